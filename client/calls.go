@@ -1,0 +1,197 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// PublishOptions are what a publish may carry beside the event.
+type PublishOptions struct {
+	IdempotencyKey string // 1 to 255 printable ASCII characters; empty: none
+}
+
+// Publish publishes one event. When it returns without an error the event and its
+// deliveries are on the server's disk. Data is sent byte for byte.
+func (c *Client) Publish(ctx context.Context, e NewEvent, o PublishOptions) (Published, error) {
+	var out Published
+	body, err := appendEvent(nil, e)
+	if err != nil {
+		return out, err
+	}
+	err = c.Do(ctx, http.MethodPost, "/v1/events", o.IdempotencyKey, json.RawMessage(body), &out)
+	return out, err
+}
+
+// PublishBatch publishes up to 1,000 events in one commit. An item may be refused
+// without harm to the others: look at each result.
+func (c *Client) PublishBatch(ctx context.Context, events []NewEvent, o PublishOptions) ([]BatchResult, error) {
+	body := []byte{'['}
+	for i, e := range events {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		var err error
+		if body, err = appendEvent(body, e); err != nil {
+			return nil, fmt.Errorf("item %d: %w", i, err)
+		}
+	}
+	body = append(body, ']')
+	var out BatchResults
+	err := c.Do(ctx, http.MethodPost, "/v1/events/batch", o.IdempotencyKey, json.RawMessage(body), &out)
+	return out.Results, err
+}
+
+// appendEvent encodes an event with its data as it is; json.Marshal would compact
+// and escape it, and receivers verify the very bytes.
+func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
+	data := bytes.TrimSpace(e.Data)
+	head, err := json.Marshal(struct {
+		Tenant    string `json:"tenant"`
+		Type      string `json:"type"`
+		ID        string `json:"id,omitempty"`
+		CreatedAt *Time  `json:"created_at,omitempty"`
+	}{e.Tenant, e.Type, e.ID, e.CreatedAt})
+	if err != nil {
+		return nil, fmt.Errorf("encode event: %w", err)
+	}
+	if !json.Valid(data) {
+		return nil, fmt.Errorf("encode event: data is not JSON")
+	}
+	dst = append(dst, head[:len(head)-1]...)
+	dst = append(dst, `,"data":`...)
+	return append(append(dst, data...), '}'), nil
+}
+
+// Events lists events; filters: tenant, type, after, before.
+func (c *Client) Events(ctx context.Context, o ListOptions) (Page[Event], error) {
+	return get[Page[Event]](ctx, c, "/v1/events"+o.query())
+}
+
+// Event returns one event with its data and deliveries.
+func (c *Client) Event(ctx context.Context, id string) (Event, error) {
+	return get[Event](ctx, c, "/v1/events/"+url.PathEscape(id))
+}
+
+// Deliveries lists deliveries; filters: tenant, endpoint, event, type, state,
+// status_class, after, before.
+func (c *Client) Deliveries(ctx context.Context, o ListOptions) (Page[Delivery], error) {
+	return get[Page[Delivery]](ctx, c, "/v1/deliveries"+o.query())
+}
+
+// Delivery returns one delivery with its attempts.
+func (c *Client) Delivery(ctx context.Context, id string) (Delivery, error) {
+	return get[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id))
+}
+
+// RetryDelivery asks for one more attempt now.
+func (c *Client) RetryDelivery(ctx context.Context, id string) (Delivery, error) {
+	return post[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/retry", nil)
+}
+
+// CancelDelivery stops a delivery that is still open.
+func (c *Client) CancelDelivery(ctx context.Context, id string) (Delivery, error) {
+	return post[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/cancel", nil)
+}
+
+// CreateTenant makes a tenant.
+func (c *Client) CreateTenant(ctx context.Context, t NewTenant) (Tenant, error) {
+	return post[Tenant](ctx, c, "/v1/tenants", t)
+}
+
+// Tenants lists tenants.
+func (c *Client) Tenants(ctx context.Context, o ListOptions) (Page[Tenant], error) {
+	return get[Page[Tenant]](ctx, c, "/v1/tenants"+o.query())
+}
+
+// Tenant returns one tenant.
+func (c *Client) Tenant(ctx context.Context, id string) (Tenant, error) {
+	return get[Tenant](ctx, c, "/v1/tenants/"+url.PathEscape(id))
+}
+
+// UpdateTenant changes a tenant.
+func (c *Client) UpdateTenant(ctx context.Context, id string, p TenantPatch) (Tenant, error) {
+	return patch[Tenant](ctx, c, "/v1/tenants/"+url.PathEscape(id), p)
+}
+
+// DeleteTenant deletes a tenant with its endpoints and keys.
+func (c *Client) DeleteTenant(ctx context.Context, id string) error {
+	return c.Do(ctx, http.MethodDelete, "/v1/tenants/"+url.PathEscape(id), "", nil, nil)
+}
+
+// CreateKey makes a key. Its text is in this answer only.
+func (c *Client) CreateKey(ctx context.Context, k NewKey) (Key, error) {
+	return post[Key](ctx, c, "/v1/keys", k)
+}
+
+// Keys lists the keys of the caller's mode.
+func (c *Client) Keys(ctx context.Context, o ListOptions) (Page[Key], error) {
+	return get[Page[Key]](ctx, c, "/v1/keys"+o.query())
+}
+
+// RevokeKey ends a key.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	return c.Do(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(id), "", nil, nil)
+}
+
+// CreateEndpoint makes an endpoint. Its secret is in this answer only.
+func (c *Client) CreateEndpoint(ctx context.Context, e NewEndpoint) (Endpoint, error) {
+	return post[Endpoint](ctx, c, "/v1/endpoints", e)
+}
+
+// Endpoints lists endpoints; filters: tenant, enabled, event_type.
+func (c *Client) Endpoints(ctx context.Context, o ListOptions) (Page[Endpoint], error) {
+	return get[Page[Endpoint]](ctx, c, "/v1/endpoints"+o.query())
+}
+
+// Endpoint returns one endpoint with its health.
+func (c *Client) Endpoint(ctx context.Context, id string) (Endpoint, error) {
+	return get[Endpoint](ctx, c, "/v1/endpoints/"+url.PathEscape(id))
+}
+
+// UpdateEndpoint changes an endpoint. The answer holds a secret only if the change
+// of profile made a new one.
+func (c *Client) UpdateEndpoint(ctx context.Context, id string, p EndpointPatch) (Endpoint, error) {
+	return patch[Endpoint](ctx, c, "/v1/endpoints/"+url.PathEscape(id), p)
+}
+
+// DeleteEndpoint deletes an endpoint; what waits for it is cancelled.
+func (c *Client) DeleteEndpoint(ctx context.Context, id string) error {
+	return c.Do(ctx, http.MethodDelete, "/v1/endpoints/"+url.PathEscape(id), "", nil, nil)
+}
+
+// RotateSecret gives an endpoint a new secret, shown once.
+func (c *Client) RotateSecret(ctx context.Context, id string, r RotateSecret) (RotatedSecret, error) {
+	return post[RotatedSecret](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/secret/rotate", r)
+}
+
+// TestEndpoint sends a test event: one attempt, signed and logged like any other.
+func (c *Client) TestEndpoint(ctx context.Context, id string, r TestRequest) (TestEvent, error) {
+	return post[TestEvent](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/test", r)
+}
+
+// Version returns the server's version. It needs no key.
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	return get[Version](ctx, c, "/version")
+}
+
+func get[T any](ctx context.Context, c *Client, path string) (T, error) {
+	var out T
+	err := c.Do(ctx, http.MethodGet, path, "", nil, &out)
+	return out, err
+}
+
+func post[T any](ctx context.Context, c *Client, path string, in any) (T, error) {
+	var out T
+	err := c.Do(ctx, http.MethodPost, path, "", in, &out)
+	return out, err
+}
+
+func patch[T any](ctx context.Context, c *Client, path string, in any) (T, error) {
+	var out T
+	err := c.Do(ctx, http.MethodPatch, path, "", in, &out)
+	return out, err
+}

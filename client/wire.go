@@ -1,0 +1,110 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Time is an instant on the wire: RFC 3339, UTC, microseconds.
+type Time struct{ time.Time }
+
+// timeLayout always shows six fractional digits, so that texts sort like times.
+const timeLayout = "2006-01-02T15:04:05.000000Z"
+
+// AppendTime appends the wire form of an instant, without quotation marks.
+func AppendTime(dst []byte, t time.Time) []byte { return t.UTC().AppendFormat(dst, timeLayout) }
+
+// MarshalJSON returns the quoted wire form.
+func (t Time) MarshalJSON() ([]byte, error) {
+	dst := append(make([]byte, 0, len(timeLayout)+2), '"')
+	return append(AppendTime(dst, t.Time), '"'), nil
+}
+
+// UnmarshalJSON reads any RFC 3339 text; null leaves the time as it was.
+func (t *Time) UnmarshalJSON(text []byte) error {
+	if bytes.Equal(text, []byte("null")) {
+		return nil
+	}
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return fmt.Errorf("read time: %w", err)
+	}
+	got, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return fmt.Errorf("read time: %w", err)
+	}
+	t.Time = got.UTC()
+	return nil
+}
+
+// Optional is a member of a merge patch (RFC 7396): absent, null or a value.
+type Optional[T any] struct {
+	Set   bool // the member is sent
+	Null  bool // it is sent as null, which resets it
+	Value T
+}
+
+// Set returns a member that is sent with the value.
+func Set[T any](v T) Optional[T] { return Optional[T]{Set: true, Value: v} }
+
+// Null returns a member that is sent as null: it goes back to its default.
+func Null[T any]() Optional[T] { return Optional[T]{Set: true, Null: true} }
+
+// IsZero reports whether the member is absent; encoding/json's omitzero asks it.
+func (o Optional[T]) IsZero() bool { return !o.Set }
+
+// MarshalJSON returns the value or null.
+func (o Optional[T]) MarshalJSON() ([]byte, error) {
+	if o.Null {
+		return []byte("null"), nil
+	}
+	return json.Marshal(o.Value)
+}
+
+// UnmarshalJSON reads a value or null; either counts as set.
+func (o *Optional[T]) UnmarshalJSON(text []byte) error {
+	o.Set, o.Null = true, bytes.Equal(text, []byte("null"))
+	if o.Null {
+		return nil
+	}
+	return json.Unmarshal(text, &o.Value)
+}
+
+// Page is one page of a list, newest first.
+type Page[T any] struct {
+	Data       []T     `json:"data" nullable:"false"`
+	NextCursor *string `json:"next_cursor"` // nil at the end
+}
+
+// Problem is the body of every error (RFC 9457). It is also the error that the
+// calls of [Client] return. Branch on Code: it is stable, the texts are not.
+type Problem struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Code      string `json:"code"`
+	Field     string `json:"field,omitempty" required:"false" doc:"The member, query parameter or header to blame."`
+	RequestID string `json:"request_id"`
+
+	RetryAfter time.Duration `json:"-"` // from the Retry-After header; 0: none
+}
+
+// Error returns code, detail and the request's id.
+func (p *Problem) Error() string {
+	text := p.Code + ": " + p.Detail
+	if p.Field != "" {
+		text += " (" + p.Field + ")"
+	}
+	if p.RequestID != "" {
+		text += " [request " + p.RequestID + "]"
+	}
+	return text
+}
+
+// Version answers GET /version.
+type Version struct {
+	Version string `json:"version"`
+}

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is everything an operator can set. Its flags are the one table of
+// options: the name of a flag gives the variable (POSTHORN_ALLOW_HTTP) and the
+// member of the file (allow_http).
+type Config struct {
+	Listen          string
+	MetricsListen   string
+	Data            string
+	Store           string
+	Profile         string
+	ProfileDir      string
+	OperatorKey     string
+	OperatorTestKey string
+	MasterKeyFile   string
+	AllowHTTP       bool
+	AllowNetwork    []string
+	Dev             bool
+	CreateTenants   bool
+	Synchronous     string
+	ShutdownTimeout time.Duration
+	HeldFor         time.Duration
+	LogLevel        string
+	LogFormat       string
+	Fast            int
+	Slow            int
+	FastPerTenant   int
+	InFlight        int
+
+	networks []netip.Prefix // AllowNetwork, parsed
+}
+
+// secretFlags are masked wherever a configuration is shown, and may come from a
+// file named by POSTHORN_..._FILE.
+var secretFlags = map[string]bool{"operator-key": true, "operator-test-key": true}
+
+// allowed are the values of options that have a fixed list.
+var allowed = map[string][]string{
+	"synchronous": {"full", "normal", "off"},
+	"log-level":   {"debug", "info", "warn", "error"},
+	"log-format":  {"auto", "json", "text"},
+}
+
+func (c *Config) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "address of the API")
+	f.StringVar(&c.MetricsListen, "metrics-listen", "", "address of the Prometheus page /metrics; empty: none")
+	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory: database and generated master key")
+	f.StringVar(&c.Store, "store", "", "sqlite:PATH; empty: posthorn.db in the data directory")
+	f.StringVar(&c.Profile, "profile", "standard", "wire format of endpoints that name none")
+	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with further profiles (*.yaml)")
+	f.StringVar(&c.OperatorKey, "operator-key", "", "bootstrap operator key for live mode, 32 to 200 printable ASCII characters")
+	f.StringVar(&c.OperatorTestKey, "operator-test-key", "", "bootstrap operator key for test mode")
+	f.StringVar(&c.MasterKeyFile, "master-key-file", "", "file with the master key that seals secrets; empty: master.key in the data directory, made at first start")
+	f.BoolVar(&c.AllowHTTP, "allow-http", false, "admit endpoints with http:// URLs")
+	f.StringSliceVar(&c.AllowNetwork, "allow-network", nil, "private networks (CIDR, comma separated) that deliveries may go to")
+	f.BoolVar(&c.Dev, "dev", false, "for development: admit http, loopback addresses and localhost")
+	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create an unknown tenant when an event is published to it")
+	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
+	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
+	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries of a disabled endpoint are held before they fail")
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
+	f.IntVar(&c.Fast, "fast-attempts", 1024, "attempts under way at once that are not known to be slow")
+	f.IntVar(&c.Slow, "slow-attempts", 2048, "attempts under way at once that have been open longer than a second")
+	f.IntVar(&c.FastPerTenant, "fast-attempts-per-tenant", 256, "of the fast attempts, the most of one tenant")
+	f.IntVar(&c.InFlight, "max-in-flight", 64, "attempts under way at once to one endpoint, unless it sets its own")
+	return f
+}
+
+// load fills the configuration: flags, then environment, then the file, then defaults.
+func (c *Config) load(f *pflag.FlagSet, file string) error {
+	fromEnv := map[string]bool{}
+	if err := loadEnv(f, fromEnv); err != nil {
+		return err
+	}
+	if file == "" {
+		file = os.Getenv("POSTHORN_CONFIG")
+	}
+	if file != "" {
+		if err := loadFile(f, file, fromEnv); err != nil {
+			return err
+		}
+	}
+	return c.check()
+}
+
+func envName(flag string) string {
+	return "POSTHORN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
+	var failed error
+	f.VisitAll(func(flag *pflag.Flag) {
+		if failed != nil || flag.Changed {
+			return
+		}
+		name := envName(flag.Name)
+		value, ok := os.LookupEnv(name)
+		if path := os.Getenv(name + "_FILE"); !ok && secretFlags[flag.Name] && path != "" {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				failed = usage("%s_FILE: %w", name, err)
+				return
+			}
+			name, value, ok = name+"_FILE", strings.TrimRight(string(text), "\r\n"), true
+		}
+		if !ok {
+			return
+		}
+		if err := f.Set(flag.Name, value); err != nil {
+			failed = usage("%s: %s", name, reason(err, flag.Name))
+		}
+		set[flag.Name] = true
+	})
+	return failed
+}
+
+func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return usage("--config: %w", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return usage("%s: %w", path, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil
+	}
+	top := doc.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return usage("%s:%d: the file must be a list of \"name: value\"", path, top.Line)
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, value := top.Content[i], top.Content[i+1]
+		name := strings.ReplaceAll(key.Value, "_", "-")
+		flag := f.Lookup(name)
+		if flag == nil || strings.Contains(key.Value, "-") {
+			return usage("%s:%d: unknown option %q%s", path, key.Line, key.Value, didYouMean(name, f))
+		}
+		if seen[name] {
+			return usage("%s:%d: option %q stands twice", path, key.Line, key.Value)
+		}
+		seen[name] = true
+		given, err := yamlValue(value)
+		if err != nil {
+			return usage("%s:%d: %s: %w", path, value.Line, key.Value, err)
+		}
+		if flag.Changed || fromEnv[name] {
+			continue
+		}
+		if err := f.Set(name, given); err != nil {
+			return usage("%s:%d: %s: %s", path, value.Line, key.Value, reason(err, name))
+		}
+	}
+	return nil
+}
+
+func yamlValue(n *yaml.Node) (string, error) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return n.Value, nil
+	case yaml.SequenceNode:
+		var items []string
+		for _, item := range n.Content {
+			if item.Kind != yaml.ScalarNode {
+				return "", errors.New("must be a list of plain values")
+			}
+			items = append(items, item.Value)
+		}
+		return strings.Join(items, ","), nil
+	}
+	return "", errors.New("must be a plain value or a list of them")
+}
+
+func didYouMean(name string, f *pflag.FlagSet) string {
+	if best := nearest(name, flagNames(f)); best != "" {
+		return fmt.Sprintf("; did you mean %s?", strings.ReplaceAll(best, "-", "_"))
+	}
+	return ""
+}
+
+func flagNames(f *pflag.FlagSet) []string {
+	var names []string
+	f.VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
+	return names
+}
+
+// reason strips pflag's own prefix, which repeats the flag, and the value of secrets.
+func reason(err error, name string) string {
+	if secretFlags[name] {
+		return "the value cannot be used"
+	}
+	text := err.Error()
+	if _, after, ok := strings.Cut(text, "flag: "); ok {
+		return after
+	}
+	return text
+}
+
+// check refuses values that cannot work and names the option and what is allowed.
+func (c *Config) check() error {
+	for name, value := range map[string]string{"synchronous": c.Synchronous, "log-level": c.LogLevel, "log-format": c.LogFormat} {
+		if !slices.Contains(allowed[name], value) {
+			return usage("--%s: %q is not one of %s", name, value, strings.Join(allowed[name], ", "))
+		}
+	}
+	for name, value := range map[string]string{"listen": c.Listen, "metrics-listen": c.MetricsListen} {
+		if value == "" && name == "metrics-listen" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(value); err != nil {
+			return usage("--%s: %q is not an address such as 127.0.0.1:8080", name, value)
+		}
+	}
+	c.networks = nil
+	for _, text := range c.AllowNetwork {
+		network, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return usage("--allow-network: %q is not a network such as 10.0.0.0/8", text)
+		}
+		c.networks = append(c.networks, network.Masked())
+	}
+	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
+		if key != "" && !usableKey(key) {
+			return usage("--%s: must be 32 to 200 printable ASCII characters without spaces, has %d", name, len(key))
+		}
+	}
+	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
+		return usage("--operator-test-key: must differ from --operator-key, for the key decides the mode")
+	}
+	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") {
+		return usage("--store: must be sqlite:PATH; got %q", scheme(c.Store))
+	}
+	return c.checkNumbers()
+}
+
+func (c *Config) checkNumbers() error {
+	for name, n := range map[string]int{"fast-attempts": c.Fast, "slow-attempts": c.Slow, "fast-attempts-per-tenant": c.FastPerTenant, "max-in-flight": c.InFlight} {
+		if n < 1 || n > 100_000 {
+			return usage("--%s: %d is not between 1 and 100000", name, n)
+		}
+	}
+	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > time.Hour {
+		return usage("--shutdown-timeout: %v is not between 0s and 1h", c.ShutdownTimeout)
+	}
+	if c.HeldFor < time.Hour {
+		return usage("--held-for: %v is less than 1h", c.HeldFor)
+	}
+	return nil
+}
+
+// scheme is the part of a store's address that is safe to show: the rest may hold
+// a password.
+func scheme(store string) string {
+	name, _, _ := strings.Cut(store, ":")
+	return name + ":..."
+}
+
+func usableKey(key string) bool {
+	if len(key) < 32 || len(key) > 200 {
+		return false
+	}
+	return !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// show writes the configuration as a file that could be loaded again, but for the
+// secrets, which are masked.
+func show(w io.Writer, f *pflag.FlagSet) {
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Name == "config" || flag.Name == "help" {
+			return
+		}
+		value := flag.Value.String()
+		if secretFlags[flag.Name] && value != "" {
+			value = "***"
+		}
+		if list, ok := flag.Value.(pflag.SliceValue); ok {
+			value = "[" + strings.Join(list.GetSlice(), ", ") + "]"
+		} else if flag.Value.Type() == "string" {
+			value = fmt.Sprintf("%q", value)
+		}
+		fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(flag.Name, "-", "_"), value)
+	})
+}
+
+// configured adds the options to a command and returns the loader to call in it.
+func configured(cmd *cobra.Command) func() (*Config, error) {
+	c := &Config{}
+	f := c.flags()
+	cmd.Flags().AddFlagSet(f)
+	file := cmd.Flags().String("config", "", "file with options as YAML (name: value)")
+	return func() (*Config, error) {
+		if err := c.load(f, *file); err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+}
+
+func newConfig() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "config", Short: "Print the configuration that serve would run with, secrets masked", Args: noArgs,
+	}
+	load := configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := load(); err != nil {
+			return err
+		}
+		show(cmd.OutOrStdout(), cmd.Flags())
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/posthorn/posthorn/internal/dispatch"
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// attemptCounter counts what the sender's attempts came to.
+type attemptCounter struct {
+	sender   dispatch.Sender
+	made     *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+func newAttemptCounter(s dispatch.Sender) *attemptCounter {
+	return &attemptCounter{
+		sender: s,
+		made: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_attempts_total", Help: "Attempts by what they came to: success, or the class of the failure.",
+		}, []string{"outcome"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "posthorn_attempt_duration_seconds", Help: "How long attempts took.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+	}
+}
+
+// Send makes the attempt and counts it.
+func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
+	o := c.sender.Send(ctx, j)
+	if o.Skipped {
+		return o
+	}
+	outcome := "success"
+	if !o.Success {
+		outcome = string(o.Class)
+	}
+	c.made.WithLabelValues(outcome).Inc()
+	c.duration.Observe(o.Duration.Seconds())
+	return o
+}
+
+// metricsPage serves /metrics. The numbers are read when the page is.
+func (n *node) metricsPage() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(n.attempts.made, n.attempts.duration,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge := func(name, help string, read func(dispatch.Stats) int) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(read(n.dispatch.Stats())) }))
+	}
+	gauge("posthorn_in_flight", "Attempts being made, or made and not yet recorded.", func(s dispatch.Stats) int { return s.InFlight })
+	gauge("posthorn_attempts_fast", "Attempts that hold a slot of the fast budget.", func(s dispatch.Stats) int { return s.Fast })
+	gauge("posthorn_attempts_slow", "Attempts that hold a slot of the slow budget.", func(s dispatch.Stats) int { return s.Slow })
+	gauge("posthorn_waiting", "Deliveries waiting in memory.", func(s dispatch.Stats) int { return s.Waiting })
+	gauge("posthorn_endpoint_queues", "Endpoints with a queue in memory.", func(s dispatch.Stats) int { return s.Endpoints })
+	counter := func(name, help string, read func(store.Stats) int64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(read(n.store.Stats())) }))
+	}
+	counter("posthorn_events_total", "Events accepted.", func(s store.Stats) int64 { return s.Events })
+	counter("posthorn_deliveries_total", "Deliveries created.", func(s store.Stats) int64 { return s.Deliveries })
+	counter("posthorn_attempts_recorded_total", "Attempts recorded.", func(s store.Stats) int64 { return s.Attempts })
+	counter("posthorn_commits_total", "Transactions committed.", func(s store.Stats) int64 { return s.Commits })
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "posthorn_build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": versionText(), "go": runtime.Version()},
+	}, func() float64 { return 1 }))
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	return mux
+}

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/api/native"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/deliver"
+	"github.com/posthorn/posthorn/internal/dispatch"
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// node is one running server: the rooms, joined. Both serve and demo run one.
+type node struct {
+	cfg      *Config
+	log      *slog.Logger
+	store    *store.Store
+	app      *app.Service
+	dispatch *dispatch.Dispatcher
+	egress   *egress.Client
+	attempts *attemptCounter
+	without  *bareStore     // set by the bench only: nothing is kept
+	mux      *http.ServeMux // of the API's listener
+
+	api, metrics net.Listener
+	servers      []*http.Server
+	stopping     atomic.Bool
+	background   sync.WaitGroup
+	cancel       context.CancelFunc
+	failed       chan error // a disk that can no longer be trusted, or a server that ended
+}
+
+// startNode opens everything and serves.
+func startNode(ctx context.Context, cfg *Config, log *slog.Logger) (*node, error) {
+	n := &node{cfg: cfg, log: log}
+	return n, n.begin(ctx)
+}
+
+// begin joins the rooms. It listens before it touches the disk, so a start that
+// cannot succeed changes nothing.
+func (n *node) begin(ctx context.Context) (err error) {
+	n.failed, n.cancel, n.mux = make(chan error, 4), func() {}, http.NewServeMux()
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	cfg, log := n.cfg, n.log
+	profiles, err := loadProfiles(cfg)
+	if err != nil {
+		return err
+	}
+	if err := n.listen(); err != nil {
+		return err
+	}
+	n.dispatch = dispatch.New(dispatch.Options{
+		Log: log, Fast: cfg.Fast, Slow: cfg.Slow, FastPerTenant: cfg.FastPerTenant, InFlight: cfg.InFlight,
+	})
+	if err := n.openStore(ctx); err != nil {
+		return err
+	}
+	if err := n.keepProfiles(ctx, profiles); err != nil {
+		return exitWith(exitOpen, err)
+	}
+	n.egress = egress.New(egress.Options{
+		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks, Log: log,
+	})
+	if err := n.refuseSelf(); err != nil {
+		return err
+	}
+	var kept app.Store = n.store
+	var queue dispatch.Queue = n.store
+	if n.without != nil {
+		n.without.Store, n.without.Queue, n.without.committed = n.store, n.store, n.dispatch.Committed
+		kept, queue = n.without, n.without
+	}
+	n.app, err = app.New(app.Options{
+		Store: kept, Profiles: profiles, Profile: cfg.Profile,
+		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
+		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
+	})
+	if err != nil {
+		return exitWith(exitUsage, err)
+	}
+	sender := deliver.New(deliver.Options{Store: n.store, Profiles: profiles, Poster: n.egress, Log: log})
+	n.attempts = newAttemptCounter(sender)
+	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
+		return exitWith(exitOpen, fmt.Errorf("recover deliveries: %w", err))
+	}
+	n.serve()
+	return nil
+}
+
+func (n *node) listen() error {
+	var err error
+	if n.api, err = net.Listen("tcp", n.cfg.Listen); err != nil {
+		return exitWith(exitListen, fmt.Errorf("--listen %s: %w; choose another address or stop what uses it", n.cfg.Listen, cause(err)))
+	}
+	if n.cfg.MetricsListen == "" {
+		return nil
+	}
+	if n.metrics, err = net.Listen("tcp", n.cfg.MetricsListen); err != nil {
+		return exitWith(exitListen, fmt.Errorf("--metrics-listen %s: %w; choose another address or stop what uses it", n.cfg.MetricsListen, cause(err)))
+	}
+	return nil
+}
+
+// cause strips the address that net repeats.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+func (n *node) openStore(ctx context.Context) error {
+	path := filepath.Join(n.cfg.Data, "posthorn.db")
+	if n.cfg.Store != "" {
+		path = strings.TrimPrefix(n.cfg.Store, "sqlite:")
+	}
+	keys, err := n.masterKey(path)
+	if err != nil {
+		return err
+	}
+	n.store, err = store.Open(ctx, store.Options{
+		Path: path, Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor,
+		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
+		Fatal: func(err error) { n.failed <- exitWith(exitStorage, err) },
+	})
+	return openError(path, err)
+}
+
+// masterKey reads the key that seals secrets. It makes one only for a store that
+// does not exist yet: a new key would open nothing in an old store.
+func (n *node) masterKey(database string) (*seal.Keyring, error) {
+	path := n.cfg.MasterKeyFile
+	if path == "" {
+		path = filepath.Join(n.cfg.Data, "master.key")
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(database); err == nil {
+			return nil, exitWith(exitMasterKey, fmt.Errorf("master_key_missing: there is a database at %s but no master key at %s; put the key back or name it with --master-key-file", database, path))
+		}
+		if n.cfg.MasterKeyFile != "" {
+			return nil, exitWith(exitMasterKey, fmt.Errorf("master_key_missing: --master-key-file %s does not exist; leave the option out to have a key made in the data directory", path))
+		}
+		if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
+			return nil, exitWith(exitOpen, fmt.Errorf("make data directory: %w", err))
+		}
+	}
+	keys, err := seal.LoadOrCreate(path)
+	if err != nil {
+		return nil, exitWith(exitMasterKey, fmt.Errorf("master key: %w", err))
+	}
+	return keys, nil
+}
+
+func openError(path string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrLocked):
+		return exitWith(exitLocked, fmt.Errorf("%s is in use by another posthorn process; stop it or choose another --data", filepath.Dir(path)))
+	case errors.Is(err, store.ErrMasterKeyMismatch):
+		return exitWith(exitMasterKey, fmt.Errorf("master_key_mismatch: the master key is not the one that sealed the secrets in %s", path))
+	case errors.Is(err, store.ErrNewerSchema):
+		return exitWith(exitSchema, fmt.Errorf("%s: %w; nothing was changed, start the newer release", path, err))
+	}
+	return exitWith(exitOpen, err)
+}
+
+func loadProfiles(cfg *Config) (*profile.Set, error) {
+	set := profile.Builtin()
+	if cfg.ProfileDir != "" {
+		files, err := filepath.Glob(filepath.Join(cfg.ProfileDir, "*.yaml"))
+		if err != nil || len(files) == 0 {
+			return nil, usage("--profile-dir: no *.yaml files in %s", cfg.ProfileDir)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, usage("--profile-dir: %w", err)
+			}
+			p, err := profile.Load(file, text)
+			if err != nil {
+				return nil, usage("--profile-dir: %w", err)
+			}
+			if err := set.Add(p); err != nil {
+				return nil, usage("--profile-dir: %s: %w", file, err)
+			}
+		}
+	}
+	if _, ok := set.Get(cfg.Profile); !ok {
+		return nil, usage("--profile: %q is not one of %s", cfg.Profile, strings.Join(set.Names(), ", "))
+	}
+	return set, nil
+}
+
+// keepProfiles stores the texts in use and takes up those that are not in use any
+// more: deliveries that were accepted with one go on being rendered with it.
+func (n *node) keepProfiles(ctx context.Context, set *profile.Set) error {
+	kept, err := n.store.Profiles(ctx)
+	if err != nil {
+		return fmt.Errorf("read profiles: %w", err)
+	}
+	for _, old := range kept {
+		if _, known := set.ByHash(old.Hash); known {
+			continue
+		}
+		p, err := profile.Load(old.Name, []byte(old.Text))
+		if err != nil {
+			n.log.Error("an earlier text of a profile cannot be used; its deliveries get the current one", "profile", old.Name, "error", err)
+			continue
+		}
+		set.Keep(p)
+	}
+	for _, name := range set.Names() {
+		p, _ := set.Get(name)
+		if err := n.store.KeepProfile(ctx, p.Hash(), p.Name(), string(p.Text())); err != nil {
+			return fmt.Errorf("keep profile %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// refuseSelf keeps deliveries away from the node's own listeners.
+func (n *node) refuseSelf() error {
+	var self []netip.AddrPort
+	for _, l := range []net.Listener{n.api, n.metrics} {
+		if l == nil {
+			continue
+		}
+		if addr, ok := l.Addr().(*net.TCPAddr); ok {
+			self = append(self, addr.AddrPort())
+		}
+	}
+	if err := n.egress.SetSelf(self); err != nil {
+		return exitWith(exitListen, fmt.Errorf("read own addresses: %w", err))
+	}
+	return nil
+}
+
+func (n *node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, []app.Warning, error) {
+	canonical, found, err := n.egress.Admit(ctx, rawURL, egress.Rules{IPHosts: ipHosts})
+	var warnings []app.Warning
+	for _, w := range found {
+		warnings = append(warnings, app.Warning{Code: w.Code, Message: w.Message})
+	}
+	return canonical, warnings, err
+}
+
+// serve starts the listeners and the housekeeping.
+func (n *node) serve() {
+	n.mux.Handle("/", native.New(native.Options{Service: n.app, Log: n.log, Version: versionText(), Ready: n.ready}))
+	n.start(n.api, n.mux)
+	if n.metrics != nil {
+		n.start(n.metrics, n.metricsPage())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.background.Go(func() { n.housekeep(ctx) })
+}
+
+// handle adds a route to the API's listener.
+func (n *node) handle(pattern string, h http.HandlerFunc) { n.mux.HandleFunc(pattern, h) }
+
+func (n *node) start(l net.Listener, h http.Handler) {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	n.servers = append(n.servers, server)
+	n.background.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			n.failed <- exitWith(exitListen, fmt.Errorf("serve %s: %w", l.Addr(), err))
+		}
+	})
+}
+
+// ready says whether events can be accepted now.
+func (n *node) ready(ctx context.Context) error {
+	if n.stopping.Load() {
+		return &hook.Error{Code: hook.CodeShuttingDown, Message: "The server is shutting down."}
+	}
+	return n.store.Ready(ctx)
+}
+
+// housekeep removes what has expired, once an hour.
+func (n *node) housekeep(ctx context.Context) {
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	for {
+		if err := n.store.Housekeep(ctx); err != nil && ctx.Err() == nil {
+			n.log.Error("housekeeping", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// stop ends the node in order: not ready, no new requests, attempts under way
+// finished and recorded, store closed. It returns how many attempts had to be
+// broken off; the next start repeats them.
+func (n *node) stop(ctx context.Context) int {
+	n.stopping.Store(true)
+	for _, server := range n.servers {
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close()
+		}
+	}
+	brokenOff := n.dispatch.Stop(ctx)
+	n.close()
+	return brokenOff
+}
+
+// close releases what was opened, as far as it was.
+func (n *node) close() {
+	n.cancel()
+	for _, l := range []net.Listener{n.api, n.metrics} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	n.background.Wait()
+	if n.store != nil {
+		if err := n.store.Close(); err != nil {
+			n.log.Error("close store", "error", err)
+		}
+	}
+	if n.egress != nil {
+		n.egress.CloseIdle()
+	}
+}

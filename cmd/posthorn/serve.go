@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func newServe() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the server", Args: noArgs,
+		Long: `Run the server until SIGTERM or SIGINT.
+
+Every option is also a variable (POSTHORN_LISTEN) and a member of the --config
+file (listen). Flags win over variables, variables over the file.`,
+	}
+	load := configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+func serve(ctx context.Context, cfg *Config, out io.Writer) error {
+	log := newLog(cfg, os.Stderr)
+	slog.SetDefault(log) // libraries that write to the standard logger
+	if cfg.Dev {
+		log.Warn("development mode: http, loopback addresses and localhost are admitted; never use it in production")
+	}
+	n, err := startNode(context.WithoutCancel(ctx), cfg, log)
+	if err != nil {
+		return err
+	}
+	if err := n.printFirstKeys(ctx, out); err != nil {
+		n.stop(ctx)
+		return err
+	}
+	log.Info("listening", "url", "http://"+n.api.Addr().String(), "version", versionText(), "data", cfg.Data, "profile", cfg.Profile)
+	if n.metrics != nil {
+		log.Info("metrics", "url", "http://"+n.metrics.Addr().String()+"/metrics")
+	}
+	select {
+	case err := <-n.failed:
+		// The disk or a listener failed. Nothing is drained: what was acknowledged
+		// is on disk, and what was under way is repeated at the next start.
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("shutting down", "timeout", cfg.ShutdownTimeout)
+	limit, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
+	defer cancel()
+	if left := n.stop(limit); left > 0 {
+		return exitWith(exitIncomplete, fmt.Errorf("stopped with %d attempts under way; they are repeated at the next start", left))
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// printFirstKeys makes operator keys when a store has none and no bootstrap key is
+// configured, and prints them once.
+func (n *node) printFirstKeys(ctx context.Context, out io.Writer) error {
+	if n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
+		return nil
+	}
+	live, test, err := n.app.FirstKeys(ctx)
+	if err != nil {
+		return exitWith(exitOpen, fmt.Errorf("make operator keys: %w", err))
+	}
+	if live == "" {
+		return nil
+	}
+	_, err = fmt.Fprintf(out, "First start: these operator keys are shown once. Keep them.\n  live: %s\n  test: %s\n", live, test)
+	return err
+}
+
+// newLog writes JSON, or text when a person is looking.
+func newLog(cfg *Config, w *os.File) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // checked with the configuration
+	options := &slog.HandlerOptions{Level: level}
+	text := cfg.LogFormat == "text"
+	if info, err := w.Stat(); cfg.LogFormat == "auto" && err == nil {
+		text = info.Mode()&os.ModeCharDevice != 0
+	}
+	if text {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}

@@ -1,0 +1,155 @@
+package native
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/posthorn/posthorn/internal/api/strict"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const ndjson = "application/x-ndjson"
+
+// batch is POST /v1/events/batch.
+func (a *api) batch(w http.ResponseWriter, r *http.Request) {
+	body, replay, err := a.publishMany(w, r)
+	switch {
+	case err != nil:
+		a.refuse(w, r, err)
+	case replay != nil:
+		answerKept(w, replay)
+	default:
+		answerBytes(w, http.StatusAccepted, body)
+	}
+}
+
+func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook.Replay, error) {
+	caller, err := a.authenticate(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkContent(r, true); err != nil {
+		return nil, nil, err
+	}
+	text, err := readBody(r, MaxBatch)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := idempotencyKey(r.Header["Idempotency-Key"])
+	if err != nil {
+		return nil, nil, err
+	}
+	read := readArray
+	if name, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); name == ndjson {
+		read = readLines
+	}
+	events, err := read(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(events) == 0 {
+		return nil, nil, &hook.Error{Code: hook.CodeInvalidRequest, Message: "A batch holds at least one event."}
+	}
+	render := func(results []hook.Published) []byte { return a.appendResults(w, r, results) }
+	var once *app.Once
+	if key != "" {
+		once = &app.Once{Route: "POST /v1/events/batch", Key: key, BodyHash: sha256.Sum256(text),
+			Answer: func(result any) (int, []byte) {
+				results, _ := result.([]hook.Published)
+				return http.StatusAccepted, render(results)
+			}}
+	}
+	results, replay, err := a.o.Service.PublishBatch(r.Context(), caller, events, once)
+	if err != nil || replay != nil {
+		return nil, replay, err
+	}
+	return render(results), nil, nil
+}
+
+// readArray reads a JSON array of events. A text that is not strict JSON is
+// refused as a whole: no item of it can be trusted.
+func readArray(text []byte) ([]app.Event, error) {
+	if err := strict.CheckDepth(text, strict.MaxDepth+2); err != nil { // data lies two levels down
+		return nil, err
+	}
+	d := decoders.Get().(*jsontext.Decoder)
+	defer giveBack(d)
+	d.Reset(bytes.NewBuffer(text))
+	if kind := d.PeekKind(); kind != '[' && kind != 0 {
+		return nil, strict.Wrong("", "an array of events")
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, strict.Syntax(err)
+	}
+	var events []app.Event
+	for d.PeekKind() != ']' {
+		if len(events) == app.MaxBatch {
+			return nil, errTooMany
+		}
+		start := d.InputOffset()
+		event, err := readEvent(d, text)
+		if err != nil {
+			return nil, strict.Syntax(err)
+		}
+		if size := len(bytes.TrimLeft(text[start:d.InputOffset()], ", \t\r\n")); size > MaxEvent {
+			event.Err = tooLarge(MaxEvent)
+		}
+		events = append(events, event)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, strict.Syntax(err)
+	}
+	return events, readEnd(d)
+}
+
+var errTooMany = &hook.Error{Code: hook.CodeInvalidRequest, Message: fmt.Sprintf("A batch holds at most %d events.", app.MaxBatch)}
+
+// readLines reads one event a line; blank lines are passed over. A bad line harms
+// only itself.
+func readLines(text []byte) ([]app.Event, error) {
+	var events []app.Event
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		if len(events) == app.MaxBatch {
+			return nil, errTooMany
+		}
+		if len(line) > MaxEvent {
+			events = append(events, app.Event{Err: tooLarge(MaxEvent)})
+			continue
+		}
+		event, err := readOne(line)
+		event.Err = err
+		events = append(events, event)
+	}
+	return events, nil
+}
+
+// appendResults writes what encoding a client.BatchResults would.
+func (a *api) appendResults(w http.ResponseWriter, r *http.Request, results []hook.Published) []byte {
+	dst := append(make([]byte, 0, 80*len(results)+16), `{"results":[`...)
+	for i := range results {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if err := results[i].Err; err != nil {
+			problem, _ := encode(problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err))
+			dst = append(append(append(dst, `{"error":`...), problem...), '}')
+			continue
+		}
+		dst = append(dst, `{"id":"`...)
+		dst, _ = results[i].PublicID.AppendText(dst)
+		dst = strconv.AppendInt(append(dst, `","deliveries":`...), int64(results[i].Deliveries), 10)
+		dst = append(dst, '}')
+	}
+	return append(dst, "]}"...)
+}

@@ -1,0 +1,169 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// kind is what a code means on the wire. retry is the Retry-After in seconds.
+type kind struct {
+	status int
+	title  string
+	retry  int
+}
+
+// kinds is the one table from code to status.
+var kinds = map[hook.Code]kind{
+	hook.CodeInvalidJSON:       {status: 400, title: "Not strict JSON"},
+	hook.CodeInvalidRequest:    {status: 422, title: "Invalid request"},
+	hook.CodeUnknownField:      {status: 422, title: "Unknown field"},
+	hook.CodeUnauthorized:      {status: 401, title: "Unauthorized"},
+	hook.CodeForbidden:         {status: 403, title: "Forbidden"},
+	hook.CodeNotFound:          {status: 404, title: "Not found"},
+	hook.CodeTenantNotFound:    {status: 404, title: "Tenant not found"},
+	hook.CodeConflict:          {status: 409, title: "Conflict"},
+	hook.CodeTenantExists:      {status: 409, title: "Tenant exists"},
+	hook.CodeEventConflict:     {status: 409, title: "Event id is taken"},
+	hook.CodeEndpointDisabled:  {status: 409, title: "Endpoint is disabled"},
+	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
+	hook.CodeIdempotencyReused: {status: 422, title: "Idempotency key reused"},
+	hook.CodeTooLarge:          {status: 413, title: "Payload too large"},
+	hook.CodeTooManyDeliveries: {status: 422, title: "Too many deliveries"},
+	hook.CodeContentType:       {status: 415, title: "Content type not supported"},
+	hook.CodeContentEncoding:   {status: 415, title: "Content encoding not supported"},
+	hook.CodeMethodNotAllowed:  {status: 405, title: "Method not allowed"},
+	hook.CodeRateLimited:       {status: 429, title: "Rate limited", retry: 1},
+	hook.CodeBacklogFull:       {status: 429, title: "Backlog full", retry: 30},
+	hook.CodeStorageFull:       {status: 503, title: "Storage full", retry: 10},
+	hook.CodeStorageDown:       {status: 503, title: "Storage unavailable", retry: 5},
+	hook.CodeShuttingDown:      {status: 503, title: "Shutting down", retry: 2},
+	hook.CodeInternal:          {status: 500, title: "Internal error"},
+
+	hook.CodeURLInvalid:     {status: 422, title: "Endpoint URL invalid"},
+	hook.CodeURLScheme:      {status: 422, title: "Endpoint URL scheme not allowed"},
+	hook.CodeURLCredentials: {status: 422, title: "Endpoint URL credentials not allowed"},
+	hook.CodeURLHost:        {status: 422, title: "Endpoint URL host invalid"},
+	hook.CodeURLNotPublic:   {status: 422, title: "Endpoint URL host not public"},
+	hook.CodeURLAddress:     {status: 422, title: "Endpoint URL address not allowed"},
+	hook.CodeURLPort:        {status: 422, title: "Endpoint URL port not allowed"},
+	hook.CodeHeaderRefused:  {status: 422, title: "Endpoint header not allowed"},
+	hook.CodeHeaderInvalid:  {status: 422, title: "Endpoint header invalid"},
+	hook.CodeSecretInvalid:  {status: 422, title: "Secret invalid"},
+}
+
+// problemType names a code as a URI that does not depend on where we are hosted.
+const problemType = "urn:posthorn:problem:"
+
+const problemContent = "application/problem+json"
+
+// problemOf turns any error into the document that the caller sees. What is not
+// meant for callers is logged and comes out as internal_error.
+func problemOf(ctx context.Context, log *slog.Logger, requestID string, err error) *client.Problem {
+	e, ok := errors.AsType[*hook.Error](err)
+	if !ok {
+		e = &hook.Error{Code: hook.CodeInternal}
+	}
+	k, ok := kinds[e.Code]
+	if !ok {
+		e = &hook.Error{Code: hook.CodeInternal}
+		k = kinds[hook.CodeInternal]
+	}
+	p := &client.Problem{Type: problemType + string(e.Code), Title: k.title, Status: k.status,
+		Detail: e.Message, Code: string(e.Code), Field: e.Field, RequestID: requestID}
+	if e.Code == hook.CodeInternal {
+		p.Detail = "Something went wrong on our side. The request id helps to find it in the server's log."
+	}
+	if k.status >= 500 && ctx.Err() == nil {
+		level := slog.LevelError
+		if k.retry > 0 {
+			level = slog.LevelWarn // passes by itself; the store says it once, louder
+		}
+		log.Log(ctx, level, "request failed", "request_id", requestID, "code", p.Code, "error", err)
+	}
+	return p
+}
+
+// headProblem sets the headers that go with a problem.
+func headProblem(h http.Header, p *client.Problem) {
+	k := kinds[hook.Code(p.Code)]
+	if k.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(k.retry))
+	}
+	if k.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+}
+
+// refuse answers with the problem of an error.
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err)
+	headProblem(w.Header(), p)
+	w.Header().Set("Content-Type", problemContent)
+	body, _ := encode(p) // plain strings and numbers: cannot fail
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // the caller went away: nobody left to tell
+}
+
+// failure carries a problem through huma.
+type failure struct {
+	*client.Problem
+	header http.Header
+}
+
+// GetStatus is what huma asks for the status.
+func (f *failure) GetStatus() int { return f.Status }
+
+// GetHeaders is what huma asks for further headers.
+func (f *failure) GetHeaders() http.Header { return f.header }
+
+// ContentType is what huma asks for the media type.
+func (f *failure) ContentType(string) string { return problemContent }
+
+// fail wraps an error for huma.
+func (a *api) fail(ctx context.Context, requestID string, err error) error {
+	f := &failure{Problem: problemOf(ctx, a.o.Log, requestID, err), header: http.Header{}}
+	headProblem(f.header, f.Problem)
+	return f
+}
+
+// translate is the huma transformer that turns huma's own errors, those about
+// parameters and empty bodies, into our problem.
+func (a *api) translate(ctx huma.Context, _ string, v any) (any, error) {
+	switch e := v.(type) {
+	case *failure:
+		return e.Problem, nil
+	case *huma.ErrorModel:
+		_, w := humago.Unwrap(ctx)
+		return problemOf(ctx.Context(), a.o.Log, w.Header().Get(requestIDHeader), ownError(e)), nil
+	}
+	return v, nil
+}
+
+func ownError(e *huma.ErrorModel) error {
+	switch {
+	case e.Status == http.StatusBadRequest:
+		return &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body is empty: a JSON object is expected."}
+	case e.Status != http.StatusUnprocessableEntity || len(e.Errors) == 0:
+		return errors.New(e.Detail)
+	}
+	first := e.Errors[0]
+	name := first.Location
+	for _, place := range []string{"query.", "header.", "path."} {
+		if len(name) > len(place) && name[:len(place)] == place {
+			name = name[len(place):]
+		}
+	}
+	if first.Message == "unknown query parameter" {
+		return &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The query parameter " + strconv.Quote(name) + " is not known."}
+	}
+	return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: "The parameter " + strconv.Quote(name) + " is not valid: " + first.Message + "."}
+}

@@ -1,0 +1,175 @@
+package native
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/posthorn/posthorn/internal/api/strict"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// decoders are reused: a new one costs more than reading a small event.
+var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(nothing) }}
+
+var nothing = bytes.NewReader(nil)
+
+// readOne reads the body of a publish.
+func readOne(text []byte) (app.Event, error) {
+	if err := strict.CheckDepth(text, strict.MaxDepth+1); err != nil { // data lies one level down
+		return app.Event{}, err
+	}
+	d := decoders.Get().(*jsontext.Decoder)
+	defer giveBack(d)
+	d.Reset(bytes.NewBuffer(text))
+	event, err := readEvent(d, text)
+	if err != nil {
+		return app.Event{}, strict.Syntax(err)
+	}
+	if err := readEnd(d); err != nil {
+		return app.Event{}, err
+	}
+	return event, event.Err
+}
+
+// giveBack lets go of the text that was read.
+func giveBack(d *jsontext.Decoder) {
+	d.Reset(nothing)
+	decoders.Put(d)
+}
+
+// readEnd refuses anything behind the value.
+func readEnd(d *jsontext.Decoder) error {
+	_, err := d.ReadToken()
+	switch {
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return strict.Syntax(err)
+	}
+	return &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body is not strict JSON: something follows the value."}
+}
+
+// readEvent reads the next value as an event. It returns an error if the text is
+// not strict JSON; what else is wrong with the event is in its Err. Data is a part
+// of text, as it was given.
+func readEvent(d *jsontext.Decoder, text []byte) (app.Event, error) {
+	var e app.Event
+	if d.PeekKind() != '{' {
+		e.Err = strict.Wrong("", "an object")
+		return e, d.SkipValue()
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return e, err
+	}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadValue()
+		if err != nil {
+			return e, err
+		}
+		if err := readMember(d, text, &e, unquoted(name)); err != nil {
+			return e, err
+		}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return e, err
+	}
+	switch {
+	case e.Err != nil:
+	case e.Tenant == "":
+		e.Err = strict.Missing("tenant")
+	case e.Type == "":
+		e.Err = strict.Missing("type")
+	case e.Data == nil:
+		e.Err = strict.Missing("data")
+	}
+	return e, nil
+}
+
+func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) error {
+	isObject := d.PeekKind() == '{'
+	value, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if e.Err != nil {
+		return nil // the first thing wrong is the one that is told
+	}
+	switch name {
+	case "tenant":
+		e.Tenant, e.Err = readString(name, value)
+	case "type":
+		e.Type, e.Err = readString(name, value)
+	case "data":
+		end := int(d.InputOffset())
+		if e.Data = text[end-len(value) : end : end]; !isObject {
+			e.Err = strict.Wrong(name, "an object")
+		}
+	case "id":
+		e.ID, e.Err = readID(name, value)
+	case "created_at":
+		e.CreatedAt, e.Err = readTime(name, value)
+	default:
+		e.Err = strict.Unknown(name)
+	}
+	return nil
+}
+
+func readString(name string, value jsontext.Value) (string, error) {
+	if value.Kind() != '"' {
+		return "", strict.Wrong(name, "a string")
+	}
+	text := unquoted(value)
+	if text == "" {
+		return "", strict.Wrong(name, "a string that is not empty")
+	}
+	return text, nil
+}
+
+// readID reads the platform's own id of an event; null stands for none.
+func readID(name string, value jsontext.Value) (hook.ID, error) {
+	if value.Kind() == 'n' {
+		return hook.ID{}, nil
+	}
+	text, err := readString(name, value)
+	if err != nil {
+		return hook.ID{}, err
+	}
+	id, err := hook.ParseID(text)
+	if err != nil || id.IsZero() {
+		return hook.ID{}, strict.Wrong(name, "a UUID, such as 019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a")
+	}
+	return id, nil
+}
+
+// readTime reads the platform's time of an event; null stands for none.
+func readTime(name string, value jsontext.Value) (time.Time, error) {
+	if value.Kind() == 'n' {
+		return time.Time{}, nil
+	}
+	text, err := readString(name, value)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || at.Year() < 1970 || at.Year() > 9999 {
+		return time.Time{}, strict.Wrong(name, "a time of RFC 3339, such as 2026-01-31T12:00:00Z")
+	}
+	return at.UTC().Truncate(time.Microsecond), nil
+}
+
+// unquoted returns the text of a JSON string that the decoder let pass.
+func unquoted(value jsontext.Value) string {
+	if bytes.IndexByte(value, '\\') < 0 && len(value) >= 2 {
+		return string(value[1 : len(value)-1])
+	}
+	text, err := jsontext.AppendUnquote(nil, value)
+	if err != nil {
+		return "" // cannot be: the decoder checked it
+	}
+	return string(text)
+}

@@ -1,0 +1,140 @@
+package native
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// routes registers every route and renders the OpenAPI document.
+func (a *api) routes() {
+	h := humago.New(a.mux, a.config())
+	a.tenantRoutes(h)
+	a.keyRoutes(h)
+	a.endpointRoutes(h)
+	a.eventRoutes(h)
+	a.deliveryRoutes(h)
+	a.documentPublish(h)
+	a.mux.HandleFunc("POST /v1/events", a.publish)
+	a.mux.HandleFunc(batchRoute, a.batch)
+	a.mux.HandleFunc("GET /healthz", a.healthz)
+	a.mux.HandleFunc("GET /readyz", a.readyz)
+	a.mux.HandleFunc("GET /version", a.version)
+	a.mux.HandleFunc("GET /openapi.json", a.openapi)
+	a.spec, _ = encode(h.OpenAPI()) // the same at every start: a test reads it
+}
+
+func (a *api) config() huma.Config {
+	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	alias[client.Time, *timeText](schemas)
+	alias[client.Optional[string], *string](schemas)
+	alias[client.Optional[bool], *bool](schemas)
+	alias[client.Optional[int], *int](schemas)
+	alias[client.Optional[float64], *float64](schemas)
+	alias[client.Optional[[]string], []string](schemas)
+	alias[client.Optional[map[string]*string], map[string]*string](schemas)
+	alias[client.Optional[client.Retry], *client.Retry](schemas)
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{Title: "Posthorn", Version: "v1",
+				Description: "Publish events once; Posthorn signs, delivers and retries them as webhooks."},
+			Components: &huma.Components{Schemas: schemas, SecuritySchemes: map[string]*huma.SecurityScheme{
+				"key": {Type: "http", Scheme: "bearer", Description: "A key belongs to one mode and one kind: operator, publisher or tenant."}}},
+			Security: []map[string][]string{{"key": {}}},
+		},
+		Formats:                      map[string]huma.Format{"application/json": format, "json": format}, // the latter for +json
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{a.translate},
+	}
+}
+
+// timeText stands for client.Time in the document.
+type timeText string
+
+// Schema is that of an instant.
+func (timeText) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "RFC 3339, UTC, microseconds."}
+}
+
+func alias[T, As any](r huma.Registry) {
+	r.RegisterTypeAlias(reflect.TypeFor[T](), reflect.TypeFor[As]())
+}
+
+// operation is what the document says of a route.
+func operation(h huma.API, method, path, id, summary string, status int) huma.Operation {
+	problem := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
+	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, DefaultStatus: status,
+		SkipValidateBody: true, MaxBodyBytes: -1, RequestBody: nil,
+		Responses: map[string]*huma.Response{
+			strconv.Itoa(status): {Description: http.StatusText(status)},
+			"default": {Description: "A problem (RFC 9457); branch on its code.",
+				Content: map[string]*huma.MediaType{problemContent: {Schema: problem}}},
+		}}
+}
+
+// register puts a route on the mux and into the document.
+func register[I, O any](a *api, h huma.API, op huma.Operation, do func(ctx context.Context, q *request, in *I) (*O, error)) {
+	huma.Register(h, op, func(ctx context.Context, in *I) (*O, error) {
+		q := of(ctx)
+		out, err := do(ctx, q, in)
+		if err != nil {
+			return nil, a.fail(ctx, q.id, err)
+		}
+		return out, nil
+	})
+}
+
+// none is the answer of an act that has nothing to show.
+type none struct{}
+
+// ItemIn names one thing by its id.
+type ItemIn struct {
+	ID string `path:"id"`
+}
+
+// parsed reads the id; a text that is no id is answered like an unknown one.
+func (i ItemIn) parsed(noun string) (hook.ID, error) { return parseID(i.ID, noun) }
+
+func parseID(text, noun string) (hook.ID, error) {
+	id, err := hook.ParseID(text)
+	if err != nil {
+		return hook.ID{}, hook.NotFound(noun)
+	}
+	return id, nil
+}
+
+// OnceIn documents the header that onceFor reads.
+type OnceIn struct {
+	Key string `header:"Idempotency-Key" doc:"1 to 255 printable ASCII characters: the request happens once within 24 hours."`
+}
+
+// PageIn chooses a page of a list. Like the other inputs that are embedded, it is
+// exported because huma passes over embedded fields that are not.
+type PageIn struct {
+	Cursor string `query:"cursor" doc:"From next_cursor of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"250" default:"50"`
+}
+
+func (p PageIn) page() hook.Page { return hook.Page{Cursor: p.Cursor, Limit: p.Limit} }
+
+// page answers a page of a list, with the next one's address as a Link (RFC 8288).
+func page[W any](q *request, rows []W, next string) *reply[client.Page[W]] {
+	out := ok(client.Page[W]{Data: rows, NextCursor: some(next)})
+	if next != "" {
+		values := q.URL.Query()
+		values.Set("cursor", next)
+		target := url.URL{Path: q.URL.Path, RawQuery: values.Encode()}
+		out.Link = "<" + target.String() + `>; rel="next"`
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package native
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Limits of requests (S-13), in bytes.
+const (
+	MaxEvent = 256 << 10 // the body of a publish, and each item of a batch
+	MaxBatch = 4 << 20   // the body of a batch
+	MaxBody  = 64 << 10  // every other body
+)
+
+// Options is what the counter works with. Service is required.
+type Options struct {
+	Service *app.Service
+	Log     *slog.Logger                    // nil: slog.Default()
+	Ready   func(ctx context.Context) error // whether requests can be accepted; nil: always
+	Version string
+}
+
+type api struct {
+	o    Options
+	mux  *http.ServeMux
+	spec []byte // the OpenAPI document
+}
+
+// New returns the handler of the native API. It is safe for concurrent use; the
+// server around it owns the timeouts. It panics on two routes that collide, so a
+// handler that New returned is sound.
+func New(o Options) http.Handler {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	a := &api{o: o, mux: http.NewServeMux()}
+	a.routes()
+	return a
+}
+
+const requestIDHeader = "X-Request-Id"
+
+// batchRoute reads its own body, which is larger than others.
+const batchRoute = "POST /v1/events/batch"
+
+// noStore is shared between answers: nobody writes to it.
+var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
+
+// ServeHTTP answers one request.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := []string{requestID(r)}
+	h := w.Header()
+	h[requestIDHeader], h["Request-Id"] = id, id
+	h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
+	defer a.recover(w, r)
+	if r.Method == http.MethodPost && r.URL.Path == "/v1/events" {
+		a.publish(w, r)
+		return
+	}
+	handler, pattern := a.mux.Handler(r)
+	if pattern == "" || r.URL.Path != cleaned(r.URL.Path) {
+		a.unrouted(w, r, handler)
+		return
+	}
+	if !strings.HasPrefix(r.URL.Path, "/v1/") || pattern == batchRoute {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	q, err := a.open(w, r)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
+}
+
+// request is what a handler knows of its request beside its parameters.
+type request struct {
+	*http.Request
+	id     string
+	caller app.Caller
+}
+
+type requestKey struct{}
+
+// open says who asks and reads the body of a small request.
+func (a *api) open(w http.ResponseWriter, r *http.Request) (*request, error) {
+	caller, err := a.authenticate(r)
+	if err != nil {
+		return nil, err
+	}
+	q := &request{Request: r, id: w.Header().Get(requestIDHeader), caller: caller}
+	if r.Method != http.MethodPost && r.Method != http.MethodPatch {
+		return q, nil
+	}
+	body, err := readBody(r, MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > 0 {
+		err = checkContent(r, false)
+	}
+	r.Body = io.NopCloser(strings.NewReader(string(body)))
+	return q, err
+}
+
+func (a *api) authenticate(r *http.Request) (app.Caller, error) {
+	const scheme = "Bearer "
+	values := r.Header["Authorization"]
+	text := ""
+	if len(values) == 1 { // of two, another reader of the request might take the other
+		text = values[0]
+	}
+	if len(text) < len(scheme) || !strings.EqualFold(text[:len(scheme)], scheme) {
+		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "The API key is not valid."}
+	}
+	return a.o.Service.Authenticate(r.Context(), text[len(scheme):])
+}
+
+// readBody reads a body of at most limit bytes into memory of its own.
+func readBody(r *http.Request, limit int) ([]byte, error) {
+	if r.ContentLength > int64(limit) {
+		return nil, tooLarge(limit)
+	}
+	if r.ContentLength >= 0 {
+		body := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, body); err != nil && r.ContentLength > 0 {
+			return nil, cutShort(err)
+		}
+		return body, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
+	if err != nil {
+		return nil, cutShort(err)
+	}
+	if len(body) > limit {
+		return nil, tooLarge(limit)
+	}
+	return body, nil
+}
+
+func tooLarge(limit int) error {
+	return &hook.Error{Code: hook.CodeTooLarge, Message: fmt.Sprintf("At most %d bytes are accepted here.", limit)}
+}
+
+func cutShort(err error) error {
+	return &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body could not be read to its end.", Err: err}
+}
+
+// checkContent refuses bodies in another coding or of another type.
+func checkContent(r *http.Request, lines bool) error {
+	if coding := strings.Join(r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
+		return &hook.Error{Code: hook.CodeContentEncoding, Field: "Content-Encoding", Message: "Send the body uncompressed: only identity is accepted."}
+	}
+	text := strings.Join(r.Header["Content-Type"], ",")
+	if text == "application/json" {
+		return nil
+	}
+	name, _, err := mime.ParseMediaType(text)
+	if err == nil && (name == "application/json" || lines && name == ndjson) {
+		return nil
+	}
+	return &hook.Error{Code: hook.CodeContentType, Field: "Content-Type", Message: "Content-Type must be application/json."}
+}
+
+// recover turns a panic into internal_error. The stack goes to the log only.
+func (a *api) recover(w http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v) // net/http's own way to drop a connection
+	}
+	a.refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+}
+
+// unrouted answers what no route takes: the mux tells a wrong method by the Allow
+// header that its handler sets.
+func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	seen := &listener{header: http.Header{}}
+	if r.URL.Path == cleaned(r.URL.Path) {
+		handler.ServeHTTP(seen, r)
+	}
+	if seen.status != http.StatusMethodNotAllowed {
+		a.refuse(w, r, &hook.Error{Code: hook.CodeNotFound, Message: "There is no such route."})
+		return
+	}
+	allow := seen.header.Get("Allow")
+	w.Header().Set("Allow", allow)
+	a.refuse(w, r, &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + allow + " only."})
+}
+
+// listener hears what a handler would answer.
+type listener struct {
+	header http.Header
+	status int
+}
+
+// Header returns what the handler sets.
+func (l *listener) Header() http.Header { return l.header }
+
+// WriteHeader notes the status.
+func (l *listener) WriteHeader(status int) { l.status = status }
+
+// Write drops the body.
+func (l *listener) Write(b []byte) (int, error) { return len(b), nil }
+
+// cleaned reports the path without empty and dotted parts: the mux would redirect
+// there, and a caller of an API is better served by a plain 404.
+func cleaned(path string) string {
+	if strings.Contains(path, "//") || strings.Contains(path, "/.") {
+		return ""
+	}
+	return path
+}
+
+// requestID takes the caller's id if it is safe to log and to echo, or makes one.
+func requestID(r *http.Request) string {
+	for _, name := range [...]string{requestIDHeader, "Request-Id"} {
+		if values := r.Header[name]; len(values) == 1 && safeID(values[0]) {
+			return values[0]
+		}
+	}
+	var b [32]byte
+	text := strconv.AppendUint(b[:0], rand.Uint64(), 36)
+	return string(strconv.AppendUint(append(text, '-'), rand.Uint64()>>32, 36))
+}
+
+func safeID(id string) bool {
+	return hook.ValidTenantID(id) // the same harmless characters, 1 to 64 of them
+}

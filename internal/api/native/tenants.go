@@ -1,0 +1,130 @@
+package native
+
+import (
+	"context"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/strict"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+func (a *api) tenantRoutes(h huma.API) {
+	register(a, h, operation(h, "POST", "/v1/tenants", "create-tenant", "Create a tenant", 201), a.createTenant)
+	register(a, h, operation(h, "GET", "/v1/tenants", "list-tenants", "List tenants", 200), a.listTenants)
+	register(a, h, operation(h, "GET", "/v1/tenants/{id}", "get-tenant", "Get a tenant", 200), a.getTenant)
+	register(a, h, operation(h, "PATCH", "/v1/tenants/{id}", "update-tenant", "Rename a tenant", 200), a.updateTenant)
+	register(a, h, operation(h, "DELETE", "/v1/tenants/{id}", "delete-tenant", "Delete a tenant with its endpoints and keys", 204), a.deleteTenant)
+}
+
+type newTenantIn struct {
+	OnceIn
+	Body body[client.NewTenant]
+}
+
+func (a *api) createTenant(ctx context.Context, q *request, in *newTenantIn) (*reply[client.Tenant], error) {
+	if in.Body.err != nil {
+		return nil, in.Body.err
+	}
+	once, err := onceFor(q, in.Body.text, 201, wireTenant)
+	if err != nil {
+		return nil, err
+	}
+	t, replay, err := a.o.Service.CreateTenant(ctx, q.caller, in.Body.value.ID, in.Body.value.Name, once)
+	if err != nil {
+		return nil, err
+	}
+	return made(201, wireTenant(t), replay), nil
+}
+
+func (a *api) listTenants(ctx context.Context, q *request, in *PageIn) (*reply[client.Page[client.Tenant]], error) {
+	rows, next, err := a.o.Service.Tenants(ctx, q.caller, in.page())
+	if err != nil {
+		return nil, err
+	}
+	return page(q, wireAll(rows, wireTenant), next), nil
+}
+
+func (a *api) getTenant(ctx context.Context, q *request, in *ItemIn) (*reply[client.Tenant], error) {
+	t, err := a.o.Service.Tenant(ctx, q.caller, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return ok(wireTenant(t)), nil
+}
+
+type tenantPatchIn struct {
+	ItemIn
+	Body members[client.TenantPatch]
+}
+
+func (a *api) updateTenant(ctx context.Context, q *request, in *tenantPatchIn) (*reply[client.Tenant], error) {
+	if in.Body.err != nil {
+		return nil, in.Body.err
+	}
+	t, err := a.o.Service.Tenant(ctx, q.caller, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	p := patch{values: in.Body.values}
+	name := patched(&p, "name", "")
+	p.readOnly("id", "created_at")
+	if err := p.end(); err != nil {
+		return nil, err
+	}
+	if name != nil {
+		t, err = a.o.Service.RenameTenant(ctx, q.caller, in.ID, *name)
+	}
+	return ok(wireTenant(t)), err
+}
+
+func (a *api) deleteTenant(ctx context.Context, q *request, in *ItemIn) (*none, error) {
+	return nil, a.o.Service.DeleteTenant(ctx, q.caller, in.ID)
+}
+
+func (a *api) keyRoutes(h huma.API) {
+	register(a, h, operation(h, "POST", "/v1/keys", "create-key", "Create a key of the caller's mode", 201), a.createKey)
+	register(a, h, operation(h, "GET", "/v1/keys", "list-keys", "List the keys of the caller's mode", 200), a.listKeys)
+	register(a, h, operation(h, "DELETE", "/v1/keys/{id}", "revoke-key", "Revoke a key", 204), a.revokeKey)
+}
+
+type newKeyIn struct {
+	OnceIn
+	Body body[client.NewKey]
+}
+
+func (a *api) createKey(ctx context.Context, q *request, in *newKeyIn) (*reply[client.Key], error) {
+	if in.Body.err != nil {
+		return nil, in.Body.err
+	}
+	want := in.Body.value
+	if want.Kind == "" {
+		return nil, strict.Missing("kind")
+	}
+	once, err := onceFor(q, in.Body.text, 201, wireNewKey)
+	if err != nil {
+		return nil, err
+	}
+	k, replay, err := a.o.Service.CreateKey(ctx, q.caller, hook.Kind(want.Kind), want.Tenant, want.Name, once)
+	if err != nil {
+		return nil, err
+	}
+	return made(201, wireNewKey(k), replay), nil
+}
+
+func (a *api) listKeys(ctx context.Context, q *request, in *PageIn) (*reply[client.Page[client.Key]], error) {
+	rows, next, err := a.o.Service.Keys(ctx, q.caller, in.page())
+	if err != nil {
+		return nil, err
+	}
+	return page(q, wireAll(rows, wireKey), next), nil
+}
+
+func (a *api) revokeKey(ctx context.Context, q *request, in *ItemIn) (*none, error) {
+	id, err := in.parsed("key")
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.o.Service.RevokeKey(ctx, q.caller, id)
+}

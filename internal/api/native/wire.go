@@ -1,0 +1,159 @@
+package native
+
+import (
+	"math"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// This file turns what app answers into the wire structs of the client package.
+
+func wireTime(t time.Time) client.Time { return client.Time{Time: t} }
+
+// some returns nil for the zero value, which the API shows as null.
+func some[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func someTime(t time.Time) *client.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &client.Time{Time: t}
+}
+
+func wireTenant(t hook.Tenant) client.Tenant {
+	return client.Tenant{ID: t.ID, Name: t.Name, CreatedAt: wireTime(t.CreatedAt)}
+}
+
+func wireKey(k hook.Key) client.Key {
+	return client.Key{ID: k.ID.String(), Kind: string(k.Kind), Mode: k.Mode.String(), Tenant: k.Tenant,
+		Name: k.Name, CreatedAt: wireTime(k.CreatedAt)}
+}
+
+func wireNewKey(k app.NewKey) client.Key {
+	out := wireKey(k.Key)
+	out.Key = k.Text
+	return out
+}
+
+func wireRow(e *hook.Endpoint) client.Endpoint {
+	out := client.Endpoint{ID: e.ID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), URL: e.URL,
+		EventTypes: append([]string{}, e.Types...), Enabled: e.Status == hook.Enabled,
+		DisabledReason: some(e.DisabledReason), DisabledAt: someTime(e.DisabledAt),
+		Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
+		RateLimit: e.RateLimit, MaxInFlight: e.MaxInFlight, MaxConsecutiveFailures: some(e.MaxFailures),
+		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
+	for _, header := range e.Headers {
+		out.Headers[header.Name] = "***" // values are secrets, write-only (S-08)
+	}
+	if e.Retry != nil {
+		out.Retry = wireRetry(e.Retry)
+	}
+	return out
+}
+
+func wireEndpoint(e app.Endpoint) client.Endpoint {
+	out := wireRow(e.Endpoint)
+	out.Secret = e.Secret
+	for _, warning := range e.Warnings {
+		out.Warnings = append(out.Warnings, client.Warning(warning))
+	}
+	if e.Health != nil {
+		out.Health = &client.Health{ConsecutiveFailures: e.Health.Failures, Held: e.Held,
+			FirstFailureAt: someTime(e.Health.FirstFailureAt), LastFailureAt: someTime(e.Health.LastFailureAt)}
+	}
+	return out
+}
+
+func wireRetry(r *hook.Retry) *client.Retry {
+	out := &client.Retry{Factor: r.Factor, Jitter: r.Jitter, MaxAttempts: r.MaxAttempts,
+		First: duration(r.First), Cap: duration(r.Cap), MaxAge: duration(r.MaxAge)}
+	for _, step := range r.Steps {
+		out.Steps = append(out.Steps, duration(step))
+	}
+	if len(r.Steps) > 0 {
+		out.Then = "fail"
+		if r.Repeat {
+			out.Then = "repeat"
+		}
+	}
+	return out
+}
+
+// duration writes 90m as 1h30m, not as 1h30m0s; zero as nothing.
+func duration(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func wireRotated(r app.Rotated) client.RotatedSecret {
+	return client.RotatedSecret{Secret: r.Secret, PreviousExpiresAt: wireTime(r.PreviousExpiresAt)}
+}
+
+func wireTest(t app.Test) client.TestEvent {
+	return client.TestEvent{Event: t.Event.String(), Delivery: t.Delivery.String(), Type: t.Type}
+}
+
+func wireEvent(e hook.Event) client.Event {
+	return client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
+		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt)}
+}
+
+func wireDelivery(d hook.DeliveryRow) client.Delivery {
+	return client.Delivery{ID: d.ID.String(), Event: d.PublicID.String(), EventType: d.EventType,
+		Endpoint: d.Endpoint.String(), Tenant: d.Scope.Tenant, State: d.State.String(), Reason: some(string(d.Reason)),
+		Attempts: d.Attempts, NextAttemptAt: someTime(d.Due), LastStatus: some(d.LastStatus),
+		LastError: some(string(d.LastError)), CreatedAt: wireTime(d.CreatedAt), SettledAt: someTime(d.SettledAt)}
+}
+
+func wireAttempt(a hook.Attempt) client.Attempt {
+	return client.Attempt{Number: a.Number, At: wireTime(a.At),
+		DurationMS: math.Round(float64(a.Duration)/float64(time.Microsecond)) / 1000,
+		Status:     some(a.Status), Error: some(string(a.Class)), Message: some(a.Message), Trigger: a.Trigger.String(),
+		ResponseHeaders: headerMap(string(a.ResponseHeaders)), ResponseBody: string(a.ResponseBody),
+		ResponseTruncated: a.Truncated}
+}
+
+// headerMap reads "Name: value" lines; values of one name are joined by a comma.
+func headerMap(lines string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(lines) {
+		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		if !ok {
+			continue
+		}
+		name, value = textproto.CanonicalMIMEHeaderKey(name), strings.TrimSpace(value)
+		if before, twice := out[name]; twice {
+			value = before + ", " + value
+		}
+		out[name] = value
+	}
+	return out
+}
+
+func wireAll[R, W any](rows []R, wire func(R) W) []W {
+	out := make([]W, 0, len(rows))
+	for _, row := range rows {
+		out = append(out, wire(row))
+	}
+	return out
+}

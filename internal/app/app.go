@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// Warning says what was odd about an endpoint that was accepted all the same.
+type Warning struct{ Code, Message string }
+
+// Options is what a Service works with. Store, Profiles, Admit and CheckHeaders
+// are required.
+type Options struct {
+	Store    Store
+	Profiles *profile.Set
+	Profile  string // of endpoints that name none; empty: standard
+
+	// Admit checks a URL that a tenant chose and returns its canonical form. It
+	// may resolve the host's name, so it is never called inside a transaction.
+	Admit func(ctx context.Context, rawURL string, ipHosts bool) (canonical string, warnings []Warning, err error)
+	// CheckHeaders checks an endpoint's custom headers (S-08).
+	CheckHeaders func([]hook.Header) error
+
+	OperatorKey     string // bootstrap key of live mode; empty: none
+	OperatorTestKey string // bootstrap key of test mode; empty: none
+	CreateTenants   bool   // publishing makes an unknown tenant
+	Now             func() time.Time
+}
+
+// Service answers callers. It is safe for concurrent use.
+type Service struct {
+	o         Options
+	bootstrap map[[32]byte]Caller
+}
+
+// New returns a Service, or says what of the options is wrong.
+func New(o Options) (*Service, error) {
+	if o.Store == nil || o.Profiles == nil || o.Admit == nil || o.CheckHeaders == nil {
+		return nil, errors.New("app: Store, Profiles, Admit and CheckHeaders are required")
+	}
+	if o.Profile == "" {
+		o.Profile = "standard"
+	}
+	if _, ok := o.Profiles.Get(o.Profile); !ok {
+		return nil, fmt.Errorf("app: there is no profile %q", o.Profile)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Service{o: o, bootstrap: map[[32]byte]Caller{}}
+	for mode, text := range map[hook.Mode]string{hook.Live: o.OperatorKey, hook.Test: o.OperatorTestKey} {
+		if text == "" {
+			continue
+		}
+		if !validBootstrap(text) {
+			return nil, fmt.Errorf("app: the %s operator key must be 32 to 200 printable ASCII characters", mode)
+		}
+		hash := sha256.Sum256([]byte(text))
+		if _, taken := s.bootstrap[hash]; taken {
+			return nil, errors.New("app: the operator keys of the two modes must differ")
+		}
+		s.bootstrap[hash] = Caller{Kind: hook.Operator, Mode: mode}
+	}
+	return s, nil
+}
+
+// Once asks that a creating request happens once for its Idempotency-Key. Route
+// tells requests of different routes apart. Answer gets what the method would
+// return; it runs inside the store's transaction and must be pure.
+type Once struct {
+	Route    string
+	Key      string
+	BodyHash [32]byte
+	Answer   func(result any) (status int, body []byte)
+}
+
+// in returns the store's form, or nil. The scope is the one the request acts in.
+// result makes the method's result of the store's.
+func (o *Once) in(scope hook.Scope, result func(stored any) any) *hook.Once {
+	if o == nil {
+		return nil
+	}
+	return &hook.Once{Scope: scope, Route: o.Route, Key: o.Key, BodyHash: o.BodyHash,
+		Answer: func(stored any) (int, []byte) { return o.Answer(result(stored)) }}
+}
+
+func validBootstrap(text string) bool {
+	if len(text) < 32 || len(text) > 200 {
+		return false
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] <= ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func invalid(field, message string) error {
+	return &hook.Error{Code: hook.CodeInvalidRequest, Field: field, Message: message}
+}

@@ -1,0 +1,33 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// errUnauthorized is the one answer to unknown, malformed and revoked keys (S-10).
+var errUnauthorized = &hook.Error{Code: hook.CodeUnauthorized, Message: "The API key is not valid."}
+
+// Authenticate returns whom the text of a key stands for. The store keeps the keys
+// in use in memory and forgets them with the commit that revokes them.
+func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, error) {
+	hash := sha256.Sum256([]byte(bearer))
+	if caller, ok := s.bootstrap[hash]; ok {
+		return caller, nil
+	}
+	if !CheckKeyText(bearer) {
+		return Caller{}, errUnauthorized
+	}
+	key, err := s.o.Store.KeyByHash(ctx, hash)
+	if e, ok := errors.AsType[*hook.Error](err); ok && (e.Code == hook.CodeNotFound || e.Code == hook.CodeUnauthorized) {
+		return Caller{}, errUnauthorized
+	}
+	if err != nil {
+		return Caller{}, fmt.Errorf("look up key: %w", err)
+	}
+	return Caller{Kind: key.Kind, Mode: key.Mode, Tenant: key.Tenant, KeyID: key.ID}, nil
+}

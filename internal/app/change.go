@@ -1,0 +1,184 @@
+package app
+
+import (
+	"context"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// EndpointChange is what a caller may change about an endpoint; nil stays. Values
+// are complete: a reset is said by the value that a new endpoint would have.
+type EndpointChange struct {
+	URL         *string
+	Types       *[]string
+	Enabled     *bool
+	Discard     bool // with Enabled true: what is held is cancelled, not sent
+	Title       *string
+	Description *string
+	Profile     *string // empty: the server's default
+	Headers     []HeaderChange
+	ResetHeads  bool // take all headers away first
+	RateLimit   *float64
+	MaxInFlight *int
+	MaxFailures *int // 0: the profile's rule
+	// Retry makes the new plan of the old; nil stands for the profile's.
+	Retry func(old *hook.Retry) (*hook.Retry, error)
+}
+
+// HeaderChange sets a header, or takes it away if Value is nil.
+type HeaderChange struct {
+	Name  string
+	Value *string
+}
+
+// UpdateEndpoint changes an endpoint. A new profile that cannot express the
+// endpoint's secret brings a new one, which is in this answer only. CodeConflict
+// says that another request changed its URL or profile meanwhile.
+func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, change EndpointChange) (Endpoint, error) {
+	old, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	m, err := s.plan(ctx, old, change)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	out := Endpoint{Warnings: m.warnings}
+	out.Endpoint, err = s.o.Store.UpdateEndpoint(ctx, old.Scope, id, func(row hook.Endpoint) (hook.Endpoint, error) {
+		out.Secret = ""
+		if m.needed && (row.Profile != old.Profile || row.URL != old.URL) {
+			return row, &hook.Error{Code: hook.CodeConflict, Message: "The endpoint was changed by another request meanwhile. Read it and try again."}
+		}
+		if m.needed {
+			row.URL = m.url
+		}
+		if m.to != nil {
+			row.Profile = m.to.Name()
+			if !expresses(m.to, row.Secrets) {
+				row.Secrets, out.Secret = []hook.Secret{m.secret}, m.secret.Text
+			}
+		}
+		if err := apply(&row, change); err != nil {
+			return row, err
+		}
+		return row, s.checkEndpoint(&row)
+	}, change.Discard)
+	return out, err
+}
+
+// move is the part of a change that is worked out before the transaction, because
+// resolving a host's name takes time.
+type move struct {
+	needed   bool // URL or profile change
+	url      string
+	warnings []Warning
+	to       *profile.Profile // nil: the profile stays
+	secret   hook.Secret      // in case the new profile cannot express the old one
+}
+
+func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointChange) (move, error) {
+	m := move{url: old.URL}
+	in := s.profileNamed(old.Profile)
+	if change.Profile != nil {
+		name := *change.Profile
+		if name == "" {
+			name = s.o.Profile
+		}
+		var ok bool
+		if in, ok = s.o.Profiles.Get(name); !ok {
+			return m, invalid("profile", "There is no such profile.")
+		}
+		if name != old.Profile {
+			m.to = in
+		}
+	}
+	if change.URL != nil {
+		m.url = *change.URL
+	}
+	if m.needed = change.URL != nil || m.to != nil; !m.needed {
+		return m, nil
+	}
+	var err error
+	if m.to != nil {
+		if m.secret, err = s.newSecret(m.to, ""); err != nil {
+			return m, err
+		}
+	}
+	m.url, m.warnings, err = s.o.Admit(ctx, m.url, in.URLRules().IPHosts)
+	return m, err
+}
+
+// expresses reports whether a profile can sign with the newest of the secrets as
+// its receiver knows it.
+func expresses(p *profile.Profile, secrets []hook.Secret) bool {
+	if len(secrets) == 0 {
+		return false
+	}
+	encoding, err := p.CheckSecret(secrets[0].Text)
+	return err == nil && encoding == secrets[0].Encoding
+}
+
+// apply puts the change into the row, all but URL and profile. The row is a
+// snapshot that others read too: slices are replaced, never written to.
+func apply(row *hook.Endpoint, c EndpointChange) error {
+	if c.Types != nil {
+		row.Types = *c.Types
+	}
+	if c.Title != nil {
+		row.Title = *c.Title
+	}
+	if c.Description != nil {
+		row.Description = *c.Description
+	}
+	if c.RateLimit != nil {
+		row.RateLimit = *c.RateLimit
+	}
+	if c.MaxInFlight != nil {
+		row.MaxInFlight = *c.MaxInFlight
+	}
+	if c.MaxFailures != nil {
+		row.MaxFailures = *c.MaxFailures
+	}
+	if c.ResetHeads {
+		row.Headers = nil
+	}
+	row.Headers = mergeHeaders(row.Headers, c.Headers)
+	if c.Retry != nil {
+		var err error
+		if row.Retry, err = c.Retry(row.Retry); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Enabled == nil:
+	case *c.Enabled:
+		row.Status = hook.Enabled
+	default:
+		row.Status = hook.Disabled
+	}
+	return nil
+}
+
+func mergeHeaders(old []hook.Header, changes []HeaderChange) []hook.Header {
+	if len(changes) == 0 {
+		return old
+	}
+	var merged []hook.Header
+	for _, header := range old {
+		named := false
+		for _, change := range changes {
+			named = named || strings.EqualFold(change.Name, header.Name)
+		}
+		if !named {
+			merged = append(merged, header)
+		}
+	}
+	for _, change := range changes {
+		if change.Value != nil {
+			merged = append(merged, hook.Header{Name: change.Name, Value: *change.Value})
+		}
+	}
+	return merged
+}

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const (
+	maxTypes      = 250   // entries of a filter
+	maxRate       = 10000 // deliveries a second
+	maxInFlight   = 1000
+	maxFailures   = 1000
+	maxSteps      = 50
+	maxAttempts   = 10000
+	maxFactor     = 10
+	shortestDelay = time.Second
+	longestDelay  = 7 * 24 * time.Hour
+	longestAge    = 365 * 24 * time.Hour
+)
+
+var errMaxFailures = invalid("max_consecutive_failures", "\"max_consecutive_failures\" must be 1 to 1000.")
+
+// checkEndpoint checks what needs neither the network nor a profile.
+func (s *Service) checkEndpoint(e *hook.Endpoint) error {
+	if len(e.Types) > maxTypes {
+		return invalid("event_types", "\"event_types\" must have at most 250 entries.")
+	}
+	for i, name := range e.Types {
+		if !hook.ValidFilterType(name) {
+			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, a prefix that ends in \".*\", or \"*\".")
+		}
+	}
+	if err := checkText("title", e.Title, maxName); err != nil {
+		return err
+	}
+	if err := checkText("description", e.Description, maxDescription); err != nil {
+		return err
+	}
+	if !(e.RateLimit >= 0 && e.RateLimit <= maxRate) {
+		return invalid("rate_limit", "\"rate_limit\" must be 0 to 10000.")
+	}
+	if e.MaxInFlight < 0 || e.MaxInFlight > maxInFlight {
+		return invalid("max_in_flight", "\"max_in_flight\" must be 0 to 1000.")
+	}
+	if e.MaxFailures < 0 || e.MaxFailures > maxFailures {
+		return errMaxFailures
+	}
+	if err := checkRetry(e.Retry); err != nil {
+		return err
+	}
+	return s.o.CheckHeaders(e.Headers)
+}
+
+// checkRetry bounds an endpoint's own retry plan and settles what it leaves open.
+func checkRetry(r *hook.Retry) error {
+	if r == nil {
+		return nil
+	}
+	if !(r.Jitter >= 0 && r.Jitter <= 1) {
+		return invalid("retry/jitter", "\"retry/jitter\" must be 0 to 1.")
+	}
+	if r.MaxAge != 0 && (r.MaxAge < shortestDelay || r.MaxAge > longestAge) {
+		return invalid("retry/max_age", "\"retry/max_age\" must be 1s to 8760h.")
+	}
+	if len(r.Steps) > 0 {
+		return checkSteps(r)
+	}
+	if r.Repeat {
+		return invalid("retry/then", "\"retry/then\" goes with \"steps\" only.")
+	}
+	if r.First < shortestDelay || r.First > longestDelay {
+		return invalid("retry/first", "A retry plan needs \"steps\", or \"first\" of 1s to 168h.")
+	}
+	if r.Factor == 0 {
+		r.Factor = 2
+	}
+	if !(r.Factor >= 1 && r.Factor <= maxFactor) {
+		return invalid("retry/factor", "\"retry/factor\" must be 1 to 10.")
+	}
+	if r.Cap == 0 {
+		r.Cap = longestDelay
+	}
+	if r.Cap < shortestDelay || r.Cap > longestDelay {
+		return invalid("retry/cap", "\"retry/cap\" must be 1s to 168h.")
+	}
+	if r.MaxAttempts < 0 || r.MaxAttempts > maxAttempts {
+		return invalid("retry/max_attempts", "\"retry/max_attempts\" must be 0 (for ever) to 10000.")
+	}
+	return nil
+}
+
+func checkSteps(r *hook.Retry) error {
+	if r.First != 0 || r.Factor != 0 || r.Cap != 0 || r.MaxAttempts != 0 {
+		return invalid("retry", "A retry plan has either \"steps\" or \"first\", \"factor\", \"cap\" and \"max_attempts\".")
+	}
+	if len(r.Steps) > maxSteps {
+		return invalid("retry/steps", "\"retry/steps\" must have at most 50 entries.")
+	}
+	for i, step := range r.Steps {
+		if step < shortestDelay || step > longestDelay {
+			return invalid("retry/steps/"+strconv.Itoa(i), "A step of \"retry/steps\" must be 1s to 168h.")
+		}
+	}
+	return nil
+}

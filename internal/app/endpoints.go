@@ -1,0 +1,244 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// Endpoint is an endpoint as it is answered. Secret is set only by the act that
+// made one; Health only where one endpoint was asked for.
+type Endpoint struct {
+	*hook.Endpoint
+	Secret   string
+	Warnings []Warning
+	Health   *hook.Health
+	Held     int // deliveries that wait until it is enabled; with Health
+}
+
+// NewEndpoint is what a caller may say about a new endpoint.
+type NewEndpoint struct {
+	Tenant      string
+	URL         string
+	Types       []string // required; empty but not nil matches nothing
+	Disabled    bool
+	Title       string
+	Description string
+	Profile     string // empty: the server's default
+	Headers     []hook.Header
+	RateLimit   float64 // deliveries a second, 0 to 10000; 0: no limit
+	MaxInFlight int     // 0 to 1000; 0: the server's default
+	MaxFailures *int    // 1 to 1000; nil: the profile's rule
+	Retry       *hook.Retry
+	Secret      string // a secret to take over; empty: a new one
+}
+
+// CreateEndpoint makes an endpoint. The secret is in this answer only.
+func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, once *Once) (Endpoint, *hook.Replay, error) {
+	scope, err := c.reach(in.Tenant)
+	if err != nil {
+		return Endpoint{}, nil, err
+	}
+	if scope.Tenant == "" {
+		return Endpoint{}, nil, invalid("tenant", "\"tenant\" is required.")
+	}
+	if !hook.ValidTenantID(scope.Tenant) {
+		return Endpoint{}, nil, noTenant("tenant")
+	}
+	ep, p, err := s.draft(scope, in)
+	if err != nil {
+		return Endpoint{}, nil, err
+	}
+	made := Endpoint{}
+	secret, err := s.newSecret(p, in.Secret)
+	if err != nil {
+		return Endpoint{}, nil, err
+	}
+	if ep.URL, made.Warnings, err = s.o.Admit(ctx, in.URL, p.URLRules().IPHosts); err != nil {
+		return Endpoint{}, nil, err
+	}
+	ep.Secrets = []hook.Secret{secret}
+	made.Endpoint, made.Secret = &ep, secret.Text
+	stored, replay, err := s.o.Store.CreateEndpoint(ctx, ep, once.in(scope, func(stored any) any {
+		return made.with(stored)
+	}))
+	if err != nil || replay != nil {
+		return Endpoint{}, replay, err
+	}
+	return made.with(stored), nil, nil
+}
+
+// with returns the answer around the row that the store made.
+func (e Endpoint) with(stored any) Endpoint {
+	if row, ok := stored.(*hook.Endpoint); ok {
+		e.Endpoint = row
+	}
+	return e
+}
+
+// draft checks everything of a new endpoint but its URL and its secret.
+func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profile.Profile, error) {
+	ep := hook.Endpoint{Scope: scope, Types: in.Types, Title: in.Title, Description: in.Description, Profile: in.Profile, Headers: in.Headers,
+		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Retry: in.Retry}
+	if in.Types == nil {
+		return ep, nil, invalid("event_types", "\"event_types\" is required; [\"*\"] matches every type, [] none.")
+	}
+	if in.Disabled {
+		ep.Status = hook.Disabled
+	}
+	if ep.Profile == "" {
+		ep.Profile = s.o.Profile
+	}
+	p, ok := s.o.Profiles.Get(ep.Profile)
+	if !ok {
+		return ep, nil, invalid("profile", "There is no such profile.")
+	}
+	if in.MaxFailures != nil {
+		if ep.MaxFailures = *in.MaxFailures; ep.MaxFailures == 0 {
+			return ep, nil, errMaxFailures
+		}
+	}
+	return ep, p, s.checkEndpoint(&ep)
+}
+
+// newSecret returns the secret to import, if the profile can, or a new one.
+func (s *Service) newSecret(p *profile.Profile, imported string) (hook.Secret, error) {
+	secret := hook.Secret{Text: imported, CreatedAt: s.o.Now()}
+	var err error
+	if imported == "" {
+		secret.Text, secret.Encoding, err = p.NewSecret()
+	} else {
+		secret.Encoding, err = p.CheckSecret(imported)
+	}
+	return secret, err
+}
+
+// Endpoint returns an endpoint with its health.
+func (s *Service) Endpoint(ctx context.Context, c Caller, id hook.ID) (Endpoint, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	health, held, err := s.o.Store.Health(ctx, ep.Scope, id)
+	return Endpoint{Endpoint: ep, Health: &health, Held: held}, err
+}
+
+func (s *Service) endpoint(ctx context.Context, c Caller, id hook.ID) (*hook.Endpoint, error) {
+	scope, err := c.reach("")
+	if err != nil {
+		return nil, err
+	}
+	return s.o.Store.Endpoint(ctx, scope, id)
+}
+
+// Endpoints returns a page of endpoints. q.Scope.Tenant is what the caller asked for.
+func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery) ([]hook.Endpoint, string, error) {
+	scope, err := c.reach(q.Scope.Tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	if q.EventType != "" && !hook.ValidType(q.EventType) {
+		return nil, "", invalid("event_type", "\"event_type\" is not the name of an event type.")
+	}
+	q.Scope = scope
+	return s.o.Store.Endpoints(ctx, q)
+}
+
+// DeleteEndpoint deletes an endpoint; what waits for it is cancelled.
+func (s *Service) DeleteEndpoint(ctx context.Context, c Caller, id hook.ID) error {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	return s.o.Store.DeleteEndpoint(ctx, ep.Scope, id)
+}
+
+// Rotated is a new secret, shown once, and when the one before it stops signing.
+type Rotated struct {
+	Secret            string
+	PreviousExpiresAt time.Time
+}
+
+// MaxOverlap is how long an old secret may go on signing after a rotation (S-12).
+const MaxOverlap = 7 * 24 * time.Hour
+
+// RotateSecret gives an endpoint a new secret, or the given one. The old ones sign
+// beside it for the overlap, 0 to MaxOverlap.
+func (s *Service) RotateSecret(ctx context.Context, c Caller, id hook.ID, text string, overlap time.Duration, once *Once) (Rotated, *hook.Replay, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return Rotated{}, nil, err
+	}
+	if overlap < 0 || overlap > MaxOverlap {
+		return Rotated{}, nil, invalid("overlap", "\"overlap\" must be 0s to 168h.")
+	}
+	secret, err := s.newSecret(s.profileNamed(ep.Profile), text)
+	if err != nil {
+		return Rotated{}, nil, err
+	}
+	out := Rotated{Secret: secret.Text, PreviousExpiresAt: secret.CreatedAt.Add(overlap)}
+	_, replay, err := s.o.Store.RotateSecret(ctx, ep.Scope, id, secret, overlap, once.in(ep.Scope, func(any) any { return out }))
+	return out, replay, err
+}
+
+// Test is a test event and its one delivery.
+type Test struct {
+	Event    hook.ID // as receivers see it
+	Delivery hook.ID
+	Type     string
+}
+
+// TestEndpoint sends a test event: of the given type and data, or the profile's.
+// Any endpoint may be tested, a disabled one too.
+func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventType string, data []byte, once *Once) (Test, *hook.Replay, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return Test{}, nil, err
+	}
+	p := s.profileNamed(ep.Profile)
+	eventType, data, err = testEvent(p, eventType, data)
+	if err != nil {
+		return Test{}, nil, err
+	}
+	kept := once.in(ep.Scope, func(stored any) any {
+		made, _ := stored.(hook.TestPublished)
+		return Test{Event: made.PublicID, Delivery: made.Delivery, Type: eventType}
+	})
+	published, delivery, replay, err := s.o.Store.PublishTest(ctx, ep.Scope, id, eventType, data, p.Hash(), kept)
+	return Test{Event: published.PublicID, Delivery: delivery, Type: eventType}, replay, err
+}
+
+// testEvent completes what the caller said about a test event from the profile: a
+// type of its catalogue brings its example.
+func testEvent(p *profile.Profile, eventType string, data []byte) (string, []byte, error) {
+	if eventType == "" {
+		ownType, ownData := p.TestEvent()
+		if data == nil {
+			data = ownData
+		}
+		return ownType, data, nil
+	}
+	if !hook.ValidType(eventType) {
+		return "", nil, errType
+	}
+	if data == nil {
+		data = []byte("{}")
+		for _, known := range p.Catalogue() {
+			if known.Name == eventType && len(known.Example) > 0 {
+				data = known.Example
+			}
+		}
+	}
+	return eventType, data, nil
+}
+
+// profileNamed returns the profile, or the default for one that is gone.
+func (s *Service) profileNamed(name string) *profile.Profile {
+	p, ok := s.o.Profiles.Get(name)
+	if !ok {
+		p, _ = s.o.Profiles.Get(s.o.Profile)
+	}
+	return p
+}

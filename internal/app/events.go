@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// maxShown bounds the deliveries shown with one event; it is the fan-out's bound.
+const maxShown = 1000
+
+// Events returns a page of events without their data. q.Scope.Tenant is what the
+// caller asked for.
+func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]hook.Event, string, error) {
+	scope, err := c.reach(q.Scope.Tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	q.Scope = scope
+	return s.o.Store.Events(ctx, q)
+}
+
+// Event returns an event with its deliveries, by the id that receivers see. A
+// tenant is needed only if several tenants have an event with the platform's id.
+func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
+	scope, err := c.reach(tenant)
+	if err != nil {
+		return nil, nil, err
+	}
+	event, err := s.o.Store.EventByPublicID(ctx, scope, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	q := hook.DeliveryQuery{Scope: event.Scope, Event: event.ID}
+	var all []hook.DeliveryRow
+	for {
+		rows, next, err := s.o.Store.Deliveries(ctx, q)
+		if all = append(all, rows...); err != nil || next == "" || len(all) >= maxShown {
+			return event, all, err
+		}
+		q.Cursor = next
+	}
+}
+
+// Deliveries returns a page of deliveries. q.Scope.Tenant is what the caller asked for.
+func (s *Service) Deliveries(ctx context.Context, c Caller, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
+	scope, err := c.reach(q.Scope.Tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	q.Scope = scope
+	if !q.Event.IsZero() { // the caller knows it by the id that receivers see
+		event, err := s.o.Store.EventByPublicID(ctx, scope, q.Event)
+		if hook.CodeOf(err) == hook.CodeNotFound {
+			return nil, "", nil
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		q.Event = event.ID
+	}
+	return s.o.Store.Deliveries(ctx, q)
+}
+
+// Delivery returns a delivery with all its attempts.
+func (s *Service) Delivery(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
+	scope, err := c.reach("")
+	if err != nil {
+		return hook.DeliveryRow{}, nil, err
+	}
+	return s.o.Store.Delivery(ctx, scope, id)
+}
+
+// RetryDelivery asks for one more attempt now, whatever the state. A failure of it
+// leaves state and schedule; CodeEndpointDisabled if its endpoint does not receive.
+func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, once *Once) (hook.DeliveryRow, *hook.Replay, error) {
+	row, _, err := s.Delivery(ctx, c, id)
+	if err != nil {
+		return hook.DeliveryRow{}, nil, err
+	}
+	around := func(d hook.Delivery) hook.DeliveryRow { return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID} }
+	d, replay, err := s.o.Store.RetryDelivery(ctx, row.Scope, id, once.in(row.Scope, func(stored any) any {
+		d, _ := stored.(hook.Delivery)
+		return around(d)
+	}))
+	return around(d), replay, err
+}
+
+// CancelDelivery stops an open delivery; CodeDeliverySettled if it is not open.
+func (s *Service) CancelDelivery(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, error) {
+	row, _, err := s.Delivery(ctx, c, id)
+	if err != nil {
+		return hook.DeliveryRow{}, err
+	}
+	row.Delivery, err = s.o.Store.CancelDelivery(ctx, row.Scope, id)
+	return row, err
+}

@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// NewKey is a key with its text, which is shown once and not kept.
+type NewKey struct {
+	hook.Key
+	Text string
+}
+
+// CreateKey makes a key of the caller's mode. Operators only.
+func (s *Service) CreateKey(ctx context.Context, c Caller, kind hook.Kind, tenant, name string, once *Once) (NewKey, *hook.Replay, error) {
+	if err := c.administer(); err != nil {
+		return NewKey{}, nil, err
+	}
+	if err := checkKey(kind, tenant, name); err != nil {
+		return NewKey{}, nil, err
+	}
+	made := NewKey{Text: NewKeyText(c.Mode, kind)}
+	made.Key = hook.Key{Kind: kind, Mode: c.Mode, Tenant: tenant, Name: name, Hash: sha256.Sum256([]byte(made.Text))}
+	key, replay, err := s.o.Store.CreateKey(ctx, made.Key, once.in(hook.Scope{Mode: c.Mode}, func(stored any) any {
+		key, _ := stored.(hook.Key)
+		return NewKey{Key: key, Text: made.Text}
+	}))
+	return NewKey{Key: key, Text: made.Text}, replay, err
+}
+
+func checkKey(kind hook.Kind, tenant, name string) error {
+	switch kind {
+	case hook.Operator:
+		if tenant != "" {
+			return invalid("tenant", "An operator key stands for all tenants: leave \"tenant\" out.")
+		}
+	case hook.TenantKey:
+		if tenant == "" {
+			return invalid("tenant", "\"tenant\" is required for a tenant key.")
+		}
+	case hook.Publisher:
+	default:
+		return invalid("kind", "\"kind\" must be operator, publisher or tenant.")
+	}
+	return checkText("name", name, maxName)
+}
+
+// Keys returns a page of the keys of the caller's mode. Operators only.
+func (s *Service) Keys(ctx context.Context, c Caller, page hook.Page) ([]hook.Key, string, error) {
+	if err := c.administer(); err != nil {
+		return nil, "", err
+	}
+	return s.o.Store.Keys(ctx, hook.Scope{Mode: c.Mode}, page)
+}
+
+// RevokeKey ends a key of the caller's mode at once. Operators only.
+func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
+	if err := c.administer(); err != nil {
+		return err
+	}
+	return s.o.Store.RevokeKey(ctx, hook.Scope{Mode: c.Mode}, id)
+}
+
+// FirstKeys makes one operator key for each mode if the live mode has none yet,
+// and returns their texts; otherwise both are empty. It is for the first start of
+// a server that was given no bootstrap key.
+func (s *Service) FirstKeys(ctx context.Context) (live, test string, err error) {
+	for page := (hook.Page{}); ; {
+		keys, next, err := s.o.Store.Keys(ctx, hook.Scope{Mode: hook.Live}, page)
+		if err != nil {
+			return "", "", err
+		}
+		for _, k := range keys {
+			if k.Kind == hook.Operator {
+				return "", "", nil
+			}
+		}
+		if next == "" {
+			break
+		}
+		page.Cursor = next
+	}
+	// The live key comes last: a crash in between is made good by the next start.
+	testKey, _, err := s.CreateKey(ctx, Caller{Kind: hook.Operator, Mode: hook.Test}, hook.Operator, "", "first start", nil)
+	if err != nil {
+		return "", "", err
+	}
+	liveKey, _, err := s.CreateKey(ctx, Caller{Kind: hook.Operator, Mode: hook.Live}, hook.Operator, "", "first start", nil)
+	return liveKey.Text, testKey.Text, err
+}

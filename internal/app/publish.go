@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// MaxBatch is how many events one batch may hold.
+const MaxBatch = 1000
+
+// Event is an event as the platform gave it. Data is a JSON object that was
+// checked already. Err is set on an item of a batch that could not be read; it
+// comes back as that item's result.
+type Event struct {
+	Tenant    string
+	Type      string
+	Data      []byte
+	ID        hook.ID   // the platform's own; zero: ours
+	CreatedAt time.Time // the platform's; zero: the time of acceptance
+	Err       error
+}
+
+// Publish keeps one event and its deliveries. When it returns without an error
+// they are on disk. Operators and publishers only.
+func (s *Service) Publish(ctx context.Context, c Caller, e Event, once *Once) (hook.Published, *hook.Replay, error) {
+	accepted, err := s.accept(c, &e)
+	if err != nil {
+		return hook.Published{}, nil, err
+	}
+	var kept *hook.Once
+	if once != nil {
+		kept = once.in(accepted.Scope, func(stored any) any { return first(stored) })
+	}
+	done, replay, err := s.o.Store.Publish(ctx, []hook.NewEvent{accepted}, s.profileOf, kept)
+	if err != nil || replay != nil {
+		return hook.Published{}, replay, err
+	}
+	return done[0], nil, done[0].Err
+}
+
+func first(stored any) hook.Published {
+	if done, ok := stored.([]hook.Published); ok && len(done) > 0 {
+		return done[0]
+	}
+	return hook.Published{Err: &hook.Error{Code: hook.CodeInternal, Message: "The event has no result."}}
+}
+
+// PublishBatch keeps up to MaxBatch events in one commit, with a result for each
+// in order: one that is refused has its Err set and does not harm the others.
+func (s *Service) PublishBatch(ctx context.Context, c Caller, events []Event, once *Once) ([]hook.Published, *hook.Replay, error) {
+	if c.Kind != hook.Operator && c.Kind != hook.Publisher {
+		return nil, nil, errForbidden
+	}
+	results := make([]hook.Published, len(events))
+	accepted := make([]hook.NewEvent, 0, len(events))
+	place := make([]int, 0, len(events))
+	for i := range events {
+		if events[i].Err != nil {
+			results[i].Err = events[i].Err
+			continue
+		}
+		one, err := s.accept(c, &events[i])
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		accepted, place = append(accepted, one), append(place, i)
+	}
+	if len(accepted) == 0 {
+		return results, nil, nil
+	}
+	merge := func(done []hook.Published) []hook.Published {
+		for i, one := range done {
+			results[place[i]] = one
+		}
+		return results
+	}
+	scope := hook.Scope{Tenant: c.Tenant, Mode: c.Mode}
+	kept := once.in(scope, func(stored any) any {
+		done, _ := stored.([]hook.Published)
+		return merge(done)
+	})
+	done, replay, err := s.o.Store.Publish(ctx, accepted, s.profileOf, kept)
+	if err != nil || replay != nil {
+		return nil, replay, err
+	}
+	return merge(done), nil, nil
+}
+
+// accept checks one event and turns it into what the store takes.
+func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
+	scope, err := c.publish(e.Tenant)
+	if err != nil {
+		return hook.NewEvent{}, err
+	}
+	if !hook.ValidType(e.Type) {
+		return hook.NewEvent{}, errType
+	}
+	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == ""}, nil
+}
+
+var errType = invalid("type",
+	"\"type\" must be 1 to 128 letters, digits, underscores, hyphens and dots, with no empty part between dots.")
+
+// profileOf names the exact profile text that an endpoint's deliveries render
+// with. A profile that is gone from the server's set falls back to the default:
+// an event is never refused for the configuration of one endpoint.
+func (s *Service) profileOf(e *hook.Endpoint) hook.ProfileHash {
+	return s.profileNamed(e.Profile).Hash()
+}

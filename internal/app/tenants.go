@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"unicode/utf8"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const (
+	maxName        = 256  // characters of a name or title
+	maxDescription = 4096 // characters of a description
+)
+
+// CreateTenant makes a tenant; an empty id makes it a UUID. Operators only.
+func (s *Service) CreateTenant(ctx context.Context, c Caller, id, name string, once *Once) (hook.Tenant, *hook.Replay, error) {
+	if err := c.administer(); err != nil {
+		return hook.Tenant{}, nil, err
+	}
+	if id != "" && !hook.ValidTenantID(id) {
+		return hook.Tenant{}, nil, invalid("id", "\"id\" must be 1 to 64 letters, digits, dots, underscores and hyphens.")
+	}
+	if err := checkText("name", name, maxName); err != nil {
+		return hook.Tenant{}, nil, err
+	}
+	return s.o.Store.CreateTenant(ctx, hook.Tenant{ID: id, Name: name}, once.in(hook.Scope{Mode: c.Mode}, same))
+}
+
+// Tenant returns a tenant. Operators only.
+func (s *Service) Tenant(ctx context.Context, c Caller, id string) (hook.Tenant, error) {
+	if err := c.administer(); err != nil {
+		return hook.Tenant{}, err
+	}
+	return s.o.Store.Tenant(ctx, id)
+}
+
+// Tenants returns a page of the tenants and the cursor of the next. Operators only.
+func (s *Service) Tenants(ctx context.Context, c Caller, page hook.Page) ([]hook.Tenant, string, error) {
+	if err := c.administer(); err != nil {
+		return nil, "", err
+	}
+	return s.o.Store.Tenants(ctx, page)
+}
+
+// RenameTenant gives a tenant a name. Operators only.
+func (s *Service) RenameTenant(ctx context.Context, c Caller, id, name string) (hook.Tenant, error) {
+	if err := c.administer(); err != nil {
+		return hook.Tenant{}, err
+	}
+	if err := checkText("name", name, maxName); err != nil {
+		return hook.Tenant{}, err
+	}
+	return s.o.Store.UpdateTenant(ctx, id, func(t hook.Tenant) (hook.Tenant, error) {
+		t.Name = name
+		return t, nil
+	})
+}
+
+// DeleteTenant deletes a tenant with its endpoints and keys. Operators only.
+func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string) error {
+	if err := c.administer(); err != nil {
+		return err
+	}
+	return s.o.Store.DeleteTenant(ctx, id)
+}
+
+// checkText bounds a text for people, in characters, and refuses NUL.
+func checkText(field, text string, limit int) error {
+	if utf8.RuneCountInString(text) > limit {
+		return invalid(field, "\""+field+"\" is too long.")
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] == 0 {
+			return invalid(field, "\""+field+"\" must not contain NUL.")
+		}
+	}
+	return nil
+}
+
+// same is for methods that return what the store returns.
+func same(stored any) any { return stored }

@@ -1,0 +1,199 @@
+// Package deliver makes one attempt: it takes the endpoint as it is at that
+// moment, renders and signs the request with the delivery's profile, sends it
+// through the guarded client and says in the domain's words what came of it.
+//
+// It promises that no request leaves unsigned, that every retry of a delivery
+// carries the same body, and that what a receiver answers decides, never how it
+// answers. It neither schedules nor stores.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// Store gives what an attempt needs: the endpoint in force now, and the body of
+// an event that is not in memory any more.
+type Store interface {
+	Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error)
+	Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error)
+}
+
+// Profiles finds the wire formats: the exact text a delivery was accepted with,
+// and the current one of a name.
+type Profiles interface {
+	ByHash(hash hook.ProfileHash) (*profile.Profile, bool)
+	Get(name string) (*profile.Profile, bool)
+}
+
+// Poster sends one request to an address that a tenant chose.
+type Poster interface {
+	Post(ctx context.Context, r egress.Request) (egress.Response, error)
+}
+
+// Options are what a Sender works with.
+type Options struct {
+	Store    Store
+	Profiles Profiles
+	Poster   Poster
+	Now      func() time.Time // time.Now
+	Log      *slog.Logger     // slog.Default
+}
+
+// Sender makes attempts. It is safe for concurrent use.
+type Sender struct {
+	opts Options
+
+	mu       sync.RWMutex
+	prepared map[preparedKey]*prepared
+}
+
+// New returns a sender.
+func New(o Options) *Sender {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Sender{opts: o, prepared: map[preparedKey]*prepared{}}
+}
+
+// Send makes the attempt. The outcome is Skipped when the endpoint takes no
+// deliveries any more or the store cannot say.
+func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
+	d := &j.Delivery
+	target, err := s.opts.Store.Endpoint(ctx, d.Scope, d.Endpoint)
+	if err != nil {
+		return s.skip("read endpoint", d, err)
+	}
+	if target.Status == hook.Deleted || target.Status != hook.Enabled && d.Kind != hook.TestEvent {
+		return hook.Outcome{Skipped: true}
+	}
+	event := j.Event
+	if event == nil {
+		if event, err = s.opts.Store.Event(ctx, d.Scope, d.Event); err != nil {
+			return s.skip("read event", d, err)
+		}
+	}
+	start := s.opts.Now()
+	p, err := s.prepare(target, d.Profile, start)
+	if err != nil {
+		return s.notSent(target, p, start, err)
+	}
+	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start}
+	body := p.format.Render(make([]byte, 0, len(event.Data)+256), in)
+	headers, err := p.format.Headers(make([]hook.Header, 0, 8+len(target.Headers)), in, body, p.signer)
+	if err != nil {
+		return s.notSent(target, p, start, err)
+	}
+	headers = addCustom(headers, target.Headers)
+	answer, err := s.opts.Poster.Post(ctx, egress.Request{
+		URL: target.URL, Headers: headers, Body: body, Timeout: p.policy.Timeout,
+	})
+	o := hook.Outcome{
+		StartedAt: start, Duration: s.opts.Now().Sub(start),
+		Policy: &p.policy, Enablings: target.Enablings,
+	}
+	if err != nil {
+		o.Class, o.Message = classify(err)
+	} else {
+		judge(&o, answer, &p.policy)
+	}
+	return o
+}
+
+// addCustom adds the endpoint's own headers. Where the format has one of the same
+// name, the format's stands: a name may occur once.
+func addCustom(headers, custom []hook.Header) []hook.Header {
+	own := len(headers)
+	for _, h := range custom {
+		if !slices.ContainsFunc(headers[:own], func(o hook.Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
+			headers = append(headers, h)
+		}
+	}
+	return headers
+}
+
+func (s *Sender) skip(act string, d *hook.Delivery, err error) hook.Outcome {
+	if hook.CodeOf(err) != hook.CodeNotFound && !errors.Is(err, context.Canceled) {
+		s.opts.Log.Error(act, "delivery", d.ID, "endpoint", d.Endpoint, "error", err)
+	}
+	return hook.Outcome{Skipped: true}
+}
+
+// notSent is the outcome of a request that could not be built: a secret or a
+// profile that cannot be used. It counts as an attempt, so that the reason is
+// shown and the policy goes on.
+func (s *Sender) notSent(target *hook.Endpoint, p *prepared, start time.Time, err error) hook.Outcome {
+	s.opts.Log.Error("build request", "endpoint", target.ID, "profile", target.Profile, "error", err)
+	o := hook.Outcome{
+		StartedAt: start, Class: hook.ClassNotSent, Enablings: target.Enablings,
+		Message: "The request could not be built, so nothing was sent. The operator's log names the cause.",
+		Policy:  &hook.Policy{Retry: hook.Retry{First: time.Minute, Factor: 2, Cap: time.Hour}},
+	}
+	if p != nil {
+		o.Policy = &p.policy
+	}
+	return o
+}
+
+// judge fills in what the receiver's answer means. The status alone decides.
+func judge(o *hook.Outcome, a egress.Response, p *hook.Policy) {
+	o.Status = a.Status
+	o.ResponseHeaders, o.ResponseBody, o.Truncated = a.Headers, a.Body, a.Truncated
+	o.RetryAfter = a.RetryAfter
+	o.Success = p.Success.Has(a.Status)
+	switch {
+	case o.Success && a.TimedOut:
+		o.Class = hook.ClassTruncated
+		o.Message = fmt.Sprintf("The endpoint answered %d in time, but its body was still coming when the time was up.", a.Status)
+	case o.Success:
+	case a.Status >= 300 && a.Status < 400:
+		o.Class = hook.ClassRedirect
+		o.Message = fmt.Sprintf("The endpoint answered %d. Redirects are not followed; set the endpoint's URL to the final address.", a.Status)
+	case a.Status == http.StatusGone && p.GoneDisables:
+		o.Class = hook.ClassGone
+		o.Message = "The endpoint answered 410 Gone and is disabled. Enable it again when it is back."
+	case a.Status >= 200 && a.Status < 300:
+		o.Class = hook.ClassStatus
+		o.Message = fmt.Sprintf("The endpoint answered %d, which its profile does not count as success. Answer %s.", a.Status, words(p.Success))
+	default:
+		o.Class = hook.ClassStatus
+		o.Message = fmt.Sprintf("The endpoint answered %d.", a.Status)
+	}
+}
+
+// words names a set of statuses for a sentence.
+func words(set hook.StatusSet) string {
+	text := ""
+	for i, r := range set {
+		if i > 0 {
+			text += " or "
+		}
+		if r.From == r.To {
+			text += fmt.Sprint(r.From)
+		} else {
+			text += fmt.Sprintf("%d to %d", r.From, r.To)
+		}
+	}
+	return text
+}
+
+func classify(err error) (hook.Class, string) {
+	if f, ok := errors.AsType[*egress.Failure](err); ok {
+		return f.Class, f.Message
+	}
+	return hook.ClassConnectFailed, "The connection failed."
+}

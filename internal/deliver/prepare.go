@@ -1,0 +1,75 @@
+package deliver
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// preparedMost bounds how many endpoints are kept ready; beyond it all are made anew.
+const preparedMost = 20_000
+
+type preparedKey struct {
+	endpoint hook.ID
+	format   hook.ProfileHash
+}
+
+// prepared is what stays the same between attempts of an endpoint: the format,
+// the keys ready to sign with, and the policy.
+type prepared struct {
+	target *hook.Endpoint // the snapshot it was made from
+	until  time.Time      // when a secret expires, zero: never
+	format *profile.Profile
+	signer *profile.Signer
+	policy hook.Policy
+}
+
+// prepare returns the endpoint ready for the format of the given text, or for its
+// current profile when that text is not known any more. Bytes and signature come
+// from the text the delivery was accepted with; the policy is the endpoint's
+// current one.
+func (s *Sender) prepare(target *hook.Endpoint, hash hook.ProfileHash, now time.Time) (*prepared, error) {
+	key := preparedKey{target.ID, hash}
+	s.mu.RLock()
+	p := s.prepared[key]
+	s.mu.RUnlock()
+	if p != nil && p.target == target && (p.until.IsZero() || now.Before(p.until)) {
+		return p, nil
+	}
+	current, known := s.opts.Profiles.Get(target.Profile)
+	format, kept := s.opts.Profiles.ByHash(hash)
+	if !kept {
+		format = current
+	}
+	if format == nil {
+		return nil, fmt.Errorf("profile %q is not loaded", target.Profile)
+	}
+	if !known {
+		current = format
+	}
+	p = &prepared{target: target, format: format, policy: current.Policy(target)}
+	live := make([]hook.Secret, 0, len(target.Secrets))
+	for _, secret := range target.Secrets {
+		if !secret.Live(now) {
+			continue
+		}
+		live = append(live, secret)
+		if !secret.ExpiresAt.IsZero() && (p.until.IsZero() || secret.ExpiresAt.Before(p.until)) {
+			p.until = secret.ExpiresAt
+		}
+	}
+	signer, err := format.Signer(live)
+	if err != nil {
+		return p, fmt.Errorf("prepare signer: %w", err)
+	}
+	p.signer = signer
+	s.mu.Lock()
+	if len(s.prepared) >= preparedMost {
+		clear(s.prepared)
+	}
+	s.prepared[key] = p
+	s.mu.Unlock()
+	return p, nil
+}

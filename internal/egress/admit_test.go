@@ -1,0 +1,163 @@
+package egress_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/egress/egresstest"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// publicResolver gives every name the same public address.
+func publicResolver(hosts ...string) *egresstest.Resolver {
+	r := egresstest.NewResolver()
+	for _, host := range hosts {
+		r.Set(host, []string{"93.184.215.14"})
+	}
+	return r
+}
+
+func TestAdmitCanonical(t *testing.T) {
+	c := newClient(t, egress.Options{AllowHTTP: true, Resolver: publicResolver("example.com", "xn--bcher-kva.example", "fass.example")})
+	for raw, want := range map[string]string{
+		"https://example.com":                       "https://example.com",
+		"https://example.com/":                      "https://example.com/",
+		"HTTPS://Example.COM/Path?Q=V&x":            "https://example.com/Path?Q=V&x",
+		"https://example.com.:443/a":                "https://example.com/a",
+		"https://example.com:8443?x":                "https://example.com:8443?x",
+		"http://example.com:80/a":                   "http://example.com/a",
+		"http://example.com:443/a":                  "http://example.com:443/a",
+		"https://B\u00fccher.example/\u00fc?\u20ac": "https://xn--bcher-kva.example/%C3%BC?%E2%82%AC",
+		"https://example\u3002com/":                 "https://example.com/",
+		"https://\uff45xample.com/":                 "https://example.com/",
+		"https://example.com/a@b:c/../d%2e":         "https://example.com/a@b:c/../d%2e",
+		"https://93.184.215.14/x":                   "https://93.184.215.14/x",
+		"https://[2606:4700:0:0:0::AbCd]/":          "https://[2606:4700::abcd]/",
+		"https://[2606:4700::1]:443/":               "https://[2606:4700::1]/",
+	} {
+		got, warnings, err := c.Admit(t.Context(), raw, egress.Rules{IPHosts: true})
+		if err != nil || len(warnings) != 0 || got != want {
+			t.Errorf("%s: %q, %v, %v; want %q", raw, got, warnings, err, want)
+			continue
+		}
+		again, _, err := c.Admit(t.Context(), got, egress.Rules{IPHosts: true})
+		if err != nil || again != got {
+			t.Errorf("%s is not stable: %q, %v", got, again, err)
+		}
+	}
+}
+
+func TestAdmitMessages(t *testing.T) {
+	c := newClient(t, egress.Options{Resolver: egresstest.AttackResolver()})
+	for _, tt := range []struct {
+		url, message string
+		code         hook.Code
+	}{
+		{"", "The URL is not valid: it is empty.", hook.CodeURLInvalid},
+		{"https://a b/", "The URL is not valid: it contains white space.", hook.CodeURLInvalid},
+		{"https://example.com/" + strings.Repeat("a", 2048), "The URL is not valid: it is longer than 2,048 bytes.", hook.CodeURLInvalid},
+		{"https://example.com/" + strings.Repeat("\u00fc", 700), "The URL is not valid: it is longer than 2,048 bytes.", hook.CodeURLInvalid},
+		{"http://example.com/", "The URL must start with https://.", hook.CodeURLScheme},
+		{"https://u:p@example.com/", "The URL must not contain a user name or password. Use a custom header instead.", hook.CodeURLCredentials},
+		{"https://127.1/", "The host is written in a form that is not accepted.", hook.CodeURLHost},
+		{"https://localhost/", "The host is not a public host name.", hook.CodeURLNotPublic},
+		{"https://metadata.attack.test/", "The URL points to an address that deliveries may not go to.", hook.CodeURLAddress},
+		{"https://example.com:22/", "Port 22 is not allowed.", hook.CodeURLPort},
+		{"https://93.184.215.14/", "The host must be a name, not an IP address.", hook.CodeURLHost},
+		{"https://10.0.0.1/", "The URL points to an address that deliveries may not go to.", hook.CodeURLAddress},
+	} {
+		_, _, err := c.Admit(t.Context(), tt.url, egress.Rules{})
+		refusal, ok := err.(*hook.Error)
+		if !ok {
+			t.Errorf("%.60s: %v", tt.url, err)
+			continue
+		}
+		if refusal.Code != tt.code || refusal.Message != tt.message || refusal.Field != "url" {
+			t.Errorf("%.60s: %+v", tt.url, *refusal)
+		}
+	}
+	got, warnings, err := c.Admit(t.Context(), "https://absent.attack.test/", egress.Rules{})
+	if err != nil || got == "" || len(warnings) != 1 || warnings[0].Code != "dns_not_found" || warnings[0].Message == "" {
+		t.Errorf("a name that does not resolve yet: %q, %v, %v", got, warnings, err)
+	}
+}
+
+func TestAdmitRelaxed(t *testing.T) {
+	inner := netip.MustParsePrefix("10.0.0.0/8")
+	resolver := func() *egresstest.Resolver { return egresstest.AttackResolver() }
+	local := egress.Options{AllowHTTP: true, AllowLocal: true, Resolver: resolver()}
+	network := egress.Options{AllowHTTP: true, AllowNetworks: []netip.Prefix{inner}, Resolver: resolver()}
+	mapped := egress.Options{AllowHTTP: true, AllowNetworks: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}, Resolver: resolver()}
+	for _, tt := range []struct {
+		name    string
+		options egress.Options
+		url     string
+		code    hook.Code
+	}{
+		{"local", local, "http://localhost:3000/", ""},
+		{"local", local, "http://shop.localhost:81/", ""},
+		{"local", local, "http://127.0.0.1:3000/", ""},
+		{"local", local, "http://[::1]:3000/", ""},
+		{"local", local, "http://127.1:3000/", hook.CodeURLHost},
+		{"local", local, "http://localhost:22/", hook.CodeURLPort},
+		{"local", local, "http://10.0.0.1/", hook.CodeURLAddress},
+		{"local", local, "http://0.0.0.0:3000/", hook.CodeURLAddress},
+		{"local", local, "http://intranet/", hook.CodeURLNotPublic},
+		{"network", network, "http://private10.attack.test/", ""},
+		{"mapped", mapped, "http://private10.attack.test/", ""},
+		{"network", network, "http://private192.attack.test/", hook.CodeURLAddress},
+		{"network", network, "http://127.0.0.1:3000/", hook.CodeURLAddress},
+		{"network", network, "http://localhost:3000/", hook.CodeURLNotPublic},
+		{"network", network, "http://10.0.0.1/", hook.CodeURLHost}, // the profile wants a name
+	} {
+		_, _, err := newClient(t, tt.options).Admit(t.Context(), tt.url, egress.Rules{})
+		if got := hook.CodeOf(err); (err == nil) != (tt.code == "") || err != nil && got != tt.code {
+			t.Errorf("%s: %s: %v, want %q", tt.name, tt.url, err, tt.code)
+		}
+	}
+}
+
+func TestMaskURL(t *testing.T) {
+	for raw, want := range map[string]string{
+		"https://h.example/p":                  "https://h.example/p",
+		"https://h.example/p?token=s3cr3t&b=x": "https://h.example/p?token=***&b=***",
+		"https://h.example/p?s3cr3t":           "https://h.example/p?***",
+		"https://h.example/p?":                 "https://h.example/p?",
+		"https://h.example/p?a=s3cr3t=x&&b":    "https://h.example/p?a=***&&***",
+		"https://u:s3cr3t@h.example/p":         "https://***@h.example/p",
+		"https://u:s3@cr3t@h.example":          "https://***@h.example",
+		"https://h.example/a@b":                "https://h.example/a@b",
+		"https://h.example/#s3cr3t":            "https://h.example/#***",
+		"":                                     "",
+	} {
+		if got := egress.MaskURL(raw); got != want {
+			t.Errorf("%s: %s, want %s", raw, got, want)
+		}
+	}
+}
+
+// FuzzAdmit: whatever is admitted is stable, ASCII, has the host the standard
+// parser sees, and is no address in disguise.
+func FuzzAdmit(f *testing.F) {
+	for _, raw := range egresstest.AttackURLs(8080) {
+		f.Add(raw)
+	}
+	f.Add("https://B\u00fccher.example:8443/a?b=c")
+	c := egress.New(egress.Options{AllowHTTP: true, Resolver: everyName{}})
+	f.Fuzz(func(t *testing.T, raw string) {
+		canonical, _, err := c.Admit(t.Context(), raw, egress.Rules{IPHosts: true})
+		if err != nil {
+			if refusal, ok := err.(*hook.Error); !ok || refusal.Field != "url" {
+				t.Fatalf("%q: %v", raw, err)
+			}
+			return
+		}
+		again, _, err := c.Admit(t.Context(), canonical, egress.Rules{IPHosts: true})
+		if err != nil || again != canonical {
+			t.Fatalf("%q: %q becomes %q, %v", raw, canonical, again, err)
+		}
+		checkHost(t, canonical)
+	})
+}

@@ -1,0 +1,150 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Failure is why no answer was received. It is the only error Post returns.
+type Failure struct {
+	Class   hook.Class
+	Message string // a sentence for the tenant; names no resolved address
+	Err     error  // for the operator's log only; may name addresses; nil if there is no more to say
+}
+
+// Error returns the class, the sentence and the cause, for the operator.
+func (f *Failure) Error() string {
+	if f.Err == nil {
+		return string(f.Class) + ": " + f.Message
+	}
+	return string(f.Class) + ": " + f.Message + ": " + f.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+var sentences = map[hook.Class]string{
+	hook.ClassBlockedAddress:  "The endpoint's host name points to an address that deliveries may not go to.",
+	hook.ClassDNSNotFound:     "The endpoint's host name was not found.",
+	hook.ClassDNSTimeout:      "The endpoint's host name could not be looked up in time.",
+	hook.ClassRefused:         "The endpoint refused the connection.",
+	hook.ClassReset:           "The endpoint closed the connection before it answered.",
+	hook.ClassConnectTimeout:  "The endpoint did not accept the connection in time.",
+	hook.ClassTLSTimeout:      "The endpoint did not finish the TLS handshake in time.",
+	hook.ClassTimeout:         "The endpoint did not answer in time.",
+	hook.ClassConnectFailed:   "The endpoint could not be connected to.",
+	hook.ClassTLSExpired:      "The endpoint's TLS certificate has expired or is not valid yet.",
+	hook.ClassTLSUntrusted:    "The endpoint's TLS certificate is not trusted.",
+	hook.ClassTLSName:         "The endpoint's TLS certificate is for another host name.",
+	hook.ClassTLSHandshake:    "The TLS handshake with the endpoint failed.",
+	hook.ClassHeadersTooLarge: "The endpoint answered with more header bytes than are accepted.",
+	hook.ClassResponseInvalid: "The endpoint's answer is not valid HTTP/1.1.",
+}
+
+func failure(class hook.Class, err error) *Failure {
+	return &Failure{Class: class, Message: sentences[class], Err: err}
+}
+
+func isTimeout(ctx context.Context, err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return true
+	}
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+func classifyDial(ctx context.Context, err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return failure(hook.ClassRefused, err)
+	case errors.Is(err, syscall.ECONNRESET):
+		return failure(hook.ClassReset, err)
+	case isTimeout(ctx, err):
+		return failure(hook.ClassConnectTimeout, err)
+	}
+	return failure(hook.ClassConnectFailed, err)
+}
+
+func classifyTLS(ctx context.Context, err error) *Failure {
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return failure(hook.ClassTLSName, err)
+	}
+	if bad, ok := errors.AsType[x509.CertificateInvalidError](err); ok && bad.Reason == x509.Expired {
+		return failure(hook.ClassTLSExpired, err)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return failure(hook.ClassTLSUntrusted, err)
+	}
+	if isTimeout(ctx, err) {
+		return failure(hook.ClassTLSTimeout, err)
+	}
+	return failure(hook.ClassTLSHandshake, err)
+}
+
+// classify says what ended an attempt that has no answer.
+func (a *attempt) classify(parent context.Context, err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	if errors.Is(parent.Err(), context.Canceled) {
+		return a.interrupted(parent.Err())
+	}
+	if isTimeout(a, err) {
+		return failure(a.timeoutClass(), err)
+	}
+	text := err.Error()
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
+		return failure(hook.ClassReset, err)
+	case strings.Contains(text, "response headers exceeded"):
+		// The transport has no type for these two.
+		return failure(hook.ClassHeadersTooLarge, err)
+	case strings.Contains(text, "server closed idle connection"):
+		return failure(hook.ClassReset, err)
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return failure(hook.ClassReset, err)
+	}
+	return failure(hook.ClassResponseInvalid, err)
+}
+
+// interrupted is for the caller's own cancellation, which says nothing about
+// the endpoint; Err wraps [context.Canceled].
+func (a *attempt) interrupted(err error) *Failure {
+	class := hook.ClassConnectFailed
+	if a.sent() {
+		class = hook.ClassReset
+	}
+	return &Failure{Class: class, Message: "The attempt was interrupted by the sender.", Err: err}
+}
+
+// timeoutClass names the phase that the deadline ended. A request that is being
+// sent has a connection, whatever became of the dial that was started for it.
+func (a *attempt) timeoutClass() hook.Class {
+	if a.sent() {
+		return hook.ClassTimeout
+	}
+	switch a.phase.Load() {
+	case phaseDNS:
+		return hook.ClassDNSTimeout
+	case phaseConnect:
+		return hook.ClassConnectTimeout
+	case phaseTLS:
+		return hook.ClassTLSTimeout
+	}
+	return hook.ClassTimeout
+}

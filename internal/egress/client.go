@@ -1,0 +1,248 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Defaults and fixed bounds.
+const (
+	defaultMaxBody   = 16 << 10
+	defaultMaxHeader = 64 << 10
+	defaultTimeout   = 30 * time.Second
+
+	admitTimeout    = 2 * time.Second  // of the name lookup on admission
+	idleTimeout     = 30 * time.Second // so that a changed name is noticed
+	maxIdle         = 4096
+	maxIdlePerHost  = 256
+	maxDialed       = 4 // addresses of one name that are tried
+	maxCachedURLs   = 4096
+	minShare        = 2 * time.Second // of the deadline, for one of several addresses
+	longestRetryFor = 365 * 24 * time.Hour
+)
+
+// Resolver looks names up. [net.Resolver] is one.
+type Resolver interface {
+	// LookupNetIP returns all addresses of the host. The network is always "ip".
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Options is what a Client is made from. The zero value is the safe one.
+type Options struct {
+	// AllowHTTP admits http:// URLs beside https://.
+	AllowHTTP bool
+	// AllowLocal is for a developer's machine: it admits loopback addresses, the
+	// host names localhost and *.localhost, and ports below 1024. It does not
+	// imply AllowHTTP.
+	AllowLocal bool
+	// AllowNetworks are admitted although the table refuses them.
+	AllowNetworks []netip.Prefix
+
+	// Resolver looks names up; nil means Go's own resolver, never the C library's,
+	// which understands more spellings of an address.
+	Resolver Resolver
+	// DialContext opens the connection to an address that was vetted already; nil
+	// means a [net.Dialer] that checks once more the address the socket gets.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// RootCAs replaces the system's; nil means the system's.
+	RootCAs *x509.CertPool
+
+	// Now is the clock that dates in Retry-After are compared with; nil means [time.Now].
+	Now func() time.Time
+	// Log receives the operator's lines; nil means none.
+	Log *slog.Logger
+	// Blocked, when set, is told the rule of each dial that was refused. It must
+	// be safe for concurrent use.
+	Blocked func(rule string)
+
+	// MaxBody is how many bytes of a response body are kept; 0 means 16 KiB.
+	MaxBody int
+	// MaxHeader bounds the bytes of all response headers, interim responses
+	// included; 0 means 64 KiB.
+	MaxHeader int
+}
+
+// Client sends requests to addresses that tenants choose. It is safe for
+// concurrent use.
+type Client struct {
+	opts      Options
+	form      form
+	guard     *guard
+	transport *http.Transport
+	buffers   sync.Pool // of *[]byte, one byte longer than MaxBody
+
+	mu   sync.RWMutex
+	urls map[string]*address // parsed, by stored text
+}
+
+// New returns a client and logs each way round the guard that is open.
+func New(opts Options) *Client {
+	if opts.Resolver == nil {
+		opts.Resolver = &systemResolver{net.Resolver{PreferGo: true}}
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.MaxBody <= 0 {
+		opts.MaxBody = defaultMaxBody
+	}
+	if opts.MaxHeader <= 0 {
+		opts.MaxHeader = defaultMaxHeader
+	}
+	c := &Client{
+		opts:  opts,
+		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal},
+		guard: newGuard(opts.AllowLocal, opts.AllowNetworks),
+		urls:  make(map[string]*address),
+	}
+	if opts.DialContext == nil {
+		c.opts.DialContext = c.dialer().DialContext
+	}
+	c.buffers.New = func() any {
+		buf := make([]byte, opts.MaxBody+1)
+		return &buf
+	}
+	c.transport = c.newTransport()
+	c.announce()
+	return c
+}
+
+// newTransport sets everything the package promises about the protocol. What is
+// not set matters too: no proxy, and no hook for interim responses, with which
+// the transport would stop counting their headers.
+func (c *Client) newTransport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  nil,
+		DialContext:            c.dialPlain,
+		DialTLSContext:         c.dialTLS,
+		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
+		ForceAttemptHTTP2:      false,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: int64(c.opts.MaxHeader),
+	}
+}
+
+// announce tells the operator what is weaker, or other, than expected.
+func (c *Client) announce() {
+	if c.opts.AllowHTTP {
+		c.opts.Log.Warn("egress_guard_relaxed", "way", "http_allowed")
+	}
+	if c.opts.AllowLocal {
+		c.opts.Log.Warn("egress_guard_relaxed", "way", "loopback_allowed")
+	}
+	for _, p := range c.guard.networks {
+		c.opts.Log.Warn("egress_guard_relaxed", "way", "network_allowed", "network", p.String())
+	}
+	var set []string
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		if os.Getenv(name) != "" {
+			set = append(set, name) // the name only: the value may hold a password
+		}
+	}
+	if len(set) > 0 {
+		c.opts.Log.Warn("proxy_environment_ignored", "variables", set)
+	}
+}
+
+// SetSelf names the addresses this process listens on. They are refused from
+// then on, whatever is allowed. It is called once the listeners are open, and
+// again when they change.
+func (c *Client) SetSelf(listeners []netip.AddrPort) error {
+	if err := c.guard.setSelf(listeners); err != nil {
+		return err
+	}
+	c.CloseIdle()
+	return nil
+}
+
+// CloseIdle closes the kept-alive connections that are not in use.
+func (c *Client) CloseIdle() { c.transport.CloseIdleConnections() }
+
+// Rules are the URL rules of a profile.
+type Rules struct {
+	// IPHosts admits hosts that are IP addresses. Loopback addresses are admitted
+	// without it where AllowLocal is on.
+	IPHosts bool
+}
+
+// Warning says what is odd about a URL that is admitted all the same.
+type Warning struct {
+	Code    string
+	Message string
+}
+
+// Admit judges a URL that a tenant wants to be called at and returns the form to
+// store. The name is looked up, for two seconds at most: if every address is
+// refused the URL is too, and if there is none yet it is admitted with a warning.
+// The error is a *[hook.Error] with Field "url", or the context's.
+func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical string, warnings []Warning, err error) {
+	a, refusal := parseAddress(rawURL, c.form)
+	if refusal != nil {
+		return "", nil, refusal
+	}
+	if a.ip.IsValid() {
+		if rule := c.guard.check(netip.AddrPortFrom(a.ip, a.port)); rule != "" {
+			return "", nil, addressRefused()
+		}
+		if !r.IPHosts && !(c.form.local && a.ip.IsLoopback()) {
+			return "", nil, refuse(hook.CodeURLHost, "The host must be a name, not an IP address.")
+		}
+		return a.canonical, nil, nil
+	}
+	lookup, cancel := context.WithTimeout(ctx, admitTimeout)
+	defer cancel()
+	addrs, failure := c.resolve(lookup, a.host)
+	if ctx.Err() != nil {
+		return "", nil, ctx.Err()
+	}
+	if failure != nil {
+		return a.canonical, []Warning{{Code: string(failure.Class), Message: failure.Message}}, nil
+	}
+	for _, addr := range addrs {
+		if c.guard.check(netip.AddrPortFrom(addr, a.port)) == "" {
+			return a.canonical, nil, nil
+		}
+	}
+	return "", nil, addressRefused()
+}
+
+// parsed returns the parsed form of a stored URL, whose form is judged again:
+// the rules may have become stricter since it was admitted.
+func (c *Client) parsed(stored string) (*address, *hook.Error) {
+	c.mu.RLock()
+	a := c.urls[stored]
+	c.mu.RUnlock()
+	if a != nil {
+		return a, nil
+	}
+	a, err := parseAddress(stored, c.form)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.urls) >= maxCachedURLs {
+		clear(c.urls) // cheaper than to remember the order of use
+	}
+	c.urls[stored] = a
+	return a, nil
+}

@@ -1,0 +1,188 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// dialer is the real one. Its control function runs between the making of the
+// socket and the connect, with the very address the socket is to be connected to.
+func (c *Client) dialer() *net.Dialer {
+	return &net.Dialer{ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		return c.vet(address)
+	}}
+}
+
+// vet judges an address that is about to be dialled.
+func (c *Client) vet(address string) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return failure(hook.ClassBlockedAddress, fmt.Errorf("dial something that is no address: %w", err))
+	}
+	if rule := c.guard.check(to); rule != "" {
+		return c.blocked(to.Addr().String(), to.Addr(), rule)
+	}
+	return nil
+}
+
+// blocked reports a refused dial: to the operator with the address, to the
+// tenant without.
+func (c *Client) blocked(host string, addr netip.Addr, rule string) *Failure {
+	c.opts.Log.Warn("egress_blocked", "host", host, "address", addr.String(), "rule", rule)
+	if c.opts.Blocked != nil {
+		c.opts.Blocked(rule)
+	}
+	return failure(hook.ClassBlockedAddress, fmt.Errorf("%s resolves to %s, refused by rule %q", host, addr, rule))
+}
+
+// systemResolver is Go's own resolver. A final dot makes each name absolute, so
+// that the search domains of this host are not tried.
+type systemResolver struct{ net.Resolver }
+
+// LookupNetIP asks the name servers of the system.
+func (r *systemResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return r.Resolver.LookupNetIP(ctx, network, host+".")
+}
+
+// resolve returns the addresses of a name. Names of the own host are not left to
+// the name service (RFC 6761 section 6.3).
+func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, *Failure) {
+	if c.form.local && isLocalName(host) {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+	}
+	addrs, err := c.opts.Resolver.LookupNetIP(ctx, "ip", host)
+	if err == nil && len(addrs) == 0 {
+		err = errors.New("no addresses")
+	}
+	if err == nil {
+		return addrs, nil
+	}
+	dns, ok := errors.AsType[*net.DNSError](err)
+	if ctx.Err() != nil || ok && dns.IsTimeout {
+		return nil, failure(hook.ClassDNSTimeout, err)
+	}
+	return nil, failure(hook.ClassDNSNotFound, err)
+}
+
+// dialPlain opens a connection for http. The transport gives it a context that
+// outlives the request, so the deadline comes from the attempt.
+func (c *Client) dialPlain(ctx context.Context, _, hostPort string) (net.Conn, error) {
+	ctx, cancel, a := dialContext(ctx)
+	defer cancel()
+	conn, _, err := c.connect(ctx, a, hostPort)
+	return conn, err
+}
+
+// dialTLS opens a connection for https and completes the handshake. The name that
+// is verified is the URL's host, whatever address it was dialled at.
+func (c *Client) dialTLS(ctx context.Context, _, hostPort string) (net.Conn, error) {
+	ctx, cancel, a := dialContext(ctx)
+	defer cancel()
+	conn, host, err := c.connect(ctx, a, hostPort)
+	if err != nil {
+		return nil, err
+	}
+	a.phase.Store(phaseTLS)
+	secured := tls.Client(conn, &tls.Config{
+		ServerName: host,
+		RootCAs:    c.opts.RootCAs,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"},
+	})
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, classifyTLS(ctx, err)
+	}
+	a.phase.Store(phaseReady)
+	return secured, nil
+}
+
+// dialContext bounds a dial by the deadline of the attempt that asked for it.
+func dialContext(ctx context.Context) (context.Context, context.CancelFunc, *attempt) {
+	a, ok := ctx.Value(attemptKey{}).(*attempt)
+	if !ok {
+		a = &attempt{}
+	}
+	deadline, ok := a.deadline()
+	if !ok {
+		deadline = time.Now().Add(defaultTimeout)
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	return ctx, cancel, a
+}
+
+// connect resolves the host once, refuses it if any of its addresses is refused
+// (a mixed answer is a sign of rebinding) and dials the checked addresses.
+func (c *Client) connect(ctx context.Context, a *attempt, hostPort string) (net.Conn, string, error) {
+	host, portText, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return nil, "", failure(hook.ClassConnectFailed, err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, "", failure(hook.ClassConnectFailed, err)
+	}
+	var addrs []netip.Addr
+	if ip, err := netip.ParseAddr(host); err == nil {
+		addrs = []netip.Addr{ip}
+	} else {
+		a.phase.Store(phaseDNS)
+		found, fail := c.resolve(ctx, host)
+		if fail != nil {
+			return nil, "", fail
+		}
+		addrs = found
+	}
+	targets := make([]netip.AddrPort, len(addrs))
+	for i, addr := range addrs {
+		targets[i] = netip.AddrPortFrom(addr.Unmap(), uint16(port))
+		if rule := c.guard.check(netip.AddrPortFrom(addr, uint16(port))); rule != "" {
+			return nil, "", c.blocked(host, addr, rule)
+		}
+	}
+	a.phase.Store(phaseConnect)
+	conn, err := c.dialFirst(ctx, targets[:min(len(targets), maxDialed)])
+	if err != nil {
+		return nil, "", classifyDial(ctx, err)
+	}
+	a.phase.Store(phaseReady)
+	return conn, host, nil
+}
+
+// dialFirst tries the addresses in turn and returns the first connection, or the
+// first error. An address that does not answer may use up its share of the time.
+func (c *Client) dialFirst(ctx context.Context, targets []netip.AddrPort) (net.Conn, error) {
+	var first error
+	for i, to := range targets {
+		conn, err := c.dialOne(ctx, to, len(targets)-i)
+		if err == nil {
+			return conn, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+func (c *Client) dialOne(ctx context.Context, to netip.AddrPort, left int) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		share := max(time.Until(deadline)/time.Duration(left), minShare)
+		limited, cancel := context.WithTimeout(ctx, share)
+		defer cancel()
+		ctx = limited
+	}
+	return c.opts.DialContext(ctx, "tcp", to.String())
+}

@@ -1,0 +1,93 @@
+package egresstest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"testing"
+	"time"
+)
+
+// CA issues certificates that live as long as the test.
+type CA struct {
+	t    testing.TB
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// NewCA returns a certificate authority of its own.
+func NewCA(t testing.TB) *CA {
+	t.Helper()
+	ca := &CA{t: t, key: newKey(t)}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "egresstest"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(24 * time.Hour),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	ca.cert = ca.sign(template, template, &ca.key.PublicKey)
+	return ca
+}
+
+// Pool returns a pool that trusts the authority.
+func (ca *CA) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.cert)
+	return pool
+}
+
+// Issue returns a server certificate for the host names, changed by the given
+// functions before it is signed.
+func (ca *CA) Issue(hosts []string, change ...func(*x509.Certificate)) tls.Certificate {
+	ca.t.Helper()
+	key := newKey(ca.t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		DNSNames:     hosts,
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, f := range change {
+		f(template)
+	}
+	leaf := ca.sign(template, ca.cert, &key.PublicKey)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// Server returns the configuration of a server with a good certificate for the
+// host names.
+func (ca *CA) Server(hosts ...string) *tls.Config {
+	ca.t.Helper()
+	return &tls.Config{Certificates: []tls.Certificate{ca.Issue(hosts)}}
+}
+
+func (ca *CA) sign(template, parent *x509.Certificate, key *ecdsa.PublicKey) *x509.Certificate {
+	ca.t.Helper()
+	raw, err := x509.CreateCertificate(rand.Reader, template, parent, key, ca.key)
+	if err != nil {
+		ca.t.Fatalf("sign certificate: %v", err)
+	}
+	cert, err := x509.ParseCertificate(raw)
+	if err != nil {
+		ca.t.Fatalf("parse certificate: %v", err)
+	}
+	return cert
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatalf("make key: %v", err)
+	}
+	return key
+}

@@ -1,0 +1,34 @@
+package egress
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// RefusedBy is the bare table.
+func RefusedBy(addr netip.Addr) string { return refusedBy(addr) }
+
+// Tables returns the refused prefixes and the IPv6 range they are carved from.
+func Tables() (four, six []netip.Prefix, global netip.Prefix) { return refused4, refused6, global6 }
+
+// Control runs what the real dialer runs before it connects a socket.
+func (c *Client) Control(address string) error {
+	return c.dialer().ControlContext(context.Background(), "tcp4", address, nil)
+}
+
+// CachedURLs returns how many parsed URLs are kept.
+func (c *Client) CachedURLs() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.urls)
+}
+
+// MaxCachedURLs is their bound.
+const MaxCachedURLs = maxCachedURLs
+
+// SystemResolver is what a client uses when it is given none, asking the name
+// server that dial reaches.
+func SystemResolver(dial func(ctx context.Context, network, address string) (net.Conn, error)) Resolver {
+	return &systemResolver{net.Resolver{PreferGo: true, Dial: dial}}
+}

@@ -1,0 +1,170 @@
+package egress
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Bounds on the custom headers of an endpoint (S-08). Sizes are in bytes.
+const (
+	maxHeaders     = 20
+	maxHeaderName  = 64
+	maxHeaderValue = 4 << 10
+)
+
+// CheckHeaders judges the custom headers of an endpoint: at most 20, names that
+// are tokens (RFC 9110 section 5.6.2) of at most 64 bytes and unique without
+// regard to case, values of printable ASCII, space and tab of at most 4 KiB, and
+// no name that frames, routes or signs the request. The error is a *[hook.Error]
+// with Field "headers"; it never shows a value.
+func CheckHeaders(headers []hook.Header) error {
+	if len(headers) > maxHeaders {
+		return headerError(hook.CodeHeaderInvalid, fmt.Sprintf("At most %d headers can be set.", maxHeaders))
+	}
+	for i, h := range headers {
+		shown := showName(h.Name)
+		switch {
+		case len(h.Name) > maxHeaderName:
+			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has a name longer than 64 bytes.")
+		case !isToken(h.Name) || !isPrintable(h.Value):
+			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has characters that are not allowed.")
+		case len(h.Value) > maxHeaderValue:
+			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has a value longer than 4 KiB.")
+		case isReserved(strings.ToLower(h.Name)):
+			return headerError(hook.CodeHeaderRefused, "Header "+shown+" cannot be set.")
+		case repeated(headers[:i], h.Name):
+			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" is set twice.")
+		}
+	}
+	return nil
+}
+
+func headerError(code hook.Code, message string) *hook.Error {
+	return &hook.Error{Code: code, Message: message, Field: "headers"}
+}
+
+// showName makes a name fit to stand in a message, whatever was sent as one.
+func showName(name string) string {
+	if len(name) > maxHeaderName {
+		name = name[:maxHeaderName]
+	}
+	if isToken(name) {
+		return name
+	}
+	return strconv.QuoteToASCII(name)
+}
+
+// isReserved reports whether a lower-case name is not the tenant's to set.
+func isReserved(name string) bool {
+	if isFraming(name) {
+		return true
+	}
+	switch name {
+	case "forwarded", "via", "cookie2":
+		return true
+	}
+	for _, prefix := range []string{"content-", "x-forwarded-", "webhook-", "posthorn-", "x-posthorn-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFraming reports whether a lower-case name decides where a message ends, who
+// it is for or what becomes of the connection. The transport alone sets these.
+func isFraming(name string) bool {
+	switch name {
+	case "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer",
+		"upgrade", "expect", "http2-settings":
+		return true
+	}
+	return strings.HasPrefix(name, "proxy-")
+}
+
+// outgoing builds the header of a request. It is the last look before the wire:
+// a name that frames the message, a name given twice and a character that could
+// start another line are refused, wherever the header came from. The names keep
+// their spelling.
+func outgoing(headers []hook.Header) (http.Header, error) {
+	out := make(http.Header, len(headers)+2)
+	// The transport would put its own name here. An empty value keeps it out.
+	values := make([]string, len(headers)+1)
+	out["User-Agent"] = values[:1:1]
+	// Present with no value, this sends nothing and lets the transport repeat the
+	// request when a kept-alive connection turns out to be closed already.
+	out["X-Idempotency-Key"] = nil
+	var lower [maxHeaderName]byte
+	for i, h := range headers {
+		if !isToken(h.Name) || len(h.Name) > maxHeaderName {
+			return nil, fmt.Errorf("header name %s is not valid", showName(h.Name))
+		}
+		if !isFieldValue(h.Value) {
+			return nil, fmt.Errorf("header %s has a value with control characters", h.Name)
+		}
+		low := lower[:len(h.Name)]
+		for j := range low {
+			low[j] = h.Name[j]
+			if 'A' <= low[j] && low[j] <= 'Z' {
+				low[j] |= 0x20
+			}
+		}
+		if isFraming(string(low)) {
+			return nil, fmt.Errorf("header %s is not for the caller to set", h.Name)
+		}
+		if repeated(headers[:i], h.Name) {
+			return nil, fmt.Errorf("header %s is set twice", h.Name)
+		}
+		values[i+1] = h.Value
+		name := h.Name
+		if string(low) == "user-agent" {
+			name = "User-Agent"
+		}
+		out[name] = values[i+1 : i+2 : i+2]
+	}
+	return out, nil
+}
+
+func repeated(earlier []hook.Header, name string) bool {
+	for _, e := range earlier {
+		if len(e.Name) == len(name) && strings.EqualFold(e.Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isPrintable is the rule for what tenants write.
+func isPrintable(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\t' && (s[i] < ' ' || s[i] > '~') {
+			return false
+		}
+	}
+	return true
+}
+
+// isFieldValue is the rule of RFC 9110 section 5.5.
+func isFieldValue(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\t' && s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}

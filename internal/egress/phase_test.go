@@ -1,0 +1,121 @@
+package egress_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/egress/egresstest"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// TestOneDeadline stalls each phase in turn, in virtual time: the deadline is one
+// for all of them and the class names the phase it ended.
+func TestOneDeadline(t *testing.T) {
+	const host, public, second, timeout = "shop.example", "93.184.215.14", "93.184.215.15", 30 * time.Second
+	never := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	for _, tt := range []struct {
+		name    string
+		dial    func(context.Context, string, string) (net.Conn, error)
+		answers [][]string
+		serve   func(t *testing.T, ca *egresstest.CA, c net.Conn)
+		want    hook.Class
+	}{
+		{name: "name", want: hook.ClassDNSTimeout},
+		{name: "connect", answers: [][]string{{public}}, want: hook.ClassConnectTimeout, dial: never},
+		{name: "connect to two addresses", answers: [][]string{{public, second}}, want: hook.ClassConnectTimeout, dial: never},
+		{name: "handshake", answers: [][]string{{public}}, want: hook.ClassTLSTimeout,
+			serve: func(_ *testing.T, _ *egresstest.CA, c net.Conn) { io.Copy(io.Discard, c) }},
+		{name: "answer", answers: [][]string{{public}}, want: hook.ClassTimeout,
+			serve: func(_ *testing.T, ca *egresstest.CA, c net.Conn) {
+				io.Copy(io.Discard, tls.Server(c, ca.Server(host)))
+			}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				resolver := egresstest.NewResolver()
+				if tt.answers == nil {
+					resolver.Fail(host, nil)
+				} else {
+					resolver.Set(host, tt.answers...)
+				}
+				ca := egresstest.NewCA(t)
+				dial := func(context.Context, string, string) (net.Conn, error) {
+					near, far := net.Pipe()
+					go func() {
+						defer far.Close()
+						tt.serve(t, ca, far)
+					}()
+					return near, nil
+				}
+				if tt.dial != nil {
+					dial = tt.dial
+				}
+				c := egress.New(egress.Options{Resolver: resolver, DialContext: dial, RootCAs: ca.Pool()})
+				start := time.Now()
+				_, err := c.Post(t.Context(), egress.Request{URL: "https://" + host + "/", Body: []byte("x"), Timeout: timeout})
+				if class := classOf(t, err); class != tt.want {
+					t.Errorf("got %q: %v", class, err)
+				}
+				if took := time.Since(start); took != timeout {
+					t.Errorf("took %v, want %v", took, timeout)
+				}
+			})
+		})
+	}
+}
+
+// TestSecondAddress: an address that does not answer costs its share of the time
+// and the next one is tried.
+func TestSecondAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial := func(ctx context.Context, _, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, "93.184.215.14:") {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			near, far := net.Pipe()
+			go func() {
+				defer far.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
+					io.WriteString(far, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndone")
+				}
+			}()
+			return near, nil
+		}
+		c := egress.New(egress.Options{
+			AllowHTTP:   true,
+			Resolver:    egresstest.NewResolver().Set("shop.example", []string{"93.184.215.14", "93.184.215.15"}),
+			DialContext: dial,
+		})
+		start := time.Now()
+		res, err := c.Post(t.Context(), egress.Request{URL: "http://shop.example/", Body: []byte("x"), Timeout: 30 * time.Second})
+		if err != nil || res.Status != 200 || string(res.Body) != "done" || time.Since(start) != 15*time.Second {
+			t.Errorf("%+v, %v after %v", res, err, time.Since(start))
+		}
+	})
+}
+
+// TestSlowAdmission: a name server that never answers holds up a change of an
+// endpoint for two seconds, not more.
+func TestSlowAdmission(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := egress.New(egress.Options{Resolver: egresstest.AttackResolver()})
+		start := time.Now()
+		got, warnings, err := c.Admit(t.Context(), "https://silent.attack.test/", egress.Rules{})
+		if err != nil || got == "" || len(warnings) != 1 || warnings[0].Code != "dns_timeout" || time.Since(start) != 2*time.Second {
+			t.Errorf("%q, %v, %v after %v", got, warnings, err, time.Since(start))
+		}
+	})
+}

@@ -1,0 +1,218 @@
+package egress
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Request is one POST.
+type Request struct {
+	URL string // as Admit returned it
+	// Headers are all of them but Host and Content-Length, sent in the spelling
+	// given. A name may stand once.
+	Headers []hook.Header
+	// Body may be read for a moment after Post has returned, when the receiver
+	// answered before it had read all. Its memory must not be used again.
+	Body    []byte
+	Timeout time.Duration // from the lookup of the name to the last byte of the body; 0 means 30 s
+}
+
+// Response is what a receiver answered, whatever the status.
+type Response struct {
+	Status  int
+	Headers []byte // lines of "Name: value\n", sorted by name, within MaxHeader
+	Body    []byte // the first MaxBody bytes
+	// Truncated says that the body is not whole: it was longer, it did not end
+	// within the deadline, or the connection broke.
+	Truncated bool
+	// TimedOut says that the body was cut because the deadline passed.
+	TimedOut bool
+	// RetryAfter is what the receiver asked for (RFC 9110 section 10.2.3), at most
+	// a year; 0 if it did not.
+	RetryAfter time.Duration
+}
+
+// Post sends the request and returns the answer of the receiver. Redirects and
+// error statuses are answers. The error is always a *[Failure].
+//
+// A kept-alive connection may have been closed by the receiver in the moment it
+// is used again. If it ends without a byte of an answer, the request is sent once
+// more on another connection, within the same deadline; a fresh connection is
+// never tried again. A receiver may thus see an attempt twice, as deliveries at
+// least once allow.
+func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
+	target, refusal := c.parsed(r.URL)
+	if refusal != nil {
+		return Response{}, &Failure{Class: hook.ClassURLRefused, Message: refusal.Message}
+	}
+	header, err := outgoing(r.Headers)
+	if err != nil {
+		return Response{}, &Failure{Class: hook.ClassNotSent, Message: "The request was not sent: " + err.Error() + "."}
+	}
+	if r.Timeout <= 0 {
+		r.Timeout = defaultTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	a := &attempt{Context: limited, data: r.Body}
+	template := http.Request{
+		Method:        http.MethodPost,
+		URL:           target.url,
+		Header:        header,
+		ContentLength: int64(len(r.Body)),
+	}
+	if len(r.Body) > 0 {
+		template.Body, _ = a.reader()
+		template.GetBody = a.reader
+	}
+	res, err := c.transport.RoundTrip(template.WithContext(a))
+	if err != nil {
+		return Response{}, a.classify(ctx, err)
+	}
+	return c.read(res), nil
+}
+
+// read takes what is kept of an answer. The connection is used again only if the
+// body ended by itself within the bound.
+func (c *Client) read(res *http.Response) Response {
+	out := Response{
+		Status:     res.StatusCode,
+		Headers:    headerLines(res.Header, c.opts.MaxHeader),
+		RetryAfter: retryAfter(res.Header.Get("Retry-After"), c.opts.Now),
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols || res.ContentLength == 0 {
+		return out // after a 101, which nobody asked for, there is no HTTP body
+	}
+	buf := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buf)
+	n, err := readUpTo(res.Body, *buf)
+	if n > c.opts.MaxBody {
+		n = c.opts.MaxBody
+	}
+	out.Truncated = !errors.Is(err, io.EOF)
+	out.TimedOut = errors.Is(err, context.DeadlineExceeded)
+	if n > 0 {
+		out.Body = slices.Clone((*buf)[:n])
+	}
+	return out
+}
+
+// readUpTo fills buf. The error is io.EOF if the end came before buf was full, and
+// nil if it was filled.
+func readUpTo(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+	}
+	if n == len(buf) {
+		return n, nil
+	}
+	return n, err
+}
+
+// headerLines writes a header as text. A line stays a line: the transport refuses
+// answers with control characters in a header.
+func headerLines(h http.Header, limit int) []byte {
+	type line struct{ name, value string }
+	lines := make([]line, 0, len(h))
+	size := 0
+	for name, values := range h {
+		for _, value := range values {
+			lines = append(lines, line{name, value})
+			size += len(name) + len(value) + 3
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(a.name, b.name) })
+	out := make([]byte, 0, min(size, limit))
+	for _, l := range lines {
+		if len(out)+len(l.name)+len(l.value)+3 > limit {
+			break
+		}
+		out = append(out, l.name...)
+		out = append(out, ": "...)
+		out = append(out, l.value...)
+		out = append(out, '\n')
+	}
+	return out
+}
+
+// retryAfter reads seconds or a date. What is neither, or past, is nothing.
+func retryAfter(value string, now func() time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	if value == "" {
+		return 0
+	}
+	if strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || seconds > int64(longestRetryFor/time.Second) {
+			return longestRetryFor
+		}
+		return time.Duration(seconds) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now()), 0), longestRetryFor)
+}
+
+// The phases of the dial that an attempt started.
+const (
+	phaseNone uint32 = iota
+	phaseDNS
+	phaseConnect
+	phaseTLS
+	phaseReady
+)
+
+// attempt is the context of one request. It travels with the transport's own
+// contexts into the dial, which so learns the deadline and notes how far it got.
+type attempt struct {
+	context.Context
+	phase atomic.Uint32
+	data  []byte
+	body  *bytes.Reader // of data, the one in use; nil if there is none
+}
+
+type attemptKey struct{}
+
+// Value returns the attempt for its key.
+func (a *attempt) Value(key any) any {
+	if key == (attemptKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+func (a *attempt) deadline() (time.Time, bool) {
+	if a.Context == nil {
+		return time.Time{}, false
+	}
+	return a.Deadline()
+}
+
+// reader returns a body for the transport, which asks for another one when it
+// has to use another connection. It is of a type that the transport knows to be
+// in memory: with any other it would send the header in a packet of its own.
+func (a *attempt) reader() (io.ReadCloser, error) {
+	a.body = bytes.NewReader(a.data)
+	return io.NopCloser(a.body), nil
+}
+
+// sent reports whether the transport had a connection and began to send. It may
+// be called once RoundTrip has failed, which it does only after it has stopped
+// reading the body.
+func (a *attempt) sent() bool { return a.body != nil && a.body.Len() < len(a.data) }

@@ -1,0 +1,86 @@
+package egress
+
+import "net/netip"
+
+// refused4 lists the IPv4 ranges that are no public receiver's address: the IANA
+// special-purpose registry (RFC 6890 and its updates), multicast, and one public
+// address that is an internal service of a cloud.
+var refused4 = prefixes(
+	"0.0.0.0/8",        // this network, RFC 791
+	"10.0.0.0/8",       // private, RFC 1918
+	"100.64.0.0/10",    // carrier-grade NAT, RFC 6598; a cloud's metadata service lives here
+	"127.0.0.0/8",      // loopback, RFC 1122
+	"169.254.0.0/16",   // link-local, RFC 3927; most clouds' metadata services
+	"172.16.0.0/12",    // private, RFC 1918
+	"192.0.0.0/24",     // IETF protocol assignments, RFC 6890
+	"192.0.2.0/24",     // documentation, RFC 5737
+	"192.31.196.0/24",  // AS112, RFC 7535
+	"192.52.193.0/24",  // AMT, RFC 7450
+	"192.88.99.0/24",   // 6to4 relays, RFC 7526
+	"192.168.0.0/16",   // private, RFC 1918
+	"192.175.48.0/24",  // AS112, RFC 7534
+	"198.18.0.0/15",    // benchmarking, RFC 2544
+	"198.51.100.0/24",  // documentation, RFC 5737
+	"203.0.113.0/24",   // documentation, RFC 5737
+	"224.0.0.0/4",      // multicast, RFC 1112
+	"240.0.0.0/4",      // reserved and broadcast, RFC 1112
+	"168.63.129.16/32", // Azure's platform address: public by number, internal by nature
+)
+
+// global6 is the only IPv6 range from which public addresses are assigned (RFC
+// 4291). Keeping to it refuses loopback, unspecified, IPv4-compatible, NAT64,
+// discard, SRv6, unique local, link-local, site-local and multicast addresses
+// without naming them.
+var global6 = netip.MustParsePrefix("2000::/3")
+
+// refused6 lists what is refused inside global6.
+var refused6 = prefixes(
+	"2001::/23",         // IETF protocol assignments, RFC 2928: Teredo, ORCHID, benchmarking
+	"2001:db8::/32",     // documentation, RFC 3849
+	"2002::/16",         // 6to4, RFC 3056: carries an IPv4 address
+	"2620:4f:8000::/48", // AS112, RFC 7534
+	"3fff::/20",         // documentation, RFC 9637
+)
+
+// Rules that are no prefix of the table. They appear in logs and metrics.
+const (
+	ruleZone     = "zone"
+	ruleNotIP    = "not an address"
+	ruleSelf     = "own listener"
+	ruleOutside6 = "outside 2000::/3"
+)
+
+func prefixes(texts ...string) []netip.Prefix {
+	list := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		list[i] = netip.MustParsePrefix(text)
+	}
+	return list
+}
+
+// refusedBy returns the rule that refuses the address, or "". It judges what
+// the packet's address would be: an IPv4-mapped address is the IPv4 address
+// inside, and a zone is never accepted, because [netip.Prefix.Contains] answers
+// false for both.
+func refusedBy(addr netip.Addr) string {
+	switch {
+	case !addr.IsValid():
+		return ruleNotIP
+	case addr.Zone() != "":
+		return ruleZone
+	}
+	addr = addr.Unmap()
+	table := refused4
+	if addr.Is6() {
+		if !global6.Contains(addr) {
+			return ruleOutside6
+		}
+		table = refused6
+	}
+	for _, prefix := range table {
+		if prefix.Contains(addr) {
+			return prefix.String()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,112 @@
+package egress_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/egress/egresstest"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// TestBadTLS: no byte of a request reaches a server that cannot prove who it is.
+func TestBadTLS(t *testing.T) {
+	const host = "shop.example"
+	ca, foreign := egresstest.NewCA(t), egresstest.NewCA(t)
+	issue := func(change func(*x509.Certificate)) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{ca.Issue([]string{host}, change)}}
+	}
+	old := ca.Server(host)
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	good := ca.Server(host)
+	stall := func(c net.Conn) { io.Copy(io.Discard, c) } // reads the hello and says nothing
+	for _, tt := range []struct {
+		name   string
+		config *tls.Config
+		script egresstest.Script
+		want   hook.Class
+	}{
+		{"expired", issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, hook.ClassTLSExpired},
+		{"not yet valid", issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), nil, hook.ClassTLSExpired},
+		{"self-signed", foreign.Server(host), nil, hook.ClassTLSUntrusted},
+		{"wrong name", ca.Server("other.example"), nil, hook.ClassTLSName},
+		{"wrong usage", issue(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), nil, hook.ClassTLSUntrusted},
+		{"common name only", issue(func(c *x509.Certificate) { c.DNSNames, c.Subject = nil, pkix.Name{CommonName: host} }), nil, hook.ClassTLSName},
+		{"old TLS", old, nil, hook.ClassTLSHandshake},
+		{"stall in the handshake", nil, stall, hook.ClassTLSTimeout},
+		{"plain HTTP", nil, egresstest.Answer("HTTP/1.1 200 OK\r\n\r\n"), hook.ClassTLSHandshake},
+		{"hangs up", nil, func(net.Conn) {}, hook.ClassTLSHandshake},
+		{"control", good, nil, hook.ClassNone},
+		{"control, TLS 1.2", &tls.Config{Certificates: good.Certificates, MaxVersion: tls.VersionTLS12}, nil, hook.ClassNone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			script := tt.script
+			if script == nil {
+				script = egresstest.OK()
+			}
+			receiver := egresstest.NewReceiver(t, script)
+			if tt.config != nil {
+				receiver = egresstest.NewTLSReceiver(t, tt.config, script)
+			}
+			c := newClient(t, egress.Options{
+				AllowNetworks: loopback,
+				RootCAs:       ca.Pool(),
+				Resolver:      egresstest.NewResolver().Set(host, []string{"127.0.0.1"}),
+			})
+			_, err := c.Post(t.Context(), egress.Request{
+				URL: receiver.URL("https", host), Headers: []hook.Header{{Name: "X-Key", Value: "s3cr3t"}},
+				Body: []byte("BODY"), Timeout: 500 * time.Millisecond,
+			})
+			if class := classOf(t, err); class != tt.want {
+				t.Errorf("got %q: %v", class, err)
+			}
+			c.CloseIdle()
+			receiver.Close()
+			sent := 0
+			if tt.config != nil {
+				sent = receiver.Bytes() // after decryption: each is of the request
+			} else {
+				for _, raw := range receiver.Received() {
+					if len(raw) > 0 && raw[0] != 0x16 { // not a TLS handshake record
+						sent += len(raw)
+					}
+				}
+			}
+			if tt.want == hook.ClassNone && sent == 0 {
+				t.Error("control: nothing was received, so the test proves nothing")
+			}
+			if tt.want != hook.ClassNone && sent != 0 {
+				t.Errorf("%d bytes of the request were sent", sent)
+			}
+		})
+	}
+}
+
+// TestTLSToAddress: an address as host is verified as an address.
+func TestTLSToAddress(t *testing.T) {
+	ca := egresstest.NewCA(t)
+	withIP := &tls.Config{Certificates: []tls.Certificate{ca.Issue(nil, func(c *x509.Certificate) {
+		c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	})}}
+	for _, tt := range []struct {
+		config *tls.Config
+		want   hook.Class
+	}{{withIP, hook.ClassNone}, {ca.Server("shop.example"), hook.ClassTLSName}} {
+		receiver := egresstest.NewTLSReceiver(t, tt.config, egresstest.OK())
+		c := newClient(t, egress.Options{AllowNetworks: loopback, RootCAs: ca.Pool()})
+		for range 2 {
+			_, err := c.Post(t.Context(), egress.Request{URL: receiver.URL("https", "127.0.0.1"), Body: []byte("x")})
+			if class := classOf(t, err); class != tt.want {
+				t.Errorf("got %q: %v", class, err)
+			}
+		}
+		if n := receiver.Connections(); tt.want == hook.ClassNone && n != 1 {
+			t.Errorf("two posts took %d connections", n)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package hook
+
+import "errors"
+
+// Code is the stable, documented name of an error that callers see.
+type Code string
+
+// The codes. The API's table maps each to a status.
+const (
+	CodeInvalidJSON       Code = "invalid_json"                   // 400: not strict JSON
+	CodeInvalidRequest    Code = "invalid_request"                // 422: a member is missing or has a wrong value
+	CodeUnknownField      Code = "unknown_field"                  // 422: a member that is not known
+	CodeUnauthorized      Code = "unauthorized"                   // 401
+	CodeForbidden         Code = "forbidden"                      // 403: the key's kind may not
+	CodeNotFound          Code = "not_found"                      // 404
+	CodeTenantNotFound    Code = "tenant_not_found"               // 404
+	CodeConflict          Code = "conflict"                       // 409
+	CodeTenantExists      Code = "tenant_exists"                  // 409
+	CodeEventConflict     Code = "event_id_conflict"              // 409
+	CodeEndpointDisabled  Code = "endpoint_disabled"              // 409
+	CodeDeliverySettled   Code = "delivery_settled"               // 409: nothing left to cancel
+	CodeIdempotencyReused Code = "idempotency_key_reused"         // 422
+	CodeTooLarge          Code = "payload_too_large"              // 413
+	CodeTooManyDeliveries Code = "too_many_deliveries"            // 422: fan-out over its bound
+	CodeContentType       Code = "content_type_not_supported"     // 415
+	CodeContentEncoding   Code = "content_encoding_not_supported" // 415
+	CodeMethodNotAllowed  Code = "method_not_allowed"             // 405
+	CodeRateLimited       Code = "rate_limited"                   // 429
+	CodeBacklogFull       Code = "backlog_full"                   // 429
+	CodeStorageFull       Code = "storage_full"                   // 503
+	CodeStorageDown       Code = "storage_unavailable"            // 503
+	CodeShuttingDown      Code = "shutting_down"                  // 503
+	CodeInternal          Code = "internal_error"                 // 500
+
+	CodeURLInvalid     Code = "endpoint_url_invalid"
+	CodeURLScheme      Code = "endpoint_url_scheme_not_allowed"
+	CodeURLCredentials Code = "endpoint_url_credentials_not_allowed"
+	CodeURLHost        Code = "endpoint_url_host_invalid"
+	CodeURLNotPublic   Code = "endpoint_url_host_not_public"
+	CodeURLAddress     Code = "endpoint_url_address_not_allowed"
+	CodeURLPort        Code = "endpoint_url_port_not_allowed"
+	CodeHeaderRefused  Code = "endpoint_header_not_allowed"
+	CodeHeaderInvalid  Code = "endpoint_header_invalid"
+	CodeSecretInvalid  Code = "secret_invalid"
+)
+
+// Error is an error meant for the caller: a stable code, a sentence that says
+// what happened and what to do, and the member to blame. Err is for the log only.
+type Error struct {
+	Code    Code
+	Message string
+	Field   string // JSON pointer without the leading slash, or a query parameter; empty: none
+	Err     error
+}
+
+// Error returns the sentence.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// CodeOf returns the code of the first *Error in the chain, or CodeInternal.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return CodeInternal
+}
+
+// NotFound is the one answer to unknown, foreign and wrong-mode ids (S-09).
+func NotFound(noun string) *Error {
+	return &Error{Code: CodeNotFound, Message: "No such " + noun + "."}
+}

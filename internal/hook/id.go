@@ -1,0 +1,131 @@
+package hook
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// ID is a UUID. The ones Posthorn makes are UUIDv7 (RFC 9562), so their byte
+// order is the order in which they were made.
+type ID [16]byte
+
+// ErrID says that a text is not a UUID in its 36-character form.
+var ErrID = errors.New("not a UUID")
+
+// String returns the 36-character lower-case form.
+func (id ID) String() string {
+	var b [36]byte
+	id.put(&b)
+	return string(b[:])
+}
+
+// AppendText appends the 36-character form to dst.
+func (id ID) AppendText(dst []byte) ([]byte, error) {
+	var b [36]byte
+	id.put(&b)
+	return append(dst, b[:]...), nil
+}
+
+// MarshalText returns the 36-character form.
+func (id ID) MarshalText() ([]byte, error) { return id.AppendText(nil) }
+
+// UnmarshalText reads what ParseID reads.
+func (id *ID) UnmarshalText(text []byte) error {
+	got, err := ParseID(string(text))
+	*id = got
+	return err
+}
+
+// IsZero reports whether the id was never set.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// Time returns the millisecond a UUIDv7 carries; it is meaningless for others.
+func (id ID) Time() time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)).UTC()
+}
+
+func (id ID) put(b *[36]byte) {
+	hex.Encode(b[0:8], id[0:4])
+	b[8] = '-'
+	hex.Encode(b[9:13], id[4:6])
+	b[13] = '-'
+	hex.Encode(b[14:18], id[6:8])
+	b[18] = '-'
+	hex.Encode(b[19:23], id[8:10])
+	b[23] = '-'
+	hex.Encode(b[24:36], id[10:16])
+}
+
+// ParseID reads the 36-character form of any UUID, in upper or lower case.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return ID{}, ErrID
+	}
+	src := make([]byte, 0, 32)
+	for i := 0; i < 36; i++ {
+		if s[i] != '-' {
+			src = append(src, s[i])
+		}
+	}
+	if len(src) != 32 {
+		return ID{}, ErrID
+	}
+	if _, err := hex.Decode(id[:], src); err != nil {
+		return ID{}, ErrID
+	}
+	return id, nil
+}
+
+// IDs makes UUIDv7 ids that ascend strictly within the process, also when the
+// clock stands still or steps back. It is safe for concurrent use.
+type IDs struct {
+	now  func() time.Time
+	mu   sync.Mutex
+	last uint64 // milliseconds << 12 | counter
+}
+
+// NewIDs returns a source that reads the clock now.
+func NewIDs(now func() time.Time) *IDs { return &IDs{now: now} }
+
+// Next returns a new id.
+func (g *IDs) Next() ID {
+	g.mu.Lock()
+	stamp := uint64(g.now().UnixMilli()) << 12
+	if stamp <= g.last {
+		stamp = g.last + 1
+	}
+	g.last = stamp
+	g.mu.Unlock()
+	var id ID
+	binary.BigEndian.PutUint64(id[:8], stamp>>12<<16|0x7000|stamp&0xfff)
+	putTail(&id)
+	return id
+}
+
+// DeliveryID returns a new id for a delivery of the event. It is a UUIDv7 that
+// shares its first eight bytes with the event's, so that a delivery is found by
+// its id through the events' order, without an index of its own.
+func DeliveryID(event ID) ID {
+	id := event
+	putTail(&id)
+	return id
+}
+
+// EventRange returns the smallest and largest event id whose deliveries may
+// carry the delivery id.
+func EventRange(delivery ID) (low, high ID) {
+	low, high = delivery, delivery
+	for i := 8; i < 16; i++ {
+		low[i], high[i] = 0x00, 0xff
+	}
+	return low, high
+}
+
+func putTail(id *ID) {
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64()&^(uint64(3)<<62)|uint64(2)<<62)
+}

@@ -1,0 +1,193 @@
+package hook
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Mode separates the two worlds that never touch: keys, endpoints, events,
+// deliveries, secrets and numbers belong to exactly one. The numbers are stored.
+type Mode uint8
+
+// The two modes.
+const (
+	Test Mode = 1
+	Live Mode = 2
+)
+
+// String returns "test" or "live".
+func (m Mode) String() string {
+	switch m {
+	case Test:
+		return "test"
+	case Live:
+		return "live"
+	}
+	return "unknown"
+}
+
+// ParseMode reads "test" or "live".
+func ParseMode(s string) (Mode, bool) {
+	switch s {
+	case "test":
+		return Test, true
+	case "live":
+		return Live, true
+	}
+	return 0, false
+}
+
+// Scope is the wall every store method stands behind: one tenant in one mode.
+// An empty Tenant, allowed only where a method says so, means all of the mode.
+type Scope struct {
+	Tenant string
+	Mode   Mode
+}
+
+// Tenant is a customer account of the platform. It spans both modes.
+type Tenant struct {
+	ID        string
+	Name      string
+	CreatedAt time.Time
+}
+
+// Kind says what a key may do.
+type Kind string
+
+// The three kinds of key.
+const (
+	Operator  Kind = "operator"
+	Publisher Kind = "publisher"
+	TenantKey Kind = "tenant"
+)
+
+// Key is a bearer credential as it is stored: only the SHA-256 of its text.
+type Key struct {
+	ID        ID
+	Kind      Kind
+	Mode      Mode
+	Tenant    string // empty: all tenants (operator, publisher)
+	Name      string
+	Hash      [32]byte
+	CreatedAt time.Time
+}
+
+// Header is one custom header of an endpoint. Its value is a secret.
+type Header struct {
+	Name  string
+	Value string
+}
+
+// LogValue keeps the value out of logs.
+func (h Header) LogValue() slog.Value { return slog.StringValue(h.Name + ": ***") }
+
+// String keeps the value out of formatted text.
+func (h Header) String() string { return h.Name + ": ***" }
+
+// Encoding says how the text of a secret becomes the bytes of a key.
+type Encoding string
+
+// The encodings of secrets that profiles name.
+const (
+	EncodingText   Encoding = "text"   // the UTF-8 bytes of the text itself
+	EncodingBase64 Encoding = "base64" // standard alphabet, padded
+	EncodingWhsec  Encoding = "whsec_" // prefix whsec_, then padded standard base64
+	EncodingWhsk   Encoding = "whsk_"  // ed25519: prefix whsk_, then base64 of seed and public key
+)
+
+// Secret is one signing secret of an endpoint, opened. It cannot be printed.
+type Secret struct {
+	Version   int64    // ascends per endpoint; part of what seals it
+	Text      string   // as the receiver was shown it
+	Encoding  Encoding // the rule its text was issued under; stays when the profile changes
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero: does not expire
+}
+
+// Live reports whether the secret signs at the time.
+func (s Secret) Live(at time.Time) bool { return s.ExpiresAt.IsZero() || at.Before(s.ExpiresAt) }
+
+// LogValue keeps the text out of logs.
+func (s Secret) LogValue() slog.Value { return slog.StringValue("***") }
+
+// String keeps the text out of formatted text.
+func (s Secret) String() string { return "***" }
+
+// GoString keeps the text out of %#v.
+func (s Secret) GoString() string { return "hook.Secret{***}" }
+
+// Status says whether an endpoint receives. The numbers are stored.
+type Status uint8
+
+// The states of an endpoint.
+const (
+	Enabled  Status = 0
+	Disabled Status = 1 // by hand: nothing new is queued, what waits is held
+	Tripped  Status = 2 // by failures or a 410: what waits and what comes is held
+	Deleted  Status = 3 // kept until retention; what waits is cancelled
+)
+
+// Endpoint is a tenant's address with its filter, secrets, policy and health.
+// A value handed out by the store is a snapshot: it is shared and never changed.
+type Endpoint struct {
+	ID          ID
+	Scope       Scope
+	URL         string // canonical, as admitted
+	Types       Filter
+	Title       string
+	Description string
+	Profile     string
+	Headers     []Header
+	Secrets     []Secret // newest first
+
+	RateLimit   float64 // deliveries a second, 0: no limit
+	MaxInFlight int     // 0: the server's default
+	MaxFailures int     // consecutive failures that trip it, 0: the profile's
+	Retry       *Retry  // nil: the profile's
+
+	Status         Status
+	DisabledReason string // a stable word: by_hand, failures, gone
+	DisabledAt     time.Time
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	Revision       int64 // ascends with every change
+	Enablings      int64 // how often it was enabled; attempts begun before the last one do not count for health
+}
+
+// EventKind tells the platform's events from test events. The numbers are stored.
+type EventKind uint8
+
+// The kinds of event.
+const (
+	NormalEvent EventKind = 0
+	TestEvent   EventKind = 1 // one delivery, one attempt, not counted for health or statistics
+)
+
+// Event is what the platform said. Data is kept and sent byte for byte.
+type Event struct {
+	ID         ID // ours
+	PublicID   ID // what receivers see: the platform's own id, or ours
+	Scope      Scope
+	Kind       EventKind
+	Type       string
+	CreatedAt  time.Time // the platform's, goes on the wire
+	AcceptedAt time.Time // ours: order and retention
+	Data       []byte
+}
+
+// ProfileHash names one exact text of a profile: the first 16 bytes of its SHA-256.
+type ProfileHash [16]byte
+
+// Attempt is one logged try of a delivery.
+type Attempt struct {
+	Number          int
+	At              time.Time
+	Duration        time.Duration
+	Status          int // 0: no answer
+	Class           Class
+	Message         string
+	Trigger         Trigger
+	ResponseHeaders []byte // "Name: value" lines
+	ResponseBody    []byte // the first bytes
+	Truncated       bool
+}

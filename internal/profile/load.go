@@ -1,0 +1,259 @@
+package profile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/webhook"
+)
+
+// maxFileSize bounds a profile file, in bytes.
+const maxFileSize = 1 << 20
+
+// defaultUserAgent names the product when a profile names nothing.
+const defaultUserAgent = "Posthorn/1"
+
+var (
+	profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	headerName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // token of RFC 9110, section 5.6.2
+	yamlLine    = regexp.MustCompile(`line (\d+): (.*)`)
+	// The YAML library counts lines from 0 in these messages, from 1 in others.
+	yamlFromZero = regexp.MustCompile(`^did not find expected (<document|node|'-'|key|',' or)`)
+)
+
+// reservedHeaders belong to the connection, the framing or a member of their own.
+var reservedHeaders = []string{"host", "connection", "content-length", "content-encoding", "content-type", "expect",
+	"keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+	"transfer-encoding", "upgrade", "user-agent"}
+
+// Load reads a profile. Everything that could go wrong later is checked here: the
+// error is a *FileError that names the file, the line and the reason. The name
+// given for the file is used for that only. Load keeps a copy of the text.
+func Load(name string, text []byte) (*Profile, error) {
+	f := &file{name: name}
+	p := &Profile{text: bytes.Clone(text), hash: hashOf(text)}
+	if root, ok := f.parse(text); ok {
+		p.read(root)
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return p, nil
+}
+
+// parse reads the file's one YAML document.
+func (f *file) parse(text []byte) (value, bool) {
+	if len(text) > maxFileSize {
+		f.fail(1, "the file is larger than %d bytes", maxFileSize)
+		return value{}, false
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document, more yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		f.failYAML(err)
+		return value{}, false
+	}
+	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
+		f.fail(more.Line, "the file holds more than one document")
+		return value{}, false
+	}
+	if len(document.Content) != 1 {
+		f.fail(1, "the file is empty")
+		return value{}, false
+	}
+	root := value{f, document.Content[0], ""}
+	root.refuseAliases()
+	return root, f.err == nil
+}
+
+// failYAML names the line the YAML library does, which for a mistake inside a list
+// or mapping is where that begins.
+func (f *file) failYAML(err error) {
+	if errors.Is(err, io.EOF) {
+		f.fail(1, "the file is empty")
+		return
+	}
+	line, reason := 1, strings.TrimPrefix(err.Error(), "yaml: ")
+	if found := yamlLine.FindStringSubmatch(reason); found != nil {
+		line, _ = strconv.Atoi(found[1])
+		reason = found[2]
+	}
+	if yamlFromZero.MatchString(reason) {
+		line++
+	}
+	f.fail(line, "not YAML: %s", reason)
+}
+
+// refuseAliases keeps a small file from standing for a huge one.
+func (v value) refuseAliases() {
+	if v.node.Kind == yaml.AliasNode || v.node.Anchor != "" {
+		v.fail("anchors and aliases are not supported")
+		return
+	}
+	for _, child := range v.node.Content {
+		value{v.file, child, ""}.refuseAliases()
+	}
+}
+
+func (p *Profile) read(root value) {
+	m := root.mapping().only("name", "description", "management", "content_type", "user_agent", "mode", "envelope",
+		"headers", "signature", "secret", "success", "retry", "retry_after_cap", "gone_disables", "timeout",
+		"auto_disable", "url", "catalogue", "test_event")
+	name := m.need("name")
+	p.name = name.text()
+	if !profileName.MatchString(p.name) {
+		name.fail("must be 1 to 63 of a-z, 0-9, dot, underscore and hyphen, and start with a letter or digit")
+	}
+	p.description = m.get("description").text()
+	p.management = "none"
+	if v := m.get("management"); v.present() {
+		p.management = v.word("none", "paysway", "paywise")
+	}
+	p.fixed = []hook.Header{
+		{Name: "Content-Type", Value: readHeaderText(m.get("content_type"), "application/json")},
+		{Name: "User-Agent", Value: readHeaderText(m.get("user_agent"), defaultUserAgent)},
+	}
+	p.secret = readSecret(m.need("secret"))
+	p.readMode(m.get("mode"))
+	p.readEnvelope(m.need("envelope"))
+	p.readHeaders(m.get("headers"))
+	p.readSignatures(m.need("signature"))
+	p.policy = readPolicy(m)
+	p.readURL(m.get("url"))
+	p.readCatalogue(m.get("catalogue"), m.need("test_event"))
+}
+
+func readHeaderText(v value, absent string) string {
+	if !v.present() {
+		return absent
+	}
+	text := v.text()
+	if text == "" || !visible(text) || strings.TrimSpace(text) != text {
+		v.fail("must be printable ASCII without outer spaces")
+	}
+	return text
+}
+
+func (p *Profile) readHeaders(v value) {
+	if !v.present() {
+		return
+	}
+	m := v.mapping()
+	taken := map[string]bool{}
+	for i, key := range m.keys {
+		name := key.node.Value
+		checkHeaderName(key, name)
+		if taken[strings.ToLower(name)] {
+			key.fail("header %s stands here twice", name)
+		}
+		taken[strings.ToLower(name)] = true
+		text := readHeaderText(m.vals[i], "")
+		parts, err := parseTemplate(text)
+		if err != nil {
+			m.vals[i].fail("%s", err)
+		}
+		if slices.Contains(parts, part{variable: eventData}) {
+			m.vals[i].fail("$event.data does not fit into a header")
+		}
+		p.headers = append(p.headers, headerTemplate{name, parts})
+	}
+}
+
+func checkHeaderName(v value, name string) {
+	if !headerName.MatchString(name) {
+		v.fail("%q cannot be a header name", name)
+	}
+	if slices.Contains(reservedHeaders, strings.ToLower(name)) {
+		v.fail("header %s is not the profile's to set here", name)
+	}
+}
+
+func (p *Profile) readSignatures(v value) {
+	taken := map[string]string{} // by lower-case name: its use and spelling
+	for _, h := range p.headers {
+		taken[strings.ToLower(h.name)] = "header"
+	}
+	items := v.list()
+	if len(items) == 0 {
+		v.fail("must hold at least one signature: unsigned requests are not sent")
+	}
+	for _, item := range items {
+		m := item.mapping().only("header", "algorithm", "signed", "output", "joiner", "digest", "id_header", "timestamp_header")
+		spec := webhook.Spec{
+			Header:          m.need("header").text(),
+			IDHeader:        m.get("id_header").text(),
+			TimestampHeader: m.get("timestamp_header").text(),
+			Algorithm:       webhook.Algorithm(m.need("algorithm").text()),
+			Signed:          m.need("signed").text(),
+			Output:          m.need("output").text(),
+			Joiner:          m.get("joiner").text(),
+			Digest:          webhook.Encoding(m.need("digest").text()),
+			Key:             webhook.KeyEncoding(p.secret.encoding),
+		}
+		if err := spec.Check(); err != nil && v.file.err == nil {
+			item.fail("%s", strings.TrimPrefix(err.Error(), "webhook: "))
+		}
+		for _, h := range []struct{ use, name string }{
+			{"signature", spec.Header}, {"id", spec.IDHeader}, {"timestamp", spec.TimestampHeader},
+		} {
+			if h.name == "" {
+				continue
+			}
+			checkHeaderName(item, h.name)
+			// Two schemes may share the headers of id and timestamp, spelt alike.
+			use, clash := taken[strings.ToLower(h.name)]
+			if clash && (use != h.use+h.name || h.use == "signature") {
+				item.fail("header %s is set twice", h.name)
+			}
+			taken[strings.ToLower(h.name)] = h.use + h.name
+		}
+		p.specs = append(p.specs, spec)
+	}
+}
+
+func (p *Profile) readURL(v value) {
+	if v.present() {
+		p.url.IPHosts = v.mapping().only("ip_hosts").need("ip_hosts").flag()
+	}
+}
+
+func (p *Profile) readCatalogue(list, test value) {
+	p.test = readEventType(test.mapping().only("type", "data"), "data")
+	if !list.present() {
+		return
+	}
+	seen := map[string]bool{}
+	for _, item := range list.list() {
+		m := item.mapping().only("type", "description", "example")
+		entry := readEventType(m, "example")
+		entry.Description = m.get("description").text()
+		if seen[entry.Name] {
+			item.fail("event type %s stands here twice", entry.Name)
+		}
+		seen[entry.Name] = true
+		p.catalogue = append(p.catalogue, entry)
+	}
+}
+
+// readEventType reads a type and its data, which is a JSON object in a text: what
+// stands in the file is what goes on the wire.
+func readEventType(m members, data string) EventType {
+	name, example := m.need("type"), m.need(data)
+	entry := EventType{Name: name.text(), Example: []byte(strings.TrimSpace(example.text()))}
+	if !hook.ValidType(entry.Name) {
+		name.fail("%q cannot be an event type", entry.Name)
+	}
+	if v := jsontext.Value(entry.Example); !v.IsValid() || v.Kind() != '{' {
+		example.fail("must be a text that holds one JSON object without duplicate names")
+	}
+	return entry
+}

@@ -1,0 +1,152 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Input is what one request is rendered from.
+type Input struct {
+	Event    *hook.Event
+	Delivery hook.ID
+	Attempt  int       // number of the attempt, from 1; headers only
+	Now      time.Time // time of signing
+}
+
+// variable is a name that templates may use.
+type variable uint8
+
+const (
+	none variable = iota
+	eventID
+	eventType
+	eventCreatedAt
+	eventCreatedUnix
+	eventAcceptedAt
+	eventData
+	tenantID
+	mode
+	deliveryID
+	attemptNumber
+)
+
+var variables = map[string]variable{
+	"event.id":           eventID,
+	"event.type":         eventType,
+	"event.created_at":   eventCreatedAt,
+	"event.created_unix": eventCreatedUnix,
+	"event.accepted_at":  eventAcceptedAt,
+	"event.data":         eventData,
+	"tenant.id":          tenantID,
+	"mode":               mode,
+	"delivery.id":        deliveryID,
+	"attempt.number":     attemptNumber,
+}
+
+// wireTime is RFC 3339 in UTC with exactly six fractional digits.
+const wireTime = "2006-01-02T15:04:05.000000Z"
+
+// part is fixed text or, where variable is set, a variable.
+type part struct {
+	variable variable
+	text     string
+}
+
+// parseTemplate reads text with $name or ${name} in it; $$ is a dollar sign.
+func parseTemplate(text string) ([]part, error) {
+	var parts []part
+	literal := ""
+	for text != "" {
+		before, after, found := strings.Cut(text, "$")
+		literal += before
+		if !found {
+			break
+		}
+		if rest, ok := strings.CutPrefix(after, "$"); ok {
+			literal, text = literal+"$", rest
+			continue
+		}
+		name, rest, err := cutName(after)
+		if err != nil {
+			return nil, err
+		}
+		v, known := variables[name]
+		if !known {
+			return nil, fmt.Errorf("unknown variable $%s", name)
+		}
+		if literal != "" {
+			parts, literal = append(parts, part{text: literal}), ""
+		}
+		parts, text = append(parts, part{variable: v}), rest
+	}
+	if literal != "" {
+		parts = append(parts, part{text: literal})
+	}
+	return parts, nil
+}
+
+func cutName(text string) (name, rest string, err error) {
+	if braced, ok := strings.CutPrefix(text, "{"); ok {
+		name, rest, ok = strings.Cut(braced, "}")
+		if !ok {
+			return "", "", errors.New("${ without }")
+		}
+		return name, rest, nil
+	}
+	end := 0
+	for end < len(text) && ('a' <= text[end] && text[end] <= 'z' || text[end] == '_' || text[end] == '.') {
+		end++
+	}
+	for end > 0 && text[end-1] == '.' {
+		end--
+	}
+	if end == 0 {
+		return "", "", errors.New("a lone $; write $$ for a dollar sign")
+	}
+	return text[:end], text[end:], nil
+}
+
+// modeTexts is what the modes are called on the wire, by hook.Mode.
+type modeTexts [hook.Live + 1]scalar
+
+// scalar is one value as plain text and as JSON.
+type scalar struct{ text, json string }
+
+func (m *modeTexts) of(in hook.Mode) scalar {
+	if int(in) < len(m) {
+		return m[in]
+	}
+	return m[0]
+}
+
+// appendVariable appends the plain text of a variable. All of it is made of
+// characters that need no escape in JSON or in a header, except for the type,
+// tenant and mode, which the callers look after.
+func (p *Profile) appendVariable(dst []byte, v variable, in *Input) []byte {
+	switch v {
+	case eventID:
+		dst, _ = in.Event.PublicID.AppendText(dst)
+	case deliveryID:
+		dst, _ = in.Delivery.AppendText(dst)
+	case eventType:
+		dst = append(dst, in.Event.Type...)
+	case eventCreatedAt:
+		dst = in.Event.CreatedAt.UTC().AppendFormat(dst, wireTime)
+	case eventAcceptedAt:
+		dst = in.Event.AcceptedAt.UTC().AppendFormat(dst, wireTime)
+	case eventCreatedUnix:
+		dst = strconv.AppendInt(dst, in.Event.CreatedAt.Unix(), 10)
+	case tenantID:
+		dst = append(dst, in.Event.Scope.Tenant...)
+	case mode:
+		dst = append(dst, p.mode.of(in.Event.Scope.Mode).text...)
+	case attemptNumber:
+		dst = strconv.AppendInt(dst, int64(in.Attempt), 10)
+	}
+	return dst
+}

@@ -1,0 +1,84 @@
+package store_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// BenchmarkLifeCycle publishes with 64 callers and settles what they published,
+// all durable. It reports CPU per event and events per commit.
+func BenchmarkLifeCycle(b *testing.B) {
+	s := open(b, store.Options{Dir: b.TempDir(), Reserve: -1})
+	var settled atomic.Int64
+	stop := make(chan struct{})
+	var settler sync.WaitGroup
+	settler.Go(func() {
+		for {
+			jobs := s.take()
+			if len(jobs) > 0 {
+				for part := range chunks(jobs, 128) {
+					if err := s.settle(part...); err != nil {
+						b.Error(err)
+					}
+				}
+				settled.Add(int64(len(jobs)))
+				continue
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+	before, cpu := s.Stats(), cpuTime(b)
+	b.ResetTimer()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				if _, err := s.publish(1000); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for settled.Load() < int64(b.N) {
+		<-time.After(time.Millisecond)
+	}
+	b.StopTimer()
+	close(stop)
+	settler.Wait()
+	after := s.Stats()
+	b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N), "cpu-us/event")
+	b.ReportMetric(float64(after.Events-before.Events)/float64(after.Commits-before.Commits), "events/commit")
+}
+
+func chunks(jobs []hook.Job, n int) func(func([]hook.Job) bool) {
+	return func(yield func([]hook.Job) bool) {
+		for len(jobs) > 0 {
+			k := min(n, len(jobs))
+			if !yield(jobs[:k]) {
+				return
+			}
+			jobs = jobs[k:]
+		}
+	}
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// rowColumns are what scanRow reads, from deliveries d and events e.
+const rowColumns = deliveryColumns + ", e.public_id"
+
+func scanRow(row scanner) (hook.DeliveryRow, error) {
+	var r hook.DeliveryRow
+	var err error
+	r.Delivery, err = scanDeliveryAnd(row, blob(r.PublicID[:]))
+	if r.PublicID.IsZero() {
+		r.PublicID = r.Event
+	}
+	return r, err
+}
+
+// Deliveries lists deliveries, newest event first. Held and failed deliveries of
+// one endpoint, and those of one event, are found by an index; every other search
+// walks the events of the scope, a bounded number a page.
+func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
+	before, err := beforeOf(q.Page, 2)
+	if err != nil {
+		return nil, "", err
+	}
+	where, args := conditions(&q, before)
+	from, low := "events e CROSS JOIN deliveries d ON d.event = e.id", span{}
+	switch {
+	case !q.Event.IsZero():
+		from = "deliveries d CROSS JOIN events e ON e.id = d.event"
+		where, args = where+" AND d.event = ?", append(args, q.Event[:])
+	case stopped(&q):
+		from = "deliveries d INDEXED BY deliveries_stopped CROSS JOIN events e ON e.id = d.event"
+	default:
+		top := above(before[0])
+		if low, err = s.span(ctx, q.Scope, q.After, q.Before, top); err != nil {
+			return nil, "", err
+		}
+		where += " AND e.mode = ? AND " + tenantIs(q.Scope) + " AND e.id >= ? AND e.id < ?"
+		args = append(args, q.Scope.Mode, q.Scope.Tenant, low.low[:], low.high[:])
+	}
+	rows, err := collect(ctx, s.read, scanRow, "SELECT "+rowColumns+" FROM "+from+" WHERE "+where+
+		" ORDER BY d.event DESC, d.endpoint DESC LIMIT ?", append(args, limitOf(q.Page)+1)...)
+	if err != nil {
+		return nil, "", s.readError("list deliveries", err)
+	}
+	if len(rows) > limitOf(q.Page) {
+		last := rows[limitOf(q.Page)-1]
+		return rows[:limitOf(q.Page)], cursorOf(last.Event, last.Endpoint), nil
+	}
+	return rows, low.cursor(2), nil
+}
+
+// stopped reports whether the index on held and failed deliveries serves.
+func stopped(q *hook.DeliveryQuery) bool {
+	return !q.Endpoint.IsZero() && q.State != nil && (*q.State == hook.Held || *q.State == hook.Failed)
+}
+
+// conditions holds what every search needs. The state is written out because a
+// partial index is not considered for a parameter.
+func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
+	where := "d.mode = ? AND (? = '' OR d.tenant = ?) AND (d.event, d.endpoint) < (?, ?)"
+	args := []any{q.Scope.Mode, q.Scope.Tenant, q.Scope.Tenant, before[0][:], before[1][:]}
+	if !q.Endpoint.IsZero() {
+		where, args = where+" AND d.endpoint = ?", append(args, q.Endpoint[:])
+	}
+	if q.Type != "" {
+		where, args = where+" AND d.type = ?", append(args, q.Type)
+	}
+	if q.State != nil {
+		where += " AND d.state = " + string('0'+rune(*q.State))
+	}
+	if q.StatusClass != 0 {
+		where, args = where+" AND d.last_status / 100 = ?", append(args, q.StatusClass)
+	}
+	if !q.After.IsZero() {
+		where, args = where+" AND d.created_at >= ?", append(args, micros(q.After))
+	}
+	if !q.Before.IsZero() {
+		where, args = where+" AND d.created_at < ?", append(args, micros(q.Before))
+	}
+	return where, args
+}
+
+// above returns the smallest id greater than id, or id if there is none: a page
+// may end in the middle of an event's deliveries, which the next has to see.
+func above(id hook.ID) hook.ID {
+	next := id
+	for i := 15; i >= 0; i-- {
+		next[i]++
+		if next[i] != 0 {
+			return next
+		}
+	}
+	return id
+}
+
+// Delivery returns a delivery with all its attempts, oldest first. An empty
+// tenant means all of the mode.
+func (s *Store) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
+	args := findDeliveryArgs(scope, id)
+	found, err := collect(ctx, s.read, scanRow, "SELECT "+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event
+		WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?)`, args...)
+	if err != nil {
+		return hook.DeliveryRow{}, nil, s.readError("read delivery", err)
+	}
+	if len(found) == 0 {
+		return hook.DeliveryRow{}, nil, hook.NotFound("delivery")
+	}
+	d := found[0]
+	attempts, err := collect(ctx, s.read, scanAttempt, `SELECT number, at, duration_us, status, class, message, trigger_by,
+		response_headers, response_body, truncated FROM attempts WHERE event = ? AND endpoint = ? ORDER BY number`, d.Event[:], d.Endpoint[:])
+	if err != nil {
+		return hook.DeliveryRow{}, nil, s.readError("read attempts", err)
+	}
+	return d, attempts, nil
+}
+
+func scanAttempt(row scanner) (hook.Attempt, error) {
+	var a hook.Attempt
+	var at, duration int64
+	err := row.Scan(&a.Number, &at, &duration, &a.Status, &a.Class, &a.Message, &a.Trigger, &a.ResponseHeaders, &a.ResponseBody, &a.Truncated)
+	a.At, a.Duration = fromMicros(at), time.Duration(duration)*time.Microsecond
+	return a, err
+}
+
+// RetryDelivery asks for one attempt now, whatever the state: a failure leaves
+// the delivery and its schedule as they are. It is refused with
+// CodeEndpointDisabled unless the endpoint is enabled or the event a test. The
+// request survives a crash; asking twice before it was made makes one attempt. An
+// empty tenant means all of the mode.
+func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
+	var row hook.Delivery
+	var replay *hook.Replay
+	err := s.do(ctx, 1, func(t *tx) (err error) {
+		replay, err = t.once(once, func() (any, bool, error) {
+			if row, err = t.findDelivery(scope, id); err != nil {
+				return nil, false, err
+			}
+			target, err := t.endpoint(row.Scope, row.Endpoint)
+			if err != nil {
+				return nil, false, err
+			}
+			if !mayRetry(target, &row) {
+				return nil, false, &hook.Error{Code: hook.CodeEndpointDisabled,
+					Message: "The endpoint of this delivery is disabled or deleted. Enable it first."}
+			}
+			n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at)
+				VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+				int64(hook.ByHand), micros(t.now))
+			if n > 0 {
+				t.jobs = append(t.jobs, hook.Job{Delivery: row, Target: target, Trigger: hook.ByHand})
+			}
+			return row, true, err
+		})
+		return err
+	})
+	if err != nil {
+		return hook.Delivery{}, nil, err
+	}
+	return row, replay, nil
+}
+
+// mayRetry reports whether an attempt by hand may be made.
+func mayRetry(target *hook.Endpoint, d *hook.Delivery) bool {
+	return target != nil && (target.Status == hook.Enabled || d.Kind == hook.TestEvent)
+}
+
+// CancelDelivery ends a delivery that waits or is held; an attempt under way may
+// still make it a success. One that is settled gives CodeDeliverySettled. An
+// empty tenant means all of the mode.
+func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error) {
+	var row hook.Delivery
+	err := s.do(ctx, 1, func(t *tx) (err error) {
+		if row, err = t.findDelivery(scope, id); err != nil {
+			return err
+		}
+		if !row.State.Open() {
+			return &hook.Error{Code: hook.CodeDeliverySettled, Message: "The delivery is " + row.State.String() + " already."}
+		}
+		t.cancel(&row, hook.ReasonByHand)
+		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
+		if err := t.forgetOneshot(row.Event, row.Endpoint); err != nil {
+			return err
+		}
+		return t.writeDelivery(&row)
+	})
+	if err != nil {
+		return hook.Delivery{}, err
+	}
+	return row, nil
+}
+
+// cancel ends a row and takes it away from its holder.
+func (t *tx) cancel(d *hook.Delivery, why hook.Reason) {
+	d.State, d.Reason, d.Due, d.SettledAt, d.Owner = hook.Cancelled, why, time.Time{}, t.now, 0
+	d.Fence++
+}
+
+// Profile is the text of a wire format as deliveries were first rendered with it.
+type Profile struct {
+	Hash hook.ProfileHash
+	Name string
+	Text string
+}
+
+// KeepProfile stores a profile's text under its hash, so that every retry sends
+// the same bytes. Storing it again changes nothing.
+func (s *Store) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
+	return s.do(ctx, 1, func(t *tx) error {
+		_, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
+			hash[:], name, text)
+		return err
+	})
+}
+
+// Profiles returns all kept texts.
+func (s *Store) Profiles(ctx context.Context) ([]Profile, error) {
+	list, err := collect(ctx, s.read, func(row scanner) (p Profile, err error) {
+		err = row.Scan(blob(p.Hash[:]), &p.Name, &p.Text)
+		return p, err
+	}, "SELECT hash, name, text FROM profiles ORDER BY name, hash")
+	if err != nil {
+		return nil, s.readError("read profiles", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,274 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const endpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
+	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings`
+
+// scanEndpoint reads a row and opens its headers. Secrets are not read.
+func (s *Store) scanEndpoint(row scanner) (*hook.Endpoint, error) {
+	e := &hook.Endpoint{}
+	var types string
+	var headers []byte
+	var retry *string
+	var disabled, created, updated int64
+	err := row.Scan(blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
+		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
+		&updated, &e.Revision, &e.Enablings)
+	if err != nil {
+		return nil, err
+	}
+	e.DisabledAt, e.CreatedAt, e.UpdatedAt = fromMicros(disabled), fromMicros(created), fromMicros(updated)
+	if err := json.Unmarshal([]byte(types), &e.Types); err != nil {
+		return nil, fmt.Errorf("read event types of %s: %w", e.ID, err)
+	}
+	if retry != nil {
+		e.Retry = &hook.Retry{}
+		if err := json.Unmarshal([]byte(*retry), e.Retry); err != nil {
+			return nil, fmt.Errorf("read retry plan of %s: %w", e.ID, err)
+		}
+	}
+	if headers != nil {
+		text, err := s.keys.Open(headersPlace(e), headers)
+		if err != nil {
+			return nil, fmt.Errorf("open headers of %s: %w", e.ID, err)
+		}
+		if err := json.Unmarshal(text, &e.Headers); err != nil {
+			return nil, fmt.Errorf("read headers of %s: %w", e.ID, err)
+		}
+	}
+	return e, nil
+}
+
+func headersPlace(e *hook.Endpoint) []byte { return place("headers", e.Scope, e.ID.String()) }
+
+func secretPlace(e *hook.Endpoint, version int64) []byte {
+	return place("secret", e.Scope, e.ID.String(), strconv.FormatInt(version, 10))
+}
+
+// loadScope reads a tenant's live endpoints of one mode, with secrets.
+func (s *Store) loadScope(ctx context.Context, q querier, scope hook.Scope) (*scopeEntry, error) {
+	entry := &scopeEntry{}
+	err := q.QueryRowContext(ctx, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", scope.Tenant).Scan(&entry.tenant)
+	if err != nil {
+		return nil, fmt.Errorf("read tenant: %w", err)
+	}
+	entry.endpoints, err = collect(ctx, q, s.scanEndpoint, "SELECT "+endpointColumns+
+		" FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND e.status <> ? ORDER BY e.id", scope.Mode, scope.Tenant, hook.Deleted)
+	if err != nil {
+		return nil, fmt.Errorf("read endpoints: %w", err)
+	}
+	for _, e := range entry.endpoints {
+		if err := s.loadSecrets(ctx, q, e); err != nil {
+			return nil, err
+		}
+	}
+	return entry, nil
+}
+
+func (s *Store) loadSecrets(ctx context.Context, q querier, e *hook.Endpoint) error {
+	var err error
+	e.Secrets, err = collect(ctx, q, func(row scanner) (hook.Secret, error) {
+		var secret hook.Secret
+		var sealed []byte
+		var created, expires int64
+		if err := row.Scan(&secret.Version, &secret.Encoding, &sealed, &created, &expires); err != nil {
+			return secret, err
+		}
+		text, err := s.keys.Open(secretPlace(e, secret.Version), sealed)
+		secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), fromMicros(created), fromMicros(expires)
+		return secret, err
+	}, "SELECT version, encoding, sealed, created_at, expires_at FROM secrets WHERE endpoint = ? ORDER BY version DESC", e.ID[:])
+	return wrap("read secrets", err)
+}
+
+// CreateEndpoint stores an endpoint. Its id, times, revision and the versions of
+// its secrets are set here; what the result points to is shared and never
+// changed. The tenant must exist: CodeTenantNotFound.
+func (s *Store) CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
+	var made *hook.Endpoint
+	var replay *hook.Replay
+	err := s.do(ctx, 4, func(t *tx) (err error) {
+		replay, err = t.once(once, func() (any, bool, error) {
+			entry, err := t.scope(e.Scope)
+			if err != nil {
+				return nil, false, err
+			}
+			if !entry.tenant {
+				return nil, false, errNoTenant()
+			}
+			next := *copied(&e)
+			next.ID, next.CreatedAt, next.Revision, next.Enablings = t.s.ids.Next(), t.now, 0, 1
+			if next.Status != hook.Enabled {
+				next.Status, next.DisabledAt, next.DisabledReason = hook.Disabled, t.now, disabledByHand
+			}
+			if err := t.insertEndpoint(&next); err != nil {
+				return nil, false, err
+			}
+			made = &next
+			return made, true, t.saveEndpoint(made)
+		})
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return made, replay, nil
+}
+
+// copied keeps what a caller does to an endpoint's lists away from the snapshot
+// that everybody shares.
+func copied(e *hook.Endpoint) *hook.Endpoint {
+	next := *e
+	next.Types, next.Headers, next.Secrets = slices.Clone(e.Types), slices.Clone(e.Headers), slices.Clone(e.Secrets)
+	if e.Retry != nil {
+		retry := *e.Retry
+		retry.Steps = slices.Clone(retry.Steps)
+		next.Retry = &retry
+	}
+	return &next
+}
+
+// insertEndpoint makes the row that saveEndpoint then fills.
+func (t *tx) insertEndpoint(e *hook.Endpoint) error {
+	_, err := t.exec("insert endpoint", `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed,
+		rate_limit, max_in_flight, max_failures, retry, status, disabled_reason, disabled_at, created_at, updated_at, revision, enablings)
+		VALUES (?, ?, ?, '', '[]', '', '', '', NULL, 0, 0, 0, NULL, 0, '', 0, ?, 0, 0, 0)`,
+		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, micros(e.CreatedAt))
+	return err
+}
+
+// UpdateEndpoint changes a live endpoint by what update makes of it and returns
+// the new snapshot. An empty scope tenant means all of the mode. update runs on
+// the writer, perhaps twice: it must be quick, without effects, and must not call
+// the store; an error of it is returned and nothing changes.
+//
+// What update may set: everything but id, scope, times, counters and the reason
+// for being disabled, which are kept here. Status may become Enabled or Disabled,
+// no other. A secret with version 0 is a new one; one that is left out is
+// deleted. Changing Status to Disabled holds what waits; to Enabled starts a
+// clean record of health and releases what was held, oldest first, or with
+// discardHeld cancels it.
+func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID,
+	update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error) {
+	var made *hook.Endpoint
+	err := s.do(ctx, 4, func(t *tx) error {
+		old, err := t.endpointByID(scope, id)
+		if err != nil {
+			return err
+		}
+		next, err := update(*copied(old))
+		if err != nil {
+			return err
+		}
+		next.ID, next.Scope, next.CreatedAt, next.Revision, next.Enablings = old.ID, old.Scope, old.CreatedAt, old.Revision, old.Enablings
+		if next.Status != old.Status && next.Status != hook.Enabled {
+			next.Status = hook.Disabled
+		}
+		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
+		made = &next
+		return t.moveEndpoint(old, made, discardHeld)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// moveEndpoint saves a new snapshot with what its change of status brings.
+func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
+	if next.Status == hook.Enabled && old.Status != hook.Enabled {
+		next.Enablings++
+		next.DisabledAt, next.DisabledReason = time.Time{}, ""
+		if err := t.clearHealth(next); err != nil {
+			return err
+		}
+		sweep := sweepRelease
+		if discardHeld {
+			sweep = sweepDiscard
+		}
+		if err := t.orderAfterHold(next.ID, sweep); err != nil {
+			return err
+		}
+	}
+	if next.Status == hook.Disabled && old.Status != hook.Disabled {
+		next.DisabledAt, next.DisabledReason = t.now, disabledByHand
+	}
+	if next.Status != hook.Enabled && old.Status == hook.Enabled {
+		if err := t.orderHold(next.ID, hook.ReasonDisabled); err != nil {
+			return err
+		}
+	}
+	return t.saveEndpoint(next)
+}
+
+// saveEndpoint writes a snapshot as the next revision and makes it the one in
+// force with the commit.
+func (t *tx) saveEndpoint(e *hook.Endpoint) error {
+	e.Revision++
+	e.UpdatedAt = t.now
+	if e.Types == nil {
+		e.Types = hook.Filter{}
+	}
+	types, err := json.Marshal(e.Types)
+	if err != nil {
+		return err
+	}
+	var headers, retry any
+	if len(e.Headers) > 0 {
+		text, err := json.Marshal(e.Headers)
+		if err != nil {
+			return err
+		}
+		if headers, err = t.s.keys.Seal(headersPlace(e), text); err != nil {
+			return err
+		}
+	}
+	if e.Retry != nil {
+		text, err := json.Marshal(e.Retry)
+		if err != nil {
+			return err
+		}
+		retry = string(text)
+	}
+	if _, err := t.exec("update endpoint", `UPDATE endpoints SET url = ?, types = ?, title = ?, description = ?, profile = ?,
+		headers_sealed = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?, status = ?, disabled_reason = ?,
+		disabled_at = ?, updated_at = ?, revision = ?, enablings = ? WHERE id = ?`,
+		e.URL, string(types), e.Title, e.Description, e.Profile, headers, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
+		int64(e.Status), e.DisabledReason, micros(e.DisabledAt), micros(e.UpdatedAt), e.Revision, e.Enablings, e.ID[:]); err != nil {
+		return err
+	}
+	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, micros(t.now), e.URL,
+		string(types), int64(e.Status), e.Profile); err != nil {
+		return err
+	}
+	if err := t.saveSecrets(e); err != nil {
+		return err
+	}
+	return t.change(e)
+}
+
+// heldReason says why a delivery to a tripped endpoint is held.
+func heldReason(e *hook.Endpoint) hook.Reason {
+	if e.DisabledReason == disabledGone {
+		return hook.ReasonGone
+	}
+	return hook.ReasonTripped
+}
+
+// The words for why an endpoint is disabled.
+const (
+	disabledByHand   = "by_hand"
+	disabledFailures = "failures"
+	disabledGone     = "gone"
+)

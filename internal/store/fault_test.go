@@ -1,0 +1,222 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+)
+
+var errInjected = errors.New("injected")
+
+// faulty is a store whose statements can be made to fail, without the sweeper, so
+// that nothing changes by itself.
+type faulty struct {
+	*Store
+	t       *testing.T
+	commits int
+
+	mu    sync.Mutex
+	left  int
+	fired bool
+
+	jobs []hook.Job
+}
+
+func newFaulty(t *testing.T) *faulty {
+	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &faulty{t: t}
+	f.Store, err = Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1, Room: func(hook.ID) int { return 10 },
+		Committed: func(c hook.Commit) { f.commits++; f.jobs = append(f.jobs, c.Jobs...) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.stop()
+	f.sweeper.Wait()
+	f.conn.fault = f.fault // the writer has not been given anything yet
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// failAt makes the n-th statement from now on fail, ROLLBACK apart; 0 heals.
+func (f *faulty) failAt(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left, f.fired = n, false
+}
+
+func (f *faulty) fault(query string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left == 0 || query == "ROLLBACK" {
+		return nil
+	}
+	if f.left--; f.left > 0 {
+		return nil
+	}
+	f.fired = true
+	return errInjected
+}
+
+// digest is over every row of every table.
+func (f *faulty) digest() string {
+	f.t.Helper()
+	ctx := context.Background()
+	name := func(row scanner) (s string, err error) { err = row.Scan(&s); return s, err }
+	tables, err := collect(ctx, f.read, name, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	h := sha256.New()
+	for _, table := range tables {
+		rows, err := f.read.QueryContext(ctx, "SELECT * FROM "+table)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		columns, _ := rows.Columns()
+		for rows.Next() {
+			values := make([]any, len(columns))
+			for i := range values {
+				values[i] = new(any)
+			}
+			if err := rows.Scan(values...); err != nil {
+				f.t.Fatal(err)
+			}
+			for _, v := range values {
+				fmt.Fprintf(h, "%v|", *v.(*any))
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// Every write fails once at each of its statements: then it says so, nothing of it
+// is stored and nobody is told. At last it succeeds.
+func TestEveryWriteIsAllOrNothing(t *testing.T) {
+	f := newFaulty(t)
+	ctx := t.Context()
+	scope := hook.Scope{Tenant: "acme", Mode: hook.Live}
+	var e *hook.Endpoint
+	var job hook.Job
+	profile := func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} }
+	publish := func(id hook.ID, once *hook.Once) error {
+		_, _, err := f.Publish(ctx, []hook.NewEvent{{Scope: scope, PublicID: id, Type: "a", Data: []byte("{}")}}, profile, once)
+		return err
+	}
+	once := &hook.Once{Route: "r", Key: "k", Scope: scope, Answer: func(any) (int, []byte) { return 202, nil }}
+	settle := func(status int, trip hook.Trip) error {
+		_, err := f.Settle(ctx, []hook.Settlement{{Job: job, Outcome: hook.Outcome{StartedAt: time.Now(), Status: status, Enablings: 1,
+			Policy: &hook.Policy{Retry: hook.Retry{Steps: []time.Duration{time.Nanosecond}, Repeat: true}, Trip: trip}}}})
+		return err
+	}
+	enable := func(status hook.Status) error {
+		_, err := f.UpdateEndpoint(ctx, scope, e.ID, func(old hook.Endpoint) (hook.Endpoint, error) { old.Status = status; return old, nil }, false)
+		return err
+	}
+	writes := []struct {
+		name string
+		run  func() error
+	}{
+		{"CreateTenant", func() error { _, _, err := f.CreateTenant(ctx, hook.Tenant{ID: "acme"}, nil); return err }},
+		{"UpdateTenant", func() error {
+			_, err := f.UpdateTenant(ctx, "acme", func(n hook.Tenant) (hook.Tenant, error) { n.Name += "x"; return n, nil })
+			return err
+		}},
+		{"CreateKey", func() error {
+			_, _, err := f.CreateKey(ctx, hook.Key{Kind: hook.TenantKey, Mode: hook.Live, Tenant: "acme"}, nil)
+			return err
+		}},
+		{"CreateEndpoint", func() (err error) {
+			e, _, err = f.CreateEndpoint(ctx, hook.Endpoint{Scope: scope, Types: hook.Filter{"*"}, Secrets: []hook.Secret{{Text: "s"}}}, nil)
+			return err
+		}},
+		{"RotateSecret", func() error {
+			_, _, err := f.RotateSecret(ctx, scope, e.ID, hook.Secret{Text: "t"}, time.Hour, nil)
+			return err
+		}},
+		{"Publish", func() error { return publish(hook.ID{}, nil) }},
+		{"Publish with id and key", func() error { return publish(hook.ID{5}, once) }},
+		{"PublishTest", func() error {
+			_, _, _, err := f.PublishTest(ctx, scope, e.ID, "t", []byte("{}"), hook.ProfileHash{}, nil)
+			return err
+		}},
+		{"Settle", func() error { job = f.jobs[0]; return settle(500, hook.Trip{}) }},
+		{"Claim", func() error {
+			got, err := f.Claim(ctx, hook.Claim{Now: time.Now().Add(time.Hour), Shares: []hook.Share{{Scope: scope, Endpoint: e.ID, Limit: 5}}})
+			if err == nil {
+				job = got.Jobs[0]
+			}
+			return err
+		}},
+		{"RetryDelivery", func() error { _, _, err := f.RetryDelivery(ctx, scope, job.Delivery.ID, nil); return err }},
+		{"Settle trips", func() error { return settle(500, hook.Trip{Count: hook.TripAttempts, N: 1}) }},
+		{"enable", func() error { return enable(hook.Enabled) }},
+		{"CancelDelivery", func() error { _, err := f.CancelDelivery(ctx, scope, job.Delivery.ID); return err }},
+		{"disable", func() error { return enable(hook.Disabled) }},
+		{"KeepProfile", func() error { return f.KeepProfile(ctx, hook.ProfileHash{9}, "n", "t") }},
+		{"Recover", func() error { _, _, err := f.Recover(ctx); return err }},
+		{"sweep", func() error {
+			return f.do(ctx, 1, func(t *tx) error { _, err := t.sweepOnce(); return err })
+		}},
+		{"DeleteEndpoint", func() error { return f.DeleteEndpoint(ctx, scope, e.ID) }},
+		{"RevokeKey", func() error {
+			keys, _, err := f.Keys(ctx, scope, hook.Page{})
+			if err != nil {
+				return err
+			}
+			return f.RevokeKey(ctx, scope, keys[0].ID)
+		}},
+		{"DeleteTenant", func() error { return f.DeleteTenant(ctx, "acme") }},
+	}
+	faults := 0
+	for _, w := range writes {
+		faults += f.failEachStep(w.name, w.run)
+	}
+	t.Logf("%d faults in %d kinds of write", faults, len(writes))
+	if faults < 80 {
+		t.Errorf("only %d faults: the statements are not reached", faults)
+	}
+}
+
+// failEachStep returns how many faults it took until the write got through.
+func (f *faulty) failEachStep(name string, run func() error) int {
+	f.t.Helper()
+	for n := 1; ; n++ {
+		before, told := f.digest(), f.commits
+		f.failAt(n)
+		err := run()
+		fired := f.fired
+		f.failAt(0)
+		if !fired {
+			if err != nil {
+				f.t.Fatalf("%s: %v", name, err)
+			}
+			if n == 1 {
+				f.t.Fatalf("%s made no statement", name)
+			}
+			return n - 1
+		}
+		if !errors.Is(err, errInjected) {
+			f.t.Errorf("%s with statement %d failing: %v", name, n, err)
+		}
+		if f.digest() != before {
+			f.t.Errorf("%s with statement %d failing: part of it was stored", name, n)
+		}
+		if f.commits != told {
+			f.t.Errorf("%s with statement %d failing: the dispatcher was told", name, n)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// healthEntry is an endpoint's health inside a transaction. It is written once
+// at its end, however many attempts changed it.
+type healthEntry struct {
+	hook.Health
+	scope hook.Scope
+	dirty bool
+}
+
+// judge counts an attempt for the endpoint's health and disables it if its rule
+// says so. Attempts begun before the endpoint was last enabled do not count.
+func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o *hook.Outcome) error {
+	if effects == 0 || o.Enablings != target.Enablings {
+		return nil
+	}
+	h, err := t.healthOf(target)
+	if err != nil {
+		return err
+	}
+	after, verdict := h.After(effects, trip, t.now)
+	if after != h.Health {
+		h.Health, h.dirty = after, true
+	}
+	if target.Status != hook.Enabled {
+		return nil
+	}
+	line := []any{"endpoint", target.ID.String(), "tenant", target.Scope.Tenant, "mode", target.Scope.Mode.String(),
+		"failures", after.Failures, "failing_since", after.FirstFailureAt}
+	switch {
+	case effects.Has(hook.EffectGone):
+		t.report("endpoint disabled: it answered 410 Gone", line)
+		return t.trip(target, disabledGone)
+	case verdict == hook.Disable:
+		t.report("endpoint disabled: only failures", line)
+		return t.trip(target, disabledFailures)
+	case verdict == hook.Warn:
+		t.report("endpoint is half-way to being disabled: only failures", line)
+	}
+	return nil
+}
+
+func (t *tx) report(message string, line []any) {
+	t.reported = append(t.reported, func() { t.s.log.Warn(message, line...) })
+}
+
+// trip disables an endpoint that fails and orders that what waits be held.
+func (t *tx) trip(old *hook.Endpoint, word string) error {
+	next := *old
+	next.Status, next.DisabledReason, next.DisabledAt = hook.Tripped, word, t.now
+	if err := t.saveEndpoint(&next); err != nil {
+		return err
+	}
+	return t.orderHold(next.ID, heldReason(&next))
+}
+
+// healthOf returns the record that the transaction works on.
+func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
+	if h := t.health[target.ID]; h != nil {
+		return h, nil
+	}
+	h := &healthEntry{scope: target.Scope}
+	kept, ok := t.s.dir.health[target.ID]
+	if ok {
+		h.Health = kept
+	} else {
+		var err error
+		if h.Health, err = readHealth(background, t.q(), target.ID); err != nil {
+			return nil, err
+		}
+	}
+	if t.health == nil {
+		t.health = map[hook.ID]*healthEntry{}
+	}
+	t.health[target.ID] = h
+	return h, nil
+}
+
+// clearHealth starts a clean record, as enabling does.
+func (t *tx) clearHealth(target *hook.Endpoint) error {
+	h, err := t.healthOf(target)
+	if err != nil {
+		return err
+	}
+	if h.Health != (hook.Health{}) {
+		h.Health, h.dirty = hook.Health{}, true
+	}
+	return nil
+}
+
+func (t *tx) writeHealth(id hook.ID, h *healthEntry) error {
+	if h.Health == (hook.Health{}) {
+		_, err := t.exec("clear health", "DELETE FROM health WHERE endpoint = ?", id[:])
+		return err
+	}
+	_, err := t.exec("write health", `INSERT OR REPLACE INTO health
+		(endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		id[:], int64(h.scope.Mode), h.scope.Tenant, int64(h.Failures), micros(h.FirstFailureAt), micros(h.LastFailureAt), micros(h.WarnedAt))
+	return err
+}
+
+func readHealth(ctx context.Context, q querier, id hook.ID) (hook.Health, error) {
+	found, err := collect(ctx, q, func(row scanner) (hook.Health, error) {
+		var h hook.Health
+		var first, last, warned int64
+		err := row.Scan(&h.Failures, &first, &last, &warned)
+		h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = fromMicros(first), fromMicros(last), fromMicros(warned)
+		return h, err
+	}, "SELECT failures, first_failure_at, last_failure_at, warned_at FROM health WHERE endpoint = ?", id[:])
+	if err != nil || len(found) == 0 {
+		return hook.Health{}, wrap("read health", err)
+	}
+	return found[0], nil
+}
+
+// Health returns the endpoint's record of failures and how many deliveries it has
+// held. An empty tenant means all of the mode.
+func (s *Store) Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error) {
+	if _, err := s.Endpoint(ctx, scope, id); err != nil {
+		return hook.Health{}, 0, err
+	}
+	h, err := readHealth(ctx, s.read, id)
+	if err != nil {
+		return hook.Health{}, 0, s.readError("read health", err)
+	}
+	var held int
+	err = s.read.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = 1", id[:]).Scan(&held)
+	if err != nil {
+		return hook.Health{}, 0, s.readError("count held deliveries", err)
+	}
+	return h, held, nil
+}
+
+// background is for the writer: its statements are not interrupted.
+var background = context.Background()
+
+// wrap names the act in an error, if there is one.
+func wrap(act string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", act, err)
+}

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"crypto/subtle"
+	"encoding/binary"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// onceFor is how long an answer is kept for a repeated request.
+const onceFor = 24 * time.Hour
+
+// once runs do unless its key was used before. do says with its second result
+// whether its answer is worth keeping: a request that stored nothing may be tried
+// again under the same key.
+func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*hook.Replay, error) {
+	if o == nil {
+		_, _, err := do()
+		return nil, err
+	}
+	place := oncePlace(o)
+	var status int
+	var hash, sealed []byte
+	found, err := t.row("read idempotency key",
+		"SELECT body_hash, status, answer FROM idempotency WHERE mode = ? AND tenant = ? AND route = ? AND key = ? AND created_at > ?",
+		[]any{o.Scope.Mode, o.Scope.Tenant, o.Route, o.Key, micros(t.now.Add(-onceFor))}, &hash, &status, &sealed)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		if subtle.ConstantTimeCompare(hash, o.BodyHash[:]) != 1 {
+			return nil, &hook.Error{Code: hook.CodeIdempotencyReused, Field: "Idempotency-Key",
+				Message: "This idempotency key was used before with another request."}
+		}
+		body, err := t.s.keys.Open(place, sealed)
+		if err != nil {
+			return nil, err
+		}
+		return &hook.Replay{Status: status, Body: body}, nil
+	}
+	result, keep, err := do()
+	if err != nil || !keep {
+		return nil, err
+	}
+	status, body := o.Answer(result)
+	if sealed, err = t.s.keys.Seal(place, body); err != nil {
+		return nil, err
+	}
+	_, err = t.exec("keep answer", `INSERT OR REPLACE INTO idempotency (mode, tenant, route, key, body_hash, status, answer, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key, o.BodyHash[:], int64(status), sealed, micros(t.now))
+	return nil, err
+}
+
+// oncePlace and its siblings name a place for the seal. Lengths keep the parts
+// apart.
+func oncePlace(o *hook.Once) []byte { return place("answer", o.Scope, o.Route, o.Key) }
+
+func place(what string, scope hook.Scope, parts ...string) []byte {
+	b := append([]byte(what), 0, byte(scope.Mode))
+	for _, p := range append([]string{scope.Tenant}, parts...) {
+		b = binary.AppendUvarint(b, uint64(len(p)))
+		b = append(b, p...)
+	}
+	return b
+}

@@ -1,0 +1,260 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
+	"modernc.org/sqlite"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const (
+	pageSize      = 8192 // with 1 KB payloads 14 % less file than 4096
+	readers       = 4
+	reserveSuffix = ".reserve"
+	busyTimeout   = 5 * time.Second // tools that open the file beside us
+)
+
+var checkPlace = []byte("posthorn master key check")
+
+// open takes the lock before it looks at anything, so that two starts at once
+// cannot both migrate.
+func (s *Store) open(ctx context.Context) error {
+	path := s.opts.Path
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	if err := s.takeLock(path + ".lock"); err != nil {
+		return err
+	}
+	if err := refuseNewer(ctx, path); err != nil {
+		return err
+	}
+	if s.opts.Synchronous != "full" {
+		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", s.opts.Synchronous)
+	}
+	var err error
+	if s.writeDB, err = openDB(path, "rwc",
+		fmt.Sprintf("page_size(%d)", pageSize), "journal_mode(WAL)",
+		"synchronous("+syncModes[s.opts.Synchronous]+")",
+		"wal_autocheckpoint(0)", "cache_size(-32768)", "temp_store(MEMORY)"); err != nil {
+		return err
+	}
+	s.writeDB.SetMaxOpenConns(1)
+	if err := migrate(ctx, s.writeDB); err != nil {
+		return classed("migrate", err)
+	}
+	if s.conn, err = newConn(ctx, s.writeDB); err != nil {
+		return classed("open writer", err)
+	}
+	if s.read, err = openDB(path, "ro", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)"); err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxIdleConns(readers)
+	err = s.begin(ctx)
+	if troubleOf(err) == diskFull { // a start on a full disk must succeed: what is there has to go out
+		_ = os.Remove(path + reserveSuffix)
+		err = s.begin(ctx)
+	}
+	if err != nil {
+		return classed("read state", err)
+	}
+	s.reserve = newReserve(path+reserveSuffix, s.opts.Reserve)
+	return syncDir(filepath.Dir(path))
+}
+
+// begin checks the master key, counts this opening and reads where ids left off.
+func (s *Store) begin(ctx context.Context) error {
+	if err := s.checkKey(ctx); err != nil {
+		return err
+	}
+	err := s.conn.sql.QueryRowContext(ctx, `INSERT INTO meta (key, value) VALUES ('epoch', 1)
+		ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value`).Scan(&s.epoch)
+	if err != nil {
+		return fmt.Errorf("count opening: %w", err)
+	}
+	// The order of ids is the order of acceptance, and sweeps rely on it: a clock
+	// that was set back while we were down must not break it.
+	var last []byte
+	err = s.conn.sql.QueryRowContext(ctx, "SELECT id FROM events ORDER BY id DESC LIMIT 1").Scan(&last)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("read last event: %w", err)
+	}
+	var floor time.Time
+	if len(last) == 16 {
+		floor = hook.ID(last).Time().Add(time.Millisecond)
+	}
+	s.ids = hook.NewIDs(func() time.Time {
+		if now := s.opts.Now(); now.After(floor) {
+			return now
+		}
+		return floor
+	})
+	return nil
+}
+
+func (s *Store) checkKey(ctx context.Context) error {
+	var sealed []byte
+	err := s.conn.sql.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		if sealed, err = s.keys.Seal(checkPlace, []byte("ok")); err != nil {
+			return err
+		}
+		_, err = s.conn.sql.ExecContext(ctx, "INSERT INTO meta (key, value) VALUES ('master_key_check', ?)", sealed)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("read master key check: %w", err)
+	}
+	if got, err := s.keys.Open(checkPlace, sealed); err != nil || !bytes.Equal(got, []byte("ok")) {
+		return ErrMasterKeyMismatch
+	}
+	return nil
+}
+
+func (s *Store) takeLock(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open lock file: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%s: %w", path, ErrLocked)
+		}
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	s.lock = f
+	return nil
+}
+
+// release closes whatever open got to. The lock goes last.
+func (s *Store) release() error {
+	var errs []error
+	if s.read != nil {
+		errs = append(errs, s.read.Close())
+	}
+	if s.conn != nil {
+		errs = append(errs, s.conn.close())
+	}
+	if s.writeDB != nil {
+		errs = append(errs, s.writeDB.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+func openDB(path, mode string, pragmas ...string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{"mode": {mode}}
+	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()))
+	for _, p := range pragmas {
+		query.Add("_pragma", p)
+	}
+	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: abs, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// refuseNewer looks at the schema's version before anything may write. Without a
+// WAL beside it the file is opened as immutable, which leaves no trace at all.
+func refuseNewer(ctx context.Context, path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mode := "ro"
+	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
+		mode = "ro&immutable=1"
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode}).String())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	var tables, version int64
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'").Scan(&tables)
+	if err != nil {
+		return classed("read schema", err)
+	}
+	if tables == 0 {
+		return nil
+	}
+	if err := db.QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&version); err != nil {
+		return classed("read schema version", err)
+	}
+	ours, err := newestMigration()
+	if err != nil {
+		return err
+	}
+	if version > ours {
+		return fmt.Errorf("schema %d, this release knows %d: %w", version, ours, ErrNewerSchema)
+	}
+	return nil
+}
+
+func newestMigration() (int64, error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		return 0, fmt.Errorf("read migrations: %w", err)
+	}
+	return goose.NumericComponent(files[len(files)-1])
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, sub, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+)
+
+// The queries over deliveries are cheap only as long as the planner takes the
+// index that was made for them; nothing else would tell.
+func TestQueriesUseTheirIndex(t *testing.T) {
+	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	failed := hook.Failed
+	stopped := hook.DeliveryQuery{Endpoint: hook.ID{1}, State: &failed}
+	where, _ := conditions(&stopped, make([]hook.ID, 2))
+	for name, c := range map[string]struct{ query, want string }{
+		"claim":    {claimRows, "deliveries_open (owner=? AND endpoint=? AND due<?)"},
+		"earliest": {earliestDue, "deliveries_open (owner=? AND endpoint=?)"},
+		"disown":   {disownRows, "deliveries_open (owner>? AND owner<?)"},
+		"summary":  {summaryRows, "deliveries_open (owner=?)"},
+		"hold":     {pendingRows, "deliveries_open (owner=? AND endpoint=?)"},
+		"cancel":   {anyPendingRows, "deliveries_open (owner=? AND endpoint=?)"},
+		"held":     {heldRows, "deliveries_stopped (endpoint=? AND state=?)"},
+		"find":     {findDelivery, "PRIMARY KEY (event>? AND event<?)"},
+		"failed":   {"SELECT d.id FROM deliveries d WHERE " + where, "deliveries_stopped (endpoint=? AND state=?"},
+		"events":   {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
+	} {
+		args := make([]any, strings.Count(c.query, "?"))
+		for i := range args {
+			args[i] = 1
+		}
+		lines, err := collect(context.Background(), s.read, func(row scanner) (string, error) {
+			var id, parent, unused int
+			var detail string
+			err := row.Scan(&id, &parent, &unused, &detail)
+			return detail, err
+		}, "EXPLAIN QUERY PLAN "+c.query, args...)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		plan := strings.Join(lines, "\n")
+		if !strings.Contains(plan, c.want) {
+			t.Errorf("%s: want %s in\n%s", name, c.want, plan)
+		}
+		if name == "claim" && strings.Contains(plan, "B-TREE") {
+			t.Errorf("%s sorts: %s", name, plan)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const (
+	insertEvent = `INSERT INTO events (id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertDelivery = `INSERT INTO deliveries (event, endpoint, id, mode, tenant, type, kind, profile, state, reason,
+		attempts, due, last_status, last_error, created_at, settled_at, held_at, owner, fence)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, '', ?, 0, ?, ?, ?)`
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Publish stores events and a delivery for each endpoint that wants them, in one
+// commit, and answers each item on its own. With once, a request that was
+// answered before gives that answer as a Replay and stores nothing. The events
+// may be of any scopes of one mode.
+func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
+	o := &op{}
+	for i := range events {
+		o.rows += 2
+		o.bytes += len(events[i].Data)
+	}
+	var out []hook.Published
+	var replay *hook.Replay
+	o.apply = func(t *tx) (err error) {
+		t.bytes += o.bytes
+		replay, err = t.once(once, func() (any, bool, error) {
+			out, err = t.publish(events, profileOf)
+			return out, slices.ContainsFunc(out, func(p hook.Published) bool { return p.Err == nil }), err
+		})
+		return err
+	}
+	if err := s.submit(ctx, o); err != nil {
+		return nil, nil, err
+	}
+	return out, replay, nil
+}
+
+func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash) ([]hook.Published, error) {
+	out := make([]hook.Published, len(events))
+	for i := range events {
+		var err error
+		if out[i], err = t.publishOne(&events[i], profileOf); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (t *tx) publishOne(n *hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Published, error) {
+	entry, err := t.scope(n.Scope)
+	if err != nil {
+		return hook.Published{}, err
+	}
+	if !entry.tenant {
+		if !n.CreateTenant {
+			return hook.Published{Err: errNoTenant()}, nil
+		}
+		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
+			if hook.CodeOf(err) == hook.CodeTenantExists { // deleted, not yet erased
+				return hook.Published{Err: errNoTenant()}, nil
+			}
+			return hook.Published{}, err
+		}
+		if entry, err = t.scope(n.Scope); err != nil {
+			return hook.Published{}, err
+		}
+	}
+	targets := t.match(entry, n.Type)
+	if !n.PublicID.IsZero() {
+		if first, ok, err := t.publishedBefore(n); ok || err != nil {
+			return first, err
+		}
+	}
+	if len(targets) > t.s.opts.MaxFanOut {
+		return hook.Published{Err: t.tooMany(len(targets))}, nil
+	}
+	e := t.newEvent(n)
+	if err := t.storeEvent(e); err != nil {
+		return hook.Published{}, err
+	}
+	if !n.PublicID.IsZero() {
+		hash := contentHash(n)
+		if _, err := t.exec("insert event id", `INSERT INTO event_ids (mode, public_id, tenant, event, hash) VALUES (?, ?, ?, ?, ?)`,
+			int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
+			return hook.Published{}, err
+		}
+	}
+	for _, target := range targets {
+		if err := t.deliver(e, target, profileOf(target)); err != nil {
+			return hook.Published{}, err
+		}
+	}
+	return hook.Published{Event: e.ID, PublicID: e.PublicID, Type: e.Type, Tenant: n.Scope.Tenant,
+		CreatedAt: e.CreatedAt, Deliveries: len(targets)}, nil
+}
+
+// match returns the endpoints that get a delivery. One disabled by hand gets
+// none; one disabled by failures gets it held.
+func (t *tx) match(entry *scopeEntry, eventType string) []*hook.Endpoint {
+	var targets []*hook.Endpoint
+	for _, ep := range entry.endpoints {
+		if ep.Status != hook.Disabled && ep.Types.Match(eventType) {
+			targets = append(targets, ep)
+		}
+	}
+	return targets
+}
+
+func (t *tx) tooMany(n int) *hook.Error {
+	return &hook.Error{Code: hook.CodeTooManyDeliveries,
+		Message: fmt.Sprintf("The event matches %d endpoints; at most %d are allowed. Nothing was stored.", n, t.s.opts.MaxFanOut)}
+}
+
+func errNoTenant() *hook.Error {
+	return &hook.Error{Code: hook.CodeTenantNotFound, Message: "No such tenant.", Field: "tenant"}
+}
+
+func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
+	e := &hook.Event{ID: t.s.ids.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type,
+		CreatedAt: n.CreatedAt.UTC().Truncate(time.Microsecond), AcceptedAt: t.now, Data: n.Data}
+	if e.PublicID.IsZero() {
+		e.PublicID = e.ID
+	}
+	if n.CreatedAt.IsZero() {
+		e.CreatedAt = t.now
+	}
+	return e
+}
+
+func (t *tx) storeEvent(e *hook.Event) error {
+	var public any
+	if e.PublicID != e.ID {
+		public = e.PublicID[:]
+	}
+	_, err := t.exec("insert event", insertEvent, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
+		micros(e.CreatedAt), micros(e.AcceptedAt), e.Data, int64(crc32.Checksum(e.Data, castagnoli)))
+	t.counted.Events++
+	return err
+}
+
+// deliver stores the delivery of an event to an endpoint. While there is room in
+// memory the row is born owned by this process and handed over with the commit;
+// beyond that it waits in the table.
+func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) error {
+	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
+		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
+	trigger, heldAt := hook.BySchedule, int64(0)
+	switch {
+	case e.Kind == hook.TestEvent: // any endpoint, at once, whatever waits
+		trigger, d.Owner = hook.ByTest, t.s.epoch
+	case target.Status == hook.Tripped:
+		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, micros(t.now)
+	case t.roomFor(target.ID):
+		d.Owner = t.s.epoch
+	default:
+		t.waits(target, t.now)
+	}
+	_, err := t.exec("insert delivery", insertDelivery, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
+		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), micros(d.Due), micros(d.CreatedAt),
+		heldAt, d.Owner, d.Fence)
+	if err != nil {
+		return err
+	}
+	t.counted.Deliveries++
+	if d.Owner != 0 {
+		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger})
+	}
+	return nil
+}
+
+// publishedBefore answers an event whose id the platform has used already: the
+// first answer for the same content, a conflict for another. The read costs a
+// lookup in one index and only for events that bring an id.
+func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
+	var event, hash []byte
+	ok, err := t.row("read event id", "SELECT event, hash FROM event_ids WHERE mode = ? AND public_id = ? AND tenant = ?",
+		[]any{n.Scope.Mode, n.PublicID[:], n.Scope.Tenant}, &event, &hash)
+	if err != nil || !ok {
+		return hook.Published{}, false, err
+	}
+	if want := contentHash(n); !bytes.Equal(hash, want[:]) {
+		return hook.Published{Err: &hook.Error{Code: hook.CodeEventConflict, Field: "id",
+			Message: "An event with this id and other content was published before."}}, true, nil
+	}
+	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant, Repeated: true}
+	var created int64
+	if ok, err = t.row("read event", "SELECT created_at, (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
+		[]any{event}, &created, &first.Deliveries); err != nil || !ok {
+		return hook.Published{}, false, err
+	}
+	first.CreatedAt = fromMicros(created)
+	return first, true, nil
+}
+
+// contentHash covers what the platform said. The parts are told apart by their
+// lengths.
+func contentHash(n *hook.NewEvent) [32]byte {
+	var b []byte
+	b = binary.AppendUvarint(b, uint64(len(n.Type)))
+	b = append(b, n.Type...)
+	b = binary.AppendVarint(b, micros(n.CreatedAt))
+	h := sha256.New()
+	h.Write(b)
+	h.Write(n.Data)
+	return [32]byte(h.Sum(nil))
+}
+
+// PublishTest stores a test event with one delivery to the endpoint, whatever its
+// filter and state, and hands it over at once. It returns the delivery's id too.
+func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte,
+	profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error) {
+	var out hook.Published
+	var delivery hook.ID
+	var replay *hook.Replay
+	err := s.submit(ctx, &op{rows: 2, bytes: len(data), apply: func(t *tx) (err error) {
+		replay, err = t.once(once, func() (any, bool, error) {
+			target, err := t.endpointByID(scope, endpoint)
+			if err != nil {
+				return nil, false, err
+			}
+			e := t.newEvent(&hook.NewEvent{Scope: target.Scope, Type: eventType, Data: data})
+			e.Kind = hook.TestEvent
+			if err := t.storeEvent(e); err != nil {
+				return nil, false, err
+			}
+			if err := t.deliver(e, target, profile); err != nil {
+				return nil, false, err
+			}
+			out = hook.Published{Event: e.ID, PublicID: e.ID, Type: eventType, Tenant: target.Scope.Tenant, CreatedAt: e.CreatedAt, Deliveries: 1}
+			delivery = t.jobs[len(t.jobs)-1].Delivery.ID
+			return hook.TestPublished{Published: out, Delivery: delivery}, true, nil
+		})
+		return err
+	}})
+	if err != nil {
+		return hook.Published{}, hook.ID{}, nil, err
+	}
+	return out, delivery, replay, nil
+}

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// saveSecrets makes the rows equal to the snapshot's list: it numbers and seals
+// new ones, the first of the list highest, and deletes those that are gone or
+// expired.
+func (t *tx) saveSecrets(e *hook.Endpoint) error {
+	stored, err := collect(background, t.q(), func(row scanner) (v [2]int64, err error) {
+		err = row.Scan(&v[0], &v[1])
+		return v, err
+	}, "SELECT version, expires_at FROM secrets WHERE endpoint = ?", e.ID[:])
+	if err != nil {
+		return wrap("read versions of secrets", err)
+	}
+	expires, newest := map[int64]int64{}, int64(0)
+	for _, v := range stored {
+		expires[v[0]] = v[1]
+		newest = max(newest, v[0])
+	}
+	var kept []hook.Secret
+	for _, secret := range slices.Backward(e.Secrets) {
+		if !secret.Live(t.now) {
+			continue
+		}
+		if secret.Version == 0 {
+			newest = max(newest, highest(e.Secrets)) + 1
+			secret.Version, secret.CreatedAt = newest, t.now
+			if err := t.insertSecret(e, &secret); err != nil {
+				return err
+			}
+		} else if was, ok := expires[secret.Version]; ok && was != micros(secret.ExpiresAt) {
+			if _, err := t.exec("expire secret", "UPDATE secrets SET expires_at = ? WHERE endpoint = ? AND version = ?",
+				micros(secret.ExpiresAt), e.ID[:], secret.Version); err != nil {
+				return err
+			}
+		}
+		delete(expires, secret.Version)
+		kept = append(kept, secret)
+	}
+	for version := range expires {
+		if _, err := t.exec("delete secret", "DELETE FROM secrets WHERE endpoint = ? AND version = ?", e.ID[:], version); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(kept, func(a, b hook.Secret) int { return cmp.Compare(b.Version, a.Version) })
+	e.Secrets = kept
+	return nil
+}
+
+func highest(secrets []hook.Secret) int64 {
+	var n int64
+	for _, s := range secrets {
+		n = max(n, s.Version)
+	}
+	return n
+}
+
+func (t *tx) insertSecret(e *hook.Endpoint, secret *hook.Secret) error {
+	sealed, err := t.s.keys.Seal(secretPlace(e, secret.Version), []byte(secret.Text))
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("insert secret", `INSERT INTO secrets (endpoint, version, mode, tenant, encoding, sealed, created_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], secret.Version, int64(e.Scope.Mode), e.Scope.Tenant, string(secret.Encoding), sealed,
+		micros(secret.CreatedAt), micros(secret.ExpiresAt))
+	return err
+}
+
+// RotateSecret gives the endpoint a new secret. The ones in force sign beside it
+// for the overlap; an overlap of 0 ends them at once. An empty scope tenant means
+// all of the mode.
+func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration,
+	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
+	var made *hook.Endpoint
+	var replay *hook.Replay
+	err := s.do(ctx, 4, func(t *tx) (err error) {
+		replay, err = t.once(once, func() (any, bool, error) {
+			old, err := t.endpointByID(scope, id)
+			if err != nil {
+				return nil, false, err
+			}
+			next := *old
+			next.Secrets = rotated(old.Secrets, secret, t.now, overlap)
+			made = &next
+			return made, true, t.saveEndpoint(made)
+		})
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return made, replay, nil
+}
+
+func rotated(old []hook.Secret, secret hook.Secret, now time.Time, overlap time.Duration) []hook.Secret {
+	secret.Version = 0
+	list := []hook.Secret{secret}
+	end := now.Add(overlap).Truncate(time.Microsecond)
+	for _, s := range old {
+		if s.ExpiresAt.IsZero() || end.Before(s.ExpiresAt) {
+			s.ExpiresAt = end
+		}
+		list = append(list, s)
+	}
+	return list
+}

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// settleFast moves a row that is exactly as its job says. It is the whole cost of
+// settling on the happy path, with the attempt.
+const (
+	settleFast = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due = ?, last_status = ?, last_error = ?,
+		settled_at = ?, owner = ?
+		WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND attempts = ?`
+	insertAttempt = `INSERT INTO attempts (event, endpoint, number, mode, tenant, at, duration_us, status, class, message,
+		trigger_by, response_headers, response_body, truncated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+)
+
+// Settle records attempts that were made and moves their deliveries by
+// [hook.Next]. It returns, for each endpoint with a retry planned, when the
+// earliest of these is due; the same is not in the Commit.
+//
+// An error says that nothing was recorded. The caller keeps the outcomes and
+// calls again: on a full disk until there is space. A delivery that no longer
+// exists is passed over.
+func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due, error) {
+	if len(done) == 0 {
+		return nil, nil
+	}
+	o := &op{settles: true, rows: 2 * len(done)}
+	for i := range done {
+		o.bytes += len(done[i].Outcome.ResponseBody) + len(done[i].Outcome.ResponseHeaders)
+	}
+	var due []hook.Due
+	o.apply = func(t *tx) error {
+		t.bytes += o.bytes
+		planned := map[hook.ID]hook.Due{}
+		for i := range done {
+			if err := t.settle(&done[i], planned); err != nil {
+				return err
+			}
+		}
+		due = due[:0]
+		for _, d := range planned {
+			due = append(due, d)
+		}
+		return nil
+	}
+	if err := s.carryOut(ctx, o); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(due, func(a, b hook.Due) int { return a.At.Compare(b.At) })
+	return due, nil
+}
+
+// unknownPolicy serves an outcome that came without one: the delivery must not
+// end because we did not know its plan.
+var unknownPolicy = &hook.Policy{Retry: hook.Retry{Steps: []time.Duration{time.Minute}, Repeat: true}}
+
+func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
+	job, o := &done.Job, &done.Outcome
+	if o.Skipped {
+		return t.giveBack(job, planned)
+	}
+	policy := o.Policy
+	if policy == nil {
+		policy = unknownPolicy
+	}
+	after, effects, ok, err := t.settleFast(job, o, policy)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if after, effects, ok, err = t.settleSlow(job, o, policy); err != nil || !ok {
+			return err
+		}
+	}
+	if err := t.logAttempt(&after, job.Trigger, o); err != nil {
+		return err
+	}
+	target, err := t.endpoint(after.Scope, after.Endpoint)
+	if err != nil || target == nil {
+		return err
+	}
+	if err := t.judge(target, effects, policy.Trip, o); err != nil {
+		return err
+	}
+	if after.State == hook.Pending && after.Owner == 0 && target.Status == hook.Enabled {
+		if old, ok := planned[target.ID]; !ok || after.Due.Before(old.At) {
+			planned[target.ID] = hook.Due{Target: target, At: after.Due}
+		}
+	}
+	return nil
+}
+
+// giveBackPause keeps a delivery that cannot be attempted for a reason of our own
+// from going round and round.
+const giveBackPause = time.Second
+
+// giveBack puts a delivery that was not attempted back into the table, unless the
+// row has moved on. A single shot that could not be made is forgotten.
+func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
+	d := &job.Delivery
+	if job.Trigger == hook.ByHand {
+		return t.forgetOneshot(d.Event, d.Endpoint)
+	}
+	due := d.Due
+	if soonest := t.now.Add(giveBackPause); due.Before(soonest) {
+		due = soonest
+	}
+	n, err := t.exec("give delivery back", "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND owner = ?",
+		micros(due), d.Event[:], d.Endpoint[:], d.Fence, d.Owner)
+	if err != nil || n == 0 {
+		return err
+	}
+	target, err := t.claimable(d.Scope, d.Endpoint)
+	if err != nil || target == nil {
+		return err
+	}
+	if old, ok := planned[target.ID]; !ok || due.Before(old.At) {
+		planned[target.ID] = hook.Due{Target: target, At: due}
+	}
+	return nil
+}
+
+// settleFast applies the rule to the job's copy of the row and writes the result
+// if the row is still that copy.
+func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (hook.Delivery, hook.Effect, bool, error) {
+	d := job.Delivery
+	if job.Trigger == hook.ByHand || d.State != hook.Pending {
+		return d, 0, false, nil
+	}
+	after, effects := hook.Next(d, policy, job.Trigger, *o, t.now, t.s.opts.Jitter())
+	n, err := t.exec("settle delivery", settleFast, int64(after.State), string(after.Reason), int64(after.Attempts),
+		micros(after.Due), int64(after.LastStatus), string(after.LastError), micros(after.SettledAt), after.Owner,
+		d.Event[:], d.Endpoint[:], d.Fence, int64(d.Attempts))
+	return after, effects, n == 1, err
+}
+
+// settleSlow applies the rule to the row as it is. If it was taken away from the
+// job's holder meanwhile (held, cancelled, claimed again) or the attempt was a
+// single shot, a success still wins and a failure leaves it alone.
+func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (hook.Delivery, hook.Effect, bool, error) {
+	row, ok, err := t.readDelivery(job.Delivery.Event, job.Delivery.Endpoint)
+	if err != nil || !ok {
+		return row, 0, false, err
+	}
+	if job.Trigger == hook.ByHand {
+		if err := t.forgetOneshot(row.Event, row.Endpoint); err != nil {
+			return row, 0, false, err
+		}
+	}
+	trigger := job.Trigger
+	if row.Fence != job.Delivery.Fence || row.Owner != job.Delivery.Owner {
+		trigger = hook.ByHand // the schedule is somebody else's now
+	}
+	after, effects := hook.Next(row, policy, trigger, *o, t.now, t.s.opts.Jitter())
+	if o.Success && trigger == hook.ByHand && row.State == hook.Pending {
+		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
+	}
+	if o.Success && (trigger == hook.ByHand || row.State != hook.Pending) {
+		after.Fence++
+	}
+	return after, effects, true, t.writeDelivery(&after)
+}
+
+func (t *tx) forgetOneshot(event, endpoint hook.ID) error {
+	_, err := t.exec("forget one shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ?", event[:], endpoint[:])
+	return err
+}
+
+// logAttempt appends the attempt under the number the row has just reached.
+func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome) error {
+	truncated := int64(0)
+	if o.Truncated {
+		truncated = 1
+	}
+	t.counted.Attempts++
+	_, err := t.exec("log attempt", insertAttempt, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
+		micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
+		o.ResponseHeaders, o.ResponseBody, truncated)
+	return err
+}

@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// The sweeps: work over all open deliveries of an endpoint that its change of
+// status ordered. The order is stored with that change, carried out in pages
+// between other writes, and taken up again after a crash.
+const (
+	sweepHold    = "hold"    // pending -> held
+	sweepRelease = "release" // held -> pending, due now
+	sweepDiscard = "discard" // held -> cancelled
+	sweepCancel  = "cancel"  // pending and held -> cancelled
+
+	sweepPage = 500
+)
+
+// orderHold holds what waits now. What is published after the endpoint is enabled
+// again must not be held, so the order carries a bound in the order of events.
+func (t *tx) orderHold(endpoint hook.ID, why hook.Reason) error {
+	bound := t.s.ids.Next()
+	if _, err := t.exec("order hold", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_bound = ?, sweep_next = '' WHERE id = ?",
+		sweepHold, string(why), bound[:], endpoint[:]); err != nil {
+		return err
+	}
+	t.sweeps = true
+	_, err := t.exec("forget one shots", `DELETE FROM oneshots WHERE endpoint = ? AND NOT EXISTS (SELECT 1 FROM deliveries d
+		WHERE d.event = oneshots.event AND d.endpoint = oneshots.endpoint AND d.kind = 1)`, endpoint[:])
+	return err
+}
+
+// orderAfterHold releases or discards the backlog. A hold that is still under way
+// ends first: some of its rows may still count as owned by a dispatcher that gave
+// them up when the endpoint was disabled.
+func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
+	t.sweeps = true
+	_, err := t.exec("order sweep", `UPDATE endpoints SET
+		sweep_next = CASE WHEN sweep = 'hold' THEN ? ELSE '' END,
+		sweep = CASE WHEN sweep = 'hold' THEN 'hold' ELSE ? END WHERE id = ?`, sweep, sweep, endpoint[:])
+	return err
+}
+
+func (t *tx) orderCancel(endpoint hook.ID) error {
+	t.sweeps = true
+	if _, err := t.exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
+		sweepCancel, string(hook.ReasonEndpointDeleted), endpoint[:]); err != nil {
+		return err
+	}
+	_, err := t.exec("forget one shots", "DELETE FROM oneshots WHERE endpoint = ?", endpoint[:])
+	return err
+}
+
+// sweepAgain is how long a sweep waits after an error, such as a full disk.
+const sweepAgain = 2 * time.Second
+
+// sweep is the goroutine that carries the orders out, a page at a time, each page
+// a write like any other so that nobody waits for a big backlog.
+func (s *Store) sweep(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.sweeps:
+		}
+		for s.sweepAll(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(sweepAgain):
+			}
+		}
+	}
+}
+
+// sweepAll goes on until there is no order left. An error leaves the rest for
+// another time; nothing is lost, as the orders are stored.
+func (s *Store) sweepAll(ctx context.Context) error {
+	for more := true; more; {
+		err := s.carryOut(ctx, &op{rows: sweepPage, apply: func(t *tx) (err error) {
+			more, err = t.sweepOnce()
+			return err
+		}})
+		if err != nil {
+			if code := hook.CodeOf(err); ctx.Err() == nil && code != hook.CodeStorageFull && code != hook.CodeStorageDown && code != hook.CodeShuttingDown {
+				s.log.Error("sweep of deliveries failed and will be tried again", "error", err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepOnce does one page for each endpoint that has an order, and reports
+// whether there is more to do.
+func (t *tx) sweepOnce() (bool, error) {
+	ids, err := collect(background, t.q(), scanID, "SELECT id FROM endpoints WHERE sweep <> '' LIMIT 8")
+	if err != nil {
+		return false, wrap("read sweeps", err)
+	}
+	for _, id := range ids {
+		if err := t.sweepPage(id, max(sweepPage/len(ids), 1)); err != nil {
+			return false, err
+		}
+	}
+	return len(ids) > 0, nil
+}
+
+func (t *tx) sweepPage(id hook.ID, limit int) error {
+	var sweep string
+	var why hook.Reason
+	var bound []byte
+	var scope hook.Scope
+	ok, err := t.row("read sweep", "SELECT sweep, sweep_reason, sweep_bound, mode, tenant FROM endpoints WHERE id = ?",
+		[]any{id[:]}, &sweep, &why, &bound, &scope.Mode, &scope.Tenant)
+	if err != nil || !ok {
+		return err
+	}
+	n, err := t.sweepRows(id, sweep, why, bound, limit)
+	if err != nil || n > 0 {
+		return err
+	}
+	if _, err = t.exec("end sweep", "UPDATE endpoints SET sweep = sweep_next, sweep_next = '' WHERE id = ?", id[:]); err != nil {
+		return err
+	}
+	return t.tellWaiting(scope, id)
+}
+
+// tellWaiting tells what the table holds for an endpoint after a sweep: while its
+// rows were being held, claims were sent away with nothing.
+func (t *tx) tellWaiting(scope hook.Scope, id hook.ID) error {
+	target, err := t.claimable(scope, id)
+	if err != nil || target == nil {
+		return err
+	}
+	at, ok, err := t.earliest(id)
+	if ok {
+		t.waits(target, at)
+	}
+	return err
+}
+
+const (
+	pendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND d.owner IN (0, ?) AND d.endpoint = ?
+		AND d.kind = 0 AND d.event < ? ORDER BY d.due LIMIT ?`
+	anyPendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND d.owner IN (0, ?) AND d.endpoint = ? LIMIT ?`
+	heldRows       = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?`
+)
+
+func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
+	query, args := heldRows, []any{id[:], limit}
+	switch sweep {
+	case sweepHold:
+		query, args = pendingRows, []any{t.s.epoch, id[:], bound, limit}
+	case sweepCancel:
+		query, args = anyPendingRows, []any{t.s.epoch, id[:], limit}
+	}
+	rows, err := collect(background, t.q(), scanDelivery, query, args...)
+	if err == nil && sweep == sweepCancel && len(rows) == 0 {
+		rows, err = collect(background, t.q(), scanDelivery, heldRows, id[:], limit)
+	}
+	if err != nil {
+		return 0, wrap("read deliveries to sweep", err)
+	}
+	for i := range rows {
+		if err := t.sweepRow(&rows[i], sweep, why); err != nil {
+			return 0, err
+		}
+	}
+	if sweep == sweepRelease && len(rows) > 0 {
+		target, err := t.endpoint(rows[0].Scope, id)
+		if err != nil {
+			return 0, err
+		}
+		if target != nil && target.Status == hook.Enabled {
+			t.waits(target, t.now)
+		}
+	}
+	return len(rows), nil
+}
+
+// sweepRow moves one row. The fence is raised, so whoever holds it can only win
+// with a success.
+func (t *tx) sweepRow(d *hook.Delivery, sweep string, why hook.Reason) error {
+	if d.State == hook.Pending {
+		t.dropped = append(t.dropped, hook.Ref{Event: d.Event, Endpoint: d.Endpoint})
+	}
+	switch sweep {
+	case sweepHold:
+		d.State, d.Reason, d.Due, d.Owner = hook.Held, why, time.Time{}, 0
+		d.Fence++
+	case sweepRelease:
+		d.State, d.Reason, d.Due = hook.Pending, hook.ReasonNone, t.now
+		d.Fence++
+	case sweepDiscard:
+		t.cancel(d, hook.ReasonDiscarded)
+	case sweepCancel:
+		t.cancel(d, why)
+	}
+	return t.writeDelivery(d)
+}

@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const tenantColumns = "id, name, created_at"
+
+func scanTenant(row scanner) (hook.Tenant, error) {
+	var n hook.Tenant
+	var created int64
+	err := row.Scan(&n.ID, &n.Name, &created)
+	n.CreatedAt = fromMicros(created)
+	return n, err
+}
+
+// CreateTenant stores a tenant; an empty id gets a UUID. An id that is in use,
+// also by a deleted tenant, gives CodeTenantExists.
+func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error) {
+	var made hook.Tenant
+	var replay *hook.Replay
+	err := s.do(ctx, 1, func(t *tx) (err error) {
+		replay, err = t.once(once, func() (any, bool, error) {
+			made = n
+			if made.ID == "" {
+				made.ID = t.s.ids.Next().String()
+			}
+			made.CreatedAt = t.now
+			return made, true, t.createTenant(made)
+		})
+		return err
+	})
+	if err != nil {
+		return hook.Tenant{}, nil, err
+	}
+	return made, replay, nil
+}
+
+func (t *tx) createTenant(n hook.Tenant) error {
+	changed, err := t.exec("insert tenant", "INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		n.ID, n.Name, micros(n.CreatedAt))
+	if err != nil {
+		return err
+	}
+	if changed == 0 {
+		return &hook.Error{Code: hook.CodeTenantExists, Field: "id", Message: "A tenant with this id exists or existed."}
+	}
+	return t.reloadTenant(n.ID)
+}
+
+func (t *tx) reloadTenant(id string) error {
+	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
+		if err := t.reload(hook.Scope{Tenant: id, Mode: mode}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Tenant returns a tenant that is not deleted.
+func (s *Store) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
+	n, err := scanTenant(s.read.QueryRowContext(ctx, "SELECT "+tenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return n, hook.NotFound("tenant")
+	}
+	if err != nil {
+		return n, s.readError("read tenant", err)
+	}
+	return n, nil
+}
+
+// Tenants lists the tenants that are not deleted, newest first.
+func (s *Store) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, string, error) {
+	before, err := beforeOf(page, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	type numbered struct {
+		hook.Tenant
+		seq int64
+	}
+	seq := int64(1<<63 - 1)
+	if page.Cursor != "" {
+		seq = seqOf(before[0])
+	}
+	rows, err := collect(ctx, s.read, func(row scanner) (n numbered, err error) {
+		var created int64
+		err = row.Scan(&n.ID, &n.Name, &created, &n.seq)
+		n.CreatedAt = fromMicros(created)
+		return n, err
+	}, "SELECT "+tenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq < ? ORDER BY seq DESC LIMIT ?", seq, limitOf(page)+1)
+	if err != nil {
+		return nil, "", s.readError("list tenants", err)
+	}
+	next := ""
+	if len(rows) > limitOf(page) {
+		rows = rows[:limitOf(page)]
+		next = cursorOf(seqID(rows[len(rows)-1].seq))
+	}
+	list := make([]hook.Tenant, len(rows))
+	for i, n := range rows {
+		list[i] = n.Tenant
+	}
+	return list, next, nil
+}
+
+// UpdateTenant changes the name of a tenant. update runs on the writer under the
+// contract of UpdateEndpoint; id and time of creation stay.
+func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
+	var made hook.Tenant
+	err := s.do(ctx, 1, func(t *tx) error {
+		old, err := t.tenant(id)
+		if err != nil {
+			return err
+		}
+		if made, err = update(old); err != nil {
+			return err
+		}
+		made.ID, made.CreatedAt = old.ID, old.CreatedAt
+		_, err = t.exec("update tenant", "UPDATE tenants SET name = ? WHERE id = ?", made.Name, id)
+		return err
+	})
+	if err != nil {
+		return hook.Tenant{}, err
+	}
+	return made, nil
+}
+
+func (t *tx) tenant(id string) (hook.Tenant, error) {
+	found, err := collect(background, t.q(), scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id)
+	if err != nil {
+		return hook.Tenant{}, wrap("read tenant", err)
+	}
+	if len(found) == 0 {
+		return hook.Tenant{}, hook.NotFound("tenant")
+	}
+	return found[0], nil
+}
+
+// DeleteTenant deletes a tenant with its endpoints and keys, in both modes: it
+// takes no more events and what waits is cancelled. The id is not free again.
+func (s *Store) DeleteTenant(ctx context.Context, id string) error {
+	return s.do(ctx, 16, func(t *tx) error {
+		if _, err := t.tenant(id); err != nil {
+			return err
+		}
+		for _, mode := range []hook.Mode{hook.Test, hook.Live} {
+			entry, err := t.scope(hook.Scope{Tenant: id, Mode: mode})
+			if err != nil {
+				return err
+			}
+			for _, e := range entry.endpoints {
+				if err := t.deleteEndpoint(e); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := t.exec("revoke keys", "UPDATE keys SET revoked_at = ? WHERE tenant = ? AND revoked_at = 0", micros(t.now), id); err != nil {
+			return err
+		}
+		t.keys = true
+		if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", micros(t.now), id); err != nil {
+			return err
+		}
+		return t.reloadTenant(id)
+	})
+}

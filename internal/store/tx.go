@@ -1,0 +1,139 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"database/sql"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// tx is one transaction of the writer together with what it will mean once it is
+// committed: new snapshots, health records, news for the dispatcher. All of that
+// is thrown away with a rollback.
+type tx struct {
+	s      *Store
+	now    time.Time
+	writes int // statements that may have changed something
+	bytes  int
+
+	scopes map[hook.Scope]*scopeEntry // loaded or changed here
+	health map[hook.ID]*healthEntry
+	room   map[hook.ID]int // left for an endpoint's jobs in memory
+
+	jobs     []hook.Job
+	due      map[hook.ID]hook.Due
+	changed  []*hook.Endpoint
+	dropped  []hook.Ref
+	keys     bool // keys changed
+	sweeps   bool // a sweep was ordered
+	counted  Stats
+	reported []func() // lines for the log
+}
+
+func newTx(s *Store) *tx {
+	return &tx{s: s, now: s.now(), scopes: map[hook.Scope]*scopeEntry{}}
+}
+
+// exec runs a kept statement inside the transaction and returns the number of
+// rows it changed.
+func (t *tx) exec(act, query string, args ...any) (int64, error) {
+	t.writes++
+	n, err := t.s.conn.exec(query, args...)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", act, err)
+	}
+	return n, nil
+}
+
+// row reads one row inside the transaction; ok is false if there is none.
+func (t *tx) row(act, query string, args []any, dest ...any) (ok bool, err error) {
+	err = t.s.conn.sql.QueryRowContext(context.Background(), query, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", act, err)
+	}
+	return true, nil
+}
+
+// q gives reads inside the transaction.
+func (t *tx) q() querier { return t.s.conn.sql }
+
+// roomFor takes one place in memory for a job of the endpoint, if there is one.
+func (t *tx) roomFor(endpoint hook.ID) bool {
+	if t.s.opts.Room == nil || t.s.opts.Committed == nil {
+		return false
+	}
+	left, ok := t.room[endpoint]
+	if !ok {
+		left = t.s.opts.Room(endpoint)
+		if t.room == nil {
+			t.room = map[hook.ID]int{}
+		}
+	}
+	t.room[endpoint] = left - 1
+	return left > 0
+}
+
+// waits notes that the table holds work for the endpoint.
+func (t *tx) waits(target *hook.Endpoint, at time.Time) {
+	if t.due == nil {
+		t.due = map[hook.ID]hook.Due{}
+	}
+	if old, ok := t.due[target.ID]; !ok || at.Before(old.At) {
+		t.due[target.ID] = hook.Due{Target: target, At: at}
+	}
+}
+
+// flush writes what is written once a batch.
+func (t *tx) flush() error {
+	for id, h := range t.health {
+		if !h.dirty {
+			continue
+		}
+		if err := t.writeHealth(id, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// committed makes known what the transaction meant. It runs after the commit and
+// before any caller is answered, so a caller that has gone strands nothing; a
+// crash in between is healed by Recover.
+func (t *tx) committed() {
+	s := t.s
+	s.dir.merge(t.scopes, len(t.changed) > 0)
+	s.dir.mergeHealth(t.health)
+	if t.keys {
+		s.known.clear()
+	}
+	s.stats.events.Add(t.counted.Events)
+	s.stats.deliveries.Add(t.counted.Deliveries)
+	s.stats.attempts.Add(t.counted.Attempts)
+	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped}
+	for _, d := range t.due {
+		commit.Due = append(commit.Due, d)
+	}
+	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped) > 0 {
+		s.opts.Committed(commit)
+	}
+	for _, report := range t.reported {
+		report()
+	}
+	if t.sweeps {
+		s.wakeSweeper()
+	}
+}
+
+func (s *Store) wakeSweeper() {
+	select {
+	case s.sweeps <- struct{}{}:
+	default:
+	}
+}

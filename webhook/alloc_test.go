@@ -1,0 +1,19 @@
+//go:build !race
+
+package webhook_test
+
+import "testing"
+
+// The sender signs on its hot path: no allocation once it is warm.
+func TestAppendSignatureDoesNotAllocate(t *testing.T) {
+	for name, spec := range schemes {
+		signer, err := spec.Signer(keys(t, spec, secretNew[name], secretOld[name]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		buffer := make([]byte, 0, 256)
+		if n := testing.AllocsPerRun(100, func() { _, _ = signer.AppendSignature(buffer, message) }); n >= 1 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"hash"
+	"sync"
+)
+
+// algorithm is one way to sign: the length of a signature in bytes and a
+// constructor of the key's two halves. An asymmetric algorithm is another entry
+// in algorithms, with its own implementation of keyState.
+type algorithm struct {
+	size   int
+	newKey func(Key) (keyState, error)
+}
+
+// keyState is a key compiled for one algorithm. It is safe for concurrent use.
+// The signed bytes arrive in three parts so that the body is never copied.
+type keyState interface {
+	appendSignature(dst, head, body, tail []byte) []byte
+	// matches reports whether one of the signatures, each of the algorithm's
+	// size, belongs to the bytes.
+	matches(signatures [][]byte, head, body, tail []byte) bool
+}
+
+var algorithms = map[Algorithm]algorithm{
+	HMACSHA256: {sha256.Size, hmacWith(sha256.New)},
+	HMACSHA512: {sha512.Size, hmacWith(sha512.New)},
+	HMACSHA1:   {sha1.Size, hmacWith(sha1.New)},
+}
+
+// hmacKey keeps hash states whose key block is already absorbed, which saves two
+// of the four or more blocks that a short message costs.
+type hmacKey struct{ states sync.Pool }
+
+func hmacWith(newHash func() hash.Hash) func(Key) (keyState, error) {
+	return func(k Key) (keyState, error) {
+		if k.Len() == 0 {
+			return nil, ErrEmptySecret
+		}
+		return &hmacKey{sync.Pool{New: func() any { return hmac.New(newHash, k.bytes) }}}, nil
+	}
+}
+
+func (k *hmacKey) appendSignature(dst, head, body, tail []byte) []byte {
+	mac := k.states.Get().(hash.Hash)
+	defer k.states.Put(mac)
+	mac.Reset()
+	mac.Write(head)
+	mac.Write(body)
+	mac.Write(tail)
+	return mac.Sum(dst)
+}
+
+func (k *hmacKey) matches(signatures [][]byte, head, body, tail []byte) bool {
+	want := k.appendSignature(nil, head, body, tail)
+	found := 0
+	for _, got := range signatures {
+		// ConstantTimeCompare answers 0 for unequal lengths, before it compares.
+		found |= subtle.ConstantTimeCompare(got, want)
+	}
+	return found == 1
+}

@@ -1,0 +1,148 @@
+package webhook
+
+import (
+	"fmt"
+	"strings"
+)
+
+// field is what one segment of a template stands for.
+type field uint8
+
+const (
+	fixed field = iota
+	fieldID
+	fieldTimestamp
+	fieldBody
+	fieldSignature
+)
+
+var fieldNames = map[string]field{
+	"id": fieldID, "timestamp": fieldTimestamp, "body": fieldBody, "signature": fieldSignature,
+}
+
+type segment struct {
+	field field
+	text  string // of a fixed segment
+}
+
+type template []segment
+
+// parseTemplate splits text into segments. Two placeholders need fixed text
+// between them whose first character cannot be part of a value, or bytes could
+// move from one value into the next without changing what is signed.
+func parseTemplate(text string) (template, error) {
+	var t template
+	for rest := text; rest != ""; {
+		open := strings.IndexAny(rest, "{}")
+		if open < 0 {
+			open = len(rest)
+		}
+		if open > 0 {
+			t = append(t, segment{text: rest[:open]})
+			rest = rest[open:]
+			continue
+		}
+		name, after, ok := strings.Cut(rest[1:], "}")
+		f, known := fieldNames[name]
+		if rest[0] != '{' || !ok || !known {
+			return nil, fmt.Errorf("%q has a brace that is not {id}, {timestamp}, {body} or {signature}", text)
+		}
+		t = append(t, segment{field: f})
+		rest = after
+	}
+	return t, t.checkBoundaries(text)
+}
+
+func (t template) checkBoundaries(text string) error {
+	for i, s := range t {
+		if !printable(s.text) {
+			return fmt.Errorf("%q holds a character outside printable ASCII", text)
+		}
+		if i == 0 || t[i-1].field == fixed || t[i-1].field == fieldBody {
+			continue
+		}
+		last := i == len(t)-1
+		if s.field != fixed || !last && !separates(s.text) {
+			return fmt.Errorf("%q needs a separator, such as a dot, between two placeholders", text)
+		}
+	}
+	return nil
+}
+
+// count returns how often the template holds the field.
+func (t template) count(f field) int {
+	n := 0
+	for _, s := range t {
+		if s.field == f {
+			n++
+		}
+	}
+	return n
+}
+
+// split cuts the template at the separator, which stands in fixed text.
+func (t template) split(separator string) []template {
+	if separator == "" {
+		return []template{t}
+	}
+	parts := []template{nil}
+	for _, s := range t {
+		if s.field != fixed {
+			parts[len(parts)-1] = append(parts[len(parts)-1], s)
+			continue
+		}
+		for i, piece := range strings.Split(s.text, separator) {
+			if i > 0 {
+				parts = append(parts, nil)
+			}
+			if piece != "" {
+				parts[len(parts)-1] = append(parts[len(parts)-1], segment{text: piece})
+			}
+		}
+	}
+	return parts
+}
+
+// separates reports whether the text ends every value before it: its first
+// character is in no alphabet of ids, numbers, hex or base64.
+func separates(text string) bool {
+	return text != "" && !alphanumeric(text[0]) && !strings.ContainsRune("_-+/=", rune(text[0]))
+}
+
+// validID reports whether a text can be a signed message id: 1 to 256 letters,
+// digits, underscores and hyphens. A dot in an id could move the border between
+// id, timestamp and body (S-12).
+func validID(id string) bool {
+	if id == "" || len(id) > 256 {
+		return false
+	}
+	for i := 0; i < len(id); i++ {
+		if c := id[i]; !alphanumeric(c) && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// validName reports whether a text is a token of RFC 9110, section 5.6.2.
+func validName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; !alphanumeric(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func alphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+func printable(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

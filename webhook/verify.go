@@ -1,0 +1,123 @@
+package webhook
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// maxHeaderLength bounds the signature header, in bytes: room for dozens of
+// signatures, and an end to the work one request can ask for.
+const maxHeaderLength = 8192
+
+// Verifier tells a receiver whether a request comes from the holder of the
+// secret. Set the fields before its first use; then it is safe for concurrent use.
+type Verifier struct {
+	// Now is the receiver's clock; nil: time.Now.
+	Now func() time.Time
+	// MaxBody is the largest body Handler reads, in bytes; 0: DefaultMaxBody.
+	MaxBody int64
+
+	scheme *scheme
+	keys   []keyState
+}
+
+// NewVerifier returns a verifier that accepts a signature by any of the secrets,
+// which are texts as the sender showed them. While a secret is being rotated,
+// give the old one and the new one. No secret at all, an empty one and a bare
+// whsec_ are ErrEmptySecret: a verifier without a secret would accept anybody.
+func NewVerifier(spec Spec, secrets ...string) (*Verifier, error) {
+	c, err := spec.compile()
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]Key, 0, len(secrets))
+	for i, text := range secrets {
+		key, err := spec.ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("secret %d: %w", i+1, err)
+		}
+		keys = append(keys, key)
+	}
+	states, err := c.keyStates(keys)
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{scheme: c, keys: states}, nil
+}
+
+// Verify returns nil if one of the signatures in the header was made with one of
+// the secrets over exactly these bytes, and within the scheme's tolerance. Give
+// it the body as it came from the network, before any parsing.
+func (v *Verifier) Verify(header http.Header, body []byte) error {
+	c := v.scheme
+	value, err := only(header, c.spec.Header)
+	if err != nil {
+		return err
+	}
+	got, err := c.parse(value)
+	if err != nil {
+		return err
+	}
+	timestamp, err := v.signedValues(header, &got)
+	if err != nil {
+		return err
+	}
+	if len(got.signatures) == 0 {
+		return fmt.Errorf("%w: %s holds no signature of the known version", ErrNoMatch, c.spec.Header)
+	}
+	head, tail := c.appendHead(nil, got.id, timestamp), c.appendTail(nil)
+	for _, key := range v.keys {
+		if key.matches(got.signatures, head, body, tail) {
+			return nil
+		}
+	}
+	return ErrNoMatch
+}
+
+// signedValues completes the claim from headers of their own and checks id and
+// timestamp, as far as the scheme signs them.
+func (v *Verifier) signedValues(header http.Header, got *claim) (int64, error) {
+	c := v.scheme
+	var err error
+	if c.spec.IDHeader != "" {
+		if got.id, err = only(header, c.spec.IDHeader); err != nil {
+			return 0, err
+		}
+	}
+	if c.needsID && !validID(got.id) {
+		return 0, fmt.Errorf("%w: the message id is not 1 to 256 letters, digits, underscores and hyphens", ErrMalformedHeader)
+	}
+	if c.spec.TimestampHeader != "" {
+		if got.timestamp, err = only(header, c.spec.TimestampHeader); err != nil {
+			return 0, err
+		}
+	}
+	if !c.needsTime {
+		return 0, nil
+	}
+	timestamp, ok := parseTimestamp(got.timestamp)
+	if !ok {
+		return 0, fmt.Errorf("%w: the timestamp is not a number of seconds", ErrMalformedHeader)
+	}
+	now := time.Now
+	if v.Now != nil {
+		now = v.Now
+	}
+	return timestamp, c.checkAge(timestamp, now())
+}
+
+// only returns the one value of a header. Two values are refused: which of them
+// counts would depend on who reads.
+func only(header http.Header, name string) (string, error) {
+	values := header.Values(name)
+	switch {
+	case len(values) == 0 || len(values) == 1 && values[0] == "":
+		return "", fmt.Errorf("%w: %s", ErrMissingHeader, name)
+	case len(values) > 1:
+		return "", fmt.Errorf("%w: %s occurs %d times", ErrMalformedHeader, name, len(values))
+	case len(values[0]) > maxHeaderLength:
+		return "", fmt.Errorf("%w: %s is longer than %d bytes", ErrMalformedHeader, name, maxHeaderLength)
+	}
+	return values[0], nil
+}
