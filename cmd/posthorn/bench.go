@@ -17,6 +17,7 @@ type benchPlan struct {
 	publishers int
 	endpoints  int
 	inFlight   int // events in flight when memory is looked at
+	cpuProfile string
 }
 
 func newBench() *cobra.Command {
@@ -37,6 +38,7 @@ the limit that two HTTP hops set.`,
 	f.IntVar(&p.publishers, "publishers", 64, "publishers at once, each waiting for its answer")
 	f.IntVar(&p.endpoints, "endpoints", 4, "endpoints, each of a tenant of its own")
 	f.IntVar(&p.inFlight, "in-flight", 10_000, "events in flight when memory is looked at")
+	f.StringVar(&p.cpuProfile, "cpu-profile", "", "only measure throughput, and write the server's CPU profile to this file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if p.duration < time.Second || p.pairs < 1 || p.publishers < 1 || p.endpoints < 1 || p.inFlight < 1 {
 			return usage("bench: durations from 1s and numbers from 1")
@@ -49,6 +51,10 @@ the limit that two HTTP hops set.`,
 
 func bench(ctx context.Context, out io.Writer, p benchPlan) error {
 	fmt.Fprintf(out, "posthorn %s, %d publishers, %d endpoints, 1 KB of data, runs of %v\n\n", versionText(), p.publishers, p.endpoints, p.duration)
+	if p.cpuProfile != "" {
+		_, err := p.throughput(ctx, out, false)
+		return err
+	}
 	if err := benchThroughput(ctx, out, p); err != nil {
 		return err
 	}
@@ -86,7 +92,7 @@ type benchResult struct {
 // throughput measures one run: from the first publish until the last of the
 // published events was delivered.
 func (p benchPlan) throughput(ctx context.Context, out io.Writer, bare bool) (benchResult, error) {
-	rig, err := newRig(ctx, bare, p.endpoints)
+	rig, err := newRig(ctx, p.endpoints, serverArgs(bare, p.cpuProfile)...)
 	if err != nil {
 		return benchResult{}, err
 	}
@@ -117,8 +123,18 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, bare bool) (be
 	return r, nil
 }
 
+func serverArgs(bare bool, cpuProfile string) (args []string) {
+	if bare {
+		args = append(args, "--bare")
+	}
+	if cpuProfile != "" {
+		args = append(args, "--cpu-profile", cpuProfile)
+	}
+	return args
+}
+
 func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
-	rig, err := newRig(ctx, false, p.endpoints)
+	rig, err := newRig(ctx, p.endpoints)
 	if err != nil {
 		return err
 	}
@@ -156,7 +172,7 @@ func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
 
 // benchMemory fills the server with events whose receivers do not answer.
 func benchMemory(ctx context.Context, out io.Writer, p benchPlan) error {
-	rig, err := newRig(ctx, false, 100)
+	rig, err := newRig(ctx, 100)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ const (
 	clockTick   = 10 * time.Millisecond // of /proc/PID/stat on Linux
 	drainLimit  = 2 * time.Minute
 	startLimit  = 20 * time.Second
+	endLimit    = 5 * time.Second
 	drainChecks = 5 * time.Millisecond
 )
 
@@ -43,7 +44,7 @@ type child struct {
 	url string
 }
 
-func newRig(ctx context.Context, bare bool, endpoints int) (_ *rig, err error) {
+func newRig(ctx context.Context, endpoints int, serverArgs ...string) (_ *rig, err error) {
 	dir, err := os.MkdirTemp(".", "posthorn-bench-") // here, not in /tmp: that may be memory
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -58,10 +59,7 @@ func newRig(ctx context.Context, bare bool, endpoints int) (_ *rig, err error) {
 		return nil, err
 	}
 	args := []string{"bench", "server", "--dev", "--data", filepath.Join(dir, "data"), "--operator-key", benchKey, "--log-level", "error", "--listen", "127.0.0.1:0"}
-	if bare {
-		args = append(args, "--bare")
-	}
-	if r.server, err = spawn(ctx, args...); err != nil {
+	if r.server, err = spawn(ctx, append(args, serverArgs...)...); err != nil {
 		return nil, err
 	}
 	r.api = &client.Client{URL: r.server.url, Key: benchKey, HTTP: r.http}
@@ -116,8 +114,10 @@ func (c *child) end() {
 	if c == nil {
 		return
 	}
-	_ = c.cmd.Process.Kill() // it may be gone already
-	_ = c.cmd.Wait()         // killed: its status says so
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
+	hard := time.AfterFunc(endLimit, func() { _ = c.cmd.Process.Kill() })
+	defer hard.Stop()
+	_ = c.cmd.Wait() // killed: its status says so
 }
 
 func (r *rig) close() {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"sync"
@@ -28,6 +29,7 @@ func newBenchServer() *cobra.Command {
 	cmd := &cobra.Command{Use: "server", Hidden: true, Args: noArgs}
 	load := configured(cmd)
 	bare := cmd.Flags().Bool("bare", false, "accept and deliver without storing")
+	profileTo := cmd.Flags().String("cpu-profile", "", "write a CPU profile to this file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if err != nil {
@@ -43,6 +45,17 @@ func newBenchServer() *cobra.Command {
 		n.handle("GET /bench/commits", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, strconv.FormatInt(n.store.Stats().Commits, 10)) // the bench reads what it gets
 		})
+		if *profileTo != "" {
+			f, err := os.Create(*profileTo)
+			if err != nil {
+				return usage("--cpu-profile: %w", err)
+			}
+			defer f.Close()
+			if err := pprof.StartCPUProfile(f); err != nil {
+				return err
+			}
+			defer pprof.StopCPUProfile()
+		}
 		fmt.Fprintln(cmd.OutOrStdout(), "http://"+n.api.Addr().String())
 		<-cmd.Context().Done()
 		return nil

@@ -142,7 +142,9 @@ func (n *node) openStore(ctx context.Context) error {
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor,
 		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
-		Fatal: func(err error) { n.failed <- exitWith(exitStorage, err) },
+		Fatal: func(err error) {
+			n.failed <- exitWith(exitStorage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
+		},
 	})
 	return openError(path, err)
 }

@@ -54,7 +54,7 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) error {
 		return err
 	case <-ctx.Done():
 	}
-	log.Info("shutting down", "timeout", cfg.ShutdownTimeout)
+	log.Info("shutting down", "timeout", cfg.ShutdownTimeout.String())
 	limit, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 	defer cancel()
 	if left := n.stop(limit); left > 0 {

@@ -11,9 +11,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// scanBound is how many events a page of a list looks at before it stops and
+// defaultScan is how many events a page of a list looks at before it stops and
 // hands out a cursor to go on from.
-const scanBound = 20_000
+const defaultScan = 20_000
 
 const eventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum"
 
@@ -130,7 +130,7 @@ func (p span) cursor(ids int) string {
 	return cursorOf(list...)
 }
 
-// span bounds the look at scanBound events. The times of ids stand for the times
+// span bounds the look at a number of events. The times of ids stand for the times
 // of acceptance, which they are.
 func (s *Store) span(ctx context.Context, scope hook.Scope, after, before time.Time, high hook.ID) (span, error) {
 	p := span{high: high}
@@ -144,7 +144,7 @@ func (s *Store) span(ctx context.Context, scope hook.Scope, after, before time.T
 	}
 	found, err := collect(ctx, s.read, scanID,
 		"SELECT e.id FROM events e WHERE e.mode = ? AND "+tenantIs(scope)+" AND e.id >= ? AND e.id < ? ORDER BY e.id DESC LIMIT 1 OFFSET ?",
-		scope.Mode, scope.Tenant, p.low[:], p.high[:], scanBound-1)
+		scope.Mode, scope.Tenant, p.low[:], p.high[:], s.scanBound-1)
 	if err != nil {
 		return p, s.readError("bound the list", err)
 	}

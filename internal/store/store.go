@@ -112,10 +112,14 @@ type Store struct {
 	writer  sync.WaitGroup
 	down    atomic.Pointer[hook.Error]
 	reserve *reserve
+	// unchecked is what was written since the log was looked at; the writer's alone.
+	unchecked struct{ commits, bytes int }
 
 	sweeps  chan struct{}
 	sweeper sync.WaitGroup
 	stop    context.CancelFunc
+
+	scanBound int // events a page of a list looks at
 }
 
 // Stats are counters since the store was opened.
@@ -140,7 +144,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys,
 		dir: newDirectory(), known: newKeyCache(),
-		ops: make(chan *op, queueLength), sweeps: make(chan struct{}, 1),
+		ops: make(chan *op, queueLength), sweeps: make(chan struct{}, 1), scanBound: defaultScan,
 	}
 	if err := s.open(ctx); err != nil {
 		s.release()

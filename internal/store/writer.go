@@ -19,8 +19,10 @@ const (
 	linger     = 500 * time.Microsecond
 	lingerFrom = 4
 
-	checkpointPages   = 4000
-	checkpointCommits = 64 // how often the length of the log is looked at
+	checkpointPages = 4000
+	// How often the length of the log is looked at.
+	checkpointCommits = 64
+	checkpointBytes   = 8 << 20
 )
 
 // op is one write. apply runs inside a transaction, on the writer. It may run
@@ -299,9 +301,12 @@ func (s *Store) transact(batch []*op) error {
 		s.rollback()
 		return fmt.Errorf("commit: %w", err)
 	}
-	n := s.stats.commits.Add(1)
+	s.stats.commits.Add(1)
 	t.committed()
-	if n%checkpointCommits == 0 || t.bytes > batchBytes {
+	s.unchecked.commits++
+	s.unchecked.bytes += t.bytes
+	if s.unchecked.commits >= checkpointCommits || s.unchecked.bytes >= checkpointBytes {
+		s.unchecked.commits, s.unchecked.bytes = 0, 0
 		s.checkpoint()
 	}
 	return nil
@@ -315,15 +320,12 @@ func (s *Store) rollback() { _, _ = s.conn.exec("ROLLBACK") }
 // checkpoints would hide a failed sync, so they are off.
 func (s *Store) checkpoint() {
 	var busy, pages, moved int64
-	ctx := context.Background()
-	err := s.conn.sql.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &moved)
-	if err == nil && pages-moved >= checkpointPages {
-		err = s.conn.sql.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &moved)
+	err := s.conn.sql.QueryRowContext(background, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &moved)
+	if err != nil {
+		s.log.Error("the length of the database's log is not known", "error", err)
 	}
-	switch troubleOf(err) {
-	case noTrouble, diskFull, unavailable: // the log keeps what did not fit
-	default:
-		s.fail(fmt.Errorf("checkpoint: %w", err))
+	if err != nil || pages-moved >= checkpointPages {
+		s.makeRoom()
 	}
 }
 

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+)
+
+func openSmall(t *testing.T, fatal func(error)) *Store {
+	t.Helper()
+	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1, Fatal: fatal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func fill(t *testing.T, s *Store, size int) {
+	t.Helper()
+	_, _, err := s.Publish(t.Context(), []hook.NewEvent{{Scope: hook.Scope{Tenant: "acme", Mode: hook.Live}, CreateTenant: true, Type: "a",
+		Data: make([]byte, size)}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The log is emptied into the database as it grows: neither it nor the time to
+// start after a crash may grow without bound.
+func TestLogStaysShort(t *testing.T) {
+	s := openSmall(t, nil)
+	const total, limit = 120 << 20, 60 << 20
+	for written := 0; written < total; written += 1 << 20 {
+		fill(t, s, 1<<20)
+	}
+	info, err := os.Stat(s.opts.Path + "-wal")
+	if err != nil || info.Size() > limit {
+		t.Errorf("the log has %d MiB after %d MiB of data, %v", info.Size()>>20, total>>20, err)
+	}
+}
+
+// A failure while the log is emptied is one of the disk like any other, and must
+// not be swallowed.
+func TestFailedCheckpointStopsTheStore(t *testing.T) {
+	fatal := make(chan error, 2)
+	s := openSmall(t, func(err error) { fatal <- err })
+	for range 30 {
+		fill(t, s, 100_000)
+	}
+	if !s.makeRoom() || len(fatal) != 0 { // the control
+		t.Fatal("a healthy checkpoint failed")
+	}
+	for range 30 {
+		fill(t, s, 100_000)
+	}
+	info, err := os.Stat(s.opts.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(unix.SIGXFSZ)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(info.Size()), Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	done := s.makeRoom() // the writer is idle: nothing else was given to it
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if done || len(fatal) != 1 || s.down.Load() == nil {
+		t.Errorf("a checkpoint that failed: done %v, Fatal called %d times", done, len(fatal))
+	}
+}
