@@ -141,10 +141,12 @@ func TestFullDisk(t *testing.T) {
 	if got := slowRequests.Load(); got != 1 {
 		t.Errorf("the receiver was asked %d times: the outcome of the first attempt was lost", got)
 	}
+	lost := 0
 	compare := func(when string) {
 		stored := eventIDs(n, "disk")
 		for id := range acked {
 			if !stored[id] {
+				lost++
 				t.Errorf("%s: acknowledged event %s is lost", when, id)
 			}
 		}
@@ -153,6 +155,6 @@ func TestFullDisk(t *testing.T) {
 	n.stop()
 	n.start()
 	compare("after a restart")
-	t.Logf("FIGURE full disk: %d acknowledged events, 0 lost wanted; 503 storage_full within %v; delivery recorded while full: %v; first publish accepted %v after space was back",
-		len(acked), slowest.Round(time.Millisecond), whileFull == "succeeded", back.Round(time.Millisecond))
+	t.Logf("FIGURE full disk: %d acknowledged events, %d lost; %d refusals with 503 storage_full within %v; delivery recorded while full: %v; first publish accepted %v after space was back",
+		len(acked), lost, refusals, slowest.Round(time.Millisecond), whileFull == "succeeded", back.Round(time.Millisecond))
 }

@@ -86,23 +86,34 @@ func TestDeadNeighbour(t *testing.T) {
 	n.endpoint("calm", healthy.url, object{"event_types": []string{"good.one"}})
 	dead := n.endpoint("calm", blackHole(t), object{"event_types": []string{"dead.one"}})
 
-	alone := latencies(t, n, healthy, "good.one", perSecond, length)
+	// A busy build machine can stall one run; a queue that dead endpoints clog
+	// stalls every run. So a pair that fails is measured once more.
+	sent := 0
+	for round := 1; ; round++ {
+		alone := latencies(t, n, healthy, "good.one", perSecond, length)
+		flood := make(chan int, 1)
+		go func() {
+			defer close(flood) // also when a publish fails the test
+			flood <- publishSteadily(t, n, "dead.one", perSecond, length)
+		}()
+		beside := latencies(t, n, healthy, "good.one", perSecond, length)
+		sent += <-flood
 
-	flood := make(chan int)
-	go func() { flood <- publishSteadily(t, n, "dead.one", perSecond, length) }()
-	beside := latencies(t, n, healthy, "good.one", perSecond, length)
-	sent := <-flood
-
+		aim := max(p99(alone)*12/10, p99(alone)+5*time.Millisecond)
+		bound := p99(alone)*3/2 + 20*time.Millisecond
+		t.Logf("FIGURE dead neighbour: healthy p50/p99 alone %v/%v, beside a black hole %v/%v (aim %v, bound with room for noise %v; %d events each)",
+			alone[len(alone)/2].Round(time.Microsecond), p99(alone).Round(time.Microsecond),
+			beside[len(beside)/2].Round(time.Microsecond), p99(beside).Round(time.Microsecond),
+			aim.Round(time.Microsecond), bound.Round(time.Microsecond), len(beside))
+		if p99(beside) <= bound {
+			break
+		}
+		if round == 2 {
+			t.Errorf("p99 beside a dead endpoint %v, alone %v, bound %v", p99(beside), p99(alone), bound)
+			break
+		}
+	}
 	if waiting := count(n, "/v1/deliveries?state=pending&tenant=calm&endpoint="+dead.ID); waiting < sent/2 {
 		t.Errorf("only %d of %d deliveries to the black hole are pending: it was no black hole", waiting, sent)
 	}
-	aim := max(p99(alone)*12/10, p99(alone)+5*time.Millisecond)
-	bound := p99(alone)*3/2 + 20*time.Millisecond
-	if p99(beside) > bound {
-		t.Errorf("p99 beside a dead endpoint %v, alone %v, bound %v", p99(beside), p99(alone), bound)
-	}
-	t.Logf("FIGURE dead neighbour: healthy p50/p99 alone %v/%v, beside a black hole %v/%v (aim %v, bound with room for noise %v; %d events each)",
-		alone[len(alone)/2].Round(time.Microsecond), p99(alone).Round(time.Microsecond),
-		beside[len(beside)/2].Round(time.Microsecond), p99(beside).Round(time.Microsecond),
-		aim.Round(time.Microsecond), bound.Round(time.Microsecond), len(beside))
 }

@@ -85,6 +85,18 @@ func (t *table) count() int {
 	return len(t.settled)
 }
 
+func (t *table) asked() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.claims
+}
+
+func (t *table) all() []hook.Settlement {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.settled)
+}
+
 // sender answers by endpoint and remembers when and how many at once.
 type sender struct {
 	mu     sync.Mutex
@@ -114,6 +126,25 @@ func (s *sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	s.open[id]--
 	s.mu.Unlock()
 	return o
+}
+
+// times returns when the endpoint's attempts began, events what was sent, in order.
+func (s *sender) times(id hook.ID) []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sent[id])
+}
+
+func (s *sender) events() []hook.ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.order)
+}
+
+func (s *sender) mostAtOnce(id hook.ID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most[id]
 }
 
 func (s *sender) count(id hook.ID) int {
@@ -186,10 +217,10 @@ func TestCommittedJobsAreSentOnceAndRecorded(t *testing.T) {
 		if st := d.Stats(); st.InFlight != 0 || st.Waiting != 0 || st.Fast != 0 || st.Slow != 0 {
 			t.Fatalf("budgets not given back: %+v", st)
 		}
-		if q.claims != 0 {
-			t.Fatalf("the table was asked %d times on the happy path", q.claims)
+		if n := q.asked(); n != 0 {
+			t.Fatalf("the table was asked %d times on the happy path", n)
 		}
-		if most := s.most[endpoint(1, "a").ID]; most <= 2 || most > 64 {
+		if most := s.mostAtOnce(endpoint(1, "a").ID); most <= 2 || most > 64 {
 			t.Fatalf("most at once %d: the cap should grow from 2 and stay within 64", most)
 		}
 	})
@@ -259,7 +290,7 @@ func TestRateLimitHoldsInEveryWindow(t *testing.T) {
 		e.RateLimit = 20
 		d.Committed(hook.Commit{Jobs: jobs(e, 100)})
 		time.Sleep(6 * time.Second)
-		sent := s.sent[e.ID]
+		sent := s.times(e.ID)
 		if len(sent) != 100 {
 			t.Fatalf("sent %d in 6 s at 20/s, want all 100", len(sent))
 		}
@@ -283,8 +314,8 @@ func TestRetriesAreClaimedWhenDueAndOverflowWaitsInTheTable(t *testing.T) {
 		s := newSender(good)
 		d := run(t, dispatch.Options{}, q, s)
 		time.Sleep(time.Hour - time.Millisecond)
-		if q.count() != 0 || q.claims != 0 {
-			t.Fatalf("%d attempts, %d claims before the time", q.count(), q.claims)
+		if q.count() != 0 || q.asked() != 0 {
+			t.Fatalf("%d attempts, %d claims before the time", q.count(), q.asked())
 		}
 		time.Sleep(10 * time.Second)
 		if q.count() != 3000 {
@@ -312,13 +343,13 @@ func TestFreshJobsGoOnWhileABacklogDrains(t *testing.T) {
 		d.Committed(hook.Commit{Jobs: fresh})
 		time.Sleep(40 * time.Millisecond)
 		n := 0
-		for _, id := range s.order {
+		for _, id := range s.events() {
 			if id[0] == 9 {
 				n++
 			}
 		}
-		if n != 10 || len(s.order) > 200 {
-			t.Fatalf("%d of 10 fresh jobs among the first %d attempts", n, len(s.order))
+		if n != 10 || len(s.events()) > 200 {
+			t.Fatalf("%d of 10 fresh jobs among the first %d attempts", n, len(s.events()))
 		}
 	})
 }
@@ -350,8 +381,8 @@ func TestOutcomesSurviveAQueueThatCannotRecord(t *testing.T) {
 			t.Fatalf("went on sending while nothing could be recorded: %+v", st)
 		}
 		time.Sleep(time.Minute)
-		if q.count() != 100 || len(s.order) != 100 {
-			t.Fatalf("recorded %d of %d sent, want 100 of 100", q.count(), len(s.order))
+		if q.count() != 100 || len(s.events()) != 100 {
+			t.Fatalf("recorded %d of %d sent, want 100 of 100", q.count(), len(s.events()))
 		}
 	})
 }
@@ -364,8 +395,8 @@ func TestStopDrainsOrBreaksOff(t *testing.T) {
 		if n := d.Stop(t.Context()); n != 0 {
 			t.Fatalf("%d broken off with nothing in the way", n)
 		}
-		if q.count() != len(s.order) {
-			t.Fatalf("sent %d, recorded %d", len(s.order), q.count())
+		if q.count() != len(s.events()) {
+			t.Fatalf("sent %d, recorded %d", len(s.events()), q.count())
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -400,13 +431,13 @@ func TestAStoppedEndpointGivesItsJobsBack(t *testing.T) {
 		d.Committed(hook.Commit{Changed: []*hook.Endpoint{&off}})
 		time.Sleep(time.Minute)
 		skipped := 0
-		for _, s := range q.settled {
+		for _, s := range q.all() {
 			if s.Outcome.Skipped {
 				skipped++
 			}
 		}
-		if len(s.order) != 1 || skipped != 9 {
-			t.Fatalf("sent %d, gave back %d; want 1 and 9", len(s.order), skipped)
+		if len(s.events()) != 1 || skipped != 9 {
+			t.Fatalf("sent %d, gave back %d; want 1 and 9", len(s.events()), skipped)
 		}
 	})
 }
@@ -421,8 +452,8 @@ func TestDroppedJobsAreNotSent(t *testing.T) {
 		d.Committed(hook.Commit{Jobs: all})
 		d.Committed(hook.Commit{Dropped: []hook.Ref{{Event: all[2].Delivery.Event, Endpoint: e.ID}}})
 		time.Sleep(time.Second)
-		if len(s.order) != 2 || slices.Contains(s.order, all[2].Delivery.Event) {
-			t.Fatalf("sent %d, the dropped one among them: %v", len(s.order), slices.Contains(s.order, all[2].Delivery.Event))
+		if len(s.events()) != 2 || slices.Contains(s.events(), all[2].Delivery.Event) {
+			t.Fatalf("sent %d, the dropped one among them: %v", len(s.events()), slices.Contains(s.events(), all[2].Delivery.Event))
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -244,5 +245,26 @@ func TestEveryTransitionIsDrawn(t *testing.T) {
 	}
 	if got, want := names(drawn), names(tested); len(want) == 0 || !slices.Equal(got, want) {
 		t.Errorf("docs/states.md names\n%q\nthe tests prove\n%q", got, want)
+	}
+}
+
+// The cases that docs/states.md names for the other transitions exist.
+func TestEveryOtherTransitionHasACase(t *testing.T) {
+	page, err := os.ReadFile("../../docs/states.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite, err := os.ReadFile("../store/storetest/storetest.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| \S.* -> .* \| ([^|]+) \|$`).FindAllSubmatch(page, -1)
+	if len(rows) < 9 {
+		t.Fatalf("only %d rows found", len(rows))
+	}
+	for _, row := range rows {
+		if !strings.Contains(string(suite), `{"`+string(row[1])+`", `) {
+			t.Errorf("docs/states.md names the case %q, which the suite does not have", row[1])
+		}
 	}
 }
