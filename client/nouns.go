@@ -68,7 +68,8 @@ type Health struct {
 }
 
 // Endpoint is a tenant's address with its filter, policy and health. The values of
-// Headers are shown as "***". Secret is in creating answers only.
+// Headers and of the URL's query are shown as "***"; sent back, such a URL changes
+// nothing. Secret is in creating answers only.
 type Endpoint struct {
 	ID                     string            `json:"id"`
 	Tenant                 string            `json:"tenant"`
@@ -90,6 +91,7 @@ type Endpoint struct {
 	UpdatedAt              Time              `json:"updated_at"`
 	Health                 *Health           `json:"health,omitempty"`
 	Secret                 string            `json:"secret,omitempty" doc:"The signing secret; only in the answer that makes one."`
+	PublicKey              string            `json:"public_key,omitempty" doc:"Verifies the newest signature, where the profile signs with ed25519."`
 	Warnings               []Warning         `json:"warnings,omitempty" nullable:"false"`
 }
 
@@ -139,6 +141,7 @@ type RotateSecret struct {
 type RotatedSecret struct {
 	Secret            string `json:"secret"`
 	PreviousExpiresAt Time   `json:"previous_expires_at"`
+	PublicKey         string `json:"public_key,omitempty" doc:"Of the new secret, where the profile signs with ed25519."`
 }
 
 // TestRequest asks for a test event. Without a Type it is the profile's own.

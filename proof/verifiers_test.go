@@ -147,7 +147,13 @@ func goVerifier(t *testing.T, claims []claim) []bool {
 
 func nodeVerifier(t *testing.T, claims []claim) []bool {
 	t.Helper()
-	cmd := exec.Command("node", "node/verify.js")
+	return runNode(t, "node/verify.js", claims)
+}
+
+// runNode lets a script judge the claims: one JSON object a line, one verdict each.
+func runNode(t *testing.T, script string, claims []claim) []bool {
+	t.Helper()
+	cmd := exec.Command("node", script)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

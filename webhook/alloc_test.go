@@ -2,11 +2,18 @@
 
 package webhook_test
 
-import "testing"
+import (
+	"testing"
 
-// The sender signs on its hot path: no allocation once it is warm.
+	"github.com/posthorn/posthorn/webhook"
+)
+
+// The sender signs on its hot path: with HMAC no allocation once it is warm.
 func TestAppendSignatureDoesNotAllocate(t *testing.T) {
 	for name, spec := range schemes {
+		if spec.Algorithm == webhook.Ed25519 {
+			continue // crypto/ed25519 returns the signature in new memory
+		}
 		signer, err := spec.Signer(keys(t, spec, secretNew[name], secretOld[name]))
 		if err != nil {
 			t.Fatal(err)

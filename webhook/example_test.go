@@ -93,3 +93,20 @@ func ExampleSigner() {
 	// Output:
 	// t=1738002855,v1=c9854765d242b9078e68b6fca1755f208ba70a7aa7c372abc4ec341483e34496 <nil>
 }
+
+// A receiver of asymmetric signatures holds the public key only; a request that
+// carries both kinds of signature is fine too.
+func ExampleStandardAsymmetric() {
+	verifier, err := webhook.NewVerifier(webhook.StandardAsymmetric(), "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")
+	if err != nil {
+		panic(err)
+	}
+	verifier.Now = func() time.Time { return time.Unix(1614265330, 0) } // leave this out
+	header := http.Header{}
+	header.Set("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek")
+	header.Set("webhook-timestamp", "1614265330")
+	header.Set("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="+
+		" v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==")
+	fmt.Println(verifier.Verify(header, []byte(`{"test": 2432232314}`)))
+	// Output: <nil>
+}

@@ -1,18 +1,19 @@
 package webhook
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
+	"fmt"
 	"hash"
 	"sync"
 )
 
 // algorithm is one way to sign: the length of a signature in bytes and a
-// constructor of the key's two halves. An asymmetric algorithm is another entry
-// in algorithms, with its own implementation of keyState.
+// constructor of the key, which refuses keys that are not of its kind.
 type algorithm struct {
 	size   int
 	newKey func(Key) (keyState, error)
@@ -31,6 +32,7 @@ var algorithms = map[Algorithm]algorithm{
 	HMACSHA256: {sha256.Size, hmacWith(sha256.New)},
 	HMACSHA512: {sha512.Size, hmacWith(sha512.New)},
 	HMACSHA1:   {sha1.Size, hmacWith(sha1.New)},
+	Ed25519:    {ed25519.SignatureSize, newEd25519Key},
 }
 
 // hmacKey keeps hash states whose key block is already absorbed, which saves two
@@ -41,6 +43,9 @@ func hmacWith(newHash func() hash.Hash) func(Key) (keyState, error) {
 	return func(k Key) (keyState, error) {
 		if k.Len() == 0 {
 			return nil, ErrEmptySecret
+		}
+		if k.kind != symmetric {
+			return nil, fmt.Errorf("%w: an ed25519 key does not fit HMAC", ErrSecretFormat)
 		}
 		return &hmacKey{sync.Pool{New: func() any { return hmac.New(newHash, k.bytes) }}}, nil
 	}

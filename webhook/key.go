@@ -15,31 +15,44 @@ const (
 	KeyText   KeyEncoding = "text"   // the bytes of the text itself
 	KeyBase64 KeyEncoding = "base64" // standard alphabet, padded
 	KeyWhsec  KeyEncoding = "whsec_" // the prefix whsec_, then padded standard base64
+	KeyWhsk   KeyEncoding = "whsk_"  // ed25519, private: whsk_, then base64 of the 32-byte seed and the 32-byte public key
+	KeyWhpk   KeyEncoding = "whpk_"  // ed25519, public: whpk_, then base64 of the 32 bytes; verifies only
 )
 
-const whsecPrefix = string(KeyWhsec)
+// keyKind says which algorithms a key fits.
+type keyKind uint8
+
+const (
+	symmetric keyKind = iota
+	private
+	public
+)
 
 // Key is a secret made ready to sign or verify with. It cannot be printed. The
 // zero Key is empty and refused wherever a key is used.
-type Key struct{ bytes []byte }
+type Key struct {
+	bytes []byte
+	kind  keyKind
+}
 
 // ParseKey reads the text of a secret. The error is ErrEmptySecret or
 // ErrSecretFormat, wrapped, and never holds the text.
 func ParseKey(text string, encoding KeyEncoding) (Key, error) {
-	if text == "" || text == whsecPrefix {
+	switch text {
+	case "", string(KeyWhsec), string(KeyWhsk), string(KeyWhpk):
 		return Key{}, ErrEmptySecret
 	}
 	switch encoding {
 	case KeyText:
-		return Key{[]byte(text)}, nil
+		return Key{bytes: []byte(text)}, nil
 	case KeyBase64:
-		return decodeKey(text)
+		return decodeKey(text, symmetric)
 	case KeyWhsec:
-		rest, ok := strings.CutPrefix(text, whsecPrefix)
-		if !ok {
-			return Key{}, fmt.Errorf("%w: it must start with %s", ErrSecretFormat, whsecPrefix)
-		}
-		return decodeKey(rest)
+		return decodePrefixed(text, encoding, symmetric)
+	case KeyWhsk:
+		return decodePrefixed(text, encoding, private)
+	case KeyWhpk:
+		return decodePrefixed(text, encoding, public)
 	}
 	return Key{}, fmt.Errorf("%w: unknown key encoding %q", ErrSecretFormat, encoding)
 }
@@ -62,7 +75,22 @@ func (k Key) GoString() string { return "webhook.Key{***}" }
 // Format keeps the key out of every verb, %x and %d included.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("***")) }
 
-func decodeKey(text string) (Key, error) {
+func decodePrefixed(text string, prefix KeyEncoding, kind keyKind) (Key, error) {
+	rest, ok := strings.CutPrefix(text, string(prefix))
+	if !ok {
+		return Key{}, fmt.Errorf("%w: it must start with %s", ErrSecretFormat, prefix)
+	}
+	key, err := decodeKey(rest, kind)
+	if err == nil && kind != symmetric {
+		err = checkEd25519(key)
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	return key, nil
+}
+
+func decodeKey(text string, kind keyKind) (Key, error) {
 	// The decoder of the standard library skips line breaks; two texts must not
 	// be the same secret.
 	if strings.ContainsAny(text, "\r\n") {
@@ -75,5 +103,5 @@ func decodeKey(text string) (Key, error) {
 	if len(raw) == 0 {
 		return Key{}, ErrEmptySecret
 	}
-	return Key{raw}, nil
+	return Key{raw, kind}, nil
 }

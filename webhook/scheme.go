@@ -40,7 +40,7 @@ func (s Spec) compile() (*scheme, error) {
 	if s.Digest != Hex && s.Digest != Base64 {
 		return nil, fmt.Errorf("webhook: unknown digest encoding %q", s.Digest)
 	}
-	if s.Key != KeyText && s.Key != KeyBase64 && s.Key != KeyWhsec {
+	if s.Key != KeyText && s.Key != KeyBase64 && s.Key != KeyWhsec && s.Key != KeyWhsk {
 		return nil, fmt.Errorf("webhook: unknown key encoding %q", s.Key)
 	}
 	if s.Tolerance < 0 {
@@ -49,6 +49,9 @@ func (s Spec) compile() (*scheme, error) {
 	known, ok := algorithms[s.Algorithm]
 	if !ok {
 		return nil, fmt.Errorf("webhook: unknown algorithm %q", s.Algorithm)
+	}
+	if (s.Algorithm == Ed25519) != (s.Key == KeyWhsk) {
+		return nil, fmt.Errorf("webhook: algorithm %s does not sign with keys of encoding %s", s.Algorithm, s.Key)
 	}
 	c := &scheme{spec: s, algorithm: known}
 	if err := c.compileSigned(); err != nil {

@@ -30,11 +30,17 @@ type scratch struct{ head, tail, sum []byte }
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // Signer compiles the scheme and its keys, newest first. At least one key is
-// needed (ErrEmptySecret). Build it once per set of keys: it keeps their state.
+// needed (ErrEmptySecret), and a public key cannot sign (ErrSecretFormat). Build it
+// once per set of keys: it keeps their state.
 func (s Spec) Signer(keys []Key) (*Signer, error) {
 	c, err := s.compile()
 	if err != nil {
 		return nil, err
+	}
+	for i, k := range keys {
+		if k.kind == public {
+			return nil, fmt.Errorf("key %d: %w: a public key cannot sign", i+1, ErrSecretFormat)
+		}
 	}
 	states, err := c.keyStates(keys)
 	if err != nil {
@@ -68,8 +74,8 @@ func (s Spec) Sign(m Message, keys []Key) (http.Header, error) {
 	return h, nil
 }
 
-// AppendSignature appends the value of the signature header to dst. It allocates
-// nothing when dst has room. It fails on a message id the scheme cannot sign.
+// AppendSignature appends the value of the signature header to dst. With HMAC it
+// allocates nothing when dst has room. It fails on a message id the scheme cannot sign.
 func (s *Signer) AppendSignature(dst []byte, m Message) ([]byte, error) {
 	c := s.scheme
 	if c.needsID && !validID(m.ID) {

@@ -10,6 +10,7 @@ const (
 	HMACSHA256 Algorithm = "hmac-sha256" // RFC 2104 with SHA-256
 	HMACSHA512 Algorithm = "hmac-sha512" // RFC 2104 with SHA-512
 	HMACSHA1   Algorithm = "hmac-sha1"   // RFC 2104 with SHA-1, for old in-house formats only
+	Ed25519    Algorithm = "ed25519"     // RFC 8032: signed with a private key, verified with the public one
 )
 
 // Encoding says how the bytes of a signature are written.
@@ -52,7 +53,8 @@ type Spec struct {
 	Joiner string
 	// Digest is how {signature} is written.
 	Digest Encoding
-	// Key is how the text of a secret becomes a key.
+	// Key is how the text of a secret becomes a key: KeyWhsk with Ed25519, one of
+	// the others with HMAC.
 	Key KeyEncoding
 
 	// Tolerance is how far a verified timestamp may lie from the clock, in whole
@@ -69,6 +71,17 @@ func Standard() Spec {
 		Algorithm: HMACSHA256, Signed: "{id}.{timestamp}.{body}",
 		Output: "v1,{signature}", Joiner: " ", Digest: Base64, Key: KeyWhsec,
 	}
+}
+
+// StandardAsymmetric is the scheme of Standard Webhooks 1.0 with asymmetric keys:
+// the sender signs with a private key whsk_..., a receiver verifies with the public
+// key whpk_... and cannot sign itself. The headers are those of [Standard], and the
+// signatures of both may stand side by side in one header: each verifier ignores
+// the version it does not know.
+func StandardAsymmetric() Spec {
+	s := Standard()
+	s.Algorithm, s.Output, s.Key = Ed25519, "v1a,{signature}", KeyWhsk
+	return s
 }
 
 // PaySway is the scheme of PaySway webhooks: one header with the time of signing

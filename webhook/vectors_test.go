@@ -18,7 +18,7 @@ type vector struct {
 }
 
 var schemes = map[string]webhook.Spec{
-	"standard": webhook.Standard(), "paysway": webhook.PaySway(), "paywise": webhook.Paywise(),
+	"standard": webhook.Standard(), "standard-ed25519": webhook.StandardAsymmetric(), "paysway": webhook.PaySway(), "paywise": webhook.Paywise(),
 }
 
 func vectors(t testing.TB) []vector {
@@ -103,8 +103,8 @@ func TestVectorsSign(t *testing.T) {
 			}
 		}
 	}
-	if signed != 5 {
-		t.Errorf("%d vectors to sign, want 5", signed)
+	if signed != 6 {
+		t.Errorf("%d vectors to sign, want 6", signed)
 	}
 }
 

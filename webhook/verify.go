@@ -3,6 +3,7 @@ package webhook
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -23,7 +24,8 @@ type Verifier struct {
 }
 
 // NewVerifier returns a verifier that accepts a signature by any of the secrets,
-// which are texts as the sender showed them. While a secret is being rotated,
+// which are texts as the sender showed them; with Ed25519 they are public keys
+// (whpk_...), or private ones in tests. While a secret is being rotated,
 // give the old one and the new one. No secret at all, an empty one and a bare
 // whsec_ are ErrEmptySecret: a verifier without a secret would accept anybody.
 func NewVerifier(spec Spec, secrets ...string) (*Verifier, error) {
@@ -33,7 +35,11 @@ func NewVerifier(spec Spec, secrets ...string) (*Verifier, error) {
 	}
 	keys := make([]Key, 0, len(secrets))
 	for i, text := range secrets {
-		key, err := spec.ParseKey(text)
+		encoding := spec.Key
+		if encoding == KeyWhsk && strings.HasPrefix(text, string(KeyWhpk)) {
+			encoding = KeyWhpk
+		}
+		key, err := ParseKey(text, encoding)
 		if err != nil {
 			return nil, fmt.Errorf("secret %d: %w", i+1, err)
 		}

@@ -24,11 +24,15 @@ var (
 		"standard": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		"paysway":  "zTOJGr3vYdAHM/F5ZiDsVvgPZq5/Y3Ktbo9xw9Ncf8Y=",
 		"paywise":  "aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789_abc",
+
+		"standard-ed25519": "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
 	}
 	secretNew = map[string]string{
 		"standard": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
 		"paysway":  "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 		"paywise":  "0123456789_abcdefghijklmnopqrstuvwxyzABC",
+
+		"standard-ed25519": ed25519Secret(1),
 	}
 	message = webhook.Message{ID: "msg_1", Timestamp: time.Unix(1738002855, 0), Body: []byte(`{"a": 1}`)}
 )
@@ -69,9 +73,9 @@ func TestRotation(t *testing.T) {
 			older, _ := spec.Sign(message, keys(t, spec, secretOld[name]))
 			n, o := newer.Get(spec.Header), older.Get(spec.Header)
 			want := map[string]string{
-				"standard": n + " " + o,
-				"paysway":  n + "," + strings.TrimPrefix(o, "t=1738002855,"),
-				"paywise":  n,
+				"standard": n + " " + o, "standard-ed25519": n + " " + o,
+				"paysway": n + "," + strings.TrimPrefix(o, "t=1738002855,"),
+				"paywise": n,
 			}[name]
 			if got := both.Get(spec.Header); got != want {
 				t.Errorf("signature %q, want %q", got, want)

@@ -20,28 +20,33 @@ import (
 // options: the name of a flag gives the variable (POSTHORN_ALLOW_HTTP) and the
 // member of the file (allow_http).
 type Config struct {
-	Listen          string
-	MetricsListen   string
-	Data            string
-	Store           string
-	Profile         string
-	ProfileDir      string
-	OperatorKey     string
-	OperatorTestKey string
-	MasterKeyFile   string
-	AllowHTTP       bool
-	AllowNetwork    []string
-	Dev             bool
-	CreateTenants   bool
-	Synchronous     string
-	ShutdownTimeout time.Duration
-	HeldFor         time.Duration
-	LogLevel        string
-	LogFormat       string
-	Fast            int
-	Slow            int
-	FastPerTenant   int
-	InFlight        int
+	Listen            string
+	MetricsListen     string
+	Data              string
+	Store             string
+	Profile           string
+	ProfileDir        string
+	Mount             []string
+	OperatorKey       string
+	OperatorTestKey   string
+	MasterKeyFile     string
+	AllowHTTP         bool
+	AllowNetwork      []string
+	Dev               bool
+	CreateTenants     bool
+	Synchronous       string
+	ShutdownTimeout   time.Duration
+	HeldFor           time.Duration
+	LogLevel          string
+	LogFormat         string
+	Fast              int
+	Slow              int
+	FastPerTenant     int
+	InFlight          int
+	SubscriptionLimit int
+	PublishRate       float64
+	TenantBacklog     int
+	AllowReveal       bool
 
 	networks []netip.Prefix // AllowNetwork, parsed
 }
@@ -65,6 +70,8 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.Store, "store", "", "sqlite:PATH; empty: posthorn.db in the data directory")
 	f.StringVar(&c.Profile, "profile", "standard", "wire format of endpoints that name none")
 	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with further profiles (*.yaml)")
+	f.StringSliceVar(&c.Mount, "mount", nil, "management APIs served beside the native one: paysway, paywise, or none; empty: that of --profile")
+	f.IntVar(&c.SubscriptionLimit, "paysway-subscription-limit", 20, "subscriptions a tenant may make through PaySway's API; 0: any number")
 	f.StringVar(&c.OperatorKey, "operator-key", "", "bootstrap operator key for live mode, 32 to 200 printable ASCII characters")
 	f.StringVar(&c.OperatorTestKey, "operator-test-key", "", "bootstrap operator key for test mode")
 	f.StringVar(&c.MasterKeyFile, "master-key-file", "", "file with the master key that seals secrets; empty: master.key in the data directory, made at first start")
@@ -81,6 +88,9 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.IntVar(&c.Slow, "slow-attempts", 2048, "attempts under way at once that have been open longer than a second")
 	f.IntVar(&c.FastPerTenant, "fast-attempts-per-tenant", 256, "of the fast attempts, the most of one tenant")
 	f.IntVar(&c.InFlight, "max-in-flight", 64, "attempts under way at once to one endpoint, unless it sets its own")
+	f.Float64Var(&c.PublishRate, "publish-rate", 0, "events a second that one key may publish; 0: no limit")
+	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
+	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
 	return f
 }
 
@@ -125,7 +135,7 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 			return
 		}
 		if err := f.Set(flag.Name, value); err != nil {
-			failed = usage("%s: %s", name, reason(err, flag.Name))
+			failed = usage("%s: %s", name, reason(err, flag))
 		}
 		set[flag.Name] = true
 	})
@@ -168,7 +178,7 @@ func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool) error {
 			continue
 		}
 		if err := f.Set(name, given); err != nil {
-			return usage("%s:%d: %s: %s", path, value.Line, key.Value, reason(err, name))
+			return usage("%s:%d: %s: %s", path, value.Line, key.Value, reason(err, flag))
 		}
 	}
 	return nil
@@ -204,16 +214,17 @@ func flagNames(f *pflag.FlagSet) []string {
 	return names
 }
 
-// reason strips pflag's own prefix, which repeats the flag, and the value of secrets.
-func reason(err error, name string) string {
-	if secretFlags[name] {
-		return "the value cannot be used"
+// reason says what a value must be. It leaves out the value, which may be secret.
+func reason(err error, flag *pflag.Flag) string {
+	switch flag.Value.Type() {
+	case "bool":
+		return "must be true or false"
+	case "int":
+		return "must be a whole number"
+	case "duration":
+		return "must be a duration such as 30s or 1h30m"
 	}
-	text := err.Error()
-	if _, after, ok := strings.Cut(text, "flag: "); ok {
-		return after
-	}
-	return text
+	return err.Error()
 }
 
 // check refuses values that cannot work and names the option and what is allowed.
@@ -250,6 +261,12 @@ func (c *Config) check() error {
 	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") {
 		return usage("--store: must be sqlite:PATH; got %q", scheme(c.Store))
 	}
+	if err := c.checkMounts(); err != nil {
+		return err
+	}
+	if c.Store == "sqlite:" {
+		return usage("--store: sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db")
+	}
 	return c.checkNumbers()
 }
 
@@ -261,6 +278,12 @@ func (c *Config) checkNumbers() error {
 	}
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > time.Hour {
 		return usage("--shutdown-timeout: %v is not between 0s and 1h", c.ShutdownTimeout)
+	}
+	if !(c.PublishRate >= 0 && c.PublishRate <= 1e6) {
+		return usage("--publish-rate: %v is not between 0 and 1000000", c.PublishRate)
+	}
+	if c.TenantBacklog < 0 {
+		return usage("--tenant-backlog: %d is less than 0", c.TenantBacklog)
 	}
 	if c.HeldFor < time.Hour {
 		return usage("--held-for: %v is less than 1h", c.HeldFor)

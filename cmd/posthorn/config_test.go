@@ -117,7 +117,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"demo", "--profile", "nope"}, exitUsage},
 		{[]string{"send"}, exitUsage},
 		{[]string{"send", "--key", "k", "--tenant", "a", "--type", "b", "--data", "{"}, exitUsage},
-		{[]string{"send", "--key", "k", "--tenant", "a", "--type", "b", "--data", "{}", "--url", "http://127.0.0.1:1"}, exitFailed},
+		{[]string{"send", "--key", "k", "--tenant", "a", "--type", "b", "--data", "{}", "--url", "http://127.0.0.1:1"}, exitUnreachable},
 		{[]string{"serve", "--config", "/does/not/exist"}, exitUsage},
 		{[]string{"serve", "--profile-dir", t.TempDir()}, exitUsage},
 	} {

@@ -67,7 +67,12 @@ func demo(ctx context.Context, out io.Writer, name, listen string, once bool) er
 	}
 	defer s.close()
 	s.introduce(dir)
-	if err := s.play(ctx); err != nil {
+	err = s.play(ctx)
+	if ctx.Err() != nil {
+		fmt.Fprintln(out, "\nStopped.")
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	if once {
@@ -86,10 +91,10 @@ func demo(ctx context.Context, out io.Writer, name, listen string, once bool) er
 
 func newStage(ctx context.Context, out io.Writer, dir, name, listen string) (*stage, error) {
 	cfg := &Config{}
-	flags := cfg.flags()
+	cfg.flags() // the defaults
 	cfg.Data, cfg.Profile, cfg.Listen, cfg.Dev = dir, name, listen, true
 	cfg.OperatorKey, cfg.OperatorTestKey = "demo-live-"+rand.Text(), "demo-test-"+rand.Text()
-	if err := cfg.load(flags, ""); err != nil {
+	if err := cfg.check(); err != nil { // not load: the variables of a real server must not lead here
 		return nil, err
 	}
 	// The store is a throw-away and so is its log; what matters is printed.

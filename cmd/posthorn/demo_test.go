@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +63,20 @@ func TestDemoNoticesWhatWentWrong(t *testing.T) {
 	}
 	if err := check(client.Delivery{State: "succeeded", Attempts: 1}, []reception{good}, 1); err != nil {
 		t.Errorf("a good scene: %v", err)
+	}
+}
+
+// The variables of a real server must not lead the demo to its store.
+func TestDemoLeavesARealServerAlone(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("POSTHORN_DATA", filepath.Join(dir, "data"))
+	t.Setenv("POSTHORN_STORE", "sqlite:"+filepath.Join(dir, "real.db"))
+	t.Setenv("POSTHORN_PROFILE", "nonsense")
+	var out bytes.Buffer
+	if err := demo(t.Context(), &out, "standard", "127.0.0.1:0", true); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := os.ReadDir(dir); err != nil || len(found) != 0 {
+		t.Errorf("the demo made %v, %v", found, err)
 	}
 }

@@ -21,6 +21,10 @@ const (
 	exitOpen       = 15 // the store cannot be opened
 	exitIncomplete = 16 // stopped before all attempts under way were finished; they are repeated
 	exitRefused    = 20 // the server refused a request of a client command
+
+	exitUnreachable = 21 // a client command got no answer from a server
+	exitKeyRevoked  = 22 // listen: the key is not valid, or not any more
+	exitReplaced    = 23 // listen: another listener of the same name connected
 )
 
 // exitError is an error that ends the process with a code of its own.

@@ -49,7 +49,9 @@ Start with "posthorn demo" to see it work, then "posthorn serve" to run it.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newServe(), newDemo(), newSend(), newConfig(), newBench(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newSend(), newListen(), newConfig(), newBench(), newProfile(), newVersion())
+	root.AddCommand(newNouns()...)
+	root.AddCommand(newVerify(), newDoctor(), newHealthcheck())
 	return root
 }
 

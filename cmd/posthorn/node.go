@@ -22,6 +22,7 @@ import (
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/listen"
 	"github.com/posthorn/posthorn/internal/profile"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store"
@@ -33,8 +34,10 @@ type node struct {
 	log      *slog.Logger
 	store    *store.Store
 	app      *app.Service
+	profiles *profile.Set
 	dispatch *dispatch.Dispatcher
 	egress   *egress.Client
+	hub      *listen.Hub // receivers that connect to us
 	attempts *attemptCounter
 	without  *bareStore     // set by the bench only: nothing is kept
 	mux      *http.ServeMux // of the API's listener
@@ -63,8 +66,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 		}
 	}()
 	cfg, log := n.cfg, n.log
-	profiles, err := loadProfiles(cfg)
-	if err != nil {
+	if n.profiles, err = loadProfiles(cfg); err != nil {
 		return err
 	}
 	if err := n.listen(); err != nil {
@@ -76,7 +78,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 	if err := n.openStore(ctx); err != nil {
 		return err
 	}
-	if err := n.keepProfiles(ctx, profiles); err != nil {
+	if err := n.keepProfiles(ctx, n.profiles); err != nil {
 		return exitWith(exitOpen, err)
 	}
 	n.egress = egress.New(egress.Options{
@@ -92,18 +94,24 @@ func (n *node) begin(ctx context.Context) (err error) {
 		kept, queue = n.without, n.without
 	}
 	n.app, err = app.New(app.Options{
-		Store: kept, Profiles: profiles, Profile: cfg.Profile,
+		Store: kept, Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
+		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Log: log,
 	})
 	if err != nil {
 		return exitWith(exitUsage, err)
 	}
-	sender := deliver.New(deliver.Options{Store: n.store, Profiles: profiles, Poster: n.egress, Log: log})
+	if err := n.mountSeeds(); err != nil {
+		return exitWith(exitUsage, err)
+	}
+	n.hub = listen.New(n.store, log)
+	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log})
 	n.attempts = newAttemptCounter(sender)
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exitWith(exitOpen, fmt.Errorf("recover deliveries: %w", err))
 	}
+	n.mountListen(ctx)
 	n.serve()
 	return nil
 }
@@ -140,7 +148,7 @@ func (n *node) openStore(ctx context.Context) error {
 		return err
 	}
 	n.store, err = store.Open(ctx, store.Options{
-		Path: path, Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor,
+		Path: path, Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
 			n.failed <- exitWith(exitStorage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
@@ -186,33 +194,6 @@ func openError(path string, err error) error {
 		return exitWith(exitSchema, fmt.Errorf("%s: %w; nothing was changed, start the newer release", path, err))
 	}
 	return exitWith(exitOpen, err)
-}
-
-func loadProfiles(cfg *Config) (*profile.Set, error) {
-	set := profile.Builtin()
-	if cfg.ProfileDir != "" {
-		files, err := filepath.Glob(filepath.Join(cfg.ProfileDir, "*.yaml"))
-		if err != nil || len(files) == 0 {
-			return nil, usage("--profile-dir: no *.yaml files in %s", cfg.ProfileDir)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return nil, usage("--profile-dir: %w", err)
-			}
-			p, err := profile.Load(file, text)
-			if err != nil {
-				return nil, usage("--profile-dir: %w", err)
-			}
-			if err := set.Add(p); err != nil {
-				return nil, usage("--profile-dir: %s: %w", file, err)
-			}
-		}
-	}
-	if _, ok := set.Get(cfg.Profile); !ok {
-		return nil, usage("--profile: %q is not one of %s", cfg.Profile, strings.Join(set.Names(), ", "))
-	}
-	return set, nil
 }
 
 // keepProfiles stores the texts in use and takes up those that are not in use any
@@ -329,12 +310,19 @@ func (n *node) housekeep(ctx context.Context) {
 // broken off; the next start repeats them.
 func (n *node) stop(ctx context.Context) int {
 	n.stopping.Store(true)
+	n.hub.Close() // a listener's stream never becomes idle by itself
+	// Side by side: a client that sends its request slowly must not take the time
+	// of the attempts. What is still published meanwhile waits for the next start.
+	var closing sync.WaitGroup
 	for _, server := range n.servers {
-		if err := server.Shutdown(ctx); err != nil {
-			_ = server.Close()
-		}
+		closing.Go(func() {
+			if err := server.Shutdown(ctx); err != nil {
+				_ = server.Close()
+			}
+		})
 	}
 	brokenOff := n.dispatch.Stop(ctx)
+	closing.Wait()
 	n.close()
 	return brokenOff
 }

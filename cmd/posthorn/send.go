@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,8 +23,7 @@ When the command ends with code 0 the event is on the server's disk.`,
   posthorn send --tenant acme --type mandate.created --data - < event.json`,
 	}
 	f := cmd.Flags()
-	url := f.String("url", envOr("POSTHORN_URL", "http://127.0.0.1:8080"), "server (POSTHORN_URL)")
-	key := f.String("key", "", "publisher or operator key (POSTHORN_KEY)")
+	server := serverFlags(cmd)
 	tenant := f.String("tenant", "", "tenant that the event is for")
 	eventType := f.String("type", "", "event type")
 	data := f.String("data", "", "the event's data: a JSON object, @FILE, or - for standard input")
@@ -33,19 +31,19 @@ When the command ends with code 0 the event is on the server's disk.`,
 	once := f.String("idempotency-key", "", "repeat the command with the same key and the event is published once")
 	asJSON := f.Bool("json", false, "print the server's answer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *key == "" {
-			*key = os.Getenv("POSTHORN_KEY")
-		}
-		for name, value := range map[string]string{"tenant": *tenant, "type": *eventType, "data": *data, "key": *key} {
+		for name, value := range map[string]string{"tenant": *tenant, "type": *eventType, "data": *data} {
 			if value == "" {
 				return usage("--%s is required", name)
 			}
+		}
+		c, err := server()
+		if err != nil {
+			return err
 		}
 		body, err := readData(cmd.InOrStdin(), *data)
 		if err != nil {
 			return err
 		}
-		c := &client.Client{URL: *url, Key: *key}
 		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id}
 		got, err := c.Publish(cmd.Context(), event, client.PublishOptions{IdempotencyKey: *once})
 		if err != nil {
@@ -96,16 +94,4 @@ func readData(stdin io.Reader, arg string) (json.RawMessage, error) {
 		return nil, usage("--data: not valid JSON")
 	}
 	return text, nil
-}
-
-// refused gives an answer of the server its own exit code and a next step.
-func refused(err error) error {
-	p, ok := errors.AsType[*client.Problem](err)
-	if !ok {
-		return fmt.Errorf("%w; is the server running, and is POSTHORN_URL right?", err)
-	}
-	if p.Code == "unauthorized" {
-		return exitWith(exitRefused, fmt.Errorf("%w; check POSTHORN_KEY", p))
-	}
-	return exitWith(exitRefused, p)
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -13,7 +15,7 @@ import (
 func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: noArgs,
-		Long: `Run the server until SIGTERM or SIGINT.
+		Long: `Run the server until SIGTERM or SIGINT. SIGHUP reads --profile-dir again.
 
 Every option is also a variable (POSTHORN_LISTEN) and a member of the --config
 file (listen). Flags win over variables, variables over the file.`,
@@ -35,29 +37,42 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) error {
 	if cfg.Dev {
 		log.Warn("development mode: http, loopback addresses and localhost are admitted; never use it in production")
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	n, err := startNode(context.WithoutCancel(ctx), cfg, log)
 	if err != nil {
 		return err
 	}
-	if err := n.printFirstKeys(ctx, out); err != nil {
-		n.stop(ctx)
+	if err := n.printFirstKeys(context.WithoutCancel(ctx), out); err != nil {
+		n.close()
 		return err
 	}
 	log.Info("listening", "url", "http://"+n.api.Addr().String(), "version", versionText(), "data", cfg.Data, "profile", cfg.Profile)
 	if n.metrics != nil {
 		log.Info("metrics", "url", "http://"+n.metrics.Addr().String()+"/metrics")
 	}
-	select {
-	case err := <-n.failed:
-		// The disk or a listener failed. Nothing is drained: what was acknowledged
-		// is on disk, and what was under way is repeated at the next start.
-		return err
-	case <-ctx.Done():
+	for ctx.Err() == nil {
+		select {
+		case err := <-n.failed:
+			// The disk or a listener failed. Nothing is drained: what was acknowledged
+			// is on disk, and what was under way is repeated at the next start.
+			return err
+		case <-hangups:
+			n.reloadProfiles(ctx)
+		case <-ctx.Done():
+		}
 	}
 	log.Info("shutting down", "timeout", cfg.ShutdownTimeout.String())
 	limit, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 	defer cancel()
-	if left := n.stop(limit); left > 0 {
+	left := n.stop(limit)
+	select {
+	case err := <-n.failed: // the disk failed while draining
+		return err
+	default:
+	}
+	if left > 0 {
 		return exitWith(exitIncomplete, fmt.Errorf("stopped with %d attempts under way; they are repeated at the next start", left))
 	}
 	log.Info("stopped")
@@ -70,15 +85,14 @@ func (n *node) printFirstKeys(ctx context.Context, out io.Writer) error {
 	if n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
 		return nil
 	}
-	live, test, err := n.app.FirstKeys(ctx)
+	err := n.app.FirstKeys(ctx, func(live, test string) error {
+		_, err := fmt.Fprintf(out, "First start: these operator keys are shown once. Keep them.\n  live: %s\n  test: %s\n", live, test)
+		return err
+	})
 	if err != nil {
-		return exitWith(exitOpen, fmt.Errorf("make operator keys: %w", err))
+		return exitWith(exitOpen, fmt.Errorf("make and print operator keys: %w; start again, or set POSTHORN_OPERATOR_KEY", err))
 	}
-	if live == "" {
-		return nil
-	}
-	_, err = fmt.Fprintf(out, "First start: these operator keys are shown once. Keep them.\n  live: %s\n  test: %s\n", live, test)
-	return err
+	return nil
 }
 
 // newLog writes JSON, or text when a person is looking.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -31,12 +32,18 @@ type Options struct {
 	OperatorTestKey string // bootstrap key of test mode; empty: none
 	CreateTenants   bool   // publishing makes an unknown tenant
 	Now             func() time.Time
+
+	PublishRate float64      // events a second that one key may publish; 0: no limit
+	AllowReveal bool         // secrets may be shown again
+	Log         *slog.Logger // takes audit lines; nil: slog.Default()
 }
 
 // Service answers callers. It is safe for concurrent use.
 type Service struct {
 	o         Options
 	bootstrap map[[32]byte]Caller
+	pace      *limiter
+	tokens    tokenGate
 }
 
 // New returns a Service, or says what of the options is wrong.
@@ -53,7 +60,10 @@ func New(o Options) (*Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Service{o: o, bootstrap: map[[32]byte]Caller{}}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	s := &Service{o: o, bootstrap: map[[32]byte]Caller{}, pace: newLimiter(o.PublishRate)}
 	for mode, text := range map[hook.Mode]string{hook.Live: o.OperatorKey, hook.Test: o.OperatorTestKey} {
 		if text == "" {
 			continue

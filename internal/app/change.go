@@ -25,6 +25,8 @@ type EndpointChange struct {
 	MaxFailures *int // 0: the profile's rule
 	// Retry makes the new plan of the old; nil stands for the profile's.
 	Retry func(old *hook.Retry) (*hook.Retry, error)
+	// Check sees the endpoint as it is then and stops the change with an error.
+	Check func(hook.Endpoint) error
 }
 
 // HeaderChange sets a header, or takes it away if Value is nil.
@@ -41,6 +43,12 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 	if err != nil {
 		return Endpoint{}, err
 	}
+	if err := checkListener(old, change); err != nil {
+		return Endpoint{}, err
+	}
+	if change.URL != nil && *change.URL != old.URL && *change.URL == hook.MaskURL(old.URL) {
+		change.URL = nil // sent back as it was shown: it stays
+	}
 	m, err := s.plan(ctx, old, change)
 	if err != nil {
 		return Endpoint{}, err
@@ -48,6 +56,11 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 	out := Endpoint{Warnings: m.warnings}
 	out.Endpoint, err = s.o.Store.UpdateEndpoint(ctx, old.Scope, id, func(row hook.Endpoint) (hook.Endpoint, error) {
 		out.Secret = ""
+		if change.Check != nil {
+			if err := change.Check(row); err != nil {
+				return row, err
+			}
+		}
 		if m.needed && (row.Profile != old.Profile || row.URL != old.URL) {
 			return row, &hook.Error{Code: hook.CodeConflict, Message: "The endpoint was changed by another request meanwhile. Read it and try again."}
 		}
@@ -65,6 +78,9 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 		}
 		return row, s.checkEndpoint(&row)
 	}, change.Discard)
+	if err == nil {
+		out.PublicKey = s.publicKey(out.Endpoint)
+	}
 	return out, err
 }
 
@@ -96,6 +112,9 @@ func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointC
 	}
 	if change.URL != nil {
 		m.url = *change.URL
+		if err := checkNotMasked(m.url); err != nil {
+			return m, err
+		}
 	}
 	if m.needed = change.URL != nil || m.to != nil; !m.needed {
 		return m, nil
@@ -108,6 +127,15 @@ func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointC
 	}
 	m.url, m.warnings, err = s.o.Admit(ctx, m.url, in.URLRules().IPHosts)
 	return m, err
+}
+
+// checkNotMasked refuses a URL with a value of the query as it is shown: it would
+// take the place of the token that it stands for.
+func checkNotMasked(url string) error {
+	if _, query, _ := strings.Cut(url, "?"); strings.Contains(query, "***") {
+		return &hook.Error{Code: hook.CodeURLInvalid, Field: "url", Message: "The URL has *** in its query, which stands for a value that is not shown. Write the value itself."}
+	}
+	return nil
 }
 
 // expresses reports whether a profile can sign with the newest of the secrets as

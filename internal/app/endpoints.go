@@ -12,10 +12,13 @@ import (
 // made one; Health only where one endpoint was asked for.
 type Endpoint struct {
 	*hook.Endpoint
-	Secret   string
-	Warnings []Warning
-	Health   *hook.Health
-	Held     int // deliveries that wait until it is enabled; with Health
+	Secret string
+	// PublicKey verifies what the newest secret signs, where the profile signs
+	// with ed25519. Lists do without it.
+	PublicKey string
+	Warnings  []Warning
+	Health    *hook.Health
+	Held      int // deliveries that wait until it is enabled; with Health
 }
 
 // NewEndpoint is what a caller may say about a new endpoint.
@@ -33,6 +36,8 @@ type NewEndpoint struct {
 	MaxFailures *int    // 1 to 1000; nil: the profile's rule
 	Retry       *hook.Retry
 	Secret      string // a secret to take over; empty: a new one
+
+	admit func(existing []*hook.Endpoint) error // asked inside the transaction; nil: no more conditions
 }
 
 // CreateEndpoint makes an endpoint. The secret is in this answer only.
@@ -51,6 +56,9 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	if err != nil {
 		return Endpoint{}, nil, err
 	}
+	if err := checkNotMasked(in.URL); err != nil {
+		return Endpoint{}, nil, err
+	}
 	made := Endpoint{}
 	secret, err := s.newSecret(p, in.Secret)
 	if err != nil {
@@ -61,7 +69,8 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	}
 	ep.Secrets = []hook.Secret{secret}
 	made.Endpoint, made.Secret = &ep, secret.Text
-	stored, replay, err := s.o.Store.CreateEndpoint(ctx, ep, once.in(scope, func(stored any) any {
+	made.PublicKey, _ = p.PublicKey(secret)
+	stored, replay, err := s.o.Store.CreateEndpointIf(ctx, ep, in.admit, once.in(scope, func(stored any) any {
 		return made.with(stored)
 	}))
 	if err != nil || replay != nil {
@@ -122,7 +131,16 @@ func (s *Service) Endpoint(ctx context.Context, c Caller, id hook.ID) (Endpoint,
 		return Endpoint{}, err
 	}
 	health, held, err := s.o.Store.Health(ctx, ep.Scope, id)
-	return Endpoint{Endpoint: ep, Health: &health, Held: held}, err
+	return Endpoint{Endpoint: ep, PublicKey: s.publicKey(ep), Health: &health, Held: held}, err
+}
+
+// publicKey returns that of the newest secret, empty where keys are not public.
+func (s *Service) publicKey(ep *hook.Endpoint) string {
+	if len(ep.Secrets) == 0 {
+		return ""
+	}
+	text, _ := s.profileNamed(ep.Profile).PublicKey(ep.Secrets[0])
+	return text
 }
 
 func (s *Service) endpoint(ctx context.Context, c Caller, id hook.ID) (*hook.Endpoint, error) {
@@ -146,18 +164,20 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 	return s.o.Store.Endpoints(ctx, q)
 }
 
-// DeleteEndpoint deletes an endpoint; what waits for it is cancelled.
-func (s *Service) DeleteEndpoint(ctx context.Context, c Caller, id hook.ID) error {
+// DeleteEndpoint deletes an endpoint; what waits for it is cancelled. Each check
+// sees the endpoint as it is then and stops the deletion with an error.
+func (s *Service) DeleteEndpoint(ctx context.Context, c Caller, id hook.ID, checks ...func(hook.Endpoint) error) error {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return err
 	}
-	return s.o.Store.DeleteEndpoint(ctx, ep.Scope, id)
+	return s.o.Store.DeleteEndpoint(ctx, ep.Scope, id, checks...)
 }
 
 // Rotated is a new secret, shown once, and when the one before it stops signing.
 type Rotated struct {
 	Secret            string
+	PublicKey         string // where the profile signs with ed25519
 	PreviousExpiresAt time.Time
 }
 
@@ -179,6 +199,7 @@ func (s *Service) RotateSecret(ctx context.Context, c Caller, id hook.ID, text s
 		return Rotated{}, nil, err
 	}
 	out := Rotated{Secret: secret.Text, PreviousExpiresAt: secret.CreatedAt.Add(overlap)}
+	out.PublicKey, _ = s.profileNamed(ep.Profile).PublicKey(secret)
 	_, replay, err := s.o.Store.RotateSecret(ctx, ep.Scope, id, secret, overlap, once.in(ep.Scope, func(any) any { return out }))
 	return out, replay, err
 }
@@ -196,6 +217,13 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return Test{}, nil, err
+	}
+	if data == nil && hook.ValidType(eventType) {
+		known, err := s.o.Store.EventType(ctx, ep.Scope.Mode, eventType)
+		if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
+			return Test{}, nil, err
+		}
+		data = known.Example // the platform's own comes before the profile's
 	}
 	p := s.profileNamed(ep.Profile)
 	eventType, data, err = testEvent(p, eventType, data)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -64,17 +65,17 @@ func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
 }
 
 // FirstKeys makes one operator key for each mode if the live mode has none yet,
-// and returns their texts; otherwise both are empty. It is for the first start of
-// a server that was given no bootstrap key.
-func (s *Service) FirstKeys(ctx context.Context) (live, test string, err error) {
+// and shows their texts. When they cannot be shown they are revoked again: nobody
+// would have them. It is for the first start of a server without bootstrap keys.
+func (s *Service) FirstKeys(ctx context.Context, show func(live, test string) error) error {
 	for page := (hook.Page{}); ; {
 		keys, next, err := s.o.Store.Keys(ctx, hook.Scope{Mode: hook.Live}, page)
 		if err != nil {
-			return "", "", err
+			return err
 		}
 		for _, k := range keys {
 			if k.Kind == hook.Operator {
-				return "", "", nil
+				return nil
 			}
 		}
 		if next == "" {
@@ -83,10 +84,18 @@ func (s *Service) FirstKeys(ctx context.Context) (live, test string, err error) 
 		page.Cursor = next
 	}
 	// The live key comes last: a crash in between is made good by the next start.
-	testKey, _, err := s.CreateKey(ctx, Caller{Kind: hook.Operator, Mode: hook.Test}, hook.Operator, "", "first start", nil)
-	if err != nil {
-		return "", "", err
+	var made [2]NewKey
+	for i, mode := range []hook.Mode{hook.Test, hook.Live} {
+		var err error
+		if made[i], _, err = s.CreateKey(ctx, Caller{Kind: hook.Operator, Mode: mode}, hook.Operator, "", "first start", nil); err != nil {
+			return err
+		}
 	}
-	liveKey, _, err := s.CreateKey(ctx, Caller{Kind: hook.Operator, Mode: hook.Live}, hook.Operator, "", "first start", nil)
-	return liveKey.Text, testKey.Text, err
+	err := show(made[1].Text, made[0].Text)
+	if err != nil {
+		for _, k := range made {
+			err = errors.Join(err, s.o.Store.RevokeKey(ctx, hook.Scope{Mode: k.Mode}, k.ID))
+		}
+	}
+	return err
 }

@@ -29,6 +29,9 @@ func (s *Service) Publish(ctx context.Context, c Caller, e Event, once *Once) (h
 	if err != nil {
 		return hook.Published{}, nil, err
 	}
+	if err := s.pace.take(c, 1, s.o.Now()); err != nil {
+		return hook.Published{}, nil, err
+	}
 	var kept *hook.Once
 	if once != nil {
 		kept = once.in(accepted.Scope, func(stored any) any { return first(stored) })
@@ -52,6 +55,9 @@ func first(stored any) hook.Published {
 func (s *Service) PublishBatch(ctx context.Context, c Caller, events []Event, once *Once) ([]hook.Published, *hook.Replay, error) {
 	if c.Kind != hook.Operator && c.Kind != hook.Publisher {
 		return nil, nil, errForbidden
+	}
+	if err := s.pace.take(c, len(events), s.o.Now()); err != nil {
+		return nil, nil, err
 	}
 	results := make([]hook.Published, len(events))
 	accepted := make([]hook.NewEvent, 0, len(events))

@@ -14,6 +14,11 @@ type Store interface {
 	TenantStore
 	KeyStore
 	EndpointStore
+	EventTypeStore
+	InsightStore
+	TokenStore
+	PartnerStore
+	MountStore
 }
 
 // EventStore keeps what was published.
@@ -22,6 +27,7 @@ type EventStore interface {
 	PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte, profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error)
 	EventByPublicID(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error)
 	Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, string, error)
+	Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error)
 }
 
 // DeliveryStore keeps deliveries and their attempts.
@@ -38,7 +44,7 @@ type TenantStore interface {
 	Tenant(ctx context.Context, id string) (hook.Tenant, error)
 	Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, string, error)
 	UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error)
-	DeleteTenant(ctx context.Context, id string) error
+	DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error
 }
 
 // KeyStore keeps keys by the SHA-256 of their text.
@@ -56,6 +62,45 @@ type EndpointStore interface {
 	Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error)
 	Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error)
 	UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error)
-	DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID) error
+	DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error
 	RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
+}
+
+// TokenStore keeps the tokens that keys were exchanged for, by the SHA-256 of
+// their text.
+type TokenStore interface {
+	CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error
+	TokenKey(ctx context.Context, hash [32]byte) (hook.Key, error)
+}
+
+// PartnerStore keeps for whom partners may act.
+type PartnerStore interface {
+	CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once *hook.Once) (hook.PartnerUser, *hook.Replay, error)
+	PartnerTenant(ctx context.Context, scope hook.Scope, user string) (string, error)
+	PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.PartnerUser, string, error)
+	DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error
+}
+
+// MountStore answers what the seeds' management APIs ask beyond the native one.
+type MountStore interface {
+	CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit func(existing []*hook.Endpoint) error, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
+	TenantEndpoints(ctx context.Context, scope hook.Scope) ([]*hook.Endpoint, error)
+	Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error)
+	EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error)
+}
+
+// EventTypeStore keeps the catalogue of event types of each mode.
+type EventTypeStore interface {
+	CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error)
+	EventType(ctx context.Context, mode hook.Mode, name string) (hook.EventType, error)
+	EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.EventType, string, error)
+	UpdateEventType(ctx context.Context, mode hook.Mode, name string, update func(old hook.EventType) (hook.EventType, error)) (hook.EventType, error)
+	DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error
+}
+
+// InsightStore tells what happened and why.
+type InsightStore interface {
+	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
+	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
+	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)
 }

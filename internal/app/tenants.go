@@ -42,26 +42,49 @@ func (s *Service) Tenants(ctx context.Context, c Caller, page hook.Page) ([]hook
 	return s.o.Store.Tenants(ctx, page)
 }
 
-// RenameTenant gives a tenant a name. Operators only.
-func (s *Service) RenameTenant(ctx context.Context, c Caller, id, name string) (hook.Tenant, error) {
+// errBothModes keeps test keys from what would reach live endpoints and keys.
+var errBothModes = &hook.Error{Code: hook.CodeForbidden,
+	Message: "A tenant spans both modes: only an operator key of live mode may change or delete it."}
+
+// changeTenant lets operators of live mode pass.
+func (c Caller) changeTenant() error {
 	if err := c.administer(); err != nil {
+		return err
+	}
+	if c.Mode != hook.Live {
+		return errBothModes
+	}
+	return nil
+}
+
+// RenameTenant gives a tenant a name. Operators of live mode only. Each check sees
+// the tenant as it is then and stops the change with an error.
+func (s *Service) RenameTenant(ctx context.Context, c Caller, id, name string, checks ...func(hook.Tenant) error) (hook.Tenant, error) {
+	if err := c.changeTenant(); err != nil {
 		return hook.Tenant{}, err
 	}
 	if err := checkText("name", name, maxName); err != nil {
 		return hook.Tenant{}, err
 	}
 	return s.o.Store.UpdateTenant(ctx, id, func(t hook.Tenant) (hook.Tenant, error) {
+		for _, check := range checks {
+			if err := check(t); err != nil {
+				return t, err
+			}
+		}
 		t.Name = name
 		return t, nil
 	})
 }
 
-// DeleteTenant deletes a tenant with its endpoints and keys. Operators only.
-func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string) error {
-	if err := c.administer(); err != nil {
+// DeleteTenant deletes a tenant with its endpoints and keys of both modes.
+// Operators of live mode only. Each check sees the tenant as it is then and stops
+// the deletion with an error.
+func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string, checks ...func(hook.Tenant) error) error {
+	if err := c.changeTenant(); err != nil {
 		return err
 	}
-	return s.o.Store.DeleteTenant(ctx, id)
+	return s.o.Store.DeleteTenant(ctx, id, checks...)
 }
 
 // checkText bounds a text for people, in characters, and refuses NUL.

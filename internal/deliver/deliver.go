@@ -42,13 +42,21 @@ type Poster interface {
 	Post(ctx context.Context, r egress.Request) (egress.Response, error)
 }
 
+// Listeners hands a request to the receiver that is connected to an endpoint of
+// its own. hook.ErrAway says that there is none, or none any more: no attempt was
+// made. Another error is a *[egress.Failure], as of a Poster.
+type Listeners interface {
+	Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delivery, r egress.Request) (egress.Response, error)
+}
+
 // Options are what a Sender works with.
 type Options struct {
-	Store    Store
-	Profiles Profiles
-	Poster   Poster
-	Now      func() time.Time // time.Now
-	Log      *slog.Logger     // slog.Default
+	Store     Store
+	Profiles  Profiles
+	Poster    Poster
+	Listeners Listeners        // nil: every listener is away
+	Now       func() time.Time // time.Now
+	Log       *slog.Logger     // slog.Default
 }
 
 // Sender makes attempts. It is safe for concurrent use.
@@ -71,7 +79,8 @@ func New(o Options) *Sender {
 }
 
 // Send makes the attempt. The outcome is Skipped when the endpoint takes no
-// deliveries any more or the store cannot say.
+// deliveries any more, when it is a listener that is away, or when the store
+// cannot say.
 func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	d := &j.Delivery
 	target, err := s.opts.Store.Endpoint(ctx, d.Scope, d.Endpoint)
@@ -81,16 +90,20 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	if target.Status == hook.Deleted || target.Status != hook.Enabled && d.Kind != hook.TestEvent {
 		return hook.Outcome{Skipped: true}
 	}
-	event := j.Event
-	if event == nil {
-		if event, err = s.opts.Store.Event(ctx, d.Scope, d.Event); err != nil {
-			return s.skip("read event", d, err)
-		}
-	}
 	start := s.opts.Now()
 	p, err := s.prepare(target, d.Profile, start)
 	if err != nil {
 		return s.notSent(target, p, start, err)
+	}
+	event := j.Event
+	if event == nil {
+		event, err = s.opts.Store.Event(ctx, d.Scope, d.Event)
+		if hook.CodeOf(err) == hook.CodeInternal && err != nil && ctx.Err() == nil {
+			return s.notSent(target, p, start, err) // damaged: trying again at once would not help
+		}
+		if err != nil {
+			return s.skip("read event", d, err)
+		}
 	}
 	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start}
 	body := p.format.Render(make([]byte, 0, len(event.Data)+256), in)
@@ -99,9 +112,12 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		return s.notSent(target, p, start, err)
 	}
 	headers = addCustom(headers, target.Headers)
-	answer, err := s.opts.Poster.Post(ctx, egress.Request{
+	answer, err := s.send(ctx, target, d, egress.Request{
 		URL: target.URL, Headers: headers, Body: body, Timeout: p.policy.Timeout,
 	})
+	if errors.Is(err, hook.ErrAway) {
+		return hook.Outcome{Skipped: true}
+	}
 	o := hook.Outcome{
 		StartedAt: start, Duration: s.opts.Now().Sub(start),
 		Policy: &p.policy, Enablings: target.Enablings,
@@ -112,6 +128,17 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		judge(&o, answer, &p.policy)
 	}
 	return o
+}
+
+// send takes the last step: out to an address, or to whom is connected.
+func (s *Sender) send(ctx context.Context, target *hook.Endpoint, d *hook.Delivery, r egress.Request) (egress.Response, error) {
+	switch {
+	case !target.Listener():
+		return s.opts.Poster.Post(ctx, r)
+	case s.opts.Listeners == nil:
+		return egress.Response{}, hook.ErrAway
+	}
+	return s.opts.Listeners.Forward(ctx, target, d, r)
 }
 
 // addCustom adds the endpoint's own headers. Where the format has one of the same

@@ -19,8 +19,9 @@ type preparedKey struct {
 // prepared is what stays the same between attempts of an endpoint: the format,
 // the keys ready to sign with, and the policy.
 type prepared struct {
-	target *hook.Endpoint // the snapshot it was made from
-	until  time.Time      // when a secret expires, zero: never
+	target *hook.Endpoint   // the snapshot it was made from
+	named  *profile.Profile // what its profile's name stood for; a reload may change that
+	until  time.Time        // when a secret expires, zero: never
 	format *profile.Profile
 	signer *profile.Signer
 	policy hook.Policy
@@ -32,24 +33,25 @@ type prepared struct {
 // current one.
 func (s *Sender) prepare(target *hook.Endpoint, hash hook.ProfileHash, now time.Time) (*prepared, error) {
 	key := preparedKey{target.ID, hash}
+	named, _ := s.opts.Profiles.Get(target.Profile)
 	s.mu.RLock()
 	p := s.prepared[key]
 	s.mu.RUnlock()
-	if p != nil && p.target == target && (p.until.IsZero() || now.Before(p.until)) {
+	if p != nil && p.target == target && p.named == named && (p.until.IsZero() || now.Before(p.until)) {
 		return p, nil
 	}
-	current, known := s.opts.Profiles.Get(target.Profile)
 	format, kept := s.opts.Profiles.ByHash(hash)
 	if !kept {
-		format = current
+		format = named
 	}
 	if format == nil {
 		return nil, fmt.Errorf("profile %q is not loaded", target.Profile)
 	}
-	if !known {
+	current := named
+	if current == nil {
 		current = format
 	}
-	p = &prepared{target: target, format: format, policy: current.Policy(target)}
+	p = &prepared{target: target, named: named, format: format, policy: current.Policy(target)}
 	live := make([]hook.Secret, 0, len(target.Secrets))
 	for _, secret := range target.Secrets {
 		if !secret.Live(now) {

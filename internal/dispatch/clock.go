@@ -46,7 +46,9 @@ func (w *wakes) Pop() any {
 // work in the table is due, whichever comes first.
 func (d *Dispatcher) wake(q *queue) {
 	var at time.Time
-	if !q.due.IsZero() && !q.claiming {
+	// Work that want would not claim now must not wake the clock: begin and drop
+	// ask again.
+	if !q.due.IsZero() && !q.claiming && !d.stopping && q.backlog.len() <= d.share(q)/2 {
 		at = q.due
 	}
 	if q.jobs() > 0 && !q.listed && q.inFlight < q.cap && (at.IsZero() || q.notBefore.Before(at)) {

@@ -100,6 +100,7 @@ type Dispatcher struct {
 	mu       sync.Mutex
 	queues   map[hook.ID]*queue
 	tenants  map[hook.Scope]*tenant
+	pruneAt  int // queues at which those without work are forgotten next
 	lanes    [2]lane
 	open     attempts // fast attempts in the order of their start
 	wakes    wakes    // queues by the time they need a look

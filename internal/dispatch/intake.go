@@ -55,8 +55,9 @@ func (d *Dispatcher) Committed(c hook.Commit) {
 func (d *Dispatcher) of(target *hook.Endpoint) *queue {
 	q := d.queues[target.ID]
 	if q == nil {
-		if len(d.queues) >= idleQueues {
+		if len(d.queues) >= max(idleQueues, d.pruneAt) {
 			d.prune()
+			d.pruneAt = 2 * len(d.queues) // or each new one would look at all
 		}
 		t := d.tenants[target.Scope]
 		if t == nil {
@@ -123,10 +124,14 @@ func (d *Dispatcher) change(target *hook.Endpoint) {
 		return
 	}
 	if target.Revision > q.target.Revision {
+		if target.RateLimit != q.target.RateLimit {
+			q.notBefore = time.Time{} // it was counted with the old rate
+		}
 		q.target = target
 		q.cap = min(q.cap, q.limit(&d.opts))
 	}
 	if target.Status == hook.Enabled {
+		d.enlist(q, d.opts.Now())
 		return
 	}
 	q.closed = max(q.closed, target.Revision)
@@ -143,7 +148,10 @@ func (d *Dispatcher) change(target *hook.Endpoint) {
 // drop forgets a waiting job whose row has moved on.
 func (d *Dispatcher) drop(ref hook.Ref) {
 	if q := d.queues[ref.Endpoint]; q != nil {
-		d.remove(q, func(j hook.Job) bool { return j.Delivery.Event == ref.Event })
+		d.remove(q, func(j hook.Job) bool {
+			return j.Delivery.Event == ref.Event && !(ref.Scheduled && j.Trigger.OneShot())
+		})
+		d.want(q, d.opts.Now())
 	}
 }
 

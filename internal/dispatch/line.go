@@ -135,7 +135,7 @@ func (d *Dispatcher) begin(q *queue, l int, now time.Time) *attempt {
 		d.sleepUntil(now.Add(d.opts.SlowAfter))
 	}
 	if rate := q.target.RateLimit; rate > 0 {
-		q.notBefore = later(q.notBefore, now).Add(time.Duration(float64(time.Second) / rate))
+		q.notBefore = later(q.notBefore, now).Add(time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour))))
 	}
 	d.want(q, now)
 	return a
@@ -192,9 +192,14 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 // as it has room.
 func (d *Dispatcher) leaveFast(now time.Time) {
 	from, to := &d.lanes[fast], &d.lanes[slow]
-	for a := d.open.head; a != nil; a = d.open.head {
+	var next *attempt
+	for a := d.open.head; a != nil; a = next {
 		if a.since.Add(d.opts.SlowAfter).After(now) || to.used >= to.budget {
 			return
+		}
+		next = a.next
+		if a.queue.tenant.used[slow] >= to.perTenant {
+			continue
 		}
 		d.open.remove(a)
 		a.lane = slow

@@ -11,6 +11,7 @@ const (
 	settleBatch    = 512
 	firstSettleTry = 50 * time.Millisecond
 	lastSettleTry  = 5 * time.Second
+	badSettleTry   = time.Minute // of one that fails for a reason of its own
 )
 
 // give queues an outcome to be recorded. The caller holds mu.
@@ -37,11 +38,19 @@ func (d *Dispatcher) settler(ctx context.Context) {
 			if len(batch) == 0 {
 				break
 			}
-			due, ok := d.record(ctx, batch)
+			due, bad, ok := d.record(ctx, batch)
 			if !ok {
 				return
 			}
-			d.recorded(len(batch), due)
+			if len(bad) > 0 { // still held: not forgotten, and not in the way
+				time.AfterFunc(badSettleTry, func() {
+					d.mu.Lock()
+					defer d.mu.Unlock()
+					d.done = append(d.done, bad...)
+					poke(d.settle)
+				})
+			}
+			d.recorded(len(batch)-len(bad), due)
 		}
 	}
 }
@@ -57,20 +66,35 @@ func (d *Dispatcher) gathered() []hook.Settlement {
 	return batch
 }
 
-// record tries until the batch is recorded; false means that ctx ended first.
-func (d *Dispatcher) record(ctx context.Context, batch []hook.Settlement) ([]hook.Due, bool) {
+// record tries until the batch is recorded; false means that ctx ended first. A
+// settlement that cannot be recorded for a reason of its own is found by halving
+// and returned, so that it harms no other.
+func (d *Dispatcher) record(ctx context.Context, batch []hook.Settlement) (due []hook.Due, bad []hook.Settlement, ok bool) {
 	for pause := firstSettleTry; ; pause = min(2*pause, lastSettleTry) {
 		due, err := d.queue.Settle(ctx, batch)
 		if err == nil {
-			return due, true
+			return due, nil, true
 		}
 		if ctx.Err() != nil {
-			return nil, false
+			return nil, nil, false
+		}
+		if hook.CodeOf(err) == hook.CodeInternal {
+			if len(batch) == 1 {
+				d.opts.Log.Error("record attempt", "error", err, "delivery", batch[0].Job.Delivery.ID,
+					"endpoint", batch[0].Job.Delivery.Endpoint, "retry_in", badSettleTry)
+				return nil, batch, true
+			}
+			due, bad, ok := d.record(ctx, batch[:len(batch)/2])
+			if !ok {
+				return nil, nil, false
+			}
+			due2, bad2, ok := d.record(ctx, batch[len(batch)/2:])
+			return append(due, due2...), append(bad[:len(bad):len(bad)], bad2...), ok
 		}
 		d.opts.Log.Error("record attempts", "error", err, "attempts", len(batch), "retry_in", pause)
 		select {
 		case <-ctx.Done():
-			return nil, false
+			return nil, nil, false
 		case <-time.After(pause):
 		}
 	}

@@ -46,7 +46,7 @@ const (
 	BySchedule Trigger = 0
 	ByHand     Trigger = 1 // one shot: a failure leaves the delivery's state and schedule
 	ByTest     Trigger = 2
-	ByReplay   Trigger = 3
+	ByReplay   Trigger = 3 // one shot, like ByHand
 )
 
 var triggerNames = [...]string{"schedule", "manual", "test", "replay"}
@@ -58,6 +58,10 @@ func (t Trigger) String() string {
 	}
 	return "unknown"
 }
+
+// OneShot reports whether the attempt stands beside the delivery's schedule: a
+// failure of it leaves state and schedule as they are.
+func (t Trigger) OneShot() bool { return t == ByHand || t == ByReplay }
 
 // Delivery is one event to one endpoint: a row.
 type Delivery struct {
@@ -72,6 +76,7 @@ type Delivery struct {
 	State      State
 	Reason     Reason    // why it is held, failed or cancelled
 	Attempts   int       // made so far
+	Scheduled  int       // of these, the ones that the schedule made: how far it has come
 	Due        time.Time // of the next attempt; zero when none is planned
 	LastStatus int
 	LastError  Class
@@ -93,6 +98,7 @@ const (
 	ReasonHeldExpired     Reason = "held_expired"      // failed: held longer than its retention
 	ReasonDisabled        Reason = "endpoint_disabled" // held: disabled by hand
 	ReasonTripped         Reason = "endpoint_failing"  // held: disabled by failures
+	ReasonAway            Reason = "listener_away"     // held: nobody is connected to the listener
 	ReasonByHand          Reason = "cancelled_by_hand"
 	ReasonEndpointDeleted Reason = "endpoint_deleted" // cancelled
 	ReasonDiscarded       Reason = "discarded"        // cancelled: backlog discarded on enabling
@@ -175,4 +181,7 @@ type Commit struct {
 type Ref struct {
 	Event    ID
 	Endpoint ID
+	// Scheduled says that only the schedule's attempt is off: a single shot that
+	// waits is still to be made.
+	Scheduled bool
 }

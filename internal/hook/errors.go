@@ -1,6 +1,9 @@
 package hook
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Code is the stable, documented name of an error that callers see.
 type Code string
@@ -17,6 +20,8 @@ const (
 	CodeConflict          Code = "conflict"                       // 409
 	CodeTenantExists      Code = "tenant_exists"                  // 409
 	CodeEventConflict     Code = "event_id_conflict"              // 409
+	CodeEndpointLimit     Code = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
+	CodeTypeUnknown       Code = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled  Code = "endpoint_disabled"              // 409
 	CodeDeliverySettled   Code = "delivery_settled"               // 409: nothing left to cancel
 	CodeIdempotencyReused Code = "idempotency_key_reused"         // 422
@@ -25,6 +30,7 @@ const (
 	CodeContentType       Code = "content_type_not_supported"     // 415
 	CodeContentEncoding   Code = "content_encoding_not_supported" // 415
 	CodeMethodNotAllowed  Code = "method_not_allowed"             // 405
+	CodePrecondition      Code = "precondition_failed"            // 412: If-Match names another state
 	CodeRateLimited       Code = "rate_limited"                   // 429
 	CodeBacklogFull       Code = "backlog_full"                   // 429
 	CodeStorageFull       Code = "storage_full"                   // 503
@@ -51,6 +57,8 @@ type Error struct {
 	Message string
 	Field   string // JSON pointer without the leading slash, or a query parameter; empty: none
 	Err     error
+	// RetryAfter says when the same request may succeed; 0: as the code's table says.
+	RetryAfter time.Duration
 }
 
 // Error returns the sentence.

@@ -3,6 +3,7 @@ package hook_test
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -110,9 +111,15 @@ func TestSecretsCannotBePrinted(t *testing.T) {
 		Secrets: []hook.Secret{{Text: "whsec_planted"}},
 		Headers: []hook.Header{{Name: "X-Token", Value: "planted"}},
 	}
-	for _, format := range []string{"%v", "%+v", "%s"} {
+	for _, format := range []string{"%v", "%+v", "%s", "%#v"} {
 		if text := fmt.Sprintf(format, e); strings.Contains(text, "planted") {
 			t.Errorf("%s prints a secret: %s", format, text)
 		}
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "endpoint", &e, "secret", e.Secrets, "header", e.Headers[0])
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "endpoint", &e, "secret", e.Secrets, "header", e.Headers[0])
+	if strings.Contains(log.String(), "planted") {
+		t.Errorf("a log holds a secret: %s", log.String())
 	}
 }

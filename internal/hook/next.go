@@ -25,10 +25,13 @@ const shortestRetryAfter = time.Second
 //
 // The attempt counts whatever the state. A success wins over every state. A
 // failure moves only a pending delivery, and only when the schedule made the
-// attempt: held, cancelled and settled ones stay, and one shot by hand leaves the
-// schedule as it was.
+// attempt: held, cancelled and settled ones stay, and one shot by hand or by a
+// resend leaves the schedule as it was.
 func Next(d Delivery, p *Policy, trigger Trigger, o Outcome, now time.Time, jitter float64) (Delivery, Effect) {
 	d.Attempts++
+	if !trigger.OneShot() {
+		d.Scheduled++
+	}
 	d.LastStatus = o.Status
 	d.LastError = o.Class
 	if o.Success {
@@ -42,7 +45,7 @@ func Next(d Delivery, p *Policy, trigger Trigger, o Outcome, now time.Time, jitt
 	if o.Status == 410 && p.GoneDisables && d.Kind != TestEvent {
 		effect |= EffectGone
 	}
-	if d.State != Pending || trigger == ByHand {
+	if d.State != Pending || trigger.OneShot() {
 		return d, effect
 	}
 	d.Owner = 0
@@ -62,7 +65,7 @@ func Next(d Delivery, p *Policy, trigger Trigger, o Outcome, now time.Time, jitt
 
 // planned returns when the next attempt is due, and whether there is one.
 func planned(d Delivery, p *Policy, o Outcome, end time.Time, jitter float64) (time.Time, bool) {
-	delay, again := p.Retry.Delay(d.Attempts)
+	delay, again := p.Retry.Delay(d.Scheduled)
 	if !again {
 		return time.Time{}, false
 	}

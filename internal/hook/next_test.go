@@ -45,7 +45,7 @@ func TestTransitions(t *testing.T) {
 	}{
 		{"pending --success--> succeeded", hook.Delivery{}, hook.BySchedule, success(), hook.Succeeded, "", 0, hook.EffectSucceeded},
 		{"pending --failure--> pending, due later", hook.Delivery{}, hook.BySchedule, failure(500), hook.Pending, "", time.Second + time.Minute, failed},
-		{"pending --policy ended--> failed", hook.Delivery{Attempts: 2}, hook.BySchedule, failure(500), hook.Failed, hook.ReasonPolicyEnded, 0, failed | hook.EffectExhausted},
+		{"pending --policy ended--> failed", hook.Delivery{Attempts: 2, Scheduled: 2}, hook.BySchedule, failure(500), hook.Failed, hook.ReasonPolicyEnded, 0, failed | hook.EffectExhausted},
 		{"pending --410--> failed", hook.Delivery{}, hook.BySchedule, failure(410), hook.Failed, hook.ReasonGone, 0, failed | hook.EffectExhausted | hook.EffectGone},
 		{"pending --failure by hand--> pending, schedule kept", hook.Delivery{Due: at.Add(time.Hour)}, hook.ByHand, failure(500), hook.Pending, "", time.Hour, failed},
 		{"pending --success by hand--> succeeded", hook.Delivery{Due: at.Add(time.Hour)}, hook.ByHand, success(), hook.Succeeded, "", 0, hook.EffectSucceeded},
@@ -97,6 +97,20 @@ func TestRetryAfterIsHonouredWithinBounds(t *testing.T) {
 	o.RetryAfter = time.Hour
 	if got, _ := hook.Next(hook.Delivery{}, p, hook.BySchedule, o, at, 0); got.Due.Sub(at) > 2*time.Minute {
 		t.Error("Retry-After honoured although the policy ignores it")
+	}
+}
+
+func TestSingleShotsDoNotUseUpTheSchedule(t *testing.T) {
+	var d hook.Delivery
+	for range 5 {
+		for _, trigger := range []hook.Trigger{hook.ByHand, hook.ByReplay} {
+			d, _ = hook.Next(d, twice(), trigger, failure(500), at, 0)
+		}
+	}
+	for _, want := range []hook.State{hook.Pending, hook.Pending, hook.Failed} {
+		if d, _ = hook.Next(d, twice(), hook.BySchedule, failure(500), at, 0); d.State != want {
+			t.Fatalf("%v after %d scheduled attempts, want %v", d.State, d.Scheduled, want)
+		}
 	}
 }
 
@@ -170,7 +184,7 @@ func TestNextProperties(t *testing.T) {
 				t.Fatalf("a success left %v", d.State)
 			case !o.Success && before.State != hook.Pending && d.State != before.State:
 				t.Fatalf("a failure moved %v to %v", before.State, d.State)
-			case d.State == hook.Pending && trigger != hook.ByHand && d.Due.Before(end.Add(time.Minute)):
+			case d.State == hook.Pending && !trigger.OneShot() && d.Due.Before(end.Add(time.Minute)):
 				t.Fatalf("due %v, before the first step after %v", d.Due, end)
 			case d.State != hook.Pending && !d.Due.IsZero() && d.State != before.State:
 				t.Fatalf("%v with a next attempt", d.State)

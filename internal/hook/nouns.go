@@ -84,6 +84,9 @@ func (h Header) LogValue() slog.Value { return slog.StringValue(h.Name + ": ***"
 // String keeps the value out of formatted text.
 func (h Header) String() string { return h.Name + ": ***" }
 
+// GoString keeps the value out of %#v.
+func (h Header) GoString() string { return "hook.Header{" + h.Name + ": ***}" }
+
 // Encoding says how the text of a secret becomes the bytes of a key.
 type Encoding string
 
@@ -116,6 +119,9 @@ func (s Secret) String() string { return "***" }
 // GoString keeps the text out of %#v.
 func (s Secret) GoString() string { return "hook.Secret{***}" }
 
+// MarshalJSON keeps the text out of JSON, logs among it.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"***"`), nil }
+
 // Status says whether an endpoint receives. The numbers are stored.
 type Status uint8
 
@@ -123,7 +129,7 @@ type Status uint8
 const (
 	Enabled  Status = 0
 	Disabled Status = 1 // by hand: nothing new is queued, what waits is held
-	Tripped  Status = 2 // by failures or a 410: what waits and what comes is held
+	Tripped  Status = 2 // by failures, a 410, or a listener that is away: what waits and what comes is held
 	Deleted  Status = 3 // kept until retention; what waits is cancelled
 )
 
@@ -146,13 +152,16 @@ type Endpoint struct {
 	Retry       *Retry  // nil: the profile's
 
 	Status         Status
-	DisabledReason string // a stable word: by_hand, failures, gone
+	DisabledReason string // a stable word: by_hand, failures, gone, listener_away
 	DisabledAt     time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	Revision       int64 // ascends with every change
 	Enablings      int64 // how often it was enabled; attempts begun before the last one do not count for health
 }
+
+// LogValue names the endpoint only: its headers and secrets stay out of logs.
+func (e *Endpoint) LogValue() slog.Value { return slog.StringValue(e.ID.String()) }
 
 // EventKind tells the platform's events from test events. The numbers are stored.
 type EventKind uint8

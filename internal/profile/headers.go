@@ -16,27 +16,40 @@ type headerTemplate struct {
 // Signer signs for one endpoint with the secrets it was compiled from. It is safe
 // for concurrent use. Compile it again when the secrets change, and when one of
 // them expires.
-type Signer struct{ signers []*webhook.Signer }
+type Signer struct{ signers []*webhook.Signer } // by signature of the profile; nil: no secret fits it
 
 // Signer compiles the secrets, newest first, all of which will sign as far as the
 // format has room for several. Each is decoded by its own Encoding, so an endpoint
-// whose profile was changed keeps its key. It fails without a secret.
+// whose profile was changed keeps its key, and each signature of the profile is
+// made with the secrets that fit its algorithm: a profile may carry the signature
+// of the old kind of secret beside that of the new one for as long as both are
+// live. It fails when no secret fits any.
 func (p *Profile) Signer(secrets []hook.Secret) (*Signer, error) {
-	keys := make([]webhook.Key, 0, len(secrets))
-	for _, s := range secrets {
-		key, err := webhook.ParseKey(s.Text, webhook.KeyEncoding(s.Encoding))
-		if err != nil {
-			return nil, fmt.Errorf("read secret version %d: %w", s.Version, err)
+	signer := &Signer{signers: make([]*webhook.Signer, len(p.specs))}
+	signs := false
+	for i, spec := range p.specs {
+		var keys []webhook.Key
+		for _, s := range secrets {
+			if !fits(spec, s.Encoding) {
+				continue
+			}
+			key, err := webhook.ParseKey(s.Text, webhook.KeyEncoding(s.Encoding))
+			if err != nil {
+				return nil, fmt.Errorf("read secret version %d: %w", s.Version, err)
+			}
+			keys = append(keys, key)
 		}
-		keys = append(keys, key)
-	}
-	signer := &Signer{}
-	for _, spec := range p.specs {
-		compiled, err := spec.Signer(keys)
-		if err != nil {
+		if len(keys) == 0 {
+			continue
+		}
+		var err error
+		if signer.signers[i], err = spec.Signer(keys); err != nil {
 			return nil, fmt.Errorf("compile signer of %s: %w", spec.Header, err)
 		}
-		signer.signers = append(signer.signers, compiled)
+		signs = true
+	}
+	if !signs {
+		return nil, fmt.Errorf("compile signer of profile %s: no live secret fits its signatures: %w", p.name, webhook.ErrEmptySecret)
 	}
 	return signer, nil
 }
@@ -74,30 +87,37 @@ func (p *Profile) appendSignatures(dst []hook.Header, in Input, body []byte, s *
 	first := len(dst)
 	for i := range p.specs {
 		spec := &p.specs[i]
+		if s.signers[i] == nil {
+			continue
+		}
 		value, err := s.signers[i].AppendSignature(buffer[:0], m)
 		if err != nil {
 			return dst, fmt.Errorf("sign %s: %w", spec.Header, err)
 		}
-		if spec.IDHeader != "" {
-			dst = appendOnce(dst, first, spec.IDHeader, m.ID)
+		if spec.IDHeader != "" && find(dst[first:], spec.IDHeader) == nil {
+			dst = append(dst, hook.Header{Name: spec.IDHeader, Value: m.ID})
 		}
-		if spec.TimestampHeader != "" {
-			dst = appendOnce(dst, first, spec.TimestampHeader, strconv.FormatInt(in.Now.Unix(), 10))
+		if spec.TimestampHeader != "" && find(dst[first:], spec.TimestampHeader) == nil {
+			dst = append(dst, hook.Header{Name: spec.TimestampHeader, Value: strconv.FormatInt(in.Now.Unix(), 10)})
+		}
+		if shared := find(dst[first:], spec.Header); shared != nil {
+			shared.Value += spec.Joiner + string(value)
+			continue
 		}
 		dst = append(dst, hook.Header{Name: spec.Header, Value: string(value)})
 	}
 	return dst, nil
 }
 
-// appendOnce appends a header unless an earlier signature brought it: two schemes
-// side by side may share id and timestamp.
-func appendOnce(dst []hook.Header, first int, name, value string) []hook.Header {
-	for _, h := range dst[first:] {
-		if h.Name == name {
-			return dst
+// find returns the header that an earlier signature brought, or nil: schemes side
+// by side may share theirs.
+func find(headers []hook.Header, name string) *hook.Header {
+	for i := range headers {
+		if headers[i].Name == name {
+			return &headers[i]
 		}
 	}
-	return append(dst, hook.Header{Name: name, Value: value})
+	return nil
 }
 
 // visible reports whether the bytes can stand in a header value: printable ASCII.

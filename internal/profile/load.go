@@ -13,11 +13,17 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/webhook"
 )
 
-// maxFileSize bounds a profile file, in bytes.
-const maxFileSize = 1 << 20
+// MaxFileSize bounds a profile file, in bytes.
+const MaxFileSize = 1 << 20
+
+// The bounds of headers. Names and values are in bytes.
+const (
+	maxHeaders    = 32
+	maxHeaderName = 64
+	maxHeaderText = 4 << 10
+)
 
 // defaultUserAgent names the product when a profile names nothing.
 const defaultUserAgent = "Posthorn/1"
@@ -30,9 +36,9 @@ var (
 	yamlFromZero = regexp.MustCompile(`^did not find expected (<document|node|'-'|key|',' or)`)
 )
 
-// reservedHeaders belong to the connection, the framing or a member of their own.
-var reservedHeaders = []string{"host", "connection", "content-length", "content-encoding", "content-type", "expect",
-	"keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+// reservedHeaders belong to the connection, the framing or a member of their own,
+// and so does everything that starts with content- or proxy-.
+var reservedHeaders = []string{"host", "connection", "expect", "http2-settings", "keep-alive", "te", "trailer",
 	"transfer-encoding", "upgrade", "user-agent"}
 
 // Load reads a profile. Everything that could go wrong later is checked here: the
@@ -52,14 +58,15 @@ func Load(name string, text []byte) (*Profile, error) {
 
 // parse reads the file's one YAML document.
 func (f *file) parse(text []byte) (value, bool) {
-	if len(text) > maxFileSize {
-		f.fail(1, "the file is larger than %d bytes", maxFileSize)
+	if len(text) > MaxFileSize {
+		f.fail(1, "the file is larger than %d bytes", MaxFileSize)
 		return value{}, false
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document, more yaml.Node
 	if err := decoder.Decode(&document); err != nil {
 		f.failYAML(err)
+		f.err.Line = min(f.err.Line, 1+bytes.Count(bytes.TrimSuffix(text, []byte("\n")), []byte("\n")))
 		return value{}, false
 	}
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
@@ -71,7 +78,7 @@ func (f *file) parse(text []byte) (value, bool) {
 		return value{}, false
 	}
 	root := value{f, document.Content[0], ""}
-	root.refuseAliases()
+	root.refuseTricks()
 	return root, f.err == nil
 }
 
@@ -93,23 +100,24 @@ func (f *file) failYAML(err error) {
 	f.fail(line, "not YAML: %s", reason)
 }
 
-// refuseAliases keeps a small file from standing for a huge one.
-func (v value) refuseAliases() {
-	if v.node.Kind == yaml.AliasNode || v.node.Anchor != "" {
+// refuseTricks keeps a small file from standing for a huge or an endless one, and
+// a value from being another type than it looks.
+func (v value) refuseTricks() {
+	switch {
+	case v.node.Kind == yaml.AliasNode || v.node.Anchor != "":
 		v.fail("anchors and aliases are not supported")
-		return
+	case v.node.Style&yaml.TaggedStyle != 0:
+		v.fail("tags are not supported")
 	}
 	for _, child := range v.node.Content {
-		value{v.file, child, ""}.refuseAliases()
+		value{v.file, child, ""}.refuseTricks()
 	}
 }
 
 func (p *Profile) read(root value) {
-	m := root.mapping().only("name", "description", "management", "content_type", "user_agent", "mode", "envelope",
-		"headers", "signature", "secret", "success", "retry", "retry_after_cap", "gone_disables", "timeout",
-		"auto_disable", "url", "catalogue", "test_event")
-	name := m.need("name")
-	p.name = name.text()
+	m := root.section(&fileFields)
+	name := m.get("name")
+	p.name, p.nameLine = name.text(), name.node.Line
 	if !profileName.MatchString(p.name) {
 		name.fail("must be 1 to 63 of a-z, 0-9, dot, underscore and hyphen, and start with a letter or digit")
 	}
@@ -122,14 +130,14 @@ func (p *Profile) read(root value) {
 		{Name: "Content-Type", Value: readHeaderText(m.get("content_type"), "application/json")},
 		{Name: "User-Agent", Value: readHeaderText(m.get("user_agent"), defaultUserAgent)},
 	}
-	p.secret = readSecret(m.need("secret"))
+	p.secret = readSecret(m.get("secret"))
 	p.readMode(m.get("mode"))
-	p.readEnvelope(m.need("envelope"))
+	p.readEnvelope(m.get("envelope"))
 	p.readHeaders(m.get("headers"))
-	p.readSignatures(m.need("signature"))
+	p.readSignatures(m.get("signature"))
 	p.policy = readPolicy(m)
 	p.readURL(m.get("url"))
-	p.readCatalogue(m.get("catalogue"), m.need("test_event"))
+	p.readCatalogue(m.get("catalogue"), m.get("test_event"))
 }
 
 func readHeaderText(v value, absent string) string {
@@ -137,8 +145,8 @@ func readHeaderText(v value, absent string) string {
 		return absent
 	}
 	text := v.text()
-	if text == "" || !visible(text) || strings.TrimSpace(text) != text {
-		v.fail("must be printable ASCII without outer spaces")
+	if text == "" || !visible(text) || strings.TrimSpace(text) != text || len(text) > maxHeaderText {
+		v.fail("must be up to %d characters of printable ASCII without outer spaces", maxHeaderText)
 	}
 	return text
 }
@@ -148,6 +156,9 @@ func (p *Profile) readHeaders(v value) {
 		return
 	}
 	m := v.mapping()
+	if len(m.keys) > maxHeaders {
+		v.fail("must hold at most %d headers", maxHeaders)
+	}
 	taken := map[string]bool{}
 	for i, key := range m.keys {
 		name := key.node.Value
@@ -169,71 +180,29 @@ func (p *Profile) readHeaders(v value) {
 }
 
 func checkHeaderName(v value, name string) {
-	if !headerName.MatchString(name) {
-		v.fail("%q cannot be a header name", name)
+	if !headerName.MatchString(name) || len(name) > maxHeaderName {
+		v.fail("%.80q cannot be a header name", name)
 	}
-	if slices.Contains(reservedHeaders, strings.ToLower(name)) {
+	lower := strings.ToLower(name)
+	if slices.Contains(reservedHeaders, lower) || strings.HasPrefix(lower, "content-") || strings.HasPrefix(lower, "proxy-") {
 		v.fail("header %s is not the profile's to set here", name)
-	}
-}
-
-func (p *Profile) readSignatures(v value) {
-	taken := map[string]string{} // by lower-case name: its use and spelling
-	for _, h := range p.headers {
-		taken[strings.ToLower(h.name)] = "header"
-	}
-	items := v.list()
-	if len(items) == 0 {
-		v.fail("must hold at least one signature: unsigned requests are not sent")
-	}
-	for _, item := range items {
-		m := item.mapping().only("header", "algorithm", "signed", "output", "joiner", "digest", "id_header", "timestamp_header")
-		spec := webhook.Spec{
-			Header:          m.need("header").text(),
-			IDHeader:        m.get("id_header").text(),
-			TimestampHeader: m.get("timestamp_header").text(),
-			Algorithm:       webhook.Algorithm(m.need("algorithm").text()),
-			Signed:          m.need("signed").text(),
-			Output:          m.need("output").text(),
-			Joiner:          m.get("joiner").text(),
-			Digest:          webhook.Encoding(m.need("digest").text()),
-			Key:             webhook.KeyEncoding(p.secret.encoding),
-		}
-		if err := spec.Check(); err != nil && v.file.err == nil {
-			item.fail("%s", strings.TrimPrefix(err.Error(), "webhook: "))
-		}
-		for _, h := range []struct{ use, name string }{
-			{"signature", spec.Header}, {"id", spec.IDHeader}, {"timestamp", spec.TimestampHeader},
-		} {
-			if h.name == "" {
-				continue
-			}
-			checkHeaderName(item, h.name)
-			// Two schemes may share the headers of id and timestamp, spelt alike.
-			use, clash := taken[strings.ToLower(h.name)]
-			if clash && (use != h.use+h.name || h.use == "signature") {
-				item.fail("header %s is set twice", h.name)
-			}
-			taken[strings.ToLower(h.name)] = h.use + h.name
-		}
-		p.specs = append(p.specs, spec)
 	}
 }
 
 func (p *Profile) readURL(v value) {
 	if v.present() {
-		p.url.IPHosts = v.mapping().only("ip_hosts").need("ip_hosts").flag()
+		p.url.IPHosts = v.section(&urlFields).get("ip_hosts").flag()
 	}
 }
 
 func (p *Profile) readCatalogue(list, test value) {
-	p.test = readEventType(test.mapping().only("type", "data"), "data")
+	p.test = readEventType(test.section(&testEventFields), "data")
 	if !list.present() {
 		return
 	}
 	seen := map[string]bool{}
 	for _, item := range list.list() {
-		m := item.mapping().only("type", "description", "example")
+		m := item.section(&catalogueFields)
 		entry := readEventType(m, "example")
 		entry.Description = m.get("description").text()
 		if seen[entry.Name] {
@@ -247,7 +216,7 @@ func (p *Profile) readCatalogue(list, test value) {
 // readEventType reads a type and its data, which is a JSON object in a text: what
 // stands in the file is what goes on the wire.
 func readEventType(m members, data string) EventType {
-	name, example := m.need("type"), m.need(data)
+	name, example := m.get("type"), m.get(data)
 	entry := EventType{Name: name.text(), Example: []byte(strings.TrimSpace(example.text()))}
 	if !hook.ValidType(entry.Name) {
 		name.fail("%q cannot be an event type", entry.Name)

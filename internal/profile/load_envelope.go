@@ -10,8 +10,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// maxEnvelopeDepth bounds the nesting of an envelope.
-const maxEnvelopeDepth = 16
+// The bounds of an envelope: levels of nesting, and bytes of its own text, which
+// go out with every delivery.
+const (
+	maxEnvelopeDepth = 16
+	maxEnvelopeText  = 64 << 10
+)
 
 // spreadName is the member name that stands for the members of the event's data.
 const spreadName = "..."
@@ -21,7 +25,7 @@ func (p *Profile) readMode(v value) {
 	if !v.present() {
 		return
 	}
-	m := v.mapping().only("test", "live")
+	m := v.section(&modeFields)
 	for i, key := range m.keys {
 		if in, ok := hook.ParseMode(key.node.Value); ok {
 			p.mode[in] = readScalar(m.vals[i])
@@ -63,6 +67,9 @@ func (p *Profile) readEnvelope(v value) {
 	p.envelope.steps = r.steps
 	for _, s := range r.steps {
 		p.envelope.fixed += len(s.text)
+	}
+	if p.envelope.fixed > maxEnvelopeText {
+		v.fail("holds more than %d bytes of its own", maxEnvelopeText)
 	}
 	if v.file.err == nil {
 		p.tryEnvelope(v)

@@ -20,9 +20,9 @@ const (
 
 func readPolicy(m members) hook.Policy {
 	return hook.Policy{
-		Success:       readSuccess(m.need("success")),
-		Retry:         readRetry(m.need("retry")),
-		Timeout:       m.need("timeout").duration(time.Second, maxTimeout),
+		Success:       readSuccess(m.get("success")),
+		Retry:         readRetry(m.get("retry")),
+		Timeout:       m.get("timeout").duration(time.Second, maxTimeout),
 		RetryAfterCap: m.get("retry_after_cap").duration(time.Second, maxDelay),
 		GoneDisables:  m.get("gone_disables").flag(),
 		Trip:          readTrip(m.get("auto_disable")),
@@ -71,7 +71,7 @@ func readRetry(v value) hook.Retry {
 	if !v.present() {
 		return hook.Retry{}
 	}
-	m := v.mapping().only("delays", "then", "first", "factor", "cap", "jitter", "max_attempts", "max_age")
+	m := v.section(&retryFields)
 	retry := hook.Retry{
 		Jitter: m.get("jitter").fraction(0, 1),
 		MaxAge: m.get("max_age").duration(0, maxAge),
@@ -108,7 +108,7 @@ func readTrip(v value) hook.Trip {
 	if !v.present() {
 		return hook.Trip{}
 	}
-	m := v.mapping().only("attempts", "deliveries", "failing_for")
+	m := v.section(&tripFields)
 	if len(m.keys) != 1 {
 		v.fail("must be one of attempts, deliveries or failing_for")
 		return hook.Trip{}

@@ -2,10 +2,13 @@ package profile_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/profile"
+	"github.com/posthorn/posthorn/webhook"
 )
 
 // base is the smallest profile the tests change.
@@ -184,8 +187,14 @@ func FuzzLoad(f *testing.F) {
 		}
 		in := input()
 		body := p.Render(nil, in)
-		if _, err := p.Headers(nil, in, body, signer(t, p, secret)); err != nil {
+		s, err := p.Signer([]hook.Secret{{Text: secret, Encoding: enc}})
+		if err != nil {
 			t.Fatal(err)
+		}
+		if headers, err := p.Headers(nil, in, body, s); err != nil || !slices.ContainsFunc(headers, func(h hook.Header) bool {
+			return slices.ContainsFunc(p.Specs(), func(spec webhook.Spec) bool { return spec.Header == h.Name })
+		}) {
+			t.Fatalf("%v, headers %v", err, headers)
 		}
 	})
 }

@@ -84,11 +84,17 @@ func (v value) mapping() members {
 	return m
 }
 
-// only refuses names that are not known.
-func (m members) only(known ...string) members {
+// section reads a mapping by its table: unknown names and missing ones are mistakes.
+func (v value) section(s *section) members {
+	m := v.mapping()
 	for _, key := range m.keys {
-		if !slices.Contains(known, key.node.Value) {
+		if known := s.names(); !slices.Contains(known, key.node.Value) {
 			key.fail("unknown name %q; known are %s", key.node.Value, strings.Join(known, ", "))
+		}
+	}
+	for _, f := range s.fields {
+		if f.required {
+			m.need(f.name)
 		}
 	}
 	return m

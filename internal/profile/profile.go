@@ -12,6 +12,7 @@ import (
 // concurrent use.
 type Profile struct {
 	name        string
+	nameLine    int
 	description string
 	text        []byte
 	hash        hook.ProfileHash
@@ -55,6 +56,10 @@ func (p *Profile) Text() []byte { return p.text }
 // Hash names the exact text of the file.
 func (p *Profile) Hash() hook.ProfileHash { return p.hash }
 
+// NameLine returns the line of the file, from 1, that holds its name: where a
+// name that is taken is to be changed.
+func (p *Profile) NameLine() int { return p.nameLine }
+
 // Management names the management API that customers of the profile are spoken
 // to with: "none", "paysway" or "paywise".
 func (p *Profile) Management() string { return p.management }
@@ -62,8 +67,9 @@ func (p *Profile) Management() string { return p.management }
 // URLRules returns the rules on endpoint URLs.
 func (p *Profile) URLRules() URLRules { return p.url }
 
-// Specs returns the signature schemes a request of the profile carries, at least
-// one. Their Key is the encoding of secrets the profile issues.
+// Specs returns the signature schemes of the profile, at least one. Their Key is
+// an encoding of secrets that the profile issues or imports and that suits the
+// algorithm. A request carries those for which the endpoint has a live secret.
 func (p *Profile) Specs() []webhook.Spec { return slices.Clone(p.specs) }
 
 // Catalogue returns the known event types in the file's order, perhaps none.

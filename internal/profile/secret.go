@@ -1,10 +1,12 @@
 package profile
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/webhook"
@@ -13,17 +15,22 @@ import (
 // secretRule says how secrets of the profile look.
 type secretRule struct {
 	encoding   hook.Encoding
-	bytes      int    // random bytes, then encoded; 0: characters
-	characters int    // of the URL-safe base64 alphabet, 6 random bits each
-	prefix     string // before the characters, part of the key
-	importMin  int    // bytes of the key of an imported secret
-	importMax  int    // 0: importing is refused
+	bytes      int             // random bytes, then encoded; 0: characters or an ed25519 key
+	characters int             // of the URL-safe base64 alphabet, 6 random bits each
+	prefix     string          // before the characters, part of the key
+	imported   []hook.Encoding // of secrets that callers bring along; none: importing is refused
+	importMin  int             // bytes of the key of an imported secret
+	importMax  int
 }
 
 // NewSecret makes a secret from the system's random source, as the profile shows
-// it to receivers, and the encoding to keep with it.
+// it, and the encoding to keep with it. One of encoding whsk_ is a private key:
+// receivers verify with what [Profile.PublicKey] returns for it.
 func (p *Profile) NewSecret() (text string, enc hook.Encoding, err error) {
 	rule := p.secret
+	if rule.encoding == hook.EncodingWhsk {
+		rule.bytes = ed25519.SeedSize
+	}
 	raw := make([]byte, max(rule.bytes, rule.characters))
 	if _, err := rand.Read(raw); err != nil {
 		return "", "", fmt.Errorf("make secret: %w", err)
@@ -31,6 +38,8 @@ func (p *Profile) NewSecret() (text string, enc hook.Encoding, err error) {
 	switch {
 	case rule.characters > 0:
 		text = rule.prefix + base64.RawURLEncoding.EncodeToString(raw)[:rule.characters]
+	case rule.encoding == hook.EncodingWhsk:
+		text = string(hook.EncodingWhsk) + base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(raw))
 	case rule.encoding == hook.EncodingWhsec:
 		text = string(hook.EncodingWhsec) + base64.StdEncoding.EncodeToString(raw)
 	default:
@@ -39,35 +48,58 @@ func (p *Profile) NewSecret() (text string, enc hook.Encoding, err error) {
 	return text, rule.encoding, nil
 }
 
+// PublicKey returns the text (whpk_...) of the public key by which receivers
+// verify what the profile signs with the secret, and whether there is one: the
+// secret must be an ed25519 key and the profile must have such a signature.
+func (p *Profile) PublicKey(secret hook.Secret) (string, bool) {
+	if secret.Encoding != hook.EncodingWhsk {
+		return "", false
+	}
+	for _, spec := range p.specs {
+		if fits(spec, secret.Encoding) {
+			text, err := webhook.PublicKey(secret.Text)
+			return text, err == nil
+		}
+	}
+	return "", false
+}
+
 // CheckSecret checks a secret that a caller brings along, and returns the encoding
 // to keep with it. The error is a *hook.Error with CodeSecretInvalid and the field
 // "secret"; it never holds the text.
 func (p *Profile) CheckSecret(text string) (hook.Encoding, error) {
 	rule := p.secret
-	if rule.importMax == 0 {
+	if len(rule.imported) == 0 {
 		return "", secretError("Endpoints of profile " + p.name + " get a secret from the server; leave it out.")
 	}
-	key, err := webhook.ParseKey(text, webhook.KeyEncoding(rule.encoding))
-	if errors.Is(err, webhook.ErrEmptySecret) {
-		return "", secretError("The secret is empty.")
+	var shapes []string
+	for _, encoding := range rule.imported {
+		key, err := webhook.ParseKey(text, webhook.KeyEncoding(encoding))
+		if errors.Is(err, webhook.ErrEmptySecret) {
+			return "", secretError("The secret is empty.")
+		}
+		if err != nil {
+			shapes = append(shapes, shape(encoding))
+			continue
+		}
+		if key.Len() < rule.importMin || key.Len() > rule.importMax {
+			return "", secretError(fmt.Sprintf("The secret must be %s with a key of %d to %d bytes; this one has %d.",
+				shape(encoding), rule.importMin, rule.importMax, key.Len()))
+		}
+		if !graphic(text) {
+			return "", secretError("The secret must be printable ASCII without spaces.")
+		}
+		return encoding, nil
 	}
-	if err != nil {
-		return "", secretError("The secret must be " + rule.shape() + ".")
-	}
-	if key.Len() < rule.importMin || key.Len() > rule.importMax {
-		return "", secretError(fmt.Sprintf("The secret must be %s with a key of %d to %d bytes; this one has %d.",
-			rule.shape(), rule.importMin, rule.importMax, key.Len()))
-	}
-	if !graphic(text) {
-		return "", secretError("The secret must be printable ASCII without spaces.")
-	}
-	return rule.encoding, nil
+	return "", secretError("The secret must be " + strings.Join(shapes, ", or ") + ".")
 }
 
-func (r secretRule) shape() string {
-	switch r.encoding {
+func shape(encoding hook.Encoding) string {
+	switch encoding {
 	case hook.EncodingWhsec:
 		return "whsec_ followed by padded standard base64"
+	case hook.EncodingWhsk:
+		return "whsk_ followed by the padded standard base64 of an ed25519 seed and its public key"
 	case hook.EncodingBase64:
 		return "padded standard base64"
 	}

@@ -35,17 +35,20 @@ const (
 	attemptNumber
 )
 
-var variables = map[string]variable{
-	"event.id":           eventID,
-	"event.type":         eventType,
-	"event.created_at":   eventCreatedAt,
-	"event.created_unix": eventCreatedUnix,
-	"event.accepted_at":  eventAcceptedAt,
-	"event.data":         eventData,
-	"tenant.id":          tenantID,
-	"mode":               mode,
-	"delivery.id":        deliveryID,
-	"attempt.number":     attemptNumber,
+var variables = map[string]struct {
+	id    variable
+	means string
+}{
+	"event.id":           {eventID, "The event's id: the platform's own if it gave one. The same over retries and replays."},
+	"event.type":         {eventType, "The event's type."},
+	"event.created_at":   {eventCreatedAt, "When it happened, as the platform says."},
+	"event.created_unix": {eventCreatedUnix, "The same in whole Unix seconds."},
+	"event.accepted_at":  {eventAcceptedAt, "When the server accepted it."},
+	"event.data":         {eventData, "The event's data; not in headers."},
+	"tenant.id":          {tenantID, "The id of the tenant."},
+	"mode":               {mode, "The mode, as `mode` spells it."},
+	"delivery.id":        {deliveryID, "The id of the delivery: one for each endpoint that gets the event."},
+	"attempt.number":     {attemptNumber, "The number of the attempt, from 1; in headers only, for every retry sends the same body."},
 }
 
 // wireTime is RFC 3339 in UTC with exactly six fractional digits.
@@ -82,7 +85,7 @@ func parseTemplate(text string) ([]part, error) {
 		if literal != "" {
 			parts, literal = append(parts, part{text: literal}), ""
 		}
-		parts, text = append(parts, part{variable: v}), rest
+		parts, text = append(parts, part{variable: v.id}), rest
 	}
 	if literal != "" {
 		parts = append(parts, part{text: literal})

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
 )
 
 // Claim takes due work of each share out of the table, oldest first, for this
@@ -142,12 +144,15 @@ const disownRows = `UPDATE deliveries SET owner = 0 WHERE (event, endpoint) IN
 // endpoint may be disabled, so no claim would ever find them.
 func (t *tx) recoverTests(jobs *[]hook.Job) error {
 	rows, err := collect(background, t.q(), scanDelivery, "SELECT "+deliveryColumns+` FROM deliveries d
-		WHERE d.state = 0 AND d.owner > 0 AND d.owner < ? AND d.kind = ?`, t.s.epoch, hook.TestEvent)
+		WHERE d.state = 0 AND d.owner >= 0 AND d.owner < ? AND d.kind = ?`, t.s.epoch, hook.TestEvent)
 	if err != nil {
 		return wrap("read test deliveries", err)
 	}
 	for _, d := range rows {
 		target, err := t.endpoint(d.Scope, d.Endpoint)
+		if t.passOver(err, d.Endpoint) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -165,13 +170,24 @@ func (t *tx) recoverTests(jobs *[]hook.Job) error {
 }
 
 func (t *tx) recoverOneshots(jobs *[]hook.Job) error {
-	rows, err := collect(background, t.q(), scanDelivery, "SELECT "+deliveryColumns+
-		" FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint ORDER BY o.requested_at")
+	type oneshot struct {
+		hook.Delivery
+		trigger hook.Trigger
+	}
+	rows, err := collect(background, t.q(), func(row scanner) (o oneshot, err error) {
+		o.Delivery, err = scanDeliveryAnd(row, &o.trigger)
+		return o, err
+	}, "SELECT "+deliveryColumns+`, o.trigger_by
+		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint ORDER BY o.requested_at`)
 	if err != nil {
 		return wrap("read one shots", err)
 	}
-	for _, d := range rows {
+	for _, o := range rows {
+		d := o.Delivery
 		target, err := t.endpoint(d.Scope, d.Endpoint)
+		if t.passOver(err, d.Endpoint) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -181,9 +197,19 @@ func (t *tx) recoverOneshots(jobs *[]hook.Job) error {
 			}
 			continue
 		}
-		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: hook.ByHand})
+		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: o.trigger})
 	}
 	return nil
+}
+
+// passOver reports whether the error is one endpoint's own damage, which must not
+// keep the others from being recovered.
+func (t *tx) passOver(err error, endpoint hook.ID) bool {
+	if !errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrOtherKey) {
+		return false
+	}
+	t.s.log.Error("an endpoint's secrets cannot be opened: its deliveries wait", "endpoint", endpoint, "error", err)
+	return true
 }
 
 // summary lists what waits in the table, from the open index alone.
@@ -203,6 +229,9 @@ func (t *tx) summary() ([]hook.Due, error) {
 	var due []hook.Due
 	for _, w := range found {
 		target, err := t.claimable(w.scope, w.endpoint)
+		if t.passOver(err, w.endpoint) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

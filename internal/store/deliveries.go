@@ -150,13 +150,7 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 				return nil, false, &hook.Error{Code: hook.CodeEndpointDisabled,
 					Message: "The endpoint of this delivery is disabled or deleted. Enable it first."}
 			}
-			n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at)
-				VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
-				int64(hook.ByHand), micros(t.now))
-			if n > 0 {
-				t.jobs = append(t.jobs, hook.Job{Delivery: row, Target: target, Trigger: hook.ByHand})
-			}
-			return row, true, err
+			return row, true, t.oneShot(&row, target, hook.ByHand)
 		})
 		return err
 	})
@@ -164,6 +158,17 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 		return hook.Delivery{}, nil, err
 	}
 	return row, replay, nil
+}
+
+// oneShot asks for one attempt beside the schedule, once until it was made.
+func (t *tx) oneShot(row *hook.Delivery, target *hook.Endpoint, trigger hook.Trigger) error {
+	n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+		int64(trigger), micros(t.now))
+	if n > 0 {
+		t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger})
+	}
+	return err
 }
 
 // mayRetry reports whether an attempt by hand may be made.
@@ -196,8 +201,9 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 	return row, nil
 }
 
-// cancel ends a row and takes it away from its holder.
+// cancel ends an open row and takes it away from its holder.
 func (t *tx) cancel(d *hook.Delivery, why hook.Reason) {
+	t.opened(d.Scope, -1)
 	d.State, d.Reason, d.Due, d.SettledAt, d.Owner = hook.Cancelled, why, time.Time{}, t.now, 0
 	d.Fence++
 }

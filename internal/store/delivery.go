@@ -6,7 +6,7 @@ import (
 
 // deliveryColumns are what scanDelivery reads, from deliveries d.
 const deliveryColumns = `d.event, d.endpoint, d.id, d.mode, d.tenant, d.type, d.kind, d.profile, d.state, d.reason,
-	d.attempts, d.due, d.last_status, d.last_error, d.created_at, d.settled_at, d.owner, d.fence`
+	d.attempts, d.scheduled, d.due, d.last_status, d.last_error, d.created_at, d.settled_at, d.owner, d.fence`
 
 func scanDelivery(row scanner) (hook.Delivery, error) {
 	return scanDeliveryAnd(row)
@@ -17,7 +17,7 @@ func scanDeliveryAnd(row scanner, more ...any) (hook.Delivery, error) {
 	var d hook.Delivery
 	var due, created, settled int64
 	err := row.Scan(append([]any{blob(d.Event[:]), blob(d.Endpoint[:]), blob(d.ID[:]), &d.Scope.Mode, &d.Scope.Tenant,
-		&d.EventType, &d.Kind, blob(d.Profile[:]), &d.State, &d.Reason, &d.Attempts, &due, &d.LastStatus, &d.LastError,
+		&d.EventType, &d.Kind, blob(d.Profile[:]), &d.State, &d.Reason, &d.Attempts, &d.Scheduled, &due, &d.LastStatus, &d.LastError,
 		&created, &settled, &d.Owner, &d.Fence}, more...)...)
 	d.Due, d.CreatedAt, d.SettledAt = fromMicros(due), fromMicros(created), fromMicros(settled)
 	return d, err
@@ -40,10 +40,10 @@ func (t *tx) writeDelivery(d *hook.Delivery) error {
 	if d.State == hook.Held {
 		heldAt = micros(t.now)
 	}
-	_, err := t.exec("update delivery", `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due = ?, last_status = ?,
+	_, err := t.exec("update delivery", `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?,
 		last_error = ?, settled_at = ?, owner = ?, fence = ?, held_at = CASE WHEN held_at > 0 AND ? > 0 THEN held_at ELSE ? END
 		WHERE event = ? AND endpoint = ?`,
-		int64(d.State), string(d.Reason), int64(d.Attempts), micros(d.Due), int64(d.LastStatus), string(d.LastError),
+		int64(d.State), string(d.Reason), int64(d.Attempts), int64(d.Scheduled), micros(d.Due), int64(d.LastStatus), string(d.LastError),
 		micros(d.SettledAt), d.Owner, d.Fence, heldAt, heldAt, d.Event[:], d.Endpoint[:])
 	return err
 }

@@ -95,12 +95,18 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 
 // DeleteEndpoint deletes an endpoint softly: it is gone for every caller, what
 // waits is cancelled, and the history of its deliveries stays until retention. An
-// empty scope tenant means all of the mode.
-func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID) error {
+// empty scope tenant means all of the mode. Each check sees the endpoint first, on
+// the writer, and stops the deletion with an error.
+func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error {
 	return s.do(ctx, 4, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
 		if err != nil {
 			return err
+		}
+		for _, check := range checks {
+			if err := check(*old); err != nil {
+				return err
+			}
 		}
 		return t.deleteEndpoint(old)
 	})

@@ -6,24 +6,25 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
 const endpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
-	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings`
+	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed`
 
-// scanEndpoint reads a row and opens its headers. Secrets are not read.
+// scanEndpoint reads a row and opens its headers and the query of its URL. Secrets are not read.
 func (s *Store) scanEndpoint(row scanner) (*hook.Endpoint, error) {
 	e := &hook.Endpoint{}
 	var types string
-	var headers []byte
+	var headers, query []byte
 	var retry *string
 	var disabled, created, updated int64
 	err := row.Scan(blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
 		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
-		&updated, &e.Revision, &e.Enablings)
+		&updated, &e.Revision, &e.Enablings, &query)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,26 @@ func (s *Store) scanEndpoint(row scanner) (*hook.Endpoint, error) {
 			return nil, fmt.Errorf("read headers of %s: %w", e.ID, err)
 		}
 	}
+	if query != nil {
+		text, err := s.keys.Open(queryPlace(e), query)
+		if err != nil {
+			return nil, fmt.Errorf("open the URL's query of %s: %w", e.ID, err)
+		}
+		e.URL += string(text)
+	}
 	return e, nil
+}
+
+func queryPlace(e *hook.Endpoint) []byte { return place("query", e.Scope, e.ID.String()) }
+
+// sealQuery cuts a URL before its query, which often holds a token, and seals that.
+func (s *Store) sealQuery(e *hook.Endpoint) (head string, query any, err error) {
+	i := strings.IndexByte(e.URL, '?')
+	if i < 0 {
+		return e.URL, nil, nil
+	}
+	query, err = s.keys.Seal(queryPlace(e), []byte(e.URL[i:]))
+	return e.URL[:i], query, err
 }
 
 func headersPlace(e *hook.Endpoint) []byte { return place("headers", e.Scope, e.ID.String()) }
@@ -95,6 +115,15 @@ func (s *Store) loadSecrets(ctx context.Context, q querier, e *hook.Endpoint) er
 // its secrets are set here; what the result points to is shared and never
 // changed. The tenant must exist: CodeTenantNotFound.
 func (s *Store) CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
+	return s.CreateEndpointIf(ctx, e, nil, once)
+}
+
+// CreateEndpointIf is CreateEndpoint that first shows the tenant's live endpoints
+// to admit, inside the transaction, so that two requests cannot both take the last
+// place of a quota. An error of admit is returned and nothing is stored. admit
+// runs on the writer under the contract of UpdateEndpoint; nil admits everything.
+func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit func(existing []*hook.Endpoint) error,
+	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
 	var replay *hook.Replay
 	err := s.do(ctx, 4, func(t *tx) (err error) {
@@ -106,10 +135,16 @@ func (s *Store) CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.
 			if !entry.tenant {
 				return nil, false, errNoTenant()
 			}
+			if admit != nil {
+				if err := admit(entry.endpoints); err != nil {
+					return nil, false, err
+				}
+			}
 			next := *copied(&e)
 			next.ID, next.CreatedAt, next.Revision, next.Enablings = t.s.ids.Next(), t.now, 0, 1
 			if next.Status != hook.Enabled {
-				next.Status, next.DisabledAt, next.DisabledReason = hook.Disabled, t.now, disabledByHand
+				next.Status, next.DisabledReason = outOfService(&next)
+				next.DisabledAt = t.now
 			}
 			if err := t.insertEndpoint(&next); err != nil {
 				return nil, false, err
@@ -154,8 +189,8 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 //
 // What update may set: everything but id, scope, times, counters and the reason
 // for being disabled, which are kept here. Status may become Enabled or Disabled,
-// no other. A secret with version 0 is a new one; one that is left out is
-// deleted. Changing Status to Disabled holds what waits; to Enabled starts a
+// of a listener also Tripped, no other. A secret with version 0 is a new one; one that is left out is
+// deleted. Taking Enabled away holds what waits; changing Status to it starts a
 // clean record of health and releases what was held, oldest first, or with
 // discardHeld cancels it.
 func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID,
@@ -172,7 +207,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 		}
 		next.ID, next.Scope, next.CreatedAt, next.Revision, next.Enablings = old.ID, old.Scope, old.CreatedAt, old.Revision, old.Enablings
 		if next.Status != old.Status && next.Status != hook.Enabled {
-			next.Status = hook.Disabled
+			next.Status, _ = outOfService(&next)
 		}
 		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
 		made = &next
@@ -200,11 +235,12 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 			return err
 		}
 	}
-	if next.Status == hook.Disabled && old.Status != hook.Disabled {
-		next.DisabledAt, next.DisabledReason = t.now, disabledByHand
+	if next.Status != hook.Enabled && next.Status != old.Status {
+		next.DisabledAt = t.now
+		_, next.DisabledReason = outOfService(next)
 	}
 	if next.Status != hook.Enabled && old.Status == hook.Enabled {
-		if err := t.orderHold(next.ID, hook.ReasonDisabled); err != nil {
+		if err := t.orderHold(next.ID, heldReason(next)); err != nil {
 			return err
 		}
 	}
@@ -233,6 +269,10 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 			return err
 		}
 	}
+	head, query, err := t.s.sealQuery(e)
+	if err != nil {
+		return err
+	}
 	if e.Retry != nil {
 		text, err := json.Marshal(e.Retry)
 		if err != nil {
@@ -240,15 +280,15 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 		}
 		retry = string(text)
 	}
-	if _, err := t.exec("update endpoint", `UPDATE endpoints SET url = ?, types = ?, title = ?, description = ?, profile = ?,
+	if _, err := t.exec("update endpoint", `UPDATE endpoints SET url = ?, query_sealed = ?, types = ?, title = ?, description = ?, profile = ?,
 		headers_sealed = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?, status = ?, disabled_reason = ?,
 		disabled_at = ?, updated_at = ?, revision = ?, enablings = ? WHERE id = ?`,
-		e.URL, string(types), e.Title, e.Description, e.Profile, headers, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
+		head, query, string(types), e.Title, e.Description, e.Profile, headers, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
 		int64(e.Status), e.DisabledReason, micros(e.DisabledAt), micros(e.UpdatedAt), e.Revision, e.Enablings, e.ID[:]); err != nil {
 		return err
 	}
 	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, micros(t.now), e.URL,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, micros(t.now), hook.MaskURL(e.URL),
 		string(types), int64(e.Status), e.Profile); err != nil {
 		return err
 	}
@@ -258,10 +298,24 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	return t.change(e)
 }
 
-// heldReason says why a delivery to a tripped endpoint is held.
+// outOfService returns the status and the word for it of an endpoint that a caller
+// takes out of service: only a listener can be away.
+func outOfService(e *hook.Endpoint) (hook.Status, string) {
+	if e.Status == hook.Tripped && e.Listener() {
+		return hook.Tripped, disabledAway
+	}
+	return hook.Disabled, disabledByHand
+}
+
+// heldReason says why deliveries to an endpoint that is not enabled are held.
 func heldReason(e *hook.Endpoint) hook.Reason {
-	if e.DisabledReason == disabledGone {
+	switch e.DisabledReason {
+	case disabledByHand:
+		return hook.ReasonDisabled
+	case disabledGone:
 		return hook.ReasonGone
+	case disabledAway:
+		return hook.ReasonAway
 	}
 	return hook.ReasonTripped
 }
@@ -271,4 +325,5 @@ const (
 	disabledByHand   = "by_hand"
 	disabledFailures = "failures"
 	disabledGone     = "gone"
+	disabledAway     = "listener_away"
 )

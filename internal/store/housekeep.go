@@ -11,7 +11,7 @@ import (
 const housekeepPage = 500
 
 // Housekeep ends what has lasted its time: answers to idempotency keys after 24
-// hours, and deliveries held for longer than Options.HeldFor, which become failed
+// hours, tokens that have expired, and deliveries held for longer than Options.HeldFor, which become failed
 // with reason held_expired. It works in small pages between other writes and is
 // to be called about once an hour; a cancelled ctx ends it between two pages.
 func (s *Store) Housekeep(ctx context.Context) error {
@@ -26,6 +26,9 @@ func (s *Store) Housekeep(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("housekeep: %w", err)
 		}
+	}
+	if err := s.expireTokens(ctx); err != nil {
+		return err
 	}
 	// Only endpoints that are not enabled have held deliveries, apart from those
 	// that a sweep is just about to release.
@@ -85,5 +88,6 @@ func (t *tx) expire(h *heldRow) error {
 	}
 	h.State, h.Reason, h.SettledAt, h.Due, h.Owner = hook.Failed, hook.ReasonHeldExpired, t.now, time.Time{}, 0
 	h.Fence++
+	t.opened(h.Scope, -1)
 	return t.writeDelivery(&h.Delivery)
 }

@@ -45,6 +45,9 @@ func (s *Store) open(ctx context.Context) error {
 	if err := refuseNewer(ctx, path); err != nil {
 		return err
 	}
+	if err := keepPrivate(path); err != nil {
+		return err
+	}
 	if s.opts.Synchronous != "full" {
 		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", s.opts.Synchronous)
 	}
@@ -77,6 +80,16 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	s.reserve = newReserve(path+reserveSuffix, s.opts.Reserve)
 	return syncDir(filepath.Dir(path))
+}
+
+// keepPrivate makes a new database readable by its owner only; SQLite gives its
+// other files the same mode.
+func keepPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("create database: %w", err)
+	}
+	return f.Close()
 }
 
 // begin checks the master key, counts this opening and reads where ids left off.
@@ -180,50 +193,6 @@ func openDB(path, mode string, pragmas ...string) (*sql.DB, error) {
 		return nil, err
 	}
 	return sql.OpenDB(connector), nil
-}
-
-// refuseNewer looks at the schema's version before anything may write. Without a
-// WAL beside it the file is opened as immutable, which leaves no trace at all.
-func refuseNewer(ctx context.Context, path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	mode := "ro"
-	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
-		mode = "ro&immutable=1"
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode}).String())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	var tables, version int64
-	err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'").Scan(&tables)
-	if err != nil {
-		return classed("read schema", err)
-	}
-	if tables == 0 {
-		return nil
-	}
-	if err := db.QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&version); err != nil {
-		return classed("read schema version", err)
-	}
-	ours, err := newestMigration()
-	if err != nil {
-		return err
-	}
-	if version > ours {
-		return fmt.Errorf("schema %d, this release knows %d: %w", version, ours, ErrNewerSchema)
-	}
-	return nil
 }
 
 func newestMigration() (int64, error) {

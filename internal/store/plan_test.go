@@ -25,6 +25,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	failed := hook.Failed
 	stopped := hook.DeliveryQuery{Endpoint: hook.ID{1}, State: &failed}
 	where, _ := conditions(&stopped, make([]hook.ID, 2))
+	log, _ := logFrom(&hook.EndpointLog{Type: "a.b"})
 	for name, c := range map[string]struct{ query, want string }{
 		"claim":    {claimRows, "deliveries_open (owner=? AND endpoint=? AND due<?)"},
 		"earliest": {earliestDue, "deliveries_open (owner=? AND endpoint=?)"},
@@ -33,7 +34,16 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"hold":     {pendingRows, "deliveries_open (owner=? AND endpoint=?)"},
 		"cancel":   {anyPendingRows, "deliveries_open (owner=? AND endpoint=?)"},
 		"held":     {heldRows, "deliveries_stopped (endpoint=? AND state=?)"},
+		"backlog":  {countOpen, "deliveries_open (owner=? AND endpoint=?)"},
+		"of held":  {countOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"pending":  {pendingOf, "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
+		"failures": {failedOf, "COVERING INDEX deliveries_stopped (endpoint=? AND state=?)"},
+		"recent":   {recentDeliveries, "events_scope (mode=? AND tenant=? AND id>?)"},
+		"tries":    {recentAttempts, "a USING PRIMARY KEY (event=? AND endpoint=?)"},
+		"history":  {historyRows, "r USING PRIMARY KEY (endpoint=? AND revision>?)"},
 		"find":     {findDelivery, "PRIMARY KEY (event>? AND event<?)"},
+		"log":      {"SELECT count(*)" + log, "events_scope (mode=? AND tenant=?)"},
+		"log rows": {"SELECT count(*)" + log, "PRIMARY KEY (event=? AND endpoint=?)"},
 		"failed":   {"SELECT d.id FROM deliveries d WHERE " + where, "deliveries_stopped (endpoint=? AND state=?"},
 		"events":   {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {

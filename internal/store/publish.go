@@ -17,8 +17,8 @@ const (
 	insertEvent = `INSERT INTO events (id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertDelivery = `INSERT INTO deliveries (event, endpoint, id, mode, tenant, type, kind, profile, state, reason,
-		attempts, due, last_status, last_error, created_at, settled_at, held_at, owner, fence)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, '', ?, 0, ?, ?, ?)`
+		attempts, scheduled, due, last_status, last_error, created_at, settled_at, held_at, owner, fence)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, '', ?, 0, ?, ?, ?)`
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -87,6 +87,9 @@ func (t *tx) publishOne(n *hook.NewEvent, profileOf func(*hook.Endpoint) hook.Pr
 	}
 	if len(targets) > t.s.opts.MaxFanOut {
 		return hook.Published{Err: t.tooMany(len(targets))}, nil
+	}
+	if full, err := t.backlogFull(n.Scope, len(targets)); full != nil || err != nil {
+		return hook.Published{Err: full}, err
 	}
 	e := t.newEvent(n)
 	if err := t.storeEvent(e); err != nil {
@@ -176,6 +179,7 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		return err
 	}
 	t.counted.Deliveries++
+	t.opened(d.Scope, 1)
 	if d.Owner != 0 {
 		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger})
 	}

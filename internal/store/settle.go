@@ -11,7 +11,7 @@ import (
 // settleFast moves a row that is exactly as its job says. It is the whole cost of
 // settling on the happy path, with the attempt.
 const (
-	settleFast = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due = ?, last_status = ?, last_error = ?,
+	settleFast = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?, last_error = ?,
 		settled_at = ?, owner = ?
 		WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND attempts = ?`
 	insertAttempt = `INSERT INTO attempts (event, endpoint, number, mode, tenant, at, duration_us, status, class, message,
@@ -72,10 +72,14 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err != nil {
 		return err
 	}
+	was := job.Delivery.State
 	if !ok {
-		if after, effects, ok, err = t.settleSlow(job, o, policy); err != nil || !ok {
+		if after, was, effects, ok, err = t.settleSlow(job, o, policy); err != nil || !ok {
 			return err
 		}
+	}
+	if was.Open() && !after.State.Open() {
+		t.opened(after.Scope, -1)
 	}
 	if err := t.logAttempt(&after, job.Trigger, o); err != nil {
 		return err
@@ -103,7 +107,7 @@ const giveBackPause = time.Second
 // row has moved on. A single shot that could not be made is forgotten.
 func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	d := &job.Delivery
-	if job.Trigger == hook.ByHand {
+	if job.Trigger.OneShot() {
 		return t.forgetOneshot(d.Event, d.Endpoint)
 	}
 	due := d.Due
@@ -129,11 +133,11 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 // if the row is still that copy.
 func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (hook.Delivery, hook.Effect, bool, error) {
 	d := job.Delivery
-	if job.Trigger == hook.ByHand || d.State != hook.Pending {
+	if job.Trigger.OneShot() || d.State != hook.Pending {
 		return d, 0, false, nil
 	}
 	after, effects := hook.Next(d, policy, job.Trigger, *o, t.now, t.s.opts.Jitter())
-	n, err := t.exec("settle delivery", settleFast, int64(after.State), string(after.Reason), int64(after.Attempts),
+	n, err := t.exec("settle delivery", settleFast, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
 		micros(after.Due), int64(after.LastStatus), string(after.LastError), micros(after.SettledAt), after.Owner,
 		d.Event[:], d.Endpoint[:], d.Fence, int64(d.Attempts))
 	return after, effects, n == 1, err
@@ -141,29 +145,30 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 
 // settleSlow applies the rule to the row as it is. If it was taken away from the
 // job's holder meanwhile (held, cancelled, claimed again) or the attempt was a
-// single shot, a success still wins and a failure leaves it alone.
-func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (hook.Delivery, hook.Effect, bool, error) {
+// single shot, a success still wins and a failure leaves it alone. was is the
+// state it found.
+func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (after hook.Delivery, was hook.State, effects hook.Effect, ok bool, err error) {
 	row, ok, err := t.readDelivery(job.Delivery.Event, job.Delivery.Endpoint)
 	if err != nil || !ok {
-		return row, 0, false, err
+		return row, row.State, 0, false, err
 	}
-	if job.Trigger == hook.ByHand {
+	if job.Trigger.OneShot() {
 		if err := t.forgetOneshot(row.Event, row.Endpoint); err != nil {
-			return row, 0, false, err
+			return row, row.State, 0, false, err
 		}
 	}
 	trigger := job.Trigger
 	if row.Fence != job.Delivery.Fence || row.Owner != job.Delivery.Owner {
 		trigger = hook.ByHand // the schedule is somebody else's now
 	}
-	after, effects := hook.Next(row, policy, trigger, *o, t.now, t.s.opts.Jitter())
-	if o.Success && trigger == hook.ByHand && row.State == hook.Pending {
-		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
+	after, effects = hook.Next(row, policy, trigger, *o, t.now, t.s.opts.Jitter())
+	if o.Success && trigger.OneShot() && row.State == hook.Pending {
+		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
 	}
-	if o.Success && (trigger == hook.ByHand || row.State != hook.Pending) {
+	if o.Success && (trigger.OneShot() || row.State != hook.Pending) {
 		after.Fence++
 	}
-	return after, effects, true, t.writeDelivery(&after)
+	return after, row.State, effects, true, t.writeDelivery(&after)
 }
 
 func (t *tx) forgetOneshot(event, endpoint hook.ID) error {

@@ -81,6 +81,10 @@ type Options struct {
 	Jitter func() float64
 	// HeldFor is how long a delivery may be held; default 30 days.
 	HeldFor time.Duration
+	// TenantBacklog bounds the deliveries of one tenant in one mode that are
+	// pending or held: beyond it publishing is refused with CodeBacklogFull.
+	// Default 0: no bound.
+	TenantBacklog int
 	// Reserve is the size in bytes of a file kept to be deleted when the disk is
 	// full, so that outcomes can still be recorded. Default 16 MiB,
 	// -1: none.
@@ -104,6 +108,7 @@ type Store struct {
 	conn    *conn
 	dir     *directory
 	known   *keyCache
+	backlog map[hook.Scope]int // open deliveries; the writer's alone
 	stats   counters
 
 	gate    sync.RWMutex // held shared while sending to ops, so that Close can wait for senders
@@ -115,9 +120,10 @@ type Store struct {
 	// unchecked is what was written since the log was looked at; the writer's alone.
 	unchecked struct{ commits, bytes int }
 
-	sweeps  chan struct{}
-	sweeper sync.WaitGroup
-	stop    context.CancelFunc
+	lastSwept hook.ID // of the writer's turns among sweeps
+	sweeps    chan struct{}
+	sweeper   sync.WaitGroup
+	stop      context.CancelFunc
 
 	scanBound int // events a page of a list looks at
 }
@@ -143,7 +149,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys,
-		dir: newDirectory(), known: newKeyCache(),
+		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{},
 		ops: make(chan *op, queueLength), sweeps: make(chan struct{}, 1), scanBound: defaultScan,
 	}
 	if err := s.open(ctx); err != nil {

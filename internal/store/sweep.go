@@ -97,7 +97,7 @@ func (s *Store) sweepAll(ctx context.Context) error {
 // sweepOnce does one page for each endpoint that has an order, and reports
 // whether there is more to do.
 func (t *tx) sweepOnce() (bool, error) {
-	ids, err := collect(background, t.q(), scanID, "SELECT id FROM endpoints WHERE sweep <> '' LIMIT 8")
+	ids, err := t.nextSweeps()
 	if err != nil {
 		return false, wrap("read sweeps", err)
 	}
@@ -107,6 +107,22 @@ func (t *tx) sweepOnce() (bool, error) {
 		}
 	}
 	return len(ids) > 0, nil
+}
+
+// nextSweeps returns the endpoints whose turn it is. They take turns, so that a
+// small backlog does not wait for the big ones.
+func (t *tx) nextSweeps() ([]hook.ID, error) {
+	const ordered = "SELECT id FROM endpoints WHERE sweep <> '' AND id > ? ORDER BY id LIMIT 8"
+	last := t.s.lastSwept
+	ids, err := collect(background, t.q(), scanID, ordered, last[:])
+	if err == nil && len(ids) == 0 && !last.IsZero() {
+		last = hook.ID{}
+		ids, err = collect(background, t.q(), scanID, ordered, last[:])
+	}
+	if len(ids) > 0 {
+		t.s.lastSwept = ids[len(ids)-1]
+	}
+	return ids, err
 }
 
 func (t *tx) sweepPage(id hook.ID, limit int) error {
@@ -186,7 +202,7 @@ func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, 
 // with a success.
 func (t *tx) sweepRow(d *hook.Delivery, sweep string, why hook.Reason) error {
 	if d.State == hook.Pending {
-		t.dropped = append(t.dropped, hook.Ref{Event: d.Event, Endpoint: d.Endpoint})
+		t.dropped = append(t.dropped, hook.Ref{Event: d.Event, Endpoint: d.Endpoint, Scheduled: sweep == sweepHold})
 	}
 	switch sweep {
 	case sweepHold:

@@ -142,11 +142,18 @@ func (t *tx) tenant(id string) (hook.Tenant, error) {
 }
 
 // DeleteTenant deletes a tenant with its endpoints and keys, in both modes: it
-// takes no more events and what waits is cancelled. The id is not free again.
-func (s *Store) DeleteTenant(ctx context.Context, id string) error {
+// takes no more events and what waits is cancelled. The id is not free again. Each
+// check sees the tenant first, on the writer, and stops the deletion with an error.
+func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
 	return s.do(ctx, 16, func(t *tx) error {
-		if _, err := t.tenant(id); err != nil {
+		old, err := t.tenant(id)
+		if err != nil {
 			return err
+		}
+		for _, check := range checks {
+			if err := check(old); err != nil {
+				return err
+			}
 		}
 		for _, mode := range []hook.Mode{hook.Test, hook.Live} {
 			entry, err := t.scope(hook.Scope{Tenant: id, Mode: mode})

@@ -24,6 +24,9 @@ type tx struct {
 	health map[hook.ID]*healthEntry
 	room   map[hook.ID]int // left for an endpoint's jobs in memory
 
+	open    map[hook.Scope]int // open deliveries more (or less) than before
+	backlog map[hook.Scope]int // how many there were before, where it was counted here
+
 	jobs     []hook.Job
 	due      map[hook.ID]hook.Due
 	changed  []*hook.Endpoint
@@ -64,9 +67,15 @@ func (t *tx) row(act, query string, args []any, dest ...any) (ok bool, err error
 // q gives reads inside the transaction.
 func (t *tx) q() querier { return t.s.conn.sql }
 
+// txJobs bounds the jobs that one transaction hands over; the rest waits in the table.
+const txJobs = 4096
+
 // roomFor takes one place in memory for a job of the endpoint, if there is one.
 func (t *tx) roomFor(endpoint hook.ID) bool {
 	if t.s.opts.Room == nil || t.s.opts.Committed == nil {
+		return false
+	}
+	if len(t.jobs) >= txJobs { // Room knows of one endpoint at a time only
 		return false
 	}
 	left, ok := t.room[endpoint]
@@ -110,6 +119,7 @@ func (t *tx) committed() {
 	s := t.s
 	s.dir.merge(t.scopes, len(t.changed) > 0)
 	s.dir.mergeHealth(t.health)
+	s.mergeBacklog(t)
 	if t.keys {
 		s.known.clear()
 	}

@@ -86,6 +86,7 @@ type reply[T any] struct {
 	Status   int
 	Replayed string `header:"Idempotency-Replayed"`
 	Link     string `header:"Link"`
+	ETag     string `header:"ETag"`
 	Body     answer[T]
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 func (a *api) eventRoutes(h huma.API) {
-	register(a, h, operation(h, "GET", "/v1/events", "list-events", "Search events", 200), a.listEvents)
-	register(a, h, operation(h, "GET", "/v1/events/{id}", "get-event", "Get an event with its data and deliveries", 200), a.getEvent)
+	register(a, h, operation("GET", "/v1/events", "list-events", "Search events", 200), a.listEvents)
+	register(a, h, operation("GET", "/v1/events/{id}", "get-event", "Get an event with its data and deliveries", 200), a.getEvent)
 }
 
 // SpanIn bounds a list by time: after is included, before is not.
@@ -40,6 +40,7 @@ func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[
 
 type eventIn struct {
 	ItemIn
+	ReadIn
 	Tenant string `query:"tenant" doc:"Needed only if several tenants have an event with this id."`
 }
 
@@ -55,14 +56,14 @@ func (a *api) getEvent(ctx context.Context, q *request, in *eventIn) (*reply[cli
 	out := wireEvent(*event)
 	out.Data = event.Data
 	out.Deliveries = wireAll(deliveries, wireDelivery)
-	return ok(out), nil
+	return single(q, 200, out)
 }
 
 func (a *api) deliveryRoutes(h huma.API) {
-	register(a, h, operation(h, "GET", "/v1/deliveries", "list-deliveries", "Search deliveries", 200), a.listDeliveries)
-	register(a, h, operation(h, "GET", "/v1/deliveries/{id}", "get-delivery", "Get a delivery with all its attempts", 200), a.getDelivery)
-	register(a, h, operation(h, "POST", "/v1/deliveries/{id}/retry", "retry-delivery", "One more attempt now", 202), a.retryDelivery)
-	register(a, h, operation(h, "POST", "/v1/deliveries/{id}/cancel", "cancel-delivery", "Stop an open delivery", 200), a.cancelDelivery)
+	register(a, h, operation("GET", "/v1/deliveries", "list-deliveries", "Search deliveries", 200), a.listDeliveries)
+	register(a, h, operation("GET", "/v1/deliveries/{id}", "get-delivery", "Get a delivery with all its attempts", 200), a.getDelivery)
+	register(a, h, operation("POST", "/v1/deliveries/{id}/retry", "retry-delivery", "One more attempt now", 202), a.retryDelivery)
+	register(a, h, operation("POST", "/v1/deliveries/{id}/cancel", "cancel-delivery", "Stop an open delivery", 200), a.cancelDelivery)
 }
 
 type deliveriesIn struct {
@@ -110,7 +111,12 @@ func filterID(field, text string) (hook.ID, error) {
 	return id, nil
 }
 
-func (a *api) getDelivery(ctx context.Context, q *request, in *ItemIn) (*reply[client.Delivery], error) {
+type deliveryIn struct {
+	ItemIn
+	ReadIn
+}
+
+func (a *api) getDelivery(ctx context.Context, q *request, in *deliveryIn) (*reply[client.Delivery], error) {
 	id, err := in.parsed("delivery")
 	if err != nil {
 		return nil, err
@@ -121,7 +127,7 @@ func (a *api) getDelivery(ctx context.Context, q *request, in *ItemIn) (*reply[c
 	}
 	out := wireDelivery(row)
 	out.AttemptLog = wireAll(attempts, wireAttempt)
-	return ok(out), nil
+	return single(q, 200, out)
 }
 
 type retryIn struct {

@@ -18,13 +18,13 @@ import (
 )
 
 func (a *api) endpointRoutes(h huma.API) {
-	register(a, h, operation(h, "POST", "/v1/endpoints", "create-endpoint", "Create an endpoint; its secret is shown once", 201), a.createEndpoint)
-	register(a, h, operation(h, "GET", "/v1/endpoints", "list-endpoints", "List endpoints", 200), a.listEndpoints)
-	register(a, h, operation(h, "GET", "/v1/endpoints/{id}", "get-endpoint", "Get an endpoint with its health", 200), a.getEndpoint)
-	register(a, h, operation(h, "PATCH", "/v1/endpoints/{id}", "update-endpoint", "Change an endpoint (merge patch)", 200), a.updateEndpoint)
-	register(a, h, operation(h, "DELETE", "/v1/endpoints/{id}", "delete-endpoint", "Delete an endpoint; what waits is cancelled", 204), a.deleteEndpoint)
-	rotate := operation(h, "POST", "/v1/endpoints/{id}/secret/rotate", "rotate-secret", "Give an endpoint a new secret; both sign for the overlap", 200)
-	test := operation(h, "POST", "/v1/endpoints/{id}/test", "test-endpoint", "Send a test event", 202)
+	register(a, h, operation("POST", "/v1/endpoints", "create-endpoint", "Create an endpoint; its secret is shown once", 201), a.createEndpoint)
+	register(a, h, operation("GET", "/v1/endpoints", "list-endpoints", "List endpoints", 200), a.listEndpoints)
+	register(a, h, operation("GET", "/v1/endpoints/{id}", "get-endpoint", "Get an endpoint with its health", 200), a.getEndpoint)
+	register(a, h, operation("PATCH", "/v1/endpoints/{id}", "update-endpoint", "Change an endpoint (merge patch)", 200), a.updateEndpoint)
+	register(a, h, operation("DELETE", "/v1/endpoints/{id}", "delete-endpoint", "Delete an endpoint; what waits is cancelled", 204), a.deleteEndpoint)
+	rotate := operation("POST", "/v1/endpoints/{id}/secret/rotate", "rotate-secret", "Give an endpoint a new secret; both sign for the overlap", 200)
+	test := operation("POST", "/v1/endpoints/{id}/test", "test-endpoint", "Send a test event", 202)
 	rotate.RequestBody, test.RequestBody = &huma.RequestBody{}, &huma.RequestBody{}
 	register(a, h, rotate, a.rotateSecret)
 	register(a, h, test, a.testEndpoint)
@@ -141,7 +141,12 @@ func (a *api) listEndpoints(ctx context.Context, q *request, in *endpointsIn) (*
 	return page(q, wireAll(rows, func(e hook.Endpoint) client.Endpoint { return wireRow(&e) }), next), nil
 }
 
-func (a *api) getEndpoint(ctx context.Context, q *request, in *ItemIn) (*reply[client.Endpoint], error) {
+type endpointIn struct {
+	ItemIn
+	ReadIn
+}
+
+func (a *api) getEndpoint(ctx context.Context, q *request, in *endpointIn) (*reply[client.Endpoint], error) {
 	id, err := in.parsed("endpoint")
 	if err != nil {
 		return nil, err
@@ -150,11 +155,12 @@ func (a *api) getEndpoint(ctx context.Context, q *request, in *ItemIn) (*reply[c
 	if err != nil {
 		return nil, err
 	}
-	return ok(wireEndpoint(e)), nil
+	return single(q, 200, wireEndpoint(e), e.Revision)
 }
 
 type endpointPatchIn struct {
 	ItemIn
+	ChangeIn
 	Body members[client.EndpointPatch]
 }
 
@@ -170,11 +176,14 @@ func (a *api) updateEndpoint(ctx context.Context, q *request, in *endpointPatchI
 	if err != nil {
 		return nil, err
 	}
+	for _, check := range ifMatch(q, revisionTag) {
+		change.Check = check
+	}
 	e, err := a.o.Service.UpdateEndpoint(ctx, q.caller, id, change)
 	if err != nil {
 		return nil, err
 	}
-	return ok(wireEndpoint(e)), nil
+	return single(q, 200, wireEndpoint(e), e.Revision)
 }
 
 // readChange reads the merge patch of an endpoint.
@@ -211,7 +220,7 @@ func readChange(values map[string]jsontext.Value) (app.EndpointChange, error) {
 			p.blame(err)
 		}
 	}
-	p.readOnly("id", "tenant", "mode", "secret", "health", "warnings", "disabled_reason", "disabled_at", "created_at", "updated_at")
+	p.readOnly("id", "tenant", "mode", "secret", "public_key", "health", "warnings", "disabled_reason", "disabled_at", "created_at", "updated_at")
 	return out, p.end()
 }
 
@@ -246,12 +255,17 @@ func mergeRetry(old *hook.Retry, value jsontext.Value, null bool) (*hook.Retry, 
 	return readRetry(plan)
 }
 
-func (a *api) deleteEndpoint(ctx context.Context, q *request, in *ItemIn) (*none, error) {
+type endpointDeleteIn struct {
+	ItemIn
+	ChangeIn
+}
+
+func (a *api) deleteEndpoint(ctx context.Context, q *request, in *endpointDeleteIn) (*none, error) {
 	id, err := in.parsed("endpoint")
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.o.Service.DeleteEndpoint(ctx, q.caller, id)
+	return nil, a.o.Service.DeleteEndpoint(ctx, q.caller, id, ifMatch(q, revisionTag)...)
 }
 
 type rotateIn struct {

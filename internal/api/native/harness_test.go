@@ -74,7 +74,7 @@ func newHouse(t testing.TB, change ...func(*app.Options, *store.Options)) *house
 	}
 	so := store.Options{Dir: t.TempDir(), Keys: ring, Log: log, Reserve: -1, Fatal: func(err error) { t.Errorf("fatal: %v", err) }}
 	guard := egress.New(egress.Options{Resolver: noNames{}, Log: log})
-	ao := app.Options{Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, CheckHeaders: egress.CheckHeaders,
+	ao := app.Options{Log: log, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, CheckHeaders: egress.CheckHeaders,
 		Admit: func(ctx context.Context, raw string, ipHosts bool) (string, []app.Warning, error) {
 			canonical, warnings, err := guard.Admit(ctx, raw, egress.Rules{IPHosts: ipHosts})
 			var out []app.Warning

@@ -43,14 +43,14 @@ func (a *api) documentPublish(h huma.API) {
 	event := ref(reflect.TypeFor[client.NewEvent]())
 	header := &huma.Param{Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString}}
 
-	one := operation(h, "POST", "/v1/events", "publish-event", "Publish an event", 202)
+	one := operation("POST", "/v1/events", "publish-event", "Publish an event", 202)
 	one.Parameters = []*huma.Param{header}
 	one.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: event}}}
 	one.Responses["202"].Description = "The event and all its deliveries are on disk."
 	one.Responses["202"].Content = map[string]*huma.MediaType{"application/json": {Schema: ref(reflect.TypeFor[client.Published]())}}
 	h.OpenAPI().AddOperation(&one)
 
-	many := operation(h, "POST", "/v1/events/batch", "publish-batch", "Publish up to 1,000 events in one commit", 202)
+	many := operation("POST", "/v1/events/batch", "publish-batch", "Publish up to 1,000 events in one commit", 202)
 	many.Parameters = []*huma.Param{header}
 	many.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Type: huma.TypeArray, Items: event}},

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -33,6 +34,8 @@ var kinds = map[hook.Code]kind{
 	hook.CodeConflict:          {status: 409, title: "Conflict"},
 	hook.CodeTenantExists:      {status: 409, title: "Tenant exists"},
 	hook.CodeEventConflict:     {status: 409, title: "Event id is taken"},
+	hook.CodeEndpointLimit:     {status: 409, title: "Endpoint limit reached"},
+	hook.CodeTypeUnknown:       {status: 422, title: "Event type unknown"},
 	hook.CodeEndpointDisabled:  {status: 409, title: "Endpoint is disabled"},
 	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
 	hook.CodeIdempotencyReused: {status: 422, title: "Idempotency key reused"},
@@ -41,6 +44,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeContentType:       {status: 415, title: "Content type not supported"},
 	hook.CodeContentEncoding:   {status: 415, title: "Content encoding not supported"},
 	hook.CodeMethodNotAllowed:  {status: 405, title: "Method not allowed"},
+	hook.CodePrecondition:      {status: 412, title: "Precondition failed"},
 	hook.CodeRateLimited:       {status: 429, title: "Rate limited", retry: 1},
 	hook.CodeBacklogFull:       {status: 429, title: "Backlog full", retry: 30},
 	hook.CodeStorageFull:       {status: 503, title: "Storage full", retry: 10},
@@ -78,7 +82,8 @@ func problemOf(ctx context.Context, log *slog.Logger, requestID string, err erro
 		k = kinds[hook.CodeInternal]
 	}
 	p := &client.Problem{Type: problemType + string(e.Code), Title: k.title, Status: k.status,
-		Detail: e.Message, Code: string(e.Code), Field: e.Field, RequestID: requestID}
+		Detail: e.Message, Code: string(e.Code), Field: e.Field, RequestID: requestID,
+		RetryAfter: max(e.RetryAfter, time.Duration(k.retry)*time.Second)}
 	if e.Code == hook.CodeInternal {
 		p.Detail = "Something went wrong on our side. The request id helps to find it in the server's log."
 	}
@@ -95,8 +100,8 @@ func problemOf(ctx context.Context, log *slog.Logger, requestID string, err erro
 // headProblem sets the headers that go with a problem.
 func headProblem(h http.Header, p *client.Problem) {
 	k := kinds[hook.Code(p.Code)]
-	if k.retry > 0 {
-		h.Set("Retry-After", strconv.Itoa(k.retry))
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
 	}
 	if k.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", "Bearer")

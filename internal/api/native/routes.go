@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -22,13 +23,18 @@ func (a *api) routes() {
 	a.endpointRoutes(h)
 	a.eventRoutes(h)
 	a.deliveryRoutes(h)
+	a.insightRoutes(h)
+	a.catalogueRoutes(h)
+	a.partnerRoutes(h)
 	a.documentPublish(h)
+	a.finish(h.OpenAPI())
 	a.mux.HandleFunc("POST /v1/events", a.publish)
 	a.mux.HandleFunc(batchRoute, a.batch)
 	a.mux.HandleFunc("GET /healthz", a.healthz)
 	a.mux.HandleFunc("GET /readyz", a.readyz)
 	a.mux.HandleFunc("GET /version", a.version)
 	a.mux.HandleFunc("GET /openapi.json", a.openapi)
+	a.docsRoutes(h.OpenAPI())
 	a.spec, _ = encode(h.OpenAPI()) // the same at every start: a test reads it
 }
 
@@ -42,15 +48,9 @@ func (a *api) config() huma.Config {
 	alias[client.Optional[[]string], []string](schemas)
 	alias[client.Optional[map[string]*string], map[string]*string](schemas)
 	alias[client.Optional[client.Retry], *client.Retry](schemas)
+	alias[client.Optional[json.RawMessage], json.RawMessage](schemas)
 	return huma.Config{
-		OpenAPI: &huma.OpenAPI{
-			OpenAPI: "3.1.0",
-			Info: &huma.Info{Title: "Posthorn", Version: "v1",
-				Description: "Publish events once; Posthorn signs, delivers and retries them as webhooks."},
-			Components: &huma.Components{Schemas: schemas, SecuritySchemes: map[string]*huma.SecurityScheme{
-				"key": {Type: "http", Scheme: "bearer", Description: "A key belongs to one mode and one kind: operator, publisher or tenant."}}},
-			Security: []map[string][]string{{"key": {}}},
-		},
+		OpenAPI:                      newDocument(schemas),
 		Formats:                      map[string]huma.Format{"application/json": format, "json": format}, // the latter for +json
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
@@ -71,15 +71,11 @@ func alias[T, As any](r huma.Registry) {
 }
 
 // operation is what the document says of a route.
-func operation(h huma.API, method, path, id, summary string, status int) huma.Operation {
-	problem := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
+func operation(method, path, id, summary string, status int) huma.Operation {
 	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, DefaultStatus: status,
 		SkipValidateBody: true, MaxBodyBytes: -1, RequestBody: nil,
-		Responses: map[string]*huma.Response{
-			strconv.Itoa(status): {Description: http.StatusText(status)},
-			"default": {Description: "A problem (RFC 9457); branch on its code.",
-				Content: map[string]*huma.MediaType{problemContent: {Schema: problem}}},
-		}}
+		// One entry beside the success keeps huma from adding its own idea of an error.
+		Responses: map[string]*huma.Response{strconv.Itoa(status): {Description: http.StatusText(status)}, "default": {}}}
 }
 
 // register puts a route on the mux and into the document.

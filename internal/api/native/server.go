@@ -187,7 +187,7 @@ func (a *api) recover(w http.ResponseWriter, r *http.Request) {
 }
 
 // unrouted answers what no route takes: the mux tells a wrong method by the Allow
-// header that its handler sets.
+// header that its handler sets. OPTIONS is answered from the same.
 func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Handler) {
 	seen := &listener{header: http.Header{}}
 	if r.URL.Path == cleaned(r.URL.Path) {
@@ -198,6 +198,11 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Hand
 		return
 	}
 	allow := seen.header.Get("Allow")
+	if r.Method == http.MethodOptions {
+		w.Header().Set("Allow", allow+", OPTIONS")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	w.Header().Set("Allow", allow)
 	a.refuse(w, r, &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + allow + " only."})
 }

@@ -11,11 +11,11 @@ import (
 )
 
 func (a *api) tenantRoutes(h huma.API) {
-	register(a, h, operation(h, "POST", "/v1/tenants", "create-tenant", "Create a tenant", 201), a.createTenant)
-	register(a, h, operation(h, "GET", "/v1/tenants", "list-tenants", "List tenants", 200), a.listTenants)
-	register(a, h, operation(h, "GET", "/v1/tenants/{id}", "get-tenant", "Get a tenant", 200), a.getTenant)
-	register(a, h, operation(h, "PATCH", "/v1/tenants/{id}", "update-tenant", "Rename a tenant", 200), a.updateTenant)
-	register(a, h, operation(h, "DELETE", "/v1/tenants/{id}", "delete-tenant", "Delete a tenant with its endpoints and keys", 204), a.deleteTenant)
+	register(a, h, operation("POST", "/v1/tenants", "create-tenant", "Create a tenant", 201), a.createTenant)
+	register(a, h, operation("GET", "/v1/tenants", "list-tenants", "List tenants", 200), a.listTenants)
+	register(a, h, operation("GET", "/v1/tenants/{id}", "get-tenant", "Get a tenant", 200), a.getTenant)
+	register(a, h, operation("PATCH", "/v1/tenants/{id}", "update-tenant", "Rename a tenant", 200), a.updateTenant)
+	register(a, h, operation("DELETE", "/v1/tenants/{id}", "delete-tenant", "Delete a tenant with its endpoints and keys", 204), a.deleteTenant)
 }
 
 type newTenantIn struct {
@@ -46,16 +46,22 @@ func (a *api) listTenants(ctx context.Context, q *request, in *PageIn) (*reply[c
 	return page(q, wireAll(rows, wireTenant), next), nil
 }
 
-func (a *api) getTenant(ctx context.Context, q *request, in *ItemIn) (*reply[client.Tenant], error) {
+type tenantIn struct {
+	ItemIn
+	ReadIn
+}
+
+func (a *api) getTenant(ctx context.Context, q *request, in *tenantIn) (*reply[client.Tenant], error) {
 	t, err := a.o.Service.Tenant(ctx, q.caller, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return ok(wireTenant(t)), nil
+	return single(q, 200, wireTenant(t))
 }
 
 type tenantPatchIn struct {
 	ItemIn
+	ChangeIn
 	Body members[client.TenantPatch]
 }
 
@@ -73,20 +79,29 @@ func (a *api) updateTenant(ctx context.Context, q *request, in *tenantPatchIn) (
 	if err := p.end(); err != nil {
 		return nil, err
 	}
-	if name != nil {
-		t, err = a.o.Service.RenameTenant(ctx, q.caller, in.ID, *name)
+	if name == nil {
+		name = &t.Name
 	}
-	return ok(wireTenant(t)), err
+	t, err = a.o.Service.RenameTenant(ctx, q.caller, in.ID, *name, ifMatch(q, tenantTag)...)
+	if err != nil {
+		return nil, err
+	}
+	return single(q, 200, wireTenant(t))
 }
 
-func (a *api) deleteTenant(ctx context.Context, q *request, in *ItemIn) (*none, error) {
-	return nil, a.o.Service.DeleteTenant(ctx, q.caller, in.ID)
+type tenantDeleteIn struct {
+	ItemIn
+	ChangeIn
+}
+
+func (a *api) deleteTenant(ctx context.Context, q *request, in *tenantDeleteIn) (*none, error) {
+	return nil, a.o.Service.DeleteTenant(ctx, q.caller, in.ID, ifMatch(q, tenantTag)...)
 }
 
 func (a *api) keyRoutes(h huma.API) {
-	register(a, h, operation(h, "POST", "/v1/keys", "create-key", "Create a key of the caller's mode", 201), a.createKey)
-	register(a, h, operation(h, "GET", "/v1/keys", "list-keys", "List the keys of the caller's mode", 200), a.listKeys)
-	register(a, h, operation(h, "DELETE", "/v1/keys/{id}", "revoke-key", "Revoke a key", 204), a.revokeKey)
+	register(a, h, operation("POST", "/v1/keys", "create-key", "Create a key of the caller's mode", 201), a.createKey)
+	register(a, h, operation("GET", "/v1/keys", "list-keys", "List the keys of the caller's mode", 200), a.listKeys)
+	register(a, h, operation("DELETE", "/v1/keys/{id}", "revoke-key", "Revoke a key", 204), a.revokeKey)
 }
 
 type newKeyIn struct {

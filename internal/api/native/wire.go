@@ -47,7 +47,8 @@ func wireNewKey(k app.NewKey) client.Key {
 }
 
 func wireRow(e *hook.Endpoint) client.Endpoint {
-	out := client.Endpoint{ID: e.ID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), URL: e.URL,
+	out := client.Endpoint{ID: e.ID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(),
+		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
 		EventTypes: append([]string{}, e.Types...), Enabled: e.Status == hook.Enabled,
 		DisabledReason: some(e.DisabledReason), DisabledAt: someTime(e.DisabledAt),
 		Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
@@ -64,7 +65,7 @@ func wireRow(e *hook.Endpoint) client.Endpoint {
 
 func wireEndpoint(e app.Endpoint) client.Endpoint {
 	out := wireRow(e.Endpoint)
-	out.Secret = e.Secret
+	out.Secret, out.PublicKey = e.Secret, e.PublicKey
 	for _, warning := range e.Warnings {
 		out.Warnings = append(out.Warnings, client.Warning(warning))
 	}
@@ -106,7 +107,7 @@ func duration(d time.Duration) string {
 }
 
 func wireRotated(r app.Rotated) client.RotatedSecret {
-	return client.RotatedSecret{Secret: r.Secret, PreviousExpiresAt: wireTime(r.PreviousExpiresAt)}
+	return client.RotatedSecret{Secret: r.Secret, PublicKey: r.PublicKey, PreviousExpiresAt: wireTime(r.PreviousExpiresAt)}
 }
 
 func wireTest(t app.Test) client.TestEvent {

@@ -74,7 +74,7 @@ CREATE TABLE endpoint_revisions (
   mode     INTEGER NOT NULL,
   tenant   TEXT NOT NULL,
   at       INTEGER NOT NULL,
-  url      TEXT NOT NULL,
+  url      TEXT NOT NULL, -- for display: the query masked
   types    TEXT NOT NULL,
   status   INTEGER NOT NULL,
   profile  TEXT NOT NULL,
@@ -130,6 +130,7 @@ CREATE TABLE deliveries (
   state       INTEGER NOT NULL,
   reason      TEXT NOT NULL,
   attempts    INTEGER NOT NULL,
+  scheduled   INTEGER NOT NULL, -- of the attempts, those that the schedule made
   due         INTEGER NOT NULL,
   last_status INTEGER NOT NULL,
   last_error  TEXT NOT NULL,

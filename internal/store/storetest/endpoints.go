@@ -377,7 +377,8 @@ func sealed(w *world) {
 	w.tenant("acme")
 	once := w.once("k", 1)
 	once.Answer = func(any) (int, []byte) { return 201, []byte(planted) }
-	_, _, err := w.store.CreateEndpoint(w.ctx, hook.Endpoint{Scope: live, URL: "https://example.com", Types: hook.Filter{"*"},
+	const url = "https://example.com/in?token=" + planted + "&a=b?c"
+	made, _, err := w.store.CreateEndpoint(w.ctx, hook.Endpoint{Scope: live, URL: url, Types: hook.Filter{"*"},
 		Headers: []hook.Header{{Name: "X-Key", Value: planted}}, Secrets: []hook.Secret{{Text: planted, Encoding: hook.EncodingText}}}, once)
 	w.must(err)
 	look := func(when string) {
@@ -390,6 +391,12 @@ func sealed(w *world) {
 		}
 	}
 	look("open")
+	for range 2 { // from memory, then from disk
+		if got := w.current(made).URL; got != url {
+			w.Errorf("the URL is %q", got)
+		}
+		w.reopen()
+	}
 	w.must(w.store.Close())
 	look("closed")
 }

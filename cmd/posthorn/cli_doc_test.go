@@ -1,0 +1,114 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+var updateCLI = flag.Bool("update-cli", false, "write docs/cli.md anew")
+
+const cliPage = "../../docs/cli.md"
+
+// docs/cli.md is made from the commands themselves.
+func TestCommandLinePage(t *testing.T) {
+	for _, name := range os.Environ() { // defaults may come from the environment
+		if name, _, _ := strings.Cut(name, "="); strings.HasPrefix(name, "POSTHORN_") {
+			t.Setenv(name, "")
+		}
+	}
+	root := newRoot()
+	root.InitDefaultCompletionCmd()
+	page := commandPage(root)
+	if *updateCLI {
+		if err := os.WriteFile(cliPage, []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	committed, err := os.ReadFile(cliPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(committed) != page {
+		t.Errorf("docs/cli.md is not what the commands say; write it anew: go test ./cmd/posthorn -run TestCommandLinePage -update-cli")
+	}
+	// Control: one more flag and the page would differ.
+	root.Commands()[0].Flags().Bool("planted", false, "planted")
+	if commandPage(root) == page {
+		t.Error("the page does not depend on the flags")
+	}
+}
+
+const cliIntro = `# The command line
+
+<!-- Made by "go test ./cmd/posthorn -run TestCommandLinePage -update-cli"; do not edit. -->
+
+One binary does everything. ` + "`posthorn COMMAND --help`" + ` says what is below.
+
+- The commands that call the API take the server from ` + "`--url` or `POSTHORN_URL`" + ` and the key from ` + "`--key` or `POSTHORN_KEY`" + `. The key decides
+  the mode, test or live.
+- They print tables for people, without colour; ` + "`--json`" + ` prints the server's answer as it is. With ` + "`--all`" + `, the rows of all pages are
+  joined into one answer of the same shape.
+- Where JSON is taken it may be given as it is, as ` + "`@FILE`, or as `-`" + ` for standard input. ` + "`--body`" + ` takes a whole request of the API;
+  flags are laid over it.
+- Exit codes: 0 done, 1 failed, 2 wrong use, 20 refused by the server, 21 no answer from a server; [operating.md](operating.md) has
+  them all. Errors go to standard error, in one line, with the next step where there is one.
+- ` + "`posthorn completion bash`" + ` (zsh, fish, powershell) prints the script for your shell:
+  ` + "`source <(posthorn completion bash)`" + `.
+`
+
+// commandPage renders the whole tree.
+func commandPage(root *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString(cliIntro)
+	for _, cmd := range root.Commands() {
+		if !cmd.IsAvailableCommand() {
+			continue
+		}
+		fmt.Fprintf(&b, "\n## posthorn %s\n", cmd.Name())
+		renderCommand(&b, cmd)
+		if cmd.Name() == "completion" { // its own long texts are of no use here
+			continue
+		}
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "\n### %s\n", sub.CommandPath())
+				renderCommand(&b, sub)
+			}
+		}
+	}
+	return b.String()
+}
+
+func renderCommand(b *strings.Builder, cmd *cobra.Command) {
+	text := cmd.Short + "."
+	if cmd.Long != "" && cmd.Name() != "completion" {
+		text = cmd.Long
+	}
+	fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(text))
+	if !cmd.HasAvailableSubCommands() || cmd.HasAvailableLocalFlags() && cmd.HasExample() {
+		fmt.Fprintf(b, "\n```\n%s\n```\n", cmd.UseLine())
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(b, "\nFor example:\n\n```\n%s\n```\n", strings.TrimRight(cmd.Example, "\n"))
+	}
+	var rows []string
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" || f.Hidden {
+			return
+		}
+		usage := f.Usage
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" && f.DefValue != "0s" {
+			usage += fmt.Sprintf(" (default `%s`)", f.DefValue)
+		}
+		rows = append(rows, fmt.Sprintf("| `--%s` | %s |\n", f.Name, strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`).Replace(usage)))
+	})
+	if len(rows) > 0 {
+		b.WriteString("\n| flag | |\n| --- | --- |\n" + strings.Join(rows, ""))
+	}
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/client"
+)
+
+// checkup is a list of findings about a data directory and a server.
+type checkup struct {
+	Findings []finding `json:"checks"`
+}
+
+// finding is one line of the doctor's. Status is ok, warn or fail.
+type finding struct {
+	Check   string `json:"check"`
+	Status  string `json:"status"`
+	Message string `json:"message"`
+}
+
+func (c *checkup) ok(check, format string, args ...any)   { c.add(check, "ok", format, args) }
+func (c *checkup) warn(check, format string, args ...any) { c.add(check, "warn", format, args) }
+func (c *checkup) fail(check, format string, args ...any) { c.add(check, "fail", format, args) }
+
+func (c *checkup) add(check, status, format string, args []any) {
+	c.Findings = append(c.Findings, finding{check, status, plainText(oneLine(fmt.Sprintf(format, args...)))})
+}
+
+func (c *checkup) failed() int {
+	n := 0
+	for _, f := range c.Findings {
+		if f.Status == "fail" {
+			n++
+		}
+	}
+	return n
+}
+
+// doctorPlan is what the flags of doctor say.
+type doctorPlan struct {
+	data, store, masterKey string
+	url, key               string
+	timeout                time.Duration
+	asJSON                 bool
+}
+
+func newDoctor() *cobra.Command {
+	p := &doctorPlan{}
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Look for what is wrong with a data directory or a server", Args: noArgs,
+		Long: `Check a data directory (permissions, master key, lock, schema, free space) and a
+server (reachable, ready, key, clock), and say what to do about what is wrong.
+Nothing is changed, and a server that works in the directory is not disturbed.
+
+With --data (POSTHORN_DATA) only the directory is checked, with --url (POSTHORN_URL)
+only the server, with both or neither both.
+
+Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
+		Example: `  posthorn doctor --data /var/lib/posthorn
+  posthorn doctor --url https://hooks.example.com --json`,
+	}
+	f := cmd.Flags()
+	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA); empty: ./posthorn-data")
+	f.StringVar(&p.store, "store", "", "sqlite:PATH (POSTHORN_STORE); empty: posthorn.db in the data directory")
+	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
+	f.StringVar(&p.url, "url", "", "server (POSTHORN_URL); empty: "+defaultURL)
+	f.StringVar(&p.key, "key", "", "key of the API (POSTHORN_KEY)")
+	f.DurationVar(&p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
+	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), cmd.OutOrStdout()) }
+	return cmd
+}
+
+func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
+	p.data = firstOf(p.data, os.Getenv("POSTHORN_DATA"))
+	p.store = firstOf(p.store, os.Getenv("POSTHORN_STORE"))
+	p.masterKey = firstOf(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"))
+	p.url, p.key = firstOf(p.url, os.Getenv("POSTHORN_URL")), firstOf(p.key, os.Getenv("POSTHORN_KEY"))
+	if p.url != "" {
+		if err := checkURL(p.url); err != nil {
+			return err
+		}
+	}
+	c := &checkup{Findings: []finding{}}
+	data, server := p.data != "" || p.store != "", p.url != ""
+	if data || !server {
+		p.checkData(ctx, c)
+	}
+	if server || !data {
+		p.checkServer(ctx, c)
+	}
+	if err := c.print(out, p.asJSON); err != nil {
+		return err
+	}
+	if n := c.failed(); n > 0 {
+		return exitWith(exitFailed, fmt.Errorf("%d of %d checks failed", n, len(c.Findings)))
+	}
+	return nil
+}
+
+func (c *checkup) print(out io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(map[string]any{"ok": c.failed() == 0, "checks": c.Findings})
+	}
+	for _, f := range c.Findings {
+		if _, err := fmt.Fprintf(out, "%-5s %-12s %s\n", f.Status, f.Check, f.Message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// database is where the store's file is.
+func (p *doctorPlan) database() string {
+	if path, ok := strings.CutPrefix(p.store, "sqlite:"); ok {
+		return path
+	}
+	return filepath.Join(firstOf(p.data, "./posthorn-data"), "posthorn.db")
+}
+
+// Limits of the clock's difference: receivers of signed timestamps accept five
+// minutes, and part of that is used up on the way.
+const (
+	skewWarns = 5 * time.Second
+	skewFails = 2 * time.Minute
+)
+
+func (p *doctorPlan) checkServer(ctx context.Context, c *checkup) {
+	api := &client.Client{URL: firstOf(p.url, localURL()), Key: p.key}
+	ask := func(do func(ctx context.Context) error) error {
+		ctx, cancel := context.WithTimeout(ctx, p.timeout)
+		defer cancel()
+		return do(ctx)
+	}
+	var version client.Version
+	err := ask(func(ctx context.Context) (err error) { version, err = api.Version(ctx); return err })
+	switch {
+	case err != nil && p.url == "":
+		c.warn("server", "nothing answers at %s; name the server with --url if there is one", api.URL)
+		return
+	case err != nil:
+		c.fail("server", "%v; is it running, and is the address right?", err)
+		return
+	case version.Version != versionText():
+		c.warn("server", "%s runs version %s, this command is %s", api.URL, version.Version, versionText())
+	default:
+		c.ok("server", "%s runs version %s, as this command", api.URL, version.Version)
+	}
+	if err := ask(func(ctx context.Context) error { return api.Do(ctx, "GET", "/readyz", "", nil, nil) }); err != nil {
+		c.fail("ready", "events are not accepted now: %v", err)
+	} else {
+		c.ok("ready", "events are accepted")
+	}
+	var ahead time.Duration
+	err = ask(func(ctx context.Context) (err error) { ahead, err = api.Clock(ctx); return err })
+	c.clock(ahead.Round(time.Second), err)
+	p.checkKey(ask, api, c)
+}
+
+func (c *checkup) clock(ahead time.Duration, err error) {
+	switch {
+	case err != nil:
+		c.warn("clock", "%v", err)
+	case ahead.Abs() > skewFails:
+		c.fail("clock", "the server's clock is %v ahead of this one; receivers refuse timestamps that are off by minutes: set both by NTP", ahead)
+	case ahead.Abs() > skewWarns:
+		c.warn("clock", "the server's clock is %v ahead of this one; set both by NTP", ahead)
+	default:
+		c.ok("clock", "the server's clock agrees with this one")
+	}
+}
+
+// checkKey finds out what a key may do by asking for one row of what only some
+// kinds may see: there is no route that says it.
+func (p *doctorPlan) checkKey(ask func(func(context.Context) error) error, api *client.Client, c *checkup) {
+	if p.key == "" {
+		c.warn("key", "none given; --key or POSTHORN_KEY has it checked")
+		return
+	}
+	one := client.ListOptions{Limit: 1}
+	var keys client.Page[client.Key]
+	err := ask(func(ctx context.Context) (err error) { keys, err = api.Keys(ctx, one); return err })
+	if err == nil {
+		mode := modeOf(p.key)
+		if len(keys.Data) > 0 {
+			mode = keys.Data[0].Mode
+		}
+		c.ok("key", "valid: an operator key%s", inMode(mode))
+		return
+	}
+	if !refusedWith(err, "forbidden") {
+		c.fail("key", "%v; check POSTHORN_KEY", err)
+		return
+	}
+	var endpoints client.Page[client.Endpoint]
+	err = ask(func(ctx context.Context) (err error) { endpoints, err = api.Endpoints(ctx, one); return err })
+	switch {
+	case err == nil && len(endpoints.Data) > 0:
+		e := endpoints.Data[0]
+		c.ok("key", "valid: a tenant key of %s%s", e.Tenant, inMode(e.Mode))
+	case err == nil:
+		c.ok("key", "valid: a tenant key%s", inMode(modeOf(p.key)))
+	case refusedWith(err, "forbidden"):
+		c.ok("key", "valid: a publisher key%s", inMode(modeOf(p.key)))
+	default:
+		c.fail("key", "%v", err)
+	}
+}
+
+func refusedWith(err error, code string) bool {
+	problem, ok := errors.AsType[*client.Problem](err)
+	return ok && problem.Code == code
+}
+
+// modeOf reads the mode out of the text of a key that the server made.
+func modeOf(key string) string {
+	for _, mode := range []string{"live", "test"} {
+		if strings.HasPrefix(key, "ph_"+mode+"_") {
+			return mode
+		}
+	}
+	return ""
+}
+
+func inMode(mode string) string {
+	if mode == "" {
+		return ""
+	}
+	return " of mode " + mode
+}

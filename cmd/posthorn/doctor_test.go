@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// doctor runs the command and returns its lines by check, as "status message".
+func doctor(t *testing.T, args ...string) (lines map[string]string, code int) {
+	t.Helper()
+	out, errOut, code := invoke(t, "", append([]string{"doctor"}, args...)...)
+	lines = map[string]string{}
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 {
+			t.Fatalf("%q %s", line, errOut)
+		}
+		lines[fields[1]] = fields[0] + " " + strings.Join(fields[2:], " ")
+	}
+	return lines, code
+}
+
+func expect(t *testing.T, lines map[string]string, want map[string]string) {
+	t.Helper()
+	for check, says := range want {
+		status, part, _ := strings.Cut(says, " ")
+		if got := lines[check]; !strings.HasPrefix(got, status+" ") || !strings.Contains(got, part) {
+			t.Errorf("%s: %q, want %q", check, got, says)
+		}
+	}
+}
+
+func TestDoctorOfAHealthyServer(t *testing.T) {
+	s := newShell(t)
+	lines, code := doctor(t, "--data", s.data, "--url", s.url)
+	if code != exitOK {
+		t.Errorf("code %d: %v", code, lines)
+	}
+	expect(t, lines, map[string]string{
+		"data": "ok mode 0700", "master_key": "ok mode 0600", "lock": fmt.Sprintf("ok held by process %d", os.Getpid()), "schema": "ok has schema",
+		"server": "ok as this command", "ready": "ok accepted", "clock": "ok agrees", "key": "ok operator key",
+	})
+	if !strings.Contains(lines["space"], "left") {
+		t.Errorf("space: %q", lines["space"])
+	}
+	s.ok("tenant", "create", "--id", "acme")
+	for kind, says := range map[string]string{"tenant": "ok tenant key of mode live", "publisher": "ok publisher key of mode live", "operator": "ok operator key of mode live"} {
+		args := []string{"key", "create", "--kind", kind}
+		if kind == "tenant" {
+			args = append(args, "--tenant", "acme")
+		}
+		lines, _ := doctor(t, "--key", s.json(args...)["key"].(string))
+		expect(t, lines, map[string]string{"key": says})
+		if lines["data"] != "" {
+			t.Error("a server alone was asked for, and the directory was looked at")
+		}
+	}
+	lines, code = doctor(t, "--key", "ph_live_tenant_nonsense")
+	expect(t, lines, map[string]string{"key": "fail check POSTHORN_KEY"})
+	if code != exitFailed {
+		t.Errorf("code %d with a wrong key", code)
+	}
+	s.node.stopping.Store(true)
+	lines, code = doctor(t)
+	expect(t, lines, map[string]string{"ready": "fail shutting_down", "server": "ok "})
+	if code != exitFailed {
+		t.Errorf("code %d when not ready", code)
+	}
+	var report struct {
+		OK     bool
+		Checks []struct{ Check, Status, Message string }
+	}
+	out, _, _ := invoke(t, "", "doctor", "--json")
+	if err := json.Unmarshal([]byte(out), &report); err != nil || report.OK || len(report.Checks) != 4 {
+		t.Errorf("--json: %s %v", out, err)
+	}
+}
+
+// A directory is damaged in one way after the other; each time the doctor must say
+// so, and be content again when it is put right.
+func TestDoctorOfASickDirectory(t *testing.T) {
+	s := newShell(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s.node.stop(ctx)
+	t.Setenv("POSTHORN_URL", "")
+	t.Setenv("POSTHORN_KEY", "")
+	key, database := filepath.Join(s.data, "master.key"), filepath.Join(s.data, "posthorn.db")
+	mode := func(path string, mode os.FileMode) func() {
+		return func() {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	swap := func(path, with string) func() {
+		return func() {
+			if err := os.Rename(path, path+".kept"); err != nil {
+				t.Fatal(err)
+			}
+			if with == "" {
+				return
+			}
+			if err := os.WriteFile(path, []byte(with), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	back := func(path string) func() {
+		return func() {
+			if err := os.Rename(path+".kept", path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name        string
+		harm, heal  func()
+		check, says string
+	}{
+		{"directory open to all", mode(s.data, 0o777), mode(s.data, 0o700), "data", "fail chmod 700"},
+		{"directory readable", mode(s.data, 0o755), mode(s.data, 0o700), "data", "warn look into"},
+		{"key readable by all", mode(key, 0o644), mode(key, 0o600), "master_key", "fail everybody"},
+		{"key readable by group", mode(key, 0o640), mode(key, 0o600), "master_key", "warn group"},
+		{"key gone", swap(key, ""), back(key), "master_key", "fail put it back"},
+		{"key damaged", swap(key, "short"), back(key), "master_key", "fail 32 bytes"},
+		{"database damaged", swap(database, strings.Repeat("not a database ", 1000)), back(database), "schema", "fail cannot be read"},
+		{"newer schema", func() { alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)") },
+			func() { alter(t, database, "DELETE FROM goose_db_version WHERE version_id = 9999") }, "schema", "fail start the newer release"},
+	} {
+		c.harm()
+		lines, code := doctor(t, "--data", s.data)
+		expect(t, lines, map[string]string{c.check: c.says})
+		if fails := strings.HasPrefix(c.says, "fail"); fails != (code == exitFailed) {
+			t.Errorf("%s: code %d", c.name, code)
+		}
+		c.heal()
+		lines, code = doctor(t, "--data", s.data)
+		expect(t, lines, map[string]string{c.check: "ok ", "lock": "ok free"})
+		if code != exitOK {
+			t.Errorf("%s, put right: code %d, %v", c.name, code, lines)
+		}
+	}
+	if _, code := doctor(t, "--data", s.data+"/none"); code != exitFailed {
+		t.Errorf("no directory: code %d", code)
+	}
+	if _, code := doctor(t, "--data", database); code != exitFailed {
+		t.Errorf("a file as directory: code %d", code)
+	}
+}
+
+func alter(t *testing.T, database, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDoctorTellsTheTime(t *testing.T) {
+	t.Setenv("POSTHORN_KEY", "")
+	for ahead, says := range map[time.Duration]string{0: "ok ", 30 * time.Second: "warn 30s", -10 * time.Minute: "fail -10m", time.Hour: "fail NTP"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+			_, _ = w.Write([]byte(`{"version": "other"}`))
+		}))
+		lines, _ := doctor(t, "--url", server.URL)
+		expect(t, lines, map[string]string{"clock": says, "server": "warn version other", "key": "warn none given"})
+		server.Close()
+	}
+	lines, code := doctor(t, "--url", "http://127.0.0.1:1")
+	expect(t, lines, map[string]string{"server": "fail is it running"})
+	if code != exitFailed || len(lines) != 1 {
+		t.Errorf("code %d, %v", code, lines)
+	}
+}
+
+func TestDoctorKnowsNumbers(t *testing.T) {
+	c := &checkup{}
+	for _, free := range []uint64{10 << 20, 500 << 20, 5 << 30} {
+		c.room("/data", free)
+	}
+	for i, want := range []string{"fail", "warn", "ok"} {
+		if c.Findings[i].Status != want {
+			t.Errorf("%+v, want %s", c.Findings[i], want)
+		}
+	}
+	table := filepath.Join(t.TempDir(), "locks")
+	lines := "1: POSIX  ADVISORY  WRITE 7 00:2e:42 0 EOF\n2: FLOCK  ADVISORY  WRITE 8 00:2e:142 0 EOF\n3: FLOCK  ADVISORY  WRITE 9 00:2e:42 0 EOF\n4: FLOCK  ADVISORY  WRITE -1 00:2e:43 0 EOF\n"
+	if err := os.WriteFile(table, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for inode, want := range map[uint64]int{42: 9, 142: 8, 43: -1, 2: 0} {
+		if pid, err := lockHolder(table, inode); pid != want || err != nil {
+			t.Errorf("inode %d: %d %v, want %d", inode, pid, err, want)
+		}
+	}
+}
+
+func TestHealthcheck(t *testing.T) {
+	s := newShell(t)
+	if out, errOut, code := invoke(t, "", "healthcheck"); code != exitOK || out != "ready\n" {
+		t.Errorf("a ready server: %d %s%s", code, out, errOut)
+	}
+	t.Setenv("POSTHORN_URL", "")
+	t.Setenv("POSTHORN_LISTEN", "0.0.0.0:"+s.url[strings.LastIndexByte(s.url, ':')+1:])
+	if _, errOut, code := invoke(t, "", "healthcheck"); code != exitOK {
+		t.Errorf("found by POSTHORN_LISTEN: %d %s", code, errOut)
+	}
+	s.node.stopping.Store(true)
+	if _, errOut, code := invoke(t, "", "healthcheck"); code != exitFailed || !strings.Contains(errOut, "shutting_down") {
+		t.Errorf("a server that stops: %d %s", code, errOut)
+	}
+	if _, _, code := invoke(t, "", "healthcheck", "--url", "http://127.0.0.1:1"); code != exitFailed {
+		t.Errorf("nobody there: %d", code)
+	}
+}

@@ -1,0 +1,64 @@
+// A webhook receiver to copy from: it verifies every request over its raw bytes,
+// handles each event once and answers at once.
+//
+// PROFILE names the wire format, SECRET holds the endpoint's secret (two of them,
+// separated by a space, while it is being rotated), PORT the port on 127.0.0.1.
+// Put your TLS proxy in front.
+import { createServer } from "node:http";
+import * as paysway from "./paysway.mjs";
+import * as paywise from "./paywise.mjs";
+import * as standard from "./standard.mjs";
+
+const formats = { standard, paysway, "paysway-2025-09": paysway, paywise };
+const bodyLimit = 1 << 20;
+
+const format = formats[process.env.PROFILE || "standard"];
+if (!format) throw new Error("PROFILE: " + Object.keys(formats).join(", "));
+const keys = (process.env.SECRET ?? "").split(" ").filter(Boolean).map(format.key);
+if (keys.length === 0) throw new Error("SECRET is empty");
+
+// once stands for a transaction of your database: look the ids up in a unique
+// column, act, insert them, commit. Memory forgets at a restart, a table does not.
+const seen = new Set();
+function once({ type, ids }) {
+  if (ids.some((id) => seen.has(id))) {
+    console.log("duplicate", type, ids[0]);
+    return;
+  }
+  console.log("handled", type, ids[0]);
+  for (const id of ids) seen.add(id);
+}
+
+async function answer(request) {
+  if (request.method !== "POST") return 405;
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of request) {
+    size += chunk.length;
+    if (size <= bodyLimit) chunks.push(chunk);
+  }
+  if (size > bodyLimit) return 413;
+  const body = Buffer.concat(chunks); // bytes, not text: they are what was signed
+  const status = format.verify(request.headers, body, keys);
+  if (status !== 200) return status;
+  let event;
+  try {
+    event = format.read(request.headers, body);
+  } catch {
+    return 400; // genuine, but no JSON
+  }
+  if (!event.type || !event.ids[0]) return 400;
+  once(event);
+  return 200;
+}
+
+const server = createServer(async (request, response) => {
+  try {
+    response.writeHead(await answer(request)).end();
+  } catch (error) {
+    console.error(error); // no 200: the sender will repeat it
+    response.writeHead(500).end();
+  }
+});
+server.keepAliveTimeout = 120_000;
+server.listen(Number(process.env.PORT || 3000), "127.0.0.1", () => console.error("listening on", server.address()));

@@ -1,0 +1,107 @@
+// Package door is what the counters of the seeds' management APIs do with every
+// request before they look at what it asks: the request id, bounded bodies, the
+// bearer credential, JSON members one by one, and answers.
+//
+// It promises that a handler that panics is answered like any other error and that
+// nothing is read beyond its limit. It knows no route and no status of an error:
+// each counter says what its own system documents.
+package door
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// MaxBody is the most that is read of a request's body, in bytes (S-13).
+const MaxBody = 64 << 10
+
+// RequestIDHeader carries the id that names a request in the log and the answer.
+const RequestIDHeader = "X-Request-Id"
+
+// Handler answers a request or returns what is wrong with it.
+type Handler func(w http.ResponseWriter, r *http.Request) error
+
+// Serve runs a handler and has refuse answer its error, also that of a panic.
+// Answers are never cached: they hold secrets.
+func Serve(w http.ResponseWriter, r *http.Request, do Handler, refuse func(w http.ResponseWriter, r *http.Request, err error)) {
+	h := w.Header()
+	h.Set(RequestIDHeader, requestID(r))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	defer func() {
+		switch v := recover(); v {
+		case nil:
+		case http.ErrAbortHandler: // net/http's own way to drop a connection
+			panic(v)
+		default:
+			refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+		}
+	}()
+	if err := do(w, r); err != nil {
+		refuse(w, r, err)
+	}
+}
+
+// requestID takes the caller's id if it is safe to log and to echo, or makes one.
+func requestID(r *http.Request) string {
+	if values := r.Header[RequestIDHeader]; len(values) == 1 && hook.ValidTenantID(values[0]) { // the same harmless characters
+		return values[0]
+	}
+	return strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)
+}
+
+// Bearer returns the credential of the Authorization header. given says whether
+// there was such a header at all; of two, which another reader of the request might
+// tell apart otherwise, none counts.
+func Bearer(r *http.Request) (text string, given bool) {
+	const scheme = "Bearer "
+	values := r.Header["Authorization"]
+	if len(values) != 1 || len(values[0]) < len(scheme) || !strings.EqualFold(values[0][:len(scheme)], scheme) {
+		return "", len(values) > 0
+	}
+	return values[0][len(scheme):], true
+}
+
+// Body reads a body of the media type, uncompressed and at most MaxBody long. An
+// empty one needs no media type.
+func Body(r *http.Request, mediaType string) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
+	if err != nil {
+		return nil, &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body could not be read to its end.", Err: err}
+	}
+	if len(body) > MaxBody {
+		return nil, &hook.Error{Code: hook.CodeTooLarge, Message: fmt.Sprintf("At most %d bytes are accepted here.", MaxBody)}
+	}
+	if coding := strings.Join(r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, &hook.Error{Code: hook.CodeContentEncoding, Message: "Send the body uncompressed."}
+	}
+	name, _, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ","))
+	if len(body) > 0 && (err != nil || name != mediaType) {
+		return nil, &hook.Error{Code: hook.CodeContentType, Message: "Content-Type must be " + mediaType + "."}
+	}
+	return body, nil
+}
+
+// Answer writes a value as JSON. Bytes that are not UTF-8, which receivers may have
+// sent, come out as the replacement character.
+func Answer(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller went away: nobody left to tell
+	return nil
+}

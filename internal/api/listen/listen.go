@@ -1,0 +1,238 @@
+// Package listen is the counter for receivers that connect to the server instead
+// of being called: one request opens a stream of server-sent events with their
+// deliveries, another brings each answer.
+//
+// It promises that a stream ends within a second after its key is revoked or its
+// endpoint is disabled or deleted, and that an answer counts only if it comes with
+// the token of its delivery and a key that may see it. It keeps no state of its
+// own: that is the hub's.
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/native"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/listen"
+)
+
+const (
+	heartbeat   = 15 * time.Second
+	lookAgain   = time.Second // at the key and the endpoint (S-10)
+	writeWithin = 10 * time.Second
+)
+
+// Options is what the counter works with. Service and Hub are required.
+type Options struct {
+	Service *app.Service
+	Hub     *listen.Hub
+	Log     *slog.Logger // nil: slog.Default()
+}
+
+type counter struct{ Options }
+
+// Patterns are the routes of the handler, for the mux that New's result is put on.
+func Patterns() []string { return []string{"/v1/listen", "/v1/listen/answers"} }
+
+// New returns the handler. Its streams need a server without a write timeout.
+func New(o Options) http.Handler {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	c := &counter{o}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/listen", c.route(http.MethodGet, c.stream))
+	mux.HandleFunc("/v1/listen/answers", c.route(http.MethodPost, c.answer))
+	return mux
+}
+
+func (c *counter) route(method string, do door.Handler) http.HandlerFunc {
+	refuse := func(w http.ResponseWriter, r *http.Request, err error) { native.Refuse(w, r, c.Log, err) }
+	return func(w http.ResponseWriter, r *http.Request) {
+		door.Serve(w, r, func(w http.ResponseWriter, r *http.Request) error {
+			if r.Method != method {
+				w.Header().Set("Allow", method)
+				return &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + method + " only."}
+			}
+			return do(w, r)
+		}, refuse)
+	}
+}
+
+func (c *counter) caller(r *http.Request) (app.Caller, error) {
+	text, _ := door.Bearer(r) // an empty text is no key
+	return c.Service.Authenticate(r.Context(), text)
+}
+
+// asked reads the parameters of a stream.
+func asked(q url.Values) (app.NewListener, error) {
+	in := app.NewListener{Tenant: q.Get("tenant"), Name: q.Get("name"), Profile: q.Get("profile")}
+	for name, values := range q {
+		switch name {
+		case "tenant", "name", "profile", "types":
+		default:
+			return in, &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The query parameter is not known; there are name, types, profile and tenant."}
+		}
+		if len(values) != 1 {
+			return in, &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: "The query parameter must stand once."}
+		}
+	}
+	if types := q.Get("types"); types != "" {
+		in.Types = strings.Split(types, ",")
+	}
+	return in, nil
+}
+
+// stream connects a receiver and stays until one side ends it.
+func (c *counter) stream(w http.ResponseWriter, r *http.Request) error {
+	caller, err := c.caller(r)
+	if err != nil {
+		return err
+	}
+	in, err := asked(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	made, err := c.Service.Listen(r.Context(), caller, in)
+	if err != nil {
+		return err
+	}
+	before, err := c.Service.Endpoint(r.Context(), caller, made.ID)
+	if err != nil {
+		return err
+	}
+	session, err := c.Hub.Attach(r.Context(), made.Endpoint)
+	if err != nil {
+		return err
+	}
+	defer c.Hub.Detach(session)
+	line := &wire{w: w, control: http.NewResponseController(w)}
+	if err := line.open(); err != nil {
+		return fmt.Errorf("open stream: %w", err)
+	}
+	hello := client.ListenHello{Endpoint: made.ID.String(), Tenant: made.Scope.Tenant, Mode: made.Scope.Mode.String(), URL: made.URL,
+		Profile: made.Profile, EventTypes: made.Types, Secret: made.Secret, Held: before.Held}
+	if line.event("hello", hello) == nil {
+		c.carry(r, line, session, made.ID)
+	}
+	return nil // the answer has begun: there is no problem document any more
+}
+
+// carry hands over deliveries. An error of writing means that the receiver is gone.
+func (c *counter) carry(r *http.Request, line *wire, s *listen.Session, endpoint hook.ID) {
+	beat, look := time.NewTicker(heartbeat), time.NewTicker(lookAgain)
+	defer beat.Stop()
+	defer look.Stop()
+	for {
+		var err error
+		select {
+		case <-r.Context().Done():
+			return
+		case <-s.Ended():
+			_ = line.event("end", client.ListenEnd{Code: string(s.Reason()), Message: sentences[s.Reason()]}) // the last word
+			return
+		case p := <-s.Parcels():
+			err = line.event("delivery", wireParcel(p))
+		case <-look.C:
+			if why := c.refused(r, endpoint); why != "" {
+				s.End(why)
+			}
+		case <-beat.C:
+			err = line.write([]byte(": still here\n\n"))
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// refused says why a stream may not go on, or "". A store that does not answer is
+// no reason.
+func (c *counter) refused(r *http.Request, endpoint hook.ID) listen.Reason {
+	caller, err := c.caller(r)
+	if err == nil {
+		var status hook.Status
+		if status, err = c.Service.ListenerStatus(r.Context(), caller, endpoint); err == nil && status != hook.Enabled {
+			return listen.Disabled
+		}
+	}
+	switch {
+	case err == nil:
+		return ""
+	case hook.CodeOf(err) == hook.CodeUnauthorized:
+		return listen.Revoked
+	case hook.CodeOf(err) == hook.CodeNotFound:
+		return listen.Deleted
+	}
+	return ""
+}
+
+var sentences = map[listen.Reason]string{
+	listen.Replaced: "Another connection listens under this name now.",
+	listen.Stalled:  "An answer did not come in time.",
+	listen.Stopping: "The server is shutting down.",
+	listen.Revoked:  "The API key is not valid any more.",
+	listen.Disabled: "The listener's endpoint was disabled; connecting again enables it.",
+	listen.Deleted:  "The listener's endpoint was deleted.",
+}
+
+// wire writes server-sent events, each within its own deadline.
+type wire struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (l *wire) open() error {
+	// The server's read timeout is for requests; this one goes on.
+	if err := l.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	h := l.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // some proxies would keep events back
+	h.Set("Connection", "close")     // the deadlines set here must not outlive the stream
+	l.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (l *wire) event(name string, v any) error {
+	data, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	text := make([]byte, 0, len(data)+32)
+	text = append(append(text, "event: "...), name...)
+	text = append(append(append(text, "\ndata: "...), data...), "\n\n"...)
+	return l.write(text)
+}
+
+func (l *wire) write(text []byte) error {
+	if err := l.control.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := l.w.Write(text); err != nil {
+		return err
+	}
+	return l.control.Flush()
+}
+
+func wireParcel(p *listen.Parcel) client.ListenDelivery {
+	d := client.ListenDelivery{Token: p.Token, ID: p.Delivery.ID.String(), EventType: p.Delivery.EventType,
+		Attempt: p.Delivery.Attempts + 1, Body: p.Request.Body, TimeoutMS: p.Request.Timeout.Milliseconds()}
+	for _, h := range p.Request.Headers {
+		d.Headers = append(d.Headers, client.ListenHeader{Name: h.Name, Value: h.Value})
+	}
+	return d
+}

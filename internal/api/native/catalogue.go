@@ -1,0 +1,152 @@
+package native
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/strict"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+func (a *api) catalogueRoutes(h huma.API) {
+	register(a, h, operation("POST", "/v1/event-types", "create-event-type", "Add an event type to the catalogue", 201), a.createEventType)
+	register(a, h, operation("GET", "/v1/event-types", "list-event-types", "List the catalogue by name", 200), a.listEventTypes)
+	register(a, h, operation("GET", "/v1/event-types/{id}", "get-event-type", "Get an event type of the catalogue", 200), a.getEventType)
+	register(a, h, operation("PATCH", "/v1/event-types/{id}", "update-event-type", "Change an event type of the catalogue", 200), a.updateEventType)
+	register(a, h, operation("DELETE", "/v1/event-types/{id}", "delete-event-type", "Take an event type out of the catalogue", 204), a.deleteEventType)
+	register(a, h, operation("GET", "/v1/profiles", "list-profiles", "List the wire formats", 200), a.listProfiles)
+}
+
+func wireEventType(e hook.EventType) client.EventType {
+	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example,
+		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
+}
+
+type newEventTypeIn struct {
+	OnceIn
+	Body body[client.NewEventType]
+}
+
+func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeIn) (*reply[client.EventType], error) {
+	if in.Body.err != nil {
+		return nil, in.Body.err
+	}
+	want := in.Body.value
+	if want.Name == "" {
+		return nil, strict.Missing("name")
+	}
+	e := hook.EventType{Name: want.Name, Description: want.Description}
+	var err error
+	if e.Schema, err = object("schema", want.Schema); err != nil {
+		return nil, err
+	}
+	if e.Example, err = object("example", want.Example); err != nil {
+		return nil, err
+	}
+	once, err := onceFor(q, in.Body.text, 201, wireEventType)
+	if err != nil {
+		return nil, err
+	}
+	out, replay, err := a.o.Service.CreateEventType(ctx, q.caller, e, once)
+	if err != nil {
+		return nil, err
+	}
+	return made(201, wireEventType(out), replay), nil
+}
+
+// object lets a JSON object pass, and null as nothing.
+func object(field string, text json.RawMessage) ([]byte, error) {
+	switch jsontext.Value(text).Kind() {
+	case '{':
+		return text, nil
+	case 'n', 0:
+		return nil, nil
+	}
+	return nil, strict.Wrong(field, "an object")
+}
+
+func (a *api) listEventTypes(ctx context.Context, q *request, in *PageIn) (*reply[client.Page[client.EventType]], error) {
+	rows, next, err := a.o.Service.EventTypes(ctx, q.caller, in.page())
+	if err != nil {
+		return nil, err
+	}
+	return page(q, wireAll(rows, wireEventType), next), nil
+}
+
+type eventTypeIn struct {
+	ItemIn
+	ReadIn
+}
+
+func (a *api) getEventType(ctx context.Context, q *request, in *eventTypeIn) (*reply[client.EventType], error) {
+	e, err := a.o.Service.EventType(ctx, q.caller, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return single(q, 200, wireEventType(e))
+}
+
+type eventTypePatchIn struct {
+	ItemIn
+	ChangeIn
+	Body members[client.EventTypePatch]
+}
+
+func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatchIn) (*reply[client.EventType], error) {
+	if in.Body.err != nil {
+		return nil, in.Body.err
+	}
+	p := &patch{values: in.Body.values}
+	change := app.EventTypeChange{Description: patched(p, "description", ""),
+		Schema: patchedObject(p, "schema"), Example: patchedObject(p, "example")}
+	p.readOnly("name", "created_at", "updated_at")
+	if err := p.end(); err != nil {
+		return nil, err
+	}
+	for _, check := range ifMatch(q, eventTypeTag) {
+		change.Check = check
+	}
+	e, err := a.o.Service.UpdateEventType(ctx, q.caller, in.ID, change)
+	if err != nil {
+		return nil, err
+	}
+	return single(q, 200, wireEventType(e))
+}
+
+func patchedObject(p *patch, name string) *[]byte {
+	value, _, present := p.take(name)
+	if !present {
+		return nil
+	}
+	text, err := object(name, json.RawMessage(value))
+	if err != nil {
+		p.blame(err)
+	}
+	return &text
+}
+
+type eventTypeDeleteIn struct {
+	ItemIn
+	ChangeIn
+}
+
+func (a *api) deleteEventType(ctx context.Context, q *request, in *eventTypeDeleteIn) (*none, error) {
+	return nil, a.o.Service.DeleteEventType(ctx, q.caller, in.ID, ifMatch(q, eventTypeTag)...)
+}
+
+func (a *api) listProfiles(context.Context, *request, *struct{}) (*reply[client.Page[client.Profile]], error) {
+	return ok(client.Page[client.Profile]{Data: wireAll(a.o.Service.Profiles(), wireProfile)}), nil
+}
+
+func wireProfile(p app.Profile) client.Profile {
+	return client.Profile{Name: p.Name, Description: p.Description, Default: p.Default, Management: p.Management, IPHosts: p.IPHosts,
+		Timeout: duration(p.Policy.Timeout), Retry: *wireRetry(&p.Policy.Retry), Headers: append([]string{}, p.Headers...),
+		EventTypes: wireAll(p.Types, func(t app.ProfileType) client.ProfileEventType {
+			return client.ProfileEventType{Name: t.Name, Description: t.Description, Example: t.Example, Body: t.Body}
+		})}
+}

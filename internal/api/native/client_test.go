@@ -1,0 +1,158 @@
+package native_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// site is a server with a tenant "acme" that has one of everything.
+type site struct {
+	*client.Client
+	ctx                                  context.Context
+	endpoint, event, delivery, key, user string
+
+	mu   sync.Mutex
+	last string // "METHOD /path" of the latest request
+	good bool   // it was answered with a 2xx
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })
+	s := &site{ctx: t.Context()}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kept := &listened{ResponseWriter: w, status: 200}
+		h.handler.ServeHTTP(kept, r)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.last, s.good = r.Method+" "+r.URL.Path, kept.status/100 == 2
+	}))
+	t.Cleanup(server.Close)
+	s.Client = &client.Client{URL: server.URL, Key: liveKey}
+	h.tenant("acme")
+	h.tenant("broker")
+	s.endpoint = h.endpoint("acme", "*").ID
+	s.event = h.event("acme", "a.b").ID
+	s.delivery = want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries")).Data[0].ID
+	s.key = want[client.Key](h, 201, post("/v1/keys", `{"kind":"publisher"}`)).ID
+	s.user = want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`)).ID
+	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b"}`))
+	return s
+}
+
+type listened struct {
+	http.ResponseWriter
+	status int
+}
+
+func (l *listened) WriteHeader(status int) {
+	l.status = status
+	l.ResponseWriter.WriteHeader(status)
+}
+
+func (l *listened) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+func second[T any](_ T, err error) error { return err }
+
+// clientCalls has one call of the client for every route of the API.
+var clientCalls = map[string]func(*site) error{
+	"GET /healthz":      func(s *site) error { return second(s.Alive(s.ctx)) },
+	"GET /readyz":       func(s *site) error { return second(s.Ready(s.ctx)) },
+	"GET /version":      func(s *site) error { return second(s.Version(s.ctx)) },
+	"GET /openapi.json": func(s *site) error { return second(s.OpenAPI(s.ctx)) },
+
+	"POST /v1/events": func(s *site) error {
+		return second(s.Publish(s.ctx, client.NewEvent{Tenant: "acme", Type: "a.b", Data: json.RawMessage(`{}`)}, client.PublishOptions{}))
+	},
+	"POST /v1/events/batch": func(s *site) error {
+		return second(s.PublishBatch(s.ctx, []client.NewEvent{{Tenant: "acme", Type: "a.b", Data: json.RawMessage(`{}`)}}, client.PublishOptions{}))
+	},
+	"GET /v1/events":              func(s *site) error { return second(s.Events(s.ctx, client.ListOptions{})) },
+	"GET /v1/events/{id}":         func(s *site) error { return second(s.Event(s.ctx, s.event)) },
+	"GET /v1/events/{id}/explain": func(s *site) error { return second(s.Explain(s.ctx, s.event, "acme")) },
+	"POST /v1/events/{id}/resend": func(s *site) error {
+		return second(s.ResendEvent(s.ctx, s.event, "", client.Resend{Endpoint: s.endpoint}))
+	},
+
+	"GET /v1/deliveries":              func(s *site) error { return second(s.Deliveries(s.ctx, client.ListOptions{})) },
+	"GET /v1/deliveries/{id}":         func(s *site) error { return second(s.Delivery(s.ctx, s.delivery)) },
+	"POST /v1/deliveries/{id}/retry":  func(s *site) error { return second(s.RetryDelivery(s.ctx, s.delivery)) },
+	"POST /v1/deliveries/{id}/cancel": func(s *site) error { return second(s.CancelDelivery(s.ctx, s.delivery)) },
+
+	"POST /v1/endpoints": func(s *site) error {
+		return second(s.CreateEndpoint(s.ctx, client.NewEndpoint{Tenant: "acme", URL: "https://hooks.example.com/", EventTypes: []string{}}))
+	},
+	"GET /v1/endpoints":      func(s *site) error { return second(s.Endpoints(s.ctx, client.ListOptions{})) },
+	"GET /v1/endpoints/{id}": func(s *site) error { return second(s.Endpoint(s.ctx, s.endpoint)) },
+	"PATCH /v1/endpoints/{id}": func(s *site) error {
+		return second(s.UpdateEndpoint(s.ctx, s.endpoint, client.EndpointPatch{Title: client.Set("T")}))
+	},
+	"DELETE /v1/endpoints/{id}":             func(s *site) error { return s.DeleteEndpoint(s.ctx, s.endpoint) },
+	"GET /v1/endpoints/{id}/stats":          func(s *site) error { return second(s.EndpointStats(s.ctx, s.endpoint)) },
+	"POST /v1/endpoints/{id}/test":          func(s *site) error { return second(s.TestEndpoint(s.ctx, s.endpoint, client.TestRequest{})) },
+	"POST /v1/endpoints/{id}/secret/rotate": func(s *site) error { return second(s.RotateSecret(s.ctx, s.endpoint, client.RotateSecret{})) },
+	"POST /v1/endpoints/{id}/secret/reveal": func(s *site) error { return second(s.RevealSecret(s.ctx, s.endpoint)) },
+
+	"POST /v1/tenants":     func(s *site) error { return second(s.CreateTenant(s.ctx, client.NewTenant{})) },
+	"GET /v1/tenants":      func(s *site) error { return second(s.Tenants(s.ctx, client.ListOptions{})) },
+	"GET /v1/tenants/{id}": func(s *site) error { return second(s.Tenant(s.ctx, "acme")) },
+	"PATCH /v1/tenants/{id}": func(s *site) error {
+		return second(s.UpdateTenant(s.ctx, "acme", client.TenantPatch{Name: client.Set("Acme")}))
+	},
+	"DELETE /v1/tenants/{id}": func(s *site) error { return s.DeleteTenant(s.ctx, "acme") },
+
+	"POST /v1/keys":        func(s *site) error { return second(s.CreateKey(s.ctx, client.NewKey{Kind: "publisher"})) },
+	"GET /v1/keys":         func(s *site) error { return second(s.Keys(s.ctx, client.ListOptions{})) },
+	"DELETE /v1/keys/{id}": func(s *site) error { return s.RevokeKey(s.ctx, s.key) },
+
+	"POST /v1/event-types":     func(s *site) error { return second(s.CreateEventType(s.ctx, client.NewEventType{Name: "b.c"})) },
+	"GET /v1/event-types":      func(s *site) error { return second(s.EventTypes(s.ctx, client.ListOptions{})) },
+	"GET /v1/event-types/{id}": func(s *site) error { return second(s.EventType(s.ctx, "a.b")) },
+	"PATCH /v1/event-types/{id}": func(s *site) error {
+		return second(s.UpdateEventType(s.ctx, "a.b", client.EventTypePatch{Example: client.Set(json.RawMessage(`{"a":1}`))}))
+	},
+	"DELETE /v1/event-types/{id}": func(s *site) error { return s.DeleteEventType(s.ctx, "a.b") },
+	"GET /v1/profiles":            func(s *site) error { return second(s.Profiles(s.ctx)) },
+
+	"POST /v1/partner-users": func(s *site) error {
+		return second(s.CreatePartnerUser(s.ctx, client.NewPartnerUser{Partner: "broker", User: "v", Tenant: "acme"}))
+	},
+	"GET /v1/partner-users":         func(s *site) error { return second(s.PartnerUsers(s.ctx, client.ListOptions{})) },
+	"DELETE /v1/partner-users/{id}": func(s *site) error { return s.DeletePartnerUser(s.ctx, s.user) },
+}
+
+// Every route of the document has a call in the client, and the call reaches it.
+func TestClientCallsEveryRoute(t *testing.T) {
+	routes := newHouse(t).document().routes()
+	for _, route := range routes {
+		t.Run(route, func(t *testing.T) {
+			do := clientCalls[route]
+			if do == nil {
+				t.Fatal("the client has no call of this route")
+			}
+			s := newSite(t)
+			if err := do(s); err != nil {
+				t.Fatal(err)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			pattern := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(route), `\{id\}`, "[^/]+") + "$")
+			if !pattern.MatchString(s.last) || !s.good {
+				t.Errorf("the call made the request %s, answered well: %v", s.last, s.good)
+			}
+		})
+	}
+	if len(clientCalls) != len(routes) {
+		t.Errorf("%d calls for %d routes: a call of a route that is gone?", len(clientCalls), len(routes))
+	}
+}

@@ -1,0 +1,216 @@
+package native
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/app"
+)
+
+// This file completes the OpenAPI document that huma makes of the routes.
+
+// tags are the groups of the document, in the order of its reference page.
+var tags = []*huma.Tag{
+	{Name: "events", Description: "Publish events and see what became of them."},
+	{Name: "deliveries", Description: "One event to one endpoint, with its attempts."},
+	{Name: "endpoints", Description: "Where events of a tenant go."},
+	{Name: "tenants", Description: "The customers of the platform. They span both modes."},
+	{Name: "keys", Description: "Credentials of one mode and one kind."},
+	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
+	{Name: "event-types", Description: "The catalogue of one mode. It informs; it does not restrict."},
+	{Name: "profiles", Description: "The wire formats."},
+	{Name: "server", Description: "Health and version. No key is needed."},
+	{Name: "webhooks", Description: "What receivers get, by wire format."},
+}
+
+func newDocument(schemas huma.Registry) *huma.OpenAPI {
+	return &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{Title: "Posthorn", Version: "v1",
+			Description: "Publish events once; Posthorn signs, delivers and retries them as webhooks.",
+			License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
+		Servers: []*huma.Server{{URL: "http://127.0.0.1:8080", Description: "Where posthorn serve listens unless told otherwise."}},
+		Components: &huma.Components{Schemas: schemas,
+			SecuritySchemes: map[string]*huma.SecurityScheme{
+				"key": {Type: "http", Scheme: "bearer", Description: "A key belongs to one mode and one kind: operator, publisher or tenant."}}},
+		Security: []map[string][]string{{"key": {}}},
+		Tags:     tags,
+	}
+}
+
+// finish adds to the document what holds for many routes: groups, refusals, the
+// routes that need no key, and what receivers get.
+func (a *api) finish(doc *huma.OpenAPI) {
+	documentServer(doc)
+	problem := doc.Components.Schemas.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
+	doc.Components.Responses = map[string]*huma.Response{"Problem": {Description: "A problem (RFC 9457); branch on its code.",
+		Content: map[string]*huma.MediaType{problemContent: {Schema: problem}}}}
+	for path, item := range doc.Paths {
+		for method, op := range operationsOf(item) {
+			group, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
+			if !strings.HasPrefix(path, "/v1/") {
+				group = "server"
+			}
+			op.Tags = []string{group}
+			refusals(op, method, path)
+		}
+	}
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own errors, which ours replace
+		delete(doc.Components.Schemas.Map(), unused)
+	}
+	openAnswers(doc)
+	doc.Webhooks = map[string]*huma.PathItem{}
+	for _, p := range a.o.Service.Profiles() {
+		doc.Webhooks[p.Name] = &huma.PathItem{Post: webhookOf(p)}
+	}
+}
+
+func operationsOf(item *huma.PathItem) map[string]*huma.Operation {
+	all := map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PATCH": item.Patch, "DELETE": item.Delete}
+	for method, op := range all {
+		if op == nil {
+			delete(all, method)
+		}
+	}
+	return all
+}
+
+// refusals names the statuses that a route may refuse with.
+func refusals(op *huma.Operation, method, path string) {
+	statuses := []int{503}
+	if strings.HasPrefix(path, "/v1/") {
+		statuses = append(statuses, 401, 403, 422)
+	}
+	if strings.Contains(path, "{") || path == "/v1/events" || path == "/v1/endpoints" {
+		statuses = append(statuses, 404)
+	}
+	if method == "POST" || method == "PATCH" {
+		statuses = append(statuses, 400, 409, 413, 415)
+	}
+	if op.OperationID == "publish-event" || op.OperationID == "publish-batch" {
+		statuses = append(statuses, 429)
+	}
+	for _, p := range op.Parameters {
+		switch p.Name {
+		case "If-Match":
+			statuses = append(statuses, 412)
+		case "If-None-Match":
+			op.Responses["304"] = &huma.Response{Description: http.StatusText(http.StatusNotModified)}
+		}
+	}
+	for _, status := range statuses {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/Problem"}
+	}
+	if strings.HasPrefix(path, "/v1/") {
+		op.Responses["default"] = &huma.Response{Ref: "#/components/responses/Problem"}
+	} else {
+		delete(op.Responses, "default")
+	}
+}
+
+// documentServer adds the routes that need no key.
+func documentServer(doc *huma.OpenAPI) {
+	schemas := doc.Components.Schemas
+	for _, route := range []struct {
+		path, id, summary, content string
+		schema                     *huma.Schema
+	}{
+		{"/healthz", "get-health", "Whether the process lives", "application/json", schemas.Schema(reflect.TypeFor[client.Status](), true, "Status")},
+		{"/readyz", "get-readiness", "Whether requests can be accepted", "application/json", schemas.Schema(reflect.TypeFor[client.Status](), true, "Status")},
+		{"/version", "get-version", "The version of the server", "application/json", schemas.Schema(reflect.TypeFor[client.Version](), true, "Version")},
+		{"/openapi.json", "get-openapi", "This document", "application/openapi+json", &huma.Schema{Type: huma.TypeObject}},
+	} {
+		op := &huma.Operation{Method: http.MethodGet, Path: route.path, OperationID: route.id, Summary: route.summary,
+			Security: []map[string][]string{}, Responses: map[string]*huma.Response{
+				"200": {Description: "OK", Content: map[string]*huma.MediaType{route.content: {Schema: route.schema}}}}}
+		doc.AddOperation(op)
+	}
+}
+
+// openAnswers lets every schema that an answer uses have more members than it has
+// today: adding one must not break a client that checks answers. Schemas that only
+// requests use stay closed, as the server refuses unknown members.
+func openAnswers(doc *huma.OpenAPI) {
+	seen := map[string]bool{}
+	for _, item := range doc.Paths {
+		for _, op := range operationsOf(item) {
+			for _, response := range op.Responses {
+				for _, media := range response.Content {
+					openSchema(doc.Components.Schemas, media.Schema, seen)
+				}
+			}
+		}
+	}
+	for _, response := range doc.Components.Responses {
+		for _, media := range response.Content {
+			openSchema(doc.Components.Schemas, media.Schema, seen)
+		}
+	}
+}
+
+func openSchema(r huma.Registry, s *huma.Schema, seen map[string]bool) {
+	if s == nil {
+		return
+	}
+	if s.Ref != "" {
+		if seen[s.Ref] {
+			return
+		}
+		seen[s.Ref] = true
+		openSchema(r, r.SchemaFromRef(s.Ref), seen)
+		return
+	}
+	if s.AdditionalProperties == false {
+		s.AdditionalProperties = nil
+	}
+	for _, inner := range s.Properties {
+		openSchema(r, inner, seen)
+	}
+	openSchema(r, s.Items, seen)
+	if values, ok := s.AdditionalProperties.(*huma.Schema); ok {
+		openSchema(r, values, seen)
+	}
+}
+
+// webhookOf documents what a receiver of a wire format gets.
+func webhookOf(p app.Profile) *huma.Operation {
+	examples := map[string]*huma.Example{}
+	for _, t := range p.Types {
+		examples[t.Name] = &huma.Example{Summary: t.Description, Value: json.RawMessage(t.Body)}
+	}
+	op := &huma.Operation{OperationID: "webhook-" + p.Name, Tags: []string{"webhooks"}, Summary: "An event in the format " + p.Name,
+		Description: p.Description, Security: []map[string][]string{},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}, Examples: examples}}},
+		Responses: map[string]*huma.Response{}}
+	for _, name := range p.Headers {
+		if lower := strings.ToLower(name); lower != "content-type" && lower != "user-agent" {
+			op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "header", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
+		}
+	}
+	success := "2XX"
+	if len(p.Policy.Success) == 1 && p.Policy.Success[0].From == p.Policy.Success[0].To {
+		success = strconv.Itoa(p.Policy.Success[0].From)
+	}
+	op.Responses[success] = &huma.Response{Description: "The receiver has the event. It is not sent again."}
+	if p.Policy.GoneDisables {
+		op.Responses["410"] = &huma.Response{Description: "The receiver wants no more events: the endpoint is disabled."}
+	}
+	op.Responses["default"] = &huma.Response{Description: "Everything else, redirects included, is a failure: the event is sent again by the retry plan."}
+	return op
+}
+
+// parametersOf lists the parameters of an operation, those of the path first.
+func parametersOf(op *huma.Operation) []*huma.Param {
+	all := slices.Clone(op.Parameters)
+	place := map[string]int{"path": 0, "query": 1, "header": 2}
+	slices.SortStableFunc(all, func(a, b *huma.Param) int { return place[a.In] - place[b.In] })
+	return all
+}

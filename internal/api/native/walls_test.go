@@ -1,0 +1,230 @@
+package native_test
+
+import (
+	"database/sql"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/walltest"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// victims is a world with a tenant "victim" that has one of everything in live mode.
+func victims(t *testing.T) walltest.World {
+	t.Helper()
+	dir := ""
+	h := newHouse(t, func(a *app.Options, s *store.Options) { a.AllowReveal, dir = true, s.Dir })
+	for _, tenant := range []string{"victim", "other", "broker", "ghost"} {
+		h.tenant(tenant)
+	}
+	made := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"victim","url":"https://hooks.example.com/canary-url-token",
+		"event_types":["*"],"title":"canary-title","headers":{"X-Token":"canary-header"}}`))
+	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"}}`))
+	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
+	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
+	grant := want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"other","user":"u-1","tenant":"victim"}`))
+	h.endpoint("other", "*")
+	h.event("other", "a.b")
+	ghost := h.key("tenant", "ghost")
+	want[struct{}](h, 204, call{"DELETE", "/v1/tenants/ghost", liveKey, nil, nil})
+	mint := func(by, body string) client.Key {
+		return want[client.Key](h, 201, call{"POST", "/v1/keys", by, body, nil})
+	}
+	revoked := func(body string) string {
+		k := mint(liveKey, body)
+		want[struct{}](h, 204, call{"DELETE", "/v1/keys/" + k.ID, liveKey, nil, nil})
+		return k.Key
+	}
+	tenantKey, publisher := mint(liveKey, `{"kind":"tenant","tenant":"victim"}`), mint(liveKey, `{"kind":"publisher","tenant":"victim"}`)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "posthorn.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	last := tenantKey.Key[len(tenantKey.Key)-1:]
+	return walltest.World{
+		Handler: h.handler, Routes: h.document().routes(),
+		Rows: wallRows(made.ID, published.ID, delivery.ID, tenantKey.ID, grant.ID),
+		Owners: []walltest.Identity{walltest.Bearer("the operator", liveKey), walltest.Bearer("the tenant", tenantKey.Key),
+			walltest.Bearer("the publisher", publisher.Key)},
+		Foreign: []walltest.Identity{
+			{Name: "nobody"},
+			walltest.Bearer("an empty key", ""),
+			walltest.Bearer("a made-up key", app.NewKeyText(2, "operator")),
+			walltest.Bearer("a mistyped key", strings.TrimSuffix(tenantKey.Key, last)+map[bool]string{true: "b", false: "a"}[last == "a"]),
+			{Name: "a key by Basic", Header: http.Header{"Authorization": {"Basic " + tenantKey.Key}}},
+			{Name: "two keys", Header: http.Header{"Authorization": {"Bearer " + tenantKey.Key, "Bearer " + liveKey}}},
+			walltest.Bearer("a revoked tenant key", revoked(`{"kind":"tenant","tenant":"victim"}`)),
+			walltest.Bearer("a revoked operator", revoked(`{"kind":"operator"}`)),
+			walltest.Bearer("a deleted tenant", ghost),
+			walltest.Bearer("another tenant", h.key("tenant", "other")),
+			walltest.Bearer("another publisher", h.key("publisher", "other")),
+			walltest.Bearer("the test operator", testKey),
+			walltest.Bearer("a minted test operator", mint(testKey, `{"kind":"operator"}`).Key),
+			walltest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
+			walltest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
+		},
+		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, tenantKey.ID, publisher.ID, grant.ID},
+		Hash: func() string {
+			sum, err := walltest.HashRows(db, "victim", 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sum
+		},
+	}
+}
+
+// Who is in their own right where: a key of test mode acts in test mode, another
+// tenant's on its own things, and the catalogue and the formats are for all keys of
+// a mode.
+var (
+	testOperators = []string{"the test operator", "a minted test operator"}
+	liveTenants   = []string{"another tenant", "the tenant"}
+	testKeys      = append([]string{"the tenant in test mode"}, testOperators...)
+	publishers    = []string{"another publisher", "the publisher", "the publisher in test mode"}
+)
+
+func names(lists ...[]string) []string {
+	var all []string
+	for _, list := range lists {
+		all = append(all, list...)
+	}
+	return all
+}
+
+func wallRows(endpoint, event, delivery, key, grant string) []walltest.Row {
+	const operator, tenant, publisher = "the operator", "the tenant", "the publisher"
+	const body = `{"tenant":"victim","type":"a.b","data":{"n":1}}`
+	both := []string{operator} // an operator may do what the tenant's own keys may
+	item := func(route, path, body string) walltest.Row {
+		return walltest.Row{Route: route, Path: path, Body: body, Owner: tenant, Lawful: both}
+	}
+	list := func(route, path string) walltest.Row {
+		return walltest.Row{Route: route, Path: path, Owner: tenant, Lawful: names(both, testKeys)}
+	}
+	own := func(route, path string) walltest.Row {
+		return walltest.Row{Route: route, Path: path, Owner: tenant, Lawful: names(both, liveTenants, testKeys)}
+	}
+	rows := []walltest.Row{
+		item("GET /v1/endpoints/{id}", "/v1/endpoints/"+endpoint, ""),
+		item("PATCH /v1/endpoints/{id}", "/v1/endpoints/"+endpoint, `{"title":"taken"}`),
+		item("DELETE /v1/endpoints/{id}", "/v1/endpoints/"+endpoint, ""),
+		item("GET /v1/endpoints/{id}/stats", "/v1/endpoints/"+endpoint+"/stats", ""),
+		item("POST /v1/endpoints/{id}/test", "/v1/endpoints/"+endpoint+"/test", "{}"),
+		item("POST /v1/endpoints/{id}/secret/rotate", "/v1/endpoints/"+endpoint+"/secret/rotate", "{}"),
+		item("POST /v1/endpoints/{id}/secret/reveal", "/v1/endpoints/"+endpoint+"/secret/reveal", ""),
+		item("GET /v1/events/{id}", "/v1/events/"+event, ""),
+		item("GET /v1/events/{id}/explain", "/v1/events/"+event+"/explain", ""),
+		item("POST /v1/events/{id}/resend", "/v1/events/"+event+"/resend", ""),
+		item("POST /v1/events/{id}/resend", "/v1/events/"+event+"/resend?tenant=victim", `{"endpoint":"`+endpoint+`"}`),
+		item("GET /v1/deliveries/{id}", "/v1/deliveries/"+delivery, ""),
+		item("POST /v1/deliveries/{id}/retry", "/v1/deliveries/"+delivery+"/retry", ""),
+		item("POST /v1/deliveries/{id}/cancel", "/v1/deliveries/"+delivery+"/cancel", ""),
+
+		list("GET /v1/endpoints", "/v1/endpoints?tenant=victim"),
+		list("GET /v1/events", "/v1/events?tenant=victim"),
+		list("GET /v1/deliveries", "/v1/deliveries?tenant=victim"),
+		own("GET /v1/endpoints", "/v1/endpoints?event_type=a.b"),
+		own("GET /v1/events", "/v1/events?type=a.b&after=2020-01-01T00:00:00Z"),
+		own("GET /v1/deliveries", "/v1/deliveries?endpoint="+endpoint),
+		own("GET /v1/deliveries", "/v1/deliveries?event="+event),
+		{Route: "POST /v1/endpoints", Path: "/v1/endpoints", Body: `{"tenant":"victim","url":"https://hooks.example.com/","event_types":["*"]}`,
+			Owner: tenant, Lawful: names(both, testKeys)},
+
+		{Route: "POST /v1/events", Path: "/v1/events", Body: body, Owner: publisher, Lawful: names(both, testOperators, []string{"the publisher in test mode"})},
+		{Route: "POST /v1/events/batch", Path: "/v1/events/batch", Body: "[" + body + "]", Owner: publisher,
+			// A batch answers each item on its own: the refusals are inside a 202.
+			Lawful: names(both, testOperators, []string{"the publisher in test mode", "another publisher"})},
+
+		{Route: "POST /v1/tenants", Path: "/v1/tenants", Body: `{"id":"victim"}`, Owner: operator, Lawful: testOperators,
+			Inert: "the tenant exists"},
+		{Route: "GET /v1/tenants", Path: "/v1/tenants", Owner: operator, Lawful: testOperators, Inert: "a tenant spans both modes"},
+		{Route: "GET /v1/tenants/{id}", Path: "/v1/tenants/victim", Owner: operator, Lawful: testOperators, Inert: "a tenant spans both modes"},
+		{Route: "PATCH /v1/tenants/{id}", Path: "/v1/tenants/victim", Body: `{"name":"taken"}`, Owner: operator},
+		{Route: "DELETE /v1/tenants/{id}", Path: "/v1/tenants/victim", Owner: operator},
+		{Route: "POST /v1/keys", Path: "/v1/keys", Body: `{"kind":"tenant","tenant":"victim"}`, Owner: operator, Lawful: testOperators},
+		{Route: "GET /v1/keys", Path: "/v1/keys", Owner: operator, Lawful: testOperators},
+		{Route: "DELETE /v1/keys/{id}", Path: "/v1/keys/" + key, Owner: operator},
+
+		{Route: "POST /v1/partner-users", Path: "/v1/partner-users", Body: `{"partner":"other","user":"u-2","tenant":"victim"}`,
+			Owner: operator, Lawful: testOperators},
+		{Route: "GET /v1/partner-users", Path: "/v1/partner-users", Owner: operator, Lawful: testOperators},
+		{Route: "DELETE /v1/partner-users/{id}", Path: "/v1/partner-users/" + grant, Owner: operator},
+
+		{Route: "POST /v1/event-types", Path: "/v1/event-types", Body: `{"name":"new.one"}`, Owner: operator, Lawful: testOperators},
+		{Route: "PATCH /v1/event-types/{id}", Path: "/v1/event-types/a.b", Body: `{"description":"taken"}`, Owner: operator},
+		{Route: "DELETE /v1/event-types/{id}", Path: "/v1/event-types/a.b", Owner: operator},
+	}
+	for _, route := range []string{"GET /healthz", "GET /readyz", "GET /version", "GET /openapi.json"} {
+		_, path, _ := strings.Cut(route, " ")
+		rows = append(rows, walltest.Row{Route: route, Path: path})
+	}
+	return append(rows, shared()...)
+}
+
+// shared are the routes that every key of a mode may read.
+func shared() []walltest.Row {
+	everybody := names(liveTenants, testKeys, publishers)
+	return []walltest.Row{
+		{Route: "GET /v1/profiles", Path: "/v1/profiles", Owner: "the operator", Lawful: everybody, Inert: "the formats belong to nobody"},
+		{Route: "GET /v1/event-types", Path: "/v1/event-types", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
+		{Route: "GET /v1/event-types/{id}", Path: "/v1/event-types/a.b", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
+	}
+}
+
+func TestWalls(t *testing.T) { walltest.Run(t, victims(t)) }
+
+// TestWallsControl shows that the same calls are seen when they do succeed.
+func TestWallsControl(t *testing.T) {
+	walltest.Control(t, len(victims(t).Rows), victims)
+}
+
+// A row that is missing, an answer that shows something and a row that changes must
+// each be noticed.
+func TestWallsAreWatched(t *testing.T) {
+	w := victims(t)
+	for name, spoil := range map[string]func(*walltest.World){
+		"a route without a row": func(w *walltest.World) { w.Routes = append(w.Routes, "GET /v1/forgotten") },
+		"an owner among the foreign": func(w *walltest.World) {
+			w.Foreign = append(w.Foreign, walltest.Bearer("a thief", liveKey))
+		},
+	} {
+		spoiled := w
+		spoil(&spoiled)
+		if findings := walltest.Check(spoiled); len(findings) == 0 {
+			t.Errorf("%s was not noticed", name)
+		}
+	}
+}
+
+func TestCatalogueOfTheOtherModeIsNotSeen(t *testing.T) {
+	h := newHouse(t)
+	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
+	for key, seen := range map[string]bool{liveKey: true, testKey: false} {
+		list := h.do(call{"GET", "/v1/event-types", key, nil, nil}).Body.String()
+		one := h.do(call{"GET", "/v1/event-types/a.b", key, nil, nil}).Body.String()
+		if strings.Contains(list, "mark") != seen || strings.Contains(one, "mark") != seen {
+			t.Errorf("%.4s: %s %s", key, list, one)
+		}
+	}
+}
+
+// A named endpoint is looked for in the tenant of the event only.
+func TestResendToAnotherTenantsEndpoint(t *testing.T) {
+	h := newHouse(t)
+	h.tenant("acme")
+	h.tenant("other")
+	mine, theirs := h.endpoint("acme", "*"), h.endpoint("other", "*")
+	e := h.event("acme", "a.b")
+	c := call{"POST", "/v1/events/" + e.ID + "/resend", h.key("tenant", "acme"), `{"endpoint":"` + theirs.ID + `"}`, nil}
+	refused(h, 404, "not_found", "", c)
+	c.key = liveKey // the operator may reach both, but not mix them
+	refused(h, 404, "not_found", "", c)
+	c.body = `{"endpoint":"` + mine.ID + `"}` // control
+	want[client.Resent](h, 202, c)
+}

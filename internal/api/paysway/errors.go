@@ -1,0 +1,92 @@
+package paysway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// failure is an error as PaySway words it (PaySway docs: errors).
+type failure struct {
+	status int
+	Code   string `json:"code"`
+	// Message names a member to blame by its JSON pointer.
+	Message string `json:"message"`
+	retry   int    // Retry-After in seconds, 0: none
+	scheme  string // WWW-Authenticate, empty: none
+}
+
+// Error returns the message.
+func (f *failure) Error() string { return f.Message }
+
+func badRequest(message string) *failure {
+	return &failure{status: http.StatusBadRequest, Code: "BAD_REQUEST", Message: message}
+}
+
+// kinds says what the codes of the house are called here; a code that is missing is
+// a bad request, or unexpected if the fault is ours.
+var kinds = map[hook.Code]failure{
+	hook.CodeInvalidJSON:      {status: 400, Code: "JSON_PAYLOAD_MALFORMED"},
+	hook.CodeTypeUnknown:      {status: 400, Code: "JSON_PAYLOAD_INVALID_ENUM_VALUE"},
+	hook.CodeURLInvalid:       {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLScheme:        {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLCredentials:   {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLHost:          {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLNotPublic:     {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLAddress:       {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLPort:          {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeForbidden:        {status: 403, Code: "FORBIDDEN"},
+	hook.CodeNotFound:         {status: 404, Code: "NOT_FOUND"},
+	hook.CodeTenantNotFound:   {status: 404, Code: "NOT_FOUND"},
+	hook.CodeMethodNotAllowed: {status: 405, Code: "BAD_REQUEST"},
+	hook.CodeConflict:         {status: 409, Code: "BAD_REQUEST"},
+	hook.CodeEndpointLimit:    {status: 409, Code: "WEBHOOK_SUBSCRIPTIONS_LIMIT_REACHED"},
+	hook.CodeTooLarge:         {status: 413, Code: "BAD_REQUEST"},
+	hook.CodeRateLimited:      {status: 429, Code: "AUTH_TOO_MANY_REQUESTS", retry: 1},
+	hook.CodeStorageFull:      {status: 503, Code: "UNEXPECTED_ERROR", retry: 10},
+	hook.CodeStorageDown:      {status: 503, Code: "UNEXPECTED_ERROR", retry: 5},
+	hook.CodeShuttingDown:     {status: 503, Code: "UNEXPECTED_ERROR", retry: 2},
+	hook.CodeInternal:         {status: 500, Code: "UNEXPECTED_ERROR"},
+}
+
+// failureOf turns any error into the one that the caller sees.
+func failureOf(err error) *failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	e, ok := errors.AsType[*hook.Error](err)
+	if !ok {
+		e = &hook.Error{Code: hook.CodeInternal}
+	}
+	f, ok := kinds[e.Code]
+	if !ok {
+		f = failure{status: 400, Code: "BAD_REQUEST"}
+	}
+	f.Message = e.Message
+	if e.Code == hook.CodeInternal {
+		f.Message = "Something went wrong on our side."
+	}
+	if e.Field != "" {
+		f.Message = "/" + pointer(e.Field) + ": " + f.Message
+	}
+	return &f
+}
+
+// refuse answers with the error. What is our fault goes to the log.
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	f := failureOf(err)
+	if f.status >= 500 && r.Context().Err() == nil {
+		a.o.Log.LogAttrs(context.WithoutCancel(r.Context()), levelOf(f), "request failed", attrs(w, err)...)
+	}
+	if f.retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
+	}
+	if f.scheme != "" {
+		w.Header().Set("WWW-Authenticate", f.scheme)
+	}
+	_ = door.Answer(w, f.status, f) // two plain strings: cannot fail
+}

@@ -1,0 +1,111 @@
+// Package paysway is the counter of PaySway's own management API: the webhook
+// subscriptions and the token that calls to them carry, all over the app room. It
+// owns routes, members, statuses and error codes as PaySway documents them.
+//
+// It promises that scripts written for PaySway's webhook subscriptions work here
+// unchanged. A subscription is an endpoint whose profile says "management:
+// paysway"; every other endpoint does not exist here. It decides nothing about who
+// may do what and keeps no state between requests.
+package paysway
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Options is what the counter works with. Service is required.
+type Options struct {
+	Service *app.Service
+	Log     *slog.Logger // nil: slog.Default()
+	// Limit is how many subscriptions a tenant may have in one mode; 0: any number.
+	Limit int
+}
+
+// Patterns are what a http.ServeMux sends here.
+func Patterns() []string {
+	return []string{"/webhooks", "/webhooks/", "/oauth2", "/oauth2/"} // both forms: else the mux would redirect
+}
+
+type api struct {
+	o     Options
+	mount *app.Mount
+}
+
+// New returns the handler. It fails if no profile is spoken to in this API.
+func New(o Options) (http.Handler, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	mount, err := o.Service.Mount("paysway")
+	if err != nil {
+		return nil, err
+	}
+	return &api{o: o, mount: mount}, nil
+}
+
+// ServeHTTP answers one request.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	door.Serve(w, r, a.route, a.refuse)
+}
+
+const (
+	subscriptions = "/webhooks/subscriptions"
+	tokenRoute    = "/oauth2/token"
+)
+
+// methods are what a route does, by method.
+type methods map[string]door.Handler
+
+// route finds what is asked for. Whether a path exists is told to everybody; what
+// it takes, and everything else, to those who are known.
+func (a *api) route(w http.ResponseWriter, r *http.Request) error {
+	id, one := strings.CutPrefix(r.URL.Path, subscriptions+"/")
+	switch {
+	case r.URL.Path == tokenRoute:
+		return choose(w, r, methods{http.MethodPost: a.token})
+	case r.URL.Path == subscriptions:
+		return a.known(w, r, func(c app.Caller) methods {
+			return methods{
+				http.MethodGet:  func(w http.ResponseWriter, r *http.Request) error { return a.list(w, r, c) },
+				http.MethodPost: func(w http.ResponseWriter, r *http.Request) error { return a.create(w, r, c) },
+			}
+		})
+	case one && id != "" && !strings.Contains(id, "/"):
+		return a.known(w, r, func(c app.Caller) methods { return a.item(c, id) })
+	}
+	return hook.NotFound("route")
+}
+
+func (a *api) known(w http.ResponseWriter, r *http.Request, routes func(c app.Caller) methods) error {
+	c, err := a.authenticate(r)
+	if err != nil {
+		return err
+	}
+	return choose(w, r, routes(c))
+}
+
+// choose runs what the method asks for; HEAD is GET without the body, which the
+// server drops.
+func choose(w http.ResponseWriter, r *http.Request, m methods) error {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	do := m[method]
+	if do == nil {
+		var allow []string
+		for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+			if m[name] != nil {
+				allow = append(allow, name)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		return &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + strings.Join(allow, ", ") + " only."}
+	}
+	return do(w, r)
+}

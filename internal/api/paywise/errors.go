@@ -1,0 +1,114 @@
+package paywise
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// failure is an error in the framework's form: a sentence, or sentences by member.
+type failure struct {
+	status int
+	detail string
+	fields map[string][]string // in place of detail
+	retry  int                 // Retry-After in seconds, 0: none
+	bearer bool                // say how to authenticate
+}
+
+// Error returns the sentence.
+func (f *failure) Error() string { return f.detail }
+
+// invalid is the refusal of one member or query parameter.
+func invalid(field, sentence string) *failure {
+	return &failure{status: http.StatusBadRequest, fields: map[string][]string{field: {sentence}}}
+}
+
+// kinds says how the codes of the house are answered here; one that is missing is
+// the caller's mistake.
+var kinds = map[hook.Code]failure{
+	hook.CodeUnauthorized:    {status: 401, bearer: true},
+	hook.CodeForbidden:       {status: 403},
+	hook.CodeNotFound:        {status: 404},
+	hook.CodeTenantNotFound:  {status: 404},
+	hook.CodeConflict:        {status: 409},
+	hook.CodeTooLarge:        {status: 413},
+	hook.CodeContentType:     {status: 415},
+	hook.CodeContentEncoding: {status: 415},
+	hook.CodeRateLimited:     {status: 429, retry: 1},
+	hook.CodeStorageFull:     {status: 503, retry: 10},
+	hook.CodeStorageDown:     {status: 503, retry: 5},
+	hook.CodeShuttingDown:    {status: 503, retry: 2},
+	hook.CodeInternal:        {status: 500},
+}
+
+// members of the house that are called otherwise here.
+var names = map[string]string{"event_types": "events"}
+
+func failureOf(err error) *failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	e, ok := errors.AsType[*hook.Error](err)
+	if !ok {
+		e = &hook.Error{Code: hook.CodeInternal}
+	}
+	f, ok := kinds[e.Code]
+	if !ok {
+		f = failure{status: http.StatusBadRequest}
+	}
+	f.detail = e.Message
+	if e.Code == hook.CodeInternal {
+		f.detail = "Something went wrong on our side."
+	}
+	if field := fieldOf(e.Field); field != "" && f.status == http.StatusBadRequest {
+		f.fields = map[string][]string{field: {e.Message}}
+	}
+	return &f
+}
+
+// fieldOf returns the member of ours that a pointer of the house leads into.
+func fieldOf(pointer string) string {
+	field, _, _ := strings.Cut(pointer, "/")
+	if ours, renamed := names[field]; renamed {
+		return ours
+	}
+	return field
+}
+
+// invalidAll puts everything that was wrong with a body into one answer.
+func invalidAll(wrong []*hook.Error) *failure {
+	f := &failure{status: http.StatusBadRequest, fields: map[string][]string{}}
+	for _, e := range wrong {
+		field := fieldOf(e.Field)
+		f.fields[field] = append(f.fields[field], "This member "+e.Message)
+	}
+	return f
+}
+
+// refuse answers with the error. What is our fault goes to the log.
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	f := failureOf(err)
+	if f.status >= 500 && r.Context().Err() == nil {
+		level := slog.LevelError
+		if f.retry > 0 {
+			level = slog.LevelWarn // passes by itself; the store says it once, louder
+		}
+		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(door.RequestIDHeader), "error", err)
+	}
+	if f.retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
+	}
+	if f.bearer {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	var body any = map[string]string{"detail": f.detail}
+	if f.fields != nil {
+		body = f.fields
+	}
+	_ = door.Answer(w, f.status, body) // plain strings: cannot fail
+}

@@ -1,0 +1,149 @@
+// Package paywise is the counter of paywise's own management API: webhook endpoints,
+// their test events and their deliveries, all over the app room. It owns routes,
+// members, statuses and the wording of errors as paywise documents them and, where
+// it does not, as the framework its API is built with answers (Django REST
+// framework: {"detail": ...} and {"member": [...]}).
+//
+// It promises that scripts written for paywise's webhooks work here unchanged. An
+// endpoint is shown if its profile says "management: paywise"; every other one does
+// not exist here. It decides nothing about who may do what and keeps no state
+// between requests.
+package paywise
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Options is what the counter works with. Service is required.
+type Options struct {
+	Service *app.Service
+	Log     *slog.Logger // nil: slog.Default()
+}
+
+// Patterns are what a http.ServeMux sends here. They take nothing from the native
+// API, which shares the prefix /v1/.
+func Patterns() []string {
+	return []string{root[:len(root)-1], root} // both forms: else the mux would redirect
+}
+
+const root = "/v1/webhooks/"
+
+type api struct {
+	o     Options
+	mount *app.Mount
+}
+
+// New returns the handler. It fails if no profile is spoken to in this API.
+func New(o Options) (http.Handler, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	mount, err := o.Service.Mount("paywise")
+	if err != nil {
+		return nil, err
+	}
+	return &api{o: o, mount: mount}, nil
+}
+
+// ServeHTTP answers one request.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	door.Serve(w, r, a.route, a.refuse)
+}
+
+// handler answers a known caller.
+type handler func(w http.ResponseWriter, r *http.Request, c app.Caller) error
+
+// methods are what a route does, by method.
+type methods map[string]handler
+
+// route finds what is asked for: first whether the path exists, then who asks, then
+// whether the path takes the method.
+func (a *api) route(w http.ResponseWriter, r *http.Request) error {
+	if !strings.HasSuffix(r.URL.Path, "/") {
+		return &failure{status: http.StatusNotFound, detail: "There is nothing here. Paths of this API end in a slash: " + r.URL.Path + "/"}
+	}
+	m := a.routes(strings.TrimPrefix(r.URL.Path, root))
+	if m == nil {
+		return hook.NotFound("route")
+	}
+	c, err := a.authenticate(r)
+	if err != nil {
+		return err
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // the server drops the body
+	}
+	do := m[method]
+	if do == nil {
+		var allow []string
+		for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+			if m[name] != nil {
+				allow = append(allow, name)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		return &failure{status: http.StatusMethodNotAllowed, detail: "This route takes " + strings.Join(allow, ", ") + " only."}
+	}
+	return do(w, r, c)
+}
+
+// routes returns what the path below the root takes, nil if there is no such path.
+func (a *api) routes(path string) methods {
+	if path == "" {
+		return methods{http.MethodGet: a.list, http.MethodPost: a.create}
+	}
+	id, below, _ := strings.Cut(path, "/")
+	switch {
+	case id == "":
+	case below == "":
+		return methods{http.MethodGet: with(id, a.get), http.MethodPatch: with(id, a.update), http.MethodDelete: with(id, a.delete)}
+	case below == "test/":
+		return methods{http.MethodPost: with(id, a.test)}
+	case below == "deliveries/":
+		return methods{http.MethodGet: with(id, a.deliveries)}
+	}
+	return nil
+}
+
+// with reads the id of a path; a text that is no id is answered like an unknown one.
+func with(text string, do func(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error) handler {
+	return func(w http.ResponseWriter, r *http.Request, c app.Caller) error {
+		id, err := hook.ParseID(text)
+		if err != nil {
+			return hook.NotFound("webhook")
+		}
+		return do(w, r, c, id)
+	}
+}
+
+// userHeader names the user of a partner that a call is made for (paywise docs:
+// partner onboarding).
+const userHeader = "X-User-Id"
+
+// authenticate says who asks: the key's tenant, or the company of the user that the
+// key of a partner names.
+func (a *api) authenticate(r *http.Request) (app.Caller, error) {
+	text, given := door.Bearer(r)
+	if !given {
+		return app.Caller{}, &failure{status: http.StatusUnauthorized, detail: "An API key is required.", bearer: true}
+	}
+	c, err := a.o.Service.Authenticate(r.Context(), text)
+	if err != nil {
+		return app.Caller{}, err
+	}
+	users := r.Header[http.CanonicalHeaderKey(userHeader)]
+	switch len(users) {
+	case 0:
+		return c, nil
+	case 1:
+		return a.o.Service.ActFor(r.Context(), c, users[0])
+	}
+	return app.Caller{}, &failure{status: http.StatusForbidden, detail: userHeader + " is given more than once."}
+}

@@ -1,0 +1,83 @@
+package app
+
+import (
+	"context"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+var errTypeName = invalid("name", "\"name\" must be 1 to 128 letters, digits, underscores, hyphens and dots, with no empty part between dots.")
+
+// CreateEventType adds an entry to the catalogue of the caller's mode. Operators
+// only. Schema and Example are JSON objects that were checked already.
+func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventType, once *Once) (hook.EventType, *hook.Replay, error) {
+	if err := c.administer(); err != nil {
+		return hook.EventType{}, nil, err
+	}
+	if !hook.ValidType(e.Name) {
+		return hook.EventType{}, nil, errTypeName
+	}
+	if err := checkText("description", e.Description, maxDescription); err != nil {
+		return hook.EventType{}, nil, err
+	}
+	e.Mode = c.Mode
+	return s.o.Store.CreateEventType(ctx, e, once.in(hook.Scope{Mode: c.Mode}, same))
+}
+
+// EventType returns an entry of the catalogue of the caller's mode. It belongs to
+// no tenant: every key of the mode may read it.
+func (s *Service) EventType(ctx context.Context, c Caller, name string) (hook.EventType, error) {
+	return s.o.Store.EventType(ctx, c.Mode, name)
+}
+
+// EventTypes returns a page of the catalogue of the caller's mode, by name. Every
+// key of the mode may read it.
+func (s *Service) EventTypes(ctx context.Context, c Caller, page hook.Page) ([]hook.EventType, string, error) {
+	return s.o.Store.EventTypes(ctx, c.Mode, page)
+}
+
+// EventTypeChange is what may change about an entry of the catalogue; nil stays.
+type EventTypeChange struct {
+	Description *string
+	Schema      *[]byte // a JSON object, or nil to take it away
+	Example     *[]byte // a JSON object, or nil to take it away
+	Check       func(hook.EventType) error
+}
+
+// UpdateEventType changes an entry of the catalogue. Operators only.
+func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, change EventTypeChange) (hook.EventType, error) {
+	if err := c.administer(); err != nil {
+		return hook.EventType{}, err
+	}
+	if change.Description != nil {
+		if err := checkText("description", *change.Description, maxDescription); err != nil {
+			return hook.EventType{}, err
+		}
+	}
+	return s.o.Store.UpdateEventType(ctx, c.Mode, name, func(e hook.EventType) (hook.EventType, error) {
+		if change.Check != nil {
+			if err := change.Check(e); err != nil {
+				return e, err
+			}
+		}
+		if change.Description != nil {
+			e.Description = *change.Description
+		}
+		if change.Schema != nil {
+			e.Schema = *change.Schema
+		}
+		if change.Example != nil {
+			e.Example = *change.Example
+		}
+		return e, nil
+	})
+}
+
+// DeleteEventType takes an entry out of the catalogue; events and endpoints that
+// name the type stay as they are. Operators only.
+func (s *Service) DeleteEventType(ctx context.Context, c Caller, name string, checks ...func(hook.EventType) error) error {
+	if err := c.administer(); err != nil {
+		return err
+	}
+	return s.o.Store.DeleteEventType(ctx, c.Mode, name, checks...)
+}

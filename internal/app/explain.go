@@ -1,0 +1,184 @@
+package app
+
+import (
+	"context"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Why is a stable word for why an endpoint did or did not get an event.
+type Why string
+
+// The reasons.
+const (
+	WhyMatched    Why = "matched"     // it wanted the type when the event was accepted
+	WhyResent     Why = "resent"      // it did not get it then; somebody resent it
+	WhyTest       Why = "test"        // a test event goes to one endpoint, whatever its filter
+	WhyType       Why = "type"        // its filter did not let the type pass
+	WhyDisabled   Why = "disabled"    // it was disabled by hand
+	WhyDeleted    Why = "deleted"     // it was deleted before
+	WhyNotCreated Why = "not_created" // it was made later
+	WhyUnknown    Why = "unknown"     // what is kept does not tell
+)
+
+// Explained is why one endpoint did or did not get an event.
+type Explained struct {
+	Endpoint hook.ID
+	URL      string      // when the event was accepted; empty if it was made later
+	Types    hook.Filter // when the event was accepted
+	Why      Why
+	Message  string
+	Delivery *hook.DeliveryRow // nil: none
+}
+
+// Explanation is an event with why each endpoint of its tenant did or did not get
+// it. More says that the tenant has more endpoints than are shown.
+type Explanation struct {
+	Event     *hook.Event
+	Endpoints []Explained
+	More      bool
+	OtherMode bool // the tenant has endpoints in the other mode, which never get events of this one
+}
+
+// Explain says for each endpoint of an event's tenant and mode why it did or did
+// not get a delivery: by what the endpoint was when the event was accepted.
+func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.ID) (Explanation, error) {
+	event, rows, err := s.Event(ctx, c, tenant, id)
+	if err != nil {
+		return Explanation{}, err
+	}
+	out := Explanation{Event: event}
+	histories, more, err := s.o.Store.History(ctx, event.Scope, event.AcceptedAt)
+	if err != nil {
+		return out, err
+	}
+	out.More = more
+	byEndpoint := make(map[hook.ID]*hook.DeliveryRow, len(rows))
+	for i := range rows {
+		byEndpoint[rows[i].Endpoint] = &rows[i]
+	}
+	for i := range histories {
+		out.Endpoints = append(out.Endpoints, explain(event, &histories[i], byEndpoint[histories[i].Endpoint]))
+	}
+	other := event.Scope
+	if other.Mode = hook.Test; event.Scope.Mode == hook.Test {
+		other.Mode = hook.Live
+	}
+	out.OtherMode, err = s.o.Store.HasEndpoints(ctx, other)
+	return out, err
+}
+
+// explain is the rule behind Explain. The delivery is the proof; the revisions
+// give the reason where there is none.
+func explain(event *hook.Event, h *hook.History, d *hook.DeliveryRow) Explained {
+	out := Explained{Endpoint: h.Endpoint, Delivery: d}
+	then := revisionOf(event, h, d != nil)
+	if then != nil {
+		out.URL, out.Types = then.URL, then.Types
+	}
+	out.Why, out.Message = reason(event, h, then, d)
+	return out
+}
+
+// revisionOf chooses among revisions of the same microsecond the one that explains
+// what happened, and prefers the later one.
+func revisionOf(event *hook.Event, h *hook.History, got bool) *hook.Revision {
+	for i := len(h.Then) - 1; i >= 0; i-- {
+		if wanted(event, &h.Then[i]) == got {
+			return &h.Then[i]
+		}
+	}
+	if len(h.Then) == 0 {
+		return nil
+	}
+	return &h.Then[len(h.Then)-1]
+}
+
+// wanted is the rule by which publishing matches.
+func wanted(event *hook.Event, r *hook.Revision) bool {
+	return r.Status != hook.Disabled && r.Status != hook.Deleted && r.Types.Match(event.Type)
+}
+
+func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.DeliveryRow) (Why, string) {
+	switch {
+	case event.Kind == hook.TestEvent && d != nil:
+		return WhyTest, "The test event was made for this endpoint."
+	case event.Kind == hook.TestEvent:
+		return WhyTest, "A test event goes to the endpoint under test only."
+	case d != nil && d.CreatedAt.After(event.AcceptedAt):
+		return WhyResent, "The endpoint did not get the event when it was published; it was resent to it later."
+	case d != nil:
+		return WhyMatched, "The endpoint's event_types let the type pass when the event was published."
+	case then == nil:
+		return WhyNotCreated, "The endpoint was made after the event was published."
+	case then.Status == hook.Deleted:
+		return WhyDeleted, "The endpoint was deleted before the event was published."
+	case then.Status == hook.Disabled:
+		return WhyDisabled, "The endpoint was disabled by hand when the event was published."
+	case !then.Types.Match(event.Type):
+		return WhyType, "The endpoint's event_types did not let the type pass when the event was published."
+	case !h.CreatedAt.Before(event.AcceptedAt):
+		return WhyNotCreated, "The endpoint was made at the very moment the event was published."
+	}
+	return WhyUnknown, "The endpoint wanted the event and has no delivery: it was changed at the very moment the event was published, or the server's clock was set back."
+}
+
+// Resent is what became of resending an event, with the rows as they were when the
+// attempts were asked for.
+type Resent struct {
+	Event      hook.ID // as receivers see it
+	Deliveries []hook.DeliveryRow
+	Created    int
+	Skipped    int // endpoints disabled by failures that have a delivery already
+}
+
+// ResendEvent asks for one more attempt of an event: to the endpoint, or with a
+// zero one to each that wants it now. A delivery that exists is used again; its
+// failure leaves state and schedule. CodeEndpointDisabled if the named endpoint is.
+func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, endpoint hook.ID, once *Once) (Resent, *hook.Replay, error) {
+	scope, err := c.reach(tenant)
+	if err != nil {
+		return Resent{}, nil, err
+	}
+	event, err := s.o.Store.EventByPublicID(ctx, scope, id)
+	if err != nil {
+		return Resent{}, nil, err
+	}
+	around := func(stored any) any {
+		r, _ := stored.(hook.Resent)
+		out := Resent{Event: event.PublicID, Created: r.Created, Skipped: r.Skipped}
+		for _, d := range r.Deliveries {
+			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID})
+		}
+		return out
+	}
+	stored, replay, err := s.o.Store.Resend(ctx, event.Scope, event.ID, endpoint, s.profileOf, once.in(event.Scope, around))
+	out, _ := around(stored).(Resent)
+	return out, replay, err
+}
+
+// EndpointStats returns numbers about an endpoint.
+func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID) (hook.EndpointStats, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return hook.EndpointStats{}, err
+	}
+	return s.o.Store.EndpointStats(ctx, ep.Scope, id)
+}
+
+// RevealSecret returns the newest signing secret of an endpoint. The operator of
+// the server has to allow it (Options.AllowReveal), and every use is logged (S-11).
+func (s *Service) RevealSecret(ctx context.Context, c Caller, id hook.ID) (hook.Secret, error) {
+	if !s.o.AllowReveal {
+		return hook.Secret{}, &hook.Error{Code: hook.CodeForbidden, Message: "This server does not show secrets again. Rotate the secret instead."}
+	}
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return hook.Secret{}, err
+	}
+	if len(ep.Secrets) == 0 {
+		return hook.Secret{}, hook.NotFound("secret")
+	}
+	s.o.Log.LogAttrs(ctx, levelAudit, "audit: secret revealed", c.audit(ep)...)
+	return ep.Secrets[0], nil
+}

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// maxListeners is how many listeners a tenant may have in one mode, connected or
+// away: what is published for one that is away is kept.
+const maxListeners = 16
+
+// NewListener is what a receiver says about itself when it connects.
+type NewListener struct {
+	Tenant  string
+	Name    string   // as hook.ValidListenName takes it
+	Types   []string // entries of a filter; none: every type
+	Profile string   // empty: as before, at first the server's default
+}
+
+// Listen returns the endpoint of the caller's listener of that name with its
+// secret, and makes it if there is none. It is shown at every connection, not only
+// at the first: whoever holds the tenant's key receives the events themselves, and
+// nothing else is ever signed with this secret. The endpoint is not enabled by it.
+func (s *Service) Listen(ctx context.Context, c Caller, in NewListener) (Endpoint, error) {
+	scope, err := c.reach(in.Tenant)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if scope.Tenant == "" {
+		return Endpoint{}, invalid("tenant", "\"tenant\" is required.")
+	}
+	if !hook.ValidTenantID(scope.Tenant) {
+		return Endpoint{}, noTenant("tenant")
+	}
+	if !hook.ValidListenName(in.Name) {
+		return Endpoint{}, invalid("name", "\"name\" must be 1 to 32 letters, digits, dots, underscores and hyphens.")
+	}
+	if len(in.Types) == 0 {
+		in.Types = []string{"*"}
+	}
+	ep, err := s.makeListener(ctx, scope, in)
+	if exists, ok := errors.AsType[*errListenerExists](err); ok {
+		ep, err = s.adjustListener(ctx, exists.endpoint, in)
+	}
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if len(ep.Secrets) == 0 {
+		return Endpoint{}, fmt.Errorf("listener %s has no secret", ep.ID)
+	}
+	s.o.Log.LogAttrs(ctx, levelAudit, "audit: listener connects and is shown its secret", append(c.audit(ep), slog.String("name", in.Name))...)
+	return Endpoint{Endpoint: ep, Secret: ep.Secrets[0].Text}, nil
+}
+
+// ListenerStatus returns the state of a listener's endpoint as it is now.
+func (s *Service) ListenerStatus(ctx context.Context, c Caller, id hook.ID) (hook.Status, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return 0, err
+	}
+	return ep.Status, nil
+}
+
+// Sees returns the scope in which the caller may see deliveries: one tenant, or all
+// of the mode.
+func (c Caller) Sees() (hook.Scope, error) { return c.reach("") }
+
+// errListenerExists carries the endpoint that was found out of the transaction.
+type errListenerExists struct{ endpoint *hook.Endpoint }
+
+// Error says so.
+func (e *errListenerExists) Error() string { return "there is a listener of this name" }
+
+// makeListener makes the endpoint, away until somebody listens. Deliveries come
+// one at a time, so that a person can follow them.
+func (s *Service) makeListener(ctx context.Context, scope hook.Scope, in NewListener) (*hook.Endpoint, error) {
+	ep, p, err := s.draft(scope, NewEndpoint{Types: in.Types, Title: "Listener " + in.Name, Profile: in.Profile, MaxInFlight: 1})
+	if err != nil {
+		return nil, err
+	}
+	secret, err := s.newSecret(p, "")
+	if err != nil {
+		return nil, err
+	}
+	ep.URL, ep.Status, ep.Secrets = hook.ListenURL(in.Name), hook.Tripped, []hook.Secret{secret}
+	made, _, err := s.o.Store.CreateEndpointIf(ctx, ep, func(existing []*hook.Endpoint) error {
+		listeners := 0
+		for _, e := range existing {
+			if e.URL == ep.URL {
+				return &errListenerExists{e}
+			}
+			if e.Listener() {
+				listeners++
+			}
+		}
+		if listeners >= maxListeners {
+			return &hook.Error{Code: hook.CodeEndpointLimit, Field: "name",
+				Message: fmt.Sprintf("There are %d listeners. Delete one that is not used any more.", listeners)}
+		}
+		return nil
+	}, nil)
+	return made, err
+}
+
+// adjustListener gives a listener that was there before the filter and the format
+// that its receiver asks for now.
+func (s *Service) adjustListener(ctx context.Context, old *hook.Endpoint, in NewListener) (*hook.Endpoint, error) {
+	profile := old.Profile
+	if in.Profile != "" {
+		profile = in.Profile
+	}
+	if profile == old.Profile && slices.Equal(old.Types, in.Types) {
+		return old, nil
+	}
+	p, ok := s.o.Profiles.Get(profile)
+	if !ok {
+		return nil, invalid("profile", "There is no such profile.")
+	}
+	secret, err := s.newSecret(p, "")
+	if err != nil {
+		return nil, err
+	}
+	return s.o.Store.UpdateEndpoint(ctx, old.Scope, old.ID, func(row hook.Endpoint) (hook.Endpoint, error) {
+		row.Types, row.Profile = slices.Clone(in.Types), profile
+		if !expresses(p, row.Secrets) {
+			row.Secrets = []hook.Secret{secret}
+		}
+		return row, s.checkEndpoint(&row)
+	}, false)
+}
+
+// checkListener keeps what makes a listener one out of reach of other changes: who
+// enables it without listening would have attempts made that reach nobody.
+func checkListener(old *hook.Endpoint, change EndpointChange) error {
+	switch {
+	case !old.Listener():
+	case change.URL != nil:
+		return invalid("url", "A listener has no URL to change: it connects to the server.")
+	case change.Profile != nil:
+		return invalid("profile", "A listener chooses its profile when it connects.")
+	case change.Enabled != nil && *change.Enabled && old.Status != hook.Enabled:
+		return &hook.Error{Code: hook.CodeConflict, Field: "enabled", Message: "A listener is enabled by connecting."}
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package app
+
+import (
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// Profile is what callers may know of a wire format.
+type Profile struct {
+	Name        string
+	Description string
+	Default     bool   // of endpoints that name none
+	Management  string // none, paysway or paywise
+	IPHosts     bool   // an IP address may stand for the host of a URL
+	Policy      hook.Policy
+	Headers     []string // names of the headers of a request, signatures included
+	Types       []ProfileType
+}
+
+// ProfileType is a type of a profile's own catalogue. Body is a whole request body
+// around the example, always the same.
+type ProfileType struct {
+	Name        string
+	Description string
+	Example     []byte
+	Body        []byte
+}
+
+// Profiles returns the wire formats by name. They hold no secret and belong to no
+// tenant: everybody may read them.
+func (s *Service) Profiles() []Profile {
+	var out []Profile
+	for _, name := range s.o.Profiles.Names() {
+		p, ok := s.o.Profiles.Get(name)
+		if !ok {
+			continue
+		}
+		one := Profile{Name: name, Description: p.Description(), Default: name == s.o.Profile, Management: p.Management(),
+			IPHosts: p.URLRules().IPHosts, Policy: p.Policy(nil), Headers: headerNames(p)}
+		for _, t := range p.Catalogue() {
+			one.Types = append(one.Types, ProfileType{Name: t.Name, Description: t.Description, Example: t.Example,
+				Body: p.Render(nil, sample(t))})
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// sample is what an example is rendered with: made up, and the same every time.
+func sample(t profile.EventType) profile.Input {
+	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	event := &hook.Event{ID: hook.ID{0x01, 0x93, 0x96, 0xe0, 0x5c, 0x2f, 0x7c, 0xc1, 0x8f, 0x3d, 0x6d, 0x1f, 0x0f, 0x1c, 0x2b, 0x3a},
+		Scope: hook.Scope{Tenant: "acme", Mode: hook.Live}, Type: t.Name, CreatedAt: at, AcceptedAt: at, Data: t.Example}
+	event.PublicID = event.ID
+	delivery := event.ID
+	delivery[15]++
+	return profile.Input{Event: event, Delivery: delivery, Attempt: 1, Now: at}
+}
+
+// headerNames lists the headers by signing once with a secret that nobody uses.
+func headerNames(p *profile.Profile) []string {
+	text, encoding, err := p.NewSecret()
+	if err != nil {
+		return nil
+	}
+	signer, err := p.Signer([]hook.Secret{{Text: text, Encoding: encoding}})
+	if err != nil {
+		return nil
+	}
+	headers, err := p.Headers(nil, sample(profile.EventType{Name: "a.b", Example: []byte("{}")}), []byte("{}"), signer)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, h := range headers {
+		names = append(names, h.Name)
+	}
+	return names
+}

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// TokenLifetime is how long a token of IssueToken is good for (PaySway docs:
+// authentication).
+const TokenLifetime = time.Hour
+
+const (
+	// tokenPrefix shows people and secret scanners what it is. It differs from
+	// that of keys, so that neither is ever taken for the other.
+	tokenPrefix = "pht_"
+
+	tokenRate  = 1  // tokens a second that one key may ask for, over time
+	tokenBurst = 60 // at once
+	maxGates   = 10_000
+)
+
+// IssueToken exchanges the id and text of a tenant key for a token that stands for
+// it for TokenLifetime, or until the key is revoked. Whatever is wrong with the
+// credentials gives CodeUnauthorized; more than 60 tokens at once and one a second
+// for the same key CodeRateLimited.
+func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string) (string, error) {
+	caller, err := s.Authenticate(ctx, clientSecret)
+	if err != nil {
+		return "", err
+	}
+	id, err := hook.ParseID(clientID)
+	if err != nil || caller.Kind != hook.TenantKey || caller.KeyID != id {
+		return "", errUnauthorized
+	}
+	// The gate keeps the table of tokens small. It stands behind the check of the
+	// secret, so that nobody who knows only a key's id can shut its owner out;
+	// guessing 256 bits needs no gate.
+	now := s.o.Now()
+	if !s.tokens.pass(id, now) {
+		return "", &hook.Error{Code: hook.CodeRateLimited, Message: "Too many tokens were asked for. A token is good for an hour: use it again."}
+	}
+	text := tokenPrefix + string(randomDigits(keyRandom))
+	token := hook.Token{Hash: sha256.Sum256([]byte(text)), Key: id, ExpiresAt: now.Add(TokenLifetime)}
+	err = s.o.Store.CreateToken(ctx, hook.Scope{Tenant: caller.Tenant, Mode: caller.Mode}, token)
+	if hook.CodeOf(err) == hook.CodeNotFound { // revoked in this moment
+		return "", errUnauthorized
+	}
+	if err != nil {
+		return "", fmt.Errorf("keep token: %w", err)
+	}
+	return text, nil
+}
+
+// AuthenticateToken returns whom the text of a token stands for: its key. A key's
+// own text is refused here like any other text that is no token.
+func (s *Service) AuthenticateToken(ctx context.Context, bearer string) (Caller, error) {
+	if len(bearer) != len(tokenPrefix)+keyRandom || !strings.HasPrefix(bearer, tokenPrefix) {
+		return Caller{}, errUnauthorized
+	}
+	key, err := s.o.Store.TokenKey(ctx, sha256.Sum256([]byte(bearer)))
+	if hook.CodeOf(err) == hook.CodeNotFound {
+		return Caller{}, errUnauthorized
+	}
+	if err != nil {
+		return Caller{}, fmt.Errorf("look up token: %w", err)
+	}
+	return Caller{Kind: key.Kind, Mode: key.Mode, Tenant: key.Tenant, KeyID: key.ID}, nil
+}
+
+// tokenGate limits how fast each key makes tokens. Its memory is bounded: a key
+// that is forgotten starts with a full bucket again.
+type tokenGate struct {
+	mu    sync.Mutex
+	gates map[hook.ID]*rate.Limiter
+}
+
+func (g *tokenGate) pass(key hook.ID, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gate := g.gates[key]
+	if gate == nil {
+		if g.gates == nil || len(g.gates) >= maxGates {
+			g.gates = map[hook.ID]*rate.Limiter{}
+		}
+		gate = rate.NewLimiter(tokenRate, tokenBurst)
+		g.gates[key] = gate
+	}
+	return gate.AllowN(now, 1)
+}

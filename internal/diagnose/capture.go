@@ -1,0 +1,156 @@
+package diagnose
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httputil"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// MaxCapture is the largest capture that is read, in bytes.
+const MaxCapture = 8 << 20
+
+// The reasons for which a capture cannot be used. ReadCapture wraps them.
+var (
+	// ErrEmpty: there is nothing in the capture.
+	ErrEmpty = errors.New("the capture is empty")
+	// ErrCut: the capture ends before its headers do.
+	ErrCut = errors.New("the capture ends inside the headers; an empty line and the body are missing")
+	// ErrUnknown: the capture is neither HTTP nor JSON with headers and a body.
+	ErrUnknown = errors.New("the capture is not HTTP (header lines, an empty line, the body), and not a HAR file")
+	// ErrTooLarge: the capture is longer than MaxCapture.
+	ErrTooLarge = errors.New("the capture is larger than 8 MiB")
+)
+
+// Capture is a request as somebody wrote it down.
+type Capture struct {
+	Headers []hook.Header // in the order of the capture, names as written
+	Body    []byte        // everything that follows the headers
+	Length  int           // what Content-Length says; -1: nothing usable
+}
+
+// firstLine is a request line or a status line (RFC 9112, sections 3 and 4).
+var firstLine = regexp.MustCompile(`^([!-~]+ \S+ HTTP/[0-9.]+|HTTP/[0-9.]+ [0-9]{3}( .*)?)$`)
+
+// interim is the status line of an answer that another one follows.
+var interim = regexp.MustCompile(`^HTTP/[0-9.]+ 1[0-9]{2}`)
+
+// headerToken is the name of a header (RFC 9110, section 5.6.2).
+var headerToken = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// ReadCapture reads a capture: header lines, an empty line and the body, with or
+// without a request or status line before them and with either line ending; or
+// JSON, which is a HAR file, one entry of it, or an object with headers and body.
+// Of several HAR entries it takes the one of that number, from 1; 0 stands for the
+// first with a body.
+func ReadCapture(text []byte, entry int) (Capture, error) {
+	if len(text) > MaxCapture {
+		return Capture{}, ErrTooLarge
+	}
+	start := bytes.TrimLeft(bytes.TrimPrefix(text, utf8BOM), " \t\r\n")
+	if len(start) == 0 {
+		return Capture{}, ErrEmpty
+	}
+	var c Capture
+	var err error
+	if start[0] == '{' || start[0] == '[' {
+		c, err = readJSON(start, entry)
+	} else {
+		c, err = readHTTP(start)
+	}
+	if err != nil {
+		return Capture{}, err
+	}
+	c.Length = -1
+	for _, value := range c.values("Content-Length") {
+		if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+			c.Length = int(n)
+		}
+	}
+	return c.unchunked(), nil
+}
+
+func readHTTP(text []byte) (Capture, error) {
+	var c Capture
+	for number := 1; ; number++ {
+		line, rest, ended := bytes.Cut(text, []byte("\n"))
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if len(line) == 0 {
+			c.Body = rest
+			return c, nil
+		}
+		if number == 1 && firstLine.Match(line) {
+			if interim.Match(line) { // curl -i shows "100 Continue" before the answer
+				return readHTTP(afterHead(rest))
+			}
+			text = rest
+			continue
+		}
+		if err := c.addLine(string(line)); err != nil {
+			return Capture{}, fmt.Errorf("line %d: %w", number, err)
+		}
+		if !ended {
+			return Capture{}, ErrCut
+		}
+		text = rest
+	}
+}
+
+// afterHead returns what follows the next empty line.
+func afterHead(text []byte) []byte {
+	for len(text) > 0 {
+		line, rest, _ := bytes.Cut(text, []byte("\n"))
+		if text = rest; len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
+			break
+		}
+	}
+	return text
+}
+
+func (c *Capture) addLine(line string) error {
+	if last := len(c.Headers) - 1; last >= 0 && (line[0] == ' ' || line[0] == '\t') {
+		c.Headers[last].Value = strings.TrimSpace(c.Headers[last].Value + " " + strings.TrimSpace(line)) // folded, as old servers do
+		return nil
+	}
+	if strings.HasPrefix(line, ":") { // a pseudo header of HTTP/2
+		return nil
+	}
+	name, value, ok := strings.Cut(line, ":")
+	if !ok || !headerToken.MatchString(name) {
+		return ErrUnknown
+	}
+	c.Headers = append(c.Headers, hook.Header{Name: name, Value: strings.TrimSpace(value)})
+	return nil
+}
+
+func (c *Capture) values(name string) []string {
+	var found []string
+	for _, h := range c.Headers {
+		if strings.EqualFold(h.Name, name) {
+			found = append(found, h.Value)
+		}
+	}
+	return found
+}
+
+// unchunked takes the chunked coding (RFC 9112, section 7.1) off a body that still
+// has it. Most captures show it decoded already, so what is not chunked stays.
+func (c Capture) unchunked() Capture {
+	if !strings.EqualFold(strings.Join(c.values("Transfer-Encoding"), ","), "chunked") {
+		return c
+	}
+	body, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(c.Body)))
+	switch {
+	case err == nil:
+		c.Body = body
+	case len(body) > 0 && errors.Is(err, io.ErrUnexpectedEOF):
+		c.Body, c.Length = body, len(body)+1 // cut short: at least one byte is missing
+	}
+	return c
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// logSpan bounds how many events, counted from the tenant's newest, an endpoint's
+// log looks at: no index serves it, for one would cost every delivery.
+const logSpan = 100_000
+
+// TenantEndpoints returns all endpoints of a tenant that are not deleted, oldest
+// first. The snapshots are shared and must not be changed; secrets are open. An
+// unknown tenant has none.
+func (s *Store) TenantEndpoints(ctx context.Context, scope hook.Scope) ([]*hook.Endpoint, error) {
+	entry, err := s.entry(ctx, scope)
+	if err != nil {
+		return nil, s.readError("list endpoints of tenant", err)
+	}
+	return entry.endpoints, nil
+}
+
+// Healths returns the records of failures of the endpoints that have one. Ids
+// outside the scope, whose tenant is required, are passed over.
+func (s *Store) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error) {
+	found := map[hook.ID]hook.Health{}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	args := []any{scope.Mode, scope.Tenant}
+	for _, id := range ids {
+		args = append(args, id[:])
+	}
+	_, err := collect(ctx, s.read, func(row scanner) (h hook.Health, err error) {
+		var id hook.ID
+		var first, last, warned int64
+		err = row.Scan(blob(id[:]), &h.Failures, &first, &last, &warned)
+		h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = fromMicros(first), fromMicros(last), fromMicros(warned)
+		found[id] = h
+		return h, err
+	}, `SELECT endpoint, failures, first_failure_at, last_failure_at, warned_at FROM health
+		WHERE mode = ? AND tenant = ? AND endpoint IN (?`+strings.Repeat(", ?", len(ids)-1)+")", args...)
+	if err != nil {
+		return nil, s.readError("read health", err)
+	}
+	return found, nil
+}
+
+// EndpointLog returns a window of an endpoint's deliveries, newest event first,
+// and how many the query matches. It looks at the tenant's newest 100,000 events;
+// what is older is neither listed nor counted.
+func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error) {
+	view, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // the count is that of the list
+	if err != nil {
+		return nil, 0, s.readError("list deliveries of endpoint", err)
+	}
+	defer func() { _ = view.Rollback() }()
+	low, err := collect(ctx, view, scanID, "SELECT id FROM events WHERE mode = ? AND tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+		q.Scope.Mode, q.Scope.Tenant, logSpan-1)
+	if err != nil {
+		return nil, 0, s.readError("bound the list", err)
+	}
+	from, args := logFrom(&q)
+	if len(low) > 0 {
+		from, args = from+" AND e.id >= ?", append(args, low[0][:])
+	}
+	count := 0
+	if err := view.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
+		return nil, 0, s.readError("count deliveries of endpoint", err)
+	}
+	list, err := collect(ctx, view, scanLogged, "SELECT "+deliveryColumns+`, e.public_id,
+		coalesce((SELECT a.at + a.duration_us FROM attempts a WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.number = d.attempts), 0),
+		coalesce((SELECT a.message FROM attempts a WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.number = d.attempts), '')`+
+		from+" ORDER BY e.id DESC LIMIT ? OFFSET ?", append(args, q.Limit, q.Offset)...)
+	if err != nil {
+		return nil, 0, s.readError("list deliveries of endpoint", err)
+	}
+	return list, count, nil
+}
+
+func scanLogged(row scanner) (hook.LoggedDelivery, error) {
+	var l hook.LoggedDelivery
+	var attempted int64
+	var err error
+	l.Delivery, err = scanDeliveryAnd(row, blob(l.PublicID[:]), &attempted, &l.Message)
+	if l.PublicID.IsZero() {
+		l.PublicID = l.Event
+	}
+	for _, at := range []time.Time{l.CreatedAt, fromMicros(attempted), l.SettledAt} {
+		if at.After(l.UpdatedAt) {
+			l.UpdatedAt = at
+		}
+	}
+	return l, err
+}
+
+// logFrom walks the tenant's events, for which there is an index, and looks each
+// up among the deliveries by their key.
+func logFrom(q *hook.EndpointLog) (string, []any) {
+	from := ` FROM events e CROSS JOIN deliveries d ON d.event = e.id AND d.endpoint = ?
+		WHERE e.mode = ? AND e.tenant = ? AND d.mode = ? AND d.tenant = ?`
+	args := []any{q.Endpoint[:], q.Scope.Mode, q.Scope.Tenant, q.Scope.Mode, q.Scope.Tenant}
+	if q.Type != "" {
+		from, args = from+" AND d.type = ?", append(args, q.Type)
+	}
+	var stages []string
+	for _, stage := range q.Stages {
+		one := "d.state = ?"
+		args = append(args, stage.State)
+		if stage.Attempted != nil {
+			one += " AND (d.attempts > 0) = ?"
+			args = append(args, *stage.Attempted)
+		}
+		stages = append(stages, "("+one+")")
+	}
+	if len(stages) > 0 {
+		from += " AND (" + strings.Join(stages, " OR ") + ")"
+	}
+	return from, args
+}

@@ -1,0 +1,173 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const (
+	historyMost = 1000   // endpoints shown for one event
+	statsEvents = 10_000 // events of the tenant that statistics look back over
+	statsRows   = 1000   // deliveries of the endpoint among them
+	statsTries  = 5000   // attempts of those
+)
+
+// historyRows finds, for each endpoint of a scope, the last revision before a
+// moment and those of that very microsecond.
+const historyRows = `SELECT e.id, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.status
+	FROM (SELECT id, created_at, status FROM endpoints WHERE mode = ? AND tenant = ? ORDER BY status = 3, id DESC LIMIT ?) e
+	LEFT JOIN endpoint_revisions r ON r.endpoint = e.id AND r.at <= ? AND r.revision >= coalesce((SELECT p.revision FROM endpoint_revisions p
+		WHERE p.endpoint = e.id AND p.at < ? ORDER BY p.revision DESC LIMIT 1), 0)
+	ORDER BY e.status = 3, e.id DESC, r.revision`
+
+// History returns what the endpoints of a tenant were at a moment, newest first,
+// the deleted ones last. At most 1,000 are returned; more says that there are
+// others. The scope needs a tenant.
+func (s *Store) History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error) {
+	type line struct {
+		hook.History
+		revision *hook.Revision
+	}
+	lines, err := collect(ctx, s.read, func(row scanner) (l line, err error) {
+		var created int64
+		var number, changed, status *int64
+		var url, types *string
+		if err := row.Scan(blob(l.Endpoint[:]), &created, &l.Now, &number, &changed, &url, &types, &status); err != nil {
+			return l, err
+		}
+		l.CreatedAt = fromMicros(created)
+		if number == nil {
+			return l, nil
+		}
+		l.revision = &hook.Revision{Number: *number, At: fromMicros(*changed), URL: *url, Status: hook.Status(*status)}
+		if err := json.Unmarshal([]byte(*types), &l.revision.Types); err != nil {
+			return l, fmt.Errorf("read event types of %s: %w", l.Endpoint, err)
+		}
+		return l, nil
+	}, historyRows, scope.Mode, scope.Tenant, historyMost+1, micros(at), micros(at))
+	if err != nil {
+		return nil, false, s.readError("read history of endpoints", err)
+	}
+	for _, l := range lines {
+		if len(list) == 0 || list[len(list)-1].Endpoint != l.Endpoint {
+			if len(list) == historyMost {
+				return list, true, nil
+			}
+			list = append(list, l.History)
+		}
+		if l.revision != nil {
+			last := &list[len(list)-1]
+			last.Then = append(last.Then, *l.revision)
+		}
+	}
+	return list, false, nil
+}
+
+// HasEndpoints reports whether a scope has an endpoint that is not deleted.
+func (s *Store) HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error) {
+	entry, err := s.entry(ctx, scope)
+	if err != nil {
+		return false, s.readError("read endpoints", err)
+	}
+	return len(entry.endpoints) > 0, nil
+}
+
+// EndpointStats returns numbers about an endpoint. What is looked at is bounded:
+// the open and the failed deliveries up to hook.StatsCap, and of the tenant's
+// latest 10,000 events the latest 1,000 deliveries with at most 5,000 attempts. An
+// empty tenant means all of the mode.
+func (s *Store) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error) {
+	out := hook.EndpointStats{ByState: map[hook.State]int{}, ByClass: map[hook.Class]int{}}
+	e, err := s.Endpoint(ctx, scope, id)
+	if err != nil {
+		return out, err
+	}
+	if err := s.countOpenOf(ctx, id, &out); err != nil {
+		return out, s.readError("count deliveries", err)
+	}
+	if err := s.recentOf(ctx, e, &out); err != nil {
+		return out, s.readError("read recent deliveries", err)
+	}
+	return out, nil
+}
+
+// pendingOf, heldOf and failedOf read the indexes alone. The state is written out
+// because a partial index is not considered for a parameter.
+const (
+	pendingOf = `SELECT count(*), min(event) FROM (SELECT event FROM deliveries WHERE state = 0 AND owner IN (0, ?) AND endpoint = ? LIMIT ?)`
+	heldOf    = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 1 AND endpoint = ? LIMIT ?)`
+	failedOf  = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 3 AND endpoint = ? LIMIT ?)`
+)
+
+func (s *Store) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointStats) error {
+	var oldest hook.ID
+	if err := s.read.QueryRowContext(ctx, pendingOf, s.epoch, id[:], hook.StatsCap).Scan(&out.Pending, blob(oldest[:])); err != nil {
+		return err
+	}
+	if out.Pending > 0 {
+		out.OldestPending = oldest.Time()
+	}
+	if err := s.read.QueryRowContext(ctx, heldOf, id[:], hook.StatsCap).Scan(&out.Held); err != nil {
+		return err
+	}
+	return s.read.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed)
+}
+
+// recentDeliveries walks the tenant's events from the newest back.
+const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e CROSS JOIN deliveries d ON d.event = e.id AND d.endpoint = ?
+	WHERE e.mode = ? AND e.tenant = ? AND e.kind = 0 AND e.id >= coalesce((SELECT o.id FROM events o WHERE o.mode = ? AND o.tenant = ?
+		ORDER BY o.id DESC LIMIT 1 OFFSET ?), x'')
+	ORDER BY e.id DESC LIMIT ?`
+
+// recentAttempts are those of the same deliveries.
+const recentAttempts = "SELECT a.duration_us, a.class FROM (" + recentDeliveries + `) r
+	CROSS JOIN attempts a ON a.event = r.event AND a.endpoint = ? ORDER BY r.event DESC, a.number DESC LIMIT ?`
+
+func (s *Store) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.EndpointStats) error {
+	args := []any{e.ID[:], e.Scope.Mode, e.Scope.Tenant, e.Scope.Mode, e.Scope.Tenant, statsEvents - 1, statsRows}
+	type recent struct {
+		event hook.ID
+		state hook.State
+		at    int64
+	}
+	rows, err := collect(ctx, s.read, func(row scanner) (r recent, err error) {
+		err = row.Scan(blob(r.event[:]), &r.state, &r.at)
+		return r, err
+	}, recentDeliveries, args...)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	out.Since = fromMicros(rows[len(rows)-1].at)
+	for _, r := range rows {
+		out.ByState[r.state]++
+	}
+	durations, err := collect(ctx, s.read, func(row scanner) (duration int64, err error) {
+		var class hook.Class
+		err = row.Scan(&duration, &class)
+		if class == hook.ClassNone || class == hook.ClassTruncated {
+			out.Successes++
+		} else {
+			out.ByClass[class]++
+		}
+		return duration, err
+	}, recentAttempts, append(args, e.ID[:], statsTries)...)
+	out.Attempts, out.Latency = len(durations), latencyOf(durations)
+	return err
+}
+
+// latencyOf takes the nearest rank, so that every figure is one that was measured.
+func latencyOf(durations []int64) hook.Latency {
+	if len(durations) == 0 {
+		return hook.Latency{}
+	}
+	slices.Sort(durations)
+	rank := func(percent int) time.Duration {
+		return time.Duration(durations[(len(durations)*percent+99)/100-1]) * time.Microsecond
+	}
+	return hook.Latency{P50: rank(50), P95: rank(95)}
+}

@@ -1,0 +1,163 @@
+package store
+
+import (
+	"os"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/dispatch"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Each of these was a defect once.
+
+func noProfile(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} }
+
+func oneEndpoint(t *testing.T) (*faulty, hook.Scope, *hook.Endpoint) {
+	t.Helper()
+	f := newFaulty(t)
+	scope := hook.Scope{Tenant: "acme", Mode: hook.Live}
+	if _, _, err := f.CreateTenant(t.Context(), hook.Tenant{ID: scope.Tenant}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return f, scope, f.another(scope)
+}
+
+func (f *faulty) another(scope hook.Scope) *hook.Endpoint {
+	f.t.Helper()
+	e, _, err := f.CreateEndpoint(f.t.Context(), hook.Endpoint{Scope: scope, Types: hook.Filter{"*"}, Secrets: []hook.Secret{{Text: "s"}}}, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return e
+}
+
+func (f *faulty) turn(scope hook.Scope, id hook.ID, to hook.Status) {
+	f.t.Helper()
+	change := func(e hook.Endpoint) (hook.Endpoint, error) { e.Status = to; return e, nil }
+	if _, err := f.UpdateEndpoint(f.t.Context(), scope, id, change, false); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *faulty) say(scope hook.Scope, n int) {
+	f.t.Helper()
+	events := make([]hook.NewEvent, n)
+	for i := range events {
+		events[i] = hook.NewEvent{Scope: scope, Type: "a", Data: []byte("{}")}
+	}
+	out, _, err := f.Publish(f.t.Context(), events, noProfile, nil)
+	if err != nil || out[0].Err != nil {
+		f.t.Fatal(err, out)
+	}
+}
+
+// page does what the sweeper does, once.
+func (f *faulty) page() (more bool) {
+	f.t.Helper()
+	err := f.do(f.t.Context(), 1, func(t *tx) (err error) { more, err = t.sweepOnce(); return err })
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return more
+}
+
+func TestARetryByHandOutlivesALateHold(t *testing.T) {
+	f, scope, e := oneEndpoint(t)
+	var dropped []hook.Ref
+	f.opts.Committed = func(c hook.Commit) {
+		f.jobs = append(f.jobs, c.Jobs...)
+		dropped = append(dropped, c.Dropped...)
+	}
+	f.say(scope, 1)
+	id := f.jobs[0].Delivery.ID
+	f.turn(scope, e.ID, hook.Disabled)
+	f.turn(scope, e.ID, hook.Enabled) // the hold has not come by yet
+	if _, _, err := f.RetryDelivery(t.Context(), scope, id, nil); err != nil {
+		t.Fatal(err)
+	}
+	for f.page() {
+	}
+	if len(dropped) == 0 {
+		t.Fatal("the hold did not come by; the test shows nothing")
+	}
+	for _, ref := range dropped {
+		if !ref.Scheduled {
+			t.Errorf("the hold also drops the single shot: %+v", ref)
+		}
+	}
+}
+
+func TestSweepsTakeTurns(t *testing.T) {
+	f, scope, first := oneEndpoint(t)
+	ids := []hook.ID{first.ID}
+	for range 8 {
+		ids = append(ids, f.another(scope).ID)
+	}
+	last := ids[8]
+	f.turn(scope, last, hook.Disabled) // gets no deliveries: there is nothing to hold
+	f.say(scope, 500)
+	for _, id := range ids[:8] {
+		f.turn(scope, id, hook.Disabled)
+	}
+	for pages := 0; ; pages++ {
+		var sweep string
+		if err := f.read.QueryRow("SELECT sweep FROM endpoints WHERE id = ?", last[:]).Scan(&sweep); err != nil {
+			t.Fatal(err)
+		}
+		if sweep == "" {
+			return
+		}
+		if pages > 3 {
+			t.Fatal("an endpoint with nothing to hold waits behind 8 others with 500 rows each")
+		}
+		f.page()
+	}
+}
+
+func TestOneTransactionKeepsTheBoundOfMemory(t *testing.T) {
+	f, scope, _ := oneEndpoint(t)
+	for range 99 {
+		f.another(scope)
+	}
+	d := dispatch.New(dispatch.Options{Waiting: 1000, EndpointWaiting: 100})
+	f.opts.Room, f.opts.Committed = d.Room, d.Committed
+	f.say(scope, 1000)
+	if st := d.Stats(); st.Waiting > txJobs {
+		t.Errorf("%d jobs wait in memory after one transaction, its bound is %d", st.Waiting, txJobs)
+	}
+}
+
+func TestADamagedSecretKeepsNobodyElseFromStarting(t *testing.T) {
+	f, scope, _ := oneEndpoint(t)
+	f.say(scope, 1)
+	if _, err := f.conn.exec("UPDATE secrets SET sealed = x'00'"); err != nil {
+		t.Fatal(err)
+	}
+	o := f.opts
+	o.Committed, o.Room = nil, nil
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	due, _, err := s.Recover(t.Context())
+	if err != nil || len(due) != 0 {
+		t.Fatalf("recovered %v, %v; want nothing and no error", due, err)
+	}
+}
+
+func TestTheDatabaseIsPrivate(t *testing.T) {
+	f, _, _ := oneEndpoint(t)
+	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
+		info, err := os.Stat(f.opts.Path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode().Perm(); mode != 0o600 {
+			t.Errorf("posthorn.db%s has mode %o", suffix, mode)
+		}
+	}
+}
