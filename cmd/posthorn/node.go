@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -251,14 +252,26 @@ func (n *node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 
 // serve starts the listeners and the housekeeping.
 func (n *node) serve() {
-	n.mux.Handle("/", native.New(native.Options{Service: n.app, Log: n.log, Version: versionText(), Ready: n.ready}))
-	n.start(n.api, n.mux)
+	api := native.New(native.Options{Service: n.app, Log: n.log, Version: versionText(), Ready: n.ready})
+	n.mux.Handle("/", api)
+	n.start(n.api, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if unclean(r.URL.Path) {
+			api.ServeHTTP(w, r) // the mux would answer with a redirect to another path
+			return
+		}
+		n.mux.ServeHTTP(w, r)
+	}))
 	if n.metrics != nil {
 		n.start(n.metrics, n.metricsPage())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.background.Go(func() { n.housekeep(ctx) })
+}
+
+// unclean reports whether a path holds empty parts or dots, as no route does.
+func unclean(p string) bool {
+	return strings.TrimSuffix(p, "/") != strings.TrimSuffix(path.Clean("/"+p), "/")
 }
 
 // handle adds a route to the API's listener.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -197,16 +198,23 @@ func mergeHeaders(old []hook.Header, changes []HeaderChange) []hook.Header {
 	for _, header := range old {
 		named := false
 		for _, change := range changes {
-			named = named || strings.EqualFold(change.Name, header.Name)
+			named = named || strings.EqualFold(change.Name, header.Name) && !masked(change.Value)
 		}
 		if !named {
 			merged = append(merged, header)
 		}
 	}
+	kept := len(merged)
 	for _, change := range changes {
-		if change.Value != nil {
-			merged = append(merged, hook.Header{Name: change.Name, Value: *change.Value})
+		same := func(h hook.Header) bool { return strings.EqualFold(h.Name, change.Name) }
+		if change.Value == nil || masked(change.Value) && slices.ContainsFunc(merged[:kept], same) {
+			continue
 		}
+		merged = append(merged, hook.Header{Name: change.Name, Value: *change.Value})
 	}
 	return merged
 }
+
+// masked reports whether a header's value is the one it is shown with: sent back,
+// it leaves the header as it is.
+func masked(value *string) bool { return value != nil && *value == shownValue }

@@ -22,6 +22,9 @@ const (
 
 var errMaxFailures = invalid("max_consecutive_failures", "\"max_consecutive_failures\" must be 1 to 1000.")
 
+// shownValue stands in answers for the value of a custom header, which is a secret.
+const shownValue = "***"
+
 // checkEndpoint checks what needs neither the network nor a profile.
 func (s *Service) checkEndpoint(e *hook.Endpoint) error {
 	if len(e.Types) > maxTypes {
@@ -49,6 +52,12 @@ func (s *Service) checkEndpoint(e *hook.Endpoint) error {
 	}
 	if err := checkRetry(e.Retry); err != nil {
 		return err
+	}
+	for _, h := range e.Headers {
+		if h.Value == shownValue {
+			return &hook.Error{Code: hook.CodeHeaderInvalid, Field: "headers",
+				Message: "Header " + h.Name + " has the value that answers show in place of the real one. Send the real one."}
+		}
 	}
 	return s.o.CheckHeaders(e.Headers)
 }

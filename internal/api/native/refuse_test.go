@@ -147,6 +147,7 @@ func badManagement() []bad {
 		{"title long", endpointWith(`,"title":"` + strings.Repeat("x", 257) + `"`), 422, hook.CodeInvalidRequest, "title"},
 		{"header host", endpointWith(`,"headers":{"Host":"x"}`), 422, hook.CodeHeaderRefused, "headers"},
 		{"header line break", endpointWith(`,"headers":{"X-A":"a\r\nX-B: b"}`), 422, hook.CodeHeaderInvalid, "headers"},
+		{"header as shown", endpointWith(`,"headers":{"X-A":"***"}`), 422, hook.CodeHeaderInvalid, "headers"},
 		{"header number", endpointWith(`,"headers":{"X-A":1}`), 422, hook.CodeInvalidRequest, "headers/X-A"},
 		{"header twice", endpointWith(`,"headers":{"X-A":"1","x-a":"2"}`), 422, hook.CodeHeaderInvalid, "headers"},
 		{"secret", endpointWith(`,"secret":"whsec_"`), 422, hook.CodeSecretInvalid, "secret"},
