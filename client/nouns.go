@@ -174,6 +174,8 @@ type Published struct {
 	Type       string `json:"type"`
 	CreatedAt  Time   `json:"created_at"`
 	Deliveries int    `json:"deliveries"`
+
+	Warnings []Warning `json:"warnings,omitempty"`
 }
 
 // BatchResult is what became of one event of a batch: an ID or an Error.
@@ -181,6 +183,8 @@ type BatchResult struct {
 	ID         string   `json:"id,omitempty"`
 	Deliveries *int     `json:"deliveries,omitempty"`
 	Error      *Problem `json:"error,omitempty"`
+
+	Warnings []Warning `json:"warnings,omitempty"`
 }
 
 // BatchResults answers a batch, in the order of its items.

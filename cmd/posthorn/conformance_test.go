@@ -27,8 +27,7 @@ import (
 
 // The checks of Standard Webhooks 1.0 for a sender, C1 to C22 of our own list, on
 // what a receiver gets. The signatures are computed here by the steps of the
-// specification, without the package that made them. C20, advice on the size of a
-// payload, is not built and has no test.
+// specification, without the package that made them.
 
 const signatureHeader = "webhook-signature"
 
@@ -589,6 +588,21 @@ func TestC19Payload(t *testing.T) {
 	if got := string(l.await(2)[1].body); got != `{ "as" : "it came" }` {
 		t.Errorf("raw body %q", got)
 	}
+}
+
+// C20: payloads are kept small; a large one is accepted with a warning.
+func TestC20LargePayloadsAreWarnedOf(t *testing.T) {
+	l := startLive(t, "--dev")
+	l.endpoint(client.NewEndpoint{})
+	small := l.publish("a.b", `{"x":"`+strings.Repeat("x", 20_000-8)+`"}`)
+	if len(small.Warnings) != 0 {
+		t.Errorf("20,000 bytes: %v", small.Warnings)
+	}
+	large := l.publish("a.b", `{"x":"`+strings.Repeat("x", 20_001-8)+`"}`)
+	if len(large.Warnings) != 1 || large.Warnings[0].Code != "payload_large" {
+		t.Errorf("20,001 bytes: %v", large.Warnings)
+	}
+	l.await(2)
 }
 
 // C21: several endpoints, each gets what it asked for; failures are listed and can

@@ -161,3 +161,16 @@ func TestTheDatabaseIsPrivate(t *testing.T) {
 		}
 	}
 }
+
+func TestNoTwoEventsShareATimeOfAcceptance(t *testing.T) {
+	f, scope, _ := oneEndpoint(t)
+	f.say(scope, 50)
+	f.say(scope, 50)
+	var events, times int
+	if err := f.read.QueryRow("SELECT count(*), count(DISTINCT accepted_at) FROM events").Scan(&events, &times); err != nil {
+		t.Fatal(err)
+	}
+	if events != 100 || times != events {
+		t.Errorf("%d events with %d times of acceptance", events, times)
+	}
+}

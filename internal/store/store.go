@@ -120,7 +120,8 @@ type Store struct {
 	// unchecked is what was written since the log was looked at; the writer's alone.
 	unchecked struct{ commits, bytes int }
 
-	lastSwept hook.ID // of the writer's turns among sweeps
+	accepted  time.Time // of the last event; the writer's
+	lastSwept hook.ID   // of the writer's turns among sweeps
 	sweeps    chan struct{}
 	sweeper   sync.WaitGroup
 	stop      context.CancelFunc

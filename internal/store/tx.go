@@ -20,6 +20,8 @@ type tx struct {
 	writes int // statements that may have changed something
 	bytes  int
 
+	accepted time.Time // of the last event
+
 	scopes map[hook.Scope]*scopeEntry // loaded or changed here
 	health map[hook.ID]*healthEntry
 	room   map[hook.ID]int // left for an endpoint's jobs in memory
@@ -38,7 +40,7 @@ type tx struct {
 }
 
 func newTx(s *Store) *tx {
-	return &tx{s: s, now: s.now(), scopes: map[hook.Scope]*scopeEntry{}}
+	return &tx{s: s, now: s.now(), accepted: s.accepted, scopes: map[hook.Scope]*scopeEntry{}}
 }
 
 // exec runs a kept statement inside the transaction and returns the number of
@@ -117,6 +119,7 @@ func (t *tx) flush() error {
 // crash in between is healed by Recover.
 func (t *tx) committed() {
 	s := t.s
+	s.accepted = t.accepted
 	s.dir.merge(t.scopes, len(t.changed) > 0)
 	s.dir.mergeHealth(t.health)
 	s.mergeBacklog(t)

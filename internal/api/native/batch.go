@@ -149,7 +149,7 @@ func (a *api) appendResults(w http.ResponseWriter, r *http.Request, results []ho
 		dst = append(dst, `{"id":"`...)
 		dst, _ = results[i].PublicID.AppendText(dst)
 		dst = strconv.AppendInt(append(dst, `","deliveries":`...), int64(results[i].Deliveries), 10)
-		dst = append(dst, '}')
+		dst = append(appendAdvice(dst, &results[i]), '}')
 	}
 	return append(dst, "]}"...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -84,7 +85,7 @@ func TestPlatformsOwnID(t *testing.T) {
 	h.tenant("acme")
 	const id = "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"
 	first := want[client.Published](h, 202, post("/v1/events", event(`,"id":"`+id+`"`)))
-	if again := want[client.Published](h, 202, post("/v1/events", event(`,"id":"`+id+`"`))); again != first || first.ID != id {
+	if again := want[client.Published](h, 202, post("/v1/events", event(`,"id":"`+id+`"`))); !reflect.DeepEqual(again, first) || first.ID != id {
 		t.Errorf("first %+v, again %+v", first, again)
 	}
 	refused(h, 409, hook.CodeEventConflict, "id", post("/v1/events", strings.Replace(event(`,"id":"`+id+`"`), "a.b", "c.d", 1)))

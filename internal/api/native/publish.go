@@ -72,7 +72,20 @@ func appendPublished(dst []byte, p *hook.Published) []byte {
 	dst = append(append(dst, `","type":"`...), p.Type...)
 	dst = client.AppendTime(append(dst, `","created_at":"`...), p.CreatedAt)
 	dst = strconv.AppendInt(append(dst, `","deliveries":`...), int64(p.Deliveries), 10)
-	return append(dst, '}')
+	return append(appendAdvice(dst, p), '}')
+}
+
+// smallPayload is the size of data, in bytes, up to which nothing is said. Standard
+// Webhooks advises to keep payloads below 20 kB and to send a reference instead.
+const smallPayload = 20_000
+
+// appendAdvice adds a warning for data that some receivers may not take.
+func appendAdvice(dst []byte, p *hook.Published) []byte {
+	if p.Size <= smallPayload {
+		return dst
+	}
+	dst = strconv.AppendInt(append(dst, `,"warnings":[{"code":"payload_large","message":"The data has `...), int64(p.Size), 10)
+	return append(dst, ` bytes. Some receivers take no more than 20 kB; consider sending an id to fetch the rest by."}]`...)
 }
 
 func answerBytes(w http.ResponseWriter, status int, body []byte) {
