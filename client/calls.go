@@ -50,7 +50,7 @@ func (c *Client) PublishBatch(ctx context.Context, events []NewEvent, o PublishO
 func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 	data := bytes.TrimSpace(e.Data)
 	head, err := json.Marshal(struct {
-		Tenant    string `json:"tenant"`
+		Tenant    string `json:"tenant,omitempty"`
 		Type      string `json:"type"`
 		ID        string `json:"id,omitempty"`
 		CreatedAt *Time  `json:"created_at,omitempty"`

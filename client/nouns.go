@@ -77,7 +77,7 @@ type Endpoint struct {
 	URL                    string            `json:"url"`
 	EventTypes             []string          `json:"event_types" nullable:"false"`
 	Enabled                bool              `json:"enabled"`
-	DisabledReason         *string           `json:"disabled_reason"`
+	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held. null: enabled."`
 	DisabledAt             *Time             `json:"disabled_at"`
 	Title                  string            `json:"title"`
 	Description            string            `json:"description"`
@@ -158,13 +158,14 @@ type TestEvent struct {
 }
 
 // NewEvent is an event to publish. Data is a JSON object; its bytes are delivered
-// as they are given. ID may be any UUID; CreatedAt goes on the wire only.
+// as they are given. ID may be any UUID; CreatedAt goes on the wire only. Tenant may
+// be left out with a key of one tenant.
 type NewEvent struct {
-	Tenant    string          `json:"tenant"`
+	Tenant    string          `json:"tenant,omitempty" doc:"Required, unless the key is a publisher's of one tenant: then it is that one."`
 	Type      string          `json:"type"`
 	Data      json.RawMessage `json:"data"`
 	ID        string          `json:"id,omitempty"`
-	CreatedAt *Time           `json:"created_at,omitempty"`
+	CreatedAt *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
 }
 
 // Published answers a publish: the event and its deliveries are on disk.
@@ -172,7 +173,7 @@ type Published struct {
 	ID         string `json:"id"`
 	Tenant     string `json:"tenant"`
 	Type       string `json:"type"`
-	CreatedAt  Time   `json:"created_at"`
+	CreatedAt  Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
 	Deliveries int    `json:"deliveries"`
 
 	Warnings []Warning `json:"warnings,omitempty"`
@@ -200,8 +201,8 @@ type Event struct {
 	Mode       string          `json:"mode" enum:"test,live"`
 	Type       string          `json:"type"`
 	Test       bool            `json:"test" doc:"A test event."`
-	CreatedAt  Time            `json:"created_at"`
-	AcceptedAt Time            `json:"accepted_at"`
+	CreatedAt  Time            `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
+	AcceptedAt Time            `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
 	Data       json.RawMessage `json:"data,omitempty"`
 	Deliveries []Delivery      `json:"deliveries,omitzero" nullable:"false"`
 }
@@ -233,7 +234,7 @@ type Attempt struct {
 	Status            *int              `json:"status"`
 	Error             *string           `json:"error"`
 	Message           *string           `json:"message"`
-	Trigger           string            `json:"trigger" enum:"schedule,manual,test,replay"`
+	Trigger           string            `json:"trigger" enum:"schedule,manual,test,replay" doc:"schedule: the plan; manual: a retry of the delivery; replay: a resend of the event; test: a test event."`
 	ResponseHeaders   map[string]string `json:"response_headers"`
 	ResponseBody      string            `json:"response_body"`
 	ResponseTruncated bool              `json:"response_truncated"`

@@ -1,28 +1,24 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/posthorn/posthorn/client"
 )
 
 // newNouns are the commands that call the API.
 func newNouns() []*cobra.Command {
 	var all []*cobra.Command
-	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun} {
+	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun} {
 		cmd := &cobra.Command{
 			Use: n.name, Short: n.short, Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -45,7 +41,7 @@ func newNouns() []*cobra.Command {
 type call struct {
 	verb
 	cmd    *cobra.Command
-	server func() (*client.Client, error)
+	server func() (*server, error)
 	arg    string
 	body   string
 	reset  []string
@@ -54,6 +50,7 @@ type call struct {
 	limit  int
 	all    bool
 	asJSON bool
+	noWait bool
 }
 
 func newVerb(v verb) *cobra.Command {
@@ -83,6 +80,9 @@ func newVerb(v verb) *cobra.Command {
 	}
 	if v.method == http.MethodPatch && v.fixed == nil {
 		f.StringSliceVar(&c.reset, "reset", nil, "members to set back to their defaults, such as title,retry")
+	}
+	if v.waits {
+		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")
 	}
 	if v.once {
 		f.StringVar(&c.once, "idempotency-key", "", "repeat the command with the same key and it happens once")
@@ -123,30 +123,6 @@ func completeFlag(cmd *cobra.Command, flag string, values []string) {
 	}
 }
 
-// serverFlags adds the flags that name the server, and returns what makes a client
-// of them.
-func serverFlags(cmd *cobra.Command) func() (*client.Client, error) {
-	address := cmd.Flags().String("url", "", "server (POSTHORN_URL); empty: "+defaultURL)
-	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY)")
-	return func() (*client.Client, error) {
-		c := &client.Client{URL: firstOf(*address, os.Getenv("POSTHORN_URL"), defaultURL), Key: firstOf(*key, os.Getenv("POSTHORN_KEY"))}
-		if c.Key == "" {
-			return nil, usage("--key or POSTHORN_KEY is required")
-		}
-		return c, checkURL(c.URL)
-	}
-}
-
-const defaultURL = "http://127.0.0.1:8080"
-
-func checkURL(text string) error {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return usage("--url: %q is not an address such as %s", text, defaultURL)
-	}
-	return nil
-}
-
 // firstOf returns the first text that is not empty.
 func firstOf(texts ...string) string {
 	for _, text := range texts {
@@ -158,16 +134,19 @@ func firstOf(texts ...string) string {
 }
 
 func (c *call) run() error {
-	api, err := c.server()
-	if err != nil {
-		return err
-	}
 	path := strings.ReplaceAll(c.path, "{}", url.PathEscape(c.arg))
 	members, err := c.members()
 	if err != nil {
 		return err
 	}
+	if err := c.complete(members); err != nil {
+		return err
+	}
 	query, err := c.query(members)
+	if err != nil {
+		return err
+	}
+	api, err := c.server()
 	if err != nil {
 		return err
 	}
@@ -181,15 +160,40 @@ func (c *call) run() error {
 	if c.writes() {
 		body = objectOf(members)
 	}
+	note := ""
+	if c.before != nil && !c.asJSON {
+		note = c.before(c, api)
+	}
 	var answer json.RawMessage
 	if err := api.Do(c.cmd.Context(), c.method, path, c.once, body, &answer); err != nil {
-		return refused(err)
+		return api.refused(c.enabling(api, err, members))
 	}
-	return c.print(answer)
+	if err := c.print(answer, note); err != nil {
+		return err
+	}
+	if c.waits && !c.noWait && !c.asJSON {
+		return c.outcome(api, answer)
+	}
+	return nil
 }
 
-func (c *call) print(answer json.RawMessage) error {
+// complete refuses what the server would refuse for want of a member, before
+// anything is sent: a wrong server must not get a request with the key.
+func (c *call) complete(members map[string]json.RawMessage) error {
+	for _, p := range c.params {
+		if _, given := members[p.name()]; p.required && !given {
+			return usage("--%s is required", p.flag)
+		}
+	}
+	return nil
+}
+
+// print shows the answer, and on standard error the notes about it.
+func (c *call) print(answer json.RawMessage, note string) error {
 	out := c.cmd.OutOrStdout()
+	if len(answer) == 0 && c.done == "" {
+		return errNotPosthorn
+	}
 	switch {
 	case c.asJSON && len(answer) == 0:
 		return nil
@@ -200,11 +204,18 @@ func (c *call) print(answer json.RawMessage) error {
 		_, err := fmt.Fprintf(out, c.done+"\n", plainText(c.arg))
 		return err
 	}
-	if err := printThing(out, answer, c.tables); err != nil {
+	warnings, err := printThing(out, answer, c.tables, c.empty)
+	if err != nil {
 		return err
 	}
-	if c.note != "" {
-		fmt.Fprintln(c.cmd.ErrOrStderr(), c.note)
+	for _, warning := range warnings {
+		fmt.Fprintln(c.cmd.ErrOrStderr(), "warning: "+plainText(warning.Message))
+	}
+	if c.told != nil {
+		note = c.told(answer)
+	}
+	if note = firstOf(note, strings.ReplaceAll(c.note, "{}", plainText(c.arg))); note != "" {
+		fmt.Fprintln(c.cmd.ErrOrStderr(), note)
 	}
 	return nil
 }
@@ -255,7 +266,7 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		return encode(append([]string{}, list...))
+		return p.entries(list)
 	case asPairs:
 		list, err := f.GetStringArray(p.flag)
 		if err != nil {
@@ -291,9 +302,24 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 	case asTime:
 		if ago, err := time.ParseDuration(text); err == nil {
 			text = time.Now().Add(-ago).UTC().Format(time.RFC3339Nano)
+		} else if _, err := time.Parse(time.RFC3339, text); err != nil {
+			return nil, usage("--%s: %q is neither a time such as 2026-11-21T22:00:00Z nor a duration such as 24h, that long ago", p.flag, text)
 		}
 	}
 	return encode(text)
+}
+
+// entries are those of a list, without the spaces that people put after commas.
+func (p param) entries(list []string) (json.RawMessage, error) {
+	entries := []string{}
+	for _, entry := range list {
+		entry = strings.TrimSpace(entry)
+		if p.entry != nil && !p.entry(entry) {
+			return nil, usage("--%s: the entry %q is not %s", p.flag, entry, p.entryIs)
+		}
+		entries = append(entries, entry)
+	}
+	return encode(entries)
 }
 
 func encode(v any) (json.RawMessage, error) { return json.Marshal(v) }
@@ -372,35 +398,23 @@ func readObject(stdin io.Reader, flag, arg string) (json.RawMessage, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(text, &object); err != nil || object == nil {
-		return nil, usage("--%s: not a JSON object", flag)
+		return nil, usage("--%s: not a JSON object such as %s%s", flag, firstOf(objectExamples[flag], `{"id": "p_1"}`), jsonFault(err))
 	}
 	return text, nil
 }
 
-// nextSteps say what to do about a refusal, by its code.
-var nextSteps = map[string]string{
-	"unauthorized":           "check POSTHORN_KEY",
-	"forbidden":              "this needs a key of another kind; an operator may do everything",
-	"not_found":              "check the id, and that the key is of the right mode and tenant",
-	"tenant_not_found":       "\"posthorn tenant list\" shows the tenants",
-	"endpoint_disabled":      "\"posthorn endpoint enable ID\" enables it",
-	"idempotency_key_reused": "take a new --idempotency-key for another request",
+// objectExamples show what a flag takes, where it is not any object.
+var objectExamples = map[string]string{
+	"retry":  `{"steps": ["5s", "1m"]}`,
+	"schema": `{"type": "object"}`,
+	"body":   `{"name": "value"}`,
 }
 
-// refused gives an answer of the server its own exit code and a next step.
-func refused(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
-	p, ok := errors.AsType[*client.Problem](err)
+// jsonFault says where a text stops being JSON; empty if it is JSON of another kind.
+func jsonFault(err error) string {
+	fault, ok := errors.AsType[*json.SyntaxError](err)
 	if !ok {
-		return exitWith(exitUnreachable, fmt.Errorf("%w; is the server running, and is POSTHORN_URL right?", err))
+		return ""
 	}
-	switch next := nextSteps[p.Code]; {
-	case next != "":
-		return exitWith(exitRefused, fmt.Errorf("%w; %s", p, next))
-	case p.RetryAfter > 0:
-		return exitWith(exitRefused, fmt.Errorf("%w; try again in %v", p, p.RetryAfter))
-	}
-	return exitWith(exitRefused, p)
+	return fmt.Sprintf(": byte %d: %v", fault.Offset, fault)
 }

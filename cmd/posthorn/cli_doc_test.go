@@ -50,7 +50,7 @@ const cliIntro = `# The command line
 
 One binary does everything. ` + "`posthorn COMMAND --help`" + ` says what is below.
 
-- The commands that call the API take the server from ` + "`--url` or `POSTHORN_URL`" + ` and the key from ` + "`--key` or `POSTHORN_KEY`" + `. The key decides
+- The commands that call the API take the server from ` + "`--server` or `POSTHORN_URL`" + ` and the key from ` + "`--key` or `POSTHORN_KEY`" + `. The key decides
   the mode, test or live.
 - They print tables for people, without colour; ` + "`--json`" + ` prints the server's answer as it is. With ` + "`--all`" + `, the rows of all pages are
   joined into one answer of the same shape.

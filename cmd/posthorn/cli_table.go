@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 	"unicode"
 
 	"github.com/posthorn/posthorn/client"
@@ -18,7 +19,7 @@ import (
 
 // list prints one page, or all of them as they come: memory does not grow with the
 // length of the list.
-func (c *call) list(api *client.Client, path string, query url.Values) error {
+func (c *call) list(api *server, path string, query url.Values) error {
 	query.Set("limit", strconv.Itoa(c.limit))
 	if c.cursor != "" {
 		query.Set("cursor", c.cursor)
@@ -28,11 +29,11 @@ func (c *call) list(api *client.Client, path string, query url.Values) error {
 	for rows := 0; ; {
 		var answer json.RawMessage
 		if err := api.Do(c.cmd.Context(), c.method, path+"?"+query.Encode(), "", nil, &answer); err != nil {
-			return refused(err)
+			return api.refused(err)
 		}
 		var page client.Page[json.RawMessage]
-		if err := json.Unmarshal(answer, &page); err != nil {
-			return fmt.Errorf("read page: %w", err)
+		if err := json.Unmarshal(answer, &page); err != nil || page.Data == nil {
+			return errNotPosthorn
 		}
 		next := ""
 		if page.NextCursor != nil {
@@ -105,21 +106,47 @@ func printRows(w *tabwriter.Writer, columns []string, rows []json.RawMessage, he
 }
 
 // printThing writes one object, a member a line in the server's order. Members that
-// are lists of objects follow as tables.
-func printThing(out io.Writer, answer json.RawMessage, tables map[string][]string) error {
+// are lists of objects follow as tables. Its warnings are returned. Where the server
+// leaves the member named empty out, it is shown as an empty object.
+func printThing(out io.Writer, answer json.RawMessage, tables map[string][]string, empty string) (warnings []client.Warning, err error) {
 	names, members, err := orderedMembers(answer)
-	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+	if err != nil || len(names) == 0 {
+		return nil, errNotPosthorn
+	}
+	if empty != "" && members[empty] == nil {
+		names, members[empty] = append(names, empty), json.RawMessage("{}")
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, name := range names {
-		if tables[name] == nil {
-			fmt.Fprintf(w, "%s\t%s\n", name, cell(members[name]))
+		switch {
+		case name == "warnings" && json.Unmarshal(members[name], &warnings) == nil:
+		case tables[name] == nil:
+			printMember(w, name, members[name])
 		}
 	}
 	if err := w.Flush(); err != nil {
-		return err
+		return nil, err
 	}
+	return warnings, printTables(out, w, names, members, tables)
+}
+
+// whole are the members that are JSON of the platform's or a plan, and no part of
+// the answer's own shape.
+var whole = map[string]bool{"data": true, "schema": true, "example": true, "headers": true, "retry": true}
+
+// printMember writes a member, and an object in it a member a line: health.held.
+func printMember(w io.Writer, name string, value json.RawMessage) {
+	names, members, err := orderedMembers(value)
+	if err != nil || len(names) == 0 || whole[name] {
+		fmt.Fprintf(w, "%s\t%s\n", plainText(name), cell(value))
+		return
+	}
+	for _, inner := range names {
+		printMember(w, name+"."+inner, members[inner])
+	}
+}
+
+func printTables(out io.Writer, w *tabwriter.Writer, names []string, members map[string]json.RawMessage, tables map[string][]string) error {
 	for _, name := range names {
 		if tables[name] == nil {
 			continue
@@ -161,7 +188,11 @@ func orderedMembers(object json.RawMessage) (names []string, members map[string]
 }
 
 // wireInstant is a time as the server writes it.
-var wireInstant = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{6}Z$`)
+var wireInstant = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d{6}Z$`)
+
+// onScreen is the one form in which a time is shown to people. It can be given back
+// in flags such as --after.
+func onScreen(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // cell is a value for people: no quotes, no microseconds, - for nothing.
 func cell(value json.RawMessage) string {
@@ -174,7 +205,7 @@ func cell(value json.RawMessage) string {
 		if text == "" {
 			return "-"
 		}
-		return plainText(wireInstant.ReplaceAllString(text, "$1 ${2}Z"))
+		return plainText(wireInstant.ReplaceAllString(text, "${1}Z"))
 	case json.Unmarshal(value, &list) == nil:
 		parts := []string{}
 		for _, item := range list {

@@ -209,18 +209,18 @@ func TestTenantAndKeyVerbs(t *testing.T) {
 	}
 	s.refused(exitRefused, "an operator may do everything", "tenant", "list", "--key", text)
 	contains(t, s.ok("key", "revoke", id), "revoked key "+id)
-	s.refused(exitRefused, "check POSTHORN_KEY", "tenant", "list", "--key", text)
+	s.refused(exitRefused, "check --key", "tenant", "list", "--key", text)
 }
 
 func TestEndpointVerbs(t *testing.T) {
 	s := newShell(t)
 	target, got := captures(t)
 	s.ok("tenant", "create", "--id", "acme")
-	e := s.json("endpoint", "create", "--tenant", "acme", "--target", target+"/hook", "--event-types", "payment.*,refund.created",
+	e := s.json("endpoint", "create", "--tenant", "acme", "--url", target+"/hook", "--event-types", "payment.*,refund.created",
 		"--title", "Main", "--header", "X-One: 1", "--header", "X-Two: a:b", "--rate-limit", "5.5", "--retry", `{"steps": ["5s"]}`)
 	id, secret := e["id"].(string), e["secret"].(string)
 	contains(t, s.ok("endpoint", "list", "--tenant", "acme", "--enabled", "true"), "payment.*,refund.created  yes  ", "http://127.0.0.1")
-	contains(t, s.ok("endpoint", "get", id), `{"X-One":"***","X-Two":"***"}`, "rate_limit", "5.5", "disabled_reason           -")
+	contains(t, s.ok("endpoint", "get", id), `{"X-One":"***","X-Two":"***"}`, "rate_limit", "5.5", "disabled_reason              -", "health.held                  0\n")
 	contains(t, s.ok("endpoint", "update", id, "--title", "Other", "--event-types", "*", "--reset", "retry,rate_limit"), "Other", "retry                     -", "rate_limit                0")
 	contains(t, s.ok("endpoint", "update", id, "--event-types", ""), "event_types               (none)")
 	contains(t, s.ok("endpoint", "disable", id), "enabled                   no", "by_hand")
@@ -246,12 +246,12 @@ func TestEndpointVerbs(t *testing.T) {
 // delivery that waits.
 func (s *shell) held(endpoint, target string, got <-chan []byte) string {
 	s.t.Helper()
-	s.ok("endpoint", "update", endpoint, "--target", target+"/broken", "--event-types", "*")
+	s.ok("endpoint", "update", endpoint, "--url", target+"/broken", "--event-types", "*")
 	s.ok("endpoint", "enable", endpoint)
 	s.ok("event", "publish", "--tenant", "acme", "--type", "payment.created", "--data", "{}")
 	next(s.t, got)
 	s.ok("endpoint", "disable", endpoint)
-	s.ok("endpoint", "update", endpoint, "--target", target+"/hook")
+	s.ok("endpoint", "update", endpoint, "--url", target+"/hook")
 	rows := s.json("delivery", "list", "--endpoint", endpoint)["data"].([]any)
 	return rows[0].(map[string]any)["id"].(string)
 }
@@ -261,8 +261,8 @@ func TestEventsDeliveriesAndVerify(t *testing.T) {
 	s := newShell(t)
 	target, got := captures(t)
 	s.ok("tenant", "create", "--id", "acme")
-	e := s.json("endpoint", "create", "--tenant", "acme", "--target", target+"/hook", "--event-types", "*")
-	broken := s.json("endpoint", "create", "--tenant", "acme", "--target", target+"/broken", "--event-types", "refund.*", "--disabled")
+	e := s.json("endpoint", "create", "--tenant", "acme", "--url", target+"/hook", "--event-types", "*")
+	broken := s.json("endpoint", "create", "--tenant", "acme", "--url", target+"/broken", "--event-types", "refund.*", "--disabled")
 	event := strings.Fields(s.okWith(`{"id":  "pay_1"}`, "event", "publish", "--tenant", "acme", "--type", "payment.settled", "--data", "-"))[0]
 	capture := next(t, got)
 
@@ -288,7 +288,7 @@ func TestEventsDeliveriesAndVerify(t *testing.T) {
 	contains(t, s.ok("event", "resend", event, "--tenant", "acme", "--endpoint", e["id"].(string)), "deliveries: 1\n", delivery)
 	next(t, got)
 	contains(t, s.ok("endpoint", "stats", e["id"].(string)), "endpoint ")
-	s.refused(exitRefused, "an operator may do everything", "endpoint", "reveal-secret", e["id"].(string))
+	s.refused(exitRefused, "--allow-reveal", "endpoint", "reveal-secret", e["id"].(string))
 
 	file := filepath.Join(t.TempDir(), "request.txt")
 	if err := os.WriteFile(file, capture, 0o600); err != nil {
@@ -350,13 +350,13 @@ func TestWrongUseOfVerbs(t *testing.T) {
 	s.refused(exitUsage, `"Name: value"`, "endpoint", "create", "--header", "novalue")
 	s.refused(exitUsage, "not a JSON object", "endpoint", "create", "--body", "[1]")
 	s.refused(exitUsage, "no such file", "endpoint", "create", "--body", "@/does/not/exist")
-	s.refused(exitUsage, "is not an address", "tenant", "list", "--url", "localhost:8080")
+	s.refused(exitUsage, "is not an address", "tenant", "list", "--server", "localhost:8080")
 	if _, errOut, code := invoke(t, "{}", "endpoint", "test", "x", "--body", "-", "--data", "-"); code != exitUsage || !strings.Contains(errOut, "standard input is read by another") {
 		t.Errorf("two flags from one input: %d %s", code, errOut)
 	}
-	s.refused(exitRefused, "(event_types)", "endpoint", "create", "--tenant", "acme", "--target", "https://example.com/")
+	s.refused(exitUsage, "--event-types is required", "endpoint", "create", "--tenant", "acme", "--url", "https://example.com/")
 	s.refused(exitRefused, "posthorn tenant list", "event", "publish", "--tenant", "nobody", "--type", "a", "--data", "{}")
-	s.refused(exitUnreachable, "is the server running", "tenant", "list", "--url", "http://127.0.0.1:1")
+	s.refused(exitUnreachable, "is the server running", "tenant", "list", "--server", "http://127.0.0.1:1")
 	t.Setenv("POSTHORN_KEY", "")
 	s.refused(exitUsage, "POSTHORN_KEY is required", "tenant", "list")
 }
@@ -369,7 +369,7 @@ func TestPrintedTextIsHarmless(t *testing.T) {
 		"\"\u202eevil\"":                    `\u202eevil`,
 		`"Zażółć 😀"`:                        "Zażółć 😀",
 		`{"k": "\u009b31m"}`:                `{"k": "\u009b31m"}`,
-		`"2026-04-24T10:31:40.000001Z"`:     "2026-04-24 10:31:40Z",
+		`"2026-04-24T10:31:40.000001Z"`:     "2026-04-24T10:31:40Z",
 		`["a", "b\u0007"]`:                  `a,b\a`,
 		"null":                              "-",
 		"true":                              "yes",

@@ -1,6 +1,12 @@
 package main
 
-import "net/http"
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
 
 // The verbs of the API's nouns, as data: cli.go turns each into a command.
 
@@ -25,6 +31,9 @@ type param struct {
 	sets        string   // JSON that an asSwitch sets
 	values      []string // offered by completion
 	query       bool     // goes into the query also where there is a body
+	required    bool
+	entry       func(string) bool // of an asList: refuses entries that are not entryIs
+	entryIs     string
 }
 
 // verb is one command of a noun.
@@ -37,9 +46,13 @@ type verb struct {
 	fixed       map[string]string // members that the verb itself sets, as JSON
 	columns     []string          // of a list; nil: the answer is one thing
 	tables      map[string][]string
-	done        string // said when the answer is empty; %s is the argument
-	once        bool   // takes an Idempotency-Key
-	note        string // said on standard error after success
+	done        string                       // said when the answer is empty; %s is the argument
+	once        bool                         // takes an Idempotency-Key
+	note        string                       // said on standard error after success; {} stands for the argument
+	empty       string                       // member that the server leaves out when it is an empty object
+	before      func(*call, *server) string  // asked before the call for what to say after it
+	told        func(json.RawMessage) string // what to say about the answer
+	waits       bool                         // waits for the outcome of the delivery in the answer
 	example     string
 }
 
@@ -75,7 +88,7 @@ var tenantNoun = noun{name: "tenant", short: "Tenants: your customers", verbs: [
 
 var keyNoun = noun{name: "key", short: "Keys of the API", verbs: []verb{
 	{name: "create", short: "Create a key of the mode of your own", method: http.MethodPost, path: "/v1/keys", once: true, note: "The key is shown this once: keep it now.", params: []param{
-		{flag: "kind", usage: "operator (everything), publisher (publish only) or tenant (one tenant's endpoints and deliveries)", values: []string{"operator", "publisher", "tenant"}},
+		{flag: "kind", required: true, usage: "operator (everything), publisher (publish only) or tenant (one tenant's endpoints and deliveries)", values: []string{"operator", "publisher", "tenant"}},
 		{flag: "tenant", usage: "the tenant of a tenant key; narrows a publisher key"},
 		{flag: "name", usage: "for people"},
 	}, example: `  posthorn key create --kind tenant --tenant acme --name "Acme's own"`},
@@ -85,8 +98,8 @@ var keyNoun = noun{name: "key", short: "Keys of the API", verbs: []verb{
 
 // endpointParams are the members that creating and updating share.
 var endpointParams = []param{
-	{flag: "target", member: "url", usage: "URL that requests are sent to"},
-	{flag: "event-types", kind: asList, usage: `comma separated; "*" for all, empty for none`},
+	{flag: "url", usage: "URL of the endpoint: where requests are sent to"},
+	{flag: "event-types", kind: asList, usage: `comma separated; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.*, or *"},
 	{flag: "title", usage: "for people"},
 	{flag: "description", usage: "for people"},
 	{flag: "profile", usage: "wire format"},
@@ -102,8 +115,8 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 		params: append([]param{tenantParam,
 			{flag: "secret", usage: "take over this secret instead of a new one"},
 			{flag: "disabled", member: "enabled", kind: asSwitch, sets: "false", usage: "create it disabled"},
-		}, endpointParams...),
-		example: `  posthorn endpoint create --tenant acme --target https://example.com/hook --event-types "payment.settled,payment.failed"`},
+		}, requiring(endpointParams, "url", "event-types")...),
+		example: `  posthorn endpoint create --tenant acme --url https://example.com/hook --event-types "payment.settled,payment.failed"`},
 	{name: "list", short: "List endpoints, newest first", method: http.MethodGet, path: "/v1/endpoints",
 		columns: []string{"id", "tenant", "url", "event_types", "enabled", "disabled_reason", "profile", "created_at"}, params: []param{tenantParam,
 			{flag: "enabled", usage: "true or false", values: []string{"true", "false"}},
@@ -111,9 +124,10 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 		}},
 	{name: "get", short: "Show an endpoint with its health", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}"},
 	{name: "update", short: "Change an endpoint; what is not named stays", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", params: endpointParams},
-	{name: "enable", short: "Enable an endpoint; what was held is delivered", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}",
+	{name: "enable", short: "Enable an endpoint; what was held is delivered", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", before: heldNote,
 		fixed: map[string]string{"enabled": "true"}, params: []param{{flag: "discard", member: "backlog", kind: asSwitch, sets: `"discard"`, usage: "give up what was held"}}},
-	{name: "disable", short: "Disable an endpoint; what waits is held", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", fixed: map[string]string{"enabled": "false"}},
+	{name: "disable", short: "Disable an endpoint; what waits is held, what is published from then on does not reach it", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}",
+		fixed: map[string]string{"enabled": "false"}, note: "What waits is held. Events published from now on do not reach this endpoint; \"posthorn event resend\" sends them later."},
 	{name: "delete", short: "Delete an endpoint; what waits is cancelled", arg: "ID", method: http.MethodDelete, path: "/v1/endpoints/{}", done: "deleted endpoint %s"},
 	{name: "rotate-secret", short: "Give an endpoint a new secret; both sign for the overlap", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/rotate", once: true, note: shownOnce, params: []param{
 		{flag: "overlap", usage: "how long the old secret goes on signing, 0s to 168h; empty: 24h"},
@@ -121,7 +135,7 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 	}},
 	{name: "reveal-secret", short: "Show the secret in force, where the operator allows it", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/reveal"},
 	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats"},
-	{name: "test", short: "Send a test event: one attempt, signed and logged like any other", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/test", once: true, params: []param{
+	{name: "test", short: "Send a test event: one attempt, signed and logged like any other", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/test", once: true, waits: true, params: []param{
 		{flag: "type", usage: "event type; empty: the profile's own"},
 		{flag: "data", kind: asObject, usage: "data as JSON, @FILE, or - for standard input; empty: the profile's own"},
 	}},
@@ -134,10 +148,10 @@ var eventNoun = noun{name: "event", short: "Events: what was published", verbs: 
 		example: `  posthorn event list --tenant acme --after 24h
   posthorn event list --all --json > events.json`},
 	{name: "get", short: "Show an event with its data and deliveries", arg: "ID", method: http.MethodGet, path: "/v1/events/{}",
-		params: []param{ofTenantParam}, tables: map[string][]string{"deliveries": deliveryShape}},
+		params: []param{ofTenantParam}, empty: "data", tables: map[string][]string{"deliveries": deliveryShape}},
 	{name: "explain", short: "Say for each endpoint why it did or did not get the event", arg: "ID", method: http.MethodGet, path: "/v1/events/{}/explain",
 		params: []param{ofTenantParam}, tables: map[string][]string{"endpoints": {"endpoint", "url", "event_types", "reason", "message"}}},
-	{name: "resend", short: "Send an event again: to one endpoint, or to all that want it now", arg: "ID", method: http.MethodPost, path: "/v1/events/{}/resend", once: true,
+	{name: "resend", short: "Send an event again: to one endpoint, or to all that want it now", arg: "ID", method: http.MethodPost, path: "/v1/events/{}/resend", once: true, told: resentNote,
 		params: []param{ofTenantParam, {flag: "endpoint", usage: "to this endpoint only"}}, tables: map[string][]string{"deliveries": deliveryShape}},
 }}
 
@@ -150,13 +164,13 @@ var deliveryNoun = noun{name: "delivery", short: "Deliveries: one event to one e
 		{flag: "status-class", usage: "of the last answer: 2xx, 3xx, 4xx or 5xx", values: []string{"2xx", "3xx", "4xx", "5xx"}},
 	}, spanParams...), example: `  posthorn delivery list --tenant acme --state failed --after 24h`},
 	{name: "get", short: "Show a delivery with all its attempts", arg: "ID", method: http.MethodGet, path: "/v1/deliveries/{}", tables: attemptShape},
-	{name: "retry", short: "Make one more attempt now", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape},
+	{name: "retry", short: "Make one more attempt now", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape, note: "One attempt was asked for; see: posthorn delivery get {}"},
 	{name: "cancel", short: "Stop a delivery that is still open", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/cancel", tables: attemptShape},
 }}
 
 var eventTypeNoun = noun{name: "event-type", short: "The catalogue of event types", verbs: []verb{
 	{name: "create", short: "Add a type to the catalogue", method: http.MethodPost, path: "/v1/event-types", once: true,
-		params: append([]param{{flag: "name", usage: "the type, such as payment.settled"}}, eventTypeParams...)},
+		params: append([]param{{flag: "name", required: true, usage: "the type, such as payment.settled"}}, eventTypeParams...)},
 	{name: "list", short: "List the catalogue", method: http.MethodGet, path: "/v1/event-types", columns: []string{"name", "description", "updated_at"}},
 	{name: "get", short: "Show a type with its schema and example", arg: "NAME", method: http.MethodGet, path: "/v1/event-types/{}"},
 	{name: "update", short: "Change a type; what is not named stays", arg: "NAME", method: http.MethodPatch, path: "/v1/event-types/{}", params: eventTypeParams},
@@ -167,4 +181,24 @@ var eventTypeParams = []param{
 	{flag: "description", usage: "for people"},
 	{flag: "schema", kind: asObject, usage: "JSON Schema of the data; @FILE, or - for standard input"},
 	{flag: "example", kind: asObject, usage: "data of an event; @FILE, or - for standard input"},
+}
+
+var partnerUserNoun = noun{name: "partner-user", short: "Partner users: for whom a partner's keys may act in paywise's API", verbs: []verb{
+	{name: "create", short: "Let a partner's keys act for a tenant", method: http.MethodPost, path: "/v1/partner-users", once: true, params: []param{
+		{flag: "partner", required: true, usage: "the tenant whose keys may act"},
+		{flag: "user", required: true, usage: "the partner's name for the user, sent as X-User-Id"},
+		{flag: "tenant", required: true, usage: "the tenant acted for"},
+	}, example: `  posthorn partner-user create --partner agency --user u-1 --tenant acme`},
+	{name: "list", short: "List for whom partners may act", method: http.MethodGet, path: "/v1/partner-users", columns: []string{"id", "partner", "user", "tenant", "created_at"},
+		params: []param{{flag: "partner", usage: "of this partner"}}},
+	{name: "delete", short: "End a partner's grant at once", arg: "ID", method: http.MethodDelete, path: "/v1/partner-users/{}", done: "deleted partner user %s"},
+}}
+
+// requiring returns the params, those flags required.
+func requiring(params []param, flags ...string) []param {
+	out := slices.Clone(params)
+	for i := range out {
+		out[i].required = slices.Contains(flags, out[i].flag)
+	}
+	return out
 }

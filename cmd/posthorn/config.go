@@ -81,7 +81,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create an unknown tenant when an event is published to it")
 	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
 	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
-	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries of a disabled endpoint are held before they fail")
+	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 	f.IntVar(&c.Fast, "fast-attempts", 1024, "attempts under way at once that are not known to be slow")
@@ -140,6 +140,36 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 		set[flag.Name] = true
 	})
 	return failed
+}
+
+// otherVariables are read by commands other than serve, or by tests and scripts.
+var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
+
+// unknownVariables are those that look like an option and are none, such as one
+// with a typing error, with what was perhaps meant.
+func unknownVariables(f *pflag.FlagSet, environment []string) []string {
+	known := slices.Clone(otherVariables)
+	f.VisitAll(func(flag *pflag.Flag) {
+		known = append(known, envName(flag.Name))
+		if secretFlags[flag.Name] {
+			known = append(known, envName(flag.Name)+"_FILE")
+		}
+	})
+	var unknown []string
+	for _, entry := range environment {
+		name, _, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, "POSTHORN_") || slices.Contains(known, name) {
+			continue
+		}
+		if strings.HasPrefix(name, "POSTHORN_PORT") || strings.HasPrefix(name, "POSTHORN_SERVICE_") {
+			continue // Kubernetes sets these for a service named posthorn
+		}
+		if best := nearest(name, known); best != "" {
+			name += " (did you mean " + best + "?)"
+		}
+		unknown = append(unknown, name)
+	}
+	return unknown
 }
 
 func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool) error {
@@ -334,6 +364,9 @@ func configured(cmd *cobra.Command) func() (*Config, error) {
 	return func() (*Config, error) {
 		if err := c.load(f, *file); err != nil {
 			return nil, err
+		}
+		for _, name := range unknownVariables(f, os.Environ()) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s is set and has no meaning\n", name)
 		}
 		return c, nil
 	}

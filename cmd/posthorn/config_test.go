@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,18 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 	}
 }
 
+func TestUnknownVariablesAreNamed(t *testing.T) {
+	c := &Config{}
+	got := unknownVariables(c.flags(), []string{"POSTHORN_OPERTOR_KEY=x", "POSTHORN_KEY=x", "POSTHORN_OPERATOR_KEY_FILE=x", "POSTHORN_DEV=1", "POSTHORN_PORT_8080_TCP=x", "HOME=x", "POSTHORN_QUITE_ANOTHER=x"})
+	if want := []string{"POSTHORN_OPERTOR_KEY (did you mean POSTHORN_OPERATOR_KEY?)", "POSTHORN_QUITE_ANOTHER"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	t.Setenv("POSTHORN_LISSEN", "x")
+	if _, errOut, code := invoke(t, "", "config"); code != exitOK || !strings.Contains(errOut, "POSTHORN_LISSEN (did you mean POSTHORN_LISTEN?)") {
+		t.Errorf("code %d, %q", code, errOut)
+	}
+}
+
 func TestWrongCommandLines(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -115,9 +128,13 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"serve", "--lisen", "x"}, exitUsage},
 		{[]string{"serve", "extra"}, exitUsage},
 		{[]string{"demo", "--profile", "nope"}, exitUsage},
+		{[]string{"--version"}, exitOK},
+		{[]string{"help", "endpoint", "create"}, exitOK},
+		{[]string{"help", "nope"}, exitUsage},
+		{[]string{"help", "endpoint", "nope"}, exitUsage},
 		{[]string{"send"}, exitUsage},
 		{[]string{"send", "--key", "k", "--tenant", "a", "--type", "b", "--data", "{"}, exitUsage},
-		{[]string{"send", "--key", "k", "--tenant", "a", "--type", "b", "--data", "{}", "--url", "http://127.0.0.1:1"}, exitUnreachable},
+		{[]string{"send", "--key", "k", "--tenant", "a", "--type", "b", "--data", "{}", "--server", "http://127.0.0.1:1"}, exitUnreachable},
 		{[]string{"serve", "--config", "/does/not/exist"}, exitUsage},
 		{[]string{"serve", "--profile-dir", t.TempDir()}, exitUsage},
 	} {

@@ -49,7 +49,7 @@ func (c *checkup) failed() int {
 // doctorPlan is what the flags of doctor say.
 type doctorPlan struct {
 	data, store, masterKey string
-	url, key               string
+	url, key, keyFrom      string
 	timeout                time.Duration
 	asJSON                 bool
 }
@@ -62,18 +62,18 @@ func newDoctor() *cobra.Command {
 server (reachable, ready, key, clock), and say what to do about what is wrong.
 Nothing is changed, and a server that works in the directory is not disturbed.
 
-With --data (POSTHORN_DATA) only the directory is checked, with --url (POSTHORN_URL)
+With --data (POSTHORN_DATA) only the directory is checked, with --server (POSTHORN_URL)
 only the server, with both or neither both.
 
 Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 		Example: `  posthorn doctor --data /var/lib/posthorn
-  posthorn doctor --url https://hooks.example.com --json`,
+  posthorn doctor --server https://hooks.example.com --json`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA); empty: ./posthorn-data")
 	f.StringVar(&p.store, "store", "", "sqlite:PATH (POSTHORN_STORE); empty: posthorn.db in the data directory")
 	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
-	f.StringVar(&p.url, "url", "", "server (POSTHORN_URL); empty: "+defaultURL)
+	f.StringVar(&p.url, "server", "", "server (POSTHORN_URL); empty: "+defaultURL)
 	f.StringVar(&p.key, "key", "", "key of the API (POSTHORN_KEY)")
 	f.DurationVar(&p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
 	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
@@ -85,6 +85,7 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 	p.data = firstOf(p.data, os.Getenv("POSTHORN_DATA"))
 	p.store = firstOf(p.store, os.Getenv("POSTHORN_STORE"))
 	p.masterKey = firstOf(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"))
+	p.keyFrom = keySource(p.key)
 	p.url, p.key = firstOf(p.url, os.Getenv("POSTHORN_URL")), firstOf(p.key, os.Getenv("POSTHORN_KEY"))
 	if p.url != "" {
 		if err := checkURL(p.url); err != nil {
@@ -146,7 +147,7 @@ func (p *doctorPlan) checkServer(ctx context.Context, c *checkup) {
 	err := ask(func(ctx context.Context) (err error) { version, err = api.Version(ctx); return err })
 	switch {
 	case err != nil && p.url == "":
-		c.warn("server", "nothing answers at %s; name the server with --url if there is one", api.URL)
+		c.warn("server", "nothing answers at %s; name the server with --server if there is one", api.URL)
 		return
 	case err != nil:
 		c.fail("server", "%v; is it running, and is the address right?", err)
@@ -188,33 +189,43 @@ func (p *doctorPlan) checkKey(ask func(func(context.Context) error) error, api *
 		return
 	}
 	one := client.ListOptions{Limit: 1}
-	var keys client.Page[client.Key]
-	err := ask(func(ctx context.Context) (err error) { keys, err = api.Keys(ctx, one); return err })
+	err := ask(func(ctx context.Context) error { _, err := api.Keys(ctx, one); return err })
 	if err == nil {
-		mode := modeOf(p.key)
-		if len(keys.Data) > 0 {
-			mode = keys.Data[0].Mode
+		kind := "an operator key"
+		if kindOf(p.key) == "" {
+			kind = "a bootstrap operator key"
 		}
-		c.ok("key", "valid: an operator key%s", inMode(mode))
+		mode, _ := p.owner(ask, api)
+		c.ok("key", "valid: %s%s, for all tenants", kind, inMode(mode))
 		return
 	}
 	if !refusedWith(err, "forbidden") {
-		c.fail("key", "%v; check POSTHORN_KEY", err)
+		c.fail("key", "%v; check %s", err, p.keyFrom)
 		return
 	}
-	var endpoints client.Page[client.Endpoint]
-	err = ask(func(ctx context.Context) (err error) { endpoints, err = api.Endpoints(ctx, one); return err })
+	err = ask(func(ctx context.Context) error { _, err := api.Endpoints(ctx, one); return err })
 	switch {
-	case err == nil && len(endpoints.Data) > 0:
-		e := endpoints.Data[0]
-		c.ok("key", "valid: a tenant key of %s%s", e.Tenant, inMode(e.Mode))
 	case err == nil:
-		c.ok("key", "valid: a tenant key%s", inMode(modeOf(p.key)))
+		mode, tenant := p.owner(ask, api)
+		c.ok("key", "valid: a tenant key%s, tenant %s", inMode(mode), firstOf(tenant, "not shown before its first endpoint or event"))
 	case refusedWith(err, "forbidden"):
-		c.ok("key", "valid: a publisher key%s", inMode(modeOf(p.key)))
+		c.ok("key", "valid: a publisher key%s; \"posthorn key list\" with an operator key shows whether it is for one tenant", inMode(modeOf(p.key)))
 	default:
 		c.fail("key", "%v", err)
 	}
+}
+
+// owner reads the mode and, of a tenant key, the tenant out of the first row that
+// the key may see. Only the text of a key that the server made says the mode too.
+func (p *doctorPlan) owner(ask func(func(context.Context) error) error, api *client.Client) (mode, tenant string) {
+	for _, path := range []string{"/v1/endpoints", "/v1/events", "/v1/keys"} {
+		var page client.Page[struct{ Mode, Tenant string }]
+		err := ask(func(ctx context.Context) error { return api.Do(ctx, "GET", path+"?limit=1", "", nil, &page) })
+		if err == nil && len(page.Data) > 0 {
+			return page.Data[0].Mode, page.Data[0].Tenant
+		}
+	}
+	return modeOf(p.key), ""
 }
 
 func refusedWith(err error, code string) bool {
@@ -222,19 +233,9 @@ func refusedWith(err error, code string) bool {
 	return ok && problem.Code == code
 }
 
-// modeOf reads the mode out of the text of a key that the server made.
-func modeOf(key string) string {
-	for _, mode := range []string{"live", "test"} {
-		if strings.HasPrefix(key, "ph_"+mode+"_") {
-			return mode
-		}
-	}
-	return ""
-}
-
 func inMode(mode string) string {
 	if mode == "" {
-		return ""
+		return " of a mode that shows with the first endpoint, event or key"
 	}
 	return " of mode " + mode
 }

@@ -41,13 +41,13 @@ func expect(t *testing.T, lines map[string]string, want map[string]string) {
 
 func TestDoctorOfAHealthyServer(t *testing.T) {
 	s := newShell(t)
-	lines, code := doctor(t, "--data", s.data, "--url", s.url)
+	lines, code := doctor(t, "--data", s.data, "--server", s.url)
 	if code != exitOK {
 		t.Errorf("code %d: %v", code, lines)
 	}
 	expect(t, lines, map[string]string{
 		"data": "ok mode 0700", "master_key": "ok mode 0600", "lock": fmt.Sprintf("ok held by process %d", os.Getpid()), "schema": "ok has schema",
-		"server": "ok as this command", "ready": "ok accepted", "clock": "ok agrees", "key": "ok operator key",
+		"server": "ok as this command", "ready": "ok accepted", "clock": "ok agrees", "key": "ok bootstrap operator key",
 	})
 	if !strings.Contains(lines["space"], "left") {
 		t.Errorf("space: %q", lines["space"])
@@ -64,8 +64,17 @@ func TestDoctorOfAHealthyServer(t *testing.T) {
 			t.Error("a server alone was asked for, and the directory was looked at")
 		}
 	}
-	lines, code = doctor(t, "--key", "ph_live_tenant_nonsense")
+	s.ok("endpoint", "create", "--tenant", "acme", "--url", "http://127.0.0.1:9999/", "--event-types", "")
+	tenant := s.json("key", "create", "--kind", "tenant", "--tenant", "acme")["key"].(string)
+	lines, _ = doctor(t, "--key", tenant)
+	expect(t, lines, map[string]string{"key": "ok mode live, tenant acme"})
+	lines, _ = doctor(t)
+	expect(t, lines, map[string]string{"key": "ok bootstrap operator key of mode live, for all tenants"})
+	t.Setenv("POSTHORN_KEY", "ph_live_tenant_nonsense")
+	lines, _ = doctor(t)
 	expect(t, lines, map[string]string{"key": "fail check POSTHORN_KEY"})
+	lines, code = doctor(t, "--key", "ph_live_tenant_nonsense")
+	expect(t, lines, map[string]string{"key": "fail check --key"})
 	if code != exitFailed {
 		t.Errorf("code %d with a wrong key", code)
 	}
@@ -177,11 +186,11 @@ func TestDoctorTellsTheTime(t *testing.T) {
 			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 			_, _ = w.Write([]byte(`{"version": "other"}`))
 		}))
-		lines, _ := doctor(t, "--url", server.URL)
+		lines, _ := doctor(t, "--server", server.URL)
 		expect(t, lines, map[string]string{"clock": says, "server": "warn version other", "key": "warn none given"})
 		server.Close()
 	}
-	lines, code := doctor(t, "--url", "http://127.0.0.1:1")
+	lines, code := doctor(t, "--server", "http://127.0.0.1:1")
 	expect(t, lines, map[string]string{"server": "fail is it running"})
 	if code != exitFailed || len(lines) != 1 {
 		t.Errorf("code %d, %v", code, lines)
@@ -224,7 +233,7 @@ func TestHealthcheck(t *testing.T) {
 	if _, errOut, code := invoke(t, "", "healthcheck"); code != exitFailed || !strings.Contains(errOut, "shutting_down") {
 		t.Errorf("a server that stops: %d %s", code, errOut)
 	}
-	if _, _, code := invoke(t, "", "healthcheck", "--url", "http://127.0.0.1:1"); code != exitFailed {
+	if _, _, code := invoke(t, "", "healthcheck", "--server", "http://127.0.0.1:1"); code != exitFailed {
 		t.Errorf("nobody there: %d", code)
 	}
 }

@@ -22,7 +22,7 @@ const (
 	exitIncomplete = 16 // stopped before all attempts under way were finished; they are repeated
 	exitRefused    = 20 // the server refused a request of a client command
 
-	exitUnreachable = 21 // a client command got no answer from a server
+	exitUnreachable = 21 // a client command got no answer from a server, or not one of Posthorn
 	exitKeyRevoked  = 22 // listen: the key is not valid, or not any more
 	exitReplaced    = 23 // listen: another listener of the same name connected
 )
@@ -51,8 +51,14 @@ func flagError(cmd *cobra.Command, err error) error {
 	return &exitError{code: exitUsage, err: errors.New(text)}
 }
 
+// formerFlags are names that people try and that stand for another flag.
+var formerFlags = map[string]string{"url": "server", "target": "url"}
+
 func suggestFlag(cmd *cobra.Command, text string) string {
 	name := strings.Trim(text[strings.LastIndex(text, ":")+1:], " -")
+	if renamed := formerFlags[name]; cmd.Flags().Lookup(renamed) != nil {
+		return fmt.Sprintf("did you mean --%s?", renamed)
+	}
 	if best := nearest(name, flagNames(cmd.Flags())); best != "" {
 		return fmt.Sprintf("did you mean --%s?", best)
 	}

@@ -19,11 +19,11 @@ func newHealthcheck() *cobra.Command {
 		Long: `Ask /readyz of a server, without a key. Exit codes: 0 ready, 1 not ready or not
 reachable.
 
-Without --url and POSTHORN_URL it asks this machine at the port of POSTHORN_LISTEN,
+Without --server and POSTHORN_URL it asks this machine at the port of POSTHORN_LISTEN,
 or at 8080.`,
 		Example: `  HEALTHCHECK CMD ["posthorn", "healthcheck"]`,
 	}
-	address := cmd.Flags().String("url", "", "server (POSTHORN_URL)")
+	address := cmd.Flags().String("server", "", "server (POSTHORN_URL)")
 	timeout := cmd.Flags().Duration("timeout", 3*time.Second, "how long to wait for the answer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := &client.Client{URL: firstOf(*address, os.Getenv("POSTHORN_URL"), localURL())}

@@ -38,22 +38,28 @@ It stays until Ctrl-C and connects again by itself.
 The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
 		Example: `  posthorn listen --forward http://localhost:3000/hook
   posthorn listen --forward http://localhost:3000/hook --types 'payment.*,refund.settled'
-  posthorn listen --print-only`,
+  posthorn listen --print-only --save captures`,
 	}
 	f := cmd.Flags()
-	l := &listener{api: &client.Client{}}
-	f.StringVar(&l.api.URL, "url", envOr("POSTHORN_URL", "http://127.0.0.1:8080"), "server (POSTHORN_URL)")
-	f.StringVar(&l.api.Key, "key", "", "tenant key, or operator key with --tenant (POSTHORN_KEY)")
+	l := &listener{}
+	server := serverFlags(cmd)
+	f.Lookup("key").Usage = "tenant key, or operator key with --tenant (POSTHORN_KEY)"
 	f.StringVar(&l.forward, "forward", "", "URL to make the requests to: localhost, an IP address or a public name")
 	f.BoolVar(&l.printOnly, "print-only", false, "print whole requests and answer them with 200, forward nothing")
 	f.StringVar(&l.asks.Name, "name", "dev", "name of this listener; each has its own deliveries, and one connection")
 	f.StringSliceVar(&l.asks.Types, "types", nil, "event types, with prefixes such as payment.*; empty: all")
 	f.StringVar(&l.asks.Profile, "profile", "", "wire format; empty: as before, at first the server's default")
 	f.StringVar(&l.asks.Tenant, "tenant", "", "tenant, for operator keys")
+	f.StringVar(&l.save, "save", "", "directory to write each request to as a file of raw HTTP, which \"posthorn verify\" reads")
+	f.BoolVar(&l.remove, "remove", false, "delete the listener's endpoint at the end: nothing is kept for it")
 	f.BoolVar(&l.asJSON, "json", false, "print a JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if l.api.Key == "" {
-			l.api.Key = os.Getenv("POSTHORN_KEY")
+		if err := l.checkWhere(); err != nil {
+			return err
+		}
+		var err error
+		if l.api, err = server(); err != nil {
+			return err
 		}
 		l.out = cmd.OutOrStdout()
 		return l.start(cmd.Context())
@@ -63,10 +69,12 @@ The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
 
 // listener is a running posthorn listen.
 type listener struct {
-	api       *client.Client
+	api       *server
 	asks      client.ListenOptions
 	forward   string
 	printOnly bool
+	save      string // directory for the requests; empty: none
+	remove    bool
 	asJSON    bool
 	out       io.Writer
 	poster    *egress.Client
@@ -75,16 +83,27 @@ type listener struct {
 	shown map[string]int // deliveries by id: how often each came
 	came  int
 	again int
+	id    string // of the endpoint; empty before the first connection
+}
+
+// checkWhere refuses flags that do not say where deliveries go.
+func (l *listener) checkWhere() error {
+	switch {
+	case l.printOnly && l.forward != "":
+		return usage("give one of --forward and --print-only, not both")
+	case !l.printOnly && l.forward == "":
+		return usage("say where to: --forward URL, or --print-only")
+	case l.save == "":
+		return nil
+	}
+	if err := os.MkdirAll(l.save, 0o700); err != nil {
+		return usage("--save: %w", err)
+	}
+	return nil
 }
 
 // start checks what was asked and listens until ctx ends.
 func (l *listener) start(ctx context.Context) error {
-	if l.api.Key == "" {
-		return usage("--key is required")
-	}
-	if l.printOnly == (l.forward != "") {
-		return usage("say where to: --forward URL, or --print-only")
-	}
 	l.shown = map[string]int{}
 	// The way to the local handler is that of every delivery, with the guard open:
 	// the one address there is stands on this command line.
@@ -106,10 +125,9 @@ func (l *listener) run(ctx context.Context) error {
 	for pause := firstReconnect; ; pause = min(2*pause, lastReconnect) {
 		connected, err := l.connect(ctx)
 		if ctx.Err() != nil {
-			l.note("stopped: %d received, %d of them again", l.came, l.again)
-			return nil
+			return l.leave(ctx)
 		}
-		if final := ended(err); final != nil {
+		if final := l.ended(err); final != nil {
 			return final
 		}
 		if connected {
@@ -122,6 +140,28 @@ func (l *listener) run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// goodbyeWithin bounds the request that --remove makes at the end.
+const goodbyeWithin = 10 * time.Second
+
+// leave says goodbye, and what becomes of the endpoint.
+func (l *listener) leave(ctx context.Context) error {
+	l.note("stopped: %d received, %d of them again", l.came, l.again)
+	if l.id == "" {
+		return nil
+	}
+	if !l.remove {
+		l.note("events are kept for it (30 days unless the server says otherwise); end that with: posthorn endpoint delete %s", plainText(l.id))
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWithin)
+	defer cancel()
+	if err := l.api.DeleteEndpoint(ctx, l.id); err != nil {
+		return l.api.refused(fmt.Errorf("--remove: %w", err))
+	}
+	l.note("removed: nothing is kept for it")
+	return nil
 }
 
 // connect listens on one connection until it ends. What is under way then is
@@ -146,7 +186,7 @@ func (l *listener) connect(ctx context.Context) (connected bool, err error) {
 
 // ended returns the error that ends the command, or nil if connecting again may
 // help.
-func ended(err error) error {
+func (l *listener) ended(err error) error {
 	if end, ok := errors.AsType[*client.ListenEnd](err); ok {
 		switch end.Code {
 		case "shutting_down", "stalled":
@@ -163,13 +203,18 @@ func ended(err error) error {
 	case !ok || p.Status >= http.StatusInternalServerError || p.Status == http.StatusTooManyRequests:
 		return nil
 	case p.Code == "unauthorized":
-		return exitWith(exitKeyRevoked, fmt.Errorf("%w; check POSTHORN_KEY", p))
+		return exitWith(exitKeyRevoked, fmt.Errorf("%w; check %s", p, l.api.keyFrom))
+	case p.Field == "tenant" && l.asks.Tenant == "":
+		return usage("--tenant is needed with an operator key")
 	}
-	return exitWith(exitRefused, p)
+	return l.api.refused(p)
 }
 
 // receive makes one request here and tells the server what came of it.
 func (l *listener) receive(ctx context.Context, d *client.ListenDelivery) {
+	if err := l.keep(d); err != nil {
+		l.note("--save: %v", err)
+	}
 	began := time.Now()
 	answer := client.ListenAnswer{Token: d.Token, Status: http.StatusOK}
 	if !l.printOnly {

@@ -1,11 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -27,6 +34,7 @@ func headersOf(d *client.ListenDelivery) []hook.Header {
 func (l *listener) greet(h *client.ListenHello) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.id = h.Endpoint
 	if l.asJSON {
 		l.line("listening", h)
 		return
@@ -65,6 +73,65 @@ type shownDelivery struct {
 	Error     string  `json:"error,omitempty"`
 	TookMS    float64 `json:"took_ms"`
 	Unheard   string  `json:"unheard,omitempty"` // why the server does not know: it comes again
+
+	Request *shownRequest `json:"request,omitempty"` // with --print-only
+}
+
+// shownRequest is a whole request, in a form that verify reads.
+type shownRequest struct {
+	Headers []client.ListenHeader `json:"headers"`
+	Body    string                `json:"body"`
+	Base64  bool                  `json:"isBase64Encoded,omitempty"` // the body is not UTF-8
+}
+
+func wholeRequest(d *client.ListenDelivery) *shownRequest {
+	r := &shownRequest{Headers: d.Headers, Body: string(d.Body)}
+	if !utf8.Valid(d.Body) {
+		r.Body, r.Base64 = base64.StdEncoding.EncodeToString(d.Body), true
+	}
+	return r
+}
+
+// keep writes a delivery to the directory of --save, as the HTTP/1.1 request
+// (RFC 9112) that a receiver gets. One that comes again is a file of its own.
+func (l *listener) keep(d *client.ListenDelivery) error {
+	if l.save == "" {
+		return nil
+	}
+	id, err := hook.ParseID(d.ID) // it becomes the name of a file
+	if err != nil {
+		return fmt.Errorf("delivery %q: %w", d.ID, err)
+	}
+	l.mu.Lock()
+	times := l.shown[d.ID] + 1
+	l.mu.Unlock()
+	name := id.String()
+	if times > 1 {
+		name += "-" + strconv.Itoa(times)
+	}
+	path := filepath.Join(l.save, name+".http")
+	if err := os.WriteFile(path, rawRequest(l.forward, d), 0o600); err != nil {
+		return err
+	}
+	l.note("saved %s", path)
+	return nil
+}
+
+func rawRequest(forward string, d *client.ListenDelivery) []byte {
+	target, host := "/", "localhost"
+	if u, err := url.Parse(forward); err == nil && u.Host != "" {
+		target, host = u.RequestURI(), u.Host
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\n", target, host)
+	for _, h := range d.Headers {
+		if !strings.EqualFold(h.Name, "Host") && !strings.EqualFold(h.Name, "Content-Length") {
+			fmt.Fprintf(&b, "%s: %s\r\n", h.Name, h.Value)
+		}
+	}
+	fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n", len(d.Body))
+	b.Write(d.Body)
+	return b.Bytes()
 }
 
 // show prints one delivery and what the local handler said.
@@ -86,6 +153,9 @@ func (l *listener) show(d *client.ListenDelivery, a *client.ListenAnswer, took t
 		if p, ok := errors.AsType[*client.Problem](unheard); ok {
 			out.Unheard = p.Code
 		}
+	}
+	if l.asJSON && l.printOnly {
+		out.Request = wholeRequest(d)
 	}
 	if l.asJSON {
 		l.line("delivery", out)
@@ -113,7 +183,7 @@ func (l *listener) print(d *client.ListenDelivery, s *shownDelivery, message str
 	if len(marks) > 0 {
 		tail = "  (" + strings.Join(marks, "; ") + ")"
 	}
-	fmt.Fprintf(l.out, "%s  %-28s %s  %s  %.0f ms%s\n", time.Now().Format(time.TimeOnly), s.EventType, s.ID, result, s.TookMS, tail)
+	fmt.Fprintf(l.out, "%s  %-28s %s  %s  %.0f ms%s\n", onScreen(time.Now()), s.EventType, s.ID, result, s.TookMS, tail)
 	if l.printOnly {
 		for _, h := range d.Headers {
 			fmt.Fprintf(l.out, "    %s: %s\n", h.Name, h.Value)

@@ -46,7 +46,7 @@ func (l *live) listens(key string, args ...string) *listenRun {
 	ctx, stop := context.WithCancel(l.t.Context())
 	r.stop = stop
 	cmd := newListen()
-	cmd.SetArgs(append([]string{"--url", l.api.URL, "--key", key}, args...))
+	cmd.SetArgs(append([]string{"--server", l.api.URL, "--key", key}, args...))
 	cmd.SetOut(&r.out)
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	go func() { r.done <- cmd.ExecuteContext(ctx) }()
@@ -260,7 +260,7 @@ func TestListenEnds(t *testing.T) {
 		}
 	}
 	cmd := newListen() // the key that was revoked, again
-	cmd.SetArgs([]string{"--url", l.api.URL, "--key", key.Key, "--print-only"})
+	cmd.SetArgs([]string{"--server", l.api.URL, "--key", key.Key, "--print-only"})
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	if err := cmd.ExecuteContext(t.Context()); exitCodeOf(err) != exitKeyRevoked {
 		t.Errorf("a revoked key: %v", err)

@@ -43,16 +43,36 @@ func newRoot() *cobra.Command {
 		Long: `Posthorn is a self-hosted webhook sender for payment platforms.
 
 Start with "posthorn demo" to see it work, then "posthorn serve" to run it.`,
+		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
+	root.SetVersionTemplate(versionLine())
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newServe(), newDemo(), newSend(), newListen(), newConfig(), newBench(), newProfile(), newVersion())
 	root.AddCommand(newNouns()...)
 	root.AddCommand(newVerify(), newDoctor(), newHealthcheck())
 	return root
+}
+
+// newHelp shows a command's help, and refuses one that there is not.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return noArgs(found, rest)
+			}
+			return found.Help()
+		},
+	}
 }
 
 // noArgs refuses arguments, and names the commands there are.

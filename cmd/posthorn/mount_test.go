@@ -90,8 +90,8 @@ func TestMountsBesideTheNativeAPI(t *testing.T) {
 	// What no API has is answered in the words of the API it looks like.
 	expect(404, `"detail"`, "GET", "/v1/webhooks", key, "")
 	expect(404, `"NOT_FOUND"`, "GET", "/webhooks", token, "")
-	expect(404, `"not_found"`, "GET", "/v1/webhook", key, "")
-	expect(404, `"not_found"`, "GET", "/webhook", key, "")
+	expect(404, `"route_not_found"`, "GET", "/v1/webhook", key, "")
+	expect(404, `"route_not_found"`, "GET", "/webhook", key, "")
 	// A key that is revoked takes its token along at once.
 	if got, text := do("DELETE", "/v1/keys/"+id, mountKey, ""); got != 204 {
 		t.Fatal(got, text)
@@ -106,12 +106,12 @@ func TestDefaultMount(t *testing.T) {
 		args             []string
 		paysway, paywise string // a part of the answer to a caller without a key
 	}{
-		"standard":        {nil, `"not_found"`, `"not_found"`},
-		"paysway":         {[]string{"--profile", "paysway"}, `AUTH_TOKEN_INVALID`, `"not_found"`},
-		"paysway-2025-09": {[]string{"--profile", "paysway-2025-09"}, `AUTH_TOKEN_INVALID`, `"not_found"`},
-		"paywise":         {[]string{"--profile", "paywise"}, `"not_found"`, `"detail"`},
-		"none":            {[]string{"--profile", "paywise", "--mount", "none"}, `"not_found"`, `"not_found"`},
-		"another":         {[]string{"--profile", "paywise", "--mount", "paysway"}, `AUTH_TOKEN_INVALID`, `"not_found"`},
+		"standard":        {nil, `start it with --mount paysway`, `start it with --mount paywise`},
+		"paysway":         {[]string{"--profile", "paysway"}, `AUTH_TOKEN_INVALID`, `"route_not_found"`},
+		"paysway-2025-09": {[]string{"--profile", "paysway-2025-09"}, `AUTH_TOKEN_INVALID`, `"route_not_found"`},
+		"paywise":         {[]string{"--profile", "paywise"}, `"route_not_found"`, `"detail"`},
+		"none":            {[]string{"--profile", "paywise", "--mount", "none"}, `"route_not_found"`, `"route_not_found"`},
+		"another":         {[]string{"--profile", "paywise", "--mount", "paysway"}, `AUTH_TOKEN_INVALID`, `"route_not_found"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			do := mounted(t, c.args...)

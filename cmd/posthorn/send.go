@@ -3,9 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,28 +29,34 @@ When the command ends with code 0 the event is on the server's disk.`,
 	once := f.String("idempotency-key", "", "repeat the command with the same key and the event is published once")
 	asJSON := f.Bool("json", false, "print the server's answer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		for name, value := range map[string]string{"tenant": *tenant, "type": *eventType, "data": *data} {
-			if value == "" {
-				return usage("--%s is required", name)
+		for _, required := range [][2]string{{"tenant", *tenant}, {"type", *eventType}, {"data", *data}} {
+			if required[1] == "" {
+				return usage("--%s is required", required[0])
 			}
 		}
 		c, err := server()
 		if err != nil {
 			return err
 		}
-		body, err := readData(cmd.InOrStdin(), *data)
+		body, err := readObject(cmd.InOrStdin(), "data", *data)
 		if err != nil {
 			return err
 		}
 		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id}
 		got, err := c.Publish(cmd.Context(), event, client.PublishOptions{IdempotencyKey: *once})
 		if err != nil {
-			return refused(err)
+			return c.refused(err)
+		}
+		if got.ID == "" {
+			return errNotPosthorn
 		}
 		if *asJSON {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(got)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %d %s\n", got.ID, got.Type, got.CreatedAt.Format(time.RFC3339), got.Deliveries, deliveries(got.Deliveries))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %d %s\n", got.ID, got.Type, onScreen(got.CreatedAt.Time), got.Deliveries, deliveries(got.Deliveries))
+		for _, warning := range got.Warnings {
+			fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+plainText(warning.Message))
+		}
 		return nil
 	}
 	return cmd
@@ -74,24 +78,3 @@ func envOr(name, fallback string) string {
 
 // maxData is what the server takes at most for one event.
 const maxData = 256 << 10
-
-func readData(stdin io.Reader, arg string) (json.RawMessage, error) {
-	text := []byte(arg)
-	var err error
-	switch {
-	case arg == "-":
-		text, err = io.ReadAll(io.LimitReader(stdin, maxData+1))
-	case arg[0] == '@':
-		text, err = os.ReadFile(arg[1:])
-	}
-	if err != nil {
-		return nil, usage("--data: %w", err)
-	}
-	if len(text) > maxData {
-		return nil, usage("--data: longer than %d bytes", maxData)
-	}
-	if !json.Valid(text) {
-		return nil, usage("--data: not valid JSON")
-	}
-	return text, nil
-}

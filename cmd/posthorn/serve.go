@@ -48,7 +48,8 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) error {
 		n.close()
 		return err
 	}
-	log.Info("listening", "url", "http://"+n.api.Addr().String(), "version", versionText(), "data", cfg.Data, "profile", cfg.Profile)
+	url := "http://" + n.api.Addr().String()
+	log.Info("listening", "url", url, "docs", url+"/docs", "version", versionText(), "data", cfg.Data, "profile", cfg.Profile)
 	if n.metrics != nil {
 		log.Info("metrics", "url", "http://"+n.metrics.Addr().String()+"/metrics")
 	}
@@ -85,8 +86,13 @@ func (n *node) printFirstKeys(ctx context.Context, out io.Writer) error {
 	if n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
 		return nil
 	}
-	err := n.app.FirstKeys(ctx, func(live, test string) error {
-		_, err := fmt.Fprintf(out, "First start: these operator keys are shown once. Keep them.\n  live: %s\n  test: %s\n", live, test)
+	err := n.app.FirstKeys(ctx, func(live, test string, used bool) error {
+		why := "First start: these operator keys are shown once. Keep them."
+		if used {
+			n.log.Warn("POSTHORN_OPERATOR_KEY is not set; a bootstrap key used before is not valid in this run")
+			why = "No operator key is configured and the store has none: these were made, shown once. Keep them."
+		}
+		_, err := fmt.Fprintf(out, "%s\n  live: %s\n  test: %s\n", why, live, test)
 		return err
 	})
 	if err != nil {

@@ -32,9 +32,9 @@ func newVerify() *cobra.Command {
 verify, name the cause: a wrong secret, a body that was re-encoded, an old clock,
 a header that is missing, renamed or doubled, a body that was cut.
 
-FILE is a request as HTTP (header lines, an empty line, the body), the output of
-curl -i, a HAR file, or JSON with headers and body; - is standard input. Give the
-body as it came, byte for byte.
+FILE is a request as HTTP (header lines, an empty line, the body), as "posthorn
+listen --save" writes it, a HAR file, or JSON with headers and body; - is standard
+input. Give the body as it came, byte for byte.
 
 The first secret is the receiver's own. Further ones are tried if it does not fit,
 as during a rotation.
@@ -83,6 +83,9 @@ func (p *verifyPlan) run(stdin io.Reader, out io.Writer, file string) error {
 	v := diagnose.Explain(capture, q)
 	if err := printVerdict(out, v, q.Profile.Name(), p.asJSON); err != nil {
 		return err
+	}
+	if v.Unusable {
+		return usage("the secret cannot be one of profile %s", q.Profile.Name())
 	}
 	if !v.Valid() {
 		return exitWith(exitFailed, fmt.Errorf("the request does not verify: %s", v.Cause))

@@ -10,8 +10,9 @@ import (
 
 // A request of the PaySway documents' own example (PaySway docs: verify-requests).
 const (
-	paySwaySecret  = "zTOJGr3vYdAHM/F5ZiDsVvgPZq5/Y3Ktbo9xw9Ncf8Y="
-	paySwayRequest = "POST /hook HTTP/1.1\nX-PaySway-Signature: t=1738002855,v1=c9854765d242b9078e68b6fca1755f208ba70a7aa7c372abc4ec341483e34496\n\n{\"foo\":\"bar\"}"
+	paySwaySecret   = "zTOJGr3vYdAHM/F5ZiDsVvgPZq5/Y3Ktbo9xw9Ncf8Y="
+	standardRequest = "POST /hook HTTP/1.1\nwebhook-id: a\nwebhook-timestamp: 1738002855\nwebhook-signature: v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n{}"
+	paySwayRequest  = "POST /hook HTTP/1.1\nX-PaySway-Signature: t=1738002855,v1=c9854765d242b9078e68b6fca1755f208ba70a7aa7c372abc4ec341483e34496\n\n{\"foo\":\"bar\"}"
 )
 
 func TestVerifyCommand(t *testing.T) {
@@ -54,6 +55,8 @@ test_event: {type: t, data: "{}"}
 		{"own profile", own, []string{"--profile-file", profile, "--secret", ownSecret}, exitOK, "valid (own)"},
 		{"own profile, wrong secret", own, []string{"--profile-file", profile, "--secret", ownSecret + "x"}, exitFailed, "wrong_secret"},
 		{"no secret", paySwayRequest, []string{"--profile", "paysway"}, exitUsage, ""},
+		{"no secret of the format", standardRequest, []string{"--secret", "foo"}, exitUsage, "The secret cannot be one of this format: it must start with whsec_."},
+		{"a response", "HTTP/1.1 200 OK\n\n{}", at, exitUsage, ""},
 		{"empty secret", paySwayRequest, []string{"--profile", "paysway", "--secret", ""}, exitUsage, ""},
 		{"secret file missing", paySwayRequest, []string{"--secret-file", dir + "/none"}, exitUsage, ""},
 		{"unknown profile", paySwayRequest, append(at[2:4:4], "--profile", "none"), exitUsage, ""},

@@ -12,9 +12,14 @@ import (
 // errUnauthorized is the one answer to unknown, malformed and revoked keys (S-10).
 var errUnauthorized = &hook.Error{Code: hook.CodeUnauthorized, Message: "The API key is not valid."}
 
-// Authenticate returns whom the text of a key stands for. The store keeps the keys
+var errNoKey = &hook.Error{Code: hook.CodeUnauthorized, Message: "No API key: send \"Authorization: Bearer KEY\"."}
+
+// Authenticate returns whom the text of a key stands for; an empty one is no key. The store keeps the keys
 // in use in memory and forgets them with the commit that revokes them.
 func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, error) {
+	if bearer == "" {
+		return Caller{}, errNoKey
+	}
 	hash := sha256.Sum256([]byte(bearer))
 	if caller, ok := s.bootstrap[hash]; ok {
 		return caller, nil

@@ -44,6 +44,9 @@ func (c Caller) publish(tenant string) (hook.Scope, error) {
 		return hook.Scope{}, errForbidden
 	}
 	if tenant == "" {
+		tenant = c.Tenant // a key of one tenant need not name it
+	}
+	if tenant == "" {
 		return hook.Scope{}, invalid("tenant", "\"tenant\" is required.")
 	}
 	if !hook.ValidTenantID(tenant) || c.Tenant != "" && tenant != c.Tenant {

@@ -105,7 +105,7 @@ func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointC
 		}
 		var ok bool
 		if in, ok = s.o.Profiles.Get(name); !ok {
-			return m, invalid("profile", "There is no such profile.")
+			return m, s.errProfile()
 		}
 		if name != old.Profile {
 			m.to = in

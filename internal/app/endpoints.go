@@ -102,7 +102,7 @@ func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profi
 	}
 	p, ok := s.o.Profiles.Get(ep.Profile)
 	if !ok {
-		return ep, nil, invalid("profile", "There is no such profile.")
+		return ep, nil, s.errProfile()
 	}
 	if in.MaxFailures != nil {
 		if ep.MaxFailures = *in.MaxFailures; ep.MaxFailures == 0 {
@@ -161,7 +161,11 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 		return nil, "", invalid("event_type", "\"event_type\" is not the name of an event type.")
 	}
 	q.Scope = scope
-	return s.o.Store.Endpoints(ctx, q)
+	rows, next, err := s.o.Store.Endpoints(ctx, q)
+	if err == nil && len(rows) == 0 {
+		err = s.checkNamed(ctx, c, scope.Tenant)
+	}
+	return rows, next, err
 }
 
 // DeleteEndpoint deletes an endpoint; what waits for it is cancelled. Each check

@@ -17,7 +17,11 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 		return nil, "", err
 	}
 	q.Scope = scope
-	return s.o.Store.Events(ctx, q)
+	rows, next, err := s.o.Store.Events(ctx, q)
+	if err == nil && len(rows) == 0 {
+		err = s.checkNamed(ctx, c, scope.Tenant)
+	}
+	return rows, next, err
 }
 
 // Event returns an event with its deliveries, by the id that receivers see. A
@@ -52,14 +56,18 @@ func (s *Service) Deliveries(ctx context.Context, c Caller, q hook.DeliveryQuery
 	if !q.Event.IsZero() { // the caller knows it by the id that receivers see
 		event, err := s.o.Store.EventByPublicID(ctx, scope, q.Event)
 		if hook.CodeOf(err) == hook.CodeNotFound {
-			return nil, "", nil
+			return nil, "", s.checkNamed(ctx, c, scope.Tenant)
 		}
 		if err != nil {
 			return nil, "", err
 		}
 		q.Event = event.ID
 	}
-	return s.o.Store.Deliveries(ctx, q)
+	rows, next, err := s.o.Store.Deliveries(ctx, q)
+	if err == nil && len(rows) == 0 {
+		err = s.checkNamed(ctx, c, scope.Tenant)
+	}
+	return rows, next, err
 }
 
 // Delivery returns a delivery with all its attempts.

@@ -170,7 +170,7 @@ func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID) (hook
 // the server has to allow it (Options.AllowReveal), and every use is logged (S-11).
 func (s *Service) RevealSecret(ctx context.Context, c Caller, id hook.ID) (hook.Secret, error) {
 	if !s.o.AllowReveal {
-		return hook.Secret{}, &hook.Error{Code: hook.CodeForbidden, Message: "This server does not show secrets again. Rotate the secret instead."}
+		return hook.Secret{}, &hook.Error{Code: hook.CodeRevealDisabled, Message: "This server does not show secrets again: start the server with --allow-reveal, or rotate the secret."}
 	}
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {

@@ -66,8 +66,9 @@ func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
 
 // FirstKeys makes one operator key for each mode if the live mode has none yet,
 // and shows their texts. When they cannot be shown they are revoked again: nobody
-// would have them. It is for the first start of a server without bootstrap keys.
-func (s *Service) FirstKeys(ctx context.Context, show func(live, test string) error) error {
+// would have them. It is for the start of a server without bootstrap keys; used
+// says that the store has tenants, so it has served before, with keys of another kind.
+func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, used bool) error) error {
 	for page := (hook.Page{}); ; {
 		keys, next, err := s.o.Store.Keys(ctx, hook.Scope{Mode: hook.Live}, page)
 		if err != nil {
@@ -83,6 +84,10 @@ func (s *Service) FirstKeys(ctx context.Context, show func(live, test string) er
 		}
 		page.Cursor = next
 	}
+	tenants, _, err := s.o.Store.Tenants(ctx, hook.Page{Limit: 1})
+	if err != nil {
+		return err
+	}
 	// The live key comes last: a crash in between is made good by the next start.
 	var made [2]NewKey
 	for i, mode := range []hook.Mode{hook.Test, hook.Live} {
@@ -91,7 +96,7 @@ func (s *Service) FirstKeys(ctx context.Context, show func(live, test string) er
 			return err
 		}
 	}
-	err := show(made[1].Text, made[0].Text)
+	err = show(made[1].Text, made[0].Text, len(tenants) > 0)
 	if err != nil {
 		for _, k := range made {
 			err = errors.Join(err, s.o.Store.RevokeKey(ctx, hook.Scope{Mode: k.Mode}, k.ID))

@@ -119,7 +119,7 @@ func (s *Service) adjustListener(ctx context.Context, old *hook.Endpoint, in New
 	}
 	p, ok := s.o.Profiles.Get(profile)
 	if !ok {
-		return nil, invalid("profile", "There is no such profile.")
+		return nil, s.errProfile()
 	}
 	secret, err := s.newSecret(p, "")
 	if err != nil {

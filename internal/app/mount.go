@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -100,6 +101,40 @@ func checkTypes(p *profile.Profile, types []string) error {
 		}
 	}
 	return nil
+}
+
+// Faults returns what is wrong with the URL, the types and the texts of a change,
+// all of it, for an API that tells everything at once. It changes nothing, and looks
+// up the host of the URL. An id of zero stands for an endpoint that is to be made.
+func (m *Mount) Faults(ctx context.Context, c Caller, id hook.ID, change EndpointChange) []*hook.Error {
+	p := m.profile()
+	if !id.IsZero() {
+		old, err := m.endpoint(ctx, c, id)
+		if err != nil {
+			return nil // the act itself says so
+		}
+		p = m.s.profileNamed(old.Profile)
+	}
+	var found []*hook.Error
+	note := func(err error) {
+		if e, ok := errors.AsType[*hook.Error](err); ok {
+			found = append(found, e)
+		}
+	}
+	if change.URL != nil {
+		err := checkNotMasked(*change.URL)
+		if err == nil {
+			_, _, err = m.s.o.Admit(ctx, *change.URL, p.URLRules().IPHosts)
+		}
+		note(err)
+	}
+	if change.Types != nil {
+		note(checkTypes(p, *change.Types))
+	}
+	if change.Description != nil {
+		note(checkText("description", *change.Description, maxDescription))
+	}
+	return found
 }
 
 // Endpoint returns an endpoint with its health.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -46,6 +47,11 @@ func (s *Service) Profiles() []Profile {
 		out = append(out, one)
 	}
 	return out
+}
+
+// errProfile refuses a name that no profile has, and says which there are.
+func (s *Service) errProfile() error {
+	return invalid("profile", "There is no such profile. There are: "+strings.Join(s.o.Profiles.Names(), ", ")+".")
 }
 
 // sample is what an example is rendered with: made up, and the same every time.

@@ -87,6 +87,19 @@ func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string, checks 
 	return s.o.Store.DeleteTenant(ctx, id, checks...)
 }
 
+// checkNamed tells an operator whose list came out empty that there is no tenant of
+// that name. What a deleted tenant left behind is still listed.
+func (s *Service) checkNamed(ctx context.Context, c Caller, tenant string) error {
+	if tenant == "" || c.Kind != hook.Operator {
+		return nil
+	}
+	_, err := s.o.Store.Tenant(ctx, tenant)
+	if hook.CodeOf(err) == hook.CodeTenantNotFound || hook.CodeOf(err) == hook.CodeNotFound {
+		return noTenant("tenant")
+	}
+	return err
+}
+
 // checkText bounds a text for people, in characters, and refuses NUL.
 func checkText(field, text string, limit int) error {
 	if utf8.RuneCountInString(text) > limit {

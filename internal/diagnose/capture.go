@@ -24,6 +24,8 @@ var (
 	ErrCut = errors.New("the capture ends inside the headers; an empty line and the body are missing")
 	// ErrUnknown: the capture is neither HTTP nor JSON with headers and a body.
 	ErrUnknown = errors.New("the capture is not HTTP (header lines, an empty line, the body), and not a HAR file")
+	// ErrResponse: the capture is an answer, which nobody signs.
+	ErrResponse = errors.New("this is a response, not a request; capture what the receiver got")
 	// ErrTooLarge: the capture is longer than MaxCapture.
 	ErrTooLarge = errors.New("the capture is larger than 8 MiB")
 )
@@ -35,17 +37,17 @@ type Capture struct {
 	Length  int           // what Content-Length says; -1: nothing usable
 }
 
-// firstLine is a request line or a status line (RFC 9112, sections 3 and 4).
-var firstLine = regexp.MustCompile(`^([!-~]+ \S+ HTTP/[0-9.]+|HTTP/[0-9.]+ [0-9]{3}( .*)?)$`)
-
-// interim is the status line of an answer that another one follows.
-var interim = regexp.MustCompile(`^HTTP/[0-9.]+ 1[0-9]{2}`)
+// requestLine begins a request (RFC 9112, section 3), statusLine an answer (section 4).
+var (
+	requestLine = regexp.MustCompile(`^[!-~]+ \S+ HTTP/[0-9.]+$`)
+	statusLine  = regexp.MustCompile(`^HTTP/[0-9.]+ [0-9]{3}( .*)?$`)
+)
 
 // headerToken is the name of a header (RFC 9110, section 5.6.2).
 var headerToken = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
 // ReadCapture reads a capture: header lines, an empty line and the body, with or
-// without a request or status line before them and with either line ending; or
+// without a request line before them and with either line ending; or
 // JSON, which is a HAR file, one entry of it, or an object with headers and body.
 // Of several HAR entries it takes the one of that number, from 1; 0 stands for the
 // first with a body.
@@ -85,10 +87,10 @@ func readHTTP(text []byte) (Capture, error) {
 			c.Body = rest
 			return c, nil
 		}
-		if number == 1 && firstLine.Match(line) {
-			if interim.Match(line) { // curl -i shows "100 Continue" before the answer
-				return readHTTP(afterHead(rest))
-			}
+		if number == 1 && statusLine.Match(line) {
+			return Capture{}, ErrResponse
+		}
+		if number == 1 && requestLine.Match(line) {
 			text = rest
 			continue
 		}
@@ -100,17 +102,6 @@ func readHTTP(text []byte) (Capture, error) {
 		}
 		text = rest
 	}
-}
-
-// afterHead returns what follows the next empty line.
-func afterHead(text []byte) []byte {
-	for len(text) > 0 {
-		line, rest, _ := bytes.Cut(text, []byte("\n"))
-		if text = rest; len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
-			break
-		}
-	}
-	return text
 }
 
 func (c *Capture) addLine(line string) error {

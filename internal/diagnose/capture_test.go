@@ -19,20 +19,18 @@ func TestCaptureFormats(t *testing.T) {
 		return `{"log": {"entries": [{"request": {"headers": [], "method": "GET"}}, {"request": {"headers": [{"name": "X-A", "value": "1"}, {"name": "x-b", "value": "2"}], "postData": ` + post + `}}]}}`
 	}
 	for name, text := range map[string]string{
-		"request":            "POST /hook?x=1 HTTP/1.1\r\nX-A: 1\r\nx-b:2\r\n\r\n" + body,
-		"answer of curl -i":  "HTTP/1.1 200 OK\r\nX-A: 1\r\nx-b: 2\r\n\r\n" + body,
-		"after 100 Continue": "HTTP/1.1 100 Continue\r\n\r\nHTTP/2 200\r\nX-A: 1\r\nx-b: 2\r\n\r\n" + body,
-		"headers only, LF":   "X-A: 1\nx-b:   2 \n\n" + body,
-		"HTTP/2 as logged":   ":method: POST\n:path: /\nX-A: 1\nx-b: 2\n\n" + body,
-		"folded":             "X-A:\n 1\nx-b: 2\n\n" + body,
-		"chunked":            "POST / HTTP/1.1\r\nX-A: 1\r\nx-b: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n6\r\n: 1}\r\n\r\n0\r\n\r\n",
-		"chunked, decoded":   "X-A: 1\nx-b: 2\nTransfer-Encoding: chunked\n\n" + body,
-		"HAR":                har(`{"text": ` + string(quoted) + `}`),
-		"HAR in base64":      har(`{"encoding": "base64", "text": "` + encoded + `"}`),
-		"HAR entry":          `{"request": {"headers": [{"name": "X-A", "value": "1"}, {"name": "x-b", "value": "2"}], "postData": {"text": ` + string(quoted) + `}}}`,
-		"function event":     `{"headers": {"X-A": "1", "x-b": ["2"]}, "body": "` + encoded + `", "isBase64Encoded": true}`,
-		"request bin":        ` {"headers": {"X-A": "1", "x-b": "2"}, "body": ` + string(quoted) + `}`,
-		"byte order mark":    "\xef\xbb\xbfPOST / HTTP/1.1\nX-A: 1\nx-b: 2\n\n" + body,
+		"request":          "POST /hook?x=1 HTTP/1.1\r\nX-A: 1\r\nx-b:2\r\n\r\n" + body,
+		"headers only, LF": "X-A: 1\nx-b:   2 \n\n" + body,
+		"HTTP/2 as logged": ":method: POST\n:path: /\nX-A: 1\nx-b: 2\n\n" + body,
+		"folded":           "X-A:\n 1\nx-b: 2\n\n" + body,
+		"chunked":          "POST / HTTP/1.1\r\nX-A: 1\r\nx-b: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n6\r\n: 1}\r\n\r\n0\r\n\r\n",
+		"chunked, decoded": "X-A: 1\nx-b: 2\nTransfer-Encoding: chunked\n\n" + body,
+		"HAR":              har(`{"text": ` + string(quoted) + `}`),
+		"HAR in base64":    har(`{"encoding": "base64", "text": "` + encoded + `"}`),
+		"HAR entry":        `{"request": {"headers": [{"name": "X-A", "value": "1"}, {"name": "x-b", "value": "2"}], "postData": {"text": ` + string(quoted) + `}}}`,
+		"function event":   `{"headers": {"X-A": "1", "x-b": ["2"]}, "body": "` + encoded + `", "isBase64Encoded": true}`,
+		"request bin":      ` {"headers": {"X-A": "1", "x-b": "2"}, "body": ` + string(quoted) + `}`,
+		"byte order mark":  "\xef\xbb\xbfPOST / HTTP/1.1\nX-A: 1\nx-b: 2\n\n" + body,
 	} {
 		c, err := diagnose.ReadCapture([]byte(text), 0)
 		if err != nil || string(c.Body) != body {
@@ -75,6 +73,8 @@ func TestCapturesThatCannotBeUsed(t *testing.T) {
 		"cut JSON":              {[]byte(`{"log": {"entries": [{`), diagnose.ErrUnknown},
 		"list of numbers":       {[]byte(`[1, 2]`), diagnose.ErrUnknown},
 		"broken base64":         {[]byte(`{"headers": {"a": "b"}, "body": "%%", "isBase64Encoded": true}`), diagnose.ErrUnknown},
+		"an answer":             {[]byte("HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n{}"), diagnose.ErrResponse},
+		"an interim answer":     {[]byte("HTTP/2 100\n\n"), diagnose.ErrResponse},
 		"too large":             {bytes.Repeat([]byte("x"), diagnose.MaxCapture+1), diagnose.ErrTooLarge},
 	} {
 		got, err := diagnose.ReadCapture(c.text, 0)

@@ -56,6 +56,8 @@ type Verdict struct {
 	Cause   Cause
 	Message string
 	Notes   []string
+
+	Unusable bool // the first secret cannot be one of the format, in any reading
 }
 
 // Valid reports whether the request verifies.
@@ -171,6 +173,15 @@ func reason(err error) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
+// demand is what a secret must be, out of an error that wraps ErrSecretFormat.
+func demand(err error) string {
+	text := err.Error()
+	if _, after, ok := strings.Cut(text, webhook.ErrSecretFormat.Error()+": "); ok {
+		text = after
+	}
+	return strings.TrimPrefix(text, "webhook: ")
+}
+
 // unreadable reports whether the header holds nothing that could be compared.
 func unreadable(err error) bool {
 	return errors.Is(err, webhook.ErrNoMatch) && err != webhook.ErrNoMatch // the bare one means that a comparison was made
@@ -192,7 +203,7 @@ func (x *exam) secrets(err error) (Verdict, bool) {
 		}
 	}
 	if errors.Is(err, webhook.ErrSecretFormat) || errors.Is(err, webhook.ErrEmptySecret) {
-		return Verdict{Cause: SecretFormat, Message: "The secret cannot be one of this format: " + reason(err) + ".",
+		return Verdict{Cause: SecretFormat, Unusable: true, Message: "The secret cannot be one of this format: " + demand(err) + ".",
 			Notes: []string{"Copy it again from where the sender showed it."}}, true
 	}
 	return Verdict{}, false

@@ -63,10 +63,12 @@ func TestAdmitMessages(t *testing.T) {
 		{"https://u:p@example.com/", "The URL must not contain a user name or password. Use a custom header instead.", hook.CodeURLCredentials},
 		{"https://127.1/", "The host is written in a form that is not accepted.", hook.CodeURLHost},
 		{"https://localhost/", "The host is not a public host name.", hook.CodeURLNotPublic},
-		{"https://metadata.attack.test/", "The URL points to an address that deliveries may not go to.", hook.CodeURLAddress},
-		{"https://example.com:22/", "Port 22 is not allowed.", hook.CodeURLPort},
+		{"https://metadata.attack.test/", "The URL points to an address that deliveries may not go to. The operator admits private networks with --allow-network.", hook.CodeURLAddress},
+		{"https://example.com:22/", "Port 22 is not allowed. Use 443, 80 with http, or a port from 1024 on.", hook.CodeURLPort},
+		{"https://example.com:6667/", "Port 6667 is not allowed. It belongs to another protocol; use another port.", hook.CodeURLPort},
+		{"example.com", "The URL is not valid: it must start with https://.", hook.CodeURLInvalid},
 		{"https://93.184.215.14/", "The host must be a name, not an IP address.", hook.CodeURLHost},
-		{"https://10.0.0.1/", "The URL points to an address that deliveries may not go to.", hook.CodeURLAddress},
+		{"https://10.0.0.1/", "The URL points to an address that deliveries may not go to. The operator admits private networks with --allow-network.", hook.CodeURLAddress},
 	} {
 		_, _, err := c.Admit(t.Context(), tt.url, egress.Rules{})
 		refusal, ok := err.(*hook.Error)
@@ -76,6 +78,13 @@ func TestAdmitMessages(t *testing.T) {
 		}
 		if refusal.Code != tt.code || refusal.Message != tt.message || refusal.Field != "url" {
 			t.Errorf("%.60s: %+v", tt.url, *refusal)
+		}
+	}
+	open := newClient(t, egress.Options{Resolver: egresstest.AttackResolver(), AllowHTTP: true})
+	for url, message := range map[string]string{"ftp://example.com/": "The URL must start with http:// or https://.",
+		"example.com": "The URL is not valid: it must start with http:// or https://."} {
+		if _, _, err := open.Admit(t.Context(), url, egress.Rules{}); err == nil || err.Error() != message {
+			t.Errorf("%s, with http: %v", url, err)
 		}
 	}
 	got, warnings, err := c.Admit(t.Context(), "https://absent.attack.test/", egress.Rules{})

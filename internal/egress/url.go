@@ -50,7 +50,7 @@ func notPublic() *hook.Error {
 }
 
 func addressRefused() *hook.Error {
-	return refuse(hook.CodeURLAddress, "The URL points to an address that deliveries may not go to.")
+	return refuse(hook.CodeURLAddress, "The URL points to an address that deliveries may not go to. The operator admits private networks with --allow-network.")
 }
 
 // parseAddress takes a URL apart by its own strict rules and puts the canonical
@@ -63,9 +63,15 @@ func parseAddress(raw string, f form) (*address, *hook.Error) {
 	}
 	scheme, rest, ok := cutScheme(raw)
 	if !ok {
+		if f.http {
+			return nil, invalid("it must start with http:// or https://")
+		}
 		return nil, invalid("it must start with https://")
 	}
 	if scheme != "https" && !(scheme == "http" && f.http) {
+		if f.http {
+			return nil, refuse(hook.CodeURLScheme, "The URL must start with http:// or https://.")
+		}
 		return nil, refuse(hook.CodeURLScheme, "The URL must start with https://.")
 	}
 	rest, ok = strings.CutPrefix(rest, "//")
@@ -265,7 +271,11 @@ func (a *address) setPort(text string, given bool, f form) *hook.Error {
 	}
 	a.port = uint16(n)
 	if !portAllowed(a.scheme, a.port, f.local) {
-		return refuse(hook.CodeURLPort, "Port "+text+" is not allowed.")
+		step := "Use 443, 80 with http, or a port from 1024 on."
+		if a.port >= 1024 {
+			step = "It belongs to another protocol; use another port."
+		}
+		return refuse(hook.CodeURLPort, "Port "+text+" is not allowed. "+step)
 	}
 	return nil
 }

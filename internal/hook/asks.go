@@ -24,7 +24,7 @@ type Published struct {
 	Tenant     string
 	CreatedAt  time.Time
 	Deliveries int
-	Size       int  // bytes of data; 0 for one that was repeated
+	Size       int  // bytes of data
 	Repeated   bool // the same id and content were accepted before: this is the first answer
 	Err        error
 }

@@ -15,7 +15,9 @@ const (
 	CodeUnknownField      Code = "unknown_field"                  // 422: a member that is not known
 	CodeUnauthorized      Code = "unauthorized"                   // 401
 	CodeForbidden         Code = "forbidden"                      // 403: the key's kind may not
+	CodeRevealDisabled    Code = "reveal_disabled"                // 403: the server does not show secrets again
 	CodeNotFound          Code = "not_found"                      // 404
+	CodeRouteNotFound     Code = "route_not_found"                // 404: no such path; the server's address may be wrong
 	CodeTenantNotFound    Code = "tenant_not_found"               // 404
 	CodeConflict          Code = "conflict"                       // 409
 	CodeTenantExists      Code = "tenant_exists"                  // 409

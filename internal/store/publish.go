@@ -212,7 +212,8 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 		return hook.Published{Err: &hook.Error{Code: hook.CodeEventConflict, Field: "id",
 			Message: "An event with this id and other content was published before."}}, true, nil
 	}
-	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant, Repeated: true}
+	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant,
+		Size: len(n.Data), Repeated: true}
 	var created int64
 	if ok, err = t.row("read event", "SELECT created_at, (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
 		[]any{event}, &created, &first.Deliveries); err != nil || !ok {

@@ -12,10 +12,25 @@ import * as standard from "./standard.mjs";
 const formats = { standard, paysway, "paysway-2025-09": paysway, paywise };
 const bodyLimit = 1 << 20;
 
-const format = formats[process.env.PROFILE || "standard"];
-if (!format) throw new Error("PROFILE: " + Object.keys(formats).join(", "));
-const keys = (process.env.SECRET ?? "").split(" ").filter(Boolean).map(format.key);
-if (keys.length === 0) throw new Error("SECRET is empty");
+const profile = process.env.PROFILE || "standard";
+const port = Number(process.env.PORT || 3000);
+const format = formats[profile];
+if (!format) stop(`PROFILE is ${profile}; it must be one of ${Object.keys(formats).join(", ")}.`);
+const keys = (process.env.SECRET ?? "").split(" ").filter(Boolean).map(toKey);
+if (keys.length === 0) stop("SECRET is empty; it holds the endpoint's secret.");
+
+function toKey(secret) {
+  try {
+    return format.key(secret);
+  } catch {
+    stop(`SECRET is not a secret of ${profile}; copy it whole, as it was shown with the endpoint.`);
+  }
+}
+
+function stop(message) {
+  console.error(message);
+  process.exit(1);
+}
 
 // once stands for a transaction of your database: look the ids up in a unique
 // column, act, insert them, commit. Memory forgets at a restart, a table does not.
@@ -61,4 +76,5 @@ const server = createServer(async (request, response) => {
   }
 });
 server.keepAliveTimeout = 120_000;
-server.listen(Number(process.env.PORT || 3000), "127.0.0.1", () => console.error("listening on", server.address()));
+server.on("error", (error) => stop(`Cannot listen on 127.0.0.1:${port}: ${error.message}`));
+server.listen(port, "127.0.0.1", () => console.error(`listening on 127.0.0.1:${port}`));

@@ -73,18 +73,23 @@ class Server(ThreadingHTTPServer):
 
 
 def main():
-    form = FORMATS.get(os.environ.get("PROFILE") or "standard")
+    profile = os.environ.get("PROFILE") or "standard"
+    form = FORMATS.get(profile)
     if form is None:
-        sys.exit("PROFILE: " + ", ".join(FORMATS))
+        sys.exit(f"PROFILE is {profile}; it must be one of {', '.join(FORMATS)}.")
     try:
         keys = [form.key(secret) for secret in os.environ.get("SECRET", "").split()]
-    except ValueError as error:
-        sys.exit(f"SECRET: {error}")
+    except ValueError:
+        sys.exit(f"SECRET is not a secret of {profile}; copy it whole, as it was shown with the endpoint.")
     if not keys:
-        sys.exit("SECRET is empty")
-    server = Server(("127.0.0.1", int(os.environ.get("PORT") or 3000)), Receiver)
+        sys.exit("SECRET is empty; it holds the endpoint's secret.")
+    port = int(os.environ.get("PORT") or 3000)
+    try:
+        server = Server(("127.0.0.1", port), Receiver)
+    except OSError as error:
+        sys.exit(f"Cannot listen on 127.0.0.1:{port}: {error}")
     server.format, server.keys = form, keys
-    print("listening on", server.server_address, file=sys.stderr)
+    print(f"listening on 127.0.0.1:{port}", file=sys.stderr)
     server.serve_forever()
 
 

@@ -107,5 +107,5 @@ func TestMethodsOfARoute(t *testing.T) {
 		}
 	}
 	refused(h, 401, hook.CodeUnauthorized, "", call{"HEAD", "/v1/endpoints", "", nil, nil})
-	refused(h, 404, hook.CodeNotFound, "", call{"OPTIONS", "/v1/nothing", liveKey, nil, nil})
+	refused(h, 404, hook.CodeRouteNotFound, "", call{"OPTIONS", "/v1/nothing", liveKey, nil, nil})
 }

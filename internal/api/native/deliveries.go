@@ -18,8 +18,8 @@ func (a *api) eventRoutes(h huma.API) {
 
 // SpanIn bounds a list by time: after is included, before is not.
 type SpanIn struct {
-	After  time.Time `query:"after" doc:"RFC 3339; included."`
-	Before time.Time `query:"before" doc:"RFC 3339; not included."`
+	After  time.Time `query:"after" doc:"RFC 3339, such as 2026-11-21T22:00:00Z; included."`
+	Before time.Time `query:"before" doc:"RFC 3339, such as 2026-11-21T22:00:00Z; not included."`
 }
 
 type eventsIn struct {

@@ -42,6 +42,18 @@ func docsFile(content string, text []byte) http.HandlerFunc {
 	}
 }
 
+// root leads people to the reference page and tells programs what there is.
+func (a *api) root(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		w.Header().Set("Location", "/docs")
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
+	w.Header()["Content-Type"] = jsonContent
+	_, _ = w.Write([]byte(`{"name":"Posthorn","docs":"/docs","openapi":"/openapi.json","version":"/version","health":"/readyz"}`)) // the caller went away: nobody left to tell
+}
+
 // The types below are what the template shows.
 type (
 	reference struct {

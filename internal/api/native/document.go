@@ -34,8 +34,10 @@ func newDocument(schemas huma.Registry) *huma.OpenAPI {
 	return &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "Posthorn", Version: "v1",
-			Description: "Publish events once; Posthorn signs, delivers and retries them as webhooks.",
-			License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
+			Description: "Publish events once; Posthorn signs, delivers and retries them as webhooks. " +
+				"Not in this document: /v1/listen and /v1/listen/answers, for receivers that connect to the server (docs/listen.md), and the management APIs of " +
+				"PaySway (/oauth2/token, /webhooks/subscriptions) and paywise (/v1/webhooks/), which servers started with --mount have (docs/paysway-api.md, docs/paywise-api.md).",
+			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
 		Servers: []*huma.Server{{URL: "http://127.0.0.1:8080", Description: "Where posthorn serve listens unless told otherwise."}},
 		Components: &huma.Components{Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{

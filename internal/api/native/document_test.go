@@ -119,7 +119,7 @@ func TestOpenAPIDocument(t *testing.T) {
 			}
 		}
 	}
-	for name, required := range map[string][]string{"NewEvent": {"tenant", "type", "data"}, "NewEndpoint": {"url", "event_types"},
+	for name, required := range map[string][]string{"NewEvent": {"type", "data"}, "NewEndpoint": {"url", "event_types"},
 		"EndpointPatch": nil, "NewTenant": nil, "NewEventType": {"name"}, "Resend": nil} {
 		if diff := cmp.Diff(required, doc.Components.Schemas[name].Required); diff != "" {
 			t.Errorf("%s: %s", name, diff)

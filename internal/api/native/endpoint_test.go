@@ -193,7 +193,7 @@ func TestFiltersOfEndpoints(t *testing.T) {
 	a, b := h.endpoint("acme", "a.*"), h.endpoint("acme", "b.c")
 	h.patch(b.ID, `{"enabled":false}`)
 	for query, ids := range map[string][]string{"": {b.ID, a.ID}, "?enabled=true": {a.ID}, "?enabled=false": {b.ID},
-		"?event_type=a.x": {a.ID}, "?event_type=b.c": {b.ID}, "?event_type=z": nil, "?tenant=acme": {b.ID, a.ID}, "?tenant=no": nil} {
+		"?event_type=a.x": {a.ID}, "?event_type=b.c": {b.ID}, "?event_type=z": nil, "?tenant=acme": {b.ID, a.ID}} {
 		var got []string
 		for _, e := range want[client.Page[client.Endpoint]](h, 200, get("/v1/endpoints"+query)).Data {
 			got = append(got, e.ID)

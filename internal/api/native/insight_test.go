@@ -184,7 +184,7 @@ func TestResend(t *testing.T) {
 func TestReveal(t *testing.T) {
 	closed := newHouse(t)
 	closed.tenant("acme")
-	refused(closed, 403, hook.CodeForbidden, "", post("/v1/endpoints/"+closed.endpoint("acme", "*").ID+"/secret/reveal", nil))
+	refused(closed, 403, hook.CodeRevealDisabled, "", post("/v1/endpoints/"+closed.endpoint("acme", "*").ID+"/secret/reveal", nil))
 
 	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })
 	h.tenant("acme")

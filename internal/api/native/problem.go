@@ -29,7 +29,9 @@ var kinds = map[hook.Code]kind{
 	hook.CodeUnknownField:      {status: 422, title: "Unknown field"},
 	hook.CodeUnauthorized:      {status: 401, title: "Unauthorized"},
 	hook.CodeForbidden:         {status: 403, title: "Forbidden"},
+	hook.CodeRevealDisabled:    {status: 403, title: "Secrets are not shown again"},
 	hook.CodeNotFound:          {status: 404, title: "Not found"},
+	hook.CodeRouteNotFound:     {status: 404, title: "No such route"},
 	hook.CodeTenantNotFound:    {status: 404, title: "Tenant not found"},
 	hook.CodeConflict:          {status: 409, title: "Conflict"},
 	hook.CodeTenantExists:      {status: 409, title: "Tenant exists"},
@@ -169,6 +171,9 @@ func ownError(e *huma.ErrorModel) error {
 	}
 	if first.Message == "unknown query parameter" {
 		return &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The query parameter " + strconv.Quote(name) + " is not known."}
+	}
+	if name == "after" || name == "before" {
+		return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: strconv.Quote(name) + " must be RFC 3339, such as 2026-11-21T22:00:00Z."}
 	}
 	return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: "The parameter " + strconv.Quote(name) + " is not valid: " + first.Message + "."}
 }

@@ -56,7 +56,8 @@ func readEnd(d *jsontext.Decoder) error {
 
 // readEvent reads the next value as an event. It returns an error if the text is
 // not strict JSON; what else is wrong with the event is in its Err. Data is a part
-// of text, as it was given.
+// of text, as it was given. A tenant that is missing is the app's business: the key
+// may stand for one.
 func readEvent(d *jsontext.Decoder, text []byte) (app.Event, error) {
 	var e app.Event
 	if d.PeekKind() != '{' {
@@ -80,8 +81,6 @@ func readEvent(d *jsontext.Decoder, text []byte) (app.Event, error) {
 	}
 	switch {
 	case e.Err != nil:
-	case e.Tenant == "":
-		e.Err = strict.Missing("tenant")
 	case e.Type == "":
 		e.Err = strict.Missing("type")
 	case e.Data == nil:
@@ -113,6 +112,8 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		e.ID, e.Err = readID(name, value)
 	case "created_at":
 		e.CreatedAt, e.Err = readTime(name, value)
+	case "event_type": // what deliveries and filters call it
+		e.Err = &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The member \"event_type\" is not known. Did you mean \"type\"?"}
 	default:
 		e.Err = strict.Unknown(name)
 	}

@@ -35,6 +35,7 @@ func (a *api) routes() {
 	a.mux.HandleFunc("GET /version", a.version)
 	a.mux.HandleFunc("GET /openapi.json", a.openapi)
 	a.docsRoutes(h.OpenAPI())
+	a.mux.HandleFunc("GET /{$}", a.root)
 	a.spec, _ = encode(h.OpenAPI()) // the same at every start: a test reads it
 }
 

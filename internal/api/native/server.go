@@ -118,12 +118,12 @@ func (a *api) open(w http.ResponseWriter, r *http.Request) (*request, error) {
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	const scheme = "Bearer "
 	values := r.Header["Authorization"]
-	text := ""
-	if len(values) == 1 { // of two, another reader of the request might take the other
-		text = values[0]
+	if len(values) > 1 { // of two, another reader of the request might take the other
+		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "Send one Authorization header, not several."}
 	}
-	if len(text) < len(scheme) || !strings.EqualFold(text[:len(scheme)], scheme) {
-		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "The API key is not valid."}
+	text := scheme // no key
+	if len(values) == 1 && len(values[0]) >= len(scheme) && strings.EqualFold(values[0][:len(scheme)], scheme) {
+		text = values[0]
 	}
 	return a.o.Service.Authenticate(r.Context(), text[len(scheme):])
 }
@@ -194,7 +194,7 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Hand
 		handler.ServeHTTP(seen, r)
 	}
 	if seen.status != http.StatusMethodNotAllowed {
-		a.refuse(w, r, &hook.Error{Code: hook.CodeNotFound, Message: "There is no such route."})
+		a.refuse(w, r, &hook.Error{Code: hook.CodeRouteNotFound, Message: noRoute(r.URL.Path)})
 		return
 	}
 	allow := seen.header.Get("Allow")
@@ -205,6 +205,22 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Hand
 	}
 	w.Header().Set("Allow", allow)
 	a.refuse(w, r, &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + allow + " only."})
+}
+
+// seedRoots are where the seeds' management APIs live when they are mounted; then
+// the mux around us does not send their requests here.
+var seedRoots = []struct{ path, api, name string }{
+	{"/oauth2", "PaySway", "paysway"}, {"/webhooks", "PaySway", "paysway"}, {"/v1/webhooks", "paywise", "paywise"},
+}
+
+// noRoute says that there is no such path, and why if that can be known.
+func noRoute(path string) string {
+	for _, seed := range seedRoots {
+		if path == cleaned(path) && (path == seed.path || strings.HasPrefix(path, seed.path+"/")) {
+			return "This server does not serve " + seed.api + "'s API; start it with --mount " + seed.name + "."
+		}
+	}
+	return "There is no such route."
 }
 
 // listener hears what a handler would answer.

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"errors"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -110,6 +111,9 @@ type newKeyIn struct {
 }
 
 func (a *api) createKey(ctx context.Context, q *request, in *newKeyIn) (*reply[client.Key], error) {
+	if e, ok := errors.AsType[*hook.Error](in.Body.err); ok && e.Code == hook.CodeUnknownField && e.Field == "mode" {
+		return nil, &hook.Error{Code: e.Code, Field: e.Field, Message: "\"mode\" is that of your own key; use a key of the other mode."}
+	}
 	if in.Body.err != nil {
 		return nil, in.Body.err
 	}

@@ -67,6 +67,9 @@ func failureOf(err error) *failure {
 		f = failure{status: 400, Code: "BAD_REQUEST"}
 	}
 	f.Message = e.Message
+	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
+		f.Message = hook.NotFound("subscription").Message
+	}
 	if e.Code == hook.CodeInternal {
 		f.Message = "Something went wrong on our side."
 	}

@@ -183,7 +183,7 @@ func TestForeignSubscriptions(t *testing.T) {
 	id := h.has(h.api("POST", path, acme, good), 201, withSecret()...)["id"].(string)
 	before := h.rows()
 	for name, token := range map[string]string{"other tenant": other, "other mode": test} {
-		h.refused(name, h.api("GET", path+"/"+id, token, ""), 404, "NOT_FOUND", "")
+		h.refused(name, h.api("GET", path+"/"+id, token, ""), 404, "NOT_FOUND", "No such subscription.")
 		h.refused(name, h.api("PATCH", path+"/"+id, token, `{"enabled":false}`), 404, "NOT_FOUND", "")
 		h.refused(name, h.api("DELETE", path+"/"+id, token, ""), 404, "NOT_FOUND", "")
 		if got := h.api("GET", path, token, ""); got.text != `{"items":[]}` {

@@ -62,6 +62,9 @@ func failureOf(err error) *failure {
 		f = failure{status: http.StatusBadRequest}
 	}
 	f.detail = e.Message
+	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
+		f.detail = hook.NotFound("webhook").Message
+	}
 	if e.Code == hook.CodeInternal {
 		f.detail = "Something went wrong on our side."
 	}

@@ -1,6 +1,7 @@
 package paywise
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/posthorn/posthorn/client"
@@ -56,7 +57,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error
 	}
 	change, err := readChange(m)
 	if err != nil {
-		return err
+		return a.whole(r.Context(), c, hook.ID{}, change, err)
 	}
 	in := app.NewEndpoint{URL: *change.URL, Types: *change.Types, MaxFailures: change.MaxFailures,
 		Disabled: change.Enabled != nil && !*change.Enabled}
@@ -65,7 +66,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error
 	}
 	made, err := a.mount.CreateEndpoint(r.Context(), c, in, 0)
 	if err != nil {
-		return err
+		return a.whole(r.Context(), c, hook.ID{}, change, err)
 	}
 	return door.Answer(w, http.StatusCreated, a.wire(made))
 }
@@ -119,14 +120,14 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 	}
 	change, err := readChange(m)
 	if err != nil {
-		return err
+		return a.whole(r.Context(), c, id, change, err)
 	}
 	if change.URL == nil && change.Types == nil && change.Enabled == nil && change.Description == nil && change.MaxFailures == nil {
 		return a.get(w, r, c, id)
 	}
 	e, err := a.mount.UpdateEndpoint(r.Context(), c, id, change)
 	if err != nil {
-		return err
+		return a.whole(r.Context(), c, id, change, err)
 	}
 	return door.Answer(w, http.StatusOK, a.wire(e))
 }
@@ -137,6 +138,21 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// whole adds to the refusal of one member what is wrong with the others: the
+// framework's answers name all of them at once.
+func (a *api) whole(ctx context.Context, c app.Caller, id hook.ID, change app.EndpointChange, err error) error {
+	f := failureOf(err)
+	if f.fields == nil || c.Kind != hook.TenantKey {
+		return err
+	}
+	for _, fault := range a.mount.Faults(ctx, c, id, change) {
+		if field := fieldOf(fault.Field); field != "" && len(f.fields[field]) == 0 {
+			f.fields[field] = []string{fault.Message}
+		}
+	}
+	return f
 }
 
 func readBody(r *http.Request) (*door.Members, error) {

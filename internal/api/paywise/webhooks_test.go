@@ -183,6 +183,9 @@ func TestBadInput(t *testing.T) {
 	}{
 		{both[:1], `{}`, []string{"url", "events"}}, {both[:1], `{"url":"https://example.com/"}`, []string{"events"}},
 		{both[:1], `{"events":["claim.created"],"colour":1,"max_consecutive_failures":0}`, []string{"url", "colour", "max_consecutive_failures"}},
+		{both, `{"url":"http://example.com/","events":["nope"],"description":"` + strings.Repeat("x", 4097) + `"}`, []string{"url", "events", "description"}},
+		{both, `{"url":"http://example.com/","events":["nope"],"enabled":1}`, []string{"url", "events", "enabled"}},
+		{both[:1], `{"url":"https://10.0.0.1/"}`, []string{"url", "events"}},
 		{both[:1], ``, nil}, {both, `{"url":`, nil}, {both, good + `x`, nil}, {both, `[]`, nil}, {both, `null`, nil}, {both, `1`, nil},
 		{both, `{"url":"https://example.com/","url":"https://example.org/","events":["claim.created"]}`, nil},
 		{both, with("description", `"a\ud800"`), nil}, {both, strings.Repeat(`{"a":`, 70), nil},

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/client"
+)
+
+// started runs a node over the directory, returns what it prints of keys and what
+// it logs of them, and stops it. use may speak to it.
+func started(t *testing.T, dir, key string, use func(*client.Client)) (printed, logged string) {
+	t.Helper()
+	args := []string{"--listen", "127.0.0.1:0", "--data", dir, "--synchronous", "off"}
+	if key != "" {
+		args = append(args, "--operator-key", key)
+	}
+	c, err := loaded(t, "", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	log := &logBook{}
+	n, err := startNode(t.Context(), c, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		n.stop(ctx)
+	}()
+	if err := n.printFirstKeys(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	if use != nil {
+		use(&client.Client{URL: "http://" + n.api.Addr().String(), Key: key})
+	}
+	return out.String(), log.String()
+}
+
+// A store that was used with a bootstrap key before is not told to be new.
+func TestFirstKeys(t *testing.T) {
+	const warning = "POSTHORN_OPERATOR_KEY is not set"
+	fresh := t.TempDir()
+	printed, logged := started(t, fresh, "", nil)
+	if !strings.HasPrefix(printed, "First start: ") || strings.Contains(logged, warning) {
+		t.Errorf("first start: %q, log %q", printed, logged)
+	}
+	if printed, _ = started(t, fresh, "", nil); printed != "" {
+		t.Errorf("second start: %q", printed)
+	}
+	used := t.TempDir()
+	printed, _ = started(t, used, mountKey, func(c *client.Client) {
+		if _, err := c.CreateTenant(t.Context(), client.NewTenant{ID: "acme"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if printed != "" {
+		t.Errorf("with a bootstrap key: %q", printed)
+	}
+	printed, logged = started(t, used, "", nil)
+	if !strings.HasPrefix(printed, "No operator key is configured and the store has none") || !strings.Contains(printed, "ph_live_operator_") || !strings.Contains(logged, warning) {
+		t.Errorf("without the bootstrap key: %q, log %q", printed, logged)
+	}
+}
