@@ -43,7 +43,8 @@ type Service struct {
 	o         Options
 	bootstrap map[[32]byte]Caller
 	pace      *limiter
-	tokens    tokenGate
+	tokens    gate[hook.ID]    // by key
+	tests     gate[hook.Scope] // test events are outside of every other bound
 }
 
 // New returns a Service, or says what of the options is wrong.

@@ -40,6 +40,23 @@ type NewEndpoint struct {
 	admit func(existing []*hook.Endpoint) error // asked inside the transaction; nil: no more conditions
 }
 
+// maxEndpoints is how many endpoints a tenant may have in one mode. Every publish to
+// the tenant looks at all of them, on the one writer that all tenants share.
+const maxEndpoints = 1000
+
+// bounded refuses one endpoint too many, then asks the caller's own condition.
+func bounded(admit func(existing []*hook.Endpoint) error) func(existing []*hook.Endpoint) error {
+	return func(existing []*hook.Endpoint) error {
+		if len(existing) >= maxEndpoints {
+			return &hook.Error{Code: hook.CodeEndpointLimit, Message: "The tenant has 1000 endpoints, and no more are allowed. Delete one first."}
+		}
+		if admit == nil {
+			return nil
+		}
+		return admit(existing)
+	}
+}
+
 // CreateEndpoint makes an endpoint. The secret is in this answer only.
 func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, once *Once) (Endpoint, *hook.Replay, error) {
 	scope, err := c.reach(in.Tenant)
@@ -70,7 +87,7 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	ep.Secrets = []hook.Secret{secret}
 	made.Endpoint, made.Secret = &ep, secret.Text
 	made.PublicKey, _ = p.PublicKey(secret)
-	stored, replay, err := s.o.Store.CreateEndpointIf(ctx, ep, in.admit, once.in(scope, func(stored any) any {
+	stored, replay, err := s.o.Store.CreateEndpointIf(ctx, ep, bounded(in.admit), once.in(scope, func(stored any) any {
 		return made.with(stored)
 	}))
 	if err != nil || replay != nil {
@@ -233,6 +250,9 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 	eventType, data, err = testEvent(p, eventType, data)
 	if err != nil {
 		return Test{}, nil, err
+	}
+	if !s.tests.pass(ep.Scope, s.o.Now()) {
+		return Test{}, nil, &hook.Error{Code: hook.CodeRateLimited, Message: "Too many test events were asked for. Come back in a second."}
 	}
 	kept := once.in(ep.Scope, func(stored any) any {
 		made, _ := stored.(hook.TestPublished)

@@ -79,10 +79,18 @@ func (s *Service) Delivery(ctx context.Context, c Caller, id hook.ID) (hook.Deli
 	return s.o.Store.Delivery(ctx, scope, id)
 }
 
+func (s *Service) deliveryRow(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, error) {
+	scope, err := c.reach("")
+	if err != nil {
+		return hook.DeliveryRow{}, err
+	}
+	return s.o.Store.DeliveryRow(ctx, scope, id)
+}
+
 // RetryDelivery asks for one more attempt now, whatever the state. A failure of it
 // leaves state and schedule; CodeEndpointDisabled if its endpoint does not receive.
 func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, once *Once) (hook.DeliveryRow, *hook.Replay, error) {
-	row, _, err := s.Delivery(ctx, c, id)
+	row, err := s.deliveryRow(ctx, c, id)
 	if err != nil {
 		return hook.DeliveryRow{}, nil, err
 	}
@@ -96,7 +104,7 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, once 
 
 // CancelDelivery stops an open delivery; CodeDeliverySettled if it is not open.
 func (s *Service) CancelDelivery(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, error) {
-	row, _, err := s.Delivery(ctx, c, id)
+	row, err := s.deliveryRow(ctx, c, id)
 	if err != nil {
 		return hook.DeliveryRow{}, err
 	}

@@ -22,9 +22,9 @@ const (
 	// that of keys, so that neither is ever taken for the other.
 	tokenPrefix = "pht_"
 
-	tokenRate  = 1  // tokens a second that one key may ask for, over time
-	tokenBurst = 60 // at once
-	maxGates   = 10_000
+	gateRate  = 1  // a second, over time
+	gateBurst = 60 // at once
+	maxGates  = 10_000
 )
 
 // IssueToken exchanges the id and text of a tenant key for a token that stands for
@@ -75,23 +75,23 @@ func (s *Service) AuthenticateToken(ctx context.Context, bearer string) (Caller,
 	return Caller{Kind: key.Kind, Mode: key.Mode, Tenant: key.Tenant, KeyID: key.ID}, nil
 }
 
-// tokenGate limits how fast each key makes tokens. Its memory is bounded: a key
-// that is forgotten starts with a full bucket again.
-type tokenGate struct {
+// gate limits how fast each of many does something: 60 at once, one a second over
+// time. Its memory is bounded: one that is forgotten starts with a full bucket again.
+type gate[K comparable] struct {
 	mu    sync.Mutex
-	gates map[hook.ID]*rate.Limiter
+	gates map[K]*rate.Limiter
 }
 
-func (g *tokenGate) pass(key hook.ID, now time.Time) bool {
+func (g *gate[K]) pass(key K, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	gate := g.gates[key]
-	if gate == nil {
+	one := g.gates[key]
+	if one == nil {
 		if g.gates == nil || len(g.gates) >= maxGates {
-			g.gates = map[hook.ID]*rate.Limiter{}
+			g.gates = map[K]*rate.Limiter{}
 		}
-		gate = rate.NewLimiter(tokenRate, tokenBurst)
-		g.gates[key] = gate
+		one = rate.NewLimiter(gateRate, gateBurst)
+		g.gates[key] = one
 	}
-	return gate.AllowN(now, 1)
+	return one.AllowN(now, 1)
 }

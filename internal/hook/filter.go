@@ -60,7 +60,7 @@ func ValidFilterType(name string) bool {
 // ValidTenantID reports whether a text can name a tenant: 1 to 64 characters of
 // letters, digits, dot, underscore and hyphen.
 func ValidTenantID(id string) bool {
-	if id == "" || len(id) > 64 {
+	if id == "" || len(id) > 64 || id == "." || id == ".." { // the dots alone cannot stand in a path
 		return false
 	}
 	for i := 0; i < len(id); i++ {

@@ -199,12 +199,18 @@ func (h *Hub) Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delive
 	h.mu.Lock()
 	h.waiting[p.Token] = p
 	h.mu.Unlock()
-	defer func() {
-		h.mu.Lock()
-		delete(h.waiting, p.Token)
-		h.mu.Unlock()
-	}()
-	return p.carry(ctx)
+	response, err := p.carry(ctx)
+	h.mu.Lock()
+	delete(h.waiting, p.Token)
+	h.mu.Unlock()
+	if errors.Is(err, hook.ErrAway) {
+		select {
+		case a := <-p.answer: // it was taken in the last moment: whoever gave it was told so
+			return a.result()
+		default:
+		}
+	}
+	return response, err
 }
 
 // carry gives the parcel to the session and waits.
@@ -224,12 +230,7 @@ func (p *Parcel) carry(ctx context.Context) (egress.Response, error) {
 		case <-ctx.Done():
 			return egress.Response{}, hook.ErrAway
 		case <-p.session.ended:
-			select {
-			case a := <-p.answer: // it came in the last moment
-				return a.result()
-			default:
-				return egress.Response{}, hook.ErrAway
-			}
+			return egress.Response{}, hook.ErrAway
 		}
 	}
 }

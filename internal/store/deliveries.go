@@ -24,6 +24,11 @@ func scanRow(row scanner) (hook.DeliveryRow, error) {
 // one endpoint, and those of one event, are found by an index; every other search
 // walks the events of the scope, a bounded number a page.
 func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
+	done, err := s.turns.take(ctx, q.Scope)
+	if err != nil {
+		return nil, "", err
+	}
+	defer done()
 	before, err := beforeOf(q.Page, 2)
 	if err != nil {
 		return nil, "", err
@@ -100,21 +105,43 @@ func above(id hook.ID) hook.ID {
 	return id
 }
 
-// Delivery returns a delivery with all its attempts, oldest first. An empty
-// tenant means all of the mode.
-func (s *Store) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
+// Bounds on what is shown of a delivery that was attempted without end: its latest
+// attempts, and of the latest of those what the receiver answered.
+const (
+	attemptsShown = 1000
+	answersShown  = 100
+)
+
+// DeliveryRow returns a delivery. An empty tenant means all of the mode.
+func (s *Store) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error) {
 	args := findDeliveryArgs(scope, id)
 	found, err := collect(ctx, s.read, scanRow, "SELECT "+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event
 		WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?)`, args...)
 	if err != nil {
-		return hook.DeliveryRow{}, nil, s.readError("read delivery", err)
+		return hook.DeliveryRow{}, s.readError("read delivery", err)
 	}
 	if len(found) == 0 {
-		return hook.DeliveryRow{}, nil, hook.NotFound("delivery")
+		return hook.DeliveryRow{}, hook.NotFound("delivery")
 	}
-	d := found[0]
+	return found[0], nil
+}
+
+// Delivery returns a delivery with its latest 1,000 attempts, oldest first; the 100
+// latest with what was answered. An empty tenant means all of the mode.
+func (s *Store) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
+	d, err := s.DeliveryRow(ctx, scope, id)
+	if err != nil {
+		return d, nil, err
+	}
+	done, err := s.turns.take(ctx, d.Scope)
+	if err != nil {
+		return d, nil, err
+	}
+	defer done()
 	attempts, err := collect(ctx, s.read, scanAttempt, `SELECT number, at, duration_us, status, class, message, trigger_by,
-		response_headers, response_body, truncated FROM attempts WHERE event = ? AND endpoint = ? ORDER BY number`, d.Event[:], d.Endpoint[:])
+		CASE WHEN number > ? THEN response_headers END, CASE WHEN number > ? THEN response_body END, truncated
+		FROM attempts WHERE event = ? AND endpoint = ? AND number > ? ORDER BY number`,
+		d.Attempts-answersShown, d.Attempts-answersShown, d.Event[:], d.Endpoint[:], d.Attempts-attemptsShown)
 	if err != nil {
 		return hook.DeliveryRow{}, nil, s.readError("read attempts", err)
 	}

@@ -54,6 +54,11 @@ func (s *Store) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 // and how many the query matches. It looks at the tenant's newest 100,000 events;
 // what is older is neither listed nor counted.
 func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error) {
+	done, err := s.turns.take(ctx, q.Scope)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
 	view, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // the count is that of the list
 	if err != nil {
 		return nil, 0, s.readError("list deliveries of endpoint", err)

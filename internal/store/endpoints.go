@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -210,6 +211,10 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			next.Status, _ = outOfService(&next)
 		}
 		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
+		if reflect.DeepEqual(&next, copied(old)) {
+			made = old // nothing to write, and no revision that says nothing
+			return nil
+		}
 		made = &next
 		return t.moveEndpoint(old, made, discardHeld)
 	})

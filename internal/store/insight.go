@@ -29,6 +29,11 @@ const historyRows = `SELECT e.id, e.created_at, e.status, r.revision, r.at, r.ur
 // the deleted ones last. At most 1,000 are returned; more says that there are
 // others. The scope needs a tenant.
 func (s *Store) History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error) {
+	done, err := s.turns.take(ctx, scope)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
 	type line struct {
 		hook.History
 		revision *hook.Revision
@@ -87,6 +92,11 @@ func (s *Store) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID)
 	if err != nil {
 		return out, err
 	}
+	done, err := s.turns.take(ctx, e.Scope)
+	if err != nil {
+		return out, err
+	}
+	defer done()
 	if err := s.countOpenOf(ctx, id, &out); err != nil {
 		return out, s.readError("count deliveries", err)
 	}

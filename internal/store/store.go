@@ -110,6 +110,7 @@ type Store struct {
 	known   *keyCache
 	backlog map[hook.Scope]int // open deliveries; the writer's alone
 	stats   counters
+	turns   turns
 
 	gate    sync.RWMutex // held shared while sending to ops, so that Close can wait for senders
 	closed  bool

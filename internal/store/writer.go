@@ -31,6 +31,7 @@ type op struct {
 	rows, bytes int
 	settles     bool // an outcome that cannot be had again: it may use the reserve
 	apply       func(*tx) error
+	ctx         context.Context // of a caller that may go away; nil: of one that stays
 	err         error
 	done        chan struct{}
 }
@@ -42,6 +43,7 @@ var errAlone = errors.New("run alone")
 // submit hands a write over and waits for its end, or for the end of ctx, which
 // leaves the write to its fate: the caller must not look at what apply sets then.
 func (s *Store) submit(ctx context.Context, o *op) error {
+	o.ctx = ctx
 	if err := s.enqueue(ctx, o); err != nil {
 		return err
 	}
@@ -271,6 +273,10 @@ func (s *Store) transact(batch []*op) error {
 	}
 	t := newTx(s)
 	for _, o := range batch {
+		if o.ctx != nil && o.ctx.Err() != nil {
+			o.err = o.ctx.Err() // its caller went away before it began
+			continue
+		}
 		before := t.writes
 		o.err = guarded(o, t)
 		if o.err == nil {

@@ -46,7 +46,8 @@ type counter struct{ Options }
 // Patterns are the routes of the handler, for the mux that New's result is put on.
 func Patterns() []string { return []string{"/v1/listen", "/v1/listen/answers"} }
 
-// New returns the handler. Its streams need a server without a write timeout.
+// New returns the handler. Its streams set a deadline of their own for each write,
+// in place of the server's.
 func New(o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.Default()

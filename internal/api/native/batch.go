@@ -2,6 +2,7 @@ package native
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"mime"
@@ -57,7 +58,10 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 	if len(events) == 0 {
 		return nil, nil, &hook.Error{Code: hook.CodeInvalidRequest, Message: "A batch holds at least one event."}
 	}
-	render := func(results []hook.Published) []byte { return a.appendResults(w, r, results) }
+	// The store's writer may render after this request was given up: it must not
+	// touch the answer's headers, which belong to the server by then.
+	ctx, id := r.Context(), w.Header().Get(requestIDHeader)
+	render := func(results []hook.Published) []byte { return a.appendResults(ctx, id, results) }
 	var once *app.Once
 	if key != "" {
 		once = &app.Once{Route: "POST /v1/events/batch", Key: key, BodyHash: sha256.Sum256(text),
@@ -135,14 +139,14 @@ func readLines(text []byte) ([]app.Event, error) {
 }
 
 // appendResults writes what encoding a client.BatchResults would.
-func (a *api) appendResults(w http.ResponseWriter, r *http.Request, results []hook.Published) []byte {
+func (a *api) appendResults(ctx context.Context, requestID string, results []hook.Published) []byte {
 	dst := append(make([]byte, 0, 80*len(results)+16), `{"results":[`...)
 	for i := range results {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		if err := results[i].Err; err != nil {
-			problem, _ := encode(problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err))
+			problem, _ := encode(problemOf(ctx, a.o.Log, requestID, err))
 			dst = append(append(append(dst, `{"error":`...), problem...), '}')
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"mime"
 	"net/http"
+	pathpkg "path"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -241,10 +242,14 @@ func (l *listener) Write(b []byte) (int, error) { return len(b), nil }
 // cleaned reports the path without empty and dotted parts: the mux would redirect
 // there, and a caller of an API is better served by a plain 404.
 func cleaned(path string) string {
-	if strings.Contains(path, "//") || strings.Contains(path, "/.") {
-		return ""
+	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") {
+		return path
 	}
-	return path
+	clean := pathpkg.Clean("/" + path)
+	if strings.HasSuffix(path, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean
 }
 
 // requestID takes the caller's id if it is safe to log and to echo, or makes one.

@@ -209,6 +209,11 @@ func (h *house) rows() string {
 			if err := rows.Scan(values...); err != nil {
 				h.t.Fatal(err)
 			}
+			for i, name := range columns {
+				if strings.HasPrefix(name, "sweep") { // the store's own work, in the background
+					values[i] = nil
+				}
+			}
 			var line bytes.Buffer
 			fmt.Fprintln(&line, table, values)
 			sum.Write(line.Bytes())

@@ -1,0 +1,74 @@
+package native_test
+
+import (
+	"bytes"
+	"context"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// A batch whose caller goes away is rendered by the store's writer all the same: it
+// must not touch the answer any more. The race detector is the judge.
+func TestCancelledBatch(t *testing.T) {
+	h := newHouse(t)
+	h.tenant("acme")
+	var b strings.Builder
+	b.WriteString(`[{"tenant":"acme","type":"a.b","data":{}}`)
+	for range 900 {
+		b.WriteString(`,{"tenant":"acme","type":"a b","data":{}}`)
+	}
+	b.WriteString("]")
+	for i := range 40 {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequest("POST", "/v1/events/batch", bytes.NewReader([]byte(b.String()))).WithContext(ctx)
+		r.Header.Set("Authorization", "Bearer "+liveKey)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Idempotency-Key", "k"+string(rune('a'+i)))
+		time.AfterFunc(time.Duration(i)*200*time.Microsecond, cancel)
+		w := httptest.NewRecorder()
+		h.handler.ServeHTTP(w, r)
+		cancel()
+	}
+}
+
+// A tenant whose id begins with a dot can be asked for.
+func TestDottedTenant(t *testing.T) {
+	h := newHouse(t)
+	h.tenant(".acme")
+	for path, want := range map[string]int{"/v1/tenants/.acme": 200, "//v1/events": 404, "/v1/./events": 404, "/v1/x/../events": 404} {
+		if got := h.do(call{method: "GET", path: path, key: liveKey}).Code; got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+}
+
+// Test events are outside of the backlog's bound, so they have one of their own.
+func TestTestEventsAreBounded(t *testing.T) {
+	h := newHouse(t)
+	h.tenant("acme")
+	path := "/v1/endpoints/" + h.endpoint("acme", "*").ID + "/test"
+	last := 0
+	for range 100 {
+		last = h.do(call{method: "POST", path: path, key: liveKey}).Code
+	}
+	if last != 429 {
+		t.Errorf("100 test events at once: %d", last)
+	}
+}
+
+// Every publish looks at all endpoints of its tenant, so they are bounded.
+func TestEndpointLimit(t *testing.T) {
+	h := newHouse(t, func(_ *app.Options, o *store.Options) { o.Synchronous = "off" })
+	h.tenant("acme")
+	for range 1000 {
+		h.endpoint("acme", "*")
+	}
+	refused(h, 409, hook.CodeEndpointLimit, "", call{method: "POST", path: "/v1/endpoints", key: liveKey,
+		body: map[string]any{"tenant": "acme", "url": "https://example.com/x", "event_types": []string{}}})
+}
