@@ -343,6 +343,9 @@ func (h heard) String() string {
 	return fmt.Sprintf("%d URLs, %d admitted on create, %d on PATCH, %d attempts: %d bytes at the canary on %d connections", h.urls, h.created, h.patched, h.attempts, h.bytes, h.connections)
 }
 
+// attacksPerTenant keeps the test events of one tenant within what it may send at once.
+const attacksPerTenant = 25
+
 // attackRun sends every URL through every door of a fresh server.
 func attackRun(t *testing.T, s *names, c *canary, urls []string, args ...string) heard {
 	t.Helper()
@@ -353,11 +356,19 @@ func attackRun(t *testing.T, s *names, c *canary, urls []string, args ...string)
 	n := newNode(t, filepath.Join(t.TempDir(), "data"), args...)
 	n.start()
 	defer n.kill()
-	n.tenant("attack")
 	once := object{"retry": object{"steps": []string{"168h"}, "then": "fail"}}
-	anchor := n.endpoint("attack", "https://ok.nowhere.test/", once)
+	// Many tenants, for each may send only so many test events at once.
+	tenantOf := func(i int) string { return fmt.Sprint("attack-", i/attacksPerTenant) }
+	var tenants []string
+	anchors := map[string]string{}
+	for i := 0; i < len(urls); i += attacksPerTenant {
+		tenant := tenantOf(i)
+		n.tenant(tenant)
+		tenants = append(tenants, tenant)
+		anchors[tenant] = n.endpoint(tenant, "https://ok.nowhere.test/", once).ID
+	}
 	if publicURL := "http://public.attack.test:" + c.port + "/"; len(args) > 0 {
-		n.endpoint("attack", publicURL, once)
+		n.endpoint(tenants[0], publicURL, once)
 	}
 	h := heard{urls: len(urls)}
 	var admitted []string
@@ -366,8 +377,8 @@ func attackRun(t *testing.T, s *names, c *canary, urls []string, args ...string)
 			t.Errorf("%s %q: %d %s", what, url, a.status, a.body)
 		}
 	}
-	for _, url := range urls {
-		a := n.call("POST", "/v1/endpoints", object{"tenant": "attack", "url": url, "event_types": []string{"*"}, "retry": once["retry"]})
+	for i, url := range urls {
+		a := n.call("POST", "/v1/endpoints", object{"tenant": tenantOf(i), "url": url, "event_types": []string{"*"}, "retry": once["retry"]})
 		if a.status == http.StatusCreated {
 			var e endpoint
 			a.json(t, &e)
@@ -377,20 +388,23 @@ func attackRun(t *testing.T, s *names, c *canary, urls []string, args ...string)
 		}
 	}
 	h.created = len(admitted)
-	for _, url := range urls {
-		a := n.call("PATCH", "/v1/endpoints/"+anchor.ID, object{"url": url})
+	for i, url := range urls {
+		anchor := anchors[tenantOf(i)]
+		a := n.call("PATCH", "/v1/endpoints/"+anchor, object{"url": url})
 		if a.status != http.StatusOK {
 			refused("PATCH", url, a)
 			continue
 		}
 		h.patched++
-		h.attempts += attempted(t, n, anchor.ID)
+		h.attempts += attempted(t, n, anchor)
 	}
 	s.late.Store(true)
-	n.publish("attack", "attack.made", `{}`)
+	for _, tenant := range tenants {
+		n.publish(tenant, "attack.made", `{}`)
+	}
 	for _, id := range admitted {
 		var page struct{ Data []delivery }
-		n.must(http.StatusOK, "GET", "/v1/deliveries?tenant=attack&endpoint="+id, nil).json(t, &page)
+		n.must(http.StatusOK, "GET", "/v1/deliveries?endpoint="+id, nil).json(t, &page)
 		if len(page.Data) != 1 {
 			t.Fatalf("%d deliveries of one event to one endpoint", len(page.Data))
 		}
