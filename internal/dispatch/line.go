@@ -6,6 +6,10 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
+// skippedPause is how long an endpoint rests after a single shot that could not be
+// made for a reason of ours.
+const skippedPause = time.Second
+
 // The two lanes. An attempt of an endpoint known to be slow starts in the slow
 // lane; any other moves there when it stays open longer than SlowAfter.
 const (
@@ -175,8 +179,11 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 		// and the next start repeats it.
 		return nil
 	}
-	if !o.Skipped {
+	switch {
+	case !o.Skipped:
 		q.learn(o, full, now, &d.opts)
+	case a.job.Trigger.OneShot(): // it is handed over again at once
+		q.notBefore = later(q.notBefore, now.Add(skippedPause))
 	}
 	d.enlistTenant(q.tenant, a.lane)
 	d.enlist(q, now)

@@ -174,3 +174,39 @@ func TestNoTwoEventsShareATimeOfAcceptance(t *testing.T) {
 		t.Errorf("%d events with %d times of acceptance", events, times)
 	}
 }
+
+// A single shot that met a listener between two connections, or a read that failed,
+// is not lost: it was acknowledged.
+func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
+	f, scope, e := oneEndpoint(t)
+	f.opts.Committed = func(c hook.Commit) { f.jobs = append(f.jobs, c.Jobs...) }
+	f.say(scope, 1)
+	if _, _, err := f.RetryDelivery(t.Context(), scope, f.jobs[0].Delivery.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	skip := func() int {
+		t.Helper()
+		job := f.jobs[len(f.jobs)-1]
+		f.jobs = nil
+		if _, err := f.Settle(t.Context(), []hook.Settlement{{Job: job, Outcome: hook.Outcome{Skipped: true}}}); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.jobs) == 1 && f.jobs[0].Trigger != hook.ByHand {
+			t.Errorf("trigger %v", f.jobs[0].Trigger)
+		}
+		again := len(f.jobs)
+		f.jobs = append(f.jobs, job)
+		return again
+	}
+	if n := skip(); n != 1 {
+		t.Fatalf("%d jobs after a skip, want the same again", n)
+	}
+	f.turn(scope, e.ID, hook.Disabled)
+	if n := skip(); n != 0 {
+		t.Fatalf("%d jobs for an endpoint that does not receive", n)
+	}
+	var kept int
+	if err := f.read.QueryRow("SELECT count(*) FROM oneshots").Scan(&kept); err != nil || kept != 0 {
+		t.Errorf("%d single shots kept, %v", kept, err)
+	}
+}

@@ -104,11 +104,12 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 const giveBackPause = time.Second
 
 // giveBack puts a delivery that was not attempted back into the table, unless the
-// row has moved on. A single shot that could not be made is forgotten.
+// row has moved on. A single shot that could not be made is handed over again while
+// its endpoint receives (the dispatcher lets some time pass), else it is forgotten.
 func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	d := &job.Delivery
 	if job.Trigger.OneShot() {
-		return t.forgetOneshot(d.Event, d.Endpoint)
+		return t.offerAgain(job)
 	}
 	due := d.Due
 	if soonest := t.now.Add(giveBackPause); due.Before(soonest) {
@@ -126,6 +127,23 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	if old, ok := planned[target.ID]; !ok || due.Before(old.At) {
 		planned[target.ID] = hook.Due{Target: target, At: due}
 	}
+	return nil
+}
+
+func (t *tx) offerAgain(job *hook.Job) error {
+	d := &job.Delivery
+	target, err := t.claimable(d.Scope, d.Endpoint)
+	if err != nil {
+		return err
+	}
+	row, ok, err := t.readDelivery(d.Event, d.Endpoint)
+	if err != nil {
+		return err
+	}
+	if target == nil || !ok {
+		return t.forgetOneshot(d.Event, d.Endpoint)
+	}
+	t.jobs = append(t.jobs, hook.Job{Delivery: row, Target: target, Trigger: job.Trigger})
 	return nil
 }
 
