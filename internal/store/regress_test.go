@@ -210,3 +210,30 @@ func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
 		t.Errorf("%d single shots kept, %v", kept, err)
 	}
 }
+
+// A job that leaves memory without an attempt goes back into the table, unless its
+// row has moved on.
+func TestAJobThatWasNotAttemptedIsClaimedAgain(t *testing.T) {
+	f, scope, e := oneEndpoint(t)
+	f.say(scope, 1)
+	job := f.jobs[0]
+	back := func() []hook.Due {
+		t.Helper()
+		due, err := f.Settle(t.Context(), []hook.Settlement{{Job: job, Outcome: hook.Outcome{Skipped: true}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return due
+	}
+	due := back()
+	if len(due) != 1 || due[0].Target.ID != e.ID || due[0].At.Before(job.Delivery.Due.Add(giveBackPause)) {
+		t.Fatalf("due %+v, want the endpoint's, a pause after %v", due, job.Delivery.Due)
+	}
+	got, err := f.Claim(t.Context(), hook.Claim{Now: due[0].At, Shares: []hook.Share{{Scope: scope, Endpoint: e.ID, Limit: 5}}})
+	if err != nil || len(got.Jobs) != 1 || got.Jobs[0].Delivery.Attempts != 0 {
+		t.Fatalf("claimed %+v, %v", got.Jobs, err)
+	}
+	if due := back(); len(due) != 0 { // with the fence of before the claim
+		t.Errorf("a row that somebody else holds was given back: %+v", due)
+	}
+}
