@@ -22,6 +22,7 @@ type rooms struct {
 	event    *hook.Event
 	reads    int
 	err      error
+	damaged  error // of reading the event only
 
 	answer egress.Response
 	fail   error
@@ -34,6 +35,9 @@ func (r *rooms) Endpoint(context.Context, hook.Scope, hook.ID) (*hook.Endpoint, 
 
 func (r *rooms) Event(context.Context, hook.Scope, hook.ID) (*hook.Event, error) {
 	r.reads++
+	if r.damaged != nil {
+		return nil, r.damaged
+	}
 	return r.event, r.err
 }
 
@@ -201,5 +205,21 @@ func TestFailuresOfTheWireKeepTheirClass(t *testing.T) {
 	r.fail = &egress.Failure{Class: hook.ClassTLSExpired, Message: "The certificate has expired."}
 	if o := s.Send(t.Context(), job); o.Class != hook.ClassTLSExpired || o.Message != "The certificate has expired." || o.Status != 0 {
 		t.Errorf("%+v", o)
+	}
+}
+
+// A body that is damaged in the store is an attempt that says so; skipping it would
+// send the delivery round and round with nothing to see. One that the store cannot
+// give just now is the control: it is skipped.
+func TestADamagedEventIsAnAttempt(t *testing.T) {
+	r, s, job := setup(t, "standard")
+	job.Event = nil
+	r.damaged = &hook.Error{Code: hook.CodeInternal, Message: "damaged"}
+	if o := s.Send(t.Context(), job); o.Skipped || o.Class != hook.ClassNotSent || o.Policy == nil || len(r.got) != 0 {
+		t.Errorf("damaged: %+v, %d requests", o, len(r.got))
+	}
+	r.damaged = &hook.Error{Code: hook.CodeStorageDown, Message: "later"}
+	if o := s.Send(t.Context(), job); !o.Skipped {
+		t.Errorf("not available: %+v", o)
 	}
 }

@@ -93,6 +93,37 @@ func Body(r *http.Request, mediaType string) ([]byte, error) {
 	return body, nil
 }
 
+// Object reads a body that is a JSON object.
+func Object(r *http.Request) (*Members, error) {
+	body, err := Body(r, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	return ReadMembers(body)
+}
+
+// Choose returns what a route does for the request's method; HEAD is GET without
+// the body, which the server drops. If it does nothing, the Allow header says what
+// it takes and sentence says it to a person.
+func Choose[H any](w http.ResponseWriter, r *http.Request, methods map[string]H) (do H, sentence string) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if do, ok := methods[method]; ok {
+		return do, ""
+	}
+	var allow []string
+	for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		if _, ok := methods[name]; ok {
+			allow = append(allow, name)
+		}
+	}
+	takes := strings.Join(allow, ", ")
+	w.Header().Set("Allow", takes)
+	return do, "This route takes " + takes + " only."
+}
+
 // Answer writes a value as JSON. Bytes that are not UTF-8, which receivers may have
 // sent, come out as the replacement character.
 func Answer(w http.ResponseWriter, status int, v any) error {

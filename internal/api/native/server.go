@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -117,16 +118,11 @@ func (a *api) open(w http.ResponseWriter, r *http.Request) (*request, error) {
 }
 
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
-	const scheme = "Bearer "
-	values := r.Header["Authorization"]
-	if len(values) > 1 { // of two, another reader of the request might take the other
+	if len(r.Header["Authorization"]) > 1 { // of two, another reader of the request might take the other
 		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "Send one Authorization header, not several."}
 	}
-	text := scheme // no key
-	if len(values) == 1 && len(values[0]) >= len(scheme) && strings.EqualFold(values[0][:len(scheme)], scheme) {
-		text = values[0]
-	}
-	return a.o.Service.Authenticate(r.Context(), text[len(scheme):])
+	text, _ := door.Bearer(r) // an empty text is no key
+	return a.o.Service.Authenticate(r.Context(), text)
 }
 
 // readBody reads a body of at most limit bytes into memory of its own.

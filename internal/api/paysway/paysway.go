@@ -89,23 +89,11 @@ func (a *api) known(w http.ResponseWriter, r *http.Request, routes func(c app.Ca
 	return choose(w, r, routes(c))
 }
 
-// choose runs what the method asks for; HEAD is GET without the body, which the
-// server drops.
+// choose runs what the method asks for.
 func choose(w http.ResponseWriter, r *http.Request, m methods) error {
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	do := m[method]
+	do, sentence := door.Choose(w, r, m)
 	if do == nil {
-		var allow []string
-		for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
-			if m[name] != nil {
-				allow = append(allow, name)
-			}
-		}
-		w.Header().Set("Allow", strings.Join(allow, ", "))
-		return &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + strings.Join(allow, ", ") + " only."}
+		return &hook.Error{Code: hook.CodeMethodNotAllowed, Message: sentence}
 	}
 	return do(w, r)
 }

@@ -44,7 +44,7 @@ func (a *api) item(c app.Caller, text string) methods {
 }
 
 func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error {
-	m, err := readBody(r)
+	m, err := door.Object(r)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.
 }
 
 func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	m, err := readBody(r)
+	m, err := door.Object(r)
 	if err != nil {
 		return err
 	}
@@ -116,14 +116,6 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-func readBody(r *http.Request) (*door.Members, error) {
-	body, err := door.Body(r, "application/json")
-	if err != nil {
-		return nil, err
-	}
-	return door.ReadMembers(body)
 }
 
 // readChange reads the members that can be written; the first thing that is wrong

@@ -76,20 +76,9 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet // the server drops the body
-	}
-	do := m[method]
+	do, sentence := door.Choose(w, r, m)
 	if do == nil {
-		var allow []string
-		for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
-			if m[name] != nil {
-				allow = append(allow, name)
-			}
-		}
-		w.Header().Set("Allow", strings.Join(allow, ", "))
-		return &failure{status: http.StatusMethodNotAllowed, detail: "This route takes " + strings.Join(allow, ", ") + " only."}
+		return &failure{status: http.StatusMethodNotAllowed, detail: sentence}
 	}
 	return do(w, r, c)
 }

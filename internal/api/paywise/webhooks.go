@@ -46,7 +46,7 @@ func accessMode(m hook.Mode) string {
 }
 
 func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error {
-	m, err := readBody(r)
+	m, err := door.Object(r)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.
 }
 
 func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	m, err := readBody(r)
+	m, err := door.Object(r)
 	if err != nil {
 		return err
 	}
@@ -153,14 +153,6 @@ func (a *api) whole(ctx context.Context, c app.Caller, id hook.ID, change app.En
 		}
 	}
 	return f
-}
-
-func readBody(r *http.Request) (*door.Members, error) {
-	body, err := door.Body(r, "application/json")
-	if err != nil {
-		return nil, err
-	}
-	return door.ReadMembers(body)
 }
 
 // readChange reads the members that can be written and gathers what is wrong.
