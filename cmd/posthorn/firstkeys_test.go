@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -66,5 +67,35 @@ func TestFirstKeys(t *testing.T) {
 	printed, logged = started(t, used, "", nil)
 	if !strings.HasPrefix(printed, "No operator key is configured and the store has none") || !strings.Contains(printed, "ph_live_operator_") || !strings.Contains(logged, warning) {
 		t.Errorf("without the bootstrap key: %q, log %q", printed, logged)
+	}
+}
+
+// full is an output that takes nothing, as a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// Keys that could not be printed are worth nothing to anybody: they are revoked, and
+// the next start makes others.
+func TestFirstKeysThatCannotBePrintedAreNotKept(t *testing.T) {
+	c, err := loaded(t, "", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--synchronous", "off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := startNode(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.stop(context.WithoutCancel(t.Context()))
+	if err := n.printFirstKeys(t.Context(), full{}); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Fatalf("printing to a full disk: %v", err)
+	}
+	var out bytes.Buffer
+	if err := n.printFirstKeys(t.Context(), &out); err != nil || !strings.Contains(out.String(), "ph_live_operator_") {
+		t.Errorf("the next time: %q, %v", out.String(), err)
+	}
+	again := out.Len()
+	if err := n.printFirstKeys(t.Context(), &out); err != nil || out.Len() != again {
+		t.Errorf("keys that were printed are printed again: %v", err)
 	}
 }
