@@ -79,6 +79,9 @@ func demo(ctx context.Context, out io.Writer, name, listen string, once bool) er
 		fmt.Fprintln(out, "\nAll of it happened over HTTP between a server and a receiver on this machine.")
 		return nil
 	}
+	if err := s.stay(ctx); err != nil {
+		return err
+	}
 	s.invite()
 	select {
 	case err := <-s.node.failed:
@@ -220,6 +223,18 @@ func (s *stage) settled(ctx context.Context, event string) (client.Delivery, err
 		case <-ticker.C:
 		}
 	}
+}
+
+// stay leaves an endpoint for everything, so that what is tried by hand arrives.
+func (s *stage) stay(ctx context.Context) error {
+	const path = "/hook/yours"
+	endpoint, err := s.api.CreateEndpoint(ctx, client.NewEndpoint{
+		Tenant: demoTenant, URL: s.receiver.url + path, EventTypes: []string{"*"}, Title: "Whatever you publish",
+	})
+	if err != nil {
+		return fmt.Errorf("create endpoint: %w", err)
+	}
+	return s.receiver.expect(path, endpoint.Secret)
 }
 
 // forge shows that the receiver's check is not a formality.
