@@ -24,6 +24,7 @@ type Config struct {
 	MetricsListen     string
 	Data              string
 	Store             string
+	NodeLease         time.Duration
 	Profile           string
 	ProfileDir        string
 	Mount             []string
@@ -53,7 +54,7 @@ type Config struct {
 
 // secretFlags are masked wherever a configuration is shown, and may come from a
 // file named by POSTHORN_..._FILE.
-var secretFlags = map[string]bool{"operator-key": true, "operator-test-key": true}
+var secretFlags = map[string]bool{"operator-key": true, "operator-test-key": true, "store": true}
 
 // allowed are the values of options that have a fixed list.
 var allowed = map[string][]string{
@@ -67,7 +68,8 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "address of the API")
 	f.StringVar(&c.MetricsListen, "metrics-listen", "", "address of the Prometheus page /metrics; empty: none")
 	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory: database and generated master key")
-	f.StringVar(&c.Store, "store", "", "sqlite:PATH; empty: posthorn.db in the data directory")
+	f.StringVar(&c.Store, "store", "", "sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several nodes; empty: posthorn.db in the data directory")
+	f.DurationVar(&c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, how long after its last sign of life a node counts as dead and others take over its work")
 	f.StringVar(&c.Profile, "profile", "standard", "wire format of endpoints that name none")
 	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with further profiles (*.yaml)")
 	f.StringSliceVar(&c.Mount, "mount", nil, "management APIs served beside the native one: paysway, paywise, or none; empty: that of --profile")
@@ -288,8 +290,8 @@ func (c *Config) check() error {
 	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
 		return usage("--operator-test-key: must differ from --operator-key, for the key decides the mode")
 	}
-	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") {
-		return usage("--store: must be sqlite:PATH; got %q", scheme(c.Store))
+	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") && !c.postgres() {
+		return usage("--store: must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", scheme(c.Store))
 	}
 	if err := c.checkMounts(); err != nil {
 		return err
@@ -315,10 +317,18 @@ func (c *Config) checkNumbers() error {
 	if c.TenantBacklog < 0 {
 		return usage("--tenant-backlog: %d is less than 0", c.TenantBacklog)
 	}
+	if c.NodeLease < 2*time.Second || c.NodeLease > 5*time.Minute {
+		return usage("--node-lease: %v is not between 2s and 5m", c.NodeLease)
+	}
 	if c.HeldFor < time.Hour {
 		return usage("--held-for: %v is less than 1h", c.HeldFor)
 	}
 	return nil
+}
+
+// postgres reports whether the store is a PostgreSQL database.
+func (c *Config) postgres() bool {
+	return strings.HasPrefix(c.Store, "postgres://") || strings.HasPrefix(c.Store, "postgresql://")
 }
 
 // scheme is the part of a store's address that is safe to show: the rest may hold
@@ -343,7 +353,9 @@ func show(w io.Writer, f *pflag.FlagSet) {
 			return
 		}
 		value := flag.Value.String()
-		if secretFlags[flag.Name] && value != "" {
+		if flag.Name == "store" && strings.HasPrefix(value, "postgres") {
+			value = "postgres://***" // it may hold a password
+		} else if secretFlags[flag.Name] && flag.Name != "store" && value != "" {
 			value = "***"
 		}
 		if list, ok := flag.Value.(pflag.SliceValue); ok {

@@ -71,6 +71,9 @@ func (n *node) metricsPage() http.Handler {
 	counter("posthorn_deliveries_total", "Deliveries created.", func(s store.Stats) int64 { return s.Deliveries })
 	counter("posthorn_attempts_recorded_total", "Attempts recorded.", func(s store.Stats) int64 { return s.Attempts })
 	counter("posthorn_commits_total", "Transactions committed.", func(s store.Stats) int64 { return s.Commits })
+	if n.cfg.postgres() {
+		n.clusterMetrics(r)
+	}
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "posthorn_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": versionText(), "go": runtime.Version()},
@@ -78,4 +81,18 @@ func (n *node) metricsPage() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// clusterMetrics are the numbers of a node among others.
+func (n *node) clusterMetrics(r *prometheus.Registry) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_nodes", Help: "Nodes alive on the database, this one included."},
+		func() float64 { return float64(n.store.Nodes()) }))
+	counter := func(name, help string, read func(store.ClusterStats) int64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(read(n.store.ClusterStats())) }))
+	}
+	counter("posthorn_takeovers_total", "Dead nodes whose work this node took over.", func(s store.ClusterStats) int64 { return s.Takeovers })
+	counter("posthorn_taken_deliveries_total", "Deliveries that these nodes had in memory.", func(s store.ClusterStats) int64 { return s.TakenDeliveries })
+	counter("posthorn_stale_settlements_total", "Outcomes of jobs that were no longer this node's: logged, and refused the schedule.",
+		func(s store.ClusterStats) int64 { return s.StaleSettles })
 }

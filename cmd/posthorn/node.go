@@ -43,6 +43,8 @@ type node struct {
 	without  *bareStore     // set by the bench only: nothing is kept
 	mux      *http.ServeMux // of the API's listener
 
+	profilesKept chan struct{} // by other nodes
+
 	api, metrics net.Listener
 	servers      []*http.Server
 	stopping     atomic.Bool
@@ -61,6 +63,7 @@ func startNode(ctx context.Context, cfg *Config, log *slog.Logger) (*node, error
 // cannot succeed changes nothing.
 func (n *node) begin(ctx context.Context) (err error) {
 	n.failed, n.cancel, n.mux = make(chan error, 4), func() {}, http.NewServeMux()
+	n.profilesKept = make(chan struct{}, 1)
 	defer func() {
 		if err != nil {
 			n.close()
@@ -75,6 +78,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 	}
 	n.dispatch = dispatch.New(dispatch.Options{
 		Log: log, Fast: cfg.Fast, Slow: cfg.Slow, FastPerTenant: cfg.FastPerTenant, InFlight: cfg.InFlight,
+		Nodes: func() int { return n.store.Nodes() },
 	})
 	if err := n.openStore(ctx); err != nil {
 		return err
@@ -108,7 +112,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 	}
 	n.hub = listen.New(n.store, log)
 	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log})
-	n.attempts = newAttemptCounter(sender)
+	n.attempts = newAttemptCounter(&leased{sender: sender, node: n})
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exitWith(exitOpen, fmt.Errorf("recover deliveries: %w", err))
 	}
@@ -144,18 +148,23 @@ func (n *node) openStore(ctx context.Context) error {
 	if n.cfg.Store != "" {
 		path = strings.TrimPrefix(n.cfg.Store, "sqlite:")
 	}
+	url := ""
+	if n.cfg.postgres() {
+		path, url = "", n.cfg.Store
+	}
 	keys, err := n.masterKey(path)
 	if err != nil {
 		return err
 	}
 	n.store, err = store.Open(ctx, store.Options{
-		Path: path, Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, TenantBacklog: n.cfg.TenantBacklog,
+		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: versionText(), ProfilesKept: func() { poke(n.profilesKept) },
+		Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
 			n.failed <- exitWith(exitStorage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
 		},
 	})
-	return openError(path, err)
+	return n.openError(path, err)
 }
 
 // masterKey reads the key that seals secrets. It makes one only for a store that
@@ -166,7 +175,7 @@ func (n *node) masterKey(database string) (*seal.Keyring, error) {
 		path = filepath.Join(n.cfg.Data, "master.key")
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(database); err == nil {
+		if _, err := os.Stat(database); err == nil && database != "" {
 			return nil, exitWith(exitMasterKey, fmt.Errorf("master_key_missing: there is a database at %s but no master key at %s; put the key back or name it with --master-key-file", database, path))
 		}
 		if n.cfg.MasterKeyFile != "" {
@@ -183,14 +192,23 @@ func (n *node) masterKey(database string) (*seal.Keyring, error) {
 	return keys, nil
 }
 
-func openError(path string, err error) error {
+func (n *node) openError(path string, err error) error {
+	if path == "" {
+		path = n.cfg.Data
+	}
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, store.ErrLocked) && n.cfg.postgres():
+		return exitWith(exitLocked, fmt.Errorf("%s is in use by another posthorn process; stop it, or give each node of this machine its own --data", n.cfg.Data))
 	case errors.Is(err, store.ErrLocked):
 		return exitWith(exitLocked, fmt.Errorf("%s is in use by another posthorn process; stop it or choose another --data", filepath.Dir(path)))
+	case errors.Is(err, store.ErrMasterKeyMismatch) && n.cfg.postgres():
+		return exitWith(exitMasterKey, fmt.Errorf("master_key_mismatch: the master key of this node is not the one that sealed the secrets in the database; copy master.key from the data directory of the first node, or name it with --master-key-file"))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
 		return exitWith(exitMasterKey, fmt.Errorf("master_key_mismatch: the master key is not the one that sealed the secrets in %s", path))
+	case errors.Is(err, store.ErrNewerSchema) && n.cfg.postgres():
+		return exitWith(exitSchema, fmt.Errorf("%w; nothing was changed, start the newer release", err))
 	case errors.Is(err, store.ErrNewerSchema):
 		return exitWith(exitSchema, fmt.Errorf("%s: %w; nothing was changed, start the newer release", path, err))
 	}
@@ -267,6 +285,7 @@ func (n *node) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.background.Go(func() { n.housekeep(ctx) })
+	n.background.Go(func() { n.takeProfiles(ctx) })
 }
 
 // unclean reports whether a path holds empty parts or dots, as no route does.
@@ -301,6 +320,42 @@ func (n *node) ready(ctx context.Context) error {
 		return &hook.Error{Code: hook.CodeShuttingDown, Message: "The server is shutting down."}
 	}
 	return n.store.Ready(ctx)
+}
+
+// takeProfiles takes up texts that other nodes kept: a delivery of theirs may become
+// this node's.
+func (n *node) takeProfiles(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.profilesKept:
+		}
+		if err := n.keepProfiles(ctx, n.profiles); err != nil && ctx.Err() == nil {
+			n.log.Error("take up profiles of other nodes", "error", err)
+		}
+	}
+}
+
+// leased makes attempts only while the job is this node's to make.
+type leased struct {
+	sender dispatch.Sender
+	node   *node
+}
+
+// Send makes the attempt, or skips it when the node's lease is over.
+func (l *leased) Send(ctx context.Context, j hook.Job) hook.Outcome {
+	if l.node.without == nil && !l.node.store.Holds(&j) {
+		return hook.Outcome{Skipped: true}
+	}
+	return l.sender.Send(ctx, j)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // housekeep removes what has expired, once an hour.

@@ -51,6 +51,11 @@ type Options struct {
 	SlowPerTenant int           // of which one tenant: 512
 	SlowAfter     time.Duration // an attempt open this long leaves the fast budget: 1 s
 
+	// Nodes says how many nodes share the work: each takes its part of the rate and of
+	// the attempts at once that an endpoint allows. Default: one. It is called with a
+	// lock held and must not block.
+	Nodes func() int
+
 	InFlight      int // attempts of one endpoint at once, unless it says otherwise: 64
 	FirstInFlight int // where an endpoint starts: 2
 
@@ -76,6 +81,9 @@ func (o *Options) defaults() {
 	set(&o.FastPerTenant, 256)
 	set(&o.Slow, 2048)
 	set(&o.SlowPerTenant, 512)
+	if o.Nodes == nil {
+		o.Nodes = func() int { return 1 }
+	}
 	if o.SlowAfter <= 0 {
 		o.SlowAfter = time.Second
 	}

@@ -59,12 +59,14 @@ func (q *queue) idle() bool {
 	return q.jobs() == 0 && q.inFlight == 0 && q.due.IsZero() && !q.claiming && !q.listed && q.heap == 0
 }
 
-// limit is the most attempts the endpoint may ever have under way.
+// limit is the most attempts the endpoint may ever have under way here: what it may
+// have, divided by the nodes, and at least one.
 func (q *queue) limit(o *Options) int {
+	limit := o.InFlight
 	if q.target.MaxInFlight > 0 {
-		return q.target.MaxInFlight
+		limit = q.target.MaxInFlight
 	}
-	return o.InFlight
+	return max(1, limit/o.Nodes())
 }
 
 // learn adapts the cap: one more for each good answer while the cap is what holds

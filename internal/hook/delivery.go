@@ -111,6 +111,7 @@ type Job struct {
 	Event    *Event    // nil: to be read from the store when its turn comes
 	Target   *Endpoint // snapshot at hand-over; the attempt uses the one then in force
 	Trigger  Trigger
+	Holder   int64 // epoch of the process that it was handed to
 }
 
 // Outcome is what one attempt came to.

@@ -107,6 +107,15 @@ func (g *IDs) Next() ID {
 	return id
 }
 
+// Above makes all further ids greater than the given one, as far as the first eight
+// bytes tell, whatever the clock says.
+func (g *IDs) Above(id ID) {
+	high := binary.BigEndian.Uint64(id[:8])
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last = max(g.last, high>>16<<12|high&0xfff)
+}
+
 // DeliveryID returns a new id for a delivery of the event. It is a UUIDv7 that
 // shares its first eight bytes with the event's, so that a delivery is found by
 // its id through the events' order, without an index of its own.

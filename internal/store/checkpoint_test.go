@@ -57,7 +57,7 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	for range 30 {
 		fill(t, s, 100_000)
 	}
-	if !s.makeRoom() || len(fatal) != 0 { // the control
+	if !s.lite.makeRoom() || len(fatal) != 0 { // the control
 		t.Fatal("a healthy checkpoint failed")
 	}
 	for range 30 {
@@ -75,7 +75,7 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(info.Size()), Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
-	done := s.makeRoom() // the writer is idle: nothing else was given to it
+	done := s.lite.makeRoom() // the writer is idle: nothing else was given to it
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,9 @@ func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
 	}
 	o.apply = func(t *tx) error {
 		out = hook.Claimed{}
+		if t.s.cluster != nil {
+			return wrap("claim deliveries", t.claimShares(&c, &out))
+		}
 		for _, share := range c.Shares {
 			if err := t.claim(share, c.Now, &out); err != nil {
 				return fmt.Errorf("claim deliveries: %w", err)
@@ -47,13 +50,13 @@ func (t *tx) claim(share hook.Share, now time.Time, out *hook.Claimed) error {
 		return err
 	}
 	for _, d := range rows {
-		d.Owner = t.s.epoch
+		d.Owner = t.s.Epoch()
 		d.Fence++
 		if _, err := t.exec("own delivery", "UPDATE deliveries SET owner = ?, fence = ? WHERE event = ? AND endpoint = ?",
 			d.Owner, d.Fence, d.Event[:], d.Endpoint[:]); err != nil {
 			return err
 		}
-		out.Jobs = append(out.Jobs, hook.Job{Delivery: d, Target: target, Trigger: triggerOf(&d)})
+		out.Jobs = append(out.Jobs, hook.Job{Delivery: d, Target: target, Trigger: triggerOf(&d), Holder: d.Owner})
 	}
 	at, ok, err := t.earliest(target.ID)
 	if ok {
@@ -104,29 +107,31 @@ const recoverPage = 1000
 // It returns the earliest due time of each enabled endpoint with work. It works on
 // a full disk too, as far as the reserve goes. It is called once after Open, before the first Claim.
 func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
+	if s.cluster != nil {
+		return s.cluster.recover(ctx)
+	}
+	dead := fmt.Sprintf("owner > 0 AND owner < %d", s.Epoch())
 	var jobs []hook.Job
 	err := s.carryOut(ctx, &op{rows: recoverPage, settles: true, apply: func(t *tx) (err error) {
 		jobs = nil
-		if err := t.recoverTests(&jobs); err != nil {
+		if err := t.recoverTests(fmt.Sprintf("owner >= 0 AND owner < %d", s.Epoch()), &jobs); err != nil {
 			return err
 		}
-		return t.recoverOneshots(&jobs)
+		return t.recoverOneshots("true", &jobs)
 	}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("recover: %w", err)
 	}
-	for left := int64(1); left > 0; {
-		err := s.carryOut(ctx, &op{rows: recoverPage, settles: true, apply: func(t *tx) (err error) {
-			left, err = t.exec("disown deliveries", disownRows, t.s.epoch, int64(recoverPage))
-			return err
-		}})
-		if err != nil {
-			return nil, nil, fmt.Errorf("recover: %w", err)
-		}
+	if _, err := s.disown(ctx, dead, recoverPage); err != nil {
+		return nil, nil, fmt.Errorf("recover: %w", err)
 	}
 	var due []hook.Due
-	err = s.carryOut(ctx, &op{rows: recoverPage, settles: true, apply: func(t *tx) (err error) {
-		due, err = t.summary()
+	err = s.carryOut(ctx, &op{rows: recoverPage, settles: true, apply: func(t *tx) error {
+		found, err := collect(background, t.q(), scanWaiting, summaryRows)
+		if err != nil {
+			return wrap("summarise deliveries", err)
+		}
+		due, err = t.claimables(found)
 		return err
 	}})
 	if err != nil {
@@ -136,15 +141,31 @@ func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 	return due, jobs, nil
 }
 
-// disownRows is idempotent: a crash half-way leaves rows for the next start.
-const disownRows = `UPDATE deliveries SET owner = 0 WHERE (event, endpoint) IN
-	(SELECT event, endpoint FROM deliveries WHERE state = 0 AND owner > 0 AND owner < ? LIMIT ?)`
+// disown gives the rows of dead owners back to the table, a page at a time, and
+// returns how many these were. It may be broken off: the rest stays for another time.
+func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, err error) {
+	for left := int64(1); left > 0; rows += left {
+		err := s.carryOut(ctx, &op{rows: page, settles: true, apply: func(t *tx) (err error) {
+			left, err = t.exec("disown deliveries", disownRows(dead), int64(page))
+			return err
+		}})
+		if err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
+}
 
-// recoverTests owns the test events that an earlier process did not send: their
-// endpoint may be disabled, so no claim would ever find them.
-func (t *tx) recoverTests(jobs *[]hook.Job) error {
-	rows, err := collect(background, t.q(), scanDelivery, "SELECT "+deliveryColumns+` FROM deliveries d
-		WHERE d.state = 0 AND d.owner >= 0 AND d.owner < ? AND d.kind = ?`, t.s.epoch, hook.TestEvent)
+func disownRows(dead string) string {
+	return `UPDATE deliveries SET owner = 0 WHERE (event, endpoint) IN
+		(SELECT event, endpoint FROM deliveries WHERE state = 0 AND ` + dead + ` LIMIT ?)`
+}
+
+// recoverTests owns the test events that a dead owner did not send: their endpoint
+// may be disabled, so no claim would ever find them.
+func (t *tx) recoverTests(dead string, jobs *[]hook.Job) error {
+	rows, err := collect(background, t.q(), scanDelivery, "SELECT "+deliveryColumns+" FROM deliveries d WHERE d.state = 0 AND "+dead+
+		" AND d.kind = 1{lock}")
 	if err != nil {
 		return wrap("read test deliveries", err)
 	}
@@ -159,17 +180,18 @@ func (t *tx) recoverTests(jobs *[]hook.Job) error {
 		if target == nil {
 			continue // deleted; its sweep cancels the row
 		}
-		d.Owner = t.s.epoch
+		d.Owner = t.s.Epoch()
 		d.Fence++
 		if err := t.writeDelivery(&d); err != nil {
 			return err
 		}
-		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: hook.ByTest})
+		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: hook.ByTest, Holder: d.Owner})
 	}
 	return nil
 }
 
-func (t *tx) recoverOneshots(jobs *[]hook.Job) error {
+// recoverOneshots takes the attempts asked for by hand for which the condition holds.
+func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
 	type oneshot struct {
 		hook.Delivery
 		trigger hook.Trigger
@@ -178,7 +200,7 @@ func (t *tx) recoverOneshots(jobs *[]hook.Job) error {
 		o.Delivery, err = scanDeliveryAnd(row, &o.trigger)
 		return o, err
 	}, "SELECT "+deliveryColumns+`, o.trigger_by
-		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint ORDER BY o.requested_at`)
+		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint WHERE `+of+` ORDER BY o.requested_at`)
 	if err != nil {
 		return wrap("read one shots", err)
 	}
@@ -197,7 +219,10 @@ func (t *tx) recoverOneshots(jobs *[]hook.Job) error {
 			}
 			continue
 		}
-		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: o.trigger})
+		if _, err := t.exec("own one shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ?", t.s.Epoch(), d.Event[:], d.Endpoint[:]); err != nil {
+			return err
+		}
+		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: o.trigger, Holder: t.s.Epoch()})
 	}
 	return nil
 }
@@ -212,36 +237,55 @@ func (t *tx) passOver(err error, endpoint hook.ID) bool {
 	return true
 }
 
-// summary lists what waits in the table, from the open index alone.
-func (t *tx) summary() ([]hook.Due, error) {
-	type waiting struct {
-		scope    hook.Scope
-		endpoint hook.ID
-		due      int64
-	}
-	found, err := collect(background, t.q(), func(row scanner) (w waiting, err error) {
-		err = row.Scan(blob(w.endpoint[:]), &w.due, &w.scope.Mode, &w.scope.Tenant)
-		return w, err
-	}, summaryRows)
+// waiting is the earliest work of an endpoint in the table.
+type waiting struct {
+	scope    hook.Scope
+	endpoint hook.ID
+	due      int64
+}
+
+func scanWaiting(row scanner) (w waiting, err error) {
+	err = row.Scan(blob(w.endpoint[:]), &w.due, &w.scope.Mode, &w.scope.Tenant)
+	return w, err
+}
+
+// claimables keeps those whose work may be claimed now.
+func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
+	held, err := t.beingHeld()
 	if err != nil {
-		return nil, wrap("summarise deliveries", err)
+		return nil, err
 	}
 	var due []hook.Due
 	for _, w := range found {
-		target, err := t.claimable(w.scope, w.endpoint)
+		target, err := t.endpoint(w.scope, w.endpoint)
 		if t.passOver(err, w.endpoint) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if target != nil {
+		if target != nil && target.Status == hook.Enabled && !held[w.endpoint] {
 			due = append(due, hook.Due{Target: target, At: fromMicros(w.due)})
 		}
 	}
 	return due, nil
 }
 
+// beingHeld returns the endpoints whose older rows are on their way to being held
+// and released again.
+func (t *tx) beingHeld() (map[hook.ID]bool, error) {
+	ids, err := collect(background, t.q(), scanID, "SELECT id FROM endpoints WHERE sweep <> '' AND sweep = 'hold'")
+	if err != nil {
+		return nil, wrap("read sweeps", err)
+	}
+	held := map[hook.ID]bool{}
+	for _, id := range ids {
+		held[id] = true
+	}
+	return held, nil
+}
+
+// summaryRows lists what waits in the table, from the open index alone.
 const summaryRows = `SELECT w.endpoint, w.due, e.mode, e.tenant FROM
 	(SELECT endpoint, min(due) AS due FROM deliveries WHERE state = 0 AND owner = 0 GROUP BY endpoint) w
 	JOIN endpoints e ON e.id = w.endpoint`

@@ -17,7 +17,8 @@ type conn struct {
 	raw   driver.ConnPrepareContext
 	stmts map[string]*stmt
 	// fault, set by tests only, makes statements fail.
-	fault func(query string) error
+	fault   func(query string) error
+	dialect *dialect
 }
 
 type stmt struct {
@@ -25,12 +26,12 @@ type stmt struct {
 	args []driver.NamedValue
 }
 
-func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
+func newConn(ctx context.Context, db *sql.DB, words *dialect) (*conn, error) {
 	c, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &conn{sql: c, stmts: map[string]*stmt{}}
+	w := &conn{sql: c, stmts: map[string]*stmt{}, dialect: words}
 	err = c.Raw(func(raw any) error {
 		prepares, ok := raw.(driver.ConnPrepareContext)
 		if !ok {
@@ -58,7 +59,7 @@ func (c *conn) exec(query string, args ...any) (int64, error) {
 	}
 	st := c.stmts[query]
 	if st == nil {
-		prepared, err := c.raw.PrepareContext(context.Background(), query)
+		prepared, err := c.raw.PrepareContext(context.Background(), c.dialect.text(query))
 		if err != nil {
 			return 0, fmt.Errorf("prepare: %w", err)
 		}
@@ -101,7 +102,22 @@ func (c *conn) close() error {
 // inside its transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// readRow reads one row; ok is false if there is none.
+func readRow(ctx context.Context, q querier, query string, args []any, dest ...any) (ok bool, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		return false, rows.Err()
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return false, err
+	}
+	return true, rows.Close()
 }
 
 // collect reads all rows of a query.

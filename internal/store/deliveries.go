@@ -34,13 +34,13 @@ func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 		return nil, "", err
 	}
 	where, args := conditions(&q, before)
-	from, low := "events e CROSS JOIN deliveries d ON d.event = e.id", span{}
+	from, low := "events e {then} deliveries d ON d.event = e.id", span{}
 	switch {
 	case !q.Event.IsZero():
-		from = "deliveries d CROSS JOIN events e ON e.id = d.event"
+		from = "deliveries d {then} events e ON e.id = d.event"
 		where, args = where+" AND d.event = ?", append(args, q.Event[:])
 	case stopped(&q):
-		from = "deliveries d INDEXED BY deliveries_stopped CROSS JOIN events e ON e.id = d.event"
+		from = "deliveries d{stopped} {then} events e ON e.id = d.event"
 	default:
 		top := above(before[0])
 		if low, err = s.span(ctx, q.Scope, q.After, q.Before, top); err != nil {
@@ -189,11 +189,11 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 
 // oneShot asks for one attempt beside the schedule, once until it was made.
 func (t *tx) oneShot(row *hook.Delivery, target *hook.Endpoint, trigger hook.Trigger) error {
-	n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at)
-		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
-		int64(trigger), micros(t.now))
+	n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at, owner)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+		int64(trigger), micros(t.now), t.s.Epoch())
 	if n > 0 {
-		t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger})
+		t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: t.s.Epoch()})
 	}
 	return err
 }
@@ -214,6 +214,9 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 		}
 		if !row.State.Open() {
 			return &hook.Error{Code: hook.CodeDeliverySettled, Message: "The delivery is " + row.State.String() + " already."}
+		}
+		if row.Owner != 0 && row.Owner != t.s.Epoch() {
+			t.tell(newsDrop, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
 		}
 		t.cancel(&row, hook.ReasonByHand)
 		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
@@ -246,8 +249,11 @@ type Profile struct {
 // the same bytes. Storing it again changes nothing.
 func (s *Store) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
 	return s.do(ctx, 1, func(t *tx) error {
-		_, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
+		n, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
 			hash[:], name, text)
+		if n > 0 {
+			t.tell(newsProfiles, hook.Scope{}, hook.Ref{})
+		}
 		return err
 	})
 }

@@ -36,22 +36,22 @@ func (b blob) Scan(value any) error {
 // writeDelivery stores what a transition may change. Held says since when; a
 // fence that differs from before takes the row away from its holder.
 func (t *tx) writeDelivery(d *hook.Delivery) error {
-	heldAt := int64(0)
+	held := int64(0)
 	if d.State == hook.Held {
-		heldAt = micros(t.now)
+		held = 1
 	}
 	_, err := t.exec("update delivery", `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?,
-		last_error = ?, settled_at = ?, owner = ?, fence = ?, held_at = CASE WHEN held_at > 0 AND ? > 0 THEN held_at ELSE ? END
+		last_error = ?, settled_at = ?, owner = ?, fence = ?, held_at = CASE WHEN ? = 0 THEN 0 WHEN held_at > 0 THEN held_at ELSE ? END
 		WHERE event = ? AND endpoint = ?`,
 		int64(d.State), string(d.Reason), int64(d.Attempts), int64(d.Scheduled), micros(d.Due), int64(d.LastStatus), string(d.LastError),
-		micros(d.SettledAt), d.Owner, d.Fence, heldAt, heldAt, d.Event[:], d.Endpoint[:])
+		micros(d.SettledAt), d.Owner, d.Fence, held, micros(t.now), d.Event[:], d.Endpoint[:])
 	return err
 }
 
 // readDelivery reads a row by its key inside the transaction.
 func (t *tx) readDelivery(event, endpoint hook.ID) (hook.Delivery, bool, error) {
 	found, err := collect(background, t.q(), scanDelivery,
-		"SELECT "+deliveryColumns+" FROM deliveries d WHERE d.event = ? AND d.endpoint = ?", event[:], endpoint[:])
+		"SELECT "+deliveryColumns+" FROM deliveries d WHERE d.event = ? AND d.endpoint = ?{lock}", event[:], endpoint[:])
 	if err != nil || len(found) == 0 {
 		return hook.Delivery{}, false, wrap("read delivery", err)
 	}
@@ -61,7 +61,7 @@ func (t *tx) readDelivery(event, endpoint hook.ID) (hook.Delivery, bool, error) 
 // findDelivery reads a row by its id within a scope; an empty tenant means all of
 // the mode. The id leads to the event, so no index of its own is needed.
 func (t *tx) findDelivery(scope hook.Scope, id hook.ID) (hook.Delivery, error) {
-	found, err := collect(background, t.q(), scanDelivery, findDelivery, findDeliveryArgs(scope, id)...)
+	found, err := collect(background, t.q(), scanDelivery, findDelivery+"{lock}", findDeliveryArgs(scope, id)...)
 	if err != nil {
 		return hook.Delivery{}, wrap("find delivery", err)
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"slices"
 	"sync"
 
@@ -72,6 +71,15 @@ func (d *directory) get(scope hook.Scope) (*scopeEntry, int64) {
 	return d.scopes[scope], d.age
 }
 
+// each calls do for every scope that is kept.
+func (d *directory) each(do func(hook.Scope)) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for scope := range d.scopes {
+		do(scope)
+	}
+}
+
 // offer keeps an entry that a reader loaded, unless a commit came in between:
 // what the reader saw may be from before it.
 func (d *directory) offer(scope hook.Scope, e *scopeEntry, age int64) {
@@ -110,6 +118,9 @@ func (d *directory) put(scope hook.Scope, e *scopeEntry) {
 
 func (d *directory) mergeHealth(health map[hook.ID]*healthEntry) {
 	for id, h := range health {
+		if h.shared {
+			return
+		}
 		if len(d.health) >= maxHealth {
 			for other := range d.health {
 				delete(d.health, other)
@@ -153,6 +164,7 @@ func (t *tx) change(ep *hook.Endpoint) error {
 	}
 	t.scopes[ep.Scope] = e.with(ep)
 	t.changed = append(t.changed, ep)
+	t.tell(newsScope, ep.Scope, hook.Ref{})
 	return nil
 }
 
@@ -173,11 +185,11 @@ func (s *Store) entry(ctx context.Context, scope hook.Scope) (*scopeEntry, error
 		return e, nil
 	}
 	// One view for all the reads: an endpoint must not be seen without its secrets.
-	view, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	view, err := s.read.view(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = view.Rollback() }()
+	defer view.done()
 	e, err = s.loadScope(ctx, view, scope)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -59,11 +58,11 @@ func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.Log
 		return nil, 0, err
 	}
 	defer done()
-	view, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // the count is that of the list
+	view, err := s.read.view(ctx) // the count is that of the list
 	if err != nil {
 		return nil, 0, s.readError("list deliveries of endpoint", err)
 	}
-	defer func() { _ = view.Rollback() }()
+	defer view.done()
 	low, err := collect(ctx, view, scanID, "SELECT id FROM events WHERE mode = ? AND tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
 		q.Scope.Mode, q.Scope.Tenant, logSpan-1)
 	if err != nil {
@@ -74,7 +73,7 @@ func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.Log
 		from, args = from+" AND e.id >= ?", append(args, low[0][:])
 	}
 	count := 0
-	if err := view.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
+	if _, err := readRow(ctx, view, "SELECT count(*)"+from, args, &count); err != nil {
 		return nil, 0, s.readError("count deliveries of endpoint", err)
 	}
 	list, err := collect(ctx, view, scanLogged, "SELECT "+deliveryColumns+`, e.public_id,
@@ -106,7 +105,7 @@ func scanLogged(row scanner) (hook.LoggedDelivery, error) {
 // logFrom walks the tenant's events, for which there is an index, and looks each
 // up among the deliveries by their key.
 func logFrom(q *hook.EndpointLog) (string, []any) {
-	from := ` FROM events e CROSS JOIN deliveries d ON d.event = e.id AND d.endpoint = ?
+	from := ` FROM events e {then} deliveries d ON d.event = e.id AND d.endpoint = ?
 		WHERE e.mode = ? AND e.tenant = ? AND d.mode = ? AND d.tenant = ?`
 	args := []any{q.Endpoint[:], q.Scope.Mode, q.Scope.Tenant, q.Scope.Mode, q.Scope.Tenant}
 	if q.Type != "" {

@@ -79,7 +79,7 @@ func secretPlace(e *hook.Endpoint, version int64) []byte {
 // loadScope reads a tenant's live endpoints of one mode, with secrets.
 func (s *Store) loadScope(ctx context.Context, q querier, scope hook.Scope) (*scopeEntry, error) {
 	entry := &scopeEntry{}
-	err := q.QueryRowContext(ctx, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", scope.Tenant).Scan(&entry.tenant)
+	_, err := readRow(ctx, q, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.tenant)
 	if err != nil {
 		return nil, fmt.Errorf("read tenant: %w", err)
 	}

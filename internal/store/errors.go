@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"modernc.org/sqlite"
-	lite "modernc.org/sqlite/lib"
+	codes "modernc.org/sqlite/lib"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -20,13 +20,16 @@ const (
 	diskFull            // nothing was stored; heals by itself
 	unavailable         // somebody else keeps the file locked
 	fatal               // the disk or the file cannot be trusted any more
+	again               // another node was in the way: the same again may succeed
+	broken              // the connection is gone, and with it the transaction or its answer
 )
 
 // ioerrShmSize is how SQLite reports that the index of its log could not grow,
 // which a full disk causes.
-const ioerrShmSize = lite.SQLITE_IOERR | 19<<8
+const ioerrShmSize = codes.SQLITE_IOERR | 19<<8
 
-func troubleOf(err error) trouble {
+// liteTrouble classes an error of SQLite.
+func liteTrouble(err error) trouble {
 	if err == nil {
 		return noTrouble
 	}
@@ -38,12 +41,12 @@ func troubleOf(err error) trouble {
 		return diskFull
 	}
 	switch e.Code() & 0xff {
-	case lite.SQLITE_FULL:
+	case codes.SQLITE_FULL:
 		return diskFull
-	case lite.SQLITE_BUSY, lite.SQLITE_LOCKED:
+	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
 		return unavailable
-	case lite.SQLITE_IOERR, lite.SQLITE_CORRUPT, lite.SQLITE_NOTADB, lite.SQLITE_CANTOPEN,
-		lite.SQLITE_READONLY, lite.SQLITE_PROTOCOL:
+	case codes.SQLITE_IOERR, codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB, codes.SQLITE_CANTOPEN,
+		codes.SQLITE_READONLY, codes.SQLITE_PROTOCOL:
 		return fatal
 	}
 	return ownFault
@@ -51,14 +54,14 @@ func troubleOf(err error) trouble {
 
 func isUnique(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
-	return ok && e.Code()&0xff == lite.SQLITE_CONSTRAINT
+	return ok && e.Code()&0xff == codes.SQLITE_CONSTRAINT || pgState(err) == "23505"
 }
 
 // classed wraps an error of opening with ErrCorrupt where that is what it means.
 func classed(act string, err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch e.Code() & 0xff {
-		case lite.SQLITE_CORRUPT, lite.SQLITE_NOTADB:
+		case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
 			return fmt.Errorf("%s: %w: %w", act, ErrCorrupt, err)
 		}
 	}
@@ -94,7 +97,7 @@ func (s *Store) readError(act string, err error) error {
 		return errShuttingDown()
 	}
 	err = fmt.Errorf("%s: %w", act, err)
-	if troubleOf(err) == ownFault {
+	if s.engine.trouble(err) == ownFault {
 		return errInternal(err)
 	}
 	return errStorageDown(err)

@@ -74,7 +74,7 @@ func (s *Store) oneEvent(ctx context.Context, where string, args ...any) (*hook.
 
 // eventHead is an event without its data, which a list has no use for: a page of
 // the largest would be 64 MB.
-const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, x'', 0"
+const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0"
 
 // Events lists events, newest first, without their data.
 func (s *Store) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, string, error) {

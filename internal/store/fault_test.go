@@ -43,7 +43,7 @@ func newFaulty(t *testing.T) *faulty {
 	}
 	f.stop()
 	f.sweeper.Wait()
-	f.conn.fault = f.fault // the writer has not been given anything yet
+	f.lite.fault = f.fault // the writer has not been given anything yet
 	t.Cleanup(func() { _ = f.Close() })
 	return f
 }

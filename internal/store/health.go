@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -11,14 +12,19 @@ import (
 // at its end, however many attempts changed it.
 type healthEntry struct {
 	hook.Health
-	scope hook.Scope
-	dirty bool
+	scope  hook.Scope
+	dirty  bool
+	shared bool // with other nodes: not to be remembered
 }
 
 // judge counts an attempt for the endpoint's health and disables it if its rule
 // says so. Attempts begun before the endpoint was last enabled do not count.
 func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o *hook.Outcome) error {
 	if effects == 0 || o.Enablings != target.Enablings {
+		return nil
+	}
+	if t.s.cluster != nil && effects.Has(hook.EffectSucceeded) && t.health[target.ID] == nil {
+		t.clean = append(t.clean, target.ID)
 		return nil
 	}
 	h, err := t.healthOf(target)
@@ -68,7 +74,11 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 	}
 	h := &healthEntry{scope: target.Scope}
 	kept, ok := t.s.dir.health[target.ID]
-	if ok {
+	if t.s.cluster != nil {
+		if err := t.lockHealth(target, h); err != nil {
+			return nil, err
+		}
+	} else if ok {
 		h.Health = kept
 	} else {
 		var err error
@@ -81,6 +91,25 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 	}
 	t.health[target.ID] = h
 	return h, nil
+}
+
+// lockHealth reads the record that all nodes share and keeps it from them until the
+// commit.
+func (t *tx) lockHealth(target *hook.Endpoint, h *healthEntry) error {
+	var first, last, warned int64
+	t.writes++
+	_, err := t.row("lock health", `INSERT INTO health (endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at)
+		VALUES (?, ?, ?, 0, 0, 0, 0) ON CONFLICT (endpoint) DO UPDATE SET mode = excluded.mode
+		RETURNING failures, first_failure_at, last_failure_at, warned_at`, []any{target.ID[:], int64(target.Scope.Mode), target.Scope.Tenant},
+		&h.Failures, &first, &last, &warned)
+	h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = fromMicros(first), fromMicros(last), fromMicros(warned)
+	if slices.Contains(t.clean, target.ID) { // in this very transaction, before
+		h.Health = hook.Health{}
+		t.clean = slices.DeleteFunc(t.clean, func(id hook.ID) bool { return id == target.ID })
+	}
+	h.shared = true
+	h.dirty = true // also if nothing changes: the row is there now
+	return err
 }
 
 // clearHealth starts a clean record, as enabling does.
@@ -100,8 +129,10 @@ func (t *tx) writeHealth(id hook.ID, h *healthEntry) error {
 		_, err := t.exec("clear health", "DELETE FROM health WHERE endpoint = ?", id[:])
 		return err
 	}
-	_, err := t.exec("write health", `INSERT OR REPLACE INTO health
-		(endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+	_, err := t.exec("write health", `INSERT INTO health
+		(endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (endpoint) DO UPDATE SET failures = excluded.failures, first_failure_at = excluded.first_failure_at,
+		last_failure_at = excluded.last_failure_at, warned_at = excluded.warned_at`,
 		id[:], int64(h.scope.Mode), h.scope.Tenant, int64(h.Failures), micros(h.FirstFailureAt), micros(h.LastFailureAt), micros(h.WarnedAt))
 	return err
 }

@@ -54,7 +54,7 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 				h.Delivery, err = scanDeliveryAnd(row, &h.heldAt)
 				return h, err
 			}, "SELECT "+deliveryColumns+`, d.held_at FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? AND d.event > ?
-				ORDER BY d.event LIMIT ?`, endpoint[:], from[:], housekeepPage)
+				ORDER BY d.event LIMIT ?{lock}`, endpoint[:], from[:], housekeepPage)
 			if err != nil {
 				return wrap("read held deliveries", err)
 			}

@@ -109,14 +109,15 @@ func (s *Store) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID)
 // pendingOf, heldOf and failedOf read the indexes alone. The state is written out
 // because a partial index is not considered for a parameter.
 const (
-	pendingOf = `SELECT count(*), min(event) FROM (SELECT event FROM deliveries WHERE state = 0 AND owner IN (0, ?) AND endpoint = ? LIMIT ?)`
-	heldOf    = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 1 AND endpoint = ? LIMIT ?)`
-	failedOf  = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 3 AND endpoint = ? LIMIT ?)`
+	pendingOf = `WITH w AS (SELECT d.event FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?)
+		SELECT count(*), (SELECT event FROM w ORDER BY event LIMIT 1) FROM w`
+	heldOf   = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 1 AND endpoint = ? LIMIT ?) w`
+	failedOf = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 3 AND endpoint = ? LIMIT ?) w`
 )
 
 func (s *Store) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointStats) error {
 	var oldest hook.ID
-	if err := s.read.QueryRowContext(ctx, pendingOf, s.epoch, id[:], hook.StatsCap).Scan(&out.Pending, blob(oldest[:])); err != nil {
+	if err := s.read.QueryRowContext(ctx, pendingOf, id[:], hook.StatsCap).Scan(&out.Pending, blob(oldest[:])); err != nil {
 		return err
 	}
 	if out.Pending > 0 {
@@ -129,14 +130,14 @@ func (s *Store) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointS
 }
 
 // recentDeliveries walks the tenant's events from the newest back.
-const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e CROSS JOIN deliveries d ON d.event = e.id AND d.endpoint = ?
+const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {then} deliveries d ON d.event = e.id AND d.endpoint = ?
 	WHERE e.mode = ? AND e.tenant = ? AND e.kind = 0 AND e.id >= coalesce((SELECT o.id FROM events o WHERE o.mode = ? AND o.tenant = ?
-		ORDER BY o.id DESC LIMIT 1 OFFSET ?), x'')
+		ORDER BY o.id DESC LIMIT 1 OFFSET ?), {bytes})
 	ORDER BY e.id DESC LIMIT ?`
 
 // recentAttempts are those of the same deliveries.
 const recentAttempts = "SELECT a.duration_us, a.class FROM (" + recentDeliveries + `) r
-	CROSS JOIN attempts a ON a.event = r.event AND a.endpoint = ? ORDER BY r.event DESC, a.number DESC LIMIT ?`
+	{then} attempts a ON a.event = r.event AND a.endpoint = ? ORDER BY r.event DESC, a.number DESC LIMIT ?`
 
 func (s *Store) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.EndpointStats) error {
 	args := []any{e.ID[:], e.Scope.Mode, e.Scope.Tenant, e.Scope.Mode, e.Scope.Tenant, statsEvents - 1, statsRows}

@@ -38,7 +38,7 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 			}
 			made = k
 			made.ID, made.CreatedAt = t.s.ids.Next(), t.now
-			t.keys = true
+			t.keysChanged()
 			_, err := t.exec("insert key", "INSERT INTO keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?)", made.ID[:], string(made.Kind),
 				int64(made.Mode), made.Tenant, made.Name, made.Hash[:], micros(made.CreatedAt))
 			if isUnique(err) {
@@ -94,7 +94,7 @@ func (s *Store) Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]h
 // RevokeKey ends a key. An empty scope tenant means all of the mode.
 func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.do(ctx, 1, func(t *tx) error {
-		t.keys = true
+		t.keysChanged()
 		n, err := t.exec("revoke key", "UPDATE keys SET revoked_at = ? WHERE id = ? AND mode = ? AND (? = '' OR tenant = ?) AND revoked_at = 0",
 			micros(t.now), id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
 		if err == nil && n == 0 {

@@ -18,6 +18,12 @@ func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 	count := 0
 	err := s.do(ctx, 4, func(t *tx) error {
 		count = 0
+		if t.s.cluster != nil {
+			others, err := t.s.cluster.others(t)
+			if err != nil || others > 0 {
+				return err // they may be connected there
+			}
+		}
 		rows, err := collect(background, t.q(), func(row scanner) (f found, err error) {
 			err = row.Scan(blob(f.id[:]), &f.scope.Mode, &f.scope.Tenant)
 			return f, err

@@ -11,6 +11,8 @@ import (
 // onceFor is how long an answer is kept for a repeated request.
 const onceFor = 24 * time.Hour
 
+const onceKey = " WHERE mode = ? AND tenant = ? AND route = ? AND key = ?"
+
 // once runs do unless its key was used before. do says with its second result
 // whether its answer is worth keeping: a request that stored nothing may be tried
 // again under the same key.
@@ -22,11 +24,18 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 	place := oncePlace(o)
 	var status int
 	var hash, sealed []byte
+	var created int64
+	key := []any{int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key}
 	found, err := t.row("read idempotency key",
-		"SELECT body_hash, status, answer FROM idempotency WHERE mode = ? AND tenant = ? AND route = ? AND key = ? AND created_at > ?",
-		[]any{o.Scope.Mode, o.Scope.Tenant, o.Route, o.Key, micros(t.now.Add(-onceFor))}, &hash, &status, &sealed)
+		"SELECT body_hash, status, answer, created_at FROM idempotency"+onceKey, key, &hash, &status, &sealed, &created)
 	if err != nil {
 		return nil, err
+	}
+	if found && created <= micros(t.now.Add(-onceFor)) {
+		if _, err := t.exec("forget old answer", "DELETE FROM idempotency"+onceKey, key...); err != nil {
+			return nil, err
+		}
+		found = false
 	}
 	if found {
 		if subtle.ConstantTimeCompare(hash, o.BodyHash[:]) != 1 {
@@ -47,10 +56,8 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 	if sealed, err = t.s.keys.Seal(place, body); err != nil {
 		return nil, err
 	}
-	_, err = t.exec("keep answer", `INSERT OR REPLACE INTO idempotency (mode, tenant, route, key, body_hash, status, answer, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+	return nil, t.insert("keep answer", onceTable,
 		int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key, o.BodyHash[:], int64(status), sealed, micros(t.now))
-	return nil, err
 }
 
 // oncePlace and its siblings name a place for the seal. Lengths keep the parts

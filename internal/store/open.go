@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -20,7 +21,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*.sql migrations/postgres/*.sql
 var migrations embed.FS
 
 const (
@@ -32,14 +33,26 @@ const (
 
 var checkPlace = []byte("posthorn master key check")
 
-// open takes the lock before it looks at anything, so that two starts at once
-// cannot both migrate.
 func (s *Store) open(ctx context.Context) error {
+	if s.opts.Postgres != "" {
+		return s.openPostgres(ctx)
+	}
+	return s.openLite(ctx)
+}
+
+// openLite takes the lock before it looks at anything, so that two starts at once
+// cannot both migrate.
+func (s *Store) openLite(ctx context.Context) error {
 	path := s.opts.Path
+	words := newDialect(false)
+	s.lite = &lite{store: s}
+	s.read = &reader{dialect: words, oneView: sql.TxOptions{ReadOnly: true}}
+	s.engine = s.lite
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
-	if err := s.takeLock(path + ".lock"); err != nil {
+	var err error
+	if s.lite.lock, err = flock(path + ".lock"); err != nil {
 		return err
 	}
 	if err := refuseNewer(ctx, path); err != nil {
@@ -51,33 +64,35 @@ func (s *Store) open(ctx context.Context) error {
 	if s.opts.Synchronous != "full" {
 		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", s.opts.Synchronous)
 	}
-	var err error
-	if s.writeDB, err = openDB(path, "rwc",
+	if s.lite.db, err = openDB(path, "rwc",
 		fmt.Sprintf("page_size(%d)", pageSize), "journal_mode(WAL)",
 		"synchronous("+syncModes[s.opts.Synchronous]+")",
 		"wal_autocheckpoint(0)", "cache_size(-32768)", "temp_store(MEMORY)"); err != nil {
 		return err
 	}
-	s.writeDB.SetMaxOpenConns(1)
-	if err := migrate(ctx, s.writeDB); err != nil {
+	s.lite.db.SetMaxOpenConns(1)
+	if err := migrate(ctx, s.lite.db); err != nil {
 		return classed("migrate", err)
 	}
-	if s.conn, err = newConn(ctx, s.writeDB); err != nil {
+	if s.lite.conn, err = newConn(ctx, s.lite.db, words); err != nil {
 		return classed("open writer", err)
 	}
-	if s.read, err = openDB(path, "ro", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)"); err != nil {
+	if s.read.db, err = openDB(path, "ro", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)"); err != nil {
 		return err
 	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
+	s.read.db.SetMaxOpenConns(readers)
+	s.read.db.SetMaxIdleConns(readers)
 	err = s.begin(ctx)
-	if troubleOf(err) == diskFull { // a start on a full disk must succeed: what is there has to go out
+	if liteTrouble(err) == diskFull { // a start on a full disk must succeed: what is there has to go out
 		_ = os.Remove(path + reserveSuffix)
 		err = s.begin(ctx)
 	}
 	if err != nil {
 		return classed("read state", err)
 	}
+	// The writer's texts name this opening, so they are made once it has its number.
+	words.words = strings.NewReplacer("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", s.Epoch()), "{bytes}", "x''", "{lock}", "", "{then}", "CROSS JOIN",
+		"{stopped}", " INDEXED BY deliveries_stopped")
 	s.reserve = newReserve(path+reserveSuffix, s.opts.Reserve)
 	return syncDir(filepath.Dir(path))
 }
@@ -97,15 +112,17 @@ func (s *Store) begin(ctx context.Context) error {
 	if err := s.checkKey(ctx); err != nil {
 		return err
 	}
-	err := s.conn.sql.QueryRowContext(ctx, `INSERT INTO meta (key, value) VALUES ('epoch', 1)
-		ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value`).Scan(&s.epoch)
+	var epoch int64
+	err := s.lite.conn.sql.QueryRowContext(ctx, `INSERT INTO meta (key, value) VALUES ('epoch', 1)
+		ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value`).Scan(&epoch)
 	if err != nil {
 		return fmt.Errorf("count opening: %w", err)
 	}
+	s.epoch.Store(epoch)
 	// The order of ids is the order of acceptance, and sweeps rely on it: a clock
 	// that was set back while we were down must not break it.
 	var last []byte
-	err = s.conn.sql.QueryRowContext(ctx, "SELECT id FROM events ORDER BY id DESC LIMIT 1").Scan(&last)
+	err = s.lite.conn.sql.QueryRowContext(ctx, "SELECT id FROM events ORDER BY id DESC LIMIT 1").Scan(&last)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("read last event: %w", err)
 	}
@@ -124,12 +141,12 @@ func (s *Store) begin(ctx context.Context) error {
 
 func (s *Store) checkKey(ctx context.Context) error {
 	var sealed []byte
-	err := s.conn.sql.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed)
+	err := s.lite.conn.sql.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		if sealed, err = s.keys.Seal(checkPlace, []byte("ok")); err != nil {
 			return err
 		}
-		_, err = s.conn.sql.ExecContext(ctx, "INSERT INTO meta (key, value) VALUES ('master_key_check', ?)", sealed)
+		_, err = s.engine.exec("INSERT INTO meta (key, value) VALUES ('master_key_check', ?)", sealed)
 		return err
 	}
 	if err != nil {
@@ -141,36 +158,34 @@ func (s *Store) checkKey(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) takeLock(path string) error {
+// flock takes the lock of a file for this process. A lock that another one has gives
+// ErrLocked.
+func flock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return fmt.Errorf("open lock file: %w", err)
+		return nil, fmt.Errorf("open lock file: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("%s: %w", path, ErrLocked)
+			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 		}
-		return fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	s.lock = f
-	return nil
+	return f, nil
 }
 
-// release closes whatever open got to. The lock goes last.
+// release closes whatever open got to.
 func (s *Store) release() error {
 	var errs []error
-	if s.read != nil {
-		errs = append(errs, s.read.Close())
+	if s.read != nil && s.read.db != nil {
+		errs = append(errs, s.read.db.Close())
 	}
-	if s.conn != nil {
-		errs = append(errs, s.conn.close())
+	if s.lite != nil {
+		errs = append(errs, s.lite.close())
 	}
-	if s.writeDB != nil {
-		errs = append(errs, s.writeDB.Close())
-	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+	if s.cluster != nil {
+		errs = append(errs, s.cluster.close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close store: %w", err)
@@ -196,11 +211,11 @@ func openDB(path, mode string, pragmas ...string) (*sql.DB, error) {
 }
 
 func newestMigration() (int64, error) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil || len(files) == 0 {
-		return 0, fmt.Errorf("read migrations: %w", err)
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return 0, err
 	}
-	return goose.NumericComponent(files[len(files)-1])
+	return newestOf(files)
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

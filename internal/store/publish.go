@@ -13,14 +13,6 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-const (
-	insertEvent = `INSERT INTO events (id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	insertDelivery = `INSERT INTO deliveries (event, endpoint, id, mode, tenant, type, kind, profile, state, reason,
-		attempts, scheduled, due, last_status, last_error, created_at, settled_at, held_at, owner, fence)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, '', ?, 0, ?, ?, ?)`
-)
-
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Publish stores events and a delivery for each endpoint that wants them, in one
@@ -97,8 +89,7 @@ func (t *tx) publishOne(n *hook.NewEvent, profileOf func(*hook.Endpoint) hook.Pr
 	}
 	if !n.PublicID.IsZero() {
 		hash := contentHash(n)
-		if _, err := t.exec("insert event id", `INSERT INTO event_ids (mode, public_id, tenant, event, hash) VALUES (?, ?, ?, ?, ?)`,
-			int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
+		if err := t.insert("insert event id", eventIDsTable, int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
 			return hook.Published{}, err
 		}
 	}
@@ -161,10 +152,9 @@ func (t *tx) storeEvent(e *hook.Event) error {
 	if e.PublicID != e.ID {
 		public = e.PublicID[:]
 	}
-	_, err := t.exec("insert event", insertEvent, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
-		micros(e.CreatedAt), micros(e.AcceptedAt), e.Data, int64(crc32.Checksum(e.Data, castagnoli)))
 	t.counted.Events++
-	return err
+	return t.insert("insert event", eventsTable, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
+		micros(e.CreatedAt), micros(e.AcceptedAt), e.Data, int64(crc32.Checksum(e.Data, castagnoli)))
 }
 
 // deliver stores the delivery of an event to an endpoint. While there is room in
@@ -176,24 +166,24 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 	trigger, heldAt := hook.BySchedule, int64(0)
 	switch {
 	case e.Kind == hook.TestEvent: // any endpoint, at once, whatever waits
-		trigger, d.Owner = hook.ByTest, t.s.epoch
+		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, micros(t.now)
 	case t.roomFor(target.ID):
-		d.Owner = t.s.epoch
+		d.Owner = t.s.Epoch()
 	default:
 		t.waits(target, t.now)
 	}
-	_, err := t.exec("insert delivery", insertDelivery, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
-		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), micros(d.Due), micros(d.CreatedAt),
-		heldAt, d.Owner, d.Fence)
+	err := t.insert("insert delivery", deliveriesTable, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
+		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), micros(d.Due),
+		int64(0), "", micros(d.CreatedAt), int64(0), heldAt, d.Owner, d.Fence)
 	if err != nil {
 		return err
 	}
 	t.counted.Deliveries++
 	t.opened(d.Scope, 1)
 	if d.Owner != 0 {
-		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger})
+		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})
 	}
 	return nil
 }

@@ -13,9 +13,7 @@ import (
 const (
 	settleFast = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?, last_error = ?,
 		settled_at = ?, owner = ?
-		WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND attempts = ?`
-	insertAttempt = `INSERT INTO attempts (event, endpoint, number, mode, tenant, at, duration_us, status, class, message,
-		trigger_by, response_headers, response_body, truncated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND attempts = ? AND owner = ?`
 )
 
 // Settle records attempts that were made and moves their deliveries by
@@ -143,7 +141,15 @@ func (t *tx) offerAgain(job *hook.Job) error {
 	if target == nil || !ok {
 		return t.forgetOneshot(d.Event, d.Endpoint)
 	}
-	t.jobs = append(t.jobs, hook.Job{Delivery: row, Target: target, Trigger: job.Trigger})
+	if t.s.cluster != nil {
+		// Another node may have taken it over.
+		n, err := t.exec("own one shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND owner = ?",
+			t.s.Epoch(), d.Event[:], d.Endpoint[:], job.Holder)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+	t.jobs = append(t.jobs, hook.Job{Delivery: row, Target: target, Trigger: job.Trigger, Holder: t.s.Epoch()})
 	return nil
 }
 
@@ -155,10 +161,9 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 		return d, 0, false, nil
 	}
 	after, effects := hook.Next(d, policy, job.Trigger, *o, t.now, t.s.opts.Jitter())
-	n, err := t.exec("settle delivery", settleFast, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
-		micros(after.Due), int64(after.LastStatus), string(after.LastError), micros(after.SettledAt), after.Owner,
-		d.Event[:], d.Endpoint[:], d.Fence, int64(d.Attempts))
-	return after, effects, n == 1, err
+	t.writes++
+	ok, err := t.s.engine.move(&d, &after)
+	return after, effects, ok, wrap("settle delivery", err)
 }
 
 // settleSlow applies the rule to the row as it is. If it was taken away from the
@@ -178,10 +183,14 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 	trigger := job.Trigger
 	if row.Fence != job.Delivery.Fence || row.Owner != job.Delivery.Owner {
 		trigger = hook.ByHand // the schedule is somebody else's now
+		t.staleSettles++
 	}
 	after, effects = hook.Next(row, policy, trigger, *o, t.now, t.s.opts.Jitter())
 	if o.Success && trigger.OneShot() && row.State == hook.Pending {
 		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
+		if row.Owner != 0 && row.Owner != t.s.Epoch() {
+			t.tell(newsDrop, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
+		}
 	}
 	if o.Success && (trigger.OneShot() || row.State != hook.Pending) {
 		after.Fence++
@@ -201,8 +210,7 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 		truncated = 1
 	}
 	t.counted.Attempts++
-	_, err := t.exec("log attempt", insertAttempt, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
+	return t.insert("log attempt", attemptsTable, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
 		micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
-		o.ResponseHeaders, o.ResponseBody, truncated)
-	return err
+		orNull(o.ResponseHeaders), orNull(o.ResponseBody), truncated)
 }

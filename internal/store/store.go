@@ -15,12 +15,10 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -47,6 +45,17 @@ var (
 // Options say how a store is opened and to whom it reports. Dir or Path, and
 // Keys, are required.
 type Options struct {
+	// Postgres is the URL of a PostgreSQL database: the store is kept there and
+	// not in a file. Dir and Path have no meaning then.
+	Postgres string
+	// Lease is how long after its last sign of life a node on PostgreSQL counts as
+	// dead; default 10 s.
+	Lease time.Duration
+	// Version is the release that this node runs, for operators of several.
+	Version string
+	// ProfilesKept is called when another node kept texts of profiles. It runs on
+	// the writer under the contract of Committed. Nil: nobody is told.
+	ProfilesKept func()
 	// Dir is the data directory; it is made if absent. The database is
 	// posthorn.db in it unless Path says otherwise.
 	Dir string
@@ -100,12 +109,12 @@ type Store struct {
 	opts    Options
 	log     *slog.Logger
 	keys    *seal.Keyring
-	epoch   int64
+	epoch   atomic.Int64
 	ids     *hook.IDs
-	lock    *os.File
-	read    *sql.DB
-	writeDB *sql.DB
-	conn    *conn
+	engine  engine
+	lite    *lite    // the engine, if it is SQLite
+	cluster *cluster // of the nodes on one PostgreSQL; nil: SQLite
+	read    *reader
 	dir     *directory
 	known   *keyCache
 	backlog map[hook.Scope]int // open deliveries; the writer's alone
@@ -118,8 +127,6 @@ type Store struct {
 	writer  sync.WaitGroup
 	down    atomic.Pointer[hook.Error]
 	reserve *reserve
-	// unchecked is what was written since the log was looked at; the writer's alone.
-	unchecked struct{ commits, bytes int }
 
 	accepted  time.Time // of the last event; the writer's
 	lastSwept hook.ID   // of the writer's turns among sweeps
@@ -159,6 +166,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.writer.Go(s.write)
+	if s.cluster != nil {
+		s.cluster.run()
+	}
 	sweeping, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.sweeper.Go(func() { s.sweep(sweeping) })
@@ -175,6 +185,9 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.gate.Unlock()
+	if s.cluster != nil {
+		close(s.cluster.closing)
+	}
 	s.stop()
 	close(s.ops)
 	s.writer.Wait()
@@ -197,6 +210,9 @@ func (s *Store) Ready(ctx context.Context) error {
 	if s.reserve.spent() {
 		return errStorageFull(nil)
 	}
+	if s.cluster != nil && s.cluster.outage.Load() {
+		return errStorageDown(nil)
+	}
 	var one int
 	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM meta LIMIT 1").Scan(&one); err != nil {
 		return s.readError("check database", err)
@@ -206,7 +222,7 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Epoch returns the number of this opening; it is the owner of the deliveries
 // this process holds in memory.
-func (s *Store) Epoch() int64 { return s.epoch }
+func (s *Store) Epoch() int64 { return s.epoch.Load() }
 
 // Stats returns the counters.
 func (s *Store) Stats() Stats {
@@ -223,7 +239,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Keys == nil {
 		return o, errors.New("no master key")
 	}
-	if o.Path == "" && o.Dir == "" {
+	if o.Path == "" && o.Dir == "" && o.Postgres == "" {
 		return o, errors.New("no data directory")
 	}
 	if o.Path == "" {
@@ -240,6 +256,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if _, ok := syncModes[o.Synchronous]; !ok {
 		return o, fmt.Errorf("synchronous must be full, normal or off, not %q", o.Synchronous)
+	}
+	if o.Lease == 0 {
+		o.Lease = 10 * time.Second
 	}
 	if o.MaxFanOut == 0 {
 		o.MaxFanOut = 1000

@@ -28,6 +28,7 @@ func (t *tx) orderHold(endpoint hook.ID, why hook.Reason) error {
 		return err
 	}
 	t.sweeps = true
+	t.holds = append(t.holds, endpoint)
 	_, err := t.exec("forget one shots", `DELETE FROM oneshots WHERE endpoint = ? AND NOT EXISTS (SELECT 1 FROM deliveries d
 		WHERE d.event = oneshots.event AND d.endpoint = oneshots.endpoint AND d.kind = 1)`, endpoint[:])
 	return err
@@ -130,7 +131,7 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	var why hook.Reason
 	var bound []byte
 	var scope hook.Scope
-	ok, err := t.row("read sweep", "SELECT sweep, sweep_reason, sweep_bound, mode, tenant FROM endpoints WHERE id = ?",
+	ok, err := t.row("read sweep", "SELECT sweep, sweep_reason, sweep_bound, mode, tenant FROM endpoints WHERE id = ?{lock}",
 		[]any{id[:]}, &sweep, &why, &bound, &scope.Mode, &scope.Tenant)
 	if err != nil || !ok {
 		return err
@@ -160,19 +161,19 @@ func (t *tx) tellWaiting(scope hook.Scope, id hook.ID) error {
 }
 
 const (
-	pendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND d.owner IN (0, ?) AND d.endpoint = ?
-		AND d.kind = 0 AND d.event < ? ORDER BY d.due LIMIT ?`
-	anyPendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND d.owner IN (0, ?) AND d.endpoint = ? LIMIT ?`
-	heldRows       = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?`
+	pendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ?
+		AND d.kind = 0 AND d.event < ? ORDER BY d.due LIMIT ?{lock}`
+	anyPendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?{lock}`
+	heldRows       = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?{lock}`
 )
 
 func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
 	query, args := heldRows, []any{id[:], limit}
 	switch sweep {
 	case sweepHold:
-		query, args = pendingRows, []any{t.s.epoch, id[:], bound, limit}
+		query, args = pendingRows, []any{id[:], bound, limit}
 	case sweepCancel:
-		query, args = anyPendingRows, []any{t.s.epoch, id[:], limit}
+		query, args = anyPendingRows, []any{id[:], limit}
 	}
 	rows, err := collect(background, t.q(), scanDelivery, query, args...)
 	if err == nil && sweep == sweepCancel && len(rows) == 0 {

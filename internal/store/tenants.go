@@ -54,9 +54,11 @@ func (t *tx) createTenant(n hook.Tenant) error {
 
 func (t *tx) reloadTenant(id string) error {
 	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
-		if err := t.reload(hook.Scope{Tenant: id, Mode: mode}); err != nil {
+		scope := hook.Scope{Tenant: id, Mode: mode}
+		if err := t.reload(scope); err != nil {
 			return err
 		}
+		t.tell(newsScope, scope, hook.Ref{})
 	}
 	return nil
 }
@@ -169,7 +171,7 @@ func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook
 		if _, err := t.exec("revoke keys", "UPDATE keys SET revoked_at = ? WHERE tenant = ? AND revoked_at = 0", micros(t.now), id); err != nil {
 			return err
 		}
-		t.keys = true
+		t.keysChanged()
 		if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", micros(t.now), id); err != nil {
 			return err
 		}

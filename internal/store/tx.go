@@ -1,12 +1,8 @@
 package store
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"database/sql"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -34,9 +30,18 @@ type tx struct {
 	changed  []*hook.Endpoint
 	dropped  []hook.Ref
 	keys     bool // keys changed
+	profiles bool // texts of profiles were kept, by another node
 	sweeps   bool // a sweep was ordered
 	counted  Stats
-	reported []func() // lines for the log
+	// staleSettles are outcomes of jobs whose row was somebody else's by then.
+	staleSettles int64
+	reported     []func() // lines for the log
+
+	// For the other nodes on PostgreSQL.
+	config bool      // what nodes keep in memory changed
+	news   *columns  // what they are told
+	holds  []hook.ID // endpoints whose hold needs a bound over all nodes
+	clean  []hook.ID // endpoints that answered well and are not in health
 }
 
 func newTx(s *Store) *tx {
@@ -47,27 +52,27 @@ func newTx(s *Store) *tx {
 // rows it changed.
 func (t *tx) exec(act, query string, args ...any) (int64, error) {
 	t.writes++
-	n, err := t.s.conn.exec(query, args...)
+	n, err := t.s.engine.exec(query, args...)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", act, err)
 	}
 	return n, nil
 }
 
+// insert adds a row to a table of the hot path.
+func (t *tx) insert(act string, into *table, args ...any) error {
+	t.writes++
+	return wrap(act, t.s.engine.insert(into, args...))
+}
+
 // row reads one row inside the transaction; ok is false if there is none.
 func (t *tx) row(act, query string, args []any, dest ...any) (ok bool, err error) {
-	err = t.s.conn.sql.QueryRowContext(context.Background(), query, args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", act, err)
-	}
-	return true, nil
+	ok, err = readRow(background, t.q(), query, args, dest...)
+	return ok, wrap(act, err)
 }
 
 // q gives reads inside the transaction.
-func (t *tx) q() querier { return t.s.conn.sql }
+func (t *tx) q() querier { return t.s.engine }
 
 // txJobs bounds the jobs that one transaction hands over; the rest waits in the table.
 const txJobs = 4096
@@ -126,9 +131,18 @@ func (t *tx) committed() {
 	if t.keys {
 		s.known.clear()
 	}
+	if t.profiles && s.opts.ProfilesKept != nil {
+		s.opts.ProfilesKept()
+	}
+	if len(t.holds) > 0 && s.cluster != nil {
+		s.cluster.stale.Store(true) // the floor of ids rose
+	}
 	s.stats.events.Add(t.counted.Events)
 	s.stats.deliveries.Add(t.counted.Deliveries)
 	s.stats.attempts.Add(t.counted.Attempts)
+	if s.cluster != nil {
+		s.cluster.staleSettles.Add(t.staleSettles)
+	}
 	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped}
 	for _, d := range t.due {
 		commit.Due = append(commit.Due, d)

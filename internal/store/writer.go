@@ -18,11 +18,6 @@ const (
 	// carries, alone it would only cost time.
 	linger     = 500 * time.Microsecond
 	lingerFrom = 4
-
-	checkpointPages = 4000
-	// How often the length of the log is looked at.
-	checkpointCommits = 64
-	checkpointBytes   = 8 << 20
 )
 
 // op is one write. apply runs inside a transaction, on the writer. It may run
@@ -34,6 +29,15 @@ type op struct {
 	ctx         context.Context // of a caller that may go away; nil: of one that stays
 	err         error
 	done        chan struct{}
+	ended       bool // its caller has the answer
+}
+
+// end gives the caller the answer. Only the writer calls it.
+func (o *op) end() {
+	if !o.ended {
+		o.ended = true
+		close(o.done)
+	}
 }
 
 // errAlone says that an op failed after it wrote, so that the batch has to be run
@@ -72,6 +76,9 @@ func (s *Store) enqueue(ctx context.Context, o *op) error {
 	if down := s.down.Load(); down != nil {
 		return down
 	}
+	if s.cluster != nil && s.cluster.outage.Load() && o.ctx != nil {
+		return errStorageDown(nil)
+	}
 	o.done = make(chan struct{})
 	s.gate.RLock()
 	defer s.gate.RUnlock()
@@ -102,7 +109,7 @@ func (s *Store) write() {
 		}
 		s.run(batch)
 		for _, o := range batch {
-			close(o.done)
+			o.end()
 		}
 		w.last = len(batch)
 		clear(w.batch) // what was written must not live on here
@@ -118,6 +125,9 @@ type batcher struct {
 }
 
 func (w *batcher) next() []*op {
+	if batch := w.kept(); batch != nil {
+		return batch
+	}
 	first, ok := <-w.store.ops
 	if !ok {
 		return nil
@@ -160,6 +170,18 @@ func (w *batcher) next() []*op {
 	return w.batch
 }
 
+// kept returns outcomes that came while the database was away.
+func (w *batcher) kept() []*op {
+	c := w.store.cluster
+	if c == nil || len(c.stash) == 0 {
+		return nil
+	}
+	n := min(len(c.stash), 16)
+	w.batch = append(w.batch[:0], c.stash[:n]...)
+	c.stash = append(c.stash[:0], c.stash[n:]...)
+	return w.batch
+}
+
 // run carries out a batch: in one transaction if all goes well, else each op in
 // its own, so that a bad one harms no neighbour.
 func (s *Store) run(batch []*op) {
@@ -173,24 +195,30 @@ func (s *Store) run(batch []*op) {
 	if len(batch) == 0 {
 		return
 	}
+	if s.cluster != nil {
+		s.cluster.before()
+	}
 	err := s.transact(batch)
-	if troubleOf(err) == diskFull && s.reserve.spent() && s.makeRoom() {
+	if s.cluster != nil {
+		err = s.insist(batch, err)
+	}
+	if s.engine.trouble(err) == diskFull && s.reserve.spent() && s.lite.makeRoom() {
 		err = s.transact(batch)
 	}
-	if errors.Is(err, errAlone) && len(batch) > 1 {
+	if kind := s.engine.trouble(err); (errors.Is(err, errAlone) || kind == again) && len(batch) > 1 {
 		for _, o := range batch {
 			s.run([]*op{o})
 		}
 		return
 	}
-	switch troubleOf(err) {
+	switch s.engine.trouble(err) {
 	case noTrouble:
 	case diskFull:
 		s.runFull(batch, err)
 	case fatal:
 		s.fail(err)
 		answer(batch, s.down.Load())
-	case unavailable:
+	case unavailable, again, broken:
 		answer(batch, errStorageDown(err))
 	default:
 		if !errors.Is(err, errAlone) { // an op on its own keeps its own error
@@ -218,17 +246,6 @@ func (s *Store) runFull(batch []*op, err error) {
 	}
 }
 
-// makeRoom empties the log into the database as far as that fits, so that the log
-// can be written from its start again, and reports whether all of it fitted.
-func (s *Store) makeRoom() bool {
-	var busy, pages, moved int64
-	err := s.conn.sql.QueryRowContext(background, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &moved)
-	if troubleOf(err) == fatal {
-		s.fail(fmt.Errorf("checkpoint: %w", err))
-	}
-	return err == nil && pages == moved
-}
-
 // runSpent decides what may run while the reserve is given up: everything once it
 // could be made again, else outcomes only. It returns what may.
 func (s *Store) runSpent(batch []*op) []*op {
@@ -249,8 +266,42 @@ func (s *Store) runSpent(batch []*op) []*op {
 
 func answer(batch []*op, err error) {
 	for _, o := range batch {
-		o.err = err
+		if !o.ended {
+			o.err = err
+		}
 	}
+}
+
+// insistences is how often a batch that other nodes were in the way of is run again.
+const insistences = 10
+
+// insist runs a batch again that failed for a reason that can be mended.
+func (s *Store) insist(batch []*op, err error) error {
+	for range insistences {
+		if kind := s.engine.trouble(err); kind != again && kind != broken {
+			return err
+		}
+		if !s.cluster.mend(err, batch) {
+			return err
+		}
+		err = s.transact(batch)
+	}
+	return err
+}
+
+// errNotCommitted says that a write whose answer was lost was not committed.
+var errNotCommitted = errors.New("the write was not committed")
+
+// findOut turns the loss of the answer to a commit into certainty.
+func (s *Store) findOut(batch []*op, err error) error {
+	done, failed := s.cluster.committed(batch, err)
+	switch {
+	case failed != nil:
+		return failed
+	case !done:
+		return errNotCommitted
+	}
+	return nil
 }
 
 // fail stops the store for good. What the disk holds is not known after a
@@ -268,26 +319,36 @@ func (s *Store) fail(err error) {
 // transact runs the ops in one transaction and tells what it meant. An error says
 // that nothing was stored (or, when it is fatal, that nobody knows).
 func (s *Store) transact(batch []*op) error {
-	if _, err := s.conn.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := s.engine.begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	t := newTx(s)
-	for _, o := range batch {
+	var rest []*op
+	for i, o := range batch {
+		if len(t.holds) > 0 && s.cluster != nil {
+			// The bound of a hold is known with its commit; only then are ids given
+			// to what is published after it.
+			rest = batch[i:]
+			break
+		}
+		if o.ended {
+			continue
+		}
 		if o.ctx != nil && o.ctx.Err() != nil {
 			o.err = o.ctx.Err() // its caller went away before it began
 			continue
 		}
 		before := t.writes
-		o.err = guarded(o, t)
+		o.err = s.engine.lost(guarded(o, t))
 		if o.err == nil {
 			continue
 		}
-		kind := troubleOf(o.err)
+		kind := s.engine.trouble(o.err)
 		if kind == ownFault && t.writes == before {
 			o.err = plain(o.err)
 			continue
 		}
-		s.rollback()
+		s.engine.rollback()
 		if kind != ownFault {
 			return o.err
 		}
@@ -295,44 +356,32 @@ func (s *Store) transact(batch []*op) error {
 		return errAlone
 	}
 	if err := t.flush(); err != nil {
-		s.rollback()
+		s.engine.rollback()
 		return err
 	}
 	if t.writes == 0 {
-		s.rollback()
+		s.engine.rollback()
 		t.committed()
 		return nil
 	}
-	if _, err := s.conn.exec("COMMIT"); err != nil {
-		s.rollback()
-		return fmt.Errorf("commit: %w", err)
+	if err := s.engine.commit(t); err != nil {
+		if s.engine.trouble(err) == broken {
+			err = s.findOut(batch, err)
+		}
+		if err != nil {
+			s.engine.rollback()
+			return fmt.Errorf("commit: %w", err)
+		}
 	}
 	s.stats.commits.Add(1)
 	t.committed()
-	s.unchecked.commits++
-	s.unchecked.bytes += t.bytes
-	if s.unchecked.commits >= checkpointCommits || s.unchecked.bytes >= checkpointBytes {
-		s.unchecked.commits, s.unchecked.bytes = 0, 0
-		s.checkpoint()
+	if s.lite != nil {
+		s.lite.wrote(t.bytes)
+	}
+	if len(rest) > 0 {
+		s.run(rest)
 	}
 	return nil
-}
-
-// rollback ends the transaction if SQLite has not done so by itself; what it says
-// about that is of no use to anybody.
-func (s *Store) rollback() { _, _ = s.conn.exec("ROLLBACK") }
-
-// checkpoint moves the log into the database once it is long. SQLite's own
-// checkpoints would hide a failed sync, so they are off.
-func (s *Store) checkpoint() {
-	var busy, pages, moved int64
-	err := s.conn.sql.QueryRowContext(background, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &moved)
-	if err != nil {
-		s.log.Error("the length of the database's log is not known", "error", err)
-	}
-	if err != nil || pages-moved >= checkpointPages {
-		s.makeRoom()
-	}
 }
 
 // guarded runs an op and turns a panic of a callback in it into its error: one

@@ -1,0 +1,372 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const (
+	// beat is how often a node looks at the configuration and at the other nodes.
+	beat = 500 * time.Millisecond
+	// outageAfter is how long callers wait for a database that is away before they
+	// are told so.
+	outageAfter = time.Second
+	// fullNews is how many news are read one by one; after more, or after a gap,
+	// everything in memory is read again.
+	fullNews = 10_000
+)
+
+// cluster is this node among those that share a PostgreSQL database: its lease, the
+// version of the configuration it knows, and the work of dead nodes that it takes over.
+//
+// The lease is the node's row. Others may take its work once the row is older than
+// the lease by the database's clock; every write checks the row, so a node whose work
+// was taken writes nothing. The node itself counts from before it asked, on its
+// monotonic clock, so it stops attempting no later than others may begin.
+type cluster struct {
+	store   *Store
+	pg      *pg
+	lease   time.Duration
+	name    string // of the node: that of its data directory
+	durable bool   // commits wait for the disk
+	start   time.Time
+	keeper  *sql.DB
+	lock    *os.File // of the data directory; nil: there is none
+
+	// The writer's alone.
+	version int64 // of the configuration in memory
+	news    int64 // read so far
+	stash   []*op // outcomes that came while the database was away
+
+	seenVersion, seenNews atomic.Int64 // copies for the keeper
+	renewed               atomic.Int64 // when the lease was renewed last, since start
+	nodes                 atomic.Int64 // that are alive, this one included
+	stale                 atomic.Bool  // the configuration is to be read before the next write
+	leaseOver             atomic.Bool  // the node is to register again before the next write
+	outage                atomic.Bool  // the database is away
+	staleSettles          atomic.Int64
+	takeovers             atomic.Int64
+	takenRows             atomic.Int64
+
+	poke    chan struct{}
+	dead    chan []int64
+	closing chan struct{}
+	loops   sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+// ClusterStats are numbers of a node among others. All are 0 on SQLite.
+type ClusterStats struct {
+	Nodes           int   // alive now
+	Takeovers       int64 // of dead nodes, by this one
+	TakenDeliveries int64 // that these had in memory
+	StaleSettles    int64 // outcomes of jobs that were no longer this node's
+}
+
+// ClusterStats returns the numbers since the store was opened.
+func (s *Store) ClusterStats() ClusterStats {
+	c := s.cluster
+	if c == nil {
+		return ClusterStats{}
+	}
+	return ClusterStats{Nodes: int(c.nodes.Load()), Takeovers: c.takeovers.Load(), TakenDeliveries: c.takenRows.Load(), StaleSettles: c.staleSettles.Load()}
+}
+
+// Nodes returns how many nodes share the database now, at least 1.
+func (s *Store) Nodes() int {
+	if s.cluster == nil {
+		return 1
+	}
+	return max(1, int(s.cluster.nodes.Load()))
+}
+
+// Holds reports whether a job that was handed over may be attempted: the lease under
+// which it was handed over is not over. An attempt that is not made for that reason
+// is to be settled as skipped.
+func (s *Store) Holds(j *hook.Job) bool {
+	c := s.cluster
+	return c == nil || j.Holder == s.Epoch() && c.sinceStart()-c.renewed.Load() < int64(c.lease)
+}
+
+func (c *cluster) sinceStart() int64 { return int64(time.Since(c.start)) }
+
+// renew notes that the database saw this node at or after the time.
+func (c *cluster) renew(at int64) {
+	if at > c.renewed.Load() {
+		c.renewed.Store(at)
+	}
+	c.seenVersion.Store(c.version)
+	c.seenNews.Store(c.news)
+}
+
+// register makes a row for this node under a new epoch. What it held under an
+// earlier one is no longer its own. Only the writer calls it, or open.
+func (c *cluster) register(ctx context.Context) error {
+	at := c.sinceStart()
+	var epoch int64
+	err := c.keeper.QueryRowContext(ctx, `INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease)
+		VALUES (nextval('node_epochs'), $1, $2, clock_timestamp(), clock_timestamp(), $3 * interval '1 millisecond') RETURNING epoch`,
+		c.name, c.store.opts.Version, c.lease.Milliseconds()).Scan(&epoch)
+	if err != nil {
+		return err
+	}
+	c.pg.number = 0
+	c.store.epoch.Store(epoch)
+	c.renewed.Store(at)
+	return nil
+}
+
+// leave gives the lease up, so that others need not wait for its end.
+func (c *cluster) leave() {
+	ctx, cancel := context.WithTimeout(background, connectFor)
+	defer cancel()
+	if _, err := c.keeper.ExecContext(ctx, "UPDATE nodes SET gone = true WHERE epoch = $1", c.store.Epoch()); err != nil {
+		c.store.log.Warn("the lease could not be given up: other nodes wait for its end", "error", oneLine(err))
+	}
+}
+
+func (c *cluster) close() error {
+	if c.stop != nil {
+		c.stop()
+	}
+	c.loops.Wait()
+	var errs []error
+	if c.keeper != nil {
+		if c.store.Epoch() != 0 {
+			c.leave()
+		}
+		errs = append(errs, c.keeper.Close())
+	}
+	errs = append(errs, c.pg.close())
+	if c.lock != nil {
+		errs = append(errs, c.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// run starts what goes on beside the writer.
+func (c *cluster) run() {
+	ctx, stop := context.WithCancel(background)
+	c.stop = stop
+	c.loops.Go(func() { c.keep(ctx) })
+	c.loops.Go(func() { c.take(ctx) })
+	c.loops.Go(func() { c.listen(ctx) })
+}
+
+// keep renews the lease and looks for changes and dead nodes.
+func (c *cluster) keep(ctx context.Context) {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-c.poke:
+		}
+		asking, cancel := context.WithTimeout(ctx, connectFor)
+		if err := c.look(asking); err != nil && ctx.Err() == nil {
+			c.store.log.Debug("look at the other nodes", "error", oneLine(err))
+		}
+		cancel()
+	}
+}
+
+const lookAround = `SELECT c.version, c.news,
+	(SELECT count(*) FROM nodes WHERE taker = 0 AND NOT gone AND seen_at + lease >= clock_timestamp()),
+	(SELECT coalesce(string_agg(n.epoch::text, ','), '') FROM nodes n WHERE NOT n.done AND n.epoch <> $1 AND ` + abandoned + `)
+	FROM config c`
+
+// abandoned is true for a node n that is dead, or whose taker died before it was done.
+const abandoned = `(n.taker = 0 AND (n.gone OR n.seen_at + n.lease < clock_timestamp()) OR n.taker <> 0 AND NOT EXISTS
+	(SELECT 1 FROM nodes k WHERE k.epoch = n.taker AND k.taker = 0 AND NOT k.gone AND k.seen_at + k.lease >= clock_timestamp()))`
+
+func (c *cluster) look(ctx context.Context) error {
+	me := c.store.Epoch()
+	if at := c.sinceStart(); at-c.renewed.Load() > int64(c.lease)/5 {
+		result, err := c.keeper.ExecContext(ctx, "UPDATE nodes SET seen_at = clock_timestamp() WHERE epoch = $1 AND taker = 0", me)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err == nil && n == 0 {
+			if me == c.store.Epoch() {
+				c.leaseOver.Store(true)
+				c.wakeWriter()
+			}
+			return nil
+		}
+		if at > c.renewed.Load() && me == c.store.Epoch() {
+			c.renewed.Store(at)
+		}
+	}
+	var version, news, nodes int64
+	var dead string
+	if err := c.keeper.QueryRowContext(ctx, lookAround, me).Scan(&version, &news, &nodes, &dead); err != nil {
+		return err
+	}
+	c.nodes.Store(nodes)
+	if version != c.seenVersion.Load() || news != c.seenNews.Load() {
+		c.stale.Store(true)
+		c.wakeWriter()
+	}
+	if dead != "" {
+		select {
+		case c.dead <- parseEpochs(dead):
+		default: // it is at it
+		}
+	}
+	return nil
+}
+
+// others counts the other nodes that are alive.
+func (c *cluster) others(t *tx) (n int64, err error) {
+	_, err = t.row("count nodes", "SELECT count(*) FROM nodes WHERE taker = 0 AND NOT gone AND seen_at + lease >= clock_timestamp() AND epoch <> ?",
+		[]any{c.store.Epoch()}, &n)
+	return n, err
+}
+
+// wakeWriter makes the writer look at its flags.
+func (c *cluster) wakeWriter() {
+	o := &op{apply: func(*tx) error { return nil }, done: make(chan struct{})}
+	s := c.store
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return
+	}
+	select {
+	case s.ops <- o:
+	default: // it has something to do, and looks before it does it
+	}
+}
+
+// before brings the writer up to date. What cannot be done now is done when the
+// write fails for it.
+func (c *cluster) before() {
+	if c.leaseOver.Load() {
+		c.registerAgain()
+	}
+	if c.stale.Load() {
+		if err := c.refresh(); err != nil {
+			c.store.log.Debug("read configuration", "error", oneLine(err))
+		}
+	}
+}
+
+// registerAgain goes on under a new epoch after others took the work of this one:
+// its jobs in memory are no longer attempted (see Holds).
+func (c *cluster) registerAgain() {
+	ctx, cancel := context.WithTimeout(background, connectFor)
+	defer cancel()
+	old := c.store.Epoch()
+	if err := c.register(ctx); err != nil {
+		c.store.log.Error("register again", "error", oneLine(err))
+		return
+	}
+	c.leaseOver.Store(false)
+	c.stale.Store(true)
+	c.store.log.Warn("the lease was over and other nodes took this node's work: it goes on as a new node",
+		"epoch_before", old, "epoch", c.store.Epoch())
+}
+
+// mend does what a write needs that failed for a reason beyond it, and reports
+// whether to run it again.
+func (c *cluster) mend(err error, batch []*op) bool {
+	if c.store.engine.trouble(err) == broken {
+		return c.reconnect(batch, err)
+	}
+	switch pgState(err) {
+	case stateConfigChanged:
+		c.stale.Store(true)
+	case stateLeaseOver:
+		c.leaseOver.Store(true)
+	case stateMovedByOthers:
+		c.pg.careful = true
+	}
+	c.before()
+	return true
+}
+
+// reconnect waits for the database. Callers do not wait that long: they are told
+// that the store is away, whatever then becomes of their writes; outcomes wait. It
+// returns false when the store is closed meanwhile.
+func (c *cluster) reconnect(batch []*op, cause error) bool {
+	began := time.Now()
+	c.store.log.Warn("connection to the database lost", "error", oneLine(cause))
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, beat) {
+		ctx, cancel := context.WithTimeout(background, connectFor)
+		err := c.pg.connect(ctx)
+		cancel()
+		if err == nil {
+			c.outage.Store(false)
+			c.store.log.Info("connected to the database again", "after", time.Since(began).Round(time.Millisecond).String())
+			return true
+		}
+		if time.Since(began) >= outageAfter {
+			if !c.outage.Swap(true) {
+				c.store.log.Error("the database is away: publishing is refused until it is back", "error", oneLine(startError(err)))
+			}
+			c.refuse(batch, err)
+		}
+		select {
+		case <-c.closing:
+			return false
+		case <-time.After(pause):
+		}
+	}
+}
+
+// refuse answers those who wait: of the batch and in the queue.
+func (c *cluster) refuse(batch []*op, err error) {
+	for _, o := range batch {
+		if o.ctx != nil && !o.ended {
+			o.err = errStorageDown(err)
+			o.end()
+		}
+	}
+	for {
+		select {
+		case o, ok := <-c.store.ops:
+			switch {
+			case !ok:
+				return
+			case o.ctx != nil:
+				o.err = errStorageDown(err)
+				o.end()
+			default:
+				c.stash = append(c.stash, o)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// committed finds out whether the last write was committed whose answer was lost. The
+// node's row says so: the write that holds its lock is waited for.
+func (c *cluster) committed(batch []*op, cause error) (bool, error) {
+	for {
+		if !c.reconnect(batch, cause) {
+			return false, errStorageDown(cause)
+		}
+		var number int64
+		err := c.pg.raw.QueryRow(background, "SELECT batch FROM nodes WHERE epoch = $1 FOR UPDATE", c.store.Epoch()).Scan(&number)
+		if err == nil {
+			return number == c.pg.number, nil
+		}
+		cause = fmt.Errorf("ask for the last write: %w", err)
+		select {
+		case <-c.closing:
+			return false, errStorageDown(cause)
+		case <-time.After(beat):
+		}
+	}
+}

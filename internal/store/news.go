@@ -1,0 +1,147 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// The kinds of news that nodes tell each other. The numbers are stored.
+const (
+	newsScope    = 1 // endpoints or tenant of a scope changed
+	newsKeys     = 2 // a key changed
+	newsDrop     = 3 // a waiting job must not be attempted any more
+	newsProfiles = 4 // a profile's text was kept
+)
+
+// newsKinds are those of a line's columns: kind, mode, tenant, event, endpoint.
+const newsKinds = "iitbb"
+
+// tell leaves a line for the other nodes, with the commit.
+func (t *tx) tell(kind int64, scope hook.Scope, ref hook.Ref) {
+	if t.s.cluster == nil {
+		return
+	}
+	if kind == newsScope || kind == newsKeys {
+		t.config = true
+	}
+	if t.news == nil {
+		t.news = newColumns(newsKinds)
+	}
+	_ = t.news.add(kind, int64(scope.Mode), scope.Tenant, ref.Event[:], ref.Endpoint[:]) // of kinds that a column takes
+}
+
+// keysChanged makes every node forget the keys it knows.
+func (t *tx) keysChanged() {
+	t.keys = true
+	t.tell(newsKeys, hook.Scope{}, hook.Ref{})
+}
+
+type newsLine struct {
+	seq, kind int64
+	scope     hook.Scope
+	ref       hook.Ref
+}
+
+func scanNews(row scanner) (l newsLine, err error) {
+	err = row.Scan(&l.seq, &l.kind, &l.scope.Mode, &l.scope.Tenant, blob(l.ref.Event[:]), blob(l.ref.Endpoint[:]))
+	return l, err
+}
+
+// refresh brings what this node has in memory up to the configuration in force. Only
+// the writer calls it, between two writes.
+func (c *cluster) refresh() error {
+	s := c.store
+	if err := s.engine.begin(); err != nil {
+		return err
+	}
+	defer s.engine.rollback()
+	t := newTx(s)
+	var version, news int64
+	var floor hook.ID
+	if _, err := t.row("read configuration", "SELECT version, news, floor FROM config", nil, &version, &news, blob(floor[:])); err != nil {
+		return err
+	}
+	lines, err := collect(background, t.q(), scanNews,
+		"SELECT seq, kind, mode, tenant, event, endpoint FROM news WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", c.news, news, fullNews)
+	if err != nil {
+		return wrap("read news", err)
+	}
+	scopes := map[hook.Scope]bool{}
+	if int64(len(lines)) != news-c.news {
+		t.keys, t.profiles = true, true
+		s.dir.each(func(scope hook.Scope) { scopes[scope] = true })
+	}
+	for _, l := range lines {
+		switch l.kind {
+		case newsScope:
+			scopes[l.scope] = true
+		case newsKeys:
+			t.keys = true
+		case newsDrop:
+			t.dropped = append(t.dropped, l.ref)
+		case newsProfiles:
+			t.profiles = true
+		}
+	}
+	for scope := range scopes {
+		if err := t.reread(scope); err != nil {
+			return err
+		}
+	}
+	s.ids.Above(floor)
+	c.version, c.news = version, news
+	c.stale.Store(false)
+	c.seenVersion.Store(version)
+	c.seenNews.Store(news)
+	t.committed()
+	return nil
+}
+
+// reread loads a scope that another node changed and finds out which of its endpoints
+// are others than before.
+func (t *tx) reread(scope hook.Scope) error {
+	before, _ := t.s.dir.get(scope)
+	after, err := t.s.loadScope(background, t.q(), scope)
+	if err != nil {
+		return err
+	}
+	t.scopes[scope] = after
+	t.changed = append(t.changed, after.endpoints...)
+	if before == nil {
+		return nil
+	}
+	for _, old := range before.endpoints {
+		if after.find(old.ID) == nil {
+			gone := *old
+			gone.Status, gone.Revision = hook.Deleted, old.Revision+1
+			t.changed = append(t.changed, &gone)
+		}
+	}
+	return nil
+}
+
+// idArray is an array of ids in the binary format. They are sorted, so that nodes
+// that lock the same rows do so in the same order.
+func idArray(ids []hook.ID) []byte {
+	slices.SortFunc(ids, func(a, b hook.ID) int { return slices.Compare(a[:], b[:]) })
+	c := column{oid: oidBytea}
+	for _, id := range slices.Compact(ids) {
+		_ = c.add(id[:]) // bytes always are taken
+	}
+	return c.wire()
+}
+
+func parseEpochs(list string) []int64 {
+	var epochs []int64
+	for word := range strings.SplitSeq(list, ",") {
+		if n, err := strconv.ParseInt(word, 10, 64); err == nil {
+			epochs = append(epochs, n)
+		}
+	}
+	slices.SortFunc(epochs, cmp.Compare)
+	return epochs
+}

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// The conditions that our own functions raise (see the migrations).
+const (
+	stateConfigChanged = "PH001"
+	stateLeaseOver     = "PH002"
+	stateNotDurable    = "PH003"
+	stateMovedByOthers = "PH004"
+)
+
+// pgState returns the SQLSTATE of an error of the server, or "" of any other.
+func pgState(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// errBroken wraps what became of a connection that cannot be used any more.
+type errBroken struct{ err error }
+
+func (e *errBroken) Error() string { return "connection to the database lost: " + e.err.Error() }
+func (e *errBroken) Unwrap() error { return e.err }
+
+// trouble classes an error. The states are those of appendix A of PostgreSQL's manual.
+func (p *pg) trouble(err error) trouble {
+	if err == nil {
+		return noTrouble
+	}
+	if _, ok := errors.AsType[*errBroken](err); ok {
+		return broken
+	}
+	if errors.Is(err, errNotCommitted) {
+		return again
+	}
+	if _, ok := errors.AsType[*hook.Error](err); ok {
+		return ownFault
+	}
+	state := pgState(err)
+	switch state {
+	case "":
+		if isNetwork(err) {
+			return unavailable
+		}
+		return ownFault
+	case "53100": // disk full
+		return diskFull
+	case stateConfigChanged, stateLeaseOver, stateMovedByOthers,
+		"40001", "40P01", "55P03", "57014", // serialization, deadlock, lock or statement timeout
+		"23505": // somebody else was first; the next run sees what they wrote
+		return again
+	case stateNotDurable, "25006": // read only: this server is a standby now
+		return unavailable
+	}
+	switch state[:2] {
+	case "08", "53", "57", "58", "XX": // connection, resources, operator, system, damage
+		return unavailable
+	}
+	return ownFault
+}
+
+// isNetwork reports whether an error is that of a connection, not of the server.
+func isNetwork(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, net.ErrClosed) ||
+		pgconn.SafeToRetry(err)
+}
+
+// startError says why the database cannot be used, in one line without secrets.
+func startError(err error) error {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return fmt.Errorf("PostgreSQL cannot be reached: %s; check the host and port of --store, and that the server runs", oneLine(err))
+	}
+	switch {
+	case e.Code == "28P01" || e.Code == "28000":
+		return fmt.Errorf("PostgreSQL refuses the user (%s); check user and password of --store, and pg_hba.conf", e.Message)
+	case e.Code == "3D000":
+		return fmt.Errorf("%s; create it (createdb) or correct --store", e.Message)
+	case e.Code == "42501":
+		return fmt.Errorf("the role may not do what Posthorn needs (%s); make it the owner of the database or GRANT ALL ON SCHEMA to it", e.Message)
+	case e.Code == "53300" || strings.HasPrefix(e.Message, "remaining connection slots"):
+		return fmt.Errorf("PostgreSQL has no connection left (%s); a node needs %d: raise max_connections or close others", e.Message, connectionsANode)
+	case e.Code == "25006":
+		return errReadOnly
+	case e.Code == "57P03":
+		return fmt.Errorf("PostgreSQL is not ready (%s); try again when it is", e.Message)
+	}
+	return fmt.Errorf("PostgreSQL: %s (SQLSTATE %s)", e.Message, e.Code)
+}
+
+var errReadOnly = errors.New("the database is read only: it is a standby, or default_transaction_read_only is on; name the primary, or both hosts with target_session_attrs=read-write")
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}

@@ -1,0 +1,171 @@
+// Package pgtest gives tests a real PostgreSQL server: a throw-away one, made
+// from the installed binaries, that listens on a Unix socket in its own directory
+// and nowhere else. Cut stands in front of it and breaks connections at a chosen
+// byte.
+//
+// It promises that a test never runs without a server (a missing one is a failure,
+// not a skip) and that no server and no directory outlives the tests: a small
+// shell beside each server waits for the end of a pipe that only the test binary
+// holds, then stops the server and removes its directory. The end of the process
+// is enough, however it comes, so there is nothing to call in TestMain.
+//
+// It is test support and never part of the product.
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// User is the role in the URLs of this package. It owns its databases and may do
+// nothing to the server, as an operator would set it up.
+const User = "posthorn"
+
+// admin is the superuser of every server.
+const admin = "postgres"
+
+// limit bounds each act towards a server; none takes more than a second on a
+// machine that is not overloaded.
+const limit = time.Minute
+
+// shared is the one server of a test binary, started by the first test that asks.
+var shared struct {
+	sync.Mutex
+	server *Server
+}
+
+// Shared returns the server all tests of this binary share, started at the first
+// call. Tests that change settings or stop it use Start.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server != nil {
+		return shared.server
+	}
+	s := create(t, nil)
+	s.Start(t)
+	shared.server = s
+	return s
+}
+
+// Database makes an empty database on the shared server and returns its URL, with
+// User as the user. It is dropped at the end of the test, whoever is connected.
+// The server's log of that time is shown if the test failed.
+func Database(t testing.TB) string {
+	t.Helper()
+	return Shared(t).Database(t)
+}
+
+// DatabaseFrom is Database with a copy of the database behind the URL, which
+// Database returned before and nobody may be connected to.
+func DatabaseFrom(t testing.TB, template string) string {
+	t.Helper()
+	u, err := url.Parse(template)
+	if err != nil {
+		t.Fatalf("pgtest: URL of the template: %v", err)
+	}
+	return Shared(t).database(t, strings.TrimPrefix(u.Path, "/"))
+}
+
+// Start makes and starts a server for one test, removed at its end. Settings are
+// those of postgresql.conf and win over the ones of this package.
+func Start(t testing.TB, settings map[string]string) *Server {
+	t.Helper()
+	s := create(t, settings)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("end of PostgreSQL's log:\n%s", s.logFrom(0))
+		}
+		s.remove(t)
+	})
+	s.Start(t)
+	return s
+}
+
+var databases atomic.Int64 // names databases
+
+// Database is the function of the same name on this server.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	return s.database(t, "template0")
+}
+
+// database copies the template. WAL_LOG was measured to be several times faster
+// than FILE_COPY here, which has to wait for two checkpoints.
+func (s *Server) database(t testing.TB, template string) string {
+	t.Helper()
+	from := s.logSize()
+	name := fmt.Sprintf("test%d", databases.Add(1))
+	s.Exec(t, fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE %s STRATEGY wal_log", name, User, template))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("PostgreSQL's log since this database was made:\n%s", s.logFrom(from))
+		}
+		if s.running() { // a test may have stopped its own server
+			s.Exec(t, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		}
+	})
+	return s.url(name, User)
+}
+
+// URL returns the address of the server's maintenance database for User.
+func (s *Server) URL() string { return s.url(admin, User) }
+
+// AdminURL is URL for the superuser.
+func (s *Server) AdminURL() string { return s.url(admin, admin) }
+
+// Dir returns the server's directory: it holds the socket, "data" and "log".
+func (s *Server) Dir() string { return s.dir }
+
+func (s *Server) url(database, user string) string {
+	return "postgres:///" + database + "?host=" + url.QueryEscape(s.dir) + "&user=" + user
+}
+
+// Exec runs statements without parameters as superuser in the maintenance
+// database, such as ALTER SYSTEM, each on its own (no transaction around them).
+func (s *Server) Exec(t testing.TB, statements ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	conn, err := pgconn.Connect(ctx, s.AdminURL())
+	if err != nil {
+		t.Fatalf("pgtest: connect: %v\n%s", err, s.logFrom(0))
+	}
+	defer func() { _ = conn.Close(ctx) }() // nothing is lost with it
+	for _, one := range statements {
+		if _, err := conn.Exec(ctx, one).ReadAll(); err != nil {
+			t.Errorf("pgtest: %s: %v", one, err)
+			return
+		}
+	}
+}
+
+func (s *Server) logSize() int64 {
+	info, err := os.Stat(filepath.Join(s.dir, "log"))
+	if err != nil {
+		return 0 // not written yet
+	}
+	return info.Size()
+}
+
+// logFrom returns what the server logged after that many bytes, at most the last
+// 8 KiB of it.
+func (s *Server) logFrom(n int64) string {
+	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	text = text[min(n, int64(len(text))):]
+	return string(text[max(0, len(text)-8<<10):])
+}
