@@ -18,6 +18,8 @@ type benchPlan struct {
 	endpoints  int
 	inFlight   int // events in flight when memory is looked at
 	cpuProfile string
+	store      string // URL of PostgreSQL; empty: SQLite
+	nodes      int    // on PostgreSQL
 }
 
 func newBench() *cobra.Command {
@@ -39,9 +41,14 @@ the limit that two HTTP hops set.`,
 	f.IntVar(&p.endpoints, "endpoints", 4, "endpoints, each of a tenant of its own")
 	f.IntVar(&p.inFlight, "in-flight", 10_000, "events in flight when memory is looked at")
 	f.StringVar(&p.cpuProfile, "cpu-profile", "", "only measure throughput, and write the server's CPU profile to this file")
+	f.StringVar(&p.store, "store", "", "measure on this PostgreSQL (postgres://...), in a schema that is made and dropped; its own CPU is not counted")
+	f.IntVar(&p.nodes, "nodes", 1, "on PostgreSQL: compare so many nodes with one, and not the store with none")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if p.duration < time.Second || p.pairs < 1 || p.publishers < 1 || p.endpoints < 1 || p.inFlight < 1 {
 			return usage("bench: durations from 1s and numbers from 1")
+		}
+		if p.nodes < 1 || p.nodes > 16 || p.nodes > 1 && p.store == "" {
+			return usage("--nodes: from 1 to 16, and more than 1 only with --store")
 		}
 		return bench(cmd.Context(), cmd.OutOrStdout(), p)
 	}
@@ -52,7 +59,7 @@ the limit that two HTTP hops set.`,
 func bench(ctx context.Context, out io.Writer, p benchPlan) error {
 	fmt.Fprintf(out, "posthorn %s, %d publishers, %d endpoints, 1 KB of data, runs of %v\n\n", versionText(), p.publishers, p.endpoints, p.duration)
 	if p.cpuProfile != "" {
-		_, err := p.throughput(ctx, out, false)
+		_, err := p.throughput(ctx, out, "store")
 		return err
 	}
 	if err := benchThroughput(ctx, out, p); err != nil {
@@ -67,20 +74,28 @@ func bench(ctx context.Context, out io.Writer, p benchPlan) error {
 func benchThroughput(ctx context.Context, out io.Writer, p benchPlan) error {
 	fmt.Fprintf(out, "%-7s %12s %16s %16s %14s\n", "server", "delivered/s", "server us/event", "all us/event", "events/commit")
 	var rates, cpus []float64
+	base, measured := "bare", "store"
+	if p.nodes > 1 {
+		base, measured = "store", fmt.Sprint(p.nodes, " nodes")
+	}
 	for range p.pairs {
-		bare, err := p.throughput(ctx, out, true)
+		bare, err := p.throughput(ctx, out, base)
 		if err != nil {
 			return err
 		}
-		full, err := p.throughput(ctx, out, false)
+		full, err := p.throughput(ctx, out, measured)
 		if err != nil {
 			return err
 		}
 		rates = append(rates, full.rate/bare.rate)
 		cpus = append(cpus, full.serverCPU/bare.serverCPU)
 	}
-	fmt.Fprintf(out, "\nwith the store / bare, median of %d pairs: delivered/s %.2f (%.2f to %.2f), server CPU per event %.2f\n\n",
-		p.pairs, median(rates), slices.Min(rates), slices.Max(rates), median(cpus))
+	name := "with the store / bare"
+	if p.nodes > 1 {
+		name = measured + " / one"
+	}
+	fmt.Fprintf(out, "\n%s, median of %d pairs: delivered/s %.2f (%.2f to %.2f), server CPU per event %.2f\n\n",
+		name, p.pairs, median(rates), slices.Min(rates), slices.Max(rates), median(cpus))
 	return nil
 }
 
@@ -91,8 +106,12 @@ type benchResult struct {
 
 // throughput measures one run: from the first publish until the last of the
 // published events was delivered.
-func (p benchPlan) throughput(ctx context.Context, out io.Writer, bare bool) (benchResult, error) {
-	rig, err := newRig(ctx, p.endpoints, serverArgs(bare, p.cpuProfile)...)
+func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (benchResult, error) {
+	nodes := 1
+	if name != "bare" && name != "store" {
+		nodes = p.nodes
+	}
+	rig, err := newRig(ctx, p, nodes, p.endpoints, serverArgs(name == "bare", p.cpuProfile)...)
 	if err != nil {
 		return benchResult{}, err
 	}
@@ -114,10 +133,6 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, bare bool) (be
 	took, used := time.Since(began), rig.usage().since(before)
 	n := float64(sent)
 	r := benchResult{rate: n / took.Seconds(), serverCPU: float64(used.server.Microseconds()) / n}
-	name := "store"
-	if bare {
-		name = "bare"
-	}
 	fmt.Fprintf(out, "%-7s %12.0f %16.0f %16.0f %14s\n", name, r.rate, r.serverCPU,
 		float64((used.server+used.receiver+used.load).Microseconds())/n, used.perCommit(sent))
 	return r, nil
@@ -134,7 +149,7 @@ func serverArgs(bare bool, cpuProfile string) (args []string) {
 }
 
 func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
-	rig, err := newRig(ctx, p.endpoints)
+	rig, err := newRig(ctx, p, 1, p.endpoints)
 	if err != nil {
 		return err
 	}
@@ -172,7 +187,7 @@ func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
 
 // benchMemory fills the server with events whose receivers do not answer.
 func benchMemory(ctx context.Context, out io.Writer, p benchPlan) error {
-	rig, err := newRig(ctx, 100)
+	rig, err := newRig(ctx, p, 1, 100)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (r *rig) load(publishers int, more func() bool) (int, error) {
 	for i := range publishers {
 		all.Go(func() {
 			for n := i; more(); n++ {
-				if err := r.publishOne(r.tenants[n%len(r.tenants)]); err != nil {
+				if err := r.publishOne(r.servers[i%len(r.servers)].url, r.tenants[n%len(r.tenants)]); err != nil {
 					once.Do(func() { failed = err })
 					return
 				}
@@ -81,10 +81,10 @@ var filler = bytes.Repeat([]byte("0123456789abcdef"), 60)
 
 // publishOne publishes an event that carries the time in its data, for the
 // receiver to compare with.
-func (r *rig) publishOne(tenant string) error {
+func (r *rig) publishOne(url, tenant string) error {
 	body := fmt.Appendf(make([]byte, 0, 1200), `{"tenant":"%s","type":"bench.event","data":{"t":%d,"filler":"%s"}}`,
 		tenant, time.Now().UnixNano(), filler)
-	req, err := http.NewRequest(http.MethodPost, r.server.url+"/v1/events", bytes.NewReader(body))
+	req, err := http.NewRequest(http.MethodPost, url+"/v1/events", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

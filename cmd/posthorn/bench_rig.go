@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/store"
 )
 
 const (
@@ -31,12 +32,14 @@ const (
 
 // rig is a server and a receiver, each a process of its own.
 type rig struct {
-	dir              string
-	server, receiver *child
-	api              *client.Client
-	http             *http.Client
-	tenants          []string
-	sent             int
+	dir      string
+	servers  []*child
+	receiver *child
+	drop     func() error // the place in PostgreSQL
+	api      *client.Client
+	http     *http.Client
+	tenants  []string
+	sent     int
 }
 
 // child is a process that prints the address it listens on as its first line.
@@ -45,7 +48,8 @@ type child struct {
 	url string
 }
 
-func newRig(ctx context.Context, endpoints int, serverArgs ...string) (_ *rig, err error) {
+// newRig starts a receiver and as many servers as there are nodes.
+func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs ...string) (_ *rig, err error) {
 	dir, err := os.MkdirTemp(".", "posthorn-bench-") // here, not in /tmp: that may be memory
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -59,11 +63,10 @@ func newRig(ctx context.Context, endpoints int, serverArgs ...string) (_ *rig, e
 	if r.receiver, err = spawn(ctx, "bench", "receiver"); err != nil {
 		return nil, err
 	}
-	args := []string{"bench", "server", "--dev", "--data", filepath.Join(dir, "data"), "--operator-key", benchKey, "--log-level", "error", "--listen", "127.0.0.1:0"}
-	if r.server, err = spawn(ctx, append(args, serverArgs...)...); err != nil {
+	if err := r.startServers(ctx, p.store, nodes, serverArgs); err != nil {
 		return nil, err
 	}
-	r.api = &client.Client{URL: r.server.url, Key: benchKey, HTTP: r.http}
+	r.api = &client.Client{URL: r.servers[0].url, Key: benchKey, HTTP: r.http}
 	for i := range endpoints {
 		tenant := fmt.Sprint("bench-", i)
 		if _, err := r.api.CreateTenant(ctx, client.NewTenant{ID: tenant}); err != nil {
@@ -76,6 +79,39 @@ func newRig(ctx context.Context, endpoints int, serverArgs ...string) (_ *rig, e
 		r.tenants = append(r.tenants, tenant)
 	}
 	return r, nil
+}
+
+func (r *rig) startServers(ctx context.Context, postgres string, nodes int, more []string) error {
+	args := []string{"bench", "server", "--dev", "--operator-key", benchKey, "--log-level", "error", "--listen", "127.0.0.1:0"}
+	if postgres != "" {
+		there, drop, err := store.Scratch(ctx, postgres)
+		if err != nil {
+			return err
+		}
+		r.drop = drop
+		args = append(args, "--store", there)
+	}
+	for i := range nodes {
+		data := filepath.Join(r.dir, fmt.Sprint("data-", i))
+		if i > 0 { // one key for all
+			key, err := os.ReadFile(filepath.Join(r.dir, "data-0", "master.key"))
+			if err == nil {
+				err = os.Mkdir(data, 0o700)
+			}
+			if err == nil {
+				err = os.WriteFile(filepath.Join(data, "master.key"), key, 0o600)
+			}
+			if err != nil {
+				return fmt.Errorf("share the master key: %w", err)
+			}
+		}
+		server, err := spawn(ctx, append(append(slices.Clone(args), "--data", data), more...)...)
+		if err != nil {
+			return err
+		}
+		r.servers = append(r.servers, server)
+	}
+	return nil
 }
 
 func spawn(ctx context.Context, args ...string) (*child, error) {
@@ -124,8 +160,13 @@ func (c *child) end() {
 }
 
 func (r *rig) close() {
-	r.server.end()
+	for _, server := range r.servers {
+		server.end()
+	}
 	r.receiver.end()
+	if r.drop != nil {
+		_ = r.drop() // what is left is a schema named posthorn_*
+	}
 	_ = os.RemoveAll(r.dir) // what is left is named posthorn-bench-*
 }
 
@@ -202,14 +243,15 @@ type benchUsage struct {
 func (r *rig) usage() benchUsage {
 	var self syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &self) // cannot fail for the own process
-	u := benchUsage{
-		server: r.server.cpu(), receiver: r.receiver.cpu(),
-		load: time.Duration(self.Utime.Nano() + self.Stime.Nano()),
-	}
-	if resp, err := r.http.Get(r.server.url + "/bench/commits"); err == nil {
-		text, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		u.commits, _ = strconv.Atoi(string(text))
+	u := benchUsage{receiver: r.receiver.cpu(), load: time.Duration(self.Utime.Nano() + self.Stime.Nano())}
+	for _, server := range r.servers {
+		u.server += server.cpu()
+		if resp, err := r.http.Get(server.url + "/bench/commits"); err == nil {
+			text, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			commits, _ := strconv.Atoi(string(text))
+			u.commits += commits
+		}
 	}
 	return u
 }
@@ -249,7 +291,7 @@ func (c *child) cpu() time.Duration {
 
 // serverPeak returns the server's largest resident memory so far, in MiB.
 func (r *rig) serverPeak() float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.server.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.servers[0].cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}

@@ -199,6 +199,8 @@ func (n *node) openError(path string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, store.ErrPostgresURL):
+		return usage("--store: the address is not understood; it is written postgres://user:password@host:5432/database?sslmode=verify-full, with special characters in the password as %%XX")
 	case errors.Is(err, store.ErrLocked) && n.cfg.postgres():
 		return exitWith(exitLocked, fmt.Errorf("%s is in use by another posthorn process; stop it, or give each node of this machine its own --data", n.cfg.Data))
 	case errors.Is(err, store.ErrLocked):
@@ -238,6 +240,39 @@ func (n *node) keepProfiles(ctx context.Context, set *profile.Set) error {
 		if err := n.store.KeepProfile(ctx, p.Hash(), p.Name(), string(p.Text())); err != nil {
 			return fmt.Errorf("keep profile %s: %w", name, err)
 		}
+	}
+	if n.cfg.postgres() {
+		return n.adoptProfiles(ctx, set)
+	}
+	return nil
+}
+
+// adoptProfiles puts the newest text of each profile in force, which another node may
+// have read from its directory: all nodes send the same. Built-in ones are those of
+// each node's release.
+func (n *node) adoptProfiles(ctx context.Context, set *profile.Set) error {
+	kept, err := n.store.Profiles(ctx)
+	if err != nil {
+		return fmt.Errorf("read profiles: %w", err)
+	}
+	newest := map[string]store.Profile{}
+	for _, p := range kept {
+		newest[p.Name] = p // of a name the newest comes last
+	}
+	for name, text := range newest {
+		now, known := set.Get(name)
+		if known && (now.Builtin() || now.Hash() == text.Hash) {
+			continue
+		}
+		p, err := profile.Load(name, []byte(text.Text))
+		if err == nil {
+			err = set.Reload([]*profile.Profile{p})
+		}
+		if err != nil {
+			n.log.Error("a profile of another node cannot be used", "profile", name, "error", err)
+			continue
+		}
+		n.log.Info("profile taken from another node", "profile", name, "kept_at", text.KeptAt)
 	}
 	return nil
 }

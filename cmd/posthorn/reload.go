@@ -116,7 +116,7 @@ func (n *node) replaceProfiles(ctx context.Context) (changed, gone []string, err
 		if old, ok := n.profiles.Get(p.Name()); ok && old.Hash() == p.Hash() {
 			continue
 		}
-		if err := n.store.KeepProfile(ctx, p.Hash(), p.Name(), string(p.Text())); err != nil {
+		if err := n.store.PutProfile(ctx, p.Hash(), p.Name(), string(p.Text())); err != nil {
 			return nil, nil, fmt.Errorf("keep profile %s: %w", p.Name(), err)
 		}
 		changed = append(changed, p.Name())

@@ -248,33 +248,33 @@ func (c *cluster) wakeWriter() {
 	}
 }
 
-// before brings the writer up to date. What cannot be done now is done when the
-// write fails for it.
-func (c *cluster) before() {
+// before brings the writer up to date.
+func (c *cluster) before() error {
 	if c.leaseOver.Load() {
-		c.registerAgain()
-	}
-	if c.stale.Load() {
-		if err := c.refresh(); err != nil {
-			c.store.log.Debug("read configuration", "error", oneLine(err))
+		if err := c.registerAgain(); err != nil {
+			return err
 		}
 	}
+	if c.stale.Load() {
+		return wrap("read configuration", c.pg.lost(c.refresh()))
+	}
+	return nil
 }
 
 // registerAgain goes on under a new epoch after others took the work of this one:
 // its jobs in memory are no longer attempted (see Holds).
-func (c *cluster) registerAgain() {
+func (c *cluster) registerAgain() error {
 	ctx, cancel := context.WithTimeout(background, connectFor)
 	defer cancel()
 	old := c.store.Epoch()
 	if err := c.register(ctx); err != nil {
-		c.store.log.Error("register again", "error", oneLine(err))
-		return
+		return fmt.Errorf("register again: %w", err)
 	}
 	c.leaseOver.Store(false)
 	c.stale.Store(true)
 	c.store.log.Warn("the lease was over and other nodes took this node's work: it goes on as a new node",
 		"epoch_before", old, "epoch", c.store.Epoch())
+	return nil
 }
 
 // mend does what a write needs that failed for a reason beyond it, and reports
@@ -291,7 +291,6 @@ func (c *cluster) mend(err error, batch []*op) bool {
 	case stateMovedByOthers:
 		c.pg.careful = true
 	}
-	c.before()
 	return true
 }
 

@@ -237,35 +237,3 @@ func (t *tx) cancel(d *hook.Delivery, why hook.Reason) {
 	d.State, d.Reason, d.Due, d.SettledAt, d.Owner = hook.Cancelled, why, time.Time{}, t.now, 0
 	d.Fence++
 }
-
-// Profile is the text of a wire format as deliveries were first rendered with it.
-type Profile struct {
-	Hash hook.ProfileHash
-	Name string
-	Text string
-}
-
-// KeepProfile stores a profile's text under its hash, so that every retry sends
-// the same bytes. Storing it again changes nothing.
-func (s *Store) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
-	return s.do(ctx, 1, func(t *tx) error {
-		n, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
-			hash[:], name, text)
-		if n > 0 {
-			t.tell(newsProfiles, hook.Scope{}, hook.Ref{})
-		}
-		return err
-	})
-}
-
-// Profiles returns all kept texts.
-func (s *Store) Profiles(ctx context.Context) ([]Profile, error) {
-	list, err := collect(ctx, s.read, func(row scanner) (p Profile, err error) {
-		err = row.Scan(blob(p.Hash[:]), &p.Name, &p.Text)
-		return p, err
-	}, "SELECT hash, name, text FROM profiles ORDER BY name, hash")
-	if err != nil {
-		return nil, s.readError("read profiles", err)
-	}
-	return list, nil
-}

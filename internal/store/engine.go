@@ -133,12 +133,20 @@ type reader struct {
 
 // QueryContext runs a query given as shared text.
 func (r *reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return r.db.QueryContext(ctx, r.dialect.text(query), args...)
+	rows, err := r.db.QueryContext(ctx, r.dialect.text(query), args...)
+	if err != nil && isNetwork(err) && ctx.Err() == nil { // that connection was dead; a new one may not be
+		rows, err = r.db.QueryContext(ctx, r.dialect.text(query), args...)
+	}
+	return rows, err
 }
 
 // QueryRowContext runs a query for one row given as shared text.
 func (r *reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return r.db.QueryRowContext(ctx, r.dialect.text(query), args...)
+	row := r.db.QueryRowContext(ctx, r.dialect.text(query), args...)
+	if err := row.Err(); err != nil && isNetwork(err) && ctx.Err() == nil {
+		row = r.db.QueryRowContext(ctx, r.dialect.text(query), args...)
+	}
+	return row
 }
 
 // view is a transaction in which all reads see the same.

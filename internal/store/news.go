@@ -41,13 +41,13 @@ func (t *tx) keysChanged() {
 }
 
 type newsLine struct {
-	seq, kind int64
-	scope     hook.Scope
-	ref       hook.Ref
+	node, kind int64
+	scope      hook.Scope
+	ref        hook.Ref
 }
 
 func scanNews(row scanner) (l newsLine, err error) {
-	err = row.Scan(&l.seq, &l.kind, &l.scope.Mode, &l.scope.Tenant, blob(l.ref.Event[:]), blob(l.ref.Endpoint[:]))
+	err = row.Scan(&l.node, &l.kind, &l.scope.Mode, &l.scope.Tenant, blob(l.ref.Event[:]), blob(l.ref.Endpoint[:]))
 	return l, err
 }
 
@@ -66,7 +66,7 @@ func (c *cluster) refresh() error {
 		return err
 	}
 	lines, err := collect(background, t.q(), scanNews,
-		"SELECT seq, kind, mode, tenant, event, endpoint FROM news WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", c.news, news, fullNews)
+		"SELECT node, kind, mode, tenant, event, endpoint FROM news WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", c.news, news, fullNews)
 	if err != nil {
 		return wrap("read news", err)
 	}
@@ -76,6 +76,9 @@ func (c *cluster) refresh() error {
 		s.dir.each(func(scope hook.Scope) { scopes[scope] = true })
 	}
 	for _, l := range lines {
+		if l.node == s.Epoch() {
+			continue
+		}
 		switch l.kind {
 		case newsScope:
 			scopes[l.scope] = true

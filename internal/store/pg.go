@@ -74,6 +74,7 @@ func (p *pg) prepares() bool {
 
 // pool opens a pool of connections of the same kind.
 func (p *pg) pool(most int, after ...string) *sql.DB {
+	after = append([]string{"SET jit = off"}, after...) // compiling costs more than any statement of ours
 	db := stdlib.OpenDB(*p.config, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 		for _, statement := range after {
 			if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {

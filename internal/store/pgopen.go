@@ -25,13 +25,16 @@ const oldestPostgres = 150000
 // why and what to do; nothing in it is secret.
 var ErrPostgres = errors.New("the PostgreSQL database cannot be used")
 
+// ErrPostgresURL says that the address of a PostgreSQL database is not understood.
+var ErrPostgresURL = errors.New("the address of the PostgreSQL database is not understood")
+
 func pgRefused(err error) error { return fmt.Errorf("%w: %w", ErrPostgres, err) }
 
 // parsePostgres reads the URL. Its errors hold no password.
 func parsePostgres(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, pgRefused(errors.New("the address is not understood; it is written postgres://user:password@host:5432/database?sslmode=verify-full"))
+		return nil, ErrPostgresURL // the reason given may repeat the password
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectFor
@@ -73,6 +76,9 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	}
 	c.keeper = p.pool(1)
 	s.read.db = p.pool(pgReaders)
+	if err := c.connectAll(ctx); err != nil {
+		return pgRefused(startError(err))
+	}
 	if err := c.enter(ctx); err != nil {
 		if errors.Is(err, ErrMasterKeyMismatch) || errors.Is(err, ErrLocked) {
 			return err
@@ -200,6 +206,33 @@ func (c *cluster) enter(ctx context.Context) error {
 	c.nodes.Store(1)
 	c.renew(c.renewed.Load())
 	return nil
+}
+
+// connectAll opens every connection that the node will use, the listener's too: a server
+// that has too few is found out now, and not under load.
+func (c *cluster) connectAll(ctx context.Context) error {
+	var held []*sql.Conn
+	defer func() {
+		for _, conn := range held {
+			_ = conn.Close()
+		}
+	}()
+	for i := range pgReaders + 1 {
+		db := c.keeper
+		if i > 0 {
+			db = c.store.read.db
+		}
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		held = append(held, conn)
+	}
+	listener, err := pgx.ConnectConfig(ctx, c.pg.config)
+	if err != nil {
+		return err
+	}
+	return listener.Close(ctx)
 }
 
 // checkKey makes sure that all nodes seal with one key.

@@ -31,9 +31,10 @@ func newReserve(path string, size int64) *reserve {
 // spent reports that the disk was full and has not had space since.
 func (r *reserve) spent() bool { return r != nil && r.gone.Load() }
 
-// release deletes the file and reports whether that freed anything.
+// release deletes the file and reports whether that freed anything. There is none on
+// PostgreSQL.
 func (r *reserve) release() bool {
-	if r.gone.Swap(true) {
+	if r == nil || r.gone.Swap(true) {
 		return false
 	}
 	r.tried = time.Now()

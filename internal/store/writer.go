@@ -195,9 +195,6 @@ func (s *Store) run(batch []*op) {
 	if len(batch) == 0 {
 		return
 	}
-	if s.cluster != nil {
-		s.cluster.before()
-	}
 	err := s.transact(batch)
 	if s.cluster != nil {
 		err = s.insist(batch, err)
@@ -319,6 +316,11 @@ func (s *Store) fail(err error) {
 // transact runs the ops in one transaction and tells what it meant. An error says
 // that nothing was stored (or, when it is fatal, that nobody knows).
 func (s *Store) transact(batch []*op) error {
+	if s.cluster != nil {
+		if err := s.cluster.before(); err != nil {
+			return err
+		}
+	}
 	if err := s.engine.begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

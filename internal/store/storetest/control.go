@@ -237,13 +237,25 @@ func (w *world) listEndpoints(a, b *hook.Endpoint) {
 
 func profiles(w *world) {
 	h := hook.ProfileHash{1}
+	first := w.clock()
 	w.must(w.store.KeepProfile(w.ctx, h, "standard", "text"))
+	w.pass(time.Second)
 	w.must(w.store.KeepProfile(w.ctx, h, "standard", "text"))
-	got, err := w.store.Profiles(w.ctx)
-	w.must(err)
-	if diff := cmp.Diff([]store.Profile{{Hash: h, Name: "standard", Text: "text"}}, got); diff != "" {
-		w.Error(diff)
+	other := hook.ProfileHash{0}
+	w.must(w.store.PutProfile(w.ctx, other, "standard", "other"))
+	second := w.clock()
+	want := func(list ...store.Profile) {
+		w.Helper()
+		got, err := w.store.Profiles(w.ctx)
+		w.must(err)
+		if diff := cmp.Diff(list, got); diff != "" {
+			w.Error(diff)
+		}
 	}
+	want(store.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: first}, store.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second})
+	w.pass(time.Second)
+	w.must(w.store.PutProfile(w.ctx, h, "standard", "text")) // in force again
+	want(store.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second}, store.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: w.clock()})
 }
 
 func closedRefuses(w *world) {

@@ -240,7 +240,8 @@ CREATE INDEX idempotency_age ON idempotency (created_at);
 CREATE TABLE profiles (
   hash bytea NOT NULL PRIMARY KEY,
   name text COLLATE "C" NOT NULL,
-  text text COLLATE "C" NOT NULL
+  text text COLLATE "C" NOT NULL,
+  kept_at bigint NOT NULL DEFAULT 0 -- the newest text of a name is in force on all nodes
 );
 
 CREATE TABLE oauth_tokens (
@@ -286,8 +287,8 @@ DECLARE
 BEGIN
   IF NOT durable THEN
     PERFORM set_config('synchronous_commit', 'off', true);
-  ELSIF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-    RAISE EXCEPTION 'synchronous_commit is %', current_setting('synchronous_commit') USING ERRCODE = 'PH003';
+  ELSIF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') OR current_setting('fsync') <> 'on' THEN
+    RAISE EXCEPTION 'synchronous_commit is %, fsync is %', current_setting('synchronous_commit'), current_setting('fsync') USING ERRCODE = 'PH003';
   END IF;
   IF change THEN
     PERFORM pg_advisory_xact_lock(7596481, 1);
