@@ -157,6 +157,7 @@ type Endpoint struct {
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	Revision       int64 // ascends with every change
+	Home           int64 // of a listener: the process that its receiver is connected to, by its epoch
 	Enablings      int64 // how often it was enabled; attempts begun before the last one do not count for health
 }
 

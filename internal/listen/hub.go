@@ -20,6 +20,8 @@ const grace = 10 * time.Second
 // Store keeps the status of endpoints. Its UpdateEndpoint is that of the store.
 type Store interface {
 	UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error)
+	// Epoch is the number of this process among those that share the store.
+	Epoch() int64
 }
 
 // Hub knows the connected receivers. It is safe for concurrent use.
@@ -152,12 +154,12 @@ var errAsItIs = errors.New("as it is")
 // left as it is when the receiver goes.
 func (h *Hub) record(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	_, err := h.store.UpdateEndpoint(ctx, scope, id, func(e hook.Endpoint) (hook.Endpoint, error) {
-		here := h.session(id) != nil
+		here, me := h.session(id) != nil, h.store.Epoch()
 		switch {
-		case here && e.Status != hook.Enabled:
-			e.Status = hook.Enabled
-		case !here && e.Status == hook.Enabled:
-			e.Status = hook.Tripped
+		case here && (e.Status != hook.Enabled || e.Home != me):
+			e.Status, e.Home = hook.Enabled, me
+		case !here && e.Status == hook.Enabled && (e.Home == me || e.Home == 0): // not connected elsewhere
+			e.Status, e.Home = hook.Tripped, 0
 		default:
 			return e, errAsItIs
 		}

@@ -22,6 +22,8 @@ type shelf struct {
 	fail   error
 }
 
+func (s *shelf) Epoch() int64 { return 1 }
+
 func (s *shelf) UpdateEndpoint(_ context.Context, _ hook.Scope, id hook.ID, update func(hook.Endpoint) (hook.Endpoint, error), _ bool) (*hook.Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 
 type noStore struct{}
 
+func (noStore) Epoch() int64 { return 1 }
+
 func (noStore) UpdateEndpoint(context.Context, hook.Scope, hook.ID, func(hook.Endpoint) (hook.Endpoint, error), bool) (*hook.Endpoint, error) {
 	return nil, nil
 }

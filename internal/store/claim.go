@@ -264,7 +264,7 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 		if err != nil {
 			return nil, err
 		}
-		if target != nil && target.Status == hook.Enabled && !held[w.endpoint] {
+		if target != nil && target.Status == hook.Enabled && !held[w.endpoint] && t.mine(target) {
 			due = append(due, hook.Due{Target: target, At: fromMicros(w.due)})
 		}
 	}

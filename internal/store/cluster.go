@@ -226,13 +226,6 @@ func (c *cluster) look(ctx context.Context) error {
 	return nil
 }
 
-// others counts the other nodes that are alive.
-func (c *cluster) others(t *tx) (n int64, err error) {
-	_, err = t.row("count nodes", "SELECT count(*) FROM nodes WHERE taker = 0 AND NOT gone AND seen_at + lease >= clock_timestamp() AND epoch <> ?",
-		[]any{c.store.Epoch()}, &n)
-	return n, err
-}
-
 // wakeWriter makes the writer look at its flags.
 func (c *cluster) wakeWriter() {
 	o := &op{apply: func(*tx) error { return nil }, done: make(chan struct{})}

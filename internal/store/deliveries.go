@@ -177,6 +177,9 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 				return nil, false, &hook.Error{Code: hook.CodeEndpointDisabled,
 					Message: "The endpoint of this delivery is disabled or deleted. Enable it first."}
 			}
+			if !t.mine(target) {
+				return nil, false, errElsewhere()
+			}
 			return row, true, t.oneShot(&row, target, hook.ByHand)
 		})
 		return err

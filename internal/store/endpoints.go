@@ -14,7 +14,7 @@ import (
 )
 
 const endpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
-	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed`
+	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home`
 
 // scanEndpoint reads a row and opens its headers and the query of its URL. Secrets are not read.
 func (s *Store) scanEndpoint(row scanner) (*hook.Endpoint, error) {
@@ -25,7 +25,7 @@ func (s *Store) scanEndpoint(row scanner) (*hook.Endpoint, error) {
 	var disabled, created, updated int64
 	err := row.Scan(blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
 		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
-		&updated, &e.Revision, &e.Enablings, &query)
+		&updated, &e.Revision, &e.Enablings, &query, &e.Home)
 	if err != nil {
 		return nil, err
 	}
@@ -287,9 +287,9 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	}
 	if _, err := t.exec("update endpoint", `UPDATE endpoints SET url = ?, query_sealed = ?, types = ?, title = ?, description = ?, profile = ?,
 		headers_sealed = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?, status = ?, disabled_reason = ?,
-		disabled_at = ?, updated_at = ?, revision = ?, enablings = ? WHERE id = ?`,
+		disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ? WHERE id = ?`,
 		head, query, string(types), e.Title, e.Description, e.Profile, headers, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
-		int64(e.Status), e.DisabledReason, micros(e.DisabledAt), micros(e.UpdatedAt), e.Revision, e.Enablings, e.ID[:]); err != nil {
+		int64(e.Status), e.DisabledReason, micros(e.DisabledAt), micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:]); err != nil {
 		return err
 	}
 	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -18,16 +19,15 @@ func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 	count := 0
 	err := s.do(ctx, 4, func(t *tx) error {
 		count = 0
+		elsewhere := ""
 		if t.s.cluster != nil {
-			others, err := t.s.cluster.others(t)
-			if err != nil || others > 0 {
-				return err // they may be connected there
-			}
+			elsewhere = ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
+				AND n.seen_at + n.lease >= clock_timestamp())`
 		}
 		rows, err := collect(background, t.q(), func(row scanner) (f found, err error) {
 			err = row.Scan(blob(f.id[:]), &f.scope.Mode, &f.scope.Tenant)
 			return f, err
-		}, "SELECT id, mode, tenant FROM endpoints WHERE status = ? AND substr(url, 1, ?) = ?",
+		}, "SELECT id, mode, tenant FROM endpoints WHERE status = ? AND substr(url, 1, ?) = ?"+elsewhere,
 			hook.Enabled, len(hook.ListenScheme), hook.ListenScheme)
 		if err != nil {
 			return err
@@ -51,4 +51,50 @@ func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("note that listeners are away: %w", err)
 	}
 	return count, nil
+}
+
+// mine reports whether this process is the one that can attempt deliveries to the
+// endpoint: a listener is connected to one of the nodes.
+func (t *tx) mine(target *hook.Endpoint) bool {
+	return t.s.cluster == nil || !target.Listener() || target.Home == t.s.Epoch() || target.Home == 0
+}
+
+// errElsewhere refuses an attempt that only another node could make.
+func errElsewhere() *hook.Error {
+	return &hook.Error{Code: hook.CodeConflict, Message: "The listener is connected to another node of this server. Send the request there, or connect the listener here."}
+}
+
+// waitsSomewhere notes work in the table, for this node or the one that can do it.
+func (t *tx) waitsSomewhere(target *hook.Endpoint, at time.Time) {
+	if t.mine(target) {
+		t.waits(target, at)
+		return
+	}
+	t.tell(newsDue, target.Scope, hook.Ref{Endpoint: target.ID})
+}
+
+// listenersAway trips the listeners that were connected to a node that is gone.
+func (t *tx) listenersAway(epoch int64) error {
+	found, err := collect(background, t.q(), func(row scanner) (w waiting, err error) {
+		err = row.Scan(blob(w.endpoint[:]), &w.scope.Mode, &w.scope.Tenant)
+		return w, err
+	}, "SELECT id, mode, tenant FROM endpoints WHERE home = ? AND home <> 0", epoch)
+	if err != nil {
+		return wrap("read listeners", err)
+	}
+	for _, w := range found {
+		e, err := t.endpoint(w.scope, w.endpoint)
+		if err != nil {
+			return err
+		}
+		if e == nil || e.Status != hook.Enabled || e.Home != epoch {
+			continue
+		}
+		next := *e
+		next.Home = 0
+		if err := t.trip(&next, disabledAway); err != nil {
+			return err
+		}
+	}
+	return nil
 }

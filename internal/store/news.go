@@ -15,6 +15,7 @@ const (
 	newsKeys     = 2 // a key changed
 	newsDrop     = 3 // a waiting job must not be attempted any more
 	newsProfiles = 4 // a profile's text was kept
+	newsDue      = 5 // the table has work for a listener that is connected elsewhere
 )
 
 // newsKinds are those of a line's columns: kind, mode, tenant, event, endpoint.
@@ -70,7 +71,7 @@ func (c *cluster) refresh() error {
 	if err != nil {
 		return wrap("read news", err)
 	}
-	scopes := map[hook.Scope]bool{}
+	scopes, due := map[hook.Scope]bool{}, map[hook.ID]hook.Scope{}
 	if int64(len(lines)) != news-c.news {
 		t.keys, t.profiles = true, true
 		s.dir.each(func(scope hook.Scope) { scopes[scope] = true })
@@ -88,11 +89,18 @@ func (c *cluster) refresh() error {
 			t.dropped = append(t.dropped, l.ref)
 		case newsProfiles:
 			t.profiles = true
+		case newsDue:
+			due[l.ref.Endpoint] = l.scope
 		}
 	}
 	for scope := range scopes {
 		if err := t.reread(scope); err != nil {
 			return err
+		}
+	}
+	for id, scope := range due {
+		if target, err := t.endpoint(scope, id); err == nil && target != nil && t.mine(target) {
+			t.waits(target, t.now)
 		}
 	}
 	s.ids.Above(floor)

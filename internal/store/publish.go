@@ -169,10 +169,10 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, micros(t.now)
-	case t.roomFor(target.ID):
+	case t.mine(target) && t.roomFor(target.ID):
 		d.Owner = t.s.Epoch()
 	default:
-		t.waits(target, t.now)
+		t.waitsSomewhere(target, t.now)
 	}
 	err := t.insert("insert delivery", deliveriesTable, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
 		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), micros(d.Due),
@@ -238,6 +238,9 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			target, err := t.endpointByID(scope, endpoint)
 			if err != nil {
 				return nil, false, err
+			}
+			if !t.mine(target) {
+				return nil, false, errElsewhere()
 			}
 			e := t.newEvent(&hook.NewEvent{Scope: target.Scope, Type: eventType, Data: data})
 			e.Kind = hook.TestEvent

@@ -85,7 +85,7 @@ func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, profileOf func(*hook
 	switch {
 	case err != nil:
 		return err
-	case exists && target.Status != hook.Enabled:
+	case exists && (target.Status != hook.Enabled || !t.mine(target)):
 		out.Skipped++
 		return nil
 	case exists:

@@ -122,6 +122,10 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	if err != nil || target == nil {
 		return err
 	}
+	if !t.mine(target) {
+		t.waitsSomewhere(target, due)
+		return nil
+	}
 	if old, ok := planned[target.ID]; !ok || due.Before(old.At) {
 		planned[target.ID] = hook.Due{Target: target, At: due}
 	}

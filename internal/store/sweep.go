@@ -155,7 +155,7 @@ func (t *tx) tellWaiting(scope hook.Scope, id hook.ID) error {
 	}
 	at, ok, err := t.earliest(id)
 	if ok {
-		t.waits(target, at)
+		t.waitsSomewhere(target, at)
 	}
 	return err
 }
@@ -193,7 +193,7 @@ func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, 
 			return 0, err
 		}
 		if target != nil && target.Status == hook.Enabled {
-			t.waits(target, t.now)
+			t.waitsSomewhere(target, t.now)
 		}
 	}
 	return len(rows), nil

@@ -23,16 +23,22 @@ func (c *cluster) take(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case dead := <-c.dead:
-			for _, epoch := range dead {
-				if _, err := c.takeOver(ctx, epoch, nil); err != nil && ctx.Err() == nil {
-					c.store.log.Error("take over a dead node's work", "epoch", epoch, "error", err)
-				}
-			}
-			if err := c.learn(ctx); err != nil && ctx.Err() == nil {
-				c.store.log.Error("learn what waits after a takeover", "error", err)
+			err := c.learnAfter(ctx, dead)
+			if err != nil && ctx.Err() == nil && hook.CodeOf(err) != hook.CodeShuttingDown {
+				c.store.log.Error("take over the work of a node that is gone; it will be tried again", "error", oneLine(err))
 			}
 		}
 	}
+}
+
+// learnAfter takes over dead nodes and then learns what waits.
+func (c *cluster) learnAfter(ctx context.Context, dead []int64) error {
+	for _, epoch := range dead {
+		if _, err := c.takeOver(ctx, epoch, nil); err != nil {
+			return fmt.Errorf("node %d: %w", epoch, err)
+		}
+	}
+	return c.learn(ctx)
 }
 
 // takeOver gives the rows of a dead node back to the table and takes its test events
@@ -61,6 +67,9 @@ func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (
 			return err
 		}
 		if err := t.recoverOneshots("o."+dead, &found); err != nil {
+			return err
+		}
+		if err := t.listenersAway(epoch); err != nil {
 			return err
 		}
 		if jobs != nil {
@@ -210,7 +219,7 @@ func (t *tx) claimShares(c *hook.Claim, out *hook.Claimed) error {
 		if err != nil {
 			return err
 		}
-		if target == nil || target.Status != hook.Enabled || held[target.ID] || targets[target.ID] != nil {
+		if target == nil || target.Status != hook.Enabled || held[target.ID] || targets[target.ID] != nil || !t.mine(target) {
 			continue
 		}
 		targets[target.ID] = target

@@ -89,12 +89,14 @@ CREATE TABLE endpoints (
   updated_at      bigint NOT NULL,
   revision        bigint NOT NULL,
   enablings       bigint NOT NULL,
+  home            bigint NOT NULL DEFAULT 0, -- of a listener: epoch of the node that it is connected to
   sweep           text COLLATE "C" NOT NULL DEFAULT '', -- work under way over its open deliveries
   sweep_reason    text COLLATE "C" NOT NULL DEFAULT '',
   sweep_bound     bytea NOT NULL DEFAULT '', -- hold: events younger than this stay as they are
   sweep_next      text COLLATE "C" NOT NULL DEFAULT ''   -- the sweep that follows
 );
 CREATE INDEX endpoints_scope ON endpoints (mode, tenant, id);
+CREATE INDEX endpoints_home ON endpoints (home) WHERE home <> 0;
 CREATE INDEX endpoints_sweep ON endpoints (id) WHERE sweep <> '';
 
 CREATE TABLE secrets (
