@@ -22,38 +22,34 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 		return nil, err
 	}
 	place := oncePlace(o)
-	var status int
-	var hash, sealed []byte
-	var created int64
-	key := []any{int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key}
-	found, err := t.row("read idempotency key",
-		"SELECT body_hash, status, answer, created_at FROM idempotency"+onceKey, key, &hash, &status, &sealed, &created)
+	known, err := t.readOnce(o)
 	if err != nil {
 		return nil, err
 	}
-	if found && created <= micros(t.now.Add(-onceFor)) {
-		if _, err := t.exec("forget old answer", "DELETE FROM idempotency"+onceKey, key...); err != nil {
+	if known != nil && known.created <= micros(t.now.Add(-onceFor)) {
+		if _, err := t.exec("forget old answer", "DELETE FROM idempotency"+onceKey, int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key); err != nil {
 			return nil, err
 		}
-		found = false
+		known = nil
 	}
-	if found {
-		if subtle.ConstantTimeCompare(hash, o.BodyHash[:]) != 1 {
+	if known != nil {
+		if subtle.ConstantTimeCompare(known.hash, o.BodyHash[:]) != 1 {
 			return nil, &hook.Error{Code: hook.CodeIdempotencyReused, Field: "Idempotency-Key",
 				Message: "This idempotency key was used before with another request."}
 		}
-		body, err := t.s.keys.Open(place, sealed)
+		body, err := t.s.keys.Open(place, known.sealed)
 		if err != nil {
 			return nil, err
 		}
-		return &hook.Replay{Status: status, Body: body}, nil
+		return &hook.Replay{Status: known.status, Body: body}, nil
 	}
 	result, keep, err := do()
 	if err != nil || !keep {
 		return nil, err
 	}
 	status, body := o.Answer(result)
-	if sealed, err = t.s.keys.Seal(place, body); err != nil {
+	sealed, err := t.s.keys.Seal(place, body)
+	if err != nil {
 		return nil, err
 	}
 	return nil, t.insert("keep answer", onceTable,

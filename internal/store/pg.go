@@ -203,6 +203,23 @@ func (p *pg) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 	return rows, p.lost(err)
 }
 
+// outside gives reads before the transaction begins.
+func (p *pg) outside() querier { return outside{p} }
+
+type outside struct{ *pg }
+
+// QueryContext reads on the writer's connection without a transaction.
+func (o outside) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if o.fault != nil {
+		if err := o.fault(query); err != nil {
+			return nil, err
+		}
+	}
+	o.wait()
+	rows, err := o.sql.QueryContext(ctx, o.dialect.text(query), args...)
+	return rows, o.lost(err)
+}
+
 // The move of deliveries: rows that are exactly as their jobs say.
 const (
 	moveKinds = "bbiiiitiiiitii"

@@ -20,7 +20,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // answered before gives that answer as a Replay and stores nothing. The events
 // may be of any scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
-	o := &op{}
+	o := &op{once: once, events: events}
 	for i := range events {
 		o.rows += 2
 		o.bytes += len(events[i].Data)
@@ -192,12 +192,11 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 // first answer for the same content, a conflict for another. The read costs a
 // lookup in one index and only for events that bring an id.
 func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
-	var event, hash []byte
-	ok, err := t.row("read event id", "SELECT event, hash FROM event_ids WHERE mode = ? AND public_id = ? AND tenant = ?",
-		[]any{n.Scope.Mode, n.PublicID[:], n.Scope.Tenant}, &event, &hash)
-	if err != nil || !ok {
+	known, err := t.readEventID(n)
+	if err != nil || known == nil {
 		return hook.Published{}, false, err
 	}
+	event, hash := known.event, known.hash
 	if want := contentHash(n); !bytes.Equal(hash, want[:]) {
 		return hook.Published{Err: &hook.Error{Code: hook.CodeEventConflict, Field: "id",
 			Message: "An event with this id and other content was published before."}}, true, nil
@@ -205,7 +204,7 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant,
 		Size: len(n.Data), Repeated: true}
 	var created int64
-	if ok, err = t.row("read event", "SELECT created_at, (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
+	if ok, err := t.row("read event", "SELECT created_at, (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
 		[]any{event}, &created, &first.Deliveries); err != nil || !ok {
 		return hook.Published{}, false, err
 	}

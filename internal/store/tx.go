@@ -37,6 +37,8 @@ type tx struct {
 	staleSettles int64
 	reported     []func() // lines for the log
 
+	pre *prefetched
+
 	// For the other nodes on PostgreSQL.
 	config bool      // what nodes keep in memory changed
 	news   *columns  // what they are told

@@ -29,7 +29,10 @@ type op struct {
 	ctx         context.Context // of a caller that may go away; nil: of one that stays
 	err         error
 	done        chan struct{}
-	ended       bool // its caller has the answer
+	// once and events are what it looks up, so that it can be read for a whole batch.
+	once   *hook.Once
+	events []hook.NewEvent
+	ended  bool // its caller has the answer
 }
 
 // end gives the caller the answer. Only the writer calls it.
@@ -325,6 +328,11 @@ func (s *Store) transact(batch []*op) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	t := newTx(s)
+	if s.cluster != nil {
+		if err := s.engine.lost(t.prefetch(batch)); err != nil {
+			return err
+		}
+	}
 	var rest []*op
 	for i, o := range batch {
 		if len(t.holds) > 0 && s.cluster != nil {
