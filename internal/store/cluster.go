@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -351,8 +353,14 @@ func (c *cluster) committed(batch []*op, cause error) (bool, error) {
 		}
 		var number int64
 		err := c.pg.raw.QueryRow(background, "SELECT batch FROM nodes WHERE epoch = $1 FOR UPDATE", c.store.Epoch()).Scan(&number)
-		if err == nil {
+		switch {
+		case err == nil:
 			return number == c.pg.number, nil
+		case errors.Is(err, pgx.ErrNoRows):
+			// The database does not know this node: it is another one, such as a standby
+			// that was behind. What it does not know of was not committed there.
+			c.leaseOver.Store(true)
+			return false, nil
 		}
 		cause = fmt.Errorf("ask for the last write: %w", err)
 		select {
