@@ -38,6 +38,7 @@ type Config struct {
 	Synchronous       string
 	ShutdownTimeout   time.Duration
 	HeldFor           time.Duration
+	Retention         time.Duration
 	LogLevel          string
 	LogFormat         string
 	Fast              int
@@ -84,6 +85,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
 	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
 	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
+	f.DurationVar(&c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 	f.IntVar(&c.Fast, "fast-attempts", 1024, "attempts under way at once that are not known to be slow")
@@ -322,6 +324,9 @@ func (c *Config) checkNumbers() error {
 	}
 	if c.HeldFor < time.Hour {
 		return usage("--held-for: %v is less than 1h", c.HeldFor)
+	}
+	if c.Retention != 0 && c.Retention < 24*time.Hour {
+		return usage("--retention: %v is less than 24h; 0 keeps events for ever", c.Retention)
 	}
 	return nil
 }

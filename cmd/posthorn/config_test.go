@@ -90,6 +90,7 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 		{name: "store", args: []string{"--store", "mysql://u:planted@h/db"}, says: `got "mysql:..."`},
 		{name: "variable", env: [2]string{"POSTHORN_DEV", "perhaps"}, says: "POSTHORN_DEV: "},
 		{name: "number", args: []string{"--max-in-flight", "0"}, says: "between 1 and 100000"},
+		{name: "retention", args: []string{"--retention", "23h"}, says: "0 keeps events for ever"},
 		{name: "timeout", args: []string{"--shutdown-timeout", "-1s"}, says: "between 0s and 1h"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -51,6 +51,7 @@ type doctorPlan struct {
 	data, store, masterKey string
 	url, key, keyFrom      string
 	timeout                time.Duration
+	holderAge              time.Duration
 	asJSON                 bool
 }
 
@@ -63,7 +64,9 @@ server (reachable, ready, key, clock), and say what to do about what is wrong.
 Nothing is changed, and a server that works in the directory is not disturbed.
 
 With --data (POSTHORN_DATA) only the directory is checked, with --server (POSTHORN_URL)
-only the server, with both or neither both.
+only the server, with both or neither both. With --store postgres://... the database
+is checked (settings, connections, nodes, partitions, dead rows, and who keeps vacuum
+from removing them), and with --data the directory of this node too.
 
 Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 		Example: `  posthorn doctor --data /var/lib/posthorn
@@ -71,11 +74,12 @@ Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA); empty: ./posthorn-data")
-	f.StringVar(&p.store, "store", "", "sqlite:PATH (POSTHORN_STORE); empty: posthorn.db in the data directory")
+	f.StringVar(&p.store, "store", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE (POSTHORN_STORE, POSTHORN_STORE_FILE); empty: posthorn.db in the data directory")
 	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
 	f.StringVar(&p.url, "server", "", "server (POSTHORN_URL); empty: "+defaultURL)
 	f.StringVar(&p.key, "key", "", "key of the API (POSTHORN_KEY)")
 	f.DurationVar(&p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
+	f.DurationVar(&p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, how old a transaction must be to be named as one that holds vacuum back")
 	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), cmd.OutOrStdout()) }
 	return cmd
@@ -83,7 +87,11 @@ Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 
 func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 	p.data = firstOf(p.data, os.Getenv("POSTHORN_DATA"))
-	p.store = firstOf(p.store, os.Getenv("POSTHORN_STORE"))
+	store, err := storeAddress(p.store)
+	if err != nil {
+		return err
+	}
+	p.store = store
 	p.masterKey = firstOf(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"))
 	p.keyFrom = keySource(p.key)
 	p.url, p.key = firstOf(p.url, os.Getenv("POSTHORN_URL")), firstOf(p.key, os.Getenv("POSTHORN_KEY"))

@@ -18,6 +18,10 @@ import (
 )
 
 func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
+	if isPostgres(p.store) {
+		p.checkPostgres(ctx, c)
+		return
+	}
 	database := p.database()
 	dir := firstOf(p.data, filepath.Dir(database))
 	info, err := os.Stat(dir)

@@ -158,7 +158,7 @@ func (n *node) openStore(ctx context.Context) error {
 	}
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: versionText(), ProfilesKept: func() { poke(n.profilesKept) },
-		Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, TenantBacklog: n.cfg.TenantBacklog,
+		Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
 			n.failed <- exitWith(exitStorage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))

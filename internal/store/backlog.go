@@ -11,6 +11,11 @@ import (
 // again when it is needed.
 const maxBacklogs = 100_000
 
+// recountAfter is how long a count is believed while several nodes change it. In
+// between each knows of its own changes only, so the bound may be passed by what the
+// others accept in that time.
+const recountAfter = 10 * time.Second
+
 // backlogPause is the Retry-After of a full backlog: it drains at the pace of the
 // receivers, so that coming back at once is of no use.
 const backlogPause = 30 * time.Second
@@ -42,6 +47,9 @@ func (t *tx) backlogFull(scope hook.Scope, more int) (*hook.Error, error) {
 		return nil, nil
 	}
 	before, known := t.s.backlog[scope]
+	if known && t.s.cluster != nil && t.now.Sub(t.s.counted[scope]) > recountAfter {
+		known = false // other nodes have added to it and taken from it
+	}
 	if !known {
 		before, known = t.backlog[scope]
 	}
@@ -55,6 +63,9 @@ func (t *tx) backlogFull(scope hook.Scope, more int) (*hook.Error, error) {
 			t.backlog = map[hook.Scope]int{}
 		}
 		t.backlog[scope] = before
+		if t.s.cluster != nil {
+			t.s.counted[scope] = t.now
+		}
 	}
 	if now := before + t.open[scope]; now+more > limit {
 		return &hook.Error{Code: hook.CodeBacklogFull, RetryAfter: backlogPause, Message: fmt.Sprintf(
@@ -68,6 +79,7 @@ func (s *Store) mergeBacklog(t *tx) {
 	for scope, n := range t.backlog {
 		if len(s.backlog) >= maxBacklogs {
 			clear(s.backlog)
+			clear(s.counted)
 		}
 		s.backlog[scope] = n
 	}

@@ -35,7 +35,7 @@ const (
 // monotonic clock, so it stops attempting no later than others may begin.
 type cluster struct {
 	store   *Store
-	pg      *pg
+	lanes   [lanes]*pg
 	lease   time.Duration
 	name    string // of the node: that of its data directory
 	durable bool   // commits wait for the disk
@@ -45,6 +45,7 @@ type cluster struct {
 
 	// The writer's alone.
 	version int64 // of the configuration in memory
+	careful bool  // moves are asked for one by one, for some rows are not as expected
 	news    int64 // read so far
 	stash   []*op // outcomes that came while the database was away
 
@@ -100,15 +101,6 @@ func (s *Store) Holds(j *hook.Job) bool {
 
 func (c *cluster) sinceStart() int64 { return int64(time.Since(c.start)) }
 
-// renew notes that the database saw this node at or after the time.
-func (c *cluster) renew(at int64) {
-	if at > c.renewed.Load() {
-		c.renewed.Store(at)
-	}
-	c.seenVersion.Store(c.version)
-	c.seenNews.Store(c.news)
-}
-
 // register makes a row for this node under a new epoch. What it held under an
 // earlier one is no longer its own. Only the writer calls it, or open.
 func (c *cluster) register(ctx context.Context) error {
@@ -120,7 +112,12 @@ func (c *cluster) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.pg.number = 0
+	for _, lane := range c.lanes {
+		lane.number = 0
+		if _, err := c.keeper.ExecContext(ctx, "INSERT INTO node_writes (epoch, lane, number) VALUES ($1, $2, 0)", epoch, lane.lane); err != nil {
+			return err
+		}
+	}
 	c.store.epoch.Store(epoch)
 	c.renewed.Store(at)
 	return nil
@@ -147,7 +144,9 @@ func (c *cluster) close() error {
 		}
 		errs = append(errs, c.keeper.Close())
 	}
-	errs = append(errs, c.pg.close())
+	for _, lane := range c.lanes {
+		errs = append(errs, lane.close())
+	}
 	if c.lock != nil {
 		errs = append(errs, c.lock.Close())
 	}
@@ -161,6 +160,7 @@ func (c *cluster) run() {
 	c.loops.Go(func() { c.keep(ctx) })
 	c.loops.Go(func() { c.take(ctx) })
 	c.loops.Go(func() { c.listen(ctx) })
+	c.loops.Go(func() { c.watch(ctx) })
 }
 
 // keep renews the lease and looks for changes and dead nodes.
@@ -183,9 +183,12 @@ func (c *cluster) keep(ctx context.Context) {
 }
 
 const lookAround = `SELECT c.version, c.news,
-	(SELECT count(*) FROM nodes WHERE taker = 0 AND NOT gone AND seen_at + lease >= clock_timestamp()),
+	(SELECT count(*) FROM nodes WHERE ` + alive + `),
 	(SELECT coalesce(string_agg(n.epoch::text, ','), '') FROM nodes n WHERE NOT n.done AND n.epoch <> $1 AND ` + abandoned + `)
 	FROM config c`
+
+// alive is true for a row of nodes whose lease is not over.
+const alive = "taker = 0 AND NOT gone AND seen_at + lease >= clock_timestamp()"
 
 // abandoned is true for a node n that is dead, or whose taker died before it was done.
 const abandoned = `(n.taker = 0 AND (n.gone OR n.seen_at + n.lease < clock_timestamp()) OR n.taker <> 0 AND NOT EXISTS
@@ -251,7 +254,7 @@ func (c *cluster) before() error {
 		}
 	}
 	if c.stale.Load() {
-		return wrap("read configuration", c.pg.lost(c.refresh()))
+		return wrap("read configuration", c.refresh())
 	}
 	return nil
 }
@@ -276,7 +279,14 @@ func (c *cluster) registerAgain() error {
 // whether to run it again.
 func (c *cluster) mend(err error, batch []*op) bool {
 	if c.store.engine.trouble(err) == broken {
-		return c.reconnect(batch, err)
+		began := time.Now()
+		c.store.log.Warn("connection to the database lost", "error", oneLine(err))
+		if !c.reconnect(began, batch) {
+			return false
+		}
+		c.store.log.Info("connected to the database again", "after", time.Since(began).Round(time.Millisecond).String())
+		c.back()
+		return true
 	}
 	switch pgState(err) {
 	case stateConfigChanged:
@@ -284,7 +294,7 @@ func (c *cluster) mend(err error, batch []*op) bool {
 	case stateLeaseOver:
 		c.leaseOver.Store(true)
 	case stateMovedByOthers:
-		c.pg.careful = true
+		c.careful = true
 	}
 	return true
 }
@@ -292,30 +302,71 @@ func (c *cluster) mend(err error, batch []*op) bool {
 // reconnect waits for the database. Callers do not wait that long: they are told
 // that the store is away, whatever then becomes of their writes; outcomes wait. It
 // returns false when the store is closed meanwhile.
-func (c *cluster) reconnect(batch []*op, cause error) bool {
-	began := time.Now()
-	c.store.log.Warn("connection to the database lost", "error", oneLine(cause))
+func (c *cluster) reconnect(began time.Time, batch []*op) bool {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, beat) {
-		ctx, cancel := context.WithTimeout(background, connectFor)
-		err := c.pg.connect(ctx)
-		cancel()
+		err := c.connectLanes()
 		if err == nil {
-			c.outage.Store(false)
-			c.store.log.Info("connected to the database again", "after", time.Since(began).Round(time.Millisecond).String())
 			return true
 		}
-		if time.Since(began) >= outageAfter {
-			if !c.outage.Swap(true) {
-				c.store.log.Error("the database is away: publishing is refused until it is back", "error", oneLine(startError(err)))
-			}
-			c.refuse(batch, err)
-		}
+		c.away(began, batch, err)
 		select {
 		case <-c.closing:
 			return false
 		case <-time.After(pause):
 		}
 	}
+}
+
+// away tells those who wait, once they have waited for some time.
+func (c *cluster) away(began time.Time, batch []*op, err error) {
+	if time.Since(began) < outageAfter {
+		return
+	}
+	if !c.outage.Swap(true) {
+		c.store.log.Error("the database is away: publishing is refused until it is back", "error", oneLine(startError(err)))
+	}
+	c.refuse(batch, err)
+}
+
+// back notes that the database answers.
+func (c *cluster) back() {
+	if c.outage.Swap(false) {
+		c.store.log.Info("the database is back")
+	}
+}
+
+// watch refuses new writes while a commit gets no answer, as when the synchronous
+// standby is away: the writer itself can only wait.
+func (c *cluster) watch(ctx context.Context) {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, lane := range c.lanes {
+			if at := lane.sentAt.Load(); at != 0 && c.sinceStart()-at > int64(2*outageAfter) && !c.outage.Swap(true) {
+				c.store.log.Error("the database does not answer a commit: publishing is refused until it does", "waited", time.Duration(c.sinceStart()-at).Round(beat).String())
+			}
+		}
+	}
+}
+
+// connectLanes connects the lanes that are not connected. One that is busy says for
+// itself what became of it.
+func (c *cluster) connectLanes() error {
+	ctx, cancel := context.WithTimeout(background, connectFor)
+	defer cancel()
+	for _, lane := range c.lanes {
+		if !lane.busy && !lane.connected() {
+			if err := lane.connect(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // refuse answers those who wait: of the batch and in the queue.
@@ -345,17 +396,21 @@ func (c *cluster) refuse(batch []*op, err error) {
 }
 
 // committed finds out whether the last write was committed whose answer was lost. The
-// node's row says so: the write that holds its lock is waited for.
-func (c *cluster) committed(batch []*op, cause error) (bool, error) {
+// lane's row says so: the write that holds its lock is waited for.
+func (c *cluster) committed(lane *pg, batch []*op, cause error) (bool, error) {
+	began := time.Now()
+	c.store.log.Warn("the answer to a commit was lost", "error", oneLine(cause))
 	for {
-		if !c.reconnect(batch, cause) {
+		if !c.reconnect(began, batch) {
 			return false, errStorageDown(cause)
 		}
 		var number int64
-		err := c.pg.raw.QueryRow(background, "SELECT batch FROM nodes WHERE epoch = $1 FOR UPDATE", c.store.Epoch()).Scan(&number)
+		lane.wait()
+		err := lane.raw.QueryRow(background, "SELECT number FROM node_writes WHERE epoch = $1 AND lane = $2 FOR UPDATE", c.store.Epoch(), lane.lane).Scan(&number)
 		switch {
 		case err == nil:
-			return number == c.pg.number, nil
+			c.back()
+			return number == lane.number, nil
 		case errors.Is(err, pgx.ErrNoRows):
 			// The database does not know this node: it is another one, such as a standby
 			// that was behind. What it does not know of was not committed there.
@@ -363,10 +418,11 @@ func (c *cluster) committed(batch []*op, cause error) (bool, error) {
 			return false, nil
 		}
 		cause = fmt.Errorf("ask for the last write: %w", err)
+		c.away(began, batch, cause)
 		select {
 		case <-c.closing:
 			return false, errStorageDown(cause)
-		case <-time.After(beat):
+		case <-time.After(beat / 5):
 		}
 	}
 }

@@ -36,8 +36,8 @@ type Examination struct {
 	KeyChecked, KeyFits bool
 	Nodes               []NodeSeen
 	PartitionsAhead     int   // days from now on, today included, that have partitions
-	InDefault           int64 // events in the default partition that belong into one of their day, at most maxInDefault
-	OldInDefault        bool  // it holds events older than all partitions
+	InDefault           int64 // events of the last days in the default partition, for which there was no other; at most maxInDefault
+	OldInDefault        bool  // it holds older ones
 	Dead, Live          int64 // rows of the partitions of deliveries, as the server estimates
 	Vacuumed            time.Time
 
@@ -45,7 +45,11 @@ type Examination struct {
 	Hidden  int      // sessions in this database that the role may not look into
 }
 
-const maxInDefault = 1_000_000
+const (
+	maxInDefault = 1_000_000
+	// youngEvent is the age up to which an event in the default partition is looked at.
+	youngEvent = 3 * 24 * time.Hour
+)
 
 // NodeSeen is a node as the database knows it.
 type NodeSeen struct {
@@ -212,18 +216,19 @@ func (x *examiner) partitions(ctx context.Context) error {
 		x.PartitionsAhead++
 		day = day.Add(partitionSpan)
 	}
-	// What is needed for longer than its partition is moved to the default one: only
-	// what is younger than the oldest partition should not be there.
+	// What is needed for longer than its partition is carried over to the default one:
+	// only what is young, and younger than the oldest partition, should not be there.
 	var oldest string
 	err := x.conn.QueryRow(ctx, `SELECT coalesce(min(c.relname), '') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent = 'events'::regclass AND c.relname ~ '^events_[0-9]{8}$'`).Scan(&oldest)
 	if err != nil {
 		return err
 	}
-	first := firstID(time.Now())
-	if day, err := time.Parse("events_20060102", oldest); err == nil {
-		first = firstID(day)
+	young := time.Now().Add(-youngEvent)
+	if day, err := time.Parse("events_20060102", oldest); err == nil && day.After(young) {
+		young = day
 	}
+	first := firstID(young)
 	return x.conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM (SELECT 1 FROM events_default WHERE id >= $1 LIMIT $2) d),
 		EXISTS (SELECT 1 FROM events_default WHERE id < $1)`, first[:], maxInDefault).Scan(&x.InDefault, &x.OldInDefault)
 }

@@ -51,7 +51,9 @@ func newFaultyOn(t *testing.T, o Options) *faulty {
 	if f.cluster != nil {
 		f.cluster.stop()
 		f.cluster.loops.Wait()
-		f.cluster.pg.fault = f.fault
+		for _, lane := range f.cluster.lanes {
+			lane.fault = f.fault
+		}
 	} else {
 		f.lite.fault = f.fault
 	}

@@ -11,10 +11,17 @@ import (
 const housekeepPage = 500
 
 // Housekeep ends what has lasted its time: answers to idempotency keys after 24
-// hours, tokens that have expired, and deliveries held for longer than Options.HeldFor, which become failed
-// with reason held_expired. It works in small pages between other writes and is
-// to be called about once an hour; a cancelled ctx ends it between two pages.
+// hours, tokens that have expired, deliveries held for longer than Options.HeldFor, which become failed
+// with reason held_expired, and events older than Options.Retention. It works in small
+// pages between other writes and is to be called about once an hour, on every node; a
+// cancelled ctx ends it between two pages. On PostgreSQL it makes the partitions of the
+// days to come and drops those of days past, for which writes wait a moment.
 func (s *Store) Housekeep(ctx context.Context) error {
+	if s.cluster != nil {
+		if err := s.cluster.housekeep(ctx); err != nil {
+			return fmt.Errorf("housekeep: %w", err)
+		}
+	}
 	for more := true; more; {
 		err := s.carryOut(ctx, &op{rows: housekeepPage, apply: func(t *tx) error {
 			n, err := t.exec("expire answers", `DELETE FROM idempotency WHERE (mode, tenant, route, key) IN
@@ -41,7 +48,28 @@ func (s *Store) Housekeep(ctx context.Context) error {
 			return fmt.Errorf("housekeep: %w", err)
 		}
 	}
+	if err := s.retain(ctx); err != nil {
+		return fmt.Errorf("housekeep: %w", err)
+	}
 	return nil
+}
+
+// newsFor is how long nodes can read what they told each other, the latest lines
+// longer. A node that missed some reads everything again.
+const newsFor = 10 * time.Minute
+
+// housekeep is what nodes do for each other.
+func (c *cluster) housekeep(ctx context.Context) error {
+	db := c.store.read.db
+	if err := c.partition(ctx, db); err != nil {
+		return err
+	}
+	if _, err := db.ExecContext(ctx, "DELETE FROM news WHERE at <= $1 AND seq <= (SELECT news FROM config) - 1000", micros(c.store.now().Add(-newsFor))); err != nil {
+		return fmt.Errorf("forget news: %w", err)
+	}
+	_, err := db.ExecContext(ctx, `WITH gone AS (DELETE FROM nodes WHERE done AND seen_at < clock_timestamp() - interval '1 day' RETURNING epoch)
+		DELETE FROM node_writes w USING gone g WHERE w.epoch = g.epoch`)
+	return wrap("forget nodes", err)
 }
 
 // expireHeld walks the backlog of one endpoint, oldest event first.

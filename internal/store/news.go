@@ -54,13 +54,17 @@ func scanNews(row scanner) (l newsLine, err error) {
 
 // refresh brings what this node has in memory up to the configuration in force. Only
 // the writer calls it, between two writes.
-func (c *cluster) refresh() error {
+func (c *cluster) refresh() (err error) {
 	s := c.store
-	if err := s.engine.begin(); err != nil {
+	lane := s.freeLane()
+	if err := lane.begin(); err != nil {
 		return err
 	}
-	defer s.engine.rollback()
-	t := newTx(s)
+	defer func() {
+		err = lane.lost(err)
+		lane.rollback()
+	}()
+	t := newTx(s, lane)
 	var version, news int64
 	var floor hook.ID
 	if _, err := t.row("read configuration", "SELECT version, news, floor FROM config", nil, &version, &news, blob(floor[:])); err != nil {

@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -22,26 +25,73 @@ const (
 // moved and dropped.
 var partitioned = []string{"events", "deliveries", "attempts"}
 
-// partition makes the partitions of the days to come that are missing.
-func (c *cluster) partition(ctx context.Context) error {
+// partition makes the partitions of the days to come that are missing. Where that
+// is not possible now, the default partition takes the rows and there is another
+// time: it is done an hour later again.
+func (c *cluster) partition(ctx context.Context, db database) error {
 	day := c.store.now().Truncate(partitionSpan)
 	var there int
-	err := c.keeper.QueryRowContext(ctx, "SELECT count(*) FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL",
+	err := db.QueryRowContext(ctx, "SELECT count(*) FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL",
 		partitionNames(day)).Scan(&there)
 	if err != nil || there == len(partitioned)*(partitionsAhead+1) {
 		return err
 	}
-	tx, err := c.keeper.BeginTx(ctx, nil)
+	err = c.makeDays(ctx, db, day)
+	switch pgState(err) {
+	case "55P03", "40P01", "23514": // a lock; or a row came that has no partition yet
+		c.store.log.Warn("partitions of the next days could not be made: it will be tried again", "error", oneLine(err))
+		return nil
+	}
+	return wrap("make partitions", err)
+}
+
+// database is a pool or a connection of one.
+type database interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
+func (c *cluster) makeDays(ctx context.Context, db database, day time.Time) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	for _, statement := range append([]string{"SET LOCAL lock_timeout = '3s'", lockOnce}, makePartitions(day)...) {
+	for _, statement := range []string{"SET LOCAL lock_timeout = '3s'", lockOnce, "SET LOCAL lock_timeout = '1s'"} {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("make partitions: %w", err)
+			return err
 		}
 	}
+	for range partitionsAhead + 1 {
+		if err := c.makeDay(ctx, tx, day); err != nil {
+			return err
+		}
+		day = day.Add(partitionSpan)
+	}
 	return tx.Commit()
+}
+
+// makeDay leaves a day alone of which the default partition has rows already: no
+// partition was made in time, and now these would have to be moved.
+func (c *cluster) makeDay(ctx context.Context, tx *sql.Tx, day time.Time) error {
+	var there, late bool
+	low, high := firstID(day), firstID(day.Add(partitionSpan))
+	err := tx.QueryRowContext(ctx, `SELECT to_regclass($3) IS NOT NULL, EXISTS (SELECT 1 FROM events_default WHERE id >= $1 AND id < $2)
+		OR EXISTS (SELECT 1 FROM deliveries_default WHERE event >= $1 AND event < $2)
+		OR EXISTS (SELECT 1 FROM attempts_default WHERE event >= $1 AND event < $2)`, low[:], high[:], partitionName("attempts", day)).Scan(&there, &late)
+	if err != nil || there {
+		return err
+	}
+	if late {
+		c.store.log.Warn("a day has no partition of its own: the default partition has events of it", "day", day.Format(time.DateOnly))
+		return nil
+	}
+	for _, statement := range makePartitions(day)[:len(partitioned)] {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func partitionName(table string, day time.Time) string { return table + day.Format("_20060102") }
@@ -77,3 +127,268 @@ func makePartitions(day time.Time) (statements []string) {
 }
 
 func bytesLiteral(id hook.ID) string { return `'\x` + hex.EncodeToString(id[:]) + `'` }
+
+const (
+	// carriedMost bounds the rows that are carried over while nobody can write.
+	carriedMost = 20_000
+	// dropWait is how long a drop waits for a lock. Whoever comes after it waits
+	// too, and all of its locks together are waited for less than the second after
+	// which PostgreSQL looks for deadlocks: it is the drop that gives way.
+	dropWait = "300ms"
+	// vacuumWait is how long a drop waits for vacuum, while nobody waits for it.
+	vacuumWait = "5s"
+	// dropTries and dropPause are how often a drop is tried before it is left for
+	// the next time, and what is between two tries.
+	dropTries = 4
+	dropPause = 3 * time.Second
+	// dropLate is after how much more time a day of which too much is needed is no
+	// longer waited for: what may go of it goes page by page, as on SQLite.
+	dropLate = 7 * 24 * time.Hour
+	// idsPage is how many ids given by platforms are forgotten at a time.
+	idsPage = 5000
+)
+
+// tryOnce is lockOnce for who has nothing to do when another node does it.
+const tryOnce = "SELECT pg_try_advisory_xact_lock(7596481, 2)"
+
+// dropDays drops the partitions of which all is older than the moment, and tells
+// whether the rest of retention may go on: not if the clocks differ.
+func (c *cluster) dropDays(ctx context.Context, until time.Time) (bool, error) {
+	conn, err := c.store.read.db.Conn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("drop old days: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	if ok, err := c.clocksAgree(ctx, conn); err != nil || !ok {
+		return false, wrap("compare clocks", err)
+	}
+	names, err := collect(ctx, conn, func(row scanner) (name string, err error) { err = row.Scan(&name); return name, err },
+		"SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass ORDER BY c.relname")
+	if err != nil {
+		return false, fmt.Errorf("list partitions: %w", err)
+	}
+	for _, name := range names {
+		day, err := time.Parse("events_20060102", name)
+		if err != nil || day.Add(partitionSpan).After(until) {
+			continue // the default one, or too young
+		}
+		err = c.dropDay(ctx, conn, day, until)
+		if errors.Is(err, errBusy) {
+			c.store.log.Warn("a day older than the retention could not be dropped: somebody reads it for long, such as a backup; it will be tried again",
+				"day", day.Format(time.DateOnly))
+			break
+		}
+		if err != nil {
+			return false, fmt.Errorf("drop %s: %w", name, err)
+		}
+	}
+	return true, nil
+}
+
+// clocksAgree compares the clock of this machine with the database's: where they
+// differ, one of them is wrong, and nothing is dropped.
+func (c *cluster) clocksAgree(ctx context.Context, conn *sql.Conn) (bool, error) {
+	if c.store.retention == nil {
+		return true, nil
+	}
+	var theirs time.Time
+	if err := conn.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
+		return false, err
+	}
+	apart := c.store.now().Sub(theirs)
+	if apart.Abs() <= clockApart {
+		return true, nil
+	}
+	c.store.log.Error("the clocks of this machine and of the database differ: nothing is dropped by age", "apart", apart.Round(time.Second).String())
+	return false, nil
+}
+
+// dropDay drops the partitions of a day, and carries what is still needed of it over
+// to the default ones, in one short transaction.
+func (c *cluster) dropDay(ctx context.Context, conn *sql.Conn, day, until time.Time) error {
+	d := &oldDay{c: c, conn: conn, day: day, until: until, low: firstID(day), high: firstID(day.Add(partitionSpan))}
+	rows, err := d.look(ctx)
+	switch {
+	case pgState(err) == "42P01": // another node was faster
+		return nil
+	case err != nil:
+		return err
+	case rows > carriedMost && until.Sub(day.Add(partitionSpan)) > dropLate:
+		return c.store.dropPages(ctx, partitionName("events", day), until)
+	case rows > carriedMost:
+		c.store.log.Info("a day older than the retention is kept for now: too much of it is still needed",
+			"day", day.Format(time.DateOnly), "rows", rows)
+		return nil
+	}
+	if err := d.forgetIDs(ctx); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		began := time.Now()
+		gone, err := d.drop(ctx)
+		if err == nil {
+			if gone {
+				c.store.log.Info("dropped a day older than the retention", "day", day.Format(time.DateOnly),
+					"still_needed", d.carried, "took", time.Since(began).Round(time.Millisecond).String())
+			}
+			return nil
+		}
+		if state := pgState(err); state != "55P03" && state != "40P01" {
+			return err
+		}
+		if try == dropTries {
+			return errBusy
+		}
+		if err := pause(ctx, dropPause); err != nil {
+			return err
+		}
+	}
+}
+
+// oldDay is a day on its way out.
+type oldDay struct {
+	c         *cluster
+	conn      *sql.Conn
+	day       time.Time
+	until     time.Time
+	low, high hook.ID
+	needed    []hook.ID // its events that have to stay
+	carried   int       // of them
+}
+
+// text puts the names of the day's partitions into a statement.
+func (d *oldDay) text(query string) string {
+	for _, table := range partitioned {
+		query = strings.ReplaceAll(query, "{"+table+"}", partitionName(table, d.day))
+	}
+	return query
+}
+
+// look finds out what is needed, while everybody works on, and returns of how many
+// rows that consists. It stops counting beyond carriedMost.
+func (d *oldDay) look(ctx context.Context) (rows int, err error) {
+	d.needed, err = collect(ctx, d.conn, scanID, d.text(`SELECT d.event FROM {deliveries} d WHERE d.state < 2 OR d.settled_at > $3
+		UNION SELECT o.event FROM oneshots o WHERE o.event >= $1 AND o.event < $2 LIMIT $4`), d.low[:], d.high[:], micros(d.until), carriedMost+1)
+	if err != nil || len(d.needed) > carriedMost {
+		return len(d.needed), err
+	}
+	err = d.conn.QueryRowContext(ctx, d.text(`SELECT (SELECT count(*) FROM {deliveries} WHERE event = ANY($1)) + (SELECT count(*) FROM {attempts} WHERE event = ANY($1))`),
+		idList(d.needed)).Scan(&rows)
+	return len(d.needed) + rows, err
+}
+
+// forgetIDs forgets the ids that platforms gave to the events that go, a page at a
+// time: they are in a table that is not partitioned, so that they stay unique.
+func (d *oldDay) forgetIDs(ctx context.Context) error {
+	for after, more := d.low[:], true; more; {
+		began := time.Now()
+		err := d.once(ctx, func(tx *sql.Tx) error {
+			err := tx.QueryRowContext(ctx, d.text(`WITH page AS (SELECT event FROM event_ids WHERE event >= $1 AND event < $2 ORDER BY event LIMIT $4),
+				gone AS (DELETE FROM event_ids i USING page p WHERE i.event = p.event
+					AND NOT EXISTS (SELECT 1 FROM {deliveries} d WHERE d.event = p.event AND (d.state < 2 OR d.settled_at > $3))
+					AND NOT EXISTS (SELECT 1 FROM oneshots o WHERE o.event = p.event))
+				SELECT event || '\x00'::bytea FROM page ORDER BY event OFFSET $4 - 1`), after, d.high[:], micros(d.until), idsPage).Scan(&after)
+			if more = err == nil; errors.Is(err, sql.ErrNoRows) { // that was the last page
+				return nil
+			}
+			return err
+		})
+		if errors.Is(err, errNotOurTurn) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("forget ids of events: %w", err)
+		}
+		if err := pause(ctx, time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errBusy says that the locks for a drop were not to be had.
+var errBusy = errors.New("the tables are in use")
+
+// errNotOurTurn says that another node is doing what one node does for all.
+var errNotOurTurn = errors.New("another node is at it")
+
+// once runs do in a transaction that no other node runs at the same time.
+func (d *oldDay) once(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := d.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	var mine bool
+	if err := tx.QueryRowContext(ctx, tryOnce).Scan(&mine); err != nil {
+		return err
+	}
+	if !mine {
+		return errNotOurTurn
+	}
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// drop is the transaction during which nobody else writes. Everybody locks a table
+// before its partitions, so nobody is inside those once the tables are locked. It
+// reports whether the day was there.
+func (d *oldDay) drop(ctx context.Context) (gone bool, err error) {
+	err = d.once(ctx, func(tx *sql.Tx) error {
+		var there bool
+		if err := tx.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", partitionName("events", d.day)).Scan(&there); err != nil || !there {
+			return err
+		}
+		for _, statement := range []string{
+			// Vacuum is in nobody's way but a drop's; it ends when it is waited for.
+			"SET LOCAL lock_timeout = '" + vacuumWait + "'",
+			"LOCK TABLE {events}, {deliveries}, {attempts}, events_default, deliveries_default, attempts_default IN SHARE UPDATE EXCLUSIVE MODE",
+			"SET LOCAL lock_timeout = '" + dropWait + "'", "SET LOCAL enable_seqscan = off",
+			"LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE",
+		} {
+			if _, err := tx.ExecContext(ctx, d.text(statement)); err != nil {
+				return err
+			}
+		}
+		gone = true
+		return d.exchange(ctx, tx)
+	})
+	if errors.Is(err, errNotOurTurn) {
+		return false, nil
+	}
+	return gone && err == nil, err
+}
+
+// exchange puts what is needed into the place of the day. Since look, deliveries may
+// have been made or asked for again; the indexes over open work tell. One that
+// succeeded by hand just now, after all this time, needs nothing any more.
+func (d *oldDay) exchange(ctx context.Context, tx *sql.Tx) error {
+	since, err := collect(ctx, tx, scanID, d.text(`SELECT event FROM {deliveries} WHERE state = 0
+		UNION SELECT event FROM {deliveries} WHERE state = 1 UNION SELECT event FROM oneshots WHERE event >= $1 AND event < $2`), d.low[:], d.high[:])
+	if err != nil {
+		return err
+	}
+	needed := idList(append(since, d.needed...))
+	d.carried = len(needed)
+	for _, table := range partitioned {
+		if _, err := tx.ExecContext(ctx, d.text("ALTER TABLE "+table+" DETACH PARTITION {"+table+"}")); err != nil {
+			return err
+		}
+	}
+	for _, table := range partitioned {
+		key := "event"
+		if table == "events" {
+			key = "id"
+		}
+		if _, err := tx.ExecContext(ctx, d.text("INSERT INTO "+table+" SELECT p.* FROM {"+table+"} p WHERE p."+key+" = ANY($1)"), needed); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM event_ids WHERE event >= $1 AND event < $2 AND NOT (event = ANY($3))", d.low[:], d.high[:], needed); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, d.text("DROP TABLE {events}, {deliveries}, {attempts}"))
+	return err
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,12 +18,15 @@ import (
 const (
 	// patience bounds how long one exchange with the database may take before the
 	// connection counts as lost.
-	patience = 10 * time.Second
+	patience = 5 * time.Second
 	// connectFor bounds one attempt to connect.
 	connectFor = 5 * time.Second
-	// connectionsANode is what a node opens: writer, keeper, listener and readers.
-	connectionsANode = 3 + pgReaders
-	pgReaders        = 4
+	// connectionsANode is what a node opens: those that write, keeper, listener and readers.
+	connectionsANode = lanes + 2 + pgReaders
+	// lanes is how many connections write: while one waits for the disk, the next
+	// batch is on its way.
+	lanes     = 2
+	pgReaders = 4
 )
 
 // pg is the engine over PostgreSQL: one connection that writes. Rows of the hot path
@@ -39,11 +43,13 @@ type pg struct {
 	// stands in between that does not know prepared statements.
 	hot map[string]*pgconn.StatementDescription
 
-	begun   bool
-	careful bool // moves are asked for one transaction, for some rows are not as expected
-	tables  []*bulk
-	moves   *columns
-	number  int64 // of the last write that was begun
+	begun  bool
+	tables []*bulk
+	moves  *columns
+	lane   int64        // which of the node's writing connections this is
+	number int64        // of the last write that was begun
+	busy   bool         // a commit is on its way
+	sentAt atomic.Int64 // when the commit was sent that is not answered; 0: none
 
 	// fault, set by tests only, makes statements fail.
 	fault func(query string) error
@@ -58,13 +64,16 @@ type bulk struct {
 // have inserted too comes first, attempts after the moves that number them.
 var hotTables = []*table{onceTable, eventIDsTable, eventsTable, deliveriesTable, attemptsTable}
 
-func newPG(s *Store, config *pgx.ConnConfig) *pg {
-	p := &pg{store: s, config: config, moves: newColumns(moveKinds)}
+func newPG(s *Store, config *pgx.ConnConfig, lane int64, words *dialect) *pg {
+	p := &pg{store: s, config: config, lane: lane, dialect: words, moves: newColumns(moveKinds)}
 	for _, t := range hotTables {
 		p.tables = append(p.tables, &bulk{t, newColumns(t.kinds)})
 	}
-	p.dialect = newDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{then}", "JOIN", "{stopped}", "")
 	return p
+}
+
+func pgDialect() *dialect {
+	return newDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{then}", "JOIN", "{stopped}", "")
 }
 
 // prepares reports whether the server may be asked to keep statements.
@@ -72,9 +81,16 @@ func (p *pg) prepares() bool {
 	return p.config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 }
 
+// byIndex keeps plans to the indexes that were made for our statements. Plans are made
+// while tables are small, and kept; and a list must not become a scan of a table when
+// the statistics of a young partition say that it is small.
+const byIndex = "SET enable_seqscan = off"
+
 // pool opens a pool of connections of the same kind.
 func (p *pg) pool(most int, after ...string) *sql.DB {
-	after = append([]string{"SET jit = off"}, after...) // compiling costs more than any statement of ours
+	// Compiling costs more than any statement of ours. All joins of ours look rows up by
+	// their key; reading a whole table for a hash would cost more the more is retained.
+	after = append([]string{"SET jit = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off"}, after...)
 	db := stdlib.OpenDB(*p.config, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 		for _, statement := range after {
 			if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -93,10 +109,10 @@ func (p *pg) pool(most int, after ...string) *sql.DB {
 func (p *pg) connect(ctx context.Context) error {
 	p.disconnect()
 	if p.db == nil {
-		after := []string{"SET idle_in_transaction_session_timeout = '10s'"}
+		// A node that is paused in a transaction must not keep its locks from the others.
+		after := []string{"SET idle_in_transaction_session_timeout = '1s'", "SET lock_timeout = '2s'", byIndex}
 		if p.prepares() {
-			// Plans are made while tables are empty and kept: they must not rely on that.
-			after = append(after, "SET enable_seqscan = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off", "SET plan_cache_mode = force_generic_plan")
+			after = append(after, "SET plan_cache_mode = force_generic_plan")
 		}
 		p.db = p.pool(1, after...)
 	}
@@ -153,8 +169,10 @@ func (p *pg) lost(err error) error {
 
 func (p *pg) wait() { _ = p.raw.PgConn().Conn().SetDeadline(time.Now().Add(patience)) }
 
+func (p *pg) connected() bool { return p.raw != nil && !p.raw.IsClosed() }
+
 func (p *pg) begin() error {
-	if p.raw == nil || p.raw.IsClosed() {
+	if !p.connected() {
 		return &errBroken{errors.New("not connected")}
 	}
 	p.begun = false
@@ -236,7 +254,7 @@ const (
 // move promises that the row will be moved: if it cannot be, the commit fails and the
 // next run asks for each row.
 func (p *pg) move(before, after *hook.Delivery) (bool, error) {
-	if p.careful {
+	if p.store.cluster.careful {
 		n, err := p.exec(settleFast, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
 			micros(after.Due), int64(after.LastStatus), string(after.LastError), micros(after.SettledAt), after.Owner,
 			before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner)

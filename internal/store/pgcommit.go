@@ -82,7 +82,7 @@ func (x *exchange) run() ([][]byte, error) {
 func (x *exchange) start() {
 	p := x.p
 	if !p.begun {
-		x.add("BEGIN", nil, nil)
+		x.add("BEGIN ISOLATION LEVEL READ COMMITTED", nil, nil) // whatever the role's default: the guard must see what others committed
 		p.begun = true
 	}
 	for _, b := range p.tables {
@@ -113,7 +113,7 @@ func (p *pg) flush() error {
 }
 
 const (
-	guard = "SELECT posthorn_guard($1, $2, $3, $4, $5)"
+	guard = "SELECT posthorn_guard($1, $2, $3, $4, $5, $6)"
 	// cleanHealth ends the records of endpoints that answered well.
 	cleanHealth = "DELETE FROM health WHERE endpoint = ANY($1::bytea[])"
 	// raiseBounds runs while nobody can publish: what is there now is to be held,
@@ -131,7 +131,7 @@ const (
 
 var (
 	oneInt    = []uint32{oidInt8}
-	guardArgs = []uint32{oidInt8, oidInt8, oidInt8, 16, 16}
+	guardArgs = []uint32{oidInt8, oidInt8, oidInt8, oidInt8, 16, 16}
 	oneArray  = typesOf("b")
 )
 
@@ -144,8 +144,16 @@ func boolArg(v bool) []byte {
 	return []byte{0}
 }
 
-// commit sends what was gathered, the guard and COMMIT.
-func (p *pg) commit(t *tx) error {
+// ending is the last exchange of a transaction: what was gathered, the guard and
+// COMMIT.
+type ending struct {
+	*exchange
+	guard  int // the place of the guard
+	values [][]byte
+}
+
+// ending makes it. What was gathered is in there and forgotten here.
+func (p *pg) ending(t *tx) *ending {
 	c := p.store.cluster
 	p.number++
 	x := p.exchange()
@@ -153,9 +161,8 @@ func (p *pg) commit(t *tx) error {
 	if len(t.clean) > 0 {
 		x.add(cleanHealth, oneArray, [][]byte{idArray(t.clean)})
 	}
-	sent := c.sinceStart()
-	x.add(guard, guardArgs, [][]byte{int8Arg(p.store.Epoch()), int8Arg(p.number), int8Arg(c.version), boolArg(t.config), boolArg(c.durable)})
-	at := x.count - 1
+	e := &ending{exchange: x, guard: x.count}
+	x.add(guard, guardArgs, [][]byte{int8Arg(p.store.Epoch()), int8Arg(p.lane), int8Arg(p.number), int8Arg(c.version), boolArg(t.config), boolArg(c.durable)})
 	if len(t.holds) > 0 {
 		ids := [][]byte{idArray(t.holds)}
 		x.add(raiseBounds, oneArray, ids)
@@ -167,16 +174,37 @@ func (p *pg) commit(t *tx) error {
 		x.add(notify, nil, nil)
 	}
 	x.add("COMMIT", nil, nil)
-	values, err := x.run()
-	if err != nil {
+	p.forget()
+	return e
+}
+
+// send is the exchange itself. It may run beside the writer, on a lane that is busy.
+func (e *ending) send() (err error) {
+	e.p.sentAt.Store(max(1, e.p.store.cluster.sinceStart()))
+	defer e.p.sentAt.Store(0)
+	e.values, err = e.run()
+	return err
+}
+
+// sent notes that the transaction was committed.
+func (e *ending) sent() {
+	c := e.p.store.cluster
+	e.p.begun = false
+	c.back()
+	if e.guard < len(e.values) && len(e.values[e.guard]) == 8 {
+		c.version = max(c.version, int64(binary.BigEndian.Uint64(e.values[e.guard])))
+	}
+	c.seenVersion.Store(c.version)
+}
+
+// commit ends the transaction and waits for the answer.
+func (p *pg) commit(t *tx) error {
+	e := p.ending(t)
+	if err := e.send(); err != nil {
 		return err
 	}
-	p.begun, p.careful = false, false
-	p.forget()
-	if at < len(values) && len(values[at]) == 8 {
-		c.version = int64(binary.BigEndian.Uint64(values[at]))
-	}
-	c.renew(sent)
+	p.store.cluster.careful = false
+	e.sent()
 	return nil
 }
 

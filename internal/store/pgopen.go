@@ -54,11 +54,15 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := newPG(s, config)
-	c := &cluster{store: s, pg: p, lease: s.opts.Lease, durable: s.opts.Synchronous == "full", start: time.Now(),
+	words := pgDialect()
+	c := &cluster{store: s, lease: s.opts.Lease, durable: s.opts.Synchronous == "full", start: time.Now(),
 		poke: make(chan struct{}, 1), dead: make(chan []int64), closing: make(chan struct{})}
+	for i := range c.lanes {
+		c.lanes[i] = newPG(s, config, int64(i), words)
+	}
+	p := c.lanes[0]
 	s.engine, s.cluster = p, c
-	s.read = &reader{dialect: p.dialect, oneView: sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}}
+	s.read = &reader{dialect: words, oneView: sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}}
 	if err := c.nameNode(s.opts.Dir); err != nil {
 		return err
 	}
@@ -75,7 +79,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		return err
 	}
 	c.keeper = p.pool(1)
-	s.read.db = p.pool(pgReaders)
+	s.read.db = p.pool(pgReaders, byIndex)
 	if err := c.connectAll(ctx); err != nil {
 		return pgRefused(startError(err))
 	}
@@ -186,7 +190,7 @@ func (c *cluster) enter(ctx context.Context) error {
 	if err := c.checkKey(ctx); err != nil {
 		return err
 	}
-	if err := c.partition(ctx); err != nil {
+	if err := c.partition(ctx, c.keeper); err != nil {
 		return err
 	}
 	// The process that had this data directory before has ended: the lock says so.
@@ -203,8 +207,13 @@ func (c *cluster) enter(ctx context.Context) error {
 		return err
 	}
 	s.ids.Above(floor)
-	c.nodes.Store(1)
-	c.renew(c.renewed.Load())
+	var nodes int64
+	if err := c.keeper.QueryRowContext(ctx, "SELECT count(*) FROM nodes WHERE "+alive).Scan(&nodes); err != nil {
+		return err
+	}
+	c.nodes.Store(nodes)
+	c.seenVersion.Store(c.version)
+	c.seenNews.Store(c.news)
 	return nil
 }
 
@@ -217,6 +226,9 @@ func (c *cluster) connectAll(ctx context.Context) error {
 			_ = conn.Close()
 		}
 	}()
+	if err := c.connectLanes(); err != nil {
+		return err
+	}
 	for i := range pgReaders + 1 {
 		db := c.keeper
 		if i > 0 {
@@ -228,7 +240,7 @@ func (c *cluster) connectAll(ctx context.Context) error {
 		}
 		held = append(held, conn)
 	}
-	listener, err := pgx.ConnectConfig(ctx, c.pg.config)
+	listener, err := pgx.ConnectConfig(ctx, c.lanes[0].config)
 	if err != nil {
 		return err
 	}

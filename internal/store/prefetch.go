@@ -44,7 +44,7 @@ const (
 
 // prefetch reads outside the transaction: what it finds stays, and what it does not
 // find and is there by then, the unique index finds.
-func (t *tx) prefetch(batch []*op) error {
+func (t *tx) prefetch(lane *pg, batch []*op) error {
 	var modes, idModes []int64
 	var tenants, routes, keys, idTenants []string
 	var ids [][]byte
@@ -64,7 +64,7 @@ func (t *tx) prefetch(batch []*op) error {
 		}
 	}
 	t.pre = p
-	q := t.s.cluster.pg.outside()
+	q := lane.outside()
 	if len(keys) > 0 {
 		_, err := collect(background, q, func(row scanner) (none struct{}, err error) {
 			var id onceID

@@ -34,7 +34,7 @@ func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint ho
 func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Resent, error) {
 	out := hook.Resent{Event: event}
 	found, err := collect(background, t.q(), scanEvent, "SELECT "+eventColumns+" FROM events e WHERE e.id = ? AND e.mode = ? AND "+
-		tenantIs(scope), event[:], scope.Mode, scope.Tenant)
+		tenantIs(scope)+"{lock}", event[:], scope.Mode, scope.Tenant)
 	if err != nil {
 		return out, wrap("read event", err)
 	}

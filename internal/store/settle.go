@@ -166,7 +166,7 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 	}
 	after, effects := hook.Next(d, policy, job.Trigger, *o, t.now, t.s.opts.Jitter())
 	t.writes++
-	ok, err := t.s.engine.move(&d, &after)
+	ok, err := t.e.move(&d, &after)
 	return after, effects, ok, wrap("settle delivery", err)
 }
 

@@ -90,6 +90,11 @@ type Options struct {
 	Jitter func() float64
 	// HeldFor is how long a delivery may be held; default 30 days.
 	HeldFor time.Duration
+	// Retention is how long an event is kept after it was accepted and its last
+	// delivery settled. One that is still to be delivered, held ones included, stays
+	// for as long as that takes. Default 0: for ever. With a clock of the machine
+	// (Now nil) a jump of that does not count at once.
+	Retention time.Duration
 	// TenantBacklog bounds the deliveries of one tenant in one mode that are
 	// pending or held: beyond it publishing is refused with CodeBacklogFull.
 	// Default 0: no bound.
@@ -117,7 +122,8 @@ type Store struct {
 	read    *reader
 	dir     *directory
 	known   *keyCache
-	backlog map[hook.Scope]int // open deliveries; the writer's alone
+	backlog map[hook.Scope]int       // open deliveries; the writer's alone
+	counted map[hook.Scope]time.Time // when, on PostgreSQL
 	stats   counters
 	turns   turns
 
@@ -131,10 +137,12 @@ type Store struct {
 	accepted  time.Time // of the last event; the writer's
 	lastSwept hook.ID   // of the writer's turns among sweeps
 	sweeps    chan struct{}
+	flights   chan flight // commits that were on their way
 	sweeper   sync.WaitGroup
 	stop      context.CancelFunc
 
-	scanBound int // events a page of a list looks at
+	scanBound int             // events a page of a list looks at
+	retention *retentionClock // nil: the clock was given and is believed
 }
 
 // Stats are counters since the store was opened.
@@ -152,14 +160,19 @@ type counters struct{ commits, events, deliveries, attempts atomic.Int64 }
 // writer. Errors wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch or
 // ErrCorrupt where these are the reason. The caller calls Recover next.
 func Open(ctx context.Context, opts Options) (*Store, error) {
+	var watch *retentionClock
+	if opts.Now == nil {
+		watch = &retentionClock{looked: time.Now()}
+	}
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys,
-		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{},
-		ops: make(chan *op, queueLength), sweeps: make(chan struct{}, 1), scanBound: defaultScan,
+		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{},
+		ops: make(chan *op, queueLength), sweeps: make(chan struct{}, 1), flights: make(chan flight, lanes), scanBound: defaultScan,
+		retention: watch,
 	}
 	if err := s.open(ctx); err != nil {
 		s.release()

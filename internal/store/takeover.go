@@ -50,6 +50,10 @@ func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (
 	var mine int64
 	var name string
 	err := s.carryOut(ctx, &op{rows: 1, settles: true, apply: func(t *tx) (err error) {
+		// Writes that the node is just ending come first; no later one finds it alive.
+		if _, err := t.exec("lock nodes", "SELECT pg_advisory_xact_lock(7596481, 1)"); err != nil {
+			return err
+		}
 		mine, err = t.exec("take over node", "UPDATE nodes n SET taker = ? WHERE n.epoch = ? AND NOT n.done AND "+abandoned, s.Epoch(), epoch)
 		if err != nil || mine == 0 {
 			return err
@@ -171,7 +175,7 @@ func (c *cluster) listen(ctx context.Context) {
 
 // hear returns when the connection ends.
 func (c *cluster) hear(ctx context.Context) error {
-	conn, err := pgx.ConnectConfig(ctx, c.pg.config)
+	conn, err := pgx.ConnectConfig(ctx, c.lanes[0].config)
 	if err != nil {
 		return err
 	}

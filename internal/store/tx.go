@@ -12,6 +12,7 @@ import (
 // is thrown away with a rollback.
 type tx struct {
 	s      *Store
+	e      engine
 	now    time.Time
 	writes int // statements that may have changed something
 	bytes  int
@@ -46,15 +47,15 @@ type tx struct {
 	clean  []hook.ID // endpoints that answered well and are not in health
 }
 
-func newTx(s *Store) *tx {
-	return &tx{s: s, now: s.now(), accepted: s.accepted, scopes: map[hook.Scope]*scopeEntry{}}
+func newTx(s *Store, e engine) *tx {
+	return &tx{s: s, e: e, now: s.now(), accepted: s.accepted, scopes: map[hook.Scope]*scopeEntry{}}
 }
 
 // exec runs a kept statement inside the transaction and returns the number of
 // rows it changed.
 func (t *tx) exec(act, query string, args ...any) (int64, error) {
 	t.writes++
-	n, err := t.s.engine.exec(query, args...)
+	n, err := t.e.exec(query, args...)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", act, err)
 	}
@@ -64,7 +65,7 @@ func (t *tx) exec(act, query string, args ...any) (int64, error) {
 // insert adds a row to a table of the hot path.
 func (t *tx) insert(act string, into *table, args ...any) error {
 	t.writes++
-	return wrap(act, t.s.engine.insert(into, args...))
+	return wrap(act, t.e.insert(into, args...))
 }
 
 // row reads one row inside the transaction; ok is false if there is none.
@@ -74,7 +75,7 @@ func (t *tx) row(act, query string, args []any, dest ...any) (ok bool, err error
 }
 
 // q gives reads inside the transaction.
-func (t *tx) q() querier { return t.s.engine }
+func (t *tx) q() querier { return t.e }
 
 // txJobs bounds the jobs that one transaction hands over; the rest waits in the table.
 const txJobs = 4096
@@ -126,7 +127,9 @@ func (t *tx) flush() error {
 // crash in between is healed by Recover.
 func (t *tx) committed() {
 	s := t.s
-	s.accepted = t.accepted
+	if t.accepted.After(s.accepted) || s.cluster == nil { // commits on their way may land in another order
+		s.accepted = t.accepted
+	}
 	s.dir.merge(t.scopes, len(t.changed) > 0)
 	s.dir.mergeHealth(t.health)
 	s.mergeBacklog(t)

@@ -106,13 +106,19 @@ func (s *Store) write() {
 	w := &batcher{store: s, timer: time.NewTimer(time.Hour)}
 	w.timer.Stop()
 	for {
+		if s.cluster != nil {
+			s.freeLane() // a batch that has to wait may as well grow
+		}
 		batch := w.next()
 		if batch == nil {
+			s.landAll()
 			return
 		}
-		s.run(batch)
-		for _, o := range batch {
-			o.end()
+		if !s.launch(batch) {
+			s.run(batch)
+			for _, o := range batch {
+				o.end()
+			}
 		}
 		w.last = len(batch)
 		clear(w.batch) // what was written must not live on here
@@ -131,7 +137,7 @@ func (w *batcher) next() []*op {
 	if batch := w.kept(); batch != nil {
 		return batch
 	}
-	first, ok := <-w.store.ops
+	first, ok := w.first()
 	if !ok {
 		return nil
 	}
@@ -173,6 +179,18 @@ func (w *batcher) next() []*op {
 	return w.batch
 }
 
+// first waits for the first write of a batch, and lands meanwhile what is on its way.
+func (w *batcher) first() (*op, bool) {
+	for {
+		select {
+		case o, ok := <-w.store.ops:
+			return o, ok
+		case f := <-w.store.flights:
+			w.store.land(f)
+		}
+	}
+}
+
 // kept returns outcomes that came while the database was away.
 func (w *batcher) kept() []*op {
 	c := w.store.cluster
@@ -198,7 +216,11 @@ func (s *Store) run(batch []*op) {
 	if len(batch) == 0 {
 		return
 	}
-	err := s.transact(batch)
+	s.conclude(batch, s.transact(batch))
+}
+
+// conclude answers a batch that could not be written, or finds another way.
+func (s *Store) conclude(batch []*op, err error) {
 	if s.cluster != nil {
 		err = s.insist(batch, err)
 	}
@@ -293,8 +315,12 @@ func (s *Store) insist(batch []*op, err error) error {
 var errNotCommitted = errors.New("the write was not committed")
 
 // findOut turns the loss of the answer to a commit into certainty.
-func (s *Store) findOut(batch []*op, err error) error {
-	done, failed := s.cluster.committed(batch, err)
+func (s *Store) findOut(t *tx, batch []*op, err error) error {
+	lane, ok := t.e.(*pg)
+	if !ok {
+		return err
+	}
+	done, failed := s.cluster.committed(lane, batch, err)
 	switch {
 	case failed != nil:
 		return failed
@@ -319,21 +345,59 @@ func (s *Store) fail(err error) {
 // transact runs the ops in one transaction and tells what it meant. An error says
 // that nothing was stored (or, when it is fatal, that nobody knows).
 func (s *Store) transact(batch []*op) error {
+	t, rest, err := s.prepare(batch)
+	if err != nil {
+		return err
+	}
+	if t.writes == 0 {
+		t.e.rollback()
+		t.committed()
+		s.run(rest)
+		return nil
+	}
+	if err := s.ended(t, batch, t.e.commit(t)); err != nil {
+		return err
+	}
+	s.run(rest)
+	return nil
+}
+
+// ended does what follows from the answer to a commit.
+func (s *Store) ended(t *tx, batch []*op, err error) error {
+	if err != nil && s.engine.trouble(err) == broken {
+		err = s.findOut(t, batch, err)
+	}
+	if err != nil {
+		t.e.rollback()
+		return fmt.Errorf("commit: %w", err)
+	}
+	s.stats.commits.Add(1)
+	t.committed()
+	if s.lite != nil {
+		s.lite.wrote(t.bytes)
+	}
+	return nil
+}
+
+// prepare runs the ops in a transaction that is still to be committed. What is in rest
+// has to wait for that.
+func (s *Store) prepare(batch []*op) (t *tx, rest []*op, err error) {
+	e := s.engine
 	if s.cluster != nil {
 		if err := s.cluster.before(); err != nil {
-			return err
+			return nil, nil, err
+		}
+		e = s.freeLane()
+	}
+	if err := e.begin(); err != nil {
+		return nil, nil, fmt.Errorf("begin: %w", err)
+	}
+	t = newTx(s, e)
+	if lane, ok := e.(*pg); ok {
+		if err := e.lost(t.prefetch(lane, batch)); err != nil {
+			return nil, nil, err
 		}
 	}
-	if err := s.engine.begin(); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	t := newTx(s)
-	if s.cluster != nil {
-		if err := s.engine.lost(t.prefetch(batch)); err != nil {
-			return err
-		}
-	}
-	var rest []*op
 	for i, o := range batch {
 		if len(t.holds) > 0 && s.cluster != nil {
 			// The bound of a hold is known with its commit; only then are ids given
@@ -349,49 +413,27 @@ func (s *Store) transact(batch []*op) error {
 			continue
 		}
 		before := t.writes
-		o.err = s.engine.lost(guarded(o, t))
+		o.err = e.lost(guarded(o, t))
 		if o.err == nil {
 			continue
 		}
-		kind := s.engine.trouble(o.err)
+		kind := e.trouble(o.err)
 		if kind == ownFault && t.writes == before {
 			o.err = plain(o.err)
 			continue
 		}
-		s.engine.rollback()
+		e.rollback()
 		if kind != ownFault {
-			return o.err
+			return nil, nil, o.err
 		}
 		o.err = plain(o.err)
-		return errAlone
+		return nil, nil, errAlone
 	}
 	if err := t.flush(); err != nil {
-		s.engine.rollback()
-		return err
+		e.rollback()
+		return nil, nil, err
 	}
-	if t.writes == 0 {
-		s.engine.rollback()
-		t.committed()
-		return nil
-	}
-	if err := s.engine.commit(t); err != nil {
-		if s.engine.trouble(err) == broken {
-			err = s.findOut(batch, err)
-		}
-		if err != nil {
-			s.engine.rollback()
-			return fmt.Errorf("commit: %w", err)
-		}
-	}
-	s.stats.commits.Add(1)
-	t.committed()
-	if s.lite != nil {
-		s.lite.wrote(t.bytes)
-	}
-	if len(rest) > 0 {
-		s.run(rest)
-	}
-	return nil
+	return t, rest, nil
 }
 
 // guarded runs an op and turns a panic of a callback in it into its error: one

@@ -32,7 +32,8 @@ CREATE TABLE news (
 );
 
 -- A node's row is its lease: alive while taker is 0 and seen_at is not older than
--- lease. batch is the number of its last committed write.
+-- lease. Each connection it writes with leaves the number of its last write in
+-- node_writes.
 CREATE SEQUENCE node_epochs;
 CREATE TABLE nodes (
   epoch      bigint PRIMARY KEY,
@@ -41,10 +42,16 @@ CREATE TABLE nodes (
   started_at timestamptz NOT NULL,
   seen_at    timestamptz NOT NULL,
   lease      interval NOT NULL,
-  batch      bigint NOT NULL DEFAULT 0,
   gone       boolean NOT NULL DEFAULT false, -- it left by itself
   taker      bigint NOT NULL DEFAULT 0,      -- epoch of the node that takes its work over
   done       boolean NOT NULL DEFAULT false  -- the takeover is complete
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+CREATE TABLE node_writes (
+  epoch  bigint NOT NULL,
+  lane   bigint NOT NULL,
+  number bigint NOT NULL,
+  PRIMARY KEY (epoch, lane)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 CREATE TABLE tenants (
@@ -282,7 +289,7 @@ CREATE TABLE event_types (
 -- that the commit will wait for the disk. It leaves the number of the write, by which
 -- the node finds out after a lost connection whether the write was committed.
 -- +goose StatementBegin
-CREATE FUNCTION posthorn_guard(me bigint, number bigint, known bigint, change boolean, durable boolean) RETURNS bigint
+CREATE FUNCTION posthorn_guard(me bigint, of_lane bigint, write_number bigint, known bigint, change boolean, durable boolean) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
   now_in_force bigint;
@@ -301,10 +308,11 @@ BEGIN
   IF now_in_force <> known THEN
     RAISE EXCEPTION 'the configuration changed' USING ERRCODE = 'PH001';
   END IF;
-  UPDATE nodes SET batch = number, seen_at = clock_timestamp() WHERE epoch = me AND taker = 0;
+  PERFORM FROM nodes WHERE epoch = me AND taker = 0;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the lease of node % is over', me USING ERRCODE = 'PH002';
   END IF;
+  UPDATE node_writes SET number = write_number WHERE epoch = me AND lane = of_lane;
   IF change THEN
     UPDATE config SET version = version + 1 RETURNING version INTO now_in_force;
   END IF;
@@ -326,7 +334,7 @@ END $$;
 
 -- +goose Down
 DROP FUNCTION posthorn_expect(bigint, bigint);
-DROP FUNCTION posthorn_guard(bigint, bigint, bigint, boolean, boolean);
+DROP FUNCTION posthorn_guard(bigint, bigint, bigint, bigint, boolean, boolean);
 DROP TABLE event_types, partner_users, oauth_tokens, profiles, idempotency, oneshots, attempts, deliveries, event_ids, events, health,
-  endpoint_revisions, secrets, endpoints, keys, tenants, nodes, news, config, meta;
+  endpoint_revisions, secrets, endpoints, keys, tenants, node_writes, nodes, news, config, meta;
 DROP SEQUENCE node_epochs;

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/pgtest"
+)
+
+// planRows is how many events the plans are looked at with; POSTHORN_PLAN_ROWS sets
+// another number for a run by hand.
+const planRows = 100_000
+
+// No list and no claim reads a partition from one end to the other. The control is a
+// query for which no index was made.
+func TestPlansOnPostgres(t *testing.T) {
+	rows := planRows
+	if text := os.Getenv("POSTHORN_PLAN_ROWS"); text != "" {
+		rows, _ = strconv.Atoi(text)
+	}
+	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	began := time.Now()
+	fillForPlans(t, s, rows)
+	t.Logf("FIGURE plans on PostgreSQL with %d events, filled in %v", rows, time.Since(began).Round(time.Second))
+	endpoint, tenant := hook.ID{}, "t-1"
+	if err := s.read.QueryRowContext(t.Context(), "SELECT id, tenant FROM endpoints ORDER BY id LIMIT 1 OFFSET 3").Scan(blob(endpoint[:]), &tenant); err != nil {
+		t.Fatal(err)
+	}
+	var event, delivery hook.ID
+	if err := s.read.QueryRowContext(t.Context(), "SELECT event, id FROM deliveries ORDER BY event DESC LIMIT 1 OFFSET 500").
+		Scan(blob(event[:]), blob(delivery[:])); err != nil {
+		t.Fatal(err)
+	}
+	scope := hook.Scope{Tenant: tenant, Mode: hook.Live}
+	failed := hook.Failed
+	stoppedWhere, stoppedArgs := conditions(&hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed}, []hook.ID{{0xff}, {0xff}})
+	log, logArgs := logFrom(&hook.EndpointLog{Scope: scope, Endpoint: endpoint, Type: "a.b"})
+	now := micros(time.Now())
+	ids, most := [][]byte{endpoint[:]}, []int64{256}
+	low, high := firstID(time.Now().Add(-time.Hour)), firstID(time.Now().Add(time.Hour))
+	plans := map[string]struct {
+		query string
+		args  []any
+	}{
+		"claim":         {claimArrays, []any{int64(1), ids, most, now}},
+		"earliest":      {earliestOf, []any{ids}},
+		"earliest one":  {earliestDue, []any{endpoint[:]}},
+		"disown":        {disownRows("owner = 7"), []any{int64(2000)}},
+		"summary":       {summaryRows, nil},
+		"hold":          {pendingRows, []any{endpoint[:], event[:], 500}},
+		"cancel":        {anyPendingRows, []any{endpoint[:], 500}},
+		"held":          {heldRows, []any{endpoint[:], 500}},
+		"backlog":       {countOpen, []any{int64(hook.Live), tenant}},
+		"pending":       {pendingOf, []any{endpoint[:], 1000}},
+		"failures":      {failedOf, []any{endpoint[:], 1000}},
+		"recent":        {recentDeliveries, []any{endpoint[:], int64(hook.Live), tenant, int64(hook.Live), tenant, statsEvents - 1, statsRows}},
+		"find":          {findDelivery, findDeliveryArgs(scope, delivery)},
+		"one delivery":  {"SELECT " + deliveryColumns + " FROM deliveries d WHERE d.event = ? AND d.endpoint = ?", []any{event[:], endpoint[:]}},
+		"log":           {"SELECT count(*)" + log, logArgs},
+		"failed":        {"SELECT d.id FROM deliveries d WHERE " + stoppedWhere + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", stoppedArgs},
+		"events":        {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY e.id DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
+		"event":         {"SELECT " + eventColumns + " FROM events e WHERE e.id = ?", []any{event[:]}},
+		"bound":         {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? ORDER BY e.id DESC LIMIT 1 OFFSET ?", []any{int64(hook.Live), tenant, 19_999}},
+		"attempts":      {"SELECT number FROM attempts WHERE event = ? AND endpoint = ? ORDER BY number", []any{event[:], endpoint[:]}},
+		"newest event":  {"SELECT id FROM events ORDER BY id DESC LIMIT 1", nil},
+		"of an event":   {"SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?", []any{event[:]}},
+		"of the tenant": {"SELECT d.id FROM events e {then} deliveries d ON d.event = e.id WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY d.event DESC, d.endpoint DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
+	}
+	for name, p := range plans {
+		plan, took := explain(t, s, p.query, p.args)
+		if read := readThrough(plan); read > 0 {
+			t.Errorf("%s reads %d rows from one end of a partition to the other:\n%s", name, read, plan)
+		}
+		t.Logf("%-14s %8.2f ms", name, took)
+	}
+	if plan, _ := explain(t, s, "SELECT count(*) FROM deliveries d WHERE d.last_status = ?", []any{418}); readThrough(plan) < rows/2 {
+		t.Errorf("control: a query without an index reads nothing through:\n%s", plan)
+	}
+	plan, _ := explain(t, s, literalMoves(event, endpoint), nil)
+	if readThrough(plan) > 0 {
+		t.Errorf("settling reads a partition from one end to the other:\n%s", plan)
+	}
+}
+
+// readThrough counts the rows that sequential scans of partitions looked at. Partitions
+// that are empty, as the default ones are, cost nothing to read.
+func readThrough(plan string) (rows int) {
+	scanning := false
+	for line := range strings.Lines(plan) {
+		if _, after, ok := strings.Cut(line, "Seq Scan on "); ok && !strings.HasPrefix(after, "endpoints") {
+			scanning = true
+			if _, actual, ok := strings.Cut(line, "actual rows="); ok {
+				n, _ := strconv.Atoi(actual[:strings.IndexByte(actual, ' ')])
+				rows += n
+			}
+		} else if strings.Contains(line, "->") {
+			scanning = false
+		}
+		if _, removed, ok := strings.Cut(line, "Rows Removed by Filter: "); ok && scanning {
+			n, _ := strconv.Atoi(strings.TrimSpace(removed))
+			rows += n
+		}
+	}
+	return rows
+}
+
+// literalMoves is the statement that settles, with one row in place of its arrays.
+func literalMoves(event, endpoint hook.ID) string {
+	text := strings.Replace(moveRows, "posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))", "(SELECT count(*) FROM m)", 1)
+	values := []string{bytesLiteral(event), bytesLiteral(endpoint), "1", "0", "1", "2", "''", "1", "1", "0", "200", "''", "1", "0"}
+	for i := len(values); i >= 1; i-- {
+		text = strings.ReplaceAll(text, fmt.Sprintf("$%d::", i), "ARRAY["+values[i-1]+"]::")
+	}
+	return text
+}
+
+func explain(t *testing.T, s *Store, query string, args []any) (plan string, ms float64) {
+	t.Helper()
+	tx, err := s.read.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	rows, err := tx.QueryContext(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY ON) "+s.read.dialect.text(query), args...)
+	if err != nil {
+		t.Fatalf("%v in %s", err, query)
+	}
+	defer func() { _ = rows.Close() }()
+	var lines []string
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		if _, rest, ok := strings.Cut(line, "Execution Time: "); ok {
+			ms, _ = strconv.ParseFloat(strings.TrimSuffix(rest, " ms"), 64)
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n"), ms
+}
+
+// fillForPlans makes 100 endpoints of 20 tenants and so many events over the days that
+// have partitions, each with a delivery and an attempt: one in 50 is pending, one in 50 failed.
+func fillForPlans(t *testing.T, s *Store, rows int) {
+	t.Helper()
+	ctx := context.Background()
+	for _, statement := range []string{
+		"SET LOCAL synchronous_commit = off",
+		"INSERT INTO tenants (id, name, created_at) SELECT 't-' || n, 't', 1 FROM generate_series(0, 19) n",
+		`INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, rate_limit, max_in_flight, max_failures, status,
+			disabled_reason, disabled_at, created_at, updated_at, revision, enablings)
+			SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), 2, 't-' || n % 20, 'https://example.com', '["*"]', '', '', 'standard', 0, 0, 0, 0, '', 0, 1, 1, 1, 1
+			FROM generate_series(0, 99) n`,
+		fmt.Sprintf(`CREATE TEMPORARY TABLE fill AS SELECT n, decode(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint + n::bigint * 604800000 / %d), 12, '0')
+			|| '7' || lpad(to_hex(n %% 4096), 3, '0') || '8' || substr(md5(n::text), 1, 15), 'hex') AS id FROM generate_series(1, %d) n`, rows, rows),
+		`INSERT INTO events SELECT id, 2, 't-' || n % 100 % 20, NULL, 0, 'a.b', 1, 1, decode(repeat('ab', 200), 'hex'), 0 FROM fill ORDER BY n`,
+		`INSERT INTO deliveries SELECT id, decode(lpad(to_hex(n % 100), 32, '0'), 'hex'), substr(id, 1, 8) || substr(md5(n::text)::bytea, 1, 8), 2, 't-' || n % 100 % 20, 'a.b', 0, '\x00',
+			CASE WHEN n / 100 % 50 = 0 THEN 0 WHEN n / 100 % 50 = 1 THEN 3 ELSE 2 END, '', 1, 1, CASE WHEN n / 100 % 50 = 0 THEN n ELSE 0 END, 200, '', 1, 1, 0, 0, 1 FROM fill ORDER BY n`,
+		`INSERT INTO attempts SELECT id, decode(lpad(to_hex(n % 100), 32, '0'), 'hex'), 1, 2, 't-' || n % 100 % 20, 1, 1, 200, '', '', 0, NULL, NULL, 0 FROM fill ORDER BY n`,
+	} {
+		if _, err := s.cluster.keeper.ExecContext(ctx, statement); err != nil {
+			t.Fatalf("%v in %s", err, statement)
+		}
+	}
+	for _, statement := range []string{"DROP TABLE fill", "VACUUM (ANALYZE) events", "VACUUM (ANALYZE) deliveries", "VACUUM (ANALYZE) attempts", "ANALYZE endpoints"} {
+		if _, err := s.cluster.keeper.ExecContext(ctx, statement); err != nil {
+			t.Fatalf("%v in %s", err, statement)
+		}
+	}
+}

@@ -1,0 +1,525 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/pgtest"
+)
+
+const testRetention = 30 * 24 * time.Hour
+
+// aging is a store with a clock of its own and one endpoint.
+type aging struct {
+	*faulty
+	scope hook.Scope
+	now   time.Time
+}
+
+func newAging(t *testing.T, o Options) *aging {
+	a := &aging{scope: hook.Scope{Tenant: "acme", Mode: hook.Live}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	o.Retention, o.Now = testRetention, func() time.Time { return a.now }
+	a.faulty = newFaultyOn(t, o)
+	if _, _, err := a.CreateTenant(t.Context(), hook.Tenant{ID: a.scope.Tenant}, nil); err == nil {
+		a.another(a.scope)
+	}
+	return a
+}
+
+// publish stores events and returns their jobs.
+func (a *aging) publish(n int) []hook.Job {
+	a.t.Helper()
+	a.jobs = nil
+	a.say(a.scope, n)
+	return a.jobs
+}
+
+func (a *aging) succeed(jobs ...hook.Job) {
+	a.t.Helper()
+	for _, j := range jobs {
+		s := hook.Settlement{Job: j, Outcome: hook.Outcome{StartedAt: a.now, Status: 200, Success: true, Policy: &hook.Policy{}}}
+		if _, err := a.Settle(a.t.Context(), []hook.Settlement{s}); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+func (a *aging) keepHouse() {
+	a.t.Helper()
+	if err := a.Housekeep(a.t.Context()); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *aging) there(j hook.Job) bool {
+	a.t.Helper()
+	_, err := a.Event(a.t.Context(), a.scope, j.Delivery.Event)
+	if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
+		a.t.Fatal(err)
+	}
+	return err == nil
+}
+
+func (a *aging) count(query string, args ...any) (n int) {
+	a.t.Helper()
+	if err := a.read.QueryRowContext(a.t.Context(), query, args...).Scan(&n); err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+func (a *aging) conn() *sql.Conn {
+	a.t.Helper()
+	conn, err := a.cluster.keeper.Conn(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// oldDay is the first day, looked at a retention later.
+func (a *aging) oldDay() *oldDay {
+	day := a.now.Truncate(partitionSpan)
+	a.now = a.now.Add(testRetention + 2*partitionSpan)
+	return &oldDay{c: a.cluster, conn: a.conn(), day: day, until: a.now.Add(-testRetention), low: firstID(day), high: firstID(day.Add(partitionSpan))}
+}
+
+// A day goes, and what is still to be delivered of it does not. The control run drops
+// the day as any script would: then the delivery is lost, so the test can see that.
+func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
+	scripted := func(d *oldDay) error {
+		for _, statement := range []string{"ALTER TABLE attempts DETACH PARTITION {attempts}", "ALTER TABLE deliveries DETACH PARTITION {deliveries}",
+			"ALTER TABLE events DETACH PARTITION {events}", "DROP TABLE {events}, {deliveries}, {attempts}"} {
+			if _, err := d.conn.ExecContext(t.Context(), d.text(statement)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for name, c := range map[string]struct {
+		drop func(*oldDay) error
+		kept bool
+	}{
+		"carried over": {func(d *oldDay) error { _, err := d.drop(t.Context()); return err }, true},
+		"control":      {scripted, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAging(t, Options{Postgres: pgtest.Database(t)})
+			jobs := a.publish(5)
+			a.succeed(jobs[:4]...)
+			if err := c.drop(a.oldDay()); err != nil {
+				t.Fatal(err)
+			}
+			if n := a.count("SELECT count(*) FROM events"); n != map[bool]int{true: 1}[c.kept] {
+				t.Errorf("%d events are left", n)
+			}
+			a.succeed(jobs[4]) // it was under way all the time
+			d, attempts, err := a.Delivery(t.Context(), a.scope, jobs[4].Delivery.ID)
+			if c.kept && (err != nil || d.State != hook.Succeeded || len(attempts) != 1) {
+				t.Errorf("%+v, %d attempts, %v", d, len(attempts), err)
+			}
+			if !c.kept && hook.CodeOf(err) != hook.CodeNotFound {
+				t.Errorf("the control run lost nothing: %v", err)
+			}
+		})
+	}
+}
+
+// A drop gives way to who holds the tables, such as a backup, and nobody waits long
+// behind it.
+func TestADropGivesWay(t *testing.T) {
+	a := newAging(t, Options{Postgres: pgtest.Database(t)})
+	a.succeed(a.publish(1)...)
+	d := a.oldDay()
+	backup, err := a.read.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = backup.Rollback() }()
+	if _, err := backup.ExecContext(t.Context(), "LOCK TABLE deliveries IN ACCESS SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	var dropping sync.WaitGroup
+	var dropErr error
+	dropping.Go(func() { _, dropErr = d.drop(t.Context()) })
+	began := time.Now()
+	for done := false; !done; {
+		a.publish(1)
+		waiting := make(chan struct{})
+		go func() { dropping.Wait(); close(waiting) }()
+		select {
+		case <-waiting:
+			done = true
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	if took := time.Since(began); pgState(dropErr) != "55P03" || took > 5*time.Second {
+		t.Fatalf("dropped beside a reader: %v, after %v", dropErr, took)
+	}
+	if err := backup.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+
+	// Vacuum is waited for, and meanwhile nobody waits.
+	vacuum, err := a.read.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = vacuum.Rollback() }()
+	if _, err := vacuum.ExecContext(t.Context(), d.text("LOCK TABLE {deliveries} IN SHARE UPDATE EXCLUSIVE MODE")); err != nil {
+		t.Fatal(err)
+	}
+	gone := false
+	dropping.Go(func() { gone, dropErr = d.drop(t.Context()) })
+	a.untilLocked()
+	for began := time.Now(); time.Since(began) < 400*time.Millisecond; {
+		a.publish(1)
+	}
+	if err := vacuum.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if dropping.Wait(); !gone || dropErr != nil {
+		t.Fatalf("dropped: %v, %v", gone, dropErr)
+	}
+}
+
+// Nodes keep house at the same time: one drops, the others find nothing to do, and all
+// go on with the statements they have prepared.
+func TestNodesDropOnce(t *testing.T) {
+	url := pgtest.Database(t)
+	nodes := []*aging{newAging(t, Options{Postgres: url})}
+	for range 2 {
+		nodes = append(nodes, newAging(t, Options{Postgres: url}))
+	}
+	var waiting []hook.Job
+	for _, a := range nodes {
+		jobs := a.publish(3)
+		a.succeed(jobs[:2]...)
+		waiting = append(waiting, jobs[2])
+	}
+	for range 3 {
+		var all sync.WaitGroup
+		for _, a := range nodes {
+			a.now = a.now.Add(testRetention / 2)
+			all.Go(func() {
+				if err := a.Housekeep(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			all.Go(func() { a.publish(20) })
+		}
+		all.Wait()
+	}
+	for i, a := range nodes {
+		if !a.there(waiting[i]) {
+			t.Fatal("an event was dropped whose delivery waits")
+		}
+		a.succeed(waiting[i])
+		a.succeed(a.publish(1)...)
+	}
+	first := nodes[0]
+	first.keepHouse() // what each left to the others
+	if n := first.count("SELECT count(*) FROM events WHERE id < $1", idBytes(firstID(first.now.Add(-testRetention-partitionSpan)))); n != 3 {
+		t.Errorf("%d old events, want the 3 that waited", n)
+	}
+	if n := first.count("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass"); n < partitionsAhead+2 {
+		t.Errorf("%d partitions", n)
+	}
+}
+
+func idBytes(id hook.ID) []byte { return id[:] }
+
+// After weeks in which nobody made partitions the default one has rows of today: the
+// day is left to it, and the days after get partitions.
+func TestAGapLeavesADayToTheDefaultPartition(t *testing.T) {
+	a := newAging(t, Options{Postgres: pgtest.Database(t)})
+	a.now = a.now.Add(20 * 24 * time.Hour)
+	late := a.publish(1)
+	a.succeed(late...)
+	a.keepHouse()
+	today := a.now.Truncate(partitionSpan)
+	for days, want := range map[int]int{0: 0, 1: 1, partitionsAhead: 1} {
+		name := partitionName("deliveries", today.Add(time.Duration(days)*partitionSpan))
+		if n := a.count("SELECT count(*) FROM pg_class WHERE relname = $1", name); n != want {
+			t.Errorf("%s is there %d times, want %d", name, n, want)
+		}
+	}
+	a.now = a.now.Add(24 * time.Hour)
+	next := a.publish(1)
+	a.succeed(next...)
+	if n := a.count("SELECT count(*) FROM events_default"); n != 1 {
+		t.Errorf("%d events are in the default partition", n)
+	}
+	a.now = a.now.Add(testRetention)
+	a.keepHouse()
+	if a.there(late[0]) || !a.there(next[0]) {
+		t.Error("the default partition is not cleaned by age")
+	}
+}
+
+// Too much is needed to be carried over: the day stays for a while, then what may go
+// of it goes page by page.
+func TestADayOfWhichMuchIsNeededStays(t *testing.T) {
+	a := newAging(t, Options{Postgres: pgtest.Database(t)})
+	jobs := a.publish(3)
+	a.succeed(jobs[:2]...)
+	day := a.now.Truncate(partitionSpan)
+	if _, err := a.cluster.keeper.ExecContext(t.Context(), `INSERT INTO attempts SELECT event, endpoint, n, mode, tenant, 1, 1, 500, '', '', 0, NULL, NULL, 0
+		FROM deliveries, generate_series(10, $1::int) n WHERE state = 0`, carriedMost+10); err != nil {
+		t.Fatal(err)
+	}
+	there := func() int {
+		return a.count("SELECT count(*) FROM pg_class WHERE relname = $1", partitionName("events", day))
+	}
+	a.now = a.now.Add(testRetention + 2*partitionSpan)
+	a.keepHouse()
+	if there() != 1 || !a.there(jobs[0]) {
+		t.Error("the day went at once")
+	}
+	a.now = a.now.Add(dropLate)
+	a.keepHouse()
+	if there() != 1 || a.there(jobs[0]) || !a.there(jobs[2]) {
+		t.Errorf("partition %d, settled %v, needed %v", there(), a.there(jobs[0]), a.there(jobs[2]))
+	}
+	if n := a.count("SELECT count(*) FROM attempts"); n < carriedMost {
+		t.Errorf("%d attempts are left", n)
+	}
+}
+
+// A clock that jumps costs at most a few hours (R-09). The control run believes it.
+func TestAJumpOfTheClockDropsNothing(t *testing.T) {
+	places := map[string]func(*testing.T) Options{
+		"SQLite":     func(t *testing.T) Options { return Options{Dir: t.TempDir()} },
+		"PostgreSQL": func(t *testing.T) Options { return Options{Postgres: pgtest.Database(t)} },
+	}
+	for name, place := range places {
+		for _, watched := range []bool{true, false} {
+			t.Run(name+map[bool]string{false: " control"}[watched], func(t *testing.T) {
+				a := newAging(t, place(t))
+				a.now = time.Now()
+				if watched {
+					a.retention = &retentionClock{looked: time.Now()}
+				}
+				old := a.publish(1)
+				a.succeed(old...)
+				a.keepHouse()
+				a.now = a.now.Add(3 * 365 * 24 * time.Hour)
+				a.keepHouse()
+				a.succeed(a.publish(1)...) // with ids of that time
+				if watched {
+					a.retention.looked = time.Now().Add(-time.Hour)
+				}
+				a.keepHouse()
+				if a.there(old[0]) != watched {
+					t.Errorf("there: %v", a.there(old[0]))
+				}
+			})
+		}
+	}
+}
+
+// The clock that retention goes by catches up, neither at once nor never, outlives a
+// restart and does not go back.
+func TestTheClockOfRetentionCatchesUp(t *testing.T) {
+	a := newAging(t, Options{Dir: t.TempDir()})
+	start := a.now
+	trusted := func(open time.Duration) time.Duration {
+		t.Helper()
+		a.retention = &retentionClock{looked: time.Now().Add(-open)} // as after a restart
+		now, err := a.trustedNow(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now.Sub(start).Round(time.Minute)
+	}
+	for i, c := range []struct{ clock, open, want time.Duration }{
+		{0, 0, 0},
+		{time.Hour, time.Hour, time.Hour},
+		{72 * time.Hour, time.Hour, 5 * time.Hour},
+		{72 * time.Hour, 0, 5 * time.Hour},
+		{-time.Hour, time.Hour, -time.Hour},
+		{73 * time.Hour, time.Hour, 9 * time.Hour},
+		{74 * time.Hour, 100 * time.Hour, 74 * time.Hour},
+	} {
+		a.now = start.Add(c.clock)
+		if got := trusted(c.open); got != c.want {
+			t.Errorf("%d: %v, want %v", i, got, c.want)
+		}
+	}
+}
+
+// Lines that nobody needs to read any more go, and nodes that are done.
+func TestNewsAndNodesAreForgotten(t *testing.T) {
+	a := newAging(t, Options{Postgres: pgtest.Database(t)})
+	for _, statement := range []string{"UPDATE config SET news = 5000",
+		"INSERT INTO news SELECT n, 1, 1, 1, 'acme', '', '', 1 FROM generate_series(100, 5000) n",
+		"INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease, gone, taker, done) SELECT n, 'x', '', now(), now() - n * interval '20 hours', '1 second', true, 1, n < 1002 FROM generate_series(1000, 1002) n",
+		"INSERT INTO node_writes (epoch, lane, number) SELECT n, 0, 9 FROM generate_series(1000, 1002) n"} {
+		if _, err := a.cluster.keeper.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.keepHouse()
+	if news, nodes := a.count("SELECT count(*) FROM news WHERE seq >= 100"), a.count("SELECT count(*) FROM nodes"); news != 1000 || nodes != 2 {
+		t.Errorf("%d lines of news, want the newest 1000; %d nodes, want this one and that whose work is not taken", news, nodes)
+	}
+	if writes := a.count("SELECT count(*) FROM node_writes WHERE epoch >= 1000"); writes != 1 {
+		t.Errorf("the last writes of %d nodes are known", writes)
+	}
+	a.cluster.stale.Store(true)
+	a.succeed(a.publish(1)...) // after a gap
+}
+
+func TestRunsWithout(t *testing.T) {
+	ids := make([]hook.ID, 8)
+	for i := range ids {
+		ids[i] = hook.ID{byte(i)}
+	}
+	for _, c := range []struct {
+		needed []int
+		want   [][3]int // low, high, events
+	}{
+		{nil, [][3]int{{0, 7, 8}}},
+		{[]int{0, 7}, [][3]int{{1, 6, 6}}},
+		{[]int{3, 5}, [][3]int{{0, 2, 3}, {4, 4, 1}, {6, 7, 2}}},
+		{[]int{0, 1, 2, 3, 4, 5, 6, 7}, nil},
+	} {
+		var needed []hook.ID
+		for _, n := range c.needed {
+			needed = append(needed, ids[n])
+		}
+		runs := runsWithout(ids, needed)
+		if len(runs) != len(c.want) {
+			t.Fatalf("without %v: %v", c.needed, runs)
+		}
+		for i, r := range runs {
+			if want := c.want[i]; r.low != ids[want[0]] || r.high != ids[want[1]] || r.events != want[2] {
+				t.Errorf("without %v: %v", c.needed, runs)
+			}
+		}
+	}
+}
+
+// What goes takes everything along that hangs on it.
+func TestNothingIsLeftOfAnEvent(t *testing.T) {
+	for name, o := range map[string]Options{"SQLite": {Dir: t.TempDir()}, "PostgreSQL": {Postgres: pgtest.Database(t)}} {
+		t.Run(name, func(t *testing.T) {
+			a := newAging(t, o)
+			for days := range 2 { // on PostgreSQL the second finds no partition
+				event := hook.NewEvent{Scope: a.scope, PublicID: hook.ID{9, byte(days)}, Type: "a", Data: []byte("{}")}
+				if _, _, err := a.Publish(t.Context(), []hook.NewEvent{event}, noProfile, nil); err != nil {
+					t.Fatal(err)
+				}
+				a.succeed(a.jobs[len(a.jobs)-1])
+				a.now = a.now.Add(20 * partitionSpan)
+			}
+			tables := []string{"events", "event_ids", "deliveries", "attempts"}
+			for _, table := range tables {
+				if n := a.count("SELECT count(*) FROM " + table); n != 2 {
+					t.Errorf("%d %s, want 2", n, table)
+				}
+			}
+			a.now = a.now.Add(testRetention)
+			a.keepHouse()
+			for _, table := range tables {
+				if n := a.count("SELECT count(*) FROM " + table); n != 0 {
+					t.Errorf("%d %s are left", n, table)
+				}
+			}
+		})
+	}
+}
+
+// On PostgreSQL another node may be asked for an old event again while this one is
+// about to drop it: either the event stays, or it was gone before.
+func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
+	url := pgtest.Database(t)
+	a, other := newAging(t, Options{Postgres: url}), newAging(t, Options{Postgres: url})
+	a.now = a.now.Add(20 * partitionSpan) // no partition: it goes row by row
+	jobs := a.publish(1)
+	a.succeed(jobs...)
+	event := jobs[0].Delivery.Event
+	a.now = a.now.Add(testRetention - partitionSpan)
+	a.keepHouse() // no day has to be dropped after this
+	a.now = a.now.Add(2 * partitionSpan)
+	asked, err := other.read.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = asked.Rollback() }()
+	for _, statement := range []string{"SELECT 1 FROM deliveries WHERE event = $1 FOR UPDATE", "INSERT INTO oneshots SELECT event, endpoint, mode, tenant, 2, 1, 1 FROM deliveries WHERE event = $1"} {
+		if _, err := asked.ExecContext(t.Context(), statement, event[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var dropping sync.WaitGroup
+	dropping.Go(func() {
+		if err := a.Housekeep(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	other.untilLocked()
+	if err := asked.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	dropping.Wait()
+	if !a.there(jobs[0]) {
+		t.Fatal("the event is gone, and an attempt of it was promised")
+	}
+
+	// Now the other way round: the drop has begun.
+	if _, err := a.cluster.keeper.ExecContext(t.Context(), "DELETE FROM oneshots"); err != nil {
+		t.Fatal(err)
+	}
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	for _, lane := range a.cluster.lanes {
+		lane.fault = func(query string) error {
+			if strings.HasPrefix(query, "DELETE FROM attempts") {
+				once.Do(func() { close(begun); <-goOn })
+			}
+			return nil
+		}
+	}
+	dropping.Go(func() {
+		if err := a.Housekeep(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	<-begun
+	var resent sync.WaitGroup
+	resent.Go(func() {
+		_, _, err := other.Resend(context.Background(), a.scope, event, hook.ID{}, noProfile, nil)
+		if hook.CodeOf(err) != hook.CodeNotFound {
+			t.Errorf("an event that is being dropped was sent again: %v", err)
+		}
+	})
+	other.untilLocked()
+	close(goOn)
+	dropping.Wait()
+	resent.Wait()
+	if n := a.count("SELECT count(*) FROM deliveries") + a.count("SELECT count(*) FROM oneshots"); n != 0 {
+		t.Errorf("%d deliveries without their event", n)
+	}
+}
+
+// untilLocked waits until somebody waits for a row.
+func (a *aging) untilLocked() {
+	a.t.Helper()
+	for range 1000 {
+		if a.count("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0 {
+			return
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-a.t.Context().Done():
+		}
+	}
+	a.t.Fatal("nobody waits")
+}
