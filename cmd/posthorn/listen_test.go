@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/webhook"
 )
 
@@ -385,16 +388,22 @@ func TestListenOutlivesTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.node.store.UpdateEndpoint(t.Context(), hook.Scope{Tenant: "acme", Mode: hook.Live}, id, func(e hook.Endpoint) (hook.Endpoint, error) {
-		e.Status = hook.Enabled
-		return e, nil
-	}, false); err != nil {
+	l.stop() // a running server would find out at once
+	keys, err := seal.LoadOrCreate(filepath.Join(l.cfg.Data, "master.key"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if away() {
-		t.Fatal("the test could not pretend")
+	s, err := store.Open(t.Context(), store.Options{Dir: l.cfg.Data, Keys: keys, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
 	}
-	l.stop()
+	changed, err := s.UpdateEndpoint(t.Context(), hook.Scope{Tenant: "acme", Mode: hook.Live}, id, func(e hook.Endpoint) (hook.Endpoint, error) {
+		e.Status = hook.Enabled
+		return e, nil
+	}, false)
+	if err := errors.Join(err, s.Close()); err != nil || changed.Status != hook.Enabled {
+		t.Fatalf("the test could not pretend: %v", err)
+	}
 	http.DefaultClient.CloseIdleConnections()
 	l.start()
 	if !away() {

@@ -111,12 +111,19 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAging(t, Options{Postgres: pgtest.Database(t)})
-			jobs := a.publish(5)
+			jobs := a.publish(7)
 			a.succeed(jobs[:4]...)
+			a.succeed(jobs[5])
+			if _, _, err := a.RetryDelivery(t.Context(), a.scope, jobs[5].Delivery.ID, nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.cluster.keeper.ExecContext(t.Context(), "UPDATE deliveries SET state = 1 WHERE event = $1", idBytes(jobs[6].Delivery.Event)); err != nil {
+				t.Fatal(err)
+			}
 			if err := c.drop(a.oldDay()); err != nil {
 				t.Fatal(err)
 			}
-			if n := a.count("SELECT count(*) FROM events"); n != map[bool]int{true: 1}[c.kept] {
+			if n := a.count("SELECT count(*) FROM events"); n != map[bool]int{true: 3}[c.kept] {
 				t.Errorf("%d events are left", n)
 			}
 			a.succeed(jobs[4]) // it was under way all the time
@@ -448,6 +455,9 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	a.now = a.now.Add(testRetention - partitionSpan)
 	a.keepHouse() // no day has to be dropped after this
 	a.now = a.now.Add(2 * partitionSpan)
+	if err := a.cluster.partition(t.Context(), a.cluster.keeper); err != nil {
+		t.Fatal(err)
+	}
 	asked, err := other.read.db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
