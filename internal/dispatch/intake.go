@@ -10,6 +10,10 @@ import (
 // keep its few slots busy, the rest can wait in the table.
 const slowWaiting = 64
 
+// limitedWaiting is how many jobs of an endpoint with a limit of its own may wait in
+// the memory of one of several nodes.
+const limitedWaiting = 4
+
 // idleQueues is how many queues without work are remembered for what they learned.
 const idleQueues = 10_000
 
@@ -27,6 +31,11 @@ func (d *Dispatcher) Room(endpoint hook.ID) int {
 	}
 	if q.slow {
 		room = min(room, slowWaiting)
+	}
+	if d.opts.Nodes() > 1 && (q.target.RateLimit > 0 || q.target.MaxInFlight > 0) {
+		// Each node has a part of the limit. What waits for more than this node's
+		// part is left in the table for the others.
+		room = min(room, max(limitedWaiting, 2*q.limit(&d.opts)))
 	}
 	return max(0, room-q.jobs())
 }

@@ -66,10 +66,30 @@ func errElsewhere() *hook.Error {
 
 // waitsSomewhere notes work in the table, for this node or the one that can do it.
 func (t *tx) waitsSomewhere(target *hook.Endpoint, at time.Time) {
-	if t.mine(target) {
-		t.waits(target, at)
+	if !t.mine(target) {
+		t.tell(newsDue, target.Scope, hook.Ref{Endpoint: target.ID})
 		return
 	}
+	t.waits(target, at)
+	if target.RateLimit > 0 || target.MaxInFlight > 0 {
+		t.offer(target)
+	}
+}
+
+// offerEvery is how often other nodes are told that an endpoint has work in the table
+// that they may take a part of.
+const offerEvery = time.Second
+
+// offer tells the other nodes of work in the table, for each of them has a part of the
+// endpoint's limit only.
+func (t *tx) offer(target *hook.Endpoint) {
+	if t.s.Nodes() < 2 || t.now.Sub(t.s.offered[target.ID]) < offerEvery {
+		return
+	}
+	if len(t.s.offered) >= maxScopes {
+		clear(t.s.offered)
+	}
+	t.s.offered[target.ID] = t.now
 	t.tell(newsDue, target.Scope, hook.Ref{Endpoint: target.ID})
 }
 

@@ -15,7 +15,7 @@ const (
 	newsKeys     = 2 // a key changed
 	newsDrop     = 3 // a waiting job must not be attempted any more
 	newsProfiles = 4 // a profile's text was kept
-	newsDue      = 5 // the table has work for a listener that is connected elsewhere
+	newsDue      = 5 // the table has work of an endpoint that others can do, or have a part in
 )
 
 // newsKinds are those of a line's columns: kind, mode, tenant, event, endpoint.

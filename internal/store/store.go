@@ -124,6 +124,7 @@ type Store struct {
 	known   *keyCache
 	backlog map[hook.Scope]int       // open deliveries; the writer's alone
 	counted map[hook.Scope]time.Time // when, on PostgreSQL
+	offered map[hook.ID]time.Time    // when others were told of work they may share; the writer's
 	stats   counters
 	turns   turns
 
@@ -170,7 +171,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys,
-		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{},
+		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{}, offered: map[hook.ID]time.Time{},
 		ops: make(chan *op, queueLength), sweeps: make(chan struct{}, 1), flights: make(chan flight, lanes), scanBound: defaultScan,
 		retention: watch,
 	}

@@ -194,6 +194,7 @@ func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, 
 		}
 		if target != nil && target.Status == hook.Enabled {
 			t.waitsSomewhere(target, t.now)
+			t.offer(target)
 		}
 	}
 	return len(rows), nil
