@@ -20,6 +20,7 @@ type benchPlan struct {
 	cpuProfile string
 	store      string // URL of PostgreSQL; empty: SQLite
 	nodes      int    // on PostgreSQL
+	ratioOnly  bool
 }
 
 func newBench() *cobra.Command {
@@ -43,6 +44,7 @@ the limit that two HTTP hops set.`,
 	f.StringVar(&p.cpuProfile, "cpu-profile", "", "only measure throughput, and write the server's CPU profile to this file")
 	f.StringVar(&p.store, "store", "", "measure on this PostgreSQL (postgres://...), in a schema that is made and dropped; its own CPU is not counted")
 	f.IntVar(&p.nodes, "nodes", 1, "on PostgreSQL: compare so many nodes with one, and not the store with none")
+	f.BoolVar(&p.ratioOnly, "throughput-only", false, "leave latency and memory out")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if p.duration < time.Second || p.pairs < 1 || p.publishers < 1 || p.endpoints < 1 || p.inFlight < 1 {
 			return usage("bench: durations from 1s and numbers from 1")
@@ -64,6 +66,9 @@ func bench(ctx context.Context, out io.Writer, p benchPlan) error {
 	}
 	if err := benchThroughput(ctx, out, p); err != nil {
 		return err
+	}
+	if p.ratioOnly {
+		return nil
 	}
 	if err := benchLatency(ctx, out, p); err != nil {
 		return err

@@ -178,7 +178,7 @@ func (c *cluster) dropDays(ctx context.Context, until time.Time) (bool, error) {
 				"day", day.Format(time.DateOnly))
 			break
 		}
-		if err != nil {
+		if err != nil && pgState(err) != "42P01" { // that one was dropped by another node meanwhile
 			return false, fmt.Errorf("drop %s: %w", name, err)
 		}
 	}
@@ -209,8 +209,6 @@ func (c *cluster) dropDay(ctx context.Context, conn *sql.Conn, day, until time.T
 	d := &oldDay{c: c, conn: conn, day: day, until: until, low: firstID(day), high: firstID(day.Add(partitionSpan))}
 	rows, err := d.look(ctx)
 	switch {
-	case pgState(err) == "42P01": // another node was faster
-		return nil
 	case err != nil:
 		return err
 	case rows > carriedMost && until.Sub(day.Add(partitionSpan)) > dropLate:

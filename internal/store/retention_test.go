@@ -152,16 +152,14 @@ func TestADropGivesWay(t *testing.T) {
 	if _, err := backup.ExecContext(t.Context(), "LOCK TABLE deliveries IN ACCESS SHARE MODE"); err != nil {
 		t.Fatal(err)
 	}
-	var dropping sync.WaitGroup
-	var dropErr error
-	dropping.Go(func() { _, dropErr = d.drop(t.Context()) })
+	dropped := make(chan error, 1)
+	go func() { _, err := d.drop(t.Context()); dropped <- err }()
 	began := time.Now()
+	var dropErr error
 	for done := false; !done; {
 		a.publish(1)
-		waiting := make(chan struct{})
-		go func() { dropping.Wait(); close(waiting) }()
 		select {
-		case <-waiting:
+		case dropErr = <-dropped:
 			done = true
 		case <-time.After(5 * time.Millisecond):
 		}
@@ -183,6 +181,7 @@ func TestADropGivesWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := false
+	var dropping sync.WaitGroup
 	dropping.Go(func() { gone, dropErr = d.drop(t.Context()) })
 	a.untilLocked()
 	for began := time.Now(); time.Since(began) < 400*time.Millisecond; {
