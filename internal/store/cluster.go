@@ -184,7 +184,7 @@ func (c *cluster) keep(ctx context.Context) {
 
 const lookAround = `SELECT c.version, c.news,
 	(SELECT count(*) FROM nodes WHERE ` + alive + `),
-	(SELECT coalesce(string_agg(n.epoch::text, ','), '') FROM nodes n WHERE NOT n.done AND n.epoch <> $1 AND ` + abandoned + `)
+	(SELECT coalesce(string_agg(n.epoch::text, ','), '') FROM nodes n WHERE NOT n.done AND n.epoch <> $1 AND (n.taker = $1 OR ` + abandoned + `))
 	FROM config c`
 
 // alive is true for a row of nodes whose lease is not over.
@@ -264,6 +264,7 @@ func (c *cluster) before() error {
 func (c *cluster) registerAgain() error {
 	ctx, cancel := context.WithTimeout(background, connectFor)
 	defer cancel()
+	c.store.landAll() // writes of the old epoch are asked for under it
 	old := c.store.Epoch()
 	if err := c.register(ctx); err != nil {
 		return fmt.Errorf("register again: %w", err)
@@ -395,8 +396,14 @@ func (c *cluster) refuse(batch []*op, err error) {
 	}
 }
 
+// giveUp asks for a write and, unless it was committed, sees to it that it never will be:
+// a server that did not notice the loss of the connection may still be at it.
+const giveUp = `UPDATE node_writes SET number = CASE WHEN number = $3 THEN number ELSE greatest(number, $3 + 1) END
+	WHERE epoch = $1 AND lane = $2 RETURNING number`
+
 // committed finds out whether the last write was committed whose answer was lost. The
-// lane's row says so: the write that holds its lock is waited for.
+// lane's row says so: a write that holds its lock is waited for, and one that has not
+// come so far is given up.
 func (c *cluster) committed(lane *pg, batch []*op, cause error) (bool, error) {
 	began := time.Now()
 	c.store.log.Warn("the answer to a commit was lost", "error", oneLine(cause))
@@ -406,11 +413,12 @@ func (c *cluster) committed(lane *pg, batch []*op, cause error) (bool, error) {
 		}
 		var number int64
 		lane.wait()
-		err := lane.raw.QueryRow(background, "SELECT number FROM node_writes WHERE epoch = $1 AND lane = $2 FOR UPDATE", c.store.Epoch(), lane.lane).Scan(&number)
+		err := lane.raw.QueryRow(background, giveUp, lane.last.epoch, lane.lane, lane.last.number).Scan(&number)
 		switch {
 		case err == nil:
 			c.back()
-			return number == lane.number, nil
+			lane.number = max(lane.number, number)
+			return number == lane.last.number, nil
 		case errors.Is(err, pgx.ErrNoRows):
 			// The database does not know this node: it is another one, such as a standby
 			// that was behind. What it does not know of was not committed there.

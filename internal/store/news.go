@@ -2,11 +2,13 @@ package store
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
 )
 
 // The kinds of news that nodes tell each other. The numbers are stored.
@@ -121,6 +123,11 @@ func (c *cluster) refresh() (err error) {
 func (t *tx) reread(scope hook.Scope) error {
 	before, _ := t.s.dir.get(scope)
 	after, err := t.s.loadScope(background, t.q(), scope)
+	if errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrOtherKey) {
+		// That is for those who use the scope to find; the others must go on.
+		t.s.log.Error("a tenant's endpoints cannot be read", "tenant", scope.Tenant, "mode", scope.Mode.String(), "error", err)
+		after, err = &scopeEntry{}, nil
+	}
 	if err != nil {
 		return err
 	}

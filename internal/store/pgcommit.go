@@ -148,8 +148,9 @@ func boolArg(v bool) []byte {
 // COMMIT.
 type ending struct {
 	*exchange
-	guard  int // the place of the guard
-	values [][]byte
+	guard         int // the place of the guard
+	values        [][]byte
+	epoch, number int64 // by which the write is known
 }
 
 // ending makes it. What was gathered is in there and forgotten here.
@@ -161,8 +162,9 @@ func (p *pg) ending(t *tx) *ending {
 	if len(t.clean) > 0 {
 		x.add(cleanHealth, oneArray, [][]byte{idArray(t.clean)})
 	}
-	e := &ending{exchange: x, guard: x.count}
-	x.add(guard, guardArgs, [][]byte{int8Arg(p.store.Epoch()), int8Arg(p.lane), int8Arg(p.number), int8Arg(c.version), boolArg(t.config), boolArg(c.durable)})
+	e := &ending{exchange: x, guard: x.count, epoch: p.store.Epoch(), number: p.number}
+	p.last = e
+	x.add(guard, guardArgs, [][]byte{int8Arg(e.epoch), int8Arg(p.lane), int8Arg(e.number), int8Arg(c.version), boolArg(t.config), boolArg(c.durable)})
 	if len(t.holds) > 0 {
 		ids := [][]byte{idArray(t.holds)}
 		x.add(raiseBounds, oneArray, ids)

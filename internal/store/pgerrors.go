@@ -19,6 +19,7 @@ const (
 	stateLeaseOver     = "PH002"
 	stateNotDurable    = "PH003"
 	stateMovedByOthers = "PH004"
+	stateGivenUp       = "PH005"
 )
 
 // pgState returns the SQLSTATE of an error of the server, or "" of any other.
@@ -58,7 +59,7 @@ func (p *pg) trouble(err error) trouble {
 		return ownFault
 	case "53100": // disk full
 		return diskFull
-	case stateConfigChanged, stateLeaseOver, stateMovedByOthers,
+	case stateConfigChanged, stateLeaseOver, stateMovedByOthers, stateGivenUp,
 		"40001", "40P01", "55P03", "57014", // serialization, deadlock, lock or statement timeout
 		"23505": // somebody else was first; the next run sees what they wrote
 		return again

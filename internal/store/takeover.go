@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,20 +32,32 @@ func (c *cluster) take(ctx context.Context) {
 	}
 }
 
-// learnAfter takes over dead nodes and then learns what waits.
+// learnAfter takes over dead nodes and then learns what waits. Only then is it done
+// with them: what fails before is tried again.
 func (c *cluster) learnAfter(ctx context.Context, dead []int64) error {
+	var mine []int64
+	var failed error
 	for _, epoch := range dead {
-		if _, err := c.takeOver(ctx, epoch, nil); err != nil {
-			return fmt.Errorf("node %d: %w", epoch, err)
+		taken, err := c.takeOver(ctx, epoch, nil)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("node %d: %w", epoch, err))
+		} else if taken {
+			mine = append(mine, epoch)
 		}
 	}
-	return c.learn(ctx)
+	if len(mine) == 0 {
+		return failed
+	}
+	if err := c.learn(ctx); err != nil {
+		return errors.Join(failed, err)
+	}
+	return errors.Join(failed, c.done(ctx, mine))
 }
 
 // takeOver gives the rows of a dead node back to the table and takes its test events
 // and single shots, which come as jobs: into jobs, or to the dispatcher if that is nil.
-// It reports whether this node did it: another one may have been first. A crash on
-// the way leaves the rest to whoever finds this node dead.
+// It reports whether this node did it: another one may have been first. Until done is
+// called, the rest is left to this node's next look, or to whoever finds this one dead.
 func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (bool, error) {
 	s := c.store
 	var mine int64
@@ -54,7 +67,8 @@ func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (
 		if _, err := t.exec("lock nodes", "SELECT pg_advisory_xact_lock(7596481, 1)"); err != nil {
 			return err
 		}
-		mine, err = t.exec("take over node", "UPDATE nodes n SET taker = ? WHERE n.epoch = ? AND NOT n.done AND "+abandoned, s.Epoch(), epoch)
+		mine, err = t.exec("take over node", "UPDATE nodes n SET taker = ? WHERE n.epoch = ? AND NOT n.done AND (n.taker = ? OR "+abandoned+")",
+			s.Epoch(), epoch, s.Epoch()) // one that this node began and did not end counts too
 		if err != nil || mine == 0 {
 			return err
 		}
@@ -65,6 +79,10 @@ func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (
 		return false, err
 	}
 	dead := fmt.Sprintf("owner = %d", epoch)
+	var had []hook.Job
+	if jobs != nil {
+		had = slices.Clip(*jobs)
+	}
 	if err := s.carryOut(ctx, &op{rows: takePage, settles: true, apply: func(t *tx) error {
 		var found []hook.Job
 		if err := t.recoverTests(dead, &found); err != nil {
@@ -77,7 +95,7 @@ func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (
 			return err
 		}
 		if jobs != nil {
-			*jobs = append((*jobs)[:0:0], append(*jobs, found...)...)
+			*jobs = append(had, found...) // it may run more than once
 		} else {
 			t.jobs = append(t.jobs, found...)
 		}
@@ -89,18 +107,23 @@ func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (
 	if err != nil {
 		return true, err
 	}
-	err = s.carryOut(ctx, &op{rows: 1, settles: true, apply: func(t *tx) error {
-		_, err := t.exec("end takeover", "UPDATE nodes SET done = true WHERE epoch = ? AND taker = ?", epoch, s.Epoch())
-		return err
-	}})
-	if err != nil {
-		return true, err
-	}
-	c.takeovers.Add(1)
 	c.takenRows.Add(rows)
 	s.log.Info("took over the work of a node that is gone", "epoch", epoch, "node", name, "deliveries", rows)
 	s.wakeSweeper()
 	return true, nil
+}
+
+// done ends takeovers.
+func (c *cluster) done(ctx context.Context, taken []int64) error {
+	s := c.store
+	err := s.carryOut(ctx, &op{rows: 1, settles: true, apply: func(t *tx) error {
+		_, err := t.exec("end takeover", "UPDATE nodes SET done = true WHERE taker = ? AND epoch = ANY(?)", s.Epoch(), taken)
+		return err
+	}})
+	if err == nil {
+		c.takeovers.Add(int64(len(taken)))
+	}
+	return err
 }
 
 // learn tells the dispatcher what waits in the table: a dead node knew of retries
@@ -138,9 +161,14 @@ func (c *cluster) recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("recover: %w", s.readError("look for dead nodes", err))
 	}
+	var mine []int64
 	for _, epoch := range dead {
-		if _, err := c.takeOver(ctx, epoch, &jobs); err != nil {
+		taken, err := c.takeOver(ctx, epoch, &jobs)
+		if err != nil {
 			return nil, nil, fmt.Errorf("recover: %w", err)
+		}
+		if taken {
+			mine = append(mine, epoch)
 		}
 	}
 	found, err := collect(ctx, s.read, scanWaiting, summaryRows)
@@ -152,6 +180,9 @@ func (c *cluster) recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 		due, err = t.claimables(found)
 		return err
 	}})
+	if err == nil && len(mine) > 0 {
+		err = c.done(ctx, mine)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("recover: %w", err)
 	}

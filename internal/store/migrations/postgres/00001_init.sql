@@ -33,7 +33,7 @@ CREATE TABLE news (
 
 -- A node's row is its lease: alive while taker is 0 and seen_at is not older than
 -- lease. Each connection it writes with leaves the number of its last write in
--- node_writes.
+-- node_writes; a write whose number is not greater comes too late.
 CREATE SEQUENCE node_epochs;
 CREATE TABLE nodes (
   epoch      bigint PRIMARY KEY,
@@ -312,7 +312,10 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the lease of node % is over', me USING ERRCODE = 'PH002';
   END IF;
-  UPDATE node_writes SET number = write_number WHERE epoch = me AND lane = of_lane;
+  UPDATE node_writes SET number = write_number WHERE epoch = me AND lane = of_lane AND number < write_number;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'write % of node % was given up', write_number, me USING ERRCODE = 'PH005';
+  END IF;
   IF change THEN
     UPDATE config SET version = version + 1 RETURNING version INTO now_in_force;
   END IF;
