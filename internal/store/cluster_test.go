@@ -23,6 +23,7 @@ type peer struct {
 	jobs    []hook.Job
 	dropped []hook.Ref
 	due     []hook.Due
+	changed []*hook.Endpoint
 }
 
 var acme = hook.Scope{Tenant: "acme", Mode: hook.Live}
@@ -42,6 +43,7 @@ func newPeer(t *testing.T, url string, lease time.Duration, now func() time.Time
 			p.jobs = append(p.jobs, c.Jobs...)
 			p.dropped = append(p.dropped, c.Dropped...)
 			p.due = append(p.due, c.Due...)
+			p.changed = append(p.changed, c.Changed...)
 		}})
 	if err != nil {
 		t.Fatal(err)

@@ -104,6 +104,9 @@ func (t *tx) listenersAway(epoch int64) error {
 	}
 	for _, w := range found {
 		e, err := t.endpoint(w.scope, w.endpoint)
+		if t.passOver(err, w.endpoint) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -132,7 +132,18 @@ func (t *tx) reread(scope hook.Scope) error {
 		return err
 	}
 	t.scopes[scope] = after
-	t.changed = append(t.changed, after.endpoints...)
+	for _, now := range after.endpoints {
+		if before != nil {
+			if old := before.find(now.ID); old != nil && old.Enablings != now.Enablings {
+				// It was disabled and enabled since: what waits in memory was taken away
+				// in between, and may be somebody else's by now.
+				closed := *now
+				closed.Status, closed.Revision = hook.Disabled, now.Revision-1
+				t.changed = append(t.changed, &closed)
+			}
+		}
+		t.changed = append(t.changed, now)
+	}
 	if before == nil {
 		return nil
 	}

@@ -20,7 +20,7 @@ const (
 	// connection counts as lost.
 	patience = 5 * time.Second
 	// connectFor bounds one attempt to connect.
-	connectFor = 5 * time.Second
+	connectFor = 3 * time.Second
 	// connectionsANode is what a node opens: those that write, keeper, listener and readers.
 	connectionsANode = lanes + 2 + pgReaders
 	// lanes is how many connections write: while one waits for the disk, the next

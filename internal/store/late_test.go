@@ -1,0 +1,149 @@
+package store
+
+import (
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/pgtest"
+)
+
+// A write that was given up cannot be committed any more, however late its server wakes
+// up. The control is the same write before anybody asked for it.
+func TestALateWriteIsRefused(t *testing.T) {
+	a := newPeer(t, pgtest.Database(t), 0, nil)
+	a.endpoint()
+	guarded := func(number int64) error {
+		tx, err := a.cluster.keeper.BeginTx(t.Context(), nil)
+		a.must(err)
+		defer func() { _ = tx.Rollback() }()
+		_, err = tx.ExecContext(t.Context(), "SELECT posthorn_guard($1, 1, $2, $3, false, true)", a.Epoch(), number, a.cluster.seenVersion.Load())
+		return err
+	}
+	if err := guarded(1000); err != nil {
+		t.Fatalf("control: %v", err)
+	}
+	for range 2 { // the question may be asked twice
+		var number int64
+		a.must(a.cluster.keeper.QueryRowContext(t.Context(), giveUp, a.Epoch(), 1, 1000).Scan(&number))
+		if number != 1001 {
+			t.Fatalf("the answer is %d", number)
+		}
+	}
+	if err := guarded(1000); pgState(err) != stateGivenUp {
+		t.Errorf("a write that was given up: %v", err)
+	}
+	if err := guarded(1002); err != nil {
+		t.Errorf("the next write: %v", err)
+	}
+}
+
+// A write that is on its way when the lease turns out to be over is asked for under the
+// epoch it was made with: it is stored once or not acknowledged.
+func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
+	server := pgtest.Start(t, nil)
+	url := server.Database(t)
+	cut := pgtest.NewCut(t, server)
+	a := newPeer(t, cut.URL(t, url), 0, nil)
+	a.endpoint()
+	type answer struct {
+		hook.Published
+		err error
+	}
+	for i := range 6 { // without ids of their own, which would be looked up before
+		within(t, 5*time.Second, "nothing to read", func() bool {
+			_, err := a.send(hook.ID{})
+			return err == nil && !a.cluster.stale.Load() && a.cluster.seenNews.Load() > 0
+		})
+		answers := make(chan answer, 2)
+		old := a.Epoch()
+		if i%2 == 0 {
+			cut.Hold() // the write does not reach the server
+		} else {
+			cut.After(0, pgtest.ToClient) // its answer does not come back
+		}
+		go func() { p, err := a.send(hook.ID{}); answers <- answer{p, err} }()
+		within(t, time.Second, "sent", func() bool {
+			return a.cluster.lanes[0].sentAt.Load() != 0 || a.cluster.lanes[1].sentAt.Load() != 0 || i%2 == 1
+		})
+		a.cluster.leaseOver.Store(true)
+		go func() { p, err := a.send(hook.ID{}); answers <- answer{p, err} }()
+		if i%2 == 0 {
+			cut.CutAll()
+			cut.Pass()
+		}
+		for range 2 {
+			if got := <-answers; got.err != nil && hook.CodeOf(got.err) != hook.CodeStorageDown {
+				t.Fatal(got.err)
+			}
+		}
+		within(t, 10*time.Second, "registered again", func() bool { _, err := a.send(hook.ID{}); return err == nil && a.Epoch() > old })
+	}
+	cut.Pass()
+	stored, _, err := a.Events(t.Context(), hook.EventQuery{Scope: acme, Page: hook.Page{Limit: 250}})
+	a.must(err)
+	handed := map[hook.ID]int{}
+	for _, j := range a.take() {
+		handed[j.Event.ID]++
+	}
+	for _, e := range stored {
+		if handed[e.ID] != 1 {
+			t.Errorf("an event is stored and was handed over %d times", handed[e.ID])
+		}
+		delete(handed, e.ID)
+	}
+	if len(handed) != 0 || len(stored) < 6 {
+		t.Errorf("%d events stored; handed over and not stored: %v", len(stored), handed)
+	}
+}
+
+// An endpoint that was disabled and enabled elsewhere between two looks of a node: the
+// node is told of both, for what it has in memory was taken away in between.
+func TestDisabledAndEnabledBetweenTwoLooks(t *testing.T) {
+	url := pgtest.Database(t)
+	a := newPeer(t, url, 0, nil)
+	e := a.endpoint()
+	a.publish()
+	job := a.take()[0]
+	b := newPeer(t, url, 0, nil)
+	a.die() // it does not look by itself any more
+	b.status(e, hook.Disabled, false)
+	within(t, 5*time.Second, "held", func() bool { return b.row(job).State == hook.Held })
+	b.status(e, hook.Enabled, false)
+	within(t, 5*time.Second, "released", func() bool { return b.row(job).State == hook.Pending })
+	a.mu.Lock()
+	a.changed = nil
+	a.mu.Unlock()
+	a.publish() // and now it does, for it has something to write
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var statuses []hook.Status
+	for _, c := range a.changed {
+		if c.ID == e.ID {
+			statuses = append(statuses, c.Status)
+		}
+	}
+	if len(statuses) != 2 || statuses[0] != hook.Disabled || statuses[1] != hook.Enabled {
+		t.Errorf("told of %v, want disabled and then enabled", statuses)
+	}
+}
+
+// Damage of one tenant's endpoint keeps no node from writing for the others.
+func TestDamageOfOneTenantStopsNobody(t *testing.T) {
+	url := pgtest.Database(t)
+	a := newPeer(t, url, 0, nil)
+	a.endpoint()
+	b := newPeer(t, url, 0, nil)
+	b.publish()
+	_, _, err := a.CreateTenant(t.Context(), hook.Tenant{ID: "other"}, nil)
+	a.must(err)
+	_, _, err = a.CreateEndpoint(t.Context(), hook.Endpoint{Scope: hook.Scope{Tenant: "other", Mode: hook.Live}, URL: "https://example.com",
+		Types: hook.Filter{"*"}, Secrets: []hook.Secret{{Text: "s"}}}, nil)
+	a.must(err)
+	_, err = a.cluster.keeper.ExecContext(t.Context(), "UPDATE secrets SET sealed = '\\x00' WHERE tenant = 'other'")
+	a.must(err)
+	b.publish()
+	if _, err := b.Endpoint(t.Context(), hook.Scope{Tenant: "other", Mode: hook.Live}, hook.ID{1}); hook.CodeOf(err) != hook.CodeInternal {
+		t.Errorf("control: the damaged tenant reads as %v", err)
+	}
+}
