@@ -134,6 +134,10 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 				return
 			}
 			name, value, ok = name+"_FILE", strings.TrimRight(string(text), "\r\n"), true
+			if value == "" {
+				failed = usage("%s: %s is empty", name, path)
+				return
+			}
 		}
 		if !ok {
 			return
@@ -339,7 +343,10 @@ func (c *Config) postgres() bool {
 // scheme is the part of a store's address that is safe to show: the rest may hold
 // a password.
 func scheme(store string) string {
-	name, _, _ := strings.Cut(store, ":")
+	name, _, found := strings.Cut(store, ":")
+	if !found || len(name) > 16 || strings.ContainsFunc(name, func(r rune) bool { return !('a' <= r && r <= 'z' || r == '+') }) {
+		return "..."
+	}
 	return name + ":..."
 }
 

@@ -91,6 +91,9 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if store != "" && !strings.HasPrefix(store, "sqlite:") && !isPostgres(store) {
+		return usage("--store: must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", scheme(store))
+	}
 	p.store = store
 	p.masterKey = firstOf(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"))
 	p.keyFrom = keySource(p.key)

@@ -94,7 +94,11 @@ func storeAddress(given string) (string, error) {
 	if err != nil {
 		return "", usage("POSTHORN_STORE_FILE: %w", err)
 	}
-	return strings.TrimRight(string(text), "\r\n"), nil
+	address := strings.TrimRight(string(text), "\r\n")
+	if address == "" {
+		return "", usage("POSTHORN_STORE_FILE: %s is empty", path)
+	}
+	return address, nil
 }
 
 func isPostgres(address string) bool {

@@ -152,6 +152,10 @@ func (n *node) openStore(ctx context.Context) error {
 	if n.cfg.postgres() {
 		path, url = "", n.cfg.Store
 	}
+	made := filepath.Join(n.cfg.Data, "master.key")
+	if _, err := os.Stat(made); err == nil || n.cfg.MasterKeyFile != "" || url == "" {
+		made = ""
+	}
 	keys, err := n.masterKey(path)
 	if err != nil {
 		return err
@@ -164,6 +168,9 @@ func (n *node) openStore(ctx context.Context) error {
 			n.failed <- exitWith(exitStorage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
 		},
 	})
+	if made != "" && errors.Is(err, store.ErrMasterKeyMismatch) {
+		_ = os.Remove(made) // made a moment ago, for a database that has another one
+	}
 	return n.openError(path, err)
 }
 

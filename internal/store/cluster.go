@@ -372,10 +372,12 @@ func (c *cluster) connectLanes() error {
 
 // refuse answers those who wait: of the batch and in the queue.
 func (c *cluster) refuse(batch []*op, err error) {
-	for _, o := range batch {
-		if o.ctx != nil && !o.ended {
-			o.err = errStorageDown(err)
-			o.end()
+	for _, waiting := range [][]*op{batch, c.lanes[0].batch, c.lanes[1].batch} {
+		for _, o := range waiting {
+			if o.ctx != nil && !o.ended {
+				o.err = errStorageDown(err)
+				o.end()
+			}
 		}
 	}
 	for {

@@ -46,7 +46,7 @@ func (s *Store) launch(batch []*op) bool {
 	}
 	s.accepted = t.accepted // the next batch must not use these times again
 	f.end = lane.ending(t)
-	lane.busy = true
+	lane.busy, lane.batch = true, f.batch
 	go func() {
 		f.err = f.end.send()
 		s.flights <- f
@@ -72,7 +72,7 @@ func (s *Store) finish(f flight, rest []*op) {
 // land takes the answer to a commit that was on its way.
 func (s *Store) land(f flight) {
 	lane := f.end.p
-	lane.busy = false
+	lane.busy, lane.batch = false, nil
 	if f.err == nil {
 		f.end.sent()
 	}

@@ -49,6 +49,7 @@ type pg struct {
 	lane   int64        // which of the node's writing connections this is
 	number int64        // of the last write that was begun
 	busy   bool         // a commit is on its way
+	batch  []*op        // of that commit
 	last   *ending      // that was begun
 	sentAt atomic.Int64 // when the commit was sent that is not answered; 0: none
 

@@ -88,6 +88,9 @@ func isNetwork(err error) bool {
 // startError says why the database cannot be used, in one line without secrets.
 func startError(err error) error {
 	e, ok := errors.AsType[*pgconn.PgError](err)
+	if text := oneLine(err); !ok && (strings.Contains(text, "TLS") || strings.Contains(text, "tls:") || strings.Contains(text, "x509:")) {
+		return fmt.Errorf("PostgreSQL cannot be reached over TLS: %s; check sslmode and sslrootcert in --store, and the server's certificate", text)
+	}
 	if !ok {
 		return fmt.Errorf("PostgreSQL cannot be reached: %s; check the host and port of --store, and that the server runs", oneLine(err))
 	}
