@@ -374,7 +374,8 @@ func (n *node) takeProfiles(ctx context.Context) {
 		case <-n.profilesKept:
 		}
 		if err := n.keepProfiles(ctx, n.profiles); err != nil && ctx.Err() == nil {
-			n.log.Error("take up profiles of other nodes", "error", err)
+			n.log.Error("take up profiles of other nodes; it will be tried again", "error", err)
+			time.AfterFunc(2*time.Second, func() { poke(n.profilesKept) })
 		}
 	}
 }

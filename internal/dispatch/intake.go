@@ -32,10 +32,15 @@ func (d *Dispatcher) Room(endpoint hook.ID) int {
 	if q.slow {
 		room = min(room, slowWaiting)
 	}
-	if d.opts.Nodes() > 1 && (q.target.RateLimit > 0 || q.target.MaxInFlight > 0) {
+	if nodes := d.opts.Nodes(); nodes > 1 {
 		// Each node has a part of the limit. What waits for more than this node's
 		// part is left in the table for the others.
-		room = min(room, max(limitedWaiting, 2*q.limit(&d.opts)))
+		if q.target.MaxInFlight > 0 {
+			room = min(room, max(limitedWaiting, 2*q.limit(&d.opts)))
+		}
+		if q.target.RateLimit > 0 {
+			room = min(room, max(limitedWaiting, int(min(q.target.RateLimit/float64(nodes), 1e6))))
+		}
 	}
 	return max(0, room-q.jobs())
 }

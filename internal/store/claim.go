@@ -117,7 +117,7 @@ func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 		if err := t.recoverTests(fmt.Sprintf("owner >= 0 AND owner < %d", s.Epoch()), &jobs); err != nil {
 			return err
 		}
-		return t.recoverOneshots("true", &jobs)
+		return t.recoverOneshots("owner >= 0", &jobs)
 	}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("recover: %w", err)
@@ -158,7 +158,7 @@ func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, 
 
 func disownRows(dead string) string {
 	return `UPDATE deliveries SET owner = 0 WHERE (event, endpoint) IN
-		(SELECT event, endpoint FROM deliveries WHERE state = 0 AND ` + dead + ` LIMIT ?)`
+		(SELECT event, endpoint FROM deliveries WHERE state = 0 AND ` + dead + ` LIMIT ?) AND ` + dead
 }
 
 // recoverTests owns the test events that a dead owner did not send: their endpoint
@@ -200,7 +200,7 @@ func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
 		o.Delivery, err = scanDeliveryAnd(row, &o.trigger)
 		return o, err
 	}, "SELECT "+deliveryColumns+`, o.trigger_by
-		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint WHERE `+of+` ORDER BY o.requested_at`)
+		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint WHERE o.`+of+` ORDER BY o.requested_at`)
 	if err != nil {
 		return wrap("read one shots", err)
 	}
@@ -219,8 +219,12 @@ func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
 			}
 			continue
 		}
-		if _, err := t.exec("own one shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ?", t.s.Epoch(), d.Event[:], d.Endpoint[:]); err != nil {
+		n, err := t.exec("own one shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND "+of, t.s.Epoch(), d.Event[:], d.Endpoint[:])
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			continue // somebody else has it by now
 		}
 		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: o.trigger, Holder: t.s.Epoch()})
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -39,7 +40,7 @@ type cluster struct {
 	lease   time.Duration
 	name    string // of the node: that of its data directory
 	durable bool   // commits wait for the disk
-	start   time.Time
+	start   int64  // of the clock that goes on while the machine sleeps
 	keeper  *sql.DB
 	lock    *os.File // of the data directory; nil: there is none
 
@@ -96,10 +97,19 @@ func (s *Store) Nodes() int {
 // is to be settled as skipped.
 func (s *Store) Holds(j *hook.Job) bool {
 	c := s.cluster
-	return c == nil || j.Holder == s.Epoch() && c.sinceStart()-c.renewed.Load() < int64(c.lease)
+	return c == nil || j.Holder == s.Epoch() && !c.leaseOver.Load() && c.sinceStart()-c.renewed.Load() < int64(c.lease)
 }
 
-func (c *cluster) sinceStart() int64 { return int64(time.Since(c.start)) }
+// sinceStart is in nanoseconds, of a clock that goes on while the machine sleeps.
+func (c *cluster) sinceStart() int64 { return bootTime() - c.start }
+
+func bootTime() int64 {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return time.Now().UnixNano() // no Linux without that clock
+	}
+	return now.Nano()
+}
 
 // register makes a row for this node under a new epoch. What it held under an
 // earlier one is no longer its own. Only the writer calls it, or open.
@@ -113,7 +123,7 @@ func (c *cluster) register(ctx context.Context) error {
 		return err
 	}
 	for _, lane := range c.lanes {
-		lane.number = 0
+		lane.number, lane.acknowledged = 0, 0
 		if _, err := c.keeper.ExecContext(ctx, "INSERT INTO node_writes (epoch, lane, number) VALUES ($1, $2, 0)", epoch, lane.lane); err != nil {
 			return err
 		}
@@ -174,7 +184,7 @@ func (c *cluster) keep(ctx context.Context) {
 		case <-ticker.C:
 		case <-c.poke:
 		}
-		asking, cancel := context.WithTimeout(ctx, connectFor)
+		asking, cancel := context.WithTimeout(ctx, min(connectFor, c.lease/4))
 		if err := c.look(asking); err != nil && ctx.Err() == nil {
 			c.store.log.Debug("look at the other nodes", "error", oneLine(err))
 		}
@@ -218,6 +228,9 @@ func (c *cluster) look(ctx context.Context) error {
 		return err
 	}
 	c.nodes.Store(nodes)
+	if c.outage.Load() {
+		c.probe()
+	}
 	if version != c.seenVersion.Load() || news != c.seenNews.Load() {
 		c.stale.Store(true)
 		c.wakeWriter()
@@ -243,6 +256,27 @@ func (c *cluster) wakeWriter() {
 	select {
 	case s.ops <- o:
 	default: // it has something to do, and looks before it does it
+	}
+}
+
+// probe makes the writer commit something while publishing is refused: only a commit
+// proves that the database is back.
+func (c *cluster) probe() {
+	for _, lane := range c.lanes {
+		if lane.sentAt.Load() != 0 {
+			return // it is at it
+		}
+	}
+	o := &op{apply: func(t *tx) error { t.writes++; return nil }, done: make(chan struct{})}
+	s := c.store
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return
+	}
+	select {
+	case s.ops <- o:
+	default: // others wait to be written
 	}
 }
 
@@ -290,12 +324,12 @@ func (c *cluster) mend(err error, batch []*op) bool {
 		return true
 	}
 	switch pgState(err) {
-	case stateConfigChanged:
-		c.stale.Store(true)
 	case stateLeaseOver:
 		c.leaseOver.Store(true)
 	case stateMovedByOthers:
 		c.careful = true
+	default: // others changed something: at best what is in memory
+		c.stale.Store(true)
 	}
 	return true
 }
@@ -365,8 +399,34 @@ func (c *cluster) connectLanes() error {
 			if err := lane.connect(ctx); err != nil {
 				return err
 			}
+			if err := c.recall(ctx, lane); err != nil {
+				lane.disconnect()
+				return err
+			}
 		}
 	}
+	return nil
+}
+
+// recall finds out whether the database still knows what it answered. One that does not
+// is another one, such as a standby that was behind: rows that were settled are pending
+// again there, and this node has forgotten them. So it gives up all that it holds, for
+// whoever takes it over, and goes on as a new node that has read nothing yet.
+func (c *cluster) recall(ctx context.Context, lane *pg) error {
+	if lane.acknowledged == 0 {
+		return nil
+	}
+	var number int64
+	err := lane.raw.QueryRow(ctx, "SELECT coalesce(max(number), 0) FROM node_writes WHERE epoch = $1 AND lane = $2", c.store.Epoch(), lane.lane).Scan(&number)
+	if err != nil || number >= lane.acknowledged {
+		return err
+	}
+	c.store.log.Error("the database has forgotten writes that it had acknowledged: it is another one, or was set back", "lost_since", number, "acknowledged", lane.acknowledged)
+	if _, err := lane.raw.Exec(ctx, "UPDATE nodes SET gone = true WHERE epoch = $1", c.store.Epoch()); err != nil {
+		return err
+	}
+	c.news = -1
+	c.leaseOver.Store(true)
 	return nil
 }
 
@@ -425,6 +485,7 @@ func (c *cluster) committed(lane *pg, batch []*op, cause error) (bool, error) {
 			// The database does not know this node: it is another one, such as a standby
 			// that was behind. What it does not know of was not committed there.
 			c.leaseOver.Store(true)
+			c.back()
 			return false, nil
 		}
 		cause = fmt.Errorf("ask for the last write: %w", err)

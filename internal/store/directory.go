@@ -184,18 +184,23 @@ func (s *Store) entry(ctx context.Context, scope hook.Scope) (*scopeEntry, error
 	if e != nil {
 		return e, nil
 	}
-	// One view for all the reads: an endpoint must not be seen without its secrets.
-	view, err := s.read.view(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer view.done()
-	e, err = s.loadScope(ctx, view, scope)
+	e, err := s.readEntry(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
 	s.dir.offer(scope, e, age)
 	return e, nil
+}
+
+// readEntry reads a scope as it is stored, in one view: an endpoint must not be seen
+// without its secrets.
+func (s *Store) readEntry(ctx context.Context, scope hook.Scope) (*scopeEntry, error) {
+	view, err := s.read.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer view.done()
+	return s.loadScope(ctx, view, scope)
 }
 
 // keyCache remembers keys by their hash, so that a request costs no read. Any

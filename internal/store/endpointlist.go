@@ -48,10 +48,18 @@ func (s *Store) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*ho
 	if err != nil {
 		return nil, s.readError("read endpoint", err)
 	}
-	if e := entry.find(id); e != nil {
-		return e, nil
+	e := entry.find(id)
+	if e == nil && s.cluster != nil {
+		// It may have been made through another node a moment ago.
+		if entry, err = s.readEntry(ctx, scope); err != nil {
+			return nil, s.readError("read endpoint", err)
+		}
+		e = entry.find(id)
 	}
-	return nil, hook.NotFound("endpoint")
+	if e == nil {
+		return nil, hook.NotFound("endpoint")
+	}
+	return e, nil
 }
 
 // Endpoints lists endpoints, newest first, without their secrets.

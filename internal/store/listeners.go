@@ -67,7 +67,13 @@ func errElsewhere() *hook.Error {
 // waitsSomewhere notes work in the table, for this node or the one that can do it.
 func (t *tx) waitsSomewhere(target *hook.Endpoint, at time.Time) {
 	if !t.mine(target) {
-		t.tell(newsDue, target.Scope, hook.Ref{Endpoint: target.ID})
+		if !t.told[target.ID] {
+			if t.told == nil {
+				t.told = map[hook.ID]bool{}
+			}
+			t.told[target.ID] = true
+			t.tell(newsDue, target.Scope, hook.Ref{Endpoint: target.ID})
+		}
 		return
 	}
 	t.waits(target, at)

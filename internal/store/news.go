@@ -81,6 +81,10 @@ func (c *cluster) refresh() (err error) {
 	if int64(len(lines)) != news-c.news {
 		t.keys, t.profiles = true, true
 		s.dir.each(func(scope hook.Scope) { scopes[scope] = true })
+		select {
+		case c.dead <- nil: // work that was told of in between is found again
+		default:
+		}
 	}
 	for _, l := range lines {
 		if l.node == s.Epoch() {

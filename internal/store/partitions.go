@@ -52,7 +52,7 @@ type database interface {
 }
 
 func (c *cluster) makeDays(ctx context.Context, db database, day time.Time) error {
-	tx, err := db.BeginTx(ctx, nil)
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}
@@ -312,7 +312,7 @@ var errNotOurTurn = errors.New("another node is at it")
 
 // once runs do in a transaction that no other node runs at the same time.
 func (d *oldDay) once(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := d.conn.BeginTx(ctx, nil)
+	tx, err := d.conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}

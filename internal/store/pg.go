@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -43,15 +44,18 @@ type pg struct {
 	// stands in between that does not know prepared statements.
 	hot map[string]*pgconn.StatementDescription
 
-	begun  bool
-	tables []*bulk
-	moves  *columns
-	lane   int64        // which of the node's writing connections this is
-	number int64        // of the last write that was begun
-	busy   bool         // a commit is on its way
-	batch  []*op        // of that commit
-	last   *ending      // that was begun
-	sentAt atomic.Int64 // when the commit was sent that is not answered; 0: none
+	begun           bool
+	tables          []*bulk
+	moves           *columns
+	least, greatest hook.ID // events of the moves: the partitions between them are looked at
+	lane            int64   // which of the node's writing connections this is
+	number          int64   // of the last write that was begun
+	busy            bool    // a commit is on its way
+	batch           []*op   // of that commit
+	// acknowledged is the number of the last write that the database answered.
+	acknowledged int64
+	last         *ending      // that was begun
+	sentAt       atomic.Int64 // when the commit was sent that is not answered; 0: none
 
 	// fault, set by tests only, makes statements fail.
 	fault func(query string) error
@@ -248,7 +252,7 @@ const (
 			AS u(event, endpoint, fence, was, holder, state, reason, attempts, scheduled, due, last_status, last_error, settled_at, owner)),
 		m AS (UPDATE deliveries d SET state = u.state, reason = u.reason, attempts = u.attempts, scheduled = u.scheduled, due = u.due,
 			last_status = u.last_status, last_error = u.last_error, settled_at = u.settled_at, owner = u.owner FROM u
-			WHERE d.event = u.event AND d.endpoint = u.endpoint AND d.fence = u.fence AND d.state = 0 AND d.attempts = u.was AND d.owner = u.holder
+			WHERE d.event BETWEEN $15 AND $16 AND d.event = u.event AND d.endpoint = u.endpoint AND d.fence = u.fence AND d.state = 0 AND d.attempts = u.was AND d.owner = u.holder
 			RETURNING 1)
 		SELECT posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))`
 )
@@ -261,6 +265,12 @@ func (p *pg) move(before, after *hook.Delivery) (bool, error) {
 			micros(after.Due), int64(after.LastStatus), string(after.LastError), micros(after.SettledAt), after.Owner,
 			before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner)
 		return n == 1, err
+	}
+	if p.moves.rows() == 0 || bytes.Compare(before.Event[:], p.least[:]) < 0 {
+		p.least = before.Event
+	}
+	if p.moves.rows() == 0 || bytes.Compare(before.Event[:], p.greatest[:]) > 0 {
+		p.greatest = before.Event
 	}
 	return true, p.moves.add(before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner,
 		int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled), micros(after.Due),

@@ -87,7 +87,7 @@ func (x *exchange) start() {
 	}
 	for _, b := range p.tables {
 		if b.table == attemptsTable && p.moves.rows() > 0 {
-			x.add(moveRows, typesOf(moveKinds), p.moves.wire())
+			x.add(moveRows, append(typesOf(moveKinds), oidBytea, oidBytea), append(p.moves.wire(), p.least[:], p.greatest[:]))
 		}
 		if b.rows() > 0 {
 			x.add(b.table.arrays, typesOf(b.table.kinds), b.wire())
@@ -192,6 +192,7 @@ func (e *ending) send() (err error) {
 func (e *ending) sent() {
 	c := e.p.store.cluster
 	e.p.begun = false
+	e.p.acknowledged = max(e.p.acknowledged, e.number)
 	c.back()
 	if e.guard < len(e.values) && len(e.values[e.guard]) == 8 {
 		c.version = max(c.version, int64(binary.BigEndian.Uint64(e.values[e.guard])))

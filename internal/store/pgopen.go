@@ -55,7 +55,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		return err
 	}
 	words := pgDialect()
-	c := &cluster{store: s, lease: s.opts.Lease, durable: s.opts.Synchronous == "full", start: time.Now(),
+	c := &cluster{store: s, lease: s.opts.Lease, durable: s.opts.Synchronous == "full", start: bootTime(),
 		poke: make(chan struct{}, 1), dead: make(chan []int64), closing: make(chan struct{})}
 	for i := range c.lanes {
 		c.lanes[i] = newPG(s, config, int64(i), words)
@@ -132,7 +132,7 @@ func (p *pg) migrate(ctx context.Context) error {
 	}
 	db := p.pool(2)
 	defer func() { _ = db.Close() }()
-	lock, err := db.BeginTx(ctx, nil)
+	lock, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return pgRefused(startError(err))
 	}

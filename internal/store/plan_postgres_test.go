@@ -123,6 +123,7 @@ func readThrough(plan string) (rows int) {
 // literalMoves is the statement that settles, with one row in place of its arrays.
 func literalMoves(event, endpoint hook.ID) string {
 	text := strings.Replace(moveRows, "posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))", "(SELECT count(*) FROM m)", 1)
+	text = strings.NewReplacer("$15", bytesLiteral(event)+"::bytea", "$16", bytesLiteral(event)+"::bytea").Replace(text)
 	values := []string{bytesLiteral(event), bytesLiteral(endpoint), "1", "0", "1", "2", "''", "1", "1", "0", "200", "''", "1", "0"}
 	for i := len(values); i >= 1; i-- {
 		text = strings.ReplaceAll(text, fmt.Sprintf("$%d::", i), "ARRAY["+values[i-1]+"]::")

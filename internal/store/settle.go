@@ -187,7 +187,9 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 	trigger := job.Trigger
 	if row.Fence != job.Delivery.Fence || row.Owner != job.Delivery.Owner {
 		trigger = hook.ByHand // the schedule is somebody else's now
-		t.staleSettles++
+		if job.Holder != t.s.Epoch() || row.Owner != 0 && row.Owner != t.s.Epoch() {
+			t.staleSettles++
+		}
 	}
 	after, effects = hook.Next(row, policy, trigger, *o, t.now, t.s.opts.Jitter())
 	if o.Success && trigger.OneShot() && row.State == hook.Pending {

@@ -32,7 +32,7 @@ func (c *cluster) take(ctx context.Context) {
 	}
 }
 
-// learnAfter takes over dead nodes and then learns what waits. Only then is it done
+// learnAfter takes over dead nodes and then learns what waits; nil: only the latter. Only then is it done
 // with them: what fails before is tried again.
 func (c *cluster) learnAfter(ctx context.Context, dead []int64) error {
 	var mine []int64
@@ -45,11 +45,14 @@ func (c *cluster) learnAfter(ctx context.Context, dead []int64) error {
 			mine = append(mine, epoch)
 		}
 	}
-	if len(mine) == 0 {
+	if len(mine) == 0 && dead != nil {
 		return failed
 	}
 	if err := c.learn(ctx); err != nil {
 		return errors.Join(failed, err)
+	}
+	if len(mine) == 0 {
+		return failed
 	}
 	return errors.Join(failed, c.done(ctx, mine))
 }
@@ -85,10 +88,10 @@ func (c *cluster) takeOver(ctx context.Context, epoch int64, jobs *[]hook.Job) (
 	}
 	if err := s.carryOut(ctx, &op{rows: takePage, settles: true, apply: func(t *tx) error {
 		var found []hook.Job
-		if err := t.recoverTests(dead, &found); err != nil {
+		if err := t.recoverTests(fmt.Sprintf("owner IN (0, %d)", epoch), &found); err != nil {
 			return err
 		}
-		if err := t.recoverOneshots("o."+dead, &found); err != nil {
+		if err := t.recoverOneshots(dead, &found); err != nil {
 			return err
 		}
 		if err := t.listenersAway(epoch); err != nil {

@@ -41,10 +41,11 @@ type tx struct {
 	pre *prefetched
 
 	// For the other nodes on PostgreSQL.
-	config bool      // what nodes keep in memory changed
-	news   *columns  // what they are told
-	holds  []hook.ID // endpoints whose hold needs a bound over all nodes
-	clean  []hook.ID // endpoints that answered well and are not in health
+	config bool             // what nodes keep in memory changed
+	news   *columns         // what they are told
+	told   map[hook.ID]bool // endpoints whose work they were told of
+	holds  []hook.ID        // endpoints whose hold needs a bound over all nodes
+	clean  []hook.ID        // endpoints that answered well and are not in health
 }
 
 func newTx(s *Store, e engine) *tx {

@@ -54,13 +54,24 @@ func (s *Store) submit(ctx context.Context, o *op) error {
 	if err := s.enqueue(ctx, o); err != nil {
 		return err
 	}
+	var tooLong <-chan time.Time
+	if s.cluster != nil {
+		timer := time.NewTimer(callerWaits)
+		defer timer.Stop()
+		tooLong = timer.C
+	}
 	select {
 	case <-o.done:
 		return o.err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-tooLong: // the write goes on; repeated with its key or id it finds what became of it
+		return errStorageDown(errors.New("the database did not answer in time"))
 	}
 }
+
+// callerWaits bounds how long a caller waits for a write on PostgreSQL.
+const callerWaits = 3500 * time.Millisecond
 
 // carryOut is submit for writes whose result nobody else would ever look after:
 // once handed over it waits for the end whatever happens to the caller.
@@ -227,7 +238,7 @@ func (s *Store) conclude(batch []*op, err error) {
 	if s.engine.trouble(err) == diskFull && s.reserve.spent() && s.lite.makeRoom() {
 		err = s.transact(batch)
 	}
-	if kind := s.engine.trouble(err); (errors.Is(err, errAlone) || kind == again) && len(batch) > 1 {
+	if kind := s.engine.trouble(err); len(batch) > 1 && (errors.Is(err, errAlone) || kind == again || kind == ownFault && s.cluster != nil) {
 		for _, o := range batch {
 			s.run([]*op{o})
 		}
@@ -258,8 +269,10 @@ func (s *Store) runFull(batch []*op, err error) {
 	}
 	var outcomes []*op
 	for _, o := range batch {
-		o.err = errStorageFull(err)
-		if o.settles && released {
+		if !o.ended {
+			o.err = errStorageFull(err)
+		}
+		if o.settles && released && !o.ended {
 			outcomes = append(outcomes, o)
 		}
 	}
