@@ -38,17 +38,30 @@ func (l *ledger) copy() map[string]string {
 // Idempotency-Key until it is acknowledged or giveUp is closed, which is after
 // the server is healthy again.
 type load struct {
-	ledger  *ledger
-	repeats atomic.Int64
-	stop    chan struct{}
-	giveUp  chan struct{}
-	done    sync.WaitGroup
+	ledger   *ledger
+	repeats  atomic.Int64
+	patience time.Duration // how long a publisher waits for an answer
+	stop     chan struct{}
+	giveUp   chan struct{}
+	done     sync.WaitGroup
 }
 
 // startLoad publishes events of the tenant from the given number of publishers,
 // each at most one per pause. The data carries the key under "k".
 func startLoad(n *node, tenant string, publishers int, pause time.Duration, l *ledger, tag string) *load {
-	w := &load{ledger: l, stop: make(chan struct{}), giveUp: make(chan struct{})}
+	return startLoadOn([]*node{n}, tenant, publishers, pause, l, tag)
+}
+
+// startLoadOn spreads the publishers over nodes. A publish that failed at one node is
+// repeated at the next, as behind a load balancer.
+func startLoadOn(nodes []*node, tenant string, publishers int, pause time.Duration, l *ledger, tag string) *load {
+	return startImpatient(5*time.Second, nodes, tenant, publishers, pause, l, tag)
+}
+
+// startImpatient sets how long an answer may take. With less than a commit takes, most
+// publishes are repeated while the first try is still on its way.
+func startImpatient(patience time.Duration, nodes []*node, tenant string, publishers int, pause time.Duration, l *ledger, tag string) *load {
+	w := &load{ledger: l, patience: patience, stop: make(chan struct{}), giveUp: make(chan struct{})}
 	for p := range publishers {
 		w.done.Go(func() {
 			tick := time.NewTicker(pause)
@@ -58,7 +71,8 @@ func startLoad(n *node, tenant string, publishers int, pause time.Duration, l *l
 				case <-w.stop:
 					return
 				case <-tick.C:
-					w.one(n, tenant, fmt.Sprintf("%s-p%d-%06d", tag, p, i), tick.C)
+					at := func(try int) *node { return nodes[(p+try)%len(nodes)] }
+					w.one(at, tenant, fmt.Sprintf("%s-p%d-%06d", tag, p, i), tick.C)
 				}
 			}
 		})
@@ -66,7 +80,7 @@ func startLoad(n *node, tenant string, publishers int, pause time.Duration, l *l
 	return w
 }
 
-func (w *load) one(n *node, tenant, key string, tick <-chan time.Time) {
+func (w *load) one(at func(try int) *node, tenant, key string, tick <-chan time.Time) {
 	w.ledger.mu.Lock()
 	w.ledger.asked++
 	w.ledger.mu.Unlock()
@@ -75,8 +89,8 @@ func (w *load) one(n *node, tenant, key string, tick <-chan time.Time) {
 		if try > 0 {
 			w.repeats.Add(1)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		a, err := n.try(ctx, "POST", "/v1/events", liveKey, body, "Idempotency-Key", key)
+		ctx, cancel := context.WithTimeout(context.Background(), w.patience)
+		a, err := at(try).try(ctx, "POST", "/v1/events", liveKey, body, "Idempotency-Key", key)
 		cancel()
 		if err == nil && a.status == http.StatusAccepted {
 			var p published
