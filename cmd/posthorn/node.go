@@ -174,6 +174,14 @@ func (n *node) openStore(ctx context.Context) error {
 	return n.openError(path, err)
 }
 
+// storeKind says for the log where events are kept.
+func (n *node) storeKind() string {
+	if n.cfg.postgres() {
+		return fmt.Sprintf("postgres, node %d of %d", n.store.Epoch(), n.store.Nodes())
+	}
+	return "sqlite"
+}
+
 // masterKey reads the key that seals secrets. It makes one only for a store that
 // does not exist yet: a new key would open nothing in an old store.
 func (n *node) masterKey(database string) (*seal.Keyring, error) {

@@ -49,7 +49,7 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) error {
 		return err
 	}
 	url := "http://" + n.api.Addr().String()
-	log.Info("listening", "url", url, "docs", url+"/docs", "version", versionText(), "data", cfg.Data, "profile", cfg.Profile)
+	log.Info("listening", "url", url, "docs", url+"/docs", "version", versionText(), "data", cfg.Data, "store", n.storeKind(), "profile", cfg.Profile)
 	if n.metrics != nil {
 		log.Info("metrics", "url", "http://"+n.metrics.Addr().String()+"/metrics")
 	}

@@ -60,7 +60,8 @@ type cluster struct {
 	takeovers             atomic.Int64
 	takenRows             atomic.Int64
 
-	poke    chan struct{}
+	poke    chan struct{} // the keeper is to look
+	wake    chan struct{} // the writer is to look at its flags
 	dead    chan []int64
 	closing chan struct{}
 	loops   sync.WaitGroup
@@ -246,16 +247,9 @@ func (c *cluster) look(ctx context.Context) error {
 
 // wakeWriter makes the writer look at its flags.
 func (c *cluster) wakeWriter() {
-	o := &op{apply: func(*tx) error { return nil }, done: make(chan struct{})}
-	s := c.store
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return
-	}
 	select {
-	case s.ops <- o:
-	default: // it has something to do, and looks before it does it
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -361,6 +355,15 @@ func (c *cluster) away(began time.Time, batch []*op, err error) {
 		c.store.log.Error("the database is away: publishing is refused until it is back", "error", oneLine(startError(err)))
 	}
 	c.refuse(batch, err)
+}
+
+// notDurable refuses publishing until a commit would wait for the disk again. The
+// setting may be one that sessions begin with, so this one ends.
+func (c *cluster) notDurable(lane *pg, err error) {
+	if !c.outage.Swap(true) {
+		c.store.log.Error("the database would not keep what it acknowledges: publishing is refused until it does", "error", oneLine(startError(err)))
+	}
+	lane.disconnect()
 }
 
 // back notes that the database answers.

@@ -101,6 +101,12 @@ func startError(err error) error {
 		return fmt.Errorf("%s; create it (createdb) or correct --store", e.Message)
 	case e.Code == "42501":
 		return fmt.Errorf("the role may not do what Posthorn needs (%s); make it the owner of the database or GRANT ALL ON SCHEMA to it", e.Message)
+	case e.Code == "3F000":
+		return fmt.Errorf("there is no schema that the role may use (%s); set its search_path or GRANT USAGE, CREATE ON SCHEMA to it", e.Message)
+	case e.Code == "42P05" || e.Code == "26000":
+		return fmt.Errorf("a pooler in between does not keep prepared statements (%s); add default_query_exec_mode=exec to --store", e.Message)
+	case e.Code == stateNotDurable:
+		return fmt.Errorf("%s; both must be on", e.Message)
 	case e.Code == "53300" || strings.HasPrefix(e.Message, "remaining connection slots"):
 		return fmt.Errorf("PostgreSQL has no connection left (%s); a node needs %d: raise max_connections or close others", e.Message, connectionsANode)
 	case e.Code == "25006":

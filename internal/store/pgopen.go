@@ -56,7 +56,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	}
 	words := pgDialect()
 	c := &cluster{store: s, lease: s.opts.Lease, durable: s.opts.Synchronous == "full", start: bootTime(),
-		poke: make(chan struct{}, 1), dead: make(chan []int64), closing: make(chan struct{})}
+		poke: make(chan struct{}, 1), wake: make(chan struct{}, 1), dead: make(chan []int64), closing: make(chan struct{})}
 	for i := range c.lanes {
 		c.lanes[i] = newPG(s, config, int64(i), words)
 	}

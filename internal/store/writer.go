@@ -192,8 +192,14 @@ func (w *batcher) next() []*op {
 
 // first waits for the first write of a batch, and lands meanwhile what is on its way.
 func (w *batcher) first() (*op, bool) {
+	var wake chan struct{}
+	if c := w.store.cluster; c != nil {
+		wake = c.wake
+	}
 	for {
 		select {
+		case <-wake:
+			return &op{apply: func(*tx) error { return nil }, done: make(chan struct{})}, true
 		case o, ok := <-w.store.ops:
 			return o, ok
 		case f := <-w.store.flights:
@@ -382,6 +388,9 @@ func (s *Store) ended(t *tx, batch []*op, err error) error {
 	}
 	if err != nil {
 		t.e.rollback()
+		if lane, ok := t.e.(*pg); ok && pgState(err) == stateNotDurable {
+			s.cluster.notDurable(lane, err)
+		}
 		return fmt.Errorf("commit: %w", err)
 	}
 	s.stats.commits.Add(1)

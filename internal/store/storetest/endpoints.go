@@ -228,6 +228,8 @@ func toldAfterHold(w *world) {
 	w.publish(live, "a")
 	w.taken()
 	stopped, goOn := make(chan struct{}), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(goOn) })
+	w.Cleanup(letGo) // before the store is closed, if this fails
 	var all sync.WaitGroup
 	var stop sync.Once
 	all.Go(func() {
@@ -251,9 +253,9 @@ func toldAfterHold(w *world) {
 		},
 	} {
 		all.Go(step)
-		w.until("queued", func() bool { return w.store.Stats().Queued == i+1 })
+		w.until("queued", func() bool { return w.store.Stats().Queued >= i+1 })
 	}
-	close(goOn)
+	letGo()
 	all.Wait()
 	told := 0
 	w.until("told after the hold", func() bool { told += len(w.taken().Due); return told == 2 })

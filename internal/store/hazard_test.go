@@ -1,0 +1,199 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/pgtest"
+)
+
+// settledDown waits until the node has read all news, so that its next write is nothing
+// but a commit.
+func (p *peer) settledDown() {
+	p.t.Helper()
+	within(p.t, 5*time.Second, "nothing to read", func() bool {
+		_, err := p.send(hook.ID{})
+		return err == nil && !p.cluster.stale.Load() && p.cluster.seenNews.Load() > 0
+	})
+	p.take()
+}
+
+// sql runs a statement beside the store.
+func (p *peer) sql(statement string, args ...any) {
+	p.t.Helper()
+	_, err := p.read.db.ExecContext(p.t.Context(), statement, args...)
+	p.must(err)
+}
+
+func (p *peer) count(query string, args ...any) (n int) {
+	p.t.Helper()
+	p.must(p.read.QueryRowContext(p.t.Context(), query, args...).Scan(&n))
+	return n
+}
+
+// fails makes statements of the writer fail from now on.
+func (p *peer) fails(fault func(query string) error) {
+	p.t.Helper()
+	p.must(p.do(p.t.Context(), 1, func(*tx) error { // on the writer, which reads it
+		for _, lane := range p.cluster.lanes {
+			lane.fault = fault
+		}
+		return nil
+	}))
+}
+
+// Servers that stall in the middle of a commit, and wake up when the node has long gone
+// on without them, commit nothing: no row is owned by a live node that does not know it.
+func TestAServerThatStalls(t *testing.T) {
+	server := pgtest.Start(t, nil)
+	p := newPeer(t, server.Database(t), time.Minute, nil)
+	p.endpoint()
+	p.settledDown()
+	owned := "SELECT count(*) FROM deliveries WHERE owner = ? AND state = 0"
+	before := p.count(owned, p.Epoch())
+	var pids []int
+	for _, lane := range p.cluster.lanes {
+		pids = append(pids, int(lane.raw.PgConn().PID()))
+	}
+	for _, pid := range pids {
+		p.must(syscall.Kill(pid, syscall.SIGSTOP))
+	}
+	if _, err := p.send(hook.ID{}); hook.CodeOf(err) != hook.CodeStorageDown {
+		t.Errorf("publishing to a server that stalls: %v", err)
+	}
+	within(t, 20*time.Second, "gone on without them", func() bool { _, err := p.send(hook.ID{}); return err == nil })
+	for _, pid := range pids {
+		p.must(syscall.Kill(pid, syscall.SIGCONT))
+	}
+	within(t, 5*time.Second, "they ended what they were at", func() bool {
+		return p.count("SELECT count(*) FROM pg_stat_activity WHERE pid IN (?, ?) AND state <> 'idle'", int64(pids[0]), int64(pids[1])) == 0
+	})
+	if rows, jobs := p.count(owned, p.Epoch())-before, len(p.take()); rows != jobs {
+		t.Errorf("%d rows are owned, %d jobs were handed over", rows, jobs)
+	}
+}
+
+// A takeover that fails half-way is tried again, and one that cannot learn what waits too.
+func TestATakeoverIsTriedAgain(t *testing.T) {
+	url := pgtest.Database(t)
+	a := newPeer(t, url, 2*time.Second, nil)
+	a.endpoint()
+	a.publish()
+	a.publish()
+	jobs := a.take()
+	a.settled(jobs[0], 500) // due in an hour, and only a knows
+	b := newPeer(t, url, 2*time.Second, nil)
+	b.mu.Lock()
+	b.due = nil
+	b.mu.Unlock()
+	var failed atomic.Int64
+	b.fails(func(query string) error {
+		if strings.Contains(query, "UPDATE deliveries SET owner = 0") && failed.Add(1) == 1 {
+			return &pgconn.PgError{Code: "53200", Message: "out of memory"}
+		}
+		if strings.Contains(query, "WHERE sweep <> ''") && failed.Load() > 1 && failed.Add(1) == 4 { // of learn
+			return &pgconn.PgError{Code: "53200", Message: "out of memory"}
+		}
+		return nil
+	})
+	a.must(a.Close())
+	within(t, 10*time.Second, "taken over", func() bool { return b.ClusterStats().Takeovers == 1 })
+	if failed.Load() < 2 {
+		t.Errorf("control: only %d failures", failed.Load())
+	}
+	if n := b.count("SELECT count(*) FROM deliveries WHERE owner <> 0 AND state = 0"); n != 0 {
+		t.Errorf("%d rows are still owned by the dead node", n)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.due) == 0 {
+		t.Error("nobody knows what waits")
+	}
+}
+
+// A test event of a dead node comes once, however often its takeover runs.
+func TestATakeoverThatRunsTwiceGivesOnce(t *testing.T) {
+	url := pgtest.Database(t)
+	a := newPeer(t, url, 2*time.Second, nil)
+	e := a.endpoint()
+	_, _, _, err := a.PublishTest(t.Context(), acme, e.ID, "a", []byte("{}"), hook.ProfileHash{}, nil)
+	a.must(err)
+	b := newPeer(t, url, time.Minute, nil)
+	b.die()
+	a.must(a.Close())
+	var guards atomic.Int64
+	b.fails(func(query string) error {
+		if query == guard && guards.Add(1) == 2 {
+			return &pgconn.PgError{Code: stateConfigChanged}
+		}
+		return nil
+	})
+	_, jobs, err := b.Recover(t.Context())
+	if err != nil || len(jobs) != 1 || guards.Load() < 3 {
+		t.Errorf("%d jobs for one test event, %d commits, %v", len(jobs), guards.Load(), err)
+	}
+}
+
+// A row that PostgreSQL does not take harms no neighbour in its batch.
+func TestABadRowHarmsNoNeighbour(t *testing.T) {
+	p := newPeer(t, pgtest.Database(t), time.Minute, nil)
+	p.endpoint()
+	p.publish()
+	job := p.take()[0]
+	bad := []hook.Settlement{{Job: job, Outcome: hook.Outcome{StartedAt: time.Now(), Status: 200, Success: true, Message: "not UTF-8: \xff"}}}
+	if _, err := p.Settle(t.Context(), bad); hook.CodeOf(err) != hook.CodeInternal {
+		t.Fatalf("control: the bad row alone: %v", err)
+	}
+	hold, running := make(chan struct{}), make(chan struct{}, 10)
+	goOn := sync.OnceFunc(func() { close(hold) })
+	defer goOn()
+	go func() {
+		_ = p.do(context.Background(), 1, func(*tx) error { running <- struct{}{}; <-hold; return nil })
+	}()
+	<-running
+	answers := make(chan error, 3)
+	for range 3 {
+		go func() { _, err := p.send(hook.ID{}); answers <- err }()
+	}
+	go func() { _, _ = p.Settle(context.Background(), bad) }()
+	within(t, 5*time.Second, "queued", func() bool { return p.Stats().Queued >= 4 })
+	goOn()
+	for range 3 {
+		if err := <-answers; err != nil {
+			t.Error("neighbour:", err)
+		}
+	}
+}
+
+// A database that was set back, as a standby is that lacked the last writes, is noticed:
+// what the node had settled and forgotten is not left with it.
+func TestADatabaseThatWasSetBack(t *testing.T) {
+	url := pgtest.Database(t)
+	a := newPeer(t, url, 2*time.Second, nil)
+	a.endpoint()
+	a.publish()
+	job := a.take()[0]
+	a.sql("CREATE TABLE old_deliveries AS SELECT * FROM deliveries")
+	a.sql("CREATE TABLE old_writes AS SELECT * FROM node_writes")
+	for range 4 { // on both lanes
+		a.publish()
+	}
+	a.settled(job, 200)
+	old := a.Epoch()
+	a.sql(`WITH d AS (DELETE FROM deliveries), t AS (DELETE FROM attempts), w AS (DELETE FROM node_writes) SELECT 1`)
+	a.sql("INSERT INTO deliveries SELECT * FROM old_deliveries")
+	a.sql("INSERT INTO node_writes SELECT * FROM old_writes")
+	a.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
+	within(t, 10*time.Second, "a new node", func() bool { _, err := a.send(hook.ID{}); return err == nil && a.Epoch() > old })
+	within(t, 10*time.Second, "given back", func() bool {
+		return a.count("SELECT count(*) FROM deliveries WHERE event = ? AND owner = 0 AND state = 0", job.Delivery.Event[:]) == 1
+	})
+}
