@@ -13,7 +13,7 @@ import (
 const (
 	gateSQLite     = 0.45
 	gatePostgres   = 0.45
-	gateThreeNodes = 0.75
+	gateThreeNodes = 0.60
 )
 
 var benchRatio = regexp.MustCompile(`median of \d+ pairs: delivered/s ([0-9.]+)`)
