@@ -162,9 +162,9 @@ func (d *Dispatcher) want(q *queue, now time.Time) {
 // rounds of its cap, and just enough to go on when memory is full.
 func (d *Dispatcher) share(q *queue) int {
 	if q.slow || d.waiting >= d.opts.Waiting {
-		return max(4, 2*q.cap)
+		return min(max(4, 2*q.cap), d.part(q))
 	}
-	return min(claimShare, max(16, 8*q.cap))
+	return min(claimShare, max(16, 8*q.cap), d.part(q))
 }
 
 // claimer takes work from the table for the queues that want some.

@@ -32,17 +32,25 @@ func (d *Dispatcher) Room(endpoint hook.ID) int {
 	if q.slow {
 		room = min(room, slowWaiting)
 	}
-	if nodes := d.opts.Nodes(); nodes > 1 {
-		// Each node has a part of the limit. What waits for more than this node's
-		// part is left in the table for the others.
-		if q.target.MaxInFlight > 0 {
-			room = min(room, max(limitedWaiting, 2*q.limit(&d.opts)))
-		}
-		if q.target.RateLimit > 0 {
-			room = min(room, max(limitedWaiting, int(min(q.target.RateLimit/float64(nodes), 1e6))))
-		}
-	}
+	room = min(room, d.part(q))
 	return max(0, room-q.jobs())
+}
+
+// part is how many jobs of an endpoint with a limit of its own may wait in the memory of
+// one of several nodes. Each has a part of the limit; what waits for more than this
+// node's part is left in the table for the others.
+func (d *Dispatcher) part(q *queue) int {
+	part, nodes := d.opts.EndpointWaiting, d.opts.Nodes()
+	if nodes < 2 {
+		return part
+	}
+	if q.target.MaxInFlight > 0 {
+		part = min(part, max(limitedWaiting, 2*q.limit(&d.opts)))
+	}
+	if q.target.RateLimit > 0 {
+		part = min(part, max(limitedWaiting, int(min(q.target.RateLimit/float64(nodes), 1e6))))
+	}
+	return part
 }
 
 // Committed takes over what a transaction made. It does not block: the store's

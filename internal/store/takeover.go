@@ -282,7 +282,11 @@ func (t *tx) claimShares(c *hook.Claim, out *hook.Claimed) error {
 		return w, err
 	}, earliestOf, ids)
 	for _, w := range left {
-		out.Due = append(out.Due, hook.Due{Target: targets[w.endpoint], At: fromMicros(w.due)})
+		target := targets[w.endpoint]
+		out.Due = append(out.Due, hook.Due{Target: target, At: fromMicros(w.due)})
+		if at := fromMicros(w.due); (target.RateLimit > 0 || target.MaxInFlight > 0) && !at.After(c.Now) {
+			t.offer(target) // more is due than this node's part
+		}
 	}
 	return err
 }
