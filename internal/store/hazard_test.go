@@ -191,7 +191,7 @@ func TestADatabaseThatWasSetBack(t *testing.T) {
 	a.sql(`WITH d AS (DELETE FROM deliveries), t AS (DELETE FROM attempts), w AS (DELETE FROM node_writes) SELECT 1`)
 	a.sql("INSERT INTO deliveries SELECT * FROM old_deliveries")
 	a.sql("INSERT INTO node_writes SELECT * FROM old_writes")
-	a.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
+	a.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user")
 	within(t, 10*time.Second, "a new node", func() bool { _, err := a.send(hook.ID{}); return err == nil && a.Epoch() > old })
 	within(t, 10*time.Second, "given back", func() bool {
 		return a.count("SELECT count(*) FROM deliveries WHERE event = ? AND owner = 0 AND state = 0", job.Delivery.Event[:]) == 1
