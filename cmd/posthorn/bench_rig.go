@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/postgres"
 )
 
 const (
@@ -81,10 +81,10 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 	return r, nil
 }
 
-func (r *rig) startServers(ctx context.Context, postgres string, nodes int, more []string) error {
+func (r *rig) startServers(ctx context.Context, database string, nodes int, more []string) error {
 	args := []string{"bench", "server", "--dev", "--operator-key", benchKey, "--log-level", "error", "--listen", "127.0.0.1:0"}
-	if postgres != "" {
-		there, drop, err := store.Scratch(ctx, postgres)
+	if database != "" {
+		there, drop, err := postgres.Scratch(ctx, database)
 		if err != nil {
 			return err
 		}

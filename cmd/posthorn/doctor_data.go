@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/posthorn/posthorn/internal/seal"
-	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
 func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
@@ -147,7 +147,7 @@ func (c *checkup) schema(ctx context.Context, database string) {
 		c.ok("schema", "no database yet; it is made at the first start")
 		return
 	}
-	version, ours, schemaErr := store.SchemaVersion(ctx, database)
+	version, ours, schemaErr := sqlite.SchemaVersion(ctx, database)
 	if err == nil {
 		err = schemaErr
 	}

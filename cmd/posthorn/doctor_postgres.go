@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/seal"
-	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
 // Limits of what the doctor finds normal on PostgreSQL.
@@ -43,7 +44,7 @@ func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 6*p.timeout)
 	defer cancel()
-	x, err := store.Examine(ctx, p.store, keys)
+	x, err := transfer.Examine(ctx, p.store, keys)
 	if err != nil {
 		c.fail("postgres", "%v", err)
 		return
@@ -59,7 +60,7 @@ func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 	}
 }
 
-func (c *checkup) postgres(x *store.Examination) {
+func (c *checkup) postgres(x *transfer.Examination) {
 	on := func(name string) bool { return x.Settings[name] == "on" }
 	synchronous := x.Settings["synchronous_commit"]
 	switch {
@@ -86,7 +87,7 @@ func (c *checkup) postgres(x *store.Examination) {
 }
 
 func (c *checkup) connections(free, used int) {
-	const each = store.ConnectionsANode
+	const each = postgres.ConnectionsANode
 	switch more := free / each; {
 	case more == 0:
 		c.warn("connections", "%d in use, %d left, and a node opens %d: none more can start; raise max_connections or put PgBouncer in front", used, free, each)
@@ -95,7 +96,7 @@ func (c *checkup) connections(free, used int) {
 	}
 }
 
-func (c *checkup) databaseSchema(x *store.Examination, key string, haveKey bool) {
+func (c *checkup) databaseSchema(x *transfer.Examination, key string, haveKey bool) {
 	switch {
 	case x.Schema == 0:
 		c.ok("schema", "none yet; it is made by the first node that starts, or by \"posthorn migrate\"")
@@ -116,7 +117,7 @@ func (c *checkup) databaseSchema(x *store.Examination, key string, haveKey bool)
 	}
 }
 
-func (c *checkup) databaseClock(x *store.Examination) {
+func (c *checkup) databaseClock(x *transfer.Examination) {
 	switch ahead := x.ClockAhead.Round(10 * time.Millisecond); {
 	case ahead.Abs() > databaseSkewWarns+x.ClockError:
 		c.warn("db_clock", "the database's clock is %v ahead of this machine's; set both by NTP", ahead)
@@ -128,7 +129,7 @@ func (c *checkup) databaseClock(x *store.Examination) {
 // undone is for how long the work of a node that is gone may lie before somebody takes it.
 const undone = time.Minute
 
-func (c *checkup) nodes(x *store.Examination) {
+func (c *checkup) nodes(x *transfer.Examination) {
 	alive, left := 0, 0
 	for _, n := range x.Nodes {
 		switch {
@@ -155,7 +156,7 @@ func (c *checkup) nodes(x *store.Examination) {
 	}
 }
 
-func (c *checkup) partitions(x *store.Examination) {
+func (c *checkup) partitions(x *transfer.Examination) {
 	old := ""
 	if x.OldInDefault {
 		old = "; the default partition holds what is kept for longer than its own"
@@ -170,7 +171,7 @@ func (c *checkup) partitions(x *store.Examination) {
 	}
 }
 
-func (c *checkup) waste(x *store.Examination) {
+func (c *checkup) waste(x *transfer.Examination) {
 	last := "never yet"
 	if !x.Vacuumed.IsZero() {
 		last = time.Since(x.Vacuumed).Round(time.Second).String() + " ago"
@@ -186,7 +187,7 @@ func (c *checkup) waste(x *store.Examination) {
 }
 
 // holders names those for whom old rows are kept for too long.
-func (c *checkup) holders(x *store.Examination, longest time.Duration) {
+func (c *checkup) holders(x *transfer.Examination, longest time.Duration) {
 	old := 0
 	for _, h := range x.Holders {
 		if h.Age < longest && h.Transactions < holderTransactions {
@@ -209,7 +210,7 @@ func (c *checkup) holders(x *store.Examination, longest time.Duration) {
 }
 
 // who names a holder, without anything that its statements say.
-func who(h store.Holder) string {
+func who(h transfer.Holder) string {
 	text := h.Kind
 	if h.Name != "" {
 		text += fmt.Sprintf(" %q", h.Name)
@@ -229,7 +230,7 @@ func who(h store.Holder) string {
 	return text + fmt.Sprintf(", %d transactions behind", h.Transactions)
 }
 
-func remedy(h store.Holder) string {
+func remedy(h transfer.Holder) string {
 	switch h.Kind {
 	case "replication slot":
 		if h.State == "inactive" {

@@ -13,8 +13,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
 // withDatabase makes the rest of the test use a database and no server.
@@ -71,7 +72,7 @@ func TestDoctorOfADatabase(t *testing.T) {
 	address, data := pgtest.Database(t), filepath.Join(t.TempDir(), "data")
 	withDatabase(t, address)
 	lines, code := doctor(t)
-	expect(t, lines, map[string]string{"postgres": "ok writable", "durability": "ok synchronous_commit is on", "connections": fmt.Sprintf("ok more nodes of %d each", store.ConnectionsANode),
+	expect(t, lines, map[string]string{"postgres": "ok writable", "durability": "ok synchronous_commit is on", "connections": fmt.Sprintf("ok more nodes of %d each", postgres.ConnectionsANode),
 		"schema": "ok none yet", "db_clock": "ok agrees", "holder": "ok nobody"})
 	if code != exitOK || len(lines) != 6 {
 		t.Errorf("an empty database: code %d, %v", code, lines)
@@ -197,7 +198,7 @@ func TestDoctorNamesWhoHoldsVacuum(t *testing.T) {
 
 // Slots, prepared transactions, and settings take a server of their own.
 func TestDoctorOfAServer(t *testing.T) {
-	server := pgtest.Start(t, map[string]string{"max_prepared_transactions": "3", "wal_level": "logical", "max_connections": strconv.Itoa(store.ConnectionsANode + 5), "max_wal_senders": "2",
+	server := pgtest.Start(t, map[string]string{"max_prepared_transactions": "3", "wal_level": "logical", "max_connections": strconv.Itoa(postgres.ConnectionsANode + 5), "max_wal_senders": "2",
 		"synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"})
 	address := server.Database(t)
 	withDatabase(t, address)
@@ -230,7 +231,7 @@ func TestDoctorOfAServer(t *testing.T) {
 	}
 	u.Path = mine.Path
 	session(t, u.String(), "SELECT pg_create_logical_replication_slot('old_consumer', 'pgoutput')")
-	x, err := store.Examine(t.Context(), address, nil)
+	x, err := transfer.Examine(t.Context(), address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +241,7 @@ func TestDoctorOfAServer(t *testing.T) {
 }
 
 func TestDoctorJudgesHolders(t *testing.T) {
-	for want, h := range map[string]store.Holder{
+	for want, h := range map[string]transfer.Holder{
 		"SELECT pg_drop_replication_slot('s')": {Kind: "replication slot", Name: "s", State: "inactive", Transactions: holderTransactions},
 		"its reader is behind":                 {Kind: "replication slot", Name: "s", State: "active", Transactions: holderTransactions},
 		"hot_standby_feedback = off":           {Kind: "standby", Name: "walreceiver", PID: 7, Transactions: holderTransactions},
@@ -251,19 +252,19 @@ func TestDoctorJudgesHolders(t *testing.T) {
 		c := &checkup{}
 		young := h
 		young.Age, young.Transactions = time.Minute, holderTransactions-1
-		c.holders(&store.Examination{Holders: []store.Holder{young, h}}, 5*time.Minute)
+		c.holders(&transfer.Examination{Holders: []transfer.Holder{young, h}}, 5*time.Minute)
 		if len(c.Findings) != 1 || c.Findings[0].Status != "warn" || !strings.Contains(c.Findings[0].Message, want) {
 			t.Errorf("%+v, want %q", c.Findings, want)
 		}
 	}
 	c := &checkup{}
 	for _, ahead := range []time.Duration{time.Second, 3 * time.Second, -time.Minute} {
-		c.databaseClock(&store.Examination{ClockAhead: ahead, ClockError: time.Millisecond})
+		c.databaseClock(&transfer.Examination{ClockAhead: ahead, ClockError: time.Millisecond})
 	}
-	c.databaseClock(&store.Examination{ClockAhead: 3 * time.Second, ClockError: 2 * time.Second})
-	c.waste(&store.Examination{Settings: map[string]string{"autovacuum": "on", "track_counts": "on"}, Dead: 200_000, Live: 500_000})
-	c.postgres(&store.Examination{TooOld: true, Settings: map[string]string{"fsync": "off"}})
-	c.postgres(&store.Examination{Standby: true})
+	c.databaseClock(&transfer.Examination{ClockAhead: 3 * time.Second, ClockError: 2 * time.Second})
+	c.waste(&transfer.Examination{Settings: map[string]string{"autovacuum": "on", "track_counts": "on"}, Dead: 200_000, Live: 500_000})
+	c.postgres(&transfer.Examination{TooOld: true, Settings: map[string]string{"fsync": "off"}})
+	c.postgres(&transfer.Examination{Standby: true})
 	var got []string
 	for _, f := range c.Findings {
 		got = append(got, f.Check+" "+f.Status)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
 // migration is what the flags of migrate say.
@@ -130,10 +131,10 @@ func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
 		return err
 	}
 	began := time.Now()
-	o := store.MoveOptions{From: p.from, To: p.to, Keys: keys, Version: versionText(), Progress: meter(progress, time.Second)}
-	act, done := store.Move, "moved"
+	o := transfer.Options{From: p.from, To: p.to, Keys: keys, Version: versionText(), Progress: meter(progress, time.Second)}
+	act, done := transfer.Move, "moved"
 	if p.compare {
-		act, done = store.CompareStores, "equal"
+		act, done = transfer.Compare, "equal"
 	}
 	counts, err := act(ctx, o)
 	if err != nil {
@@ -177,7 +178,7 @@ func (p *migration) explain(ctx context.Context, err error) error {
 		nothing = ""
 	}
 	switch {
-	case errors.Is(err, store.ErrMoveUnknown):
+	case errors.Is(err, transfer.ErrUnknown):
 		return exitWith(exitFailed, fmt.Errorf("%s; \"posthorn migrate --compare\" with the same options tells, before any node is started", text))
 	case ctx.Err() != nil:
 		return exitWith(exitFailed, fmt.Errorf("interrupted%s", nothing))
@@ -187,11 +188,11 @@ func (p *migration) explain(ctx context.Context, err error) error {
 		return exitWith(exitMasterKey, fmt.Errorf("master_key_mismatch: %s is not the master key that sealed the secrets in %s; name that one with --master-key-file%s", p.masterKey, p.from, nothing))
 	case errors.Is(err, store.ErrNewerSchema):
 		return exitWith(exitSchema, fmt.Errorf("%s%s; use the newer release", text, nothing))
-	case errors.Is(err, store.ErrOlderSchema):
+	case errors.Is(err, transfer.ErrOlderSchema):
 		return exitWith(exitOpen, fmt.Errorf("%s%s; start \"posthorn serve\" of this release on it once, which brings it up to date, stop it, and move it then", text, nothing))
 	case errors.Is(err, store.ErrPostgresURL):
 		return usage("--to: the address is not understood; it is written postgres://user:password@host:5432/database?sslmode=verify-full, with special characters in the password as %%XX")
-	case errors.Is(err, store.ErrMoveDiffers):
+	case errors.Is(err, transfer.ErrDiffers):
 		return exitWith(exitFailed, fmt.Errorf("%s%s", text, nothing))
 	}
 	return exitWith(exitOpen, fmt.Errorf("%s%s", text, nothing))

@@ -47,7 +47,7 @@ func (t *tx) backlogFull(scope hook.Scope, more int) (*hook.Error, error) {
 		return nil, nil
 	}
 	before, known := t.s.backlog[scope]
-	if known && t.s.cluster != nil && t.now.Sub(t.s.counted[scope]) > recountAfter {
+	if known && t.s.peers.Shared() && t.now.Sub(t.s.counted[scope]) > recountAfter {
 		known = false // other nodes have added to it and taken from it
 	}
 	if !known {
@@ -63,7 +63,7 @@ func (t *tx) backlogFull(scope hook.Scope, more int) (*hook.Error, error) {
 			t.backlog = map[hook.Scope]int{}
 		}
 		t.backlog[scope] = before
-		if t.s.cluster != nil {
+		if t.s.peers.Shared() {
 			t.s.counted[scope] = t.now
 		}
 	}

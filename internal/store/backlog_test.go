@@ -70,7 +70,7 @@ func (w *walk) must(err error) {
 // before anybody asked for the count.
 func (w *walk) rows() (table, memory int, known bool) {
 	w.Helper()
-	w.must(w.s.do(w.Context(), 1, func(t *tx) error {
+	w.must(w.s.do(w.Context(), "test", 1, func(t *tx) error {
 		memory, known = t.s.backlog[w.scope]
 		memory += t.open[w.scope] // a page of a sweep may be in this very transaction
 		_, err := t.row("count", "SELECT count(*) FROM deliveries WHERE state IN (0, 1) AND mode = ? AND tenant = ?",

@@ -57,7 +57,7 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	for range 30 {
 		fill(t, s, 100_000)
 	}
-	if !s.lite.makeRoom() || len(fatal) != 0 { // the control
+	if !s.engine.MakeRoom() || len(fatal) != 0 { // the control
 		t.Fatal("a healthy checkpoint failed")
 	}
 	for range 30 {
@@ -75,11 +75,11 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(info.Size()), Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
-	done := s.lite.makeRoom() // the writer is idle: nothing else was given to it
+	done := s.engine.MakeRoom() // the writer is idle: nothing else was given to it
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if done || len(fatal) != 1 || s.down.Load() == nil {
+	if done || len(fatal) != 1 || s.writer.Stopped() == nil {
 		t.Errorf("a checkpoint that failed: done %v, Fatal called %d times", done, len(fatal))
 	}
 }

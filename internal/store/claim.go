@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // Claim takes due work of each share out of the table, oldest first, for this
@@ -17,56 +18,59 @@ import (
 // Once the claim is under way its caller's context no longer matters: what was
 // claimed is always handed back, so that no row is owned and forgotten.
 func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
-	var out hook.Claimed
-	o := &op{rows: 1}
+	rows := 1
 	for _, share := range c.Shares {
-		o.rows += share.Limit
+		rows += share.Limit
 	}
-	o.apply = func(t *tx) error {
-		out = hook.Claimed{}
-		if t.s.cluster != nil {
-			return wrap("claim deliveries", t.claimShares(&c, &out))
-		}
-		for _, share := range c.Shares {
-			if err := t.claim(share, c.Now, &out); err != nil {
-				return fmt.Errorf("claim deliveries: %w", err)
-			}
-		}
-		return nil
-	}
-	if err := s.carryOut(ctx, o); err != nil {
+	var out hook.Claimed
+	err := s.maintain(ctx, "claim deliveries", rows, func(t *tx) (err error) {
+		out, err = t.claim(&c)
+		return err
+	})
+	if err != nil {
 		return hook.Claimed{}, err
 	}
 	return out, nil
 }
 
-func (t *tx) claim(share hook.Share, now time.Time, out *hook.Claimed) error {
-	target, err := t.claimable(share.Scope, share.Endpoint)
-	if err != nil || target == nil {
-		return err
-	}
-	rows, err := collect(background, t.q(), scanDelivery, claimRows, target.ID[:], micros(now), max(share.Limit, 0))
+func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
+	held, err := t.beingHeld()
 	if err != nil {
-		return err
+		return out, err
 	}
-	for _, d := range rows {
-		d.Owner = t.s.Epoch()
-		d.Fence++
-		if _, err := t.exec("own delivery", "UPDATE deliveries SET owner = ?, fence = ? WHERE event = ? AND endpoint = ?",
-			d.Owner, d.Fence, d.Event[:], d.Endpoint[:]); err != nil {
-			return err
+	targets := map[hook.ID]*hook.Endpoint{}
+	var shares []sqltext.Share
+	for _, share := range c.Shares {
+		target, err := t.endpoint(share.Scope, share.Endpoint)
+		if err != nil {
+			return out, err
 		}
-		out.Jobs = append(out.Jobs, hook.Job{Delivery: d, Target: target, Trigger: triggerOf(&d), Holder: d.Owner})
+		if target == nil || target.Status != hook.Enabled || held[target.ID] || targets[target.ID] != nil || !t.mine(target) {
+			continue
+		}
+		targets[target.ID] = target
+		shares = append(shares, sqltext.Share{Endpoint: target.ID, Limit: share.Limit})
 	}
-	at, ok, err := t.earliest(target.ID)
-	if ok {
-		out.Due = append(out.Due, hook.Due{Target: target, At: at})
+	if len(shares) == 0 {
+		return out, nil
 	}
-	return err
+	claimed, err := t.c.Claim(shares, t.s.Epoch(), c.Now)
+	if err != nil {
+		return out, sqltext.Wrap("claim deliveries", err)
+	}
+	t.rows += len(claimed.Deliveries)
+	for _, d := range claimed.Deliveries {
+		out.Jobs = append(out.Jobs, hook.Job{Delivery: d, Target: targets[d.Endpoint], Trigger: triggerOf(&d), Holder: d.Owner})
+	}
+	for _, w := range claimed.Left {
+		target := targets[w.Endpoint]
+		out.Due = append(out.Due, hook.Due{Target: target, At: w.Due})
+		if (target.RateLimit > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
+			t.offer(target) // more is due than this node's part
+		}
+	}
+	return out, nil
 }
-
-const claimRows = "SELECT " + deliveryColumns + ` FROM deliveries d
-	WHERE d.state = 0 AND d.owner = 0 AND d.endpoint = ? AND d.due <= ? ORDER BY d.due LIMIT ?`
 
 // claimable returns the endpoint if its work may be claimed now.
 func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
@@ -86,11 +90,9 @@ func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 // earliest returns when the endpoint's first unowned delivery is due.
 func (t *tx) earliest(endpoint hook.ID) (time.Time, bool, error) {
 	var due int64
-	ok, err := t.row("read earliest due", earliestDue, []any{endpoint[:]}, &due)
-	return fromMicros(due), ok, err
+	ok, err := t.row("read earliest due", sqltext.EarliestDue, []any{endpoint[:]}, &due)
+	return sqltext.FromMicros(due), ok, err
 }
-
-const earliestDue = "SELECT due FROM deliveries WHERE state = 0 AND owner = 0 AND endpoint = ? ORDER BY due LIMIT 1"
 
 func triggerOf(d *hook.Delivery) hook.Trigger {
 	if d.Kind == hook.TestEvent {
@@ -107,33 +109,7 @@ const recoverPage = 1000
 // It returns the earliest due time of each enabled endpoint with work. It works on
 // a full disk too, as far as the reserve goes. It is called once after Open, before the first Claim.
 func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
-	if s.cluster != nil {
-		return s.cluster.recover(ctx)
-	}
-	dead := fmt.Sprintf("owner > 0 AND owner < %d", s.Epoch())
-	var jobs []hook.Job
-	err := s.carryOut(ctx, &op{rows: recoverPage, settles: true, apply: func(t *tx) (err error) {
-		jobs = nil
-		if err := t.recoverTests(fmt.Sprintf("owner >= 0 AND owner < %d", s.Epoch()), &jobs); err != nil {
-			return err
-		}
-		return t.recoverOneshots("owner >= 0", &jobs)
-	}})
-	if err != nil {
-		return nil, nil, fmt.Errorf("recover: %w", err)
-	}
-	if _, err := s.disown(ctx, dead, recoverPage); err != nil {
-		return nil, nil, fmt.Errorf("recover: %w", err)
-	}
-	var due []hook.Due
-	err = s.carryOut(ctx, &op{rows: recoverPage, settles: true, apply: func(t *tx) error {
-		found, err := collect(background, t.q(), scanWaiting, summaryRows)
-		if err != nil {
-			return wrap("summarise deliveries", err)
-		}
-		due, err = t.claimables(found)
-		return err
-	}})
+	due, jobs, err := s.recoverAll(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("recover: %w", err)
 	}
@@ -141,14 +117,37 @@ func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 	return due, jobs, nil
 }
 
+func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job, err error) {
+	left, err := s.peers.Abandoned(ctx)
+	if err != nil {
+		return nil, nil, s.readError("look for work that was left", err)
+	}
+	mine, err := s.takeOver(ctx, left, &jobs)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := sqltext.Collect(ctx, s.read, scanWaiting, summaryRows)
+	if err != nil {
+		return nil, nil, s.readError("summarise deliveries", err)
+	}
+	err = s.recover(ctx, "recover", recoverPage, func(t *tx) (err error) {
+		due, err = t.claimables(found)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return due, jobs, s.doneWith(ctx, mine)
+}
+
 // disown gives the rows of dead owners back to the table, a page at a time, and
 // returns how many these were. It may be broken off: the rest stays for another time.
 func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, err error) {
 	for left := int64(1); left > 0; rows += left {
-		err := s.carryOut(ctx, &op{rows: page, settles: true, apply: func(t *tx) (err error) {
+		err := s.recover(ctx, "disown", page, func(t *tx) (err error) {
 			left, err = t.exec("disown deliveries", disownRows(dead), int64(page))
 			return err
-		}})
+		})
 		if err != nil {
 			return rows, err
 		}
@@ -164,10 +163,10 @@ func disownRows(dead string) string {
 // recoverTests owns the test events that a dead owner did not send: their endpoint
 // may be disabled, so no claim would ever find them.
 func (t *tx) recoverTests(dead string, jobs *[]hook.Job) error {
-	rows, err := collect(background, t.q(), scanDelivery, "SELECT "+deliveryColumns+" FROM deliveries d WHERE d.state = 0 AND "+dead+
+	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 0 AND "+dead+
 		" AND d.kind = 1{lock}")
 	if err != nil {
-		return wrap("read test deliveries", err)
+		return sqltext.Wrap("read test deliveries", err)
 	}
 	for _, d := range rows {
 		target, err := t.endpoint(d.Scope, d.Endpoint)
@@ -196,13 +195,13 @@ func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
 		hook.Delivery
 		trigger hook.Trigger
 	}
-	rows, err := collect(background, t.q(), func(row scanner) (o oneshot, err error) {
-		o.Delivery, err = scanDeliveryAnd(row, &o.trigger)
+	rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (o oneshot, err error) {
+		o.Delivery, err = sqltext.ScanDeliveryAnd(row, &o.trigger)
 		return o, err
-	}, "SELECT "+deliveryColumns+`, o.trigger_by
+	}, "SELECT "+sqltext.DeliveryColumns+`, o.trigger_by
 		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint WHERE o.`+of+` ORDER BY o.requested_at`)
 	if err != nil {
-		return wrap("read one shots", err)
+		return sqltext.Wrap("read one shots", err)
 	}
 	for _, o := range rows {
 		d := o.Delivery
@@ -248,8 +247,8 @@ type waiting struct {
 	due      int64
 }
 
-func scanWaiting(row scanner) (w waiting, err error) {
-	err = row.Scan(blob(w.endpoint[:]), &w.due, &w.scope.Mode, &w.scope.Tenant)
+func scanWaiting(row sqltext.Scanner) (w waiting, err error) {
+	err = row.Scan(sqltext.Blob(w.endpoint[:]), &w.due, &w.scope.Mode, &w.scope.Tenant)
 	return w, err
 }
 
@@ -269,7 +268,7 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 			return nil, err
 		}
 		if target != nil && target.Status == hook.Enabled && !held[w.endpoint] && t.mine(target) {
-			due = append(due, hook.Due{Target: target, At: fromMicros(w.due)})
+			due = append(due, hook.Due{Target: target, At: sqltext.FromMicros(w.due)})
 		}
 	}
 	return due, nil
@@ -278,9 +277,9 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 // beingHeld returns the endpoints whose older rows are on their way to being held
 // and released again.
 func (t *tx) beingHeld() (map[hook.ID]bool, error) {
-	ids, err := collect(background, t.q(), scanID, "SELECT id FROM endpoints WHERE sweep <> '' AND sweep = 'hold'")
+	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, "SELECT id FROM endpoints WHERE sweep <> '' AND sweep = 'hold'")
 	if err != nil {
-		return nil, wrap("read sweeps", err)
+		return nil, sqltext.Wrap("read sweeps", err)
 	}
 	held := map[hook.ID]bool{}
 	for _, id := range ids {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
@@ -133,10 +134,12 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
+// node is the store's part in a cluster.
+func node(s *Store) *cluster.Cluster { return s.peers.(*cluster.Cluster) }
+
 // die ends what keeps a node alive, as a crash does; its rows stay.
 func (p *peer) die() {
-	p.cluster.stop()
-	p.cluster.loops.Wait()
+	node(p.Store).Halt()
 }
 
 // What is accepted through one node is matched with what was changed through another

@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // rowColumns are what scanRow reads, from deliveries d and events e.
-const rowColumns = deliveryColumns + ", e.public_id"
+const rowColumns = sqltext.DeliveryColumns + ", e.public_id"
 
-func scanRow(row scanner) (hook.DeliveryRow, error) {
+func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
 	var r hook.DeliveryRow
 	var err error
-	r.Delivery, err = scanDeliveryAnd(row, blob(r.PublicID[:]))
+	r.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(r.PublicID[:]))
 	if r.PublicID.IsZero() {
 		r.PublicID = r.Event
 	}
@@ -29,7 +30,7 @@ func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 		return nil, "", err
 	}
 	defer done()
-	before, err := beforeOf(q.Page, 2)
+	before, err := sqltext.BeforeOf(q.Page, 2)
 	if err != nil {
 		return nil, "", err
 	}
@@ -46,17 +47,17 @@ func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 		if low, err = s.span(ctx, q.Scope, q.After, q.Before, top); err != nil {
 			return nil, "", err
 		}
-		where += " AND e.mode = ? AND " + tenantIs(q.Scope) + " AND e.id >= ? AND e.id < ?"
+		where += " AND e.mode = ? AND " + sqltext.TenantIs(q.Scope) + " AND e.id >= ? AND e.id < ?"
 		args = append(args, q.Scope.Mode, q.Scope.Tenant, low.low[:], low.high[:])
 	}
-	rows, err := collect(ctx, s.read, scanRow, "SELECT "+rowColumns+" FROM "+from+" WHERE "+where+
-		" ORDER BY d.event DESC, d.endpoint DESC LIMIT ?", append(args, limitOf(q.Page)+1)...)
+	rows, err := sqltext.Collect(ctx, s.read, scanRow, "SELECT "+rowColumns+" FROM "+from+" WHERE "+where+
+		" ORDER BY d.event DESC, d.endpoint DESC LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)...)
 	if err != nil {
 		return nil, "", s.readError("list deliveries", err)
 	}
-	if len(rows) > limitOf(q.Page) {
-		last := rows[limitOf(q.Page)-1]
-		return rows[:limitOf(q.Page)], cursorOf(last.Event, last.Endpoint), nil
+	if len(rows) > sqltext.LimitOf(q.Page) {
+		last := rows[sqltext.LimitOf(q.Page)-1]
+		return rows[:sqltext.LimitOf(q.Page)], sqltext.CursorOf(last.Event, last.Endpoint), nil
 	}
 	return rows, low.cursor(2), nil
 }
@@ -84,10 +85,10 @@ func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 		where, args = where+" AND d.last_status / 100 = ?", append(args, q.StatusClass)
 	}
 	if !q.After.IsZero() {
-		where, args = where+" AND d.created_at >= ?", append(args, micros(q.After))
+		where, args = where+" AND d.created_at >= ?", append(args, sqltext.Micros(q.After))
 	}
 	if !q.Before.IsZero() {
-		where, args = where+" AND d.created_at < ?", append(args, micros(q.Before))
+		where, args = where+" AND d.created_at < ?", append(args, sqltext.Micros(q.Before))
 	}
 	return where, args
 }
@@ -114,8 +115,8 @@ const (
 
 // DeliveryRow returns a delivery. An empty tenant means all of the mode.
 func (s *Store) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error) {
-	args := findDeliveryArgs(scope, id)
-	found, err := collect(ctx, s.read, scanRow, "SELECT "+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event
+	args := sqltext.FindDeliveryArgs(scope, id)
+	found, err := sqltext.Collect(ctx, s.read, scanRow, "SELECT "+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event
 		WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?)`, args...)
 	if err != nil {
 		return hook.DeliveryRow{}, s.readError("read delivery", err)
@@ -138,7 +139,7 @@ func (s *Store) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hoo
 		return d, nil, err
 	}
 	defer done()
-	attempts, err := collect(ctx, s.read, scanAttempt, `SELECT number, at, duration_us, status, class, message, trigger_by,
+	attempts, err := sqltext.Collect(ctx, s.read, scanAttempt, `SELECT number, at, duration_us, status, class, message, trigger_by,
 		CASE WHEN number > ? THEN response_headers END, CASE WHEN number > ? THEN response_body END, truncated
 		FROM attempts WHERE event = ? AND endpoint = ? AND number > ? ORDER BY number`,
 		d.Attempts-answersShown, d.Attempts-answersShown, d.Event[:], d.Endpoint[:], d.Attempts-attemptsShown)
@@ -148,11 +149,11 @@ func (s *Store) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hoo
 	return d, attempts, nil
 }
 
-func scanAttempt(row scanner) (hook.Attempt, error) {
+func scanAttempt(row sqltext.Scanner) (hook.Attempt, error) {
 	var a hook.Attempt
 	var at, duration int64
 	err := row.Scan(&a.Number, &at, &duration, &a.Status, &a.Class, &a.Message, &a.Trigger, &a.ResponseHeaders, &a.ResponseBody, &a.Truncated)
-	a.At, a.Duration = fromMicros(at), time.Duration(duration)*time.Microsecond
+	a.At, a.Duration = sqltext.FromMicros(at), time.Duration(duration)*time.Microsecond
 	return a, err
 }
 
@@ -164,7 +165,7 @@ func scanAttempt(row scanner) (hook.Attempt, error) {
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	var row hook.Delivery
 	var replay *hook.Replay
-	err := s.do(ctx, 1, func(t *tx) (err error) {
+	err := s.do(ctx, "retry delivery", 1, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			if row, err = t.findDelivery(scope, id); err != nil {
 				return nil, false, err
@@ -194,7 +195,7 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 func (t *tx) oneShot(row *hook.Delivery, target *hook.Endpoint, trigger hook.Trigger) error {
 	n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at, owner)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
-		int64(trigger), micros(t.now), t.s.Epoch())
+		int64(trigger), sqltext.Micros(t.now), t.s.Epoch())
 	if n > 0 {
 		t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: t.s.Epoch()})
 	}
@@ -211,7 +212,7 @@ func mayRetry(target *hook.Endpoint, d *hook.Delivery) bool {
 // empty tenant means all of the mode.
 func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error) {
 	var row hook.Delivery
-	err := s.do(ctx, 1, func(t *tx) (err error) {
+	err := s.do(ctx, "cancel delivery", 1, func(t *tx) (err error) {
 		if row, err = t.findDelivery(scope, id); err != nil {
 			return err
 		}
@@ -219,7 +220,7 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 			return &hook.Error{Code: hook.CodeDeliverySettled, Message: "The delivery is " + row.State.String() + " already."}
 		}
 		if row.Owner != 0 && row.Owner != t.s.Epoch() {
-			t.tell(newsDrop, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
+			t.tell(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
 		}
 		t.cancel(&row, hook.ReasonByHand)
 		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})

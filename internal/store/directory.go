@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const (
@@ -139,7 +140,7 @@ func (t *tx) scope(scope hook.Scope) (*scopeEntry, error) {
 	if e, _ := t.s.dir.get(scope); e != nil {
 		return e, nil
 	}
-	e, err := t.s.loadScope(context.Background(), t.q(), scope)
+	e, err := t.s.loadScope(context.Background(), t.c, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -164,13 +165,13 @@ func (t *tx) change(ep *hook.Endpoint) error {
 	}
 	t.scopes[ep.Scope] = e.with(ep)
 	t.changed = append(t.changed, ep)
-	t.tell(newsScope, ep.Scope, hook.Ref{})
+	t.tell(sqltext.ChangedScope, ep.Scope, hook.Ref{})
 	return nil
 }
 
 // reload makes the next look at the scope read the database.
 func (t *tx) reload(scope hook.Scope) error {
-	e, err := t.s.loadScope(context.Background(), t.q(), scope)
+	e, err := t.s.loadScope(context.Background(), t.c, scope)
 	if err != nil {
 		return err
 	}
@@ -195,11 +196,11 @@ func (s *Store) entry(ctx context.Context, scope hook.Scope) (*scopeEntry, error
 // readEntry reads a scope as it is stored, in one view: an endpoint must not be seen
 // without its secrets.
 func (s *Store) readEntry(ctx context.Context, scope hook.Scope) (*scopeEntry, error) {
-	view, err := s.read.view(ctx)
+	view, err := s.read.View(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer view.done()
+	defer view.Done()
 	return s.loadScope(ctx, view, scope)
 }
 

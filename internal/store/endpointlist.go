@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // endpointByID returns the writer's snapshot of a live endpoint. An empty tenant
@@ -49,7 +50,7 @@ func (s *Store) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*ho
 		return nil, s.readError("read endpoint", err)
 	}
 	e := entry.find(id)
-	if e == nil && s.cluster != nil {
+	if e == nil && s.peers.Shared() {
 		// It may have been made through another node a moment ago.
 		if entry, err = s.readEntry(ctx, scope); err != nil {
 			return nil, s.readError("read endpoint", err)
@@ -64,16 +65,16 @@ func (s *Store) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*ho
 
 // Endpoints lists endpoints, newest first, without their secrets.
 func (s *Store) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error) {
-	before, err := beforeOf(q.Page, 1)
+	before, err := sqltext.BeforeOf(q.Page, 1)
 	if err != nil {
 		return nil, "", err
 	}
-	limit := limitOf(q.Page)
+	limit := sqltext.LimitOf(q.Page)
 	var list []hook.Endpoint
 	for {
 		const page = 500 // the filter on types is ours, not SQL's
-		rows, err := collect(ctx, s.read, s.scanEndpoint, "SELECT "+endpointColumns+` FROM endpoints e
-			WHERE e.mode = ? AND `+tenantIs(q.Scope)+` AND e.status <> ? AND e.id < ? ORDER BY e.id DESC LIMIT ?`,
+		rows, err := sqltext.Collect(ctx, s.read, s.scanEndpoint, "SELECT "+endpointColumns+` FROM endpoints e
+			WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+` AND e.status <> ? AND e.id < ? ORDER BY e.id DESC LIMIT ?`,
 			q.Scope.Mode, q.Scope.Tenant, hook.Deleted, before[0][:], page)
 		if err != nil {
 			return nil, "", s.readError("list endpoints", err)
@@ -84,7 +85,7 @@ func (s *Store) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.End
 				continue
 			}
 			if len(list) == limit {
-				return list, cursorOf(list[limit-1].ID), nil
+				return list, sqltext.CursorOf(list[limit-1].ID), nil
 			}
 			list = append(list, *e)
 		}
@@ -106,7 +107,7 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 // empty scope tenant means all of the mode. Each check sees the endpoint first, on
 // the writer, and stops the deletion with an error.
 func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error {
-	return s.do(ctx, 4, func(t *tx) error {
+	return s.do(ctx, "delete endpoint", 4, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
 		if err != nil {
 			return err

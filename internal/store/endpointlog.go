@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // logSpan bounds how many events, counted from the tenant's newest, an endpoint's
@@ -34,11 +35,11 @@ func (s *Store) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 	for _, id := range ids {
 		args = append(args, id[:])
 	}
-	_, err := collect(ctx, s.read, func(row scanner) (h hook.Health, err error) {
+	_, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (h hook.Health, err error) {
 		var id hook.ID
 		var first, last, warned int64
-		err = row.Scan(blob(id[:]), &h.Failures, &first, &last, &warned)
-		h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = fromMicros(first), fromMicros(last), fromMicros(warned)
+		err = row.Scan(sqltext.Blob(id[:]), &h.Failures, &first, &last, &warned)
+		h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = sqltext.FromMicros(first), sqltext.FromMicros(last), sqltext.FromMicros(warned)
 		found[id] = h
 		return h, err
 	}, `SELECT endpoint, failures, first_failure_at, last_failure_at, warned_at FROM health
@@ -58,12 +59,12 @@ func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.Log
 		return nil, 0, err
 	}
 	defer done()
-	view, err := s.read.view(ctx) // the count is that of the list
+	view, err := s.read.View(ctx) // the count is that of the list
 	if err != nil {
 		return nil, 0, s.readError("list deliveries of endpoint", err)
 	}
-	defer view.done()
-	low, err := collect(ctx, view, scanID, "SELECT id FROM events WHERE mode = ? AND tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+	defer view.Done()
+	low, err := sqltext.Collect(ctx, view, sqltext.ScanID, "SELECT id FROM events WHERE mode = ? AND tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
 		q.Scope.Mode, q.Scope.Tenant, logSpan-1)
 	if err != nil {
 		return nil, 0, s.readError("bound the list", err)
@@ -73,10 +74,10 @@ func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.Log
 		from, args = from+" AND e.id >= ?", append(args, low[0][:])
 	}
 	count := 0
-	if _, err := readRow(ctx, view, "SELECT count(*)"+from, args, &count); err != nil {
+	if _, err := sqltext.ReadRow(ctx, view, "SELECT count(*)"+from, args, &count); err != nil {
 		return nil, 0, s.readError("count deliveries of endpoint", err)
 	}
-	list, err := collect(ctx, view, scanLogged, "SELECT "+deliveryColumns+`, e.public_id,
+	list, err := sqltext.Collect(ctx, view, scanLogged, "SELECT "+sqltext.DeliveryColumns+`, e.public_id,
 		coalesce((SELECT a.at + a.duration_us FROM attempts a WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.number = d.attempts), 0),
 		coalesce((SELECT a.message FROM attempts a WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.number = d.attempts), '')`+
 		from+" ORDER BY e.id DESC LIMIT ? OFFSET ?", append(args, q.Limit, q.Offset)...)
@@ -86,15 +87,15 @@ func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.Log
 	return list, count, nil
 }
 
-func scanLogged(row scanner) (hook.LoggedDelivery, error) {
+func scanLogged(row sqltext.Scanner) (hook.LoggedDelivery, error) {
 	var l hook.LoggedDelivery
 	var attempted int64
 	var err error
-	l.Delivery, err = scanDeliveryAnd(row, blob(l.PublicID[:]), &attempted, &l.Message)
+	l.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(l.PublicID[:]), &attempted, &l.Message)
 	if l.PublicID.IsZero() {
 		l.PublicID = l.Event
 	}
-	for _, at := range []time.Time{l.CreatedAt, fromMicros(attempted), l.SettledAt} {
+	for _, at := range []time.Time{l.CreatedAt, sqltext.FromMicros(attempted), l.SettledAt} {
 		if at.After(l.UpdatedAt) {
 			l.UpdatedAt = at
 		}

@@ -11,25 +11,26 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const endpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
 	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home`
 
 // scanEndpoint reads a row and opens its headers and the query of its URL. Secrets are not read.
-func (s *Store) scanEndpoint(row scanner) (*hook.Endpoint, error) {
+func (s *Store) scanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	e := &hook.Endpoint{}
 	var types string
 	var headers, query []byte
 	var retry *string
 	var disabled, created, updated int64
-	err := row.Scan(blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
+	err := row.Scan(sqltext.Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
 		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
 		&updated, &e.Revision, &e.Enablings, &query, &e.Home)
 	if err != nil {
 		return nil, err
 	}
-	e.DisabledAt, e.CreatedAt, e.UpdatedAt = fromMicros(disabled), fromMicros(created), fromMicros(updated)
+	e.DisabledAt, e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(disabled), sqltext.FromMicros(created), sqltext.FromMicros(updated)
 	if err := json.Unmarshal([]byte(types), &e.Types); err != nil {
 		return nil, fmt.Errorf("read event types of %s: %w", e.ID, err)
 	}
@@ -77,13 +78,13 @@ func secretPlace(e *hook.Endpoint, version int64) []byte {
 }
 
 // loadScope reads a tenant's live endpoints of one mode, with secrets.
-func (s *Store) loadScope(ctx context.Context, q querier, scope hook.Scope) (*scopeEntry, error) {
+func (s *Store) loadScope(ctx context.Context, q sqltext.Querier, scope hook.Scope) (*scopeEntry, error) {
 	entry := &scopeEntry{}
-	_, err := readRow(ctx, q, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.tenant)
+	_, err := sqltext.ReadRow(ctx, q, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.tenant)
 	if err != nil {
 		return nil, fmt.Errorf("read tenant: %w", err)
 	}
-	entry.endpoints, err = collect(ctx, q, s.scanEndpoint, "SELECT "+endpointColumns+
+	entry.endpoints, err = sqltext.Collect(ctx, q, s.scanEndpoint, "SELECT "+endpointColumns+
 		" FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND e.status <> ? ORDER BY e.id", scope.Mode, scope.Tenant, hook.Deleted)
 	if err != nil {
 		return nil, fmt.Errorf("read endpoints: %w", err)
@@ -96,9 +97,9 @@ func (s *Store) loadScope(ctx context.Context, q querier, scope hook.Scope) (*sc
 	return entry, nil
 }
 
-func (s *Store) loadSecrets(ctx context.Context, q querier, e *hook.Endpoint) error {
+func (s *Store) loadSecrets(ctx context.Context, q sqltext.Querier, e *hook.Endpoint) error {
 	var err error
-	e.Secrets, err = collect(ctx, q, func(row scanner) (hook.Secret, error) {
+	e.Secrets, err = sqltext.Collect(ctx, q, func(row sqltext.Scanner) (hook.Secret, error) {
 		var secret hook.Secret
 		var sealed []byte
 		var created, expires int64
@@ -106,10 +107,10 @@ func (s *Store) loadSecrets(ctx context.Context, q querier, e *hook.Endpoint) er
 			return secret, err
 		}
 		text, err := s.keys.Open(secretPlace(e, secret.Version), sealed)
-		secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), fromMicros(created), fromMicros(expires)
+		secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), sqltext.FromMicros(created), sqltext.FromMicros(expires)
 		return secret, err
 	}, "SELECT version, encoding, sealed, created_at, expires_at FROM secrets WHERE endpoint = ? ORDER BY version DESC", e.ID[:])
-	return wrap("read secrets", err)
+	return sqltext.Wrap("read secrets", err)
 }
 
 // CreateEndpoint stores an endpoint. Its id, times, revision and the versions of
@@ -127,7 +128,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
 	var replay *hook.Replay
-	err := s.do(ctx, 4, func(t *tx) (err error) {
+	err := s.do(ctx, "create endpoint if", 4, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			entry, err := t.scope(e.Scope)
 			if err != nil {
@@ -179,7 +180,7 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 	_, err := t.exec("insert endpoint", `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed,
 		rate_limit, max_in_flight, max_failures, retry, status, disabled_reason, disabled_at, created_at, updated_at, revision, enablings)
 		VALUES (?, ?, ?, '', '[]', '', '', '', NULL, 0, 0, 0, NULL, 0, '', 0, ?, 0, 0, 0)`,
-		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, micros(e.CreatedAt))
+		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(e.CreatedAt))
 	return err
 }
 
@@ -197,7 +198,7 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID,
 	update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error) {
 	var made *hook.Endpoint
-	err := s.do(ctx, 4, func(t *tx) error {
+	err := s.do(ctx, "update endpoint", 4, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
 		if err != nil {
 			return err
@@ -289,11 +290,11 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 		headers_sealed = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?, status = ?, disabled_reason = ?,
 		disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ? WHERE id = ?`,
 		head, query, string(types), e.Title, e.Description, e.Profile, headers, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
-		int64(e.Status), e.DisabledReason, micros(e.DisabledAt), micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:]); err != nil {
+		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:]); err != nil {
 		return err
 	}
 	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, micros(t.now), hook.MaskURL(e.URL),
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.now), hook.MaskURL(e.URL),
 		string(types), int64(e.Status), e.Profile); err != nil {
 		return err
 	}

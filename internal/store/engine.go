@@ -2,171 +2,166 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
+	"errors"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/batch"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// engine is the database under the store as the writer uses it: one transaction
-// at a time, from one goroutine. Everything above it is the same for every
-// database, the text of its statements too.
+// engine is the database under the store, as the writer uses it. Everything above it is
+// the same for every database.
 type engine interface {
-	querier // reads inside the transaction
-	begin() error
-	// exec runs a statement and returns the number of rows it changed. Arguments
-	// are int64, float64, string, []byte or nil.
-	exec(query string, args ...any) (int64, error)
-	// insert adds a row. An error may come with a later call, at the latest with commit.
-	insert(into *table, args ...any) error
-	// move changes a delivery's row if it still is as before says. It may promise
-	// that it will; then commit fails with a trouble of kind again if it was not so.
-	move(before, after *hook.Delivery) (bool, error)
-	// commit makes the transaction last. After a trouble of kind broken nobody
-	// knows whether it does.
-	commit(t *tx) error
-	rollback()
-	// trouble classes an error. It may be called from any goroutine.
-	trouble(err error) trouble
-	// lost returns the error as one of a lost connection if that is what it means.
-	lost(err error) error
+	// Connections is how many transactions may be open at once.
+	Connections() int
+	// Begin opens a transaction, or asks with batch.ErrDrain for the commits on their way
+	// to be ended first.
+	Begin() (sqltext.Conn, error)
+	// Commit makes a transaction last, see batch.Engine.
+	Commit(c sqltext.Conn, with sqltext.Ending, later func(answer func() error)) (sent bool, err error)
+	Rollback(c sqltext.Conn)
+	// Class says what an error means. It may be called from any goroutine.
+	Class(err error) batch.Class
+	// Mend, Find and MakeRoom are those of batch.Engine.
+	Mend(err error, pause batch.Pause) bool
+	Find(c sqltext.Conn, lost error, pause batch.Pause) (committed bool, err error)
+	MakeRoom() bool
+	// Reader returns the connections that read.
+	Reader() *sqltext.Reader
+	Close() error
 }
 
-// table is one that rows are inserted into on the hot path.
-type table struct {
-	name    string
-	columns string
-	kinds   string // of each column: b bytes, i integer, t text
-	sqlite  string // the statement that inserts one row
-	arrays  string // the statement that inserts rows given as arrays of columns
+// peers are the other processes that have to do with the same rows: the nodes on one
+// database, or those that had the file before this one (solo).
+type peers interface {
+	// Epoch is the number of this process: the owner of the deliveries it has in memory.
+	Epoch() int64
+	// Shared reports whether others change rows while this process works.
+	Shared() bool
+	// Nodes is how many share the work now, at least 1.
+	Nodes() int
+	// Holds reports whether jobs handed over under the epoch may still be attempted.
+	Holds(epoch int64) bool
+	// Abandoned lists the work of processes that have ended.
+	Abandoned(ctx context.Context) ([]sqltext.Abandoned, error)
+	// TakeOver claims the work of an ended process, inside a transaction, and reports
+	// whether it is this one's now. Done ends that.
+	TakeOver(c sqltext.Conn, epoch int64) (name string, mine bool, err error)
+	Done(c sqltext.Conn, epochs []int64) error
+	// Housekeep does what processes do for each other.
+	Housekeep(ctx context.Context) error
+	// DropDays drops what is older than the moment and can go as a whole. It returns the
+	// tables of events from which the rest is to be dropped page by page.
+	DropDays(ctx context.Context, until time.Time) (tables []string, err error)
+	// ClockApart returns by how much the clock now is ahead of the one that others go by.
+	ClockApart(ctx context.Context, now func() time.Time) (time.Duration, error)
 }
 
-func newTable(name, columns, kinds string) *table {
-	t := &table{name: name, columns: columns, kinds: kinds}
-	t.sqlite = "INSERT INTO " + name + " (" + columns + ") VALUES (?" + strings.Repeat(", ?", len(kinds)-1) + ")"
-	arrays := make([]string, len(kinds))
-	for i, kind := range kinds {
-		arrays[i] = "$" + strconv.Itoa(i+1) + "::" + arrayTypes[kind]
-	}
-	t.arrays = "INSERT INTO " + name + " (" + columns + ") SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ")"
-	return t
+// solo is the peers of a process that is the only one: those before it have ended.
+type solo struct{ epoch int64 }
+
+func (p solo) Epoch() int64                    { return p.epoch }
+func (p solo) Shared() bool                    { return false }
+func (p solo) Nodes() int                      { return 1 }
+func (p solo) Holds(int64) bool                { return true }
+func (p solo) Housekeep(context.Context) error { return nil }
+
+func (p solo) Abandoned(context.Context) ([]sqltext.Abandoned, error) {
+	return []sqltext.Abandoned{{
+		Rows:  "owner > 0 AND owner < " + itoa(p.epoch),
+		Tests: "owner >= 0 AND owner < " + itoa(p.epoch),
+		Shots: "owner >= 0",
+	}}, nil
 }
 
-var arrayTypes = map[rune]string{'b': "bytea[]", 'i': "int8[]", 't': "text[]"}
+func (p solo) TakeOver(sqltext.Conn, int64) (string, bool, error) { return "", true, nil }
+func (p solo) Done(sqltext.Conn, []int64) error                   { return nil }
 
-// The tables of the hot path.
-var (
-	eventsTable = newTable("events",
-		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum", "bitbitiibi")
-	deliveriesTable = newTable("deliveries",
-		`event, endpoint, id, mode, tenant, type, kind, profile, state, reason, attempts, scheduled, due, last_status, last_error,
-		created_at, settled_at, held_at, owner, fence`, "bbbittibitiiiitiiiii")
-	attemptsTable = newTable("attempts",
-		`event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers,
-		response_body, truncated`, "bbiitiiittibbi")
-	eventIDsTable = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
-	onceTable     = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
-)
+func (p solo) DropDays(context.Context, time.Time) ([]string, error) { return []string{"events"}, nil }
 
-// dialect turns the shared text of a statement into that of one database. Places
-// are written ?; words in braces stand for what the databases spell differently:
-//
-//	{anybody}  the owner of a delivery d may be anybody
-//	{bytes}    no bytes, of the type of ids
-//	{lock}     the rows that are read stay as they are until the commit
-//	{then}     joins what comes after row by row to what comes before
-//	{stopped}  after the name of deliveries: use the index on held and failed ones
-type dialect struct {
-	words    *strings.Replacer
-	numbered bool // places are $1, $2, ...
-	known    sync.Map
-	count    atomic.Int64
+func (p solo) ClockApart(context.Context, func() time.Time) (time.Duration, error) { return 0, nil }
+
+// op is one write, and lookups what it will ask for, so that it can be read for a whole
+// batch.
+type op = batch.Op[*tx]
+
+type lookups struct {
+	once   *hook.Once
+	events []hook.NewEvent
 }
 
-// maxTexts bounds the statements that are remembered; searches are put together
-// from parts, and there are many ways to do so.
-const maxTexts = 4096
+// transactions is the store as the writer's engine.
+type transactions struct{ *Store }
 
-func newDialect(numbered bool, words ...string) *dialect {
-	return &dialect{words: strings.NewReplacer(words...), numbered: numbered}
+func (s transactions) Connections() int                       { return s.engine.Connections() }
+func (s transactions) Class(err error) batch.Class            { return s.engine.Class(err) }
+func (s transactions) MakeRoom() bool                         { return s.engine.MakeRoom() }
+func (s transactions) Rollback(t *tx)                         { s.engine.Rollback(t.c) }
+func (s transactions) Committed(t *tx)                        { t.committed() }
+func (s transactions) Mend(err error, pause batch.Pause) bool { return s.engine.Mend(err, pause) }
+
+func (s transactions) Find(t *tx, lost error, pause batch.Pause) (bool, error) {
+	return s.engine.Find(t.c, lost, pause)
 }
 
-func (d *dialect) text(query string) string {
-	if known, ok := d.known.Load(query); ok {
-		return known.(string)
-	}
-	text := d.words.Replace(query)
-	if d.numbered {
-		text = number(text)
-	}
-	if d.count.Load() < maxTexts {
-		d.known.Store(query, text)
-		d.count.Add(1)
-	}
-	return text
-}
-
-// number writes $1, $2, ... for the places. No statement has a question mark of
-// another meaning.
-func number(query string) string {
-	var b strings.Builder
-	for n := 1; ; n++ {
-		before, after, found := strings.Cut(query, "?")
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		b.WriteString("$" + strconv.Itoa(n))
-		query = after
-	}
-}
-
-// reader is the pool of connections that only read.
-type reader struct {
-	db      *sql.DB
-	dialect *dialect
-	oneView sql.TxOptions // of a transaction in which all reads see the same
-}
-
-// QueryContext runs a query given as shared text.
-func (r *reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	rows, err := r.db.QueryContext(ctx, r.dialect.text(query), args...)
-	if err != nil && isNetwork(err) && ctx.Err() == nil { // that connection was dead; a new one may not be
-		rows, err = r.db.QueryContext(ctx, r.dialect.text(query), args...)
-	}
-	return rows, err
-}
-
-// QueryRowContext runs a query for one row given as shared text.
-func (r *reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	row := r.db.QueryRowContext(ctx, r.dialect.text(query), args...)
-	if err := row.Err(); err != nil && isNetwork(err) && ctx.Err() == nil {
-		row = r.db.QueryRowContext(ctx, r.dialect.text(query), args...)
-	}
-	return row
-}
-
-// view is a transaction in which all reads see the same.
-type view struct {
-	tx      *sql.Tx
-	dialect *dialect
-}
-
-// view begins one. The caller calls done.
-func (r *reader) view(ctx context.Context) (*view, error) {
-	tx, err := r.db.BeginTx(ctx, &r.oneView)
+func (s transactions) Begin(ops []*op) (*tx, error) {
+	conn, err := s.engine.Begin()
 	if err != nil {
 		return nil, err
 	}
-	return &view{tx: tx, dialect: r.dialect}, nil
+	t := newTx(s.Store, conn)
+	if err := t.lookup(ops); err != nil {
+		s.engine.Rollback(conn)
+		return nil, err
+	}
+	return t, nil
 }
 
-// QueryContext runs a query given as shared text.
-func (v *view) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return v.tx.QueryContext(ctx, v.dialect.text(query), args...)
+func (s transactions) Commit(t *tx, later func(func() error)) (sent bool, err error) {
+	if err := t.flush(); err != nil {
+		return false, err
+	}
+	s.accepted = t.accepted // the next batch must not use these times again
+	return s.engine.Commit(t.c, sqltext.Ending{Bytes: t.bytes, At: t.now, Config: t.config, Changes: t.changes, Holds: t.holds, Clean: t.clean}, later)
 }
 
-func (v *view) done() { _ = v.tx.Rollback() }
+// write hands an operation to the writer and gives its error a code.
+func (s *Store) write(ctx context.Context, o *op) error {
+	return answer(s.writer.Do(ctx, o))
+}
+
+// do writes for a caller who may go away: it leaves the write to its fate then.
+func (s *Store) do(ctx context.Context, name string, rows int, apply func(*tx) error) error {
+	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply})
+}
+
+// maintain writes what nobody else would look after: it waits for the end whatever
+// happens to ctx.
+func (s *Store) maintain(ctx context.Context, name string, rows int, apply func(*tx) error) error {
+	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply, Stays: true, Hot: true})
+}
+
+// recover is maintain for what has to be possible on a full disk too.
+func (s *Store) recover(ctx context.Context, name string, rows int, apply func(*tx) error) error {
+	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply, Stays: true, Hot: true, Outcome: true})
+}
+
+// answer gives an error of the writer its code.
+func answer(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if known, ok := errors.AsType[*hook.Error](err); ok {
+		return known
+	}
+	switch {
+	case errors.Is(err, batch.ErrClosed):
+		return errShuttingDown()
+	case errors.Is(err, batch.ErrFull):
+		return errStorageFull(err)
+	case errors.Is(err, batch.ErrUnavailable), errors.Is(err, batch.ErrStopped):
+		return errStorageDown(err)
+	}
+	return errInternal(err)
+}

@@ -5,68 +5,30 @@ import (
 	"errors"
 	"fmt"
 
-	"modernc.org/sqlite"
-	codes "modernc.org/sqlite/lib"
-
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/batch"
+	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// trouble is what an error of the database means for the store.
-type trouble int
-
-const (
-	noTrouble   trouble = iota
-	ownFault            // the statement's own: a constraint, a bad value
-	diskFull            // nothing was stored; heals by itself
-	unavailable         // somebody else keeps the file locked
-	fatal               // the disk or the file cannot be trusted any more
-	again               // another node was in the way: the same again may succeed
-	broken              // the connection is gone, and with it the transaction or its answer
+// Errors of Open that callers branch on.
+var (
+	// ErrLocked says that another process has the database open.
+	ErrLocked = sqltext.ErrLocked
+	// ErrNewerSchema says that a newer release wrote the database. Nothing was
+	// changed; start that release, or restore a backup.
+	ErrNewerSchema = sqltext.ErrNewerSchema
+	// ErrMasterKeyMismatch says that the secrets in the database were sealed
+	// under another master key.
+	ErrMasterKeyMismatch = sqltext.ErrMasterKeyMismatch
+	// ErrCorrupt says that the file is not a database or is damaged.
+	ErrCorrupt = sqltext.ErrCorrupt
+	// ErrPostgres says that a PostgreSQL database cannot be used as it is. The text says
+	// why and what to do; nothing in it is secret.
+	ErrPostgres = postgres.ErrUnusable
+	// ErrPostgresURL says that the address of a PostgreSQL database is not understood.
+	ErrPostgresURL = postgres.ErrURL
 )
-
-// ioerrShmSize is how SQLite reports that the index of its log could not grow,
-// which a full disk causes.
-const ioerrShmSize = codes.SQLITE_IOERR | 19<<8
-
-// liteTrouble classes an error of SQLite.
-func liteTrouble(err error) trouble {
-	if err == nil {
-		return noTrouble
-	}
-	e, ok := errors.AsType[*sqlite.Error](err)
-	if !ok {
-		return ownFault
-	}
-	if e.Code() == ioerrShmSize {
-		return diskFull
-	}
-	switch e.Code() & 0xff {
-	case codes.SQLITE_FULL:
-		return diskFull
-	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
-		return unavailable
-	case codes.SQLITE_IOERR, codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB, codes.SQLITE_CANTOPEN,
-		codes.SQLITE_READONLY, codes.SQLITE_PROTOCOL:
-		return fatal
-	}
-	return ownFault
-}
-
-func isUnique(err error) bool {
-	e, ok := errors.AsType[*sqlite.Error](err)
-	return ok && e.Code()&0xff == codes.SQLITE_CONSTRAINT || pgState(err) == "23505"
-}
-
-// classed wraps an error of opening with ErrCorrupt where that is what it means.
-func classed(act string, err error) error {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() & 0xff {
-		case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
-			return fmt.Errorf("%s: %w: %w", act, ErrCorrupt, err)
-		}
-	}
-	return fmt.Errorf("%s: %w", act, err)
-}
 
 func errStorageFull(err error) *hook.Error {
 	return &hook.Error{Code: hook.CodeStorageFull, Message: "The disk is full. Nothing was stored; try again later.", Err: err}
@@ -90,14 +52,11 @@ func (s *Store) readError(act string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	s.gate.RLock()
-	closed := s.closed
-	s.gate.RUnlock()
-	if closed {
+	if s.writer.Closed() {
 		return errShuttingDown()
 	}
 	err = fmt.Errorf("%s: %w", act, err)
-	if s.engine.trouble(err) == ownFault {
+	if s.engine.Class(err) == batch.OwnFault {
 		return errInternal(err)
 	}
 	return errStorageDown(err)

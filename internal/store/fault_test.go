@@ -13,6 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/sqlite"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 var errInjected = errors.New("injected")
@@ -48,20 +50,20 @@ func newFaultyOn(t *testing.T, o Options) *faulty {
 	f.stop()
 	f.sweeper.Wait()
 	// The writer has not been given anything yet.
-	if f.cluster != nil {
-		f.cluster.stop()
-		f.cluster.loops.Wait()
-		for _, lane := range f.cluster.lanes {
-			lane.fault = f.fault
-		}
+	if db, ok := f.engine.(*sqlite.DB); ok {
+		db.Conn().Fault = f.fault
 	} else {
-		f.lite.fault = f.fault
+		node(f.Store).Halt()
+		for _, conn := range node(f.Store).Writers() {
+			conn.Fault = f.fault
+		}
 	}
 	t.Cleanup(func() { _ = f.Close() })
 	return f
 }
 
-// failAt makes the n-th statement from now on fail, ROLLBACK apart; 0 heals.
+// failAt makes the n-th statement from now on fail and all after it, for a batch that
+// fails is run again; ROLLBACK apart. 0 heals.
 func (f *faulty) failAt(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,7 +76,8 @@ func (f *faulty) fault(query string) error {
 	if f.left == 0 || query == "ROLLBACK" {
 		return nil
 	}
-	if f.left--; f.left > 0 {
+	if f.left > 1 {
+		f.left--
 		return nil
 	}
 	f.fired = true
@@ -85,12 +88,12 @@ func (f *faulty) fault(query string) error {
 func (f *faulty) digest() string {
 	f.t.Helper()
 	ctx := context.Background()
-	name := func(row scanner) (s string, err error) { err = row.Scan(&s); return s, err }
+	name := func(row sqltext.Scanner) (s string, err error) { err = row.Scan(&s); return s, err }
 	list := "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-	if f.cluster != nil { // a node's row changes with its lease
+	if f.peers.Shared() { // a node's row changes with its lease
 		list = "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace AND relname <> 'nodes' ORDER BY relname"
 	}
-	tables, err := collect(ctx, f.read, name, list)
+	tables, err := sqltext.Collect(ctx, f.read, name, list)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -124,7 +127,7 @@ func (f *faulty) digest() string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// Every write fails once at each of its statements: then it says so, nothing of it
+// Every write fails from each of its statements on: then it says so, nothing of it
 // is stored and nobody is told. At last it succeeds.
 func TestEveryWriteIsAllOrNothing(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) { everyWriteIsAllOrNothing(t, newFaulty(t)) })
@@ -194,7 +197,7 @@ func everyWriteIsAllOrNothing(t *testing.T, f *faulty) {
 		{"KeepProfile", func() error { return f.KeepProfile(ctx, hook.ProfileHash{9}, "n", "t") }},
 		{"Recover", func() error { _, _, err := f.Recover(ctx); return err }},
 		{"sweep", func() error {
-			return f.do(ctx, 1, func(t *tx) error { _, err := t.sweepOnce(); return err })
+			return f.do(ctx, "test", 1, func(t *tx) error { _, err := t.sweepOnce(); return err })
 		}},
 		{"DeleteEndpoint", func() error { return f.DeleteEndpoint(ctx, scope, e.ID) }},
 		{"RevokeKey", func() error {

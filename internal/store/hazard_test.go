@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/postgres"
 )
 
 // settledDown waits until the node has read all news, so that its next write is nothing
@@ -21,7 +22,7 @@ func (p *peer) settledDown() {
 	p.t.Helper()
 	within(p.t, 5*time.Second, "nothing to read", func() bool {
 		_, err := p.send(hook.ID{})
-		return err == nil && !p.cluster.stale.Load() && p.cluster.seenNews.Load() > 0
+		return err == nil && node(p.Store).UpToDate()
 	})
 	p.take()
 }
@@ -29,7 +30,7 @@ func (p *peer) settledDown() {
 // sql runs a statement beside the store.
 func (p *peer) sql(statement string, args ...any) {
 	p.t.Helper()
-	_, err := p.read.db.ExecContext(p.t.Context(), statement, args...)
+	_, err := p.read.DB.ExecContext(p.t.Context(), statement, args...)
 	p.must(err)
 }
 
@@ -42,9 +43,9 @@ func (p *peer) count(query string, args ...any) (n int) {
 // fails makes statements of the writer fail from now on.
 func (p *peer) fails(fault func(query string) error) {
 	p.t.Helper()
-	p.must(p.do(p.t.Context(), 1, func(*tx) error { // on the writer, which reads it
-		for _, lane := range p.cluster.lanes {
-			lane.fault = fault
+	p.must(p.do(p.t.Context(), "test", 1, func(*tx) error { // on the writer, which reads it
+		for _, lane := range node(p.Store).Writers() {
+			lane.Fault = fault
 		}
 		return nil
 	}))
@@ -60,8 +61,8 @@ func TestAServerThatStalls(t *testing.T) {
 	owned := "SELECT count(*) FROM deliveries WHERE owner = ? AND state = 0"
 	before := p.count(owned, p.Epoch())
 	var pids []int
-	for _, lane := range p.cluster.lanes {
-		pids = append(pids, int(lane.raw.PgConn().PID()))
+	for _, lane := range node(p.Store).Writers() {
+		pids = append(pids, lane.PID())
 	}
 	for _, pid := range pids {
 		p.must(syscall.Kill(pid, syscall.SIGSTOP))
@@ -131,8 +132,8 @@ func TestATakeoverThatRunsTwiceGivesOnce(t *testing.T) {
 	a.must(a.Close())
 	var guards atomic.Int64
 	b.fails(func(query string) error {
-		if query == guard && guards.Add(1) == 2 {
-			return &pgconn.PgError{Code: stateConfigChanged}
+		if query == postgres.GuardText && guards.Add(1) == 2 {
+			return &pgconn.PgError{Code: postgres.ConfigChanged}
 		}
 		return nil
 	})
@@ -156,7 +157,7 @@ func TestABadRowHarmsNoNeighbour(t *testing.T) {
 	goOn := sync.OnceFunc(func() { close(hold) })
 	defer goOn()
 	go func() {
-		_ = p.do(context.Background(), 1, func(*tx) error { running <- struct{}{}; <-hold; return nil })
+		_ = p.do(context.Background(), "test", 1, func(*tx) error { running <- struct{}{}; <-hold; return nil })
 	}()
 	<-running
 	answers := make(chan error, 3)

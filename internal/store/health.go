@@ -2,10 +2,10 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // healthEntry is an endpoint's health inside a transaction. It is written once
@@ -23,7 +23,7 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 	if effects == 0 || o.Enablings != target.Enablings {
 		return nil
 	}
-	if t.s.cluster != nil && effects.Has(hook.EffectSucceeded) && t.health[target.ID] == nil {
+	if t.s.peers.Shared() && effects.Has(hook.EffectSucceeded) && t.health[target.ID] == nil {
 		t.clean = append(t.clean, target.ID)
 		return nil
 	}
@@ -74,7 +74,7 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 	}
 	h := &healthEntry{scope: target.Scope}
 	kept, ok := t.s.dir.health[target.ID]
-	if t.s.cluster != nil {
+	if t.s.peers.Shared() {
 		if err := t.lockHealth(target, h); err != nil {
 			return nil, err
 		}
@@ -82,7 +82,7 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 		h.Health = kept
 	} else {
 		var err error
-		if h.Health, err = readHealth(background, t.q(), target.ID); err != nil {
+		if h.Health, err = readHealth(background, t.c, target.ID); err != nil {
 			return nil, err
 		}
 	}
@@ -97,12 +97,12 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 // commit.
 func (t *tx) lockHealth(target *hook.Endpoint, h *healthEntry) error {
 	var first, last, warned int64
-	t.writes++
+	t.rows++
 	_, err := t.row("lock health", `INSERT INTO health (endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at)
 		VALUES (?, ?, ?, 0, 0, 0, 0) ON CONFLICT (endpoint) DO UPDATE SET mode = excluded.mode
 		RETURNING failures, first_failure_at, last_failure_at, warned_at`, []any{target.ID[:], int64(target.Scope.Mode), target.Scope.Tenant},
 		&h.Failures, &first, &last, &warned)
-	h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = fromMicros(first), fromMicros(last), fromMicros(warned)
+	h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = sqltext.FromMicros(first), sqltext.FromMicros(last), sqltext.FromMicros(warned)
 	if slices.Contains(t.clean, target.ID) { // in this very transaction, before
 		h.Health = hook.Health{}
 		t.clean = slices.DeleteFunc(t.clean, func(id hook.ID) bool { return id == target.ID })
@@ -133,20 +133,20 @@ func (t *tx) writeHealth(id hook.ID, h *healthEntry) error {
 		(endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (endpoint) DO UPDATE SET failures = excluded.failures, first_failure_at = excluded.first_failure_at,
 		last_failure_at = excluded.last_failure_at, warned_at = excluded.warned_at`,
-		id[:], int64(h.scope.Mode), h.scope.Tenant, int64(h.Failures), micros(h.FirstFailureAt), micros(h.LastFailureAt), micros(h.WarnedAt))
+		id[:], int64(h.scope.Mode), h.scope.Tenant, int64(h.Failures), sqltext.Micros(h.FirstFailureAt), sqltext.Micros(h.LastFailureAt), sqltext.Micros(h.WarnedAt))
 	return err
 }
 
-func readHealth(ctx context.Context, q querier, id hook.ID) (hook.Health, error) {
-	found, err := collect(ctx, q, func(row scanner) (hook.Health, error) {
+func readHealth(ctx context.Context, q sqltext.Querier, id hook.ID) (hook.Health, error) {
+	found, err := sqltext.Collect(ctx, q, func(row sqltext.Scanner) (hook.Health, error) {
 		var h hook.Health
 		var first, last, warned int64
 		err := row.Scan(&h.Failures, &first, &last, &warned)
-		h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = fromMicros(first), fromMicros(last), fromMicros(warned)
+		h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = sqltext.FromMicros(first), sqltext.FromMicros(last), sqltext.FromMicros(warned)
 		return h, err
 	}, "SELECT failures, first_failure_at, last_failure_at, warned_at FROM health WHERE endpoint = ?", id[:])
 	if err != nil || len(found) == 0 {
-		return hook.Health{}, wrap("read health", err)
+		return hook.Health{}, sqltext.Wrap("read health", err)
 	}
 	return found[0], nil
 }
@@ -167,15 +167,4 @@ func (s *Store) Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.
 		return hook.Health{}, 0, s.readError("count held deliveries", err)
 	}
 	return h, held, nil
-}
-
-// background is for the writer: its statements are not interrupted.
-var background = context.Background()
-
-// wrap names the act in an error, if there is one.
-func wrap(act string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", act, err)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const housekeepPage = 500
@@ -17,19 +18,17 @@ const housekeepPage = 500
 // cancelled ctx ends it between two pages. On PostgreSQL it makes the partitions of the
 // days to come and drops those of days past, for which writes wait a moment.
 func (s *Store) Housekeep(ctx context.Context) error {
-	if s.cluster != nil {
-		if err := s.cluster.housekeep(ctx); err != nil {
-			return fmt.Errorf("housekeep: %w", err)
-		}
+	if err := s.peers.Housekeep(ctx); err != nil {
+		return fmt.Errorf("housekeep: %w", err)
 	}
 	for more := true; more; {
-		err := s.carryOut(ctx, &op{rows: housekeepPage, apply: func(t *tx) error {
+		err := s.maintain(ctx, "housekeep", housekeepPage, func(t *tx) error {
 			n, err := t.exec("expire answers", `DELETE FROM idempotency WHERE (mode, tenant, route, key) IN
 				(SELECT mode, tenant, route, key FROM idempotency WHERE created_at <= ? LIMIT ?)`,
-				micros(t.now.Add(-onceFor)), int64(housekeepPage))
+				sqltext.Micros(t.now.Add(-onceFor)), int64(housekeepPage))
 			more = n == housekeepPage
 			return err
-		}})
+		})
 		if err != nil {
 			return fmt.Errorf("housekeep: %w", err)
 		}
@@ -39,7 +38,7 @@ func (s *Store) Housekeep(ctx context.Context) error {
 	}
 	// Only endpoints that are not enabled have held deliveries, apart from those
 	// that a sweep is just about to release.
-	ids, err := collect(ctx, s.read, scanID, "SELECT id FROM endpoints WHERE status IN (?, ?)", hook.Disabled, hook.Tripped)
+	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM endpoints WHERE status IN (?, ?)", hook.Disabled, hook.Tripped)
 	if err != nil {
 		return s.readError("housekeep: list disabled endpoints", err)
 	}
@@ -54,37 +53,19 @@ func (s *Store) Housekeep(ctx context.Context) error {
 	return nil
 }
 
-// newsFor is how long nodes can read what they told each other, the latest lines
-// longer. A node that missed some reads everything again.
-const newsFor = 10 * time.Minute
-
-// housekeep is what nodes do for each other.
-func (c *cluster) housekeep(ctx context.Context) error {
-	db := c.store.read.db
-	if err := c.partition(ctx, db); err != nil {
-		return err
-	}
-	if _, err := db.ExecContext(ctx, "DELETE FROM news WHERE at <= $1 AND seq <= (SELECT news FROM config) - 1000", micros(c.store.now().Add(-newsFor))); err != nil {
-		return fmt.Errorf("forget news: %w", err)
-	}
-	_, err := db.ExecContext(ctx, `WITH gone AS (DELETE FROM nodes WHERE done AND seen_at < clock_timestamp() - interval '1 day' RETURNING epoch)
-		DELETE FROM node_writes w USING gone g WHERE w.epoch = g.epoch`)
-	return wrap("forget nodes", err)
-}
-
 // expireHeld walks the backlog of one endpoint, oldest event first.
 func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 	var from hook.ID
 	for more := true; more; {
 		var last hook.ID
-		err := s.carryOut(ctx, &op{rows: housekeepPage, apply: func(t *tx) error {
-			rows, err := collect(background, t.q(), func(row scanner) (h heldRow, err error) {
-				h.Delivery, err = scanDeliveryAnd(row, &h.heldAt)
+		err := s.maintain(ctx, "expire held", housekeepPage, func(t *tx) error {
+			rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (h heldRow, err error) {
+				h.Delivery, err = sqltext.ScanDeliveryAnd(row, &h.heldAt)
 				return h, err
-			}, "SELECT "+deliveryColumns+`, d.held_at FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? AND d.event > ?
+			}, "SELECT "+sqltext.DeliveryColumns+`, d.held_at FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? AND d.event > ?
 				ORDER BY d.event LIMIT ?{lock}`, endpoint[:], from[:], housekeepPage)
 			if err != nil {
-				return wrap("read held deliveries", err)
+				return sqltext.Wrap("read held deliveries", err)
 			}
 			more = len(rows) == housekeepPage
 			for i := range rows {
@@ -96,7 +77,7 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 				last = rows[len(rows)-1].Event
 			}
 			return nil
-		}})
+		})
 		if err != nil {
 			return err
 		}
@@ -111,7 +92,7 @@ type heldRow struct {
 }
 
 func (t *tx) expire(h *heldRow) error {
-	if h.heldAt > micros(t.now.Add(-t.s.opts.HeldFor)) {
+	if h.heldAt > sqltext.Micros(t.now.Add(-t.s.opts.HeldFor)) {
 		return nil
 	}
 	h.State, h.Reason, h.SettledAt, h.Due, h.Owner = hook.Failed, hook.ReasonHeldExpired, t.now, time.Time{}, 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const (
@@ -38,23 +39,23 @@ func (s *Store) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 		hook.History
 		revision *hook.Revision
 	}
-	lines, err := collect(ctx, s.read, func(row scanner) (l line, err error) {
+	lines, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (l line, err error) {
 		var created int64
 		var number, changed, status *int64
 		var url, types *string
-		if err := row.Scan(blob(l.Endpoint[:]), &created, &l.Now, &number, &changed, &url, &types, &status); err != nil {
+		if err := row.Scan(sqltext.Blob(l.Endpoint[:]), &created, &l.Now, &number, &changed, &url, &types, &status); err != nil {
 			return l, err
 		}
-		l.CreatedAt = fromMicros(created)
+		l.CreatedAt = sqltext.FromMicros(created)
 		if number == nil {
 			return l, nil
 		}
-		l.revision = &hook.Revision{Number: *number, At: fromMicros(*changed), URL: *url, Status: hook.Status(*status)}
+		l.revision = &hook.Revision{Number: *number, At: sqltext.FromMicros(*changed), URL: *url, Status: hook.Status(*status)}
 		if err := json.Unmarshal([]byte(*types), &l.revision.Types); err != nil {
 			return l, fmt.Errorf("read event types of %s: %w", l.Endpoint, err)
 		}
 		return l, nil
-	}, historyRows, scope.Mode, scope.Tenant, historyMost+1, micros(at), micros(at))
+	}, historyRows, scope.Mode, scope.Tenant, historyMost+1, sqltext.Micros(at), sqltext.Micros(at))
 	if err != nil {
 		return nil, false, s.readError("read history of endpoints", err)
 	}
@@ -117,7 +118,7 @@ const (
 
 func (s *Store) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointStats) error {
 	var oldest hook.ID
-	if err := s.read.QueryRowContext(ctx, pendingOf, id[:], hook.StatsCap).Scan(&out.Pending, blob(oldest[:])); err != nil {
+	if err := s.read.QueryRowContext(ctx, pendingOf, id[:], hook.StatsCap).Scan(&out.Pending, sqltext.Blob(oldest[:])); err != nil {
 		return err
 	}
 	if out.Pending > 0 {
@@ -146,18 +147,18 @@ func (s *Store) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.Endpoi
 		state hook.State
 		at    int64
 	}
-	rows, err := collect(ctx, s.read, func(row scanner) (r recent, err error) {
-		err = row.Scan(blob(r.event[:]), &r.state, &r.at)
+	rows, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (r recent, err error) {
+		err = row.Scan(sqltext.Blob(r.event[:]), &r.state, &r.at)
 		return r, err
 	}, recentDeliveries, args...)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
-	out.Since = fromMicros(rows[len(rows)-1].at)
+	out.Since = sqltext.FromMicros(rows[len(rows)-1].at)
 	for _, r := range rows {
 		out.ByState[r.state]++
 	}
-	durations, err := collect(ctx, s.read, func(row scanner) (duration int64, err error) {
+	durations, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (duration int64, err error) {
 		var class hook.Class
 		err = row.Scan(&duration, &class)
 		if class == hook.ClassNone || class == hook.ClassTruncated {

@@ -7,15 +7,16 @@ import (
 	"errors"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const keyColumns = "id, kind, mode, tenant, name, hash, created_at"
 
-func scanKey(row scanner) (hook.Key, error) {
+func scanKey(row sqltext.Scanner) (hook.Key, error) {
 	var k hook.Key
 	var created int64
-	err := row.Scan(blob(k.ID[:]), &k.Kind, &k.Mode, &k.Tenant, &k.Name, blob(k.Hash[:]), &created)
-	k.CreatedAt = fromMicros(created)
+	err := row.Scan(sqltext.Blob(k.ID[:]), &k.Kind, &k.Mode, &k.Tenant, &k.Name, sqltext.Blob(k.Hash[:]), &created)
+	k.CreatedAt = sqltext.FromMicros(created)
 	return k, err
 }
 
@@ -25,7 +26,7 @@ func scanKey(row scanner) (hook.Key, error) {
 func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error) {
 	var made hook.Key
 	var replay *hook.Replay
-	err := s.do(ctx, 1, func(t *tx) (err error) {
+	err := s.do(ctx, "create key", 1, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			if k.Tenant != "" {
 				entry, err := t.scope(hook.Scope{Tenant: k.Tenant, Mode: k.Mode})
@@ -39,9 +40,9 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 			made = k
 			made.ID, made.CreatedAt = t.s.ids.Next(), t.now
 			t.keysChanged()
-			_, err := t.exec("insert key", "INSERT INTO keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?)", made.ID[:], string(made.Kind),
-				int64(made.Mode), made.Tenant, made.Name, made.Hash[:], micros(made.CreatedAt))
-			if isUnique(err) {
+			n, err := t.exec("insert key", "INSERT INTO keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", made.ID[:], string(made.Kind),
+				int64(made.Mode), made.Tenant, made.Name, made.Hash[:], sqltext.Micros(made.CreatedAt))
+			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Message: "This key exists or existed."}
 			}
 			return made, true, err
@@ -75,28 +76,28 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error) 
 // Keys lists the keys of a scope that are not revoked, newest first. An empty
 // tenant means all of the mode.
 func (s *Store) Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.Key, string, error) {
-	before, err := beforeOf(page, 1)
+	before, err := sqltext.BeforeOf(page, 1)
 	if err != nil {
 		return nil, "", err
 	}
-	list, err := collect(ctx, s.read, scanKey, "SELECT "+keyColumns+` FROM keys e WHERE e.mode = ? AND `+tenantIs(scope)+`
-		AND revoked_at = 0 AND id < ? ORDER BY id DESC LIMIT ?`, scope.Mode, scope.Tenant, before[0][:], limitOf(page)+1)
+	list, err := sqltext.Collect(ctx, s.read, scanKey, "SELECT "+keyColumns+` FROM keys e WHERE e.mode = ? AND `+sqltext.TenantIs(scope)+`
+		AND revoked_at = 0 AND id < ? ORDER BY id DESC LIMIT ?`, scope.Mode, scope.Tenant, before[0][:], sqltext.LimitOf(page)+1)
 	if err != nil {
 		return nil, "", s.readError("list keys", err)
 	}
-	if len(list) <= limitOf(page) {
+	if len(list) <= sqltext.LimitOf(page) {
 		return list, "", nil
 	}
-	list = list[:limitOf(page)]
-	return list, cursorOf(list[len(list)-1].ID), nil
+	list = list[:sqltext.LimitOf(page)]
+	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
 // RevokeKey ends a key. An empty scope tenant means all of the mode.
 func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
-	return s.do(ctx, 1, func(t *tx) error {
+	return s.do(ctx, "revoke key", 1, func(t *tx) error {
 		t.keysChanged()
 		n, err := t.exec("revoke key", "UPDATE keys SET revoked_at = ? WHERE id = ? AND mode = ? AND (? = '' OR tenant = ?) AND revoked_at = 0",
-			micros(t.now), id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
+			sqltext.Micros(t.now), id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
 		if err == nil && n == 0 {
 			return hook.NotFound("key")
 		}

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/postgres"
 )
 
 // A write that was given up cannot be committed any more, however late its server wakes
@@ -14,10 +16,10 @@ func TestALateWriteIsRefused(t *testing.T) {
 	a := newPeer(t, pgtest.Database(t), 0, nil)
 	a.endpoint()
 	guarded := func(number int64) error {
-		tx, err := a.cluster.keeper.BeginTx(t.Context(), nil)
+		tx, err := node(a.Store).Control().BeginTx(t.Context(), nil)
 		a.must(err)
 		defer func() { _ = tx.Rollback() }()
-		_, err = tx.ExecContext(t.Context(), "SELECT posthorn_guard($1, 1, $2, $3, false, true)", a.Epoch(), number, a.cluster.seenVersion.Load())
+		_, err = tx.ExecContext(t.Context(), "SELECT posthorn_guard($1, 1, $2, $3, false, true)", a.Epoch(), number, node(a.Store).Version())
 		return err
 	}
 	if err := guarded(1000); err != nil {
@@ -25,12 +27,12 @@ func TestALateWriteIsRefused(t *testing.T) {
 	}
 	for range 2 { // the question may be asked twice
 		var number int64
-		a.must(a.cluster.keeper.QueryRowContext(t.Context(), giveUp, a.Epoch(), 1, 1000).Scan(&number))
+		a.must(node(a.Store).Control().QueryRowContext(t.Context(), cluster.GiveUp, a.Epoch(), 1, 1000).Scan(&number))
 		if number != 1001 {
 			t.Fatalf("the answer is %d", number)
 		}
 	}
-	if err := guarded(1000); pgState(err) != stateGivenUp {
+	if err := guarded(1000); postgres.State(err) != postgres.GivenUp {
 		t.Errorf("a write that was given up: %v", err)
 	}
 	if err := guarded(1002); err != nil {
@@ -53,7 +55,7 @@ func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 	for i := range 6 { // without ids of their own, which would be looked up before
 		within(t, 5*time.Second, "nothing to read", func() bool {
 			_, err := a.send(hook.ID{})
-			return err == nil && !a.cluster.stale.Load() && a.cluster.seenNews.Load() > 0
+			return err == nil && node(a.Store).UpToDate()
 		})
 		answers := make(chan answer, 2)
 		old := a.Epoch()
@@ -64,9 +66,9 @@ func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 		}
 		go func() { p, err := a.send(hook.ID{}); answers <- answer{p, err} }()
 		within(t, time.Second, "sent", func() bool {
-			return a.cluster.lanes[0].sentAt.Load() != 0 || a.cluster.lanes[1].sentAt.Load() != 0 || i%2 == 1
+			return node(a.Store).Waiting() || i%2 == 1
 		})
-		a.cluster.leaseOver.Store(true)
+		node(a.Store).Forget(true)
 		go func() { p, err := a.send(hook.ID{}); answers <- answer{p, err} }()
 		if i%2 == 0 {
 			cut.CutAll()
@@ -140,7 +142,7 @@ func TestDamageOfOneTenantStopsNobody(t *testing.T) {
 	_, _, err = a.CreateEndpoint(t.Context(), hook.Endpoint{Scope: hook.Scope{Tenant: "other", Mode: hook.Live}, URL: "https://example.com",
 		Types: hook.Filter{"*"}, Secrets: []hook.Secret{{Text: "s"}}}, nil)
 	a.must(err)
-	_, err = a.cluster.keeper.ExecContext(t.Context(), "UPDATE secrets SET sealed = '\\x00' WHERE tenant = 'other'")
+	_, err = node(a.Store).Control().ExecContext(t.Context(), "UPDATE secrets SET sealed = '\\x00' WHERE tenant = 'other'")
 	a.must(err)
 	b.publish()
 	if _, err := b.Endpoint(t.Context(), hook.Scope{Tenant: "other", Mode: hook.Live}, hook.ID{1}); hook.CodeOf(err) != hook.CodeInternal {

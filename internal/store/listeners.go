@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // ListenersAway trips every listener that still counts as connected and returns
@@ -17,17 +18,12 @@ func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 		id    hook.ID
 	}
 	count := 0
-	err := s.do(ctx, 4, func(t *tx) error {
+	err := s.do(ctx, "listeners away", 4, func(t *tx) error {
 		count = 0
-		elsewhere := ""
-		if t.s.cluster != nil {
-			elsewhere = ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
-				AND n.seen_at + n.lease >= clock_timestamp())`
-		}
-		rows, err := collect(background, t.q(), func(row scanner) (f found, err error) {
-			err = row.Scan(blob(f.id[:]), &f.scope.Mode, &f.scope.Tenant)
+		rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (f found, err error) {
+			err = row.Scan(sqltext.Blob(f.id[:]), &f.scope.Mode, &f.scope.Tenant)
 			return f, err
-		}, "SELECT id, mode, tenant FROM endpoints WHERE status = ? AND substr(url, 1, ?) = ?"+elsewhere,
+		}, "SELECT id, mode, tenant FROM endpoints WHERE status = ? AND substr(url, 1, ?) = ?{away}",
 			hook.Enabled, len(hook.ListenScheme), hook.ListenScheme)
 		if err != nil {
 			return err
@@ -56,7 +52,7 @@ func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 // mine reports whether this process is the one that can attempt deliveries to the
 // endpoint: a listener is connected to one of the nodes.
 func (t *tx) mine(target *hook.Endpoint) bool {
-	return t.s.cluster == nil || !target.Listener() || target.Home == t.s.Epoch() || target.Home == 0
+	return !target.Listener() || target.Home == t.s.Epoch() || target.Home == 0
 }
 
 // errElsewhere refuses an attempt that only another node could make.
@@ -72,7 +68,7 @@ func (t *tx) waitsSomewhere(target *hook.Endpoint, at time.Time) {
 				t.told = map[hook.ID]bool{}
 			}
 			t.told[target.ID] = true
-			t.tell(newsDue, target.Scope, hook.Ref{Endpoint: target.ID})
+			t.tell(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
 		}
 		return
 	}
@@ -96,17 +92,17 @@ func (t *tx) offer(target *hook.Endpoint) {
 		clear(t.s.offered)
 	}
 	t.s.offered[target.ID] = t.now
-	t.tell(newsDue, target.Scope, hook.Ref{Endpoint: target.ID})
+	t.tell(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
 }
 
 // listenersAway trips the listeners that were connected to a node that is gone.
 func (t *tx) listenersAway(epoch int64) error {
-	found, err := collect(background, t.q(), func(row scanner) (w waiting, err error) {
-		err = row.Scan(blob(w.endpoint[:]), &w.scope.Mode, &w.scope.Tenant)
+	found, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (w waiting, err error) {
+		err = row.Scan(sqltext.Blob(w.endpoint[:]), &w.scope.Mode, &w.scope.Tenant)
 		return w, err
 	}, "SELECT id, mode, tenant FROM endpoints WHERE home = ? AND home <> 0", epoch)
 	if err != nil {
-		return wrap("read listeners", err)
+		return sqltext.Wrap("read listeners", err)
 	}
 	for _, w := range found {
 		e, err := t.endpoint(w.scope, w.endpoint)

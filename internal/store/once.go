@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // onceFor is how long an answer is kept for a repeated request.
@@ -26,22 +27,22 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 	if err != nil {
 		return nil, err
 	}
-	if known != nil && known.created <= micros(t.now.Add(-onceFor)) {
+	if known != nil && known.Created <= sqltext.Micros(t.now.Add(-onceFor)) {
 		if _, err := t.exec("forget old answer", "DELETE FROM idempotency"+onceKey, int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key); err != nil {
 			return nil, err
 		}
 		known = nil
 	}
 	if known != nil {
-		if subtle.ConstantTimeCompare(known.hash, o.BodyHash[:]) != 1 {
+		if subtle.ConstantTimeCompare(known.Hash, o.BodyHash[:]) != 1 {
 			return nil, &hook.Error{Code: hook.CodeIdempotencyReused, Field: "Idempotency-Key",
 				Message: "This idempotency key was used before with another request."}
 		}
-		body, err := t.s.keys.Open(place, known.sealed)
+		body, err := t.s.keys.Open(place, known.Sealed)
 		if err != nil {
 			return nil, err
 		}
-		return &hook.Replay{Status: known.status, Body: body}, nil
+		return &hook.Replay{Status: known.Status, Body: body}, nil
 	}
 	result, keep, err := do()
 	if err != nil || !keep {
@@ -52,8 +53,8 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 	if err != nil {
 		return nil, err
 	}
-	return nil, t.insert("keep answer", onceTable,
-		int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key, o.BodyHash[:], int64(status), sealed, micros(t.now))
+	return nil, t.insert("keep answer", sqltext.Answers,
+		int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key, o.BodyHash[:], int64(status), sealed, sqltext.Micros(t.now))
 }
 
 // oncePlace and its siblings name a place for the seal. Lengths keep the parts

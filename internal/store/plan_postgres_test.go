@@ -13,6 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // planRows is how many events the plans are looked at with; POSTHORN_PLAN_ROWS sets
@@ -39,28 +41,28 @@ func TestPlansOnPostgres(t *testing.T) {
 	fillForPlans(t, s, rows)
 	t.Logf("FIGURE plans on PostgreSQL with %d events, filled in %v", rows, time.Since(began).Round(time.Second))
 	endpoint, tenant := hook.ID{}, "t-1"
-	if err := s.read.QueryRowContext(t.Context(), "SELECT id, tenant FROM endpoints ORDER BY id LIMIT 1 OFFSET 3").Scan(blob(endpoint[:]), &tenant); err != nil {
+	if err := s.read.QueryRowContext(t.Context(), "SELECT id, tenant FROM endpoints ORDER BY id LIMIT 1 OFFSET 3").Scan(sqltext.Blob(endpoint[:]), &tenant); err != nil {
 		t.Fatal(err)
 	}
 	var event, delivery hook.ID
 	if err := s.read.QueryRowContext(t.Context(), "SELECT event, id FROM deliveries ORDER BY event DESC LIMIT 1 OFFSET 500").
-		Scan(blob(event[:]), blob(delivery[:])); err != nil {
+		Scan(sqltext.Blob(event[:]), sqltext.Blob(delivery[:])); err != nil {
 		t.Fatal(err)
 	}
 	scope := hook.Scope{Tenant: tenant, Mode: hook.Live}
 	failed := hook.Failed
 	stoppedWhere, stoppedArgs := conditions(&hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed}, []hook.ID{{0xff}, {0xff}})
 	log, logArgs := logFrom(&hook.EndpointLog{Scope: scope, Endpoint: endpoint, Type: "a.b"})
-	now := micros(time.Now())
+	now := sqltext.Micros(time.Now())
 	ids, most := [][]byte{endpoint[:]}, []int64{256}
-	low, high := firstID(time.Now().Add(-time.Hour)), firstID(time.Now().Add(time.Hour))
+	low, high := sqltext.FirstID(time.Now().Add(-time.Hour)), sqltext.FirstID(time.Now().Add(time.Hour))
 	plans := map[string]struct {
 		query string
 		args  []any
 	}{
-		"claim":         {claimArrays, []any{int64(1), ids, most, now}},
-		"earliest":      {earliestOf, []any{ids}},
-		"earliest one":  {earliestDue, []any{endpoint[:]}},
+		"claim":         {postgres.ClaimText, []any{int64(1), ids, most, now}},
+		"earliest":      {postgres.EarliestText, []any{ids}},
+		"earliest one":  {sqltext.EarliestDue, []any{endpoint[:]}},
 		"disown":        {disownRows("owner = 7"), []any{int64(2000)}},
 		"summary":       {summaryRows, nil},
 		"hold":          {pendingRows, []any{endpoint[:], event[:], 500}},
@@ -70,12 +72,12 @@ func TestPlansOnPostgres(t *testing.T) {
 		"pending":       {pendingOf, []any{endpoint[:], 1000}},
 		"failures":      {failedOf, []any{endpoint[:], 1000}},
 		"recent":        {recentDeliveries, []any{endpoint[:], int64(hook.Live), tenant, int64(hook.Live), tenant, statsEvents - 1, statsRows}},
-		"find":          {findDelivery, findDeliveryArgs(scope, delivery)},
-		"one delivery":  {"SELECT " + deliveryColumns + " FROM deliveries d WHERE d.event = ? AND d.endpoint = ?", []any{event[:], endpoint[:]}},
+		"find":          {sqltext.FindDelivery, sqltext.FindDeliveryArgs(scope, delivery)},
+		"one delivery":  {"SELECT " + sqltext.DeliveryColumns + " FROM deliveries d WHERE d.event = ? AND d.endpoint = ?", []any{event[:], endpoint[:]}},
 		"log":           {"SELECT count(*)" + log, logArgs},
 		"failed":        {"SELECT d.id FROM deliveries d WHERE " + stoppedWhere + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", stoppedArgs},
 		"events":        {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY e.id DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
-		"event":         {"SELECT " + eventColumns + " FROM events e WHERE e.id = ?", []any{event[:]}},
+		"event":         {"SELECT " + sqltext.EventColumns + " FROM events e WHERE e.id = ?", []any{event[:]}},
 		"bound":         {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? ORDER BY e.id DESC LIMIT 1 OFFSET ?", []any{int64(hook.Live), tenant, 19_999}},
 		"attempts":      {"SELECT number FROM attempts WHERE event = ? AND endpoint = ? ORDER BY number", []any{event[:], endpoint[:]}},
 		"newest event":  {"SELECT id FROM events ORDER BY id DESC LIMIT 1", nil},
@@ -122,9 +124,9 @@ func readThrough(plan string) (rows int) {
 
 // literalMoves is the statement that settles, with one row in place of its arrays.
 func literalMoves(event, endpoint hook.ID) string {
-	text := strings.Replace(moveRows, "posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))", "(SELECT count(*) FROM m)", 1)
-	text = strings.NewReplacer("$15", bytesLiteral(event)+"::bytea", "$16", bytesLiteral(event)+"::bytea").Replace(text)
-	values := []string{bytesLiteral(event), bytesLiteral(endpoint), "1", "0", "1", "2", "''", "1", "1", "0", "200", "''", "1", "0"}
+	text := strings.Replace(postgres.MoveText, "posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))", "(SELECT count(*) FROM m)", 1)
+	text = strings.NewReplacer("$15", postgres.BytesLiteral(event)+"::bytea", "$16", postgres.BytesLiteral(event)+"::bytea").Replace(text)
+	values := []string{postgres.BytesLiteral(event), postgres.BytesLiteral(endpoint), "1", "0", "1", "2", "''", "1", "1", "0", "200", "''", "1", "0"}
 	for i := len(values); i >= 1; i-- {
 		text = strings.ReplaceAll(text, fmt.Sprintf("$%d::", i), "ARRAY["+values[i-1]+"]::")
 	}
@@ -133,12 +135,12 @@ func literalMoves(event, endpoint hook.ID) string {
 
 func explain(t *testing.T, s *Store, query string, args []any) (plan string, ms float64) {
 	t.Helper()
-	tx, err := s.read.db.BeginTx(t.Context(), nil)
+	tx, err := s.read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	rows, err := tx.QueryContext(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY ON) "+s.read.dialect.text(query), args...)
+	rows, err := tx.QueryContext(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY ON) "+s.read.Dialect.Text(query), args...)
 	if err != nil {
 		t.Fatalf("%v in %s", err, query)
 	}
@@ -176,12 +178,12 @@ func fillForPlans(t *testing.T, s *Store, rows int) {
 			CASE WHEN n / 100 % 50 = 0 THEN 0 WHEN n / 100 % 50 = 1 THEN 3 ELSE 2 END, '', 1, 1, CASE WHEN n / 100 % 50 = 0 THEN n ELSE 0 END, 200, '', 1, 1, 0, 0, 1 FROM fill ORDER BY n`,
 		`INSERT INTO attempts SELECT id, decode(lpad(to_hex(n % 100), 32, '0'), 'hex'), 1, 2, 't-' || n % 100 % 20, 1, 1, 200, '', '', 0, NULL, NULL, 0 FROM fill ORDER BY n`,
 	} {
-		if _, err := s.cluster.keeper.ExecContext(ctx, statement); err != nil {
+		if _, err := node(s).Control().ExecContext(ctx, statement); err != nil {
 			t.Fatalf("%v in %s", err, statement)
 		}
 	}
 	for _, statement := range []string{"DROP TABLE fill", "VACUUM (ANALYZE) events", "VACUUM (ANALYZE) deliveries", "VACUUM (ANALYZE) attempts", "ANALYZE endpoints"} {
-		if _, err := s.cluster.keeper.ExecContext(ctx, statement); err != nil {
+		if _, err := node(s).Control().ExecContext(ctx, statement); err != nil {
 			t.Fatalf("%v in %s", err, statement)
 		}
 	}

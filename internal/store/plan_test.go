@@ -8,6 +8,8 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/sqlite"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // The queries over deliveries are cheap only as long as the planner takes the
@@ -27,8 +29,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	where, _ := conditions(&stopped, make([]hook.ID, 2))
 	log, _ := logFrom(&hook.EndpointLog{Type: "a.b"})
 	for name, c := range map[string]struct{ query, want string }{
-		"claim":    {claimRows, "deliveries_open (owner=? AND endpoint=? AND due<?)"},
-		"earliest": {earliestDue, "deliveries_open (owner=? AND endpoint=?)"},
+		"claim":    {sqlite.ClaimText, "deliveries_open (owner=? AND endpoint=? AND due<?)"},
+		"earliest": {sqltext.EarliestDue, "deliveries_open (owner=? AND endpoint=?)"},
 		"disown":   {disownRows("owner > 0 AND owner < 9"), "deliveries_open (owner>? AND owner<?)"},
 		"summary":  {summaryRows, "deliveries_open (owner=?)"},
 		"hold":     {pendingRows, "deliveries_open (owner=? AND endpoint=?)"},
@@ -41,20 +43,20 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"recent":   {recentDeliveries, "events_scope (mode=? AND tenant=? AND id>?)"},
 		"tries":    {recentAttempts, "a USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"history":  {historyRows, "r USING PRIMARY KEY (endpoint=? AND revision>?)"},
-		"find":     {findDelivery, "PRIMARY KEY (event>? AND event<?)"},
+		"find":     {sqltext.FindDelivery, "PRIMARY KEY (event>? AND event<?)"},
 		"log":      {"SELECT count(*)" + log, "events_scope (mode=? AND tenant=?)"},
 		"log rows": {"SELECT count(*)" + log, "PRIMARY KEY (event=? AND endpoint=?)"},
 		"old page": {oldPage("events"), "events_1 (id>? AND id<?)"},
 		"needed":   {neededOfPage, "PRIMARY KEY (event>? AND event<?)"},
-		"old ids":  {dropIDs, "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
+		"old ids":  {"DELETE FROM event_ids WHERE {idsof}", "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
 		"failed":   {"SELECT d.id FROM deliveries d WHERE " + where, "deliveries_stopped (endpoint=? AND state=?"},
 		"events":   {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {
-		args := make([]any, strings.Count(c.query, "?"))
+		args := make([]any, strings.Count(s.read.Dialect.Text(c.query), "?"))
 		for i := range args {
 			args[i] = 1
 		}
-		lines, err := collect(context.Background(), s.read, func(row scanner) (string, error) {
+		lines, err := sqltext.Collect(context.Background(), s.read, func(row sqltext.Scanner) (string, error) {
 			var id, parent, unused int
 			var detail string
 			err := row.Scan(&id, &parent, &unused, &detail)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // Profile is the text of a wire format as deliveries were first rendered with it.
@@ -30,11 +31,11 @@ func (s *Store) PutProfile(ctx context.Context, hash hook.ProfileHash, name, tex
 }
 
 func (s *Store) keepProfile(ctx context.Context, hash hook.ProfileHash, name, text, known string) error {
-	return s.do(ctx, 1, func(t *tx) error {
+	return s.do(ctx, "keep profile", 1, func(t *tx) error {
 		n, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text, kept_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO "+known,
-			hash[:], name, text, micros(t.now))
+			hash[:], name, text, sqltext.Micros(t.now))
 		if n > 0 {
-			t.tell(newsProfiles, hook.Scope{}, hook.Ref{})
+			t.tell(sqltext.ChangedProfiles, hook.Scope{}, hook.Ref{})
 		}
 		return err
 	})
@@ -42,10 +43,10 @@ func (s *Store) keepProfile(ctx context.Context, hash hook.ProfileHash, name, te
 
 // Profiles returns all kept texts, of each name the newest last.
 func (s *Store) Profiles(ctx context.Context) ([]Profile, error) {
-	list, err := collect(ctx, s.read, func(row scanner) (p Profile, err error) {
+	list, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (p Profile, err error) {
 		var kept int64
-		err = row.Scan(blob(p.Hash[:]), &p.Name, &p.Text, &kept)
-		p.KeptAt = fromMicros(kept)
+		err = row.Scan(sqltext.Blob(p.Hash[:]), &p.Name, &p.Text, &kept)
+		p.KeptAt = sqltext.FromMicros(kept)
 		return p, err
 	}, "SELECT hash, name, text, kept_at FROM profiles ORDER BY name, kept_at, hash")
 	if err != nil {

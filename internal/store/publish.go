@@ -6,36 +6,34 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Publish stores events and a delivery for each endpoint that wants them, in one
 // commit, and answers each item on its own. With once, a request that was
 // answered before gives that answer as a Replay and stores nothing. The events
 // may be of any scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
-	o := &op{once: once, events: events}
+	o := &op{Name: "publish", Hot: true, Detail: &lookups{once, events}}
 	for i := range events {
-		o.rows += 2
-		o.bytes += len(events[i].Data)
+		o.Rows += 2
+		o.Bytes += len(events[i].Data)
 	}
 	var out []hook.Published
 	var replay *hook.Replay
-	o.apply = func(t *tx) (err error) {
-		t.bytes += o.bytes
+	o.Apply = func(t *tx) (err error) {
+		t.bytes += o.Bytes
 		replay, err = t.once(once, func() (any, bool, error) {
 			out, err = t.publish(events, profileOf)
 			return out, slices.ContainsFunc(out, func(p hook.Published) bool { return p.Err == nil }), err
 		})
 		return err
 	}
-	if err := s.submit(ctx, o); err != nil {
+	if err := s.write(ctx, o); err != nil {
 		return nil, nil, err
 	}
 	return out, replay, nil
@@ -89,7 +87,7 @@ func (t *tx) publishOne(n *hook.NewEvent, profileOf func(*hook.Endpoint) hook.Pr
 	}
 	if !n.PublicID.IsZero() {
 		hash := contentHash(n)
-		if err := t.insert("insert event id", eventIDsTable, int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
+		if err := t.insert("insert event id", sqltext.EventIDs, int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
 			return hook.Published{}, err
 		}
 	}
@@ -153,8 +151,8 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		public = e.PublicID[:]
 	}
 	t.counted.Events++
-	return t.insert("insert event", eventsTable, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
-		micros(e.CreatedAt), micros(e.AcceptedAt), e.Data, int64(crc32.Checksum(e.Data, castagnoli)))
+	return t.insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
+		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
 }
 
 // deliver stores the delivery of an event to an endpoint. While there is room in
@@ -168,15 +166,15 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 	case e.Kind == hook.TestEvent: // any endpoint, at once, whatever waits
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
-		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, micros(t.now)
+		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
 	case t.mine(target) && t.roomFor(target.ID):
 		d.Owner = t.s.Epoch()
 	default:
 		t.waitsSomewhere(target, t.now)
 	}
-	err := t.insert("insert delivery", deliveriesTable, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
-		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), micros(d.Due),
-		int64(0), "", micros(d.CreatedAt), int64(0), heldAt, d.Owner, d.Fence)
+	err := t.insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
+		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), sqltext.Micros(d.Due),
+		int64(0), "", sqltext.Micros(d.CreatedAt), int64(0), heldAt, d.Owner, d.Fence)
 	if err != nil {
 		return err
 	}
@@ -196,7 +194,7 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 	if err != nil || known == nil {
 		return hook.Published{}, false, err
 	}
-	event, hash := known.event, known.hash
+	event, hash := known.Event, known.Hash
 	if want := contentHash(n); !bytes.Equal(hash, want[:]) {
 		return hook.Published{Err: &hook.Error{Code: hook.CodeEventConflict, Field: "id",
 			Message: "An event with this id and other content was published before."}}, true, nil
@@ -208,7 +206,7 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 		[]any{event}, &created, &first.Deliveries); err != nil || !ok {
 		return hook.Published{}, false, err
 	}
-	first.CreatedAt = fromMicros(created)
+	first.CreatedAt = sqltext.FromMicros(created)
 	return first, true, nil
 }
 
@@ -218,7 +216,7 @@ func contentHash(n *hook.NewEvent) [32]byte {
 	var b []byte
 	b = binary.AppendUvarint(b, uint64(len(n.Type)))
 	b = append(b, n.Type...)
-	b = binary.AppendVarint(b, micros(n.CreatedAt))
+	b = binary.AppendVarint(b, sqltext.Micros(n.CreatedAt))
 	h := sha256.New()
 	h.Write(b)
 	h.Write(n.Data)
@@ -232,7 +230,8 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 	var out hook.Published
 	var delivery hook.ID
 	var replay *hook.Replay
-	err := s.submit(ctx, &op{rows: 2, bytes: len(data), apply: func(t *tx) (err error) {
+	err := s.do(ctx, "publish test event", 2, func(t *tx) (err error) {
+		t.bytes += len(data)
 		replay, err = t.once(once, func() (any, bool, error) {
 			target, err := t.endpointByID(scope, endpoint)
 			if err != nil {
@@ -254,7 +253,7 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			return hook.TestPublished{Published: out, Delivery: delivery}, true, nil
 		})
 		return err
-	}})
+	})
 	if err != nil {
 		return hook.Published{}, hook.ID{}, nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
 // Each of these was a defect once.
@@ -54,7 +55,7 @@ func (f *faulty) say(scope hook.Scope, n int) {
 // page does what the sweeper does, once.
 func (f *faulty) page() (more bool) {
 	f.t.Helper()
-	err := f.do(f.t.Context(), 1, func(t *tx) (err error) { more, err = t.sweepOnce(); return err })
+	err := f.do(f.t.Context(), "test", 1, func(t *tx) (err error) { more, err = t.sweepOnce(); return err })
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestOneTransactionKeepsTheBoundOfMemory(t *testing.T) {
 func TestADamagedSecretKeepsNobodyElseFromStarting(t *testing.T) {
 	f, scope, _ := oneEndpoint(t)
 	f.say(scope, 1)
-	if _, err := f.lite.exec("UPDATE secrets SET sealed = x'00'"); err != nil {
+	if _, err := f.engine.(*sqlite.DB).Conn().Exec("UPDATE secrets SET sealed = x'00'"); err != nil {
 		t.Fatal(err)
 	}
 	o := f.opts

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // Resend asks for one more attempt of an event, by our key: to the endpoint, or
@@ -18,7 +19,7 @@ func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint ho
 	profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error) {
 	var out hook.Resent
 	var replay *hook.Replay
-	err := s.do(ctx, 8, func(t *tx) (err error) {
+	err := s.do(ctx, "resend", 8, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			out, err = t.resend(scope, event, endpoint, profileOf)
 			return out, true, err
@@ -33,10 +34,10 @@ func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint ho
 
 func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Resent, error) {
 	out := hook.Resent{Event: event}
-	found, err := collect(background, t.q(), scanEvent, "SELECT "+eventColumns+" FROM events e WHERE e.id = ? AND e.mode = ? AND "+
-		tenantIs(scope)+"{lock}", event[:], scope.Mode, scope.Tenant)
+	found, err := sqltext.Collect(background, t.c, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE e.id = ? AND e.mode = ? AND "+
+		sqltext.TenantIs(scope)+"{lock}", event[:], scope.Mode, scope.Tenant)
 	if err != nil {
-		return out, wrap("read event", err)
+		return out, sqltext.Wrap("read event", err)
 	}
 	if len(found) == 0 {
 		return out, hook.NotFound("event")

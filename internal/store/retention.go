@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const (
@@ -43,17 +44,33 @@ func (s *Store) retain(ctx context.Context) error {
 		return err
 	}
 	until := now.Add(-s.opts.Retention)
-	from := "events"
-	if s.cluster != nil {
-		from = "events_default"
-		if ok, err := s.cluster.dropDays(ctx, until); err != nil || !ok {
+	if ok, err := s.clocksAgree(ctx); err != nil || !ok {
+		return err
+	}
+	tables, err := s.peers.DropDays(ctx, until)
+	if err != nil {
+		return err
+	}
+	for _, from := range tables {
+		if err := s.dropPages(ctx, from, until); err != nil {
 			return err
 		}
 	}
-	if err := s.dropPages(ctx, from, until); err != nil {
-		return err
-	}
 	return s.dropEndpoints(ctx, until)
+}
+
+// clocksAgree compares the clock of this machine with the one that others go by: where
+// they differ, one of them is wrong, and nothing is dropped.
+func (s *Store) clocksAgree(ctx context.Context) (bool, error) {
+	if s.retention == nil {
+		return true, nil
+	}
+	apart, err := s.peers.ClockApart(ctx, s.now)
+	if err != nil || apart.Abs() <= clockApart {
+		return err == nil, err
+	}
+	s.log.Error("the clocks of this machine and of the database differ: nothing is dropped by age", "apart", apart.Round(time.Second).String())
+	return false, nil
 }
 
 // trustedNow returns the time that retention goes by. It follows the clock, but no
@@ -68,7 +85,7 @@ func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 	looked := time.Now()
 	most := clockPace * looked.Sub(s.retention.looked)
 	var trusted time.Time
-	err := s.carryOut(ctx, &op{rows: 1, apply: func(t *tx) error {
+	err := s.maintain(ctx, "trusted now", 1, func(t *tx) error {
 		var err error
 		if trusted, err = t.retentionClock(now); err != nil {
 			return err
@@ -77,9 +94,9 @@ func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 			trusted = next
 		}
 		_, err = t.exec("keep clock of retention", `INSERT INTO meta (key, value) VALUES ('retention_clock', ?)
-			ON CONFLICT (key) DO UPDATE SET value = excluded.value`, binary.BigEndian.AppendUint64(nil, uint64(micros(trusted))))
+			ON CONFLICT (key) DO UPDATE SET value = excluded.value`, binary.BigEndian.AppendUint64(nil, uint64(sqltext.Micros(trusted))))
 		return err
-	}})
+	})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -99,10 +116,10 @@ func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 		return time.Time{}, err
 	}
 	if found && len(kept) == 8 {
-		return fromMicros(int64(binary.BigEndian.Uint64(kept))), nil
+		return sqltext.FromMicros(int64(binary.BigEndian.Uint64(kept))), nil
 	}
 	var newest hook.ID
-	if found, err = t.row("read newest event", "SELECT id FROM events ORDER BY id DESC LIMIT 1", nil, blob(newest[:])); err != nil {
+	if found, err = t.row("read newest event", "SELECT id FROM events ORDER BY id DESC LIMIT 1", nil, sqltext.Blob(newest[:])); err != nil {
 		return time.Time{}, err
 	}
 	if at := newest.Time(); found && at.Before(now) {
@@ -120,10 +137,10 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 	for {
 		var last hook.ID
 		var n int64
-		err := s.carryOut(ctx, &op{rows: retentionPage, apply: func(t *tx) (err error) {
+		err := s.maintain(ctx, "drop pages", retentionPage, func(t *tx) (err error) {
 			last, n, err = t.dropPage(from, after, until)
 			return err
-		}})
+		})
 		if err != nil {
 			return fmt.Errorf("drop old events: %w", err)
 		}
@@ -157,28 +174,26 @@ func pause(ctx context.Context, d time.Duration) error {
 // there may be more. The rows are locked before they are judged: on PostgreSQL another
 // node may be asked for one more attempt of them.
 func (t *tx) dropPage(from string, after hook.ID, until time.Time) (last hook.ID, dropped int64, err error) {
-	if t.s.cluster != nil {
-		var mine bool
-		if _, err := t.row("take turn", tryOnce, nil, &mine); err != nil || !mine {
-			return last, 0, err // another node is at it
-		}
+	var mine bool
+	if _, err := t.row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
+		return last, 0, err // another node is at it
 	}
-	bound := firstID(until)
-	ids, err := collect(background, t.q(), scanID, oldPage(from)+"{lock}",
+	bound := sqltext.FirstID(until)
+	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, oldPage(from)+"{lock}",
 		after[:], bound[:], retentionPage)
 	if err != nil || len(ids) == 0 {
-		return last, 0, wrap("read old events", err)
+		return last, 0, sqltext.Wrap("read old events", err)
 	}
 	low, high := ids[0], ids[len(ids)-1]
-	if t.s.cluster != nil {
-		if _, err := collect(background, t.q(), scanID, "SELECT event FROM deliveries WHERE event >= ? AND event <= ? ORDER BY event, endpoint FOR UPDATE",
+	if t.s.peers.Shared() {
+		if _, err := sqltext.Collect(background, t.c, sqltext.ScanID, "SELECT event FROM deliveries WHERE event >= ? AND event <= ? ORDER BY event, endpoint FOR UPDATE",
 			low[:], high[:]); err != nil {
-			return last, 0, wrap("lock old deliveries", err)
+			return last, 0, sqltext.Wrap("lock old deliveries", err)
 		}
 	}
-	needed, err := collect(background, t.q(), scanID, neededOfPage, low[:], high[:], micros(until), low[:], high[:])
+	needed, err := sqltext.Collect(background, t.c, sqltext.ScanID, neededOfPage, low[:], high[:], sqltext.Micros(until), low[:], high[:])
 	if err != nil {
-		return last, 0, wrap("read what is needed", err)
+		return last, 0, sqltext.Wrap("read what is needed", err)
 	}
 	for _, r := range runsWithout(ids, needed) {
 		if err := t.dropRun(r.low, r.high); err != nil {
@@ -225,20 +240,12 @@ func runsWithout(ids, needed []hook.ID) (runs []run) {
 	return runs
 }
 
-// dropIDs forgets the ids that platforms gave to events that go.
-const dropIDs = `DELETE FROM event_ids WHERE (mode, public_id, tenant) IN
-	(SELECT mode, public_id, tenant FROM events WHERE id >= ? AND id <= ? AND public_id IS NOT NULL)`
-
 // dropRun drops the events from low to high with everything that hangs on them.
 func (t *tx) dropRun(low, high hook.ID) error {
-	ids := dropIDs
-	if t.s.cluster != nil {
-		ids = "DELETE FROM event_ids WHERE event >= ? AND event <= ?" // has an index there
-	}
 	for _, statement := range []string{
 		"DELETE FROM attempts WHERE event >= ? AND event <= ?",
 		"DELETE FROM deliveries WHERE event >= ? AND event <= ?",
-		ids,
+		"DELETE FROM event_ids WHERE {idsof}", // given by platforms to events that go
 		"DELETE FROM events WHERE id >= ? AND id <= ?",
 	} {
 		if _, err := t.exec("drop old events", statement, low[:], high[:]); err != nil {
@@ -251,7 +258,7 @@ func (t *tx) dropRun(low, high hook.ID) error {
 // dropEndpoints drops endpoints that were deleted longer ago than the moment and a
 // day before the oldest event that is there: no delivery can be to them.
 func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
-	oldest, err := collect(ctx, s.read, scanID, "SELECT id FROM events ORDER BY id LIMIT 1")
+	oldest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
 		return s.readError("read oldest event", err)
 	}
@@ -260,21 +267,21 @@ func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 			until = before
 		}
 	}
-	ids, err := collect(ctx, s.read, scanID, "SELECT id FROM endpoints WHERE status = ? AND sweep = '' AND updated_at <= ?", hook.Deleted, micros(until))
+	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM endpoints WHERE status = ? AND sweep = '' AND updated_at <= ?", hook.Deleted, sqltext.Micros(until))
 	if err != nil {
 		return s.readError("list deleted endpoints", err)
 	}
 	for len(ids) > 0 {
 		page := ids[:min(len(ids), housekeepPage)]
 		ids = ids[len(page):]
-		err := s.carryOut(ctx, &op{rows: len(page), apply: func(t *tx) error {
+		err := s.maintain(ctx, "drop endpoints", len(page), func(t *tx) error {
 			for _, id := range page {
 				if err := t.dropEndpoint(id); err != nil {
 					return err
 				}
 			}
 			return nil
-		}})
+		})
 		if err != nil {
 			return fmt.Errorf("drop deleted endpoints: %w", err)
 		}
@@ -292,17 +299,4 @@ func (t *tx) dropEndpoint(id hook.ID) error {
 		}
 	}
 	return nil
-}
-
-// idList is ids as an argument, each once.
-func idList(ids []hook.ID) [][]byte {
-	seen := make(map[hook.ID]bool, len(ids))
-	list := make([][]byte, 0, len(ids))
-	for _, id := range ids {
-		if !seen[id] {
-			seen[id] = true
-			list = append(list, id[:])
-		}
-	}
-	return list
 }

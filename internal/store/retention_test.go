@@ -10,6 +10,8 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const testRetention = 30 * 24 * time.Hour
@@ -75,7 +77,7 @@ func (a *aging) count(query string, args ...any) (n int) {
 
 func (a *aging) conn() *sql.Conn {
 	a.t.Helper()
-	conn, err := a.cluster.keeper.Conn(a.t.Context())
+	conn, err := node(a.Store).Control().Conn(a.t.Context())
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -84,29 +86,29 @@ func (a *aging) conn() *sql.Conn {
 }
 
 // oldDay is the first day, looked at a retention later.
-func (a *aging) oldDay() *oldDay {
-	day := a.now.Truncate(partitionSpan)
-	a.now = a.now.Add(testRetention + 2*partitionSpan)
-	return &oldDay{c: a.cluster, conn: a.conn(), day: day, until: a.now.Add(-testRetention), low: firstID(day), high: firstID(day.Add(partitionSpan))}
+func (a *aging) oldDay() *postgres.OldDay {
+	day := a.now.Truncate(postgres.Span)
+	a.now = a.now.Add(testRetention + 2*postgres.Span)
+	return postgres.NewOldDay(a.conn(), day, a.now.Add(-testRetention))
 }
 
 // A day goes, and what is still to be delivered of it does not. The control run drops
 // the day as any script would: then the delivery is lost, so the test can see that.
 func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
-	scripted := func(d *oldDay) error {
+	scripted := func(a *aging, d *postgres.OldDay) error {
 		for _, statement := range []string{"ALTER TABLE attempts DETACH PARTITION {attempts}", "ALTER TABLE deliveries DETACH PARTITION {deliveries}",
 			"ALTER TABLE events DETACH PARTITION {events}", "DROP TABLE {events}, {deliveries}, {attempts}"} {
-			if _, err := d.conn.ExecContext(t.Context(), d.text(statement)); err != nil {
+			if _, err := a.read.DB.ExecContext(t.Context(), d.Text(statement)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	for name, c := range map[string]struct {
-		drop func(*oldDay) error
+		drop func(*aging, *postgres.OldDay) error
 		kept bool
 	}{
-		"carried over": {func(d *oldDay) error { _, err := d.drop(t.Context()); return err }, true},
+		"carried over": {func(_ *aging, d *postgres.OldDay) error { _, err := d.Drop(t.Context()); return err }, true},
 		"control":      {scripted, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,10 +119,10 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 			if _, _, err := a.RetryDelivery(t.Context(), a.scope, jobs[5].Delivery.ID, nil); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := a.cluster.keeper.ExecContext(t.Context(), "UPDATE deliveries SET state = 1 WHERE event = $1", idBytes(jobs[6].Delivery.Event)); err != nil {
+			if _, err := node(a.Store).Control().ExecContext(t.Context(), "UPDATE deliveries SET state = 1 WHERE event = $1", idBytes(jobs[6].Delivery.Event)); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.drop(a.oldDay()); err != nil {
+			if err := c.drop(a, a.oldDay()); err != nil {
 				t.Fatal(err)
 			}
 			if n := a.count("SELECT count(*) FROM events"); n != map[bool]int{true: 3}[c.kept] {
@@ -144,7 +146,7 @@ func TestADropGivesWay(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	a.succeed(a.publish(1)...)
 	d := a.oldDay()
-	backup, err := a.read.db.BeginTx(t.Context(), nil)
+	backup, err := a.read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +155,7 @@ func TestADropGivesWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	dropped := make(chan error, 1)
-	go func() { _, err := d.drop(t.Context()); dropped <- err }()
+	go func() { _, err := d.Drop(t.Context()); dropped <- err }()
 	began := time.Now()
 	var dropErr error
 	for done := false; !done; {
@@ -164,7 +166,7 @@ func TestADropGivesWay(t *testing.T) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	if took := time.Since(began); pgState(dropErr) != "55P03" || took > 5*time.Second {
+	if took := time.Since(began); postgres.State(dropErr) != "55P03" || took > 5*time.Second {
 		t.Fatalf("dropped beside a reader: %v, after %v", dropErr, took)
 	}
 	if err := backup.Rollback(); err != nil {
@@ -172,17 +174,17 @@ func TestADropGivesWay(t *testing.T) {
 	}
 
 	// Vacuum is waited for, and meanwhile nobody waits.
-	vacuum, err := a.read.db.BeginTx(t.Context(), nil)
+	vacuum, err := a.read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = vacuum.Rollback() }()
-	if _, err := vacuum.ExecContext(t.Context(), d.text("LOCK TABLE {deliveries} IN SHARE UPDATE EXCLUSIVE MODE")); err != nil {
+	if _, err := vacuum.ExecContext(t.Context(), d.Text("LOCK TABLE {deliveries} IN SHARE UPDATE EXCLUSIVE MODE")); err != nil {
 		t.Fatal(err)
 	}
 	gone := false
 	var dropping sync.WaitGroup
-	dropping.Go(func() { gone, dropErr = d.drop(t.Context()) })
+	dropping.Go(func() { gone, dropErr = d.Drop(t.Context()) })
 	a.untilLocked()
 	for began := time.Now(); time.Since(began) < 400*time.Millisecond; {
 		a.publish(1)
@@ -231,10 +233,10 @@ func TestNodesDropOnce(t *testing.T) {
 	}
 	first := nodes[0]
 	first.keepHouse() // what each left to the others
-	if n := first.count("SELECT count(*) FROM events WHERE id < $1", idBytes(firstID(first.now.Add(-testRetention-partitionSpan)))); n != 3 {
+	if n := first.count("SELECT count(*) FROM events WHERE id < $1", idBytes(sqltext.FirstID(first.now.Add(-testRetention-postgres.Span)))); n != 3 {
 		t.Errorf("%d old events, want the 3 that waited", n)
 	}
-	if n := first.count("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass"); n < partitionsAhead+2 {
+	if n := first.count("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass"); n < postgres.Ahead+2 {
 		t.Errorf("%d partitions", n)
 	}
 }
@@ -249,9 +251,9 @@ func TestAGapLeavesADayToTheDefaultPartition(t *testing.T) {
 	late := a.publish(1)
 	a.succeed(late...)
 	a.keepHouse()
-	today := a.now.Truncate(partitionSpan)
-	for days, want := range map[int]int{0: 0, 1: 1, partitionsAhead: 1} {
-		name := partitionName("deliveries", today.Add(time.Duration(days)*partitionSpan))
+	today := a.now.Truncate(postgres.Span)
+	for days, want := range map[int]int{0: 0, 1: 1, postgres.Ahead: 1} {
+		name := postgres.PartitionName("deliveries", today.Add(time.Duration(days)*postgres.Span))
 		if n := a.count("SELECT count(*) FROM pg_class WHERE relname = $1", name); n != want {
 			t.Errorf("%s is there %d times, want %d", name, n, want)
 		}
@@ -275,25 +277,25 @@ func TestADayOfWhichMuchIsNeededStays(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	jobs := a.publish(3)
 	a.succeed(jobs[:2]...)
-	day := a.now.Truncate(partitionSpan)
-	if _, err := a.cluster.keeper.ExecContext(t.Context(), `INSERT INTO attempts SELECT event, endpoint, n, mode, tenant, 1, 1, 500, '', '', 0, NULL, NULL, 0
-		FROM deliveries, generate_series(10, $1::int) n WHERE state = 0`, carriedMost+10); err != nil {
+	day := a.now.Truncate(postgres.Span)
+	if _, err := node(a.Store).Control().ExecContext(t.Context(), `INSERT INTO attempts SELECT event, endpoint, n, mode, tenant, 1, 1, 500, '', '', 0, NULL, NULL, 0
+		FROM deliveries, generate_series(10, $1::int) n WHERE state = 0`, postgres.CarriedMost+10); err != nil {
 		t.Fatal(err)
 	}
 	there := func() int {
-		return a.count("SELECT count(*) FROM pg_class WHERE relname = $1", partitionName("events", day))
+		return a.count("SELECT count(*) FROM pg_class WHERE relname = $1", postgres.PartitionName("events", day))
 	}
-	a.now = a.now.Add(testRetention + 2*partitionSpan)
+	a.now = a.now.Add(testRetention + 2*postgres.Span)
 	a.keepHouse()
 	if there() != 1 || !a.there(jobs[0]) {
 		t.Error("the day went at once")
 	}
-	a.now = a.now.Add(dropLate)
+	a.now = a.now.Add(postgres.DropLate)
 	a.keepHouse()
 	if there() != 1 || a.there(jobs[0]) || !a.there(jobs[2]) {
 		t.Errorf("partition %d, settled %v, needed %v", there(), a.there(jobs[0]), a.there(jobs[2]))
 	}
-	if n := a.count("SELECT count(*) FROM attempts"); n < carriedMost {
+	if n := a.count("SELECT count(*) FROM attempts"); n < postgres.CarriedMost {
 		t.Errorf("%d attempts are left", n)
 	}
 }
@@ -367,7 +369,7 @@ func TestNewsAndNodesAreForgotten(t *testing.T) {
 		"INSERT INTO news SELECT n, 1, 1, 1, 'acme', '', '', 1 FROM generate_series(100, 5000) n",
 		"INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease, gone, taker, done) SELECT n, 'x', '', now(), now() - n * interval '20 hours', '1 second', true, 1, n < 1002 FROM generate_series(1000, 1002) n",
 		"INSERT INTO node_writes (epoch, lane, number) SELECT n, 0, 9 FROM generate_series(1000, 1002) n"} {
-		if _, err := a.cluster.keeper.ExecContext(t.Context(), statement); err != nil {
+		if _, err := node(a.Store).Control().ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -378,7 +380,7 @@ func TestNewsAndNodesAreForgotten(t *testing.T) {
 	if writes := a.count("SELECT count(*) FROM node_writes WHERE epoch >= 1000"); writes != 1 {
 		t.Errorf("the last writes of %d nodes are known", writes)
 	}
-	a.cluster.stale.Store(true)
+	node(a.Store).Forget(false)
 	a.succeed(a.publish(1)...) // after a gap
 }
 
@@ -423,7 +425,7 @@ func TestNothingIsLeftOfAnEvent(t *testing.T) {
 					t.Fatal(err)
 				}
 				a.succeed(a.jobs[len(a.jobs)-1])
-				a.now = a.now.Add(20 * partitionSpan)
+				a.now = a.now.Add(20 * postgres.Span)
 			}
 			tables := []string{"events", "event_ids", "deliveries", "attempts"}
 			for _, table := range tables {
@@ -447,17 +449,17 @@ func TestNothingIsLeftOfAnEvent(t *testing.T) {
 func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	url := pgtest.Database(t)
 	a, other := newAging(t, Options{Postgres: url}), newAging(t, Options{Postgres: url})
-	a.now = a.now.Add(20 * partitionSpan) // no partition: it goes row by row
+	a.now = a.now.Add(20 * postgres.Span) // no partition: it goes row by row
 	jobs := a.publish(1)
 	a.succeed(jobs...)
 	event := jobs[0].Delivery.Event
-	a.now = a.now.Add(testRetention - partitionSpan)
+	a.now = a.now.Add(testRetention - postgres.Span)
 	a.keepHouse() // no day has to be dropped after this
-	a.now = a.now.Add(2 * partitionSpan)
-	if err := a.cluster.partition(t.Context(), a.cluster.keeper); err != nil {
+	a.now = a.now.Add(2 * postgres.Span)
+	if err := node(a.Store).Housekeep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	asked, err := other.read.db.BeginTx(t.Context(), nil)
+	asked, err := other.read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -483,13 +485,13 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	}
 
 	// Now the other way round: the drop has begun.
-	if _, err := a.cluster.keeper.ExecContext(t.Context(), "DELETE FROM oneshots"); err != nil {
+	if _, err := node(a.Store).Control().ExecContext(t.Context(), "DELETE FROM oneshots"); err != nil {
 		t.Fatal(err)
 	}
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	for _, lane := range a.cluster.lanes {
-		lane.fault = func(query string) error {
+	for _, lane := range node(a.Store).Writers() {
+		lane.Fault = func(query string) error {
 			if strings.HasPrefix(query, "DELETE FROM attempts") {
 				once.Do(func() { close(begun); <-goOn })
 			}

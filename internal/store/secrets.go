@@ -7,18 +7,19 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // saveSecrets makes the rows equal to the snapshot's list: it numbers and seals
 // new ones, the first of the list highest, and deletes those that are gone or
 // expired.
 func (t *tx) saveSecrets(e *hook.Endpoint) error {
-	stored, err := collect(background, t.q(), func(row scanner) (v [2]int64, err error) {
+	stored, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (v [2]int64, err error) {
 		err = row.Scan(&v[0], &v[1])
 		return v, err
 	}, "SELECT version, expires_at FROM secrets WHERE endpoint = ?", e.ID[:])
 	if err != nil {
-		return wrap("read versions of secrets", err)
+		return sqltext.Wrap("read versions of secrets", err)
 	}
 	expires, newest := map[int64]int64{}, int64(0)
 	for _, v := range stored {
@@ -36,9 +37,9 @@ func (t *tx) saveSecrets(e *hook.Endpoint) error {
 			if err := t.insertSecret(e, &secret); err != nil {
 				return err
 			}
-		} else if was, ok := expires[secret.Version]; ok && was != micros(secret.ExpiresAt) {
+		} else if was, ok := expires[secret.Version]; ok && was != sqltext.Micros(secret.ExpiresAt) {
 			if _, err := t.exec("expire secret", "UPDATE secrets SET expires_at = ? WHERE endpoint = ? AND version = ?",
-				micros(secret.ExpiresAt), e.ID[:], secret.Version); err != nil {
+				sqltext.Micros(secret.ExpiresAt), e.ID[:], secret.Version); err != nil {
 				return err
 			}
 		}
@@ -70,7 +71,7 @@ func (t *tx) insertSecret(e *hook.Endpoint, secret *hook.Secret) error {
 	}
 	_, err = t.exec("insert secret", `INSERT INTO secrets (endpoint, version, mode, tenant, encoding, sealed, created_at, expires_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], secret.Version, int64(e.Scope.Mode), e.Scope.Tenant, string(secret.Encoding), sealed,
-		micros(secret.CreatedAt), micros(secret.ExpiresAt))
+		sqltext.Micros(secret.CreatedAt), sqltext.Micros(secret.ExpiresAt))
 	return err
 }
 
@@ -81,7 +82,7 @@ func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, 
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
 	var replay *hook.Replay
-	err := s.do(ctx, 4, func(t *tx) (err error) {
+	err := s.do(ctx, "rotate secret", 4, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			old, err := t.endpointByID(scope, id)
 			if err != nil {

@@ -6,14 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-)
-
-// settleFast moves a row that is exactly as its job says. It is the whole cost of
-// settling on the happy path, with the attempt.
-const (
-	settleFast = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?, last_error = ?,
-		settled_at = ?, owner = ?
-		WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND attempts = ? AND owner = ?`
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // Settle records attempts that were made and moves their deliveries by
@@ -27,13 +20,13 @@ func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due,
 	if len(done) == 0 {
 		return nil, nil
 	}
-	o := &op{settles: true, rows: 2 * len(done)}
+	o := &op{Name: "settle", Hot: true, Stays: true, Outcome: true, Rows: 2 * len(done)}
 	for i := range done {
-		o.bytes += len(done[i].Outcome.ResponseBody) + len(done[i].Outcome.ResponseHeaders)
+		o.Bytes += len(done[i].Outcome.ResponseBody) + len(done[i].Outcome.ResponseHeaders)
 	}
 	var due []hook.Due
-	o.apply = func(t *tx) error {
-		t.bytes += o.bytes
+	o.Apply = func(t *tx) error {
+		t.bytes += o.Bytes
 		planned := map[hook.ID]hook.Due{}
 		for i := range done {
 			if err := t.settle(&done[i], planned); err != nil {
@@ -46,7 +39,7 @@ func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due,
 		}
 		return nil
 	}
-	if err := s.carryOut(ctx, o); err != nil {
+	if err := s.write(ctx, o); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(due, func(a, b hook.Due) int { return a.At.Compare(b.At) })
@@ -114,7 +107,7 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 		due = soonest
 	}
 	n, err := t.exec("give delivery back", "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND owner = ?",
-		micros(due), d.Event[:], d.Endpoint[:], d.Fence, d.Owner)
+		sqltext.Micros(due), d.Event[:], d.Endpoint[:], d.Fence, d.Owner)
 	if err != nil || n == 0 {
 		return err
 	}
@@ -145,7 +138,7 @@ func (t *tx) offerAgain(job *hook.Job) error {
 	if target == nil || !ok {
 		return t.forgetOneshot(d.Event, d.Endpoint)
 	}
-	if t.s.cluster != nil {
+	if t.s.peers.Shared() {
 		// Another node may have taken it over.
 		n, err := t.exec("own one shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND owner = ?",
 			t.s.Epoch(), d.Event[:], d.Endpoint[:], job.Holder)
@@ -165,9 +158,9 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 		return d, 0, false, nil
 	}
 	after, effects := hook.Next(d, policy, job.Trigger, *o, t.now, t.s.opts.Jitter())
-	t.writes++
-	ok, err := t.e.move(&d, &after)
-	return after, effects, ok, wrap("settle delivery", err)
+	t.rows++
+	ok, err := t.c.Move(&d, &after)
+	return after, effects, ok, sqltext.Wrap("settle delivery", err)
 }
 
 // settleSlow applies the rule to the row as it is. If it was taken away from the
@@ -195,7 +188,7 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 	if o.Success && trigger.OneShot() && row.State == hook.Pending {
 		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
 		if row.Owner != 0 && row.Owner != t.s.Epoch() {
-			t.tell(newsDrop, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
+			t.tell(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
 		}
 	}
 	if o.Success && (trigger.OneShot() || row.State != hook.Pending) {
@@ -216,7 +209,7 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 		truncated = 1
 	}
 	t.counted.Attempts++
-	return t.insert("log attempt", attemptsTable, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
-		micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
-		orNull(o.ResponseHeaders), orNull(o.ResponseBody), truncated)
+	return t.insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
+		sqltext.Micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
+		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated)
 }

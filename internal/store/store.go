@@ -20,26 +20,17 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
-)
-
-// Errors of Open that callers branch on.
-var (
-	// ErrLocked says that another process has the database open.
-	ErrLocked = errors.New("the database is in use by another process")
-	// ErrNewerSchema says that a newer release wrote the database. Nothing was
-	// changed; start that release, or restore a backup.
-	ErrNewerSchema = errors.New("the database was written by a newer release")
-	// ErrMasterKeyMismatch says that the secrets in the database were sealed
-	// under another master key.
-	ErrMasterKeyMismatch = errors.New("the master key is not the one this database was made with")
-	// ErrCorrupt says that the file is not a database or is damaged.
-	ErrCorrupt = errors.New("the database is damaged")
+	"github.com/posthorn/posthorn/internal/store/batch"
+	"github.com/posthorn/posthorn/internal/store/cluster"
+	"github.com/posthorn/posthorn/internal/store/sqlite"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // Options say how a store is opened and to whom it reports. Dir or Path, and
@@ -111,36 +102,29 @@ type Options struct {
 // A context bounds the waiting of its caller only: a write that was handed to the
 // writer is carried out even if its caller has gone.
 type Store struct {
-	opts    Options
-	log     *slog.Logger
-	keys    *seal.Keyring
-	epoch   atomic.Int64
-	ids     *hook.IDs
-	engine  engine
-	lite    *lite    // the engine, if it is SQLite
-	cluster *cluster // of the nodes on one PostgreSQL; nil: SQLite
-	read    *reader
-	dir     *directory
-	known   *keyCache
-	backlog map[hook.Scope]int       // open deliveries; the writer's alone
-	counted map[hook.Scope]time.Time // when, on PostgreSQL
-	offered map[hook.ID]time.Time    // when others were told of work they may share; the writer's
-	stats   counters
-	turns   turns
+	opts   Options
+	log    *slog.Logger
+	keys   *seal.Keyring
+	ids    *hook.IDs
+	engine engine
+	peers  peers
+	writer *batch.Writer[*tx]
+	read   *sqltext.Reader
+	dir    *directory
+	known  *keyCache
+	stats  counters
+	turns  turns
 
-	gate    sync.RWMutex // held shared while sending to ops, so that Close can wait for senders
-	closed  bool
-	ops     chan *op
-	writer  sync.WaitGroup
-	down    atomic.Pointer[hook.Error]
-	reserve *reserve
+	// The writer goroutine's own.
+	backlog   map[hook.Scope]int       // open deliveries
+	counted   map[hook.Scope]time.Time // when, where others change them too
+	offered   map[hook.ID]time.Time    // when others were told of work they may share
+	accepted  time.Time                // of the last event
+	lastSwept hook.ID                  // of the turns among sweeps
 
-	accepted  time.Time // of the last event; the writer's
-	lastSwept hook.ID   // of the writer's turns among sweeps
-	sweeps    chan struct{}
-	flights   chan flight // commits that were on their way
-	sweeper   sync.WaitGroup
-	stop      context.CancelFunc
+	sweeps  chan struct{}
+	sweeper sync.WaitGroup
+	stop    context.CancelFunc
 
 	scanBound int             // events a page of a list looks at
 	retention *retentionClock // nil: the clock was given and is believed
@@ -155,11 +139,15 @@ type Stats struct {
 	Queued     int   // writes that wait now
 }
 
-type counters struct{ commits, events, deliveries, attempts atomic.Int64 }
+type counters struct {
+	events, deliveries, attempts       atomic.Int64
+	staleSettles, takeovers, takenOver atomic.Int64
+}
 
 // Open opens the database, making or migrating it as needed, and starts its
-// writer. Errors wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch or
-// ErrCorrupt where these are the reason. The caller calls Recover next.
+// writer. Errors wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch, ErrCorrupt,
+// ErrPostgres or ErrPostgresURL where these are the reason. The caller calls Recover
+// next.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	var watch *retentionClock
 	if opts.Now == nil {
@@ -170,18 +158,18 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		opts: opts, log: opts.Log, keys: opts.Keys,
+		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
 		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{}, offered: map[hook.ID]time.Time{},
-		ops: make(chan *op, queueLength), sweeps: make(chan struct{}, 1), flights: make(chan flight, lanes), scanBound: defaultScan,
+		sweeps: make(chan struct{}, 1), scanBound: defaultScan,
 		retention: watch,
 	}
-	if err := s.open(ctx); err != nil {
-		s.release()
-		return nil, fmt.Errorf("open store: %w", err)
+	if opts.Postgres != "" {
+		err = s.openPostgres(ctx)
+	} else {
+		err = s.openSQLite(ctx)
 	}
-	s.writer.Go(s.write)
-	if s.cluster != nil {
-		s.cluster.run()
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
 	}
 	sweeping, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -189,43 +177,73 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	return s, nil
 }
 
+// openSQLite opens a file, of which this process is the only writer.
+func (s *Store) openSQLite(ctx context.Context) error {
+	o := &s.opts
+	if o.Synchronous != "full" {
+		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
+	}
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: o.Path, Synchronous: o.Synchronous, Keys: o.Keys, Log: s.log,
+		Fatal: func(err error) { s.writer.Stop(err) }})
+	if err != nil {
+		return err
+	}
+	// The order of ids is the order of acceptance, and sweeps rely on it: a clock
+	// that was set back while we were down must not break it.
+	last, err := db.LastEvent(ctx)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.ids.Above(last)
+	s.engine, s.peers, s.read = db, solo{db.Epoch()}, db.Reader()
+	s.start(0, batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve))
+	return nil
+}
+
+// callerWaits bounds how long a caller waits for a write on PostgreSQL, where the
+// answer may be lost.
+const callerWaits = 3500 * time.Millisecond
+
+// openPostgres makes this process one of the nodes on a database.
+func (s *Store) openPostgres(ctx context.Context) error {
+	o := &s.opts
+	if o.Synchronous != "full" {
+		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
+	}
+	c, err := cluster.Open(ctx, cluster.Options{URL: o.Postgres, Dir: o.Dir, Lease: o.Lease, Version: o.Version,
+		Durable: o.Synchronous == "full", Keys: o.Keys, Now: s.now, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.ids.Above(c.Floor())
+	s.engine, s.peers, s.read = c, c, c.Reader()
+	s.start(callerWaits, nil)
+	c.Run(cluster.Hooks{Changed: s.learnChanges, TakeOver: s.takeOverNodes, Writer: s.writer})
+	return nil
+}
+
+// start starts the writer.
+func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
+	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits})
+}
+
 // Close carries out the writes that were accepted, then closes the database. Later
 // calls are refused with CodeShuttingDown.
 func (s *Store) Close() error {
-	s.gate.Lock()
-	if s.closed {
-		s.gate.Unlock()
+	if s.writer.Closed() {
 		return nil
 	}
-	s.closed = true
-	s.gate.Unlock()
-	if s.cluster != nil {
-		close(s.cluster.closing)
-	}
 	s.stop()
-	close(s.ops)
-	s.writer.Wait()
+	s.writer.Close()
 	s.sweeper.Wait()
-	return s.release()
+	return sqltext.Wrap("close store", s.engine.Close())
 }
 
 // Ready reports why the store would not accept a write: it is closed, it stopped
 // after an I/O error, the disk is full, or the database does not answer.
 func (s *Store) Ready(ctx context.Context) error {
-	if down := s.down.Load(); down != nil {
-		return down
-	}
-	s.gate.RLock()
-	closed := s.closed
-	s.gate.RUnlock()
-	if closed {
-		return errShuttingDown()
-	}
-	if s.reserve.spent() {
-		return errStorageFull(nil)
-	}
-	if s.cluster != nil && s.cluster.outage.Load() {
-		return errStorageDown(nil)
+	if err := s.writer.Ready(); err != nil {
+		return answer(err)
 	}
 	var one int
 	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM meta LIMIT 1").Scan(&one); err != nil {
@@ -236,16 +254,16 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Epoch returns the number of this opening; it is the owner of the deliveries
 // this process holds in memory.
-func (s *Store) Epoch() int64 { return s.epoch.Load() }
+func (s *Store) Epoch() int64 { return s.peers.Epoch() }
 
 // Stats returns the counters.
 func (s *Store) Stats() Stats {
 	return Stats{
-		Commits:    s.stats.commits.Load(),
+		Commits:    s.writer.Commits(),
 		Events:     s.stats.events.Load(),
 		Deliveries: s.stats.deliveries.Load(),
 		Attempts:   s.stats.attempts.Load(),
-		Queued:     len(s.ops),
+		Queued:     s.writer.Queued(),
 	}
 }
 
@@ -268,7 +286,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Synchronous == "" {
 		o.Synchronous = "full"
 	}
-	if _, ok := syncModes[o.Synchronous]; !ok {
+	if !slices.Contains([]string{"full", "normal", "off"}, o.Synchronous) {
 		return o, fmt.Errorf("synchronous must be full, normal or off, not %q", o.Synchronous)
 	}
 	if o.Lease == 0 {
@@ -289,21 +307,26 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-var syncModes = map[string]string{"full": "FULL", "normal": "NORMAL", "off": "OFF"}
-
 // now returns the time as the database will give it back.
 func (s *Store) now() time.Time { return s.opts.Now().UTC().Truncate(time.Microsecond) }
 
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
+// ClusterStats are numbers of a node among others. All but Nodes are 0 on SQLite.
+type ClusterStats struct {
+	Nodes           int   // alive now
+	Takeovers       int64 // of dead nodes, by this one
+	TakenDeliveries int64 // that these had in memory
+	StaleSettles    int64 // outcomes of jobs that were no longer this node's
 }
 
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
+// ClusterStats returns the numbers since the store was opened.
+func (s *Store) ClusterStats() ClusterStats {
+	return ClusterStats{Nodes: s.peers.Nodes(), Takeovers: s.stats.takeovers.Load(), TakenDeliveries: s.stats.takenOver.Load(), StaleSettles: s.stats.staleSettles.Load()}
 }
+
+// Nodes returns how many nodes share the database now, at least 1.
+func (s *Store) Nodes() int { return s.peers.Nodes() }
+
+// Holds reports whether a job that was handed over may be attempted: the lease under
+// which it was handed over is not over. An attempt that is not made for that reason
+// is to be settled as skipped.
+func (s *Store) Holds(j *hook.Job) bool { return s.peers.Holds(j.Holder) }

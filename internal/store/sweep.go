@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // The sweeps: work over all open deliveries of an endpoint that its change of
@@ -81,10 +82,10 @@ func (s *Store) sweep(ctx context.Context) {
 // another time; nothing is lost, as the orders are stored.
 func (s *Store) sweepAll(ctx context.Context) error {
 	for more := true; more; {
-		err := s.carryOut(ctx, &op{rows: sweepPage, apply: func(t *tx) (err error) {
+		err := s.maintain(ctx, "sweep all", sweepPage, func(t *tx) (err error) {
 			more, err = t.sweepOnce()
 			return err
-		}})
+		})
 		if err != nil {
 			if code := hook.CodeOf(err); ctx.Err() == nil && code != hook.CodeStorageFull && code != hook.CodeStorageDown && code != hook.CodeShuttingDown {
 				s.log.Error("sweep of deliveries failed and will be tried again", "error", err)
@@ -100,7 +101,7 @@ func (s *Store) sweepAll(ctx context.Context) error {
 func (t *tx) sweepOnce() (bool, error) {
 	ids, err := t.nextSweeps()
 	if err != nil {
-		return false, wrap("read sweeps", err)
+		return false, sqltext.Wrap("read sweeps", err)
 	}
 	for _, id := range ids {
 		if err := t.sweepPage(id, max(sweepPage/len(ids), 1)); err != nil {
@@ -115,10 +116,10 @@ func (t *tx) sweepOnce() (bool, error) {
 func (t *tx) nextSweeps() ([]hook.ID, error) {
 	const ordered = "SELECT id FROM endpoints WHERE sweep <> '' AND id > ? ORDER BY id LIMIT 8"
 	last := t.s.lastSwept
-	ids, err := collect(background, t.q(), scanID, ordered, last[:])
+	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, ordered, last[:])
 	if err == nil && len(ids) == 0 && !last.IsZero() {
 		last = hook.ID{}
-		ids, err = collect(background, t.q(), scanID, ordered, last[:])
+		ids, err = sqltext.Collect(background, t.c, sqltext.ScanID, ordered, last[:])
 	}
 	if len(ids) > 0 {
 		t.s.lastSwept = ids[len(ids)-1]
@@ -161,10 +162,10 @@ func (t *tx) tellWaiting(scope hook.Scope, id hook.ID) error {
 }
 
 const (
-	pendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ?
+	pendingRows = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ?
 		AND d.kind = 0 AND d.event < ? ORDER BY d.due LIMIT ?{lock}`
-	anyPendingRows = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?{lock}`
-	heldRows       = "SELECT " + deliveryColumns + ` FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?{lock}`
+	anyPendingRows = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?{lock}`
+	heldRows       = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?{lock}`
 )
 
 func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
@@ -175,12 +176,12 @@ func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, 
 	case sweepCancel:
 		query, args = anyPendingRows, []any{id[:], limit}
 	}
-	rows, err := collect(background, t.q(), scanDelivery, query, args...)
+	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, query, args...)
 	if err == nil && sweep == sweepCancel && len(rows) == 0 {
-		rows, err = collect(background, t.q(), scanDelivery, heldRows, id[:], limit)
+		rows, err = sqltext.Collect(background, t.c, sqltext.ScanDelivery, heldRows, id[:], limit)
 	}
 	if err != nil {
-		return 0, wrap("read deliveries to sweep", err)
+		return 0, sqltext.Wrap("read deliveries to sweep", err)
 	}
 	for i := range rows {
 		if err := t.sweepRow(&rows[i], sweep, why); err != nil {

@@ -6,15 +6,16 @@ import (
 	"errors"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 const tenantColumns = "id, name, created_at"
 
-func scanTenant(row scanner) (hook.Tenant, error) {
+func scanTenant(row sqltext.Scanner) (hook.Tenant, error) {
 	var n hook.Tenant
 	var created int64
 	err := row.Scan(&n.ID, &n.Name, &created)
-	n.CreatedAt = fromMicros(created)
+	n.CreatedAt = sqltext.FromMicros(created)
 	return n, err
 }
 
@@ -23,7 +24,7 @@ func scanTenant(row scanner) (hook.Tenant, error) {
 func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error) {
 	var made hook.Tenant
 	var replay *hook.Replay
-	err := s.do(ctx, 1, func(t *tx) (err error) {
+	err := s.do(ctx, "create tenant", 1, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			made = n
 			if made.ID == "" {
@@ -42,7 +43,7 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 
 func (t *tx) createTenant(n hook.Tenant) error {
 	changed, err := t.exec("insert tenant", "INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
-		n.ID, n.Name, micros(n.CreatedAt))
+		n.ID, n.Name, sqltext.Micros(n.CreatedAt))
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (t *tx) reloadTenant(id string) error {
 		if err := t.reload(scope); err != nil {
 			return err
 		}
-		t.tell(newsScope, scope, hook.Ref{})
+		t.tell(sqltext.ChangedScope, scope, hook.Ref{})
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ func (s *Store) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
 
 // Tenants lists the tenants that are not deleted, newest first.
 func (s *Store) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, string, error) {
-	before, err := beforeOf(page, 1)
+	before, err := sqltext.BeforeOf(page, 1)
 	if err != nil {
 		return nil, "", err
 	}
@@ -89,19 +90,19 @@ func (s *Store) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, str
 	if page.Cursor != "" {
 		seq = seqOf(before[0])
 	}
-	rows, err := collect(ctx, s.read, func(row scanner) (n numbered, err error) {
+	rows, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (n numbered, err error) {
 		var created int64
 		err = row.Scan(&n.ID, &n.Name, &created, &n.seq)
-		n.CreatedAt = fromMicros(created)
+		n.CreatedAt = sqltext.FromMicros(created)
 		return n, err
-	}, "SELECT "+tenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq < ? ORDER BY seq DESC LIMIT ?", seq, limitOf(page)+1)
+	}, "SELECT "+tenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq < ? ORDER BY seq DESC LIMIT ?", seq, sqltext.LimitOf(page)+1)
 	if err != nil {
 		return nil, "", s.readError("list tenants", err)
 	}
 	next := ""
-	if len(rows) > limitOf(page) {
-		rows = rows[:limitOf(page)]
-		next = cursorOf(seqID(rows[len(rows)-1].seq))
+	if len(rows) > sqltext.LimitOf(page) {
+		rows = rows[:sqltext.LimitOf(page)]
+		next = sqltext.CursorOf(seqID(rows[len(rows)-1].seq))
 	}
 	list := make([]hook.Tenant, len(rows))
 	for i, n := range rows {
@@ -114,7 +115,7 @@ func (s *Store) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, str
 // contract of UpdateEndpoint; id and time of creation stay.
 func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
-	err := s.do(ctx, 1, func(t *tx) error {
+	err := s.do(ctx, "update tenant", 1, func(t *tx) error {
 		old, err := t.tenant(id)
 		if err != nil {
 			return err
@@ -133,9 +134,9 @@ func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hoo
 }
 
 func (t *tx) tenant(id string) (hook.Tenant, error) {
-	found, err := collect(background, t.q(), scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id)
+	found, err := sqltext.Collect(background, t.c, scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id)
 	if err != nil {
-		return hook.Tenant{}, wrap("read tenant", err)
+		return hook.Tenant{}, sqltext.Wrap("read tenant", err)
 	}
 	if len(found) == 0 {
 		return hook.Tenant{}, hook.NotFound("tenant")
@@ -147,7 +148,7 @@ func (t *tx) tenant(id string) (hook.Tenant, error) {
 // takes no more events and what waits is cancelled. The id is not free again. Each
 // check sees the tenant first, on the writer, and stops the deletion with an error.
 func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
-	return s.do(ctx, 16, func(t *tx) error {
+	return s.do(ctx, "delete tenant", 16, func(t *tx) error {
 		old, err := t.tenant(id)
 		if err != nil {
 			return err
@@ -168,11 +169,11 @@ func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook
 				}
 			}
 		}
-		if _, err := t.exec("revoke keys", "UPDATE keys SET revoked_at = ? WHERE tenant = ? AND revoked_at = 0", micros(t.now), id); err != nil {
+		if _, err := t.exec("revoke keys", "UPDATE keys SET revoked_at = ? WHERE tenant = ? AND revoked_at = 0", sqltext.Micros(t.now), id); err != nil {
 			return err
 		}
 		t.keysChanged()
-		if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", micros(t.now), id); err != nil {
+		if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", sqltext.Micros(t.now), id); err != nil {
 			return err
 		}
 		return t.reloadTenant(id)

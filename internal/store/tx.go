@@ -1,21 +1,41 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
+// background is for the writer: its statements are not interrupted.
+var background = context.Background()
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
 // tx is one transaction of the writer together with what it will mean once it is
-// committed: new snapshots, health records, news for the dispatcher. All of that
-// is thrown away with a rollback.
+// committed. It implements batch.Tx.
 type tx struct {
-	s      *Store
-	e      engine
-	now    time.Time
-	writes int // statements that may have changed something
-	bytes  int
+	s   *Store
+	c   sqltext.Conn
+	now time.Time
+	pre prefetched
+	effects
+
+	guard guard
+	kept  effects // as of the guard
+}
+
+// effects is what a transaction will mean: new snapshots, records of health, news for
+// the dispatcher and the other nodes. All of it is thrown away with a rollback.
+type effects struct {
+	rows  int // written
+	bytes int
 
 	accepted time.Time // of the last event
 
@@ -38,45 +58,131 @@ type tx struct {
 	staleSettles int64
 	reported     []func() // lines for the log
 
-	pre *prefetched
-
-	// For the other nodes on PostgreSQL.
-	config bool             // what nodes keep in memory changed
-	news   *columns         // what they are told
-	told   map[hook.ID]bool // endpoints whose work they were told of
-	holds  []hook.ID        // endpoints whose hold needs a bound over all nodes
-	clean  []hook.ID        // endpoints that answered well and are not in health
+	// For the other nodes.
+	config  bool             // what nodes keep in memory changed
+	changes []sqltext.Change // what they are told
+	told    map[hook.ID]bool // endpoints whose work they were told of
+	holds   []hook.ID        // endpoints whose hold needs a bound over all nodes
+	clean   []hook.ID        // endpoints that answered well and are not in health
 }
 
-func newTx(s *Store, e engine) *tx {
-	return &tx{s: s, e: e, now: s.now(), accepted: s.accepted, scopes: map[hook.Scope]*scopeEntry{}}
+// clone copies what an operation may change in place. Lists only grow, so that their
+// length is enough.
+func (e *effects) clone() effects {
+	next := *e
+	next.scopes, next.room, next.open = maps.Clone(e.scopes), maps.Clone(e.room), maps.Clone(e.open)
+	next.backlog, next.due, next.told = maps.Clone(e.backlog), maps.Clone(e.due), maps.Clone(e.told)
+	next.clean = slices.Clone(e.clean)
+	next.health = make(map[hook.ID]*healthEntry, len(e.health))
+	for id, h := range e.health {
+		entry := *h
+		next.health[id] = &entry
+	}
+	return next
 }
+
+// guard says whether an operation can be taken back.
+type guard int
+
+const (
+	unguarded  guard = iota
+	guardLater       // before its first write
+	guarded
+)
+
+func newTx(s *Store, c sqltext.Conn) *tx {
+	return &tx{s: s, c: c, now: s.now(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*scopeEntry{}}}
+}
+
+// Written returns what the transaction holds. The bound of a hold is known with its
+// commit, and only then are ids given to what is published after it: nothing follows it
+// in the same transaction.
+func (t *tx) Written() (rows, bytes int, closed bool) { return t.rows, t.bytes, len(t.holds) > 0 }
+
+// Guard marks the place to which Undo goes back.
+func (t *tx) Guard(now bool) error {
+	t.kept, t.guard = t.effects.clone(), guardLater
+	if now {
+		return t.mark()
+	}
+	return nil
+}
+
+// Unguard says that what follows cannot be taken back.
+func (t *tx) Unguard() { t.kept, t.guard = effects{}, unguarded }
+
+// mark makes the place in the database before the first write after Guard.
+func (t *tx) mark() error {
+	if t.guard != guardLater {
+		return nil
+	}
+	t.guard = guarded
+	return sqltext.Wrap("mark savepoint", t.c.Savepoint())
+}
+
+var errUnusable = errors.New("the transaction cannot be used any more")
+
+// Undo takes back everything since Guard.
+func (t *tx) Undo() error {
+	switch {
+	case t.guard == guarded:
+		if err := t.c.Undo(); err != nil {
+			return err
+		}
+	case !t.c.Usable():
+		return errUnusable
+	}
+	if t.guard != unguarded {
+		t.effects = t.kept
+	}
+	return nil
+}
+
+// Check makes the database judge what was written.
+func (t *tx) Check() error { return t.c.Check() }
 
 // exec runs a kept statement inside the transaction and returns the number of
 // rows it changed.
 func (t *tx) exec(act, query string, args ...any) (int64, error) {
-	t.writes++
-	n, err := t.e.exec(query, args...)
+	if err := t.mark(); err != nil {
+		return 0, err
+	}
+	n, err := t.c.Exec(query, args...)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", act, err)
 	}
+	t.rows += int(n)
 	return n, nil
 }
 
 // insert adds a row to a table of the hot path.
-func (t *tx) insert(act string, into *table, args ...any) error {
-	t.writes++
-	return wrap(act, t.e.insert(into, args...))
+func (t *tx) insert(act string, into *sqltext.Table, args ...any) error {
+	if err := t.mark(); err != nil {
+		return err
+	}
+	t.rows++
+	return sqltext.Wrap(act, t.c.Insert(into, args...))
 }
 
 // row reads one row inside the transaction; ok is false if there is none.
 func (t *tx) row(act, query string, args []any, dest ...any) (ok bool, err error) {
-	ok, err = readRow(background, t.q(), query, args, dest...)
-	return ok, wrap(act, err)
+	ok, err = sqltext.ReadRow(background, t.c, query, args, dest...)
+	return ok, sqltext.Wrap(act, err)
 }
 
-// q gives reads inside the transaction.
-func (t *tx) q() querier { return t.e }
+// tell leaves a line for the other nodes, with the commit.
+func (t *tx) tell(kind int64, scope hook.Scope, ref hook.Ref) {
+	if kind == sqltext.ChangedScope || kind == sqltext.ChangedKeys {
+		t.config = true
+	}
+	t.changes = append(t.changes, sqltext.Change{Kind: kind, Scope: scope, Ref: ref})
+}
+
+// keysChanged makes every node forget the keys it knows.
+func (t *tx) keysChanged() {
+	t.keys = true
+	t.tell(sqltext.ChangedKeys, hook.Scope{}, hook.Ref{})
+}
 
 // txJobs bounds the jobs that one transaction hands over; the rest waits in the table.
 const txJobs = 4096
@@ -112,6 +218,7 @@ func (t *tx) waits(target *hook.Endpoint, at time.Time) {
 
 // flush writes what is written once a batch.
 func (t *tx) flush() error {
+	t.guard = unguarded
 	for id, h := range t.health {
 		if !h.dirty {
 			continue
@@ -128,9 +235,6 @@ func (t *tx) flush() error {
 // crash in between is healed by Recover.
 func (t *tx) committed() {
 	s := t.s
-	if t.accepted.After(s.accepted) || s.cluster == nil { // commits on their way may land in another order
-		s.accepted = t.accepted
-	}
 	s.dir.merge(t.scopes, len(t.changed) > 0)
 	s.dir.mergeHealth(t.health)
 	s.mergeBacklog(t)
@@ -140,15 +244,10 @@ func (t *tx) committed() {
 	if t.profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()
 	}
-	if len(t.holds) > 0 && s.cluster != nil {
-		s.cluster.stale.Store(true) // the floor of ids rose
-	}
 	s.stats.events.Add(t.counted.Events)
 	s.stats.deliveries.Add(t.counted.Deliveries)
 	s.stats.attempts.Add(t.counted.Attempts)
-	if s.cluster != nil {
-		s.cluster.staleSettles.Add(t.staleSettles)
-	}
+	s.stats.staleSettles.Add(t.staleSettles)
 	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped}
 	for _, d := range t.due {
 		commit.Due = append(commit.Due, d)

@@ -1,0 +1,44 @@
+package batch
+
+import (
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+)
+
+// logEvery bounds the lines about one operation that takes long.
+const logEvery = 10 * time.Second
+
+// longOps counts operations that held the writer for longer than Hold.
+type longOps struct {
+	mu     sync.Mutex
+	counts map[string]int64
+	logged map[string]time.Time
+}
+
+// note counts an operation if it took long. Names are constants, so the maps stay small.
+func (l *longOps) note(log *slog.Logger, name string, took time.Duration, rows int) {
+	if took < Hold {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.counts == nil {
+		l.counts, l.logged = map[string]int64{}, map[string]time.Time{}
+	}
+	l.counts[name]++
+	if now := time.Now(); now.Sub(l.logged[name]) >= logEvery {
+		l.logged[name] = now
+		log.Warn("an operation held the writer for long: everybody else waited", "operation", name,
+			"took", took.Round(time.Millisecond).String(), "rows", rows, "times", l.counts[name])
+	}
+}
+
+// Long returns how many operations of each name held the writer for longer than Hold,
+// and under "batch" how many transactions took longer from begin to commit.
+func (w *Writer[T]) Long() map[string]int64 {
+	w.long.mu.Lock()
+	defer w.long.mu.Unlock()
+	return maps.Clone(w.long.counts)
+}

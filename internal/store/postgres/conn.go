@@ -1,0 +1,367 @@
+// Package postgres is all that PostgreSQL has of its own: connections that write and the
+// one exchange of a transaction, the guard that judges a commit, claims by arrays, what an
+// error means, the checks of a server, the schema and the partitions by day.
+//
+// It promises that what a transaction gathered goes out with its commit or not at all,
+// that no exchange waits without end, and that no text of an error holds a password. It
+// knows no node and no event, and never connects by itself.
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/batch"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+const (
+	// patience bounds how long one exchange with the database may take before the
+	// connection counts as lost, with more for what goes out in it.
+	patience     = 5 * time.Second
+	patienceRow  = 100 * time.Microsecond
+	patienceByte = 250 * time.Nanosecond
+	// connectFor bounds one attempt to connect.
+	connectFor = 3 * time.Second
+	// Writers is how many connections write: while one waits for the disk, the next
+	// batch is on its way.
+	Writers = 2
+	// Readers is how many connections read.
+	Readers = 4
+	// ConnectionsANode is what a node opens: those that write and read, one for the lease
+	// and one that listens for changes.
+	ConnectionsANode = Writers + 2 + Readers
+)
+
+var background = context.Background()
+
+// Conn is a connection that writes. Rows of the hot path gather as arrays and go out
+// with the commit, in one exchange for the whole transaction. Only one goroutine may use
+// it at a time.
+type Conn struct {
+	// Fault, set by tests only, makes statements fail.
+	Fault func(query string) error
+	// Careful has moves asked for one by one, for some rows are not as expected.
+	Careful bool
+
+	config  *pgx.ConnConfig
+	dialect *sqltext.Dialect
+	db      *sql.DB
+	sql     *sql.Conn
+	raw     *pgx.Conn
+	// hot are the statements that this connection has prepared; nil where a pooler
+	// stands in between that does not know prepared statements.
+	hot map[string]*pgconn.StatementDescription
+
+	begun           bool
+	marked          bool // a savepoint was made in this transaction
+	tables          []*bulk
+	moves           *columns
+	least, greatest hook.ID // events of the moves: the partitions between them are looked at
+}
+
+type bulk struct {
+	table *sqltext.Table
+	*columns
+}
+
+// hotTables are in the order in which their rows are inserted: what another node may
+// have inserted too comes first, attempts after the moves that number them.
+var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.Deliveries, sqltext.Attempts}
+
+// NewConn returns a connection that is not connected yet.
+func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {
+	c := &Conn{config: config, dialect: words, moves: newColumns(moveKinds)}
+	for _, t := range hotTables {
+		c.tables = append(c.tables, &bulk{t, newColumns(t.Kinds)})
+	}
+	return c
+}
+
+// NewDialect returns the words of PostgreSQL.
+func NewDialect() *sqltext.Dialect {
+	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{then}", "JOIN", "{stopped}", "",
+		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
+			AND n.seen_at + n.lease >= clock_timestamp())`,
+		"{turn}", tryTurn, "{idsof}", "event >= ? AND event <= ?")
+}
+
+// prepares reports whether the server may be asked to keep statements.
+func prepares(config *pgx.ConnConfig) bool {
+	return config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+}
+
+// byIndex keeps plans to the indexes that were made for our statements. Plans are made
+// while tables are small, and kept; and a list must not become a scan of a table when
+// the statistics of a young partition say that it is small.
+const byIndex = "SET enable_seqscan = off"
+
+// Pool opens a pool of connections. Each begins with the statements given.
+func Pool(config *pgx.ConnConfig, most int, after ...string) *sql.DB {
+	// Compiling costs more than any statement of ours. All joins of ours look rows up by
+	// their key; reading a whole table for a hash would cost more the more is retained.
+	after = append([]string{"SET jit = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off"}, after...)
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		for _, statement := range after {
+			if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	db.SetMaxOpenConns(most)
+	db.SetMaxIdleConns(most)
+	db.SetConnMaxIdleTime(10 * time.Minute)
+	return db
+}
+
+// ReadersPool opens the pool of connections that only read.
+func ReadersPool(config *pgx.ConnConfig) *sql.DB { return Pool(config, Readers, byIndex) }
+
+// Connect connects, or connects again after the connection was lost.
+func (p *Conn) Connect(ctx context.Context) error {
+	p.Disconnect()
+	if p.db == nil {
+		// A node that is paused in a transaction must not keep its locks from the others.
+		after := []string{"SET idle_in_transaction_session_timeout = '1s'", "SET lock_timeout = '2s'", byIndex}
+		if prepares(p.config) {
+			after = append(after, "SET plan_cache_mode = force_generic_plan")
+		}
+		p.db = Pool(p.config, 1, after...)
+	}
+	c, err := p.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.Raw(func(raw any) error {
+		p.raw = raw.(*stdlib.Conn).Conn()
+		return nil
+	})
+	if err != nil {
+		_ = c.Close()
+		return err
+	}
+	p.sql, p.begun = c, false
+	p.hot = nil
+	if prepares(p.config) {
+		p.hot = map[string]*pgconn.StatementDescription{}
+	}
+	return nil
+}
+
+// Disconnect ends the connection.
+func (p *Conn) Disconnect() {
+	if p.sql == nil {
+		return
+	}
+	_ = p.sql.Raw(func(any) error {
+		ctx, cancel := context.WithTimeout(background, time.Second)
+		defer cancel()
+		return p.raw.Close(ctx)
+	})
+	_ = p.sql.Close()
+	p.sql, p.raw = nil, nil
+}
+
+// Close ends the connection for good.
+func (p *Conn) Close() error {
+	p.Disconnect()
+	if p.db == nil {
+		return nil
+	}
+	return p.db.Close()
+}
+
+// lost returns the error as one of a lost connection if that is what it means, and as a
+// time-out if the deadline is the reason.
+func (p *Conn) lost(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, known := errors.AsType[*lostError](err); !known && (p.raw == nil || p.raw.IsClosed()) {
+		lost := error(&lostError{err})
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+			lost = batch.TimedOut(lost)
+		}
+		return lost
+	}
+	switch State(err) {
+	case "55P03", "57014": // a lock or the statement took too long
+		return batch.TimedOut(err)
+	}
+	return err
+}
+
+// wait gives the next exchange its deadline: longer, the more goes out with it.
+func (p *Conn) wait(rows, bytes int) {
+	patience := patience + time.Duration(rows)*patienceRow + time.Duration(bytes)*patienceByte
+	_ = p.raw.PgConn().Conn().SetDeadline(time.Now().Add(patience))
+}
+
+// Connected reports whether the connection is there, as far as is known.
+func (p *Conn) Connected() bool { return p.raw != nil && !p.raw.IsClosed() }
+
+// PID is the process of the server that serves the connection.
+func (p *Conn) PID() int { return int(p.raw.PgConn().PID()) }
+
+// QueryRow reads a row outside of any transaction. The text is PostgreSQL's own.
+func (p *Conn) QueryRow(ctx context.Context, text string, args ...any) pgx.Row {
+	p.wait(0, 0)
+	return p.raw.QueryRow(ctx, text, args...)
+}
+
+// Run runs a statement outside of any transaction. The text is PostgreSQL's own.
+func (p *Conn) Run(ctx context.Context, text string, args ...any) error {
+	p.wait(0, 0)
+	_, err := p.raw.Exec(ctx, text, args...)
+	return err
+}
+
+// Begin opens a transaction. Nothing is sent before its first statement.
+func (p *Conn) Begin() error {
+	if !p.Connected() {
+		return &lostError{errors.New("not connected")}
+	}
+	p.begun, p.marked = false, false
+	p.forget()
+	return nil
+}
+
+// Lookup reads outside the transaction: what it finds stays, and what it does not find
+// and is there by then, the unique index finds.
+func (p *Conn) Lookup(keys []sqltext.OnceKey, ids []sqltext.GivenID) (*sqltext.Known, error) {
+	return lookup(outside{p}, keys, ids)
+}
+
+// Savepoint marks the place to which Undo goes back. What was gathered before stays.
+func (p *Conn) Savepoint() error {
+	x := p.exchange()
+	x.start()
+	if p.marked {
+		x.add("RELEASE op", nil, nil)
+	}
+	x.add("SAVEPOINT op", nil, nil)
+	p.marked = true
+	_, err := x.run()
+	p.forget()
+	return err
+}
+
+// Undo goes back to the savepoint.
+func (p *Conn) Undo() error {
+	if !p.Connected() {
+		return &lostError{errors.New("not connected")}
+	}
+	p.forget()
+	p.wait(0, 0)
+	_, err := p.raw.PgConn().Exec(background, "ROLLBACK TO op").ReadAll()
+	return p.lost(err)
+}
+
+// Usable reports whether the transaction can go on after a statement that failed.
+func (p *Conn) Usable() bool { return p.Connected() && p.raw.PgConn().TxStatus() != 'E' }
+
+// Check sends what was gathered.
+func (p *Conn) Check() error { return p.flush() }
+
+// forget drops rows that were gathered.
+func (p *Conn) forget() {
+	for _, b := range p.tables {
+		b.reset()
+	}
+	p.moves.reset()
+}
+
+// Insert gathers a row.
+func (p *Conn) Insert(into *sqltext.Table, args ...any) error {
+	for _, b := range p.tables {
+		if b.table == into {
+			return b.add(args...)
+		}
+	}
+	return fmt.Errorf("%s takes no rows here", into.Name)
+}
+
+// Exec sends what was gathered and runs a statement.
+func (p *Conn) Exec(query string, args ...any) (int64, error) {
+	if err := p.flush(); err != nil {
+		return 0, err
+	}
+	if p.Fault != nil {
+		if err := p.Fault(query); err != nil {
+			return 0, err
+		}
+	}
+	p.wait(0, 0)
+	tag, err := p.raw.Exec(background, p.dialect.Text(query), args...)
+	return tag.RowsAffected(), p.lost(err)
+}
+
+// QueryContext reads inside the transaction.
+func (p *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := p.flush(); err != nil {
+		return nil, err
+	}
+	p.wait(0, 0)
+	rows, err := p.sql.QueryContext(ctx, p.dialect.Text(query), args...)
+	return rows, p.lost(err)
+}
+
+// outside reads before the transaction begins.
+type outside struct{ *Conn }
+
+// QueryContext reads on the writer's connection without a transaction.
+func (o outside) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if o.Fault != nil {
+		if err := o.Fault(query); err != nil {
+			return nil, err
+		}
+	}
+	o.wait(0, 0)
+	rows, err := o.sql.QueryContext(ctx, o.dialect.Text(query), args...)
+	return rows, o.lost(err)
+}
+
+// The move of deliveries: rows that are exactly as their jobs say.
+const (
+	moveKinds = "bbiiiitiiiitii"
+	// MoveText is the statement of all moves of a transaction.
+	MoveText = `WITH u AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[],
+			$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::text[], $13::int8[], $14::int8[])
+			AS u(event, endpoint, fence, was, holder, state, reason, attempts, scheduled, due, last_status, last_error, settled_at, owner)),
+		m AS (UPDATE deliveries d SET state = u.state, reason = u.reason, attempts = u.attempts, scheduled = u.scheduled, due = u.due,
+			last_status = u.last_status, last_error = u.last_error, settled_at = u.settled_at, owner = u.owner FROM u
+			WHERE d.event BETWEEN $15 AND $16 AND d.event = u.event AND d.endpoint = u.endpoint AND d.fence = u.fence AND d.state = 0 AND d.attempts = u.was AND d.owner = u.holder
+			RETURNING 1)
+		SELECT posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))`
+)
+
+// Move promises that the row will be moved: if it cannot be, the commit fails and the
+// next run asks for each row.
+func (p *Conn) Move(before, after *hook.Delivery) (bool, error) {
+	if p.Careful {
+		n, err := p.Exec(sqltext.MoveDelivery, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
+			sqltext.Micros(after.Due), int64(after.LastStatus), string(after.LastError), sqltext.Micros(after.SettledAt), after.Owner,
+			before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner)
+		return n == 1, err
+	}
+	if p.moves.rows() == 0 || bytes.Compare(before.Event[:], p.least[:]) < 0 {
+		p.least = before.Event
+	}
+	if p.moves.rows() == 0 || bytes.Compare(before.Event[:], p.greatest[:]) > 0 {
+		p.greatest = before.Event
+	}
+	return true, p.moves.add(before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner,
+		int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled), sqltext.Micros(after.Due),
+		int64(after.LastStatus), string(after.LastError), sqltext.Micros(after.SettledAt), after.Owner)
+}

@@ -1,0 +1,143 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Oldest is the first version that is tested.
+const Oldest = 150000
+
+// ErrUnusable says that a PostgreSQL database cannot be used as it is. The text says
+// why and what to do; nothing in it is secret.
+var ErrUnusable = errors.New("the PostgreSQL database cannot be used")
+
+// ErrURL says that the address of a PostgreSQL database is not understood.
+var ErrURL = errors.New("the address of the PostgreSQL database is not understood")
+
+// Refused marks an error as one of a database that cannot be used as it is.
+func Refused(err error) error { return fmt.Errorf("%w: %w", ErrUnusable, err) }
+
+// ParseURL reads the URL. Its errors hold no password.
+func ParseURL(url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, ErrURL // the reason given may repeat the password
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectFor
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "posthorn"
+	}
+	// pgx describes statements anew in this mode, which no pooler minds.
+	if config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
+		config.StatementCacheCapacity = 0
+	}
+	return config, nil
+}
+
+// CheckServer refuses a server that would not keep its promises, or that nobody tested.
+func CheckServer(ctx context.Context, conn interface {
+	QueryRow(ctx context.Context, text string, args ...any) pgx.Row
+}, durable bool) error {
+	var version int
+	var text, synchronous, fsync, readOnly string
+	var standby bool
+	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('synchronous_commit'),
+		current_setting('fsync'), current_setting('transaction_read_only'), pg_is_in_recovery()`).
+		Scan(&version, &text, &synchronous, &fsync, &readOnly, &standby)
+	if err != nil {
+		return Refused(StartError(err))
+	}
+	switch {
+	case version < Oldest:
+		return Refused(fmt.Errorf("the server is PostgreSQL %s; Posthorn needs 15 or later", text))
+	case standby || readOnly == "on":
+		return Refused(errReadOnly)
+	case durable && fsync != "on":
+		return Refused(errors.New("fsync is off: a power cut would lose acknowledged events or the whole database; set fsync = on, or start with --synchronous off if nothing in it matters"))
+	case durable && synchronous != "on" && synchronous != "remote_apply":
+		return Refused(fmt.Errorf("synchronous_commit is %s: acknowledged events could be lost; set it to on for this role and database, or start with --synchronous off if nothing in it matters", synchronous))
+	}
+	return nil
+}
+
+// LockTurn waits for the lock of migrations, and of what else one node does for all.
+const LockTurn = "SELECT pg_advisory_xact_lock(7596481, 2)"
+
+// Migrate brings the schema up to date. Nodes that start at the same time wait for
+// the first. The lock belongs to a transaction, so a pooler may stand in between.
+func Migrate(ctx context.Context, config *pgx.ConnConfig) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	ours, err := sqltext.NewestMigration(files)
+	if err != nil {
+		return err
+	}
+	db := Pool(config, 2)
+	defer func() { _ = db.Close() }()
+	lock, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return Refused(StartError(err))
+	}
+	defer func() { _ = lock.Rollback() }()
+	if _, err := lock.ExecContext(ctx, LockTurn); err != nil {
+		return Refused(StartError(err))
+	}
+	version, err := SchemaVersion(ctx, lock)
+	if err != nil {
+		return Refused(StartError(err))
+	}
+	if version > ours {
+		return fmt.Errorf("schema %d, this release knows %d: %w", version, ours, sqltext.ErrNewerSchema)
+	}
+	if version == ours {
+		return nil
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		if State(err) != "" {
+			return Refused(StartError(err))
+		}
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// OurSchema is the version of the schema that this release writes.
+func OurSchema() (int64, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return 0, err
+	}
+	return sqltext.NewestMigration(files)
+}
+
+// SchemaVersion returns the version of the schema, 0 for none.
+func SchemaVersion(ctx context.Context, db interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) (version int64, err error) {
+	var there bool
+	if err := db.QueryRowContext(ctx, "SELECT to_regclass('goose_db_version') IS NOT NULL").Scan(&there); err != nil || !there {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&version)
+	return version, err
+}

@@ -1,0 +1,409 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+const (
+	// Span is how much time a partition holds.
+	Span = 24 * time.Hour
+	// Ahead are made before they are needed: a node that cannot make any
+	// for so long still stores everything in partitions, and after that in the
+	// default one.
+	Ahead = 7
+)
+
+// Partitioned are the tables that are kept by time, in the order in which rows are
+// moved and dropped.
+var Partitioned = []string{"events", "deliveries", "attempts"}
+
+// Days are the partitions of a database: one for each day, by the time in the event's id.
+type Days struct {
+	DB  *sql.DB
+	Log *slog.Logger
+	Now func() time.Time
+}
+
+// Make makes the partitions of the days to come that are missing. Where that is not
+// possible now, the default partition takes the rows and there is another time: it is
+// done an hour later again.
+func (p *Days) Make(ctx context.Context) error {
+	day := p.Now().Truncate(Span)
+	var there int
+	err := p.DB.QueryRowContext(ctx, "SELECT count(*) FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL",
+		partitionNames(day)).Scan(&there)
+	if err != nil || there == len(Partitioned)*(Ahead+1) {
+		return err
+	}
+	err = p.makeDays(ctx, day)
+	switch State(err) {
+	case "55P03", "40P01", "23514": // a lock; or a row came that has no partition yet
+		p.Log.Warn("partitions of the next days could not be made: it will be tried again", "error", OneLine(err))
+		return nil
+	}
+	return sqltext.Wrap("make partitions", err)
+}
+
+func (p *Days) makeDays(ctx context.Context, day time.Time) error {
+	tx, err := p.DB.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, statement := range []string{"SET LOCAL lock_timeout = '3s'", LockTurn, "SET LOCAL lock_timeout = '1s'"} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	for range Ahead + 1 {
+		if err := p.makeDay(ctx, tx, day); err != nil {
+			return err
+		}
+		day = day.Add(Span)
+	}
+	return tx.Commit()
+}
+
+// makeDay leaves a day alone of which the default partition has rows already: no
+// partition was made in time, and now these would have to be moved.
+func (p *Days) makeDay(ctx context.Context, tx *sql.Tx, day time.Time) error {
+	var there, late bool
+	low, high := sqltext.FirstID(day), sqltext.FirstID(day.Add(Span))
+	err := tx.QueryRowContext(ctx, `SELECT to_regclass($3) IS NOT NULL, EXISTS (SELECT 1 FROM events_default WHERE id >= $1 AND id < $2)
+		OR EXISTS (SELECT 1 FROM deliveries_default WHERE event >= $1 AND event < $2)
+		OR EXISTS (SELECT 1 FROM attempts_default WHERE event >= $1 AND event < $2)`, low[:], high[:], PartitionName("attempts", day)).Scan(&there, &late)
+	if err != nil || there {
+		return err
+	}
+	if late {
+		p.Log.Warn("a day has no partition of its own: the default partition has events of it", "day", day.Format(time.DateOnly))
+		return nil
+	}
+	for _, statement := range MakePartitions(day)[:len(Partitioned)] {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PartitionName is the name of the partition of a table for a day.
+func PartitionName(table string, day time.Time) string { return table + day.Format("_20060102") }
+
+func partitionNames(day time.Time) (names []string) {
+	for range Ahead + 1 {
+		for _, table := range Partitioned {
+			names = append(names, PartitionName(table, day))
+		}
+		day = day.Add(Span)
+	}
+	return names
+}
+
+// MakePartitions are the statements that make the partitions of a day and of those
+// after it. Rows of deliveries change a few times and then never again, so their
+// dead versions are cleaned early, a little at a time.
+func MakePartitions(day time.Time) (statements []string) {
+	options := map[string]string{
+		"events":     "autovacuum_vacuum_insert_scale_factor = 0.2",
+		"deliveries": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 1, autovacuum_analyze_scale_factor = 0.05",
+		"attempts":   "autovacuum_vacuum_insert_scale_factor = 0.2",
+	}
+	for range Ahead + 1 {
+		next := day.Add(Span)
+		for _, table := range Partitioned {
+			statements = append(statements, fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s PARTITION OF %s FOR VALUES FROM (%s) TO (%s) WITH (%s)",
+				PartitionName(table, day), table, BytesLiteral(sqltext.FirstID(day)), BytesLiteral(sqltext.FirstID(next)), options[table]))
+		}
+		day = next
+	}
+	return statements
+}
+
+// BytesLiteral is an id as it is written in a statement.
+func BytesLiteral(id hook.ID) string { return `'\x` + hex.EncodeToString(id[:]) + `'` }
+
+const (
+	// CarriedMost bounds the rows that are carried over while nobody can write.
+	CarriedMost = 20_000
+	// dropWait is how long a drop waits for a lock. Whoever comes after it waits
+	// too, and all of its locks together are waited for less than the second after
+	// which PostgreSQL looks for deadlocks: it is the drop that gives way.
+	dropWait = "300ms"
+	// vacuumWait is how long a drop waits for vacuum, while nobody waits for it.
+	vacuumWait = "5s"
+	// dropTries and dropPause are how often a drop is tried before it is left for
+	// the next time, and what is between two tries.
+	dropTries = 4
+	dropPause = 3 * time.Second
+	// DropLate is after how much more time a day of which too much is needed is no
+	// longer waited for: what may go of it goes page by page, as on SQLite.
+	DropLate = 7 * 24 * time.Hour
+	// idsPage is how many ids given by platforms are forgotten at a time.
+	idsPage = 5000
+)
+
+// tryTurn is LockTurn for who has nothing to do when another node does it.
+const tryTurn = "pg_try_advisory_xact_lock(7596481, 2)"
+
+// Drop drops the partitions of which all is older than the moment. It returns the tables
+// of events from which the rest is to be dropped page by page.
+func (p *Days) Drop(ctx context.Context, until time.Time) (byPage []string, err error) {
+	conn, err := p.DB.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("drop old days: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	names, err := sqltext.Collect(ctx, conn, func(row sqltext.Scanner) (name string, err error) { err = row.Scan(&name); return name, err },
+		"SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass ORDER BY c.relname")
+	if err != nil {
+		return nil, fmt.Errorf("list partitions: %w", err)
+	}
+	for _, name := range names {
+		day, err := time.Parse("events_20060102", name)
+		if err != nil || day.Add(Span).After(until) {
+			continue // the default one, or too young
+		}
+		inPages, err := p.dropDay(ctx, conn, day, until)
+		if errors.Is(err, errBusy) {
+			p.Log.Warn("a day older than the retention could not be dropped: somebody reads it for long, such as a backup; it will be tried again",
+				"day", day.Format(time.DateOnly))
+			break
+		}
+		if err != nil && State(err) != "42P01" { // that one was dropped by another node meanwhile
+			return nil, fmt.Errorf("drop %s: %w", name, err)
+		}
+		if inPages {
+			byPage = append(byPage, name)
+		}
+	}
+	return append(byPage, "events_default"), nil
+}
+
+// dropDay drops the partitions of a day, and carries what is still needed of it over
+// to the default ones, in one short transaction. It reports whether the day is to be
+// dropped page by page instead.
+func (p *Days) dropDay(ctx context.Context, conn *sql.Conn, day, until time.Time) (inPages bool, err error) {
+	d := NewOldDay(conn, day, until)
+	rows, err := d.look(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case rows > CarriedMost && until.Sub(day.Add(Span)) > DropLate:
+		return true, nil
+	case rows > CarriedMost:
+		p.Log.Info("a day older than the retention is kept for now: too much of it is still needed",
+			"day", day.Format(time.DateOnly), "rows", rows)
+		return false, nil
+	}
+	if err := d.forgetIDs(ctx); err != nil {
+		return false, err
+	}
+	for try := 1; ; try++ {
+		began := time.Now()
+		gone, err := d.Drop(ctx)
+		if err == nil {
+			if gone {
+				p.Log.Info("dropped a day older than the retention", "day", day.Format(time.DateOnly),
+					"still_needed", d.carried, "took", time.Since(began).Round(time.Millisecond).String())
+			}
+			return false, nil
+		}
+		if state := State(err); state != "55P03" && state != "40P01" {
+			return false, err
+		}
+		if try == dropTries {
+			return false, errBusy
+		}
+		if err := pause(ctx, dropPause); err != nil {
+			return false, err
+		}
+	}
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// OldDay is a day on its way out.
+type OldDay struct {
+	conn      *sql.Conn
+	day       time.Time
+	until     time.Time
+	low, high hook.ID
+	needed    []hook.ID // its events that have to stay
+	carried   int       // of them
+}
+
+// NewOldDay returns the day; what was settled until the moment may go.
+func NewOldDay(conn *sql.Conn, day, until time.Time) *OldDay {
+	return &OldDay{conn: conn, day: day, until: until, low: sqltext.FirstID(day), high: sqltext.FirstID(day.Add(Span))}
+}
+
+// Text puts the names of the day's partitions into a statement.
+func (d *OldDay) Text(query string) string {
+	for _, table := range Partitioned {
+		query = strings.ReplaceAll(query, "{"+table+"}", PartitionName(table, d.day))
+	}
+	return query
+}
+
+// look finds out what is needed, while everybody works on, and returns of how many
+// rows that consists. It stops counting beyond CarriedMost.
+func (d *OldDay) look(ctx context.Context) (rows int, err error) {
+	d.needed, err = sqltext.Collect(ctx, d.conn, sqltext.ScanID, d.Text(`SELECT d.event FROM {deliveries} d WHERE d.state < 2 OR d.settled_at > $3
+		UNION SELECT o.event FROM oneshots o WHERE o.event >= $1 AND o.event < $2 LIMIT $4`), d.low[:], d.high[:], sqltext.Micros(d.until), CarriedMost+1)
+	if err != nil || len(d.needed) > CarriedMost {
+		return len(d.needed), err
+	}
+	err = d.conn.QueryRowContext(ctx, d.Text(`SELECT (SELECT count(*) FROM {deliveries} WHERE event = ANY($1)) + (SELECT count(*) FROM {attempts} WHERE event = ANY($1))`),
+		idList(d.needed)).Scan(&rows)
+	return len(d.needed) + rows, err
+}
+
+// forgetIDs forgets the ids that platforms gave to the events that go, a page at a
+// time: they are in a table that is not Partitioned, so that they stay unique.
+func (d *OldDay) forgetIDs(ctx context.Context) error {
+	for after, more := d.low[:], true; more; {
+		began := time.Now()
+		err := d.once(ctx, func(tx *sql.Tx) error {
+			err := tx.QueryRowContext(ctx, d.Text(`WITH page AS (SELECT event FROM event_ids WHERE event >= $1 AND event < $2 ORDER BY event LIMIT $4),
+				gone AS (DELETE FROM event_ids i USING page p WHERE i.event = p.event
+					AND NOT EXISTS (SELECT 1 FROM {deliveries} d WHERE d.event = p.event AND (d.state < 2 OR d.settled_at > $3))
+					AND NOT EXISTS (SELECT 1 FROM oneshots o WHERE o.event = p.event))
+				SELECT event || '\x00'::bytea FROM page ORDER BY event OFFSET $4 - 1`), after, d.high[:], sqltext.Micros(d.until), idsPage).Scan(&after)
+			if more = err == nil; errors.Is(err, sql.ErrNoRows) { // that was the last page
+				return nil
+			}
+			return err
+		})
+		if errors.Is(err, errNotOurTurn) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("forget ids of events: %w", err)
+		}
+		if err := pause(ctx, time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errBusy says that the locks for a drop were not to be had.
+var errBusy = errors.New("the tables are in use")
+
+// errNotOurTurn says that another node is doing what one node does for all.
+var errNotOurTurn = errors.New("another node is at it")
+
+// once runs do in a transaction that no other node runs at the same time.
+func (d *OldDay) once(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := d.conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	var mine bool
+	if err := tx.QueryRowContext(ctx, "SELECT "+tryTurn).Scan(&mine); err != nil {
+		return err
+	}
+	if !mine {
+		return errNotOurTurn
+	}
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Drop is the transaction during which nobody else writes. Everybody locks a table
+// before its partitions, so nobody is inside those once the tables are locked. It
+// reports whether the day was there.
+func (d *OldDay) Drop(ctx context.Context) (gone bool, err error) {
+	err = d.once(ctx, func(tx *sql.Tx) error {
+		var there bool
+		if err := tx.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", PartitionName("events", d.day)).Scan(&there); err != nil || !there {
+			return err
+		}
+		for _, statement := range []string{
+			// Vacuum is in nobody's way but a drop's; it ends when it is waited for.
+			"SET LOCAL lock_timeout = '" + vacuumWait + "'",
+			"LOCK TABLE {events}, {deliveries}, {attempts}, events_default, deliveries_default, attempts_default IN SHARE UPDATE EXCLUSIVE MODE",
+			"SET LOCAL lock_timeout = '" + dropWait + "'", "SET LOCAL enable_seqscan = off",
+			"LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE",
+		} {
+			if _, err := tx.ExecContext(ctx, d.Text(statement)); err != nil {
+				return err
+			}
+		}
+		gone = true
+		return d.exchange(ctx, tx)
+	})
+	if errors.Is(err, errNotOurTurn) {
+		return false, nil
+	}
+	return gone && err == nil, err
+}
+
+// exchange puts what is needed into the place of the day. Since look, deliveries may
+// have been made or asked for again; the indexes over open work tell. One that
+// succeeded by hand just now, after all this time, needs nothing any more.
+func (d *OldDay) exchange(ctx context.Context, tx *sql.Tx) error {
+	since, err := sqltext.Collect(ctx, tx, sqltext.ScanID, d.Text(`SELECT event FROM {deliveries} WHERE state = 0
+		UNION SELECT event FROM {deliveries} WHERE state = 1 UNION SELECT event FROM oneshots WHERE event >= $1 AND event < $2`), d.low[:], d.high[:])
+	if err != nil {
+		return err
+	}
+	needed := idList(append(since, d.needed...))
+	d.carried = len(needed)
+	for _, table := range Partitioned {
+		if _, err := tx.ExecContext(ctx, d.Text("ALTER TABLE "+table+" DETACH PARTITION {"+table+"}")); err != nil {
+			return err
+		}
+	}
+	for _, table := range Partitioned {
+		key := "event"
+		if table == "events" {
+			key = "id"
+		}
+		if _, err := tx.ExecContext(ctx, d.Text("INSERT INTO "+table+" SELECT p.* FROM {"+table+"} p WHERE p."+key+" = ANY($1)"), needed); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM event_ids WHERE event >= $1 AND event < $2 AND NOT (event = ANY($3))", d.low[:], d.high[:], needed); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, d.Text("DROP TABLE {events}, {deliveries}, {attempts}"))
+	return err
+}
+
+// idList is ids as an argument, each once.
+func idList(ids []hook.ID) [][]byte {
+	seen := make(map[hook.ID]bool, len(ids))
+	list := make([][]byte, 0, len(ids))
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id] = true
+			list = append(list, id[:])
+		}
+	}
+	return list
+}

@@ -1,0 +1,192 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// Conn is the connection that writes. Only the writer uses it, so nothing is locked.
+// Statements of the hot path go to the driver directly, with their arguments in a
+// reused slice; everything else goes through database/sql on the same connection.
+type Conn struct {
+	// Fault, set by tests only, makes statements fail.
+	Fault func(query string) error
+
+	sql     *sql.Conn
+	raw     driver.ConnPrepareContext
+	stmts   map[string]*stmt
+	dialect *sqltext.Dialect
+	marked  bool // a savepoint was made in this transaction
+}
+
+type stmt struct {
+	driver.StmtExecContext
+	args []driver.NamedValue
+}
+
+func newConn(ctx context.Context, db *sql.DB, words *sqltext.Dialect) (*Conn, error) {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &Conn{sql: c, stmts: map[string]*stmt{}, dialect: words}
+	err = c.Raw(func(raw any) error {
+		prepares, ok := raw.(driver.ConnPrepareContext)
+		if !ok {
+			return errors.New("driver cannot prepare")
+		}
+		// The connection is pinned for as long as the store is open, so the
+		// driver's own may be kept beyond this call.
+		w.raw = prepares
+		return nil
+	})
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Exec runs a statement that is worth keeping prepared and returns the number of rows
+// it changed. Arguments are int64, float64, string, []byte or nil.
+func (c *Conn) Exec(query string, args ...any) (int64, error) {
+	if c.Fault != nil {
+		if err := c.Fault(query); err != nil {
+			return 0, err
+		}
+	}
+	st := c.stmts[query]
+	if st == nil {
+		text := c.dialect.Text(query)
+		prepared, err := c.raw.PrepareContext(context.Background(), text)
+		if err != nil {
+			return 0, fmt.Errorf("prepare: %w", err)
+		}
+		executes, ok := prepared.(driver.StmtExecContext)
+		if !ok {
+			return 0, errors.New("driver cannot execute")
+		}
+		st = &stmt{StmtExecContext: executes, args: make([]driver.NamedValue, strings.Count(text, "?"))}
+		for i := range st.args {
+			st.args[i].Ordinal = i + 1
+		}
+		c.stmts[query] = st
+	}
+	if len(args) != len(st.args) {
+		return 0, fmt.Errorf("%d arguments for %d places", len(args), len(st.args))
+	}
+	for i, a := range args {
+		st.args[i].Value = a
+	}
+	result, err := st.ExecContext(context.Background(), st.args)
+	for i := range st.args {
+		st.args[i].Value = nil // a payload must not live on here
+	}
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// QueryContext reads inside the transaction.
+func (c *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return c.sql.QueryContext(ctx, c.dialect.Text(query), args...)
+}
+
+// Insert adds a row.
+func (c *Conn) Insert(into *sqltext.Table, args ...any) error {
+	_, err := c.Exec(into.One, args...)
+	return err
+}
+
+// Move changes a delivery's row if it still is as before says.
+func (c *Conn) Move(before, after *hook.Delivery) (bool, error) {
+	n, err := c.Exec(sqltext.MoveDelivery, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
+		sqltext.Micros(after.Due), int64(after.LastStatus), string(after.LastError), sqltext.Micros(after.SettledAt), after.Owner,
+		before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner)
+	return n == 1, err
+}
+
+// ClaimText is the statement that finds due deliveries of an endpoint.
+const ClaimText = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d
+	WHERE d.state = 0 AND d.owner = 0 AND d.endpoint = ? AND d.due <= ? ORDER BY d.due LIMIT ?`
+
+// Claim gives due deliveries to an owner, share by share.
+func (c *Conn) Claim(shares []sqltext.Share, owner int64, now time.Time) (*sqltext.Claimed, error) {
+	out := &sqltext.Claimed{}
+	ctx := context.Background()
+	for _, share := range shares {
+		rows, err := sqltext.Collect(ctx, c, sqltext.ScanDelivery, ClaimText, share.Endpoint[:], sqltext.Micros(now), max(share.Limit, 0))
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range rows {
+			d.Owner = owner
+			d.Fence++
+			if _, err := c.Exec("UPDATE deliveries SET owner = ?, fence = ? WHERE event = ? AND endpoint = ?",
+				d.Owner, d.Fence, d.Event[:], d.Endpoint[:]); err != nil {
+				return nil, err
+			}
+			out.Deliveries = append(out.Deliveries, d)
+		}
+		var due int64
+		left, err := sqltext.ReadRow(ctx, c, sqltext.EarliestDue, []any{share.Endpoint[:]}, &due)
+		if err != nil {
+			return nil, err
+		}
+		if left {
+			out.Left = append(out.Left, sqltext.Waiting{Endpoint: share.Endpoint, Due: sqltext.FromMicros(due)})
+		}
+	}
+	return out, nil
+}
+
+// Lookup looks nothing up: here a lookup costs nothing.
+func (c *Conn) Lookup([]sqltext.OnceKey, []sqltext.GivenID) (*sqltext.Known, error) { return nil, nil }
+
+// Savepoint marks the place to which Undo goes back.
+func (c *Conn) Savepoint() error {
+	if c.marked {
+		if _, err := c.Exec("RELEASE op"); err != nil {
+			return err
+		}
+	}
+	_, err := c.Exec("SAVEPOINT op")
+	c.marked = err == nil
+	return err
+}
+
+// Undo goes back to the savepoint.
+func (c *Conn) Undo() error {
+	_, err := c.Exec("ROLLBACK TO op")
+	return err
+}
+
+// Usable is true: a statement that failed did nothing.
+func (c *Conn) Usable() bool { return true }
+
+// Check has nothing to do: every statement is judged at once.
+func (c *Conn) Check() error { return nil }
+
+func (c *Conn) begin() error {
+	c.marked = false
+	_, err := c.Exec("BEGIN IMMEDIATE")
+	return err
+}
+
+func (c *Conn) close() error {
+	for _, st := range c.stmts {
+		if closer, ok := st.StmtExecContext.(driver.Stmt); ok {
+			_ = closer.Close()
+		}
+	}
+	return c.sql.Close()
+}

@@ -1,0 +1,203 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/batch"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const (
+	pageSize      = 8192 // with 1 KB payloads 14 % less file than 4096
+	readers       = 4
+	reserveSuffix = ".reserve"
+	busyTimeout   = 5 * time.Second // tools that open the file beside us
+)
+
+// Options of Open. All but Fatal are required.
+type Options struct {
+	Path        string
+	Synchronous string // full, normal or off
+	Keys        *seal.Keyring
+	Log         *slog.Logger
+	Fatal       func(error) // the disk can no longer be trusted
+}
+
+var syncModes = map[string]string{"full": "FULL", "normal": "NORMAL", "off": "OFF"}
+
+// Open opens the file, making or migrating it as needed, checks the master key and
+// counts the opening. It takes the lock before it looks at anything, so that two starts
+// at once cannot both migrate.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	words := sqltext.NewDialect(false)
+	db := &DB{log: o.Log, fatal: o.Fatal, read: &sqltext.Reader{Dialect: words, OneView: sql.TxOptions{ReadOnly: true}}}
+	if err := db.open(ctx, &o, words); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) error {
+	path := o.Path
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	var err error
+	if db.lock, err = sqltext.Lock(path + ".lock"); err != nil {
+		return err
+	}
+	if err := refuseNewer(ctx, path); err != nil {
+		return err
+	}
+	if err := keepPrivate(path); err != nil {
+		return err
+	}
+	if db.pool, err = openPool(path, "rwc",
+		fmt.Sprintf("page_size(%d)", pageSize), "journal_mode(WAL)", fmt.Sprintf("journal_size_limit(%d)", journalLimit),
+		"synchronous("+syncModes[o.Synchronous]+")",
+		"wal_autocheckpoint(0)", "cache_size(-32768)", "temp_store(MEMORY)"); err != nil {
+		return err
+	}
+	db.pool.SetMaxOpenConns(1)
+	if err := migrate(ctx, db.pool); err != nil {
+		return Opening("migrate", err)
+	}
+	if db.conn, err = newConn(ctx, db.pool, words); err != nil {
+		return Opening("open writer", err)
+	}
+	if db.read.DB, err = openPool(path, "ro", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)"); err != nil {
+		return err
+	}
+	db.read.DB.SetMaxOpenConns(readers)
+	db.read.DB.SetMaxIdleConns(readers)
+	err = db.begin(ctx, o.Keys)
+	if Class(err) == batch.Full { // a start on a full disk must succeed: what is there has to go out
+		_ = os.Remove(ReservePath(path))
+		err = db.begin(ctx, o.Keys)
+	}
+	if err != nil {
+		return Opening("read state", err)
+	}
+	// The writer's texts name this opening, so they are made once it has its number.
+	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{then}", "CROSS JOIN",
+		"{stopped}", " INDEXED BY deliveries_stopped", "{away}", "", "{turn}", "1",
+		"{idsof}", "(mode, public_id, tenant) IN (SELECT mode, public_id, tenant FROM events WHERE id >= ? AND id <= ? AND public_id IS NOT NULL)")
+	return syncDir(filepath.Dir(path))
+}
+
+// ReservePath is where the file is that holds disk space back for a database.
+func ReservePath(path string) string { return path + reserveSuffix }
+
+// keepPrivate makes a new database readable by its owner only; SQLite gives its
+// other files the same mode.
+func keepPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("create database: %w", err)
+	}
+	return f.Close()
+}
+
+// begin checks the master key and counts this opening.
+func (db *DB) begin(ctx context.Context, keys *seal.Keyring) error {
+	if err := db.checkKey(ctx, keys); err != nil {
+		return err
+	}
+	err := db.conn.sql.QueryRowContext(ctx, `INSERT INTO meta (key, value) VALUES ('epoch', 1)
+		ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value`).Scan(&db.epoch)
+	if err != nil {
+		return fmt.Errorf("count opening: %w", err)
+	}
+	return nil
+}
+
+// LastEvent returns the newest event, zero if there is none.
+func (db *DB) LastEvent(ctx context.Context) (hook.ID, error) {
+	var last hook.ID
+	err := db.conn.sql.QueryRowContext(ctx, "SELECT id FROM events ORDER BY id DESC LIMIT 1").Scan(sqltext.Blob(last[:]))
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return hook.ID{}, fmt.Errorf("read last event: %w", err)
+	}
+	return last, nil
+}
+
+func (db *DB) checkKey(ctx context.Context, keys *seal.Keyring) error {
+	var sealed []byte
+	err := db.conn.sql.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		if sealed, err = keys.Seal(sqltext.KeyCheckPlace, sqltext.KeyCheck); err != nil {
+			return err
+		}
+		_, err = db.conn.Exec("INSERT INTO meta (key, value) VALUES ('master_key_check', ?)", sealed)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("read master key check: %w", err)
+	}
+	if got, err := keys.Open(sqltext.KeyCheckPlace, sealed); err != nil || !bytes.Equal(got, sqltext.KeyCheck) {
+		return sqltext.ErrMasterKeyMismatch
+	}
+	return nil
+}
+
+func openPool(path, mode string, pragmas ...string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{"mode": {mode}}
+	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()))
+	for _, p := range pragmas {
+		query.Add("_pragma", p)
+	}
+	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: abs, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, sub, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// SchemaVersion reads which version the schema of a database has, and which one
+// this release writes. A file that is missing or empty has version 0. It takes no
+// lock and changes nothing, also while a server works there.
+func SchemaVersion(ctx context.Context, path string) (version, ours int64, err error) {
+	if ours, err = newestMigration(); err != nil {
+		return 0, 0, err
+	}
+	version, err = readSchema(ctx, path)
+	return version, ours, err
+}
+
+// readSchema opens the file as immutable if there is no WAL beside it, which leaves
+// no trace at all.
+func readSchema(ctx context.Context, path string) (version int64, err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	mode := "ro"
+	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
+		mode = "ro&immutable=1"
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return 0, err
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode}).String())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = db.Close() }()
+	var tables int64
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'").Scan(&tables)
+	if err != nil {
+		return 0, Opening("read schema", err)
+	}
+	if tables == 0 {
+		return 0, nil
+	}
+	err = db.QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&version)
+	if err != nil {
+		return 0, Opening("read schema version", err)
+	}
+	return version, nil
+}
+
+// refuseNewer looks at the schema's version before anything may write.
+func refuseNewer(ctx context.Context, path string) error {
+	version, ours, err := SchemaVersion(ctx, path)
+	if err != nil {
+		return err
+	}
+	if version > ours {
+		return fmt.Errorf("schema %d, this release knows %d: %w", version, ours, sqltext.ErrNewerSchema)
+	}
+	return nil
+}
+
+func newestMigration() (int64, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return 0, err
+	}
+	return sqltext.NewestMigration(files)
+}
+
+// OpenUnchanged opens a file for reading that nobody writes to: as immutable if all
+// of it is in the one file, and otherwise together with the log beside it.
+func OpenUnchanged(path string) (*sql.DB, error) {
+	mode := "ro"
+	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
+		mode = "ro&immutable=1"
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode + "&_pragma=cache_size(-32768)"}).String())
+}

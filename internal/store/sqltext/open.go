@@ -1,0 +1,40 @@
+package sqltext
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
+)
+
+// KeyCheck is what a database keeps sealed, in KeyCheckPlace, to know its master key.
+var KeyCheck, KeyCheckPlace = []byte("ok"), []byte("posthorn master key check")
+
+// NewestMigration returns the number of the last of the migrations in a folder.
+func NewestMigration(files fs.FS) (int64, error) {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil || len(names) == 0 {
+		return 0, fmt.Errorf("read migrations: %w", err)
+	}
+	return goose.NumericComponent(names[len(names)-1])
+}
+
+// Lock takes the lock of a file for this process. A lock that another one has gives
+// ErrLocked.
+func Lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}

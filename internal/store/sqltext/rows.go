@@ -1,0 +1,99 @@
+package sqltext
+
+import (
+	"errors"
+	"hash/crc32"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// DeliveryColumns are what ScanDelivery reads, from deliveries d.
+const DeliveryColumns = `d.event, d.endpoint, d.id, d.mode, d.tenant, d.type, d.kind, d.profile, d.state, d.reason,
+	d.attempts, d.scheduled, d.due, d.last_status, d.last_error, d.created_at, d.settled_at, d.owner, d.fence`
+
+// ScanDelivery reads a delivery.
+func ScanDelivery(row Scanner) (hook.Delivery, error) {
+	return ScanDeliveryAnd(row)
+}
+
+// ScanDeliveryAnd also reads columns that follow.
+func ScanDeliveryAnd(row Scanner, more ...any) (hook.Delivery, error) {
+	var d hook.Delivery
+	var due, created, settled int64
+	err := row.Scan(append([]any{Blob(d.Event[:]), Blob(d.Endpoint[:]), Blob(d.ID[:]), &d.Scope.Mode, &d.Scope.Tenant,
+		&d.EventType, &d.Kind, Blob(d.Profile[:]), &d.State, &d.Reason, &d.Attempts, &d.Scheduled, &due, &d.LastStatus, &d.LastError,
+		&created, &settled, &d.Owner, &d.Fence}, more...)...)
+	d.Due, d.CreatedAt, d.SettledAt = FromMicros(due), FromMicros(created), FromMicros(settled)
+	return d, err
+}
+
+// FindDelivery finds a delivery by its id within a scope; an empty tenant means all of
+// the mode. The id leads to the event, so no index of its own is needed.
+const FindDelivery = "SELECT " + DeliveryColumns + ` FROM deliveries d
+	WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?)`
+
+// FindDeliveryArgs are the arguments of FindDelivery.
+func FindDeliveryArgs(scope hook.Scope, id hook.ID) []any {
+	low, high := hook.EventRange(id)
+	return []any{low[:], high[:], id[:], scope.Mode, scope.Tenant, scope.Tenant}
+}
+
+// MoveDelivery moves a row that is exactly as its job says. It is the whole cost of
+// settling on the happy path, with the attempt.
+const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?, last_error = ?,
+	settled_at = ?, owner = ?
+	WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND attempts = ? AND owner = ?`
+
+// EventColumns are what ScanEvent reads, from events e.
+const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksum is the one that is stored beside an event's data.
+func Checksum(data []byte) int64 { return int64(crc32.Checksum(data, castagnoli)) }
+
+// ScanEvent reads an event. It refuses a row whose data is not what was stored: a wrong
+// body must never be sent.
+func ScanEvent(row Scanner) (*hook.Event, error) {
+	e := &hook.Event{}
+	var created, accepted, checksum int64
+	err := row.Scan(Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &created, &accepted,
+		&e.Data, &checksum)
+	if err != nil {
+		return nil, err
+	}
+	if e.PublicID.IsZero() {
+		e.PublicID = e.ID
+	}
+	e.CreatedAt, e.AcceptedAt = FromMicros(created), FromMicros(accepted)
+	if Checksum(e.Data) != checksum {
+		return nil, errors.Join(ErrCorrupt, errors.New("event "+e.ID.String()+" does not match its checksum"))
+	}
+	return e, nil
+}
+
+// ScanID reads an id.
+func ScanID(row Scanner) (hook.ID, error) {
+	var id hook.ID
+	err := row.Scan(Blob(id[:]))
+	return id, err
+}
+
+// TenantIs is the condition on the tenant of the row e, for one argument. Written out,
+// so that the index on (mode, tenant, id) serves a scope with a tenant.
+func TenantIs(scope hook.Scope) string {
+	if scope.Tenant == "" {
+		return "? = ''"
+	}
+	return "e.tenant = ?"
+}
+
+// FirstID returns the smallest id of a time.
+func FirstID(at time.Time) (id hook.ID) {
+	ms := uint64(max(at.UnixMilli(), 0))
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	return id
+}

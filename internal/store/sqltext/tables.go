@@ -1,0 +1,42 @@
+package sqltext
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Table is one that rows are inserted into on the hot path.
+type Table struct {
+	Name    string
+	Columns string
+	Kinds   string // of each column: b bytes, i integer, t text
+	One     string // the statement that inserts one row
+	Arrays  string // the statement that inserts rows given as arrays of columns, for PostgreSQL
+}
+
+func newTable(name, columns, kinds string) *Table {
+	t := &Table{Name: name, Columns: columns, Kinds: kinds}
+	t.One = "INSERT INTO " + name + " (" + columns + ") VALUES (?" + strings.Repeat(", ?", len(kinds)-1) + ")"
+	arrays := make([]string, len(kinds))
+	for i, kind := range kinds {
+		arrays[i] = "$" + strconv.Itoa(i+1) + "::" + arrayTypes[kind]
+	}
+	t.Arrays = "INSERT INTO " + name + " (" + columns + ") SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ")"
+	return t
+}
+
+var arrayTypes = map[rune]string{'b': "bytea[]", 'i': "int8[]", 't': "text[]"}
+
+// The tables of the hot path.
+var (
+	Events = newTable("events",
+		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum", "bitbitiibi")
+	Deliveries = newTable("deliveries",
+		`event, endpoint, id, mode, tenant, type, kind, profile, state, reason, attempts, scheduled, due, last_status, last_error,
+		created_at, settled_at, held_at, owner, fence`, "bbbittibitiiiitiiiii")
+	Attempts = newTable("attempts",
+		`event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers,
+		response_body, truncated`, "bbiitiiittibbi")
+	EventIDs = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
+	Answers  = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
+)
