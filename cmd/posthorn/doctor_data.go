@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
@@ -40,6 +42,7 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	c.masterKey(firstOf(p.masterKey, filepath.Join(dir, "master.key")), database)
 	c.lock(database + ".lock")
 	c.schema(ctx, database)
+	c.eventIDs(ctx, database)
 	c.space(filepath.Dir(database))
 }
 
@@ -160,6 +163,32 @@ func (c *checkup) schema(ctx context.Context, database string) {
 		c.ok("schema", "%s has schema %d; the next start brings it to %d", database, version, ours)
 	default:
 		c.ok("schema", "%s has schema %d, %s", database, version, size(uint64(info.Size())))
+	}
+}
+
+// eventIDs looks at the newest event of a database that has a schema.
+func (c *checkup) eventIDs(ctx context.Context, database string) {
+	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version == 0 || version > ours {
+		return // which was said
+	}
+	newest, err := sqlite.NewestEvent(ctx, database)
+	if err != nil {
+		c.fail("ids", "the newest event cannot be read: %v", err)
+		return
+	}
+	c.ids(newest, time.Now())
+}
+
+// ids says whether the ids of events are ahead of the clock.
+func (c *checkup) ids(newest, now time.Time) {
+	switch {
+	case sqltext.ClockWasAhead(newest, now):
+		c.warn("ids", "the newest event has an id of %s, which is to come: the clock was ahead once; set it by NTP. Lists by time take longer until then, nothing else is wrong",
+			newest.Format(time.RFC3339))
+	case newest.IsZero():
+		c.ok("ids", "there is no event yet")
+	default:
+		c.ok("ids", "the newest event is of %s", newest.Format(time.RFC3339))
 	}
 }
 

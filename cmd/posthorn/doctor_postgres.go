@@ -56,6 +56,7 @@ func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 	if x.Schema > 0 {
 		c.nodes(x)
 		c.partitions(x)
+		c.ids(x.NewestEvent, time.Now().Add(x.ClockAhead))
 		c.waste(x)
 	}
 }
@@ -119,6 +120,8 @@ func (c *checkup) databaseSchema(x *transfer.Examination, key string, haveKey bo
 
 func (c *checkup) databaseClock(x *transfer.Examination) {
 	switch ahead := x.ClockAhead.Round(10 * time.Millisecond); {
+	case ahead.Abs() > time.Hour+x.ClockError:
+		c.fail("db_clock", "the database's clock is %v ahead of this machine's: no node starts here; set both by NTP", ahead)
 	case ahead.Abs() > databaseSkewWarns+x.ClockError:
 		c.warn("db_clock", "the database's clock is %v ahead of this machine's; set both by NTP", ahead)
 	default:

@@ -79,7 +79,7 @@ func TestDoctorOfADatabase(t *testing.T) {
 	}
 	n := databaseNode(t, address, data)
 	lines, code = doctor(t, "--data", data)
-	expect(t, lines, map[string]string{"schema": "ok has schema 1", "nodes": "ok 1 alive", "partitions": "ok made for 8 days", "vacuum": "ok never yet", "key_fits": "ok is the one",
+	expect(t, lines, map[string]string{"schema": "ok has schema 1", "nodes": "ok 1 alive", "partitions": "ok made for 8 days", "vacuum": "ok never yet", "ids": "ok no event yet", "key_fits": "ok is the one",
 		"data": "ok 0700", "lock": fmt.Sprintf("ok held by process %d", os.Getpid())})
 	if code != exitOK {
 		t.Errorf("with a node: code %d, %v", code, lines)
@@ -110,7 +110,7 @@ func TestDoctorOfADatabase(t *testing.T) {
 		}
 	}
 	lines, _ = doctor(t)
-	expect(t, lines, map[string]string{"partitions": "warn 1 events are in the default", "nodes": "ok 1 alive"})
+	expect(t, lines, map[string]string{"partitions": "warn 1 events are in the default", "nodes": "ok 1 alive", "ids": "warn the clock was ahead"})
 	for _, s := range []string{"DELETE FROM events", "DROP TABLE " + time.Now().UTC().Add(24*time.Hour).Format("deliveries_20060102"),
 		"INSERT INTO events SELECT '\\x00' || substr(sha256('x'), 1, 15), 1, 'a', NULL, 0, 't', 0, 0, '', 0", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"} {
 		if _, err := c.Exec(t.Context(), s); err != nil {

@@ -145,6 +145,10 @@ func TestDoctorOfASickDirectory(t *testing.T) {
 		{"database damaged", swap(database, strings.Repeat("not a database ", 1000)), back(database), "schema", "fail cannot be read"},
 		{"newer schema", func() { alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)") },
 			func() { alter(t, database, "DELETE FROM goose_db_version WHERE version_id = 9999") }, "schema", "fail start the newer release"},
+		{"clock was ahead", func() {
+			alter(t, database, "INSERT INTO events SELECT x'7f000000000000000000000000000001', 1, 'a', NULL, 0, 't', 0, 0, x'', 0")
+		},
+			func() { alter(t, database, "DELETE FROM events") }, "ids", "warn the clock was ahead"},
 	} {
 		c.harm()
 		lines, code := doctor(t, "--data", s.data)

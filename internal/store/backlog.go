@@ -25,7 +25,7 @@ const backlogPause = 30 * time.Second
 const countOpen = `SELECT coalesce(sum(
 	(SELECT count(*) FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = e.id) +
 	(SELECT count(*) FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id)), 0)
-	FROM endpoints e WHERE e.mode = ? AND e.tenant = ?`
+	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
 
 // opened notes that so many more deliveries of a scope are open, fewer if n is
 // negative. Every statement that changes that is beside a call of it.
@@ -39,39 +39,58 @@ func (t *tx) opened(scope hook.Scope, n int) {
 	t.open[scope] += n
 }
 
-// backlogFull refuses deliveries that would lift a scope over its bound. The first
-// look at a scope counts its rows, every other one costs a lookup in memory.
+// errUncounted says that the open deliveries of a scope have to be counted before a write
+// can be judged. Nothing was written.
+type errUncounted struct{ scope hook.Scope }
+
+func (e *errUncounted) Error() string { return "the deliveries of the tenant are not counted yet" }
+
+// backlogFull refuses deliveries that would lift a scope over its bound. It costs a
+// lookup in memory; a scope that is not known there gives errUncounted.
 func (t *tx) backlogFull(scope hook.Scope, more int) (*hook.Error, error) {
 	limit := t.s.opts.TenantBacklog
 	if limit == 0 || more == 0 {
 		return nil, nil
 	}
-	before, known := t.s.backlog[scope]
-	if known && t.s.peers.Shared() && t.now.Sub(t.s.counted[scope]) > recountAfter {
-		known = false // other nodes have added to it and taken from it
-	}
-	if !known {
-		before, known = t.backlog[scope]
-	}
-	if !known {
-		n := 0
-		if _, err := t.row("count open deliveries", countOpen, []any{scope.Mode, scope.Tenant}, &n); err != nil {
-			return nil, err
-		}
-		before = n - t.open[scope] // the count has seen what this transaction wrote
-		if t.backlog == nil {
-			t.backlog = map[hook.Scope]int{}
-		}
-		t.backlog[scope] = before
-		if t.s.peers.Shared() {
-			t.s.counted[scope] = t.now
-		}
+	before, err := t.backlogOf(scope)
+	if err != nil {
+		return nil, err
 	}
 	if now := before + t.open[scope]; now+more > limit {
 		return &hook.Error{Code: hook.CodeBacklogFull, RetryAfter: backlogPause, Message: fmt.Sprintf(
 			"The tenant has %d deliveries waiting; at most %d are allowed. Nothing was stored.", now, limit)}, nil
 	}
 	return nil, nil
+}
+
+// backlogOf returns how many deliveries of a scope were open before this transaction.
+func (t *tx) backlogOf(scope hook.Scope) (int, error) {
+	if n, ok := t.backlog[scope]; ok {
+		return n, nil
+	}
+	n, ok := t.s.backlog[scope]
+	if !ok {
+		return 0, &errUncounted{scope}
+	}
+	if t.s.peers.Shared() && t.now.Sub(t.s.counted[scope]) > recountAfter {
+		t.s.counted[scope] = t.now // other nodes have added to it and taken from it
+		t.recount = append(t.recount, scope)
+	}
+	return n, nil
+}
+
+// backlogsKnown makes sure, before anything is written, that all scopes of the events are
+// counted.
+func (t *tx) backlogsKnown(events []hook.NewEvent) error {
+	if t.s.opts.TenantBacklog == 0 {
+		return nil
+	}
+	for i := range events {
+		if _, err := t.backlogOf(events[i].Scope); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mergeBacklog makes the counts those after the commit.
@@ -82,10 +101,21 @@ func (s *Store) mergeBacklog(t *tx) {
 			clear(s.counted)
 		}
 		s.backlog[scope] = n
+		delete(s.changed, scope)
 	}
 	for scope, n := range t.open {
 		if _, known := s.backlog[scope]; known {
 			s.backlog[scope] += n
 		}
+		if _, counting := s.changed[scope]; counting {
+			s.changed[scope] += n
+		}
+	}
+	for _, scope := range t.recount {
+		s.sweeper.Go(func() {
+			if err := s.countBacklog(s.life, scope); err != nil && s.life.Err() == nil {
+				s.log.Warn("the deliveries of a tenant could not be counted; it will be tried again", "tenant", scope.Tenant, "error", err)
+			}
+		})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -15,9 +17,14 @@ import (
 // process: owner and fence change with it. Endpoints that are not enabled, or
 // whose backlog is still being held, give nothing. Jobs come without Event.
 //
+// A claim takes at most claimMost rows: the endpoints that get less than they asked for
+// are in Due like all that have more in the table. An endpoint whose scope cannot be read
+// gives nothing and keeps no other from getting its share.
+//
 // Once the claim is under way its caller's context no longer matters: what was
 // claimed is always handed back, so that no row is owned and forgotten.
 func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
+	c.Shares = bounded(c.Shares)
 	rows := 1
 	for _, share := range c.Shares {
 		rows += share.Limit
@@ -33,6 +40,28 @@ func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
 	return out, nil
 }
 
+// claimMost bounds the rows of one claim, which is one transaction.
+const claimMost = 1024
+
+// bounded cuts the shares so that their sum is at most claimMost. Everybody gets an
+// equal part of that before anybody gets more.
+func bounded(shares []hook.Share) []hook.Share {
+	cut := make([]hook.Share, len(shares))
+	left := claimMost
+	each := claimMost / max(len(shares), 1)
+	for i, share := range shares {
+		cut[i] = share
+		cut[i].Limit = min(max(share.Limit, 0), each)
+		left -= cut[i].Limit
+	}
+	for i, share := range shares {
+		more := min(max(share.Limit, 0)-cut[i].Limit, left)
+		cut[i].Limit += more
+		left -= more
+	}
+	return cut
+}
+
 func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	held, err := t.beingHeld()
 	if err != nil {
@@ -42,6 +71,9 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	var shares []sqltext.Share
 	for _, share := range c.Shares {
 		target, err := t.endpoint(share.Scope, share.Endpoint)
+		if t.passOver(err, share.Endpoint) {
+			continue
+		}
 		if err != nil {
 			return out, err
 		}
@@ -126,14 +158,7 @@ func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := sqltext.Collect(ctx, s.read, scanWaiting, summaryRows)
-	if err != nil {
-		return nil, nil, s.readError("summarise deliveries", err)
-	}
-	err = s.recover(ctx, "recover", recoverPage, func(t *tx) (err error) {
-		due, err = t.claimables(found)
-		return err
-	})
+	due, err = s.recoverDue(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -161,20 +186,49 @@ func disownRows(dead string) string {
 }
 
 // recoverTests owns the test events that a dead owner did not send: their endpoint
-// may be disabled, so no claim would ever find them.
-func (t *tx) recoverTests(dead string, jobs *[]hook.Job) error {
+// may be disabled, so no claim would ever find them. They come as jobs, a page a write:
+// into jobs, or to the dispatcher if that is nil.
+func (s *Store) recoverTests(ctx context.Context, dead string, jobs *[]hook.Job) error {
+	var last hook.Ref
+	for more := true; more; {
+		var found []hook.Job
+		var next hook.Ref
+		err := s.recover(ctx, "recover tests", testsPage, func(t *tx) (err error) {
+			found = nil
+			if next, more, err = t.recoverTestPage(dead, last, &found); err == nil && jobs == nil {
+				t.jobs = append(t.jobs, found...)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if last = next; jobs != nil {
+			*jobs = append(*jobs, found...)
+		}
+	}
+	return nil
+}
+
+// testsPage bounds the test events of one step of recovery.
+const testsPage = 100
+
+// recoverTestPage takes the test events behind one, and returns the last it looked at
+// and whether there may be more.
+func (t *tx) recoverTestPage(dead string, after hook.Ref, jobs *[]hook.Job) (last hook.Ref, more bool, err error) {
 	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 0 AND "+dead+
-		" AND d.kind = 1{lock}")
+		" AND d.kind = 1 AND (d.event, d.endpoint) > (?, ?) ORDER BY d.event, d.endpoint LIMIT ?{lock}", after.Event[:], after.Endpoint[:], testsPage)
 	if err != nil {
-		return sqltext.Wrap("read test deliveries", err)
+		return after, false, sqltext.Wrap("read test deliveries", err)
 	}
 	for _, d := range rows {
+		last = hook.Ref{Event: d.Event, Endpoint: d.Endpoint}
 		target, err := t.endpoint(d.Scope, d.Endpoint)
 		if t.passOver(err, d.Endpoint) {
 			continue
 		}
 		if err != nil {
-			return err
+			return last, false, err
 		}
 		if target == nil {
 			continue // deleted; its sweep cancels the row
@@ -182,11 +236,11 @@ func (t *tx) recoverTests(dead string, jobs *[]hook.Job) error {
 		d.Owner = t.s.Epoch()
 		d.Fence++
 		if err := t.writeDelivery(&d); err != nil {
-			return err
+			return last, false, err
 		}
 		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: hook.ByTest, Holder: d.Owner})
 	}
-	return nil
+	return last, len(rows) == testsPage, nil
 }
 
 // recoverOneshots takes the attempts asked for by hand for which the condition holds.
@@ -272,6 +326,43 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 		}
 	}
 	return due, nil
+}
+
+// waitingPage bounds the endpoints that one write looks up: each may be of a tenant that
+// has to be read first.
+const waitingPage = 100
+
+// waitingWork finds what waits in the table and may be claimed, beside the writer, and
+// hands it to take on the writer, a page a write. take may run twice for a page.
+func (s *Store) waitingWork(ctx context.Context, take func(t *tx, due []hook.Due)) error {
+	found, err := sqltext.Collect(ctx, s.read, scanWaiting, summaryRows)
+	if err != nil {
+		return s.readError("summarise deliveries", err)
+	}
+	for len(found) > 0 {
+		page := found[:min(len(found), waitingPage)]
+		found = found[len(page):]
+		err := s.recover(ctx, "waiting work", len(page), func(t *tx) error {
+			due, err := t.claimables(page)
+			take(t, due)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverDue returns the earliest work of each endpoint in the table.
+func (s *Store) recoverDue(ctx context.Context) ([]hook.Due, error) {
+	earliest := map[hook.ID]hook.Due{}
+	err := s.waitingWork(ctx, func(_ *tx, due []hook.Due) {
+		for _, d := range due {
+			earliest[d.Target.ID] = d
+		}
+	})
+	return slices.Collect(maps.Values(earliest)), err
 }
 
 // beingHeld returns the endpoints whose older rows are on their way to being held

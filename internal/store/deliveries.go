@@ -21,9 +21,10 @@ func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
 	return r, err
 }
 
-// Deliveries lists deliveries, newest event first. Held and failed deliveries of
-// one endpoint, and those of one event, are found by an index; every other search
-// walks the events of the scope, a bounded number a page.
+// Deliveries lists deliveries, newest event first. Those of one event, and held and
+// failed ones of one endpoint, are found by an index; every other search walks the events
+// of the scope. But for those of one event, a page looks at a bounded number of rows and
+// hands out a cursor to go on from, even if it found nothing.
 func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
 	done, err := s.turns.take(ctx, q.Scope)
 	if err != nil {
@@ -42,9 +43,12 @@ func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 		where, args = where+" AND d.event = ?", append(args, q.Event[:])
 	case stopped(&q):
 		from = "deliveries d{stopped} {then} events e ON e.id = d.event"
+		if low, err = s.span(ctx, stoppedOf(&q), q.After, q.Before, before[0]); err != nil {
+			return nil, "", err
+		}
+		where, args = where+" AND d.event >= ? AND d.event < ?", append(args, low.low[:], low.high[:])
 	default:
-		top := above(before[0])
-		if low, err = s.span(ctx, q.Scope, q.After, q.Before, top); err != nil {
+		if low, err = s.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, above(before[0])); err != nil {
 			return nil, "", err
 		}
 		where += " AND e.mode = ? AND " + sqltext.TenantIs(q.Scope) + " AND e.id >= ? AND e.id < ?"
@@ -65,6 +69,11 @@ func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 // stopped reports whether the index on held and failed deliveries serves.
 func stopped(q *hook.DeliveryQuery) bool {
 	return !q.Endpoint.IsZero() && q.State != nil && (*q.State == hook.Held || *q.State == hook.Failed)
+}
+
+// stoppedOf are the held or the failed deliveries of an endpoint.
+func stoppedOf(q *hook.DeliveryQuery) spanOf {
+	return spanOf{"d.event", "deliveries d{stopped} WHERE d.endpoint = ? AND d.state = " + string('0'+rune(*q.State)), []any{q.Endpoint[:]}}
 }
 
 // conditions holds what every search needs. The state is written out because a

@@ -52,10 +52,9 @@ type peers interface {
 	// Housekeep does what processes do for each other.
 	Housekeep(ctx context.Context) error
 	// DropDays drops what is older than the moment and can go as a whole. It returns the
-	// tables of events from which the rest is to be dropped page by page.
+	// tables of events from which the rest is to be dropped page by page: none if that is not
+	// to be done now.
 	DropDays(ctx context.Context, until time.Time) (tables []string, err error)
-	// ClockApart returns by how much the clock now is ahead of the one that others go by.
-	ClockApart(ctx context.Context, now func() time.Time) (time.Duration, error)
 }
 
 // solo is the peers of a process that is the only one: those before it have ended.
@@ -79,8 +78,6 @@ func (p solo) TakeOver(sqltext.Conn, int64) (string, bool, error) { return "", t
 func (p solo) Done(sqltext.Conn, []int64) error                   { return nil }
 
 func (p solo) DropDays(context.Context, time.Time) ([]string, error) { return []string{"events"}, nil }
-
-func (p solo) ClockApart(context.Context, func() time.Time) (time.Duration, error) { return 0, nil }
 
 // op is one write, and lookups what it will ask for, so that it can be read for a whole
 // batch.

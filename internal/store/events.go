@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -64,7 +66,7 @@ func (s *Store) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	if err != nil {
 		return nil, "", err
 	}
-	span, err := s.span(ctx, q.Scope, q.After, q.Before, before[0])
+	span, err := s.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0])
 	if err != nil {
 		return nil, "", err
 	}
@@ -101,21 +103,35 @@ func (p span) cursor(ids int) string {
 	return sqltext.CursorOf(list...)
 }
 
-// span bounds the look at a number of events. The times of ids stand for the times
-// of acceptance, which they are.
-func (s *Store) span(ctx context.Context, scope hook.Scope, after, before time.Time, high hook.ID) (span, error) {
+// spanOf is the list that a span is a part of: rows by the ids of events.
+type spanOf struct {
+	id, rows string // the column with the id, and FROM and WHERE
+	args     []any
+}
+
+// eventsOfScope are the events of a scope.
+func eventsOfScope(scope hook.Scope) spanOf {
+	return spanOf{"e.id", "events e WHERE e.mode = ? AND " + sqltext.TenantIs(scope), []any{scope.Mode, scope.Tenant}}
+}
+
+// span bounds the look at a number of rows. The times of ids stand for the times of
+// acceptance: an id is never of an earlier time, and of a later one only if the clock was
+// ahead once (see idsAhead).
+func (s *Store) span(ctx context.Context, of spanOf, after, before time.Time, high hook.ID) (span, error) {
 	p := span{high: high}
-	if !before.IsZero() {
-		if bound := sqltext.FirstID(before.Add(time.Millisecond)); bytes.Compare(bound[:], high[:]) < 0 {
+	if bound := sqltext.FirstID(before.Add(time.Millisecond)); !before.IsZero() && bytes.Compare(bound[:], high[:]) < 0 {
+		ahead, err := s.idsAhead(ctx)
+		if err != nil {
+			return p, err
+		}
+		if !ahead {
 			p.high = bound
 		}
 	}
 	if !after.IsZero() {
 		p.low = sqltext.FirstID(after)
 	}
-	found, err := sqltext.Collect(ctx, s.read, sqltext.ScanID,
-		"SELECT e.id FROM events e WHERE e.mode = ? AND "+sqltext.TenantIs(scope)+" AND e.id >= ? AND e.id < ? ORDER BY e.id DESC LIMIT 1 OFFSET ?",
-		scope.Mode, scope.Tenant, p.low[:], p.high[:], s.scanBound-1)
+	found, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, of.query(), append(slices.Clone(of.args), p.low[:], p.high[:], s.scanBound-1)...)
 	if err != nil {
 		return p, s.readError("bound the list", err)
 	}
@@ -123,6 +139,33 @@ func (s *Store) span(ctx context.Context, scope hook.Scope, after, before time.T
 		p.low, p.more = found[0], true
 	}
 	return p, nil
+}
+
+func (of spanOf) query() string {
+	return fmt.Sprintf("SELECT %[1]s FROM %[2]s AND %[1]s >= ? AND %[1]s < ? ORDER BY %[1]s DESC LIMIT 1 OFFSET ?", of.id, of.rows)
+}
+
+// idsAhead reports whether new events have ids of a time to come. Ids never go back, so
+// they do after the clock was ahead and was corrected, until that time has come. Then an
+// event has an id of a later time than that of its acceptance, and a search by time must
+// not leave out what only the ids say is later.
+func (s *Store) idsAhead(ctx context.Context) (bool, error) {
+	newest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, sqltext.NewestEvent)
+	if err != nil {
+		return false, s.readError("read newest event", err)
+	}
+	if len(newest) == 0 {
+		return false, nil
+	}
+	until, now := newest[0].Time(), s.now()
+	if !sqltext.ClockWasAhead(until, now) {
+		return false, nil
+	}
+	if !s.aheadTold.Swap(true) {
+		s.log.Warn("the clock was ahead once and ids still carry that time: lists by time take longer until it has come",
+			"ahead", until.Sub(now).Round(time.Second).String(), "until", until)
+	}
+	return true, nil
 }
 
 func beforeMicros(t time.Time) int64 {

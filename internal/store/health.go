@@ -96,20 +96,20 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 // lockHealth reads the record that all nodes share and keeps it from them until the
 // commit.
 func (t *tx) lockHealth(target *hook.Endpoint, h *healthEntry) error {
-	var first, last, warned int64
-	t.rows++
-	_, err := t.row("lock health", `INSERT INTO health (endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at)
+	found, err := returning(t, scanHealth, `INSERT INTO health (endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at)
 		VALUES (?, ?, ?, 0, 0, 0, 0) ON CONFLICT (endpoint) DO UPDATE SET mode = excluded.mode
-		RETURNING failures, first_failure_at, last_failure_at, warned_at`, []any{target.ID[:], int64(target.Scope.Mode), target.Scope.Tenant},
-		&h.Failures, &first, &last, &warned)
-	h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = sqltext.FromMicros(first), sqltext.FromMicros(last), sqltext.FromMicros(warned)
+		RETURNING failures, first_failure_at, last_failure_at, warned_at`, target.ID[:], int64(target.Scope.Mode), target.Scope.Tenant)
+	if err != nil || len(found) == 0 {
+		return sqltext.Wrap("lock health", err)
+	}
+	h.Health = found[0]
 	if slices.Contains(t.clean, target.ID) { // in this very transaction, before
 		h.Health = hook.Health{}
 		t.clean = slices.DeleteFunc(t.clean, func(id hook.ID) bool { return id == target.ID })
 	}
 	h.shared = true
 	h.dirty = true // also if nothing changes: the row is there now
-	return err
+	return nil
 }
 
 // clearHealth starts a clean record, as enabling does.
@@ -137,14 +137,16 @@ func (t *tx) writeHealth(id hook.ID, h *healthEntry) error {
 	return err
 }
 
+func scanHealth(row sqltext.Scanner) (hook.Health, error) {
+	var h hook.Health
+	var first, last, warned int64
+	err := row.Scan(&h.Failures, &first, &last, &warned)
+	h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = sqltext.FromMicros(first), sqltext.FromMicros(last), sqltext.FromMicros(warned)
+	return h, err
+}
+
 func readHealth(ctx context.Context, q sqltext.Querier, id hook.ID) (hook.Health, error) {
-	found, err := sqltext.Collect(ctx, q, func(row sqltext.Scanner) (hook.Health, error) {
-		var h hook.Health
-		var first, last, warned int64
-		err := row.Scan(&h.Failures, &first, &last, &warned)
-		h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = sqltext.FromMicros(first), sqltext.FromMicros(last), sqltext.FromMicros(warned)
-		return h, err
-	}, "SELECT failures, first_failure_at, last_failure_at, warned_at FROM health WHERE endpoint = ?", id[:])
+	found, err := sqltext.Collect(ctx, q, scanHealth, "SELECT failures, first_failure_at, last_failure_at, warned_at FROM health WHERE endpoint = ?", id[:])
 	if err != nil || len(found) == 0 {
 		return hook.Health{}, sqltext.Wrap("read health", err)
 	}
@@ -152,7 +154,7 @@ func readHealth(ctx context.Context, q sqltext.Querier, id hook.ID) (hook.Health
 }
 
 // Health returns the endpoint's record of failures and how many deliveries it has
-// held. An empty tenant means all of the mode.
+// held, counted up to hook.StatsCap. An empty tenant means all of the mode.
 func (s *Store) Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error) {
 	if _, err := s.Endpoint(ctx, scope, id); err != nil {
 		return hook.Health{}, 0, err
@@ -162,7 +164,7 @@ func (s *Store) Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.
 		return hook.Health{}, 0, s.readError("read health", err)
 	}
 	var held int
-	err = s.read.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = 1", id[:]).Scan(&held)
+	err = s.read.QueryRowContext(ctx, heldOf, id[:], hook.StatsCap).Scan(&held)
 	if err != nil {
 		return hook.Health{}, 0, s.readError("count held deliveries", err)
 	}

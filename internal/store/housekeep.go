@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -38,7 +37,8 @@ func (s *Store) Housekeep(ctx context.Context) error {
 	}
 	// Only endpoints that are not enabled have held deliveries, apart from those
 	// that a sweep is just about to release.
-	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM endpoints WHERE status IN (?, ?)", hook.Disabled, hook.Tripped)
+	oldest := sqltext.FirstID(s.now().Add(-s.opts.HeldFor))
+	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, oldest[:])
 	if err != nil {
 		return s.readError("housekeep: list disabled endpoints", err)
 	}
@@ -53,50 +53,54 @@ func (s *Store) Housekeep(ctx context.Context) error {
 	return nil
 }
 
-// expireHeld walks the backlog of one endpoint, oldest event first.
+const (
+	// endpointsWithOldHeld are those that hold a delivery of an event older than one given.
+	endpointsWithOldHeld = `SELECT e.id FROM endpoints e WHERE e.status IN (?, ?)
+		AND EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id AND d.event < ?)`
+	// heldPageEnd is the last event of a page of held deliveries.
+	heldPageEnd = `SELECT d.event FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? AND d.event > ? AND d.event < ?
+		ORDER BY d.event LIMIT 1 OFFSET ?`
+	expireRows = `UPDATE deliveries SET state = 3, reason = ?, due = 0, settled_at = ?, held_at = 0, owner = 0, fence = fence + 1
+		WHERE state = 1 AND endpoint = ? AND event > ? AND event <= ? AND held_at <= ? RETURNING event`
+)
+
+// expireHeld walks the backlog of one endpoint, oldest event first, a page a write with
+// a pause after it. What is held for so long is of an event that is at least as old, so
+// the walk ends there: of a backlog that is younger it looks at nothing. When a delivery
+// was held does not follow the order of events, so within that it looks at each.
 func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 	var from hook.ID
-	for more := true; more; {
+	for {
 		var last hook.ID
-		err := s.maintain(ctx, "expire held", housekeepPage, func(t *tx) error {
-			rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (h heldRow, err error) {
-				h.Delivery, err = sqltext.ScanDeliveryAnd(row, &h.heldAt)
-				return h, err
-			}, "SELECT "+sqltext.DeliveryColumns+`, d.held_at FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? AND d.event > ?
-				ORDER BY d.event LIMIT ?{lock}`, endpoint[:], from[:], housekeepPage)
-			if err != nil {
-				return sqltext.Wrap("read held deliveries", err)
-			}
-			more = len(rows) == housekeepPage
-			for i := range rows {
-				if err := t.expire(&rows[i]); err != nil {
-					return err
-				}
-			}
-			if more {
-				last = rows[len(rows)-1].Event
-			}
-			return nil
+		more := false
+		err := s.maintain(ctx, "expire held", housekeepPage, func(t *tx) (err error) {
+			last, more, err = t.expirePage(endpoint, from)
+			return err
 		})
-		if err != nil {
+		if err != nil || !more {
 			return err
 		}
 		from = last
+		if err := pause(ctx, retentionPause); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
-type heldRow struct {
-	hook.Delivery
-	heldAt int64
-}
-
-func (t *tx) expire(h *heldRow) error {
-	if h.heldAt > sqltext.Micros(t.now.Add(-t.s.opts.HeldFor)) {
-		return nil
+// expirePage ends what is held for too long of the next rows. It returns the last event
+// it looked at and whether there may be more behind it.
+func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err error) {
+	long := t.now.Add(-t.s.opts.HeldFor)
+	last = sqltext.FirstID(long)
+	more, err = t.row("read held deliveries", heldPageEnd, []any{endpoint[:], from[:], last[:], housekeepPage - 1}, sqltext.Blob(last[:]))
+	if err != nil {
+		return last, false, err
 	}
-	h.State, h.Reason, h.SettledAt, h.Due, h.Owner = hook.Failed, hook.ReasonHeldExpired, t.now, time.Time{}, 0
-	h.Fence++
-	t.opened(h.Scope, -1)
-	return t.writeDelivery(&h.Delivery)
+	var scope hook.Scope
+	if _, err := t.row("read endpoint", "SELECT mode, tenant FROM endpoints WHERE id = ?", []any{endpoint[:]}, &scope.Mode, &scope.Tenant); err != nil {
+		return last, false, err
+	}
+	gone, err := returning(t, sqltext.ScanID, expireRows, string(hook.ReasonHeldExpired), sqltext.Micros(t.now), endpoint[:], from[:], last[:], sqltext.Micros(long))
+	t.opened(scope, -len(gone))
+	return last, more, sqltext.Wrap("expire held deliveries", err)
 }

@@ -2,49 +2,71 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
+// awayPage bounds the listeners that one write trips.
+const awayPage = 50
+
 // ListenersAway trips every listener that still counts as connected and returns
 // how many these were. It is for the start of a process: nobody is connected to
 // it yet.
 func (s *Store) ListenersAway(ctx context.Context) (int, error) {
+	count, err := s.tripAway(ctx, false, func(*hook.Endpoint) bool { return true },
+		"status = ? AND substr(url, 1, ?) = ?{away}", hook.Enabled, len(hook.ListenScheme), hook.ListenScheme)
+	return count, sqltext.Wrap("note that listeners are away", err)
+}
+
+// tripAway trips the enabled endpoints of a condition that are still away, a page a
+// write, and returns how many these were.
+func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endpoint) bool, where string, args ...any) (count int, err error) {
 	type found struct {
 		scope hook.Scope
 		id    hook.ID
 	}
-	count := 0
-	err := s.do(ctx, "listeners away", 4, func(t *tx) error {
-		count = 0
-		rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (f found, err error) {
-			err = row.Scan(sqltext.Blob(f.id[:]), &f.scope.Mode, &f.scope.Tenant)
-			return f, err
-		}, "SELECT id, mode, tenant FROM endpoints WHERE status = ? AND substr(url, 1, ?) = ?{away}",
-			hook.Enabled, len(hook.ListenScheme), hook.ListenScheme)
-		if err != nil {
-			return err
-		}
-		for _, f := range rows {
-			e, err := t.endpoint(f.scope, f.id)
+	var last hook.ID
+	for more := true; more; {
+		var tripped int
+		var next hook.ID
+		err := s.write(ctx, &op{Name: "trip listeners", Rows: 8 * awayPage, Stays: true, Hot: true, Outcome: settles, Apply: func(t *tx) error {
+			tripped = 0
+			rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (f found, err error) {
+				err = row.Scan(sqltext.Blob(f.id[:]), &f.scope.Mode, &f.scope.Tenant)
+				return f, err
+			}, "SELECT id, mode, tenant FROM endpoints WHERE "+where+" AND id > ? ORDER BY id LIMIT ?", append(slices.Clone(args), last[:], awayPage)...)
 			if err != nil {
-				return err
+				return sqltext.Wrap("read listeners", err)
 			}
-			if e == nil || e.Status != hook.Enabled {
-				continue
+			for _, f := range rows {
+				next = f.id
+				e, err := t.endpoint(f.scope, f.id)
+				if t.passOver(err, f.id) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				if e == nil || e.Status != hook.Enabled || !away(e) {
+					continue
+				}
+				gone := *e
+				gone.Home = 0
+				if err := t.trip(&gone, disabledAway); err != nil {
+					return err
+				}
+				tripped++
 			}
-			if err := t.trip(e, disabledAway); err != nil {
-				return err
-			}
-			count++
+			more = len(rows) == awayPage
+			return nil
+		}})
+		if err != nil {
+			return count, err
 		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("note that listeners are away: %w", err)
+		count, last = count+tripped, next
 	}
 	return count, nil
 }
@@ -96,30 +118,7 @@ func (t *tx) offer(target *hook.Endpoint) {
 }
 
 // listenersAway trips the listeners that were connected to a node that is gone.
-func (t *tx) listenersAway(epoch int64) error {
-	found, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (w waiting, err error) {
-		err = row.Scan(sqltext.Blob(w.endpoint[:]), &w.scope.Mode, &w.scope.Tenant)
-		return w, err
-	}, "SELECT id, mode, tenant FROM endpoints WHERE home = ? AND home <> 0", epoch)
-	if err != nil {
-		return sqltext.Wrap("read listeners", err)
-	}
-	for _, w := range found {
-		e, err := t.endpoint(w.scope, w.endpoint)
-		if t.passOver(err, w.endpoint) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if e == nil || e.Status != hook.Enabled || e.Home != epoch {
-			continue
-		}
-		next := *e
-		next.Home = 0
-		if err := t.trip(&next, disabledAway); err != nil {
-			return err
-		}
-	}
-	return nil
+func (s *Store) listenersAway(ctx context.Context, epoch int64) error {
+	_, err := s.tripAway(ctx, true, func(e *hook.Endpoint) bool { return e.Home == epoch }, "home = ? AND home <> 0", epoch)
+	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"strconv"
@@ -21,6 +22,9 @@ import (
 // another number for a run by hand.
 const planRows = 100_000
 
+// sweepOf is a page of a sweep that is smaller than what waits for an endpoint there.
+const sweepOf = 5
+
 // No list and no claim reads a partition from one end to the other. The control is a
 // query for which no index was made.
 func TestPlansOnPostgres(t *testing.T) {
@@ -38,6 +42,7 @@ func TestPlansOnPostgres(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	began := time.Now()
+	_, busy := waitingFor(t, s, "busy", 2000)
 	fillForPlans(t, s, rows)
 	t.Logf("FIGURE plans on PostgreSQL with %d events, filled in %v", rows, time.Since(began).Round(time.Second))
 	endpoint, tenant := hook.ID{}, "t-1"
@@ -52,6 +57,7 @@ func TestPlansOnPostgres(t *testing.T) {
 	scope := hook.Scope{Tenant: tenant, Mode: hook.Live}
 	failed := hook.Failed
 	stoppedWhere, stoppedArgs := conditions(&hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed}, []hook.ID{{0xff}, {0xff}})
+	stopped := stoppedOf(&hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed})
 	log, logArgs := logFrom(&hook.EndpointLog{Scope: scope, Endpoint: endpoint, Type: "a.b"})
 	now := sqltext.Micros(time.Now())
 	ids, most := [][]byte{endpoint[:]}, []int64{256}
@@ -65,9 +71,12 @@ func TestPlansOnPostgres(t *testing.T) {
 		"earliest one":  {sqltext.EarliestDue, []any{endpoint[:]}},
 		"disown":        {disownRows("owner = 7"), []any{int64(2000)}},
 		"summary":       {summaryRows, nil},
-		"hold":          {pendingRows, []any{endpoint[:], event[:], 500}},
-		"cancel":        {anyPendingRows, []any{endpoint[:], 500}},
-		"held":          {heldRows, []any{endpoint[:], 500}},
+		"hold":          {holdRows, sweepArgs(busy.ID[:], bytes.Repeat([]byte{0xff}, 16), sweepOf)},
+		"cancel":        {cancelPendingRows, sweepArgs(busy.ID[:], sweepOf)},
+		"held":          {moveHeldRows, sweepArgs(endpoint[:], sweepOf)},
+		"expire":        {expireRows, []any{"held_expired", now, busy.ID[:], low[:], high[:], now}},
+		"old held":      {heldPageEnd, []any{busy.ID[:], low[:], high[:], sweepOf - 1}},
+		"holders":       {endpointsWithOldHeld, []any{hook.Disabled, hook.Tripped, high[:]}},
 		"backlog":       {countOpen, []any{int64(hook.Live), tenant}},
 		"pending":       {pendingOf, []any{endpoint[:], 1000}},
 		"failures":      {failedOf, []any{endpoint[:], 1000}},
@@ -76,28 +85,97 @@ func TestPlansOnPostgres(t *testing.T) {
 		"one delivery":  {"SELECT " + sqltext.DeliveryColumns + " FROM deliveries d WHERE d.event = ? AND d.endpoint = ?", []any{event[:], endpoint[:]}},
 		"log":           {"SELECT count(*)" + log, logArgs},
 		"failed":        {"SELECT d.id FROM deliveries d WHERE " + stoppedWhere + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", stoppedArgs},
+		"failed of":     {stopped.query(), append(stopped.args, low[:], high[:], 9)},
 		"events":        {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY e.id DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
 		"event":         {"SELECT " + sqltext.EventColumns + " FROM events e WHERE e.id = ?", []any{event[:]}},
 		"bound":         {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? ORDER BY e.id DESC LIMIT 1 OFFSET ?", []any{int64(hook.Live), tenant, 19_999}},
 		"attempts":      {"SELECT number FROM attempts WHERE event = ? AND endpoint = ? ORDER BY number", []any{event[:], endpoint[:]}},
-		"newest event":  {"SELECT id FROM events ORDER BY id DESC LIMIT 1", nil},
+		"newest event":  {sqltext.NewestEvent, nil},
 		"of an event":   {"SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?", []any{event[:]}},
 		"of the tenant": {"SELECT d.id FROM events e {then} deliveries d ON d.event = e.id WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY d.event DESC, d.endpoint DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
 	}
+	sweeps := map[string]bool{"hold": true, "cancel": true, "held": true, "expire": true, "old held": true}
+	writer := writerPool(t, s)
+	defer func() { _ = writer.Close() }()
 	for name, p := range plans {
-		plan, took := explain(t, s, p.query, p.args)
+		db := s.read.DB
+		if sweeps[name] {
+			db = writer
+		}
+		plan, took := explain(t, s, db, p.query, p.args)
 		if read := readThrough(plan); read > 0 {
 			t.Errorf("%s reads %d rows from one end of a partition to the other:\n%s", name, read, plan)
 		}
+		if read := mostRead(plan); sweeps[name] && read > sweepOf {
+			t.Errorf("%s reads %d rows for a page of %d:\n%s", name, read, sweepOf, plan)
+		}
+		if in, out := sorted(plan); in > out && name != "pending" { // which sorts up to hook.StatsCap ids
+			t.Errorf("%s sorts %d rows for %d:\n%s", name, in, out, plan)
+		}
 		t.Logf("%-14s %8.2f ms", name, took)
 	}
-	if plan, _ := explain(t, s, "SELECT count(*) FROM deliveries d WHERE d.last_status = ?", []any{418}); readThrough(plan) < rows/2 {
+	if plan, _ := explain(t, s, s.read.DB, "SELECT count(*) FROM deliveries d WHERE d.last_status = ?", []any{418}); readThrough(plan) < rows/2 {
 		t.Errorf("control: a query without an index reads nothing through:\n%s", plan)
 	}
-	plan, _ := explain(t, s, literalMoves(event, endpoint), nil)
+	if plan, _ := explain(t, s, s.read.DB, holdRows, plans["hold"].args); mostRead(plan) <= sweepOf {
+		t.Errorf("control: a page of a backlog is read without a bitmap where these are allowed:\n%s", plan)
+	}
+	for name, order := range map[string]string{"limit": "LIMIT 5", "lock below the limit": "LIMIT 5 FOR UPDATE"} {
+		plan, _ := explain(t, s, s.read.DB, "SELECT d.event FROM deliveries d WHERE d.state = 0 AND d.owner >= 0 AND d.endpoint = ? ORDER BY d.due "+order, []any{endpoint[:]})
+		if in, out := sorted(plan); in <= out {
+			t.Errorf("control: an order that no index has, with a %s, sorts %d rows for %d:\n%s", name, in, out, plan)
+		}
+	}
+	plan, _ := explain(t, s, s.read.DB, literalMoves(event, endpoint), nil)
 	if readThrough(plan) > 0 {
 		t.Errorf("settling reads a partition from one end to the other:\n%s", plan)
 	}
+}
+
+// A delivery that is settled is found by its key, also in a partition of which there are
+// no statistics yet. The control asks for the state as the index over open work has it:
+// then each row is looked for among all that wait for its endpoint.
+func TestSettlingFindsRowsByTheirKey(t *testing.T) {
+	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	_, busy := waitingFor(t, s, "busy", 500)
+	var event hook.ID
+	if err := s.read.QueryRowContext(t.Context(), "SELECT event FROM deliveries LIMIT 1").Scan(sqltext.Blob(event[:])); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		query string
+		args  []any
+	}{
+		"move":      {literalMoves(event, busy.ID), nil},
+		"give back": {giveBackRow, []any{int64(1), event[:], busy.ID[:], int64(1), int64(0)}},
+		"settle": {sqltext.MoveDelivery, []any{int64(2), "", int64(1), int64(1), int64(0), int64(200), "", int64(1), int64(0),
+			event[:], busy.ID[:], int64(1), int64(0), int64(0)}},
+	} {
+		for query, byKey := range map[string]bool{c.query: true, strings.Replace(c.query, "state + 0 = 0", "state = 0", 1): false} {
+			plan, _ := explain(t, s, s.read.DB, query, c.args)
+			if strings.Contains(plan, "owner_due_idx") == byKey {
+				t.Errorf("%s by its key: %v, want %v\n%s", name, !byKey, byKey, plan)
+			}
+		}
+	}
+}
+
+// writerPool opens a connection with the settings of those that write.
+func writerPool(t *testing.T, s *Store) *sql.DB {
+	t.Helper()
+	config, err := postgres.ParseURL(s.opts.Postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return postgres.Pool(config, 1, postgres.WriterSettings...)
 }
 
 // readThrough counts the rows that sequential scans of partitions looked at. Partitions
@@ -122,6 +200,70 @@ func readThrough(plan string) (rows int) {
 	return rows
 }
 
+// sorted returns how many rows go into the plan's sorts and how many of them are used:
+// a LIMIT above a sort, also one with a lock in between, does not make it cheap. Of the
+// sorts it looks at the one that wastes most.
+func sorted(plan string) (in, out int) {
+	lines := strings.Split(plan, "\n")
+	limits := map[int]int{} // rows let through, by how deep the LIMIT is
+	for i, line := range lines {
+		depth := len(line) - len(strings.TrimLeft(line, " "))
+		node := strings.TrimPrefix(strings.TrimLeft(line, " "), "->  ")
+		for at := range limits {
+			if at >= depth && strings.Contains(line, "(cost=") {
+				delete(limits, at)
+			}
+		}
+		switch {
+		case !strings.Contains(line, "(cost="):
+		case strings.HasPrefix(node, "Limit "):
+			limits[depth] = actualRows(line)
+		case strings.HasPrefix(node, "Sort ") || strings.HasPrefix(node, "Incremental Sort "):
+			most := actualRows(line)
+			for _, rows := range limits {
+				most = min(most, rows)
+			}
+			for _, below := range lines[i+1:] {
+				if strings.Contains(below, "(cost=") {
+					if rows := actualRows(below); rows-most > in-out {
+						in, out = rows, most
+					}
+					break
+				}
+			}
+		}
+	}
+	return in, out
+}
+
+// mostRead returns the rows that the widest scan of a plan gave.
+func mostRead(plan string) (most int) {
+	for line := range strings.Lines(plan) {
+		if strings.Contains(line, "Scan") {
+			most = max(most, actualRows(line))
+		}
+	}
+	return most
+}
+
+// actualRows reads how many rows a node of a plan gave, in all its loops.
+func actualRows(line string) int {
+	_, actual, ok := strings.Cut(line, "actual rows=")
+	if !ok {
+		return 0 // never executed
+	}
+	var rows, loops int
+	if _, err := fmt.Sscanf(actual, "%d loops=%d", &rows, &loops); err != nil {
+		return 0
+	}
+	return rows * loops
+}
+
+// sweepArgs are the arguments of a statement of moveState.
+func sweepArgs(page ...any) []any {
+	return append([]any{int64(hook.Held), "by_hand", int64(0), int64(0), int64(1)}, page...)
+}
+
 // literalMoves is the statement that settles, with one row in place of its arrays.
 func literalMoves(event, endpoint hook.ID) string {
 	text := strings.Replace(postgres.MoveText, "posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))", "(SELECT count(*) FROM m)", 1)
@@ -133,9 +275,9 @@ func literalMoves(event, endpoint hook.ID) string {
 	return text
 }
 
-func explain(t *testing.T, s *Store, query string, args []any) (plan string, ms float64) {
+func explain(t *testing.T, s *Store, db *sql.DB, query string, args []any) (plan string, ms float64) {
 	t.Helper()
-	tx, err := s.read.DB.BeginTx(t.Context(), nil)
+	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 // answered before gives that answer as a Replay and stores nothing. The events
 // may be of any scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
-	o := &op{Name: "publish", Hot: true, Detail: &lookups{once, events}}
+	o := op{Name: "publish", Hot: true, Detail: &lookups{once, events}}
 	for i := range events {
 		o.Rows += 2
 		o.Bytes += len(events[i].Data)
@@ -33,13 +33,16 @@ func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf f
 		})
 		return err
 	}
-	if err := s.write(ctx, o); err != nil {
+	if err := s.writeCounted(ctx, o); err != nil {
 		return nil, nil, err
 	}
 	return out, replay, nil
 }
 
 func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash) ([]hook.Published, error) {
+	if err := t.backlogsKnown(events); err != nil {
+		return nil, err
+	}
 	out := make([]hook.Published, len(events))
 	for i := range events {
 		var err error

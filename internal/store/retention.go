@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// retentionPage is how many events one page of retention looks at, and
+	// retentionPage is how many events one page of retention looks at most, and
+	// retentionRows how many deliveries it looks at and how many rows it drops.
 	// retentionPause is how long it then leaves the writer to others.
 	retentionPage  = 500
+	retentionRows  = 2000
 	retentionPause = 10 * time.Millisecond
 	// clockPace is how much faster than this process's own time the clock that
 	// retention goes by may move, see retentionClock.
 	clockPace = 4
-	// clockApart is how far the database's clock may be from this node's.
-	clockApart = time.Hour
 )
 
 // stillNeeded is true for a delivery d that keeps its event: it is open, or was
@@ -44,11 +44,8 @@ func (s *Store) retain(ctx context.Context) error {
 		return err
 	}
 	until := now.Add(-s.opts.Retention)
-	if ok, err := s.clocksAgree(ctx); err != nil || !ok {
-		return err
-	}
 	tables, err := s.peers.DropDays(ctx, until)
-	if err != nil {
+	if err != nil || len(tables) == 0 {
 		return err
 	}
 	for _, from := range tables {
@@ -57,20 +54,6 @@ func (s *Store) retain(ctx context.Context) error {
 		}
 	}
 	return s.dropEndpoints(ctx, until)
-}
-
-// clocksAgree compares the clock of this machine with the one that others go by: where
-// they differ, one of them is wrong, and nothing is dropped.
-func (s *Store) clocksAgree(ctx context.Context) (bool, error) {
-	if s.retention == nil {
-		return true, nil
-	}
-	apart, err := s.peers.ClockApart(ctx, s.now)
-	if err != nil || apart.Abs() <= clockApart {
-		return err == nil, err
-	}
-	s.log.Error("the clocks of this machine and of the database differ: nothing is dropped by age", "apart", apart.Round(time.Second).String())
-	return false, nil
 }
 
 // trustedNow returns the time that retention goes by. It follows the clock, but no
@@ -133,22 +116,19 @@ func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 // costs its look at them and no more.
 func (s *Store) dropPages(ctx context.Context, from string, until time.Time) error {
 	var dropped int64
-	var after hook.ID
-	for {
-		var last hook.ID
-		var n int64
-		err := s.maintain(ctx, "drop pages", retentionPage, func(t *tx) (err error) {
-			last, n, err = t.dropPage(from, after, until)
+	for at, more := (hook.ID{}), true; more; {
+		var page droppedPage
+		err := s.maintain(ctx, "drop pages", retentionRows, func(t *tx) (err error) {
+			page, err = (&dropper{tx: t, from: from, until: until, after: at}).page()
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("drop old events: %w", err)
 		}
-		dropped += n
-		if last.IsZero() {
+		dropped += page.events
+		if at, more = page.last, page.more; !more {
 			break
 		}
-		after = last
 		if err := pause(ctx, retentionPause); err != nil {
 			return err
 		}
@@ -170,91 +150,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// dropPage drops what may go of the next events, and returns the last it looked at if
-// there may be more. The rows are locked before they are judged: on PostgreSQL another
-// node may be asked for one more attempt of them.
-func (t *tx) dropPage(from string, after hook.ID, until time.Time) (last hook.ID, dropped int64, err error) {
-	var mine bool
-	if _, err := t.row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
-		return last, 0, err // another node is at it
-	}
-	bound := sqltext.FirstID(until)
-	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, oldPage(from)+"{lock}",
-		after[:], bound[:], retentionPage)
-	if err != nil || len(ids) == 0 {
-		return last, 0, sqltext.Wrap("read old events", err)
-	}
-	low, high := ids[0], ids[len(ids)-1]
-	if t.s.peers.Shared() {
-		if _, err := sqltext.Collect(background, t.c, sqltext.ScanID, "SELECT event FROM deliveries WHERE event >= ? AND event <= ? ORDER BY event, endpoint FOR UPDATE",
-			low[:], high[:]); err != nil {
-			return last, 0, sqltext.Wrap("lock old deliveries", err)
-		}
-	}
-	needed, err := sqltext.Collect(background, t.c, sqltext.ScanID, neededOfPage, low[:], high[:], sqltext.Micros(until), low[:], high[:])
-	if err != nil {
-		return last, 0, sqltext.Wrap("read what is needed", err)
-	}
-	for _, r := range runsWithout(ids, needed) {
-		if err := t.dropRun(r.low, r.high); err != nil {
-			return last, 0, err
-		}
-		dropped += int64(r.events)
-	}
-	if len(ids) == retentionPage {
-		last = high
-	}
-	return last, dropped, nil
-}
-
-func oldPage(from string) string {
-	return "SELECT id FROM " + from + " WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
-}
-
-const neededOfPage = "SELECT d.event FROM deliveries d WHERE d.event >= ? AND d.event <= ? AND " + stillNeeded +
-	" UNION SELECT event FROM oneshots WHERE event >= ? AND event <= ?"
-
-// run is a run of events that follow each other and may all go.
-type run struct {
-	low, high hook.ID
-	events    int
-}
-
-func runsWithout(ids, needed []hook.ID) (runs []run) {
-	keep := make(map[hook.ID]bool, len(needed))
-	for _, id := range needed {
-		keep[id] = true
-	}
-	open := false
-	for _, id := range ids {
-		switch {
-		case keep[id]:
-			open = false
-		case open:
-			last := &runs[len(runs)-1]
-			last.high, last.events = id, last.events+1
-		default:
-			runs, open = append(runs, run{id, id, 1}), true
-		}
-	}
-	return runs
-}
-
-// dropRun drops the events from low to high with everything that hangs on them.
-func (t *tx) dropRun(low, high hook.ID) error {
-	for _, statement := range []string{
-		"DELETE FROM attempts WHERE event >= ? AND event <= ?",
-		"DELETE FROM deliveries WHERE event >= ? AND event <= ?",
-		"DELETE FROM event_ids WHERE {idsof}", // given by platforms to events that go
-		"DELETE FROM events WHERE id >= ? AND id <= ?",
-	} {
-		if _, err := t.exec("drop old events", statement, low[:], high[:]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // dropEndpoints drops endpoints that were deleted longer ago than the moment and a
 // day before the oldest event that is there: no delivery can be to them.
 func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
@@ -272,31 +167,48 @@ func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 		return s.readError("list deleted endpoints", err)
 	}
 	for len(ids) > 0 {
-		page := ids[:min(len(ids), housekeepPage)]
-		ids = ids[len(page):]
-		err := s.maintain(ctx, "drop endpoints", len(page), func(t *tx) error {
-			for _, id := range page {
-				if err := t.dropEndpoint(id); err != nil {
-					return err
-				}
-			}
-			return nil
+		var gone int
+		err := s.maintain(ctx, "drop endpoints", housekeepPage, func(t *tx) (err error) {
+			gone, err = t.dropDeleted(ids)
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("drop deleted endpoints: %w", err)
+		}
+		if ids = ids[gone:]; len(ids) > 0 {
+			if err := pause(ctx, retentionPause); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (t *tx) dropEndpoint(id hook.ID) error {
-	for _, statement := range []string{
-		"DELETE FROM secrets WHERE endpoint = ?", "DELETE FROM endpoint_revisions WHERE endpoint = ?",
-		"DELETE FROM health WHERE endpoint = ?", "DELETE FROM endpoints WHERE id = ?",
-	} {
-		if _, err := t.exec("drop deleted endpoint", statement, id[:]); err != nil {
-			return err
+// dropDeleted drops the first of the endpoints, as many as a page takes, and returns how
+// many these were. An endpoint may have any number of revisions: they go first, and it
+// goes with the last of them.
+func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
+	left := int64(housekeepPage)
+	for _, id := range ids {
+		n, err := t.exec("drop revisions", `DELETE FROM endpoint_revisions WHERE (endpoint, revision) IN
+			(SELECT endpoint, revision FROM endpoint_revisions WHERE endpoint = ? LIMIT ?)`, id[:], left)
+		if err != nil || n == left { // there may be more of them
+			return gone, err
+		}
+		for _, statement := range []string{
+			"DELETE FROM secrets WHERE endpoint = ?", "DELETE FROM health WHERE endpoint = ?", "DELETE FROM endpoints WHERE id = ?",
+		} {
+			if _, err := t.exec("drop deleted endpoint", statement, id[:]); err != nil {
+				return gone, err
+			}
+		}
+		gone++
+		if left -= n + dropCost; left <= 0 {
+			break
 		}
 	}
-	return nil
+	return gone, nil
 }
+
+// dropCost is what the statements that drop an endpoint count for in a page.
+const dropCost = 8

@@ -398,9 +398,9 @@ func TestRunsWithout(t *testing.T) {
 		{[]int{3, 5}, [][3]int{{0, 2, 3}, {4, 4, 1}, {6, 7, 2}}},
 		{[]int{0, 1, 2, 3, 4, 5, 6, 7}, nil},
 	} {
-		var needed []hook.ID
+		needed := map[hook.ID]bool{}
 		for _, n := range c.needed {
-			needed = append(needed, ids[n])
+			needed[ids[n]] = true
 		}
 		runs := runsWithout(ids, needed)
 		if len(runs) != len(c.want) {

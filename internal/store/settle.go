@@ -9,6 +9,12 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
+// giveBackRow puts a row back into the table. The state is written so that PostgreSQL
+// finds the row by its key, see sqltext.MoveDelivery.
+const (
+	giveBackRow = "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND owner = ?"
+)
+
 // Settle records attempts that were made and moves their deliveries by
 // [hook.Next]. It returns, for each endpoint with a retry planned, when the
 // earliest of these is due; the same is not in the Commit.
@@ -106,7 +112,7 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	if soonest := t.now.Add(giveBackPause); due.Before(soonest) {
 		due = soonest
 	}
-	n, err := t.exec("give delivery back", "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND owner = ?",
+	n, err := t.exec("give delivery back", giveBackRow,
 		sqltext.Micros(due), d.Event[:], d.Endpoint[:], d.Fence, d.Owner)
 	if err != nil || n == 0 {
 		return err

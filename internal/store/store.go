@@ -115,18 +115,23 @@ type Store struct {
 	stats  counters
 	turns  turns
 
+	counting counting
+
 	// The writer goroutine's own.
 	backlog   map[hook.Scope]int       // open deliveries
-	counted   map[hook.Scope]time.Time // when, where others change them too
+	counted   map[hook.Scope]time.Time // when
+	changed   map[hook.Scope]int       // what the writer changed of those since it is counted
 	offered   map[hook.ID]time.Time    // when others were told of work they may share
 	accepted  time.Time                // of the last event
 	lastSwept hook.ID                  // of the turns among sweeps
 
 	sweeps  chan struct{}
 	sweeper sync.WaitGroup
+	life    context.Context // until Close
 	stop    context.CancelFunc
 
-	scanBound int             // events a page of a list looks at
+	scanBound int             // rows a page of a list looks at
+	aheadTold atomic.Bool     // the log says that ids are ahead of the clock
 	retention *retentionClock // nil: the clock was given and is believed
 }
 
@@ -159,21 +164,21 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
-		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{}, offered: map[hook.ID]time.Time{},
+		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{}, changed: map[hook.Scope]int{}, offered: map[hook.ID]time.Time{},
 		sweeps: make(chan struct{}, 1), scanBound: defaultScan,
 		retention: watch,
 	}
+	s.life, s.stop = context.WithCancel(context.Background())
 	if opts.Postgres != "" {
 		err = s.openPostgres(ctx)
 	} else {
 		err = s.openSQLite(ctx)
 	}
 	if err != nil {
+		s.stop()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	sweeping, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	s.sweeper.Go(func() { s.sweep(sweeping) })
+	s.sweeper.Go(func() { s.sweep(s.life) })
 	return s, nil
 }
 
@@ -211,7 +216,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
 	}
 	c, err := cluster.Open(ctx, cluster.Options{URL: o.Postgres, Dir: o.Dir, Lease: o.Lease, Version: o.Version,
-		Durable: o.Synchronous == "full", Keys: o.Keys, Now: s.now, Log: s.log})
+		Durable: o.Synchronous == "full", Keys: o.Keys, Now: s.now, Machine: func() bool { return s.retention != nil }, Log: s.log})
 	if err != nil {
 		return err
 	}

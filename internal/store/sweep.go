@@ -137,7 +137,7 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	if err != nil || !ok {
 		return err
 	}
-	n, err := t.sweepRows(id, sweep, why, bound, limit)
+	n, err := t.sweepRows(scope, id, sweep, why, bound, limit)
 	if err != nil || n > 0 {
 		return err
 	}
@@ -161,63 +161,77 @@ func (t *tx) tellWaiting(scope hook.Scope, id hook.ID) error {
 	return err
 }
 
+// The rows that one page of a sweep moves. None of these is sorted: an index gives
+// the held rows by event, and nothing needs an order of the pending ones.
 const (
-	pendingRows = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ?
-		AND d.kind = 0 AND d.event < ? ORDER BY d.due LIMIT ?{lock}`
-	anyPendingRows = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?{lock}`
-	heldRows       = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?{lock}`
+	pendingPage    = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? AND d.kind = 0 AND d.event < ? LIMIT ?{lock}"
+	anyPendingPage = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?{lock}"
+	heldPage       = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?{lock}"
 )
 
-func (t *tx) sweepRows(id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
-	query, args := heldRows, []any{id[:], limit}
-	switch sweep {
-	case sweepHold:
-		query, args = pendingRows, []any{id[:], bound, limit}
-	case sweepCancel:
-		query, args = anyPendingRows, []any{id[:], limit}
-	}
-	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, query, args...)
-	if err == nil && sweep == sweepCancel && len(rows) == 0 {
-		rows, err = sqltext.Collect(background, t.c, sqltext.ScanDelivery, heldRows, id[:], limit)
-	}
-	if err != nil {
-		return 0, sqltext.Wrap("read deliveries to sweep", err)
-	}
-	for i := range rows {
-		if err := t.sweepRow(&rows[i], sweep, why); err != nil {
-			return 0, err
-		}
-	}
-	if sweep == sweepRelease && len(rows) > 0 {
-		target, err := t.endpoint(rows[0].Scope, id)
-		if err != nil {
-			return 0, err
-		}
-		if target != nil && target.Status == hook.Enabled {
-			t.waitsSomewhere(target, t.now)
-			t.offer(target)
-		}
-	}
-	return len(rows), nil
+// moveState is the statement that moves the rows of a page to another state.
+// The fence is raised, so whoever holds a row can only win with a success. The state
+// is asked for in the page alone: beside the key it would make PostgreSQL look for each
+// row in an index over the whole backlog of the endpoint.
+func moveState(page string) string {
+	return `UPDATE deliveries SET state = ?, reason = ?, due = ?, settled_at = ?, held_at = ?, owner = 0, fence = fence + 1
+		WHERE (event, endpoint) IN (` + page + `) RETURNING event`
 }
 
-// sweepRow moves one row. The fence is raised, so whoever holds it can only win
-// with a success.
-func (t *tx) sweepRow(d *hook.Delivery, sweep string, why hook.Reason) error {
-	if d.State == hook.Pending {
-		t.dropped = append(t.dropped, hook.Ref{Event: d.Event, Endpoint: d.Endpoint, Scheduled: sweep == sweepHold})
-	}
+// The sweeps by the statement that carries out a page of them.
+var (
+	holdRows          = moveState(pendingPage)
+	cancelPendingRows = moveState(anyPendingPage)
+	moveHeldRows      = moveState(heldPage)
+)
+
+// sweepRows moves one page of rows and returns how many these were.
+func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
+	now := sqltext.Micros(t.now)
 	switch sweep {
 	case sweepHold:
-		d.State, d.Reason, d.Due, d.Owner = hook.Held, why, time.Time{}, 0
-		d.Fence++
+		moved, err := t.moveAll(holdRows, hook.Held, why, 0, 0, now, id[:], bound, limit)
+		t.drop(id, moved, true)
+		return len(moved), err
 	case sweepRelease:
-		d.State, d.Reason, d.Due = hook.Pending, hook.ReasonNone, t.now
-		d.Fence++
+		moved, err := t.moveAll(moveHeldRows, hook.Pending, hook.ReasonNone, now, 0, 0, id[:], limit)
+		if err != nil || len(moved) == 0 {
+			return 0, err
+		}
+		return len(moved), t.released(scope, id)
 	case sweepDiscard:
-		t.cancel(d, hook.ReasonDiscarded)
-	case sweepCancel:
-		t.cancel(d, why)
+		moved, err := t.moveAll(moveHeldRows, hook.Cancelled, hook.ReasonDiscarded, 0, now, 0, id[:], limit)
+		t.opened(scope, -len(moved))
+		return len(moved), err
 	}
-	return t.writeDelivery(d)
+	moved, err := t.moveAll(cancelPendingRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
+	t.drop(id, moved, false)
+	if err == nil && len(moved) == 0 {
+		moved, err = t.moveAll(moveHeldRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
+	}
+	t.opened(scope, -len(moved))
+	return len(moved), err
+}
+
+// moveAll runs a statement of moveState and returns the events of the rows it moved.
+func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due, settled, held int64, page ...any) ([]hook.ID, error) {
+	moved, err := returning(t, sqltext.ScanID, statement, append([]any{int64(to), string(why), due, settled, held}, page...)...)
+	return moved, sqltext.Wrap("sweep deliveries", err)
+}
+
+// drop tells the dispatcher which jobs it must not attempt any more.
+func (t *tx) drop(endpoint hook.ID, events []hook.ID, scheduled bool) {
+	for _, event := range events {
+		t.dropped = append(t.dropped, hook.Ref{Event: event, Endpoint: endpoint, Scheduled: scheduled})
+	}
+}
+
+// released tells that the table holds work for the endpoint again.
+func (t *tx) released(scope hook.Scope, id hook.ID) error {
+	target, err := t.endpoint(scope, id)
+	if err == nil && target != nil && target.Status == hook.Enabled {
+		t.waitsSomewhere(target, t.now)
+		t.offer(target)
+	}
+	return err
 }

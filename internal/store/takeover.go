@@ -60,6 +60,9 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
 		return true, err
 	}
+	if err := s.listenersAway(ctx, work.Epoch); err != nil {
+		return true, err
+	}
 	rows, err := s.disown(ctx, work.Rows, takePage)
 	if err != nil {
 		return true, err
@@ -73,16 +76,13 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 }
 
 func (s *Store) takeJobs(ctx context.Context, work sqltext.Abandoned, jobs *[]hook.Job) error {
+	if err := s.recoverTests(ctx, work.Tests, jobs); err != nil {
+		return err
+	}
 	var found []hook.Job
 	err := s.recover(ctx, "take over jobs", takePage, func(t *tx) error {
 		found = nil // it may run more than once
-		if err := t.recoverTests(work.Tests, &found); err != nil {
-			return err
-		}
 		if err := t.recoverOneshots(work.Shots, &found); err != nil {
-			return err
-		}
-		if err := t.listenersAway(work.Epoch); err != nil {
 			return err
 		}
 		if jobs == nil {
@@ -114,23 +114,9 @@ func (s *Store) doneWith(ctx context.Context, taken []int64) error {
 // learn tells the dispatcher what waits in the table: a dead node knew of retries
 // that nobody else has in memory.
 func (s *Store) learn(ctx context.Context) error {
-	found, err := sqltext.Collect(ctx, s.read, scanWaiting, summaryRows)
-	if err != nil {
-		return sqltext.Wrap("summarise deliveries", err)
-	}
-	for len(found) > 0 {
-		page := found[:min(len(found), recoverPage)]
-		found = found[len(page):]
-		err := s.recover(ctx, "learn what waits", len(page), func(t *tx) error {
-			due, err := t.claimables(page)
-			for _, d := range due {
-				t.waits(d.Target, d.At)
-			}
-			return err
-		})
-		if err != nil {
-			return err
+	return s.waitingWork(ctx, func(t *tx, due []hook.Due) {
+		for _, d := range due {
+			t.waits(d.Target, d.At)
 		}
-	}
-	return nil
+	})
 }

@@ -144,38 +144,67 @@ func (t *tx) tenant(id string) (hook.Tenant, error) {
 	return found[0], nil
 }
 
+// deletePage bounds the endpoints, and the keys, that one step of a deletion ends.
+const deletePage = 50
+
 // DeleteTenant deletes a tenant with its endpoints and keys, in both modes: it
 // takes no more events and what waits is cancelled. The id is not free again. Each
 // check sees the tenant first, on the writer, and stops the deletion with an error.
+//
+// A tenant with many endpoints goes in steps, itself with the last of them. A deletion
+// that was broken off is completed by calling it again.
 func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
-	return s.do(ctx, "delete tenant", 16, func(t *tx) error {
-		old, err := t.tenant(id)
+	for more := true; more; {
+		err := s.do(ctx, "delete tenant", 16, func(t *tx) (err error) {
+			more, err = t.deleteTenant(id, checks)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		for _, check := range checks {
-			if err := check(old); err != nil {
-				return err
+	}
+	return nil
+}
+
+// deleteTenant is one step and reports whether there is more to do.
+func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more bool, err error) {
+	old, err := t.tenant(id)
+	if err != nil {
+		return false, err
+	}
+	for _, check := range checks {
+		if err := check(old); err != nil {
+			return false, err
+		}
+	}
+	left := deletePage
+	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
+		entry, err := t.scope(hook.Scope{Tenant: id, Mode: mode})
+		if err != nil {
+			return false, err
+		}
+		for _, e := range entry.endpoints {
+			if left--; left < 0 {
+				return true, nil
+			}
+			if err := t.deleteEndpoint(e); err != nil {
+				return false, err
 			}
 		}
-		for _, mode := range []hook.Mode{hook.Test, hook.Live} {
-			entry, err := t.scope(hook.Scope{Tenant: id, Mode: mode})
-			if err != nil {
-				return err
-			}
-			for _, e := range entry.endpoints {
-				if err := t.deleteEndpoint(e); err != nil {
-					return err
-				}
-			}
+		keys, err := t.exec("revoke keys", `UPDATE keys SET revoked_at = ? WHERE id IN
+			(SELECT id FROM keys WHERE mode = ? AND tenant = ? AND revoked_at = 0 LIMIT ?)`, sqltext.Micros(t.now), int64(mode), id, int64(deletePage))
+		if err != nil {
+			return false, err
 		}
-		if _, err := t.exec("revoke keys", "UPDATE keys SET revoked_at = ? WHERE tenant = ? AND revoked_at = 0", sqltext.Micros(t.now), id); err != nil {
-			return err
+		if keys > 0 {
+			t.keysChanged()
 		}
-		t.keysChanged()
-		if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", sqltext.Micros(t.now), id); err != nil {
-			return err
+		if left -= int(keys); left < 0 || keys == deletePage {
+			return true, nil
 		}
-		return t.reloadTenant(id)
-	})
+	}
+	if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", sqltext.Micros(t.now), id); err != nil {
+		return false, err
+	}
+	return false, t.reloadTenant(id)
 }

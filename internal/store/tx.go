@@ -44,7 +44,8 @@ type effects struct {
 	room   map[hook.ID]int // left for an endpoint's jobs in memory
 
 	open    map[hook.Scope]int // open deliveries more (or less) than before
-	backlog map[hook.Scope]int // how many there were before, where it was counted here
+	backlog map[hook.Scope]int // how many there were before, where the count is just made known
+	recount []hook.Scope       // whose count is old
 
 	jobs     []hook.Job
 	due      map[hook.ID]hook.Due
@@ -116,8 +117,11 @@ func (t *tx) mark() error {
 	if t.guard != guardLater {
 		return nil
 	}
+	if err := t.c.Savepoint(); err != nil {
+		return fmt.Errorf("mark savepoint: %w", err)
+	}
 	t.guard = guarded
-	return sqltext.Wrap("mark savepoint", t.c.Savepoint())
+	return nil
 }
 
 var errUnusable = errors.New("the transaction cannot be used any more")
@@ -162,6 +166,16 @@ func (t *tx) insert(act string, into *sqltext.Table, args ...any) error {
 	}
 	t.rows++
 	return sqltext.Wrap(act, t.c.Insert(into, args...))
+}
+
+// returning runs a statement that changes rows and returns something of each.
+func returning[T any](t *tx, scan func(sqltext.Scanner) (T, error), query string, args ...any) ([]T, error) {
+	if err := t.mark(); err != nil {
+		return nil, err
+	}
+	all, err := sqltext.Collect(background, t.c, scan, query, args...)
+	t.rows += len(all)
+	return all, err
 }
 
 // row reads one row inside the transaction; ok is false if there is none.

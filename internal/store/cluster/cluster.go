@@ -54,6 +54,7 @@ type Options struct {
 	Durable bool   // commits wait for the disk
 	Keys    *seal.Keyring
 	Now     func() time.Time
+	Machine func() bool // whether Now is this machine's clock, which has to agree with the database's
 	Log     *slog.Logger
 }
 

@@ -55,10 +55,13 @@ func (c *Cluster) open(ctx context.Context) error {
 	if err := postgres.CheckServer(ctx, first, c.opts.Durable); err != nil {
 		return err
 	}
+	c.control = postgres.Pool(c.config, 1)
+	if err := c.refuseOtherTime(ctx); err != nil {
+		return err
+	}
 	if err := postgres.Migrate(ctx, c.config); err != nil {
 		return err
 	}
-	c.control = postgres.Pool(c.config, 1)
 	c.read.DB = postgres.ReadersPool(c.config)
 	c.days = postgres.Days{DB: c.read.DB, Log: c.log, Now: c.opts.Now}
 	if err := c.connectAll(ctx); err != nil {

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/store/postgres"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -14,6 +16,9 @@ const changesFor = 10 * time.Minute
 
 // Housekeep makes the partitions of the days to come and forgets what no node needs.
 func (c *Cluster) Housekeep(ctx context.Context) error {
+	if err := c.watchClock(ctx); err != nil {
+		return err
+	}
 	if err := c.days.Make(ctx); err != nil {
 		return err
 	}
@@ -27,18 +32,59 @@ func (c *Cluster) Housekeep(ctx context.Context) error {
 }
 
 // DropDays drops the partitions that are older than the moment, and returns the tables
-// of events from which the rest is to be dropped page by page.
+// of events from which the rest is to be dropped page by page: none if the clocks differ.
 func (c *Cluster) DropDays(ctx context.Context, until time.Time) ([]string, error) {
+	if apart, err := c.apart(ctx, c.read.DB); err != nil || apart.Abs() > clockApart {
+		return nil, err // watchClock has said so
+	}
 	return c.days.Drop(ctx, until)
 }
 
-// ClockApart returns by how much the clock now is ahead of the database's.
-func (c *Cluster) ClockApart(ctx context.Context, now func() time.Time) (time.Duration, error) {
+// clockApart is how far the clock of a node may be from the database's. Ids of events
+// carry the node's time: they say in which partition an event is, what is older than the
+// retention, and where a search by time begins and ends.
+const clockApart = time.Hour
+
+// apart returns by how much this machine's clock is ahead of the database's. A clock that
+// was given is believed.
+func (c *Cluster) apart(ctx context.Context, db *sql.DB) (time.Duration, error) {
+	if !c.opts.Machine() {
+		return 0, nil
+	}
 	var theirs time.Time
-	if err := c.read.DB.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
 		return 0, fmt.Errorf("compare clocks: %w", err)
 	}
-	return now().Sub(theirs), nil
+	return c.opts.Now().Sub(theirs), nil
+}
+
+// refuseOtherTime refuses to start with a clock that is far from the database's.
+func (c *Cluster) refuseOtherTime(ctx context.Context) error {
+	apart, err := c.apart(ctx, c.control)
+	switch {
+	case err != nil:
+		return postgres.Refused(postgres.StartError(err))
+	case apart.Abs() > clockApart:
+		return postgres.Refused(fmt.Errorf("this machine's clock is %s the database's, so events would get ids of a wrong time; set both by NTP and start again", aheadOrBehind(apart)))
+	}
+	return nil
+}
+
+// watchClock tells operators when the clocks differ. Nothing is dropped by age then.
+func (c *Cluster) watchClock(ctx context.Context) error {
+	apart, err := c.apart(ctx, c.read.DB)
+	if apart.Abs() > clockApart {
+		c.log.Error("the clocks of this machine and of the database differ: new events get ids of a wrong time, lists by time miss them, and nothing is dropped by age; set both by NTP",
+			"apart", apart.Round(time.Second).String())
+	}
+	return err
+}
+
+func aheadOrBehind(apart time.Duration) string {
+	if apart < 0 {
+		return apart.Abs().Round(time.Second).String() + " behind"
+	}
+	return apart.Round(time.Second).String() + " ahead of"
 }
 
 // Abandoned lists the dead nodes whose work nobody has taken over.

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -93,7 +94,7 @@ func NewDialect() *sqltext.Dialect {
 	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{then}", "JOIN", "{stopped}", "",
 		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
 			AND n.seen_at + n.lease >= clock_timestamp())`,
-		"{turn}", tryTurn, "{idsof}", "event >= ? AND event <= ?")
+		"{turn}", tryTurn, "{idkey}", "event", "{idcols}", "id")
 }
 
 // prepares reports whether the server may be asked to keep statements.
@@ -105,6 +106,11 @@ func prepares(config *pgx.ConnConfig) bool {
 // while tables are small, and kept; and a list must not become a scan of a table when
 // the statistics of a young partition say that it is small.
 const byIndex = "SET enable_seqscan = off"
+
+// WriterSettings are those of a connection that writes. A node that is paused in a
+// transaction must not keep its locks from the others. A bitmap would be made of a whole
+// backlog each time that a page of it is asked for.
+var WriterSettings = []string{"SET idle_in_transaction_session_timeout = '1s'", "SET lock_timeout = '2s'", byIndex, "SET enable_bitmapscan = off"}
 
 // Pool opens a pool of connections. Each begins with the statements given.
 func Pool(config *pgx.ConnConfig, most int, after ...string) *sql.DB {
@@ -132,8 +138,7 @@ func ReadersPool(config *pgx.ConnConfig) *sql.DB { return Pool(config, Readers, 
 func (p *Conn) Connect(ctx context.Context) error {
 	p.Disconnect()
 	if p.db == nil {
-		// A node that is paused in a transaction must not keep its locks from the others.
-		after := []string{"SET idle_in_transaction_session_timeout = '1s'", "SET lock_timeout = '2s'", byIndex}
+		after := slices.Clone(WriterSettings)
 		if prepares(p.config) {
 			after = append(after, "SET plan_cache_mode = force_generic_plan")
 		}
@@ -269,7 +274,13 @@ func (p *Conn) Undo() error {
 }
 
 // Usable reports whether the transaction can go on after a statement that failed.
-func (p *Conn) Usable() bool { return p.Connected() && p.raw.PgConn().TxStatus() != 'E' }
+func (p *Conn) Usable() bool {
+	if !p.Connected() {
+		return false
+	}
+	status := p.raw.PgConn().TxStatus()
+	return p.begun && status == 'T' || !p.begun && status == 'I'
+}
 
 // Check sends what was gathered.
 func (p *Conn) Check() error { return p.flush() }
@@ -332,7 +343,9 @@ func (o outside) QueryContext(ctx context.Context, query string, args ...any) (*
 	return rows, o.lost(err)
 }
 
-// The move of deliveries: rows that are exactly as their jobs say.
+// The move of deliveries: rows that are exactly as their jobs say. The state is written
+// so that no plan takes the index over open work, which would look for each row among all
+// that its endpoint has in memory.
 const (
 	moveKinds = "bbiiiitiiiitii"
 	// MoveText is the statement of all moves of a transaction.
@@ -341,7 +354,7 @@ const (
 			AS u(event, endpoint, fence, was, holder, state, reason, attempts, scheduled, due, last_status, last_error, settled_at, owner)),
 		m AS (UPDATE deliveries d SET state = u.state, reason = u.reason, attempts = u.attempts, scheduled = u.scheduled, due = u.due,
 			last_status = u.last_status, last_error = u.last_error, settled_at = u.settled_at, owner = u.owner FROM u
-			WHERE d.event BETWEEN $15 AND $16 AND d.event = u.event AND d.endpoint = u.endpoint AND d.fence = u.fence AND d.state = 0 AND d.attempts = u.was AND d.owner = u.holder
+			WHERE d.event BETWEEN $15 AND $16 AND d.event = u.event AND d.endpoint = u.endpoint AND d.fence = u.fence AND d.state + 0 = 0 AND d.attempts = u.was AND d.owner = u.holder
 			RETURNING 1)
 		SELECT posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))`
 )

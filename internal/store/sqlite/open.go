@@ -101,7 +101,7 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 	// The writer's texts name this opening, so they are made once it has its number.
 	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{then}", "CROSS JOIN",
 		"{stopped}", " INDEXED BY deliveries_stopped", "{away}", "", "{turn}", "1",
-		"{idsof}", "(mode, public_id, tenant) IN (SELECT mode, public_id, tenant FROM events WHERE id >= ? AND id <= ? AND public_id IS NOT NULL)")
+		"{idkey}", "(mode, public_id, tenant)", "{idcols}", "mode, public_id, tenant")
 	return syncDir(filepath.Dir(path))
 }
 

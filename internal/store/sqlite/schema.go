@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -24,8 +26,6 @@ func SchemaVersion(ctx context.Context, path string) (version, ours int64, err e
 	return version, ours, err
 }
 
-// readSchema opens the file as immutable if there is no WAL beside it, which leaves
-// no trace at all.
 func readSchema(ctx context.Context, path string) (version int64, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -34,15 +34,7 @@ func readSchema(ctx context.Context, path string) (version int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	mode := "ro"
-	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
-		mode = "ro&immutable=1"
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return 0, err
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode}).String())
+	db, err := openToLook(path)
 	if err != nil {
 		return 0, err
 	}
@@ -60,6 +52,43 @@ func readSchema(ctx context.Context, path string) (version int64, err error) {
 		return 0, Opening("read schema version", err)
 	}
 	return version, nil
+}
+
+// openToLook opens the file as immutable if there is no WAL beside it, which leaves no
+// trace at all.
+func openToLook(path string, pragmas ...string) (*sql.DB, error) {
+	mode := "ro"
+	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
+		mode = "ro&immutable=1"
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pragmas {
+		mode += "&_pragma=" + p
+	}
+	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode}).String())
+}
+
+// NewestEvent returns the time that the newest event's id carries, zero if there is no
+// event. It is later than the clock if that was ahead once (see sqltext.ClockWasAhead). Like
+// SchemaVersion it takes no lock and changes nothing; the file must have a schema.
+func NewestEvent(ctx context.Context, path string) (time.Time, error) {
+	db, err := openToLook(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer func() { _ = db.Close() }()
+	var id hook.ID
+	err = db.QueryRowContext(ctx, sqltext.NewestEvent).Scan(sqltext.Blob(id[:]))
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, Opening("read newest event", err)
+	}
+	return id.Time(), nil
 }
 
 // refuseNewer looks at the schema's version before anything may write.
@@ -84,14 +113,4 @@ func newestMigration() (int64, error) {
 
 // OpenUnchanged opens a file for reading that nobody writes to: as immutable if all
 // of it is in the one file, and otherwise together with the log beside it.
-func OpenUnchanged(path string) (*sql.DB, error) {
-	mode := "ro"
-	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
-		mode = "ro&immutable=1"
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode + "&_pragma=cache_size(-32768)"}).String())
-}
+func OpenUnchanged(path string) (*sql.DB, error) { return openToLook(path, "cache_size(-32768)") }

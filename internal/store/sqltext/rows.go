@@ -40,10 +40,12 @@ func FindDeliveryArgs(scope hook.Scope, id hook.ID) []any {
 }
 
 // MoveDelivery moves a row that is exactly as its job says. It is the whole cost of
-// settling on the happy path, with the attempt.
+// settling on the happy path, with the attempt. The state is written so that PostgreSQL
+// finds the row by its key: the index over open work would look for it among all that
+// its endpoint has in memory.
 const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?, last_error = ?,
 	settled_at = ?, owner = ?
-	WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND attempts = ? AND owner = ?`
+	WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND attempts = ? AND owner = ?`
 
 // EventColumns are what ScanEvent reads, from events e.
 const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum"
@@ -97,3 +99,13 @@ func FirstID(at time.Time) (id hook.ID) {
 	}
 	return id
 }
+
+// NewestEvent finds the newest event.
+const NewestEvent = "SELECT id FROM events ORDER BY id DESC LIMIT 1"
+
+// aheadMost is how far the newest id may be ahead of the clock.
+const aheadMost = time.Minute
+
+// ClockWasAhead reports whether the time of the newest event's id says that the clock
+// was ahead: lists by time take longer then, until that time has come.
+func ClockWasAhead(newest, now time.Time) bool { return newest.Sub(now) > aheadMost }

@@ -41,7 +41,8 @@ var (
 //	{then}     joins what comes after row by row to what comes before
 //	{stopped}  after the name of deliveries: use the index on held and failed ones
 //	{away}     and the node that the endpoint's listener is connected to is gone
-//	{idsof}    the ids given by platforms to the events from ? to ?
+//	{idkey}    what finds the ids given by platforms to events, and
+//	{idcols}   the columns of events that it is equal to
 //	{turn}     true if no other node does now what one node does for all
 type Dialect struct {
 	words    atomic.Pointer[strings.Replacer]
@@ -142,6 +143,21 @@ func (r *Reader) View(ctx context.Context) (*View, error) {
 		return nil, err
 	}
 	return &View{tx: tx, dialect: r.Dialect}, nil
+}
+
+// Snapshot is a view on a connection of the pool that sees what is committed now.
+func (r *Reader) Snapshot(ctx context.Context, conn *sql.Conn) (*View, error) {
+	tx, err := conn.BeginTx(ctx, &r.OneView)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{tx: tx, dialect: r.Dialect}
+	var one int // the first read takes the snapshot
+	if _, err := ReadRow(ctx, v, "SELECT 1 FROM meta LIMIT 1", nil, &one); err != nil {
+		v.Done()
+		return nil, err
+	}
+	return v, nil
 }
 
 // QueryContext runs a query given as shared text.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/postgres"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -33,10 +34,11 @@ type Examination struct {
 	// KeyFits that it is this one.
 	KeyChecked, KeyFits bool
 	Nodes               []NodeSeen
-	PartitionsAhead     int   // days from now on, today included, that have partitions
-	InDefault           int64 // events of the last days in the default partition, for which there was no other; at most maxInDefault
-	OldInDefault        bool  // it holds older ones
-	Dead, Live          int64 // rows of the partitions of deliveries, as the server estimates
+	PartitionsAhead     int       // days from now on, today included, that have partitions
+	InDefault           int64     // events of the last days in the default partition, for which there was no other; at most maxInDefault
+	OldInDefault        bool      // it holds older ones
+	NewestEvent         time.Time // of its id; zero: there is none
+	Dead, Live          int64     // rows of the partitions of deliveries, as the server estimates
 	Vacuumed            time.Time
 
 	Holders []Holder // of old rows, the oldest first
@@ -98,7 +100,7 @@ func Examine(ctx context.Context, address string, keys *seal.Keyring) (*Examinat
 	if x.Schema == 0 {
 		return x.Examination, nil
 	}
-	for _, look := range []func(context.Context) error{x.key, x.nodes, x.partitions, x.waste} {
+	for _, look := range []func(context.Context) error{x.key, x.nodes, x.partitions, x.newest, x.waste} {
 		if err := look(ctx); err != nil {
 			return nil, postgres.Refused(postgres.StartError(err))
 		}
@@ -226,6 +228,18 @@ func (x *examiner) partitions(ctx context.Context) error {
 	first := sqltext.FirstID(young)
 	return x.conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM (SELECT 1 FROM events_default WHERE id >= $1 LIMIT $2) d),
 		EXISTS (SELECT 1 FROM events_default WHERE id < $1)`, first[:], maxInDefault).Scan(&x.InDefault, &x.OldInDefault)
+}
+
+func (x *examiner) newest(ctx context.Context) error {
+	var id []byte
+	err := x.conn.QueryRow(ctx, sqltext.NewestEvent).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if len(id) == len(hook.ID{}) {
+		x.NewestEvent = hook.ID(id).Time()
+	}
+	return err
 }
 
 func (x *examiner) waste(ctx context.Context) error {
