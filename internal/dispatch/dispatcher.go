@@ -9,7 +9,8 @@
 //
 // It never reads the database for work that was just committed, never polls the
 // table, and never forgets a job: one that leaves memory without an attempt is
-// given back through [Queue.Settle].
+// given back through [Queue.Settle], unless the commit that took it away has ordered
+// what becomes of its row.
 package dispatch
 
 import (
@@ -42,7 +43,7 @@ type Sender interface {
 
 // Options are the bounds of a Dispatcher. Zero means the default named.
 type Options struct {
-	Now func() time.Time // time.Now
+	Now func() time.Time // the clock that due times in the table are of: time.Now
 	Log *slog.Logger     // slog.Default
 
 	Fast          int           // attempts in the fast budget at once: 1,024
@@ -63,6 +64,7 @@ type Options struct {
 	EndpointWaiting int // of which one endpoint at most: 10,000
 	PayloadBytes    int // bodies of waiting jobs in memory: 64 MiB; beyond it they are read again
 	Unsettled       int // attempts being made or not yet recorded: 8,192; beyond it no more are started
+	AnswerBytes     int // what receivers answered in attempts not yet recorded: 64 MiB; beyond it answers are not kept
 }
 
 func (o *Options) defaults() {
@@ -93,6 +95,7 @@ func (o *Options) defaults() {
 	set(&o.EndpointWaiting, 10_000)
 	set(&o.PayloadBytes, 64<<20)
 	set(&o.Unsettled, 8192)
+	set(&o.AnswerBytes, 64<<20)
 }
 
 // Dispatcher gives every endpoint its turn. Its methods are safe for concurrent use.
@@ -105,29 +108,36 @@ type Dispatcher struct {
 	abort   context.CancelFunc
 	loops   sync.WaitGroup
 
-	mu       sync.Mutex
-	queues   map[hook.ID]*queue
-	tenants  map[hook.Scope]*tenant
-	pruneAt  int // queues at which those without work are forgotten next
-	lanes    [2]lane
-	open     attempts // fast attempts in the order of their start
-	wakes    wakes    // queues by the time they need a look
-	wakeAt   time.Time
-	began    bool // an attempt began since the clock looked last
-	waiting  int
-	bytes    int
-	active   int // attempts being made
-	done     []hook.Settlement
-	held     int // settlements in done or on their way to the disk
-	started  bool
-	stopping bool
-	aborted  bool
-	drained  chan struct{} // closed when stopping and nothing is active or unsettled
+	mu        sync.Mutex
+	queues    map[hook.ID]*queue
+	tenants   map[hook.Scope]*tenant
+	pruneAt   int // queues at which those without work are forgotten next
+	budgets   [2]budget
+	open      attempts  // fast attempts in the order of their start
+	timetable timetable // queues by the time they need a look
+	wakeAt    time.Time
+	base      time.Time // a moment by the monotonic clock
+	wallBase  time.Time // and what the wall clock said then
+	began     bool      // an attempt began since the timer looked last
+	waiting   int
+	bytes     int
+	active    int               // attempts being made
+	done      []hook.Settlement // attempts made that wait to be recorded
+	held      int               // attempts in done or on their way to the disk
+	refused   []hook.Settlement // what the store refused, until the next try
+	answers   int               // bytes of what receivers answered in all of these
+	lost      int               // attempts given up unrecorded: the next start repeats them
+	returns   []jobList         // jobs that go back to the table unattempted
+	returned  int               // their number, those on their way to the disk too
+	started   bool
+	stopping  bool
+	aborted   bool
+	drained   chan struct{} // closed when stopping and nothing is active or unsettled
 
-	nudge  chan struct{} // the clock has a new earliest time
-	claims chan struct{} // a queue wants work from the table
-	settle chan struct{} // done is not empty
-	wanted []*queue      // queues that want work from the table
+	earlier chan struct{} // the timer has to wake earlier than it was set to
+	claims  chan struct{} // a queue wants work from the table
+	settle  chan struct{} // done is not empty
+	wanted  []*queue      // queues that want work from the table
 }
 
 // New returns a dispatcher that takes jobs but attempts none before Start.
@@ -137,13 +147,14 @@ func New(o Options) *Dispatcher {
 		opts:    o,
 		queues:  map[hook.ID]*queue{},
 		tenants: map[hook.Scope]*tenant{},
-		nudge:   make(chan struct{}, 1),
+		earlier: make(chan struct{}, 1),
 		claims:  make(chan struct{}, 1),
 		settle:  make(chan struct{}, 1),
 		drained: make(chan struct{}),
 	}
-	d.lanes[fast] = lane{budget: o.Fast, perTenant: o.FastPerTenant}
-	d.lanes[slow] = lane{budget: o.Slow, perTenant: o.SlowPerTenant}
+	d.base, d.wallBase = time.Now(), d.wall()
+	d.budgets[fast] = budget{limit: o.Fast, perTenant: o.FastPerTenant}
+	d.budgets[slow] = budget{limit: o.Slow, perTenant: o.SlowPerTenant}
 	return d
 }
 
@@ -158,7 +169,7 @@ func (d *Dispatcher) Start(ctx context.Context, q Queue, s Sender) error {
 	d.running, d.abort = context.WithCancel(context.Background())
 	loop, stop := context.WithCancel(context.Background())
 	d.loops.Go(func() { <-d.drained; stop() })
-	d.loops.Go(func() { d.clock(loop) })
+	d.loops.Go(func() { d.timer(loop) })
 	d.loops.Go(func() { d.claimer(loop) })
 	d.loops.Go(func() { d.settler(loop) })
 	d.mu.Lock()
@@ -170,7 +181,8 @@ func (d *Dispatcher) Start(ctx context.Context, q Queue, s Sender) error {
 
 // Stop lets the attempts under way finish and records them; nothing new is
 // started. When ctx ends first, the attempts are broken off and left to the next
-// start, which repeats them; their number is returned.
+// start, which repeats them. The same is true of attempts that the store refuses to
+// record. The number of both is returned.
 func (d *Dispatcher) Stop(ctx context.Context) (brokenOff int) {
 	d.mu.Lock()
 	if !d.started || d.stopping {
@@ -178,17 +190,18 @@ func (d *Dispatcher) Stop(ctx context.Context) (brokenOff int) {
 		return 0
 	}
 	d.stopping = true
+	d.retryRefused()
 	d.checkDrained()
 	d.mu.Unlock()
 	select {
 	case <-d.drained:
 	case <-ctx.Done():
-		d.mu.Lock()
-		brokenOff = d.active + d.held
-		d.aborted = true
-		d.checkDrained()
-		d.mu.Unlock()
 	}
+	d.mu.Lock()
+	brokenOff = d.active + d.held + d.lost
+	d.aborted = true
+	d.checkDrained()
+	d.mu.Unlock()
 	d.abort()
 	d.loops.Wait()
 	return brokenOff
@@ -220,12 +233,13 @@ func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return Stats{
-		InFlight: d.active + d.held, Fast: d.lanes[fast].used, Slow: d.lanes[slow].used,
+		InFlight: d.active + d.held + len(d.refused), Fast: d.budgets[fast].used, Slow: d.budgets[slow].used,
 		Waiting: d.waiting, Endpoints: len(d.queues),
 	}
 }
 
-func poke(c chan struct{}) {
+// wake makes the reader of c run once more. It never blocks.
+func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -18,45 +18,54 @@ type queue struct {
 	target *hook.Endpoint // the newest snapshot seen
 	tenant *tenant
 
-	fresh   fifo[hook.Job] // just committed
-	backlog fifo[hook.Job] // from the table, oldest first
-	second  bool           // whose turn it is when both lanes wait
+	tests   jobList // of test events: they pass what else waits, and a disabled endpoint
+	fresh   jobList // just committed
+	backlog jobList // from the table, oldest first
+	second  bool    // whose turn it is when fresh ones and a backlog wait
+	arrived uint64  // jobs that ever came
+	dropped map[hook.ID]drop
 
 	inFlight  int
 	cap       int
-	slow      bool      // known to keep us waiting
-	notBefore time.Time // rate limit, or asked to pause
-	closed    int64     // revision that stopped the endpoint last
+	slow      bool          // known to keep us waiting
+	took      time.Duration // what an attempt lasts of late, zero: none was made
+	notBefore time.Time     // rate limit, or asked to pause
+	closed    int64         // revision that stopped the endpoint last
 
-	listed   bool
-	due      time.Time // earliest work in the table, zero: none known
+	inTurn   bool      // lined up for a turn
+	due      time.Time // when the earliest work in the table is due, zero: none known
+	planned  time.Time // the same as the table says it, by the wall clock
 	claiming bool
 	wakeAt   time.Time
-	heap     int // place in Dispatcher.wakes plus one, 0: not there
+	heap     int // place in Dispatcher.timetable plus one, 0: not there
 }
 
-func (q *queue) jobs() int { return q.fresh.len() + q.backlog.len() }
+func (q *queue) jobs() int { return q.tests.len() + q.fresh.len() + q.backlog.len() }
 
-func (q *queue) lane() int {
+func (q *queue) budget() int {
 	if q.slow {
 		return slow
 	}
 	return fast
 }
 
-// pop takes the next job. While a backlog drains, fresh jobs keep every second turn.
-func (q *queue) pop() hook.Job {
+// next returns the list whose turn it is. While a backlog drains, fresh jobs keep
+// every second turn.
+func (q *queue) next() *jobList {
+	if q.tests.len() > 0 {
+		return &q.tests
+	}
 	fromBacklog := q.backlog.len() > 0 && (q.fresh.len() == 0 || q.second)
 	q.second = !q.second
 	if fromBacklog {
-		return q.backlog.pop()
+		return &q.backlog
 	}
-	return q.fresh.pop()
+	return &q.fresh
 }
 
 // idle reports whether nothing would be lost by forgetting the queue.
 func (q *queue) idle() bool {
-	return q.jobs() == 0 && q.inFlight == 0 && q.due.IsZero() && !q.claiming && !q.listed && q.heap == 0
+	return q.jobs() == 0 && q.inFlight == 0 && q.due.IsZero() && !q.claiming && !q.inTurn && q.heap == 0
 }
 
 // limit is the most attempts the endpoint may ever have under way here: what it may
@@ -75,6 +84,11 @@ func (q *queue) limit(o *Options) int {
 func (q *queue) learn(o hook.Outcome, full bool, now time.Time, opts *Options) {
 	limit := q.limit(opts)
 	q.slow = o.Duration >= opts.SlowAfter || o.Class.Slow()
+	took := max(o.Duration, time.Microsecond)
+	if q.took > 0 {
+		took = (3*q.took + took) / 4
+	}
+	q.took = took
 	switch {
 	case o.Class.Slow():
 		q.cap = 1
@@ -88,49 +102,4 @@ func (q *queue) learn(o hook.Outcome, full bool, now time.Time, opts *Options) {
 		q.cap++
 	}
 	q.cap = min(q.cap, limit)
-}
-
-// fifo is a queue in a ring that grows by doubling and gives its memory back when
-// it runs empty.
-type fifo[T any] struct {
-	ring       []T
-	head, size int
-}
-
-func (f *fifo[T]) len() int { return f.size }
-
-func (f *fifo[T]) push(v T) {
-	if f.size == len(f.ring) {
-		grown := make([]T, max(4, 2*f.size))
-		n := copy(grown, f.ring[f.head:])
-		copy(grown[n:], f.ring[:f.head])
-		f.ring, f.head = grown, 0
-	}
-	f.ring[(f.head+f.size)%len(f.ring)] = v
-	f.size++
-}
-
-// pop panics on an empty queue.
-func (f *fifo[T]) pop() T {
-	if f.size == 0 {
-		panic("dispatch: pop of an empty queue")
-	}
-	var zero T
-	v := f.ring[f.head]
-	f.ring[f.head] = zero
-	f.head = (f.head + 1) % len(f.ring)
-	f.size--
-	if f.size == 0 && len(f.ring) > 64 {
-		f.ring, f.head = nil, 0
-	}
-	return v
-}
-
-// filter keeps the values for which keep is true, in order.
-func (f *fifo[T]) filter(keep func(T) bool) {
-	for n := f.size; n > 0; n-- {
-		if v := f.pop(); keep(v) {
-			f.push(v)
-		}
-	}
 }

@@ -221,20 +221,3 @@ func TestAChangedRateLimitCountsAtOnce(t *testing.T) {
 		}
 	})
 }
-
-func TestASingleShotThatIsSkippedDoesNotSpin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := endpoint(1, "a")
-		q, s := newTable(), newSender(func(context.Context, hook.Job) hook.Outcome { return hook.Outcome{Skipped: true} })
-		d := run(t, dispatch.Options{}, q, s)
-		for range 60 { // the store hands it over again each time
-			job := jobs(e, 1)
-			job[0].Trigger = hook.ByHand
-			d.Committed(hook.Commit{Jobs: job})
-		}
-		time.Sleep(10 * time.Second)
-		if n := s.count(e.ID); n < 5 || n > 24 {
-			t.Errorf("%d tries in 10 s", n)
-		}
-	})
-}

@@ -174,8 +174,11 @@ type Claimed struct {
 type Commit struct {
 	Jobs    []Job       // to be attempted now, owned by this process
 	Due     []Due       // work that stays in the table
-	Changed []*Endpoint // new snapshots; one that is not enabled gives up what waits in memory
+	Changed []*Endpoint // new snapshots; the rows of one that is not enabled are swept, so its jobs may be forgotten
 	Dropped []Ref       // waiting jobs that must not be attempted any more
+	// Returned are endpoints that this process cannot read any more. Nothing sweeps
+	// their rows: what waits in memory goes back to the table.
+	Returned []*Endpoint
 }
 
 // Ref names a delivery by its key.

@@ -20,11 +20,13 @@ const recountAfter = 10 * time.Second
 // receivers, so that coming back at once is of no use.
 const backlogPause = 30 * time.Second
 
-// countOpen counts what is open of a scope by the indexes over open work, also of
+// countOpen counts what is open of a scope by the indexes over open work: deliveries and
+// single shots, also of
 // deleted endpoints whose work is still being cancelled.
 const countOpen = `SELECT coalesce(sum(
 	(SELECT count(*) FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = e.id) +
-	(SELECT count(*) FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id)), 0)
+	(SELECT count(*) FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id) +
+	(SELECT count(*) FROM oneshots o WHERE o.endpoint = e.id)), 0)
 	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
 
 // opened notes that so many more deliveries of a scope are open, fewer if n is

@@ -49,7 +49,7 @@ func (w *walk) open() {
 	places := rand.New(rand.NewPCG(1, 2)) // the writer's alone
 	w.jobs = nil
 	w.s, err = Open(w.Context(), Options{Dir: w.dir, Keys: w.keys, Log: slog.New(slog.DiscardHandler), Reserve: -1, TenantBacklog: walkLimit, HeldFor: time.Hour,
-		Now: w.now, Room: func(hook.ID) int { return places.IntN(2) },
+		Now: w.now, Room: func(*hook.Endpoint) int { return places.IntN(2) },
 		Committed: func(c hook.Commit) { w.handed(c.Jobs) }})
 	w.must(err)
 	_, jobs, err := w.s.Recover(w.Context())
@@ -73,8 +73,9 @@ func (w *walk) rows() (table, memory int, known bool) {
 	w.must(w.s.do(w.Context(), "test", 1, func(t *tx) error {
 		memory, known = t.s.backlog[w.scope]
 		memory += t.open[w.scope] // a page of a sweep may be in this very transaction
-		_, err := t.row("count", "SELECT count(*) FROM deliveries WHERE state IN (0, 1) AND mode = ? AND tenant = ?",
-			[]any{w.scope.Mode, w.scope.Tenant}, &table)
+		_, err := t.row("count", `SELECT (SELECT count(*) FROM deliveries WHERE state IN (0, 1) AND mode = ? AND tenant = ?) +
+			(SELECT count(*) FROM oneshots WHERE mode = ? AND tenant = ?)`,
+			[]any{w.scope.Mode, w.scope.Tenant, w.scope.Mode, w.scope.Tenant}, &table)
 		return err
 	}))
 	return table, memory, known

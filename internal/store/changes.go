@@ -1,10 +1,7 @@
 package store
 
 import (
-	"errors"
-
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -52,7 +49,8 @@ func (s *Store) learnChanges(c sqltext.Conn, changes cluster.Changes) error {
 func (t *tx) reread(scope hook.Scope) error {
 	before, _ := t.s.dir.get(scope)
 	after, err := t.s.loadScope(background, t.c, scope)
-	if errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrOtherKey) {
+	damaged := unreadable(err)
+	if damaged {
 		// That is for those who use the scope to find; the others must go on.
 		t.s.log.Error("a tenant's endpoints cannot be read", "tenant", scope.Tenant, "mode", scope.Mode.String(), "error", err)
 		after, err = &scopeEntry{}, nil
@@ -80,7 +78,11 @@ func (t *tx) reread(scope hook.Scope) error {
 		if after.find(old.ID) == nil {
 			gone := *old
 			gone.Status, gone.Revision = hook.Deleted, old.Revision+1
-			t.changed = append(t.changed, &gone)
+			if damaged { // nobody ordered a sweep of its rows
+				t.returned = append(t.returned, &gone)
+			} else {
+				t.changed = append(t.changed, &gone)
+			}
 		}
 	}
 	return nil

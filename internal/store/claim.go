@@ -86,6 +86,9 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	if len(shares) == 0 {
 		return out, nil
 	}
+	if err := t.claimShots(c.Now, targets, shares, &out); err != nil {
+		return out, err
+	}
 	claimed, err := t.c.Claim(shares, t.s.Epoch(), c.Now)
 	if err != nil {
 		return out, sqltext.Wrap("claim deliveries", err)
@@ -119,11 +122,11 @@ func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	return target, nil
 }
 
-// earliest returns when the endpoint's first unowned delivery is due.
+// earliest returns when the endpoint's first unowned work is due.
 func (t *tx) earliest(endpoint hook.ID) (time.Time, bool, error) {
 	var due int64
-	ok, err := t.row("read earliest due", sqltext.EarliestDue, []any{endpoint[:]}, &due)
-	return sqltext.FromMicros(due), ok, err
+	_, err := t.row("read earliest due", sqltext.EarliestDue, []any{endpoint[:], endpoint[:]}, &due)
+	return sqltext.FromMicros(due), due != 0, err
 }
 
 func triggerOf(d *hook.Delivery) hook.Trigger {
@@ -136,8 +139,8 @@ func triggerOf(d *hook.Delivery) hook.Trigger {
 // recoverPage bounds the rows of one step of recovery.
 const recoverPage = 1000
 
-// Recover takes up what earlier processes left: their deliveries go back into the
-// table, sweeps go on, test events and attempts asked for by hand come as jobs.
+// Recover takes up what earlier processes left: their deliveries and single shots go
+// back into the table, sweeps go on, test events come as jobs.
 // It returns the earliest due time of each enabled endpoint with work. It works on
 // a full disk too, as far as the reserve goes. It is called once after Open, before the first Claim.
 func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
@@ -166,11 +169,20 @@ func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job
 }
 
 // disown gives the rows of dead owners back to the table, a page at a time, and
-// returns how many these were. It may be broken off: the rest stays for another time.
+// returns how many deliveries these were. It may be broken off: the rest stays for
+// another time.
 func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, err error) {
+	if _, err := s.inPages(ctx, "disown one shots", disownShots(dead), page); err != nil {
+		return 0, err
+	}
+	return s.inPages(ctx, "disown deliveries", disownRows(dead), page)
+}
+
+// inPages runs a statement that changes a bounded number of rows until none is left.
+func (s *Store) inPages(ctx context.Context, act, query string, page int) (rows int64, err error) {
 	for left := int64(1); left > 0; rows += left {
-		err := s.recover(ctx, "disown", page, func(t *tx) (err error) {
-			left, err = t.exec("disown deliveries", disownRows(dead), int64(page))
+		err := s.recover(ctx, "in pages", page, func(t *tx) (err error) {
+			left, err = t.exec(act, query, int64(page))
 			return err
 		})
 		if err != nil {
@@ -243,8 +255,9 @@ func (t *tx) recoverTestPage(dead string, after hook.Ref, jobs *[]hook.Job) (las
 	return last, len(rows) == testsPage, nil
 }
 
-// recoverOneshots takes the attempts asked for by hand for which the condition holds.
-func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
+// recoverTestShots is recoverTests for attempts of test events that were asked for by
+// hand.
+func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 	type oneshot struct {
 		hook.Delivery
 		trigger hook.Trigger
@@ -253,7 +266,8 @@ func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
 		o.Delivery, err = sqltext.ScanDeliveryAnd(row, &o.trigger)
 		return o, err
 	}, "SELECT "+sqltext.DeliveryColumns+`, o.trigger_by
-		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint WHERE o.`+of+` ORDER BY o.requested_at`)
+		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint WHERE o.`+of+` AND d.kind = 1
+		ORDER BY o.requested_at LIMIT ?`, recoverPage)
 	if err != nil {
 		return sqltext.Wrap("read one shots", err)
 	}
@@ -267,7 +281,7 @@ func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
 			return err
 		}
 		if !mayRetry(target, &d) {
-			if err := t.forgetOneshot(d.Event, d.Endpoint); err != nil {
+			if err := t.forgetOneshot(&d); err != nil {
 				return err
 			}
 			continue
@@ -287,11 +301,16 @@ func (t *tx) recoverOneshots(of string, jobs *[]hook.Job) error {
 // passOver reports whether the error is one endpoint's own damage, which must not
 // keep the others from being recovered.
 func (t *tx) passOver(err error, endpoint hook.ID) bool {
-	if !errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrOtherKey) {
+	if !unreadable(err) {
 		return false
 	}
 	t.s.log.Error("an endpoint's secrets cannot be opened: its deliveries wait", "endpoint", endpoint, "error", err)
 	return true
+}
+
+// unreadable reports whether the error is that a secret cannot be opened.
+func unreadable(err error) bool {
+	return errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrOtherKey)
 }
 
 // waiting is the earliest work of an endpoint in the table.
@@ -379,7 +398,9 @@ func (t *tx) beingHeld() (map[hook.ID]bool, error) {
 	return held, nil
 }
 
-// summaryRows lists what waits in the table, from the open index alone.
+// summaryRows lists what waits in the table, from the indexes alone.
 const summaryRows = `SELECT w.endpoint, w.due, e.mode, e.tenant FROM
-	(SELECT endpoint, min(due) AS due FROM deliveries WHERE state = 0 AND owner = 0 GROUP BY endpoint) w
+	(SELECT a.endpoint, min(a.due) AS due FROM (
+		SELECT endpoint, min(due) AS due FROM deliveries WHERE state = 0 AND owner = 0 GROUP BY endpoint UNION ALL
+		SELECT endpoint, min(requested_at) AS due FROM oneshots WHERE owner = 0 GROUP BY endpoint) a GROUP BY a.endpoint) w
 	JOIN endpoints e ON e.id = w.endpoint`

@@ -36,7 +36,7 @@ func newPeer(t *testing.T, url string, lease time.Duration, now func() time.Time
 		t.Fatal(err)
 	}
 	p := &peer{t: t}
-	p.Store, err = Open(t.Context(), Options{Postgres: url, Keys: keys, Lease: lease, Now: now, Room: func(hook.ID) int { return 1000 },
+	p.Store, err = Open(t.Context(), Options{Postgres: url, Keys: keys, Lease: lease, Now: now, Room: func(*hook.Endpoint) int { return 1000 },
 		Jitter: func() float64 { return 0 },
 		Committed: func(c hook.Commit) {
 			p.mu.Lock()

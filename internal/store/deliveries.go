@@ -200,17 +200,6 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 	return row, replay, nil
 }
 
-// oneShot asks for one attempt beside the schedule, once until it was made.
-func (t *tx) oneShot(row *hook.Delivery, target *hook.Endpoint, trigger hook.Trigger) error {
-	n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at, owner)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
-		int64(trigger), sqltext.Micros(t.now), t.s.Epoch())
-	if n > 0 {
-		t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: t.s.Epoch()})
-	}
-	return err
-}
-
 // mayRetry reports whether an attempt by hand may be made.
 func mayRetry(target *hook.Endpoint, d *hook.Delivery) bool {
 	return target != nil && (target.Status == hook.Enabled || d.Kind == hook.TestEvent)
@@ -233,7 +222,7 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 		}
 		t.cancel(&row, hook.ReasonByHand)
 		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
-		if err := t.forgetOneshot(row.Event, row.Endpoint); err != nil {
+		if err := t.forgetOneshot(&row); err != nil {
 			return err
 		}
 		return t.writeDelivery(&row)

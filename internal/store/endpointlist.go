@@ -130,7 +130,7 @@ func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	if err := t.clearHealth(old); err != nil {
 		return err
 	}
-	if err := t.orderCancel(old.ID); err != nil {
+	if err := t.orderCancel(old); err != nil {
 		return err
 	}
 	return t.saveEndpoint(&next)

@@ -246,7 +246,7 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 		_, next.DisabledReason = outOfService(next)
 	}
 	if next.Status != hook.Enabled && old.Status == hook.Enabled {
-		if err := t.orderHold(next.ID, heldReason(next)); err != nil {
+		if err := t.orderHold(next, heldReason(next)); err != nil {
 			return err
 		}
 	}

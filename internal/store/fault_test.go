@@ -42,7 +42,7 @@ func newFaultyOn(t *testing.T, o Options) *faulty {
 		t.Fatal(err)
 	}
 	f := &faulty{t: t}
-	o.Keys, o.Reserve, o.Room = keys, -1, func(hook.ID) int { return 10 }
+	o.Keys, o.Reserve, o.Room = keys, -1, func(*hook.Endpoint) int { return 10 }
 	o.Committed = func(c hook.Commit) { f.commits++; f.jobs = append(f.jobs, c.Jobs...) }
 	if f.Store, err = Open(t.Context(), o); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func (t *tx) trip(old *hook.Endpoint, word string) error {
 	if err := t.saveEndpoint(&next); err != nil {
 		return err
 	}
-	return t.orderHold(next.ID, heldReason(&next))
+	return t.orderHold(&next, heldReason(&next))
 }
 
 // healthOf returns the record that the transaction works on.

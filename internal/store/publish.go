@@ -170,7 +170,7 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
-	case t.mine(target) && t.roomFor(target.ID):
+	case t.mine(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
 		t.waitsSomewhere(target, t.now)

@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -185,26 +186,25 @@ func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
 	if _, _, err := f.RetryDelivery(t.Context(), scope, f.jobs[0].Delivery.ID, nil); err != nil {
 		t.Fatal(err)
 	}
-	skip := func() int {
+	skip := func(job hook.Job) []hook.Due {
 		t.Helper()
-		job := f.jobs[len(f.jobs)-1]
-		f.jobs = nil
-		if _, err := f.Settle(t.Context(), []hook.Settlement{{Job: job, Outcome: hook.Outcome{Skipped: true}}}); err != nil {
+		due, err := f.Settle(t.Context(), []hook.Settlement{{Job: job, Outcome: hook.Outcome{Skipped: true}}})
+		if err != nil {
 			t.Fatal(err)
 		}
-		if len(f.jobs) == 1 && f.jobs[0].Trigger != hook.ByHand {
-			t.Errorf("trigger %v", f.jobs[0].Trigger)
-		}
-		again := len(f.jobs)
-		f.jobs = append(f.jobs, job)
-		return again
+		return due
 	}
-	if n := skip(); n != 1 {
-		t.Fatalf("%d jobs after a skip, want the same again", n)
+	due := skip(f.jobs[1])
+	if len(due) != 1 || due[0].At.Before(time.Now()) {
+		t.Fatalf("due %v after a skip, want the endpoint a little later", due)
+	}
+	got, err := f.Claim(t.Context(), hook.Claim{Now: due[0].At, Shares: []hook.Share{{Scope: scope, Endpoint: e.ID, Limit: 5}}})
+	if err != nil || len(got.Jobs) != 1 || got.Jobs[0].Trigger != hook.ByHand {
+		t.Fatalf("claimed %+v, %v, want the same again", got.Jobs, err)
 	}
 	f.turn(scope, e.ID, hook.Disabled)
-	if n := skip(); n != 0 {
-		t.Fatalf("%d jobs for an endpoint that does not receive", n)
+	if due := skip(got.Jobs[0]); len(due) != 0 {
+		t.Fatalf("due %v for an endpoint that does not receive", due)
 	}
 	var kept int
 	if err := f.read.QueryRowContext(t.Context(), "SELECT count(*) FROM oneshots").Scan(&kept); err != nil || kept != 0 {

@@ -101,25 +101,31 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 const giveBackPause = time.Second
 
 // giveBack puts a delivery that was not attempted back into the table, unless the
-// row has moved on. A single shot that could not be made is handed over again while
-// its endpoint receives (the dispatcher lets some time pass), else it is forgotten.
+// row has moved on. So it does with a single shot while its endpoint receives; else
+// that is forgotten.
 func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	d := &job.Delivery
-	if job.Trigger.OneShot() {
-		return t.offerAgain(job)
-	}
 	due := d.Due
-	if soonest := t.now.Add(giveBackPause); due.Before(soonest) {
+	if soonest := t.now.Add(giveBackPause); due.Before(soonest) || job.Trigger.OneShot() {
 		due = soonest
 	}
-	n, err := t.exec("give delivery back", giveBackRow,
-		sqltext.Micros(due), d.Event[:], d.Endpoint[:], d.Fence, d.Owner)
-	if err != nil || n == 0 {
+	gone, err := t.returnRow(job, due)
+	if err != nil || gone {
 		return err
 	}
 	target, err := t.claimable(d.Scope, d.Endpoint)
-	if err != nil || target == nil {
+	if unreadable(err) { // another node may have the right key
+		t.tell(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint})
+		return nil
+	}
+	if err != nil {
 		return err
+	}
+	if target == nil {
+		if job.Trigger.OneShot() {
+			return t.forgetOneshot(d)
+		}
+		return nil
 	}
 	if !t.mine(target) {
 		t.waitsSomewhere(target, due)
@@ -131,29 +137,16 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	return nil
 }
 
-func (t *tx) offerAgain(job *hook.Job) error {
+// returnRow makes the job's row unowned; gone says that it moved on meanwhile.
+func (t *tx) returnRow(job *hook.Job, due time.Time) (gone bool, err error) {
+	if job.Trigger.OneShot() {
+		had, err := t.returnOneshot(job, due)
+		return !had, err
+	}
 	d := &job.Delivery
-	target, err := t.claimable(d.Scope, d.Endpoint)
-	if err != nil {
-		return err
-	}
-	row, ok, err := t.readDelivery(d.Event, d.Endpoint)
-	if err != nil {
-		return err
-	}
-	if target == nil || !ok {
-		return t.forgetOneshot(d.Event, d.Endpoint)
-	}
-	if t.s.peers.Shared() {
-		// Another node may have taken it over.
-		n, err := t.exec("own one shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND owner = ?",
-			t.s.Epoch(), d.Event[:], d.Endpoint[:], job.Holder)
-		if err != nil || n == 0 {
-			return err
-		}
-	}
-	t.jobs = append(t.jobs, hook.Job{Delivery: row, Target: target, Trigger: job.Trigger, Holder: t.s.Epoch()})
-	return nil
+	n, err := t.exec("give delivery back", "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND owner = ?",
+		sqltext.Micros(due), d.Event[:], d.Endpoint[:], d.Fence, d.Owner)
+	return n == 0, err
 }
 
 // settleFast applies the rule to the job's copy of the row and writes the result
@@ -179,7 +172,7 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 		return row, row.State, 0, false, err
 	}
 	if job.Trigger.OneShot() {
-		if err := t.forgetOneshot(row.Event, row.Endpoint); err != nil {
+		if err := t.forgetOneshot(&row); err != nil {
 			return row, row.State, 0, false, err
 		}
 	}
@@ -201,11 +194,6 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 		after.Fence++
 	}
 	return after, row.State, effects, true, t.writeDelivery(&after)
-}
-
-func (t *tx) forgetOneshot(event, endpoint hook.ID) error {
-	_, err := t.exec("forget one shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ?", event[:], endpoint[:])
-	return err
 }
 
 // logAttempt appends the attempt under the number the row has just reached.

@@ -36,7 +36,7 @@ func open(t testing.TB, o store.Options) *opened {
 	if o.Keys == nil {
 		o.Keys = keyring(t, 7)
 	}
-	o.Room = func(hook.ID) int { return 1 << 20 }
+	o.Room = func(*hook.Endpoint) int { return 1 << 20 }
 	o.Committed = func(c hook.Commit) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

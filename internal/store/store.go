@@ -65,7 +65,7 @@ type Options struct {
 	// Room says how many more jobs of an endpoint may wait in memory. It runs on
 	// the writer under the same contract as Committed. Nil: none, everything
 	// stays in the table until it is claimed.
-	Room func(endpoint hook.ID) int
+	Room func(target *hook.Endpoint) int
 	// Fatal is called once, on the writer, when the disk can no longer be
 	// trusted (a failed sync, an I/O error, damage). The process must end:
 	// nothing is acknowledged from then on. It must not block, nor call

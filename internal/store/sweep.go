@@ -22,17 +22,15 @@ const (
 
 // orderHold holds what waits now. What is published after the endpoint is enabled
 // again must not be held, so the order carries a bound in the order of events.
-func (t *tx) orderHold(endpoint hook.ID, why hook.Reason) error {
+func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
 	bound := t.s.ids.Next()
 	if _, err := t.exec("order hold", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_bound = ?, sweep_next = '' WHERE id = ?",
-		sweepHold, string(why), bound[:], endpoint[:]); err != nil {
+		sweepHold, string(why), bound[:], target.ID[:]); err != nil {
 		return err
 	}
 	t.sweeps = true
-	t.holds = append(t.holds, endpoint)
-	_, err := t.exec("forget one shots", `DELETE FROM oneshots WHERE endpoint = ? AND NOT EXISTS (SELECT 1 FROM deliveries d
-		WHERE d.event = oneshots.event AND d.endpoint = oneshots.endpoint AND d.kind = 1)`, endpoint[:])
-	return err
+	t.holds = append(t.holds, target.ID)
+	return t.forgetOneshots(target, false)
 }
 
 // orderAfterHold releases or discards the backlog. A hold that is still under way
@@ -46,14 +44,13 @@ func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
 	return err
 }
 
-func (t *tx) orderCancel(endpoint hook.ID) error {
+func (t *tx) orderCancel(target *hook.Endpoint) error {
 	t.sweeps = true
 	if _, err := t.exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
-		sweepCancel, string(hook.ReasonEndpointDeleted), endpoint[:]); err != nil {
+		sweepCancel, string(hook.ReasonEndpointDeleted), target.ID[:]); err != nil {
 		return err
 	}
-	_, err := t.exec("forget one shots", "DELETE FROM oneshots WHERE endpoint = ?", endpoint[:])
-	return err
+	return t.forgetOneshots(target, true)
 }
 
 // sweepAgain is how long a sweep waits after an error, such as a full disk.

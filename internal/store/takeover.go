@@ -82,7 +82,7 @@ func (s *Store) takeJobs(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	var found []hook.Job
 	err := s.recover(ctx, "take over jobs", takePage, func(t *tx) error {
 		found = nil // it may run more than once
-		if err := t.recoverOneshots(work.Shots, &found); err != nil {
+		if err := t.recoverTestShots(work.Shots, &found); err != nil {
 			return err
 		}
 		if jobs == nil {

@@ -51,6 +51,7 @@ type effects struct {
 	due      map[hook.ID]hook.Due
 	changed  []*hook.Endpoint
 	dropped  []hook.Ref
+	returned []*hook.Endpoint
 	keys     bool // keys changed
 	profiles bool // texts of profiles were kept, by another node
 	sweeps   bool // a sweep was ordered
@@ -202,21 +203,21 @@ func (t *tx) keysChanged() {
 const txJobs = 4096
 
 // roomFor takes one place in memory for a job of the endpoint, if there is one.
-func (t *tx) roomFor(endpoint hook.ID) bool {
+func (t *tx) roomFor(target *hook.Endpoint) bool {
 	if t.s.opts.Room == nil || t.s.opts.Committed == nil {
 		return false
 	}
 	if len(t.jobs) >= txJobs { // Room knows of one endpoint at a time only
 		return false
 	}
-	left, ok := t.room[endpoint]
+	left, ok := t.room[target.ID]
 	if !ok {
-		left = t.s.opts.Room(endpoint)
+		left = t.s.opts.Room(target)
 		if t.room == nil {
 			t.room = map[hook.ID]int{}
 		}
 	}
-	t.room[endpoint] = left - 1
+	t.room[target.ID] = left - 1
 	return left > 0
 }
 
@@ -262,11 +263,11 @@ func (t *tx) committed() {
 	s.stats.deliveries.Add(t.counted.Deliveries)
 	s.stats.attempts.Add(t.counted.Attempts)
 	s.stats.staleSettles.Add(t.staleSettles)
-	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped}
+	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped, Returned: t.returned}
 	for _, d := range t.due {
 		commit.Due = append(commit.Due, d)
 	}
-	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped) > 0 {
+	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped)+len(commit.Returned) > 0 {
 		s.opts.Committed(commit)
 	}
 	for _, report := range t.reported {

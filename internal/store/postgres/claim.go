@@ -19,7 +19,10 @@ const (
 				WHERE o.state = 0 AND o.owner = 0 AND o.endpoint = s.endpoint AND o.due <= ? ORDER BY o.due LIMIT s.most FOR UPDATE SKIP LOCKED) w) c
 		WHERE d.event = c.event AND d.endpoint = c.endpoint RETURNING ` + sqltext.DeliveryColumns
 	EarliestText = `SELECT s.endpoint, w.due FROM unnest(?::bytea[]) AS s(endpoint) CROSS JOIN LATERAL
-		(SELECT o.due FROM deliveries o WHERE o.state = 0 AND o.owner = 0 AND o.endpoint = s.endpoint ORDER BY o.due LIMIT 1) w`
+		(SELECT min(a.due) AS due FROM (
+			(SELECT o.due FROM deliveries o WHERE o.state = 0 AND o.owner = 0 AND o.endpoint = s.endpoint ORDER BY o.due LIMIT 1) UNION ALL
+			(SELECT o.requested_at FROM oneshots o WHERE o.owner = 0 AND o.endpoint = s.endpoint ORDER BY o.requested_at LIMIT 1)) a) w
+		WHERE w.due IS NOT NULL`
 )
 
 // Claim gives due deliveries to an owner, all shares in two statements.

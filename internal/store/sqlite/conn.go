@@ -138,11 +138,10 @@ func (c *Conn) Claim(shares []sqltext.Share, owner int64, now time.Time) (*sqlte
 			out.Deliveries = append(out.Deliveries, d)
 		}
 		var due int64
-		left, err := sqltext.ReadRow(ctx, c, sqltext.EarliestDue, []any{share.Endpoint[:]}, &due)
-		if err != nil {
+		if _, err := sqltext.ReadRow(ctx, c, sqltext.EarliestDue, []any{share.Endpoint[:], share.Endpoint[:]}, &due); err != nil {
 			return nil, err
 		}
-		if left {
+		if due != 0 {
 			out.Left = append(out.Left, sqltext.Waiting{Endpoint: share.Endpoint, Due: sqltext.FromMicros(due)})
 		}
 	}

@@ -85,8 +85,11 @@ type Waiting struct {
 	Due      time.Time
 }
 
-// EarliestDue finds when an endpoint's first unowned delivery is due.
-const EarliestDue = "SELECT due FROM deliveries WHERE state = 0 AND owner = 0 AND endpoint = ? ORDER BY due LIMIT 1"
+// EarliestDue finds when the first unowned work of an endpoint is due, which is given
+// twice; 0: there is none.
+const EarliestDue = `SELECT coalesce(min(w.due), 0) FROM (
+	SELECT d.due FROM (SELECT due FROM deliveries WHERE state = 0 AND owner = 0 AND endpoint = ? ORDER BY due LIMIT 1) d UNION ALL
+	SELECT o.due FROM (SELECT requested_at AS due FROM oneshots WHERE owner = 0 AND endpoint = ? ORDER BY requested_at LIMIT 1) o) w`
 
 // OnceKey is an idempotency key with all it is valid for.
 type OnceKey struct {

@@ -111,20 +111,21 @@ func resendWalls(w *world) {
 }
 
 func resendSurvives(w *world) {
-	w.endpoint(live)
+	e := w.endpoint(live)
 	j := w.job(live)
 	w.settle(w.outcome(j, 200))
 	w.resend(j.Delivery.Event, hook.ID{})
 	w.reopen()
-	_, jobs, err := w.store.Recover(w.ctx)
+	_, _, err := w.store.Recover(w.ctx)
 	w.must(err)
+	jobs := w.claim(10, e).Jobs
 	if len(jobs) != 1 || jobs[0].Trigger != hook.ByReplay || jobs[0].Delivery.ID != j.Delivery.ID {
 		w.Fatalf("jobs %+v", jobs)
 	}
 	w.settle(w.outcome(jobs[0], 200))
 	w.reopen()
-	if _, jobs, err := w.store.Recover(w.ctx); err != nil || len(jobs) != 0 {
-		w.Errorf("made already, came again: %v, %v", jobs, err)
+	if due, _, err := w.store.Recover(w.ctx); err != nil || len(due) != 0 {
+		w.Errorf("made already, came again: %v, %v", due, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store"
 )
 
 func settleSucceeds(w *world) {
@@ -249,10 +250,10 @@ func oneshotsSurvive(w *world) {
 	w.reopen()
 	due, jobs, err := w.store.Recover(w.ctx)
 	w.must(err)
-	if len(due) != 0 || len(jobs) != 2 {
+	if len(due) != 1 || due[0].Target.ID != e.ID || len(jobs) != 1 {
 		w.Fatalf("due %v, jobs %+v", due, jobs)
 	}
-	for _, r := range jobs {
+	for _, r := range append(jobs, w.claim(10, e).Jobs...) {
 		switch r.Trigger {
 		case hook.ByHand:
 			if r.Delivery.ID != j.Delivery.ID {
@@ -268,8 +269,8 @@ func oneshotsSurvive(w *world) {
 		w.settle(w.outcome(r, 200))
 	}
 	w.reopen()
-	if _, jobs, err := w.store.Recover(w.ctx); err != nil || len(jobs) != 0 {
-		w.Errorf("made already, came again: %v, %v", jobs, err)
+	if due, jobs, err := w.store.Recover(w.ctx); err != nil || len(due)+len(jobs) != 0 {
+		w.Errorf("made already, came again: %v, %v, %v", due, jobs, err)
 	}
 }
 
@@ -303,5 +304,109 @@ func testEvent(w *world) {
 	rows, _, err := w.store.Deliveries(w.ctx, hook.DeliveryQuery{Scope: live, Event: p.Event})
 	if err != nil || len(rows) != 1 {
 		w.Errorf("rows %v, %v", rows, err)
+	}
+}
+
+// oneshotsWait: single shots that memory has no room for wait in the table and are
+// claimed like other work, of which they leave half a share.
+func oneshotsWait(w *world) {
+	e := w.endpoint(live)
+	var all []hook.Job
+	for range 6 {
+		j := w.job(live)
+		w.settle(w.outcome(j, 200))
+		all = append(all, j)
+	}
+	w.room = 0
+	w.publish(live, "a.b")
+	w.taken()
+	for _, j := range all {
+		_, _, err := w.store.RetryDelivery(w.ctx, live, j.Delivery.ID, nil)
+		w.must(err)
+		w.pass(time.Millisecond)
+	}
+	if c := w.taken(); len(c.Jobs) != 0 || len(c.Due) == 0 {
+		w.Fatalf("%d jobs handed over without room, due %v", len(c.Jobs), c.Due)
+	}
+	got := w.claim(4, e)
+	if len(got.Jobs) != 3 || len(got.Due) != 1 || got.Due[0].At.After(w.clock()) {
+		w.Fatalf("claimed %d jobs, due %v; want 2 single shots, a delivery, and the others due", len(got.Jobs), got.Due)
+	}
+	for i, trigger := range []hook.Trigger{hook.ByHand, hook.ByHand, hook.BySchedule} {
+		if got.Jobs[i].Trigger != trigger || trigger == hook.ByHand && got.Jobs[i].Delivery.ID != all[i].Delivery.ID {
+			w.Errorf("job %d: %+v", i, got.Jobs[i])
+		}
+	}
+	w.settle(w.outcome(got.Jobs[0], 200))
+	back := w.settle(hook.Settlement{Job: got.Jobs[1], Outcome: hook.Outcome{Skipped: true}})
+	if len(back) != 1 || !back[0].At.Equal(w.clock().Add(time.Second)) {
+		w.Errorf("a single shot that was not made is due at %v, want in a second", back)
+	}
+	if got := w.claim(20, e); len(got.Jobs) != 4 || len(got.Due) != 1 {
+		w.Errorf("claimed %d with due %v, want the other 4, and the one that rests due", len(got.Jobs), got.Due)
+	}
+	w.pass(time.Second)
+	if got := w.claim(20, e); len(got.Jobs) != 1 || got.Jobs[0].Delivery.ID != all[1].Delivery.ID {
+		w.Errorf("claimed %+v, want the one that rested", got.Jobs)
+	}
+	w.reopen()
+	due, jobs, err := w.store.Recover(w.ctx)
+	w.must(err)
+	if len(due) != 1 || len(jobs) != 0 || len(w.claim(20, e).Jobs) != 6 {
+		w.Errorf("recovered %v, %d jobs; want the 5 single shots and the delivery in the table", due, len(jobs))
+	}
+	w.reopen()
+	_, _, err = w.store.Recover(w.ctx)
+	w.must(err)
+	w.setStatus(e, hook.Disabled, false)
+	w.setStatus(e, hook.Enabled, true)
+	w.until("backlog discarded", func() bool { return w.wantOpen(e) == 0 })
+	if got := w.claim(20, e); len(got.Jobs) != 0 {
+		w.Errorf("claimed %d after the endpoint was disabled", len(got.Jobs))
+	}
+}
+
+// wantOpen counts the open deliveries of an endpoint.
+func (w *world) wantOpen(e *hook.Endpoint) (n int) {
+	w.Helper()
+	for _, state := range []hook.State{hook.Pending, hook.Held} {
+		rows, _, err := w.store.Deliveries(w.ctx, hook.DeliveryQuery{Scope: e.Scope, Endpoint: e.ID, State: &state})
+		w.must(err)
+		n += len(rows)
+	}
+	return n
+}
+
+// oneshotsAreBounded: they count for what a tenant may have open.
+func oneshotsAreBounded(w *world) {
+	must := func(_ hook.Delivery, _ *hook.Replay, err error) { w.Helper(); w.must(err) }
+	w.must(w.store.Close())
+	w.tweak = func(o *store.Options) { o.TenantBacklog = 3 }
+	w.open()
+	e := w.endpoint(live)
+	var all []hook.Job
+	for range 4 {
+		j := w.job(live)
+		w.settle(w.outcome(j, 200))
+		all = append(all, j)
+	}
+	for _, j := range all[:3] {
+		must(w.store.RetryDelivery(w.ctx, live, j.Delivery.ID, nil))
+	}
+	_, _, err := w.store.RetryDelivery(w.ctx, live, all[3].Delivery.ID, nil)
+	w.wantCode(err, hook.CodeBacklogFull)
+	if p := w.publishAll(hook.NewEvent{Scope: live, Type: "a", Data: []byte("{}")}); hook.CodeOf(p[0].Err) != hook.CodeBacklogFull {
+		w.Errorf("published beside 3 single shots: %v", p[0].Err)
+	}
+	for _, j := range w.taken().Jobs {
+		if j.Trigger == hook.ByHand {
+			w.settle(w.outcome(j, 200))
+		}
+	}
+	must(w.store.RetryDelivery(w.ctx, live, all[3].Delivery.ID, nil))
+	w.setStatus(e, hook.Disabled, false) // forgets it
+	w.setStatus(e, hook.Enabled, false)
+	for _, j := range all[:3] {
+		must(w.store.RetryDelivery(w.ctx, live, j.Delivery.ID, nil))
 	}
 }

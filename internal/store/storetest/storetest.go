@@ -62,6 +62,8 @@ var cases = []struct {
 	{"claim leaves the disabled alone", claimDisabled},
 	{"recovery after reopening", recovery},
 	{"one shots and tests survive", oneshotsSurvive},
+	{"one shots wait in the table", oneshotsWait},
+	{"one shots are bounded", oneshotsAreBounded},
 	{"consecutive failures trip", tripByAttempts},
 	{"only failures for a time warn, then trip", tripByDuration},
 	{"gone disables", goneDisables},
@@ -134,7 +136,7 @@ func newWorld(t *testing.T, h *Harness) *world {
 func (w *world) open() {
 	w.Helper()
 	o := store.Options{Keys: w.keys, Now: w.clock, Jitter: func() float64 { return 0 },
-		Committed: w.committed, Room: func(hook.ID) int { return w.room }, HeldFor: 24 * time.Hour, MaxFanOut: 20}
+		Committed: w.committed, Room: func(*hook.Endpoint) int { return w.room }, HeldFor: 24 * time.Hour, MaxFanOut: 20}
 	if w.tweak != nil {
 		w.tweak(&o)
 	}

@@ -6,30 +6,27 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// skippedPause is how long an endpoint rests after a single shot that could not be
-// made for a reason of ours.
-const skippedPause = time.Second
-
-// The two lanes. An attempt of an endpoint known to be slow starts in the slow
-// lane; any other moves there when it stays open longer than SlowAfter.
+// The two budgets. An attempt of an endpoint known to be slow starts in the slow
+// one; any other moves there when it stays open longer than SlowAfter.
 const (
 	fast = 0
 	slow = 1
 )
 
-// lane is a budget of attempts and the tenants waiting for a turn in it.
-type lane struct {
-	budget    int
+// budget bounds attempts at once; tenants take turns in it.
+type budget struct {
+	limit     int
 	perTenant int
 	used      int
-	line      fifo[*tenant]
+	turns     fifo[*tenant]
 }
 
-// tenant is one tenant's place in both lanes.
+// tenant is one tenant's share of both budgets.
 type tenant struct {
-	used   [2]int
-	listed [2]bool
-	lines  [2]fifo[*queue]
+	waiting int // jobs in memory
+	used    [2]int
+	inTurn  [2]bool
+	queues  [2]fifo[*queue]
 }
 
 // attempt is one being made. It is linked into Dispatcher.open while it holds a
@@ -37,7 +34,7 @@ type tenant struct {
 type attempt struct {
 	job        hook.Job
 	queue      *queue
-	lane       int
+	budget     int
 	since      time.Time
 	prev, next *attempt
 	linked     bool
@@ -73,27 +70,27 @@ func (l *attempts) remove(a *attempt) {
 	a.prev, a.next, a.linked = nil, nil, false
 }
 
-// enlist puts the queue in line if it may have a turn. The caller holds mu.
-func (d *Dispatcher) enlist(q *queue, now time.Time) {
-	if q.listed || q.jobs() == 0 || q.inFlight >= q.cap {
+// lineUp lines the queue up for a turn if it may have a turn. The caller holds mu.
+func (d *Dispatcher) lineUp(q *queue, now time.Time) {
+	if q.inTurn || q.jobs() == 0 || q.inFlight >= q.cap {
 		return
 	}
 	if q.notBefore.After(now) {
-		d.wake(q)
+		d.schedule(q, now)
 		return
 	}
-	q.listed = true
-	l := q.lane()
-	q.tenant.lines[l].push(q)
-	d.enlistTenant(q.tenant, l)
+	q.inTurn = true
+	b := q.budget()
+	q.tenant.queues[b].push(q)
+	d.lineUpTenant(q.tenant, b)
 }
 
-func (d *Dispatcher) enlistTenant(t *tenant, l int) {
-	if t.listed[l] || t.lines[l].len() == 0 || t.used[l] >= d.lanes[l].perTenant {
+func (d *Dispatcher) lineUpTenant(t *tenant, b int) {
+	if t.inTurn[b] || t.queues[b].len() == 0 || t.used[b] >= d.budgets[b].perTenant {
 		return
 	}
-	t.listed[l] = true
-	d.lanes[l].line.push(t)
+	t.inTurn[b] = true
+	d.budgets[b].turns.push(t)
 }
 
 // turn picks the next attempt, or nil when nothing may start now. Tenants take
@@ -102,38 +99,43 @@ func (d *Dispatcher) turn(now time.Time) *attempt {
 	if !d.started || d.stopping || d.active+d.held >= d.opts.Unsettled {
 		return nil
 	}
-	for l := range d.lanes {
-		lane := &d.lanes[l]
-		for lane.used < lane.budget && lane.line.len() > 0 {
-			t := lane.line.pop()
-			t.listed[l] = false
-			q := t.lines[l].pop()
-			q.listed = false
-			if q.lane() != l || q.jobs() == 0 || q.inFlight >= q.cap || q.notBefore.After(now) {
-				d.enlist(q, now)
-				d.enlistTenant(t, l)
+	for b := range d.budgets {
+		in := &d.budgets[b]
+		for in.used < in.limit && in.turns.len() > 0 {
+			t := in.turns.pop()
+			t.inTurn[b] = false
+			q := t.queues[b].pop()
+			q.inTurn = false
+			if q.budget() != b || q.jobs() == 0 || q.inFlight >= q.cap || q.notBefore.After(now) {
+				d.lineUp(q, now)
+				d.lineUpTenant(t, b)
 				continue
 			}
-			a := d.begin(q, l, now)
-			d.enlist(q, now)
-			d.enlistTenant(t, l)
-			return a
+			a := d.begin(q, b, now)
+			d.lineUp(q, now)
+			d.lineUpTenant(t, b)
+			if a != nil {
+				return a
+			}
 		}
 	}
 	return nil
 }
 
-// begin takes a job out of the queue and books its slots.
-func (d *Dispatcher) begin(q *queue, l int, now time.Time) *attempt {
-	job := q.pop()
-	d.waiting--
-	d.bytes -= payload(job)
-	a := &attempt{job: job, queue: q, lane: l, since: now}
+// begin takes a job out of the queue and books its slots. It returns nil if all that
+// waited was dropped.
+func (d *Dispatcher) begin(q *queue, b int, now time.Time) *attempt {
+	job, ok := d.pop(q)
+	if !ok {
+		d.want(q, now)
+		return nil
+	}
+	a := &attempt{job: job, queue: q, budget: b, since: now}
 	q.inFlight++
-	q.tenant.used[l]++
-	d.lanes[l].used++
+	q.tenant.used[b]++
+	d.budgets[b].used++
 	d.active++
-	if l == fast {
+	if b == fast {
 		d.open.push(a)
 		d.began = true
 		d.sleepUntil(now.Add(d.opts.SlowAfter))
@@ -164,14 +166,14 @@ func (d *Dispatcher) work(a *attempt) {
 // finish gives the slots back, learns from the outcome, queues it to be recorded
 // and returns the next attempt for the same goroutine.
 func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
-	now := d.opts.Now()
+	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	q := a.queue
 	full := q.inFlight >= q.cap
 	d.open.remove(a)
-	d.lanes[a.lane].used--
-	q.tenant.used[a.lane]--
+	d.budgets[a.budget].used--
+	q.tenant.used[a.budget]--
 	q.inFlight--
 	d.active--
 	if d.aborted {
@@ -179,15 +181,16 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 		// and the next start repeats it.
 		return nil
 	}
-	switch {
-	case !o.Skipped:
+	if o.Skipped {
+		d.giveBack(a.job)
+	} else {
 		q.learn(o, full, now, &d.opts)
-	case a.job.Trigger.OneShot(): // it is handed over again at once
-		q.notBefore = later(q.notBefore, now.Add(skippedPause))
+		d.keep(hook.Settlement{Job: a.job, Outcome: o})
 	}
-	d.enlistTenant(q.tenant, a.lane)
-	d.enlist(q, now)
-	d.give(hook.Settlement{Job: a.job, Outcome: o})
+	d.lineUpTenant(q.tenant, a.budget)
+	d.lineUp(q, now)
+	d.want(q, now)
+	d.checkDrained()
 	next := d.turn(now)
 	if next != nil {
 		d.start(now)
@@ -195,13 +198,13 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 	return next
 }
 
-// leaveFast moves attempts that have been open too long to the slow lane, as far
-// as it has room.
+// leaveFast moves attempts that have been open too long to the slow budget, as far
+// as that has room.
 func (d *Dispatcher) leaveFast(now time.Time) {
-	from, to := &d.lanes[fast], &d.lanes[slow]
+	from, to := &d.budgets[fast], &d.budgets[slow]
 	var next *attempt
 	for a := d.open.head; a != nil; a = next {
-		if a.since.Add(d.opts.SlowAfter).After(now) || to.used >= to.budget {
+		if a.since.Add(d.opts.SlowAfter).After(now) || to.used >= to.limit {
 			return
 		}
 		next = a.next
@@ -209,20 +212,13 @@ func (d *Dispatcher) leaveFast(now time.Time) {
 			continue
 		}
 		d.open.remove(a)
-		a.lane = slow
+		a.budget = slow
 		from.used, to.used = from.used-1, to.used+1
 		t := a.queue.tenant
 		t.used[fast], t.used[slow] = t.used[fast]-1, t.used[slow]+1
 		a.queue.slow = true
-		d.enlistTenant(t, fast)
+		d.lineUpTenant(t, fast)
 	}
-}
-
-func payload(j hook.Job) int {
-	if j.Event == nil {
-		return 0
-	}
-	return len(j.Event.Data)
 }
 
 func later(a, b time.Time) time.Time {
