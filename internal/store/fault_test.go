@@ -182,6 +182,7 @@ func everyWriteIsAllOrNothing(t *testing.T, f *faulty) {
 			return err
 		}},
 		{"Settle", func() error { job = f.jobs[0]; return settle(500, hook.Trip{}) }},
+		{"Recover", func() error { _, _, err := f.Recover(ctx); return err }},
 		{"Claim", func() error {
 			got, err := f.Claim(ctx, hook.Claim{Now: time.Now().Add(time.Hour), Shares: []hook.Share{{Scope: scope, Endpoint: e.ID, Limit: 5}}})
 			if err == nil {
@@ -195,7 +196,6 @@ func everyWriteIsAllOrNothing(t *testing.T, f *faulty) {
 		{"CancelDelivery", func() error { _, err := f.CancelDelivery(ctx, scope, job.Delivery.ID); return err }},
 		{"disable", func() error { return enable(hook.Disabled) }},
 		{"KeepProfile", func() error { return f.KeepProfile(ctx, hook.ProfileHash{9}, "n", "t") }},
-		{"Recover", func() error { _, _, err := f.Recover(ctx); return err }},
 		{"sweep", func() error {
 			return f.do(ctx, "test", 1, func(t *tx) error { _, err := t.sweepOnce(); return err })
 		}},
