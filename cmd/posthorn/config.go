@@ -48,6 +48,7 @@ type Config struct {
 	SubscriptionLimit int
 	PublishRate       float64
 	TenantBacklog     int
+	RequestBodyMiB    int
 	AllowReveal       bool
 
 	networks []netip.Prefix // AllowNetwork, parsed
@@ -94,6 +95,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.IntVar(&c.InFlight, "max-in-flight", 64, "attempts under way at once to one endpoint, unless it sets its own")
 	f.Float64Var(&c.PublishRate, "publish-rate", 0, "events a second that one key may publish; 0: no limit")
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
+	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "MiB of request bodies under way at once, 16 to 65536, beyond which requests are refused; one tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
 	return f
 }
@@ -322,6 +324,9 @@ func (c *Config) checkNumbers() error {
 	}
 	if c.TenantBacklog < 0 {
 		return usage("--tenant-backlog: %d is less than 0", c.TenantBacklog)
+	}
+	if c.RequestBodyMiB < 16 || c.RequestBodyMiB > 64<<10 {
+		return usage("--request-body-mib: %d is not between 16 and 65536", c.RequestBodyMiB)
 	}
 	if c.NodeLease < 2*time.Second || c.NodeLease > 5*time.Minute {
 		return usage("--node-lease: %v is not between 2s and 5m", c.NodeLease)

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/api/bodies"
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/deliver"
@@ -322,13 +323,14 @@ func (n *node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 func (n *node) serve() {
 	api := native.New(native.Options{Service: n.app, Log: n.log, Version: versionText(), Ready: n.ready})
 	n.mux.Handle("/", api)
-	n.start(n.api, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
+	n.start(n.api, budget.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if unclean(r.URL.Path) {
 			api.ServeHTTP(w, r) // the mux would answer with a redirect to another path
 			return
 		}
 		n.mux.ServeHTTP(w, r)
-	}))
+	})))
 	if n.metrics != nil {
 		n.start(n.metrics, n.metricsPage())
 	}

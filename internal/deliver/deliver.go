@@ -91,6 +91,12 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		return hook.Outcome{Skipped: true}
 	}
 	start := s.opts.Now()
+	if target.Damaged {
+		if j.Trigger == hook.BySchedule {
+			return s.skip("endpoint is damaged: no attempt is made", d, errDamaged)
+		}
+		return s.notSent(target, nil, start, errDamaged) // whoever asked for it sees why
+	}
 	p, err := s.prepare(target, d.Profile, start)
 	if err != nil {
 		return s.notSent(target, p, start, err)
@@ -129,6 +135,8 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	}
 	return o
 }
+
+var errDamaged = errors.New("its secrets, its headers or the query of its URL cannot be opened")
 
 // send takes the last step: out to an address, or to whom is connected.
 func (s *Sender) send(ctx context.Context, target *hook.Endpoint, d *hook.Delivery, r egress.Request) (egress.Response, error) {

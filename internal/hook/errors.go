@@ -25,6 +25,7 @@ const (
 	CodeEndpointLimit     Code = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
 	CodeTypeUnknown       Code = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled  Code = "endpoint_disabled"              // 409
+	CodeEndpointDamaged   Code = "endpoint_damaged"               // 409: what is sealed of it cannot be opened
 	CodeDeliverySettled   Code = "delivery_settled"               // 409: nothing left to cancel
 	CodeIdempotencyReused Code = "idempotency_key_reused"         // 422
 	CodeTooLarge          Code = "payload_too_large"              // 413
@@ -37,6 +38,7 @@ const (
 	CodeBacklogFull       Code = "backlog_full"                   // 429
 	CodeStorageFull       Code = "storage_full"                   // 503
 	CodeStorageDown       Code = "storage_unavailable"            // 503
+	CodeServerBusy        Code = "server_busy"                    // 503: no memory for the request's body now
 	CodeShuttingDown      Code = "shutting_down"                  // 503
 	CodeInternal          Code = "internal_error"                 // 500
 

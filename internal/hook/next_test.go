@@ -238,6 +238,44 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// An endpoint that is sent little is not disabled by the little that failed: the rule
+// by duration asks for a number as well, and so does its warning.
+func TestHealthByDurationAndNumber(t *testing.T) {
+	at := time.Date(2026, 9, 27, 0, 0, 0, 0, time.UTC)
+	rule := hook.Trip{Count: hook.TripDuration, N: 10, For: 120 * time.Hour}
+	last := func(rule hook.Trip, hours ...int) hook.Verdict {
+		var h hook.Health
+		var v hook.Verdict
+		for _, after := range hours {
+			h, v = h.After(hook.EffectFailed, rule, at.Add(time.Duration(after)*time.Hour))
+		}
+		return v
+	}
+	alone := hook.Trip{Count: hook.TripDuration, For: rule.For}
+	for name, c := range map[string]struct {
+		rule  hook.Trip
+		hours []int
+		want  hook.Verdict
+	}{
+		"two failures five days apart":             {rule, []int{0, 120}, hook.CarryOn},
+		"the same without a number: the control":   {alone, []int{0, 120}, hook.Disable},
+		"two failures half the time apart":         {rule, []int{0, 60}, hook.CarryOn},
+		"the same without a number: a warning":     {alone, []int{0, 60}, hook.Warn},
+		"half the number in half the time":         {rule, []int{0, 1, 2, 3, 60}, hook.Warn},
+		"half the number too early":                {rule, []int{0, 1, 2, 3, 59}, hook.CarryOn},
+		"the number too early":                     {rule, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, hook.CarryOn},
+		"nine in more than the time":               {rule, []int{0, 1, 2, 3, 4, 5, 6, 7, 130}, hook.Warn},
+		"the number, and the time with the last":   {rule, []int{0, 1, 2, 3, 4, 5, 6, 7, 61, 120}, hook.Disable},
+		"an odd number is halved upwards: 2 of 3":  {hook.Trip{Count: hook.TripDuration, N: 3, For: rule.For}, []int{0, 60}, hook.Warn},
+		"an odd number is halved upwards: 1 of 3":  {hook.Trip{Count: hook.TripDuration, N: 3, For: rule.For}, []int{60}, hook.CarryOn},
+		"one delivery's ten attempts, then a next": {rule, []int{0, 0, 0, 1, 3, 8, 18, 32, 52, 76, 120}, hook.Disable},
+	} {
+		if got := last(c.rule, c.hours...); got != c.want {
+			t.Errorf("%s: verdict %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 // The table of docs/states.md and the cases of TestTransitions are the same list.
 func TestEveryTransitionIsDrawn(t *testing.T) {
 	page, err := os.ReadFile("../../docs/states.md")

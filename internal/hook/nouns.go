@@ -151,6 +151,10 @@ type Endpoint struct {
 	MaxFailures int     // consecutive failures that trip it, 0: the profile's
 	Retry       *Retry  // nil: the profile's
 
+	// Damaged says that its secrets, headers or the query of its URL could not be
+	// opened. It still gets deliveries, and they wait until the data is repaired.
+	Damaged bool
+
 	Status         Status
 	DisabledReason string // a stable word: by_hand, failures, gone, listener_away
 	DisabledAt     time.Time
@@ -160,6 +164,9 @@ type Endpoint struct {
 	Home           int64 // of a listener: the process that its receiver is connected to, by its epoch
 	Enablings      int64 // how often it was enabled; attempts begun before the last one do not count for health
 }
+
+// Receives reports whether the schedule may make attempts now.
+func (e *Endpoint) Receives() bool { return e.Status == Enabled && !e.Damaged }
 
 // LogValue names the endpoint only: its headers and secrets stay out of logs.
 func (e *Endpoint) LogValue() slog.Value { return slog.StringValue(e.ID.String()) }

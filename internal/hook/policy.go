@@ -77,14 +77,14 @@ const (
 	TripNever      TripCount = ""
 	TripAttempts   TripCount = "attempts"   // N consecutive failed attempts
 	TripDeliveries TripCount = "deliveries" // N consecutive deliveries that ended failed
-	TripDuration   TripCount = "duration"   // only failures for the duration For
+	TripDuration   TripCount = "duration"   // only failures for the duration For, N attempts at least
 )
 
 // Trip is the rule by which failures disable an endpoint.
 type Trip struct {
 	Count TripCount
-	N     int
-	For   time.Duration
+	N     int           // how many; with TripDuration the least, 0: any number
+	For   time.Duration // with TripDuration
 }
 
 // Health is an endpoint's record of failures since its last success.
@@ -106,7 +106,10 @@ const (
 )
 
 // After returns the health after an attempt with the given effects at the time,
-// and the verdict of the rule. Success clears the record.
+// and the verdict of the rule. Success clears the record. A duration alone says
+// little of an endpoint that is sent little: two failures may be all that it got in
+// five days. So both the time and the number must be reached to disable, and half
+// of both to warn.
 func (h Health) After(e Effect, t Trip, now time.Time) (Health, Verdict) {
 	if e.Has(EffectSucceeded) {
 		return Health{}, CarryOn
@@ -128,10 +131,10 @@ func (h Health) After(e Effect, t Trip, now time.Time) (Health, Verdict) {
 		}
 	case TripDuration:
 		failing := now.Sub(h.FirstFailureAt)
-		if t.For > 0 && failing >= t.For {
+		if t.For > 0 && failing >= t.For && h.Failures >= t.N {
 			return h, Disable
 		}
-		if t.For > 0 && failing >= t.For/2 && h.WarnedAt.IsZero() {
+		if t.For > 0 && failing >= t.For/2 && h.Failures >= (t.N+1)/2 && h.WarnedAt.IsZero() {
 			h.WarnedAt = now
 			return h, Warn
 		}

@@ -46,7 +46,7 @@ var fileFields = section{"The file", []field{
 	{"retry_after_cap", false, "duration, `1s` to `720h`", "The longest `Retry-After` that is honoured. Absent: it is ignored."},
 	{"gone_disables", false, "`true`, `false`", "Whether a 410 disables the endpoint. Default `false`."},
 	{"timeout", true, "duration, `1s` to `2m`", "One deadline over name resolution, connection, TLS, headers and body of the answer."},
-	{"auto_disable", false, "mapping with one member", "When failures disable an endpoint. Absent: never."},
+	{"auto_disable", false, "mapping with one rule", "When failures disable an endpoint. Absent: never."},
 	{"url", false, "mapping", "Rules on the URLs of endpoints."},
 	{"catalogue", false, "list of mappings", "Known event types. It informs and restricts nothing."},
 	{"test_event", true, "mapping", "What a test event holds."},
@@ -96,7 +96,8 @@ var retryFields = section{"retry", []field{
 var tripFields = section{"auto_disable", []field{
 	{"attempts", false, "1 to 1000000", "After this many failed attempts in a row."},
 	{"deliveries", false, "1 to 1000000", "After this many deliveries in a row that were given up."},
-	{"failing_for", false, "duration, `1m` to `8784h`", "After nothing but failures for this long; operators are warned half-way."},
+	{"failing_for", false, "duration, `1m` to `8784h`", "After nothing but failures for this long, and `at_least` so many; operators are warned half-way on both."},
+	{"at_least", false, "1 to 1000000", "With `failing_for`: how many attempts in a row must have failed. Default 10."},
 }}
 
 var urlFields = section{"url", []field{

@@ -18,6 +18,10 @@ const (
 	maxTimeout = 2 * time.Minute
 )
 
+// defaultAtLeast is the at_least of a failing_for that has none: as many attempts as
+// the standard format makes of one delivery.
+const defaultAtLeast = 10
+
 func readPolicy(m members) hook.Policy {
 	return hook.Policy{
 		Success:       readSuccess(m.get("success")),
@@ -109,16 +113,29 @@ func readTrip(v value) hook.Trip {
 		return hook.Trip{}
 	}
 	m := v.section(&tripFields)
-	if len(m.keys) != 1 {
+	attempts, deliveries, failingFor, atLeast := m.get("attempts"), m.get("deliveries"), m.get("failing_for"), m.get("at_least")
+	rules := 0
+	for _, rule := range []value{attempts, deliveries, failingFor} {
+		if rule.present() {
+			rules++
+		}
+	}
+	if rules != 1 {
 		v.fail("must be one of attempts, deliveries or failing_for")
 		return hook.Trip{}
 	}
-	rule := m.vals[0]
-	switch m.keys[0].node.Value {
-	case "attempts":
-		return hook.Trip{Count: hook.TripAttempts, N: rule.number(1, 1_000_000)}
-	case "deliveries":
-		return hook.Trip{Count: hook.TripDeliveries, N: rule.number(1, 1_000_000)}
+	if atLeast.present() && !failingFor.present() {
+		atLeast.fail("belongs to failing_for")
 	}
-	return hook.Trip{Count: hook.TripDuration, For: rule.duration(time.Minute, maxAge)}
+	switch {
+	case attempts.present():
+		return hook.Trip{Count: hook.TripAttempts, N: attempts.number(1, 1_000_000)}
+	case deliveries.present():
+		return hook.Trip{Count: hook.TripDeliveries, N: deliveries.number(1, 1_000_000)}
+	}
+	trip := hook.Trip{Count: hook.TripDuration, N: defaultAtLeast, For: failingFor.duration(time.Minute, maxAge)}
+	if atLeast.present() {
+		trip.N = atLeast.number(1, 1_000_000)
+	}
+	return trip
 }

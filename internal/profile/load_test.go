@@ -118,6 +118,9 @@ func TestMistakes(t *testing.T) {
 		{"factor: 2", "factor: 2, jitter: 1.1", "retry", "jitter"},
 		{"timeout: 10s", "timeout: 10s\nauto_disable: {attempts: 0}", "auto_disable", "auto_disable.attempts"},
 		{"timeout: 10s", "timeout: 10s\nauto_disable: {attempts: 1, deliveries: 2}", "auto_disable", "one of"},
+		{"timeout: 10s", "timeout: 10s\nauto_disable: {at_least: 2}", "auto_disable", "one of"},
+		{"timeout: 10s", "timeout: 10s\nauto_disable: {attempts: 1, at_least: 2}", "auto_disable", "belongs to failing_for"},
+		{"timeout: 10s", "timeout: 10s\nauto_disable: {failing_for: 2h, at_least: 0}", "auto_disable", "auto_disable.at_least"},
 
 		{"characters: 40", "bytes: 32", "secret", "needs characters"},
 		{"encoding: text", "encoding: whsec_", "secret", "needs bytes"},

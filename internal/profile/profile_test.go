@@ -93,7 +93,7 @@ func TestBuiltinPolicies(t *testing.T) {
 			Timeout:       20 * time.Second,
 			RetryAfterCap: 24 * h,
 			GoneDisables:  true,
-			Trip:          hook.Trip{Count: hook.TripDuration, For: 120 * h},
+			Trip:          hook.Trip{Count: hook.TripDuration, N: 10, For: 120 * h},
 		},
 		"paysway":         paysway,
 		"paysway-2025-09": paysway,
@@ -128,6 +128,15 @@ func TestPolicyOfEndpoint(t *testing.T) {
 	byDelivery := load(t, base+"auto_disable: {deliveries: 10}\n")
 	if got := byDelivery.Policy(&hook.Endpoint{MaxFailures: 3}).Trip; got != (hook.Trip{Count: hook.TripDeliveries, N: 3}) {
 		t.Errorf("counting deliveries, limit 3: %+v", got)
+	}
+	for rule, want := range map[string]int{"failing_for: 2h": 10, "failing_for: 2h, at_least: 3": 3, "at_least: 1, failing_for: 2h": 1} {
+		p := load(t, base+"auto_disable: {"+rule+"}\n")
+		if got := p.Policy(nil).Trip; got != (hook.Trip{Count: hook.TripDuration, N: want, For: 2 * time.Hour}) {
+			t.Errorf("%s: %+v", rule, got)
+		}
+	}
+	if got := builtin(t, "standard").Policy(nil).Trip; got != (hook.Trip{Count: hook.TripDuration, N: 10, For: 120 * time.Hour}) {
+		t.Errorf("standard: %+v", got)
 	}
 	if got := builtin(t, "paywise").Policy(nil).Trip.N; got != 50 {
 		t.Errorf("asking for one endpoint changed the profile: %d", got)

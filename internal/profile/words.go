@@ -159,7 +159,7 @@ func tripWords(t hook.Trip) string {
 	case hook.TripDeliveries:
 		return fmt.Sprintf("%d deliveries in a row that were given up disable an endpoint.", t.N)
 	case hook.TripDuration:
-		return "Nothing but failures for " + durationWords(t.For) + " disables an endpoint."
+		return fmt.Sprintf("Nothing but failures for %s, at least %d attempts, disables an endpoint.", durationWords(t.For), t.N)
 	}
 	return "Failures never disable an endpoint."
 }

@@ -10,15 +10,15 @@ import (
 // it between two transactions.
 func (s *Store) learnChanges(c sqltext.Conn, changes cluster.Changes) error {
 	t := newTx(s, c)
-	scopes, due := map[hook.Scope]bool{}, map[hook.ID]hook.Scope{}
+	scopes, due := changedScopes{}, map[hook.ID]hook.Scope{}
 	if changes.All {
 		t.keys, t.profiles = true, true
-		s.dir.each(func(scope hook.Scope) { scopes[scope] = true })
+		s.dir.each(func(scope hook.Scope) { scopes[scope] = nil })
 	}
 	for _, l := range changes.Lines {
 		switch l.Kind {
 		case sqltext.ChangedScope:
-			scopes[l.Scope] = true
+			scopes.note(l.Scope, l.Ref.Endpoint)
 		case sqltext.ChangedKeys:
 			t.keys = true
 		case sqltext.DroppedJob:
@@ -29,8 +29,8 @@ func (s *Store) learnChanges(c sqltext.Conn, changes cluster.Changes) error {
 			due[l.Ref.Endpoint] = l.Scope
 		}
 	}
-	for scope := range scopes {
-		if err := t.reread(scope); err != nil {
+	for scope, ids := range scopes {
+		if err := t.reread(scope, ids); err != nil {
 			return err
 		}
 	}
@@ -41,49 +41,5 @@ func (s *Store) learnChanges(c sqltext.Conn, changes cluster.Changes) error {
 	}
 	s.ids.Above(changes.Floor)
 	t.committed()
-	return nil
-}
-
-// reread loads a scope that another node changed and finds out which of its endpoints
-// are others than before.
-func (t *tx) reread(scope hook.Scope) error {
-	before, _ := t.s.dir.get(scope)
-	after, err := t.s.loadScope(background, t.c, scope)
-	damaged := unreadable(err)
-	if damaged {
-		// That is for those who use the scope to find; the others must go on.
-		t.s.log.Error("a tenant's endpoints cannot be read", "tenant", scope.Tenant, "mode", scope.Mode.String(), "error", err)
-		after, err = &scopeEntry{}, nil
-	}
-	if err != nil {
-		return err
-	}
-	t.scopes[scope] = after
-	for _, now := range after.endpoints {
-		if before != nil {
-			if old := before.find(now.ID); old != nil && old.Enablings != now.Enablings {
-				// It was disabled and enabled since: what waits in memory was taken away
-				// in between, and may be somebody else's by now.
-				closed := *now
-				closed.Status, closed.Revision = hook.Disabled, now.Revision-1
-				t.changed = append(t.changed, &closed)
-			}
-		}
-		t.changed = append(t.changed, now)
-	}
-	if before == nil {
-		return nil
-	}
-	for _, old := range before.endpoints {
-		if after.find(old.ID) == nil {
-			gone := *old
-			gone.Status, gone.Revision = hook.Deleted, old.Revision+1
-			if damaged { // nobody ordered a sweep of its rows
-				t.returned = append(t.returned, &gone)
-			} else {
-				t.changed = append(t.changed, &gone)
-			}
-		}
-	}
 	return nil
 }

@@ -2,14 +2,12 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -71,13 +69,10 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	var shares []sqltext.Share
 	for _, share := range c.Shares {
 		target, err := t.endpoint(share.Scope, share.Endpoint)
-		if t.passOver(err, share.Endpoint) {
-			continue
-		}
 		if err != nil {
 			return out, err
 		}
-		if target == nil || target.Status != hook.Enabled || held[target.ID] || targets[target.ID] != nil || !t.mine(target) {
+		if target == nil || !target.Receives() || held[target.ID] || targets[target.ID] != nil || !t.mine(target) {
 			continue
 		}
 		targets[target.ID] = target
@@ -110,7 +105,7 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 // claimable returns the endpoint if its work may be claimed now.
 func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	target, err := t.endpoint(scope, id)
-	if err != nil || target == nil || target.Status != hook.Enabled {
+	if err != nil || target == nil || !target.Receives() {
 		return nil, err
 	}
 	var sweep string
@@ -236,9 +231,6 @@ func (t *tx) recoverTestPage(dead string, after hook.Ref, jobs *[]hook.Job) (las
 	for _, d := range rows {
 		last = hook.Ref{Event: d.Event, Endpoint: d.Endpoint}
 		target, err := t.endpoint(d.Scope, d.Endpoint)
-		if t.passOver(err, d.Endpoint) {
-			continue
-		}
 		if err != nil {
 			return last, false, err
 		}
@@ -274,9 +266,6 @@ func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 	for _, o := range rows {
 		d := o.Delivery
 		target, err := t.endpoint(d.Scope, d.Endpoint)
-		if t.passOver(err, d.Endpoint) {
-			continue
-		}
 		if err != nil {
 			return err
 		}
@@ -296,21 +285,6 @@ func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: o.trigger, Holder: t.s.Epoch()})
 	}
 	return nil
-}
-
-// passOver reports whether the error is one endpoint's own damage, which must not
-// keep the others from being recovered.
-func (t *tx) passOver(err error, endpoint hook.ID) bool {
-	if !unreadable(err) {
-		return false
-	}
-	t.s.log.Error("an endpoint's secrets cannot be opened: its deliveries wait", "endpoint", endpoint, "error", err)
-	return true
-}
-
-// unreadable reports whether the error is that a secret cannot be opened.
-func unreadable(err error) bool {
-	return errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrOtherKey)
 }
 
 // waiting is the earliest work of an endpoint in the table.
@@ -334,13 +308,10 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 	var due []hook.Due
 	for _, w := range found {
 		target, err := t.endpoint(w.scope, w.endpoint)
-		if t.passOver(err, w.endpoint) {
-			continue
-		}
 		if err != nil {
 			return nil, err
 		}
-		if target != nil && target.Status == hook.Enabled && !held[w.endpoint] && t.mine(target) {
+		if target != nil && target.Receives() && !held[w.endpoint] && t.mine(target) {
 			due = append(due, hook.Due{Target: target, At: sqltext.FromMicros(w.due)})
 		}
 	}

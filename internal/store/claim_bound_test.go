@@ -75,9 +75,9 @@ func TestADamagedSecretHarmsNoOtherShare(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			clear(a.dir.scopes)
-			if _, err := a.Endpoint(t.Context(), other, damaged.ID); err == nil {
-				t.Error("control: the damaged endpoint can be read")
+			a.dir.scopes.drop(other)
+			if e, err := a.Endpoint(t.Context(), other, damaged.ID); err != nil || !e.Damaged {
+				t.Errorf("control: the endpoint is not damaged: %v", err)
 			}
 			got, err := a.Claim(t.Context(), hook.Claim{Now: a.now, Shares: []hook.Share{
 				{Scope: other, Endpoint: damaged.ID, Limit: 9}, {Scope: a.scope, Endpoint: sound.ID, Limit: 9}}})

@@ -174,7 +174,7 @@ func scanAttempt(row sqltext.Scanner) (hook.Attempt, error) {
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	var row hook.Delivery
 	var replay *hook.Replay
-	err := s.do(ctx, "retry delivery", 1, func(t *tx) (err error) {
+	err := s.doFor(ctx, scope, "retry delivery", 1, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			if row, err = t.findDelivery(scope, id); err != nil {
 				return nil, false, err
@@ -210,7 +210,7 @@ func mayRetry(target *hook.Endpoint, d *hook.Delivery) bool {
 // empty tenant means all of the mode.
 func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error) {
 	var row hook.Delivery
-	err := s.do(ctx, "cancel delivery", 1, func(t *tx) (err error) {
+	err := s.doFor(ctx, scope, "cancel delivery", 1, func(t *tx) (err error) {
 		if row, err = t.findDelivery(scope, id); err != nil {
 			return err
 		}

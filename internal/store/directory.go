@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	maxScopes = 4096    // kept in memory
-	maxHealth = 100_000 // kept in memory
-	maxKeys   = 10_000  // kept in memory
+	scopeBytes = 64 << 20 // of snapshots, about, kept in memory
+	maxHealth  = 100_000  // kept in memory
+	maxKeys    = 10_000   // kept in memory
 )
 
 // scopeEntry is what publishing and sending need to know of one tenant in one
@@ -21,6 +21,28 @@ const (
 type scopeEntry struct {
 	tenant    bool             // the tenant exists and is not deleted
 	endpoints []*hook.Endpoint // all but the deleted, by id
+}
+
+// size is about how many bytes of memory the entry takes.
+func (e *scopeEntry) size() int64 {
+	const scope, endpoint, item = 400, 800, 48 // of structs, allocations and maps
+	n := scope
+	for _, ep := range e.endpoints {
+		n += endpoint + len(ep.URL) + len(ep.Title) + len(ep.Description)
+		for _, name := range ep.Types {
+			n += item + len(name)
+		}
+		for _, h := range ep.Headers {
+			n += item + len(h.Name) + len(h.Value)
+		}
+		for _, secret := range ep.Secrets {
+			n += 3*item + len(secret.Text)
+		}
+		if ep.Retry != nil {
+			n += 3*item + 8*len(ep.Retry.Steps)
+		}
+	}
+	return int64(n)
 }
 
 func (e *scopeEntry) find(id hook.ID) *hook.Endpoint {
@@ -55,28 +77,29 @@ func (e *scopeEntry) with(ep *hook.Endpoint) *scopeEntry {
 // directory holds the snapshots that the writer matches events with and that
 // readers are handed. The writer brings it up to date after each commit.
 type directory struct {
-	mu     sync.RWMutex
-	scopes map[hook.Scope]*scopeEntry
+	mu     sync.Mutex
+	scopes *lru[hook.Scope, *scopeEntry]
 	age    int64 // raised whenever a commit changed something
 
-	health map[hook.ID]hook.Health // the writer's alone
+	health *lru[hook.ID, hook.Health] // the writer's alone
 }
 
 func newDirectory() *directory {
-	return &directory{scopes: map[hook.Scope]*scopeEntry{}, health: map[hook.ID]hook.Health{}}
+	return &directory{scopes: newLRU[hook.Scope, *scopeEntry](scopeBytes), health: newLRU[hook.ID, hook.Health](maxHealth)}
 }
 
 func (d *directory) get(scope hook.Scope) (*scopeEntry, int64) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.scopes[scope], d.age
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, _ := d.scopes.get(scope)
+	return e, d.age
 }
 
 // each calls do for every scope that is kept.
 func (d *directory) each(do func(hook.Scope)) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for scope := range d.scopes {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for scope := range d.scopes.items {
 		do(scope)
 	}
 }
@@ -87,7 +110,7 @@ func (d *directory) offer(scope hook.Scope, e *scopeEntry, age int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.age == age && e.tenant {
-		d.put(scope, e)
+		d.scopes.put(scope, e, e.size())
 	}
 }
 
@@ -100,21 +123,11 @@ func (d *directory) merge(scopes map[hook.Scope]*scopeEntry, changed bool) {
 	d.age++
 	for scope, e := range scopes {
 		if e.tenant {
-			d.put(scope, e)
+			d.scopes.put(scope, e, e.size())
 		} else {
-			delete(d.scopes, scope)
+			d.scopes.drop(scope)
 		}
 	}
-}
-
-func (d *directory) put(scope hook.Scope, e *scopeEntry) {
-	if _, ok := d.scopes[scope]; !ok && len(d.scopes) >= maxScopes {
-		for other := range d.scopes { // any: all are cheap to load again
-			delete(d.scopes, other)
-			break
-		}
-	}
-	d.scopes[scope] = e
 }
 
 func (d *directory) mergeHealth(health map[hook.ID]*healthEntry) {
@@ -122,13 +135,7 @@ func (d *directory) mergeHealth(health map[hook.ID]*healthEntry) {
 		if h.shared {
 			return
 		}
-		if len(d.health) >= maxHealth {
-			for other := range d.health {
-				delete(d.health, other)
-				break
-			}
-		}
-		d.health[id] = h.Health
+		d.health.put(id, h.Health, 1)
 	}
 }
 
@@ -165,7 +172,7 @@ func (t *tx) change(ep *hook.Endpoint) error {
 	}
 	t.scopes[ep.Scope] = e.with(ep)
 	t.changed = append(t.changed, ep)
-	t.tell(sqltext.ChangedScope, ep.Scope, hook.Ref{})
+	t.tell(sqltext.ChangedScope, ep.Scope, hook.Ref{Endpoint: ep.ID})
 	return nil
 }
 

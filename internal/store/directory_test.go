@@ -1,6 +1,8 @@
 package store
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -38,14 +40,79 @@ func TestLateOffersAreRefused(t *testing.T) {
 	}
 }
 
-// The directory is bounded whatever comes.
+// The directory is bounded in bytes whatever comes, and gives up what was not used for
+// longest.
 func TestDirectoryIsBounded(t *testing.T) {
 	d := newDirectory()
-	for i := range maxScopes + 100 {
-		scope := hook.Scope{Tenant: string(rune('a' + i)), Mode: hook.Live}
-		d.merge(map[hook.Scope]*scopeEntry{scope: {tenant: true}}, false)
+	entry := func(endpoints int) *scopeEntry {
+		e := &scopeEntry{tenant: true}
+		for range endpoints {
+			e.endpoints = append(e.endpoints, &hook.Endpoint{URL: strings.Repeat("x", 1000)})
+		}
+		return e
 	}
-	if len(d.scopes) != maxScopes {
-		t.Errorf("%d scopes, want %d", len(d.scopes), maxScopes)
+	scope := func(i int) hook.Scope { return hook.Scope{Tenant: strconv.Itoa(i), Mode: hook.Live} }
+	put := func(i int, e *scopeEntry) { d.merge(map[hook.Scope]*scopeEntry{scope(i): e}, false) }
+	const many = 20_000
+	for i := range many {
+		put(i, entry(1))
+		d.get(scope(0)) // in use all the time
+	}
+	if n := len(d.scopes.items); n < many || d.scopes.used > scopeBytes {
+		t.Errorf("%d scopes of %d are kept in %d bytes", n, many, d.scopes.used)
+	}
+	put(many, entry(1000)) // the largest tenant weighs as much as its endpoints
+	if d.scopes.used < 1_000_000 {
+		t.Errorf("a large scope counts %d bytes", d.scopes.used)
+	}
+	for i := range 4 * many {
+		put(many+1+i, entry(1))
+		d.get(scope(0))
+	}
+	if e, _ := d.get(scope(0)); e == nil {
+		t.Error("a scope that was used all the time is gone")
+	}
+	if e, _ := d.get(scope(1)); e != nil {
+		t.Error("the scope that was used first is still there")
+	}
+	if d.scopes.used > scopeBytes || d.scopes.order.Len() != len(d.scopes.items) {
+		t.Errorf("%d bytes, %d in order, %d items", d.scopes.used, d.scopes.order.Len(), len(d.scopes.items))
+	}
+}
+
+func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
+	c := newLRU[string, int](10)
+	c.put("a", 1, 4)
+	c.put("b", 2, 4)
+	c.get("a")
+	c.put("c", 3, 4)
+	if _, ok := c.get("b"); ok || c.used != 8 {
+		t.Errorf("b was used before a and is kept; %d used", c.used)
+	}
+	c.put("a", 5, 1) // again, and lighter
+	if v, _ := c.get("a"); v != 5 || c.used != 5 {
+		t.Errorf("a is %d, %d used", v, c.used)
+	}
+	c.put("d", 4, 100) // heavier than the limit: it stays alone
+	if _, ok := c.get("d"); !ok || len(c.items) != 1 || c.used != 100 {
+		t.Errorf("%d items, %d used", len(c.items), c.used)
+	}
+	if c.drop("d"); c.used != 0 || c.order.Len() != 0 {
+		t.Errorf("%d used after all is dropped", c.used)
+	}
+}
+
+// The record of failures that was changed last is not the one that is forgotten.
+func TestHealthForgetsTheOldest(t *testing.T) {
+	d := newDirectory()
+	for i := range maxHealth + 10 {
+		id := hook.ID{byte(i), byte(i >> 8), byte(i >> 16)}
+		d.mergeHealth(map[hook.ID]*healthEntry{id: {Health: hook.Health{Failures: i}}})
+	}
+	if _, ok := d.health.get(hook.ID{9}); ok || len(d.health.items) != maxHealth {
+		t.Errorf("%d records, the tenth among them: %v", len(d.health.items), ok)
+	}
+	if h, ok := d.health.get(hook.ID{10}); !ok || h.Failures != 10 {
+		t.Errorf("the eleventh is gone: %+v", h)
 	}
 }

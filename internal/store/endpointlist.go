@@ -107,7 +107,7 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 // empty scope tenant means all of the mode. Each check sees the endpoint first, on
 // the writer, and stops the deletion with an error.
 func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error {
-	return s.do(ctx, "delete endpoint", 4, func(t *tx) error {
+	return s.doFor(ctx, scope, "delete endpoint", 4, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
 		if err != nil {
 			return err
@@ -126,7 +126,7 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	next := *old
 	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.now
-	next.Secrets, next.Headers = nil, nil
+	next.Secrets, next.Headers, next.Damaged = nil, nil, false
 	if err := t.clearHealth(old); err != nil {
 		return err
 	}

@@ -17,7 +17,8 @@ import (
 const endpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
 	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home`
 
-// scanEndpoint reads a row and opens its headers and the query of its URL. Secrets are not read.
+// scanEndpoint reads a row and opens its headers and the query of its URL; if they
+// cannot be opened, the endpoint is marked as damaged. Secrets are not read.
 func (s *Store) scanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	e := &hook.Endpoint{}
 	var types string
@@ -43,7 +44,7 @@ func (s *Store) scanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	if headers != nil {
 		text, err := s.keys.Open(headersPlace(e), headers)
 		if err != nil {
-			return nil, fmt.Errorf("open headers of %s: %w", e.ID, err)
+			return e, s.damaged(e, "headers", err)
 		}
 		if err := json.Unmarshal(text, &e.Headers); err != nil {
 			return nil, fmt.Errorf("read headers of %s: %w", e.ID, err)
@@ -52,7 +53,7 @@ func (s *Store) scanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	if query != nil {
 		text, err := s.keys.Open(queryPlace(e), query)
 		if err != nil {
-			return nil, fmt.Errorf("open the URL's query of %s: %w", e.ID, err)
+			return e, s.damaged(e, "the URL's query", err)
 		}
 		e.URL += string(text)
 	}
@@ -84,33 +85,63 @@ func (s *Store) loadScope(ctx context.Context, q sqltext.Querier, scope hook.Sco
 	if err != nil {
 		return nil, fmt.Errorf("read tenant: %w", err)
 	}
-	entry.endpoints, err = sqltext.Collect(ctx, q, s.scanEndpoint, "SELECT "+endpointColumns+
-		" FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND e.status <> ? ORDER BY e.id", scope.Mode, scope.Tenant, hook.Deleted)
+	entry.endpoints, err = s.loadEndpoints(ctx, q, liveOfScope, scope.Mode, scope.Tenant, hook.Deleted)
 	if err != nil {
-		return nil, fmt.Errorf("read endpoints: %w", err)
-	}
-	for _, e := range entry.endpoints {
-		if err := s.loadSecrets(ctx, q, e); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	return entry, nil
 }
 
-func (s *Store) loadSecrets(ctx context.Context, q sqltext.Querier, e *hook.Endpoint) error {
-	var err error
-	e.Secrets, err = sqltext.Collect(ctx, q, func(row sqltext.Scanner) (hook.Secret, error) {
-		var secret hook.Secret
-		var sealed []byte
-		var created, expires int64
-		if err := row.Scan(&secret.Version, &secret.Encoding, &sealed, &created, &expires); err != nil {
-			return secret, err
-		}
-		text, err := s.keys.Open(secretPlace(e, secret.Version), sealed)
-		secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), sqltext.FromMicros(created), sqltext.FromMicros(expires)
-		return secret, err
-	}, "SELECT version, encoding, sealed, created_at, expires_at FROM secrets WHERE endpoint = ? ORDER BY version DESC", e.ID[:])
-	return sqltext.Wrap("read secrets", err)
+// The conditions by which endpoints are loaded.
+const (
+	liveOfScope = "e.mode = ? AND e.tenant = ? AND e.status <> ?"
+	withID      = "e.id = ?"
+)
+
+func endpointsWhere(condition string) string {
+	return "SELECT " + endpointColumns + " FROM endpoints e WHERE " + condition + " ORDER BY e.id"
+}
+
+func secretsWhere(condition string) string {
+	return `SELECT s.endpoint, s.version, s.encoding, s.sealed, s.created_at, s.expires_at
+		FROM endpoints e JOIN secrets s ON s.endpoint = e.id WHERE ` + condition + " ORDER BY s.endpoint, s.version DESC"
+}
+
+// loadEndpoints reads the endpoints that meet the condition, by id, with their
+// secrets: two queries, however many endpoints there are.
+func (s *Store) loadEndpoints(ctx context.Context, q sqltext.Querier, condition string, args ...any) ([]*hook.Endpoint, error) {
+	endpoints, err := sqltext.Collect(ctx, q, s.scanEndpoint, endpointsWhere(condition), args...)
+	if err != nil {
+		return nil, fmt.Errorf("read endpoints: %w", err)
+	}
+	of := make(map[hook.ID]*hook.Endpoint, len(endpoints))
+	for _, e := range endpoints {
+		of[e.ID] = e
+	}
+	_, err = sqltext.Collect(ctx, q, func(row sqltext.Scanner) (struct{}, error) { return struct{}{}, s.scanSecret(row, of) }, secretsWhere(condition), args...)
+	return endpoints, sqltext.Wrap("read secrets", err)
+}
+
+// scanSecret reads a row and gives the secret to its endpoint.
+func (s *Store) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoint) error {
+	var id hook.ID
+	var secret hook.Secret
+	var sealed []byte
+	var created, expires int64
+	if err := row.Scan(sqltext.Blob(id[:]), &secret.Version, &secret.Encoding, &sealed, &created, &expires); err != nil {
+		return err
+	}
+	e := of[id]
+	if e == nil {
+		return nil // made since the endpoints were read: who reads next sees both
+	}
+	text, err := s.keys.Open(secretPlace(e, secret.Version), sealed)
+	if err != nil {
+		return s.damaged(e, "a secret", err)
+	}
+	secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), sqltext.FromMicros(created), sqltext.FromMicros(expires)
+	e.Secrets = append(e.Secrets, secret)
+	return nil
 }
 
 // CreateEndpoint stores an endpoint. Its id, times, revision and the versions of
@@ -128,7 +159,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
 	var replay *hook.Replay
-	err := s.do(ctx, "create endpoint if", 4, func(t *tx) (err error) {
+	err := s.doFor(ctx, e.Scope, "create endpoint", 4, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			entry, err := t.scope(e.Scope)
 			if err != nil {
@@ -198,7 +229,7 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID,
 	update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error) {
 	var made *hook.Endpoint
-	err := s.do(ctx, "update endpoint", 4, func(t *tx) error {
+	err := s.doFor(ctx, scope, "update endpoint", 4, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
 		if err != nil {
 			return err
@@ -215,6 +246,9 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 		if reflect.DeepEqual(&next, copied(old)) {
 			made = old // nothing to write, and no revision that says nothing
 			return nil
+		}
+		if err := changeable(old, &next); err != nil {
+			return err
 		}
 		made = &next
 		return t.moveEndpoint(old, made, discardHeld)
@@ -265,6 +299,24 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	if err != nil {
 		return err
 	}
+	if e.Damaged {
+		err = t.saveStatus(e)
+	} else {
+		err = t.saveMembers(e, types)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.now), hook.MaskURL(e.URL),
+		string(types), int64(e.Status), e.Profile); err != nil {
+		return err
+	}
+	return t.change(e)
+}
+
+// saveMembers writes what a snapshot holds beside its revision.
+func (t *tx) saveMembers(e *hook.Endpoint, types []byte) error {
 	var headers, retry any
 	if len(e.Headers) > 0 {
 		text, err := json.Marshal(e.Headers)
@@ -286,22 +338,15 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 		}
 		retry = string(text)
 	}
-	if _, err := t.exec("update endpoint", `UPDATE endpoints SET url = ?, query_sealed = ?, types = ?, title = ?, description = ?, profile = ?,
+	_, err = t.exec("update endpoint", `UPDATE endpoints SET url = ?, query_sealed = ?, types = ?, title = ?, description = ?, profile = ?,
 		headers_sealed = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?, status = ?, disabled_reason = ?,
 		disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ? WHERE id = ?`,
 		head, query, string(types), e.Title, e.Description, e.Profile, headers, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
-		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:]); err != nil {
+		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:])
+	if err != nil {
 		return err
 	}
-	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.now), hook.MaskURL(e.URL),
-		string(types), int64(e.Status), e.Profile); err != nil {
-		return err
-	}
-	if err := t.saveSecrets(e); err != nil {
-		return err
-	}
-	return t.change(e)
+	return t.saveSecrets(e)
 }
 
 // outOfService returns the status and the word for it of an endpoint that a caller

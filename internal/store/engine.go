@@ -130,8 +130,17 @@ func (s *Store) write(ctx context.Context, o *op) error {
 
 // do writes for a caller who may go away: it leaves the write to its fate then.
 func (s *Store) do(ctx context.Context, name string, rows int, apply func(*tx) error) error {
-	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply})
+	return s.write(ctx, &op{Name: name, Key: administration, Rows: rows, Apply: apply})
 }
+
+// doFor is do for a tenant, whose operations take turns with those of others. A scope
+// without a tenant is that of an operator.
+func (s *Store) doFor(ctx context.Context, scope hook.Scope, name string, rows int, apply func(*tx) error) error {
+	return s.write(ctx, &op{Name: name, Key: scope, Rows: rows, Apply: apply})
+}
+
+// administration is whose turn it is for what belongs to no tenant's scope.
+const administration = "administration"
 
 // maintain writes what nobody else would look after: it waits for the end whatever
 // happens to ctx.
@@ -155,6 +164,8 @@ func answer(err error) error {
 	switch {
 	case errors.Is(err, batch.ErrClosed):
 		return errShuttingDown()
+	case errors.Is(err, batch.ErrBusy):
+		return &hook.Error{Code: hook.CodeServerBusy, Message: "More events wait for the disk than the server has memory for. Nothing was stored. Send the request again later."}
 	case errors.Is(err, batch.ErrFull):
 		return errStorageFull(err)
 	case errors.Is(err, batch.ErrUnavailable), errors.Is(err, batch.ErrStopped):

@@ -73,7 +73,7 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 		return h, nil
 	}
 	h := &healthEntry{scope: target.Scope}
-	kept, ok := t.s.dir.health[target.ID]
+	kept, ok := t.s.dir.health.get(target.ID)
 	if t.s.peers.Shared() {
 		if err := t.lockHealth(target, h); err != nil {
 			return nil, err

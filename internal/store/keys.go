@@ -94,7 +94,7 @@ func (s *Store) Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]h
 
 // RevokeKey ends a key. An empty scope tenant means all of the mode.
 func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
-	return s.do(ctx, "revoke key", 1, func(t *tx) error {
+	return s.doFor(ctx, scope, "revoke key", 1, func(t *tx) error {
 		t.keysChanged()
 		n, err := t.exec("revoke key", "UPDATE keys SET revoked_at = ? WHERE id = ? AND mode = ? AND (? = '' OR tenant = ?) AND revoked_at = 0",
 			sqltext.Micros(t.now), id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)

@@ -8,6 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // A write that was given up cannot be committed any more, however late its server wakes
@@ -139,13 +140,16 @@ func TestDamageOfOneTenantStopsNobody(t *testing.T) {
 	b.publish()
 	_, _, err := a.CreateTenant(t.Context(), hook.Tenant{ID: "other"}, nil)
 	a.must(err)
-	_, _, err = a.CreateEndpoint(t.Context(), hook.Endpoint{Scope: hook.Scope{Tenant: "other", Mode: hook.Live}, URL: "https://example.com",
+	bad, _, err := a.CreateEndpoint(t.Context(), hook.Endpoint{Scope: hook.Scope{Tenant: "other", Mode: hook.Live}, URL: "https://example.com",
 		Types: hook.Filter{"*"}, Secrets: []hook.Secret{{Text: "s"}}}, nil)
 	a.must(err)
-	_, err = node(a.Store).Control().ExecContext(t.Context(), "UPDATE secrets SET sealed = '\\x00' WHERE tenant = 'other'")
-	a.must(err)
+	a.must(a.do(t.Context(), "test", 1, func(x *tx) error {
+		x.tell(sqltext.ChangedScope, bad.Scope, hook.Ref{Endpoint: bad.ID})
+		_, err := x.exec("damage", "UPDATE secrets SET sealed = ? WHERE endpoint = ?", []byte{0}, bad.ID[:])
+		return err
+	}))
 	b.publish()
-	if _, err := b.Endpoint(t.Context(), hook.Scope{Tenant: "other", Mode: hook.Live}, hook.ID{1}); hook.CodeOf(err) != hook.CodeInternal {
-		t.Errorf("control: the damaged tenant reads as %v", err)
+	if e, err := b.Endpoint(t.Context(), bad.Scope, bad.ID); err != nil || !e.Damaged {
+		t.Errorf("control: the damaged endpoint reads as %+v, %v", e, err)
 	}
 }

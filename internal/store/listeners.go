@@ -44,9 +44,6 @@ func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endp
 			for _, f := range rows {
 				next = f.id
 				e, err := t.endpoint(f.scope, f.id)
-				if t.passOver(err, f.id) {
-					continue
-				}
 				if err != nil {
 					return err
 				}
@@ -104,13 +101,16 @@ func (t *tx) waitsSomewhere(target *hook.Endpoint, at time.Time) {
 // that they may take a part of.
 const offerEvery = time.Second
 
+// maxOffered is how many endpoints are remembered as told of.
+const maxOffered = 4096
+
 // offer tells the other nodes of work in the table, for each of them has a part of the
 // endpoint's limit only.
 func (t *tx) offer(target *hook.Endpoint) {
 	if t.s.Nodes() < 2 || t.now.Sub(t.s.offered[target.ID]) < offerEvery {
 		return
 	}
-	if len(t.s.offered) >= maxScopes {
+	if len(t.s.offered) >= maxOffered {
 		clear(t.s.offered)
 	}
 	t.s.offered[target.ID] = t.now

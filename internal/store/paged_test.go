@@ -105,20 +105,20 @@ func TestManyTestEventsAreRecoveredInSteps(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			clear(a.dir.scopes)
+			a.dir.scopes.drop(other)
 			var jobs []hook.Job
 			if err := a.recoverTests(t.Context(), fmt.Sprintf("owner = %d", a.Epoch()), &jobs); err != nil {
 				t.Fatal(err)
 			}
 			seen := map[hook.ID]bool{}
 			for _, j := range jobs {
-				if j.Delivery.Endpoint != e.ID || j.Trigger != hook.ByTest {
+				if j.Target.Damaged != (j.Delivery.Endpoint == damaged.ID) || j.Trigger != hook.ByTest {
 					t.Errorf("job %+v", j.Delivery)
 				}
 				seen[j.Delivery.Event] = true
 			}
-			if len(jobs) != tests || len(seen) != tests {
-				t.Errorf("%d jobs of %d test events, want %d", len(jobs), len(seen), tests)
+			if len(jobs) != 2*tests || len(seen) != 2*tests {
+				t.Errorf("%d jobs of %d test events, want %d", len(jobs), len(seen), 2*tests)
 			}
 		})
 	}

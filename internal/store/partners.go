@@ -91,7 +91,7 @@ func (s *Store) PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Pa
 // DeletePartnerUser ends a grant at once. An empty scope tenant means all of the
 // mode.
 func (s *Store) DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error {
-	return s.do(ctx, "delete partner user", 1, func(t *tx) error {
+	return s.doFor(ctx, scope, "delete partner user", 1, func(t *tx) error {
 		n, err := t.exec("delete partner user", "DELETE FROM partner_users WHERE id = ? AND mode = ? AND (? = '' OR partner = ?)",
 			id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
 		if err == nil && n == 0 {

@@ -83,6 +83,9 @@ func TestPlansOnPostgres(t *testing.T) {
 		"failures":      {failedOf, []any{endpoint[:], 1000}},
 		"recent":        {recentDeliveries, []any{endpoint[:], int64(hook.Live), tenant, int64(hook.Live), tenant, statsEvents - 1, statsRows}},
 		"find":          {sqltext.FindDelivery, sqltext.FindDeliveryArgs(scope, delivery)},
+		"scope":         {endpointsWhere(liveOfScope), []any{int64(hook.Live), tenant, int64(hook.Deleted)}},
+		"secrets":       {secretsWhere(liveOfScope), []any{int64(hook.Live), tenant, int64(hook.Deleted)}},
+		"secret":        {secretsWhere(withID), []any{endpoint[:]}},
 		"one delivery":  {"SELECT " + sqltext.DeliveryColumns + " FROM deliveries d WHERE d.event = ? AND d.endpoint = ?", []any{event[:], endpoint[:]}},
 		"log":           {"SELECT count(*)" + log, logArgs},
 		"failed":        {"SELECT d.id FROM deliveries d WHERE " + stoppedWhere + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", stoppedArgs},
@@ -314,6 +317,8 @@ func fillForPlans(t *testing.T, s *Store, rows int) {
 			disabled_reason, disabled_at, created_at, updated_at, revision, enablings)
 			SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), 2, 't-' || n % 20, 'https://example.com', '["*"]', '', '', 'standard', 0, 0, 0, 0, '', 0, 1, 1, 1, 1
 			FROM generate_series(0, 99) n`,
+		`INSERT INTO secrets (endpoint, version, mode, tenant, encoding, sealed, created_at, expires_at)
+			SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 2, 't-' || n % 20, 'whsec_', '\x00', 1, 0 FROM generate_series(0, 99) n`,
 		fmt.Sprintf(`CREATE TEMPORARY TABLE fill AS SELECT n, decode(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint + n::bigint * 604800000 / %d), 12, '0')
 			|| '7' || lpad(to_hex(n %% 4096), 3, '0') || '8' || substr(md5(n::text), 1, 15), 'hex') AS id FROM generate_series(1, %d) n`, rows, rows),
 		`INSERT INTO events SELECT id, 2, 't-' || n % 100 % 20, NULL, 0, 'a.b', 1, 1, decode(repeat('ab', 200), 'hex'), 0 FROM fill ORDER BY n`,

@@ -28,7 +28,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	stopped := hook.DeliveryQuery{Endpoint: hook.ID{1}, State: &failed}
 	where, _ := conditions(&stopped, make([]hook.ID, 2))
 	log, _ := logFrom(&hook.EndpointLog{Type: "a.b"})
-	maySort := map[string]bool{
+	maySort := map[string]bool{"secrets": true, 
 		"pending": true, // up to hook.StatsCap ids
 		"history": true, // the endpoints of one tenant
 		"tries":   true, // the attempts of statsRows deliveries
@@ -57,6 +57,10 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"tries":    {recentAttempts, "a USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"history":  {historyRows, "r USING PRIMARY KEY (endpoint=? AND revision>?)"},
 		"find":     {sqltext.FindDelivery, "PRIMARY KEY (event>? AND event<?)"},
+		"scope":    {endpointsWhere(liveOfScope), "endpoints_scope (mode=? AND tenant=?)"},
+		"endpoint": {endpointsWhere(withID), "(id=?)"},
+		"secrets":  {secretsWhere(liveOfScope), "s USING PRIMARY KEY (endpoint=?)"},
+		"secret":   {secretsWhere(withID), "s USING PRIMARY KEY (endpoint=?)"},
 		"log":      {"SELECT count(*)" + log, "events_scope (mode=? AND tenant=?)"},
 		"log rows": {"SELECT count(*)" + log, "PRIMARY KEY (event=? AND endpoint=?)"},
 		"old page": {tablesOf("events", oldPage), "events_1 (id>? AND id<?)"},

@@ -19,6 +19,9 @@ import (
 // may be of any scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
 	o := op{Name: "publish", Hot: true, Detail: &lookups{once, events}}
+	if len(events) > 0 {
+		o.Key = events[0].Scope
+	}
 	for i := range events {
 		o.Rows += 2
 		o.Bytes += len(events[i].Data)
@@ -44,16 +47,21 @@ func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook
 		return nil, err
 	}
 	out := make([]hook.Published, len(events))
+	left := t.s.opts.MaxRequestFanOut
 	for i := range events {
 		var err error
-		if out[i], err = t.publishOne(&events[i], profileOf); err != nil {
+		if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
 			return nil, err
+		}
+		if out[i].Err == nil && !out[i].Repeated {
+			left -= out[i].Deliveries
 		}
 	}
 	return out, nil
 }
 
-func (t *tx) publishOne(n *hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Published, error) {
+// publishOne stores an event that makes at most so many deliveries.
+func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Published, error) {
 	entry, err := t.scope(n.Scope)
 	if err != nil {
 		return hook.Published{}, err
@@ -80,6 +88,9 @@ func (t *tx) publishOne(n *hook.NewEvent, profileOf func(*hook.Endpoint) hook.Pr
 	}
 	if len(targets) > t.s.opts.MaxFanOut {
 		return hook.Published{Err: t.tooMany(len(targets))}, nil
+	}
+	if len(targets) > left {
+		return hook.Published{Err: t.tooManyInRequest(len(targets), left)}, nil
 	}
 	if full, err := t.backlogFull(n.Scope, len(targets)); full != nil || err != nil {
 		return hook.Published{Err: full}, err
@@ -118,6 +129,13 @@ func (t *tx) match(entry *scopeEntry, eventType string) []*hook.Endpoint {
 func (t *tx) tooMany(n int) *hook.Error {
 	return &hook.Error{Code: hook.CodeTooManyDeliveries,
 		Message: fmt.Sprintf("The event matches %d endpoints; at most %d are allowed. Nothing was stored.", n, t.s.opts.MaxFanOut)}
+}
+
+func (t *tx) tooManyInRequest(n, left int) *hook.Error {
+	most := t.s.opts.MaxRequestFanOut
+	return &hook.Error{Code: hook.CodeTooManyDeliveries, Message: fmt.Sprintf(
+		"The event matches %d endpoints, but the events before it in this request leave only %d of the %d deliveries that one request may make. It was not stored. Send it again in a request of its own, or in a smaller batch.",
+		n, left, most)}
 }
 
 func errNoTenant() *hook.Error {
@@ -170,6 +188,7 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
+	case target.Damaged: // it waits in the table, and nobody is told that it is due
 	case t.mine(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
@@ -233,7 +252,7 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 	var out hook.Published
 	var delivery hook.ID
 	var replay *hook.Replay
-	err := s.do(ctx, "publish test event", 2, func(t *tx) (err error) {
+	err := s.doFor(ctx, scope, "publish test event", 2, func(t *tx) (err error) {
 		t.bytes += len(data)
 		replay, err = t.once(once, func() (any, bool, error) {
 			target, err := t.endpointByID(scope, endpoint)

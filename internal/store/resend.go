@@ -19,7 +19,7 @@ func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint ho
 	profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error) {
 	var out hook.Resent
 	var replay *hook.Replay
-	err := s.writeCounted(ctx, op{Name: "resend", Rows: 8, Apply: func(t *tx) (err error) {
+	err := s.writeCounted(ctx, op{Name: "resend", Key: scope, Rows: 8, Apply: func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			out, err = t.resend(scope, event, endpoint, profileOf)
 			return out, true, err

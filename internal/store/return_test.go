@@ -17,7 +17,7 @@ func TestWhatCannotBeReadAnyMoreGoesBackToTheTable(t *testing.T) {
 	}
 	var told hook.Commit
 	f.opts.Committed = func(c hook.Commit) { told = c }
-	if err := f.do(t.Context(), "test", 1, func(t *tx) error { return t.reread(scope) }); err != nil {
+	if err := f.do(t.Context(), "test", 1, func(t *tx) error { return t.reread(scope, nil) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(told.Returned) != 1 || told.Returned[0].ID != e.ID || len(told.Changed) != 0 {

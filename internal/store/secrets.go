@@ -82,11 +82,14 @@ func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, 
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
 	var replay *hook.Replay
-	err := s.do(ctx, "rotate secret", 4, func(t *tx) (err error) {
+	err := s.doFor(ctx, scope, "rotate secret", 4, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			old, err := t.endpointByID(scope, id)
 			if err != nil {
 				return nil, false, err
+			}
+			if old.Damaged {
+				return nil, false, errEndpointDamaged()
 			}
 			next := *old
 			next.Secrets = rotated(old.Secrets, secret, t.now, overlap)

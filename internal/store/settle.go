@@ -88,7 +88,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err := t.judge(target, effects, policy.Trip, o); err != nil {
 		return err
 	}
-	if after.State == hook.Pending && after.Owner == 0 && target.Status == hook.Enabled {
+	if after.State == hook.Pending && after.Owner == 0 && target.Receives() {
 		if old, ok := planned[target.ID]; !ok || after.Due.Before(old.At) {
 			planned[target.ID] = hook.Due{Target: target, At: after.Due}
 		}
@@ -114,14 +114,14 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 		return err
 	}
 	target, err := t.claimable(d.Scope, d.Endpoint)
-	if unreadable(err) { // another node may have the right key
-		t.tell(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint})
-		return nil
-	}
 	if err != nil {
 		return err
 	}
 	if target == nil {
+		if e, err := t.endpoint(d.Scope, d.Endpoint); err != nil || e != nil && e.Damaged {
+			t.tell(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint}) // another node may have the right key
+			return err
+		}
 		if job.Trigger.OneShot() {
 			return t.forgetOneshot(d)
 		}

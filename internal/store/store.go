@@ -77,6 +77,10 @@ type Options struct {
 	Synchronous string
 	// MaxFanOut bounds the deliveries of one event; default 1,000.
 	MaxFanOut int
+	// MaxRequestFanOut bounds the deliveries that the events of one request make
+	// together, which are one transaction; default 10,000. The events that would pass it
+	// are refused one by one.
+	MaxRequestFanOut int
 	// Jitter returns a number from 0 to 1; default random.
 	Jitter func() float64
 	// HeldFor is how long a delivery may be held; default 30 days.
@@ -299,6 +303,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxFanOut == 0 {
 		o.MaxFanOut = 1000
+	}
+	if o.MaxRequestFanOut == 0 {
+		o.MaxRequestFanOut = 10_000
 	}
 	if o.Jitter == nil {
 		o.Jitter = rand.Float64

@@ -226,7 +226,7 @@ func (t *tx) drop(endpoint hook.ID, events []hook.ID, scheduled bool) {
 // released tells that the table holds work for the endpoint again.
 func (t *tx) released(scope hook.Scope, id hook.ID) error {
 	target, err := t.endpoint(scope, id)
-	if err == nil && target != nil && target.Status == hook.Enabled {
+	if err == nil && target != nil && target.Receives() {
 		t.waitsSomewhere(target, t.now)
 		t.offer(target)
 	}

@@ -13,7 +13,7 @@ import (
 // CreateToken stores a token of a key of the scope, whose tenant is required. A
 // key that is unknown there or revoked, even a moment ago, gives CodeNotFound.
 func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error {
-	return s.do(ctx, "create token", 1, func(t *tx) error {
+	return s.doFor(ctx, scope, "create token", 1, func(t *tx) error {
 		n, err := t.exec("insert token", `INSERT INTO oauth_tokens (hash, key, mode, tenant, created_at, expires_at)
 			SELECT ?, id, mode, tenant, ?, ? FROM keys WHERE id = ? AND mode = ? AND tenant = ? AND revoked_at = 0`,
 			token.Hash[:], sqltext.Micros(t.now), sqltext.Micros(token.ExpiresAt), token.Key[:], int64(scope.Mode), scope.Tenant)

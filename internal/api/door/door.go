@@ -9,7 +9,6 @@ package door
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"mime"
 	"net/http"
@@ -20,6 +19,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/posthorn/posthorn/internal/api/bodies"
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -73,33 +74,30 @@ func Bearer(r *http.Request) (text string, given bool) {
 	return values[0][len(scheme):], true
 }
 
-// Body reads a body of the media type, uncompressed and at most MaxBody long. An
-// empty one needs no media type.
-func Body(r *http.Request, mediaType string) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
+// Body reads a caller's body of the media type, uncompressed and at most MaxBody
+// long. An empty one needs no media type.
+func Body(r *http.Request, caller app.Caller, mediaType string) ([]byte, error) {
+	text, err := bodies.Read(r, caller, MaxBody)
 	if err != nil {
-		return nil, &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body could not be read to its end.", Err: err}
-	}
-	if len(body) > MaxBody {
-		return nil, &hook.Error{Code: hook.CodeTooLarge, Message: fmt.Sprintf("At most %d bytes are accepted here.", MaxBody)}
+		return nil, err
 	}
 	if coding := strings.Join(r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, &hook.Error{Code: hook.CodeContentEncoding, Message: "Send the body uncompressed."}
 	}
 	name, _, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ","))
-	if len(body) > 0 && (err != nil || name != mediaType) {
+	if len(text) > 0 && (err != nil || name != mediaType) {
 		return nil, &hook.Error{Code: hook.CodeContentType, Message: "Content-Type must be " + mediaType + "."}
 	}
-	return body, nil
+	return text, nil
 }
 
-// Object reads a body that is a JSON object.
-func Object(r *http.Request) (*Members, error) {
-	body, err := Body(r, "application/json")
+// Object reads a caller's body that is a JSON object.
+func Object(r *http.Request, caller app.Caller) (*Members, error) {
+	text, err := Body(r, caller, "application/json")
 	if err != nil {
 		return nil, err
 	}
-	return ReadMembers(body)
+	return ReadMembers(text)
 }
 
 // Choose returns what a route does for the request's method; HEAD is GET without

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -66,7 +67,7 @@ func TestBody(t *testing.T) {
 		r := httptest.NewRequest("POST", "/", strings.NewReader(c.body))
 		r.Header.Set("Content-Type", c.kind)
 		r.Header.Set("Content-Encoding", c.coding)
-		got, err := door.Body(r, "application/json")
+		got, err := door.Body(r, app.Caller{}, "application/json")
 		if c.code == "" && (err != nil || string(got) != c.body) || c.code != "" && (err == nil || hook.CodeOf(err) != c.code) {
 			t.Errorf("%s: %v", name, err)
 		}

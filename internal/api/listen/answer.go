@@ -30,7 +30,7 @@ func (c *counter) answer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := door.Body(r, "application/json")
+	body, err := door.Body(r, caller, "application/json")
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/posthorn/posthorn/internal/api/bodies"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -20,14 +21,14 @@ const ndjson = "application/x-ndjson"
 
 // batch is POST /v1/events/batch.
 func (a *api) batch(w http.ResponseWriter, r *http.Request) {
-	body, replay, err := a.publishMany(w, r)
+	results, replay, err := a.publishMany(w, r)
 	switch {
 	case err != nil:
 		a.refuse(w, r, err)
 	case replay != nil:
 		answerKept(w, replay)
 	default:
-		answerBytes(w, http.StatusAccepted, body)
+		answerBytes(w, http.StatusAccepted, results)
 	}
 }
 
@@ -39,7 +40,7 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 	if err := checkContent(r, true); err != nil {
 		return nil, nil, err
 	}
-	text, err := readBody(r, MaxBatch)
+	text, err := bodies.Read(r, caller, MaxBatch)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,7 +104,7 @@ func readArray(text []byte) ([]app.Event, error) {
 			return nil, strict.Syntax(err)
 		}
 		if size := len(bytes.TrimLeft(text[start:d.InputOffset()], ", \t\r\n")); size > MaxEvent {
-			event.Err = tooLarge(MaxEvent)
+			event.Err = bodies.TooLarge(MaxEvent)
 		}
 		events = append(events, event)
 	}
@@ -128,7 +129,7 @@ func readLines(text []byte) ([]app.Event, error) {
 			return nil, errTooMany
 		}
 		if len(line) > MaxEvent {
-			events = append(events, app.Event{Err: tooLarge(MaxEvent)})
+			events = append(events, app.Event{Err: bodies.TooLarge(MaxEvent)})
 			continue
 		}
 		event, err := readOne(line)

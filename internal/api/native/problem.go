@@ -39,6 +39,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeEndpointLimit:     {status: 409, title: "Endpoint limit reached"},
 	hook.CodeTypeUnknown:       {status: 422, title: "Event type unknown"},
 	hook.CodeEndpointDisabled:  {status: 409, title: "Endpoint is disabled"},
+	hook.CodeEndpointDamaged:   {status: 409, title: "Endpoint is damaged"},
 	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
 	hook.CodeIdempotencyReused: {status: 422, title: "Idempotency key reused"},
 	hook.CodeTooLarge:          {status: 413, title: "Payload too large"},
@@ -51,6 +52,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeBacklogFull:       {status: 429, title: "Backlog full", retry: 30},
 	hook.CodeStorageFull:       {status: 503, title: "Storage full", retry: 10},
 	hook.CodeStorageDown:       {status: 503, title: "Storage unavailable", retry: 5},
+	hook.CodeServerBusy:        {status: 503, title: "Server busy", retry: 1},
 	hook.CodeShuttingDown:      {status: 503, title: "Shutting down", retry: 2},
 	hook.CodeInternal:          {status: 500, title: "Internal error"},
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/bodies"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -36,7 +37,7 @@ func (a *api) publishOne(r *http.Request) (hook.Published, *hook.Replay, error) 
 	if err := checkContent(r, false); err != nil {
 		return hook.Published{}, nil, err
 	}
-	text, err := readBody(r, MaxEvent)
+	text, err := bodies.Read(r, caller, MaxEvent)
 	if err != nil {
 		return hook.Published{}, nil, err
 	}

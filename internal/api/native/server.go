@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/api/bodies"
 	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -106,14 +108,14 @@ func (a *api) open(w http.ResponseWriter, r *http.Request) (*request, error) {
 	if r.Method != http.MethodPost && r.Method != http.MethodPatch {
 		return q, nil
 	}
-	body, err := readBody(r, MaxBody)
+	text, err := bodies.Read(r, caller, MaxBody)
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > 0 {
+	if len(text) > 0 {
 		err = checkContent(r, false)
 	}
-	r.Body = io.NopCloser(strings.NewReader(string(body)))
+	r.Body = io.NopCloser(bytes.NewReader(text))
 	return q, err
 }
 
@@ -123,36 +125,6 @@ func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	}
 	text, _ := door.Bearer(r) // an empty text is no key
 	return a.o.Service.Authenticate(r.Context(), text)
-}
-
-// readBody reads a body of at most limit bytes into memory of its own.
-func readBody(r *http.Request, limit int) ([]byte, error) {
-	if r.ContentLength > int64(limit) {
-		return nil, tooLarge(limit)
-	}
-	if r.ContentLength >= 0 {
-		body := make([]byte, r.ContentLength)
-		if _, err := io.ReadFull(r.Body, body); err != nil && r.ContentLength > 0 {
-			return nil, cutShort(err)
-		}
-		return body, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
-	if err != nil {
-		return nil, cutShort(err)
-	}
-	if len(body) > limit {
-		return nil, tooLarge(limit)
-	}
-	return body, nil
-}
-
-func tooLarge(limit int) error {
-	return &hook.Error{Code: hook.CodeTooLarge, Message: fmt.Sprintf("At most %d bytes are accepted here.", limit)}
-}
-
-func cutShort(err error) error {
-	return &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body could not be read to its end.", Err: err}
 }
 
 // checkContent refuses bodies in another coding or of another type.

@@ -44,11 +44,13 @@ var kinds = map[hook.Code]failure{
 	hook.CodeTenantNotFound:   {status: 404, Code: "NOT_FOUND"},
 	hook.CodeMethodNotAllowed: {status: 405, Code: "BAD_REQUEST"},
 	hook.CodeConflict:         {status: 409, Code: "BAD_REQUEST"},
+	hook.CodeEndpointDamaged:  {status: 409, Code: "BAD_REQUEST"},
 	hook.CodeEndpointLimit:    {status: 409, Code: "WEBHOOK_SUBSCRIPTIONS_LIMIT_REACHED"},
 	hook.CodeTooLarge:         {status: 413, Code: "BAD_REQUEST"},
 	hook.CodeRateLimited:      {status: 429, Code: "AUTH_TOO_MANY_REQUESTS", retry: 1},
 	hook.CodeStorageFull:      {status: 503, Code: "UNEXPECTED_ERROR", retry: 10},
 	hook.CodeStorageDown:      {status: 503, Code: "UNEXPECTED_ERROR", retry: 5},
+	hook.CodeServerBusy:       {status: 503, Code: "UNEXPECTED_ERROR", retry: 1},
 	hook.CodeShuttingDown:     {status: 503, Code: "UNEXPECTED_ERROR", retry: 2},
 	hook.CodeInternal:         {status: 500, Code: "UNEXPECTED_ERROR"},
 }

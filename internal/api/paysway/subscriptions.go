@@ -44,7 +44,7 @@ func (a *api) item(c app.Caller, text string) methods {
 }
 
 func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error {
-	m, err := door.Object(r)
+	m, err := door.Object(r, c)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.
 }
 
 func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	m, err := door.Object(r)
+	m, err := door.Object(r, c)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ type granted struct {
 // token is POST /oauth2/token: the client credentials are the id and the text of a
 // tenant key, in the form or as HTTP Basic (RFC 6749 sections 2.3.1 and 4.4).
 func (a *api) token(w http.ResponseWriter, r *http.Request) error {
-	body, err := door.Body(r, "application/x-www-form-urlencoded")
+	body, err := door.Body(r, app.Caller{}, "application/x-www-form-urlencoded")
 	if err != nil {
 		if hook.CodeOf(err) == hook.CodeInvalidJSON {
 			return badRequest("The request body could not be read to its end.")

@@ -72,7 +72,7 @@ func someTime(t time.Time) *client.Time {
 // test sends webhook.test and answers with its delivery: it was accepted, what
 // becomes of it is seen among the deliveries.
 func (a *api) test(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	body, err := door.Body(r, "application/json")
+	body, err := door.Body(r, c, "application/json")
 	if err != nil {
 		return err
 	}

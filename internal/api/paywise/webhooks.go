@@ -46,7 +46,7 @@ func accessMode(m hook.Mode) string {
 }
 
 func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error {
-	m, err := door.Object(r)
+	m, err := door.Object(r, c)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.
 }
 
 func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	m, err := door.Object(r)
+	m, err := door.Object(r, c)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,10 @@
 //   - whoever must know of a commit ([Engine].Committed) knows before the caller does;
 //   - an operation that is refused takes back its own writes and nobody else's, and the
 //     others of its batch are committed together all the same;
-//   - a batch ends at a budget of rows, bytes and time; what does not fit goes on in the
-//     next one;
+//   - a batch ends at a budget of rows, bytes and time; what does not fit waits for its
+//     next turn;
+//   - keys ([Op].Key) take turns: an operation waits for the batch that is under way, and
+//     then for at most one operation of each other key at a time;
 //   - a batch that fails is tried a bounded number of times, and one that times out
 //     twice is halved until the operation that takes too long is alone, and then answered;
 //   - an operation that held the writer for longer than [Hold] is logged and counted.
@@ -43,6 +45,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,6 +68,8 @@ var (
 	// ErrUnavailable says that the database did not store the operation now, or, after a
 	// time-out, that nobody knows yet whether it will.
 	ErrUnavailable = errors.New("the database is not available")
+	// ErrBusy says that more bytes wait for the writer than it takes.
+	ErrBusy = errors.New("too much waits for the writer")
 	// ErrStopped says that the disk can no longer be trusted.
 	ErrStopped = errors.New("the writer stopped")
 )
@@ -154,6 +159,9 @@ func TimedOut(err error) error { return timedOut{err} }
 type Op[T Tx] struct {
 	// Name says what it does, for the log and the count of operations that took long.
 	Name string
+	// Key is whose operation it is: keys take turns. It must be comparable; nil is a key
+	// like any other.
+	Key any
 	// Rows and Bytes are about what it will write.
 	Rows, Bytes int
 	// Hot says that the operation is not refused after it wrote, but for damage: it
@@ -172,16 +180,21 @@ type Op[T Tx] struct {
 	Detail any
 
 	ctx      context.Context
-	force    bool // commit even if nothing was written
+	queued   *atomic.Int64 // counts its bytes until it is answered; nil: not counted
+	force    bool          // commit even if nothing was written
 	err      error
 	done     chan struct{}
 	answered bool
 }
 
-// answer gives the caller the result. Only the writer calls it.
+// answer gives the caller the result. Only the writer calls it, once it was handed the
+// operation.
 func (o *Op[T]) answer(err error) {
 	if !o.answered {
 		o.answered, o.err = true, err
+		if o.queued != nil {
+			o.queued.Add(-int64(o.Bytes))
+		}
 		close(o.done)
 	}
 }

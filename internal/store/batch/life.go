@@ -69,14 +69,14 @@ func (b *batch[T]) forced() bool {
 }
 
 // runOps runs the operations of a batch in its transaction. Those that do not fit into
-// the budget are pushed back as a batch of their own, to be run next. An error says
-// that the transaction is of no use any more.
+// the budget wait for their next turn. An error says that the transaction is of no use
+// any more.
 func (w *Writer[T]) runOps(b *batch[T], t T) (results []error, err error) {
 	results = make([]error, len(b.ops))
 	began := time.Now()
 	for i, o := range b.ops {
 		if i > 0 && w.over(t, began) {
-			w.push(&batch[T]{ops: b.ops[i:], guarded: b.guarded})
+			w.waiting.putBack(b.ops[i:])
 			b.ops, results = b.ops[:i], results[:i]
 			break
 		}
@@ -339,19 +339,12 @@ func (w *Writer[T]) refuseCallers(b *batch[T], cause error) {
 	for _, other := range w.next {
 		callers(other.ops)
 	}
-	for {
-		select {
-		case o, ok := <-w.queue:
-			switch {
-			case !ok:
-				return
-			case o.Stays:
-				w.kept = append(w.kept, o)
-			default:
-				o.answer(away)
-			}
-		default:
-			return
+	w.line()
+	for _, o := range w.waiting.drain() {
+		if o.Stays {
+			w.kept = append(w.kept, o)
+		} else {
+			o.answer(away)
 		}
 	}
 }

@@ -11,6 +11,10 @@ import (
 
 const (
 	queueLength = 4096
+	// MaxQueued bounds the bytes of callers' operations that are not answered. Callers
+	// that went away leave theirs behind, so that bounding their requests does not bound
+	// these. Operations that stay are not counted: whoever hands them over bounds them.
+	MaxQueued = 64 << 20
 	// linger is how long the writer waits for more when the last batch had at least
 	// lingerFrom operations: under load it triples what a commit carries, alone it would
 	// only cost time.
@@ -21,6 +25,8 @@ const (
 	awayAfter = time.Second
 	// keptAtOnce is how many kept operations are tried in one batch.
 	keptAtOnce = 16
+	// mostWaiting bounds the operations that take turns; more wait in the queue.
+	mostWaiting = 16 * queueLength
 )
 
 // Options of a Writer. Engine and Log are required.
@@ -53,13 +59,16 @@ type Writer[T Tx] struct {
 	wake    chan struct{}
 	answers chan func() // of commits that were on their way
 
+	queued  atomic.Int64 // bytes, see MaxQueued
+	lined   atomic.Int64 // operations that take turns
 	stopped atomic.Pointer[error]
 	away    atomic.Bool
 	commits atomic.Int64
 	long    longOps
 
 	// The writer goroutine's own.
-	next     []*batch[T] // to run before anything from the queue, the last one first
+	waiting  turns[T]    // taken from the queue
+	next     []*batch[T] // to run before anything else, the last one first
 	kept     []*Op[T]    // operations that stay, from while the database was away
 	sent     map[*batch[T]]bool
 	lastSize int
@@ -133,8 +142,8 @@ func (w *Writer[T]) SetAway(away bool) (changed bool) { return w.away.Swap(away)
 // Commits returns how many transactions were committed.
 func (w *Writer[T]) Commits() int64 { return w.commits.Load() }
 
-// Queued returns how many operations wait now.
-func (w *Writer[T]) Queued() int { return len(w.queue) }
+// Queued returns about how many operations wait now.
+func (w *Writer[T]) Queued() int { return len(w.queue) + int(w.lined.Load()) }
 
 // Do hands an operation over and waits for its end. Unless the operation stays, the end
 // of ctx and Options.CallerWaits end the waiting too and leave the operation to its
@@ -182,10 +191,18 @@ func (w *Writer[T]) enqueue(ctx context.Context, o *Op[T]) error {
 	if w.closed {
 		return ErrClosed
 	}
+	if !o.Stays {
+		if n := w.queued.Add(int64(o.Bytes)); n > MaxQueued && n > int64(o.Bytes) {
+			w.queued.Add(-int64(o.Bytes))
+			return ErrBusy
+		}
+		o.queued = &w.queued
+	}
 	select {
 	case w.queue <- o:
 		return nil
 	case <-ctx.Done():
+		o.answer(ctx.Err())
 		return ctx.Err()
 	}
 }
@@ -238,8 +255,7 @@ func (w *Writer[T]) run() {
 }
 
 // take returns the batch to run next: one that was pushed back, what was kept while the
-// database was away, or what waits in the queue. nil: the writer is closed and the
-// queue is empty.
+// database was away, or what waits. nil: the writer is closed and nothing waits.
 func (w *Writer[T]) take() *batch[T] {
 	for {
 		if n := len(w.next); n > 0 {
@@ -253,6 +269,9 @@ func (w *Writer[T]) take() *batch[T] {
 			w.kept = w.kept[n:]
 			return b
 		}
+		if w.waiting.size > 0 {
+			return w.gather()
+		}
 		select {
 		case <-w.wake:
 			return &batch[T]{ops: []*Op[T]{nothing[T](false)}}
@@ -262,24 +281,42 @@ func (w *Writer[T]) take() *batch[T] {
 			if !ok {
 				return nil
 			}
-			return w.gather(o)
+			w.waiting.add(o)
 		}
 	}
 }
 
-// gather takes what waits, up to the budget, and lingers a little under load.
-func (w *Writer[T]) gather(first *Op[T]) *batch[T] {
-	b := &batch[T]{ops: make([]*Op[T], 0, max(4, w.lastSize))}
-	b.ops = append(b.ops, first)
-	rows, bytes := first.Rows, first.Bytes
-	var waited <-chan time.Time
-	defer w.timer.Stop()
-	for rows < MaxRows && bytes < MaxBytes {
-		var o *Op[T]
-		ok := false
+// line takes what is in the queue, so that all of it takes turns.
+func (w *Writer[T]) line() {
+	defer func() { w.lined.Store(int64(w.waiting.size)) }()
+	for w.waiting.size < mostWaiting {
 		select {
-		case o, ok = <-w.queue:
+		case o, ok := <-w.queue:
+			if !ok {
+				return
+			}
+			w.waiting.add(o)
 		default:
+			return
+		}
+	}
+}
+
+// gather takes what waits, key by key, up to the budget, and lingers a little under load.
+func (w *Writer[T]) gather() *batch[T] {
+	b := &batch[T]{ops: make([]*Op[T], 0, max(4, w.lastSize))}
+	rows, bytes := 0, 0
+	var waited <-chan time.Time
+	defer func() {
+		w.timer.Stop()
+		w.lined.Store(int64(w.waiting.size))
+	}()
+	for rows < MaxRows && bytes < MaxBytes {
+		if w.waiting.size == 0 || len(b.ops) == 0 {
+			w.line()
+		}
+		o := w.waiting.next()
+		if o == nil {
 			if w.lastSize < lingerFrom {
 				return b
 			}
@@ -287,14 +324,15 @@ func (w *Writer[T]) gather(first *Op[T]) *batch[T] {
 				w.timer.Reset(linger)
 				waited = w.timer.C
 			}
+			ok := false
 			select {
 			case o, ok = <-w.queue:
 			case <-waited:
 				return b
 			}
-		}
-		if !ok {
-			return b
+			if !ok {
+				return b
+			}
 		}
 		b.ops = append(b.ops, o)
 		rows += o.Rows

@@ -51,7 +51,7 @@ type Ending struct {
 
 // The kinds of changes that nodes tell each other. The numbers are stored.
 const (
-	ChangedScope    = 1 // endpoints or tenant of a scope
+	ChangedScope    = 1 // an endpoint; without one, the tenant, or all endpoints of the scope
 	ChangedKeys     = 2 // a key
 	DroppedJob      = 3 // a waiting job must not be attempted any more
 	ChangedProfiles = 4 // a profile's text was kept

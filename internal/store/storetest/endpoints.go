@@ -69,7 +69,7 @@ func tripByAttempts(w *world) {
 
 func tripByDuration(w *world) {
 	e := w.endpoint(live)
-	rule := hook.Trip{Count: hook.TripDuration, For: 4 * time.Hour}
+	rule := hook.Trip{Count: hook.TripDuration, N: 3, For: 4 * time.Hour}
 	w.fail(e, 500, rule)
 	w.pass(2 * time.Hour)
 	w.fail(e, 500, rule)

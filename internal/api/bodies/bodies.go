@@ -1,0 +1,196 @@
+// Package bodies reads the bodies of requests into memory, within a budget of bytes
+// that all listeners of the API share.
+//
+// It promises that bodies under way, from before they are read until their requests
+// are answered, take no more memory than the budget, and that no caller takes more
+// than a quarter of it from the others. What does not fit is refused with
+// CodeServerBusy before anything is done with it. It never waits for memory: a
+// caller that is told to come back holds nothing meanwhile.
+package bodies
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const (
+	// DefaultBudget is the budget of a server that sets none, in bytes.
+	DefaultBudget = 64 << 20
+	// shares is how many callers it takes to use the whole budget.
+	shares = 4
+	// firstStep is what the first byte of a body reserves, unless the body is shorter.
+	firstStep = 16 << 10
+)
+
+// Budget bounds the bytes of request bodies under way. It is safe for concurrent use.
+type Budget struct {
+	limit, share int64
+
+	mu      sync.Mutex
+	used    int64
+	callers map[app.Caller]int64
+}
+
+// NewBudget returns a budget of so many bytes. A quarter of it must hold the largest
+// body that any route takes.
+func NewBudget(bytes int64) *Budget {
+	return &Budget{limit: bytes, share: bytes / shares, callers: map[app.Caller]int64{}}
+}
+
+// Handler counts what next reads with Read and gives it back when next returns.
+func (b *Budget) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			c := &counted{ReadCloser: r.Body, budget: b}
+			defer c.release()
+			r.Body = c
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Used returns the bytes of the bodies under way.
+func (b *Budget) Used() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
+// take reserves n bytes if expected bytes fit now, n among them.
+func (b *Budget) take(by app.Caller, n, expected int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.callers[by]+expected > b.share {
+		return &hook.Error{Code: hook.CodeServerBusy, Message: fmt.Sprintf("The requests that this caller has under way fill its share of the server's memory"+
+			" for request bodies, %d MiB. Nothing was stored. Send the request again later, with fewer or smaller ones at once.", b.share>>20)}
+	}
+	if b.used+expected > b.limit {
+		return &hook.Error{Code: hook.CodeServerBusy, Message: fmt.Sprintf("The requests under way fill the server's memory for request bodies, %d MiB."+
+			" Nothing was stored. Send the request again later.", b.limit>>20)}
+	}
+	b.callers[by] += n
+	b.used += n
+	return nil
+}
+
+func (b *Budget) give(by app.Caller, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= n
+	if b.callers[by] -= n; b.callers[by] == 0 {
+		delete(b.callers, by)
+	}
+}
+
+// counted is a body whose bytes in memory count.
+type counted struct {
+	io.ReadCloser
+	budget *Budget
+	by     app.Caller
+	held   int64
+}
+
+func (c *counted) take(n, expected int64) error {
+	if c == nil {
+		return nil // no budget watches this request
+	}
+	err := c.budget.take(c.by, n, expected)
+	if err == nil {
+		c.held += n
+	}
+	return err
+}
+
+func (c *counted) release() {
+	if c.held > 0 {
+		c.budget.give(c.by, c.held)
+	}
+}
+
+// caller is who pays: a tenant in one mode, whatever its keys, else the key.
+func caller(c app.Caller) app.Caller {
+	if c.Tenant != "" {
+		return app.Caller{Tenant: c.Tenant, Mode: c.Mode}
+	}
+	return c
+}
+
+// Read reads a body of at most limit bytes into memory of its own, at the expense of
+// the caller; the zero Caller stands for all that are not known. Without a budget
+// around the request only the limit bounds it.
+//
+// Memory is taken in steps, as bytes come: a sender that announces much and sends
+// little holds at most twice what it sent, and firstStep. A body that says in
+// advance that it does not fit is refused before it is read.
+func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
+	if r.ContentLength > int64(limit) {
+		return nil, TooLarge(limit)
+	}
+	most := limit
+	if r.ContentLength >= 0 {
+		most = int(r.ContentLength)
+	}
+	budget, _ := r.Body.(*counted)
+	if budget != nil {
+		budget.by = caller(by)
+	}
+	size := min(firstStep, most)
+	if err := budget.take(int64(size), max(int64(size), r.ContentLength)); err != nil {
+		return nil, err
+	}
+	text := make([]byte, 0, size)
+	for {
+		if len(text) == cap(text) {
+			if len(text) == most {
+				return text, end(r, limit)
+			}
+			next := min(2*cap(text), most)
+			if err := budget.take(int64(next-cap(text)), int64(next-cap(text))); err != nil {
+				return nil, err
+			}
+			text = append(make([]byte, 0, next), text...)
+		}
+		n, err := r.Body.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if errors.Is(err, io.EOF) && len(text) < most && r.ContentLength >= 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err == io.EOF {
+			return text, nil
+		}
+		if err != nil {
+			return nil, cutShort(err)
+		}
+	}
+}
+
+// end makes sure that a body of unknown length that has reached the limit is over.
+func end(r *http.Request, limit int) error {
+	if r.ContentLength >= 0 {
+		return nil
+	}
+	var more [1]byte
+	_, err := io.ReadFull(r.Body, more[:])
+	if err == nil {
+		return TooLarge(limit)
+	}
+	if err != io.EOF {
+		return cutShort(err)
+	}
+	return nil
+}
+
+// TooLarge is the refusal of more than limit bytes.
+func TooLarge(limit int) error {
+	return &hook.Error{Code: hook.CodeTooLarge, Message: fmt.Sprintf("At most %d bytes are accepted here.", limit)}
+}
+
+func cutShort(err error) error {
+	return &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body could not be read to its end.", Err: err}
+}

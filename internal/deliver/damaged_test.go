@@ -1,0 +1,24 @@
+package deliver_test
+
+import (
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Nothing is sent for an endpoint that is damaged. The schedule's attempt is put off;
+// one that was asked for says why it was not made.
+func TestDamagedEndpointIsNotAttempted(t *testing.T) {
+	for trigger, skipped := range map[hook.Trigger]bool{hook.BySchedule: true, hook.ByHand: false, hook.ByReplay: false, hook.ByTest: false} {
+		r, s, job := setup(t, "standard")
+		job.Trigger = trigger
+		if o := s.Send(t.Context(), job); !o.Success || len(r.got) != 1 { // control
+			t.Fatalf("%v: %+v", trigger, o)
+		}
+		r.endpoint.Damaged = true
+		o := s.Send(t.Context(), job)
+		if len(r.got) != 1 || o.Skipped != skipped || !skipped && o.Class != hook.ClassNotSent {
+			t.Errorf("%v: %d requests, %+v", trigger, len(r.got), o)
+		}
+	}
+}

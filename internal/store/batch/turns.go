@@ -1,0 +1,89 @@
+package batch
+
+// turns are operations that wait to be run, in line by their key. Keys take turns, so
+// that whoever hands over many operations waits for himself and not others for him. Only
+// the writer uses it.
+type turns[T Tx] struct {
+	lines map[any]*line[T]
+	round []*line[T] // lines with operations, the next turn first
+	size  int
+}
+
+// line is the operations of one key, in the order in which they came.
+type line[T Tx] struct {
+	key  any
+	ops  []*Op[T]
+	back []*Op[T] // put back: these come first, the last one of them at once
+}
+
+func (q *turns[T]) line(key any) *line[T] {
+	l := q.lines[key]
+	if l == nil {
+		if q.lines == nil {
+			q.lines = map[any]*line[T]{}
+		}
+		l = &line[T]{key: key}
+		q.lines[key] = l
+		q.round = append(q.round, l)
+	}
+	return l
+}
+
+// add puts an operation at the end of its line.
+func (q *turns[T]) add(o *Op[T]) {
+	l := q.line(o.Key)
+	l.ops = append(l.ops, o)
+	q.size++
+}
+
+// putBack puts operations back in front of their lines: they were taken and not run.
+func (q *turns[T]) putBack(ops []*Op[T]) {
+	for i := len(ops) - 1; i >= 0; i-- {
+		l := q.line(ops[i].Key)
+		l.back = append(l.back, ops[i])
+		q.size++
+	}
+}
+
+// next takes the operation whose turn it is, nil if there is none.
+func (q *turns[T]) next() *Op[T] {
+	if len(q.round) == 0 {
+		return nil
+	}
+	l := q.round[0]
+	o := l.take()
+	q.size--
+	switch {
+	case len(l.ops)+len(l.back) == 0:
+		delete(q.lines, l.key)
+		q.round = q.round[1:]
+	case len(q.round) > 1:
+		q.round = append(q.round[1:], l)
+	}
+	if len(q.round) == 0 {
+		q.round = nil
+	}
+	return o
+}
+
+// take takes the first operation of a line that has one.
+func (l *line[T]) take() *Op[T] {
+	if n := len(l.back); n > 0 {
+		o := l.back[n-1]
+		l.back[n-1] = nil
+		l.back = l.back[:n-1]
+		return o
+	}
+	o := l.ops[0]
+	l.ops[0] = nil
+	l.ops = l.ops[1:]
+	return o
+}
+
+// drain takes all operations.
+func (q *turns[T]) drain() (all []*Op[T]) {
+	for o := q.next(); o != nil; o = q.next() {
+		all = append(all, o)
+	}
+	return all
+}
