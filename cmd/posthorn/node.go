@@ -28,6 +28,7 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/read"
 )
 
 // node is one running server: the rooms, joined. Both serve and demo run one.
@@ -271,7 +272,7 @@ func (n *node) adoptProfiles(ctx context.Context, set *profile.Set) error {
 	if err != nil {
 		return fmt.Errorf("read profiles: %w", err)
 	}
-	newest := map[string]store.Profile{}
+	newest := map[string]read.Profile{}
 	for _, p := range kept {
 		newest[p.Name] = p // of a name the newest comes last
 	}

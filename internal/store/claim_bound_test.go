@@ -75,7 +75,7 @@ func TestADamagedSecretHarmsNoOtherShare(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			a.dir.scopes.drop(other)
+			a.dir.Drop(other)
 			if e, err := a.Endpoint(t.Context(), other, damaged.ID); err != nil || !e.Damaged {
 				t.Errorf("control: the endpoint is not damaged: %v", err)
 			}

@@ -54,7 +54,7 @@ func TestListsByTimeAfterAClockThatWasAhead(t *testing.T) {
 			var log bytes.Buffer
 			o.Log = slog.New(slog.NewTextHandler(&log, nil))
 			a := newAging(t, o)
-			a.scanBound = 2
+			a.Lists.Scan = 2
 			right := a.now
 			fail := func(job hook.Job) {
 				s := hook.Settlement{Job: job, Outcome: hook.Outcome{StartedAt: a.now, Status: 500, Class: hook.ClassStatus, Policy: &hook.Policy{}}}
@@ -94,7 +94,7 @@ func TestFailedDeliveriesAreSearchedInBoundedLooks(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
 			a := newAging(t, o)
-			a.scanBound = 4
+			a.Lists.Scan = 4
 			start := a.now
 			var endpoint hook.ID
 			for range 20 {

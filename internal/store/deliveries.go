@@ -8,164 +8,6 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// rowColumns are what scanRow reads, from deliveries d and events e.
-const rowColumns = sqltext.DeliveryColumns + ", e.public_id"
-
-func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
-	var r hook.DeliveryRow
-	var err error
-	r.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(r.PublicID[:]))
-	if r.PublicID.IsZero() {
-		r.PublicID = r.Event
-	}
-	return r, err
-}
-
-// Deliveries lists deliveries, newest event first. Those of one event, and held and
-// failed ones of one endpoint, are found by an index; every other search walks the events
-// of the scope. But for those of one event, a page looks at a bounded number of rows and
-// hands out a cursor to go on from, even if it found nothing.
-func (s *Store) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
-	done, err := s.turns.take(ctx, q.Scope)
-	if err != nil {
-		return nil, "", err
-	}
-	defer done()
-	before, err := sqltext.BeforeOf(q.Page, 2)
-	if err != nil {
-		return nil, "", err
-	}
-	where, args := conditions(&q, before)
-	from, low := "events e {then} deliveries d ON d.event = e.id", span{}
-	switch {
-	case !q.Event.IsZero():
-		from = "deliveries d {then} events e ON e.id = d.event"
-		where, args = where+" AND d.event = ?", append(args, q.Event[:])
-	case stopped(&q):
-		from = "deliveries d{stopped} {then} events e ON e.id = d.event"
-		if low, err = s.span(ctx, stoppedOf(&q), q.After, q.Before, before[0]); err != nil {
-			return nil, "", err
-		}
-		where, args = where+" AND d.event >= ? AND d.event < ?", append(args, low.low[:], low.high[:])
-	default:
-		if low, err = s.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, above(before[0])); err != nil {
-			return nil, "", err
-		}
-		where += " AND e.mode = ? AND " + sqltext.TenantIs(q.Scope) + " AND e.id >= ? AND e.id < ?"
-		args = append(args, q.Scope.Mode, q.Scope.Tenant, low.low[:], low.high[:])
-	}
-	rows, err := sqltext.Collect(ctx, s.read, scanRow, "SELECT "+rowColumns+" FROM "+from+" WHERE "+where+
-		" ORDER BY d.event DESC, d.endpoint DESC LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)...)
-	if err != nil {
-		return nil, "", s.readError("list deliveries", err)
-	}
-	if len(rows) > sqltext.LimitOf(q.Page) {
-		last := rows[sqltext.LimitOf(q.Page)-1]
-		return rows[:sqltext.LimitOf(q.Page)], sqltext.CursorOf(last.Event, last.Endpoint), nil
-	}
-	return rows, low.cursor(2), nil
-}
-
-// stopped reports whether the index on held and failed deliveries serves.
-func stopped(q *hook.DeliveryQuery) bool {
-	return !q.Endpoint.IsZero() && q.State != nil && (*q.State == hook.Held || *q.State == hook.Failed)
-}
-
-// stoppedOf are the held or the failed deliveries of an endpoint.
-func stoppedOf(q *hook.DeliveryQuery) spanOf {
-	return spanOf{"d.event", "deliveries d{stopped} WHERE d.endpoint = ? AND d.state = " + string('0'+rune(*q.State)), []any{q.Endpoint[:]}}
-}
-
-// conditions holds what every search needs. The state is written out because a
-// partial index is not considered for a parameter.
-func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
-	where := "d.mode = ? AND (? = '' OR d.tenant = ?) AND (d.event, d.endpoint) < (?, ?)"
-	args := []any{q.Scope.Mode, q.Scope.Tenant, q.Scope.Tenant, before[0][:], before[1][:]}
-	if !q.Endpoint.IsZero() {
-		where, args = where+" AND d.endpoint = ?", append(args, q.Endpoint[:])
-	}
-	if q.Type != "" {
-		where, args = where+" AND d.type = ?", append(args, q.Type)
-	}
-	if q.State != nil {
-		where += " AND d.state = " + string('0'+rune(*q.State))
-	}
-	if q.StatusClass != 0 {
-		where, args = where+" AND d.last_status / 100 = ?", append(args, q.StatusClass)
-	}
-	if !q.After.IsZero() {
-		where, args = where+" AND d.created_at >= ?", append(args, sqltext.Micros(q.After))
-	}
-	if !q.Before.IsZero() {
-		where, args = where+" AND d.created_at < ?", append(args, sqltext.Micros(q.Before))
-	}
-	return where, args
-}
-
-// above returns the smallest id greater than id, or id if there is none: a page
-// may end in the middle of an event's deliveries, which the next has to see.
-func above(id hook.ID) hook.ID {
-	next := id
-	for i := 15; i >= 0; i-- {
-		next[i]++
-		if next[i] != 0 {
-			return next
-		}
-	}
-	return id
-}
-
-// Bounds on what is shown of a delivery that was attempted without end: its latest
-// attempts, and of the latest of those what the receiver answered.
-const (
-	attemptsShown = 1000
-	answersShown  = 100
-)
-
-// DeliveryRow returns a delivery. An empty tenant means all of the mode.
-func (s *Store) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error) {
-	args := sqltext.FindDeliveryArgs(scope, id)
-	found, err := sqltext.Collect(ctx, s.read, scanRow, "SELECT "+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event
-		WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?)`, args...)
-	if err != nil {
-		return hook.DeliveryRow{}, s.readError("read delivery", err)
-	}
-	if len(found) == 0 {
-		return hook.DeliveryRow{}, hook.NotFound("delivery")
-	}
-	return found[0], nil
-}
-
-// Delivery returns a delivery with its latest 1,000 attempts, oldest first; the 100
-// latest with what was answered. An empty tenant means all of the mode.
-func (s *Store) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
-	d, err := s.DeliveryRow(ctx, scope, id)
-	if err != nil {
-		return d, nil, err
-	}
-	done, err := s.turns.take(ctx, d.Scope)
-	if err != nil {
-		return d, nil, err
-	}
-	defer done()
-	attempts, err := sqltext.Collect(ctx, s.read, scanAttempt, `SELECT number, at, duration_us, status, class, message, trigger_by,
-		CASE WHEN number > ? THEN response_headers END, CASE WHEN number > ? THEN response_body END, truncated
-		FROM attempts WHERE event = ? AND endpoint = ? AND number > ? ORDER BY number`,
-		d.Attempts-answersShown, d.Attempts-answersShown, d.Event[:], d.Endpoint[:], d.Attempts-attemptsShown)
-	if err != nil {
-		return hook.DeliveryRow{}, nil, s.readError("read attempts", err)
-	}
-	return d, attempts, nil
-}
-
-func scanAttempt(row sqltext.Scanner) (hook.Attempt, error) {
-	var a hook.Attempt
-	var at, duration int64
-	err := row.Scan(&a.Number, &at, &duration, &a.Status, &a.Class, &a.Message, &a.Trigger, &a.ResponseHeaders, &a.ResponseBody, &a.Truncated)
-	a.At, a.Duration = sqltext.FromMicros(at), time.Duration(duration)*time.Microsecond
-	return a, err
-}
-
 // RetryDelivery asks for one attempt now, whatever the state: a failure leaves
 // the delivery and its schedule as they are. It is refused with
 // CodeEndpointDisabled unless the endpoint is enabled or the event a test. The
@@ -238,4 +80,42 @@ func (t *tx) cancel(d *hook.Delivery, why hook.Reason) {
 	t.opened(d.Scope, -1)
 	d.State, d.Reason, d.Due, d.SettledAt, d.Owner = hook.Cancelled, why, time.Time{}, t.now, 0
 	d.Fence++
+}
+
+// writeDelivery stores what a transition may change. Held says since when; a
+// fence that differs from before takes the row away from its holder.
+func (t *tx) writeDelivery(d *hook.Delivery) error {
+	held := int64(0)
+	if d.State == hook.Held {
+		held = 1
+	}
+	_, err := t.exec("update delivery", `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?,
+		last_error = ?, settled_at = ?, owner = ?, fence = ?, held_at = CASE WHEN ? = 0 THEN 0 WHEN held_at > 0 THEN held_at ELSE ? END
+		WHERE event = ? AND endpoint = ?`,
+		int64(d.State), string(d.Reason), int64(d.Attempts), int64(d.Scheduled), sqltext.Micros(d.Due), int64(d.LastStatus), string(d.LastError),
+		sqltext.Micros(d.SettledAt), d.Owner, d.Fence, held, sqltext.Micros(t.now), d.Event[:], d.Endpoint[:])
+	return err
+}
+
+// readDelivery reads a row by its key inside the transaction.
+func (t *tx) readDelivery(event, endpoint hook.ID) (hook.Delivery, bool, error) {
+	found, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery,
+		"SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.event = ? AND d.endpoint = ?{lock}", event[:], endpoint[:])
+	if err != nil || len(found) == 0 {
+		return hook.Delivery{}, false, sqltext.Wrap("read delivery", err)
+	}
+	return found[0], true, nil
+}
+
+// findDelivery reads a row by its id within a scope; an empty tenant means all of
+// the mode. The id leads to the event, so no index of its own is needed.
+func (t *tx) findDelivery(scope hook.Scope, id hook.ID) (hook.Delivery, error) {
+	found, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, sqltext.FindDelivery+"{lock}", sqltext.FindDeliveryArgs(scope, id)...)
+	if err != nil {
+		return hook.Delivery{}, sqltext.Wrap("find delivery", err)
+	}
+	if len(found) == 0 {
+		return hook.Delivery{}, hook.NotFound("delivery")
+	}
+	return found[0], nil
 }

@@ -1,153 +1,34 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/cluster"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-const (
-	scopeBytes = 64 << 20 // of snapshots, about, kept in memory
-	maxHealth  = 100_000  // kept in memory
-	maxKeys    = 10_000   // kept in memory
-)
-
-// scopeEntry is what publishing and sending need to know of one tenant in one
-// mode. It is immutable once it is in the directory.
-type scopeEntry struct {
-	tenant    bool             // the tenant exists and is not deleted
-	endpoints []*hook.Endpoint // all but the deleted, by id
-}
-
-// size is about how many bytes of memory the entry takes.
-func (e *scopeEntry) size() int64 {
-	const scope, endpoint, item = 400, 800, 48 // of structs, allocations and maps
-	n := scope
-	for _, ep := range e.endpoints {
-		n += endpoint + len(ep.URL) + len(ep.Title) + len(ep.Description)
-		for _, name := range ep.Types {
-			n += item + len(name)
-		}
-		for _, h := range ep.Headers {
-			n += item + len(h.Name) + len(h.Value)
-		}
-		for _, secret := range ep.Secrets {
-			n += 3*item + len(secret.Text)
-		}
-		if ep.Retry != nil {
-			n += 3*item + 8*len(ep.Retry.Steps)
-		}
-	}
-	return int64(n)
-}
-
-func (e *scopeEntry) find(id hook.ID) *hook.Endpoint {
-	i, ok := slices.BinarySearchFunc(e.endpoints, id, func(ep *hook.Endpoint, id hook.ID) int {
-		return bytes.Compare(ep.ID[:], id[:])
-	})
-	if !ok {
-		return nil
-	}
-	return e.endpoints[i]
-}
-
-// with returns a copy in which the endpoint has this snapshot, or is gone if the
-// snapshot is of a deleted one.
-func (e *scopeEntry) with(ep *hook.Endpoint) *scopeEntry {
-	i, ok := slices.BinarySearchFunc(e.endpoints, ep.ID, func(ep *hook.Endpoint, id hook.ID) int {
-		return bytes.Compare(ep.ID[:], id[:])
-	})
-	next := &scopeEntry{tenant: e.tenant, endpoints: slices.Clone(e.endpoints)}
-	switch {
-	case ep.Status == hook.Deleted && ok:
-		next.endpoints = slices.Delete(next.endpoints, i, i+1)
-	case ep.Status == hook.Deleted:
-	case ok:
-		next.endpoints[i] = ep
-	default:
-		next.endpoints = slices.Insert(next.endpoints, i, ep)
-	}
-	return next
-}
-
-// directory holds the snapshots that the writer matches events with and that
-// readers are handed. The writer brings it up to date after each commit.
-type directory struct {
-	mu     sync.Mutex
-	scopes *lru[hook.Scope, *scopeEntry]
-	age    int64 // raised whenever a commit changed something
-
-	health *lru[hook.ID, hook.Health] // the writer's alone
-}
-
-func newDirectory() *directory {
-	return &directory{scopes: newLRU[hook.Scope, *scopeEntry](scopeBytes), health: newLRU[hook.ID, hook.Health](maxHealth)}
-}
-
-func (d *directory) get(scope hook.Scope) (*scopeEntry, int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	e, _ := d.scopes.get(scope)
-	return e, d.age
-}
-
-// each calls do for every scope that is kept.
-func (d *directory) each(do func(hook.Scope)) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for scope := range d.scopes.items {
-		do(scope)
-	}
-}
-
-// offer keeps an entry that a reader loaded, unless a commit came in between:
-// what the reader saw may be from before it.
-func (d *directory) offer(scope hook.Scope, e *scopeEntry, age int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.age == age && e.tenant {
-		d.scopes.put(scope, e, e.size())
-	}
-}
-
-func (d *directory) merge(scopes map[hook.Scope]*scopeEntry, changed bool) {
-	if len(scopes) == 0 && !changed {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.age++
-	for scope, e := range scopes {
-		if e.tenant {
-			d.scopes.put(scope, e, e.size())
-		} else {
-			d.scopes.drop(scope)
-		}
-	}
-}
-
-func (d *directory) mergeHealth(health map[hook.ID]*healthEntry) {
+// mergeHealth remembers the records of a transaction, unless other nodes change them too.
+func (s *Store) mergeHealth(health map[hook.ID]*healthEntry) {
 	for id, h := range health {
 		if h.shared {
 			return
 		}
-		d.health.put(id, h.Health, 1)
+		s.dir.KeepHealth(id, h.Health)
 	}
 }
 
 // scope returns the writer's view of a scope, with what this transaction changed.
-func (t *tx) scope(scope hook.Scope) (*scopeEntry, error) {
+func (t *tx) scope(scope hook.Scope) (*directory.Scope, error) {
 	if e := t.scopes[scope]; e != nil {
 		return e, nil
 	}
-	if e, _ := t.s.dir.get(scope); e != nil {
+	if e, _ := t.s.dir.Get(scope); e != nil {
 		return e, nil
 	}
-	e, err := t.s.loadScope(context.Background(), t.c, scope)
+	e, err := t.s.dir.Load(context.Background(), t.c, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +42,7 @@ func (t *tx) endpoint(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.find(id), nil
+	return e.Find(id), nil
 }
 
 // change gives an endpoint a new snapshot.
@@ -170,7 +51,7 @@ func (t *tx) change(ep *hook.Endpoint) error {
 	if err != nil {
 		return err
 	}
-	t.scopes[ep.Scope] = e.with(ep)
+	t.scopes[ep.Scope] = e.With(ep)
 	t.changed = append(t.changed, ep)
 	t.tell(sqltext.ChangedScope, ep.Scope, hook.Ref{Endpoint: ep.ID})
 	return nil
@@ -178,7 +59,7 @@ func (t *tx) change(ep *hook.Endpoint) error {
 
 // reload makes the next look at the scope read the database.
 func (t *tx) reload(scope hook.Scope) error {
-	e, err := t.s.loadScope(context.Background(), t.c, scope)
+	e, err := t.s.dir.Load(context.Background(), t.c, scope)
 	if err != nil {
 		return err
 	}
@@ -186,63 +67,140 @@ func (t *tx) reload(scope hook.Scope) error {
 	return nil
 }
 
-// entry returns the readers' view of a scope.
-func (s *Store) entry(ctx context.Context, scope hook.Scope) (*scopeEntry, error) {
-	e, age := s.dir.get(scope)
-	if e != nil {
-		return e, nil
+// learnChanges brings what is in memory up to what other nodes changed. The writer calls
+// it between two transactions.
+func (s *Store) learnChanges(c sqltext.Conn, changes cluster.Changes) error {
+	t := newTx(s, c)
+	scopes, due := changedScopes{}, map[hook.ID]hook.Scope{}
+	if changes.All {
+		t.keys, t.profiles = true, true
+		s.dir.Each(func(scope hook.Scope) { scopes[scope] = nil })
 	}
-	e, err := s.readEntry(ctx, scope)
+	for _, l := range changes.Lines {
+		switch l.Kind {
+		case sqltext.ChangedScope:
+			scopes.note(l.Scope, l.Ref.Endpoint)
+		case sqltext.ChangedKeys:
+			t.keys = true
+		case sqltext.DroppedJob:
+			t.dropped = append(t.dropped, l.Ref)
+		case sqltext.ChangedProfiles:
+			t.profiles = true
+		case sqltext.WorkDue:
+			due[l.Ref.Endpoint] = l.Scope
+		}
+	}
+	for scope, ids := range scopes {
+		if err := t.reread(scope, ids); err != nil {
+			return err
+		}
+	}
+	for id, scope := range due {
+		if target, err := t.endpoint(scope, id); err == nil && target != nil && t.mine(target) {
+			t.waits(target, t.now)
+		}
+	}
+	s.ids.Above(changes.Floor)
+	t.committed()
+	return nil
+}
+
+// changedScopes is what other nodes changed: the endpoints of each scope, nil for all
+// of it.
+type changedScopes map[hook.Scope][]hook.ID
+
+// rereadSingly is how many endpoints of a scope are read one by one; to read the whole
+// scope costs less than to read more of them.
+const rereadSingly = 8
+
+// note adds a change. An id of zero stands for the tenant or for all its endpoints;
+// nodes of earlier releases name no endpoint.
+func (c changedScopes) note(scope hook.Scope, endpoint hook.ID) {
+	ids, known := c[scope]
+	switch {
+	case slices.Contains(ids, endpoint):
+	case endpoint.IsZero() || known && ids == nil || len(ids) == rereadSingly:
+		c[scope] = nil
+	default:
+		c[scope] = append(ids, endpoint)
+	}
+}
+
+// reread loads what another node changed in a scope, nil being all of it, and finds
+// out which endpoints are others than before.
+func (t *tx) reread(scope hook.Scope, ids []hook.ID) error {
+	before, _ := t.s.dir.Get(scope)
+	if ids == nil {
+		return t.rereadScope(scope, before)
+	}
+	after := before
+	for _, id := range ids {
+		found, err := t.s.dir.LoadEndpoints(background, t.c, directory.WithID, id[:])
+		if err != nil {
+			return err
+		}
+		var old, now *hook.Endpoint
+		if before != nil {
+			old = before.Find(id)
+		}
+		if len(found) > 0 {
+			now = found[0]
+		}
+		if now = t.replaced(old, now); now != nil && after != nil {
+			after = after.With(now)
+		}
+	}
+	if after != nil {
+		t.scopes[scope] = after
+	}
+	return nil
+}
+
+func (t *tx) rereadScope(scope hook.Scope, before *directory.Scope) error {
+	after, err := t.s.dir.Load(background, t.c, scope)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.dir.offer(scope, e, age)
-	return e, nil
-}
-
-// readEntry reads a scope as it is stored, in one view: an endpoint must not be seen
-// without its secrets.
-func (s *Store) readEntry(ctx context.Context, scope hook.Scope) (*scopeEntry, error) {
-	view, err := s.read.View(ctx)
-	if err != nil {
-		return nil, err
+	t.scopes[scope] = after
+	for _, now := range after.Endpoints {
+		var old *hook.Endpoint
+		if before != nil {
+			old = before.Find(now.ID)
+		}
+		t.replaced(old, now)
 	}
-	defer view.Done()
-	return s.loadScope(ctx, view, scope)
-}
-
-// keyCache remembers keys by their hash, so that a request costs no read. Any
-// change of keys clears it: a revoked key is refused at once (S-10).
-type keyCache struct {
-	mu   sync.RWMutex
-	keys map[[32]byte]hook.Key
-	age  int64
-}
-
-func newKeyCache() *keyCache { return &keyCache{keys: map[[32]byte]hook.Key{}} }
-
-func (c *keyCache) get(hash [32]byte) (hook.Key, int64, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	k, ok := c.keys[hash]
-	return k, c.age, ok
-}
-
-func (c *keyCache) offer(k hook.Key, age int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.age != age {
-		return
+	if before == nil {
+		return nil
 	}
-	if len(c.keys) >= maxKeys {
-		clear(c.keys)
+	for _, old := range before.Endpoints {
+		if after.Find(old.ID) == nil {
+			t.replaced(old, nil)
+		}
 	}
-	c.keys[k.Hash] = k
+	return nil
 }
 
-func (c *keyCache) clear() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.age++
-	clear(c.keys)
+// replaced tells the dispatcher that an endpoint has another snapshot than before, and
+// returns it. old is nil if this node had none; now is nil if there is none any more.
+func (t *tx) replaced(old, now *hook.Endpoint) *hook.Endpoint {
+	switch {
+	case now == nil && old == nil:
+		return nil
+	case now == nil:
+		gone := *old
+		gone.Status, gone.Revision = hook.Deleted, old.Revision+1
+		now = &gone
+	case old != nil && old.Enablings != now.Enablings:
+		// It was disabled and enabled since: what waits in memory was taken away in
+		// between, and may be another node's by now.
+		closed := *now
+		closed.Status, closed.Revision = hook.Disabled, now.Revision-1
+		t.changed = append(t.changed, &closed)
+	}
+	if now.Damaged && old != nil && !old.Damaged { // nobody ordered a sweep of its rows
+		t.returned = append(t.returned, now)
+		return now
+	}
+	t.changed = append(t.changed, now)
+	return now
 }

@@ -3,146 +3,14 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
-
-const endpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
-	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home`
-
-// scanEndpoint reads a row and opens its headers and the query of its URL; if they
-// cannot be opened, the endpoint is marked as damaged. Secrets are not read.
-func (s *Store) scanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
-	e := &hook.Endpoint{}
-	var types string
-	var headers, query []byte
-	var retry *string
-	var disabled, created, updated int64
-	err := row.Scan(sqltext.Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
-		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
-		&updated, &e.Revision, &e.Enablings, &query, &e.Home)
-	if err != nil {
-		return nil, err
-	}
-	e.DisabledAt, e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(disabled), sqltext.FromMicros(created), sqltext.FromMicros(updated)
-	if err := json.Unmarshal([]byte(types), &e.Types); err != nil {
-		return nil, fmt.Errorf("read event types of %s: %w", e.ID, err)
-	}
-	if retry != nil {
-		e.Retry = &hook.Retry{}
-		if err := json.Unmarshal([]byte(*retry), e.Retry); err != nil {
-			return nil, fmt.Errorf("read retry plan of %s: %w", e.ID, err)
-		}
-	}
-	if headers != nil {
-		text, err := s.keys.Open(headersPlace(e), headers)
-		if err != nil {
-			return e, s.damaged(e, "headers", err)
-		}
-		if err := json.Unmarshal(text, &e.Headers); err != nil {
-			return nil, fmt.Errorf("read headers of %s: %w", e.ID, err)
-		}
-	}
-	if query != nil {
-		text, err := s.keys.Open(queryPlace(e), query)
-		if err != nil {
-			return e, s.damaged(e, "the URL's query", err)
-		}
-		e.URL += string(text)
-	}
-	return e, nil
-}
-
-func queryPlace(e *hook.Endpoint) []byte { return place("query", e.Scope, e.ID.String()) }
-
-// sealQuery cuts a URL before its query, which often holds a token, and seals that.
-func (s *Store) sealQuery(e *hook.Endpoint) (head string, query any, err error) {
-	i := strings.IndexByte(e.URL, '?')
-	if i < 0 {
-		return e.URL, nil, nil
-	}
-	query, err = s.keys.Seal(queryPlace(e), []byte(e.URL[i:]))
-	return e.URL[:i], query, err
-}
-
-func headersPlace(e *hook.Endpoint) []byte { return place("headers", e.Scope, e.ID.String()) }
-
-func secretPlace(e *hook.Endpoint, version int64) []byte {
-	return place("secret", e.Scope, e.ID.String(), strconv.FormatInt(version, 10))
-}
-
-// loadScope reads a tenant's live endpoints of one mode, with secrets.
-func (s *Store) loadScope(ctx context.Context, q sqltext.Querier, scope hook.Scope) (*scopeEntry, error) {
-	entry := &scopeEntry{}
-	_, err := sqltext.ReadRow(ctx, q, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.tenant)
-	if err != nil {
-		return nil, fmt.Errorf("read tenant: %w", err)
-	}
-	entry.endpoints, err = s.loadEndpoints(ctx, q, liveOfScope, scope.Mode, scope.Tenant, hook.Deleted)
-	if err != nil {
-		return nil, err
-	}
-	return entry, nil
-}
-
-// The conditions by which endpoints are loaded.
-const (
-	liveOfScope = "e.mode = ? AND e.tenant = ? AND e.status <> ?"
-	withID      = "e.id = ?"
-)
-
-func endpointsWhere(condition string) string {
-	return "SELECT " + endpointColumns + " FROM endpoints e WHERE " + condition + " ORDER BY e.id"
-}
-
-func secretsWhere(condition string) string {
-	return `SELECT s.endpoint, s.version, s.encoding, s.sealed, s.created_at, s.expires_at
-		FROM endpoints e JOIN secrets s ON s.endpoint = e.id WHERE ` + condition + " ORDER BY s.endpoint, s.version DESC"
-}
-
-// loadEndpoints reads the endpoints that meet the condition, by id, with their
-// secrets: two queries, however many endpoints there are.
-func (s *Store) loadEndpoints(ctx context.Context, q sqltext.Querier, condition string, args ...any) ([]*hook.Endpoint, error) {
-	endpoints, err := sqltext.Collect(ctx, q, s.scanEndpoint, endpointsWhere(condition), args...)
-	if err != nil {
-		return nil, fmt.Errorf("read endpoints: %w", err)
-	}
-	of := make(map[hook.ID]*hook.Endpoint, len(endpoints))
-	for _, e := range endpoints {
-		of[e.ID] = e
-	}
-	_, err = sqltext.Collect(ctx, q, func(row sqltext.Scanner) (struct{}, error) { return struct{}{}, s.scanSecret(row, of) }, secretsWhere(condition), args...)
-	return endpoints, sqltext.Wrap("read secrets", err)
-}
-
-// scanSecret reads a row and gives the secret to its endpoint.
-func (s *Store) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoint) error {
-	var id hook.ID
-	var secret hook.Secret
-	var sealed []byte
-	var created, expires int64
-	if err := row.Scan(sqltext.Blob(id[:]), &secret.Version, &secret.Encoding, &sealed, &created, &expires); err != nil {
-		return err
-	}
-	e := of[id]
-	if e == nil {
-		return nil // made since the endpoints were read: who reads next sees both
-	}
-	text, err := s.keys.Open(secretPlace(e, secret.Version), sealed)
-	if err != nil {
-		return s.damaged(e, "a secret", err)
-	}
-	secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), sqltext.FromMicros(created), sqltext.FromMicros(expires)
-	e.Secrets = append(e.Secrets, secret)
-	return nil
-}
 
 // CreateEndpoint stores an endpoint. Its id, times, revision and the versions of
 // its secrets are set here; what the result points to is shared and never
@@ -165,11 +33,11 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 			if err != nil {
 				return nil, false, err
 			}
-			if !entry.tenant {
+			if !entry.Tenant {
 				return nil, false, errNoTenant()
 			}
 			if admit != nil {
-				if err := admit(entry.endpoints); err != nil {
+				if err := admit(entry.Endpoints); err != nil {
 					return nil, false, err
 				}
 			}
@@ -323,11 +191,11 @@ func (t *tx) saveMembers(e *hook.Endpoint, types []byte) error {
 		if err != nil {
 			return err
 		}
-		if headers, err = t.s.keys.Seal(headersPlace(e), text); err != nil {
+		if headers, err = t.s.keys.Seal(directory.HeadersPlace(e), text); err != nil {
 			return err
 		}
 	}
-	head, query, err := t.s.sealQuery(e)
+	head, query, err := t.s.dir.SealQuery(e)
 	if err != nil {
 		return err
 	}
@@ -378,3 +246,85 @@ const (
 	disabledGone     = "gone"
 	disabledAway     = "listener_away"
 )
+
+// endpointByID returns the writer's snapshot of a live endpoint. An empty tenant
+// means all of the mode.
+func (t *tx) endpointByID(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
+	if scope.Tenant == "" {
+		ok, err := t.row("find endpoint", sqltext.TenantOfEndpoint, []any{id[:], scope.Mode}, &scope.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, hook.NotFound("endpoint")
+		}
+	}
+	e, err := t.endpoint(scope, id)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil {
+		return nil, hook.NotFound("endpoint")
+	}
+	return e, nil
+}
+
+// DeleteEndpoint deletes an endpoint softly: it is gone for every caller, what
+// waits is cancelled, and the history of its deliveries stays until retention. An
+// empty scope tenant means all of the mode. Each check sees the endpoint first, on
+// the writer, and stops the deletion with an error.
+func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error {
+	return s.doFor(ctx, scope, "delete endpoint", 4, func(t *tx) error {
+		old, err := t.endpointByID(scope, id)
+		if err != nil {
+			return err
+		}
+		for _, check := range checks {
+			if err := check(*old); err != nil {
+				return err
+			}
+		}
+		return t.deleteEndpoint(old)
+	})
+}
+
+// deleteEndpoint drops the secrets and header values with the endpoint: nothing
+// will be signed for it again.
+func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
+	next := *old
+	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.now
+	next.Secrets, next.Headers, next.Damaged = nil, nil, false
+	if err := t.clearHealth(old); err != nil {
+		return err
+	}
+	if err := t.orderCancel(old); err != nil {
+		return err
+	}
+	return t.saveEndpoint(&next)
+}
+
+// changeable refuses changes of a damaged endpoint other than of its status: what it
+// could not open would be overwritten.
+func changeable(old, next *hook.Endpoint) error {
+	if !old.Damaged {
+		return nil
+	}
+	want := *old
+	want.Status, want.DisabledAt, want.DisabledReason, want.Home = next.Status, next.DisabledAt, next.DisabledReason, next.Home
+	if reflect.DeepEqual(copied(&want), copied(next)) {
+		return nil
+	}
+	return errEndpointDamaged()
+}
+
+func errEndpointDamaged() *hook.Error {
+	return &hook.Error{Code: hook.CodeEndpointDamaged, Message: "The endpoint's secret or headers are damaged in the database, so nothing but its status can be changed." +
+		" Ask the operator to restore it, or delete it and make a new one."}
+}
+
+// saveStatus is saveEndpoint for a damaged endpoint: what is sealed stays as it is.
+func (t *tx) saveStatus(e *hook.Endpoint) error {
+	_, err := t.exec("update status of endpoint", `UPDATE endpoints SET status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?,
+		enablings = ?, home = ? WHERE id = ?`, int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:])
+	return err
+}

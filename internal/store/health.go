@@ -1,10 +1,10 @@
 package store
 
 import (
-	"context"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -73,7 +73,7 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 		return h, nil
 	}
 	h := &healthEntry{scope: target.Scope}
-	kept, ok := t.s.dir.health.get(target.ID)
+	kept, ok := t.s.dir.Health(target.ID)
 	if t.s.peers.Shared() {
 		if err := t.lockHealth(target, h); err != nil {
 			return nil, err
@@ -82,7 +82,7 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 		h.Health = kept
 	} else {
 		var err error
-		if h.Health, err = readHealth(background, t.c, target.ID); err != nil {
+		if h.Health, err = read.HealthOf(background, t.c, target.ID); err != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +96,7 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 // lockHealth reads the record that all nodes share and keeps it from them until the
 // commit.
 func (t *tx) lockHealth(target *hook.Endpoint, h *healthEntry) error {
-	found, err := returning(t, scanHealth, `INSERT INTO health (endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at)
+	found, err := returning(t, read.ScanHealth, `INSERT INTO health (endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at)
 		VALUES (?, ?, ?, 0, 0, 0, 0) ON CONFLICT (endpoint) DO UPDATE SET mode = excluded.mode
 		RETURNING failures, first_failure_at, last_failure_at, warned_at`, target.ID[:], int64(target.Scope.Mode), target.Scope.Tenant)
 	if err != nil || len(found) == 0 {
@@ -135,38 +135,4 @@ func (t *tx) writeHealth(id hook.ID, h *healthEntry) error {
 		last_failure_at = excluded.last_failure_at, warned_at = excluded.warned_at`,
 		id[:], int64(h.scope.Mode), h.scope.Tenant, int64(h.Failures), sqltext.Micros(h.FirstFailureAt), sqltext.Micros(h.LastFailureAt), sqltext.Micros(h.WarnedAt))
 	return err
-}
-
-func scanHealth(row sqltext.Scanner) (hook.Health, error) {
-	var h hook.Health
-	var first, last, warned int64
-	err := row.Scan(&h.Failures, &first, &last, &warned)
-	h.FirstFailureAt, h.LastFailureAt, h.WarnedAt = sqltext.FromMicros(first), sqltext.FromMicros(last), sqltext.FromMicros(warned)
-	return h, err
-}
-
-func readHealth(ctx context.Context, q sqltext.Querier, id hook.ID) (hook.Health, error) {
-	found, err := sqltext.Collect(ctx, q, scanHealth, "SELECT failures, first_failure_at, last_failure_at, warned_at FROM health WHERE endpoint = ?", id[:])
-	if err != nil || len(found) == 0 {
-		return hook.Health{}, sqltext.Wrap("read health", err)
-	}
-	return found[0], nil
-}
-
-// Health returns the endpoint's record of failures and how many deliveries it has
-// held, counted up to hook.StatsCap. An empty tenant means all of the mode.
-func (s *Store) Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error) {
-	if _, err := s.Endpoint(ctx, scope, id); err != nil {
-		return hook.Health{}, 0, err
-	}
-	h, err := readHealth(ctx, s.read, id)
-	if err != nil {
-		return hook.Health{}, 0, s.readError("read health", err)
-	}
-	var held int
-	err = s.read.QueryRowContext(ctx, heldOf, id[:], hook.StatsCap).Scan(&held)
-	if err != nil {
-		return hook.Health{}, 0, s.readError("count held deliveries", err)
-	}
-	return h, held, nil
 }

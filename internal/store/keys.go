@@ -2,23 +2,12 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"encoding/binary"
-	"errors"
+	"fmt"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
-
-const keyColumns = "id, kind, mode, tenant, name, hash, created_at"
-
-func scanKey(row sqltext.Scanner) (hook.Key, error) {
-	var k hook.Key
-	var created int64
-	err := row.Scan(sqltext.Blob(k.ID[:]), &k.Kind, &k.Mode, &k.Tenant, &k.Name, sqltext.Blob(k.Hash[:]), &created)
-	k.CreatedAt = sqltext.FromMicros(created)
-	return k, err
-}
 
 // CreateKey stores a key under its hash; id and time are set here. A tenant that
 // is named must exist: CodeTenantNotFound. A hash that is known, also of a
@@ -33,14 +22,14 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 				if err != nil {
 					return nil, false, err
 				}
-				if !entry.tenant {
+				if !entry.Tenant {
 					return nil, false, errNoTenant()
 				}
 			}
 			made = k
 			made.ID, made.CreatedAt = t.s.ids.Next(), t.now
 			t.keysChanged()
-			n, err := t.exec("insert key", "INSERT INTO keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", made.ID[:], string(made.Kind),
+			n, err := t.exec("insert key", "INSERT INTO keys ("+read.KeyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", made.ID[:], string(made.Kind),
 				int64(made.Mode), made.Tenant, made.Name, made.Hash[:], sqltext.Micros(made.CreatedAt))
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Message: "This key exists or existed."}
@@ -53,43 +42,6 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 		return hook.Key{}, nil, err
 	}
 	return made, replay, nil
-}
-
-// KeyByHash returns the key with this SHA-256 of its text. Unknown and revoked
-// keys give the same CodeNotFound (S-10). A revocation counts from its commit on.
-func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error) {
-	k, age, ok := s.known.get(hash)
-	if ok {
-		return k, nil
-	}
-	k, err := scanKey(s.read.QueryRowContext(ctx, "SELECT "+keyColumns+" FROM keys WHERE hash = ? AND revoked_at = 0", hash[:]))
-	if errors.Is(err, sql.ErrNoRows) {
-		return hook.Key{}, hook.NotFound("key")
-	}
-	if err != nil {
-		return hook.Key{}, s.readError("read key", err)
-	}
-	s.known.offer(k, age)
-	return k, nil
-}
-
-// Keys lists the keys of a scope that are not revoked, newest first. An empty
-// tenant means all of the mode.
-func (s *Store) Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.Key, string, error) {
-	before, err := sqltext.BeforeOf(page, 1)
-	if err != nil {
-		return nil, "", err
-	}
-	list, err := sqltext.Collect(ctx, s.read, scanKey, "SELECT "+keyColumns+` FROM keys e WHERE e.mode = ? AND `+sqltext.TenantIs(scope)+`
-		AND revoked_at = 0 AND id < ? ORDER BY id DESC LIMIT ?`, scope.Mode, scope.Tenant, before[0][:], sqltext.LimitOf(page)+1)
-	if err != nil {
-		return nil, "", s.readError("list keys", err)
-	}
-	if len(list) <= sqltext.LimitOf(page) {
-		return list, "", nil
-	}
-	list = list[:sqltext.LimitOf(page)]
-	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
 // RevokeKey ends a key. An empty scope tenant means all of the mode.
@@ -105,10 +57,78 @@ func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) err
 	})
 }
 
-// seqID and seqOf carry a number in a cursor of ids.
-func seqID(n int64) (id hook.ID) {
-	binary.BigEndian.PutUint64(id[8:], uint64(n))
-	return id
+// CreateToken stores a token of a key of the scope, whose tenant is required. A
+// key that is unknown there or revoked, even a moment ago, gives CodeNotFound.
+func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error {
+	return s.doFor(ctx, scope, "create token", 1, func(t *tx) error {
+		n, err := t.exec("insert token", `INSERT INTO oauth_tokens (hash, key, mode, tenant, created_at, expires_at)
+			SELECT ?, id, mode, tenant, ?, ? FROM keys WHERE id = ? AND mode = ? AND tenant = ? AND revoked_at = 0`,
+			token.Hash[:], sqltext.Micros(t.now), sqltext.Micros(token.ExpiresAt), token.Key[:], int64(scope.Mode), scope.Tenant)
+		if err == nil && n == 0 {
+			return hook.NotFound("key")
+		}
+		return err
+	})
 }
 
-func seqOf(id hook.ID) int64 { return int64(binary.BigEndian.Uint64(id[8:])) }
+// expireTokens deletes the tokens that nobody can use any more.
+func (s *Store) expireTokens(ctx context.Context) error {
+	for more := true; more; {
+		err := s.maintain(ctx, "expire tokens", housekeepPage, func(t *tx) error {
+			n, err := t.exec("expire tokens", `DELETE FROM oauth_tokens WHERE hash IN
+				(SELECT hash FROM oauth_tokens WHERE expires_at <= ? LIMIT ?)`, sqltext.Micros(t.now), int64(housekeepPage))
+			more = n == housekeepPage
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("housekeep: %w", err)
+		}
+	}
+	return nil
+}
+
+// CreatePartnerUser stores a grant; id and time are set here. Both tenants must
+// exist: CodeTenantNotFound with the member to blame. A user who is granted
+// already gives CodeConflict, whatever the tenant.
+func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once *hook.Once) (hook.PartnerUser, *hook.Replay, error) {
+	var made hook.PartnerUser
+	var replay *hook.Replay
+	err := s.do(ctx, "create partner user", 1, func(t *tx) (err error) {
+		replay, err = t.once(once, func() (any, bool, error) {
+			for _, named := range [][2]string{{"partner", p.Partner}, {"tenant", p.Tenant}} {
+				if _, err := t.tenant(named[1]); hook.CodeOf(err) == hook.CodeNotFound {
+					return nil, false, &hook.Error{Code: hook.CodeTenantNotFound, Field: named[0], Message: "No such tenant."}
+				} else if err != nil {
+					return nil, false, err
+				}
+			}
+			made = p
+			made.ID, made.CreatedAt = t.s.ids.Next(), t.now
+			n, err := t.exec("insert partner user", `INSERT INTO partner_users (id, mode, partner, user_id, tenant, created_at)
+				VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (mode, partner, user_id) DO NOTHING`,
+				made.ID[:], int64(made.Mode), made.Partner, made.User, made.Tenant, sqltext.Micros(made.CreatedAt))
+			if err == nil && n == 0 {
+				err = &hook.Error{Code: hook.CodeConflict, Field: "user", Message: "The partner has a grant for this user already. Delete it first."}
+			}
+			return made, true, err
+		})
+		return err
+	})
+	if err != nil {
+		return hook.PartnerUser{}, nil, err
+	}
+	return made, replay, nil
+}
+
+// DeletePartnerUser ends a grant at once. An empty scope tenant means all of the
+// mode.
+func (s *Store) DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error {
+	return s.doFor(ctx, scope, "delete partner user", 1, func(t *tx) error {
+		n, err := t.exec("delete partner user", "DELETE FROM partner_users WHERE id = ? AND mode = ? AND (? = '' OR partner = ?)",
+			id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
+		if err == nil && n == 0 {
+			return hook.NotFound("partner user")
+		}
+		return err
+	})
+}

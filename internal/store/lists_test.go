@@ -10,7 +10,7 @@ import (
 // cursor: no page walks the whole history, and none of it is passed over.
 func TestSearchGoesOnInBoundedLooks(t *testing.T) {
 	s := openSmall(t, nil)
-	s.scanBound = 4
+	s.Lists.Scan = 4
 	scope := hook.Scope{Tenant: "acme", Mode: hook.Live}
 	if _, _, err := s.CreateTenant(t.Context(), hook.Tenant{ID: "acme"}, nil); err != nil {
 		t.Fatal(err)

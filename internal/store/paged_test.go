@@ -105,7 +105,7 @@ func TestManyTestEventsAreRecoveredInSteps(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			a.dir.scopes.drop(other)
+			a.dir.Drop(other)
 			var jobs []hook.Job
 			if err := a.recoverTests(t.Context(), fmt.Sprintf("owner = %d", a.Epoch()), &jobs); err != nil {
 				t.Fatal(err)

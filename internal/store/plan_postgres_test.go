@@ -13,8 +13,10 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -55,17 +57,14 @@ func TestPlansOnPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	scope := hook.Scope{Tenant: tenant, Mode: hook.Live}
-	failed := hook.Failed
-	stoppedWhere, stoppedArgs := conditions(&hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed}, []hook.ID{{0xff}, {0xff}})
-	stopped := stoppedOf(&hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed})
-	log, logArgs := logFrom(&hook.EndpointLog{Scope: scope, Endpoint: endpoint, Type: "a.b"})
 	now := sqltext.Micros(time.Now())
 	ids, most := [][]byte{endpoint[:]}, []int64{256}
 	low, high := sqltext.FirstID(time.Now().Add(-time.Hour)), sqltext.FirstID(time.Now().Add(time.Hour))
-	plans := map[string]struct {
+	type statement struct {
 		query string
 		args  []any
-	}{
+	}
+	plans := map[string]statement{
 		"claim":         {postgres.ClaimText, []any{int64(1), ids, most, now}},
 		"earliest":      {postgres.EarliestText, []any{ids}},
 		"earliest one":  {sqltext.EarliestDue, []any{endpoint[:], endpoint[:]}},
@@ -79,17 +78,11 @@ func TestPlansOnPostgres(t *testing.T) {
 		"old held":      {heldPageEnd, []any{busy.ID[:], low[:], high[:], sweepOf - 1}},
 		"holders":       {endpointsWithOldHeld, []any{hook.Disabled, hook.Tripped, high[:]}},
 		"backlog":       {countOpen, []any{int64(hook.Live), tenant}},
-		"pending":       {pendingOf, []any{endpoint[:], 1000}},
-		"failures":      {failedOf, []any{endpoint[:], 1000}},
-		"recent":        {recentDeliveries, []any{endpoint[:], int64(hook.Live), tenant, int64(hook.Live), tenant, statsEvents - 1, statsRows}},
 		"find":          {sqltext.FindDelivery, sqltext.FindDeliveryArgs(scope, delivery)},
-		"scope":         {endpointsWhere(liveOfScope), []any{int64(hook.Live), tenant, int64(hook.Deleted)}},
-		"secrets":       {secretsWhere(liveOfScope), []any{int64(hook.Live), tenant, int64(hook.Deleted)}},
-		"secret":        {secretsWhere(withID), []any{endpoint[:]}},
+		"scope":         {directory.EndpointsWhere(directory.LiveOfScope), []any{int64(hook.Live), tenant, int64(hook.Deleted)}},
+		"secrets":       {directory.SecretsWhere(directory.LiveOfScope), []any{int64(hook.Live), tenant, int64(hook.Deleted)}},
+		"secret":        {directory.SecretsWhere(directory.WithID), []any{endpoint[:]}},
 		"one delivery":  {"SELECT " + sqltext.DeliveryColumns + " FROM deliveries d WHERE d.event = ? AND d.endpoint = ?", []any{event[:], endpoint[:]}},
-		"log":           {"SELECT count(*)" + log, logArgs},
-		"failed":        {"SELECT d.id FROM deliveries d WHERE " + stoppedWhere + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", stoppedArgs},
-		"failed of":     {stopped.query(), append(stopped.args, low[:], high[:], 9)},
 		"events":        {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY e.id DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
 		"event":         {"SELECT " + sqltext.EventColumns + " FROM events e WHERE e.id = ?", []any{event[:]}},
 		"bound":         {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? ORDER BY e.id DESC LIMIT 1 OFFSET ?", []any{int64(hook.Live), tenant, 19_999}},
@@ -97,6 +90,9 @@ func TestPlansOnPostgres(t *testing.T) {
 		"newest event":  {sqltext.NewestEvent, nil},
 		"of an event":   {"SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?", []any{event[:]}},
 		"of the tenant": {"SELECT d.id FROM events e {then} deliveries d ON d.event = e.id WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY d.event DESC, d.endpoint DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
+	}
+	for name, search := range read.Statements(scope, endpoint) {
+		plans[name] = statement{search.Query, search.Args}
 	}
 	sweeps := map[string]bool{"hold": true, "cancel": true, "held": true, "expire": true, "old held": true}
 	writer := writerPool(t, s)

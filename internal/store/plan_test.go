@@ -8,6 +8,8 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/directory"
+	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -24,11 +26,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	failed := hook.Failed
-	stopped := hook.DeliveryQuery{Endpoint: hook.ID{1}, State: &failed}
-	where, _ := conditions(&stopped, make([]hook.ID, 2))
-	log, _ := logFrom(&hook.EndpointLog{Type: "a.b"})
-	maySort := map[string]bool{"secrets": true, 
+	searches := read.Statements(hook.Scope{}, hook.ID{1})
+	search := func(name string) string { return searches[name].Query }
+	maySort := map[string]bool{"secrets": true,
 		"pending": true, // up to hook.StatsCap ids
 		"history": true, // the endpoints of one tenant
 		"tries":   true, // the attempts of statsRows deliveries
@@ -51,23 +51,23 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"moved":    {moveHeldRows, "deliveries USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"backlog":  {countOpen, "deliveries_open (owner=? AND endpoint=?)"},
 		"of held":  {countOpen, "deliveries_stopped (endpoint=? AND state=?)"},
-		"pending":  {pendingOf, "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
-		"failures": {failedOf, "COVERING INDEX deliveries_stopped (endpoint=? AND state=?)"},
-		"recent":   {recentDeliveries, "events_scope (mode=? AND tenant=? AND id>?)"},
-		"tries":    {recentAttempts, "a USING PRIMARY KEY (event=? AND endpoint=?)"},
-		"history":  {historyRows, "r USING PRIMARY KEY (endpoint=? AND revision>?)"},
+		"pending":  {search("pending"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
+		"failures": {search("failures"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=?)"},
+		"recent":   {search("recent"), "events_scope (mode=? AND tenant=? AND id>?)"},
+		"tries":    {search("tries"), "a USING PRIMARY KEY (event=? AND endpoint=?)"},
+		"history":  {search("history"), "r USING PRIMARY KEY (endpoint=? AND revision>?)"},
 		"find":     {sqltext.FindDelivery, "PRIMARY KEY (event>? AND event<?)"},
-		"scope":    {endpointsWhere(liveOfScope), "endpoints_scope (mode=? AND tenant=?)"},
-		"endpoint": {endpointsWhere(withID), "(id=?)"},
-		"secrets":  {secretsWhere(liveOfScope), "s USING PRIMARY KEY (endpoint=?)"},
-		"secret":   {secretsWhere(withID), "s USING PRIMARY KEY (endpoint=?)"},
-		"log":      {"SELECT count(*)" + log, "events_scope (mode=? AND tenant=?)"},
-		"log rows": {"SELECT count(*)" + log, "PRIMARY KEY (event=? AND endpoint=?)"},
+		"scope":    {directory.EndpointsWhere(directory.LiveOfScope), "endpoints_scope (mode=? AND tenant=?)"},
+		"endpoint": {directory.EndpointsWhere(directory.WithID), "(id=?)"},
+		"secrets":  {directory.SecretsWhere(directory.LiveOfScope), "s USING PRIMARY KEY (endpoint=?)"},
+		"secret":   {directory.SecretsWhere(directory.WithID), "s USING PRIMARY KEY (endpoint=?)"},
+		"log":      {search("log"), "events_scope (mode=? AND tenant=?)"},
+		"log rows": {search("log"), "PRIMARY KEY (event=? AND endpoint=?)"},
 		"old page": {tablesOf("events", oldPage), "events_1 (id>? AND id<?)"},
 		"old rows": {tablesOf("events", oldDeliveries), "PRIMARY KEY (event>? AND event<?)"},
 		"old ids":  {tablesOf("events", dropIDs), "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
-		"failed":   {"SELECT d.id FROM deliveries d WHERE " + where, "deliveries_stopped (endpoint=? AND state=?"},
-		"bound":    {stoppedOf(&stopped).query(), "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
+		"failed":   {search("failed"), "deliveries_stopped (endpoint=? AND state=?"},
+		"bound":    {search("failed of"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
 		"events":   {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {
 		plan := litePlan(t, s, c.query)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -66,7 +67,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 	if err != nil {
 		return hook.Published{}, err
 	}
-	if !entry.tenant {
+	if !entry.Tenant {
 		if !n.CreateTenant {
 			return hook.Published{Err: errNoTenant()}, nil
 		}
@@ -116,9 +117,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 
 // match returns the endpoints that get a delivery. One disabled by hand gets
 // none; one disabled by failures gets it held.
-func (t *tx) match(entry *scopeEntry, eventType string) []*hook.Endpoint {
+func (t *tx) match(entry *directory.Scope, eventType string) []*hook.Endpoint {
 	var targets []*hook.Endpoint
-	for _, ep := range entry.endpoints {
+	for _, ep := range entry.Endpoints {
 		if ep.Status != hook.Disabled && ep.Types.Match(eventType) {
 			targets = append(targets, ep)
 		}

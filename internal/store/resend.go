@@ -70,7 +70,7 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 		}
 		return targets, nil
 	}
-	target := entry.find(endpoint)
+	target := entry.Find(endpoint)
 	if target == nil {
 		return nil, hook.NotFound("endpoint")
 	}

@@ -90,12 +90,12 @@ func TestScopeIsReadWithThreeQueries(t *testing.T) {
 		p.must(err)
 		defer view.Done()
 		c := &queryCount{Querier: view}
-		entry, err := p.loadScope(t.Context(), c, acme)
+		entry, err := p.dir.Load(t.Context(), c, acme)
 		p.must(err)
-		if c.n != 3 || len(entry.endpoints) != len(made) {
-			t.Fatalf("%d queries for %d endpoints, want 3 for %d", c.n, len(entry.endpoints), len(made))
+		if c.n != 3 || len(entry.Endpoints) != len(made) {
+			t.Fatalf("%d queries for %d endpoints, want 3 for %d", c.n, len(entry.Endpoints), len(made))
 		}
-		for i, e := range entry.endpoints {
+		for i, e := range entry.Endpoints {
 			if e.ID != made[i].ID || e.URL != made[i].URL || len(e.Headers) != 1 || len(e.Secrets) != 2 ||
 				e.Secrets[0].Text != "whsec_new" || e.Secrets[1].Text != "whsec_old" || e.Secrets[0].Version <= e.Secrets[1].Version {
 				t.Errorf("endpoint %d: %+v with %d secrets, want %+v", i, e, len(e.Secrets), made[i])

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -65,7 +66,7 @@ func highest(secrets []hook.Secret) int64 {
 }
 
 func (t *tx) insertSecret(e *hook.Endpoint, secret *hook.Secret) error {
-	sealed, err := t.s.keys.Seal(secretPlace(e, secret.Version), []byte(secret.Text))
+	sealed, err := t.s.keys.Seal(directory.SecretPlace(e, secret.Version), []byte(secret.Text))
 	if err != nil {
 		return err
 	}

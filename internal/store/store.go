@@ -29,6 +29,8 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/batch"
 	"github.com/posthorn/posthorn/internal/store/cluster"
+	"github.com/posthorn/posthorn/internal/store/directory"
+	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -106,19 +108,18 @@ type Options struct {
 // A context bounds the waiting of its caller only: a write that was handed to the
 // writer is carried out even if its caller has gone.
 type Store struct {
-	opts   Options
-	log    *slog.Logger
-	keys   *seal.Keyring
-	ids    *hook.IDs
-	engine engine
-	peers  peers
-	writer *batch.Writer[*tx]
-	read   *sqltext.Reader
-	dir    *directory
-	known  *keyCache
-	stats  counters
-	turns  turns
-
+	*read.Lists
+	opts     Options
+	log      *slog.Logger
+	keys     *seal.Keyring
+	ids      *hook.IDs
+	engine   engine
+	peers    peers
+	writer   *batch.Writer[*tx]
+	read     *sqltext.Reader
+	dir      *directory.Directory
+	known    *directory.KeyCache
+	stats    counters
 	counting counting
 
 	// The writer goroutine's own.
@@ -135,7 +136,6 @@ type Store struct {
 	stop    context.CancelFunc
 
 	scanBound int             // rows a page of a list looks at
-	aheadTold atomic.Bool     // the log says that ids are ahead of the clock
 	retention *retentionClock // nil: the clock was given and is believed
 }
 
@@ -168,8 +168,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
-		dir: newDirectory(), known: newKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{}, changed: map[hook.Scope]int{}, offered: map[hook.ID]time.Time{},
-		sweeps: make(chan struct{}, 1), scanBound: defaultScan,
+		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{}, changed: map[hook.Scope]int{}, offered: map[hook.ID]time.Time{},
+		sweeps:    make(chan struct{}, 1),
 		retention: watch,
 	}
 	s.life, s.stop = context.WithCancel(context.Background())
@@ -231,8 +231,9 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	return nil
 }
 
-// start starts the writer.
+// start makes what is there ready to be asked, and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
+	s.Lists = read.New(read.Options{Reader: s.read, Directory: s.dir, Keys: s.known, Shared: s.peers.Shared(), Now: s.now, Log: s.log, Fail: s.readError})
 	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits})
 }
 

@@ -2,22 +2,11 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
-
-const tenantColumns = "id, name, created_at"
-
-func scanTenant(row sqltext.Scanner) (hook.Tenant, error) {
-	var n hook.Tenant
-	var created int64
-	err := row.Scan(&n.ID, &n.Name, &created)
-	n.CreatedAt = sqltext.FromMicros(created)
-	return n, err
-}
 
 // CreateTenant stores a tenant; an empty id gets a UUID. An id that is in use,
 // also by a deleted tenant, gives CodeTenantExists.
@@ -64,53 +53,6 @@ func (t *tx) reloadTenant(id string) error {
 	return nil
 }
 
-// Tenant returns a tenant that is not deleted.
-func (s *Store) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
-	n, err := scanTenant(s.read.QueryRowContext(ctx, "SELECT "+tenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return n, hook.NotFound("tenant")
-	}
-	if err != nil {
-		return n, s.readError("read tenant", err)
-	}
-	return n, nil
-}
-
-// Tenants lists the tenants that are not deleted, newest first.
-func (s *Store) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, string, error) {
-	before, err := sqltext.BeforeOf(page, 1)
-	if err != nil {
-		return nil, "", err
-	}
-	type numbered struct {
-		hook.Tenant
-		seq int64
-	}
-	seq := int64(1<<63 - 1)
-	if page.Cursor != "" {
-		seq = seqOf(before[0])
-	}
-	rows, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (n numbered, err error) {
-		var created int64
-		err = row.Scan(&n.ID, &n.Name, &created, &n.seq)
-		n.CreatedAt = sqltext.FromMicros(created)
-		return n, err
-	}, "SELECT "+tenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq < ? ORDER BY seq DESC LIMIT ?", seq, sqltext.LimitOf(page)+1)
-	if err != nil {
-		return nil, "", s.readError("list tenants", err)
-	}
-	next := ""
-	if len(rows) > sqltext.LimitOf(page) {
-		rows = rows[:sqltext.LimitOf(page)]
-		next = sqltext.CursorOf(seqID(rows[len(rows)-1].seq))
-	}
-	list := make([]hook.Tenant, len(rows))
-	for i, n := range rows {
-		list[i] = n.Tenant
-	}
-	return list, next, nil
-}
-
 // UpdateTenant changes the name of a tenant. update runs on the writer under the
 // contract of UpdateEndpoint; id and time of creation stay.
 func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
@@ -134,7 +76,7 @@ func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hoo
 }
 
 func (t *tx) tenant(id string) (hook.Tenant, error) {
-	found, err := sqltext.Collect(background, t.c, scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id)
+	found, err := sqltext.Collect(background, t.c, read.ScanTenant, "SELECT "+read.TenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id)
 	if err != nil {
 		return hook.Tenant{}, sqltext.Wrap("read tenant", err)
 	}
@@ -183,7 +125,7 @@ func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more boo
 		if err != nil {
 			return false, err
 		}
-		for _, e := range entry.endpoints {
+		for _, e := range entry.Endpoints {
 			if left--; left < 0 {
 				return true, nil
 			}

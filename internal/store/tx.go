@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -39,7 +40,7 @@ type effects struct {
 
 	accepted time.Time // of the last event
 
-	scopes map[hook.Scope]*scopeEntry // loaded or changed here
+	scopes map[hook.Scope]*directory.Scope // loaded or changed here
 	health map[hook.ID]*healthEntry
 	room   map[hook.ID]int // left for an endpoint's jobs in memory
 
@@ -93,7 +94,7 @@ const (
 )
 
 func newTx(s *Store, c sqltext.Conn) *tx {
-	return &tx{s: s, c: c, now: s.now(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*scopeEntry{}}}
+	return &tx{s: s, c: c, now: s.now(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*directory.Scope{}}}
 }
 
 // Written returns what the transaction holds. The bound of a hold is known with its
@@ -250,11 +251,11 @@ func (t *tx) flush() error {
 // crash in between is healed by Recover.
 func (t *tx) committed() {
 	s := t.s
-	s.dir.merge(t.scopes, len(t.changed) > 0)
-	s.dir.mergeHealth(t.health)
+	s.dir.Merge(t.scopes, len(t.changed) > 0)
+	s.mergeHealth(t.health)
 	s.mergeBacklog(t)
 	if t.keys {
-		s.known.clear()
+		s.known.Clear()
 	}
 	if t.profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()

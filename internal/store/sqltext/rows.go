@@ -1,6 +1,7 @@
 package sqltext
 
 import (
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"time"
@@ -109,3 +110,16 @@ const aheadMost = time.Minute
 // ClockWasAhead reports whether the time of the newest event's id says that the clock
 // was ahead: lists by time take longer then, until that time has come.
 func ClockWasAhead(newest, now time.Time) bool { return newest.Sub(now) > aheadMost }
+
+// Place names a place for the seal. Lengths keep the parts apart.
+func Place(what string, scope hook.Scope, parts ...string) []byte {
+	b := append([]byte(what), 0, byte(scope.Mode))
+	for _, p := range append([]string{scope.Tenant}, parts...) {
+		b = binary.AppendUvarint(b, uint64(len(p)))
+		b = append(b, p...)
+	}
+	return b
+}
+
+// TenantOfEndpoint finds the tenant of an endpoint of a mode.
+const TenantOfEndpoint = "SELECT tenant FROM endpoints WHERE id = ? AND mode = ?"

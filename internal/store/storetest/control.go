@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/read"
 )
 
 func keys(w *world) {
@@ -244,7 +244,7 @@ func profiles(w *world) {
 	other := hook.ProfileHash{0}
 	w.must(w.store.PutProfile(w.ctx, other, "standard", "other"))
 	second := w.clock()
-	want := func(list ...store.Profile) {
+	want := func(list ...read.Profile) {
 		w.Helper()
 		got, err := w.store.Profiles(w.ctx)
 		w.must(err)
@@ -252,10 +252,10 @@ func profiles(w *world) {
 			w.Error(diff)
 		}
 	}
-	want(store.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: first}, store.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second})
+	want(read.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: first}, read.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second})
 	w.pass(time.Second)
 	w.must(w.store.PutProfile(w.ctx, h, "standard", "text")) // in force again
-	want(store.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second}, store.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: w.clock()})
+	want(read.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second}, read.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: w.clock()})
 }
 
 func closedRefuses(w *world) {

@@ -1,6 +1,7 @@
-package store
+package directory
 
 import (
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,30 +13,30 @@ import (
 // the commit made.
 func TestLateOffersAreRefused(t *testing.T) {
 	scope := hook.Scope{Tenant: "acme", Mode: hook.Live}
-	old, next := &scopeEntry{tenant: true}, &scopeEntry{tenant: true}
-	d := newDirectory()
-	_, age := d.get(scope)
-	d.merge(map[hook.Scope]*scopeEntry{scope: next}, true)
-	d.offer(scope, old, age)
-	if got, _ := d.get(scope); got != next {
+	old, next := &Scope{Tenant: true}, &Scope{Tenant: true}
+	d := New(nil, slog.New(slog.DiscardHandler))
+	_, age := d.Get(scope)
+	d.Merge(map[hook.Scope]*Scope{scope: next}, true)
+	d.Offer(scope, old, age)
+	if got, _ := d.Get(scope); got != next {
 		t.Error("an old entry replaced a new one")
 	}
-	_, age = d.get(scope)
-	d.offer(scope, old, age)
-	if got, _ := d.get(scope); got != old {
+	_, age = d.Get(scope)
+	d.Offer(scope, old, age)
+	if got, _ := d.Get(scope); got != old {
 		t.Error("an offer in time was refused")
 	}
 
-	c := newKeyCache()
-	_, age, _ = c.get([32]byte{1})
-	c.clear()
-	c.offer(hook.Key{Hash: [32]byte{1}}, age)
-	if _, _, ok := c.get([32]byte{1}); ok {
+	c := NewKeyCache()
+	_, age, _ = c.Get([32]byte{1})
+	c.Clear()
+	c.Offer(hook.Key{Hash: [32]byte{1}}, age)
+	if _, _, ok := c.Get([32]byte{1}); ok {
 		t.Error("a revoked key came back")
 	}
-	_, age, _ = c.get([32]byte{1})
-	c.offer(hook.Key{Hash: [32]byte{1}}, age)
-	if _, _, ok := c.get([32]byte{1}); !ok {
+	_, age, _ = c.Get([32]byte{1})
+	c.Offer(hook.Key{Hash: [32]byte{1}}, age)
+	if _, _, ok := c.Get([32]byte{1}); !ok {
 		t.Error("an offer in time was refused")
 	}
 }
@@ -43,20 +44,20 @@ func TestLateOffersAreRefused(t *testing.T) {
 // The directory is bounded in bytes whatever comes, and gives up what was not used for
 // longest.
 func TestDirectoryIsBounded(t *testing.T) {
-	d := newDirectory()
-	entry := func(endpoints int) *scopeEntry {
-		e := &scopeEntry{tenant: true}
+	d := New(nil, slog.New(slog.DiscardHandler))
+	entry := func(endpoints int) *Scope {
+		e := &Scope{Tenant: true}
 		for range endpoints {
-			e.endpoints = append(e.endpoints, &hook.Endpoint{URL: strings.Repeat("x", 1000)})
+			e.Endpoints = append(e.Endpoints, &hook.Endpoint{URL: strings.Repeat("x", 1000)})
 		}
 		return e
 	}
 	scope := func(i int) hook.Scope { return hook.Scope{Tenant: strconv.Itoa(i), Mode: hook.Live} }
-	put := func(i int, e *scopeEntry) { d.merge(map[hook.Scope]*scopeEntry{scope(i): e}, false) }
+	put := func(i int, e *Scope) { d.Merge(map[hook.Scope]*Scope{scope(i): e}, false) }
 	const many = 20_000
 	for i := range many {
 		put(i, entry(1))
-		d.get(scope(0)) // in use all the time
+		d.Get(scope(0)) // in use all the time
 	}
 	if n := len(d.scopes.items); n < many || d.scopes.used > scopeBytes {
 		t.Errorf("%d scopes of %d are kept in %d bytes", n, many, d.scopes.used)
@@ -67,12 +68,12 @@ func TestDirectoryIsBounded(t *testing.T) {
 	}
 	for i := range 4 * many {
 		put(many+1+i, entry(1))
-		d.get(scope(0))
+		d.Get(scope(0))
 	}
-	if e, _ := d.get(scope(0)); e == nil {
+	if e, _ := d.Get(scope(0)); e == nil {
 		t.Error("a scope that was used all the time is gone")
 	}
-	if e, _ := d.get(scope(1)); e != nil {
+	if e, _ := d.Get(scope(1)); e != nil {
 		t.Error("the scope that was used first is still there")
 	}
 	if d.scopes.used > scopeBytes || d.scopes.order.Len() != len(d.scopes.items) {
@@ -104,10 +105,10 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 
 // The record of failures that was changed last is not the one that is forgotten.
 func TestHealthForgetsTheOldest(t *testing.T) {
-	d := newDirectory()
+	d := New(nil, slog.New(slog.DiscardHandler))
 	for i := range maxHealth + 10 {
 		id := hook.ID{byte(i), byte(i >> 8), byte(i >> 16)}
-		d.mergeHealth(map[hook.ID]*healthEntry{id: {Health: hook.Health{Failures: i}}})
+		d.KeepHealth(id, hook.Health{Failures: i})
 	}
 	if _, ok := d.health.get(hook.ID{9}); ok || len(d.health.items) != maxHealth {
 		t.Errorf("%d records, the tenth among them: %v", len(d.health.items), ok)

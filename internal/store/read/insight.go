@@ -1,4 +1,4 @@
-package store
+package read
 
 import (
 	"context"
@@ -29,8 +29,8 @@ const historyRows = `SELECT e.id, e.created_at, e.status, r.revision, r.at, r.ur
 // History returns what the endpoints of a tenant were at a moment, newest first,
 // the deleted ones last. At most 1,000 are returned; more says that there are
 // others. The scope needs a tenant.
-func (s *Store) History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error) {
-	done, err := s.turns.take(ctx, scope)
+func (l *Lists) History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error) {
+	done, err := l.turns.take(ctx, scope)
 	if err != nil {
 		return nil, false, err
 	}
@@ -39,7 +39,7 @@ func (s *Store) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 		hook.History
 		revision *hook.Revision
 	}
-	lines, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (l line, err error) {
+	lines, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (l line, err error) {
 		var created int64
 		var number, changed, status *int64
 		var url, types *string
@@ -57,7 +57,7 @@ func (s *Store) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 		return l, nil
 	}, historyRows, scope.Mode, scope.Tenant, historyMost+1, sqltext.Micros(at), sqltext.Micros(at))
 	if err != nil {
-		return nil, false, s.readError("read history of endpoints", err)
+		return nil, false, l.fail("read history of endpoints", err)
 	}
 	for _, l := range lines {
 		if len(list) == 0 || list[len(list)-1].Endpoint != l.Endpoint {
@@ -75,34 +75,34 @@ func (s *Store) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 }
 
 // HasEndpoints reports whether a scope has an endpoint that is not deleted.
-func (s *Store) HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error) {
-	entry, err := s.entry(ctx, scope)
+func (l *Lists) HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error) {
+	entry, err := l.dir.Entry(ctx, l.db, scope)
 	if err != nil {
-		return false, s.readError("read endpoints", err)
+		return false, l.fail("read endpoints", err)
 	}
-	return len(entry.endpoints) > 0, nil
+	return len(entry.Endpoints) > 0, nil
 }
 
 // EndpointStats returns numbers about an endpoint. What is looked at is bounded:
 // the open and the failed deliveries up to hook.StatsCap, and of the tenant's
 // latest 10,000 events the latest 1,000 deliveries with at most 5,000 attempts. An
 // empty tenant means all of the mode.
-func (s *Store) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error) {
+func (l *Lists) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error) {
 	out := hook.EndpointStats{ByState: map[hook.State]int{}, ByClass: map[hook.Class]int{}}
-	e, err := s.Endpoint(ctx, scope, id)
+	e, err := l.Endpoint(ctx, scope, id)
 	if err != nil {
 		return out, err
 	}
-	done, err := s.turns.take(ctx, e.Scope)
+	done, err := l.turns.take(ctx, e.Scope)
 	if err != nil {
 		return out, err
 	}
 	defer done()
-	if err := s.countOpenOf(ctx, id, &out); err != nil {
-		return out, s.readError("count deliveries", err)
+	if err := l.countOpenOf(ctx, id, &out); err != nil {
+		return out, l.fail("count deliveries", err)
 	}
-	if err := s.recentOf(ctx, e, &out); err != nil {
-		return out, s.readError("read recent deliveries", err)
+	if err := l.recentOf(ctx, e, &out); err != nil {
+		return out, l.fail("read recent deliveries", err)
 	}
 	return out, nil
 }
@@ -116,18 +116,18 @@ const (
 	failedOf = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 3 AND endpoint = ? LIMIT ?) w`
 )
 
-func (s *Store) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointStats) error {
+func (l *Lists) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointStats) error {
 	var oldest hook.ID
-	if err := s.read.QueryRowContext(ctx, pendingOf, id[:], hook.StatsCap).Scan(&out.Pending, sqltext.Blob(oldest[:])); err != nil {
+	if err := l.db.QueryRowContext(ctx, pendingOf, id[:], hook.StatsCap).Scan(&out.Pending, sqltext.Blob(oldest[:])); err != nil {
 		return err
 	}
 	if out.Pending > 0 {
 		out.OldestPending = oldest.Time()
 	}
-	if err := s.read.QueryRowContext(ctx, heldOf, id[:], hook.StatsCap).Scan(&out.Held); err != nil {
+	if err := l.db.QueryRowContext(ctx, heldOf, id[:], hook.StatsCap).Scan(&out.Held); err != nil {
 		return err
 	}
-	return s.read.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed)
+	return l.db.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed)
 }
 
 // recentDeliveries walks the tenant's events from the newest back.
@@ -140,14 +140,14 @@ const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {t
 const recentAttempts = "SELECT a.duration_us, a.class FROM (" + recentDeliveries + `) r
 	{then} attempts a ON a.event = r.event AND a.endpoint = ? ORDER BY r.event DESC, a.number DESC LIMIT ?`
 
-func (s *Store) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.EndpointStats) error {
+func (l *Lists) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.EndpointStats) error {
 	args := []any{e.ID[:], e.Scope.Mode, e.Scope.Tenant, e.Scope.Mode, e.Scope.Tenant, statsEvents - 1, statsRows}
 	type recent struct {
 		event hook.ID
 		state hook.State
 		at    int64
 	}
-	rows, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (r recent, err error) {
+	rows, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (r recent, err error) {
 		err = row.Scan(sqltext.Blob(r.event[:]), &r.state, &r.at)
 		return r, err
 	}, recentDeliveries, args...)
@@ -158,7 +158,7 @@ func (s *Store) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.Endpoi
 	for _, r := range rows {
 		out.ByState[r.state]++
 	}
-	durations, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (duration int64, err error) {
+	durations, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (duration int64, err error) {
 		var class hook.Class
 		err = row.Scan(&duration, &class)
 		if class == hook.ClassNone || class == hook.ClassTruncated {

@@ -2,21 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/base64"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
-
-const eventTypeColumns = "mode, name, description, schema, example, created_at, updated_at"
-
-func scanEventType(row sqltext.Scanner) (hook.EventType, error) {
-	var e hook.EventType
-	var created, updated int64
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &created, &updated)
-	e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(created), sqltext.FromMicros(updated)
-	return e, err
-}
 
 // CreateEventType adds an entry to the catalogue of its mode. A name that is taken
 // gives CodeConflict.
@@ -27,7 +17,7 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 		replay, err = t.once(once, func() (any, bool, error) {
 			made = e
 			made.CreatedAt, made.UpdatedAt = t.now, t.now
-			n, err := t.exec("insert event type", "INSERT INTO event_types ("+eventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), sqltext.Micros(t.now), sqltext.Micros(t.now))
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
@@ -40,38 +30,6 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 		return hook.EventType{}, nil, err
 	}
 	return made, replay, nil
-}
-
-const oneEventType = "SELECT " + eventTypeColumns + " FROM event_types WHERE mode = ? AND name = ?"
-
-// EventType returns an entry of the catalogue of a mode.
-func (s *Store) EventType(ctx context.Context, mode hook.Mode, name string) (hook.EventType, error) {
-	found, err := sqltext.Collect(ctx, s.read, scanEventType, oneEventType, mode, name)
-	if err != nil {
-		return hook.EventType{}, s.readError("read event type", err)
-	}
-	if len(found) == 0 {
-		return hook.EventType{}, hook.NotFound("event type")
-	}
-	return found[0], nil
-}
-
-// EventTypes lists the catalogue of a mode by name: a catalogue has no newest.
-func (s *Store) EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.EventType, string, error) {
-	after, err := base64.RawURLEncoding.DecodeString(page.Cursor)
-	if err != nil || page.Cursor != "" && !hook.ValidType(string(after)) {
-		return nil, "", &hook.Error{Code: hook.CodeInvalidRequest, Field: "cursor", Message: "The cursor is not one of this list."}
-	}
-	list, err := sqltext.Collect(ctx, s.read, scanEventType, "SELECT "+eventTypeColumns+
-		" FROM event_types WHERE mode = ? AND name > ? ORDER BY name LIMIT ?", mode, string(after), sqltext.LimitOf(page)+1)
-	if err != nil {
-		return nil, "", s.readError("list event types", err)
-	}
-	if len(list) <= sqltext.LimitOf(page) {
-		return list, "", nil
-	}
-	list = list[:sqltext.LimitOf(page)]
-	return list, base64.RawURLEncoding.EncodeToString([]byte(list[len(list)-1].Name)), nil
 }
 
 // UpdateEventType changes description, schema and example of an entry. update runs
@@ -118,7 +76,7 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 }
 
 func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {
-	found, err := sqltext.Collect(background, t.c, scanEventType, oneEventType, mode, name)
+	found, err := sqltext.Collect(background, t.c, read.ScanEventType, read.OneEventType, mode, name)
 	if err != nil {
 		return hook.EventType{}, sqltext.Wrap("read event type", err)
 	}
@@ -126,4 +84,27 @@ func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {
 		return hook.EventType{}, hook.NotFound("event type")
 	}
 	return found[0], nil
+}
+
+// KeepProfile stores a profile's text under its hash, so that every retry sends
+// the same bytes. Storing it again changes nothing.
+func (s *Store) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
+	return s.keepProfile(ctx, hash, name, text, "NOTHING")
+}
+
+// PutProfile is KeepProfile that makes the text the newest of its name, on every
+// node, also if it was kept before.
+func (s *Store) PutProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
+	return s.keepProfile(ctx, hash, name, text, "UPDATE SET kept_at = excluded.kept_at")
+}
+
+func (s *Store) keepProfile(ctx context.Context, hash hook.ProfileHash, name, text, known string) error {
+	return s.do(ctx, "keep profile", 1, func(t *tx) error {
+		n, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text, kept_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO "+known,
+			hash[:], name, text, sqltext.Micros(t.now))
+		if n > 0 {
+			t.tell(sqltext.ChangedProfiles, hook.Scope{}, hook.Ref{})
+		}
+		return err
+	})
 }

@@ -1,4 +1,4 @@
-package store
+package read
 
 import (
 	"bytes"
@@ -17,33 +17,33 @@ import (
 const defaultScan = 20_000
 
 // Event returns an event by our key. An empty tenant means all of the mode.
-func (s *Store) Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
-	return s.oneEvent(ctx, "e.id = ? AND e.mode = ? AND (? = '' OR e.tenant = ?)", id[:], scope.Mode, scope.Tenant, scope.Tenant)
+func (l *Lists) Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
+	return l.oneEvent(ctx, "e.id = ? AND e.mode = ? AND (? = '' OR e.tenant = ?)", id[:], scope.Mode, scope.Tenant, scope.Tenant)
 }
 
 // EventByPublicID returns an event by the id that callers and receivers see: the
 // platform's own if it gave one, else ours. An empty tenant means all of the mode;
 // if several tenants have an event with the id then, it gives CodeConflict.
-func (s *Store) EventByPublicID(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
-	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID,
+func (l *Lists) EventByPublicID(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
+	ids, err := sqltext.Collect(ctx, l.db, sqltext.ScanID,
 		"SELECT event FROM event_ids WHERE mode = ? AND public_id = ? AND (? = '' OR tenant = ?) LIMIT 2",
 		scope.Mode, id[:], scope.Tenant, scope.Tenant)
 	switch {
 	case err != nil:
-		return nil, s.readError("find event", err)
+		return nil, l.fail("find event", err)
 	case len(ids) > 1:
 		return nil, &hook.Error{Code: hook.CodeConflict, Field: "tenant", Message: "Several tenants have an event with this id; name the tenant."}
 	case len(ids) == 1:
-		return s.Event(ctx, scope, ids[0])
+		return l.Event(ctx, scope, ids[0])
 	}
-	return s.oneEvent(ctx, "e.id = ? AND e.mode = ? AND (? = '' OR e.tenant = ?) AND e.public_id IS NULL",
+	return l.oneEvent(ctx, "e.id = ? AND e.mode = ? AND (? = '' OR e.tenant = ?) AND e.public_id IS NULL",
 		id[:], scope.Mode, scope.Tenant, scope.Tenant)
 }
 
-func (s *Store) oneEvent(ctx context.Context, where string, args ...any) (*hook.Event, error) {
-	found, err := sqltext.Collect(ctx, s.read, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE "+where, args...)
+func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.Event, error) {
+	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE "+where, args...)
 	if err != nil {
-		return nil, s.readError("read event", err)
+		return nil, l.fail("read event", err)
 	}
 	if len(found) == 0 {
 		return nil, hook.NotFound("event")
@@ -56,8 +56,8 @@ func (s *Store) oneEvent(ctx context.Context, where string, args ...any) (*hook.
 const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0"
 
 // Events lists events, newest first, without their data.
-func (s *Store) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, string, error) {
-	done, err := s.turns.take(ctx, q.Scope)
+func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, string, error) {
+	done, err := l.turns.take(ctx, q.Scope)
 	if err != nil {
 		return nil, "", err
 	}
@@ -66,16 +66,16 @@ func (s *Store) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	if err != nil {
 		return nil, "", err
 	}
-	span, err := s.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0])
+	span, err := l.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0])
 	if err != nil {
 		return nil, "", err
 	}
-	list, err := sqltext.Collect(ctx, s.read, sqltext.ScanEvent, "SELECT "+eventHead+` FROM events e
+	list, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+eventHead+` FROM events e
 		WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+` AND e.id >= ? AND e.id < ? AND e.accepted_at >= ? AND e.accepted_at < ?
 		AND (? = '' OR e.type = ?) ORDER BY e.id DESC LIMIT ?`,
 		q.Scope.Mode, q.Scope.Tenant, span.low[:], span.high[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type, sqltext.LimitOf(q.Page)+1)
 	if err != nil {
-		return nil, "", s.readError("list events", err)
+		return nil, "", l.fail("list events", err)
 	}
 	out := make([]hook.Event, 0, len(list))
 	for _, e := range list {
@@ -117,10 +117,10 @@ func eventsOfScope(scope hook.Scope) spanOf {
 // span bounds the look at a number of rows. The times of ids stand for the times of
 // acceptance: an id is never of an earlier time, and of a later one only if the clock was
 // ahead once (see idsAhead).
-func (s *Store) span(ctx context.Context, of spanOf, after, before time.Time, high hook.ID) (span, error) {
+func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, high hook.ID) (span, error) {
 	p := span{high: high}
 	if bound := sqltext.FirstID(before.Add(time.Millisecond)); !before.IsZero() && bytes.Compare(bound[:], high[:]) < 0 {
-		ahead, err := s.idsAhead(ctx)
+		ahead, err := l.idsAhead(ctx)
 		if err != nil {
 			return p, err
 		}
@@ -131,9 +131,9 @@ func (s *Store) span(ctx context.Context, of spanOf, after, before time.Time, hi
 	if !after.IsZero() {
 		p.low = sqltext.FirstID(after)
 	}
-	found, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, of.query(), append(slices.Clone(of.args), p.low[:], p.high[:], s.scanBound-1)...)
+	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, of.query(), append(slices.Clone(of.args), p.low[:], p.high[:], l.Scan-1)...)
 	if err != nil {
-		return p, s.readError("bound the list", err)
+		return p, l.fail("bound the list", err)
 	}
 	if len(found) > 0 {
 		p.low, p.more = found[0], true
@@ -149,20 +149,20 @@ func (of spanOf) query() string {
 // they do after the clock was ahead and was corrected, until that time has come. Then an
 // event has an id of a later time than that of its acceptance, and a search by time must
 // not leave out what only the ids say is later.
-func (s *Store) idsAhead(ctx context.Context) (bool, error) {
-	newest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, sqltext.NewestEvent)
+func (l *Lists) idsAhead(ctx context.Context) (bool, error) {
+	newest, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, sqltext.NewestEvent)
 	if err != nil {
-		return false, s.readError("read newest event", err)
+		return false, l.fail("read newest event", err)
 	}
 	if len(newest) == 0 {
 		return false, nil
 	}
-	until, now := newest[0].Time(), s.now()
+	until, now := newest[0].Time(), l.now()
 	if !sqltext.ClockWasAhead(until, now) {
 		return false, nil
 	}
-	if !s.aheadTold.Swap(true) {
-		s.log.Warn("the clock was ahead once and ids still carry that time: lists by time take longer until it has come",
+	if !l.aheadTold.Swap(true) {
+		l.log.Warn("the clock was ahead once and ids still carry that time: lists by time take longer until it has come",
 			"ahead", until.Sub(now).Round(time.Second).String(), "until", until)
 	}
 	return true, nil

@@ -1,4 +1,4 @@
-package store
+package directory
 
 import "container/list"
 

@@ -1,4 +1,4 @@
-package store
+package read
 
 import (
 	"context"
@@ -13,20 +13,9 @@ import (
 // log looks at: no index serves it, for one would cost every delivery.
 const logSpan = 100_000
 
-// TenantEndpoints returns all endpoints of a tenant that are not deleted, oldest
-// first. The snapshots are shared and must not be changed; secrets are open. An
-// unknown tenant has none.
-func (s *Store) TenantEndpoints(ctx context.Context, scope hook.Scope) ([]*hook.Endpoint, error) {
-	entry, err := s.entry(ctx, scope)
-	if err != nil {
-		return nil, s.readError("list endpoints of tenant", err)
-	}
-	return entry.endpoints, nil
-}
-
 // Healths returns the records of failures of the endpoints that have one. Ids
 // outside the scope, whose tenant is required, are passed over.
-func (s *Store) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error) {
+func (l *Lists) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error) {
 	found := map[hook.ID]hook.Health{}
 	if len(ids) == 0 {
 		return found, nil
@@ -35,7 +24,7 @@ func (s *Store) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 	for _, id := range ids {
 		args = append(args, id[:])
 	}
-	_, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (h hook.Health, err error) {
+	_, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (h hook.Health, err error) {
 		var id hook.ID
 		var first, last, warned int64
 		err = row.Scan(sqltext.Blob(id[:]), &h.Failures, &first, &last, &warned)
@@ -45,7 +34,7 @@ func (s *Store) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 	}, `SELECT endpoint, failures, first_failure_at, last_failure_at, warned_at FROM health
 		WHERE mode = ? AND tenant = ? AND endpoint IN (?`+strings.Repeat(", ?", len(ids)-1)+")", args...)
 	if err != nil {
-		return nil, s.readError("read health", err)
+		return nil, l.fail("read health", err)
 	}
 	return found, nil
 }
@@ -53,21 +42,21 @@ func (s *Store) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 // EndpointLog returns a window of an endpoint's deliveries, newest event first,
 // and how many the query matches. It looks at the tenant's newest 100,000 events;
 // what is older is neither listed nor counted.
-func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error) {
-	done, err := s.turns.take(ctx, q.Scope)
+func (l *Lists) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error) {
+	done, err := l.turns.take(ctx, q.Scope)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer done()
-	view, err := s.read.View(ctx) // the count is that of the list
+	view, err := l.db.View(ctx) // the count is that of the list
 	if err != nil {
-		return nil, 0, s.readError("list deliveries of endpoint", err)
+		return nil, 0, l.fail("list deliveries of endpoint", err)
 	}
 	defer view.Done()
 	low, err := sqltext.Collect(ctx, view, sqltext.ScanID, "SELECT id FROM events WHERE mode = ? AND tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
 		q.Scope.Mode, q.Scope.Tenant, logSpan-1)
 	if err != nil {
-		return nil, 0, s.readError("bound the list", err)
+		return nil, 0, l.fail("bound the list", err)
 	}
 	from, args := logFrom(&q)
 	if len(low) > 0 {
@@ -75,14 +64,14 @@ func (s *Store) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.Log
 	}
 	count := 0
 	if _, err := sqltext.ReadRow(ctx, view, "SELECT count(*)"+from, args, &count); err != nil {
-		return nil, 0, s.readError("count deliveries of endpoint", err)
+		return nil, 0, l.fail("count deliveries of endpoint", err)
 	}
 	list, err := sqltext.Collect(ctx, view, scanLogged, "SELECT "+sqltext.DeliveryColumns+`, e.public_id,
 		coalesce((SELECT a.at + a.duration_us FROM attempts a WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.number = d.attempts), 0),
 		coalesce((SELECT a.message FROM attempts a WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.number = d.attempts), '')`+
 		from+" ORDER BY e.id DESC LIMIT ? OFFSET ?", append(args, q.Limit, q.Offset)...)
 	if err != nil {
-		return nil, 0, s.readError("list deliveries of endpoint", err)
+		return nil, 0, l.fail("list deliveries of endpoint", err)
 	}
 	return list, count, nil
 }

@@ -1,0 +1,226 @@
+// Package directory keeps in memory what publishing and sending need to know of tenants:
+// snapshots of their endpoints with secrets open, records of health, and keys by hash.
+//
+// It promises that a snapshot is never changed, that no reader puts back what a commit
+// has replaced, and that memory is bounded in bytes: what was not used for longest goes
+// and is read again when it is needed. An endpoint of which something sealed cannot be
+// opened is marked as damaged and keeps nobody else from being read. It writes nothing.
+package directory
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+const (
+	scopeBytes = 64 << 20 // of snapshots, about, kept in memory
+	maxHealth  = 100_000  // kept in memory
+	maxKeys    = 10_000   // kept in memory
+)
+
+// Scope is what publishing and sending need to know of one tenant in one
+// mode. It is immutable once it is in the directory.
+type Scope struct {
+	Tenant    bool             // the tenant exists and is not deleted
+	Endpoints []*hook.Endpoint // all but the deleted, by id
+}
+
+// size is about how many bytes of memory the entry takes.
+func (e *Scope) size() int64 {
+	const scope, endpoint, item = 400, 800, 48 // of structs, allocations and maps
+	n := scope
+	for _, ep := range e.Endpoints {
+		n += endpoint + len(ep.URL) + len(ep.Title) + len(ep.Description)
+		for _, name := range ep.Types {
+			n += item + len(name)
+		}
+		for _, h := range ep.Headers {
+			n += item + len(h.Name) + len(h.Value)
+		}
+		for _, secret := range ep.Secrets {
+			n += 3*item + len(secret.Text)
+		}
+		if ep.Retry != nil {
+			n += 3*item + 8*len(ep.Retry.Steps)
+		}
+	}
+	return int64(n)
+}
+
+// Find returns the endpoint with the id, nil if there is none.
+func (e *Scope) Find(id hook.ID) *hook.Endpoint {
+	i, ok := slices.BinarySearchFunc(e.Endpoints, id, func(ep *hook.Endpoint, id hook.ID) int {
+		return bytes.Compare(ep.ID[:], id[:])
+	})
+	if !ok {
+		return nil
+	}
+	return e.Endpoints[i]
+}
+
+// With returns a copy in which the endpoint has this snapshot, or is gone if the
+// snapshot is of a deleted one.
+func (e *Scope) With(ep *hook.Endpoint) *Scope {
+	i, ok := slices.BinarySearchFunc(e.Endpoints, ep.ID, func(ep *hook.Endpoint, id hook.ID) int {
+		return bytes.Compare(ep.ID[:], id[:])
+	})
+	next := &Scope{Tenant: e.Tenant, Endpoints: slices.Clone(e.Endpoints)}
+	switch {
+	case ep.Status == hook.Deleted && ok:
+		next.Endpoints = slices.Delete(next.Endpoints, i, i+1)
+	case ep.Status == hook.Deleted:
+	case ok:
+		next.Endpoints[i] = ep
+	default:
+		next.Endpoints = slices.Insert(next.Endpoints, i, ep)
+	}
+	return next
+}
+
+// Directory holds the snapshots that the writer matches events with and that
+// readers are handed. The writer brings it up to date after each commit.
+type Directory struct {
+	keys *seal.Keyring
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	scopes *lru[hook.Scope, *Scope]
+	age    int64 // raised whenever a commit changed something
+
+	health *lru[hook.ID, hook.Health] // the writer's alone
+}
+
+// New returns an empty one. What is sealed is opened with the keys.
+func New(keys *seal.Keyring, log *slog.Logger) *Directory {
+	return &Directory{keys: keys, log: log, scopes: newLRU[hook.Scope, *Scope](scopeBytes), health: newLRU[hook.ID, hook.Health](maxHealth)}
+}
+
+// Get returns what is kept of a scope, nil if that is nothing, and its age for Offer.
+func (d *Directory) Get(scope hook.Scope) (*Scope, int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, _ := d.scopes.get(scope)
+	return e, d.age
+}
+
+// Each calls do for every scope that is kept.
+func (d *Directory) Each(do func(hook.Scope)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for scope := range d.scopes.items {
+		do(scope)
+	}
+}
+
+// Offer keeps an entry that a reader loaded, unless a commit came in between:
+// what the reader saw may be from before it.
+func (d *Directory) Offer(scope hook.Scope, e *Scope, age int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.age == age && e.Tenant {
+		d.scopes.put(scope, e, e.size())
+	}
+}
+
+// Merge takes over what a commit changed.
+func (d *Directory) Merge(scopes map[hook.Scope]*Scope, changed bool) {
+	if len(scopes) == 0 && !changed {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.age++
+	for scope, e := range scopes {
+		if e.Tenant {
+			d.scopes.put(scope, e, e.size())
+		} else {
+			d.scopes.drop(scope)
+		}
+	}
+}
+
+// KeyCache remembers keys by their hash, so that a request costs no read. Any
+// change of keys clears it: a revoked key is refused at once (S-10).
+type KeyCache struct {
+	mu   sync.RWMutex
+	keys map[[32]byte]hook.Key
+	age  int64
+}
+
+// NewKeyCache returns an empty one.
+func NewKeyCache() *KeyCache { return &KeyCache{keys: map[[32]byte]hook.Key{}} }
+
+// Get returns a key that is known, and the cache's age for Offer.
+func (c *KeyCache) Get(hash [32]byte) (hook.Key, int64, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	k, ok := c.keys[hash]
+	return k, c.age, ok
+}
+
+// Offer keeps a key that a reader found, unless keys changed in between.
+func (c *KeyCache) Offer(k hook.Key, age int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.age != age {
+		return
+	}
+	if len(c.keys) >= maxKeys {
+		clear(c.keys)
+	}
+	c.keys[k.Hash] = k
+}
+
+// Clear forgets all keys.
+func (c *KeyCache) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.age++
+	clear(c.keys)
+}
+
+// Health returns an endpoint's record of failures, if it is kept. Only the writer may
+// call it, and KeepHealth.
+func (d *Directory) Health(id hook.ID) (hook.Health, bool) { return d.health.get(id) }
+
+// KeepHealth keeps a record.
+func (d *Directory) KeepHealth(id hook.ID, h hook.Health) { d.health.put(id, h, 1) }
+
+// Drop forgets a scope, so that it is read again.
+func (d *Directory) Drop(scope hook.Scope) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.scopes.drop(scope)
+}
+
+// Entry returns what readers see of a scope, from memory if it is kept there.
+func (d *Directory) Entry(ctx context.Context, r *sqltext.Reader, scope hook.Scope) (*Scope, error) {
+	e, age := d.Get(scope)
+	if e != nil {
+		return e, nil
+	}
+	e, err := d.Read(ctx, r, scope)
+	if err != nil {
+		return nil, err
+	}
+	d.Offer(scope, e, age)
+	return e, nil
+}
+
+// Read reads a scope as it is stored, in one view: an endpoint must not be seen without
+// its secrets.
+func (d *Directory) Read(ctx context.Context, r *sqltext.Reader, scope hook.Scope) (*Scope, error) {
+	view, err := r.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Done()
+	return d.Load(ctx, view, scope)
+}

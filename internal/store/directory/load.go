@@ -1,0 +1,164 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// EndpointColumns are what ScanEndpoint reads, from endpoints e.
+const EndpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
+	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home`
+
+// ScanEndpoint reads a row and opens its headers and the query of its URL; if they
+// cannot be opened, the endpoint is marked as damaged. Secrets are not read.
+func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
+	e := &hook.Endpoint{}
+	var types string
+	var headers, query []byte
+	var retry *string
+	var disabled, created, updated int64
+	err := row.Scan(sqltext.Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
+		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
+		&updated, &e.Revision, &e.Enablings, &query, &e.Home)
+	if err != nil {
+		return nil, err
+	}
+	e.DisabledAt, e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(disabled), sqltext.FromMicros(created), sqltext.FromMicros(updated)
+	if err := json.Unmarshal([]byte(types), &e.Types); err != nil {
+		return nil, fmt.Errorf("read event types of %s: %w", e.ID, err)
+	}
+	if retry != nil {
+		e.Retry = &hook.Retry{}
+		if err := json.Unmarshal([]byte(*retry), e.Retry); err != nil {
+			return nil, fmt.Errorf("read retry plan of %s: %w", e.ID, err)
+		}
+	}
+	if headers != nil {
+		text, err := d.keys.Open(HeadersPlace(e), headers)
+		if err != nil {
+			return e, d.damaged(e, "headers", err)
+		}
+		if err := json.Unmarshal(text, &e.Headers); err != nil {
+			return nil, fmt.Errorf("read headers of %s: %w", e.ID, err)
+		}
+	}
+	if query != nil {
+		text, err := d.keys.Open(queryPlace(e), query)
+		if err != nil {
+			return e, d.damaged(e, "the URL's query", err)
+		}
+		e.URL += string(text)
+	}
+	return e, nil
+}
+
+func queryPlace(e *hook.Endpoint) []byte { return sqltext.Place("query", e.Scope, e.ID.String()) }
+
+// SealQuery cuts a URL before its query, which often holds a token, and seals that.
+func (d *Directory) SealQuery(e *hook.Endpoint) (head string, query any, err error) {
+	i := strings.IndexByte(e.URL, '?')
+	if i < 0 {
+		return e.URL, nil, nil
+	}
+	query, err = d.keys.Seal(queryPlace(e), []byte(e.URL[i:]))
+	return e.URL[:i], query, err
+}
+
+// HeadersPlace is where an endpoint's headers are sealed.
+func HeadersPlace(e *hook.Endpoint) []byte { return sqltext.Place("headers", e.Scope, e.ID.String()) }
+
+// SecretPlace is where one of its secrets is sealed.
+func SecretPlace(e *hook.Endpoint, version int64) []byte {
+	return sqltext.Place("secret", e.Scope, e.ID.String(), strconv.FormatInt(version, 10))
+}
+
+// Load reads a tenant's live endpoints of one mode, with secrets.
+func (d *Directory) Load(ctx context.Context, q sqltext.Querier, scope hook.Scope) (*Scope, error) {
+	entry := &Scope{}
+	_, err := sqltext.ReadRow(ctx, q, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.Tenant)
+	if err != nil {
+		return nil, fmt.Errorf("read tenant: %w", err)
+	}
+	entry.Endpoints, err = d.LoadEndpoints(ctx, q, LiveOfScope, scope.Mode, scope.Tenant, hook.Deleted)
+	if err != nil {
+		return nil, err
+	}
+	return entry, nil
+}
+
+// The conditions by which endpoints are loaded.
+const (
+	LiveOfScope = "e.mode = ? AND e.tenant = ? AND e.status <> ?"
+	WithID      = "e.id = ?"
+)
+
+// EndpointsWhere reads the endpoints that meet a condition.
+func EndpointsWhere(condition string) string {
+	return "SELECT " + EndpointColumns + " FROM endpoints e WHERE " + condition + " ORDER BY e.id"
+}
+
+// SecretsWhere reads their secrets.
+func SecretsWhere(condition string) string {
+	return `SELECT s.endpoint, s.version, s.encoding, s.sealed, s.created_at, s.expires_at
+		FROM endpoints e JOIN secrets s ON s.endpoint = e.id WHERE ` + condition + " ORDER BY s.endpoint, s.version DESC"
+}
+
+// LoadEndpoints reads the endpoints that meet the condition, by id, with their
+// secrets: two queries, however many endpoints there are.
+func (d *Directory) LoadEndpoints(ctx context.Context, q sqltext.Querier, condition string, args ...any) ([]*hook.Endpoint, error) {
+	endpoints, err := sqltext.Collect(ctx, q, d.ScanEndpoint, EndpointsWhere(condition), args...)
+	if err != nil {
+		return nil, fmt.Errorf("read endpoints: %w", err)
+	}
+	of := make(map[hook.ID]*hook.Endpoint, len(endpoints))
+	for _, e := range endpoints {
+		of[e.ID] = e
+	}
+	_, err = sqltext.Collect(ctx, q, func(row sqltext.Scanner) (struct{}, error) { return struct{}{}, d.scanSecret(row, of) }, SecretsWhere(condition), args...)
+	return endpoints, sqltext.Wrap("read secrets", err)
+}
+
+// scanSecret reads a row and gives the secret to its endpoint.
+func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoint) error {
+	var id hook.ID
+	var secret hook.Secret
+	var sealed []byte
+	var created, expires int64
+	if err := row.Scan(sqltext.Blob(id[:]), &secret.Version, &secret.Encoding, &sealed, &created, &expires); err != nil {
+		return err
+	}
+	e := of[id]
+	if e == nil {
+		return nil // made since the endpoints were read: who reads next sees both
+	}
+	text, err := d.keys.Open(SecretPlace(e, secret.Version), sealed)
+	if err != nil {
+		return d.damaged(e, "a secret", err)
+	}
+	secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), sqltext.FromMicros(created), sqltext.FromMicros(expires)
+	e.Secrets = append(e.Secrets, secret)
+	return nil
+}
+
+// damaged marks an endpoint of which something sealed cannot be opened. Its tenant's
+// other endpoints must go on, and its own deliveries must wait rather than get lost,
+// so that is no error. Any other error is returned.
+func (d *Directory) damaged(e *hook.Endpoint, what string, err error) error {
+	if !errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrOtherKey) {
+		return fmt.Errorf("open %s of %s: %w", what, e.ID, err)
+	}
+	if !e.Damaged {
+		d.log.Error("an endpoint is damaged: "+what+" cannot be opened; its deliveries wait. Restore its rows in the database and restart, or delete the endpoint",
+			"endpoint", e.ID, "tenant", e.Scope.Tenant, "mode", e.Scope.Mode.String(), "error", err)
+	}
+	e.Damaged = true
+	return nil
+}

@@ -1,0 +1,260 @@
+package read
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// TenantColumns are what ScanTenant reads.
+const TenantColumns = "id, name, created_at"
+
+// ScanTenant reads a tenant.
+func ScanTenant(row sqltext.Scanner) (hook.Tenant, error) {
+	var n hook.Tenant
+	var created int64
+	err := row.Scan(&n.ID, &n.Name, &created)
+	n.CreatedAt = sqltext.FromMicros(created)
+	return n, err
+}
+
+// Tenant returns a tenant that is not deleted.
+func (l *Lists) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
+	n, err := ScanTenant(l.db.QueryRowContext(ctx, "SELECT "+TenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return n, hook.NotFound("tenant")
+	}
+	if err != nil {
+		return n, l.fail("read tenant", err)
+	}
+	return n, nil
+}
+
+// Tenants lists the tenants that are not deleted, newest first.
+func (l *Lists) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, string, error) {
+	before, err := sqltext.BeforeOf(page, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	type numbered struct {
+		hook.Tenant
+		seq int64
+	}
+	seq := int64(1<<63 - 1)
+	if page.Cursor != "" {
+		seq = seqOf(before[0])
+	}
+	rows, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (n numbered, err error) {
+		var created int64
+		err = row.Scan(&n.ID, &n.Name, &created, &n.seq)
+		n.CreatedAt = sqltext.FromMicros(created)
+		return n, err
+	}, "SELECT "+TenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq < ? ORDER BY seq DESC LIMIT ?", seq, sqltext.LimitOf(page)+1)
+	if err != nil {
+		return nil, "", l.fail("list tenants", err)
+	}
+	next := ""
+	if len(rows) > sqltext.LimitOf(page) {
+		rows = rows[:sqltext.LimitOf(page)]
+		next = sqltext.CursorOf(seqID(rows[len(rows)-1].seq))
+	}
+	list := make([]hook.Tenant, len(rows))
+	for i, n := range rows {
+		list[i] = n.Tenant
+	}
+	return list, next, nil
+}
+
+// KeyColumns are those of keys, but for when it was revoked.
+const KeyColumns = "id, kind, mode, tenant, name, hash, created_at"
+
+func scanKey(row sqltext.Scanner) (hook.Key, error) {
+	var k hook.Key
+	var created int64
+	err := row.Scan(sqltext.Blob(k.ID[:]), &k.Kind, &k.Mode, &k.Tenant, &k.Name, sqltext.Blob(k.Hash[:]), &created)
+	k.CreatedAt = sqltext.FromMicros(created)
+	return k, err
+}
+
+// Keys lists the keys of a scope that are not revoked, newest first. An empty
+// tenant means all of the mode.
+func (l *Lists) Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.Key, string, error) {
+	before, err := sqltext.BeforeOf(page, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	list, err := sqltext.Collect(ctx, l.db, scanKey, "SELECT "+KeyColumns+` FROM keys e WHERE e.mode = ? AND `+sqltext.TenantIs(scope)+`
+		AND revoked_at = 0 AND id < ? ORDER BY id DESC LIMIT ?`, scope.Mode, scope.Tenant, before[0][:], sqltext.LimitOf(page)+1)
+	if err != nil {
+		return nil, "", l.fail("list keys", err)
+	}
+	if len(list) <= sqltext.LimitOf(page) {
+		return list, "", nil
+	}
+	list = list[:sqltext.LimitOf(page)]
+	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
+}
+
+// seqID and seqOf carry a number in a cursor of ids.
+func seqID(n int64) (id hook.ID) {
+	binary.BigEndian.PutUint64(id[8:], uint64(n))
+	return id
+}
+
+func seqOf(id hook.ID) int64 { return int64(binary.BigEndian.Uint64(id[8:])) }
+
+const partnerColumns = "p.id, p.mode, p.partner, p.user_id, p.tenant, p.created_at"
+
+func scanPartner(row sqltext.Scanner) (hook.PartnerUser, error) {
+	var p hook.PartnerUser
+	var created int64
+	err := row.Scan(sqltext.Blob(p.ID[:]), &p.Mode, &p.Partner, &p.User, &p.Tenant, &created)
+	p.CreatedAt = sqltext.FromMicros(created)
+	return p, err
+}
+
+// PartnerTenant returns the tenant that keys of the partner, which is the scope's
+// tenant, act for when they name the user. An unknown user and a grant for a
+// tenant that was deleted give the same CodeNotFound.
+func (l *Lists) PartnerTenant(ctx context.Context, scope hook.Scope, user string) (string, error) {
+	var tenant string
+	err := l.db.QueryRowContext(ctx, `SELECT p.tenant FROM partner_users p JOIN tenants n ON n.id = p.tenant AND n.deleted_at = 0
+		WHERE p.mode = ? AND p.partner = ? AND p.user_id = ?`, scope.Mode, scope.Tenant, user).Scan(&tenant)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", hook.NotFound("user")
+	}
+	if err != nil {
+		return "", l.fail("read partner user", err)
+	}
+	return tenant, nil
+}
+
+// PartnerUsers lists the grants of a mode, newest first. A scope with a tenant
+// lists that partner's only.
+func (l *Lists) PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.PartnerUser, string, error) {
+	before, err := sqltext.BeforeOf(page, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	list, err := sqltext.Collect(ctx, l.db, scanPartner, "SELECT "+partnerColumns+` FROM partner_users p
+		WHERE p.mode = ? AND (? = '' OR p.partner = ?) AND p.id < ? ORDER BY p.id DESC LIMIT ?`,
+		scope.Mode, scope.Tenant, scope.Tenant, before[0][:], sqltext.LimitOf(page)+1)
+	if err != nil {
+		return nil, "", l.fail("list partner users", err)
+	}
+	if len(list) <= sqltext.LimitOf(page) {
+		return list, "", nil
+	}
+	list = list[:sqltext.LimitOf(page)]
+	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
+}
+
+// Profile is the text of a wire format as deliveries were first rendered with it.
+type Profile struct {
+	Hash hook.ProfileHash
+	Name string
+	Text string
+	// KeptAt says when the text was put in force: of the texts of a name the newest
+	// is the one that all nodes use.
+	KeptAt time.Time
+}
+
+// Profiles returns all kept texts, of each name the newest last.
+func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
+	list, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (p Profile, err error) {
+		var kept int64
+		err = row.Scan(sqltext.Blob(p.Hash[:]), &p.Name, &p.Text, &kept)
+		p.KeptAt = sqltext.FromMicros(kept)
+		return p, err
+	}, "SELECT hash, name, text, kept_at FROM profiles ORDER BY name, kept_at, hash")
+	if err != nil {
+		return nil, l.fail("read profiles", err)
+	}
+	return list, nil
+}
+
+// EventTypeColumns are what ScanEventType reads.
+const EventTypeColumns = "mode, name, description, schema, example, created_at, updated_at"
+
+// ScanEventType reads an entry of the catalogue.
+func ScanEventType(row sqltext.Scanner) (hook.EventType, error) {
+	var e hook.EventType
+	var created, updated int64
+	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &created, &updated)
+	e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(created), sqltext.FromMicros(updated)
+	return e, err
+}
+
+// OneEventType finds an entry of the catalogue.
+const OneEventType = "SELECT " + EventTypeColumns + " FROM event_types WHERE mode = ? AND name = ?"
+
+// EventType returns an entry of the catalogue of a mode.
+func (l *Lists) EventType(ctx context.Context, mode hook.Mode, name string) (hook.EventType, error) {
+	found, err := sqltext.Collect(ctx, l.db, ScanEventType, OneEventType, mode, name)
+	if err != nil {
+		return hook.EventType{}, l.fail("read event type", err)
+	}
+	if len(found) == 0 {
+		return hook.EventType{}, hook.NotFound("event type")
+	}
+	return found[0], nil
+}
+
+// EventTypes lists the catalogue of a mode by name: a catalogue has no newest.
+func (l *Lists) EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.EventType, string, error) {
+	after, err := base64.RawURLEncoding.DecodeString(page.Cursor)
+	if err != nil || page.Cursor != "" && !hook.ValidType(string(after)) {
+		return nil, "", &hook.Error{Code: hook.CodeInvalidRequest, Field: "cursor", Message: "The cursor is not one of this list."}
+	}
+	list, err := sqltext.Collect(ctx, l.db, ScanEventType, "SELECT "+EventTypeColumns+
+		" FROM event_types WHERE mode = ? AND name > ? ORDER BY name LIMIT ?", mode, string(after), sqltext.LimitOf(page)+1)
+	if err != nil {
+		return nil, "", l.fail("list event types", err)
+	}
+	if len(list) <= sqltext.LimitOf(page) {
+		return list, "", nil
+	}
+	list = list[:sqltext.LimitOf(page)]
+	return list, base64.RawURLEncoding.EncodeToString([]byte(list[len(list)-1].Name)), nil
+}
+
+// KeyByHash returns the key with this SHA-256 of its text. Unknown and revoked
+// keys give the same CodeNotFound (S-10). A revocation counts from its commit on.
+func (l *Lists) KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error) {
+	k, age, ok := l.known.Get(hash)
+	if ok {
+		return k, nil
+	}
+	k, err := scanKey(l.db.QueryRowContext(ctx, "SELECT "+KeyColumns+" FROM keys WHERE hash = ? AND revoked_at = 0", hash[:]))
+	if errors.Is(err, sql.ErrNoRows) {
+		return hook.Key{}, hook.NotFound("key")
+	}
+	if err != nil {
+		return hook.Key{}, l.fail("read key", err)
+	}
+	l.known.Offer(k, age)
+	return k, nil
+}
+
+// TokenKey returns the key behind the token with this SHA-256 of its text. An
+// unknown token, an expired one and one of a revoked key give the same
+// CodeNotFound. Nothing is remembered in between: a revocation counts from its
+// commit on.
+func (l *Lists) TokenKey(ctx context.Context, hash [32]byte) (hook.Key, error) {
+	k, err := scanKey(l.db.QueryRowContext(ctx, `SELECT k.id, k.kind, k.mode, k.tenant, k.name, k.hash, k.created_at
+		FROM oauth_tokens o JOIN keys k ON k.id = o.key AND k.mode = o.mode AND k.tenant = o.tenant
+		WHERE o.hash = ? AND o.expires_at > ? AND k.revoked_at = 0`, hash[:], sqltext.Micros(l.now())))
+	if errors.Is(err, sql.ErrNoRows) {
+		return hook.Key{}, hook.NotFound("token")
+	}
+	if err != nil {
+		return hook.Key{}, l.fail("read token", err)
+	}
+	return k, nil
+}

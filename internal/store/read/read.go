@@ -1,0 +1,51 @@
+// Package read answers what is stored: lists, searches and numbers, for callers who
+// wait.
+//
+// It promises that every search looks at a bounded number of rows and hands out a cursor
+// to go on from, that each scope searches one thing at a time, and that a list sees the
+// last commit. It never sees a transaction of the writer and changes nothing.
+package read
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/store/directory"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// Lists is what can be asked of one database. Its methods are safe for concurrent use.
+type Lists struct {
+	// Scan is how many rows a page of a list looks at before it stops and hands out a
+	// cursor to go on from.
+	Scan int
+
+	db     *sqltext.Reader
+	dir    *directory.Directory
+	known  *directory.KeyCache
+	shared bool
+	now    func() time.Time
+	log    *slog.Logger
+	fail   func(act string, err error) error
+	turns  turns
+
+	aheadTold atomic.Bool
+}
+
+// Options of New. All but Shared are required.
+type Options struct {
+	Reader    *sqltext.Reader
+	Directory *directory.Directory
+	Keys      *directory.KeyCache
+	Shared    bool // other nodes change endpoints too
+	Now       func() time.Time
+	Log       *slog.Logger
+	// Fail gives the error of a read its code.
+	Fail func(act string, err error) error
+}
+
+// New returns the lists of a database.
+func New(o Options) *Lists {
+	return &Lists{Scan: defaultScan, db: o.Reader, dir: o.Directory, known: o.Keys, shared: o.Shared, now: o.Now, log: o.Log, fail: o.Fail}
+}

@@ -1,0 +1,33 @@
+package read
+
+import "github.com/posthorn/posthorn/internal/hook"
+
+// Statement is a search with its arguments.
+type Statement struct {
+	Query string
+	Args  []any
+}
+
+// Statements are the searches that depend on an index, as they are put together for an
+// endpoint, for tests that look at their plans. The endpoint's tenant is in the scope.
+func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
+	failed := hook.Failed
+	q := hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed}
+	last := []hook.ID{{0xff}, {0xff}}
+	where, args := conditions(&q, last)
+	of := stoppedOf(&q)
+	var low, high hook.ID
+	high[0] = 0xff
+	log, logArgs := logFrom(&hook.EndpointLog{Scope: scope, Endpoint: endpoint, Type: "a.b"})
+	recent := []any{endpoint[:], scope.Mode, scope.Tenant, scope.Mode, scope.Tenant, statsEvents - 1, statsRows}
+	return map[string]Statement{
+		"pending":   {pendingOf, []any{endpoint[:], hook.StatsCap}},
+		"failures":  {failedOf, []any{endpoint[:], hook.StatsCap}},
+		"recent":    {recentDeliveries, recent},
+		"tries":     {recentAttempts, append(recent, endpoint[:], statsTries)},
+		"history":   {historyRows, []any{scope.Mode, scope.Tenant, historyMost + 1, 1, 1}},
+		"log":       {"SELECT count(*)" + log, logArgs},
+		"failed":    {"SELECT d.id FROM deliveries d WHERE " + where + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", args},
+		"failed of": {of.query(), append(of.args, low[:], high[:], 9)},
+	}
+}
