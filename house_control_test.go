@@ -63,6 +63,10 @@ func TestRulesCanFail(t *testing.T) {
 		{"net.Dialer", "a/a.go", `package a; import "net"; var d net.Dialer`, ``, checkEgress},
 		{"tls.Dial", "a/a.go", `package a; import "crypto/tls"; var d = tls.Dial`, `package a; import "crypto/tls"; var d = tls.NewListener`, checkEgress},
 		{"dot import", "a/a.go", `package a; import . "net/http"; var c Client`, ``, checkEgress},
+		{"engine import", "internal/store/a.go", `package store; import "github.com/posthorn/posthorn/internal/store/sqlite"; var d sqlite.DB`, `package store; import "github.com/posthorn/posthorn/internal/store/sqltext"; var d sqltext.Table`, blind},
+		{"engine assertion", "internal/store/a.go", `package store; var _, ok = e.(*sqlite.DB)`, `package store; var _, ok = e.(*hook.Error)`, blind},
+		{"engine switch", "internal/store/a.go", `package store; func f() { switch e.(type) { case *postgres.Conn: } }`, `package store; func f() { switch e.(type) { case error: } }`, blind},
+		{"engine nil", "internal/store/a.go", `package store; func f() bool { return s.peers != nil }`, `package store; func f() bool { return s.opts.Room != nil }`, blind},
 	}
 	for _, r := range rules {
 		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
@@ -86,6 +90,8 @@ func TestRulesCanFail(t *testing.T) {
 		})
 	}
 }
+
+func blind(s *source) []string { return checkEngineBlind(s, "internal/store/store.go") }
 
 func TestTableRulesCanFail(t *testing.T) {
 	table, err := readArrows(controlTable)

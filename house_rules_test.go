@@ -414,3 +414,62 @@ func checkEgress(s *source) []string {
 	slices.Sort(out)
 	return out
 }
+
+// engines are the packages that are a database or know one.
+var engines = []string{"internal/store/sqlite", "internal/store/postgres", "internal/store/cluster"}
+
+// checkEngineBlind reports where code above the engines asks which one it has: an import
+// outside the files that open a store, a type assertion to a type of theirs, and a
+// comparison of the engine or the peers with nil. Everything that differs goes through
+// the interfaces of internal/store/engine.go.
+func checkEngineBlind(s *source, opens ...string) []string {
+	var out []string
+	for _, dir := range engines {
+		path := modulePath + "/" + dir
+		if s.named(path) != "" && !slices.Contains(opens, s.path) {
+			out = append(out, fmt.Sprintf("%s imports %s: only %s may", s.path, dir, strings.Join(opens, ", ")))
+		}
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.TypeAssertExpr:
+			if n.Type != nil && namesEngine(n.Type) {
+				out = append(out, s.at(n)+": a type assertion to an engine")
+			}
+		case *ast.CaseClause:
+			if slices.ContainsFunc(n.List, namesEngine) {
+				out = append(out, s.at(n)+": a type switch over engines")
+			}
+		case *ast.BinaryExpr:
+			if (n.Op == token.EQL || n.Op == token.NEQ) && (isNil(n.X) && isEngine(n.Y) || isNil(n.Y) && isEngine(n.X)) {
+				out = append(out, s.at(n)+": an engine is compared with nil")
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// namesEngine reports whether an expression mentions a type of an engine's package.
+func namesEngine(e ast.Expr) bool {
+	found := false
+	ast.Inspect(e, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := sel.X.(*ast.Ident); ok && slices.ContainsFunc(engines, func(dir string) bool { return strings.HasSuffix(dir, "/"+pkg.Name) }) {
+				found = true
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func isNil(e ast.Expr) bool {
+	id, ok := e.(*ast.Ident)
+	return ok && id.Name == "nil"
+}
+
+func isEngine(e ast.Expr) bool {
+	sel, ok := e.(*ast.SelectorExpr)
+	return ok && slices.Contains([]string{"engine", "peers", "cluster"}, sel.Sel.Name)
+}

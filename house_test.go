@@ -175,6 +175,18 @@ func TestNoSleepOutsideBubbles(t *testing.T) {
 	}
 }
 
+// Above the engines nobody asks which database it is; a store is opened in two files.
+func TestNobodyAsksWhichDatabase(t *testing.T) {
+	for _, s := range checkout(t) {
+		switch s.dir() {
+		case "internal/store", "internal/store/read", "internal/store/directory", "internal/store/batch":
+			if !s.test {
+				report(t, checkEngineBlind(s, "internal/store/store.go", "internal/store/errors.go"))
+			}
+		}
+	}
+}
+
 // netExceptions are the places outside internal/egress and client where product
 // code may open connections, each with its reason. A test removes what is stale.
 var netExceptions = map[string]string{

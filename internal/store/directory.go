@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -69,7 +68,7 @@ func (t *tx) reload(scope hook.Scope) error {
 
 // learnChanges brings what is in memory up to what other nodes changed. The writer calls
 // it between two transactions.
-func (s *Store) learnChanges(c sqltext.Conn, changes cluster.Changes) error {
+func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 	t := newTx(s, c)
 	scopes, due := changedScopes{}, map[hook.ID]hook.Scope{}
 	if changes.All {

@@ -6,18 +6,17 @@ import (
 	"fmt"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // takePage bounds the rows of one step of a takeover.
 const takePage = 1000
 
-// takeOverNodes takes over dead nodes and then learns what waits; without epochs only the
+// takeOverNodes takes over dead nodes and then learns what waits; with nil only the
 // latter. Only then is it done with them: what fails before is tried again.
-func (s *Store) takeOverNodes(ctx context.Context, epochs []int64) error {
-	mine, failed := s.takeOver(ctx, cluster.WorkOf(epochs), nil)
-	if len(mine) == 0 && epochs != nil {
+func (s *Store) takeOverNodes(ctx context.Context, left []sqltext.Abandoned) error {
+	mine, failed := s.takeOver(ctx, left, nil)
+	if len(mine) == 0 && left != nil {
 		return failed
 	}
 	err := s.learn(ctx)

@@ -79,7 +79,7 @@ func (c *Cluster) refresh(conn *connection) error {
 	}
 	defer conn.Rollback()
 	var version, newest int64
-	var changes Changes
+	var changes sqltext.Changes
 	if _, err := sqltext.ReadRow(background, conn, "SELECT version, news, floor FROM config", nil, &version, &newest, sqltext.Blob(changes.Floor[:])); err != nil {
 		return err
 	}

@@ -62,10 +62,10 @@ type Options struct {
 type Hooks struct {
 	// Changed is told on the writer, between two transactions, what other nodes changed.
 	// It may read through the connection.
-	Changed func(c sqltext.Conn, changes Changes) error
-	// TakeOver takes over the work of dead nodes and learns what waits; without epochs
-	// only the latter. It is called from one goroutine of the cluster's.
-	TakeOver func(ctx context.Context, epochs []int64) error
+	Changed func(c sqltext.Conn, changes sqltext.Changes) error
+	// TakeOver takes over the work of dead nodes and learns what waits; with nil only the
+	// latter. It is called from one goroutine of the cluster's.
+	TakeOver func(ctx context.Context, left []sqltext.Abandoned) error
 	// Writer is the one under which Begin and Commit are called.
 	Writer interface {
 		Wake()
@@ -73,15 +73,6 @@ type Hooks struct {
 		Away() bool
 		SetAway(bool) (changed bool)
 	}
-}
-
-// Changes are what other nodes changed since this one looked last.
-type Changes struct {
-	Lines []sqltext.Change
-	// All says that lines are missing: everything in memory is to be read again.
-	All bool
-	// Floor is below every id that may still be given.
-	Floor hook.ID
 }
 
 // Cluster is this node. Begin, Commit, Rollback, Mend and Find belong to the writer;
@@ -327,7 +318,7 @@ func (c *Cluster) takeOver(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case dead := <-c.dead:
-			err := c.hooks.TakeOver(ctx, dead)
+			err := c.hooks.TakeOver(ctx, workOf(dead))
 			if err != nil && ctx.Err() == nil {
 				c.log.Error("take over the work of a node that is gone; it will be tried again", "error", postgres.OneLine(err))
 			}

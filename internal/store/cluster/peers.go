@@ -94,11 +94,11 @@ func (c *Cluster) Abandoned(ctx context.Context) ([]sqltext.Abandoned, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for dead nodes: %w", err)
 	}
-	return WorkOf(epochs), nil
+	return workOf(epochs), nil
 }
 
-// WorkOf returns the work of nodes by their epochs.
-func WorkOf(epochs []int64) []sqltext.Abandoned {
+// workOf returns the work of nodes by their epochs; nil of none.
+func workOf(epochs []int64) []sqltext.Abandoned {
 	var all []sqltext.Abandoned
 	for _, epoch := range epochs {
 		all = append(all, sqltext.Abandoned{Epoch: epoch, Rows: fmt.Sprintf("owner = %d", epoch),

@@ -66,6 +66,15 @@ type Change struct {
 	Ref   hook.Ref
 }
 
+// Changes are what other nodes changed since this one looked last.
+type Changes struct {
+	Lines []Change
+	// All says that lines are missing: everything in memory is to be read again.
+	All bool
+	// Floor is below every id that may still be given.
+	Floor hook.ID
+}
+
 // Share is how many due deliveries of an endpoint are asked for.
 type Share struct {
 	Endpoint hook.ID
