@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -61,7 +62,11 @@ func bounded(shares []hook.Share) []hook.Share {
 }
 
 func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
-	held, err := t.beingHeld()
+	asked := make([]hook.ID, len(c.Shares))
+	for i := range c.Shares {
+		asked[i] = c.Shares[i].Endpoint
+	}
+	held, err := t.beingHeld(asked)
 	if err != nil {
 		return out, err
 	}
@@ -301,7 +306,11 @@ func scanWaiting(row sqltext.Scanner) (w waiting, err error) {
 
 // claimables keeps those whose work may be claimed now.
 func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
-	held, err := t.beingHeld()
+	ids := make([]hook.ID, len(found))
+	for i := range found {
+		ids[i] = found[i].endpoint
+	}
+	held, err := t.beingHeld(ids)
 	if err != nil {
 		return nil, err
 	}
@@ -355,18 +364,23 @@ func (s *Store) recoverDue(ctx context.Context) ([]hook.Due, error) {
 	return slices.Collect(maps.Values(earliest)), err
 }
 
-// beingHeld returns the endpoints whose older rows are on their way to being held
+// beingHeld returns which of the endpoints have older rows on their way to being held
 // and released again.
-func (t *tx) beingHeld() (map[hook.ID]bool, error) {
-	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, "SELECT id FROM endpoints WHERE sweep <> '' AND sweep = 'hold'")
-	if err != nil {
-		return nil, sqltext.Wrap("read sweeps", err)
-	}
+func (t *tx) beingHeld(ids []hook.ID) (map[hook.ID]bool, error) {
 	held := map[hook.ID]bool{}
-	for _, id := range ids {
+	if len(ids) == 0 {
+		return held, nil
+	}
+	args := make([]any, len(ids))
+	for i := range ids {
+		args[i] = ids[i][:]
+	}
+	found, err := sqltext.Collect(background, t.c, sqltext.ScanID,
+		"SELECT id FROM endpoints WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+") AND sweep = 'hold'", args...)
+	for _, id := range found {
 		held[id] = true
 	}
-	return held, nil
+	return held, sqltext.Wrap("read sweeps", err)
 }
 
 // summaryRows lists what waits in the table, from the indexes alone.

@@ -93,8 +93,9 @@ const deletePage = 50
 // takes no more events and what waits is cancelled. The id is not free again. Each
 // check sees the tenant first, on the writer, and stops the deletion with an error.
 //
-// A tenant with many endpoints goes in steps, itself with the last of them. A deletion
-// that was broken off is completed by calling it again.
+// A tenant with many endpoints goes in steps, itself with the last of them. The steps
+// after the first are carried out even if the caller has gone. After a crash in between
+// the tenant is there with fewer endpoints; deleting it again completes that.
 func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
 	for more := true; more; {
 		err := s.do(ctx, "delete tenant", 16, func(t *tx) (err error) {
@@ -104,6 +105,7 @@ func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook
 		if err != nil {
 			return err
 		}
+		ctx = context.WithoutCancel(ctx)
 	}
 	return nil
 }
