@@ -32,7 +32,11 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			if !t.mine(target) {
 				return nil, false, errElsewhere()
 			}
-			return row, true, t.oneShot(&row, target, hook.ByHand)
+			asked, err := t.shotAsked(&row)
+			if err != nil {
+				return nil, false, err
+			}
+			return row, true, t.oneShot(&row, asked, target, hook.ByHand)
 		})
 		return err
 	})

@@ -14,8 +14,11 @@ import (
 // that has the job in memory, or unowned until a claim takes them.
 
 // oneShot asks for one attempt beside the schedule, once until it was made. It counts
-// as open work of its tenant.
-func (t *tx) oneShot(row *hook.Delivery, target *hook.Endpoint, trigger hook.Trigger) error {
+// as open work of its tenant. asked says that one is asked for already.
+func (t *tx) oneShot(row *hook.Delivery, asked bool, target *hook.Endpoint, trigger hook.Trigger) error {
+	if asked {
+		return nil
+	}
 	full, err := t.backlogFull(row.Scope, 1)
 	if err != nil {
 		return err
@@ -28,10 +31,9 @@ func (t *tx) oneShot(row *hook.Delivery, target *hook.Endpoint, trigger hook.Tri
 	if target.Status != hook.Enabled || t.roomFor(target) {
 		owner = t.s.Epoch()
 	}
-	n, err := t.exec("note one shot", `INSERT INTO oneshots (event, endpoint, mode, tenant, trigger_by, requested_at, owner)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+	err = t.insert("note one shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
 		int64(trigger), sqltext.Micros(t.now), owner)
-	if err != nil || n == 0 {
+	if err != nil {
 		return err
 	}
 	t.opened(row.Scope, 1)
@@ -41,6 +43,13 @@ func (t *tx) oneShot(row *hook.Delivery, target *hook.Endpoint, trigger hook.Tri
 	}
 	t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: owner})
 	return nil
+}
+
+// shotAsked reports whether a single shot of a delivery is asked for. Its row is locked,
+// so that no other node asks at the same time.
+func (t *tx) shotAsked(d *hook.Delivery) (bool, error) {
+	var one int
+	return t.row("read single shot", "SELECT 1 FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &one)
 }
 
 // forgetOneshot ends the single shot of a delivery, if there is one.

@@ -107,7 +107,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		}
 	}
 	for _, target := range targets {
-		if err := t.deliver(e, target, profileOf(target)); err != nil {
+		if _, err := t.deliver(e, target, profileOf(target)); err != nil {
 			return hook.Published{}, err
 		}
 	}
@@ -180,7 +180,7 @@ func (t *tx) storeEvent(e *hook.Event) error {
 // deliver stores the delivery of an event to an endpoint. While there is room in
 // memory the row is born owned by this process and handed over with the commit;
 // beyond that it waits in the table.
-func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) error {
+func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) (hook.Delivery, error) {
 	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
 		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
 	trigger, heldAt := hook.BySchedule, int64(0)
@@ -199,14 +199,14 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), sqltext.Micros(d.Due),
 		int64(0), "", sqltext.Micros(d.CreatedAt), int64(0), heldAt, d.Owner, d.Fence)
 	if err != nil {
-		return err
+		return d, err
 	}
 	t.counted.Deliveries++
 	t.opened(d.Scope, 1)
 	if d.Owner != 0 {
 		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})
 	}
-	return nil
+	return d, nil
 }
 
 // publishedBefore answers an event whose id the platform has used already: the
@@ -268,7 +268,7 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			if err := t.storeEvent(e); err != nil {
 				return nil, false, err
 			}
-			if err := t.deliver(e, target, profile); err != nil {
+			if _, err := t.deliver(e, target, profile); err != nil {
 				return nil, false, err
 			}
 			out = hook.Published{Event: e.ID, PublicID: e.ID, Type: eventType, Tenant: target.Scope.Tenant, CreatedAt: e.CreatedAt, Deliveries: 1}

@@ -50,12 +50,42 @@ func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*h
 	if err != nil {
 		return out, err
 	}
+	there, err := t.askedFor(e.ID)
+	if err != nil {
+		return out, err
+	}
 	for _, target := range targets {
-		if err := t.resendTo(e, target, profileOf, &out); err != nil {
+		if err := t.resendTo(e, target, there[target.ID], profileOf, &out); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
+}
+
+// asked is the delivery of an event to one endpoint, and whether a single shot of it is
+// asked for already.
+type asked struct {
+	hook.Delivery
+	shot bool
+}
+
+// askedFor reads the deliveries of an event at once, by endpoint.
+func (t *tx) askedFor(event hook.ID) (map[hook.ID]*asked, error) {
+	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.event = ?{lock}", event[:])
+	if err != nil {
+		return nil, sqltext.Wrap("read deliveries", err)
+	}
+	there := make(map[hook.ID]*asked, len(rows))
+	for i := range rows {
+		there[rows[i].Endpoint] = &asked{Delivery: rows[i]}
+	}
+	shots, err := sqltext.Collect(background, t.c, sqltext.ScanID, "SELECT endpoint FROM oneshots WHERE event = ?", event[:])
+	for _, endpoint := range shots {
+		if a := there[endpoint]; a != nil {
+			a.shot = true
+		}
+	}
+	return there, sqltext.Wrap("read single shots", err)
 }
 
 func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, error) {
@@ -81,32 +111,24 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 }
 
 // resendTo uses the row of event and endpoint, or makes it.
-func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, profileOf func(*hook.Endpoint) hook.ProfileHash, out *hook.Resent) error {
-	row, exists, err := t.readDelivery(e.ID, target.ID)
-	switch {
-	case err != nil:
-		return err
-	case exists && (target.Status != hook.Enabled || !t.mine(target)):
-		out.Skipped++
-		return nil
-	case exists:
-		err = t.oneShot(&row, target, hook.ByReplay)
-	default:
-		full, err := t.backlogFull(e.Scope, 1)
-		if err != nil {
-			return err
+func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, row *asked, profileOf func(*hook.Endpoint) hook.ProfileHash, out *hook.Resent) error {
+	if row != nil {
+		if target.Status != hook.Enabled || !t.mine(target) {
+			out.Skipped++
+			return nil
 		}
-		if full != nil {
-			return full
-		}
-		if err := t.deliver(e, target, profileOf(target)); err != nil {
-			return err
-		}
-		if row, _, err = t.readDelivery(e.ID, target.ID); err != nil {
-			return err
-		}
-		out.Created++
+		out.Deliveries = append(out.Deliveries, row.Delivery)
+		return t.oneShot(&row.Delivery, row.shot, target, hook.ByReplay)
 	}
-	out.Deliveries = append(out.Deliveries, row)
+	full, err := t.backlogFull(e.Scope, 1)
+	if err != nil {
+		return err
+	}
+	if full != nil {
+		return full
+	}
+	made, err := t.deliver(e, target, profileOf(target))
+	out.Created++
+	out.Deliveries = append(out.Deliveries, made)
 	return err
 }
