@@ -81,7 +81,7 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 			return err
 		}
 		from = last
-		if err := pause(ctx, retentionPause); err != nil {
+		if err := sqltext.Pause(ctx, retentionPause); err != nil {
 			return err
 		}
 	}

@@ -129,7 +129,7 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 		if at, more = page.last, page.more; !more {
 			break
 		}
-		if err := pause(ctx, retentionPause); err != nil {
+		if err := sqltext.Pause(ctx, retentionPause); err != nil {
 			return err
 		}
 	}
@@ -137,17 +137,6 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 		s.log.Info("dropped events older than the retention", "events", dropped)
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // dropEndpoints drops endpoints that were deleted longer ago than the moment and a
@@ -176,7 +165,7 @@ func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 			return fmt.Errorf("drop deleted endpoints: %w", err)
 		}
 		if ids = ids[gone:]; len(ids) > 0 {
-			if err := pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, retentionPause); err != nil {
 				return err
 			}
 		}

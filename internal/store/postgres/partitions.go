@@ -225,21 +225,9 @@ func (p *Days) dropDay(ctx context.Context, conn *sql.Conn, day, until time.Time
 		if try == dropTries {
 			return false, errBusy
 		}
-		if err := pause(ctx, dropPause); err != nil {
+		if err := sqltext.Pause(ctx, dropPause); err != nil {
 			return false, err
 		}
-	}
-}
-
-// pause waits, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 
@@ -301,7 +289,7 @@ func (d *OldDay) forgetIDs(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("forget ids of events: %w", err)
 		}
-		if err := pause(ctx, time.Since(began)); err != nil {
+		if err := sqltext.Pause(ctx, time.Since(began)); err != nil {
 			return err
 		}
 	}

@@ -252,3 +252,15 @@ func Wrap(act string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", act, err)
 }
+
+// Pause waits, or until ctx ends, which is its error.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
