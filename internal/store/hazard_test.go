@@ -198,3 +198,34 @@ func TestADatabaseThatWasSetBack(t *testing.T) {
 		return a.count("SELECT count(*) FROM deliveries WHERE event = ? AND owner = 0 AND state = 0", job.Delivery.Event[:]) == 1
 	})
 }
+
+// A connection that is lost before the commit was sent loses the transaction and nothing
+// else: that the commit before it took place says nothing about this one.
+func TestAConnectionLostBeforeTheCommit(t *testing.T) {
+	p := newPeer(t, pgtest.Database(t), time.Minute, nil)
+	p.endpoint()
+	p.publish()
+	p.settledDown()
+	p.publish()
+	job := p.take()[0]
+	var cut atomic.Int64
+	p.must(p.do(t.Context(), "test", 1, func(*tx) error { // on the writer, which reads it
+		for _, conn := range node(p.Store).Writers() {
+			conn.Fault = func(query string) error {
+				if strings.Contains(query, "failures = excluded.failures") && cut.Add(1) == 1 {
+					_, err := p.read.DB.Exec("SELECT pg_terminate_backend($1, 5000)", conn.PID())
+					return err
+				}
+				return nil
+			}
+		}
+		return nil
+	}))
+	p.settled(job, 500)
+	if cut.Load() == 0 {
+		t.Fatal("control: no connection was lost")
+	}
+	if row := p.row(job); row.Attempts != 1 || row.Owner != 0 {
+		t.Errorf("an outcome that was acknowledged is not stored: %d attempts, owner %d", row.Attempts, row.Owner)
+	}
+}

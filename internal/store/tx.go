@@ -231,8 +231,9 @@ func (t *tx) waits(target *hook.Endpoint, at time.Time) {
 	}
 }
 
-// flush writes what is written once a batch.
-func (t *tx) flush() error {
+// Flush writes what is written once a transaction. It is no part of the commit: a
+// connection that is lost here loses no answer to one.
+func (t *tx) Flush() error {
 	t.guard = unguarded
 	for id, h := range t.health {
 		if !h.dirty {

@@ -90,6 +90,9 @@ type Tx interface {
 	// Undo takes back everything since Guard, in the database and in memory. An error
 	// says that it cannot, so that the whole transaction has to go.
 	Undo() error
+	// Flush writes what is kept for the end of the transaction. It runs after the last
+	// operation, and nothing is written after it.
+	Flush() error
 }
 
 // Pause waits between two attempts to reach the database, answers callers that have
@@ -106,7 +109,8 @@ type Engine[T Tx] interface {
 	Begin(ops []*Op[T]) (T, error)
 	// Commit makes a transaction last. If it returns sent, the commit is on its way, and
 	// later is called once, from any goroutine, with a function that the writer then
-	// calls for the answer.
+	// calls for the answer. An error of class [Lost] says that the commit was sent and may
+	// have taken place: Find is asked then.
 	Commit(t T, later func(answer func() error)) (sent bool, err error)
 	// Rollback ends a transaction that was not committed.
 	Rollback(t T)

@@ -48,6 +48,11 @@ func (w *Writer[T]) apply(b *batch[T]) {
 		finish(b.ops, results)
 		return
 	}
+	if err := t.Flush(); err != nil {
+		w.engine.Rollback(t)
+		w.fail(b, fmt.Errorf("flush: %w", err))
+		return
+	}
 	w.sent[b] = true
 	end := func(err error) { w.end(b, t, results, err) }
 	sent, err := w.engine.Commit(t, func(answer func() error) {
