@@ -122,7 +122,8 @@ type Engine[T Tx] interface {
 	// error of class [Again] or [Lost]. False: there is no use in it.
 	Mend(err error, pause Pause) bool
 	// Find tells whether a commit whose answer was lost took place, and makes sure that
-	// it will not later.
+	// it will not later. An error says that this cannot be found out any more; the batch is
+	// then not run again.
 	Find(t T, lost error, pause Pause) (committed bool, err error)
 	// MakeRoom frees space on a full disk and reports whether a batch that did not fit
 	// may fit now.

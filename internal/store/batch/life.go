@@ -143,8 +143,11 @@ func (w *Writer[T]) end(b *batch[T], t T, results []error, err error) {
 	if err != nil && w.engine.Class(err) == Lost {
 		committed, failed := w.engine.Find(t, err, w.pauseFor(b))
 		switch {
-		case failed != nil:
-			err = failed
+		case failed != nil: // it may be stored: to run it again may store it twice
+			delete(w.sent, b)
+			w.engine.Rollback(t)
+			refuse(b.ops, fmt.Errorf("%w: %w", ErrUnavailable, failed))
+			return
 		case committed:
 			err = nil
 		default:
