@@ -93,9 +93,11 @@ func (t *txn) has(id int) bool {
 	return false
 }
 
-func (t *txn) Written() (rows, bytes int, closed bool) { return len(t.rows) + t.more, t.bytes, t.closed }
-func (t *txn) Unguard()                                { t.mark = -1 }
-func (t *txn) Flush() error                            { t.flushed = true; return t.db.at("flush", t) }
+func (t *txn) Written() (rows, bytes int, closed bool) {
+	return len(t.rows) + t.more, t.bytes, t.closed
+}
+func (t *txn) Unguard()     { t.mark = -1 }
+func (t *txn) Flush() error { t.flushed = true; return t.db.at("flush", t) }
 
 func (t *txn) Guard(bool) error {
 	t.mark = len(t.rows)
@@ -237,7 +239,9 @@ type desk struct {
 
 func open(t *testing.T, db *database, o batch.Options[*txn]) *desk {
 	o.Engine, o.Log = db, slog.New(slog.NewTextHandler(io.Discard, nil))
-	return &desk{Writer: batch.New(o), t: t, db: db, answers: map[int][]error{}}
+	k := &desk{Writer: batch.New(o), t: t, db: db, answers: map[int][]error{}}
+	t.Cleanup(k.Close)
+	return k
 }
 
 // writes is an operation that writes one row of its own.
