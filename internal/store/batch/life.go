@@ -146,7 +146,7 @@ func (w *Writer[T]) end(b *batch[T], t T, results []error, err error) {
 		case failed != nil: // it may be stored: to run it again may store it twice
 			delete(w.sent, b)
 			w.engine.Rollback(t)
-			refuse(b.ops, fmt.Errorf("%w: %w", ErrUnavailable, failed))
+			w.giveUp(b, failed)
 			return
 		case committed:
 			err = nil
@@ -216,7 +216,7 @@ func (w *Writer[T]) again(b *batch[T], err error) {
 		b.timeouts++
 	}
 	if !w.engine.Mend(err, w.pauseFor(b)) {
-		refuse(b.ops, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		w.giveUp(b, err)
 		return
 	}
 	if b.timeouts >= 2 || b.tries >= maxTries {
@@ -224,6 +224,25 @@ func (w *Writer[T]) again(b *batch[T], err error) {
 		return
 	}
 	w.push(b)
+}
+
+// giveUp answers a batch for which the database was waited for in vain. While the writer
+// is being closed it answers everybody: to wait once more for each batch could take hours.
+func (w *Writer[T]) giveUp(b *batch[T], cause error) {
+	away := fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	refuse(b.ops, away)
+	select {
+	case <-w.closing:
+	default:
+		return
+	}
+	for _, other := range w.next {
+		refuse(other.ops, away)
+	}
+	refuse(w.kept, away)
+	w.next, w.kept = nil, nil
+	w.line()
+	refuse(w.waiting.drain(), away)
 }
 
 // halve splits a batch, so that an operation that cannot be stored ends up alone. There
