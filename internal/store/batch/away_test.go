@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +17,10 @@ import (
 // is back.
 func TestTheDatabaseIsAway(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		db.fault = func(step string, tx *txn) error {
-			if away && (step == "begin" || step == "mend" || step == "find") {
+			if away.Load() && (step == "begin" || step == "mend" || step == "find") {
 				return errLost
 			}
 			if step == "commit" && tx.has(0) {
@@ -46,10 +48,11 @@ func TestTheDatabaseIsAway(t *testing.T) {
 			leave(id, stays(id))
 		}
 		<-time.After(900 * time.Millisecond)
-		if len(k.order) != 0 || k.Ready() != nil {
-			t.Errorf("after 0.9 s %v were answered, ready: %v", k.order, k.Ready())
+		if early := k.answered(); len(early) != 0 || k.Ready() != nil {
+			t.Errorf("after 0.9 s %v were answered, ready: %v", early, k.Ready())
 		}
 		<-time.After(300 * time.Millisecond)
+		synctest.Wait()
 		for _, id := range []int{1, 3} {
 			if err := k.answer(id); !errors.Is(err, batch.ErrUnavailable) || refused[id] < time.Second {
 				t.Errorf("%d got %v after %v", id, err, refused[id])
@@ -61,10 +64,10 @@ func TestTheDatabaseIsAway(t *testing.T) {
 			t.Errorf("who comes later got %v, ready: %v", err, k.Ready())
 		}
 		<-time.After(time.Hour)
-		if len(k.order) != 3 {
-			t.Errorf("answered: %v", k.order)
+		if all := k.answered(); len(all) != 3 || k.Queued() != 0 {
+			t.Errorf("answered: %v, in the queue: %d", all, k.Queued())
 		}
-		away = false
+		away.Store(false)
 		k.callers.Wait()
 		k.SetAway(false)
 		for _, id := range []int{2, 5, 100, 139} {
@@ -83,13 +86,13 @@ func TestTheDatabaseIsAway(t *testing.T) {
 // than for one batch, however much waits, and everybody is answered.
 func TestCloseWhileTheDatabaseIsAway(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
-		mended := 0
+		var mended atomic.Int64
 		db.fault = func(step string, _ *txn) error {
 			switch step {
 			case "begin":
 				return errLost
 			case "mend":
-				mended++
+				mended.Add(1)
 				<-time.After(3 * time.Second) // to connect takes that long
 				return errLost
 			}
@@ -101,7 +104,7 @@ func TestCloseWhileTheDatabaseIsAway(t *testing.T) {
 			k.hand(context.Background(), id, writes(id, batch.Op[*txn]{Stays: true}))
 		}
 		<-time.After(time.Minute)
-		before, began := mended, time.Now()
+		before, began := mended.Load(), time.Now()
 		k.Close()
 		k.callers.Wait()
 		for id := range all {
@@ -109,8 +112,8 @@ func TestCloseWhileTheDatabaseIsAway(t *testing.T) {
 				t.Fatalf("%d got %v", id, err)
 			}
 		}
-		if mended > before+2 || time.Since(began) > 10*time.Second {
-			t.Errorf("it took %v and %d attempts", time.Since(began), mended-before)
+		if mended.Load() > before+2 || time.Since(began) > 10*time.Second {
+			t.Errorf("it took %v and %d attempts", time.Since(began), mended.Load()-before)
 		}
 		k.settle()
 	})
@@ -161,10 +164,10 @@ func TestCloseCarriesOutWhatWasAccepted(t *testing.T) {
 func TestOutcomesUseTheReserve(t *testing.T) {
 	dir := t.TempDir()
 	both(t, func(t *testing.T, db *database) {
-		full := false
+		var full atomic.Bool
 		reserve := batch.NewReserve(filepath.Join(dir, t.Name()[len(t.Name())-13:]), 4096)
 		db.fault = func(step string, _ *txn) error {
-			if full && (step == "commit" && !reserve.Spent() || step == "room") {
+			if full.Load() && (step == "commit" && !reserve.Spent() || step == "room") {
 				return errFull
 			}
 			return nil
@@ -172,7 +175,7 @@ func TestOutcomesUseTheReserve(t *testing.T) {
 		k := open(t, db, batch.Options[*txn]{Reserve: reserve})
 		outcome := batch.Op[*txn]{Outcome: true, Stays: true}
 		k.together(writes(0, batch.Op[*txn]{}), writes(1, outcome))
-		full = true
+		full.Store(true)
 		release := k.block()
 		k.hand(context.Background(), 2, writes(2, batch.Op[*txn]{}))
 		k.hand(context.Background(), 3, writes(3, outcome))
@@ -189,7 +192,7 @@ func TestOutcomesUseTheReserve(t *testing.T) {
 		if !errors.Is(k.answer(4), batch.ErrFull) || k.answer(5) != nil {
 			t.Errorf("afterwards an event got %v and an outcome %v", k.answer(4), k.answer(5))
 		}
-		full = false
+		full.Store(false)
 		<-time.After(time.Second)
 		k.hand(context.Background(), 6, writes(6, batch.Op[*txn]{}))
 		if err := k.answer(6); err != nil || reserve.Spent() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,9 +88,9 @@ func TestABatchThatCannotBeStored(t *testing.T) {
 				both(t, func(t *testing.T, db *database) {
 					fatal := 0
 					k := open(t, db, batch.Options[*txn]{Fatal: func(error) { fatal++ }})
-					armed := false
+					var armed atomic.Bool
 					db.fault = func(at string, _ *txn) error {
-						if armed && at == step {
+						if armed.Load() && at == step {
 							return c.err
 						}
 						return nil
@@ -98,7 +99,7 @@ func TestABatchThatCannotBeStored(t *testing.T) {
 					for id := range 3 {
 						k.hand(context.Background(), id, writes(id, batch.Op[*txn]{Stays: id == 2}))
 					}
-					armed = true
+					armed.Store(true)
 					release()
 					k.callers.Wait()
 					for id := range 3 {
@@ -106,7 +107,7 @@ func TestABatchThatCannotBeStored(t *testing.T) {
 							t.Errorf("%d: %v", id, err)
 						}
 					}
-					armed = false
+					armed.Store(false)
 					k.hand(context.Background(), 3, writes(3, batch.Op[*txn]{}))
 					if err, stopped := k.answer(3), c.want == batch.ErrStopped; stopped != errors.Is(err, batch.ErrStopped) || stopped != (fatal == 1) {
 						t.Errorf("afterwards: %v; told to end %d times", err, fatal)

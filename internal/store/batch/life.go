@@ -241,8 +241,7 @@ func (w *Writer[T]) giveUp(b *batch[T], cause error) {
 	}
 	refuse(w.kept, away)
 	w.next, w.kept = nil, nil
-	w.line()
-	refuse(w.waiting.drain(), away)
+	refuse(w.drain(), away)
 }
 
 // halve splits a batch, so that an operation that cannot be stored ends up alone. There
@@ -366,8 +365,7 @@ func (w *Writer[T]) refuseCallers(b *batch[T], cause error) {
 	for _, other := range w.next {
 		callers(other.ops)
 	}
-	w.line()
-	for _, o := range w.waiting.drain() {
+	for _, o := range w.drain() {
 		if o.Stays {
 			w.kept = append(w.kept, o)
 		} else {
