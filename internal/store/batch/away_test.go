@@ -82,6 +82,92 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	})
 }
 
+// Callers whose commit is on its way, or whose batch is to be run next, are refused with
+// the others; what they wrote may be stored all the same.
+func TestCallersOnTheirWayAreRefusedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := newDatabase(2)
+		arrives := make(chan struct{})
+		db.hold = func(tx *txn) {
+			if tx.has(0) {
+				<-arrives
+			}
+		}
+		var away atomic.Bool
+		away.Store(true)
+		db.fault = func(step string, tx *txn) error {
+			switch {
+			case step == "commit" && tx.has(2):
+				return batch.TimedOut(errAgain) // 2 and 3 are halved, and one of them waits on the stack
+			case step == "mend" && away.Load() && db.begun == 5: // of 2 and 3
+				return errLost
+			}
+			return nil
+		}
+		k := open(t, db, batch.Options[*txn]{})
+		release := k.block()
+		k.hand(context.Background(), 0, writes(0, batch.Op[*txn]{Rows: batch.MaxRows - 1}))
+		k.hand(context.Background(), 1, writes(1, batch.Op[*txn]{Stays: true}))
+		for id := 2; id <= 5; id++ {
+			k.hand(context.Background(), id, writes(id, batch.Op[*txn]{}))
+		}
+		release()
+		<-time.After(5 * time.Second)
+		for _, id := range []int{0, 2, 3, 4, 5} {
+			if err := k.answer(id); !errors.Is(err, batch.ErrUnavailable) {
+				t.Errorf("%d got %v", id, err)
+			}
+		}
+		away.Store(false)
+		close(arrives)
+		k.callers.Wait()
+		if err := k.answer(1); err != nil {
+			t.Errorf("who stays got %v", err)
+		}
+		k.settle()
+		if db.stored[0] != 1 || db.stored[1] != 1 {
+			t.Errorf("stored: %v", db.stored)
+		}
+	})
+}
+
+// An engine that asks for it has the commits on their way ended before it begins.
+func TestCommitsAreEndedBeforeItBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := newDatabase(2)
+		arrives := make(chan struct{})
+		db.hold = func(tx *txn) {
+			if tx.has(0) {
+				<-arrives
+			}
+		}
+		asked := 0
+		db.fault = func(step string, _ *txn) error {
+			if step == "begin" && db.begun > 1 {
+				select {
+				case <-arrives:
+				default:
+					asked++
+					return batch.ErrDrain
+				}
+			}
+			return nil
+		}
+		k := open(t, db, batch.Options[*txn]{})
+		k.hand(context.Background(), 0, writes(0, batch.Op[*txn]{}))
+		k.hand(context.Background(), 1, writes(1, batch.Op[*txn]{}))
+		if answered := k.answered(); asked != 1 || len(answered) != 0 {
+			t.Errorf("asked %d times, answered: %v", asked, answered)
+		}
+		close(arrives)
+		k.callers.Wait()
+		if err := errors.Join(k.answer(0), k.answer(1)); err != nil {
+			t.Error(err)
+		}
+		k.settle()
+	})
+}
+
 // A writer that is closed while the database is away gives up: it asks no more often
 // than for one batch, however much waits, and everybody is answered.
 func TestCloseWhileTheDatabaseIsAway(t *testing.T) {

@@ -38,8 +38,9 @@ var (
 type database struct {
 	connections int
 	fault       func(step string, t *txn) error
-	liar        bool // finds that every commit took place
-	forgetful   bool // takes back nothing
+	liar        bool         // finds that every commit took place
+	forgetful   bool         // takes back nothing
+	hold        func(t *txn) // what a commit on its way waits for; nil: nothing
 
 	failing sync.Mutex
 
@@ -142,6 +143,9 @@ func (d *database) Commit(t *txn, later func(func() error)) (bool, error) {
 		return false, d.end(t)
 	}
 	go func() {
+		if d.hold != nil {
+			d.hold(t)
+		}
 		err := d.end(t)
 		later(func() error { return err })
 	}()

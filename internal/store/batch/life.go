@@ -182,9 +182,6 @@ func refuse[T Tx](ops []*Op[T], err error) {
 // operation guarded, in two halves, with its outcomes only, or not at all.
 func (w *Writer[T]) fail(b *batch[T], err error) {
 	class := w.engine.Class(err)
-	if errors.Is(err, errNotCommitted) {
-		class = Again
-	}
 	if errors.Is(err, errUnguarded) {
 		class = OwnFault
 	}
