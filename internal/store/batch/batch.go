@@ -15,6 +15,8 @@
 //     then for at most one operation of each other key at a time;
 //   - a batch that fails is tried a bounded number of times, and one that times out
 //     twice is halved until the operation that takes too long is alone, and then answered;
+//   - a batch whose commit may have taken place is not run again before that is found out,
+//     and not at all if it cannot be;
 //   - an operation that held the writer for longer than [Hold] is logged and counted.
 //
 // It never waits for a caller, never runs two operations at once, and never commits
