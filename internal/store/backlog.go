@@ -189,6 +189,11 @@ func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	}
 	defer func() { _ = conn.Close() }()
 	var snapshot *sqltext.View
+	defer func() { // also if the write failed after it was taken: the connection cannot be closed before
+		if snapshot != nil {
+			snapshot.Done()
+		}
+	}()
 	var failed error
 	take := func() {
 		if snapshot != nil { // the write is run again
@@ -212,7 +217,6 @@ func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	if failed != nil {
 		return s.readError("count open deliveries", failed)
 	}
-	defer snapshot.Done()
 	n := 0
 	if _, err := sqltext.ReadRow(ctx, snapshot, countOpen, []any{scope.Mode, scope.Tenant}, &n); err != nil {
 		return s.readError("count open deliveries", err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
 // knownBacklog returns what the writer believes, and whether it knows.
@@ -124,5 +126,47 @@ func BenchmarkFirstPublish(b *testing.B) {
 			b.ReportMetric(float64(first.Microseconds())/1000, "ms/first-publish")
 			b.ReportMetric(float64(worst.Microseconds())/1000, "ms/worst-other-write")
 		})
+	}
+}
+
+// A count whose beginning fails after it took its snapshot ends all the same: it keeps no
+// connection, and those who wait for it go on.
+func TestACountThatFailsEnds(t *testing.T) {
+	f := newFaultyOn(t, Options{Dir: t.TempDir(), TenantBacklog: 10})
+	running, hold := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = f.do(context.Background(), "block", 0, func(*tx) error { close(running); <-hold; return nil })
+	}()
+	<-running
+	// Both are one batch. Its commit fails, and the store with it.
+	queued := func(n int) { within(t, 5*time.Second, "queued", func() bool { return f.Stats().Queued == n }) }
+	go func() {
+		_ = f.do(context.Background(), "test", 1, func(t *tx) error {
+			_, err := t.exec("test", "INSERT INTO meta (key, value) VALUES ('test', '')")
+			return err
+		})
+	}()
+	queued(1)
+	counted := make(chan error, 1)
+	go func() {
+		counted <- f.countBacklog(context.Background(), hook.Scope{Tenant: "acme", Mode: hook.Live})
+	}()
+	queued(2)
+	db := f.engine.(*sqlite.DB)
+	db.Conn().Fault = func(query string) error { // the writer is held
+		if query == "COMMIT" {
+			f.writer.Stop(errInjected)
+			return errInjected
+		}
+		return nil
+	}
+	close(hold)
+	select {
+	case err := <-counted:
+		if !errors.Is(err, errInjected) {
+			t.Errorf("control: the count got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the count does not end")
 	}
 }

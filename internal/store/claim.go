@@ -89,11 +89,10 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	if err := t.claimShots(c.Now, targets, shares, &out); err != nil {
 		return out, err
 	}
-	claimed, err := t.c.Claim(shares, t.s.Epoch(), c.Now)
+	claimed, err := t.claimRows(shares, c.Now)
 	if err != nil {
-		return out, sqltext.Wrap("claim deliveries", err)
+		return out, err
 	}
-	t.rows += len(claimed.Deliveries)
 	for _, d := range claimed.Deliveries {
 		out.Jobs = append(out.Jobs, hook.Job{Delivery: d, Target: targets[d.Endpoint], Trigger: triggerOf(&d), Holder: d.Owner})
 	}

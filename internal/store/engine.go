@@ -116,9 +116,6 @@ func (s transactions) Begin(ops []*op) (*tx, error) {
 }
 
 func (s transactions) Commit(t *tx, later func(func() error)) (sent bool, err error) {
-	if err := t.flush(); err != nil {
-		return false, err
-	}
 	s.accepted = t.accepted // the next batch must not use these times again
 	return s.engine.Commit(t.c, sqltext.Ending{Bytes: t.bytes, At: t.now, Config: t.config, Changes: t.changes, Holds: t.holds, Clean: t.clean}, later)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // settledDown waits until the node has read all news, so that its next write is nothing
@@ -197,4 +198,62 @@ func TestADatabaseThatWasSetBack(t *testing.T) {
 	within(t, 10*time.Second, "given back", func() bool {
 		return a.count("SELECT count(*) FROM deliveries WHERE event = ? AND owner = 0 AND state = 0", job.Delivery.Event[:]) == 1
 	})
+}
+
+// A connection that is lost before the commit was sent loses the transaction and nothing
+// else: that the commit before it took place says nothing about this one.
+func TestAConnectionLostBeforeTheCommit(t *testing.T) {
+	p := newPeer(t, pgtest.Database(t), time.Minute, nil)
+	p.endpoint()
+	p.publish()
+	p.settledDown()
+	p.publish()
+	job := p.take()[0]
+	var cut atomic.Int64
+	p.must(p.do(t.Context(), "test", 1, func(*tx) error { // on the writer, which reads it
+		for _, conn := range node(p.Store).Writers() {
+			conn.Fault = func(query string) error {
+				if strings.Contains(query, "failures = excluded.failures") && cut.Add(1) == 1 {
+					_, err := p.read.DB.Exec("SELECT pg_terminate_backend($1, 5000)", conn.PID())
+					return err
+				}
+				return nil
+			}
+		}
+		return nil
+	}))
+	p.settled(job, 500)
+	if cut.Load() == 0 {
+		t.Fatal("control: no connection was lost")
+	}
+	if row := p.row(job); row.Attempts != 1 || row.Owner != 0 {
+		t.Errorf("an outcome that was acknowledged is not stored: %d attempts, owner %d", row.Attempts, row.Owner)
+	}
+}
+
+// A connection that is lost while a write reads is one that is lost: the write is run
+// again, its caller is not refused.
+func TestAConnectionLostInTheMiddleOfRows(t *testing.T) {
+	server := pgtest.Start(t, nil)
+	cut := pgtest.NewCut(t, server)
+	p := newPeer(t, cut.URL(t, server.Database(t)), time.Minute, nil)
+	p.endpoint()
+	p.settledDown()
+	p.die() // nothing else goes through the cut
+	runs, read := 0, 0
+	err := p.do(t.Context(), "test", 1, func(tx *tx) error {
+		if runs++; runs == 1 {
+			cut.After(100_000, pgtest.ToClient)
+		}
+		number := func(row sqltext.Scanner) (n int, err error) { err = row.Scan(&n); return n, err }
+		all, err := sqltext.Collect(background, tx.c, number, "SELECT n FROM generate_series(1, 50000) AS n")
+		read = len(all)
+		return err
+	})
+	if err != nil || read != 50_000 {
+		t.Errorf("%d rows after %d runs, %v", read, runs, err)
+	}
+	if runs != 2 || cut.Cuts() != 1 {
+		t.Errorf("control: %d runs, %d cuts", runs, cut.Cuts())
+	}
 }

@@ -155,6 +155,7 @@ func (t *tx) exec(act, query string, args ...any) (int64, error) {
 	}
 	n, err := t.c.Exec(query, args...)
 	if err != nil {
+		t.rows++ // it may have written: nobody knows how much
 		return 0, fmt.Errorf("%s: %w", act, err)
 	}
 	t.rows += int(n)
@@ -177,7 +178,24 @@ func returning[T any](t *tx, scan func(sqltext.Scanner) (T, error), query string
 	}
 	all, err := sqltext.Collect(background, t.c, scan, query, args...)
 	t.rows += len(all)
+	if err != nil {
+		t.rows++ // as in exec
+	}
 	return all, err
+}
+
+// claimRows gives due deliveries to this node.
+func (t *tx) claimRows(shares []sqltext.Share, now time.Time) (*sqltext.Claimed, error) {
+	if err := t.mark(); err != nil {
+		return nil, err
+	}
+	claimed, err := t.c.Claim(shares, t.s.Epoch(), now)
+	if err != nil {
+		t.rows++ // as in exec
+		return nil, sqltext.Wrap("claim deliveries", err)
+	}
+	t.rows += len(claimed.Deliveries)
+	return claimed, nil
 }
 
 // row reads one row inside the transaction; ok is false if there is none.
@@ -232,8 +250,9 @@ func (t *tx) waits(target *hook.Endpoint, at time.Time) {
 	}
 }
 
-// flush writes what is written once a batch.
-func (t *tx) flush() error {
+// Flush writes what is written once a transaction. It is no part of the commit: a
+// connection that is lost here loses no answer to one.
+func (t *tx) Flush() error {
 	t.guard = unguarded
 	for id, h := range t.health {
 		if !h.dirty {

@@ -15,6 +15,8 @@
 //     then for at most one operation of each other key at a time;
 //   - a batch that fails is tried a bounded number of times, and one that times out
 //     twice is halved until the operation that takes too long is alone, and then answered;
+//   - a batch whose commit may have taken place is not run again before that is found out,
+//     and not at all if it cannot be;
 //   - an operation that held the writer for longer than [Hold] is logged and counted.
 //
 // It never waits for a caller, never runs two operations at once, and never commits
@@ -90,6 +92,9 @@ type Tx interface {
 	// Undo takes back everything since Guard, in the database and in memory. An error
 	// says that it cannot, so that the whole transaction has to go.
 	Undo() error
+	// Flush writes what is kept for the end of the transaction. It runs after the last
+	// operation, and nothing is written after it.
+	Flush() error
 }
 
 // Pause waits between two attempts to reach the database, answers callers that have
@@ -106,7 +111,8 @@ type Engine[T Tx] interface {
 	Begin(ops []*Op[T]) (T, error)
 	// Commit makes a transaction last. If it returns sent, the commit is on its way, and
 	// later is called once, from any goroutine, with a function that the writer then
-	// calls for the answer.
+	// calls for the answer. An error of class [Lost] says that the commit was sent and may
+	// have taken place: Find is asked then.
 	Commit(t T, later func(answer func() error)) (sent bool, err error)
 	// Rollback ends a transaction that was not committed.
 	Rollback(t T)
@@ -118,7 +124,8 @@ type Engine[T Tx] interface {
 	// error of class [Again] or [Lost]. False: there is no use in it.
 	Mend(err error, pause Pause) bool
 	// Find tells whether a commit whose answer was lost took place, and makes sure that
-	// it will not later.
+	// it will not later. An error says that this cannot be found out any more; the batch is
+	// then not run again.
 	Find(t T, lost error, pause Pause) (committed bool, err error)
 	// MakeRoom frees space on a full disk and reports whether a batch that did not fit
 	// may fit now.

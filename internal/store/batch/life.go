@@ -48,6 +48,11 @@ func (w *Writer[T]) apply(b *batch[T]) {
 		finish(b.ops, results)
 		return
 	}
+	if err := t.Flush(); err != nil {
+		w.engine.Rollback(t)
+		w.fail(b, fmt.Errorf("flush: %w", err))
+		return
+	}
 	w.sent[b] = true
 	end := func(err error) { w.end(b, t, results, err) }
 	sent, err := w.engine.Commit(t, func(answer func() error) {
@@ -138,8 +143,11 @@ func (w *Writer[T]) end(b *batch[T], t T, results []error, err error) {
 	if err != nil && w.engine.Class(err) == Lost {
 		committed, failed := w.engine.Find(t, err, w.pauseFor(b))
 		switch {
-		case failed != nil:
-			err = failed
+		case failed != nil: // it may be stored: to run it again may store it twice
+			delete(w.sent, b)
+			w.engine.Rollback(t)
+			w.giveUp(b, failed)
+			return
 		case committed:
 			err = nil
 		default:
@@ -174,9 +182,6 @@ func refuse[T Tx](ops []*Op[T], err error) {
 // operation guarded, in two halves, with its outcomes only, or not at all.
 func (w *Writer[T]) fail(b *batch[T], err error) {
 	class := w.engine.Class(err)
-	if errors.Is(err, errNotCommitted) {
-		class = Again
-	}
 	if errors.Is(err, errUnguarded) {
 		class = OwnFault
 	}
@@ -208,7 +213,7 @@ func (w *Writer[T]) again(b *batch[T], err error) {
 		b.timeouts++
 	}
 	if !w.engine.Mend(err, w.pauseFor(b)) {
-		refuse(b.ops, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		w.giveUp(b, err)
 		return
 	}
 	if b.timeouts >= 2 || b.tries >= maxTries {
@@ -216,6 +221,24 @@ func (w *Writer[T]) again(b *batch[T], err error) {
 		return
 	}
 	w.push(b)
+}
+
+// giveUp answers a batch for which the database was waited for in vain. While the writer
+// is being closed it answers everybody: to wait once more for each batch could take hours.
+func (w *Writer[T]) giveUp(b *batch[T], cause error) {
+	away := fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	refuse(b.ops, away)
+	select {
+	case <-w.closing:
+	default:
+		return
+	}
+	for _, other := range w.next {
+		refuse(other.ops, away)
+	}
+	refuse(w.kept, away)
+	w.next, w.kept = nil, nil
+	refuse(w.drain(), away)
 }
 
 // halve splits a batch, so that an operation that cannot be stored ends up alone. There
@@ -339,8 +362,7 @@ func (w *Writer[T]) refuseCallers(b *batch[T], cause error) {
 	for _, other := range w.next {
 		callers(other.ops)
 	}
-	w.line()
-	for _, o := range w.waiting.drain() {
+	for _, o := range w.drain() {
 		if o.Stays {
 			w.kept = append(w.kept, o)
 		} else {

@@ -1,5 +1,7 @@
 package batch
 
+import "slices"
+
 // turns are operations that wait to be run, in line by their key. Keys take turns, so
 // that whoever hands over many operations waits for himself and not others for him. Only
 // the writer uses it.
@@ -36,11 +38,27 @@ func (q *turns[T]) add(o *Op[T]) {
 	q.size++
 }
 
-// putBack puts operations back in front of their lines: they were taken and not run.
+// putBack puts operations back in front of their lines: they were taken and not run. Their
+// lines get back the turns they had, before all others: behind them, a line that was at its
+// end would wait for the others once more with each batch.
 func (q *turns[T]) putBack(ops []*Op[T]) {
-	for i := len(ops) - 1; i >= 0; i-- {
-		l := q.line(ops[i].Key)
-		l.back = append(l.back, ops[i])
+	var first []*line[T]
+	seen := make(map[*line[T]]bool, len(q.lines))
+	for _, o := range ops {
+		if l := q.line(o.Key); !seen[l] {
+			seen[l] = true
+			first = append(first, l)
+		}
+	}
+	for _, l := range q.round {
+		if !seen[l] {
+			first = append(first, l)
+		}
+	}
+	q.round = first
+	for _, o := range slices.Backward(ops) {
+		l := q.lines[o.Key]
+		l.back = append(l.back, o)
 		q.size++
 	}
 }

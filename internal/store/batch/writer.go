@@ -302,6 +302,13 @@ func (w *Writer[T]) line() {
 	}
 }
 
+// drain takes all that waits.
+func (w *Writer[T]) drain() []*Op[T] {
+	w.line()
+	defer w.lined.Store(0)
+	return w.waiting.drain()
+}
+
 // gather takes what waits, key by key, up to the budget, and lingers a little under load.
 func (w *Writer[T]) gather() *batch[T] {
 	b := &batch[T]{ops: make([]*Op[T], 0, max(4, w.lastSize))}

@@ -102,7 +102,6 @@ type Cluster struct {
 	nodes                    atomic.Int64 // that are alive, this one included
 	stale                    atomic.Bool  // the configuration is to be read before the next write
 	leaseOver                atomic.Bool  // the node is to register again before the next write
-	takeovers                atomic.Int64
 
 	look  chan struct{} // the heartbeat is to look now
 	dead  chan []int64
@@ -137,9 +136,6 @@ func (c *Cluster) Shared() bool { return true }
 
 // Nodes returns how many nodes share the database now, at least 1.
 func (c *Cluster) Nodes() int { return max(1, int(c.nodes.Load())) }
-
-// Takeovers returns how many dead nodes this one has taken over.
-func (c *Cluster) Takeovers() int64 { return c.takeovers.Load() }
 
 // Holds reports whether jobs handed over under the epoch may still be attempted.
 func (c *Cluster) Holds(epoch int64) bool {

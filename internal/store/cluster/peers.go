@@ -129,6 +129,3 @@ func (c *Cluster) Done(conn sqltext.Conn, epochs []int64) error {
 	_, err := conn.Exec("UPDATE nodes SET done = true WHERE taker = ? AND epoch = ANY(?)", c.Epoch(), epochs)
 	return sqltext.Wrap("end takeover", err)
 }
-
-// TakenOver counts takeovers that ended.
-func (c *Cluster) TakenOver(n int) { c.takeovers.Add(int64(n)) }

@@ -50,7 +50,7 @@ func (x *exchange) add(query string, types []uint32, args [][]byte) {
 		x.p.wait(x.rows, x.bytes)
 		known, x.err = x.p.raw.PgConn().Prepare(background, fmt.Sprintf("posthorn_%d", len(x.p.hot)), query, types)
 		if x.err != nil {
-			x.err = x.p.lost(x.err)
+			x.err = x.p.Lost(x.err)
 			return
 		}
 		x.p.hot[query] = known
@@ -80,7 +80,7 @@ func (x *exchange) run() ([][]byte, error) {
 		values = append(values, value)
 	}
 	if err := results.Close(); err != nil {
-		return nil, x.p.lost(err)
+		return nil, x.p.Lost(err)
 	}
 	return values, nil
 }

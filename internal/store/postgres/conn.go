@@ -187,9 +187,9 @@ func (p *Conn) Close() error {
 	return p.db.Close()
 }
 
-// lost returns the error as one of a lost connection if that is what it means, and as a
+// Lost returns the error as one of a lost connection if that is what it means, and as a
 // time-out if the deadline is the reason.
-func (p *Conn) lost(err error) error {
+func (p *Conn) Lost(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -270,7 +270,7 @@ func (p *Conn) Undo() error {
 	p.forget()
 	p.wait(0, 0)
 	_, err := p.raw.PgConn().Exec(background, "ROLLBACK TO op").ReadAll()
-	return p.lost(err)
+	return p.Lost(err)
 }
 
 // Usable reports whether the transaction can go on after a statement that failed.
@@ -315,7 +315,7 @@ func (p *Conn) Exec(query string, args ...any) (int64, error) {
 	}
 	p.wait(0, 0)
 	tag, err := p.raw.Exec(background, p.dialect.Text(query), args...)
-	return tag.RowsAffected(), p.lost(err)
+	return tag.RowsAffected(), p.Lost(err)
 }
 
 // QueryContext reads inside the transaction.
@@ -325,7 +325,7 @@ func (p *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sq
 	}
 	p.wait(0, 0)
 	rows, err := p.sql.QueryContext(ctx, p.dialect.Text(query), args...)
-	return rows, p.lost(err)
+	return rows, p.Lost(err)
 }
 
 // outside reads before the transaction begins.
@@ -340,7 +340,7 @@ func (o outside) QueryContext(ctx context.Context, query string, args ...any) (*
 	}
 	o.wait(0, 0)
 	rows, err := o.sql.QueryContext(ctx, o.dialect.Text(query), args...)
-	return rows, o.lost(err)
+	return rows, o.Lost(err)
 }
 
 // The move of deliveries: rows that are exactly as their jobs say. The state is written

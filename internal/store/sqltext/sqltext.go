@@ -185,12 +185,21 @@ func ReadRow(ctx context.Context, q Querier, query string, args []any, dest ...a
 	}
 	defer func() { _ = rows.Close() }()
 	if !rows.Next() {
-		return false, rows.Err()
+		return false, lost(q, rows.Err())
 	}
 	if err := rows.Scan(dest...); err != nil {
 		return false, err
 	}
-	return true, rows.Close()
+	return true, lost(q, rows.Close())
+}
+
+// lost lets the connection say that the error means its loss: rows come while they are
+// read, so that it may be lost in the middle of them.
+func lost(q Querier, err error) error {
+	if c, ok := q.(interface{ Lost(error) error }); ok {
+		return c.Lost(err)
+	}
+	return err
 }
 
 // Collect reads all rows of a query.
@@ -208,7 +217,7 @@ func Collect[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error
 		}
 		all = append(all, v)
 	}
-	return all, rows.Err()
+	return all, lost(q, rows.Err())
 }
 
 // Blob scans a column of fixed length into the bytes it is given.
