@@ -66,10 +66,10 @@ type Options struct {
 	// the writer under the same contract as Committed. Nil: none, everything
 	// stays in the table until it is claimed.
 	Room func(target *hook.Endpoint) int
-	// Fatal is called once, on the writer, when the disk can no longer be
-	// trusted (a failed sync, an I/O error, damage). The process must end:
-	// nothing is acknowledged from then on. It must not block, nor call
-	// Close itself.
+	// Fatal is called once, on the writer or beside it, when the disk can no longer
+	// be trusted (a failed sync, an I/O error, damage). The process must end: no
+	// write that begins afterwards is acknowledged. It must not block, nor
+	// call Close itself.
 	Fatal func(error)
 	// Synchronous is "full" (default), "normal" or "off". Only full survives a
 	// power cut; normal loses the last acknowledged commits, off may lose the
