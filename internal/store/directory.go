@@ -202,13 +202,17 @@ func (s *Store) entry(ctx context.Context, scope hook.Scope) (*scopeEntry, error
 
 // readEntry reads a scope as it is stored, in one view: an endpoint must not be seen
 // without its secrets.
-func (s *Store) readEntry(ctx context.Context, scope hook.Scope) (*scopeEntry, error) {
-	view, err := s.read.View(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer view.Done()
-	return s.loadScope(ctx, view, scope)
+func (s *Store) readEntry(ctx context.Context, scope hook.Scope) (e *scopeEntry, err error) {
+	err = s.read.Retry(ctx, func() error {
+		view, err := s.read.View(ctx)
+		if err != nil {
+			return err
+		}
+		defer view.Done()
+		e, err = s.loadScope(ctx, view, scope)
+		return err
+	})
+	return e, err
 }
 
 // keyCache remembers keys by their hash, so that a request costs no read. Any
