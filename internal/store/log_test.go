@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/batch"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
@@ -140,5 +142,35 @@ func readForASecond(ctx context.Context, t *testing.T, s *Store) {
 			}
 			_ = view.Rollback() // the second time there is nothing to end
 		}
+	}
+}
+
+// What holds the writer for long and what waits behind it is counted, and so is the log.
+func TestStatsShowWhatHoldsTheWriter(t *testing.T) {
+	p := openPeer(t, Options{Dir: t.TempDir(), Reserve: -1})
+	p.endpoint()
+	if s := p.Stats(); s.Long["held"] != 0 || s.Queued != 0 || s.LogLength == 0 { // the control
+		t.Fatalf("before: %+v", s)
+	}
+	held, behind := make(chan error, 1), make(chan error, 1)
+	began := make(chan struct{})
+	queued := 0
+	go func() {
+		held <- p.do(t.Context(), "held", batch.MaxRows, func(*tx) error {
+			close(began)
+			for queued == 0 {
+				queued = p.Stats().Queued
+			}
+			<-time.After(batch.Hold)
+			return nil
+		})
+	}()
+	<-began
+	go func() { behind <- p.do(t.Context(), "behind", 1, func(*tx) error { return nil }) }()
+	if err := errors.Join(<-held, <-behind); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); queued != 1 || s.Long["held"] != 1 || s.Queued != 0 {
+		t.Errorf("%d waited; after: %+v", queued, s)
 	}
 }

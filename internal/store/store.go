@@ -119,6 +119,8 @@ type Store struct {
 	stats  counters
 	turns  turns
 
+	logLength func() int64
+
 	counting counting
 
 	// The writer goroutine's own.
@@ -139,13 +141,18 @@ type Store struct {
 	retention *retentionClock // nil: the clock was given and is believed
 }
 
-// Stats are counters since the store was opened.
+// Stats are counters since the store was opened, and what is so now.
 type Stats struct {
 	Commits    int64 // transactions committed
 	Events     int64 // events stored
 	Deliveries int64 // delivery rows inserted
 	Attempts   int64 // attempts logged
 	Queued     int   // writes that wait now
+	// Long are the operations that held the writer for longer than batch.Hold, by name, and
+	// under "batch" whole transactions that did.
+	Long map[string]int64
+	// LogLength is how many bytes SQLite's log has now; 0 on PostgreSQL.
+	LogLength int64
 }
 
 type counters struct {
@@ -204,7 +211,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		return errors.Join(err, db.Close())
 	}
 	s.ids.Above(last)
-	s.engine, s.peers, s.read = db, solo{db.Epoch()}, db.Reader()
+	s.engine, s.peers, s.read, s.logLength = db, solo{db.Epoch()}, db.Reader(), db.LogLength
 	s.start(0, batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve))
 	return nil
 }
@@ -225,7 +232,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		return err
 	}
 	s.ids.Above(c.Floor())
-	s.engine, s.peers, s.read = c, c, c.Reader()
+	s.engine, s.peers, s.read, s.logLength = c, c, c.Reader(), func() int64 { return 0 }
 	s.start(callerWaits, nil)
 	c.Run(cluster.Hooks{Changed: s.learnChanges, TakeOver: s.takeOverNodes, Writer: s.writer})
 	return nil
@@ -273,6 +280,8 @@ func (s *Store) Stats() Stats {
 		Deliveries: s.stats.deliveries.Load(),
 		Attempts:   s.stats.attempts.Load(),
 		Queued:     s.writer.Queued(),
+		Long:       s.writer.Long(),
+		LogLength:  s.logLength(),
 	}
 }
 
