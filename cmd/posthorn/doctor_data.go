@@ -43,6 +43,7 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	c.lock(database + ".lock")
 	c.schema(ctx, database)
 	c.eventIDs(ctx, database)
+	c.databaseLog(database)
 	c.space(filepath.Dir(database))
 }
 
@@ -189,6 +190,26 @@ func (c *checkup) ids(newest, now time.Time) {
 		c.ok("ids", "there is no event yet")
 	default:
 		c.ok("ids", "the newest event is of %s", newest.Format(time.RFC3339))
+	}
+}
+
+// logWarns is a length of SQLite's log that it has only beside somebody who reads for
+// long: it restarts at 16 MiB.
+const logWarns = 256 << 20
+
+// databaseLog looks at the length of SQLite's log.
+func (c *checkup) databaseLog(database string) {
+	info, err := os.Stat(database + "-wal")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.ok("log", "there is none: no server works here")
+	case err != nil:
+		c.warn("log", "cannot tell: %v", err)
+	case info.Size() > logWarns:
+		c.warn("log", "%s-wal has %s: somebody has read the database for long, such as a backup or a sqlite3 session with an open transaction; end it (fuser %s names it)",
+			database, size(uint64(info.Size())), database)
+	default:
+		c.ok("log", "%s-wal has %s", database, size(uint64(info.Size())))
 	}
 }
 

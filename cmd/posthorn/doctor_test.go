@@ -149,6 +149,18 @@ func TestDoctorOfASickDirectory(t *testing.T) {
 			alter(t, database, "INSERT INTO events SELECT x'7f000000000000000000000000000001', 1, 'a', NULL, 0, 't', 0, 0, x'', 0")
 		},
 			func() { alter(t, database, "DELETE FROM events") }, "ids", "warn the clock was ahead"},
+		{"long log", func() {
+			if err := os.WriteFile(database+"-wal", nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(database+"-wal", logWarns+1); err != nil {
+				t.Fatal(err)
+			}
+		}, func() {
+			if err := os.Remove(database + "-wal"); err != nil {
+				t.Fatal(err)
+			}
+		}, "log", "warn has read the database for long"},
 	} {
 		c.harm()
 		lines, code := doctor(t, "--data", s.data)

@@ -71,8 +71,14 @@ func (n *node) metricsPage() http.Handler {
 	counter("posthorn_deliveries_total", "Deliveries created.", func(s store.Stats) int64 { return s.Deliveries })
 	counter("posthorn_attempts_recorded_total", "Attempts recorded.", func(s store.Stats) int64 { return s.Attempts })
 	counter("posthorn_commits_total", "Transactions committed.", func(s store.Stats) int64 { return s.Commits })
+	r.MustRegister(longWrites{func() map[string]int64 { return n.store.Stats().Long }},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_writes_waiting", Help: "Writes that wait for the store's writer."},
+			func() float64 { return float64(n.store.Stats().Queued) }))
 	if n.cfg.postgres() {
 		n.clusterMetrics(r)
+	} else {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_sqlite_log_bytes", Help: "Length of SQLite's log (the -wal file)."},
+			func() float64 { return float64(n.store.Stats().LogLength) }))
 	}
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "posthorn_build_info", Help: "1, with the version as a label.",
@@ -81,6 +87,22 @@ func (n *node) metricsPage() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// longWrites counts what held the store's writer for long, by the name of the operation.
+type longWrites struct{ read func() map[string]int64 }
+
+var longWritesTotal = prometheus.NewDesc("posthorn_long_writes_total",
+	"Operations that held the store's writer for longer than 100 ms, by name; under batch, whole transactions that did.", []string{"operation"}, nil)
+
+// Describe implements prometheus.Collector.
+func (longWrites) Describe(to chan<- *prometheus.Desc) { to <- longWritesTotal }
+
+// Collect implements prometheus.Collector.
+func (l longWrites) Collect(to chan<- prometheus.Metric) {
+	for name, n := range l.read() {
+		to <- prometheus.MustNewConstMetric(longWritesTotal, prometheus.CounterValue, float64(n), name)
+	}
 }
 
 // clusterMetrics are the numbers of a node among others.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -63,6 +64,52 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	for range 30 {
 		fill(t, s, 100_000)
 	}
+	restore := noLargerFiles(t, s)
+	done := s.engine.MakeRoom() // the writer is idle: nothing else was given to it
+	restore()
+	if done || len(fatal) != 1 || s.writer.Stopped() == nil {
+		t.Errorf("a checkpoint that failed: done %v, Fatal called %d times", done, len(fatal))
+	}
+}
+
+// The same for a failure beside the writer, which nobody asked for.
+func TestFailedCheckpointBesideTheWriterStopsTheStore(t *testing.T) {
+	fatal := make(chan error, 2)
+	s := openSmall(t, func(err error) { fatal <- err })
+	publish := func() error {
+		_, _, err := s.Publish(t.Context(), []hook.NewEvent{{Scope: hook.Scope{Tenant: "acme", Mode: hook.Live}, CreateTenant: true, Type: "a",
+			Data: make([]byte, 1<<20)}}, nil, nil)
+		return err
+	}
+	for range 60 { // the database gets longer than the log ever is
+		if err := publish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !s.engine.MakeRoom() || len(fatal) != 0 { // the control
+		t.Fatal("a healthy checkpoint failed")
+	}
+	restore := noLargerFiles(t, s)
+	defer restore()
+	var err error
+	for range 30 {
+		if err = publish(); err != nil {
+			break
+		}
+	}
+	select {
+	case <-fatal:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("the failure of a checkpoint was not fatal; publishing: %v", err)
+	}
+	if err := publish(); s.writer.Stopped() == nil || err == nil {
+		t.Errorf("published after a checkpoint failed: stopped %v, %v", s.writer.Stopped(), err)
+	}
+}
+
+// noLargerFiles has no file grow beyond what the database has now.
+func noLargerFiles(t *testing.T, s *Store) (restore func()) {
+	t.Helper()
 	info, err := os.Stat(s.opts.Path)
 	if err != nil {
 		t.Fatal(err)
@@ -75,11 +122,9 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(info.Size()), Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
-	done := s.engine.MakeRoom() // the writer is idle: nothing else was given to it
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if done || len(fatal) != 1 || s.writer.Stopped() == nil {
-		t.Errorf("a checkpoint that failed: done %v, Fatal called %d times", done, len(fatal))
+	return func() {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

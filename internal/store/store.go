@@ -68,10 +68,10 @@ type Options struct {
 	// the writer under the same contract as Committed. Nil: none, everything
 	// stays in the table until it is claimed.
 	Room func(target *hook.Endpoint) int
-	// Fatal is called once, on the writer, when the disk can no longer be
-	// trusted (a failed sync, an I/O error, damage). The process must end:
-	// nothing is acknowledged from then on. It must not block, nor call
-	// Close itself.
+	// Fatal is called once, on the writer or beside it, when the disk can no longer
+	// be trusted (a failed sync, an I/O error, damage). The process must end: no
+	// write that begins afterwards is acknowledged. It must not block, nor
+	// call Close itself.
 	Fatal func(error)
 	// Synchronous is "full" (default), "normal" or "off". Only full survives a
 	// power cut; normal loses the last acknowledged commits, off may lose the
@@ -109,18 +109,20 @@ type Options struct {
 // writer is carried out even if its caller has gone.
 type Store struct {
 	*read.Lists
-	opts     Options
-	log      *slog.Logger
-	keys     *seal.Keyring
-	ids      *hook.IDs
-	engine   engine
-	peers    peers
-	writer   *batch.Writer[*tx]
-	read     *sqltext.Reader
-	dir      *directory.Directory
-	known    *directory.KeyCache
-	stats    counters
-	counting counting
+	opts   Options
+	log    *slog.Logger
+	keys   *seal.Keyring
+	ids    *hook.IDs
+	engine engine
+	peers  peers
+	writer *batch.Writer[*tx]
+	read   *sqltext.Reader
+	dir    *directory.Directory
+	known  *directory.KeyCache
+	stats  counters
+
+	logLength func() int64
+	counting  counting
 
 	// The writer goroutine's own.
 	backlog   map[hook.Scope]int       // open deliveries
@@ -139,13 +141,18 @@ type Store struct {
 	retention *retentionClock // nil: the clock was given and is believed
 }
 
-// Stats are counters since the store was opened.
+// Stats are counters since the store was opened, and what is so now.
 type Stats struct {
 	Commits    int64 // transactions committed
 	Events     int64 // events stored
 	Deliveries int64 // delivery rows inserted
 	Attempts   int64 // attempts logged
 	Queued     int   // writes that wait now
+	// Long are the operations that held the writer for longer than batch.Hold, by name, and
+	// under "batch" whole transactions that did.
+	Long map[string]int64
+	// LogLength is how many bytes SQLite's log has now; 0 on PostgreSQL.
+	LogLength int64
 }
 
 type counters struct {
@@ -204,7 +211,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		return errors.Join(err, db.Close())
 	}
 	s.ids.Above(last)
-	s.engine, s.peers, s.read = db, solo{db.Epoch()}, db.Reader()
+	s.engine, s.peers, s.read, s.logLength = db, solo{db.Epoch()}, db.Reader(), db.LogLength
 	s.start(0, batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve))
 	return nil
 }
@@ -225,7 +232,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		return err
 	}
 	s.ids.Above(c.Floor())
-	s.engine, s.peers, s.read = c, c, c.Reader()
+	s.engine, s.peers, s.read, s.logLength = c, c, c.Reader(), func() int64 { return 0 }
 	s.start(callerWaits, nil)
 	c.Run(cluster.Hooks{Changed: s.learnChanges, TakeOver: s.takeOverNodes, Writer: s.writer})
 	return nil
@@ -274,6 +281,8 @@ func (s *Store) Stats() Stats {
 		Deliveries: s.stats.deliveries.Load(),
 		Attempts:   s.stats.attempts.Load(),
 		Queued:     s.writer.Queued(),
+		Long:       s.writer.Long(),
+		LogLength:  s.logLength(),
 	}
 }
 

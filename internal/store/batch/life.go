@@ -309,8 +309,9 @@ func (w *Writer[T]) admit(b *batch[T]) bool {
 }
 
 // Stop ends all writing for good: what the disk holds is not known after a failed sync,
-// and asking it again would get a lie for an answer. It may be called on the
-// writer, by an engine that finds out beside a commit.
+// and asking it again would get a lie for an answer. Any goroutine may call it: an
+// engine may find out beside the writer. A commit that is under way then is answered as
+// the database says.
 func (w *Writer[T]) Stop(err error) {
 	stopped := fmt.Errorf("%w: %w", ErrStopped, err)
 	if !w.stopped.CompareAndSwap(nil, &stopped) {

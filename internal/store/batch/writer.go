@@ -35,8 +35,8 @@ type Options[T Tx] struct {
 	Log    *slog.Logger
 	// Reserve is the disk space kept for outcomes; nil: none.
 	Reserve *Reserve
-	// Fatal is called once, on the writer, when the disk can no longer be trusted. It
-	// must not block.
+	// Fatal is called once, by whoever calls Stop, when the disk can no longer be trusted.
+	// It must not block.
 	Fatal func(error)
 	// CallerWaits bounds how long Do waits for an operation whose caller may go; 0: as
 	// long as its context. The operation goes on.

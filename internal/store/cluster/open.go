@@ -43,7 +43,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	for i := range c.connections {
 		c.connections[i] = &connection{Conn: postgres.NewConn(c.config, words), index: int64(i)}
 	}
-	c.read = &sqltext.Reader{Dialect: words, Dead: postgres.IsNetwork,
+	c.read = &sqltext.Reader{Dialect: words, Again: postgres.ReadAgain,
 		OneView: sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}}
 	if err := c.nameNode(); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	if err := c.refuseOtherTime(ctx); err != nil {
 		return err
 	}
-	if err := postgres.Migrate(ctx, c.config); err != nil {
+	if err := postgres.Migrate(ctx, c.config, c.log); err != nil {
 		return err
 	}
 	c.read.DB = postgres.ReadersPool(c.config)

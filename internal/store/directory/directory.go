@@ -216,11 +216,15 @@ func (d *Directory) Entry(ctx context.Context, r *sqltext.Reader, scope hook.Sco
 
 // Read reads a scope as it is stored, in one view: an endpoint must not be seen without
 // its secrets.
-func (d *Directory) Read(ctx context.Context, r *sqltext.Reader, scope hook.Scope) (*Scope, error) {
-	view, err := r.View(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer view.Done()
-	return d.Load(ctx, view, scope)
+func (d *Directory) Read(ctx context.Context, r *sqltext.Reader, scope hook.Scope) (e *Scope, err error) {
+	err = r.Retry(ctx, func() error {
+		view, err := r.View(ctx)
+		if err != nil {
+			return err
+		}
+		defer view.Done()
+		e, err = d.Load(ctx, view, scope)
+		return err
+	})
+	return e, err
 }

@@ -243,13 +243,28 @@ func (p *Conn) Single() bool { return !p.begun }
 // Rollback ends a transaction that was not committed.
 func (p *Conn) Rollback() {
 	p.forget()
-	if p.raw == nil || p.raw.IsClosed() || p.raw.PgConn().TxStatus() == 'I' {
-		p.begun = false
+	p.begun = false
+	if !p.Connected() {
 		return
 	}
 	p.wait(0, 0)
-	if _, err := p.raw.PgConn().Exec(background, "ROLLBACK").ReadAll(); err != nil {
-		p.Disconnect()
+	if p.raw.PgConn().TxStatus() != 'I' {
+		if _, err := p.raw.PgConn().Exec(background, "ROLLBACK").ReadAll(); err != nil {
+			p.Disconnect()
+			return
+		}
 	}
-	p.begun = false
+	if p.outdated {
+		p.prepareAnew()
+	}
+}
+
+// prepareAnew forgets what is kept prepared, here and on the server.
+func (p *Conn) prepareAnew() {
+	if err := p.raw.DeallocateAll(background); err != nil {
+		p.Disconnect()
+		return
+	}
+	p.outdated = false
+	clear(p.hot)
 }

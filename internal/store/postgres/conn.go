@@ -63,6 +63,8 @@ type Conn struct {
 	// hot are the statements that this connection has prepared; nil where a pooler
 	// stands in between that does not know prepared statements.
 	hot map[string]*pgconn.StatementDescription
+	// outdated says that what is kept prepared is to be prepared anew.
+	outdated bool
 
 	begun           bool
 	marked          bool // a savepoint was made in this transaction
@@ -156,7 +158,7 @@ func (p *Conn) Connect(ctx context.Context) error {
 		_ = c.Close()
 		return err
 	}
-	p.sql, p.begun = c, false
+	p.sql, p.begun, p.outdated = c, false, false
 	p.hot = nil
 	if prepares(p.config) {
 		p.hot = map[string]*pgconn.StatementDescription{}
@@ -200,8 +202,9 @@ func (p *Conn) Lost(err error) error {
 		}
 		return lost
 	}
+	p.outdated = p.outdated || outdated(err)
 	switch State(err) {
-	case "55P03", "57014": // a lock or the statement took too long
+	case lockNotAvailable, "57014": // a lock or the statement took too long
 		return batch.TimedOut(err)
 	}
 	return err

@@ -23,6 +23,31 @@ const (
 	GivenUp       = "PH005" // the write was given up before it came
 )
 
+// What the server says when others have a lock.
+const (
+	lockNotAvailable = "55P03" // it was waited for longer than lock_timeout
+	deadlock         = "40P01"
+)
+
+// What the server says of a statement that a connection keeps prepared.
+const (
+	planChanged = "0A000" // a migration changed what it returns
+	notPrepared = "26000" // the server does not know it any more
+)
+
+// outdated reports whether an error is that of statements kept prepared: prepared anew,
+// they may work.
+func outdated(err error) bool {
+	state := State(err)
+	return state == planChanged || state == notPrepared
+}
+
+// ReadAgain reports whether a read that failed so many times may succeed on another
+// connection, or on the same one that has by then forgotten what it kept prepared.
+func ReadAgain(err error, failed int) bool {
+	return failed == 1 && IsNetwork(err) || failed <= Readers && outdated(err)
+}
+
 // State returns the SQLSTATE of an error of the server, or "" of any other.
 func State(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -58,7 +83,8 @@ func Class(err error) batch.Class {
 	case "53100": // disk full
 		return batch.Full
 	case ConfigChanged, LeaseOver, MovedByOthers, GivenUp,
-		"40001", "40P01", "55P03", "57014", // serialization, deadlock, lock or statement timeout
+		planChanged, notPrepared, // the connection prepares anew
+		"40001", deadlock, lockNotAvailable, "57014", // serialization, deadlock, lock or statement timeout
 		"23505": // somebody else was first; the next run sees what they wrote
 		return batch.Again
 	case NotDurable, "25006": // read only: this server is a standby now

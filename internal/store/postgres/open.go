@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
-	"github.com/pressly/goose/v3"
 )
 
 //go:embed migrations/*.sql
@@ -70,53 +69,6 @@ func CheckServer(ctx context.Context, conn interface {
 		return Refused(errors.New("fsync is off: a power cut would lose acknowledged events or the whole database; set fsync = on, or start with --synchronous off if nothing in it matters"))
 	case durable && synchronous != "on" && synchronous != "remote_apply":
 		return Refused(fmt.Errorf("synchronous_commit is %s: acknowledged events could be lost; set it to on for this role and database, or start with --synchronous off if nothing in it matters", synchronous))
-	}
-	return nil
-}
-
-// LockTurn waits for the lock of migrations, and of what else one node does for all.
-const LockTurn = "SELECT pg_advisory_xact_lock(7596481, 2)"
-
-// Migrate brings the schema up to date. Nodes that start at the same time wait for
-// the first. The lock belongs to a transaction, so a pooler may stand in between.
-func Migrate(ctx context.Context, config *pgx.ConnConfig) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	ours, err := sqltext.NewestMigration(files)
-	if err != nil {
-		return err
-	}
-	db := Pool(config, 2)
-	defer func() { _ = db.Close() }()
-	lock, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
-		return Refused(StartError(err))
-	}
-	defer func() { _ = lock.Rollback() }()
-	if _, err := lock.ExecContext(ctx, LockTurn); err != nil {
-		return Refused(StartError(err))
-	}
-	version, err := SchemaVersion(ctx, lock)
-	if err != nil {
-		return Refused(StartError(err))
-	}
-	if version > ours {
-		return fmt.Errorf("schema %d, this release knows %d: %w", version, ours, sqltext.ErrNewerSchema)
-	}
-	if version == ours {
-		return nil
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		if State(err) != "" {
-			return Refused(StartError(err))
-		}
-		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
 }

@@ -12,9 +12,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"time"
 
 	"modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
@@ -23,38 +21,20 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-const (
-	checkpointPages = 4000
-	// How often the length of the log is looked at.
-	checkpointCommits = 64
-	checkpointBytes   = 8 << 20
-	// From restartPages on the log waits for its readers, restartWait at a time: while one
-	// of them reads what the log has, it cannot be written from its start again. A wait in
-	// vain is followed by a pause, which grows from restartPause to restartPauses.
-	restartPages  = 5000
-	restartWait   = 50 * time.Millisecond
-	restartPause  = 100 * time.Millisecond
-	restartPauses = 5 * time.Second
-	// journalLimit is how long the log's file stays after it was long.
-	journalLimit = 32 << 20
-)
-
 var background = context.Background()
 
 // DB is an open file.
 type DB struct {
-	conn  *Conn
-	read  *sqltext.Reader
-	log   *slog.Logger
-	fatal func(error)
-	pool  *sql.DB
-	lock  *os.File
-	epoch int64
-	// unchecked is what was written since the log was looked at.
-	unchecked struct{ commits, bytes int }
-	// When the log may wait for readers again, and the pause that led there.
-	restartAt    time.Time
-	restartAfter time.Duration
+	// RestartFrom is the length in bytes from which on the log is written from its start
+	// again. Only tests set another one.
+	RestartFrom int64
+
+	conn        *Conn
+	read        *sqltext.Reader
+	pool        *sql.DB
+	lock        *os.File
+	epoch       int64
+	checkpoints checkpoints
 }
 
 // Conn returns the connection that writes.
@@ -70,7 +50,14 @@ func (db *DB) Epoch() int64 { return db.epoch }
 func (db *DB) Connections() int { return 1 }
 
 // Begin opens a transaction.
-func (db *DB) Begin() (sqltext.Conn, error) { return db.conn, db.conn.begin() }
+func (db *DB) Begin() (sqltext.Conn, error) {
+	db.checkpoints.writing <- struct{}{}
+	err := db.conn.begin()
+	if err != nil {
+		<-db.checkpoints.writing
+	}
+	return db.conn, err
+}
 
 // Commit makes the transaction last and keeps the log short. It has been committed, or
 // not, when it returns.
@@ -78,18 +65,17 @@ func (db *DB) Commit(_ sqltext.Conn, with sqltext.Ending, _ func(func() error)) 
 	if _, err := db.conn.Exec("COMMIT"); err != nil {
 		return false, err
 	}
-	db.unchecked.commits++
-	db.unchecked.bytes += with.Bytes
-	if db.unchecked.commits >= checkpointCommits || db.unchecked.bytes >= checkpointBytes {
-		db.unchecked.commits, db.unchecked.bytes = 0, 0
-		db.checkpoint()
-	}
+	<-db.checkpoints.writing
+	db.checkpoints.committed(with.Bytes)
 	return false, nil
 }
 
 // Rollback ends the transaction if SQLite has not done so by itself; what it says about
 // that is of no use to anybody.
-func (db *DB) Rollback(sqltext.Conn) { _, _ = db.conn.Exec("ROLLBACK") }
+func (db *DB) Rollback(sqltext.Conn) {
+	_, _ = db.conn.Exec("ROLLBACK")
+	<-db.checkpoints.writing
+}
 
 // Mend does nothing: nobody else writes.
 func (db *DB) Mend(error, batch.Pause) bool { return false }
@@ -99,69 +85,10 @@ func (db *DB) Find(_ sqltext.Conn, lost error, _ batch.Pause) (bool, error) { re
 
 // MakeRoom empties the log into the database as far as that fits, so that the log can
 // be written from its start again, and reports whether all of it fitted.
-func (db *DB) MakeRoom() bool {
-	pages, moved, err := db.passive()
-	return err == nil && pages == moved
-}
+func (db *DB) MakeRoom() bool { return db.checkpoints.move() }
 
-// passive moves what it can of the log into the database and waits for nobody.
-func (db *DB) passive() (pages, moved int64, err error) {
-	_, pages, moved, err = db.checkpointAs("PASSIVE")
-	if Class(err) == batch.Fatal {
-		db.fatal(fmt.Errorf("checkpoint: %w", err))
-	}
-	return pages, moved, err
-}
-
-func (db *DB) checkpointAs(mode string) (busy, pages, moved int64, err error) {
-	err = db.conn.sql.QueryRowContext(background, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &pages, &moved)
-	return busy, pages, moved, err
-}
-
-// checkpoint moves the log into the database once it is long. SQLite's own
-// checkpoints would hide a failed sync, so they are off.
-func (db *DB) checkpoint() {
-	_, pages, moved, err := db.checkpointAs("NOOP")
-	if err != nil {
-		db.log.Error("the length of the database's log is not known", "error", err)
-	}
-	if err == nil && pages-moved < checkpointPages && pages < restartPages {
-		return
-	}
-	if pages, _, err = db.passive(); err == nil && pages >= restartPages {
-		db.restart()
-	}
-}
-
-// restart waits a little for readers of the log, so that it is written from its start
-// again. A reader that goes on for longer only delays that.
-func (db *DB) restart() {
-	if time.Now().Before(db.restartAt) {
-		return
-	}
-	if err := db.busyTimeout(restartWait); err != nil {
-		db.log.Error("set the time to wait for readers", "error", err)
-		return
-	}
-	busy, _, _, err := db.checkpointAs("RESTART")
-	if Class(err) == batch.Fatal {
-		db.fatal(fmt.Errorf("checkpoint: %w", err))
-	}
-	if err := db.busyTimeout(busyTimeout); err != nil {
-		db.log.Error("set the time to wait for other processes", "error", err)
-	}
-	if busy == 0 && err == nil {
-		db.restartAfter, db.restartAt = 0, time.Time{}
-		return
-	}
-	db.restartAfter = min(max(2*db.restartAfter, restartPause), restartPauses)
-	db.restartAt = time.Now().Add(db.restartAfter)
-}
-
-func (db *DB) busyTimeout(d time.Duration) error {
-	var ms int64
-	return db.conn.sql.QueryRowContext(background, fmt.Sprintf("PRAGMA busy_timeout(%d)", d.Milliseconds())).Scan(&ms)
-}
+// LogLength returns how many bytes the log's file has.
+func (db *DB) LogLength() int64 { return db.checkpoints.length() }
 
 // Close releases whatever Open got to. The lock goes last.
 func (db *DB) Close() error {
@@ -169,6 +96,7 @@ func (db *DB) Close() error {
 	if db.read != nil && db.read.DB != nil {
 		errs = append(errs, db.read.DB.Close())
 	}
+	errs = append(errs, db.checkpoints.close())
 	if db.conn != nil {
 		errs = append(errs, db.conn.close())
 	}
@@ -203,7 +131,8 @@ func Class(err error) batch.Class {
 	switch e.Code() & 0xff {
 	case codes.SQLITE_FULL:
 		return batch.Full
-	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
+	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED,
+		codes.SQLITE_NOMEM, codes.SQLITE_INTERRUPT: // which may have ended the whole transaction
 		return batch.Unavailable
 	case codes.SQLITE_IOERR, codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB, codes.SQLITE_CANTOPEN,
 		codes.SQLITE_READONLY, codes.SQLITE_PROTOCOL:

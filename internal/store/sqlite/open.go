@@ -39,7 +39,7 @@ type Options struct {
 	Synchronous string // full, normal or off
 	Keys        *seal.Keyring
 	Log         *slog.Logger
-	Fatal       func(error) // the disk can no longer be trusted
+	Fatal       func(error) // the disk can no longer be trusted; called on the writer or beside it
 }
 
 var syncModes = map[string]string{"full": "FULL", "normal": "NORMAL", "off": "OFF"}
@@ -49,7 +49,7 @@ var syncModes = map[string]string{"full": "FULL", "normal": "NORMAL", "off": "OF
 // at once cannot both migrate.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	words := sqltext.NewDialect(false)
-	db := &DB{log: o.Log, fatal: o.Fatal, read: &sqltext.Reader{Dialect: words, OneView: sql.TxOptions{ReadOnly: true}}}
+	db := &DB{RestartFrom: restartFrom, read: &sqltext.Reader{Dialect: words, OneView: sql.TxOptions{ReadOnly: true}}}
 	if err := db.open(ctx, &o, words); err != nil {
 		_ = db.Close()
 		return nil, err
@@ -72,7 +72,7 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 	if err := keepPrivate(path); err != nil {
 		return err
 	}
-	if db.pool, err = openPool(path, "rwc",
+	if db.pool, err = openPool(path, "rwc", busyTimeout,
 		fmt.Sprintf("page_size(%d)", pageSize), "journal_mode(WAL)", fmt.Sprintf("journal_size_limit(%d)", journalLimit),
 		"synchronous("+syncModes[o.Synchronous]+")",
 		"wal_autocheckpoint(0)", "cache_size(-32768)", "temp_store(MEMORY)"); err != nil {
@@ -85,11 +85,14 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 	if db.conn, err = newConn(ctx, db.pool, words); err != nil {
 		return Opening("open writer", err)
 	}
-	if db.read.DB, err = openPool(path, "ro", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)"); err != nil {
+	if db.read.DB, err = openPool(path, "ro", busyTimeout, "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)"); err != nil {
 		return err
 	}
 	db.read.DB.SetMaxOpenConns(readers)
 	db.read.DB.SetMaxIdleConns(readers)
+	if err := db.checkpoints.open(ctx, db, o); err != nil {
+		return Opening("open checkpoints", err)
+	}
 	err = db.begin(ctx, o.Keys)
 	if Class(err) == batch.Full { // a start on a full disk must succeed: what is there has to go out
 		_ = os.Remove(ReservePath(path))
@@ -160,13 +163,13 @@ func (db *DB) checkKey(ctx context.Context, keys *seal.Keyring) error {
 	return nil
 }
 
-func openPool(path, mode string, pragmas ...string) (*sql.DB, error) {
+func openPool(path, mode string, wait time.Duration, pragmas ...string) (*sql.DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
 	query := url.Values{"mode": {mode}}
-	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()))
+	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", wait.Milliseconds()))
 	for _, p := range pragmas {
 		query.Add("_pragma", p)
 	}

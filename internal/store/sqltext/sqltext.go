@@ -103,31 +103,39 @@ type Reader struct {
 	DB      *sql.DB
 	Dialect *Dialect
 	OneView sql.TxOptions // of a transaction in which all reads see the same
-	// Dead reports whether an error is that of a connection that was dead before it was
-	// used: a new one may not be. Nil: none is.
-	Dead func(error) bool
+	// Again reports whether a read that failed so many times may succeed if it is tried
+	// again: the reason was the connection. Nil: it never is.
+	Again func(err error, failed int) bool
 }
 
 // QueryContext runs a query given as shared text.
 func (r *Reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	rows, err := r.DB.QueryContext(ctx, r.Dialect.Text(query), args...)
-	if r.again(ctx, err) {
+	var rows *sql.Rows
+	err := r.Retry(ctx, func() (err error) {
 		rows, err = r.DB.QueryContext(ctx, r.Dialect.Text(query), args...)
-	}
+		return err
+	})
 	return rows, err
 }
 
 // QueryRowContext runs a query for one row given as shared text.
 func (r *Reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	row := r.DB.QueryRowContext(ctx, r.Dialect.Text(query), args...)
-	if r.again(ctx, row.Err()) {
+	var row *sql.Row
+	_ = r.Retry(ctx, func() error {
 		row = r.DB.QueryRowContext(ctx, r.Dialect.Text(query), args...)
-	}
+		return row.Err()
+	})
 	return row
 }
 
-func (r *Reader) again(ctx context.Context, err error) bool {
-	return err != nil && r.Dead != nil && r.Dead(err) && ctx.Err() == nil
+// Retry reads, and reads again while only the connection is the reason for a failure.
+func (r *Reader) Retry(ctx context.Context, read func() error) error {
+	for failed := 1; ; failed++ {
+		err := read()
+		if err == nil || r.Again == nil || !r.Again(err, failed) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // View is a transaction in which all reads see the same.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"time"
 
@@ -234,7 +235,7 @@ func (m *mover) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := postgres.Migrate(ctx, m.config); err != nil {
+	if err := postgres.Migrate(ctx, m.config, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	days, err := m.days(ctx)

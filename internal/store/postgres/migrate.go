@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pressly/goose/v3"
+
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// LockTurn waits for the lock of migrations, and of what else one node does for all.
+const LockTurn = "SELECT pg_advisory_xact_lock(7596481, 2)"
+
+// lockWait is how long a migration waits for a table. Whoever comes to the table meanwhile
+// waits behind it, so this is less than callers wait (store.callerWaits).
+const lockWait = 2 * time.Second
+
+// lockPauses are those between the times that a migration tries to lock its tables.
+var lockPauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second}
+
+// migration brings a schema up to date.
+type migration struct {
+	files    fs.FS
+	lockWait time.Duration
+	pauses   []time.Duration
+	log      *slog.Logger
+}
+
+// Migrate brings the schema up to date, beside nodes that work. Nodes that start at the
+// same time wait for the first. The lock belongs to a transaction, so a pooler may stand
+// in between.
+func Migrate(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	m := migration{files: files, lockWait: lockWait, pauses: lockPauses, log: log}
+	return m.run(ctx, config)
+}
+
+func (m *migration) run(ctx context.Context, config *pgx.ConnConfig) error {
+	ours, err := sqltext.NewestMigration(m.files)
+	if err != nil {
+		return err
+	}
+	// Another node may take long with a migration, so this lock is waited for as long as
+	// that takes.
+	turn := Pool(config, 1)
+	defer func() { _ = turn.Close() }()
+	lock, err := turn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return Refused(StartError(err))
+	}
+	defer func() { _ = lock.Rollback() }()
+	if _, err := lock.ExecContext(ctx, LockTurn); err != nil {
+		return Refused(StartError(err))
+	}
+	version, err := SchemaVersion(ctx, lock)
+	if err != nil {
+		return Refused(StartError(err))
+	}
+	if version > ours {
+		return fmt.Errorf("schema %d, this release knows %d: %w", version, ours, sqltext.ErrNewerSchema)
+	}
+	if version == ours {
+		return nil
+	}
+	db := Pool(config, 1, fmt.Sprintf("SET lock_timeout = %d", m.lockWait.Milliseconds()))
+	defer func() { _ = db.Close() }()
+	return m.up(ctx, db)
+}
+
+// up runs the migrations that are missing, each in its own transaction. One that does not
+// get its locks in time is tried again after a pause, in which those who waited behind it
+// go on.
+func (m *migration) up(ctx context.Context, db *sql.DB) error {
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, m.files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	for tried := 0; ; tried++ {
+		_, err := provider.Up(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case State(err) == "":
+			return fmt.Errorf("migrate: %w", err)
+		case State(err) != lockNotAvailable && State(err) != deadlock:
+			return Refused(StartError(err))
+		}
+		holder := m.holder(ctx, db)
+		if tried == len(m.pauses) {
+			return Refused(fmt.Errorf("a table that is to be changed was locked by others each of %d times that it was waited for (%s): %s; end that, then start again",
+				tried+1, m.lockWait, holder))
+		}
+		m.log.Warn("a table that is to be changed is locked by others: the schema is brought up to date later", "again_in", m.pauses[tried].String(), "holder", holder)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(m.pauses[tried]):
+		}
+	}
+}
+
+// holder names the session with the oldest transaction that locks a table of ours and is
+// older than the wait was.
+func (m *migration) holder(ctx context.Context, db *sql.DB) string {
+	var pid int
+	var name, role, state string
+	var seconds int64
+	err := db.QueryRowContext(ctx, `SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type, 'unknown'), coalesce(a.usename, ''), coalesce(a.state, ''),
+		extract(epoch FROM clock_timestamp() - a.xact_start)::int8
+		FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid() AND a.xact_start < clock_timestamp() - $1 * interval '1 millisecond'
+		AND EXISTS (SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = a.pid AND l.granted
+			AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c.relnamespace = current_schema()::regnamespace)
+		ORDER BY a.xact_start LIMIT 1`, m.lockWait.Milliseconds()).Scan(&pid, &name, &role, &state, &seconds)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "who it is cannot be seen by this role (pg_locks and pg_stat_activity show it to others)"
+	}
+	if err != nil {
+		return "who it is cannot be asked: " + OneLine(err)
+	}
+	return fmt.Sprintf("process %d of %s (role %s, %s) has had a transaction open for %d s; SELECT pg_terminate_backend(%d) ends it", pid, name, role, state, seconds, pid)
+}
