@@ -6,31 +6,31 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The two budgets. An attempt of an endpoint known to be slow starts in the slow
-// one; any other moves there when it stays open longer than SlowAfter.
+// The two budgets. An attempt at an endpoint known to be slow starts in the slow
+// budget. Any other attempt moves there if it stays open longer than SlowAfter.
 const (
 	fast = 0
 	slow = 1
 )
 
-// budget bounds attempts at once; tenants take turns in it.
+// budget bounds the attempts made at once. Tenants take turns in it.
 type budget struct {
 	limit     int
 	perTenant int
 	used      int
-	turns     fifo[*tenant]
+	turns     fifo[*tenant] // tenants in line for an attempt
 }
 
-// tenant is one tenant's share of both budgets.
+// tenant is one tenant's part of both budgets.
 type tenant struct {
-	waiting int // jobs in memory
-	used    [2]int
-	inTurn  [2]bool
-	queues  [2]fifo[*queue]
+	waiting int             // jobs in memory
+	used    [2]int          // attempts under way, by budget
+	inTurn  [2]bool         // in line in the budget
+	queues  [2]fifo[*queue] // endpoints in line, by budget
 }
 
-// attempt is one being made. It is linked into Dispatcher.open while it holds a
-// fast slot.
+// attempt is an attempt under way. Dispatcher.open lists it while it counts against
+// the fast budget.
 type attempt struct {
 	job        hook.Job
 	queue      *queue
@@ -40,7 +40,7 @@ type attempt struct {
 	linked     bool
 }
 
-// attempts is a list of attempts in the order of their start.
+// attempts is a list of attempts in the order in which they started.
 type attempts struct{ head, tail *attempt }
 
 func (l *attempts) push(a *attempt) {
@@ -70,7 +70,8 @@ func (l *attempts) remove(a *attempt) {
 	a.prev, a.next, a.linked = nil, nil, false
 }
 
-// lineUp lines the queue up for a turn if it may have a turn. The caller holds mu.
+// lineUp puts the queue in line for its next attempt, if an attempt may start. The
+// caller holds mu.
 func (d *Dispatcher) lineUp(q *queue, now time.Time) {
 	if q.inTurn || q.jobs() == 0 || q.inFlight >= q.cap {
 		return
@@ -93,10 +94,10 @@ func (d *Dispatcher) lineUpTenant(t *tenant, b int) {
 	d.budgets[b].turns.push(t)
 }
 
-// turn picks the next attempt, or nil when nothing may start now. Tenants take
-// turns, and within a tenant its endpoints do. The caller holds mu.
-func (d *Dispatcher) turn(now time.Time) *attempt {
-	if !d.started || d.stopping || d.active+d.held >= d.opts.Unsettled {
+// nextAttempt picks the next attempt and returns nil if none may start now. Tenants
+// take turns, and so do the endpoints of a tenant. The caller holds mu.
+func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
+	if !d.started || d.stopping || d.active+d.unsettled >= d.opts.Unsettled {
 		return nil
 	}
 	for b := range d.budgets {
@@ -122,12 +123,12 @@ func (d *Dispatcher) turn(now time.Time) *attempt {
 	return nil
 }
 
-// begin takes a job out of the queue and books its slots. It returns nil if all that
-// waited was dropped.
+// begin takes a job out of the queue and counts it against its budget. It returns nil
+// if all waiting jobs had been dropped.
 func (d *Dispatcher) begin(q *queue, b int, now time.Time) *attempt {
 	job, ok := d.pop(q)
 	if !ok {
-		d.want(q, now)
+		d.requestClaim(q, now)
 		return nil
 	}
 	a := &attempt{job: job, queue: q, budget: b, since: now}
@@ -143,19 +144,19 @@ func (d *Dispatcher) begin(q *queue, b int, now time.Time) *attempt {
 	if rate := q.target.RateLimit / float64(d.opts.Nodes()); rate > 0 {
 		q.notBefore = later(q.notBefore, now).Add(time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour))))
 	}
-	d.want(q, now)
+	d.requestClaim(q, now)
 	return a
 }
 
-// start makes as many attempts as may start now. The caller holds mu.
+// start starts every attempt that may start now. The caller holds mu.
 func (d *Dispatcher) start(now time.Time) {
-	for a := d.turn(now); a != nil; a = d.turn(now) {
+	for a := d.nextAttempt(now); a != nil; a = d.nextAttempt(now) {
 		go d.work(a)
 	}
 }
 
-// work makes the attempt, then any other that may start, and ends when there is
-// none: a goroutine lives as long as there is something to do.
+// work makes the attempt and then any other that may start. It returns when there is
+// none, so a goroutine lives only as long as it has work.
 func (d *Dispatcher) work(a *attempt) {
 	for a != nil {
 		o := d.sender.Send(d.running, a.job)
@@ -163,8 +164,8 @@ func (d *Dispatcher) work(a *attempt) {
 	}
 }
 
-// finish gives the slots back, learns from the outcome, queues it to be recorded
-// and returns the next attempt for the same goroutine.
+// finish ends an attempt: it frees the attempt's place in the budgets, adapts the cap,
+// queues the outcome to be recorded, and returns the next attempt for the goroutine.
 func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 	now := time.Now()
 	d.mu.Lock()
@@ -177,30 +178,30 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 	q.inFlight--
 	d.active--
 	if d.aborted {
-		// Broken off: what came back says nothing. The row stays ours in the table
-		// and the next start repeats it.
+		// The attempt was broken off, so its outcome means nothing. This process
+		// still owns the row, and the next start repeats the attempt.
 		return nil
 	}
 	if o.Skipped {
 		d.giveBack(a.job)
 	} else {
-		q.learn(o, full, now, &d.opts)
-		d.keep(hook.Settlement{Job: a.job, Outcome: o})
+		q.adapt(o, full, now, &d.opts)
+		d.queueOutcome(hook.Settlement{Job: a.job, Outcome: o})
 	}
 	d.lineUpTenant(q.tenant, a.budget)
 	d.lineUp(q, now)
-	d.want(q, now)
+	d.requestClaim(q, now)
 	d.checkDrained()
-	next := d.turn(now)
+	next := d.nextAttempt(now)
 	if next != nil {
 		d.start(now)
 	}
 	return next
 }
 
-// leaveFast moves attempts that have been open too long to the slow budget, as far
-// as that has room.
-func (d *Dispatcher) leaveFast(now time.Time) {
+// moveToSlow moves attempts open longer than SlowAfter to the slow budget, as far as
+// that budget allows.
+func (d *Dispatcher) moveToSlow(now time.Time) {
 	from, to := &d.budgets[fast], &d.budgets[slow]
 	var next *attempt
 	for a := d.open.head; a != nil; a = next {

@@ -17,7 +17,7 @@ func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Lo
 
 func (c *clock) set(by time.Duration) { c.ahead.Add(int64(by)) }
 
-// planned returns a row of the endpoint that is due after so long by the clock.
+// planned returns a row of the endpoint that is due after the given time by the clock.
 func (c *clock) planned(e *hook.Endpoint, after time.Duration) []hook.Job {
 	rows := jobs(e, 1)
 	rows[0].Event = nil
@@ -39,7 +39,7 @@ func TestAClockSetBackHoldsUpNoQueue(t *testing.T) {
 		d.Committed(hook.Commit{Jobs: jobs(limited, 2)})
 		time.Sleep(time.Second)
 		c.set(-time.Hour)
-		for n := 6; n < 10; n++ { // due before and after what was planned earlier
+		for n := 6; n < 10; n++ { // some are due before the rows planned earlier, some after
 			e := endpoint(n, "a")
 			rows := c.planned(e, time.Duration(n-5)*5*time.Second)
 			q.mu.Lock()
@@ -69,7 +69,7 @@ func TestAClockSetForwardMakesRowsDue(t *testing.T) {
 		run(t, dispatch.Options{Now: c.now}, q, s)
 		time.Sleep(time.Minute)
 		c.set(time.Hour)
-		time.Sleep(31 * time.Second) // the timer looks every 30 s at least
+		time.Sleep(31 * time.Second) // the timer fires at least every 30 s
 		if n := s.count(e.ID); n != 1 {
 			t.Errorf("%d attempts of a row that is due by the clock", n)
 		}

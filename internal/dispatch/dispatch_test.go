@@ -16,14 +16,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// table is a queue in memory: rows that nobody holds, by endpoint, oldest first.
+// table is a queue in memory. It keeps unowned rows by endpoint, oldest first.
 type table struct {
 	mu      sync.Mutex
 	rows    map[hook.ID][]hook.Job
 	settled []hook.Settlement
 	claims  int
 	fail    int           // how many calls of Settle fail before one succeeds
-	each    time.Duration // what Settle takes for each settlement
+	each    time.Duration // how long Settle takes for each settlement
 }
 
 func newTable() *table { return &table{rows: map[hook.ID][]hook.Job{}} }
@@ -99,7 +99,7 @@ func (t *table) all() []hook.Settlement {
 	return slices.Clone(t.settled)
 }
 
-// sender answers by endpoint and remembers when and how many at once.
+// sender answers attempts. It records when they began and how many were open at once.
 type sender struct {
 	mu     sync.Mutex
 	answer func(ctx context.Context, j hook.Job) hook.Outcome
@@ -130,13 +130,14 @@ func (s *sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	return o
 }
 
-// times returns when the endpoint's attempts began, events what was sent, in order.
+// times returns when the endpoint's attempts began.
 func (s *sender) times(id hook.ID) []time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.sent[id])
 }
 
+// events returns the events that were sent, in order.
 func (s *sender) events() []hook.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +192,7 @@ func jobs(target *hook.Endpoint, n int) []hook.Job {
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// run starts a dispatcher inside the test's bubble and stops it at its end.
+// run starts a dispatcher inside the test's bubble and stops it when the test ends.
 func run(t *testing.T, o dispatch.Options, q *table, s *sender) *dispatch.Dispatcher {
 	t.Helper()
 	o.Log = quiet()
@@ -217,10 +218,10 @@ func TestCommittedJobsAreSentOnceAndRecorded(t *testing.T) {
 			t.Fatalf("recorded %d attempts, want 500", q.count())
 		}
 		if st := d.Stats(); st.InFlight != 0 || st.Waiting != 0 || st.Fast != 0 || st.Slow != 0 {
-			t.Fatalf("budgets not given back: %+v", st)
+			t.Fatalf("attempts still count in the budgets: %+v", st)
 		}
 		if n := q.asked(); n != 0 {
-			t.Fatalf("the table was asked %d times on the happy path", n)
+			t.Fatalf("%d claims for jobs that were handed over; want none", n)
 		}
 		if most := s.mostAtOnce(endpoint(1, "a").ID); most <= 2 || most > 64 {
 			t.Fatalf("most at once %d: the cap should grow from 2 and stay within 64", most)
@@ -228,7 +229,7 @@ func TestCommittedJobsAreSentOnceAndRecorded(t *testing.T) {
 	})
 }
 
-// healthyDelay returns how long a healthy endpoint's job waits beside dead ones.
+// healthyDelay returns how long a job of a healthy endpoint waits beside dead endpoints.
 func healthyDelay(t *testing.T, o dispatch.Options, dead int) (delay time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		healthy := endpoint(9999, "healthy")
@@ -276,10 +277,10 @@ func TestTimeoutsShrinkTheCapToOne(t *testing.T) {
 		open, most := s.open[e.ID], s.most[e.ID]
 		s.mu.Unlock()
 		if open != 1 || most != 2 {
-			t.Fatalf("open %d, most %d; want 1 after timeouts, 2 at first", open, most)
+			t.Fatalf("%d open, at most %d at once; want 1 after timeouts and 2 at first", open, most)
 		}
 		if d.Stats().Slow != 1 || d.Stats().Fast != 0 {
-			t.Fatalf("a known slow endpoint holds fast slots: %+v", d.Stats())
+			t.Fatalf("an endpoint known to be slow uses the fast budget: %+v", d.Stats())
 		}
 	})
 }
@@ -317,7 +318,7 @@ func TestRetriesAreClaimedWhenDueAndOverflowWaitsInTheTable(t *testing.T) {
 		d := run(t, dispatch.Options{}, q, s)
 		time.Sleep(time.Hour - time.Millisecond)
 		if q.count() != 0 || q.asked() != 0 {
-			t.Fatalf("%d attempts, %d claims before the time", q.count(), q.asked())
+			t.Fatalf("%d attempts and %d claims before the rows were due", q.count(), q.asked())
 		}
 		time.Sleep(10 * time.Second)
 		if q.count() != 3000 {
@@ -380,7 +381,7 @@ func TestOutcomesSurviveAQueueThatCannotRecord(t *testing.T) {
 		d.Committed(hook.Commit{Jobs: jobs(endpoint(1, "a"), 100)})
 		time.Sleep(time.Second)
 		if st := d.Stats(); st.InFlight > 12 {
-			t.Fatalf("went on sending while nothing could be recorded: %+v", st)
+			t.Fatalf("attempts went on while nothing could be recorded: %+v", st)
 		}
 		time.Sleep(time.Minute)
 		if q.count() != 100 || len(s.events()) != 100 {
@@ -395,7 +396,7 @@ func TestStopDrainsOrBreaksOff(t *testing.T) {
 		d := run(t, dispatch.Options{}, q, s)
 		d.Committed(hook.Commit{Jobs: jobs(endpoint(1, "a"), 100)})
 		if n := d.Stop(t.Context()); n != 0 {
-			t.Fatalf("%d broken off with nothing in the way", n)
+			t.Fatalf("%d attempts broken off, want none", n)
 		}
 		if q.count() != len(s.events()) {
 			t.Fatalf("sent %d, recorded %d", len(s.events()), q.count())

@@ -1,16 +1,16 @@
-// Package dispatch decides when: which delivery is attempted next, and how many
-// at once. It owns the queues in memory, one per endpoint, the budgets they share
-// and the one timer of the process that waits for retries.
+// Package dispatch decides which delivery is attempted next and how many attempts are
+// made at once. It owns the queues in memory, one per endpoint, the budgets that they
+// share, and the one timer of the process that waits for retries.
 //
-// It promises that a slow or dead endpoint takes nothing from its neighbours:
-// every endpoint has a cap that adapts to how it answers, attempts that stay open
-// move out of the fast budget after a second, tenants and endpoints take turns,
-// and memory is bounded, because what does not fit waits in the table.
+// It promises that a slow or dead endpoint takes nothing from its neighbours. Every
+// endpoint has a cap that adapts to how the endpoint answers. An attempt that stays
+// open for a second moves out of the fast budget. Tenants and endpoints take turns.
+// Memory is bounded, because jobs that do not fit wait in the table.
 //
-// It never reads the database for work that was just committed, never polls the
-// table, and never forgets a job: one that leaves memory without an attempt is
-// given back through [Queue.Settle], unless the commit that took it away has ordered
-// what becomes of its row.
+// It never reads the database for work that was just committed, and it never polls the
+// table. It never forgets a job: a job that leaves memory without an attempt is given
+// back through [Queue.Settle], unless the commit that took it away has also ordered a
+// sweep of its row.
 package dispatch
 
 import (
@@ -22,49 +22,50 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Queue is the table of open work. Its methods may block on the disk and are
-// called from one goroutine each.
+// Queue is the table of open work. Its methods may block on the disk. Each is called
+// from one goroutine only.
 type Queue interface {
-	// Recover takes back what an earlier process held: the earliest due time of
-	// each endpoint with work, and single shots that were promised.
+	// Recover takes over the work of earlier processes. It returns the earliest due
+	// time of each endpoint with work, and jobs that no claim would find.
 	Recover(ctx context.Context) ([]hook.Due, []hook.Job, error)
-	// Claim hands over due work, a share per endpoint.
+	// Claim takes due work out of the table, a share for each endpoint.
 	Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error)
-	// Settle records attempts, all of them or none. It returns when work that
+	// Settle records all of the attempts or none. It returns when the work that
 	// went back to the table is due.
 	Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due, error)
 }
 
-// Sender makes one attempt. It is called concurrently and returns when the
-// attempt is over or ctx is cancelled.
+// Sender makes attempts. Send is called concurrently and returns when its attempt is
+// over or ctx is cancelled.
 type Sender interface {
 	Send(ctx context.Context, j hook.Job) hook.Outcome
 }
 
-// Options are the bounds of a Dispatcher. Zero means the default named.
+// Options are the bounds of a Dispatcher. A zero value means the default, which each
+// comment names.
 type Options struct {
-	Now func() time.Time // the clock that due times in the table are of: time.Now
+	Now func() time.Time // the wall clock that due times in the table refer to: time.Now
 	Log *slog.Logger     // slog.Default
 
 	Fast          int           // attempts in the fast budget at once: 1,024
-	FastPerTenant int           // of which one tenant: 256
+	FastPerTenant int           // of these, those of one tenant: 256
 	Slow          int           // attempts in the slow budget at once: 2,048
-	SlowPerTenant int           // of which one tenant: 512
+	SlowPerTenant int           // of these, those of one tenant: 512
 	SlowAfter     time.Duration // an attempt open this long leaves the fast budget: 1 s
 
-	// Nodes says how many nodes share the work: each takes its part of the rate and of
-	// the attempts at once that an endpoint allows. Default: one. It is called with a
-	// lock held and must not block.
+	// Nodes returns how many nodes share the work. Each node takes its part of an
+	// endpoint's rate and of its attempts at once. Default: one. Nodes is called with
+	// a lock held and must not block.
 	Nodes func() int
 
-	InFlight      int // attempts of one endpoint at once, unless it says otherwise: 64
-	FirstInFlight int // where an endpoint starts: 2
+	InFlight      int // attempts at one endpoint at once, unless the endpoint sets its own: 64
+	FirstInFlight int // the cap that an endpoint starts with: 2
 
 	Waiting         int // jobs waiting in memory: 100,000
-	EndpointWaiting int // of which one endpoint at most: 10,000
-	PayloadBytes    int // bodies of waiting jobs in memory: 64 MiB; beyond it they are read again
-	Unsettled       int // attempts being made or not yet recorded: 8,192; beyond it no more are started
-	AnswerBytes     int // what receivers answered in attempts not yet recorded: 64 MiB; beyond it answers are not kept
+	EndpointWaiting int // of these, those of one endpoint: 10,000
+	PayloadBytes    int // bodies of waiting jobs: 64 MiB; other bodies are read again for the attempt
+	Unsettled       int // attempts under way or not yet recorded: 8,192; beyond it none start
+	AnswerBytes     int // answers of receivers not yet recorded: 64 MiB; beyond it answers are not kept
 }
 
 func (o *Options) defaults() {
@@ -98,59 +99,60 @@ func (o *Options) defaults() {
 	set(&o.AnswerBytes, 64<<20)
 }
 
-// Dispatcher gives every endpoint its turn. Its methods are safe for concurrent use.
+// Dispatcher schedules the attempts of all endpoints. Its methods are safe for
+// concurrent use.
 type Dispatcher struct {
 	opts   Options
 	queue  Queue
 	sender Sender
 
-	running context.Context // of the attempts: cancelled when draining takes too long
+	running context.Context // of the attempts; cancelled when draining takes too long
 	abort   context.CancelFunc
 	loops   sync.WaitGroup
 
 	mu        sync.Mutex
 	queues    map[hook.ID]*queue
 	tenants   map[hook.Scope]*tenant
-	pruneAt   int // queues at which those without work are forgotten next
+	pruneAt   int // the number of queues at which prune runs next
 	budgets   [2]budget
-	open      attempts  // fast attempts in the order of their start
-	timetable timetable // queues by the time they need a look
-	wakeAt    time.Time
-	base      time.Time // a moment by the monotonic clock
-	wallBase  time.Time // and what the wall clock said then
-	began     bool      // an attempt began since the timer looked last
-	waiting   int
-	bytes     int
-	active    int               // attempts being made
-	done      []hook.Settlement // attempts made that wait to be recorded
-	held      int               // attempts in done or on their way to the disk
-	refused   []hook.Settlement // what the store refused, until the next try
-	answers   int               // bytes of what receivers answered in all of these
-	lost      int               // attempts given up unrecorded: the next start repeats them
-	returns   []jobList         // jobs that go back to the table unattempted
-	returned  int               // their number, those on their way to the disk too
+	open      attempts          // attempts in the fast budget, in the order in which they started
+	timetable timetable         // queues by wakeAt
+	wakeAt    time.Time         // when the timer fires next
+	base      time.Time         // a moment by the monotonic clock
+	wallBase  time.Time         // the same moment by the wall clock
+	began     bool              // an attempt began since the timer fired last
+	waiting   int               // jobs in the queues
+	bytes     int               // of their bodies
+	active    int               // attempts under way
+	done      []hook.Settlement // attempts that wait to be recorded
+	unsettled int               // attempts in done or on their way to the disk
+	refused   []hook.Settlement // settlements that the store refused, until the next try
+	answers   int               // bytes of receivers' answers in done, on their way, and in refused
+	abandoned int               // attempts that were not recorded; the next start repeats them
+	returns   []jobList         // jobs to give back to the table
+	returned  int               // their number, including those on their way to the disk
 	started   bool
 	stopping  bool
 	aborted   bool
-	drained   chan struct{} // closed when stopping and nothing is active or unsettled
+	drained   chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
 
-	earlier chan struct{} // the timer has to wake earlier than it was set to
-	claims  chan struct{} // a queue wants work from the table
-	settle  chan struct{} // done is not empty
-	wanted  []*queue      // queues that want work from the table
+	wakeTimer chan struct{} // the timer has to fire earlier than it was set to
+	claims    chan struct{} // claimNext is not empty
+	settle    chan struct{} // done or returns is not empty
+	claimNext []*queue      // queues that need work from the table
 }
 
-// New returns a dispatcher that takes jobs but attempts none before Start.
+// New returns a dispatcher. It takes jobs at once but attempts none before Start.
 func New(o Options) *Dispatcher {
 	o.defaults()
 	d := &Dispatcher{
-		opts:    o,
-		queues:  map[hook.ID]*queue{},
-		tenants: map[hook.Scope]*tenant{},
-		earlier: make(chan struct{}, 1),
-		claims:  make(chan struct{}, 1),
-		settle:  make(chan struct{}, 1),
-		drained: make(chan struct{}),
+		opts:      o,
+		queues:    map[hook.ID]*queue{},
+		tenants:   map[hook.Scope]*tenant{},
+		wakeTimer: make(chan struct{}, 1),
+		claims:    make(chan struct{}, 1),
+		settle:    make(chan struct{}, 1),
+		drained:   make(chan struct{}),
 	}
 	d.base, d.wallBase = time.Now(), d.wall()
 	d.budgets[fast] = budget{limit: o.Fast, perTenant: o.FastPerTenant}
@@ -158,8 +160,8 @@ func New(o Options) *Dispatcher {
 	return d
 }
 
-// Start recovers what is open in the queue and begins to attempt. ctx bounds the
-// recovery only; Stop ends the dispatcher.
+// Start recovers the open work in the queue and begins to make attempts. ctx bounds
+// the recovery only. Stop ends the dispatcher.
 func (d *Dispatcher) Start(ctx context.Context, q Queue, s Sender) error {
 	d.queue, d.sender = q, s
 	due, jobs, err := q.Recover(ctx)
@@ -179,10 +181,10 @@ func (d *Dispatcher) Start(ctx context.Context, q Queue, s Sender) error {
 	return nil
 }
 
-// Stop lets the attempts under way finish and records them; nothing new is
-// started. When ctx ends first, the attempts are broken off and left to the next
-// start, which repeats them. The same is true of attempts that the store refuses to
-// record. The number of both is returned.
+// Stop starts no more attempts, waits for those under way, and records them. If ctx
+// ends first, Stop breaks the attempts off, and the next start repeats them. The next
+// start also repeats attempts that the store refused to record. Stop returns the number
+// of both.
 func (d *Dispatcher) Stop(ctx context.Context) (brokenOff int) {
 	d.mu.Lock()
 	if !d.started || d.stopping {
@@ -198,7 +200,7 @@ func (d *Dispatcher) Stop(ctx context.Context) (brokenOff int) {
 	case <-ctx.Done():
 	}
 	d.mu.Lock()
-	brokenOff = d.active + d.held + d.lost
+	brokenOff = d.active + d.unsettled + d.abandoned
 	d.aborted = true
 	d.checkDrained()
 	d.mu.Unlock()
@@ -207,9 +209,9 @@ func (d *Dispatcher) Stop(ctx context.Context) (brokenOff int) {
 	return brokenOff
 }
 
-// checkDrained closes drained when there is nothing left to wait for.
+// checkDrained closes drained if Stop has nothing left to wait for.
 func (d *Dispatcher) checkDrained() {
-	if !d.stopping || !d.aborted && d.active+d.held > 0 {
+	if !d.stopping || !d.aborted && d.active+d.unsettled > 0 {
 		return
 	}
 	select {
@@ -221,24 +223,24 @@ func (d *Dispatcher) checkDrained() {
 
 // Stats are the dispatcher's numbers at one moment.
 type Stats struct {
-	InFlight  int // attempts being made, or made and not yet recorded
-	Fast      int // of the attempts being made, those in the fast budget
-	Slow      int // and those in the slow one
+	InFlight  int // attempts under way or not yet recorded
+	Fast      int // attempts under way in the fast budget
+	Slow      int // attempts under way in the slow budget
 	Waiting   int // jobs waiting in memory
 	Endpoints int // endpoints with a queue in memory
 }
 
-// Stats returns the numbers of this moment.
+// Stats returns the current numbers.
 func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return Stats{
-		InFlight: d.active + d.held + len(d.refused), Fast: d.budgets[fast].used, Slow: d.budgets[slow].used,
+		InFlight: d.active + d.unsettled + len(d.refused), Fast: d.budgets[fast].used, Slow: d.budgets[slow].used,
 		Waiting: d.waiting, Endpoints: len(d.queues),
 	}
 }
 
-// wake makes the reader of c run once more. It never blocks.
+// wake makes the goroutine that reads c run once more. It never blocks.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// waiting returns a dispatcher that was not started with n jobs of an endpoint.
+// waiting returns a dispatcher with n jobs of an endpoint. It is not started.
 func waiting(n int) (*Dispatcher, *hook.Endpoint) {
 	d, e := New(Options{}), &hook.Endpoint{ID: hook.ID{1}, Revision: 1}
 	commit := hook.Commit{}
@@ -23,10 +23,10 @@ func eventID(n int) hook.ID { return hook.ID{2, byte(n >> 16), byte(n >> 8), byt
 func TestDropsAreBounded(t *testing.T) {
 	d, e := waiting(100)
 	q := d.queues[e.ID]
-	for i := range 10_000 { // most of them wait in the table, not here
+	for i := range 10_000 { // the jobs of most wait in the table, not in memory
 		d.Committed(hook.Commit{Dropped: []hook.Ref{{Event: eventID(50 + i), Endpoint: e.ID}}})
 		if len(q.dropped) > 101 {
-			t.Fatalf("%d drops are remembered for %d jobs", len(q.dropped), q.jobs())
+			t.Fatalf("%d drop marks are kept for %d jobs", len(q.dropped), q.jobs())
 		}
 	}
 	if d.waiting != 50 || d.bytes != 100 {
@@ -52,7 +52,8 @@ func TestADropIsForWhatWaitsNow(t *testing.T) {
 	}
 }
 
-// One of many and one of few may differ by what a map costs, not by what waits.
+// To drop a job must cost the same whether many jobs wait or few, apart from the cost of
+// a larger map.
 func TestDroppingCostsTheSameWhateverWaits(t *testing.T) {
 	cost := func(n int) time.Duration {
 		best := time.Hour
@@ -78,16 +79,16 @@ func BenchmarkDrop(b *testing.B) {
 	}
 }
 
-// BenchmarkAttempt is a job's way through the dispatcher without the attempt.
+// BenchmarkAttempt measures the dispatcher's work for one job, without the attempt.
 func BenchmarkAttempt(b *testing.B) {
 	d := New(Options{})
 	e := &hook.Endpoint{ID: hook.ID{1}, Revision: 1}
 	d.started = true
-	q := d.of(e)
+	q := d.queueOf(e)
 	now := time.Now()
 	for i := 0; b.Loop(); i++ {
 		d.enqueue(hook.Job{Target: e, Delivery: hook.Delivery{Event: eventID(i), Endpoint: e.ID}}, false, now)
-		a := d.turn(now)
+		a := d.nextAttempt(now)
 		d.open.remove(a)
 		d.budgets[a.budget].used--
 		q.tenant.used[a.budget]--

@@ -1,7 +1,7 @@
 package dispatch
 
-// fifo is a queue in a ring that grows by doubling and gives its memory back when
-// it runs empty.
+// fifo is a queue in a ring buffer. The ring grows by doubling, and a large one is
+// freed when it runs empty.
 type fifo[T any] struct {
 	ring       []T
 	head, size int

@@ -6,13 +6,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// entry is a job that waits.
+// entry is a waiting job.
 type entry struct {
 	hook.Job
-	number uint64 // in the order in which the queue's jobs came
+	number uint64 // counts the jobs of the queue in the order of their arrival
 }
 
-// jobList is a list of waiting jobs that knows the size of their bodies.
+// jobList is a list of waiting jobs. It keeps count of the bytes of their bodies.
 type jobList struct {
 	fifo[entry]
 	bytes int
@@ -29,15 +29,15 @@ func (l *jobList) pop() entry {
 	return e
 }
 
-// drop says which waiting jobs of an event must not be attempted any more: those with
-// a smaller number. They are passed over when their turn comes, so that dropping one
-// costs the same whatever waits.
-type drop struct {
+// dropMark marks waiting jobs of an event that must not be attempted any more: those
+// with a smaller number. They are skipped when they are taken from the queue, so that
+// dropping a job costs the same however many wait.
+type dropMark struct {
 	all       uint64
-	scheduled uint64 // of those that the schedule makes; a single shot stays
+	scheduled uint64 // for scheduled jobs only; single shots stay
 }
 
-// minDrops is how many drops a queue remembers before it looks for their jobs.
+// minDrops is how many drop marks a queue keeps before it searches for their jobs.
 const minDrops = 16
 
 func (q *queue) isDropped(e *entry) bool {
@@ -48,14 +48,14 @@ func (q *queue) isDropped(e *entry) bool {
 	return ok && (e.number < drop.all || e.number < drop.scheduled && !e.Trigger.OneShot())
 }
 
-// drop forgets a waiting job whose row has moved on.
+// drop marks a waiting job as dropped, because its row changed hands.
 func (d *Dispatcher) drop(ref hook.Ref, now time.Time) {
 	q := d.queues[ref.Endpoint]
 	if q == nil || q.jobs() == 0 {
 		return
 	}
 	if q.dropped == nil {
-		q.dropped = map[hook.ID]drop{}
+		q.dropped = map[hook.ID]dropMark{}
 	}
 	was := q.dropped[ref.Event]
 	if ref.Scheduled {
@@ -64,21 +64,21 @@ func (d *Dispatcher) drop(ref hook.Ref, now time.Time) {
 		was.all = q.arrived
 	}
 	q.dropped[ref.Event] = was
-	// Many drops are for jobs that are not here. As many drops as jobs pay for looking
-	// through the jobs.
+	// Many marks are for jobs that are not in this queue. Once there are more marks
+	// than jobs, a pass over the jobs costs no more than the marks have cost.
 	if len(q.dropped) > max(minDrops, q.jobs()) {
 		d.removeDropped(q)
-		d.want(q, now)
+		d.requestClaim(q, now)
 	}
 }
 
-// removeDropped takes the dropped jobs out of the queue and forgets the drops.
+// removeDropped takes the dropped jobs out of the queue and clears the marks.
 func (d *Dispatcher) removeDropped(q *queue) {
 	for _, list := range []*jobList{&q.tests, &q.fresh, &q.backlog} {
 		for n := list.len(); n > 0; n-- {
 			e := list.pop()
 			if q.isDropped(&e) {
-				d.left(q, 1, payload(e.Job))
+				d.removed(q, 1, payload(e.Job))
 			} else {
 				list.push(e)
 			}
@@ -87,11 +87,11 @@ func (d *Dispatcher) removeDropped(q *queue) {
 	q.dropped = nil
 }
 
-// pop takes the next job out of the queue; false if there is none.
+// pop takes the next job out of the queue. It returns false if there is none.
 func (d *Dispatcher) pop(q *queue) (hook.Job, bool) {
 	for q.jobs() > 0 {
 		e := q.next().pop()
-		d.left(q, 1, payload(e.Job))
+		d.removed(q, 1, payload(e.Job))
 		if !q.isDropped(&e) {
 			return e.Job, true
 		}
@@ -100,14 +100,14 @@ func (d *Dispatcher) pop(q *queue) (hook.Job, bool) {
 	return hook.Job{}, false
 }
 
-// forget drops a whole list at once. The store's sweep covers the rows.
+// forget removes a whole list of jobs. The store's sweep moves their rows.
 func (d *Dispatcher) forget(q *queue, list *jobList) {
-	d.left(q, list.len(), list.bytes)
+	d.removed(q, list.len(), list.bytes)
 	*list = jobList{}
 }
 
-// left notes that so many jobs of the queue do not wait any more.
-func (d *Dispatcher) left(q *queue, jobs, bytes int) {
+// removed counts jobs that no longer wait in the queue.
+func (d *Dispatcher) removed(q *queue, jobs, bytes int) {
 	d.waiting -= jobs
 	q.tenant.waiting -= jobs
 	d.bytes -= bytes

@@ -6,27 +6,28 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// fewWaiting is how many jobs may wait in memory for any endpoint, however slow.
-const fewWaiting = 4
+// minJobs is how many jobs may wait in memory for any endpoint, however slow.
+const minJobs = 4
 
-// ahead is how far memory works ahead of an endpoint that takes its time: what it
-// cannot attempt within that waits in the table.
-const ahead = time.Second
+// lookahead bounds the jobs in memory of an endpoint that is held back: jobs that it
+// cannot attempt within this time wait in the table.
+const lookahead = time.Second
 
-// unknownTook is what an attempt is taken to last before the first one told.
-const unknownTook = ahead / 2
+// assumedDuration is how long an attempt is assumed to last before the first one ends.
+const assumedDuration = lookahead / 2
 
-// idleQueues is how many queues without work are remembered for what they learned.
+// idleQueues is how many queues are kept before those without work are forgotten,
+// along with the caps that they have reached.
 const idleQueues = 10_000
 
-// Room returns how many more jobs of the endpoint memory takes. All its bounds see to
-// it that whoever has much waiting leaves room for the others:
+// Room returns how many more jobs of the endpoint memory takes. Its bounds make sure
+// that tenants and endpoints with many waiting jobs leave room for the others:
 //
-//   - a tenant holds at most a quarter of memory,
-//   - an endpoint holds at most a quarter of what is still free,
-//   - an endpoint that will not get to its jobs soon holds a second's worth of them.
+//   - a tenant takes at most a quarter of memory;
+//   - an endpoint takes at most a quarter of what is still free;
+//   - an endpoint that will not attempt its jobs soon takes a second's worth of them.
 //
-// The store's single writer asks before it commits and hands over no more than this.
+// The store's writer asks before it commits and hands over no more jobs than this.
 func (d *Dispatcher) Room(target *hook.Endpoint) int {
 	now := time.Now()
 	d.mu.Lock()
@@ -35,13 +36,13 @@ func (d *Dispatcher) Room(target *hook.Endpoint) int {
 	if q == nil {
 		q = d.newQueue(target)
 	}
-	room := min(d.opts.EndpointWaiting, d.free()/4, d.reach(q, now)) - q.jobs()
+	room := min(d.opts.EndpointWaiting, d.free()/4, d.jobLimit(q, now)) - q.jobs()
 	return max(0, min(room, d.tenantFree(target.Scope)))
 }
 
 func (d *Dispatcher) free() int { return d.opts.Waiting - d.waiting - d.returned }
 
-// tenantFree is how much room a tenant's own bound leaves it.
+// tenantFree returns how many more jobs the tenant's own bound allows.
 func (d *Dispatcher) tenantFree(scope hook.Scope) int {
 	most := d.opts.Waiting / 4
 	if t := d.tenants[scope]; t != nil {
@@ -50,45 +51,45 @@ func (d *Dispatcher) tenantFree(scope hook.Scope) int {
 	return most
 }
 
-// reach is how many jobs of the endpoint may be in memory: those that this node can
-// attempt in about a second if a rate limit, a cap or a pause holds the endpoint back.
-// The table keeps the rest, where it takes room from nobody and other nodes, which
-// have their own part of the limits, find it.
-func (d *Dispatcher) reach(q *queue, now time.Time) int {
-	reach := d.opts.EndpointWaiting
-	few := max(fewWaiting, 2*q.cap)
-	if q.notBefore.Sub(now) > ahead {
-		reach = min(reach, few)
+// jobLimit returns how many jobs of the endpoint may be in memory. If a rate limit, a
+// cap or a pause holds the endpoint back, that is what this node can attempt in about
+// a second. The rest waits in the table. There it takes no memory, and other nodes,
+// which have their own parts of the limits, can claim it.
+func (d *Dispatcher) jobLimit(q *queue, now time.Time) int {
+	limit := d.opts.EndpointWaiting
+	few := max(minJobs, 2*q.cap)
+	if q.notBefore.Sub(now) > lookahead {
+		limit = min(limit, few)
 	}
 	if q.slow || q.cap == 1 || q.target.MaxInFlight > 0 {
-		atOnce, took := q.limit(&d.opts), q.took
+		atOnce, took := q.maxCap(&d.opts), q.duration
 		if q.slow || q.cap == 1 {
 			atOnce = q.cap
 		}
 		if took == 0 {
-			took = unknownTook
+			took = assumedDuration
 		}
-		reach = min(reach, max(few, int(min(float64(atOnce)*float64(ahead)/float64(took), 1e6))))
+		limit = min(limit, max(few, int(min(float64(atOnce)*float64(lookahead)/float64(took), 1e6))))
 	}
 	if q.target.RateLimit > 0 {
 		perSecond := q.target.RateLimit / float64(d.opts.Nodes())
-		reach = min(reach, max(fewWaiting, int(min(perSecond*ahead.Seconds(), 1e6))))
+		limit = min(limit, max(minJobs, int(min(perSecond*lookahead.Seconds(), 1e6))))
 	}
-	return reach
+	return limit
 }
 
-// Committed takes over what a transaction made. It does not block: the store's
-// writer calls it after the commit and before anybody is told. A crash before it
-// is healed by Recover at the next start.
+// Committed takes over the jobs and changes of a transaction. The store's writer calls
+// it after the commit and before any caller is answered, so it does not block. If the
+// process crashes in between, Recover finds the work at the next start.
 func (d *Dispatcher) Committed(c hook.Commit) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, target := range c.Changed {
-		d.change(target, now)
+		d.endpointChanged(target, now)
 	}
 	for _, target := range c.Returned {
-		d.giveUp(target)
+		d.giveBackAll(target)
 	}
 	for _, ref := range c.Dropped {
 		d.drop(ref, now)
@@ -96,17 +97,17 @@ func (d *Dispatcher) Committed(c hook.Commit) {
 	for i := range c.Jobs {
 		d.enqueue(c.Jobs[i], false, now)
 	}
-	d.learnDue(c.Due, now)
+	d.noteDue(c.Due, now)
 	d.start(now)
 }
 
-// of returns the endpoint's queue and brings its snapshot up to date.
-func (d *Dispatcher) of(target *hook.Endpoint) *queue {
+// queueOf returns the endpoint's queue and updates its snapshot.
+func (d *Dispatcher) queueOf(target *hook.Endpoint) *queue {
 	q := d.queues[target.ID]
 	if q == nil {
 		if len(d.queues) >= max(idleQueues, d.pruneAt) {
 			d.prune()
-			d.pruneAt = 2 * len(d.queues) // or each new one would look at all
+			d.pruneAt = 2 * len(d.queues) // otherwise each new queue would cost a pass over all
 		}
 		q = d.newQueue(target)
 		if q.tenant = d.tenants[target.Scope]; q.tenant == nil {
@@ -115,17 +116,17 @@ func (d *Dispatcher) of(target *hook.Endpoint) *queue {
 		}
 		d.queues[target.ID] = q
 	}
-	d.follow(q, target)
+	d.updateTarget(q, target)
 	return q
 }
 
 func (d *Dispatcher) newQueue(target *hook.Endpoint) *queue {
 	q := &queue{id: target.ID, target: target, cap: d.opts.FirstInFlight}
-	q.cap = min(q.cap, q.limit(&d.opts))
+	q.cap = min(q.cap, q.maxCap(&d.opts))
 	return q
 }
 
-// prune forgets idle queues, and tenants that have none.
+// prune forgets idle queues and tenants without a queue.
 func (d *Dispatcher) prune() {
 	used := map[*tenant]bool{}
 	for id, q := range d.queues {
@@ -142,13 +143,13 @@ func (d *Dispatcher) prune() {
 	}
 }
 
-// enqueue adds a job to the fresh ones or to the backlog from the table. A job that
-// was claimed before its endpoint stopped goes back to the table: the sweep may have
-// passed it by.
+// enqueue adds a job to the fresh jobs, or to the backlog if it comes from the table. A
+// job that was claimed before its endpoint stopped receiving goes back to the table,
+// because the sweep may already have passed its row.
 func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
-	q := d.of(j.Target)
+	q := d.queueOf(j.Target)
 	test := j.Delivery.Kind == hook.TestEvent
-	if j.Target.Revision < q.closed && !test {
+	if j.Target.Revision < q.stoppedAt && !test {
 		d.giveBack(j)
 		return
 	}
@@ -171,21 +172,22 @@ func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
 	d.lineUp(q, now)
 }
 
-// change takes a new snapshot. What waits for an endpoint that stopped receiving is
-// forgotten: the order to sweep its rows, those that this process owns too, and the
-// end of its single shots are in the same commit. Test events pass a disabled
-// endpoint, and no sweep but that of a deleted one covers them.
-func (d *Dispatcher) change(target *hook.Endpoint, now time.Time) {
+// endpointChanged takes over a new snapshot. If the endpoint stopped receiving, its
+// waiting jobs are forgotten: the same commit ordered a sweep of its rows, including
+// those that this process owns, and deleted its single shots. Test events stay, because
+// a disabled endpoint still receives them. Only the sweep of a deleted endpoint covers
+// them.
+func (d *Dispatcher) endpointChanged(target *hook.Endpoint, now time.Time) {
 	q := d.queues[target.ID]
 	if q == nil {
 		return
 	}
-	d.follow(q, target)
+	d.updateTarget(q, target)
 	if target.Status == hook.Enabled {
 		d.lineUp(q, now)
 		return
 	}
-	d.close(q, target)
+	d.noteStopped(q, target)
 	d.forget(q, &q.fresh)
 	d.forget(q, &q.backlog)
 	if target.Status == hook.Deleted {
@@ -193,36 +195,36 @@ func (d *Dispatcher) change(target *hook.Endpoint, now time.Time) {
 	}
 }
 
-// giveUp gives what waits for an endpoint back to the table. It is for one that this
-// process cannot read any more, whose rows no sweep covers.
-func (d *Dispatcher) giveUp(target *hook.Endpoint) {
+// giveBackAll gives all waiting jobs of an endpoint back to the table. It serves an
+// endpoint whose secrets this process can no longer read: no sweep covers its rows.
+func (d *Dispatcher) giveBackAll(target *hook.Endpoint) {
 	q := d.queues[target.ID]
 	if q == nil {
 		return
 	}
-	d.follow(q, target)
-	d.close(q, target)
+	d.updateTarget(q, target)
+	d.noteStopped(q, target)
 	for _, list := range []*jobList{&q.tests, &q.fresh, &q.backlog} {
-		d.left(q, list.len(), 0) // the bodies go with the jobs
+		d.removed(q, list.len(), 0) // nextBatch counts the bodies, which stay with the jobs
 		d.giveBackList(*list)
 		*list = jobList{}
 	}
 }
 
-// follow takes a newer snapshot of the queue's endpoint.
-func (d *Dispatcher) follow(q *queue, target *hook.Endpoint) {
+// updateTarget takes over a newer snapshot of the queue's endpoint.
+func (d *Dispatcher) updateTarget(q *queue, target *hook.Endpoint) {
 	if target.Revision <= q.target.Revision {
 		return
 	}
 	if target.RateLimit != q.target.RateLimit {
-		q.notBefore = time.Time{} // it was counted with the old rate
+		q.notBefore = time.Time{} // it was computed from the old rate
 	}
 	q.target = target
-	q.cap = min(q.cap, q.limit(&d.opts))
+	q.cap = min(q.cap, q.maxCap(&d.opts))
 }
 
-// close notes that the endpoint does not receive from this revision on.
-func (d *Dispatcher) close(q *queue, target *hook.Endpoint) {
-	q.closed = max(q.closed, target.Revision)
+// noteStopped notes that the endpoint stopped receiving with this revision.
+func (d *Dispatcher) noteStopped(q *queue, target *hook.Endpoint) {
+	q.stoppedAt = max(q.stoppedAt, target.Revision)
 	q.due = time.Time{}
 }

@@ -7,37 +7,37 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// longestPause bounds how long a receiver's Retry-After holds up its whole
-// endpoint; the row itself waits as long as the policy says.
+// longestPause bounds how long a Retry-After pauses the whole endpoint. The delivery
+// itself waits as long as the policy says.
 const longestPause = time.Minute
 
-// queue is what memory knows of one endpoint: the jobs that wait, how many may be
-// under way, and when the table has more.
+// queue is the state of one endpoint in memory: its waiting jobs, its cap, and when the
+// table has more work for it.
 type queue struct {
 	id     hook.ID
 	target *hook.Endpoint // the newest snapshot seen
 	tenant *tenant
 
-	tests   jobList // of test events: they pass what else waits, and a disabled endpoint
-	fresh   jobList // just committed
-	backlog jobList // from the table, oldest first
-	second  bool    // whose turn it is when fresh ones and a backlog wait
-	arrived uint64  // jobs that ever came
-	dropped map[hook.ID]drop
+	tests       jobList // of test events; they go first, and to a disabled endpoint too
+	fresh       jobList // just committed
+	backlog     jobList // claimed from the table, oldest first
+	backlogNext bool    // if both wait, the next job is from backlog and not from fresh
+	arrived     uint64  // counts the jobs that were ever added
+	dropped     map[hook.ID]dropMark
 
 	inFlight  int
 	cap       int
-	slow      bool          // known to keep us waiting
-	took      time.Duration // what an attempt lasts of late, zero: none was made
-	notBefore time.Time     // rate limit, or asked to pause
-	closed    int64         // revision that stopped the endpoint last
+	slow      bool          // its attempts start in the slow budget
+	duration  time.Duration // moving average over attempts; zero: none has ended yet
+	notBefore time.Time     // the rate limit or a Retry-After allows no attempt earlier
+	stoppedAt int64         // revision with which the endpoint last stopped receiving
 
-	inTurn   bool      // lined up for a turn
-	due      time.Time // when the earliest work in the table is due, zero: none known
-	planned  time.Time // the same as the table says it, by the wall clock
-	claiming bool
-	wakeAt   time.Time
-	heap     int // place in Dispatcher.timetable plus one, 0: not there
+	inTurn    bool      // in line for an attempt
+	due       time.Time // when the earliest work in the table is due; zero: none is known
+	planned   time.Time // the same by the wall clock, as the table has it
+	claiming  bool      // in Dispatcher.claimNext or in a claim under way
+	wakeAt    time.Time // when the timer handles the queue
+	heapIndex int       // index in Dispatcher.timetable plus one; 0: not in it
 }
 
 func (q *queue) jobs() int { return q.tests.len() + q.fresh.len() + q.backlog.len() }
@@ -49,28 +49,28 @@ func (q *queue) budget() int {
 	return fast
 }
 
-// next returns the list whose turn it is. While a backlog drains, fresh jobs keep
-// every second turn.
+// next returns the list to take the next job from. While a backlog drains, every
+// second job is a fresh one.
 func (q *queue) next() *jobList {
 	if q.tests.len() > 0 {
 		return &q.tests
 	}
-	fromBacklog := q.backlog.len() > 0 && (q.fresh.len() == 0 || q.second)
-	q.second = !q.second
+	fromBacklog := q.backlog.len() > 0 && (q.fresh.len() == 0 || q.backlogNext)
+	q.backlogNext = !q.backlogNext
 	if fromBacklog {
 		return &q.backlog
 	}
 	return &q.fresh
 }
 
-// idle reports whether nothing would be lost by forgetting the queue.
+// idle reports whether the queue can be forgotten without losing work.
 func (q *queue) idle() bool {
-	return q.jobs() == 0 && q.inFlight == 0 && q.due.IsZero() && !q.claiming && !q.inTurn && q.heap == 0
+	return q.jobs() == 0 && q.inFlight == 0 && q.due.IsZero() && !q.claiming && !q.inTurn && q.heapIndex == 0
 }
 
-// limit is the most attempts the endpoint may ever have under way here: what it may
-// have, divided by the nodes, and at least one.
-func (q *queue) limit(o *Options) int {
+// maxCap returns the upper bound of the cap on this node: the endpoint's limit divided
+// by the number of nodes, at least one.
+func (q *queue) maxCap(o *Options) int {
 	limit := o.InFlight
 	if q.target.MaxInFlight > 0 {
 		limit = q.target.MaxInFlight
@@ -78,17 +78,17 @@ func (q *queue) limit(o *Options) int {
 	return max(1, limit/o.Nodes())
 }
 
-// learn adapts the cap: one more for each good answer while the cap is what holds
-// the endpoint back, which doubles it each round trip; half after an answer or a
-// broken connection that asks for less; one after a timeout.
-func (q *queue) learn(o hook.Outcome, full bool, now time.Time, opts *Options) {
-	limit := q.limit(opts)
+// adapt adapts the cap to an outcome. A success raises it by one if the cap was
+// reached, which doubles the cap each round trip. An overload answer or a broken
+// connection halves it. A timeout sets it to one.
+func (q *queue) adapt(o hook.Outcome, full bool, now time.Time, opts *Options) {
+	limit := q.maxCap(opts)
 	q.slow = o.Duration >= opts.SlowAfter || o.Class.Slow()
 	took := max(o.Duration, time.Microsecond)
-	if q.took > 0 {
-		took = (3*q.took + took) / 4
+	if q.duration > 0 {
+		took = (3*q.duration + took) / 4
 	}
-	q.took = took
+	q.duration = took
 	switch {
 	case o.Class.Slow():
 		q.cap = 1

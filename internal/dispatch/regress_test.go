@@ -12,7 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Each of these was a defect once.
+// Each test covers a former defect.
 
 // due fills the table with n rows of the endpoint that are due now.
 func (t *table) due(e *hook.Endpoint, n int) {
@@ -22,7 +22,7 @@ func (t *table) due(e *hook.Endpoint, n int) {
 	}
 }
 
-// left returns how many rows of the endpoint nobody has claimed.
+// left returns how many rows of the endpoint are unclaimed.
 func (t *table) left(id hook.ID) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,7 +104,7 @@ func TestTheTableIsAskedAgainAfterTheBacklogWasDropped(t *testing.T) {
 		d := run(t, dispatch.Options{}, q, s)
 		time.Sleep(100 * time.Millisecond)
 		var refs []hook.Ref
-		for _, j := range jobs(e, 16)[1:] { // all that wait in memory
+		for _, j := range jobs(e, 16)[1:] { // all jobs that wait in memory
 			refs = append(refs, hook.Ref{Event: j.Delivery.Event, Endpoint: e.ID})
 		}
 		d.Committed(hook.Commit{Dropped: refs})
@@ -133,7 +133,7 @@ func TestASingleShotStaysWhenOnlyTheScheduleIsOff(t *testing.T) {
 	})
 }
 
-// poisoned cannot record the outcomes of one endpoint.
+// poisoned is a table that cannot record the outcomes of one endpoint.
 type poisoned struct {
 	*table
 	bad hook.ID
@@ -174,7 +174,7 @@ func TestAnOutcomeThatCannotBeRecordedHarmsNoOther(t *testing.T) {
 }
 
 func TestManyEndpointsWithWork(t *testing.T) {
-	// Looking through all queues for each new one would take minutes here.
+	// A pass over all queues for each new one would take minutes.
 	d := dispatch.New(dispatch.Options{Log: quiet()})
 	due := make([]hook.Due, 60_000)
 	for i := range due {

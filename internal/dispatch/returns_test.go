@@ -10,14 +10,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// stopped returns the next snapshot of an endpoint, in another status.
+// stopped returns the next snapshot of an endpoint with another status.
 func stopped(e *hook.Endpoint, status hook.Status) *hook.Endpoint {
 	next := *e
 	next.Status, next.Revision = status, e.Revision+1
 	return &next
 }
 
-// skipped returns how many jobs were given back unattempted.
+// skipped returns how many jobs were given back without an attempt.
 func (t *table) skipped() (n int) {
 	for _, s := range t.all() {
 		if s.Outcome.Skipped {
@@ -60,8 +60,8 @@ func TestAStoppedEndpointsJobsAreForgotten(t *testing.T) {
 	}
 }
 
-// firstOfAnother returns how long an event of another tenant waits for its attempt
-// after busy has given the dispatcher something to do.
+// firstOfAnother returns how long an event of another tenant waits for its attempt after
+// busy has given work to the dispatcher.
 func firstOfAnother(t *testing.T, q *table, busy func(*dispatch.Dispatcher)) (waited time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		healthy := endpoint(9999, "healthy")
@@ -190,7 +190,7 @@ func TestAnswersThatWaitToBeRecordedAreBounded(t *testing.T) {
 	}
 }
 
-// gated records nothing until it is opened.
+// gated is a table that records nothing until it is opened.
 type gated struct {
 	*table
 	open chan struct{}

@@ -10,23 +10,23 @@ import (
 const (
 	settleBatch    = 512
 	returnBatch    = 64   // jobs given back with one batch
-	refusedKept    = 1024 // attempts that the store refused and that are tried again
+	maxRefused     = 1024 // settlements kept that the store refused
 	firstSettleTry = 50 * time.Millisecond
 	lastSettleTry  = 5 * time.Second
-	badSettleTry   = time.Minute // of one that fails for a reason of its own
+	refusedRetry   = time.Minute // until these are tried again
 )
 
-// keep queues an attempt that was made to be recorded. When the answers that wait take
-// too much memory, its own is not kept: an answer is there to be looked at, and stopping
-// everybody's attempts for it would be worse. The caller holds mu.
-func (d *Dispatcher) keep(s hook.Settlement) {
-	s.Job.Event = nil // the body is not needed any more
+// queueOutcome queues the outcome of an attempt to be recorded. If the queued answers
+// take too much memory, it leaves this answer out: an answer only informs a reader, and
+// to stop all attempts for want of memory would be worse. The caller holds mu.
+func (d *Dispatcher) queueOutcome(s hook.Settlement) {
+	s.Job.Event = nil // the body is no longer needed
 	if size := answerSize(&s); size > 0 && d.answers+size > d.opts.AnswerBytes {
 		s.Outcome.ResponseHeaders, s.Outcome.ResponseBody, s.Outcome.Truncated = nil, nil, true
 	}
 	d.answers += answerSize(&s)
 	d.done = append(d.done, s)
-	d.held++
+	d.unsettled++
 	wake(d.settle)
 }
 
@@ -34,8 +34,9 @@ func answerSize(s *hook.Settlement) int {
 	return len(s.Outcome.ResponseHeaders) + len(s.Outcome.ResponseBody)
 }
 
-// giveBack queues a job that was not attempted to go back to the table. It does not
-// count as an attempt, so it keeps nobody's attempt from starting. The caller holds mu.
+// giveBack queues a job that was not attempted to go back to the table. The job does not
+// count against Options.Unsettled, so it keeps no attempt from starting. The caller
+// holds mu.
 func (d *Dispatcher) giveBack(j hook.Job) {
 	j.Event = nil
 	if len(d.returns) == 0 {
@@ -46,7 +47,7 @@ func (d *Dispatcher) giveBack(j hook.Job) {
 	wake(d.settle)
 }
 
-// giveBackList is giveBack for a whole list at once.
+// giveBackList is giveBack for a whole list.
 func (d *Dispatcher) giveBackList(list jobList) {
 	if list.len() == 0 {
 		return
@@ -56,10 +57,10 @@ func (d *Dispatcher) giveBackList(list jobList) {
 	wake(d.settle)
 }
 
-// settler records outcomes, a batch at a time: while one batch is on its way to
-// the disk the next one gathers. A batch that cannot be recorded is kept and
-// tried again, so a full disk loses no outcome; after a crash the attempt is
-// repeated, which at-least-once allows.
+// settler records outcomes, one batch at a time. While a batch is on its way to the
+// disk, the next one gathers. A batch that cannot be recorded is kept and tried again,
+// so a full disk loses no outcome. After a crash the attempts are repeated, which
+// at-least-once delivery allows.
 func (d *Dispatcher) settler(ctx context.Context) {
 	for {
 		select {
@@ -68,7 +69,7 @@ func (d *Dispatcher) settler(ctx context.Context) {
 		case <-d.settle:
 		}
 		for {
-			batch := d.gathered()
+			batch := d.nextBatch()
 			if len(batch) == 0 {
 				break
 			}
@@ -76,14 +77,14 @@ func (d *Dispatcher) settler(ctx context.Context) {
 			if !ok {
 				return
 			}
-			d.recorded(batch, bad, due)
+			d.finishBatch(batch, bad, due)
 		}
 	}
 }
 
-// gathered takes the attempts of the next batch, and some of the jobs that go back:
-// these are in no hurry and must not make the batch long.
-func (d *Dispatcher) gathered() []hook.Settlement {
+// nextBatch takes the outcomes of the next batch and a few jobs to give back. There are
+// few of the latter because they are not urgent and would make the batch long.
+func (d *Dispatcher) nextBatch() []hook.Settlement {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := min(len(d.done), settleBatch)
@@ -106,9 +107,9 @@ func (d *Dispatcher) gathered() []hook.Settlement {
 	return batch
 }
 
-// record tries until the batch is recorded; false means that ctx ended first. A
-// settlement that cannot be recorded for a reason of its own is found by halving
-// and returned, so that it harms no other.
+// record tries until the batch is recorded. It returns false if ctx ended first. If a
+// settlement itself is the reason for the failure, record finds it by halving the batch
+// and returns it as bad, so that it delays no other.
 func (d *Dispatcher) record(ctx context.Context, batch []hook.Settlement) (due []hook.Due, bad []hook.Settlement, ok bool) {
 	for pause := firstSettleTry; ; pause = min(2*pause, lastSettleTry) {
 		due, err := d.queue.Settle(ctx, batch)
@@ -121,7 +122,7 @@ func (d *Dispatcher) record(ctx context.Context, batch []hook.Settlement) (due [
 		if hook.CodeOf(err) == hook.CodeInternal {
 			if len(batch) == 1 {
 				d.opts.Log.Error("record attempt", "error", err, "delivery", batch[0].Job.Delivery.ID,
-					"endpoint", batch[0].Job.Delivery.Endpoint, "retry_in", badSettleTry)
+					"endpoint", batch[0].Job.Delivery.Endpoint, "retry_in", refusedRetry)
 				return nil, batch, true
 			}
 			due, bad, ok := d.record(ctx, batch[:len(batch)/2])
@@ -140,8 +141,8 @@ func (d *Dispatcher) record(ctx context.Context, batch []hook.Settlement) (due [
 	}
 }
 
-// recorded notes that a batch is on the disk, but for the bad ones.
-func (d *Dispatcher) recorded(batch, bad []hook.Settlement, due []hook.Due) {
+// finishBatch notes that a batch, except for its bad settlements, is on disk.
+func (d *Dispatcher) finishBatch(batch, bad []hook.Settlement, due []hook.Due) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -149,31 +150,31 @@ func (d *Dispatcher) recorded(batch, bad []hook.Settlement, due []hook.Due) {
 		if s := &batch[i]; s.Outcome.Skipped {
 			d.returned--
 		} else {
-			d.held--
+			d.unsettled--
 			d.answers -= answerSize(s)
 		}
 	}
 	for i := range bad {
-		d.refuse(&bad[i])
+		d.keepRefused(&bad[i])
 	}
-	d.learnDue(due, now)
+	d.noteDue(due, now)
 	d.start(now)
 	d.checkDrained()
 }
 
-// refuse keeps what the store refused for a reason of its own until the next try. It
-// counts as unsettled no longer, so that one damaged row stops nobody. When the
-// dispatcher stops, or too many were refused, it is given up: the row stays owned by
-// this process, so that the next start repeats the attempt.
-func (d *Dispatcher) refuse(s *hook.Settlement) {
-	if d.stopping || len(d.refused) >= refusedKept {
+// keepRefused keeps a settlement that the store refused until it is tried again. A
+// refused settlement does not count as unsettled, so that a damaged row stops no other
+// attempt. If the dispatcher is stopping or too many are kept, the settlement is
+// abandoned: this process still owns the row, and the next start repeats the attempt.
+func (d *Dispatcher) keepRefused(s *hook.Settlement) {
+	if d.stopping || len(d.refused) >= maxRefused {
 		if !s.Outcome.Skipped {
-			d.lost++
+			d.abandoned++
 		}
 		return
 	}
 	if len(d.refused) == 0 {
-		time.AfterFunc(badSettleTry, func() {
+		time.AfterFunc(refusedRetry, func() {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.retryRefused()
@@ -183,7 +184,7 @@ func (d *Dispatcher) refuse(s *hook.Settlement) {
 	d.answers += answerSize(s)
 }
 
-// retryRefused queues what was refused to be recorded once more. The caller holds mu.
+// retryRefused queues the refused settlements once more. The caller holds mu.
 func (d *Dispatcher) retryRefused() {
 	for i := range d.refused {
 		s := &d.refused[i]
@@ -191,7 +192,7 @@ func (d *Dispatcher) retryRefused() {
 		if s.Outcome.Skipped {
 			d.giveBack(s.Job)
 		} else {
-			d.keep(*s)
+			d.queueOutcome(*s)
 		}
 	}
 	d.refused = nil

@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	longestSleep = 30 * time.Second // then the timer looks whether the clock was set
-	clockStep    = time.Second      // the wall clock was set if it moved this far from the monotonic one
-	claimShare   = 256              // most jobs of one endpoint taken from the table at once
-	claimQueues  = 64               // most endpoints in one claim
-	claimPause   = time.Second      // after a claim that failed
+	longestSleep = 30 * time.Second // of the timer, which also checks whether the wall clock was set
+	clockStep    = time.Second      // the wall clock was set if it moved this far against the monotonic one
+	claimShare   = 256              // the most jobs of one endpoint in one claim
+	claimQueues  = 64               // the most endpoints in one claim
+	claimRetry   = time.Second      // until the next claim after one that failed
 )
 
-// Everything here is scheduled by the monotonic clock, which nobody sets. The table
-// keeps times of the wall clock; they are converted where they come in, because
-// times of the two kinds have no common order once the wall clock was set.
+// Two clocks. The dispatcher schedules by the monotonic clock, which nobody can set.
+// The table keeps times of the wall clock. The two have no common order once the wall
+// clock has been set, so due times are converted as soon as they arrive (noteDue), and
+// again when the wall clock was set (checkClock).
 
 // timetable is a heap of queues by wakeAt.
 type timetable []*queue
@@ -27,14 +28,14 @@ func (w timetable) Len() int           { return len(w) }
 func (w timetable) Less(i, j int) bool { return w[i].wakeAt.Before(w[j].wakeAt) }
 func (w timetable) Swap(i, j int) {
 	w[i], w[j] = w[j], w[i]
-	w[i].heap, w[j].heap = i+1, j+1
+	w[i].heapIndex, w[j].heapIndex = i+1, j+1
 }
 
 // Push is for container/heap.
 func (w *timetable) Push(x any) {
 	q := x.(*queue)
 	*w = append(*w, q)
-	q.heap = len(*w)
+	q.heapIndex = len(*w)
 }
 
 // Pop is for container/heap.
@@ -43,12 +44,12 @@ func (w *timetable) Pop() any {
 	q := old[len(old)-1]
 	old[len(old)-1] = nil
 	*w = old[:len(old)-1]
-	q.heap = 0
+	q.heapIndex = 0
 	return q
 }
 
-// schedule makes the timer look at the queue when its next job may start or it wants
-// work from the table, whichever comes first.
+// schedule sets the queue's time in the timetable: when its next job may start or when
+// it needs work from the table, whichever comes first.
 func (d *Dispatcher) schedule(q *queue, now time.Time) {
 	at := d.claimAt(q, now)
 	if q.jobs() > 0 && !q.inTurn && q.inFlight < q.cap && (at.IsZero() || q.notBefore.Before(at)) {
@@ -56,13 +57,13 @@ func (d *Dispatcher) schedule(q *queue, now time.Time) {
 	}
 	switch {
 	case at.IsZero():
-		if q.heap > 0 {
-			heap.Remove(&d.timetable, q.heap-1)
+		if q.heapIndex > 0 {
+			heap.Remove(&d.timetable, q.heapIndex-1)
 		}
 		return
-	case q.heap > 0:
+	case q.heapIndex > 0:
 		q.wakeAt = at
-		heap.Fix(&d.timetable, q.heap-1)
+		heap.Fix(&d.timetable, q.heapIndex-1)
 	default:
 		q.wakeAt = at
 		heap.Push(&d.timetable, q)
@@ -70,15 +71,15 @@ func (d *Dispatcher) schedule(q *queue, now time.Time) {
 	d.sleepUntil(at)
 }
 
-// sleepUntil makes sure that the timer wakes no later than at.
+// sleepUntil makes sure that the timer fires no later than at.
 func (d *Dispatcher) sleepUntil(at time.Time) {
 	if d.wakeAt.IsZero() || at.Before(d.wakeAt) {
 		d.wakeAt = at
-		wake(d.earlier)
+		wake(d.wakeTimer)
 	}
 }
 
-// timer is the one timer: it sleeps until the earliest time anything is due.
+// timer runs the one timer of the dispatcher. It sleeps until something is due.
 func (d *Dispatcher) timer(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -87,29 +88,29 @@ func (d *Dispatcher) timer(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-d.earlier:
+		case <-d.wakeTimer:
 		}
-		timer.Reset(min(max(d.look(), 0), longestSleep))
+		timer.Reset(min(max(d.runDue(), 0), longestSleep))
 	}
 }
 
-// look does what is due and returns how long there is nothing to do.
-func (d *Dispatcher) look() time.Duration {
+// runDue starts what is due and returns how long the timer may sleep.
+func (d *Dispatcher) runDue() time.Duration {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.followClock(now)
-	d.leaveFast(now)
+	d.checkClock(now)
+	d.moveToSlow(now)
 	for len(d.timetable) > 0 && !d.timetable[0].wakeAt.After(now) {
 		q := heap.Pop(&d.timetable).(*queue)
 		d.lineUp(q, now)
-		d.want(q, now)
+		d.requestClaim(q, now)
 	}
 	d.start(now)
 	var next time.Time
 	if d.began || d.open.head != nil {
-		// Attempts come and go faster than the timer needs to know: one look a
-		// SlowAfter is enough to find those that stay.
+		// Most attempts end long before SlowAfter. To check once per SlowAfter is
+		// enough to find those that stay open.
 		next = now.Add(d.opts.SlowAfter)
 		if d.open.head != nil {
 			next = later(d.open.head.since.Add(d.opts.SlowAfter), now.Add(d.opts.SlowAfter/10))
@@ -126,12 +127,12 @@ func (d *Dispatcher) look() time.Duration {
 	return next.Sub(now)
 }
 
-// wall reads the clock that the table's times are of.
+// wall returns the time by the wall clock, without its monotonic part.
 func (d *Dispatcher) wall() time.Time { return d.opts.Now().Round(0) }
 
-// followClock notices that the wall clock was set and schedules anew what the table
-// has planned. What waits for a rate limit or a pause is not concerned.
-func (d *Dispatcher) followClock(now time.Time) {
+// checkClock notices that the wall clock was set and reschedules the work in the table.
+// Queues that wait for a rate limit or a pause are not affected.
+func (d *Dispatcher) checkClock(now time.Time) {
 	wall := d.wall()
 	moved := wall.Sub(d.wallBase) - now.Sub(d.base)
 	if moved.Abs() <= clockStep {
@@ -146,24 +147,24 @@ func (d *Dispatcher) followClock(now time.Time) {
 	}
 }
 
-// learnDue notes work in the table.
-func (d *Dispatcher) learnDue(due []hook.Due, now time.Time) {
+// noteDue notes when work in the table is due.
+func (d *Dispatcher) noteDue(due []hook.Due, now time.Time) {
 	wall := d.wall()
 	for _, w := range due {
-		q := d.of(w.Target)
+		q := d.queueOf(w.Target)
 		if q.target.Status != hook.Enabled {
 			continue
 		}
 		if at := now.Add(w.At.Sub(wall)); q.due.IsZero() || at.Before(q.due) {
 			q.due, q.planned = at, w.At
 		}
-		d.want(q, now)
+		d.requestClaim(q, now)
 	}
 }
 
-// want asks the claimer for work when it is time for that; otherwise it sees to it that
-// the timer looks again.
-func (d *Dispatcher) want(q *queue, now time.Time) {
+// requestClaim asks the claimer for work if the queue needs some now. If it needs some
+// later, requestClaim schedules the queue.
+func (d *Dispatcher) requestClaim(q *queue, now time.Time) {
 	at := d.claimAt(q, now)
 	if at.IsZero() {
 		return
@@ -173,18 +174,18 @@ func (d *Dispatcher) want(q *queue, now time.Time) {
 		return
 	}
 	q.claiming = true
-	d.wanted = append(d.wanted, q)
+	d.claimNext = append(d.claimNext, q)
 	wake(d.claims)
 }
 
-// claimAt returns when the queue should be given work from the table; zero: not before
-// an attempt begins or ends, which asks again.
+// claimAt returns when work for the queue should be claimed. Zero means not before the
+// next attempt begins or ends, because that asks again.
 func (d *Dispatcher) claimAt(q *queue, now time.Time) time.Time {
 	switch {
 	case q.due.IsZero() || q.claiming || d.stopping:
 		return time.Time{}
 	case d.full(q):
-		// One job for an endpoint that has none, so that nobody stands still.
+		// An endpoint without jobs still gets one, so that it makes progress.
 		if q.jobs() > 0 || q.inFlight >= q.cap {
 			return time.Time{}
 		}
@@ -200,21 +201,21 @@ func (d *Dispatcher) full(q *queue) bool {
 	return d.free() <= 0 || d.tenantFree(q.target.Scope) <= 0
 }
 
-// share is how many jobs of the endpoint are taken from the table at once: a few
-// rounds of its cap, and just enough to go on when memory is full. Fresh jobs do not
-// count: those in the table are older.
+// share returns how many jobs of the endpoint one claim takes: a few times its cap, or
+// one if memory is full. Fresh jobs do not reduce the share, because the jobs in the
+// table are older.
 func (d *Dispatcher) share(q *queue, now time.Time) int {
 	share := max(16, 8*q.cap)
 	switch {
 	case d.full(q):
 		share = 1
 	case q.slow:
-		share = max(fewWaiting, 2*q.cap)
+		share = max(minJobs, 2*q.cap)
 	}
-	return min(claimShare, share, d.reach(q, now))
+	return min(claimShare, share, d.jobLimit(q, now))
 }
 
-// claimer takes work from the table for the queues that want some.
+// claimer claims work for the queues in claimNext.
 func (d *Dispatcher) claimer(ctx context.Context) {
 	for {
 		select {
@@ -227,17 +228,17 @@ func (d *Dispatcher) claimer(ctx context.Context) {
 	}
 }
 
-// claim serves up to claimQueues queues and reports whether more wait.
+// claim claims work for up to claimQueues queues and reports whether more wait.
 func (d *Dispatcher) claim(ctx context.Context) bool {
 	now := time.Now()
 	d.mu.Lock()
-	n := min(len(d.wanted), claimQueues)
-	served := append([]*queue(nil), d.wanted[:n]...)
-	d.wanted = append(d.wanted[:0], d.wanted[n:]...)
+	n := min(len(d.claimNext), claimQueues)
+	served := append([]*queue(nil), d.claimNext[:n]...)
+	d.claimNext = append(d.claimNext[:0], d.claimNext[n:]...)
 	shares := make([]hook.Share, n)
 	for i, q := range served {
 		shares[i] = hook.Share{Scope: q.target.Scope, Endpoint: q.id, Limit: d.share(q, now)}
-		q.due = time.Time{} // the answer says what is left; what comes meanwhile is merged
+		q.due = time.Time{} // the claim returns what is left; noteDue merges what arrives meanwhile
 	}
 	d.mu.Unlock()
 	if n == 0 {
@@ -250,19 +251,19 @@ func (d *Dispatcher) claim(ctx context.Context) bool {
 	for _, q := range served {
 		q.claiming = false
 		if err != nil && q.target.Status == hook.Enabled {
-			q.due, q.planned = now.Add(claimPause), d.wall().Add(claimPause)
+			q.due, q.planned = now.Add(claimRetry), d.wall().Add(claimRetry)
 		}
 	}
 	if err != nil {
-		d.opts.Log.Error("claim deliveries", "error", err, "retry_in", claimPause)
+		d.opts.Log.Error("claim deliveries", "error", err, "retry_in", claimRetry)
 	}
 	for i := range got.Jobs {
 		d.enqueue(got.Jobs[i], true, now)
 	}
-	d.learnDue(got.Due, now)
+	d.noteDue(got.Due, now)
 	for _, q := range served {
-		d.want(q, now)
+		d.requestClaim(q, now)
 	}
 	d.start(now)
-	return len(d.wanted) > 0
+	return len(d.claimNext) > 0
 }
