@@ -11,31 +11,30 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// maxBacklogs bounds the scopes whose count is in memory. One beyond it is counted
-// again when it is needed.
+// maxBacklogs bounds the scopes whose count is in memory. Beyond it the counts are
+// cleared, and each is taken again when it is needed.
 const maxBacklogs = 100_000
 
-// recountAfter is how long a count is believed while several nodes change it. In
-// between each knows of its own changes only, so the bound may be passed by what the
+// recountAfter is how long a count is used while several nodes change it. Until the next
+// count each node knows of its own changes only, so the bound may be exceeded by what the
 // others accept in that time.
 const recountAfter = 10 * time.Second
 
-// backlogPause is the Retry-After of a full backlog: it drains at the pace of the
-// receivers, so that coming back at once is of no use.
+// backlogPause is the Retry-After of a full backlog. A backlog drains at the pace of its
+// receivers, so it does not help to try again at once.
 const backlogPause = 30 * time.Second
 
-// countOpen counts what is open of a scope by the indexes over open work: deliveries and
-// single shots, also of
-// deleted endpoints whose work is still being cancelled.
+// countOpen counts the open deliveries and single shots of a scope, by the indexes over
+// open work. It includes deleted endpoints whose work is still being cancelled.
 const countOpen = `SELECT coalesce(sum(
 	(SELECT count(*) FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = e.id) +
 	(SELECT count(*) FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id) +
 	(SELECT count(*) FROM oneshots o WHERE o.endpoint = e.id)), 0)
 	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
 
-// opened notes that so many more deliveries of a scope are open, fewer if n is
-// negative. Every statement that changes that is beside a call of it.
-func (t *tx) opened(scope hook.Scope, n int) {
+// addOpen adds n to the number of open deliveries of a scope. Every statement that
+// changes that number is next to a call of addOpen.
+func (t *tx) addOpen(scope hook.Scope, n int) {
 	if t.s.opts.TenantBacklog == 0 {
 		return
 	}
@@ -45,14 +44,15 @@ func (t *tx) opened(scope hook.Scope, n int) {
 	t.open[scope] += n
 }
 
-// errUncounted says that the open deliveries of a scope have to be counted before a write
-// can be judged. Nothing was written.
+// errUncounted says that the open deliveries of a scope must be counted before a write is
+// accepted or refused. Nothing was written.
 type errUncounted struct{ scope hook.Scope }
 
 func (e *errUncounted) Error() string { return "the deliveries of the tenant are not counted yet" }
 
-// backlogFull refuses deliveries that would lift a scope over its bound. It costs a
-// lookup in memory; a scope that is not known there gives errUncounted.
+// backlogFull returns an error for the caller if more deliveries would exceed the bound
+// of a scope. It only looks in memory, and fails with errUncounted if the scope's count
+// is not there.
 func (t *tx) backlogFull(scope hook.Scope, more int) (*hook.Error, error) {
 	limit := t.s.opts.TenantBacklog
 	if limit == 0 || more == 0 {
@@ -78,15 +78,15 @@ func (t *tx) backlogOf(scope hook.Scope) (int, error) {
 	if !ok {
 		return 0, &errUncounted{scope}
 	}
-	if t.s.peers.Shared() && t.now.Sub(t.s.counted[scope]) > recountAfter {
-		t.s.counted[scope] = t.now // other nodes have added to it and taken from it
+	if t.s.peers.Shared() && t.now.Sub(t.s.countedAt[scope]) > recountAfter {
+		t.s.countedAt[scope] = t.now // other nodes have changed it too
 		t.recount = append(t.recount, scope)
 	}
 	return n, nil
 }
 
-// backlogsKnown makes sure, before anything is written, that all scopes of the events are
-// counted.
+// backlogsKnown fails with errUncounted, before anything is written, if a scope of the
+// events is not counted.
 func (t *tx) backlogsKnown(events []hook.NewEvent) error {
 	if t.s.opts.TenantBacklog == 0 {
 		return nil
@@ -99,41 +99,41 @@ func (t *tx) backlogsKnown(events []hook.NewEvent) error {
 	return nil
 }
 
-// mergeBacklog makes the counts those after the commit.
+// mergeBacklog updates the counts after the commit.
 func (s *Store) mergeBacklog(t *tx) {
 	for scope, n := range t.backlog {
 		if len(s.backlog) >= maxBacklogs {
 			clear(s.backlog)
-			clear(s.counted)
+			clear(s.countedAt)
 		}
 		s.backlog[scope] = n
-		delete(s.changed, scope)
+		delete(s.sinceCount, scope)
 	}
 	for scope, n := range t.open {
 		if _, known := s.backlog[scope]; known {
 			s.backlog[scope] += n
 		}
-		if _, counting := s.changed[scope]; counting {
-			s.changed[scope] += n
+		if _, counting := s.sinceCount[scope]; counting {
+			s.sinceCount[scope] += n
 		}
 	}
 	for _, scope := range t.recount {
 		s.sweeper.Go(func() {
 			if err := s.countBacklog(s.life, scope); err != nil && s.life.Err() == nil {
-				s.log.Warn("the deliveries of a tenant could not be counted; it will be tried again", "tenant", scope.Tenant, "error", err)
+				s.log.Warn("could not count the open deliveries of a tenant, will try again", "tenant", scope.Tenant, "error", err)
 			}
 		})
 	}
 }
 
-// counting are the scopes whose open deliveries somebody counts right now.
+// counting are the scopes whose open deliveries are being counted.
 type counting struct {
 	mu   sync.Mutex
 	busy map[hook.Scope]chan struct{}
 }
 
-// writeCounted is write for an operation that may add to the backlog of a tenant. Where
-// the count is not known it is taken first, by the caller: the writer never counts.
+// writeCounted is write for an operation that may add to the backlog of a tenant. If the
+// count is not known, the caller's goroutine counts first: the writer never counts.
 func (s *Store) writeCounted(ctx context.Context, o op) error {
 	for {
 		again := o
@@ -148,8 +148,8 @@ func (s *Store) writeCounted(ctx context.Context, o op) error {
 	}
 }
 
-// countBacklog counts the open deliveries of a scope and makes the count known to the
-// writer. Whoever asks while somebody counts waits for that.
+// countBacklog counts the open deliveries of a scope and gives the count to the writer.
+// If the scope is being counted already, countBacklog waits for that count.
 func (s *Store) countBacklog(ctx context.Context, scope hook.Scope) error {
 	c := &s.counting
 	c.mu.Lock()
@@ -177,10 +177,10 @@ func (s *Store) countBacklog(ctx context.Context, scope hook.Scope) error {
 	return s.countOpen(ctx, scope)
 }
 
-// countOpen counts beside the writer, which goes on meanwhile and adds up what it changes
-// in Store.changed. On SQLite the count is of the very moment from which it adds up, for
-// the snapshot is taken by the writer between two commits. On PostgreSQL, where a commit
-// may be on its way at that moment, it may be off by what that one changes, until the
+// countOpen counts outside the writer. Meanwhile the writer goes on and adds up its
+// changes in Store.sinceCount. On SQLite the count is exact, because the writer takes the
+// snapshot between two commits, at the moment from which it adds up. On PostgreSQL a
+// commit may be on its way at that moment, and the count may miss its changes until the
 // next count.
 func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	conn, err := s.read.DB.Conn(ctx) // the writer must not wait for a connection
@@ -196,13 +196,13 @@ func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	}()
 	var failed error
 	take := func() {
-		if snapshot != nil { // the write is run again
+		if snapshot != nil { // the operation runs again
 			snapshot.Done()
 		}
 		snapshot, failed = s.read.Snapshot(ctx, conn)
 	}
-	err = s.maintain(ctx, "begin to count the backlog", 0, func(t *tx) error {
-		t.s.changed[scope] = 0
+	err = s.maintain(ctx, "begin count of backlog", 0, func(t *tx) error {
+		t.s.sinceCount[scope] = 0
 		if !t.s.peers.Shared() {
 			take()
 		}
@@ -221,12 +221,12 @@ func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	if _, err := sqltext.ReadRow(ctx, snapshot, countOpen, []any{scope.Mode, scope.Tenant}, &n); err != nil {
 		return s.readError("count open deliveries", err)
 	}
-	return s.maintain(ctx, "note the backlog", 0, func(t *tx) error {
+	return s.maintain(ctx, "end count of backlog", 0, func(t *tx) error {
 		if t.backlog == nil {
 			t.backlog = map[hook.Scope]int{}
 		}
-		t.backlog[scope] = n + t.s.changed[scope]
-		t.s.counted[scope] = t.now
+		t.backlog[scope] = n + t.s.sinceCount[scope]
+		t.s.countedAt[scope] = t.now
 		return nil
 	})
 }

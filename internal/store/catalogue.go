@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CreateEventType adds an entry to the catalogue of its mode. A name that is taken
-// gives CodeConflict.
+// CreateEventType adds an entry to the catalogue of its mode. It gives CodeConflict if
+// the name is taken.
 func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error) {
 	var made hook.EventType
 	var replay *hook.Replay
@@ -56,9 +56,9 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 	return made, nil
 }
 
-// DeleteEventType takes an entry out of the catalogue. Events and endpoints that
-// name the type stay as they are. Each check sees the entry first, on the writer,
-// and stops the deletion with an error.
+// DeleteEventType deletes an entry of the catalogue. Events and endpoints that name the
+// type stay as they are. Each check is called with the entry first, on the writer. Its
+// error stops the deletion.
 func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error {
 	return s.do(ctx, "delete event type", 1, func(t *tx) error {
 		old, err := t.eventType(mode, name)
@@ -86,14 +86,14 @@ func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {
 	return found[0], nil
 }
 
-// KeepProfile stores a profile's text under its hash, so that every retry sends
-// the same bytes. Storing it again changes nothing.
+// KeepProfile stores the text of a profile under its hash, so that every retry sends the
+// same bytes. To store it again changes nothing.
 func (s *Store) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
 	return s.keepProfile(ctx, hash, name, text, "NOTHING")
 }
 
-// PutProfile is KeepProfile that makes the text the newest of its name, on every
-// node, also if it was kept before.
+// PutProfile is KeepProfile, but it also makes the text the newest of its name on every
+// node, even if the text was stored before.
 func (s *Store) PutProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
 	return s.keepProfile(ctx, hash, name, text, "UPDATE SET kept_at = excluded.kept_at")
 }
@@ -103,7 +103,7 @@ func (s *Store) keepProfile(ctx context.Context, hash hook.ProfileHash, name, te
 		n, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text, kept_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO "+known,
 			hash[:], name, text, sqltext.Micros(t.now))
 		if n > 0 {
-			t.tell(sqltext.ChangedProfiles, hook.Scope{}, hook.Ref{})
+			t.tellNodes(sqltext.ChangedProfiles, hook.Scope{}, hook.Ref{})
 		}
 		return err
 	})

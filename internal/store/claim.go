@@ -12,16 +12,16 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Claim takes due work of each share out of the table, oldest first, for this
-// process: owner and fence change with it. Endpoints that are not enabled, or
-// whose backlog is still being held, give nothing. Jobs come without Event.
+// Claim takes due work of each share out of the table for this process, oldest first. An
+// endpoint that is not enabled, or whose backlog is still being held, gives nothing. The
+// jobs come without Event.
 //
-// A claim takes at most claimMost rows: the endpoints that get less than they asked for
-// are in Due like all that have more in the table. An endpoint whose scope cannot be read
-// gives nothing and keeps no other from getting its share.
+// A claim takes at most claimMost rows. An endpoint that got less than its share is in
+// Due, like every endpoint that has more in the table. A damaged endpoint gives nothing
+// and does not keep others from getting their shares.
 //
-// Once the claim is under way its caller's context no longer matters: what was
-// claimed is always handed back, so that no row is owned and forgotten.
+// Once a claim is under way, its caller's context no longer matters: Claim always returns
+// what was claimed, so that no row is owned and forgotten.
 func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
 	c.Shares = bounded(c.Shares)
 	rows := 1
@@ -42,8 +42,8 @@ func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
 // claimMost bounds the rows of one claim, which is one transaction.
 const claimMost = 1024
 
-// bounded cuts the shares so that their sum is at most claimMost. Everybody gets an
-// equal part of that before anybody gets more.
+// bounded cuts the shares so that their sum is at most claimMost. Each endpoint gets an
+// equal part of that before any gets more.
 func bounded(shares []hook.Share) []hook.Share {
 	cut := make([]hook.Share, len(shares))
 	left := claimMost
@@ -77,7 +77,7 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 		if err != nil {
 			return out, err
 		}
-		if target == nil || !target.Receives() || held[target.ID] || targets[target.ID] != nil || !t.mine(target) {
+		if target == nil || !target.Receives() || held[target.ID] || targets[target.ID] != nil || !t.canAttempt(target) {
 			continue
 		}
 		targets[target.ID] = target
@@ -100,13 +100,13 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 		target := targets[w.Endpoint]
 		out.Due = append(out.Due, hook.Due{Target: target, At: w.Due})
 		if (target.RateLimit > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
-			t.offer(target) // more is due than this node's part
+			t.announce(target) // there is more due than this node's part
 		}
 	}
 	return out, nil
 }
 
-// claimable returns the endpoint if its work may be claimed now.
+// claimable returns the endpoint if its work may be claimed now, and nil otherwise.
 func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	target, err := t.endpoint(scope, id)
 	if err != nil || target == nil || !target.Receives() {
@@ -115,8 +115,7 @@ func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	var sweep string
 	_, err = t.row("read sweep", "SELECT sweep FROM endpoints WHERE id = ?", []any{id[:]}, &sweep)
 	if err != nil || sweep == sweepHold {
-		// Its older rows are on their way to being held and released again.
-		return nil, err
+		return nil, err // a hold is under way
 	}
 	return target, nil
 }
@@ -138,10 +137,11 @@ func triggerOf(d *hook.Delivery) hook.Trigger {
 // recoverPage bounds the rows of one step of recovery.
 const recoverPage = 1000
 
-// Recover takes up what earlier processes left: their deliveries and single shots go
-// back into the table, sweeps go on, test events come as jobs.
-// It returns the earliest due time of each enabled endpoint with work. It works on
-// a full disk too, as far as the reserve goes. It is called once after Open, before the first Claim.
+// Recover takes over the work of processes that have ended. It gives their deliveries and
+// single shots back to the table, returns their test events as jobs, and continues
+// sweeps. It also returns the earliest due time of each enabled endpoint with work. It
+// works on a full disk too, as long as the reserve lasts. It is called once after Open,
+// before the first Claim.
 func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 	due, jobs, err := s.recoverAll(ctx)
 	if err != nil {
@@ -154,7 +154,7 @@ func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job, err error) {
 	left, err := s.peers.Abandoned(ctx)
 	if err != nil {
-		return nil, nil, s.readError("look for work that was left", err)
+		return nil, nil, s.readError("find the work of ended processes", err)
 	}
 	mine, err := s.takeOver(ctx, left, &jobs)
 	if err != nil {
@@ -167,20 +167,19 @@ func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job
 	return due, jobs, s.doneWith(ctx, mine)
 }
 
-// disown gives the rows of dead owners back to the table, a page at a time, and
-// returns how many deliveries these were. It may be broken off: the rest stays for
-// another time.
+// disown gives the rows of ended owners back to the table, a page at a time, and returns
+// the number of deliveries. If it is interrupted, the next call does the rest.
 func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, err error) {
-	if _, err := s.inPages(ctx, "disown one shots", disownShots(dead), page); err != nil {
+	if _, err := s.inPages(ctx, "disown single shots", disownShots(dead), page); err != nil {
 		return 0, err
 	}
 	return s.inPages(ctx, "disown deliveries", disownRows(dead), page)
 }
 
-// inPages runs a statement that changes a bounded number of rows until none is left.
+// inPages runs a statement that changes a bounded number of rows until it changes none.
 func (s *Store) inPages(ctx context.Context, act, query string, page int) (rows int64, err error) {
 	for left := int64(1); left > 0; rows += left {
-		err := s.recover(ctx, "in pages", page, func(t *tx) (err error) {
+		err := s.recover(ctx, act, page, func(t *tx) (err error) {
 			left, err = t.exec(act, query, int64(page))
 			return err
 		})
@@ -196,9 +195,9 @@ func disownRows(dead string) string {
 		(SELECT event, endpoint FROM deliveries WHERE state = 0 AND ` + dead + ` LIMIT ?) AND ` + dead
 }
 
-// recoverTests owns the test events that a dead owner did not send: their endpoint
-// may be disabled, so no claim would ever find them. They come as jobs, a page a write:
-// into jobs, or to the dispatcher if that is nil.
+// recoverTests takes over the test events that an ended owner did not send. Their
+// endpoint may be disabled, so no claim would ever find them. It appends them to jobs, or
+// hands them to the dispatcher if jobs is nil, one page in each operation.
 func (s *Store) recoverTests(ctx context.Context, dead string, jobs *[]hook.Job) error {
 	var last hook.Ref
 	for more := true; more; {
@@ -224,8 +223,8 @@ func (s *Store) recoverTests(ctx context.Context, dead string, jobs *[]hook.Job)
 // testsPage bounds the test events of one step of recovery.
 const testsPage = 100
 
-// recoverTestPage takes the test events behind one, and returns the last it looked at
-// and whether there may be more.
+// recoverTestPage takes over a page of test events after the given one. It returns the
+// last event of the page and whether there may be more.
 func (t *tx) recoverTestPage(dead string, after hook.Ref, jobs *[]hook.Job) (last hook.Ref, more bool, err error) {
 	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 0 AND "+dead+
 		" AND d.kind = 1 AND (d.event, d.endpoint) > (?, ?) ORDER BY d.event, d.endpoint LIMIT ?{lock}", after.Event[:], after.Endpoint[:], testsPage)
@@ -239,7 +238,7 @@ func (t *tx) recoverTestPage(dead string, after hook.Ref, jobs *[]hook.Job) (las
 			return last, false, err
 		}
 		if target == nil {
-			continue // deleted; its sweep cancels the row
+			continue // the endpoint was deleted, and its sweep cancels the row
 		}
 		d.Owner = t.s.Epoch()
 		d.Fence++
@@ -251,8 +250,7 @@ func (t *tx) recoverTestPage(dead string, after hook.Ref, jobs *[]hook.Job) (las
 	return last, len(rows) == testsPage, nil
 }
 
-// recoverTestShots is recoverTests for attempts of test events that were asked for by
-// hand.
+// recoverTestShots takes over the single shots of test events.
 func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 	type oneshot struct {
 		hook.Delivery
@@ -265,7 +263,7 @@ func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 		FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint WHERE o.`+of+` AND d.kind = 1
 		ORDER BY o.requested_at LIMIT ?`, recoverPage)
 	if err != nil {
-		return sqltext.Wrap("read one shots", err)
+		return sqltext.Wrap("read single shots", err)
 	}
 	for _, o := range rows {
 		d := o.Delivery
@@ -274,17 +272,17 @@ func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 			return err
 		}
 		if !mayRetry(target, &d) {
-			if err := t.forgetOneshot(&d); err != nil {
+			if err := t.deleteShot(&d); err != nil {
 				return err
 			}
 			continue
 		}
-		n, err := t.exec("own one shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND "+of, t.s.Epoch(), d.Event[:], d.Endpoint[:])
+		n, err := t.exec("own single shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND "+of, t.s.Epoch(), d.Event[:], d.Endpoint[:])
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			continue // somebody else has it by now
+			continue // another process has taken it
 		}
 		*jobs = append(*jobs, hook.Job{Delivery: d, Target: target, Trigger: o.trigger, Holder: t.s.Epoch()})
 	}
@@ -303,7 +301,7 @@ func scanWaiting(row sqltext.Scanner) (w waiting, err error) {
 	return w, err
 }
 
-// claimables keeps those whose work may be claimed now.
+// claimables returns the due work of those endpoints that may be claimed now.
 func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 	ids := make([]hook.ID, len(found))
 	for i := range found {
@@ -319,19 +317,20 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 		if err != nil {
 			return nil, err
 		}
-		if target != nil && target.Receives() && !held[w.endpoint] && t.mine(target) {
+		if target != nil && target.Receives() && !held[w.endpoint] && t.canAttempt(target) {
 			due = append(due, hook.Due{Target: target, At: sqltext.FromMicros(w.due)})
 		}
 	}
 	return due, nil
 }
 
-// waitingPage bounds the endpoints that one write looks up: each may be of a tenant that
-// has to be read first.
+// waitingPage bounds the endpoints that one operation looks up: the tenant of each may
+// have to be read first.
 const waitingPage = 100
 
-// waitingWork finds what waits in the table and may be claimed, beside the writer, and
-// hands it to take on the writer, a page a write. take may run twice for a page.
+// waitingWork finds the work in the table that may be claimed. It searches outside the
+// writer and calls take on the writer, with one page in each operation. take may run
+// twice for a page.
 func (s *Store) waitingWork(ctx context.Context, take func(t *tx, due []hook.Due)) error {
 	found, err := sqltext.Collect(ctx, s.read, scanWaiting, summaryRows)
 	if err != nil {
@@ -352,7 +351,7 @@ func (s *Store) waitingWork(ctx context.Context, take func(t *tx, due []hook.Due
 	return nil
 }
 
-// recoverDue returns the earliest work of each endpoint in the table.
+// recoverDue returns when the earliest work of each endpoint in the table is due.
 func (s *Store) recoverDue(ctx context.Context) ([]hook.Due, error) {
 	earliest := map[hook.ID]hook.Due{}
 	err := s.waitingWork(ctx, func(_ *tx, due []hook.Due) {
@@ -363,8 +362,7 @@ func (s *Store) recoverDue(ctx context.Context) ([]hook.Due, error) {
 	return slices.Collect(maps.Values(earliest)), err
 }
 
-// beingHeld returns which of the endpoints have older rows on their way to being held
-// and released again.
+// beingHeld returns those of the endpoints that have a hold under way.
 func (t *tx) beingHeld(ids []hook.ID) (map[hook.ID]bool, error) {
 	held := map[hook.ID]bool{}
 	if len(ids) == 0 {
@@ -382,7 +380,7 @@ func (t *tx) beingHeld(ids []hook.ID) (map[hook.ID]bool, error) {
 	return held, sqltext.Wrap("read sweeps", err)
 }
 
-// summaryRows lists what waits in the table, from the indexes alone.
+// summaryRows lists the earliest work of each endpoint in the table. It reads indexes only.
 const summaryRows = `SELECT w.endpoint, w.due, e.mode, e.tenant FROM
 	(SELECT a.endpoint, min(a.due) AS due FROM (
 		SELECT endpoint, min(due) AS due FROM deliveries WHERE state = 0 AND owner = 0 GROUP BY endpoint UNION ALL

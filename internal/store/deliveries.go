@@ -8,11 +8,10 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// RetryDelivery asks for one attempt now, whatever the state: a failure leaves
-// the delivery and its schedule as they are. It is refused with
-// CodeEndpointDisabled unless the endpoint is enabled or the event a test. The
-// request survives a crash; asking twice before it was made makes one attempt. An
-// empty tenant means all of the mode.
+// RetryDelivery asks for a single shot of a delivery in any state. A failure leaves the
+// delivery and its schedule as they are. RetryDelivery gives CodeEndpointDisabled unless
+// the endpoint is enabled or the event is a test. The request survives a crash. Two
+// requests before the attempt make one attempt. An empty tenant means all of the mode.
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	var row hook.Delivery
 	var replay *hook.Replay
@@ -29,14 +28,14 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 				return nil, false, &hook.Error{Code: hook.CodeEndpointDisabled,
 					Message: "The endpoint of this delivery is disabled or deleted. Enable it first."}
 			}
-			if !t.mine(target) {
+			if !t.canAttempt(target) {
 				return nil, false, errElsewhere()
 			}
-			asked, err := t.shotAsked(&row)
+			requested, err := t.shotRequested(&row)
 			if err != nil {
 				return nil, false, err
 			}
-			return row, true, t.oneShot(&row, asked, target, hook.ByHand)
+			return row, true, t.requestShot(&row, requested, target, hook.ByHand)
 		})
 		return err
 	})
@@ -46,14 +45,14 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 	return row, replay, nil
 }
 
-// mayRetry reports whether an attempt by hand may be made.
+// mayRetry reports whether a single shot of the delivery may be attempted.
 func mayRetry(target *hook.Endpoint, d *hook.Delivery) bool {
 	return target != nil && (target.Status == hook.Enabled || d.Kind == hook.TestEvent)
 }
 
-// CancelDelivery ends a delivery that waits or is held; an attempt under way may
-// still make it a success. One that is settled gives CodeDeliverySettled. An
-// empty tenant means all of the mode.
+// CancelDelivery cancels a pending or held delivery. An attempt under way may still
+// succeed. CancelDelivery gives CodeDeliverySettled if the delivery is settled. An empty
+// tenant means all of the mode.
 func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error) {
 	var row hook.Delivery
 	err := s.doFor(ctx, scope, "cancel delivery", 1, func(t *tx) (err error) {
@@ -64,11 +63,11 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 			return &hook.Error{Code: hook.CodeDeliverySettled, Message: "The delivery is " + row.State.String() + " already."}
 		}
 		if row.Owner != 0 && row.Owner != t.s.Epoch() {
-			t.tell(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
+			t.tellNodes(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
 		}
 		t.cancel(&row, hook.ReasonByHand)
 		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
-		if err := t.forgetOneshot(&row); err != nil {
+		if err := t.deleteShot(&row); err != nil {
 			return err
 		}
 		return t.writeDelivery(&row)
@@ -79,15 +78,15 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 	return row, nil
 }
 
-// cancel ends an open row and takes it away from its holder.
+// cancel ends an open delivery and takes it from its owner.
 func (t *tx) cancel(d *hook.Delivery, why hook.Reason) {
-	t.opened(d.Scope, -1)
+	t.addOpen(d.Scope, -1)
 	d.State, d.Reason, d.Due, d.SettledAt, d.Owner = hook.Cancelled, why, time.Time{}, t.now, 0
 	d.Fence++
 }
 
-// writeDelivery stores what a transition may change. Held says since when; a
-// fence that differs from before takes the row away from its holder.
+// writeDelivery stores what a transition may change. A delivery that becomes held keeps
+// the time since when.
 func (t *tx) writeDelivery(d *hook.Delivery) error {
 	held := int64(0)
 	if d.State == hook.Held {
@@ -111,8 +110,8 @@ func (t *tx) readDelivery(event, endpoint hook.ID) (hook.Delivery, bool, error) 
 	return found[0], true, nil
 }
 
-// findDelivery reads a row by its id within a scope; an empty tenant means all of
-// the mode. The id leads to the event, so no index of its own is needed.
+// findDelivery reads a row by its id within a scope. An empty tenant means all of the
+// mode. The id leads to the event, so it needs no index of its own.
 func (t *tx) findDelivery(scope hook.Scope, id hook.ID) (hook.Delivery, error) {
 	found, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, sqltext.FindDelivery+"{lock}", sqltext.FindDeliveryArgs(scope, id)...)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// mergeHealth remembers the records of a transaction, unless other nodes change them too.
+// mergeHealth keeps the records of a transaction in memory, unless other nodes change
+// them too.
 func (s *Store) mergeHealth(health map[hook.ID]*healthEntry) {
 	for id, h := range health {
 		if h.shared {
@@ -19,7 +20,7 @@ func (s *Store) mergeHealth(health map[hook.ID]*healthEntry) {
 	}
 }
 
-// scope returns the writer's view of a scope, with what this transaction changed.
+// scope returns the writer's view of a scope, including the changes of this transaction.
 func (t *tx) scope(scope hook.Scope) (*directory.Scope, error) {
 	if e := t.scopes[scope]; e != nil {
 		return e, nil
@@ -35,7 +36,8 @@ func (t *tx) scope(scope hook.Scope) (*directory.Scope, error) {
 	return e, nil
 }
 
-// endpoint returns the writer's view of a live endpoint, nil if there is none.
+// endpoint returns the writer's snapshot of an endpoint, nil if there is none or it is
+// deleted.
 func (t *tx) endpoint(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	e, err := t.scope(scope)
 	if err != nil {
@@ -44,20 +46,20 @@ func (t *tx) endpoint(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	return e.Find(id), nil
 }
 
-// change gives an endpoint a new snapshot.
-func (t *tx) change(ep *hook.Endpoint) error {
+// setSnapshot replaces the snapshot of an endpoint, with the commit, on all nodes.
+func (t *tx) setSnapshot(ep *hook.Endpoint) error {
 	e, err := t.scope(ep.Scope)
 	if err != nil {
 		return err
 	}
 	t.scopes[ep.Scope] = e.With(ep)
 	t.changed = append(t.changed, ep)
-	t.tell(sqltext.ChangedScope, ep.Scope, hook.Ref{Endpoint: ep.ID})
+	t.tellNodes(sqltext.ChangedScope, ep.Scope, hook.Ref{Endpoint: ep.ID})
 	return nil
 }
 
-// reload makes the next look at the scope read the database.
-func (t *tx) reload(scope hook.Scope) error {
+// reloadScope reads a scope anew from the database.
+func (t *tx) reloadScope(scope hook.Scope) error {
 	e, err := t.s.dir.Load(context.Background(), t.c, scope)
 	if err != nil {
 		return err
@@ -66,8 +68,8 @@ func (t *tx) reload(scope hook.Scope) error {
 	return nil
 }
 
-// learnChanges brings what is in memory up to what other nodes changed. The writer calls
-// it between two transactions.
+// learnChanges updates memory by the changes of other nodes. The writer calls it between
+// two transactions.
 func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 	t := newTx(s, c)
 	scopes, due := changedScopes{}, map[hook.ID]hook.Scope{}
@@ -95,8 +97,8 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 		}
 	}
 	for id, scope := range due {
-		if target, err := t.endpoint(scope, id); err == nil && target != nil && t.mine(target) {
-			t.waits(target, t.now)
+		if target, err := t.endpoint(scope, id); err == nil && target != nil && t.canAttempt(target) {
+			t.noteDueHere(target, t.now)
 		}
 	}
 	s.ids.Above(changes.Floor)
@@ -104,16 +106,16 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 	return nil
 }
 
-// changedScopes is what other nodes changed: the endpoints of each scope, nil for all
-// of it.
+// changedScopes are the endpoints that other nodes changed, by scope. Nil stands for the
+// whole scope.
 type changedScopes map[hook.Scope][]hook.ID
 
-// rereadSingly is how many endpoints of a scope are read one by one; to read the whole
-// scope costs less than to read more of them.
+// rereadSingly is how many endpoints of a scope are read one by one. To read more of them
+// would cost more than to read the whole scope.
 const rereadSingly = 8
 
-// note adds a change. An id of zero stands for the tenant or for all its endpoints;
-// nodes of earlier releases name no endpoint.
+// note adds a change. A zero id stands for the tenant or for all its endpoints: nodes of
+// earlier releases name no endpoint.
 func (c changedScopes) note(scope hook.Scope, endpoint hook.ID) {
 	ids, known := c[scope]
 	switch {
@@ -125,8 +127,8 @@ func (c changedScopes) note(scope hook.Scope, endpoint hook.ID) {
 	}
 }
 
-// reread loads what another node changed in a scope, nil being all of it, and finds
-// out which endpoints are others than before.
+// reread reads the endpoints of a scope that another node changed, all if ids is nil, and
+// notes which have a new snapshot.
 func (t *tx) reread(scope hook.Scope, ids []hook.ID) error {
 	before, _ := t.s.dir.Get(scope)
 	if ids == nil {
@@ -145,7 +147,7 @@ func (t *tx) reread(scope hook.Scope, ids []hook.ID) error {
 		if len(found) > 0 {
 			now = found[0]
 		}
-		if now = t.replaced(old, now); now != nil && after != nil {
+		if now = t.noteReplaced(old, now); now != nil && after != nil {
 			after = after.With(now)
 		}
 	}
@@ -155,6 +157,7 @@ func (t *tx) reread(scope hook.Scope, ids []hook.ID) error {
 	return nil
 }
 
+// rereadScope is reread for the whole scope.
 func (t *tx) rereadScope(scope hook.Scope, before *directory.Scope) error {
 	after, err := t.s.dir.Load(background, t.c, scope)
 	if err != nil {
@@ -166,22 +169,22 @@ func (t *tx) rereadScope(scope hook.Scope, before *directory.Scope) error {
 		if before != nil {
 			old = before.Find(now.ID)
 		}
-		t.replaced(old, now)
+		t.noteReplaced(old, now)
 	}
 	if before == nil {
 		return nil
 	}
 	for _, old := range before.Endpoints {
 		if after.Find(old.ID) == nil {
-			t.replaced(old, nil)
+			t.noteReplaced(old, nil)
 		}
 	}
 	return nil
 }
 
-// replaced tells the dispatcher that an endpoint has another snapshot than before, and
-// returns it. old is nil if this node had none; now is nil if there is none any more.
-func (t *tx) replaced(old, now *hook.Endpoint) *hook.Endpoint {
+// noteReplaced notes for the dispatcher that an endpoint has a new snapshot, and returns
+// it. old is nil if this node had none. now is nil if the endpoint is gone.
+func (t *tx) noteReplaced(old, now *hook.Endpoint) *hook.Endpoint {
 	switch {
 	case now == nil && old == nil:
 		return nil
@@ -190,13 +193,14 @@ func (t *tx) replaced(old, now *hook.Endpoint) *hook.Endpoint {
 		gone.Status, gone.Revision = hook.Deleted, old.Revision+1
 		now = &gone
 	case old != nil && old.Enablings != now.Enablings:
-		// It was disabled and enabled since: what waits in memory was taken away in
-		// between, and may be another node's by now.
+		// It was disabled and enabled since. A hold took the rows of the jobs in memory
+		// in between, and another node may own them now. So the dispatcher is told of
+		// a disabled endpoint first, which makes it forget these jobs.
 		closed := *now
 		closed.Status, closed.Revision = hook.Disabled, now.Revision-1
 		t.changed = append(t.changed, &closed)
 	}
-	if now.Damaged && old != nil && !old.Damaged { // nobody ordered a sweep of its rows
+	if now.Damaged && old != nil && !old.Damaged { // no sweep of its rows was ordered
 		t.returned = append(t.returned, now)
 		return now
 	}

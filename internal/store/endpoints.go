@@ -12,17 +12,17 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CreateEndpoint stores an endpoint. Its id, times, revision and the versions of
-// its secrets are set here; what the result points to is shared and never
-// changed. The tenant must exist: CodeTenantNotFound.
+// CreateEndpoint stores an endpoint. It sets the id, the times, the revision and the
+// versions of the secrets. The result is a shared snapshot and must not be changed. It
+// gives CodeTenantNotFound if the tenant does not exist.
 func (s *Store) CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	return s.CreateEndpointIf(ctx, e, nil, once)
 }
 
-// CreateEndpointIf is CreateEndpoint that first shows the tenant's live endpoints
-// to admit, inside the transaction, so that two requests cannot both take the last
-// place of a quota. An error of admit is returned and nothing is stored. admit
-// runs on the writer under the contract of UpdateEndpoint; nil admits everything.
+// CreateEndpointIf is CreateEndpoint, but it first calls admit with the tenant's
+// endpoints inside the transaction, so that two requests cannot both take the last place
+// of a quota. If admit returns an error, CreateEndpointIf returns it and stores nothing.
+// admit runs on the writer under the contract of UpdateEndpoint. A nil admit admits all.
 func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit func(existing []*hook.Endpoint) error,
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
@@ -61,8 +61,8 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 	return made, replay, nil
 }
 
-// copied keeps what a caller does to an endpoint's lists away from the snapshot
-// that everybody shares.
+// copied returns a copy of an endpoint and its lists, so that a caller's changes do not
+// reach the shared snapshot.
 func copied(e *hook.Endpoint) *hook.Endpoint {
 	next := *e
 	next.Types, next.Headers, next.Secrets = slices.Clone(e.Types), slices.Clone(e.Headers), slices.Clone(e.Secrets)
@@ -74,7 +74,7 @@ func copied(e *hook.Endpoint) *hook.Endpoint {
 	return &next
 }
 
-// insertEndpoint makes the row that saveEndpoint then fills.
+// insertEndpoint inserts the row that saveEndpoint then fills.
 func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 	_, err := t.exec("insert endpoint", `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed,
 		rate_limit, max_in_flight, max_failures, retry, status, disabled_reason, disabled_at, created_at, updated_at, revision, enablings)
@@ -83,17 +83,19 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 	return err
 }
 
-// UpdateEndpoint changes a live endpoint by what update makes of it and returns
-// the new snapshot. An empty scope tenant means all of the mode. update runs on
-// the writer, perhaps twice: it must be quick, without effects, and must not call
-// the store; an error of it is returned and nothing changes.
+// UpdateEndpoint replaces an endpoint by the result of update and returns the new
+// snapshot. An empty tenant means all of the mode. update runs on the writer, perhaps
+// twice: it must be quick, have no side effects, and must not call the store. If update
+// returns an error, UpdateEndpoint returns it and changes nothing.
 //
-// What update may set: everything but id, scope, times, counters and the reason
-// for being disabled, which are kept here. Status may become Enabled or Disabled,
-// of a listener also Tripped, no other. A secret with version 0 is a new one; one that is left out is
-// deleted. Taking Enabled away holds what waits; changing Status to it starts a
-// clean record of health and releases what was held, oldest first, or with
-// discardHeld cancels it.
+// update may set everything but the id, the scope, the times, the counters and the reason
+// for being disabled. It may set Status to Enabled or Disabled, and that of a listener to
+// Tripped. A secret with version 0 is a new one. A secret that update leaves out is
+// deleted.
+//
+// An endpoint that is no longer Enabled has its pending deliveries held. One that becomes
+// Enabled gets a new record of health, and its held deliveries are released, oldest
+// first, or cancelled if discardHeld is set.
 func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID,
 	update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error) {
 	var made *hook.Endpoint
@@ -112,7 +114,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 		}
 		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
 		if reflect.DeepEqual(&next, copied(old)) {
-			made = old // nothing to write, and no revision that says nothing
+			made = old // nothing changed, so there is no new revision
 			return nil
 		}
 		if err := changeable(old, &next); err != nil {
@@ -127,7 +129,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 	return made, nil
 }
 
-// moveEndpoint saves a new snapshot with what its change of status brings.
+// moveEndpoint saves a new snapshot and orders the sweep that its change of status needs.
 func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 	if next.Status == hook.Enabled && old.Status != hook.Enabled {
 		next.Enablings++
@@ -155,8 +157,7 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 	return t.saveEndpoint(next)
 }
 
-// saveEndpoint writes a snapshot as the next revision and makes it the one in
-// force with the commit.
+// saveEndpoint writes a snapshot as the next revision. It is in force with the commit.
 func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	e.Revision++
 	e.UpdatedAt = t.now
@@ -180,10 +181,10 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 		string(types), int64(e.Status), e.Profile); err != nil {
 		return err
 	}
-	return t.change(e)
+	return t.setSnapshot(e)
 }
 
-// saveMembers writes what a snapshot holds beside its revision.
+// saveMembers writes all of a snapshot but its revision.
 func (t *tx) saveMembers(e *hook.Endpoint, types []byte) error {
 	var headers, retry any
 	if len(e.Headers) > 0 {
@@ -217,8 +218,8 @@ func (t *tx) saveMembers(e *hook.Endpoint, types []byte) error {
 	return t.saveSecrets(e)
 }
 
-// outOfService returns the status and the word for it of an endpoint that a caller
-// takes out of service: only a listener can be away.
+// outOfService returns the status and the reason of an endpoint that a caller disables.
+// Only a listener can be away.
 func outOfService(e *hook.Endpoint) (hook.Status, string) {
 	if e.Status == hook.Tripped && e.Listener() {
 		return hook.Tripped, disabledAway
@@ -239,7 +240,7 @@ func heldReason(e *hook.Endpoint) hook.Reason {
 	return hook.ReasonTripped
 }
 
-// The words for why an endpoint is disabled.
+// The reasons for which an endpoint is disabled, as they are stored.
 const (
 	disabledByHand   = "by_hand"
 	disabledFailures = "failures"
@@ -247,8 +248,8 @@ const (
 	disabledAway     = "listener_away"
 )
 
-// endpointByID returns the writer's snapshot of a live endpoint. An empty tenant
-// means all of the mode.
+// endpointByID returns the writer's snapshot of an endpoint that is not deleted. An empty
+// tenant means all of the mode.
 func (t *tx) endpointByID(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	if scope.Tenant == "" {
 		ok, err := t.row("find endpoint", sqltext.TenantOfEndpoint, []any{id[:], scope.Mode}, &scope.Tenant)
@@ -269,10 +270,10 @@ func (t *tx) endpointByID(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) 
 	return e, nil
 }
 
-// DeleteEndpoint deletes an endpoint softly: it is gone for every caller, what
-// waits is cancelled, and the history of its deliveries stays until retention. An
-// empty scope tenant means all of the mode. Each check sees the endpoint first, on
-// the writer, and stops the deletion with an error.
+// DeleteEndpoint deletes an endpoint. Callers no longer see it, its open deliveries are
+// cancelled, and the history of its deliveries stays until retention drops it. An empty
+// tenant means all of the mode. Each check is called with the endpoint first, on the
+// writer. Its error stops the deletion.
 func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error {
 	return s.doFor(ctx, scope, "delete endpoint", 4, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
@@ -288,8 +289,8 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 	})
 }
 
-// deleteEndpoint drops the secrets and header values with the endpoint: nothing
-// will be signed for it again.
+// deleteEndpoint deletes an endpoint with its secrets and header values: nothing will be
+// signed for it again.
 func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	next := *old
 	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.now
@@ -303,8 +304,8 @@ func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	return t.saveEndpoint(&next)
 }
 
-// changeable refuses changes of a damaged endpoint other than of its status: what it
-// could not open would be overwritten.
+// changeable refuses changes of a damaged endpoint other than of its status. They would
+// overwrite the sealed values that could not be opened.
 func changeable(old, next *hook.Endpoint) error {
 	if !old.Damaged {
 		return nil
@@ -322,7 +323,7 @@ func errEndpointDamaged() *hook.Error {
 		" Ask the operator to restore it, or delete it and make a new one."}
 }
 
-// saveStatus is saveEndpoint for a damaged endpoint: what is sealed stays as it is.
+// saveStatus is saveMembers for a damaged endpoint: sealed values stay as they are.
 func (t *tx) saveStatus(e *hook.Endpoint) error {
 	_, err := t.exec("update status of endpoint", `UPDATE endpoints SET status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?,
 		enablings = ?, home = ? WHERE id = ?`, int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:])

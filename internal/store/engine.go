@@ -10,15 +10,15 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// engine is the database under the store, as the writer uses it. Everything above it is
-// the same for every database.
+// engine is a database as the writer uses it. Everything above it is the same for all
+// databases.
 type engine interface {
 	// Connections is how many transactions may be open at once.
 	Connections() int
-	// Begin opens a transaction, or asks with batch.ErrDrain for the commits on their way
-	// to be ended first.
+	// Begin opens a transaction. It returns batch.ErrDrain if the commits on their way
+	// must end first.
 	Begin() (sqltext.Conn, error)
-	// Commit makes a transaction last, see batch.Engine.
+	// Commit commits a transaction, see batch.Engine.
 	Commit(c sqltext.Conn, with sqltext.Ending, later func(answer func() error)) (sent bool, err error)
 	Rollback(c sqltext.Conn)
 	// Class says what an error means. It may be called from any goroutine.
@@ -32,32 +32,32 @@ type engine interface {
 	Close() error
 }
 
-// peers are the other processes that have to do with the same rows: the nodes on one
-// database, or those that had the file before this one (solo).
+// peers are the other processes that work or have worked on the same rows: the other
+// nodes on a database, or the earlier processes on a file (solo).
 type peers interface {
 	// Epoch is the number of this process: the owner of the deliveries it has in memory.
 	Epoch() int64
-	// Shared reports whether others change rows while this process works.
+	// Shared reports whether other processes change rows while this one works.
 	Shared() bool
-	// Nodes is how many share the work now, at least 1.
+	// Nodes is how many nodes share the work now, at least 1.
 	Nodes() int
 	// Holds reports whether jobs handed over under the epoch may still be attempted.
 	Holds(epoch int64) bool
 	// Abandoned lists the work of processes that have ended.
 	Abandoned(ctx context.Context) ([]sqltext.Abandoned, error)
-	// TakeOver claims the work of an ended process, inside a transaction, and reports
-	// whether it is this one's now. Done ends that.
+	// TakeOver begins the takeover of an ended process inside a transaction, and reports
+	// whether this process is the one to do it. Done ends takeovers.
 	TakeOver(c sqltext.Conn, epoch int64) (name string, mine bool, err error)
 	Done(c sqltext.Conn, epochs []int64) error
-	// Housekeep does what processes do for each other.
+	// Housekeep does the housekeeping that nodes share.
 	Housekeep(ctx context.Context) error
-	// DropDays drops what is older than the moment and can go as a whole. It returns the
-	// tables of events from which the rest is to be dropped page by page: none if that is not
+	// DropDays drops whole partitions of days before until. It returns the tables of
+	// events from which the rest is to be dropped page by page, and none if that is not
 	// to be done now.
 	DropDays(ctx context.Context, until time.Time) (tables []string, err error)
 }
 
-// solo is the peers of a process that is the only one: those before it have ended.
+// solo are the peers of the only process on a file. All earlier processes have ended.
 type solo struct{ epoch int64 }
 
 func (p solo) Epoch() int64                    { return p.epoch }
@@ -79,10 +79,11 @@ func (p solo) Done(sqltext.Conn, []int64) error                   { return nil }
 
 func (p solo) DropDays(context.Context, time.Time) ([]string, error) { return []string{"events"}, nil }
 
-// op is one write, and lookups what it will ask for, so that it can be read for a whole
-// batch.
+// op is an operation of the writer. Its Detail may be lookups.
 type op = batch.Op[*tx]
 
+// lookups are the rows that an operation will look up, so that a batch can read those of
+// all its operations at once.
 type lookups struct {
 	once   *hook.Once
 	events []hook.NewEvent
@@ -116,41 +117,42 @@ func (s transactions) Begin(ops []*op) (*tx, error) {
 }
 
 func (s transactions) Commit(t *tx, later func(func() error)) (sent bool, err error) {
-	s.accepted = t.accepted // the next batch must not use these times again
+	s.accepted = t.accepted // the next batch must use later times
 	return s.engine.Commit(t.c, sqltext.Ending{Bytes: t.bytes, At: t.now, Config: t.config, Changes: t.changes, Holds: t.holds, Clean: t.clean}, later)
 }
 
-// write hands an operation to the writer and gives its error a code.
+// write hands an operation to the writer and maps its error to a hook.Error.
 func (s *Store) write(ctx context.Context, o *op) error {
 	return answer(s.writer.Do(ctx, o))
 }
 
-// do writes for a caller who may go away: it leaves the write to its fate then.
+// do writes for a caller. If ctx ends, do returns, and the write is carried out all the
+// same.
 func (s *Store) do(ctx context.Context, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Key: administration, Rows: rows, Apply: apply})
 }
 
-// doFor is do for a tenant, whose operations take turns with those of others. A scope
-// without a tenant is that of an operator.
+// doFor is do for a tenant, whose operations take turns with those of other tenants. A
+// scope without a tenant is an operator's.
 func (s *Store) doFor(ctx context.Context, scope hook.Scope, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Key: scope, Rows: rows, Apply: apply})
 }
 
-// administration is whose turn it is for what belongs to no tenant's scope.
+// administration is the key (batch.Op.Key) of operations that belong to no scope.
 const administration = "administration"
 
-// maintain writes what nobody else would look after: it waits for the end whatever
-// happens to ctx.
+// maintain writes for the store itself. It waits for the result even if ctx ends, because
+// nobody else would use it.
 func (s *Store) maintain(ctx context.Context, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply, Stays: true, Hot: true})
 }
 
-// recover is maintain for what has to be possible on a full disk too.
+// recover is maintain for writes that must be possible on a full disk too.
 func (s *Store) recover(ctx context.Context, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply, Stays: true, Hot: true, Outcome: true})
 }
 
-// answer gives an error of the writer its code.
+// answer maps an error of the writer to a hook.Error.
 func answer(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err

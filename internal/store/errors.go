@@ -24,9 +24,9 @@ var (
 	// ErrCorrupt says that the file is not a database or is damaged.
 	ErrCorrupt = sqltext.ErrCorrupt
 	// ErrPostgres says that a PostgreSQL database cannot be used as it is. The text says
-	// why and what to do; nothing in it is secret.
+	// why and what to do. It contains no secret.
 	ErrPostgres = postgres.ErrUnusable
-	// ErrPostgresURL says that the address of a PostgreSQL database is not understood.
+	// ErrPostgresURL says that the URL of a PostgreSQL database is not valid.
 	ErrPostgresURL = postgres.ErrURL
 )
 
@@ -46,8 +46,8 @@ func errInternal(err error) *hook.Error {
 	return &hook.Error{Code: hook.CodeInternal, Message: "Something went wrong on our side.", Err: err}
 }
 
-// readError turns a failed read into an answer. A caller that went away gets its
-// own error back.
+// readError maps the error of a read to a hook.Error. It returns the error of a context
+// as it is.
 func (s *Store) readError(act string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err

@@ -8,17 +8,17 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// healthEntry is an endpoint's health inside a transaction. It is written once
-// at its end, however many attempts changed it.
+// healthEntry is the health of an endpoint inside a transaction. It is written once at
+// the end, however many attempts changed it.
 type healthEntry struct {
 	hook.Health
 	scope  hook.Scope
 	dirty  bool
-	shared bool // with other nodes: not to be remembered
+	shared bool // with other nodes, so it is not kept in memory
 }
 
-// judge counts an attempt for the endpoint's health and disables it if its rule
-// says so. Attempts begun before the endpoint was last enabled do not count.
+// judge counts an attempt in the endpoint's health, and trips the endpoint if its rule
+// says so. Attempts that began before the endpoint was last enabled do not count.
 func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o *hook.Outcome) error {
 	if effects == 0 || o.Enablings != target.Enablings {
 		return nil
@@ -54,10 +54,10 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 }
 
 func (t *tx) report(message string, line []any) {
-	t.reported = append(t.reported, func() { t.s.log.Warn(message, line...) })
+	t.logs = append(t.logs, func() { t.s.log.Warn(message, line...) })
 }
 
-// trip disables an endpoint that fails and orders that what waits be held.
+// trip disables an endpoint that fails and orders a hold of its deliveries.
 func (t *tx) trip(old *hook.Endpoint, word string) error {
 	next := *old
 	next.Status, next.DisabledReason, next.DisabledAt = hook.Tripped, word, t.now
@@ -67,7 +67,7 @@ func (t *tx) trip(old *hook.Endpoint, word string) error {
 	return t.orderHold(&next, heldReason(&next))
 }
 
-// healthOf returns the record that the transaction works on.
+// healthOf returns the transaction's copy of an endpoint's health.
 func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 	if h := t.health[target.ID]; h != nil {
 		return h, nil
@@ -93,8 +93,7 @@ func (t *tx) healthOf(target *hook.Endpoint) (*healthEntry, error) {
 	return h, nil
 }
 
-// lockHealth reads the record that all nodes share and keeps it from them until the
-// commit.
+// lockHealth reads the record that all nodes share, and locks it until the commit.
 func (t *tx) lockHealth(target *hook.Endpoint, h *healthEntry) error {
 	found, err := returning(t, read.ScanHealth, `INSERT INTO health (endpoint, mode, tenant, failures, first_failure_at, last_failure_at, warned_at)
 		VALUES (?, ?, ?, 0, 0, 0, 0) ON CONFLICT (endpoint) DO UPDATE SET mode = excluded.mode
@@ -103,16 +102,16 @@ func (t *tx) lockHealth(target *hook.Endpoint, h *healthEntry) error {
 		return sqltext.Wrap("lock health", err)
 	}
 	h.Health = found[0]
-	if slices.Contains(t.clean, target.ID) { // in this very transaction, before
+	if slices.Contains(t.clean, target.ID) { // earlier in this transaction
 		h.Health = hook.Health{}
 		t.clean = slices.DeleteFunc(t.clean, func(id hook.ID) bool { return id == target.ID })
 	}
 	h.shared = true
-	h.dirty = true // also if nothing changes: the row is there now
+	h.dirty = true // even if nothing changes, because the insert made a row
 	return nil
 }
 
-// clearHealth starts a clean record, as enabling does.
+// clearHealth starts a new record.
 func (t *tx) clearHealth(target *hook.Endpoint) error {
 	h, err := t.healthOf(target)
 	if err != nil {

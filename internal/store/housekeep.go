@@ -10,12 +10,12 @@ import (
 
 const housekeepPage = 500
 
-// Housekeep ends what has lasted its time: answers to idempotency keys after 24
-// hours, tokens that have expired, deliveries held for longer than Options.HeldFor, which become failed
-// with reason held_expired, and events older than Options.Retention. It works in small
-// pages between other writes and is to be called about once an hour, on every node; a
-// cancelled ctx ends it between two pages. On PostgreSQL it makes the partitions of the
-// days to come and drops those of days past, for which writes wait a moment.
+// Housekeep deletes what has expired: answers to idempotency keys after 24 hours, tokens,
+// and events older than Options.Retention. Deliveries held for longer than
+// Options.HeldFor become failed with reason held_expired. Housekeep works in small pages
+// between other writes, and a cancelled ctx ends it between two pages. On PostgreSQL it
+// also makes the partitions of the next days and drops those of past days, for which
+// writes wait a moment. The caller calls it about once an hour, on every node.
 func (s *Store) Housekeep(ctx context.Context) error {
 	if err := s.peers.Housekeep(ctx); err != nil {
 		return fmt.Errorf("housekeep: %w", err)
@@ -35,8 +35,8 @@ func (s *Store) Housekeep(ctx context.Context) error {
 	if err := s.expireTokens(ctx); err != nil {
 		return err
 	}
-	// Only endpoints that are not enabled have held deliveries, apart from those
-	// that a sweep is just about to release.
+	// Only endpoints that are not enabled have held deliveries, apart from those that a
+	// sweep is about to release.
 	oldest := sqltext.FirstID(s.now().Add(-s.opts.HeldFor))
 	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, oldest[:])
 	if err != nil {
@@ -54,20 +54,21 @@ func (s *Store) Housekeep(ctx context.Context) error {
 }
 
 const (
-	// endpointsWithOldHeld are those that hold a delivery of an event older than one given.
+	// endpointsWithOldHeld finds endpoints with a held delivery of an event below a bound.
 	endpointsWithOldHeld = `SELECT e.id FROM endpoints e WHERE e.status IN (?, ?)
 		AND EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id AND d.event < ?)`
-	// heldPageEnd is the last event of a page of held deliveries.
+	// heldPageEnd finds the last event of a page of held deliveries.
 	heldPageEnd = `SELECT d.event FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? AND d.event > ? AND d.event < ?
 		ORDER BY d.event LIMIT 1 OFFSET ?`
 	expireRows = `UPDATE deliveries SET state = 3, reason = ?, due = 0, settled_at = ?, held_at = 0, owner = 0, fence = fence + 1
 		WHERE state = 1 AND endpoint = ? AND event > ? AND event <= ? AND held_at <= ? RETURNING event`
 )
 
-// expireHeld walks the backlog of one endpoint, oldest event first, a page a write with
-// a pause after it. What is held for so long is of an event that is at least as old, so
-// the walk ends there: of a backlog that is younger it looks at nothing. When a delivery
-// was held does not follow the order of events, so within that it looks at each.
+// expireHeld walks the held deliveries of an endpoint, oldest event first. Each page is
+// an operation, with a pause after it. A delivery that has been held for HeldFor is of an
+// event at least as old, so the walk ends at the events of that time. The order of events
+// is not the order in which deliveries were held, so the walk checks each row before
+// that.
 func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 	var from hook.ID
 	for {
@@ -87,8 +88,8 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 	}
 }
 
-// expirePage ends what is held for too long of the next rows. It returns the last event
-// it looked at and whether there may be more behind it.
+// expirePage fails those of the next rows that have been held for too long. It returns
+// the last event of the page and whether there may be more after it.
 func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err error) {
 	long := t.now.Add(-t.s.opts.HeldFor)
 	last = sqltext.FirstID(long)
@@ -101,6 +102,6 @@ func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err er
 		return last, false, err
 	}
 	gone, err := returning(t, sqltext.ScanID, expireRows, string(hook.ReasonHeldExpired), sqltext.Micros(t.now), endpoint[:], from[:], last[:], sqltext.Micros(long))
-	t.opened(scope, -len(gone))
+	t.addOpen(scope, -len(gone))
 	return last, more, sqltext.Wrap("expire held deliveries", err)
 }

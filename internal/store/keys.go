@@ -9,9 +9,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CreateKey stores a key under its hash; id and time are set here. A tenant that
-// is named must exist: CodeTenantNotFound. A hash that is known, also of a
-// revoked key, gives CodeConflict.
+// CreateKey stores a key under its hash. It sets the id and the time. It gives
+// CodeTenantNotFound if the key names a tenant that does not exist, and CodeConflict if
+// the hash is known, even that of a revoked key.
 func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error) {
 	var made hook.Key
 	var replay *hook.Replay
@@ -44,7 +44,7 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 	return made, replay, nil
 }
 
-// RevokeKey ends a key. An empty scope tenant means all of the mode.
+// RevokeKey revokes a key. An empty tenant means all of the mode.
 func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "revoke key", 1, func(t *tx) error {
 		t.keysChanged()
@@ -57,8 +57,8 @@ func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) err
 	})
 }
 
-// CreateToken stores a token of a key of the scope, whose tenant is required. A
-// key that is unknown there or revoked, even a moment ago, gives CodeNotFound.
+// CreateToken stores a token of a key of the scope. The scope needs a tenant. CreateToken
+// gives CodeNotFound if the key is unknown there or was revoked, even a moment ago.
 func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error {
 	return s.doFor(ctx, scope, "create token", 1, func(t *tx) error {
 		n, err := t.exec("insert token", `INSERT INTO oauth_tokens (hash, key, mode, tenant, created_at, expires_at)
@@ -71,7 +71,7 @@ func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.To
 	})
 }
 
-// expireTokens deletes the tokens that nobody can use any more.
+// expireTokens deletes expired tokens.
 func (s *Store) expireTokens(ctx context.Context) error {
 	for more := true; more; {
 		err := s.maintain(ctx, "expire tokens", housekeepPage, func(t *tx) error {
@@ -87,9 +87,9 @@ func (s *Store) expireTokens(ctx context.Context) error {
 	return nil
 }
 
-// CreatePartnerUser stores a grant; id and time are set here. Both tenants must
-// exist: CodeTenantNotFound with the member to blame. A user who is granted
-// already gives CodeConflict, whatever the tenant.
+// CreatePartnerUser stores a grant. It sets the id and the time. If one of the two
+// tenants does not exist, it gives CodeTenantNotFound with the member that names it. If
+// the user has a grant already, for any tenant, it gives CodeConflict.
 func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once *hook.Once) (hook.PartnerUser, *hook.Replay, error) {
 	var made hook.PartnerUser
 	var replay *hook.Replay
@@ -120,8 +120,7 @@ func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once 
 	return made, replay, nil
 }
 
-// DeletePartnerUser ends a grant at once. An empty scope tenant means all of the
-// mode.
+// DeletePartnerUser ends a grant at once. An empty tenant means all of the mode.
 func (s *Store) DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "delete partner user", 1, func(t *tx) error {
 		n, err := t.exec("delete partner user", "DELETE FROM partner_users WHERE id = ? AND mode = ? AND (? = '' OR partner = ?)",

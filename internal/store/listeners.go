@@ -9,20 +9,19 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// awayPage bounds the listeners that one write trips.
+// awayPage bounds the listeners that one operation trips.
 const awayPage = 50
 
-// ListenersAway trips every listener that still counts as connected and returns
-// how many these were. It is for the start of a process: nobody is connected to
-// it yet.
+// ListenersAway trips every listener that still counts as connected, and returns their
+// number. It is called when a process starts, because no receiver is connected yet.
 func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 	count, err := s.tripAway(ctx, false, func(*hook.Endpoint) bool { return true },
 		"status = ? AND substr(url, 1, ?) = ?{away}", hook.Enabled, len(hook.ListenScheme), hook.ListenScheme)
-	return count, sqltext.Wrap("note that listeners are away", err)
+	return count, sqltext.Wrap("trip listeners", err)
 }
 
-// tripAway trips the enabled endpoints of a condition that are still away, a page a
-// write, and returns how many these were.
+// tripAway trips the enabled endpoints that meet a condition and for which away returns
+// true, and returns their number. Each page is an operation.
 func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endpoint) bool, where string, args ...any) (count int, err error) {
 	type found struct {
 		scope hook.Scope
@@ -68,56 +67,56 @@ func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endp
 	return count, nil
 }
 
-// mine reports whether this process is the one that can attempt deliveries to the
-// endpoint: a listener is connected to one of the nodes.
-func (t *tx) mine(target *hook.Endpoint) bool {
+// canAttempt reports whether this process can attempt deliveries to the endpoint. Only the
+// node that a listener is connected to, its home, can attempt deliveries to it.
+func (t *tx) canAttempt(target *hook.Endpoint) bool {
 	return !target.Listener() || target.Home == t.s.Epoch() || target.Home == 0
 }
 
-// errElsewhere refuses an attempt that only another node could make.
+// errElsewhere refuses an attempt that only another node can make.
 func errElsewhere() *hook.Error {
 	return &hook.Error{Code: hook.CodeConflict, Message: "The listener is connected to another node of this server. Send the request there, or connect the listener here."}
 }
 
-// waitsSomewhere notes work in the table, for this node or the one that can do it.
-func (t *tx) waitsSomewhere(target *hook.Endpoint, at time.Time) {
-	if !t.mine(target) {
+// noteDue tells, with the commit, the node that can attempt it when work of the endpoint
+// in the table is due: this one or another. It also announces work that nodes share.
+func (t *tx) noteDue(target *hook.Endpoint, at time.Time) {
+	if !t.canAttempt(target) {
 		if !t.told[target.ID] {
 			if t.told == nil {
 				t.told = map[hook.ID]bool{}
 			}
 			t.told[target.ID] = true
-			t.tell(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
+			t.tellNodes(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
 		}
 		return
 	}
-	t.waits(target, at)
+	t.noteDueHere(target, at)
 	if target.RateLimit > 0 || target.MaxInFlight > 0 {
-		t.offer(target)
+		t.announce(target)
 	}
 }
 
-// offerEvery is how often other nodes are told that an endpoint has work in the table
-// that they may take a part of.
-const offerEvery = time.Second
+// announceEvery is how often the work of one endpoint is announced at most.
+const announceEvery = time.Second
 
-// maxOffered is how many endpoints are remembered as told of.
-const maxOffered = 4096
+// maxAnnounced bounds the endpoints in Store.announced.
+const maxAnnounced = 4096
 
-// offer tells the other nodes of work in the table, for each of them has a part of the
-// endpoint's limit only.
-func (t *tx) offer(target *hook.Endpoint) {
-	if t.s.Nodes() < 2 || t.now.Sub(t.s.offered[target.ID]) < offerEvery {
+// announce tells the other nodes that an endpoint has work in the table. Each node has
+// only a part of the endpoint's limits, so the others may claim some of it.
+func (t *tx) announce(target *hook.Endpoint) {
+	if t.s.Nodes() < 2 || t.now.Sub(t.s.announced[target.ID]) < announceEvery {
 		return
 	}
-	if len(t.s.offered) >= maxOffered {
-		clear(t.s.offered)
+	if len(t.s.announced) >= maxAnnounced {
+		clear(t.s.announced)
 	}
-	t.s.offered[target.ID] = t.now
-	t.tell(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
+	t.s.announced[target.ID] = t.now
+	t.tellNodes(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
 }
 
-// listenersAway trips the listeners that were connected to a node that is gone.
+// listenersAway trips the listeners that were connected to a node that has ended.
 func (s *Store) listenersAway(ctx context.Context, epoch int64) error {
 	_, err := s.tripAway(ctx, true, func(e *hook.Endpoint) bool { return e.Home == epoch }, "home = ? AND home <> 0", epoch)
 	return err

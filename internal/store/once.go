@@ -13,9 +13,9 @@ const onceFor = 24 * time.Hour
 
 const onceKey = " WHERE mode = ? AND tenant = ? AND route = ? AND key = ?"
 
-// once runs do unless its key was used before. do says with its second result
-// whether its answer is worth keeping: a request that stored nothing may be tried
-// again under the same key.
+// once runs do unless the idempotency key was used before. The second result of do says
+// whether to keep its answer: a request that stored nothing may be tried again under the
+// same key.
 func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*hook.Replay, error) {
 	if o == nil {
 		_, _, err := do()
@@ -56,20 +56,20 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 		int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key, o.BodyHash[:], int64(status), sealed, sqltext.Micros(t.now))
 }
 
-// oncePlace and its siblings name a place for the seal. Lengths keep the parts
-// apart.
+// oncePlace returns the associated data with which an answer is sealed.
 func oncePlace(o *hook.Once) []byte { return sqltext.Place("answer", o.Scope, o.Route, o.Key) }
 
-// prefetched is what is known of the keys and ids that the writes of a batch bring, read
-// for all of them at once where that is worth it.
+// prefetched are the rows of the keys and ids that the operations of a batch bring. They
+// are read at once, where that costs less than to read them one by one.
 type prefetched struct {
-	known *sqltext.Known // nil: everything is read when it is needed
-	// Used by an earlier write of the same transaction: the later one reads for itself.
+	known *sqltext.Known // nil: each row is read when it is needed
+	// Keys and ids that an operation of the transaction has used. The row may have
+	// changed since, so later operations read it.
 	usedOnce map[sqltext.OnceKey]bool
 	usedIDs  map[sqltext.GivenID]bool
 }
 
-// lookup reads what the operations of a batch will ask for.
+// lookup reads the rows that the operations of a batch will look up.
 func (t *tx) lookup(ops []*op) error {
 	var keys []sqltext.OnceKey
 	var ids []sqltext.GivenID
@@ -91,7 +91,7 @@ func (t *tx) lookup(ops []*op) error {
 		return nil
 	}
 	known, err := t.c.Lookup(keys, ids)
-	t.pre = prefetched{known: known, usedOnce: map[sqltext.OnceKey]bool{}, usedIDs: map[sqltext.GivenID]bool{}}
+	t.prefetched = prefetched{known: known, usedOnce: map[sqltext.OnceKey]bool{}, usedIDs: map[sqltext.GivenID]bool{}}
 	return err
 }
 
@@ -102,9 +102,9 @@ func onceKeyOf(o *hook.Once) sqltext.OnceKey {
 // readOnce returns the row of an idempotency key, nil if it was not used.
 func (t *tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
 	key := onceKeyOf(o)
-	if t.pre.known != nil {
-		if r, known := t.pre.known.Once[key]; known && !t.pre.usedOnce[key] {
-			t.pre.usedOnce[key] = true
+	if t.prefetched.known != nil {
+		if r, known := t.prefetched.known.Once[key]; known && !t.prefetched.usedOnce[key] {
+			t.prefetched.usedOnce[key] = true
 			return r, nil
 		}
 	}
@@ -120,9 +120,9 @@ func (t *tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
 // readEventID returns the row of an id that the platform gave, nil if it was not used.
 func (t *tx) readEventID(n *hook.NewEvent) (*sqltext.GivenRow, error) {
 	id := sqltext.GivenID{Scope: n.Scope, ID: n.PublicID}
-	if t.pre.known != nil {
-		if r, known := t.pre.known.IDs[id]; known && !t.pre.usedIDs[id] {
-			t.pre.usedIDs[id] = true
+	if t.prefetched.known != nil {
+		if r, known := t.prefetched.known.IDs[id]; known && !t.prefetched.usedIDs[id] {
+			t.prefetched.usedIDs[id] = true
 			return r, nil
 		}
 	}

@@ -9,14 +9,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Single shots are attempts asked for by hand or by a resend, beside the schedule of
-// their delivery. Their rows in oneshots live like deliveries do: owned by the process
-// that has the job in memory, or unowned until a claim takes them.
+// Single shots are attempts asked for by hand or by a resend, beside the schedule of their
+// delivery. A row in oneshots has an owner like a delivery: the process that has the job
+// in memory, or 0 until a claim takes it.
 
-// oneShot asks for one attempt beside the schedule, once until it was made. It counts
-// as open work of its tenant. asked says that one is asked for already.
-func (t *tx) oneShot(row *hook.Delivery, asked bool, target *hook.Endpoint, trigger hook.Trigger) error {
-	if asked {
+// requestShot stores a single shot of a delivery, unless one is requested already. It
+// counts as open work of its tenant.
+func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoint, trigger hook.Trigger) error {
+	if requested {
 		return nil
 	}
 	full, err := t.backlogFull(row.Scope, 1)
@@ -27,69 +27,70 @@ func (t *tx) oneShot(row *hook.Delivery, asked bool, target *hook.Endpoint, trig
 		return full
 	}
 	owner := int64(0)
-	// No claim takes the work of a disabled endpoint; test events pass it.
+	// The single shot of a test event is attempted even if the endpoint is disabled. No
+	// claim would take it then, so it is handed over at once.
 	if target.Status != hook.Enabled || t.roomFor(target) {
 		owner = t.s.Epoch()
 	}
-	err = t.insert("note one shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+	err = t.insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
 		int64(trigger), sqltext.Micros(t.now), owner)
 	if err != nil {
 		return err
 	}
-	t.opened(row.Scope, 1)
+	t.addOpen(row.Scope, 1)
 	if owner == 0 {
-		t.waitsSomewhere(target, t.now)
+		t.noteDue(target, t.now)
 		return nil
 	}
 	t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: owner})
 	return nil
 }
 
-// shotAsked reports whether a single shot of a delivery is asked for. Its row is locked,
-// so that no other node asks at the same time.
-func (t *tx) shotAsked(d *hook.Delivery) (bool, error) {
+// shotRequested reports whether a single shot of a delivery is requested already. The
+// delivery's row is locked, so no other node requests one at the same time.
+func (t *tx) shotRequested(d *hook.Delivery) (bool, error) {
 	var one int
 	return t.row("read single shot", "SELECT 1 FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &one)
 }
 
-// forgetOneshot ends the single shot of a delivery, if there is one.
-func (t *tx) forgetOneshot(d *hook.Delivery) error {
-	n, err := t.exec("forget one shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ?", d.Event[:], d.Endpoint[:])
-	t.opened(d.Scope, -int(n))
+// deleteShot deletes the single shot of a delivery, if there is one.
+func (t *tx) deleteShot(d *hook.Delivery) error {
+	n, err := t.exec("delete single shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ?", d.Event[:], d.Endpoint[:])
+	t.addOpen(d.Scope, -int(n))
 	return err
 }
 
-// forgetOneshots ends those of an endpoint: all, or those but of test events, which a
-// disabled endpoint still gets.
-func (t *tx) forgetOneshots(target *hook.Endpoint, testsToo bool) error {
+// deleteShots deletes the single shots of an endpoint. Without testsToo it leaves those of
+// test events, which a disabled endpoint still receives.
+func (t *tx) deleteShots(target *hook.Endpoint, testsToo bool) error {
 	query := "DELETE FROM oneshots WHERE endpoint = ?"
 	if !testsToo {
 		query += ` AND NOT EXISTS (SELECT 1 FROM deliveries d
 			WHERE d.event = oneshots.event AND d.endpoint = oneshots.endpoint AND d.kind = 1)`
 	}
-	n, err := t.exec("forget one shots", query, target.ID[:])
-	t.opened(target.Scope, -int(n))
+	n, err := t.exec("delete single shots", query, target.ID[:])
+	t.addOpen(target.Scope, -int(n))
 	return err
 }
 
-// returnOneshot puts a single shot that was not attempted back into the table, to be
-// claimed after a pause. It reports whether the process still had it.
-func (t *tx) returnOneshot(job *hook.Job, due time.Time) (bool, error) {
-	n, err := t.exec("give one shot back", "UPDATE oneshots SET owner = 0, requested_at = ? WHERE event = ? AND endpoint = ? AND owner = ?",
+// giveBackShot puts a single shot that was not attempted back into the table, to be
+// claimed when it is due. It reports whether the process still owned it.
+func (t *tx) giveBackShot(job *hook.Job, due time.Time) (bool, error) {
+	n, err := t.exec("give single shot back", "UPDATE oneshots SET owner = 0, requested_at = ? WHERE event = ? AND endpoint = ? AND owner = ?",
 		sqltext.Micros(due), job.Delivery.Event[:], job.Delivery.Endpoint[:], job.Holder)
 	return n > 0, err
 }
 
 const (
-	claimShots = `UPDATE oneshots SET owner = ? WHERE owner = 0 AND endpoint = ? AND event IN (SELECT w.event FROM oneshots w
+	claimShotRows = `UPDATE oneshots SET owner = ? WHERE owner = 0 AND endpoint = ? AND event IN (SELECT w.event FROM oneshots w
 		WHERE w.owner = 0 AND w.endpoint = ? AND w.requested_at <= ? ORDER BY w.requested_at LIMIT ?)
 		RETURNING event, trigger_by, requested_at`
-	claimedShots = "SELECT " + sqltext.DeliveryColumns + ` FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint
+	claimedShotRows = "SELECT " + sqltext.DeliveryColumns + ` FROM oneshots o JOIN deliveries d ON d.event = o.event AND d.endpoint = o.endpoint
 		WHERE o.owner = ? AND o.endpoint = ? AND o.requested_at >= ? ORDER BY o.requested_at`
 )
 
-// claimOneshots takes single shots of an endpoint out of the table and returns how many.
-func (t *tx) claimOneshots(target *hook.Endpoint, limit int, now time.Time, out *hook.Claimed) (int, error) {
+// claimShotsOf claims single shots of an endpoint and returns their number.
+func (t *tx) claimShotsOf(target *hook.Endpoint, limit int, now time.Time, out *hook.Claimed) (int, error) {
 	type shot struct {
 		event   hook.ID
 		trigger hook.Trigger
@@ -98,18 +99,19 @@ func (t *tx) claimOneshots(target *hook.Endpoint, limit int, now time.Time, out 
 	shots, err := returning(t, func(row sqltext.Scanner) (s shot, err error) {
 		err = row.Scan(sqltext.Blob(s.event[:]), &s.trigger, &s.at)
 		return s, err
-	}, claimShots, t.s.Epoch(), target.ID[:], target.ID[:], sqltext.Micros(now), limit)
+	}, claimShotRows, t.s.Epoch(), target.ID[:], target.ID[:], sqltext.Micros(now), limit)
 	if err != nil || len(shots) == 0 {
-		return 0, sqltext.Wrap("own one shots", err)
+		return 0, sqltext.Wrap("claim single shots", err)
 	}
 	first, triggers := shots[0].at, map[hook.ID]hook.Trigger{}
 	for _, s := range shots {
 		first, triggers[s.event] = min(first, s.at), s.trigger
 	}
-	// Others of this process may be among these; they are in memory already.
-	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, claimedShots, t.s.Epoch(), target.ID[:], first)
+	// The rows may include single shots that this process owned before. Their jobs are in
+	// memory already.
+	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, claimedShotRows, t.s.Epoch(), target.ID[:], first)
 	if err != nil {
-		return 0, sqltext.Wrap("read one shots", err)
+		return 0, sqltext.Wrap("read single shots", err)
 	}
 	for _, d := range rows {
 		if trigger, ok := triggers[d.Event]; ok {
@@ -119,13 +121,13 @@ func (t *tx) claimOneshots(target *hook.Endpoint, limit int, now time.Time, out 
 	return len(shots), nil
 }
 
-// shotsFor finds which of n endpoints have single shots to be claimed.
+// shotsFor finds which of n endpoints have single shots to claim.
 func shotsFor(n int) string {
 	return "SELECT DISTINCT endpoint FROM oneshots WHERE owner = 0 AND requested_at <= ? AND endpoint IN (?" + strings.Repeat(", ?", n-1) + ")"
 }
 
-// claimShots claims single shots of all endpoints that have some, and lowers their
-// shares by what that took.
+// claimShots claims the single shots of the endpoints and reduces their shares by the
+// number claimed.
 func (t *tx) claimShots(now time.Time, targets map[hook.ID]*hook.Endpoint, shares []sqltext.Share, out *hook.Claimed) error {
 	args := []any{sqltext.Micros(now)}
 	for i := range shares {
@@ -133,14 +135,14 @@ func (t *tx) claimShots(now time.Time, targets map[hook.ID]*hook.Endpoint, share
 	}
 	found, err := sqltext.Collect(background, t.c, sqltext.ScanID, shotsFor(len(shares)), args...)
 	if err != nil {
-		return sqltext.Wrap("look for one shots", err)
+		return sqltext.Wrap("find single shots", err)
 	}
 	for i := range shares {
 		share := &shares[i]
 		if !slices.Contains(found, share.Endpoint) {
 			continue
 		}
-		n, err := t.claimOneshots(targets[share.Endpoint], shotsOf(share.Limit), now, out)
+		n, err := t.claimShotsOf(targets[share.Endpoint], shotsOf(share.Limit), now, out)
 		if err != nil {
 			return err
 		}
@@ -149,8 +151,8 @@ func (t *tx) claimShots(now time.Time, targets map[hook.ID]*hook.Endpoint, share
 	return nil
 }
 
-// shotsOf is how much of a share single shots may take: half, so that the schedule of
-// an endpoint goes on however many attempts are asked for.
+// shotsOf returns how much of a share single shots may take: half, so that the scheduled
+// deliveries of an endpoint go on however many single shots are requested.
 func shotsOf(limit int) int { return (limit + 1) / 2 }
 
 // disownShots is disownRows for single shots.

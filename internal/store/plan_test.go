@@ -36,7 +36,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	for name, c := range map[string]struct{ query, want string }{
 		"claim":    {sqlite.ClaimText, "deliveries_open (owner=? AND endpoint=? AND due<?)"},
 		"earliest": {sqltext.EarliestDue, "deliveries_open (owner=? AND endpoint=?)"},
-		"shots":    {claimShots, "oneshots_owner (owner=? AND endpoint=? AND requested_at<?)"},
+		"shots":    {claimShotRows, "oneshots_owner (owner=? AND endpoint=? AND requested_at<?)"},
 		"first":    {sqltext.EarliestDue, "COVERING INDEX oneshots_owner (owner=? AND endpoint=?)"},
 		"waiting":  {summaryRows, "COVERING INDEX oneshots_owner (owner=?)"},
 		"shots of": {countOpen, "COVERING INDEX oneshots_endpoint (endpoint=?)"},

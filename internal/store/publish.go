@@ -14,10 +14,10 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Publish stores events and a delivery for each endpoint that wants them, in one
-// commit, and answers each item on its own. With once, a request that was
-// answered before gives that answer as a Replay and stores nothing. The events
-// may be of any scopes of one mode.
+// Publish stores events, and a delivery for each endpoint that they match, in one commit.
+// It answers each event on its own. If once is set and its key was used before, Publish
+// returns the earlier answer as a Replay and stores nothing. The events may be of any
+// scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
 	o := op{Name: "publish", Hot: true, Detail: &lookups{once, events}}
 	if len(events) > 0 {
@@ -61,7 +61,7 @@ func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook
 	return out, nil
 }
 
-// publishOne stores an event that makes at most so many deliveries.
+// publishOne stores an event if it makes at most left deliveries.
 func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Published, error) {
 	entry, err := t.scope(n.Scope)
 	if err != nil {
@@ -72,7 +72,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{Err: errNoTenant()}, nil
 		}
 		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
-			if hook.CodeOf(err) == hook.CodeTenantExists { // deleted, not yet erased
+			if hook.CodeOf(err) == hook.CodeTenantExists { // a deleted tenant keeps its id
 				return hook.Published{Err: errNoTenant()}, nil
 			}
 			return hook.Published{}, err
@@ -81,7 +81,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{}, err
 		}
 	}
-	targets := t.match(entry, n.Type)
+	targets := t.targetsOf(entry, n.Type)
 	if !n.PublicID.IsZero() {
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
@@ -115,9 +115,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data)}, nil
 }
 
-// match returns the endpoints that get a delivery. One disabled by hand gets
-// none; one disabled by failures gets it held.
-func (t *tx) match(entry *directory.Scope, eventType string) []*hook.Endpoint {
+// targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
+// disabled by hand gets none. One that tripped gets a held one.
+func (t *tx) targetsOf(entry *directory.Scope, eventType string) []*hook.Endpoint {
 	var targets []*hook.Endpoint
 	for _, ep := range entry.Endpoints {
 		if ep.Status != hook.Disabled && ep.Types.Match(eventType) {
@@ -155,9 +155,9 @@ func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
 	return e
 }
 
-// accept returns the time of acceptance for one more event: no two share a
-// microsecond, for it may be all that tells two bodies apart (paywise). A clock
-// that was set back is believed.
+// accept returns the time of acceptance of a new event. No two events share a
+// microsecond, because that may be the only difference between two bodies (paywise). If
+// the clock was set back by a second or more, accept follows it.
 func (t *tx) accept() time.Time {
 	at := t.now
 	if ahead := t.accepted.Sub(at); ahead >= 0 && ahead < time.Second {
@@ -172,28 +172,27 @@ func (t *tx) storeEvent(e *hook.Event) error {
 	if e.PublicID != e.ID {
 		public = e.PublicID[:]
 	}
-	t.counted.Events++
+	t.stats.Events++
 	return t.insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
 		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
 }
 
-// deliver stores the delivery of an event to an endpoint. While there is room in
-// memory the row is born owned by this process and handed over with the commit;
-// beyond that it waits in the table.
+// deliver stores the delivery of an event to an endpoint. Its job is handed over with the
+// commit, if roomFor finds room, or waits in the table.
 func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) (hook.Delivery, error) {
 	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
 		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
 	trigger, heldAt := hook.BySchedule, int64(0)
 	switch {
-	case e.Kind == hook.TestEvent: // any endpoint, at once, whatever waits
+	case e.Kind == hook.TestEvent: // is handed over at once, whatever the endpoint's status
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
-	case target.Damaged: // it waits in the table, and nobody is told that it is due
-	case t.mine(target) && t.roomFor(target):
+	case target.Damaged: // waits in the table until the endpoint is repaired
+	case t.canAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
-		t.waitsSomewhere(target, t.now)
+		t.noteDue(target, t.now)
 	}
 	err := t.insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
 		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), sqltext.Micros(d.Due),
@@ -201,17 +200,17 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 	if err != nil {
 		return d, err
 	}
-	t.counted.Deliveries++
-	t.opened(d.Scope, 1)
+	t.stats.Deliveries++
+	t.addOpen(d.Scope, 1)
 	if d.Owner != 0 {
 		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})
 	}
 	return d, nil
 }
 
-// publishedBefore answers an event whose id the platform has used already: the
-// first answer for the same content, a conflict for another. The read costs a
-// lookup in one index and only for events that bring an id.
+// publishedBefore answers an event whose id the platform has used before: with the first
+// answer if the content is the same, with a conflict if not. It costs a lookup in one
+// index, and only for events that bring an id.
 func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 	known, err := t.readEventID(n)
 	if err != nil || known == nil {
@@ -233,8 +232,7 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 	return first, true, nil
 }
 
-// contentHash covers what the platform said. The parts are told apart by their
-// lengths.
+// contentHash returns the hash of what the platform sent. Lengths separate the parts.
 func contentHash(n *hook.NewEvent) [32]byte {
 	var b []byte
 	b = binary.AppendUvarint(b, uint64(len(n.Type)))
@@ -246,8 +244,9 @@ func contentHash(n *hook.NewEvent) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// PublishTest stores a test event with one delivery to the endpoint, whatever its
-// filter and state, and hands it over at once. It returns the delivery's id too.
+// PublishTest stores a test event with one delivery to the endpoint, whatever the
+// endpoint's filter and status, and hands its job over at once. It also returns the
+// delivery's id.
 func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte,
 	profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error) {
 	var out hook.Published
@@ -260,7 +259,7 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			if err != nil {
 				return nil, false, err
 			}
-			if !t.mine(target) {
+			if !t.canAttempt(target) {
 				return nil, false, errElsewhere()
 			}
 			e := t.newEvent(&hook.NewEvent{Scope: target.Scope, Type: eventType, Data: data})

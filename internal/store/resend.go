@@ -7,14 +7,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Resend asks for one more attempt of an event, by our key: to the endpoint, or
-// with a zero one to each that wants the event now. The delivery of event and
-// endpoint is used again, whatever its state: a failure leaves it and its schedule
-// as they are. One that does not exist is made and follows the endpoint's policy.
+// Resend asks for one more attempt of an event, which it finds by our id: to the endpoint,
+// or if that is zero, to each endpoint that the event matches now. An existing delivery
+// gets a single shot, whatever its state. A failure leaves the delivery and its schedule
+// as they are. A missing delivery is made and follows the endpoint's policy.
 //
-// A named endpoint that is not enabled gives CodeEndpointDisabled; without a name,
-// one disabled by failures gets a missing delivery held and an existing one not
-// again. Test events are not resent: CodeConflict.
+// If the endpoint is named and not enabled, Resend gives CodeEndpointDisabled. If none is
+// named, an endpoint that tripped gets a missing delivery, held, and no single shot of an
+// existing one. Test events are not resent: they give CodeConflict.
 func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID,
 	profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error) {
 	var out hook.Resent
@@ -50,42 +50,42 @@ func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*h
 	if err != nil {
 		return out, err
 	}
-	there, err := t.askedFor(e.ID)
+	rowOf, err := t.existingOf(e.ID)
 	if err != nil {
 		return out, err
 	}
 	for _, target := range targets {
-		if err := t.resendTo(e, target, there[target.ID], profileOf, &out); err != nil {
+		if err := t.resendTo(e, target, rowOf[target.ID], profileOf, &out); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
 }
 
-// asked is the delivery of an event to one endpoint, and whether a single shot of it is
-// asked for already.
-type asked struct {
+// existing is a delivery that an event has, and whether a single shot of it is requested
+// already.
+type existing struct {
 	hook.Delivery
 	shot bool
 }
 
-// askedFor reads the deliveries of an event at once, by endpoint.
-func (t *tx) askedFor(event hook.ID) (map[hook.ID]*asked, error) {
+// existingOf reads the deliveries of an event, by endpoint.
+func (t *tx) existingOf(event hook.ID) (map[hook.ID]*existing, error) {
 	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.event = ?{lock}", event[:])
 	if err != nil {
 		return nil, sqltext.Wrap("read deliveries", err)
 	}
-	there := make(map[hook.ID]*asked, len(rows))
+	rowOf := make(map[hook.ID]*existing, len(rows))
 	for i := range rows {
-		there[rows[i].Endpoint] = &asked{Delivery: rows[i]}
+		rowOf[rows[i].Endpoint] = &existing{Delivery: rows[i]}
 	}
 	shots, err := sqltext.Collect(background, t.c, sqltext.ScanID, "SELECT endpoint FROM oneshots WHERE event = ?", event[:])
 	for _, endpoint := range shots {
-		if a := there[endpoint]; a != nil {
+		if a := rowOf[endpoint]; a != nil {
 			a.shot = true
 		}
 	}
-	return there, sqltext.Wrap("read single shots", err)
+	return rowOf, sqltext.Wrap("read single shots", err)
 }
 
 func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, error) {
@@ -94,7 +94,7 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 		return nil, err
 	}
 	if endpoint.IsZero() {
-		targets := t.match(entry, e.Type)
+		targets := t.targetsOf(entry, e.Type)
 		if len(targets) > t.s.opts.MaxFanOut {
 			return nil, t.tooMany(len(targets))
 		}
@@ -110,15 +110,16 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 	return []*hook.Endpoint{target}, nil
 }
 
-// resendTo uses the row of event and endpoint, or makes it.
-func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, row *asked, profileOf func(*hook.Endpoint) hook.ProfileHash, out *hook.Resent) error {
+// resendTo resends an event to one endpoint. row is the existing delivery, nil if rowOf is
+// none.
+func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, row *existing, profileOf func(*hook.Endpoint) hook.ProfileHash, out *hook.Resent) error {
 	if row != nil {
-		if target.Status != hook.Enabled || !t.mine(target) {
+		if target.Status != hook.Enabled || !t.canAttempt(target) {
 			out.Skipped++
 			return nil
 		}
 		out.Deliveries = append(out.Deliveries, row.Delivery)
-		return t.oneShot(&row.Delivery, row.shot, target, hook.ByReplay)
+		return t.requestShot(&row.Delivery, row.shot, target, hook.ByReplay)
 	}
 	full, err := t.backlogFull(e.Scope, 1)
 	if err != nil {

@@ -11,30 +11,31 @@ import (
 )
 
 const (
-	// retentionPage is how many events one page of retention looks at most, and
-	// retentionRows how many deliveries it looks at and how many rows it drops.
-	// retentionPause is how long it then leaves the writer to others.
+	// retentionPage bounds the events that a page of retention reads. retentionRows
+	// bounds the deliveries that it reads, and the rows that it drops. retentionPause is
+	// the pause after each page, which leaves the writer to others.
 	retentionPage  = 500
 	retentionRows  = 2000
 	retentionPause = 10 * time.Millisecond
-	// clockPace is how much faster than this process's own time the clock that
-	// retention goes by may move, see retentionClock.
+	// clockPace is how much faster than the monotonic clock the clock of retention may
+	// move, see retentionClock.
 	clockPace = 4
 )
 
-// stillNeeded is true for a delivery d that keeps its event: it is open, or was
-// settled after the moment given.
+// stillNeeded is the condition under which a delivery d keeps its event: it is open, or
+// was settled after a given time.
 const stillNeeded = "(d.state < 2 OR d.settled_at > ?)"
 
-// retentionClock is the memory of a store that goes by the machine's clock: one that
-// was set to another year must not cost anything but what lies within a few hours.
+// retentionClock is the state of the clock that retention follows, for a store that uses
+// the machine's clock. If that is set to another year, retention must drop no more than
+// what expires within a few hours.
 type retentionClock struct {
-	looked time.Time // last, or when the store was opened; its monotonic part counts
+	checked time.Time // last, or when the store was opened; its monotonic part is used
 }
 
-// retain drops events that were accepted and settled longer ago than
-// Options.Retention, with all that hangs on them, and endpoints that were deleted
-// before the oldest event that is left.
+// retain drops events that were accepted and settled longer ago than Options.Retention,
+// with all their rows. It also drops endpoints that were deleted before the oldest event
+// that is left.
 func (s *Store) retain(ctx context.Context) error {
 	if s.opts.Retention == 0 {
 		return nil
@@ -56,19 +57,19 @@ func (s *Store) retain(ctx context.Context) error {
 	return s.dropEndpoints(ctx, until)
 }
 
-// trustedNow returns the time that retention goes by. It follows the clock, but no
-// faster than clockPace while the store is open and not at all while it is not, and
-// never back: after a jump it takes its time to catch up, in which somebody may notice.
-// A clock that was given in Options is believed.
+// trustedNow returns the time that retention follows. It follows the machine's clock, but
+// at most clockPace times as fast as the monotonic clock while the store is open, not at
+// all while it is closed, and never back. After a jump it catches up slowly, so that an
+// operator has time to notice. If Options.Now is set, trustedNow returns its time.
 func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 	now := s.now()
 	if s.retention == nil {
 		return now, nil
 	}
 	looked := time.Now()
-	most := clockPace * looked.Sub(s.retention.looked)
+	most := clockPace * looked.Sub(s.retention.checked)
 	var trusted time.Time
-	err := s.maintain(ctx, "trusted now", 1, func(t *tx) error {
+	err := s.maintain(ctx, "advance the retention clock", 1, func(t *tx) error {
 		var err error
 		if trusted, err = t.retentionClock(now); err != nil {
 			return err
@@ -76,25 +77,25 @@ func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 		if next := trusted.Add(min(most, now.Sub(trusted))); next.After(trusted) {
 			trusted = next
 		}
-		_, err = t.exec("keep clock of retention", `INSERT INTO meta (key, value) VALUES ('retention_clock', ?)
+		_, err = t.exec("write retention clock", `INSERT INTO meta (key, value) VALUES ('retention_clock', ?)
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value`, binary.BigEndian.AppendUint64(nil, uint64(sqltext.Micros(trusted))))
 		return err
 	})
 	if err != nil {
 		return time.Time{}, err
 	}
-	s.retention.looked = looked
+	s.retention.checked = looked
 	if trusted.After(now) {
 		trusted = now
 	}
 	return trusted, nil
 }
 
-// retentionClock reads where the clock was. A store that kept none yet begins with
-// its newest event.
+// retentionClock reads the stored clock. A store that has none yet begins with the time
+// of its newest event.
 func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 	var kept []byte
-	found, err := t.row("read clock of retention", "SELECT value FROM meta WHERE key = 'retention_clock'{lock}", nil, &kept)
+	found, err := t.row("read retention clock", "SELECT value FROM meta WHERE key = 'retention_clock'{lock}", nil, &kept)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -111,14 +112,14 @@ func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 	return now, nil
 }
 
-// dropPages walks the events of a table that are older than the moment, oldest first,
-// a page a write. It remembers where it got to, so a page of events that are needed
-// costs its look at them and no more.
+// dropPages walks the events of a table before until, oldest first. Each page is an
+// operation. It continues after the last event of each page, so a page of events that are
+// needed is read only once.
 func (s *Store) dropPages(ctx context.Context, from string, until time.Time) error {
 	var dropped int64
 	for at, more := (hook.ID{}), true; more; {
 		var page droppedPage
-		err := s.maintain(ctx, "drop pages", retentionRows, func(t *tx) (err error) {
+		err := s.maintain(ctx, "drop old events", retentionRows, func(t *tx) (err error) {
 			page, err = (&dropper{tx: t, from: from, until: until, after: at}).page()
 			return err
 		})
@@ -139,8 +140,8 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 	return nil
 }
 
-// dropEndpoints drops endpoints that were deleted longer ago than the moment and a
-// day before the oldest event that is there: no delivery can be to them.
+// dropEndpoints drops endpoints that were deleted before until and at least a day before
+// the oldest stored event. No delivery can be left to them.
 func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 	oldest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
@@ -173,15 +174,15 @@ func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 	return nil
 }
 
-// dropDeleted drops the first of the endpoints, as many as a page takes, and returns how
-// many these were. An endpoint may have any number of revisions: they go first, and it
-// goes with the last of them.
+// dropDeleted drops the first of the endpoints, as many as a page allows, and returns
+// their number. An endpoint may have any number of revisions. They are dropped first, and
+// the endpoint with the last of them.
 func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
 	left := int64(housekeepPage)
 	for _, id := range ids {
 		n, err := t.exec("drop revisions", `DELETE FROM endpoint_revisions WHERE (endpoint, revision) IN
 			(SELECT endpoint, revision FROM endpoint_revisions WHERE endpoint = ? LIMIT ?)`, id[:], left)
-		if err != nil || n == left { // there may be more of them
+		if err != nil || n == left { // there may be more revisions
 			return gone, err
 		}
 		for _, statement := range []string{
@@ -199,5 +200,5 @@ func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
 	return gone, nil
 }
 
-// dropCost is what the statements that drop an endpoint count for in a page.
+// dropCost is how many rows the statements that drop an endpoint count as in a page.
 const dropCost = 8

@@ -10,11 +10,11 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// droppedPage is what one page of retention did.
+// droppedPage is the result of one page of retention.
 type droppedPage struct {
-	last   hook.ID // the event to go on behind
-	more   bool    // there may be more behind it
-	events int64   // that were dropped
+	last   hook.ID // the next page begins after this event
+	more   bool    // there may be more events after it
+	events int64   // the number of events dropped
 }
 
 // oldDelivery is a delivery of an old event.
@@ -24,9 +24,9 @@ type oldDelivery struct {
 	needed          bool
 }
 
-// tablesOf puts the names of the tables that hold the old events into a statement: all
-// there are on SQLite, one partition of each on PostgreSQL. What lies between two events
-// of a partition may be in another one, where nobody has judged it.
+// tablesOf puts the names of the tables that hold the old events into a statement: the
+// whole tables on SQLite, one partition of each on PostgreSQL. A range between two events
+// of a partition may cover events of another partition, which were not checked.
 func tablesOf(events, query string) string {
 	suffix := strings.TrimPrefix(events, "events")
 	return strings.NewReplacer("{events}", events, "{deliveries}", "deliveries"+suffix, "{attempts}", "attempts"+suffix).Replace(query)
@@ -40,28 +40,27 @@ const (
 	neededEvent = "SELECT d.event FROM {deliveries} d WHERE d.event = ? AND " + stillNeeded + " LIMIT 1"
 )
 
-// dropper drops what is older than a moment out of one table of events, with what hangs
-// on it.
+// dropper drops old events from one table of events, with all their rows.
 type dropper struct {
 	*tx
 	from  string
 	until time.Time
-	after hook.ID // the event to begin behind
+	after hook.ID // the page begins after this event
 }
 
 func (d *dropper) text(query string) string { return tablesOf(d.from, query) }
 
-// page drops what may go of the next events. The rows are locked before they are judged:
-// on PostgreSQL another node may be asked for one more attempt of them.
+// page drops those of the next events that are no longer needed. It locks the rows before
+// it checks them, because on PostgreSQL another node may be asked for one more attempt.
 //
-// A page is bounded in rows. An event that has more than fit goes in several pages: its
-// deliveries with their attempts first, the event with the last of them. What a crash
-// leaves in between is an old event with fewer deliveries, which the next time drops. If
-// somebody asks meanwhile for one of these to be sent again, it is kept as it is then.
+// A page is bounded in rows. An event with more rows is dropped in several pages: first
+// its deliveries with their attempts, then the event with the last of them. A crash in
+// between leaves an old event with fewer deliveries, and the next run drops it. If one of
+// the remaining deliveries is resent meanwhile, the event is kept as it is then.
 func (d *dropper) page() (page droppedPage, err error) {
 	var mine bool
 	if _, err := d.row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
-		return page, err // another node is at it
+		return page, err // another node is dropping events
 	}
 	bound := sqltext.FirstID(d.until)
 	ids, err := sqltext.Collect(background, d.c, sqltext.ScanID, d.text(oldPage)+"{lock}", d.after[:], bound[:], retentionPage)
@@ -77,19 +76,19 @@ func (d *dropper) page() (page droppedPage, err error) {
 		return page, sqltext.Wrap("read old deliveries", err)
 	}
 	page.more = len(ids) == retentionPage
-	if len(rows) == retentionRows { // the last event may have more
+	if len(rows) == retentionRows { // the last event may have more rows
 		cut := rows[len(rows)-1].event
 		if cut == first {
-			return d.part(first, rows)
+			return d.dropPart(first, rows)
 		}
 		n, _ := slices.BinarySearchFunc(ids, cut, func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) })
 		ids, page.more = ids[:n], true
 	}
-	return d.whole(ids, rows, page)
+	return d.dropWhole(ids, rows, page)
 }
 
-// whole drops those of the events that may go, as far as the page takes them.
-func (d *dropper) whole(ids []hook.ID, rows []oldDelivery, page droppedPage) (droppedPage, error) {
+// dropWhole drops those of the events that are no longer needed, up to the page's bound.
+func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage) (droppedPage, error) {
 	keep, cost := map[hook.ID]bool{}, map[hook.ID]int{}
 	needed, err := sqltext.Collect(background, d.c, sqltext.ScanID, oldOneshots, ids[0][:], ids[len(ids)-1][:])
 	if err != nil {
@@ -111,13 +110,13 @@ func (d *dropper) whole(ids []hook.ID, rows []oldDelivery, page droppedPage) (dr
 			continue
 		}
 		if i == 0 {
-			return d.part(id, rows)
+			return d.dropPart(id, rows)
 		}
 		ids, page.more = ids[:i], true
 		break
 	}
 	for _, r := range runsWithout(ids, keep) {
-		if err := d.run(r.low, r.high); err != nil {
+		if err := d.dropRun(r.low, r.high); err != nil {
 			return page, err
 		}
 		page.events += int64(r.events)
@@ -126,15 +125,15 @@ func (d *dropper) whole(ids []hook.ID, rows []oldDelivery, page droppedPage) (dr
 	return page, nil
 }
 
-// part drops some of an event that has more rows than a page: the first of its
-// deliveries with their attempts. The event itself is left for a later page.
-func (d *dropper) part(event hook.ID, rows []oldDelivery) (droppedPage, error) {
+// dropPart drops a part of an event that has more rows than a page: its first deliveries
+// with their attempts. The event itself is left for a later page.
+func (d *dropper) dropPart(event hook.ID, rows []oldDelivery) (droppedPage, error) {
 	needed, err := sqltext.Collect(background, d.c, sqltext.ScanID, d.text(neededEvent), event[:], sqltext.Micros(d.until))
 	if err == nil && len(needed) == 0 {
 		needed, err = sqltext.Collect(background, d.c, sqltext.ScanID, oldOneshots, event[:], event[:])
 	}
 	if err != nil || len(needed) > 0 {
-		return droppedPage{last: event, more: true}, sqltext.Wrap("read what is needed", err)
+		return droppedPage{last: event, more: true}, sqltext.Wrap("check whether an old event is needed", err)
 	}
 	again := droppedPage{last: d.after, more: true}
 	total, last := 0, rows[0].endpoint
@@ -148,7 +147,7 @@ func (d *dropper) part(event hook.ID, rows []oldDelivery) (droppedPage, error) {
 		n, err := d.exec("drop old attempts", d.text(`DELETE FROM {attempts} WHERE (event, endpoint, number) IN
 			(SELECT event, endpoint, number FROM {attempts} WHERE event = ? AND endpoint = ? LIMIT ?)`), event[:], first.endpoint[:], int64(retentionRows))
 		if err != nil || n == retentionRows {
-			return again, err // it may have more
+			return again, err // there may be more attempts
 		}
 	}
 	for _, table := range []string{"{attempts}", "{deliveries}"} {
@@ -159,13 +158,13 @@ func (d *dropper) part(event hook.ID, rows []oldDelivery) (droppedPage, error) {
 	return again, nil
 }
 
-// run is a run of events that follow each other and may all go.
-type run struct {
+// eventRun is a range of consecutive events that are all dropped.
+type eventRun struct {
 	low, high hook.ID
 	events    int
 }
 
-func runsWithout(ids []hook.ID, keep map[hook.ID]bool) (runs []run) {
+func runsWithout(ids []hook.ID, keep map[hook.ID]bool) (runs []eventRun) {
 	open := false
 	for _, id := range ids {
 		switch {
@@ -175,17 +174,17 @@ func runsWithout(ids []hook.ID, keep map[hook.ID]bool) (runs []run) {
 			last := &runs[len(runs)-1]
 			last.high, last.events = id, last.events+1
 		default:
-			runs, open = append(runs, run{id, id, 1}), true
+			runs, open = append(runs, eventRun{id, id, 1}), true
 		}
 	}
 	return runs
 }
 
-// dropIDs forgets the ids that platforms gave to events that go.
+// dropIDs deletes the ids that platforms gave to the dropped events.
 const dropIDs = "DELETE FROM event_ids WHERE {idkey} IN (SELECT {idcols} FROM {events} WHERE id >= ? AND id <= ? AND public_id IS NOT NULL)"
 
-// run drops the events from low to high with everything that hangs on them.
-func (d *dropper) run(low, high hook.ID) error {
+// dropRun drops the events from low to high with all their rows.
+func (d *dropper) dropRun(low, high hook.ID) error {
 	for _, statement := range []string{
 		"DELETE FROM {attempts} WHERE event >= ? AND event <= ?",
 		"DELETE FROM {deliveries} WHERE event >= ? AND event <= ?",

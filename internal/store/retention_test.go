@@ -312,7 +312,7 @@ func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 				a := newAging(t, place(t))
 				a.now = time.Now()
 				if watched {
-					a.retention = &retentionClock{looked: time.Now()}
+					a.retention = &retentionClock{checked: time.Now()}
 				}
 				old := a.publish(1)
 				a.succeed(old...)
@@ -321,7 +321,7 @@ func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 				a.keepHouse()
 				a.succeed(a.publish(1)...) // with ids of that time
 				if watched {
-					a.retention.looked = time.Now().Add(-time.Hour)
+					a.retention.checked = time.Now().Add(-time.Hour)
 				}
 				a.keepHouse()
 				if a.there(old[0]) != watched {
@@ -339,7 +339,7 @@ func TestTheClockOfRetentionCatchesUp(t *testing.T) {
 	start := a.now
 	trusted := func(open time.Duration) time.Duration {
 		t.Helper()
-		a.retention = &retentionClock{looked: time.Now().Add(-open)} // as after a restart
+		a.retention = &retentionClock{checked: time.Now().Add(-open)} // as after a restart
 		now, err := a.trustedNow(t.Context())
 		if err != nil {
 			t.Fatal(err)

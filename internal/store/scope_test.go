@@ -147,7 +147,7 @@ func TestChangeOfAnotherNodeRereadsOneEndpoint(t *testing.T) {
 	}
 	// A line that names none, as earlier releases leave, stands for all.
 	a.must(a.do(t.Context(), "test", 1, func(x *tx) error {
-		x.tell(sqltext.ChangedScope, acme, hook.Ref{})
+		x.tellNodes(sqltext.ChangedScope, acme, hook.Ref{})
 		_, err := x.exec("touch tenant", "UPDATE tenants SET name = name WHERE id = ?", acme.Tenant)
 		return err
 	}))

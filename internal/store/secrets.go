@@ -11,9 +11,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// saveSecrets makes the rows equal to the snapshot's list: it numbers and seals
-// new ones, the first of the list highest, and deletes those that are gone or
-// expired.
+// saveSecrets makes the stored secrets equal to the snapshot's list. It numbers and seals
+// new ones, so that the first of the list has the highest version. It deletes those that
+// have expired or are not in the list.
 func (t *tx) saveSecrets(e *hook.Endpoint) error {
 	stored, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (v [2]int64, err error) {
 		err = row.Scan(&v[0], &v[1])
@@ -76,9 +76,8 @@ func (t *tx) insertSecret(e *hook.Endpoint, secret *hook.Secret) error {
 	return err
 }
 
-// RotateSecret gives the endpoint a new secret. The ones in force sign beside it
-// for the overlap; an overlap of 0 ends them at once. An empty scope tenant means
-// all of the mode.
+// RotateSecret gives the endpoint a new secret. The secrets in force sign beside it for
+// the overlap. An overlap of 0 ends them at once. An empty tenant means all of the mode.
 func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration,
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint

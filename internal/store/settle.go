@@ -9,19 +9,34 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// giveBackRow puts a row back into the table. The state is written so that PostgreSQL
-// finds the row by its key, see sqltext.MoveDelivery.
+// Owner and fence: who may change a pending delivery.
+//
+// The owner is the epoch of the process that has the delivery in memory; 0 means that
+// it waits in the table. A row gets an owner when it is inserted with a job (see roomFor)
+// or claimed. It loses the owner when it is settled, given back, swept or cancelled, or
+// when its owner has ended (see takeover.go).
+//
+// The fence is raised when a row is claimed, and when it is taken from an owner who may
+// still be attempting it: by a sweep, a cancellation, or a success beside the schedule.
+// A job carries the owner and fence of its row. An outcome whose job still matches the
+// row moves it by the schedule (settleFast). Any other outcome is late. It is treated
+// like that of a single shot: it is logged, a success wins all the same, and a failure
+// moves nothing (settleSlow). So a failure never undoes what happened to a row since
+// its attempt began.
+
+// giveBackRow puts a delivery back into the table. The state is written so that
+// PostgreSQL finds the row by its key (see sqltext.MoveDelivery).
 const (
 	giveBackRow = "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND owner = ?"
 )
 
-// Settle records attempts that were made and moves their deliveries by
-// [hook.Next]. It returns, for each endpoint with a retry planned, when the
-// earliest of these is due; the same is not in the Commit.
+// Settle records attempts and moves their deliveries by [hook.Next]. It returns the due
+// time of the earliest planned retry of each endpoint. The hook.Commit does not repeat
+// these.
 //
-// An error says that nothing was recorded. The caller keeps the outcomes and
-// calls again: on a full disk until there is space. A delivery that no longer
-// exists is passed over.
+// An error means that nothing was recorded. The caller keeps the outcomes and calls
+// again, on a full disk until there is space. Settle skips deliveries that no longer
+// exist.
 func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due, error) {
 	if len(done) == 0 {
 		return nil, nil
@@ -52,8 +67,8 @@ func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due,
 	return due, nil
 }
 
-// unknownPolicy serves an outcome that came without one: the delivery must not
-// end because we did not know its plan.
+// unknownPolicy is used for an outcome without a policy: a delivery must not end because
+// its plan is not known.
 var unknownPolicy = &hook.Policy{Retry: hook.Retry{Steps: []time.Duration{time.Minute}, Repeat: true}}
 
 func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
@@ -76,7 +91,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 		}
 	}
 	if was.Open() && !after.State.Open() {
-		t.opened(after.Scope, -1)
+		t.addOpen(after.Scope, -1)
 	}
 	if err := t.logAttempt(&after, job.Trigger, o); err != nil {
 		return err
@@ -96,20 +111,20 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	return nil
 }
 
-// giveBackPause keeps a delivery that cannot be attempted for a reason of our own
-// from going round and round.
+// giveBackPause is the least time until a delivery that was given back is claimed again.
+// Without it a delivery that this process cannot attempt would be claimed in a loop.
 const giveBackPause = time.Second
 
-// giveBack puts a delivery that was not attempted back into the table, unless the
-// row has moved on. So it does with a single shot while its endpoint receives; else
-// that is forgotten.
+// giveBack puts a delivery that was not attempted back into the table, unless its row has
+// changed hands. It puts a single shot back too, if the endpoint still receives, and
+// deletes it otherwise.
 func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	d := &job.Delivery
 	due := d.Due
 	if soonest := t.now.Add(giveBackPause); due.Before(soonest) || job.Trigger.OneShot() {
 		due = soonest
 	}
-	gone, err := t.returnRow(job, due)
+	gone, err := t.giveBackDelivery(job, due)
 	if err != nil || gone {
 		return err
 	}
@@ -119,16 +134,16 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	}
 	if target == nil {
 		if e, err := t.endpoint(d.Scope, d.Endpoint); err != nil || e != nil && e.Damaged {
-			t.tell(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint}) // another node may have the right key
+			t.tellNodes(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint}) // another node may have the key that opens its secrets
 			return err
 		}
 		if job.Trigger.OneShot() {
-			return t.forgetOneshot(d)
+			return t.deleteShot(d)
 		}
 		return nil
 	}
-	if !t.mine(target) {
-		t.waitsSomewhere(target, due)
+	if !t.canAttempt(target) {
+		t.noteDue(target, due)
 		return nil
 	}
 	if old, ok := planned[target.ID]; !ok || due.Before(old.At) {
@@ -137,10 +152,11 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	return nil
 }
 
-// returnRow makes the job's row unowned; gone says that it moved on meanwhile.
-func (t *tx) returnRow(job *hook.Job, due time.Time) (gone bool, err error) {
+// giveBackDelivery makes the job's row unowned. gone reports that the row had changed
+// hands.
+func (t *tx) giveBackDelivery(job *hook.Job, due time.Time) (gone bool, err error) {
 	if job.Trigger.OneShot() {
-		had, err := t.returnOneshot(job, due)
+		had, err := t.giveBackShot(job, due)
 		return !had, err
 	}
 	d := &job.Delivery
@@ -149,8 +165,8 @@ func (t *tx) returnRow(job *hook.Job, due time.Time) (gone bool, err error) {
 	return n == 0, err
 }
 
-// settleFast applies the rule to the job's copy of the row and writes the result
-// if the row is still that copy.
+// settleFast applies hook.Next to the job's copy of the row and writes the result if the
+// row is still equal to that copy.
 func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (hook.Delivery, hook.Effect, bool, error) {
 	d := job.Delivery
 	if job.Trigger.OneShot() || d.State != hook.Pending {
@@ -162,23 +178,22 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 	return after, effects, ok, sqltext.Wrap("settle delivery", err)
 }
 
-// settleSlow applies the rule to the row as it is. If it was taken away from the
-// job's holder meanwhile (held, cancelled, claimed again) or the attempt was a
-// single shot, a success still wins and a failure leaves it alone. was is the
-// state it found.
+// settleSlow reads the row and applies hook.Next to it. It serves single shots and late
+// outcomes, whose row was held, cancelled or claimed again meanwhile. was is the state
+// that it found.
 func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (after hook.Delivery, was hook.State, effects hook.Effect, ok bool, err error) {
 	row, ok, err := t.readDelivery(job.Delivery.Event, job.Delivery.Endpoint)
 	if err != nil || !ok {
 		return row, row.State, 0, false, err
 	}
 	if job.Trigger.OneShot() {
-		if err := t.forgetOneshot(&row); err != nil {
+		if err := t.deleteShot(&row); err != nil {
 			return row, row.State, 0, false, err
 		}
 	}
 	trigger := job.Trigger
 	if row.Fence != job.Delivery.Fence || row.Owner != job.Delivery.Owner {
-		trigger = hook.ByHand // the schedule is somebody else's now
+		trigger = hook.ByHand // this job no longer decides the schedule
 		if job.Holder != t.s.Epoch() || row.Owner != 0 && row.Owner != t.s.Epoch() {
 			t.staleSettles++
 		}
@@ -187,7 +202,7 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 	if o.Success && trigger.OneShot() && row.State == hook.Pending {
 		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
 		if row.Owner != 0 && row.Owner != t.s.Epoch() {
-			t.tell(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
+			t.tellNodes(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
 		}
 	}
 	if o.Success && (trigger.OneShot() || row.State != hook.Pending) {
@@ -196,13 +211,13 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 	return after, row.State, effects, true, t.writeDelivery(&after)
 }
 
-// logAttempt appends the attempt under the number the row has just reached.
+// logAttempt inserts the attempt, numbered by the row's count of attempts.
 func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome) error {
 	truncated := int64(0)
 	if o.Truncated {
 		truncated = 1
 	}
-	t.counted.Attempts++
+	t.stats.Attempts++
 	return t.insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
 		sqltext.Micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
 		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated)

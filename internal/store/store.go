@@ -1,16 +1,15 @@
-// Package store owns everything Posthorn must not forget: all SQL, the schema and
-// its migrations, the one writer with its group commit, and the snapshots of
-// endpoints that the rest of the house shares.
+// Package store owns the data that Posthorn must not lose: what an event, a settlement
+// and a sweep mean, as operations inside a transaction. The packages below it own the
+// engines, the writer, and the snapshots of endpoints.
 //
-// It promises that what it acknowledged is on disk (with the default
-// [Options].Synchronous), that an event and its deliveries are one transaction,
-// that every statement stays within the scope it was given (S-09), and that
-// secrets reach the disk sealed only (S-11). It decides nothing about retries:
-// that is [hook.Next], which runs inside the settling transaction.
+// It promises that an acknowledged write is on disk (with the default
+// [Options].Synchronous), that an event and its deliveries are one transaction, that
+// every statement stays within its scope (S-09), and that secrets reach the disk sealed
+// only (S-11). It decides nothing about retries: [hook.Next] does, inside the settling
+// transaction.
 //
-// It never opens a network connection, never waits for a receiver, never starts
-// an attempt, and never calls back into the rooms above it while a caller's lock
-// could be held: [Options].Committed is non-blocking by contract.
+// It never waits for a receiver and never starts an attempt. It calls back into the
+// packages that use it only through [Options], whose functions must not block.
 package store
 
 import (
@@ -35,78 +34,76 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Options say how a store is opened and to whom it reports. Dir or Path, and
-// Keys, are required.
+// Options say how a store is opened and whom it calls. Keys is required, and one of Dir,
+// Path and Postgres.
 type Options struct {
-	// Postgres is the URL of a PostgreSQL database: the store is kept there and
-	// not in a file. Dir and Path have no meaning then.
+	// Postgres is the URL of a PostgreSQL database that keeps the store. Path has no
+	// meaning then.
 	Postgres string
-	// Lease is how long after its last sign of life a node on PostgreSQL counts as
-	// dead; default 10 s.
+	// Lease is how long after its last heartbeat a node on PostgreSQL counts as dead.
+	// Default 10 s.
 	Lease time.Duration
 	// Version is the release that this node runs, for operators of several.
 	Version string
-	// ProfilesKept is called when another node kept texts of profiles. It runs on
-	// the writer under the contract of Committed. Nil: nobody is told.
+	// ProfilesKept is called when another node kept texts of profiles. It runs on the
+	// writer under the contract of Committed. It may be nil.
 	ProfilesKept func()
-	// Dir is the data directory; it is made if absent. The database is
-	// posthorn.db in it unless Path says otherwise.
+	// Dir is the data directory. It is made if absent. Unless Path is set, the database
+	// is the file posthorn.db in it.
 	Dir string
-	// Path is the database file. Its lock and reserve files stand beside it.
+	// Path is the database file. The lock file and the reserve are in the same directory.
 	Path string
 	// Keys seals secrets, header values and stored answers.
 	Keys *seal.Keyring
 	// Now is the clock; default time.Now. Times are kept in microseconds.
 	Now func() time.Time
-	// Log takes operational lines; default slog.Default. No secret is logged.
+	// Log is for operators; default slog.Default. The store logs no secrets.
 	Log *slog.Logger
-	// Committed is told what a transaction means for the dispatcher, after the
-	// commit and before any caller is answered. It runs on the writer: it must
-	// not block and must not call the store. Nil: nobody is told.
+	// Committed is called with what a transaction means for the dispatcher, after the
+	// commit and before any caller is answered. It runs on the writer: it must not block
+	// and must not call the store. It may be nil.
 	Committed func(hook.Commit)
-	// Room says how many more jobs of an endpoint may wait in memory. It runs on
-	// the writer under the same contract as Committed. Nil: none, everything
-	// stays in the table until it is claimed.
+	// Room returns how many more jobs of an endpoint may wait in memory. It runs on the
+	// writer under the same contract as Committed. If it is nil, no job is handed over:
+	// all deliveries wait in the table until they are claimed.
 	Room func(target *hook.Endpoint) int
-	// Fatal is called once, on the writer or beside it, when the disk can no longer
-	// be trusted (a failed sync, an I/O error, damage). The process must end: no
-	// write that begins afterwards is acknowledged. It must not block, nor
-	// call Close itself.
+	// Fatal is called once, on the writer or on a goroutine beside it, when the disk can
+	// no longer be trusted: after a failed sync, an I/O error, or damage. No write that
+	// begins afterwards is acknowledged, and the process must end. Fatal must not
+	// block and must not call Close.
 	Fatal func(error)
-	// Synchronous is "full" (default), "normal" or "off". Only full survives a
-	// power cut; normal loses the last acknowledged commits, off may lose the
-	// database. It exists for tests and for those who know.
+	// Synchronous is "full" (default), "normal" or "off". Only full survives a power
+	// cut: normal loses the last acknowledged commits, and off may lose the database.
+	// The other two are for tests and for data that may be lost.
 	Synchronous string
 	// MaxFanOut bounds the deliveries of one event; default 1,000.
 	MaxFanOut int
 	// MaxRequestFanOut bounds the deliveries that the events of one request make
-	// together, which are one transaction; default 10,000. The events that would pass it
-	// are refused one by one.
+	// together, because they are one transaction; default 10,000. Each event that would
+	// exceed it is refused.
 	MaxRequestFanOut int
 	// Jitter returns a number from 0 to 1; default random.
 	Jitter func() float64
 	// HeldFor is how long a delivery may be held; default 30 days.
 	HeldFor time.Duration
-	// Retention is how long an event is kept after it was accepted and its last
-	// delivery settled. One that is still to be delivered, held ones included, stays
-	// for as long as that takes. Default 0: for ever. With a clock of the machine
-	// (Now nil) a jump of that does not count at once.
+	// Retention is how long an event is kept after it was accepted and its last delivery
+	// was settled. An event with a pending or held delivery is kept. Default 0: events
+	// are kept for ever. If Now is nil, retention follows a jump of the machine's clock
+	// slowly.
 	Retention time.Duration
-	// TenantBacklog bounds the deliveries of one tenant in one mode that are
-	// pending or held: beyond it publishing is refused with CodeBacklogFull.
-	// Default 0: no bound.
+	// TenantBacklog bounds the pending and held deliveries of one tenant in one mode.
+	// Beyond it publishing is refused with CodeBacklogFull. Default 0: no bound.
 	TenantBacklog int
-	// Reserve is the size in bytes of a file kept to be deleted when the disk is
-	// full, so that outcomes can still be recorded. Default 16 MiB,
-	// -1: none.
+	// Reserve is the size in bytes of a file that is deleted when the disk is full, so
+	// that outcomes can still be recorded. Default 16 MiB; -1: none.
 	Reserve int64
 }
 
-// Store is one open database. Its methods are safe for concurrent use. Writes go
-// through one writer and are grouped; reads see the last commit.
+// Store is one open database. Its methods are safe for concurrent use. Writes go through
+// one writer, which groups them. Reads see the last commit.
 //
-// A context bounds the waiting of its caller only: a write that was handed to the
-// writer is carried out even if its caller has gone.
+// A context bounds only how long its caller waits: a write that was handed to the writer
+// is carried out even if its caller has gone.
 type Store struct {
 	*read.Lists
 	opts   Options
@@ -124,34 +121,33 @@ type Store struct {
 	logLength func() int64
 	counting  counting
 
-	// The writer goroutine's own.
-	backlog   map[hook.Scope]int       // open deliveries
-	counted   map[hook.Scope]time.Time // when
-	changed   map[hook.Scope]int       // what the writer changed of those since it is counted
-	offered   map[hook.ID]time.Time    // when others were told of work they may share
-	accepted  time.Time                // of the last event
-	lastSwept hook.ID                  // of the turns among sweeps
+	// The writer goroutine's own, see tx.go.
+	backlog    map[hook.Scope]int       // open deliveries
+	countedAt  map[hook.Scope]time.Time // when each count in backlog was taken
+	sinceCount map[hook.Scope]int       // change of the number of open deliveries since a count began
+	announced  map[hook.ID]time.Time    // when other nodes were last told of work that they may share
+	accepted   time.Time                // time of acceptance of the last event
+	lastSwept  hook.ID                  // the last endpoint that had its turn to be swept
 
 	sweeps  chan struct{}
 	sweeper sync.WaitGroup
-	life    context.Context // until Close
+	life    context.Context // ends with Close
 	stop    context.CancelFunc
 
-	scanBound int             // rows a page of a list looks at
-	retention *retentionClock // nil: the clock was given and is believed
+	retention *retentionClock // nil: Options.Now was given, and retention follows it
 }
 
-// Stats are counters since the store was opened, and what is so now.
+// Stats are counters since the store was opened, and the current state.
 type Stats struct {
 	Commits    int64 // transactions committed
 	Events     int64 // events stored
 	Deliveries int64 // delivery rows inserted
 	Attempts   int64 // attempts logged
 	Queued     int   // writes that wait now
-	// Long are the operations that held the writer for longer than batch.Hold, by name, and
-	// under "batch" whole transactions that did.
+	// Long counts, by name, the operations that held the writer for longer than
+	// batch.Hold. The name "batch" counts whole transactions that did.
 	Long map[string]int64
-	// LogLength is how many bytes SQLite's log has now; 0 on PostgreSQL.
+	// LogLength is the current size of SQLite's log in bytes; 0 on PostgreSQL.
 	LogLength int64
 }
 
@@ -160,14 +156,13 @@ type counters struct {
 	staleSettles, takeovers, takenOver atomic.Int64
 }
 
-// Open opens the database, making or migrating it as needed, and starts its
-// writer. Errors wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch, ErrCorrupt,
-// ErrPostgres or ErrPostgresURL where these are the reason. The caller calls Recover
-// next.
+// Open opens the database, makes or migrates it if needed, and starts its writer. Errors
+// wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch, ErrCorrupt, ErrPostgres or
+// ErrPostgresURL if one of these is the reason. The caller must call Recover next.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	var watch *retentionClock
 	if opts.Now == nil {
-		watch = &retentionClock{looked: time.Now()}
+		watch = &retentionClock{checked: time.Now()}
 	}
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -175,7 +170,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
-		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), backlog: map[hook.Scope]int{}, counted: map[hook.Scope]time.Time{}, changed: map[hook.Scope]int{}, offered: map[hook.ID]time.Time{},
+		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
 		retention: watch,
 	}
@@ -193,7 +188,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// openSQLite opens a file, of which this process is the only writer.
+// openSQLite opens a file. This process is its only writer.
 func (s *Store) openSQLite(ctx context.Context) error {
 	o := &s.opts
 	if o.Synchronous != "full" {
@@ -204,8 +199,8 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The order of ids is the order of acceptance, and sweeps rely on it: a clock
-	// that was set back while we were down must not break it.
+	// The order of ids is the order of acceptance, and sweeps rely on it. A clock that
+	// was set back while no process ran must not break it.
 	last, err := db.LastEvent(ctx)
 	if err != nil {
 		return errors.Join(err, db.Close())
@@ -238,14 +233,14 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	return nil
 }
 
-// start makes what is there ready to be asked, and starts the writer.
+// start prepares the lists and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.Lists = read.New(read.Options{Reader: s.read, Directory: s.dir, Keys: s.known, Shared: s.peers.Shared(), Now: s.now, Log: s.log, Fail: s.readError})
 	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits})
 }
 
-// Close carries out the writes that were accepted, then closes the database. Later
-// calls are refused with CodeShuttingDown.
+// Close carries out the accepted writes and closes the database. Later calls are refused
+// with CodeShuttingDown.
 func (s *Store) Close() error {
 	if s.writer.Closed() {
 		return nil
@@ -256,8 +251,8 @@ func (s *Store) Close() error {
 	return sqltext.Wrap("close store", s.engine.Close())
 }
 
-// Ready reports why the store would not accept a write: it is closed, it stopped
-// after an I/O error, the disk is full, or the database does not answer.
+// Ready returns an error if the store does not accept writes: because it is closed, it
+// stopped after an I/O error, the disk is full, or the database does not answer.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.writer.Ready(); err != nil {
 		return answer(err)
@@ -269,8 +264,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Epoch returns the number of this opening; it is the owner of the deliveries
-// this process holds in memory.
+// Epoch returns the number of this opening. It is the owner of the deliveries that this
+// process has in memory.
 func (s *Store) Epoch() int64 { return s.peers.Epoch() }
 
 // Stats returns the counters.
@@ -329,15 +324,15 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// now returns the time as the database will give it back.
+// now returns the time with the precision of the database.
 func (s *Store) now() time.Time { return s.opts.Now().UTC().Truncate(time.Microsecond) }
 
-// ClusterStats are numbers of a node among others. All but Nodes are 0 on SQLite.
+// ClusterStats are the numbers of a node among others. All but Nodes are 0 on SQLite.
 type ClusterStats struct {
-	Nodes           int   // alive now
-	Takeovers       int64 // of dead nodes, by this one
-	TakenDeliveries int64 // that these had in memory
-	StaleSettles    int64 // outcomes of jobs that were no longer this node's
+	Nodes           int   // nodes alive now
+	Takeovers       int64 // dead nodes whose work this node took over
+	TakenDeliveries int64 // deliveries that these had in memory
+	StaleSettles    int64 // outcomes of jobs that no longer belonged to this node
 }
 
 // ClusterStats returns the numbers since the store was opened.
@@ -348,7 +343,6 @@ func (s *Store) ClusterStats() ClusterStats {
 // Nodes returns how many nodes share the database now, at least 1.
 func (s *Store) Nodes() int { return s.peers.Nodes() }
 
-// Holds reports whether a job that was handed over may be attempted: the lease under
-// which it was handed over is not over. An attempt that is not made for that reason
-// is to be settled as skipped.
+// Holds reports whether a job may still be attempted: the lease under which it was handed
+// over has not expired. If it has, the caller settles the job as skipped.
 func (s *Store) Holds(j *hook.Job) bool { return s.peers.Holds(j.Holder) }

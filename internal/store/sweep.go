@@ -8,9 +8,25 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// The sweeps: work over all open deliveries of an endpoint that its change of
-// status ordered. The order is stored with that change, carried out in pages
-// between other writes, and taken up again after a crash.
+// Sweeps: work over all open deliveries of an endpoint, ordered by a change of its
+// status. The order is stored with that change, carried out in pages between other
+// writes, and continued after a crash.
+//
+// The bound of a hold: which deliveries a hold takes.
+//
+// A hold takes the pending deliveries that exist when the endpoint is disabled. It must
+// not take what is published after the endpoint is enabled again, even if the hold is
+// still under way then. Therefore the order stores a bound, an id in the order of
+// events, and the hold takes events below it only.
+//
+// A single process takes the bound from its ids, which only grow. Nodes on PostgreSQL
+// have clocks of their own, so there the commit raises the bound above all stored events
+// while no node can publish, and every node's next id is above it (tx.holds). New ids
+// are made only after that commit, so no other operation may follow a hold in its
+// transaction (tx.Written).
+//
+// While a hold is under way, claims take nothing from the endpoint (beingHeld,
+// claimable), and a release or discard waits for the end of the hold (orderAfterHold).
 const (
 	sweepHold    = "hold"    // pending -> held
 	sweepRelease = "release" // held -> pending, due now
@@ -20,8 +36,7 @@ const (
 	sweepPage = 500
 )
 
-// orderHold holds what waits now. What is published after the endpoint is enabled
-// again must not be held, so the order carries a bound in the order of events.
+// orderHold orders a hold of the deliveries that are pending now.
 func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
 	bound := t.s.ids.Next()
 	if _, err := t.exec("order hold", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_bound = ?, sweep_next = '' WHERE id = ?",
@@ -30,12 +45,12 @@ func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
 	}
 	t.sweeps = true
 	t.holds = append(t.holds, target.ID)
-	return t.forgetOneshots(target, false)
+	return t.deleteShots(target, false)
 }
 
-// orderAfterHold releases or discards the backlog. A hold that is still under way
-// ends first: some of its rows may still count as owned by a dispatcher that gave
-// them up when the endpoint was disabled.
+// orderAfterHold orders that the held deliveries be released or discarded. A hold that is
+// still under way ends first: some of its rows may still be owned by a dispatcher that
+// forgot their jobs when the endpoint was disabled.
 func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
 	t.sweeps = true
 	_, err := t.exec("order sweep", `UPDATE endpoints SET
@@ -50,14 +65,14 @@ func (t *tx) orderCancel(target *hook.Endpoint) error {
 		sweepCancel, string(hook.ReasonEndpointDeleted), target.ID[:]); err != nil {
 		return err
 	}
-	return t.forgetOneshots(target, true)
+	return t.deleteShots(target, true)
 }
 
-// sweepAgain is how long a sweep waits after an error, such as a full disk.
+// sweepAgain is how long the sweeper waits after an error, such as a full disk.
 const sweepAgain = 2 * time.Second
 
-// sweep is the goroutine that carries the orders out, a page at a time, each page
-// a write like any other so that nobody waits for a big backlog.
+// sweep is the goroutine that carries out the orders. Each page is an operation of its
+// own, so that no other write waits for a big backlog.
 func (s *Store) sweep(ctx context.Context) {
 	for {
 		select {
@@ -75,11 +90,11 @@ func (s *Store) sweep(ctx context.Context) {
 	}
 }
 
-// sweepAll goes on until there is no order left. An error leaves the rest for
-// another time; nothing is lost, as the orders are stored.
+// sweepAll sweeps until no order is left. After an error the rest is done later. Nothing
+// is lost, because the orders are stored.
 func (s *Store) sweepAll(ctx context.Context) error {
 	for more := true; more; {
-		err := s.maintain(ctx, "sweep all", sweepPage, func(t *tx) (err error) {
+		err := s.maintain(ctx, "sweep deliveries", sweepPage, func(t *tx) (err error) {
 			more, err = t.sweepOnce()
 			return err
 		})
@@ -93,8 +108,8 @@ func (s *Store) sweepAll(ctx context.Context) error {
 	return nil
 }
 
-// sweepOnce does one page for each endpoint that has an order, and reports
-// whether there is more to do.
+// sweepOnce moves a page of rows, shared by the endpoints whose turn it is, and reports
+// whether there may be more.
 func (t *tx) sweepOnce() (bool, error) {
 	ids, err := t.nextSweeps()
 	if err != nil {
@@ -108,8 +123,8 @@ func (t *tx) sweepOnce() (bool, error) {
 	return len(ids) > 0, nil
 }
 
-// nextSweeps returns the endpoints whose turn it is. They take turns, so that a
-// small backlog does not wait for the big ones.
+// nextSweeps returns the endpoints whose turn it is. Endpoints take turns so that a small
+// backlog does not wait for a big one.
 func (t *tx) nextSweeps() ([]hook.ID, error) {
 	const ordered = "SELECT id FROM endpoints WHERE sweep <> '' AND id > ? ORDER BY id LIMIT 8"
 	last := t.s.lastSwept
@@ -141,72 +156,71 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	if _, err = t.exec("end sweep", "UPDATE endpoints SET sweep = sweep_next, sweep_next = '' WHERE id = ?", id[:]); err != nil {
 		return err
 	}
-	return t.tellWaiting(scope, id)
+	return t.noteEarliest(scope, id)
 }
 
-// tellWaiting tells what the table holds for an endpoint after a sweep: while its
-// rows were being held, claims were sent away with nothing.
-func (t *tx) tellWaiting(scope hook.Scope, id hook.ID) error {
+// noteEarliest notes the earliest work of an endpoint after a sweep: while its rows were
+// being held, claims got nothing, so no dispatcher knows of the rest.
+func (t *tx) noteEarliest(scope hook.Scope, id hook.ID) error {
 	target, err := t.claimable(scope, id)
 	if err != nil || target == nil {
 		return err
 	}
 	at, ok, err := t.earliest(id)
 	if ok {
-		t.waitsSomewhere(target, at)
+		t.noteDue(target, at)
 	}
 	return err
 }
 
-// The rows that one page of a sweep moves. None of these is sorted: an index gives
-// the held rows by event, and nothing needs an order of the pending ones.
+// The rows that one page of a sweep moves. No query sorts: an index returns the held rows
+// by event, and the pending rows need no order.
 const (
 	pendingPage    = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? AND d.kind = 0 AND d.event < ? LIMIT ?{lock}"
 	anyPendingPage = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?{lock}"
 	heldPage       = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 1 AND d.endpoint = ? ORDER BY d.event LIMIT ?{lock}"
 )
 
-// moveState is the statement that moves the rows of a page to another state.
-// The fence is raised, so whoever holds a row can only win with a success. The state
-// is asked for in the page alone: beside the key it would make PostgreSQL look for each
-// row in an index over the whole backlog of the endpoint.
+// moveState returns the statement that moves the rows of a page to another state and
+// raises their fence. Only the page asks for the state: beside the key it would make
+// PostgreSQL search for each row in an index over the endpoint's whole backlog.
 func moveState(page string) string {
 	return `UPDATE deliveries SET state = ?, reason = ?, due = ?, settled_at = ?, held_at = ?, owner = 0, fence = fence + 1
 		WHERE (event, endpoint) IN (` + page + `) RETURNING event`
 }
 
-// The sweeps by the statement that carries out a page of them.
+// The statements that carry out a page of a sweep.
 var (
 	holdRows          = moveState(pendingPage)
 	cancelPendingRows = moveState(anyPendingPage)
 	moveHeldRows      = moveState(heldPage)
 )
 
-// sweepRows moves one page of rows and returns how many these were.
+// sweepRows moves one page of rows and returns their number.
 func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
 	now := sqltext.Micros(t.now)
 	switch sweep {
 	case sweepHold:
 		moved, err := t.moveAll(holdRows, hook.Held, why, 0, 0, now, id[:], bound, limit)
-		t.drop(id, moved, true)
+		t.dropJobs(id, moved, true)
 		return len(moved), err
 	case sweepRelease:
 		moved, err := t.moveAll(moveHeldRows, hook.Pending, hook.ReasonNone, now, 0, 0, id[:], limit)
 		if err != nil || len(moved) == 0 {
 			return 0, err
 		}
-		return len(moved), t.released(scope, id)
+		return len(moved), t.noteReleased(scope, id)
 	case sweepDiscard:
 		moved, err := t.moveAll(moveHeldRows, hook.Cancelled, hook.ReasonDiscarded, 0, now, 0, id[:], limit)
-		t.opened(scope, -len(moved))
+		t.addOpen(scope, -len(moved))
 		return len(moved), err
 	}
 	moved, err := t.moveAll(cancelPendingRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
-	t.drop(id, moved, false)
+	t.dropJobs(id, moved, false)
 	if err == nil && len(moved) == 0 {
 		moved, err = t.moveAll(moveHeldRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
 	}
-	t.opened(scope, -len(moved))
+	t.addOpen(scope, -len(moved))
 	return len(moved), err
 }
 
@@ -216,19 +230,19 @@ func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due, sett
 	return moved, sqltext.Wrap("sweep deliveries", err)
 }
 
-// drop tells the dispatcher which jobs it must not attempt any more.
-func (t *tx) drop(endpoint hook.ID, events []hook.ID, scheduled bool) {
+// dropJobs tells the dispatcher which jobs it must no longer attempt.
+func (t *tx) dropJobs(endpoint hook.ID, events []hook.ID, scheduled bool) {
 	for _, event := range events {
 		t.dropped = append(t.dropped, hook.Ref{Event: event, Endpoint: endpoint, Scheduled: scheduled})
 	}
 }
 
-// released tells that the table holds work for the endpoint again.
-func (t *tx) released(scope hook.Scope, id hook.ID) error {
+// noteReleased notes that the table holds work for the endpoint again.
+func (t *tx) noteReleased(scope hook.Scope, id hook.ID) error {
 	target, err := t.endpoint(scope, id)
 	if err == nil && target != nil && target.Receives() {
-		t.waitsSomewhere(target, t.now)
-		t.offer(target)
+		t.noteDue(target, t.now)
+		t.announce(target)
 	}
 	return err
 }

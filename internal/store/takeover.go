@@ -12,14 +12,15 @@ import (
 // takePage bounds the rows of one step of a takeover.
 const takePage = 1000
 
-// takeOverNodes takes over dead nodes and then learns what waits; with nil only the
-// latter. Only then is it done with them: what fails before is tried again.
+// takeOverNodes takes over dead nodes and then notes the work that waits in the table. If
+// left is nil, it does only the latter. A takeover is marked as done only after that, so
+// that one that failed on the way is tried again.
 func (s *Store) takeOverNodes(ctx context.Context, left []sqltext.Abandoned) error {
 	mine, failed := s.takeOver(ctx, left, nil)
 	if len(mine) == 0 && left != nil {
 		return failed
 	}
-	err := s.learn(ctx)
+	err := s.noteWaitingWork(ctx)
 	if err == nil {
 		err = s.doneWith(ctx, mine)
 	}
@@ -29,14 +30,15 @@ func (s *Store) takeOverNodes(ctx context.Context, left []sqltext.Abandoned) err
 	return errors.Join(failed, err)
 }
 
-// takeOver takes over the work of processes that have ended, as far as it is this one's
-// to take. One that fails does not keep the others from it.
+// takeOver takes over the work of processes that have ended, and returns the epochs of
+// those that this process was the one to take over. An error with one does not keep the
+// others from being taken over.
 func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]hook.Job) (mine []int64, err error) {
 	var failed error
 	for _, work := range left {
 		taken, err := s.takeWork(ctx, work, jobs)
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("take over %d: %w", work.Epoch, err))
+			failed = errors.Join(failed, fmt.Errorf("take over epoch %d: %w", work.Epoch, err))
 		} else if taken {
 			mine = append(mine, work.Epoch)
 		}
@@ -44,8 +46,9 @@ func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]
 	return mine, failed
 }
 
-// takeWork gives the rows of an ended process back to the table and takes its test events
-// and single shots, which come as jobs: into jobs, or to the dispatcher if that is nil.
+// takeWork gives the rows of an ended process back to the table. It takes over the test
+// events and their single shots as jobs, which it appends to jobs, or hands to the
+// dispatcher if jobs is nil.
 func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]hook.Job) (mine bool, err error) {
 	var name string
 	err = s.recover(ctx, "take over", 1, func(t *tx) (err error) {
@@ -68,7 +71,7 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	}
 	if work.Epoch != 0 {
 		s.stats.takenOver.Add(rows)
-		s.log.Info("took over the work of a node that is gone", "epoch", work.Epoch, "node", name, "deliveries", rows)
+		s.log.Info("took over the work of a dead node", "epoch", work.Epoch, "node", name, "deliveries", rows)
 	}
 	s.wakeSweeper()
 	return true, nil
@@ -80,7 +83,7 @@ func (s *Store) takeJobs(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	}
 	var found []hook.Job
 	err := s.recover(ctx, "take over jobs", takePage, func(t *tx) error {
-		found = nil // it may run more than once
+		found = nil // the operation may run more than once
 		if err := t.recoverTestShots(work.Shots, &found); err != nil {
 			return err
 		}
@@ -95,7 +98,7 @@ func (s *Store) takeJobs(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	return err
 }
 
-// doneWith ends takeovers.
+// doneWith marks takeovers as done.
 func (s *Store) doneWith(ctx context.Context, taken []int64) error {
 	if len(taken) == 0 {
 		return nil
@@ -110,12 +113,12 @@ func (s *Store) doneWith(ctx context.Context, taken []int64) error {
 	return err
 }
 
-// learn tells the dispatcher what waits in the table: a dead node knew of retries
-// that nobody else has in memory.
-func (s *Store) learn(ctx context.Context) error {
+// noteWaitingWork tells the dispatcher when the work in the table is due: a dead node knew
+// of retries that no other node has in memory.
+func (s *Store) noteWaitingWork(ctx context.Context) error {
 	return s.waitingWork(ctx, func(t *tx, due []hook.Due) {
 		for _, d := range due {
-			t.waits(d.Target, d.At)
+			t.noteDueHere(d.Target, d.At)
 		}
 	})
 }

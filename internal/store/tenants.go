@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CreateTenant stores a tenant; an empty id gets a UUID. An id that is in use,
-// also by a deleted tenant, gives CodeTenantExists.
+// CreateTenant stores a tenant. An empty id becomes a UUID. CreateTenant gives
+// CodeTenantExists if the id is in use, even by a deleted tenant.
 func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error) {
 	var made hook.Tenant
 	var replay *hook.Replay
@@ -45,16 +45,16 @@ func (t *tx) createTenant(n hook.Tenant) error {
 func (t *tx) reloadTenant(id string) error {
 	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
 		scope := hook.Scope{Tenant: id, Mode: mode}
-		if err := t.reload(scope); err != nil {
+		if err := t.reloadScope(scope); err != nil {
 			return err
 		}
-		t.tell(sqltext.ChangedScope, scope, hook.Ref{})
+		t.tellNodes(sqltext.ChangedScope, scope, hook.Ref{})
 	}
 	return nil
 }
 
-// UpdateTenant changes the name of a tenant. update runs on the writer under the
-// contract of UpdateEndpoint; id and time of creation stay.
+// UpdateTenant changes the name of a tenant. update runs on the writer under the contract
+// of UpdateEndpoint. It cannot change the id and the time of creation.
 func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
 	err := s.do(ctx, "update tenant", 1, func(t *tx) error {
@@ -86,16 +86,16 @@ func (t *tx) tenant(id string) (hook.Tenant, error) {
 	return found[0], nil
 }
 
-// deletePage bounds the endpoints, and the keys, that one step of a deletion ends.
+// deletePage bounds the endpoints and the keys that one step of a deletion deletes.
 const deletePage = 50
 
-// DeleteTenant deletes a tenant with its endpoints and keys, in both modes: it
-// takes no more events and what waits is cancelled. The id is not free again. Each
-// check sees the tenant first, on the writer, and stops the deletion with an error.
+// DeleteTenant deletes a tenant with its endpoints and keys, in both modes. The tenant
+// takes no more events, and its open deliveries are cancelled. Its id stays in use. Each
+// check is called with the tenant first, on the writer. Its error stops the deletion.
 //
-// A tenant with many endpoints goes in steps, itself with the last of them. The steps
-// after the first are carried out even if the caller has gone. After a crash in between
-// the tenant is there with fewer endpoints; deleting it again completes that.
+// A tenant with many endpoints is deleted in steps, and the tenant itself in the last. The
+// steps after the first are carried out even if the caller has gone. A crash in between
+// leaves the tenant with fewer endpoints. Another call completes the deletion.
 func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
 	for more := true; more; {
 		err := s.do(ctx, "delete tenant", 16, func(t *tx) (err error) {
@@ -110,7 +110,7 @@ func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook
 	return nil
 }
 
-// deleteTenant is one step and reports whether there is more to do.
+// deleteTenant does one step and reports whether there are more.
 func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more bool, err error) {
 	old, err := t.tenant(id)
 	if err != nil {

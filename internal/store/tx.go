@@ -14,26 +14,43 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// background is for the writer: its statements are not interrupted.
+// background is the writer's context: nothing interrupts its statements.
 var background = context.Background()
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
-// tx is one transaction of the writer together with what it will mean once it is
-// committed. It implements batch.Tx.
+// Effects: what a transaction changes in memory, and how that is undone.
+//
+// An operation changes rows through tx, and memory only through tx.effects. Nobody else
+// sees effects before the commit. After it, tx.committed makes them known: to the
+// directory, to the counters, and to the dispatcher.
+//
+// An operation that is refused is undone by [tx.Undo], the others of its batch stay.
+// Guard copies the effects, and the first write after it sets a savepoint; Undo goes
+// back to both. A transaction that is rolled back is dropped with its effects, and the
+// writer may run its operations again. So an operation may run more than once and must
+// set its results anew each time.
+//
+// The fields of Store below "writer goroutine's own" may be used only inside an
+// operation or in committed, which run on that goroutine. Operations write some of these
+// directly: announced, lastSwept, countedAt, and sinceCount at the start of a count.
+// Undo does not restore those, and need not: they only decide when work is done next.
+
+// tx is one transaction of the writer, together with its effects. It implements
+// batch.Tx.
 type tx struct {
-	s   *Store
-	c   sqltext.Conn
-	now time.Time
-	pre prefetched
+	s          *Store
+	c          sqltext.Conn
+	now        time.Time
+	prefetched prefetched
 	effects
 
 	guard guard
-	kept  effects // as of the guard
+	kept  effects // at the guard
 }
 
-// effects is what a transaction will mean: new snapshots, records of health, news for
-// the dispatcher and the other nodes. All of it is thrown away with a rollback.
+// effects are what a transaction changes beside rows: snapshots, records of health, jobs
+// and changes for the dispatcher, and changes for other nodes.
 type effects struct {
 	rows  int // written
 	bytes int
@@ -44,9 +61,9 @@ type effects struct {
 	health map[hook.ID]*healthEntry
 	room   map[hook.ID]int // left for an endpoint's jobs in memory
 
-	open    map[hook.Scope]int // open deliveries more (or less) than before
-	backlog map[hook.Scope]int // how many there were before, where the count is just made known
-	recount []hook.Scope       // whose count is old
+	open    map[hook.Scope]int // change of the number of open deliveries
+	backlog map[hook.Scope]int // open deliveries before this transaction, where it sets the count
+	recount []hook.Scope       // scopes whose count is old
 
 	jobs     []hook.Job
 	due      map[hook.ID]hook.Due
@@ -54,23 +71,23 @@ type effects struct {
 	dropped  []hook.Ref
 	returned []*hook.Endpoint
 	keys     bool // keys changed
-	profiles bool // texts of profiles were kept, by another node
+	profiles bool // another node kept texts of profiles
 	sweeps   bool // a sweep was ordered
-	counted  Stats
-	// staleSettles are outcomes of jobs whose row was somebody else's by then.
+	stats    Stats
+	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
-	reported     []func() // lines for the log
+	logs         []func() // lines for the log
 
 	// For the other nodes.
-	config  bool             // what nodes keep in memory changed
-	changes []sqltext.Change // what they are told
-	told    map[hook.ID]bool // endpoints whose work they were told of
+	config  bool             // something changed that nodes keep in memory
+	changes []sqltext.Change // to be left for them
+	told    map[hook.ID]bool // endpoints of which changes has the due work
 	holds   []hook.ID        // endpoints whose hold needs a bound over all nodes
 	clean   []hook.ID        // endpoints that answered well and are not in health
 }
 
-// clone copies what an operation may change in place. Lists only grow, so that their
-// length is enough.
+// clone copies what an operation may change in place. Lists only grow, so it is enough
+// to copy their length.
 func (e *effects) clone() effects {
 	next := *e
 	next.scopes, next.room, next.open = maps.Clone(e.scopes), maps.Clone(e.room), maps.Clone(e.open)
@@ -84,25 +101,25 @@ func (e *effects) clone() effects {
 	return next
 }
 
-// guard says whether an operation can be taken back.
+// guard says whether an operation can be undone.
 type guard int
 
 const (
 	unguarded  guard = iota
-	guardLater       // before its first write
-	guarded
+	guardLater       // the savepoint is set before the first write
+	guarded          // the savepoint is set
 )
 
 func newTx(s *Store, c sqltext.Conn) *tx {
 	return &tx{s: s, c: c, now: s.now(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*directory.Scope{}}}
 }
 
-// Written returns what the transaction holds. The bound of a hold is known with its
-// commit, and only then are ids given to what is published after it: nothing follows it
-// in the same transaction.
+// Written returns how much the transaction has written. closed reports that it ordered a
+// hold: no other operation may follow it in the same transaction (see sweep.go).
 func (t *tx) Written() (rows, bytes int, closed bool) { return t.rows, t.bytes, len(t.holds) > 0 }
 
-// Guard marks the place to which Undo goes back.
+// Guard marks the place to which Undo goes back. The savepoint is set now, or before the
+// next write.
 func (t *tx) Guard(now bool) error {
 	t.kept, t.guard = t.effects.clone(), guardLater
 	if now {
@@ -111,10 +128,10 @@ func (t *tx) Guard(now bool) error {
 	return nil
 }
 
-// Unguard says that what follows cannot be taken back.
+// Unguard says that what follows is not undone by itself.
 func (t *tx) Unguard() { t.kept, t.guard = effects{}, unguarded }
 
-// mark makes the place in the database before the first write after Guard.
+// mark sets the savepoint before the first write after Guard.
 func (t *tx) mark() error {
 	if t.guard != guardLater {
 		return nil
@@ -126,9 +143,9 @@ func (t *tx) mark() error {
 	return nil
 }
 
-var errUnusable = errors.New("the transaction cannot be used any more")
+var errUnusable = errors.New("the transaction can no longer be used")
 
-// Undo takes back everything since Guard.
+// Undo takes back the writes and effects since Guard.
 func (t *tx) Undo() error {
 	switch {
 	case t.guard == guarded:
@@ -144,25 +161,25 @@ func (t *tx) Undo() error {
 	return nil
 }
 
-// Check makes the database judge what was written.
+// Check makes the database check what was written.
 func (t *tx) Check() error { return t.c.Check() }
 
-// exec runs a kept statement inside the transaction and returns the number of
-// rows it changed.
+// exec runs a statement inside the transaction and returns the number of rows that it
+// changed.
 func (t *tx) exec(act, query string, args ...any) (int64, error) {
 	if err := t.mark(); err != nil {
 		return 0, err
 	}
 	n, err := t.c.Exec(query, args...)
 	if err != nil {
-		t.rows++ // it may have written: nobody knows how much
+		t.rows++ // it may have written an unknown number of rows
 		return 0, fmt.Errorf("%s: %w", act, err)
 	}
 	t.rows += int(n)
 	return n, nil
 }
 
-// insert adds a row to a table of the hot path.
+// insert adds a row to one of the tables of the hot path.
 func (t *tx) insert(act string, into *sqltext.Table, args ...any) error {
 	if err := t.mark(); err != nil {
 		return err
@@ -171,7 +188,7 @@ func (t *tx) insert(act string, into *sqltext.Table, args ...any) error {
 	return sqltext.Wrap(act, t.c.Insert(into, args...))
 }
 
-// returning runs a statement that changes rows and returns something of each.
+// returning runs a statement that changes rows, and scans what it returns of each.
 func returning[T any](t *tx, scan func(sqltext.Scanner) (T, error), query string, args ...any) ([]T, error) {
 	if err := t.mark(); err != nil {
 		return nil, err
@@ -184,7 +201,7 @@ func returning[T any](t *tx, scan func(sqltext.Scanner) (T, error), query string
 	return all, err
 }
 
-// claimRows gives due deliveries to this node.
+// claimRows claims due deliveries for this process.
 func (t *tx) claimRows(shares []sqltext.Share, now time.Time) (*sqltext.Claimed, error) {
 	if err := t.mark(); err != nil {
 		return nil, err
@@ -198,35 +215,45 @@ func (t *tx) claimRows(shares []sqltext.Share, now time.Time) (*sqltext.Claimed,
 	return claimed, nil
 }
 
-// row reads one row inside the transaction; ok is false if there is none.
+// row reads one row inside the transaction. ok is false if there is none.
 func (t *tx) row(act, query string, args []any, dest ...any) (ok bool, err error) {
 	ok, err = sqltext.ReadRow(background, t.c, query, args, dest...)
 	return ok, sqltext.Wrap(act, err)
 }
 
-// tell leaves a line for the other nodes, with the commit.
-func (t *tx) tell(kind int64, scope hook.Scope, ref hook.Ref) {
+// tellNodes leaves a change for the other nodes, with the commit.
+func (t *tx) tellNodes(kind int64, scope hook.Scope, ref hook.Ref) {
 	if kind == sqltext.ChangedScope || kind == sqltext.ChangedKeys {
 		t.config = true
 	}
 	t.changes = append(t.changes, sqltext.Change{Kind: kind, Scope: scope, Ref: ref})
 }
 
-// keysChanged makes every node forget the keys it knows.
+// keysChanged makes every node clear its cache of keys.
 func (t *tx) keysChanged() {
 	t.keys = true
-	t.tell(sqltext.ChangedKeys, hook.Scope{}, hook.Ref{})
+	t.tellNodes(sqltext.ChangedKeys, hook.Scope{}, hook.Ref{})
 }
 
-// txJobs bounds the jobs that one transaction hands over; the rest waits in the table.
+// Room before the commit: whether a new delivery is handed over or waits.
+//
+// Memory for jobs is bounded, and a delivery that does not fit waits in the table,
+// unowned, until a claim takes it. That is decided before the insert, because to decide
+// it after the commit would cost a second write for each such row. roomFor asks
+// Options.Room once for each endpoint and transaction, and counts down by itself. Only
+// the writer hands over new jobs, so the answer still holds at the commit. A row is
+// inserted as owned if and only if its job is handed over with the commit.
+
+// txJobs bounds the jobs that one transaction hands over. The rest waits in the table.
 const txJobs = 4096
 
-// roomFor takes one place in memory for a job of the endpoint, if there is one.
+// roomFor takes one place in memory for a job of the endpoint and reports whether there
+// was one.
 func (t *tx) roomFor(target *hook.Endpoint) bool {
 	if t.s.opts.Room == nil || t.s.opts.Committed == nil {
 		return false
 	}
-	if len(t.jobs) >= txJobs { // Room knows of one endpoint at a time only
+	if len(t.jobs) >= txJobs { // Room bounds one endpoint at a time, not their sum
 		return false
 	}
 	left, ok := t.room[target.ID]
@@ -240,8 +267,9 @@ func (t *tx) roomFor(target *hook.Endpoint) bool {
 	return left > 0
 }
 
-// waits notes that the table holds work for the endpoint.
-func (t *tx) waits(target *hook.Endpoint, at time.Time) {
+// noteDueHere tells this process's dispatcher, with the commit, when work of the endpoint
+// in the table is due. See noteDue for work that another node may have to do.
+func (t *tx) noteDueHere(target *hook.Endpoint, at time.Time) {
 	if t.due == nil {
 		t.due = map[hook.ID]hook.Due{}
 	}
@@ -250,8 +278,8 @@ func (t *tx) waits(target *hook.Endpoint, at time.Time) {
 	}
 }
 
-// Flush writes what is written once a transaction. It is no part of the commit: a
-// connection that is lost here loses no answer to one.
+// Flush writes the rows that are written once for each transaction. It is not part of the
+// commit, so a connection that is lost here loses no answer to a commit.
 func (t *tx) Flush() error {
 	t.guard = unguarded
 	for id, h := range t.health {
@@ -265,9 +293,9 @@ func (t *tx) Flush() error {
 	return nil
 }
 
-// committed makes known what the transaction meant. It runs after the commit and
-// before any caller is answered, so a caller that has gone strands nothing; a
-// crash in between is healed by Recover.
+// committed makes the effects known. It runs after the commit and before any caller is
+// answered, so that no job depends on a caller that has gone. If the process crashes in
+// between, Recover finds the work.
 func (t *tx) committed() {
 	s := t.s
 	s.dir.Merge(t.scopes, len(t.changed) > 0)
@@ -279,9 +307,9 @@ func (t *tx) committed() {
 	if t.profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()
 	}
-	s.stats.events.Add(t.counted.Events)
-	s.stats.deliveries.Add(t.counted.Deliveries)
-	s.stats.attempts.Add(t.counted.Attempts)
+	s.stats.events.Add(t.stats.Events)
+	s.stats.deliveries.Add(t.stats.Deliveries)
+	s.stats.attempts.Add(t.stats.Attempts)
 	s.stats.staleSettles.Add(t.staleSettles)
 	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped, Returned: t.returned}
 	for _, d := range t.due {
@@ -290,7 +318,7 @@ func (t *tx) committed() {
 	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped)+len(commit.Returned) > 0 {
 		s.opts.Committed(commit)
 	}
-	for _, report := range t.reported {
+	for _, report := range t.logs {
 		report()
 	}
 	if t.sweeps {
