@@ -71,7 +71,7 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	}
 	if work.Epoch != 0 {
 		s.stats.takenOver.Add(rows)
-		s.log.Info("took over the work of a dead node", "epoch", work.Epoch, "node", name, "deliveries", rows)
+		s.log.Info("took over the work of a node that is gone", "epoch", work.Epoch, "node", name, "deliveries", rows)
 	}
 	s.wakeSweeper()
 	return true, nil

@@ -1,10 +1,11 @@
 // Package directory keeps in memory what publishing and sending need to know of tenants:
 // snapshots of their endpoints with secrets open, records of health, and keys by hash.
 //
-// It promises that a snapshot is never changed, that no reader puts back what a commit
-// has replaced, and that memory is bounded in bytes: what was not used for longest goes
-// and is read again when it is needed. An endpoint of which something sealed cannot be
-// opened is marked as damaged and keeps nobody else from being read. It writes nothing.
+// It promises that a snapshot is never changed, that no reader replaces a newer snapshot
+// by an older one, and that memory is bounded: what does not fit is forgotten and read
+// again when it is needed. If a sealed value of an endpoint cannot be opened, the
+// endpoint is marked as damaged, and the others are read all the same. The package writes
+// nothing to the database.
 package directory
 
 import (
@@ -20,19 +21,19 @@ import (
 )
 
 const (
-	scopeBytes = 64 << 20 // of snapshots, about, kept in memory
-	maxHealth  = 100_000  // kept in memory
-	maxKeys    = 10_000   // kept in memory
+	scopeBytes = 64 << 20 // approximate size of the snapshots in memory
+	maxHealth  = 100_000  // records of health in memory
+	maxKeys    = 10_000   // keys in memory
 )
 
-// Scope is what publishing and sending need to know of one tenant in one
-// mode. It is immutable once it is in the directory.
+// Scope is what publishing and sending need to know of one tenant in one mode. It is
+// immutable once it is in the directory.
 type Scope struct {
 	Tenant    bool             // the tenant exists and is not deleted
-	Endpoints []*hook.Endpoint // all but the deleted, by id
+	Endpoints []*hook.Endpoint // all that are not deleted, by id
 }
 
-// size is about how many bytes of memory the entry takes.
+// size returns the approximate size of the entry in memory, in bytes.
 func (e *Scope) size() int64 {
 	const scope, endpoint, item = 400, 800, 48 // of structs, allocations and maps
 	n := scope
@@ -65,8 +66,8 @@ func (e *Scope) Find(id hook.ID) *hook.Endpoint {
 	return e.Endpoints[i]
 }
 
-// With returns a copy in which the endpoint has this snapshot, or is gone if the
-// snapshot is of a deleted one.
+// With returns a copy of the scope with the snapshot of an endpoint. If the snapshot is of
+// a deleted endpoint, the copy is without it.
 func (e *Scope) With(ep *hook.Endpoint) *Scope {
 	i, ok := slices.BinarySearchFunc(e.Endpoints, ep.ID, func(ep *hook.Endpoint, id hook.ID) int {
 		return bytes.Compare(ep.ID[:], id[:])
@@ -84,15 +85,15 @@ func (e *Scope) With(ep *hook.Endpoint) *Scope {
 	return next
 }
 
-// Directory holds the snapshots that the writer matches events with and that
-// readers are handed. The writer brings it up to date after each commit.
+// Directory holds the snapshots that the writer matches events with and that readers get.
+// The writer updates it after each commit.
 type Directory struct {
 	keys *seal.Keyring
 	log  *slog.Logger
 
 	mu     sync.Mutex
 	scopes *lru[hook.Scope, *Scope]
-	age    int64 // raised whenever a commit changed something
+	age    int64 // raised by each commit that changed something
 
 	health *lru[hook.ID, hook.Health] // the writer's alone
 }
@@ -102,7 +103,8 @@ func New(keys *seal.Keyring, log *slog.Logger) *Directory {
 	return &Directory{keys: keys, log: log, scopes: newLRU[hook.Scope, *Scope](scopeBytes), health: newLRU[hook.ID, hook.Health](maxHealth)}
 }
 
-// Get returns what is kept of a scope, nil if that is nothing, and its age for Offer.
+// Get returns the entry of a scope, nil if it is not in memory, and the directory's age
+// for Offer.
 func (d *Directory) Get(scope hook.Scope) (*Scope, int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,7 +112,7 @@ func (d *Directory) Get(scope hook.Scope) (*Scope, int64) {
 	return e, d.age
 }
 
-// Each calls do for every scope that is kept.
+// Each calls do for every scope in memory.
 func (d *Directory) Each(do func(hook.Scope)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -119,8 +121,8 @@ func (d *Directory) Each(do func(hook.Scope)) {
 	}
 }
 
-// Offer keeps an entry that a reader loaded, unless a commit came in between:
-// what the reader saw may be from before it.
+// Offer keeps an entry that a reader loaded, unless a commit changed something since the
+// reader called Get: the entry may be older than that commit.
 func (d *Directory) Offer(scope hook.Scope, e *Scope, age int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,7 +131,7 @@ func (d *Directory) Offer(scope hook.Scope, e *Scope, age int64) {
 	}
 }
 
-// Merge takes over what a commit changed.
+// Merge takes over the entries that a commit changed.
 func (d *Directory) Merge(scopes map[hook.Scope]*Scope, changed bool) {
 	if len(scopes) == 0 && !changed {
 		return
@@ -146,18 +148,18 @@ func (d *Directory) Merge(scopes map[hook.Scope]*Scope, changed bool) {
 	}
 }
 
-// KeyCache remembers keys by their hash, so that a request costs no read. Any
-// change of keys clears it: a revoked key is refused at once (S-10).
+// KeyCache keeps keys by their hash, so that a request costs no read. Any change of keys
+// clears it, so that a revoked key is refused at once (S-10).
 type KeyCache struct {
 	mu   sync.RWMutex
 	keys map[[32]byte]hook.Key
 	age  int64
 }
 
-// NewKeyCache returns an empty one.
+// NewKeyCache returns an empty cache.
 func NewKeyCache() *KeyCache { return &KeyCache{keys: map[[32]byte]hook.Key{}} }
 
-// Get returns a key that is known, and the cache's age for Offer.
+// Get returns a key, if it is in the cache, and the cache's age for Offer.
 func (c *KeyCache) Get(hash [32]byte) (hook.Key, int64, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -165,7 +167,7 @@ func (c *KeyCache) Get(hash [32]byte) (hook.Key, int64, bool) {
 	return k, c.age, ok
 }
 
-// Offer keeps a key that a reader found, unless keys changed in between.
+// Offer keeps a key that a reader found, unless keys changed since it called Get.
 func (c *KeyCache) Offer(k hook.Key, age int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,11 +188,11 @@ func (c *KeyCache) Clear() {
 	clear(c.keys)
 }
 
-// Health returns an endpoint's record of failures, if it is kept. Only the writer may
-// call it, and KeepHealth.
+// Health returns an endpoint's record of failures, if it is in memory. Only the writer may
+// call Health and KeepHealth.
 func (d *Directory) Health(id hook.ID) (hook.Health, bool) { return d.health.get(id) }
 
-// KeepHealth keeps a record.
+// KeepHealth keeps an endpoint's record of failures in memory.
 func (d *Directory) KeepHealth(id hook.ID, h hook.Health) { d.health.put(id, h, 1) }
 
 // Drop forgets a scope, so that it is read again.
@@ -200,7 +202,7 @@ func (d *Directory) Drop(scope hook.Scope) {
 	d.scopes.drop(scope)
 }
 
-// Entry returns what readers see of a scope, from memory if it is kept there.
+// Entry returns the entry of a scope for a reader, from memory if it is there.
 func (d *Directory) Entry(ctx context.Context, r *sqltext.Reader, scope hook.Scope) (*Scope, error) {
 	e, age := d.Get(scope)
 	if e != nil {
@@ -214,8 +216,8 @@ func (d *Directory) Entry(ctx context.Context, r *sqltext.Reader, scope hook.Sco
 	return e, nil
 }
 
-// Read reads a scope as it is stored, in one view: an endpoint must not be seen without
-// its secrets.
+// Read reads a scope from the database. It does so in one view, so that no endpoint is
+// read without its secrets.
 func (d *Directory) Read(ctx context.Context, r *sqltext.Reader, scope hook.Scope) (e *Scope, err error) {
 	err = r.Retry(ctx, func() error {
 		view, err := r.View(ctx)

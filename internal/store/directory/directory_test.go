@@ -9,8 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A reader that loaded before a commit must not put what it saw in place of what
-// the commit made.
+// A reader that loaded an entry before a commit must not replace the commit's entry.
 func TestLateOffersAreRefused(t *testing.T) {
 	scope := hook.Scope{Tenant: "acme", Mode: hook.Live}
 	old, next := &Scope{Tenant: true}, &Scope{Tenant: true}
@@ -41,8 +40,7 @@ func TestLateOffersAreRefused(t *testing.T) {
 	}
 }
 
-// The directory is bounded in bytes whatever comes, and gives up what was not used for
-// longest.
+// The directory is bounded in bytes and forgets the least recently used entry first.
 func TestDirectoryIsBounded(t *testing.T) {
 	d := New(nil, slog.New(slog.DiscardHandler))
 	entry := func(endpoints int) *Scope {
@@ -62,7 +60,7 @@ func TestDirectoryIsBounded(t *testing.T) {
 	if n := len(d.scopes.items); n < many || d.scopes.used > scopeBytes {
 		t.Errorf("%d scopes of %d are kept in %d bytes", n, many, d.scopes.used)
 	}
-	put(many, entry(1000)) // the largest tenant weighs as much as its endpoints
+	put(many, entry(1000)) // a large tenant counts with all its endpoints
 	if d.scopes.used < 1_000_000 {
 		t.Errorf("a large scope counts %d bytes", d.scopes.used)
 	}
@@ -94,7 +92,7 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 	if v, _ := c.get("a"); v != 5 || c.used != 5 {
 		t.Errorf("a is %d, %d used", v, c.used)
 	}
-	c.put("d", 4, 100) // heavier than the limit: it stays alone
+	c.put("d", 4, 100) // larger than the limit, so it stays alone
 	if _, ok := c.get("d"); !ok || len(c.items) != 1 || c.used != 100 {
 		t.Errorf("%d items, %d used", len(c.items), c.used)
 	}
@@ -103,7 +101,7 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 	}
 }
 
-// The record of failures that was changed last is not the one that is forgotten.
+// The records of failures that were changed longest ago are forgotten first.
 func TestHealthForgetsTheOldest(t *testing.T) {
 	d := New(nil, slog.New(slog.DiscardHandler))
 	for i := range maxHealth + 10 {

@@ -17,8 +17,8 @@ import (
 const EndpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
 	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home`
 
-// ScanEndpoint reads a row and opens its headers and the query of its URL; if they
-// cannot be opened, the endpoint is marked as damaged. Secrets are not read.
+// ScanEndpoint reads a row and opens its headers and the query of its URL. If these cannot
+// be opened, it marks the endpoint as damaged. It does not read secrets.
 func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	e := &hook.Endpoint{}
 	var types string
@@ -62,7 +62,7 @@ func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 
 func queryPlace(e *hook.Endpoint) []byte { return sqltext.Place("query", e.Scope, e.ID.String()) }
 
-// SealQuery cuts a URL before its query, which often holds a token, and seals that.
+// SealQuery splits a URL before its query and seals the query, which often holds a token.
 func (d *Directory) SealQuery(e *hook.Endpoint) (head string, query any, err error) {
 	i := strings.IndexByte(e.URL, '?')
 	if i < 0 {
@@ -72,15 +72,15 @@ func (d *Directory) SealQuery(e *hook.Endpoint) (head string, query any, err err
 	return e.URL[:i], query, err
 }
 
-// HeadersPlace is where an endpoint's headers are sealed.
+// HeadersPlace returns the associated data with which an endpoint's headers are sealed.
 func HeadersPlace(e *hook.Endpoint) []byte { return sqltext.Place("headers", e.Scope, e.ID.String()) }
 
-// SecretPlace is where one of its secrets is sealed.
+// SecretPlace returns the associated data with which a secret is sealed.
 func SecretPlace(e *hook.Endpoint, version int64) []byte {
 	return sqltext.Place("secret", e.Scope, e.ID.String(), strconv.FormatInt(version, 10))
 }
 
-// Load reads a tenant's live endpoints of one mode, with secrets.
+// Load reads a tenant's endpoints of one mode that are not deleted, with their secrets.
 func (d *Directory) Load(ctx context.Context, q sqltext.Querier, scope hook.Scope) (*Scope, error) {
 	entry := &Scope{}
 	_, err := sqltext.ReadRow(ctx, q, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.Tenant)
@@ -100,19 +100,19 @@ const (
 	WithID      = "e.id = ?"
 )
 
-// EndpointsWhere reads the endpoints that meet a condition.
+// EndpointsWhere returns the query for the endpoints that meet a condition.
 func EndpointsWhere(condition string) string {
 	return "SELECT " + EndpointColumns + " FROM endpoints e WHERE " + condition + " ORDER BY e.id"
 }
 
-// SecretsWhere reads their secrets.
+// SecretsWhere returns the query for their secrets.
 func SecretsWhere(condition string) string {
 	return `SELECT s.endpoint, s.version, s.encoding, s.sealed, s.created_at, s.expires_at
 		FROM endpoints e JOIN secrets s ON s.endpoint = e.id WHERE ` + condition + " ORDER BY s.endpoint, s.version DESC"
 }
 
-// LoadEndpoints reads the endpoints that meet the condition, by id, with their
-// secrets: two queries, however many endpoints there are.
+// LoadEndpoints reads the endpoints that meet a condition, by id, with their secrets. It
+// runs two queries, however many endpoints there are.
 func (d *Directory) LoadEndpoints(ctx context.Context, q sqltext.Querier, condition string, args ...any) ([]*hook.Endpoint, error) {
 	endpoints, err := sqltext.Collect(ctx, q, d.ScanEndpoint, EndpointsWhere(condition), args...)
 	if err != nil {
@@ -126,7 +126,7 @@ func (d *Directory) LoadEndpoints(ctx context.Context, q sqltext.Querier, condit
 	return endpoints, sqltext.Wrap("read secrets", err)
 }
 
-// scanSecret reads a row and gives the secret to its endpoint.
+// scanSecret reads a row and adds the secret to its endpoint.
 func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoint) error {
 	var id hook.ID
 	var secret hook.Secret
@@ -137,7 +137,7 @@ func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoin
 	}
 	e := of[id]
 	if e == nil {
-		return nil // made since the endpoints were read: who reads next sees both
+		return nil // the endpoint was made after the endpoints were read
 	}
 	text, err := d.keys.Open(SecretPlace(e, secret.Version), sealed)
 	if err != nil {
@@ -148,9 +148,9 @@ func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoin
 	return nil
 }
 
-// damaged marks an endpoint of which something sealed cannot be opened. Its tenant's
-// other endpoints must go on, and its own deliveries must wait rather than get lost,
-// so that is no error. Any other error is returned.
+// damaged marks an endpoint if err says that a sealed value cannot be opened, and returns
+// any other error. Damage is no error, because the tenant's other endpoints must go on,
+// and the deliveries of the damaged one must wait and not be lost.
 func (d *Directory) damaged(e *hook.Endpoint, what string, err error) error {
 	if !errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrOtherKey) {
 		return fmt.Errorf("open %s of %s: %w", what, e.ID, err)

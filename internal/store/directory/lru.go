@@ -2,12 +2,12 @@ package directory
 
 import "container/list"
 
-// lru keeps values up to a limit on their weights together. Beyond it the ones that
-// were not used for longest go; the newest stays, whatever it weighs. It is not safe
-// for concurrent use.
+// lru keeps values up to a limit on the sum of their weights. Beyond it the least recently
+// used are removed. The newest value stays, whatever its weight. An lru is not safe for
+// concurrent use.
 type lru[K comparable, V any] struct {
 	limit, used int64
-	order       list.List // of lruItem, the one used last in front
+	order       list.List // of lruItem, most recently used first
 	items       map[K]*list.Element
 }
 

@@ -24,7 +24,7 @@ func ScanTenant(row sqltext.Scanner) (hook.Tenant, error) {
 	return n, err
 }
 
-// Tenant returns a tenant that is not deleted.
+// Tenant returns a tenant. A deleted one is not found.
 func (l *Lists) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
 	n, err := ScanTenant(l.db.QueryRowContext(ctx, "SELECT "+TenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -71,7 +71,7 @@ func (l *Lists) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, str
 	return list, next, nil
 }
 
-// KeyColumns are those of keys, but for when it was revoked.
+// KeyColumns are the columns of keys, except for revoked_at.
 const KeyColumns = "id, kind, mode, tenant, name, hash, created_at"
 
 func scanKey(row sqltext.Scanner) (hook.Key, error) {
@@ -101,7 +101,7 @@ func (l *Lists) Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]h
 	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
-// seqID and seqOf carry a number in a cursor of ids.
+// seqID and seqOf convert between a number and an id, because a cursor holds ids.
 func seqID(n int64) (id hook.ID) {
 	binary.BigEndian.PutUint64(id[8:], uint64(n))
 	return id
@@ -119,9 +119,9 @@ func scanPartner(row sqltext.Scanner) (hook.PartnerUser, error) {
 	return p, err
 }
 
-// PartnerTenant returns the tenant that keys of the partner, which is the scope's
-// tenant, act for when they name the user. An unknown user and a grant for a
-// tenant that was deleted give the same CodeNotFound.
+// PartnerTenant returns the tenant for which keys of the partner act when they name the
+// user. The partner is the scope's tenant. An unknown user and a grant for a deleted
+// tenant give the same CodeNotFound.
 func (l *Lists) PartnerTenant(ctx context.Context, scope hook.Scope, user string) (string, error) {
 	var tenant string
 	err := l.db.QueryRowContext(ctx, `SELECT p.tenant FROM partner_users p JOIN tenants n ON n.id = p.tenant AND n.deleted_at = 0
@@ -135,8 +135,8 @@ func (l *Lists) PartnerTenant(ctx context.Context, scope hook.Scope, user string
 	return tenant, nil
 }
 
-// PartnerUsers lists the grants of a mode, newest first. A scope with a tenant
-// lists that partner's only.
+// PartnerUsers lists the grants of a mode, newest first. If the scope has a tenant, it
+// lists only that partner's.
 func (l *Lists) PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.PartnerUser, string, error) {
 	before, err := sqltext.BeforeOf(page, 1)
 	if err != nil {
@@ -155,17 +155,17 @@ func (l *Lists) PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Pa
 	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
-// Profile is the text of a wire format as deliveries were first rendered with it.
+// Profile is the text of a wire format, as deliveries were accepted with it.
 type Profile struct {
 	Hash hook.ProfileHash
 	Name string
 	Text string
-	// KeptAt says when the text was put in force: of the texts of a name the newest
-	// is the one that all nodes use.
+	// KeptAt is when the text was put in force. Of the texts of a name, all nodes use
+	// the newest.
 	KeptAt time.Time
 }
 
-// Profiles returns all kept texts, of each name the newest last.
+// Profiles returns all kept texts by name, and for each name the newest last.
 func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 	list, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (p Profile, err error) {
 		var kept int64
@@ -191,7 +191,7 @@ func ScanEventType(row sqltext.Scanner) (hook.EventType, error) {
 	return e, err
 }
 
-// OneEventType finds an entry of the catalogue.
+// OneEventType is the query for one entry of the catalogue.
 const OneEventType = "SELECT " + EventTypeColumns + " FROM event_types WHERE mode = ? AND name = ?"
 
 // EventType returns an entry of the catalogue of a mode.
@@ -206,7 +206,7 @@ func (l *Lists) EventType(ctx context.Context, mode hook.Mode, name string) (hoo
 	return found[0], nil
 }
 
-// EventTypes lists the catalogue of a mode by name: a catalogue has no newest.
+// EventTypes lists the catalogue of a mode by name.
 func (l *Lists) EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.EventType, string, error) {
 	after, err := base64.RawURLEncoding.DecodeString(page.Cursor)
 	if err != nil || page.Cursor != "" && !hook.ValidType(string(after)) {
@@ -224,8 +224,8 @@ func (l *Lists) EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) 
 	return list, base64.RawURLEncoding.EncodeToString([]byte(list[len(list)-1].Name)), nil
 }
 
-// KeyByHash returns the key with this SHA-256 of its text. Unknown and revoked
-// keys give the same CodeNotFound (S-10). A revocation counts from its commit on.
+// KeyByHash returns the key whose text has this SHA-256. Unknown and revoked keys give the
+// same CodeNotFound (S-10). A revocation takes effect with its commit.
 func (l *Lists) KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error) {
 	k, age, ok := l.known.Get(hash)
 	if ok {
@@ -242,10 +242,9 @@ func (l *Lists) KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error) 
 	return k, nil
 }
 
-// TokenKey returns the key behind the token with this SHA-256 of its text. An
-// unknown token, an expired one and one of a revoked key give the same
-// CodeNotFound. Nothing is remembered in between: a revocation counts from its
-// commit on.
+// TokenKey returns the key of the token whose text has this SHA-256. An unknown token, an
+// expired one and one of a revoked key give the same CodeNotFound. Tokens are not cached,
+// so a revocation takes effect with its commit.
 func (l *Lists) TokenKey(ctx context.Context, hash [32]byte) (hook.Key, error) {
 	k, err := scanKey(l.db.QueryRowContext(ctx, `SELECT k.id, k.kind, k.mode, k.tenant, k.name, k.hash, k.created_at
 		FROM oauth_tokens o JOIN keys k ON k.id = o.key AND k.mode = o.mode AND k.tenant = o.tenant

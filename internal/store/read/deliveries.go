@@ -21,12 +21,12 @@ func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
 	return r, err
 }
 
-// Deliveries lists deliveries, newest event first. Those of one event, and held and
-// failed ones of one endpoint, are found by an index; every other search walks the events
-// of the scope. But for those of one event, a page looks at a bounded number of rows and
-// hands out a cursor to go on from, even if it found nothing.
+// Deliveries lists deliveries, newest event first. An index finds the deliveries of one
+// event, and the held and the failed ones of one endpoint. Every other search walks the
+// events of the scope. Unless the search is for one event, a page looks at a bounded
+// number of rows and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
-	done, err := l.turns.take(ctx, q.Scope)
+	done, err := l.slots.take(ctx, q.Scope)
 	if err != nil {
 		return nil, "", err
 	}
@@ -41,9 +41,9 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 	case !q.Event.IsZero():
 		from = "deliveries d {then} events e ON e.id = d.event"
 		where, args = where+" AND d.event = ?", append(args, q.Event[:])
-	case stopped(&q):
+	case heldOrFailed(&q):
 		from = "deliveries d{stopped} {then} events e ON e.id = d.event"
-		if low, err = l.span(ctx, stoppedOf(&q), q.After, q.Before, before[0]); err != nil {
+		if low, err = l.span(ctx, heldOrFailedOf(&q), q.After, q.Before, before[0]); err != nil {
 			return nil, "", err
 		}
 		where, args = where+" AND d.event >= ? AND d.event < ?", append(args, low.low[:], low.high[:])
@@ -66,18 +66,18 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 	return rows, low.cursor(2), nil
 }
 
-// stopped reports whether the index on held and failed deliveries serves.
-func stopped(q *hook.DeliveryQuery) bool {
+// heldOrFailed reports whether the index on held and failed deliveries answers the query.
+func heldOrFailed(q *hook.DeliveryQuery) bool {
 	return !q.Endpoint.IsZero() && q.State != nil && (*q.State == hook.Held || *q.State == hook.Failed)
 }
 
-// stoppedOf are the held or the failed deliveries of an endpoint.
-func stoppedOf(q *hook.DeliveryQuery) spanOf {
+// heldOrFailedOf selects the held or the failed deliveries of an endpoint.
+func heldOrFailedOf(q *hook.DeliveryQuery) spanOf {
 	return spanOf{"d.event", "deliveries d{stopped} WHERE d.endpoint = ? AND d.state = " + string('0'+rune(*q.State)), []any{q.Endpoint[:]}}
 }
 
-// conditions holds what every search needs. The state is written out because a
-// partial index is not considered for a parameter.
+// conditions returns the conditions that every search has. The state is a literal,
+// because the planner does not use a partial index for a parameter.
 func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 	where := "d.mode = ? AND (? = '' OR d.tenant = ?) AND (d.event, d.endpoint) < (?, ?)"
 	args := []any{q.Scope.Mode, q.Scope.Tenant, q.Scope.Tenant, before[0][:], before[1][:]}
@@ -102,8 +102,8 @@ func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 	return where, args
 }
 
-// above returns the smallest id greater than id, or id if there is none: a page
-// may end in the middle of an event's deliveries, which the next has to see.
+// above returns the smallest id greater than id, or id if there is none. A page may end in
+// the middle of an event's deliveries, and the next page has to include the rest.
 func above(id hook.ID) hook.ID {
 	next := id
 	for i := 15; i >= 0; i-- {
@@ -115,8 +115,8 @@ func above(id hook.ID) hook.ID {
 	return id
 }
 
-// Bounds on what is shown of a delivery that was attempted without end: its latest
-// attempts, and of the latest of those what the receiver answered.
+// Bounds on what is shown of a delivery with many attempts: its latest attempts, and the
+// answers of the latest of these.
 const (
 	attemptsShown = 1000
 	answersShown  = 100
@@ -136,14 +136,14 @@ func (l *Lists) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (
 	return found[0], nil
 }
 
-// Delivery returns a delivery with its latest 1,000 attempts, oldest first; the 100
-// latest with what was answered. An empty tenant means all of the mode.
+// Delivery returns a delivery with its latest 1,000 attempts, oldest first. The latest 100
+// include the receiver's answer. An empty tenant means all of the mode.
 func (l *Lists) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
 	d, err := l.DeliveryRow(ctx, scope, id)
 	if err != nil {
 		return d, nil, err
 	}
-	done, err := l.turns.take(ctx, d.Scope)
+	done, err := l.slots.take(ctx, d.Scope)
 	if err != nil {
 		return d, nil, err
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// logSpan bounds how many events, counted from the tenant's newest, an endpoint's
-// log looks at: no index serves it, for one would cost every delivery.
+// logSpan bounds how many of the tenant's newest events an endpoint's log looks at. No
+// index serves the log, because an index would cost a write for every delivery.
 const logSpan = 100_000
 
-// Healths returns the records of failures of the endpoints that have one. Ids
-// outside the scope, whose tenant is required, are passed over.
+// Healths returns the records of failures of the endpoints that have one. The scope needs
+// a tenant. Ids outside the scope are ignored.
 func (l *Lists) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error) {
 	found := map[hook.ID]hook.Health{}
 	if len(ids) == 0 {
@@ -39,16 +39,16 @@ func (l *Lists) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 	return found, nil
 }
 
-// EndpointLog returns a window of an endpoint's deliveries, newest event first,
-// and how many the query matches. It looks at the tenant's newest 100,000 events;
-// what is older is neither listed nor counted.
+// EndpointLog returns a window of an endpoint's deliveries, newest event first, and how
+// many deliveries match the query. It looks at the tenant's newest 100,000 events. Older
+// ones are neither listed nor counted.
 func (l *Lists) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error) {
-	done, err := l.turns.take(ctx, q.Scope)
+	done, err := l.slots.take(ctx, q.Scope)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer done()
-	view, err := l.db.View(ctx) // the count is that of the list
+	view, err := l.db.View(ctx) // so that count and list agree
 	if err != nil {
 		return nil, 0, l.fail("list deliveries of endpoint", err)
 	}
@@ -92,8 +92,8 @@ func scanLogged(row sqltext.Scanner) (hook.LoggedDelivery, error) {
 	return l, err
 }
 
-// logFrom walks the tenant's events, for which there is an index, and looks each
-// up among the deliveries by their key.
+// logFrom returns the FROM and WHERE of an endpoint's log. They walk the tenant's events
+// by an index and find the delivery of each by its key.
 func logFrom(q *hook.EndpointLog) (string, []any) {
 	from := ` FROM events e {then} deliveries d ON d.event = e.id AND d.endpoint = ?
 		WHERE e.mode = ? AND e.tenant = ? AND d.mode = ? AND d.tenant = ?`

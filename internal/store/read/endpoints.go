@@ -18,7 +18,7 @@ func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.End
 	limit := sqltext.LimitOf(q.Page)
 	var list []hook.Endpoint
 	for {
-		const page = 500 // the filter on types is ours, not SQL's
+		const page = 500 // the filter on types is not part of the query
 		rows, err := sqltext.Collect(ctx, l.db, l.dir.ScanEndpoint, "SELECT "+directory.EndpointColumns+` FROM endpoints e
 			WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+` AND e.status <> ? AND e.id < ? ORDER BY e.id DESC LIMIT ?`,
 			q.Scope.Mode, q.Scope.Tenant, hook.Deleted, before[0][:], page)
@@ -48,9 +48,9 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 	return (q.EventType == "" || e.Types.Match(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile)
 }
 
-// Endpoint returns the snapshot in force of an endpoint that is not deleted, with
-// its secrets open. It comes from memory once the scope was used, is shared, and
-// must not be changed. An empty tenant means all of the mode.
+// Endpoint returns the snapshot in force of an endpoint that is not deleted, with its
+// secrets open. The snapshot is shared and must not be changed. It comes from memory if
+// the scope was used before. An empty tenant means all of the mode.
 func (l *Lists) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	if scope.Tenant == "" {
 		err := l.db.QueryRowContext(ctx, sqltext.TenantOfEndpoint, id[:], scope.Mode).Scan(&scope.Tenant)
@@ -67,7 +67,7 @@ func (l *Lists) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*ho
 	}
 	e := entry.Find(id)
 	if e == nil && l.shared {
-		// It may have been made through another node a moment ago.
+		// Another node may have made it a moment ago.
 		if entry, err = l.dir.Read(ctx, l.db, scope); err != nil {
 			return nil, l.fail("read endpoint", err)
 		}
@@ -79,9 +79,9 @@ func (l *Lists) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*ho
 	return e, nil
 }
 
-// TenantEndpoints returns all endpoints of a tenant that are not deleted, oldest
-// first. The snapshots are shared and must not be changed; secrets are open. An
-// unknown tenant has none.
+// TenantEndpoints returns all endpoints of a tenant that are not deleted, oldest first,
+// with their secrets open. The snapshots are shared and must not be changed. An unknown
+// tenant has none.
 func (l *Lists) TenantEndpoints(ctx context.Context, scope hook.Scope) ([]*hook.Endpoint, error) {
 	entry, err := l.dir.Entry(ctx, l.db, scope)
 	if err != nil {

@@ -12,18 +12,18 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// defaultScan is how many events a page of a list looks at before it stops and
-// hands out a cursor to go on from.
+// defaultScan is how many events a page of a list looks at before it returns a cursor to
+// continue from.
 const defaultScan = 20_000
 
-// Event returns an event by our key. An empty tenant means all of the mode.
+// Event returns an event by our id. An empty tenant means all of the mode.
 func (l *Lists) Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
 	return l.oneEvent(ctx, "e.id = ? AND e.mode = ? AND (? = '' OR e.tenant = ?)", id[:], scope.Mode, scope.Tenant, scope.Tenant)
 }
 
 // EventByPublicID returns an event by the id that callers and receivers see: the
-// platform's own if it gave one, else ours. An empty tenant means all of the mode;
-// if several tenants have an event with the id then, it gives CodeConflict.
+// platform's own if it gave one, otherwise ours. An empty tenant means all of the mode. In
+// that case it gives CodeConflict if several tenants have an event with the id.
 func (l *Lists) EventByPublicID(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
 	ids, err := sqltext.Collect(ctx, l.db, sqltext.ScanID,
 		"SELECT event FROM event_ids WHERE mode = ? AND public_id = ? AND (? = '' OR tenant = ?) LIMIT 2",
@@ -51,13 +51,13 @@ func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.
 	return found[0], nil
 }
 
-// eventHead is an event without its data, which a list has no use for: a page of
-// the largest would be 64 MB.
+// eventHead are the columns of an event without its data. A list does not need the data,
+// and a page of the largest events would be 64 MB.
 const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0"
 
 // Events lists events, newest first, without their data.
 func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, string, error) {
-	done, err := l.turns.take(ctx, q.Scope)
+	done, err := l.slots.take(ctx, q.Scope)
 	if err != nil {
 		return nil, "", err
 	}
@@ -87,11 +87,11 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	return out, span.cursor(1), nil
 }
 
-// span is the part of the order of events that one page looks at.
+// span is the range of events that one page looks at.
 type span struct {
-	low  hook.ID // the oldest to look at
-	high hook.ID // just above the newest
-	more bool    // there may be more below low
+	low  hook.ID // the oldest event
+	high hook.ID // above the newest event
+	more bool    // there may be more events below low
 }
 
 func (p span) cursor(ids int) string {
@@ -103,20 +103,20 @@ func (p span) cursor(ids int) string {
 	return sqltext.CursorOf(list...)
 }
 
-// spanOf is the list that a span is a part of: rows by the ids of events.
+// spanOf is a list of rows by the ids of events. A span is a part of it.
 type spanOf struct {
 	id, rows string // the column with the id, and FROM and WHERE
 	args     []any
 }
 
-// eventsOfScope are the events of a scope.
+// eventsOfScope selects the events of a scope.
 func eventsOfScope(scope hook.Scope) spanOf {
 	return spanOf{"e.id", "events e WHERE e.mode = ? AND " + sqltext.TenantIs(scope), []any{scope.Mode, scope.Tenant}}
 }
 
-// span bounds the look at a number of rows. The times of ids stand for the times of
-// acceptance: an id is never of an earlier time, and of a later one only if the clock was
-// ahead once (see idsAhead).
+// span returns the range that a page looks at, bounded by a number of rows and by time.
+// The time in an id stands for the time of acceptance: it is never earlier, and later
+// only if the clock was ahead once (see idsAhead).
 func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, high hook.ID) (span, error) {
 	p := span{high: high}
 	if bound := sqltext.FirstID(before.Add(time.Millisecond)); !before.IsZero() && bytes.Compare(bound[:], high[:]) < 0 {
@@ -145,10 +145,10 @@ func (of spanOf) query() string {
 	return fmt.Sprintf("SELECT %[1]s FROM %[2]s AND %[1]s >= ? AND %[1]s < ? ORDER BY %[1]s DESC LIMIT 1 OFFSET ?", of.id, of.rows)
 }
 
-// idsAhead reports whether new events have ids of a time to come. Ids never go back, so
-// they do after the clock was ahead and was corrected, until that time has come. Then an
-// event has an id of a later time than that of its acceptance, and a search by time must
-// not leave out what only the ids say is later.
+// idsAhead reports whether the ids of new events carry a time in the future. They do after
+// the clock was ahead and was corrected, because ids never go back, until that time has
+// come. An event then has an id of a later time than its acceptance, and a search by time
+// must not use the ids as its upper bound.
 func (l *Lists) idsAhead(ctx context.Context) (bool, error) {
 	newest, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, sqltext.NewestEvent)
 	if err != nil {
@@ -161,7 +161,7 @@ func (l *Lists) idsAhead(ctx context.Context) (bool, error) {
 	if !sqltext.ClockWasAhead(until, now) {
 		return false, nil
 	}
-	if !l.aheadTold.Swap(true) {
+	if !l.aheadLogged.Swap(true) {
 		l.log.Warn("the clock was ahead once and ids still carry that time: lists by time take longer until it has come",
 			"ahead", until.Sub(now).Round(time.Second).String(), "until", until)
 	}

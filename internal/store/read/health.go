@@ -25,8 +25,8 @@ func HealthOf(ctx context.Context, q sqltext.Querier, id hook.ID) (hook.Health, 
 	return found[0], nil
 }
 
-// Health returns the endpoint's record of failures and how many deliveries it has
-// held, counted up to hook.StatsCap. An empty tenant means all of the mode.
+// Health returns the endpoint's record of failures and the number of its held deliveries,
+// counted up to hook.StatsCap. An empty tenant means all of the mode.
 func (l *Lists) Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error) {
 	if _, err := l.Endpoint(ctx, scope, id); err != nil {
 		return hook.Health{}, 0, err

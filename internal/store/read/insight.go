@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	historyMost = 1000   // endpoints shown for one event
+	maxHistory  = 1000   // endpoints shown for one event
 	statsEvents = 10_000 // events of the tenant that statistics look back over
 	statsRows   = 1000   // deliveries of the endpoint among them
 	statsTries  = 5000   // attempts of those
 )
 
-// historyRows finds, for each endpoint of a scope, the last revision before a
-// moment and those of that very microsecond.
+// historyRows finds, for each endpoint of a scope, the last revision before a moment and
+// those in the same microsecond.
 const historyRows = `SELECT e.id, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.status
 	FROM (SELECT id, created_at, status FROM endpoints WHERE mode = ? AND tenant = ? ORDER BY status = 3, id DESC LIMIT ?) e
 	LEFT JOIN endpoint_revisions r ON r.endpoint = e.id AND r.at <= ? AND r.revision >= coalesce((SELECT p.revision FROM endpoint_revisions p
 		WHERE p.endpoint = e.id AND p.at < ? ORDER BY p.revision DESC LIMIT 1), 0)
 	ORDER BY e.status = 3, e.id DESC, r.revision`
 
-// History returns what the endpoints of a tenant were at a moment, newest first,
-// the deleted ones last. At most 1,000 are returned; more says that there are
-// others. The scope needs a tenant.
+// History returns the endpoints of a tenant as they were at a moment, newest first, with
+// the deleted ones last. It returns at most 1,000. more reports whether there are others.
+// The scope needs a tenant.
 func (l *Lists) History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error) {
-	done, err := l.turns.take(ctx, scope)
+	done, err := l.slots.take(ctx, scope)
 	if err != nil {
 		return nil, false, err
 	}
@@ -55,13 +55,13 @@ func (l *Lists) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 			return l, fmt.Errorf("read event types of %s: %w", l.Endpoint, err)
 		}
 		return l, nil
-	}, historyRows, scope.Mode, scope.Tenant, historyMost+1, sqltext.Micros(at), sqltext.Micros(at))
+	}, historyRows, scope.Mode, scope.Tenant, maxHistory+1, sqltext.Micros(at), sqltext.Micros(at))
 	if err != nil {
 		return nil, false, l.fail("read history of endpoints", err)
 	}
 	for _, l := range lines {
 		if len(list) == 0 || list[len(list)-1].Endpoint != l.Endpoint {
-			if len(list) == historyMost {
+			if len(list) == maxHistory {
 				return list, true, nil
 			}
 			list = append(list, l.History)
@@ -74,7 +74,7 @@ func (l *Lists) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 	return list, false, nil
 }
 
-// HasEndpoints reports whether a scope has an endpoint that is not deleted.
+// HasEndpoints reports whether a scope has endpoints that are not deleted.
 func (l *Lists) HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error) {
 	entry, err := l.dir.Entry(ctx, l.db, scope)
 	if err != nil {
@@ -83,17 +83,17 @@ func (l *Lists) HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error
 	return len(entry.Endpoints) > 0, nil
 }
 
-// EndpointStats returns numbers about an endpoint. What is looked at is bounded:
-// the open and the failed deliveries up to hook.StatsCap, and of the tenant's
-// latest 10,000 events the latest 1,000 deliveries with at most 5,000 attempts. An
-// empty tenant means all of the mode.
+// EndpointStats returns numbers about an endpoint. It counts open and failed deliveries up
+// to hook.StatsCap. The other numbers are of the latest 1,000 deliveries, with at most
+// 5,000 attempts, among the tenant's latest 10,000 events. An empty tenant means all of
+// the mode.
 func (l *Lists) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error) {
 	out := hook.EndpointStats{ByState: map[hook.State]int{}, ByClass: map[hook.Class]int{}}
 	e, err := l.Endpoint(ctx, scope, id)
 	if err != nil {
 		return out, err
 	}
-	done, err := l.turns.take(ctx, e.Scope)
+	done, err := l.slots.take(ctx, e.Scope)
 	if err != nil {
 		return out, err
 	}
@@ -107,8 +107,8 @@ func (l *Lists) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID)
 	return out, nil
 }
 
-// pendingOf, heldOf and failedOf read the indexes alone. The state is written out
-// because a partial index is not considered for a parameter.
+// pendingOf, heldOf and failedOf read indexes only. The state is a literal, because the
+// planner does not use a partial index for a parameter.
 const (
 	pendingOf = `WITH w AS (SELECT d.event FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?)
 		SELECT count(*), (SELECT event FROM w ORDER BY event LIMIT 1) FROM w`
@@ -136,7 +136,7 @@ const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {t
 		ORDER BY o.id DESC LIMIT 1 OFFSET ?), {bytes})
 	ORDER BY e.id DESC LIMIT ?`
 
-// recentAttempts are those of the same deliveries.
+// recentAttempts reads the attempts of the deliveries of recentDeliveries.
 const recentAttempts = "SELECT a.duration_us, a.class FROM (" + recentDeliveries + `) r
 	{then} attempts a ON a.event = r.event AND a.endpoint = ? ORDER BY r.event DESC, a.number DESC LIMIT ?`
 
@@ -172,7 +172,7 @@ func (l *Lists) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.Endpoi
 	return err
 }
 
-// latencyOf takes the nearest rank, so that every figure is one that was measured.
+// latencyOf uses the nearest rank, so that each figure is a duration that was measured.
 func latencyOf(durations []int64) hook.Latency {
 	if len(durations) == 0 {
 		return hook.Latency{}

@@ -1,9 +1,8 @@
-// Package read answers what is stored: lists, searches and numbers, for callers who
-// wait.
+// Package read reads what is stored: lists, searches and numbers.
 //
-// It promises that every search looks at a bounded number of rows and hands out a cursor
-// to go on from, that each scope searches one thing at a time, and that a list sees the
-// last commit. It never sees a transaction of the writer and changes nothing.
+// It promises that every search looks at a bounded number of rows and returns a cursor to
+// continue from, that each scope runs one search at a time, and that a list sees the last
+// commit. It never sees a transaction of the writer, and it changes nothing.
 package read
 
 import (
@@ -15,10 +14,10 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Lists is what can be asked of one database. Its methods are safe for concurrent use.
+// Lists reads from one database. Its methods are safe for concurrent use.
 type Lists struct {
-	// Scan is how many rows a page of a list looks at before it stops and hands out a
-	// cursor to go on from.
+	// Scan is how many rows a page of a list looks at before it returns a cursor to
+	// continue from.
 	Scan int
 
 	db     *sqltext.Reader
@@ -28,9 +27,9 @@ type Lists struct {
 	now    func() time.Time
 	log    *slog.Logger
 	fail   func(act string, err error) error
-	turns  turns
+	slots  slots
 
-	aheadTold atomic.Bool
+	aheadLogged atomic.Bool
 }
 
 // Options of New. All but Shared are required.
@@ -41,7 +40,7 @@ type Options struct {
 	Shared    bool // other nodes change endpoints too
 	Now       func() time.Time
 	Log       *slog.Logger
-	// Fail gives the error of a read its code.
+	// Fail maps the error of a read to the one that callers get.
 	Fail func(act string, err error) error
 }
 

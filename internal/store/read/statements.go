@@ -8,14 +8,14 @@ type Statement struct {
 	Args  []any
 }
 
-// Statements are the searches that depend on an index, as they are put together for an
-// endpoint, for tests that look at their plans. The endpoint's tenant is in the scope.
+// Statements returns the searches for an endpoint that depend on an index, for tests that
+// check their plans. The scope is the endpoint's.
 func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 	failed := hook.Failed
 	q := hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed}
 	last := []hook.ID{{0xff}, {0xff}}
 	where, args := conditions(&q, last)
-	of := stoppedOf(&q)
+	of := heldOrFailedOf(&q)
 	var low, high hook.ID
 	high[0] = 0xff
 	log, logArgs := logFrom(&hook.EndpointLog{Scope: scope, Endpoint: endpoint, Type: "a.b"})
@@ -25,7 +25,7 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 		"failures":  {failedOf, []any{endpoint[:], hook.StatsCap}},
 		"recent":    {recentDeliveries, recent},
 		"tries":     {recentAttempts, append(recent, endpoint[:], statsTries)},
-		"history":   {historyRows, []any{scope.Mode, scope.Tenant, historyMost + 1, 1, 1}},
+		"history":   {historyRows, []any{scope.Mode, scope.Tenant, maxHistory + 1, 1, 1}},
 		"log":       {"SELECT count(*)" + log, logArgs},
 		"failed":    {"SELECT d.id FROM deliveries d WHERE " + where + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", args},
 		"failed of": {of.query(), append(of.args, low[:], high[:], 9)},

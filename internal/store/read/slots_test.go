@@ -8,10 +8,10 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// One scope searches once at a time; another is not kept waiting, and nothing is
-// remembered of those that are done.
-func TestTurns(t *testing.T) {
-	var all turns
+// A scope runs one search at a time. Another scope does not wait for it, and no slot is
+// kept after the last search.
+func TestSlots(t *testing.T) {
+	var all slots
 	one, other := hook.Scope{Tenant: "a", Mode: hook.Live}, hook.Scope{Tenant: "a", Mode: hook.Test}
 	first, err := all.take(t.Context(), one)
 	if err != nil {
@@ -24,7 +24,7 @@ func TestTurns(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := all.take(gone, one); !errors.Is(err, context.Canceled) {
-		t.Errorf("a second turn: %v", err)
+		t.Errorf("a second search at the same time: %v", err)
 	}
 	first()
 	again, err := all.take(t.Context(), one)
@@ -34,6 +34,6 @@ func TestTurns(t *testing.T) {
 	again()
 	second()
 	if len(all.of) != 0 {
-		t.Errorf("%d scopes are remembered", len(all.of))
+		t.Errorf("%d slots are kept", len(all.of))
 	}
 }
