@@ -12,7 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
-// knownBacklog returns what the writer believes, and whether it knows.
+// knownBacklog returns the writer's count, and whether it has one.
 func (a *aging) knownBacklog() (n int, known bool) {
 	a.t.Helper()
 	if err := a.do(a.t.Context(), "test", 1, func(t *tx) error {
@@ -25,9 +25,8 @@ func (a *aging) knownBacklog() (n int, known bool) {
 	return n, known
 }
 
-// The writer does not count: a write that needs a count it does not know is sent back.
-// Whoever counts meanwhile gets a number that is exact, however much is published and
-// settled at the same time.
+// The writer does not count: it refuses a write that needs a count that it does not have.
+// A count outside the writer is exact, however much is published and settled meanwhile.
 func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 	o := Options{Dir: t.TempDir(), TenantBacklog: 100_000}
 	a := newAging(t, o)
@@ -59,7 +58,7 @@ func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 				t.Error(err)
 			}
 			for _, d := range list {
-				_, _ = a.CancelDelivery(t.Context(), a.scope, d.ID) // of the round before some are cancelled already
+				_, _ = a.CancelDelivery(t.Context(), a.scope, d.ID) // some of the previous round are cancelled already
 			}
 		})
 		all.Wait()
@@ -70,12 +69,12 @@ func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 	}
 }
 
-// On PostgreSQL a count that is old is believed until the next one is there, which counts
-// what other nodes added.
+// On PostgreSQL an old count is used until the next one ends. The next one includes what
+// other nodes added.
 func TestABacklogIsCountedAgainForWhatOtherNodesDo(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newAging(t, Options{Postgres: url, TenantBacklog: 100_000})
-	a.life = t.Context() // it ended with the sweeper, which this test does without
+	a.life = t.Context() // the store's own ended with the sweeper, which this test stops
 	a.say(a.scope, 3)
 	b := newAging(t, Options{Postgres: url})
 	b.say(a.scope, 4)
@@ -87,8 +86,8 @@ func TestABacklogIsCountedAgainForWhatOtherNodesDo(t *testing.T) {
 	within(t, 5*time.Second, "counted again", func() bool { n, _ := a.knownBacklog(); return n == 8 })
 }
 
-// BenchmarkFirstPublish is the first publish to a tenant for which 400,000 deliveries
-// wait. It reports how long another tenant's write takes at that moment.
+// BenchmarkFirstPublish publishes to a tenant that has 400,000 waiting deliveries and is
+// not counted yet. It reports how long another tenant's write takes meanwhile.
 func BenchmarkFirstPublish(b *testing.B) {
 	for name, options := range map[string]func(testing.TB) Options{
 		"sqlite":   func(t testing.TB) Options { return Options{Dir: t.TempDir(), Reserve: -1} },

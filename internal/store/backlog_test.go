@@ -14,13 +14,13 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
-// This file is inside the package: the count in memory has no door of its own, and
-// it is the one thing that must not drift from the rows.
+// This file is inside the package because the count in memory is not exported, and it
+// must never differ from the rows.
 
-// walkLimit is low enough to be reached.
+// walkLimit is low enough for the walk to reach it.
 const walkLimit = 12
 
-// walk plays a random life of one tenant.
+// walk changes the deliveries of one tenant at random.
 type walk struct {
 	*testing.T
 	s     *Store
@@ -46,7 +46,7 @@ func (w *walk) handed(jobs []hook.Job) {
 func (w *walk) open() {
 	w.Helper()
 	var err error
-	places := rand.New(rand.NewPCG(1, 2)) // the writer's alone
+	places := rand.New(rand.NewPCG(1, 2)) // only the writer uses it
 	w.jobs = nil
 	w.s, err = Open(w.Context(), Options{Dir: w.dir, Keys: w.keys, Log: slog.New(slog.DiscardHandler), Reserve: -1, TenantBacklog: walkLimit, HeldFor: time.Hour,
 		Now: w.now, Room: func(*hook.Endpoint) int { return places.IntN(2) },
@@ -66,13 +66,13 @@ func (w *walk) must(err error) {
 	}
 }
 
-// rows asks the table, counts what memory says, and returns both; known is false
-// before anybody asked for the count.
+// rows returns the count of the table and the count in memory. known is false if the
+// latter was never taken.
 func (w *walk) rows() (table, memory int, known bool) {
 	w.Helper()
 	w.must(w.s.do(w.Context(), "test", 1, func(t *tx) error {
 		memory, known = t.s.backlog[w.scope]
-		memory += t.open[w.scope] // a page of a sweep may be in this very transaction
+		memory += t.open[w.scope] // this transaction may include a page of a sweep
 		_, err := t.row("count", `SELECT (SELECT count(*) FROM deliveries WHERE state IN (0, 1) AND mode = ? AND tenant = ?) +
 			(SELECT count(*) FROM oneshots WHERE mode = ? AND tenant = ?)`,
 			[]any{w.scope.Mode, w.scope.Tenant, w.scope.Mode, w.scope.Tenant}, &table)
@@ -184,8 +184,8 @@ func (w *walk) endpoint() {
 	w.ends = append(w.ends, e.ID)
 }
 
-// TestBacklogCountsTheRows walks through everything that opens or ends a delivery:
-// the count in memory is that of the table after every step.
+// TestBacklogCountsTheRows does everything that opens or ends a delivery. After every
+// step the count in memory must be that of the table.
 func TestBacklogCountsTheRows(t *testing.T) {
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {
@@ -220,10 +220,10 @@ func TestBacklogCountsTheRows(t *testing.T) {
 				}
 				highest = max(highest, table)
 			}
-			if w.refused == 0 || compared < 180 { // control: the walk went to the limit
+			if w.refused == 0 || compared < 180 { // control: the walk must reach the limit
 				t.Errorf("at most %d open rows, %d refusals, compared %d times", highest, w.refused, compared)
 			}
-			if highest > walkLimit+8 { // test events pass
+			if highest > walkLimit+8 { // test events are not bounded
 				t.Errorf("%d open rows, allowed are %d", highest, walkLimit)
 			}
 		})

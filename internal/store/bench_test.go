@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// BenchmarkLifeCycle publishes with 64 callers and settles what they published,
-// all durable. It reports CPU per event and events per commit.
+// BenchmarkLifeCycle publishes with 64 callers and settles what they published. All
+// writes are durable. It reports CPU per event and events per commit.
 func BenchmarkLifeCycle(b *testing.B) {
 	s := open(b, store.Options{Dir: b.TempDir(), Reserve: -1})
 	var settled atomic.Int64

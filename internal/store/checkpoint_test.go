@@ -36,8 +36,8 @@ func fill(t *testing.T, s *Store, size int) {
 	}
 }
 
-// The log is emptied into the database as it grows: neither it nor the time to
-// start after a crash may grow without bound.
+// The log is moved into the database as it grows, so that neither the log nor the start
+// after a crash grows without bound.
 func TestLogStaysShort(t *testing.T) {
 	s := openSmall(t, nil)
 	const total, limit = 120 << 20, 60 << 20
@@ -50,8 +50,7 @@ func TestLogStaysShort(t *testing.T) {
 	}
 }
 
-// A failure while the log is emptied is one of the disk like any other, and must
-// not be swallowed.
+// An error of the disk during a checkpoint must be reported like any other.
 func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	fatal := make(chan error, 2)
 	s := openSmall(t, func(err error) { fatal <- err })

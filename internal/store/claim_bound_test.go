@@ -26,7 +26,7 @@ func TestBoundedShares(t *testing.T) {
 	}
 }
 
-// A claim of everything that waits takes no more than its bound, and the rest is told.
+// A claim takes no more than its bound and returns when the rest is due.
 func TestAClaimIsBoundedInRows(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -54,8 +54,8 @@ func TestAClaimIsBoundedInRows(t *testing.T) {
 	}
 }
 
-// A tenant whose secrets are damaged gets nothing, and the other shares what they asked
-// for.
+// A claim for an endpoint with damaged secrets gives nothing, and the other shares are
+// given in full.
 func TestADamagedSecretHarmsNoOtherShare(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {

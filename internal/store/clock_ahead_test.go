@@ -17,8 +17,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// found searches by time page by page and returns how many events, deliveries and failed
-// deliveries of an endpoint it found.
+// found searches by time, page by page. It returns the numbers of events, deliveries and
+// failed deliveries of an endpoint that it found.
 func (a *aging) found(endpoint hook.ID, after, before time.Time) (events, deliveries, failures int) {
 	a.t.Helper()
 	eq := hook.EventQuery{Scope: a.scope, After: after, Before: before}
@@ -46,8 +46,8 @@ func (a *aging) found(endpoint hook.ID, after, before time.Time) (events, delive
 	return events, deliveries, walk(q)
 }
 
-// After a clock that was ahead, ids go on from the time it showed. Lists by time go by
-// the time of acceptance then, and the log says so once.
+// After the clock was ahead, ids continue from the time that it showed. Lists by time then
+// use the time of acceptance, and the log says so once.
 func TestListsByTimeAfterAClockThatWasAhead(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestListsByTimeAfterAClockThatWasAhead(t *testing.T) {
 	}
 }
 
-// A search among the failed deliveries of an endpoint that matches nothing looks at a
-// bounded number of them a page, and passes none over.
+// A search among the failed deliveries of an endpoint looks at a bounded number of rows on
+// each page, and misses none.
 func TestFailedDeliveriesAreSearchedInBoundedLooks(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -137,8 +137,7 @@ func TestFailedDeliveriesAreSearchedInBoundedLooks(t *testing.T) {
 	}
 }
 
-// A node whose clock is more than an hour from the database's does not start, and one
-// that is within does.
+// A node starts only if its clock is within an hour of the database's.
 func TestANodeWithAnotherTimeDoesNotStart(t *testing.T) {
 	for shift, starts := range map[string]bool{"30 minutes": true, "2 hours": false, "-2 hours": false} {
 		t.Run(shift, func(t *testing.T) {
@@ -178,7 +177,8 @@ func TestANodeWithAnotherTimeDoesNotStart(t *testing.T) {
 	}
 }
 
-// A node that runs says that its clock moved away from the database's, and drops nothing.
+// A running node logs that its clock has moved away from the database's, and retention
+// drops nothing.
 func TestANodeSaysThatItsClockMovedAway(t *testing.T) {
 	var log bytes.Buffer
 	a := newAging(t, Options{Postgres: pgtest.Database(t), Log: slog.New(slog.NewTextHandler(&log, nil))})

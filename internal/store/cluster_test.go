@@ -15,7 +15,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// peer is one of several stores on one PostgreSQL database, with what it was handed.
+// peer is one of several stores on a PostgreSQL database, with the jobs that it handed
+// over.
 type peer struct {
 	*Store
 	t *testing.T
@@ -134,16 +135,16 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-// node is the store's part in a cluster.
+// node returns the cluster of a store.
 func node(s *Store) *cluster.Cluster { return s.peers.(*cluster.Cluster) }
 
-// die ends what keeps a node alive, as a crash does; its rows stay.
+// die ends a node's heartbeat, as a crash does. Its rows stay.
 func (p *peer) die() {
 	node(p.Store).Halt()
 }
 
-// What is accepted through one node is matched with what was changed through another
-// before: not within a second, but always.
+// An event accepted by one node is always matched with the endpoints as another node
+// changed them before, not only after some delay.
 func TestChangesHoldForTheNextEventOfAnyNode(t *testing.T) {
 	url := pgtest.Database(t)
 	a, b := newPeer(t, url, 0, nil), newPeer(t, url, 0, nil)
@@ -174,8 +175,8 @@ func TestChangesHoldForTheNextEventOfAnyNode(t *testing.T) {
 	})
 }
 
-// A discarded backlog takes nothing with it that came after enabling, whatever the
-// clocks of the nodes say.
+// To discard a backlog discards nothing that was published after enabling, whatever the
+// clocks of the nodes show.
 func TestDiscardStopsAtEnablingWhateverTheClocks(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, func() time.Time { return time.Now().Add(-time.Minute) })
@@ -200,8 +201,8 @@ func TestDiscardStopsAtEnablingWhateverTheClocks(t *testing.T) {
 	}
 }
 
-// A node that dies leaves its work to another one, within its lease and a second; what
-// it says later counts as said by somebody who does not hold the rows any more.
+// Another node takes over the work of a dead node, within the lease and a second. Later
+// outcomes of the dead node are late: it no longer owns the rows.
 func TestDeadNodeIsTakenOver(t *testing.T) {
 	const lease = time.Second
 	url := pgtest.Database(t)
@@ -230,7 +231,7 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	if again, err := b.Claim(t.Context(), claim); err != nil || len(again.Jobs) != 0 {
 		t.Errorf("claimed twice: %v, %v", again, err)
 	}
-	// The dead one wakes up and says that its attempt failed.
+	// The dead node wakes up and settles its attempt as failed.
 	old := a.Epoch()
 	a.settled(jobs[1], 500)
 	if a.Epoch() == old || a.ClusterStats().StaleSettles != 1 {
@@ -246,7 +247,7 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	if row := b.row(jobs[1]); row.State != hook.Succeeded {
 		t.Errorf("a final state was overwritten: %+v", row)
 	}
-	a.publish() // as a new node
+	a.publish() // it registers as a new node
 	if fresh := a.take(); len(fresh) != 1 || fresh[0].Holder != a.Epoch() {
 		t.Errorf("jobs after registering again: %+v", fresh)
 	}
@@ -258,9 +259,9 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	}
 }
 
-// A write whose answer is lost was committed or not, and the node finds out which: one
-// event for each call that succeeded and at most one for each that did not, and every
-// delivery is handed over.
+// If the answer to a commit is lost, the node finds out whether it was committed. There is
+// one event for each call that succeeded and at most one for each that did not, and the
+// job of every delivery is handed over.
 func TestUnknownCommits(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	url := server.Database(t)
@@ -310,7 +311,7 @@ func TestUnknownCommits(t *testing.T) {
 	}
 }
 
-// The same key on two nodes at once makes one event.
+// Requests with the same idempotency key on two nodes at once make one event.
 func TestOneEventForAKeyOnTwoNodes(t *testing.T) {
 	url := pgtest.Database(t)
 	peers := []*peer{newPeer(t, url, 0, nil), newPeer(t, url, 0, nil)}
@@ -336,7 +337,7 @@ func TestOneEventForAKeyOnTwoNodes(t *testing.T) {
 	}
 }
 
-// Work of one endpoint is claimed by several nodes side by side, each row once.
+// Several nodes claim the work of one endpoint at the same time, each row once.
 func TestClaimsSideBySide(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, nil)

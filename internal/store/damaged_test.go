@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// sealedAt is where something sealed of an endpoint lies.
+// sealedAt is the place of a sealed value of an endpoint.
 type sealedAt struct{ table, column, where string }
 
 func (at sealedAt) read(p *peer, id hook.ID) (sealed []byte) {
@@ -20,7 +20,7 @@ func (at sealedAt) read(p *peer, id hook.ID) (sealed []byte) {
 	return sealed
 }
 
-// flip changes a bit of it; a second time it is whole again.
+// flip changes a bit of the value. A second call repairs it.
 func (at sealedAt) flip(p *peer, id hook.ID) {
 	p.t.Helper()
 	value := bytes.Clone(at.read(p, id))
@@ -42,8 +42,8 @@ func (p *peer) toldDue(e *hook.Endpoint) bool {
 	return false
 }
 
-// An endpoint that is damaged harms its tenant's other endpoints in nothing and loses
-// nothing: its deliveries are made and wait, and go out when it is repaired.
+// A damaged endpoint does not affect its tenant's other endpoints and loses nothing. Its
+// deliveries are made and wait, and they are attempted when it is repaired.
 func TestDamagedEndpoint(t *testing.T) {
 	for name, c := range map[string]sealedAt{
 		"headers":          {"endpoints", "headers_sealed", "id = ?"},
@@ -85,7 +85,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	if got, err := p.Claim(t.Context(), claim); err != nil || len(got.Jobs) != 0 || len(got.Due) != 0 {
 		t.Errorf("claimed %+v, %v", got, err)
 	}
-	// What is sealed is not overwritten, and the status can be changed all the same.
+	// Sealed values are not overwritten, and the status can be changed all the same.
 	was := at.read(p, bad.ID)
 	_, err := p.UpdateEndpoint(t.Context(), acme, bad.ID, func(old hook.Endpoint) (hook.Endpoint, error) { old.Title = "x"; return old, nil }, false)
 	if hook.CodeOf(err) != hook.CodeEndpointDamaged {
@@ -107,7 +107,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	at.flip(p, bad.ID)
 	reopen()
 	claim.Shares = claim.Shares[:1]
-	for deadline := time.Now().Add(10 * time.Second); ; { // the release may still be on its way
+	for deadline := time.Now().Add(10 * time.Second); ; { // the sweep may still be under way
 		claim.Now = p.now()
 		got, err := p.Claim(t.Context(), claim)
 		p.must(err)
@@ -123,7 +123,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	}
 }
 
-// A damaged endpoint can be deleted, with all that is sealed.
+// A damaged endpoint can be deleted, with all its sealed values.
 func TestDamagedEndpointIsDeleted(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()

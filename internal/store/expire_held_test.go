@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Held deliveries expire page by page. A backlog that is younger is not looked at, and
-// an old event that is held only since a short time stays.
+// Held deliveries expire page by page. A younger backlog is not read, and a delivery of an
+// old event that has been held for a short time stays.
 func TestHeldDeliveriesExpireByPage(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {

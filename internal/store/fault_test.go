@@ -19,8 +19,8 @@ import (
 
 var errInjected = errors.New("injected")
 
-// faulty is a store whose statements can be made to fail, without the sweeper, so
-// that nothing changes by itself.
+// faulty is a store whose statements can be made to fail. It has no sweeper, so that
+// nothing changes by itself.
 type faulty struct {
 	*Store
 	t       *testing.T
@@ -49,7 +49,7 @@ func newFaultyOn(t *testing.T, o Options) *faulty {
 	}
 	f.stop()
 	f.sweeper.Wait()
-	// The writer has not been given anything yet.
+	// The writer has no operation yet, so the test may change its connections.
 	if db, ok := f.engine.(*sqlite.DB); ok {
 		db.Conn().Fault = f.fault
 	} else {
@@ -62,8 +62,8 @@ func newFaultyOn(t *testing.T, o Options) *faulty {
 	return f
 }
 
-// failAt makes the n-th statement from now on fail and all after it, for a batch that
-// fails is run again; ROLLBACK apart. 0 heals.
+// failAt makes the n-th statement from now on and all after it fail, except ROLLBACK. Later
+// ones must fail too, because a batch that fails is run again. 0 lets all succeed.
 func (f *faulty) failAt(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -84,7 +84,7 @@ func (f *faulty) fault(query string) error {
 	return errInjected
 }
 
-// digest is over every row of every table.
+// digest returns a hash of every row of every table.
 func (f *faulty) digest() string {
 	f.t.Helper()
 	ctx := context.Background()
@@ -101,7 +101,7 @@ func (f *faulty) digest() string {
 	for _, table := range tables {
 		rows, err := f.read.QueryContext(ctx, "SELECT * FROM "+table+" ORDER BY 1, 2")
 		if table == "config" || table == "goose_db_version" || table == "meta" {
-			_ = rows.Close() // one row, or of the release
+			_ = rows.Close() // one row, or a row of the release
 			rows, err = f.read.QueryContext(ctx, "SELECT * FROM "+table+" ORDER BY 1")
 		}
 		if err != nil {
@@ -127,8 +127,8 @@ func (f *faulty) digest() string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// Every write fails from each of its statements on: then it says so, nothing of it
-// is stored and nobody is told. At last it succeeds.
+// Each write is run once for each of its statements, with that statement failing. The write
+// then returns an error, stores nothing and hands nothing over. At last it succeeds.
 func TestEveryWriteIsAllOrNothing(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) { everyWriteIsAllOrNothing(t, newFaulty(t)) })
 	t.Run("PostgreSQL", func(t *testing.T) { everyWriteIsAllOrNothing(t, newFaultyOn(t, Options{Postgres: pgtest.Database(t)})) })
@@ -219,7 +219,7 @@ func everyWriteIsAllOrNothing(t *testing.T, f *faulty) {
 	}
 }
 
-// failEachStep returns how many faults it took until the write got through.
+// failEachStep returns how many faults it took until the write succeeded.
 func (f *faulty) failEachStep(name string, run func() error) int {
 	f.t.Helper()
 	for n := 1; ; n++ {

@@ -17,8 +17,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// settledDown waits until the node has read all news, so that its next write is nothing
-// but a commit.
+// settledDown waits until the node has read all changes, so that its next write is a commit
+// and nothing else.
 func (p *peer) settledDown() {
 	p.t.Helper()
 	within(p.t, 5*time.Second, "nothing to read", func() bool {
@@ -28,7 +28,7 @@ func (p *peer) settledDown() {
 	p.take()
 }
 
-// sql runs a statement beside the store.
+// sql runs a statement on a connection outside the store.
 func (p *peer) sql(statement string, args ...any) {
 	p.t.Helper()
 	_, err := p.read.DB.ExecContext(p.t.Context(), statement, args...)
@@ -45,15 +45,15 @@ func (p *peer) count(query string, args ...any) (n int) {
 func (p *peer) fails(fault func(query string) error) {
 	p.t.Helper()
 	p.must(p.do(p.t.Context(), "test", 1, func(*tx) error { // on the writer, which reads it
-		for _, lane := range node(p.Store).Writers() {
-			lane.Fault = fault
+		for _, conn := range node(p.Store).Writers() {
+			conn.Fault = fault
 		}
 		return nil
 	}))
 }
 
-// Servers that stall in the middle of a commit, and wake up when the node has long gone
-// on without them, commit nothing: no row is owned by a live node that does not know it.
+// A server process that stalls in the middle of a commit, and wakes up when the node has
+// long gone on without it, commits nothing. So no live node owns a row without its job.
 func TestAServerThatStalls(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	p := newPeer(t, server.Database(t), time.Minute, nil)
@@ -62,8 +62,8 @@ func TestAServerThatStalls(t *testing.T) {
 	owned := "SELECT count(*) FROM deliveries WHERE owner = ? AND state = 0"
 	before := p.count(owned, p.Epoch())
 	var pids []int
-	for _, lane := range node(p.Store).Writers() {
-		pids = append(pids, lane.PID())
+	for _, conn := range node(p.Store).Writers() {
+		pids = append(pids, conn.PID())
 	}
 	for _, pid := range pids {
 		p.must(syscall.Kill(pid, syscall.SIGSTOP))
@@ -83,7 +83,8 @@ func TestAServerThatStalls(t *testing.T) {
 	}
 }
 
-// A takeover that fails half-way is tried again, and one that cannot learn what waits too.
+// A takeover that fails half-way is tried again, also if only the search for waiting work
+// fails.
 func TestATakeoverIsTriedAgain(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 2*time.Second, nil)
@@ -101,7 +102,7 @@ func TestATakeoverIsTriedAgain(t *testing.T) {
 		if strings.Contains(query, "UPDATE deliveries SET owner = 0") && failed.Add(1) == 1 {
 			return &pgconn.PgError{Code: "53200", Message: "out of memory"}
 		}
-		if strings.Contains(query, "WHERE sweep <> ''") && failed.Load() > 1 && failed.Add(1) == 4 { // of learn
+		if strings.Contains(query, "WHERE sweep <> ''") && failed.Load() > 1 && failed.Add(1) == 4 { // of waitingWork
 			return &pgconn.PgError{Code: "53200", Message: "out of memory"}
 		}
 		return nil
@@ -117,11 +118,11 @@ func TestATakeoverIsTriedAgain(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.due) == 0 {
-		t.Error("nobody knows what waits")
+		t.Error("the dispatcher was not told of the waiting work")
 	}
 }
 
-// A test event of a dead node comes once, however often its takeover runs.
+// A test event of a dead node is handed over once, however often the takeover runs.
 func TestATakeoverThatRunsTwiceGivesOnce(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 2*time.Second, nil)
@@ -144,7 +145,7 @@ func TestATakeoverThatRunsTwiceGivesOnce(t *testing.T) {
 	}
 }
 
-// A row that PostgreSQL does not take harms no neighbour in its batch.
+// A row that PostgreSQL refuses does not affect the other operations of its batch.
 func TestABadRowHarmsNoNeighbour(t *testing.T) {
 	p := newPeer(t, pgtest.Database(t), time.Minute, nil)
 	p.endpoint()
@@ -175,8 +176,8 @@ func TestABadRowHarmsNoNeighbour(t *testing.T) {
 	}
 }
 
-// A database that was set back, as a standby is that lacked the last writes, is noticed:
-// what the node had settled and forgotten is not left with it.
+// A node notices that the database was set back, as after a failover to a standby that
+// lacked the last writes. Rows whose jobs it had settled and forgotten do not stay its own.
 func TestADatabaseThatWasSetBack(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 2*time.Second, nil)
@@ -185,7 +186,7 @@ func TestADatabaseThatWasSetBack(t *testing.T) {
 	job := a.take()[0]
 	a.sql("CREATE TABLE old_deliveries AS SELECT * FROM deliveries")
 	a.sql("CREATE TABLE old_writes AS SELECT * FROM node_writes")
-	for range 4 { // on both lanes
+	for range 4 { // on both connections
 		a.publish()
 	}
 	a.settled(job, 200)

@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// A write that was given up cannot be committed any more, however late its server wakes
-// up. The control is the same write before anybody asked for it.
+// A write that was found not to be committed can no longer be committed, however late its
+// server process wakes up. The control is the same write before the node asked for it.
 func TestALateWriteIsRefused(t *testing.T) {
 	a := newPeer(t, pgtest.Database(t), 0, nil)
 	a.endpoint()
@@ -26,7 +26,7 @@ func TestALateWriteIsRefused(t *testing.T) {
 	if err := guarded(1000); err != nil {
 		t.Fatalf("control: %v", err)
 	}
-	for range 2 { // the question may be asked twice
+	for range 2 { // the node may ask twice
 		var number int64
 		a.must(node(a.Store).Control().QueryRowContext(t.Context(), cluster.GiveUp, a.Epoch(), 1, 1000).Scan(&number))
 		if number != 1001 {
@@ -41,8 +41,8 @@ func TestALateWriteIsRefused(t *testing.T) {
 	}
 }
 
-// A write that is on its way when the lease turns out to be over is asked for under the
-// epoch it was made with: it is stored once or not acknowledged.
+// If the lease turns out to be over while a write is on its way, the node asks for the write
+// under the epoch with which it was made. It is stored once, or it is not acknowledged.
 func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	url := server.Database(t)
@@ -53,7 +53,7 @@ func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 		hook.Published
 		err error
 	}
-	for i := range 6 { // without ids of their own, which would be looked up before
+	for i := range 6 { // without ids of the platform, which would be looked up first
 		within(t, 5*time.Second, "nothing to read", func() bool {
 			_, err := a.send(hook.ID{})
 			return err == nil && node(a.Store).UpToDate()
@@ -61,9 +61,9 @@ func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 		answers := make(chan answer, 2)
 		old := a.Epoch()
 		if i%2 == 0 {
-			cut.Hold() // the write does not reach the server
+			cut.Hold() // the write never reaches the server
 		} else {
-			cut.After(0, pgtest.ToClient) // its answer does not come back
+			cut.After(0, pgtest.ToClient) // its answer is lost
 		}
 		go func() { p, err := a.send(hook.ID{}); answers <- answer{p, err} }()
 		within(t, time.Second, "sent", func() bool {
@@ -100,8 +100,8 @@ func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 	}
 }
 
-// An endpoint that was disabled and enabled elsewhere between two looks of a node: the
-// node is told of both, for what it has in memory was taken away in between.
+// If another node disabled and enabled an endpoint between two refreshes of a node, the
+// node's dispatcher is told of both: the hold in between took the rows of its jobs.
 func TestDisabledAndEnabledBetweenTwoLooks(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, nil)
@@ -109,7 +109,7 @@ func TestDisabledAndEnabledBetweenTwoLooks(t *testing.T) {
 	a.publish()
 	job := a.take()[0]
 	b := newPeer(t, url, 0, nil)
-	a.die() // it does not look by itself any more
+	a.die() // without its heartbeat it does not refresh by itself
 	b.status(e, hook.Disabled, false)
 	within(t, 5*time.Second, "held", func() bool { return b.row(job).State == hook.Held })
 	b.status(e, hook.Enabled, false)
@@ -117,7 +117,7 @@ func TestDisabledAndEnabledBetweenTwoLooks(t *testing.T) {
 	a.mu.Lock()
 	a.changed = nil
 	a.mu.Unlock()
-	a.publish() // and now it does, for it has something to write
+	a.publish() // a write refreshes first
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var statuses []hook.Status
@@ -131,7 +131,7 @@ func TestDisabledAndEnabledBetweenTwoLooks(t *testing.T) {
 	}
 }
 
-// Damage of one tenant's endpoint keeps no node from writing for the others.
+// A damaged endpoint of one tenant does not keep nodes from writing for other tenants.
 func TestDamageOfOneTenantStopsNobody(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, nil)

@@ -6,8 +6,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A search that matches little stops after a bounded look and goes on from its
-// cursor: no page walks the whole history, and none of it is passed over.
+// A search that matches little stops after a bounded number of rows and continues from its
+// cursor. No page walks the whole history, and nothing is missed.
 func TestSearchGoesOnInBoundedLooks(t *testing.T) {
 	s := openSmall(t, nil)
 	s.Lists.Scan = 4

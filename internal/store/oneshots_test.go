@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// Asking for many attempts at an endpoint that takes few fills the table, not memory.
+// Requests for many attempts at an endpoint that takes few fill the table, not memory.
 func TestManySingleShotsKeepTheBoundOfMemory(t *testing.T) {
 	f, scope, e := oneEndpoint(t)
 	if _, err := f.UpdateEndpoint(t.Context(), scope, e.ID, func(e hook.Endpoint) (hook.Endpoint, error) { e.RateLimit = 0.001; return e, nil }, false); err != nil {
@@ -47,7 +47,7 @@ func TestManySingleShotsKeepTheBoundOfMemory(t *testing.T) {
 	}
 }
 
-// single makes n deliveries that have succeeded and asks for one more attempt of each.
+// single makes n deliveries that have succeeded and requests a single shot of each.
 func (p *peer) single(n int) {
 	p.t.Helper()
 	for range n {

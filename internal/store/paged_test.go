@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A tenant with many endpoints and keys is deleted in several transactions, and one that
-// was broken off is completed by the next call.
+// A tenant with many endpoints and keys is deleted in several transactions. If a deletion
+// was interrupted, the next call completes it.
 func TestATenantWithManyEndpointsIsDeletedInSteps(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestATenantWithManyEndpointsIsDeletedInSteps(t *testing.T) {
 	}
 }
 
-// More listeners than a page are tripped at the start of a process, each once.
+// More listeners than fit in a page are tripped at the start of a process, each once.
 func TestManyListenersAreTrippedInSteps(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -79,8 +79,8 @@ func TestManyListenersAreTrippedInSteps(t *testing.T) {
 	}
 }
 
-// More test events than a page come back after a crash, each once, past those of an
-// endpoint whose secrets are damaged.
+// More test events than fit in a page come back after a crash, each once, even if some are
+// of an endpoint with damaged secrets.
 func TestManyTestEventsAreRecoveredInSteps(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {

@@ -490,8 +490,8 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	}
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	for _, lane := range node(a.Store).Writers() {
-		lane.Fault = func(query string) error {
+	for _, conn := range node(a.Store).Writers() {
+		conn.Fault = func(query string) error {
 			if strings.HasPrefix(query, "DELETE FROM attempts") {
 				once.Do(func() { close(begun); <-goOn })
 			}

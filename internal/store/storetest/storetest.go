@@ -114,7 +114,7 @@ type world struct {
 	now     time.Time
 	room    int
 	commits []hook.Commit
-	news    chan struct{}
+	signal  chan struct{}
 }
 
 var (
@@ -130,7 +130,7 @@ func newWorld(t *testing.T, h *Harness) *world {
 		t.Fatal(err)
 	}
 	return &world{T: t, ctx: t.Context(), harness: h, keys: keys, room: 1000,
-		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), news: make(chan struct{}, 1)}
+		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), signal: make(chan struct{}, 1)}
 }
 
 func (w *world) open() {
@@ -172,7 +172,7 @@ func (w *world) committed(c hook.Commit) {
 	w.commits = append(w.commits, c)
 	w.mu.Unlock()
 	select {
-	case w.news <- struct{}{}:
+	case w.signal <- struct{}{}:
 	default:
 	}
 }
@@ -197,7 +197,7 @@ func (w *world) until(what string, ok func() bool) {
 	deadline := time.After(5 * time.Second)
 	for !ok() {
 		select {
-		case <-w.news:
+		case <-w.signal:
 		case <-time.After(5 * time.Millisecond): // a sweep's last page may commit no news
 		case <-deadline:
 			w.Fatalf("not seen within 5 s: %s", what)
