@@ -143,7 +143,7 @@ func (d *Dispatcher) prune() {
 	}
 }
 
-// enqueue adds a job to the fresh jobs, or to the backlog if it comes from the table. A
+// enqueue adds a job to the fresh jobs, or to the claimed ones if it comes from the table. A
 // job that was claimed before its endpoint stopped receiving goes back to the table,
 // because the sweep may already have passed its row.
 func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
@@ -165,7 +165,7 @@ func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
 	case test:
 		q.tests.push(e)
 	case fromTable:
-		q.backlog.push(e)
+		q.claimed.push(e)
 	default:
 		q.fresh.push(e)
 	}
@@ -189,7 +189,7 @@ func (d *Dispatcher) endpointChanged(target *hook.Endpoint, now time.Time) {
 	}
 	d.noteStopped(q, target)
 	d.forget(q, &q.fresh)
-	d.forget(q, &q.backlog)
+	d.forget(q, &q.claimed)
 	if target.Status == hook.Deleted {
 		d.forget(q, &q.tests)
 	}
@@ -204,7 +204,7 @@ func (d *Dispatcher) giveBackAll(target *hook.Endpoint) {
 	}
 	d.updateTarget(q, target)
 	d.noteStopped(q, target)
-	for _, list := range []*jobList{&q.tests, &q.fresh, &q.backlog} {
+	for _, list := range []*jobList{&q.tests, &q.fresh, &q.claimed} {
 		d.removed(q, list.len(), 0) // nextBatch counts the bodies, which stay with the jobs
 		d.giveBackList(*list)
 		*list = jobList{}

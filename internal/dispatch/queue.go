@@ -20,8 +20,8 @@ type queue struct {
 
 	tests       jobList // of test events; they go first, and to a disabled endpoint too
 	fresh       jobList // just committed
-	backlog     jobList // claimed from the table, oldest first
-	backlogNext bool    // if both wait, the next job is from backlog and not from fresh
+	claimed     jobList // claimed from the table, oldest first
+	claimedNext bool    // if both wait, the next job is from claimed and not from fresh
 	arrived     uint64  // counts the jobs that were ever added
 	dropped     map[hook.ID]dropMark
 
@@ -40,7 +40,7 @@ type queue struct {
 	heapIndex int       // index in Dispatcher.timetable plus one; 0: not in it
 }
 
-func (q *queue) jobs() int { return q.tests.len() + q.fresh.len() + q.backlog.len() }
+func (q *queue) jobs() int { return q.tests.len() + q.fresh.len() + q.claimed.len() }
 
 func (q *queue) budget() int {
 	if q.slow {
@@ -49,16 +49,16 @@ func (q *queue) budget() int {
 	return fast
 }
 
-// next returns the list to take the next job from. While a backlog drains, every
+// next returns the list to take the next job from. While claimed jobs wait, every
 // second job is a fresh one.
 func (q *queue) next() *jobList {
 	if q.tests.len() > 0 {
 		return &q.tests
 	}
-	fromBacklog := q.backlog.len() > 0 && (q.fresh.len() == 0 || q.backlogNext)
-	q.backlogNext = !q.backlogNext
-	if fromBacklog {
-		return &q.backlog
+	fromTable := q.claimed.len() > 0 && (q.fresh.len() == 0 || q.claimedNext)
+	q.claimedNext = !q.claimedNext
+	if fromTable {
+		return &q.claimed
 	}
 	return &q.fresh
 }

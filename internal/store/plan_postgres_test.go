@@ -20,15 +20,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// planRows is how many events the plans are looked at with; POSTHORN_PLAN_ROWS sets
-// another number for a run by hand.
+// planRows is how many events the plans are checked with. POSTHORN_PLAN_ROWS sets another
+// number, for a run by hand.
 const planRows = 100_000
 
-// sweepOf is a page of a sweep that is smaller than what waits for an endpoint there.
+// sweepOf is the size of a page of a sweep, smaller than the backlog of an endpoint here.
 const sweepOf = 5
 
-// No list and no claim reads a partition from one end to the other. The control is a
-// query for which no index was made.
+// No list and no claim scans a whole partition. The control is a query that has no index.
 func TestPlansOnPostgres(t *testing.T) {
 	rows := planRows
 	if text := os.Getenv("POSTHORN_PLAN_ROWS"); text != "" {
@@ -109,7 +108,7 @@ func TestPlansOnPostgres(t *testing.T) {
 		if read := mostRead(plan); sweeps[name] && read > sweepOf {
 			t.Errorf("%s reads %d rows for a page of %d:\n%s", name, read, sweepOf, plan)
 		}
-		if in, out := sorted(plan); in > out && name != "pending" { // which sorts up to hook.StatsCap ids
+		if in, out := sorted(plan); in > out && name != "pending" { // it sorts up to hook.StatsCap ids
 			t.Errorf("%s sorts %d rows for %d:\n%s", name, in, out, plan)
 		}
 		t.Logf("%-14s %8.2f ms", name, took)
@@ -132,9 +131,9 @@ func TestPlansOnPostgres(t *testing.T) {
 	}
 }
 
-// A delivery that is settled is found by its key, also in a partition of which there are
-// no statistics yet. The control asks for the state as the index over open work has it:
-// then each row is looked for among all that wait for its endpoint.
+// Settling finds a delivery by its key, even in a partition without statistics. The control
+// writes the state as in the index over open work: then PostgreSQL searches for each row
+// among the endpoint's whole backlog.
 func TestSettlingFindsRowsByTheirKey(t *testing.T) {
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {
@@ -168,7 +167,7 @@ func TestSettlingFindsRowsByTheirKey(t *testing.T) {
 	}
 }
 
-// writerPool opens a connection with the settings of those that write.
+// writerPool opens a connection with the settings of the connections that write.
 func writerPool(t *testing.T, s *Store) *sql.DB {
 	t.Helper()
 	config, err := postgres.ParseURL(s.opts.Postgres)
@@ -178,8 +177,8 @@ func writerPool(t *testing.T, s *Store) *sql.DB {
 	return postgres.Pool(config, 1, postgres.WriterSettings...)
 }
 
-// readThrough counts the rows that sequential scans of partitions looked at. Partitions
-// that are empty, as the default ones are, cost nothing to read.
+// readThrough counts the rows that sequential scans of partitions read. Empty partitions,
+// such as the default ones, cost nothing to read.
 func readThrough(plan string) (rows int) {
 	scanning := false
 	for line := range strings.Lines(plan) {
@@ -200,12 +199,12 @@ func readThrough(plan string) (rows int) {
 	return rows
 }
 
-// sorted returns how many rows go into the plan's sorts and how many of them are used:
-// a LIMIT above a sort, also one with a lock in between, does not make it cheap. Of the
-// sorts it looks at the one that wastes most.
+// sorted returns how many rows go into a sort of the plan and how many of them are used. A
+// LIMIT above a sort does not make the sort cheap, even with a lock in between. If there
+// are several sorts, it returns the numbers of the one that wastes most.
 func sorted(plan string) (in, out int) {
 	lines := strings.Split(plan, "\n")
-	limits := map[int]int{} // rows let through, by how deep the LIMIT is
+	limits := map[int]int{} // the rows of each LIMIT, by its depth in the plan
 	for i, line := range lines {
 		depth := len(line) - len(strings.TrimLeft(line, " "))
 		node := strings.TrimPrefix(strings.TrimLeft(line, " "), "->  ")
@@ -236,7 +235,7 @@ func sorted(plan string) (in, out int) {
 	return in, out
 }
 
-// mostRead returns the rows that the widest scan of a plan gave.
+// mostRead returns the most rows that a scan of the plan returned.
 func mostRead(plan string) (most int) {
 	for line := range strings.Lines(plan) {
 		if strings.Contains(line, "Scan") {
@@ -246,7 +245,7 @@ func mostRead(plan string) (most int) {
 	return most
 }
 
-// actualRows reads how many rows a node of a plan gave, in all its loops.
+// actualRows returns how many rows a node of a plan returned in all its loops.
 func actualRows(line string) int {
 	_, actual, ok := strings.Cut(line, "actual rows=")
 	if !ok {
@@ -259,12 +258,12 @@ func actualRows(line string) int {
 	return rows * loops
 }
 
-// sweepArgs are the arguments of a statement of moveState.
+// sweepArgs returns the arguments of a statement of moveState.
 func sweepArgs(page ...any) []any {
 	return append([]any{int64(hook.Held), "by_hand", int64(0), int64(0), int64(1)}, page...)
 }
 
-// literalMoves is the statement that settles, with one row in place of its arrays.
+// literalMoves is the statement that settles, with one row instead of its arrays.
 func literalMoves(event, endpoint hook.ID) string {
 	text := strings.Replace(postgres.MoveText, "posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))", "(SELECT count(*) FROM m)", 1)
 	text = strings.NewReplacer("$15", postgres.BytesLiteral(event)+"::bytea", "$16", postgres.BytesLiteral(event)+"::bytea").Replace(text)
@@ -301,8 +300,9 @@ func explain(t *testing.T, s *Store, db *sql.DB, query string, args []any) (plan
 	return strings.Join(lines, "\n"), ms
 }
 
-// fillForPlans makes 100 endpoints of 20 tenants and so many events over the days that
-// have partitions, each with a delivery and an attempt: one in 50 is pending, one in 50 failed.
+// fillForPlans makes 100 endpoints of 20 tenants and the given number of events over the
+// days that have partitions. Each has a delivery and an attempt. One in 50 is pending, one
+// in 50 failed.
 func fillForPlans(t *testing.T, s *Store, rows int) {
 	t.Helper()
 	ctx := context.Background()

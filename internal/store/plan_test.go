@@ -14,8 +14,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// The queries over deliveries are cheap only as long as the planner takes the
-// index that was made for them; nothing else would tell.
+// The queries over deliveries are cheap only as long as the planner uses the index that was
+// made for them. No other test would notice if it did not.
 func TestQueriesUseTheirIndex(t *testing.T) {
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {
@@ -29,9 +29,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	searches := read.Statements(hook.Scope{}, hook.ID{1})
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
-		"pending": true, // up to hook.StatsCap ids
-		"history": true, // the endpoints of one tenant
-		"tries":   true, // the attempts of statsRows deliveries
+		"pending": true, // sorts up to hook.StatsCap ids
+		"history": true, // sorts the endpoints of one tenant
+		"tries":   true, // sorts the attempts of statsRows deliveries
 	}
 	for name, c := range map[string]struct{ query, want string }{
 		"claim":    {sqlite.ClaimText, "deliveries_open (owner=? AND endpoint=? AND due<?)"},
@@ -83,7 +83,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	}
 }
 
-// sorts is how SQLite says that it reads everything before it gives the first row.
+// sorts is how SQLite says that it reads all rows before it returns the first.
 const sorts = "USE TEMP B-TREE FOR ORDER BY"
 
 func litePlan(t *testing.T, s *Store, query string) string {

@@ -13,7 +13,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/storetest"
 )
 
-// The same cases as on SQLite.
+// PostgreSQL passes the same cases as SQLite.
 func TestConformancePostgres(t *testing.T) {
 	server := pgtest.Shared(t)
 	storetest.Run(t, func(t *testing.T) *storetest.Harness {
@@ -26,7 +26,7 @@ func TestConformancePostgres(t *testing.T) {
 			Bytes: func() []byte {
 				var all []byte
 				err := filepath.WalkDir(server.Dir(), func(path string, d os.DirEntry, err error) error {
-					if errors.Is(err, fs.ErrNotExist) { // the server is at work there
+					if errors.Is(err, fs.ErrNotExist) { // the server works there
 						return nil
 					}
 					if err != nil || !d.Type().IsRegular() {

@@ -10,7 +10,7 @@ import (
 )
 
 // Callers that go away while the disk is slow leave their events in the queue until the
-// writer comes to them; these are bounded in bytes all the same.
+// writer takes them. These are bounded in bytes all the same.
 func TestQueueIsBoundedInBytes(t *testing.T) {
 	p := openPeer(t, Options{Dir: t.TempDir(), Reserve: -1})
 	p.endpoint()
@@ -63,7 +63,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	p.publish() // after all that waited
+	p.publish() // it is written after all that waited
 	if err := publish(t.Context()); err != nil {
 		t.Errorf("after the queue is empty: %v", err)
 	}

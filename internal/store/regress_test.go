@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
-// Each of these was a defect once.
+// Each test covers a former defect.
 
 func noProfile(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} }
 
@@ -53,7 +53,7 @@ func (f *faulty) say(scope hook.Scope, n int) {
 	}
 }
 
-// page does what the sweeper does, once.
+// page sweeps one page.
 func (f *faulty) page() (more bool) {
 	f.t.Helper()
 	err := f.do(f.t.Context(), "test", 1, func(t *tx) (err error) { more, err = t.sweepOnce(); return err })
@@ -73,7 +73,7 @@ func TestARetryByHandOutlivesALateHold(t *testing.T) {
 	f.say(scope, 1)
 	id := f.jobs[0].Delivery.ID
 	f.turn(scope, e.ID, hook.Disabled)
-	f.turn(scope, e.ID, hook.Enabled) // the hold has not come by yet
+	f.turn(scope, e.ID, hook.Enabled) // the hold has not begun yet
 	if _, _, err := f.RetryDelivery(t.Context(), scope, id, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestSweepsTakeTurns(t *testing.T) {
 		ids = append(ids, f.another(scope).ID)
 	}
 	last := ids[8]
-	f.turn(scope, last, hook.Disabled) // gets no deliveries: there is nothing to hold
+	f.turn(scope, last, hook.Disabled) // it has no deliveries, so there is nothing to hold
 	f.say(scope, 500)
 	for _, id := range ids[:8] {
 		f.turn(scope, id, hook.Disabled)
@@ -177,8 +177,8 @@ func TestNoTwoEventsShareATimeOfAcceptance(t *testing.T) {
 	}
 }
 
-// A single shot that met a listener between two connections, or a read that failed,
-// is not lost: it was acknowledged.
+// A single shot that was not attempted, because the listener was between two connections or
+// a read failed, is not lost: it was acknowledged.
 func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
 	f, scope, e := oneEndpoint(t)
 	f.opts.Committed = func(c hook.Commit) { f.jobs = append(f.jobs, c.Jobs...) }
@@ -212,8 +212,8 @@ func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
 	}
 }
 
-// A job that leaves memory without an attempt goes back into the table, unless its
-// row has moved on.
+// A job that leaves memory without an attempt goes back into the table, unless its row has
+// changed hands.
 func TestAJobThatWasNotAttemptedIsClaimedAgain(t *testing.T) {
 	f, scope, e := oneEndpoint(t)
 	f.say(scope, 1)
@@ -234,7 +234,7 @@ func TestAJobThatWasNotAttemptedIsClaimedAgain(t *testing.T) {
 	if err != nil || len(got.Jobs) != 1 || got.Jobs[0].Delivery.Attempts != 0 {
 		t.Fatalf("claimed %+v, %v", got.Jobs, err)
 	}
-	if due := back(); len(due) != 0 { // with the fence of before the claim
+	if due := back(); len(due) != 0 { // the job has the fence from before the claim
 		t.Errorf("a row that somebody else holds was given back: %+v", due)
 	}
 }

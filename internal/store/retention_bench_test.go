@@ -9,8 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// BenchmarkRetention drops 100 events with 1,000 deliveries each that do not lie in a
-// partition of their own. It reports the longest write of another tenant meanwhile.
+// BenchmarkRetention drops 100 events with 1,000 deliveries each, which are in the default
+// partition. It reports the longest write of another tenant meanwhile.
 func BenchmarkRetention(b *testing.B) {
 	for name, options := range map[string]func(testing.TB) Options{
 		"sqlite":   func(t testing.TB) Options { return Options{Dir: t.TempDir(), Reserve: -1} },
@@ -31,7 +31,7 @@ func benchRetention(b *testing.B, o Options) {
 	s := benchStore(b, o)
 	scope, _ := waitingFor(b, s, "wide", 0)
 	other, _ := waitingFor(b, s, "other", 0)
-	ahead = 20 * 24 * time.Hour // there is no partition of that day
+	ahead = 20 * 24 * time.Hour // that day has no partition
 	for range 999 {
 		if _, _, err := s.CreateEndpoint(b.Context(), hook.Endpoint{Scope: scope, URL: "https://example.com/", Types: hook.Filter{"*"}}, nil); err != nil {
 			b.Fatal(err)

@@ -15,8 +15,8 @@ func bothStores(t *testing.T) map[string]Options {
 	return map[string]Options{"SQLite": {Dir: t.TempDir()}, "PostgreSQL": {Postgres: pgtest.Database(t)}}
 }
 
-// fanOut adds settled deliveries to the event of a job, as if it had gone to so many
-// endpoints more, each with so many attempts.
+// fanOut adds settled deliveries with attempts to the event of a job, as if the event had
+// matched more endpoints.
 func (a *aging) fanOut(j hook.Job, deliveries, attempts int) {
 	a.t.Helper()
 	err := a.do(a.t.Context(), "test", 1, func(t *tx) error {
@@ -43,7 +43,7 @@ func (a *aging) fanOut(j hook.Job, deliveries, attempts int) {
 	}
 }
 
-// dropPage does one page of retention and returns how many rows it dropped.
+// dropPage drops one page and returns the number of rows.
 func (a *aging) dropPage(at hook.ID) (page droppedPage, rows int) {
 	a.t.Helper()
 	all := "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM attempts)"
@@ -58,7 +58,7 @@ func (a *aging) dropPage(at hook.ID) (page droppedPage, rows int) {
 	return page, before - a.count(all)
 }
 
-// oldEvents names the table that the events of the first day are in.
+// oldEvents returns the table that holds the events of the first day.
 func (a *aging) oldEvents() string {
 	if !a.peers.Shared() {
 		return "events"
@@ -66,8 +66,8 @@ func (a *aging) oldEvents() string {
 	return postgres.PartitionName("events", time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// However many rows an event has, a page drops no more than its bound. Between two
-// pages everything can be read, and what a crash leaves is dropped the next time.
+// A page drops no more rows than its bound, however many an event has. Between two pages
+// everything can be read. What a crash leaves is dropped by the next run.
 func TestAnEventWithManyRowsGoesInSeveralPages(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -113,13 +113,13 @@ func TestAnEventWithManyRowsGoesInSeveralPages(t *testing.T) {
 	}
 }
 
-// An event with many rows of which one is needed stays as it is.
+// An event with many rows stays as it is if one of them is needed.
 func TestAnEventWithManyRowsThatIsNeededStays(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
 			a := newAging(t, o)
 			jobs := a.publish(2)
-			a.fanOut(jobs[0], 2*retentionRows, 0) // its own delivery is pending, and the last
+			a.fanOut(jobs[0], 2*retentionRows, 0) // the event's own delivery is pending, and it is the last
 			a.succeed(jobs[1])
 			a.now = a.now.Add(testRetention + 2*postgres.Span)
 			a.keepHouse()
@@ -130,8 +130,8 @@ func TestAnEventWithManyRowsThatIsNeededStays(t *testing.T) {
 	}
 }
 
-// A run of events of the default partition spans days that have partitions of their own.
-// Nobody has judged what is in these, so it stays.
+// A range of events of the default partition may span days that have partitions of their
+// own. The events in these were not checked, so they stay.
 func TestTheDefaultPartitionGoesWithoutWhatLiesBetween(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	kept := a.publish(2)

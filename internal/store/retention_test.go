@@ -85,15 +85,16 @@ func (a *aging) conn() *sql.Conn {
 	return conn
 }
 
-// oldDay is the first day, looked at a retention later.
+// oldDay is a store one retention after its first day.
 func (a *aging) oldDay() *postgres.OldDay {
 	day := a.now.Truncate(postgres.Span)
 	a.now = a.now.Add(testRetention + 2*postgres.Span)
 	return postgres.NewOldDay(a.conn(), day, a.now.Add(-testRetention))
 }
 
-// A day goes, and what is still to be delivered of it does not. The control run drops
-// the day as any script would: then the delivery is lost, so the test can see that.
+// An old day is dropped, except for what is still to be delivered. The control run drops
+// the whole partition, as a script might. The delivery is lost then, so the test can see a
+// loss.
 func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 	scripted := func(a *aging, d *postgres.OldDay) error {
 		for _, statement := range []string{"ALTER TABLE attempts DETACH PARTITION {attempts}", "ALTER TABLE deliveries DETACH PARTITION {deliveries}",
@@ -128,7 +129,7 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 			if n := a.count("SELECT count(*) FROM events"); n != map[bool]int{true: 3}[c.kept] {
 				t.Errorf("%d events are left", n)
 			}
-			a.succeed(jobs[4]) // it was under way all the time
+			a.succeed(jobs[4]) // the attempt was under way all the time
 			d, attempts, err := a.Delivery(t.Context(), a.scope, jobs[4].Delivery.ID)
 			if c.kept && (err != nil || d.State != hook.Succeeded || len(attempts) != 1) {
 				t.Errorf("%+v, %d attempts, %v", d, len(attempts), err)
@@ -140,8 +141,8 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// A drop gives way to who holds the tables, such as a backup, and nobody waits long
-// behind it.
+// A drop gives way to a transaction that holds the tables, such as a backup, and no write
+// waits long behind it.
 func TestADropGivesWay(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	a.succeed(a.publish(1)...)
@@ -173,7 +174,7 @@ func TestADropGivesWay(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Vacuum is waited for, and meanwhile nobody waits.
+	// The drop waits for a vacuum, and no write waits meanwhile.
 	vacuum, err := a.read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -197,8 +198,8 @@ func TestADropGivesWay(t *testing.T) {
 	}
 }
 
-// Nodes keep house at the same time: one drops, the others find nothing to do, and all
-// go on with the statements they have prepared.
+// Several nodes housekeep at the same time. One drops, the others find nothing to do, and
+// all continue with the statements that they have prepared.
 func TestNodesDropOnce(t *testing.T) {
 	url := pgtest.Database(t)
 	nodes := []*aging{newAging(t, Options{Postgres: url})}
@@ -232,7 +233,7 @@ func TestNodesDropOnce(t *testing.T) {
 		a.succeed(a.publish(1)...)
 	}
 	first := nodes[0]
-	first.keepHouse() // what each left to the others
+	first.keepHouse() // does what each left to the others
 	if n := first.count("SELECT count(*) FROM events WHERE id < $1", idBytes(sqltext.FirstID(first.now.Add(-testRetention-postgres.Span)))); n != 3 {
 		t.Errorf("%d old events, want the 3 that waited", n)
 	}
@@ -243,8 +244,8 @@ func TestNodesDropOnce(t *testing.T) {
 
 func idBytes(id hook.ID) []byte { return id[:] }
 
-// After weeks in which nobody made partitions the default one has rows of today: the
-// day is left to it, and the days after get partitions.
+// After weeks without new partitions the default partition has rows of today. The day stays
+// in it, and the following days get partitions.
 func TestAGapLeavesADayToTheDefaultPartition(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	a.now = a.now.Add(20 * 24 * time.Hour)
@@ -271,8 +272,8 @@ func TestAGapLeavesADayToTheDefaultPartition(t *testing.T) {
 	}
 }
 
-// Too much is needed to be carried over: the day stays for a while, then what may go
-// of it goes page by page.
+// If too much of a day is needed to be moved, the day stays for a while. Then the rest is
+// dropped page by page.
 func TestADayOfWhichMuchIsNeededStays(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	jobs := a.publish(3)
@@ -300,7 +301,8 @@ func TestADayOfWhichMuchIsNeededStays(t *testing.T) {
 	}
 }
 
-// A clock that jumps costs at most a few hours. The control run believes it.
+// A clock that jumps costs at most a few hours of events. The control run follows
+// the clock.
 func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 	places := map[string]func(*testing.T) Options{
 		"SQLite":     func(t *testing.T) Options { return Options{Dir: t.TempDir()} },
@@ -332,8 +334,8 @@ func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 	}
 }
 
-// The clock that retention goes by catches up, neither at once nor never, outlives a
-// restart and does not go back.
+// The clock of retention catches up after a jump, but not at once. It survives a restart
+// and does not go back.
 func TestTheClockOfRetentionCatchesUp(t *testing.T) {
 	a := newAging(t, Options{Dir: t.TempDir()})
 	start := a.now
@@ -362,7 +364,8 @@ func TestTheClockOfRetentionCatchesUp(t *testing.T) {
 	}
 }
 
-// Lines that nobody needs to read any more go, and nodes that are done.
+// Housekeeping deletes changes that no node needs any more, and nodes whose work has been
+// taken over.
 func TestNewsAndNodesAreForgotten(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	for _, statement := range []string{"UPDATE config SET news = 5000",
@@ -374,8 +377,8 @@ func TestNewsAndNodesAreForgotten(t *testing.T) {
 		}
 	}
 	a.keepHouse()
-	if news, nodes := a.count("SELECT count(*) FROM news WHERE seq >= 100"), a.count("SELECT count(*) FROM nodes"); news != 1000 || nodes != 2 {
-		t.Errorf("%d lines of news, want the newest 1000; %d nodes, want this one and that whose work is not taken", news, nodes)
+	if changes, nodes := a.count("SELECT count(*) FROM news WHERE seq >= 100"), a.count("SELECT count(*) FROM nodes"); changes != 1000 || nodes != 2 {
+		t.Errorf("%d changes, want the newest 1000; %d nodes, want this one and the one whose work is not taken over", changes, nodes)
 	}
 	if writes := a.count("SELECT count(*) FROM node_writes WHERE epoch >= 1000"); writes != 1 {
 		t.Errorf("the last writes of %d nodes are known", writes)
@@ -414,12 +417,12 @@ func TestRunsWithout(t *testing.T) {
 	}
 }
 
-// What goes takes everything along that hangs on it.
+// An event is dropped with all its rows.
 func TestNothingIsLeftOfAnEvent(t *testing.T) {
 	for name, o := range map[string]Options{"SQLite": {Dir: t.TempDir()}, "PostgreSQL": {Postgres: pgtest.Database(t)}} {
 		t.Run(name, func(t *testing.T) {
 			a := newAging(t, o)
-			for days := range 2 { // on PostgreSQL the second finds no partition
+			for days := range 2 { // the second day has no partition on PostgreSQL
 				event := hook.NewEvent{Scope: a.scope, PublicID: hook.ID{9, byte(days)}, Type: "a", Data: []byte("{}")}
 				if _, _, err := a.Publish(t.Context(), []hook.NewEvent{event}, noProfile, nil); err != nil {
 					t.Fatal(err)
@@ -444,17 +447,17 @@ func TestNothingIsLeftOfAnEvent(t *testing.T) {
 	}
 }
 
-// On PostgreSQL another node may be asked for an old event again while this one is
-// about to drop it: either the event stays, or it was gone before.
+// On PostgreSQL another node may resend an old event while this one is about to drop it.
+// Either the event stays, or it was dropped before.
 func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	url := pgtest.Database(t)
 	a, other := newAging(t, Options{Postgres: url}), newAging(t, Options{Postgres: url})
-	a.now = a.now.Add(20 * postgres.Span) // no partition: it goes row by row
+	a.now = a.now.Add(20 * postgres.Span) // no partition, so it is dropped row by row
 	jobs := a.publish(1)
 	a.succeed(jobs...)
 	event := jobs[0].Delivery.Event
 	a.now = a.now.Add(testRetention - postgres.Span)
-	a.keepHouse() // no day has to be dropped after this
+	a.keepHouse() // so that no day has to be dropped later
 	a.now = a.now.Add(2 * postgres.Span)
 	if err := node(a.Store).Housekeep(t.Context()); err != nil {
 		t.Fatal(err)
@@ -484,7 +487,7 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 		t.Fatal("the event is gone, and an attempt of it was promised")
 	}
 
-	// Now the other way round: the drop has begun.
+	// Now in the other order: the drop has begun.
 	if _, err := node(a.Store).Control().ExecContext(t.Context(), "DELETE FROM oneshots"); err != nil {
 		t.Fatal(err)
 	}
@@ -520,7 +523,7 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	}
 }
 
-// untilLocked waits until somebody waits for a row.
+// untilLocked waits until a transaction waits for a row.
 func (a *aging) untilLocked() {
 	a.t.Helper()
 	for range 1000 {
@@ -532,5 +535,5 @@ func (a *aging) untilLocked() {
 		case <-a.t.Context().Done():
 		}
 	}
-	a.t.Fatal("nobody waits")
+	a.t.Fatal("no transaction waits for a row")
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
-// A process that cannot open a secret any more gives the endpoint's jobs back: no
-// sweep was ordered that would take their rows away from it.
+// A process that can no longer open a secret gives the endpoint's jobs back, because no
+// sweep was ordered that would take their rows.
 func TestWhatCannotBeReadAnyMoreGoesBackToTheTable(t *testing.T) {
 	f, scope, e := oneEndpoint(t)
 	f.say(scope, 1)

@@ -73,7 +73,7 @@ func (c *queryCount) QueryContext(ctx context.Context, query string, args ...any
 	return c.Querier.QueryContext(ctx, query, args...)
 }
 
-// A scope is read with a fixed number of queries, each endpoint with its own secrets.
+// A scope is read with a fixed number of queries, and each endpoint gets its own secrets.
 func TestScopeIsReadWithThreeQueries(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
@@ -104,7 +104,7 @@ func TestScopeIsReadWithThreeQueries(t *testing.T) {
 	})
 }
 
-// A change on another node costs this one the reading of that endpoint alone.
+// After a change on another node, this one reads only the changed endpoint.
 func TestChangeOfAnotherNodeRereadsOneEndpoint(t *testing.T) {
 	url := pgtest.Database(t)
 	a, b := newPeer(t, url, 10*time.Second, nil), newPeer(t, url, 10*time.Second, nil)
@@ -113,7 +113,7 @@ func TestChangeOfAnotherNodeRereadsOneEndpoint(t *testing.T) {
 		ids = append(ids, a.endpoint().ID)
 	}
 	changed := func() map[hook.ID]*hook.Endpoint {
-		b.publish() // refreshes first, as every commit does
+		b.publish() // every commit refreshes first
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		got := map[hook.ID]*hook.Endpoint{}
@@ -142,17 +142,17 @@ func TestChangeOfAnotherNodeRereadsOneEndpoint(t *testing.T) {
 	if got := changed(); len(got) != 1 || got[made.ID] == nil {
 		t.Errorf("after making one: %v", got)
 	}
-	if out := b.publish(); out.Deliveries != 4 { // of six one is disabled, one deleted
+	if out := b.publish(); out.Deliveries != 4 { // one of six is disabled, one is deleted
 		t.Errorf("%d deliveries, want 4", out.Deliveries)
 	}
-	// A line that names none, as earlier releases leave, stands for all.
+	// A change without an endpoint, as earlier releases leave it, stands for all endpoints.
 	a.must(a.do(t.Context(), "test", 1, func(x *tx) error {
 		x.tellNodes(sqltext.ChangedScope, acme, hook.Ref{})
 		_, err := x.exec("touch tenant", "UPDATE tenants SET name = name WHERE id = ?", acme.Tenant)
 		return err
 	}))
 	if got := changed(); len(got) != 5 {
-		t.Errorf("after a line without an endpoint: %v", got)
+		t.Errorf("after a change without an endpoint: %v", got)
 	}
 }
 

@@ -127,7 +127,7 @@ func TestNewerSchemaIsRefusedUntouched(t *testing.T) {
 	open(t, store.Options{Dir: dir})
 }
 
-// exec changes the database behind the store's back.
+// exec changes the database on a connection outside the store.
 func exec(t *testing.T, dir, query string, args ...any) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "posthorn.db"))
@@ -197,7 +197,7 @@ func TestManyWritersShareCommits(t *testing.T) {
 		t.Errorf("%d events took %d commits", events, commits)
 	}
 	before = after
-	for range 10 { // the control: one writer alone shares with nobody
+	for range 10 { // control: a single caller shares no commit
 		if _, err := s.publish(100); err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestCallerThatLeft(t *testing.T) {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if _, err := s.publish(1); err != nil { // the writer is past the first now
+	if _, err := s.publish(1); err != nil { // now the writer has written the first
 		t.Fatal(err)
 	}
 	if jobs := s.take(); len(jobs) != 2 {
@@ -226,7 +226,7 @@ func TestCallerThatLeft(t *testing.T) {
 	}
 }
 
-// Other rooms test with a real store inside a synctest bubble.
+// Tests of other packages use a real store inside a synctest bubble.
 func TestInsideABubble(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestInsideABubble(t *testing.T) {
 	})
 }
 
-// An I/O error while writing ends the store: nothing is acknowledged after it.
+// After an I/O error of a write the store acknowledges nothing.
 func TestIOErrorStopsTheStore(t *testing.T) {
 	dir := t.TempDir()
 	fatal := make(chan error, 10)
@@ -265,7 +265,7 @@ func TestIOErrorStopsTheStore(t *testing.T) {
 	if hook.CodeOf(err) != hook.CodeStorageDown {
 		t.Fatalf("got %v, want storage_unavailable", err)
 	}
-	for range 5 { // the limit is gone, the store must not believe it
+	for range 5 { // writes would succeed again, but the store must not try
 		if _, err := s.publish(1); hook.CodeOf(err) != hook.CodeStorageDown {
 			t.Errorf("acknowledged after an I/O error: %v", err)
 		}
@@ -288,8 +288,8 @@ func TestIOErrorStopsTheStore(t *testing.T) {
 	}
 }
 
-// limitFiles makes writes beyond the present end of the file fail with EFBIG,
-// which unlike ENOSPC is no full disk.
+// limitFiles makes writes beyond the current end of the file fail with EFBIG. Unlike
+// ENOSPC, that does not mean a full disk.
 func limitFiles(t *testing.T, path string) (raise func()) {
 	t.Helper()
 	info, err := os.Stat(path)
@@ -316,7 +316,7 @@ func limitFiles(t *testing.T, path string) (raise func()) {
 	return raise
 }
 
-// smallDisk mounts a file system of its own, which needs root.
+// smallDisk mounts a small file system, which needs root.
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -327,7 +327,7 @@ func smallDisk(t *testing.T, size int) string {
 	return dir
 }
 
-// fillDisk publishes until the disk is full and returns what was acknowledged.
+// fillDisk publishes until the disk is full and returns the acknowledged events.
 func fillDisk(t *testing.T, s *opened) (acked []hook.ID) {
 	t.Helper()
 	for range 10_000 {
@@ -364,7 +364,7 @@ func TestDiskFull(t *testing.T) {
 	if err := s.Ready(t.Context()); hook.CodeOf(err) != hook.CodeStorageFull {
 		t.Errorf("ready on a full disk: %v", err)
 	}
-	for i, j := range jobs[:20] { // some alone, the rest together, as they come in under load
+	for i, j := range jobs[:20] { // some alone, the rest together, as under load
 		if err := s.settle(j); err != nil {
 			t.Fatalf("outcome %d was not recorded: %v", i, err)
 		}
@@ -409,7 +409,7 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// The first to find the disk full may be an outcome itself.
+// The first write that finds the disk full may be that of an outcome.
 func TestDiskFullFoundByAnOutcome(t *testing.T) {
 	dir := smallDisk(t, 16<<20)
 	s := open(t, store.Options{Dir: dir, Reserve: 2 << 20})
@@ -439,7 +439,7 @@ func TestDiskFullFoundByAnOutcome(t *testing.T) {
 	}
 }
 
-// The control of TestDiskFull: without a reserve outcomes find no room.
+// The control of TestDiskFull: without a reserve outcomes cannot be stored.
 func TestDiskFullWithoutReserve(t *testing.T) {
 	s := open(t, store.Options{Dir: smallDisk(t, 8<<20), Reserve: -1})
 	fillDisk(t, s)

@@ -26,7 +26,7 @@ func TestSQLite(t *testing.T) {
 	})
 }
 
-// slurp returns every byte of every file in the directory.
+// slurp returns the contents of all files in the directory.
 func slurp(t *testing.T, dir string) []byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -13,8 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// BenchmarkHold disables an endpoint that so many deliveries wait for. It reports how
-// long it takes to hold them, and the longest write of another tenant meanwhile.
+// BenchmarkHold disables an endpoint with many waiting deliveries. It reports how long it
+// takes to hold them, and the longest write of another tenant meanwhile.
 func BenchmarkHold(b *testing.B) {
 	for name, options := range map[string]func(testing.TB) Options{
 		"sqlite":   func(t testing.TB) Options { return Options{Dir: t.TempDir(), Reserve: -1} },
@@ -87,7 +87,7 @@ func benchStore(b *testing.B, o Options) *Store {
 	return s
 }
 
-// waitingFor makes a tenant with one endpoint and so many deliveries in the table.
+// waitingFor makes a tenant with one endpoint and many deliveries in the table.
 func waitingFor(t testing.TB, s *Store, tenant string, rows int) (hook.Scope, *hook.Endpoint) {
 	t.Helper()
 	scope := hook.Scope{Tenant: tenant, Mode: hook.Live}

@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// A row that another node is just changing when the sweep comes by is held as the other
-// leaves it: with a fence above the other's, and not passed over.
+// A row that another node is changing during a sweep is not missed. It is held with a fence
+// above the one that the other node wrote.
 func TestASweepTakesARowThatAnotherNodeIsChanging(t *testing.T) {
 	a := newPeer(t, pgtest.Database(t), 0, nil)
 	e := a.endpoint()

@@ -1,4 +1,4 @@
-// Under the race detector times say nothing.
+// Under the race detector durations mean nothing.
 
 //go:build !race
 
@@ -96,7 +96,7 @@ var (
 	nothing = &fixture{func(*waitRun) {}}
 	wideOne = &fixture{func(w *waitRun) { w.endpoint(live) }}
 	wide    = &fixture{func(w *waitRun) { w.many(w.plan.endpoints) }}
-	// resendable has events of which every endpoint has a delivery already.
+	// resendable has events with a delivery for every endpoint.
 	resendable = &fixture{func(w *waitRun) {
 		w.many(w.plan.endpoints)
 		w.publish(w.plan.resends)
@@ -113,7 +113,7 @@ var (
 		w.many(w.plan.endpoints)
 		w.publish(w.plan.backlog / w.plan.endpoints)
 	}}
-	// held was disabled by failures first, so that what is published is held at once.
+	// held has an endpoint that tripped first, so that its deliveries are held at once.
 	held = &fixture{func(w *waitRun) {
 		w.endpoint(live)
 		w.publish(1)
@@ -136,13 +136,13 @@ var (
 			w.deliveries = append(w.deliveries, j.Delivery.ID)
 		}
 	}}
-	// due has full claims for as many endpoints as a claim has shares.
+	// due has work for full claims of as many endpoints as a claim has shares.
 	due = &fixture{func(w *waitRun) {
 		w.many(claimShares)
 		w.publish(w.plan.claims * claimRows)
 	}}
-	// settled lies in no partition of its own on PostgreSQL, so that retention goes
-	// page by page there too.
+	// settled is in the default partition on PostgreSQL, so that retention drops it page
+	// by page there too.
 	settled = &fixture{func(w *waitRun) {
 		w.many(w.plan.endpoints)
 		w.pass(20 * 24 * time.Hour)
@@ -160,7 +160,7 @@ var (
 	}}
 )
 
-// once is an idempotency key that any request may use.
+// once returns an idempotency key that any request may use.
 func once(i int) *hook.Once {
 	key := fmt.Sprintf("key-%d", i)
 	return &hook.Once{Route: "any", Key: key, BodyHash: sha256.Sum256([]byte(key)), Scope: live,
@@ -194,8 +194,8 @@ func (w *waitRun) many(endpoints int) {
 	}
 }
 
-// page is how many events make a commit of a few thousand deliveries, which is what
-// the store hands over at a time.
+// page is how many events make a commit of a few thousand deliveries, which is about as
+// many jobs as one transaction hands over.
 func (w *waitRun) page() int { return max(1, min(1000, 4000/max(1, len(w.endpoints)))) }
 
 // publish stores events of the first tenant.
@@ -247,7 +247,7 @@ func (w *waitRun) status(endpoint hook.ID, status hook.Status, discard bool) err
 	return err
 }
 
-// trip lets the endpoint fail once, which is enough under the policy.
+// trip lets the endpoint fail once, which trips it under the policy.
 func (w *waitRun) trip(endpoint hook.ID) error {
 	w.t.Helper()
 	got, err := w.Claim(w.ctx, hook.Claim{Now: w.now(), Shares: []hook.Share{{Scope: live, Endpoint: endpoint, Limit: 1}}})
@@ -263,8 +263,8 @@ func (w *waitRun) trip(endpoint hook.ID) error {
 	return err
 }
 
-// clears does something after which no delivery of the first tenant stays in the
-// state, and waits for that.
+// clears runs an operation after which no delivery of the first tenant is in the state,
+// and waits for that.
 func (w *waitRun) clears(state hook.State, act func() error) {
 	w.t.Helper()
 	if !w.any(state) {
@@ -312,7 +312,7 @@ func (w *waitRun) until(what string, ok func() bool) {
 	}
 }
 
-// each calls do with 0 to n-1, as many at a time as there are callers.
+// each calls do with 0 to n-1, from the given number of callers at once.
 func (w *waitRun) each(callers, n int, do func(int) error) {
 	w.t.Helper()
 	var next atomic.Int64
@@ -340,8 +340,8 @@ func (w *waitRun) hold(d time.Duration) {
 	w.must(err)
 }
 
-// fanOut publishes a batch to all endpoints. One with more deliveries than a request
-// may have may be refused, as a whole or in part.
+// fanOut publishes a batch to all endpoints. A batch with more deliveries than a request
+// may make may be refused, as a whole or in part.
 func (w *waitRun) fanOut(events int) {
 	w.t.Helper()
 	_, err := publishTo(w.Store, live, events)
@@ -351,7 +351,7 @@ func (w *waitRun) fanOut(events int) {
 	if err != nil {
 		w.t.Errorf("publish %d events to %d endpoints: %v", events, len(w.endpoints), err)
 	}
-	// The caller may have been answered before the end of the write.
+	// The caller may have got an answer before the end of the write.
 	w.until("the writer takes a write of the first tenant", func() bool {
 		_, err := w.UpdateTenant(w.ctx, live.Tenant, func(old hook.Tenant) (hook.Tenant, error) { return old, nil })
 		return err == nil
@@ -369,7 +369,7 @@ func resendAll(w *waitRun) {
 	}
 }
 
-// flap is a listener that connects and leaves before its backlog is released.
+// flap lets a listener connect and leave before its backlog is released.
 func flap(w *waitRun) {
 	for range flaps {
 		w.must(w.status(w.endpoints[0], hook.Enabled, false))
@@ -407,8 +407,8 @@ func claimAll(w *waitRun) {
 	}
 }
 
-// sharing repeats a request that is refused while many others publish. These must
-// go on sharing commits.
+// sharing repeats a request that is refused while many others publish. The others must
+// still share commits.
 func (w *waitRun) sharing(refused func() error) {
 	w.t.Helper()
 	alone := w.shared(nil)
@@ -460,7 +460,7 @@ func (w *waitRun) shared(beside func() error) float64 {
 	return float64(after.Events-before.Events) / float64(max(1, after.Commits-before.Commits))
 }
 
-// secondNode is a node on the same database that holds a backlog in memory.
+// secondNode is another node on the same database, with a backlog in memory.
 func secondNode(w *waitRun) {
 	dead := w.bench.open(w.t, w.scene)
 	dead.room.Store(1 << 30)

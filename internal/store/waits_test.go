@@ -1,4 +1,4 @@
-// Under the race detector times say nothing.
+// Under the race detector durations mean nothing.
 
 //go:build !race
 
@@ -23,10 +23,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// TestLongestWaits measures how long a publish of one tenant waits while another
-// tenant does the worst that is allowed. Every write goes through one writer, so
-// an operation that is not bounded in rows shows here as a long wait of somebody
-// else.
+// TestLongestWaits measures how long a publish of one tenant waits while another tenant
+// does the worst that is allowed. Every write goes through one writer, so an operation
+// that is not bounded in rows shows as a long wait of the other tenant.
 //
 // POSTHORN_WAITS=full runs it five times at the documented limits, which takes
 // hours. With -v it prints the table.
@@ -61,20 +60,19 @@ type waitPlan struct {
 	claims    int           // full claims that are due
 	history   int           // events for all endpoints that retention drops
 	resends   int           // events that are resent one after the other
-	under     time.Duration // how long a load lasts that has no end of its own
+	under     time.Duration // how long a load lasts that does not end by itself
 
 	limit time.Duration // of one run
 	bound time.Duration // of the longest wait
-	// noise is how many times the longest wait of the quiet store is allowed
-	// where that is more than the bound.
+	// noise times the longest wait of the quiet store is allowed, if that is more than
+	// the bound.
 	noise int
-	runs  int // the median of them counts
-	tries int // the best of them counts; the first within the bound is the last
+	runs  int // the median of the runs counts
+	tries int // the best of the tries counts; the first within the bound is the last
 }
 
-// The quick plan is for every run of the tests. Its bound leaves room for a busy
-// machine, which makes waits longer and never shorter: so the best of a few tries
-// counts.
+// The quick plan is for every run of the tests. Its bound allows for a busy machine. That
+// makes waits longer and never shorter, so the best of a few tries counts.
 var (
 	quickPlan = waitPlan{backlog: 10_000, failed: 2_500, cancelled: 1_000, answers: 2_000, endpoints: 200, batch: 1_000, claims: 1, history: 50,
 		resends: 4, under: 300 * time.Millisecond, limit: time.Minute, bound: 500 * time.Millisecond, noise: 10, runs: 1, tries: 3}
@@ -82,7 +80,7 @@ var (
 		resends: 16, under: 5 * time.Second, limit: 20 * time.Minute, bound: 250 * time.Millisecond, runs: 5, tries: 1}
 )
 
-// Limits of the product that the cases go up to.
+// The limits of the product, which the cases reach.
 const (
 	requestDeliveries = 10_000 // of one request; more may be refused
 	claimShares       = 64     // endpoints of one claim
@@ -95,25 +93,25 @@ type waitCase struct {
 	name         string
 	postgresOnly bool
 	given        *fixture
-	// before prepares what a copy of the fixture cannot hold.
+	// before prepares what a copy of the fixture cannot contain.
 	before func(*waitRun)
-	// worst does what the first tenant may do and returns when all that follows
-	// from it in the background is over.
+	// worst does what the first tenant may do. It returns when all background work that
+	// follows from it is over.
 	worst func(*waitRun)
 	// pages says that worst is done in many pages, so that no wait may be as long as
-	// half of it. That shows a page without a bound where all the rows take less
-	// than the bound of the plan.
+	// half of it. That shows an unbounded page even if all rows together take less than
+	// the bound of the plan.
 	pages bool
-	// notices says that worst holds the writer for longer than the bound: the
-	// test must see that.
+	// notices marks a control: worst holds the writer for longer than the bound, and the
+	// test must notice that.
 	notices bool
 }
 
-// fixture is what the first tenant has before a case. It is built once for each
-// database; every run works on a copy.
+// fixture is what the first tenant has before a case. It is built once for each database,
+// and every run uses a copy.
 type fixture struct{ build func(*waitRun) }
 
-// scene is a built fixture: where it is, and what it holds.
+// scene is a built fixture: where it is, and what it contains.
 type scene struct {
 	place      string // directory, or URL on PostgreSQL
 	ahead      time.Duration
@@ -122,8 +120,8 @@ type scene struct {
 	deliveries []hook.ID // that a case asks for one by one
 }
 
-// The two tenants. The one that is called live elsewhere in this package comes
-// first and does the worst; the second only wants to publish.
+// globex is the second tenant, which only publishes. The first, which does the worst, has
+// the scope live.
 var globex = hook.Scope{Tenant: "globex", Mode: hook.Live}
 
 // waitBench runs cases on one database.
@@ -141,7 +139,7 @@ func (b *waitBench) database() string {
 	return "sqlite"
 }
 
-// scene returns the fixture, built if need be.
+// scene returns the built fixture. It builds it if needed.
 func (b *waitBench) scene(t *testing.T, f *fixture) *scene {
 	t.Helper()
 	if s := b.scenes[f]; s != nil {
@@ -164,7 +162,7 @@ func (b *waitBench) scene(t *testing.T, f *fixture) *scene {
 	return made
 }
 
-// copy returns the scene in a place of its own.
+// copy returns a copy of the scene in another place.
 func (b *waitBench) copy(t *testing.T, s *scene) *scene {
 	t.Helper()
 	next := *s
@@ -226,7 +224,7 @@ func (b *waitBench) open(t *testing.T, s *scene) *waitRun {
 	return w
 }
 
-// How long the store keeps things here. Cases move the clock past that.
+// How long the store keeps things in these cases. The cases move the clock past that.
 const (
 	heldFor = 24 * time.Hour
 	keptFor = 48 * time.Hour
@@ -263,7 +261,7 @@ func (w *waitRun) must(err error) {
 	}
 }
 
-// waited is what one run of a case came to.
+// waited is the result of one run of a case.
 type waited struct {
 	quiet   time.Duration // longest wait before the first tenant did anything
 	longest time.Duration // since
@@ -274,7 +272,7 @@ type waited struct {
 	note    string
 }
 
-// measure runs a case as often as the plan says and judges it.
+// measure runs a case as often as the plan says and checks the result.
 func (b *waitBench) measure(t *testing.T, c waitCase) waitRow {
 	given := b.scene(t, c.given)
 	var runs []waited
@@ -330,8 +328,8 @@ func (b *waitBench) run(t *testing.T, c waitCase, given *scene) waited {
 	return out
 }
 
-// prober is the second tenant. It publishes one event after the other. An event
-// that is refused is sent again: the wait ends when it is accepted.
+// prober is the second tenant. It publishes one event after the other. It sends a refused
+// event again, and the wait ends when the event is accepted.
 type prober struct {
 	store         *store.Store
 	longest       atomic.Int64
@@ -377,12 +375,12 @@ func (p *prober) start() (stop func()) {
 	})
 }
 
-// quiet lets the second tenant publish for a moment while nobody else does
-// anything, and returns its longest wait.
+// quiet lets the second tenant publish for a moment while the first does nothing, and
+// returns the longest wait.
 func (p *prober) quiet(t *testing.T) time.Duration {
 	t.Helper()
 	late := time.After(time.Minute)
-	for p.sent.Load() < 50 { // caches and connections are warm
+	for p.sent.Load() < 50 { // until caches and connections are warm
 		select {
 		case <-p.progress:
 		case <-late:
@@ -397,7 +395,7 @@ func (p *prober) quiet(t *testing.T) time.Duration {
 // reset returns the longest wait since the last call.
 func (p *prober) reset() time.Duration { return time.Duration(p.longest.Swap(0)) }
 
-// note keeps the longest wait.
+// note records a wait if it is the longest.
 func (p *prober) note(d time.Duration) {
 	for old := p.longest.Load(); int64(d) > old && !p.longest.CompareAndSwap(old, int64(d)); old = p.longest.Load() {
 	}

@@ -37,7 +37,7 @@ func keys(w *world) {
 	}
 	w.wantCode(w.store.RevokeKey(w.ctx, test, k.ID), hook.CodeNotFound)
 	w.wantCode(w.store.RevokeKey(w.ctx, live, op.ID), hook.CodeNotFound)
-	_, err = w.store.KeyByHash(w.ctx, [32]byte{1}) // remembered, and must be forgotten
+	_, err = w.store.KeyByHash(w.ctx, [32]byte{1}) // the key is in the cache now and must be cleared
 	w.must(err)
 	w.must(w.store.RevokeKey(w.ctx, live, k.ID))
 	_, err = w.store.KeyByHash(w.ctx, [32]byte{1})
@@ -254,7 +254,7 @@ func profiles(w *world) {
 	}
 	want(read.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: first}, read.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second})
 	w.pass(time.Second)
-	w.must(w.store.PutProfile(w.ctx, h, "standard", "text")) // in force again
+	w.must(w.store.PutProfile(w.ctx, h, "standard", "text")) // puts it in force again
 	want(read.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second}, read.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: w.clock()})
 }
 

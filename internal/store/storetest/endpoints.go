@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// fail settles one new event of the scope as failed under the trip rule.
+// fail publishes an event of the scope and settles it as failed under the trip rule.
 func (w *world) fail(e *hook.Endpoint, status int, trip hook.Trip) hook.Job {
 	w.Helper()
 	j := w.job(e.Scope)
@@ -42,7 +42,7 @@ func tripByAttempts(w *world) {
 		w.Errorf("health after a success %+v, %v", h, err)
 	}
 	w.fail(e, 500, rule)
-	w.reopen() // the count is kept
+	w.reopen() // the count survives a restart
 	w.fail(e, 500, rule)
 	if w.current(e).Status != hook.Enabled {
 		w.Fatal("tripped too early")
@@ -107,7 +107,7 @@ func oldEnabling(w *world) {
 	if now := w.current(e); now.Status != hook.Enabled {
 		w.Errorf("an attempt begun before it was enabled disabled the endpoint")
 	}
-	s.Job = w.job(live) // the control: one begun after does
+	s.Job = w.job(live) // control: one that began later does
 	s.Outcome.Enablings = e.Enablings
 	w.settle(s)
 	if now := w.current(e); now.Status != hook.Tripped {
@@ -155,8 +155,8 @@ func holdAndRelease(w *world) {
 	}
 }
 
-// enableDuringHold: what a dispatcher gave up when the endpoint was disabled must
-// not stay owned because the endpoint was enabled again at once.
+// enableDuringHold enables an endpoint right after it was disabled. The rows whose jobs the
+// dispatcher forgot in between must not stay owned.
 func enableDuringHold(w *world) {
 	e := w.endpoint(live)
 	var old []hook.Job
@@ -181,11 +181,11 @@ func enableDuringHold(w *world) {
 	w.until("claimable", func() bool { return len(w.claim(100, e).Jobs) == 30 })
 }
 
-// bigBacklog holds and releases more rows than any page carries.
+// bigBacklog holds and releases more rows than fit in a page.
 func bigBacklog(w *world) {
 	e := w.endpoint(live)
 	const n = 1300
-	w.room = n / 2 // half is owned, half is in the table
+	w.room = n / 2 // half is handed over, half waits in the table
 	for range n / 100 {
 		var events []hook.NewEvent
 		for range 100 {
@@ -219,9 +219,9 @@ func bigBacklog(w *world) {
 	}
 }
 
-// toldAfterHold: while older rows of an endpoint that was just enabled again are
-// still being held, a claim gets nothing; what the table holds is told afterwards.
-// The writer is stopped so that everything happens before the sweep's first page.
+// toldAfterHold enables an endpoint while its older rows are still being held. A claim gets
+// nothing until the hold ends, and then the dispatcher is told of the work in the table.
+// The writer is stopped so that all this happens before the first page of the sweep.
 func toldAfterHold(w *world) {
 	e := w.endpoint(live)
 	w.room = 0
@@ -229,7 +229,7 @@ func toldAfterHold(w *world) {
 	w.taken()
 	stopped, goOn := make(chan struct{}), make(chan struct{})
 	letGo := sync.OnceFunc(func() { close(goOn) })
-	w.Cleanup(letGo) // before the store is closed, if this fails
+	w.Cleanup(letGo) // if the test fails, before the store is closed
 	var all sync.WaitGroup
 	var stop sync.Once
 	all.Go(func() {
@@ -345,7 +345,7 @@ func endpointSettings(w *world) {
 	}
 	changed, err := w.store.UpdateEndpoint(w.ctx, live, made.ID, func(e hook.Endpoint) (hook.Endpoint, error) {
 		e.URL, e.Headers, e.Retry, e.Types = "https://example.com/y", nil, nil, nil
-		e.ID, e.Revision = hook.ID{1}, 99 // not its to set
+		e.ID, e.Revision = hook.ID{1}, 99 // update cannot set these
 		return e, nil
 	}, false)
 	w.must(err)
@@ -388,7 +388,7 @@ func sealed(w *world) {
 		if n := bytes.Count(all, []byte(planted)); n != 0 {
 			w.Errorf("%s: the secret is on disk %d times", when, n)
 		}
-		if !bytes.Contains(all, []byte("acme")) { // the control: this search finds what is there
+		if !bytes.Contains(all, []byte("acme")) { // control: the search finds what is there
 			w.Errorf("%s: the tenant's name is not found", when)
 		}
 	}

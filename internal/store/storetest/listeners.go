@@ -4,9 +4,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// listenerAway: a listener is born away, is enabled by a connection, and is away
-// again when the process that it was connected to has ended. Nothing of it applies
-// to other endpoints.
+// listenerAway: a new listener is away, a connection enables it, and it is away again when
+// the process that it was connected to has ended. None of this applies to other endpoints.
 func listenerAway(w *world) {
 	w.tenant(live.Tenant)
 	e, _, err := w.store.CreateEndpoint(w.ctx, hook.Endpoint{Scope: live, URL: hook.ListenURL("dev"), Types: hook.Filter{"*"}, Profile: "standard",

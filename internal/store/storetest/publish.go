@@ -132,7 +132,7 @@ func walls(w *world) {
 			w.Errorf("%v lists %d deliveries and %d events of another", scope, len(rows), len(events))
 		}
 	}
-	for _, scope := range []hook.Scope{live, {Mode: hook.Live}} { // the control: these may
+	for _, scope := range []hook.Scope{live, {Mode: hook.Live}} { // control: these may
 		_, err := w.store.Event(w.ctx, scope, p.Event)
 		w.must(err)
 		_, err = w.store.Endpoint(w.ctx, scope, e.ID)
@@ -213,7 +213,7 @@ func publicIDFound(w *world) {
 			w.Errorf("found %+v", e)
 		}
 		_, err = w.store.EventByPublicID(w.ctx, scope, p.Event)
-		w.wantCode(err, hook.CodeNotFound) // our key is nobody's business
+		w.wantCode(err, hook.CodeNotFound) // our id is not public
 	}
 	w.publishAll(hook.NewEvent{Scope: hook.Scope{Tenant: "other", Mode: hook.Live}, PublicID: hook.ID{9}, Type: "a", Data: []byte("{}")})
 	_, err := w.store.EventByPublicID(w.ctx, hook.Scope{Mode: hook.Live}, hook.ID{9})
@@ -245,8 +245,8 @@ func badItem(w *world) {
 	w.wantCode(out[1].Err, hook.CodeTenantNotFound)
 	w.must(out[2].Err)
 
-	// Writes that fail after they wrote share batches with ones that must not
-	// notice: the callback of one panics inside the transaction.
+	// Operations that fail after they wrote share batches with others, which must not be
+	// affected: the callback of one panics inside the transaction.
 	var all sync.WaitGroup
 	for i := range 40 {
 		all.Go(func() {

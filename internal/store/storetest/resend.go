@@ -6,7 +6,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// resend asks for an event again and returns what was handed over.
+// resend resends an event and returns the jobs that were handed over.
 func (w *world) resend(event, endpoint hook.ID) (hook.Resent, []hook.Job) {
 	w.Helper()
 	w.taken()
@@ -43,7 +43,7 @@ func resendReuses(w *world) {
 	w.wantState(j, hook.Succeeded, "", 3)
 	_, jobs = w.resend(j.Delivery.Event, e.ID)
 	w.settle(w.outcome(jobs[0], 500))
-	w.wantState(j, hook.Succeeded, "", 4) // never taken back
+	w.wantState(j, hook.Succeeded, "", 4) // a success is final
 }
 
 func resendCreates(w *world) {
@@ -56,7 +56,7 @@ func resendCreates(w *world) {
 		w.Fatalf("%+v, jobs %+v", out, jobs)
 	}
 	w.settle(w.outcome(jobs[0], 500))
-	w.wantState(jobs[0], hook.Pending, "", 1) // it has a schedule of its own
+	w.wantState(jobs[0], hook.Pending, "", 1) // it has its own schedule
 	w.pass(2 * time.Minute)
 	if got := w.claim(10, other); len(got.Jobs) != 1 {
 		w.Errorf("the schedule of a delivery that was made by a resend: %+v", got)
@@ -78,7 +78,7 @@ func resendCreates(w *world) {
 	}
 }
 
-// lastJob publishes an event and returns the endpoint's job of it.
+// lastJob publishes an event and returns its job for the endpoint.
 func (w *world) lastJob(e *hook.Endpoint) hook.Job {
 	w.Helper()
 	w.taken()
@@ -142,7 +142,7 @@ func historyOfEndpoints(w *world) {
 		at     time.Time
 		status []hook.Status
 	}{{at.Add(-time.Second), nil}, {at, []hook.Status{hook.Enabled}}, {at.Add(time.Millisecond), []hook.Status{hook.Enabled}},
-		{disabled, []hook.Status{hook.Enabled, hook.Disabled}}, // of the same microsecond: either
+		{disabled, []hook.Status{hook.Enabled, hook.Disabled}}, // in the same microsecond both are right
 		{disabled.Add(time.Microsecond), []hook.Status{hook.Disabled}}, {disabled.Add(time.Hour), []hook.Status{hook.Deleted}}} {
 		list, more, err := w.store.History(w.ctx, live, c.at)
 		w.must(err)

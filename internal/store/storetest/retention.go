@@ -7,23 +7,23 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-const kept = 30 * 24 * time.Hour // of the cases here
+const kept = 30 * 24 * time.Hour // the retention of these cases
 
-// aged opens a store anew that keeps events for 30 days.
+// aged reopens the store with a retention of 30 days.
 func (w *world) aged() {
 	w.Helper()
 	w.tweak = func(o *store.Options) { o.Retention, o.HeldFor = kept, 365*24*time.Hour }
 	w.reopen()
 }
 
-// housekeep does it on the hour, as a node would.
+// housekeep calls Housekeep once an hour, as a node does.
 func (w *world) housekeep(after time.Duration) {
 	w.Helper()
 	w.pass(after)
 	w.must(w.store.Housekeep(w.ctx))
 }
 
-// there reports whether an event can be read, by our id and with its body.
+// there reports whether an event can be read by our id, with its body.
 func (w *world) there(j hook.Job) bool {
 	w.Helper()
 	e, err := w.store.Event(w.ctx, j.Delivery.Scope, j.Delivery.Event)
@@ -34,7 +34,7 @@ func (w *world) there(j hook.Job) bool {
 	return string(e.Data) == `{"n":1}`
 }
 
-// retention drops what was accepted and settled long ago, with all that hangs on it.
+// retention drops events that were accepted and settled long ago, with all their rows.
 func retention(w *world) {
 	w.aged()
 	e := w.endpoint(live, "a.b")
@@ -83,14 +83,14 @@ func retention(w *world) {
 	if rows := w.walk(hook.DeliveryQuery{Scope: live}, 10); len(rows) != 0 {
 		w.Errorf("%d deliveries are listed", len(rows))
 	}
-	// The id may be used once more, for it is forgotten.
+	// The id can be used once more, because it was dropped too.
 	if anew := w.publishAll(named)[0]; anew.Repeated || anew.Err != nil || anew.Event == published.Event {
 		w.Errorf("published anew: %+v", anew)
 	}
 	w.goesOn(e)
 }
 
-// goesOn publishes, claims, settles and lists on the store as it is open.
+// goesOn publishes, claims, settles and lists.
 func (w *world) goesOn(e *hook.Endpoint) {
 	w.Helper()
 	w.room = 0
@@ -108,8 +108,8 @@ func (w *world) goesOn(e *hook.Endpoint) {
 	}
 }
 
-// retentionKeeps what is still to be sent, however old it is: bodies, deliveries and
-// the log of their attempts.
+// retentionKeeps keeps what is still to be sent, however old it is: bodies, deliveries and
+// attempts.
 func retentionKeeps(w *world) {
 	w.aged()
 	e := w.endpoint(live)
@@ -154,7 +154,7 @@ func retentionKeeps(w *world) {
 	w.wantState(sent, hook.Succeeded, "", 1)
 	w.settle(w.outcome(shot, 200))
 	w.wantState(byHand, hook.Succeeded, "", 2)
-	// All of it ends like any other: settled through the jobs of before.
+	// These settle like any other, through the earlier jobs.
 	w.setStatus(mixed, hook.Enabled, false)
 	w.until("released", func() bool { d, _ := w.delivery(held); return d.State == hook.Pending })
 	w.pass(2 * time.Hour)
@@ -162,7 +162,7 @@ func retentionKeeps(w *world) {
 	if len(jobs) != 3 {
 		w.Fatalf("claimed %d, want the held one and two that fail", len(jobs))
 	}
-	w.housekeep(24 * time.Hour) // attempts under way do not notice
+	w.housekeep(24 * time.Hour) // does not affect attempts under way
 	for _, j := range jobs {
 		w.settle(w.outcome(j, 200))
 	}
@@ -181,8 +181,8 @@ func retentionKeeps(w *world) {
 	w.goesOn(e)
 }
 
-// heldAndSent makes an event of which one delivery is held, to the endpoint returned,
-// and the other one succeeded.
+// heldAndSent makes an event with two deliveries. The one to the returned endpoint is held,
+// the other has succeeded.
 func (w *world) heldAndSent() (e *hook.Endpoint, held, sent hook.Job) {
 	w.Helper()
 	e = w.endpoint(test)
@@ -199,8 +199,8 @@ func (w *world) heldAndSent() (e *hook.Endpoint, held, sent hook.Job) {
 	return e, held, sent
 }
 
-// retentionPages is about more than fits one page, with some to keep among them, and
-// about deleted endpoints.
+// retentionPages drops more than fits in a page, with some events to keep among them, and
+// drops deleted endpoints.
 func retentionPages(w *world) {
 	w.aged()
 	e, gone := w.endpoint(live, "keep"), w.endpoint(live, "gone")
@@ -243,7 +243,7 @@ func retentionPages(w *world) {
 	}
 }
 
-// retentionEndless: without a retention nothing goes.
+// retentionEndless drops nothing without a retention.
 func retentionEndless(w *world) {
 	w.endpoint(live)
 	j := w.job(live)

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// tokens stand for their key, in its scope, until they expire or the key ends.
+// tokens give access as their key, in its scope, until they expire or the key is revoked.
 func tokens(w *world) {
 	w.tenant("acme")
 	w.tenant("other")
@@ -38,7 +38,7 @@ func tokens(w *world) {
 	_, err = w.store.TokenKey(w.ctx, [32]byte{2})
 	w.wantCode(err, hook.CodeNotFound)
 	w.must(w.store.Housekeep(w.ctx))
-	// What is gone can be made again, what is not can not.
+	// A token whose row is gone can be made again. One whose row exists cannot.
 	w.must(w.store.CreateToken(w.ctx, live, token(2, second, time.Hour)))
 	if w.store.CreateToken(w.ctx, live, token(1, mine, time.Hour)) == nil {
 		w.Error("housekeeping took a token that is good")
@@ -55,7 +55,7 @@ func tokens(w *world) {
 	w.wantCode(err, hook.CodeNotFound)
 }
 
-// partnerUsers belong to a partner and a mode, and end with the company.
+// partnerUsers belong to a partner and a mode, and end with the tenant.
 func partnerUsers(w *world) {
 	for _, id := range []string{"agency", "acme", "other"} {
 		w.tenant(id)
@@ -95,7 +95,7 @@ func partnerUsers(w *world) {
 	w.must(w.store.DeletePartnerUser(w.ctx, hook.Scope{Mode: hook.Live}, made.ID))
 }
 
-// endpointLog shows one endpoint's deliveries to its own scope only.
+// endpointLog lists one endpoint's deliveries, in its own scope only.
 func endpointLog(w *world) {
 	e, neighbour := w.endpoint(live), w.endpoint(live, "other.type")
 	w.taken()
@@ -113,7 +113,7 @@ func endpointLog(w *world) {
 	w.publish(live, "c.d")
 	done := w.taken().Jobs[0]
 	w.settle(w.outcome(done, 200))
-	w.publish(live, "other.type") // to both
+	w.publish(live, "other.type") // to both endpoints
 	log := func(scope hook.Scope, id hook.ID, change func(*hook.EndpointLog)) ([]hook.LoggedDelivery, int) {
 		q := hook.EndpointLog{Scope: scope, Endpoint: id, Window: hook.Window{Limit: 10}}
 		if change != nil {
@@ -162,8 +162,8 @@ func endpointLog(w *world) {
 	}
 }
 
-// admission is asked inside the transaction, with what is there, and has the last
-// word.
+// admission calls admit inside the transaction, with the existing endpoints. Its error
+// refuses the endpoint.
 func admission(w *world) {
 	w.endpoint(live)
 	refusal := errors.New("no more")

@@ -27,7 +27,7 @@ func settleSucceeds(w *world) {
 	}
 	missing := j
 	missing.Delivery.Event = hook.ID{1}
-	w.settle(w.outcome(missing, 200)) // passed over
+	w.settle(w.outcome(missing, 200)) // it is skipped
 	w.settle()
 }
 
@@ -64,7 +64,7 @@ func staleFence(w *world) {
 	w.endpoint(live)
 	first := w.job(live)
 	second := w.job(live)
-	w.reopen() // another process owns nothing of these yet
+	w.reopen() // the new process owns none of these yet
 	_, _, err := w.store.Recover(w.ctx)
 	w.must(err)
 	e, err := w.store.Endpoint(w.ctx, live, first.Target.ID)
@@ -87,7 +87,7 @@ func staleFence(w *world) {
 	if dropped := w.taken().Dropped; len(dropped) != 1 || dropped[0].Event != second.Delivery.Event {
 		w.Errorf("dropped %v", dropped)
 	}
-	// The rightful holder's failure is a later attempt of the same row.
+	// The failure of the current owner is a later attempt of the same row.
 	w.settle(w.outcome(owned[0], 500))
 	w.wantState(first, hook.Pending, "", 2)
 }
@@ -127,14 +127,14 @@ func byHand(w *world) {
 	if _, attempts := w.delivery(j); attempts[1].Trigger != hook.ByHand {
 		w.Errorf("attempts %+v", attempts)
 	}
-	one = w.retry(j) // the first was forgotten when it was settled
+	one = w.retry(j) // the first was deleted when it was settled
 	w.settle(w.outcome(one, 200))
 	w.wantState(j, hook.Succeeded, "", 3)
 	if dropped := w.taken().Dropped; len(dropped) != 1 {
 		w.Errorf("the waiting attempt was not dropped: %v", dropped)
 	}
 	w.settle(w.outcome(w.retry(j), 500))
-	w.wantState(j, hook.Succeeded, "", 4) // never regresses
+	w.wantState(j, hook.Succeeded, "", 4) // a success is final
 
 	w.taken()
 	again := w.job(live)
@@ -170,7 +170,7 @@ func claimShares(w *world) {
 		w.pass(time.Second)
 	}
 	w.publish(live, "b")
-	w.pass(-time.Second) // the last is due only later
+	w.pass(-time.Second) // the last is due later
 	got := w.claim(2, a, b)
 	if len(got.Jobs) != 2 || got.Jobs[0].Delivery.Event != order[0] || got.Jobs[1].Delivery.Event != order[1] {
 		w.Fatalf("claimed %+v, want the two oldest of one share", got.Jobs)
@@ -293,7 +293,7 @@ func testEvent(w *world) {
 	if h, _, err := w.store.Health(w.ctx, live, e.ID); err != nil || h != (hook.Health{}) {
 		w.Errorf("a test counts for health: %+v, %v", h, err)
 	}
-	w.settle(w.outcome(w.retry(jobs[0]), 200)) // a test passes a disabled endpoint
+	w.settle(w.outcome(w.retry(jobs[0]), 200)) // a disabled endpoint still gets tests
 	w.wantState(jobs[0], hook.Succeeded, "", 2)
 	ev, err := w.store.Event(w.ctx, live, p.Event)
 	if err != nil || ev.Kind != hook.TestEvent {
@@ -307,8 +307,8 @@ func testEvent(w *world) {
 	}
 }
 
-// oneshotsWait: single shots that memory has no room for wait in the table and are
-// claimed like other work, of which they leave half a share.
+// oneshotsWait: single shots without room in memory wait in the table. They are claimed
+// like other work and take at most half a share.
 func oneshotsWait(w *world) {
 	e := w.endpoint(live)
 	var all []hook.Job
@@ -377,7 +377,7 @@ func (w *world) wantOpen(e *hook.Endpoint) (n int) {
 	return n
 }
 
-// oneshotsAreBounded: they count for what a tenant may have open.
+// oneshotsAreBounded: single shots count in the backlog of a tenant.
 func oneshotsAreBounded(w *world) {
 	must := func(_ hook.Delivery, _ *hook.Replay, err error) { w.Helper(); w.must(err) }
 	w.must(w.store.Close())
@@ -404,7 +404,7 @@ func oneshotsAreBounded(w *world) {
 		}
 	}
 	must(w.store.RetryDelivery(w.ctx, live, all[3].Delivery.ID, nil))
-	w.setStatus(e, hook.Disabled, false) // forgets it
+	w.setStatus(e, hook.Disabled, false) // deletes the single shot
 	w.setStatus(e, hook.Enabled, false)
 	for _, j := range all[:3] {
 		must(w.store.RetryDelivery(w.ctx, live, j.Delivery.ID, nil))

@@ -1,8 +1,8 @@
-// Package storetest is the conformance suite of the store: what any store must
-// do, whatever database is under it. A store is done when Run passes.
+// Package storetest is the conformance suite of the store: it tests what a store must do
+// on any database. An engine is complete when Run passes.
 //
-// The suite owns its clock and plays the dispatcher's part; it never sleeps for a
-// result but asks for it.
+// The suite has its own clock and takes the dispatcher's place. It never sleeps for a
+// result but waits for it.
 package storetest
 
 import (
@@ -17,16 +17,16 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// Harness gives the suite one empty place to keep a store in.
+// Harness gives the suite an empty place for a store.
 type Harness struct {
-	// Open opens the store of this place with the options the suite sets; the
-	// harness adds where it is. It is called again after Close, for recovery.
+	// Open opens the store in this place with the suite's options, to which the harness
+	// adds the place. It is called again after Close, for recovery.
 	Open func(store.Options) (*store.Store, error)
-	// Bytes returns everything the store has written so far, as it is on disk.
+	// Bytes returns everything that the store has on disk.
 	Bytes func() []byte
 }
 
-// Run runs every case, each with a harness of its own.
+// Run runs every case, each with its own harness.
 func Run(t *testing.T, make func(t *testing.T) *Harness) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -101,7 +101,7 @@ var cases = []struct {
 	{"closed store refuses", closedRefuses},
 }
 
-// world is one store with a clock, and the suite in the dispatcher's place.
+// world is a store with a clock. It takes the dispatcher's place.
 type world struct {
 	*testing.T
 	ctx     context.Context
@@ -120,7 +120,7 @@ type world struct {
 var (
 	live = hook.Scope{Tenant: "acme", Mode: hook.Live}
 	test = hook.Scope{Tenant: "acme", Mode: hook.Test}
-	// plan retries after one minute and then after one hour, and ends.
+	// plan retries after one minute, then after one hour, and then ends.
 	plan = &hook.Policy{Retry: hook.Retry{Steps: []time.Duration{time.Minute, time.Hour}}, GoneDisables: true}
 )
 
@@ -177,7 +177,7 @@ func (w *world) committed(c hook.Commit) {
 	}
 }
 
-// taken returns what was committed since it was last asked.
+// taken returns what was committed since the last call.
 func (w *world) taken() (all hook.Commit) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -198,7 +198,7 @@ func (w *world) until(what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-w.signal:
-		case <-time.After(5 * time.Millisecond): // a sweep's last page may commit no news
+		case <-time.After(5 * time.Millisecond): // the last page of a sweep may hand nothing over
 		case <-deadline:
 			w.Fatalf("not seen within 5 s: %s", what)
 		}
@@ -228,7 +228,7 @@ func (w *world) tenant(id string) {
 	w.must(err)
 }
 
-// endpoint makes an endpoint with a secret; the tenant is made if need be.
+// endpoint makes an endpoint with a secret, and its tenant if needed.
 func (w *world) endpoint(scope hook.Scope, types ...string) *hook.Endpoint {
 	w.Helper()
 	if _, err := w.store.Tenant(w.ctx, scope.Tenant); err != nil {
