@@ -189,7 +189,7 @@ func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	}
 	defer func() { _ = conn.Close() }()
 	var snapshot *sqltext.View
-	defer func() { // also if the write failed after it was taken: the connection cannot be closed before
+	defer func() { // even if the operation failed later: the connection cannot be closed before
 		if snapshot != nil {
 			snapshot.Done()
 		}

@@ -128,8 +128,8 @@ func BenchmarkFirstPublish(b *testing.B) {
 	}
 }
 
-// A count whose beginning fails after it took its snapshot ends all the same: it keeps no
-// connection, and those who wait for it go on.
+// A count that fails after it took its snapshot ends all the same: it keeps no connection,
+// and callers that wait for it go on.
 func TestACountThatFailsEnds(t *testing.T) {
 	f := newFaultyOn(t, Options{Dir: t.TempDir(), TenantBacklog: 10})
 	running, hold := make(chan struct{}), make(chan struct{})

@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
-// A claim that fails after it took some rows takes them back, also beside others in its
-// batch: a row that is owned and was not handed over would wait for the next start.
+// A claim that fails after it claimed some rows is undone, even with other operations in its
+// batch: a row that is owned without a job would wait until the next start.
 func TestAClaimThatFailsHalfWayTakesNothing(t *testing.T) {
 	f := newFaulty(t)
 	f.opts.Room = nil

@@ -202,7 +202,7 @@ func TestADatabaseThatWasSetBack(t *testing.T) {
 }
 
 // A connection that is lost before the commit was sent loses the transaction and nothing
-// else: that the commit before it took place says nothing about this one.
+// else. That the previous commit took place says nothing about this one.
 func TestAConnectionLostBeforeTheCommit(t *testing.T) {
 	p := newPeer(t, pgtest.Database(t), time.Minute, nil)
 	p.endpoint()
@@ -232,8 +232,8 @@ func TestAConnectionLostBeforeTheCommit(t *testing.T) {
 	}
 }
 
-// A connection that is lost while a write reads is one that is lost: the write is run
-// again, its caller is not refused.
+// If a connection is lost while a write reads, the write is run again and its caller is not
+// refused.
 func TestAConnectionLostInTheMiddleOfRows(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	cut := pgtest.NewCut(t, server)

@@ -62,8 +62,8 @@ func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*h
 	return out, nil
 }
 
-// existing is a delivery that an event has, and whether a single shot of it is requested
-// already.
+// existing is an existing delivery of an event, and whether a single shot of it is
+// requested already.
 type existing struct {
 	hook.Delivery
 	shot bool
