@@ -57,21 +57,21 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	for range 30 {
 		fill(t, s, 100_000)
 	}
-	if !s.engine.MakeRoom() || len(fatal) != 0 { // the control
+	if !s.engine.MakeRoom() || len(fatal) != 0 { // control
 		t.Fatal("a healthy checkpoint failed")
 	}
 	for range 30 {
 		fill(t, s, 100_000)
 	}
 	restore := noLargerFiles(t, s)
-	done := s.engine.MakeRoom() // the writer is idle: nothing else was given to it
+	done := s.engine.MakeRoom() // the writer is idle, so the test may call it
 	restore()
 	if done || len(fatal) != 1 || s.writer.Stopped() == nil {
 		t.Errorf("a checkpoint that failed: done %v, Fatal called %d times", done, len(fatal))
 	}
 }
 
-// The same for a failure beside the writer, which nobody asked for.
+// The same for a checkpoint that runs outside the writer.
 func TestFailedCheckpointBesideTheWriterStopsTheStore(t *testing.T) {
 	fatal := make(chan error, 2)
 	s := openSmall(t, func(err error) { fatal <- err })
@@ -80,12 +80,12 @@ func TestFailedCheckpointBesideTheWriterStopsTheStore(t *testing.T) {
 			Data: make([]byte, 1<<20)}}, nil, nil)
 		return err
 	}
-	for range 60 { // the database gets longer than the log ever is
+	for range 60 { // the database must be longer than the log
 		if err := publish(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !s.engine.MakeRoom() || len(fatal) != 0 { // the control
+	if !s.engine.MakeRoom() || len(fatal) != 0 { // control
 		t.Fatal("a healthy checkpoint failed")
 	}
 	restore := noLargerFiles(t, s)
@@ -106,7 +106,7 @@ func TestFailedCheckpointBesideTheWriterStopsTheStore(t *testing.T) {
 	}
 }
 
-// noLargerFiles has no file grow beyond what the database has now.
+// noLargerFiles keeps every file from growing beyond the current size of the database.
 func noLargerFiles(t *testing.T, s *Store) (restore func()) {
 	t.Helper()
 	info, err := os.Stat(s.opts.Path)

@@ -67,7 +67,7 @@ func TestPlansOnPostgres(t *testing.T) {
 		"claim":         {postgres.ClaimText, []any{int64(1), ids, most, now}},
 		"earliest":      {postgres.EarliestText, []any{ids}},
 		"earliest one":  {sqltext.EarliestDue, []any{endpoint[:], endpoint[:]}},
-		"one shots for": {shotsFor(1), []any{now, endpoint[:]}},
+		"single shots for": {shotsFor(1), []any{now, endpoint[:]}},
 		"disown":        {disownRows("owner = 7"), []any{int64(2000)}},
 		"summary":       {summaryRows, nil},
 		"hold":          {holdRows, sweepArgs(busy.ID[:], bytes.Repeat([]byte{0xff}, 16), sweepOf)},
