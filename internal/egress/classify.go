@@ -19,6 +19,8 @@ type Failure struct {
 	Class   hook.Class
 	Message string // a sentence for the tenant; names no resolved address
 	Err     error  // for the operator's log only; may name addresses; nil if there is no more to say
+	// Repeated says that the request was sent twice, see [Client.Post].
+	Repeated bool
 }
 
 // Error returns the class, the sentence and the cause, for the operator.
@@ -91,7 +93,35 @@ func classifyTLS(ctx context.Context, err error) *Failure {
 	if isTimeout(ctx, err) {
 		return failure(hook.ClassTLSTimeout, err)
 	}
-	return failure(hook.ClassTLSHandshake, err)
+	return handshakeFailure(err)
+}
+
+// remoteAlert is the Op of an error that is a TLS alert of the other side.
+const remoteAlert = "remote error"
+
+// handshakeFailure says in what way a handshake failed, as far as is known.
+func handshakeFailure(err error) *Failure {
+	f := failure(hook.ClassTLSHandshake, err)
+	text := err.Error()
+	op, _ := errors.AsType[*net.OpError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case plain:
+		f.Message = "The endpoint does not speak TLS on this port."
+	case op != nil && op.Op == remoteAlert && (strings.Contains(text, "certificate required") || strings.Contains(text, "bad certificate")):
+		f.Message = "The endpoint asks for a client certificate, which deliveries do not have."
+	case strings.Contains(text, "protocol version"):
+		f.Message = "The endpoint does not speak TLS 1.2 or later."
+	case op != nil && op.Op == remoteAlert && strings.Contains(text, "handshake failure"):
+		f.Message = "The endpoint refused the TLS handshake: it has no cipher suite in common, or asks for a client certificate."
+	case op != nil && op.Op == remoteAlert && strings.Contains(text, "unrecognized name"):
+		f.Message = "The endpoint does not know the host name of its URL."
+	case op != nil && op.Op == remoteAlert:
+		f.Message = "The endpoint refused the TLS handshake."
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		f.Message = "The endpoint closed the connection during the TLS handshake."
+	}
+	return f
 }
 
 // classify says what ended an attempt that has no answer.
@@ -116,7 +146,11 @@ func (a *attempt) classify(parent context.Context, err error) *Failure {
 	case strings.Contains(text, "server closed idle connection"):
 		return failure(hook.ClassReset, err)
 	}
-	if _, ok := errors.AsType[*net.OpError](err); ok {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if op.Op == remoteAlert {
+			// With TLS 1.3 a receiver refuses the client after its side of the handshake.
+			return handshakeFailure(err)
+		}
 		return failure(hook.ClassReset, err)
 	}
 	return failure(hook.ClassResponseInvalid, err)

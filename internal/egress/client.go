@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,10 +81,11 @@ type Client struct {
 	form      form
 	guard     *guard
 	transport *http.Transport
-	buffers   sync.Pool // of *[]byte, one byte longer than MaxBody
+	fresh     *http.Transport // keeps no connection
+	buffers   sync.Pool       // of *[]byte, one byte longer than MaxBody
 
 	mu   sync.RWMutex
-	urls map[string]*address // parsed, by stored text
+	urls map[urlKey]*address // parsed
 }
 
 // New returns a client and logs each way round the guard that is open.
@@ -106,7 +109,7 @@ func New(opts Options) *Client {
 		opts:  opts,
 		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal},
 		guard: newGuard(opts.AllowLocal, opts.AllowNetworks),
-		urls:  make(map[string]*address),
+		urls:  make(map[urlKey]*address),
 	}
 	if opts.DialContext == nil {
 		c.opts.DialContext = c.dialer().DialContext
@@ -115,7 +118,8 @@ func New(opts Options) *Client {
 		buf := make([]byte, opts.MaxBody+1)
 		return &buf
 	}
-	c.transport = c.newTransport()
+	c.transport, c.fresh = c.newTransport(), c.newTransport()
+	c.fresh.DisableKeepAlives = true
 	c.announce()
 	return c
 }
@@ -225,11 +229,18 @@ func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical s
 	return "", nil, addressRefused()
 }
 
+// urlKey finds a parsed URL: by its stored text and whose it is.
+type urlKey struct {
+	stored   string
+	endpoint hook.ID
+}
+
 // parsed returns the parsed form of a stored URL, whose form is judged again:
 // the rules may have become stricter since it was admitted.
-func (c *Client) parsed(stored string) (*address, *hook.Error) {
+func (c *Client) parsed(stored string, endpoint hook.ID) (*address, *hook.Error) {
+	key := urlKey{stored, endpoint}
 	c.mu.RLock()
-	a := c.urls[stored]
+	a := c.urls[key]
 	c.mu.RUnlock()
 	if a != nil {
 		return a, nil
@@ -238,11 +249,16 @@ func (c *Client) parsed(stored string) (*address, *hook.Error) {
 	if err != nil {
 		return nil, err
 	}
+	// The transport keeps connections by the host of the URL. The host that is dialled
+	// and the Host header come from a itself.
+	pool := *a.url
+	pool.Host = fmt.Sprintf("%x.%s:%d", endpoint, strings.ReplaceAll(a.host, ":", "-"), a.port)
+	a.pool = &pool
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.urls) >= maxCachedURLs {
 		clear(c.urls) // cheaper than to remember the order of use
 	}
-	c.urls[stored] = a
+	c.urls[key] = a
 	return a, nil
 }

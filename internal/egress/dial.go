@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -75,25 +74,26 @@ func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, *Failu
 
 // dialPlain opens a connection for http. The transport gives it a context that
 // outlives the request, so the deadline comes from the attempt.
-func (c *Client) dialPlain(ctx context.Context, _, hostPort string) (net.Conn, error) {
-	ctx, cancel, a := dialContext(ctx)
+func (c *Client) dialPlain(ctx context.Context, _, _ string) (net.Conn, error) {
+	a := ctx.Value(attemptKey{}).(*attempt) // all requests come from Post
+	ctx, cancel := a.dialContext(ctx)
 	defer cancel()
-	conn, _, err := c.connect(ctx, a, hostPort)
-	return conn, err
+	return c.connect(ctx, a)
 }
 
 // dialTLS opens a connection for https and completes the handshake. The name that
 // is verified is the URL's host, whatever address it was dialled at.
-func (c *Client) dialTLS(ctx context.Context, _, hostPort string) (net.Conn, error) {
-	ctx, cancel, a := dialContext(ctx)
+func (c *Client) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
+	a := ctx.Value(attemptKey{}).(*attempt) // all requests come from Post
+	ctx, cancel := a.dialContext(ctx)
 	defer cancel()
-	conn, host, err := c.connect(ctx, a, hostPort)
+	conn, err := c.connect(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	a.phase.Store(phaseTLS)
 	secured := tls.Client(conn, &tls.Config{
-		ServerName: host,
+		ServerName: a.target.host,
 		RootCAs:    c.opts.RootCAs,
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
@@ -107,55 +107,38 @@ func (c *Client) dialTLS(ctx context.Context, _, hostPort string) (net.Conn, err
 }
 
 // dialContext bounds a dial by the deadline of the attempt that asked for it.
-func dialContext(ctx context.Context) (context.Context, context.CancelFunc, *attempt) {
-	a, ok := ctx.Value(attemptKey{}).(*attempt)
-	if !ok {
-		a = &attempt{}
-	}
-	deadline, ok := a.deadline()
-	if !ok {
-		deadline = time.Now().Add(defaultTimeout)
-	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	return ctx, cancel, a
+func (a *attempt) dialContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, _ := a.Deadline() // Post sets one
+	return context.WithDeadline(ctx, deadline)
 }
 
 // connect resolves the host once, refuses it if any of its addresses is refused
 // (a mixed answer is a sign of rebinding) and dials the checked addresses.
-func (c *Client) connect(ctx context.Context, a *attempt, hostPort string) (net.Conn, string, error) {
-	host, portText, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return nil, "", failure(hook.ClassConnectFailed, err)
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return nil, "", failure(hook.ClassConnectFailed, err)
-	}
-	var addrs []netip.Addr
-	if ip, err := netip.ParseAddr(host); err == nil {
-		addrs = []netip.Addr{ip}
-	} else {
+func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
+	host, port := a.target.host, a.target.port
+	addrs := []netip.Addr{a.target.ip}
+	if !a.target.ip.IsValid() {
 		a.phase.Store(phaseDNS)
 		found, fail := c.resolve(ctx, host)
 		if fail != nil {
-			return nil, "", fail
+			return nil, fail
 		}
 		addrs = found
 	}
 	targets := make([]netip.AddrPort, len(addrs))
 	for i, addr := range addrs {
-		targets[i] = netip.AddrPortFrom(addr.Unmap(), uint16(port))
-		if rule := c.guard.check(netip.AddrPortFrom(addr, uint16(port))); rule != "" {
-			return nil, "", c.blocked(host, addr, rule)
+		targets[i] = netip.AddrPortFrom(addr.Unmap(), port)
+		if rule := c.guard.check(netip.AddrPortFrom(addr, port)); rule != "" {
+			return nil, c.blocked(host, addr, rule)
 		}
 	}
 	a.phase.Store(phaseConnect)
 	conn, err := c.dialFirst(ctx, targets[:min(len(targets), maxDialed)])
 	if err != nil {
-		return nil, "", classifyDial(ctx, err)
+		return nil, classifyDial(ctx, err)
 	}
 	a.phase.Store(phaseReady)
-	return conn, host, nil
+	return &lenientConn{Conn: conn}, nil
 }
 
 // dialFirst tries the addresses in turn and returns the first connection, or the

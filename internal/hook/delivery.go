@@ -130,6 +130,7 @@ type Outcome struct {
 	ResponseHeaders []byte
 	ResponseBody    []byte
 	Truncated       bool
+	Repeated        bool          // the request was sent twice: a kept connection was closed without an answer
 	RetryAfter      time.Duration // as the receiver asked, not clamped; 0: did not ask
 	Policy          *Policy       // in force at the moment of the attempt
 	Enablings       int64         // of the endpoint at the moment of the attempt
