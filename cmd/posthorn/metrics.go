@@ -18,6 +18,7 @@ import (
 type attemptCounter struct {
 	sender   dispatch.Sender
 	made     *prometheus.CounterVec
+	putOff   *prometheus.CounterVec
 	repeated prometheus.Counter
 	duration prometheus.Histogram
 }
@@ -28,6 +29,9 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 		made: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "posthorn_attempts_total", Help: "Attempts by what they came to: success, or the class of the failure.",
 		}, []string{"outcome"}),
+		putOff: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_attempts_put_off_total", Help: "Attempts put off for a fault of this server, by its class. They do not count.",
+		}, []string{"class"}),
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "posthorn_requests_repeated_total", Help: "Attempts whose request was sent twice, as the endpoint had closed a kept connection without an answer.",
 		}),
@@ -42,6 +46,9 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	o := c.sender.Send(ctx, j)
 	if o.Skipped {
+		if o.Class != hook.ClassNone {
+			c.putOff.WithLabelValues(string(o.Class)).Inc()
+		}
 		return o
 	}
 	outcome := "success"
@@ -59,7 +66,7 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 // metricsPage serves /metrics. The numbers are read when the page is.
 func (n *node) metricsPage() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(n.attempts.made, n.attempts.repeated, n.attempts.duration,
+	r.MustRegister(n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge := func(name, help string, read func(dispatch.Stats) int) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},

@@ -65,6 +65,8 @@ type Sender struct {
 
 	mu       sync.RWMutex
 	prepared map[preparedKey]*prepared
+
+	faults faults
 }
 
 // New returns a sender.
@@ -79,8 +81,8 @@ func New(o Options) *Sender {
 }
 
 // Send makes the attempt. The outcome is Skipped when the endpoint takes no
-// deliveries any more, when it is a listener that is away, or when the store
-// cannot say.
+// deliveries any more, when it is a listener that is away, when the store cannot
+// say, or when the fault is this machine's.
 func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	d := &j.Delivery
 	target, err := s.opts.Store.Endpoint(ctx, d.Scope, d.Endpoint)
@@ -123,6 +125,9 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	})
 	if errors.Is(err, hook.ErrAway) {
 		return hook.Outcome{Skipped: true}
+	}
+	if f, ok := errors.AsType[*egress.Failure](err); ok && f.Class.Ours() {
+		return s.putOff(f)
 	}
 	o := hook.Outcome{
 		StartedAt: start, Duration: s.opts.Now().Sub(start),

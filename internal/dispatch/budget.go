@@ -182,6 +182,9 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 		return nil
 	}
 	if o.Skipped {
+		if o.Class.Ours() {
+			q.fault(now)
+		}
 		d.giveBack(a.job)
 	} else {
 		q.learn(o, full, now, &d.opts)

@@ -11,6 +11,13 @@ import (
 // endpoint; the row itself waits as long as the policy says.
 const longestPause = time.Minute
 
+// How long attempts are put off for a fault of this machine. The longest is short
+// enough for the results to tell whether most hosts fail.
+const (
+	firstPutOff   = time.Second
+	longestPutOff = 16 * time.Second
+)
+
 // queue is what memory knows of one endpoint: the jobs that wait, how many may be
 // under way, and when the table has more.
 type queue struct {
@@ -30,6 +37,8 @@ type queue struct {
 	slow      bool          // known to keep us waiting
 	took      time.Duration // what an attempt lasts of late, zero: none was made
 	notBefore time.Time     // rate limit, or asked to pause
+	putOff    time.Duration // how long attempts were put off last, zero: the last one was made
+	resume    time.Time     // when they are made again
 	closed    int64         // revision that stopped the endpoint last
 
 	inTurn   bool      // lined up for a turn
@@ -78,11 +87,23 @@ func (q *queue) limit(o *Options) int {
 	return max(1, limit/o.Nodes())
 }
 
+// fault notes that an attempt failed by a fault of this machine. The endpoint waits,
+// each time for longer, and then makes one attempt to see whether it is over.
+func (q *queue) fault(now time.Time) {
+	if now.Before(q.resume) {
+		return // of attempts that began together
+	}
+	q.putOff = min(max(2*q.putOff, firstPutOff), longestPutOff)
+	q.resume = now.Add(q.putOff)
+	q.notBefore, q.cap = later(q.notBefore, q.resume), 1
+}
+
 // learn adapts the cap: one more for each good answer while the cap is what holds
 // the endpoint back, which doubles it each round trip; half after an answer or a
 // broken connection that asks for less; one after a timeout.
 func (q *queue) learn(o hook.Outcome, full bool, now time.Time, opts *Options) {
 	limit := q.limit(opts)
+	q.putOff = 0
 	q.slow = o.Duration >= opts.SlowAfter || o.Class.Slow()
 	took := max(o.Duration, time.Microsecond)
 	if q.took > 0 {

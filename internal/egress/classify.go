@@ -38,6 +38,7 @@ var sentences = map[hook.Class]string{
 	hook.ClassBlockedAddress:  "The endpoint's host name points to an address that deliveries may not go to.",
 	hook.ClassDNSNotFound:     "The endpoint's host name was not found.",
 	hook.ClassDNSTimeout:      "The endpoint's host name could not be looked up in time.",
+	hook.ClassDNSFailed:       "The endpoint's host name could not be looked up: its name servers answered with a failure.",
 	hook.ClassRefused:         "The endpoint refused the connection.",
 	hook.ClassReset:           "The endpoint closed the connection before it answered.",
 	hook.ClassConnectTimeout:  "The endpoint did not accept the connection in time.",
@@ -50,6 +51,10 @@ var sentences = map[hook.Class]string{
 	hook.ClassTLSHandshake:    "The TLS handshake with the endpoint failed.",
 	hook.ClassHeadersTooLarge: "The endpoint answered with more header bytes than are accepted.",
 	hook.ClassResponseInvalid: "The endpoint's answer is not valid HTTP/1.1.",
+
+	hook.ClassLocalResources:     "This server could not open a connection for want of descriptors, memory, ports or a route of its own. The attempt is put off and does not count.",
+	hook.ClassDNSUnavailable:     "The name service of this server does not answer. The attempt is put off and does not count.",
+	hook.ClassNetworkUnavailable: "Most hosts cannot be reached from this server. The attempt is put off and does not count.",
 }
 
 func failure(class hook.Class, err error) *Failure {

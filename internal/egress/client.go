@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -80,6 +81,8 @@ type Client struct {
 	opts      Options
 	form      form
 	guard     *guard
+	reach     *reach
+	six       atomic.Bool // an address of IPv6 was reached once
 	transport *http.Transport
 	fresh     *http.Transport // keeps no connection
 	buffers   sync.Pool       // of *[]byte, one byte longer than MaxBody
@@ -109,6 +112,7 @@ func New(opts Options) *Client {
 		opts:  opts,
 		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal},
 		guard: newGuard(opts.AllowLocal, opts.AllowNetworks),
+		reach: newReach(opts.Log),
 		urls:  make(map[urlKey]*address),
 	}
 	if opts.DialContext == nil {

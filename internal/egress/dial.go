@@ -60,16 +60,21 @@ func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, *Failu
 	}
 	addrs, err := c.opts.Resolver.LookupNetIP(ctx, "ip", host)
 	if err == nil && len(addrs) == 0 {
-		err = errors.New("no addresses")
+		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
 	if err == nil {
+		c.reach.answered(host)
 		return addrs, nil
 	}
 	dns, ok := errors.AsType[*net.DNSError](err)
-	if ctx.Err() != nil || ok && dns.IsTimeout {
+	switch {
+	case ok && dns.IsNotFound:
+		c.reach.answered(host)
+		return nil, failure(hook.ClassDNSNotFound, err)
+	case ctx.Err() != nil || ok && dns.IsTimeout:
 		return nil, failure(hook.ClassDNSTimeout, err)
 	}
-	return nil, failure(hook.ClassDNSNotFound, err)
+	return nil, failure(hook.ClassDNSFailed, err)
 }
 
 // dialPlain opens a connection for http. The transport gives it a context that
@@ -78,7 +83,11 @@ func (c *Client) dialPlain(ctx context.Context, _, _ string) (net.Conn, error) {
 	a := ctx.Value(attemptKey{}).(*attempt) // all requests come from Post
 	ctx, cancel := a.dialContext(ctx)
 	defer cancel()
-	return c.connect(ctx, a)
+	conn, err := c.connect(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return &lenientConn{Conn: conn}, nil
 }
 
 // dialTLS opens a connection for https and completes the handshake. The name that
@@ -103,7 +112,7 @@ func (c *Client) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, classifyTLS(ctx, err)
 	}
 	a.phase.Store(phaseReady)
-	return secured, nil
+	return &lenientConn{Conn: secured}, nil
 }
 
 // dialContext bounds a dial by the deadline of the attempt that asked for it.
@@ -138,26 +147,66 @@ func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
 		return nil, classifyDial(ctx, err)
 	}
 	a.phase.Store(phaseReady)
-	return &lenientConn{Conn: conn}, nil
+	return conn, nil
 }
 
 // dialFirst tries the addresses in turn and returns the first connection, or the
-// first error. An address that does not answer may use up its share of the time.
+// first error that is not ours. An address that does not answer may use up its share
+// of the time.
 func (c *Client) dialFirst(ctx context.Context, targets []netip.AddrPort) (net.Conn, error) {
 	var first error
+	ours := false
 	for i, to := range targets {
 		conn, err := c.dialOne(ctx, to, len(targets)-i)
 		if err == nil {
+			if to.Addr().Is6() && !to.Addr().IsLoopback() {
+				c.six.Store(true)
+			}
 			return conn, nil
 		}
-		if first == nil {
-			first = err
+		local := c.localFault(ctx, to, err)
+		if first == nil || ours && !local {
+			first, ours = err, local
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
+	if ours {
+		return nil, failure(hook.ClassLocalResources, first)
+	}
 	return nil, first
+}
+
+// localFault reports whether a dial failed for want of something of this machine.
+// Without a route or an address of IPv6 that is so only if there was one before: a
+// machine that has none lacks nothing that comes back.
+func (c *Client) localFault(ctx context.Context, to netip.AddrPort, err error) bool {
+	had := to.Addr().Is4() || c.six.Load()
+	switch {
+	case isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM):
+		return true
+	case isAny(err, syscall.EADDRNOTAVAIL, syscall.ENETDOWN):
+		return had
+	case had && errors.Is(err, syscall.ENETUNREACH):
+		// A router on the way says the same of its own. Connecting a UDP socket sends
+		// nothing, so it fails only if the route is missing here.
+		conn, err := c.opts.DialContext(ctx, "udp", to.String())
+		if err == nil {
+			conn.Close()
+		}
+		return errors.Is(err, syscall.ENETUNREACH)
+	}
+	return false
+}
+
+func isAny(err error, of ...syscall.Errno) bool {
+	for _, number := range of {
+		if errors.Is(err, number) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Client) dialOne(ctx context.Context, to netip.AddrPort, left int) (net.Conn, error) {

@@ -78,10 +78,15 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 		res, err = c.fresh.RoundTrip(a.request(header))
 	}
 	if err != nil {
-		f := *a.classify(ctx, err)
-		f.Repeated = repeated
-		return Response{}, &f
+		f := a.classify(ctx, err)
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			f = c.attribute(target.host, f)
+		}
+		said := *f
+		said.Repeated = repeated
+		return Response{}, &said
 	}
+	c.reach.note(target.host, false)
 	out := c.read(res)
 	out.Repeated = repeated
 	return out, nil

@@ -118,7 +118,8 @@ type Job struct {
 type Outcome struct {
 	// Skipped says that no attempt was made (the endpoint stopped receiving in
 	// the meantime): the row goes back to the table unchanged, owned by nobody,
-	// and all other members are meaningless.
+	// and all other members are meaningless, but for a Class that is Ours: it says
+	// why the attempt is put off.
 	Skipped bool
 
 	StartedAt       time.Time
