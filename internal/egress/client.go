@@ -23,10 +23,10 @@ const (
 	defaultMaxBody   = 16 << 10
 	defaultMaxHeader = 64 << 10
 	defaultTimeout   = 30 * time.Second
+	defaultMaxIdle   = 4096
 
 	admitTimeout    = 2 * time.Second  // of the name lookup on admission
 	idleTimeout     = 30 * time.Second // so that a changed name is noticed
-	maxIdle         = 4096
 	maxIdlePerHost  = 256
 	maxDialed       = 4 // addresses of one name that are tried
 	maxCachedURLs   = 4096
@@ -73,6 +73,8 @@ type Options struct {
 	// MaxHeader bounds the bytes of all response headers, interim responses
 	// included; 0 means 64 KiB.
 	MaxHeader int
+	// MaxIdle is how many connections are kept for further requests; 0 means 4,096.
+	MaxIdle int
 }
 
 // Client sends requests to addresses that tenants choose. It is safe for
@@ -108,6 +110,9 @@ func New(opts Options) *Client {
 	if opts.MaxHeader <= 0 {
 		opts.MaxHeader = defaultMaxHeader
 	}
+	if opts.MaxIdle <= 0 {
+		opts.MaxIdle = defaultMaxIdle
+	}
 	c := &Client{
 		opts:  opts,
 		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal},
@@ -142,7 +147,7 @@ func (c *Client) newTransport() *http.Transport {
 		ForceAttemptHTTP2:      false,
 		Protocols:              protocols,
 		DisableCompression:     true,
-		MaxIdleConns:           maxIdle,
+		MaxIdleConns:           c.opts.MaxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: int64(c.opts.MaxHeader),

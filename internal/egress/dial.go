@@ -173,6 +173,9 @@ func (c *Client) dialFirst(ctx context.Context, targets []netip.AddrPort) (net.C
 		}
 	}
 	if ours {
+		if isAny(first, syscall.EMFILE, syscall.ENFILE) {
+			c.CloseIdle() // kept connections are of less use than new ones
+		}
 		return nil, failure(hook.ClassLocalResources, first)
 	}
 	return nil, first
