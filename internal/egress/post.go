@@ -71,7 +71,13 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	a := &attempt{Context: limited, target: target, data: r.Body}
-	res, err := c.transport.RoundTrip(a.request(header))
+	transport := c.transport
+	if len(r.Body) == 0 {
+		// One without a body can always be repeated, and is if a header of the tenant's
+		// calls it idempotent.
+		transport = c.fresh
+	}
+	res, err := transport.RoundTrip(a.request(header))
 	repeated := err != nil && a.staleConnection(err)
 	if repeated {
 		a = &attempt{Context: limited, target: target, data: r.Body}

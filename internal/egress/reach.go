@@ -84,8 +84,11 @@ func (r *reach) note(host string, failed bool) (outage bool) {
 		r.hosts[host] = e
 	}
 	last := e.Value.(*result)
-	if last.failed != failed {
-		r.failing += map[bool]int{true: 1, false: -1}[failed]
+	switch {
+	case failed && !last.failed:
+		r.failing++
+	case !failed && last.failed:
+		r.failing--
 	}
 	last.failed, last.at = failed, now
 	r.order.MoveToBack(e)

@@ -65,14 +65,25 @@ func TestOneRepeat(t *testing.T) {
 	g := newGrudge(t)
 	c := localClient(t)
 	mine, other := hook.ID{1}, hook.ID{2}
+	body := []byte("BODY")
+	idempotent := []hook.Header{{Name: "Idempotency-Key", Value: "1"}, {Name: "X-Idempotency-Key", Value: "1"}}
 	post := func(id hook.ID) (egress.Response, error) {
-		return c.Post(t.Context(), egress.Request{URL: g.URL("http", "127.0.0.1"), Body: []byte("BODY"), Endpoint: id})
+		return c.Post(t.Context(), egress.Request{URL: g.URL("http", "127.0.0.1"), Headers: idempotent, Body: body, Endpoint: id})
 	}
 	g.keep(t, kept, func(int) error { _, err := post(mine); return err })
 	_, err := post(mine)
 	if class := classOf(t, err); class != hook.ClassReset || !err.(*egress.Failure).Repeated || g.requests.Load() != 2 {
 		t.Errorf("%d requests for one attempt, want 2: %v", g.requests.Load(), err)
 	}
+
+	// Without a body nothing is sent on a kept connection.
+	g.keep(t, kept, func(int) error { _, err := post(mine); return err })
+	body = nil
+	_, err = post(mine)
+	if class := classOf(t, err); class != hook.ClassReset || g.requests.Load() != 1 {
+		t.Errorf("%d requests without a body, want 1: %v", g.requests.Load(), err)
+	}
+	body = []byte("BODY")
 
 	// Another endpoint of the same host has none of these connections, so nothing is
 	// repeated for it.

@@ -54,7 +54,7 @@ func (c Class) Ours() bool {
 // Slow reports whether the class means that the receiver kept us waiting.
 func (c Class) Slow() bool {
 	switch c {
-	case ClassConnectTimeout, ClassTLSTimeout, ClassTimeout, ClassDNSTimeout, ClassDNSFailed:
+	case ClassConnectTimeout, ClassTLSTimeout, ClassTimeout, ClassDNSTimeout:
 		return true
 	}
 	return false
