@@ -115,6 +115,7 @@ func (c *Client) EndpointStats(ctx context.Context, id string) (EndpointStats, e
 // Status answers the health routes.
 type Status struct {
 	Status string `json:"status"`
+	Detail string `json:"detail,omitzero" doc:"What is wrong although requests are accepted."`
 }
 
 // Alive asks whether the server's process lives. It needs no key.

@@ -106,6 +106,9 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 	c := &checkup{Findings: []finding{}}
 	data, server := p.data != "" || p.store != "", p.url != ""
 	if data || !server {
+		if p.data != "" || !isPostgres(p.store) { // else it is not said that a node runs here
+			c.descriptors(descriptors())
+		}
 		p.checkData(ctx, c)
 	}
 	if server || !data {

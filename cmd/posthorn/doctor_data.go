@@ -47,6 +47,21 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	c.space(filepath.Dir(database))
 }
 
+// descriptors compares this process's limit, which a server that is started the same
+// way has, with what the budgets of attempts need.
+func (c *checkup) descriptors(have int) {
+	cfg := &Config{}
+	if err := cfg.load(cfg.flags(), ""); err != nil {
+		cfg = &Config{} // "posthorn config" says what is wrong; the defaults serve here
+		cfg.flags()
+	}
+	if need := descriptorsFor(cfg.Fast, cfg.Slow); have < need {
+		c.warn("descriptors", "a process may have %d open here, and %d + %d attempts at once need %d; raise the limit (LimitNOFILE, ulimit -n) or lower --fast-attempts and --slow-attempts", have, cfg.Fast, cfg.Slow, need)
+		return
+	}
+	c.ok("descriptors", "a process may have %d open here, enough for %d attempts at once", have, cfg.Fast+cfg.Slow)
+}
+
 func (c *checkup) directory(dir string, info fs.FileInfo) {
 	mode := info.Mode().Perm()
 	switch {

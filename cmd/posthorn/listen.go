@@ -17,6 +17,7 @@ import (
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 const (
@@ -241,7 +242,10 @@ const maxShownAnswer = 16 << 10
 func (l *listener) pass(ctx context.Context, d *client.ListenDelivery) client.ListenAnswer {
 	r := egress.Request{URL: l.forward, Headers: headersOf(d), Body: d.Body, Timeout: time.Duration(d.TimeoutMS) * time.Millisecond}
 	res, err := l.poster.Post(ctx, r)
-	if f, ok := errors.AsType[*egress.Failure](err); ok {
+	if f, ok := errors.AsType[*egress.Failure](err); ok && f.Class.Ours() {
+		// To the server this machine and the local handler are one receiver.
+		return client.ListenAnswer{Token: d.Token, Error: string(hook.ClassConnectFailed), Message: "The local handler could not be connected to."}
+	} else if ok {
 		return client.ListenAnswer{Token: d.Token, Error: string(f.Class), Message: f.Message}
 	}
 	lines := string(res.Headers)

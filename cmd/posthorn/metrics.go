@@ -18,6 +18,8 @@ import (
 type attemptCounter struct {
 	sender   dispatch.Sender
 	made     *prometheus.CounterVec
+	putOff   *prometheus.CounterVec
+	repeated prometheus.Counter
 	duration prometheus.Histogram
 }
 
@@ -27,6 +29,12 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 		made: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "posthorn_attempts_total", Help: "Attempts by what they came to: success, or the class of the failure.",
 		}, []string{"outcome"}),
+		putOff: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_attempts_put_off_total", Help: "Attempts put off for a fault of this server, by its class. They do not count.",
+		}, []string{"class"}),
+		repeated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "posthorn_requests_repeated_total", Help: "Attempts whose request was sent twice, as the endpoint had closed a kept connection without an answer.",
+		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "posthorn_attempt_duration_seconds", Help: "How long attempts took.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
@@ -38,6 +46,9 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	o := c.sender.Send(ctx, j)
 	if o.Skipped {
+		if o.Class != hook.ClassNone {
+			c.putOff.WithLabelValues(string(o.Class)).Inc()
+		}
 		return o
 	}
 	outcome := "success"
@@ -45,6 +56,9 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		outcome = string(o.Class)
 	}
 	c.made.WithLabelValues(outcome).Inc()
+	if o.Repeated {
+		c.repeated.Inc()
+	}
 	c.duration.Observe(o.Duration.Seconds())
 	return o
 }
@@ -52,7 +66,7 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 // metricsPage serves /metrics. The numbers are read when the page is.
 func (n *node) metricsPage() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(n.attempts.made, n.attempts.duration,
+	r.MustRegister(n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge := func(name, help string, read func(dispatch.Stats) int) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},

@@ -89,7 +89,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 		return exitWith(exitOpen, err)
 	}
 	n.egress = egress.New(egress.Options{
-		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks, Log: log,
+		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks, Log: log, MaxIdle: keptLimit(descriptors()),
 	})
 	if err := n.refuseSelf(); err != nil {
 		return err
@@ -119,6 +119,9 @@ func (n *node) begin(ctx context.Context) (err error) {
 		return exitWith(exitOpen, fmt.Errorf("recover deliveries: %w", err))
 	}
 	n.mountListen(ctx)
+	if have, need := descriptors(), descriptorsFor(cfg.Fast, cfg.Slow); have < need {
+		log.Warn("few descriptors for so many attempts at once: raise the limit (LimitNOFILE, ulimit -n), or lower --fast-attempts and --slow-attempts", "limit", have, "needed", need)
+	}
 	n.serve()
 	return nil
 }
@@ -322,7 +325,7 @@ func (n *node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 
 // serve starts the listeners and the housekeeping.
 func (n *node) serve() {
-	api := native.New(native.Options{Service: n.app, Log: n.log, Version: versionText(), Ready: n.ready})
+	api := native.New(native.Options{Service: n.app, Log: n.log, Version: versionText(), Ready: n.ready, Notice: n.egress.Outage})
 	n.mux.Handle("/", api)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
 	n.start(n.api, budget.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -350,18 +353,20 @@ func unclean(p string) bool {
 func (n *node) handle(pattern string, h http.HandlerFunc) { n.mux.HandleFunc(pattern, h) }
 
 func (n *node) start(l net.Listener, h http.Handler) {
+	bounded := newBoundedListener(l, connectionLimit(descriptors()), n.log)
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      2 * time.Minute, // streams of listeners set their own deadline for each write
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       30 * time.Second,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug), // connections that callers broke; bounded logs the rest
+		ConnState:         bounded.state,
 	}
 	n.servers = append(n.servers, server)
 	n.background.Go(func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(bounded); !errors.Is(err, http.ErrServerClosed) {
 			n.failed <- exitWith(exitListen, fmt.Errorf("serve %s: %w", l.Addr(), err))
 		}
 	})

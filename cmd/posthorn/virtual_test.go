@@ -74,6 +74,7 @@ type world struct {
 	retryAfter string // header of every answer, empty: none
 
 	mu     sync.Mutex
+	lookup error           // of names, nil: they are found
 	answer func(n int) int // status for the n-th request, from 1
 	got    []arrival
 }
@@ -100,7 +101,7 @@ func newWorld(t *testing.T, answer func(n int) int) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.client = egress.New(egress.Options{AllowHTTP: true, Resolver: publicNames{}, DialContext: w.wire.dial, Log: quiet})
+	w.client = egress.New(egress.Options{AllowHTTP: true, Resolver: w, DialContext: w.wire.dial, Log: quiet})
 	sender := deliver.New(deliver.Options{Store: w.store, Profiles: w.profiles, Poster: w.client, Log: quiet})
 	if err := w.dispatch.Start(t.Context(), w.store, sender); err != nil {
 		t.Fatal(err)
@@ -108,6 +109,16 @@ func newWorld(t *testing.T, answer func(n int) int) *world {
 	w.server = &http.Server{Handler: w}
 	go func() { _ = w.server.Serve(w.wire) }() // ends with the listener
 	return w
+}
+
+// LookupNetIP finds every name, or none.
+func (w *world) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lookup != nil {
+		return nil, w.lookup
+	}
+	return publicNames{}.LookupNetIP(ctx, network, host)
 }
 
 // close ends every goroutine of the world, which a bubble demands.

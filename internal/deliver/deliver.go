@@ -65,6 +65,8 @@ type Sender struct {
 
 	mu       sync.RWMutex
 	prepared map[preparedKey]*prepared
+
+	faults faults
 }
 
 // New returns a sender.
@@ -79,8 +81,8 @@ func New(o Options) *Sender {
 }
 
 // Send makes the attempt. The outcome is Skipped when the endpoint takes no
-// deliveries any more, when it is a listener that is away, or when the store
-// cannot say.
+// deliveries any more, when it is a listener that is away, when the store cannot
+// say, or when the fault is this machine's.
 func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	d := &j.Delivery
 	target, err := s.opts.Store.Endpoint(ctx, d.Scope, d.Endpoint)
@@ -119,19 +121,25 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	}
 	headers = addCustom(headers, target.Headers)
 	answer, err := s.send(ctx, target, d, egress.Request{
-		URL: target.URL, Headers: headers, Body: body, Timeout: p.policy.Timeout,
+		URL: target.URL, Headers: headers, Body: body, Timeout: p.policy.Timeout, Endpoint: target.ID,
 	})
 	if errors.Is(err, hook.ErrAway) {
 		return hook.Outcome{Skipped: true}
+	}
+	if f, ok := errors.AsType[*egress.Failure](err); ok && f.Class.Ours() {
+		return s.putOff(f)
 	}
 	o := hook.Outcome{
 		StartedAt: start, Duration: s.opts.Now().Sub(start),
 		Policy: &p.policy, Enablings: target.Enablings,
 	}
 	if err != nil {
-		o.Class, o.Message = classify(err)
+		o.Class, o.Message, o.Repeated = classify(err)
 	} else {
 		judge(&o, answer, &p.policy)
+	}
+	if o.Repeated {
+		o.Message = strings.TrimSpace(o.Message + " The endpoint had closed a kept connection without an answer, so the request was sent once more.")
 	}
 	return o
 }
@@ -188,7 +196,7 @@ func (s *Sender) notSent(target *hook.Endpoint, p *prepared, start time.Time, er
 func judge(o *hook.Outcome, a egress.Response, p *hook.Policy) {
 	o.Status = a.Status
 	o.ResponseHeaders, o.ResponseBody, o.Truncated = a.Headers, a.Body, a.Truncated
-	o.RetryAfter = a.RetryAfter
+	o.RetryAfter, o.Repeated = a.RetryAfter, a.Repeated
 	o.Success = p.Success.Has(a.Status)
 	switch {
 	case o.Success && a.TimedOut:
@@ -226,9 +234,9 @@ func words(set hook.StatusSet) string {
 	return text
 }
 
-func classify(err error) (hook.Class, string) {
+func classify(err error) (class hook.Class, message string, repeated bool) {
 	if f, ok := errors.AsType[*egress.Failure](err); ok {
-		return f.Class, f.Message
+		return f.Class, f.Message, f.Repeated
 	}
-	return hook.ClassConnectFailed, "The connection failed."
+	return hook.ClassConnectFailed, "The connection failed.", false
 }

@@ -223,3 +223,25 @@ func TestADamagedEventIsAnAttempt(t *testing.T) {
 		t.Errorf("not available: %+v", o)
 	}
 }
+
+// TestARepeatIsSaid: what the attempt sent twice is said with its result, and each
+// request names its endpoint, whose connections it uses.
+func TestARepeatIsSaid(t *testing.T) {
+	r, s, job := setup(t, "standard")
+	for _, repeated := range []bool{false, true} {
+		r.answer, r.fail = egress.Response{Status: 200, Repeated: repeated}, nil
+		good := s.Send(t.Context(), job)
+		r.fail = &egress.Failure{Class: hook.ClassReset, Message: "Closed.", Repeated: repeated}
+		bad := s.Send(t.Context(), job)
+		for _, o := range []hook.Outcome{good, bad} {
+			if o.Repeated != repeated || strings.Contains(o.Message, "once more") != repeated {
+				t.Errorf("repeated %v: %+v", repeated, o)
+			}
+		}
+	}
+	for _, req := range r.got {
+		if req.Endpoint != r.endpoint.ID {
+			t.Errorf("a request of endpoint %v is for %v", r.endpoint.ID, req.Endpoint)
+		}
+	}
+}

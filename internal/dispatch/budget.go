@@ -183,6 +183,9 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 		return nil
 	}
 	if o.Skipped {
+		if o.Class.Ours() {
+			q.fault(now)
+		}
 		d.giveBack(a.job)
 	} else {
 		q.adapt(o, full, now, &d.opts)

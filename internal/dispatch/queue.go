@@ -11,6 +11,13 @@ import (
 // itself waits as long as the policy says.
 const longestPause = time.Minute
 
+// How long attempts are put off for a fault of this machine. The longest is short
+// enough for the results to tell whether most hosts fail.
+const (
+	firstPutOff   = time.Second
+	longestPutOff = 16 * time.Second
+)
+
 // queue is the state of one endpoint in memory: its waiting jobs, its cap, and when the
 // table has more work for it.
 type queue struct {
@@ -30,6 +37,8 @@ type queue struct {
 	slow      bool          // its attempts start in the slow budget
 	duration  time.Duration // moving average over attempts; zero: none has ended yet
 	notBefore time.Time     // the rate limit or a Retry-After allows no attempt earlier
+	putOff    time.Duration // how long attempts were put off last; zero: the last one was made
+	resume    time.Time     // when they are made again
 	stoppedAt int64         // revision with which the endpoint last stopped receiving
 
 	inTurn    bool      // in line for an attempt
@@ -78,11 +87,23 @@ func (q *queue) maxCap(o *Options) int {
 	return max(1, limit/o.Nodes())
 }
 
+// fault notes that an attempt failed by a fault of this machine. The endpoint waits,
+// each time for longer, and then makes one attempt to see whether it is over.
+func (q *queue) fault(now time.Time) {
+	if now.Before(q.resume) {
+		return // of attempts that began together
+	}
+	q.putOff = min(max(2*q.putOff, firstPutOff), longestPutOff)
+	q.resume = now.Add(q.putOff)
+	q.notBefore, q.cap = later(q.notBefore, q.resume), 1
+}
+
 // adapt adapts the cap to an outcome. A success raises it by one if the cap was
 // reached, which doubles the cap each round trip. An overload answer or a broken
 // connection halves it. A timeout sets it to one.
 func (q *queue) adapt(o hook.Outcome, full bool, now time.Time, opts *Options) {
 	limit := q.maxCap(opts)
+	q.putOff = 0
 	q.slow = o.Duration >= opts.SlowAfter || o.Class.Slow()
 	took := max(o.Duration, time.Microsecond)
 	if q.duration > 0 {

@@ -19,6 +19,8 @@ type Failure struct {
 	Class   hook.Class
 	Message string // a sentence for the tenant; names no resolved address
 	Err     error  // for the operator's log only; may name addresses; nil if there is no more to say
+	// Repeated says that the request was sent twice, see [Client.Post].
+	Repeated bool
 }
 
 // Error returns the class, the sentence and the cause, for the operator.
@@ -36,6 +38,7 @@ var sentences = map[hook.Class]string{
 	hook.ClassBlockedAddress:  "The endpoint's host name points to an address that deliveries may not go to.",
 	hook.ClassDNSNotFound:     "The endpoint's host name was not found.",
 	hook.ClassDNSTimeout:      "The endpoint's host name could not be looked up in time.",
+	hook.ClassDNSFailed:       "The endpoint's host name could not be looked up: its name servers answered with a failure.",
 	hook.ClassRefused:         "The endpoint refused the connection.",
 	hook.ClassReset:           "The endpoint closed the connection before it answered.",
 	hook.ClassConnectTimeout:  "The endpoint did not accept the connection in time.",
@@ -48,6 +51,10 @@ var sentences = map[hook.Class]string{
 	hook.ClassTLSHandshake:    "The TLS handshake with the endpoint failed.",
 	hook.ClassHeadersTooLarge: "The endpoint answered with more header bytes than are accepted.",
 	hook.ClassResponseInvalid: "The endpoint's answer is not valid HTTP/1.1.",
+
+	hook.ClassLocalResources:     "This server could not open a connection for want of descriptors, memory, ports or a route of its own. The attempt is put off and does not count.",
+	hook.ClassDNSUnavailable:     "The name service of this server does not answer. The attempt is put off and does not count.",
+	hook.ClassNetworkUnavailable: "Most hosts cannot be reached from this server. The attempt is put off and does not count.",
 }
 
 func failure(class hook.Class, err error) *Failure {
@@ -91,7 +98,35 @@ func classifyTLS(ctx context.Context, err error) *Failure {
 	if isTimeout(ctx, err) {
 		return failure(hook.ClassTLSTimeout, err)
 	}
-	return failure(hook.ClassTLSHandshake, err)
+	return handshakeFailure(err)
+}
+
+// remoteAlert is the Op of an error that is a TLS alert of the other side.
+const remoteAlert = "remote error"
+
+// handshakeFailure says in what way a handshake failed, as far as is known.
+func handshakeFailure(err error) *Failure {
+	f := failure(hook.ClassTLSHandshake, err)
+	text := err.Error()
+	op, _ := errors.AsType[*net.OpError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case plain:
+		f.Message = "The endpoint does not speak TLS on this port."
+	case op != nil && op.Op == remoteAlert && (strings.Contains(text, "certificate required") || strings.Contains(text, "bad certificate")):
+		f.Message = "The endpoint asks for a client certificate, which deliveries do not have."
+	case strings.Contains(text, "protocol version"):
+		f.Message = "The endpoint does not speak TLS 1.2 or later."
+	case op != nil && op.Op == remoteAlert && strings.Contains(text, "handshake failure"):
+		f.Message = "The endpoint refused the TLS handshake: it has no cipher suite in common, or asks for a client certificate."
+	case op != nil && op.Op == remoteAlert && strings.Contains(text, "unrecognized name"):
+		f.Message = "The endpoint does not know the host name of its URL."
+	case op != nil && op.Op == remoteAlert:
+		f.Message = "The endpoint refused the TLS handshake."
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		f.Message = "The endpoint closed the connection during the TLS handshake."
+	}
+	return f
 }
 
 // classify says what ended an attempt that has no answer.
@@ -116,7 +151,11 @@ func (a *attempt) classify(parent context.Context, err error) *Failure {
 	case strings.Contains(text, "server closed idle connection"):
 		return failure(hook.ClassReset, err)
 	}
-	if _, ok := errors.AsType[*net.OpError](err); ok {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if op.Op == remoteAlert {
+			// With TLS 1.3 a receiver refuses the client after its side of the handshake.
+			return handshakeFailure(err)
+		}
 		return failure(hook.ClassReset, err)
 	}
 	return failure(hook.ClassResponseInvalid, err)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -20,10 +23,10 @@ const (
 	defaultMaxBody   = 16 << 10
 	defaultMaxHeader = 64 << 10
 	defaultTimeout   = 30 * time.Second
+	defaultMaxIdle   = 4096
 
 	admitTimeout    = 2 * time.Second  // of the name lookup on admission
 	idleTimeout     = 30 * time.Second // so that a changed name is noticed
-	maxIdle         = 4096
 	maxIdlePerHost  = 256
 	maxDialed       = 4 // addresses of one name that are tried
 	maxCachedURLs   = 4096
@@ -70,6 +73,8 @@ type Options struct {
 	// MaxHeader bounds the bytes of all response headers, interim responses
 	// included; 0 means 64 KiB.
 	MaxHeader int
+	// MaxIdle is how many connections are kept for further requests; 0 means 4,096.
+	MaxIdle int
 }
 
 // Client sends requests to addresses that tenants choose. It is safe for
@@ -78,11 +83,14 @@ type Client struct {
 	opts      Options
 	form      form
 	guard     *guard
+	reach     *reach
+	six       atomic.Bool // an address of IPv6 was reached once
 	transport *http.Transport
-	buffers   sync.Pool // of *[]byte, one byte longer than MaxBody
+	fresh     *http.Transport // keeps no connection
+	buffers   sync.Pool       // of *[]byte, one byte longer than MaxBody
 
 	mu   sync.RWMutex
-	urls map[string]*address // parsed, by stored text
+	urls map[urlKey]*address // parsed
 }
 
 // New returns a client and logs each way round the guard that is open.
@@ -102,11 +110,15 @@ func New(opts Options) *Client {
 	if opts.MaxHeader <= 0 {
 		opts.MaxHeader = defaultMaxHeader
 	}
+	if opts.MaxIdle <= 0 {
+		opts.MaxIdle = defaultMaxIdle
+	}
 	c := &Client{
 		opts:  opts,
 		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal},
 		guard: newGuard(opts.AllowLocal, opts.AllowNetworks),
-		urls:  make(map[string]*address),
+		reach: newReach(opts.Log),
+		urls:  make(map[urlKey]*address),
 	}
 	if opts.DialContext == nil {
 		c.opts.DialContext = c.dialer().DialContext
@@ -115,7 +127,8 @@ func New(opts Options) *Client {
 		buf := make([]byte, opts.MaxBody+1)
 		return &buf
 	}
-	c.transport = c.newTransport()
+	c.transport, c.fresh = c.newTransport(), c.newTransport()
+	c.fresh.DisableKeepAlives = true
 	c.announce()
 	return c
 }
@@ -134,7 +147,7 @@ func (c *Client) newTransport() *http.Transport {
 		ForceAttemptHTTP2:      false,
 		Protocols:              protocols,
 		DisableCompression:     true,
-		MaxIdleConns:           maxIdle,
+		MaxIdleConns:           c.opts.MaxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: int64(c.opts.MaxHeader),
@@ -225,11 +238,18 @@ func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical s
 	return "", nil, addressRefused()
 }
 
+// urlKey finds a parsed URL: by its stored text and whose it is.
+type urlKey struct {
+	stored   string
+	endpoint hook.ID
+}
+
 // parsed returns the parsed form of a stored URL, whose form is judged again:
 // the rules may have become stricter since it was admitted.
-func (c *Client) parsed(stored string) (*address, *hook.Error) {
+func (c *Client) parsed(stored string, endpoint hook.ID) (*address, *hook.Error) {
+	key := urlKey{stored, endpoint}
 	c.mu.RLock()
-	a := c.urls[stored]
+	a := c.urls[key]
 	c.mu.RUnlock()
 	if a != nil {
 		return a, nil
@@ -238,11 +258,16 @@ func (c *Client) parsed(stored string) (*address, *hook.Error) {
 	if err != nil {
 		return nil, err
 	}
+	// The transport keeps connections by the host of the URL. The host that is dialled
+	// and the Host header come from a itself.
+	pool := *a.url
+	pool.Host = fmt.Sprintf("%x.%s:%d", endpoint, strings.ReplaceAll(a.host, ":", "-"), a.port)
+	a.pool = &pool
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.urls) >= maxCachedURLs {
 		clear(c.urls) // cheaper than to remember the order of use
 	}
-	c.urls[stored] = a
+	c.urls[key] = a
 	return a, nil
 }

@@ -95,8 +95,8 @@ func TestRealResolver(t *testing.T) {
 		{"public.test", hook.ClassConnectFailed}, // the test dials loopback only
 		{"moved.test", hook.ClassBlockedAddress},
 		{"absent.test", hook.ClassDNSNotFound},
-		{"broken.test", hook.ClassDNSNotFound},
-		{"silent.test", hook.ClassDNSTimeout},
+		{"broken.test", hook.ClassDNSUnavailable},
+		{"silent.test", hook.ClassDNSUnavailable},
 	} {
 		dialled = ""
 		_, err := c.Post(t.Context(), egress.Request{URL: "https://" + tt.host + "/", Body: []byte("x"), Timeout: 200 * time.Millisecond})

@@ -95,9 +95,6 @@ func outgoing(headers []hook.Header) (http.Header, error) {
 	// The transport would put its own name here. An empty value keeps it out.
 	values := make([]string, len(headers)+1)
 	out["User-Agent"] = values[:1:1]
-	// Present with no value, this sends nothing and lets the transport repeat the
-	// request when a kept-alive connection turns out to be closed already.
-	out["X-Idempotency-Key"] = nil
 	var lower [maxHeaderName]byte
 	for i, h := range headers {
 		if !isToken(h.Name) || len(h.Name) > maxHeaderName {

@@ -32,7 +32,7 @@ func TestOneDeadline(t *testing.T) {
 		serve   func(t *testing.T, ca *egresstest.CA, c net.Conn)
 		want    hook.Class
 	}{
-		{name: "name", want: hook.ClassDNSTimeout},
+		{name: "name", want: hook.ClassDNSUnavailable},
 		{name: "connect", answers: [][]string{{public}}, want: hook.ClassConnectTimeout, dial: never},
 		{name: "connect to two addresses", answers: [][]string{{public, second}}, want: hook.ClassConnectTimeout, dial: never},
 		{name: "handshake", answers: [][]string{{public}}, want: hook.ClassTLSTimeout,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,8 +25,11 @@ type Request struct {
 	Headers []hook.Header
 	// Body may be read for a moment after Post has returned, when the receiver
 	// answered before it had read all. Its memory must not be used again.
-	Body    []byte
-	Timeout time.Duration // from the lookup of the name to the last byte of the body; 0 means 30 s
+	Body []byte
+	// Endpoint is whose request it is: a connection is kept for further requests of
+	// the same endpoint only.
+	Endpoint hook.ID
+	Timeout  time.Duration // from the lookup of the name to the last byte of the body; 0 means 30 s
 }
 
 // Response is what a receiver answered, whatever the status.
@@ -38,6 +42,8 @@ type Response struct {
 	Truncated bool
 	// TimedOut says that the body was cut because the deadline passed.
 	TimedOut bool
+	// Repeated says that the request was sent twice, see [Client.Post].
+	Repeated bool
 	// RetryAfter is what the receiver asked for (RFC 9110 section 10.2.3), at most
 	// a year; 0 if it did not.
 	RetryAfter time.Duration
@@ -46,13 +52,12 @@ type Response struct {
 // Post sends the request and returns the answer of the receiver. Redirects and
 // error statuses are answers. The error is always a *[Failure].
 //
-// A kept-alive connection may have been closed by the receiver in the moment it
-// is used again. If it ends without a byte of an answer, the request is sent once
-// more on another connection, within the same deadline; a fresh connection is
-// never tried again. A receiver may thus see an attempt twice, as deliveries at
-// least once allow.
+// A receiver may close a kept connection in the moment it is used again. If a kept
+// connection ends without a byte of an answer, the request is sent once more, on a
+// fresh connection and within the same deadline, and the result says so. Nothing
+// else is repeated: the transport itself repeats nothing.
 func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
-	target, refusal := c.parsed(r.URL)
+	target, refusal := c.parsed(r.URL, r.Endpoint)
 	if refusal != nil {
 		return Response{}, &Failure{Class: hook.ClassURLRefused, Message: refusal.Message}
 	}
@@ -65,22 +70,32 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	a := &attempt{Context: limited, data: r.Body}
-	template := http.Request{
-		Method:        http.MethodPost,
-		URL:           target.url,
-		Header:        header,
-		ContentLength: int64(len(r.Body)),
+	a := &attempt{Context: limited, target: target, data: r.Body}
+	transport := c.transport
+	if len(r.Body) == 0 {
+		// One without a body can always be repeated, and is if a header of the tenant's
+		// calls it idempotent.
+		transport = c.fresh
 	}
-	if len(r.Body) > 0 {
-		template.Body, _ = a.reader()
-		template.GetBody = a.reader
+	res, err := transport.RoundTrip(a.request(header))
+	repeated := err != nil && a.staleConnection(err)
+	if repeated {
+		a = &attempt{Context: limited, target: target, data: r.Body}
+		res, err = c.fresh.RoundTrip(a.request(header))
 	}
-	res, err := c.transport.RoundTrip(template.WithContext(a))
 	if err != nil {
-		return Response{}, a.classify(ctx, err)
+		f := a.classify(ctx, err)
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			f = c.attribute(target.host, f)
+		}
+		said := *f
+		said.Repeated = repeated
+		return Response{}, &said
 	}
-	return c.read(res), nil
+	c.reach.note(target.host, false)
+	out := c.read(res)
+	out.Repeated = repeated
+	return out, nil
 }
 
 // read takes what is kept of an answer. The connection is used again only if the
@@ -179,12 +194,16 @@ const (
 )
 
 // attempt is the context of one request. It travels with the transport's own
-// contexts into the dial, which so learns the deadline and notes how far it got.
+// contexts into the dial, which so learns the target and the deadline and notes how
+// far it got.
 type attempt struct {
 	context.Context
-	phase atomic.Uint32
-	data  []byte
-	body  *bytes.Reader // of data, the one in use; nil if there is none
+	target   *address
+	phase    atomic.Uint32
+	kept     atomic.Bool // the request went out on a kept connection
+	answered atomic.Bool // a byte of an answer came
+	data     []byte
+	body     *bytes.Reader // of data, the one in use; nil if there is none
 }
 
 type attemptKey struct{}
@@ -197,19 +216,33 @@ func (a *attempt) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-func (a *attempt) deadline() (time.Time, bool) {
-	if a.Context == nil {
-		return time.Time{}, false
+// request returns the request for a transport. It has neither GetBody nor a header
+// or method that makes it idempotent: with them the transport would repeat it on one
+// kept connection after the other. Its URL names the pool of connections.
+func (a *attempt) request(header http.Header) *http.Request {
+	r := http.Request{
+		Method:        http.MethodPost,
+		URL:           a.target.pool,
+		Host:          a.target.url.Host,
+		Header:        header,
+		ContentLength: int64(len(a.data)),
 	}
-	return a.Deadline()
+	if len(a.data) > 0 {
+		// It is of a type that the transport knows to be in memory: with any other it
+		// would send the header in a packet of its own.
+		a.body = bytes.NewReader(a.data)
+		r.Body = io.NopCloser(a.body)
+	}
+	return r.WithContext(httptrace.WithClientTrace(a, &httptrace.ClientTrace{
+		GotConn:              func(info httptrace.GotConnInfo) { a.kept.Store(info.Reused) },
+		GotFirstResponseByte: func() { a.answered.Store(true) },
+	}))
 }
 
-// reader returns a body for the transport, which asks for another one when it
-// has to use another connection. It is of a type that the transport knows to be
-// in memory: with any other it would send the header in a packet of its own.
-func (a *attempt) reader() (io.ReadCloser, error) {
-	a.body = bytes.NewReader(a.data)
-	return io.NopCloser(a.body), nil
+// staleConnection reports whether the request failed because the receiver had closed
+// the kept connection that it went out on, as far as anybody can tell.
+func (a *attempt) staleConnection(err error) bool {
+	return a.kept.Load() && !a.answered.Load() && a.Err() == nil && !isTimeout(a, err)
 }
 
 // sent reports whether the transport had a connection and began to send. It may

@@ -25,6 +25,7 @@ type address struct {
 	ip        netip.Addr // valid when the host is a literal
 	port      uint16
 	url       *url.URL // of canonical; never changed
+	pool      *url.URL // the same with a host that names the endpoint's own pool of connections; set by parsed
 }
 
 // form says which relaxed forms are in force.

@@ -15,7 +15,8 @@ const (
 	ClassBlockedAddress Class = "blocked_address"
 	ClassURLRefused     Class = "url_refused" // the stored URL is not admitted any more
 	ClassDNSNotFound    Class = "dns_not_found"
-	ClassDNSTimeout     Class = "dns_timeout"
+	ClassDNSTimeout     Class = "dns_timeout" // of this name only: others are found
+	ClassDNSFailed      Class = "dns_failed"  // the same
 	ClassRefused        Class = "connection_refused"
 	ClassReset          Class = "connection_reset"
 	ClassConnectTimeout Class = "timeout_connect"
@@ -33,7 +34,22 @@ const (
 	ClassTruncated       Class = "response_truncated" // a success whose body was cut
 
 	ClassNotSent Class = "not_sent" // we could not build or sign the request
+
+	// Faults of the machine that delivers. They are no outcome of an attempt, see Ours.
+	ClassLocalResources     Class = "local_resources"     // descriptors, memory, ports or a route
+	ClassDNSUnavailable     Class = "dns_unavailable"     // the name service, as far as is known
+	ClassNetworkUnavailable Class = "network_unavailable" // most hosts cannot be reached
 )
+
+// Ours reports whether the class is a fault of the machine that delivers: the attempt
+// is put off without being used up, and says nothing about the endpoint.
+func (c Class) Ours() bool {
+	switch c {
+	case ClassLocalResources, ClassDNSUnavailable, ClassNetworkUnavailable:
+		return true
+	}
+	return false
+}
 
 // Slow reports whether the class means that the receiver kept us waiting.
 func (c Class) Slow() bool {

@@ -118,7 +118,8 @@ type Job struct {
 type Outcome struct {
 	// Skipped says that no attempt was made (the endpoint stopped receiving in
 	// the meantime): the row goes back to the table unchanged, owned by nobody,
-	// and all other members are meaningless.
+	// and all other members are meaningless, but for a Class that is Ours: it says
+	// why the attempt is put off.
 	Skipped bool
 
 	StartedAt       time.Time
@@ -130,6 +131,7 @@ type Outcome struct {
 	ResponseHeaders []byte
 	ResponseBody    []byte
 	Truncated       bool
+	Repeated        bool          // the request was sent twice: a kept connection was closed without an answer
 	RetryAfter      time.Duration // as the receiver asked, not clamped; 0: did not ask
 	Policy          *Policy       // in force at the moment of the attempt
 	Enablings       int64         // of the endpoint at the moment of the attempt

@@ -15,7 +15,7 @@ import (
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	var row hook.Delivery
 	var replay *hook.Replay
-	err := s.doFor(ctx, scope, "retry delivery", 1, func(t *tx) (err error) {
+	err := s.writeCounted(ctx, op{Name: "retry delivery", Key: scope, Rows: 1, Apply: func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			if row, err = t.findDelivery(scope, id); err != nil {
 				return nil, false, err
@@ -38,7 +38,7 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			return row, true, t.requestShot(&row, requested, target, hook.ByHand)
 		})
 		return err
-	})
+	}})
 	if err != nil {
 		return hook.Delivery{}, nil, err
 	}

@@ -76,7 +76,7 @@ func failed(a *client.ListenAnswer) (listen.Answer, error) {
 	class := hook.Class(a.Error)
 	switch class {
 	case hook.ClassRefused, hook.ClassReset, hook.ClassConnectTimeout, hook.ClassTLSTimeout, hook.ClassTimeout,
-		hook.ClassConnectFailed, hook.ClassDNSNotFound, hook.ClassDNSTimeout, hook.ClassTLSExpired, hook.ClassTLSUntrusted,
+		hook.ClassConnectFailed, hook.ClassDNSNotFound, hook.ClassDNSTimeout, hook.ClassDNSFailed, hook.ClassTLSExpired, hook.ClassTLSUntrusted,
 		hook.ClassTLSName, hook.ClassTLSHandshake, hook.ClassHeadersTooLarge, hook.ClassResponseInvalid, hook.ClassNotSent:
 	default:
 		return listen.Answer{}, strict.Wrong("error", "the class of a failed connection, such as \"connection_refused\"")

@@ -42,6 +42,7 @@ type house struct {
 	handler http.Handler
 	store   *store.Store
 	ready   error
+	notice  string
 	log     lockedBuffer
 }
 
@@ -96,7 +97,7 @@ func newHouse(t testing.TB, change ...func(*app.Options, *store.Options)) *house
 		t.Fatal(err)
 	}
 	h.handler = native.New(native.Options{Service: service, Log: log, Version: "1.2.3",
-		Ready: func(context.Context) error { return h.ready }})
+		Ready: func(context.Context) error { return h.ready }, Notice: func() string { return h.notice }})
 	return h
 }
 

@@ -23,7 +23,12 @@ func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	answerBytes(w, http.StatusOK, []byte(`{"status":"ready"}`))
+	status := client.Status{Status: "ready"}
+	if a.o.Notice != nil {
+		status.Detail = a.o.Notice()
+	}
+	body, _ := encode(status) // plain strings: cannot fail
+	answerBytes(w, http.StatusOK, body)
 }
 
 func (a *api) version(w http.ResponseWriter, _ *http.Request) {

@@ -32,6 +32,7 @@ type Options struct {
 	Service *app.Service
 	Log     *slog.Logger                    // nil: slog.Default()
 	Ready   func(ctx context.Context) error // whether requests can be accepted; nil: always
+	Notice  func() string                   // what is wrong although requests are accepted, for /readyz; nil or empty: nothing
 	Version string
 }
 

@@ -1,0 +1,18 @@
+package native_test
+
+import "testing"
+
+// TestReadySaysWhatIsWrong: a server that accepts requests although something is wrong
+// is ready and says it.
+func TestReadySaysWhatIsWrong(t *testing.T) {
+	h := newHouse(t)
+	for text, want := range map[string]string{
+		"":                         `{"status":"ready"}`,
+		"Hosts cannot be reached.": `{"status":"ready","detail":"Hosts cannot be reached."}`,
+	} {
+		h.notice = text
+		if w := h.do(call{"GET", "/readyz", "", nil, nil}); w.Code != 200 || w.Body.String() != want {
+			t.Errorf("%d %s, want %s", w.Code, w.Body, want)
+		}
+	}
+}
