@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/batch"
@@ -63,7 +64,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	p.publish() // it is written after all that waited
+	within(t, 30*time.Second, "all that waited is written", func() bool { _, err := p.send(hook.ID{}); return err == nil })
 	if err := publish(t.Context()); err != nil {
 		t.Errorf("after the queue is empty: %v", err)
 	}
