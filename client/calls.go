@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 
 // PublishOptions are what a publish may carry beside the event.
 type PublishOptions struct {
-	IdempotencyKey string // 1 to 255 printable ASCII characters; empty: none
+	// IdempotencyKey is 1 to 255 printable ASCII characters. Empty: the client makes
+	// one up, so that its own repeats publish once. A key of yours also makes the
+	// repeats after a restart of your program one event.
+	IdempotencyKey string
 }
 
 // Publish publishes one event. When it returns without an error the event and its
@@ -22,7 +26,7 @@ func (c *Client) Publish(ctx context.Context, e NewEvent, o PublishOptions) (Pub
 	if err != nil {
 		return out, err
 	}
-	err = c.Do(ctx, http.MethodPost, "/v1/events", o.IdempotencyKey, json.RawMessage(body), &out)
+	err = c.Do(ctx, http.MethodPost, "/v1/events", cmp.Or(o.IdempotencyKey, c.newKey()), json.RawMessage(body), &out)
 	return out, err
 }
 
@@ -41,7 +45,7 @@ func (c *Client) PublishBatch(ctx context.Context, events []NewEvent, o PublishO
 	}
 	body = append(body, ']')
 	var out BatchResults
-	err := c.Do(ctx, http.MethodPost, "/v1/events/batch", o.IdempotencyKey, json.RawMessage(body), &out)
+	err := c.Do(ctx, http.MethodPost, "/v1/events/batch", cmp.Or(o.IdempotencyKey, c.newKey()), json.RawMessage(body), &out)
 	return out.Results, err
 }
 
@@ -66,9 +70,9 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 	return append(append(dst, data...), '}'), nil
 }
 
-// Events lists events; filters: tenant, type, after, before.
-func (c *Client) Events(ctx context.Context, o ListOptions) (Page[Event], error) {
-	return get[Page[Event]](ctx, c, "/v1/events"+o.query())
+// Events returns a page of events, newest first, without their data.
+func (c *Client) Events(ctx context.Context, q EventQuery) (Page[Event], error) {
+	return get[Page[Event]](ctx, c, "/v1/events"+queryOf(q))
 }
 
 // Event returns one event with its data and deliveries.
@@ -76,10 +80,9 @@ func (c *Client) Event(ctx context.Context, id string) (Event, error) {
 	return get[Event](ctx, c, "/v1/events/"+url.PathEscape(id))
 }
 
-// Deliveries lists deliveries; filters: tenant, endpoint, event, type, state,
-// status_class, after, before.
-func (c *Client) Deliveries(ctx context.Context, o ListOptions) (Page[Delivery], error) {
-	return get[Page[Delivery]](ctx, c, "/v1/deliveries"+o.query())
+// Deliveries returns a page of deliveries, newest first, without their attempts.
+func (c *Client) Deliveries(ctx context.Context, q DeliveryQuery) (Page[Delivery], error) {
+	return get[Page[Delivery]](ctx, c, "/v1/deliveries"+queryOf(q))
 }
 
 // Delivery returns one delivery with its attempts.
@@ -94,7 +97,7 @@ func (c *Client) RetryDelivery(ctx context.Context, id string) (Delivery, error)
 
 // CancelDelivery stops a delivery that is still open.
 func (c *Client) CancelDelivery(ctx context.Context, id string) (Delivery, error) {
-	return post[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/cancel", nil)
+	return act[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/cancel")
 }
 
 // CreateTenant makes a tenant.
@@ -102,9 +105,9 @@ func (c *Client) CreateTenant(ctx context.Context, t NewTenant) (Tenant, error) 
 	return post[Tenant](ctx, c, "/v1/tenants", t)
 }
 
-// Tenants lists tenants.
-func (c *Client) Tenants(ctx context.Context, o ListOptions) (Page[Tenant], error) {
-	return get[Page[Tenant]](ctx, c, "/v1/tenants"+o.query())
+// Tenants returns a page of tenants, newest first.
+func (c *Client) Tenants(ctx context.Context, q TenantQuery) (Page[Tenant], error) {
+	return get[Page[Tenant]](ctx, c, "/v1/tenants"+queryOf(q))
 }
 
 // Tenant returns one tenant.
@@ -127,9 +130,9 @@ func (c *Client) CreateKey(ctx context.Context, k NewKey) (Key, error) {
 	return post[Key](ctx, c, "/v1/keys", k)
 }
 
-// Keys lists the keys of the caller's mode.
-func (c *Client) Keys(ctx context.Context, o ListOptions) (Page[Key], error) {
-	return get[Page[Key]](ctx, c, "/v1/keys"+o.query())
+// Keys returns a page of the keys of the caller's mode, newest first.
+func (c *Client) Keys(ctx context.Context, q KeyQuery) (Page[Key], error) {
+	return get[Page[Key]](ctx, c, "/v1/keys"+queryOf(q))
 }
 
 // RevokeKey ends a key.
@@ -142,9 +145,9 @@ func (c *Client) CreateEndpoint(ctx context.Context, e NewEndpoint) (Endpoint, e
 	return post[Endpoint](ctx, c, "/v1/endpoints", e)
 }
 
-// Endpoints lists endpoints; filters: tenant, enabled, event_type.
-func (c *Client) Endpoints(ctx context.Context, o ListOptions) (Page[Endpoint], error) {
-	return get[Page[Endpoint]](ctx, c, "/v1/endpoints"+o.query())
+// Endpoints returns a page of endpoints, newest first, without their health.
+func (c *Client) Endpoints(ctx context.Context, q EndpointQuery) (Page[Endpoint], error) {
+	return get[Page[Endpoint]](ctx, c, "/v1/endpoints"+queryOf(q))
 }
 
 // Endpoint returns one endpoint with its health.
@@ -161,6 +164,11 @@ func (c *Client) UpdateEndpoint(ctx context.Context, id string, p EndpointPatch)
 // DeleteEndpoint deletes an endpoint; what waits for it is cancelled.
 func (c *Client) DeleteEndpoint(ctx context.Context, id string) error {
 	return c.Do(ctx, http.MethodDelete, "/v1/endpoints/"+url.PathEscape(id), "", nil, nil)
+}
+
+// ExpireSecrets ends all secrets of an endpoint but the newest.
+func (c *Client) ExpireSecrets(ctx context.Context, id string) error {
+	return c.Do(ctx, "POST", "/v1/endpoints/"+url.PathEscape(id)+"/secret/expire", "", nil, nil)
 }
 
 // RotateSecret gives an endpoint a new secret, shown once.
@@ -184,9 +192,17 @@ func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 	return out, err
 }
 
+// post makes a call that creates, with an idempotency key of its own.
 func post[T any](ctx context.Context, c *Client, path string, in any) (T, error) {
 	var out T
-	err := c.Do(ctx, http.MethodPost, path, "", in, &out)
+	err := c.Do(ctx, http.MethodPost, path, c.newKey(), in, &out)
+	return out, err
+}
+
+// act makes a POST that takes no idempotency key.
+func act[T any](ctx context.Context, c *Client, path string) (T, error) {
+	var out T
+	err := c.Do(ctx, http.MethodPost, path, "", nil, &out)
 	return out, err
 }
 

@@ -10,51 +10,51 @@ import (
 // EventType is an entry of the catalogue. The catalogue informs; it does not
 // restrict which types may be published.
 type EventType struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description"`
-	Schema      json.RawMessage `json:"schema"`
-	Example     json.RawMessage `json:"example"`
-	CreatedAt   Time            `json:"created_at"`
-	UpdatedAt   Time            `json:"updated_at"`
+	Name        string          `json:"name" doc:"The type, such as payment.settled."`
+	Description string          `json:"description" doc:"For people. Empty: none."`
+	Schema      json.RawMessage `json:"schema" doc:"JSON Schema of the data, an object. null: none."`
+	Example     json.RawMessage `json:"example" doc:"Data of an event, an object. null: none."`
+	CreatedAt   Time            `json:"created_at" doc:"When the entry was made."`
+	UpdatedAt   Time            `json:"updated_at" doc:"When it was changed last."`
 }
 
 // NewEventType asks for an entry of the catalogue. Schema is a JSON Schema of the
 // data, Example the data of an event; both are objects.
 type NewEventType struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	Schema      json.RawMessage `json:"schema,omitempty"`
-	Example     json.RawMessage `json:"example,omitempty"`
+	Name        string          `json:"name" doc:"1 to 128 letters, digits, dots, underscores and hyphens."`
+	Description string          `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
+	Schema      json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the data, an object."`
+	Example     json.RawMessage `json:"example,omitempty" doc:"Data of an event, an object. Test events of this type carry it."`
 }
 
 // EventTypePatch changes an entry (RFC 7396, but schema and example are replaced
 // as a whole): absent members stay, null takes away.
 type EventTypePatch struct {
-	Description Optional[string]          `json:"description,omitzero"`
-	Schema      Optional[json.RawMessage] `json:"schema,omitzero"`
-	Example     Optional[json.RawMessage] `json:"example,omitzero"`
+	Description Optional[string]          `json:"description,omitzero" doc:"For people, at most 4,096 characters. null: none."`
+	Schema      Optional[json.RawMessage] `json:"schema,omitzero" doc:"Replaces the JSON Schema. null: none."`
+	Example     Optional[json.RawMessage] `json:"example,omitzero" doc:"Replaces the example. null: none."`
 }
 
 // Profile is a wire format that endpoints can be served with.
 type Profile struct {
-	Name        string             `json:"name"`
-	Description string             `json:"description"`
+	Name        string             `json:"name" doc:"The name that endpoints use."`
+	Description string             `json:"description" doc:"What the format is, for people."`
 	Default     bool               `json:"default" doc:"Of endpoints that name none."`
 	Management  string             `json:"management" enum:"none,paysway,paywise" doc:"The management API spoken to its customers."`
 	IPHosts     bool               `json:"ip_hosts" doc:"An IP address may stand for the host of a URL."`
-	Timeout     string             `json:"timeout"`
-	Retry       Retry              `json:"retry"`
+	Timeout     string             `json:"timeout" doc:"Deadline of one attempt, from the name look-up to the last byte, such as 15s."`
+	Retry       Retry              `json:"retry" doc:"When failed attempts are repeated, unless the endpoint says otherwise."`
 	Headers     []string           `json:"headers" nullable:"false" doc:"Names of the headers of a request."`
-	EventTypes  []ProfileEventType `json:"event_types" nullable:"false"`
+	EventTypes  []ProfileEventType `json:"event_types" nullable:"false" doc:"The types of the format itself. Empty: it has none."`
 }
 
 // ProfileEventType is a type of a profile's own catalogue. Body is a whole request
 // body around the example.
 type ProfileEventType struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description"`
-	Example     json.RawMessage `json:"example"`
-	Body        json.RawMessage `json:"body"`
+	Name        string          `json:"name" doc:"The type."`
+	Description string          `json:"description" doc:"For people."`
+	Example     json.RawMessage `json:"example" doc:"Data of an event of this type."`
+	Body        json.RawMessage `json:"body" doc:"The whole body of a request around the example."`
 }
 
 // CreateEventType adds an entry to the catalogue of the caller's mode.
@@ -63,8 +63,8 @@ func (c *Client) CreateEventType(ctx context.Context, e NewEventType) (EventType
 }
 
 // EventTypes lists the catalogue of the caller's mode by name.
-func (c *Client) EventTypes(ctx context.Context, o ListOptions) (Page[EventType], error) {
-	return get[Page[EventType]](ctx, c, "/v1/event-types"+o.query())
+func (c *Client) EventTypes(ctx context.Context, q ListOptions) (Page[EventType], error) {
+	return get[Page[EventType]](ctx, c, "/v1/event-types"+queryOf(q))
 }
 
 // EventType returns one entry of the catalogue.

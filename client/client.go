@@ -2,10 +2,12 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,10 +18,39 @@ import (
 // Client calls one server with one key. Its fields are set before the first call;
 // after that it is safe for concurrent use.
 type Client struct {
-	URL  string // such as https://hooks.example.com, with or without a slash at the end
-	Key  string
+	URL  string       // such as https://hooks.example.com, with or without a slash at the end
+	Key  string       `json:"-"` // never printed or logged
 	HTTP *http.Client // nil: one that follows no redirects and gives up after 60 s
+
+	// Attempts is how often a call is made at most, 0: 4. A call that was answered
+	// with 429 or 503 is made again, after Retry-After if that is no more than 30 s.
+	// After a lost connection reads are made again, and so are calls with an
+	// Idempotency-Key. 1: every call is made once, and no key is added.
+	Attempts int
+
+	// AllowPlainHTTP lets the key go over plain http to hosts other than loopback.
+	AllowPlainHTTP bool
+
+	UserAgent string // empty: "posthorn-go"
 }
+
+// String names the server, without the key and without a password in the URL.
+func (c Client) String() string {
+	shown := "***"
+	if u, err := url.Parse(c.URL); err == nil {
+		shown = u.Redacted()
+	}
+	return "client of " + shown
+}
+
+// GoString keeps the key out of %#v.
+func (c Client) GoString() string { return "client.Client{" + c.String() + "}" }
+
+// Format keeps the key out of every verb, %+v and %x included.
+func (c Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue keeps the key out of logs.
+func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // maxAnswer bounds what is read of an answer: a page of 250 long rows fits.
 const maxAnswer = 64 << 20
@@ -29,35 +60,25 @@ var defaultHTTP = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// ListOptions chooses a page of a list. The zero value asks for the first page.
-type ListOptions struct {
-	Cursor string
-	Limit  int        // 1 to 250; 0: the server's default of 50
-	Filter url.Values // such as tenant, endpoint, state; see the route
-}
-
-func (o ListOptions) query() string {
-	q := url.Values{}
-	for name, values := range o.Filter {
-		q[name] = values
-	}
-	if o.Cursor != "" {
-		q.Set("cursor", o.Cursor)
-	}
-	if o.Limit > 0 {
-		q.Set("limit", strconv.Itoa(o.Limit))
-	}
-	if len(q) == 0 {
-		return ""
-	}
-	return "?" + q.Encode()
-}
-
-// Do makes one call: in is encoded as JSON unless it is nil or already a
+// Do makes a call: in is encoded as JSON unless it is nil or already a
 // json.RawMessage, and the answer is decoded into out unless out is nil. A key
 // makes a creating call idempotent; empty sends none. An answer that is not a 2xx
-// comes back as a *Problem.
+// comes back as a *Problem. The call is repeated as Attempts says; ctx bounds all of
+// it, and the error is that of the last try.
 func (c *Client) Do(ctx context.Context, method, path, idempotencyKey string, in, out any) error {
+	harmless := method == http.MethodGet || idempotencyKey != ""
+	for attempt := 0; ; attempt++ {
+		err := c.once(ctx, method, path, idempotencyKey, in, out)
+		if err == nil || attempt+1 >= c.attempts() {
+			return err
+		}
+		if wait, ok := again(attempt, err, harmless); !ok || !pause(ctx, wait) {
+			return err
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path, idempotencyKey string, in, out any) error {
 	req, err := c.request(ctx, method, path, in)
 	if err != nil {
 		return fmt.Errorf("build request: %w", err)
@@ -106,6 +127,9 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 	if err != nil {
 		return nil, err
 	}
+	if err := c.guarded(req.URL); err != nil {
+		return nil, err
+	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -113,6 +137,7 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 		req.Header.Set("Authorization", "Bearer "+c.Key)
 	}
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", cmp.Or(c.UserAgent, "posthorn-go"))
 	return req, nil
 }
 

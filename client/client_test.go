@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"testing"
 	"time"
 
@@ -29,7 +28,7 @@ func TestErrorsAreProblems(t *testing.T) {
 			calls++
 			answer(w)
 		}))
-		_, err := (&client.Client{URL: server.URL, Key: "k"}).Tenant(t.Context(), "acme")
+		_, err := (&client.Client{URL: server.URL, Key: "k", Attempts: 1}).Tenant(t.Context(), "acme")
 		p, ok := errors.AsType[*client.Problem](err)
 		if !ok || p.Code != code || p.Detail == "" || p.Status == 0 || calls != 1 {
 			t.Errorf("%s: %v after %d calls", code, err, calls)
@@ -57,7 +56,7 @@ func TestWhatIsSent(t *testing.T) {
 	}{
 		{func() error { _, err := c.Tenant(ctx, "a/b"); return err }, "GET /v1/tenants/a%2Fb Bearer k ", ""},
 		{func() error {
-			_, err := c.Events(ctx, client.ListOptions{Limit: 2, Cursor: "x", Filter: url.Values{"tenant": {"a"}}})
+			_, err := c.Events(ctx, client.EventQuery{ListOptions: client.ListOptions{Limit: 2, Cursor: "x"}, Tenant: "a"})
 			return err
 		}, "GET /v1/events?cursor=x&limit=2&tenant=a Bearer k ", ""},
 		{func() error {

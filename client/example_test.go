@@ -24,5 +24,5 @@ func ExampleClient_Publish() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(published.ID, published.Deliveries)
+	fmt.Println(published.ID, published.DeliveryCount)
 }

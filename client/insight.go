@@ -9,12 +9,12 @@ import (
 // Explanation says for each endpoint of an event's tenant why it did or did not
 // get the event.
 type Explanation struct {
-	Event      string              `json:"event"`
-	Tenant     string              `json:"tenant"`
-	Mode       string              `json:"mode" enum:"test,live"`
-	Type       string              `json:"type"`
-	AcceptedAt Time                `json:"accepted_at"`
-	Endpoints  []ExplainedEndpoint `json:"endpoints" nullable:"false"`
+	Event      string              `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Tenant     string              `json:"tenant" doc:"The tenant of the event."`
+	Mode       string              `json:"mode" enum:"test,live" doc:"The mode of the event."`
+	Type       string              `json:"type" doc:"The type of the event."`
+	AcceptedAt Time                `json:"accepted_at" doc:"When the server accepted the event."`
+	Endpoints  []ExplainedEndpoint `json:"endpoints" nullable:"false" doc:"The tenant's endpoints, those deleted since included."`
 	More       bool                `json:"more" doc:"The tenant has more endpoints than the 1,000 shown."`
 	OtherMode  bool                `json:"other_mode" doc:"The tenant has endpoints in the other mode; they never get events of this one."`
 }
@@ -22,64 +22,78 @@ type Explanation struct {
 // ExplainedEndpoint is why one endpoint did or did not get an event. URL and
 // EventTypes are what they were when the event was accepted.
 type ExplainedEndpoint struct {
-	Endpoint   string    `json:"endpoint"`
-	URL        *string   `json:"url"`
-	EventTypes []string  `json:"event_types" nullable:"false"`
-	Reason     string    `json:"reason" enum:"matched,resent,test,type,disabled,deleted,not_created,unknown"`
-	Message    string    `json:"message"`
-	Delivery   *Delivery `json:"delivery"`
+	Endpoint   string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
+	URL        *string   `json:"url" doc:"Its URL when the event was accepted. null: not known."`
+	EventTypes []string  `json:"event_types" nullable:"false" doc:"Its filter when the event was accepted."`
+	Reason     string    `json:"reason" enum:"matched,resent,test,type,disabled,deleted,not_created,unknown" doc:"Why it did or did not get the event, a stable word."`
+	Message    string    `json:"message" doc:"The same as a sentence."`
+	Delivery   *Delivery `json:"delivery" doc:"The delivery, if the endpoint got one. null: it did not."`
+	WaitsFor   *string   `json:"waits_for" enum:"cap,rate_limit,retry_after,host_in_flight,host_rate,tenant_share,server_fault,turn" doc:"What a pending delivery that is due waits for, as far as the node that was asked knows; null: nothing is known. message says it in words."`
 }
 
 // Resend asks for one more attempt of an event: to one Endpoint, or to each that
 // wants it now.
 type Resend struct {
-	Endpoint string `json:"endpoint,omitempty"`
+	Endpoint string `json:"endpoint,omitempty" format:"uuid" doc:"To this endpoint only, whatever its filter. Absent: to each that wants the type now."`
 }
 
 // Resent says what a resend asked for. Deliveries that existed are used again.
 type Resent struct {
-	Event      string     `json:"event"`
-	Deliveries []Delivery `json:"deliveries" nullable:"false"`
+	Event      string     `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Deliveries []Delivery `json:"deliveries" nullable:"false" doc:"The deliveries that get one more attempt."`
 	Created    int        `json:"created" doc:"Of the deliveries, those that did not exist before."`
 	Skipped    int        `json:"skipped" doc:"Endpoints disabled by failures that have a delivery already: enable them first."`
 }
 
 // RevealedSecret is the signing secret in force.
 type RevealedSecret struct {
-	Secret    string `json:"secret"`
-	CreatedAt Time   `json:"created_at"`
+	Secret    string `json:"secret" doc:"The signing secret in force."`
+	CreatedAt Time   `json:"created_at" doc:"When this secret was made."`
 }
 
 // Counts are numbers of deliveries by state.
 type Counts struct {
-	Pending   int `json:"pending"`
-	Held      int `json:"held"`
-	Succeeded int `json:"succeeded"`
-	Failed    int `json:"failed"`
-	Cancelled int `json:"cancelled"`
+	Pending   int `json:"pending" doc:"An attempt is due, now or later."`
+	Held      int `json:"held" doc:"They wait until the endpoint is enabled."`
+	Succeeded int `json:"succeeded" doc:"The receiver has them."`
+	Failed    int `json:"failed" doc:"Given up."`
+	Cancelled int `json:"cancelled" doc:"Stopped by hand, or with their endpoint."`
 }
 
 // RecentStats are about the latest deliveries of an endpoint: at most 1,000, of at
 // most the tenant's latest 10,000 events, with at most 5,000 attempts.
 type RecentStats struct {
 	Since        *Time          `json:"since" doc:"Acceptance of the oldest delivery looked at."`
-	Deliveries   Counts         `json:"deliveries"`
-	Attempts     int            `json:"attempts"`
+	Deliveries   Counts         `json:"deliveries" doc:"The deliveries that were looked at, by state."`
+	Attempts     int            `json:"attempts" doc:"The attempts that were looked at."`
 	SuccessRate  *float64       `json:"success_rate" doc:"Successful attempts of all attempts, 0 to 1; null without attempts."`
-	LatencyP50MS *float64       `json:"latency_p50_ms"`
-	LatencyP95MS *float64       `json:"latency_p95_ms"`
+	LatencyP50MS *float64       `json:"latency_p50_ms" doc:"Half of the attempts took no longer than this, in milliseconds. null: no attempts."`
+	LatencyP95MS *float64       `json:"latency_p95_ms" doc:"95 in 100 attempts took no longer than this, in milliseconds. null: no attempts."`
 	Errors       map[string]int `json:"errors" doc:"Failed attempts by their class."`
 }
 
 // EndpointStats are numbers about an endpoint. Test events are not in them. A
 // count of 100,000 means that many or more.
 type EndpointStats struct {
-	Endpoint        string      `json:"endpoint"`
+	Endpoint        string      `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	Pending         int         `json:"pending" doc:"Now."`
 	Held            int         `json:"held" doc:"Now."`
 	Failed          int         `json:"failed" doc:"All that are kept."`
-	OldestPendingAt *Time       `json:"oldest_pending_at"`
-	Recent          RecentStats `json:"recent"`
+	OldestPendingAt *Time       `json:"oldest_pending_at" doc:"When the oldest pending delivery was made. null: none is pending."`
+	Recent          RecentStats `json:"recent" doc:"About the latest deliveries."`
+	Pace            *Pace       `json:"pace" doc:"How attempts go now, on the node that was asked; null if it has nothing of the endpoint in memory."`
+}
+
+// Pace is how the attempts of an endpoint go on one node at one moment.
+type Pace struct {
+	InFlight  int     `json:"in_flight" doc:"Attempts under way."`
+	Cap       int     `json:"cap" doc:"Attempts at once that the endpoint is given now. It starts at 2, grows by one with each success while it is reached, falls to 1 on a timeout and to half on 429, 502, 503, 504 or a broken connection."`
+	Limit     int     `json:"limit" doc:"To which the cap grows: the node's part of max_in_flight."`
+	LoweredBy *string `json:"cap_lowered_by" doc:"Class of the attempt that lowered the cap last; null if none did, or the cap has grown to its limit since."`
+	Waiting   int     `json:"waiting" doc:"Deliveries that wait in memory; others may wait in the store."`
+	WaitsFor  *string `json:"waits_for" enum:"cap,rate_limit,retry_after,host_in_flight,host_rate,tenant_share,server_fault,turn" doc:"What they wait for; null if none waits in memory."`
+	NotBefore *Time   `json:"not_before" doc:"No attempt begins earlier; null: at once."`
+	Message   string  `json:"message" doc:"The same in words; empty if there is nothing to say."`
 }
 
 // Explain says why each endpoint did or did not get an event. The tenant is needed
@@ -104,7 +118,7 @@ func ofTenant(tenant string) string {
 // RevealSecret shows the signing secret in force again, if the server's operator
 // allows that; every use is logged there.
 func (c *Client) RevealSecret(ctx context.Context, id string) (RevealedSecret, error) {
-	return post[RevealedSecret](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/secret/reveal", nil)
+	return act[RevealedSecret](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/secret/reveal")
 }
 
 // EndpointStats returns numbers about an endpoint.
@@ -114,7 +128,7 @@ func (c *Client) EndpointStats(ctx context.Context, id string) (EndpointStats, e
 
 // Status answers the health routes.
 type Status struct {
-	Status string `json:"status"`
+	Status string `json:"status" doc:"ok: the process lives. ready: requests are accepted."`
 	Detail string `json:"detail,omitzero" doc:"What is wrong although requests are accepted."`
 }
 

@@ -24,52 +24,52 @@ type ListenOptions struct {
 
 // ListenHello is the first thing a listener is told.
 type ListenHello struct {
-	Endpoint   string   `json:"endpoint"`
-	Tenant     string   `json:"tenant"`
-	Mode       string   `json:"mode"`
-	URL        string   `json:"url"`
-	Profile    string   `json:"profile"`
-	EventTypes []string `json:"event_types"`
-	Secret     string   `json:"secret"` // what the deliveries are signed with
-	Held       int      `json:"held"`   // deliveries that waited
+	Endpoint   string   `json:"endpoint" format:"uuid" doc:"The id of the listener."`
+	Tenant     string   `json:"tenant" doc:"The tenant that it listens for."`
+	Mode       string   `json:"mode" doc:"The mode of the key."`
+	URL        string   `json:"url" doc:"The name of the listener, as listen:NAME."`
+	Profile    string   `json:"profile" doc:"Name of the wire format."`
+	EventTypes []string `json:"event_types" doc:"Its filter."`
+	Secret     string   `json:"secret" doc:"What the deliveries are signed with."` // what the deliveries are signed with
+	Held       int      `json:"held" doc:"Deliveries that waited for it."`         // deliveries that waited
 }
 
 // ListenHeader is one header of a delivery, in its spelling and place.
 type ListenHeader struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string `json:"name" doc:"In its spelling."`
+	Value string `json:"value" doc:"As it is to be sent."`
 }
 
 // ListenDelivery is a request that the listener is to make in the server's place.
 type ListenDelivery struct {
-	Token     string         `json:"token"` // for the answer
-	ID        string         `json:"id"`
-	EventType string         `json:"event_type"`
-	Attempt   int            `json:"attempt"` // from 1
-	Headers   []ListenHeader `json:"headers"`
-	Body      []byte         `json:"body"`       // base64 on the wire
-	TimeoutMS int64          `json:"timeout_ms"` // the receiver's deadline
+	Token     string         `json:"token" doc:"Give it back with the answer."` // for the answer
+	ID        string         `json:"id" format:"uuid" doc:"The id of the delivery."`
+	EventType string         `json:"event_type" doc:"The type of the event."`
+	Attempt   int            `json:"attempt" doc:"Number of the attempt, from 1."` // from 1
+	Headers   []ListenHeader `json:"headers" doc:"The headers of the request, in their order."`
+	Body      []byte         `json:"body" doc:"The body of the request, base64."`                // base64 on the wire
+	TimeoutMS int64          `json:"timeout_ms" doc:"The receiver's deadline, in milliseconds."` // the receiver's deadline
 }
 
 // ListenAnswer is what came of a delivery: an answer with its Status, or an Error.
 type ListenAnswer struct {
-	Token        string `json:"token"`
-	Status       int    `json:"status,omitempty"`
-	Headers      string `json:"headers,omitempty"` // lines of "Name: value\n", at most 16 KiB
-	Body         []byte `json:"body,omitempty"`    // base64 on the wire; the first bytes, at most 16 KiB
-	Truncated    bool   `json:"truncated,omitempty"`
-	TimedOut     bool   `json:"timed_out,omitempty"`
-	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
-	Error        string `json:"error,omitempty"` // class, such as connection_refused
-	Message      string `json:"message,omitempty"`
+	Token        string `json:"token" doc:"The token of the delivery."`
+	Status       int    `json:"status,omitempty" doc:"Status of the answer, 100 to 999. Absent beside error."`
+	Headers      string `json:"headers,omitempty" doc:"Lines of Name: value, at most 16 KiB."`                       // lines of "Name: value\n", at most 16 KiB
+	Body         []byte `json:"body,omitempty" doc:"The first bytes of the answer, base64, at most 16 KiB of them."` // base64 on the wire; the first bytes, at most 16 KiB
+	Truncated    bool   `json:"truncated,omitempty" doc:"The answer was longer than body."`
+	TimedOut     bool   `json:"timed_out,omitempty" doc:"The deadline passed before the answer was complete."`
+	RetryAfterMS int64  `json:"retry_after_ms,omitempty" doc:"What Retry-After asked for, in milliseconds. 0: nothing."`
+	Error        string `json:"error,omitempty" doc:"Class of a failure without an answer, such as connection_refused."` // class, such as connection_refused
+	Message      string `json:"message,omitempty" doc:"What happened, a sentence, at most 300 bytes."`
 }
 
 // ListenEnd says that the server ended the connection, and why: Code is
 // unauthorized, replaced, endpoint_disabled, endpoint_deleted, shutting_down or
 // stalled.
 type ListenEnd struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
+	Code    string `json:"code" doc:"Why: unauthorized, replaced, endpoint_disabled, endpoint_deleted, shutting_down or stalled."`
+	Message string `json:"message" doc:"The same as a sentence."`
 }
 
 // Error returns the sentence and the code.
@@ -210,8 +210,26 @@ func (l *Listening) Close() {
 	}
 }
 
+// answerTries is how often an answer is sent in search of the node that waits for it.
+const answerTries = 10
+
 // AnswerListen tells what came of a delivery. A *Problem with code not_found says
 // that the server does not wait for it any more and will offer it again.
+//
+// Of several nodes behind a load balancer only the one with the listener's connection
+// takes the answer. The others refuse it with code wrong_node; then it is sent again, on
+// a fresh connection, ten times in all.
 func (c *Client) AnswerListen(ctx context.Context, a ListenAnswer) error {
-	return c.Do(ctx, http.MethodPost, "/v1/listen/answers", "", a, nil)
+	for try := 1; ; try++ {
+		err := c.Do(ctx, http.MethodPost, "/v1/listen/answers", "", a, nil)
+		var p *Problem
+		if !errors.As(err, &p) || p.Code != "wrong_node" || try == answerTries {
+			return err
+		}
+		httpc := c.HTTP
+		if httpc == nil {
+			httpc = defaultHTTP
+		}
+		httpc.CloseIdleConnections() // a kept one leads to the same node
+	}
 }

@@ -4,40 +4,40 @@ import "encoding/json"
 
 // Tenant is a customer account of the platform. It spans both modes.
 type Tenant struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	CreatedAt Time   `json:"created_at"`
+	ID        string `json:"id" doc:"The id that the platform gave it, or a UUID."`
+	Name      string `json:"name" doc:"For people. Empty: none."`
+	CreatedAt Time   `json:"created_at" doc:"When the tenant was made."`
 }
 
 // NewTenant asks for a tenant. Without an ID the server makes a UUID; an own one
 // is 1 to 64 letters, digits, dots, underscores and hyphens.
 type NewTenant struct {
-	ID   string `json:"id,omitempty"`
-	Name string `json:"name,omitempty"`
+	ID   string `json:"id,omitempty" doc:"1 to 64 letters, digits, dots, underscores and hyphens. Absent: the server makes a UUID."`
+	Name string `json:"name,omitempty" doc:"For people, at most 256 characters."`
 }
 
 // TenantPatch changes a tenant.
 type TenantPatch struct {
-	Name Optional[string] `json:"name,omitzero"`
+	Name Optional[string] `json:"name,omitzero" doc:"For people, at most 256 characters. null: none."`
 }
 
 // Key is a bearer credential. Key, its text, is in the creating answer only.
 type Key struct {
-	ID        string `json:"id"`
-	Kind      string `json:"kind" enum:"operator,publisher,tenant"`
-	Mode      string `json:"mode" enum:"test,live"`
+	ID        string `json:"id" format:"uuid" doc:"The id of the key. It is not secret."`
+	Kind      string `json:"kind" enum:"operator,publisher,tenant" doc:"operator: everything in its mode. publisher: publish only. tenant: one tenant's endpoints and deliveries."`
+	Mode      string `json:"mode" enum:"test,live" doc:"The mode in which the key acts. It never changes."`
 	Tenant    string `json:"tenant,omitempty" doc:"Absent: all tenants."`
-	Name      string `json:"name,omitempty"`
+	Name      string `json:"name,omitempty" doc:"For people. Absent: none."`
 	Key       string `json:"key,omitempty" doc:"The credential itself; only in the answer that creates it."`
-	CreatedAt Time   `json:"created_at"`
+	CreatedAt Time   `json:"created_at" doc:"When the key was made."`
 }
 
 // NewKey asks for a key of the caller's own mode. A tenant key needs a Tenant, a
 // publisher key may have one, an operator key has none.
 type NewKey struct {
-	Kind   string `json:"kind" enum:"operator,publisher,tenant"`
-	Tenant string `json:"tenant,omitempty"`
-	Name   string `json:"name,omitempty"`
+	Kind   string `json:"kind" enum:"operator,publisher,tenant" doc:"operator: everything in its mode. publisher: publish only. tenant: one tenant's endpoints and deliveries."`
+	Tenant string `json:"tenant,omitempty" doc:"Required for a tenant key. It narrows a publisher key to one tenant. An operator key has none."`
+	Name   string `json:"name,omitempty" doc:"For people, at most 256 characters."`
 }
 
 // Retry overrides when failed attempts are repeated: either Steps with Then, or
@@ -55,15 +55,15 @@ type Retry struct {
 
 // Warning says what was odd about a request that was accepted all the same.
 type Warning struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
+	Code    string `json:"code" doc:"A stable word, such as dns_not_found or payload_large. A later server may have more."`
+	Message string `json:"message" doc:"A sentence for people."`
 }
 
 // Health is an endpoint's record of failures since its last success.
 type Health struct {
-	ConsecutiveFailures int   `json:"consecutive_failures"`
-	FirstFailureAt      *Time `json:"first_failure_at"`
-	LastFailureAt       *Time `json:"last_failure_at"`
+	ConsecutiveFailures int   `json:"consecutive_failures" doc:"Failures in a row since the last success, counted as the profile counts them. 0: the last attempt succeeded, or there was none."`
+	FirstFailureAt      *Time `json:"first_failure_at" doc:"When this row of failures began. null: no failure since the last success."`
+	LastFailureAt       *Time `json:"last_failure_at" doc:"When the latest of them was. null: no failure since the last success."`
 	Held                int   `json:"held" doc:"Deliveries that wait until the endpoint is enabled."`
 }
 
@@ -71,90 +71,90 @@ type Health struct {
 // Headers and of the URL's query are shown as "***"; sent back, such a URL changes
 // nothing. Secret is in creating answers only.
 type Endpoint struct {
-	ID                     string            `json:"id"`
-	Tenant                 string            `json:"tenant"`
-	Mode                   string            `json:"mode" enum:"test,live"`
-	URL                    string            `json:"url"`
-	EventTypes             []string          `json:"event_types" nullable:"false"`
-	Enabled                bool              `json:"enabled"`
-	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held. null: enabled."`
-	DisabledAt             *Time             `json:"disabled_at"`
-	Title                  string            `json:"title"`
-	Description            string            `json:"description"`
-	Profile                string            `json:"profile"`
-	Headers                map[string]string `json:"headers"`
-	RateLimit              float64           `json:"rate_limit"`
-	MaxInFlight            int               `json:"max_in_flight"`
-	MaxConsecutiveFailures *int              `json:"max_consecutive_failures"`
-	Retry                  *Retry            `json:"retry"`
-	CreatedAt              Time              `json:"created_at"`
-	UpdatedAt              Time              `json:"updated_at"`
-	Health                 *Health           `json:"health,omitempty"`
+	ID                     string            `json:"id" format:"uuid" doc:"The id of the endpoint."`
+	Tenant                 string            `json:"tenant" doc:"The tenant that owns it."`
+	Mode                   string            `json:"mode" enum:"test,live" doc:"The mode in which it was made. It gets events of this mode only."`
+	URL                    string            `json:"url" doc:"Where requests go. The values of its query are shown as ***."`
+	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, prefixes such as payment.*, or * for all. Empty: no event."`
+	Enabled                bool              `json:"enabled" doc:"Whether deliveries are sent."`
+	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held; damaged: what the database keeps of it cannot be opened, what comes waits. null: enabled."`
+	DisabledAt             *Time             `json:"disabled_at" doc:"When it was disabled. null: it is enabled."`
+	Title                  string            `json:"title" doc:"For people. Empty: none."`
+	Description            string            `json:"description" doc:"For people. Empty: none."`
+	Profile                string            `json:"profile" doc:"Name of the wire format."`
+	Headers                map[string]string `json:"headers" doc:"Further headers of each request, by name. The values are shown as ***."`
+	RateLimit              float64           `json:"rate_limit" doc:"Deliveries a second. 0: no limit."`
+	MaxInFlight            int               `json:"max_in_flight" doc:"Attempts at once. 0: the server's default."`
+	MaxConsecutiveFailures *int              `json:"max_consecutive_failures" doc:"Failures in a row that disable it. null: the profile's rule."`
+	Retry                  *Retry            `json:"retry" doc:"When failed attempts are repeated. null: the profile's plan."`
+	CreatedAt              Time              `json:"created_at" doc:"When the endpoint was made."`
+	UpdatedAt              Time              `json:"updated_at" doc:"When it was changed last. Its health does not count."`
+	Health                 *Health           `json:"health,omitempty" doc:"Failures since the last success. Absent in lists."`
 	Secret                 string            `json:"secret,omitempty" doc:"The signing secret; only in the answer that makes one."`
 	PublicKey              string            `json:"public_key,omitempty" doc:"Verifies the newest signature, where the profile signs with ed25519."`
-	Warnings               []Warning         `json:"warnings,omitempty" nullable:"false"`
+	Warnings               []Warning         `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the request. Absent: nothing."`
 }
 
 // NewEndpoint asks for an endpoint. EventTypes is required: an empty list matches
 // nothing, ["*"] everything. A tenant key may leave Tenant out.
 type NewEndpoint struct {
-	Tenant                 string            `json:"tenant,omitempty"`
-	URL                    string            `json:"url"`
-	EventTypes             []string          `json:"event_types" nullable:"false"`
-	Enabled                *bool             `json:"enabled,omitempty"`
-	Title                  string            `json:"title,omitempty"`
-	Description            string            `json:"description,omitempty"`
-	Profile                string            `json:"profile,omitempty"`
-	Headers                map[string]string `json:"headers,omitempty"`
+	Tenant                 string            `json:"tenant,omitempty" doc:"The tenant that owns it. A tenant key may leave it out."`
+	URL                    string            `json:"url" doc:"Where requests go: https, at most 2,048 bytes, a host that is reachable from outside."`
+	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, prefixes such as payment.*, or * for all, at most 250 entries. Empty: no event."`
+	Enabled                *bool             `json:"enabled,omitempty" doc:"Whether deliveries are sent. Absent: true."`
+	Title                  string            `json:"title,omitempty" doc:"For people, at most 256 characters."`
+	Description            string            `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
+	Profile                string            `json:"profile,omitempty" doc:"Name of the wire format. Absent: the server's default."`
+	Headers                map[string]string `json:"headers,omitempty" doc:"Further headers of each request, by name. Their values are not shown again."`
 	RateLimit              float64           `json:"rate_limit,omitempty" doc:"Deliveries a second, 0 (no limit) to 10000."`
 	MaxInFlight            int               `json:"max_in_flight,omitempty" doc:"0 (the server's default) to 1000."`
 	MaxConsecutiveFailures *int              `json:"max_consecutive_failures,omitempty" doc:"1 to 1000; absent: the profile's rule."`
-	Retry                  *Retry            `json:"retry,omitempty"`
+	Retry                  *Retry            `json:"retry,omitempty" doc:"When failed attempts are repeated. Absent: the profile's plan."`
 	Secret                 string            `json:"secret,omitempty" doc:"A secret to take over instead of a new one."`
 }
 
 // EndpointPatch changes an endpoint (RFC 7396): absent members stay, null resets.
 // Backlog says what becomes of held deliveries and goes with Enabled true only.
 type EndpointPatch struct {
-	URL                    Optional[string]             `json:"url,omitzero"`
-	EventTypes             Optional[[]string]           `json:"event_types,omitzero"`
-	Enabled                Optional[bool]               `json:"enabled,omitzero"`
-	Backlog                string                       `json:"backlog,omitempty" enum:"drain,discard"`
-	Title                  Optional[string]             `json:"title,omitzero"`
-	Description            Optional[string]             `json:"description,omitzero"`
-	Profile                Optional[string]             `json:"profile,omitzero"`
+	URL                    Optional[string]             `json:"url,omitzero" doc:"Where requests go. *** as a value of the query keeps the value in force." nullable:"false"`
+	EventTypes             Optional[[]string]           `json:"event_types,omitzero" doc:"Replaces the whole filter." nullable:"false"`
+	Enabled                Optional[bool]               `json:"enabled,omitzero" doc:"Whether deliveries are sent. null: true."`
+	Backlog                string                       `json:"backlog,omitempty" enum:"drain,discard" doc:"What becomes of deliveries that are held: send them (drain, the default) or give them up (discard). With enabled true only."`
+	Title                  Optional[string]             `json:"title,omitzero" doc:"For people, at most 256 characters. null: none."`
+	Description            Optional[string]             `json:"description,omitzero" doc:"For people, at most 4,096 characters. null: none."`
+	Profile                Optional[string]             `json:"profile,omitzero" doc:"Name of the wire format. null: the server's default."`
 	Headers                Optional[map[string]*string] `json:"headers,omitzero" doc:"Merged by name; null takes a header away."`
-	RateLimit              Optional[float64]            `json:"rate_limit,omitzero"`
-	MaxInFlight            Optional[int]                `json:"max_in_flight,omitzero"`
-	MaxConsecutiveFailures Optional[int]                `json:"max_consecutive_failures,omitzero"`
-	Retry                  Optional[Retry]              `json:"retry,omitzero"`
+	RateLimit              Optional[float64]            `json:"rate_limit,omitzero" doc:"Deliveries a second, 0 to 10000. 0 and null: no limit."`
+	MaxInFlight            Optional[int]                `json:"max_in_flight,omitzero" doc:"Attempts at once, 0 to 1000. 0 and null: the server's default."`
+	MaxConsecutiveFailures Optional[int]                `json:"max_consecutive_failures,omitzero" doc:"Failures in a row that disable it, 1 to 1000. null: the profile's rule."`
+	Retry                  Optional[Retry]              `json:"retry,omitzero" doc:"Laid over the plan in force, member by member. null: the profile's plan."`
 }
 
 // RotateSecret asks for a new secret. The old one signs beside it for Overlap: "0s"
 // to "168h", by default "24h".
 type RotateSecret struct {
-	Overlap string `json:"overlap,omitempty"`
+	Overlap string `json:"overlap,omitempty" doc:"How long the old secret goes on signing beside the new one, 0s to 168h. Absent: 24h."`
 	Secret  string `json:"secret,omitempty" doc:"A secret to take over instead of a new one."`
 }
 
 // RotatedSecret holds the new secret, shown once.
 type RotatedSecret struct {
-	Secret            string `json:"secret"`
-	PreviousExpiresAt Time   `json:"previous_expires_at"`
+	Secret            string `json:"secret" doc:"The new signing secret. It is shown this once."`
+	PreviousExpiresAt Time   `json:"previous_expires_at" doc:"When the old secret stops signing."`
 	PublicKey         string `json:"public_key,omitempty" doc:"Of the new secret, where the profile signs with ed25519."`
 }
 
 // TestRequest asks for a test event. Without a Type it is the profile's own.
 type TestRequest struct {
-	Type string          `json:"type,omitempty"`
-	Data json.RawMessage `json:"data,omitempty"`
+	Type string          `json:"type,omitempty" doc:"Type of the test event. Absent: the profile's own."`
+	Data json.RawMessage `json:"data,omitempty" doc:"Data of the test event, an object. Absent: the example of the type."`
 }
 
 // TestEvent says which event and delivery a test made.
 type TestEvent struct {
-	Event    string `json:"event"`
-	Delivery string `json:"delivery"`
-	Type     string `json:"type"`
+	Event    string `json:"event" format:"uuid" doc:"The id of the test event."`
+	Delivery string `json:"delivery" format:"uuid" doc:"The id of its delivery."`
+	Type     string `json:"type" doc:"The type of the test event."`
 }
 
 // NewEvent is an event to publish. Data is a JSON object; its bytes are delivered
@@ -162,80 +162,80 @@ type TestEvent struct {
 // be left out with a key of one tenant.
 type NewEvent struct {
 	Tenant    string          `json:"tenant,omitempty" doc:"Required, unless the key is a publisher's of one tenant: then it is that one."`
-	Type      string          `json:"type"`
-	Data      json.RawMessage `json:"data"`
-	ID        string          `json:"id,omitempty"`
+	Type      string          `json:"type" doc:"1 to 128 letters, digits, dots, underscores and hyphens."`
+	Data      json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
+	ID        string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
 	CreatedAt *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
 }
 
 // Published answers a publish: the event and its deliveries are on disk.
 type Published struct {
-	ID         string `json:"id"`
-	Tenant     string `json:"tenant"`
-	Type       string `json:"type"`
-	CreatedAt  Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
-	Deliveries int    `json:"deliveries"`
+	ID            string `json:"id" format:"uuid" doc:"The id that receivers see."`
+	Tenant        string `json:"tenant" doc:"The tenant that the event is for."`
+	Type          string `json:"type" doc:"The type of the event."`
+	CreatedAt     Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
+	DeliveryCount int    `json:"delivery_count" doc:"How many endpoints get the event; each has a delivery. 0: none wants its type."`
 
-	Warnings []Warning `json:"warnings,omitempty"`
+	Warnings []Warning `json:"warnings,omitempty" doc:"What was odd about the event. Absent: nothing."`
 }
 
 // BatchResult is what became of one event of a batch: an ID or an Error.
 type BatchResult struct {
-	ID         string   `json:"id,omitempty"`
-	Deliveries *int     `json:"deliveries,omitempty"`
-	Error      *Problem `json:"error,omitempty"`
+	ID            string   `json:"id,omitempty" format:"uuid" doc:"The id that receivers see. Absent beside error."`
+	DeliveryCount *int     `json:"delivery_count,omitempty" doc:"How many endpoints get the event. Absent beside error."`
+	Error         *Problem `json:"error,omitempty" doc:"Why this event was refused. Nothing of it is stored. Absent: it was accepted."`
 
-	Warnings []Warning `json:"warnings,omitempty"`
+	Warnings []Warning `json:"warnings,omitempty" doc:"What was odd about the event. Absent: nothing."`
 }
 
 // BatchResults answers a batch, in the order of its items.
 type BatchResults struct {
-	Results []BatchResult `json:"results" nullable:"false"`
+	Results []BatchResult `json:"results" nullable:"false" doc:"A result for each event, in the order of the request."`
 }
 
 // Event is what the platform said. Data and Deliveries are in the answer for one
 // event only, not in lists.
 type Event struct {
-	ID         string          `json:"id"`
-	Tenant     string          `json:"tenant"`
-	Mode       string          `json:"mode" enum:"test,live"`
-	Type       string          `json:"type"`
+	ID         string          `json:"id" format:"uuid" doc:"The id that receivers see."`
+	Tenant     string          `json:"tenant" doc:"The tenant that the event is for."`
+	Mode       string          `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
+	Type       string          `json:"type" doc:"The type of the event."`
 	Test       bool            `json:"test" doc:"A test event."`
 	CreatedAt  Time            `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
 	AcceptedAt Time            `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
-	Data       json.RawMessage `json:"data,omitempty"`
-	Deliveries []Delivery      `json:"deliveries,omitzero" nullable:"false"`
+	Data       json.RawMessage `json:"data,omitempty" doc:"What was published, an object. Absent in lists, and when it is {}."`
+	Deliveries []Delivery      `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
 }
 
 // Delivery is one event to one endpoint. AttemptLog is in the answer for one
 // delivery only.
 type Delivery struct {
-	ID            string    `json:"id"`
-	Event         string    `json:"event"`
-	EventType     string    `json:"event_type"`
-	Endpoint      string    `json:"endpoint"`
-	Tenant        string    `json:"tenant"`
-	State         string    `json:"state" enum:"pending,held,succeeded,failed,cancelled"`
-	Reason        *string   `json:"reason"`
-	Attempts      int       `json:"attempts"`
-	NextAttemptAt *Time     `json:"next_attempt_at"`
-	LastStatus    *int      `json:"last_status"`
-	LastError     *string   `json:"last_error"`
-	CreatedAt     Time      `json:"created_at"`
-	SettledAt     *Time     `json:"settled_at"`
-	AttemptLog    []Attempt `json:"attempt_log,omitzero" nullable:"false"`
+	ID            string    `json:"id" format:"uuid" doc:"The id of the delivery."`
+	Event         string    `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	EventType     string    `json:"event_type" doc:"The type of the event."`
+	Endpoint      string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
+	Tenant        string    `json:"tenant" doc:"The tenant of event and endpoint."`
+	State         string    `json:"state" enum:"pending,held,succeeded,failed,cancelled" doc:"pending: an attempt is due. held: it waits until its endpoint is enabled. succeeded, failed and cancelled are final."`
+	Reason        *string   `json:"reason" doc:"Why it is held, failed or cancelled, a stable word. null: no special reason."`
+	Attempts      int       `json:"attempts" doc:"Attempts made so far."`
+	NextAttemptAt *Time     `json:"next_attempt_at" doc:"When the next attempt is due. null: none is planned."`
+	LastStatus    *int      `json:"last_status" doc:"Status of the receiver's last answer. null: there was none."`
+	LastError     *string   `json:"last_error" doc:"Class of the last attempt that failed, such as timeout_response. null: no failure."`
+	CreatedAt     Time      `json:"created_at" doc:"When the delivery was made."`
+	SettledAt     *Time     `json:"settled_at" doc:"When it reached a final state. null: it is open."`
+	AttemptLog    []Attempt `json:"attempt_log,omitzero" nullable:"false" doc:"The latest 1,000 attempts, oldest first. Absent in lists."`
 }
 
 // Attempt is one try of a delivery. Error is a stable code, Message a sentence.
 type Attempt struct {
-	Number            int               `json:"number"`
-	At                Time              `json:"at"`
-	DurationMS        float64           `json:"duration_ms"`
-	Status            *int              `json:"status"`
-	Error             *string           `json:"error"`
-	Message           *string           `json:"message"`
+	Number            int               `json:"number" doc:"From 1."`
+	At                Time              `json:"at" doc:"When the attempt began."`
+	DurationMS        float64           `json:"duration_ms" doc:"How long it took, in milliseconds."`
+	Status            *int              `json:"status" doc:"Status of the receiver's answer. null: there was none."`
+	Error             *string           `json:"error" doc:"Class of the failure, a stable word. null: the attempt succeeded."`
+	Message           *string           `json:"message" doc:"What happened, a sentence for people. null: the attempt succeeded."`
 	Trigger           string            `json:"trigger" enum:"schedule,manual,test,replay" doc:"schedule: the plan; manual: a retry of the delivery; replay: a resend of the event; test: a test event."`
-	ResponseHeaders   map[string]string `json:"response_headers"`
-	ResponseBody      string            `json:"response_body"`
-	ResponseTruncated bool              `json:"response_truncated"`
+	ResponseHeaders   map[string]string `json:"response_headers" doc:"The receiver's headers, by name. Values of one name are joined by a comma. Empty for all but the latest 100 attempts."`
+	ResponseBody      string            `json:"response_body" doc:"The first bytes of the receiver's answer, at most 16 KiB. Bytes that are not UTF-8 are replaced. Empty for all but the latest 100 attempts."`
+	ResponseTruncated bool              `json:"response_truncated" doc:"The answer was longer than what is kept."`
 }

@@ -9,11 +9,11 @@ import (
 // PartnerUser is a grant: keys of the tenant Partner that name User, in paywise's
 // management API with the header X-User-Id, act for Tenant. It belongs to one mode.
 type PartnerUser struct {
-	ID        string `json:"id"`
-	Partner   string `json:"partner"`
-	User      string `json:"user"`
-	Tenant    string `json:"tenant"`
-	CreatedAt Time   `json:"created_at"`
+	ID        string `json:"id" format:"uuid" doc:"The id of the grant."`
+	Partner   string `json:"partner" doc:"The tenant whose keys may act."`
+	User      string `json:"user" doc:"The partner's name for the user, sent as X-User-Id."`
+	Tenant    string `json:"tenant" doc:"The tenant acted for."`
+	CreatedAt Time   `json:"created_at" doc:"When the grant was made."`
 }
 
 // NewPartnerUser asks for a grant in the caller's mode.
@@ -28,9 +28,9 @@ func (c *Client) CreatePartnerUser(ctx context.Context, p NewPartnerUser) (Partn
 	return post[PartnerUser](ctx, c, "/v1/partner-users", p)
 }
 
-// PartnerUsers lists the grants of the caller's mode; filter: partner.
-func (c *Client) PartnerUsers(ctx context.Context, o ListOptions) (Page[PartnerUser], error) {
-	return get[Page[PartnerUser]](ctx, c, "/v1/partner-users"+o.query())
+// PartnerUsers lists the grants of the caller's mode, newest first.
+func (c *Client) PartnerUsers(ctx context.Context, q PartnerUserQuery) (Page[PartnerUser], error) {
+	return get[Page[PartnerUser]](ctx, c, "/v1/partner-users"+queryOf(q))
 }
 
 // DeletePartnerUser ends a grant at once.

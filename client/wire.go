@@ -74,20 +74,20 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 
 // Page is one page of a list, newest first.
 type Page[T any] struct {
-	Data       []T     `json:"data" nullable:"false"`
-	NextCursor *string `json:"next_cursor"` // nil at the end
+	Data       []T     `json:"data" nullable:"false" doc:"The rows of the page. It may be shorter than the limit, even empty, and still have a next page."`
+	NextCursor *string `json:"next_cursor" doc:"Give it back as cursor to get the next page. null: this is the last one."` // nil at the end
 }
 
 // Problem is the body of every error (RFC 9457). It is also the error that the
 // calls of [Client] return. Branch on Code: it is stable, the texts are not.
 type Problem struct {
-	Type      string `json:"type"`
-	Title     string `json:"title"`
-	Status    int    `json:"status"`
-	Detail    string `json:"detail"`
-	Code      string `json:"code"`
+	Type      string `json:"type" doc:"A URI that names the code."`
+	Title     string `json:"title" doc:"The kind of error, for people."`
+	Status    int    `json:"status" doc:"The status of the answer."`
+	Detail    string `json:"detail" doc:"What happened and what to do next, for people."`
+	Code      string `json:"code" doc:"The stable name of the error. Branch on it. A later server may have more."`
 	Field     string `json:"field,omitempty" required:"false" doc:"The member, query parameter or header to blame."`
-	RequestID string `json:"request_id"`
+	RequestID string `json:"request_id" doc:"Finds the request in the server's log."`
 
 	RetryAfter time.Duration `json:"-"` // from the Retry-After header; 0: none
 }
@@ -106,5 +106,5 @@ func (p *Problem) Error() string {
 
 // Version answers GET /version.
 type Version struct {
-	Version string `json:"version"`
+	Version string `json:"version" doc:"The version of the server."`
 }

@@ -66,7 +66,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 	if err := r.startServers(ctx, p.store, nodes, serverArgs); err != nil {
 		return nil, err
 	}
-	r.api = &client.Client{URL: r.servers[0].url, Key: benchKey, HTTP: r.http}
+	r.api = &client.Client{URL: r.servers[0].url, Key: benchKey, HTTP: r.http, Attempts: 1}
 	for i := range endpoints {
 		tenant := fmt.Sprint("bench-", i)
 		if _, err := r.api.CreateTenant(ctx, client.NewTenant{ID: tenant}); err != nil {
@@ -82,7 +82,8 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 }
 
 func (r *rig) startServers(ctx context.Context, database string, nodes int, more []string) error {
-	args := []string{"bench", "server", "--dev", "--operator-key", benchKey, "--log-level", "error", "--listen", "127.0.0.1:0"}
+	args := []string{"bench", "server", "--dev", "--operator-key", benchKey, "--log-level", "error", "--listen", "127.0.0.1:0",
+		"--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are at one host
 	if database != "" {
 		there, drop, err := postgres.Scratch(ctx, database)
 		if err != nil {

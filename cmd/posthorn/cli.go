@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // newNouns are the commands that call the API.
@@ -302,7 +304,7 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 	case asTime:
 		if ago, err := time.ParseDuration(text); err == nil {
 			text = time.Now().Add(-ago).UTC().Format(time.RFC3339Nano)
-		} else if _, err := time.Parse(time.RFC3339, text); err != nil {
+		} else if _, err := hook.ParseTime(text); err != nil {
 			return nil, usage("--%s: %q is neither a time such as 2026-11-21T22:00:00Z nor a duration such as 24h, that long ago", p.flag, text)
 		}
 	}

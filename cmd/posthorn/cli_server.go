@@ -25,15 +25,33 @@ type server struct {
 // serverFlags adds the flags that name the server, and returns what makes a client
 // of them.
 func serverFlags(cmd *cobra.Command) func() (*server, error) {
-	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); empty: "+defaultURL)
+	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+defaultURL)
 	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY)")
+	plain := cmd.Flags().Bool("allow-plain-http", os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true",
+		"send the key over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
 	return func() (*server, error) {
-		c := &client.Client{URL: firstOf(*address, os.Getenv("POSTHORN_URL"), defaultURL), Key: firstOf(*key, os.Getenv("POSTHORN_KEY"))}
+		if err := notEmpty(cmd); err != nil {
+			return nil, err
+		}
+		c := newClient(firstOf(*address, os.Getenv("POSTHORN_URL"), defaultURL), firstOf(*key, os.Getenv("POSTHORN_KEY")))
+		c.AllowPlainHTTP = *plain
 		if c.Key == "" {
 			return nil, usage("--key or POSTHORN_KEY is required")
 		}
-		return &server{Client: c, keyFrom: keySource(*key)}, checkURL(c.URL)
+		if err := checkURL(c.URL); err != nil {
+			return nil, err
+		}
+		if c.Check() != nil {
+			return nil, usage("the key would go unencrypted to %s; name the server with https, or add --allow-plain-http if the network between is trusted", c.URL)
+		}
+		return &server{Client: c, keyFrom: keySource(*key)}, nil
 	}
+}
+
+// newClient returns a client for a command: it calls once, and whoever runs the
+// command decides about another try.
+func newClient(address, key string) *client.Client {
+	return &client.Client{URL: address, Key: key, Attempts: 1, UserAgent: "posthorn/" + versionText()}
 }
 
 // keySource is where a key came from, for people who look for a wrong one.

@@ -57,12 +57,24 @@ func (c *call) list(api *server, path string, query url.Values) error {
 		}
 		if rows += len(page.Data); last {
 			if next != "" && !c.asJSON {
-				fmt.Fprintf(c.cmd.ErrOrStderr(), "There are more: --all shows them, --cursor %s goes on.\n", plainText(next))
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "There are more: --all shows them, --cursor %s%s goes on.\n", plainText(next), spanFlags(query))
 			}
 			return nil
 		}
 		query.Set("cursor", next)
 	}
+}
+
+// spanFlags are the bounds in time of a list as they were sent. A cursor belongs to
+// them, and those that were given as a duration are others the next time.
+func spanFlags(query url.Values) string {
+	text := ""
+	for _, name := range []string{"after", "before"} {
+		if query.Has(name) {
+			text += " --" + name + " " + query.Get(name)
+		}
+	}
+	return text
 }
 
 // joinPage writes the rows of several pages as one page of the server's shape.

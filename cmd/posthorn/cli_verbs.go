@@ -77,10 +77,12 @@ var (
 
 var tenantNoun = noun{name: "tenant", short: "Tenants: your customers", verbs: []verb{
 	{name: "create", short: "Create a tenant", method: http.MethodPost, path: "/v1/tenants", once: true, params: []param{
-		{flag: "id", usage: "your own id, 1 to 64 letters, digits, dots, underscores and hyphens; empty: a UUID is made"},
+		{flag: "id", usage: "your own id, 1 to 64 letters, digits, dots, underscores and hyphens; without it a UUID is made"},
 		{flag: "name", usage: "for people"},
 	}, example: `  posthorn tenant create --id acme --name "Acme Ltd"`},
-	{name: "list", short: "List tenants, newest first", method: http.MethodGet, path: "/v1/tenants", columns: []string{"id", "name", "created_at"}},
+	{name: "list", short: "List tenants, newest first", method: http.MethodGet, path: "/v1/tenants", columns: []string{"id", "name", "created_at"}, params: []param{
+		{flag: "name", usage: "with exactly this name"},
+	}},
 	{name: "get", short: "Show a tenant", arg: "ID", method: http.MethodGet, path: "/v1/tenants/{}"},
 	{name: "update", short: "Rename a tenant", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}", params: []param{{flag: "name", usage: "for people"}}},
 	{name: "delete", short: "Delete a tenant with its endpoints and keys, at once", arg: "ID", method: http.MethodDelete, path: "/v1/tenants/{}", done: "deleted tenant %s"},
@@ -92,7 +94,11 @@ var keyNoun = noun{name: "key", short: "Keys of the API", verbs: []verb{
 		{flag: "tenant", usage: "the tenant of a tenant key; narrows a publisher key"},
 		{flag: "name", usage: "for people"},
 	}, example: `  posthorn key create --kind tenant --tenant acme --name "Acme's own"`},
-	{name: "list", short: "List the keys of your mode, without their texts", method: http.MethodGet, path: "/v1/keys", columns: []string{"id", "kind", "mode", "tenant", "name", "created_at"}},
+	{name: "list", short: "List the keys of your mode, without their texts", method: http.MethodGet, path: "/v1/keys", columns: []string{"id", "kind", "mode", "tenant", "name", "created_at"}, params: []param{
+		{flag: "kind", usage: "operator, publisher or tenant", values: []string{"operator", "publisher", "tenant"}},
+		{flag: "tenant", usage: "of this tenant"},
+		{flag: "name", usage: "with exactly this name"},
+	}},
 	{name: "revoke", short: "End a key at once", arg: "ID", method: http.MethodDelete, path: "/v1/keys/{}", done: "revoked key %s"},
 }}
 
@@ -121,6 +127,8 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 		columns: []string{"id", "tenant", "url", "event_types", "enabled", "disabled_reason", "profile", "created_at"}, params: []param{tenantParam,
 			{flag: "enabled", usage: "true or false", values: []string{"true", "false"}},
 			{flag: "event-type", usage: "those that this type reaches"},
+			{flag: "profile", usage: "of this wire format"},
+			{flag: "disabled-reason", usage: "by_hand, failures, gone or listener_away", values: []string{"by_hand", "failures", "gone", "listener_away"}},
 		}},
 	{name: "get", short: "Show an endpoint with its health", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}"},
 	{name: "update", short: "Change an endpoint; what is not named stays", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", params: endpointParams},
@@ -130,21 +138,23 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 		fixed: map[string]string{"enabled": "false"}, note: "What waits is held. Events published from now on do not reach this endpoint; \"posthorn event resend\" sends them later."},
 	{name: "delete", short: "Delete an endpoint; what waits is cancelled", arg: "ID", method: http.MethodDelete, path: "/v1/endpoints/{}", done: "deleted endpoint %s"},
 	{name: "rotate-secret", short: "Give an endpoint a new secret; both sign for the overlap", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/rotate", once: true, note: shownOnce, params: []param{
-		{flag: "overlap", usage: "how long the old secret goes on signing, 0s to 168h; empty: 24h"},
+		{flag: "overlap", usage: "how long the old secret goes on signing, 0s to 168h; without it 24h"},
 		{flag: "secret", usage: "take over this secret instead of a new one"},
 	}},
+	{name: "expire-secrets", short: "End all secrets of an endpoint but the newest", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/expire", done: "ended the earlier secrets of endpoint %s"},
 	{name: "reveal-secret", short: "Show the secret in force, where the operator allows it", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/reveal"},
 	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats"},
 	{name: "test", short: "Send a test event: one attempt, signed and logged like any other", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/test", once: true, waits: true, params: []param{
-		{flag: "type", usage: "event type; empty: the profile's own"},
-		{flag: "data", kind: asObject, usage: "data as JSON, @FILE, or - for standard input; empty: the profile's own"},
+		{flag: "type", usage: "event type; without it the profile's own"},
+		{flag: "data", kind: asObject, usage: "data as JSON, @FILE, or - for standard input; without it the profile's own"},
 	}},
 }}
 
 // eventNoun lacks publish, which is send under another name.
 var eventNoun = noun{name: "event", short: "Events: what was published", verbs: []verb{
 	{name: "list", short: "Search events, newest first", method: http.MethodGet, path: "/v1/events", columns: []string{"id", "tenant", "type", "test", "accepted_at"},
-		params: append([]param{tenantParam, {flag: "type", usage: "event type"}}, spanParams...),
+		params: append([]param{tenantParam, {flag: "type", usage: "event type"},
+			{flag: "test", usage: "true: test events only; false: none of them", values: []string{"true", "false"}}}, spanParams...),
 		example: `  posthorn event list --tenant acme --after 24h
   posthorn event list --all --json > events.json`},
 	{name: "get", short: "Show an event with its data and deliveries", arg: "ID", method: http.MethodGet, path: "/v1/events/{}",
@@ -159,9 +169,11 @@ var deliveryNoun = noun{name: "delivery", short: "Deliveries: one event to one e
 	{name: "list", short: "Search deliveries, newest first", method: http.MethodGet, path: "/v1/deliveries", columns: deliveryShape, params: append([]param{tenantParam,
 		{flag: "endpoint", usage: "id of the endpoint"},
 		{flag: "event", usage: "id of the event"},
-		{flag: "type", usage: "event type"},
+		{flag: "event-type", usage: "event type"},
+		{flag: "type", usage: "the older name of --event-type"},
 		{flag: "state", usage: "pending, held, succeeded, failed or cancelled", values: states},
 		{flag: "status-class", usage: "of the last answer: 2xx, 3xx, 4xx or 5xx", values: []string{"2xx", "3xx", "4xx", "5xx"}},
+		{flag: "error", usage: "class of the last attempt's failure, such as timeout_response"},
 	}, spanParams...), example: `  posthorn delivery list --tenant acme --state failed --after 24h`},
 	{name: "get", short: "Show a delivery with all its attempts", arg: "ID", method: http.MethodGet, path: "/v1/deliveries/{}", tables: attemptShape},
 	{name: "retry", short: "Make one more attempt now", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape, note: "One attempt was asked for; see: posthorn delivery get {}"},

@@ -33,9 +33,13 @@ type Config struct {
 	MasterKeyFile     string
 	AllowHTTP         bool
 	AllowNetwork      []string
+	AllowHost         []string
+	DenyNetwork       []string
+	DenyHost          []string
 	Dev               bool
 	CreateTenants     bool
 	Synchronous       string
+	DrainDelay        time.Duration
 	ShutdownTimeout   time.Duration
 	HeldFor           time.Duration
 	Retention         time.Duration
@@ -45,13 +49,19 @@ type Config struct {
 	Slow              int
 	FastPerTenant     int
 	InFlight          int
+	HostInFlight      int
+	HostRate          float64
 	SubscriptionLimit int
 	PublishRate       float64
+	Calls             callLimits
+	PublicURL         []string
 	TenantBacklog     int
 	RequestBodyMiB    int
 	AllowReveal       bool
 
 	networks []netip.Prefix // AllowNetwork, parsed
+	ownHosts []string       // of PublicURL
+	targets  targets        // the other options about where deliveries may go
 }
 
 // secretFlags are masked wherever a configuration is shown, and may come from a
@@ -81,9 +91,13 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.MasterKeyFile, "master-key-file", "", "file with the master key that seals secrets; empty: master.key in the data directory, made at first start")
 	f.BoolVar(&c.AllowHTTP, "allow-http", false, "admit endpoints with http:// URLs")
 	f.StringSliceVar(&c.AllowNetwork, "allow-network", nil, "private networks (CIDR, comma separated) that deliveries may go to")
+	f.StringSliceVar(&c.AllowHost, "allow-host", nil, "names that are not public (app.internal, *.svc.cluster.local, comma separated) that deliveries may go to; their addresses are judged as ever, so --allow-network has to admit them")
+	f.StringSliceVar(&c.DenyNetwork, "deny-network", nil, "networks (CIDR, comma separated) that deliveries may not go to, whatever is allowed")
+	f.StringSliceVar(&c.DenyHost, "deny-host", nil, "host names (proxy.example, *.corp.example, comma separated) that deliveries may not go to, whatever is allowed")
 	f.BoolVar(&c.Dev, "dev", false, "for development: admit http, loopback addresses and localhost")
 	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create an unknown tenant when an event is published to it")
 	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
+	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
 	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
 	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
 	f.DurationVar(&c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
@@ -93,7 +107,11 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.IntVar(&c.Slow, "slow-attempts", 2048, "attempts under way at once that have been open longer than a second")
 	f.IntVar(&c.FastPerTenant, "fast-attempts-per-tenant", 256, "of the fast attempts, the most of one tenant")
 	f.IntVar(&c.InFlight, "max-in-flight", 64, "attempts under way at once to one endpoint, unless it sets its own")
+	f.IntVar(&c.HostInFlight, "host-in-flight", 512, "attempts under way at once to one host over all tenants, half of them for those open longer than a second; four times as many to one address; 0: no limit")
+	f.Float64Var(&c.HostRate, "host-rate", 2000, "attempts a second that begin to one host over all tenants, four times as many to one address; 0: no limit")
 	f.Float64Var(&c.PublishRate, "publish-rate", 0, "events a second that one key may publish; 0: no limit")
+	c.Calls.flags(f)
+	f.StringSliceVar(&c.PublicURL, "public-url", nil, "URLs under which callers reach this API (comma separated); their hosts are refused as endpoints")
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "MiB of request bodies under way at once, 16 to 65536, beyond which requests are refused; one tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
@@ -153,7 +171,7 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 }
 
 // otherVariables are read by commands other than serve, or by tests and scripts.
-var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
+var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
 
 // unknownVariables are those that look like an option and are none, such as one
 // with a typing error, with what was perhaps meant.
@@ -268,7 +286,7 @@ func reason(err error, flag *pflag.Flag) string {
 }
 
 // check refuses values that cannot work and names the option and what is allowed.
-func (c *Config) check() error {
+func (c *Config) check() (err error) {
 	for name, value := range map[string]string{"synchronous": c.Synchronous, "log-level": c.LogLevel, "log-format": c.LogFormat} {
 		if !slices.Contains(allowed[name], value) {
 			return usage("--%s: %q is not one of %s", name, value, strings.Join(allowed[name], ", "))
@@ -282,17 +300,18 @@ func (c *Config) check() error {
 			return usage("--%s: %q is not an address such as 127.0.0.1:8080", name, value)
 		}
 	}
-	c.networks = nil
-	for _, text := range c.AllowNetwork {
-		network, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil {
-			return usage("--allow-network: %q is not a network such as 10.0.0.0/8", text)
-		}
-		c.networks = append(c.networks, network.Masked())
+	if err := c.checkTargets(); err != nil {
+		return err
+	}
+	if c.ownHosts, err = publicHosts(c.PublicURL); err != nil {
+		return err
 	}
 	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
 		if key != "" && !usableKey(key) {
 			return usage("--%s: must be 32 to 200 printable ASCII characters without spaces, has %d", name, len(key))
+		}
+		if repeats(key) && !c.Dev {
+			return usage("--%s: repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)", name)
 		}
 	}
 	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
@@ -316,11 +335,23 @@ func (c *Config) checkNumbers() error {
 			return usage("--%s: %d is not between 1 and 100000", name, n)
 		}
 	}
+	if c.DrainDelay < 0 || c.DrainDelay > 10*time.Minute {
+		return usage("--drain-delay: %v is not between 0s and 10m", c.DrainDelay)
+	}
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > time.Hour {
 		return usage("--shutdown-timeout: %v is not between 0s and 1h", c.ShutdownTimeout)
 	}
 	if !(c.PublishRate >= 0 && c.PublishRate <= 1e6) {
 		return usage("--publish-rate: %v is not between 0 and 1000000", c.PublishRate)
+	}
+	if err := c.Calls.check(); err != nil {
+		return err
+	}
+	if c.HostInFlight != 0 && (c.HostInFlight < 2 || c.HostInFlight > 100_000) {
+		return usage("--host-in-flight: %d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight)
+	}
+	if c.HostRate != 0 && !(c.HostRate >= 1 && c.HostRate <= 1e6) {
+		return usage("--host-rate: %v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate)
 	}
 	if c.TenantBacklog < 0 {
 		return usage("--tenant-backlog: %d is less than 0", c.TenantBacklog)
@@ -391,11 +422,15 @@ func configured(cmd *cobra.Command) func() (*Config, error) {
 	cmd.Flags().AddFlagSet(f)
 	file := cmd.Flags().String("config", "", "file with options as YAML (name: value)")
 	return func() (*Config, error) {
+		warnings := onCommandLine(f)
 		if err := c.load(f, *file); err != nil {
 			return nil, err
 		}
 		for _, name := range unknownVariables(f, os.Environ()) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s is set and has no meaning\n", name)
+			warnings = append(warnings, name+" is set and has no meaning")
+		}
+		for _, warning := range append(warnings, c.easyKeys()...) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "posthorn: warning: "+warning)
 		}
 		return c, nil
 	}
@@ -407,7 +442,11 @@ func newConfig() *cobra.Command {
 	}
 	load := configured(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, err := load(); err != nil {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		if _, err := loadProfiles(c); err != nil {
 			return err
 		}
 		show(cmd.OutOrStdout(), cmd.Flags())

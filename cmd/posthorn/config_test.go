@@ -50,7 +50,7 @@ func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
 
 func TestSecretsComeFromFilesAndAreMasked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
-	secret := strings.Repeat("planted-", 5)
+	const secret = "planted-operator-key-of-32-characters-or-more"
 	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestSecretsComeFromFilesAndAreMasked(t *testing.T) {
 }
 
 func TestWrongConfigurationIsRefusedByName(t *testing.T) {
-	key := strings.Repeat("k", 40)
+	const key = "an-operator-key-of-at-least-32-characters"
 	for _, c := range []struct {
 		name, file string
 		args       []string
@@ -85,6 +85,10 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 		{name: "value not in the list", args: []string{"--synchronous", "fast"}, says: `--synchronous: "fast" is not one of full, normal, off`},
 		{name: "address", args: []string{"--listen", "8080"}, says: "--listen"},
 		{name: "network", args: []string{"--allow-network", "10.0.0.0"}, says: "--allow-network"},
+		{name: "denied network", args: []string{"--deny-network", "10.0.0.0/33"}, says: `--deny-network: "10.0.0.0/33" is not a network`},
+		{name: "denied address", args: []string{"--deny-host", "10.0.0.1"}, says: `--deny-host: "10.0.0.1": it is not a host name`},
+		{name: "allowed host", args: []string{"--allow-host", "app.internal,*"}, says: `--allow-host: "*": it is not a host name`},
+		{name: "drain delay", args: []string{"--drain-delay", "11m"}, says: "between 0s and 10m"},
 		{name: "short key", args: []string{"--operator-key", "short"}, says: "32 to 200"},
 		{name: "one key for both modes", args: []string{"--operator-key", key, "--operator-test-key", key}, says: "must differ"},
 		{name: "store", args: []string{"--store", "mysql://u:planted@h/db"}, says: `got "mysql:..."`},
@@ -138,6 +142,10 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"send", "--key", "k", "--tenant", "a", "--type", "b", "--data", "{}", "--server", "http://127.0.0.1:1"}, exitUnreachable},
 		{[]string{"serve", "--config", "/does/not/exist"}, exitUsage},
 		{[]string{"serve", "--profile-dir", t.TempDir()}, exitUsage},
+		{[]string{"config", "--profile-dir", t.TempDir()}, exitUsage},
+		{[]string{"serve", "--profile", "nope"}, exitUsage},
+		{[]string{"config", "--profile", "nope"}, exitUsage},
+		{[]string{"config", "--profile", "paywise"}, exitOK},
 	} {
 		if code := run(c.args); code != c.code {
 			t.Errorf("posthorn %s: exit code %d, want %d", strings.Join(c.args, " "), code, c.code)

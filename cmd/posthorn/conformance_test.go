@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -264,7 +263,7 @@ func TestC09OneSpaceBetween(t *testing.T) {
 	l := startLive(t, "--dev", "--profile-dir", exampleDir)
 	l.endpoint(client.NewEndpoint{EventTypes: []string{"plain"}})
 	dual := l.endpoint(client.NewEndpoint{Profile: "standard-dual", EventTypes: []string{"dual"}, Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
-	page, err := l.api.Endpoints(t.Context(), client.ListOptions{})
+	page, err := l.api.Endpoints(t.Context(), client.EndpointQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,7 +416,7 @@ func TestC13OnlySuccessIsSuccess(t *testing.T) {
 	l.publish("a.b", `{}`)
 	l.await(len(want))
 	l.until("every answer is recorded", func() bool {
-		page, err := l.api.Deliveries(t.Context(), client.ListOptions{Limit: 50})
+		page, err := l.api.Deliveries(t.Context(), client.DeliveryQuery{})
 		for _, d := range page.Data {
 			if d.Attempts == 0 {
 				return false
@@ -425,7 +424,7 @@ func TestC13OnlySuccessIsSuccess(t *testing.T) {
 		}
 		return err == nil
 	})
-	page, err := l.api.Deliveries(t.Context(), client.ListOptions{Limit: 50})
+	page, err := l.api.Deliveries(t.Context(), client.DeliveryQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -619,11 +618,11 @@ func TestC21EndpointsFiltersFailures(t *testing.T) {
 	l.endpoint(client.NewEndpoint{URL: l.receiver.URL + "/all"})
 	failing := l.endpoint(client.NewEndpoint{URL: l.receiver.URL + "/broken", EventTypes: []string{"user.created"},
 		Retry: &client.Retry{First: "1s", MaxAttempts: 1}})
-	if made := l.publish("user.created", `{}`); made.Deliveries != 2 {
-		t.Errorf("%d deliveries of the first event", made.Deliveries)
+	if made := l.publish("user.created", `{}`); made.DeliveryCount != 2 {
+		t.Errorf("%d deliveries of the first event", made.DeliveryCount)
 	}
-	if made := l.publish("invoice.paid", `{}`); made.Deliveries != 2 {
-		t.Errorf("%d deliveries of the second event", made.Deliveries)
+	if made := l.publish("invoice.paid", `{}`); made.DeliveryCount != 2 {
+		t.Errorf("%d deliveries of the second event", made.DeliveryCount)
 	}
 	paths := map[string]int{}
 	for _, a := range l.await(4) {
@@ -633,7 +632,7 @@ func TestC21EndpointsFiltersFailures(t *testing.T) {
 		t.Errorf("requests by path: %v", paths)
 	}
 	failed := func() []client.Delivery {
-		page, err := l.api.Deliveries(t.Context(), client.ListOptions{Filter: url.Values{"tenant": {"acme"}, "state": {"failed"}}})
+		page, err := l.api.Deliveries(t.Context(), client.DeliveryQuery{Tenant: "acme", State: client.StateFailed})
 		if err != nil {
 			t.Fatal(err)
 		}

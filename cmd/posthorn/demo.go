@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"time"
 
@@ -105,7 +104,7 @@ func newStage(ctx context.Context, out io.Writer, dir, name, listen string) (*st
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{out: out, node: n, api: &client.Client{URL: "http://" + n.api.Addr().String(), Key: cfg.OperatorKey}}
+	s := &stage{out: out, node: n, api: &client.Client{URL: "http://" + n.api.Addr().String(), Key: cfg.OperatorKey, Attempts: 1}}
 	s.profile, _ = profile.Builtin().Get(name)
 	if s.spelling, err = spellings(s.profile); err == nil {
 		s.receiver, err = newReceiver(s.profile)
@@ -206,7 +205,7 @@ func check(d client.Delivery, received []reception, attempts int) error {
 func (s *stage) settled(ctx context.Context, event string) (client.Delivery, error) {
 	ticker := time.NewTicker(demoTick)
 	defer ticker.Stop()
-	query := client.ListOptions{Filter: url.Values{"tenant": {demoTenant}, "event": {event}}}
+	query := client.DeliveryQuery{Tenant: demoTenant, Event: event}
 	for {
 		page, err := s.api.Deliveries(ctx, query)
 		if err != nil {

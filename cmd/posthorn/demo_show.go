@@ -26,7 +26,7 @@ func (s *stage) introduce(dir string) {
 
 func (s *stage) showPublished(p client.Published) {
 	fmt.Fprintf(s.out, "   published  %s  %s  event %s  202: stored with %d delivery\n",
-		p.CreatedAt.Local().Format(clockLayout), p.Type, p.ID, p.Deliveries)
+		p.CreatedAt.Local().Format(clockLayout), p.Type, p.ID, p.DeliveryCount)
 }
 
 // showReceived prints the first request whole, and of later ones what differs.

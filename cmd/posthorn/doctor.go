@@ -151,7 +151,8 @@ const (
 )
 
 func (p *doctorPlan) checkServer(ctx context.Context, c *checkup) {
-	api := &client.Client{URL: firstOf(p.url, localURL()), Key: p.key}
+	api := newClient(firstOf(p.url, localURL()), p.key)
+	api.AllowPlainHTTP = p.url == "" // this machine's own address
 	ask := func(do func(ctx context.Context) error) error {
 		ctx, cancel := context.WithTimeout(ctx, p.timeout)
 		defer cancel()
@@ -203,7 +204,10 @@ func (p *doctorPlan) checkKey(ask func(func(context.Context) error) error, api *
 		return
 	}
 	one := client.ListOptions{Limit: 1}
-	err := ask(func(ctx context.Context) error { _, err := api.Keys(ctx, one); return err })
+	err := ask(func(ctx context.Context) error {
+		_, err := api.Keys(ctx, client.KeyQuery{ListOptions: one})
+		return err
+	})
 	if err == nil {
 		kind := "an operator key"
 		if kindOf(p.key) == "" {
@@ -217,7 +221,10 @@ func (p *doctorPlan) checkKey(ask func(func(context.Context) error) error, api *
 		c.fail("key", "%v; check %s", err, p.keyFrom)
 		return
 	}
-	err = ask(func(ctx context.Context) error { _, err := api.Endpoints(ctx, one); return err })
+	err = ask(func(ctx context.Context) error {
+		_, err := api.Endpoints(ctx, client.EndpointQuery{ListOptions: one})
+		return err
+	})
 	switch {
 	case err == nil:
 		mode, tenant := p.owner(ask, api)

@@ -42,6 +42,7 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	c.masterKey(firstOf(p.masterKey, filepath.Join(dir, "master.key")), database)
 	c.lock(database + ".lock")
 	c.schema(ctx, database)
+	c.sealedInFile(ctx, database, firstOf(p.masterKey, filepath.Join(dir, "master.key")))
 	c.eventIDs(ctx, database)
 	c.databaseLog(database)
 	c.space(filepath.Dir(database))

@@ -54,6 +54,9 @@ func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 	c.databaseClock(x)
 	c.holders(x, p.holderAge)
 	if x.Schema > 0 {
+		if keys != nil && x.KeyFits && x.Schema == x.Ours {
+			c.sealedInPostgres(ctx, p.store, keys)
+		}
 		c.nodes(x)
 		c.partitions(x)
 		c.ids(x.NewestEvent, time.Now().Add(x.ClockAhead))

@@ -149,6 +149,12 @@ func TestDoctorOfASickDirectory(t *testing.T) {
 			alter(t, database, "INSERT INTO events SELECT x'7f000000000000000000000000000001', 1, 'a', NULL, 0, 't', 0, 0, x'', 0")
 		},
 			func() { alter(t, database, "DELETE FROM events") }, "ids", "warn the clock was ahead"},
+		{"sealed value damaged", func() {
+			alter(t, database, `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed, rate_limit, max_in_flight, max_failures, status,
+				disabled_reason, disabled_at, created_at, updated_at, revision, enablings) VALUES (x'01000000000000000000000000000001', 2, 'acme', 'https://a.example/', '[]', '', '', '',
+				x'00', 0, 0, 0, 0, '', 0, 0, 0, 1, 1)`)
+		}, func() { alter(t, database, "DELETE FROM endpoints WHERE title = '' AND headers_sealed = x'00'") },
+			"sealed", "fail endpoints.headers_sealed of endpoint 01000000-0000-0000-0000-000000000001 (tenant acme, live)"},
 		{"long log", func() {
 			if err := os.WriteFile(database+"-wal", nil, 0o600); err != nil {
 				t.Fatal(err)

@@ -99,7 +99,7 @@ func TestSeedsSuccess(t *testing.T) {
 			l.publish("mandate.created", `{}`)
 			var rows []client.Delivery
 			l.until("every answer is recorded", func() bool {
-				page, err := l.api.Deliveries(t.Context(), client.ListOptions{Limit: 50})
+				page, err := l.api.Deliveries(t.Context(), client.DeliveryQuery{})
 				rows = page.Data
 				for _, d := range rows {
 					if d.Attempts == 0 {
@@ -255,8 +255,8 @@ func TestPaySwaySubscriptionsOnTheWire(t *testing.T) {
 	subscribe("/none", `[]`)
 
 	publish := func(eventType, id string, deliveries int) {
-		if made := l.publish(eventType, `{"id": "`+id+`"}`); made.Deliveries != deliveries {
-			t.Errorf("%s: %d deliveries, want %d", id, made.Deliveries, deliveries)
+		if made := l.publish(eventType, `{"id": "`+id+`"}`); made.DeliveryCount != deliveries {
+			t.Errorf("%s: %d deliveries, want %d", id, made.DeliveryCount, deliveries)
 		}
 	}
 	publish("RECIPIENT.CREATED", "first", 2)

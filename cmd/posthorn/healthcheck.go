@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/posthorn/posthorn/client"
 )
 
 func newHealthcheck() *cobra.Command {
@@ -26,7 +24,10 @@ or at 8080.`,
 	address := cmd.Flags().String("server", "", "server (POSTHORN_URL)")
 	timeout := cmd.Flags().Duration("timeout", 3*time.Second, "how long to wait for the answer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c := &client.Client{URL: firstOf(*address, os.Getenv("POSTHORN_URL"), localURL())}
+		if err := notEmpty(cmd); err != nil {
+			return err
+		}
+		c := newClient(firstOf(*address, os.Getenv("POSTHORN_URL"), localURL()), "")
 		if err := checkURL(c.URL); err != nil {
 			return err
 		}

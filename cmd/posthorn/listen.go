@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ import (
 const (
 	firstReconnect = 500 * time.Millisecond
 	lastReconnect  = 15 * time.Second
+	strayWait      = 2 * time.Second // for the stream to end before an answer that no node takes ends the command
 )
 
 func newListen() *cobra.Command {
@@ -48,8 +50,8 @@ The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
 	f.StringVar(&l.forward, "forward", "", "URL to make the requests to: localhost, an IP address or a public name")
 	f.BoolVar(&l.printOnly, "print-only", false, "print whole requests and answer them with 200, forward nothing")
 	f.StringVar(&l.asks.Name, "name", "dev", "name of this listener; each has its own deliveries, and one connection")
-	f.StringSliceVar(&l.asks.Types, "types", nil, "event types, with prefixes such as payment.*; empty: all")
-	f.StringVar(&l.asks.Profile, "profile", "", "wire format; empty: as before, at first the server's default")
+	f.StringSliceVar(&l.asks.Types, "types", nil, "event types, with prefixes such as payment.*; without it all")
+	f.StringVar(&l.asks.Profile, "profile", "", "wire format; without it as before, at first the server's default")
 	f.StringVar(&l.asks.Tenant, "tenant", "", "tenant, for operator keys")
 	f.StringVar(&l.save, "save", "", "directory to write each request to as a file of raw HTTP, which \"posthorn verify\" reads")
 	f.BoolVar(&l.remove, "remove", false, "delete the listener's endpoint at the end: nothing is kept for it")
@@ -176,12 +178,27 @@ func (l *listener) connect(ctx context.Context) (connected bool, err error) {
 	l.greet(&s.Hello)
 	var underWay sync.WaitGroup
 	defer underWay.Wait()
+	var stray atomic.Pointer[client.Problem]
 	for {
 		d, err := s.Next()
+		if p := stray.Load(); p != nil {
+			return true, p
+		}
 		if err != nil {
 			return true, err
 		}
-		underWay.Go(func() { l.receive(ctx, &d) })
+		underWay.Go(func() {
+			p, ok := errors.AsType[*client.Problem](l.receive(ctx, &d))
+			if !ok || p.Code != "wrong_node" {
+				return
+			}
+			select { // for the node that is missing to be one that has just ended
+			case <-ctx.Done():
+			case <-time.After(strayWait):
+				stray.Store(p)
+				s.Close()
+			}
+		})
 	}
 }
 
@@ -211,8 +228,9 @@ func (l *listener) ended(err error) error {
 	return l.api.refused(p)
 }
 
-// receive makes one request here and tells the server what came of it.
-func (l *listener) receive(ctx context.Context, d *client.ListenDelivery) {
+// receive makes one request here and tells the server what came of it. The error is that
+// of the telling.
+func (l *listener) receive(ctx context.Context, d *client.ListenDelivery) error {
 	if err := l.keep(d); err != nil {
 		l.note("--save: %v", err)
 	}
@@ -222,17 +240,18 @@ func (l *listener) receive(ctx context.Context, d *client.ListenDelivery) {
 		answer = l.pass(ctx, d)
 	}
 	if ctx.Err() != nil {
-		return // stopped in the middle: the server offers it again
+		return nil // stopped in the middle: the server offers it again
 	}
 	took := time.Since(began)
 	err := l.api.AnswerListen(ctx, answer)
-	if p, ok := errors.AsType[*client.Problem](err); ok && p.Code != "not_found" && p.Status < http.StatusInternalServerError {
+	if p, ok := errors.AsType[*client.Problem](err); ok && p.Code != "not_found" && p.Code != "wrong_node" && p.Status < http.StatusInternalServerError {
 		// The server does not take what the local handler put into its answer.
 		// Its status is what counts.
 		answer.Headers, answer.Body, answer.Message = "", nil, ""
 		err = l.api.AnswerListen(ctx, answer)
 	}
 	l.show(d, &answer, took, err)
+	return err
 }
 
 // maxShownAnswer bounds what is told of the local answer's headers, in bytes.

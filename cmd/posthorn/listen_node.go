@@ -15,7 +15,7 @@ func (n *node) mountListen(ctx context.Context) {
 	} else if count > 0 {
 		n.log.Info("listeners of an earlier process are away", "listeners", count)
 	}
-	h := apilisten.New(apilisten.Options{Service: n.app, Hub: n.hub, Log: n.log})
+	h := apilisten.New(apilisten.Options{Service: n.app, Hub: n.hub, Log: n.apiLog, Refused: n.counts.refuse})
 	for _, pattern := range apilisten.Patterns() {
 		n.mux.Handle(pattern, h)
 	}

@@ -43,9 +43,9 @@ func (l *listener) greet(h *client.ListenHello) {
 	if l.printOnly {
 		where = "this screen"
 	}
-	fmt.Fprintf(l.out, "Listening as %s for tenant %s (%s), profile %s, types %s, to %s.\n", strings.TrimPrefix(h.URL, hook.ListenScheme),
-		h.Tenant, h.Mode, h.Profile, strings.Join(h.EventTypes, ","), where)
-	fmt.Fprintf(l.out, "Signing secret: %s\n", h.Secret)
+	fmt.Fprintln(l.out, plainText(fmt.Sprintf("Listening as %s for tenant %s (%s), profile %s, types %s, to %s.", strings.TrimPrefix(h.URL, hook.ListenScheme),
+		h.Tenant, h.Mode, h.Profile, strings.Join(h.EventTypes, ","), where)))
+	fmt.Fprintf(l.out, "Signing secret: %s\n", plainText(h.Secret))
 	if h.Held > 0 {
 		fmt.Fprintf(l.out, "%d came while nobody listened, oldest first:\n", h.Held)
 	}
@@ -60,7 +60,7 @@ func (l *listener) note(format string, args ...any) {
 		l.line("note", map[string]string{"message": text})
 		return
 	}
-	fmt.Fprintf(l.out, "-- %s\n", text)
+	fmt.Fprintf(l.out, "-- %s\n", plainText(text))
 }
 
 // shownDelivery is a delivery in --json.
@@ -183,12 +183,12 @@ func (l *listener) print(d *client.ListenDelivery, s *shownDelivery, message str
 	if len(marks) > 0 {
 		tail = "  (" + strings.Join(marks, "; ") + ")"
 	}
-	fmt.Fprintf(l.out, "%s  %-28s %s  %s  %.0f ms%s\n", onScreen(time.Now()), s.EventType, s.ID, result, s.TookMS, tail)
+	fmt.Fprintln(l.out, plainText(fmt.Sprintf("%s  %-28s %s  %s  %.0f ms%s", onScreen(time.Now()), s.EventType, s.ID, result, s.TookMS, tail)))
 	if l.printOnly {
 		for _, h := range d.Headers {
-			fmt.Fprintf(l.out, "    %s: %s\n", h.Name, h.Value)
+			fmt.Fprintln(l.out, "    "+plainText(h.Name+": "+h.Value))
 		}
-		fmt.Fprintf(l.out, "\n    %s\n\n", printable(d.Body))
+		fmt.Fprintf(l.out, "\n    %s\n\n", shownText(d.Body))
 	}
 }
 
@@ -199,14 +199,4 @@ func (l *listener) line(kind string, v any) {
 		text = []byte("null") // our own types: cannot fail
 	}
 	fmt.Fprintf(l.out, "{%q:%s}\n", kind, text)
-}
-
-// printable keeps a body from moving the cursor of the terminal.
-func printable(body []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, string(body))
 }

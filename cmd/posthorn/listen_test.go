@@ -115,7 +115,7 @@ func (l *live) publishes(stop chan struct{}) chan []string {
 func (l *live) allSucceeded(events []string) {
 	l.t.Helper()
 	l.until("all is delivered", func() bool {
-		page, err := l.api.Deliveries(l.t.Context(), client.ListOptions{Limit: 250, Filter: map[string][]string{"state": {"succeeded"}}})
+		page, err := l.api.Deliveries(l.t.Context(), client.DeliveryQuery{ListOptions: client.ListOptions{Limit: 250}, State: client.StateSucceeded})
 		return err == nil && len(page.Data) >= len(events)
 	})
 }
@@ -330,7 +330,7 @@ func TestListenShowsAndReports(t *testing.T) {
 // deliveryOf returns the event's one delivery.
 func (l *live) deliveryOf(event string) client.Delivery {
 	l.t.Helper()
-	page, err := l.api.Deliveries(l.t.Context(), client.ListOptions{Filter: map[string][]string{"event": {event}}})
+	page, err := l.api.Deliveries(l.t.Context(), client.DeliveryQuery{Event: event})
 	if err != nil || len(page.Data) != 1 {
 		l.t.Fatalf("%d deliveries, %v", len(page.Data), err)
 	}
@@ -378,7 +378,7 @@ func TestListenOutlivesTheServer(t *testing.T) {
 		t.Error(err)
 	}
 	away := func() bool {
-		page, err := l.api.Endpoints(t.Context(), client.ListOptions{})
+		page, err := l.api.Endpoints(t.Context(), client.EndpointQuery{})
 		return err == nil && len(page.Data) == 1 && !page.Data[0].Enabled && *page.Data[0].DisabledReason == "listener_away"
 	}
 	l.until("the listener is away", away)

@@ -24,12 +24,14 @@ func run(args []string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	root := newRoot()
+	root.SetOut(&screen{to: os.Stdout})
+	root.SetErr(&screen{to: os.Stderr})
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(os.Stderr, "posthorn: "+oneLine(err.Error()))
+	fmt.Fprintln(os.Stderr, "posthorn: "+plainText(oneLine(err.Error())))
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
 	}

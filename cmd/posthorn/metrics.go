@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"runtime"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -37,7 +38,7 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "posthorn_attempt_duration_seconds", Help: "How long attempts took.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 20, 25, 30, 60},
 		}),
 	}
 }
@@ -66,7 +67,7 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 // metricsPage serves /metrics. The numbers are read when the page is.
 func (n *node) metricsPage() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration,
+	r.MustRegister(n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge := func(name, help string, read func(dispatch.Stats) int) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
@@ -76,6 +77,8 @@ func (n *node) metricsPage() http.Handler {
 	gauge("posthorn_attempts_fast", "Attempts that hold a slot of the fast budget.", func(s dispatch.Stats) int { return s.Fast })
 	gauge("posthorn_attempts_slow", "Attempts that hold a slot of the slow budget.", func(s dispatch.Stats) int { return s.Slow })
 	gauge("posthorn_waiting", "Deliveries waiting in memory.", func(s dispatch.Stats) int { return s.Waiting })
+	gauge("posthorn_hosts", "Hosts and addresses that attempts are counted for.", func(s dispatch.Stats) int { return s.Sites })
+	r.MustRegister(heldAttempts{n.dispatch.Stats})
 	gauge("posthorn_endpoint_queues", "Endpoints with a queue in memory.", func(s dispatch.Stats) int { return s.Endpoints })
 	counter := func(name, help string, read func(store.Stats) int64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
@@ -101,6 +104,48 @@ func (n *node) metricsPage() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// counts are what happens at the two doors: dials that are refused, and callers.
+type counts struct {
+	blocked *prometheus.CounterVec
+	refused *prometheus.CounterVec
+}
+
+func newCounts() *counts {
+	return &counts{
+		blocked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_egress_blocked_total", Help: "Connections of deliveries that were refused for their address, by the rule.",
+		}, []string{"rule"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_api_refused_total", Help: "Requests answered 401, 403 or 429, by status and error code.",
+		}, []string{"status", "code"}),
+	}
+}
+
+// dialBlocked counts a refused dial.
+func (c *counts) dialBlocked(rule string) { c.blocked.WithLabelValues(rule).Inc() }
+
+// refuse counts a refused request.
+func (c *counts) refuse(status int, code string) {
+	c.refused.WithLabelValues(strconv.Itoa(status), code).Inc()
+}
+
+// heldAttempts counts attempts that waited for their host or address.
+type heldAttempts struct{ read func() dispatch.Stats }
+
+var heldAttemptsTotal = prometheus.NewDesc("posthorn_attempts_held_total",
+	"Times that an endpoint's next attempt waited because its host or address, over all tenants, had as many under way (in_flight) or had begun as many in a second (rate) as it is given.",
+	[]string{"for"}, nil)
+
+// Describe implements prometheus.Collector.
+func (heldAttempts) Describe(to chan<- *prometheus.Desc) { to <- heldAttemptsTotal }
+
+// Collect implements prometheus.Collector.
+func (h heldAttempts) Collect(to chan<- prometheus.Metric) {
+	s := h.read()
+	to <- prometheus.MustNewConstMetric(heldAttemptsTotal, prometheus.CounterValue, float64(s.HeldInFlight), "in_flight")
+	to <- prometheus.MustNewConstMetric(heldAttemptsTotal, prometheus.CounterValue, float64(s.HeldRate), "rate")
 }
 
 // longWrites counts what held the store's writer for long, by the name of the operation.

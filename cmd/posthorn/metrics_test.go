@@ -33,3 +33,32 @@ func TestMetricsShowTheWriter(t *testing.T) {
 		}
 	}
 }
+
+// What is refused at the two doors is counted, and so is what waits for a host.
+func TestMetricsShowRefusals(t *testing.T) {
+	s := newShell(t)
+	page := func() string {
+		w := httptest.NewRecorder()
+		s.node.metricsPage().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		return w.Body.String()
+	}
+	if strings.Contains(page(), "posthorn_api_refused_total{") || strings.Contains(page(), "posthorn_egress_blocked_total{") {
+		t.Error("refusals are counted before there were any")
+	}
+	for _, key := range []string{"", "Bearer wrong"} {
+		r := httptest.NewRequest("GET", "/v1/tenants", nil)
+		if key != "" {
+			r.Header.Set("Authorization", key)
+		}
+		s.node.servers[0].Handler.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	s.node.counts.dialBlocked("loopback")
+	text := page()
+	for _, line := range []string{`posthorn_api_refused_total{code="unauthorized",status="401"} 2`, `posthorn_egress_blocked_total{rule="loopback"} 1`,
+		`posthorn_attempts_held_total{for="in_flight"} 0`, `posthorn_attempts_held_total{for="rate"} 0`, "posthorn_hosts 0",
+		`posthorn_attempt_duration_seconds_bucket{le="20"} 0`, `posthorn_attempt_duration_seconds_bucket{le="60"} 0`} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("%s is missing", line)
+		}
+	}
+}

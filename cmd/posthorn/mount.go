@@ -46,9 +46,9 @@ func (n *node) mountSeeds() error {
 		var err error
 		patterns := paysway.Patterns()
 		if name == "paysway" {
-			h, err = paysway.New(paysway.Options{Service: n.app, Log: n.log, Limit: n.cfg.SubscriptionLimit})
+			h, err = paysway.New(paysway.Options{Service: n.app, Log: n.apiLog, Refused: n.counts.refuse, Limit: n.cfg.SubscriptionLimit})
 		} else {
-			h, err = paywise.New(paywise.Options{Service: n.app, Log: n.log})
+			h, err = paywise.New(paywise.Options{Service: n.app, Log: n.apiLog, Refused: n.counts.refuse})
 			patterns = paywise.Patterns()
 		}
 		if err != nil {

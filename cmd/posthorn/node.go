@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,10 +36,12 @@ import (
 type node struct {
 	cfg      *Config
 	log      *slog.Logger
+	apiLog   *slog.Logger // of the APIs: what callers cause is bounded
 	store    *store.Store
 	app      *app.Service
 	profiles *profile.Set
 	dispatch *dispatch.Dispatcher
+	counts   *counts
 	egress   *egress.Client
 	hub      *listen.Hub // receivers that connect to us
 	attempts *attemptCounter
@@ -50,6 +53,7 @@ type node struct {
 	api, metrics net.Listener
 	servers      []*http.Server
 	stopping     atomic.Bool
+	loop         hook.Loop // marks what is sent
 	background   sync.WaitGroup
 	cancel       context.CancelFunc
 	failed       chan error // a disk that can no longer be trusted, or a server that ended
@@ -65,7 +69,8 @@ func startNode(ctx context.Context, cfg *Config, log *slog.Logger) (*node, error
 // cannot succeed changes nothing.
 func (n *node) begin(ctx context.Context) (err error) {
 	n.failed, n.cancel, n.mux = make(chan error, 4), func() {}, http.NewServeMux()
-	n.profilesKept = make(chan struct{}, 1)
+	n.profilesKept, n.apiLog = make(chan struct{}, 1), boundedLog(n.log)
+	n.counts = newCounts()
 	defer func() {
 		if err != nil {
 			n.close()
@@ -80,7 +85,9 @@ func (n *node) begin(ctx context.Context) (err error) {
 	}
 	n.dispatch = dispatch.New(dispatch.Options{
 		Log: log, Fast: cfg.Fast, Slow: cfg.Slow, FastPerTenant: cfg.FastPerTenant, InFlight: cfg.InFlight,
-		Nodes: func() int { return n.store.Nodes() },
+		MaxInFlight:  cfg.Calls.InFlight,
+		Nodes:        func() int { return n.store.Nodes() },
+		HostInFlight: cmp.Or(cfg.HostInFlight, -1), HostRate: cmp.Or(cfg.HostRate, -1),
 	})
 	if err := n.openStore(ctx); err != nil {
 		return err
@@ -89,7 +96,9 @@ func (n *node) begin(ctx context.Context) (err error) {
 		return exitWith(exitOpen, err)
 	}
 	n.egress = egress.New(egress.Options{
-		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks, Log: log, MaxIdle: keptLimit(descriptors()),
+		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks,
+		AllowHosts: cfg.targets.allowHosts, DenyHosts: cfg.targets.denyHosts, DenyNetworks: cfg.targets.denyNetworks, Log: log, MaxIdle: keptLimit(descriptors()),
+		OwnHosts: cfg.ownHosts, Blocked: n.counts.dialBlocked,
 	})
 	if err := n.refuseSelf(); err != nil {
 		return err
@@ -104,6 +113,8 @@ func (n *node) begin(ctx context.Context) (err error) {
 		Store: kept, Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
+		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), Ceilings: cfg.Calls.ceilings(), Loop: n.loop,
+		Pace:        n.dispatch.Pace,
 		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Log: log,
 	})
 	if err != nil {
@@ -113,7 +124,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 		return exitWith(exitUsage, err)
 	}
 	n.hub = listen.New(n.store, log)
-	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log})
+	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log, Loop: n.loop})
 	n.attempts = newAttemptCounter(&leased{sender: sender, node: n})
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exitWith(exitOpen, fmt.Errorf("recover deliveries: %w", err))
@@ -165,6 +176,7 @@ func (n *node) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.loop = hook.Loop(keys.Installation())
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: versionText(), ProfilesKept: func() { poke(n.profilesKept) },
 		Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, TenantBacklog: n.cfg.TenantBacklog,
@@ -182,7 +194,7 @@ func (n *node) openStore(ctx context.Context) error {
 // storeKind says for the log where events are kept.
 func (n *node) storeKind() string {
 	if n.cfg.postgres() {
-		return fmt.Sprintf("postgres, node %d of %d", n.store.Epoch(), n.store.Nodes())
+		return fmt.Sprintf("postgres, epoch %d, %d alive", n.store.Epoch(), n.store.Nodes())
 	}
 	return "sqlite"
 }
@@ -325,10 +337,13 @@ func (n *node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 
 // serve starts the listeners and the housekeeping.
 func (n *node) serve() {
-	api := native.New(native.Options{Service: n.app, Log: n.log, Version: versionText(), Ready: n.ready, Notice: n.egress.Outage})
+	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: versionText(), Ready: n.ready, Notice: n.egress.Outage, Refused: n.counts.refuse})
 	n.mux.Handle("/", api)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
 	n.start(n.api, budget.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.stopping.Load() {
+			w.Header().Set("Connection", "close") // or the next request on this connection meets its end
+		}
 		if unclean(r.URL.Path) {
 			api.ServeHTTP(w, r) // the mux would answer with a redirect to another path
 			return
@@ -430,6 +445,23 @@ func (n *node) housekeep(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+	}
+}
+
+// linger says that the node is not ready any more, and goes on accepting and answering
+// for so long: whoever asks /readyz goes elsewhere before a connection is refused. The
+// error is that of a node that failed meanwhile.
+func (n *node) linger(delay time.Duration) error {
+	n.stopping.Store(true)
+	if delay <= 0 {
+		return nil
+	}
+	n.log.Info("draining: not ready, still accepting", "delay", delay.String())
+	select {
+	case err := <-n.failed:
+		return err
+	case <-time.After(delay):
+		return nil
 	}
 }
 

@@ -112,7 +112,7 @@ func TestReloadOfProfiles(t *testing.T) {
 	writeFile(t, dir, "own.yaml", strings.NewReplacer("FIRST", "FOURTH", "success: 2xx", "success: [2xx, 503]").Replace(ownProfile))
 	l.node.reloadProfiles(t.Context())
 	l.until("what is open succeeds by the new rule", func() bool {
-		page, err := l.api.Deliveries(t.Context(), client.ListOptions{})
+		page, err := l.api.Deliveries(t.Context(), client.DeliveryQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}

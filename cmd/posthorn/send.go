@@ -25,7 +25,7 @@ When the command ends with code 0 the event is on the server's disk.`,
 	tenant := f.String("tenant", "", "tenant that the event is for")
 	eventType := f.String("type", "", "event type")
 	data := f.String("data", "", "the event's data: a JSON object, @FILE, or - for standard input")
-	id := f.String("id", "", "the event's own id, a UUID; empty: the server makes one")
+	id := f.String("id", "", "the event's own id, a UUID; without it the server makes one")
 	once := f.String("idempotency-key", "", "repeat the command with the same key and the event is published once")
 	asJSON := f.Bool("json", false, "print the server's answer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +53,7 @@ When the command ends with code 0 the event is on the server's disk.`,
 		if *asJSON {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(got)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %d %s\n", got.ID, got.Type, onScreen(got.CreatedAt.Time), got.Deliveries, deliveries(got.Deliveries))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %d %s\n", plainText(got.ID), plainText(got.Type), onScreen(got.CreatedAt.Time), got.DeliveryCount, deliveries(got.DeliveryCount))
 		for _, warning := range got.Warnings {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+plainText(warning.Message))
 		}

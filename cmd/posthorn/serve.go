@@ -64,6 +64,9 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) error {
 		case <-ctx.Done():
 		}
 	}
+	if err := n.linger(cfg.DrainDelay); err != nil {
+		return err
+	}
 	log.Info("shutting down", "timeout", cfg.ShutdownTimeout.String())
 	limit, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 	defer cancel()

@@ -15,6 +15,9 @@ import (
 // Warning says what was odd about an endpoint that was accepted all the same.
 type Warning struct{ Code, Message string }
 
+// matchesNothing is the warning about an endpoint whose filter has no entry.
+var matchesNothing = Warning{"event_types_empty", "event_types is empty: the endpoint gets no event. Name event types, or \"*\" for all."}
+
 // Options is what a Service works with. Store, Profiles, Admit and CheckHeaders
 // are required.
 type Options struct {
@@ -33,7 +36,15 @@ type Options struct {
 	CreateTenants   bool   // publishing makes an unknown tenant
 	Now             func() time.Time
 
+	// Pace says how an endpoint's attempts go on this node now; nil: nobody knows.
+	Pace func(endpoint hook.ID) (hook.Pace, bool)
+
 	PublishRate float64      // events a second that one key may publish; 0: no limit
+	Reads       Rate         // calls of one key that read
+	Writes      Rate         // calls of one key that write, publishing aside
+	Attempts    Rate         // attempts that the keys of one tenant ask for, and uses of its secrets
+	Ceilings    Ceilings     // what endpoints may set
+	Loop        hook.Loop    // this installation's mark in CDN-Loop; empty: none
 	AllowReveal bool         // secrets may be shown again
 	Log         *slog.Logger // takes audit lines; nil: slog.Default()
 }
@@ -42,9 +53,7 @@ type Options struct {
 type Service struct {
 	o         Options
 	bootstrap map[[32]byte]Caller
-	pace      *limiter
-	tokens    gate[hook.ID]    // by key
-	tests     gate[hook.Scope] // test events are outside of every other bound
+	buckets   buckets
 }
 
 // New returns a Service, or says what of the options is wrong.
@@ -64,7 +73,8 @@ func New(o Options) (*Service, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Service{o: o, bootstrap: map[[32]byte]Caller{}, pace: newLimiter(o.PublishRate)}
+	o.Ceilings = o.Ceilings.settled()
+	s := &Service{o: o, bootstrap: map[[32]byte]Caller{}}
 	for mode, text := range map[hook.Mode]string{hook.Live: o.OperatorKey, hook.Test: o.OperatorTestKey} {
 		if text == "" {
 			continue
@@ -100,6 +110,10 @@ func (o *Once) in(scope hook.Scope, result func(stored any) any) *hook.Once {
 	return &hook.Once{Scope: scope, Route: o.Route, Key: o.Key, BodyHash: o.BodyHash,
 		Answer: func(stored any) (int, []byte) { return o.Answer(result(stored)) }}
 }
+
+// Loop is the mark that this installation's deliveries carry in CDN-Loop. A request
+// with it is one of them.
+func (s *Service) Loop() hook.Loop { return s.o.Loop }
 
 func validBootstrap(text string) bool {
 	if len(text) < 32 || len(text) > 200 {

@@ -57,6 +57,7 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 	out := Endpoint{Warnings: m.warnings}
 	out.Endpoint, err = s.o.Store.UpdateEndpoint(ctx, old.Scope, id, func(row hook.Endpoint) (hook.Endpoint, error) {
 		out.Secret = ""
+		before := row
 		if change.Check != nil {
 			if err := change.Check(row); err != nil {
 				return row, err
@@ -68,17 +69,30 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 		if m.needed {
 			row.URL = m.url
 		}
+		if change.URL != nil {
+			row.Damage &^= hook.DamagedQuery
+		}
+		if change.ResetHeads || len(change.Headers) > 0 {
+			row.Damage &^= hook.DamagedHeaders
+		}
 		if m.to != nil {
 			row.Profile = m.to.Name()
 			if !expresses(m.to, row.Secrets) {
 				row.Secrets, out.Secret = []hook.Secret{m.secret}, m.secret.Text
+				row.Damage &^= hook.DamagedSecrets
 			}
 		}
 		if err := apply(&row, change); err != nil {
 			return row, err
 		}
-		return row, s.checkEndpoint(&row)
+		if err := s.checkEndpoint(&row, &before); err != nil {
+			return row, err
+		}
+		return row, s.o.Ceilings.check(&before, &row)
 	}, change.Discard)
+	if change.Types != nil && len(*change.Types) == 0 {
+		out.Warnings = append(out.Warnings, matchesNothing)
+	}
 	if err == nil {
 		out.PublicKey = s.publicKey(out.Endpoint)
 	}

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -25,8 +27,10 @@ var errMaxFailures = invalid("max_consecutive_failures", "\"max_consecutive_fail
 // shownValue stands in answers for the value of a custom header, which is a secret.
 const shownValue = "***"
 
-// checkEndpoint checks what needs neither the network nor a profile.
-func (s *Service) checkEndpoint(e *hook.Endpoint) error {
+// checkEndpoint checks what needs neither the network nor a secret. What is as it was
+// in old passes where the rules became stricter since; a new endpoint has the zero
+// Endpoint for old.
+func (s *Service) checkEndpoint(e, old *hook.Endpoint) error {
 	if len(e.Types) > maxTypes {
 		return invalid("event_types", "\"event_types\" must have at most 250 entries.")
 	}
@@ -35,11 +39,16 @@ func (s *Service) checkEndpoint(e *hook.Endpoint) error {
 			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, a prefix that ends in \".*\", or \"*\".")
 		}
 	}
-	if err := checkText("title", e.Title, maxName); err != nil {
-		return err
-	}
-	if err := checkText("description", e.Description, maxDescription); err != nil {
-		return err
+	for _, text := range []struct {
+		field, now, before string
+		limit              int
+	}{{"title", e.Title, old.Title, maxName}, {"description", e.Description, old.Description, maxDescription}} {
+		if text.now == text.before {
+			continue
+		}
+		if err := checkText(text.field, text.now, text.limit); err != nil {
+			return err
+		}
 	}
 	if !(e.RateLimit >= 0 && e.RateLimit <= maxRate) {
 		return invalid("rate_limit", "\"rate_limit\" must be 0 to 10000.")
@@ -53,13 +62,33 @@ func (s *Service) checkEndpoint(e *hook.Endpoint) error {
 	if err := checkRetry(e.Retry); err != nil {
 		return err
 	}
+	if e.Profile == old.Profile && slices.Equal(e.Headers, old.Headers) {
+		return nil
+	}
+	return s.checkHeaders(e)
+}
+
+// checkHeaders refuses custom headers that cannot be sent, among them those that the
+// endpoint's profile sends itself.
+func (s *Service) checkHeaders(e *hook.Endpoint) error {
+	if len(e.Headers) == 0 {
+		return nil
+	}
+	if err := s.o.CheckHeaders(e.Headers); err != nil {
+		return err
+	}
+	own := headerNames(s.profileNamed(e.Profile))
 	for _, h := range e.Headers {
 		if h.Value == shownValue {
 			return &hook.Error{Code: hook.CodeHeaderInvalid, Field: "headers",
 				Message: "Header " + h.Name + " has the value that answers show in place of the real one. Send the real one."}
 		}
+		if slices.ContainsFunc(own, func(name string) bool { return strings.EqualFold(name, h.Name) }) {
+			return &hook.Error{Code: hook.CodeHeaderRefused, Field: "headers",
+				Message: "Header " + h.Name + " cannot be set: the profile " + e.Profile + " sends it itself. Leave it out."}
+		}
 	}
-	return s.o.CheckHeaders(e.Headers)
+	return nil
 }
 
 // checkRetry bounds an endpoint's own retry plan and settles what it leaves open.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -32,7 +33,7 @@ type NewEndpoint struct {
 	Profile     string // empty: the server's default
 	Headers     []hook.Header
 	RateLimit   float64 // deliveries a second, 0 to 10000; 0: no limit
-	MaxInFlight int     // 0 to 1000; 0: the server's default
+	MaxInFlight int     // 0 to the ceiling; 0: the server's default
 	MaxFailures *int    // 1 to 1000; nil: the profile's rule
 	Retry       *hook.Retry
 	Secret      string // a secret to take over; empty: a new one
@@ -40,15 +41,12 @@ type NewEndpoint struct {
 	admit func(existing []*hook.Endpoint) error // asked inside the transaction; nil: no more conditions
 }
 
-// maxEndpoints is how many endpoints a tenant may have in one mode. Every publish to
-// the tenant looks at all of them, on the one writer that all tenants share.
-const maxEndpoints = 1000
-
 // bounded refuses one endpoint too many, then asks the caller's own condition.
-func bounded(admit func(existing []*hook.Endpoint) error) func(existing []*hook.Endpoint) error {
+func (k Ceilings) bounded(admit func(existing []*hook.Endpoint) error) func(existing []*hook.Endpoint) error {
 	return func(existing []*hook.Endpoint) error {
-		if len(existing) >= maxEndpoints {
-			return &hook.Error{Code: hook.CodeEndpointLimit, Message: "The tenant has 1000 endpoints, and no more are allowed. Delete one first."}
+		if len(existing) >= k.Endpoints {
+			return &hook.Error{Code: hook.CodeEndpointLimit, Message: fmt.Sprintf(
+				"The tenant has %d endpoints in this mode. The server allows %d (--endpoints-per-tenant). Delete one first.", len(existing), k.Endpoints)}
 		}
 		if admit == nil {
 			return nil
@@ -84,10 +82,13 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	if ep.URL, made.Warnings, err = s.o.Admit(ctx, in.URL, p.URLRules().IPHosts); err != nil {
 		return Endpoint{}, nil, err
 	}
+	if len(ep.Types) == 0 {
+		made.Warnings = append(made.Warnings, matchesNothing)
+	}
 	ep.Secrets = []hook.Secret{secret}
 	made.Endpoint, made.Secret = &ep, secret.Text
 	made.PublicKey, _ = p.PublicKey(secret)
-	stored, replay, err := s.o.Store.CreateEndpointIf(ctx, ep, bounded(in.admit), once.in(scope, func(stored any) any {
+	stored, replay, err := s.o.Store.CreateEndpointIf(ctx, ep, s.o.Ceilings.bounded(in.admit), once.in(scope, func(stored any) any {
 		return made.with(stored)
 	}))
 	if err != nil || replay != nil {
@@ -126,7 +127,10 @@ func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profi
 			return ep, nil, errMaxFailures
 		}
 	}
-	return ep, p, s.checkEndpoint(&ep)
+	if err := s.checkEndpoint(&ep, &hook.Endpoint{}); err != nil {
+		return ep, nil, err
+	}
+	return ep, p, s.o.Ceilings.check(&hook.Endpoint{}, &ep)
 }
 
 // newSecret returns the secret to import, if the profile can, or a new one.
@@ -153,7 +157,7 @@ func (s *Service) Endpoint(ctx context.Context, c Caller, id hook.ID) (Endpoint,
 
 // publicKey returns that of the newest secret, empty where keys are not public.
 func (s *Service) publicKey(ep *hook.Endpoint) string {
-	if len(ep.Secrets) == 0 {
+	if len(ep.Secrets) == 0 || ep.Damage.Has(hook.DamagedSecrets) {
 		return ""
 	}
 	text, _ := s.profileNamed(ep.Profile).PublicKey(ep.Secrets[0])
@@ -219,10 +223,29 @@ func (s *Service) RotateSecret(ctx context.Context, c Caller, id hook.ID, text s
 	if err != nil {
 		return Rotated{}, nil, err
 	}
+	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
+		return Rotated{}, nil, err
+	}
 	out := Rotated{Secret: secret.Text, PreviousExpiresAt: secret.CreatedAt.Add(overlap)}
 	out.PublicKey, _ = s.profileNamed(ep.Profile).PublicKey(secret)
 	_, replay, err := s.o.Store.RotateSecret(ctx, ep.Scope, id, secret, overlap, once.in(ep.Scope, func(any) any { return out }))
 	return out, replay, err
+}
+
+// ExpireSecrets ends all secrets of an endpoint but the newest, which goes on signing.
+func (s *Service) ExpireSecrets(ctx context.Context, c Caller, id hook.ID) error {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	_, err = s.o.Store.UpdateEndpoint(ctx, ep.Scope, id, func(row hook.Endpoint) (hook.Endpoint, error) {
+		if row.Damage.Has(hook.DamagedSecrets) {
+			return row, errSecretDamaged
+		}
+		row.Secrets = row.Secrets[:min(len(row.Secrets), 1)]
+		return row, nil
+	}, false)
+	return err
 }
 
 // Test is a test event and its one delivery.
@@ -251,8 +274,8 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 	if err != nil {
 		return Test{}, nil, err
 	}
-	if !s.tests.pass(ep.Scope, s.o.Now()) {
-		return Test{}, nil, &hook.Error{Code: hook.CodeRateLimited, Message: "Too many test events were asked for. Come back in a second."}
+	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
+		return Test{}, nil, err
 	}
 	kept := once.in(ep.Scope, func(stored any) any {
 		made, _ := stored.(hook.TestPublished)

@@ -94,6 +94,9 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, once 
 	if err != nil {
 		return hook.DeliveryRow{}, nil, err
 	}
+	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
+		return hook.DeliveryRow{}, nil, err
+	}
 	around := func(d hook.Delivery) hook.DeliveryRow { return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID} }
 	d, replay, err := s.o.Store.RetryDelivery(ctx, row.Scope, id, once.in(row.Scope, func(stored any) any {
 		d, _ := stored.(hook.Delivery)

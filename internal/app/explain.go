@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -29,6 +30,7 @@ type Explained struct {
 	Why      Why
 	Message  string
 	Delivery *hook.DeliveryRow // nil: none
+	WaitsFor hook.Wait         // what a pending delivery that is due waits for, as far as this node knows
 }
 
 // Explanation is an event with why each endpoint of its tenant did or did not get
@@ -58,7 +60,9 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 		byEndpoint[rows[i].Endpoint] = &rows[i]
 	}
 	for i := range histories {
-		out.Endpoints = append(out.Endpoints, explain(event, &histories[i], byEndpoint[histories[i].Endpoint]))
+		e := explain(event, &histories[i], byEndpoint[histories[i].Endpoint])
+		s.explainWait(&e)
+		out.Endpoints = append(out.Endpoints, e)
 	}
 	other := event.Scope
 	if other.Mode = hook.Test; event.Scope.Mode == hook.Test {
@@ -66,6 +70,65 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 	}
 	out.OtherMode, err = s.o.Store.HasEndpoints(ctx, other)
 	return out, err
+}
+
+// paceOf returns how the endpoint's attempts go on this node, or nil.
+func (s *Service) paceOf(endpoint hook.ID) *hook.Pace {
+	if s.o.Pace == nil {
+		return nil
+	}
+	if p, ok := s.o.Pace(endpoint); ok {
+		return &p
+	}
+	return nil
+}
+
+// explainWait says why a pending delivery that is due is not being attempted.
+func (s *Service) explainWait(e *Explained) {
+	if e.Delivery == nil || e.Delivery.State != hook.Pending || e.Delivery.Due.After(s.o.Now()) {
+		return
+	}
+	p := s.paceOf(e.Endpoint)
+	if p == nil || p.WaitsFor == hook.WaitNone {
+		return
+	}
+	e.WaitsFor = p.WaitsFor
+	e.Message += " " + WaitText(p)
+}
+
+// WaitText says for people what an endpoint's deliveries wait for.
+func WaitText(p *hook.Pace) string {
+	switch p.WaitsFor {
+	case hook.WaitCap:
+		return fmt.Sprintf("Its deliveries wait because %d of %d attempts at once are under way.%s", p.InFlight, p.Cap, CapText(p))
+	case hook.WaitRate:
+		return "Its deliveries wait for its rate_limit."
+	case hook.WaitPause:
+		return "Its deliveries wait because it asked for a pause with Retry-After."
+	case hook.WaitHostCap:
+		return "Its deliveries wait because as many attempts are under way at its host or address, over all tenants, as the server makes at once there."
+	case hook.WaitHostRate:
+		return "Its deliveries wait because as many attempts have begun at its host or address, over all tenants, as the server begins there in a second."
+	case hook.WaitTenant:
+		return "Its deliveries wait because the tenant has its share of all attempts under way."
+	case hook.WaitServer:
+		return "Its deliveries wait because attempts were put off for a fault of the server."
+	case hook.WaitTurn:
+		return "Its next attempt is about to begin."
+	}
+	return ""
+}
+
+// CapText says for people why an endpoint gets fewer attempts at once than it may have,
+// with a space before it. It is empty if nothing lowered them.
+func CapText(p *hook.Pace) string {
+	switch {
+	case p.LoweredBy == hook.ClassNone:
+		return ""
+	case p.LoweredStatus != 0:
+		return fmt.Sprintf(" It gets %d of %d at once since it answered %d; each success allows one more.", p.Cap, p.Limit, p.LoweredStatus)
+	}
+	return fmt.Sprintf(" It gets %d of %d at once since an attempt ended with %s; each success allows one more.", p.Cap, p.Limit, p.LoweredBy)
 }
 
 // explain is the rule behind Explain. The delivery is the proof; the revisions
@@ -109,6 +172,8 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 		return WhyResent, "The endpoint did not get the event when it was published; it was resent to it later."
 	case d != nil:
 		return WhyMatched, "The endpoint's event_types let the type pass when the event was published."
+	case then == nil && h.CreatedAt.Before(event.AcceptedAt):
+		return WhyUnknown, "The endpoint was changed so often since that what it was when the event was published is not kept."
 	case then == nil:
 		return WhyNotCreated, "The endpoint was made after the event was published."
 	case then.Status == hook.Deleted:
@@ -144,6 +209,13 @@ func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, 
 	if err != nil {
 		return Resent{}, nil, err
 	}
+	n, err := s.deliveriesOf(ctx, event, endpoint)
+	if err != nil {
+		return Resent{}, nil, err
+	}
+	if err := s.spend(ctx, c, limitAttempts, n); err != nil {
+		return Resent{}, nil, err
+	}
 	around := func(stored any) any {
 		r, _ := stored.(hook.Resent)
 		out := Resent{Event: event.PublicID, Created: r.Created, Skipped: r.Skipped}
@@ -157,14 +229,40 @@ func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, 
 	return out, replay, err
 }
 
+// deliveriesOf returns how many deliveries a resend asks for: one to a named
+// endpoint, else one for each endpoint that may get the event now; at least one.
+func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint hook.ID) (int, error) {
+	if !endpoint.IsZero() {
+		return 1, nil
+	}
+	all, err := s.o.Store.TenantEndpoints(ctx, event.Scope)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, e := range all {
+		if e.Status != hook.Disabled && e.Types.Match(event.Type) {
+			n++
+		}
+	}
+	return max(1, n), nil
+}
+
 // EndpointStats returns numbers about an endpoint.
 func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID) (hook.EndpointStats, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return hook.EndpointStats{}, err
 	}
-	return s.o.Store.EndpointStats(ctx, ep.Scope, id)
+	out, err := s.o.Store.EndpointStats(ctx, ep.Scope, id)
+	if err == nil {
+		out.Pace = s.paceOf(id)
+	}
+	return out, err
 }
+
+var errSecretDamaged = &hook.Error{Code: hook.CodeEndpointDamaged,
+	Message: "The endpoint's secret is damaged in the database and cannot be opened. Rotate the secret, which gives it a new one."}
 
 // RevealSecret returns the newest signing secret of an endpoint. The operator of
 // the server has to allow it (Options.AllowReveal), and every use is logged (S-11).
@@ -176,8 +274,14 @@ func (s *Service) RevealSecret(ctx context.Context, c Caller, id hook.ID) (hook.
 	if err != nil {
 		return hook.Secret{}, err
 	}
+	if ep.Damage.Has(hook.DamagedSecrets) {
+		return hook.Secret{}, errSecretDamaged
+	}
 	if len(ep.Secrets) == 0 {
 		return hook.Secret{}, hook.NotFound("secret")
+	}
+	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
+		return hook.Secret{}, err
 	}
 	s.o.Log.LogAttrs(ctx, levelAudit, "audit: secret revealed", c.audit(ep)...)
 	return ep.Secrets[0], nil

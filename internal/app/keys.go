@@ -48,12 +48,18 @@ func checkKey(kind hook.Kind, tenant, name string) error {
 	return checkText("name", name, maxName)
 }
 
-// Keys returns a page of the keys of the caller's mode. Operators only.
-func (s *Service) Keys(ctx context.Context, c Caller, page hook.Page) ([]hook.Key, string, error) {
+// Keys returns a page of the keys of the caller's mode. Operators only. The mode of
+// q.Scope is not looked at.
+func (s *Service) Keys(ctx context.Context, c Caller, q hook.KeyQuery) ([]hook.Key, string, error) {
 	if err := c.administer(); err != nil {
 		return nil, "", err
 	}
-	return s.o.Store.Keys(ctx, hook.Scope{Mode: c.Mode}, page)
+	q.Scope.Mode = c.Mode
+	rows, next, err := s.o.Store.Keys(ctx, q)
+	if err == nil && len(rows) == 0 {
+		err = s.checkNamed(ctx, c, q.Scope.Tenant)
+	}
+	return rows, next, err
 }
 
 // RevokeKey ends a key of the caller's mode at once. Operators only.
@@ -70,21 +76,19 @@ func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
 // says that the store has tenants, so it has served before, with keys of another kind.
 func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, used bool) error) error {
 	for page := (hook.Page{}); ; {
-		keys, next, err := s.o.Store.Keys(ctx, hook.Scope{Mode: hook.Live}, page)
+		keys, next, err := s.o.Store.Keys(ctx, hook.KeyQuery{Scope: hook.Scope{Mode: hook.Live}, Kind: hook.Operator, Page: page})
 		if err != nil {
 			return err
 		}
-		for _, k := range keys {
-			if k.Kind == hook.Operator {
-				return nil
-			}
+		if len(keys) > 0 {
+			return nil
 		}
 		if next == "" {
 			break
 		}
 		page.Cursor = next
 	}
-	tenants, _, err := s.o.Store.Tenants(ctx, hook.Page{Limit: 1})
+	tenants, _, err := s.o.Store.Tenants(ctx, hook.TenantQuery{Page: hook.Page{Limit: 1}})
 	if err != nil {
 		return err
 	}

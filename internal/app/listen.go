@@ -130,7 +130,7 @@ func (s *Service) adjustListener(ctx context.Context, old *hook.Endpoint, in New
 		if !expresses(p, row.Secrets) {
 			row.Secrets = []hook.Secret{secret}
 		}
-		return row, s.checkEndpoint(&row)
+		return row, s.checkEndpoint(&row, old)
 	}, false)
 }
 

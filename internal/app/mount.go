@@ -179,7 +179,7 @@ func (m *Mount) Endpoints(ctx context.Context, c Caller, enabled *bool, w hook.W
 	var page []*hook.Endpoint
 	count := 0
 	for _, e := range slices.Backward(all) {
-		if !m.shows(e) || enabled != nil && *enabled != (e.Status == hook.Enabled) {
+		if !m.shows(e) || enabled != nil && *enabled != e.Receives() {
 			continue
 		}
 		if count >= w.Offset && len(page) < w.Limit {

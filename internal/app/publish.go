@@ -29,7 +29,7 @@ func (s *Service) Publish(ctx context.Context, c Caller, e Event, once *Once) (h
 	if err != nil {
 		return hook.Published{}, nil, err
 	}
-	if err := s.pace.take(c, 1, s.o.Now()); err != nil {
+	if err := s.spend(ctx, c, limitEvents, 1); err != nil {
 		return hook.Published{}, nil, err
 	}
 	var kept *hook.Once
@@ -56,7 +56,7 @@ func (s *Service) PublishBatch(ctx context.Context, c Caller, events []Event, on
 	if c.Kind != hook.Operator && c.Kind != hook.Publisher {
 		return nil, nil, errForbidden
 	}
-	if err := s.pace.take(c, len(events), s.o.Now()); err != nil {
+	if err := s.spend(ctx, c, limitEvents, len(events)); err != nil {
 		return nil, nil, err
 	}
 	results := make([]hook.Published, len(events))

@@ -43,7 +43,7 @@ type DeliveryStore interface {
 type TenantStore interface {
 	CreateTenant(ctx context.Context, t hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error)
 	Tenant(ctx context.Context, id string) (hook.Tenant, error)
-	Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, string, error)
+	Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error)
 	UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error)
 	DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error
 }
@@ -52,7 +52,7 @@ type TenantStore interface {
 type KeyStore interface {
 	CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error)
 	KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error)
-	Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.Key, string, error)
+	Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, error)
 	RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error
 }
 
@@ -60,6 +60,7 @@ type KeyStore interface {
 type EndpointStore interface {
 	CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 	Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error)
+	EndpointNow(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error)
 	Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error)
 	Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error)
 	UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error)

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -35,11 +37,11 @@ func (s *Service) Tenant(ctx context.Context, c Caller, id string) (hook.Tenant,
 }
 
 // Tenants returns a page of the tenants and the cursor of the next. Operators only.
-func (s *Service) Tenants(ctx context.Context, c Caller, page hook.Page) ([]hook.Tenant, string, error) {
+func (s *Service) Tenants(ctx context.Context, c Caller, q hook.TenantQuery) ([]hook.Tenant, string, error) {
 	if err := c.administer(); err != nil {
 		return nil, "", err
 	}
-	return s.o.Store.Tenants(ctx, page)
+	return s.o.Store.Tenants(ctx, q)
 }
 
 // errBothModes keeps test keys from what would reach live endpoints and keys.
@@ -88,7 +90,7 @@ func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string, checks 
 }
 
 // checkNamed tells an operator whose list came out empty that there is no tenant of
-// that name. What a deleted tenant left behind is still listed.
+// that name.
 func (s *Service) checkNamed(ctx context.Context, c Caller, tenant string) error {
 	if tenant == "" || c.Kind != hook.Operator {
 		return nil
@@ -100,17 +102,24 @@ func (s *Service) checkNamed(ctx context.Context, c Caller, tenant string) error
 	return err
 }
 
-// checkText bounds a text for people, in characters, and refuses NUL.
+// checkText bounds a text for people, in characters, and refuses those that do not
+// show and change how the text around them does: control characters but the line feed
+// of a description, and format characters (general category Cf). Joiners, which
+// Persian, the scripts of India and emoji need, pass.
 func checkText(field, text string, limit int) error {
 	if utf8.RuneCountInString(text) > limit {
-		return invalid(field, "\""+field+"\" is too long.")
+		return invalid(field, fmt.Sprintf("%q is too long: it may have %d characters.", field, limit))
 	}
-	for i := 0; i < len(text); i++ {
-		if text[i] == 0 {
-			return invalid(field, "\""+field+"\" must not contain NUL.")
+	for _, r := range text {
+		if lines := field == "description" && r == '\n'; !lines && hidden(r) {
+			return invalid(field, fmt.Sprintf("%q must not contain the control or format character U+%04X. Send plain text.", field, r))
 		}
 	}
 	return nil
+}
+
+func hidden(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && !unicode.Is(unicode.Join_Control, r)
 }
 
 // same is for methods that return what the store returns.

@@ -5,10 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -17,15 +14,9 @@ import (
 // authentication).
 const TokenLifetime = time.Hour
 
-const (
-	// tokenPrefix shows people and secret scanners what it is. It differs from
-	// that of keys, so that neither is ever taken for the other.
-	tokenPrefix = "pht_"
-
-	gateRate  = 1  // a second, over time
-	gateBurst = 60 // at once
-	maxGates  = 10_000
-)
+// tokenPrefix shows people and secret scanners what it is. It differs from that of
+// keys, so that neither is ever taken for the other.
+const tokenPrefix = "pht_"
 
 // IssueToken exchanges the id and text of a tenant key for a token that stands for
 // it for TokenLifetime, or until the key is revoked. Whatever is wrong with the
@@ -40,15 +31,14 @@ func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string)
 	if err != nil || caller.Kind != hook.TenantKey || caller.KeyID != id {
 		return "", errUnauthorized
 	}
-	// The gate keeps the table of tokens small. It stands behind the check of the
+	// The limit keeps the table of tokens small. It stands behind the check of the
 	// secret, so that nobody who knows only a key's id can shut its owner out;
-	// guessing 256 bits needs no gate.
-	now := s.o.Now()
-	if !s.tokens.pass(id, now) {
-		return "", &hook.Error{Code: hook.CodeRateLimited, Message: "Too many tokens were asked for. A token is good for an hour: use it again."}
+	// guessing 256 bits needs no limit.
+	if err := s.spend(ctx, caller, limitTokens, 1); err != nil {
+		return "", err
 	}
 	text := tokenPrefix + string(randomDigits(keyRandom))
-	token := hook.Token{Hash: sha256.Sum256([]byte(text)), Key: id, ExpiresAt: now.Add(TokenLifetime)}
+	token := hook.Token{Hash: sha256.Sum256([]byte(text)), Key: id, ExpiresAt: s.o.Now().Add(TokenLifetime)}
 	err = s.o.Store.CreateToken(ctx, hook.Scope{Tenant: caller.Tenant, Mode: caller.Mode}, token)
 	if hook.CodeOf(err) == hook.CodeNotFound { // revoked in this moment
 		return "", errUnauthorized
@@ -73,25 +63,4 @@ func (s *Service) AuthenticateToken(ctx context.Context, bearer string) (Caller,
 		return Caller{}, fmt.Errorf("look up token: %w", err)
 	}
 	return Caller{Kind: key.Kind, Mode: key.Mode, Tenant: key.Tenant, KeyID: key.ID}, nil
-}
-
-// gate limits how fast each of many does something: 60 at once, one a second over
-// time. Its memory is bounded: one that is forgotten starts with a full bucket again.
-type gate[K comparable] struct {
-	mu    sync.Mutex
-	gates map[K]*rate.Limiter
-}
-
-func (g *gate[K]) pass(key K, now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	one := g.gates[key]
-	if one == nil {
-		if g.gates == nil || len(g.gates) >= maxGates {
-			g.gates = map[K]*rate.Limiter{}
-		}
-		one = rate.NewLimiter(gateRate, gateBurst)
-		g.gates[key] = one
-	}
-	return one.AllowN(now, 1)
 }

@@ -15,7 +15,7 @@ func TestDamagedEndpointIsNotAttempted(t *testing.T) {
 		if o := s.Send(t.Context(), job); !o.Success || len(r.got) != 1 { // control
 			t.Fatalf("%v: %+v", trigger, o)
 		}
-		r.endpoint.Damaged = true
+		r.endpoint.Damage = hook.DamagedSecrets
 		o := s.Send(t.Context(), job)
 		if len(r.got) != 1 || o.Skipped != skipped || !skipped && o.Class != hook.ClassNotSent {
 			t.Errorf("%v: %d requests, %+v", trigger, len(r.got), o)

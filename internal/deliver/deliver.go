@@ -57,11 +57,13 @@ type Options struct {
 	Listeners Listeners        // nil: every listener is away
 	Now       func() time.Time // time.Now
 	Log       *slog.Logger     // slog.Default
+	Loop      hook.Loop        // this installation's mark, in every request; empty: none
 }
 
 // Sender makes attempts. It is safe for concurrent use.
 type Sender struct {
 	opts Options
+	loop string // opts.Loop as the header has it
 
 	mu       sync.RWMutex
 	prepared map[preparedKey]*prepared
@@ -77,7 +79,7 @@ func New(o Options) *Sender {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Sender{opts: o, prepared: map[preparedKey]*prepared{}}
+	return &Sender{opts: o, loop: o.Loop.Value(), prepared: map[preparedKey]*prepared{}}
 }
 
 // Send makes the attempt. The outcome is Skipped when the endpoint takes no
@@ -93,7 +95,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		return hook.Outcome{Skipped: true}
 	}
 	start := s.opts.Now()
-	if target.Damaged {
+	if target.Damage != 0 {
 		if j.Trigger == hook.BySchedule {
 			return s.skip("endpoint is damaged: no attempt is made", d, errDamaged)
 		}
@@ -115,9 +117,12 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	}
 	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start}
 	body := p.format.Render(make([]byte, 0, len(event.Data)+256), in)
-	headers, err := p.format.Headers(make([]hook.Header, 0, 8+len(target.Headers)), in, body, p.signer)
+	headers, err := p.format.Headers(make([]hook.Header, 0, 9+len(target.Headers)), in, body, p.signer)
 	if err != nil {
 		return s.notSent(target, p, start, err)
+	}
+	if s.opts.Loop != "" {
+		headers = append(headers, hook.Header{Name: hook.LoopHeader, Value: s.loop})
 	}
 	headers = addCustom(headers, target.Headers)
 	answer, err := s.send(ctx, target, d, egress.Request{
@@ -134,7 +139,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		Policy: &p.policy, Enablings: target.Enablings,
 	}
 	if err != nil {
-		o.Class, o.Message, o.Repeated = classify(err)
+		classify(&o, err)
 	} else {
 		judge(&o, answer, &p.policy)
 	}
@@ -196,7 +201,7 @@ func (s *Sender) notSent(target *hook.Endpoint, p *prepared, start time.Time, er
 func judge(o *hook.Outcome, a egress.Response, p *hook.Policy) {
 	o.Status = a.Status
 	o.ResponseHeaders, o.ResponseBody, o.Truncated = a.Headers, a.Body, a.Truncated
-	o.RetryAfter, o.Repeated = a.RetryAfter, a.Repeated
+	o.RetryAfter, o.Repeated, o.Address = a.RetryAfter, a.Repeated, a.Address
 	o.Success = p.Success.Has(a.Status)
 	switch {
 	case o.Success && a.TimedOut:
@@ -234,9 +239,10 @@ func words(set hook.StatusSet) string {
 	return text
 }
 
-func classify(err error) (class hook.Class, message string, repeated bool) {
+// classify fills in why there was no answer.
+func classify(o *hook.Outcome, err error) {
+	o.Class, o.Message = hook.ClassConnectFailed, "The connection failed."
 	if f, ok := errors.AsType[*egress.Failure](err); ok {
-		return f.Class, f.Message, f.Repeated
+		o.Class, o.Message, o.Repeated, o.Address = f.Class, f.Message, f.Repeated, f.Address
 	}
-	return hook.ClassConnectFailed, "The connection failed.", false
 }

@@ -245,3 +245,19 @@ func TestARepeatIsSaid(t *testing.T) {
 		}
 	}
 }
+
+// Every request carries the installation's mark, in every format, and no header of the
+// endpoint takes its place.
+func TestLoopHeader(t *testing.T) {
+	for _, name := range []string{"standard", "paysway", "paywise"} {
+		r, s, job := setup(t, name)
+		r.endpoint.Headers = []hook.Header{{Name: "cdn-loop", Value: "mine"}, {Name: "X-Mine", Value: "1"}}
+		s.Send(t.Context(), job) // control: without a mark there is none
+		marked := deliver.New(deliver.Options{Store: r, Profiles: profile.Builtin(), Poster: r, Now: func() time.Time { return at }, Loop: "0123456789abcdef"})
+		marked.Send(t.Context(), job)
+		without, with := header(r.got[0], "CDN-Loop"), header(r.got[1], "CDN-Loop")
+		if len(without) != 1 || without[0] != "mine" || len(with) != 1 || with[0] != "posthorn; id=0123456789abcdef" || len(header(r.got[1], "X-Mine")) != 1 {
+			t.Errorf("%s: %q, %q", name, without, with)
+		}
+	}
+}

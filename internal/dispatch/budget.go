@@ -18,7 +18,9 @@ type budget struct {
 	limit     int
 	perTenant int
 	used      int
+	perFree   int           // a tenant takes at most so many times what is free: 1
 	turns     fifo[*tenant] // tenants in line for an attempt
+	aside     fifo[*tenant] // tenants that were in line and have their share
 }
 
 // tenant is one tenant's part of both budgets.
@@ -36,6 +38,7 @@ type attempt struct {
 	queue      *queue
 	budget     int
 	since      time.Time
+	sites      [2]*site // its host and the address that the host was known by; nil: none
 	prev, next *attempt
 	linked     bool
 }
@@ -73,7 +76,13 @@ func (l *attempts) remove(a *attempt) {
 // lineUp puts the queue in line for its next attempt, if an attempt may start. The
 // caller holds mu.
 func (d *Dispatcher) lineUp(q *queue, now time.Time) {
-	if q.inTurn || q.jobs() == 0 || q.inFlight >= q.cap {
+	if q.inTurn || q.parked != nil || q.jobs() == 0 {
+		return
+	}
+	if !q.mayBegin(now, &d.opts) {
+		if q.slow {
+			d.schedule(q, now) // to probe
+		}
 		return
 	}
 	if q.notBefore.After(now) {
@@ -94,6 +103,27 @@ func (d *Dispatcher) lineUpTenant(t *tenant, b int) {
 	d.budgets[b].turns.push(t)
 }
 
+// mayTake reports whether the tenant may have one more attempt in the budget. It takes
+// at most as much as is free: however many tenants wait for receivers that do not
+// answer, what one of them has is free for another that comes.
+func (d *Dispatcher) mayTake(t *tenant, b int) bool {
+	in := &d.budgets[b]
+	return t.used[b] < in.perTenant && t.used[b] < in.perFree*(in.limit-in.used)
+}
+
+// freed puts a tenant that was put aside in line again, if there is a place for it.
+func (d *Dispatcher) freed(b int) {
+	in := &d.budgets[b]
+	for range in.aside.len() {
+		t := in.aside.pop()
+		if d.mayTake(t, b) {
+			in.turns.push(t)
+			return
+		}
+		in.aside.push(t)
+	}
+}
+
 // nextAttempt picks the next attempt and returns nil if none may start now. Tenants
 // take turns, and so do the endpoints of a tenant. The caller holds mu.
 func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
@@ -104,12 +134,23 @@ func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
 		in := &d.budgets[b]
 		for in.used < in.limit && in.turns.len() > 0 {
 			t := in.turns.pop()
+			if !d.mayTake(t, b) {
+				in.aside.push(t)
+				continue
+			}
 			t.inTurn[b] = false
 			q := t.queues[b].pop()
 			q.inTurn = false
-			if q.budget() != b || q.jobs() == 0 || q.inFlight >= q.cap || q.notBefore.After(now) {
+			if q.budget() != b || q.jobs() == 0 || !q.mayBegin(now, &d.opts) || q.notBefore.After(now) {
 				d.lineUp(q, now)
 				d.lineUpTenant(t, b)
+				d.freed(b)
+				continue
+			}
+			if s := d.fullSite(q, b, now); s != nil {
+				d.park(q, s, b, now)
+				d.lineUpTenant(t, b)
+				d.freed(b)
 				continue
 			}
 			a := d.begin(q, b, now)
@@ -133,6 +174,8 @@ func (d *Dispatcher) begin(q *queue, b int, now time.Time) *attempt {
 	}
 	a := &attempt{job: job, queue: q, budget: b, since: now}
 	q.inFlight++
+	q.moved = now
+	d.beginAt(a, now)
 	q.tenant.used[b]++
 	d.budgets[b].used++
 	d.active++
@@ -172,11 +215,13 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 	defer d.mu.Unlock()
 	q := a.queue
 	full := q.inFlight >= q.cap
+	q.moved = now
 	d.open.remove(a)
 	d.budgets[a.budget].used--
 	q.tenant.used[a.budget]--
 	q.inFlight--
 	d.active--
+	d.endAt(a, &o, now)
 	if d.aborted {
 		// The attempt was broken off, so its outcome means nothing. This process
 		// still owns the row, and the next start repeats the attempt.
@@ -184,15 +229,17 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 	}
 	if o.Skipped {
 		if o.Class.Ours() {
-			q.fault(now)
+			q.fault(o.Class, now)
 		}
 		d.giveBack(a.job)
 	} else {
-		q.adapt(o, full, now, &d.opts)
+		q.adapt(&o, full, now, &d.opts)
 		d.queueOutcome(hook.Settlement{Job: a.job, Outcome: o})
 	}
 	d.lineUpTenant(q.tenant, a.budget)
 	d.lineUp(q, now)
+	d.callSites(a, now)
+	d.freed(a.budget)
 	d.requestClaim(q, now)
 	d.checkDrained()
 	next := d.nextAttempt(now)
@@ -212,7 +259,7 @@ func (d *Dispatcher) moveToSlow(now time.Time) {
 			return
 		}
 		next = a.next
-		if a.queue.tenant.used[slow] >= to.perTenant {
+		if !d.mayTake(a.queue.tenant, slow) || !d.moveAt(a) {
 			continue
 		}
 		d.open.remove(a)
@@ -222,6 +269,9 @@ func (d *Dispatcher) moveToSlow(now time.Time) {
 		t.used[fast], t.used[slow] = t.used[fast]-1, t.used[slow]+1
 		a.queue.slow = true
 		d.lineUpTenant(t, fast)
+		d.callSites(a, now)
+		d.freed(fast)
+		d.lineUp(a.queue, now)
 	}
 }
 

@@ -260,7 +260,7 @@ func TestDeadEndpointsCostTheirNeighbourNothing(t *testing.T) {
 		t.Errorf("a healthy endpoint waited %v beside 600 dead ones", delay)
 	}
 	// Control: one budget for all, as in a plain worker pool.
-	pool := dispatch.Options{Fast: 64, FastPerTenant: 64, SlowAfter: time.Hour}
+	pool := dispatch.Options{Fast: 4, FastPerTenant: 4, SlowAfter: time.Hour}
 	if delay := healthyDelay(t, pool, 600); delay < time.Second {
 		t.Errorf("control: without a slow budget the healthy endpoint waited only %v; the test shows nothing", delay)
 	}

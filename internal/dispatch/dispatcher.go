@@ -58,7 +58,18 @@ type Options struct {
 	// a lock held and must not block.
 	Nodes func() int
 
+	// HostInFlight bounds the attempts at one host over all tenants: 512, half of them
+	// for attempts that have been open longer than SlowAfter. An address, which may
+	// serve many hosts, takes four times as many. Fewer are made until the host has
+	// shown that it answers them well. Negative: any number.
+	HostInFlight int
+	// HostRate bounds the attempts that begin at one host in a second, over all tenants:
+	// 2,000; at an address four times as many. Negative: any number. With several nodes
+	// each takes its part of both.
+	HostRate float64
+
 	InFlight      int // attempts at one endpoint at once, unless the endpoint sets its own: 64
+	MaxInFlight   int // attempts at one endpoint at once, whatever the endpoint sets; 0: no bound
 	FirstInFlight int // the cap that an endpoint starts with: 2
 
 	Waiting         int // jobs waiting in memory: 100,000
@@ -74,6 +85,12 @@ func (o *Options) defaults() {
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.HostInFlight == 0 {
+		o.HostInFlight = 512
+	}
+	if o.HostRate == 0 {
+		o.HostRate = 2000
 	}
 	set := func(n *int, value int) {
 		if *n <= 0 {
@@ -110,13 +127,19 @@ type Dispatcher struct {
 	abort   context.CancelFunc
 	loops   sync.WaitGroup
 
-	mu        sync.Mutex
-	queues    map[hook.ID]*queue
-	tenants   map[hook.Scope]*tenant
-	pruneAt   int // the number of queues at which prune runs next
+	mu      sync.Mutex
+	queues  map[hook.ID]*queue
+	tenants map[hook.Scope]*tenant
+	sites   map[string]*site
+	pruneAt int // the number of queues at which prune runs next
+
+	pruneSitesAt int       // the same of sites
+	heldBack     [2]int64  // attempts that waited for a site: for those under way, and for the rate
+	heldLogged   time.Time // when the log said so last
+
 	budgets   [2]budget
 	open      attempts          // attempts in the fast budget, in the order in which they started
-	timetable timetable         // queues by wakeAt
+	timetable timetable         // alarms by time
 	wakeAt    time.Time         // when the timer fires next
 	base      time.Time         // a moment by the monotonic clock
 	wallBase  time.Time         // the same moment by the wall clock
@@ -149,14 +172,15 @@ func New(o Options) *Dispatcher {
 		opts:      o,
 		queues:    map[hook.ID]*queue{},
 		tenants:   map[hook.Scope]*tenant{},
+		sites:     map[string]*site{},
 		wakeTimer: make(chan struct{}, 1),
 		claims:    make(chan struct{}, 1),
 		settle:    make(chan struct{}, 1),
 		drained:   make(chan struct{}),
 	}
 	d.base, d.wallBase = time.Now(), d.wall()
-	d.budgets[fast] = budget{limit: o.Fast, perTenant: o.FastPerTenant}
-	d.budgets[slow] = budget{limit: o.Slow, perTenant: o.SlowPerTenant}
+	d.budgets[fast] = budget{limit: o.Fast, perTenant: o.FastPerTenant, perFree: 1}
+	d.budgets[slow] = budget{limit: o.Slow, perTenant: o.SlowPerTenant, perFree: 1}
 	return d
 }
 
@@ -228,6 +252,11 @@ type Stats struct {
 	Slow      int // attempts under way in the slow budget
 	Waiting   int // jobs waiting in memory
 	Endpoints int // endpoints with a queue in memory
+	Sites     int // hosts and addresses that are known
+
+	// Attempts that waited because their host or address had as many under way as it
+	// was given, and because as many had begun in a second. Both only rise.
+	HeldInFlight, HeldRate int64
 }
 
 // Stats returns the current numbers.
@@ -236,7 +265,8 @@ func (d *Dispatcher) Stats() Stats {
 	defer d.mu.Unlock()
 	return Stats{
 		InFlight: d.active + d.unsettled + len(d.refused), Fast: d.budgets[fast].used, Slow: d.budgets[slow].used,
-		Waiting: d.waiting, Endpoints: len(d.queues),
+		Waiting: d.waiting, Endpoints: len(d.queues), Sites: len(d.sites),
+		HeldInFlight: d.heldBack[0], HeldRate: d.heldBack[1],
 	}
 }
 

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -94,5 +95,29 @@ func BenchmarkAttempt(b *testing.B) {
 		q.tenant.used[a.budget]--
 		q.inFlight--
 		d.active--
+	}
+}
+
+// BenchmarkAttemptAtAHost is the same for an endpoint whose host and address are counted.
+func BenchmarkAttemptAtAHost(b *testing.B) {
+	d := New(Options{HostRate: 1e9})
+	e := &hook.Endpoint{ID: hook.ID{1}, Revision: 1, URL: "https://example.com/hook"}
+	d.started = true
+	q := d.queueOf(e)
+	q.host.address = d.siteOf("address 203.0.113.7", addressShare)
+	q.host.rate, q.host.address.rate = 1e9, 1e9
+	now := time.Now()
+	o := hook.Outcome{Success: true, Status: 200, Address: netip.MustParseAddr("203.0.113.7")}
+	for i := 0; b.Loop(); i++ {
+		d.enqueue(hook.Job{Target: e, Delivery: hook.Delivery{Event: eventID(i), Endpoint: e.ID}}, false, now)
+		a := d.nextAttempt(now)
+		d.open.remove(a)
+		d.budgets[a.budget].used--
+		q.tenant.used[a.budget]--
+		q.inFlight--
+		d.active--
+		d.endAt(a, &o, now)
+		d.callSites(a, now)
+		now = now.Add(time.Microsecond)
 	}
 }

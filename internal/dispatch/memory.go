@@ -110,6 +110,7 @@ func (d *Dispatcher) queueOf(target *hook.Endpoint) *queue {
 			d.pruneAt = 2 * len(d.queues) // otherwise each new queue would cost a pass over all
 		}
 		q = d.newQueue(target)
+		d.setHost(q)
 		if q.tenant = d.tenants[target.Scope]; q.tenant == nil {
 			q.tenant = &tenant{}
 			d.tenants[target.Scope] = q.tenant
@@ -122,6 +123,7 @@ func (d *Dispatcher) queueOf(target *hook.Endpoint) *queue {
 
 func (d *Dispatcher) newQueue(target *hook.Endpoint) *queue {
 	q := &queue{id: target.ID, target: target, cap: d.opts.FirstInFlight}
+	q.alarm.queue = q
 	q.cap = min(q.cap, q.maxCap(&d.opts))
 	return q
 }
@@ -219,7 +221,11 @@ func (d *Dispatcher) updateTarget(q *queue, target *hook.Endpoint) {
 	if target.RateLimit != q.target.RateLimit {
 		q.notBefore = time.Time{} // it was computed from the old rate
 	}
+	moved := target.URL != q.target.URL
 	q.target = target
+	if moved {
+		d.setHost(q) // a queue that waits for the old one gets its turn there first
+	}
 	q.cap = min(q.cap, q.maxCap(&d.opts))
 }
 

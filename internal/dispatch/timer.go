@@ -21,52 +21,73 @@ const (
 // clock has been set, so due times are converted as soon as they arrive (noteDue), and
 // again when the wall clock was set (checkClock).
 
-// timetable is a heap of queues by wakeAt.
-type timetable []*queue
+// alarm is when the timer handles a queue or a site.
+type alarm struct {
+	at    time.Time
+	index int    // in Dispatcher.timetable plus one; 0: not in it
+	queue *queue // whose it is; or
+	site  *site
+}
+
+// timetable is a heap of alarms by their time.
+type timetable []*alarm
 
 func (w timetable) Len() int           { return len(w) }
-func (w timetable) Less(i, j int) bool { return w[i].wakeAt.Before(w[j].wakeAt) }
+func (w timetable) Less(i, j int) bool { return w[i].at.Before(w[j].at) }
 func (w timetable) Swap(i, j int) {
 	w[i], w[j] = w[j], w[i]
-	w[i].heapIndex, w[j].heapIndex = i+1, j+1
+	w[i].index, w[j].index = i+1, j+1
 }
 
 // Push is for container/heap.
 func (w *timetable) Push(x any) {
-	q := x.(*queue)
-	*w = append(*w, q)
-	q.heapIndex = len(*w)
+	a := x.(*alarm)
+	*w = append(*w, a)
+	a.index = len(*w)
 }
 
 // Pop is for container/heap.
 func (w *timetable) Pop() any {
 	old := *w
-	q := old[len(old)-1]
+	a := old[len(old)-1]
 	old[len(old)-1] = nil
 	*w = old[:len(old)-1]
-	q.heapIndex = 0
-	return q
+	a.index = 0
+	return a
 }
 
 // schedule sets the queue's time in the timetable: when its next job may start or when
 // it needs work from the table, whichever comes first.
 func (d *Dispatcher) schedule(q *queue, now time.Time) {
 	at := d.claimAt(q, now)
-	if q.jobs() > 0 && !q.inTurn && q.inFlight < q.cap && (at.IsZero() || q.notBefore.Before(at)) {
-		at = q.notBefore
+	if q.jobs() > 0 && !q.inTurn && q.parked == nil {
+		begin := q.notBefore
+		if q.inFlight >= q.cap {
+			if begin = q.probeAt(&d.opts); !begin.IsZero() {
+				begin = later(begin, q.notBefore)
+			}
+		}
+		if (q.inFlight < q.cap || !begin.IsZero()) && (at.IsZero() || begin.Before(at)) {
+			at = begin
+		}
 	}
+	d.setAlarm(&q.alarm, at)
+}
+
+// setAlarm sets the time of an alarm. Zero: none.
+func (d *Dispatcher) setAlarm(a *alarm, at time.Time) {
 	switch {
 	case at.IsZero():
-		if q.heapIndex > 0 {
-			heap.Remove(&d.timetable, q.heapIndex-1)
+		if a.index > 0 {
+			heap.Remove(&d.timetable, a.index-1)
 		}
 		return
-	case q.heapIndex > 0:
-		q.wakeAt = at
-		heap.Fix(&d.timetable, q.heapIndex-1)
+	case a.index > 0:
+		a.at = at
+		heap.Fix(&d.timetable, a.index-1)
 	default:
-		q.wakeAt = at
-		heap.Push(&d.timetable, q)
+		a.at = at
+		heap.Push(&d.timetable, a)
 	}
 	d.sleepUntil(at)
 }
@@ -101,10 +122,14 @@ func (d *Dispatcher) runDue() time.Duration {
 	defer d.mu.Unlock()
 	d.checkClock(now)
 	d.moveToSlow(now)
-	for len(d.timetable) > 0 && !d.timetable[0].wakeAt.After(now) {
-		q := heap.Pop(&d.timetable).(*queue)
-		d.lineUp(q, now)
-		d.requestClaim(q, now)
+	for len(d.timetable) > 0 && !d.timetable[0].at.After(now) {
+		a := heap.Pop(&d.timetable).(*alarm)
+		if a.site != nil {
+			d.callSite(a.site, now)
+			continue
+		}
+		d.lineUp(a.queue, now)
+		d.requestClaim(a.queue, now)
 	}
 	d.start(now)
 	var next time.Time
@@ -117,8 +142,8 @@ func (d *Dispatcher) runDue() time.Duration {
 		}
 	}
 	d.began = false
-	if len(d.timetable) > 0 && (next.IsZero() || d.timetable[0].wakeAt.Before(next)) {
-		next = d.timetable[0].wakeAt
+	if len(d.timetable) > 0 && (next.IsZero() || d.timetable[0].at.Before(next)) {
+		next = d.timetable[0].at
 	}
 	d.wakeAt = next
 	if next.IsZero() {

@@ -1,6 +1,7 @@
 package egress_test
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -62,8 +63,7 @@ func TestAdmitMessages(t *testing.T) {
 		{"http://example.com/", "The URL must start with https://.", hook.CodeURLScheme},
 		{"https://u:p@example.com/", "The URL must not contain a user name or password. Use a custom header instead.", hook.CodeURLCredentials},
 		{"https://127.1/", "The host is written in a form that is not accepted.", hook.CodeURLHost},
-		{"https://localhost/", "The host is not a public host name.", hook.CodeURLNotPublic},
-		{"https://metadata.attack.test/", "The URL points to an address that deliveries may not go to. The operator admits private networks with --allow-network.", hook.CodeURLAddress},
+		{"https://localhost/", "The host is not a public host name. The operator admits others with --allow-host.", hook.CodeURLNotPublic},
 		{"https://example.com:22/", "Port 22 is not allowed. Use 443, 80 with http, or a port from 1024 on.", hook.CodeURLPort},
 		{"https://example.com:6667/", "Port 6667 is not allowed. It belongs to another protocol; use another port.", hook.CodeURLPort},
 		{"example.com", "The URL is not valid: it must start with https://.", hook.CodeURLInvalid},
@@ -116,16 +116,28 @@ func TestAdmitRelaxed(t *testing.T) {
 		{"local", local, "http://intranet/", hook.CodeURLNotPublic},
 		{"network", network, "http://private10.attack.test/", ""},
 		{"mapped", mapped, "http://private10.attack.test/", ""},
-		{"network", network, "http://private192.attack.test/", hook.CodeURLAddress},
+		{"network", network, "http://private192.attack.test/", "dns_not_found"}, // a warning
+		{"network", network, "http://192.168.0.1/", hook.CodeURLAddress},
 		{"network", network, "http://127.0.0.1:3000/", hook.CodeURLAddress},
 		{"network", network, "http://localhost:3000/", hook.CodeURLNotPublic},
 		{"network", network, "http://10.0.0.1/", hook.CodeURLHost}, // the profile wants a name
 	} {
-		_, _, err := newClient(t, tt.options).Admit(t.Context(), tt.url, egress.Rules{})
-		if got := hook.CodeOf(err); (err == nil) != (tt.code == "") || err != nil && got != tt.code {
-			t.Errorf("%s: %s: %v, want %q", tt.name, tt.url, err, tt.code)
+		_, warnings, err := newClient(t, tt.options).Admit(t.Context(), tt.url, egress.Rules{})
+		if got := verdict(warnings, err); got != string(tt.code) {
+			t.Errorf("%s: %s: %q, want %q", tt.name, tt.url, got, tt.code)
 		}
 	}
+}
+
+// verdict is the code of a refusal or of a warning, or empty.
+func verdict(warnings []egress.Warning, err error) string {
+	switch {
+	case err != nil:
+		return string(hook.CodeOf(err))
+	case len(warnings) > 0:
+		return warnings[0].Code
+	}
+	return ""
 }
 
 // FuzzAdmit: whatever is admitted is stable, ASCII, has the host the standard
@@ -150,4 +162,36 @@ func FuzzAdmit(f *testing.F) {
 		}
 		checkHost(t, canonical)
 	})
+}
+
+// The server's own names are refused on admission and again before an attempt.
+func TestOwnHosts(t *testing.T) {
+	host, err := egress.HostOf("https://Hooks.Example.COM.:8443/base")
+	if err != nil || host != "hooks.example.com" {
+		t.Fatal(host, err)
+	}
+	for _, own := range [][]string{{host, "192.0.2.1"}, nil} { // the second is the control
+		c := egress.New(egress.Options{Resolver: publicResolver("hooks.example.com", "other.example.com"), OwnHosts: own})
+		for _, raw := range []string{"https://hooks.example.com/v1/events", "https://HOOKS.example.com.:4443/x"} {
+			_, _, err := c.Admit(t.Context(), raw, egress.Rules{})
+			if refused := hook.CodeOf(err) == hook.CodeURLAddress && err != nil; refused != (own != nil) {
+				t.Errorf("%s: %v", raw, err)
+			}
+		}
+		if _, _, err := c.Admit(t.Context(), "https://other.example.com/x", egress.Rules{}); err != nil {
+			t.Error(err)
+		}
+		if own == nil {
+			continue
+		}
+		_, err := c.Post(t.Context(), egress.Request{URL: "https://hooks.example.com/v1/events"})
+		if f, ok := errors.AsType[*egress.Failure](err); !ok || f.Class != hook.ClassURLRefused {
+			t.Errorf("stored before the option was set: %v", err)
+		}
+	}
+	for _, wrong := range []string{"", "hooks.example.com", "ftp://hooks.example.com", "https://u@hooks.example.com/"} {
+		if host, err := egress.HostOf(wrong); err == nil {
+			t.Errorf("%q: %s", wrong, host)
+		}
+	}
 }

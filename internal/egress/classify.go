@@ -2,11 +2,10 @@ package egress
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -21,6 +20,8 @@ type Failure struct {
 	Err     error  // for the operator's log only; may name addresses; nil if there is no more to say
 	// Repeated says that the request was sent twice, see [Client.Post].
 	Repeated bool
+	// Address is what was dialled, or that of the connection; zero: nothing was.
+	Address netip.Addr
 }
 
 // Error returns the class, the sentence and the cause, for the operator.
@@ -35,8 +36,8 @@ func (f *Failure) Error() string {
 func (f *Failure) Unwrap() error { return f.Err }
 
 var sentences = map[hook.Class]string{
-	hook.ClassBlockedAddress:  "The endpoint's host name points to an address that deliveries may not go to.",
-	hook.ClassDNSNotFound:     "The endpoint's host name was not found.",
+	hook.ClassBlockedAddress:  "The endpoint's URL points to an address that deliveries may not go to.",
+	hook.ClassDNSNotFound:     "The endpoint's host name was not found, or leads only to addresses that deliveries may not go to. The operator admits private networks with --allow-network.",
 	hook.ClassDNSTimeout:      "The endpoint's host name could not be looked up in time.",
 	hook.ClassDNSFailed:       "The endpoint's host name could not be looked up: its name servers answered with a failure.",
 	hook.ClassRefused:         "The endpoint refused the connection.",
@@ -83,50 +84,6 @@ func classifyDial(ctx context.Context, err error) *Failure {
 		return failure(hook.ClassConnectTimeout, err)
 	}
 	return failure(hook.ClassConnectFailed, err)
-}
-
-func classifyTLS(ctx context.Context, err error) *Failure {
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return failure(hook.ClassTLSName, err)
-	}
-	if bad, ok := errors.AsType[x509.CertificateInvalidError](err); ok && bad.Reason == x509.Expired {
-		return failure(hook.ClassTLSExpired, err)
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return failure(hook.ClassTLSUntrusted, err)
-	}
-	if isTimeout(ctx, err) {
-		return failure(hook.ClassTLSTimeout, err)
-	}
-	return handshakeFailure(err)
-}
-
-// remoteAlert is the Op of an error that is a TLS alert of the other side.
-const remoteAlert = "remote error"
-
-// handshakeFailure says in what way a handshake failed, as far as is known.
-func handshakeFailure(err error) *Failure {
-	f := failure(hook.ClassTLSHandshake, err)
-	text := err.Error()
-	op, _ := errors.AsType[*net.OpError](err)
-	_, plain := errors.AsType[tls.RecordHeaderError](err)
-	switch {
-	case plain:
-		f.Message = "The endpoint does not speak TLS on this port."
-	case op != nil && op.Op == remoteAlert && (strings.Contains(text, "certificate required") || strings.Contains(text, "bad certificate")):
-		f.Message = "The endpoint asks for a client certificate, which deliveries do not have."
-	case strings.Contains(text, "protocol version"):
-		f.Message = "The endpoint does not speak TLS 1.2 or later."
-	case op != nil && op.Op == remoteAlert && strings.Contains(text, "handshake failure"):
-		f.Message = "The endpoint refused the TLS handshake: it has no cipher suite in common, or asks for a client certificate."
-	case op != nil && op.Op == remoteAlert && strings.Contains(text, "unrecognized name"):
-		f.Message = "The endpoint does not know the host name of its URL."
-	case op != nil && op.Op == remoteAlert:
-		f.Message = "The endpoint refused the TLS handshake."
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		f.Message = "The endpoint closed the connection during the TLS handshake."
-	}
-	return f
 }
 
 // classify says what ended an attempt that has no answer.

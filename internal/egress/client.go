@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,9 +29,7 @@ const (
 	admitTimeout    = 2 * time.Second  // of the name lookup on admission
 	idleTimeout     = 30 * time.Second // so that a changed name is noticed
 	maxIdlePerHost  = 256
-	maxDialed       = 4 // addresses of one name that are tried
 	maxCachedURLs   = 4096
-	minShare        = 2 * time.Second // of the deadline, for one of several addresses
 	longestRetryFor = 365 * 24 * time.Hour
 )
 
@@ -50,6 +49,17 @@ type Options struct {
 	AllowLocal bool
 	// AllowNetworks are admitted although the table refuses them.
 	AllowNetworks []netip.Prefix
+	// OwnHosts are names and addresses under which this server's own API is reached,
+	// as HostOf returns them. URLs with such a host are refused, whatever the port, on
+	// admission and again before an attempt.
+	OwnHosts []string
+	// AllowHosts are names that are admitted although they are not public: single
+	// labels, .internal, .local and the like. Their addresses are judged as others are.
+	AllowHosts []HostPattern
+	// DenyNetworks and DenyHosts are refused whatever else is allowed. A denied host is
+	// one of a URL: another name may lead to the same address.
+	DenyNetworks []netip.Prefix
+	DenyHosts    []HostPattern
 
 	// Resolver looks names up; nil means Go's own resolver, never the C library's,
 	// which understands more spellings of an address.
@@ -84,6 +94,7 @@ type Client struct {
 	form      form
 	guard     *guard
 	reach     *reach
+	ways      ways
 	six       atomic.Bool // an address of IPv6 was reached once
 	transport *http.Transport
 	fresh     *http.Transport // keeps no connection
@@ -115,9 +126,10 @@ func New(opts Options) *Client {
 	}
 	c := &Client{
 		opts:  opts,
-		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal},
-		guard: newGuard(opts.AllowLocal, opts.AllowNetworks),
+		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal, allow: opts.AllowHosts, deny: opts.DenyHosts},
+		guard: newGuard(opts.AllowLocal, opts.AllowNetworks, opts.DenyNetworks),
 		reach: newReach(opts.Log),
+		ways:  ways{hosts: map[string]way{}},
 		urls:  make(map[urlKey]*address),
 	}
 	if opts.DialContext == nil {
@@ -165,6 +177,9 @@ func (c *Client) announce() {
 	for _, p := range c.guard.networks {
 		c.opts.Log.Warn("egress_guard_relaxed", "way", "network_allowed", "network", p.String())
 	}
+	for _, p := range c.form.allow {
+		c.opts.Log.Warn("egress_guard_relaxed", "way", "host_allowed", "host", p.String())
+	}
 	var set []string
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
 		if os.Getenv(name) != "" {
@@ -204,17 +219,18 @@ type Warning struct {
 }
 
 // Admit judges a URL that a tenant wants to be called at and returns the form to
-// store. The name is looked up, for two seconds at most: if every address is
-// refused the URL is too, and if there is none yet it is admitted with a warning.
+// store. The name is looked up, for two seconds at most: if it does not exist, or none
+// of its addresses may be dialled, it is admitted with a warning, one for both, for
+// whoever may make an endpoint could otherwise find out which names there are inside.
 // The error is a *[hook.Error] with Field "url", or the context's.
 func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical string, warnings []Warning, err error) {
-	a, refusal := parseAddress(rawURL, c.form)
+	a, refusal := c.address(rawURL)
 	if refusal != nil {
 		return "", nil, refusal
 	}
 	if a.ip.IsValid() {
 		if rule := c.guard.check(netip.AddrPortFrom(a.ip, a.port)); rule != "" {
-			return "", nil, addressRefused()
+			return "", nil, addressRefused(rule)
 		}
 		if !r.IPHosts && !(c.form.local && a.ip.IsLoopback()) {
 			return "", nil, refuse(hook.CodeURLHost, "The host must be a name, not an IP address.")
@@ -223,19 +239,36 @@ func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical s
 	}
 	lookup, cancel := context.WithTimeout(ctx, admitTimeout)
 	defer cancel()
-	addrs, failure := c.resolve(lookup, a.host)
+	addrs, failed := c.resolve(lookup, a.host)
 	if ctx.Err() != nil {
 		return "", nil, ctx.Err()
 	}
-	if failure != nil {
-		return a.canonical, []Warning{{Code: string(failure.Class), Message: failure.Message}}, nil
+	if failed == nil {
+		_, failed = c.vetted(a.host, addrs, a.port)
 	}
-	for _, addr := range addrs {
-		if c.guard.check(netip.AddrPortFrom(addr, a.port)) == "" {
-			return a.canonical, nil, nil
-		}
+	if failed != nil {
+		return a.canonical, []Warning{{Code: string(failed.Class), Message: failed.Message}}, nil
 	}
-	return "", nil, addressRefused()
+	return a.canonical, nil, nil
+}
+
+// address takes a URL apart and refuses this server's own.
+func (c *Client) address(raw string) (*address, *hook.Error) {
+	a, err := parseAddress(raw, c.form)
+	if err == nil && slices.Contains(c.opts.OwnHosts, a.host) {
+		return nil, refuse(hook.CodeURLAddress, "The URL's host is this server's own (--public-url). Deliveries go to receivers only: name the receiver's host.")
+	}
+	return a, err
+}
+
+// HostOf returns the host of an http or https URL in the form in which hosts are
+// compared: a lower-case ASCII name, or an address.
+func HostOf(rawURL string) (string, error) {
+	a, err := parseAddress(rawURL, form{http: true, local: true})
+	if err != nil {
+		return "", err
+	}
+	return a.host, nil
 }
 
 // urlKey finds a parsed URL: by its stored text and whose it is.
@@ -254,7 +287,7 @@ func (c *Client) parsed(stored string, endpoint hook.ID) (*address, *hook.Error)
 	if a != nil {
 		return a, nil
 	}
-	a, err := parseAddress(stored, c.form)
+	a, err := c.address(stored)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -33,14 +32,38 @@ func (c *Client) vet(address string) error {
 	return nil
 }
 
-// blocked reports a refused dial: to the operator with the address, to the
-// tenant without.
+// blocked reports what was refused: to the operator with the address, to the tenant
+// without.
 func (c *Client) blocked(host string, addr netip.Addr, rule string) *Failure {
 	c.opts.Log.Warn("egress_blocked", "host", host, "address", addr.String(), "rule", rule)
 	if c.opts.Blocked != nil {
 		c.opts.Blocked(rule)
 	}
-	return failure(hook.ClassBlockedAddress, fmt.Errorf("%s resolves to %s, refused by rule %q", host, addr, rule))
+	return failure(hook.ClassBlockedAddress, fmt.Errorf("%s leads to %s, refused by rule %q", host, addr, rule))
+}
+
+// vetted returns the addresses of a name that may be dialled, at least one. Others are
+// left out: whoever owns a name may mix what it likes into an answer, and gains nothing
+// by it, since each address is judged by itself and dialled as judged. A name with none
+// fails as one that does not exist, so that names of the inside cannot be told.
+func (c *Client) vetted(host string, addrs []netip.Addr, port uint16) ([]netip.AddrPort, *Failure) {
+	var targets []netip.AddrPort
+	refused, by := netip.Addr{}, ""
+	for _, addr := range addrs {
+		rule := c.guard.check(netip.AddrPortFrom(addr, port))
+		if rule == "" {
+			targets = append(targets, netip.AddrPortFrom(addr.Unmap(), port))
+		} else if by == "" {
+			refused, by = addr, rule
+		}
+	}
+	switch {
+	case len(targets) == 0:
+		return nil, failure(hook.ClassDNSNotFound, c.blocked(host, refused, by))
+	case by != "":
+		c.opts.Log.Debug("egress_address_left_out", "host", host, "address", refused.String(), "rule", by)
+	}
+	return targets, nil
 }
 
 // systemResolver is Go's own resolver. A final dot makes each name absolute, so
@@ -121,64 +144,52 @@ func (a *attempt) dialContext(ctx context.Context) (context.Context, context.Can
 	return context.WithDeadline(ctx, deadline)
 }
 
-// connect resolves the host once, refuses it if any of its addresses is refused
-// (a mixed answer is a sign of rebinding) and dials the checked addresses.
+// connect resolves the host once, judges its addresses and dials those that may be
+// dialled: what was judged is what is dialled, so a name that changes its answer in
+// between (DNS rebinding) changes nothing.
 func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
-	host, port := a.target.host, a.target.port
-	addrs := []netip.Addr{a.target.ip}
-	if !a.target.ip.IsValid() {
-		a.phase.Store(phaseDNS)
-		found, fail := c.resolve(ctx, host)
-		if fail != nil {
-			return nil, fail
-		}
-		addrs = found
-	}
-	targets := make([]netip.AddrPort, len(addrs))
-	for i, addr := range addrs {
-		targets[i] = netip.AddrPortFrom(addr.Unmap(), port)
-		if rule := c.guard.check(netip.AddrPortFrom(addr, port)); rule != "" {
-			return nil, c.blocked(host, addr, rule)
-		}
+	targets, err := c.targets(ctx, a)
+	if err != nil {
+		return nil, err
 	}
 	a.phase.Store(phaseConnect)
-	conn, err := c.dialFirst(ctx, targets[:min(len(targets), maxDialed)])
+	targets = c.ways.order(a.target.host, targets)
+	first := targets[0].Addr()
+	a.dialled.Store(&first)
+	won, err := c.race(ctx, targets)
 	if err != nil {
 		return nil, classifyDial(ctx, err)
 	}
+	if won.to != targets[0] {
+		at := won.to.Addr()
+		a.dialled.Store(&at)
+		c.ways.worked(a.target.host, won.to)
+	}
 	a.phase.Store(phaseReady)
-	return conn, nil
+	return won.Conn, nil
 }
 
-// dialFirst tries the addresses in turn and returns the first connection, or the
-// first error that is not ours. An address that does not answer may use up its share
-// of the time.
-func (c *Client) dialFirst(ctx context.Context, targets []netip.AddrPort) (net.Conn, error) {
-	var first error
-	ours := false
-	for i, to := range targets {
-		conn, err := c.dialOne(ctx, to, len(targets)-i)
-		if err == nil {
-			if to.Addr().Is6() && !to.Addr().IsLoopback() {
-				c.six.Store(true)
-			}
-			return conn, nil
+// targets returns the judged addresses of the attempt's host.
+func (c *Client) targets(ctx context.Context, a *attempt) ([]netip.AddrPort, error) {
+	host, port := a.target.host, a.target.port
+	if ip := a.target.ip; ip.IsValid() {
+		if rule := c.guard.check(netip.AddrPortFrom(ip, port)); rule != "" {
+			f := c.blocked(host, ip, rule)
+			f.Message = addressRefused(rule).Message
+			return nil, f
 		}
-		local := c.localFault(ctx, to, err)
-		if first == nil || ours && !local {
-			first, ours = err, local
-		}
-		if ctx.Err() != nil {
-			break
-		}
+		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
 	}
-	if ours {
-		if isAny(first, syscall.EMFILE, syscall.ENFILE) {
-			c.CloseIdle() // kept connections are of less use than new ones
-		}
-		return nil, failure(hook.ClassLocalResources, first)
+	a.phase.Store(phaseDNS)
+	found, fail := c.resolve(ctx, host)
+	if fail != nil {
+		return nil, fail
 	}
-	return nil, first
+	targets, fail := c.vetted(host, found, port)
+	if fail != nil {
+		return nil, fail
+	}
+	return targets, nil
 }
 
 // localFault reports whether a dial failed for want of something of this machine.
@@ -210,14 +221,4 @@ func isAny(err error, of ...syscall.Errno) bool {
 		}
 	}
 	return false
-}
-
-func (c *Client) dialOne(ctx context.Context, to netip.AddrPort, left int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok && left > 1 {
-		share := max(time.Until(deadline)/time.Duration(left), minShare)
-		limited, cancel := context.WithTimeout(ctx, share)
-		defer cancel()
-		ctx = limited
-	}
-	return c.opts.DialContext(ctx, "tcp", to.String())
 }

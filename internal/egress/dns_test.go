@@ -93,7 +93,7 @@ func TestRealResolver(t *testing.T) {
 		want hook.Class
 	}{
 		{"public.test", hook.ClassConnectFailed}, // the test dials loopback only
-		{"moved.test", hook.ClassBlockedAddress},
+		{"moved.test", hook.ClassDNSNotFound},
 		{"absent.test", hook.ClassDNSNotFound},
 		{"broken.test", hook.ClassDNSUnavailable},
 		{"silent.test", hook.ClassDNSUnavailable},

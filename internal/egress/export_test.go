@@ -32,3 +32,13 @@ const MaxCachedURLs = maxCachedURLs
 func SystemResolver(dial func(ctx context.Context, network, address string) (net.Conn, error)) Resolver {
 	return &systemResolver{net.Resolver{PreferGo: true, Dial: dial}}
 }
+
+// Ways returns how many hosts have an address that is remembered.
+func (c *Client) Ways() int {
+	c.ways.mu.Lock()
+	defer c.ways.mu.Unlock()
+	return len(c.ways.hosts)
+}
+
+// MaxWays is their bound.
+const MaxWays = maxWays

@@ -7,36 +7,62 @@ import (
 	"sync/atomic"
 )
 
-// guard decides which addresses may be dialled. Only what the operator relaxed
-// differs from the table.
+// guard decides which addresses may be dialled. Only what the operator relaxed or
+// denied differs from the table.
 type guard struct {
 	allowLocal bool
-	networks   []netip.Prefix
+	networks   []netip.Prefix                   // allowed
+	denied     []netip.Prefix                   // stronger than what is allowed
 	self       atomic.Pointer[[]netip.AddrPort] // where this process listens
 }
 
-func newGuard(allowLocal bool, networks []netip.Prefix) *guard {
-	g := &guard{allowLocal: allowLocal}
-	for _, p := range networks {
+func newGuard(allowLocal bool, networks, denied []netip.Prefix) *guard {
+	return &guard{allowLocal: allowLocal, networks: unmapped(networks), denied: unmapped(denied)}
+}
+
+// unmapped writes prefixes as [netip.Addr.Unmap] does addresses, so that they meet.
+func unmapped(prefixes []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range prefixes {
 		if p.Addr().Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 		}
-		g.networks = append(g.networks, p.Masked())
+		out = append(out, p.Masked())
 	}
-	return g
+	return out
 }
 
 // check returns the rule that refuses the destination, or "". The process's own
-// listeners come before every way round the table.
+// listeners and what is denied come before every way round the table. An address that
+// carries an IPv4 address is judged as both: a translator on the way would go there.
 func (g *guard) check(to netip.AddrPort) string {
 	addr := to.Addr()
 	if addr.Zone() != "" {
 		return ruleZone
 	}
 	addr = addr.Unmap()
-	if g.isSelf(addr, to.Port()) {
-		return ruleSelf
+	inside := carried(addr)
+	for _, a := range append(inside, addr) {
+		if g.isSelf(a, to.Port()) {
+			return ruleSelf
+		}
+		for _, p := range g.denied {
+			if p.Contains(a) {
+				return denyNetwork + p.String()
+			}
+		}
 	}
+	rule := g.judge(addr)
+	for _, a := range inside {
+		if rule == "" {
+			rule = g.judge(a)
+		}
+	}
+	return rule
+}
+
+// judge returns the rule of the table that refuses the address, if no way round is open.
+func (g *guard) judge(addr netip.Addr) string {
 	if g.allowLocal && addr.IsLoopback() {
 		return ""
 	}

@@ -19,7 +19,8 @@ const (
 // CheckHeaders judges the custom headers of an endpoint: at most 20, names that
 // are tokens (RFC 9110 section 5.6.2) of at most 64 bytes and unique without
 // regard to case, values of printable ASCII, space and tab of at most 4 KiB, and
-// no name that frames, routes or signs the request. The error is a *[hook.Error]
+// no name that frames, routes or signs the request, or that the receiver's own
+// surroundings trust. The error is a *[hook.Error]
 // with Field "headers"; it never shows a value.
 func CheckHeaders(headers []hook.Header) error {
 	if len(headers) > maxHeaders {
@@ -34,8 +35,8 @@ func CheckHeaders(headers []hook.Header) error {
 			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has characters that are not allowed.")
 		case len(h.Value) > maxHeaderValue:
 			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has a value longer than 4 KiB.")
-		case isReserved(strings.ToLower(h.Name)):
-			return headerError(hook.CodeHeaderRefused, "Header "+shown+" cannot be set.")
+		case reserved(strings.ToLower(h.Name)) != "":
+			return headerError(hook.CodeHeaderRefused, "Header "+shown+" cannot be set: "+reserved(strings.ToLower(h.Name))+". Leave it out.")
 		case repeated(headers[:i], h.Name):
 			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" is set twice.")
 		}
@@ -58,21 +59,42 @@ func showName(name string) string {
 	return strconv.QuoteToASCII(name)
 }
 
-// isReserved reports whether a lower-case name is not the tenant's to set.
-func isReserved(name string) bool {
+// Why a name is not the tenant's to set.
+const (
+	framesIt   = "the connection itself depends on it"
+	sentByUs   = "the server sets it itself"
+	saysFrom   = "proxies say with it where a request comes from"
+	saysWhat   = "some servers take it for the method or path of the request"
+	opensCloud = "metadata services of clouds answer requests that have it"
+)
+
+// reservedNames and reservedPrefixes are lower-case.
+var (
+	reservedNames = map[string]string{
+		"forwarded": saysFrom, "via": saysFrom, "x-real-ip": saysFrom, "true-client-ip": saysFrom, "x-client-ip": saysFrom,
+		"x-cluster-client-ip": saysFrom, "cf-connecting-ip": saysFrom, "cf-connecting-ipv6": saysFrom, "fastly-client-ip": saysFrom,
+		"x-original-url": saysWhat, "x-rewrite-url": saysWhat, "x-http-method-override": saysWhat, "x-http-method": saysWhat,
+		"x-method-override": saysWhat, "metadata": opensCloud, "metadata-flavor": opensCloud, "x-google-metadata-request": opensCloud,
+		"cookie2": "it is obsolete", "cdn-loop": sentByUs,
+	}
+	reservedPrefixes = []struct{ prefix, why string }{{"content-", sentByUs}, {"webhook-", sentByUs}, {"posthorn-", sentByUs},
+		{"x-posthorn-", sentByUs}, {"x-forwarded-", saysFrom}, {"x-aws-ec2-metadata-token", opensCloud}}
+)
+
+// reserved says why a lower-case name is not the tenant's to set, or "" if it is.
+func reserved(name string) string {
 	if isFraming(name) {
-		return true
+		return framesIt
 	}
-	switch name {
-	case "forwarded", "via", "cookie2":
-		return true
+	if strings.Contains(name, "_") {
+		return "many servers read an underscore in a name as a hyphen, so that it stands for another header"
 	}
-	for _, prefix := range []string{"content-", "x-forwarded-", "webhook-", "posthorn-", "x-posthorn-"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
+	for _, r := range reservedPrefixes {
+		if strings.HasPrefix(name, r.prefix) {
+			return r.why
 		}
 	}
-	return false
+	return reservedNames[name]
 }
 
 // isFraming reports whether a lower-case name decides where a message ends, who

@@ -40,8 +40,8 @@ func TestCheckHeaders(t *testing.T) {
 		code    hook.Code
 		message string
 	}{
-		{header("Host", "s3cr3t"), hook.CodeHeaderRefused, "Header Host cannot be set."},
-		{header("WEBHOOK-ID", "s3cr3t"), hook.CodeHeaderRefused, "Header WEBHOOK-ID cannot be set."},
+		{header("Host", "s3cr3t"), hook.CodeHeaderRefused, "Header Host cannot be set: the connection itself depends on it. Leave it out."},
+		{header("WEBHOOK-ID", "s3cr3t"), hook.CodeHeaderRefused, "Header WEBHOOK-ID cannot be set: the server sets it itself. Leave it out."},
 		{header("X-A", "s3cr3t\r\nX-B: 1"), hook.CodeHeaderInvalid, "Header X-A has characters that are not allowed."},
 		{header("X-A", "s3cr3t\u00fc"), hook.CodeHeaderInvalid, "Header X-A has characters that are not allowed."},
 		{header("X A\n", "s3cr3t"), hook.CodeHeaderInvalid, `Header "X A\n" has characters that are not allowed.`},
@@ -67,6 +67,8 @@ func TestCheckHeaders(t *testing.T) {
 		"host", "Content-Type", "content-length", "Content-Encoding", "Transfer-Encoding", "Connection", "Keep-Alive",
 		"TE", "Trailer", "Upgrade", "Expect", "Proxy-Authorization", "Proxy-Connection", "Forwarded", "X-Forwarded-For",
 		"X-Forwarded-Host", "Via", "Cookie2", "webhook-signature", "Posthorn-Attempt", "X-Posthorn-Attempt",
+		"X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Original-URL", "X-HTTP-Method-Override", "Metadata-Flavor", "Metadata",
+		"X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds", "X_Forwarded_For", "x_team", "Authorization_",
 	} {
 		if err := egress.CheckHeaders(header(name, "x")); hook.CodeOf(err) != hook.CodeHeaderRefused {
 			t.Errorf("%s: %v", name, err)

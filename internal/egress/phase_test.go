@@ -1,13 +1,10 @@
 package egress_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"io"
 	"net"
-	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,37 +71,6 @@ func TestOneDeadline(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestSecondAddress: an address that does not answer costs its share of the time
-// and the next one is tried.
-func TestSecondAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dial := func(ctx context.Context, _, address string) (net.Conn, error) {
-			if strings.HasPrefix(address, "93.184.215.14:") {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			near, far := net.Pipe()
-			go func() {
-				defer far.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
-					io.WriteString(far, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndone")
-				}
-			}()
-			return near, nil
-		}
-		c := egress.New(egress.Options{
-			AllowHTTP:   true,
-			Resolver:    egresstest.NewResolver().Set("shop.example", []string{"93.184.215.14", "93.184.215.15"}),
-			DialContext: dial,
-		})
-		start := time.Now()
-		res, err := c.Post(t.Context(), egress.Request{URL: "http://shop.example/", Body: []byte("x"), Timeout: 30 * time.Second})
-		if err != nil || res.Status != 200 || string(res.Body) != "done" || time.Since(start) != 15*time.Second {
-			t.Errorf("%+v, %v after %v", res, err, time.Since(start))
-		}
-	})
 }
 
 // TestSlowAdmission: a name server that never answers holds up a change of an

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +49,8 @@ type Response struct {
 	// RetryAfter is what the receiver asked for (RFC 9110 section 10.2.3), at most
 	// a year; 0 if it did not.
 	RetryAfter time.Duration
+	// Address is that of the connection that the answer came on.
+	Address netip.Addr
 }
 
 // Post sends the request and returns the answer of the receiver. Redirects and
@@ -89,12 +93,12 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 			f = c.attribute(target.host, f)
 		}
 		said := *f
-		said.Repeated = repeated
+		said.Repeated, said.Address = repeated, a.address()
 		return Response{}, &said
 	}
 	c.reach.note(target.host, false)
 	out := c.read(res)
-	out.Repeated = repeated
+	out.Repeated, out.Address = repeated, a.address()
 	return out, nil
 }
 
@@ -204,6 +208,22 @@ type attempt struct {
 	answered atomic.Bool // a byte of an answer came
 	data     []byte
 	body     *bytes.Reader // of data, the one in use; nil if there is none
+	conn     net.Conn      // that the request went out on; nil: it did not
+	dialled  atomic.Pointer[netip.Addr]
+}
+
+// address returns the address that the request went to, or that was dialled for it. It
+// is the zero one if none was.
+func (a *attempt) address() netip.Addr {
+	if a.conn != nil {
+		if tcp, ok := a.conn.RemoteAddr().(*net.TCPAddr); ok {
+			return tcp.AddrPort().Addr()
+		}
+	}
+	if to := a.dialled.Load(); to != nil {
+		return *to
+	}
+	return netip.Addr{}
 }
 
 type attemptKey struct{}
@@ -234,7 +254,7 @@ func (a *attempt) request(header http.Header) *http.Request {
 		r.Body = io.NopCloser(a.body)
 	}
 	return r.WithContext(httptrace.WithClientTrace(a, &httptrace.ClientTrace{
-		GotConn:              func(info httptrace.GotConnInfo) { a.kept.Store(info.Reused) },
+		GotConn:              func(info httptrace.GotConnInfo) { a.kept.Store(info.Reused); a.conn = info.Conn },
 		GotFirstResponseByte: func() { a.answered.Store(true) },
 	}))
 }

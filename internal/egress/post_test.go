@@ -176,7 +176,7 @@ func TestBlockedIsLogged(t *testing.T) {
 	c := newClient(t, egress.Options{Resolver: egresstest.AttackResolver(), Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	_, err := c.Post(t.Context(), egress.Request{URL: "https://metadata.attack.test/?token=s3cr3t", Body: []byte("x")})
 	f, ok := errors.AsType[*egress.Failure](err)
-	if !ok || f.Class != hook.ClassBlockedAddress || strings.Contains(f.Message, "169.254") {
+	if !ok || f.Class != hook.ClassDNSNotFound || strings.Contains(f.Message, "169.254") {
 		t.Fatalf("got %v", err)
 	}
 	for _, part := range []string{`"WARN"`, "metadata.attack.test", `"169.254.169.254"`, "169.254.0.0/16"} {

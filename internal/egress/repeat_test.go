@@ -148,23 +148,6 @@ func TestRepeatIsSaid(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswer: the answer of a receiver that closes before it has read the whole
-// request is read.
-func TestEarlyAnswer(t *testing.T) {
-	body := bytes.Repeat([]byte("x"), 32<<20)
-	receiver := egresstest.NewReceiver(t, func(c net.Conn) {
-		io.ReadFull(c, make([]byte, 1000))
-		io.WriteString(c, "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-		// What is unread when the connection closes makes it a reset.
-	})
-	for range 20 {
-		res, err := localClient(t).Post(t.Context(), egress.Request{URL: receiver.URL("http", "127.0.0.1"), Body: body})
-		if err != nil || res.Status != 413 {
-			t.Fatalf("status %d: %v", res.Status, err)
-		}
-	}
-}
-
 // TestClientCertificateWanted: a receiver that refuses us for want of a client
 // certificate, which with TLS 1.3 it does after the handshake, did not just hang up.
 func TestClientCertificateWanted(t *testing.T) {

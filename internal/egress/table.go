@@ -48,7 +48,51 @@ const (
 	ruleNotIP    = "not an address"
 	ruleSelf     = "own listener"
 	ruleOutside6 = "outside 2000::/3"
+	ruleISATAP   = "ISATAP"
+
+	denyNetwork = "--deny-network " // and the prefix
 )
+
+// carriers are the forms of IPv6 in which an IPv4 address travels, with the places of
+// its bytes. A network may lay out 64:ff9b:1::/48 in two ways (RFC 6052 section 2.2).
+var carriers = []struct {
+	prefix netip.Prefix
+	bytes  [4]int
+}{
+	{netip.MustParsePrefix("64:ff9b::/96"), [4]int{12, 13, 14, 15}},   // NAT64, RFC 6052
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{12, 13, 14, 15}}, // NAT64 of one network, RFC 8215
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{6, 7, 9, 10}},    // the same
+	{netip.MustParsePrefix("2002::/16"), [4]int{2, 3, 4, 5}},          // 6to4, RFC 3056
+}
+
+// carried returns the IPv4 addresses that an address may carry.
+func carried(addr netip.Addr) []netip.Addr {
+	if !addr.Is6() {
+		return nil
+	}
+	var inside []netip.Addr
+	raw := addr.As16()
+	take := func(at [4]int) {
+		if raw[at[0]] != 0 { // nothing goes to 0.0.0.0/8: the address is not of this form
+			inside = append(inside, netip.AddrFrom4([4]byte{raw[at[0]], raw[at[1]], raw[at[2]], raw[at[3]]}))
+		}
+	}
+	for _, c := range carriers {
+		if c.prefix.Contains(addr) {
+			take(c.bytes)
+		}
+	}
+	if isISATAP(raw) {
+		take([4]int{12, 13, 14, 15})
+	}
+	return inside
+}
+
+// isISATAP reports whether the second half of the address is an interface identifier
+// that carries an IPv4 address (RFC 5214 section 6.1).
+func isISATAP(raw [16]byte) bool {
+	return raw[8]&^2 == 0 && raw[9] == 0 && raw[10] == 0x5e && raw[11] == 0xfe
+}
 
 func prefixes(texts ...string) []netip.Prefix {
 	list := make([]netip.Prefix, len(texts))
@@ -74,6 +118,9 @@ func refusedBy(addr netip.Addr) string {
 	if addr.Is6() {
 		if !global6.Contains(addr) {
 			return ruleOutside6
+		}
+		if isISATAP(addr.As16()) {
+			return ruleISATAP
 		}
 		table = refused6
 	}

@@ -99,6 +99,16 @@ func TestSpecialAddresses(t *testing.T) {
 			t.Errorf("%s: rule %q, want zone", text, rule)
 		}
 	}
+	for _, text := range []string{"2a00:1450::5efe:a00:1", "2a00:1450::200:5efe:808:808"} {
+		if rule := egress.RefusedBy(netip.MustParseAddr(text)); rule != "ISATAP" {
+			t.Errorf("%s: rule %q, want ISATAP", text, rule)
+		}
+	}
+	for _, text := range []string{"2a00:1450::100:5efe:808:808", "2a00:1450::5eff:808:808", "2a00:1450:0:5efe::1"} {
+		if rule := egress.RefusedBy(netip.MustParseAddr(text)); rule != "" {
+			t.Errorf("%s is refused by %s", text, rule)
+		}
+	}
 	if egress.RefusedBy(netip.Addr{}) == "" {
 		t.Error("the zero address is admitted")
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,13 @@ import (
 	"github.com/posthorn/posthorn/internal/egress/egresstest"
 	"github.com/posthorn/posthorn/internal/hook"
 )
+
+// plainHTTP answers whatever comes as a server without TLS does.
+func plainHTTP(c net.Conn) {
+	if _, err := c.Read(make([]byte, 64<<10)); err == nil {
+		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+	}
+}
 
 // TestBadTLS: no byte of a request reaches a server that cannot prove who it is.
 func TestBadTLS(t *testing.T) {
@@ -24,25 +32,28 @@ func TestBadTLS(t *testing.T) {
 	old := ca.Server(host)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	good := ca.Server(host)
+	selfSigned := ca.SelfSigned(host)
 	stall := func(c net.Conn) { io.Copy(io.Discard, c) } // reads the hello and says nothing
 	for _, tt := range []struct {
 		name   string
 		config *tls.Config
 		script egresstest.Script
 		want   hook.Class
+		says   string // a part of the sentence
 	}{
-		{"expired", issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, hook.ClassTLSExpired},
-		{"not yet valid", issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), nil, hook.ClassTLSExpired},
-		{"self-signed", foreign.Server(host), nil, hook.ClassTLSUntrusted},
-		{"wrong name", ca.Server("other.example"), nil, hook.ClassTLSName},
-		{"wrong usage", issue(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), nil, hook.ClassTLSUntrusted},
-		{"common name only", issue(func(c *x509.Certificate) { c.DNSNames, c.Subject = nil, pkix.Name{CommonName: host} }), nil, hook.ClassTLSName},
-		{"old TLS", old, nil, hook.ClassTLSHandshake},
-		{"stall in the handshake", nil, stall, hook.ClassTLSTimeout},
-		{"plain HTTP", nil, egresstest.Answer("HTTP/1.1 200 OK\r\n\r\n"), hook.ClassTLSHandshake},
-		{"hangs up", nil, func(net.Conn) {}, hook.ClassTLSHandshake},
-		{"control", good, nil, hook.ClassNone},
-		{"control, TLS 1.2", &tls.Config{Certificates: good.Certificates, MaxVersion: tls.VersionTLS12}, nil, hook.ClassNone},
+		{"expired", issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, hook.ClassTLSExpired, "expired at 20"},
+		{"not yet valid", issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), nil, hook.ClassTLSExpired, "is not valid before 20"},
+		{"foreign authority", foreign.Server(host), nil, hook.ClassTLSUntrusted, "unknown authority, or the endpoint does not send the intermediate"},
+		{"self-signed", &tls.Config{Certificates: []tls.Certificate{selfSigned}}, nil, hook.ClassTLSUntrusted, "is self-signed"},
+		{"wrong name", ca.Server("other.example"), nil, hook.ClassTLSName, "for another host name"},
+		{"wrong usage", issue(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), nil, hook.ClassTLSUntrusted, "is not trusted"},
+		{"common name only", issue(func(c *x509.Certificate) { c.DNSNames, c.Subject = nil, pkix.Name{CommonName: host} }), nil, hook.ClassTLSName, "for another host name"},
+		{"old TLS", old, nil, hook.ClassTLSHandshake, "does not speak TLS 1.2 or later"},
+		{"stall in the handshake", nil, stall, hook.ClassTLSTimeout, "in time"},
+		{"plain HTTP", nil, plainHTTP, hook.ClassTLSHandshake, "does not speak TLS on this port"},
+		{"hangs up", nil, func(net.Conn) {}, hook.ClassTLSHandshake, "closed the connection during"},
+		{"control", good, nil, hook.ClassNone, ""},
+		{"control, TLS 1.2", &tls.Config{Certificates: good.Certificates, MaxVersion: tls.VersionTLS12}, nil, hook.ClassNone, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			script := tt.script
@@ -64,6 +75,9 @@ func TestBadTLS(t *testing.T) {
 			})
 			if class := classOf(t, err); class != tt.want {
 				t.Errorf("got %q: %v", class, err)
+			}
+			if f, failed := err.(*egress.Failure); failed && !strings.Contains(f.Message, tt.says) {
+				t.Errorf("%q does not say %q", f.Message, tt.says)
 			}
 			c.CloseIdle()
 			receiver.Close()
@@ -107,6 +121,33 @@ func TestTLSToAddress(t *testing.T) {
 		}
 		if n := receiver.Connections(); tt.want == hook.ClassNone && n != 1 {
 			t.Errorf("two posts took %d connections", n)
+		}
+	}
+}
+
+// TestAlerts: a receiver that refuses the handshake says why by an alert, and the sentence
+// of the attempt repeats it.
+func TestAlerts(t *testing.T) {
+	for alert, says := range map[byte]string{
+		40:  "no cipher suite in common",
+		42:  "asks for a client certificate",
+		48:  `with the alert "unknown certificate authority"`,
+		49:  `with the alert "access denied"`,
+		70:  "does not speak TLS 1.2 or later",
+		80:  `with the alert "internal error"`,
+		112: "does not know the host name",
+		116: "asks for a client certificate",
+		200: `with the alert "alert(200)"`,
+	} {
+		receiver := egresstest.NewReceiver(t, func(c net.Conn) {
+			c.Read(make([]byte, 1024))
+			c.Write([]byte{21, 3, 3, 0, 2, 2, alert})
+			io.Copy(io.Discard, c)
+		})
+		c := newClient(t, egress.Options{AllowNetworks: loopback, Resolver: egresstest.NewResolver().Set("shop.example", []string{"127.0.0.1"})})
+		_, err := c.Post(t.Context(), egress.Request{URL: receiver.URL("https", "shop.example"), Body: []byte("x"), Timeout: 5 * time.Second})
+		if class := classOf(t, err); class != hook.ClassTLSHandshake || !strings.Contains(err.(*egress.Failure).Message, says) {
+			t.Errorf("alert %d: %v, want %q", alert, err, says)
 		}
 	}
 }

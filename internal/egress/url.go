@@ -32,6 +32,8 @@ type address struct {
 type form struct {
 	http  bool
 	local bool
+	allow []HostPattern // admitted although they are not public
+	deny  []HostPattern // stronger than allow
 }
 
 func refuse(code hook.Code, message string) *hook.Error {
@@ -47,10 +49,15 @@ func hostInvalid() *hook.Error {
 }
 
 func notPublic() *hook.Error {
-	return refuse(hook.CodeURLNotPublic, "The host is not a public host name.")
+	return refuse(hook.CodeURLNotPublic, "The host is not a public host name. The operator admits others with --allow-host.")
 }
 
-func addressRefused() *hook.Error {
+// addressRefused words the refusal of an address that stands in the URL. The rule of
+// the operator's own is named; nobody learns from it where a name leads.
+func addressRefused(rule string) *hook.Error {
+	if strings.HasPrefix(rule, denyNetwork) {
+		return refuse(hook.CodeURLAddress, "The URL points to an address that the operator denies ("+rule+"). Use another address.")
+	}
 	return refuse(hook.CodeURLAddress, "The URL points to an address that deliveries may not go to. The operator admits private networks with --allow-network.")
 }
 
@@ -190,7 +197,11 @@ func (a *address) setHost(text string, f form) *hook.Error {
 	if err != nil {
 		return err
 	}
-	if !(f.local && isLocalName(host)) && !isPublicName(host) {
+	if p, denied := matching(f.deny, host); denied {
+		return refuse(hook.CodeURLAddress, "The URL has a host that the operator denies (--deny-host "+p.String()+"). Use another host.")
+	}
+	_, allowed := matching(f.allow, host)
+	if !allowed && !(f.local && isLocalName(host)) && !isPublicName(host) {
 		return notPublic()
 	}
 	a.host = host

@@ -64,6 +64,7 @@ type Page struct {
 type EventQuery struct {
 	Scope  Scope
 	Type   string    // empty: all
+	Test   *bool     // test events only, or none of them; nil: both
 	After  time.Time // accepted at or after; zero: no bound
 	Before time.Time // accepted before; zero: no bound
 	Page
@@ -76,6 +77,22 @@ type EndpointQuery struct {
 	Enabled   *bool  // nil: both
 	EventType string // empty: all; else those whose filter lets this type pass
 	Profile   string // empty: all
+	Reason    string // DisabledReason; empty: all
+	Page
+}
+
+// TenantQuery asks for tenants that are not deleted.
+type TenantQuery struct {
+	Name string // exactly this name; empty: all
+	Page
+}
+
+// KeyQuery asks for keys that are not revoked. An empty Scope.Tenant means all of
+// the mode.
+type KeyQuery struct {
+	Scope Scope
+	Kind  Kind   // empty: all
+	Name  string // exactly this name; empty: all
 	Page
 }
 
@@ -87,6 +104,7 @@ type DeliveryQuery struct {
 	Type        string    // of the event; empty: all
 	State       *State    // nil: all
 	StatusClass int       // 1 to 5: the last attempt's status is of that hundred; 0: all
+	Error       Class     // class of the last attempt's failure; empty: all
 	After       time.Time // created at or after; zero: no bound
 	Before      time.Time // created before; zero: no bound
 	Page

@@ -1,6 +1,9 @@
 package hook
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // State is where a delivery stands. docs/states.md draws the transitions. The
 // numbers are stored.
@@ -132,6 +135,7 @@ type Outcome struct {
 	ResponseBody    []byte
 	Truncated       bool
 	Repeated        bool          // the request was sent twice: a kept connection was closed without an answer
+	Address         netip.Addr    // that was dialled for the attempt or its connection; zero: none
 	RetryAfter      time.Duration // as the receiver asked, not clamped; 0: did not ask
 	Policy          *Policy       // in force at the moment of the attempt
 	Enablings       int64         // of the endpoint at the moment of the attempt

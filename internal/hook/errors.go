@@ -25,7 +25,10 @@ const (
 	CodeEndpointLimit     Code = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
 	CodeTypeUnknown       Code = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled  Code = "endpoint_disabled"              // 409
-	CodeEndpointDamaged   Code = "endpoint_damaged"               // 409: what is sealed of it cannot be opened
+	CodeWrongNode         Code = "wrong_node"                     // 421: another node than the one it belongs to
+	CodeEndpointDamaged   Code = "endpoint_damaged"               // 409: its secret cannot be opened, and a new one is needed
+	CodeSecretLimit       Code = "secret_limit_reached"           // 409: as many secrets in force as an endpoint may have
+	CodeSecretChanged     Code = "secret_not_in_force"            // 409: a repeated request whose answer held a secret that is not in force any more
 	CodeDeliverySettled   Code = "delivery_settled"               // 409: nothing left to cancel
 	CodeIdempotencyReused Code = "idempotency_key_reused"         // 422
 	CodeTooLarge          Code = "payload_too_large"              // 413
@@ -41,6 +44,7 @@ const (
 	CodeServerBusy        Code = "server_busy"                    // 503: no memory for the request's body now
 	CodeShuttingDown      Code = "shutting_down"                  // 503
 	CodeInternal          Code = "internal_error"                 // 500
+	CodeLoopDetected      Code = "loop_detected"                  // 508: a delivery of this installation came back to its API
 
 	CodeURLInvalid     Code = "endpoint_url_invalid"
 	CodeURLScheme      Code = "endpoint_url_scheme_not_allowed"

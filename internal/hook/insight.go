@@ -49,6 +49,8 @@ type EndpointStats struct {
 	Attempts  int           // recent attempts
 	Successes int           // of them, those that succeeded
 	Latency   Latency       // of the recent attempts
+
+	Pace *Pace // now, on the node that was asked; nil: nothing of it is in memory there
 }
 
 // StatsCap bounds every count of EndpointStats: a number as large means "or more".

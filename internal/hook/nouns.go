@@ -107,6 +107,10 @@ type Secret struct {
 	ExpiresAt time.Time // zero: does not expire
 }
 
+// MaxSecrets bounds the secrets of an endpoint that are in force at once. Every request
+// carries a signature of each in one header, and receivers' servers bound a header.
+const MaxSecrets = 10
+
 // Live reports whether the secret signs at the time.
 func (s Secret) Live(at time.Time) bool { return s.ExpiresAt.IsZero() || at.Before(s.ExpiresAt) }
 
@@ -151,9 +155,10 @@ type Endpoint struct {
 	MaxFailures int     // consecutive failures that trip it, 0: the profile's
 	Retry       *Retry  // nil: the profile's
 
-	// Damaged says that its secrets, headers or the query of its URL could not be
-	// opened. It still gets deliveries, and they wait until the data is repaired.
-	Damaged bool
+	// Damage says what of it could not be opened. While it is not 0, the endpoint gets
+	// deliveries, and they wait until it is mended. Of what is damaged the value holds
+	// nothing: no headers, a URL without its query, only the secrets that opened.
+	Damage Damage
 
 	Status         Status
 	DisabledReason string // a stable word: by_hand, failures, gone, listener_away
@@ -166,7 +171,30 @@ type Endpoint struct {
 }
 
 // Receives reports whether the schedule may make attempts now.
-func (e *Endpoint) Receives() bool { return e.Status == Enabled && !e.Damaged }
+func (e *Endpoint) Receives() bool { return e.Status == Enabled && e.Damage == 0 }
+
+// WhyDisabled returns a stable word for why an endpoint gets no attempts now: the reason
+// for which it is disabled, "damaged", or "" if it receives.
+func (e *Endpoint) WhyDisabled() string {
+	if e.Status == Enabled && e.Damage != 0 {
+		return "damaged"
+	}
+	return e.DisabledReason
+}
+
+// Damage is a set of sealed values of an endpoint that could not be opened. A change that
+// replaces one of them mends it.
+type Damage uint8
+
+// What can be damaged.
+const (
+	DamagedHeaders Damage = 1 << iota
+	DamagedQuery          // of the URL
+	DamagedSecrets        // one of them or more
+)
+
+// Has reports whether the set holds one of the parts.
+func (d Damage) Has(part Damage) bool { return d&part != 0 }
 
 // LogValue names the endpoint only: its headers and secrets stay out of logs.
 func (e *Endpoint) LogValue() slog.Value { return slog.StringValue(e.ID.String()) }

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +24,8 @@ type Store interface {
 	UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error)
 	// Epoch is the number of this process among those that share the store.
 	Epoch() int64
+	// Nodes is how many of those there are.
+	Nodes() int
 }
 
 // Hub knows the connected receivers. It is safe for concurrent use.
@@ -197,7 +201,7 @@ func (h *Hub) Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delive
 		}
 		return egress.Response{}, hook.ErrAway
 	}
-	p := &Parcel{Token: rand.Text(), Delivery: *d, Request: r, session: s, answer: make(chan Answer, 1)}
+	p := &Parcel{Token: h.mark() + rand.Text(), Delivery: *d, Request: r, session: s, answer: make(chan Answer, 1)}
 	h.mu.Lock()
 	h.waiting[p.Token] = p
 	h.mu.Unlock()
@@ -245,13 +249,20 @@ func (a Answer) result() (egress.Response, error) {
 		RetryAfter: a.RetryAfter}, nil
 }
 
+// mark begins the tokens of this process.
+func (h *Hub) mark() string { return strconv.FormatInt(h.store.Epoch(), 36) + "." }
+
 // Answer gives the answer to the attempt that waits for it. An empty tenant of the
-// scope means all of the mode. CodeNotFound: nobody waits, or somebody of another
-// tenant or mode (S-09).
+// scope means all of the mode. CodeWrongNode: the token is not of this process, and there
+// are others. CodeNotFound: nobody waits, or somebody of another tenant or mode (S-09).
 func (h *Hub) Answer(scope hook.Scope, token string, a Answer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.waiting[token]
+	if p == nil && !strings.HasPrefix(token, h.mark()) && h.store.Nodes() > 1 {
+		return &hook.Error{Code: hook.CodeWrongNode, Field: "token", Message: "The stream that this delivery came by is at another node. Send the answer there: " +
+			"let the load balancer send requests for /v1/listen with the same key to the same node, or use the address of one node."}
+	}
 	if p == nil || p.session.scope.Mode != scope.Mode || scope.Tenant != "" && p.session.scope.Tenant != scope.Tenant {
 		return hook.NotFound("attempt that waits for an answer")
 	}

@@ -23,6 +23,7 @@ type shelf struct {
 }
 
 func (s *shelf) Epoch() int64 { return 1 }
+func (s *shelf) Nodes() int   { return 1 }
 
 func (s *shelf) UpdateEndpoint(_ context.Context, _ hook.Scope, id hook.ID, update func(hook.Endpoint) (hook.Endpoint, error), _ bool) (*hook.Endpoint, error) {
 	s.mu.Lock()

@@ -13,6 +13,7 @@ import (
 type noStore struct{}
 
 func (noStore) Epoch() int64 { return 1 }
+func (noStore) Nodes() int   { return 1 }
 
 func (noStore) UpdateEndpoint(context.Context, hook.Scope, hook.ID, func(hook.Endpoint) (hook.Endpoint, error), bool) (*hook.Endpoint, error) {
 	return nil, nil

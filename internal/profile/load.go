@@ -39,7 +39,7 @@ var (
 // reservedHeaders belong to the connection, the framing or a member of their own,
 // and so does everything that starts with content- or proxy-.
 var reservedHeaders = []string{"host", "connection", "expect", "http2-settings", "keep-alive", "te", "trailer",
-	"transfer-encoding", "upgrade", "user-agent"}
+	"transfer-encoding", "upgrade", "user-agent", "cdn-loop"}
 
 // Load reads a profile. Everything that could go wrong later is checked here: the
 // error is a *FileError that names the file, the line and the reason. The name

@@ -14,6 +14,7 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,6 +48,7 @@ var (
 type Keyring struct {
 	master []byte
 	id     [idSize]byte
+	public string // see Installation
 	loose  bool
 }
 
@@ -62,8 +64,18 @@ func New(key []byte) (*Keyring, error) {
 		return nil, fmt.Errorf("derive key id: %w", err)
 	}
 	copy(k.id[:], id)
+	public, err := hkdf.Key(sha256.New, k.master, nil, "posthorn installation id v1", 8)
+	if err != nil {
+		return nil, fmt.Errorf("derive installation id: %w", err)
+	}
+	k.public = hex.EncodeToString(public)
 	return k, nil
 }
+
+// Installation is an id, 16 hexadecimal digits, that all nodes with this master key
+// share. It is derived with HKDF (RFC 5869), so it may be shown: it tells nothing
+// about the key.
+func (k *Keyring) Installation() string { return k.public }
 
 // Seal encrypts plaintext with AES-256-GCM (NIST SP 800-38D). aad names the place
 // the blob belongs to and must be given again to open it. Each blob has a random

@@ -128,3 +128,11 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 		t.Errorf("a directory: %v", err)
 	}
 }
+
+// Nodes with one master key share the id of their installation, and nobody else has it.
+func TestInstallation(t *testing.T) {
+	one, same, other := ring(t, 1).Installation(), ring(t, 1).Installation(), ring(t, 2).Installation()
+	if one != same || one == other || len(one) != 16 || strings.Trim(one, "0123456789abcdef") != "" {
+		t.Errorf("%q %q %q", one, same, other)
+	}
+}

@@ -76,7 +76,7 @@ func TestADamagedSecretHarmsNoOtherShare(t *testing.T) {
 				t.Fatal(err)
 			}
 			a.dir.Drop(other)
-			if e, err := a.Endpoint(t.Context(), other, damaged.ID); err != nil || !e.Damaged {
+			if e, err := a.Endpoint(t.Context(), other, damaged.ID); err != nil || e.Damage == 0 {
 				t.Errorf("control: the endpoint is not damaged: %v", err)
 			}
 			got, err := a.Claim(t.Context(), hook.Claim{Now: a.now, Shares: []hook.Share{

@@ -71,10 +71,10 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 		return due
 	}
 	reopen()
-	if e, err := p.Endpoint(t.Context(), acme, bad.ID); err != nil || !e.Damaged || e.Receives() {
+	if e, err := p.Endpoint(t.Context(), acme, bad.ID); err != nil || e.Damage == 0 || e.Receives() {
 		t.Fatalf("%+v %v", e, err)
 	}
-	if list, _, err := p.Endpoints(t.Context(), hook.EndpointQuery{Scope: acme}); err != nil || len(list) != 2 {
+	if list, _, err := p.Endpoints(t.Context(), hook.EndpointQuery{Scope: acme}); err != nil || len(list) != 2 || list[1].ID != bad.ID || list[1].Damage == 0 || list[0].Damage != 0 {
 		t.Errorf("%d endpoints listed, %v", len(list), err)
 	}
 	out := p.publish()
@@ -85,14 +85,11 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	if got, err := p.Claim(t.Context(), claim); err != nil || len(got.Jobs) != 0 || len(got.Due) != 0 {
 		t.Errorf("claimed %+v, %v", got, err)
 	}
-	// Sealed values are not overwritten, and the status can be changed all the same.
+	// What is damaged is not overwritten, and everything else can be changed all the same.
 	was := at.read(p, bad.ID)
-	_, err := p.UpdateEndpoint(t.Context(), acme, bad.ID, func(old hook.Endpoint) (hook.Endpoint, error) { old.Title = "x"; return old, nil }, false)
-	if hook.CodeOf(err) != hook.CodeEndpointDamaged {
-		t.Errorf("changed: %v", err)
-	}
-	if _, _, err := p.RotateSecret(t.Context(), acme, bad.ID, hook.Secret{Text: "whsec_x"}, 0, nil); hook.CodeOf(err) != hook.CodeEndpointDamaged {
-		t.Errorf("rotated: %v", err)
+	e, err := p.UpdateEndpoint(t.Context(), acme, bad.ID, func(old hook.Endpoint) (hook.Endpoint, error) { old.Title = "x"; return old, nil }, false)
+	if err != nil || e.Title != "x" || e.Damage == 0 {
+		t.Errorf("changed: %+v, %v", e, err)
 	}
 	p.status(bad, hook.Disabled, false)
 	p.status(bad, hook.Enabled, false)
@@ -111,7 +108,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 		claim.Now = p.now()
 		got, err := p.Claim(t.Context(), claim)
 		p.must(err)
-		if len(got.Jobs) == 1 && got.Jobs[0].Delivery.Event == out.Event && !got.Jobs[0].Target.Damaged {
+		if len(got.Jobs) == 1 && got.Jobs[0].Delivery.Event == out.Event && got.Jobs[0].Target.Damage == 0 {
 			break
 		}
 		if len(got.Jobs) > 0 || time.Now().After(deadline) {
@@ -137,4 +134,72 @@ func TestDamagedEndpointIsDeleted(t *testing.T) {
 			t.Errorf("%d sealed values left, %v", left, err)
 		}
 	})
+}
+
+// A change that replaces what is damaged mends the endpoint: its work goes out, and what
+// was not damaged is as it was. Another change mends nothing.
+func TestDamagedEndpointIsMended(t *testing.T) {
+	change := func(do func(e *hook.Endpoint)) func(p *peer, id hook.ID) (*hook.Endpoint, error) {
+		return func(p *peer, id hook.ID) (*hook.Endpoint, error) {
+			return p.UpdateEndpoint(p.t.Context(), acme, id, func(old hook.Endpoint) (hook.Endpoint, error) { do(&old); return old, nil }, false)
+		}
+	}
+	for name, c := range map[string]struct {
+		at   sealedAt
+		mend func(p *peer, id hook.ID) (*hook.Endpoint, error)
+		says func(e *hook.Endpoint) bool
+	}{
+		"headers": {sealedAt{"endpoints", "headers_sealed", "id = ?"},
+			change(func(e *hook.Endpoint) {
+				e.Headers, e.Damage = []hook.Header{{Name: "X-New", Value: "n"}}, e.Damage&^hook.DamagedHeaders
+			}),
+			func(e *hook.Endpoint) bool {
+				return len(e.Headers) == 1 && e.Headers[0].Name == "X-New" && e.URL == "https://example.com/bad?token=1" && len(e.Secrets) == 2
+			}},
+		"no headers": {sealedAt{"endpoints", "headers_sealed", "id = ?"},
+			change(func(e *hook.Endpoint) { e.Damage &^= hook.DamagedHeaders }),
+			func(e *hook.Endpoint) bool { return len(e.Headers) == 0 && len(e.Secrets) == 2 }},
+		"query": {sealedAt{"endpoints", "query_sealed", "id = ?"},
+			change(func(e *hook.Endpoint) {
+				e.URL, e.Damage = "https://example.com/bad?token=2", e.Damage&^hook.DamagedQuery
+			}),
+			func(e *hook.Endpoint) bool {
+				return e.URL == "https://example.com/bad?token=2" && len(e.Headers) == 1 && len(e.Secrets) == 2
+			}},
+		"secret": {sealedAt{"secrets", "sealed", "endpoint = ? AND version = 2"},
+			func(p *peer, id hook.ID) (*hook.Endpoint, error) {
+				e, _, err := p.RotateSecret(p.t.Context(), acme, id, hook.Secret{Text: "whsec_3", Encoding: hook.EncodingWhsec}, time.Hour, nil)
+				return e, err
+			},
+			func(e *hook.Endpoint) bool {
+				return len(e.Secrets) == 2 && e.Secrets[0].Text == "whsec_3" && e.Secrets[1].Text == "whsec_old" && len(e.Headers) == 1
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, open func() *peer) {
+				p := open()
+				id := p.signing("https://example.com/bad?token=1").ID
+				c.at.flip(p, id)
+				p.must(p.Close())
+				p = open()
+				out := p.publish()
+				if e, err := change(func(e *hook.Endpoint) { e.Description = "control" })(p, id); err != nil || e.Receives() || p.toldDue(e) {
+					t.Fatalf("control: another change gives %+v, %v", e, err)
+				}
+				e, err := c.mend(p, id)
+				if err != nil || !e.Receives() || !c.says(e) || !p.toldDue(e) {
+					t.Fatalf("mended: %+v, %v", e, err)
+				}
+				got, err := p.Claim(t.Context(), hook.Claim{Now: p.now(), Shares: []hook.Share{{Scope: acme, Endpoint: id, Limit: 10}}})
+				if err != nil || len(got.Jobs) != 1 || got.Jobs[0].Delivery.Event != out.Event {
+					t.Errorf("claimed %+v, %v", got, err)
+				}
+				p.must(p.Close())
+				p = open()
+				if e, err = p.Endpoint(t.Context(), acme, id); err != nil || !e.Receives() || !c.says(e) {
+					t.Errorf("read again: %+v, %v", e, err)
+				}
+			})
+		})
+	}
 }

@@ -200,7 +200,7 @@ func (t *tx) noteReplaced(old, now *hook.Endpoint) *hook.Endpoint {
 		closed.Status, closed.Revision = hook.Disabled, now.Revision-1
 		t.changed = append(t.changed, &closed)
 	}
-	if now.Damaged && old != nil && !old.Damaged { // no sweep of its rows was ordered
+	if now.Damage != 0 && old != nil && old.Damage == 0 { // no sweep of its rows was ordered
 		t.returned = append(t.returned, now)
 		return now
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -14,7 +15,8 @@ import (
 
 // CreateEndpoint stores an endpoint. It sets the id, the times, the revision and the
 // versions of the secrets. The result is a shared snapshot and must not be changed. It
-// gives CodeTenantNotFound if the tenant does not exist.
+// gives CodeTenantNotFound if the tenant does not exist, and CodeRateLimited if the tenant
+// made Options.EndpointsADay in the mode within 24 hours, deleted ones included.
 func (s *Store) CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	return s.CreateEndpointIf(ctx, e, nil, once)
 }
@@ -35,6 +37,9 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 			}
 			if !entry.Tenant {
 				return nil, false, errNoTenant()
+			}
+			if err := t.checkMade(e.Scope); err != nil {
+				return nil, false, err
 			}
 			if admit != nil {
 				if err := admit(entry.Endpoints); err != nil {
@@ -60,6 +65,23 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 	}
 	return made, replay, nil
 }
+
+// checkMade refuses an endpoint too many of one day. Endpoints stay in the database after
+// they are deleted, for the history of their deliveries.
+func (t *tx) checkMade(scope hook.Scope) error {
+	const day = 24 * time.Hour
+	low, first := sqltext.FirstID(t.now.Add(-day)), hook.ID{}
+	found, err := t.row("count new endpoints", newEndpoints, []any{int64(scope.Mode), scope.Tenant, low[:], t.s.opts.EndpointsADay - 1}, sqltext.Blob(first[:]))
+	if err != nil || !found {
+		return err
+	}
+	return &hook.Error{Code: hook.CodeRateLimited, RetryAfter: max(first.Time().Add(day).Sub(t.now), time.Second),
+		Message: fmt.Sprintf("The tenant made %d endpoints within 24 hours, deleted ones included, and no more are allowed."+
+			" Nothing was stored. Change endpoints instead of making them anew, or come back later.", t.s.opts.EndpointsADay)}
+}
+
+// newEndpoints finds one of the latest endpoints of a scope, deleted or not.
+const newEndpoints = "SELECT id FROM endpoints WHERE mode = ? AND tenant = ? AND id >= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
 
 // copied returns a copy of an endpoint and its lists, so that a caller's changes do not
 // reach the shared snapshot.
@@ -91,7 +113,8 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 // update may set everything but the id, the scope, the times, the counters and the reason
 // for being disabled. It may set Status to Enabled or Disabled, and that of a listener to
 // Tripped. A secret with version 0 is a new one. A secret that update leaves out is
-// deleted.
+// deleted. What is damaged stays as it is stored, until update takes it out of Damage:
+// then what the result has takes its place.
 //
 // An endpoint that is no longer Enabled has its pending deliveries held. One that becomes
 // Enabled gets a new record of health, and its held deliveries are released, oldest
@@ -113,12 +136,10 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			next.Status, _ = outOfService(&next)
 		}
 		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
+		next.Damage &= old.Damage
 		if reflect.DeepEqual(&next, copied(old)) {
 			made = old // nothing changed, so there is no new revision
 			return nil
-		}
-		if err := changeable(old, &next); err != nil {
-			return err
 		}
 		made = &next
 		return t.moveEndpoint(old, made, discardHeld)
@@ -154,10 +175,21 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 			return err
 		}
 	}
-	return t.saveEndpoint(next)
+	return t.saveMended(old, next)
 }
 
-// saveEndpoint writes a snapshot as the next revision. It is in force with the commit.
+// saveMended is saveEndpoint, and lets the work of an endpoint go on that is mended by it.
+func (t *tx) saveMended(old, next *hook.Endpoint) error {
+	err := t.saveEndpoint(next)
+	if err != nil || old.Damage == 0 || !next.Receives() {
+		return err
+	}
+	return t.noteEarliest(next.Scope, next.ID)
+}
+
+// saveEndpoint writes a snapshot as the next revision. It is in force with the commit. Of
+// a damaged endpoint it leaves what is damaged as it is. What was damaged only because it
+// did not belong to the URL, and belongs to the new one, is sound again.
 func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	e.Revision++
 	e.UpdatedAt = t.now
@@ -168,38 +200,31 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	if err != nil {
 		return err
 	}
-	if e.Damaged {
-		err = t.saveStatus(e)
-	} else {
-		err = t.saveMembers(e, types)
-	}
-	if err != nil {
+	if err := t.saveMembers(e, string(types)); err != nil {
 		return err
 	}
-	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.now), hook.MaskURL(e.URL),
-		string(types), int64(e.Status), e.Profile); err != nil {
+	if err := t.appendRevision(e, string(types)); err != nil {
 		return err
+	}
+	if e.Damage != 0 {
+		stored, err := t.s.dir.LoadEndpoints(background, t.c, directory.WithID, e.ID[:])
+		if err != nil {
+			return err
+		}
+		for _, again := range stored {
+			*e = *again
+		}
 	}
 	return t.setSnapshot(e)
 }
 
 // saveMembers writes all of a snapshot but its revision.
-func (t *tx) saveMembers(e *hook.Endpoint, types []byte) error {
-	var headers, retry any
-	if len(e.Headers) > 0 {
-		text, err := json.Marshal(e.Headers)
-		if err != nil {
-			return err
-		}
-		if headers, err = t.s.keys.Seal(directory.HeadersPlace(e), text); err != nil {
-			return err
-		}
-	}
-	head, query, err := t.s.dir.SealQuery(e)
+func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
+	head, query, headers, err := t.s.dir.SealRow(e)
 	if err != nil {
 		return err
 	}
+	var retry any
 	if e.Retry != nil {
 		text, err := json.Marshal(e.Retry)
 		if err != nil {
@@ -207,13 +232,21 @@ func (t *tx) saveMembers(e *hook.Endpoint, types []byte) error {
 		}
 		retry = string(text)
 	}
-	_, err = t.exec("update endpoint", `UPDATE endpoints SET url = ?, query_sealed = ?, types = ?, title = ?, description = ?, profile = ?,
-		headers_sealed = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?, status = ?, disabled_reason = ?,
-		disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ? WHERE id = ?`,
-		head, query, string(types), e.Title, e.Description, e.Profile, headers, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
-		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:])
-	if err != nil {
+	set := `url = ?, types = ?, title = ?, description = ?, profile = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?,
+		status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ?`
+	args := []any{head, types, e.Title, e.Description, e.Profile, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
+		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home}
+	if !e.Damage.Has(hook.DamagedQuery) {
+		set, args = set+", query_sealed = ?", append(args, query)
+	}
+	if !e.Damage.Has(hook.DamagedHeaders) {
+		set, args = set+", headers_sealed = ?", append(args, headers)
+	}
+	if _, err := t.exec("update endpoint", "UPDATE endpoints SET "+set+" WHERE id = ?", append(args, e.ID[:])...); err != nil {
 		return err
+	}
+	if e.Damage.Has(hook.DamagedSecrets) {
+		return nil
 	}
 	return t.saveSecrets(e)
 }
@@ -294,7 +327,7 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	next := *old
 	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.now
-	next.Secrets, next.Headers, next.Damaged = nil, nil, false
+	next.Secrets, next.Headers, next.Damage = nil, nil, 0
 	if err := t.clearHealth(old); err != nil {
 		return err
 	}
@@ -302,30 +335,4 @@ func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 		return err
 	}
 	return t.saveEndpoint(&next)
-}
-
-// changeable refuses changes of a damaged endpoint other than of its status. They would
-// overwrite the sealed values that could not be opened.
-func changeable(old, next *hook.Endpoint) error {
-	if !old.Damaged {
-		return nil
-	}
-	want := *old
-	want.Status, want.DisabledAt, want.DisabledReason, want.Home = next.Status, next.DisabledAt, next.DisabledReason, next.Home
-	if reflect.DeepEqual(copied(&want), copied(next)) {
-		return nil
-	}
-	return errEndpointDamaged()
-}
-
-func errEndpointDamaged() *hook.Error {
-	return &hook.Error{Code: hook.CodeEndpointDamaged, Message: "The endpoint's secret or headers are damaged in the database, so nothing but its status can be changed." +
-		" Ask the operator to restore it, or delete it and make a new one."}
-}
-
-// saveStatus is saveMembers for a damaged endpoint: sealed values stay as they are.
-func (t *tx) saveStatus(e *hook.Endpoint) error {
-	_, err := t.exec("update status of endpoint", `UPDATE endpoints SET status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?,
-		enablings = ?, home = ? WHERE id = ?`, int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home, e.ID[:])
-	return err
 }

@@ -41,6 +41,8 @@ type peers interface {
 	Shared() bool
 	// Nodes is how many nodes share the work now, at least 1.
 	Nodes() int
+	// Alike reports whether all nodes alive run the release of this one.
+	Alike(ctx context.Context) (bool, error)
 	// Holds reports whether jobs handed over under the epoch may still be attempted.
 	Holds(epoch int64) bool
 	// Abandoned lists the work of processes that have ended.
@@ -60,11 +62,12 @@ type peers interface {
 // solo are the peers of the only process on a file. All earlier processes have ended.
 type solo struct{ epoch int64 }
 
-func (p solo) Epoch() int64                    { return p.epoch }
-func (p solo) Shared() bool                    { return false }
-func (p solo) Nodes() int                      { return 1 }
-func (p solo) Holds(int64) bool                { return true }
-func (p solo) Housekeep(context.Context) error { return nil }
+func (p solo) Epoch() int64                        { return p.epoch }
+func (p solo) Shared() bool                        { return false }
+func (p solo) Nodes() int                          { return 1 }
+func (p solo) Holds(int64) bool                    { return true }
+func (p solo) Alike(context.Context) (bool, error) { return true, nil }
+func (p solo) Housekeep(context.Context) error     { return nil }
 
 func (p solo) Abandoned(context.Context) ([]sqltext.Abandoned, error) {
 	return []sqltext.Abandoned{{

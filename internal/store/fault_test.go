@@ -201,7 +201,7 @@ func everyWriteIsAllOrNothing(t *testing.T, f *faulty) {
 		}},
 		{"DeleteEndpoint", func() error { return f.DeleteEndpoint(ctx, scope, e.ID) }},
 		{"RevokeKey", func() error {
-			keys, _, err := f.Keys(ctx, scope, hook.Page{})
+			keys, _, err := f.Keys(ctx, hook.KeyQuery{Scope: scope})
 			if err != nil {
 				return err
 			}

@@ -12,7 +12,9 @@ const housekeepPage = 500
 
 // Housekeep deletes what has expired: answers to idempotency keys after 24 hours, tokens,
 // and events older than Options.Retention. Deliveries held for longer than
-// Options.HeldFor become failed with reason held_expired. Housekeep works in small pages
+// Options.HeldFor become failed with reason held_expired. It drops revisions of endpoints
+// that nobody can ask for, and binds sealed values of earlier releases to their URL (see
+// bind.go). Housekeep works in small pages
 // between other writes, and a cancelled ctx ends it between two pages. On PostgreSQL it
 // also makes the partitions of the next days and drops those of past days, for which
 // writes wait a moment. The caller calls it about once an hour, on every node.
@@ -47,8 +49,10 @@ func (s *Store) Housekeep(ctx context.Context) error {
 			return fmt.Errorf("housekeep: %w", err)
 		}
 	}
-	if err := s.retain(ctx); err != nil {
-		return fmt.Errorf("housekeep: %w", err)
+	for _, do := range []func(context.Context) error{s.retain, s.dropRevisions, s.bindSealed} {
+		if err := do(ctx); err != nil {
+			return fmt.Errorf("housekeep: %w", err)
+		}
 	}
 	return nil
 }

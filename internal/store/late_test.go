@@ -149,7 +149,7 @@ func TestDamageOfOneTenantStopsNobody(t *testing.T) {
 		return err
 	}))
 	b.publish()
-	if e, err := b.Endpoint(t.Context(), bad.Scope, bad.ID); err != nil || !e.Damaged {
+	if e, err := b.Endpoint(t.Context(), bad.Scope, bad.ID); err != nil || e.Damage == 0 {
 		t.Errorf("control: the damaged endpoint reads as %+v, %v", e, err)
 	}
 }

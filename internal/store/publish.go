@@ -188,7 +188,7 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
-	case target.Damaged: // waits in the table until the endpoint is repaired
+	case target.Damage != 0: // waits in the table until the endpoint is repaired
 	case t.canAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:

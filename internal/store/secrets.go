@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -77,7 +78,9 @@ func (t *tx) insertSecret(e *hook.Endpoint, secret *hook.Secret) error {
 }
 
 // RotateSecret gives the endpoint a new secret. The secrets in force sign beside it for
-// the overlap. An overlap of 0 ends them at once. An empty tenant means all of the mode.
+// the overlap. An overlap of 0 ends them at once. Secrets that do not open are deleted. An
+// empty tenant means all of the mode. RotateSecret gives CodeSecretLimit if more than
+// hook.MaxSecrets would be in force.
 func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration,
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
@@ -88,13 +91,14 @@ func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, 
 			if err != nil {
 				return nil, false, err
 			}
-			if old.Damaged {
-				return nil, false, errEndpointDamaged()
-			}
 			next := *old
 			next.Secrets = rotated(old.Secrets, secret, t.now, overlap)
+			next.Damage &^= hook.DamagedSecrets
+			if live(next.Secrets, t.now) > hook.MaxSecrets {
+				return nil, false, errTooManySecrets()
+			}
 			made = &next
-			return made, true, t.saveEndpoint(made)
+			return made, true, t.saveMended(old, made)
 		})
 		return err
 	})
@@ -102,6 +106,20 @@ func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, 
 		return nil, nil, err
 	}
 	return made, replay, nil
+}
+
+func live(secrets []hook.Secret, now time.Time) (n int) {
+	for _, s := range secrets {
+		if s.Live(now) {
+			n++
+		}
+	}
+	return n
+}
+
+func errTooManySecrets() *hook.Error {
+	return &hook.Error{Code: hook.CodeSecretLimit, Message: fmt.Sprintf("The endpoint has %d secrets in force, and each request is signed with all of them; no more are allowed."+
+		" Nothing was stored. End the earlier ones (POST /v1/endpoints/{id}/secret/expire), or rotate with an overlap of 0s, which does so too.", hook.MaxSecrets)}
 }
 
 func rotated(old []hook.Secret, secret hook.Secret, now time.Time, overlap time.Duration) []hook.Secret {

@@ -133,7 +133,7 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 		return err
 	}
 	if target == nil {
-		if e, err := t.endpoint(d.Scope, d.Endpoint); err != nil || e != nil && e.Damaged {
+		if e, err := t.endpoint(d.Scope, d.Endpoint); err != nil || e != nil && e.Damage != 0 {
 			t.tellNodes(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint}) // another node may have the key that opens its secrets
 			return err
 		}

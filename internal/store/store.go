@@ -91,6 +91,9 @@ type Options struct {
 	// are kept for ever. If Now is nil, retention follows a jump of the machine's clock
 	// slowly.
 	Retention time.Duration
+	// EndpointsADay bounds the endpoints that a tenant makes in one mode within 24 hours,
+	// those that it deleted included. Default 5,000.
+	EndpointsADay int
 	// TenantBacklog bounds the pending and held deliveries of one tenant in one mode.
 	// Beyond it publishing is refused with CodeBacklogFull. Default 0: no bound.
 	TenantBacklog int
@@ -179,6 +182,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = s.openPostgres(ctx)
 	} else {
 		err = s.openSQLite(ctx)
+	}
+	if err == nil {
+		if err = s.dir.ReadBound(ctx, s.read); err != nil {
+			s.writer.Close()
+			err = errors.Join(err, s.engine.Close())
+		}
 	}
 	if err != nil {
 		s.stop()
@@ -311,6 +320,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxRequestFanOut == 0 {
 		o.MaxRequestFanOut = 10_000
+	}
+	if o.EndpointsADay == 0 {
+		o.EndpointsADay = 5000
 	}
 	if o.Jitter == nil {
 		o.Jitter = rand.Float64

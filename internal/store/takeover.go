@@ -17,7 +17,7 @@ const takePage = 1000
 // that one that failed on the way is tried again.
 func (s *Store) takeOverNodes(ctx context.Context, left []sqltext.Abandoned) error {
 	mine, failed := s.takeOver(ctx, left, nil)
-	if len(mine) == 0 && left != nil {
+	if len(mine.epochs) == 0 && left != nil {
 		return failed
 	}
 	err := s.noteWaitingWork(ctx)
@@ -30,17 +30,26 @@ func (s *Store) takeOverNodes(ctx context.Context, left []sqltext.Abandoned) err
 	return errors.Join(failed, err)
 }
 
-// takeOver takes over the work of processes that have ended, and returns the epochs of
-// those that this process was the one to take over. An error with one does not keep the
-// others from being taken over.
-func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]hook.Job) (mine []int64, err error) {
+// taken are the processes whose work this one took over.
+type taken struct {
+	epochs []int64
+	nodes  int64 // of these, nodes that died or stopped; the work of a store that was moved belongs to none
+}
+
+// takeOver takes over the work of processes that have ended, and returns those that this
+// process was the one to take over. An error with one does not keep the others from
+// being taken over.
+func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]hook.Job) (mine taken, err error) {
 	var failed error
 	for _, work := range left {
-		taken, err := s.takeWork(ctx, work, jobs)
+		done, name, err := s.takeWork(ctx, work, jobs)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("take over epoch %d: %w", work.Epoch, err))
-		} else if taken {
-			mine = append(mine, work.Epoch)
+		} else if done {
+			mine.epochs = append(mine.epochs, work.Epoch)
+			if name != sqltext.MovedNode {
+				mine.nodes++
+			}
 		}
 	}
 	return mine, failed
@@ -49,32 +58,35 @@ func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]
 // takeWork gives the rows of an ended process back to the table. It takes over the test
 // events and their single shots as jobs, which it appends to jobs, or hands to the
 // dispatcher if jobs is nil.
-func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]hook.Job) (mine bool, err error) {
-	var name string
+func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]hook.Job) (mine bool, name string, err error) {
 	err = s.recover(ctx, "take over", 1, func(t *tx) (err error) {
 		name, mine, err = s.peers.TakeOver(t.c, work.Epoch)
 		t.rows++
 		return err
 	})
 	if err != nil || !mine {
-		return false, err
+		return false, name, err
 	}
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
-		return true, err
+		return true, name, err
 	}
 	if err := s.listenersAway(ctx, work.Epoch); err != nil {
-		return true, err
+		return true, name, err
 	}
 	rows, err := s.disown(ctx, work.Rows, takePage)
 	if err != nil {
-		return true, err
+		return true, name, err
 	}
-	if work.Epoch != 0 {
+	switch {
+	case work.Epoch == 0:
+	case name == sqltext.MovedNode:
+		s.log.Info("took over the work that was open in the store that was moved", "epoch", work.Epoch, "deliveries", rows)
+	default:
 		s.stats.takenOver.Add(rows)
 		s.log.Info("took over the work of a node that is gone", "epoch", work.Epoch, "node", name, "deliveries", rows)
 	}
 	s.wakeSweeper()
-	return true, nil
+	return true, name, nil
 }
 
 func (s *Store) takeJobs(ctx context.Context, work sqltext.Abandoned, jobs *[]hook.Job) error {
@@ -99,16 +111,16 @@ func (s *Store) takeJobs(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 }
 
 // doneWith marks takeovers as done.
-func (s *Store) doneWith(ctx context.Context, taken []int64) error {
-	if len(taken) == 0 {
+func (s *Store) doneWith(ctx context.Context, mine taken) error {
+	if len(mine.epochs) == 0 {
 		return nil
 	}
 	err := s.recover(ctx, "end takeover", 1, func(t *tx) error {
 		t.rows++
-		return s.peers.Done(t.c, taken)
+		return s.peers.Done(t.c, mine.epochs)
 	})
 	if err == nil && s.peers.Shared() {
-		s.stats.takeovers.Add(int64(len(taken)))
+		s.stats.takeovers.Add(mine.nodes)
 	}
 	return err
 }

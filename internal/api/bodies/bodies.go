@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -184,6 +186,16 @@ func end(r *http.Request, limit int) error {
 		return cutShort(err)
 	}
 	return nil
+}
+
+// MediaType returns the media type of a request's body in lower case. It is empty if
+// the request names none, several, or another character set than UTF-8.
+func MediaType(r *http.Request) string {
+	name, parameters, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ","))
+	if charset, given := parameters["charset"]; err != nil || given && !strings.EqualFold(charset, "utf-8") {
+		return ""
+	}
+	return name
 }
 
 // TooLarge is the refusal of more than limit bytes.

@@ -10,7 +10,6 @@ package door
 import (
 	"fmt"
 	"math/rand/v2"
-	"mime"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -84,9 +83,8 @@ func Body(r *http.Request, caller app.Caller, mediaType string) ([]byte, error) 
 	if coding := strings.Join(r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, &hook.Error{Code: hook.CodeContentEncoding, Message: "Send the body uncompressed."}
 	}
-	name, _, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ","))
-	if len(text) > 0 && (err != nil || name != mediaType) {
-		return nil, &hook.Error{Code: hook.CodeContentType, Message: "Content-Type must be " + mediaType + "."}
+	if len(text) > 0 && bodies.MediaType(r) != mediaType {
+		return nil, &hook.Error{Code: hook.CodeContentType, Message: "Content-Type must be " + mediaType + ", in UTF-8."}
 	}
 	return text, nil
 }

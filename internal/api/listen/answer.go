@@ -30,6 +30,9 @@ func (c *counter) answer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := strict.Query(r.URL.RawQuery); err != nil {
+		return err
+	}
 	body, err := door.Body(r, caller, "application/json")
 	if err != nil {
 		return err

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/api/native"
+	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/listen"
@@ -38,7 +38,8 @@ const (
 type Options struct {
 	Service *app.Service
 	Hub     *listen.Hub
-	Log     *slog.Logger // nil: slog.Default()
+	Log     *slog.Logger                  // nil: slog.Default()
+	Refused func(status int, code string) // as of [native.Options]
 }
 
 type counter struct{ Options }
@@ -60,7 +61,9 @@ func New(o Options) http.Handler {
 }
 
 func (c *counter) route(method string, do door.Handler) http.HandlerFunc {
-	refuse := func(w http.ResponseWriter, r *http.Request, err error) { native.Refuse(w, r, c.Log, err) }
+	refuse := func(w http.ResponseWriter, r *http.Request, err error) {
+		native.Refuse(w, r, native.Options{Log: c.Log, Refused: c.Refused}, err)
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		door.Serve(w, r, func(w http.ResponseWriter, r *http.Request) error {
 			if r.Method != method {
@@ -73,23 +76,23 @@ func (c *counter) route(method string, do door.Handler) http.HandlerFunc {
 }
 
 func (c *counter) caller(r *http.Request) (app.Caller, error) {
+	if err := door.CheckLoop(r, c.Service.Loop()); err != nil {
+		return app.Caller{}, err
+	}
 	text, _ := door.Bearer(r) // an empty text is no key
 	return c.Service.Authenticate(r.Context(), text)
 }
 
 // asked reads the parameters of a stream.
-func asked(q url.Values) (app.NewListener, error) {
-	in := app.NewListener{Tenant: q.Get("tenant"), Name: q.Get("name"), Profile: q.Get("profile")}
-	for name, values := range q {
-		switch name {
-		case "tenant", "name", "profile", "types":
-		default:
-			return in, &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The query parameter is not known; there are name, types, profile and tenant."}
-		}
-		if len(values) != 1 {
-			return in, &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: "The query parameter must stand once."}
-		}
+func asked(r *http.Request) (app.NewListener, error) {
+	q, err := strict.Query(r.URL.RawQuery, "name", "types", "profile", "tenant")
+	if err != nil {
+		return app.NewListener{}, err
 	}
+	if r.ContentLength != 0 {
+		return app.NewListener{}, &hook.Error{Code: hook.CodeInvalidRequest, Message: "This route takes no request body. Send the request without one."}
+	}
+	in := app.NewListener{Tenant: q.Get("tenant"), Name: q.Get("name"), Profile: q.Get("profile")}
 	if types := q.Get("types"); types != "" {
 		in.Types = strings.Split(types, ",")
 	}
@@ -102,8 +105,11 @@ func (c *counter) stream(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	in, err := asked(r.URL.Query())
+	in, err := asked(r)
 	if err != nil {
+		return err
+	}
+	if err := c.Service.Call(door.Metered(w, r), caller, true); err != nil { // it writes
 		return err
 	}
 	made, err := c.Service.Listen(r.Context(), caller, in)

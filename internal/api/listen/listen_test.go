@@ -311,6 +311,10 @@ func TestRoutesAreExact(t *testing.T) {
 		{"GET", "/v1/listen/answers", 405, "method_not_allowed"},
 		{"GET", "/v1/listen?name=dev&tenant=acme&colour=red", 422, "unknown_field"},
 		{"GET", "/v1/listen?name=dev&name=qa&tenant=acme", 422, "invalid_request"},
+		{"GET", "/v1/listen?name=dev&tenant=acme&types=", 422, "invalid_request"},
+		{"GET", "/v1/listen?name=dev&tenant=acme&types=%zz", 422, "invalid_request"},
+		{"GET", "/v1/listen?name=dev&tenant=", 422, "invalid_request"},
+		{"POST", "/v1/listen/answers?dry_run=true", 422, "unknown_field"},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), c.method, h.url+c.path, nil)
 		if err != nil {

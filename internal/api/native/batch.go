@@ -5,13 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn/internal/api/bodies"
+	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -37,7 +37,10 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkContent(r, true); err != nil {
+	if _, err := strict.Query(r.URL.RawQuery); err != nil {
+		return nil, nil, err
+	}
+	if err := checkContent(r, jsonType, ndjson); err != nil {
 		return nil, nil, err
 	}
 	text, err := bodies.Read(r, caller, MaxBatch)
@@ -49,7 +52,7 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 		return nil, nil, err
 	}
 	read := readArray
-	if name, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); name == ndjson {
+	if bodies.MediaType(r) == ndjson {
 		read = readLines
 	}
 	events, err := read(text)
@@ -71,7 +74,7 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 				return http.StatusAccepted, render(results)
 			}}
 	}
-	results, replay, err := a.o.Service.PublishBatch(r.Context(), caller, events, once)
+	results, replay, err := a.o.Service.PublishBatch(door.Metered(w, r), caller, events, once)
 	if err != nil || replay != nil {
 		return nil, replay, err
 	}
@@ -153,7 +156,7 @@ func (a *api) appendResults(ctx context.Context, requestID string, results []hoo
 		}
 		dst = append(dst, `{"id":"`...)
 		dst, _ = results[i].PublicID.AppendText(dst)
-		dst = strconv.AppendInt(append(dst, `","deliveries":`...), int64(results[i].Deliveries), 10)
+		dst = strconv.AppendInt(append(dst, `","delivery_count":`...), int64(results[i].Deliveries), 10)
 		dst = append(appendAdvice(dst, &results[i]), '}')
 	}
 	return append(dst, "]}"...)

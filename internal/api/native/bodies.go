@@ -58,8 +58,13 @@ type body[T any] struct {
 
 func (b *body[T]) take(text []byte) {
 	b.text = bytes.Clone(text) // huma takes its buffer back
-	b.err = strict.Decode(text, &b.value)
+	if b.err = strict.Decode(text, &b.value); b.err == nil {
+		b.err = strict.NotEmpty(text, freeText...)
+	}
 }
+
+// freeText are the members that may be empty: texts for people.
+var freeText = []string{"name", "title", "description"}
 
 // Schema is that of T.
 func (b body[T]) Schema(r huma.Registry) *huma.Schema { return schemaOf[T](r) }
@@ -71,7 +76,11 @@ type members[T any] struct {
 	err    error
 }
 
-func (m *members[T]) take(text []byte) { m.err = strict.Decode(text, &m.values) }
+func (m *members[T]) take(text []byte) {
+	if m.err = strict.Decode(text, &m.values); m.err == nil {
+		m.err = strict.NotEmpty(text, freeText...)
+	}
+}
 
 // Schema is that of T.
 func (m members[T]) Schema(r huma.Registry) *huma.Schema { return schemaOf[T](r) }

@@ -50,12 +50,12 @@ func TestDottedTenant(t *testing.T) {
 
 // Test events are outside of the backlog's bound, so they have one of their own.
 func TestTestEventsAreBounded(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.Attempts = app.Rate{PerSecond: 1, Burst: 60} })
 	h.tenant("acme")
-	path := "/v1/endpoints/" + h.endpoint("acme", "*").ID + "/test"
+	path, key := "/v1/endpoints/"+h.endpoint("acme", "*").ID+"/test", h.key("tenant", "acme")
 	last := 0
 	for range 100 {
-		last = h.do(call{method: "POST", path: path, key: liveKey}).Code
+		last = h.do(call{method: "POST", path: path, key: key}).Code
 	}
 	if last != 429 {
 		t.Errorf("100 test events at once: %d", last)

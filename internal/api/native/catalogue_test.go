@@ -42,14 +42,14 @@ func TestEventTypes(t *testing.T) {
 	}
 	var names []string
 	for cursor := ""; ; {
-		page := want[client.Page[client.EventType]](h, 200, get(types+"?limit=3&cursor="+cursor))
+		page := want[client.Page[client.EventType]](h, 200, get(types+"?limit=3"+cursor))
 		for _, one := range page.Data {
 			names = append(names, one.Name)
 		}
 		if page.NextCursor == nil {
 			break
 		}
-		cursor = *page.NextCursor
+		cursor = "&cursor=" + *page.NextCursor
 	}
 	if !slices.Equal(names, []string{"a", "b", "c", "payment.settled"}) {
 		t.Errorf("by name: %v", names)

@@ -77,14 +77,14 @@ var clientCalls = map[string]func(*site) error{
 	"POST /v1/events/batch": func(s *site) error {
 		return second(s.PublishBatch(s.ctx, []client.NewEvent{{Tenant: "acme", Type: "a.b", Data: json.RawMessage(`{}`)}}, client.PublishOptions{}))
 	},
-	"GET /v1/events":              func(s *site) error { return second(s.Events(s.ctx, client.ListOptions{})) },
+	"GET /v1/events":              func(s *site) error { return second(s.Events(s.ctx, client.EventQuery{})) },
 	"GET /v1/events/{id}":         func(s *site) error { return second(s.Event(s.ctx, s.event)) },
 	"GET /v1/events/{id}/explain": func(s *site) error { return second(s.Explain(s.ctx, s.event, "acme")) },
 	"POST /v1/events/{id}/resend": func(s *site) error {
 		return second(s.ResendEvent(s.ctx, s.event, "", client.Resend{Endpoint: s.endpoint}))
 	},
 
-	"GET /v1/deliveries":              func(s *site) error { return second(s.Deliveries(s.ctx, client.ListOptions{})) },
+	"GET /v1/deliveries":              func(s *site) error { return second(s.Deliveries(s.ctx, client.DeliveryQuery{})) },
 	"GET /v1/deliveries/{id}":         func(s *site) error { return second(s.Delivery(s.ctx, s.delivery)) },
 	"POST /v1/deliveries/{id}/retry":  func(s *site) error { return second(s.RetryDelivery(s.ctx, s.delivery)) },
 	"POST /v1/deliveries/{id}/cancel": func(s *site) error { return second(s.CancelDelivery(s.ctx, s.delivery)) },
@@ -92,7 +92,7 @@ var clientCalls = map[string]func(*site) error{
 	"POST /v1/endpoints": func(s *site) error {
 		return second(s.CreateEndpoint(s.ctx, client.NewEndpoint{Tenant: "acme", URL: "https://hooks.example.com/", EventTypes: []string{}}))
 	},
-	"GET /v1/endpoints":      func(s *site) error { return second(s.Endpoints(s.ctx, client.ListOptions{})) },
+	"GET /v1/endpoints":      func(s *site) error { return second(s.Endpoints(s.ctx, client.EndpointQuery{})) },
 	"GET /v1/endpoints/{id}": func(s *site) error { return second(s.Endpoint(s.ctx, s.endpoint)) },
 	"PATCH /v1/endpoints/{id}": func(s *site) error {
 		return second(s.UpdateEndpoint(s.ctx, s.endpoint, client.EndpointPatch{Title: client.Set("T")}))
@@ -101,10 +101,11 @@ var clientCalls = map[string]func(*site) error{
 	"GET /v1/endpoints/{id}/stats":          func(s *site) error { return second(s.EndpointStats(s.ctx, s.endpoint)) },
 	"POST /v1/endpoints/{id}/test":          func(s *site) error { return second(s.TestEndpoint(s.ctx, s.endpoint, client.TestRequest{})) },
 	"POST /v1/endpoints/{id}/secret/rotate": func(s *site) error { return second(s.RotateSecret(s.ctx, s.endpoint, client.RotateSecret{})) },
+	"POST /v1/endpoints/{id}/secret/expire": func(s *site) error { return s.ExpireSecrets(s.ctx, s.endpoint) },
 	"POST /v1/endpoints/{id}/secret/reveal": func(s *site) error { return second(s.RevealSecret(s.ctx, s.endpoint)) },
 
 	"POST /v1/tenants":     func(s *site) error { return second(s.CreateTenant(s.ctx, client.NewTenant{})) },
-	"GET /v1/tenants":      func(s *site) error { return second(s.Tenants(s.ctx, client.ListOptions{})) },
+	"GET /v1/tenants":      func(s *site) error { return second(s.Tenants(s.ctx, client.TenantQuery{})) },
 	"GET /v1/tenants/{id}": func(s *site) error { return second(s.Tenant(s.ctx, "acme")) },
 	"PATCH /v1/tenants/{id}": func(s *site) error {
 		return second(s.UpdateTenant(s.ctx, "acme", client.TenantPatch{Name: client.Set("Acme")}))
@@ -112,7 +113,7 @@ var clientCalls = map[string]func(*site) error{
 	"DELETE /v1/tenants/{id}": func(s *site) error { return s.DeleteTenant(s.ctx, "acme") },
 
 	"POST /v1/keys":        func(s *site) error { return second(s.CreateKey(s.ctx, client.NewKey{Kind: "publisher"})) },
-	"GET /v1/keys":         func(s *site) error { return second(s.Keys(s.ctx, client.ListOptions{})) },
+	"GET /v1/keys":         func(s *site) error { return second(s.Keys(s.ctx, client.KeyQuery{})) },
 	"DELETE /v1/keys/{id}": func(s *site) error { return s.RevokeKey(s.ctx, s.key) },
 
 	"POST /v1/event-types":     func(s *site) error { return second(s.CreateEventType(s.ctx, client.NewEventType{Name: "b.c"})) },
@@ -127,7 +128,7 @@ var clientCalls = map[string]func(*site) error{
 	"POST /v1/partner-users": func(s *site) error {
 		return second(s.CreatePartnerUser(s.ctx, client.NewPartnerUser{Partner: "broker", User: "v", Tenant: "acme"}))
 	},
-	"GET /v1/partner-users":         func(s *site) error { return second(s.PartnerUsers(s.ctx, client.ListOptions{})) },
+	"GET /v1/partner-users":         func(s *site) error { return second(s.PartnerUsers(s.ctx, client.PartnerUserQuery{})) },
 	"DELETE /v1/partner-users/{id}": func(s *site) error { return s.DeletePartnerUser(s.ctx, s.user) },
 }
 

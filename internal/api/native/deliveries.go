@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -18,24 +19,48 @@ func (a *api) eventRoutes(h huma.API) {
 
 // SpanIn bounds a list by time: after is included, before is not.
 type SpanIn struct {
-	After  time.Time `query:"after" doc:"RFC 3339, such as 2026-11-21T22:00:00Z; included."`
-	Before time.Time `query:"before" doc:"RFC 3339, such as 2026-11-21T22:00:00Z; not included."`
+	After  Instant `query:"after" doc:"Not before this time, RFC 3339. The time itself is included." example:"2026-11-21T22:00:00Z"`
+	Before Instant `query:"before" doc:"Before this time, RFC 3339. The time itself is not included." example:"2026-11-22T22:00:00Z"`
+}
+
+// Instant is a parameter that hook.ParseTime reads.
+type Instant struct{ time.Time }
+
+// UnmarshalText reads the parameter.
+func (i *Instant) UnmarshalText(text []byte) (err error) {
+	i.Time, err = hook.ParseTime(string(text))
+	return err
+}
+
+// Schema is that of an instant.
+func (Instant) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
 type eventsIn struct {
 	PageIn
 	SpanIn
-	Tenant string `query:"tenant"`
-	Type   string `query:"type"`
+	Tenant string `query:"tenant" doc:"Events of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Type   string `query:"type" doc:"Events of exactly this type." example:"payment.settled"`
+	Test   string `query:"test" enum:"true,false" doc:"true: test events only. false: none of them." example:"false"`
 }
 
 func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[client.Page[client.Event]], error) {
 	rows, next, err := a.o.Service.Events(ctx, q.caller, hook.EventQuery{Scope: hook.Scope{Tenant: in.Tenant},
-		Type: in.Type, After: in.After, Before: in.Before, Page: in.page()})
+		Type: in.Type, Test: yesOrNo(in.Test), After: in.After.Time, Before: in.Before.Time, Page: in.page()})
 	if err != nil {
 		return nil, err
 	}
 	return page(q, wireAll(rows, wireEvent), next), nil
+}
+
+// yesOrNo reads a parameter that is true, false or absent.
+func yesOrNo(text string) *bool {
+	if text == "" {
+		return nil
+	}
+	yes := text == "true"
+	return &yes
 }
 
 type eventIn struct {
@@ -69,17 +94,22 @@ func (a *api) deliveryRoutes(h huma.API) {
 type deliveriesIn struct {
 	PageIn
 	SpanIn
-	Tenant      string `query:"tenant"`
-	Endpoint    string `query:"endpoint" format:"uuid"`
-	Event       string `query:"event" format:"uuid"`
-	Type        string `query:"type"`
-	State       string `query:"state" enum:"pending,held,succeeded,failed,cancelled"`
-	StatusClass string `query:"status_class" enum:"2xx,3xx,4xx,5xx" doc:"Of the last attempt's answer."`
+	Tenant      string `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Endpoint    string `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
+	Event       string `query:"event" format:"uuid" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
+	EventType   string `query:"event_type" doc:"Deliveries of events of exactly this type." example:"payment.settled"`
+	Type        string `query:"type" deprecated:"true" doc:"The older name of event_type. Both together are refused." example:"payment.settled"`
+	State       string `query:"state" enum:"pending,held,succeeded,failed,cancelled" doc:"Deliveries in this state." example:"failed"`
+	StatusClass string `query:"status_class" enum:"2xx,3xx,4xx,5xx" doc:"The receiver's last answer has a status of this class." example:"5xx"`
+	Error       string `query:"error" pattern:"^[a-z_]{1,64}$" doc:"The last attempt failed with this class: last_error." example:"timeout_response"`
 }
 
 func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) (*reply[client.Page[client.Delivery]], error) {
-	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: in.Type,
-		After: in.After, Before: in.Before, Page: in.page()}
+	if in.EventType != "" && in.Type != "" {
+		return nil, &hook.Error{Code: hook.CodeInvalidRequest, Field: "type", Message: "\"type\" is the older name of \"event_type\": give one of them."}
+	}
+	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Error: hook.Class(in.Error),
+		After: in.After.Time, Before: in.Before.Time, Page: in.page()}
 	var err error
 	if query.Endpoint, err = filterID("endpoint", in.Endpoint); err != nil {
 		return nil, err
@@ -105,7 +135,7 @@ func filterID(field, text string) (hook.ID, error) {
 		return hook.ID{}, nil
 	}
 	id, err := hook.ParseID(text)
-	if err != nil {
+	if err != nil || id.IsZero() { // the zero id stands for none
 		return hook.ID{}, strict.Wrong(field, "a UUID")
 	}
 	return id, nil

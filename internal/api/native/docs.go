@@ -169,6 +169,12 @@ func kindOf(s *huma.Schema) string {
 	switch {
 	case s == nil:
 		return "any"
+	case len(s.AnyOf) > 0:
+		var kinds []string
+		for _, one := range s.AnyOf {
+			kinds = append(kinds, kindOf(one))
+		}
+		return strings.Join(kinds, " | ")
 	case s.Ref != "":
 		return s.Ref[strings.LastIndexByte(s.Ref, '/')+1:]
 	case s.Type == huma.TypeArray:

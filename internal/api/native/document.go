@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // This file completes the OpenAPI document that huma makes of the routes.
@@ -26,6 +27,7 @@ var tags = []*huma.Tag{
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
 	{Name: "event-types", Description: "The catalogue of one mode. It informs; it does not restrict."},
 	{Name: "profiles", Description: "The wire formats."},
+	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},
 	{Name: "webhooks", Description: "What receivers get, by wire format."},
 }
@@ -35,8 +37,8 @@ func newDocument(schemas huma.Registry) *huma.OpenAPI {
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "Posthorn", Version: "v1",
 			Description: "Publish events once; Posthorn signs, delivers and retries them as webhooks. " +
-				"Not in this document: /v1/listen and /v1/listen/answers, for receivers that connect to the server (docs/listen.md), and the management APIs of " +
-				"PaySway (/oauth2/token, /webhooks/subscriptions) and paywise (/v1/webhooks/), which servers started with --mount have (docs/paysway-api.md, docs/paywise-api.md).",
+				"Not in this document: the management APIs of PaySway (/oauth2/token, /webhooks/subscriptions) and paywise (/v1/webhooks/), which servers started with --mount have (docs/paysway-api.md, docs/paywise-api.md).",
+			Contact: &huma.Contact{Name: "Posthorn", URL: "https://github.com/posthorn/posthorn"},
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
 		Servers: []*huma.Server{{URL: "http://127.0.0.1:8080", Description: "Where posthorn serve listens unless told otherwise."}},
 		Components: &huma.Components{Schemas: schemas,
@@ -51,6 +53,7 @@ func newDocument(schemas huma.Registry) *huma.OpenAPI {
 // routes that need no key, and what receivers get.
 func (a *api) finish(doc *huma.OpenAPI) {
 	documentServer(doc)
+	documentListen(doc)
 	problem := doc.Components.Schemas.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
 	doc.Components.Responses = map[string]*huma.Response{"Problem": {Description: "A problem (RFC 9457); branch on its code.",
 		Content: map[string]*huma.MediaType{problemContent: {Schema: problem}}}}
@@ -67,6 +70,7 @@ func (a *api) finish(doc *huma.OpenAPI) {
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own errors, which ours replace
 		delete(doc.Components.Schemas.Map(), unused)
 	}
+	a.words().describeAll(doc)
 	openAnswers(doc)
 	doc.Webhooks = map[string]*huma.PathItem{}
 	for _, p := range a.o.Service.Profiles() {
@@ -86,18 +90,24 @@ func operationsOf(item *huma.PathItem) map[string]*huma.Operation {
 
 // refusals names the statuses that a route may refuse with.
 func refusals(op *huma.Operation, method, path string) {
-	statuses := []int{503}
+	var statuses []int
 	if strings.HasPrefix(path, "/v1/") {
-		statuses = append(statuses, 401, 403, 422)
+		statuses = append(statuses, 401, 403, 422, 429, 503, 508)
 	}
-	if strings.Contains(path, "{") || path == "/v1/events" || path == "/v1/endpoints" {
+	if path == "/readyz" {
+		statuses = append(statuses, 503)
+	}
+	// What net/http itself answers before a route sees the request.
+	op.Responses["431"] = &huma.Response{Description: "The header fields of the request are longer than the server reads.",
+		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
+	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/keys", "/v1/partner-users"}, path) {
 		statuses = append(statuses, 404)
 	}
 	if method == "POST" || method == "PATCH" {
 		statuses = append(statuses, 400, 409, 413, 415)
 	}
-	if op.OperationID == "publish-event" || op.OperationID == "publish-batch" {
-		statuses = append(statuses, 429)
+	if method == "PATCH" {
+		op.RequestBody.Content[mergePatch] = op.RequestBody.Content[jsonType]
 	}
 	for _, p := range op.Parameters {
 		switch p.Name {
@@ -176,6 +186,9 @@ func openSchema(r huma.Registry, s *huma.Schema, seen map[string]bool) {
 		openSchema(r, inner, seen)
 	}
 	openSchema(r, s.Items, seen)
+	for _, inner := range s.AnyOf {
+		openSchema(r, inner, seen)
+	}
 	if values, ok := s.AdditionalProperties.(*huma.Schema); ok {
 		openSchema(r, values, seen)
 	}
@@ -197,6 +210,8 @@ func webhookOf(p app.Profile) *huma.Operation {
 			op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "header", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
 		}
 	}
+	op.Parameters = append(op.Parameters, &huma.Param{Name: hook.LoopHeader, In: "header", Required: true, Schema: &huma.Schema{Type: huma.TypeString},
+		Description: "The installation that sent the request (RFC 8586), in every format."})
 	success := "2XX"
 	if len(p.Policy.Success) == 1 && p.Policy.Success[0].From == p.Policy.Success[0].To {
 		success = strconv.Itoa(p.Policy.Success[0].From)

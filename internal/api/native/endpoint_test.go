@@ -254,7 +254,7 @@ func TestAProfileThatIsGoneHarmsNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := h.event("acme", "a.b"); p.Deliveries != 1 {
+	if p := h.event("acme", "a.b"); p.DeliveryCount != 1 {
 		t.Errorf("published to it: %+v", p)
 	}
 	if e := h.patch(made.ID.String(), `{"title":"T"}`); e.Profile != "gone" || e.Secret != "" || e.Title != "T" {

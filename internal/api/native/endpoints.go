@@ -28,6 +28,7 @@ func (a *api) endpointRoutes(h huma.API) {
 	rotate.RequestBody, test.RequestBody = &huma.RequestBody{}, &huma.RequestBody{}
 	register(a, h, rotate, a.rotateSecret)
 	register(a, h, test, a.testEndpoint)
+	register(a, h, operation("POST", "/v1/endpoints/{id}/secret/expire", "expire-secrets", "End all secrets of an endpoint but the newest", 204), a.expireSecrets)
 	rotate.RequestBody.Required, test.RequestBody.Required = false, false // an empty body asks for the defaults
 }
 
@@ -63,7 +64,7 @@ func (a *api) createEndpoint(ctx context.Context, q *request, in *newEndpointIn)
 		return nil, err
 	}
 	if replay != nil {
-		return made(201, client.Endpoint{}, replay), nil
+		return made(201, client.Endpoint{}, replay), a.replayEndpoint(ctx, q, hook.ID{}, replay)
 	}
 	return made(201, wireEndpoint(created), nil), nil
 }
@@ -123,17 +124,16 @@ func readDuration(field, text string) (time.Duration, error) {
 
 type endpointsIn struct {
 	PageIn
-	Tenant    string `query:"tenant"`
-	Enabled   string `query:"enabled" enum:"true,false"`
-	EventType string `query:"event_type" doc:"Endpoints whose filter lets this type pass."`
+	Tenant    string `query:"tenant" doc:"Endpoints of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Enabled   string `query:"enabled" enum:"true,false" doc:"true: enabled ones only. false: disabled ones only." example:"true"`
+	EventType string `query:"event_type" doc:"Endpoints whose filter lets this type pass." example:"payment.settled"`
+	Profile   string `query:"profile" doc:"Endpoints that are served with this wire format." example:"standard"`
+	Reason    string `query:"disabled_reason" enum:"by_hand,failures,gone,listener_away" doc:"Endpoints that are disabled for this reason." example:"failures"`
 }
 
 func (a *api) listEndpoints(ctx context.Context, q *request, in *endpointsIn) (*reply[client.Page[client.Endpoint]], error) {
-	query := hook.EndpointQuery{Scope: hook.Scope{Tenant: in.Tenant}, EventType: in.EventType, Page: in.page()}
-	if in.Enabled != "" {
-		enabled := in.Enabled == "true"
-		query.Enabled = &enabled
-	}
+	query := hook.EndpointQuery{Scope: hook.Scope{Tenant: in.Tenant}, EventType: in.EventType, Enabled: yesOrNo(in.Enabled),
+		Profile: in.Profile, Reason: in.Reason, Page: in.page()}
 	rows, next, err := a.o.Service.Endpoints(ctx, q.caller, query)
 	if err != nil {
 		return nil, err
@@ -299,7 +299,15 @@ func (a *api) rotateSecret(ctx context.Context, q *request, in *rotateIn) (*repl
 	if err != nil {
 		return nil, err
 	}
-	return made(200, wireRotated(out), replay), nil
+	return made(200, wireRotated(out), replay), a.replayEndpoint(ctx, q, id, replay)
+}
+
+func (a *api) expireSecrets(ctx context.Context, q *request, in *ItemIn) (*none, error) {
+	id, err := in.parsed("endpoint")
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.o.Service.ExpireSecrets(ctx, q.caller, id)
 }
 
 type testIn struct {

@@ -74,7 +74,7 @@ func TestPublishAnswersWhatTheStructEncodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"id":"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a","tenant":"acme","type":"a.b","created_at":"2026-01-31T10:00:00.123456Z","deliveries":1}`
+	want := `{"id":"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a","tenant":"acme","type":"a.b","created_at":"2026-01-31T10:00:00.123456Z","delivery_count":1}`
 	if w.Code != 202 || w.Body.String() != want || string(text) != want {
 		t.Errorf("%d\n got %s\nenc. %s\nwant %s", w.Code, w.Body, text, want)
 	}
@@ -114,8 +114,8 @@ func TestBatchAnswersEachItem(t *testing.T) {
 		switch {
 		case r.Error != nil:
 			codes = append(codes, fmt.Sprintf("%d %s %s", r.Error.Status, r.Error.Code, r.Error.Field))
-		case r.Deliveries != nil && r.ID != "":
-			codes = append(codes, fmt.Sprint(*r.Deliveries))
+		case r.DeliveryCount != nil && r.ID != "":
+			codes = append(codes, fmt.Sprint(*r.DeliveryCount))
 		}
 	}
 	wanted := []string{"1", "404 tenant_not_found tenant", "422 invalid_request ", "422 unknown_field colour", "1"}
@@ -358,7 +358,7 @@ func TestClientSpeaksToTheServer(t *testing.T) {
 	data := json.RawMessage(`{ "n" : 1e400, "x":"<>" }`)
 	at := client.Time{Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	p, err := c.Publish(ctx, client.NewEvent{Tenant: "acme", Type: "a.b", Data: data, CreatedAt: &at}, client.PublishOptions{IdempotencyKey: "k"})
-	if err != nil || p.Deliveries != 1 || !p.CreatedAt.Equal(at.Time) || h.stored(p.ID) != string(data) {
+	if err != nil || p.DeliveryCount != 1 || !p.CreatedAt.Equal(at.Time) || h.stored(p.ID) != string(data) {
 		t.Fatal(p, err)
 	}
 	results, err := c.PublishBatch(ctx, []client.NewEvent{{Tenant: "acme", Type: "a.b", Data: data}, {Tenant: "no", Type: "a", Data: data}}, client.PublishOptions{})
@@ -368,7 +368,7 @@ func TestClientSpeaksToTheServer(t *testing.T) {
 	if e, err = c.UpdateEndpoint(ctx, e.ID, client.EndpointPatch{Title: client.Set("T"), Retry: client.Set(client.Retry{First: "5s"}), Description: client.Null[string]()}); err != nil || e.Title != "T" || e.Retry.Factor != 2 {
 		t.Fatal(e, err)
 	}
-	list, err := c.Deliveries(ctx, client.ListOptions{Limit: 1, Filter: url.Values{"endpoint": {e.ID}}})
+	list, err := c.Deliveries(ctx, client.DeliveryQuery{ListOptions: client.ListOptions{Limit: 1}, Endpoint: e.ID})
 	if err != nil || len(list.Data) != 1 || list.NextCursor == nil {
 		t.Fatal(list, err)
 	}

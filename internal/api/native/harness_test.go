@@ -41,6 +41,7 @@ type house struct {
 	t       testing.TB
 	handler http.Handler
 	store   *store.Store
+	service *app.Service
 	ready   error
 	notice  string
 	log     lockedBuffer
@@ -96,6 +97,7 @@ func newHouse(t testing.TB, change ...func(*app.Options, *store.Options)) *house
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.service = service
 	h.handler = native.New(native.Options{Service: service, Log: log, Version: "1.2.3",
 		Ready: func(context.Context) error { return h.ready }, Notice: func() string { return h.notice }})
 	return h
@@ -223,7 +225,9 @@ func (broken) Publish(context.Context, []hook.NewEvent, func(*hook.Endpoint) hoo
 	panic("boom")
 }
 
-func (broken) Tenants(context.Context, hook.Page) ([]hook.Tenant, string, error) { panic("boom") }
+func (broken) Tenants(context.Context, hook.TenantQuery) ([]hook.Tenant, string, error) {
+	panic("boom")
+}
 
 func brokenService(t testing.TB) *app.Service {
 	t.Helper()

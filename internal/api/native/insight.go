@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,6 +46,7 @@ func wireExplanation(x app.Explanation) client.Explanation {
 		Endpoints: wireAll(x.Endpoints, func(e app.Explained) client.ExplainedEndpoint {
 			out := client.ExplainedEndpoint{Endpoint: e.Endpoint.String(), URL: some(hook.MaskURL(e.URL)), EventTypes: append([]string{}, e.Types...),
 				Reason: string(e.Why), Message: e.Message}
+			out.WaitsFor = some(string(e.WaitsFor))
 			if e.Delivery != nil {
 				d := wireDelivery(*e.Delivery)
 				out.Delivery = &d
@@ -119,6 +121,14 @@ func wireStats(id string, s hook.EndpointStats) client.EndpointStats {
 		Recent: client.RecentStats{Since: someTime(s.Since), Attempts: s.Attempts, Errors: map[string]int{},
 			Deliveries: client.Counts{Pending: s.ByState[hook.Pending], Held: s.ByState[hook.Held], Succeeded: s.ByState[hook.Succeeded],
 				Failed: s.ByState[hook.Failed], Cancelled: s.ByState[hook.Cancelled]}}}
+	if p := s.Pace; p != nil {
+		text := app.WaitText(p)
+		if p.WaitsFor != hook.WaitCap {
+			text += app.CapText(p)
+		}
+		out.Pace = &client.Pace{InFlight: p.InFlight, Cap: p.Cap, Limit: p.Limit, LoweredBy: some(string(p.LoweredBy)), Waiting: p.Waiting,
+			WaitsFor: some(string(p.WaitsFor)), NotBefore: someTime(p.NotBefore), Message: strings.TrimSpace(text)}
+	}
 	for class, n := range s.ByClass {
 		out.Recent.Errors[string(class)] = n
 	}

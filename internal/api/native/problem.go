@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -40,6 +41,9 @@ var kinds = map[hook.Code]kind{
 	hook.CodeTypeUnknown:       {status: 422, title: "Event type unknown"},
 	hook.CodeEndpointDisabled:  {status: 409, title: "Endpoint is disabled"},
 	hook.CodeEndpointDamaged:   {status: 409, title: "Endpoint is damaged"},
+	hook.CodeWrongNode:         {status: 421, title: "Wrong node"},
+	hook.CodeSecretLimit:       {status: 409, title: "Too many secrets"},
+	hook.CodeSecretChanged:     {status: 409, title: "Secret is not in force"},
 	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
 	hook.CodeIdempotencyReused: {status: 422, title: "Idempotency key reused"},
 	hook.CodeTooLarge:          {status: 413, title: "Payload too large"},
@@ -55,6 +59,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeServerBusy:        {status: 503, title: "Server busy", retry: 1},
 	hook.CodeShuttingDown:      {status: 503, title: "Shutting down", retry: 2},
 	hook.CodeInternal:          {status: 500, title: "Internal error"},
+	hook.CodeLoopDetected:      {status: 508, title: "Loop detected"},
 
 	hook.CodeURLInvalid:     {status: 422, title: "Endpoint URL invalid"},
 	hook.CodeURLScheme:      {status: 422, title: "Endpoint URL scheme not allowed"},
@@ -91,7 +96,7 @@ func problemOf(ctx context.Context, log *slog.Logger, requestID string, err erro
 	if e.Code == hook.CodeInternal {
 		p.Detail = "Something went wrong on our side. The request id helps to find it in the server's log."
 	}
-	if k.status >= 500 && ctx.Err() == nil {
+	if k.status >= 500 && e.Code != hook.CodeLoopDetected && ctx.Err() == nil { // a loop is the endpoint's fault
 		level := slog.LevelError
 		if k.retry > 0 {
 			level = slog.LevelWarn // passes by itself; the store says it once, louder
@@ -99,6 +104,14 @@ func problemOf(ctx context.Context, log *slog.Logger, requestID string, err erro
 		log.Log(ctx, level, "request failed", "request_id", requestID, "code", p.Code, "error", err)
 	}
 	return p
+}
+
+// noteRefused logs a request that was refused for a fault of its caller's. Nothing that
+// the caller sent is in the line but the request id, by which it is found.
+func noteRefused(ctx context.Context, log *slog.Logger, p *client.Problem) {
+	if p.Status < http.StatusInternalServerError {
+		log.InfoContext(ctx, "request refused", "request_id", p.RequestID, "status", p.Status, "code", p.Code)
+	}
 }
 
 // headProblem sets the headers that go with a problem.
@@ -115,6 +128,8 @@ func headProblem(h http.Header, p *client.Problem) {
 // refuse answers with the problem of an error.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err)
+	noteRefused(r.Context(), a.o.Log, p)
+	door.Refused(a.o.Refused, p.Status, err)
 	headProblem(w.Header(), p)
 	w.Header().Set("Content-Type", problemContent)
 	body, _ := encode(p) // plain strings and numbers: cannot fail
@@ -140,6 +155,8 @@ func (f *failure) ContentType(string) string { return problemContent }
 // fail wraps an error for huma.
 func (a *api) fail(ctx context.Context, requestID string, err error) error {
 	f := &failure{Problem: problemOf(ctx, a.o.Log, requestID, err), header: http.Header{}}
+	noteRefused(ctx, a.o.Log, f.Problem)
+	door.Refused(a.o.Refused, f.Status, err)
 	headProblem(f.header, f.Problem)
 	return f
 }
@@ -152,7 +169,9 @@ func (a *api) translate(ctx huma.Context, _ string, v any) (any, error) {
 		return e.Problem, nil
 	case *huma.ErrorModel:
 		_, w := humago.Unwrap(ctx)
-		return problemOf(ctx.Context(), a.o.Log, w.Header().Get(requestIDHeader), ownError(e)), nil
+		p := problemOf(ctx.Context(), a.o.Log, w.Header().Get(requestIDHeader), ownError(e))
+		noteRefused(ctx.Context(), a.o.Log, p)
+		return p, nil
 	}
 	return v, nil
 }
@@ -171,11 +190,9 @@ func ownError(e *huma.ErrorModel) error {
 			name = name[len(place):]
 		}
 	}
-	if first.Message == "unknown query parameter" {
-		return &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The query parameter " + strconv.Quote(name) + " is not known."}
-	}
 	if name == "after" || name == "before" {
-		return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: strconv.Quote(name) + " must be RFC 3339, such as 2026-11-21T22:00:00Z."}
+		return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: strconv.Quote(name) +
+			" must be RFC 3339 such as 2026-11-21T22:00:00Z, in the years 1970 to 9999 of UTC."}
 	}
 	return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: "The parameter " + strconv.Quote(name) + " is not valid: " + first.Message + "."}
 }

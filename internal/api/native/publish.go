@@ -7,6 +7,8 @@ import (
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/api/bodies"
+	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -16,7 +18,7 @@ var jsonContent = []string{"application/json"}
 // publish is POST /v1/events. It is the hot path: one pass over the body, no
 // reflection, and the answer is appended by hand.
 func (a *api) publish(w http.ResponseWriter, r *http.Request) {
-	published, replay, err := a.publishOne(r)
+	published, replay, err := a.publishOne(w, r)
 	if err != nil {
 		a.refuse(w, r, err)
 		return
@@ -29,12 +31,15 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request) {
 	answerBytes(w, http.StatusAccepted, appendPublished(buf[:0], &published))
 }
 
-func (a *api) publishOne(r *http.Request) (hook.Published, *hook.Replay, error) {
+func (a *api) publishOne(w http.ResponseWriter, r *http.Request) (hook.Published, *hook.Replay, error) {
 	caller, err := a.authenticate(r)
 	if err != nil {
 		return hook.Published{}, nil, err
 	}
-	if err := checkContent(r, false); err != nil {
+	if _, err := strict.Query(r.URL.RawQuery); err != nil {
+		return hook.Published{}, nil, err
+	}
+	if err := checkContent(r, jsonType); err != nil {
 		return hook.Published{}, nil, err
 	}
 	text, err := bodies.Read(r, caller, MaxEvent)
@@ -53,7 +58,7 @@ func (a *api) publishOne(r *http.Request) (hook.Published, *hook.Replay, error) 
 	if key != "" {
 		once = &app.Once{Route: "POST /v1/events", Key: key, BodyHash: sha256.Sum256(text), Answer: publishedAnswer}
 	}
-	return a.o.Service.Publish(r.Context(), caller, event, once)
+	return a.o.Service.Publish(door.Metered(w, r), caller, event, once)
 }
 
 func publishedAnswer(result any) (int, []byte) {
@@ -72,7 +77,7 @@ func appendPublished(dst []byte, p *hook.Published) []byte {
 	dst = append(append(dst, `","tenant":"`...), p.Tenant...)
 	dst = append(append(dst, `","type":"`...), p.Type...)
 	dst = client.AppendTime(append(dst, `","created_at":"`...), p.CreatedAt)
-	dst = strconv.AppendInt(append(dst, `","deliveries":`...), int64(p.Deliveries), 10)
+	dst = strconv.AppendInt(append(dst, `","delivery_count":`...), int64(p.Deliveries), 10)
 	return append(appendAdvice(dst, p), '}')
 }
 

@@ -156,11 +156,11 @@ func readTime(name string, value jsontext.Value) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || at.Year() < 1970 || at.Year() > 9999 {
-		return time.Time{}, strict.Wrong(name, "a time of RFC 3339, such as 2026-01-31T12:00:00Z")
+	at, err := hook.ParseTime(text)
+	if err != nil || at.UnixMicro() == 0 { // the store keeps 0 for none
+		return time.Time{}, strict.Wrong(name, "a time of RFC 3339 such as 2026-01-31T12:00:00Z, after 1970-01-01T00:00:00Z and before the year 10000 of UTC")
 	}
-	return at.UTC().Truncate(time.Microsecond), nil
+	return at, nil
 }
 
 // unquoted returns the text of a JSON string that the decoder let pass.

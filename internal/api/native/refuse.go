@@ -1,12 +1,10 @@
 package native
 
-import (
-	"log/slog"
-	"net/http"
-)
+import "net/http"
 
 // Refuse answers with the problem of an error, for counters that speak the native
 // API beside it. The request id comes from the answer's X-Request-Id header.
-func Refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
-	(&api{o: Options{Log: log}}).refuse(w, r, err)
+// Of the options only Log and Refused matter.
+func Refuse(w http.ResponseWriter, r *http.Request, o Options, err error) {
+	(&api{o: o}).refuse(w, r, err)
 }

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -28,6 +29,7 @@ func (a *api) routes() {
 	a.partnerRoutes(h)
 	a.documentPublish(h)
 	a.finish(h.OpenAPI())
+	a.takes = takenBy(h.OpenAPI())
 	a.mux.HandleFunc("POST /v1/events", a.publish)
 	a.mux.HandleFunc(batchRoute, a.batch)
 	a.mux.HandleFunc("GET /healthz", a.healthz)
@@ -51,11 +53,10 @@ func (a *api) config() huma.Config {
 	alias[client.Optional[client.Retry], *client.Retry](schemas)
 	alias[client.Optional[json.RawMessage], json.RawMessage](schemas)
 	return huma.Config{
-		OpenAPI:                      newDocument(schemas),
-		Formats:                      map[string]huma.Format{"application/json": format, "json": format}, // the latter for +json
-		DefaultFormat:                "application/json",
-		RejectUnknownQueryParameters: true,
-		Transformers:                 []huma.Transformer{a.translate},
+		OpenAPI:       newDocument(schemas),
+		Formats:       map[string]huma.Format{"application/json": format, "json": format}, // the latter for +json
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{a.translate},
 	}
 }
 
@@ -122,13 +123,19 @@ type PageIn struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"250" default:"50"`
 }
 
-func (p PageIn) page() hook.Page { return hook.Page{Cursor: p.Cursor, Limit: p.Limit} }
+func (p PageIn) page() hook.Page { return hook.Page{Cursor: unbound(p.Cursor), Limit: p.Limit} }
 
 // page answers a page of a list, with the next one's address as a Link (RFC 8288).
 func page[W any](q *request, rows []W, next string) *reply[client.Page[W]] {
+	if next != "" {
+		next = q.binding() + next
+	}
 	out := ok(client.Page[W]{Data: rows, NextCursor: some(next)})
 	if next != "" {
-		values := q.URL.Query()
+		values := maps.Clone(q.query)
+		if values == nil {
+			values = url.Values{}
+		}
 		values.Set("cursor", next)
 		target := url.URL{Path: q.URL.Path, RawQuery: values.Encode()}
 		out.Link = "<" + target.String() + `>; rel="next"`

@@ -7,15 +7,17 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"mime"
 	"net/http"
+	"net/url"
 	pathpkg "path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/api/bodies"
 	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -34,12 +36,16 @@ type Options struct {
 	Ready   func(ctx context.Context) error // whether requests can be accepted; nil: always
 	Notice  func() string                   // what is wrong although requests are accepted, for /readyz; nil or empty: nothing
 	Version string
+	// Refused, when set, is told each answer of 401, 403 or 429 with its code. It is
+	// called concurrently.
+	Refused func(status int, code string)
 }
 
 type api struct {
-	o    Options
-	mux  *http.ServeMux
-	spec []byte // the OpenAPI document
+	o     Options
+	mux   *http.ServeMux
+	spec  []byte           // the OpenAPI document
+	takes map[string]taken // by pattern
 }
 
 // New returns the handler of the native API. It is safe for concurrent use; the
@@ -78,16 +84,24 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.unrouted(w, r, handler)
 		return
 	}
-	if !strings.HasPrefix(r.URL.Path, "/v1/") || pattern == batchRoute {
+	if pattern == batchRoute {
+		a.batch(w, r)
+		return
+	}
+	if !strings.HasPrefix(r.URL.Path, "/v1/") {
+		if err := checkOpen(pattern, r); err != nil {
+			a.refuse(w, r, err)
+			return
+		}
 		a.mux.ServeHTTP(w, r)
 		return
 	}
-	q, err := a.open(w, r)
+	q, err := a.open(w, r, a.takes[pattern])
 	if err != nil {
 		a.refuse(w, r, err)
 		return
 	}
-	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
+	a.mux.ServeHTTP(w, q.WithContext(context.WithValue(q.Context(), requestKey{}, q)))
 }
 
 // request is what a handler knows of its request beside its parameters.
@@ -95,32 +109,58 @@ type request struct {
 	*http.Request
 	id     string
 	caller app.Caller
+	query  url.Values // one value each, none of them empty
 }
 
 type requestKey struct{}
 
-// open says who asks and reads the body of a small request.
-func (a *api) open(w http.ResponseWriter, r *http.Request) (*request, error) {
+// open says who asks, reads the parameters and the body of a small request, and
+// refuses what its route does not take.
+func (a *api) open(w http.ResponseWriter, r *http.Request, takes taken) (*request, error) {
 	caller, err := a.authenticate(r)
 	if err != nil {
 		return nil, err
 	}
+	if r, err = door.Count(w, r, a.o.Service, caller); err != nil {
+		return nil, err
+	}
 	q := &request{Request: r, id: w.Header().Get(requestIDHeader), caller: caller}
-	if r.Method != http.MethodPost && r.Method != http.MethodPatch {
+	if q.query, err = strict.Query(r.URL.RawQuery, takes.query...); err != nil {
+		return nil, err
+	}
+	if err := q.checkCursor(); err != nil {
+		return nil, err
+	}
+	if r.ContentLength == 0 {
 		return q, nil
 	}
 	text, err := bodies.Read(r, caller, MaxBody)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if len(text) > 0 {
-		err = checkContent(r, false)
+	case !takes.body:
+		return q, checkNoBody(text)
+	case len(text) > 0:
+		err = checkContent(r, kindsOf(r.Method)...)
+		r.Header["Content-Type"] = jsonContent // huma tells the kinds by their spelling
 	}
 	r.Body = io.NopCloser(bytes.NewReader(text))
 	return q, err
 }
 
+// kindsOf returns the media types of a body by method. That of a PATCH is a merge
+// patch, which has a name of its own (RFC 7396).
+func kindsOf(method string) []string {
+	if method == http.MethodPatch {
+		return []string{jsonType, mergePatch}
+	}
+	return []string{jsonType}
+}
+
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
+	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+		return app.Caller{}, err
+	}
 	if len(r.Header["Authorization"]) > 1 { // of two, another reader of the request might take the other
 		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "Send one Authorization header, not several."}
 	}
@@ -128,20 +168,22 @@ func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	return a.o.Service.Authenticate(r.Context(), text)
 }
 
-// checkContent refuses bodies in another coding or of another type.
-func checkContent(r *http.Request, lines bool) error {
+const jsonType, mergePatch = "application/json", "application/merge-patch+json"
+
+// checkContent refuses bodies in another coding, of another type than the kinds, or
+// in another character set than UTF-8.
+func checkContent(r *http.Request, kinds ...string) error {
 	if coding := strings.Join(r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
 		return &hook.Error{Code: hook.CodeContentEncoding, Field: "Content-Encoding", Message: "Send the body uncompressed: only identity is accepted."}
 	}
-	text := strings.Join(r.Header["Content-Type"], ",")
-	if text == "application/json" {
+	if values := r.Header["Content-Type"]; len(values) == 1 && values[0] == jsonType {
+		return nil // the common case
+	}
+	if kind := bodies.MediaType(r); kind != "" && slices.Contains(kinds, kind) {
 		return nil
 	}
-	name, _, err := mime.ParseMediaType(text)
-	if err == nil && (name == "application/json" || lines && name == ndjson) {
-		return nil
-	}
-	return &hook.Error{Code: hook.CodeContentType, Field: "Content-Type", Message: "Content-Type must be application/json."}
+	return &hook.Error{Code: hook.CodeContentType, Field: "Content-Type",
+		Message: "Content-Type must be " + strings.Join(kinds, " or ") + ", in UTF-8."}
 }
 
 // recover turns a panic into internal_error. The stack goes to the log only.

@@ -39,8 +39,13 @@ func (a *api) createTenant(ctx context.Context, q *request, in *newTenantIn) (*r
 	return made(201, wireTenant(t), replay), nil
 }
 
-func (a *api) listTenants(ctx context.Context, q *request, in *PageIn) (*reply[client.Page[client.Tenant]], error) {
-	rows, next, err := a.o.Service.Tenants(ctx, q.caller, in.page())
+type tenantsIn struct {
+	PageIn
+	Name string `query:"name" doc:"Tenants with exactly this name." example:"Acme Ltd"`
+}
+
+func (a *api) listTenants(ctx context.Context, q *request, in *tenantsIn) (*reply[client.Page[client.Tenant]], error) {
+	rows, next, err := a.o.Service.Tenants(ctx, q.caller, hook.TenantQuery{Name: in.Name, Page: in.page()})
 	if err != nil {
 		return nil, err
 	}
@@ -129,11 +134,18 @@ func (a *api) createKey(ctx context.Context, q *request, in *newKeyIn) (*reply[c
 	if err != nil {
 		return nil, err
 	}
-	return made(201, wireNewKey(k), replay), nil
+	return made(201, wireNewKey(k), replay), a.replayKey(ctx, replay)
 }
 
-func (a *api) listKeys(ctx context.Context, q *request, in *PageIn) (*reply[client.Page[client.Key]], error) {
-	rows, next, err := a.o.Service.Keys(ctx, q.caller, in.page())
+type keysIn struct {
+	PageIn
+	Kind   string `query:"kind" enum:"operator,publisher,tenant" doc:"Keys of this kind." example:"tenant"`
+	Tenant string `query:"tenant" doc:"Keys of this tenant. Keys for all tenants are not among them." example:"acme"`
+	Name   string `query:"name" doc:"Keys with exactly this name." example:"Acme, production"`
+}
+
+func (a *api) listKeys(ctx context.Context, q *request, in *keysIn) (*reply[client.Page[client.Key]], error) {
+	rows, next, err := a.o.Service.Keys(ctx, q.caller, hook.KeyQuery{Scope: hook.Scope{Tenant: in.Tenant}, Kind: hook.Kind(in.Kind), Name: in.Name, Page: in.page()})
 	if err != nil {
 		return nil, err
 	}

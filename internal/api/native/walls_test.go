@@ -23,6 +23,7 @@ func victims(t *testing.T) walltest.World {
 	}
 	made := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"victim","url":"https://hooks.example.com/canary-url-token",
 		"event_types":["*"],"title":"canary-title","headers":{"X-Token":"canary-header"}}`))
+	made.Secret = want[client.RotatedSecret](h, 200, post("/v1/endpoints/"+made.ID+"/secret/rotate", "{}")).Secret // so that there are two
 	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"}}`))
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
@@ -117,6 +118,7 @@ func wallRows(endpoint, event, delivery, key, grant string) []walltest.Row {
 		item("GET /v1/endpoints/{id}/stats", "/v1/endpoints/"+endpoint+"/stats", ""),
 		item("POST /v1/endpoints/{id}/test", "/v1/endpoints/"+endpoint+"/test", "{}"),
 		item("POST /v1/endpoints/{id}/secret/rotate", "/v1/endpoints/"+endpoint+"/secret/rotate", "{}"),
+		item("POST /v1/endpoints/{id}/secret/expire", "/v1/endpoints/"+endpoint+"/secret/expire", ""),
 		item("POST /v1/endpoints/{id}/secret/reveal", "/v1/endpoints/"+endpoint+"/secret/reveal", ""),
 		item("GET /v1/events/{id}", "/v1/events/"+event, ""),
 		item("GET /v1/events/{id}/explain", "/v1/events/"+event+"/explain", ""),

@@ -49,8 +49,8 @@ func wireNewKey(k app.NewKey) client.Key {
 func wireRow(e *hook.Endpoint) client.Endpoint {
 	out := client.Endpoint{ID: e.ID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(),
 		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
-		EventTypes: append([]string{}, e.Types...), Enabled: e.Status == hook.Enabled,
-		DisabledReason: some(e.DisabledReason), DisabledAt: someTime(e.DisabledAt),
+		EventTypes: append([]string{}, e.Types...), Enabled: e.Receives(),
+		DisabledReason: some(e.WhyDisabled()), DisabledAt: someTime(e.DisabledAt),
 		Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
 		RateLimit: e.RateLimit, MaxInFlight: e.MaxInFlight, MaxConsecutiveFailures: some(e.MaxFailures),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}

@@ -26,7 +26,7 @@ func TestRefusalsSayTheNextStep(t *testing.T) {
 		{post("/v1/keys", `{"kind":"operator","mode":"test"}`), 422, hook.CodeUnknownField, "mode", "use a key of the other mode"},
 		{post("/v1/events", `{"tenant":"acme","event_type":"a.b","data":{}}`), 422, hook.CodeUnknownField, "event_type", `Did you mean "type"?`},
 		{endpointWith(`,"profile":"nope"`), 422, hook.CodeInvalidRequest, "profile", "paysway, "},
-		{get("/v1/events?after=now"), 422, hook.CodeInvalidRequest, "after", `"after" must be RFC 3339, such as 2026-11-21T22:00:00Z.`},
+		{get("/v1/events?after=now"), 422, hook.CodeInvalidRequest, "after", `"after" must be RFC 3339 such as 2026-11-21T22:00:00Z`},
 		{call{"POST", "/oauth2/token", "", nil, nil}, 404, hook.CodeRouteNotFound, "", "--mount paysway"},
 		{get("/webhooks/subscriptions"), 404, hook.CodeRouteNotFound, "", "--mount paysway"},
 		{get("/v1/webhooks/"), 404, hook.CodeRouteNotFound, "", "--mount paywise"},
@@ -87,7 +87,5 @@ func TestListsOfAnUnknownTenant(t *testing.T) {
 		want[client.Page[any]](h, 200, call{"GET", path + "acme", testKey, nil, nil})
 	}
 	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/deliveries?tenant=nobody&event=019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"))
-	if rows := want[client.Page[any]](h, 200, get("/v1/events?tenant=gone")).Data; len(rows) != 1 {
-		t.Errorf("what a deleted tenant left behind: %v", rows)
-	}
+	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/events?tenant=gone")) // what it left is shown to nobody
 }

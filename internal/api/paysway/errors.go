@@ -53,6 +53,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeServerBusy:       {status: 503, Code: "UNEXPECTED_ERROR", retry: 1},
 	hook.CodeShuttingDown:     {status: 503, Code: "UNEXPECTED_ERROR", retry: 2},
 	hook.CodeInternal:         {status: 500, Code: "UNEXPECTED_ERROR"},
+	hook.CodeLoopDetected:     {status: 508, Code: "BAD_REQUEST"},
 }
 
 // failureOf turns any error into the one that the caller sees.
@@ -69,13 +70,14 @@ func failureOf(err error) *failure {
 		f = failure{status: 400, Code: "BAD_REQUEST"}
 	}
 	f.Message = e.Message
+	f.retry = max(f.retry, door.Seconds(e.RetryAfter))
 	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
 		f.Message = hook.NotFound("subscription").Message
 	}
 	if e.Code == hook.CodeInternal {
 		f.Message = "Something went wrong on our side."
 	}
-	if e.Field != "" {
+	if e.Field != "" && e.Code != hook.CodeLoopDetected {
 		f.Message = "/" + pointer(e.Field) + ": " + f.Message
 	}
 	return &f
@@ -84,8 +86,11 @@ func failureOf(err error) *failure {
 // refuse answers with the error. What is our fault goes to the log.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
-	if f.status >= 500 && r.Context().Err() == nil {
+	door.Refused(a.o.Refused, f.status, err)
+	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		a.o.Log.LogAttrs(context.WithoutCancel(r.Context()), levelOf(f), "request failed", attrs(w, err)...)
+	} else if f.status < 500 {
+		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status, "code", f.Code)
 	}
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retry))

@@ -22,6 +22,9 @@ import (
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger // nil: slog.Default()
+	// Refused, when set, is told each answer of 401, 403 or 429 with our code for it. It
+	// is called concurrently.
+	Refused func(status int, code string)
 	// Limit is how many subscriptions a tenant may have in one mode; 0: any number.
 	Limit int
 }
@@ -84,6 +87,9 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 func (a *api) known(w http.ResponseWriter, r *http.Request, routes func(c app.Caller) methods) error {
 	c, err := a.authenticate(r)
 	if err != nil {
+		return err
+	}
+	if r, err = door.Count(w, r, a.o.Service, c); err != nil {
 		return err
 	}
 	return choose(w, r, routes(c))

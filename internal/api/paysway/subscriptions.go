@@ -24,7 +24,7 @@ type subscription struct {
 }
 
 func wire(e app.Endpoint) subscription {
-	return subscription{ID: e.ID.String(), CreatedDate: client.Time{Time: e.CreatedAt}, Enabled: e.Status == hook.Enabled,
+	return subscription{ID: e.ID.String(), CreatedDate: client.Time{Time: e.CreatedAt}, Enabled: e.Receives(),
 		Title: e.Title, URL: e.URL, Events: append([]string{}, e.Types...), Secret: e.Secret}
 }
 

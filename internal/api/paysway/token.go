@@ -19,6 +19,9 @@ type granted struct {
 // token is POST /oauth2/token: the client credentials are the id and the text of a
 // tenant key, in the form or as HTTP Basic (RFC 6749 sections 2.3.1 and 4.4).
 func (a *api) token(w http.ResponseWriter, r *http.Request) error {
+	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+		return err
+	}
 	body, err := door.Body(r, app.Caller{}, "application/x-www-form-urlencoded")
 	if err != nil {
 		if hook.CodeOf(err) == hook.CodeInvalidJSON {
@@ -42,7 +45,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	text, err := a.o.Service.IssueToken(r.Context(), id, secret)
+	text, err := a.o.Service.IssueToken(door.Metered(w, r), id, secret)
 	if hook.CodeOf(err) == hook.CodeUnauthorized {
 		return &failure{status: 401, Code: "AUTH_INVALID_CLIENT_CREDENTIALS", Message: "The client credentials are not valid.", scheme: "Basic"}
 	}
@@ -74,6 +77,9 @@ func credentials(r *http.Request, form url.Values) (id, secret string, err error
 
 // authenticate says who asks. Only tokens count: a key's own text is refused.
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
+	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+		return app.Caller{}, err
+	}
 	text, given := door.Bearer(r)
 	if !given {
 		return app.Caller{}, &failure{status: 401, Code: "AUTH_TOKEN_NOT_FOUND", Message: "A bearer token is required.", scheme: "Bearer"}

@@ -93,7 +93,10 @@ func (a *api) test(w http.ResponseWriter, r *http.Request, c app.Caller, id hook
 }
 
 func (a *api) deliveries(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	query := r.URL.Query()
+	query, err := readQuery(r)
+	if err != nil {
+		return err
+	}
 	window, err := readWindow(query)
 	if err != nil {
 		return err

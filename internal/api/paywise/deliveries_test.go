@@ -2,6 +2,7 @@ package paywise_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,13 @@ func TestDeliveries(t *testing.T) {
 	}
 	h.fields("status", h.api("GET", one+"deliveries/?status=held", key, ""), "status")
 	h.fields("limit", h.api("GET", one+"deliveries/?limit=0", key, ""), "limit")
+	for _, name := range []string{"event", "status", "limit", "offset"} { // none of these may show more than was asked for
+		h.fields(name, h.api("GET", one+"deliveries/?"+name+"=", key, ""), name)
+		h.fields(name, h.api("GET", one+"deliveries/?"+name+"=1&"+name+"=1", key, ""), name)
+		if got := h.api("GET", one+"deliveries/?"+name+"=%zz", key, ""); got.status != 400 || !strings.Contains(got.text, `{"detail":"The query string cannot be read`) {
+			t.Errorf("%s: %d %s", name, got.status, got.text)
+		}
+	}
 	if off := h.page(one+"deliveries/?limit=2&offset=2", key); off.Results[0]["id"] != list.Results[2]["id"] || off.Next == "" || off.Previous == "" {
 		t.Errorf("%+v", off)
 	}

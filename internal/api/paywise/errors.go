@@ -46,6 +46,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeServerBusy:      {status: 503, retry: 1},
 	hook.CodeShuttingDown:    {status: 503, retry: 2},
 	hook.CodeInternal:        {status: 500},
+	hook.CodeLoopDetected:    {status: 508},
 }
 
 // members of the house that are called otherwise here.
@@ -64,6 +65,7 @@ func failureOf(err error) *failure {
 		f = failure{status: http.StatusBadRequest}
 	}
 	f.detail = e.Message
+	f.retry = max(f.retry, door.Seconds(e.RetryAfter))
 	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
 		f.detail = hook.NotFound("webhook").Message
 	}
@@ -98,12 +100,15 @@ func invalidAll(wrong []*hook.Error) *failure {
 // refuse answers with the error. What is our fault goes to the log.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
-	if f.status >= 500 && r.Context().Err() == nil {
+	door.Refused(a.o.Refused, f.status, err)
+	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		level := slog.LevelError
 		if f.retry > 0 {
 			level = slog.LevelWarn // passes by itself; the store says it once, louder
 		}
 		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(door.RequestIDHeader), "error", err)
+	} else if f.status < 500 {
+		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status)
 	}
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retry))

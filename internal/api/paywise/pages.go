@@ -23,6 +23,16 @@ type page[T any] struct {
 	Results  []T     `json:"results"`
 }
 
+// readQuery reads the parameters of a list. What cannot be read is refused: left out,
+// it would be a filter less.
+func readQuery(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &failure{status: http.StatusBadRequest, detail: "The query string cannot be read: its parameters must be percent-encoded."}
+	}
+	return query, nil
+}
+
 // readWindow reads limit and offset. A limit beyond the largest is the largest.
 func readWindow(query url.Values) (hook.Window, error) {
 	limit, err := number(query, "limit", defaultLimit, 1)
@@ -45,12 +55,15 @@ func number(query url.Values, name string, absent, least int) (int, error) {
 	return int(n), nil
 }
 
-// single returns the one value of a parameter.
+// single returns the one value of a parameter, which is not empty.
 func single(query url.Values, name string) (text string, given bool, err error) {
 	switch values := query[name]; len(values) {
 	case 0:
 		return "", false, nil
 	case 1:
+		if values[0] == "" {
+			return "", true, invalid(name, "This parameter may not be empty.")
+		}
 		return values[0], true, nil
 	}
 	return "", false, invalid(name, "This parameter is given more than once.")

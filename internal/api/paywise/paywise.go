@@ -24,6 +24,9 @@ import (
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger // nil: slog.Default()
+	// Refused, when set, is told each answer of 401, 403 or 429 with our code for it. It
+	// is called concurrently.
+	Refused func(status int, code string)
 }
 
 // Patterns are what a http.ServeMux sends here. They take nothing from the native
@@ -76,6 +79,9 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if r, err = door.Count(w, r, a.o.Service, c); err != nil {
+		return err
+	}
 	do, sentence := door.Choose(w, r, m)
 	if do == nil {
 		return &failure{status: http.StatusMethodNotAllowed, detail: sentence}
@@ -119,6 +125,9 @@ const userHeader = "X-User-Id"
 // authenticate says who asks: the key's tenant, or the company of the user that the
 // key of a partner names.
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
+	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+		return app.Caller{}, err
+	}
 	text, given := door.Bearer(r)
 	if !given {
 		return app.Caller{}, &failure{status: http.StatusUnauthorized, detail: "An API key is required.", bearer: true}

@@ -31,7 +31,7 @@ type webhook struct {
 const maxFailures = 1000
 
 func (a *api) wire(e app.Endpoint) webhook {
-	return webhook{ID: e.ID.String(), URL: e.URL, Enabled: e.Status == hook.Enabled, Events: append([]string{}, e.Types...),
+	return webhook{ID: e.ID.String(), URL: e.URL, Enabled: e.Receives(), Events: append([]string{}, e.Types...),
 		AccessMode: accessMode(e.Scope.Mode), SecretKey: e.Secret, Description: e.Description,
 		MaxConsecutiveFailures: a.mount.MaxFailures(e.Endpoint), ConsecutiveFailures: e.Health.Failures,
 		LastFailureAt: someTime(e.Health.LastFailureAt), Created: client.Time{Time: e.CreatedAt}, Updated: client.Time{Time: e.UpdatedAt}}
@@ -72,7 +72,10 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error
 }
 
 func (a *api) list(w http.ResponseWriter, r *http.Request, c app.Caller) error {
-	query := r.URL.Query()
+	query, err := readQuery(r)
+	if err != nil {
+		return err
+	}
 	window, err := readWindow(query)
 	if err != nil {
 		return err

@@ -139,7 +139,7 @@ func TestPages(t *testing.T) {
 	}
 	for query, field := range map[string]string{"?limit=0": "limit", "?limit=-1": "limit", "?limit=x": "limit", "?limit=": "limit", "?limit=1.5": "limit",
 		"?limit=99999999999999999999": "limit", "?limit=1&limit=2": "limit", "?offset=-1": "offset", "?offset=x": "offset",
-		"?offset=9999999999": "offset", "?enabled=yes": "enabled", "?enabled=": "enabled"} {
+		"?offset=9999999999": "offset", "?enabled=yes": "enabled", "?enabled=": "enabled", "?offset=": "offset", "?enabled": "enabled"} {
 		h.fields(query, h.api("GET", path+query, key, ""), field)
 	}
 }

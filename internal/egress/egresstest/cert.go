@@ -63,6 +63,20 @@ func (ca *CA) Issue(hosts []string, change ...func(*x509.Certificate)) tls.Certi
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
+// SelfSigned returns a certificate for the host names that is its own authority.
+func (ca *CA) SelfSigned(hosts ...string) tls.Certificate {
+	ca.t.Helper()
+	return NewCA(ca.t).own(hosts)
+}
+
+// own returns the authority's own certificate, issued again for the host names.
+func (ca *CA) own(hosts []string) tls.Certificate {
+	template := *ca.cert
+	template.DNSNames = hosts
+	leaf := ca.sign(&template, &template, &ca.key.PublicKey)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: ca.key, Leaf: leaf}
+}
+
 // Server returns the configuration of a server with a good certificate for the
 // host names.
 func (ca *CA) Server(hosts ...string) *tls.Config {

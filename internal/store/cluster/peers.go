@@ -31,6 +31,12 @@ func (c *Cluster) Housekeep(ctx context.Context) error {
 	return sqltext.Wrap("forget nodes", err)
 }
 
+// Alike reports whether all nodes alive run the release of this one.
+func (c *Cluster) Alike(ctx context.Context) (alike bool, err error) {
+	err = c.read.DB.QueryRowContext(ctx, "SELECT NOT EXISTS (SELECT 1 FROM nodes WHERE version <> $1 AND "+alive+")", c.opts.Version).Scan(&alike)
+	return alike, sqltext.Wrap("compare releases of nodes", err)
+}
+
 // DropDays drops the partitions that are older than the moment, and returns the tables
 // of events from which the rest is to be dropped page by page: none if the clocks differ.
 func (c *Cluster) DropDays(ctx context.Context, until time.Time) ([]string, error) {

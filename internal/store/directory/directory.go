@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
@@ -96,6 +97,8 @@ type Directory struct {
 	age    int64 // raised by each commit that changed something
 
 	health *lru[hook.ID, hook.Health] // the writer's alone
+
+	unbound atomic.Bool // values that are not bound to a URL are opened, see bound.go
 }
 
 // New returns an empty one. What is sealed is opened with the keys.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
@@ -41,39 +40,33 @@ func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 			return nil, fmt.Errorf("read retry plan of %s: %w", e.ID, err)
 		}
 	}
-	if headers != nil {
-		text, err := d.keys.Open(HeadersPlace(e), headers)
-		if err != nil {
-			return e, d.damaged(e, "headers", err)
-		}
-		if err := json.Unmarshal(text, &e.Headers); err != nil {
-			return nil, fmt.Errorf("read headers of %s: %w", e.ID, err)
-		}
-	}
+	return e, d.openRow(e, headers, query)
+}
+
+// openRow opens what is sealed in an endpoint's row. e has the URL before its query.
+func (d *Directory) openRow(e *hook.Endpoint, headers, query []byte) error {
+	head := e.URL
 	if query != nil {
-		text, err := d.keys.Open(queryPlace(e), query)
+		text, err := d.openBound("query", e, head, query)
 		if err != nil {
-			return e, d.damaged(e, "the URL's query", err)
+			if err = d.damaged(e, hook.DamagedQuery, "the URL's query", err); err != nil {
+				return err
+			}
 		}
 		e.URL += string(text)
 	}
-	return e, nil
-}
-
-func queryPlace(e *hook.Endpoint) []byte { return sqltext.Place("query", e.Scope, e.ID.String()) }
-
-// SealQuery splits a URL before its query and seals the query, which often holds a token.
-func (d *Directory) SealQuery(e *hook.Endpoint) (head string, query any, err error) {
-	i := strings.IndexByte(e.URL, '?')
-	if i < 0 {
-		return e.URL, nil, nil
+	if headers == nil {
+		return nil
 	}
-	query, err = d.keys.Seal(queryPlace(e), []byte(e.URL[i:]))
-	return e.URL[:i], query, err
+	text, err := d.openBound("headers", e, head, headers)
+	if err != nil {
+		return d.damaged(e, hook.DamagedHeaders, "headers", err)
+	}
+	if err := json.Unmarshal(text, &e.Headers); err != nil {
+		return fmt.Errorf("read headers of %s: %w", e.ID, err)
+	}
+	return nil
 }
-
-// HeadersPlace returns the associated data with which an endpoint's headers are sealed.
-func HeadersPlace(e *hook.Endpoint) []byte { return sqltext.Place("headers", e.Scope, e.ID.String()) }
 
 // SecretPlace returns the associated data with which a secret is sealed.
 func SecretPlace(e *hook.Endpoint, version int64) []byte {
@@ -141,7 +134,7 @@ func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoin
 	}
 	text, err := d.keys.Open(SecretPlace(e, secret.Version), sealed)
 	if err != nil {
-		return d.damaged(e, "a secret", err)
+		return d.damaged(e, hook.DamagedSecrets, "a secret", err)
 	}
 	secret.Text, secret.CreatedAt, secret.ExpiresAt = string(text), sqltext.FromMicros(created), sqltext.FromMicros(expires)
 	e.Secrets = append(e.Secrets, secret)
@@ -151,14 +144,14 @@ func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoin
 // damaged marks an endpoint if err says that a sealed value cannot be opened, and returns
 // any other error. Damage is no error, because the tenant's other endpoints must go on,
 // and the deliveries of the damaged one must wait and not be lost.
-func (d *Directory) damaged(e *hook.Endpoint, what string, err error) error {
+func (d *Directory) damaged(e *hook.Endpoint, part hook.Damage, what string, err error) error {
 	if !errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrOtherKey) {
 		return fmt.Errorf("open %s of %s: %w", what, e.ID, err)
 	}
-	if !e.Damaged {
-		d.log.Error("an endpoint is damaged: "+what+" cannot be opened; its deliveries wait. Restore its rows in the database and restart, or delete the endpoint",
+	if e.Damage == 0 {
+		d.log.Error("an endpoint is damaged: "+what+" cannot be opened; its deliveries wait. Set it anew, restore its row in the database and restart, or delete the endpoint",
 			"endpoint", e.ID, "tenant", e.Scope.Tenant, "mode", e.Scope.Mode.String(), "error", err)
 	}
-	e.Damaged = true
+	e.Damage |= part
 	return nil
 }

@@ -46,7 +46,7 @@ func newLocked(t *testing.T) *locked {
 	if err := l.reader.QueryRow("SELECT pg_backend_pid() + 0 * count(*) FROM deliveries").Scan(&l.pid); err != nil {
 		t.Fatal(err)
 	}
-	files := fstest.MapFS{"00003_wider.sql": {Data: []byte("-- +goose Up\nALTER TABLE deliveries ADD COLUMN wider bigint;\n")}}
+	files := fstest.MapFS{"00099_wider.sql": {Data: []byte("-- +goose Up\nALTER TABLE deliveries ADD COLUMN wider bigint;\n")}}
 	ours, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestMigrationLetsOthersPassWhileATableIsRead(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if version, err := SchemaVersion(t.Context(), l.db); version != 3 || err != nil {
+	if version, err := SchemaVersion(t.Context(), l.db); version != 99 || err != nil {
 		t.Errorf("schema %d, %v", version, err)
 	}
 }
@@ -106,7 +106,7 @@ func TestMigrationNamesWhoHasTheTable(t *testing.T) {
 		!strings.Contains(err.Error(), "2 times") {
 		t.Errorf("%v", err)
 	}
-	if version, err := SchemaVersion(t.Context(), l.db); version != 2 || err != nil {
+	if version, err := SchemaVersion(t.Context(), l.db); version == 99 || version == 0 || err != nil {
 		t.Errorf("schema %d, %v", version, err)
 	}
 }

@@ -36,39 +36,54 @@ func (l *Lists) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
 	return n, nil
 }
 
-// Tenants lists the tenants that are not deleted, newest first.
-func (l *Lists) Tenants(ctx context.Context, page hook.Page) ([]hook.Tenant, string, error) {
-	before, err := sqltext.BeforeOf(page, 1)
+// Tenants lists the tenants that are not deleted, newest first. A page looks at a
+// bounded number of rows and returns a cursor to continue from, even if it found nothing.
+func (l *Lists) Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error) {
+	before, err := sqltext.BeforeOf(q.Page, 1)
 	if err != nil {
 		return nil, "", err
 	}
+	high := int64(1<<63 - 1)
+	if q.Cursor != "" {
+		high = seqOf(before[0])
+	}
+	low, err := sqltext.Collect(ctx, l.db, scanSeq, "SELECT seq FROM tenants WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?", high, l.Scan-1)
+	if err != nil {
+		return nil, "", l.fail("bound the list", err)
+	}
+	low = append(low, 0)
 	type numbered struct {
 		hook.Tenant
 		seq int64
-	}
-	seq := int64(1<<63 - 1)
-	if page.Cursor != "" {
-		seq = seqOf(before[0])
 	}
 	rows, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (n numbered, err error) {
 		var created int64
 		err = row.Scan(&n.ID, &n.Name, &created, &n.seq)
 		n.CreatedAt = sqltext.FromMicros(created)
 		return n, err
-	}, "SELECT "+TenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq < ? ORDER BY seq DESC LIMIT ?", seq, sqltext.LimitOf(page)+1)
+	}, "SELECT "+TenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq >= ? AND seq < ? AND (? = '' OR name = ?) ORDER BY seq DESC LIMIT ?",
+		low[0], high, q.Name, q.Name, sqltext.LimitOf(q.Page)+1)
 	if err != nil {
 		return nil, "", l.fail("list tenants", err)
 	}
 	next := ""
-	if len(rows) > sqltext.LimitOf(page) {
-		rows = rows[:sqltext.LimitOf(page)]
+	switch {
+	case len(rows) > sqltext.LimitOf(q.Page):
+		rows = rows[:sqltext.LimitOf(q.Page)]
 		next = sqltext.CursorOf(seqID(rows[len(rows)-1].seq))
+	case len(low) > 1:
+		next = sqltext.CursorOf(seqID(low[0]))
 	}
 	list := make([]hook.Tenant, len(rows))
 	for i, n := range rows {
 		list[i] = n.Tenant
 	}
 	return list, next, nil
+}
+
+func scanSeq(row sqltext.Scanner) (seq int64, err error) {
+	err = row.Scan(&seq)
+	return seq, err
 }
 
 // KeyColumns are the columns of keys, except for revoked_at.
@@ -83,21 +98,28 @@ func scanKey(row sqltext.Scanner) (hook.Key, error) {
 }
 
 // Keys lists the keys of a scope that are not revoked, newest first. An empty
-// tenant means all of the mode.
-func (l *Lists) Keys(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.Key, string, error) {
-	before, err := sqltext.BeforeOf(page, 1)
+// tenant means all of the mode. A page looks at a bounded number of rows and returns a
+// cursor to continue from, even if it found nothing.
+func (l *Lists) Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, error) {
+	before, err := sqltext.BeforeOf(q.Page, 1)
 	if err != nil {
 		return nil, "", err
 	}
-	list, err := sqltext.Collect(ctx, l.db, scanKey, "SELECT "+KeyColumns+` FROM keys e WHERE e.mode = ? AND `+sqltext.TenantIs(scope)+`
-		AND revoked_at = 0 AND id < ? ORDER BY id DESC LIMIT ?`, scope.Mode, scope.Tenant, before[0][:], sqltext.LimitOf(page)+1)
+	of := spanOf{"e.id", "keys e WHERE e.mode = ? AND " + sqltext.TenantIs(q.Scope), []any{q.Scope.Mode, q.Scope.Tenant}}
+	span, err := l.span(ctx, of, time.Time{}, time.Time{}, before[0])
+	if err != nil {
+		return nil, "", err
+	}
+	list, err := sqltext.Collect(ctx, l.db, scanKey, "SELECT "+KeyColumns+` FROM keys e WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+`
+		AND revoked_at = 0 AND id >= ? AND id < ? AND (? = '' OR kind = ?) AND (? = '' OR name = ?) ORDER BY id DESC LIMIT ?`,
+		q.Scope.Mode, q.Scope.Tenant, span.low[:], span.high[:], q.Kind, q.Kind, q.Name, q.Name, sqltext.LimitOf(q.Page)+1)
 	if err != nil {
 		return nil, "", l.fail("list keys", err)
 	}
-	if len(list) <= sqltext.LimitOf(page) {
-		return list, "", nil
+	if len(list) <= sqltext.LimitOf(q.Page) {
+		return list, span.cursor(1), nil
 	}
-	list = list[:sqltext.LimitOf(page)]
+	list = list[:sqltext.LimitOf(q.Page)]
 	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
@@ -143,7 +165,8 @@ func (l *Lists) PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Pa
 		return nil, "", err
 	}
 	list, err := sqltext.Collect(ctx, l.db, scanPartner, "SELECT "+partnerColumns+` FROM partner_users p
-		WHERE p.mode = ? AND (? = '' OR p.partner = ?) AND p.id < ? ORDER BY p.id DESC LIMIT ?`,
+		WHERE p.mode = ? AND (? = '' OR p.partner = ?) AND p.id < ?
+		AND NOT EXISTS (SELECT 1 FROM tenants gone WHERE gone.id IN (p.partner, p.tenant) AND gone.deleted_at > 0) ORDER BY p.id DESC LIMIT ?`,
 		scope.Mode, scope.Tenant, scope.Tenant, before[0][:], sqltext.LimitOf(page)+1)
 	if err != nil {
 		return nil, "", l.fail("list partner users", err)

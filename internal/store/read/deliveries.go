@@ -79,7 +79,7 @@ func heldOrFailedOf(q *hook.DeliveryQuery) spanOf {
 // conditions returns the conditions that every search has. The state is a literal,
 // because the planner does not use a partial index for a parameter.
 func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
-	where := "d.mode = ? AND (? = '' OR d.tenant = ?) AND (d.event, d.endpoint) < (?, ?)"
+	where := "d.mode = ? AND (? = '' OR d.tenant = ?) AND (d.event, d.endpoint) < (?, ?) AND " + sqltext.DeliveryShown
 	args := []any{q.Scope.Mode, q.Scope.Tenant, q.Scope.Tenant, before[0][:], before[1][:]}
 	if !q.Endpoint.IsZero() {
 		where, args = where+" AND d.endpoint = ?", append(args, q.Endpoint[:])
@@ -92,6 +92,9 @@ func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 	}
 	if q.StatusClass != 0 {
 		where, args = where+" AND d.last_status / 100 = ?", append(args, q.StatusClass)
+	}
+	if q.Error != "" {
+		where, args = where+" AND d.last_error = ?", append(args, q.Error)
 	}
 	if !q.After.IsZero() {
 		where, args = where+" AND d.created_at >= ?", append(args, sqltext.Micros(q.After))
@@ -126,7 +129,7 @@ const (
 func (l *Lists) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error) {
 	args := sqltext.FindDeliveryArgs(scope, id)
 	found, err := sqltext.Collect(ctx, l.db, scanRow, "SELECT "+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event
-		WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?)`, args...)
+		WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?) AND `+sqltext.DeliveryShown, args...)
 	if err != nil {
 		return hook.DeliveryRow{}, l.fail("read delivery", err)
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Endpoints lists endpoints, newest first, without their secrets.
+// Endpoints lists endpoints, newest first, without their secrets. A page looks at a
+// bounded number of rows and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
 	if err != nil {
@@ -17,11 +18,15 @@ func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.End
 	}
 	limit := sqltext.LimitOf(q.Page)
 	var list []hook.Endpoint
-	for {
-		const page = 500 // the filter on types is not part of the query
-		rows, err := sqltext.Collect(ctx, l.db, l.dir.ScanEndpoint, "SELECT "+directory.EndpointColumns+` FROM endpoints e
-			WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+` AND e.status <> ? AND e.id < ? ORDER BY e.id DESC LIMIT ?`,
-			q.Scope.Mode, q.Scope.Tenant, hook.Deleted, before[0][:], page)
+	page := min(500, l.Scan) // the filter on types is not part of the query
+	for seen := 0; ; {
+		where := "e.mode = ? AND " + sqltext.TenantIs(q.Scope) + " AND e.status <> ? AND e.id < ?"
+		args := []any{q.Scope.Mode, q.Scope.Tenant, hook.Deleted, before[0][:]}
+		rows, err := sqltext.Collect(ctx, l.db, l.dir.ScanEndpoint, "SELECT "+directory.EndpointColumns+" FROM endpoints e WHERE "+where+" ORDER BY e.id DESC LIMIT ?",
+			append(args, page)...)
+		if err == nil && len(rows) > 0 {
+			err = l.dir.MarkDamaged(ctx, l.db, rows, where+" AND e.id >= ?", append(args, rows[len(rows)-1].ID[:])...)
+		}
 		if err != nil {
 			return nil, "", l.fail("list endpoints", err)
 		}
@@ -38,45 +43,70 @@ func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.End
 		if len(rows) < page {
 			return list, "", nil
 		}
+		if seen += len(rows); seen >= l.Scan {
+			return list, sqltext.CursorOf(before[0]), nil
+		}
 	}
 }
 
 func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
-	if q.Enabled != nil && *q.Enabled != (e.Status == hook.Enabled) {
+	if q.Enabled != nil && *q.Enabled != e.Receives() {
 		return false
 	}
-	return (q.EventType == "" || e.Types.Match(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile)
+	return (q.EventType == "" || e.Types.Match(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile) && (q.Reason == "" || e.DisabledReason == q.Reason)
 }
 
 // Endpoint returns the snapshot in force of an endpoint that is not deleted, with its
 // secrets open. The snapshot is shared and must not be changed. It comes from memory if
 // the scope was used before. An empty tenant means all of the mode.
 func (l *Lists) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
-	if scope.Tenant == "" {
-		err := l.db.QueryRowContext(ctx, sqltext.TenantOfEndpoint, id[:], scope.Mode).Scan(&scope.Tenant)
-		if err == sql.ErrNoRows {
-			return nil, hook.NotFound("endpoint")
-		}
-		if err != nil {
-			return nil, l.fail("find endpoint", err)
-		}
+	scope, err := l.scopeOf(ctx, scope, id)
+	if err != nil {
+		return nil, err
 	}
 	entry, err := l.dir.Entry(ctx, l.db, scope)
 	if err != nil {
 		return nil, l.fail("read endpoint", err)
 	}
-	e := entry.Find(id)
-	if e == nil && l.shared {
-		// Another node may have made it a moment ago.
-		if entry, err = l.dir.Read(ctx, l.db, scope); err != nil {
-			return nil, l.fail("read endpoint", err)
-		}
-		e = entry.Find(id)
+	if e := entry.Find(id); e != nil {
+		return e, nil
 	}
-	if e == nil {
-		return nil, hook.NotFound("endpoint")
+	if l.shared { // another node may have made it a moment ago
+		return l.EndpointNow(ctx, scope, id)
 	}
-	return e, nil
+	return nil, hook.NotFound("endpoint")
+}
+
+// EndpointNow is Endpoint, but reads the database: on several nodes, memory may be a moment
+// behind.
+func (l *Lists) EndpointNow(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
+	scope, err := l.scopeOf(ctx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := l.dir.Read(ctx, l.db, scope)
+	if err != nil {
+		return nil, l.fail("read endpoint", err)
+	}
+	if e := entry.Find(id); e != nil {
+		return e, nil
+	}
+	return nil, hook.NotFound("endpoint")
+}
+
+// scopeOf completes a scope without a tenant by the one of the endpoint.
+func (l *Lists) scopeOf(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Scope, error) {
+	if scope.Tenant != "" {
+		return scope, nil
+	}
+	err := l.db.QueryRowContext(ctx, sqltext.TenantOfEndpoint, id[:], scope.Mode).Scan(&scope.Tenant)
+	if err == sql.ErrNoRows {
+		return scope, hook.NotFound("endpoint")
+	}
+	if err != nil {
+		return scope, l.fail("find endpoint", err)
+	}
+	return scope, nil
 }
 
 // TenantEndpoints returns all endpoints of a tenant that are not deleted, oldest first,

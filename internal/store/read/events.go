@@ -16,7 +16,8 @@ import (
 // continue from.
 const defaultScan = 20_000
 
-// Event returns an event by our id. An empty tenant means all of the mode.
+// Event returns an event by our id. An empty tenant means all of the mode. Here and in
+// every list, what a deleted tenant left is not found.
 func (l *Lists) Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
 	return l.oneEvent(ctx, "e.id = ? AND e.mode = ? AND (? = '' OR e.tenant = ?)", id[:], scope.Mode, scope.Tenant, scope.Tenant)
 }
@@ -26,7 +27,7 @@ func (l *Lists) Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.
 // that case it gives CodeConflict if several tenants have an event with the id.
 func (l *Lists) EventByPublicID(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
 	ids, err := sqltext.Collect(ctx, l.db, sqltext.ScanID,
-		"SELECT event FROM event_ids WHERE mode = ? AND public_id = ? AND (? = '' OR tenant = ?) LIMIT 2",
+		"SELECT e.event FROM event_ids e WHERE e.mode = ? AND e.public_id = ? AND (? = '' OR e.tenant = ?) AND "+sqltext.EventShown+" LIMIT 2",
 		scope.Mode, id[:], scope.Tenant, scope.Tenant)
 	switch {
 	case err != nil:
@@ -41,7 +42,7 @@ func (l *Lists) EventByPublicID(ctx context.Context, scope hook.Scope, id hook.I
 }
 
 func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.Event, error) {
-	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE "+where, args...)
+	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE "+where+" AND "+sqltext.EventShown, args...)
 	if err != nil {
 		return nil, l.fail("read event", err)
 	}
@@ -70,10 +71,14 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	if err != nil {
 		return nil, "", err
 	}
+	where, args := "", []any{q.Scope.Mode, q.Scope.Tenant, span.low[:], span.high[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type}
+	if q.Test != nil {
+		where, args = " AND (e.kind = ?) = ?", append(args, hook.TestEvent, *q.Test)
+	}
 	list, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+eventHead+` FROM events e
 		WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+` AND e.id >= ? AND e.id < ? AND e.accepted_at >= ? AND e.accepted_at < ?
-		AND (? = '' OR e.type = ?) ORDER BY e.id DESC LIMIT ?`,
-		q.Scope.Mode, q.Scope.Tenant, span.low[:], span.high[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type, sqltext.LimitOf(q.Page)+1)
+		AND (? = '' OR e.type = ?)`+where+" AND "+sqltext.EventShown+" ORDER BY e.id DESC LIMIT ?",
+		append(args, sqltext.LimitOf(q.Page)+1)...)
 	if err != nil {
 		return nil, "", l.fail("list events", err)
 	}

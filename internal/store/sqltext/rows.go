@@ -32,7 +32,14 @@ func ScanDeliveryAnd(row Scanner, more ...any) (hook.Delivery, error) {
 // FindDelivery finds a delivery by its id within a scope; an empty tenant means all of
 // the mode. The id leads to the event, so no index of its own is needed.
 const FindDelivery = "SELECT " + DeliveryColumns + ` FROM deliveries d
-	WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?)`
+	WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?) AND ` + DeliveryShown
+
+// EventShown and DeliveryShown are true for a row of events e and of deliveries d whose
+// tenant is not deleted. What a deleted tenant left is shown to nobody.
+const (
+	EventShown    = "NOT EXISTS (SELECT 1 FROM tenants gone WHERE gone.id = e.tenant AND gone.deleted_at > 0)"
+	DeliveryShown = "NOT EXISTS (SELECT 1 FROM tenants gone WHERE gone.id = d.tenant AND gone.deleted_at > 0)"
+)
 
 // FindDeliveryArgs are the arguments of FindDelivery.
 func FindDeliveryArgs(scope hook.Scope, id hook.ID) []any {

@@ -41,3 +41,8 @@ var (
 	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner", "bbitiii")
 	Answers  = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
 )
+
+// MovedNode is the name of the node that the work under way belongs to in a database to
+// which a store was moved: one that has left, so that the first node that starts takes
+// the work over.
+const MovedNode = "moved from SQLite"

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,11 +28,11 @@ func keys(w *world) {
 	w.wantCode(err, hook.CodeTenantNotFound)
 	op, _, err := w.store.CreateKey(w.ctx, hook.Key{Kind: hook.Operator, Mode: hook.Live, Hash: [32]byte{3}}, nil)
 	w.must(err)
-	list, next, err := w.store.Keys(w.ctx, hook.Scope{Mode: hook.Live}, hook.Page{Limit: 1})
+	list, next, err := w.store.Keys(w.ctx, hook.KeyQuery{Scope: hook.Scope{Mode: hook.Live}, Page: hook.Page{Limit: 1}})
 	if err != nil || len(list) != 1 || list[0].ID != op.ID || next == "" {
 		w.Fatalf("keys %+v, %q, %v", list, next, err)
 	}
-	list, next, err = w.store.Keys(w.ctx, live, hook.Page{})
+	list, next, err = w.store.Keys(w.ctx, hook.KeyQuery{Scope: live})
 	if err != nil || len(list) != 1 || list[0].ID != k.ID || next != "" {
 		w.Fatalf("keys %+v, %q, %v", list, next, err)
 	}
@@ -57,7 +58,7 @@ func tenants(w *world) {
 	var seen []string
 	page := hook.Page{Limit: 2}
 	for {
-		list, next, err := w.store.Tenants(w.ctx, page)
+		list, next, err := w.store.Tenants(w.ctx, hook.TenantQuery{Page: page})
 		w.must(err)
 		for _, n := range list {
 			seen = append(seen, n.ID)
@@ -86,7 +87,11 @@ func tenants(w *world) {
 	w.wantCode(err, hook.CodeNotFound)
 	_, err = w.store.Endpoint(w.ctx, test, e.ID)
 	w.wantCode(err, hook.CodeNotFound)
-	w.until("cancelled", func() bool { d, _ := w.delivery(j); return d.State == hook.Cancelled })
+	_, _, err = w.store.Delivery(w.ctx, test, j.Delivery.ID)
+	w.wantCode(err, hook.CodeNotFound) // at once, also before it is cancelled
+	w.until("cancelled", func() bool {
+		return slices.ContainsFunc(w.taken().Dropped, func(r hook.Ref) bool { return r.Event == j.Delivery.Event && r.Endpoint == e.ID })
+	})
 	out := w.publishAll(hook.NewEvent{Scope: test, Type: "a", Data: []byte("{}"), CreateTenant: true})
 	w.wantCode(out[0].Err, hook.CodeTenantNotFound)
 	_, _, err = w.store.CreateTenant(w.ctx, hook.Tenant{ID: "acme"}, nil)
@@ -132,6 +137,9 @@ func lists(w *world) {
 		{hook.DeliveryQuery{Scope: live, State: &pending, Endpoint: a.ID}, 2},
 		{hook.DeliveryQuery{Scope: live, StatusClass: 4}, 1},
 		{hook.DeliveryQuery{Scope: live, StatusClass: 5}, 0},
+		{hook.DeliveryQuery{Scope: live, Error: hook.ClassStatus}, 1},
+		{hook.DeliveryQuery{Scope: live, Error: hook.ClassStatus, State: &failed, Endpoint: a.ID}, 1},
+		{hook.DeliveryQuery{Scope: live, Error: hook.ClassTimeout}, 0},
 		{hook.DeliveryQuery{Scope: live, After: start}, 4},
 		{hook.DeliveryQuery{Scope: live, Before: start}, 2},
 		{hook.DeliveryQuery{Scope: live, After: start.Add(time.Microsecond), Before: start.Add(time.Minute)}, 2},

@@ -96,6 +96,7 @@ var cases = []struct {
 	{"log of an endpoint", endpointLog},
 	{"admission of an endpoint", admission},
 	{"lists and cursors", lists},
+	{"filters of lists", filters},
 	{"profiles", profiles},
 	{"secrets are sealed", sealed},
 	{"closed store refuses", closedRefuses},

@@ -122,15 +122,11 @@ func Compare(ctx context.Context, o Options) ([]TableCount, error) {
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := m.conn.QueryRow(ctx, "SELECT coalesce(max(epoch), 0) FROM nodes WHERE name = $1", movedNode).Scan(&m.epoch); err != nil {
+	if err := m.conn.QueryRow(ctx, "SELECT coalesce(max(epoch), 0) FROM nodes WHERE name = $1", sqltext.MovedNode).Scan(&m.epoch); err != nil {
 		return nil, postgres.Refused(postgres.StartError(err))
 	}
 	return m.compareAll(ctx)
 }
-
-// movedNode is the name of the node that the work under way belongs to in the
-// target: one that has left, so that the first node that starts takes it over.
-const movedNode = "moved from SQLite"
 
 // mover is a move under way.
 type mover struct {

@@ -164,9 +164,9 @@ func told(t *testing.T, s *store.Store) map[string]any {
 		}
 		all[name] = v
 	}
-	tenants, _, err := s.Tenants(ctx, hook.Page{})
+	tenants, _, err := s.Tenants(ctx, hook.TenantQuery{})
 	note("tenants", tenants, err)
-	keys, _, err := s.Keys(ctx, live, hook.Page{})
+	keys, _, err := s.Keys(ctx, hook.KeyQuery{Scope: live})
 	note("keys", keys, err)
 	types, _, err := s.EventTypes(ctx, hook.Live, hook.Page{})
 	note("event types", types, err)
@@ -270,6 +270,12 @@ func (f *full) goesOn(t *testing.T, s *opened, target string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if st := s.ClusterStats(); st.Takeovers != 0 || st.TakenDeliveries != 0 {
+		t.Errorf("what was moved counts as a takeover, as if a node had died: %+v", st)
+	}
+	if n := query[int](t, target, "SELECT count(*) FROM nodes WHERE name = 'moved from SQLite' AND done"); n != 1 {
+		t.Errorf("%d times the work that was moved was taken over", n)
+	}
 	var triggers []hook.Trigger
 	for _, j := range jobs {
 		triggers = append(triggers, j.Trigger)
@@ -316,7 +322,7 @@ func (f *full) goesOn(t *testing.T, s *opened, target string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list, _, err := s.Tenants(ctx, hook.Page{}); err != nil || list[0].ID != tenant.ID {
+	if list, _, err := s.Tenants(ctx, hook.TenantQuery{}); err != nil || list[0].ID != tenant.ID {
 		t.Errorf("a new tenant is not the first of the list: %+v, %v", list, err)
 	}
 	newest := query[[]byte](t, target, "SELECT id FROM events ORDER BY id DESC LIMIT 1")

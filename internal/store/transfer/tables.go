@@ -154,7 +154,7 @@ func (m *mover) copyAll(ctx context.Context) error {
 	// The node's lease is over as soon as it is seen.
 	err := m.conn.QueryRow(ctx, `INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease, gone)
 		VALUES (nextval('node_epochs'), $1, $2, clock_timestamp(), clock_timestamp(), interval '0', true) RETURNING epoch`,
-		movedNode, m.opts.Version).Scan(&m.epoch)
+		sqltext.MovedNode, m.opts.Version).Scan(&m.epoch)
 	if err != nil {
 		return postgres.Refused(postgres.StartError(err))
 	}

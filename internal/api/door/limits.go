@@ -1,0 +1,56 @@
+package door
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// errLoop is the refusal of a request that is one of this installation's deliveries.
+var errLoop = &hook.Error{Code: hook.CodeLoopDetected, Field: hook.LoopHeader,
+	Message: "This request is a webhook that this installation sent (CDN-Loop, RFC 8586). Nothing was done. Point the endpoint's URL at a receiver, not at this API."}
+
+// CheckLoop refuses a request that this installation sent itself: an endpoint whose
+// URL leads to the API would make deliveries that ask for deliveries, without end.
+func CheckLoop(r *http.Request, own hook.Loop) error {
+	if values := r.Header["Cdn-Loop"]; len(values) > 0 && own.In(values) {
+		return errLoop
+	}
+	return nil
+}
+
+// Metered returns the request's context in which what is left of each limit goes
+// into the answer's RateLimit and RateLimit-Policy fields, as
+// draft-ietf-httpapi-ratelimit-headers-09 has them: q is the most at once, w the
+// seconds in which so many come back, r what is left, t the seconds until it is q
+// again.
+func Metered(w http.ResponseWriter, r *http.Request) context.Context {
+	return app.Metered(r.Context(), func(q app.Quota) {
+		window := math.Ceil(float64(q.Rate.Burst) / q.Rate.PerSecond)
+		join(w.Header(), "RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", q.Name, q.Rate.Burst, int64(window)))
+		join(w.Header(), "RateLimit", fmt.Sprintf("%q;r=%d;t=%d", q.Name, q.Left, int64((q.Full+time.Second-1)/time.Second)))
+	})
+}
+
+// join adds an item to a list in one line.
+func join(h http.Header, name, item string) {
+	if before := h.Get(name); before != "" {
+		item = before + ", " + item
+	}
+	h.Set(name, item)
+}
+
+// Count counts a known caller's request against the reads or writes of its key, by
+// its method. It returns the request with a context as of Metered.
+func Count(w http.ResponseWriter, r *http.Request, s *app.Service, c app.Caller) (*http.Request, error) {
+	r = r.WithContext(Metered(w, r))
+	return r, s.Call(r.Context(), c, r.Method != http.MethodGet && r.Method != http.MethodHead)
+}
+
+// Seconds is a duration as Retry-After has it, rounded up.
+func Seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -1,0 +1,150 @@
+package native_test
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// route is a route of the server with the parameters that its document names.
+type route struct {
+	method, path string
+	query        []string
+}
+
+// routes are those of the document, those beside it, and the batch.
+func (h *house) routes() []route {
+	h.t.Helper()
+	doc := want[struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct{ Name, In string }
+		}
+	}](h, 200, call{"GET", "/openapi.json", "", nil, nil})
+	all := []route{{"GET", "/", nil}, {"GET", "/docs", nil}, {"GET", "/docs/style.css", nil}}
+	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
+		if strings.HasPrefix(path, "/v1/listen") {
+			continue // the listen room tests its own
+		}
+		for method, op := range doc.Paths[path] {
+			r := route{method: strings.ToUpper(method), path: path}
+			for _, p := range op.Parameters {
+				if p.In == "query" {
+					r.query = append(r.query, p.Name)
+				}
+			}
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// good are values that routes take for parameters.
+var good = map[string]string{"test": "true", "kind": "tenant", "disabled_reason": "failures", "error": "dns_not_found", "limit": "1", "enabled": "true", "state": "failed", "status_class": "5xx", "after": "2026-01-31T12:00:00Z",
+	"before": "2026-01-31T12:00:00Z", "endpoint": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a", "event": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"}
+
+// No route takes a query that another reader could take for a wider one. A route that
+// refuses something else instead, such as an id that is not known, is a defect here:
+// the query is looked at first.
+func TestEveryRouteRefusesOddQueries(t *testing.T) {
+	h := newHouse(t)
+	h.tenant("acme")
+	h.endpoint("acme", "*")
+	before, routes := h.count(), h.routes()
+	if len(routes) < 40 {
+		t.Fatalf("%d routes", len(routes))
+	}
+	for _, r := range routes {
+		path := strings.ReplaceAll(r.path, "{id}", "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a")
+		body := any(nil)
+		if r.method == "POST" || r.method == "PATCH" {
+			body = event("")
+		}
+		if strings.HasSuffix(path, "z") {
+			for _, query := range []string{"?x=", "?%zz", "?x=1&x=1"} {
+				want[client.Status](h, 200, call{"GET", path + query, "", nil, nil})
+			}
+			continue
+		}
+		refused(h, 422, hook.CodeUnknownField, "dry_run", call{r.method, path + "?dry_run=true", liveKey, body, nil})
+		refused(h, 422, hook.CodeUnknownField, "Tenant", call{r.method, path + "?Tenant=acme", liveKey, body, nil})
+		refused(h, 422, hook.CodeUnknownField, "", call{r.method, path + "?=x", liveKey, body, nil})
+		refused(h, 422, hook.CodeInvalidRequest, "x", call{r.method, path + "?x=%zz", liveKey, body, nil})
+		refused(h, 422, hook.CodeInvalidRequest, "%zz", call{r.method, path + "?%zz=x", liveKey, body, nil})
+		for _, name := range r.query {
+			value := name + "=" + firstOf(good[name], "acme")
+			for _, query := range []string{name, name + "=", name + "=%", name + "=%zz", name + "=%ff", name + "=%00", name + "=a;b", value + "&" + value} {
+				refused(h, 422, hook.CodeInvalidRequest, name, call{r.method, path + "?" + query, liveKey, body, nil})
+			}
+			// Control: with one value the query is not what is refused.
+			w := h.do(call{r.method, path + "?" + value, liveKey, body, nil})
+			var p client.Problem
+			if _ = json.Unmarshal(w.Body.Bytes(), &p); p.Field == name && name != "cursor" && name != "tenant" {
+				t.Errorf("%s %s?%s: %s", r.method, path, value, w.Body)
+			}
+		}
+	}
+	if after := h.count(); !maps.Equal(before, after) {
+		t.Errorf("rows: %v before, %v after", before, after)
+	}
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// lenient reads a query as net/url does and as this server once did: what is empty,
+// cannot be read, or comes second is as if it were absent.
+func lenient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kept := url.Values{}
+		for name := range r.URL.Query() {
+			if value := r.URL.Query().Get(name); value != "" {
+				kept.Set(name, value)
+			}
+		}
+		r.URL.RawQuery = kept.Encode()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// The events of all tenants are shown to an operator that names no tenant, and to none
+// that means one. The control reads the queries leniently: each shows too much.
+func TestAFilterNeverWidens(t *testing.T) {
+	h := newHouse(t)
+	for _, tenant := range []string{"acme", "rival"} {
+		h.tenant(tenant)
+		h.event(tenant, "a.b")
+		h.event(tenant, "c.d")
+	}
+	shown := func(h *house, path string) int {
+		return len(want[client.Page[client.Event]](h, 200, call{"GET", path, liveKey, nil, nil}).Data)
+	}
+	if n := shown(h, "/v1/events"); n != 4 {
+		t.Errorf("all tenants: %d events", n)
+	}
+	if n := shown(h, "/v1/events?tenant=acme&type=a.b"); n != 1 {
+		t.Errorf("one tenant and type: %d events", n)
+	}
+	old := &house{t: t, handler: lenient(h.handler)}
+	for _, query := range []string{"tenant=&type=a.b", "tenant=%zz&type=a.b", "tenant&type=a.b", "tenant=acme&type=", "tenant=acme&type=%zz", "tenant=acme&tenant=rival"} {
+		if w := h.do(call{"GET", "/v1/events?" + query, liveKey, nil, nil}); w.Code != 422 {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+		if n := shown(old, "/v1/events?"+query); n != 2 {
+			t.Errorf("control: %s shows %d events, want 2", query, n)
+		}
+	}
+	// The id of zeros stands for none in the store: it must not stand for all.
+	refused(h, 422, hook.CodeInvalidRequest, "endpoint", get("/v1/deliveries?endpoint=00000000-0000-0000-0000-000000000000"))
+	refused(h, 422, hook.CodeInvalidRequest, "event", get("/v1/deliveries?event=00000000-0000-0000-0000-000000000000"))
+}

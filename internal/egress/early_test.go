@@ -1,0 +1,66 @@
+package egress_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/egress/egresstest"
+)
+
+// early answers once the request has begun, and closes with the rest of it unread, which
+// makes the end of the connection a reset.
+func early(status int, body string) egresstest.Script {
+	return func(c net.Conn) {
+		io.ReadFull(c, make([]byte, 1000))
+		fmt.Fprintf(c, "HTTP/1.1 %d Early\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+	}
+}
+
+// TestEarlyAnswer: the answer of a receiver that closes before it has read the whole
+// request is read. Control: the standard library's transport loses some of them.
+func TestEarlyAnswer(t *testing.T) {
+	const host = "shop.example"
+	body := bytes.Repeat([]byte("x"), 8<<20)
+	ca := egresstest.NewCA(t)
+	plain := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), ServerName: host}}
+	defer plain.CloseIdleConnections()
+	lost := 0
+	for _, scheme := range []string{"http", "https"} {
+		for _, status := range []int{200, 401, 413} {
+			receiver := egresstest.NewReceiver(t, early(status, "why"))
+			if scheme == "https" {
+				receiver = egresstest.NewTLSReceiver(t, ca.Server(host), early(status, "why"))
+			}
+			c := newClient(t, egress.Options{AllowHTTP: true, AllowNetworks: loopback, RootCAs: ca.Pool(),
+				Resolver: egresstest.NewResolver().Set(host, []string{"127.0.0.1"})})
+			for range 10 {
+				res, err := c.Post(t.Context(), egress.Request{URL: receiver.URL(scheme, host), Body: body})
+				if err != nil || res.Status != status || string(res.Body) != "why" {
+					t.Fatalf("%s, %d: %d %q: %v", scheme, status, res.Status, res.Body, err)
+				}
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, receiver.URL(scheme, "127.0.0.1"), bytes.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer, err := plain.RoundTrip(r)
+				if err != nil {
+					lost++
+					continue
+				}
+				if text, err := io.ReadAll(answer.Body); err != nil || string(text) != "why" {
+					lost++
+				}
+				answer.Body.Close()
+			}
+		}
+	}
+	if lost == 0 {
+		t.Error("control: the plain transport lost no answer of 60, so the test proves nothing")
+	}
+}

@@ -1,0 +1,102 @@
+package directory
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// Bound values: where the headers and the query of an endpoint may be sent.
+//
+// The associated data of both names the URL before its query. Who changes the URL in the
+// database, and has no master key, gets a damaged endpoint and not its tokens.
+//
+// Earlier releases named only the scope and the endpoint. Such unbound values are
+// opened until the database says that all its rows are bound (ReadBound), and never after.
+
+// boundPlace returns the associated data of a value that may be sent to a URL only. head
+// is the URL before its query.
+func boundPlace(what string, e *hook.Endpoint, head string) []byte {
+	return sqltext.Place(what+" of url", e.Scope, e.ID.String(), head)
+}
+
+func unboundPlace(what string, e *hook.Endpoint) []byte {
+	return sqltext.Place(what, e.Scope, e.ID.String())
+}
+
+// boundMark is sealed in boundMarkPlace when all rows of a database are bound.
+var boundMark, boundMarkPlace = []byte("bound"), []byte("posthorn sealed values are bound to urls")
+
+// ReadBound reads whether all rows of the database are bound. If they may not be, unbound
+// values are opened until Bound is called. A new Directory opens none.
+func (d *Directory) ReadBound(ctx context.Context, q sqltext.Querier) error {
+	var sealed []byte
+	if _, err := sqltext.ReadRow(ctx, q, "SELECT value FROM meta WHERE key = 'bound_to_urls'", nil, &sealed); err != nil {
+		return fmt.Errorf("read whether sealed values are bound: %w", err)
+	}
+	text, err := d.keys.Open(boundMarkPlace, sealed)
+	d.unbound.Store(err != nil || !bytes.Equal(text, boundMark))
+	return nil
+}
+
+// Unbound reports whether unbound values are opened.
+func (d *Directory) Unbound() bool { return d.unbound.Load() }
+
+// Bound ends that, for the life of the directory.
+func (d *Directory) Bound() { d.unbound.Store(false) }
+
+// SealBound returns what ReadBound looks for.
+func (d *Directory) SealBound() ([]byte, error) { return d.keys.Seal(boundMarkPlace, boundMark) }
+
+func (d *Directory) openBound(what string, e *hook.Endpoint, head string, sealed []byte) ([]byte, error) {
+	text, err := d.keys.Open(boundPlace(what, e, head), sealed)
+	if errors.Is(err, seal.ErrDamaged) && d.unbound.Load() {
+		return d.keys.Open(unboundPlace(what, e), sealed)
+	}
+	return text, err
+}
+
+// SealRow seals what is secret of an endpoint's row: the query of its URL, which often
+// holds a token, and its headers. It returns the URL before the query. What the endpoint
+// does not have is nil.
+func (d *Directory) SealRow(e *hook.Endpoint) (head string, query, headers any, err error) {
+	head, rest, found := strings.Cut(e.URL, "?")
+	if found {
+		if query, err = d.keys.Seal(boundPlace("query", e, head), []byte("?"+rest)); err != nil {
+			return "", nil, nil, err
+		}
+	}
+	if len(e.Headers) == 0 {
+		return head, query, nil, nil
+	}
+	text, err := json.Marshal(e.Headers)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	headers, err = d.keys.Seal(boundPlace("headers", e, head), text)
+	return head, query, headers, err
+}
+
+// MarkDamaged opens the secrets of the endpoints that meet a condition and sets the damage
+// of those of the list whose secrets do not open. It keeps no secret.
+func (d *Directory) MarkDamaged(ctx context.Context, q sqltext.Querier, list []*hook.Endpoint, condition string, args ...any) error {
+	of := make(map[hook.ID]*hook.Endpoint, len(list))
+	for _, e := range list {
+		of[e.ID] = e
+	}
+	_, err := sqltext.Collect(ctx, q, func(row sqltext.Scanner) (struct{}, error) { return struct{}{}, d.scanSecret(row, of) }, SecretsWhere(condition), args...)
+	for _, e := range list {
+		e.Secrets = nil
+	}
+	if err != nil {
+		return fmt.Errorf("read secrets: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// Revisions: what an endpoint was, for those who ask why an event did or did not reach
+// it (read.Lists.History).
+//
+// A revision is appended only if what is shown of it changed. An endpoint keeps a bounded
+// number of them. Beyond the bound, those go first during which no event was accepted,
+// because nobody can ask for them, and then the oldest. Housekeeping drops those that
+// ended before the oldest stored event.
+const (
+	maxRevisions     = 32        // of one endpoint
+	maxRevisionBytes = 128 << 10 // of their URLs and types together; the newest may have more
+	revisionPage     = 500       // rows that one operation deletes
+)
+
+// appendRevision keeps what an endpoint is from now on.
+func (t *tx) appendRevision(e *hook.Endpoint, types string) error {
+	old, err := t.endpoint(e.Scope, e.ID)
+	if err != nil {
+		return err
+	}
+	url := hook.MaskURL(e.URL)
+	if old != nil && old.Status == e.Status && old.Profile == e.Profile && hook.MaskURL(old.URL) == url && slices.Equal(old.Types, e.Types) {
+		return nil
+	}
+	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.now), url,
+		types, int64(e.Status), e.Profile); err != nil {
+		return err
+	}
+	if old == nil {
+		return nil
+	}
+	return t.trimRevisions(e.Scope, e.ID)
+}
+
+// revision is the size and the beginning of a stored revision.
+type revision struct{ number, at, bytes int64 }
+
+// fitting returns how many of the revisions, newest first, an endpoint may keep.
+func fitting(list []revision) int {
+	bytes := int64(0)
+	for i, r := range list {
+		if bytes += r.bytes; i == maxRevisions || i > 0 && bytes > maxRevisionBytes {
+			return i
+		}
+	}
+	return len(list)
+}
+
+// trimRevisions drops what is too much of an endpoint's revisions.
+func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
+	list, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (r revision, err error) {
+		err = row.Scan(&r.number, &r.at, &r.bytes)
+		return r, err
+	}, `SELECT revision, at, octet_length(url) + octet_length(types) FROM endpoint_revisions
+		WHERE endpoint = ? ORDER BY revision DESC LIMIT ?`, id[:], maxRevisions+1)
+	if err != nil || fitting(list) == len(list) {
+		return sqltext.Wrap("read revisions", err)
+	}
+	kept := list[:1:1]
+	for i, r := range list[1:] {
+		asked, err := t.acceptedBetween(scope, r.at, list[i].at)
+		if err != nil {
+			return err
+		}
+		if asked {
+			kept = append(kept, r)
+			continue
+		}
+		if _, err := t.exec("drop revision", "DELETE FROM endpoint_revisions WHERE endpoint = ? AND revision = ?", id[:], r.number); err != nil {
+			return err
+		}
+	}
+	n := fitting(kept)
+	if n == len(kept) {
+		return nil
+	}
+	_, err = t.exec("drop old revisions", dropRevisionsUpTo, id[:], kept[n].number, int64(revisionPage))
+	return err
+}
+
+// dropRevisionsUpTo deletes a page of the oldest revisions of an endpoint.
+const dropRevisionsUpTo = `DELETE FROM endpoint_revisions WHERE (endpoint, revision) IN
+	(SELECT endpoint, revision FROM endpoint_revisions WHERE endpoint = ? AND revision <= ? ORDER BY revision LIMIT ?)`
+
+// looked is how many events acceptedBetween looks at. There are more than one only if
+// several were accepted within a millisecond, or the clock was ahead once.
+const looked = 20
+
+// acceptedBetween reports whether an event of the scope may have been accepted between two
+// times, both included.
+func (t *tx) acceptedBetween(scope hook.Scope, from, to int64) (bool, error) {
+	low := sqltext.FirstID(sqltext.FromMicros(from))
+	times, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (at int64, err error) {
+		err = row.Scan(&at)
+		return at, err
+	}, "SELECT accepted_at FROM events WHERE mode = ? AND tenant = ? AND id >= ? ORDER BY id LIMIT ?", int64(scope.Mode), scope.Tenant, low[:], looked)
+	if err != nil {
+		return false, sqltext.Wrap("look for events", err)
+	}
+	for _, at := range times {
+		switch {
+		case at > to:
+			return false, nil
+		case at >= from:
+			return true, nil
+		}
+	}
+	return len(times) == looked, nil
+}
+
+// Revisions that housekeeping drops: those that ended before the oldest event, and what is
+// too much in stores of earlier releases.
+const (
+	endpointsWithOldRevisions = `SELECT DISTINCT r.endpoint FROM endpoint_revisions r WHERE r.at < ?
+		AND EXISTS (SELECT 1 FROM endpoint_revisions p WHERE p.endpoint = r.endpoint AND p.revision > r.revision AND p.at < ?) LIMIT 10000`
+	endpointsWithManyRevisions = "SELECT endpoint FROM endpoint_revisions GROUP BY endpoint HAVING count(*) > ? LIMIT 10000"
+	lastOfOldRevisions         = "SELECT coalesce(max(revision), 0) - 1 FROM endpoint_revisions WHERE endpoint = ? AND at < ?"
+	lastOfManyRevisions        = "SELECT revision FROM endpoint_revisions WHERE endpoint = ? ORDER BY revision DESC LIMIT 1 OFFSET ?"
+)
+
+// dropRevisions drops the revisions that nobody can ask for, in pages. The time of an
+// event counts from a day before it, because the clocks of nodes may differ.
+func (s *Store) dropRevisions(ctx context.Context) error {
+	oldest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
+	if err != nil {
+		return s.readError("read oldest event", err)
+	}
+	until := s.now()
+	if len(oldest) > 0 && oldest[0].Time().Before(until) {
+		until = oldest[0].Time()
+	}
+	before := sqltext.Micros(until.Add(-24 * time.Hour))
+	for _, c := range []struct {
+		find  string
+		args  []any
+		last  string
+		bound int64
+	}{
+		{endpointsWithOldRevisions, []any{before, before}, lastOfOldRevisions, before},
+		{endpointsWithManyRevisions, []any{maxRevisions}, lastOfManyRevisions, maxRevisions},
+	} {
+		ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, c.find, c.args...)
+		if err != nil {
+			return s.readError("find revisions that nobody can ask for", err)
+		}
+		if err := s.dropRevisionsOf(ctx, ids, c.last, c.bound); err != nil {
+			return fmt.Errorf("drop revisions: %w", err)
+		}
+	}
+	return nil
+}
+
+// dropRevisionsOf drops of each endpoint the revisions up to the one that last finds. A
+// page is shared by as many endpoints as it has rows for.
+func (s *Store) dropRevisionsOf(ctx context.Context, ids []hook.ID, last string, bound int64) error {
+	for len(ids) > 0 {
+		var done int
+		err := s.maintain(ctx, "drop revisions", revisionPage, func(t *tx) error {
+			done = 0
+			for left := int64(revisionPage); left > 0 && done < len(ids); done++ {
+				id := ids[done]
+				var number int64
+				if _, err := t.row("find old revisions", last, []any{id[:], bound}, &number); err != nil {
+					return err
+				}
+				n, err := t.exec("drop old revisions", dropRevisionsUpTo, id[:], number, left)
+				if err != nil {
+					return err
+				}
+				if left -= n + 1; left <= 0 {
+					break // there may be more of this endpoint
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if ids = ids[done:]; len(ids) > 0 {
+			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
