@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +17,10 @@ import (
 func besideBlackHoles(t *testing.T, prepare func(*dispatch.Dispatcher)) (longest time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		healthy := endpoint(9999, "healthy")
-		var last time.Duration
+		var last atomic.Int64 // nanoseconds
 		s := newSender(func(ctx context.Context, j hook.Job) hook.Outcome {
 			if j.Delivery.Endpoint == healthy.ID {
-				last = time.Since(j.Delivery.CreatedAt)
+				last.Store(int64(time.Since(j.Delivery.CreatedAt)))
 				return good(ctx, j)
 			}
 			return blackHole(ctx, j)
@@ -45,7 +46,7 @@ func besideBlackHoles(t *testing.T, prepare func(*dispatch.Dispatcher)) (longest
 			for s.count(healthy.ID) == sent && time.Since(start) < time.Minute {
 				time.Sleep(time.Millisecond)
 			}
-			longest = max(longest, last)
+			longest = max(longest, time.Duration(last.Load()))
 			time.Sleep(100 * time.Millisecond)
 		}
 	})

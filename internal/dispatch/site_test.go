@@ -226,8 +226,11 @@ func TestAHostIsGivenLessWhileItIsOverloaded(t *testing.T) {
 			h.most, h.starts = h.open, nil
 			h.mu.Unlock()
 			time.Sleep(10 * time.Second)
-			if h.most > 16 || h.window() > 100 {
-				t.Errorf("%d: %d at once, %d in a second", status, h.most, h.window())
+			h.mu.Lock()
+			most := h.most
+			h.mu.Unlock()
+			if most > 16 || h.window() > 100 {
+				t.Errorf("%d: %d at once, %d in a second", status, most, h.window())
 			}
 			well.Store("well", true)
 			time.Sleep(45 * time.Second)
