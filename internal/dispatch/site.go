@@ -13,10 +13,10 @@ import (
 // because one address may serve many hosts.
 const (
 	addressShare = 4
-	firstAtSite  = 16  // attempts at once, in each budget
+	firstAtSite  = 64  // attempts at once, in each budget
 	leastAtSite  = 8   // to which they fall
 	unknownSite  = 2   // while the host's address is not known
-	firstRate    = 200 // new attempts a second
+	firstRate    = 500 // new attempts a second
 	leastRate    = 50
 	siteBurst    = time.Second     // this much of the rate may go out at once
 	siteMemory   = 1.0 / 16        // weight of the newest outcome
@@ -306,8 +306,8 @@ func prefixOf(a netip.Addr) string {
 	return "address " + p.String()
 }
 
-// adaptSite moves the bounds of a site. A success at a bound raises it, so that it
-// doubles each round trip, or each second. The bounds are halved, at most once a second,
+// adaptSite moves the bounds of a site. A success at a bound raises it, so that attempts
+// at once double each round trip and the rate triples each second. The bounds are halved, at most once a second,
 // while more than half of the recent outcomes show overload: one endpoint that
 // fails among many at the same host changes nothing.
 func (d *Dispatcher) adaptSite(s *site, o *hook.Outcome, full bool, now time.Time) {
@@ -326,7 +326,7 @@ func (d *Dispatcher) adaptSite(s *site, o *hook.Outcome, full bool, now time.Tim
 			s.cap++
 		}
 		if now.Sub(s.heldAt) < siteBurst && s.rate < d.opts.HostRate*float64(s.share) {
-			s.rate++
+			s.rate += 2
 		}
 	}
 }

@@ -267,9 +267,10 @@ func (w *Writer[T]) halve(b *batch[T], err error) {
 }
 
 // full answers a batch that did not fit on the disk. The reserve is given up so that
-// outcomes, which nobody can produce again, are recorded all the same.
+// outcomes, which nobody can produce again, are recorded all the same. The engine makes
+// room first, so that work of its own that is under way cannot take the reserve.
 func (w *Writer[T]) full(b *batch[T], err error) {
-	if w.reserve.Spent() && !b.roomMade && w.engine.MakeRoom() {
+	if !b.roomMade && w.engine.MakeRoom() {
 		b.roomMade = true
 		w.push(b)
 		return
