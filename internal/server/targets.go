@@ -1,0 +1,53 @@
+package server
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+// targets are the options about where deliveries may go, parsed.
+type targets struct {
+	allowHosts, denyHosts []egress.HostPattern
+	denyNetworks          []netip.Prefix
+}
+
+// checkTargets parses the options about where deliveries may go.
+func (c *Config) checkTargets() (err error) {
+	c.targets = targets{}
+	if c.networks, err = parseNetworks("allow-network", c.AllowNetwork); err != nil {
+		return err
+	}
+	if c.targets.denyNetworks, err = parseNetworks("deny-network", c.DenyNetwork); err != nil {
+		return err
+	}
+	if c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost); err != nil {
+		return err
+	}
+	c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost)
+	return err
+}
+
+func parseNetworks(flag string, texts []string) (networks []netip.Prefix, err error) {
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return nil, exit.Usagef("--%s: %q is not a network such as 10.0.0.0/8", flag, text)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
+}
+
+func parseHosts(flag string, texts []string) (hosts []egress.HostPattern, err error) {
+	for _, text := range texts {
+		host, err := egress.ParseHostPattern(strings.TrimSpace(text))
+		if err != nil {
+			return nil, exit.Usagef("--%s: %q: %w", flag, text, err)
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts, nil
+}
