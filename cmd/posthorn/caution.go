@@ -71,7 +71,7 @@ func (c *Config) easyKeys() []string {
 	var warnings []string
 	for _, key := range []struct{ flag, text string }{{"operator-key", c.OperatorKey}, {"operator-test-key", c.OperatorTestKey}} {
 		if key.text != "" && bitsOf(key.text) < leastBits {
-			warnings = append(warnings, "--"+key.flag+" ("+envName(key.flag)+") is easy to guess; make one with: openssl rand -hex 32")
+			warnings = append(warnings, c.givenAs(key.flag)+": the key is easy to guess; make one with: openssl rand -hex 32")
 		}
 	}
 	return warnings

@@ -78,7 +78,11 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 		{name: "unknown member", file: "lisen: x\n", says: `:1: unknown option "lisen"; did you mean listen?`},
 		{name: "flag's spelling in the file", file: "allow-http: true\n", says: "unknown option"},
 		{name: "twice", file: "dev: true\ndev: false\n", says: ":2: option \"dev\" stands twice"},
-		{name: "wrong type", file: "dev: perhaps\n", says: ":1: dev: "},
+		{name: "wrong type", file: "dev: perhaps\n", says: `:1: dev: "perhaps" is not true or false`},
+		{name: "wrong type further down", file: "dev: true\n\nretention: 5\n", says: `:3: retention: "5" is not a duration such as 30s or 1h30m`},
+		{name: "member of the file", file: "dev: true\nmax_in_flight: 0\n", says: ":2: max_in_flight: 0 is not between"},
+		{name: "empty list in the file", file: "deny_network: ''\n", says: ":1: deny_network: the value is empty"},
+		{name: "no value in the file", file: "deny_host:\n", says: ":1: deny_host: the value is empty"},
 		{name: "not a mapping", file: "- a\n", says: "name: value"},
 		{name: "nested", file: "listen: {a: b}\n", says: "plain value"},
 		{name: "not YAML", file: "a: [", says: "posthorn.yaml"},
@@ -92,7 +96,12 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 		{name: "short key", args: []string{"--operator-key", "short"}, says: "32 to 200"},
 		{name: "one key for both modes", args: []string{"--operator-key", key, "--operator-test-key", key}, says: "must differ"},
 		{name: "store", args: []string{"--store", "mysql://u:planted@h/db"}, says: `got "mysql:..."`},
-		{name: "variable", env: [2]string{"POSTHORN_DEV", "perhaps"}, says: "POSTHORN_DEV: "},
+		{name: "variable", env: [2]string{"POSTHORN_DEV", "perhaps"}, says: `POSTHORN_DEV: "perhaps" is not true or false`},
+		{name: "number in a variable", env: [2]string{"POSTHORN_HOST_RATE", "1e400"}, says: `POSTHORN_HOST_RATE: "1e400" is out of range; give a number such as 0.5`},
+		{name: "value of a variable", env: [2]string{"POSTHORN_HOST_RATE", "0.5"}, says: "POSTHORN_HOST_RATE: 0.5 is neither 0"},
+		{name: "empty variable", env: [2]string{"POSTHORN_DENY_HOST", ""}, says: "POSTHORN_DENY_HOST: the value is empty"},
+		{name: "public name", args: []string{"--allow-host", "app.internal,hooks.example.com"}, says: `--allow-host: "hooks.example.com" is a public name`},
+		{name: "names under a public one", args: []string{"--allow-host", "*.example.com"}, says: `--allow-host: "*.example.com" is a public name`},
 		{name: "number", args: []string{"--max-in-flight", "0"}, says: "between 1 and 100000"},
 		{name: "retention", args: []string{"--retention", "23h"}, says: "0 keeps events for ever"},
 		{name: "timeout", args: []string{"--shutdown-timeout", "-1s"}, says: "between 0s and 1h"},
@@ -107,6 +116,51 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 				t.Errorf("got %v, want code 2 and %q", err, c.says)
 			}
 		})
+	}
+}
+
+// Whatever flag of whatever command gets a value of another kind, the refusal has the flag,
+// the value and what is expected, and nothing of the language that the command is
+// written in.
+func TestValuesAreRefusedInPlainWords(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"serve --drain-delay 5", `--drain-delay: "5" is not a duration such as 30s or 1h30m`},
+		{"serve --host-in-flight x", `--host-in-flight: "x" is not a whole number such as 64`},
+		{"serve --host-in-flight 99999999999999999999", `--host-in-flight: "99999999999999999999" is out of range; give a whole number such as 64`},
+		{"serve --host-rate 1e400", `--host-rate: "1e400" is out of range; give a number such as 0.5`},
+		{"serve --read-rate fast", `--read-rate: "fast" is not a number such as 0.5`},
+		{"serve --dev=perhaps", `--dev: "perhaps" is not true or false`},
+		{`serve --deny-host a"b`, `--deny-host: "a\"b" is not a list such as a,b`},
+		{"serve --deny-network=", "--deny-network: the value is empty"},
+		{"serve --deny-network= --deny-network 10.0.0.0/8", "--deny-network: the value is empty"},
+		{"serve --deny-network 10.0.0.0/8 --deny-host=", "--deny-host: the value is empty"},
+		{"config --allow-network=", "--allow-network: the value is empty"},
+		{"config --allow-host=", "--allow-host: the value is empty"},
+		{"config --public-url=", "--public-url: the value is empty"},
+		{"serve --drain-delay", "--drain-delay needs a value, a duration such as 30s or 1h30m"},
+		{"serve --data", "--data needs a value"},
+		{"event list --limit ten", `--limit: "ten" is not a whole number such as 64`},
+		{"doctor --timeout 5", `--timeout: "5" is not a duration such as 30s or 1h30m`},
+		{"healthcheck --timeout soon", `--timeout: "soon" is not a duration such as 30s or 1h30m`},
+	} {
+		_, errOut, code := invoke(t, "", strings.Fields(c.args)...)
+		if code != exitUsage || !strings.Contains(errOut, c.says) || strings.Contains(errOut, "strconv") || strings.Contains(errOut, "pars") || strings.Contains(errOut, "invalid argument") {
+			t.Errorf("%s: code %d, %q, want %q", c.args, code, errOut, c.says)
+		}
+	}
+}
+
+// A list that is left out, or has no entries in the file, is no mistake: what config
+// prints can be loaded.
+func TestListsMayBeLeftOut(t *testing.T) {
+	var out bytes.Buffer
+	f := (&Config{}).flags()
+	show(&out, f)
+	if !strings.Contains(out.String(), "deny_network: []\n") {
+		t.Fatalf("shown:\n%s", out.String())
+	}
+	if c, err := loaded(t, out.String(), "--allow-host", "app.internal,*.svc.cluster.local"); err != nil || len(c.targets.allowHosts) != 2 {
+		t.Errorf("%v", err)
 	}
 }
 

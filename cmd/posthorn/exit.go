@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes, documented in docs/operating.md. Scripts may branch on them.
@@ -42,8 +43,15 @@ func usage(format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
-// flagError names the flags there are when one is not known.
+// flagError says what is wrong with a command line: the value of a flag, or a name that
+// is not known, with the flags there are.
 func flagError(cmd *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return refusedValue("--"+e.GetFlag().Name, err)
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return missingValue(e)
+	}
 	text := err.Error()
 	if strings.HasPrefix(text, "unknown flag") || strings.HasPrefix(text, "unknown shorthand flag") {
 		return usage("%s; %s", text, suggestFlag(cmd, text))

@@ -19,14 +19,14 @@ var mounts = []string{"paysway", "paywise"}
 func (c *Config) checkMounts() error {
 	for _, name := range c.Mount {
 		if name != mountNone && !slices.Contains(mounts, name) {
-			return usage("--mount: %q is not one of paysway, paywise, none", name)
+			return wrong("mount", "%q is not one of paysway, paywise, none", name)
 		}
 		if name == mountNone && len(c.Mount) > 1 {
-			return usage("--mount: none stands for itself")
+			return wrong("mount", "none stands for itself")
 		}
 	}
 	if c.SubscriptionLimit < 0 || c.SubscriptionLimit > 100_000 {
-		return usage("--paysway-subscription-limit: %d is not between 0 and 100000", c.SubscriptionLimit)
+		return wrong("paysway-subscription-limit", "%d is not between 0 and 100000", c.SubscriptionLimit)
 	}
 	return nil
 }
