@@ -1,8 +1,11 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
-// The filters of the lists are flags, and a key does not leave over plain http.
+// The filters of the lists are flags.
 func TestFlagsOfLists(t *testing.T) {
 	s := newShell(t)
 	s.ok("tenant", "create", "--id", "acme", "--name", "Acme Ltd")
@@ -27,7 +30,41 @@ func TestFlagsOfLists(t *testing.T) {
 	}
 	s.refused(exitRefused, "older name", "delivery", "list", "--event-type", "a", "--type", "a")
 	s.refused(exitRefused, "disabled_reason", "endpoint", "list", "--disabled-reason", "no")
-	s.refused(exitUsage, "--allow-plain-http", "tenant", "list", "--server", "http://hooks.example.com")
-	s.refused(exitUsage, "--allow-plain-http", "listen", "--name", "dev", "--forward", "http://127.0.0.1:1/", "--server", "http://hooks.example.com")
-	s.ok("tenant", "list", "--server", s.url, "--allow-plain-http")
+}
+
+// A key that goes over plain http to another machine is warned of, once, and goes: networks
+// of containers have no TLS. The address of all interfaces is none of loopback's to the
+// commands, and leads to this machine.
+func TestPlainHTTPIsWarnedOf(t *testing.T) {
+	s := newShell(t)
+	const warning = "the key goes unencrypted to 0.0.0.0:"
+	remote := strings.Replace(s.url, "127.0.0.1", "0.0.0.0", 1)
+	for _, c := range []struct {
+		name, server, key, allowed string
+		args                       []string
+		warnings, code             int
+	}{
+		{name: "another machine", server: remote, key: cliKey, args: []string{"tenant", "list"}, warnings: 1},
+		{name: "all pages", server: remote, key: cliKey, args: []string{"key", "list", "--all", "--limit", "1"}, warnings: 1},
+		{name: "flag", server: remote, key: cliKey, args: []string{"tenant", "list", "--allow-plain-http"}},
+		{name: "variable", server: remote, key: cliKey, allowed: "true", args: []string{"tenant", "list"}},
+		{name: "loopback", server: s.url, key: cliKey, args: []string{"tenant", "list"}},
+		{name: "listen", server: remote, key: "none", args: []string{"listen", "--name", "dev", "--forward", "http://127.0.0.1:3000/"}, warnings: 1, code: exitKeyRevoked},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("POSTHORN_ALLOW_PLAIN_HTTP", c.allowed)
+			_, errOut, code := invoke(t, "", append(c.args, "--server", c.server, "--key", c.key)...)
+			if strings.Count(errOut, warning) != c.warnings || code != c.code || strings.Contains(errOut, cliKey) {
+				t.Errorf("code %d, want %d and %d warnings: %s", code, c.code, c.warnings, errOut)
+			}
+		})
+	}
+	out, _, code := invoke(t, "", "doctor", "--server", remote, "--key", cliKey)
+	if code != exitOK || strings.Count(out, warning) != 1 || !strings.Contains(out, "valid: ") {
+		t.Errorf("doctor: %d %s", code, out)
+	}
+	t.Setenv("POSTHORN_ALLOW_PLAIN_HTTP", "true")
+	if out, _, code = invoke(t, "", "doctor", "--server", remote, "--key", cliKey); code != exitOK || strings.Contains(out, warning) {
+		t.Errorf("doctor, allowed: %d %s", code, out)
+	}
 }

@@ -27,25 +27,39 @@ type server struct {
 func serverFlags(cmd *cobra.Command) func() (*server, error) {
 	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+defaultURL)
 	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY)")
-	plain := cmd.Flags().Bool("allow-plain-http", os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true",
-		"send the key over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
+	plain := cmd.Flags().Bool("allow-plain-http", plainHTTPAllowed(),
+		"do not warn of a key that goes over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
 	return func() (*server, error) {
 		if err := notEmpty(cmd); err != nil {
 			return nil, err
 		}
 		c := newClient(firstOf(*address, os.Getenv("POSTHORN_URL"), defaultURL), firstOf(*key, os.Getenv("POSTHORN_KEY")))
-		c.AllowPlainHTTP = *plain
 		if c.Key == "" {
 			return nil, usage("--key or POSTHORN_KEY is required")
 		}
 		if err := checkURL(c.URL); err != nil {
 			return nil, err
 		}
-		if c.Check() != nil {
-			return nil, usage("the key would go unencrypted to %s; name the server with https, or add --allow-plain-http if the network between is trusted", c.URL)
+		if errors.Is(c.Check(), client.ErrPlainHTTP) {
+			c.AllowPlainHTTP = true // networks of containers are without TLS
+			if !*plain {
+				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s; --allow-plain-http says that it is\n", unencrypted(c.URL))
+			}
 		}
 		return &server{Client: c, keyFrom: keySource(*key)}, nil
 	}
+}
+
+// plainHTTPAllowed reports whether the variable says that the network is trusted.
+func plainHTTPAllowed() bool { return os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true" }
+
+// unencrypted warns of a key that others may read on its way.
+func unencrypted(address string) string {
+	host := "another machine"
+	if u, err := url.Parse(address); err == nil {
+		host = u.Host
+	}
+	return "the key goes unencrypted to " + plainText(host) + "; name the server with https, unless the network between is trusted"
 }
 
 // newClient returns a client for a command: it calls once, and whoever runs the

@@ -140,11 +140,7 @@ func (c *Config) load(f *pflag.FlagSet, file string) error {
 			return err
 		}
 	}
-	err := c.check()
-	if e, ok := errors.AsType[*optionError](err); ok {
-		return usage("%s: %w", c.givenAs(e.flag), e.err)
-	}
-	return err
+	return c.check()
 }
 
 // givenAs names an option as it was given: the flag, the variable, or the line of the file.
@@ -291,8 +287,17 @@ func flagNames(f *pflag.FlagSet) []string {
 	return names
 }
 
-// check refuses values that cannot work and names the option and what is allowed.
-func (c *Config) check() (err error) {
+// check refuses values that cannot work and names the option, as it was given, and what
+// is allowed.
+func (c *Config) check() error {
+	err := c.checkOptions()
+	if e, ok := errors.AsType[*optionError](err); ok {
+		return usage("%s: %w", c.givenAs(e.flag), e.err)
+	}
+	return err
+}
+
+func (c *Config) checkOptions() (err error) {
 	for name, value := range map[string]string{"synchronous": c.Synchronous, "log-level": c.LogLevel, "log-format": c.LogFormat} {
 		if !slices.Contains(allowed[name], value) {
 			return wrong(name, "%q is not one of %s", value, strings.Join(allowed[name], ", "))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,56 @@ func TestFirstKeys(t *testing.T) {
 	printed, logged = started(t, used, "", nil)
 	if !strings.HasPrefix(printed, "No operator key is configured and the store has none") || !strings.Contains(printed, "ph_live_operator_") || !strings.Contains(logged, warning) {
 		t.Errorf("without the bootstrap key: %q, log %q", printed, logged)
+	}
+}
+
+// watched is an output that remembers whether the node answered already when it was
+// written to.
+type watched struct {
+	bytes.Buffer
+	node    *node
+	serving []bool
+}
+
+// Write is called by the goroutine that starts the node.
+func (w *watched) Write(text []byte) (int, error) {
+	w.serving = append(w.serving, len(w.node.servers) > 0)
+	return w.Buffer.Write(text)
+}
+
+// Whoever waits for the server to be ready finds the keys: they are printed before
+// anybody is answered. The control is the node afterwards, which is seen to serve.
+func TestFirstKeysArePrintedBeforeAnybodyIsAnswered(t *testing.T) {
+	c, err := loaded(t, "", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--synchronous", "off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{cfg: c, log: slog.New(slog.DiscardHandler)}
+	out := &watched{node: n}
+	n.firstKeys = out
+	if err := n.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer n.stop(context.WithoutCancel(t.Context()))
+	api := &client.Client{URL: "http://" + n.api.Addr().String()}
+	if err := api.Do(t.Context(), "GET", "/readyz", "", nil, nil); err != nil || len(n.servers) == 0 {
+		t.Fatalf("not ready: %v", err)
+	}
+	if !slices.Equal(out.serving, []bool{false}) || !strings.Contains(out.String(), "ph_live_operator_") {
+		t.Errorf("serving when the keys were printed: %v\n%s", out.serving, out.String())
+	}
+}
+
+// A node whose first keys cannot be printed answers nobody.
+func TestNoStartWithoutFirstKeys(t *testing.T) {
+	c, err := loaded(t, "", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--synchronous", "off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{cfg: c, log: slog.New(slog.DiscardHandler), firstKeys: full{}}
+	err = n.begin(t.Context())
+	if e, ok := errors.AsType[*exitError](err); !ok || e.code != exitOpen || len(n.servers) > 0 {
+		t.Errorf("%v, %d servers", err, len(n.servers))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -47,6 +48,8 @@ type node struct {
 	attempts *attemptCounter
 	without  *bareStore     // set by the bench only: nothing is kept
 	mux      *http.ServeMux // of the API's listener
+
+	firstKeys io.Writer // where keys of a first start are printed before anybody is answered; nil: none are made
 
 	profilesKept chan struct{} // by other nodes
 
@@ -122,6 +125,9 @@ func (n *node) begin(ctx context.Context) (err error) {
 	}
 	if err := n.mountSeeds(); err != nil {
 		return exitWith(exitUsage, err)
+	}
+	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: whoever sees that the node is ready finds them
+		return err
 	}
 	n.hub = listen.New(n.store, log)
 	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log, Loop: n.loop})

@@ -40,12 +40,8 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	n, err := startNode(context.WithoutCancel(ctx), cfg, log)
-	if err != nil {
-		return err
-	}
-	if err := n.printFirstKeys(context.WithoutCancel(ctx), out); err != nil {
-		n.close()
+	n := &node{cfg: cfg, log: log, firstKeys: out}
+	if err := n.begin(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	url := "http://" + n.api.Addr().String()
@@ -84,9 +80,9 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) error {
 }
 
 // printFirstKeys makes operator keys when a store has none and no bootstrap key is
-// configured, and prints them once.
+// configured, and prints them once; without an out it makes none.
 func (n *node) printFirstKeys(ctx context.Context, out io.Writer) error {
-	if n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
+	if out == nil || n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
 		return nil
 	}
 	err := n.app.FirstKeys(ctx, func(live, test string, used bool) error {
