@@ -49,6 +49,10 @@ func (c *callLimits) check() error {
 	return nil
 }
 
+// wrongKeys is how many requests without a valid key one address may make in a minute
+// before they are answered with 429.
+const wrongKeys = 20
+
 // leastRate is one call in 1,000 seconds. Much less than that could not be told from
 // none, and its waits would not fit into the fields of an answer.
 const leastRate = 0.001
