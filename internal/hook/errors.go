@@ -67,6 +67,15 @@ type Error struct {
 	Err     error
 	// RetryAfter says when the same request may succeed; 0: as the code's table says.
 	RetryAfter time.Duration
+	// Logged says that there is a line about it in the log already, or was about others
+	// like it a short time ago.
+	Logged bool
+}
+
+// Logged reports whether an error needs no line in the log.
+func Logged(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Logged
 }
 
 // Error returns the sentence.

@@ -127,8 +127,13 @@ func headProblem(h http.Header, p *client.Problem) {
 
 // refuse answers with the problem of an error.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if hook.CodeOf(err) == hook.CodeUnauthorized {
+		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+	}
 	p := problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err)
-	noteRefused(r.Context(), a.o.Log, p)
+	if !hook.Logged(err) {
+		noteRefused(r.Context(), a.o.Log, p)
+	}
 	door.Refused(a.o.Refused, p.Status, err)
 	headProblem(w.Header(), p)
 	w.Header().Set("Content-Type", problemContent)

@@ -86,10 +86,14 @@ func failureOf(err error) *failure {
 // refuse answers with the error. What is our fault goes to the log.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
+	if f.status == http.StatusUnauthorized {
+		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+		f = failureOf(err)
+	}
 	door.Refused(a.o.Refused, f.status, err)
 	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		a.o.Log.LogAttrs(context.WithoutCancel(r.Context()), levelOf(f), "request failed", attrs(w, err)...)
-	} else if f.status < 500 {
+	} else if f.status < 500 && !hook.Logged(err) {
 		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status, "code", f.Code)
 	}
 	if f.retry > 0 {

@@ -100,6 +100,10 @@ func invalidAll(wrong []*hook.Error) *failure {
 // refuse answers with the error. What is our fault goes to the log.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
+	if f.status == http.StatusUnauthorized {
+		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+		f = failureOf(err)
+	}
 	door.Refused(a.o.Refused, f.status, err)
 	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		level := slog.LevelError
@@ -107,7 +111,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			level = slog.LevelWarn // passes by itself; the store says it once, louder
 		}
 		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(door.RequestIDHeader), "error", err)
-	} else if f.status < 500 {
+	} else if f.status < 500 && !hook.Logged(err) {
 		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status)
 	}
 	if f.retry > 0 {
