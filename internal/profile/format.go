@@ -45,7 +45,7 @@ var fileFields = section{"The file", []field{
 	{"retry", true, "mapping", "When a failed attempt is retried: a list of delays, or exponential backoff."},
 	{"retry_after_cap", false, "duration, `1s` to `720h`", "The longest `Retry-After` that is honoured. Default: `Retry-After` is ignored."},
 	{"gone_disables", false, "`true`, `false`", "Whether a 410 disables the endpoint. Default `false`."},
-	{"timeout", true, "duration, `1s` to `2m`", "One deadline for name resolution, connection, TLS, headers and body of the answer."},
+	{"timeout", true, "duration, `1s` to `2m`", "One deadline for name resolution, connection, TLS, headers and body of the response."},
 	{"auto_disable", false, "mapping with one rule", "When failures disable an endpoint. Default: never."},
 	{"url", false, "mapping", "Rules for the URLs of endpoints."},
 	{"catalogue", false, "list of mappings", "Known event types, for information. Only the management APIs of PaySway and paywise restrict endpoints to them."},
