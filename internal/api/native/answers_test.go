@@ -361,7 +361,7 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 		place, _, _ := strings.Cut(wrong, ": ")
 		members[place[strings.LastIndex(place, ".")+1:]] = true
 	}
-	wanted := []string{"delivery", "disabled_at", "first_failure_at", "last_failure_at", "next_attempt_at", "oldest_pending_at", "pace", "retry", "settled_at", "since"}
+	wanted := []string{"delivery", "disabled_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending_at", "pace", "retry", "settled_at", "since", "verified_at"}
 	if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(members))); diff != "" {
 		t.Error(diff)
 	}
