@@ -34,6 +34,7 @@ type Options struct {
 	OperatorKey     string // bootstrap key of live mode; empty: none
 	OperatorTestKey string // bootstrap key of test mode; empty: none
 	CreateTenants   bool   // publishing makes an unknown tenant
+	VerifyEndpoints bool   // receivers have to agree before they get events, see verify.go
 	Now             func() time.Time
 
 	// Pace says how an endpoint's attempts go on this node now; nil: nobody knows.

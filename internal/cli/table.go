@@ -152,11 +152,24 @@ func printRows(w *tabwriter.Writer, columns []string, rows []json.RawMessage, he
 			if i > 0 {
 				fmt.Fprint(w, "\t")
 			}
-			fmt.Fprint(w, cell(members[column]))
+			fmt.Fprint(w, cell(memberAt(members, column)))
 		}
 		fmt.Fprintln(w)
 	}
 	return w.Flush()
+}
+
+// memberAt returns a member, or with a dot in the name a member of a member.
+func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
+	outer, inner, nested := strings.Cut(name, ".")
+	if !nested {
+		return members[name]
+	}
+	var in map[string]json.RawMessage
+	if json.Unmarshal(members[outer], &in) != nil {
+		return nil
+	}
+	return in[inner]
 }
 
 // printThing writes one object, a member a line in the server's order. Members that

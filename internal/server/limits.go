@@ -19,6 +19,7 @@ type callLimits struct {
 	ShortestRetry time.Duration
 	MaxAttempts   int
 	Endpoints     int
+	Verify        bool
 }
 
 func (c *callLimits) flags(f *pflag.FlagSet) {
@@ -29,6 +30,7 @@ func (c *callLimits) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.ShortestRetry, "shortest-retry", time.Second, "shortest delay that an endpoint's retry plan may have, 1s to 24h")
 	f.IntVar(&c.MaxAttempts, "max-attempts-ceiling", 0, "most attempts that an endpoint's retry plan may make; 0: any number, and for ever")
 	f.IntVar(&c.Endpoints, "endpoints-per-tenant", 1000, "endpoints that a tenant may have in one mode, 1 to 1000")
+	f.BoolVar(&c.Verify, "verify-endpoints", false, "hold what is published for a new endpoint, or one that moved to another host, until its receiver has answered a challenge with 2xx")
 }
 
 func (c *callLimits) check() error {
