@@ -16,12 +16,13 @@ type EventType struct {
 	Example     json.RawMessage `json:"example" doc:"Data of an event, an object. null: none."`
 	CreatedAt   Time            `json:"created_at" doc:"When the entry was made."`
 	UpdatedAt   Time            `json:"updated_at" doc:"When it was changed last."`
+	Warnings    []Warning       `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
 // NewEventType asks for an entry of the catalogue. Schema is a JSON Schema of the
 // data, Example the data of an event; both are objects.
 type NewEventType struct {
-	Name        string          `json:"name" doc:"1 to 128 letters, digits, dots, underscores and hyphens."`
+	Name        string          `json:"name" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
 	Description string          `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
 	Schema      json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the data, an object."`
 	Example     json.RawMessage `json:"example,omitempty" doc:"Data of an event, an object. Test events of this type carry it."`

@@ -105,7 +105,7 @@ var keyNoun = noun{name: "key", short: "Keys of the API", verbs: []verb{
 // endpointParams are the members that creating and updating share.
 var endpointParams = []param{
 	{flag: "url", usage: "URL of the endpoint: where requests are sent to"},
-	{flag: "event-types", kind: asList, usage: `comma separated; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.*, or *"},
+	{flag: "event-types", kind: asList, usage: `comma separated; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a beginning such as payment.* or orders/*, or *"},
 	{flag: "title", usage: "for people"},
 	{flag: "description", usage: "for people"},
 	{flag: "profile", usage: "wire format"},

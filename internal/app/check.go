@@ -36,7 +36,7 @@ func (s *Service) checkEndpoint(e, old *hook.Endpoint) error {
 	}
 	for i, name := range e.Types {
 		if !hook.ValidFilterType(name) {
-			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, a prefix that ends in \".*\", or \"*\".")
+			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, the beginning of one up to a dot, colon or slash with a star after it (\"orders/*\"), or \"*\". "+hook.TypeRule)
 		}
 	}
 	for _, text := range []struct {

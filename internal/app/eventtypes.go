@@ -6,8 +6,6 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-var errTypeName = invalid("name", "\"name\" must be 1 to 128 letters, digits, underscores, hyphens and dots, with no empty part between dots.")
-
 // CreateEventType adds an entry to the catalogue of the caller's mode. Operators
 // only. Schema and Example are JSON objects that were checked already.
 func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventType, once *Once) (hook.EventType, *hook.Replay, error) {
@@ -15,7 +13,7 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 		return hook.EventType{}, nil, err
 	}
 	if !hook.ValidType(e.Name) {
-		return hook.EventType{}, nil, errTypeName
+		return hook.EventType{}, nil, errType("name", e.Name)
 	}
 	if err := checkText("description", e.Description, maxDescription); err != nil {
 		return hook.EventType{}, nil, err

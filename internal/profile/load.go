@@ -219,7 +219,7 @@ func readEventType(m members, data string) EventType {
 	name, example := m.get("type"), m.get(data)
 	entry := EventType{Name: name.text(), Example: []byte(strings.TrimSpace(example.text()))}
 	if !hook.ValidType(entry.Name) {
-		name.fail("%q cannot be an event type", entry.Name)
+		name.fail("%.150q cannot be an event type: it %s", entry.Name, hook.TypeFault(entry.Name))
 	}
 	if v := jsontext.Value(entry.Example); !v.IsValid() || v.Kind() != '{' {
 		example.fail("must be a text that holds one JSON object without duplicate names")

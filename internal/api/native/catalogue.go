@@ -27,6 +27,17 @@ func wireEventType(e hook.EventType) client.EventType {
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 }
 
+// madeEventType is the answer that makes an entry. Standard Webhooks 1.0 advises names
+// of parts joined by dots.
+func madeEventType(e hook.EventType) client.EventType {
+	out := wireEventType(e)
+	if !hook.DottedType(e.Name) {
+		out.Warnings = []client.Warning{{Code: "event_type_not_dotted",
+			Message: "The name is taken as it is. Standard Webhooks advises dots between the parts: a new platform names its types like payment.settled."}}
+	}
+	return out
+}
+
 type newEventTypeIn struct {
 	OnceIn
 	Body body[client.NewEventType]
@@ -48,7 +59,7 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if e.Example, err = object("example", want.Example); err != nil {
 		return nil, err
 	}
-	once, err := onceFor(q, in.Body.text, 201, wireEventType)
+	once, err := onceFor(q, in.Body.text, 201, madeEventType)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +67,7 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if err != nil {
 		return nil, err
 	}
-	return made(201, wireEventType(out), replay), nil
+	return made(201, madeEventType(out), replay), nil
 }
 
 // object lets a JSON object pass, and null as nothing.
