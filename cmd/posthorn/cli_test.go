@@ -307,6 +307,10 @@ func TestEventTypeVerbs(t *testing.T) {
 	contains(t, s.ok("event-type", "update", "payment.settled", "--description", "Paid", "--reset", "example"), "Paid", "example      -")
 	contains(t, s.ok("event-type", "list"), "NAME ", "payment.settled  Paid")
 	contains(t, s.ok("event-type", "delete", "payment.settled"), "deleted event type payment.settled")
+	// A name with a slash is one part of the path.
+	s.ok("event-type", "create", "--name", "orders/create")
+	contains(t, s.ok("event-type", "get", "orders/create"), "orders/create")
+	contains(t, s.ok("event-type", "delete", "orders/create"), "deleted event type orders/create")
 	s.refused(exitRefused, "not_found", "event-type", "get", "payment.settled")
 }
 

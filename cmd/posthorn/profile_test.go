@@ -38,6 +38,8 @@ func TestProfileCheck(t *testing.T) {
 		"missing.yaml": strings.Replace(ownProfile, "success: 2xx\n", "", 1),
 		"loop.yaml":    strings.Replace(ownProfile, "data: $event.data", "data: &d\n    again: *d", 1),
 		"header.yaml":  ownProfile + "headers: {Host: evil}\n",
+		"value.yaml":   ownProfile + "headers: {X-Id: $event.data..id}\n",
+		"absent.yaml":  strings.Replace(ownProfile, "name: own", "name: absent", 1) + "headers: {X-Id: $event.data.id}\n",
 		"taken.yaml":   "# a copy\n" + strings.Replace(ownProfile, "name: own", "name: paywise", 1),
 		"empty.yaml":   "",
 	} {
@@ -54,6 +56,8 @@ func TestProfileCheck(t *testing.T) {
 		{[]string{"missing.yaml"}, exitUsage, []string{"missing.yaml:1: success: is missing"}},
 		{[]string{"loop.yaml"}, exitUsage, []string{"loop.yaml:4: anchors and aliases are not supported"}},
 		{[]string{"header.yaml"}, exitUsage, []string{"header.yaml:16: headers: header Host is not the profile's to set here"}},
+		{[]string{"value.yaml"}, exitUsage, []string{"value.yaml:16: headers.X-Id: $event.data..id has an empty part between dots"}},
+		{[]string{"absent.yaml"}, exitOK, []string{"absent.yaml: ok", "Warning: The test event has no usable value at /id: it goes out without the header X-Id."}},
 		{[]string{"taken.yaml"}, exitUsage, []string{`taken.yaml:2: name: "paywise" is taken by a built-in profile`}},
 		{[]string{"empty.yaml"}, exitUsage, []string{"empty.yaml:1: the file is empty"}},
 		{[]string{"nowhere.yaml"}, exitUsage, []string{"nowhere.yaml:1: no such file or directory"}},

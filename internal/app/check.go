@@ -77,7 +77,7 @@ func (s *Service) checkHeaders(e *hook.Endpoint) error {
 	if err := s.o.CheckHeaders(e.Headers); err != nil {
 		return err
 	}
-	own := headerNames(s.profileNamed(e.Profile))
+	own := s.profileNamed(e.Profile).HeaderNames()
 	for _, h := range e.Headers {
 		if h.Value == shownValue {
 			return &hook.Error{Code: hook.CodeHeaderInvalid, Field: "headers",

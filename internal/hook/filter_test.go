@@ -66,6 +66,12 @@ func TestMatchAgreesWithTheRuleInTheDocs(t *testing.T) {
 	matched, missed := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		e, n := entry.Draw(t, "entry"), name.Draw(t, "name")
+		if cut := strings.IndexAny(n, "./:"); cut > 0 && rapid.Bool().Draw(t, "related") {
+			e = n[:cut+1] + "*"
+			if last := strings.LastIndexAny(n, "./:"); rapid.Bool().Draw(t, "long") {
+				e = n[:last+1] + "*"
+			}
+		}
 		if !hook.ValidType(n) || !hook.ValidFilterType(e) {
 			t.Fatalf("%q or %q is refused", n, e)
 		}

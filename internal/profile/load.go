@@ -175,7 +175,16 @@ func (p *Profile) readHeaders(v value) {
 		if slices.Contains(parts, part{variable: eventData}) {
 			m.vals[i].fail("$event.data does not fit into a header")
 		}
-		p.headers = append(p.headers, headerTemplate{name, parts})
+		p.countMembers(m.vals[i], valuesIn(parts))
+		p.headers = append(p.headers, headerTemplate{name: name, parts: parts})
+	}
+}
+
+// countMembers refuses a profile that takes more values out of the data than rendering
+// should look for.
+func (p *Profile) countMembers(v value, n int) {
+	if p.memberUses += n; p.memberUses > maxMemberUses && n > 0 {
+		v.fail("is more than the %d values of the data that a profile may use", maxMemberUses)
 	}
 }
 
