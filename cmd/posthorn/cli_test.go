@@ -307,6 +307,10 @@ func TestEventTypeVerbs(t *testing.T) {
 	contains(t, s.ok("event-type", "update", "payment.settled", "--description", "Paid", "--reset", "example"), "Paid", "example      -")
 	contains(t, s.ok("event-type", "list"), "NAME ", "payment.settled  Paid")
 	contains(t, s.ok("event-type", "delete", "payment.settled"), "deleted event type payment.settled")
+	const types = "event_types:\n  - name: order:paid\n    check: reject\n    schema: {required: [id]}\n  - name: a.b\n"
+	contains(t, s.okWith(types, "event-type", "apply", "-f", "-", "--dry-run"), "created    order:paid", "created    a.b")
+	contains(t, s.okWith(types, "event-type", "apply", "-f", "-"), "created    order:paid", "created    a.b")
+	contains(t, s.okWith(strings.Replace(types, "a.b", "a.b\n    description: B", 1), "event-type", "apply", "-f", "-"), "unchanged  order:paid", "changed    a.b")
 	// A name with a slash is one part of the path.
 	s.ok("event-type", "create", "--name", "orders/create")
 	contains(t, s.ok("event-type", "get", "orders/create"), "orders/create")

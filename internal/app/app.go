@@ -54,6 +54,7 @@ type Service struct {
 	o         Options
 	bootstrap map[[32]byte]Caller
 	buckets   buckets
+	schemas   schemas
 }
 
 // New returns a Service, or says what of the options is wrong.

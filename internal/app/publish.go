@@ -105,7 +105,7 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 		return hook.NewEvent{}, errType("type", e.Type)
 	}
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == ""}, nil
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data)}, nil
 }
 
 // errType refuses the name of an event type and says what is wrong with it.

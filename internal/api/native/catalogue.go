@@ -23,7 +23,7 @@ func (a *api) catalogueRoutes(h huma.API) {
 }
 
 func wireEventType(e hook.EventType) client.EventType {
-	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example,
+	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example, Check: e.Enforce.String(),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 }
 
@@ -59,6 +59,9 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if e.Example, err = object("example", want.Example); err != nil {
 		return nil, err
 	}
+	if e.Enforce, err = enforceOf(want.Check); err != nil {
+		return nil, err
+	}
 	once, err := onceFor(q, in.Body.text, 201, madeEventType)
 	if err != nil {
 		return nil, err
@@ -68,6 +71,15 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 		return nil, err
 	}
 	return made(201, madeEventType(out), replay), nil
+}
+
+// enforceOf reads what a schema is for; an absent one is off.
+func enforceOf(text string) (hook.Enforce, error) {
+	enforce, ok := hook.ParseEnforce(text)
+	if !ok && text != "" {
+		return 0, strict.Wrong("check", "\"off\", \"warn\" or \"reject\"")
+	}
+	return enforce, nil
 }
 
 // object lets a JSON object pass, and null as nothing.
@@ -115,6 +127,13 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 	p := &patch{values: in.Body.values}
 	change := app.EventTypeChange{Description: patched(p, "description", ""),
 		Schema: patchedObject(p, "schema"), Example: patchedObject(p, "example")}
+	if text := patched(p, "check", "off"); text != nil {
+		enforce, err := enforceOf(*text)
+		if err != nil {
+			p.blame(err)
+		}
+		change.Enforce = &enforce
+	}
 	p.readOnly("name", "created_at", "updated_at")
 	if err := p.end(); err != nil {
 		return nil, err
