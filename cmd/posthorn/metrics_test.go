@@ -53,8 +53,12 @@ func TestMetricsShowRefusals(t *testing.T) {
 		s.node.servers[0].Handler.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	s.node.counts.dialBlocked("loopback")
+	s.ok("tenant", "create", "--id", "acme")
+	s.ok("event-type", "create", "--name", "a.b", "--schema", `{"required": ["id"]}`, "--check", "warn")
+	s.ok("send", "--tenant", "acme", "--type", "a.b", "--data", "{}")
 	text := page()
 	for _, line := range []string{`posthorn_api_refused_total{code="unauthorized",status="401"} 2`, `posthorn_egress_blocked_total{rule="loopback"} 1`,
+		`posthorn_event_data_invalid_total{check="warn"} 1`, `posthorn_event_data_invalid_total{check="reject"} 0`,
 		`posthorn_attempts_held_total{for="in_flight"} 0`, `posthorn_attempts_held_total{for="rate"} 0`, "posthorn_hosts 0",
 		`posthorn_attempt_duration_seconds_bucket{le="20"} 0`, `posthorn_attempt_duration_seconds_bucket{le="60"} 0`} {
 		if !strings.Contains(text, "\n"+line+"\n") {

@@ -20,6 +20,14 @@ const maxChecked = 1000
 type schemas struct {
 	now     atomic.Pointer[map[checkedType]checked]
 	loading sync.Mutex
+	warned  atomic.Uint64
+	refused atomic.Uint64
+}
+
+// Mismatches returns how many events were published, since the start, with data that
+// the schema of their type warned of and refused.
+func (s *Service) Mismatches() (warned, refused uint64) {
+	return s.schemas.warned.Load(), s.schemas.refused.Load()
 }
 
 type checkedType struct {
@@ -77,6 +85,11 @@ func (s *Service) mismatch(mode hook.Mode, eventType string, data []byte) *hook.
 	if found == nil {
 		return nil
 	}
+	count := &s.schemas.warned
+	if rule.enforce == hook.EnforceReject {
+		count = &s.schemas.refused
+	}
+	count.Add(1)
 	field := "data" + found.Pointer
 	return &hook.Mismatch{Field: field, Refused: rule.enforce == hook.EnforceReject,
 		Message: fmt.Sprintf("%q is not what the schema of the event type %s asks for: %s.", field, eventType, found.Reason)}

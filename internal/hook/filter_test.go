@@ -90,6 +90,20 @@ func TestMatchAgreesWithTheRuleInTheDocs(t *testing.T) {
 	}
 }
 
+// Filters of before colons and slashes came mean what they meant, for the types there
+// were.
+func TestDottedFiltersMeanWhatTheyMeant(t *testing.T) {
+	name := rapid.StringMatching(`[ab](\.[ab]){0,4}`)
+	entry := rapid.OneOf(name, rapid.StringMatching(`[ab](\.[ab]){0,2}\.\*`), rapid.Just("*"))
+	rapid.Check(t, func(t *rapid.T) {
+		e, n := entry.Draw(t, "entry"), name.Draw(t, "name")
+		prefix, wild := strings.CutSuffix(e, "*")
+		if want := e == n || wild && strings.HasPrefix(n, prefix); hook.Filter([]string{e}).Match(n) != want {
+			t.Fatalf("%q against %q: %v", e, n, !want)
+		}
+	})
+}
+
 func TestValidTypeAgreesWithTheRuleInTheDocs(t *testing.T) {
 	text := rapid.OneOf(rapid.StringMatching(`[aZ0_\-./: *]{0,6}`), rapid.StringMatching(`[a./:]{124,132}`), rapid.String())
 	rapid.Check(t, func(t *rapid.T) {

@@ -168,7 +168,7 @@ posthorn profile public-key < secret    the public key (whpk_) of an ed25519 sec
 ` + "```" + `
 
 Examples to copy are in [examples/profiles](../examples/profiles): Stripe's and GitHub's way of signing, Standard Webhooks with ed25519 keys, and with
-both signatures side by side.
+both signatures side by side; an in-house format that takes ids out of the data.
 
 ## Changing a profile
 

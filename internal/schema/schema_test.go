@@ -109,6 +109,19 @@ func TestConcurrentChecks(t *testing.T) {
 	group.Wait()
 }
 
+// A payload as the built-in examples have it.
+func BenchmarkCheckSmall(b *testing.B) {
+	s := compile(b, `{"type":"object","required":["payment_id","amount","state"],"properties":{"payment_id":{"type":"string","pattern":"^pay_"},
+		"amount":{"type":"object","required":["value","currency"],"properties":{"value":{"type":"string"},"currency":{"enum":["EUR","GBP"]}}},"state":{"type":"string"}}}`)
+	data := []byte(`{"payment_id": "pay_4f1c09d2", "amount": {"value": "49.90", "currency": "EUR"}, "state": "created", "reference": "INV-2041"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if s.Check(data) != nil {
+			b.Fatal("wrong")
+		}
+	}
+}
+
 func BenchmarkCheck(b *testing.B) {
 	s := compile(b, payment)
 	data := []byte(`{"amount":{"value":"12"},"lines":[` + strings.TrimSuffix(strings.Repeat("12345,", 150), ",") + `],"reference":"` + strings.Repeat("x", 300) + `"}`)
