@@ -250,7 +250,7 @@ func badItem(w *world) {
 		w.Errorf("%+v, then %+v; %+v", before, after, checked[1])
 	}
 	_, err := w.store.Tenant(w.ctx, "unmade")
-	w.wantCode(err, hook.CodeTenantNotFound)
+	w.wantCode(err, hook.CodeNotFound)
 	warned.Mismatch = refused.Mismatch // what was accepted before stays so
 	if again := w.publishAll(warned); again[0].Err != nil || !again[0].Repeated {
 		w.Errorf("repeated under a stricter schema: %+v", again[0])
