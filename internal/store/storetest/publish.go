@@ -236,9 +236,9 @@ func fanOutBound(w *world) {
 	}
 }
 
-func badItem(w *world) {
+// Data that its schema refuses stores nothing, not even the tenant it would make.
+func refusedData(w *world) {
 	w.endpoint(live)
-	// Data that its schema refuses stores nothing, not even the tenant it would make.
 	before := w.store.Stats()
 	refused := hook.NewEvent{Scope: hook.Scope{Tenant: "unmade", Mode: hook.Live}, Type: "a", Data: []byte("{}"), CreateTenant: true,
 		Mismatch: &hook.Mismatch{Field: "data/a", Message: "no", Refused: true}}
@@ -255,6 +255,10 @@ func badItem(w *world) {
 	if again := w.publishAll(warned); again[0].Err != nil || !again[0].Repeated {
 		w.Errorf("repeated under a stricter schema: %+v", again[0])
 	}
+}
+
+func badItem(w *world) {
+	w.endpoint(live)
 	good := hook.NewEvent{Scope: live, Type: "a", Data: []byte("{}")}
 	bad := hook.NewEvent{Scope: hook.Scope{Tenant: "nobody", Mode: hook.Live}, Type: "a", Data: []byte("{}")}
 	out := w.publishAll(good, bad, good)
