@@ -28,6 +28,7 @@ const (
 	CodeIdempotencyReused  = "idempotency_key_reused"         // 422
 	CodeTooLarge           = "payload_too_large"              // 413
 	CodeTooManyDeliveries  = "too_many_deliveries"            // 422: fan-out over its bound
+	CodeDataInvalid        = "event_data_invalid"             // 422: not what the schema of the event type asks for
 	CodeContentType        = "content_type_not_supported"     // 415
 	CodeContentEncoding    = "content_encoding_not_supported" // 415
 	CodeMethodNotAllowed   = "method_not_allowed"             // 405

@@ -57,6 +57,7 @@ type Service struct {
 	bootstrap map[[32]byte]Caller
 	buckets   buckets
 	wrongKeys knocks
+	schemas   schemas
 }
 
 // New returns a Service, or says what of the options is wrong.

@@ -186,7 +186,7 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 		return nil, "", err
 	}
 	if q.EventType != "" && !hook.ValidType(q.EventType) {
-		return nil, "", invalid("event_type", "\"event_type\" is not the name of an event type.")
+		return nil, "", errType("event_type", q.EventType)
 	}
 	q.Scope = scope
 	rows, next, err := s.o.Store.Endpoints(ctx, q)
@@ -306,7 +306,7 @@ func testEvent(p *profile.Profile, eventType string, data []byte) (string, []byt
 		return ownType, data, nil
 	}
 	if !hook.ValidType(eventType) {
-		return "", nil, errType
+		return "", nil, errType("type", eventType)
 	}
 	if data == nil {
 		data = []byte("{}")

@@ -29,6 +29,9 @@ func newNouns() []*cobra.Command {
 		for _, v := range n.verbs {
 			cmd.AddCommand(newVerb(v))
 		}
+		if n.name == eventTypeNoun.name {
+			cmd.AddCommand(newApplyTypes())
+		}
 		if n.name == eventNoun.name {
 			publish := newSend()
 			publish.Use, publish.Short = "publish", `Publish one event; the same as "posthorn send"`

@@ -189,6 +189,14 @@ func TestEventTypeVerbs(t *testing.T) {
 	servertest.Contains(t, squeezed(s.OK("event-type", "update", "payment.settled", "--description", "Paid", "--reset", "example")), "Paid", "example -")
 	servertest.Contains(t, squeezed(s.OK("event-type", "list")), "NAME ", "payment.settled Paid")
 	servertest.Contains(t, s.OK("event-type", "delete", "payment.settled"), "deleted event type payment.settled")
+	const types = "event_types:\n  - name: order:paid\n    check: reject\n    schema: {required: [id]}\n  - name: a.b\n"
+	servertest.Contains(t, s.OKWith(types, "event-type", "apply", "-f", "-", "--dry-run"), "created    order:paid", "created    a.b")
+	servertest.Contains(t, s.OKWith(types, "event-type", "apply", "-f", "-"), "created    order:paid", "created    a.b")
+	servertest.Contains(t, s.OKWith(strings.Replace(types, "a.b", "a.b\n    description: B", 1), "event-type", "apply", "-f", "-"), "unchanged  order:paid", "changed    a.b")
+	// A name with a slash is one part of the path.
+	s.OK("event-type", "create", "--name", "orders/create")
+	servertest.Contains(t, s.OK("event-type", "get", "orders/create"), "orders/create")
+	servertest.Contains(t, s.OK("event-type", "delete", "orders/create"), "deleted event type orders/create")
 	s.Refused(exit.Refused, "not_found", "event-type", "get", "payment.settled")
 }
 

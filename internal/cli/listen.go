@@ -51,7 +51,7 @@ The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
 	f.StringVar(&l.forward, "forward", "", "URL to make the requests to: localhost, an IP address or a public name")
 	f.BoolVar(&l.printOnly, "print-only", false, "print whole requests and answer them with 200, forward nothing")
 	f.StringVar(&l.asks.Name, "name", "dev", "name of this listener; each has its own deliveries, and one connection")
-	f.StringSliceVar(&l.asks.Types, "types", nil, "event types, with prefixes such as payment.*; without it all")
+	f.StringSliceVar(&l.asks.Types, "types", nil, "event types, with beginnings such as payment.*; without it all")
 	f.StringVar(&l.asks.Profile, "profile", "", "wire format; without it as before, at first the server's default")
 	f.StringVar(&l.asks.Tenant, "tenant", "", "tenant, for operator keys")
 	f.StringVar(&l.save, "save", "", "directory to write each request to as a file of raw HTTP, which \"posthorn verify\" reads")

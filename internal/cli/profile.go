@@ -186,6 +186,7 @@ type profileMeaning struct {
 	Timeout     string   `json:"timeout"`
 	Disabling   string   `json:"disabling"`
 	URLs        string   `json:"urls"`
+	Warnings    []string `json:"warnings,omitempty"`
 }
 
 func meaning(p *profile.Profile) (profileMeaning, error) {
@@ -197,7 +198,7 @@ func meaning(p *profile.Profile) (profileMeaning, error) {
 	m := profileMeaning{
 		Name: p.Name(), Description: p.Description(), Builtin: p.Builtin(), Hash: fmt.Sprintf("%x", p.Hash()),
 		Body: string(body), Signatures: w.Signatures, Secret: w.Secret, Success: w.Success, Retry: w.Retry,
-		Timeout: w.Timeout, Disabling: w.Disabling, URLs: w.URLs,
+		Timeout: w.Timeout, Disabling: w.Disabling, URLs: w.URLs, Warnings: w.Warnings,
 	}
 	for _, h := range headers {
 		m.Headers = append(m.Headers, h.Name+": "+h.Value)
@@ -267,6 +268,9 @@ func printVerdicts(out io.Writer, verdicts []verdict) {
 		}
 		for _, s := range []string{m.Secret, m.Success, m.Retry, m.Timeout, m.Disabling, m.URLs} {
 			fmt.Fprintf(out, "  %s\n", s)
+		}
+		for _, s := range m.Warnings {
+			fmt.Fprintf(out, "  Warning: %s\n", PlainText(s))
 		}
 	}
 }

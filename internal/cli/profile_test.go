@@ -38,6 +38,8 @@ func TestProfileCheck(t *testing.T) {
 		"missing.yaml": strings.Replace(ownProfile, "success: 2xx\n", "", 1),
 		"loop.yaml":    strings.Replace(ownProfile, "data: $event.data", "data: &d\n    again: *d", 1),
 		"header.yaml":  ownProfile + "headers: {Host: evil}\n",
+		"value.yaml":   ownProfile + "headers: {X-Id: $event.data..id}\n",
+		"absent.yaml":  strings.Replace(ownProfile, "name: own", "name: absent", 1) + "headers: {X-Id: $event.data.id}\n",
 		"taken.yaml":   "# a copy\n" + strings.Replace(ownProfile, "name: own", "name: paywise", 1),
 		"empty.yaml":   "",
 	} {
@@ -54,6 +56,8 @@ func TestProfileCheck(t *testing.T) {
 		{[]string{"missing.yaml"}, exit.Usage, []string{"missing.yaml:1: success: is missing"}},
 		{[]string{"loop.yaml"}, exit.Usage, []string{"loop.yaml:4: anchors and aliases are not supported"}},
 		{[]string{"header.yaml"}, exit.Usage, []string{"header.yaml:16: headers: header Host is not the profile's to set here"}},
+		{[]string{"value.yaml"}, exit.Usage, []string{"value.yaml:16: headers.X-Id: $event.data..id has an empty part between dots"}},
+		{[]string{"absent.yaml"}, exit.OK, []string{"absent.yaml: ok", "Warning: The test event has no usable value at /id: it goes out without the header X-Id."}},
 		{[]string{"taken.yaml"}, exit.Usage, []string{`taken.yaml:2: name: "paywise" is taken by a built-in profile`}},
 		{[]string{"empty.yaml"}, exit.Usage, []string{"empty.yaml:1: the file is empty"}},
 		{[]string{"nowhere.yaml"}, exit.Usage, []string{"nowhere.yaml:1: no such file or directory"}},
@@ -110,7 +114,7 @@ func TestPublicKeyOfASecret(t *testing.T) {
 
 func TestProfileListShowFormat(t *testing.T) {
 	out, code, says := command(t, "profile", "list", "--profile-dir", exampleDir)
-	if code != exit.OK || len(strings.Split(strings.TrimSpace(out), "\n")) != 9 || !strings.Contains(out, "stripe-like ") {
+	if code != exit.OK || len(strings.Split(strings.TrimSpace(out), "\n")) != 10 || !strings.Contains(out, "stripe-like ") {
 		t.Errorf("list: %d %s\n%s", code, says, out)
 	}
 	out, _, _ = command(t, "profile", "list", "--json")

@@ -105,7 +105,7 @@ var keyNoun = noun{name: "key", short: "Keys of the API", verbs: []verb{
 // endpointParams are the members that creating and updating share.
 var endpointParams = []param{
 	{flag: "url", usage: "URL of the endpoint: where requests are sent to"},
-	{flag: "event-types", kind: asList, usage: `comma separated; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.*, or *"},
+	{flag: "event-types", kind: asList, usage: `comma separated; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a beginning such as payment.* or orders/*, or *"},
 	{flag: "title", usage: "for people"},
 	{flag: "description", usage: "for people"},
 	{flag: "profile", usage: "wire format"},
@@ -187,7 +187,7 @@ var deliveryNoun = noun{name: "delivery", short: "Deliveries: one event to one e
 var eventTypeNoun = noun{name: "event-type", short: "The catalogue of event types", verbs: []verb{
 	{name: "create", short: "Add a type to the catalogue", method: http.MethodPost, path: "/v1/event-types", once: true,
 		params: append([]param{{flag: "name", required: true, usage: "the type, such as payment.settled"}}, eventTypeParams...)},
-	{name: "list", short: "List the catalogue", method: http.MethodGet, path: "/v1/event-types", columns: []string{"name", "description", "updated_at"}},
+	{name: "list", short: "List the catalogue", method: http.MethodGet, path: "/v1/event-types", columns: []string{"name", "description", "check", "updated_at"}},
 	{name: "get", short: "Show a type with its schema and example", arg: "NAME", method: http.MethodGet, path: "/v1/event-types/{}"},
 	{name: "update", short: "Change a type; what is not named stays", arg: "NAME", method: http.MethodPatch, path: "/v1/event-types/{}", params: eventTypeParams},
 	{name: "delete", short: "Take a type out of the catalogue", arg: "NAME", method: http.MethodDelete, path: "/v1/event-types/{}", done: "deleted event type %s"},
@@ -197,6 +197,7 @@ var eventTypeParams = []param{
 	{flag: "description", usage: "for people"},
 	{flag: "schema", kind: asObject, usage: "JSON Schema of the data; @FILE, or - for standard input"},
 	{flag: "example", kind: asObject, usage: "data of an event; @FILE, or - for standard input"},
+	{flag: "check", usage: "what becomes of published data that the schema refuses: off, warn or reject", values: []string{"off", "warn", "reject"}},
 }
 
 var partnerUserNoun = noun{name: "partner-user", short: "Partner users: for whom a partner's keys may act in paywise's API", verbs: []verb{

@@ -34,6 +34,7 @@ const (
 	CodeIdempotencyReused  Code = "idempotency_key_reused"         // 422
 	CodeTooLarge           Code = "payload_too_large"              // 413
 	CodeTooManyDeliveries  Code = "too_many_deliveries"            // 422: fan-out over its bound
+	CodeDataInvalid        Code = "event_data_invalid"             // 422: not what the schema of the type asks for
 	CodeContentType        Code = "content_type_not_supported"     // 415
 	CodeContentEncoding    Code = "content_encoding_not_supported" // 415
 	CodeMethodNotAllowed   Code = "method_not_allowed"             // 405

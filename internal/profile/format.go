@@ -60,7 +60,7 @@ var modeFields = section{"mode", []field{
 var signatureFields = section{"signature", []field{
 	{"header", true, "header name", "The header that carries the signature. Signatures in one header need the same `joiner`, which separates them, and outputs that begin differently."},
 	{"algorithm", true, "`hmac-sha256`, `hmac-sha512`, `hmac-sha1`, `ed25519`", "`ed25519` signs with secrets of encoding `whsk_`, the others with all others. A signature is left out while no live secret of the endpoint fits it."},
-	{"signed", true, "template", "The bytes that are signed, of `{id}`, `{timestamp}` and `{body}`, such as `{id}.{timestamp}.{body}`. `{body}` stands there once, last of the three."},
+	{"signed", true, "template", "The bytes that are signed, of `{id}`, `{timestamp}` and `{body}`, such as `{id}.{timestamp}.{body}`. `{body}` stands there once, last of all. `{event.data.invoice.id}` is a value of the data that a header carries: see [below](#values-of-the-data)."},
 	{"output", true, "template", "The value of the header, of `{signature}`, `{id}` and `{timestamp}`, such as `t={timestamp},v1={signature}`."},
 	{"joiner", false, "text", "The separator between the elements of `output`. During a rotation the element with `{signature}` is repeated, newest secret first. Default: only the newest secret signs."},
 	{"digest", true, "`hex`, `base64`", "The encoding of the signature: lower-case hex, or standard base64 with padding."},
@@ -105,13 +105,13 @@ var urlFields = section{"url", []field{
 }}
 
 var catalogueFields = section{"catalogue", []field{
-	{"type", true, "event type", "Its name."},
+	{"type", true, "event type", "Its [name](api.md#event-types)."},
 	{"description", false, "text", "One sentence for people."},
 	{"example", true, "text with a JSON object", "Data of such an event."},
 }}
 
 var testEventFields = section{"test_event", []field{
-	{"type", true, "event type", "Its name."},
+	{"type", true, "event type", "Its [name](api.md#event-types)."},
 	{"data", true, "text with a JSON object", "Its data."},
 }}
 
@@ -168,7 +168,7 @@ posthorn profile public-key < secret    print the public key (whpk_) of an ed255
 ` + "```" + `
 
 [examples/profiles](../examples/profiles) has examples to copy: the signatures of Stripe and GitHub, Standard Webhooks
-with ed25519 keys, and Standard Webhooks with both kinds of signature.
+with ed25519 keys, Standard Webhooks with both kinds of signature, and an in-house format that takes ids out of the data.
 
 ## Changing a profile
 
@@ -213,4 +213,30 @@ is copied byte for byte.
 
 The templates of ` + "`signed` and `output`" + ` use ` + "`{id}`, `{timestamp}`, `{body}` and `{signature}`" + `. Between two placeholders there is fixed text whose first
 character cannot be part of a value, such as a dot, or bytes could move from one value into the next.
+` + referenceMembers
+
+const referenceMembers = `
+## Values of the data
+
+` + "`" + `$event.data.invoice.id` + "`" + ` is the value of the member ` + "`" + `id` + "`" + ` of the member ` + "`" + `invoice` + "`" + ` of the data. Letters, digits, underscores and dots after ` + "`" + `$event.data.` + "`" + ` belong to the name; with
+other characters, or where a letter follows, braces are needed: ` + "`" + `${event.data.invoice-id}` + "`" + `. Underneath it is a JSON pointer (RFC 6901), which may be written itself, in braces: ` + "`" + `${event.data./invoice/id}` + "`" + `.
+There a name may hold dots, ` + "`" + `~1` + "`" + ` is a slash in a name and ` + "`" + `~0` + "`" + ` a tilde. In an array a number, from 0, names an element. A pointer has at most 16 levels and 256 bytes; a profile uses at most 32 values.
+
+A value is a string, a number or a boolean of at most 1,024 bytes as it stands in the data. Everything else counts as missing: what is not there, ` + "`" + `null` + "`" + `, an object, an array, something longer. No event is
+refused for a value that is missing, for other endpoints may do without:
+
+| where | the value | missing |
+| --- | --- | --- |
+| alone in the envelope | stands there as it stands in the data: ` + "`" + `12.50` + "`" + ` stays ` + "`" + `12.50` + "`" + `, a string keeps its escapes | ` + "`" + `null` + "`" + ` |
+| within a text of the envelope | its text; the member stays a string | the whole text is ` + "`" + `null` + "`" + ` |
+| in a header | its text, up to 256 characters of printable ASCII without outer spaces; one that is longer, or holds a line break, a control character or a letter such as ` + "`" + `ü` + "`" + `, counts as missing too | the header is left out |
+| in ` + "`" + `signed` + "`" + ` | what the header that carries it has | an empty text |
+
+A header that would be empty is left out too. Data that strangers write can take a header away; it can never add one, or a line.
+
+` + "`" + `{event.data.invoice.id}` + "`" + ` in ` + "`" + `signed` + "`" + ` needs a header of the profile that carries just this value (` + "`" + `X-Invoice-Id: $event.data.invoice.id` + "`" + `), for receivers verify with what they get. The character that follows it
+in ` + "`" + `signed` + "`" + ` ends it there, so a value with that character counts as missing in that header: with ` + "`" + `{id}.{event.data.invoice.id}.{body}` + "`" + ` ids with dots are not sent; choose another separator for those.
+The package ` + "`" + `webhook` + "`" + ` verifies it with the placeholder ` + "`" + `{header:X-Invoice-Id}` + "`" + `; a receiver of its own puts in the value of the header, or nothing if it is absent.
+
+` + "`" + `posthorn profile check` + "`" + ` warns of values that the test event does not have.
 `

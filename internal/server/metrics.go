@@ -70,6 +70,13 @@ func (n *Node) metricsPage() http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for check, read := range map[string]func() uint64{
+		"warn":   func() uint64 { warned, _ := n.app.Mismatches(); return warned },
+		"reject": func() uint64 { _, refused := n.app.Mismatches(); return refused },
+	} {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "posthorn_event_data_invalid_total", ConstLabels: prometheus.Labels{"check": check},
+			Help: "Published events whose data is not what the schema of their type asks for."}, func() float64 { return float64(read()) }))
+	}
 	gauge := func(name, help string, read func(dispatch.Stats) int) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(read(n.dispatch.Stats())) }))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/posthorn/posthorn/client"
 )
 
 func metered(t *testing.T) *Node {
@@ -68,8 +71,19 @@ func TestMetricsShowRefusals(t *testing.T) {
 		n.servers[0].Handler.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	n.counts.dialBlocked("loopback")
+	api := &client.Client{URL: n.URL(), Key: n.cfg.OperatorKey}
+	if _, err := api.CreateTenant(t.Context(), client.NewTenant{ID: "acme"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.CreateEventType(t.Context(), client.NewEventType{Name: "a.b", Schema: json.RawMessage(`{"required": ["id"]}`), Check: "warn"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.Publish(t.Context(), client.NewEvent{Tenant: "acme", Type: "a.b", Data: json.RawMessage("{}")}, client.PublishOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	text := page()
 	for _, line := range []string{`posthorn_api_refused_total{code="unauthorized",status="401"} 2`, `posthorn_egress_blocked_total{rule="loopback"} 1`,
+		`posthorn_event_data_invalid_total{check="warn"} 1`, `posthorn_event_data_invalid_total{check="reject"} 0`,
 		`posthorn_attempts_held_total{for="in_flight"} 0`, `posthorn_attempts_held_total{for="rate"} 0`, "posthorn_hosts 0",
 		`posthorn_attempt_duration_seconds_bucket{le="20"} 0`, `posthorn_attempt_duration_seconds_bucket{le="60"} 0`} {
 		if !strings.Contains(text, "\n"+line+"\n") {

@@ -55,7 +55,8 @@ type Node struct {
 
 	firstKeys io.Writer // where keys of a first start are printed before anybody is answered; nil: none are made
 
-	profilesKept chan struct{} // by other nodes
+	profilesKept     chan struct{} // by other nodes
+	catalogueChanged chan struct{} // by other nodes
 
 	api, metrics net.Listener
 	servers      []*http.Server
@@ -78,7 +79,7 @@ func Start(ctx context.Context, cfg *Config, log *slog.Logger, firstKeys io.Writ
 // cannot succeed changes nothing.
 func (n *Node) begin(ctx context.Context) (err error) {
 	n.failed, n.cancel, n.mux = make(chan error, 4), func() {}, http.NewServeMux()
-	n.profilesKept, n.apiLog = make(chan struct{}, 1), boundedLog(n.log)
+	n.profilesKept, n.catalogueChanged, n.apiLog = make(chan struct{}, 1), make(chan struct{}, 1), boundedLog(n.log)
 	n.counts = newCounts()
 	defer func() {
 		if err != nil {
@@ -128,6 +129,9 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return exit.With(exit.Usage, err)
+	}
+	if err := n.app.LoadSchemas(ctx); err != nil {
+		return exit.With(exit.Open, fmt.Errorf("read the schemas of event types: %w", err))
 	}
 	if err := n.mountSeeds(); err != nil {
 		return exit.With(exit.Usage, err)
@@ -191,7 +195,8 @@ func (n *Node) openStore(ctx context.Context) error {
 	n.loop = hook.Loop(keys.Installation())
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
-		Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, TenantBacklog: n.cfg.TenantBacklog,
+		CatalogueChanged: func() { poke(n.catalogueChanged) },
+		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
 			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
@@ -435,6 +440,12 @@ func (n *Node) takeProfiles(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.catalogueChanged:
+			if err := n.app.LoadSchemas(ctx); err != nil && ctx.Err() == nil {
+				n.log.Error("take up schemas of other nodes; it will be tried again", "error", err)
+				time.AfterFunc(2*time.Second, func() { poke(n.catalogueChanged) })
+			}
+			continue
 		case <-n.profilesKept:
 		}
 		if err := n.keepProfiles(ctx, n.profiles); err != nil && ctx.Err() == nil {

@@ -71,6 +71,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if !n.CreateTenant {
 			return hook.Published{Err: errNoTenant()}, nil
 		}
+		if refused := mismatch(n); refused != nil {
+			return hook.Published{Err: refused}, nil
+		}
 		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
 			if hook.CodeOf(err) == hook.CodeTenantExists { // a deleted tenant keeps its id
 				return hook.Published{Err: errNoTenant()}, nil
@@ -86,6 +89,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
 		}
+	}
+	if refused := mismatch(n); refused != nil { // after the ids: what was accepted before stays so
+		return hook.Published{Err: refused}, nil
 	}
 	if len(targets) > t.s.opts.MaxFanOut {
 		return hook.Published{Err: t.tooMany(len(targets))}, nil
@@ -112,7 +118,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		}
 	}
 	return hook.Published{Event: e.ID, PublicID: e.PublicID, Type: e.Type, Tenant: n.Scope.Tenant,
-		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data)}, nil
+		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
 }
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
@@ -206,6 +212,14 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})
 	}
 	return d, nil
+}
+
+// mismatch refuses data that its schema does, or is nil.
+func mismatch(n *hook.NewEvent) error {
+	if n.Mismatch == nil || !n.Mismatch.Refused {
+		return nil
+	}
+	return &hook.Error{Code: hook.CodeDataInvalid, Field: n.Mismatch.Field, Message: n.Mismatch.Message}
 }
 
 // publishedBefore answers an event whose id the platform has used before: with the first

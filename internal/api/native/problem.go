@@ -48,6 +48,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeDeliverySettled:    {status: 409, title: "Delivery is settled"},
 	hook.CodeIdempotencyReused:  {status: 422, title: "Idempotency key reused"},
 	hook.CodeTooLarge:           {status: 413, title: "Payload too large"},
+	hook.CodeDataInvalid:        {status: 422, title: "Event data not as its schema asks"},
 	hook.CodeTooManyDeliveries:  {status: 422, title: "Too many deliveries"},
 	hook.CodeContentType:        {status: 415, title: "Content type not supported"},
 	hook.CodeContentEncoding:    {status: 415, title: "Content encoding not supported"},

@@ -51,6 +51,7 @@ var cases = []struct {
 	{"public id is found", publicIDFound},
 	{"fan-out is bounded", fanOutBound},
 	{"a bad item harms no neighbour", badItem},
+	{"data that its schema refuses", refusedData},
 	{"idempotency", idempotency},
 	{"fifty first uses make one event", fiftyFirstUses},
 	{"settle succeeds", settleSucceeds},
