@@ -53,6 +53,7 @@ type doctorPlan struct {
 	timeout                time.Duration
 	holderAge              time.Duration
 	asJSON                 bool
+	egress                 wayOut
 }
 
 func newDoctor() *cobra.Command {
@@ -81,6 +82,7 @@ Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 	f.DurationVar(&p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
 	f.DurationVar(&p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, how old a transaction must be to be named as one that holds vacuum back")
 	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
+	p.egress.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), cmd.OutOrStdout()) }
 	return cmd
 }
@@ -103,6 +105,9 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
+	if err := p.egress.fromEnvironment(); err != nil {
+		return err
+	}
 	c := &checkup{Findings: []finding{}}
 	data, server := p.data != "" || p.store != "", p.url != ""
 	if data || !server {
@@ -111,6 +116,7 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 		}
 		p.checkData(ctx, c)
 	}
+	p.egress.check(ctx, c, p.timeout)
 	if server || !data {
 		p.checkServer(ctx, c)
 	}

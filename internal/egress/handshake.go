@@ -69,14 +69,18 @@ const remoteAlert = "remote error"
 // alerts are sentences for the alerts (RFC 8446 section 6) with which receivers refuse,
 // by the words of the standard library, which has no type for them.
 var alerts = map[string]string{
-	"certificate required":           "The endpoint asks for a client certificate, which deliveries do not have.",
-	"bad certificate":                "The endpoint asks for a client certificate, which deliveries do not have.",
+	"certificate required":           wantsCertificate,
+	"bad certificate":                wantsCertificate,
 	"handshake failure":              "The endpoint refused the TLS handshake: it has no cipher suite in common, or asks for a client certificate.",
 	"unrecognized name":              "The endpoint does not know the host name of its URL.",
 	"protocol version not supported": oldVersion,
 }
 
-const oldVersion = "The endpoint does not speak TLS 1.2 or later."
+const (
+	oldVersion       = "The endpoint does not speak TLS 1.2 or later."
+	wantsCertificate = "The endpoint asks for a client certificate, which deliveries do not have."
+	otherCertificate = "The endpoint does not accept the client certificate of this server, or was not sent it because it asks for one of another authority."
+)
 
 // handshakeFailure says in what way a handshake failed, as far as is known. With TLS 1.3
 // a receiver refuses the client only after its own side of the handshake.

@@ -130,8 +130,14 @@ func (r *reach) judge(now time.Time) bool {
 	return out
 }
 
-// Outage says for people that most hosts cannot be reached, or is empty.
+// Outage says for people that the proxy does not work, or that most hosts cannot be
+// reached, or is empty.
 func (c *Client) Outage() string {
+	if p := c.opts.Proxy; p != nil {
+		if down := p.down.Load(); down != nil {
+			return *down + " Attempts are put off and do not count."
+		}
+	}
 	if c.reach.out() {
 		return "Most hosts cannot be reached from this server. Attempts that fail for it are put off and do not count."
 	}
@@ -143,8 +149,8 @@ func (c *Client) Outage() string {
 // that others can be reached.
 func (c *Client) attribute(host string, f *Failure) *Failure {
 	switch f.Class {
-	case hook.ClassBlockedAddress:
-		return f
+	case hook.ClassBlockedAddress, hook.ClassEgressProxy:
+		return f // says nothing about the host
 	case hook.ClassDNSTimeout, hook.ClassDNSFailed:
 		if !c.reach.lookupFailed(host) {
 			f = failure(hook.ClassDNSUnavailable, f.Err)
