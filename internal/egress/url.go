@@ -256,7 +256,7 @@ func canonicalName(text string) (string, *hook.Error) {
 	}
 	host, err := lookup.ToASCII(text)
 	if err != nil {
-		return "", hostInvalid(badLabel(text) + " cannot be part of an internationalized name (UTS 46)")
+		return "", hostInvalid(mappingFault(text))
 	}
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > 253 {
@@ -279,14 +279,19 @@ func canonicalName(text string) (string, *hook.Error) {
 // [labelFault] says which characters are.
 var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false))
 
-// badLabel shows the first label of a name that cannot be mapped, or all of it.
-func badLabel(text string) string {
+// mappingFault says which label of a name cannot be mapped, and why as far as is known.
+func mappingFault(text string) string {
+	const rule = " cannot be part of an internationalized name (UTS 46)"
 	for label := range strings.SplitSeq(text, ".") {
-		if _, err := lookup.ToASCII(label); err != nil {
-			return "the label " + printable(label)
+		if _, err := lookup.ToASCII(label); err == nil || label == "" {
+			continue
 		}
+		if why := labelFault(strings.ToLower(label)); why != "" && strings.IndexFunc(label, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+			return why
+		}
+		return "the label " + printable(label) + rule
 	}
-	return printable(text)
+	return printable(text) + rule
 }
 
 // labelFault says what is wrong with a label of a lower-case ASCII name, or "".
