@@ -25,6 +25,7 @@ import (
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/egress/egresstest"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -64,10 +65,19 @@ func newTrap(t *testing.T) *trap {
 	x.canaries = []canary{
 		{name: "operator live key", text: "live+" + rand.Text() + rand.Text()},
 		{name: "operator test key", text: "test/" + rand.Text() + rand.Text()},
+		{name: "password of the egress proxy", text: rand.Text()},
+	}
+	proxy := egresstest.NewReceiver(t, egresstest.Tunnels(func(r *http.Request) (answer, to string) { return egresstest.OpenTunnel, r.RequestURI }))
+	cert, key := egresstest.Write(t, egresstest.NewCA(t).Issue([]string{"sender.example"}))
+	if text, err := os.ReadFile(key); err != nil {
+		t.Fatal(err)
+	} else {
+		x.canaries = append(x.canaries, canary{name: "key of the client certificate", text: strings.Split(string(text), "\n")[1]})
 	}
 	// As many doors open as can be: the mounts, the metrics, revealing.
 	if err := flags.Parse([]string{"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data", x.dir, "--synchronous", "off", "--dev",
 		"--mount", "paysway,paywise", "--profile-dir", exampleDir, "--allow-reveal", "--create-tenants", "--log-level", "debug",
+		"--egress-proxy", "http://egress:" + x.canaries[2].text + "@" + proxy.Addr(), "--client-cert", cert, "--client-key", key,
 		"--operator-key", x.canaries[0].text, "--operator-test-key", x.canaries[1].text}); err != nil {
 		t.Fatal(err)
 	}
@@ -474,7 +484,7 @@ func (x *trap) scan(when string) {
 	t := x.t
 	t.Helper()
 	metrics := x.metricsText()
-	if !strings.Contains(metrics, "posthorn_attempts_total{") {
+	if !strings.Contains(metrics, "posthorn_attempts_total{") || !strings.Contains(metrics, "posthorn_egress_proxy_info{proxy=\"http://127.0.0.1:") {
 		t.Errorf("%s: the metrics are not there: %.300s", when, metrics)
 	}
 	files := x.files()

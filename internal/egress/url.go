@@ -231,9 +231,9 @@ func (a *address) setHost(text string, f form) *hook.Error {
 		a.ip, a.host = ip, ip.String()
 		return nil
 	}
-	host, err := canonicalName(text)
-	if err != nil {
-		return err
+	host, reason := canonicalName(text)
+	if reason != "" {
+		return hostInvalid(reason)
 	}
 	if p, denied := matching(f.deny, host); denied {
 		return refuse(hook.CodeURLAddress, "The URL has a host that the operator denies (--deny-host "+p.String()+"). Use another host.")
@@ -250,29 +250,29 @@ func (a *address) setHost(text string, f form) *hook.Error {
 
 // canonicalName maps a host name to lower-case ASCII as browsers do (UTS 46) and
 // refuses what then is, or could be read as, an IP address.
-func canonicalName(text string) (string, *hook.Error) {
+func canonicalName(text string) (host, reason string) {
 	if strings.Contains(text, "%") {
-		return "", hostInvalid("percent-encoding is not for host names")
+		return "", "percent-encoding is not for host names"
 	}
 	host, err := lookup.ToASCII(text)
 	if err != nil {
-		return "", hostInvalid(mappingFault(text))
+		return "", mappingFault(text)
 	}
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > 253 {
-		return "", hostInvalid("it is longer than 253 bytes")
+		return "", "it is longer than 253 bytes"
 	}
 	last := ""
 	for label := range strings.SplitSeq(host, ".") {
 		if why := labelFault(label); why != "" {
-			return "", hostInvalid(why)
+			return "", why
 		}
 		last = label
 	}
 	if strings.HasPrefix(last, "0x") || strings.Trim(last, "0123456789") == "" {
-		return "", hostInvalid("the last label " + printable(last) + " is a number; an IPv4 address is written as four decimal numbers of 0 to 255, without leading zeros")
+		return "", "the last label " + printable(last) + " is a number; an IPv4 address is written as four decimal numbers of 0 to 255, without leading zeros"
 	}
-	return host, nil
+	return host, ""
 }
 
 // lookup maps names as browsers do: an underscore is taken, as DNS and they take it.
