@@ -351,7 +351,7 @@ func (x *trap) everyRoute() {
 			call("POST /v1/deliveries/{id}/cancel", "/v1/deliveries/"+d.ID+"/cancel", "")
 		}
 	}
-	for _, class := range []hook.Class{hook.ClassStatus, hook.ClassRefused, hook.ClassTLSUntrusted} {
+	for _, class := range []hook.Class{hook.ClassStatus, hook.ClassConnectFailed, hook.ClassTLSUntrusted} {
 		if !errors[string(class)] {
 			x.t.Errorf("no delivery ended with %s: %v", class, errors)
 		}
