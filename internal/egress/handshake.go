@@ -54,11 +54,11 @@ func untrusted(bad *tls.CertificateVerificationError) *Failure {
 	switch {
 	case !unknown || len(chain) == 0:
 	case bytes.Equal(chain[0].RawIssuer, chain[0].RawSubject):
-		f.Message = "The endpoint's TLS certificate is self-signed."
+		f.Message = "The endpoint's TLS certificate is self-signed. The operator trusts one with --ca-file."
 	case len(chain) == 1:
-		f.Message = "The endpoint's TLS certificate is from an unknown authority, or the endpoint does not send the intermediate certificate."
+		f.Message = "The endpoint's TLS certificate is from an unknown authority, or the endpoint does not send the intermediate certificate. The operator adds authorities with --ca-file."
 	default:
-		f.Message = "The endpoint's TLS certificate is from an unknown authority."
+		f.Message = "The endpoint's TLS certificate is from an unknown authority. The operator adds authorities with --ca-file."
 	}
 	return f
 }

@@ -63,9 +63,9 @@ func (n *town) serve(host string, c net.Conn) {
 		n.longest = max(n.longest, now.Sub(born))
 		n.mu.Unlock()
 		if strings.HasSuffix(string(body), "00") {
-			time.Sleep(40 * time.Second) // longer than the rest of any period
+			<-time.After(40 * time.Second) // longer than the rest of any period
 		}
-		time.Sleep(120 * time.Millisecond)
+		<-time.After(120 * time.Millisecond)
 		if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); err != nil {
 			return
 		}
@@ -130,5 +130,28 @@ func TestMovedName(t *testing.T) {
 			}
 			t.Logf("%d posts: %d to the old address, %d to the new; %d connections", sent, len(n.at[before]), len(n.at[after]), n.dials)
 		})
+	}
+}
+
+// TestPeriodsAreSpread: connections of many endpoints do not end at once, and none gets
+// older than it may.
+func TestPeriodsAreSpread(t *testing.T) {
+	const endpoints = 1000
+	c := newClient(t, egress.Options{})
+	ends := map[time.Duration]int{} // of first periods, by 10 seconds
+	for i := range endpoints {
+		period, phase := c.Periods(hook.ID{byte(i), byte(i >> 8)})
+		if period < 4*time.Minute || period > 5*time.Minute || phase < 0 || phase > period {
+			t.Fatalf("endpoint %d: %v of %v", i, phase, period)
+		}
+		ends[(period-phase).Truncate(10*time.Second)]++
+	}
+	for at, n := range ends {
+		if n > endpoints/10 {
+			t.Errorf("%d of %d end within 10 s after %v", n, endpoints, at)
+		}
+	}
+	if period, _ := newClient(t, egress.Options{MaxAge: -1}).Periods(hook.ID{1}); period != 0 {
+		t.Errorf("without an age: %v", period)
 	}
 }

@@ -39,7 +39,7 @@ type Proxy struct {
 	plainAnywhere bool
 
 	seen atomic.Pointer[[]netip.Addr] // addresses of the proxy, as far as they are known
-	down atomic.Pointer[string]       // what is wrong with it; nil: the last tunnel was opened
+	down atomic.Pointer[string]       // a sentence about what is wrong with it; nil: it works
 }
 
 // ParseProxy reads http://[user:password@]host:port, or https:// for a proxy that is
@@ -274,7 +274,7 @@ func (s single) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p)
 
 // fault is a failure of the proxy. It is ours: no endpoint can help it.
 func (p *Proxy) fault(what string, err error) *Failure {
-	text := "The egress proxy " + p.String() + " " + what + "."
+	text := "The egress proxy of this server " + what + "." // /readyz is for everybody, so it does not say where
 	p.down.Store(&text)
 	f := failure(hook.ClassEgressProxy, fmt.Errorf("egress proxy %s %s", p, what))
 	if err != nil {
