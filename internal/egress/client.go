@@ -105,6 +105,7 @@ type Client struct {
 	guard     *guard
 	reach     *reach
 	ways      ways
+	tunnels   service                                                              // of the proxy, by address
 	six       atomic.Bool                                                          // an address of IPv6 was reached once
 	dialOut   func(ctx context.Context, network, address string) (net.Conn, error) // to the proxy
 	transport *http.Transport

@@ -86,13 +86,13 @@ func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, *Failu
 		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
 	if err == nil {
-		c.reach.answered(host)
+		c.reach.names.answers(host)
 		return addrs, nil
 	}
 	dns, ok := errors.AsType[*net.DNSError](err)
 	switch {
 	case ok && dns.IsNotFound:
-		c.reach.answered(host)
+		c.reach.names.answers(host)
 		return nil, failure(hook.ClassDNSNotFound, err)
 	case ctx.Err() != nil || ok && dns.IsTimeout:
 		return nil, failure(hook.ClassDNSTimeout, err)

@@ -195,6 +195,7 @@ func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error
 	status := answer.StatusCode
 	switch {
 	case status/100 == 2:
+		c.tunnels.answers(to.String())
 		if p.down.Swap(nil) != nil {
 			c.opts.Log.Info("egress proxy works again", "proxy", p.String())
 		}
@@ -203,7 +204,7 @@ func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error
 		f := c.blocked(to.Addr().String(), to.Addr(), ruleProxyDenies)
 		f.Message = "The operator's egress proxy does not let deliveries go to the endpoint's address (403)."
 		err = f
-	case targetFailed(answer):
+	case targetFailed(answer), status == http.StatusServiceUnavailable && c.tunnels.fails(to.String()):
 		err = fmt.Errorf("egress proxy answered %d for %s", status, to)
 		if status == http.StatusGatewayTimeout {
 			err = failure(hook.ClassConnectTimeout, err)
@@ -220,7 +221,7 @@ func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error
 }
 
 // targetFailed reports whether the proxy says that it could not reach the target. 503 says
-// so only from Squid, which names the reason; elsewhere it is the proxy's own.
+// so from Squid, which names the reason; elsewhere it may be the proxy's own.
 func targetFailed(answer *http.Response) bool {
 	switch answer.StatusCode {
 	case http.StatusBadGateway, http.StatusGatewayTimeout:

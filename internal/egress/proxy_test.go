@@ -277,6 +277,53 @@ func TestProxyItself(t *testing.T) {
 	if asked := w.asked(); len(asked) != 1 {
 		t.Errorf("the proxy was asked for %v", asked)
 	}
+	named := newClient(t, egress.Options{Proxy: parseProxy(t, "http://proxy.example:3128"), Resolver: egresstest.NewResolver().Set("proxy.example", []string{"93.184.215.14"})})
+	_, _, err := named.Admit(t.Context(), "https://proxy.example:3128/", egress.Rules{})
+	if hook.CodeOf(err) != hook.CodeURLAddress || strings.Contains(err.Error(), "(") {
+		t.Errorf("by its name: %v", err)
+	}
+	if _, _, err := named.Admit(t.Context(), "https://proxy.example/", egress.Rules{}); err != nil {
+		t.Errorf("control: another port: %v", err)
+	}
+}
+
+// TestProxyIsBusyForOne: a proxy that answers 503 for one target for two minutes, and
+// opens tunnels to others meanwhile, means the target. If it does so for all it is its own.
+func TestProxyIsBusyForOne(t *testing.T) {
+	for _, others := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			resolver := egresstest.NewResolver().Set("dead.example", []string{"93.184.215.1"}).Set("shop.example", []string{"93.184.215.2"})
+			script := egresstest.Tunnels(func(r *http.Request) (answer, to string) {
+				if others && strings.HasPrefix(r.RequestURI, "93.184.215.2:") {
+					return egresstest.OpenTunnel, ""
+				}
+				return "HTTP/1.1 503 No\r\n\r\n", ""
+			})
+			dial := func(context.Context, string, string) (net.Conn, error) {
+				near, far := net.Pipe()
+				go func() {
+					script(far)
+					far.Close()
+				}()
+				return near, nil
+			}
+			c := egress.New(egress.Options{AllowHTTP: true, Resolver: resolver, DialContext: dial, Proxy: parseProxy(t, "http://10.0.0.1:3128")})
+			post := func(host string) hook.Class {
+				_, err := c.Post(t.Context(), egress.Request{URL: "http://" + host + "/", Body: []byte("x"), Timeout: time.Second})
+				return classOf(t, err)
+			}
+			for start := time.Now(); time.Since(start) < 4*time.Minute; time.Sleep(16 * time.Second) {
+				post("shop.example")
+				want := hook.ClassEgressProxy
+				if others && time.Since(start) >= 2*time.Minute {
+					want = hook.ClassConnectFailed
+				}
+				if class := post("dead.example"); class != want {
+					t.Errorf("others are reached: %v: after %v %q, want %q", others, time.Since(start), class, want)
+				}
+			}
+		})
+	}
 }
 
 // publicConn pretends to end at a public address.

@@ -72,7 +72,9 @@ func addressRefused(addr netip.Addr, rule string) *hook.Error {
 		return refuse(hook.CodeURLAddress, "The URL points to an address that the operator denies ("+rule+"). Use another address.")
 	}
 	if rule == ruleSelf || rule == ruleProxy {
-		rule = refusedBy(addr)
+		if rule = ""; addr.IsValid() {
+			rule = refusedBy(addr)
+		}
 	}
 	if rule != "" {
 		rule = " (" + rule + ")"
