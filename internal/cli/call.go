@@ -76,7 +76,7 @@ func newVerb(v verb) *cobra.Command {
 	if v.columns != nil {
 		f.IntVar(&c.limit, "limit", 50, "rows of a page, 1 to 250")
 		f.StringVar(&c.cursor, "cursor", "", "where to go on: next_cursor of the page before")
-		f.BoolVar(&c.all, "all", false, "go on to the end of the list")
+		f.BoolVar(&c.all, "all", false, "go on to the end of the list, and wait where the server limits calls")
 	}
 	if c.writes() {
 		f.StringVar(&c.body, "body", "", "the whole request body as JSON, @FILE, or - for standard input; flags are laid over it")

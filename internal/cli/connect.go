@@ -30,25 +30,39 @@ type server struct {
 func serverFlags(cmd *cobra.Command) func() (*server, error) {
 	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+DefaultURL)
 	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY)")
-	plain := cmd.Flags().Bool("allow-plain-http", os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true",
-		"send the key over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
+	plain := cmd.Flags().Bool("allow-plain-http", PlainHTTPAllowed(),
+		"do not warn of a key that goes over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
 	return func() (*server, error) {
 		if err := notEmpty(cmd); err != nil {
 			return nil, err
 		}
 		c := NewClient(firstOf(*address, os.Getenv("POSTHORN_URL"), DefaultURL), firstOf(*key, os.Getenv("POSTHORN_KEY")))
-		c.AllowPlainHTTP = *plain
 		if c.Key == "" {
 			return nil, exit.Usagef("--key or POSTHORN_KEY is required")
 		}
 		if err := CheckURL(c.URL); err != nil {
 			return nil, err
 		}
-		if c.Check() != nil {
-			return nil, exit.Usagef("the key would go unencrypted to %s; name the server with https, or add --allow-plain-http if the network between is trusted", c.URL)
+		if errors.Is(c.Check(), client.ErrPlainHTTP) {
+			c.AllowPlainHTTP = true // networks of containers are without TLS
+			if !*plain {
+				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s; --allow-plain-http says that it is\n", Unencrypted(c.URL))
+			}
 		}
 		return &server{Client: c, keyFrom: KeySource(*key)}, nil
 	}
+}
+
+// PlainHTTPAllowed reports whether the variable says that the network is trusted.
+func PlainHTTPAllowed() bool { return os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true" }
+
+// Unencrypted warns of a key that others may read on its way.
+func Unencrypted(address string) string {
+	host := "another machine"
+	if u, err := url.Parse(address); err == nil {
+		host = u.Host
+	}
+	return "the key goes unencrypted to " + PlainText(host) + "; name the server with https, unless the network between is trusted"
 }
 
 // NewClient returns a client for a command: it calls once, and whoever runs the

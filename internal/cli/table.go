@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -26,9 +28,16 @@ func (c *call) list(api *server, path string, query url.Values) error {
 	}
 	out := c.cmd.OutOrStdout()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	waits := patience{left: longestWait, say: c.cmd.ErrOrStderr()}
 	for rows := 0; ; {
 		var answer json.RawMessage
 		if err := api.Do(c.cmd.Context(), c.method, path+"?"+query.Encode(), "", nil, &answer); err != nil {
+			if c.all && waits.out(c.cmd.Context(), err) {
+				continue
+			}
+			if rows > 0 {
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "The list stopped after row %d; --cursor %s%s goes on.\n", rows, PlainText(query.Get("cursor")), spanFlags(query))
+			}
 			return api.refused(err)
 		}
 		var page client.Page[json.RawMessage]
@@ -62,6 +71,39 @@ func (c *call) list(api *server, path string, query url.Values) error {
 			return nil
 		}
 		query.Set("cursor", next)
+	}
+}
+
+// longestWait is how long a command that reads a whole list waits in all for a server
+// that limits calls: a list of some hundred thousand pages at the usual limit.
+const longestWait = time.Hour
+
+// patience is what is left of longestWait.
+type patience struct {
+	left time.Duration
+	told bool
+	say  io.Writer
+}
+
+// out waits as long as the server asks for, if that is why the call failed and there is
+// so much left. It reports whether to call again.
+func (p *patience) out(ctx context.Context, err error) bool {
+	limited, ok := errors.AsType[*client.Problem](err)
+	if !ok || limited.Status != http.StatusTooManyRequests || limited.RetryAfter <= 0 || limited.RetryAfter > p.left {
+		return false
+	}
+	if !p.told {
+		fmt.Fprintf(p.say, "The server limits the calls of this key: waiting %v, and as often as it asks, for %v in all at most.\n", limited.RetryAfter, longestWait)
+		p.told = true
+	}
+	p.left -= limited.RetryAfter
+	timer := time.NewTimer(limited.RetryAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -110,11 +152,24 @@ func printRows(w *tabwriter.Writer, columns []string, rows []json.RawMessage, he
 			if i > 0 {
 				fmt.Fprint(w, "\t")
 			}
-			fmt.Fprint(w, cell(members[column]))
+			fmt.Fprint(w, cell(memberAt(members, column)))
 		}
 		fmt.Fprintln(w)
 	}
 	return w.Flush()
+}
+
+// memberAt returns a member, or with a dot in the name a member of a member.
+func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
+	outer, inner, nested := strings.Cut(name, ".")
+	if !nested {
+		return members[name]
+	}
+	var in map[string]json.RawMessage
+	if json.Unmarshal(members[outer], &in) != nil {
+		return nil
+	}
+	return in[inner]
 }
 
 // printThing writes one object, a member a line in the server's order. Members that

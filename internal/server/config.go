@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -67,14 +68,11 @@ type Config struct {
 	RequestBodyMiB    int
 	AllowReveal       bool
 
-	networks []netip.Prefix // AllowNetwork, parsed
-	ownHosts []string       // of PublicURL
-	targets  targets        // the other options about where deliveries may go
+	networks []netip.Prefix    // AllowNetwork, parsed
+	ownHosts []string          // of PublicURL
+	from     map[string]string // by flag: the variable or the line of the file that its value came from
+	targets  targets           // the other options about where deliveries may go
 }
-
-// secretFlags are masked wherever a configuration is shown, and may come from a
-// file named by POSTHORN_..._FILE.
-var secretFlags = map[string]bool{"operator-key": true, "operator-test-key": true, "store": true, "egress-proxy": true}
 
 // allowed are the values of options that have a fixed list.
 var allowed = map[string][]string{
@@ -130,31 +128,41 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "MiB of request bodies under way at once, 16 to 65536, beyond which requests are refused; one tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
+	for _, name := range filledLists {
+		flag := f.Lookup(name)
+		if list, ok := flag.Value.(listValue); ok {
+			flag.Value = filledList{list}
+		}
+	}
 	return f
 }
 
 // Load fills the configuration: flags, then environment, then the file, then defaults.
 func (c *Config) Load(f *pflag.FlagSet, file string) error {
-	fromEnv := map[string]bool{}
-	if err := loadEnv(f, fromEnv); err != nil {
+	c.from = map[string]string{}
+	if err := loadEnv(f, c.from); err != nil {
 		return err
 	}
 	if file == "" {
 		file = os.Getenv("POSTHORN_CONFIG")
 	}
 	if file != "" {
-		if err := loadFile(f, file, fromEnv); err != nil {
+		if err := loadFile(f, file, c.from); err != nil {
 			return err
 		}
 	}
 	return c.Check()
 }
 
+// givenAs names an option as it was given: the flag, the variable, or the line of the file.
+func (c *Config) givenAs(flag string) string { return cmp.Or(c.from[flag], "--"+flag) }
+
 func envName(flag string) string {
 	return "POSTHORN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
+// loadEnv sets the flags that were not given from variables, and notes in from which.
+func loadEnv(f *pflag.FlagSet, from map[string]string) error {
 	var failed error
 	f.VisitAll(func(flag *pflag.Flag) {
 		if failed != nil || flag.Changed {
@@ -162,7 +170,7 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 		}
 		name := envName(flag.Name)
 		value, ok := os.LookupEnv(name)
-		if path := os.Getenv(name + "_FILE"); !ok && secretFlags[flag.Name] && path != "" {
+		if path := os.Getenv(name + "_FILE"); !ok && exit.SecretFlags[flag.Name] && path != "" {
 			text, err := os.ReadFile(path)
 			if err != nil {
 				failed = exit.Usagef("%s_FILE: %w", name, err)
@@ -178,9 +186,9 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 			return
 		}
 		if err := f.Set(flag.Name, value); err != nil {
-			failed = exit.Usagef("%s: %s", name, reason(err, flag))
+			failed = exit.RefusedValue(name, err)
 		}
-		set[flag.Name] = true
+		from[flag.Name] = name
 	})
 	return failed
 }
@@ -194,7 +202,7 @@ func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 	known := slices.Clone(otherVariables)
 	f.VisitAll(func(flag *pflag.Flag) {
 		known = append(known, envName(flag.Name))
-		if secretFlags[flag.Name] {
+		if exit.SecretFlags[flag.Name] {
 			known = append(known, envName(flag.Name)+"_FILE")
 		}
 	})
@@ -215,7 +223,9 @@ func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 	return unknown
 }
 
-func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool) error {
+// loadFile sets the flags that have no value yet from a file, and notes in from of
+// which line.
+func loadFile(f *pflag.FlagSet, path string, from map[string]string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return exit.Usagef("--config: %w", err)
@@ -247,11 +257,12 @@ func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool) error {
 		if err != nil {
 			return exit.Usagef("%s:%d: %s: %w", path, value.Line, key.Value, err)
 		}
-		if flag.Changed || fromEnv[name] {
-			continue
+		if _, list := flag.Value.(pflag.SliceValue); flag.Changed || from[name] != "" || list && value.Kind == yaml.SequenceNode && len(value.Content) == 0 {
+			continue // a list without entries is the default
 		}
+		from[name] = fmt.Sprintf("%s:%d: %s", path, value.Line, key.Value)
 		if err := f.Set(name, given); err != nil {
-			return exit.Usagef("%s:%d: %s: %s", path, value.Line, key.Value, reason(err, flag))
+			return exit.RefusedValue(from[name], err)
 		}
 	}
 	return nil
@@ -281,24 +292,20 @@ func didYouMean(name string, f *pflag.FlagSet) string {
 	return ""
 }
 
-// reason says what a value must be. It leaves out the value, which may be secret.
-func reason(err error, flag *pflag.Flag) string {
-	switch flag.Value.Type() {
-	case "bool":
-		return "must be true or false"
-	case "int":
-		return "must be a whole number"
-	case "duration":
-		return "must be a duration such as 30s or 1h30m"
+// Check refuses values that cannot work and names the option, as it was given, and what
+// is allowed.
+func (c *Config) Check() error {
+	err := c.checkOptions()
+	if e, ok := errors.AsType[*optionError](err); ok {
+		return exit.Usagef("%s: %w", c.givenAs(e.flag), e.err)
 	}
-	return err.Error()
+	return err
 }
 
-// Check refuses values that cannot work and names the option and what is allowed.
-func (c *Config) Check() (err error) {
+func (c *Config) checkOptions() (err error) {
 	for name, value := range map[string]string{"synchronous": c.Synchronous, "log-level": c.LogLevel, "log-format": c.LogFormat} {
 		if !slices.Contains(allowed[name], value) {
-			return exit.Usagef("--%s: %q is not one of %s", name, value, strings.Join(allowed[name], ", "))
+			return wrong(name, "%q is not one of %s", value, strings.Join(allowed[name], ", "))
 		}
 	}
 	for name, value := range map[string]string{"listen": c.Listen, "metrics-listen": c.MetricsListen} {
@@ -306,7 +313,7 @@ func (c *Config) Check() (err error) {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(value); err != nil {
-			return exit.Usagef("--%s: %q is not an address such as 127.0.0.1:8080", name, value)
+			return wrong(name, "%q is not an address such as 127.0.0.1:8080", value)
 		}
 	}
 	if err := c.checkTargets(); err != nil {
@@ -317,23 +324,23 @@ func (c *Config) Check() (err error) {
 	}
 	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
 		if key != "" && !usableKey(key) {
-			return exit.Usagef("--%s: must be 32 to 200 printable ASCII characters without spaces, has %d", name, len(key))
+			return wrong(name, "must be 32 to 200 printable ASCII characters without spaces, has %d", len(key))
 		}
 		if repeats(key) && !c.Dev {
-			return exit.Usagef("--%s: repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)", name)
+			return wrong(name, "repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)")
 		}
 	}
 	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
-		return exit.Usagef("--operator-test-key: must differ from --operator-key, for the key decides the mode")
+		return wrong("operator-test-key", "must differ from --operator-key, for the key decides the mode")
 	}
 	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") && !c.postgres() {
-		return exit.Usagef("--store: must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store))
+		return wrong("store", "must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store))
 	}
 	if err := c.checkMounts(); err != nil {
 		return err
 	}
 	if c.Store == "sqlite:" {
-		return exit.Usagef("--store: sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db")
+		return wrong("store", "sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db")
 	}
 	return c.checkNumbers()
 }
@@ -341,44 +348,44 @@ func (c *Config) Check() (err error) {
 func (c *Config) checkNumbers() error {
 	for name, n := range map[string]int{"fast-attempts": c.Fast, "slow-attempts": c.Slow, "fast-attempts-per-tenant": c.FastPerTenant, "max-in-flight": c.InFlight} {
 		if n < 1 || n > 100_000 {
-			return exit.Usagef("--%s: %d is not between 1 and 100000", name, n)
+			return wrong(name, "%d is not between 1 and 100000", n)
 		}
 	}
 	if c.ConnectionMaxAge != 0 && (c.ConnectionMaxAge < time.Second || c.ConnectionMaxAge > 24*time.Hour) {
-		return exit.Usagef("--connection-max-age: %v is neither 0s (any age) nor between 1s and 24h", c.ConnectionMaxAge)
+		return wrong("connection-max-age", "%v is neither 0s (any age) nor between 1s and 24h", c.ConnectionMaxAge)
 	}
 	if c.DrainDelay < 0 || c.DrainDelay > 10*time.Minute {
-		return exit.Usagef("--drain-delay: %v is not between 0s and 10m", c.DrainDelay)
+		return wrong("drain-delay", "%v is not between 0s and 10m", c.DrainDelay)
 	}
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > time.Hour {
-		return exit.Usagef("--shutdown-timeout: %v is not between 0s and 1h", c.ShutdownTimeout)
+		return wrong("shutdown-timeout", "%v is not between 0s and 1h", c.ShutdownTimeout)
 	}
-	if !(c.PublishRate >= 0 && c.PublishRate <= 1e6) {
-		return exit.Usagef("--publish-rate: %v is not between 0 and 1000000", c.PublishRate)
+	if err := checkRates(map[string]float64{"publish-rate": c.PublishRate}); err != nil {
+		return err
 	}
 	if err := c.Calls.check(); err != nil {
 		return err
 	}
 	if c.HostInFlight != 0 && (c.HostInFlight < 2 || c.HostInFlight > 100_000) {
-		return exit.Usagef("--host-in-flight: %d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight)
+		return wrong("host-in-flight", "%d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight)
 	}
 	if c.HostRate != 0 && !(c.HostRate >= 1 && c.HostRate <= 1e6) {
-		return exit.Usagef("--host-rate: %v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate)
+		return wrong("host-rate", "%v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate)
 	}
 	if c.TenantBacklog < 0 {
-		return exit.Usagef("--tenant-backlog: %d is less than 0", c.TenantBacklog)
+		return wrong("tenant-backlog", "%d is less than 0", c.TenantBacklog)
 	}
 	if c.RequestBodyMiB < 16 || c.RequestBodyMiB > 64<<10 {
-		return exit.Usagef("--request-body-mib: %d is not between 16 and 65536", c.RequestBodyMiB)
+		return wrong("request-body-mib", "%d is not between 16 and 65536", c.RequestBodyMiB)
 	}
 	if c.NodeLease < 2*time.Second || c.NodeLease > 5*time.Minute {
-		return exit.Usagef("--node-lease: %v is not between 2s and 5m", c.NodeLease)
+		return wrong("node-lease", "%v is not between 2s and 5m", c.NodeLease)
 	}
 	if c.HeldFor < time.Hour {
-		return exit.Usagef("--held-for: %v is less than 1h", c.HeldFor)
+		return wrong("held-for", "%v is less than 1h", c.HeldFor)
 	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
-		return exit.Usagef("--retention: %v is less than 24h; 0 keeps events for ever", c.Retention)
+		return wrong("retention", "%v is less than 24h; 0 keeps events for ever", c.Retention)
 	}
 	return nil
 }
@@ -407,7 +414,7 @@ func ShowConfig(w io.Writer, f *pflag.FlagSet) {
 			value = "postgres://***" // it may hold a password
 		} else if flag.Name == "egress-proxy" && value != "" {
 			value = maskedProxy(value)
-		} else if secretFlags[flag.Name] && flag.Name != "store" && value != "" {
+		} else if exit.SecretFlags[flag.Name] && flag.Name != "store" && value != "" {
 			value = "***"
 		}
 		if list, ok := flag.Value.(pflag.SliceValue); ok {

@@ -37,6 +37,11 @@ func (c *Config) checkTargets() (err error) {
 	if c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost); err != nil {
 		return err
 	}
+	for _, host := range c.targets.allowHosts {
+		if host.Public() {
+			return wrong("allow-host", "%q is a public name, which needs no permission, so it would do nothing; take it out, and if it leads to a private address, admit that with --allow-network", host)
+		}
+	}
 	if c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost); err != nil {
 		return err
 	}
@@ -47,22 +52,22 @@ func (c *Config) checkTargets() (err error) {
 func (c *Config) readWayOut(t *targets) (err error) {
 	if len(c.CAFile) > 0 {
 		if t.roots, t.authorities, err = egress.ReadAuthorities(c.CAFile); err != nil {
-			return exit.Usagef("--ca-file: %w", err)
+			return wrong("ca-file", "%w", err)
 		}
 	}
 	switch {
 	case c.ClientCert != "" && c.ClientKey == "":
-		return exit.Usagef("--client-cert: --client-key is missing, the file with the key of the certificate")
+		return wrong("client-cert", "--client-key is missing, the file with the key of the certificate")
 	case c.ClientKey != "" && c.ClientCert == "":
-		return exit.Usagef("--client-key: --client-cert is missing, the file with the certificate of the key")
+		return wrong("client-key", "--client-cert is missing, the file with the certificate of the key")
 	case c.ClientCert != "":
 		if t.clientCert, t.ownCert, err = egress.ReadClientCertificate(c.ClientCert, c.ClientKey); err != nil {
-			return exit.Usagef("--client-cert, --client-key: %w", err)
+			return wrong("client-cert", "%w", err)
 		}
 	}
 	if c.EgressProxy != "" {
 		if t.proxy, err = egress.ParseProxy(c.EgressProxy, c.EgressProxyPlain); err != nil {
-			return exit.Usagef("--egress-proxy: %w", err)
+			return wrong("egress-proxy", "%w", err)
 		}
 	}
 	return nil
@@ -119,7 +124,7 @@ func parseNetworks(flag string, texts []string) (networks []netip.Prefix, err er
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(strings.TrimSpace(text))
 		if err != nil {
-			return nil, exit.Usagef("--%s: %q is not a network such as 10.0.0.0/8", flag, text)
+			return nil, wrong(flag, "%q is not a network such as 10.0.0.0/8", text)
 		}
 		networks = append(networks, network.Masked())
 	}
@@ -130,7 +135,7 @@ func parseHosts(flag string, texts []string) (hosts []egress.HostPattern, err er
 	for _, text := range texts {
 		host, err := egress.ParseHostPattern(strings.TrimSpace(text))
 		if err != nil {
-			return nil, exit.Usagef("--%s: %q: %w", flag, text, err)
+			return nil, wrong(flag, "%q: %w", text, err)
 		}
 		hosts = append(hosts, host)
 	}
