@@ -59,6 +59,7 @@ type doctorPlan struct {
 	timeout                time.Duration
 	holderAge              time.Duration
 	asJSON                 bool
+	egress                 wayOut
 }
 
 // Command is "posthorn doctor".
@@ -88,6 +89,7 @@ Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 	f.DurationVar(&p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
 	f.DurationVar(&p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, how old a transaction must be to be named as one that holds vacuum back")
 	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
+	p.egress.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), cmd.OutOrStdout()) }
 	return cmd
 }
@@ -110,6 +112,9 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
+	if err := p.egress.fromEnvironment(); err != nil {
+		return err
+	}
 	c := &checkup{Findings: []finding{}}
 	data, asked := p.data != "" || p.store != "", p.url != ""
 	if data || !asked {
@@ -118,6 +123,7 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 		}
 		p.checkData(ctx, c)
 	}
+	p.egress.check(ctx, c, p.timeout)
 	if asked || !data {
 		p.checkServer(ctx, c)
 	}

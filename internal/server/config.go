@@ -39,6 +39,12 @@ type Config struct {
 	AllowHost         []string
 	DenyNetwork       []string
 	DenyHost          []string
+	CAFile            []string
+	ClientCert        string
+	ClientKey         string
+	EgressProxy       string
+	EgressProxyPlain  bool
+	ConnectionMaxAge  time.Duration
 	Dev               bool
 	CreateTenants     bool
 	Synchronous       string
@@ -95,6 +101,12 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringSliceVar(&c.AllowHost, "allow-host", nil, "names that are not public (app.internal, *.svc.cluster.local, comma separated) that deliveries may go to; their addresses are judged as ever, so --allow-network has to admit them")
 	f.StringSliceVar(&c.DenyNetwork, "deny-network", nil, "networks (CIDR, comma separated) that deliveries may not go to, whatever is allowed")
 	f.StringSliceVar(&c.DenyHost, "deny-host", nil, "host names (proxy.example, *.corp.example, comma separated) that deliveries may not go to, whatever is allowed")
+	f.StringSliceVar(&c.CAFile, "ca-file", nil, "PEM files (comma separated) with authorities that certificates of receivers may come from, beside those of the system")
+	f.StringVar(&c.ClientCert, "client-cert", "", "PEM file with the certificate for receivers that ask for one, and its intermediates")
+	f.StringVar(&c.ClientKey, "client-key", "", "PEM file with the key of --client-cert, which others must not be able to read")
+	f.StringVar(&c.EgressProxy, "egress-proxy", "", "http://[USER:PASSWORD@]HOST:PORT or https://... of a proxy (CONNECT) that all deliveries go through; addresses are judged before it is asked")
+	f.BoolVar(&c.EgressProxyPlain, "egress-proxy-plain", false, "let an http:// proxy have a public address")
+	f.DurationVar(&c.ConnectionMaxAge, "connection-max-age", 5*time.Minute, "how old a kept connection may be when an attempt begins on it, up to a fifth less, so that a name that moved is noticed; 0: any age")
 	f.BoolVar(&c.Dev, "dev", false, "for development: admit http, loopback addresses and localhost")
 	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create an unknown tenant when an event is published to it")
 	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
@@ -339,6 +351,9 @@ func (c *Config) checkNumbers() error {
 			return wrong(name, "%d is not between 1 and 100000", n)
 		}
 	}
+	if c.ConnectionMaxAge != 0 && (c.ConnectionMaxAge < time.Second || c.ConnectionMaxAge > 24*time.Hour) {
+		return wrong("connection-max-age", "%v is neither 0s (any age) nor between 1s and 24h", c.ConnectionMaxAge)
+	}
 	if c.DrainDelay < 0 || c.DrainDelay > 10*time.Minute {
 		return wrong("drain-delay", "%v is not between 0s and 10m", c.DrainDelay)
 	}
@@ -397,6 +412,8 @@ func ShowConfig(w io.Writer, f *pflag.FlagSet) {
 		value := flag.Value.String()
 		if flag.Name == "store" && strings.HasPrefix(value, "postgres") {
 			value = "postgres://***" // it may hold a password
+		} else if flag.Name == "egress-proxy" && value != "" {
+			value = maskedProxy(value)
 		} else if exit.SecretFlags[flag.Name] && flag.Name != "store" && value != "" {
 			value = "***"
 		}

@@ -69,6 +69,24 @@ func TestSecretsComeFromFilesAndAreMasked(t *testing.T) {
 	}
 }
 
+func TestProxyIsShownWithoutCredentials(t *testing.T) {
+	for text, want := range map[string]string{"http://u:planted@proxy:3128": "http://***@proxy:3128", "http://proxy:3128": "http://proxy:3128"} {
+		c := &Config{}
+		f := c.Flags()
+		if err := f.Parse([]string{"--egress-proxy", text}); err != nil {
+			t.Fatal(err)
+		}
+		if warned := len(onCommandLine(f)) == 1; warned != strings.Contains(text, "planted") {
+			t.Errorf("%s: warned of the command line: %v", text, warned)
+		}
+		var out bytes.Buffer
+		ShowConfig(&out, f)
+		if strings.Contains(out.String(), "planted") || !strings.Contains(out.String(), `egress_proxy: "`+want+`"`) {
+			t.Errorf("shown:\n%s", out.String())
+		}
+	}
+}
+
 func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 	const key = "an-operator-key-of-at-least-32-characters"
 	for _, c := range []struct {
@@ -106,6 +124,13 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 		{name: "names under a public one", args: []string{"--allow-host", "*.example.com"}, says: `--allow-host: "*.example.com" is a public name`},
 		{name: "number", args: []string{"--max-in-flight", "0"}, says: "between 1 and 100000"},
 		{name: "retention", args: []string{"--retention", "23h"}, says: "0 keeps events for ever"},
+		{name: "age", args: []string{"--connection-max-age", "10ms"}, says: "--connection-max-age: 10ms is neither 0s (any age) nor between 1s and 24h"},
+		{name: "authority that is not there", args: []string{"--ca-file", "/does/not/exist"}, says: "--ca-file: stat /does/not/exist: no such file"},
+		{name: "authority without certificate", args: []string{"--ca-file", "config_test.go"}, says: "--ca-file: config_test.go: there is no certificate in it"},
+		{name: "certificate without key", args: []string{"--client-cert", "x"}, says: "--client-cert: --client-key is missing"},
+		{name: "key without certificate", args: []string{"--client-key", "x"}, says: "--client-key: --client-cert is missing"},
+		{name: "client certificate", args: []string{"--client-cert", "config_test.go", "--client-key", "/does/not/exist"}, says: "/does/not/exist: no such file"},
+		{name: "proxy", args: []string{"--egress-proxy", "socks5://u:planted@h:1"}, says: "--egress-proxy: it must start with http:// or https://"},
 		{name: "timeout", args: []string{"--shutdown-timeout", "-1s"}, says: "between 0s and 1h"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

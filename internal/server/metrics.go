@@ -109,6 +109,12 @@ func (n *Node) metricsPage() http.Handler {
 		Name: "posthorn_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": build.Version(), "go": runtime.Version()},
 	}, func() float64 { return 1 }))
+	if proxy := n.cfg.targets.proxy; proxy != nil {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "posthorn_egress_proxy_info", Help: "1, with the proxy that deliveries go through as a label, without credentials.",
+			ConstLabels: prometheus.Labels{"proxy": proxy.String()},
+		}, func() float64 { return 1 }))
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
 	return mux

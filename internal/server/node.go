@@ -105,10 +105,15 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	if err := n.keepProfiles(ctx, n.profiles); err != nil {
 		return exit.With(exit.Open, err)
 	}
+	cfg.targets.announce(log)
+	if err := cfg.targets.checkProxy(ctx); err != nil {
+		return err
+	}
 	n.egress = egress.New(egress.Options{
 		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks,
 		AllowHosts: cfg.targets.allowHosts, DenyHosts: cfg.targets.denyHosts, DenyNetworks: cfg.targets.denyNetworks, Log: log, MaxIdle: keptLimit(Descriptors()),
-		OwnHosts: cfg.ownHosts, Blocked: n.counts.dialBlocked,
+		OwnHosts: cfg.ownHosts, Blocked: n.counts.dialBlocked, MaxAge: cmp.Or(cfg.ConnectionMaxAge, -1),
+		RootCAs: cfg.targets.roots, ClientCertificate: cfg.targets.clientCert, Proxy: cfg.targets.proxy,
 	})
 	if err := n.refuseSelf(); err != nil {
 		return err

@@ -25,6 +25,7 @@ import (
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/egress/egresstest"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/server"
 	"github.com/posthorn/posthorn/internal/server/servertest"
@@ -66,10 +67,19 @@ func newTrap(t *testing.T) *trap {
 	x.canaries = []canary{
 		{name: "operator live key", text: "live+" + rand.Text() + rand.Text()},
 		{name: "operator test key", text: "test/" + rand.Text() + rand.Text()},
+		{name: "password of the egress proxy", text: rand.Text()},
+	}
+	proxy := egresstest.NewReceiver(t, egresstest.Tunnels(func(r *http.Request) (answer, to string) { return egresstest.OpenTunnel, r.RequestURI }))
+	cert, key := egresstest.Write(t, egresstest.NewCA(t).Issue([]string{"sender.example"}))
+	if text, err := os.ReadFile(key); err != nil {
+		t.Fatal(err)
+	} else {
+		x.canaries = append(x.canaries, canary{name: "key of the client certificate", text: strings.Split(string(text), "\n")[1]})
 	}
 	// As many doors open as can be: the mounts, the metrics, revealing.
 	if err := flags.Parse([]string{"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data", x.dir, "--synchronous", "off", "--dev",
 		"--mount", "paysway,paywise", "--profile-dir", exampleDir, "--allow-reveal", "--create-tenants", "--log-level", "debug",
+		"--egress-proxy", "http://egress:" + x.canaries[2].text + "@" + proxy.Addr(), "--client-cert", cert, "--client-key", key,
 		"--operator-key", x.canaries[0].text, "--operator-test-key", x.canaries[1].text}); err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +357,7 @@ func (x *trap) everyRoute() {
 			call("POST /v1/deliveries/{id}/cancel", "/v1/deliveries/"+d.ID+"/cancel", "")
 		}
 	}
-	for _, class := range []hook.Class{hook.ClassStatus, hook.ClassRefused, hook.ClassTLSUntrusted} {
+	for _, class := range []hook.Class{hook.ClassStatus, hook.ClassConnectFailed, hook.ClassTLSUntrusted} {
 		if !errors[string(class)] {
 			x.T.Errorf("no delivery ended with %s: %v", class, errors)
 		}
@@ -371,6 +381,7 @@ func (x *trap) everyRoute() {
 	spare := member(call("POST /v1/keys", "/v1/keys", `{"kind":"publisher"}`), "id")
 	call("DELETE /v1/keys/{id}", "/v1/keys/"+spare, "")
 	gone := member(call("POST /v1/endpoints", "/v1/endpoints", `{"tenant":"other","url":"`+x.at("/gone")+`","event_types":[]}`), "id")
+	call("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+gone+"/verify", "")
 	call("DELETE /v1/endpoints/{id}", "/v1/endpoints/"+gone, "")
 	call("DELETE /v1/tenants/{id}", "/v1/tenants/other", "")
 	x.complete(call("GET /openapi.json", "/openapi.json", ""))
@@ -480,7 +491,7 @@ func (x *trap) scan(when string) {
 	t := x.T
 	t.Helper()
 	metrics := x.metricsText()
-	if !strings.Contains(metrics, "posthorn_attempts_total{") {
+	if !strings.Contains(metrics, "posthorn_attempts_total{") || !strings.Contains(metrics, "posthorn_egress_proxy_info{proxy=\"http://127.0.0.1:") {
 		t.Errorf("%s: the metrics are not there: %.300s", when, metrics)
 	}
 	files := x.files()
