@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -194,6 +195,34 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 		err = s.checkNamed(ctx, c, scope.Tenant)
 	}
 	return rows, next, err
+}
+
+// Healths returns the records of failures of the endpoints of one page, by id. An
+// endpoint without failures has none. It makes one read for each tenant on the page.
+func (s *Service) Healths(ctx context.Context, c Caller, page []hook.Endpoint) (map[hook.ID]hook.Health, error) {
+	tenants := map[string][]hook.ID{}
+	for i := range page {
+		tenants[page[i].Scope.Tenant] = append(tenants[page[i].Scope.Tenant], page[i].ID)
+	}
+	all := map[hook.ID]hook.Health{}
+	for tenant, ids := range tenants {
+		scope, err := c.reach(tenant)
+		if err != nil {
+			return nil, err
+		}
+		found, err := s.o.Store.Healths(ctx, scope, ids)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, found)
+	}
+	return all, nil
+}
+
+// EndpointNamed returns an endpoint without its health, which is a read from memory for
+// the tenants that are in use.
+func (s *Service) EndpointNamed(ctx context.Context, c Caller, id hook.ID) (*hook.Endpoint, error) {
+	return s.endpoint(ctx, c, id)
 }
 
 // DeleteEndpoint deletes an endpoint; what waits for it is cancelled. Each check

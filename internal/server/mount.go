@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/api/paysway"
 	"github.com/posthorn/posthorn/internal/api/paywise"
@@ -60,4 +61,22 @@ func (n *Node) mountSeeds() error {
 		n.log.Info("management API", "mount", name)
 	}
 	return nil
+}
+
+// mountPages serves the pages for people. A browser that asks for / is led to them; what
+// else asks for it gets the API's answer.
+func (n *Node) mountPages(api http.Handler) {
+	if n.pages == nil {
+		return
+	}
+	n.mux.Handle("/ui", n.pages)
+	n.mux.Handle("/ui/", n.pages)
+	n.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+			api.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Vary", "Accept")
+		http.Redirect(w, r, "/ui/", http.StatusSeeOther)
+	})
 }

@@ -35,6 +35,7 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/read"
+	"github.com/posthorn/posthorn/internal/web"
 )
 
 // Node is one running server: the rooms, joined. Both serve and demo run one.
@@ -52,6 +53,7 @@ type Node struct {
 	attempts *attemptCounter
 	without  *bareStore     // set by the bench only: nothing is kept
 	mux      *http.ServeMux // of the API's listener
+	pages    *web.Handler   // for people; nil: not served
 
 	firstKeys io.Writer // where keys of a first start are printed before anybody is answered; nil: none are made
 
@@ -140,6 +142,11 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	if err := n.mountSeeds(); err != nil {
 		return exit.With(exit.Usage, err)
+	}
+	if n.cfg.UI {
+		if n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: cfg.Dev}); err != nil {
+			return exit.With(exit.Usage, err)
+		}
 	}
 	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: whoever sees that the node is ready finds them
 		return err
@@ -361,6 +368,7 @@ func (n *Node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 func (n *Node) serve() {
 	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.egress.Outage, Refused: n.counts.refuse})
 	n.mux.Handle("/", api)
+	n.mountPages(api)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
 	n.start(n.api, budget.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.stopping.Load() {

@@ -1,0 +1,261 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// visit is a request for a page by a session that may see it.
+type visit struct {
+	h      *Handler
+	w      http.ResponseWriter
+	r      *http.Request
+	caller app.Caller
+	mode   hook.Mode
+	now    time.Time
+	begun  time.Time
+	query  url.Values
+	cookie string // the session's
+}
+
+func (v *visit) ctx() context.Context  { return v.r.Context() }
+func (v *visit) service() *app.Service { return v.h.o.Service }
+
+// id returns the id in the path. Whatever is none is answered like an unknown one.
+func (v *visit) id(noun string) (hook.ID, error) {
+	id, err := hook.ParseID(v.r.PathValue("id"))
+	if err != nil {
+		return id, hook.NotFound(noun)
+	}
+	return id, nil
+}
+
+// at returns the address of a page of the visit's mode, with a query of pairs whose empty
+// values are left out.
+func (v *visit) at(path string, pairs ...string) string { return at(v.mode, path, pairs...) }
+
+func at(mode hook.Mode, path string, pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	out := "/ui/" + mode.String() + "/" + path
+	if len(q) > 0 {
+		out += "?" + q.Encode()
+	}
+	return out
+}
+
+// screen is one page: its template with what it shows.
+type screen struct {
+	Template string
+	Title    string // of the window
+	Heading  string // the sentence that the page says first
+	Nav      string // path of the entry that is current
+	Status   int    // 0: 200
+	Refresh  int    // seconds; 0: not by itself
+	Commands []string
+	Data     any
+}
+
+// frame is what the layout shows around a screen.
+type frame struct {
+	screen
+	Static    string
+	Mode      string // empty: no mode, as at the log-in
+	Live      bool
+	Other     string // address of the same list in the other mode
+	Menu      []entry
+	Version   string
+	Clock     string
+	Took      string
+	Done      string // what the act before this page did
+	Query     string // in the search box
+	SignedIn  bool
+	Plain     bool // the cookie may go over plain http
+	RequestID string
+}
+
+type entry struct {
+	Name, Href, Icon string
+	Current, Apart   bool
+}
+
+// menu is the navigation, by the path below the mode.
+var menu = []struct {
+	path, name, icon string
+	apart            bool // begins the second group
+}{
+	{"", "Overview", "home", false}, {"events", "Events", "bolt", false}, {"deliveries", "Deliveries", "send", false},
+	{"endpoints", "Endpoints", "plug", false}, {"tenants", "Tenants", "org", false},
+	{"types", "Event types", "tag", true}, {"keys", "Keys", "key", false},
+}
+
+// done are the sentences about an act that the page after it may show. The address names
+// one by its word, so that it cannot be made to say anything else.
+var done = map[string]string{
+	"retried":   "One more attempt was asked for.",
+	"cancelled": "The delivery was cancelled.",
+	"resent":    "The event was resent.",
+	"enabled":   "The endpoint was enabled. What was held is on its way.",
+	"discarded": "The endpoint was enabled. What was held was cancelled.",
+	"disabled":  "The endpoint was disabled.",
+	"tested":    "This is the delivery of the test event.",
+	"revoked":   "The key was revoked.",
+	"loggedout": "You are logged out.",
+}
+
+func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
+	f := &frame{screen: *s, Static: h.static, Version: h.o.Version, Plain: h.o.Dev, RequestID: requestID(r),
+		Clock: h.o.Now().UTC().Format("15:04:05"), Done: done[r.URL.Query().Get("done")]}
+	if v == nil {
+		return f
+	}
+	other := hook.Live
+	if f.Live = v.mode == hook.Live; f.Live {
+		other = hook.Test
+	}
+	f.Mode, f.SignedIn, f.Other = v.mode.String(), true, at(other, s.Nav)
+	f.Query = v.query.Get("q")
+	f.Took = strconv.FormatInt(h.o.Now().Sub(v.begun).Milliseconds(), 10) + " ms"
+	for _, m := range menu {
+		f.Menu = append(f.Menu, entry{Name: m.name, Icon: m.icon, Href: v.at(m.path), Current: m.path == s.Nav, Apart: m.apart})
+	}
+	return f
+}
+
+// render answers with a screen. It is made whole before any of it is sent, so an error
+// never leaves half a page.
+func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *screen) {
+	var out bytes.Buffer
+	t := h.templates[s.Template]
+	err := fmt.Errorf("web: no template %q", s.Template)
+	if t != nil {
+		err = t.ExecuteTemplate(&out, "layout.html", h.frameOf(r, v, s))
+	}
+	if err != nil {
+		h.o.Log.ErrorContext(r.Context(), "make page", "path", r.URL.Path, "error", err)
+		http.Error(w, "This page cannot be made. The server's log says why.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(out.Len()))
+	if s.Refresh > 0 {
+		w.Header().Set("Refresh", strconv.Itoa(s.Refresh))
+	}
+	status := s.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	w.WriteHeader(status)
+	_, _ = out.WriteTo(w) // the reader went away: nobody left to tell
+}
+
+// statusOf are the statuses of errors that are not 422.
+var statusOf = map[hook.Code]int{
+	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeUnauthorized: 401, hook.CodeMethodNotAllowed: 405,
+	hook.CodeConflict: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeEndpointUnverified: 409,
+	hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
+	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
+}
+
+// fault is what an error page shows.
+type fault struct {
+	Message, Code, Back string
+}
+
+// fail answers with an error page. What is not meant for people goes to the log only.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error) {
+	status, ok := statusOf[hook.CodeOf(err)]
+	if !ok {
+		status = http.StatusUnprocessableEntity
+	}
+	shown := fault{Code: string(hook.CodeOf(err)), Message: "Something went wrong in the server. Its log says more; name the request id below."}
+	s := &screen{Template: "error.html", Title: "Error", Heading: "This did not work", Status: status, Nav: "-"}
+	if e, ok := errors.AsType[*hook.Error](err); ok && status != http.StatusInternalServerError {
+		shown.Message = e.Message
+		if e.RetryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+		}
+	}
+	switch status {
+	case http.StatusNotFound:
+		s.Title, s.Heading = "Not found", "There is nothing here"
+		shown.Message += " It may have been removed after its retention, belong to the other mode, or never have existed."
+	case http.StatusServiceUnavailable:
+		s.Title, s.Heading = "Not available", "The server cannot answer just now"
+		shown.Message += " This page asks again every 5 seconds."
+		s.Refresh = 5
+		if w.Header().Get("Retry-After") == "" {
+			w.Header().Set("Retry-After", "5")
+		}
+	}
+	if changes(r) {
+		s.Refresh = 0
+	}
+	if status >= 500 && !hook.Logged(err) {
+		h.o.Log.ErrorContext(r.Context(), "page failed", "path", r.URL.Path, "request", requestID(r), "error", err)
+	}
+	if v != nil {
+		shown.Back = v.at("")
+	}
+	s.Data = shown
+	h.render(w, r, v, s)
+}
+
+// serve runs what a route does and answers its error, also that of a panic.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, v *visit, do func() error) {
+	defer func() {
+		switch x := recover(); x {
+		case nil:
+		case http.ErrAbortHandler: // net/http's own way to drop a connection
+			panic(x)
+		default:
+			h.fail(w, r, v, fmt.Errorf("panic: %v\n%s", x, debug.Stack()))
+		}
+	}()
+	if err := do(); err != nil {
+		h.fail(w, r, v, err)
+	}
+}
+
+type requestKey struct{}
+
+// named gives a request an id for the log and the foot of its page.
+func named(r *http.Request) *http.Request {
+	id := strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)
+	return r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+}
+
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(requestKey{}).(string)
+	return id
+}
+
+// redirect leads to a page of ours after an act.
+func redirect(w http.ResponseWriter, r *http.Request, to string) {
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// ours returns the address if it is a path of these pages, else the pages' own.
+func ours(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Host != "" || u.Scheme != "" || u.Opaque != "" || !strings.HasPrefix(u.Path, "/ui/") || strings.Contains(next, "\\") || strings.HasPrefix(next, "//") {
+		return "/ui/"
+	}
+	return u.RequestURI()
+}

@@ -1,0 +1,129 @@
+package web
+
+import (
+	"crypto/sha256"
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+func escape(text string) string { return url.QueryEscape(text) }
+
+// loginForm is what the log-in shows.
+type loginForm struct {
+	Next    string
+	Mode    string // that a key is asked for; empty: either
+	Back    string
+	Problem string
+}
+
+func (h *Handler) showLogin(w http.ResponseWriter, r *http.Request) error {
+	h.render(w, r, nil, loginScreen(ours(r.URL.Query().Get("next")), "", http.StatusOK))
+	return nil
+}
+
+func loginScreen(next, problem string, status int) *screen {
+	return &screen{Template: "login.html", Title: "Log in", Heading: "Log in to Posthorn", Status: status, Data: loginForm{Next: next, Problem: problem}}
+}
+
+// login exchanges an operator key for a session. To a session that is there it adds the
+// key's mode. The cookie gets a new value each time.
+func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+	}
+	next := ours(r.PostForm.Get("next"))
+	refuse := func(status int, problem string) error {
+		h.render(w, r, nil, loginScreen(next, problem, status))
+		return nil
+	}
+	secure, why := h.cookieFor(r)
+	if why != "" {
+		return refuse(http.StatusForbidden, why)
+	}
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	text := strings.TrimSpace(r.PostForm.Get("key"))
+	caller, err := h.o.Service.Authenticate(r.Context(), text)
+	switch {
+	case hook.CodeOf(err) == hook.CodeUnauthorized && err != nil:
+		refused, first := h.o.Service.WrongKey(from.Addr())
+		if refused == nil {
+			return refuse(http.StatusUnauthorized, "This key is not valid. Paste the whole key; a revoked one is refused too.")
+		}
+		if first {
+			h.o.Log.InfoContext(r.Context(), "too many log-ins without a valid key: more of them are answered with 429", "address", app.Site(from.Addr()).String(), "for", refused.RetryAfter.String())
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(int((refused.RetryAfter+time.Second-1)/time.Second)))
+		return refuse(http.StatusTooManyRequests, refused.Message)
+	case err != nil:
+		return err
+	case caller.Kind != hook.Operator:
+		return refuse(http.StatusForbidden, "This is a "+string(caller.Kind)+" key. These pages take operator keys.")
+	}
+	if err := h.o.Service.Call(r.Context(), caller, false); err != nil {
+		return err
+	}
+	now := h.o.Now()
+	one := session{keys: map[hook.Mode][32]byte{}, begun: now, address: from.Addr().String()}
+	if old, cookie, ok := h.session(r); ok {
+		one.begun = old.begun
+		maps.Copy(one.keys, old.keys)
+		h.sessions.end(cookie)
+	}
+	one.keys[caller.Mode], one.last = sha256.Sum256([]byte(text)), caller.Mode
+	name := cookieSecure
+	if !secure {
+		name = cookiePlain
+	}
+	http.SetCookie(w, &http.Cookie{Name: name, Value: h.sessions.begin(one, now), Path: "/", MaxAge: int(sessionMax / time.Second),
+		HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode})
+	h.audit(r, "audit: log-in to the pages", caller)
+	redirect(w, r, next)
+	return nil
+}
+
+// cookieFor says whether the session's cookie is to be kept to https, or why there can be
+// none. The browser itself names the scheme: in Origin, which it sends with a form. What a
+// proxy says or leaves out changes nothing.
+func (h *Handler) cookieFor(r *http.Request) (secure bool, why string) {
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	if err != nil || origin.Scheme != "http" {
+		return true, ""
+	}
+	host := origin.Hostname()
+	ip, err := netip.ParseAddr(host)
+	if h.o.Dev || host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback() {
+		return false, ""
+	}
+	return false, "You are here over plain http, where others on the way could read the key, so it was not looked at. Put a proxy with TLS in front and come back by https, or use a tunnel: ssh -L 8080:127.0.0.1:8080 HOST, then http://localhost:8080/ui/."
+}
+
+func (h *Handler) logout(w http.ResponseWriter, r *http.Request) error {
+	if one, cookie, ok := h.session(r); ok {
+		h.sessions.end(cookie)
+		for mode := range one.keys {
+			h.audit(r, "audit: log-out of the pages", app.Caller{Kind: hook.Operator, Mode: mode})
+		}
+	}
+	expire(w, cookieSecure, true)
+	expire(w, cookiePlain, false)
+	redirect(w, r, "/ui/login?done=loggedout")
+	return nil
+}
+
+// audit leaves a line about what somebody did with a session.
+func (h *Handler) audit(r *http.Request, what string, c app.Caller) {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	key := c.KeyID.String()
+	if c.KeyID.IsZero() {
+		key = "bootstrap"
+	}
+	h.o.Log.WarnContext(r.Context(), what, "mode", c.Mode.String(), "key", key, "address", from.Addr().String(), "request", requestID(r))
+}

@@ -1,0 +1,205 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// route is a page (GET) or an act (POST) below /ui/{mode}/ that takes a session with a
+// key of the mode. An act returns where to go afterwards.
+type route struct {
+	path string // below the mode, as net/http matches paths
+	show func(*visit) (*screen, error)
+	act  func(*visit) (string, error)
+}
+
+// table is every page and act. Tests go through it, so one that is not in it is not
+// served.
+func table() []route {
+	return []route{
+		{path: "{$}", show: overview},
+		{path: "search", show: search},
+		{path: "deliveries", show: deliveries},
+		{path: "deliveries/{id}", show: delivery},
+		{path: "deliveries/{id}/retry", act: retryDelivery},
+		{path: "deliveries/{id}/cancel", show: confirmCancel, act: cancelDelivery},
+		{path: "endpoints", show: endpoints},
+		{path: "endpoints/{id}", show: endpoint},
+		{path: "endpoints/{id}/test", act: testEndpoint},
+		{path: "endpoints/{id}/enable", show: confirmEnable, act: enableEndpoint},
+		{path: "endpoints/{id}/disable", show: confirmDisable, act: disableEndpoint},
+		{path: "events", show: events},
+		{path: "events/{id}", show: event},
+		{path: "events/{id}/data", show: eventData},
+		{path: "events/{id}/resend", show: confirmResend, act: resendEvent},
+		{path: "tenants", show: tenants},
+		{path: "tenants/{id}", show: tenant},
+		{path: "types", show: types},
+		{path: "types/{name...}", show: eventType},
+		{path: "keys", show: keys},
+		{path: "keys/{id}/revoke", show: confirmRevoke, act: revokeKey},
+	}
+}
+
+func (h *Handler) routes() {
+	for _, one := range table() {
+		for _, mode := range []hook.Mode{hook.Live, hook.Test} {
+			pattern := "/ui/" + mode.String() + "/" + one.path
+			if one.show != nil {
+				h.mux.HandleFunc("GET "+pattern, h.page(mode, one.show))
+			}
+			if one.act != nil {
+				h.mux.HandleFunc("POST "+pattern, h.act(mode, one.act))
+			}
+		}
+	}
+	h.mux.HandleFunc("GET /ui/static/{hash}/{name}", h.file)
+	h.mux.HandleFunc("GET /ui/login", h.plain(h.showLogin))
+	h.mux.HandleFunc("POST /ui/login", h.plain(h.login))
+	h.mux.HandleFunc("POST /ui/logout", h.plain(h.logout))
+	h.mux.HandleFunc("/ui/", h.plain(h.home))
+	h.mux.HandleFunc("/ui", h.plain(h.home))
+}
+
+// plain is a route without a session.
+func (h *Handler) plain(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r = named(r)
+		h.serve(w, r, nil, func() error { return do(w, r) })
+	}
+}
+
+// home leads to the mode that was looked at last. Whatever else is no route is not found,
+// but only for who is logged in.
+func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
+	one, _, ok := h.session(r)
+	if !ok {
+		h.askLogin(w, r)
+		return nil
+	}
+	rest := strings.Trim(strings.TrimPrefix(r.URL.Path, "/ui"), "/")
+	mode, named := hook.ParseMode(rest)
+	if rest != "" && !named {
+		return &hook.Error{Code: hook.CodeNotFound, Message: "There is no such page."}
+	}
+	if !named {
+		mode = one.last
+	}
+	redirect(w, r, at(mode, ""))
+	return nil
+}
+
+func (h *Handler) page(mode hook.Mode, show func(*visit) (*screen, error)) http.HandlerFunc {
+	return h.visited(mode, false, func(v *visit) error {
+		s, err := show(v)
+		if err != nil || s == nil { // nil: answered already
+			return err
+		}
+		h.sessions.look(v.cookie, mode)
+		h.render(v.w, v.r, v, s)
+		return nil
+	})
+}
+
+func (h *Handler) act(mode hook.Mode, act func(*visit) (string, error)) http.HandlerFunc {
+	return h.visited(mode, true, func(v *visit) error {
+		if err := v.r.ParseForm(); err != nil {
+			return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+		}
+		to, err := act(v)
+		if err != nil {
+			return err
+		}
+		redirect(v.w, v.r, to)
+		return nil
+	})
+}
+
+// visited runs do for a session with a key of the mode that is still in force, and counts
+// the request against the limits of that key as a call of the API is.
+func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r = named(r)
+		one, cookie, ok := h.session(r)
+		if !ok {
+			h.askLogin(w, r)
+			return
+		}
+		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie}
+		h.serve(w, r, nil, func() error {
+			hash, ok := one.keys[mode]
+			if !ok {
+				h.askMode(w, r, mode)
+				return nil
+			}
+			caller, err := h.o.Service.Holder(r.Context(), hash)
+			if hook.CodeOf(err) == hook.CodeUnauthorized || err == nil && (caller.Kind != hook.Operator || caller.Mode != mode) {
+				h.sessions.end(cookie) // the key was revoked
+				h.askLogin(w, r)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			v.caller = caller
+			h.serve(w, r, v, func() error {
+				if err := h.o.Service.Call(r.Context(), caller, write); err != nil {
+					return err
+				}
+				return do(v)
+			})
+			return nil
+		})
+	}
+}
+
+const (
+	cookieSecure = "__Host-posthorn"
+	cookiePlain  = "posthorn" // over plain http, to this machine or with Options.Dev
+)
+
+// session returns the session of a request, with its cookie's value.
+func (h *Handler) session(r *http.Request) (session, string, bool) {
+	for _, name := range []string{cookieSecure, cookiePlain} {
+		c, err := r.Cookie(name)
+		if err != nil {
+			continue
+		}
+		if one, ok := h.sessions.find(c.Value, h.o.Now()); ok {
+			return one, c.Value, true
+		}
+	}
+	return session{}, "", false
+}
+
+// askLogin leads to the log-in and back. A link from another site comes without the
+// cookie, which is SameSite=Strict: the page asks for itself once, which is from our own.
+func (h *Handler) askLogin(w http.ResponseWriter, r *http.Request) {
+	if !changes(r) && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
+		w.Header().Set("Refresh", "0")
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		return
+	}
+	to := "/ui/login"
+	if !changes(r) && r.URL.Path != "/ui/" && r.URL.Path != "/ui" {
+		to += "?next=" + escape(r.URL.RequestURI())
+	}
+	redirect(w, r, to)
+}
+
+// askMode shows the log-in for a session that has no key of the mode.
+func (h *Handler) askMode(w http.ResponseWriter, r *http.Request, mode hook.Mode) {
+	to := at(mode, "")
+	if !changes(r) {
+		to = r.URL.RequestURI()
+	}
+	h.render(w, r, nil, &screen{Template: "login.html", Title: "Log in", Status: http.StatusForbidden, Heading: "This session has no key of " + mode.String() + " mode",
+		Data: loginForm{Next: ours(to), Mode: mode.String(), Back: "/ui/"}})
+}
+
+// expire takes a cookie away.
+func expire(w http.ResponseWriter, name string, secure bool) {
+	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode})
+}

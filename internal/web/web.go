@@ -1,0 +1,162 @@
+// Package web is the window for people: server-rendered pages for operators over
+// internal/app, under /ui/.
+//
+// It promises that a page shows what the key of its session may see, that stored and
+// received text is only ever text on a page, that nothing is changed by GET, that a
+// request from another site changes nothing, and that no page asks anything of another
+// host. Every page works without a script; there is none.
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"mime"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+//go:embed templates/*.html static/*
+var files embed.FS
+
+// Options is what the pages work with. Service and Log are required.
+type Options struct {
+	Service *app.Service
+	Log     *slog.Logger
+	Version string
+	Dev     bool // cookies may go over plain http
+	Now     func() time.Time
+}
+
+// Handler serves everything under /ui/. It is safe for concurrent use.
+type Handler struct {
+	o         Options
+	mux       *http.ServeMux
+	guarded   http.Handler // mux behind the protection against other sites
+	templates map[string]*template.Template
+	static    string // path of the files, with their hash
+	sessions  sessions
+}
+
+// New returns the pages, or says which template is wrong.
+func New(o Options) (*Handler, error) {
+	if o.Service == nil || o.Log == nil {
+		return nil, errors.New("web: Service and Log are required")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	h := &Handler{o: o, mux: http.NewServeMux(), templates: map[string]*template.Template{}}
+	if err := h.load(); err != nil {
+		return nil, err
+	}
+	h.routes()
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(h.otherSite))
+	h.guarded = guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if changes(r) && r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" {
+			h.otherSite(w, r) // no browser: it could be one too old to say where the form was
+			return
+		}
+		h.mux.ServeHTTP(w, r)
+	}))
+	return h, nil
+}
+
+// load hashes the files and parses the templates.
+func (h *Handler) load() error {
+	sum := sha256.New()
+	names, err := fs.Glob(files, "static/*")
+	if err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
+	for _, name := range names {
+		text, err := files.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("web: %w", err)
+		}
+		sum.Write(text)
+	}
+	h.static = "/ui/static/" + hex.EncodeToString(sum.Sum(nil)[:8])
+	layout, err := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon}).ParseFS(files, "templates/layout.html")
+	if err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
+	pages, err := fs.Glob(files, "templates/*.html")
+	if err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
+	for _, name := range pages {
+		base := path.Base(name)
+		if base == "layout.html" {
+			continue
+		}
+		t, err := layout.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, name)
+		}
+		if err != nil {
+			return fmt.Errorf("web: %w", err)
+		}
+		h.templates[base] = t
+	}
+	return nil
+}
+
+// icon is the address of a picture, for templates.
+func (h *Handler) icon(name string) string { return h.static + "/icons.svg#" + name }
+
+// policy lets a page use our style sheet and our pictures, and nothing else.
+const policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// ServeHTTP answers a request for a page.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	head := w.Header()
+	head.Set("Content-Security-Policy", policy)
+	head.Set("X-Frame-Options", "DENY")
+	head.Set("X-Content-Type-Options", "nosniff")
+	// Not no-referrer: with it browsers send "Origin: null" with our own forms, which
+	// are refused where Sec-Fetch-Site is not sent, on plain http.
+	head.Set("Referrer-Policy", "same-origin")
+	head.Set("Cross-Origin-Opener-Policy", "same-origin")
+	head.Set("Cross-Origin-Resource-Policy", "same-origin")
+	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	head.Set("Cache-Control", "no-store")
+	if changes(r) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	}
+	h.guarded.ServeHTTP(w, r)
+}
+
+// maxForm bounds a form, in bytes.
+const maxForm = 16 << 10
+
+func changes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
+
+func (h *Handler) file(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	text, err := files.ReadFile("static/" + name)
+	if err != nil || path.Base(path.Dir(r.URL.Path)) != path.Base(h.static) {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+}
+
+// otherSite refuses a form that was not on one of our pages.
+func (h *Handler) otherSite(w http.ResponseWriter, r *http.Request) {
+	h.fail(w, r, nil, &hook.Error{Code: hook.CodeForbidden, Logged: true,
+		Message: "This request did not come from a page of this server, so nothing was done. Go back to the page and press the button there."})
+}

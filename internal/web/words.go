@@ -1,0 +1,240 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// moment is a time as pages show it: how far away, with the exact one beside it.
+type moment struct {
+	Text  string // "4 min ago"; empty: there is no such time
+	Exact string // "2026-11-27 14:34:43 UTC"
+	ISO   string
+}
+
+// when says how far a time is from now.
+func when(at, now time.Time) moment {
+	if at.IsZero() {
+		return moment{}
+	}
+	m := moment{Exact: at.UTC().Format("2006-01-02 15:04:05.000 UTC"), ISO: at.UTC().Format(time.RFC3339Nano)}
+	if d := at.Sub(now); d > 0 {
+		m.Text = "in " + span(d)
+	} else {
+		m.Text = span(-d) + " ago"
+	}
+	return m
+}
+
+// span writes a duration with one or two units.
+func span(d time.Duration) string {
+	two := func(big, small time.Duration, bigName, smallName string) string {
+		n, rest := d/big, d%big/small
+		if n >= 10 || rest == 0 {
+			return fmt.Sprintf("%d %s", n, bigName)
+		}
+		return fmt.Sprintf("%d %s %d %s", n, bigName, rest, smallName)
+	}
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return two(time.Minute, time.Second, "min", "s")
+	case d < 24*time.Hour:
+		return two(time.Hour, time.Minute, "h", "min")
+	}
+	return two(24*time.Hour, time.Hour, "d", "h")
+}
+
+// badge is a state: a colour, a mark and a word.
+type badge struct{ Class, Icon, Word string }
+
+// stateBadge shows where a delivery stands. One that is pending after a failure is
+// "retrying" on pages only.
+func stateBadge(d *hook.Delivery) badge {
+	switch d.State {
+	case hook.Pending:
+		if d.Attempts > 0 {
+			return badge{"retry", "replay", "Retrying"}
+		}
+		return badge{"wait", "wait", "Pending"}
+	case hook.Held:
+		return badge{"held", "held", "Held"}
+	case hook.Succeeded:
+		return badge{"ok", "ok", "Delivered"}
+	case hook.Failed:
+		return badge{"bad", "x", "Failed"}
+	case hook.Cancelled:
+		return badge{"off", "off", "Cancelled"}
+	}
+	return badge{"off", "off", d.State.String()}
+}
+
+// endpointBadge shows whether an endpoint works.
+func endpointBadge(e *hook.Endpoint, failures int) badge {
+	switch {
+	case e.Unverified():
+		return badge{"held", "held", "Not verified"}
+	case e.Status == hook.Tripped && e.DisabledReason == "listener_away":
+		return badge{"off", "off", "Away"}
+	case e.Status == hook.Tripped:
+		return badge{"held", "held", "Disabled"}
+	case e.Status == hook.Disabled:
+		return badge{"off", "off", "Disabled by hand"}
+	case e.Damage != 0:
+		return badge{"bad", "warn", "Damaged"}
+	case failures > 0:
+		return badge{"bad", "warn", "Failing"}
+	}
+	return badge{"ok", "ok", "Working"}
+}
+
+// classWords are what went wrong with an attempt, for people.
+var classWords = map[hook.Class]string{
+	hook.ClassStatus: "Answered with an error", hook.ClassRedirect: "Answered with a redirect, which is not followed", hook.ClassGone: "Answered 410 Gone",
+	hook.ClassBlockedAddress: "Its address is not allowed", hook.ClassURLRefused: "Its URL is not admitted any more",
+	hook.ClassDNSNotFound: "Its name was not found", hook.ClassDNSTimeout: "No answer about its name in time", hook.ClassDNSFailed: "Its name could not be looked up",
+	hook.ClassRefused: "Connection refused", hook.ClassReset: "Connection broken", hook.ClassConnectTimeout: "No connection in time", hook.ClassConnectFailed: "No connection",
+	hook.ClassTLSTimeout: "No TLS handshake in time", hook.ClassTimeout: "No answer in time", hook.ClassTLSExpired: "Its certificate has expired",
+	hook.ClassTLSUntrusted: "Its certificate is not trusted", hook.ClassTLSName: "Its certificate is for another name", hook.ClassTLSHandshake: "TLS handshake failed",
+	hook.ClassHeadersTooLarge: "The headers of its answer are too large", hook.ClassResponseInvalid: "Its answer is not HTTP", hook.ClassTruncated: "Answered; the body was cut",
+	hook.ClassNotSent: "The request could not be made",
+}
+
+// answerWords says what an attempt came to.
+func answerWords(status int, class hook.Class) string {
+	if status != 0 {
+		text := strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
+		if class == hook.ClassTruncated {
+			text += ", body cut"
+		}
+		return text
+	}
+	if words, ok := classWords[class]; ok {
+		return words
+	}
+	if class == hook.ClassNone {
+		return "Not attempted yet"
+	}
+	return string(class)
+}
+
+// reasonWords say why a delivery left the straight way.
+var reasonWords = map[hook.Reason]string{
+	hook.ReasonPolicyEnded:     "All attempts of the retry plan failed.",
+	hook.ReasonGone:            "The receiver answered 410 Gone.",
+	hook.ReasonHeldExpired:     "It was held for a disabled endpoint for longer than deliveries are held.",
+	hook.ReasonDisabled:        "The endpoint was disabled by hand. It is sent when the endpoint is enabled.",
+	hook.ReasonTripped:         "The endpoint was disabled because it failed. It is sent when the endpoint is enabled.",
+	hook.ReasonAway:            "Nobody is connected with posthorn listen. It is sent when somebody is.",
+	hook.ReasonUnverified:      "The receiver has not agreed to get events yet. It is sent when the endpoint is verified.",
+	hook.ReasonByHand:          "It was cancelled by hand.",
+	hook.ReasonEndpointDeleted: "Its endpoint was deleted.",
+	hook.ReasonDiscarded:       "It was discarded when the endpoint was enabled.",
+	hook.ReasonTestFailed:      "A test event has one attempt, and it failed.",
+}
+
+// triggerWords say why an attempt was made.
+var triggerWords = map[hook.Trigger]string{hook.BySchedule: "by schedule", hook.ByHand: "by hand", hook.ByTest: "test", hook.ByReplay: "by resend"}
+
+// hostOf splits a URL for display into its host and the rest, with secrets masked.
+func hostOf(raw string) (host, rest string) {
+	masked := hook.MaskURL(raw)
+	u, err := url.Parse(masked)
+	if err != nil || u.Host == "" {
+		return masked, ""
+	}
+	_, after, _ := strings.Cut(masked, u.Host)
+	return u.Host, after
+}
+
+// short is the first part of an id, for tables.
+func short(id hook.ID) string { return id.String()[:13] + "…" }
+
+// maxShown bounds the text of a payload or an answer on a page, in bytes.
+const maxShown = 64 << 10
+
+// text is foreign text as a page shows it.
+type text struct {
+	Body string
+	Size string
+	Cut  bool // there is more than is shown
+	Not  string
+}
+
+// foreign makes text of bytes that somebody else chose: control and direction characters
+// become visible, and no more than limit bytes are shown.
+func foreign(raw []byte, limit int) text {
+	t := text{Size: size(len(raw))}
+	if len(raw) > limit {
+		t.Cut, raw = true, raw[:limit]
+		for len(raw) > 0 && !utf8.RuneStart(raw[len(raw)-1]) {
+			raw = raw[:len(raw)-1]
+		}
+		if n := len(raw); n > 0 && raw[n-1] >= utf8.RuneSelf {
+			raw = raw[:n-1]
+		}
+	}
+	t.Body = visible(raw)
+	return t
+}
+
+func visible(raw []byte) string {
+	var b strings.Builder
+	for len(raw) > 0 {
+		r, n := utf8.DecodeRune(raw)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, "\\x%02x", raw[0])
+		case r == '\n' || r == '\t':
+			b.WriteRune(r)
+		case r == '\r' && len(raw) > 1 && raw[1] == '\n':
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			fmt.Fprintf(&b, "\\u{%04x}", r)
+		default:
+			b.WriteRune(r)
+		}
+		raw = raw[n:]
+	}
+	return b.String()
+}
+
+// pretty indents JSON and leaves order, numbers and strings as they were written. Text
+// that is no JSON stays.
+func pretty(raw []byte) []byte {
+	var out bytes.Buffer
+	if json.Indent(&out, raw, "", "  ") != nil {
+		return raw
+	}
+	return out.Bytes()
+}
+
+func size(n int) string {
+	switch {
+	case n < 1024:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/1024)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+// count writes a number that a read stopped counting at.
+func count(n, limit int) string {
+	if n >= limit {
+		return fmt.Sprintf("%d or more", limit)
+	}
+	return strconv.Itoa(n)
+}
