@@ -1,8 +1,10 @@
 package web
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -219,9 +221,11 @@ func delivery(v *visit) (*screen, error) {
 			page.Headers = append(page.Headers, head.Name)
 		}
 	}
-	if event, _, err := v.service().Event(v.ctx(), v.caller, row.Scope.Tenant, row.PublicID); err == nil {
+	if event, all, err := v.service().Event(v.ctx(), v.caller, row.Scope.Tenant, row.PublicID); err == nil {
 		page.Data = foreign(pretty(event.Data), 8<<10)
 		page.Data.Size = size(len(event.Data))
+		all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == id })
+		page.Elsewhere = v.lines(all[:min(len(all), 10)])
 	}
 	page.Attempts, page.Older = v.timeline(id, attempts)
 	return &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: page.sentence(), Nav: "deliveries",
@@ -239,16 +243,21 @@ type deliveryPage struct {
 	URL, Profile, ProfileName       string
 	Headers                         []string // names of the endpoint's own
 	Data                            text
-	Attempts                        []attemptLine // newest first
+	Elsewhere                       []deliveryLine // of the same event
+	Attempts                        []attemptLine  // newest first
 	Older                           string
+}
+
+func tries(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return strconv.Itoa(n) + " attempts"
 }
 
 // sentence says first what the page is about.
 func (p *deliveryPage) sentence() string {
-	tries := "1 attempt"
-	if p.Tries != 1 {
-		tries = strconv.Itoa(p.Tries) + " attempts"
-	}
+	tries := tries(p.Tries)
 	switch p.State.Word {
 	case "Delivered":
 		return p.Type + " was delivered to " + p.Tenant + " with " + tries
@@ -286,7 +295,7 @@ func (v *visit) timeline(id hook.ID, attempts []hook.Attempt) (lines []attemptLi
 		}
 		line := attemptLine{Number: a.Number, Good: a.Class == hook.ClassNone || a.Class == hook.ClassTruncated, Open: i == newest, Answer: answerWords(a.Status, a.Class), Code: string(a.Class),
 			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: span(a.Duration),
-			Headers: foreign(a.ResponseHeaders, limit), Body: foreign(a.ResponseBody, limit), Truncate: a.Truncated}
+			Headers: foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), Body: foreign(a.ResponseBody, limit), Truncate: a.Truncated}
 		if line.Body.Cut || line.Headers.Cut {
 			line.Whole = v.at(path, "attempt", strconv.Itoa(a.Number))
 		}

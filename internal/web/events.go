@@ -140,7 +140,7 @@ func (v *visit) why(e *app.Explained) whyLine {
 		line.State = stateBadge(&e.Delivery.Delivery)
 		line.Delivery = v.at("deliveries/" + e.Delivery.ID.String())
 		if e.Delivery.Attempts > 0 {
-			line.Message = answerWords(e.Delivery.LastStatus, e.Delivery.LastError) + ", " + strconv.Itoa(e.Delivery.Attempts) + " tried. " + line.Message
+			line.Message = answerWords(e.Delivery.LastStatus, e.Delivery.LastError) + " (" + tries(e.Delivery.Attempts) + "). " + line.Message
 		}
 	}
 	return line

@@ -58,7 +58,7 @@ func tenant(v *visit) (*screen, error) {
 	}
 	scope, few := hook.Scope{Tenant: t.ID}, hook.Page{Limit: 10}
 	p := tenantPage{ID: t.ID, Name: t.Name, Created: when(t.CreatedAt, v.now), AllEndpoints: v.at("endpoints", "tenant", t.ID), AllDeliveries: v.at("deliveries", "tenant", t.ID),
-		All: v.at("events", "tenant", t.ID), Command: "posthorn endpoint create --tenant " + t.ID + " --url https://example.com/hook --types \"*\""}
+		All: v.at("events", "tenant", t.ID), Command: "posthorn endpoint create --tenant " + t.ID + " --url https://example.com/hook --event-types \"*\""}
 	rows, _, err := v.service().Endpoints(v.ctx(), v.caller, hook.EndpointQuery{Scope: scope, Page: few})
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func types(v *visit) (*screen, error) {
 		return nil, err
 	}
 	p := plainList{listed: l, Columns: []string{"Event type", "Data at publish", "Changed"}, Empty: "The catalogue has no event type yet. Events of any type can be published all the same.",
-		Command: "posthorn event-type create payment.settled --description \"A payment arrived\""}
+		Command: "posthorn event-type create --name payment.settled --description \"A payment arrived\""}
 	for i := range rows {
 		t := &rows[i]
 		p.Rows = append(p.Rows, row{Href: v.typeHref(t.Name), Name: t.Name, Sub: firstLine(t.Description), Facts: []string{enforceWords[t.Enforce]}, At: when(t.UpdatedAt, v.now)})

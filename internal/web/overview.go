@@ -25,7 +25,7 @@ type overviewPage struct {
 }
 
 func overview(v *visit) (*screen, error) {
-	p := overviewPage{All: v.at("deliveries"), Command: "posthorn publish --tenant acme --type payment.settled --data '{\"amount\": 1}'"}
+	p := overviewPage{All: v.at("deliveries"), Command: "posthorn send --tenant acme --type payment.settled --data '{\"amount\": 1}'"}
 	no, yes := false, true
 	for _, enabled := range []*bool{&no, &yes} { // those that are disabled come first
 		rows, _, err := v.service().Endpoints(v.ctx(), v.caller, hook.EndpointQuery{Enabled: enabled, Page: hook.Page{Limit: most}})
