@@ -1,0 +1,326 @@
+package web_test
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/server/servertest"
+	"github.com/posthorn/posthorn/internal/web"
+)
+
+// Every page and act of the table leads to the log-in without a session, and is there with
+// one.
+func TestEveryRouteTakesASession(t *testing.T) {
+	w := newWorld(t)
+	in, out := w.browser(w.Config.OperatorKey), w.browser()
+	forged := &browser{t: t, base: w.Node.URL(), cookie: "posthorn=" + strings.Repeat("A", 43)}
+	for _, r := range web.Routes() {
+		path := w.path("live", r)
+		for _, b := range []*browser{out, forged} {
+			if a := b.get(path); a.status != 303 && r.Show || r.Show && !strings.HasPrefix(a.header.Get("Location"), "/ui/login") || strings.Contains(a.body, "localhost") {
+				t.Errorf("GET %s without a session: %d %q", path, a.status, a.header.Get("Location"))
+			}
+			if a := b.post(path, url.Values{}, own); r.Act && (a.status != 303 || a.header.Get("Location") != "/ui/login") {
+				t.Errorf("POST %s without a session: %d %q", path, a.status, a.header.Get("Location"))
+			}
+		}
+		if !r.Show {
+			continue
+		}
+		want := 200
+		if r.Path == "search" {
+			want = 404
+		}
+		if a := in.get(path); a.status != want {
+			t.Errorf("GET %s: %d\n%s", path, a.status, a.body)
+		}
+	}
+	d, err := w.API.Delivery(t.Context(), w.delivery)
+	if e, err2 := w.API.Endpoint(t.Context(), w.endpoint.ID); err != nil || err2 != nil || d.Attempts != 1 || d.State != "pending" || !e.Enabled {
+		t.Errorf("an act without a session did something: %+v %+v", d, e)
+	}
+	if a := in.get("/ui/live/nothing"); a.status != 404 {
+		t.Error(a.status)
+	}
+}
+
+// A session with a key of test mode sees nothing of live mode, changes nothing there, and
+// a live id is not found in test mode.
+func TestModesNeverMix(t *testing.T) {
+	w := newWorld(t)
+	b, both := w.browser(w.Config.OperatorTestKey), w.browser(w.Config.OperatorTestKey, w.Config.OperatorKey)
+	unknown := both.get("/ui/test/deliveries/00000000-0000-7000-8000-000000000000")
+	for _, r := range web.Routes() {
+		live, test := w.path("live", r), w.path("test", r)
+		if r.Show {
+			if a := b.get(live); a.status != 403 || strings.Contains(a.body, "localhost") {
+				t.Errorf("GET %s with a test key: %d", live, a.status)
+			}
+			a := both.get(test)
+			if strings.Contains(a.body, "localhost") || strings.Contains(a.body, w.event.ID[:13]) && !strings.Contains(r.Path, "{id}") {
+				t.Errorf("GET %s shows live data", test)
+			}
+			if strings.Contains(a.body, "LIVE") || a.header.Get("Content-Type") == "text/html; charset=utf-8" && !strings.Contains(a.body, "TEST DATA") {
+				t.Errorf("GET %s does not say that it is test mode", test)
+			}
+			if strings.HasPrefix(r.Path, "deliveries/{id}") && a.status != unknown.status {
+				t.Errorf("GET %s: %d, an unknown one %d", test, a.status, unknown.status)
+			}
+		}
+		if r.Act {
+			if a := b.post(live, url.Values{}, own); a.status != 403 {
+				t.Errorf("POST %s with a test key: %d", live, a.status)
+			}
+			if a := both.post(test, url.Values{}, own); a.status != 404 {
+				t.Errorf("POST %s with a live id: %d", test, a.status)
+			}
+		}
+	}
+	if unknown.status != 404 {
+		t.Error(unknown.status)
+	}
+	// The control: each mode shows its own.
+	if a := both.get("/ui/live/events"); !strings.Contains(a.body, "order/created") || strings.Contains(a.body, "only.in.test") || !strings.Contains(a.body, "LIVE") {
+		t.Error("live events")
+	}
+	if a := both.get("/ui/test/events"); !strings.Contains(a.body, "only.in.test") || strings.Contains(a.body, "order/created") {
+		t.Error("test events")
+	}
+}
+
+// A form of another site does nothing, with whatever a browser says about it; our own does.
+func TestFormsOfOtherSitesAreRefused(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	foreign := map[string]func(http.Header){
+		"no word":       func(http.Header) {},
+		"cross-site":    func(h http.Header) { h.Set("Sec-Fetch-Site", "cross-site") },
+		"same-site":     func(h http.Header) { h.Set("Sec-Fetch-Site", "same-site") },
+		"other origin":  func(h http.Header) { h.Set("Origin", "https://evil.example") },
+		"opaque origin": func(h http.Header) { h.Set("Origin", "null") },
+	}
+	acts := []string{"/ui/logout", "/ui/login"}
+	for _, r := range web.Routes() {
+		if r.Act {
+			acts = append(acts, w.path("live", r))
+		}
+	}
+	for name, mark := range foreign {
+		for _, path := range acts {
+			if a := b.post(path, url.Values{"key": {w.Config.OperatorKey}}, mark); a.status != 403 {
+				t.Errorf("%s, %s: %d", path, name, a.status)
+			}
+		}
+	}
+	d, err := w.API.Delivery(t.Context(), w.delivery)
+	e, err2 := w.API.Endpoint(t.Context(), w.endpoint.ID)
+	if err != nil || err2 != nil || d.State != "pending" || !e.Enabled || d.Attempts != 1 {
+		t.Fatalf("something was done: %+v %+v", d, e)
+	}
+	// The control: the same forms from our own pages, one by one.
+	sameOrigin := func(h http.Header) { h.Set("Origin", w.Node.URL()) } // plain http on a network
+	for path, mark := range map[string]func(http.Header){"/disable": own, "/enable": sameOrigin} {
+		if a := b.post("/ui/live/endpoints/"+w.endpoint.ID+path, url.Values{}, mark); a.status != 303 {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := b.post("/ui/live/deliveries/"+w.delivery+"/cancel", url.Values{}, own); a.status != 303 {
+		t.Errorf("cancel: %d", a.status)
+	}
+	if d, err = w.API.Delivery(t.Context(), w.delivery); err != nil || d.State != "cancelled" {
+		t.Errorf("not cancelled: %+v", d)
+	}
+}
+
+// The acts do what they say, and lead to a page that says so.
+func TestActs(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	ctx := t.Context()
+	follow := func(path string, form url.Values, says string) {
+		t.Helper()
+		a := b.post(path, form, own)
+		if a.status != 303 {
+			t.Fatalf("%s: %d %s", path, a.status, a.body)
+		}
+		if a = b.get(a.header.Get("Location")); a.status != 200 || !strings.Contains(a.body, says) {
+			t.Errorf("%s: %d, it does not say %q", path, a.status, says)
+		}
+	}
+	attempts := func(n int) func() bool {
+		return func() bool { d, err := w.API.Delivery(ctx, w.delivery); return err == nil && d.Attempts == n }
+	}
+	endpoint := "/ui/live/endpoints/" + w.endpoint.ID
+	follow("/ui/live/deliveries/"+w.delivery+"/retry", nil, "One more attempt was asked for.")
+	w.Until("the retry was made", attempts(2))
+	follow("/ui/live/events/"+w.event.ID+"/resend", url.Values{"tenant": {"acme"}, "endpoint": {w.endpoint.ID}}, "The event was resent.")
+	w.Until("the resend was made", attempts(3))
+	follow(endpoint+"/test", nil, "This is the delivery of the test event.")
+	follow(endpoint+"/disable", nil, "The endpoint was disabled.")
+	if a := b.post("/ui/live/deliveries/"+w.delivery+"/retry", nil, own); a.status != 409 {
+		t.Errorf("a retry at a disabled endpoint: %d", a.status)
+	}
+	follow(endpoint+"/enable", url.Values{"discard": {"yes"}}, "What was held was cancelled.")
+	if d, err := w.API.Delivery(ctx, w.delivery); err != nil || d.State != "cancelled" {
+		t.Errorf("not discarded: %+v %v", d, err)
+	}
+	follow("/ui/live/keys/"+w.key.ID+"/revoke", nil, "The key was revoked.")
+	if _, err := (&client.Client{URL: w.Node.URL(), Key: w.key.Key}).Publish(ctx, client.NewEvent{Tenant: "acme", Type: "a", Data: []byte("{}")}, client.PublishOptions{}); err == nil {
+		t.Error("the revoked key still publishes")
+	}
+	for id, to := range map[string]string{w.event.ID: "/ui/live/events/", w.delivery: "/ui/live/deliveries/", w.endpoint.ID: "/ui/live/endpoints/", "acme": "/ui/live/tenants/"} {
+		if a := b.get("/ui/live/search?q=" + id); a.status != 303 || !strings.HasPrefix(a.header.Get("Location"), to+id) {
+			t.Errorf("search for %s: %d %s", id, a.status, a.header.Get("Location"))
+		}
+	}
+}
+
+// What others wrote is on the pages as text only, and secrets are not on them at all. The
+// control is the same look at the page as it would be without escaping.
+func TestForeignTextIsText(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	raw := []string{"<script>alert", "<b>bold"}
+	bad := func(page string) bool {
+		for _, mark := range raw {
+			if strings.Contains(page, mark) {
+				return true
+			}
+		}
+		return false
+	}
+	shown := map[string]bool{}
+	for _, r := range web.Routes() {
+		if !r.Show || strings.HasSuffix(r.Path, "/data") {
+			continue
+		}
+		path := w.path("live", r)
+		if strings.HasPrefix(r.Path, "tenants/") {
+			path = "/ui/live/tenants/hostile"
+		}
+		a := b.get(path)
+		if bad(a.body) {
+			t.Errorf("%s has markup of others", path)
+		}
+		if strings.Contains(a.body, "&lt;script&gt;alert(&#39;x&#39;)") {
+			shown[r.Path] = true
+			if !bad(unescaped(a.body)) {
+				t.Errorf("%s: the control finds nothing", path)
+			}
+		}
+		for _, secret := range []string{"header-secret", "query-secret", w.endpoint.Secret, w.Config.OperatorKey, w.key.Key} {
+			if strings.Contains(a.body, secret) {
+				t.Errorf("%s shows a secret", path)
+			}
+		}
+	}
+	for _, path := range []string{"deliveries/{id}", "endpoints", "endpoints/{id}", "events/{id}", "tenants", "tenants/{id}", "types", "types/{name...}", "keys"} {
+		if !shown[path] {
+			t.Errorf("%s does not show the text: the test looks at nothing there", path)
+		}
+	}
+	// A filter comes back in its field, and a problem with it in a sentence.
+	for _, path := range []string{"deliveries?tenant=", "deliveries?state=", "deliveries?cursor=", "events?type=", "endpoints?profile=", "tenants?q=", "search?q=", "keys?kind="} {
+		if a := b.get("/ui/live/" + path + url.QueryEscape(hostile)); bad(a.body) || a.status >= 500 {
+			t.Errorf("%s: %d, or markup", path, a.status)
+		}
+	}
+	// The payload itself is a file that no browser shows.
+	a := b.get("/ui/live/events/" + w.event.ID + "/data")
+	if a.body != `{"note":`+quoted(hostile)+`}` || a.header.Get("Content-Type") != "application/octet-stream" || !strings.HasPrefix(a.header.Get("Content-Disposition"), "attachment;") ||
+		!strings.Contains(a.header.Get("Content-Security-Policy"), "sandbox") {
+		t.Errorf("%q %v", a.body, a.header)
+	}
+}
+
+var (
+	inline = regexp.MustCompile(`(?i)<script|<style|\sstyle=|\son[a-z]+=|javascript:`)
+	linked = regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
+)
+
+// Every page has the headers, no inline script or style, no address elsewhere, and is
+// small with what it needs.
+func TestPagesAreStrictAndSmall(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	sheet := ""
+	paths := []string{"/ui/login", "/ui/live/none", "/ui/test/"}
+	for _, r := range web.Routes() {
+		if r.Show && !strings.HasSuffix(r.Path, "/data") {
+			paths = append(paths, w.path("live", r))
+		}
+	}
+	for _, path := range paths {
+		a := b.get(path)
+		for name, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+			"X-Frame-Options":         "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store",
+			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := a.header.Get(name); got != want {
+				t.Errorf("%s: %s is %q", path, name, got)
+			}
+		}
+		if found := inline.FindString(a.body); found != "" {
+			t.Errorf("%s: %q", path, found)
+		}
+		for _, link := range linked.FindAllStringSubmatch(a.body, -1) {
+			if !strings.HasPrefix(link[1], "/ui/") && !strings.HasPrefix(link[1], "#") && link[1] != "data:," {
+				t.Errorf("%s leads to %q", path, link[1])
+			}
+			if strings.HasSuffix(link[1], ".css") {
+				sheet = link[1]
+			}
+		}
+		if strings.Count(a.body, "<h1") != 1 || strings.Count(a.body, "<main") != 1 || !strings.Contains(a.body, `href="#main"`) {
+			t.Errorf("%s: one h1, one main and a skip link are wanted", path)
+		}
+		if len(a.body) > 40<<10 {
+			t.Errorf("%s has %d bytes", path, len(a.body))
+		}
+	}
+	// The control of the pattern, and the files.
+	if inline.FindString(`<p style="x">`) == "" || inline.FindString(`<a onclick="x">`) == "" {
+		t.Error("the pattern finds nothing")
+	}
+	total := 0
+	for _, file := range []string{sheet, strings.Replace(sheet, "posthorn.css", "icons.svg", 1)} {
+		a := b.get(file)
+		if a.status != 200 || !strings.Contains(a.header.Get("Cache-Control"), "immutable") || strings.Contains(a.body, "http:") && !strings.Contains(a.body, "www.w3.org") {
+			t.Errorf("%s: %d %v", file, a.status, a.header)
+		}
+		total += len(a.body)
+	}
+	if total > 40<<10 {
+		t.Errorf("the files have %d bytes", total)
+	}
+	if a := b.get("/ui/static/0000/posthorn.css"); a.status != 404 {
+		t.Errorf("a file of another release: %d", a.status)
+	}
+}
+
+// A browser at / is led to the pages; what else asks gets the API's answer, and with
+// --ui=false there are none.
+func TestWhereThePagesAre(t *testing.T) {
+	w := servertest.Start(t)
+	b := &browser{t: t, base: w.Node.URL()}
+	asBrowser := func(h http.Header) { h.Set("Accept", "text/html,application/xhtml+xml") }
+	if a := b.get("/", asBrowser); a.status != 303 || a.header.Get("Location") != "/ui/" {
+		t.Error(a.status, a.header)
+	}
+	if a := b.get("/"); a.status != 200 || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+		t.Error(a.status, a.header)
+	}
+	without := servertest.Start(t, "--ui=false")
+	b = &browser{t: t, base: without.Node.URL()}
+	if a := b.get("/ui/login", asBrowser); a.status != 404 {
+		t.Error(a.status)
+	}
+	if a := b.get("/", asBrowser); a.header.Get("Location") == "/ui/" {
+		t.Error(a.status, a.header)
+	}
+}

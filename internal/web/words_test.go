@@ -1,0 +1,87 @@
+package web
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// A path that a log-in leads back to is one of ours: another host, a scheme and what
+// browsers read as one lead to the start.
+func TestOnlyOurPathsAreLedBackTo(t *testing.T) {
+	for next, want := range map[string]string{
+		"/ui/live/deliveries?state=failed&tenant=a%20b": "/ui/live/deliveries?state=failed&tenant=a%20b", "/ui/": "/ui/", "": "/ui/", "/": "/ui/", "/v1/events": "/ui/",
+		"https://evil.example/ui/": "/ui/", "//evil.example/ui/": "/ui/", `/\evil.example/ui/`: "/ui/", "/ui/\\evil": "/ui/", "javascript:alert(1)": "/ui/", "/ui/%zz": "/ui/",
+	} {
+		if got := ours(next); got != want {
+			t.Errorf("%q leads to %q, want %q", next, got, want)
+		}
+	}
+}
+
+// Sessions end when they were unused for a while and after a day's work at the latest, and
+// there are never more than the bound.
+func TestSessionsEndAndAreBounded(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	var s sessions
+	begin := func(at time.Time) string {
+		return s.begin(session{keys: map[hook.Mode][32]byte{hook.Live: {}}, begun: at}, at)
+	}
+	idle := begin(now)
+	if _, ok := s.find(idle, now.Add(sessionIdle-time.Second)); !ok {
+		t.Error("a session in use was ended")
+	}
+	if _, ok := s.find(idle, now.Add(2*sessionIdle)); ok {
+		t.Error("a session that was unused is still good")
+	}
+	busy := begin(now)
+	at := now
+	for ; at.Sub(now) < sessionMax; at = at.Add(sessionIdle / 2) {
+		if _, ok := s.find(busy, at); !ok {
+			t.Fatalf("a busy session ended after %v", at.Sub(now))
+		}
+	}
+	if _, ok := s.find(busy, at); ok {
+		t.Error("a session outlives its end")
+	}
+	first := begin(now)
+	for i := range maxSessions + 10 {
+		begin(now.Add(time.Duration(i+1) * time.Millisecond))
+	}
+	if _, ok := s.find(first, now.Add(2*time.Second)); ok || len(s.in) > maxSessions {
+		t.Errorf("%d sessions are kept", len(s.in))
+	}
+}
+
+// Text of others keeps no character that hides or turns the text around it, and no more
+// than the bound, cut between characters.
+func TestForeignTextIsVisible(t *testing.T) {
+	for raw, want := range map[string]string{
+		"a\x00b": `a\u{0000}b`, "a\u202eb": `a\u{202e}b`, "a\xffb": `a\xffb`, "a\r\nb\tc": "a\nb\tc", "\x1b[31m": `\u{001b}[31m`, "ü€": "ü€", "\u200b": `\u{200b}`,
+	} {
+		if got := foreign([]byte(raw), 100).Body; got != want {
+			t.Errorf("%q is shown as %q, want %q", raw, got, want)
+		}
+	}
+	cut := foreign([]byte(strings.Repeat("€", 10)), 7)
+	if !cut.Cut || cut.Body != "€€" || cut.Size != "30 B" {
+		t.Errorf("%+v", cut)
+	}
+	if got := string(pretty([]byte(`{"b":1.50,"a":12345678901234567890,"s":"<"}`))); got != "{\n  \"b\": 1.50,\n  \"a\": 12345678901234567890,\n  \"s\": \"<\"\n}" {
+		t.Error(got)
+	}
+}
+
+func TestSpans(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for d, want := range map[time.Duration]string{0: "0 ms ago", -5 * time.Second: "5 s ago", -90 * time.Second: "1 min 30 s ago", 25 * time.Hour: "in 1 d 1 h", 20 * time.Minute: "in 20 min"} {
+		if got := when(now.Add(d), now).Text; got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+	if when(time.Time{}, now).Text != "" {
+		t.Error("a time that is not there is shown")
+	}
+}
