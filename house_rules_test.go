@@ -415,6 +415,26 @@ func checkEgress(s *source) []string {
 	return out
 }
 
+// checkTemplates reports types of html/template by which text skips escaping. A page is
+// made of text, and of text only.
+func checkTemplates(s *source) []string {
+	var out []string
+	if s.named("html/template") == "." {
+		out = append(out, s.path+": dot import of html/template hides its names")
+	}
+	s.mentions("html/template", func(sel *ast.SelectorExpr) {
+		if slices.Contains([]string{"HTML", "HTMLAttr", "JS", "JSStr", "CSS", "URL", "Srcset"}, sel.Sel.Name) {
+			out = append(out, s.at(sel)+": template."+sel.Sel.Name+" skips escaping")
+		}
+	})
+	s.mentions("text/template", func(sel *ast.SelectorExpr) {
+		if strings.HasPrefix(s.path, "internal/web/") {
+			out = append(out, s.at(sel)+": text/template does not escape")
+		}
+	})
+	return out
+}
+
 // engines are the packages that are a database or know one.
 var engines = []string{"internal/store/sqlite", "internal/store/postgres", "internal/store/cluster"}
 

@@ -126,7 +126,7 @@ func TestSiblingsNeverMeet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report(t, arrows.siblings("internal/store", "internal/dispatch", "internal/deliver", "internal/api"))
+	report(t, arrows.siblings("internal/store", "internal/dispatch", "internal/deliver", "internal/api", "internal/web"))
 }
 
 func TestDirectDependenciesAreArgued(t *testing.T) {
@@ -171,6 +171,15 @@ func TestNoSleepOutsideBubbles(t *testing.T) {
 	for _, s := range checkout(t) {
 		if s.test {
 			report(t, checkSleep(s))
+		}
+	}
+}
+
+// Text of others reaches a page through escaping only.
+func TestNothingSkipsEscaping(t *testing.T) {
+	for _, s := range checkout(t) {
+		if s.own && !s.test {
+			report(t, checkTemplates(s))
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/posthorn/posthorn/internal/api/paysway"
 	"github.com/posthorn/posthorn/internal/api/paywise"
+	"github.com/posthorn/posthorn/internal/build"
+	"github.com/posthorn/posthorn/internal/web"
 )
 
 // mountNone says that no seed's management API is to be served.
@@ -61,6 +63,14 @@ func (n *Node) mountSeeds() error {
 		n.log.Info("management API", "mount", name)
 	}
 	return nil
+}
+
+// makePages makes the pages for people, if they are to be served.
+func (n *Node) makePages() (err error) {
+	if n.cfg.UI {
+		n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: n.cfg.Dev})
+	}
+	return err
 }
 
 // mountPages serves the pages for people. A browser that asks for / is led to them; what

@@ -140,13 +140,8 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	if err := n.app.LoadSchemas(ctx); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("read the schemas of event types: %w", err))
 	}
-	if err := n.mountSeeds(); err != nil {
+	if err := errors.Join(n.mountSeeds(), n.makePages()); err != nil {
 		return exit.With(exit.Usage, err)
-	}
-	if n.cfg.UI {
-		if n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: cfg.Dev}); err != nil {
-			return exit.With(exit.Usage, err)
-		}
 	}
 	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: whoever sees that the node is ready finds them
 		return err
