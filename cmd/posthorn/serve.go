@@ -51,6 +51,9 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 	}
 	url := n.URL()
 	log.Info("listening", "url", url, "docs", url+"/docs", "version", build.Version(), "data", cfg.Data, "store", n.StoreKind(), "profile", cfg.Profile)
+	if cfg.UI {
+		log.Info("pages", "url", url+"/ui/")
+	}
 	if metrics := n.MetricsURL(); metrics != "" {
 		log.Info("metrics", "url", metrics)
 	}

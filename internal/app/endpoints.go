@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -198,31 +197,27 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 }
 
 // Healths returns the records of failures of the endpoints of one page, by id. An
-// endpoint without failures has none. It makes one read for each tenant on the page.
+// endpoint without failures has none.
 func (s *Service) Healths(ctx context.Context, c Caller, page []hook.Endpoint) (map[hook.ID]hook.Health, error) {
-	tenants := map[string][]hook.ID{}
+	scope, err := c.reach("")
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]hook.ID, len(page))
 	for i := range page {
-		tenants[page[i].Scope.Tenant] = append(tenants[page[i].Scope.Tenant], page[i].ID)
+		ids[i] = page[i].ID
 	}
-	all := map[hook.ID]hook.Health{}
-	for tenant, ids := range tenants {
-		scope, err := c.reach(tenant)
-		if err != nil {
-			return nil, err
-		}
-		found, err := s.o.Store.Healths(ctx, scope, ids)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(all, found)
-	}
-	return all, nil
+	return s.o.Store.Healths(ctx, scope, ids)
 }
 
-// EndpointNamed returns an endpoint without its health, which is a read from memory for
-// the tenants that are in use.
-func (s *Service) EndpointNamed(ctx context.Context, c Caller, id hook.ID) (*hook.Endpoint, error) {
-	return s.endpoint(ctx, c, id)
+// EndpointNamed returns an endpoint without its health. With its tenant named it is a
+// read from memory for the tenants that are in use.
+func (s *Service) EndpointNamed(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Endpoint, error) {
+	scope, err := c.reach(tenant)
+	if err != nil {
+		return nil, err
+	}
+	return s.o.Store.Endpoint(ctx, scope, id)
 }
 
 // DeleteEndpoint deletes an endpoint; what waits for it is cancelled. Each check

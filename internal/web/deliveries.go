@@ -34,7 +34,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 		d := &rows[i]
 		e, asked := known[d.Endpoint]
 		if !asked {
-			e, _ = v.service().EndpointNamed(v.ctx(), v.caller, d.Endpoint) // deleted: nil
+			e, _ = v.service().EndpointNamed(v.ctx(), v.caller, d.Scope.Tenant, d.Endpoint) // deleted: nil
 			known[d.Endpoint] = e
 		}
 		line := deliveryLine{State: stateBadge(&d.Delivery), Href: v.at("deliveries/" + d.ID.String()), Type: d.EventType, ID: short(d.ID),
@@ -215,7 +215,7 @@ func delivery(v *visit) (*screen, error) {
 		page.Waits = "No attempt is planned at a time: it is under way, or waits for its turn."
 	}
 	page.Profile = fmt.Sprintf("%x", row.Profile[:4])
-	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, row.Endpoint); err == nil {
+	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, row.Scope.Tenant, row.Endpoint); err == nil {
 		page.URL, page.ProfileName = hook.MaskURL(e.URL), e.Profile
 		for _, head := range e.Headers {
 			page.Headers = append(page.Headers, head.Name)

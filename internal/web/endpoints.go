@@ -236,7 +236,7 @@ func confirmDisable(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := v.service().EndpointNamed(v.ctx(), v.caller, id)
+	e, err := v.service().EndpointNamed(v.ctx(), v.caller, "", id)
 	if err != nil {
 		return nil, err
 	}

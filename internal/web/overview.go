@@ -121,7 +121,7 @@ func (v *visit) find(asked string) (hits []hit, err error) {
 	} else if !missing(err) {
 		return nil, err
 	}
-	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, id); err == nil {
+	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, "", id); err == nil {
 		host, path := hostOf(e.URL)
 		hits = append(hits, hit{"Endpoint", v.at("endpoints/" + id.String()), host + path})
 	} else if !missing(err) {

@@ -13,14 +13,14 @@ import (
 // index serves the log, because an index would cost a write for every delivery.
 const logSpan = 100_000
 
-// Healths returns the records of failures of the endpoints that have one. The scope needs
-// a tenant. Ids outside the scope are ignored.
+// Healths returns the records of failures of the endpoints that have one. Ids outside the
+// scope are ignored.
 func (l *Lists) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error) {
 	found := map[hook.ID]hook.Health{}
 	if len(ids) == 0 {
 		return found, nil
 	}
-	args := []any{scope.Mode, scope.Tenant}
+	args := []any{scope.Mode, scope.Tenant, scope.Tenant}
 	for _, id := range ids {
 		args = append(args, id[:])
 	}
@@ -32,7 +32,7 @@ func (l *Lists) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 		found[id] = h
 		return h, err
 	}, `SELECT endpoint, failures, first_failure_at, last_failure_at, warned_at FROM health
-		WHERE mode = ? AND tenant = ? AND endpoint IN (?`+strings.Repeat(", ?", len(ids)-1)+")", args...)
+		WHERE mode = ? AND (? = '' OR tenant = ?) AND endpoint IN (?`+strings.Repeat(", ?", len(ids)-1)+")", args...)
 	if err != nil {
 		return nil, l.fail("read health", err)
 	}
