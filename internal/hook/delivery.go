@@ -185,6 +185,7 @@ type Commit struct {
 	// Returned are endpoints that this process cannot read any more. Nothing sweeps
 	// their rows: what waits in memory goes back to the table.
 	Returned []*Endpoint
+	Replays  []ReplayRef // that this process runs from now on; the dispatcher passes over them
 }
 
 // Ref names a delivery by its key.

@@ -180,6 +180,15 @@ func (t *tx) storeEvent(e *hook.Event) error {
 // deliver stores the delivery of an event to an endpoint. Its job is handed over with the
 // commit, if roomFor finds room, or waits in the table.
 func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) (hook.Delivery, error) {
+	return t.deliverAs(e, target, profile, true)
+}
+
+// deliverLater is deliver, but the delivery waits in the table, behind fresh ones.
+func (t *tx) deliverLater(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) (hook.Delivery, error) {
+	return t.deliverAs(e, target, profile, false)
+}
+
+func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash, now bool) (hook.Delivery, error) {
 	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
 		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
 	trigger, heldAt := hook.BySchedule, int64(0)
@@ -189,7 +198,7 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
 	case target.Damage != 0: // waits in the table until the endpoint is repaired
-	case t.canAttempt(target) && t.roomFor(target):
+	case now && t.canAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
 		t.noteDue(target, t.now)
