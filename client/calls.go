@@ -58,7 +58,8 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 		Type      string `json:"type"`
 		ID        string `json:"id,omitempty"`
 		CreatedAt *Time  `json:"created_at,omitempty"`
-	}{e.Tenant, e.Type, e.ID, e.CreatedAt})
+		Require   bool   `json:"require_match,omitempty"`
+	}{e.Tenant, e.Type, e.ID, e.CreatedAt, e.RequireMatch})
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}

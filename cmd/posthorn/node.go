@@ -25,6 +25,7 @@ import (
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/jobs"
 	"github.com/posthorn/posthorn/internal/listen"
 	"github.com/posthorn/posthorn/internal/profile"
 	"github.com/posthorn/posthorn/internal/seal"
@@ -44,6 +45,7 @@ type node struct {
 	counts   *counts
 	egress   *egress.Client
 	hub      *listen.Hub // receivers that connect to us
+	jobs     *jobs.Runner
 	attempts *attemptCounter
 	without  *bareStore     // set by the bench only: nothing is kept
 	mux      *http.ServeMux // of the API's listener
@@ -89,6 +91,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 		Nodes:        func() int { return n.store.Nodes() },
 		HostInFlight: cmp.Or(cfg.HostInFlight, -1), HostRate: cmp.Or(cfg.HostRate, -1),
 	})
+	n.jobs = jobs.New(log)
 	if err := n.openStore(ctx); err != nil {
 		return err
 	}
@@ -129,6 +132,7 @@ func (n *node) begin(ctx context.Context) (err error) {
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exitWith(exitOpen, fmt.Errorf("recover deliveries: %w", err))
 	}
+	n.jobs.Start(n.store, n.app.ProfileOf)
 	n.mountListen(ctx)
 	if have, need := descriptors(), descriptorsFor(cfg.Fast, cfg.Slow); have < need {
 		log.Warn("few descriptors for so many attempts at once: raise the limit (LimitNOFILE, ulimit -n), or lower --fast-attempts and --slow-attempts", "limit", have, "needed", need)
@@ -180,7 +184,7 @@ func (n *node) openStore(ctx context.Context) error {
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: versionText(), ProfilesKept: func() { poke(n.profilesKept) },
 		Keys: keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, TenantBacklog: n.cfg.TenantBacklog,
-		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
+		Committed: n.committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
 			n.failed <- exitWith(exitStorage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
 		},
@@ -189,6 +193,15 @@ func (n *node) openStore(ctx context.Context) error {
 		_ = os.Remove(made) // made a moment ago, for a database that has another one
 	}
 	return n.openError(path, err)
+}
+
+// committed tells the rooms what a transaction means for them. It runs on the store's
+// writer and does not block.
+func (n *node) committed(c hook.Commit) {
+	n.dispatch.Committed(c)
+	if len(c.Replays) > 0 {
+		n.jobs.Wake(c.Replays)
+	}
 }
 
 // storeKind says for the log where events are kept.
@@ -496,6 +509,9 @@ func (n *node) close() {
 		}
 	}
 	n.background.Wait()
+	if n.jobs != nil {
+		n.jobs.Stop()
+	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
 			n.log.Error("close store", "error", err)

@@ -19,6 +19,7 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
+	ReplayStore
 }
 
 // EventStore keeps what was published.
@@ -89,6 +90,17 @@ type MountStore interface {
 	TenantEndpoints(ctx context.Context, scope hook.Scope) ([]*hook.Endpoint, error)
 	Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error)
 	EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error)
+}
+
+// ReplayStore keeps replays.
+type ReplayStore interface {
+	PreviewReplay(ctx context.Context, n hook.NewReplay) (hook.ReplayPreview, error)
+	CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.Once) (hook.ReplayJob, *hook.Replay, error)
+	Replay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
+	Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJob, string, error)
+	PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
+	ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
+	CancelReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
 }
 
 // EventTypeStore keeps the catalogue of event types of each mode.

@@ -13,6 +13,7 @@ type NewEvent struct {
 	CreatedAt    time.Time // the platform's; zero: the time of acceptance
 	Data         []byte    // a JSON object, already checked, kept byte for byte
 	CreateTenant bool      // make the tenant if it is unknown
+	RequireMatch bool      // refuse the event if no endpoint would get it
 }
 
 // Published says what became of a NewEvent. Err is set when this one was refused:

@@ -71,6 +71,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if !n.CreateTenant {
 			return hook.Published{Err: errNoTenant()}, nil
 		}
+		if n.RequireMatch { // a new tenant has no endpoints
+			return hook.Published{Err: errNoMatch}, nil
+		}
 		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
 			if hook.CodeOf(err) == hook.CodeTenantExists { // a deleted tenant keeps its id
 				return hook.Published{Err: errNoTenant()}, nil
@@ -86,6 +89,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
 		}
+	}
+	if n.RequireMatch && len(targets) == 0 {
+		return hook.Published{Err: errNoMatch}, nil
 	}
 	if len(targets) > t.s.opts.MaxFanOut {
 		return hook.Published{Err: t.tooMany(len(targets))}, nil
@@ -138,6 +144,9 @@ func (t *tx) tooManyInRequest(n, left int) *hook.Error {
 		"The event matches %d endpoints, but the events before it in this request leave only %d of the %d deliveries that one request may make. It was not stored. Send it again in a request of its own, or in a smaller batch.",
 		n, left, most)}
 }
+
+var errNoMatch = &hook.Error{Code: hook.CodeNoMatch, Field: "require_match",
+	Message: "No endpoint of the tenant would get an event of this type, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
 
 func errNoTenant() *hook.Error {
 	return &hook.Error{Code: hook.CodeTenantNotFound, Message: "No such tenant.", Field: "tenant"}

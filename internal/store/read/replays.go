@@ -100,8 +100,8 @@ func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, hig
 // The rows that a page of a replay looks at: failed deliveries of the endpoint by their
 // index, or all events of the tenant, each with its delivery to the endpoint or without.
 const (
-	replayRow     = ", coalesce(e.public_id, e.id), e.type, e.kind, e.accepted_at, "
-	replayFailed  = "SELECT d.event" + replayRow + `1, d.state, d.last_status, d.last_error FROM deliveries d{stopped} {then} events e ON e.id = d.event
+	replayRow    = ", coalesce(e.public_id, e.id), e.type, e.kind, e.accepted_at, "
+	replayFailed = "SELECT d.event" + replayRow + `1, d.state, d.last_status, d.last_error FROM deliveries d{stopped} {then} events e ON e.id = d.event
 		WHERE d.endpoint = ? AND d.state = 3 AND d.mode = ? AND d.tenant = ? AND d.event >= ? AND d.event < ? ORDER BY d.event`
 	replayEvents = "SELECT e.id" + replayRow + `CASE WHEN d.event IS NULL THEN 0 ELSE 1 END, coalesce(d.state, 0), coalesce(d.last_status, 0),
 		coalesce(d.last_error, '') FROM events e LEFT JOIN deliveries d ON d.event = e.id AND d.endpoint = ?
