@@ -20,7 +20,7 @@ import (
 // newNouns are the commands that call the API.
 func newNouns() []*cobra.Command {
 	var all []*cobra.Command
-	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun} {
+	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun} {
 		cmd := &cobra.Command{
 			Use: n.name, Short: n.short, Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -53,6 +53,7 @@ type call struct {
 	all    bool
 	asJSON bool
 	noWait bool
+	wait   bool
 }
 
 func newVerb(v verb) *cobra.Command {
@@ -85,6 +86,9 @@ func newVerb(v verb) *cobra.Command {
 	}
 	if v.waits {
 		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")
+	}
+	if v.follows {
+		f.BoolVar(&c.wait, "wait", false, "wait until the replay has ended, and show its progress")
 	}
 	if v.once {
 		f.StringVar(&c.once, "idempotency-key", "", "repeat the command with the same key and it happens once")
@@ -169,6 +173,11 @@ func (c *call) run() error {
 	var answer json.RawMessage
 	if err := api.Do(c.cmd.Context(), c.method, path, c.once, body, &answer); err != nil {
 		return api.refused(c.enabling(api, err, members))
+	}
+	if c.wait {
+		if answer, err = c.follow(api, answer); err != nil {
+			return err
+		}
 	}
 	if err := c.print(answer, note); err != nil {
 		return err

@@ -116,3 +116,54 @@ func (c *call) enabling(api *server, err error, members map[string]json.RawMessa
 	}
 	return exitWith(exitRefused, fmt.Errorf("%w; enable it: posthorn endpoint enable %s", p, plainText(id)))
 }
+
+// followEvery is how often a replay that is waited for is asked about.
+const followEvery = time.Second
+
+// follow waits until the replay of an answer has ended, or is paused, and returns what it
+// is then. Meanwhile it says on standard error how the replay stands. Interrupting the
+// command leaves the replay as it is.
+func (c *call) follow(api *server, answer json.RawMessage) (json.RawMessage, error) {
+	said := ""
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		var r client.Replay
+		if err := json.Unmarshal(answer, &r); err != nil {
+			return nil, errNotPosthorn
+		}
+		if r.ID == nil || r.State != client.ReplayRunning {
+			return answer, nil
+		}
+		if line := progress(&r); line != said {
+			said = line
+			fmt.Fprintln(c.cmd.ErrOrStderr(), plainText(line))
+		}
+		select {
+		case <-tick.C:
+		case <-c.cmd.Context().Done():
+			return nil, c.cmd.Context().Err()
+		}
+		if err := api.Do(c.cmd.Context(), "GET", "/v1/replays/"+*r.ID, "", nil, &answer); err != nil {
+			return nil, api.refused(err)
+		}
+	}
+}
+
+// progress is a line about a replay that runs.
+func progress(r *client.Replay) string {
+	line := fmt.Sprintf("%s %d delivered, %d failed, %d under way.", r.Message, r.Delivered, r.Failed, r.Pending)
+	if r.Estimated != nil && r.Processed < r.Total {
+		line += " About " + time.Until(r.Estimated.Time).Round(time.Second).String() + " left."
+	}
+	return line
+}
+
+// replayNote says how to see what becomes of a replay.
+func replayNote(answer json.RawMessage) string {
+	var r client.Replay
+	if json.Unmarshal(answer, &r) != nil || r.ID == nil || r.State != client.ReplayRunning {
+		return ""
+	}
+	return "It runs; see: posthorn replay get " + plainText(*r.ID) + " --wait"
+}
