@@ -267,7 +267,7 @@ func (t *tx) endReplays(target *hook.Endpoint) error {
 // bounded by hook.MaxReplays.
 func (s *Store) takeReplays(ctx context.Context, dead string) error {
 	return s.recover(ctx, "take over replays", hook.MaxReplays, func(t *tx) error {
-		left, err := returning(t, read.ScanReplay, "UPDATE replays AS r SET owner = ?, fence = fence + 1 WHERE state = 0 AND "+dead+
+		left, err := returning(t, read.ScanReplay, "UPDATE replays SET owner = ?, fence = fence + 1 WHERE state = 0 AND "+dead+
 			" RETURNING "+read.ReplayColumns, t.s.Epoch())
 		for i := range left {
 			t.runReplay(&left[i])
@@ -377,7 +377,7 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 		over, ended = int64(hook.ReplayDone), now
 	}
 	n, err := t.exec("move replay", `UPDATE replays SET low = ?, high = ?, exhausted = ?, requested = ?, created = ?, skipped = ?, updated_at = ?,
-		state = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE 0 END, ended_at = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE 0 END
+		state = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE state END, ended_at = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE ended_at END
 		WHERE id = ? AND state = 0 AND fence = ? AND low = ? AND high = ?`,
 		low[:], high[:], number(end), int64(j.Requested), int64(j.Created), int64(j.Skipped), now,
 		int64(j.Requested), over, int64(j.Requested), ended, j.ID[:], j.Fence, j.Low[:], j.High[:])

@@ -9,10 +9,10 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// ReplayColumns are what ScanReplay reads, from replays r.
-const ReplayColumns = `r.id, r.mode, r.tenant, r.endpoint, r.source, r.filter, r.newest, r.rate, r.hold, r.state, r.reason, r.low, r.high,
-	r.exhausted, r.total, r.exact, r.requested, r.created, r.skipped, r.delivered, r.failed, r.dropped, r.owner, r.fence,
-	r.created_at, r.updated_at, r.ended_at`
+// ReplayColumns are what ScanReplay reads.
+const ReplayColumns = `id, mode, tenant, endpoint, source, filter, newest, rate, hold, state, reason, low, high,
+	exhausted, total, exact, requested, created, skipped, delivered, failed, dropped, owner, fence,
+	created_at, updated_at, ended_at`
 
 // ScanReplay reads a replay.
 func ScanReplay(row sqltext.Scanner) (hook.ReplayJob, error) {
