@@ -96,6 +96,12 @@ func (c *Client) RetryDelivery(ctx context.Context, id string) (Delivery, error)
 	return post[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/retry", nil)
 }
 
+// RetryAnyway is RetryDelivery, but also while the endpoint is disabled. Then the attempt
+// says nothing of the endpoint's health.
+func (c *Client) RetryAnyway(ctx context.Context, id string) (Delivery, error) {
+	return post[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/retry", RetryRequest{EvenIfDisabled: true})
+}
+
 // CancelDelivery stops a delivery that is still open.
 func (c *Client) CancelDelivery(ctx context.Context, id string) (Delivery, error) {
 	return act[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/cancel")

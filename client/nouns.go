@@ -150,6 +150,11 @@ type TestRequest struct {
 	Data json.RawMessage `json:"data,omitempty" doc:"Data of the test event, an object. Absent: the example of the type."`
 }
 
+// RetryRequest asks for one more attempt of a delivery.
+type RetryRequest struct {
+	EvenIfDisabled bool `json:"even_if_disabled,omitempty" doc:"true: also while the endpoint is disabled. Then the attempt says nothing of the endpoint's health."`
+}
+
 // TestEvent says which event and delivery a test made.
 type TestEvent struct {
 	Event    string `json:"event" format:"uuid" doc:"The id of the test event."`

@@ -185,6 +185,9 @@ func (c *call) run() error {
 	if c.waits && !c.noWait && !c.asJSON {
 		return c.outcome(api, answer)
 	}
+	if members["even_if_disabled"] != nil && !c.asJSON {
+		return c.retried(api, answer)
+	}
 	return nil
 }
 

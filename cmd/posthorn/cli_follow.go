@@ -22,14 +22,31 @@ func (c *call) outcome(api *server, answer json.RawMessage) error {
 	if err := json.Unmarshal(answer, &test); err != nil {
 		return errNotPosthorn
 	}
+	return c.awaited(api, test.Delivery, 1)
+}
+
+// retried waits for the attempt of a retry, whose delivery is the answer.
+func (c *call) retried(api *server, answer json.RawMessage) error {
+	var d client.Delivery
+	if err := json.Unmarshal(answer, &d); err != nil {
+		return errNotPosthorn
+	}
+	return c.awaited(api, d.ID, d.Attempts+1)
+}
+
+// awaited waits until a delivery has had so many attempts, and prints what came of the
+// last. After a success it says how to enable an endpoint that is disabled.
+func (c *call) awaited(api *server, id string, attempts int) error {
 	ctx, cancel := context.WithTimeout(c.cmd.Context(), outcomeWithin)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		d, err := api.Delivery(ctx, test.Delivery)
-		if err == nil && len(d.AttemptLog) > 0 && d.State != "pending" {
-			_, err = fmt.Fprintf(c.cmd.OutOrStdout(), "outcome   %s\n", attemptResult(&d))
+		d, err := api.Delivery(ctx, id)
+		if err == nil && d.Attempts >= attempts && len(d.AttemptLog) > 0 {
+			if _, err = fmt.Fprintf(c.cmd.OutOrStdout(), "outcome   %s\n", attemptResult(&d)); err == nil && d.State == client.StateSucceeded {
+				c.offerEnabling(ctx, api, d.Endpoint)
+			}
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
@@ -38,9 +55,16 @@ func (c *call) outcome(api *server, answer json.RawMessage) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			fmt.Fprintf(c.cmd.ErrOrStderr(), "No outcome yet; see: posthorn delivery get %s\n", plainText(test.Delivery))
+			fmt.Fprintf(c.cmd.ErrOrStderr(), "No outcome yet; see: posthorn delivery get %s\n", plainText(id))
 			return nil
 		}
+	}
+}
+
+// offerEnabling says how to enable an endpoint that answered although it is disabled.
+func (c *call) offerEnabling(ctx context.Context, api *server, id string) {
+	if e, err := api.Endpoint(ctx, id); err == nil && !e.Enabled {
+		fmt.Fprintf(c.cmd.ErrOrStderr(), "The endpoint answered, and it is still disabled; enable it: posthorn endpoint enable %s\n", plainText(id))
 	}
 }
 

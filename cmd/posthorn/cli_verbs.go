@@ -179,7 +179,8 @@ var deliveryNoun = noun{name: "delivery", short: "Deliveries: one event to one e
 		{flag: "error", usage: "class of the last attempt's failure, such as timeout_response"},
 	}, spanParams...), example: `  posthorn delivery list --tenant acme --state failed --after 24h`},
 	{name: "get", short: "Show a delivery with all its attempts", arg: "ID", method: http.MethodGet, path: "/v1/deliveries/{}", tables: attemptShape},
-	{name: "retry", short: "Make one more attempt now", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape, note: "One attempt was asked for; see: posthorn delivery get {}"},
+	{name: "retry", short: "Make one more attempt now", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape, note: "One attempt was asked for; see: posthorn delivery get {}",
+		params: []param{{flag: "even-if-disabled", kind: asSwitch, sets: "true", usage: "also while the endpoint is disabled: wait for the outcome, and say how to enable it"}}},
 	{name: "cancel", short: "Stop a delivery that is still open", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/cancel", tables: attemptShape},
 }}
 

@@ -36,6 +36,7 @@ type DeliveryStore interface {
 	Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error)
 	Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error)
 	DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error)
+	RetryAnyway(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error)
 	RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error)
 	CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error)
 }

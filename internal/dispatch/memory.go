@@ -150,7 +150,7 @@ func (d *Dispatcher) prune() {
 // because the sweep may already have passed its row.
 func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
 	q := d.queueOf(j.Target)
-	test := j.Delivery.Kind == hook.TestEvent
+	test := j.Passes()
 	if j.Target.Revision < q.stoppedAt && !test {
 		d.giveBack(j)
 		return

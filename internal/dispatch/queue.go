@@ -30,7 +30,7 @@ type queue struct {
 	host   *site // nil: attempts go to no host, or none is bounded
 	parked *site // in line there; nil: in none
 
-	tests       jobList // of test events; they go first, and to a disabled endpoint too
+	tests       jobList // of test events and others that pass; they go first, and to a disabled endpoint too
 	fresh       jobList // just committed
 	claimed     jobList // claimed from the table, oldest first
 	replayed    jobList // of replays, claimed from the table

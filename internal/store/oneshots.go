@@ -27,8 +27,8 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 		return full
 	}
 	owner := int64(0)
-	// The single shot of a test event is attempted even if the endpoint is disabled. No
-	// claim would take it then, so it is handed over at once.
+	// The single shot of a test event is attempted even if the endpoint is disabled, and so
+	// is one that was asked for anyway. No claim would take it, so it is handed over at once.
 	if target.Status != hook.Enabled || t.roomFor(target) {
 		owner = t.s.Epoch()
 	}
@@ -51,6 +51,16 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 func (t *tx) shotRequested(d *hook.Delivery) (bool, error) {
 	var one int
 	return t.row("read single shot", "SELECT 1 FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &one)
+}
+
+// shotUnderWay reports whether a process has the single shot of a delivery in memory. One
+// that waits in the table until the endpoint is enabled is deleted.
+func (t *tx) shotUnderWay(d *hook.Delivery) (bool, error) {
+	var owner int64
+	if _, err := t.row("read single shot", "SELECT owner FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &owner); err != nil || owner != 0 {
+		return true, err
+	}
+	return false, t.deleteShot(d)
 }
 
 // takeShot deletes the single shot of a delivery, if there is one, and counts what became

@@ -197,7 +197,9 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 	}
 	trigger := job.Trigger
 	if row.Fence != job.Delivery.Fence || row.Owner != job.Delivery.Owner {
-		trigger = hook.ByHand // this job no longer decides the schedule
+		if !trigger.OneShot() {
+			trigger = hook.ByHand // this job no longer decides the schedule
+		}
 		if job.Holder != t.s.Epoch() || row.Owner != 0 && row.Owner != t.s.Epoch() {
 			t.staleSettles++
 		}

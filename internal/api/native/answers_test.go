@@ -78,6 +78,7 @@ var bodiesOf = map[string]string{
 	"POST /v1/endpoints":                    `{"tenant":"acme","url":"https://hooks.example.com/in","event_types":["*"],"headers":{"X-A":"b"},"retry":{"first":"5s","max_age":"1h"}}`,
 	"PATCH /v1/endpoints/{id}":              `{"title":"T","retry":{"steps":["5s"]}}`,
 	"POST /v1/endpoints/{id}/test":          `{}`,
+	"POST /v1/deliveries/{id}/retry":        `{}`,
 	"POST /v1/tenants":                      `{"name":"N"}`,
 	"PATCH /v1/tenants/{id}":                `{"name":"Acme"}`,
 	"POST /v1/keys":                         `{"kind":"tenant","tenant":"acme","name":"n"}`,
