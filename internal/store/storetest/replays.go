@@ -320,3 +320,91 @@ func replayIsBounded(w *world) {
 		w.Errorf("a step of what has ended: %s", got)
 	}
 }
+
+// replayControl shows what replaySendsOnce would see of a replay that makes its attempts in
+// one transaction and moves on in another: after a crash in between it sends twice.
+func replayControl(w *world) {
+	e, events := w.failing(3)
+	w.pass(time.Second)
+	_, _ = w.replay(hook.NewReplay{Scope: live, Endpoint: e.ID, Source: hook.FromFailed})
+	counts := map[hook.ID]int{}
+	for event := range events {
+		_, _, err := w.store.Resend(w.ctx, live, event, e.ID, profileOf, nil)
+		w.must(err)
+	}
+	for _, j := range w.taken().Jobs {
+		counts[j.Delivery.Event]++
+		w.settle(w.outcome(j, 500))
+	}
+	w.reopen() // before it moved on
+	_, _, err := w.store.Recover(w.ctx)
+	w.must(err)
+	w.steps(w.runs()[0], 10)
+	w.claimAll(e, 200, counts)
+	for event := range events {
+		if counts[event] != 2 {
+			w.Errorf("the control sent an event %d times: the case cannot see what is sent twice", counts[event])
+		}
+	}
+}
+
+// retryAnyway: one attempt by hand passes a disabled endpoint when asked, and says nothing
+// of its health.
+func retryAnyway(w *world) {
+	e := w.endpoint(live)
+	j := w.job(live)
+	w.settle(w.outcome(j, 500))
+	e = w.setStatus(e, hook.Disabled, false)
+	w.until("held", func() bool { d, _ := w.delivery(j); return d.State == hook.Held })
+	before, _, err := w.store.Health(w.ctx, live, e.ID)
+	w.must(err)
+	_, _, err = w.store.RetryDelivery(w.ctx, live, j.Delivery.ID, nil)
+	w.wantCode(err, hook.CodeEndpointDisabled)
+	for _, status := range []int{500, 410, 200} {
+		w.taken()
+		_, _, err = w.store.RetryAnyway(w.ctx, live, j.Delivery.ID, nil)
+		w.must(err)
+		jobs := w.taken().Jobs
+		if len(jobs) != 1 || !jobs[0].Passes() || jobs[0].Trigger.String() != "manual" {
+			w.Fatalf("%+v", jobs)
+		}
+		w.settle(w.outcome(jobs[0], status))
+	}
+	w.wantState(j, hook.Succeeded, "", 4)
+	after, _, err := w.store.Health(w.ctx, live, e.ID)
+	w.must(err)
+	if now, err := w.store.EndpointNow(w.ctx, live, e.ID); err != nil || after != before || now.Status != hook.Disabled || now.DisabledReason != e.DisabledReason {
+		w.Errorf("health %+v, was %+v; %+v %v", after, before, now, err)
+	}
+	w.setStatus(e, hook.Enabled, false)
+	w.taken()
+	_, _, err = w.store.RetryAnyway(w.ctx, live, j.Delivery.ID, nil)
+	w.must(err)
+	if jobs := w.taken().Jobs; len(jobs) != 1 || jobs[0].Trigger != hook.ByHand { // control: it counts when the endpoint is enabled
+		w.Errorf("%+v", jobs)
+	}
+	w.must(w.store.DeleteEndpoint(w.ctx, live, e.ID))
+	_, _, err = w.store.RetryAnyway(w.ctx, live, j.Delivery.ID, nil)
+	w.wantCode(err, hook.CodeEndpointDisabled)
+}
+
+// requireMatch: an event that nobody would get is refused when the platform asks for that.
+func requireMatch(w *world) {
+	e := w.endpoint(live, "a.*")
+	one := hook.NewEvent{Scope: live, Type: "x.y", Data: []byte(`{}`), RequireMatch: true}
+	two := one
+	two.Type = "a.b"
+	stranger := one
+	stranger.Scope.Tenant, stranger.CreateTenant = "nobody", true
+	out := w.publishAll(one, two, stranger)
+	w.wantCode(out[0].Err, hook.CodeNoMatch)
+	w.must(out[1].Err)
+	w.wantCode(out[2].Err, hook.CodeNoMatch)
+	if list, _, err := w.store.Events(w.ctx, hook.EventQuery{Scope: live}); err != nil || len(list) != 1 {
+		w.Errorf("stored %+v, %v", list, err)
+	}
+	_, err := w.store.Tenant(w.ctx, "nobody")
+	w.wantCode(err, hook.CodeNotFound)
+	w.setStatus(e, hook.Disabled, false)
+	w.wantCode(w.publishAll(two)[0].Err, hook.CodeNoMatch)
+}
