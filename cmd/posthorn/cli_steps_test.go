@@ -168,3 +168,49 @@ func TestListenSaves(t *testing.T) {
 		t.Errorf("--remove left the endpoint: code %d\n%s", code, r.out.String())
 	}
 }
+
+// A replay from the command line, and a retry that passes a disabled endpoint, on a node
+// that runs.
+func TestReplayCommands(t *testing.T) {
+	s := newShell(t)
+	target, got := captures(t)
+	s.ok("tenant", "create", "--id", "acme")
+	for range 3 {
+		s.ok("send", "--tenant", "acme", "--type", "payment.settled", "--data", "{}")
+	}
+	id := s.json("endpoint", "create", "--tenant", "acme", "--url", target+"/hook", "--event-types", "payment.*")["id"].(string)
+	contains(t, s.ok("event", "match", "--tenant", "acme", "--type", "payment.settled"), "count   1\n", "endpoints: 1", id)
+	replay := []string{"replay", "create", "--endpoint", id, "--source", "missing", "--event-types", "payment.*", "--after", "1h", "--rate", "1000"}
+	contains(t, s.ok(append(replay, "--dry-run")...), "dry_run", "3 events would be sent", "sample: 3", "payment.settled")
+	if len(got) != 0 {
+		t.Error("the dry run sent something")
+	}
+	out, errOut, code := invoke(t, "", append(replay, "--wait")...)
+	if code != exitOK || !strings.Contains(out, "Done: 0 delivered, 0 failed, 3 deliveries made.") {
+		t.Errorf("code %d, %s%s", code, out, errOut)
+	}
+	for range 3 {
+		next(t, got)
+	}
+	out = s.ok(append(replay, "--wait")...)
+	contains(t, out, "Nothing matched. Nothing was sent.")
+	again := s.json("replay", "create", "--endpoint", id, "--source", "all", "--rate", "0.1")["id"].(string)
+	next(t, got)
+	contains(t, s.ok("replay", "pause", again), "paused", "1 of 3 dealt with.")
+	contains(t, s.ok("replay", "list", "--endpoint", id, "--state", "paused"), again)
+	contains(t, s.ok("replay", "cancel", again), "cancelled")
+	s.refused(exitRefused, "The replay is cancelled already", "replay", "resume", again)
+	s.refused(exitRefused, "must be from 0.1 to 1000", "replay", "create", "--endpoint", id, "--rate", "0")
+	s.refused(exitRefused, "must be from 0.1 to 1000", "replay", "create", "--endpoint", id, "--rate", "1000000")
+	s.refused(exitUsage, "--endpoint is required", "replay", "create")
+
+	s.ok("endpoint", "disable", id)
+	s.refused(exitRefused, "posthorn endpoint enable "+id, "replay", "create", "--endpoint", id)
+	delivery := s.json("delivery", "list", "--endpoint", id)["data"].([]any)[0].(map[string]any)["id"].(string)
+	s.refused(exitRefused, "even_if_disabled", "delivery", "retry", delivery)
+	out, errOut, code = invoke(t, "", "delivery", "retry", delivery, "--even-if-disabled")
+	if code != exitOK || !strings.Contains(out, "outcome   succeeded, status 200") || !strings.Contains(errOut, "posthorn endpoint enable "+id) {
+		t.Errorf("code %d, %s%s", code, out, errOut)
+	}
+	next(t, got)
+}

@@ -136,7 +136,7 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 	{name: "enable", short: "Enable an endpoint; what was held is delivered", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", before: heldNote,
 		fixed: map[string]string{"enabled": "true"}, params: []param{{flag: "discard", member: "backlog", kind: asSwitch, sets: `"discard"`, usage: "give up what was held"}}},
 	{name: "disable", short: "Disable an endpoint; what waits is held, what is published from then on does not reach it", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}",
-		fixed: map[string]string{"enabled": "false"}, note: "What waits is held. Events published from now on do not reach this endpoint; \"posthorn event resend\" sends them later."},
+		fixed: map[string]string{"enabled": "false"}, note: "What waits is held. Events published from now on do not reach this endpoint; \"posthorn replay create --source missing\" sends them later."},
 	{name: "delete", short: "Delete an endpoint; what waits is cancelled", arg: "ID", method: http.MethodDelete, path: "/v1/endpoints/{}", done: "deleted endpoint %s"},
 	{name: "rotate-secret", short: "Give an endpoint a new secret; both sign for the overlap", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/rotate", once: true, note: shownOnce, params: []param{
 		{flag: "overlap", usage: "how long the old secret goes on signing, 0s to 168h; without it 24h"},
