@@ -19,7 +19,6 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
-	ReplayStore
 }
 
 // EventStore keeps what was published.
@@ -31,8 +30,9 @@ type EventStore interface {
 	Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error)
 }
 
-// DeliveryStore keeps deliveries and their attempts.
+// DeliveryStore keeps deliveries with their attempts, and replays of them.
 type DeliveryStore interface {
+	ReplayStore
 	Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error)
 	Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error)
 	DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error)
