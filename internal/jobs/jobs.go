@@ -26,7 +26,7 @@ type Store interface {
 // The pace of steps.
 const (
 	stepEvery  = 200 * time.Millisecond // at rates that allow a match in this time
-	mostAStep  = 100
+	mostAStep  = 25                     // a page of more holds the writer for longer than fresh events should wait
 	firstPause = 200 * time.Millisecond // while the endpoint has enough waiting, or is disabled
 	lastPause  = 5 * time.Second
 )
