@@ -367,7 +367,8 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 		place, _, _ := strings.Cut(wrong, ": ")
 		members[place[strings.LastIndex(place, ".")+1:]] = true
 	}
-	wanted := []string{"delivery", "disabled_at", "first_failure_at", "last_failure_at", "next_attempt_at", "oldest_pending_at", "pace", "retry", "settled_at", "since"}
+	wanted := []string{"after", "before", "created_at", "delivery", "disabled_at", "ended_at", "estimated_end_at", "first_failure_at", "last_failure_at", "next_attempt_at", "oldest_pending_at", "pace", "retry",
+		"settled_at", "since", "updated_at"}
 	if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(members))); diff != "" {
 		t.Error(diff)
 	}
