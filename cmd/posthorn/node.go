@@ -483,6 +483,7 @@ func (n *node) linger(delay time.Duration) error {
 // broken off; the next start repeats them.
 func (n *node) stop(ctx context.Context) int {
 	n.stopping.Store(true)
+	n.jobs.Stop() // the next start continues them
 	n.hub.Close() // a listener's stream never becomes idle by itself
 	// Side by side: a client that sends its request slowly must not take the time
 	// of the attempts. What is still published meanwhile waits for the next start.

@@ -76,6 +76,7 @@ func (l *Lists) Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJ
 }
 
 // ReplayRange returns the events that a replay made now looks at: from low to below high.
+// If ids do not tell the time of acceptance, it gives a filter without an end that of now.
 func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, high hook.ID, err error) {
 	if !f.After.IsZero() {
 		low = sqltext.FirstID(f.After)
@@ -89,7 +90,8 @@ func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, hig
 		until = f.Before
 	}
 	high = sqltext.FirstID(until.Add(time.Millisecond))
-	if ahead { // ids say nothing of the time of acceptance: each event is looked at
+	if ahead { // each event is looked at
+		f.Before = until
 		for i := range high {
 			high[i] = 0xff
 		}
