@@ -89,7 +89,7 @@ const (
 	TriggerSchedule = "schedule"
 	TriggerManual   = "manual" // a retry of the delivery
 	TriggerTest     = "test"
-	TriggerReplay   = "replay" // a resend of the event
+	TriggerReplay   = "replay" // a resend of the event, or a replay
 )
 
 // Classes of a failed attempt: Error of an [Attempt], LastError of a [Delivery]. A later

@@ -267,7 +267,7 @@ func (t *tx) endReplays(target *hook.Endpoint) error {
 // bounded by hook.MaxReplays.
 func (s *Store) takeReplays(ctx context.Context, dead string) error {
 	return s.recover(ctx, "take over replays", hook.MaxReplays, func(t *tx) error {
-		left, err := returning(t, read.ScanReplay, "UPDATE replays SET owner = ?, fence = fence + 1 WHERE state = 0 AND "+dead+
+		left, err := returning(t, read.ScanReplay, "UPDATE replays SET owner = ?, fence = fence + 1 WHERE state < 2 AND state = 0 AND "+dead+
 			" RETURNING "+read.ReplayColumns, t.s.Epoch())
 		for i := range left {
 			t.runReplay(&left[i])
