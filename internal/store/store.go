@@ -219,7 +219,9 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	}
 	s.ids.Above(last)
 	s.engine, s.peers, s.read, s.logLength = db, solo{db.Epoch()}, db.Reader(), db.LogLength
-	s.start(0, batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve))
+	reserve := batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve)
+	db.Full = reserve.Spent
+	s.start(0, reserve)
 	return nil
 }
 
