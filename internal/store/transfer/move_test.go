@@ -143,6 +143,9 @@ func fill(t *testing.T) *full {
 	settle(200, "", one...)
 	_, _, err = f.RetryDelivery(ctx, live, one[0].Delivery.ID, nil)
 	must(err)
+	_, _, err = f.CreateReplay(ctx, hook.NewReplay{Scope: live, Endpoint: f.paused.ID, Source: hook.FromAll, Rate: 0.5, Hold: true,
+		Filter: hook.ReplayFilter{Types: hook.Filter{"*"}, After: f.now().Add(-365 * 24 * time.Hour)}}, nil)
+	must(err)
 	must(f.Close())
 	return f
 }
@@ -195,6 +198,11 @@ func told(t *testing.T, s *store.Store) map[string]any {
 		row.Owner = 0
 		note("delivery "+row.ID.String(), []any{row, attempts}, err)
 	}
+	replays, _, err := s.Replays(ctx, hook.ReplayQuery{Scope: live})
+	for i := range replays {
+		replays[i].Owner, replays[i].Fence = 0, 0
+	}
+	note("replays", replays, err)
 	return all
 }
 
