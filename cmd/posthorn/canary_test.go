@@ -351,6 +351,7 @@ func (x *trap) everyRoute() {
 	call("GET /v1/events/{id}", "/v1/events/"+d.Event, "")
 	call("GET /v1/events/{id}/explain", "/v1/events/"+d.Event+"/explain", "")
 	call("POST /v1/events/{id}/resend", "/v1/events/"+d.Event+"/resend", "")
+	call("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+d.Endpoint+"/verify", "")
 	call("POST /v1/endpoints/{id}/test", "/v1/endpoints/"+d.Endpoint+"/test", "")
 	call("PATCH /v1/endpoints/{id}", "/v1/endpoints/"+d.Endpoint, `{"title":"T"}`)
 	call("POST /v1/event-types", "/v1/event-types", `{"name":"a.b"}`)

@@ -77,7 +77,7 @@ func TestNextSteps(t *testing.T) {
 	s.ok("tenant", "create", "--id", "acme")
 	e := s.json("endpoint", "create", "--tenant", "acme", "--url", target+"/hook", "--event-types", "payment.* , refund.*")
 	id := e["id"].(string)
-	contains(t, s.ok("endpoint", "get", id), "event_types                  payment.*,refund.*\n")
+	contains(t, s.ok("endpoint", "get", id), "event_types                   payment.*,refund.*\n")
 	contains(t, s.ok("endpoint", "test", id), "outcome   succeeded, status 200 (")
 	next(t, got)
 	if out := s.ok("endpoint", "test", id, "--no-wait"); strings.Contains(out, "outcome") {
