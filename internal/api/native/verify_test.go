@@ -172,6 +172,10 @@ func TestChallengesAreNoWeapon(t *testing.T) {
 			if c.most != 10 {
 				return
 			}
+			challenge := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=acme&endpoint="+moving.ID)).Data[0]
+			for _, path := range []string{"/v1/endpoints/" + moving.ID + "/verify", "/v1/deliveries/" + challenge.ID + "/retry"} {
+				refused(h, 429, hook.CodeRateLimited, "", as(keys[1], post(path, nil)))
+			}
 			refused(h, 429, hook.CodeRateLimited, "", as(keys[1], post("/v1/endpoints", create)))
 			want[client.Endpoint](h, 201, as(h.key("tenant", "other"), post("/v1/endpoints", create)))
 			*now = now.Add(time.Second)
