@@ -42,7 +42,7 @@ func TestVerificationOverTheAPI(t *testing.T) {
 	}
 	for _, c := range []call{post(path+"/test", nil), post("/v1/deliveries/"+d.ID+"/retry", nil), post("/v1/events/"+event.ID+"/resend", `{"endpoint":"`+e.ID+`"}`),
 		{"PATCH", path, liveKey, `{"enabled":true,"backlog":"discard"}`, nil}} {
-		refused(h, 409, hook.CodeEndpointUnverified, "", c)
+		refused(h, 409, hook.CodeUnverified, "", c)
 	}
 	if again := h.patch(e.ID, `{"enabled":true,"title":"T","url":"https://hooks.example.com:443/elsewhere?a=b"}`); again.Enabled || *again.Verification.Event != *v.Event {
 		t.Errorf("enabled or moved within its host: %+v", again)
