@@ -18,7 +18,7 @@ const (
 	CodeEndpointLimit      = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
 	CodeTypeUnknown        = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled   = "endpoint_disabled"              // 409
-	CodeEndpointUnverified = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
+	CodeUnverified        = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
 	CodeEndpointDamaged    = "endpoint_damaged"               // 409: its secret cannot be opened, and a new one is needed
 	CodeSecretLimit        = "secret_limit_reached"           // 409: as many secrets in force as an endpoint may have
 	CodeSecretChanged      = "secret_not_in_force"            // 409: a repeated request whose answer held a secret that is not in force any more

@@ -10,7 +10,7 @@ import (
 
 // RetryDelivery asks for a single shot of a delivery in any state. A failure leaves the
 // delivery and its schedule as they are. RetryDelivery gives CodeEndpointDisabled unless
-// the endpoint is enabled or the event is a test, and CodeEndpointUnverified if it is
+// the endpoint is enabled or the event is a test, and CodeUnverified if it is
 // unverified and the event is not its latest challenge. The request survives a crash. Two
 // requests before the attempt make one attempt. An empty tenant means all of the mode.
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {

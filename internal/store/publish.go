@@ -278,7 +278,7 @@ func contentHash(n *hook.NewEvent) [32]byte {
 
 // PublishTest stores a test event with one delivery to the endpoint, whatever the
 // endpoint's filter and status, and hands its job over at once. It also returns the
-// delivery's id. An unverified endpoint gives CodeEndpointUnverified.
+// delivery's id. An unverified endpoint gives CodeUnverified.
 func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte,
 	profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error) {
 	var out hook.Published

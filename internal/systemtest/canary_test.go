@@ -367,6 +367,7 @@ func (x *trap) everyRoute() {
 	call("GET /v1/events/{id}", "/v1/events/"+d.Event, "")
 	call("GET /v1/events/{id}/explain", "/v1/events/"+d.Event+"/explain", "")
 	call("POST /v1/events/{id}/resend", "/v1/events/"+d.Event+"/resend", "")
+	call("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+d.Endpoint+"/verify", "")
 	call("POST /v1/endpoints/{id}/test", "/v1/endpoints/"+d.Endpoint+"/test", "")
 	call("POST /v1/events/match", "/v1/events/match", `{"tenant":"planted-tenant","type":"a.b"}`)
 	replay := ""

@@ -40,7 +40,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeEndpointLimit:      {status: 409, title: "Endpoint limit reached"},
 	hook.CodeTypeUnknown:        {status: 422, title: "Event type unknown"},
 	hook.CodeEndpointDisabled:   {status: 409, title: "Endpoint is disabled"},
-	hook.CodeEndpointUnverified: {status: 409, title: "Endpoint is not verified"},
+	hook.CodeUnverified:        {status: 409, title: "Endpoint is not verified"},
 	hook.CodeEndpointDamaged:    {status: 409, title: "Endpoint is damaged"},
 	hook.CodeWrongNode:          {status: 421, title: "Wrong node"},
 	hook.CodeSecretLimit:        {status: 409, title: "Too many secrets"},
