@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
@@ -42,7 +43,7 @@ the limit that two HTTP hops set.`,
 	}
 	p := benchPlan{}
 	f := cmd.Flags()
-	f.DurationVar(&p.duration, "duration", 4*time.Second, "length of each measured run")
+	duration.Var(f, &p.duration, "duration", 4*time.Second, "length of each measured run")
 	f.IntVar(&p.pairs, "pairs", 5, "alternating runs with the store and without")
 	f.IntVar(&p.publishers, "publishers", 64, "publishers at once, each waiting for its answer")
 	f.IntVar(&p.endpoints, "endpoints", 4, "endpoints, each of a tenant of its own")

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
@@ -84,7 +85,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.MetricsListen, "metrics-listen", "", "address of the Prometheus page /metrics; empty: none")
 	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory: database and generated master key")
 	f.StringVar(&c.Store, "store", "", "sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several nodes; empty: posthorn.db in the data directory")
-	f.DurationVar(&c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, how long after its last sign of life a node counts as dead and others take over its work")
+	duration.Var(f, &c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, how long after its last sign of life a node counts as dead and others take over its work")
 	f.StringVar(&c.Profile, "profile", "standard", "wire format of endpoints that name none")
 	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with further profiles (*.yaml)")
 	f.StringSliceVar(&c.Mount, "mount", nil, "management APIs served beside the native one: paysway, paywise, or none; empty: that of --profile")
@@ -100,10 +101,10 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.BoolVar(&c.Dev, "dev", false, "for development: admit http, loopback addresses and localhost")
 	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create an unknown tenant when an event is published to it")
 	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
-	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
-	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
-	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
-	f.DurationVar(&c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
+	duration.Var(f, &c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
+	duration.Var(f, &c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
+	duration.Var(f, &c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
+	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 	f.IntVar(&c.Fast, "fast-attempts", 1024, "attempts under way at once that are not known to be slow")
@@ -174,7 +175,7 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 }
 
 // otherVariables are read by commands other than serve, or by tests and scripts.
-var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
+var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_KEY_FILE", "POSTHORN_CONTEXT", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
 
 // UnknownVariables are those that look like an option and are none, such as one
 // with a typing error, with what was perhaps meant.
@@ -277,7 +278,7 @@ func reason(err error, flag *pflag.Flag) string {
 	case "int":
 		return "must be a whole number"
 	case "duration":
-		return "must be a duration such as 30s or 1h30m"
+		return "must be a duration such as 30s, 1h30m or 30d"
 	}
 	return err.Error()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/exit"
 )
@@ -27,7 +28,7 @@ func (c *callLimits) flags(f *pflag.FlagSet) {
 	f.Float64Var(&c.WriteRate, "write-rate", 100, "calls a second that one key may make to write, twice as many at once, publishing aside; operator keys ten times as many; 0: no limit")
 	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "tests, retries, resent deliveries and uses of secrets a second that one tenant may ask for, at least 60 at once; operator keys ten times as many; 0: no limit")
 	f.IntVar(&c.InFlight, "max-in-flight-ceiling", 1000, "most that an endpoint may set as max_in_flight, 1 to 1000; one that has more is used at the ceiling")
-	f.DurationVar(&c.ShortestRetry, "shortest-retry", time.Second, "shortest delay that an endpoint's retry plan may have, 1s to 24h")
+	duration.Var(f, &c.ShortestRetry, "shortest-retry", time.Second, "shortest delay that an endpoint's retry plan may have, 1s to 24h")
 	f.IntVar(&c.MaxAttempts, "max-attempts-ceiling", 0, "most attempts that an endpoint's retry plan may make; 0: any number, and for ever")
 	f.IntVar(&c.Endpoints, "endpoints-per-tenant", 1000, "endpoints that a tenant may have in one mode, 1 to 1000")
 }
