@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -281,11 +282,11 @@ func TestCompletionAsksTheServer(t *testing.T) {
 	s.OK("event-type", "create", "--name", "payment.settled")
 	id := s.JSON("endpoint", "create", "--tenant", "acme", "--url", "http://127.0.0.1:9999/hook", "--event-types", "*")["id"].(string)
 	for want, args := range map[string][]string{
-		"acme\tAcme Ltd\n":                      {"tenant", "get", ""},
+		"acme\tAcme Ltd\n":                         {"tenant", "get", ""},
 		id + "\tacme http://127.0.0.1:9999/hook\n": {"endpoint", "test", id[:8]},
-		id + "\tacme":                           {"delivery", "list", "--tenant", "acme", "--endpoint", ""},
-		"payment.settled\n":                     {"send", "--tenant", "acme", "--type", "pay"},
-		"\nacme\t":                              {"listen", "--tenant", ""},
+		id + "\tacme":                              {"delivery", "list", "--tenant", "acme", "--endpoint", ""},
+		"payment.settled\n":                        {"send", "--tenant", "acme", "--type", "pay"},
+		"\nacme\t":                                 {"listen", "--tenant", ""},
 	} {
 		out, _, _ := invoke(t, "", append([]string{"__complete"}, args...)...)
 		if !strings.Contains("\n"+out, want) || !strings.Contains(out, ":4\n") {
@@ -301,5 +302,29 @@ func TestCompletionAsksTheServer(t *testing.T) {
 	defer silent.Close()
 	if out, _, code := invoke(t, "", "__complete", "tenant", "get", "--server", silent.URL, ""); code != exit.OK || strings.Contains(out, "acme") {
 		t.Errorf("a server that does not answer: %d %q", code, out)
+	}
+}
+
+// Progress is one line on a terminal, written anew and then gone. The control is a writer
+// that is none.
+func TestProgress(t *testing.T) {
+	typist, screen := terminal(t)
+	p := NewProgress(NewScreen(screen), 0)
+	p.Say("%d rows", 5)
+	p.Say("%s", strings.Repeat("long", 50))
+	p.Done()
+	p.Done()
+	if _, err := screen.WriteString("end\n"); err != nil {
+		t.Fatal(err)
+	}
+	said, err := bufio.NewReader(typist).ReadString('\n')
+	if want := "\r\x1b[K5 rows\r\x1b[K" + strings.Repeat("long", 50)[:78] + "…\r\x1b[Kend\r\n"; err != nil || said != want {
+		t.Errorf("%v %q, want %q", err, said, want)
+	}
+	var b strings.Builder
+	p = NewProgress(&b, 0)
+	p.Say("5 rows")
+	if p.Done(); b.Len() != 0 {
+		t.Errorf("control: %q", b.String())
 	}
 }

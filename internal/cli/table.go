@@ -26,6 +26,11 @@ func (c *call) list(api *server, path string, query url.Values) error {
 	}
 	out := c.cmd.OutOrStdout()
 	w := newTable(out, c.columns, c.wide)
+	progress := &Progress{}
+	if !IsTerminal(out) { // where the rows are seen they are progress enough
+		progress = NewProgress(c.cmd.ErrOrStderr(), progressEvery)
+	}
+	defer progress.Done()
 	for rows := 0; ; {
 		var answer json.RawMessage
 		if err := api.Do(c.cmd.Context(), c.method, path+"?"+query.Encode(), "", nil, &answer); err != nil {
@@ -61,9 +66,13 @@ func (c *call) list(api *server, path string, query url.Values) error {
 			}
 			return nil
 		}
+		progress.Say("%d rows so far", rows)
 		query.Set("cursor", next)
 	}
 }
+
+// progressEvery is how often a line of progress changes at most.
+const progressEvery = 200 * time.Millisecond
 
 // spanFlags are the bounds in time of a list as they were sent. A cursor belongs to
 // them, and those that were given as a duration are others the next time.

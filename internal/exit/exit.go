@@ -37,6 +37,7 @@ type Error struct {
 
 // Error is the text of the error.
 func (e *Error) Error() string { return e.Err.Error() }
+
 // Unwrap returns the error without its code.
 func (e *Error) Unwrap() error { return e.Err }
 

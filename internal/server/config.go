@@ -125,28 +125,25 @@ func (c *Config) Flags() *pflag.FlagSet {
 // Load fills the configuration: flags, then environment, then the file, then defaults.
 func (c *Config) Load(f *pflag.FlagSet, file string) error {
 	fromEnv := map[string]bool{}
-	if err := loadEnv(f, fromEnv); err != nil {
-		return err
-	}
+	var all Faults
+	loadEnv(f, fromEnv, &all)
 	if file == "" {
 		file = os.Getenv("POSTHORN_CONFIG")
 	}
 	if file != "" {
-		if err := loadFile(f, file, fromEnv); err != nil {
-			return err
-		}
+		all.add(loadFile(f, file, fromEnv, &all))
 	}
-	return c.Check()
+	all.add(c.Check())
+	return all.err()
 }
 
 func envName(flag string) string {
 	return "POSTHORN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
-	var failed error
+func loadEnv(f *pflag.FlagSet, set map[string]bool, all *Faults) {
 	f.VisitAll(func(flag *pflag.Flag) {
-		if failed != nil || flag.Changed {
+		if flag.Changed {
 			return
 		}
 		name := envName(flag.Name)
@@ -154,24 +151,23 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool) error {
 		if path := os.Getenv(name + "_FILE"); !ok && secretFlags[flag.Name] && path != "" {
 			text, err := os.ReadFile(path)
 			if err != nil {
-				failed = exit.Usagef("%s_FILE: %w", name, err)
+				all.addf("%s_FILE: %w", name, err)
 				return
 			}
 			name, value, ok = name+"_FILE", strings.TrimRight(string(text), "\r\n"), true
 			if value == "" {
-				failed = exit.Usagef("%s: %s is empty", name, path)
+				all.addf("%s: %s is empty", name, path)
 				return
 			}
 		}
 		if !ok {
 			return
 		}
-		if err := f.Set(flag.Name, value); err != nil {
-			failed = exit.Usagef("%s: %s", name, reason(err, flag))
+		if err := setOption(f, flag, value); err != nil {
+			all.addf("%s: %s", name, reason(err, flag))
 		}
 		set[flag.Name] = true
 	})
-	return failed
 }
 
 // otherVariables are read by commands other than serve, or by tests and scripts.
@@ -204,7 +200,9 @@ func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 	return unknown
 }
 
-func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool) error {
+// loadFile reads the file. It returns what makes the whole file unusable; what is wrong
+// with one member is added to the faults.
+func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool, all *Faults) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return exit.Usagef("--config: %w", err)
@@ -226,24 +224,39 @@ func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool) error {
 		name := strings.ReplaceAll(key.Value, "_", "-")
 		flag := f.Lookup(name)
 		if flag == nil || strings.Contains(key.Value, "-") {
-			return exit.Usagef("%s:%d: unknown option %q%s", path, key.Line, key.Value, didYouMean(name, f))
+			all.addf("%s:%d: unknown option %q%s", path, key.Line, key.Value, didYouMean(name, f))
+			continue
 		}
 		if seen[name] {
-			return exit.Usagef("%s:%d: option %q stands twice", path, key.Line, key.Value)
+			all.addf("%s:%d: option %q stands twice", path, key.Line, key.Value)
+			continue
 		}
 		seen[name] = true
 		given, err := yamlValue(value)
 		if err != nil {
-			return exit.Usagef("%s:%d: %s: %w", path, value.Line, key.Value, err)
+			all.addf("%s:%d: %s: %w", path, value.Line, key.Value, err)
+			continue
 		}
 		if flag.Changed || fromEnv[name] {
 			continue
 		}
-		if err := f.Set(name, given); err != nil {
-			return exit.Usagef("%s:%d: %s: %s", path, value.Line, key.Value, reason(err, flag))
+		if err := setOption(f, flag, given); err != nil {
+			all.addf("%s:%d: %s: %s", path, value.Line, key.Value, reason(err, flag))
+			continue
 		}
 	}
 	return nil
+}
+
+// setOption sets an option, or leaves it as it was: a value that cannot be read is one fault,
+// and not a second one for what stands in its place.
+func setOption(f *pflag.FlagSet, flag *pflag.Flag, value string) error {
+	before := flag.Value.String()
+	err := f.Set(flag.Name, value)
+	if _, list := flag.Value.(pflag.SliceValue); err != nil && !list {
+		_ = flag.Value.Set(before) // what it wrote itself
+	}
+	return err
 }
 
 func yamlValue(n *yaml.Node) (string, error) {
@@ -284,10 +297,11 @@ func reason(err error, flag *pflag.Flag) string {
 }
 
 // Check refuses values that cannot work and names the option and what is allowed.
-func (c *Config) Check() (err error) {
+func (c *Config) Check() error {
+	var all Faults
 	for name, value := range map[string]string{"synchronous": c.Synchronous, "log-level": c.LogLevel, "log-format": c.LogFormat} {
 		if !slices.Contains(allowed[name], value) {
-			return exit.Usagef("--%s: %q is not one of %s", name, value, strings.Join(allowed[name], ", "))
+			all.addf("--%s: %q is not one of %s", name, value, strings.Join(allowed[name], ", "))
 		}
 	}
 	for name, value := range map[string]string{"listen": c.Listen, "metrics-listen": c.MetricsListen} {
@@ -295,78 +309,72 @@ func (c *Config) Check() (err error) {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(value); err != nil {
-			return exit.Usagef("--%s: %q is not an address such as 127.0.0.1:8080", name, value)
+			all.addf("--%s: %q is not an address such as 127.0.0.1:8080", name, value)
 		}
 	}
-	if err := c.checkTargets(); err != nil {
-		return err
-	}
-	if c.ownHosts, err = publicHosts(c.PublicURL); err != nil {
-		return err
-	}
+	all.add(c.checkTargets())
+	var err error
+	c.ownHosts, err = publicHosts(c.PublicURL)
+	all.add(err)
 	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
 		if key != "" && !usableKey(key) {
-			return exit.Usagef("--%s: must be 32 to 200 printable ASCII characters without spaces, has %d", name, len(key))
+			all.addf("--%s: must be 32 to 200 printable ASCII characters without spaces, has %d", name, len(key))
 		}
 		if repeats(key) && !c.Dev {
-			return exit.Usagef("--%s: repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)", name)
+			all.addf("--%s: repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)", name)
 		}
 	}
 	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
-		return exit.Usagef("--operator-test-key: must differ from --operator-key, for the key decides the mode")
+		all.addf("--operator-test-key: must differ from --operator-key, for the key decides the mode")
 	}
 	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") && !c.postgres() {
-		return exit.Usagef("--store: must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store))
+		all.addf("--store: must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store))
 	}
-	if err := c.checkMounts(); err != nil {
-		return err
-	}
+	all.add(c.checkMounts())
 	if c.Store == "sqlite:" {
-		return exit.Usagef("--store: sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db")
+		all.addf("--store: sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db")
 	}
-	return c.checkNumbers()
+	c.checkNumbers(&all)
+	return all.err()
 }
 
-func (c *Config) checkNumbers() error {
+func (c *Config) checkNumbers(all *Faults) {
 	for name, n := range map[string]int{"fast-attempts": c.Fast, "slow-attempts": c.Slow, "fast-attempts-per-tenant": c.FastPerTenant, "max-in-flight": c.InFlight} {
 		if n < 1 || n > 100_000 {
-			return exit.Usagef("--%s: %d is not between 1 and 100000", name, n)
+			all.addf("--%s: %d is not between 1 and 100000", name, n)
 		}
 	}
 	if c.DrainDelay < 0 || c.DrainDelay > 10*time.Minute {
-		return exit.Usagef("--drain-delay: %v is not between 0s and 10m", c.DrainDelay)
+		all.addf("--drain-delay: %v is not between 0s and 10m", c.DrainDelay)
 	}
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > time.Hour {
-		return exit.Usagef("--shutdown-timeout: %v is not between 0s and 1h", c.ShutdownTimeout)
+		all.addf("--shutdown-timeout: %v is not between 0s and 1h", c.ShutdownTimeout)
 	}
 	if !(c.PublishRate >= 0 && c.PublishRate <= 1e6) {
-		return exit.Usagef("--publish-rate: %v is not between 0 and 1000000", c.PublishRate)
+		all.addf("--publish-rate: %v is not between 0 and 1000000", c.PublishRate)
 	}
-	if err := c.Calls.check(); err != nil {
-		return err
-	}
+	c.Calls.check(all)
 	if c.HostInFlight != 0 && (c.HostInFlight < 2 || c.HostInFlight > 100_000) {
-		return exit.Usagef("--host-in-flight: %d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight)
+		all.addf("--host-in-flight: %d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight)
 	}
 	if c.HostRate != 0 && !(c.HostRate >= 1 && c.HostRate <= 1e6) {
-		return exit.Usagef("--host-rate: %v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate)
+		all.addf("--host-rate: %v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate)
 	}
 	if c.TenantBacklog < 0 {
-		return exit.Usagef("--tenant-backlog: %d is less than 0", c.TenantBacklog)
+		all.addf("--tenant-backlog: %d is less than 0", c.TenantBacklog)
 	}
 	if c.RequestBodyMiB < 16 || c.RequestBodyMiB > 64<<10 {
-		return exit.Usagef("--request-body-mib: %d is not between 16 and 65536", c.RequestBodyMiB)
+		all.addf("--request-body-mib: %d is not between 16 and 65536", c.RequestBodyMiB)
 	}
 	if c.NodeLease < 2*time.Second || c.NodeLease > 5*time.Minute {
-		return exit.Usagef("--node-lease: %v is not between 2s and 5m", c.NodeLease)
+		all.addf("--node-lease: %v is not between 2s and 5m", c.NodeLease)
 	}
 	if c.HeldFor < time.Hour {
-		return exit.Usagef("--held-for: %v is less than 1h", c.HeldFor)
+		all.addf("--held-for: %s is less than 1h", duration.Format(c.HeldFor))
 	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
-		return exit.Usagef("--retention: %v is less than 24h; 0 keeps events for ever", c.Retention)
+		all.addf("--retention: %s is less than 24h; 0 keeps events for ever", duration.Format(c.Retention))
 	}
-	return nil
 }
 
 // postgres reports whether the store is a PostgreSQL database.

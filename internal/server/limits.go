@@ -33,24 +33,23 @@ func (c *callLimits) flags(f *pflag.FlagSet) {
 	f.IntVar(&c.Endpoints, "endpoints-per-tenant", 1000, "endpoints that a tenant may have in one mode, 1 to 1000")
 }
 
-func (c *callLimits) check() error {
+func (c *callLimits) check(all *Faults) {
 	for name, rate := range map[string]float64{"read-rate": c.ReadRate, "write-rate": c.WriteRate, "attempt-rate": c.AttemptRate} {
 		if !(rate >= 0 && rate <= 1e6) {
-			return exit.Usagef("--%s: %v is not between 0 and 1000000", name, rate)
+			all.addf("--%s: %v is not between 0 and 1000000", name, rate)
 		}
 	}
 	for name, n := range map[string]int{"max-in-flight-ceiling": c.InFlight, "endpoints-per-tenant": c.Endpoints} {
 		if n < 1 || n > 1000 {
-			return exit.Usagef("--%s: %d is not between 1 and 1000", name, n)
+			all.addf("--%s: %d is not between 1 and 1000", name, n)
 		}
 	}
 	if c.ShortestRetry < time.Second || c.ShortestRetry > 24*time.Hour {
-		return exit.Usagef("--shortest-retry: %v is not between 1s and 24h", c.ShortestRetry)
+		all.addf("--shortest-retry: %v is not between 1s and 24h", c.ShortestRetry)
 	}
 	if c.MaxAttempts < 0 || c.MaxAttempts > 10_000 {
-		return exit.Usagef("--max-attempts-ceiling: %d is not between 0 and 10000", c.MaxAttempts)
+		all.addf("--max-attempts-ceiling: %d is not between 0 and 10000", c.MaxAttempts)
 	}
-	return nil
 }
 
 // twice is a bucket that holds two seconds' worth.

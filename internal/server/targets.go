@@ -15,19 +15,19 @@ type targets struct {
 }
 
 // checkTargets parses the options about where deliveries may go.
-func (c *Config) checkTargets() (err error) {
+func (c *Config) checkTargets() error {
 	c.targets = targets{}
-	if c.networks, err = parseNetworks("allow-network", c.AllowNetwork); err != nil {
-		return err
-	}
-	if c.targets.denyNetworks, err = parseNetworks("deny-network", c.DenyNetwork); err != nil {
-		return err
-	}
-	if c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost); err != nil {
-		return err
-	}
+	var all Faults
+	var err error
+	c.networks, err = parseNetworks("allow-network", c.AllowNetwork)
+	all.add(err)
+	c.targets.denyNetworks, err = parseNetworks("deny-network", c.DenyNetwork)
+	all.add(err)
+	c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost)
+	all.add(err)
 	c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost)
-	return err
+	all.add(err)
+	return all.err()
 }
 
 func parseNetworks(flag string, texts []string) (networks []netip.Prefix, err error) {
