@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -59,7 +60,10 @@ func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 	if err != nil {
 		return err
 	}
-	defer h.end()
+	defer func() {
+		h.end()
+		_ = os.Remove(filepath.Join(p.dir, "seen.txt")) // what the trial left of PHP's
+	}()
 	chosen, _ := profile.Builtin().Get(p.profile) // checked with the flags
 	sample := chosen.Catalogue()[0]
 	send := func() (client.Delivery, error) {

@@ -11,8 +11,8 @@ declare(strict_types=1);
 
 const BODY_LIMIT = 1 << 20;
 
-// key returns the bytes behind a secret, or null if it is none of the format.
-function key(string $profile, string $secret): ?string
+// secret_key returns the bytes behind a secret, or null if it is none of the format.
+function secret_key(string $profile, string $secret): ?string
 {
     if ($profile === 'paywise') {
         return strlen($secret) >= 24 ? $secret : null; // it is not decoded
@@ -114,7 +114,7 @@ function answer(): int
         error_log("PROFILE is $profile; it must be standard, paysway, paysway-2025-09 or paywise.");
         return 500;
     }
-    $keys = array_map(fn (string $secret): ?string => key($profile, $secret), array_values(array_filter(explode(' ', getenv('SECRET') ?: ''))));
+    $keys = array_map(fn (string $secret): ?string => secret_key($profile, $secret), array_values(array_filter(explode(' ', getenv('SECRET') ?: ''))));
     if ($keys === [] || in_array(null, $keys, true)) {
         error_log("SECRET is not a secret of $profile; copy it whole, as it was shown with the endpoint.");
         return 500;
@@ -139,4 +139,5 @@ function answer(): int
     return 200;
 }
 
+http_response_code(500); // until the end: a fault is no success, the sender will repeat it
 http_response_code(answer());
