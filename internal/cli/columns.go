@@ -68,7 +68,7 @@ func (t *table) head(column string) string {
 
 // least is the width that the columns need at least.
 func (t *table) least() int {
-	n := narrowGap * (len(t.columns) - 1)
+	n := wideGap * (len(t.columns) - 1)
 	for _, c := range t.columns {
 		room := max(utf8.RuneCountInString(t.head(c)), roomOf[c])
 		if strings.HasSuffix(c, "_at") || c == "at" {
