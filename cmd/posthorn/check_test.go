@@ -20,7 +20,7 @@ func TestServeCheck(t *testing.T) {
 	t.Setenv("POSTHORN_MAX_IN_FLIGHT", "many")
 	t.Setenv("POSTHORN_OPERATOR_KEY_FILE", filepath.Join(dir, "none"))
 	out, errOut, code := invoke(t, "", "serve", "--check", "--config", file, "--data", data, "--synchronous", "maybe", "--listen", "nowhere", "--allow-network", "10/8", "--mount", "x", "--read-rate", "-1")
-	for _, fault := range []string{file + ":1: unknown option", file + ":3: retention: must be a duration", "--held-for: 5m", "--deny-host: ", "--host-rate: ", "POSTHORN_MAX_IN_FLIGHT: must be a whole number",
+	for _, fault := range []string{file + ":1: unknown option", file + ":3: retention: \"soon\" is not a duration", file + ":2: held_for: 5m", file + ":4: deny_host: ", file + ":5: host_rate: ", "POSTHORN_MAX_IN_FLIGHT: \"many\" is not a whole number",
 		"POSTHORN_OPERATOR_KEY_FILE: ", "--synchronous: ", "--listen: ", "--allow-network: ", "--mount: ", "--read-rate: "} {
 		if !strings.Contains(errOut, "\n"+fault) && !strings.HasPrefix(errOut, fault) {
 			t.Errorf("no line %q in\n%s", fault, errOut)

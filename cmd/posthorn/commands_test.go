@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,5 +50,52 @@ func TestConfigWarns(t *testing.T) {
 	}
 	if !strings.Contains(errOut, "POSTHORN_LISSEN (did you mean POSTHORN_LISTEN?)") {
 		t.Errorf("config: %q", errOut)
+	}
+}
+
+// Whatever flag of whatever command gets a value of another kind, the refusal has the flag,
+// the value and what is expected, and nothing of the language that the command is
+// written in.
+func TestValuesAreRefusedInPlainWords(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"serve --drain-delay 5", `--drain-delay: "5" is not a duration such as 30s, 1h30m or 30d`},
+		{"serve --host-in-flight x", `--host-in-flight: "x" is not a whole number such as 64`},
+		{"serve --host-in-flight 99999999999999999999", `--host-in-flight: "99999999999999999999" is out of range; give a whole number such as 64`},
+		{"serve --host-rate 1e400", `--host-rate: "1e400" is out of range; give a number such as 0.5`},
+		{"serve --read-rate fast", `--read-rate: "fast" is not a number such as 0.5`},
+		{"serve --dev=perhaps", `--dev: "perhaps" is not true or false`},
+		{`serve --deny-host a"b`, `--deny-host: "a\"b" is not a list such as a,b`},
+		{"serve --deny-network=", "--deny-network: the value is empty"},
+		{"serve --deny-network= --deny-network 10.0.0.0/8", "--deny-network: the value is empty"},
+		{"serve --deny-network 10.0.0.0/8 --deny-host=", "--deny-host: the value is empty"},
+		{"config --allow-network=", "--allow-network: the value is empty"},
+		{"config --allow-host=", "--allow-host: the value is empty"},
+		{"config --public-url=", "--public-url: the value is empty"},
+		{"serve --drain-delay", "--drain-delay needs a value, a duration such as 30s, 1h30m or 30d"},
+		{"serve --data", "--data needs a value"},
+		{"event list --limit ten", `--limit: "ten" is not a whole number such as 64`},
+		{"doctor --timeout 5", `--timeout: "5" is not a duration such as 30s, 1h30m or 30d`},
+		{"healthcheck --timeout soon", `--timeout: "soon" is not a duration such as 30s, 1h30m or 30d`},
+	} {
+		_, errOut, code := invoke(t, "", strings.Fields(c.args)...)
+		if code != exit.Usage || !strings.Contains(errOut, c.says) || strings.Contains(errOut, "strconv") || strings.Contains(errOut, "pars") || strings.Contains(errOut, "invalid argument") {
+			t.Errorf("%s: code %d, %q, want %q", c.args, code, errOut, c.says)
+		}
+	}
+}
+
+// A list that is left out, or has no entries in the file, is no mistake: what config
+// prints can be loaded.
+func TestListsMayBeLeftOut(t *testing.T) {
+	out, errOut, code := invoke(t, "", "config")
+	if code != exit.OK || !strings.Contains(out, "deny_network: []\n") {
+		t.Fatalf("code %d, shown:\n%s%s", code, out, errOut)
+	}
+	file := filepath.Join(t.TempDir(), "posthorn.yaml")
+	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errOut, code = invoke(t, "", "config", "--config", file, "--allow-host", "app.internal,*.svc.cluster.local"); code != exit.OK || !strings.Contains(out, "app.internal") {
+		t.Errorf("code %d: %s%s", code, out, errOut)
 	}
 }

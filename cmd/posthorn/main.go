@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/internal/backup"
 	"github.com/posthorn/posthorn/internal/bench"
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/cli"
@@ -54,5 +55,5 @@ func run(args []string) int {
 
 // newCommands are all commands there are.
 func newCommands() *cobra.Command {
-	return cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), scaffold.Command())
+	return cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command())
 }

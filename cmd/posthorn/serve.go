@@ -69,12 +69,8 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	n, err := server.Start(context.WithoutCancel(ctx), cfg, log)
+	n, err := server.Start(context.WithoutCancel(ctx), cfg, log, out)
 	if err != nil {
-		return err
-	}
-	if err := n.PrintFirstKeys(context.WithoutCancel(ctx), out); err != nil {
-		n.Close()
 		return err
 	}
 	url := n.URL()

@@ -64,6 +64,7 @@ type EndpointStore interface {
 	Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error)
 	Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error)
 	UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error)
+	VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, v hook.Verification, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 	DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error
 	RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 }

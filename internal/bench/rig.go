@@ -82,7 +82,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 }
 
 func (r *rig) startServers(ctx context.Context, database string, nodes int, more []string) error {
-	args := []string{"bench", "server", "--dev", "--operator-key", benchKey, "--log-level", "error", "--listen", "127.0.0.1:0",
+	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0",
 		"--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are at one host
 	if database != "" {
 		there, drop, err := postgres.Scratch(ctx, database)
@@ -124,6 +124,7 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 	cmd.Stderr = os.Stderr
 	// The variables of a real server must not lead here.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "POSTHORN_") })
+	cmd.Env = append(cmd.Env, "POSTHORN_OPERATOR_KEY="+benchKey)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

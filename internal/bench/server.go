@@ -38,7 +38,7 @@ func newBenchServer() *cobra.Command {
 		if *bare {
 			start = server.StartBare
 		}
-		n, err := start(cmd.Context(), cfg, server.NewLog(cfg, os.Stderr))
+		n, err := start(cmd.Context(), cfg, server.NewLog(cfg, os.Stderr), nil)
 		if err != nil {
 			return err
 		}

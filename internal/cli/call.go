@@ -79,7 +79,7 @@ func newVerb(v verb) *cobra.Command {
 	if v.columns != nil {
 		f.IntVar(&c.limit, "limit", 50, "rows of a page, 1 to 250")
 		f.StringVar(&c.cursor, "cursor", "", "where to go on: next_cursor of the page before")
-		f.BoolVar(&c.all, "all", false, "go on to the end of the list")
+		f.BoolVar(&c.all, "all", false, "go on to the end of the list, and wait where the server limits calls")
 	}
 	if v.columns != nil || v.tables != nil {
 		f.BoolVar(&c.wide, "wide", false, "all columns, as wide as they are; without it tables fit 80 columns, or the terminal")

@@ -96,7 +96,7 @@ func (t *table) print(rows []json.RawMessage, head bool) error {
 		}
 		var cells []string
 		for _, c := range t.columns {
-			cells = append(cells, cell(members[c]))
+			cells = append(cells, cell(memberAt(members, c)))
 		}
 		lines = append(lines, cells)
 	}

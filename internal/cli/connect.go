@@ -31,8 +31,8 @@ func serverFlags(cmd *cobra.Command) func() (*server, error) {
 	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+DefaultURL)
 	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE)")
 	name := cmd.Flags().String("context", "", "context of \"posthorn login\" that names server and key (POSTHORN_CONTEXT)")
-	plain := cmd.Flags().Bool("allow-plain-http", os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true",
-		"send the key over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
+	plain := cmd.Flags().Bool("allow-plain-http", PlainHTTPAllowed(),
+		"do not warn of a key that goes over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
 	return func() (*server, error) {
 		if err := notEmpty(cmd); err != nil {
 			return nil, err
@@ -42,18 +42,32 @@ func serverFlags(cmd *cobra.Command) func() (*server, error) {
 			return nil, err
 		}
 		c := NewClient(t.URL, t.Key)
-		c.AllowPlainHTTP = *plain || t.PlainHTTP
 		if c.Key == "" {
 			return nil, exit.Usagef("a key is required: --key, POSTHORN_KEY, POSTHORN_KEY_FILE, or the context that \"posthorn login\" makes")
 		}
 		if err := CheckURL(c.URL); err != nil {
 			return nil, err
 		}
-		if c.Check() != nil {
-			return nil, exit.Usagef("the key would go unencrypted to %s; name the server with https, or add --allow-plain-http if the network between is trusted", c.URL)
+		if errors.Is(c.Check(), client.ErrPlainHTTP) {
+			c.AllowPlainHTTP = true // networks of containers are without TLS
+			if !*plain && !t.PlainHTTP {
+				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s; --allow-plain-http says that it is\n", Unencrypted(c.URL))
+			}
 		}
 		return &server{Client: c, keyFrom: t.keyFrom}, nil
 	}
+}
+
+// PlainHTTPAllowed reports whether the variable says that the network is trusted.
+func PlainHTTPAllowed() bool { return os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true" }
+
+// Unencrypted warns of a key that others may read on its way.
+func Unencrypted(address string) string {
+	host := "another machine"
+	if u, err := url.Parse(address); err == nil {
+		host = u.Host
+	}
+	return "the key goes unencrypted to " + PlainText(host) + "; name the server with https, unless the network between is trusted"
 }
 
 // NewClient returns a client for a command: it calls once, and whoever runs the

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
-// The filters of the lists are flags, and a key does not leave over plain http.
+// The filters of the lists are flags.
 func TestFlagsOfLists(t *testing.T) {
 	s := newShell(t)
 	s.OK("tenant", "create", "--id", "acme", "--name", "Acme Ltd")
@@ -31,7 +33,33 @@ func TestFlagsOfLists(t *testing.T) {
 	}
 	s.Refused(exit.Refused, "older name", "delivery", "list", "--event-type", "a", "--type", "a")
 	s.Refused(exit.Refused, "disabled_reason", "endpoint", "list", "--disabled-reason", "no")
-	s.Refused(exit.Usage, "--allow-plain-http", "tenant", "list", "--server", "http://hooks.example.com")
-	s.Refused(exit.Usage, "--allow-plain-http", "listen", "--name", "dev", "--forward", "http://127.0.0.1:1/", "--server", "http://hooks.example.com")
-	s.OK("tenant", "list", "--server", s.URL, "--allow-plain-http")
+}
+
+// A key that goes over plain http to another machine is warned of, once, and goes: networks
+// of containers have no TLS. The address of all interfaces is none of loopback's to the
+// commands, and leads to this machine.
+func TestPlainHTTPIsWarnedOf(t *testing.T) {
+	s := newShell(t)
+	const warning = "the key goes unencrypted to 0.0.0.0:"
+	remote := strings.Replace(s.URL, "127.0.0.1", "0.0.0.0", 1)
+	for _, c := range []struct {
+		name, server, key, allowed string
+		args                       []string
+		warnings, code             int
+	}{
+		{name: "another machine", server: remote, key: servertest.Key, args: []string{"tenant", "list"}, warnings: 1},
+		{name: "all pages", server: remote, key: servertest.Key, args: []string{"key", "list", "--all", "--limit", "1"}, warnings: 1},
+		{name: "flag", server: remote, key: servertest.Key, args: []string{"tenant", "list", "--allow-plain-http"}},
+		{name: "variable", server: remote, key: servertest.Key, allowed: "true", args: []string{"tenant", "list"}},
+		{name: "loopback", server: s.URL, key: servertest.Key, args: []string{"tenant", "list"}},
+		{name: "listen", server: remote, key: "none", args: []string{"listen", "--name", "dev", "--forward", "http://127.0.0.1:3000/"}, warnings: 1, code: exit.KeyRevoked},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("POSTHORN_ALLOW_PLAIN_HTTP", c.allowed)
+			_, errOut, code := invoke(t, "", append(c.args, "--server", c.server, "--key", c.key)...)
+			if strings.Count(errOut, warning) != c.warnings || code != c.code || strings.Contains(errOut, servertest.Key) {
+				t.Errorf("code %d, want %d and %d warnings: %s", code, c.code, c.warnings, errOut)
+			}
+		})
+	}
 }

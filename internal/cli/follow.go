@@ -68,6 +68,9 @@ func heldNote(c *call, api *server) string {
 	if err != nil || e.Enabled || e.Health == nil {
 		return ""
 	}
+	if s := e.Verification.State; s == client.VerificationPending || s == client.VerificationFailed {
+		return "It is not verified yet, and enabled once it is: posthorn endpoint verify " + PlainText(c.arg)
+	}
 	n := e.Health.Held
 	if discard, _ := c.cmd.Flags().GetBool("discard"); discard {
 		return fmt.Sprintf("%d held %s given up.", n, areDeliveries(n))

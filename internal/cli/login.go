@@ -42,15 +42,14 @@ context is called after the host, with -test behind it for a key of test mode.`,
 	}
 	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+DefaultURL)
 	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE); without it the command asks")
-	plain := cmd.Flags().Bool("allow-plain-http", os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true",
-		"send the key over plain http to another machine, where the network between is trusted; kept with the context")
+	plain := cmd.Flags().Bool("allow-plain-http", PlainHTTPAllowed(),
+		"do not warn of a key that goes over plain http to another machine, where the network between is trusted; kept with the context")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := notEmpty(cmd); err != nil {
 			return err
 		}
 		a := account{URL: firstOf(*address, os.Getenv("POSTHORN_URL"), DefaultURL), PlainHTTP: *plain}
 		c := NewClient(a.URL, "")
-		c.AllowPlainHTTP = *plain
 		if err := CheckURL(a.URL); err != nil {
 			return err
 		}
@@ -66,8 +65,11 @@ context is called after the host, with -test behind it for a key of test mode.`,
 			return err
 		}
 		c.Key = a.Key
-		if c.Check() != nil {
-			return exit.Usagef("the key would go unencrypted to %s; name the server with https, or add --allow-plain-http if the network between is trusted", a.URL)
+		if errors.Is(c.Check(), client.ErrPlainHTTP) {
+			c.AllowPlainHTTP = true
+			if !*plain {
+				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s; --allow-plain-http says that it is\n", Unencrypted(c.URL))
+			}
 		}
 		if err := tryKey(cmd.Context(), &server{Client: c, keyFrom: from}); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -76,3 +77,8 @@ func (s *shell) get(path string) string {
 	}
 	return string(body)
 }
+
+// squeezed is a text with one space where several stand, for tables of any width.
+func squeezed(text string) string { return manySpaces.ReplaceAllString(text, " ") }
+
+var manySpaces = regexp.MustCompile(" +")

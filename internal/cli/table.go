@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -31,9 +33,16 @@ func (c *call) list(api *server, path string, query url.Values) error {
 		progress = NewProgress(c.cmd.ErrOrStderr(), progressEvery)
 	}
 	defer progress.Done()
+	waits := patience{left: longestWait, say: c.cmd.ErrOrStderr()}
 	for rows := 0; ; {
 		var answer json.RawMessage
 		if err := api.Do(c.cmd.Context(), c.method, path+"?"+query.Encode(), "", nil, &answer); err != nil {
+			if c.all && waits.out(c.cmd.Context(), err) {
+				continue
+			}
+			if rows > 0 {
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "The list stopped after row %d; --cursor %s%s goes on.\n", rows, PlainText(query.Get("cursor")), spanFlags(query))
+			}
 			return api.refused(err)
 		}
 		var page client.Page[json.RawMessage]
@@ -74,6 +83,39 @@ func (c *call) list(api *server, path string, query url.Values) error {
 // progressEvery is how often a line of progress changes at most.
 const progressEvery = 200 * time.Millisecond
 
+// longestWait is how long a command that reads a whole list waits in all for a server
+// that limits calls: a list of some hundred thousand pages at the usual limit.
+const longestWait = time.Hour
+
+// patience is what is left of longestWait.
+type patience struct {
+	left time.Duration
+	told bool
+	say  io.Writer
+}
+
+// out waits as long as the server asks for, if that is why the call failed and there is
+// so much left. It reports whether to call again.
+func (p *patience) out(ctx context.Context, err error) bool {
+	limited, ok := errors.AsType[*client.Problem](err)
+	if !ok || limited.Status != http.StatusTooManyRequests || limited.RetryAfter <= 0 || limited.RetryAfter > p.left {
+		return false
+	}
+	if !p.told {
+		fmt.Fprintf(p.say, "The server limits the calls of this key: waiting %v, and as often as it asks, for %v in all at most.\n", limited.RetryAfter, longestWait)
+		p.told = true
+	}
+	p.left -= limited.RetryAfter
+	timer := time.NewTimer(limited.RetryAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // spanFlags are the bounds in time of a list as they were sent. A cursor belongs to
 // them, and those that were given as a duration are others the next time.
 func spanFlags(query url.Values) string {
@@ -103,6 +145,19 @@ func joinPage(out io.Writer, rows []json.RawMessage, first, last bool) error {
 	}
 	_, err := out.Write(b.Bytes())
 	return err
+}
+
+// memberAt returns a member, or with a dot in the name a member of a member.
+func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
+	outer, inner, nested := strings.Cut(name, ".")
+	if !nested {
+		return members[name]
+	}
+	var in map[string]json.RawMessage
+	if json.Unmarshal(members[outer], &in) != nil {
+		return nil
+	}
+	return in[inner]
 }
 
 // printThing writes one object, a member a line in the server's order. Members that
@@ -287,4 +342,17 @@ func PlainText(text string) string {
 		b.WriteString(quoted[1 : len(quoted)-1])
 	}
 	return b.String()
+}
+
+// Size writes a number of bytes for people, such as "1.5 MiB".
+func Size(n uint64) string {
+	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	value, unit := float64(n), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[unit])
 }

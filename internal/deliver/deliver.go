@@ -95,6 +95,10 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		return hook.Outcome{Skipped: true}
 	}
 	start := s.opts.Now()
+	if !target.MayGet(d.Event) { // a test event, asked for before its URL changed
+		return hook.Outcome{StartedAt: start, Class: hook.ClassNotSent, Enablings: target.Enablings,
+			Message: "The endpoint was not verified any more, so nothing was sent. Test it again when it is."}
+	}
 	if target.Damage != 0 {
 		if j.Trigger == hook.BySchedule {
 			return s.skip("endpoint is damaged: no attempt is made", d, errDamaged)

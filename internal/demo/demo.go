@@ -104,7 +104,7 @@ func newStage(ctx context.Context, out io.Writer, dir, name, listen string) (*st
 		return nil, err
 	}
 	// The store is a throw-away and so is its log; what matters is printed.
-	n, err := server.Start(ctx, cfg, slog.New(slog.DiscardHandler))
+	n, err := server.Start(ctx, cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
 	}

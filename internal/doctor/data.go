@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/posthorn/posthorn/internal/cli"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/server"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
@@ -181,7 +182,7 @@ func (c *checkup) schema(ctx context.Context, database string) {
 	case version < ours:
 		c.ok("schema", "%s has schema %d; the next start brings it to %d", database, version, ours)
 	default:
-		c.ok("schema", "%s has schema %d, %s", database, version, size(uint64(info.Size())))
+		c.ok("schema", "%s has schema %d, %s", database, version, cli.Size(uint64(info.Size())))
 	}
 }
 
@@ -225,9 +226,9 @@ func (c *checkup) databaseLog(database string) {
 		c.warn("log", "cannot tell: %v", err)
 	case info.Size() > logWarns:
 		c.warn("log", "%s-wal has %s: somebody has read the database for long, such as a backup or a sqlite3 session with an open transaction; end it (fuser %s names it)",
-			database, size(uint64(info.Size())), database)
+			database, cli.Size(uint64(info.Size())), database)
 	default:
-		c.ok("log", "%s-wal has %s", database, size(uint64(info.Size())))
+		c.ok("log", "%s-wal has %s", database, cli.Size(uint64(info.Size())))
 	}
 }
 
@@ -249,23 +250,10 @@ func (c *checkup) space(dir string) {
 func (c *checkup) room(dir string, free uint64) {
 	switch {
 	case free < spaceFails:
-		c.fail("space", "%s has %s left; publishing answers 503 when it is full", dir, size(free))
+		c.fail("space", "%s has %s left; publishing answers 503 when it is full", dir, cli.Size(free))
 	case free < spaceWarns:
-		c.warn("space", "%s has %s left", dir, size(free))
+		c.warn("space", "%s has %s left", dir, cli.Size(free))
 	default:
-		c.ok("space", "%s has %s left", dir, size(free))
+		c.ok("space", "%s has %s left", dir, cli.Size(free))
 	}
-}
-
-// size writes bytes for people.
-func size(n uint64) string {
-	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
-	value, unit := float64(n), 0
-	for value >= 1024 && unit < len(units)-1 {
-		value, unit = value/1024, unit+1
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%.1f %s", value, units[unit])
 }

@@ -162,7 +162,10 @@ const (
 
 func (p *doctorPlan) checkServer(ctx context.Context, c *checkup) {
 	api := cli.NewClient(cmp.Or(p.url, cli.LocalURL()), p.key)
-	api.AllowPlainHTTP = p.url == "" // this machine's own address
+	if errors.Is(api.Check(), client.ErrPlainHTTP) && p.url != "" && !cli.PlainHTTPAllowed() { // without --server it is this machine's own address
+		c.warn("transport", "%s; POSTHORN_ALLOW_PLAIN_HTTP=true says that it is", cli.Unencrypted(api.URL))
+	}
+	api.AllowPlainHTTP = true
 	ask := func(do func(ctx context.Context) error) error {
 		ctx, cancel := context.WithTimeout(ctx, p.timeout)
 		defer cancel()

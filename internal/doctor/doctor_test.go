@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
 // doctor runs the command and returns its lines by check, as "status message".
@@ -227,5 +228,21 @@ func TestDoctorKnowsNumbers(t *testing.T) {
 		if pid, err := lockHolder(table, inode); pid != want || err != nil {
 			t.Errorf("inode %d: %d %v, want %d", inode, pid, err, want)
 		}
+	}
+}
+
+// A key that would go over plain http to another machine is a finding, unless the network
+// is said to be trusted.
+func TestDoctorWarnsOfPlainHTTP(t *testing.T) {
+	s := newShell(t)
+	const warning = "the key goes unencrypted to 0.0.0.0:"
+	remote := strings.Replace(s.URL, "127.0.0.1", "0.0.0.0", 1)
+	out, _, code := invoke(t, "", "doctor", "--server", remote, "--key", servertest.Key)
+	if code != exit.OK || strings.Count(out, warning) != 1 || !strings.Contains(out, "valid: ") {
+		t.Errorf("doctor: %d %s", code, out)
+	}
+	t.Setenv("POSTHORN_ALLOW_PLAIN_HTTP", "true")
+	if out, _, code = invoke(t, "", "doctor", "--server", remote, "--key", servertest.Key); code != exit.OK || strings.Contains(out, warning) {
+		t.Errorf("doctor, allowed: %d %s", code, out)
 	}
 }

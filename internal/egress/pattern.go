@@ -32,6 +32,15 @@ func (p HostPattern) String() string {
 	return p.name
 }
 
+// Public reports whether the pattern names public hosts, which are admitted without
+// being allowed. Whether their addresses are public is another matter.
+func (p HostPattern) Public() bool {
+	if p.under {
+		return isPublicName("any." + p.name)
+	}
+	return isPublicName(p.name)
+}
+
 // matches judges a host in canonical form.
 func (p HostPattern) matches(host string) bool {
 	if !p.under {

@@ -49,8 +49,15 @@ func Usagef(format string, args ...any) error {
 	return &Error{Code: Usage, Err: fmt.Errorf(format, args...)}
 }
 
-// FlagError names the flags there are when one is not known.
+// FlagError says what is wrong with a command line: the value of a flag, or a name that
+// is not known, with the flags there are.
 func FlagError(cmd *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return RefusedValue("--"+e.GetFlag().Name, err)
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return missingValue(e)
+	}
 	text := err.Error()
 	if strings.HasPrefix(text, "unknown flag") || strings.HasPrefix(text, "unknown shorthand flag") {
 		return Usagef("%s; %s", text, suggestFlag(cmd, text))

@@ -119,7 +119,7 @@ func startServer(ctx context.Context, profileName string) (*running, *client.Cli
 		_ = os.RemoveAll(dir) // it is empty
 		return nil, nil, err
 	}
-	n, err := server.Start(context.WithoutCancel(ctx), cfg, slog.New(slog.DiscardHandler))
+	n, err := server.Start(context.WithoutCancel(ctx), cfg, slog.New(slog.DiscardHandler), io.Discard)
 	r := &running{n, dir}
 	if err != nil {
 		_ = os.RemoveAll(dir)

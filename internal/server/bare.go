@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,8 +13,8 @@ import (
 )
 
 // StartBare opens a node that keeps no event: what the bench compares with.
-func StartBare(ctx context.Context, cfg *Config, log *slog.Logger) (*Node, error) {
-	n := &Node{cfg: cfg, log: log}
+func StartBare(ctx context.Context, cfg *Config, log *slog.Logger, firstKeys io.Writer) (*Node, error) {
+	n := &Node{cfg: cfg, log: log, firstKeys: firstKeys}
 	n.without = &bareStore{ids: hook.NewIDs(time.Now), endpoints: map[hook.Scope][]*hook.Endpoint{}}
 	return n, n.begin(ctx)
 }

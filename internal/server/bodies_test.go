@@ -23,7 +23,7 @@ func TestRequestBodyOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler))
+	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

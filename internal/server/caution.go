@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/posthorn/posthorn/internal/exit"
 )
 
 // onCommandLine returns a warning for each secret that stands on the command line,
@@ -14,7 +16,7 @@ import (
 func onCommandLine(f *pflag.FlagSet) []string {
 	var warnings []string
 	f.VisitAll(func(flag *pflag.Flag) { // of a set that a command took over, only Changed is kept
-		if !flag.Changed || !secretFlags[flag.Name] || flag.Name == "store" && !hasPassword(flag.Value.String()) || flag.Value.String() == "" {
+		if !flag.Changed || !exit.SecretFlags[flag.Name] || flag.Name == "store" && !hasPassword(flag.Value.String()) || flag.Value.String() == "" {
 			return
 		}
 		warnings = append(warnings, "--"+flag.Name+" holds a secret, and everybody on this machine sees the command line (ps); use "+
@@ -71,7 +73,7 @@ func (c *Config) easyKeys() []string {
 	var warnings []string
 	for _, key := range []struct{ flag, text string }{{"operator-key", c.OperatorKey}, {"operator-test-key", c.OperatorTestKey}} {
 		if key.text != "" && bitsOf(key.text) < leastBits {
-			warnings = append(warnings, "--"+key.flag+" ("+envName(key.flag)+") is easy to guess; make one with: openssl rand -hex 32")
+			warnings = append(warnings, c.givenAs(key.flag)+": the key is easy to guess; make one with: openssl rand -hex 32")
 		}
 	}
 	return warnings

@@ -3,6 +3,8 @@ package server
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -34,8 +36,37 @@ func TestExampleKeysAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := c.easyKeys(); len(w) != 1 || !strings.Contains(w[0], "--operator-key (POSTHORN_OPERATOR_KEY) is easy to guess") {
+	if w := c.easyKeys(); len(w) != 1 || !strings.HasPrefix(w[0], "--operator-key: the key is easy to guess") {
 		t.Errorf("%q", w)
+	}
+}
+
+// What is said about a key names the place where the key is, which has to be changed.
+func TestKeysAreNamedByTheirSource(t *testing.T) {
+	easy := strings.Repeat("a", 31) + "b"
+	path := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(path, []byte(easy+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, variable, value, file, want string }{
+		{"variable", "POSTHORN_OPERATOR_KEY", easy, "", "POSTHORN_OPERATOR_KEY: the key is easy"},
+		{"file of the variable", "POSTHORN_OPERATOR_KEY_FILE", path, "", "POSTHORN_OPERATOR_KEY_FILE: the key is easy"},
+		{"configuration", "POSTHORN_DEV", "false", "listen: 127.0.0.1:1\noperator_key: " + easy + "\n", "posthorn.yaml:2: operator_key: the key is easy"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv(c.variable, c.value)
+			config, err := loaded(t, c.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w := config.easyKeys(); len(w) != 1 || !strings.Contains(w[0], c.want) || strings.Contains(w[0], "--") || strings.Contains(w[0], easy) {
+				t.Errorf("%q, want %q", w, c.want)
+			}
+		})
+	}
+	t.Setenv("POSTHORN_OPERATOR_KEY", "short")
+	if _, err := loaded(t, ""); err == nil || !strings.HasPrefix(err.Error(), "POSTHORN_OPERATOR_KEY: must be 32 to 200") {
+		t.Errorf("a short key: %v", err)
 	}
 }
 

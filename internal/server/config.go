@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,14 +63,11 @@ type Config struct {
 	RequestBodyMiB    int
 	AllowReveal       bool
 
-	networks []netip.Prefix // AllowNetwork, parsed
-	ownHosts []string       // of PublicURL
-	targets  targets        // the other options about where deliveries may go
+	networks []netip.Prefix    // AllowNetwork, parsed
+	ownHosts []string          // of PublicURL
+	from     map[string]string // by flag: the variable or the line of the file that its value came from
+	targets  targets           // the other options about where deliveries may go
 }
-
-// secretFlags are masked wherever a configuration is shown, and may come from a
-// file named by POSTHORN_..._FILE.
-var secretFlags = map[string]bool{"operator-key": true, "operator-test-key": true, "store": true}
 
 // allowed are the values of options that have a fixed list.
 var allowed = map[string][]string{
@@ -119,36 +117,46 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "MiB of request bodies under way at once, 16 to 65536, beyond which requests are refused; one tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
+	for _, name := range filledLists {
+		flag := f.Lookup(name)
+		if list, ok := flag.Value.(listValue); ok {
+			flag.Value = filledList{list}
+		}
+	}
 	return f
 }
 
 // Load fills the configuration: flags, then environment, then the file, then defaults.
 func (c *Config) Load(f *pflag.FlagSet, file string) error {
-	fromEnv := map[string]bool{}
+	c.from = map[string]string{}
 	var all Faults
-	loadEnv(f, fromEnv, &all)
+	loadEnv(f, c.from, &all)
 	if file == "" {
 		file = os.Getenv("POSTHORN_CONFIG")
 	}
 	if file != "" {
-		all.add(loadFile(f, file, fromEnv, &all))
+		all.add(loadFile(f, file, c.from, &all))
 	}
 	all.add(c.Check())
 	return all.err()
 }
 
+// givenAs names an option as it was given: the flag, the variable, or the line of the file.
+func (c *Config) givenAs(flag string) string { return cmp.Or(c.from[flag], "--"+flag) }
+
 func envName(flag string) string {
 	return "POSTHORN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-func loadEnv(f *pflag.FlagSet, set map[string]bool, all *Faults) {
+// loadEnv sets the flags that were not given from variables, and notes in from which.
+func loadEnv(f *pflag.FlagSet, from map[string]string, all *Faults) {
 	f.VisitAll(func(flag *pflag.Flag) {
 		if flag.Changed {
 			return
 		}
 		name := envName(flag.Name)
 		value, ok := os.LookupEnv(name)
-		if path := os.Getenv(name + "_FILE"); !ok && secretFlags[flag.Name] && path != "" {
+		if path := os.Getenv(name + "_FILE"); !ok && exit.SecretFlags[flag.Name] && path != "" {
 			text, err := os.ReadFile(path)
 			if err != nil {
 				all.addf("%s_FILE: %w", name, err)
@@ -164,9 +172,9 @@ func loadEnv(f *pflag.FlagSet, set map[string]bool, all *Faults) {
 			return
 		}
 		if err := setOption(f, flag, value); err != nil {
-			all.addf("%s: %s", name, reason(err, flag))
+			all.add(exit.RefusedValue(name, err))
 		}
-		set[flag.Name] = true
+		from[flag.Name] = name
 	})
 }
 
@@ -179,7 +187,7 @@ func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 	known := slices.Clone(otherVariables)
 	f.VisitAll(func(flag *pflag.Flag) {
 		known = append(known, envName(flag.Name))
-		if secretFlags[flag.Name] {
+		if exit.SecretFlags[flag.Name] {
 			known = append(known, envName(flag.Name)+"_FILE")
 		}
 	})
@@ -200,9 +208,10 @@ func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 	return unknown
 }
 
-// loadFile reads the file. It returns what makes the whole file unusable; what is wrong
-// with one member is added to the faults.
-func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool, all *Faults) error {
+// loadFile sets the flags that have no value yet from a file, and notes in from of
+// which line. It returns what makes the whole file unusable; what is wrong with one member
+// is added to the faults.
+func loadFile(f *pflag.FlagSet, path string, from map[string]string, all *Faults) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return exit.Usagef("--config: %w", err)
@@ -237,12 +246,12 @@ func loadFile(f *pflag.FlagSet, path string, fromEnv map[string]bool, all *Fault
 			all.addf("%s:%d: %s: %w", path, value.Line, key.Value, err)
 			continue
 		}
-		if flag.Changed || fromEnv[name] {
-			continue
+		if _, list := flag.Value.(pflag.SliceValue); flag.Changed || from[name] != "" || list && value.Kind == yaml.SequenceNode && len(value.Content) == 0 {
+			continue // a list without entries is the default
 		}
+		from[name] = fmt.Sprintf("%s:%d: %s", path, value.Line, key.Value)
 		if err := setOption(f, flag, given); err != nil {
-			all.addf("%s:%d: %s: %s", path, value.Line, key.Value, reason(err, flag))
-			continue
+			all.add(exit.RefusedValue(from[name], err))
 		}
 	}
 	return nil
@@ -283,25 +292,24 @@ func didYouMean(name string, f *pflag.FlagSet) string {
 	return ""
 }
 
-// reason says what a value must be. It leaves out the value, which may be secret.
-func reason(err error, flag *pflag.Flag) string {
-	switch flag.Value.Type() {
-	case "bool":
-		return "must be true or false"
-	case "int":
-		return "must be a whole number"
-	case "duration":
-		return "must be a duration such as 30s, 1h30m or 30d"
+// Check refuses values that cannot work and names the option, as it was given, and what
+// is allowed.
+func (c *Config) Check() error {
+	var found, all Faults
+	c.checkOptions(&found)
+	for _, err := range found {
+		if e, ok := errors.AsType[*optionError](err); ok {
+			err = fmt.Errorf("%s: %w", c.givenAs(e.flag), e.err)
+		}
+		all.add(err)
 	}
-	return err.Error()
+	return all.err()
 }
 
-// Check refuses values that cannot work and names the option and what is allowed.
-func (c *Config) Check() error {
-	var all Faults
+func (c *Config) checkOptions(all *Faults) {
 	for name, value := range map[string]string{"synchronous": c.Synchronous, "log-level": c.LogLevel, "log-format": c.LogFormat} {
 		if !slices.Contains(allowed[name], value) {
-			all.addf("--%s: %q is not one of %s", name, value, strings.Join(allowed[name], ", "))
+			all.add(wrong(name, "%q is not one of %s", value, strings.Join(allowed[name], ", ")))
 		}
 	}
 	for name, value := range map[string]string{"listen": c.Listen, "metrics-listen": c.MetricsListen} {
@@ -309,71 +317,68 @@ func (c *Config) Check() error {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(value); err != nil {
-			all.addf("--%s: %q is not an address such as 127.0.0.1:8080", name, value)
+			all.add(wrong(name, "%q is not an address such as 127.0.0.1:8080", value))
 		}
 	}
-	all.add(c.checkTargets())
+	c.checkTargets(all)
 	var err error
 	c.ownHosts, err = publicHosts(c.PublicURL)
 	all.add(err)
 	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
 		if key != "" && !usableKey(key) {
-			all.addf("--%s: must be 32 to 200 printable ASCII characters without spaces, has %d", name, len(key))
+			all.add(wrong(name, "must be 32 to 200 printable ASCII characters without spaces, has %d", len(key)))
 		}
 		if repeats(key) && !c.Dev {
-			all.addf("--%s: repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)", name)
+			all.add(wrong(name, "repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)"))
 		}
 	}
 	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
-		all.addf("--operator-test-key: must differ from --operator-key, for the key decides the mode")
+		all.add(wrong("operator-test-key", "must differ from --operator-key, for the key decides the mode"))
 	}
 	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") && !c.postgres() {
-		all.addf("--store: must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store))
+		all.add(wrong("store", "must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store)))
 	}
 	all.add(c.checkMounts())
 	if c.Store == "sqlite:" {
-		all.addf("--store: sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db")
+		all.add(wrong("store", "sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db"))
 	}
-	c.checkNumbers(&all)
-	return all.err()
+	c.checkNumbers(all)
 }
 
 func (c *Config) checkNumbers(all *Faults) {
 	for name, n := range map[string]int{"fast-attempts": c.Fast, "slow-attempts": c.Slow, "fast-attempts-per-tenant": c.FastPerTenant, "max-in-flight": c.InFlight} {
 		if n < 1 || n > 100_000 {
-			all.addf("--%s: %d is not between 1 and 100000", name, n)
+			all.add(wrong(name, "%d is not between 1 and 100000", n))
 		}
 	}
 	if c.DrainDelay < 0 || c.DrainDelay > 10*time.Minute {
-		all.addf("--drain-delay: %v is not between 0s and 10m", c.DrainDelay)
+		all.add(wrong("drain-delay", "%v is not between 0s and 10m", c.DrainDelay))
 	}
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > time.Hour {
-		all.addf("--shutdown-timeout: %v is not between 0s and 1h", c.ShutdownTimeout)
+		all.add(wrong("shutdown-timeout", "%v is not between 0s and 1h", c.ShutdownTimeout))
 	}
-	if !(c.PublishRate >= 0 && c.PublishRate <= 1e6) {
-		all.addf("--publish-rate: %v is not between 0 and 1000000", c.PublishRate)
-	}
+	checkRates(all, map[string]float64{"publish-rate": c.PublishRate})
 	c.Calls.check(all)
 	if c.HostInFlight != 0 && (c.HostInFlight < 2 || c.HostInFlight > 100_000) {
-		all.addf("--host-in-flight: %d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight)
+		all.add(wrong("host-in-flight", "%d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight))
 	}
 	if c.HostRate != 0 && !(c.HostRate >= 1 && c.HostRate <= 1e6) {
-		all.addf("--host-rate: %v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate)
+		all.add(wrong("host-rate", "%v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate))
 	}
 	if c.TenantBacklog < 0 {
-		all.addf("--tenant-backlog: %d is less than 0", c.TenantBacklog)
+		all.add(wrong("tenant-backlog", "%d is less than 0", c.TenantBacklog))
 	}
 	if c.RequestBodyMiB < 16 || c.RequestBodyMiB > 64<<10 {
-		all.addf("--request-body-mib: %d is not between 16 and 65536", c.RequestBodyMiB)
+		all.add(wrong("request-body-mib", "%d is not between 16 and 65536", c.RequestBodyMiB))
 	}
 	if c.NodeLease < 2*time.Second || c.NodeLease > 5*time.Minute {
-		all.addf("--node-lease: %v is not between 2s and 5m", c.NodeLease)
+		all.add(wrong("node-lease", "%v is not between 2s and 5m", c.NodeLease))
 	}
 	if c.HeldFor < time.Hour {
-		all.addf("--held-for: %s is less than 1h", duration.Format(c.HeldFor))
+		all.add(wrong("held-for", "%s is less than 1h", duration.Format(c.HeldFor)))
 	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
-		all.addf("--retention: %s is less than 24h; 0 keeps events for ever", duration.Format(c.Retention))
+		all.add(wrong("retention", "%s is less than 24h; 0 keeps events for ever", duration.Format(c.Retention)))
 	}
 }
 
@@ -399,7 +404,7 @@ func ShowConfig(w io.Writer, f *pflag.FlagSet) {
 		value := flag.Value.String()
 		if flag.Name == "store" && strings.HasPrefix(value, "postgres") {
 			value = "postgres://***" // it may hold a password
-		} else if secretFlags[flag.Name] && flag.Name != "store" && value != "" {
+		} else if exit.SecretFlags[flag.Name] && flag.Name != "store" && value != "" {
 			value = "***"
 		}
 		if list, ok := flag.Value.(pflag.SliceValue); ok {

@@ -8,10 +8,10 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// PrintFirstKeys makes operator keys when a store has none and no bootstrap key is
-// configured, and prints them once.
-func (n *Node) PrintFirstKeys(ctx context.Context, out io.Writer) error {
-	if n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
+// printFirstKeys makes operator keys when a store has none and no bootstrap key is
+// configured, and prints them once; without an out it makes none.
+func (n *Node) printFirstKeys(ctx context.Context, out io.Writer) error {
+	if out == nil || n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
 		return nil
 	}
 	err := n.app.FirstKeys(ctx, func(live, test string, used bool) error {

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/exit"
 )
 
 // started runs a node over the directory, returns what it prints of keys and what
@@ -27,7 +29,7 @@ func started(t *testing.T, dir, key string, use func(*client.Client)) (printed, 
 	}
 	var out bytes.Buffer
 	log := &safeBuffer{}
-	n, err := Start(t.Context(), c, slog.New(slog.NewTextHandler(log, nil)))
+	n, err := Start(t.Context(), c, slog.New(slog.NewTextHandler(log, nil)), &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,9 +38,6 @@ func started(t *testing.T, dir, key string, use func(*client.Client)) (printed, 
 		defer cancel()
 		n.Stop(ctx)
 	}()
-	if err := n.PrintFirstKeys(t.Context(), &out); err != nil {
-		t.Fatal(err)
-	}
 	if use != nil {
 		use(&client.Client{URL: n.URL(), Key: key})
 	}
@@ -71,6 +70,56 @@ func TestFirstKeys(t *testing.T) {
 	}
 }
 
+// watched is an output that remembers whether the node answered already when it was
+// written to.
+type watched struct {
+	bytes.Buffer
+	node    *Node
+	serving []bool
+}
+
+// Write is called by the goroutine that starts the node.
+func (w *watched) Write(text []byte) (int, error) {
+	w.serving = append(w.serving, len(w.node.servers) > 0)
+	return w.Buffer.Write(text)
+}
+
+// Whoever waits for the server to be ready finds the keys: they are printed before
+// anybody is answered. The control is the node afterwards, which is seen to serve.
+func TestFirstKeysArePrintedBeforeAnybodyIsAnswered(t *testing.T) {
+	c, err := loaded(t, "", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--synchronous", "off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{cfg: c, log: slog.New(slog.DiscardHandler)}
+	out := &watched{node: n}
+	n.firstKeys = out
+	if err := n.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Stop(context.WithoutCancel(t.Context()))
+	api := &client.Client{URL: "http://" + n.api.Addr().String()}
+	if err := api.Do(t.Context(), "GET", "/readyz", "", nil, nil); err != nil || len(n.servers) == 0 {
+		t.Fatalf("not ready: %v", err)
+	}
+	if !slices.Equal(out.serving, []bool{false}) || !strings.Contains(out.String(), "ph_live_operator_") {
+		t.Errorf("serving when the keys were printed: %v\n%s", out.serving, out.String())
+	}
+}
+
+// A node whose first keys cannot be printed answers nobody.
+func TestNoStartWithoutFirstKeys(t *testing.T) {
+	c, err := loaded(t, "", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--synchronous", "off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{cfg: c, log: slog.New(slog.DiscardHandler), firstKeys: full{}}
+	err = n.begin(t.Context())
+	if e, ok := errors.AsType[*exit.Error](err); !ok || e.Code != exit.Open || len(n.servers) > 0 {
+		t.Errorf("%v, %d servers", err, len(n.servers))
+	}
+}
+
 // full is an output that takes nothing, as a full disk.
 type full struct{}
 
@@ -83,20 +132,20 @@ func TestFirstKeysThatCannotBePrintedAreNotKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler))
+	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer n.Stop(context.WithoutCancel(t.Context()))
-	if err := n.PrintFirstKeys(t.Context(), full{}); err == nil || !strings.Contains(err.Error(), "no space left") {
+	if err := n.printFirstKeys(t.Context(), full{}); err == nil || !strings.Contains(err.Error(), "no space left") {
 		t.Fatalf("printing to a full disk: %v", err)
 	}
 	var out bytes.Buffer
-	if err := n.PrintFirstKeys(t.Context(), &out); err != nil || !strings.Contains(out.String(), "ph_live_operator_") {
+	if err := n.printFirstKeys(t.Context(), &out); err != nil || !strings.Contains(out.String(), "ph_live_operator_") {
 		t.Errorf("the next time: %q, %v", out.String(), err)
 	}
 	again := out.Len()
-	if err := n.PrintFirstKeys(t.Context(), &out); err != nil || out.Len() != again {
+	if err := n.printFirstKeys(t.Context(), &out); err != nil || out.Len() != again {
 		t.Errorf("keys that were printed are printed again: %v", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/egress"
-	"github.com/posthorn/posthorn/internal/exit"
 )
 
 // callLimits are the options that bound what one key may do to others. Rates of 0
@@ -21,6 +20,7 @@ type callLimits struct {
 	ShortestRetry time.Duration
 	MaxAttempts   int
 	Endpoints     int
+	Verify        bool
 }
 
 func (c *callLimits) flags(f *pflag.FlagSet) {
@@ -31,24 +31,38 @@ func (c *callLimits) flags(f *pflag.FlagSet) {
 	duration.Var(f, &c.ShortestRetry, "shortest-retry", time.Second, "shortest delay that an endpoint's retry plan may have, 1s to 24h")
 	f.IntVar(&c.MaxAttempts, "max-attempts-ceiling", 0, "most attempts that an endpoint's retry plan may make; 0: any number, and for ever")
 	f.IntVar(&c.Endpoints, "endpoints-per-tenant", 1000, "endpoints that a tenant may have in one mode, 1 to 1000")
+	f.BoolVar(&c.Verify, "verify-endpoints", false, "hold what is published for a new endpoint, or one that moved to another host, until its receiver has answered a challenge with 2xx")
 }
 
 func (c *callLimits) check(all *Faults) {
-	for name, rate := range map[string]float64{"read-rate": c.ReadRate, "write-rate": c.WriteRate, "attempt-rate": c.AttemptRate} {
-		if !(rate >= 0 && rate <= 1e6) {
-			all.addf("--%s: %v is not between 0 and 1000000", name, rate)
-		}
-	}
+	checkRates(all, map[string]float64{"read-rate": c.ReadRate, "write-rate": c.WriteRate, "attempt-rate": c.AttemptRate})
 	for name, n := range map[string]int{"max-in-flight-ceiling": c.InFlight, "endpoints-per-tenant": c.Endpoints} {
 		if n < 1 || n > 1000 {
-			all.addf("--%s: %d is not between 1 and 1000", name, n)
+			all.add(wrong(name, "%d is not between 1 and 1000", n))
 		}
 	}
 	if c.ShortestRetry < time.Second || c.ShortestRetry > 24*time.Hour {
-		all.addf("--shortest-retry: %v is not between 1s and 24h", c.ShortestRetry)
+		all.add(wrong("shortest-retry", "%v is not between 1s and 24h", c.ShortestRetry))
 	}
 	if c.MaxAttempts < 0 || c.MaxAttempts > 10_000 {
-		all.addf("--max-attempts-ceiling: %d is not between 0 and 10000", c.MaxAttempts)
+		all.add(wrong("max-attempts-ceiling", "%d is not between 0 and 10000", c.MaxAttempts))
+	}
+}
+
+// wrongKeys is how many requests without a valid key one address may make in a minute
+// before they are answered with 429.
+const wrongKeys = 20
+
+// leastRate is one call in 1,000 seconds. Much less than that could not be told from
+// none, and its waits would not fit into the fields of an answer.
+const leastRate = 0.001
+
+// checkRates refuses rates of callers, by flag, that are neither 0 nor useful.
+func checkRates(all *Faults, rates map[string]float64) {
+	for name, rate := range rates {
+		if rate != 0 && !(rate >= leastRate && rate <= 1e6) {
+			all.add(wrong(name, "%v is neither 0 (no limit) nor between 0.001 and 1000000", rate))
+		}
 	}
 }
 
@@ -75,7 +89,7 @@ func publicHosts(urls []string) ([]string, error) {
 	for _, url := range urls {
 		host, err := egress.HostOf(url)
 		if err != nil {
-			return nil, exit.Usagef("--public-url: %q is not a URL such as https://hooks.example.com: %w", url, err)
+			return nil, wrong("public-url", "%q is not a URL such as https://hooks.example.com: %w", url, err)
 		}
 		hosts = append(hosts, host)
 	}

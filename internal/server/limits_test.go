@@ -24,7 +24,10 @@ func TestCallLimits(t *testing.T) {
 	if !slices.Equal(c.ownHosts, []string{"hooks.example.com", "10.0.0.1"}) {
 		t.Errorf("%q", c.ownHosts)
 	}
-	for _, wrong := range [][2]string{{"--read-rate", "-1"}, {"--write-rate", "NaN"}, {"--attempt-rate", "1e7"}, {"--max-in-flight-ceiling", "0"},
+	if c, err := loaded(t, "", "--read-rate", "0.001", "--write-rate", "0", "--publish-rate", "1e6"); err != nil || c.Calls.reads().Burst != 1 {
+		t.Errorf("%v", err)
+	}
+	for _, wrong := range [][2]string{{"--read-rate", "1e-300"}, {"--write-rate", "0.0009"}, {"--attempt-rate", "1e-9"}, {"--publish-rate", "1e-300"}, {"--publish-rate", "Inf"}, {"--read-rate", "-1"}, {"--write-rate", "NaN"}, {"--attempt-rate", "1e7"}, {"--max-in-flight-ceiling", "0"},
 		{"--max-in-flight-ceiling", "1001"}, {"--endpoints-per-tenant", "0"}, {"--endpoints-per-tenant", "1001"}, {"--shortest-retry", "999ms"},
 		{"--shortest-retry", "25h"}, {"--max-attempts-ceiling", "-1"}, {"--max-attempts-ceiling", "10001"}, {"--public-url", "hooks.example.com"},
 		{"--public-url", "https://user@hooks.example.com"}} {

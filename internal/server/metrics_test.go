@@ -17,7 +17,7 @@ func metered(t *testing.T) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler))
+	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/posthorn/posthorn/internal/api/paysway"
 	"github.com/posthorn/posthorn/internal/api/paywise"
-	"github.com/posthorn/posthorn/internal/exit"
 )
 
 // mountNone says that no seed's management API is to be served.
@@ -20,14 +19,14 @@ var mounts = []string{"paysway", "paywise"}
 func (c *Config) checkMounts() error {
 	for _, name := range c.Mount {
 		if name != mountNone && !slices.Contains(mounts, name) {
-			return exit.Usagef("--mount: %q is not one of paysway, paywise, none", name)
+			return wrong("mount", "%q is not one of paysway, paywise, none", name)
 		}
 		if name == mountNone && len(c.Mount) > 1 {
-			return exit.Usagef("--mount: none stands for itself")
+			return wrong("mount", "none stands for itself")
 		}
 	}
 	if c.SubscriptionLimit < 0 || c.SubscriptionLimit > 100_000 {
-		return exit.Usagef("--paysway-subscription-limit: %d is not between 0 and 100000", c.SubscriptionLimit)
+		return wrong("paysway-subscription-limit", "%d is not between 0 and 100000", c.SubscriptionLimit)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func mounted(t *testing.T, args ...string) func(method, path, key, body string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler))
+	n, err := Start(t.Context(), c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -52,6 +53,8 @@ type Node struct {
 	without  *bareStore     // set by the bench only: nothing is kept
 	mux      *http.ServeMux // of the API's listener
 
+	firstKeys io.Writer // where keys of a first start are printed before anybody is answered; nil: none are made
+
 	profilesKept chan struct{} // by other nodes
 
 	api, metrics net.Listener
@@ -63,9 +66,11 @@ type Node struct {
 	failed       chan error // a disk that can no longer be trusted, or a server that ended
 }
 
-// Start opens everything and serves.
-func Start(ctx context.Context, cfg *Config, log *slog.Logger) (*Node, error) {
-	n := &Node{cfg: cfg, log: log}
+// Start opens everything and serves. If a store has no operator key and none is
+// configured, keys are made and printed to firstKeys before anybody is answered; nil: none
+// are made.
+func Start(ctx context.Context, cfg *Config, log *slog.Logger, firstKeys io.Writer) (*Node, error) {
+	n := &Node{cfg: cfg, log: log, firstKeys: firstKeys}
 	return n, n.begin(ctx)
 }
 
@@ -117,7 +122,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		Store: kept, Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
-		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), Ceilings: cfg.Calls.ceilings(), Loop: n.loop,
+		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
 		Pace:        n.dispatch.Pace,
 		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Log: log,
 	})
@@ -126,6 +131,9 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	if err := n.mountSeeds(); err != nil {
 		return exit.With(exit.Usage, err)
+	}
+	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: whoever sees that the node is ready finds them
+		return err
 	}
 	n.hub = listen.New(n.store, log)
 	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log, Loop: n.loop})

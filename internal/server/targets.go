@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/egress"
-	"github.com/posthorn/posthorn/internal/exit"
 )
 
 // targets are the options about where deliveries may go, parsed.
@@ -15,9 +14,8 @@ type targets struct {
 }
 
 // checkTargets parses the options about where deliveries may go.
-func (c *Config) checkTargets() error {
+func (c *Config) checkTargets(all *Faults) {
 	c.targets = targets{}
-	var all Faults
 	var err error
 	c.networks, err = parseNetworks("allow-network", c.AllowNetwork)
 	all.add(err)
@@ -25,16 +23,20 @@ func (c *Config) checkTargets() error {
 	all.add(err)
 	c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost)
 	all.add(err)
+	for _, host := range c.targets.allowHosts {
+		if host.Public() {
+			all.add(wrong("allow-host", "%q is a public name, which needs no permission, so it would do nothing; take it out, and if it leads to a private address, admit that with --allow-network", host))
+		}
+	}
 	c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost)
 	all.add(err)
-	return all.err()
 }
 
 func parseNetworks(flag string, texts []string) (networks []netip.Prefix, err error) {
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(strings.TrimSpace(text))
 		if err != nil {
-			return nil, exit.Usagef("--%s: %q is not a network such as 10.0.0.0/8", flag, text)
+			return nil, wrong(flag, "%q is not a network such as 10.0.0.0/8", text)
 		}
 		networks = append(networks, network.Masked())
 	}
@@ -45,7 +47,7 @@ func parseHosts(flag string, texts []string) (hosts []egress.HostPattern, err er
 	for _, text := range texts {
 		host, err := egress.ParseHostPattern(strings.TrimSpace(text))
 		if err != nil {
-			return nil, exit.Usagef("--%s: %q: %w", flag, text, err)
+			return nil, wrong(flag, "%q: %w", text, err)
 		}
 		hosts = append(hosts, host)
 	}

@@ -246,7 +246,7 @@ func contentHash(n *hook.NewEvent) [32]byte {
 
 // PublishTest stores a test event with one delivery to the endpoint, whatever the
 // endpoint's filter and status, and hands its job over at once. It also returns the
-// delivery's id.
+// delivery's id. An unverified endpoint gives CodeEndpointUnverified.
 func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte,
 	profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error) {
 	var out hook.Published
@@ -258,6 +258,9 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			target, err := t.endpointByID(scope, endpoint)
 			if err != nil {
 				return nil, false, err
+			}
+			if target.Unverified() {
+				return nil, false, hook.NotVerified()
 			}
 			if !t.canAttempt(target) {
 				return nil, false, errElsewhere()

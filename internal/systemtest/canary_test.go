@@ -89,7 +89,7 @@ func newTrap(t *testing.T) *trap {
 
 func (x *trap) begin(log *slog.Logger) {
 	x.T.Helper()
-	n, err := server.Start(context.WithoutCancel(x.T.Context()), x.Config, log)
+	n, err := server.Start(context.WithoutCancel(x.T.Context()), x.Config, log, nil)
 	if err != nil {
 		x.T.Fatal(err)
 	}

@@ -88,7 +88,7 @@ func Start(t *testing.T, args ...string) *Live {
 // Start starts the node, again after stop, on the same directory.
 func (l *Live) Start() {
 	l.T.Helper()
-	n, err := server.Start(context.WithoutCancel(l.T.Context()), l.Config, slog.New(slog.NewTextHandler(l.Log, nil)))
+	n, err := server.Start(context.WithoutCancel(l.T.Context()), l.Config, slog.New(slog.NewTextHandler(l.Log, nil)), nil)
 	if err != nil {
 		l.T.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func NewShell(t *testing.T, root func() *cobra.Command) *Shell {
 	if err := cfg.Load(flags, ""); err != nil {
 		t.Fatal(err)
 	}
-	n, err := server.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	n, err := server.Start(t.Context(), cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func DatabaseNode(t *testing.T, address, data string) *server.Node {
 	if err := cfg.Load(flags, ""); err != nil {
 		t.Fatal(err)
 	}
-	n, err := server.Start(t.Context(), cfg, server.NewLog(&server.Config{LogLevel: "error"}, os.Stderr))
+	n, err := server.Start(t.Context(), cfg, server.NewLog(&server.Config{LogLevel: "error"}, os.Stderr), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
