@@ -19,10 +19,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
+// nouns of the API, each a command.
+var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun}
+
 // newNouns are the commands that call the API.
 func newNouns() []*cobra.Command {
 	var all []*cobra.Command
-	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun} {
+	for _, n := range nouns {
 		cmd := &cobra.Command{
 			Use: n.name, Short: n.short, Args: NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

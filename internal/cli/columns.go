@@ -26,10 +26,10 @@ const (
 )
 
 // dispensable are the columns that are left out where there is no room, in this order.
-var dispensable = []string{"next_attempt_at", "endpoint", "created_at", "disabled_reason", "profile", "test", "event_types", "last_error", "url", "message"}
+var dispensable = []string{"next_attempt_at", "endpoint", "created_at", "disabled_reason", "profile", "test", "event_types", "verification.state", "last_error", "url", "message"}
 
 // shortHeads stand for names that are longer than what is below them.
-var shortHeads = map[string]string{"last_status": "LAST", "attempts": "TRIES", "number": "#", "duration_ms": "MS", "event_types": "TYPES"}
+var shortHeads = map[string]string{"last_status": "LAST", "attempts": "TRIES", "number": "#", "duration_ms": "MS", "event_types": "TYPES", "verification.state": "VERIFIED"}
 
 // roomOf is the least width with which a column is of use, where it is not that of its head.
 var roomOf = map[string]int{"id": 36, "endpoint": 36, "event": 36, "url": 20, "last_error": 16, "error": 12, "message": 24, "state": 9, "kind": 9, "duration_ms": 6, "reason": 13, "tenant": 8, "type": 8, "name": 8, "partner": 8, "user": 8}
@@ -51,8 +51,8 @@ func newTable(out io.Writer, columns []string, wide bool) *table {
 		if t.least() <= t.width {
 			break
 		}
-		if name == "endpoint" && t.columns[0] == "endpoint" {
-			continue // it names the row
+		if name == "endpoint" && t.columns[0] == "endpoint" || name == "url" && !slices.Contains(t.columns, "message") {
+			continue // it is what the row is about
 		}
 		t.columns = slices.DeleteFunc(t.columns, func(c string) bool { return c == name })
 	}

@@ -46,7 +46,7 @@ func TestTablesFitTheScreen(t *testing.T) {
 		t.Fatal(err)
 	}
 	shapes := map[string][]string{"contexts": {"current", "name", "mode", "kind", "url"}, "profiles": {"name", "builtin", "kind", "description"}}
-	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun} {
+	for _, n := range nouns {
 		for _, v := range n.verbs {
 			if v.columns != nil {
 				shapes[n.name+" "+v.name] = v.columns
@@ -65,6 +65,9 @@ func TestTablesFitTheScreen(t *testing.T) {
 		}
 		if n := widest(narrow.String()); n > 80 {
 			t.Errorf("%s: %d columns\n%s", name, n, narrow.String())
+		}
+		if name == "endpoint list" && !strings.Contains(narrow.String(), "URL") {
+			t.Errorf("no URLs in\n%s", narrow.String())
 		}
 		if columns[0] == "id" && strings.Count(narrow.String(), id) < 2 {
 			t.Errorf("%s: the ids are cut\n%s", name, narrow.String())
