@@ -113,7 +113,7 @@ func TestNextSteps(t *testing.T) {
 	s.OK("tenant", "create", "--id", "agency")
 	grant := s.JSON("partner-user", "create", "--partner", "agency", "--user", "u-1", "--tenant", "acme")["id"].(string)
 	servertest.Contains(t, s.OK("partner-user", "list", "--partner", "agency"), grant, "u-1")
-	servertest.Contains(t, s.OK("partner-user", "delete", grant), "deleted partner user")
+	servertest.Contains(t, s.OK("partner-user", "delete", grant, "--yes"), "deleted partner user")
 }
 
 // What listen saves and what it prints as JSON verifies with the printed secret.

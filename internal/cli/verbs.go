@@ -14,13 +14,15 @@ import (
 type paramKind uint8
 
 const (
-	asText   paramKind = iota // a string
-	asList                    // comma separated, to an array of strings
-	asNumber                  // a JSON number
-	asObject                  // a JSON object, @FILE or -
-	asPairs                   // "Name: value", repeated, to an object
-	asSwitch                  // no value: sets the param's own
-	asTime                    // RFC 3339, or a duration that long ago
+	asText     paramKind = iota // a string
+	asList                      // comma separated, to an array of strings
+	asNumber                    // a JSON number
+	asObject                    // a JSON object, @FILE or -
+	asPairs                     // "Name: value", repeated, to an object
+	asSwitch                    // no value: sets the param's own
+	asTime                      // RFC 3339, or a duration that long ago
+	asDuration                  // a duration, which may have days
+	asSecret                    // a string, @FILE or -
 )
 
 // param is one flag. It goes into the body, or the query if the verb reads.
@@ -67,7 +69,7 @@ var (
 	// ofTenantParam tells events of the same id apart.
 	ofTenantParam = param{flag: "tenant", query: true, usage: "needed only if several tenants have an event with this id"}
 	spanParams    = []param{
-		{flag: "after", kind: asTime, usage: "not before this time: RFC 3339, or a duration such as 24h that long ago"},
+		{flag: "after", kind: asTime, usage: "not before this time: RFC 3339, or a duration such as 24h or 7d that long ago"},
 		{flag: "before", kind: asTime, usage: "before this time"},
 	}
 	states        = []string{"pending", "held", "succeeded", "failed", "cancelled"}
@@ -120,7 +122,7 @@ var endpointParams = []param{
 var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go", verbs: []verb{
 	{name: "create", short: "Create an endpoint; its secret is shown once", method: http.MethodPost, path: "/v1/endpoints", once: true, note: shownOnce,
 		params: append([]param{tenantParam,
-			{flag: "secret", usage: "take over this secret instead of a new one"},
+			{flag: "secret", kind: asSecret, usage: "take over this secret instead of a new one: as it is, @FILE, or - for standard input"},
 			{flag: "disabled", member: "enabled", kind: asSwitch, sets: "false", usage: "create it disabled"},
 		}, requiring(endpointParams, "url", "event-types")...),
 		example: `  posthorn endpoint create --tenant acme --url https://example.com/hook --event-types "payment.settled,payment.failed"`},
@@ -139,8 +141,8 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 		fixed: map[string]string{"enabled": "false"}, note: "What waits is held. Events published from now on do not reach this endpoint; \"posthorn replay create --source missing\" sends them later."},
 	{name: "delete", short: "Delete an endpoint; what waits is cancelled", arg: "ID", method: http.MethodDelete, path: "/v1/endpoints/{}", done: "deleted endpoint %s"},
 	{name: "rotate-secret", short: "Give an endpoint a new secret; both sign for the overlap", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/rotate", once: true, note: shownOnce, params: []param{
-		{flag: "overlap", usage: "how long the old secret goes on signing, 0s to 168h; without it 24h"},
-		{flag: "secret", usage: "take over this secret instead of a new one"},
+		{flag: "overlap", kind: asDuration, usage: "how long the old secret goes on signing, 0s to 7d; without it 1d"},
+		{flag: "secret", kind: asSecret, usage: "take over this secret instead of a new one: as it is, @FILE, or - for standard input"},
 	}},
 	{name: "expire-secrets", short: "End all secrets of an endpoint but the newest", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/expire", done: "ended the earlier secrets of endpoint %s"},
 	{name: "reveal-secret", short: "Show the secret in force, where the operator allows it", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/reveal"},
