@@ -74,6 +74,7 @@ type effects struct {
 	profiles bool // another node kept texts of profiles
 	sweeps   bool // a sweep was ordered
 	stats    Stats
+	samples  []sample // of the statistics
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // lines for the log
@@ -290,7 +291,7 @@ func (t *tx) Flush() error {
 			return err
 		}
 	}
-	return nil
+	return t.logSamples()
 }
 
 // committed makes the effects known. It runs after the commit and before any caller is
@@ -323,6 +324,12 @@ func (t *tx) committed() {
 	}
 	if t.sweeps {
 		s.wakeSweeper()
+	}
+	if len(t.samples) > 0 {
+		select {
+		case s.counted <- struct{}{}:
+		default:
+		}
 	}
 }
 
