@@ -154,6 +154,7 @@ type StatsQuery struct {
 // Stats are the tallies of spans of the same length, in order and without a gap, and what
 // is open now.
 type Stats struct {
+	Scope   Scope
 	From    time.Time // of the first bucket
 	Step    time.Duration
 	Buckets []Tally
@@ -165,7 +166,7 @@ type Stats struct {
 type OpenWork struct {
 	Pending, Held int
 	Oldest        *Delivery // of the pending ones that were counted; nil: none is pending
-	OldestWaits   string    // why Oldest is not delivered yet
+	OldestWaits   Wait      // what Oldest waits for, as far as the node that was asked knows
 }
 
 // The spans in which tallies are kept, and for how long.

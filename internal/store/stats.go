@@ -174,16 +174,29 @@ func (t *tx) logSamples() error {
 }
 
 func (t *tx) logRow(span, start int64, fresh bool, subjects int, data []byte) error {
-	id, one := t.s.ids.Next(), int64(0)
+	one := int64(0)
 	if fresh {
 		one = 1
 	}
-	return t.insert("log statistics", sqltext.StatLog, id[:], span, start, sqltext.Micros(t.now), one, int64(subjects), data)
+	return t.insert("log statistics", sqltext.StatLog, t.statID(), span, start, one, int64(subjects), data)
 }
+
+// statID returns a number that no other row of the statistics has. It begins with the
+// time; the last bits are those of the process, so that nodes do not give the same one.
+func (t *tx) statID() int64 {
+	of := t.s.Epoch() & (1<<statBits - 1)
+	t.s.lastStat = max(statTime(t.now)+of, t.s.lastStat+1<<statBits)
+	return t.s.lastStat
+}
+
+const statBits = 10
+
+// statTime is the smallest number that statID may return at the time, up to the year 2255.
+func statTime(at time.Time) int64 { return min(at.UnixMicro(), 1<<(62-statBits)) << statBits }
 
 // logHead is a row of the log without its data.
 type logHead struct {
-	id          hook.ID
+	id          int64
 	span, start int64
 	fresh       bool
 	subjects    int
@@ -191,9 +204,9 @@ type logHead struct {
 }
 
 const (
-	logHeads = "SELECT id, span, start, fresh, subjects, length(data) FROM stat_log WHERE logged_at <= ? AND id > ? ORDER BY id LIMIT ?"
-	logData  = "SELECT id, data FROM stat_log WHERE id >= ? AND id <= ? AND span = ? AND start = ? AND fresh >= ? AND logged_at <= ? ORDER BY id LIMIT ?"
-	dropLog  = "DELETE FROM stat_log WHERE id >= ? AND id <= ? AND span = ? AND start = ? AND fresh >= ? AND logged_at <= ?"
+	logHeads = "SELECT id, span, start, fresh, subjects, length(data) FROM stat_log WHERE id < ? ORDER BY id LIMIT ?"
+	logData  = "SELECT data FROM stat_log WHERE id >= ? AND id <= ? AND span = ? AND start = ? AND fresh >= ? ORDER BY id LIMIT ?"
+	dropLog  = "DELETE FROM stat_log WHERE id >= ? AND id <= ? AND span = ? AND start = ? AND fresh >= ?"
 )
 
 // sumStats adds up the log and moves spans that are over. It returns how long from now
@@ -210,13 +223,12 @@ func (s *Store) sumStats(ctx context.Context) (time.Duration, error) {
 
 func (s *Store) sumRound(ctx context.Context) (next time.Duration, busy bool, err error) {
 	now := s.now()
-	until := sqltext.Micros(now.Add(-statAge))
 	heads, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (h logHead, err error) {
 		var fresh int
-		err = row.Scan(sqltext.Blob(h.id[:]), &h.span, &h.start, &fresh, &h.subjects, &h.bytes)
+		err = row.Scan(&h.id, &h.span, &h.start, &fresh, &h.subjects, &h.bytes)
 		h.fresh = fresh == 1
 		return h, err
-	}, logHeads, until, []byte{}, statHeads)
+	}, logHeads, statTime(now.Add(-statAge)), statHeads)
 	if err != nil {
 		return 0, false, s.readError("read log of statistics", err)
 	}
@@ -237,7 +249,7 @@ func (s *Store) sumRound(ctx context.Context) (next time.Duration, busy bool, er
 	for at, group := range groups {
 		over := sqltext.FromMicros(at.start).Add(time.Duration(at.span)*time.Second + statLate)
 		if page := pageToSum(group); page != nil {
-			err = s.sumPage(ctx, page, until)
+			err = s.sumPage(ctx, page)
 			busy = true
 		} else if !over.After(now) {
 			err = s.moveSpan(ctx, group)
@@ -285,19 +297,18 @@ func pageToSum(group []logHead) []logHead {
 var errNotMine = errors.New("another node adds up the statistics")
 
 // sumPage replaces rows of a span by their sum.
-func (s *Store) sumPage(ctx context.Context, page []logHead, until int64) error {
+func (s *Store) sumPage(ctx context.Context, page []logHead) error {
 	first, last := page[0], page[len(page)-1]
 	fresh := int64(1)
 	if slices.ContainsFunc(page, func(h logHead) bool { return !h.fresh }) {
 		fresh = 0
 	}
-	args := []any{first.id[:], last.id[:], first.span, first.start, fresh, until}
+	args := []any{first.id, last.id, first.span, first.start, fresh}
 	sums := &tallies{}
 	sums.reset()
 	found, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (none struct{}, err error) {
-		var id hook.ID
 		var data []byte
-		if err := row.Scan(sqltext.Blob(id[:]), &data); err != nil {
+		if err := row.Scan(&data); err != nil {
 			return none, err
 		}
 		return none, sums.addLog(data)
@@ -372,11 +383,11 @@ const statPause = time.Millisecond
 
 func (t *tx) moveRow(h logHead) error {
 	var data []byte
-	found, err := t.row("read log of statistics", "SELECT data FROM stat_log WHERE id = ?{lock}", []any{h.id[:]}, &data)
+	found, err := t.row("read log of statistics", "SELECT data FROM stat_log WHERE id = ?{lock}", []any{h.id}, &data)
 	if err != nil || !found {
 		return err
 	}
-	if _, err := t.exec("drop log of statistics", "DELETE FROM stat_log WHERE id = ?", h.id[:]); err != nil {
+	if _, err := t.exec("drop log of statistics", "DELETE FROM stat_log WHERE id = ?", h.id); err != nil {
 		return err
 	}
 	if h.span == sqltext.SpanMinute {
@@ -384,13 +395,13 @@ func (t *tx) moveRow(h logHead) error {
 			return err
 		}
 	}
-	part := t.s.ids.Next()
+	part := t.statID()
 	return sqltext.ReadLog(data, func(subject sqltext.Subject, _ bool, tally []byte) error {
 		endpoint := []byte{}
 		if !subject.Endpoint.IsZero() {
 			endpoint = slices.Clone(subject.Endpoint[:])
 		}
-		return t.insert("keep statistics", sqltext.Stats, h.span, h.start, int64(subject.Mode), subject.Tenant, endpoint, part[:], tally)
+		return t.insert("keep statistics", sqltext.Stats, h.span, h.start, int64(subject.Mode), subject.Tenant, endpoint, part, tally)
 	})
 }
 

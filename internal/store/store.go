@@ -131,6 +131,7 @@ type Store struct {
 	announced  map[hook.ID]time.Time    // when other nodes were last told of work that they may share
 	accepted   time.Time                // time of acceptance of the last event
 	lastSwept  hook.ID                  // the last endpoint that had its turn to be swept
+	lastStat   int64                    // see statID
 	tallies    tallies                  // of the transaction that is being written
 
 	sweeps  chan struct{}

@@ -17,8 +17,8 @@ import (
 // is what one transaction counted; others are sums of those. A row of stats is the tally
 // of one subject in one span.
 var (
-	StatLog = newTable("stat_log", "id, span, start, logged_at, fresh, subjects, data", "biiiiib")
-	Stats   = newTable("stats", "span, start, mode, tenant, endpoint, part, data", "iiitbbb")
+	StatLog = newTable("stat_log", "id, span, start, fresh, subjects, data", "iiiiib")
+	Stats   = newTable("stats", "span, start, mode, tenant, endpoint, part, data", "iiitbib")
 )
 
 // The spans of the column of that name, in seconds.
@@ -135,10 +135,22 @@ func ReadLog(data []byte, each func(s Subject, raw bool, tally []byte) error) er
 	return nil
 }
 
-// AppendTally appends the bytes of a tally.
+// AppendTally appends the bytes of a tally: a number whose bits say which counts are not
+// 0, and those.
 func AppendTally(b []byte, t *hook.Tally) []byte {
-	for _, n := range [...]int64{t.Events, t.Accepted, t.Delivered, t.FirstTry, t.GivenUp, t.Attempts, int64(len(t.Errors))} {
-		b = binary.AppendUvarint(b, uint64(n))
+	counts := [...]int64{t.Events, t.Accepted, t.Delivered, t.FirstTry, t.GivenUp, t.Attempts, int64(len(t.Errors)),
+		int64(len(t.AttemptTime.Cells)), int64(len(t.DeliveryTime.Cells))}
+	there := uint64(0)
+	for i, n := range counts {
+		if n != 0 {
+			there |= 1 << i
+		}
+	}
+	b = binary.AppendUvarint(b, there)
+	for _, n := range counts {
+		if n != 0 {
+			b = binary.AppendUvarint(b, uint64(n))
+		}
 	}
 	for _, e := range t.Errors {
 		b = binary.AppendUvarint(b, uint64(len(e.Class)))
@@ -150,7 +162,6 @@ func AppendTally(b []byte, t *hook.Tally) []byte {
 }
 
 func appendHistogram(b []byte, h *hook.Histogram) []byte {
-	b = binary.AppendUvarint(b, uint64(len(h.Cells)))
 	last := uint16(0)
 	for _, c := range h.Cells {
 		b = binary.AppendUvarint(b, uint64(c.Number-last))
@@ -163,20 +174,19 @@ func appendHistogram(b []byte, h *hook.Histogram) []byte {
 // AddTally adds the tally that the bytes hold to another one.
 func AddTally(to *hook.Tally, data []byte) error {
 	r := tallyReader{data: data}
-	for _, n := range [...]*int64{&to.Events, &to.Accepted, &to.Delivered, &to.FirstTry, &to.GivenUp, &to.Attempts} {
-		*n += int64(r.number())
+	var errors, attempts, deliveries int64
+	there := r.number()
+	for i, n := range [...]*int64{&to.Events, &to.Accepted, &to.Delivered, &to.FirstTry, &to.GivenUp, &to.Attempts, &errors, &attempts, &deliveries} {
+		if there>>i&1 == 1 {
+			*n += int64(r.number())
+		}
 	}
-	for n := r.number(); n > 0 && !r.bad; n-- {
+	for ; errors > 0 && !r.bad; errors-- {
 		class := hook.Class(r.take(r.number()))
 		to.AddError(class, int64(r.number()))
 	}
-	for _, h := range [...]*hook.Histogram{&to.AttemptTime, &to.DeliveryTime} {
-		at := uint64(0)
-		for n := r.number(); n > 0 && !r.bad; n-- {
-			at += r.number()
-			h.AddCell(hook.Cell{Number: uint16(at), N: int64(r.number())})
-		}
-	}
+	r.histogram(&to.AttemptTime, attempts)
+	r.histogram(&to.DeliveryTime, deliveries)
 	if r.bad {
 		return errTally
 	}
@@ -187,6 +197,14 @@ func AddTally(to *hook.Tally, data []byte) error {
 type tallyReader struct {
 	data []byte
 	bad  bool
+}
+
+func (r *tallyReader) histogram(to *hook.Histogram, cells int64) {
+	at := uint64(0)
+	for ; cells > 0 && !r.bad; cells-- {
+		at += r.number()
+		to.AddCell(hook.Cell{Number: uint16(at), N: int64(r.number())})
+	}
 }
 
 func (r *tallyReader) number() uint64 {

@@ -5,13 +5,12 @@
 
 -- +goose Up
 CREATE TABLE stat_log (
-  id        bytea NOT NULL PRIMARY KEY,
-  span      bigint NOT NULL, -- seconds: 60 or 3600
-  start     bigint NOT NULL, -- of the span
-  logged_at bigint NOT NULL,
-  fresh     bigint NOT NULL, -- 1: not yet part of a sum of the span
-  subjects  bigint NOT NULL, -- in data
-  data      bytea NOT NULL
+  id       bigint PRIMARY KEY, -- unix microseconds * 1024 and a few bits of the node
+  span     bigint NOT NULL, -- seconds: 60 or 3600
+  start    bigint NOT NULL, -- of the span
+  fresh    bigint NOT NULL, -- 1: not yet part of a sum of the span
+  subjects bigint NOT NULL, -- in data
+  data     bytea NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Spans come first, so that rows are added at the end and removed from the front.
@@ -21,7 +20,7 @@ CREATE TABLE stats (
   mode     bigint NOT NULL,
   tenant   text COLLATE "C" NOT NULL,
   endpoint bytea NOT NULL,
-  part     bytea NOT NULL, -- tells rows of one subject and span apart
+  part     bigint NOT NULL, -- tells rows of one subject and span apart
   data     bytea NOT NULL,
   PRIMARY KEY (span, start, mode, tenant, endpoint, part)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);

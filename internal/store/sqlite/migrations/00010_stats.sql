@@ -5,14 +5,13 @@
 
 -- +goose Up
 CREATE TABLE stat_log (
-  id        BLOB NOT NULL PRIMARY KEY,
-  span      INTEGER NOT NULL, -- seconds: 60 or 3600
-  start     INTEGER NOT NULL, -- of the span
-  logged_at INTEGER NOT NULL,
-  fresh     INTEGER NOT NULL, -- 1: not yet part of a sum of the span
-  subjects  INTEGER NOT NULL, -- in data
-  data      BLOB NOT NULL
-) WITHOUT ROWID;
+  id       INTEGER PRIMARY KEY, -- unix microseconds * 1024 and a few bits of the process
+  span     INTEGER NOT NULL, -- seconds: 60 or 3600
+  start    INTEGER NOT NULL, -- of the span
+  fresh    INTEGER NOT NULL, -- 1: not yet part of a sum of the span
+  subjects INTEGER NOT NULL, -- in data
+  data     BLOB NOT NULL
+);
 
 -- Spans come first, so that rows are added at the end and removed from the front.
 CREATE TABLE stats (
@@ -21,7 +20,7 @@ CREATE TABLE stats (
   mode     INTEGER NOT NULL,
   tenant   TEXT NOT NULL,
   endpoint BLOB NOT NULL,
-  part     BLOB NOT NULL, -- tells rows of one subject and span apart
+  part     INTEGER NOT NULL, -- tells rows of one subject and span apart
   data     BLOB NOT NULL,
   PRIMARY KEY (span, start, mode, tenant, endpoint, part)
 ) WITHOUT ROWID;
