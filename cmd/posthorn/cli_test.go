@@ -287,7 +287,11 @@ func TestEventsDeliveriesAndVerify(t *testing.T) {
 	contains(t, s.ok("event", "explain", event, "--tenant", "acme"), "endpoints: 2\n", "matched", "REASON")
 	contains(t, s.ok("event", "resend", event, "--tenant", "acme", "--endpoint", e["id"].(string)), "deliveries: 1\n", delivery)
 	next(t, got)
-	contains(t, s.ok("endpoint", "stats", e["id"].(string)), "endpoint ")
+	contains(t, s.ok("endpoint", "stats", e["id"].(string)), "endpoint ", "buckets: 6", "FIRST_TRY")
+	contains(t, s.ok("stats", "--endpoint", e["id"].(string)), "by 1m\n", "at the first try", "attempts took       p50 ")
+	contains(t, s.ok("stats", "--tenant", "acme", "--since", "24h"), "tenant acme, from ", "by 15m\n", "status_not_success", "█")
+	contains(t, s.ok("stats"), "all that the key sees")
+	s.refused(exitRefused, "--from", "stats", "--since", "20000h")
 	s.refused(exitRefused, "--allow-reveal", "endpoint", "reveal-secret", e["id"].(string))
 
 	file := filepath.Join(t.TempDir(), "request.txt")

@@ -143,7 +143,8 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 	}},
 	{name: "expire-secrets", short: "End all secrets of an endpoint but the newest", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/expire", done: "ended the earlier secrets of endpoint %s"},
 	{name: "reveal-secret", short: "Show the secret in force, where the operator allows it", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/reveal"},
-	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats"},
+	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats",
+		tables: map[string][]string{"buckets": {"start", "accepted", "delivered", "first_try", "given_up", "attempts", "errors"}}},
 	{name: "test", short: "Send a test event: one attempt, signed and logged like any other", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/test", once: true, waits: true, params: []param{
 		{flag: "type", usage: "event type; without it the profile's own"},
 		{flag: "data", kind: asObject, usage: "data as JSON, @FILE, or - for standard input; without it the profile's own"},

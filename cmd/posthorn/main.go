@@ -56,7 +56,7 @@ Start with "posthorn demo" to see it work, then "posthorn serve" to run it.`,
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(newServe(), newDemo(), newSend(), newListen(), newConfig(), newBench(), newProfile(), newVersion())
 	root.AddCommand(newNouns()...)
-	root.AddCommand(newVerify(), newDoctor(), newMigrate(), newHealthcheck())
+	root.AddCommand(newStats(), newVerify(), newDoctor(), newMigrate(), newHealthcheck())
 	return root
 }
 

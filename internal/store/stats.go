@@ -304,18 +304,20 @@ func (s *Store) sumPage(ctx context.Context, page []logHead) error {
 		fresh = 0
 	}
 	args := []any{first.id, last.id, first.span, first.start, fresh}
-	sums := &tallies{}
+	sums, raw := &tallies{}, &tallies{}
 	sums.reset()
+	raw.reset()
 	found, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (none struct{}, err error) {
 		var data []byte
 		if err := row.Scan(&data); err != nil {
 			return none, err
 		}
-		return none, sums.addLog(data)
+		return none, sums.addLog(data, raw)
 	}, logData, append(args, statHeads)...)
 	if err != nil {
 		return s.readError("read log of statistics", err)
 	}
+	sums.addRaw(raw)
 	return s.step(ctx, "add up statistics", len(found)+len(sums.list)/statSubjects, func(t *tx) error {
 		gone, err := t.exec("drop log of statistics", dropLog, args...)
 		if err != nil {
@@ -330,23 +332,28 @@ func (s *Store) sumPage(ctx context.Context, page []logHead) error {
 	})
 }
 
-// addLog adds a row of the log, with the sums of tenants and modes.
-func (a *tallies) addLog(data []byte) error {
-	return sqltext.ReadLog(data, func(subject sqltext.Subject, raw bool, tally []byte) error {
-		for {
-			if err := sqltext.AddTally(a.of(subject), tally); err != nil {
-				return err
-			}
-			switch {
-			case !raw || subject.Tenant == "":
-				return nil
-			case !subject.Endpoint.IsZero():
-				subject.Endpoint = hook.ID{}
-			default:
-				subject.Tenant = ""
-			}
+// addLog adds a row of the log. What has no sums of tenants and modes yet goes to raw.
+func (a *tallies) addLog(data []byte, raw *tallies) error {
+	return sqltext.ReadLog(data, func(subject sqltext.Subject, isRaw bool, tally []byte) error {
+		if isRaw {
+			return sqltext.AddTally(raw.of(subject), tally)
 		}
+		return sqltext.AddTally(a.of(subject), tally)
 	})
+}
+
+// addRaw adds tallies with the sums of their tenants and modes.
+func (a *tallies) addRaw(raw *tallies) {
+	for i := range raw.list {
+		subject, tally := raw.list[i].subject, &raw.list[i].tally
+		a.of(subject).Add(tally)
+		if !subject.Endpoint.IsZero() {
+			subject.Endpoint = hook.ID{}
+			a.of(subject).Add(tally)
+		}
+		subject.Tenant = ""
+		a.of(subject).Add(tally)
+	}
 }
 
 // step is an operation of sumStats. One node at a time does it.

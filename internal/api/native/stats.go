@@ -20,7 +20,7 @@ func (a *api) statsRoutes(h huma.API) {
 type BucketsIn struct {
 	From Instant `query:"from" doc:"Start, RFC 3339. Absent: an hour before to." example:"2026-11-21T22:00:00Z"`
 	To   Instant `query:"to" doc:"End, RFC 3339. Absent: now." example:"2026-11-22T22:00:00Z"`
-	Step string  `query:"step" enum:"1m,5m,15m,1h,6h,1d" doc:"Length of a bucket. Steps under 1h go back 24 hours, others 90 days. Absent: the shortest that gives at most 120 buckets."`
+	Step string  `query:"step" enum:"1m,5m,15m,1h,6h,1d" doc:"Length of a bucket. Steps under 1h go back 24 hours, others 90 days. Absent: the shortest that gives at most 120 buckets." example:"1m"`
 }
 
 func (b BucketsIn) span() app.Span { return app.Span{From: b.From.Time, To: b.To.Time, Step: b.Step} }

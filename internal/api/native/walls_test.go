@@ -128,6 +128,9 @@ func wallRows(endpoint, event, delivery, key, grant string) []walltest.Row {
 		item("POST /v1/deliveries/{id}/retry", "/v1/deliveries/"+delivery+"/retry", ""),
 		item("POST /v1/deliveries/{id}/cancel", "/v1/deliveries/"+delivery+"/cancel", ""),
 
+		list("GET /v1/stats", "/v1/stats?tenant=victim"),
+		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
+		own("GET /v1/stats", "/v1/stats?step=1m"),
 		list("GET /v1/endpoints", "/v1/endpoints?tenant=victim"),
 		list("GET /v1/events", "/v1/events?tenant=victim"),
 		list("GET /v1/deliveries", "/v1/deliveries?tenant=victim"),
