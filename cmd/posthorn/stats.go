@@ -105,7 +105,7 @@ func printStats(out io.Writer, of string, s *client.Stats) error {
 		if o.WaitsFor != nil {
 			waits = "waits for " + plainText(*o.WaitsFor)
 		}
-		fmt.Fprintf(out, "oldest pending      %s of %s: %d attempts, %s\n", plainText(o.Delivery), onScreen(o.At.Time), o.Attempts, waits)
+		fmt.Fprintf(out, "oldest pending      %s, accepted %s, attempts so far %d, %s\n", plainText(o.Delivery), onScreen(o.At.Time), o.Attempts, waits)
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ const (
 	statSums  = 20_000
 	statBytes = 8 << 20
 	// statHeads bounds the rows of the log that one step looks at.
-	statHeads = 10_000
+	statHeads = 4000
 	// statAge is how old a row of the log is when it is added up: on PostgreSQL one that
 	// is younger may not be visible yet while later ones are. statLate is how long after
 	// its end a span counts as over. Rows that come later are added all the same.

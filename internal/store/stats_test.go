@@ -309,3 +309,45 @@ func (w *statsWorld) count(f *faulty, from string) (n int) {
 	w.must(f.read.QueryRowContext(w.t.Context(), "SELECT count(*) FROM "+from).Scan(&n))
 	return n
 }
+
+// A row of the log has at most statSubjects subjects, and at most statSums sums are in
+// memory at once, however many endpoints there are.
+func TestStatisticsAreBounded(t *testing.T) {
+	sums := &tallies{}
+	for _, n := range []int{1, statSubjects, 3*statSubjects + 1, keptTallies + 1, 1} {
+		sums.reset()
+		for i := range n {
+			sums.of(sqltext.Subject{Endpoint: hook.ID{byte(i >> 16), byte(i >> 8), byte(i), 1}}).Accepted = int64(i)
+		}
+		rows, all := 0, 0
+		if err := sums.rows(true, func(subjects int, data []byte) error {
+			rows, all = rows+1, all+subjects
+			if subjects > statSubjects {
+				t.Errorf("%d subjects in a row", subjects)
+			}
+			return sqltext.ReadLog(data, func(s sqltext.Subject, _ bool, tally []byte) error {
+				var got hook.Tally
+				err := sqltext.AddTally(&got, tally)
+				if i := int(s.Endpoint[0])<<16 | int(s.Endpoint[1])<<8 | int(s.Endpoint[2]); got.Accepted != int64(i) {
+					t.Errorf("subject %d has %d", i, got.Accepted)
+				}
+				return err
+			})
+		}); err != nil || all != n || rows != (n+statSubjects-1)/statSubjects {
+			t.Errorf("%d subjects: %d in %d rows, %v", n, all, rows, err)
+		}
+	}
+	var group []logHead
+	for i := range 100 {
+		group = append(group, logHead{id: int64(i), fresh: i > 45, subjects: 500, bytes: 50_000})
+	}
+	if page := pageToSum(group[:40]); page != nil {
+		t.Errorf("%d rows without a fresh one", len(page))
+	}
+	if page := pageToSum(group[40:60]); len(page) != 20 {
+		t.Errorf("%d of 20 rows that fit", len(page))
+	}
+	if page := pageToSum(group); len(page) != statSums/500 || !page[0].fresh {
+		t.Errorf("%d rows, want the first fresh ones", len(page))
+	}
+}
