@@ -351,3 +351,37 @@ func TestStatisticsAreBounded(t *testing.T) {
 		t.Errorf("%d rows, want the first fresh ones", len(page))
 	}
 }
+
+// A row that another node committed while its neighbours were being added up is neither
+// lost nor counted twice: the step is undone, and the next one has it.
+func TestARowThatIsSeenLate(t *testing.T) {
+	w := &statsWorld{t: t, opts: []Options{{Postgres: pgtest.Database(t), Lease: time.Minute}}, node: make([]*faulty, 1), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	w.opts[0].Now = w.clock
+	w.open(0)
+	f, scope := w.node[0], hook.Scope{Tenant: "acme", Mode: hook.Live}
+	for range 2 {
+		_, _, err := f.Publish(t.Context(), []hook.NewEvent{{Scope: scope, Type: "a", Data: []byte("{}"), CreateTenant: true}}, nil, nil)
+		w.must(err)
+	}
+	w.pass(20 * time.Second)
+	came := false
+	for _, conn := range node(f.Store).Writers() {
+		conn.Fault = func(query string) error {
+			if query != dropLog || came {
+				return nil
+			}
+			came = true
+			_, err := f.read.DB.ExecContext(t.Context(), "INSERT INTO stat_log SELECT id + 1, span, start, fresh, subjects, data FROM stat_log ORDER BY id LIMIT 1")
+			return err
+		}
+	}
+	for _, want := range []int{3, 1} {
+		_, err := f.sumStats(t.Context())
+		w.must(err)
+		got, err := f.Buckets(t.Context(), hook.StatsQuery{Scope: scope, From: w.now.Truncate(time.Hour), To: w.now.Truncate(time.Hour).Add(time.Hour), Step: time.Hour})
+		w.must(err)
+		if n := w.count(f, "stat_log"); n != want || got.Buckets[0].Events != 3 {
+			t.Errorf("%d rows in the log, want %d; %d events, want 3", n, want, got.Buckets[0].Events)
+		}
+	}
+}
