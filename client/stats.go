@@ -21,7 +21,7 @@ type Tally struct {
 	Accepted     int            `json:"accepted" doc:"Deliveries that were made."`
 	Delivered    int            `json:"delivered" doc:"Deliveries that succeeded."`
 	FirstTry     int            `json:"first_try" doc:"Of the delivered ones, those whose first attempt succeeded."`
-	GivenUp      int            `json:"given_up" doc:"Deliveries that failed for good."`
+	GivenUp      int            `json:"given_up" doc:"Deliveries that became failed. One that a retry by hand delivers later counts as delivered too."`
 	Attempts     int            `json:"attempts" doc:"Attempts that were made."`
 	Errors       map[string]int `json:"errors" doc:"Failed attempts by their class."`
 	AttemptTime  *Quantiles     `json:"attempt_time" doc:"How long attempts took. null: there were none."`
