@@ -291,7 +291,7 @@ func TestEventsDeliveriesAndVerify(t *testing.T) {
 	contains(t, s.ok("stats", "--endpoint", e["id"].(string)), "by 1m\n", "at the first try", "attempts took       p50 ")
 	contains(t, s.ok("stats", "--tenant", "acme", "--since", "24h"), "tenant acme, from ", "by 15m\n", "status_not_success", "█")
 	contains(t, s.ok("stats"), "all that the key sees")
-	s.refused(exitRefused, "--from", "stats", "--since", "20000h")
+	s.refused(exitRefused, "(from)", "stats", "--since", "20000h")
 	s.refused(exitRefused, "--allow-reveal", "endpoint", "reveal-secret", e["id"].(string))
 
 	file := filepath.Join(t.TempDir(), "request.txt")

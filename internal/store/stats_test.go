@@ -61,7 +61,7 @@ func (w *statsWorld) step(f *faulty) error {
 	switch w.rnd.IntN(9) {
 	case 8:
 		through, err := sqltext.Collect(ctx, f.read, sqltext.ScanDelivery,
-			"SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 2 AND d.kind = 0 ORDER BY d.id LIMIT 1 OFFSET ?", w.rnd.IntN(20))
+			"SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 2 AND d.kind = 0 ORDER BY d.id LIMIT 1 OFFSET ?", w.rnd.IntN(3))
 		if err != nil || len(through) == 0 {
 			return err
 		}

@@ -37,7 +37,11 @@ func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, err
 }
 
 func (l *Lists) buckets(ctx context.Context, q hook.StatsQuery, buckets []hook.Tally) error {
-	view, err := l.db.View(ctx)
+	var view *sqltext.View
+	err := l.db.Retry(ctx, func() (err error) {
+		view, err = l.db.View(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
