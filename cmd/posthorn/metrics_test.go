@@ -1,12 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.yaml.in/yaml/v3"
 )
 
 // The page shows how the store's writer and its log are.
@@ -60,5 +64,49 @@ func TestMetricsShowRefusals(t *testing.T) {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("%s is missing", line)
 		}
+	}
+}
+
+// The alert rules and the dashboard name metrics that the server has.
+func TestMonitoringFilesNameOurMetrics(t *testing.T) {
+	s := newShell(t)
+	known := map[string]bool{}
+	described := make(chan *prometheus.Desc, 1000)
+	for _, c := range []prometheus.Collector{s.node.counts.blocked, s.node.counts.refused, s.node.attempts.made, s.node.attempts.putOff, longWrites{}, heldAttempts{}} {
+		c.Describe(described) // they are on the page once something happened
+	}
+	close(described)
+	for d := range described {
+		known[metricName.FindString(d.String())] = true
+	}
+	page := httptest.NewRecorder()
+	s.node.metricsPage().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	for _, name := range metricName.FindAllString(page.Body.String(), -1) {
+		known[name] = true
+	}
+	var rules, dashboard any
+	for file, read := range map[string]func([]byte) error{
+		"alerts.yaml":  func(text []byte) error { return yaml.Unmarshal(text, &rules) },
+		"grafana.json": func(text []byte) error { return json.Unmarshal(text, &dashboard) },
+	} {
+		text, err := os.ReadFile(filepath.Join(deployDir, "monitoring", file))
+		if err == nil {
+			err = read(text)
+		}
+		if err != nil {
+			t.Fatal(file, err)
+		}
+		names := metricName.FindAllString(string(text), -1)
+		if len(names) < 10 {
+			t.Errorf("%s names %d metrics", file, len(names))
+		}
+		for _, name := range names {
+			if !known[name] {
+				t.Errorf("%s names %s, which the server does not have", file, name)
+			}
+		}
+	}
+	if known["posthorn_planted_total"] {
+		t.Error("control: a metric that is not there is known")
 	}
 }
