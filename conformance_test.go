@@ -216,7 +216,7 @@ func (e *evidence) note(s *source) {
 				e.texts[s.dir()][text] = true
 			}
 		case *ast.CallExpr: // f.IntVar(&c.Limit, "name", default, ...)
-			if s.path != "cmd/posthorn/config.go" || len(n.Args) < 4 {
+			if s.path != "internal/server/config.go" || len(n.Args) < 4 {
 				break
 			}
 			if lit, ok := n.Args[1].(*ast.BasicLit); ok && lit.Kind == token.STRING {
@@ -327,11 +327,11 @@ func TestConformanceMarks(t *testing.T) {
 func TestConformanceRulesCanFail(t *testing.T) {
 	e := newEvidence()
 	for name, text := range map[string]string{
-		"room/a_test.go":          "package room\nfunc TestA(t *testing.T) { t.Run(\"case one\", nil); _ = `\"quoted\"` }\nfunc (x y) TestMethod() {}\n",
-		"room/below/cases.go":     "package below\nvar names = []string{\"case below\"}\nfunc TestNot() {}\n",
-		"roommate/b_test.go":      "package roommate\nvar name = \"case of another\"\n",
-		"cmd/posthorn/config.go":  "package main\nfunc flags() { f.IntVar(&c.N, \"limit\", 20, \"about\"); f.StringVar(&c.S, \"name\", \"x\", \"about\") }\n",
-		"cmd/posthorn/another.go": "package main\nfunc other() { f.IntVar(&c.N, \"stray\", 1, \"about\") }\n",
+		"room/a_test.go":             "package room\nfunc TestA(t *testing.T) { t.Run(\"case one\", nil); _ = `\"quoted\"` }\nfunc (x y) TestMethod() {}\n",
+		"room/below/cases.go":        "package below\nvar names = []string{\"case below\"}\nfunc TestNot() {}\n",
+		"roommate/b_test.go":         "package roommate\nvar name = \"case of another\"\n",
+		"internal/server/config.go":  "package server\nfunc flags() { f.IntVar(&c.N, \"limit\", 20, \"about\"); f.StringVar(&c.S, \"name\", \"x\", \"about\") }\n",
+		"internal/server/another.go": "package server\nfunc other() { f.IntVar(&c.N, \"stray\", 1, \"about\") }\n",
 	} {
 		s, err := parse(name, []byte(text))
 		if err != nil {

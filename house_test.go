@@ -191,7 +191,7 @@ func TestNobodyAsksWhichDatabase(t *testing.T) {
 // code may open connections, each with its reason. A test removes what is stale.
 var netExceptions = map[string]string{
 	"internal/store/pgtest/cut.go": "test support: it stands in front of a database that a test started",
-	"cmd/posthorn/bench_rig.go":    "the load generator talks to the two processes it started itself",
+	"internal/bench/rig.go":        "the load generator talks to the two processes it started itself",
 }
 
 func TestOneEgress(t *testing.T) {

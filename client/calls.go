@@ -181,6 +181,12 @@ func (c *Client) TestEndpoint(ctx context.Context, id string, r TestRequest) (Te
 	return post[TestEvent](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/test", r)
 }
 
+// VerifyEndpoint sends an unverified endpoint another challenge, or with Trust marks it
+// as verified. An endpoint that needs neither is answered as it is.
+func (c *Client) VerifyEndpoint(ctx context.Context, id string, r VerifyRequest) (Endpoint, error) {
+	return post[Endpoint](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/verify", r)
+}
+
 // Version returns the server's version. It needs no key.
 func (c *Client) Version(ctx context.Context) (Version, error) {
 	return get[Version](ctx, c, "/version")

@@ -7,24 +7,27 @@ import (
 	"net/url"
 )
 
-// EventType is an entry of the catalogue. The catalogue informs; it does not
-// restrict which types may be published.
+// EventType is an entry of the catalogue. The catalogue does not restrict which types
+// may be published; Check may restrict the data of this one.
 type EventType struct {
 	Name        string          `json:"name" doc:"The type, such as payment.settled."`
 	Description string          `json:"description" doc:"For people. Empty: none."`
 	Schema      json.RawMessage `json:"schema" doc:"JSON Schema of the data, an object. null: none."`
 	Example     json.RawMessage `json:"example" doc:"Data of an event, an object. null: none."`
+	Check       string          `json:"check" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. warn: it is accepted with a warning; reject: it is refused."`
 	CreatedAt   Time            `json:"created_at" doc:"When the entry was made."`
 	UpdatedAt   Time            `json:"updated_at" doc:"When it was changed last."`
+	Warnings    []Warning       `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
 // NewEventType asks for an entry of the catalogue. Schema is a JSON Schema of the
 // data, Example the data of an event; both are objects.
 type NewEventType struct {
-	Name        string          `json:"name" doc:"1 to 128 letters, digits, dots, underscores and hyphens."`
+	Name        string          `json:"name" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
 	Description string          `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
 	Schema      json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the data, an object."`
 	Example     json.RawMessage `json:"example,omitempty" doc:"Data of an event, an object. Test events of this type carry it."`
+	Check       string          `json:"check,omitempty" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. Absent: off."`
 }
 
 // EventTypePatch changes an entry (RFC 7396, but schema and example are replaced
@@ -33,6 +36,7 @@ type EventTypePatch struct {
 	Description Optional[string]          `json:"description,omitzero" doc:"For people, at most 4,096 characters. null: none."`
 	Schema      Optional[json.RawMessage] `json:"schema,omitzero" doc:"Replaces the JSON Schema. null: none."`
 	Example     Optional[json.RawMessage] `json:"example,omitzero" doc:"Replaces the example. null: none."`
+	Check       Optional[string]          `json:"check,omitzero" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. null: off."`
 }
 
 // Profile is a wire format that endpoints can be served with.

@@ -67,6 +67,22 @@ type Health struct {
 	Held                int   `json:"held" doc:"Deliveries that wait until the endpoint is enabled."`
 }
 
+// Verification says whether the receiver of an endpoint agreed to get deliveries, by
+// answering a challenge with 2xx. Until it did, the endpoint is disabled for the reason
+// "unverified".
+type Verification struct {
+	State         string  `json:"state" enum:"not_required,pending,verified,failed" doc:"not_required: deliveries need no agreement; pending: a challenge is on its way; verified: the receiver agreed, or an operator vouched for it; failed: the latest challenge was not answered with 2xx, ask for another."`
+	Event         *string `json:"event" format:"uuid" doc:"The id of the event that was the latest challenge. Its delivery shows what the receiver answered. null: none was sent."`
+	VerifiedAt    *Time   `json:"verified_at" doc:"When it was verified. null: it is not."`
+	LastAttemptAt *Time   `json:"last_attempt_at" doc:"When a challenge was attempted last. null: never."`
+	Reason        *string `json:"reason" doc:"Why the latest challenge failed, or that an operator vouched for the endpoint. null: nothing to say."`
+}
+
+// VerifyRequest asks for another challenge, or with Trust, which operators may, for none.
+type VerifyRequest struct {
+	Trust bool `json:"trust,omitempty" doc:"true: the endpoint counts as verified without a challenge. Operator keys only."`
+}
+
 // Endpoint is a tenant's address with its filter, policy and health. The values of
 // Headers and of the URL's query are shown as "***"; sent back, such a URL changes
 // nothing. Secret is in creating answers only.
@@ -75,10 +91,11 @@ type Endpoint struct {
 	Tenant                 string            `json:"tenant" doc:"The tenant that owns it."`
 	Mode                   string            `json:"mode" enum:"test,live" doc:"The mode in which it was made. It gets events of this mode only."`
 	URL                    string            `json:"url" doc:"Where requests go. The values of its query are shown as ***."`
-	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, prefixes such as payment.*, or * for all. Empty: no event."`
+	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, beginnings such as payment.* or orders/*, or * for all. Empty: no event."`
 	Enabled                bool              `json:"enabled" doc:"Whether deliveries are sent."`
-	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held; damaged: what the database keeps of it cannot be opened, what comes waits. null: enabled."`
+	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held; unverified: its receiver has not answered the challenge yet (see verification), what comes is held; damaged: what the database keeps of it cannot be opened, what comes waits. null: enabled."`
 	DisabledAt             *Time             `json:"disabled_at" doc:"When it was disabled. null: it is enabled."`
+	Verification           Verification      `json:"verification" doc:"Whether its receiver agreed to get deliveries, where the server asks for that."`
 	Title                  string            `json:"title" doc:"For people. Empty: none."`
 	Description            string            `json:"description" doc:"For people. Empty: none."`
 	Profile                string            `json:"profile" doc:"Name of the wire format."`
@@ -100,7 +117,7 @@ type Endpoint struct {
 type NewEndpoint struct {
 	Tenant                 string            `json:"tenant,omitempty" doc:"The tenant that owns it. A tenant key may leave it out."`
 	URL                    string            `json:"url" doc:"Where requests go: https, at most 2,048 bytes, a host that is reachable from outside."`
-	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, prefixes such as payment.*, or * for all, at most 250 entries. Empty: no event."`
+	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, beginnings such as payment.* or orders/*, or * for all, at most 250 entries. Empty: no event."`
 	Enabled                *bool             `json:"enabled,omitempty" doc:"Whether deliveries are sent. Absent: true."`
 	Title                  string            `json:"title,omitempty" doc:"For people, at most 256 characters."`
 	Description            string            `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
@@ -162,7 +179,7 @@ type TestEvent struct {
 // be left out with a key of one tenant.
 type NewEvent struct {
 	Tenant    string          `json:"tenant,omitempty" doc:"Required, unless the key is a publisher's of one tenant: then it is that one."`
-	Type      string          `json:"type" doc:"1 to 128 letters, digits, dots, underscores and hyphens."`
+	Type      string          `json:"type" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
 	Data      json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
 	ID        string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
 	CreatedAt *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`

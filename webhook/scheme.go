@@ -69,16 +69,23 @@ func (c *scheme) compileSigned() error {
 		return err
 	}
 	if signed.count(fieldSignature) > 0 || signed.count(fieldBody) != 1 ||
-		signed.count(fieldID) > 1 || signed.count(fieldTimestamp) > 1 {
-		return errors.New("it holds {body} once, {id} and {timestamp} at most once, and no {signature}")
+		signed.count(fieldID) > 1 || signed.count(fieldTimestamp) > 1 || signed.count(fieldHeader) > maxSignedHeaders {
+		return errors.New("it holds {body} once, {id} and {timestamp} at most once, at most 8 {header:NAME}, and no {signature}")
 	}
 	for i, s := range signed {
 		if s.field == fieldBody {
 			c.head, c.tail = signed[:i], signed[i+1:]
 		}
 	}
-	if c.tail.count(fieldID)+c.tail.count(fieldTimestamp) > 0 {
-		return errors.New("{body} comes after {id} and {timestamp}, for a body may hold any separator")
+	if c.tail.count(fieldID)+c.tail.count(fieldTimestamp)+c.tail.count(fieldHeader) > 0 {
+		return errors.New("{body} comes after {id}, {timestamp} and {header:NAME}, for a body may hold any separator")
+	}
+	for _, s := range c.head {
+		for _, own := range []string{c.spec.Header, c.spec.IDHeader, c.spec.TimestampHeader} {
+			if s.field == fieldHeader && strings.EqualFold(s.text, own) {
+				return fmt.Errorf("{header:%s} is a header of the signature itself", s.text)
+			}
+		}
 	}
 	c.needsID = signed.count(fieldID) == 1
 	c.needsTime = signed.count(fieldTimestamp) == 1
@@ -90,9 +97,9 @@ func (c *scheme) compileOutput() error {
 	if err != nil {
 		return err
 	}
-	if output.count(fieldSignature) != 1 || output.count(fieldBody) > 0 ||
+	if output.count(fieldSignature) != 1 || output.count(fieldBody) > 0 || output.count(fieldHeader) > 0 ||
 		output.count(fieldID) > 1 || output.count(fieldTimestamp) > 1 {
-		return errors.New("it holds {signature} once, {id} and {timestamp} at most once, and no {body}")
+		return errors.New("it holds {signature} once, {id} and {timestamp} at most once, and no {body} or {header:NAME}")
 	}
 	if c.spec.Joiner != "" && (!separates(c.spec.Joiner) || !printable(c.spec.Joiner)) {
 		return fmt.Errorf("joiner %q could be part of a signature", c.spec.Joiner)
@@ -128,8 +135,33 @@ func checkSource(placeholder string, signed, inOutput bool, header string) error
 	return nil
 }
 
+// maxSignedHeaders bounds how many other headers a scheme signs.
+const maxSignedHeaders = 8
+
+// checkHeaders judges the values of the other headers that are signed. Without the
+// bounds, bytes could move between a value and what follows it.
+func (c *scheme) checkHeaders(get func(name string) string) error {
+	for i, s := range c.head {
+		if s.field == fieldHeader && !validHeader(valueOf(get, s.text), c.endOf(i)) {
+			return fmt.Errorf("the value of %s cannot be signed: it must be up to %d characters of printable ASCII, without outer spaces and without %q", s.text, maxSignedHeader, c.endOf(i))
+		}
+	}
+	return nil
+}
+
+// endOf returns the character that ends the placeholder at i of the head. Fixed text
+// follows every placeholder but {body}, or the template does not compile.
+func (c *scheme) endOf(i int) byte { return c.head[i+1].text[0] }
+
+func valueOf(get func(name string) string, name string) string {
+	if get == nil {
+		return ""
+	}
+	return get(name)
+}
+
 // appendHead appends the signed bytes that come before the body.
-func (c *scheme) appendHead(dst []byte, id string, timestamp int64) []byte {
+func (c *scheme) appendHead(dst []byte, id string, timestamp int64, get func(name string) string) []byte {
 	for _, s := range c.head {
 		switch s.field {
 		case fixed:
@@ -138,6 +170,8 @@ func (c *scheme) appendHead(dst []byte, id string, timestamp int64) []byte {
 			dst = append(dst, id...)
 		case fieldTimestamp:
 			dst = strconv.AppendInt(dst, timestamp, 10)
+		case fieldHeader:
+			dst = append(dst, valueOf(get, s.text)...)
 		}
 	}
 	return dst

@@ -16,6 +16,10 @@ type Message struct {
 	ID        string    // for schemes that sign an id: 1 to 256 of [A-Za-z0-9_-] (S-12)
 	Timestamp time.Time // time of signing, for schemes that sign one; sent in whole seconds
 	Body      []byte    // the exact bytes of the request body
+
+	// Header returns the value of another header of the request, "" if it is not
+	// sent; for schemes with {header:NAME}. nil: there are none.
+	Header func(name string) string
 }
 
 // Signer signs with a fixed set of keys. It is safe for concurrent use.
@@ -75,7 +79,8 @@ func (s Spec) Sign(m Message, keys []Key) (http.Header, error) {
 }
 
 // AppendSignature appends the value of the signature header to dst. With HMAC it
-// allocates nothing when dst has room. It fails on a message id the scheme cannot sign.
+// allocates nothing when dst has room. It fails on a message id, and
+// on the value of a header, that the scheme cannot sign.
 func (s *Signer) AppendSignature(dst []byte, m Message) ([]byte, error) {
 	c := s.scheme
 	if c.needsID && !validID(m.ID) {
@@ -85,9 +90,12 @@ func (s *Signer) AppendSignature(dst []byte, m Message) ([]byte, error) {
 	if c.needsTime && timestamp < 0 {
 		return dst, errors.New("webhook: the timestamp of a message is before 1970")
 	}
+	if err := c.checkHeaders(m.Header); err != nil {
+		return dst, fmt.Errorf("webhook: %w", err)
+	}
 	w := scratches.Get().(*scratch)
 	defer scratches.Put(w)
-	w.head = c.appendHead(w.head[:0], m.ID, timestamp)
+	w.head = c.appendHead(w.head[:0], m.ID, timestamp, m.Header)
 	w.tail = c.appendTail(w.tail[:0])
 	for i, element := range c.elements {
 		if i > 0 {

@@ -42,7 +42,9 @@ type Spec struct {
 	// Algorithm turns Signed into the signature.
 	Algorithm Algorithm
 	// Signed is the template of the bytes that are signed, such as
-	// "{id}.{timestamp}.{body}". It holds {body} once.
+	// "{id}.{timestamp}.{body}". It holds {body} once. {header:NAME} is the value of
+	// another header of the request, an empty text if it is not sent: up to 256
+	// characters of printable ASCII without the one that follows the placeholder.
 	Signed string
 	// Output is the template of Header's value, such as "v1,{signature}". It is a
 	// list of elements separated by Joiner.

@@ -14,15 +14,19 @@ const (
 	fieldTimestamp
 	fieldBody
 	fieldSignature
+	fieldHeader
 )
 
 var fieldNames = map[string]field{
 	"id": fieldID, "timestamp": fieldTimestamp, "body": fieldBody, "signature": fieldSignature,
 }
 
+// headerPrefix begins the placeholder of another header's value.
+const headerPrefix = "header:"
+
 type segment struct {
 	field field
-	text  string // of a fixed segment
+	text  string // of a fixed segment; the name of a header
 }
 
 type template []segment
@@ -44,10 +48,17 @@ func parseTemplate(text string) (template, error) {
 		}
 		name, after, ok := strings.Cut(rest[1:], "}")
 		f, known := fieldNames[name]
-		if rest[0] != '{' || !ok || !known {
-			return nil, fmt.Errorf("%q has a brace that is not {id}, {timestamp}, {body} or {signature}", text)
+		header, isHeader := strings.CutPrefix(name, headerPrefix)
+		if isHeader && validName(header) {
+			f, known = fieldHeader, true
 		}
-		t = append(t, segment{field: f})
+		if rest[0] != '{' || !ok || !known {
+			return nil, fmt.Errorf("%q has a brace that is not {id}, {timestamp}, {body}, {signature} or {header:NAME}", text)
+		}
+		if f != fieldHeader {
+			header = ""
+		}
+		t = append(t, segment{field: f, text: header})
 		rest = after
 	}
 	return t, t.checkBoundaries(text)
@@ -55,7 +66,7 @@ func parseTemplate(text string) (template, error) {
 
 func (t template) checkBoundaries(text string) error {
 	for i, s := range t {
-		if !printable(s.text) {
+		if s.field == fixed && !printable(s.text) {
 			return fmt.Errorf("%q holds a character outside printable ASCII", text)
 		}
 		if i == 0 || t[i-1].field == fixed || t[i-1].field == fieldBody {
@@ -122,6 +133,16 @@ func validID(id string) bool {
 		}
 	}
 	return true
+}
+
+// maxSignedHeader bounds the value of another header that is signed, in bytes.
+const maxSignedHeader = 256
+
+// validHeader reports whether a text can be the signed value of another header: up
+// to 256 characters of printable ASCII without outer spaces, which are lost on the
+// way, and without the character that ends it in what is signed.
+func validHeader(value string, end byte) bool {
+	return len(value) <= maxSignedHeader && printable(value) && strings.TrimSpace(value) == value && strings.IndexByte(value, end) < 0
 }
 
 // validName reports whether a text is a token of RFC 9110, section 5.6.2.

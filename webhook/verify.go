@@ -72,7 +72,10 @@ func (v *Verifier) Verify(header http.Header, body []byte) error {
 	if len(got.signatures) == 0 {
 		return fmt.Errorf("%w: %s holds no signature of the known version", ErrNoMatch, c.spec.Header)
 	}
-	head, tail := c.appendHead(nil, got.id, timestamp), c.appendTail(nil)
+	if err := v.otherHeaders(header); err != nil {
+		return err
+	}
+	head, tail := c.appendHead(nil, got.id, timestamp, header.Get), c.appendTail(nil)
 	for _, key := range v.keys {
 		if key.matches(got.signatures, head, body, tail) {
 			return nil
@@ -111,6 +114,20 @@ func (v *Verifier) signedValues(header http.Header, got *claim) (int64, error) {
 		now = v.Now
 	}
 	return timestamp, c.checkAge(timestamp, now())
+}
+
+// otherHeaders checks the further headers that the scheme signs. One that is not there
+// was signed as an empty text.
+func (v *Verifier) otherHeaders(header http.Header) error {
+	for _, s := range v.scheme.head {
+		if s.field == fieldHeader && len(header.Values(s.text)) > 1 {
+			return fmt.Errorf("%w: %s occurs twice", ErrMalformedHeader, s.text)
+		}
+	}
+	if err := v.scheme.checkHeaders(header.Get); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformedHeader, err)
+	}
+	return nil
 }
 
 // only returns the one value of a header. Two values are refused: which of them

@@ -181,6 +181,45 @@ func TestBordersCannotMove(t *testing.T) {
 	}
 }
 
+// Another header may be signed too; one that is absent is an empty text.
+func TestOtherHeadersAreSigned(t *testing.T) {
+	spec := webhook.Standard()
+	spec.Signed = "{id}.{timestamp}.{header:X-Invoice-Id}.{body}"
+	for _, value := range []string{"in_1", "", "a b;c=d"} {
+		m := message
+		other := http.Header{}
+		if value != "" {
+			other.Set("X-Invoice-Id", value)
+		}
+		m.Header = other.Get
+		h, err := spec.Sign(m, keys(t, spec, secretOld["standard"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := verifier(t, spec, secretOld["standard"])
+		if value != "" {
+			if err := v.Verify(h, m.Body); !errors.Is(err, webhook.ErrNoMatch) {
+				t.Errorf("%q, taken away: %v", value, err)
+			}
+			h.Set("X-Invoice-Id", value)
+		}
+		if err := v.Verify(h, m.Body); err != nil {
+			t.Errorf("%q: %v", value, err)
+		}
+		h.Set("X-Invoice-Id", value+"x")
+		if err := v.Verify(h, m.Body); !errors.Is(err, webhook.ErrNoMatch) {
+			t.Errorf("%q, changed: %v", value, err)
+		}
+	}
+	for _, value := range []string{"a.b", "a\r\nX: y", "é", " a", strings.Repeat("a", 257)} {
+		m := message
+		m.Header = func(string) string { return value }
+		if _, err := spec.Sign(m, keys(t, spec, secretOld["standard"])); err == nil || !strings.Contains(err.Error(), "X-Invoice-Id") {
+			t.Errorf("signed the value %q: %v", value, err)
+		}
+	}
+}
+
 func TestDuplicateHeadersAreRefused(t *testing.T) {
 	spec := webhook.Standard()
 	for _, name := range []string{spec.Header, spec.IDHeader, spec.TimestampHeader} {
@@ -220,6 +259,13 @@ func TestSpecCheck(t *testing.T) {
 		{func(s *webhook.Spec) { s.Signed = "{id}.{timestamp}.{body}\n" }, "ASCII"},
 		{func(s *webhook.Spec) { s.Signed = "{timestamp}.{body}" }, "not signed"},
 		{func(s *webhook.Spec) { s.TimestampHeader = "" }, "needs a header"},
+		{func(s *webhook.Spec) { s.Signed = "{id}.{timestamp}.{header:X-Id}.{body}" }, ""},
+		{func(s *webhook.Spec) { s.Signed = "{id}.{timestamp}.{header:}.{body}" }, "brace"},
+		{func(s *webhook.Spec) { s.Signed = "{id}.{timestamp}.{header:X Id}.{body}" }, "brace"},
+		{func(s *webhook.Spec) { s.Signed = "{id}.{timestamp}.{header:X-Id}{body}" }, "separator"},
+		{func(s *webhook.Spec) { s.Signed = "{id}.{timestamp}.{body}.{header:X-Id}" }, "comes after"},
+		{func(s *webhook.Spec) { s.Signed = "{id}.{timestamp}.{header:Webhook-Signature}.{body}" }, "signature itself"},
+		{func(s *webhook.Spec) { s.Output = "v1,{signature},{header:X-Id}" }, "{signature} once"},
 		{func(s *webhook.Spec) { s.Output = "t={timestamp} v1,{signature}" }, "stands in the output and in header"},
 		{func(s *webhook.Spec) { s.Output = "v1" }, "{signature} once"},
 		{func(s *webhook.Spec) { s.Joiner = "=" }, "could be part"},

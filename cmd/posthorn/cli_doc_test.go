@@ -22,7 +22,7 @@ func TestCommandLinePage(t *testing.T) {
 			t.Setenv(name, "")
 		}
 	}
-	root := newRoot()
+	root := newCommands()
 	root.InitDefaultCompletionCmd()
 	page := commandPage(root)
 	if *updateCLI {

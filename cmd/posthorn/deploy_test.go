@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/posthorn/posthorn/internal/server"
 )
 
 const deployDir = "../../deploy"
@@ -36,7 +38,7 @@ var foreignFlags = map[string]bool{
 func strangers(text string, known map[string]bool) (found []string) {
 	text = comment.ReplaceAllString(text, "")
 	for _, name := range variable.FindAllString(text, -1) {
-		found = append(found, unknownVariables((&Config{}).flags(), []string{name + "="})...)
+		found = append(found, server.UnknownVariables((&server.Config{}).Flags(), []string{name + "="})...)
 	}
 	for _, m := range flagName.FindAllStringSubmatch(text, -1) {
 		if !known[m[1]] && !foreignFlags[m[1]] {
@@ -68,8 +70,8 @@ func allFlags(cmd *cobra.Command, known map[string]bool) {
 // them honest.
 func TestDeployNamesWhatExists(t *testing.T) {
 	known := map[string]bool{"help": true}
-	allFlags(newRoot(), known)
-	source, err := os.ReadFile("metrics.go")
+	allFlags(newCommands(), known)
+	source, err := os.ReadFile("../../internal/server/metrics.go")
 	if err != nil {
 		t.Fatal(err)
 	}

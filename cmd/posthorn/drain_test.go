@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/server"
 )
 
 // serveLive runs serve on the configuration and returns what ends it and its result.
@@ -23,12 +24,12 @@ func serveLive(t *testing.T, args ...string) (address, key string, end context.C
 	}
 	address, key = free.Addr().String(), "drain-0123456789abcdef0123456789abcdef"
 	free.Close()
-	cfg := &Config{}
-	flags := cfg.flags()
+	cfg := &server.Config{}
+	flags := cfg.Flags()
 	if err := flags.Parse(append([]string{"--listen", address, "--data", t.TempDir(), "--synchronous", "off", "--operator-key", key, "--create-tenants", "--log-level", "error"}, args...)); err != nil {
 		t.Fatal(err)
 	}
-	if err := cfg.load(flags, ""); err != nil {
+	if err := cfg.Load(flags, ""); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

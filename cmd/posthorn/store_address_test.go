@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthorn/posthorn/internal/exit"
 )
 
 // Whatever is given as an address of a store, no part of it that may be a password is
@@ -21,7 +23,7 @@ func TestAddressesOfStoresAreNotShown(t *testing.T) {
 		for _, command := range [][]string{{"serve", "--store", address}, {"doctor", "--store", address}, {"migrate", "--from", "sqlite:x.db", "--to", address},
 			{"migrate", "--from", address, "--to", "postgres://h/d"}} {
 			out, errOut, code := invoke(t, "", command...)
-			if code != exitUsage || strings.Contains(out+errOut, secret) || !strings.Contains(errOut, "sqlite:") && !strings.Contains(errOut, "postgres://") {
+			if code != exit.Usage || strings.Contains(out+errOut, secret) || !strings.Contains(errOut, "sqlite:") && !strings.Contains(errOut, "postgres://") {
 				t.Errorf("%v: code %d, %s%s", command[:2], code, out, errOut)
 			}
 		}
@@ -38,7 +40,7 @@ func TestEmptyFilesOfSecretsAreRefused(t *testing.T) {
 	t.Setenv("POSTHORN_STORE_FILE", empty)
 	data := filepath.Join(t.TempDir(), "data")
 	for _, command := range [][]string{{"serve", "--data", data}, {"doctor"}, {"migrate", "--from", "sqlite:x.db"}} {
-		if out, errOut, code := invoke(t, "", command...); code != exitUsage || !strings.Contains(errOut, "POSTHORN_STORE_FILE") || !strings.Contains(errOut, "empty") {
+		if out, errOut, code := invoke(t, "", command...); code != exit.Usage || !strings.Contains(errOut, "POSTHORN_STORE_FILE") || !strings.Contains(errOut, "empty") {
 			t.Errorf("%v: code %d, %s%s", command, code, out, errOut)
 		}
 	}

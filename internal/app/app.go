@@ -34,6 +34,7 @@ type Options struct {
 	OperatorKey     string // bootstrap key of live mode; empty: none
 	OperatorTestKey string // bootstrap key of test mode; empty: none
 	CreateTenants   bool   // publishing makes an unknown tenant
+	VerifyEndpoints bool   // receivers have to agree before they get events, see verify.go
 	Now             func() time.Time
 
 	// Pace says how an endpoint's attempts go on this node now; nil: nobody knows.
@@ -43,6 +44,7 @@ type Options struct {
 	Reads       Rate         // calls of one key that read
 	Writes      Rate         // calls of one key that write, publishing aside
 	Attempts    Rate         // attempts that the keys of one tenant ask for, and uses of its secrets
+	WrongKeys   int          // requests without a valid key that one address may make in a minute; 0: any number
 	Ceilings    Ceilings     // what endpoints may set
 	Loop        hook.Loop    // this installation's mark in CDN-Loop; empty: none
 	AllowReveal bool         // secrets may be shown again
@@ -54,6 +56,8 @@ type Service struct {
 	o         Options
 	bootstrap map[[32]byte]Caller
 	buckets   buckets
+	wrongKeys knocks
+	schemas   schemas
 }
 
 // New returns a Service, or says what of the options is wrong.

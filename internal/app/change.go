@@ -28,6 +28,8 @@ type EndpointChange struct {
 	Retry func(old *hook.Retry) (*hook.Retry, error)
 	// Check sees the endpoint as it is then and stops the change with an error.
 	Check func(hook.Endpoint) error
+
+	exempt bool // needs no verification
 }
 
 // HeaderChange sets a header, or takes it away if Value is nil.
@@ -53,6 +55,11 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 	m, err := s.plan(ctx, old, change)
 	if err != nil {
 		return Endpoint{}, err
+	}
+	if m.moves = m.needed && origin(m.url) != origin(old.URL); m.moves && s.o.VerifyEndpoints && !change.exempt {
+		if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
+			return Endpoint{}, err
+		}
 	}
 	out := Endpoint{Warnings: m.warnings}
 	out.Endpoint, err = s.o.Store.UpdateEndpoint(ctx, old.Scope, id, func(row hook.Endpoint) (hook.Endpoint, error) {
@@ -85,6 +92,9 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 		if err := apply(&row, change); err != nil {
 			return row, err
 		}
+		if err := s.applyVerification(&row, m.moves, change); err != nil {
+			return row, err
+		}
 		if err := s.checkEndpoint(&row, &before); err != nil {
 			return row, err
 		}
@@ -103,6 +113,7 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 // resolving a host's name takes time.
 type move struct {
 	needed   bool // URL or profile change
+	moves    bool // to another host, port or scheme
 	url      string
 	warnings []Warning
 	to       *profile.Profile // nil: the profile stays

@@ -36,7 +36,7 @@ func (s *Service) checkEndpoint(e, old *hook.Endpoint) error {
 	}
 	for i, name := range e.Types {
 		if !hook.ValidFilterType(name) {
-			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, a prefix that ends in \".*\", or \"*\".")
+			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, the beginning of one up to a dot, colon or slash with a star after it (\"orders/*\"), or \"*\". "+hook.TypeRule)
 		}
 	}
 	for _, text := range []struct {
@@ -77,7 +77,7 @@ func (s *Service) checkHeaders(e *hook.Endpoint) error {
 	if err := s.o.CheckHeaders(e.Headers); err != nil {
 		return err
 	}
-	own := headerNames(s.profileNamed(e.Profile))
+	own := s.profileNamed(e.Profile).HeaderNames()
 	for _, h := range e.Headers {
 		if h.Value == shownValue {
 			return &hook.Error{Code: hook.CodeHeaderInvalid, Field: "headers",

@@ -38,7 +38,8 @@ type NewEndpoint struct {
 	Retry       *hook.Retry
 	Secret      string // a secret to take over; empty: a new one
 
-	admit func(existing []*hook.Endpoint) error // asked inside the transaction; nil: no more conditions
+	admit  func(existing []*hook.Endpoint) error // asked inside the transaction; nil: no more conditions
+	exempt bool                                  // needs no verification
 }
 
 // bounded refuses one endpoint too many, then asks the caller's own condition.
@@ -81,6 +82,12 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	}
 	if ep.URL, made.Warnings, err = s.o.Admit(ctx, in.URL, p.URLRules().IPHosts); err != nil {
 		return Endpoint{}, nil, err
+	}
+	if s.o.VerifyEndpoints && !in.exempt {
+		if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
+			return Endpoint{}, nil, err
+		}
+		ep.Verification = challenged(p)
 	}
 	if len(ep.Types) == 0 {
 		made.Warnings = append(made.Warnings, matchesNothing)
@@ -179,7 +186,7 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 		return nil, "", err
 	}
 	if q.EventType != "" && !hook.ValidType(q.EventType) {
-		return nil, "", invalid("event_type", "\"event_type\" is not the name of an event type.")
+		return nil, "", errType("event_type", q.EventType)
 	}
 	q.Scope = scope
 	rows, next, err := s.o.Store.Endpoints(ctx, q)
@@ -256,7 +263,7 @@ type Test struct {
 }
 
 // TestEndpoint sends a test event: of the given type and data, or the profile's.
-// Any endpoint may be tested, a disabled one too.
+// Any endpoint may be tested, a disabled one too, but not an unverified one.
 func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventType string, data []byte, once *Once) (Test, *hook.Replay, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -268,6 +275,9 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 			return Test{}, nil, err
 		}
 		data = known.Example // the platform's own comes before the profile's
+	}
+	if ep.Unverified() {
+		return Test{}, nil, hook.NotVerified()
 	}
 	p := s.profileNamed(ep.Profile)
 	eventType, data, err = testEvent(p, eventType, data)
@@ -296,7 +306,7 @@ func testEvent(p *profile.Profile, eventType string, data []byte) (string, []byt
 		return ownType, data, nil
 	}
 	if !hook.ValidType(eventType) {
-		return "", nil, errType
+		return "", nil, errType("type", eventType)
 	}
 	if data == nil {
 		data = []byte("{}")

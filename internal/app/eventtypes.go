@@ -6,8 +6,6 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-var errTypeName = invalid("name", "\"name\" must be 1 to 128 letters, digits, underscores, hyphens and dots, with no empty part between dots.")
-
 // CreateEventType adds an entry to the catalogue of the caller's mode. Operators
 // only. Schema and Example are JSON objects that were checked already.
 func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventType, once *Once) (hook.EventType, *hook.Replay, error) {
@@ -15,13 +13,20 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 		return hook.EventType{}, nil, err
 	}
 	if !hook.ValidType(e.Name) {
-		return hook.EventType{}, nil, errTypeName
+		return hook.EventType{}, nil, errType("name", e.Name)
 	}
 	if err := checkText("description", e.Description, maxDescription); err != nil {
 		return hook.EventType{}, nil, err
 	}
+	if err := s.checkSchema(&e, &hook.EventType{}); err != nil {
+		return hook.EventType{}, nil, err
+	}
 	e.Mode = c.Mode
-	return s.o.Store.CreateEventType(ctx, e, once.in(hook.Scope{Mode: c.Mode}, same))
+	made, replay, err := s.o.Store.CreateEventType(ctx, e, once.in(hook.Scope{Mode: c.Mode}, same))
+	if err == nil && e.Enforce != hook.EnforceOff {
+		err = s.LoadSchemas(ctx)
+	}
+	return made, replay, err
 }
 
 // EventType returns an entry of the catalogue of the caller's mode. It belongs to
@@ -41,6 +46,7 @@ type EventTypeChange struct {
 	Description *string
 	Schema      *[]byte // a JSON object, or nil to take it away
 	Example     *[]byte // a JSON object, or nil to take it away
+	Enforce     *hook.Enforce
 	Check       func(hook.EventType) error
 }
 
@@ -54,7 +60,9 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 			return hook.EventType{}, err
 		}
 	}
-	return s.o.Store.UpdateEventType(ctx, c.Mode, name, func(e hook.EventType) (hook.EventType, error) {
+	var before hook.EventType
+	made, err := s.o.Store.UpdateEventType(ctx, c.Mode, name, func(e hook.EventType) (hook.EventType, error) {
+		before = e
 		if change.Check != nil {
 			if err := change.Check(e); err != nil {
 				return e, err
@@ -69,8 +77,15 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 		if change.Example != nil {
 			e.Example = *change.Example
 		}
-		return e, nil
+		if change.Enforce != nil {
+			e.Enforce = *change.Enforce
+		}
+		return e, s.checkSchema(&e, &before)
 	})
+	if err == nil && max(before.Enforce, made.Enforce) != hook.EnforceOff {
+		err = s.LoadSchemas(ctx)
+	}
+	return made, err
 }
 
 // DeleteEventType takes an entry out of the catalogue; events and endpoints that
@@ -79,5 +94,8 @@ func (s *Service) DeleteEventType(ctx context.Context, c Caller, name string, ch
 	if err := c.administer(); err != nil {
 		return err
 	}
-	return s.o.Store.DeleteEventType(ctx, c.Mode, name, checks...)
+	if err := s.o.Store.DeleteEventType(ctx, c.Mode, name, checks...); err != nil {
+		return err
+	}
+	return s.LoadSchemas(ctx)
 }

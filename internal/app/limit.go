@@ -45,8 +45,10 @@ var tokenRate = Rate{PerSecond: 1, Burst: 60}
 type Quota struct {
 	Name string
 	Rate Rate
-	Left int           // tokens in the bucket
-	Full time.Duration // until the bucket is full again
+	Left int // tokens in the bucket
+	// Until is how long it takes until the bucket is full again, or for a request that
+	// is refused until it may be made again: within it no more than Left can be used.
+	Until time.Duration
 }
 
 type meterKey struct{}
@@ -102,8 +104,11 @@ func (s *Service) spend(ctx context.Context, c Caller, l *limit, n int) error {
 	}
 	left, wait := s.buckets.take(bucket{l, holder}, r, n, s.o.Now())
 	if note, ok := ctx.Value(meterKey{}).(func(Quota)); ok {
-		missing := max(0, float64(r.Burst)-left)
-		note(Quota{Name: l.name, Rate: r, Left: max(0, int(left)), Full: time.Duration(missing / r.PerSecond * float64(time.Second))})
+		until := wait
+		if wait == 0 {
+			until = time.Duration(max(0, float64(r.Burst)-left) / r.PerSecond * float64(time.Second))
+		}
+		note(Quota{Name: l.name, Rate: r, Left: max(0, int(left)), Until: until})
 	}
 	if wait == 0 {
 		return nil

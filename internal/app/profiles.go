@@ -39,7 +39,7 @@ func (s *Service) Profiles() []Profile {
 			continue
 		}
 		one := Profile{Name: name, Description: p.Description(), Default: name == s.o.Profile, Management: p.Management(),
-			IPHosts: p.URLRules().IPHosts, Policy: p.Policy(nil), Headers: headerNames(p)}
+			IPHosts: p.URLRules().IPHosts, Policy: p.Policy(nil), Headers: p.HeaderNames()}
 		for _, t := range p.Catalogue() {
 			one.Types = append(one.Types, ProfileType{Name: t.Name, Description: t.Description, Example: t.Example,
 				Body: p.Render(nil, sample(t))})
@@ -63,25 +63,4 @@ func sample(t profile.EventType) profile.Input {
 	delivery := event.ID
 	delivery[15]++
 	return profile.Input{Event: event, Delivery: delivery, Attempt: 1, Now: at}
-}
-
-// headerNames lists the headers by signing once with a secret that nobody uses.
-func headerNames(p *profile.Profile) []string {
-	text, encoding, err := p.NewSecret()
-	if err != nil {
-		return nil
-	}
-	signer, err := p.Signer([]hook.Secret{{Text: text, Encoding: encoding}})
-	if err != nil {
-		return nil
-	}
-	headers, err := p.Headers(nil, sample(profile.EventType{Name: "a.b", Example: []byte("{}")}), []byte("{}"), signer)
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, h := range headers {
-		names = append(names, h.Name)
-	}
-	return names
 }

@@ -102,14 +102,16 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 		return hook.NewEvent{}, err
 	}
 	if !hook.ValidType(e.Type) {
-		return hook.NewEvent{}, errType
+		return hook.NewEvent{}, errType("type", e.Type)
 	}
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == ""}, nil
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data)}, nil
 }
 
-var errType = invalid("type",
-	"\"type\" must be 1 to 128 letters, digits, underscores, hyphens and dots, with no empty part between dots.")
+// errType refuses the name of an event type and says what is wrong with it.
+func errType(field, name string) error {
+	return invalid(field, "\""+field+"\" "+hook.TypeFault(name)+". "+hook.TypeRule)
+}
 
 // profileOf names the exact profile text that an endpoint's deliveries render
 // with. A profile that is gone from the server's set falls back to the default:

@@ -64,6 +64,7 @@ type EndpointStore interface {
 	Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error)
 	Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error)
 	UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error)
+	VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, v hook.Verification, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 	DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error
 	RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 }
@@ -96,6 +97,7 @@ type EventTypeStore interface {
 	CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error)
 	EventType(ctx context.Context, mode hook.Mode, name string) (hook.EventType, error)
 	EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.EventType, string, error)
+	CheckedEventTypes(ctx context.Context, limit int) ([]hook.EventType, error)
 	UpdateEventType(ctx context.Context, mode hook.Mode, name string, update func(old hook.EventType) (hook.EventType, error)) (hook.EventType, error)
 	DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error
 }

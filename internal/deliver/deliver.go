@@ -95,6 +95,10 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		return hook.Outcome{Skipped: true}
 	}
 	start := s.opts.Now()
+	if !target.MayGet(d.Event) { // a test event, asked for before its URL changed
+		return hook.Outcome{StartedAt: start, Class: hook.ClassNotSent, Enablings: target.Enablings,
+			Message: "The endpoint was not verified any more, so nothing was sent. Test it again when it is."}
+	}
 	if target.Damage != 0 {
 		if j.Trigger == hook.BySchedule {
 			return s.skip("endpoint is damaged: no attempt is made", d, errDamaged)
@@ -124,7 +128,9 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	if s.opts.Loop != "" {
 		headers = append(headers, hook.Header{Name: hook.LoopHeader, Value: s.loop})
 	}
-	headers = addCustom(headers, target.Headers)
+	if len(target.Headers) > 0 {
+		headers = addCustom(headers, p.format.HeaderNames(), target.Headers)
+	}
 	answer, err := s.send(ctx, target, d, egress.Request{
 		URL: target.URL, Headers: headers, Body: body, Timeout: p.policy.Timeout, Endpoint: target.ID,
 	})
@@ -163,11 +169,13 @@ func (s *Sender) send(ctx context.Context, target *hook.Endpoint, d *hook.Delive
 }
 
 // addCustom adds the endpoint's own headers. Where the format has one of the same
-// name, the format's stands: a name may occur once.
-func addCustom(headers, custom []hook.Header) []hook.Header {
+// name, the format's stands, also if it left it out of this request: a name may occur
+// once, and means one thing.
+func addCustom(headers []hook.Header, reserved []string, custom []hook.Header) []hook.Header {
 	own := len(headers)
 	for _, h := range custom {
-		if !slices.ContainsFunc(headers[:own], func(o hook.Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
+		if !slices.ContainsFunc(headers[:own], func(o hook.Header) bool { return strings.EqualFold(o.Name, h.Name) }) &&
+			!slices.ContainsFunc(reserved, func(name string) bool { return strings.EqualFold(name, h.Name) }) {
 			headers = append(headers, h)
 		}
 	}

@@ -185,6 +185,33 @@ func TestStoppedEndpointsAreSkipped(t *testing.T) {
 	}
 }
 
+// A header that the format leaves out for want of a value stays out: the endpoint's
+// own header of that name would stand for the value.
+func TestALeftOutHeaderIsNotTheEndpoints(t *testing.T) {
+	r, s, job := setup(t, "paysway")
+	base, _ := profile.Builtin().Get("paysway")
+	p, err := profile.Load("own.yaml", []byte(strings.Replace(string(base.Text()), "name: paysway", "name: own", 1)+"\nheaders: {X-Invoice: $event.data.id}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := profile.Builtin()
+	if err := set.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	s = deliver.New(deliver.Options{Store: r, Profiles: set, Poster: r, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler)})
+	job.Delivery.Profile = p.Hash()
+	r.endpoint.Profile, r.endpoint.Headers = "own", []hook.Header{{Name: "x-invoice", Value: "forged"}}
+	for data, want := range map[string]string{`{"id": "x"}`: "x", `{}`: "", `{"id": "x\r\nX-Invoice: forged"}`: ""} {
+		r.event.Data = []byte(data)
+		if o := s.Send(t.Context(), job); !o.Success {
+			t.Errorf("%s: %+v", data, o)
+		}
+		if got := strings.Join(header(r.got[len(r.got)-1], "X-Invoice"), ","); got != want {
+			t.Errorf("%s: header %q, want %q", data, got, want)
+		}
+	}
+}
+
 func TestTheFormatsHeadersStand(t *testing.T) {
 	r, s, job := setup(t, "paywise")
 	r.endpoint.Headers = []hook.Header{{Name: "user-agent", Value: "mine"}, {Name: "x-paywise-signature", Value: "forged"}, {Name: "X-Own", Value: "1"}}

@@ -242,6 +242,16 @@ func (x *exam) hopeless(err error) Verdict {
 	}
 	v := Verdict{Cause: WrongSecret, Message: "The signature was made with another secret, or over another content.",
 		Notes: []string{"Every usual re-encoding of the body was tried. Compare the endpoint, its mode (test or live) and whether its secret was rotated."}}
+	for rest := x.spec.Signed; ; {
+		_, after, found := strings.Cut(rest, "{header:")
+		if !found {
+			break
+		}
+		name, more, _ := strings.Cut(after, "}")
+		if rest = more; x.header.Get(name) == "" {
+			v.Notes = append(v.Notes, "The capture has no "+name+", whose value is signed. If the sender sent one, look for what drops it; if the event had none, that is right.")
+		}
+	}
 	if errors.Is(err, webhook.ErrNoMatch) && len(x.q.Secrets) == 1 {
 		v.Notes = append(v.Notes, "If there is an older or newer secret, give it as a second --secret.")
 	}

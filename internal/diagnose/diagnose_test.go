@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -327,7 +328,7 @@ func TestBytesBeyondContentLength(t *testing.T) {
 // Formats that are files, with several signatures or with public keys.
 func TestOtherProfiles(t *testing.T) {
 	const private = "whsk_"
-	for _, file := range []string{"standard-dual.yaml", "standard-ed25519.yaml", "stripe-like.yaml", "github-like.yaml"} {
+	for _, file := range []string{"standard-dual.yaml", "standard-ed25519.yaml", "stripe-like.yaml", "github-like.yaml", "in-house.yaml"} {
 		text, err := os.ReadFile("../../examples/profiles/" + file)
 		if err != nil {
 			t.Fatal(err)
@@ -364,6 +365,41 @@ func TestOtherProfiles(t *testing.T) {
 		if v.Cause != diagnose.BodyReencoded {
 			t.Errorf("%s with a newline: %+v", file, v)
 		}
+	}
+}
+
+// A header whose value was signed is missed by name.
+func TestASignedHeaderThatIsGone(t *testing.T) {
+	text, err := os.ReadFile("../../examples/profiles/in-house.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Load("in-house.yaml", []byte(strings.ReplaceAll(string(text), "data.invoice.id", "data.list.0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, encoding, err := p.NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := p.Signer([]hook.Secret{{Text: secret, Encoding: encoding}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := profile.Input{Event: &hook.Event{PublicID: hook.ID{1}, Type: "a.b", Data: []byte(data), CreatedAt: now, AcceptedAt: now}, Attempt: 1, Now: now}
+	body := p.Render(nil, in)
+	headers, err := p.Headers(nil, in, body, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := diagnose.Question{Profile: p, Secrets: []string{secret}, Now: now}
+	if v := diagnose.Explain(diagnose.Capture{Headers: headers, Body: body, Length: -1}, q); !v.Valid() { // the control
+		t.Errorf("whole: %+v", v)
+	}
+	gone := slices.DeleteFunc(slices.Clone(headers), func(h hook.Header) bool { return h.Name == "X-Invoice-Id" })
+	v := diagnose.Explain(diagnose.Capture{Headers: gone, Body: body, Length: -1}, q)
+	if v.Valid() || len(gone) != len(headers)-1 || !strings.Contains(strings.Join(v.Notes, " "), "X-Invoice-Id, whose value is signed") {
+		t.Errorf("without its header: %+v", v)
 	}
 }
 

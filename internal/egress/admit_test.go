@@ -57,18 +57,34 @@ func TestAdmitMessages(t *testing.T) {
 		code         hook.Code
 	}{
 		{"", "The URL is not valid: it is empty.", hook.CodeURLInvalid},
-		{"https://a b/", "The URL is not valid: it contains white space.", hook.CodeURLInvalid},
+		{"https://a b/", "The URL is not valid: it contains white space (U+0020, byte 10).", hook.CodeURLInvalid},
 		{"https://example.com/" + strings.Repeat("a", 2048), "The URL is not valid: it is longer than 2,048 bytes.", hook.CodeURLInvalid},
-		{"https://example.com/" + strings.Repeat("\u00fc", 700), "The URL is not valid: it is longer than 2,048 bytes.", hook.CodeURLInvalid},
+		{"https://example.com/" + strings.Repeat("\u00fc", 700), "The URL is not valid: it is longer than 2,048 bytes once it is percent-encoded.", hook.CodeURLInvalid},
+		{"https://example.com/\u200b", "The URL is not valid: it contains a control character or another that cannot be seen (U+200B, byte 21).", hook.CodeURLInvalid},
+		{"https://example.com/#x", "The URL is not valid: it contains a fragment, which is never sent to a server (U+0023, byte 21).", hook.CodeURLInvalid},
+		{"https://example.com/%zz", "The URL is not valid: a % in its path is not followed by two hexadecimal digits.", hook.CodeURLInvalid},
+		{"https://example.com:0443/", "The URL is not valid: the port \"0443\" is not a decimal number without leading zeros.", hook.CodeURLInvalid},
+		{"https://example.com:70000/", "The URL is not valid: the port \"70000\" is larger than 65535.", hook.CodeURLInvalid},
+		{"https://exa*mple.com/", "The URL's host is not accepted: the label \"exa*mple\" has the character '*'; letters, digits, hyphens and underscores are accepted.", hook.CodeURLHost},
+		{"https://-a.example.com/", "The URL's host is not accepted: the label \"-a\" begins or ends with a hyphen.", hook.CodeURLHost},
+		{"https://a..example.com/", "The URL's host is not accepted: a label is empty: it begins with a dot, or has two in a row.", hook.CodeURLHost},
+		{"https://b." + strings.Repeat("a", 64) + ".com/", "The URL's host is not accepted: the label \"" + strings.Repeat("a", 63) + "\"... is longer than 63 bytes.", hook.CodeURLHost},
+		{"https://ab--c.example.com/", "The URL's host is not accepted: the label \"ab--c\" cannot be part of an internationalized name (UTS 46).", hook.CodeURLHost},
+		{"https://%61.example.com/", "The URL's host is not accepted: percent-encoding is not for host names.", hook.CodeURLHost},
+		{"https://[::1%25lo]/", "The URL's host is not accepted: an address with a zone (%) means something on one machine only.", hook.CodeURLHost},
+		{"https://[::ffff:8.8.8.8]/", "The URL's host is not accepted: write the IPv4 address 8.8.8.8 without ::ffff: and brackets.", hook.CodeURLHost},
+		{"https://[abc]/", "The URL's host is not accepted: \"[abc]\" is no IPv6 address.", hook.CodeURLHost},
+		{"https://shop.local/", "The URL's host \"shop.local\" is not a public host name: names that end in .local are for local use. The operator admits such names with --allow-host.", hook.CodeURLNotPublic},
+		{"https://my_shop/", "The URL's host \"my_shop\" is not a public host name: it has no dot. The operator admits such names with --allow-host.", hook.CodeURLNotPublic},
 		{"http://example.com/", "The URL must start with https://.", hook.CodeURLScheme},
 		{"https://u:p@example.com/", "The URL must not contain a user name or password. Use a custom header instead.", hook.CodeURLCredentials},
-		{"https://127.1/", "The host is written in a form that is not accepted.", hook.CodeURLHost},
-		{"https://localhost/", "The host is not a public host name. The operator admits others with --allow-host.", hook.CodeURLNotPublic},
+		{"https://127.1/", "The URL's host is not accepted: the last label \"1\" is a number; an IPv4 address is written as four decimal numbers of 0 to 255, without leading zeros.", hook.CodeURLHost},
+		{"https://localhost/", "The URL's host \"localhost\" is not a public host name: names that end in .localhost are for local use. The operator admits such names with --allow-host.", hook.CodeURLNotPublic},
 		{"https://example.com:22/", "Port 22 is not allowed. Use 443, 80 with http, or a port from 1024 on.", hook.CodeURLPort},
 		{"https://example.com:6667/", "Port 6667 is not allowed. It belongs to another protocol; use another port.", hook.CodeURLPort},
 		{"example.com", "The URL is not valid: it must start with https://.", hook.CodeURLInvalid},
-		{"https://93.184.215.14/", "The host must be a name, not an IP address.", hook.CodeURLHost},
-		{"https://10.0.0.1/", "The URL points to an address that deliveries may not go to. The operator admits private networks with --allow-network.", hook.CodeURLAddress},
+		{"https://93.184.215.14/", "The URL's host must be a name, not an IP address: the endpoint's profile says so.", hook.CodeURLHost},
+		{"https://10.0.0.1/", "The URL points to an address that deliveries may not go to (10.0.0.0/8). The operator admits private networks with --allow-network.", hook.CodeURLAddress},
 	} {
 		_, _, err := c.Admit(t.Context(), tt.url, egress.Rules{})
 		refusal, ok := err.(*hook.Error)
@@ -85,6 +101,11 @@ func TestAdmitMessages(t *testing.T) {
 		"example.com": "The URL is not valid: it must start with http:// or https://."} {
 		if _, _, err := open.Admit(t.Context(), url, egress.Rules{}); err == nil || err.Error() != message {
 			t.Errorf("%s, with http: %v", url, err)
+		}
+	}
+	for raw, want := range map[string]string{"https://My_Shop.Example.com/": "https://my_shop.example.com/", "https://_dmarc.ex\uff3fample.com/": "https://_dmarc.ex_ample.com/"} {
+		if got, _, err := c.Admit(t.Context(), raw, egress.Rules{}); err != nil || got != want {
+			t.Errorf("%s: %q, %v", raw, got, err)
 		}
 	}
 	got, warnings, err := c.Admit(t.Context(), "https://absent.attack.test/", egress.Rules{})

@@ -55,6 +55,7 @@ var sentences = map[hook.Class]string{
 
 	hook.ClassLocalResources:     "This server could not open a connection for want of descriptors, memory, ports or a route of its own. The attempt is put off and does not count.",
 	hook.ClassDNSUnavailable:     "The name service of this server does not answer. The attempt is put off and does not count.",
+	hook.ClassEgressProxy:        "The egress proxy of this server cannot be used. The attempt is put off and does not count.",
 	hook.ClassNetworkUnavailable: "Most hosts cannot be reached from this server. The attempt is put off and does not count.",
 }
 

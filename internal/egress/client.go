@@ -4,14 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,9 +24,10 @@ const (
 	defaultMaxHeader = 64 << 10
 	defaultTimeout   = 30 * time.Second
 	defaultMaxIdle   = 4096
+	defaultMaxAge    = 5 * time.Minute
 
-	admitTimeout    = 2 * time.Second  // of the name lookup on admission
-	idleTimeout     = 30 * time.Second // so that a changed name is noticed
+	admitTimeout    = 2 * time.Second // of the name lookup on admission
+	idleTimeout     = 30 * time.Second
 	maxIdlePerHost  = 256
 	maxCachedURLs   = 4096
 	longestRetryFor = 365 * 24 * time.Hour
@@ -67,8 +67,14 @@ type Options struct {
 	// DialContext opens the connection to an address that was vetted already; nil
 	// means a [net.Dialer] that checks once more the address the socket gets.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// RootCAs replaces the system's; nil means the system's.
+	// RootCAs are the authorities that certificates of receivers must come from; nil means
+	// the system's. [ReadAuthorities] returns them with the operator's own.
 	RootCAs *x509.CertPool
+	// ClientCertificate answers receivers that ask for one; nil: they get none.
+	ClientCertificate *tls.Certificate
+	// Proxy opens all connections; nil: they are opened directly. The addresses are judged
+	// before it is asked, and there is no way past it, loopback included.
+	Proxy *Proxy
 
 	// Now is the clock that dates in Retry-After are compared with; nil means [time.Now].
 	Now func() time.Time
@@ -85,6 +91,10 @@ type Options struct {
 	MaxHeader int
 	// MaxIdle is how many connections are kept for further requests; 0 means 4,096.
 	MaxIdle int
+	// MaxAge is how old a connection may be when a request begins on it; 0 means 5
+	// minutes, less than 0 any age. Without it an endpoint that is never quiet would stay
+	// on an address that its name left long ago.
+	MaxAge time.Duration
 }
 
 // Client sends requests to addresses that tenants choose. It is safe for
@@ -95,10 +105,14 @@ type Client struct {
 	guard     *guard
 	reach     *reach
 	ways      ways
-	six       atomic.Bool // an address of IPv6 was reached once
+	tunnels   service                                                              // of the proxy, by address
+	six       atomic.Bool                                                          // an address of IPv6 was reached once
+	dialOut   func(ctx context.Context, network, address string) (net.Conn, error) // to the proxy
 	transport *http.Transport
 	fresh     *http.Transport // keeps no connection
 	buffers   sync.Pool       // of *[]byte, one byte longer than MaxBody
+	started   time.Time
+	seed      maphash.Seed // of the periods of pools
 
 	mu   sync.RWMutex
 	urls map[urlKey]*address // parsed
@@ -124,6 +138,9 @@ func New(opts Options) *Client {
 	if opts.MaxIdle <= 0 {
 		opts.MaxIdle = defaultMaxIdle
 	}
+	if opts.MaxAge == 0 {
+		opts.MaxAge = defaultMaxAge
+	}
 	c := &Client{
 		opts:  opts,
 		form:  form{http: opts.AllowHTTP, local: opts.AllowLocal, allow: opts.AllowHosts, deny: opts.DenyHosts},
@@ -131,9 +148,14 @@ func New(opts Options) *Client {
 		reach: newReach(opts.Log),
 		ways:  ways{hosts: map[string]way{}},
 		urls:  make(map[urlKey]*address),
+
+		started: time.Now(), seed: maphash.MakeSeed(),
 	}
+	c.guard.proxy = opts.Proxy
+	c.dialOut = opts.DialContext
 	if opts.DialContext == nil {
 		c.opts.DialContext = c.dialer().DialContext
+		c.dialOut = new(net.Dialer).DialContext // the operator chose the address
 	}
 	c.buffers.New = func() any {
 		buf := make([]byte, opts.MaxBody+1)
@@ -179,6 +201,9 @@ func (c *Client) announce() {
 	}
 	for _, p := range c.form.allow {
 		c.opts.Log.Warn("egress_guard_relaxed", "way", "host_allowed", "host", p.String())
+	}
+	if c.opts.Proxy != nil {
+		c.opts.Log.Info("egress_proxy", "proxy", c.opts.Proxy.String())
 	}
 	var set []string
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
@@ -230,10 +255,10 @@ func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical s
 	}
 	if a.ip.IsValid() {
 		if rule := c.guard.check(netip.AddrPortFrom(a.ip, a.port)); rule != "" {
-			return "", nil, addressRefused(rule)
+			return "", nil, addressRefused(a.ip, rule)
 		}
 		if !r.IPHosts && !(c.form.local && a.ip.IsLoopback()) {
-			return "", nil, refuse(hook.CodeURLHost, "The host must be a name, not an IP address.")
+			return "", nil, refuse(hook.CodeURLHost, "The URL's host must be a name, not an IP address: the endpoint's profile says so.")
 		}
 		return a.canonical, nil, nil
 	}
@@ -257,6 +282,9 @@ func (c *Client) address(raw string) (*address, *hook.Error) {
 	a, err := parseAddress(raw, c.form)
 	if err == nil && slices.Contains(c.opts.OwnHosts, a.host) {
 		return nil, refuse(hook.CodeURLAddress, "The URL's host is this server's own (--public-url). Deliveries go to receivers only: name the receiver's host.")
+	}
+	if err == nil && c.opts.Proxy.named(a) {
+		return nil, addressRefused(a.ip, ruleProxy)
 	}
 	return a, err
 }
@@ -291,11 +319,8 @@ func (c *Client) parsed(stored string, endpoint hook.ID) (*address, *hook.Error)
 	if err != nil {
 		return nil, err
 	}
-	// The transport keeps connections by the host of the URL. The host that is dialled
-	// and the Host header come from a itself.
-	pool := *a.url
-	pool.Host = fmt.Sprintf("%x.%s:%d", endpoint, strings.ReplaceAll(a.host, ":", "-"), a.port)
-	a.pool = &pool
+	a.endpoint = endpoint
+	a.period, a.phase = c.periods(endpoint)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.urls) >= maxCachedURLs {

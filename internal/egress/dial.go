@@ -86,13 +86,13 @@ func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, *Failu
 		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
 	if err == nil {
-		c.reach.answered(host)
+		c.reach.names.answers(host)
 		return addrs, nil
 	}
 	dns, ok := errors.AsType[*net.DNSError](err)
 	switch {
 	case ok && dns.IsNotFound:
-		c.reach.answered(host)
+		c.reach.names.answers(host)
 		return nil, failure(hook.ClassDNSNotFound, err)
 	case ctx.Err() != nil || ok && dns.IsTimeout:
 		return nil, failure(hook.ClassDNSTimeout, err)
@@ -124,12 +124,16 @@ func (c *Client) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, err
 	}
 	a.phase.Store(phaseTLS)
-	secured := tls.Client(conn, &tls.Config{
+	config := &tls.Config{
 		ServerName: a.target.host,
 		RootCAs:    c.opts.RootCAs,
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
-	})
+	}
+	if own := c.opts.ClientCertificate; own != nil {
+		config.Certificates = []tls.Certificate{*own}
+	}
+	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, classifyTLS(ctx, err)
@@ -169,13 +173,21 @@ func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
 	return won.Conn, nil
 }
 
+// open opens a connection to a judged address.
+func (c *Client) open(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if c.opts.Proxy != nil {
+		return c.tunnel(ctx, to)
+	}
+	return c.opts.DialContext(ctx, "tcp", to.String())
+}
+
 // targets returns the judged addresses of the attempt's host.
 func (c *Client) targets(ctx context.Context, a *attempt) ([]netip.AddrPort, error) {
 	host, port := a.target.host, a.target.port
 	if ip := a.target.ip; ip.IsValid() {
 		if rule := c.guard.check(netip.AddrPortFrom(ip, port)); rule != "" {
 			f := c.blocked(host, ip, rule)
-			f.Message = addressRefused(rule).Message
+			f.Message = addressRefused(ip, rule).Message
 			return nil, f
 		}
 		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil

@@ -8,6 +8,9 @@
 // name lookup, connect, TLS, headers and body, and what a receiver can make the
 // process keep in memory is bounded.
 //
+// With a proxy of the operator's the same holds: the proxy is asked for the address that
+// was checked, never for the name.
+//
 // The package never follows a redirect, never uses a proxy from the environment,
 // never switches off the verification of certificates, never decompresses, keeps
 // no cookies and speaks HTTP/1.1 only.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // RefusedBy is the bare table.
@@ -32,6 +35,10 @@ const MaxCachedURLs = maxCachedURLs
 func SystemResolver(dial func(ctx context.Context, network, address string) (net.Conn, error)) Resolver {
 	return &systemResolver{net.Resolver{PreferGo: true, Dial: dial}}
 }
+
+// Periods returns how long the endpoint's connections may be used, and how much of the
+// first period was over at the start.
+func (c *Client) Periods(endpoint hook.ID) (period, phase time.Duration) { return c.periods(endpoint) }
 
 // Ways returns how many hosts have an address that is remembered.
 func (c *Client) Ways() int {

@@ -14,6 +14,7 @@ type guard struct {
 	networks   []netip.Prefix                   // allowed
 	denied     []netip.Prefix                   // stronger than what is allowed
 	self       atomic.Pointer[[]netip.AddrPort] // where this process listens
+	proxy      *Proxy                           // nil: none
 }
 
 func newGuard(allowLocal bool, networks, denied []netip.Prefix) *guard {
@@ -33,7 +34,7 @@ func unmapped(prefixes []netip.Prefix) []netip.Prefix {
 }
 
 // check returns the rule that refuses the destination, or "". The process's own
-// listeners and what is denied come before every way round the table. An address that
+// listeners, its proxy and what is denied come before every way round the table. An address that
 // carries an IPv4 address is judged as both: a translator on the way would go there.
 func (g *guard) check(to netip.AddrPort) string {
 	addr := to.Addr()
@@ -45,6 +46,9 @@ func (g *guard) check(to netip.AddrPort) string {
 	for _, a := range append(inside, addr) {
 		if g.isSelf(a, to.Port()) {
 			return ruleSelf
+		}
+		if g.proxy.is(a, to.Port()) {
+			return ruleProxy
 		}
 		for _, p := range g.denied {
 			if p.Contains(a) {

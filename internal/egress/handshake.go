@@ -54,11 +54,11 @@ func untrusted(bad *tls.CertificateVerificationError) *Failure {
 	switch {
 	case !unknown || len(chain) == 0:
 	case bytes.Equal(chain[0].RawIssuer, chain[0].RawSubject):
-		f.Message = "The endpoint's TLS certificate is self-signed."
+		f.Message = "The endpoint's TLS certificate is self-signed. The operator trusts one with --ca-file."
 	case len(chain) == 1:
-		f.Message = "The endpoint's TLS certificate is from an unknown authority, or the endpoint does not send the intermediate certificate."
+		f.Message = "The endpoint's TLS certificate is from an unknown authority, or the endpoint does not send the intermediate certificate. The operator adds authorities with --ca-file."
 	default:
-		f.Message = "The endpoint's TLS certificate is from an unknown authority."
+		f.Message = "The endpoint's TLS certificate is from an unknown authority. The operator adds authorities with --ca-file."
 	}
 	return f
 }
@@ -69,14 +69,18 @@ const remoteAlert = "remote error"
 // alerts are sentences for the alerts (RFC 8446 section 6) with which receivers refuse,
 // by the words of the standard library, which has no type for them.
 var alerts = map[string]string{
-	"certificate required":           "The endpoint asks for a client certificate, which deliveries do not have.",
-	"bad certificate":                "The endpoint asks for a client certificate, which deliveries do not have.",
+	"certificate required":           wantsCertificate,
+	"bad certificate":                wantsCertificate,
 	"handshake failure":              "The endpoint refused the TLS handshake: it has no cipher suite in common, or asks for a client certificate.",
 	"unrecognized name":              "The endpoint does not know the host name of its URL.",
 	"protocol version not supported": oldVersion,
 }
 
-const oldVersion = "The endpoint does not speak TLS 1.2 or later."
+const (
+	oldVersion       = "The endpoint does not speak TLS 1.2 or later."
+	wantsCertificate = "The endpoint asks for a client certificate, which deliveries do not have."
+	otherCertificate = "The endpoint does not accept the client certificate of this server, or was not sent it because it asks for one of another authority."
+)
 
 // handshakeFailure says in what way a handshake failed, as far as is known. With TLS 1.3
 // a receiver refuses the client only after its own side of the handshake.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -31,14 +32,18 @@ func CheckHeaders(headers []hook.Header) error {
 		switch {
 		case len(h.Name) > maxHeaderName:
 			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has a name longer than 64 bytes.")
-		case !isToken(h.Name) || !isPrintable(h.Value):
-			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has characters that are not allowed.")
+		case h.Name == "":
+			return headerError(hook.CodeHeaderInvalid, fmt.Sprintf("Header %d of the list has no name.", i+1))
+		case !isToken(h.Name):
+			return headerError(hook.CodeHeaderInvalid, fmt.Sprintf("Header %s has %s in its name. Letters, digits and %s are allowed.", shown, characterAt(h.Name, notInToken(h.Name)), tokenMarks))
+		case !isPrintable(h.Value):
+			return headerError(hook.CodeHeaderInvalid, fmt.Sprintf("Header %s has %s in its value. Printable ASCII, spaces and tabs are allowed.", shown, characterAt(h.Value, notPrintable(h.Value))))
 		case len(h.Value) > maxHeaderValue:
 			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" has a value longer than 4 KiB.")
 		case reserved(strings.ToLower(h.Name)) != "":
 			return headerError(hook.CodeHeaderRefused, "Header "+shown+" cannot be set: "+reserved(strings.ToLower(h.Name))+". Leave it out.")
 		case repeated(headers[:i], h.Name):
-			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" is set twice.")
+			return headerError(hook.CodeHeaderInvalid, "Header "+shown+" is set twice. Names are compared without regard to case.")
 		}
 	}
 	return nil
@@ -157,25 +162,43 @@ func repeated(earlier []hook.Header, name string) bool {
 	return false
 }
 
-func isToken(s string) bool {
+// characterAt names the character that begins at the byte i and its place, not what is
+// around it: that may be secret.
+func characterAt(s string, i int) string {
+	r, size := utf8.DecodeRuneInString(s[i:])
+	if r == utf8.RuneError && size < 2 {
+		return fmt.Sprintf("a byte that is not UTF-8 (byte %d)", i+1)
+	}
+	return fmt.Sprintf("%U (byte %d)", r, i+1)
+}
+
+const tokenMarks = "!#$%&'*+-.^_`|~"
+
+func isToken(s string) bool { return s != "" && notInToken(s) < 0 }
+
+// notInToken returns the first byte that cannot stand in a token, or -1.
+func notInToken(s string) int {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
+		if !alnum && strings.IndexByte(tokenMarks, c) < 0 {
+			return i
 		}
 	}
-	return s != ""
+	return -1
 }
 
 // isPrintable is the rule for what tenants write.
-func isPrintable(s string) bool {
+func isPrintable(s string) bool { return notPrintable(s) < 0 }
+
+// notPrintable returns the first byte that tenants may not write, or -1.
+func notPrintable(s string) int {
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\t' && (s[i] < ' ' || s[i] > '~') {
-			return false
+			return i
 		}
 	}
-	return true
+	return -1
 }
 
 // isFieldValue is the rule of RFC 9110 section 5.5.

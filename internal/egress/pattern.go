@@ -17,9 +17,9 @@ type HostPattern struct {
 // URLs are: lower-case, without a final dot, in ASCII. Addresses are no names.
 func ParseHostPattern(text string) (HostPattern, error) {
 	rest, under := strings.CutPrefix(text, "*.")
-	name, err := canonicalName(rest)
-	if err != nil {
-		return HostPattern{}, errors.New("it is not a host name such as app.internal, or *.svc.cluster.local for all names under one")
+	name, reason := canonicalName(rest)
+	if reason != "" {
+		return HostPattern{}, errors.New("it is not a host name such as app.internal, or *.svc.cluster.local for all names under one: " + reason)
 	}
 	return HostPattern{name: name, under: under}, nil
 }
@@ -30,6 +30,17 @@ func (p HostPattern) String() string {
 		return "*." + p.name
 	}
 	return p.name
+}
+
+// Public reports whether the pattern names public hosts, which are admitted without
+// being allowed. Whether their addresses are public is another matter.
+func (p HostPattern) Public() bool {
+	name := p.name
+	if p.under {
+		name = "any." + name
+	}
+	public, _ := isPublicName(name)
+	return public
 }
 
 // matches judges a host in canonical form.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,11 +82,12 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 		// calls it idempotent.
 		transport = c.fresh
 	}
-	res, err := transport.RoundTrip(a.request(header))
+	pool := c.pool(target)
+	res, err := transport.RoundTrip(a.request(pool, header))
 	repeated := err != nil && a.staleConnection(err)
 	if repeated {
 		a = &attempt{Context: limited, target: target, data: r.Body}
-		res, err = c.fresh.RoundTrip(a.request(header))
+		res, err = c.fresh.RoundTrip(a.request(pool, header))
 	}
 	if err != nil {
 		f := a.classify(ctx, err)
@@ -93,6 +95,9 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 			f = c.attribute(target.host, f)
 		}
 		said := *f
+		if said.Message == wantsCertificate && c.opts.ClientCertificate != nil {
+			said.Message = otherCertificate
+		}
 		said.Repeated, said.Address = repeated, a.address()
 		return Response{}, &said
 	}
@@ -238,11 +243,12 @@ func (a *attempt) Value(key any) any {
 
 // request returns the request for a transport. It has neither GetBody nor a header
 // or method that makes it idempotent: with them the transport would repeat it on one
-// kept connection after the other. Its URL names the pool of connections.
-func (a *attempt) request(header http.Header) *http.Request {
+// kept connection after the other. Its URL names the pool of connections; the host that
+// is dialled and the Host header come from the target.
+func (a *attempt) request(pool *url.URL, header http.Header) *http.Request {
 	r := http.Request{
 		Method:        http.MethodPost,
-		URL:           a.target.pool,
+		URL:           pool,
 		Host:          a.target.url.Host,
 		Header:        header,
 		ContentLength: int64(len(a.data)),

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -57,6 +58,9 @@ func (c *Client) race(ctx context.Context, targets []netip.AddrPort) (dialed, er
 				}
 				return r, nil
 			}
+			if f, ok := errors.AsType[*Failure](r.err); ok && f.Class.Ours() {
+				return dialed{}, f // of the proxy: it would be the same for the others
+			}
 			local := c.localFault(ctx, r.to, r.err)
 			if first == nil || ours && !local {
 				first, ours = r.err, local
@@ -86,7 +90,7 @@ func (c *Client) dialOne(ctx context.Context, to netip.AddrPort, crowded bool, r
 		limited, cancel = context.WithTimeout(ctx, max(time.Until(deadline)/2, minShare))
 	}
 	defer cancel()
-	conn, err := c.opts.DialContext(limited, "tcp", to.String())
+	conn, err := c.open(limited, to)
 	select {
 	case results <- dialed{conn, to, err}:
 	case <-ctx.Done():

@@ -14,8 +14,8 @@ const (
 	outageWindow = 30 * time.Second // within this time
 	outageMemory = 2 * time.Minute  // of a host's last result while there is an outage: attempts are rare then
 	maxHosts     = 10_000
-	nameGrace    = 2 * time.Minute // a name must fail for so long to be the only one that does
-	nameGap      = 2 * time.Minute // between two failures of a series
+	serviceGrace = 2 * time.Minute // what a service fails for must fail for so long to be the only one
+	serviceGap   = 2 * time.Minute // between two failures of a series
 )
 
 // reach tells faults of this machine from those of receivers by what happens to other
@@ -28,8 +28,8 @@ type reach struct {
 	order   list.List                // the oldest result first
 	failing int                      // hosts whose last result is a failure
 	outage  bool
-	names   map[string]*lookups // names that fail
-	found   time.Time           // when the name service last answered
+
+	names service // lookups, by name
 }
 
 // result is how the last attempt to reach a host went.
@@ -39,37 +39,45 @@ type result struct {
 	at     time.Time
 }
 
-// lookups are failed ones of a name, in a row.
-type lookups struct{ first, last time.Time }
-
 func newReach(log *slog.Logger) *reach {
-	return &reach{log: log, hosts: map[string]*list.Element{}, names: map[string]*lookups{}}
+	return &reach{log: log, hosts: map[string]*list.Element{}}
 }
 
-// answered notes that the name service answered a question about the name.
-func (r *reach) answered(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.found = time.Now()
-	delete(r.names, name)
+// service is one of ours that answers for many, such as the name service: it tells what
+// fails by itself from a service that fails for all. It is safe for concurrent use.
+type service struct {
+	mu       sync.Mutex
+	failing  map[string]*failures
+	answered time.Time // when it last answered for anybody
 }
 
-// lookupFailed notes that a name could not be looked up and reports whether that is its
-// domain's fault: it has failed for a while during which other names were found.
-func (r *reach) lookupFailed(name string) (theirs bool) {
+// failures are those of one question, in a row.
+type failures struct{ first, last time.Time }
+
+// answers notes that the service answered about something.
+func (s *service) answers(about string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answered = time.Now()
+	delete(s.failing, about)
+}
+
+// fails notes that the service failed for something and reports whether that is not the
+// service's fault: it has failed for a while during which it answered about others.
+func (s *service) fails(about string) (theirs bool) {
 	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	l := r.names[name]
-	if l == nil || now.Sub(l.last) > nameGap {
-		if len(r.names) >= maxHosts {
-			clear(r.names) // each gets its grace anew
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.failing[about]
+	if f == nil || now.Sub(f.last) > serviceGap {
+		if s.failing == nil || len(s.failing) >= maxHosts {
+			s.failing = map[string]*failures{} // each gets its grace anew
 		}
-		l = &lookups{first: now}
-		r.names[name] = l
+		f = &failures{first: now}
+		s.failing[about] = f
 	}
-	l.last = now
-	return now.Sub(l.first) >= nameGrace && now.Sub(r.found) < nameGrace
+	f.last = now
+	return now.Sub(f.first) >= serviceGrace && now.Sub(s.answered) < serviceGrace
 }
 
 // note takes in how an attempt to reach the host went and reports whether there is an
@@ -130,8 +138,14 @@ func (r *reach) judge(now time.Time) bool {
 	return out
 }
 
-// Outage says for people that most hosts cannot be reached, or is empty.
+// Outage says for people that the proxy does not work, or that most hosts cannot be
+// reached, or is empty.
 func (c *Client) Outage() string {
+	if p := c.opts.Proxy; p != nil {
+		if down := p.down.Load(); down != nil {
+			return *down + " Attempts are put off and do not count."
+		}
+	}
 	if c.reach.out() {
 		return "Most hosts cannot be reached from this server. Attempts that fail for it are put off and do not count."
 	}
@@ -143,10 +157,10 @@ func (c *Client) Outage() string {
 // that others can be reached.
 func (c *Client) attribute(host string, f *Failure) *Failure {
 	switch f.Class {
-	case hook.ClassBlockedAddress:
-		return f
+	case hook.ClassBlockedAddress, hook.ClassEgressProxy:
+		return f // says nothing about the host
 	case hook.ClassDNSTimeout, hook.ClassDNSFailed:
-		if !c.reach.lookupFailed(host) {
+		if !c.reach.names.fails(host) {
 			f = failure(hook.ClassDNSUnavailable, f.Err)
 		}
 	case hook.ClassConnectTimeout, hook.ClassConnectFailed, hook.ClassLocalResources:

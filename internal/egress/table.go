@@ -47,10 +47,13 @@ const (
 	ruleZone     = "zone"
 	ruleNotIP    = "not an address"
 	ruleSelf     = "own listener"
+	ruleProxy    = "egress proxy"
 	ruleOutside6 = "outside 2000::/3"
 	ruleISATAP   = "ISATAP"
 
 	denyNetwork = "--deny-network " // and the prefix
+
+	ruleProxyDenies = "denied by the egress proxy"
 )
 
 // carriers are the forms of IPv6 in which an IPv4 address travels, with the places of

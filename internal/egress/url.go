@@ -1,10 +1,13 @@
 package egress
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -25,7 +28,11 @@ type address struct {
 	ip        netip.Addr // valid when the host is a literal
 	port      uint16
 	url       *url.URL // of canonical; never changed
-	pool      *url.URL // the same with a host that names the endpoint's own pool of connections; set by parsed
+
+	// Set by parsed, see pool.
+	endpoint      hook.ID
+	period, phase time.Duration
+	pooled        atomic.Pointer[pool]
 }
 
 // form says which relaxed forms are in force.
@@ -44,21 +51,48 @@ func invalid(reason string) *hook.Error {
 	return refuse(hook.CodeURLInvalid, "The URL is not valid: "+reason+".")
 }
 
-func hostInvalid() *hook.Error {
-	return refuse(hook.CodeURLHost, "The host is written in a form that is not accepted.")
+func hostInvalid(reason string) *hook.Error {
+	return refuse(hook.CodeURLHost, "The URL's host is not accepted: "+reason+".")
 }
 
-func notPublic() *hook.Error {
-	return refuse(hook.CodeURLNotPublic, "The host is not a public host name. The operator admits others with --allow-host.")
+// notPublic says why a name is not public: it has one label, or ends as names do that
+// are set aside.
+func notPublic(host, ending string) *hook.Error {
+	why := "it has no dot"
+	if ending != "" {
+		why = "names that end in " + ending + " are for local use"
+	}
+	return refuse(hook.CodeURLNotPublic, "The URL's host "+strconv.Quote(host)+" is not a public host name: "+why+". The operator admits such names with --allow-host.")
 }
 
-// addressRefused words the refusal of an address that stands in the URL. The rule of
-// the operator's own is named; nobody learns from it where a name leads.
-func addressRefused(rule string) *hook.Error {
+// addressRefused words the refusal of an address that stands in the URL. The rule is
+// named, as nobody learns from it where a name leads; but not where this process listens.
+func addressRefused(addr netip.Addr, rule string) *hook.Error {
 	if strings.HasPrefix(rule, denyNetwork) {
 		return refuse(hook.CodeURLAddress, "The URL points to an address that the operator denies ("+rule+"). Use another address.")
 	}
-	return refuse(hook.CodeURLAddress, "The URL points to an address that deliveries may not go to. The operator admits private networks with --allow-network.")
+	if rule == ruleSelf || rule == ruleProxy {
+		if rule = ""; addr.IsValid() {
+			rule = refusedBy(addr)
+		}
+	}
+	if rule != "" {
+		rule = " (" + rule + ")"
+	}
+	return refuse(hook.CodeURLAddress, "The URL points to an address that deliveries may not go to"+rule+". The operator admits private networks with --allow-network.")
+}
+
+// printable shows a part of a URL, shortened, whatever is in it.
+func printable(text string) string {
+	const most = 63
+	if len(text) > most {
+		cut := most
+		for !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		return strconv.QuoteToASCII(text[:cut]) + "..."
+	}
+	return strconv.QuoteToASCII(text)
 }
 
 // parseAddress takes a URL apart by its own strict rules and puts the canonical
@@ -118,17 +152,21 @@ func badText(raw string) string {
 	case !utf8.ValidString(raw):
 		return "it is not UTF-8"
 	}
-	for _, r := range raw {
+	for i, r := range raw {
+		is := ""
 		switch {
 		case unicode.IsSpace(r):
-			return "it contains white space"
+			is = "white space"
 		case !unicode.IsPrint(r): // also the invisible ones that IDNA would drop
-			return "it contains a control character"
+			is = "a control character or another that cannot be seen"
 		case r == '\\':
-			return "it contains a backslash"
+			is = "a backslash"
 		case r == '#':
-			return "it contains a fragment"
+			is = "a fragment, which is never sent to a server"
+		default:
+			continue
 		}
+		return fmt.Sprintf("it contains %s (%U, byte %d)", is, r, i+1)
 	}
 	return ""
 }
@@ -158,13 +196,13 @@ func splitPort(authority string) (host, port string, hasPort bool, err *hook.Err
 	if authority[0] != '[' {
 		host, port, hasPort = strings.Cut(authority, ":")
 		if strings.ContainsAny(authority, "[]") || strings.Contains(port, ":") {
-			return "", "", false, hostInvalid()
+			return "", "", false, hostInvalid("brackets stand around an IPv6 address and nowhere else, and a colon only before the port")
 		}
 		return host, port, hasPort, nil
 	}
 	end := strings.IndexByte(authority, ']')
 	if end < 0 {
-		return "", "", false, hostInvalid()
+		return "", "", false, hostInvalid("the bracket that closes the IPv6 address is missing")
 	}
 	host, after := authority[:end+1], authority[end+1:]
 	if after == "" {
@@ -172,7 +210,7 @@ func splitPort(authority string) (host, port string, hasPort bool, err *hook.Err
 	}
 	port, ok := strings.CutPrefix(after, ":")
 	if !ok {
-		return "", "", false, hostInvalid()
+		return "", "", false, hostInvalid("only a port may follow the bracket of an IPv6 address")
 	}
 	return host, port, true, nil
 }
@@ -180,11 +218,13 @@ func splitPort(authority string) (host, port string, hasPort bool, err *hook.Err
 func (a *address) setHost(text string, f form) *hook.Error {
 	if text[0] == '[' {
 		ip, err := netip.ParseAddr(text[1 : len(text)-1])
-		if err != nil || !ip.Is6() || ip.Zone() != "" {
-			return hostInvalid()
-		}
-		if ip.Is4In6() && refusedBy(ip) == "" {
-			return hostInvalid() // an IPv4 address is written as one
+		switch {
+		case err != nil || !ip.Is6():
+			return hostInvalid(printable(text) + " is no IPv6 address")
+		case ip.Zone() != "":
+			return hostInvalid("an address with a zone (%) means something on one machine only")
+		case ip.Is4In6() && refusedBy(ip) == "":
+			return hostInvalid("write the IPv4 address " + ip.Unmap().String() + " without ::ffff: and brackets")
 		}
 		a.ip, a.host = ip, ip.String()
 		return nil
@@ -193,16 +233,18 @@ func (a *address) setHost(text string, f form) *hook.Error {
 		a.ip, a.host = ip, ip.String()
 		return nil
 	}
-	host, err := canonicalName(text)
-	if err != nil {
-		return err
+	host, reason := canonicalName(text)
+	if reason != "" {
+		return hostInvalid(reason)
 	}
 	if p, denied := matching(f.deny, host); denied {
 		return refuse(hook.CodeURLAddress, "The URL has a host that the operator denies (--deny-host "+p.String()+"). Use another host.")
 	}
 	_, allowed := matching(f.allow, host)
-	if !allowed && !(f.local && isLocalName(host)) && !isPublicName(host) {
-		return notPublic()
+	if !allowed && !(f.local && isLocalName(host)) {
+		if public, ending := isPublicName(host); !public {
+			return notPublic(host, ending)
+		}
 	}
 	a.host = host
 	return nil
@@ -210,41 +252,66 @@ func (a *address) setHost(text string, f form) *hook.Error {
 
 // canonicalName maps a host name to lower-case ASCII as browsers do (UTS 46) and
 // refuses what then is, or could be read as, an IP address.
-func canonicalName(text string) (string, *hook.Error) {
+func canonicalName(text string) (host, reason string) {
 	if strings.Contains(text, "%") {
-		return "", hostInvalid()
+		return "", "percent-encoding is not for host names"
 	}
-	host, err := idna.Lookup.ToASCII(text)
+	host, err := lookup.ToASCII(text)
 	if err != nil {
-		return "", hostInvalid()
+		return "", mappingFault(text)
 	}
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > 253 {
-		return "", hostInvalid()
+		return "", "it is longer than 253 bytes"
 	}
 	last := ""
 	for label := range strings.SplitSeq(host, ".") {
-		if !validLabel(label) {
-			return "", hostInvalid()
+		if why := labelFault(label); why != "" {
+			return "", why
 		}
 		last = label
 	}
 	if strings.HasPrefix(last, "0x") || strings.Trim(last, "0123456789") == "" {
-		return "", hostInvalid()
+		return "", "the last label " + printable(last) + " is a number; an IPv4 address is written as four decimal numbers of 0 to 255, without leading zeros"
 	}
-	return host, nil
+	return host, ""
 }
 
-func validLabel(label string) bool {
-	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-		return false
+// lookup maps names as browsers do: an underscore is taken, as DNS and they take it.
+// [labelFault] says which characters are.
+var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false))
+
+// mappingFault says which label of a name cannot be mapped, and why as far as is known.
+func mappingFault(text string) string {
+	const rule = " cannot be part of an internationalized name (UTS 46)"
+	for label := range strings.SplitSeq(text, ".") {
+		if _, err := lookup.ToASCII(label); err == nil || label == "" {
+			continue
+		}
+		if why := labelFault(strings.ToLower(label)); why != "" && strings.IndexFunc(label, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+			return why
+		}
+		return "the label " + printable(label) + rule
 	}
-	for i := 0; i < len(label); i++ {
-		if c := label[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-') {
-			return false
+	return printable(text) + rule
+}
+
+// labelFault says what is wrong with a label of a lower-case ASCII name, or "".
+func labelFault(label string) string {
+	switch {
+	case label == "":
+		return "a label is empty: it begins with a dot, or has two in a row"
+	case len(label) > 63:
+		return "the label " + printable(label) + " is longer than 63 bytes"
+	case label[0] == '-' || label[len(label)-1] == '-':
+		return "the label " + printable(label) + " begins or ends with a hyphen"
+	}
+	for _, r := range label {
+		if !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_') {
+			return "the label " + printable(label) + " has the character " + strconv.QuoteRuneToASCII(r) + "; letters, digits, hyphens and underscores are accepted"
 		}
 	}
-	return true
+	return ""
 }
 
 // isLocalName reports whether the name means the own host (RFC 6761).
@@ -253,17 +320,14 @@ func isLocalName(host string) bool {
 }
 
 // isPublicName refuses single labels and the names that are set aside for local
-// use (RFC 6761, 6762, 7686, 8375 and ICANN's .internal).
-func isPublicName(host string) bool {
-	if !strings.Contains(host, ".") || host == "home.arpa" {
-		return false
-	}
-	for _, suffix := range []string{".localhost", ".local", ".internal", ".home.arpa", ".onion"} {
-		if strings.HasSuffix(host, suffix) {
-			return false
+// use (RFC 6761, 6762, 7686, 8375 and ICANN's .internal), with the ending that says so.
+func isPublicName(host string) (public bool, ending string) {
+	for _, ending := range []string{".localhost", ".local", ".internal", ".home.arpa", ".onion"} {
+		if strings.HasSuffix("."+host, ending) {
+			return false, ending
 		}
 	}
-	return true
+	return strings.Contains(host, "."), ""
 }
 
 func (a *address) setPort(text string, given bool, f form) *hook.Error {
@@ -275,11 +339,11 @@ func (a *address) setPort(text string, given bool, f form) *hook.Error {
 		return nil
 	}
 	if text == "" || text[0] == '0' && text != "0" || strings.Trim(text, "0123456789") != "" {
-		return invalid("the port is not a number")
+		return invalid("the port " + printable(text) + " is not a decimal number without leading zeros")
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return invalid("the port is larger than 65535")
+		return invalid("the port " + printable(text) + " is larger than 65535")
 	}
 	a.port = uint16(n)
 	if !portAllowed(a.scheme, a.port, f.local) {
@@ -303,11 +367,14 @@ func (a *address) finish(tail string) (*address, *hook.Error) {
 	}
 	a.canonical = a.scheme + "://" + authority + escapeNonASCII(tail)
 	if len(a.canonical) > maxURL {
-		return nil, invalid("it is longer than 2,048 bytes")
+		return nil, invalid("it is longer than 2,048 bytes once it is percent-encoded")
 	}
 	u, err := url.Parse(a.canonical)
-	if err != nil || u.Host != authority || u.User != nil || u.Opaque != "" {
-		return nil, invalid("it cannot be read")
+	switch {
+	case err != nil:
+		return nil, invalid("a % in its path is not followed by two hexadecimal digits")
+	case u.Host != authority || u.User != nil || u.Opaque != "":
+		return nil, invalid("it can be read in two ways")
 	}
 	a.url = u
 	return a, nil

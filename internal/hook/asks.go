@@ -13,6 +13,7 @@ type NewEvent struct {
 	CreatedAt    time.Time // the platform's; zero: the time of acceptance
 	Data         []byte    // a JSON object, already checked, kept byte for byte
 	CreateTenant bool      // make the tenant if it is unknown
+	Mismatch     *Mismatch // nil: the data is what the schema of its type asks for, or there is none
 }
 
 // Published says what became of a NewEvent. Err is set when this one was refused:
@@ -24,8 +25,9 @@ type Published struct {
 	Tenant     string
 	CreatedAt  time.Time
 	Deliveries int
-	Size       int  // bytes of data
-	Repeated   bool // the same id and content were accepted before: this is the first answer
+	Size       int       // bytes of data
+	Repeated   bool      // the same id and content were accepted before: this is the first answer
+	Mismatch   *Mismatch // as in NewEvent
 	Err        error
 }
 

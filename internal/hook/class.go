@@ -39,13 +39,14 @@ const (
 	ClassLocalResources     Class = "local_resources"     // descriptors, memory, ports or a route
 	ClassDNSUnavailable     Class = "dns_unavailable"     // the name service, as far as is known
 	ClassNetworkUnavailable Class = "network_unavailable" // most hosts cannot be reached
+	ClassEgressProxy        Class = "egress_proxy_error"  // the operator's own proxy
 )
 
 // Ours reports whether the class is a fault of the machine that delivers: the attempt
 // is put off without being used up, and says nothing about the endpoint.
 func (c Class) Ours() bool {
 	switch c {
-	case ClassLocalResources, ClassDNSUnavailable, ClassNetworkUnavailable:
+	case ClassLocalResources, ClassDNSUnavailable, ClassNetworkUnavailable, ClassEgressProxy:
 		return true
 	}
 	return false

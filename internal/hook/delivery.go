@@ -96,12 +96,13 @@ type Reason string
 // The reasons.
 const (
 	ReasonNone            Reason = ""
-	ReasonPolicyEnded     Reason = "policy_ended"      // failed: the retry policy is used up
-	ReasonGone            Reason = "endpoint_gone"     // failed or held: 410
-	ReasonHeldExpired     Reason = "held_expired"      // failed: held longer than its retention
-	ReasonDisabled        Reason = "endpoint_disabled" // held: disabled by hand
-	ReasonTripped         Reason = "endpoint_failing"  // held: disabled by failures
-	ReasonAway            Reason = "listener_away"     // held: nobody is connected to the listener
+	ReasonPolicyEnded     Reason = "policy_ended"        // failed: the retry policy is used up
+	ReasonGone            Reason = "endpoint_gone"       // failed or held: 410
+	ReasonHeldExpired     Reason = "held_expired"        // failed: held longer than its retention
+	ReasonDisabled        Reason = "endpoint_disabled"   // held: disabled by hand
+	ReasonTripped         Reason = "endpoint_failing"    // held: disabled by failures
+	ReasonAway            Reason = "listener_away"       // held: nobody is connected to the listener
+	ReasonUnverified      Reason = "endpoint_unverified" // held: its receiver has not agreed yet
 	ReasonByHand          Reason = "cancelled_by_hand"
 	ReasonEndpointDeleted Reason = "endpoint_deleted" // cancelled
 	ReasonDiscarded       Reason = "discarded"        // cancelled: backlog discarded on enabling

@@ -10,41 +10,43 @@ type Code string
 
 // The codes. The API's table maps each to a status.
 const (
-	CodeInvalidJSON       Code = "invalid_json"                   // 400: not strict JSON
-	CodeInvalidRequest    Code = "invalid_request"                // 422: a member is missing or has a wrong value
-	CodeUnknownField      Code = "unknown_field"                  // 422: a member that is not known
-	CodeUnauthorized      Code = "unauthorized"                   // 401
-	CodeForbidden         Code = "forbidden"                      // 403: the key's kind may not
-	CodeRevealDisabled    Code = "reveal_disabled"                // 403: the server does not show secrets again
-	CodeNotFound          Code = "not_found"                      // 404
-	CodeRouteNotFound     Code = "route_not_found"                // 404: no such path; the server's address may be wrong
-	CodeTenantNotFound    Code = "tenant_not_found"               // 404
-	CodeConflict          Code = "conflict"                       // 409
-	CodeTenantExists      Code = "tenant_exists"                  // 409
-	CodeEventConflict     Code = "event_id_conflict"              // 409
-	CodeEndpointLimit     Code = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
-	CodeTypeUnknown       Code = "event_type_unknown"             // 422: not in the profile's catalogue
-	CodeEndpointDisabled  Code = "endpoint_disabled"              // 409
-	CodeWrongNode         Code = "wrong_node"                     // 421: another node than the one it belongs to
-	CodeEndpointDamaged   Code = "endpoint_damaged"               // 409: its secret cannot be opened, and a new one is needed
-	CodeSecretLimit       Code = "secret_limit_reached"           // 409: as many secrets in force as an endpoint may have
-	CodeSecretChanged     Code = "secret_not_in_force"            // 409: a repeated request whose answer held a secret that is not in force any more
-	CodeDeliverySettled   Code = "delivery_settled"               // 409: nothing left to cancel
-	CodeIdempotencyReused Code = "idempotency_key_reused"         // 422
-	CodeTooLarge          Code = "payload_too_large"              // 413
-	CodeTooManyDeliveries Code = "too_many_deliveries"            // 422: fan-out over its bound
-	CodeContentType       Code = "content_type_not_supported"     // 415
-	CodeContentEncoding   Code = "content_encoding_not_supported" // 415
-	CodeMethodNotAllowed  Code = "method_not_allowed"             // 405
-	CodePrecondition      Code = "precondition_failed"            // 412: If-Match names another state
-	CodeRateLimited       Code = "rate_limited"                   // 429
-	CodeBacklogFull       Code = "backlog_full"                   // 429
-	CodeStorageFull       Code = "storage_full"                   // 503
-	CodeStorageDown       Code = "storage_unavailable"            // 503
-	CodeServerBusy        Code = "server_busy"                    // 503: no memory for the request's body now
-	CodeShuttingDown      Code = "shutting_down"                  // 503
-	CodeInternal          Code = "internal_error"                 // 500
-	CodeLoopDetected      Code = "loop_detected"                  // 508: a delivery of this installation came back to its API
+	CodeInvalidJSON        Code = "invalid_json"                   // 400: not strict JSON
+	CodeInvalidRequest     Code = "invalid_request"                // 422: a member is missing or has a wrong value
+	CodeUnknownField       Code = "unknown_field"                  // 422: a member that is not known
+	CodeUnauthorized       Code = "unauthorized"                   // 401
+	CodeForbidden          Code = "forbidden"                      // 403: the key's kind may not
+	CodeRevealDisabled     Code = "reveal_disabled"                // 403: the server does not show secrets again
+	CodeNotFound           Code = "not_found"                      // 404
+	CodeRouteNotFound      Code = "route_not_found"                // 404: no such path; the server's address may be wrong
+	CodeTenantNotFound     Code = "tenant_not_found"               // 404
+	CodeConflict           Code = "conflict"                       // 409
+	CodeTenantExists       Code = "tenant_exists"                  // 409
+	CodeEventConflict      Code = "event_id_conflict"              // 409
+	CodeEndpointLimit      Code = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
+	CodeTypeUnknown        Code = "event_type_unknown"             // 422: not in the profile's catalogue
+	CodeEndpointDisabled   Code = "endpoint_disabled"              // 409
+	CodeWrongNode          Code = "wrong_node"                     // 421: another node than the one it belongs to
+	CodeEndpointUnverified Code = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
+	CodeEndpointDamaged    Code = "endpoint_damaged"               // 409: its secret cannot be opened, and a new one is needed
+	CodeSecretLimit        Code = "secret_limit_reached"           // 409: as many secrets in force as an endpoint may have
+	CodeSecretChanged      Code = "secret_not_in_force"            // 409: a repeated request whose answer held a secret that is not in force any more
+	CodeDeliverySettled    Code = "delivery_settled"               // 409: nothing left to cancel
+	CodeIdempotencyReused  Code = "idempotency_key_reused"         // 422
+	CodeTooLarge           Code = "payload_too_large"              // 413
+	CodeTooManyDeliveries  Code = "too_many_deliveries"            // 422: fan-out over its bound
+	CodeDataInvalid        Code = "event_data_invalid"             // 422: not what the schema of the type asks for
+	CodeContentType        Code = "content_type_not_supported"     // 415
+	CodeContentEncoding    Code = "content_encoding_not_supported" // 415
+	CodeMethodNotAllowed   Code = "method_not_allowed"             // 405
+	CodePrecondition       Code = "precondition_failed"            // 412: If-Match names another state
+	CodeRateLimited        Code = "rate_limited"                   // 429
+	CodeBacklogFull        Code = "backlog_full"                   // 429
+	CodeStorageFull        Code = "storage_full"                   // 503
+	CodeStorageDown        Code = "storage_unavailable"            // 503
+	CodeServerBusy         Code = "server_busy"                    // 503: no memory for the request's body now
+	CodeShuttingDown       Code = "shutting_down"                  // 503
+	CodeInternal           Code = "internal_error"                 // 500
+	CodeLoopDetected       Code = "loop_detected"                  // 508: a delivery of this installation came back to its API
 
 	CodeURLInvalid     Code = "endpoint_url_invalid"
 	CodeURLScheme      Code = "endpoint_url_scheme_not_allowed"
@@ -67,6 +69,15 @@ type Error struct {
 	Err     error
 	// RetryAfter says when the same request may succeed; 0: as the code's table says.
 	RetryAfter time.Duration
+	// Logged says that there is a line about it in the log already, or was about others
+	// like it a short time ago.
+	Logged bool
+}
+
+// Logged reports whether an error needs no line in the log.
+func Logged(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Logged
 }
 
 // Error returns the sentence.

@@ -77,6 +77,15 @@ func TestFilter(t *testing.T) {
 		{hook.Filter{"a.*"}, "ab.c", false},
 		{hook.Filter{"a.*"}, "a", false},
 		{hook.Filter{"x", "RECIPIENT.CREATED"}, "RECIPIENT.CREATED", true},
+		{hook.Filter{"orders/*"}, "orders/create", true},
+		{hook.Filter{"orders/*"}, "orders/lines/create", true},
+		{hook.Filter{"order:*"}, "order:paid", true},
+		{hook.Filter{"orders/*"}, "orders.create", false},
+		{hook.Filter{"orders/*"}, "orders:create", false},
+		{hook.Filter{"orders/*"}, "orders", false},
+		{hook.Filter{"invoice/*"}, "invoice/payment:failed", false},
+		{hook.Filter{"invoice/payment:*"}, "invoice/payment:failed", true},
+		{hook.Filter{"invoice.*"}, "invoice.payment/failed", false},
 	} {
 		if got := c.filter.Match(c.typ); got != c.want {
 			t.Errorf("%v against %q: %v", c.filter, c.typ, got)
@@ -87,6 +96,8 @@ func TestFilter(t *testing.T) {
 func TestNames(t *testing.T) {
 	for name, want := range map[string]bool{
 		"mandate.created": true, "RECIPIENT_CREATED": true, "a": true, "a-b.c_d.9": true,
+		"orders/create": true, "order:paid": true, "invoice/payment:failed": true,
+		"/": false, "a/": false, ":a": false, "a//b": false, "a/.b": false, "a:/b": false, "a\\b": false, "a\nb": false, "a%2Fb": false, "a/../b": false,
 		"": false, ".": false, "a.": false, ".a": false, "a..b": false, "a b": false, "ä": false, "a*": false,
 		strings.Repeat("a", 128): true, strings.Repeat("a", 129): false,
 	} {
@@ -94,7 +105,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("event type %q: %v", name, got)
 		}
 	}
-	for name, want := range map[string]bool{"*": true, "a.*": true, "a.b": true, "a*": false, ".*": false, "**": false, "*.a": false} {
+	for name, want := range map[string]bool{"*": true, "a.*": true, "a.b": true, "a*": false, ".*": false, "**": false, "*.a": false,
+		"orders/*": true, "order:*": true, "a/b:*": true, "/*": false, ":*": false, "a/*b": false, "a/*/*": false, "a_*": false, "a//*": false} {
 		if got := hook.ValidFilterType(name); got != want {
 			t.Errorf("filter entry %q: %v", name, got)
 		}

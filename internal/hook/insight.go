@@ -1,6 +1,9 @@
 package hook
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The types in this file are what callers are told about what happened and why.
 
@@ -58,14 +61,44 @@ type EndpointStats struct {
 // StatsCap bounds every count of EndpointStats: a number as large means "or more".
 const StatsCap = 100_000
 
-// EventType is an entry of the catalogue of one mode. The catalogue informs; it
-// does not restrict which types may be published.
+// Enforce says what becomes of published data that is not what the schema of its
+// type asks for. The numbers are stored.
+type Enforce int64
+
+// What becomes of it.
+const (
+	EnforceOff    Enforce = 0 // nothing is checked
+	EnforceWarn   Enforce = 1 // it is accepted, and the answer has a warning
+	EnforceReject Enforce = 2 // it is refused
+)
+
+var enforceNames = []string{"off", "warn", "reject"}
+
+// String returns off, warn or reject.
+func (e Enforce) String() string { return enforceNames[min(max(int(e), 0), len(enforceNames)-1)] }
+
+// ParseEnforce reads off, warn or reject.
+func ParseEnforce(text string) (Enforce, bool) {
+	i := slices.Index(enforceNames, text)
+	return Enforce(max(i, 0)), i >= 0
+}
+
+// Mismatch is data that is not what the schema of its type asks for.
+type Mismatch struct {
+	Field   string // the member to blame, "data/amount/value"
+	Message string // a sentence
+	Refused bool   // by EnforceReject
+}
+
+// EventType is an entry of the catalogue of one mode. The catalogue does not restrict
+// which types may be published, but it may restrict the data of those it has.
 type EventType struct {
 	Mode        Mode
 	Name        string
 	Description string
 	Schema      []byte // JSON Schema of the data, an object; nil: none
 	Example     []byte // data of an event, an object; nil: none
+	Enforce     Enforce
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }

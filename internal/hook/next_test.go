@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/posthorn/posthorn/internal/hook"
 	"pgregory.net/rapid"
+
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 var at = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)

@@ -133,7 +133,7 @@ type Status uint8
 const (
 	Enabled  Status = 0
 	Disabled Status = 1 // by hand: nothing new is queued, what waits is held
-	Tripped  Status = 2 // by failures, a 410, or a listener that is away: what waits and what comes is held
+	Tripped  Status = 2 // by failures, a 410, a listener that is away, or not verified yet: what waits and what comes is held
 	Deleted  Status = 3 // kept until retention; what waits is cancelled
 )
 
@@ -160,8 +160,10 @@ type Endpoint struct {
 	// nothing: no headers, a URL without its query, only the secrets that opened.
 	Damage Damage
 
+	Verification Verification // while Unverified, the status is never Enabled
+
 	Status         Status
-	DisabledReason string // a stable word: by_hand, failures, gone, listener_away
+	DisabledReason string // a stable word: by_hand, failures, gone, listener_away, unverified
 	DisabledAt     time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time

@@ -20,18 +20,21 @@ const (
 	stepMode                     // the mode as a JSON value
 	stepData                     // the event's data as a JSON value
 	stepSpread                   // the members of the event's data
+	stepMember                   // a value of the data, as it stands there, or null
+	stepString                   // a text with values of the data in it, or null
 )
 
 type step struct {
 	kind     stepKind
 	variable variable
-	text     string
+	text     string // of stepMember: a JSON pointer
+	parts    []part // of stepString
 	spread   *spread
 }
 
 // Render appends the body of the request to dst. The event's data goes in byte
 // for byte: member order, spacing, numbers and escapes stay. Only a spread drops
-// members, those whose name the profile sets itself. The data must be the strict
+// members, those whose name the profile sets itself. A value of the data that is missing is null. The data must be the strict
 // JSON object that publishing admits. Attempt and Now do not matter: every retry
 // renders the same bytes.
 func (p *Profile) Render(dst []byte, in Input) []byte {
@@ -51,9 +54,46 @@ func (p *Profile) Render(dst []byte, in Input) []byte {
 			dst = append(dst, in.Event.Data...)
 		case stepSpread:
 			dst = s.spread.append(dst, in.Event.Data)
+		case stepMember:
+			dst = appendOrNull(dst, scalarAt(in.Event.Data, s.text))
+		case stepString:
+			dst = p.appendString(dst, s.parts, &in)
 		}
 	}
 	return dst
+}
+
+func appendOrNull(dst, value []byte) []byte {
+	if value == nil {
+		return append(dst, "null"...)
+	}
+	return append(dst, value...)
+}
+
+// appendString appends a JSON string with values of the data in it, and null if one
+// of them is missing.
+func (p *Profile) appendString(dst []byte, parts []part, in *Input) []byte {
+	start := len(dst)
+	dst = append(dst, '"')
+	for _, one := range parts {
+		switch one.variable {
+		case none:
+			dst = append(dst, one.text...) // escaped when the file was read
+		case eventMember:
+			value := scalarAt(in.Event.Data, one.text)
+			if value == nil {
+				return append(dst[:start], "null"...)
+			}
+			if value[0] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			dst = append(dst, value...)
+		default:
+			from := len(dst)
+			dst = escapeTail(p.appendVariable(dst, one.variable, in), from)
+		}
+	}
+	return append(dst, '"')
 }
 
 // escapeTail makes the bytes from start on fit for the inside of a JSON string.

@@ -35,7 +35,7 @@ func example(t testing.TB, name string) *profile.Profile {
 // called what its file is called, and its requests verify.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(examples, "*.yaml"))
-	if err != nil || len(files) != 4 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
 	set := profile.Builtin()

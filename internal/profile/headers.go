@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -9,8 +10,9 @@ import (
 )
 
 type headerTemplate struct {
-	name  string
-	parts []part
+	name   string
+	parts  []part
+	signed string // characters that may not be in it, for they end it in what is signed
 }
 
 // Signer signs for one endpoint with the secrets it was compiled from. It is safe
@@ -66,13 +68,9 @@ func (p *Profile) Headers(dst []hook.Header, in Input, body []byte, s *Signer) (
 	buffer := make([]byte, 0, 192)
 	for i := range p.headers {
 		h := &p.headers[i]
-		buffer = buffer[:0]
-		for _, part := range h.parts {
-			if part.variable == none {
-				buffer = append(buffer, part.text...)
-			} else {
-				buffer = p.appendVariable(buffer, part.variable, &in)
-			}
+		var whole bool
+		if buffer, whole = p.appendHeader(buffer[:0], h, &in); !whole {
+			continue
 		}
 		if !visible(buffer) {
 			return dst, fmt.Errorf("build headers: the value of %s holds a control character or is not ASCII", h.name)
@@ -82,9 +80,62 @@ func (p *Profile) Headers(dst []hook.Header, in Input, body []byte, s *Signer) (
 	return p.appendSignatures(dst, in, body, s, buffer)
 }
 
+// appendHeader appends the value of a header. It reports false if a value of the data
+// is missing or cannot stand in a header, or if nothing but empty ones came of it: such
+// a header is left out.
+func (p *Profile) appendHeader(dst []byte, h *headerTemplate, in *Input) ([]byte, bool) {
+	for _, part := range h.parts {
+		switch part.variable {
+		case none:
+			dst = append(dst, part.text...)
+		case eventMember:
+			var fits bool
+			if dst, fits = appendText(dst, in.Event.Data, part.text, h.signed); !fits {
+				return dst, false
+			}
+		default:
+			dst = p.appendVariable(dst, part.variable, in)
+		}
+	}
+	return dst, len(dst) > 0
+}
+
+// HeaderNames returns the names of all headers that requests may carry, as the
+// profile spells them: signatures included, and those that are left out when the data
+// has no value for them.
+func (p *Profile) HeaderNames() []string {
+	var names []string
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, h := range p.fixed {
+		add(h.Name)
+	}
+	for _, h := range p.headers {
+		add(h.name)
+	}
+	for _, spec := range p.specs {
+		add(spec.IDHeader)
+		add(spec.TimestampHeader)
+		add(spec.Header)
+	}
+	return names
+}
+
 func (p *Profile) appendSignatures(dst []hook.Header, in Input, body []byte, s *Signer, buffer []byte) ([]hook.Header, error) {
 	m := webhook.Message{ID: in.Event.PublicID.String(), Timestamp: in.Now, Body: body}
 	first := len(dst)
+	if p.signsHeaders {
+		sent := dst
+		m.Header = func(name string) string {
+			if h := find(sent, name); h != nil {
+				return h.Value
+			}
+			return ""
+		}
+	}
 	for i := range p.specs {
 		spec := &p.specs[i]
 		if s.signers[i] == nil {

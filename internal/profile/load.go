@@ -175,7 +175,16 @@ func (p *Profile) readHeaders(v value) {
 		if slices.Contains(parts, part{variable: eventData}) {
 			m.vals[i].fail("$event.data does not fit into a header")
 		}
-		p.headers = append(p.headers, headerTemplate{name, parts})
+		p.countMembers(m.vals[i], valuesIn(parts))
+		p.headers = append(p.headers, headerTemplate{name: name, parts: parts})
+	}
+}
+
+// countMembers refuses a profile that takes more values out of the data than rendering
+// should look for.
+func (p *Profile) countMembers(v value, n int) {
+	if p.memberUses += n; p.memberUses > maxMemberUses && n > 0 {
+		v.fail("is more than the %d values of the data that a profile may use", maxMemberUses)
 	}
 }
 
@@ -219,7 +228,7 @@ func readEventType(m members, data string) EventType {
 	name, example := m.get("type"), m.get(data)
 	entry := EventType{Name: name.text(), Example: []byte(strings.TrimSpace(example.text()))}
 	if !hook.ValidType(entry.Name) {
-		name.fail("%q cannot be an event type", entry.Name)
+		name.fail("%.150q cannot be an event type: it %s", entry.Name, hook.TypeFault(entry.Name))
 	}
 	if v := jsontext.Value(entry.Example); !v.IsValid() || v.Kind() != '{' {
 		example.fail("must be a text that holds one JSON object without duplicate names")

@@ -51,13 +51,16 @@ func readScalar(v value) scalar {
 }
 
 // envelopeReader compiles the template while walking it.
-type envelopeReader struct{ steps []step }
+type envelopeReader struct {
+	steps   []step
+	profile *Profile
+}
 
 func (p *Profile) readEnvelope(v value) {
 	if !v.present() {
 		return
 	}
-	r := &envelopeReader{}
+	r := &envelopeReader{profile: p}
 	if v.node.Kind == yaml.ScalarNode {
 		v.word("raw")
 		r.steps = []step{{kind: stepData}}
@@ -67,6 +70,9 @@ func (p *Profile) readEnvelope(v value) {
 	p.envelope.steps = r.steps
 	for _, s := range r.steps {
 		p.envelope.fixed += len(s.text)
+		for _, part := range s.parts {
+			p.envelope.fixed += len(part.text)
+		}
 	}
 	if p.envelope.fixed > maxEnvelopeText {
 		v.fail("holds more than %d bytes of its own", maxEnvelopeText)
@@ -167,8 +173,12 @@ func (r *envelopeReader) scalar(v value) {
 		v.fail("$attempt.number is for headers: every retry sends the same body")
 		return
 	}
+	r.profile.countMembers(v, valuesIn(parts))
 	if len(parts) == 1 {
 		switch parts[0].variable {
+		case eventMember:
+			r.steps = append(r.steps, step{kind: stepMember, text: parts[0].text})
+			return
 		case eventData:
 			r.steps = append(r.steps, step{kind: stepData})
 			return
@@ -184,11 +194,19 @@ func (r *envelopeReader) scalar(v value) {
 		v.fail("$event.data must stand alone")
 		return
 	}
+	for i, p := range parts {
+		if quoted := quote(p.text); p.variable == none {
+			parts[i].text = quoted[1 : len(quoted)-1]
+		}
+	}
+	if valuesIn(parts) > 0 {
+		r.steps = append(r.steps, step{kind: stepString, parts: parts})
+		return
+	}
 	r.text(`"`)
 	for _, p := range parts {
 		if p.variable == none {
-			quoted := quote(p.text)
-			r.text(quoted[1 : len(quoted)-1])
+			r.text(p.text)
 			continue
 		}
 		r.steps = append(r.steps, step{kind: stepVariable, variable: p.variable})

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -49,10 +50,49 @@ func (p *Profile) readSignature(item value) webhook.Spec {
 			break
 		}
 	}
+	spec.Signed = p.signedMembers(m.get("signed"), spec.Signed)
+	if strings.Contains(spec.Output, "{"+memberPrefix) {
+		m.get("output").fail("{event.data...} belongs into signed; a header of its own carries the value")
+	}
 	if err := spec.Check(); err != nil && item.file.err == nil {
 		item.fail("%s", strings.TrimPrefix(err.Error(), "webhook: "))
 	}
 	return spec
+}
+
+// signedMembers turns each {event.data.invoice.id} of what is signed into the header
+// that carries just this value: receivers verify with what they get. From then on the
+// header has no value with the character that ends it here.
+func (p *Profile) signedMembers(v value, text string) string {
+	if strings.Contains(text, "{header:") || strings.Contains(text, "$"+memberPrefix) || strings.Contains(text, "${"+memberPrefix) {
+		v.fail("a value of the data is written in braces here, such as {event.data.invoice.id}")
+	}
+	var out strings.Builder
+	for {
+		before, after, found := strings.Cut(text, "{"+memberPrefix)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		path, rest, _ := strings.Cut(after, "}")
+		name := fmt.Sprintf("{%s%.150s}", memberPrefix, path)
+		pointer, err := pointerOf(path)
+		if err != nil {
+			v.fail("%s %s", name, err)
+			return out.String()
+		}
+		carrier := slices.IndexFunc(p.headers, func(h headerTemplate) bool { return slices.Equal(h.parts, []part{{eventMember, pointer}}) })
+		if carrier < 0 {
+			v.fail("%s is signed, so receivers need it: add a header that carries it alone, such as X-Id: $%[1]s", name)
+			return out.String()
+		}
+		if rest != "" {
+			p.headers[carrier].signed += rest[:1]
+		}
+		out.WriteString("{header:" + p.headers[carrier].name + "}")
+		p.signsHeaders = true
+		text = rest
+	}
 }
 
 // fits reports whether a signature is made with secrets of the encoding.

@@ -17,17 +17,19 @@ type Profile struct {
 	text        []byte
 	hash        hook.ProfileHash
 
-	management string
-	mode       modeTexts
-	envelope   envelope
-	fixed      []hook.Header // content type and user agent
-	headers    []headerTemplate
-	specs      []webhook.Spec
-	secret     secretRule
-	policy     hook.Policy
-	url        URLRules
-	catalogue  []EventType
-	test       EventType
+	management   string
+	mode         modeTexts
+	envelope     envelope
+	fixed        []hook.Header // content type and user agent
+	headers      []headerTemplate
+	specs        []webhook.Spec
+	signsHeaders bool // with values of the data, which go into headers
+	memberUses   int
+	secret       secretRule
+	policy       hook.Policy
+	url          URLRules
+	catalogue    []EventType
+	test         EventType
 }
 
 // URLRules are the profile's rules on endpoint URLs, beyond those that hold for

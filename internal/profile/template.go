@@ -29,6 +29,7 @@ const (
 	eventCreatedUnix
 	eventAcceptedAt
 	eventData
+	eventMember // a value of the data; the part's text is its JSON pointer
 	tenantID
 	mode
 	deliveryID
@@ -39,16 +40,17 @@ var variables = map[string]struct {
 	id    variable
 	means string
 }{
-	"event.id":           {eventID, "The event's id: the platform's own if it gave one. The same over retries and replays."},
-	"event.type":         {eventType, "The event's type."},
-	"event.created_at":   {eventCreatedAt, "When it happened, as the platform says."},
-	"event.created_unix": {eventCreatedUnix, "The same in whole Unix seconds."},
-	"event.accepted_at":  {eventAcceptedAt, "When the server accepted it."},
-	"event.data":         {eventData, "The event's data; not in headers."},
-	"tenant.id":          {tenantID, "The id of the tenant."},
-	"mode":               {mode, "The mode, as `mode` spells it."},
-	"delivery.id":        {deliveryID, "The id of the delivery: one for each endpoint that gets the event."},
-	"attempt.number":     {attemptNumber, "The number of the attempt, from 1; in headers only, for every retry sends the same body."},
+	"event.id":            {eventID, "The event's id: the platform's own if it gave one. The same over retries and replays."},
+	"event.type":          {eventType, "The event's type."},
+	"event.created_at":    {eventCreatedAt, "When it happened, as the platform says."},
+	"event.created_unix":  {eventCreatedUnix, "The same in whole Unix seconds."},
+	"event.accepted_at":   {eventAcceptedAt, "When the server accepted it."},
+	"event.data":          {eventData, "The event's data; not in headers."},
+	memberPrefix + "NAME": {eventMember, "A string, number or boolean out of the data, such as `$event.data.invoice.id`: see below."},
+	"tenant.id":           {tenantID, "The id of the tenant."},
+	"mode":                {mode, "The mode, as `mode` spells it."},
+	"delivery.id":         {deliveryID, "The id of the delivery: one for each endpoint that gets the event."},
+	"attempt.number":      {attemptNumber, "The number of the attempt, from 1; in headers only, for every retry sends the same body."},
 }
 
 // wireTime is RFC 3339 in UTC with exactly six fractional digits.
@@ -57,7 +59,18 @@ const wireTime = "2006-01-02T15:04:05.000000Z"
 // part is fixed text or, where variable is set, a variable.
 type part struct {
 	variable variable
-	text     string
+	text     string // of a value of the data: its JSON pointer
+}
+
+// valuesIn counts the values of the data in a template.
+func valuesIn(parts []part) int {
+	n := 0
+	for _, p := range parts {
+		if p.variable == eventMember {
+			n++
+		}
+	}
+	return n
 }
 
 // parseTemplate reads text with $name or ${name} in it; $$ is a dollar sign.
@@ -78,19 +91,34 @@ func parseTemplate(text string) ([]part, error) {
 		if err != nil {
 			return nil, err
 		}
-		v, known := variables[name]
-		if !known {
-			return nil, fmt.Errorf("unknown variable $%s", name)
+		named, err := variableNamed(name)
+		if err != nil {
+			return nil, err
 		}
 		if literal != "" {
 			parts, literal = append(parts, part{text: literal}), ""
 		}
-		parts, text = append(parts, part{variable: v.id}), rest
+		parts, text = append(parts, named), rest
 	}
 	if literal != "" {
 		parts = append(parts, part{text: literal})
 	}
 	return parts, nil
+}
+
+func variableNamed(name string) (part, error) {
+	if path, ok := strings.CutPrefix(name, memberPrefix); ok {
+		pointer, err := pointerOf(path)
+		if err != nil {
+			return part{}, fmt.Errorf("$%.150s %w", name, err)
+		}
+		return part{eventMember, pointer}, nil
+	}
+	v, known := variables[name]
+	if !known {
+		return part{}, fmt.Errorf("unknown variable $%.150s", name)
+	}
+	return part{variable: v.id}, nil
 }
 
 func cutName(text string) (name, rest string, err error) {
@@ -102,6 +130,15 @@ func cutName(text string) (name, rest string, err error) {
 		return name, rest, nil
 	}
 	end := 0
+	if strings.HasPrefix(text, memberPrefix) {
+		for end < len(text) && ('a' <= text[end] && text[end] <= 'z' || 'A' <= text[end] && text[end] <= 'Z' ||
+			'0' <= text[end] && text[end] <= '9' || text[end] == '_' || text[end] == '.') {
+			end++
+		}
+		if end == len(memberPrefix) && strings.HasPrefix(text[end:], "/") {
+			return "", "", errors.New("write a JSON pointer in braces: ${event.data./invoice/id}")
+		}
+	}
 	for end < len(text) && ('a' <= text[end] && text[end] <= 'z' || text[end] == '_' || text[end] == '.') {
 		end++
 	}

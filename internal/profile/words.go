@@ -23,6 +23,7 @@ type Words struct {
 	Timeout    string
 	Disabling  string
 	URLs       string
+	Warnings   []string // what may be meant otherwise; the profile can be used
 }
 
 // Words returns the profile in words.
@@ -42,6 +43,7 @@ func (p *Profile) Words() Words {
 	} else {
 		w.Retry += " Retry-After is ignored."
 	}
+	w.Warnings = p.warnings()
 	w.Disabling = tripWords(p.policy.Trip)
 	if p.policy.GoneDisables {
 		w.Disabling += " A 410 disables an endpoint at once."
@@ -50,6 +52,42 @@ func (p *Profile) Words() Words {
 		w.URLs = "Hosts may be names or public IP addresses."
 	}
 	return w
+}
+
+// warnings names event types that are not spelt as Standard Webhooks advises, and
+// values of the data that the test event does not have.
+func (p *Profile) warnings() []string {
+	var out []string
+	for _, t := range append(p.Catalogue(), p.test) {
+		if text := fmt.Sprintf("The event type %s has other separators than dots, which Standard Webhooks advises.", t.Name); !hook.DottedType(t.Name) && !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	missing := func(pointer, effect string) {
+		out = append(out, fmt.Sprintf("The test event has no usable value at %s: %s.", pointer, effect))
+	}
+	for _, h := range p.headers {
+		for _, part := range h.parts {
+			if part.variable != eventMember {
+				continue
+			}
+			if _, fits := appendText(nil, p.test.Example, part.text, h.signed); !fits {
+				missing(part.text, "it goes out without the header "+h.name)
+			}
+		}
+	}
+	for _, s := range p.envelope.steps {
+		parts := s.parts
+		if s.kind == stepMember {
+			parts = []part{{eventMember, s.text}}
+		}
+		for _, part := range parts {
+			if part.variable == eventMember && scalarAt(p.test.Example, part.text) == nil {
+				missing(part.text, "its body has null there")
+			}
+		}
+	}
+	return out
 }
 
 func signatureWords(s webhook.Spec) string {

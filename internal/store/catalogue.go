@@ -17,11 +17,12 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 		replay, err = t.once(once, func() (any, bool, error) {
 			made = e
 			made.CreatedAt, made.UpdatedAt = t.now, t.now
-			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), sqltext.Micros(t.now), sqltext.Micros(t.now))
+			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), int64(e.Enforce), sqltext.Micros(t.now), sqltext.Micros(t.now))
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
 			}
+			t.tellCatalogue(e.Enforce)
 			return made, true, err
 		})
 		return err
@@ -46,8 +47,9 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 			return err
 		}
 		made.Mode, made.Name, made.CreatedAt, made.UpdatedAt = old.Mode, old.Name, old.CreatedAt, t.now
-		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, updated_at = ? WHERE mode = ? AND name = ?",
-			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), sqltext.Micros(t.now), int64(mode), name)
+		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, enforce = ?, updated_at = ? WHERE mode = ? AND name = ?",
+			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), int64(made.Enforce), sqltext.Micros(t.now), int64(mode), name)
+		t.tellCatalogue(max(old.Enforce, made.Enforce))
 		return err
 	})
 	if err != nil {
@@ -70,9 +72,17 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 				return err
 			}
 		}
+		t.tellCatalogue(old.Enforce)
 		_, err = t.exec("delete event type", "DELETE FROM event_types WHERE mode = ? AND name = ?", int64(mode), name)
 		return err
 	})
+}
+
+// tellCatalogue lets other nodes read which schemas are enforced.
+func (t *tx) tellCatalogue(enforce hook.Enforce) {
+	if enforce != hook.EnforceOff {
+		t.tellNodes(sqltext.ChangedEventTypes, hook.Scope{}, hook.Ref{})
+	}
 }
 
 func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {

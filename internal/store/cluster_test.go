@@ -26,6 +26,7 @@ type peer struct {
 	dropped []hook.Ref
 	due     []hook.Due
 	changed []*hook.Endpoint
+	schemas int // how often the peer was told that other nodes changed schemas
 }
 
 var acme = hook.Scope{Tenant: "acme", Mode: hook.Live}
@@ -39,6 +40,11 @@ func newPeer(t *testing.T, url string, lease time.Duration, now func() time.Time
 	p := &peer{t: t}
 	p.Store, err = Open(t.Context(), Options{Postgres: url, Keys: keys, Lease: lease, Now: now, Room: func(*hook.Endpoint) int { return 1000 },
 		Jitter: func() float64 { return 0 },
+		CatalogueChanged: func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.schemas++
+		},
 		Committed: func(c hook.Commit) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -177,6 +183,35 @@ func TestChangesHoldForTheNextEventOfAnyNode(t *testing.T) {
 
 // To discard a backlog discards nothing that was published after enabling, whatever the
 // clocks of the nodes show.
+// A schema that is enforced, and one that is no more, is made known to the other nodes.
+func TestSchemasReachOtherNodes(t *testing.T) {
+	url := pgtest.Database(t)
+	a, b := newPeer(t, url, 0, nil), newPeer(t, url, 0, nil)
+	told := func() int {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.schemas
+	}
+	set := func(enforce hook.Enforce) {
+		_, err := a.UpdateEventType(t.Context(), hook.Live, "a.b", func(old hook.EventType) (hook.EventType, error) {
+			old.Enforce = enforce
+			return old, nil
+		})
+		a.must(err)
+	}
+	_, _, err := a.CreateEventType(t.Context(), hook.EventType{Mode: hook.Live, Name: "a.b", Schema: []byte(`{}`)}, nil)
+	a.must(err)
+	for _, enforce := range []hook.Enforce{hook.EnforceReject, hook.EnforceOff} {
+		before := told()
+		set(enforce)
+		within(t, 10*time.Second, "the other node learns it", func() bool { return told() > before })
+		list, err := b.CheckedEventTypes(t.Context(), 10)
+		if want := int(enforce) / int(hook.EnforceReject); err != nil || len(list) != want {
+			t.Errorf("%s: %+v, %v", enforce, list, err)
+		}
+	}
+}
+
 func TestDiscardStopsAtEnablingWhateverTheClocks(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, func() time.Time { return time.Now().Add(-time.Minute) })

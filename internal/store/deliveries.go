@@ -10,7 +10,8 @@ import (
 
 // RetryDelivery asks for a single shot of a delivery in any state. A failure leaves the
 // delivery and its schedule as they are. RetryDelivery gives CodeEndpointDisabled unless
-// the endpoint is enabled or the event is a test. The request survives a crash. Two
+// the endpoint is enabled or the event is a test, and CodeEndpointUnverified if it is
+// unverified and the event is not its latest challenge. The request survives a crash. Two
 // requests before the attempt make one attempt. An empty tenant means all of the mode.
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	var row hook.Delivery
@@ -23,6 +24,9 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			target, err := t.endpoint(row.Scope, row.Endpoint)
 			if err != nil {
 				return nil, false, err
+			}
+			if target != nil && !target.MayGet(row.Event) {
+				return nil, false, hook.NotVerified()
 			}
 			if !mayRetry(target, &row) {
 				return nil, false, &hook.Error{Code: hook.CodeEndpointDisabled,
@@ -47,7 +51,7 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 
 // mayRetry reports whether a single shot of the delivery may be attempted.
 func mayRetry(target *hook.Endpoint, d *hook.Delivery) bool {
-	return target != nil && (target.Status == hook.Enabled || d.Kind == hook.TestEvent)
+	return target != nil && target.MayGet(d.Event) && (target.Status == hook.Enabled || d.Kind == hook.TestEvent)
 }
 
 // CancelDelivery cancels a pending or held delivery. An attempt under way may still

@@ -74,7 +74,7 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 	t := newTx(s, c)
 	scopes, due := changedScopes{}, map[hook.ID]hook.Scope{}
 	if changes.All {
-		t.keys, t.profiles = true, true
+		t.keys, t.profiles, t.catalogue = true, true, true
 		s.dir.Each(func(scope hook.Scope) { scopes[scope] = nil })
 	}
 	for _, l := range changes.Lines {
@@ -87,6 +87,8 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 			t.dropped = append(t.dropped, l.Ref)
 		case sqltext.ChangedProfiles:
 			t.profiles = true
+		case sqltext.ChangedEventTypes:
+			t.catalogue = true
 		case sqltext.WorkDue:
 			due[l.Ref.Endpoint] = l.Scope
 		}

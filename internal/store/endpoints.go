@@ -29,7 +29,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
 	var replay *hook.Replay
-	err := s.doFor(ctx, e.Scope, "create endpoint", 4, func(t *tx) (err error) {
+	err := s.doFor(ctx, e.Scope, "create endpoint", 6, func(t *tx) (err error) {
 		replay, err = t.once(once, func() (any, bool, error) {
 			entry, err := t.scope(e.Scope)
 			if err != nil {
@@ -48,6 +48,9 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 			}
 			next := *copied(&e)
 			next.ID, next.CreatedAt, next.Revision, next.Enablings = t.s.ids.Next(), t.now, 0, 1
+			if next.Status == hook.Enabled && next.Unverified() {
+				next.Status = hook.Tripped
+			}
 			if next.Status != hook.Enabled {
 				next.Status, next.DisabledReason = outOfService(&next)
 				next.DisabledAt = t.now
@@ -116,13 +119,16 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 // deleted. What is damaged stays as it is stored, until update takes it out of Damage:
 // then what the result has takes its place.
 //
+// While the result is unverified, Enabled comes to Tripped: what waits and what comes is
+// held. Once it is verified, what was held for that is released.
+//
 // An endpoint that is no longer Enabled has its pending deliveries held. One that becomes
 // Enabled gets a new record of health, and its held deliveries are released, oldest
 // first, or cancelled if discardHeld is set.
 func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID,
 	update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error) {
 	var made *hook.Endpoint
-	err := s.doFor(ctx, scope, "update endpoint", 4, func(t *tx) error {
+	err := s.doFor(ctx, scope, "update endpoint", 6, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
 		if err != nil {
 			return err
@@ -132,10 +138,11 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		next.ID, next.Scope, next.CreatedAt, next.Revision, next.Enablings = old.ID, old.Scope, old.CreatedAt, old.Revision, old.Enablings
+		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
+		t.gate(old, &next)
 		if next.Status != old.Status && next.Status != hook.Enabled {
 			next.Status, _ = outOfService(&next)
 		}
-		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
 		next.Damage &= old.Damage
 		if reflect.DeepEqual(&next, copied(old)) {
 			made = old // nothing changed, so there is no new revision
@@ -187,12 +194,14 @@ func (t *tx) saveMended(old, next *hook.Endpoint) error {
 	return t.noteEarliest(next.Scope, next.ID)
 }
 
-// saveEndpoint writes a snapshot as the next revision. It is in force with the commit. Of
+// saveEndpoint writes a snapshot as the next revision, and sends the challenge that it
+// asks for. It is in force with the commit. Of
 // a damaged endpoint it leaves what is damaged as it is. What was damaged only because it
 // did not belong to the URL, and belongs to the new one, is sound again.
 func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	e.Revision++
 	e.UpdatedAt = t.now
+	challenge := t.newChallenge(e)
 	if e.Types == nil {
 		e.Types = hook.Filter{}
 	}
@@ -215,7 +224,10 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 			*e = *again
 		}
 	}
-	return t.setSnapshot(e)
+	if err := t.setSnapshot(e); err != nil {
+		return err
+	}
+	return t.sendChallenge(e, challenge)
 }
 
 // saveMembers writes all of a snapshot but its revision.
@@ -233,9 +245,16 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 		retry = string(text)
 	}
 	set := `url = ?, types = ?, title = ?, description = ?, profile = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?,
-		status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ?`
+		status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ?,
+		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?`
+	v := &e.Verification
+	var event any
+	if !v.Event.IsZero() {
+		event = v.Event[:]
+	}
 	args := []any{head, types, e.Title, e.Description, e.Profile, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
-		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home}
+		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home,
+		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason}
 	if !e.Damage.Has(hook.DamagedQuery) {
 		set, args = set+", query_sealed = ?", append(args, query)
 	}
@@ -254,8 +273,11 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 // outOfService returns the status and the reason of an endpoint that a caller disables.
 // Only a listener can be away.
 func outOfService(e *hook.Endpoint) (hook.Status, string) {
-	if e.Status == hook.Tripped && e.Listener() {
+	switch {
+	case e.Status == hook.Tripped && e.Listener():
 		return hook.Tripped, disabledAway
+	case e.Status == hook.Tripped && e.Unverified():
+		return hook.Tripped, disabledUnverified
 	}
 	return hook.Disabled, disabledByHand
 }
@@ -269,16 +291,19 @@ func heldReason(e *hook.Endpoint) hook.Reason {
 		return hook.ReasonGone
 	case disabledAway:
 		return hook.ReasonAway
+	case disabledUnverified:
+		return hook.ReasonUnverified
 	}
 	return hook.ReasonTripped
 }
 
 // The reasons for which an endpoint is disabled, as they are stored.
 const (
-	disabledByHand   = "by_hand"
-	disabledFailures = "failures"
-	disabledGone     = "gone"
-	disabledAway     = "listener_away"
+	disabledByHand     = "by_hand"
+	disabledFailures   = "failures"
+	disabledGone       = "gone"
+	disabledAway       = "listener_away"
+	disabledUnverified = "unverified"
 )
 
 // endpointByID returns the writer's snapshot of an endpoint that is not deleted. An empty

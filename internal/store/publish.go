@@ -71,6 +71,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if !n.CreateTenant {
 			return hook.Published{Err: errNoTenant()}, nil
 		}
+		if refused := mismatch(n); refused != nil {
+			return hook.Published{Err: refused}, nil
+		}
 		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
 			if hook.CodeOf(err) == hook.CodeTenantExists { // a deleted tenant keeps its id
 				return hook.Published{Err: errNoTenant()}, nil
@@ -86,6 +89,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
 		}
+	}
+	if refused := mismatch(n); refused != nil { // after the ids: what was accepted before stays so
+		return hook.Published{Err: refused}, nil
 	}
 	if len(targets) > t.s.opts.MaxFanOut {
 		return hook.Published{Err: t.tooMany(len(targets))}, nil
@@ -112,7 +118,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		}
 	}
 	return hook.Published{Event: e.ID, PublicID: e.PublicID, Type: e.Type, Tenant: n.Scope.Tenant,
-		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data)}, nil
+		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
 }
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
@@ -214,6 +220,14 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 	return d, nil
 }
 
+// mismatch refuses data that its schema does, or is nil.
+func mismatch(n *hook.NewEvent) error {
+	if n.Mismatch == nil || !n.Mismatch.Refused {
+		return nil
+	}
+	return &hook.Error{Code: hook.CodeDataInvalid, Field: n.Mismatch.Field, Message: n.Mismatch.Message}
+}
+
 // publishedBefore answers an event whose id the platform has used before: with the first
 // answer if the content is the same, with a conflict if not. It costs a lookup in one
 // index, and only for events that bring an id.
@@ -252,7 +266,7 @@ func contentHash(n *hook.NewEvent) [32]byte {
 
 // PublishTest stores a test event with one delivery to the endpoint, whatever the
 // endpoint's filter and status, and hands its job over at once. It also returns the
-// delivery's id.
+// delivery's id. An unverified endpoint gives CodeEndpointUnverified.
 func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte,
 	profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error) {
 	var out hook.Published
@@ -264,6 +278,9 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			target, err := t.endpointByID(scope, endpoint)
 			if err != nil {
 				return nil, false, err
+			}
+			if target.Unverified() {
+				return nil, false, hook.NotVerified()
 			}
 			if !t.canAttempt(target) {
 				return nil, false, errElsewhere()

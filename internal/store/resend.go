@@ -12,7 +12,8 @@ import (
 // gets a single shot, whatever its state. A failure leaves the delivery and its schedule
 // as they are. A missing delivery is made and follows the endpoint's policy.
 //
-// If the endpoint is named and not enabled, Resend gives CodeEndpointDisabled. If none is
+// If the endpoint is named and not enabled, Resend gives CodeEndpointDisabled, or
+// CodeEndpointUnverified. If none is
 // named, an endpoint that tripped gets a missing delivery, held, and no single shot of an
 // existing one. Test events are not resent: they give CodeConflict.
 func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID,
@@ -103,6 +104,9 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 	target := entry.Find(endpoint)
 	if target == nil {
 		return nil, hook.NotFound("endpoint")
+	}
+	if target.Unverified() {
+		return nil, hook.NotVerified()
 	}
 	if target.Status != hook.Enabled {
 		return nil, &hook.Error{Code: hook.CodeEndpointDisabled, Field: "endpoint", Message: "The endpoint is disabled. Enable it first."}

@@ -104,6 +104,11 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err := t.judge(target, effects, policy.Trip, o); err != nil {
 		return err
 	}
+	if after.Kind == hook.TestEvent && target.Unverified() {
+		if err := t.answered(target, &after, o); err != nil {
+			return err
+		}
+	}
 	if after.State == hook.Pending && after.Owner == 0 && target.Receives() {
 		if old, ok := planned[target.ID]; !ok || after.Due.Before(old.At) {
 			planned[target.ID] = hook.Due{Target: target, At: after.Due}

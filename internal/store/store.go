@@ -48,6 +48,9 @@ type Options struct {
 	// ProfilesKept is called when another node kept texts of profiles. It runs on the
 	// writer under the contract of Committed. It may be nil.
 	ProfilesKept func()
+	// CatalogueChanged is called when another node changed which schemas of event types
+	// are enforced. It runs on the writer and must not wait.
+	CatalogueChanged func()
 	// Dir is the data directory. It is made if absent. Unless Path is set, the database
 	// is the file posthorn.db in it.
 	Dir string

@@ -65,16 +65,17 @@ type effects struct {
 	backlog map[hook.Scope]int // open deliveries before this transaction, where it sets the count
 	recount []hook.Scope       // scopes whose count is old
 
-	jobs     []hook.Job
-	due      map[hook.ID]hook.Due
-	changed  []*hook.Endpoint
-	dropped  []hook.Ref
-	returned []*hook.Endpoint
-	keys     bool // keys changed
-	profiles bool // another node kept texts of profiles
-	sweeps   bool // a sweep was ordered
-	stats    Stats
-	samples  []sample // of the statistics
+	jobs      []hook.Job
+	due       map[hook.ID]hook.Due
+	changed   []*hook.Endpoint
+	dropped   []hook.Ref
+	returned  []*hook.Endpoint
+	keys      bool // keys changed
+	profiles  bool // another node kept texts of profiles
+	catalogue bool // another node changed which schemas are enforced
+	sweeps    bool // a sweep was ordered
+	stats     Stats
+	samples   []sample // of the statistics
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // lines for the log
@@ -307,6 +308,9 @@ func (t *tx) committed() {
 	}
 	if t.profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()
+	}
+	if t.catalogue && s.opts.CatalogueChanged != nil {
+		s.opts.CatalogueChanged()
 	}
 	s.stats.events.Add(t.stats.Events)
 	s.stats.deliveries.Add(t.stats.Deliveries)

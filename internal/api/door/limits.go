@@ -26,14 +26,15 @@ func CheckLoop(r *http.Request, own hook.Loop) error {
 
 // Metered returns the request's context in which what is left of each limit goes
 // into the answer's RateLimit and RateLimit-Policy fields, as
-// draft-ietf-httpapi-ratelimit-headers-09 has them: q is the most at once, w the
+// draft-ietf-httpapi-ratelimit-headers-11 has them: q is the most at once, w the
 // seconds in which so many come back, r what is left, t the seconds until it is q
-// again.
+// again. Of a refused request t is as long as Retry-After, which may not end before it
+// (section 6).
 func Metered(w http.ResponseWriter, r *http.Request) context.Context {
 	return app.Metered(r.Context(), func(q app.Quota) {
 		window := math.Ceil(float64(q.Rate.Burst) / q.Rate.PerSecond)
 		join(w.Header(), "RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", q.Name, q.Rate.Burst, int64(window)))
-		join(w.Header(), "RateLimit", fmt.Sprintf("%q;r=%d;t=%d", q.Name, q.Left, int64((q.Full+time.Second-1)/time.Second)))
+		join(w.Header(), "RateLimit", fmt.Sprintf("%q;r=%d;t=%d", q.Name, q.Left, int64((q.Until+time.Second-1)/time.Second)))
 	})
 }
 

@@ -62,7 +62,7 @@ func New(o Options) http.Handler {
 
 func (c *counter) route(method string, do door.Handler) http.HandlerFunc {
 	refuse := func(w http.ResponseWriter, r *http.Request, err error) {
-		native.Refuse(w, r, native.Options{Log: c.Log, Refused: c.Refused}, err)
+		native.Refuse(w, r, native.Options{Service: c.Service, Log: c.Log, Refused: c.Refused}, err)
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		door.Serve(w, r, func(w http.ResponseWriter, r *http.Request) error {

@@ -76,6 +76,7 @@ var bodiesOf = map[string]string{
 	"POST /v1/endpoints":                    `{"tenant":"acme","url":"https://hooks.example.com/in","event_types":["*"],"headers":{"X-A":"b"},"retry":{"first":"5s","max_age":"1h"}}`,
 	"PATCH /v1/endpoints/{id}":              `{"title":"T","retry":{"steps":["5s"]}}`,
 	"POST /v1/endpoints/{id}/test":          `{}`,
+	"POST /v1/endpoints/{id}/verify":        `{}`,
 	"POST /v1/tenants":                      `{"name":"N"}`,
 	"PATCH /v1/tenants/{id}":                `{"name":"Acme"}`,
 	"POST /v1/keys":                         `{"kind":"tenant","tenant":"acme","name":"n"}`,
@@ -363,7 +364,7 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 		place, _, _ := strings.Cut(wrong, ": ")
 		members[place[strings.LastIndex(place, ".")+1:]] = true
 	}
-	wanted := []string{"attempt_time", "delivery", "delivery_time", "disabled_at", "first_failure_at", "last_failure_at", "next_attempt_at", "oldest_pending", "oldest_pending_at", "pace", "retry", "settled_at", "since"}
+	wanted := []string{"attempt_time", "delivery", "delivery_time", "disabled_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending", "oldest_pending_at", "pace", "retry", "settled_at", "since", "verified_at"}
 	if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(members))); diff != "" {
 		t.Error(diff)
 	}

@@ -23,8 +23,19 @@ func (a *api) catalogueRoutes(h huma.API) {
 }
 
 func wireEventType(e hook.EventType) client.EventType {
-	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example,
+	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example, Check: e.Enforce.String(),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
+}
+
+// madeEventType is the answer that makes an entry. Standard Webhooks 1.0 advises names
+// of parts joined by dots.
+func madeEventType(e hook.EventType) client.EventType {
+	out := wireEventType(e)
+	if !hook.DottedType(e.Name) {
+		out.Warnings = []client.Warning{{Code: "event_type_not_dotted",
+			Message: "The name is taken as it is. Standard Webhooks advises dots between the parts: a new platform names its types like payment.settled."}}
+	}
+	return out
 }
 
 type newEventTypeIn struct {
@@ -48,7 +59,10 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if e.Example, err = object("example", want.Example); err != nil {
 		return nil, err
 	}
-	once, err := onceFor(q, in.Body.text, 201, wireEventType)
+	if e.Enforce, err = enforceOf(want.Check); err != nil {
+		return nil, err
+	}
+	once, err := onceFor(q, in.Body.text, 201, madeEventType)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +70,16 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if err != nil {
 		return nil, err
 	}
-	return made(201, wireEventType(out), replay), nil
+	return made(201, madeEventType(out), replay), nil
+}
+
+// enforceOf reads what a schema is for; an absent one is off.
+func enforceOf(text string) (hook.Enforce, error) {
+	enforce, ok := hook.ParseEnforce(text)
+	if !ok && text != "" {
+		return 0, strict.Wrong("check", "\"off\", \"warn\" or \"reject\"")
+	}
+	return enforce, nil
 }
 
 // object lets a JSON object pass, and null as nothing.
@@ -104,6 +127,13 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 	p := &patch{values: in.Body.values}
 	change := app.EventTypeChange{Description: patched(p, "description", ""),
 		Schema: patchedObject(p, "schema"), Example: patchedObject(p, "example")}
+	if text := patched(p, "check", "off"); text != nil {
+		enforce, err := enforceOf(*text)
+		if err != nil {
+			p.blame(err)
+		}
+		change.Enforce = &enforce
+	}
 	p.readOnly("name", "created_at", "updated_at")
 	if err := p.end(); err != nil {
 		return nil, err

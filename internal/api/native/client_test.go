@@ -102,6 +102,7 @@ var clientCalls = map[string]func(*site) error{
 	"GET /v1/tenants/{id}/stats":            func(s *site) error { return second(s.TenantStats(s.ctx, "acme", client.StatsSpan{Step: "5m"})) },
 	"GET /v1/endpoints/{id}/stats":          func(s *site) error { return second(s.EndpointStats(s.ctx, s.endpoint)) },
 	"POST /v1/endpoints/{id}/test":          func(s *site) error { return second(s.TestEndpoint(s.ctx, s.endpoint, client.TestRequest{})) },
+	"POST /v1/endpoints/{id}/verify":        func(s *site) error { return second(s.VerifyEndpoint(s.ctx, s.endpoint, client.VerifyRequest{})) },
 	"POST /v1/endpoints/{id}/secret/rotate": func(s *site) error { return second(s.RotateSecret(s.ctx, s.endpoint, client.RotateSecret{})) },
 	"POST /v1/endpoints/{id}/secret/expire": func(s *site) error { return s.ExpireSecrets(s.ctx, s.endpoint) },
 	"POST /v1/endpoints/{id}/secret/reveal": func(s *site) error { return second(s.RevealSecret(s.ctx, s.endpoint)) },

@@ -26,7 +26,7 @@ var tags = []*huma.Tag{
 	{Name: "tenants", Description: "The customers of the platform. They span both modes."},
 	{Name: "keys", Description: "Credentials of one mode and one kind."},
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
-	{Name: "event-types", Description: "The catalogue of one mode. It informs; it does not restrict."},
+	{Name: "event-types", Description: "The catalogue of one mode. It restricts no types; with check, the schema of a type decides about its data."},
 	{Name: "profiles", Description: "The wire formats."},
 	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},

@@ -25,11 +25,13 @@ func (a *api) endpointRoutes(h huma.API) {
 	register(a, h, operation("DELETE", "/v1/endpoints/{id}", "delete-endpoint", "Delete an endpoint; what waits is cancelled", 204), a.deleteEndpoint)
 	rotate := operation("POST", "/v1/endpoints/{id}/secret/rotate", "rotate-secret", "Give an endpoint a new secret; both sign for the overlap", 200)
 	test := operation("POST", "/v1/endpoints/{id}/test", "test-endpoint", "Send a test event", 202)
-	rotate.RequestBody, test.RequestBody = &huma.RequestBody{}, &huma.RequestBody{}
+	verify := operation("POST", "/v1/endpoints/{id}/verify", "verify-endpoint", "Send an unverified endpoint another challenge", 202)
+	rotate.RequestBody, test.RequestBody, verify.RequestBody = &huma.RequestBody{}, &huma.RequestBody{}, &huma.RequestBody{}
 	register(a, h, rotate, a.rotateSecret)
 	register(a, h, test, a.testEndpoint)
+	register(a, h, verify, a.verifyEndpoint)
 	register(a, h, operation("POST", "/v1/endpoints/{id}/secret/expire", "expire-secrets", "End all secrets of an endpoint but the newest", 204), a.expireSecrets)
-	rotate.RequestBody.Required, test.RequestBody.Required = false, false // an empty body asks for the defaults
+	rotate.RequestBody.Required, test.RequestBody.Required, verify.RequestBody.Required = false, false, false // an empty body asks for the defaults
 }
 
 type newEndpointIn struct {
@@ -128,7 +130,7 @@ type endpointsIn struct {
 	Enabled   string `query:"enabled" enum:"true,false" doc:"true: enabled ones only. false: disabled ones only." example:"true"`
 	EventType string `query:"event_type" doc:"Endpoints whose filter lets this type pass." example:"payment.settled"`
 	Profile   string `query:"profile" doc:"Endpoints that are served with this wire format." example:"standard"`
-	Reason    string `query:"disabled_reason" enum:"by_hand,failures,gone,listener_away" doc:"Endpoints that are disabled for this reason." example:"failures"`
+	Reason    string `query:"disabled_reason" enum:"by_hand,failures,gone,listener_away,unverified" doc:"Endpoints that are disabled for this reason." example:"failures"`
 }
 
 func (a *api) listEndpoints(ctx context.Context, q *request, in *endpointsIn) (*reply[client.Page[client.Endpoint]], error) {
@@ -220,7 +222,7 @@ func readChange(values map[string]jsontext.Value) (app.EndpointChange, error) {
 			p.blame(err)
 		}
 	}
-	p.readOnly("id", "tenant", "mode", "secret", "public_key", "health", "warnings", "disabled_reason", "disabled_at", "created_at", "updated_at")
+	p.readOnly("id", "tenant", "mode", "verification", "secret", "public_key", "health", "warnings", "disabled_reason", "disabled_at", "created_at", "updated_at")
 	return out, p.end()
 }
 
@@ -340,4 +342,29 @@ func (a *api) testEndpoint(ctx context.Context, q *request, in *testIn) (*reply[
 		return nil, err
 	}
 	return made(202, wireTest(out), replay), nil
+}
+
+type verifyIn struct {
+	ItemIn
+	OnceIn
+	Body body[client.VerifyRequest]
+}
+
+func (a *api) verifyEndpoint(ctx context.Context, q *request, in *verifyIn) (*reply[client.Endpoint], error) {
+	id, err := in.parsed("endpoint")
+	if err != nil {
+		return nil, err
+	}
+	if in.Body.err != nil {
+		return nil, in.Body.err
+	}
+	once, err := onceFor(q, in.Body.text, 202, wireEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	out, replay, err := a.o.Service.VerifyEndpoint(ctx, q.caller, id, in.Body.value.Trust, once)
+	if err != nil {
+		return nil, err
+	}
+	return made(202, wireEndpoint(out), replay), nil
 }

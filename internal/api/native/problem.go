@@ -25,41 +25,43 @@ type kind struct {
 
 // kinds is the one table from code to status.
 var kinds = map[hook.Code]kind{
-	hook.CodeInvalidJSON:       {status: 400, title: "Not strict JSON"},
-	hook.CodeInvalidRequest:    {status: 422, title: "Invalid request"},
-	hook.CodeUnknownField:      {status: 422, title: "Unknown field"},
-	hook.CodeUnauthorized:      {status: 401, title: "Unauthorized"},
-	hook.CodeForbidden:         {status: 403, title: "Forbidden"},
-	hook.CodeRevealDisabled:    {status: 403, title: "Secrets are not shown again"},
-	hook.CodeNotFound:          {status: 404, title: "Not found"},
-	hook.CodeRouteNotFound:     {status: 404, title: "No such route"},
-	hook.CodeTenantNotFound:    {status: 404, title: "Tenant not found"},
-	hook.CodeConflict:          {status: 409, title: "Conflict"},
-	hook.CodeTenantExists:      {status: 409, title: "Tenant exists"},
-	hook.CodeEventConflict:     {status: 409, title: "Event id is taken"},
-	hook.CodeEndpointLimit:     {status: 409, title: "Endpoint limit reached"},
-	hook.CodeTypeUnknown:       {status: 422, title: "Event type unknown"},
-	hook.CodeEndpointDisabled:  {status: 409, title: "Endpoint is disabled"},
-	hook.CodeEndpointDamaged:   {status: 409, title: "Endpoint is damaged"},
-	hook.CodeWrongNode:         {status: 421, title: "Wrong node"},
-	hook.CodeSecretLimit:       {status: 409, title: "Too many secrets"},
-	hook.CodeSecretChanged:     {status: 409, title: "Secret is not in force"},
-	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
-	hook.CodeIdempotencyReused: {status: 422, title: "Idempotency key reused"},
-	hook.CodeTooLarge:          {status: 413, title: "Payload too large"},
-	hook.CodeTooManyDeliveries: {status: 422, title: "Too many deliveries"},
-	hook.CodeContentType:       {status: 415, title: "Content type not supported"},
-	hook.CodeContentEncoding:   {status: 415, title: "Content encoding not supported"},
-	hook.CodeMethodNotAllowed:  {status: 405, title: "Method not allowed"},
-	hook.CodePrecondition:      {status: 412, title: "Precondition failed"},
-	hook.CodeRateLimited:       {status: 429, title: "Rate limited", retry: 1},
-	hook.CodeBacklogFull:       {status: 429, title: "Backlog full", retry: 30},
-	hook.CodeStorageFull:       {status: 503, title: "Storage full", retry: 10},
-	hook.CodeStorageDown:       {status: 503, title: "Storage unavailable", retry: 5},
-	hook.CodeServerBusy:        {status: 503, title: "Server busy", retry: 1},
-	hook.CodeShuttingDown:      {status: 503, title: "Shutting down", retry: 2},
-	hook.CodeInternal:          {status: 500, title: "Internal error"},
-	hook.CodeLoopDetected:      {status: 508, title: "Loop detected"},
+	hook.CodeInvalidJSON:        {status: 400, title: "Not strict JSON"},
+	hook.CodeInvalidRequest:     {status: 422, title: "Invalid request"},
+	hook.CodeUnknownField:       {status: 422, title: "Unknown field"},
+	hook.CodeUnauthorized:       {status: 401, title: "Unauthorized"},
+	hook.CodeForbidden:          {status: 403, title: "Forbidden"},
+	hook.CodeRevealDisabled:     {status: 403, title: "Secrets are not shown again"},
+	hook.CodeNotFound:           {status: 404, title: "Not found"},
+	hook.CodeRouteNotFound:      {status: 404, title: "No such route"},
+	hook.CodeTenantNotFound:     {status: 404, title: "Tenant not found"},
+	hook.CodeConflict:           {status: 409, title: "Conflict"},
+	hook.CodeTenantExists:       {status: 409, title: "Tenant exists"},
+	hook.CodeEventConflict:      {status: 409, title: "Event id is taken"},
+	hook.CodeEndpointLimit:      {status: 409, title: "Endpoint limit reached"},
+	hook.CodeTypeUnknown:        {status: 422, title: "Event type unknown"},
+	hook.CodeEndpointDisabled:   {status: 409, title: "Endpoint is disabled"},
+	hook.CodeEndpointUnverified: {status: 409, title: "Endpoint is not verified"},
+	hook.CodeEndpointDamaged:    {status: 409, title: "Endpoint is damaged"},
+	hook.CodeWrongNode:          {status: 421, title: "Wrong node"},
+	hook.CodeSecretLimit:        {status: 409, title: "Too many secrets"},
+	hook.CodeSecretChanged:      {status: 409, title: "Secret is not in force"},
+	hook.CodeDeliverySettled:    {status: 409, title: "Delivery is settled"},
+	hook.CodeIdempotencyReused:  {status: 422, title: "Idempotency key reused"},
+	hook.CodeTooLarge:           {status: 413, title: "Payload too large"},
+	hook.CodeDataInvalid:        {status: 422, title: "Event data not as its schema asks"},
+	hook.CodeTooManyDeliveries:  {status: 422, title: "Too many deliveries"},
+	hook.CodeContentType:        {status: 415, title: "Content type not supported"},
+	hook.CodeContentEncoding:    {status: 415, title: "Content encoding not supported"},
+	hook.CodeMethodNotAllowed:   {status: 405, title: "Method not allowed"},
+	hook.CodePrecondition:       {status: 412, title: "Precondition failed"},
+	hook.CodeRateLimited:        {status: 429, title: "Rate limited", retry: 1},
+	hook.CodeBacklogFull:        {status: 429, title: "Backlog full", retry: 30},
+	hook.CodeStorageFull:        {status: 503, title: "Storage full", retry: 10},
+	hook.CodeStorageDown:        {status: 503, title: "Storage unavailable", retry: 5},
+	hook.CodeServerBusy:         {status: 503, title: "Server busy", retry: 1},
+	hook.CodeShuttingDown:       {status: 503, title: "Shutting down", retry: 2},
+	hook.CodeInternal:           {status: 500, title: "Internal error"},
+	hook.CodeLoopDetected:       {status: 508, title: "Loop detected"},
 
 	hook.CodeURLInvalid:     {status: 422, title: "Endpoint URL invalid"},
 	hook.CodeURLScheme:      {status: 422, title: "Endpoint URL scheme not allowed"},
@@ -127,8 +129,13 @@ func headProblem(h http.Header, p *client.Problem) {
 
 // refuse answers with the problem of an error.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if hook.CodeOf(err) == hook.CodeUnauthorized {
+		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+	}
 	p := problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err)
-	noteRefused(r.Context(), a.o.Log, p)
+	if !hook.Logged(err) {
+		noteRefused(r.Context(), a.o.Log, p)
+	}
 	door.Refused(a.o.Refused, p.Status, err)
 	headProblem(w.Header(), p)
 	w.Header().Set("Content-Type", problemContent)

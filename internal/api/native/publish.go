@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/api/bodies"
 	"github.com/posthorn/posthorn/internal/api/door"
@@ -85,13 +87,26 @@ func appendPublished(dst []byte, p *hook.Published) []byte {
 // Webhooks advises to keep payloads below 20 kB and to send a reference instead.
 const smallPayload = 20_000
 
-// appendAdvice adds a warning for data that some receivers may not take.
+// appendAdvice adds warnings: for data that some receivers may not take, and for data
+// that is not what the schema of its type asks for.
 func appendAdvice(dst []byte, p *hook.Published) []byte {
-	if p.Size <= smallPayload {
+	if p.Size <= smallPayload && p.Mismatch == nil {
 		return dst
 	}
-	dst = strconv.AppendInt(append(dst, `,"warnings":[{"code":"payload_large","message":"The data has `...), int64(p.Size), 10)
-	return append(dst, ` bytes. Some receivers take no more than 20 kB; consider sending an id to fetch the rest by."}]`...)
+	dst = append(dst, `,"warnings":[`...)
+	if p.Size > smallPayload {
+		dst = strconv.AppendInt(append(dst, `{"code":"payload_large","message":"The data has `...), int64(p.Size), 10)
+		dst = append(dst, ` bytes. Some receivers take no more than 20 kB; consider sending an id to fetch the rest by."}`...)
+	}
+	if p.Mismatch != nil {
+		if p.Size > smallPayload {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"code":"event_data_invalid","message":`...)
+		dst, _ = jsontext.AppendQuote(dst, p.Mismatch.Message) // broken UTF-8 is replaced
+		dst = append(dst, '}')
+	}
+	return append(dst, ']')
 }
 
 func answerBytes(w http.ResponseWriter, status int, body []byte) {

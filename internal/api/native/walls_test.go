@@ -117,6 +117,8 @@ func wallRows(endpoint, event, delivery, key, grant string) []walltest.Row {
 		item("DELETE /v1/endpoints/{id}", "/v1/endpoints/"+endpoint, ""),
 		item("GET /v1/endpoints/{id}/stats", "/v1/endpoints/"+endpoint+"/stats", ""),
 		item("POST /v1/endpoints/{id}/test", "/v1/endpoints/"+endpoint+"/test", "{}"),
+		item("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+endpoint+"/verify", "{}"),
+		{Route: "POST /v1/endpoints/{id}/verify", Path: "/v1/endpoints/" + endpoint + "/verify", Body: `{"trust":true}`, Owner: operator},
 		item("POST /v1/endpoints/{id}/secret/rotate", "/v1/endpoints/"+endpoint+"/secret/rotate", "{}"),
 		item("POST /v1/endpoints/{id}/secret/expire", "/v1/endpoints/"+endpoint+"/secret/expire", ""),
 		item("POST /v1/endpoints/{id}/secret/reveal", "/v1/endpoints/"+endpoint+"/secret/reveal", ""),

@@ -51,7 +51,7 @@ func wireRow(e *hook.Endpoint) client.Endpoint {
 		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
 		EventTypes: append([]string{}, e.Types...), Enabled: e.Receives(),
 		DisabledReason: some(e.WhyDisabled()), DisabledAt: someTime(e.DisabledAt),
-		Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
+		Verification: wireVerification(&e.Verification), Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
 		RateLimit: e.RateLimit, MaxInFlight: e.MaxInFlight, MaxConsecutiveFailures: some(e.MaxFailures),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 	for _, header := range e.Headers {
@@ -59,6 +59,14 @@ func wireRow(e *hook.Endpoint) client.Endpoint {
 	}
 	if e.Retry != nil {
 		out.Retry = wireRetry(e.Retry)
+	}
+	return out
+}
+
+func wireVerification(v *hook.Verification) client.Verification {
+	out := client.Verification{State: v.State.String(), VerifiedAt: someTime(v.VerifiedAt), LastAttemptAt: someTime(v.AttemptAt), Reason: some(v.Reason)}
+	if !v.Event.IsZero() {
+		out.Event = some(v.Event.String())
 	}
 	return out
 }

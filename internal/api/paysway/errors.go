@@ -30,30 +30,31 @@ func badRequest(message string) *failure {
 // kinds says what the codes of the house are called here; a code that is missing is
 // a bad request, or unexpected if the fault is ours.
 var kinds = map[hook.Code]failure{
-	hook.CodeInvalidJSON:      {status: 400, Code: "JSON_PAYLOAD_MALFORMED"},
-	hook.CodeTypeUnknown:      {status: 400, Code: "JSON_PAYLOAD_INVALID_ENUM_VALUE"},
-	hook.CodeURLInvalid:       {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
-	hook.CodeURLScheme:        {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
-	hook.CodeURLCredentials:   {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
-	hook.CodeURLHost:          {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
-	hook.CodeURLNotPublic:     {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
-	hook.CodeURLAddress:       {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
-	hook.CodeURLPort:          {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
-	hook.CodeForbidden:        {status: 403, Code: "FORBIDDEN"},
-	hook.CodeNotFound:         {status: 404, Code: "NOT_FOUND"},
-	hook.CodeTenantNotFound:   {status: 404, Code: "NOT_FOUND"},
-	hook.CodeMethodNotAllowed: {status: 405, Code: "BAD_REQUEST"},
-	hook.CodeConflict:         {status: 409, Code: "BAD_REQUEST"},
-	hook.CodeEndpointDamaged:  {status: 409, Code: "BAD_REQUEST"},
-	hook.CodeEndpointLimit:    {status: 409, Code: "WEBHOOK_SUBSCRIPTIONS_LIMIT_REACHED"},
-	hook.CodeTooLarge:         {status: 413, Code: "BAD_REQUEST"},
-	hook.CodeRateLimited:      {status: 429, Code: "AUTH_TOO_MANY_REQUESTS", retry: 1},
-	hook.CodeStorageFull:      {status: 503, Code: "UNEXPECTED_ERROR", retry: 10},
-	hook.CodeStorageDown:      {status: 503, Code: "UNEXPECTED_ERROR", retry: 5},
-	hook.CodeServerBusy:       {status: 503, Code: "UNEXPECTED_ERROR", retry: 1},
-	hook.CodeShuttingDown:     {status: 503, Code: "UNEXPECTED_ERROR", retry: 2},
-	hook.CodeInternal:         {status: 500, Code: "UNEXPECTED_ERROR"},
-	hook.CodeLoopDetected:     {status: 508, Code: "BAD_REQUEST"},
+	hook.CodeInvalidJSON:        {status: 400, Code: "JSON_PAYLOAD_MALFORMED"},
+	hook.CodeTypeUnknown:        {status: 400, Code: "JSON_PAYLOAD_INVALID_ENUM_VALUE"},
+	hook.CodeURLInvalid:         {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLScheme:          {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLCredentials:     {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLHost:            {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLNotPublic:       {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLAddress:         {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeURLPort:            {status: 400, Code: "WEBHOOK_ENDPOINT_URL_INVALID"},
+	hook.CodeForbidden:          {status: 403, Code: "FORBIDDEN"},
+	hook.CodeNotFound:           {status: 404, Code: "NOT_FOUND"},
+	hook.CodeTenantNotFound:     {status: 404, Code: "NOT_FOUND"},
+	hook.CodeMethodNotAllowed:   {status: 405, Code: "BAD_REQUEST"},
+	hook.CodeConflict:           {status: 409, Code: "BAD_REQUEST"},
+	hook.CodeEndpointDamaged:    {status: 409, Code: "BAD_REQUEST"},
+	hook.CodeEndpointUnverified: {status: 409, Code: "BAD_REQUEST"},
+	hook.CodeEndpointLimit:      {status: 409, Code: "WEBHOOK_SUBSCRIPTIONS_LIMIT_REACHED"},
+	hook.CodeTooLarge:           {status: 413, Code: "BAD_REQUEST"},
+	hook.CodeRateLimited:        {status: 429, Code: "AUTH_TOO_MANY_REQUESTS", retry: 1},
+	hook.CodeStorageFull:        {status: 503, Code: "UNEXPECTED_ERROR", retry: 10},
+	hook.CodeStorageDown:        {status: 503, Code: "UNEXPECTED_ERROR", retry: 5},
+	hook.CodeServerBusy:         {status: 503, Code: "UNEXPECTED_ERROR", retry: 1},
+	hook.CodeShuttingDown:       {status: 503, Code: "UNEXPECTED_ERROR", retry: 2},
+	hook.CodeInternal:           {status: 500, Code: "UNEXPECTED_ERROR"},
+	hook.CodeLoopDetected:       {status: 508, Code: "BAD_REQUEST"},
 }
 
 // failureOf turns any error into the one that the caller sees.
@@ -86,10 +87,14 @@ func failureOf(err error) *failure {
 // refuse answers with the error. What is our fault goes to the log.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
+	if f.status == http.StatusUnauthorized {
+		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+		f = failureOf(err)
+	}
 	door.Refused(a.o.Refused, f.status, err)
 	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		a.o.Log.LogAttrs(context.WithoutCancel(r.Context()), levelOf(f), "request failed", attrs(w, err)...)
-	} else if f.status < 500 {
+	} else if f.status < 500 && !hook.Logged(err) {
 		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status, "code", f.Code)
 	}
 	if f.retry > 0 {

@@ -31,22 +31,23 @@ func invalid(field, sentence string) *failure {
 // kinds says how the codes of the house are answered here; one that is missing is
 // the caller's mistake.
 var kinds = map[hook.Code]failure{
-	hook.CodeUnauthorized:    {status: 401, bearer: true},
-	hook.CodeForbidden:       {status: 403},
-	hook.CodeNotFound:        {status: 404},
-	hook.CodeTenantNotFound:  {status: 404},
-	hook.CodeConflict:        {status: 409},
-	hook.CodeEndpointDamaged: {status: 409},
-	hook.CodeTooLarge:        {status: 413},
-	hook.CodeContentType:     {status: 415},
-	hook.CodeContentEncoding: {status: 415},
-	hook.CodeRateLimited:     {status: 429, retry: 1},
-	hook.CodeStorageFull:     {status: 503, retry: 10},
-	hook.CodeStorageDown:     {status: 503, retry: 5},
-	hook.CodeServerBusy:      {status: 503, retry: 1},
-	hook.CodeShuttingDown:    {status: 503, retry: 2},
-	hook.CodeInternal:        {status: 500},
-	hook.CodeLoopDetected:    {status: 508},
+	hook.CodeUnauthorized:       {status: 401, bearer: true},
+	hook.CodeForbidden:          {status: 403},
+	hook.CodeNotFound:           {status: 404},
+	hook.CodeTenantNotFound:     {status: 404},
+	hook.CodeConflict:           {status: 409},
+	hook.CodeEndpointDamaged:    {status: 409},
+	hook.CodeEndpointUnverified: {status: 409},
+	hook.CodeTooLarge:           {status: 413},
+	hook.CodeContentType:        {status: 415},
+	hook.CodeContentEncoding:    {status: 415},
+	hook.CodeRateLimited:        {status: 429, retry: 1},
+	hook.CodeStorageFull:        {status: 503, retry: 10},
+	hook.CodeStorageDown:        {status: 503, retry: 5},
+	hook.CodeServerBusy:         {status: 503, retry: 1},
+	hook.CodeShuttingDown:       {status: 503, retry: 2},
+	hook.CodeInternal:           {status: 500},
+	hook.CodeLoopDetected:       {status: 508},
 }
 
 // members of the house that are called otherwise here.
@@ -100,6 +101,10 @@ func invalidAll(wrong []*hook.Error) *failure {
 // refuse answers with the error. What is our fault goes to the log.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
+	if f.status == http.StatusUnauthorized {
+		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+		f = failureOf(err)
+	}
 	door.Refused(a.o.Refused, f.status, err)
 	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		level := slog.LevelError
@@ -107,7 +112,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			level = slog.LevelWarn // passes by itself; the store says it once, louder
 		}
 		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(door.RequestIDHeader), "error", err)
-	} else if f.status < 500 {
+	} else if f.status < 500 && !hook.Logged(err) {
 		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status)
 	}
 	if f.retry > 0 {

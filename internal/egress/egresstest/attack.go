@@ -56,6 +56,8 @@ func AttackResolver() *Resolver {
 	for host, addr := range map[string]string{
 		"loopback":    "127.0.0.1",
 		"loopback2":   "127.8.8.8",
+		"my_loop":     "127.0.0.1",
+		"_":           "127.0.0.1",
 		"loopback6":   "::1",
 		"mapped":      "::ffff:127.0.0.1",
 		"compatible":  "::127.0.0.1",

@@ -7,7 +7,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -19,13 +23,13 @@ type CA struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewCA returns a certificate authority of its own.
-func NewCA(t testing.TB) *CA {
+// NewCA returns a certificate authority of its own, called egresstest unless it is named.
+func NewCA(t testing.TB, name ...string) *CA {
 	t.Helper()
 	ca := &CA{t: t, key: newKey(t)}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "egresstest"},
+		Subject:               pkix.Name{CommonName: strings.Join(append(name, "egresstest")[:1], "")},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
 		IsCA:                  true,
@@ -42,6 +46,9 @@ func (ca *CA) Pool() *x509.CertPool {
 	pool.AddCert(ca.cert)
 	return pool
 }
+
+// Own returns the authority's own certificate.
+func (ca *CA) Own() tls.Certificate { return ca.own(nil) }
 
 // Issue returns a server certificate for the host names, changed by the given
 // functions before it is signed.
@@ -61,6 +68,23 @@ func (ca *CA) Issue(hosts []string, change ...func(*x509.Certificate)) tls.Certi
 	}
 	leaf := ca.sign(template, ca.cert, &key.PublicKey)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// Write writes a certificate and its key as PEM files, the key for the owner only.
+func Write(t testing.TB, cert tls.Certificate) (certFile, keyFile string) {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatalf("encode key: %v", err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert.Certificate[0]}, keyFile: {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
 }
 
 // SelfSigned returns a certificate for the host names that is its own authority.

@@ -203,15 +203,26 @@ func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 }
 
 // EventTypeColumns are what ScanEventType reads.
-const EventTypeColumns = "mode, name, description, schema, example, created_at, updated_at"
+const EventTypeColumns = "mode, name, description, schema, example, enforce, created_at, updated_at"
 
 // ScanEventType reads an entry of the catalogue.
 func ScanEventType(row sqltext.Scanner) (hook.EventType, error) {
 	var e hook.EventType
 	var created, updated int64
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &created, &updated)
+	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &e.Enforce, &created, &updated)
 	e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(created), sqltext.FromMicros(updated)
 	return e, err
+}
+
+// CheckedEventTypes lists the entries of both modes whose schema is enforced, at most
+// limit.
+func (l *Lists) CheckedEventTypes(ctx context.Context, limit int) ([]hook.EventType, error) {
+	list, err := sqltext.Collect(ctx, l.db, ScanEventType, "SELECT "+EventTypeColumns+
+		" FROM event_types WHERE enforce > 0 ORDER BY mode, name LIMIT ?", limit)
+	if err != nil {
+		return nil, l.fail("list checked event types", err)
+	}
+	return list, nil
 }
 
 // OneEventType is the query for one entry of the catalogue.

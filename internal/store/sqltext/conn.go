@@ -51,11 +51,12 @@ type Ending struct {
 
 // The kinds of changes that nodes tell each other. The numbers are stored.
 const (
-	ChangedScope    = 1 // an endpoint; without one, the tenant, or all endpoints of the scope
-	ChangedKeys     = 2 // a key
-	DroppedJob      = 3 // a waiting job must not be attempted any more
-	ChangedProfiles = 4 // a profile's text was kept
-	WorkDue         = 5 // the table has work of an endpoint that others can do, or have a part in
+	ChangedScope      = 1 // an endpoint; without one, the tenant, or all endpoints of the scope
+	ChangedKeys       = 2 // a key
+	DroppedJob        = 3 // a waiting job must not be attempted any more
+	ChangedProfiles   = 4 // a profile's text was kept
+	WorkDue           = 5 // the table has work of an endpoint that others can do, or have a part in
+	ChangedEventTypes = 6 // an entry of the catalogue whose schema is or was enforced
 )
 
 // Change is one line of what nodes tell each other.

@@ -236,6 +236,27 @@ func fanOutBound(w *world) {
 	}
 }
 
+// Data that its schema refuses stores nothing, not even the tenant it would make.
+func refusedData(w *world) {
+	w.endpoint(live)
+	before := w.store.Stats()
+	refused := hook.NewEvent{Scope: hook.Scope{Tenant: "unmade", Mode: hook.Live}, Type: "a", Data: []byte("{}"), CreateTenant: true,
+		Mismatch: &hook.Mismatch{Field: "data/a", Message: "no", Refused: true}}
+	warned := hook.NewEvent{Scope: live, PublicID: hook.ID{7, 7}, Type: "a", Data: []byte("{}"), Mismatch: &hook.Mismatch{Message: "odd"}}
+	checked := w.publishAll(refused, warned)
+	w.wantCode(checked[0].Err, hook.CodeDataInvalid)
+	w.must(checked[1].Err)
+	if after := w.store.Stats(); after.Events != before.Events+1 || checked[1].Mismatch == nil {
+		w.Errorf("%+v, then %+v; %+v", before, after, checked[1])
+	}
+	_, err := w.store.Tenant(w.ctx, "unmade")
+	w.wantCode(err, hook.CodeNotFound)
+	warned.Mismatch = refused.Mismatch // what was accepted before stays so
+	if again := w.publishAll(warned); again[0].Err != nil || !again[0].Repeated {
+		w.Errorf("repeated under a stricter schema: %+v", again[0])
+	}
+}
+
 func badItem(w *world) {
 	w.endpoint(live)
 	good := hook.NewEvent{Scope: live, Type: "a", Data: []byte("{}")}

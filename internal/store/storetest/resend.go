@@ -177,6 +177,22 @@ func eventTypes(w *world) {
 	if got.Name != "a.b" || got.Example != nil || string(got.Schema) != "{}" || !got.UpdatedAt.After(got.CreatedAt) || !got.CreatedAt.Equal(made.CreatedAt) || !next.UpdatedAt.Equal(got.UpdatedAt) {
 		w.Errorf("%+v, answered %+v", got, next)
 	}
+	checked := func() []hook.EventType {
+		list, err := w.store.CheckedEventTypes(w.ctx, 10)
+		w.must(err)
+		return list
+	}
+	if list := checked(); len(list) != 0 {
+		w.Errorf("checked before anybody asked: %+v", list)
+	}
+	_, err = w.store.UpdateEventType(w.ctx, hook.Live, "a.b", func(old hook.EventType) (hook.EventType, error) {
+		old.Enforce = hook.EnforceReject
+		return old, nil
+	})
+	w.must(err)
+	if list := checked(); len(list) != 1 || list[0].Name != "a.b" || list[0].Enforce != hook.EnforceReject || string(list[0].Schema) != "{}" {
+		w.Errorf("checked: %+v", list)
+	}
 	refusal := hook.NotFound("reason")
 	w.wantCode(w.store.DeleteEventType(w.ctx, hook.Live, "a.b", func(hook.EventType) error { return refusal }), hook.CodeNotFound)
 	w.must(w.store.DeleteEventType(w.ctx, hook.Live, "a.b"))

@@ -1,8 +1,9 @@
 // Package transfer looks at databases from outside: it moves a whole store from a SQLite
-// file to PostgreSQL and compares both, and examines a PostgreSQL database for operators.
+// file to PostgreSQL and compares both, backs a file up and restores it, and examines a
+// PostgreSQL database for operators.
 //
-// It promises that a move ends with a complete copy that was compared, or with nothing,
-// and that the source is only read. It opens no store and takes part in no cluster.
+// It promises that a move or a backup ends with a complete copy that was checked, or with
+// nothing, and that the source is only read. It opens no store and takes part in no cluster.
 package transfer
 
 import (

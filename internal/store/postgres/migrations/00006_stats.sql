@@ -1,4 +1,4 @@
--- Statistics in spans of time: docs/decisions/021-statistics.md. What happened is in the
+-- Statistics in spans of time: docs/decisions/028-statistics.md. What happened is in the
 -- rows of stat_log, which each transaction adds to, until the span is over. Then it is in
 -- stats, a row for each subject: a mode (no tenant), a tenant (no endpoint) or an
 -- endpoint. A subject may have several rows of one span, which are added up.

@@ -1,0 +1,221 @@
+// Package bench measures a server on the machine it runs on.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/build"
+	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+// benchPlan is what one run of the bench does.
+type benchPlan struct {
+	duration   time.Duration // of each measured run
+	pairs      int           // of runs with the store and without
+	publishers int
+	endpoints  int
+	inFlight   int // events in flight when memory is looked at
+	cpuProfile string
+	store      string // URL of PostgreSQL; empty: SQLite
+	nodes      int    // on PostgreSQL
+	ratioOnly  bool
+}
+
+// Command is "posthorn bench".
+func Command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "bench", Short: "Measure this machine: throughput, latency, memory", Args: cli.NoArgs,
+		Long: `Measure the server on this machine. Server, receiver and load generator are
+processes of their own and talk over loopback; the server runs with its defaults
+and everything it acknowledges is on disk.
+
+Absolute rates say more about the machine than about the server. What can be
+compared are the ratios of one run: "bare" is the same server that keeps nothing,
+the limit that two HTTP hops set.`,
+	}
+	p := benchPlan{}
+	f := cmd.Flags()
+	f.DurationVar(&p.duration, "duration", 4*time.Second, "length of each measured run")
+	f.IntVar(&p.pairs, "pairs", 5, "alternating runs with the store and without")
+	f.IntVar(&p.publishers, "publishers", 64, "publishers at once, each waiting for its answer")
+	f.IntVar(&p.endpoints, "endpoints", 4, "endpoints, each of a tenant of its own")
+	f.IntVar(&p.inFlight, "in-flight", 10_000, "events in flight when memory is looked at")
+	f.StringVar(&p.cpuProfile, "cpu-profile", "", "only measure throughput, and write the server's CPU profile to this file")
+	f.StringVar(&p.store, "store", "", "measure on this PostgreSQL (postgres://...), in a schema that is made and dropped; its own CPU is not counted")
+	f.IntVar(&p.nodes, "nodes", 1, "on PostgreSQL: compare so many nodes with one, and not the store with none")
+	f.BoolVar(&p.ratioOnly, "throughput-only", false, "leave latency and memory out")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if p.duration < time.Second || p.pairs < 1 || p.publishers < 1 || p.endpoints < 1 || p.inFlight < 1 {
+			return exit.Usagef("bench: durations from 1s and numbers from 1")
+		}
+		if p.nodes < 1 || p.nodes > 16 || p.nodes > 1 && p.store == "" {
+			return exit.Usagef("--nodes: from 1 to 16, and more than 1 only with --store")
+		}
+		return bench(cmd.Context(), cmd.OutOrStdout(), p)
+	}
+	cmd.AddCommand(newBenchServer(), newBenchReceiver())
+	return cmd
+}
+
+func bench(ctx context.Context, out io.Writer, p benchPlan) error {
+	fmt.Fprintf(out, "posthorn %s, %d publishers, %d endpoints, 1 KB of data, runs of %v\n\n", build.Version(), p.publishers, p.endpoints, p.duration)
+	if p.cpuProfile != "" {
+		_, err := p.throughput(ctx, out, "store")
+		return err
+	}
+	if err := benchThroughput(ctx, out, p); err != nil {
+		return err
+	}
+	if p.ratioOnly {
+		return nil
+	}
+	if err := benchLatency(ctx, out, p); err != nil {
+		return err
+	}
+	return benchMemory(ctx, out, p)
+}
+
+func benchThroughput(ctx context.Context, out io.Writer, p benchPlan) error {
+	fmt.Fprintf(out, "%-7s %12s %16s %16s %14s\n", "server", "delivered/s", "server us/event", "all us/event", "events/commit")
+	var rates, cpus []float64
+	base, measured := "bare", "store"
+	if p.nodes > 1 {
+		base, measured = "store", fmt.Sprint(p.nodes, " nodes")
+	}
+	for range p.pairs {
+		bare, err := p.throughput(ctx, out, base)
+		if err != nil {
+			return err
+		}
+		full, err := p.throughput(ctx, out, measured)
+		if err != nil {
+			return err
+		}
+		rates = append(rates, full.rate/bare.rate)
+		cpus = append(cpus, full.serverCPU/bare.serverCPU)
+	}
+	name := "with the store / bare"
+	if p.nodes > 1 {
+		name = measured + " / one"
+	}
+	fmt.Fprintf(out, "\n%s, median of %d pairs: delivered/s %.2f (%.2f to %.2f), server CPU per event %.2f\n\n",
+		name, p.pairs, median(rates), slices.Min(rates), slices.Max(rates), median(cpus))
+	return nil
+}
+
+type benchResult struct {
+	rate      float64 // delivered a second
+	serverCPU float64 // microseconds an event
+}
+
+// throughput measures one run: from the first publish until the last of the
+// published events was delivered.
+func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (benchResult, error) {
+	nodes := 1
+	if name != "bare" && name != "store" {
+		nodes = p.nodes
+	}
+	rig, err := newRig(ctx, p, nodes, p.endpoints, serverArgs(name == "bare", p.cpuProfile)...)
+	if err != nil {
+		return benchResult{}, err
+	}
+	defer rig.close()
+	if _, err := rig.publish(ctx, p.publishers, time.Second, 0); err != nil { // warm up
+		return benchResult{}, err
+	}
+	if err := rig.drained(ctx); err != nil {
+		return benchResult{}, err
+	}
+	before, began := rig.usage(), time.Now()
+	sent, err := rig.publish(ctx, p.publishers, p.duration, 0)
+	if err != nil {
+		return benchResult{}, err
+	}
+	if err := rig.drained(ctx); err != nil {
+		return benchResult{}, err
+	}
+	took, used := time.Since(began), rig.usage().since(before)
+	n := float64(sent)
+	r := benchResult{rate: n / took.Seconds(), serverCPU: float64(used.server.Microseconds()) / n}
+	fmt.Fprintf(out, "%-7s %12.0f %16.0f %16.0f %14s\n", name, r.rate, r.serverCPU,
+		float64((used.server+used.receiver+used.load).Microseconds())/n, used.perCommit(sent))
+	return r, nil
+}
+
+func serverArgs(bare bool, cpuProfile string) (args []string) {
+	if bare {
+		args = append(args, "--bare")
+	}
+	if cpuProfile != "" {
+		args = append(args, "--cpu-profile", cpuProfile)
+	}
+	return args
+}
+
+func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
+	rig, err := newRig(ctx, p, 1, p.endpoints)
+	if err != nil {
+		return err
+	}
+	defer rig.close()
+	if _, err := rig.publish(ctx, 4, time.Second, 50); err != nil {
+		return err
+	}
+	if err := rig.resetReceiver(ctx); err != nil {
+		return err
+	}
+	before := rig.usage()
+	sent, err := rig.publish(ctx, 4, max(p.duration, 10*time.Second), 50)
+	if err != nil {
+		return err
+	}
+	if err := rig.drained(ctx); err != nil {
+		return err
+	}
+	stats, err := rig.receiverStats(ctx)
+	if err != nil {
+		return err
+	}
+	used := rig.usage().since(before)
+	fmt.Fprintf(out, "latency at 50 events/s, publish to receive: p50 %.1f ms, p99 %.1f ms (%d events, server %.0f us/event)\n",
+		stats.P50, stats.P99, stats.Count, float64(used.server.Microseconds())/float64(sent))
+	idle := rig.usage()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(5 * time.Second):
+	}
+	fmt.Fprintf(out, "idle: %.2f ms of CPU a second\n", float64(rig.usage().since(idle).server.Microseconds())/5000)
+	return nil
+}
+
+// benchMemory fills the server with events whose receivers do not answer.
+func benchMemory(ctx context.Context, out io.Writer, p benchPlan) error {
+	rig, err := newRig(ctx, p, 1, 100)
+	if err != nil {
+		return err
+	}
+	defer rig.close()
+	if err := rig.holdReceiver(ctx); err != nil {
+		return err
+	}
+	if err := rig.publishCount(ctx, p.publishers, p.inFlight); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "memory with %d events in flight (100 endpoints that do not answer): %.0f MiB at its peak\n",
+		p.inFlight, rig.serverPeak())
+	return nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Clone(values)
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2]
+}

@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/server"
+)
+
+// newBenchServer is serve, started by the bench: it prints its address, answers
+// how many commits it made, and with --bare keeps nothing.
+func newBenchServer() *cobra.Command {
+	cmd := &cobra.Command{Use: "server", Hidden: true, Args: cli.NoArgs}
+	load := server.ConfigFlags(cmd)
+	bare := cmd.Flags().Bool("bare", false, "accept and deliver without storing")
+	profileTo := cmd.Flags().String("cpu-profile", "", "write a CPU profile to this file")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		start := server.Start
+		if *bare {
+			start = server.StartBare
+		}
+		n, err := start(cmd.Context(), cfg, server.NewLog(cfg, os.Stderr), nil)
+		if err != nil {
+			return err
+		}
+		n.Handle("GET /bench/commits", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strconv.FormatInt(n.Store().Stats().Commits, 10)) // the bench reads what it gets
+		})
+		if *profileTo != "" {
+			f, err := os.Create(*profileTo)
+			if err != nil {
+				return exit.Usagef("--cpu-profile: %w", err)
+			}
+			defer f.Close()
+			if err := pprof.StartCPUProfile(f); err != nil {
+				return err
+			}
+			defer pprof.StopCPUProfile()
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), n.URL())
+		<-cmd.Context().Done()
+		return nil
+	}
+	return cmd
+}
+
+// newBenchReceiver answers 200 and remembers how long each event was on its way.
+func newBenchReceiver() *cobra.Command {
+	return &cobra.Command{Use: "receiver", Hidden: true, Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return exit.With(exit.Listen, err)
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), "http://"+l.Addr().String())
+		server := &http.Server{Handler: new(benchReceiver).routes(), ReadHeaderTimeout: time.Minute}
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}}
+}
+
+type benchReceiver struct {
+	mu    sync.Mutex
+	times []time.Duration
+	hold  bool
+}
+
+func (b *benchReceiver) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /hook", b.receive)
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(b.stats()) // the bench notices what it cannot read
+	})
+	mux.HandleFunc("GET /reset", func(http.ResponseWriter, *http.Request) {
+		b.mu.Lock()
+		b.times = nil
+		b.mu.Unlock()
+	})
+	mux.HandleFunc("GET /hold", func(http.ResponseWriter, *http.Request) {
+		b.mu.Lock()
+		b.hold = true
+		b.mu.Unlock()
+	})
+	return mux
+}
+
+func (b *benchReceiver) receive(_ http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	now := time.Now().UnixNano()
+	var sent int64
+	if _, rest, ok := bytes.Cut(body, []byte(`"t":`)); ok {
+		digits, _, _ := bytes.Cut(rest, []byte(","))
+		sent, _ = strconv.ParseInt(string(digits), 10, 64)
+	}
+	b.mu.Lock()
+	hold := b.hold
+	if !hold {
+		b.times = append(b.times, time.Duration(now-sent))
+	}
+	b.mu.Unlock()
+	if hold {
+		<-r.Context().Done()
+	}
+}
+
+func (b *benchReceiver) stats() benchStats {
+	b.mu.Lock()
+	n := len(b.times)
+	if n == 0 || n > 20_000 { // busy: copying and sorting would disturb the run
+		b.mu.Unlock()
+		return benchStats{Count: n}
+	}
+	sorted := slices.Clone(b.times)
+	b.mu.Unlock()
+	slices.Sort(sorted)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return benchStats{Count: n, P50: ms(sorted[n/2]), P99: ms(sorted[n*99/100])}
+}

@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// The bounds of a file of event types.
+const (
+	maxTypesFile = 4 << 20
+	maxTypes     = 1000
+)
+
+func newApplyTypes() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "apply", Short: "Make the catalogue hold what a file says", Args: NoArgs,
+		Long: `Make the catalogue hold what a file says: types that it names are added or
+changed, all others stay.
+
+The file is YAML or JSON, a list of types:
+
+  event_types:
+    - name: payment.settled
+      description: Money has arrived.
+      check: reject        # off, warn or reject
+      schema: {type: object, required: [id]}
+      example: {id: pay_1}
+
+A member that the file leaves out is emptied. The whole file is read before
+anything is changed; repeating the command changes nothing.`,
+		Example: `  posthorn event-type apply -f event-types.yaml`,
+	}
+	server := serverFlags(cmd)
+	file := cmd.Flags().StringP("file", "f", "", "the file, or - for standard input")
+	dry := cmd.Flags().Bool("dry-run", false, "say what would be done, and do nothing")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *file == "" {
+			return exit.Usagef("--file is required")
+		}
+		text, err := readFile(cmd.InOrStdin(), *file, maxTypesFile)
+		if err != nil {
+			return exit.Usagef("--file: %w", err)
+		}
+		list, err := readTypes(text)
+		if err != nil {
+			return exit.Usagef("%s: %w", *file, err)
+		}
+		c, err := server()
+		if err != nil {
+			return err
+		}
+		return applyTypes(cmd, c, list, *dry)
+	}
+	return cmd
+}
+
+func applyTypes(cmd *cobra.Command, c *server, list []client.NewEventType, dry bool) error {
+	for _, want := range list {
+		have, err := c.EventType(cmd.Context(), want.Name)
+		did := "unchanged"
+		switch problem, _ := errors.AsType[*client.Problem](err); {
+		case err != nil && (problem == nil || problem.Code != client.CodeNotFound):
+			return c.refused(err)
+		case err != nil:
+			did, err = "created", nil
+			if !dry {
+				_, err = c.CreateEventType(cmd.Context(), want)
+			}
+		case !sameType(have, want):
+			did, err = "changed", nil
+			if !dry {
+				_, err = c.UpdateEventType(cmd.Context(), want.Name, patchOf(want))
+			}
+		}
+		if err != nil {
+			return c.refused(fmt.Errorf("%s: %w", want.Name, err))
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%-9s  %s\n", did, PlainText(want.Name))
+	}
+	return nil
+}
+
+func sameType(have client.EventType, want client.NewEventType) bool {
+	return have.Description == want.Description && have.Check == firstOf(want.Check, hook.EnforceOff.String()) &&
+		sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example)
+}
+
+func sameJSON(a, b json.RawMessage) bool { return bytes.Equal(compactJSON(a), compactJSON(b)) }
+
+func compactJSON(text json.RawMessage) []byte {
+	var out bytes.Buffer
+	if json.Compact(&out, text) != nil || out.String() == "null" {
+		return nil
+	}
+	return out.Bytes()
+}
+
+func patchOf(want client.NewEventType) client.EventTypePatch {
+	p := client.EventTypePatch{Description: client.Set(want.Description), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
+		Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage]()}
+	if want.Schema != nil {
+		p.Schema = client.Set(want.Schema)
+	}
+	if want.Example != nil {
+		p.Example = client.Set(want.Example)
+	}
+	return p
+}
+
+// readTypes reads a file of event types. Errors name the line.
+func readTypes(text []byte) ([]client.NewEventType, error) {
+	if len(text) > maxTypesFile {
+		return nil, fmt.Errorf("longer than %d bytes", maxTypesFile)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document, more yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		return nil, fmt.Errorf("not YAML: %w", err)
+	}
+	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) || len(document.Content) != 1 {
+		return nil, errors.New("it must hold one document")
+	}
+	root := document.Content[0]
+	if root.Kind != yaml.MappingNode || len(root.Content) != 2 || root.Content[0].Value != "event_types" || root.Content[1].Kind != yaml.SequenceNode {
+		return nil, fmt.Errorf("line %d: it must be a mapping with one member, the list \"event_types\"", max(root.Line, 1))
+	}
+	items := root.Content[1].Content
+	if len(items) > maxTypes {
+		return nil, fmt.Errorf("line %d: more than %d event types", root.Content[1].Line, maxTypes)
+	}
+	var list []client.NewEventType
+	for _, item := range items {
+		encoded, err := asJSONText(nil, item, 0)
+		if err != nil {
+			return nil, err
+		}
+		var one client.NewEventType
+		d := json.NewDecoder(bytes.NewReader(encoded))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&one); err != nil {
+			return nil, fmt.Errorf("line %d: not an event type: %w", item.Line, err)
+		}
+		if fault := hook.TypeFault(one.Name); fault != "" {
+			return nil, fmt.Errorf("line %d: the name %.150q %s", item.Line, one.Name, fault)
+		}
+		if slices.ContainsFunc(list, func(other client.NewEventType) bool { return other.Name == one.Name }) {
+			return nil, fmt.Errorf("line %d: %s stands twice", item.Line, one.Name)
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// asJSONText writes a YAML node as JSON: members in their order, numbers as they are
+// spelt.
+func asJSONText(dst []byte, n *yaml.Node, depth int) ([]byte, error) {
+	switch {
+	case depth > 64:
+		return dst, fmt.Errorf("line %d: nested more than 64 levels deep", n.Line)
+	case n.Kind == yaml.AliasNode || n.Anchor != "" || n.Tag == "!!merge" || n.Style&yaml.TaggedStyle != 0:
+		return dst, fmt.Errorf("line %d: anchors, aliases and tags are not supported", n.Line)
+	}
+	var err error
+	switch n.Kind {
+	case yaml.MappingNode:
+		seen := map[string]bool{}
+		dst = append(dst, '{')
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" || seen[key.Value] {
+				return dst, fmt.Errorf("line %d: a name must be plain text and stand once", key.Line)
+			}
+			seen[key.Value] = true
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(append(dst, quotedJSON(key.Value)...), ':')
+			if dst, err = asJSONText(dst, n.Content[i+1], depth+1); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, '}'), nil
+	case yaml.SequenceNode:
+		dst = append(dst, '[')
+		for i, item := range n.Content {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			if dst, err = asJSONText(dst, item, depth+1); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, ']'), nil
+	}
+	if c := (n.Value + "x")[0]; n.Style == 0 && (c == '-' || '0' <= c && c <= '9') && json.Valid([]byte(n.Value)) {
+		return append(dst, n.Value...), nil // 1e400 too, which YAML takes for a text
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return append(dst, "null"...), nil
+	case "!!int", "!!float", "!!bool":
+		if !json.Valid([]byte(n.Value)) {
+			return dst, fmt.Errorf("line %d: %.80q is not a number or a boolean as JSON writes it; put a text into quotes", n.Line, n.Value)
+		}
+		return append(dst, n.Value...), nil
+	}
+	return append(dst, quotedJSON(n.Value)...), nil
+}
+
+func quotedJSON(text string) []byte {
+	quoted, _ := json.Marshal(text) // a text cannot fail
+	return quoted
+}

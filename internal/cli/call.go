@@ -1,0 +1,426 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// newNouns are the commands that call the API.
+func newNouns() []*cobra.Command {
+	var all []*cobra.Command
+	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun} {
+		cmd := &cobra.Command{
+			Use: n.name, Short: n.short, Args: NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		}
+		for _, v := range n.verbs {
+			cmd.AddCommand(newVerb(v))
+		}
+		if n.name == eventTypeNoun.name {
+			cmd.AddCommand(newApplyTypes())
+		}
+		if n.name == eventNoun.name {
+			publish := newSend()
+			publish.Use, publish.Short = "publish", `Publish one event; the same as "posthorn send"`
+			publish.Example = strings.ReplaceAll(publish.Example, "posthorn send", "posthorn event publish")
+			cmd.AddCommand(publish)
+		}
+		all = append(all, cmd)
+	}
+	return all
+}
+
+// call is one verb with what the command line says.
+type call struct {
+	verb
+	cmd    *cobra.Command
+	server func() (*server, error)
+	arg    string
+	body   string
+	reset  []string
+	once   string
+	cursor string
+	limit  int
+	all    bool
+	asJSON bool
+	noWait bool
+}
+
+func newVerb(v verb) *cobra.Command {
+	cmd := &cobra.Command{Use: v.name, Short: v.short, Example: v.example, Args: NoArgs}
+	if v.arg != "" {
+		cmd.Use += " " + v.arg
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] == "" {
+				return exit.Usagef("%s takes one %s", cmd.CommandPath(), v.arg)
+			}
+			return nil
+		}
+	}
+	c := &call{verb: v, cmd: cmd, server: serverFlags(cmd)}
+	for _, p := range v.params {
+		c.addFlag(p)
+	}
+	f := cmd.Flags()
+	f.BoolVar(&c.asJSON, "json", false, "print the server's answer as it is")
+	if v.columns != nil {
+		f.IntVar(&c.limit, "limit", 50, "rows of a page, 1 to 250")
+		f.StringVar(&c.cursor, "cursor", "", "where to go on: next_cursor of the page before")
+		f.BoolVar(&c.all, "all", false, "go on to the end of the list, and wait where the server limits calls")
+	}
+	if c.writes() {
+		f.StringVar(&c.body, "body", "", "the whole request body as JSON, @FILE, or - for standard input; flags are laid over it")
+	}
+	if v.method == http.MethodPatch && v.fixed == nil {
+		f.StringSliceVar(&c.reset, "reset", nil, "members to set back to their defaults, such as title,retry")
+	}
+	if v.waits {
+		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")
+	}
+	if v.once {
+		f.StringVar(&c.once, "idempotency-key", "", "repeat the command with the same key and it happens once")
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			c.arg = args[0]
+		}
+		return c.run()
+	}
+	return cmd
+}
+
+// writes reports whether the request has a body.
+func (c *call) writes() bool {
+	return c.method != http.MethodGet && (len(c.params) > 0 || c.fixed != nil)
+}
+
+func (c *call) addFlag(p param) {
+	f := c.cmd.Flags()
+	switch p.kind {
+	case asList:
+		f.StringSlice(p.flag, nil, p.usage)
+	case asPairs:
+		f.StringArray(p.flag, nil, p.usage)
+	case asSwitch:
+		f.Bool(p.flag, false, p.usage)
+	default:
+		f.String(p.flag, "", p.usage)
+	}
+	completeFlag(c.cmd, p.flag, p.values)
+}
+
+// completeFlag offers fixed values to the shell.
+func completeFlag(cmd *cobra.Command, flag string, values []string) {
+	if len(values) > 0 {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails on an unknown flag only
+	}
+}
+
+// firstOf returns the first text that is not empty.
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+func (c *call) run() error {
+	path := strings.ReplaceAll(c.path, "{}", url.PathEscape(c.arg))
+	members, err := c.members()
+	if err != nil {
+		return err
+	}
+	if err := c.complete(members); err != nil {
+		return err
+	}
+	query, err := c.query(members)
+	if err != nil {
+		return err
+	}
+	api, err := c.server()
+	if err != nil {
+		return err
+	}
+	if c.columns != nil {
+		return c.list(api, path, query)
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	var body any
+	if c.writes() {
+		body = objectOf(members)
+	}
+	note := ""
+	if c.before != nil && !c.asJSON {
+		note = c.before(c, api)
+	}
+	var answer json.RawMessage
+	if err := api.Do(c.cmd.Context(), c.method, path, c.once, body, &answer); err != nil {
+		return api.refused(c.enabling(api, err, members))
+	}
+	if err := c.print(answer, note); err != nil {
+		return err
+	}
+	if c.waits && !c.noWait && !c.asJSON {
+		return c.outcome(api, answer)
+	}
+	return nil
+}
+
+// complete refuses what the server would refuse for want of a member, before
+// anything is sent: a wrong server must not get a request with the key.
+func (c *call) complete(members map[string]json.RawMessage) error {
+	for _, p := range c.params {
+		if _, given := members[p.name()]; p.required && !given {
+			return exit.Usagef("--%s is required", p.flag)
+		}
+	}
+	return nil
+}
+
+// print shows the answer, and on standard error the notes about it.
+func (c *call) print(answer json.RawMessage, note string) error {
+	out := c.cmd.OutOrStdout()
+	if len(answer) == 0 && c.done == "" {
+		return errNotPosthorn
+	}
+	switch {
+	case c.asJSON && len(answer) == 0:
+		return nil
+	case c.asJSON:
+		_, err := fmt.Fprintf(out, "%s\n", answer)
+		return err
+	case len(answer) == 0:
+		_, err := fmt.Fprintf(out, c.done+"\n", PlainText(c.arg))
+		return err
+	}
+	warnings, err := printThing(out, answer, c.tables, c.empty)
+	if err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		fmt.Fprintln(c.cmd.ErrOrStderr(), "warning: "+PlainText(warning.Message))
+	}
+	if c.told != nil {
+		note = c.told(answer)
+	}
+	if note = firstOf(note, strings.ReplaceAll(c.note, "{}", PlainText(c.arg))); note != "" {
+		fmt.Fprintln(c.cmd.ErrOrStderr(), note)
+	}
+	return nil
+}
+
+// members are what the flags say, by member, as JSON.
+func (c *call) members() (map[string]json.RawMessage, error) {
+	members := map[string]json.RawMessage{}
+	stdin := &onceReader{in: c.cmd.InOrStdin()}
+	if c.body != "" {
+		text, err := readObject(stdin, "body", c.body)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &members); err != nil {
+			return nil, exit.Usagef("--body: %w", err)
+		}
+	}
+	for name, value := range c.fixed {
+		members[name] = json.RawMessage(value)
+	}
+	for _, name := range c.reset {
+		members[name] = json.RawMessage("null")
+	}
+	for _, p := range c.params {
+		if !c.cmd.Flags().Changed(p.flag) {
+			continue
+		}
+		value, err := c.value(p, stdin)
+		if err != nil {
+			return nil, err
+		}
+		if value != nil {
+			members[p.name()] = value
+		}
+	}
+	if c.method == http.MethodPatch && len(members) == 0 {
+		return nil, exit.Usagef("nothing to change: name at least one flag; \"%s --help\" lists them", c.cmd.CommandPath())
+	}
+	return members, nil
+}
+
+// value reads one flag that was given. It returns nil for a switch that is off.
+func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
+	f := c.cmd.Flags()
+	switch p.kind {
+	case asList:
+		list, err := f.GetStringSlice(p.flag)
+		if err != nil {
+			return nil, err
+		}
+		return p.entries(list)
+	case asPairs:
+		list, err := f.GetStringArray(p.flag)
+		if err != nil {
+			return nil, err
+		}
+		pairs := map[string]string{}
+		for _, pair := range list {
+			name, value, ok := strings.Cut(pair, ":")
+			if !ok {
+				return nil, exit.Usagef("--%s: give it as \"Name: value\"", p.flag)
+			}
+			pairs[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+		return encode(pairs)
+	case asSwitch:
+		if on, err := f.GetBool(p.flag); err != nil || !on {
+			return nil, err
+		}
+		return json.RawMessage(p.sets), nil
+	}
+	text, err := f.GetString(p.flag)
+	if err != nil {
+		return nil, err
+	}
+	switch p.kind {
+	case asNumber:
+		if _, err := strconv.ParseFloat(text, 64); err != nil || !json.Valid([]byte(text)) {
+			return nil, exit.Usagef("--%s: %q is not a number", p.flag, text)
+		}
+		return json.RawMessage(text), nil
+	case asObject:
+		return readObject(stdin, p.flag, text)
+	case asTime:
+		if ago, err := time.ParseDuration(text); err == nil {
+			text = time.Now().Add(-ago).UTC().Format(time.RFC3339Nano)
+		} else if _, err := hook.ParseTime(text); err != nil {
+			return nil, exit.Usagef("--%s: %q is neither a time such as 2026-11-21T22:00:00Z nor a duration such as 24h, that long ago", p.flag, text)
+		}
+	}
+	return encode(text)
+}
+
+// entries are those of a list, without the spaces that people put after commas.
+func (p param) entries(list []string) (json.RawMessage, error) {
+	entries := []string{}
+	for _, entry := range list {
+		entry = strings.TrimSpace(entry)
+		if p.entry != nil && !p.entry(entry) {
+			return nil, exit.Usagef("--%s: the entry %q is not %s", p.flag, entry, p.entryIs)
+		}
+		entries = append(entries, entry)
+	}
+	return encode(entries)
+}
+
+func encode(v any) (json.RawMessage, error) { return json.Marshal(v) }
+
+// objectOf writes members in the order of their names, each byte for byte: the same
+// command sends the same body, which an Idempotency-Key relies on.
+func objectOf(members map[string]json.RawMessage) json.RawMessage {
+	var names []string
+	for name := range members {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	body := json.RawMessage{'{'}
+	for i, name := range names {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		quoted, _ := json.Marshal(name) // a string: cannot fail
+		body = append(append(append(body, quoted...), ':'), members[name]...)
+	}
+	return append(body, '}')
+}
+
+// query takes out of the members what goes into the query.
+func (c *call) query(members map[string]json.RawMessage) (url.Values, error) {
+	query := url.Values{}
+	for _, p := range c.params {
+		name := p.name()
+		value, given := members[name]
+		if !given || !p.query && c.method != http.MethodGet {
+			continue
+		}
+		var text string
+		if err := json.Unmarshal(value, &text); err != nil {
+			return nil, err
+		}
+		query.Set(name, text)
+		delete(members, name)
+	}
+	return query, nil
+}
+
+// name is that of the member or query parameter.
+func (p param) name() string { return firstOf(p.member, strings.ReplaceAll(p.flag, "-", "_")) }
+
+// onceReader is standard input, which only one flag can have.
+type onceReader struct {
+	in   io.Reader
+	used bool
+}
+
+// Read marks the input as taken.
+func (r *onceReader) Read(b []byte) (int, error) {
+	r.used = true
+	return r.in.Read(b)
+}
+
+// readObject reads a JSON object given as it is, as @FILE, or as - for standard input.
+func readObject(stdin io.Reader, flag, arg string) (json.RawMessage, error) {
+	text := []byte(arg)
+	var err error
+	switch {
+	case arg == "-":
+		if taken, ok := stdin.(*onceReader); ok && taken.used {
+			return nil, exit.Usagef("--%s: standard input is read by another flag already", flag)
+		}
+		text, err = readFile(stdin, "-", maxData)
+	case strings.HasPrefix(arg, "@"):
+		text, err = readPath(arg[1:], maxData)
+	}
+	if err != nil {
+		return nil, exit.Usagef("--%s: %w", flag, err)
+	}
+	if len(text) > maxData {
+		return nil, exit.Usagef("--%s: longer than %d bytes", flag, maxData)
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil || object == nil {
+		return nil, exit.Usagef("--%s: not a JSON object such as %s%s", flag, firstOf(objectExamples[flag], `{"id": "p_1"}`), jsonFault(err))
+	}
+	return text, nil
+}
+
+// objectExamples show what a flag takes, where it is not any object.
+var objectExamples = map[string]string{
+	"retry":  `{"steps": ["5s", "1m"]}`,
+	"schema": `{"type": "object"}`,
+	"body":   `{"name": "value"}`,
+}
+
+// jsonFault says where a text stops being JSON; empty if it is JSON of another kind.
+func jsonFault(err error) string {
+	fault, ok := errors.AsType[*json.SyntaxError](err)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(": byte %d: %v", fault.Offset, fault)
+}

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+func newHealthcheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "healthcheck", Short: "Ask a server whether it is ready; for containers", Args: NoArgs,
+		Long: `Ask /readyz of a server, without a key. Exit codes: 0 ready, 1 not ready or not
+reachable.
+
+Without --server and POSTHORN_URL it asks this machine at the port of POSTHORN_LISTEN,
+or at 8080.`,
+		Example: `  HEALTHCHECK CMD ["posthorn", "healthcheck"]`,
+	}
+	address := cmd.Flags().String("server", "", "server (POSTHORN_URL)")
+	timeout := cmd.Flags().Duration("timeout", 3*time.Second, "how long to wait for the answer")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := notEmpty(cmd); err != nil {
+			return err
+		}
+		c := NewClient(firstOf(*address, os.Getenv("POSTHORN_URL"), LocalURL()), "")
+		if err := CheckURL(c.URL); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		defer cancel()
+		if err := c.Do(ctx, http.MethodGet, "/readyz", "", nil, nil); err != nil {
+			return exit.With(exit.Failed, fmt.Errorf("%s is not ready: %w", c.URL, err))
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "ready")
+		return err
+	}
+	return cmd
+}
+
+// LocalURL is where a server with this environment can be reached from the same
+// machine: one that listens on every address listens on the loopback too.
+func LocalURL() string {
+	host, port, err := net.SplitHostPort(os.Getenv("POSTHORN_LISTEN"))
+	if err != nil {
+		return DefaultURL
+	}
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}

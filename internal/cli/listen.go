@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+const (
+	firstReconnect = 500 * time.Millisecond
+	lastReconnect  = 15 * time.Second
+	strayWait      = 2 * time.Second // for the stream to end before an answer that no node takes ends the command
+)
+
+func newListen() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "listen", Short: "Receive a tenant's events on this machine, without a public address", Args: NoArgs,
+		Long: `Connect to a running server and make its requests here: same headers, same
+body, signature included. The connection goes out from this machine, so nothing
+has to be reachable from outside.
+
+What comes while no listener is connected is kept and delivered on return. A
+delivery that was not answered, because this process was killed, comes again.
+It stays until Ctrl-C and connects again by itself.
+
+The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
+		Example: `  posthorn listen --forward http://localhost:3000/hook
+  posthorn listen --forward http://localhost:3000/hook --types 'payment.*,refund.settled'
+  posthorn listen --print-only --save captures`,
+	}
+	f := cmd.Flags()
+	l := &listener{}
+	server := serverFlags(cmd)
+	f.Lookup("key").Usage = "tenant key, or operator key with --tenant (POSTHORN_KEY)"
+	f.StringVar(&l.forward, "forward", "", "URL to make the requests to: localhost, an IP address or a public name")
+	f.BoolVar(&l.printOnly, "print-only", false, "print whole requests and answer them with 200, forward nothing")
+	f.StringVar(&l.asks.Name, "name", "dev", "name of this listener; each has its own deliveries, and one connection")
+	f.StringSliceVar(&l.asks.Types, "types", nil, "event types, with beginnings such as payment.*; without it all")
+	f.StringVar(&l.asks.Profile, "profile", "", "wire format; without it as before, at first the server's default")
+	f.StringVar(&l.asks.Tenant, "tenant", "", "tenant, for operator keys")
+	f.StringVar(&l.save, "save", "", "directory to write each request to as a file of raw HTTP, which \"posthorn verify\" reads")
+	f.BoolVar(&l.remove, "remove", false, "delete the listener's endpoint at the end: nothing is kept for it")
+	f.BoolVar(&l.asJSON, "json", false, "print a JSON object a line")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := l.checkWhere(); err != nil {
+			return err
+		}
+		var err error
+		if l.api, err = server(); err != nil {
+			return err
+		}
+		l.out = cmd.OutOrStdout()
+		return l.start(cmd.Context())
+	}
+	return cmd
+}
+
+// listener is a running posthorn listen.
+type listener struct {
+	api       *server
+	asks      client.ListenOptions
+	forward   string
+	printOnly bool
+	save      string // directory for the requests; empty: none
+	remove    bool
+	asJSON    bool
+	out       io.Writer
+	poster    *egress.Client
+
+	mu    sync.Mutex     // over what follows, and over printing
+	shown map[string]int // deliveries by id: how often each came
+	came  int
+	again int
+	id    string // of the endpoint; empty before the first connection
+}
+
+// checkWhere refuses flags that do not say where deliveries go.
+func (l *listener) checkWhere() error {
+	switch {
+	case l.printOnly && l.forward != "":
+		return exit.Usagef("give one of --forward and --print-only, not both")
+	case !l.printOnly && l.forward == "":
+		return exit.Usagef("say where to: --forward URL, or --print-only")
+	case l.save == "":
+		return nil
+	}
+	if err := os.MkdirAll(l.save, 0o700); err != nil {
+		return exit.Usagef("--save: %w", err)
+	}
+	return nil
+}
+
+// start checks what was asked and listens until ctx ends.
+func (l *listener) start(ctx context.Context) error {
+	l.shown = map[string]int{}
+	// The way to the local handler is that of every delivery, with the guard open:
+	// the one address there is stands on this command line.
+	l.poster = egress.New(egress.Options{AllowHTTP: true, AllowLocal: true,
+		AllowNetworks: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}})
+	defer l.poster.CloseIdle()
+	if l.forward != "" {
+		canonical, _, err := l.poster.Admit(ctx, l.forward, egress.Rules{IPHosts: true})
+		if err != nil {
+			return exit.Usagef("--forward: %w", err)
+		}
+		l.forward = canonical
+	}
+	return l.run(ctx)
+}
+
+// run connects, and again after a pause whenever the connection broke.
+func (l *listener) run(ctx context.Context) error {
+	for pause := firstReconnect; ; pause = min(2*pause, lastReconnect) {
+		connected, err := l.connect(ctx)
+		if ctx.Err() != nil {
+			return l.leave(ctx)
+		}
+		if final := l.ended(err); final != nil {
+			return final
+		}
+		if connected {
+			pause = firstReconnect
+		}
+		wait := pause/2 + rand.N(pause)/2
+		l.note("%v; connecting again in %v", err, wait.Round(100*time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// goodbyeWithin bounds the request that --remove makes at the end.
+const goodbyeWithin = 10 * time.Second
+
+// leave says goodbye, and what becomes of the endpoint.
+func (l *listener) leave(ctx context.Context) error {
+	l.note("stopped: %d received, %d of them again", l.came, l.again)
+	if l.id == "" {
+		return nil
+	}
+	if !l.remove {
+		l.note("events are kept for it (30 days unless the server says otherwise); end that with: posthorn endpoint delete %s", PlainText(l.id))
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWithin)
+	defer cancel()
+	if err := l.api.DeleteEndpoint(ctx, l.id); err != nil {
+		return l.api.refused(fmt.Errorf("--remove: %w", err))
+	}
+	l.note("removed: nothing is kept for it")
+	return nil
+}
+
+// connect listens on one connection until it ends. What is under way then is
+// finished first, so that the local handler still gets one at a time.
+func (l *listener) connect(ctx context.Context) (connected bool, err error) {
+	s, err := l.api.Listen(ctx, l.asks)
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	l.greet(&s.Hello)
+	var underWay sync.WaitGroup
+	defer underWay.Wait()
+	var stray atomic.Pointer[client.Problem]
+	for {
+		d, err := s.Next()
+		if p := stray.Load(); p != nil {
+			return true, p
+		}
+		if err != nil {
+			return true, err
+		}
+		underWay.Go(func() {
+			p, ok := errors.AsType[*client.Problem](l.receive(ctx, &d))
+			if !ok || p.Code != "wrong_node" {
+				return
+			}
+			select { // for the node that is missing to be one that has just ended
+			case <-ctx.Done():
+			case <-time.After(strayWait):
+				stray.Store(p)
+				s.Close()
+			}
+		})
+	}
+}
+
+// ended returns the error that ends the command, or nil if connecting again may
+// help.
+func (l *listener) ended(err error) error {
+	if end, ok := errors.AsType[*client.ListenEnd](err); ok {
+		switch end.Code {
+		case "shutting_down", "stalled":
+			return nil
+		case "unauthorized":
+			return exit.With(exit.KeyRevoked, fmt.Errorf("%s Nothing is lost: what comes is kept for the next listener of this name", end.Message))
+		case "replaced":
+			return exit.With(exit.Replaced, fmt.Errorf("%s Give each listener its own --name", end.Message))
+		}
+		return exit.With(exit.Refused, end)
+	}
+	p, ok := errors.AsType[*client.Problem](err)
+	switch {
+	case !ok || p.Status >= http.StatusInternalServerError || p.Status == http.StatusTooManyRequests:
+		return nil
+	case p.Code == "unauthorized":
+		return exit.With(exit.KeyRevoked, fmt.Errorf("%w; check %s", p, l.api.keyFrom))
+	case p.Field == "tenant" && l.asks.Tenant == "":
+		return exit.Usagef("--tenant is needed with an operator key")
+	}
+	return l.api.refused(p)
+}
+
+// receive makes one request here and tells the server what came of it. The error is that
+// of the telling.
+func (l *listener) receive(ctx context.Context, d *client.ListenDelivery) error {
+	if err := l.keep(d); err != nil {
+		l.note("--save: %v", err)
+	}
+	began := time.Now()
+	answer := client.ListenAnswer{Token: d.Token, Status: http.StatusOK}
+	if !l.printOnly {
+		answer = l.pass(ctx, d)
+	}
+	if ctx.Err() != nil {
+		return nil // stopped in the middle: the server offers it again
+	}
+	took := time.Since(began)
+	err := l.api.AnswerListen(ctx, answer)
+	if p, ok := errors.AsType[*client.Problem](err); ok && p.Code != "not_found" && p.Code != "wrong_node" && p.Status < http.StatusInternalServerError {
+		// The server does not take what the local handler put into its answer.
+		// Its status is what counts.
+		answer.Headers, answer.Body, answer.Message = "", nil, ""
+		err = l.api.AnswerListen(ctx, answer)
+	}
+	l.show(d, &answer, took, err)
+	return err
+}
+
+// maxShownAnswer bounds what is told of the local answer's headers, in bytes.
+const maxShownAnswer = 16 << 10
+
+// pass makes the request that the server would have made.
+func (l *listener) pass(ctx context.Context, d *client.ListenDelivery) client.ListenAnswer {
+	r := egress.Request{URL: l.forward, Headers: headersOf(d), Body: d.Body, Timeout: time.Duration(d.TimeoutMS) * time.Millisecond}
+	res, err := l.poster.Post(ctx, r)
+	if f, ok := errors.AsType[*egress.Failure](err); ok && f.Class.Ours() {
+		// To the server this machine and the local handler are one receiver.
+		return client.ListenAnswer{Token: d.Token, Error: string(hook.ClassConnectFailed), Message: "The local handler could not be connected to."}
+	} else if ok {
+		return client.ListenAnswer{Token: d.Token, Error: string(f.Class), Message: f.Message}
+	}
+	lines := string(res.Headers)
+	if len(lines) > maxShownAnswer {
+		lines = lines[:strings.LastIndexByte(lines[:maxShownAnswer], '\n')+1]
+	}
+	return client.ListenAnswer{Token: d.Token, Status: res.Status, Headers: lines, Body: res.Body, Truncated: res.Truncated,
+		TimedOut: res.TimedOut, RetryAfterMS: res.RetryAfter.Milliseconds()}
+}

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+func newSend() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "send", Short: "Publish one event", Args: NoArgs,
+		Long: `Publish one event to a running server.
+
+The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.
+When the command ends with code 0 the event is on the server's disk.`,
+		Example: `  posthorn send --tenant acme --type mandate.created --data '{"id":"m_1"}'
+  posthorn send --tenant acme --type mandate.created --data - < event.json`,
+	}
+	f := cmd.Flags()
+	server := serverFlags(cmd)
+	tenant := f.String("tenant", "", "tenant that the event is for")
+	eventType := f.String("type", "", "event type")
+	data := f.String("data", "", "the event's data: a JSON object, @FILE, or - for standard input")
+	id := f.String("id", "", "the event's own id, a UUID; without it the server makes one")
+	once := f.String("idempotency-key", "", "repeat the command with the same key and the event is published once")
+	asJSON := f.Bool("json", false, "print the server's answer")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		for _, required := range [][2]string{{"tenant", *tenant}, {"type", *eventType}, {"data", *data}} {
+			if required[1] == "" {
+				return exit.Usagef("--%s is required", required[0])
+			}
+		}
+		c, err := server()
+		if err != nil {
+			return err
+		}
+		body, err := readObject(cmd.InOrStdin(), "data", *data)
+		if err != nil {
+			return err
+		}
+		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id}
+		got, err := c.Publish(cmd.Context(), event, client.PublishOptions{IdempotencyKey: *once})
+		if err != nil {
+			return c.refused(err)
+		}
+		if got.ID == "" {
+			return errNotPosthorn
+		}
+		if *asJSON {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(got)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %d %s\n", PlainText(got.ID), PlainText(got.Type), onScreen(got.CreatedAt.Time), got.DeliveryCount, deliveries(got.DeliveryCount))
+		for _, warning := range got.Warnings {
+			fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+PlainText(warning.Message))
+		}
+		return nil
+	}
+	return cmd
+}
+
+func deliveries(n int) string {
+	if n == 1 {
+		return "delivery"
+	}
+	return "deliveries"
+}
+
+func envOr(name, fallback string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return fallback
+}
+
+// maxData is what the server takes at most for one event.
+const maxData = 256 << 10

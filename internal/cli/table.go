@@ -1,0 +1,319 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/posthorn/posthorn/client"
+)
+
+// list prints one page, or all of them as they come: memory does not grow with the
+// length of the list.
+func (c *call) list(api *server, path string, query url.Values) error {
+	query.Set("limit", strconv.Itoa(c.limit))
+	if c.cursor != "" {
+		query.Set("cursor", c.cursor)
+	}
+	out := c.cmd.OutOrStdout()
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	waits := patience{left: longestWait, say: c.cmd.ErrOrStderr()}
+	for rows := 0; ; {
+		var answer json.RawMessage
+		if err := api.Do(c.cmd.Context(), c.method, path+"?"+query.Encode(), "", nil, &answer); err != nil {
+			if c.all && waits.out(c.cmd.Context(), err) {
+				continue
+			}
+			if rows > 0 {
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "The list stopped after row %d; --cursor %s%s goes on.\n", rows, PlainText(query.Get("cursor")), spanFlags(query))
+			}
+			return api.refused(err)
+		}
+		var page client.Page[json.RawMessage]
+		if err := json.Unmarshal(answer, &page); err != nil || page.Data == nil {
+			return errNotPosthorn
+		}
+		next := ""
+		if page.NextCursor != nil {
+			next = *page.NextCursor
+		}
+		if next != "" && next == query.Get("cursor") {
+			return errors.New("the server's list does not go on: it gave the same cursor again")
+		}
+		last := next == "" || !c.all
+		var err error
+		switch {
+		case c.asJSON && c.all:
+			err = joinPage(out, page.Data, rows == 0, last)
+		case c.asJSON:
+			_, err = fmt.Fprintf(out, "%s\n", answer)
+		default:
+			err = printRows(w, c.columns, page.Data, rows == 0)
+		}
+		if err != nil {
+			return err
+		}
+		if rows += len(page.Data); last {
+			if next != "" && !c.asJSON {
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "There are more: --all shows them, --cursor %s%s goes on.\n", PlainText(next), spanFlags(query))
+			}
+			return nil
+		}
+		query.Set("cursor", next)
+	}
+}
+
+// longestWait is how long a command that reads a whole list waits in all for a server
+// that limits calls: a list of some hundred thousand pages at the usual limit.
+const longestWait = time.Hour
+
+// patience is what is left of longestWait.
+type patience struct {
+	left time.Duration
+	told bool
+	say  io.Writer
+}
+
+// out waits as long as the server asks for, if that is why the call failed and there is
+// so much left. It reports whether to call again.
+func (p *patience) out(ctx context.Context, err error) bool {
+	limited, ok := errors.AsType[*client.Problem](err)
+	if !ok || limited.Status != http.StatusTooManyRequests || limited.RetryAfter <= 0 || limited.RetryAfter > p.left {
+		return false
+	}
+	if !p.told {
+		fmt.Fprintf(p.say, "The server limits the calls of this key: waiting %v, and as often as it asks, for %v in all at most.\n", limited.RetryAfter, longestWait)
+		p.told = true
+	}
+	p.left -= limited.RetryAfter
+	timer := time.NewTimer(limited.RetryAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// spanFlags are the bounds in time of a list as they were sent. A cursor belongs to
+// them, and those that were given as a duration are others the next time.
+func spanFlags(query url.Values) string {
+	text := ""
+	for _, name := range []string{"after", "before"} {
+		if query.Has(name) {
+			text += " --" + name + " " + query.Get(name)
+		}
+	}
+	return text
+}
+
+// joinPage writes the rows of several pages as one page of the server's shape.
+func joinPage(out io.Writer, rows []json.RawMessage, first, last bool) error {
+	var b bytes.Buffer
+	if first {
+		b.WriteString(`{"data":[`)
+	}
+	for i, row := range rows {
+		if i > 0 || !first {
+			b.WriteByte(',')
+		}
+		b.Write(row)
+	}
+	if last {
+		b.WriteString("],\"next_cursor\":null}\n")
+	}
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+// printRows writes rows as an aligned table, with a head if it is the first page.
+func printRows(w *tabwriter.Writer, columns []string, rows []json.RawMessage, head bool) error {
+	if head {
+		fmt.Fprintln(w, strings.ToUpper(strings.Join(columns, "\t")))
+	}
+	for _, row := range rows {
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(row, &members); err != nil {
+			return fmt.Errorf("read row: %w", err)
+		}
+		for i, column := range columns {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+			fmt.Fprint(w, cell(memberAt(members, column)))
+		}
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
+}
+
+// memberAt returns a member, or with a dot in the name a member of a member.
+func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
+	outer, inner, nested := strings.Cut(name, ".")
+	if !nested {
+		return members[name]
+	}
+	var in map[string]json.RawMessage
+	if json.Unmarshal(members[outer], &in) != nil {
+		return nil
+	}
+	return in[inner]
+}
+
+// printThing writes one object, a member a line in the server's order. Members that
+// are lists of objects follow as tables. Its warnings are returned. Where the server
+// leaves the member named empty out, it is shown as an empty object.
+func printThing(out io.Writer, answer json.RawMessage, tables map[string][]string, empty string) (warnings []client.Warning, err error) {
+	names, members, err := orderedMembers(answer)
+	if err != nil || len(names) == 0 {
+		return nil, errNotPosthorn
+	}
+	if empty != "" && members[empty] == nil {
+		names, members[empty] = append(names, empty), json.RawMessage("{}")
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, name := range names {
+		switch {
+		case name == "warnings" && json.Unmarshal(members[name], &warnings) == nil:
+		case tables[name] == nil:
+			printMember(w, name, members[name])
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	return warnings, printTables(out, w, names, members, tables)
+}
+
+// whole are the members that are JSON of the platform's or a plan, and no part of
+// the answer's own shape.
+var whole = map[string]bool{"data": true, "schema": true, "example": true, "headers": true, "retry": true}
+
+// printMember writes a member, and an object in it a member a line: health.held.
+func printMember(w io.Writer, name string, value json.RawMessage) {
+	names, members, err := orderedMembers(value)
+	if err != nil || len(names) == 0 || whole[name] {
+		fmt.Fprintf(w, "%s\t%s\n", PlainText(name), cell(value))
+		return
+	}
+	for _, inner := range names {
+		printMember(w, name+"."+inner, members[inner])
+	}
+}
+
+func printTables(out io.Writer, w *tabwriter.Writer, names []string, members map[string]json.RawMessage, tables map[string][]string) error {
+	for _, name := range names {
+		if tables[name] == nil {
+			continue
+		}
+		var rows []json.RawMessage
+		if err := json.Unmarshal(members[name], &rows); err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		fmt.Fprintf(out, "\n%s: %d\n", name, len(rows))
+		if len(rows) == 0 {
+			continue
+		}
+		if err := printRows(w, tables[name], rows, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orderedMembers(object json.RawMessage) (names []string, members map[string]json.RawMessage, err error) {
+	d := json.NewDecoder(bytes.NewReader(object))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, nil, errors.New("it is not a JSON object")
+	}
+	members = map[string]json.RawMessage{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, nil, err
+		}
+		name, _ := t.(string)
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, nil, err
+		}
+		names, members[name] = append(names, name), value
+	}
+	return names, members, nil
+}
+
+// wireInstant is a time as the server writes it.
+var wireInstant = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d{6}Z$`)
+
+// onScreen is the one form in which a time is shown to people. It can be given back
+// in flags such as --after.
+func onScreen(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// cell is a value for people: no quotes, no microseconds, - for nothing.
+func cell(value json.RawMessage) string {
+	var text string
+	var list []json.RawMessage
+	switch {
+	case len(value) == 0 || bytes.Equal(value, []byte("null")):
+		return "-"
+	case json.Unmarshal(value, &text) == nil:
+		if text == "" {
+			return "-"
+		}
+		return PlainText(wireInstant.ReplaceAllString(text, "${1}Z"))
+	case json.Unmarshal(value, &list) == nil:
+		parts := []string{}
+		for _, item := range list {
+			parts = append(parts, cell(item))
+		}
+		return firstOf(strings.Join(parts, ","), "(none)")
+	case string(value) == "true":
+		return "yes"
+	case string(value) == "false":
+		return "no"
+	}
+	return PlainText(string(value))
+}
+
+// PlainText makes a text harmless for a terminal: what does not show, such as the
+// start of a control sequence that a receiver put into its answer, is spelt out.
+func PlainText(text string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}
+
+// Size writes a number of bytes for people, such as "1.5 MiB".
+func Size(n uint64) string {
+	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	value, unit := float64(n), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[unit])
+}

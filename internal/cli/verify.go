@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/diagnose"
+	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// verifyPlan is what the flags of verify say.
+type verifyPlan struct {
+	secrets, secretFiles []string
+	profile, profileFile string
+	at                   string
+	entry                int
+	ignoreAge, asJSON    bool
+}
+
+func newVerify() *cobra.Command {
+	p := &verifyPlan{}
+	cmd := &cobra.Command{
+		Use: "verify FILE", Short: "Check a captured request, and say why it does not verify", Args: oneFile,
+		Long: `Check the signature of a captured request against a secret, and if it does not
+verify, name the cause: a wrong secret, a body that was re-encoded, an old clock,
+a header that is missing, renamed or doubled, a body that was cut.
+
+FILE is a request as HTTP (header lines, an empty line, the body), as "posthorn
+listen --save" writes it, a HAR file, or JSON with headers and body; - is standard
+input. Give the body as it came, byte for byte.
+
+The first secret is the receiver's own. Further ones are tried if it does not fit,
+as during a rotation.
+
+Exit codes: 0 valid, 1 not valid, 2 the input cannot be used.`,
+		Example: `  posthorn verify request.txt --secret-file secret.txt
+  posthorn verify - --secret whsec_... --at 2026-04-24T10:31:40Z < request.txt
+  posthorn verify trace.har --entry 3 --profile paysway --secret-file secret.txt --json`,
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&p.secrets, "secret", nil, "secret as the sender showed it; may be repeated")
+	f.StringArrayVar(&p.secretFiles, "secret-file", nil, "file with a secret, which keeps it out of the list of processes; may be repeated")
+	f.StringVar(&p.profile, "profile", "standard", "wire format: standard, paysway, paysway-2025-09 or paywise")
+	f.StringVar(&p.profileFile, "profile-file", "", "file with another wire format, used instead of --profile")
+	f.StringVar(&p.at, "at", "", "the receiver's clock, RFC 3339 or Unix seconds; empty: now")
+	f.IntVar(&p.entry, "entry", 0, "which request of a HAR file, from 1; 0: the first with a body")
+	f.BoolVar(&p.ignoreAge, "ignore-age", false, "accept a timestamp of any age")
+	f.BoolVar(&p.asJSON, "json", false, "print the verdict as JSON")
+	completeFlag(cmd, "profile", profile.Builtin().Names())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.run(cmd.InOrStdin(), cmd.OutOrStdout(), args[0])
+	}
+	return cmd
+}
+
+func oneFile(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return exit.Usagef("%s takes one file, or - for standard input", cmd.CommandPath())
+	}
+	return nil
+}
+
+func (p *verifyPlan) run(stdin io.Reader, out io.Writer, file string) error {
+	q, err := p.question()
+	if err != nil {
+		return err
+	}
+	text, err := readFile(stdin, file, diagnose.MaxCapture)
+	if err != nil {
+		return exit.Usagef("read the capture: %w", err)
+	}
+	capture, err := diagnose.ReadCapture(text, p.entry)
+	if err != nil {
+		return exit.Usagef("%s: %w", file, err)
+	}
+	v := diagnose.Explain(capture, q)
+	if err := printVerdict(out, v, q.Profile.Name(), p.asJSON); err != nil {
+		return err
+	}
+	if v.Unusable {
+		return exit.Usagef("the secret cannot be one of profile %s", q.Profile.Name())
+	}
+	if !v.Valid() {
+		return exit.With(exit.Failed, fmt.Errorf("the request does not verify: %s", v.Cause))
+	}
+	return nil
+}
+
+func (p *verifyPlan) question() (diagnose.Question, error) {
+	q := diagnose.Question{Known: profile.Builtin(), Secrets: p.secrets, Now: time.Now(), IgnoreAge: p.ignoreAge}
+	for _, path := range p.secretFiles {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return q, exit.Usagef("--secret-file: %w", err)
+		}
+		q.Secrets = append(q.Secrets, strings.TrimRight(string(text), "\r\n"))
+	}
+	if len(q.Secrets) == 0 {
+		return q, exit.Usagef("--secret or --secret-file is required")
+	}
+	for i, secret := range q.Secrets {
+		if strings.TrimSpace(secret) == "" {
+			return q, exit.Usagef("secret number %d is empty", i+1)
+		}
+	}
+	var err error
+	if p.at != "" {
+		if q.Now, err = readInstant(p.at); err != nil {
+			return q, exit.Usagef("--at: %w", err)
+		}
+	}
+	q.Profile, err = p.format(q.Known)
+	return q, err
+}
+
+func (p *verifyPlan) format(known *profile.Set) (*profile.Profile, error) {
+	if p.profileFile == "" {
+		chosen, ok := known.Get(p.profile)
+		if !ok {
+			return nil, exit.Usagef("--profile: %q is not one of %s; --profile-file takes a file", p.profile, strings.Join(known.Names(), ", "))
+		}
+		return chosen, nil
+	}
+	text, err := os.ReadFile(p.profileFile)
+	if err != nil {
+		return nil, exit.Usagef("--profile-file: %w", err)
+	}
+	chosen, err := profile.Load(p.profileFile, text)
+	if err != nil {
+		return nil, exit.Usagef("--profile-file: %w", err)
+	}
+	return chosen, nil
+}
+
+// readInstant takes RFC 3339 or Unix seconds.
+func readInstant(text string) (time.Time, error) {
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return time.Unix(seconds, 0), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("%q is neither a time such as 2026-04-24T10:31:40Z nor Unix seconds", text)
+	}
+	return at, nil
+}
+
+// readFile reads a file, or standard input for -, up to a limit and one byte more,
+// so that the caller can tell.
+func readFile(stdin io.Reader, name string, limit int64) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(stdin, limit+1))
+	}
+	return readPath(name, limit)
+}
+
+func readPath(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}
+
+func printVerdict(out io.Writer, v diagnose.Verdict, format string, asJSON bool) error {
+	if asJSON {
+		notes := v.Notes
+		if notes == nil {
+			notes = []string{}
+		}
+		return json.NewEncoder(out).Encode(map[string]any{
+			"valid": v.Valid(), "cause": v.Cause, "message": v.Message, "notes": notes, "profile": format,
+		})
+	}
+	if v.Valid() {
+		fmt.Fprintf(out, "valid (%s)\n", format)
+	} else {
+		fmt.Fprintf(out, "not valid: %s\n  %s\n", v.Cause, PlainText(v.Message))
+	}
+	for _, note := range v.Notes {
+		fmt.Fprintf(out, "  %s\n", PlainText(note))
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package doctor
+
+import (
+	"context"
+	"os"
+
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/directory"
+	"github.com/posthorn/posthorn/internal/store/postgres"
+	"github.com/posthorn/posthorn/internal/store/sqlite"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// sealedShown is how many damaged values the doctor names.
+const sealedShown = 20
+
+// sealedInFile opens what is sealed in a database that has a schema of this release and a
+// master key beside it.
+func (c *checkup) sealedInFile(ctx context.Context, database, key string) {
+	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version != ours {
+		return // which was said
+	}
+	if _, err := os.Stat(key); err != nil {
+		return
+	}
+	keys, err := seal.LoadOrCreate(key) // it exists, so nothing is made
+	if err != nil {
+		return
+	}
+	db, err := sqlite.OpenUnchanged(database)
+	if err != nil {
+		c.fail("sealed", "%v", err)
+		return
+	}
+	defer func() { _ = db.Close() }()
+	c.sealed(ctx, db, keys)
+}
+
+func (c *checkup) sealedInPostgres(ctx context.Context, address string, keys *seal.Keyring) {
+	config, err := postgres.ParseURL(address)
+	if err != nil {
+		return // which was said
+	}
+	db := postgres.Pool(config, 1)
+	defer func() { _ = db.Close() }()
+	c.sealed(ctx, &sqltext.Reader{DB: db, Dialect: postgres.NewDialect()}, keys)
+}
+
+// sealed opens every sealed value of the endpoints and names those that do not open.
+func (c *checkup) sealed(ctx context.Context, q sqltext.Querier, keys *seal.Keyring) {
+	rows, damaged, err := directory.Examine(ctx, q, keys)
+	if err != nil {
+		c.fail("sealed", "%v", err)
+		return
+	}
+	if len(damaged) == 0 {
+		c.ok("sealed", "what is sealed of %d endpoints and secrets opens with the master key", rows)
+		return
+	}
+	for _, at := range damaged[:min(len(damaged), sealedShown)] {
+		c.fail("sealed", "%s does not open; its endpoint gets nothing meanwhile: set the value anew (posthorn endpoint update --url or --header, rotate-secret), or delete the endpoint", at)
+	}
+	if more := len(damaged) - sealedShown; more > 0 {
+		c.fail("sealed", "%d or more others do not open either", more)
+	}
+}

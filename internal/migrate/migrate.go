@@ -1,0 +1,181 @@
+// Package migrate moves a store from SQLite to PostgreSQL.
+package migrate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/build"
+	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/server"
+	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/transfer"
+)
+
+// migration is what the flags of migrate say.
+type migration struct {
+	from, to, data, masterKey string
+	compare                   bool
+}
+
+// Command is "posthorn migrate".
+func Command() *cobra.Command {
+	p := &migration{}
+	cmd := &cobra.Command{
+		Use: "migrate", Short: "Move a store from SQLite to PostgreSQL, offline", Args: cli.NoArgs,
+		Long: `Copy the whole store in a SQLite file to an empty PostgreSQL database: tenants, keys,
+endpoints with their secrets, events, deliveries, attempts. The server must be stopped
+first. The file is only read. Everything is compared before it is committed, row by row as
+both databases give it back: when the command fails, PostgreSQL holds nothing, and
+the server can be started again on the file as before.
+
+The address of --to may come from POSTHORN_STORE or POSTHORN_STORE_FILE, which keeps its
+password out of the list of processes. The role must own the database, or be allowed
+to make tables in it.
+
+Exit codes: 0 moved, 1 the comparison failed or the command was interrupted, 11 a server
+works on the file, 12 wrong master key, 13 newer schema, 15 one of the two cannot be used.`,
+		Example: `  posthorn migrate --from sqlite:/var/lib/posthorn/posthorn.db --to postgres://posthorn:PASSWORD@db.internal/posthorn
+  POSTHORN_STORE_FILE=/etc/posthorn/store posthorn migrate --data /var/lib/posthorn`,
+	}
+	f := cmd.Flags()
+	f.StringVar(&p.from, "from", "", "sqlite:PATH; empty: posthorn.db in the data directory")
+	f.StringVar(&p.to, "to", "", "postgres://USER:PASSWORD@HOST/DATABASE (POSTHORN_STORE, POSTHORN_STORE_FILE)")
+	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA); empty: that of --from, or ./posthorn-data")
+	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
+	f.BoolVar(&p.compare, "compare", false, "only compare with what was moved before, while no node has worked on it yet")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+// complete fills in what was not given, and refuses what cannot be meant.
+func (p *migration) complete() error {
+	p.data = cmp.Or(p.data, os.Getenv("POSTHORN_DATA"))
+	switch path, ok := strings.CutPrefix(p.from, "sqlite:"); {
+	case p.from == "":
+		p.data = cmp.Or(p.data, "./posthorn-data")
+		p.from = filepath.Join(p.data, "posthorn.db")
+	case !ok || path == "":
+		return exit.Usagef("--from: must be sqlite:PATH, such as sqlite:/var/lib/posthorn/posthorn.db; moving from %s is not offered", server.StoreScheme(p.from))
+	default:
+		p.from = path
+		p.data = cmp.Or(p.data, filepath.Dir(path))
+	}
+	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"), filepath.Join(p.data, "master.key"))
+	to, err := server.StoreAddress(p.to)
+	if err != nil {
+		return err
+	}
+	if p.to = to; to == "" {
+		return exit.Usagef("--to is missing: the PostgreSQL database to move to, postgres://USER:PASSWORD@HOST/DATABASE")
+	}
+	if !server.IsPostgres(to) {
+		return exit.Usagef("--to: must be postgres://USER:PASSWORD@HOST/DATABASE; got %q", server.StoreScheme(to))
+	}
+	return nil
+}
+
+// keys reads the master key, and makes none: one that is not there yet opens nothing.
+func (p *migration) keys() (*seal.Keyring, error) {
+	if _, err := os.Stat(p.masterKey); errors.Is(err, fs.ErrNotExist) {
+		return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: there is no master key at %s; name the one of the store with --master-key-file", p.masterKey))
+	}
+	keys, err := seal.LoadOrCreate(p.masterKey)
+	if err != nil {
+		return nil, exit.With(exit.MasterKey, fmt.Errorf("master key: %w", err))
+	}
+	return keys, nil
+}
+
+func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
+	if err := p.complete(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(p.from); err != nil {
+		return exit.With(exit.Open, fmt.Errorf("--from: %w", err))
+	}
+	keys, err := p.keys()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	o := transfer.Options{From: p.from, To: p.to, Keys: keys, Version: build.Version(), Progress: meter(progress, time.Second)}
+	act, done := transfer.Move, "moved"
+	if p.compare {
+		act, done = transfer.Compare, "equal"
+	}
+	counts, err := act(ctx, o)
+	if err != nil {
+		return p.explain(ctx, err)
+	}
+	var rows int64
+	for _, c := range counts {
+		fmt.Fprintf(out, "%-18s %12d %s\n", c.Table, c.Rows, done)
+		rows += c.Rows
+	}
+	took := time.Since(began)
+	if p.compare {
+		_, err = fmt.Fprintf(out, "All %d rows are the same in both (%s).\n", rows, took.Round(100*time.Millisecond))
+		return err
+	}
+	_, err = fmt.Fprintf(out, `Moved and compared %d rows in %s (%.0f a second).
+Next: start each node with --store postgres://... and the same master key, %s
+(copy it into the data directory of each node, or name it with --master-key-file), and
+look with "posthorn doctor". Do not start a server on %s again: what was open
+there would be sent twice.
+`, rows, took.Round(100*time.Millisecond), float64(rows)/took.Seconds(), p.masterKey, p.from)
+	return err
+}
+
+// meter prints how far a long move is, now and then.
+func meter(w io.Writer, every time.Duration) func(act, table string, rows int64) {
+	next := time.Now().Add(every)
+	return func(act, table string, rows int64) {
+		if now := time.Now(); now.After(next) {
+			next = now.Add(every)
+			fmt.Fprintf(w, "%s %d rows of %s\n", act, rows, table)
+		}
+	}
+}
+
+// explain says what became of the move and what to do.
+func (p *migration) explain(ctx context.Context, err error) error {
+	text := strings.ReplaceAll(err.Error(), "--store", "--to")
+	nothing := "; nothing was moved"
+	if p.compare {
+		nothing = ""
+	}
+	switch {
+	case errors.Is(err, transfer.ErrUnknown):
+		return exit.With(exit.Failed, fmt.Errorf("%s; \"posthorn migrate --compare\" with the same options tells, before any node is started", text))
+	case ctx.Err() != nil:
+		return exit.With(exit.Failed, fmt.Errorf("interrupted%s", nothing))
+	case errors.Is(err, store.ErrLocked):
+		return exit.With(exit.Locked, fmt.Errorf("%s is in use by another posthorn process; stop the server, then move its store%s", p.from, nothing))
+	case errors.Is(err, store.ErrMasterKeyMismatch):
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the master key that sealed the secrets in %s; name that one with --master-key-file%s", p.masterKey, p.from, nothing))
+	case errors.Is(err, store.ErrNewerSchema):
+		return exit.With(exit.Schema, fmt.Errorf("%s%s; use the newer release", text, nothing))
+	case errors.Is(err, transfer.ErrOlderSchema):
+		return exit.With(exit.Open, fmt.Errorf("%s%s; start \"posthorn serve\" of this release on it once, which brings it up to date, stop it, and move it then", text, nothing))
+	case errors.Is(err, store.ErrPostgresURL):
+		return exit.Usagef("--to: the address is not understood; it is written postgres://user:password@host:5432/database?sslmode=verify-full, with special characters in the password as %%XX")
+	case errors.Is(err, transfer.ErrDiffers):
+		return exit.With(exit.Failed, fmt.Errorf("%s%s", text, nothing))
+	}
+	return exit.With(exit.Open, fmt.Errorf("%s%s", text, nothing))
+}

@@ -1,0 +1,40 @@
+package migrate
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/base64"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/server/servertest"
+)
+
+func root() *cobra.Command { return cli.Root(Command()) }
+
+func newShell(t *testing.T) *servertest.Shell {
+	t.Helper()
+	return servertest.NewShell(t, root)
+}
+
+func invoke(t *testing.T, stdin string, args ...string) (out, errOut string, code int) {
+	t.Helper()
+	return servertest.Run(t, root(), stdin, args...)
+}
+
+// anotherKey is a master key that sealed nothing.
+var anotherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
+
+func alter(t *testing.T, database, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,214 @@
+// Package schema checks the data of events against JSON Schema (draft 2020-12).
+//
+// It is pure: nothing is loaded from a network or a file, so a $ref leads inside the
+// schema or to the metaschemas. Schemas and data come from callers, so each check is
+// bounded: in what it evaluates, and in the numbers it calculates with.
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"encoding/json"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+// MaxSize bounds the text of a schema, in bytes.
+const MaxSize = 64 << 10
+
+// The bounds of one check.
+const (
+	maxEvaluations = 100_000 // subschemas applied to values
+	maxNumber      = 400     // digits of a number, and its power of ten
+	maxMessage     = 300     // bytes of a reason
+)
+
+// Schema is a compiled schema. It is safe for concurrent use.
+type Schema struct {
+	text   []byte
+	copies sync.Pool // of *compiled: each counts what it evaluates
+}
+
+// compiled is one copy of the schema, used by one check at a time.
+type compiled struct {
+	root *jsonschema.Schema
+	left int // evaluations
+}
+
+// Mismatch says where and why data is not what the schema asks for.
+type Mismatch struct {
+	Pointer string // JSON pointer into the data, empty for the whole
+	Reason  string
+}
+
+// location is what the schema calls itself while it has no $id.
+const location = "schema:///event"
+
+var printer = message.NewPrinter(language.English)
+
+// Compile reads a schema, a JSON object. The error is a sentence for people that
+// names the place in the schema.
+func Compile(text []byte) (*Schema, error) {
+	s := &Schema{text: bytes.Clone(text)}
+	first, err := s.compile()
+	if err != nil {
+		return nil, err
+	}
+	s.copies.Put(first)
+	return s, nil
+}
+
+// Text returns what was compiled. It must not be changed.
+func (s *Schema) Text() []byte { return s.text }
+
+func (s *Schema) compile() (*compiled, error) {
+	if len(s.text) > MaxSize {
+		return nil, fmt.Errorf("the schema has %d bytes; at most %d are taken", len(s.text), MaxSize)
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(s.text))
+	if err != nil {
+		return nil, fmt.Errorf("the schema is not JSON: %w", err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(closed{})
+	out := &compiled{}
+	c.RegisterVocabulary(&jsonschema.Vocabulary{URL: "schema:///counted",
+		Compile: func(*jsonschema.CompilerContext, map[string]any) (jsonschema.SchemaExt, error) {
+			return counter{out}, nil
+		}})
+	c.AssertVocabs()
+	if err := c.AddResource(location, document); err != nil {
+		return nil, errors.New(says(err))
+	}
+	if out.root, err = c.Compile(location); err != nil {
+		return nil, errors.New(says(err))
+	}
+	return out, nil
+}
+
+// closed loads nothing.
+type closed struct{}
+
+func (closed) Load(url string) (any, error) {
+	return nil, fmt.Errorf("%s is not part of the schema, and nothing is loaded", url)
+}
+
+// counter stands in every subschema and ends a check that goes on for too long.
+type counter struct{ of *compiled }
+
+var errTooLong = errors.New("too long")
+
+func (c counter) Validate(*jsonschema.ValidatorContext, any) {
+	if c.of.left--; c.of.left < 0 {
+		panic(errTooLong) // recovered in run: the library has no other way out
+	}
+}
+
+// Check returns nil if the data, strict JSON, is what the schema asks for.
+func (s *Schema) Check(data []byte) *Mismatch {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var value any
+	if err := d.Decode(&value); err != nil {
+		return &Mismatch{Reason: "it is not JSON"}
+	}
+	if pointer, ok := hugeNumber(value); ok {
+		return &Mismatch{Pointer: pointer, Reason: fmt.Sprintf("a number may have up to %d digits and powers of ten", maxNumber)}
+	}
+	c, _ := s.copies.Get().(*compiled)
+	if c == nil {
+		var err error
+		if c, err = s.compile(); err != nil {
+			return &Mismatch{Reason: err.Error()} // it compiled before
+		}
+	}
+	defer s.copies.Put(c)
+	c.left = maxEvaluations
+	return c.run(value)
+}
+
+func (c *compiled) run(value any) (found *Mismatch) {
+	defer func() {
+		switch cause := recover(); cause {
+		case nil:
+		case errTooLong:
+			found = &Mismatch{Reason: fmt.Sprintf("the check would take more than %d steps", maxEvaluations)}
+		default:
+			panic(cause)
+		}
+	}()
+	err := c.root.Validate(value)
+	if err == nil {
+		return nil
+	}
+	wrong, ok := errors.AsType[*jsonschema.ValidationError](err)
+	if !ok {
+		return &Mismatch{Reason: says(err)}
+	}
+	for len(wrong.Causes) > 0 {
+		wrong = wrong.Causes[0]
+	}
+	return &Mismatch{Pointer: pointerTo(wrong.InstanceLocation), Reason: shortened(wrong.ErrorKind.LocalizedString(printer))}
+}
+
+func pointerTo(steps []string) string {
+	var b strings.Builder
+	for _, step := range steps {
+		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(step))
+	}
+	return b.String()
+}
+
+// hugeNumber looks for a number that would take long to calculate with: 1e999999 has
+// a million digits.
+func hugeNumber(value any) (pointer string, found bool) {
+	switch value := value.(type) {
+	case json.Number:
+		text := string(value)
+		digits, power, _ := strings.Cut(strings.ToLower(text), "e")
+		n, err := strconv.Atoi(power)
+		return "", len(digits) > maxNumber || power != "" && (err != nil || n > maxNumber || n < -maxNumber)
+	case map[string]any:
+		for name, child := range value {
+			if pointer, found := hugeNumber(child); found {
+				return pointerTo([]string{name}) + pointer, true
+			}
+		}
+	case []any:
+		for i, child := range value {
+			if pointer, found := hugeNumber(child); found {
+				return "/" + strconv.Itoa(i) + pointer, true
+			}
+		}
+	}
+	return "", false
+}
+
+// says makes one line of what the library says.
+func says(err error) string {
+	if wrong, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+		if inner, ok := errors.AsType[*jsonschema.ValidationError](wrong.Err); ok {
+			for len(inner.Causes) > 0 {
+				inner = inner.Causes[0]
+			}
+			return shortened(fmt.Sprintf("%q of the schema: %s", pointerTo(inner.InstanceLocation), inner.ErrorKind.LocalizedString(printer)))
+		}
+	}
+	return shortened(err.Error())
+}
+
+func shortened(text string) string {
+	text = strings.Join(strings.Fields(strings.ReplaceAll(text, location, "")), " ")
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "..."
+	}
+	return text
+}

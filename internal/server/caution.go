@@ -1,0 +1,80 @@
+package server
+
+import (
+	"math"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+// onCommandLine returns a warning for each secret that stands on the command line,
+// where everybody on the machine can read it. It looks at flags that were parsed and
+// not yet filled from elsewhere.
+func onCommandLine(f *pflag.FlagSet) []string {
+	var warnings []string
+	f.VisitAll(func(flag *pflag.Flag) { // of a set that a command took over, only Changed is kept
+		if !flag.Changed || !exit.SecretFlags[flag.Name] || (flag.Name == "store" || flag.Name == "egress-proxy") && !hasPassword(flag.Value.String()) || flag.Value.String() == "" {
+			return
+		}
+		warnings = append(warnings, "--"+flag.Name+" holds a secret, and everybody on this machine sees the command line (ps); use "+
+			envName(flag.Name)+"_FILE or "+envName(flag.Name))
+	})
+	return warnings
+}
+
+func hasPassword(store string) bool {
+	u, err := url.Parse(store)
+	if err != nil {
+		return strings.Contains(store, "@") // it is refused later; the warning is still true
+	}
+	_, given := u.User.Password()
+	return given || u.Query().Has("password")
+}
+
+// longestPattern is the length of the longest text of which a key may not be a
+// repetition, in characters.
+const longestPattern = 16
+
+// repeats reports whether a key is a short text again and again, such as an example
+// out of a guide, or one character.
+func repeats(key string) bool {
+	for n := 1; n <= longestPattern && n <= len(key)/2; n++ {
+		if key[n:] == key[:len(key)-n] {
+			return true
+		}
+	}
+	return false
+}
+
+// leastBits is what 32 random hexadecimal digits have left by this measure with a
+// probability of more than 99.9 %.
+const leastBits = 96
+
+// bitsOf estimates how much there is to guess in a key by how often each character
+// occurs in it. It cannot see that a key is made of words.
+func bitsOf(key string) float64 {
+	counts := map[rune]int{}
+	for _, r := range key {
+		counts[r]++
+	}
+	bits := 0.0
+	for _, n := range counts {
+		bits -= float64(n) * math.Log2(float64(n)/float64(len(key)))
+	}
+	return bits
+}
+
+// easyKeys returns a warning for each operator key that is easier to guess than it
+// needs to be.
+func (c *Config) easyKeys() []string {
+	var warnings []string
+	for _, key := range []struct{ flag, text string }{{"operator-key", c.OperatorKey}, {"operator-test-key", c.OperatorTestKey}} {
+		if key.text != "" && bitsOf(key.text) < leastBits {
+			warnings = append(warnings, c.givenAs(key.flag)+": the key is easy to guess; make one with: openssl rand -hex 32")
+		}
+	}
+	return warnings
+}

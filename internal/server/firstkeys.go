@@ -1,0 +1,30 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+// printFirstKeys makes operator keys when a store has none and no bootstrap key is
+// configured, and prints them once; without an out it makes none.
+func (n *Node) printFirstKeys(ctx context.Context, out io.Writer) error {
+	if out == nil || n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
+		return nil
+	}
+	err := n.app.FirstKeys(ctx, func(live, test string, used bool) error {
+		why := "First start: these operator keys are shown once. Keep them."
+		if used {
+			n.log.Warn("POSTHORN_OPERATOR_KEY is not set; a bootstrap key used before is not valid in this run")
+			why = "No operator key is configured and the store has none: these were made, shown once. Keep them."
+		}
+		_, err := fmt.Fprintf(out, "%s\n  live: %s\n  test: %s\n", why, live, test)
+		return err
+	})
+	if err != nil {
+		return exit.With(exit.Open, fmt.Errorf("make and print operator keys: %w; start again, or set POSTHORN_OPERATOR_KEY", err))
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/posthorn/posthorn/internal/build"
+	"github.com/posthorn/posthorn/internal/dispatch"
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// attemptCounter counts what the sender's attempts came to.
+type attemptCounter struct {
+	sender   dispatch.Sender
+	made     *prometheus.CounterVec
+	putOff   *prometheus.CounterVec
+	repeated prometheus.Counter
+	duration prometheus.Histogram
+	delay    prometheus.Histogram
+}
+
+func newAttemptCounter(s dispatch.Sender) *attemptCounter {
+	return &attemptCounter{
+		sender: s,
+		made: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_attempts_total", Help: "Attempts by what they came to: success, or the class of the failure.",
+		}, []string{"outcome"}),
+		putOff: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_attempts_put_off_total", Help: "Attempts put off for a fault of this server, by its class. They do not count.",
+		}, []string{"class"}),
+		repeated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "posthorn_requests_repeated_total", Help: "Attempts whose request was sent twice, as the endpoint had closed a kept connection without an answer.",
+		}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "posthorn_attempt_duration_seconds", Help: "How long attempts took.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 20, 25, 30, 60},
+		}),
+		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "posthorn_first_attempt_delay_seconds", Help: "From the acceptance of a delivery until its first attempt began.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
+		}),
+	}
+}
+
+// Send makes the attempt and counts it.
+func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
+	o := c.sender.Send(ctx, j)
+	if first := &j.Delivery; !o.Skipped && first.Attempts == 0 && j.Trigger == hook.BySchedule {
+		c.delay.Observe(max(0, o.StartedAt.Sub(first.CreatedAt).Seconds()))
+	}
+	if o.Skipped {
+		if o.Class != hook.ClassNone {
+			c.putOff.WithLabelValues(string(o.Class)).Inc()
+		}
+		return o
+	}
+	outcome := "success"
+	if !o.Success {
+		outcome = string(o.Class)
+	}
+	c.made.WithLabelValues(outcome).Inc()
+	if o.Repeated {
+		c.repeated.Inc()
+	}
+	c.duration.Observe(o.Duration.Seconds())
+	return o
+}
+
+// metricsPage serves /metrics. The numbers are read when the page is.
+func (n *Node) metricsPage() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration, n.attempts.delay,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for check, read := range map[string]func() uint64{
+		"warn":   func() uint64 { warned, _ := n.app.Mismatches(); return warned },
+		"reject": func() uint64 { _, refused := n.app.Mismatches(); return refused },
+	} {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "posthorn_event_data_invalid_total", ConstLabels: prometheus.Labels{"check": check},
+			Help: "Published events whose data is not what the schema of their type asks for."}, func() float64 { return float64(read()) }))
+	}
+	gauge := func(name, help string, read func(dispatch.Stats) int) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(read(n.dispatch.Stats())) }))
+	}
+	gauge("posthorn_in_flight", "Attempts being made, or made and not yet recorded.", func(s dispatch.Stats) int { return s.InFlight })
+	gauge("posthorn_attempts_fast", "Attempts that hold a slot of the fast budget.", func(s dispatch.Stats) int { return s.Fast })
+	gauge("posthorn_attempts_slow", "Attempts that hold a slot of the slow budget.", func(s dispatch.Stats) int { return s.Slow })
+	gauge("posthorn_waiting", "Deliveries waiting in memory.", func(s dispatch.Stats) int { return s.Waiting })
+	gauge("posthorn_hosts", "Hosts and addresses that attempts are counted for.", func(s dispatch.Stats) int { return s.Sites })
+	r.MustRegister(heldAttempts{n.dispatch.Stats})
+	gauge("posthorn_endpoint_queues", "Endpoints with a queue in memory.", func(s dispatch.Stats) int { return s.Endpoints })
+	counter := func(name, help string, read func(store.Stats) int64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(read(n.store.Stats())) }))
+	}
+	counter("posthorn_events_total", "Events accepted.", func(s store.Stats) int64 { return s.Events })
+	counter("posthorn_deliveries_total", "Deliveries created.", func(s store.Stats) int64 { return s.Deliveries })
+	counter("posthorn_attempts_recorded_total", "Attempts recorded.", func(s store.Stats) int64 { return s.Attempts })
+	counter("posthorn_commits_total", "Transactions committed.", func(s store.Stats) int64 { return s.Commits })
+	r.MustRegister(longWrites{func() map[string]int64 { return n.store.Stats().Long }},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_writes_waiting", Help: "Writes that wait for the store's writer."},
+			func() float64 { return float64(n.store.Stats().Queued) }))
+	if n.cfg.postgres() {
+		n.clusterMetrics(r)
+	} else {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_sqlite_log_bytes", Help: "Length of SQLite's log (the -wal file)."},
+			func() float64 { return float64(n.store.Stats().LogLength) }))
+	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "posthorn_build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": build.Version(), "go": runtime.Version()},
+	}, func() float64 { return 1 }))
+	if proxy := n.cfg.targets.proxy; proxy != nil {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "posthorn_egress_proxy_info", Help: "1, with the proxy that deliveries go through as a label, without credentials.",
+			ConstLabels: prometheus.Labels{"proxy": proxy.String()},
+		}, func() float64 { return 1 }))
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// counts are what happens at the two doors: dials that are refused, and callers.
+type counts struct {
+	blocked *prometheus.CounterVec
+	refused *prometheus.CounterVec
+}
+
+func newCounts() *counts {
+	return &counts{
+		blocked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_egress_blocked_total", Help: "Connections of deliveries that were refused for their address, by the rule.",
+		}, []string{"rule"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "posthorn_api_refused_total", Help: "Requests answered 401, 403 or 429, by status and error code.",
+		}, []string{"status", "code"}),
+	}
+}
+
+// dialBlocked counts a refused dial.
+func (c *counts) dialBlocked(rule string) { c.blocked.WithLabelValues(rule).Inc() }
+
+// refuse counts a refused request.
+func (c *counts) refuse(status int, code string) {
+	c.refused.WithLabelValues(strconv.Itoa(status), code).Inc()
+}
+
+// heldAttempts counts attempts that waited for their host or address.
+type heldAttempts struct{ read func() dispatch.Stats }
+
+var heldAttemptsTotal = prometheus.NewDesc("posthorn_attempts_held_total",
+	"Times that an endpoint's next attempt waited because its host or address, over all tenants, had as many under way (in_flight) or had begun as many in a second (rate) as it is given.",
+	[]string{"for"}, nil)
+
+// Describe implements prometheus.Collector.
+func (heldAttempts) Describe(to chan<- *prometheus.Desc) { to <- heldAttemptsTotal }
+
+// Collect implements prometheus.Collector.
+func (h heldAttempts) Collect(to chan<- prometheus.Metric) {
+	s := h.read()
+	to <- prometheus.MustNewConstMetric(heldAttemptsTotal, prometheus.CounterValue, float64(s.HeldInFlight), "in_flight")
+	to <- prometheus.MustNewConstMetric(heldAttemptsTotal, prometheus.CounterValue, float64(s.HeldRate), "rate")
+}
+
+// longWrites counts what held the store's writer for long, by the name of the operation.
+type longWrites struct{ read func() map[string]int64 }
+
+var longWritesTotal = prometheus.NewDesc("posthorn_long_writes_total",
+	"Operations that held the store's writer for longer than 100 ms, by name; under batch, whole transactions that did.", []string{"operation"}, nil)
+
+// Describe implements prometheus.Collector.
+func (longWrites) Describe(to chan<- *prometheus.Desc) { to <- longWritesTotal }
+
+// Collect implements prometheus.Collector.
+func (l longWrites) Collect(to chan<- prometheus.Metric) {
+	for name, n := range l.read() {
+		to <- prometheus.MustNewConstMetric(longWritesTotal, prometheus.CounterValue, float64(n), name)
+	}
+}
+
+// clusterMetrics are the numbers of a node among others.
+func (n *Node) clusterMetrics(r *prometheus.Registry) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_nodes", Help: "Nodes alive on the database, this one included."},
+		func() float64 { return float64(n.store.Nodes()) }))
+	counter := func(name, help string, read func(store.ClusterStats) int64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(read(n.store.ClusterStats())) }))
+	}
+	counter("posthorn_takeovers_total", "Dead nodes whose work this node took over.", func(s store.ClusterStats) int64 { return s.Takeovers })
+	counter("posthorn_taken_deliveries_total", "Deliveries that these nodes had in memory.", func(s store.ClusterStats) int64 { return s.TakenDeliveries })
+	counter("posthorn_stale_settlements_total", "Outcomes of jobs that were no longer this node's: logged, and refused the schedule.",
+		func(s store.ClusterStats) int64 { return s.StaleSettles })
+}

@@ -1,0 +1,143 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+// targets are the options about where deliveries may go, parsed.
+type targets struct {
+	allowHosts, denyHosts []egress.HostPattern
+	denyNetworks          []netip.Prefix
+
+	roots       *x509.CertPool // nil: the system's
+	authorities []egress.Certificate
+	clientCert  *tls.Certificate
+	ownCert     egress.Certificate
+	proxy       *egress.Proxy
+}
+
+// checkTargets parses the options about where deliveries may go.
+func (c *Config) checkTargets() (err error) {
+	c.targets = targets{}
+	if c.networks, err = parseNetworks("allow-network", c.AllowNetwork); err != nil {
+		return err
+	}
+	if c.targets.denyNetworks, err = parseNetworks("deny-network", c.DenyNetwork); err != nil {
+		return err
+	}
+	if c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost); err != nil {
+		return err
+	}
+	for _, host := range c.targets.allowHosts {
+		if host.Public() {
+			return wrong("allow-host", "%q is a public name, which needs no permission, so it would do nothing; take it out, and if it leads to a private address, admit that with --allow-network", host)
+		}
+	}
+	if c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost); err != nil {
+		return err
+	}
+	return c.readWayOut(&c.targets)
+}
+
+// readWayOut reads the certificates and the address of the proxy.
+func (c *Config) readWayOut(t *targets) (err error) {
+	if len(c.CAFile) > 0 {
+		if t.roots, t.authorities, err = egress.ReadAuthorities(c.CAFile); err != nil {
+			return wrong("ca-file", "%w", err)
+		}
+	}
+	switch {
+	case c.ClientCert != "" && c.ClientKey == "":
+		return wrong("client-cert", "--client-key is missing, the file with the key of the certificate")
+	case c.ClientKey != "" && c.ClientCert == "":
+		return wrong("client-key", "--client-cert is missing, the file with the certificate of the key")
+	case c.ClientCert != "":
+		if t.clientCert, t.ownCert, err = egress.ReadClientCertificate(c.ClientCert, c.ClientKey); err != nil {
+			return wrong("client-cert", "%w", err)
+		}
+	}
+	if c.EgressProxy != "" {
+		if t.proxy, err = egress.ParseProxy(c.EgressProxy, c.EgressProxyPlain); err != nil {
+			return wrong("egress-proxy", "%w", err)
+		}
+	}
+	return nil
+}
+
+// announce logs the certificates of the operator's own, and warns of those that are not
+// valid now. The proxy is logged by [egress.New].
+func (t *targets) announce(log *slog.Logger) {
+	files := map[string]int{}
+	for _, cert := range t.authorities {
+		files[cert.File]++
+		if fault := cert.Fault(time.Now()); fault != "" {
+			log.Warn("certificate of --ca-file is not valid now", "file", cert.File, "subject", cert.Subject, "fault", fault)
+		}
+	}
+	for file, n := range files {
+		log.Info("authorities for certificates of receivers added", "file", file, "certificates", n)
+	}
+	if t.clientCert == nil {
+		return
+	}
+	log.Info("client certificate", "file", t.ownCert.File, "subject", t.ownCert.Subject, "not_after", t.ownCert.NotAfter)
+	if fault := t.ownCert.Fault(time.Now()); fault != "" {
+		log.Warn("certificate of --client-cert is not valid now", "file", t.ownCert.File, "subject", t.ownCert.Subject, "fault", fault)
+	}
+}
+
+// checkProxy refuses a proxy that would be spoken to in the clear over the internet.
+func (t *targets) checkProxy(ctx context.Context) error {
+	if t.proxy == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := t.proxy.Check(ctx); err != nil {
+		return exit.Usagef("--egress-proxy: %w", err)
+	}
+	return nil
+}
+
+// maskedProxy is the address of a proxy without the credentials.
+func maskedProxy(text string) string {
+	proxy, err := egress.ParseProxy(text, false)
+	switch {
+	case err != nil:
+		return "***"
+	case strings.Contains(text, "@"):
+		return strings.Replace(proxy.String(), "://", "://***@", 1)
+	}
+	return proxy.String()
+}
+
+func parseNetworks(flag string, texts []string) (networks []netip.Prefix, err error) {
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return nil, wrong(flag, "%q is not a network such as 10.0.0.0/8", text)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
+}
+
+func parseHosts(flag string, texts []string) (hosts []egress.HostPattern, err error) {
+	for _, text := range texts {
+		host, err := egress.ParseHostPattern(strings.TrimSpace(text))
+		if err != nil {
+			return nil, wrong(flag, "%q: %w", text, err)
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts, nil
+}

@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Verification: an endpoint that has to be verified is Tripped until the receiver has
+// answered its latest challenge with 2xx. So what comes for it is held, released and
+// expired like anything else that is held, and no attempt is made but that of the
+// challenge, which is a test event. A challenge belongs to the host it was made for: a
+// change of host brings another, and the answer to an earlier one says nothing any more.
+
+// VerifyEndpoint replaces the verification of an unverified endpoint and returns the
+// endpoint. Another endpoint stays as it is. So does one whose latest challenge is still
+// to be attempted, if the new verification is another challenge. An empty tenant means all
+// of the mode.
+func (s *Store) VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, v hook.Verification, once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
+	var made *hook.Endpoint
+	var replay *hook.Replay
+	err := s.doFor(ctx, scope, "verify endpoint", 6, func(t *tx) (err error) {
+		replay, err = t.once(once, func() (any, bool, error) {
+			old, err := t.endpointByID(scope, id)
+			if err != nil {
+				return nil, false, err
+			}
+			made = old
+			waits, err := t.challengeWaits(old)
+			if err != nil || !old.Unverified() || waits && v.Challenge != nil {
+				return made, true, err
+			}
+			next := copied(old)
+			next.Verification = v
+			if next.Verification.AttemptAt = old.Verification.AttemptAt; v.State == hook.Verified {
+				next.Verification.VerifiedAt = t.now
+			}
+			made = next
+			return made, true, t.moveVerified(old, next)
+		})
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return made, replay, nil
+}
+
+// challengeWaits reports whether the latest challenge is still to be attempted.
+func (t *tx) challengeWaits(e *hook.Endpoint) (bool, error) {
+	if e.Verification.State != hook.VerificationPending {
+		return false, nil
+	}
+	row, ok, err := t.readDelivery(e.Verification.Event, e.ID)
+	return ok && row.State.Open(), err
+}
+
+// moveVerified saves a snapshot whose verification changed.
+func (t *tx) moveVerified(old, next *hook.Endpoint) error {
+	t.gate(old, next)
+	return t.moveEndpoint(old, next, false)
+}
+
+// gate keeps an unverified endpoint from being enabled, and enables one that only its
+// verification kept from it.
+func (t *tx) gate(old, next *hook.Endpoint) {
+	switch {
+	case next.Unverified() && next.Status == hook.Enabled:
+		next.Status = hook.Tripped
+		if old.Status == hook.Tripped && old.DisabledReason != disabledUnverified { // somebody asked to enable it
+			next.DisabledReason, next.DisabledAt = disabledUnverified, t.now
+		}
+	case !next.Unverified() && next.Status == hook.Tripped && old.DisabledReason == disabledUnverified:
+		next.Status = hook.Enabled
+	}
+}
+
+// newChallenge makes the event of the challenge that a snapshot asks for, nil if it asks
+// for none, and notes it in the snapshot.
+func (t *tx) newChallenge(e *hook.Endpoint) *challenge {
+	ask := e.Verification.Challenge
+	if ask == nil {
+		return nil
+	}
+	event := t.newEvent(&hook.NewEvent{Scope: e.Scope, Type: ask.Type, Data: ask.Data})
+	event.Kind = hook.TestEvent
+	e.Verification.Event, e.Verification.Challenge = event.ID, nil
+	return &challenge{event, ask.Profile}
+}
+
+type challenge struct {
+	event   *hook.Event
+	profile hook.ProfileHash
+}
+
+// sendChallenge stores a challenge with its delivery, whose job is handed over at once.
+func (t *tx) sendChallenge(e *hook.Endpoint, c *challenge) error {
+	if c == nil {
+		return nil
+	}
+	t.bytes += len(c.event.Data)
+	if err := t.storeEvent(c.event); err != nil {
+		return err
+	}
+	_, err := t.deliver(c.event, e, c.profile)
+	return err
+}
+
+// answered takes in what came of an attempt of a test event to an unverified endpoint. Any
+// 2xx is an agreement, whatever the profile counts as success.
+func (t *tx) answered(target *hook.Endpoint, d *hook.Delivery, o *hook.Outcome) error {
+	if d.Event != target.Verification.Event {
+		return nil
+	}
+	next := copied(target)
+	v := &next.Verification
+	v.AttemptAt = o.StartedAt.UTC().Truncate(time.Microsecond)
+	if o.Status >= 200 && o.Status < 300 {
+		v.State, v.VerifiedAt, v.Reason = hook.Verified, t.now, ""
+	} else {
+		v.State, v.Reason = hook.VerificationFailed, o.Message
+	}
+	return t.moveVerified(target, next)
+}
