@@ -21,7 +21,7 @@ import (
 // newNouns are the commands that call the API.
 func newNouns() []*cobra.Command {
 	var all []*cobra.Command
-	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun} {
+	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun} {
 		cmd := &cobra.Command{
 			Use: n.name, Short: n.short, Args: NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -57,6 +57,7 @@ type call struct {
 	all    bool
 	asJSON bool
 	noWait bool
+	wait   bool
 }
 
 func newVerb(v verb) *cobra.Command {
@@ -89,6 +90,9 @@ func newVerb(v verb) *cobra.Command {
 	}
 	if v.waits {
 		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")
+	}
+	if v.follows {
+		f.BoolVar(&c.wait, "wait", false, "wait until the replay has ended, and show its progress")
 	}
 	if v.once {
 		f.StringVar(&c.once, "idempotency-key", "", "repeat the command with the same key and it happens once")
@@ -174,11 +178,19 @@ func (c *call) run() error {
 	if err := api.Do(c.cmd.Context(), c.method, path, c.once, body, &answer); err != nil {
 		return api.refused(c.enabling(api, err, members))
 	}
+	if c.wait {
+		if answer, err = c.follow(api, answer); err != nil {
+			return err
+		}
+	}
 	if err := c.print(answer, note); err != nil {
 		return err
 	}
 	if c.waits && !c.noWait && !c.asJSON {
 		return c.outcome(api, answer)
+	}
+	if members["even_if_disabled"] != nil && !c.asJSON {
+		return c.retried(api, answer)
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ func (a *api) routes() {
 	a.deliveryRoutes(h)
 	a.insightRoutes(h)
 	a.statsRoutes(h)
+	a.replayRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
 	a.documentPublish(h)
