@@ -120,4 +120,5 @@ type InsightStore interface {
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
 	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)
+	Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error)
 }

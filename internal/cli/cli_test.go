@@ -169,7 +169,11 @@ func TestEventsDeliveriesAndVerify(t *testing.T) {
 	servertest.Contains(t, s.OK("event", "explain", event, "--tenant", "acme"), "endpoints: 2\n", "matched", "REASON")
 	servertest.Contains(t, s.OK("event", "resend", event, "--tenant", "acme", "--endpoint", e["id"].(string)), "deliveries: 1\n", delivery)
 	next(t, got)
-	servertest.Contains(t, s.OK("endpoint", "stats", e["id"].(string)), "endpoint ")
+	servertest.Contains(t, s.OK("endpoint", "stats", e["id"].(string)), "endpoint ", "buckets: 6", "FIRST_TRY")
+	servertest.Contains(t, s.OK("stats", "--endpoint", e["id"].(string)), "by 1m\n", "at the first try", "attempts took       p50 ")
+	servertest.Contains(t, s.OK("stats", "--tenant", "acme", "--since", "24h"), "tenant acme, from ", "by 15m\n", "status_not_success", "█")
+	servertest.Contains(t, s.OK("stats"), "all that the key sees")
+	s.Refused(exit.Refused, "(from)", "stats", "--since", "20000h")
 	s.Refused(exit.Refused, "--allow-reveal", "endpoint", "reveal-secret", e["id"].(string))
 
 	file := filepath.Join(t.TempDir(), "request.txt")

@@ -28,7 +28,7 @@ Start with "posthorn demo" to see it work, then "posthorn serve" to run it.`,
 	root.SetFlagErrorFunc(exit.FlagError)
 	root.SetVersionTemplate(build.Line())
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck(), newLogin(), newContext())
+	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck(), newStats(), newLogin(), newContext())
 	root.AddCommand(newNouns()...)
 	root.AddCommand(more...)
 	return root

@@ -9,8 +9,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/posthorn/posthorn/internal/exit"
 	"golang.org/x/sys/unix"
+
+	"github.com/posthorn/posthorn/internal/exit"
 )
 
 // IsTerminal reports whether somebody sits at the other end of a reader or writer.

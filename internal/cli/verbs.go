@@ -150,7 +150,8 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 		note: "What came of the challenge: posthorn endpoint get {}", params: []param{
 			{flag: "trust", kind: asSwitch, sets: "true", usage: "mark it as verified without a challenge; operator keys only"},
 		}},
-	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats"},
+	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats",
+		tables: map[string][]string{"buckets": {"start", "accepted", "delivered", "first_try", "given_up", "attempts", "errors"}}},
 	{name: "test", short: "Send a test event: one attempt, signed and logged like any other", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/test", once: true, waits: true, params: []param{
 		{flag: "type", usage: "event type; without it the profile's own"},
 		{flag: "data", kind: asObject, usage: "data as JSON, @FILE, or - for standard input; without it the profile's own"},

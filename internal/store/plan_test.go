@@ -30,6 +30,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
 		"pending": true, // sorts up to hook.StatsCap ids
+		"open of": true, // the same
 		"history": true, // sorts the endpoints of one tenant
 		"tries":   true, // sorts the attempts of statsRows deliveries
 	}
@@ -51,6 +52,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"moved":    {moveHeldRows, "deliveries USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"backlog":  {countOpen, "deliveries_open (owner=? AND endpoint=?)"},
 		"of held":  {countOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"stats":    {search("stats"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
+		"open of":  {search("open of"), "deliveries_open (owner=? AND endpoint=?)"},
+		"held of":  {search("held of"), "deliveries_stopped (endpoint=? AND state=?)"},
 		"pending":  {search("pending"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
 		"failures": {search("failures"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=?)"},
 		"recent":   {search("recent"), "events_scope (mode=? AND tenant=? AND id>?)"},

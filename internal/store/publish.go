@@ -188,6 +188,9 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		public = e.PublicID[:]
 	}
 	t.stats.Events++
+	if e.Kind != hook.TestEvent {
+		t.note(sample{subject: sqltext.Subject{Scope: e.Scope}, published: true})
+	}
 	return t.insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
 		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
 }
@@ -225,6 +228,9 @@ func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.Profil
 		return d, err
 	}
 	t.stats.Deliveries++
+	if d.Kind != hook.TestEvent {
+		t.note(sample{subject: sqltext.Subject{Scope: d.Scope, Endpoint: d.Endpoint}, accepted: true})
+	}
 	t.addOpen(d.Scope, 1)
 	if d.Owner != 0 {
 		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})

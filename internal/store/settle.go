@@ -96,6 +96,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err := t.logAttempt(&after, job.Trigger, o); err != nil {
 		return err
 	}
+	t.noteAttempt(&after, was, o)
 	target, err := t.endpoint(after.Scope, after.Endpoint)
 	if err != nil || target == nil {
 		return err

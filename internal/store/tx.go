@@ -77,6 +77,7 @@ type effects struct {
 	replays   map[hook.ID]replayCounts
 	run       []hook.ReplayRef // replays that this process runs from now on
 	stats     Stats
+	samples   []sample // of the statistics
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // lines for the log
@@ -293,7 +294,10 @@ func (t *tx) Flush() error {
 			return err
 		}
 	}
-	return t.writeReplayCounts()
+	if err := t.writeReplayCounts(); err != nil {
+		return err
+	}
+	return t.logSamples()
 }
 
 // committed makes the effects known. It runs after the commit and before any caller is
@@ -329,6 +333,12 @@ func (t *tx) committed() {
 	}
 	if t.sweeps {
 		s.wakeSweeper()
+	}
+	if len(t.samples) > 0 {
+		select {
+		case s.counted <- struct{}{}:
+		default:
+		}
 	}
 }
 

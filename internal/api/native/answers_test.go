@@ -161,6 +161,9 @@ func (v *visitor) furnish() things {
 	}
 	v.at("GET /v1/endpoints/{id}", full.ID, "", nil)
 	v.at("GET /v1/endpoints/{id}/stats", empty.ID, "", nil)
+	v.at("GET /v1/endpoints/{id}/stats", full.ID, "", nil)
+	v.at("GET /v1/tenants/{id}/stats", "acme", "", nil)
+	v.at("GET /v1/stats", "", "?step=1m", nil)
 	v.at("PATCH /v1/endpoints/{id}", off.ID, "", `{"enabled":false}`)
 	v.at("GET /v1/endpoints", "", "?enabled=false", nil)
 	open := want[client.Event](v.house, 200, get("/v1/events/"+v.event("acme", "a.b").ID)).Deliveries[0]
@@ -368,7 +371,7 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 		place, _, _ := strings.Cut(wrong, ": ")
 		members[place[strings.LastIndex(place, ".")+1:]] = true
 	}
-	wanted := []string{"after", "before", "created_at", "delivery", "disabled_at", "ended_at", "estimated_end_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending_at", "pace", "retry",
+	wanted := []string{"after", "attempt_time", "before", "created_at", "delivery", "delivery_time", "disabled_at", "ended_at", "estimated_end_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending", "oldest_pending_at", "pace", "retry",
 		"settled_at", "since", "updated_at", "verified_at"}
 	if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(members))); diff != "" {
 		t.Error(diff)

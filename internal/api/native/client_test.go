@@ -113,6 +113,8 @@ var clientCalls = map[string]func(*site) error{
 		return second(s.UpdateEndpoint(s.ctx, s.endpoint, client.EndpointPatch{Title: client.Set("T")}))
 	},
 	"DELETE /v1/endpoints/{id}":             func(s *site) error { return s.DeleteEndpoint(s.ctx, s.endpoint) },
+	"GET /v1/stats":                         func(s *site) error { return second(s.Stats(s.ctx, client.StatsSpan{})) },
+	"GET /v1/tenants/{id}/stats":            func(s *site) error { return second(s.TenantStats(s.ctx, "acme", client.StatsSpan{Step: "5m"})) },
 	"GET /v1/endpoints/{id}/stats":          func(s *site) error { return second(s.EndpointStats(s.ctx, s.endpoint)) },
 	"POST /v1/endpoints/{id}/test":          func(s *site) error { return second(s.TestEndpoint(s.ctx, s.endpoint, client.TestRequest{})) },
 	"POST /v1/endpoints/{id}/verify":        func(s *site) error { return second(s.VerifyEndpoint(s.ctx, s.endpoint, client.VerifyRequest{})) },

@@ -23,6 +23,7 @@ var tags = []*huma.Tag{
 	{Name: "deliveries", Description: "One event to one endpoint, with its attempts."},
 	{Name: "replays", Description: "Send again to one endpoint what was accepted before, as a job."},
 	{Name: "endpoints", Description: "Where events of a tenant go."},
+	{Name: "stats", Description: "What happened to deliveries, in buckets of time."},
 	{Name: "tenants", Description: "The customers of the platform. They span both modes."},
 	{Name: "keys", Description: "Credentials of one mode and one kind."},
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},

@@ -1,6 +1,9 @@
 package read
 
-import "github.com/posthorn/posthorn/internal/hook"
+import (
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
 
 // Statement is a search with its arguments.
 type Statement struct {
@@ -22,6 +25,9 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 	recent := []any{endpoint[:], scope.Mode, scope.Tenant, scope.Mode, scope.Tenant, statsEvents - 1, statsRows}
 	page := []any{endpoint[:], scope.Mode, scope.Tenant, low[:], high[:], firstRows}
 	return map[string]Statement{
+		"stats":          {statRows, []any{0, 1, 1, 2, sqltext.SpanMinute, scope.Mode, scope.Tenant, endpoint[:]}},
+		"open of":        {pendingOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},
+		"held of":        {heldOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},
 		"replay failed":  {replayPage(hook.FromFailed, false), page},
 		"replay newest":  {replayPage(hook.FromFailed, true), page},
 		"replay all":     {replayPage(hook.FromAll, false), page},

@@ -87,7 +87,7 @@ func fill(t *testing.T) *full {
 	must(f.DeleteTenant(ctx, "beta"))
 	key, _, err := f.CreateKey(ctx, hook.Key{Kind: hook.TenantKey, Mode: hook.Live, Tenant: live.Tenant, Name: "n", Hash: f.hash}, nil)
 	must(err)
-	must(f.CreateToken(ctx, live, hook.Token{Hash: f.token, Key: key.ID, ExpiresAt: f.now().Add(time.Hour)}))
+	must(f.CreateToken(ctx, live, hook.Token{Hash: f.token, Key: key.ID, ExpiresAt: f.now().Add(30 * 24 * time.Hour)}))
 	_, _, err = f.CreatePartnerUser(ctx, hook.PartnerUser{Mode: hook.Live, Partner: "agency", User: "u1", Tenant: live.Tenant}, nil)
 	must(err)
 	_, _, err = f.CreateEventType(ctx, hook.EventType{Mode: hook.Live, Name: "a.b", Description: "d", Schema: []byte(`{"type":"object"}`)}, nil)
@@ -121,6 +121,10 @@ func fill(t *testing.T) *full {
 		must(err)
 	}
 	settle(200, "", publish("done", hook.ID{9, 9}, onceOf("k"))...)
+	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of a minute and an hour that are over
+		f.pass(later)
+		must(f.Housekeep(ctx))
+	}
 	f.pass(10 * 24 * time.Hour) // another day, with days without events before
 	failing := publish("a.b", hook.ID{}, nil)
 	settle(503, hook.ClassStatus, failing...)
