@@ -312,7 +312,7 @@ func retryDelivery(v *visit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, _, err = v.service().RetryDelivery(v.ctx(), v.caller, id, nil)
+	_, _, err = v.service().RetryDelivery(v.ctx(), v.caller, id, false, nil)
 	return v.at("deliveries/"+id.String(), "done", "retried"), err
 }
 

@@ -170,7 +170,7 @@ func (p *endpointPage) settings(e *hook.Endpoint) {
 
 // numbers fills in what is known of the endpoint's work.
 func (p *endpointPage) numbers(v *visit, id hook.ID) error {
-	stats, err := v.service().EndpointStats(v.ctx(), v.caller, id)
+	stats, err := v.service().EndpointStats(v.ctx(), v.caller, id, app.Span{})
 	if err != nil {
 		return err
 	}
