@@ -1,9 +1,12 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -17,11 +20,37 @@ const most = 100
 type overviewPage struct {
 	Attention []endpointLine
 	Figures   []figure
+	Spans     []choice
+	Chart     *chart // nil: there was no attempt
+	Reasons   []reasonLine
 	Latest    []deliveryLine
 	Failed    []deliveryLine
 	Empty     bool // nothing was ever published in the mode
 	Command   string
 	All       string
+}
+
+// numbers fills in the statistics of the span in the address, else of 24 hours.
+func (p *overviewPage) numbers(v *visit) error {
+	word := v.query.Get("span")
+	if _, ok := since[word]; !ok {
+		word = "24h"
+	}
+	stats, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-since[word])})
+	if err != nil {
+		return err
+	}
+	for _, one := range []string{"1h", "24h", "7d", "30d"} {
+		p.Spans = append(p.Spans, choice{Name: one, Href: v.at("", "span", one), Current: one == word})
+	}
+	var all hook.Tally
+	p.Figures, all = v.figures(&stats)
+	p.Chart = chartOf(&stats)
+	slices.SortStableFunc(all.Errors, func(a, b hook.ErrorCount) int { return cmp.Compare(b.N, a.N) })
+	for _, e := range all.Errors[:min(len(all.Errors), 8)] {
+		p.Reasons = append(p.Reasons, reasonLine{Words: answerWords(0, e.Class), Class: string(e.Class), N: e.N, Href: v.at("deliveries", "class", string(e.Class), "since", word)})
+	}
+	return nil
 }
 
 func overview(v *visit) (*screen, error) {
@@ -42,23 +71,15 @@ func overview(v *visit) (*screen, error) {
 			}
 		}
 	}
-	for _, s := range []struct {
-		state      hook.State
-		name, note string
-	}{{hook.Pending, "Pending", "are waiting or under way"}, {hook.Held, "Held", "wait for a disabled endpoint"}, {hook.Failed, "Failed", "were given up"}} {
-		rows, next, err := v.service().Deliveries(v.ctx(), v.caller, hook.DeliveryQuery{State: &s.state, Page: hook.Page{Limit: most}})
-		if err != nil {
-			return nil, err
-		}
-		f := figure{Name: s.name, Value: count(len(rows), most), Note: s.note, Href: v.at("deliveries", "state", s.state.String())}
-		if next != "" && len(rows) < most {
-			f.Value, f.Note = f.Value+" or more", "among the newest that were looked at"
-		}
-		p.Figures = append(p.Figures, f)
-		if s.state == hook.Failed {
-			p.Failed = v.lines(rows[:min(len(rows), 5)])
-		}
+	if err := p.numbers(v); err != nil {
+		return nil, err
 	}
+	failed := hook.Failed
+	lost, _, err := v.service().Deliveries(v.ctx(), v.caller, hook.DeliveryQuery{State: &failed, Page: hook.Page{Limit: 5}})
+	if err != nil {
+		return nil, err
+	}
+	p.Failed = v.lines(lost)
 	rows, _, err := v.service().Deliveries(v.ctx(), v.caller, hook.DeliveryQuery{Page: hook.Page{Limit: 10}})
 	if err != nil {
 		return nil, err

@@ -85,3 +85,19 @@ func TestSpans(t *testing.T) {
 		t.Error("a time that is not there is shown")
 	}
 }
+
+// The chart shows every bucket with something in it, however small beside the greatest,
+// within its box.
+func TestChart(t *testing.T) {
+	s := &hook.Stats{From: time.Unix(1_800_000_000, 0), Step: time.Hour, Buckets: []hook.Tally{{Attempts: 100_000, Delivered: 99_999}, {}, {Attempts: 1, Delivered: 1}, {Attempts: 50}}}
+	c := chartOf(s)
+	if c.Good != "M0 2h238v98h-238zM480 99h238v1h-238z" || c.Bad != "M0 103h238v1h-238zM720 103h238v44h-238z" {
+		t.Errorf("%q %q", c.Good, c.Bad)
+	}
+	if !strings.HasPrefix(c.Sentence, "100000 attempts delivered and 51 failed from ") {
+		t.Error(c.Sentence)
+	}
+	if chartOf(&hook.Stats{Buckets: make([]hook.Tally, 3)}) != nil {
+		t.Error("a chart of nothing")
+	}
+}
