@@ -41,6 +41,9 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 			Endpoint: v.at("endpoints/" + d.Endpoint.String()), Host: short(d.Endpoint), Tenant: d.Scope.Tenant, TenantHref: v.at("tenants/" + d.Scope.Tenant),
 			Answer: answerWords(d.LastStatus, d.LastError), Code: string(d.LastError), Tries: d.Attempts, Next: when(d.Due, v.now), Accepted: when(d.CreatedAt, v.now),
 			Test: d.Kind == hook.TestEvent, EventHref: v.at("events/"+d.PublicID.String(), "tenant", d.Scope.Tenant), EventID: short(d.PublicID)}
+		if !d.Due.IsZero() && !d.Due.After(v.now) {
+			line.Next.Text = "now"
+		}
 		if d.Attempts == 0 {
 			line.Answer = "Not attempted yet"
 		}
