@@ -305,6 +305,12 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 		return json.RawMessage(text), nil
 	case asObject:
 		return readObject(stdin, p.flag, text)
+	case asExpiry:
+		at, err := expiry(text, time.Now())
+		if err != nil {
+			return nil, exit.Usagef("--%s: %q is neither days such as 90d, nor a duration such as 12h, nor a time such as 2026-11-21T22:00:00Z", p.flag, text)
+		}
+		text = at.UTC().Format(time.RFC3339Nano)
 	case asTime:
 		if ago, err := time.ParseDuration(text); err == nil {
 			text = time.Now().Add(-ago).UTC().Format(time.RFC3339Nano)
@@ -313,6 +319,18 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 		}
 	}
 	return encode(text)
+}
+
+// expiry reads a time, or how long from now it is.
+func expiry(text string, now time.Time) (time.Time, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return now.AddDate(0, 0, int(n)), err
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(d), nil
+	}
+	return hook.ParseTime(text)
 }
 
 // entries are those of a list, without the spaces that people put after commas.

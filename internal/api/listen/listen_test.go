@@ -89,7 +89,7 @@ func newRooms(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	h.hub = listen.New(h.store, quiet)
-	if h.live, err = h.app.Authenticate(t.Context(), liveKey); err != nil {
+	if h.live, err = h.app.Authenticate(t.Context(), liveKey, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"acme", "rival"} {
@@ -102,7 +102,7 @@ func newRooms(t *testing.T) *house {
 
 func (h *house) key(kind hook.Kind, tenant string) app.NewKey {
 	h.t.Helper()
-	k, _, err := h.app.CreateKey(h.t.Context(), h.live, kind, tenant, "", nil)
+	k, _, err := h.app.CreateKey(h.t.Context(), h.live, hook.Key{Kind: kind, Tenant: tenant}, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -441,7 +441,7 @@ func TestListenersAreNoSubscriptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := h.app.Authenticate(t.Context(), key)
+	caller, err := h.app.Authenticate(t.Context(), key, netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}

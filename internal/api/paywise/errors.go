@@ -32,7 +32,10 @@ func invalid(field, sentence string) *failure {
 // the caller's mistake.
 var kinds = map[hook.Code]failure{
 	hook.CodeUnauthorized:       {status: 401, bearer: true},
+	hook.CodeKeyExpired:         {status: 401, bearer: true},
 	hook.CodeForbidden:          {status: 403},
+	hook.CodeKeyReadOnly:        {status: 403},
+	hook.CodeAddressNotAllowed:  {status: 403},
 	hook.CodeNotFound:           {status: 404},
 	hook.CodeTenantNotFound:     {status: 404},
 	hook.CodeConflict:           {status: 409},
