@@ -57,6 +57,8 @@ type Service struct {
 	bootstrap map[[32]byte]Caller
 	buckets   buckets
 	wrongKeys knocks
+	// publicAsked are the requests for public keys.
+	publicAsked knocks
 	schemas   schemas
 }
 

@@ -67,6 +67,7 @@ type Config struct {
 	TenantBacklog     int
 	RequestBodyMiB    int
 	AllowReveal       bool
+	PublicJWKS        bool
 
 	networks []netip.Prefix    // AllowNetwork, parsed
 	ownHosts []string          // of PublicURL
@@ -128,6 +129,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "MiB of request bodies under way at once, 16 to 65536, beyond which requests are refused; one tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
+	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "show the public keys of endpoints that sign with ed25519 to everybody, at /.well-known/webhook-keys/TENANT/jwks.json")
 	for _, name := range filledLists {
 		flag := f.Lookup(name)
 		if list, ok := flag.Value.(listValue); ok {
