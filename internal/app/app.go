@@ -59,7 +59,7 @@ type Service struct {
 	wrongKeys knocks
 	// publicAsked are the requests for public keys.
 	publicAsked knocks
-	schemas   schemas
+	schemas     schemas
 }
 
 // New returns a Service, or says what of the options is wrong.

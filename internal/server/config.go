@@ -34,6 +34,7 @@ type Config struct {
 	OperatorKey       string
 	OperatorTestKey   string
 	MasterKeyFile     string
+	MasterKeyCommand  string
 	AllowHTTP         bool
 	AllowNetwork      []string
 	AllowHost         []string
@@ -97,6 +98,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.OperatorKey, "operator-key", "", "bootstrap operator key for live mode, 32 to 200 printable ASCII characters")
 	f.StringVar(&c.OperatorTestKey, "operator-test-key", "", "bootstrap operator key for test mode")
 	f.StringVar(&c.MasterKeyFile, "master-key-file", "", "file with the master key that seals secrets; empty: master.key in the data directory, made at first start")
+	f.StringVar(&c.MasterKeyCommand, masterKeyCommandFlag, "", "command for /bin/sh that prints the master key, such as one that asks a KMS; in place of a file")
 	f.BoolVar(&c.AllowHTTP, "allow-http", false, "admit endpoints with http:// URLs")
 	f.StringSliceVar(&c.AllowNetwork, "allow-network", nil, "private networks (CIDR, comma separated) that deliveries may go to")
 	f.StringSliceVar(&c.AllowHost, "allow-host", nil, "names that are not public (app.internal, *.svc.cluster.local, comma separated) that deliveries may go to; their addresses are judged as ever, so --allow-network has to admit them")
@@ -196,7 +198,7 @@ func loadEnv(f *pflag.FlagSet, from map[string]string) error {
 }
 
 // otherVariables are read by commands other than serve, or by tests and scripts.
-var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
+var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", masterKeyVariable, "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
 
 // UnknownVariables are those that look like an option and are none, such as one
 // with a typing error, with what was perhaps meant.
