@@ -221,3 +221,27 @@ func TestListedKeysShowTheirLimits(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A store whose operator keys can make no others, or not any more, gets new ones at the
+// start: nobody is locked out for good.
+func TestFirstKeysDoNotCountWhatCannotMakeKeys(t *testing.T) {
+	h, pass := clocked(t)
+	end := client.Time{Time: time.Now().Add(time.Hour)}
+	h.mint(client.NewKey{Kind: "operator", ReadOnly: true})
+	h.mint(client.NewKey{Kind: "operator", ExpiresAt: &end})
+	made := 0
+	begin := func() {
+		t.Helper()
+		if err := h.service.FirstKeys(t.Context(), func(string, string, bool) error { made++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if begin(); made != 0 { // control: one of them is good still
+		t.Errorf("made %d times", made)
+	}
+	pass(time.Hour)
+	begin()
+	if begin(); made != 1 {
+		t.Errorf("made %d times, want once", made)
+	}
+}
