@@ -22,12 +22,15 @@ const (
 	CodeEndpointLimit      = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
 	CodeTypeUnknown        = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled   = "endpoint_disabled"              // 409
-	CodeEndpointUnverified = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
+	CodeUnverified        = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
 	CodeEndpointDamaged    = "endpoint_damaged"               // 409: its secret cannot be opened, and a new one is needed
 	CodeSecretLimit        = "secret_limit_reached"           // 409: as many secrets in force as an endpoint may have
 	CodeSecretChanged      = "secret_not_in_force"            // 409: a repeated request whose answer held a secret that is not in force any more
 	CodeWrongNode          = "wrong_node"                     // 421: another node than the one it belongs to
 	CodeLoop               = "loop_detected"                  // 508: the request is a delivery of this server
+	CodeReplayEnded       = "replay_ended"                   // 409: nothing left to pause, resume or cancel
+	CodeReplayLimit       = "replay_limit_reached"           // 409: as many replays as may run or be paused
+	CodeNoMatch           = "no_endpoint_matches"            // 422: nobody would get the event, and require_match was set
 	CodeDeliverySettled    = "delivery_settled"               // 409: nothing left to cancel
 	CodeIdempotencyReused  = "idempotency_key_reused"         // 422
 	CodeTooLarge           = "payload_too_large"              // 413
@@ -101,7 +104,7 @@ const (
 	TriggerSchedule = "schedule"
 	TriggerManual   = "manual" // a retry of the delivery
 	TriggerTest     = "test"
-	TriggerReplay   = "replay" // a resend of the event
+	TriggerReplay   = "replay" // a resend of the event, or a replay
 )
 
 // Classes of a failed attempt: Error of an [Attempt], LastError of a [Delivery]. A later

@@ -21,6 +21,7 @@ import (
 	"github.com/posthorn/posthorn/internal/doctor"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/migrate"
+	"github.com/posthorn/posthorn/internal/scaffold"
 )
 
 // version is set by the linker in releases (-X main.version=1.2.3).
@@ -54,5 +55,5 @@ func run(args []string) int {
 
 // newCommands are all commands there are.
 func newCommands() *cobra.Command {
-	return cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand())
+	return cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command())
 }

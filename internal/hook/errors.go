@@ -30,10 +30,13 @@ const (
 	CodeTypeUnknown        Code = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled   Code = "endpoint_disabled"              // 409
 	CodeWrongNode          Code = "wrong_node"                     // 421: another node than the one it belongs to
-	CodeEndpointUnverified Code = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
+	CodeUnverified        Code = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
 	CodeEndpointDamaged    Code = "endpoint_damaged"               // 409: its secret cannot be opened, and a new one is needed
 	CodeSecretLimit        Code = "secret_limit_reached"           // 409: as many secrets in force as an endpoint may have
 	CodeSecretChanged      Code = "secret_not_in_force"            // 409: a repeated request whose answer held a secret that is not in force any more
+	CodeReplayEnded       Code = "replay_ended"                   // 409: nothing left to pause, resume or cancel
+	CodeReplayLimit       Code = "replay_limit_reached"           // 409: as many replays as may run or be paused
+	CodeNoMatch           Code = "no_endpoint_matches"            // 422: nobody would get the event, and the request asks for somebody
 	CodeDeliverySettled    Code = "delivery_settled"               // 409: nothing left to cancel
 	CodeIdempotencyReused  Code = "idempotency_key_reused"         // 422
 	CodeTooLarge           Code = "payload_too_large"              // 413

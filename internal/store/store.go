@@ -135,8 +135,11 @@ type Store struct {
 	announced  map[hook.ID]time.Time    // when other nodes were last told of work that they may share
 	accepted   time.Time                // time of acceptance of the last event
 	lastSwept  hook.ID                  // the last endpoint that had its turn to be swept
+	lastStat   int64                    // see statID
+	tallies    tallies                  // of the transaction that is being written
 
 	sweeps  chan struct{}
+	counted chan struct{} // a transaction counted something
 	sweeper sync.WaitGroup
 	life    context.Context // ends with Close
 	stop    context.CancelFunc
@@ -179,6 +182,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
 		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), uses: newKeyUses(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
+		counted:   make(chan struct{}, 1),
 		retention: watch,
 	}
 	s.life, s.stop = context.WithCancel(context.Background())
@@ -199,6 +203,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s.sweeper.Go(func() { s.sweep(s.life) })
 	s.sweeper.Go(func() { s.writeUses(s.life) })
+	s.sweeper.Go(func() { s.watchStats(s.life) })
 	return s, nil
 }
 
@@ -221,7 +226,9 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	}
 	s.ids.Above(last)
 	s.engine, s.peers, s.read, s.logLength = db, solo{db.Epoch()}, db.Reader(), db.LogLength
-	s.start(0, batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve))
+	reserve := batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve)
+	db.Full = reserve.Spent
+	s.start(0, reserve)
 	return nil
 }
 

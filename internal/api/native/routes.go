@@ -25,6 +25,8 @@ func (a *api) routes() {
 	a.eventRoutes(h)
 	a.deliveryRoutes(h)
 	a.insightRoutes(h)
+	a.statsRoutes(h)
+	a.replayRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
 	a.documentPublish(h)

@@ -48,7 +48,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeMethodNotAllowed:   {status: 405, Code: "BAD_REQUEST"},
 	hook.CodeConflict:           {status: 409, Code: "BAD_REQUEST"},
 	hook.CodeEndpointDamaged:    {status: 409, Code: "BAD_REQUEST"},
-	hook.CodeEndpointUnverified: {status: 409, Code: "BAD_REQUEST"},
+	hook.CodeUnverified:       {status: 409, Code: "BAD_REQUEST"},
 	hook.CodeEndpointLimit:      {status: 409, Code: "WEBHOOK_SUBSCRIPTIONS_LIMIT_REACHED"},
 	hook.CodeTooLarge:           {status: 413, Code: "BAD_REQUEST"},
 	hook.CodeRateLimited:        {status: 429, Code: "AUTH_TOO_MANY_REQUESTS", retry: 1},

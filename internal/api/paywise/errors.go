@@ -40,7 +40,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeTenantNotFound:     {status: 404},
 	hook.CodeConflict:           {status: 409},
 	hook.CodeEndpointDamaged:    {status: 409},
-	hook.CodeEndpointUnverified: {status: 409},
+	hook.CodeUnverified:      {status: 409},
 	hook.CodeTooLarge:           {status: 413},
 	hook.CodeContentType:        {status: 415},
 	hook.CodeContentEncoding:    {status: 415},

@@ -38,7 +38,7 @@ var (
 		`event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers,
 		response_body, truncated`, "bbiitiiittibbi")
 	EventIDs = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
-	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner", "bbitiii")
+	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner, replay", "bbitiiib")
 	Answers  = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
 )
 
