@@ -21,7 +21,7 @@ type Event struct {
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
 	// RequireMatch refuses the event if no endpoint would get it.
 	RequireMatch bool
-	Err       error
+	Err          error
 }
 
 // Publish keeps one event and its deliveries. When it returns without an error
