@@ -57,7 +57,9 @@ type Service struct {
 	bootstrap map[[32]byte]Caller
 	buckets   buckets
 	wrongKeys knocks
-	schemas   schemas
+	// publicAsked are the requests for public keys.
+	publicAsked knocks
+	schemas     schemas
 }
 
 // New returns a Service, or says what of the options is wrong.

@@ -50,7 +50,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
 	text := strings.TrimSpace(r.PostForm.Get("key"))
-	caller, err := h.o.Service.Authenticate(r.Context(), text)
+	caller, err := h.o.Service.Authenticate(r.Context(), text, from.Addr())
 	switch {
 	case hook.CodeOf(err) == hook.CodeUnauthorized && err != nil:
 		refused, first := h.o.Service.WrongKey(from.Addr())
@@ -62,6 +62,8 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 		}
 		w.Header().Set("Retry-After", strconv.Itoa(int((refused.RetryAfter+time.Second-1)/time.Second)))
 		return refuse(http.StatusTooManyRequests, refused.Message)
+	case hook.CodeOf(err) == hook.CodeKeyExpired || hook.CodeOf(err) == hook.CodeAddressNotAllowed:
+		return refuse(http.StatusForbidden, err.Error())
 	case err != nil:
 		return err
 	case caller.Kind != hook.Operator:

@@ -141,3 +141,29 @@ func TestLinkFromElsewhere(t *testing.T) {
 		t.Errorf("%d %v", a.status, a.header)
 	}
 }
+
+// The limits of a key are those of its session: one that only reads sees and does nothing,
+// one of another network is refused at the log-in.
+func TestLimitsOfAKeyHold(t *testing.T) {
+	w := newWorld(t)
+	made := func(k client.NewKey) string {
+		t.Helper()
+		k.Kind = "operator"
+		key, err := w.API.CreateKey(t.Context(), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key.Key
+	}
+	b := w.browser(made(client.NewKey{ReadOnly: true}))
+	disable := "/ui/live/endpoints/" + w.endpoint.ID + "/disable"
+	if a := b.get(disable); a.status != 200 {
+		t.Errorf("reading: %d", a.status)
+	}
+	if a := b.post(disable, url.Values{}, own); a.status != 403 || !strings.Contains(a.body, "key_read_only") {
+		t.Errorf("acting: %d", a.status)
+	}
+	if a, cookie := login(w.browser(), made(client.NewKey{Networks: []string{"203.0.113.0/24"}}), ""); a.status != 403 || cookie != "" {
+		t.Errorf("from another network: %d %q", a.status, cookie)
+	}
+}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -134,9 +135,10 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 				h.askMode(w, r, mode)
 				return nil
 			}
-			caller, err := h.o.Service.Holder(r.Context(), hash)
-			if hook.CodeOf(err) == hook.CodeUnauthorized || err == nil && (caller.Kind != hook.Operator || caller.Mode != mode) {
-				h.sessions.end(cookie) // the key was revoked
+			from, _ := netip.ParseAddrPort(r.RemoteAddr)
+			caller, err := h.o.Service.Holder(r.Context(), hash, from.Addr())
+			if code := hook.CodeOf(err); code == hook.CodeUnauthorized || code == hook.CodeKeyExpired || err == nil && (caller.Kind != hook.Operator || caller.Mode != mode) {
+				h.sessions.end(cookie) // the key was revoked, or its time is over
 				h.askLogin(w, r)
 				return nil
 			}
