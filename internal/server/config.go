@@ -154,7 +154,7 @@ func (c *Config) Load(f *pflag.FlagSet, file string) error {
 	}
 	if file != "" {
 		all.add(loadFile(f, file, c.from, &all))
-		}
+	}
 	all.add(c.Check())
 	return all.err()
 }
@@ -316,9 +316,9 @@ func (c *Config) Check() error {
 	var found, all Faults
 	c.checkOptions(&found)
 	for _, err := range found {
-	if e, ok := errors.AsType[*optionError](err); ok {
+		if e, ok := errors.AsType[*optionError](err); ok {
 			err = fmt.Errorf("%s: %w", c.givenAs(e.flag), e.err)
-	}
+		}
 		all.add(err)
 	}
 	return all.err()
