@@ -58,6 +58,7 @@ type Service struct {
 	buckets   buckets
 	wrongKeys knocks
 	schemas   schemas
+	reads     reads
 }
 
 // New returns a Service, or says what of the options is wrong.

@@ -40,6 +40,9 @@ func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID
 	for {
 		rows, next, err := s.o.Store.Deliveries(ctx, q)
 		if all = append(all, rows...); err != nil || next == "" || len(all) >= maxShown {
+			if err == nil {
+				s.auditRead(ctx, c, hook.ActEventRead, "event", event.PublicID, event.Scope)
+			}
 			return event, all, err
 		}
 		q.Cursor = next
@@ -76,7 +79,11 @@ func (s *Service) Delivery(ctx context.Context, c Caller, id hook.ID) (hook.Deli
 	if err != nil {
 		return hook.DeliveryRow{}, nil, err
 	}
-	return s.o.Store.Delivery(ctx, scope, id)
+	row, attempts, err := s.o.Store.Delivery(ctx, scope, id)
+	if err == nil && len(attempts) > 0 { // they hold what receivers answered
+		s.auditRead(ctx, c, hook.ActDeliveryRead, "delivery", id, row.Scope)
+	}
+	return row, attempts, err
 }
 
 func (s *Service) deliveryRow(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, error) {

@@ -283,6 +283,8 @@ func (s *Service) RevealSecret(ctx context.Context, c Caller, id hook.ID) (hook.
 	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
 		return hook.Secret{}, err
 	}
-	s.o.Log.LogAttrs(ctx, levelAudit, "audit: secret revealed", c.audit(ep)...)
+	if err := s.auditReveal(ctx, c, ep, "secret revealed", ""); err != nil {
+		return hook.Secret{}, err
+	}
 	return ep.Secrets[0], nil
 }

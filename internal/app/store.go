@@ -19,6 +19,14 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
+	AuditStore
+}
+
+// AuditStore keeps the audit log. What writes tell of themselves, with the actor of their
+// context, comes beside.
+type AuditStore interface {
+	Audit(ctx context.Context, e hook.AuditEntry) error
+	AuditEntries(ctx context.Context, q hook.AuditQuery) ([]hook.AuditEntry, string, error)
 }
 
 // EventStore keeps what was published.

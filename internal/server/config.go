@@ -52,6 +52,7 @@ type Config struct {
 	ShutdownTimeout   time.Duration
 	HeldFor           time.Duration
 	Retention         time.Duration
+	AuditRetention    time.Duration
 	LogLevel          string
 	LogFormat         string
 	Fast              int
@@ -113,6 +114,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
 	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
 	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
+	f.DurationVar(&c.AuditRetention, "audit-retention", 400*24*time.Hour, "how long entries of the audit log are kept; 0: for ever")
 	f.DurationVar(&c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
@@ -383,6 +385,9 @@ func (c *Config) checkNumbers() error {
 	}
 	if c.HeldFor < time.Hour {
 		return wrong("held-for", "%v is less than 1h", c.HeldFor)
+	}
+	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
+		return wrong("audit-retention", "%v is less than 24h; 0 keeps entries for ever", c.AuditRetention)
 	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
 		return wrong("retention", "%v is less than 24h; 0 keeps events for ever", c.Retention)

@@ -39,7 +39,11 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			if err != nil {
 				return nil, false, err
 			}
-			return row, true, t.requestShot(&row, requested, target, hook.ByHand)
+			if err := t.requestShot(&row, requested, target, hook.ByHand); err != nil {
+				return nil, false, err
+			}
+			t.audited(hook.ActDeliveryRetried, "delivery", id.String(), row.Scope)
+			return row, true, nil
 		})
 		return err
 	}})
@@ -74,7 +78,11 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 		if err := t.deleteShot(&row); err != nil {
 			return err
 		}
-		return t.writeDelivery(&row)
+		if err := t.writeDelivery(&row); err != nil {
+			return err
+		}
+		t.audited(hook.ActDeliveryCancelled, "delivery", id.String(), row.Scope)
+		return nil
 	})
 	if err != nil {
 		return hook.Delivery{}, err

@@ -43,6 +43,8 @@ type tx struct {
 	c          sqltext.Conn
 	now        time.Time
 	prefetched prefetched
+	actor      *hook.Actor                 // of the operation that runs; nil: nobody
+	heads      map[hook.Mode]auditHead     // of the audit log, see audit.go
 	effects
 
 	guard guard
@@ -75,6 +77,7 @@ type effects struct {
 	catalogue bool // another node changed which schemas are enforced
 	sweeps    bool // a sweep was ordered
 	stats     Stats
+	audits    []hook.AuditEntry // to be written with the commit
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // lines for the log
@@ -112,7 +115,7 @@ const (
 )
 
 func newTx(s *Store, c sqltext.Conn) *tx {
-	return &tx{s: s, c: c, now: s.now(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*directory.Scope{}}}
+	return &tx{s: s, c: c, now: s.now(), heads: s.copyHeads(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*directory.Scope{}}}
 }
 
 // Written returns how much the transaction has written. closed reports that it ordered a
@@ -291,7 +294,7 @@ func (t *tx) Flush() error {
 			return err
 		}
 	}
-	return nil
+	return t.flushAudit()
 }
 
 // committed makes the effects known. It runs after the commit and before any caller is
@@ -299,6 +302,9 @@ func (t *tx) Flush() error {
 // between, Recover finds the work.
 func (t *tx) committed() {
 	s := t.s
+	if len(t.audits) > 0 {
+		s.heads, s.auditing = t.heads, false
+	}
 	s.dir.Merge(t.scopes, len(t.changed) > 0)
 	s.mergeHealth(t.health)
 	s.mergeBacklog(t)
