@@ -43,8 +43,8 @@ type tx struct {
 	c          sqltext.Conn
 	now        time.Time
 	prefetched prefetched
-	actor      *hook.Actor                 // of the operation that runs; nil: nobody
-	heads      map[hook.Mode]auditHead     // of the audit log, see audit.go
+	actor      *hook.Actor             // of the operation that runs; nil: nobody
+	heads      map[hook.Mode]auditHead // of the audit log, see audit.go
 	effects
 
 	guard guard

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -62,8 +63,19 @@ func Acting(w http.ResponseWriter, r *http.Request, c app.Caller) context.Contex
 // that Count returned.
 func AuditRefused(r *http.Request, s *app.Service, c app.Caller, refused error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		s.AuditRefused(r.Context(), c, r.Method+" "+r.URL.EscapedPath(), refused)
+		s.AuditRefused(r.Context(), c, r.Method+" "+withoutIDs(r.URL.EscapedPath()), refused)
 	}
+}
+
+// withoutIDs is a path without the ids in it: they may be those of another tenant.
+func withoutIDs(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if _, err := hook.ParseID(part); err == nil {
+			parts[i] = "{id}"
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // Count counts a known caller's request against the reads or writes of its key, by

@@ -130,6 +130,8 @@ func wallRows(endpoint, event, delivery, key, grant string) []walltest.Row {
 		item("POST /v1/deliveries/{id}/retry", "/v1/deliveries/"+delivery+"/retry", ""),
 		item("POST /v1/deliveries/{id}/cancel", "/v1/deliveries/"+delivery+"/cancel", ""),
 
+		list("GET /v1/audit", "/v1/audit?tenant=victim"),
+		own("GET /v1/audit", "/v1/audit?object=endpoint"),
 		list("GET /v1/endpoints", "/v1/endpoints?tenant=victim"),
 		list("GET /v1/events", "/v1/events?tenant=victim"),
 		list("GET /v1/deliveries", "/v1/deliveries?tenant=victim"),
