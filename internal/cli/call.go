@@ -21,7 +21,7 @@ import (
 // newNouns are the commands that call the API.
 func newNouns() []*cobra.Command {
 	var all []*cobra.Command
-	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun} {
+	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun, auditNoun} {
 		cmd := &cobra.Command{
 			Use: n.name, Short: n.short, Args: NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
