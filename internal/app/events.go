@@ -27,6 +27,15 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 // Event returns an event with its deliveries, by the id that receivers see. A
 // tenant is needed only if several tenants have an event with the platform's id.
 func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
+	event, rows, err := s.event(ctx, c, tenant, id)
+	if err == nil {
+		s.auditRead(ctx, c, hook.ActEventRead, "event", event.PublicID, event.Scope)
+	}
+	return event, rows, err
+}
+
+// event is Event for those who do not show what the event holds.
+func (s *Service) event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
 	scope, err := c.reach(tenant)
 	if err != nil {
 		return nil, nil, err
@@ -40,9 +49,6 @@ func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID
 	for {
 		rows, next, err := s.o.Store.Deliveries(ctx, q)
 		if all = append(all, rows...); err != nil || next == "" || len(all) >= maxShown {
-			if err == nil {
-				s.auditRead(ctx, c, hook.ActEventRead, "event", event.PublicID, event.Scope)
-			}
 			return event, all, err
 		}
 		q.Cursor = next
