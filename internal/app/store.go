@@ -19,7 +19,6 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
-	AuditStore
 }
 
 // AuditStore keeps the audit log. What writes tell of themselves, with the actor of their
@@ -112,6 +111,7 @@ type EventTypeStore interface {
 
 // InsightStore tells what happened and why.
 type InsightStore interface {
+	AuditStore
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
 	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)
