@@ -24,7 +24,7 @@ import (
 var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
 	"endpoints", "secrets", "endpoint_revisions", "health",
-	"events", "event_ids", "deliveries", "attempts", "oneshots", "idempotency", "audit",
+	"events", "event_ids", "deliveries", "attempts", "oneshots", "audit", "idempotency",
 }
 
 // movedTable is one of them with its columns in the order of their names.
