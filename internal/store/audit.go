@@ -85,6 +85,9 @@ func (t *tx) auditHead(mode hook.Mode) (auditHead, error) {
 	if t.s.peers.Shared() {
 		head.chain = t.s.Epoch()
 	}
+	if t.heads == nil {
+		t.heads = t.s.copyHeads()
+	}
 	if known, ok := t.heads[mode]; ok && known.chain == head.chain {
 		return known, nil
 	}

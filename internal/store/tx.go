@@ -115,7 +115,7 @@ const (
 )
 
 func newTx(s *Store, c sqltext.Conn) *tx {
-	return &tx{s: s, c: c, now: s.now(), heads: s.copyHeads(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*directory.Scope{}}}
+	return &tx{s: s, c: c, now: s.now(), effects: effects{accepted: s.accepted, scopes: map[hook.Scope]*directory.Scope{}}}
 }
 
 // Written returns how much the transaction has written. closed reports that it ordered a
