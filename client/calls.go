@@ -58,7 +58,8 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 		Type      string `json:"type"`
 		ID        string `json:"id,omitempty"`
 		CreatedAt *Time  `json:"created_at,omitempty"`
-	}{e.Tenant, e.Type, e.ID, e.CreatedAt})
+		Require   bool   `json:"require_match,omitempty"`
+	}{e.Tenant, e.Type, e.ID, e.CreatedAt, e.RequireMatch})
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
@@ -93,6 +94,12 @@ func (c *Client) Delivery(ctx context.Context, id string) (Delivery, error) {
 // RetryDelivery asks for one more attempt now.
 func (c *Client) RetryDelivery(ctx context.Context, id string) (Delivery, error) {
 	return post[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/retry", nil)
+}
+
+// RetryAnyway is RetryDelivery, but also while the endpoint is disabled. Then the attempt
+// says nothing of the endpoint's health.
+func (c *Client) RetryAnyway(ctx context.Context, id string) (Delivery, error) {
+	return post[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id)+"/retry", RetryRequest{EvenIfDisabled: true})
 }
 
 // CancelDelivery stops a delivery that is still open.

@@ -75,13 +75,15 @@ type RecentStats struct {
 // EndpointStats are numbers about an endpoint. Test events are not in them. A
 // count of 100,000 means that many or more.
 type EndpointStats struct {
-	Endpoint        string      `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
-	Pending         int         `json:"pending" doc:"Now."`
-	Held            int         `json:"held" doc:"Now."`
-	Failed          int         `json:"failed" doc:"All that are kept."`
-	OldestPendingAt *Time       `json:"oldest_pending_at" doc:"When the oldest pending delivery was made. null: none is pending."`
-	Recent          RecentStats `json:"recent" doc:"About the latest deliveries."`
-	Pace            *Pace       `json:"pace" doc:"How attempts go now, on the node that was asked; null if it has nothing of the endpoint in memory."`
+	Endpoint        string         `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
+	Pending         int            `json:"pending" doc:"Now."`
+	Held            int            `json:"held" doc:"Now."`
+	Failed          int            `json:"failed" doc:"All that are kept."`
+	OldestPendingAt *Time          `json:"oldest_pending_at" doc:"When the oldest pending delivery was made. null: none is pending."`
+	Recent          RecentStats    `json:"recent" doc:"About the latest deliveries."`
+	OldestPending   *OldestPending `json:"oldest_pending" doc:"The oldest pending delivery and what it waits for. null: none is pending."`
+	Buckets
+	Pace *Pace `json:"pace" doc:"How attempts go now, on the node that was asked; null if it has nothing of the endpoint in memory."`
 }
 
 // Pace is how the attempts of an endpoint go on one node at one moment.
@@ -121,9 +123,14 @@ func (c *Client) RevealSecret(ctx context.Context, id string) (RevealedSecret, e
 	return act[RevealedSecret](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/secret/reveal")
 }
 
-// EndpointStats returns numbers about an endpoint.
-func (c *Client) EndpointStats(ctx context.Context, id string) (EndpointStats, error) {
-	return get[EndpointStats](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/stats")
+// EndpointStats returns numbers about an endpoint. A span says which time the buckets
+// cover; without one it is the last hour.
+func (c *Client) EndpointStats(ctx context.Context, id string, span ...StatsSpan) (EndpointStats, error) {
+	query := ""
+	if len(span) > 0 {
+		query = queryOf(span[0])
+	}
+	return get[EndpointStats](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/stats"+query)
 }
 
 // Status answers the health routes.

@@ -167,6 +167,11 @@ type TestRequest struct {
 	Data json.RawMessage `json:"data,omitempty" doc:"Data of the test event, an object. Absent: the example of the type."`
 }
 
+// RetryRequest asks for one more attempt of a delivery.
+type RetryRequest struct {
+	EvenIfDisabled bool `json:"even_if_disabled,omitempty" doc:"true: also while the endpoint is disabled. Then the attempt says nothing of the endpoint's health."`
+}
+
 // TestEvent says which event and delivery a test made.
 type TestEvent struct {
 	Event    string `json:"event" format:"uuid" doc:"The id of the test event."`
@@ -183,6 +188,8 @@ type NewEvent struct {
 	Data      json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
 	ID        string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
 	CreatedAt *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
+	// RequireMatch refuses the event with CodeNoMatch if no endpoint would get it.
+	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
 }
 
 // Published answers a publish: the event and its deliveries are on disk.

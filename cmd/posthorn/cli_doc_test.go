@@ -50,15 +50,21 @@ const cliIntro = `# The command line
 
 One binary does everything. ` + "`posthorn COMMAND --help`" + ` says what is below.
 
-- The commands that call the API take the server from ` + "`--server` or `POSTHORN_URL`" + ` and the key from ` + "`--key` or `POSTHORN_KEY`" + `. The key decides
-  the mode, test or live.
-- They print tables for people, without colour; ` + "`--json`" + ` prints the server's answer as it is. With ` + "`--all`" + `, the rows of all pages are
-  joined into one answer of the same shape.
+- The commands that call the API take the server from ` + "`--server` or `POSTHORN_URL`" + ` and the key from ` + "`--key`, `POSTHORN_KEY` or\n  `POSTHORN_KEY_FILE`" + `. The key decides the mode, test or live.
+- ` + "`posthorn login`" + ` keeps a server and a key as a context, one for each server and mode; ` + "`posthorn context use`" + ` changes between them, ` + "`--context`" + `
+  takes one for one command. A context is used only where no flag and no variable names a server or a key, so its key goes to its own server alone. The file
+  is ` + "`~/.config/posthorn/contexts.json`" + `, for the user alone; one that others may read is refused.
+- They print tables for people, without colour, that fit 80 columns or the terminal; ` + "`--wide`" + ` shows all columns, whole. ` + "`--json`" + ` prints the server's answer as it is.
+  Scripts read that. With ` + "`--all`" + `, the rows of all pages are joined into one answer of the same shape.
+- What deletes asks first. A script gives ` + "`--yes`" + `; without it and without a terminal the command ends with code 2.
+- A secret may be given as it is, as ` + "`@FILE`, or as `-`" + ` for standard input, which keep it out of the list of processes.
+- Durations are written ` + "`30s`, `1h30m`, `30d` or `1d12h`" + `; a day has 24 hours.
 - Where JSON is taken it may be given as it is, as ` + "`@FILE`, or as `-`" + ` for standard input. ` + "`--body`" + ` takes a whole request of the API;
   flags are laid over it.
 - Exit codes: 0 done, 1 failed, 2 wrong use, 20 refused by the server, 21 no answer from a server; [operating.md](operating.md) has
   them all. Errors go to standard error, in one line, with the next step where there is one.
-- ` + "`posthorn completion bash`" + ` (zsh, fish, powershell) prints the script for your shell:
+- ` + "`posthorn completion bash`" + ` (zsh, fish, powershell) prints the script for your shell. It completes ids
+  too, which it asks the server for (50 rows at most, within a second):
   ` + "`source <(posthorn completion bash)`" + `.
 `
 

@@ -58,7 +58,7 @@ func TestConfigWarns(t *testing.T) {
 // written in.
 func TestValuesAreRefusedInPlainWords(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
-		{"serve --drain-delay 5", `--drain-delay: "5" is not a duration such as 30s or 1h30m`},
+		{"serve --drain-delay 5", `--drain-delay: "5" is not a duration such as 30s, 1h30m or 30d`},
 		{"serve --host-in-flight x", `--host-in-flight: "x" is not a whole number such as 64`},
 		{"serve --host-in-flight 99999999999999999999", `--host-in-flight: "99999999999999999999" is out of range; give a whole number such as 64`},
 		{"serve --host-rate 1e400", `--host-rate: "1e400" is out of range; give a number such as 0.5`},
@@ -71,11 +71,11 @@ func TestValuesAreRefusedInPlainWords(t *testing.T) {
 		{"config --allow-network=", "--allow-network: the value is empty"},
 		{"config --allow-host=", "--allow-host: the value is empty"},
 		{"config --public-url=", "--public-url: the value is empty"},
-		{"serve --drain-delay", "--drain-delay needs a value, a duration such as 30s or 1h30m"},
+		{"serve --drain-delay", "--drain-delay needs a value, a duration such as 30s, 1h30m or 30d"},
 		{"serve --data", "--data needs a value"},
 		{"event list --limit ten", `--limit: "ten" is not a whole number such as 64`},
-		{"doctor --timeout 5", `--timeout: "5" is not a duration such as 30s or 1h30m`},
-		{"healthcheck --timeout soon", `--timeout: "soon" is not a duration such as 30s or 1h30m`},
+		{"doctor --timeout 5", `--timeout: "5" is not a duration such as 30s, 1h30m or 30d`},
+		{"healthcheck --timeout soon", `--timeout: "soon" is not a duration such as 30s, 1h30m or 30d`},
 	} {
 		_, errOut, code := invoke(t, "", strings.Fields(c.args)...)
 		if code != exit.Usage || !strings.Contains(errOut, c.says) || strings.Contains(errOut, "strconv") || strings.Contains(errOut, "pars") || strings.Contains(errOut, "invalid argument") {

@@ -21,6 +21,7 @@ import (
 	"github.com/posthorn/posthorn/internal/doctor"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/migrate"
+	"github.com/posthorn/posthorn/internal/scaffold"
 )
 
 // version is set by the linker in releases (-X main.version=1.2.3).
@@ -54,7 +55,7 @@ func run(args []string) int {
 
 // newCommands are all commands there are.
 func newCommands() *cobra.Command {
-	root := cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand())
+	root := cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command())
 	if audit, _, err := root.Find([]string{"audit"}); err == nil {
 		audit.AddCommand(doctor.AuditVerify())
 	}

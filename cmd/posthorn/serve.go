@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,14 +27,37 @@ Every option is also a variable (POSTHORN_LISTEN) and a member of the --config
 file (listen). Flags win over variables, variables over the file.`,
 	}
 	load := server.ConfigFlags(cmd)
+	check := cmd.Flags().Bool("check", false, "only say what is wrong with the configuration, all of it at once; exit code 2 if anything is")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
+		if *check {
+			return checkOnly(cmd, cfg, err)
+		}
 		if err != nil {
 			return err
 		}
 		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
 	}
 	return cmd
+}
+
+// checkOnly prints every fault of a configuration, one a line, and starts nothing.
+func checkOnly(cmd *cobra.Command, cfg *server.Config, err error) error {
+	if err == nil {
+		_, err = server.LoadProfiles(cfg)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration can be used.")
+		return err
+	}
+	faults, several := errors.AsType[server.Faults](err)
+	if !several {
+		return err
+	}
+	for _, line := range faults.Lines() {
+		fmt.Fprintln(cmd.ErrOrStderr(), line)
+	}
+	return exit.Usagef("%d faults in the configuration; nothing was started", len(faults.Lines()))
 }
 
 func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {

@@ -101,8 +101,9 @@ func (s *Service) deliveryRow(ctx context.Context, c Caller, id hook.ID) (hook.D
 }
 
 // RetryDelivery asks for one more attempt now, whatever the state. A failure of it
-// leaves state and schedule; CodeEndpointDisabled if its endpoint does not receive.
-func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, once *Once) (hook.DeliveryRow, *hook.Replay, error) {
+// leaves state and schedule; CodeEndpointDisabled if its endpoint is disabled, unless it
+// is to be made anyway. Then it says nothing of the endpoint's health.
+func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anyway bool, once *Once) (hook.DeliveryRow, *hook.Replay, error) {
 	row, err := s.deliveryRow(ctx, c, id)
 	if err != nil {
 		return hook.DeliveryRow{}, nil, err
@@ -111,7 +112,11 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, once 
 		return hook.DeliveryRow{}, nil, err
 	}
 	around := func(d hook.Delivery) hook.DeliveryRow { return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID} }
-	d, replay, err := s.o.Store.RetryDelivery(ctx, row.Scope, id, once.in(row.Scope, func(stored any) any {
+	retry := s.o.Store.RetryDelivery
+	if anyway {
+		retry = s.o.Store.RetryAnyway
+	}
+	d, replay, err := retry(ctx, row.Scope, id, once.in(row.Scope, func(stored any) any {
 		d, _ := stored.(hook.Delivery)
 		return around(d)
 	}))

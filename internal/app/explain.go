@@ -249,15 +249,17 @@ func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint 
 }
 
 // EndpointStats returns numbers about an endpoint.
-func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID) (hook.EndpointStats, error) {
+func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID, span Span) (hook.EndpointStats, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return hook.EndpointStats{}, err
 	}
-	out, err := s.o.Store.EndpointStats(ctx, ep.Scope, id)
-	if err == nil {
-		out.Pace = s.paceOf(id)
+	buckets, err := s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: id}, span)
+	if err != nil {
+		return hook.EndpointStats{}, err
 	}
+	out, err := s.o.Store.EndpointStats(ctx, ep.Scope, id)
+	out.Buckets, out.Pace = buckets, s.paceOf(id)
 	return out, err
 }
 

@@ -33,7 +33,7 @@ type limit struct{ name, allows string }
 var (
 	limitReads    = &limit{"reads", "This key may make %s calls that read a second, %s at once."}
 	limitWrites   = &limit{"writes", "This key may make %s calls that write a second, %s at once."}
-	limitAttempts = &limit{"attempts", "%s tests, resends, retries and uses of a secret a second may be asked for by hand, %s at once; a resend counts as its deliveries."}
+	limitAttempts = &limit{"attempts", "%s tests, resends, retries, challenges and uses of a secret a second may be asked for by hand, %s at once; a resend counts as its deliveries."}
 	limitEvents   = &limit{"events", "This key may publish %s events a second, %s at once."}
 	limitTokens   = &limit{"tokens", "This key may ask for %s token a second, %s at once. A token is good for an hour: use it again."}
 )

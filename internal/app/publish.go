@@ -19,7 +19,9 @@ type Event struct {
 	Data      []byte
 	ID        hook.ID   // the platform's own; zero: ours
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
-	Err       error
+	// RequireMatch refuses the event if no endpoint would get it.
+	RequireMatch bool
+	Err          error
 }
 
 // Publish keeps one event and its deliveries. When it returns without an error
@@ -105,7 +107,7 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 		return hook.NewEvent{}, errType("type", e.Type)
 	}
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data)}, nil
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data), RequireMatch: e.RequireMatch}, nil
 }
 
 // errType refuses the name of an event type and says what is wrong with it.

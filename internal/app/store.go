@@ -37,11 +37,13 @@ type EventStore interface {
 	Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error)
 }
 
-// DeliveryStore keeps deliveries and their attempts.
+// DeliveryStore keeps deliveries with their attempts, and replays of them.
 type DeliveryStore interface {
+	ReplayStore
 	Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error)
 	Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error)
 	DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error)
+	RetryAnyway(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error)
 	RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error)
 	CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error)
 }
@@ -99,6 +101,17 @@ type MountStore interface {
 	EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error)
 }
 
+// ReplayStore keeps replays.
+type ReplayStore interface {
+	PreviewReplay(ctx context.Context, n hook.NewReplay) (hook.ReplayPreview, error)
+	CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.Once) (hook.ReplayJob, *hook.Replay, error)
+	Replay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
+	Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJob, string, error)
+	PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
+	ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
+	CancelReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
+}
+
 // EventTypeStore keeps the catalogue of event types of each mode.
 type EventTypeStore interface {
 	CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error)
@@ -115,4 +128,5 @@ type InsightStore interface {
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
 	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)
+	Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error)
 }

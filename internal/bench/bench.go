@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
@@ -26,6 +27,7 @@ type benchPlan struct {
 	store      string // URL of PostgreSQL; empty: SQLite
 	nodes      int    // on PostgreSQL
 	ratioOnly  bool
+	progress   *cli.Progress
 }
 
 // Command is "posthorn bench".
@@ -42,7 +44,7 @@ the limit that two HTTP hops set.`,
 	}
 	p := benchPlan{}
 	f := cmd.Flags()
-	f.DurationVar(&p.duration, "duration", 4*time.Second, "length of each measured run")
+	duration.Var(f, &p.duration, "duration", 4*time.Second, "length of each measured run")
 	f.IntVar(&p.pairs, "pairs", 5, "alternating runs with the store and without")
 	f.IntVar(&p.publishers, "publishers", 64, "publishers at once, each waiting for its answer")
 	f.IntVar(&p.endpoints, "endpoints", 4, "endpoints, each of a tenant of its own")
@@ -58,6 +60,8 @@ the limit that two HTTP hops set.`,
 		if p.nodes < 1 || p.nodes > 16 || p.nodes > 1 && p.store == "" {
 			return exit.Usagef("--nodes: from 1 to 16, and more than 1 only with --store")
 		}
+		p.progress = cli.NewProgress(cmd.ErrOrStderr(), 0)
+		defer p.progress.Done()
 		return bench(cmd.Context(), cmd.OutOrStdout(), p)
 	}
 	cmd.AddCommand(newBenchServer(), newBenchReceiver())
@@ -122,6 +126,7 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (
 	if name != "bare" && name != "store" {
 		nodes = p.nodes
 	}
+	p.progress.Say("measuring throughput: %s, %s", name, duration.Format(p.duration))
 	rig, err := newRig(ctx, p, nodes, p.endpoints, serverArgs(name == "bare", p.cpuProfile)...)
 	if err != nil {
 		return benchResult{}, err
@@ -144,6 +149,7 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (
 	took, used := time.Since(began), rig.usage().since(before)
 	n := float64(sent)
 	r := benchResult{rate: n / took.Seconds(), serverCPU: float64(used.server.Microseconds()) / n}
+	p.progress.Done()
 	fmt.Fprintf(out, "%-7s %12.0f %16.0f %16.0f %14s\n", name, r.rate, r.serverCPU,
 		float64((used.server+used.receiver+used.load).Microseconds())/n, used.perCommit(sent))
 	return r, nil
@@ -160,6 +166,7 @@ func serverArgs(bare bool, cpuProfile string) (args []string) {
 }
 
 func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
+	p.progress.Say("measuring latency")
 	rig, err := newRig(ctx, p, 1, p.endpoints)
 	if err != nil {
 		return err
@@ -184,6 +191,7 @@ func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
 		return err
 	}
 	used := rig.usage().since(before)
+	p.progress.Done()
 	fmt.Fprintf(out, "latency at 50 events/s, publish to receive: p50 %.1f ms, p99 %.1f ms (%d events, server %.0f us/event)\n",
 		stats.P50, stats.P99, stats.Count, float64(used.server.Microseconds())/float64(sent))
 	idle := rig.usage()
@@ -198,6 +206,7 @@ func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
 
 // benchMemory fills the server with events whose receivers do not answer.
 func benchMemory(ctx context.Context, out io.Writer, p benchPlan) error {
+	p.progress.Say("measuring memory")
 	rig, err := newRig(ctx, p, 1, 100)
 	if err != nil {
 		return err
@@ -209,6 +218,7 @@ func benchMemory(ctx context.Context, out io.Writer, p benchPlan) error {
 	if err := rig.publishCount(ctx, p.publishers, p.inFlight); err != nil {
 		return err
 	}
+	p.progress.Done()
 	fmt.Fprintf(out, "memory with %d events in flight (100 endpoints that do not answer): %.0f MiB at its peak\n",
 		p.inFlight, rig.serverPeak())
 	return nil

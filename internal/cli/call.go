@@ -14,14 +14,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
+// nouns of the API, each a command.
+var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, auditNoun}
+
 // newNouns are the commands that call the API.
 func newNouns() []*cobra.Command {
 	var all []*cobra.Command
-	for _, n := range []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, partnerUserNoun, auditNoun} {
+	for _, n := range nouns {
 		cmd := &cobra.Command{
 			Use: n.name, Short: n.short, Args: NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -56,7 +60,10 @@ type call struct {
 	limit  int
 	all    bool
 	asJSON bool
+	wide   bool
+	yes    bool
 	noWait bool
+	wait   bool
 }
 
 func newVerb(v verb) *cobra.Command {
@@ -81,6 +88,12 @@ func newVerb(v verb) *cobra.Command {
 		f.StringVar(&c.cursor, "cursor", "", "where to go on: next_cursor of the page before")
 		f.BoolVar(&c.all, "all", false, "go on to the end of the list, and wait where the server limits calls")
 	}
+	if v.columns != nil || v.tables != nil {
+		f.BoolVar(&c.wide, "wide", false, "all columns, as wide as they are; without it tables fit 80 columns, or the terminal")
+	}
+	if v.method == http.MethodDelete {
+		f.BoolVarP(&c.yes, "yes", "y", false, "do not ask; needed where there is no terminal")
+	}
 	if c.writes() {
 		f.StringVar(&c.body, "body", "", "the whole request body as JSON, @FILE, or - for standard input; flags are laid over it")
 	}
@@ -90,8 +103,21 @@ func newVerb(v verb) *cobra.Command {
 	if v.waits {
 		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")
 	}
+	if v.follows {
+		f.BoolVar(&c.wait, "wait", false, "wait until the replay has ended, and show its progress")
+	}
 	if v.once {
 		f.StringVar(&c.once, "idempotency-key", "", "repeat the command with the same key and it happens once")
+	}
+	completeFromServer(cmd, c.server)
+	if list, _, one := strings.Cut(v.path, "/{}"); v.arg != "" && one {
+		complete := completeIDs(list, c.server)
+		cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return complete(cmd, args, begun)
+		}
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -166,6 +192,9 @@ func (c *call) run() error {
 	if c.writes() {
 		body = objectOf(members)
 	}
+	if err := c.confirm(api); err != nil {
+		return err
+	}
 	note := ""
 	if c.before != nil && !c.asJSON {
 		note = c.before(c, api)
@@ -174,11 +203,40 @@ func (c *call) run() error {
 	if err := api.Do(c.cmd.Context(), c.method, path, c.once, body, &answer); err != nil {
 		return api.refused(c.enabling(api, err, members))
 	}
+	if c.wait {
+		if answer, err = c.follow(api, answer); err != nil {
+			return err
+		}
+	}
 	if err := c.print(answer, note); err != nil {
 		return err
 	}
 	if c.waits && !c.noWait && !c.asJSON {
 		return c.outcome(api, answer)
+	}
+	if members["even_if_disabled"] != nil && !c.asJSON {
+		return c.retried(api, answer)
+	}
+	return nil
+}
+
+// confirm asks before something is deleted. Where nobody can be asked, --yes has to be
+// there.
+func (c *call) confirm(api *server) error {
+	if c.method != http.MethodDelete || c.yes {
+		return nil
+	}
+	in := c.cmd.InOrStdin()
+	if !IsTerminal(in) {
+		return exit.Usagef("%s asks first and there is no terminal; add --yes", c.cmd.CommandPath())
+	}
+	question := fmt.Sprintf("%s. %s %s at %s: go on?", c.short, strings.TrimPrefix(c.cmd.CommandPath(), "posthorn "), PlainText(c.arg), api.URL)
+	yes, err := askYes(c.cmd.Context(), in, c.cmd.ErrOrStderr(), question)
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return exit.With(exit.Failed, errors.New("nothing was done"))
 	}
 	return nil
 }
@@ -210,7 +268,7 @@ func (c *call) print(answer json.RawMessage, note string) error {
 		_, err := fmt.Fprintf(out, c.done+"\n", PlainText(c.arg))
 		return err
 	}
-	warnings, err := printThing(out, answer, c.tables, c.empty)
+	warnings, err := printThing(out, answer, c.tables, c.empty, c.wide)
 	if err != nil {
 		return err
 	}
@@ -306,10 +364,20 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 	case asObject:
 		return readObject(stdin, p.flag, text)
 	case asTime:
-		if ago, err := time.ParseDuration(text); err == nil {
+		if ago, err := duration.Parse(text); err == nil {
 			text = time.Now().Add(-ago).UTC().Format(time.RFC3339Nano)
 		} else if _, err := hook.ParseTime(text); err != nil {
-			return nil, exit.Usagef("--%s: %q is neither a time such as 2026-11-21T22:00:00Z nor a duration such as 24h, that long ago", p.flag, text)
+			return nil, exit.Usagef("--%s: %q is neither a time such as 2026-11-21T22:00:00Z nor a duration such as 24h or 7d, that long ago", p.flag, text)
+		}
+	case asDuration:
+		d, err := duration.Parse(text)
+		if err != nil {
+			return nil, exit.Usagef("--%s: %w", p.flag, err)
+		}
+		text = d.String()
+	case asSecret:
+		if text, err = readSecret(stdin, p.flag, text); err != nil {
+			return nil, err
 		}
 	}
 	return encode(text)
@@ -383,14 +451,42 @@ func (r *onceReader) Read(b []byte) (int, error) {
 	return r.in.Read(b)
 }
 
+// readSecret reads a secret given as it is, as @FILE, or as - for standard input. The
+// line feed at the end of a file is no part of it.
+func readSecret(stdin io.Reader, flag, arg string) (string, error) {
+	text, err := readGiven(stdin, flag, arg)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimRight(string(text), "\r\n")
+	if secret == "" {
+		return "", exit.Usagef("--%s: the secret is empty", flag)
+	}
+	return secret, nil
+}
+
 // readObject reads a JSON object given as it is, as @FILE, or as - for standard input.
 func readObject(stdin io.Reader, flag, arg string) (json.RawMessage, error) {
+	text, err := readGiven(stdin, flag, arg)
+	if err != nil {
+		return nil, err
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil || object == nil {
+		return nil, exit.Usagef("--%s: not a JSON object such as %s%s", flag, firstOf(objectExamples[flag], `{"id": "p_1"}`), jsonFault(err))
+	}
+	return text, nil
+}
+
+// readGiven reads what a flag names: the text itself, @FILE, or - for standard input. It
+// is bounded.
+func readGiven(stdin io.Reader, flag, arg string) ([]byte, error) {
 	text := []byte(arg)
 	var err error
 	switch {
 	case arg == "-":
 		if taken, ok := stdin.(*onceReader); ok && taken.used {
-			return nil, exit.Usagef("--%s: standard input is read by another flag already", flag)
+			return nil, exit.Usagef("--%s: standard input is read for something else already", flag)
 		}
 		text, err = readFile(stdin, "-", maxData)
 	case strings.HasPrefix(arg, "@"):
@@ -401,10 +497,6 @@ func readObject(stdin io.Reader, flag, arg string) (json.RawMessage, error) {
 	}
 	if len(text) > maxData {
 		return nil, exit.Usagef("--%s: longer than %d bytes", flag, maxData)
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text, &object); err != nil || object == nil {
-		return nil, exit.Usagef("--%s: not a JSON object such as %s%s", flag, firstOf(objectExamples[flag], `{"id": "p_1"}`), jsonFault(err))
 	}
 	return text, nil
 }

@@ -74,8 +74,8 @@ func TestTenantAndKeyVerbs(t *testing.T) {
 	if again := s.OK("tenant", "create", "--idempotency-key", "once", "--json"); again != first {
 		t.Errorf("repeated: %s, then %s", first, again)
 	}
-	servertest.Contains(t, s.OK("tenant", "delete", "piped"), "deleted tenant piped\n")
-	if out := s.OK("tenant", "delete", s.JSON("tenant", "create")["id"].(string), "--json"); out != "" {
+	servertest.Contains(t, s.OK("tenant", "delete", "piped", "--yes"), "deleted tenant piped\n")
+	if out := s.OK("tenant", "delete", s.JSON("tenant", "create")["id"].(string), "--json", "--yes"); out != "" {
 		t.Errorf("an empty answer was printed as %q", out)
 	}
 
@@ -90,7 +90,7 @@ func TestTenantAndKeyVerbs(t *testing.T) {
 		t.Error("the list shows a key")
 	}
 	s.Refused(exit.Refused, "an operator may do everything", "tenant", "list", "--key", text)
-	servertest.Contains(t, s.OK("key", "revoke", id), "revoked key "+id)
+	servertest.Contains(t, s.OK("key", "revoke", id, "--yes"), "revoked key "+id)
 	s.Refused(exit.Refused, "check --key", "tenant", "list", "--key", text)
 }
 
@@ -101,7 +101,7 @@ func TestEndpointVerbs(t *testing.T) {
 	e := s.JSON("endpoint", "create", "--tenant", "acme", "--url", target+"/hook", "--event-types", "payment.*,refund.created",
 		"--title", "Main", "--header", "X-One: 1", "--header", "X-Two: a:b", "--rate-limit", "5.5", "--retry", `{"steps": ["5s"]}`)
 	id, secret := e["id"].(string), e["secret"].(string)
-	servertest.Contains(t, s.OK("endpoint", "list", "--tenant", "acme", "--enabled", "true"), "payment.*,refund.created  yes  ", "http://127.0.0.1")
+	servertest.Contains(t, s.OK("endpoint", "list", "--tenant", "acme", "--enabled", "true", "--wide"), "payment.*,refund.created  yes  ", "http://127.0.0.1")
 	servertest.Contains(t, squeezed(s.OK("endpoint", "get", id)), `{"X-One":"***","X-Two":"***"}`, "rate_limit", "5.5", "disabled_reason -", "health.held 0\n")
 	servertest.Contains(t, squeezed(s.OK("endpoint", "update", id, "--title", "Other", "--event-types", "*", "--reset", "retry,rate_limit")), "Other", "retry -", "rate_limit 0")
 	servertest.Contains(t, squeezed(s.OK("endpoint", "update", id, "--event-types", "")), "event_types (none)")
@@ -120,7 +120,7 @@ func TestEndpointVerbs(t *testing.T) {
 	if code != exit.OK || !strings.Contains(out, "whsec_") || !strings.Contains(errOut, "this once") || strings.Contains(out, secret) {
 		t.Errorf("rotate-secret: %d %s %s", code, out, errOut)
 	}
-	servertest.Contains(t, s.OK("endpoint", "delete", id), "deleted endpoint")
+	servertest.Contains(t, s.OK("endpoint", "delete", id, "-y"), "deleted endpoint")
 	s.Refused(exit.Refused, "check the id", "endpoint", "get", id)
 }
 
@@ -148,13 +148,13 @@ func TestEventsDeliveriesAndVerify(t *testing.T) {
 	event := strings.Fields(s.OKWith(`{"id":  "pay_1"}`, "event", "publish", "--tenant", "acme", "--type", "payment.settled", "--data", "-"))[0]
 	capture := next(t, got)
 
-	servertest.Contains(t, s.OK("event", "list", "--tenant", "acme", "--after", "1h"), event, "payment.settled", "no ")
+	servertest.Contains(t, s.OK("event", "list", "--tenant", "acme", "--after", "1h", "--wide"), event, "payment.settled", "no ")
 	if out := s.OK("event", "list", "--before", "1h"); strings.Contains(out, event) {
 		t.Errorf("--before 1h shows what is new:\n%s", out)
 	}
 	servertest.Contains(t, s.OK("event", "get", event), `{"id":"pay_1"}`, "deliveries: 1\nID ", "payment.settled")
 	delivery := s.JSON("delivery", "list", "--event", event)["data"].([]any)[0].(map[string]any)["id"].(string)
-	servertest.Contains(t, squeezed(s.until("succeeded", "delivery", "get", delivery)), "attempt_log: 1\nNUMBER AT ", "schedule 200 -")
+	servertest.Contains(t, squeezed(s.until("succeeded", "delivery", "get", delivery)), "attempt_log: 1\n# AT ", "schedule 200 -")
 	servertest.Contains(t, s.OK("delivery", "list", "--state", "succeeded", "--status-class", "2xx"), delivery)
 	servertest.Contains(t, squeezed(s.OK("delivery", "retry", delivery)), "state succeeded")
 	next(t, got)
@@ -169,7 +169,11 @@ func TestEventsDeliveriesAndVerify(t *testing.T) {
 	servertest.Contains(t, s.OK("event", "explain", event, "--tenant", "acme"), "endpoints: 2\n", "matched", "REASON")
 	servertest.Contains(t, s.OK("event", "resend", event, "--tenant", "acme", "--endpoint", e["id"].(string)), "deliveries: 1\n", delivery)
 	next(t, got)
-	servertest.Contains(t, s.OK("endpoint", "stats", e["id"].(string)), "endpoint ")
+	servertest.Contains(t, s.OK("endpoint", "stats", e["id"].(string)), "endpoint ", "buckets: 6", "FIRST_TRY")
+	servertest.Contains(t, s.OK("stats", "--endpoint", e["id"].(string)), "by 1m\n", "at the first try", "attempts took       p50 ")
+	servertest.Contains(t, s.OK("stats", "--tenant", "acme", "--since", "24h"), "tenant acme, from ", "by 15m\n", "status_not_success", "█")
+	servertest.Contains(t, s.OK("stats"), "all that the key sees")
+	s.Refused(exit.Refused, "(from)", "stats", "--since", "20000h")
 	s.Refused(exit.Refused, "--allow-reveal", "endpoint", "reveal-secret", e["id"].(string))
 
 	file := filepath.Join(t.TempDir(), "request.txt")
@@ -188,7 +192,7 @@ func TestEventTypeVerbs(t *testing.T) {
 	servertest.Contains(t, s.OKWith(`{"type": "object"}`, "event-type", "create", "--name", "payment.settled", "--schema", "-", "--example", `{"id": "p"}`), `{"type":"object"}`)
 	servertest.Contains(t, squeezed(s.OK("event-type", "update", "payment.settled", "--description", "Paid", "--reset", "example")), "Paid", "example -")
 	servertest.Contains(t, squeezed(s.OK("event-type", "list")), "NAME ", "payment.settled Paid")
-	servertest.Contains(t, s.OK("event-type", "delete", "payment.settled"), "deleted event type payment.settled")
+	servertest.Contains(t, s.OK("event-type", "delete", "payment.settled", "--yes"), "deleted event type payment.settled")
 	const types = "event_types:\n  - name: order:paid\n    check: reject\n    schema: {required: [id]}\n  - name: a.b\n"
 	servertest.Contains(t, s.OKWith(types, "event-type", "apply", "-f", "-", "--dry-run"), "created    order:paid", "created    a.b")
 	servertest.Contains(t, s.OKWith(types, "event-type", "apply", "-f", "-"), "created    order:paid", "created    a.b")
@@ -196,7 +200,7 @@ func TestEventTypeVerbs(t *testing.T) {
 	// A name with a slash is one part of the path.
 	s.OK("event-type", "create", "--name", "orders/create")
 	servertest.Contains(t, s.OK("event-type", "get", "orders/create"), "orders/create")
-	servertest.Contains(t, s.OK("event-type", "delete", "orders/create"), "deleted event type orders/create")
+	servertest.Contains(t, s.OK("event-type", "delete", "orders/create", "--yes"), "deleted event type orders/create")
 	s.Refused(exit.Refused, "not_found", "event-type", "get", "payment.settled")
 }
 
@@ -241,14 +245,14 @@ func TestWrongUseOfVerbs(t *testing.T) {
 	s.Refused(exit.Usage, "not a JSON object", "endpoint", "create", "--body", "[1]")
 	s.Refused(exit.Usage, "no such file", "endpoint", "create", "--body", "@/does/not/exist")
 	s.Refused(exit.Usage, "is not an address", "tenant", "list", "--server", "localhost:8080")
-	if _, errOut, code := invoke(t, "{}", "endpoint", "test", "x", "--body", "-", "--data", "-"); code != exit.Usage || !strings.Contains(errOut, "standard input is read by another") {
+	if _, errOut, code := invoke(t, "{}", "endpoint", "test", "x", "--body", "-", "--data", "-"); code != exit.Usage || !strings.Contains(errOut, "standard input is read for something else") {
 		t.Errorf("two flags from one input: %d %s", code, errOut)
 	}
 	s.Refused(exit.Usage, "--event-types is required", "endpoint", "create", "--tenant", "acme", "--url", "https://example.com/")
 	s.Refused(exit.Refused, "posthorn tenant list", "event", "publish", "--tenant", "nobody", "--type", "a", "--data", "{}")
 	s.Refused(exit.Unreachable, "is the server running", "tenant", "list", "--server", "http://127.0.0.1:1")
 	t.Setenv("POSTHORN_KEY", "")
-	s.Refused(exit.Usage, "POSTHORN_KEY is required", "tenant", "list")
+	s.Refused(exit.Usage, "a key is required", "tenant", "list")
 }
 
 // What a receiver or a tenant wrote must not steer the terminal of who looks.

@@ -29,27 +29,32 @@ type server struct {
 // of them.
 func serverFlags(cmd *cobra.Command) func() (*server, error) {
 	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+DefaultURL)
-	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY)")
+	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE)")
+	name := cmd.Flags().String("context", "", "context of \"posthorn login\" that names server and key (POSTHORN_CONTEXT)")
 	plain := cmd.Flags().Bool("allow-plain-http", PlainHTTPAllowed(),
 		"do not warn of a key that goes over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
 	return func() (*server, error) {
 		if err := notEmpty(cmd); err != nil {
 			return nil, err
 		}
-		c := NewClient(firstOf(*address, os.Getenv("POSTHORN_URL"), DefaultURL), firstOf(*key, os.Getenv("POSTHORN_KEY")))
+		t, err := findTarget(*address, *key, *name)
+		if err != nil {
+			return nil, err
+		}
+		c := NewClient(t.URL, t.Key)
 		if c.Key == "" {
-			return nil, exit.Usagef("--key or POSTHORN_KEY is required")
+			return nil, exit.Usagef("a key is required: --key, POSTHORN_KEY, POSTHORN_KEY_FILE, or the context that \"posthorn login\" makes")
 		}
 		if err := CheckURL(c.URL); err != nil {
 			return nil, err
 		}
 		if errors.Is(c.Check(), client.ErrPlainHTTP) {
 			c.AllowPlainHTTP = true // networks of containers are without TLS
-			if !*plain {
+			if !*plain && !t.PlainHTTP {
 				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s; --allow-plain-http says that it is\n", Unencrypted(c.URL))
 			}
 		}
-		return &server{Client: c, keyFrom: KeySource(*key)}, nil
+		return &server{Client: c, keyFrom: t.keyFrom}, nil
 	}
 }
 
@@ -71,12 +76,63 @@ func NewClient(address, key string) *client.Client {
 	return &client.Client{URL: address, Key: key, Attempts: 1, UserAgent: "posthorn/" + build.Version()}
 }
 
-// KeySource is where a key came from, for people who look for a wrong one.
-func KeySource(flag string) string {
-	if flag != "" {
-		return "--key"
+// target is the server of a command, with the key for it.
+type target struct {
+	account
+	keyFrom string // where the key came from, for people who look for a wrong one
+}
+
+// findTarget puts flags before the environment before the current context. A context is
+// server and key together: it is used only where nothing else names either, so that its
+// key never goes to another server, and no other key to its server.
+func findTarget(address, key, context string) (target, error) {
+	key, from, err := FindKey(key)
+	if err != nil {
+		return target{}, err
 	}
-	return "POSTHORN_KEY"
+	url := firstOf(address, os.Getenv("POSTHORN_URL"))
+	named := firstOf(context, os.Getenv("POSTHORN_CONTEXT"))
+	switch {
+	case context != "" && (address != "" || from == "--key"):
+		return target{}, exit.Usagef("--context names server and key: leave --server and --key out")
+	case context == "" && (url != "" || key != ""):
+		return target{account{URL: firstOf(url, DefaultURL), Key: key}, from}, nil
+	}
+	all, err := readContexts()
+	if err != nil {
+		return target{}, err
+	}
+	if named = firstOf(named, all.Current); named == "" {
+		return target{account{URL: DefaultURL}, ""}, nil
+	}
+	chosen, ok := all.Contexts[named]
+	if !ok {
+		return target{}, exit.Usagef("there is no context %q; \"posthorn context list\" shows them, \"posthorn login %s\" makes it", named, named)
+	}
+	return target{chosen, "context " + named}, nil
+}
+
+// FindKey is the key that a flag or the environment gives, and which of them; both are
+// empty if none does.
+func FindKey(flag string) (key, from string, err error) {
+	if flag != "" {
+		return flag, "--key", nil
+	}
+	if key = os.Getenv("POSTHORN_KEY"); key != "" {
+		return key, "POSTHORN_KEY", nil
+	}
+	path := os.Getenv("POSTHORN_KEY_FILE")
+	if path == "" {
+		return "", "", nil
+	}
+	text, err := readPath(path, maxData)
+	if err != nil {
+		return "", "", exit.Usagef("POSTHORN_KEY_FILE: %w", err)
+	}
+	if key = strings.TrimRight(string(text), "\r\n"); key == "" {
+		return "", "", exit.Usagef("POSTHORN_KEY_FILE: %s is empty", path)
+	}
+	return key, "POSTHORN_KEY_FILE", nil
 }
 
 // CheckURL refuses what is not the address of a server, as --server.

@@ -23,14 +23,31 @@ func (c *call) outcome(api *server, answer json.RawMessage) error {
 	if err := json.Unmarshal(answer, &test); err != nil {
 		return errNotPosthorn
 	}
+	return c.awaited(api, test.Delivery, 1)
+}
+
+// retried waits for the attempt of a retry, whose delivery is the answer.
+func (c *call) retried(api *server, answer json.RawMessage) error {
+	var d client.Delivery
+	if err := json.Unmarshal(answer, &d); err != nil {
+		return errNotPosthorn
+	}
+	return c.awaited(api, d.ID, d.Attempts+1)
+}
+
+// awaited waits until a delivery has had so many attempts, and prints what came of the
+// last. After a success it says how to enable an endpoint that is disabled.
+func (c *call) awaited(api *server, id string, attempts int) error {
 	ctx, cancel := context.WithTimeout(c.cmd.Context(), outcomeWithin)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		d, err := api.Delivery(ctx, test.Delivery)
-		if err == nil && len(d.AttemptLog) > 0 && d.State != "pending" {
-			_, err = fmt.Fprintf(c.cmd.OutOrStdout(), "outcome   %s\n", attemptResult(&d))
+		d, err := api.Delivery(ctx, id)
+		if err == nil && d.Attempts >= attempts && len(d.AttemptLog) > 0 {
+			if _, err = fmt.Fprintf(c.cmd.OutOrStdout(), "outcome   %s\n", attemptResult(&d)); err == nil && d.State == client.StateSucceeded {
+				c.offerEnabling(ctx, api, d.Endpoint)
+			}
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
@@ -39,9 +56,16 @@ func (c *call) outcome(api *server, answer json.RawMessage) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			fmt.Fprintf(c.cmd.ErrOrStderr(), "No outcome yet; see: posthorn delivery get %s\n", PlainText(test.Delivery))
+			fmt.Fprintf(c.cmd.ErrOrStderr(), "No outcome yet; see: posthorn delivery get %s\n", PlainText(id))
 			return nil
 		}
+	}
+}
+
+// offerEnabling says how to enable an endpoint that answered although it is disabled.
+func (c *call) offerEnabling(ctx context.Context, api *server, id string) {
+	if e, err := api.Endpoint(ctx, id); err == nil && !e.Enabled {
+		fmt.Fprintf(c.cmd.ErrOrStderr(), "The endpoint answered, and it is still disabled; enable it: posthorn endpoint enable %s\n", PlainText(id))
 	}
 }
 
@@ -119,4 +143,55 @@ func (c *call) enabling(api *server, err error, members map[string]json.RawMessa
 		return err
 	}
 	return exit.With(exit.Refused, fmt.Errorf("%w; enable it: posthorn endpoint enable %s", p, PlainText(id)))
+}
+
+// followEvery is how often a replay that is waited for is asked about.
+const followEvery = time.Second
+
+// follow waits until the replay of an answer has ended, or is paused, and returns what it
+// is then. Meanwhile it says on standard error how the replay stands. Interrupting the
+// command leaves the replay as it is.
+func (c *call) follow(api *server, answer json.RawMessage) (json.RawMessage, error) {
+	said := ""
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		var r client.Replay
+		if err := json.Unmarshal(answer, &r); err != nil {
+			return nil, errNotPosthorn
+		}
+		if r.ID == nil || r.State != client.ReplayRunning {
+			return answer, nil
+		}
+		if line := progress(&r); line != said {
+			said = line
+			fmt.Fprintln(c.cmd.ErrOrStderr(), PlainText(line))
+		}
+		select {
+		case <-tick.C:
+		case <-c.cmd.Context().Done():
+			return nil, c.cmd.Context().Err()
+		}
+		if err := api.Do(c.cmd.Context(), "GET", "/v1/replays/"+*r.ID, "", nil, &answer); err != nil {
+			return nil, api.refused(err)
+		}
+	}
+}
+
+// progress is a line about a replay that runs.
+func progress(r *client.Replay) string {
+	line := fmt.Sprintf("%s %d delivered, %d failed, %d under way.", r.Message, r.Delivered, r.Failed, r.Pending)
+	if r.Estimated != nil && r.Processed < r.Total {
+		line += " About " + time.Until(r.Estimated.Time).Round(time.Second).String() + " left."
+	}
+	return line
+}
+
+// replayNote says how to see what becomes of a replay.
+func replayNote(answer json.RawMessage) string {
+	var r client.Replay
+	if json.Unmarshal(answer, &r) != nil || r.ID == nil || r.State != client.ReplayRunning {
+		return ""
+	}
+	return "It runs; see: posthorn replay get " + PlainText(*r.ID) + " --wait"
 }

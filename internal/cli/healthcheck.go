@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
@@ -24,7 +25,8 @@ or at 8080.`,
 		Example: `  HEALTHCHECK CMD ["posthorn", "healthcheck"]`,
 	}
 	address := cmd.Flags().String("server", "", "server (POSTHORN_URL)")
-	timeout := cmd.Flags().Duration("timeout", 3*time.Second, "how long to wait for the answer")
+	var timeout time.Duration
+	duration.Var(cmd.Flags(), &timeout, "timeout", 3*time.Second, "how long to wait for the answer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := notEmpty(cmd); err != nil {
 			return err
@@ -33,7 +35,7 @@ or at 8080.`,
 		if err := CheckURL(c.URL); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 		defer cancel()
 		if err := c.Do(ctx, http.MethodGet, "/readyz", "", nil, nil); err != nil {
 			return exit.With(exit.Failed, fmt.Errorf("%s is not ready: %w", c.URL, err))

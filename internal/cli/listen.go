@@ -39,7 +39,7 @@ What comes while no listener is connected is kept and delivered on return. A
 delivery that was not answered, because this process was killed, comes again.
 It stays until Ctrl-C and connects again by itself.
 
-The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
+The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a context.`,
 		Example: `  posthorn listen --forward http://localhost:3000/hook
   posthorn listen --forward http://localhost:3000/hook --types 'payment.*,refund.settled'
   posthorn listen --print-only --save captures`,
@@ -47,7 +47,7 @@ The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
 	f := cmd.Flags()
 	l := &listener{}
 	server := serverFlags(cmd)
-	f.Lookup("key").Usage = "tenant key, or operator key with --tenant (POSTHORN_KEY)"
+	f.Lookup("key").Usage = "tenant key, or operator key with --tenant (POSTHORN_KEY, POSTHORN_KEY_FILE)"
 	f.StringVar(&l.forward, "forward", "", "URL to make the requests to: localhost, an IP address or a public name")
 	f.BoolVar(&l.printOnly, "print-only", false, "print whole requests and answer them with 200, forward nothing")
 	f.StringVar(&l.asks.Name, "name", "dev", "name of this listener; each has its own deliveries, and one connection")
@@ -57,6 +57,7 @@ The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.`,
 	f.StringVar(&l.save, "save", "", "directory to write each request to as a file of raw HTTP, which \"posthorn verify\" reads")
 	f.BoolVar(&l.remove, "remove", false, "delete the listener's endpoint at the end: nothing is kept for it")
 	f.BoolVar(&l.asJSON, "json", false, "print a JSON object a line")
+	completeFromServer(cmd, server)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := l.checkWhere(); err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -68,16 +67,16 @@ func newProfileList() *cobra.Command {
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), list)
 		}
-		table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-		fmt.Fprintln(table, "NAME\tBUILT IN\tHASH\tDESCRIPTION")
+		var rows []json.RawMessage
 		for _, m := range list {
-			builtin := "no"
-			if m.Builtin {
-				builtin = "yes"
+			m.Hash = m.Hash[:12]
+			row, err := json.Marshal(m)
+			if err != nil {
+				return err
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", m.Name, builtin, m.Hash[:12], m.Description)
+			rows = append(rows, row)
 		}
-		return table.Flush()
+		return newTable(cmd.OutOrStdout(), []string{"name", "builtin", "hash", "description"}, false).print(rows, true)
 	}
 	return cmd
 }

@@ -28,7 +28,7 @@ Start with "posthorn demo" to see it work, then "posthorn serve" to run it.`,
 	root.SetFlagErrorFunc(exit.FlagError)
 	root.SetVersionTemplate(build.Line())
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck())
+	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck(), newStats(), newLogin(), newContext())
 	root.AddCommand(newNouns()...)
 	root.AddCommand(more...)
 	return root
@@ -63,6 +63,11 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if len(names) == 0 {
+		for _, flag := range []string{"id", "name"} {
+			if cmd.Flags().Lookup(flag) != nil {
+				return exit.Usagef("%s takes no arguments, got %q; if that is its %s, write --%s %s", cmd.CommandPath(), args[0], flag, flag, args[0])
+			}
+		}
 		return exit.Usagef("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
 	}
 	return exit.Usagef("unknown command %q; the commands are %s", args[0], strings.Join(names, ", "))

@@ -17,21 +17,21 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// screen is where the commands write. What does not show, other than line feed and
+// Screen is where the commands write. What does not show, other than line feed and
 // tab, is written as \u and four digits: no text of a server, a payload or a receiver
 // reaches the terminal as a control sequence. JSON stays the same JSON, since outside
 // of its strings such characters are not allowed. It is safe for concurrent use.
-type screen struct {
+type Screen struct {
 	mu   sync.Mutex
 	to   io.Writer
 	rest []byte // the beginning of a character whose end was not written yet
 }
 
-// NewScreen returns a screen that writes to w.
-func NewScreen(w io.Writer) *screen { return &screen{to: w} }
+// NewScreen returns a Screen that writes to w.
+func NewScreen(w io.Writer) *Screen { return &Screen{to: w} }
 
 // Write writes text that is UTF-8; bytes that are not become U+FFFD.
-func (s *screen) Write(text []byte) (int, error) {
+func (s *Screen) Write(text []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := append(s.rest, text...)

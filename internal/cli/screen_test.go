@@ -30,11 +30,11 @@ func TestScreen(t *testing.T) {
 		t.Fatal("control: the judge is wrong")
 	}
 	whole := &bytes.Buffer{}
-	if _, err := (&screen{to: whole}).Write([]byte(text)); err != nil || hostile(whole.String()) || !strings.HasPrefix(whole.String(), "good é 株 👍\n\t\\u001b]52;") {
+	if _, err := (&Screen{to: whole}).Write([]byte(text)); err != nil || hostile(whole.String()) || !strings.HasPrefix(whole.String(), "good é 株 👍\n\t\\u001b]52;") {
 		t.Errorf("%v %q", err, whole)
 	}
 	single := &bytes.Buffer{}
-	s := &screen{to: single}
+	s := &Screen{to: single}
 	for i := range len(text) {
 		if n, err := s.Write([]byte(text[i : i+1])); n != 1 || err != nil {
 			t.Fatal(n, err)
@@ -53,7 +53,7 @@ func TestScreen(t *testing.T) {
 	if shown := shownText([]byte("a\x9bb\xff")); string(shown) != `a\ufffdb\ufffd` {
 		t.Errorf("bytes that are not UTF-8: %q", shown)
 	}
-	if _, err := (&screen{to: failing{}}).Write([]byte("x")); err == nil {
+	if _, err := (&Screen{to: failing{}}).Write([]byte("x")); err == nil {
 		t.Error("an error of writing is lost")
 	}
 }

@@ -16,7 +16,7 @@ func newSend() *cobra.Command {
 		Use: "send", Short: "Publish one event", Args: NoArgs,
 		Long: `Publish one event to a running server.
 
-The server and the key come from POSTHORN_URL and POSTHORN_KEY, or from flags.
+The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a context.
 When the command ends with code 0 the event is on the server's disk.`,
 		Example: `  posthorn send --tenant acme --type mandate.created --data '{"id":"m_1"}'
   posthorn send --tenant acme --type mandate.created --data - < event.json`,
@@ -29,6 +29,7 @@ When the command ends with code 0 the event is on the server's disk.`,
 	id := f.String("id", "", "the event's own id, a UUID; without it the server makes one")
 	once := f.String("idempotency-key", "", "repeat the command with the same key and the event is published once")
 	asJSON := f.Bool("json", false, "print the server's answer")
+	completeFromServer(cmd, server)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, required := range [][2]string{{"tenant", *tenant}, {"type", *eventType}, {"data", *data}} {
 			if required[1] == "" {

@@ -113,7 +113,7 @@ func TestNextSteps(t *testing.T) {
 	s.OK("tenant", "create", "--id", "agency")
 	grant := s.JSON("partner-user", "create", "--partner", "agency", "--user", "u-1", "--tenant", "acme")["id"].(string)
 	servertest.Contains(t, s.OK("partner-user", "list", "--partner", "agency"), grant, "u-1")
-	servertest.Contains(t, s.OK("partner-user", "delete", grant), "deleted partner user")
+	servertest.Contains(t, s.OK("partner-user", "delete", grant, "--yes"), "deleted partner user")
 }
 
 // What listen saves and what it prints as JSON verifies with the printed secret.
@@ -170,4 +170,50 @@ func TestListenSaves(t *testing.T) {
 	if _, _, code := invoke(t, "", "endpoint", "get", hello.Listening.Endpoint); code != exit.Refused {
 		t.Errorf("--remove left the endpoint: code %d\n%s", code, r.out.String())
 	}
+}
+
+// A replay from the command line, and a retry that passes a disabled endpoint, on a node
+// that runs.
+func TestReplayCommands(t *testing.T) {
+	s := newShell(t)
+	target, got := captures(t)
+	s.OK("tenant", "create", "--id", "acme")
+	for range 3 {
+		s.OK("send", "--tenant", "acme", "--type", "payment.settled", "--data", "{}")
+	}
+	id := s.JSON("endpoint", "create", "--tenant", "acme", "--url", target+"/hook", "--event-types", "payment.*")["id"].(string)
+	servertest.Contains(t, s.OK("event", "match", "--tenant", "acme", "--type", "payment.settled"), "count   1\n", "endpoints: 1", id)
+	replay := []string{"replay", "create", "--endpoint", id, "--source", "missing", "--event-types", "payment.*", "--after", "1h", "--rate", "1000"}
+	servertest.Contains(t, s.OK(append(replay, "--dry-run")...), "dry_run", "3 events would be sent", "sample: 3", "payment.settled")
+	if len(got) != 0 {
+		t.Error("the dry run sent something")
+	}
+	out, errOut, code := invoke(t, "", append(replay, "--wait")...)
+	if code != exit.OK || !strings.Contains(out, "Done: 0 delivered, 0 failed, 3 deliveries made.") {
+		t.Errorf("code %d, %s%s", code, out, errOut)
+	}
+	for range 3 {
+		next(t, got)
+	}
+	out = s.OK(append(replay, "--wait")...)
+	servertest.Contains(t, out, "Nothing matched. Nothing was sent.")
+	again := s.JSON("replay", "create", "--endpoint", id, "--source", "all", "--rate", "0.1")["id"].(string)
+	next(t, got)
+	servertest.Contains(t, s.OK("replay", "pause", again), "paused", "1 of 3 dealt with.")
+	servertest.Contains(t, s.OK("replay", "list", "--endpoint", id, "--state", "paused"), again)
+	servertest.Contains(t, s.OK("replay", "cancel", again), "cancelled")
+	s.Refused(exit.Refused, "The replay is cancelled already", "replay", "resume", again)
+	s.Refused(exit.Refused, "must be from 0.1 to 1000", "replay", "create", "--endpoint", id, "--rate", "0")
+	s.Refused(exit.Refused, "must be from 0.1 to 1000", "replay", "create", "--endpoint", id, "--rate", "1000000")
+	s.Refused(exit.Usage, "--endpoint is required", "replay", "create")
+
+	s.OK("endpoint", "disable", id)
+	s.Refused(exit.Refused, "posthorn endpoint enable "+id, "replay", "create", "--endpoint", id)
+	delivery := s.JSON("delivery", "list", "--endpoint", id)["data"].([]any)[0].(map[string]any)["id"].(string)
+	s.Refused(exit.Refused, "even_if_disabled", "delivery", "retry", delivery)
+	out, errOut, code = invoke(t, "", "delivery", "retry", delivery, "--even-if-disabled")
+	if code != exit.OK || !strings.Contains(out, "outcome   succeeded, status 200") || !strings.Contains(errOut, "posthorn endpoint enable "+id) {
+		t.Errorf("code %d, %s%s", code, out, errOut)
+	}
+	next(t, got)
 }

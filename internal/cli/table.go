@@ -27,7 +27,12 @@ func (c *call) list(api *server, path string, query url.Values) error {
 		query.Set("cursor", c.cursor)
 	}
 	out := c.cmd.OutOrStdout()
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := newTable(out, c.columns, c.wide)
+	progress := &Progress{}
+	if !IsTerminal(out) { // where the rows are seen they are progress enough
+		progress = NewProgress(c.cmd.ErrOrStderr(), progressEvery)
+	}
+	defer progress.Done()
 	waits := patience{left: longestWait, say: c.cmd.ErrOrStderr()}
 	for rows := 0; ; {
 		var answer json.RawMessage
@@ -59,7 +64,7 @@ func (c *call) list(api *server, path string, query url.Values) error {
 		case c.asJSON:
 			_, err = fmt.Fprintf(out, "%s\n", answer)
 		default:
-			err = printRows(w, c.columns, page.Data, rows == 0)
+			err = w.print(page.Data, rows == 0)
 		}
 		if err != nil {
 			return err
@@ -70,9 +75,13 @@ func (c *call) list(api *server, path string, query url.Values) error {
 			}
 			return nil
 		}
+		progress.Say("%d rows so far", rows)
 		query.Set("cursor", next)
 	}
 }
+
+// progressEvery is how often a line of progress changes at most.
+const progressEvery = 200 * time.Millisecond
 
 // longestWait is how long a command that reads a whole list waits in all for a server
 // that limits calls: a list of some hundred thousand pages at the usual limit.
@@ -138,27 +147,6 @@ func joinPage(out io.Writer, rows []json.RawMessage, first, last bool) error {
 	return err
 }
 
-// printRows writes rows as an aligned table, with a head if it is the first page.
-func printRows(w *tabwriter.Writer, columns []string, rows []json.RawMessage, head bool) error {
-	if head {
-		fmt.Fprintln(w, strings.ToUpper(strings.Join(columns, "\t")))
-	}
-	for _, row := range rows {
-		var members map[string]json.RawMessage
-		if err := json.Unmarshal(row, &members); err != nil {
-			return fmt.Errorf("read row: %w", err)
-		}
-		for i, column := range columns {
-			if i > 0 {
-				fmt.Fprint(w, "\t")
-			}
-			fmt.Fprint(w, cell(memberAt(members, column)))
-		}
-		fmt.Fprintln(w)
-	}
-	return w.Flush()
-}
-
 // memberAt returns a member, or with a dot in the name a member of a member.
 func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
 	outer, inner, nested := strings.Cut(name, ".")
@@ -175,7 +163,7 @@ func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
 // printThing writes one object, a member a line in the server's order. Members that
 // are lists of objects follow as tables. Its warnings are returned. Where the server
 // leaves the member named empty out, it is shown as an empty object.
-func printThing(out io.Writer, answer json.RawMessage, tables map[string][]string, empty string) (warnings []client.Warning, err error) {
+func printThing(out io.Writer, answer json.RawMessage, tables map[string][]string, empty string, wide bool) (warnings []client.Warning, err error) {
 	names, members, err := orderedMembers(answer)
 	if err != nil || len(names) == 0 {
 		return nil, errNotPosthorn
@@ -194,7 +182,7 @@ func printThing(out io.Writer, answer json.RawMessage, tables map[string][]strin
 	if err := w.Flush(); err != nil {
 		return nil, err
 	}
-	return warnings, printTables(out, w, names, members, tables)
+	return warnings, printTables(out, names, members, tables, wide)
 }
 
 // whole are the members that are JSON of the platform's or a plan, and no part of
@@ -213,7 +201,7 @@ func printMember(w io.Writer, name string, value json.RawMessage) {
 	}
 }
 
-func printTables(out io.Writer, w *tabwriter.Writer, names []string, members map[string]json.RawMessage, tables map[string][]string) error {
+func printTables(out io.Writer, names []string, members map[string]json.RawMessage, tables map[string][]string, wide bool) error {
 	for _, name := range names {
 		if tables[name] == nil {
 			continue
@@ -226,8 +214,59 @@ func printTables(out io.Writer, w *tabwriter.Writer, names []string, members map
 		if len(rows) == 0 {
 			continue
 		}
-		if err := printRows(w, tables[name], rows, true); err != nil {
+		if err := newTable(out, tables[name], wide).print(rows, true); err != nil {
 			return err
+		}
+		if name == "attempt_log" {
+			if err := printAnswers(out, rows); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// How much of each answer of a receiver is shown; --json has what the server keeps.
+const (
+	answerLines = 12
+	answerBytes = 2048
+)
+
+// printAnswers writes what the receiver answered to each attempt, and what was wrong.
+func printAnswers(out io.Writer, rows []json.RawMessage) error {
+	for _, row := range rows {
+		var a client.Attempt
+		if err := json.Unmarshal(row, &a); err != nil {
+			return errNotPosthorn
+		}
+		message := ""
+		if a.Message != nil {
+			message = *a.Message
+		}
+		if message == "" && a.ResponseBody == "" {
+			continue
+		}
+		fmt.Fprintf(out, "\nattempt %d\n", a.Number)
+		for _, line := range wrap(PlainText(message), widthOf(out)-2) {
+			if line != "" {
+				fmt.Fprintf(out, "  %s\n", line)
+			}
+		}
+		text, more := a.ResponseBody, a.ResponseTruncated
+		if len(text) > answerBytes {
+			text, more = strings.ToValidUTF8(text[:answerBytes], ""), true
+		}
+		lines := strings.Split(strings.TrimRight(text, "\r\n"), "\n")
+		if len(lines) > answerLines {
+			lines, more = lines[:answerLines], true
+		}
+		for _, line := range lines {
+			if text != "" {
+				fmt.Fprintf(out, "  | %s\n", PlainText(strings.TrimRight(line, "\r")))
+			}
+		}
+		if more {
+			fmt.Fprintln(out, "  | … (--json shows what is kept)")
 		}
 	}
 	return nil

@@ -14,13 +14,15 @@ import (
 type paramKind uint8
 
 const (
-	asText   paramKind = iota // a string
-	asList                    // comma separated, to an array of strings
-	asNumber                  // a JSON number
-	asObject                  // a JSON object, @FILE or -
-	asPairs                   // "Name: value", repeated, to an object
-	asSwitch                  // no value: sets the param's own
-	asTime                    // RFC 3339, or a duration that long ago
+	asText     paramKind = iota // a string
+	asList                      // comma separated, to an array of strings
+	asNumber                    // a JSON number
+	asObject                    // a JSON object, @FILE or -
+	asPairs                     // "Name: value", repeated, to an object
+	asSwitch                    // no value: sets the param's own
+	asTime                      // RFC 3339, or a duration that long ago
+	asDuration                  // a duration, which may have days
+	asSecret                    // a string, @FILE or -
 )
 
 // param is one flag. It goes into the body, or the query if the verb reads.
@@ -53,6 +55,7 @@ type verb struct {
 	before      func(*call, *server) string  // asked before the call for what to say after it
 	told        func(json.RawMessage) string // what to say about the answer
 	waits       bool                         // waits for the outcome of the delivery in the answer
+	follows     bool                         // with --wait waits until the replay in the answer has ended
 	example     string
 }
 
@@ -66,7 +69,7 @@ var (
 	// ofTenantParam tells events of the same id apart.
 	ofTenantParam = param{flag: "tenant", query: true, usage: "needed only if several tenants have an event with this id"}
 	spanParams    = []param{
-		{flag: "after", kind: asTime, usage: "not before this time: RFC 3339, or a duration such as 24h that long ago"},
+		{flag: "after", kind: asTime, usage: "not before this time: RFC 3339, or a duration such as 24h or 7d that long ago"},
 		{flag: "before", kind: asTime, usage: "before this time"},
 	}
 	states        = []string{"pending", "held", "succeeded", "failed", "cancelled"}
@@ -119,7 +122,7 @@ var endpointParams = []param{
 var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go", verbs: []verb{
 	{name: "create", short: "Create an endpoint; its secret is shown once", method: http.MethodPost, path: "/v1/endpoints", once: true, note: shownOnce,
 		params: append([]param{tenantParam,
-			{flag: "secret", usage: "take over this secret instead of a new one"},
+			{flag: "secret", kind: asSecret, usage: "take over this secret instead of a new one: as it is, @FILE, or - for standard input"},
 			{flag: "disabled", member: "enabled", kind: asSwitch, sets: "false", usage: "create it disabled"},
 		}, requiring(endpointParams, "url", "event-types")...),
 		example: `  posthorn endpoint create --tenant acme --url https://example.com/hook --event-types "payment.settled,payment.failed"`},
@@ -135,11 +138,11 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 	{name: "enable", short: "Enable an endpoint; what was held is delivered", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", before: heldNote,
 		fixed: map[string]string{"enabled": "true"}, params: []param{{flag: "discard", member: "backlog", kind: asSwitch, sets: `"discard"`, usage: "give up what was held"}}},
 	{name: "disable", short: "Disable an endpoint; what waits is held, what is published from then on does not reach it", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}",
-		fixed: map[string]string{"enabled": "false"}, note: "What waits is held. Events published from now on do not reach this endpoint; \"posthorn event resend\" sends them later."},
+		fixed: map[string]string{"enabled": "false"}, note: "What waits is held. Events published from now on do not reach this endpoint; \"posthorn replay create --source missing\" sends them later."},
 	{name: "delete", short: "Delete an endpoint; what waits is cancelled", arg: "ID", method: http.MethodDelete, path: "/v1/endpoints/{}", done: "deleted endpoint %s"},
 	{name: "rotate-secret", short: "Give an endpoint a new secret; both sign for the overlap", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/rotate", once: true, note: shownOnce, params: []param{
-		{flag: "overlap", usage: "how long the old secret goes on signing, 0s to 168h; without it 24h"},
-		{flag: "secret", usage: "take over this secret instead of a new one"},
+		{flag: "overlap", kind: asDuration, usage: "how long the old secret goes on signing, 0s to 7d; without it 1d"},
+		{flag: "secret", kind: asSecret, usage: "take over this secret instead of a new one: as it is, @FILE, or - for standard input"},
 	}},
 	{name: "expire-secrets", short: "End all secrets of an endpoint but the newest", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/expire", done: "ended the earlier secrets of endpoint %s"},
 	{name: "reveal-secret", short: "Show the secret in force, where the operator allows it", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/secret/reveal"},
@@ -147,7 +150,8 @@ var endpointNoun = noun{name: "endpoint", short: "Endpoints: where deliveries go
 		note: "What came of the challenge: posthorn endpoint get {}", params: []param{
 			{flag: "trust", kind: asSwitch, sets: "true", usage: "mark it as verified without a challenge; operator keys only"},
 		}},
-	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats"},
+	{name: "stats", short: "Show counts, latency and what waits", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}/stats",
+		tables: map[string][]string{"buckets": {"start", "accepted", "delivered", "first_try", "given_up", "attempts", "errors"}}},
 	{name: "test", short: "Send a test event: one attempt, signed and logged like any other", arg: "ID", method: http.MethodPost, path: "/v1/endpoints/{}/test", once: true, waits: true, params: []param{
 		{flag: "type", usage: "event type; without it the profile's own"},
 		{flag: "data", kind: asObject, usage: "data as JSON, @FILE, or - for standard input; without it the profile's own"},
@@ -167,6 +171,8 @@ var eventNoun = noun{name: "event", short: "Events: what was published", verbs: 
 		params: []param{ofTenantParam}, tables: map[string][]string{"endpoints": {"endpoint", "url", "event_types", "reason", "message"}}},
 	{name: "resend", short: "Send an event again: to one endpoint, or to all that want it now", arg: "ID", method: http.MethodPost, path: "/v1/events/{}/resend", once: true, told: resentNote,
 		params: []param{ofTenantParam, {flag: "endpoint", usage: "to this endpoint only"}}, tables: map[string][]string{"deliveries": deliveryShape}},
+	{name: "match", short: "Say who would get an event of a type", method: http.MethodPost, path: "/v1/events/match", params: []param{tenantParam,
+		{flag: "type", required: true, usage: "event type"}}, tables: map[string][]string{"endpoints": {"endpoint", "held"}}},
 }}
 
 var deliveryNoun = noun{name: "delivery", short: "Deliveries: one event to one endpoint", verbs: []verb{
@@ -180,8 +186,38 @@ var deliveryNoun = noun{name: "delivery", short: "Deliveries: one event to one e
 		{flag: "error", usage: "class of the last attempt's failure, such as timeout_response"},
 	}, spanParams...), example: `  posthorn delivery list --tenant acme --state failed --after 24h`},
 	{name: "get", short: "Show a delivery with all its attempts", arg: "ID", method: http.MethodGet, path: "/v1/deliveries/{}", tables: attemptShape},
-	{name: "retry", short: "Make one more attempt now", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape, note: "One attempt was asked for; see: posthorn delivery get {}"},
+	{name: "retry", short: "Make one more attempt now", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape, note: "One attempt was asked for; see: posthorn delivery get {}",
+		params: []param{{flag: "even-if-disabled", kind: asSwitch, sets: "true", usage: "also while the endpoint is disabled: wait for the outcome, and say how to enable it"}}},
 	{name: "cancel", short: "Stop a delivery that is still open", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/cancel", tables: attemptShape},
+}}
+
+var replayShape = []string{"id", "endpoint", "source", "state", "processed", "total", "delivered", "failed", "created_at", "ended_at"}
+
+var replayNoun = noun{name: "replay", short: "Replays: send again to one endpoint what was accepted before", verbs: []verb{
+	{name: "create", short: "Begin a replay, or count what it would send (--dry-run)", method: http.MethodPost, path: "/v1/replays", once: true, follows: true, told: replayNote,
+		params: append([]param{
+			{flag: "endpoint", required: true, usage: "id of the endpoint; no other gets anything"},
+			{flag: "source", usage: "failed (the default), all, or missing: what the endpoint wants now and never got", values: []string{"failed", "all", "missing"}},
+			{flag: "event-types", kind: asList, usage: "only these types, comma separated", entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.*, or *"},
+			{flag: "state", usage: "only deliveries in this state, with --source all", values: states},
+			{flag: "status-class", usage: "only deliveries whose last answer was 2xx, 3xx, 4xx or 5xx", values: []string{"2xx", "3xx", "4xx", "5xx"}},
+			{flag: "error", usage: "only deliveries whose last attempt failed with this class, such as timeout_response"},
+			{flag: "order", usage: "oldest (the default) or newest first", values: []string{"oldest", "newest"}},
+			{flag: "rate", kind: asNumber, usage: "deliveries a second, 0.1 to 1000; without it 50"},
+			{flag: "hold", kind: asSwitch, sets: "true", usage: "wait while the endpoint is disabled"},
+			{flag: "dry-run", kind: asSwitch, sets: "true", usage: "only count, and show a sample"},
+		}, spanParams...), tables: map[string][]string{"sample": {"event", "event_type", "accepted_at", "state", "last_status", "last_error"}},
+		example: `  posthorn replay create --endpoint ID --after 24h --dry-run
+  posthorn replay create --endpoint ID --after 24h --rate 100 --wait
+  posthorn replay create --endpoint ID --source missing --event-types "payment.*" --after 168h`},
+	{name: "list", short: "List replays, newest first", method: http.MethodGet, path: "/v1/replays", columns: replayShape, params: []param{tenantParam,
+		{flag: "endpoint", usage: "to this endpoint"},
+		{flag: "state", usage: "running, paused, done, cancelled or failed", values: []string{"running", "paused", "done", "cancelled", "failed"}},
+	}},
+	{name: "get", short: "Show a replay with its progress", arg: "ID", method: http.MethodGet, path: "/v1/replays/{}", follows: true},
+	{name: "pause", short: "Pause a replay; what it asked for already is still attempted", arg: "ID", method: http.MethodPost, path: "/v1/replays/{}/pause"},
+	{name: "resume", short: "Let a paused replay go on", arg: "ID", method: http.MethodPost, path: "/v1/replays/{}/resume", follows: true},
+	{name: "cancel", short: "End a replay", arg: "ID", method: http.MethodPost, path: "/v1/replays/{}/cancel"},
 }}
 
 var eventTypeNoun = noun{name: "event-type", short: "The catalogue of event types", verbs: []verb{

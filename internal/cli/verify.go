@@ -46,7 +46,7 @@ Exit codes: 0 valid, 1 not valid, 2 the input cannot be used.`,
   posthorn verify trace.har --entry 3 --profile paysway --secret-file secret.txt --json`,
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&p.secrets, "secret", nil, "secret as the sender showed it; may be repeated")
+	f.StringArrayVar(&p.secrets, "secret", nil, "secret as the sender showed it: as it is, @FILE, or - for standard input; may be repeated")
 	f.StringArrayVar(&p.secretFiles, "secret-file", nil, "file with a secret, which keeps it out of the list of processes; may be repeated")
 	f.StringVar(&p.profile, "profile", "standard", "wire format: standard, paysway, paysway-2025-09 or paywise")
 	f.StringVar(&p.profileFile, "profile-file", "", "file with another wire format, used instead of --profile")
@@ -69,7 +69,7 @@ func oneFile(cmd *cobra.Command, args []string) error {
 }
 
 func (p *verifyPlan) run(stdin io.Reader, out io.Writer, file string) error {
-	q, err := p.question()
+	q, err := p.question(stdin, file)
 	if err != nil {
 		return err
 	}
@@ -94,8 +94,16 @@ func (p *verifyPlan) run(stdin io.Reader, out io.Writer, file string) error {
 	return nil
 }
 
-func (p *verifyPlan) question() (diagnose.Question, error) {
-	q := diagnose.Question{Known: profile.Builtin(), Secrets: p.secrets, Now: time.Now(), IgnoreAge: p.ignoreAge}
+func (p *verifyPlan) question(stdin io.Reader, file string) (diagnose.Question, error) {
+	q := diagnose.Question{Known: profile.Builtin(), Now: time.Now(), IgnoreAge: p.ignoreAge}
+	once := &onceReader{in: stdin, used: file == "-"}
+	for _, given := range p.secrets {
+		secret, err := readSecret(once, "secret", given)
+		if err != nil {
+			return q, err
+		}
+		q.Secrets = append(q.Secrets, secret)
+	}
 	for _, path := range p.secretFiles {
 		text, err := os.ReadFile(path)
 		if err != nil {

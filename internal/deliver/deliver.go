@@ -91,7 +91,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	if err != nil {
 		return s.skip("read endpoint", d, err)
 	}
-	if target.Status == hook.Deleted || target.Status != hook.Enabled && d.Kind != hook.TestEvent {
+	if target.Status == hook.Deleted || target.Status != hook.Enabled && !j.Passes() {
 		return hook.Outcome{Skipped: true}
 	}
 	start := s.opts.Now()

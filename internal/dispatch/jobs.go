@@ -74,7 +74,7 @@ func (d *Dispatcher) drop(ref hook.Ref, now time.Time) {
 
 // removeDropped takes the dropped jobs out of the queue and clears the marks.
 func (d *Dispatcher) removeDropped(q *queue) {
-	for _, list := range []*jobList{&q.tests, &q.fresh, &q.claimed} {
+	for _, list := range []*jobList{&q.tests, &q.fresh, &q.claimed, &q.replayed} {
 		for n := list.len(); n > 0; n-- {
 			e := list.pop()
 			if q.isDropped(&e) {

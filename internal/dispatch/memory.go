@@ -36,7 +36,7 @@ func (d *Dispatcher) Room(target *hook.Endpoint) int {
 	if q == nil {
 		q = d.newQueue(target)
 	}
-	room := min(d.opts.EndpointWaiting, d.free()/4, d.jobLimit(q, now)) - q.jobs()
+	room := min(d.opts.EndpointWaiting, d.free()/4, d.jobLimit(q, now)) - (q.jobs() - q.replayed.len())
 	return max(0, min(room, d.tenantFree(target.Scope)))
 }
 
@@ -145,12 +145,12 @@ func (d *Dispatcher) prune() {
 	}
 }
 
-// enqueue adds a job to the fresh jobs, or to the claimed ones if it comes from the table. A
-// job that was claimed before its endpoint stopped receiving goes back to the table,
+// enqueue adds a job to the fresh jobs, or to the claimed ones or those of replays if it
+// comes from the table. A job that was claimed before its endpoint stopped receiving goes back to the table,
 // because the sweep may already have passed its row.
 func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
 	q := d.queueOf(j.Target)
-	test := j.Delivery.Kind == hook.TestEvent
+	test := j.Passes()
 	if j.Target.Revision < q.stoppedAt && !test {
 		d.giveBack(j)
 		return
@@ -166,6 +166,8 @@ func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
 	switch {
 	case test:
 		q.tests.push(e)
+	case fromTable && j.Trigger == hook.ByReplay:
+		q.replayed.push(e)
 	case fromTable:
 		q.claimed.push(e)
 	default:
@@ -192,6 +194,7 @@ func (d *Dispatcher) endpointChanged(target *hook.Endpoint, now time.Time) {
 	d.noteStopped(q, target)
 	d.forget(q, &q.fresh)
 	d.forget(q, &q.claimed)
+	d.forget(q, &q.replayed)
 	if target.Status == hook.Deleted {
 		d.forget(q, &q.tests)
 	}
@@ -206,7 +209,7 @@ func (d *Dispatcher) giveBackAll(target *hook.Endpoint) {
 	}
 	d.updateTarget(q, target)
 	d.noteStopped(q, target)
-	for _, list := range []*jobList{&q.tests, &q.fresh, &q.claimed} {
+	for _, list := range []*jobList{&q.tests, &q.fresh, &q.claimed, &q.replayed} {
 		d.removed(q, list.len(), 0) // nextBatch counts the bodies, which stay with the jobs
 		d.giveBackList(*list)
 		*list = jobList{}

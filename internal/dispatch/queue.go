@@ -30,10 +30,12 @@ type queue struct {
 	host   *site // nil: attempts go to no host, or none is bounded
 	parked *site // in line there; nil: in none
 
-	tests       jobList // of test events; they go first, and to a disabled endpoint too
+	tests       jobList // of test events and others that pass; they go first, and to a disabled endpoint too
 	fresh       jobList // just committed
 	claimed     jobList // claimed from the table, oldest first
+	replayed    jobList // of replays, claimed from the table
 	claimedNext bool    // if both wait, the next job is from claimed and not from fresh
+	passed      int     // jobs that went before those of replays since one of these went
 	arrived     uint64  // counts the jobs that were ever added
 	dropped     map[hook.ID]dropMark
 
@@ -59,7 +61,7 @@ type queue struct {
 	alarm    alarm     // when the timer handles the queue
 }
 
-func (q *queue) jobs() int { return q.tests.len() + q.fresh.len() + q.claimed.len() }
+func (q *queue) jobs() int { return q.tests.len() + q.fresh.len() + q.claimed.len() + q.replayed.len() }
 
 func (q *queue) budget() int {
 	if q.slow {
@@ -68,11 +70,21 @@ func (q *queue) budget() int {
 	return fast
 }
 
+// replayShare says how often a job of a replay goes while others wait: each time that so
+// many went. A replay lasts longer beside many fresh events, but it does not stop.
+const replayShare = 16
+
 // next returns the list to take the next job from. While claimed jobs wait, every
-// second job is a fresh one.
+// second job is a fresh one. Jobs of replays go when nothing else waits.
 func (q *queue) next() *jobList {
 	if q.tests.len() > 0 {
 		return &q.tests
+	}
+	if q.replayed.len() > 0 {
+		if q.passed++; q.fresh.len()+q.claimed.len() == 0 || q.passed > replayShare {
+			q.passed = 0
+			return &q.replayed
+		}
 	}
 	fromTable := q.claimed.len() > 0 && (q.fresh.len() == 0 || q.claimedNext)
 	q.claimedNext = !q.claimedNext

@@ -215,7 +215,7 @@ func (d *Dispatcher) claimAt(q *queue, now time.Time) time.Time {
 			return time.Time{}
 		}
 		return later(q.due, q.notBefore)
-	case q.claimed.len() > d.share(q, now)/2:
+	case q.claimed.len()+q.replayed.len() > d.share(q, now)/2:
 		return time.Time{}
 	}
 	return q.due

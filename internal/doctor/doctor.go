@@ -18,6 +18,7 @@ import (
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/server"
 )
@@ -86,9 +87,9 @@ Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 	f.StringVar(&p.store, "store", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE (POSTHORN_STORE, POSTHORN_STORE_FILE); empty: posthorn.db in the data directory")
 	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
 	f.StringVar(&p.url, "server", "", "server (POSTHORN_URL); empty: "+cli.DefaultURL)
-	f.StringVar(&p.key, "key", "", "key of the API (POSTHORN_KEY)")
-	f.DurationVar(&p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
-	f.DurationVar(&p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, how old a transaction must be to be named as one that holds vacuum back")
+	f.StringVar(&p.key, "key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE)")
+	duration.Var(f, &p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
+	duration.Var(f, &p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, how old a transaction must be to be named as one that holds vacuum back")
 	f.BoolVar(&p.all, "all", false, "check all of the audit log, not the newest entries alone")
 	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
 	p.egress.flags(f)
@@ -107,8 +108,10 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 	}
 	p.store = store
 	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"))
-	p.keyFrom = cli.KeySource(p.key)
-	p.url, p.key = cmp.Or(p.url, os.Getenv("POSTHORN_URL")), cmp.Or(p.key, os.Getenv("POSTHORN_KEY"))
+	if p.key, p.keyFrom, err = cli.FindKey(p.key); err != nil {
+		return err
+	}
+	p.url = cmp.Or(p.url, os.Getenv("POSTHORN_URL"))
 	if p.url != "" {
 		if err := cli.CheckURL(p.url); err != nil {
 			return err

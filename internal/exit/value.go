@@ -15,7 +15,7 @@ var wanted = map[string]string{
 	"bool":        "true or false",
 	"int":         "a whole number such as 64",
 	"float64":     "a number such as 0.5",
-	"duration":    "a duration such as 30s or 1h30m",
+	"duration":    "a duration such as 30s, 1h30m or 30d",
 	"stringSlice": "a list such as a,b",
 }
 

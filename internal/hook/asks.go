@@ -14,6 +14,7 @@ type NewEvent struct {
 	Data         []byte    // a JSON object, already checked, kept byte for byte
 	CreateTenant bool      // make the tenant if it is unknown
 	Mismatch     *Mismatch // nil: the data is what the schema of its type asks for, or there is none
+	RequireMatch bool      // refuse the event if no endpoint would get it
 }
 
 // Published says what became of a NewEvent. Err is set when this one was refused:

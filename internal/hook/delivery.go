@@ -50,9 +50,10 @@ const (
 	ByHand     Trigger = 1 // one shot: a failure leaves the delivery's state and schedule
 	ByTest     Trigger = 2
 	ByReplay   Trigger = 3 // one shot, like ByHand
+	Anyway     Trigger = 4 // one shot by hand although the endpoint is disabled: says nothing of its health
 )
 
-var triggerNames = [...]string{"schedule", "manual", "test", "replay"}
+var triggerNames = [...]string{"schedule", "manual", "test", "replay", "manual"}
 
 // String returns the word the API uses.
 func (t Trigger) String() string {
@@ -64,7 +65,10 @@ func (t Trigger) String() string {
 
 // OneShot reports whether the attempt stands beside the delivery's schedule: a
 // failure of it leaves state and schedule as they are.
-func (t Trigger) OneShot() bool { return t == ByHand || t == ByReplay }
+func (t Trigger) OneShot() bool { return t == ByHand || t == ByReplay || t == Anyway }
+
+// Passes reports whether the job is attempted although its endpoint is disabled.
+func (j *Job) Passes() bool { return j.Delivery.Kind == TestEvent || j.Trigger == Anyway }
 
 // Delivery is one event to one endpoint: a row.
 type Delivery struct {
@@ -186,6 +190,7 @@ type Commit struct {
 	// Returned are endpoints that this process cannot read any more. Nothing sweeps
 	// their rows: what waits in memory goes back to the table.
 	Returned []*Endpoint
+	Replays  []ReplayRef // that this process runs from now on; the dispatcher passes over them
 }
 
 // Ref names a delivery by its key.

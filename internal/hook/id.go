@@ -48,6 +48,18 @@ func (id ID) Time() time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)).UTC()
 }
 
+// Above returns the smallest id greater than id, or id if there is none.
+func (id ID) Above() ID {
+	next := id
+	for i := 15; i >= 0; i-- {
+		next[i]++
+		if next[i] != 0 {
+			return next
+		}
+	}
+	return id
+}
+
 func (id ID) put(b *[36]byte) {
 	hex.Encode(b[0:8], id[0:4])
 	b[8] = '-'

@@ -53,6 +53,8 @@ type EndpointStats struct {
 	Successes int           // of them, those that succeeded
 	Latency   Latency       // of the recent attempts
 
+	Buckets Stats // over the time that was asked for
+
 	Pace *Pace // now, on the node that was asked; nil: nothing of it is in memory there
 }
 

@@ -39,10 +39,10 @@ func Next(d Delivery, p *Policy, trigger Trigger, o Outcome, now time.Time, jitt
 			d.State, d.Reason, d.SettledAt = Succeeded, ReasonNone, now
 		}
 		d.Due, d.Owner = time.Time{}, 0
-		return d, healthEffect(d, EffectSucceeded)
+		return d, healthEffect(d, trigger, EffectSucceeded)
 	}
-	effect := healthEffect(d, EffectFailed)
-	if o.Status == 410 && p.GoneDisables && d.Kind != TestEvent {
+	effect := healthEffect(d, trigger, EffectFailed)
+	if o.Status == 410 && p.GoneDisables && effect != 0 {
 		effect |= EffectGone
 	}
 	if d.State != Pending || trigger.OneShot() {
@@ -85,9 +85,10 @@ func fail(d Delivery, why Reason, now time.Time) Delivery {
 	return d
 }
 
-// healthEffect drops effects on health for test events (product rule 7).
-func healthEffect(d Delivery, e Effect) Effect {
-	if d.Kind == TestEvent {
+// healthEffect drops effects on health for test events (product rule 7) and for attempts
+// that somebody asked for although the endpoint is disabled.
+func healthEffect(d Delivery, trigger Trigger, e Effect) Effect {
+	if d.Kind == TestEvent || trigger == Anyway {
 		return 0
 	}
 	return e

@@ -16,6 +16,7 @@ const (
 	WaitTenant   Wait = "tenant_share"   // the tenant has its share of all attempts
 	WaitServer   Wait = "server_fault"   // attempts were put off for a fault of the server
 	WaitTurn     Wait = "turn"           // the next attempt is about to begin
+	WaitRetry    Wait = "retry"          // of one delivery: for the time of its next attempt
 )
 
 // Pace is how the attempts of one endpoint go on one node at one moment.

@@ -57,6 +57,6 @@ func (e *Endpoint) MayGet(event ID) bool { return !e.Unverified() || e.Verificat
 // NotVerified refuses what would send something else than its challenge to an unverified
 // endpoint.
 func NotVerified() *Error {
-	return &Error{Code: CodeEndpointUnverified,
+	return &Error{Code: CodeUnverified,
 		Message: "The endpoint is not verified: its receiver has to answer the challenge with 2xx first. \"verification\" of the endpoint says what came of the latest one; POST /v1/endpoints/{id}/verify sends another."}
 }

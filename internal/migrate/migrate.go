@@ -113,12 +113,15 @@ func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
 		return err
 	}
 	began := time.Now()
-	o := transfer.Options{From: p.from, To: p.to, Keys: keys, Version: build.Version(), Progress: meter(progress, time.Second)}
+	shown := cli.NewProgress(progress, time.Second)
+	defer shown.Done()
+	o := transfer.Options{From: p.from, To: p.to, Keys: keys, Version: build.Version(), Progress: meter(shown)}
 	act, done := transfer.Move, "moved"
 	if p.compare {
 		act, done = transfer.Compare, "equal"
 	}
 	counts, err := act(ctx, o)
+	shown.Done()
 	if err != nil {
 		return p.explain(ctx, err)
 	}
@@ -141,15 +144,9 @@ there would be sent twice.
 	return err
 }
 
-// meter prints how far a long move is, now and then.
-func meter(w io.Writer, every time.Duration) func(act, table string, rows int64) {
-	next := time.Now().Add(every)
-	return func(act, table string, rows int64) {
-		if now := time.Now(); now.After(next) {
-			next = now.Add(every)
-			fmt.Fprintf(w, "%s %d rows of %s\n", act, rows, table)
-		}
-	}
+// meter shows how far a long move is, to somebody at a terminal.
+func meter(progress *cli.Progress) func(act, table string, rows int64) {
+	return func(act, table string, rows int64) { progress.Say("%s %d rows of %s", act, rows, table) }
 }
 
 // explain says what became of the move and what to do.

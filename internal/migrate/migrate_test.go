@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/cli"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/server/servertest"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
@@ -126,18 +127,12 @@ func TestMigrateRefuses(t *testing.T) {
 	}
 }
 
+// Where nobody looks, nothing is said about how far the move is.
 func TestMeterIsQuiet(t *testing.T) {
 	var b strings.Builder
-	tell := meter(&b, time.Hour)
+	tell := meter(cli.NewProgress(&b, 0))
 	tell("copied", "events", 5)
 	if b.Len() != 0 {
-		t.Errorf("%q at once", b.String())
-	}
-	tell = meter(&b, 0)
-	for range 2 {
-		tell("copied", "events", 5)
-	}
-	if !strings.HasPrefix(b.String(), "copied 5 rows of events\n") {
 		t.Errorf("%q", b.String())
 	}
 }

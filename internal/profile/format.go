@@ -59,9 +59,9 @@ var modeFields = section{"mode", []field{
 
 var signatureFields = section{"signature", []field{
 	{"header", true, "header name", "The header that carries the signature. Signatures in one header need the same `joiner`, which separates them, and outputs that begin differently."},
-	{"algorithm", true, "`hmac-sha256`, `hmac-sha512`, `hmac-sha1`, `ed25519`", "`ed25519` signs with secrets of encoding `whsk_`, the others with all others. A signature is left out while no live secret of the endpoint fits it."},
-	{"signed", true, "template", "The bytes that are signed, of `{id}`, `{timestamp}` and `{body}`, such as `{id}.{timestamp}.{body}`. `{body}` stands there once, last of all. `{event.data.invoice.id}` is a value of the data that a header carries: see [below](#values-of-the-data)."},
-	{"output", true, "template", "The value of the header, of `{signature}`, `{id}` and `{timestamp}`, such as `t={timestamp},v1={signature}`."},
+	{"algorithm", true, "`hmac-sha256`, `hmac-sha512`, `hmac-sha1`, `ed25519`", "`ed25519` signs with secrets of encoding `whsk_`; the other algorithms sign with secrets of the other encodings. A signature is omitted while no live secret of the endpoint fits it."},
+	{"signed", true, "template", "The bytes to sign, made of `{id}`, `{timestamp}` and `{body}`, such as `{id}.{timestamp}.{body}`. `{body}` occurs once and comes last. `{event.data.invoice.id}` is a value of the data that a header carries: see [below](#values-of-the-data)."},
+	{"output", true, "template", "The value of the header, made of `{signature}`, `{id}` and `{timestamp}`, such as `t={timestamp},v1={signature}`."},
 	{"joiner", false, "text", "The separator between the elements of `output`. During a rotation the element with `{signature}` is repeated, newest secret first. Default: only the newest secret signs."},
 	{"digest", true, "`hex`, `base64`", "The encoding of the signature: lower-case hex, or standard base64 with padding."},
 	{"id_header", false, "header name", "The header that carries the event's id, if `signed` uses `{id}` and `output` does not."},
@@ -107,12 +107,12 @@ var urlFields = section{"url", []field{
 var catalogueFields = section{"catalogue", []field{
 	{"type", true, "event type", "Its [name](api.md#event-types)."},
 	{"description", false, "text", "One sentence for people."},
-	{"example", true, "text with a JSON object", "Data of such an event."},
+	{"example", true, "text with a JSON object", "Example data of such an event."},
 }}
 
 var testEventFields = section{"test_event", []field{
 	{"type", true, "event type", "Its [name](api.md#event-types)."},
-	{"data", true, "text with a JSON object", "Its data."},
+	{"data", true, "text with a JSON object", "The event's data."},
 }}
 
 // Reference returns the reference page of the format, in Markdown.
@@ -211,32 +211,38 @@ In an envelope, ` + "`$event.data`" + ` is always a whole value. The member ` + 
 object, except those that the object sets itself. As whole values, ` + "`$mode` and `$event.created_unix`" + ` keep their JSON type. The data
 is copied byte for byte.
 
-The templates of ` + "`signed` and `output`" + ` use ` + "`{id}`, `{timestamp}`, `{body}` and `{signature}`" + `. Between two placeholders there is fixed text whose first
-character cannot be part of a value, such as a dot, or bytes could move from one value into the next.
+The templates ` + "`signed` and `output`" + ` use ` + "`{id}`, `{timestamp}`, `{body}` and `{signature}`" + `. There must be fixed text between two
+placeholders, and its first character must be one that no value contains, such as a dot. Otherwise the same signed bytes
+could come from different values.
 ` + referenceMembers
 
 const referenceMembers = `
 ## Values of the data
 
-` + "`" + `$event.data.invoice.id` + "`" + ` is the value of the member ` + "`" + `id` + "`" + ` of the member ` + "`" + `invoice` + "`" + ` of the data. Letters, digits, underscores and dots after ` + "`" + `$event.data.` + "`" + ` belong to the name; with
-other characters, or where a letter follows, braces are needed: ` + "`" + `${event.data.invoice-id}` + "`" + `. Underneath it is a JSON pointer (RFC 6901), which may be written itself, in braces: ` + "`" + `${event.data./invoice/id}` + "`" + `.
-There a name may hold dots, ` + "`" + `~1` + "`" + ` is a slash in a name and ` + "`" + `~0` + "`" + ` a tilde. In an array a number, from 0, names an element. A pointer has at most 16 levels and 256 bytes; a profile uses at most 32 values.
+` + "`" + `$event.data.invoice.id` + "`" + ` is the member ` + "`" + `id` + "`" + ` of the member ` + "`" + `invoice` + "`" + ` of the event's data. The name consists of the letters, digits,
+underscores and dots after ` + "`" + `$event.data.` + "`" + `. For other characters, or where a letter follows, use braces: ` + "`" + `${event.data.invoice-id}` + "`" + `.
+The name stands for a JSON pointer (RFC 6901). You can also write the pointer, in braces: ` + "`" + `${event.data./invoice/id}` + "`" + `. In a pointer
+a name can contain dots; ` + "`" + `~1` + "`" + ` is a slash in a name, ` + "`" + `~0` + "`" + ` a tilde. In an array a number, from 0, selects an element. A pointer has at
+most 16 levels and 256 bytes. A profile uses at most 32 values.
 
-A value is a string, a number or a boolean of at most 1,024 bytes as it stands in the data. Everything else counts as missing: what is not there, ` + "`" + `null` + "`" + `, an object, an array, something longer. No event is
-refused for a value that is missing, for other endpoints may do without:
+A value is a string, a number or a boolean of at most 1,024 bytes, as written in the data. Everything else is missing: an absent
+member, ` + "`" + `null` + "`" + `, an object, an array, a longer value. An event is not refused because a value is missing, because other endpoints may
+not need it:
 
-| where | the value | missing |
+| where | the value | if missing |
 | --- | --- | --- |
-| alone in the envelope | stands there as it stands in the data: ` + "`" + `12.50` + "`" + ` stays ` + "`" + `12.50` + "`" + `, a string keeps its escapes | ` + "`" + `null` + "`" + ` |
-| within a text of the envelope | its text; the member stays a string | the whole text is ` + "`" + `null` + "`" + ` |
-| in a header | its text, up to 256 characters of printable ASCII without outer spaces; one that is longer, or holds a line break, a control character or a letter such as ` + "`" + `ü` + "`" + `, counts as missing too | the header is left out |
-| in ` + "`" + `signed` + "`" + ` | what the header that carries it has | an empty text |
+| as a whole value of the envelope | as written in the data: ` + "`" + `12.50` + "`" + ` stays ` + "`" + `12.50` + "`" + `, a string keeps its escapes | ` + "`" + `null` + "`" + ` |
+| in a text of the envelope | its text; the member is always a string | the whole text is ` + "`" + `null` + "`" + ` |
+| in a header | its text: up to 256 characters of printable ASCII without outer spaces. A value that is longer, or contains a line break, a control character or a letter such as ` + "`" + `ü` + "`" + `, is missing too | the header is omitted |
+| in ` + "`" + `signed` + "`" + ` | what the header that carries it contains | an empty text |
 
-A header that would be empty is left out too. Data that strangers write can take a header away; it can never add one, or a line.
+An empty header is omitted too. Hostile data can therefore remove a header; it can never add a header or a line.
 
-` + "`" + `{event.data.invoice.id}` + "`" + ` in ` + "`" + `signed` + "`" + ` needs a header of the profile that carries just this value (` + "`" + `X-Invoice-Id: $event.data.invoice.id` + "`" + `), for receivers verify with what they get. The character that follows it
-in ` + "`" + `signed` + "`" + ` ends it there, so a value with that character counts as missing in that header: with ` + "`" + `{id}.{event.data.invoice.id}.{body}` + "`" + ` ids with dots are not sent; choose another separator for those.
-The package ` + "`" + `webhook` + "`" + ` verifies it with the placeholder ` + "`" + `{header:X-Invoice-Id}` + "`" + `; a receiver of its own puts in the value of the header, or nothing if it is absent.
+` + "`" + `{event.data.invoice.id}` + "`" + ` in ` + "`" + `signed` + "`" + ` requires a header of the profile that carries only this value (` + "`" + `X-Invoice-Id:
+$event.data.invoice.id` + "`" + `), because receivers verify with what they receive. In ` + "`" + `signed` + "`" + `, the character that follows the value ends it.
+A value that contains this character is therefore missing in that header. With ` + "`" + `{id}.{event.data.invoice.id}.{body}` + "`" + `, ids with dots
+are not sent; use another separator for them. In the package ` + "`" + `webhook` + "`" + `, the placeholder is ` + "`" + `{header:X-Invoice-Id}` + "`" + `. A receiver of its
+own uses the value of the header, or nothing if the header is absent.
 
-` + "`" + `posthorn profile check` + "`" + ` warns of values that the test event does not have.
+` + "`" + `posthorn profile check` + "`" + ` warns about values that the test event does not have.
 `

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
@@ -89,7 +90,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.MetricsListen, "metrics-listen", "", "address of the Prometheus page /metrics; empty: none")
 	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory: database and generated master key")
 	f.StringVar(&c.Store, "store", "", "sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several nodes; empty: posthorn.db in the data directory")
-	f.DurationVar(&c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, how long after its last sign of life a node counts as dead and others take over its work")
+	duration.Var(f, &c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, how long after its last sign of life a node counts as dead and others take over its work")
 	f.StringVar(&c.Profile, "profile", "standard", "wire format of endpoints that name none")
 	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with further profiles (*.yaml)")
 	f.StringSliceVar(&c.Mount, "mount", nil, "management APIs served beside the native one: paysway, paywise, or none; empty: that of --profile")
@@ -107,15 +108,15 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.ClientKey, "client-key", "", "PEM file with the key of --client-cert, which others must not be able to read")
 	f.StringVar(&c.EgressProxy, "egress-proxy", "", "http://[USER:PASSWORD@]HOST:PORT or https://... of a proxy (CONNECT) that all deliveries go through; addresses are judged before it is asked")
 	f.BoolVar(&c.EgressProxyPlain, "egress-proxy-plain", false, "let an http:// proxy have a public address")
-	f.DurationVar(&c.ConnectionMaxAge, "connection-max-age", 5*time.Minute, "how old a kept connection may be when an attempt begins on it, up to a fifth less, so that a name that moved is noticed; 0: any age")
+	duration.Var(f, &c.ConnectionMaxAge, "connection-max-age", 5*time.Minute, "how old a kept connection may be when an attempt begins on it, up to a fifth less, so that a name that moved is noticed; 0: any age")
 	f.BoolVar(&c.Dev, "dev", false, "for development: admit http, loopback addresses and localhost")
 	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create an unknown tenant when an event is published to it")
 	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
-	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
-	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
-	f.DurationVar(&c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
-	f.DurationVar(&c.AuditRetention, "audit-retention", 400*24*time.Hour, "how long entries of the audit log are kept; 0: for ever")
-	f.DurationVar(&c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
+	duration.Var(f, &c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
+	duration.Var(f, &c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
+	duration.Var(f, &c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
+	duration.Var(f, &c.AuditRetention, "audit-retention", 400*24*time.Hour, "how long entries of the audit log are kept; 0: for ever")
+	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 	f.IntVar(&c.Fast, "fast-attempts", 1024, "attempts under way at once that are not known to be slow")
@@ -142,18 +143,16 @@ func (c *Config) Flags() *pflag.FlagSet {
 // Load fills the configuration: flags, then environment, then the file, then defaults.
 func (c *Config) Load(f *pflag.FlagSet, file string) error {
 	c.from = map[string]string{}
-	if err := loadEnv(f, c.from); err != nil {
-		return err
-	}
+	var all Faults
+	loadEnv(f, c.from, &all)
 	if file == "" {
 		file = os.Getenv("POSTHORN_CONFIG")
 	}
 	if file != "" {
-		if err := loadFile(f, file, c.from); err != nil {
-			return err
-		}
+		all.add(loadFile(f, file, c.from, &all))
 	}
-	return c.Check()
+	all.add(c.Check())
+	return all.err()
 }
 
 // givenAs names an option as it was given: the flag, the variable, or the line of the file.
@@ -164,10 +163,9 @@ func envName(flag string) string {
 }
 
 // loadEnv sets the flags that were not given from variables, and notes in from which.
-func loadEnv(f *pflag.FlagSet, from map[string]string) error {
-	var failed error
+func loadEnv(f *pflag.FlagSet, from map[string]string, all *Faults) {
 	f.VisitAll(func(flag *pflag.Flag) {
-		if failed != nil || flag.Changed {
+		if flag.Changed {
 			return
 		}
 		name := envName(flag.Name)
@@ -175,28 +173,27 @@ func loadEnv(f *pflag.FlagSet, from map[string]string) error {
 		if path := os.Getenv(name + "_FILE"); !ok && exit.SecretFlags[flag.Name] && path != "" {
 			text, err := os.ReadFile(path)
 			if err != nil {
-				failed = exit.Usagef("%s_FILE: %w", name, err)
+				all.addf("%s_FILE: %w", name, err)
 				return
 			}
 			name, value, ok = name+"_FILE", strings.TrimRight(string(text), "\r\n"), true
 			if value == "" {
-				failed = exit.Usagef("%s: %s is empty", name, path)
+				all.addf("%s: %s is empty", name, path)
 				return
 			}
 		}
 		if !ok {
 			return
 		}
-		if err := f.Set(flag.Name, value); err != nil {
-			failed = exit.RefusedValue(name, err)
+		if err := setOption(f, flag, value); err != nil {
+			all.add(exit.RefusedValue(name, err))
 		}
 		from[flag.Name] = name
 	})
-	return failed
 }
 
 // otherVariables are read by commands other than serve, or by tests and scripts.
-var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
+var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_KEY_FILE", "POSTHORN_CONTEXT", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
 
 // UnknownVariables are those that look like an option and are none, such as one
 // with a typing error, with what was perhaps meant.
@@ -226,8 +223,9 @@ func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 }
 
 // loadFile sets the flags that have no value yet from a file, and notes in from of
-// which line.
-func loadFile(f *pflag.FlagSet, path string, from map[string]string) error {
+// which line. It returns what makes the whole file unusable; what is wrong with one member
+// is added to the faults.
+func loadFile(f *pflag.FlagSet, path string, from map[string]string, all *Faults) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return exit.Usagef("--config: %w", err)
@@ -249,25 +247,39 @@ func loadFile(f *pflag.FlagSet, path string, from map[string]string) error {
 		name := strings.ReplaceAll(key.Value, "_", "-")
 		flag := f.Lookup(name)
 		if flag == nil || strings.Contains(key.Value, "-") {
-			return exit.Usagef("%s:%d: unknown option %q%s", path, key.Line, key.Value, didYouMean(name, f))
+			all.addf("%s:%d: unknown option %q%s", path, key.Line, key.Value, didYouMean(name, f))
+			continue
 		}
 		if seen[name] {
-			return exit.Usagef("%s:%d: option %q stands twice", path, key.Line, key.Value)
+			all.addf("%s:%d: option %q stands twice", path, key.Line, key.Value)
+			continue
 		}
 		seen[name] = true
 		given, err := yamlValue(value)
 		if err != nil {
-			return exit.Usagef("%s:%d: %s: %w", path, value.Line, key.Value, err)
+			all.addf("%s:%d: %s: %w", path, value.Line, key.Value, err)
+			continue
 		}
 		if _, list := flag.Value.(pflag.SliceValue); flag.Changed || from[name] != "" || list && value.Kind == yaml.SequenceNode && len(value.Content) == 0 {
 			continue // a list without entries is the default
 		}
 		from[name] = fmt.Sprintf("%s:%d: %s", path, value.Line, key.Value)
-		if err := f.Set(name, given); err != nil {
-			return exit.RefusedValue(from[name], err)
+		if err := setOption(f, flag, given); err != nil {
+			all.add(exit.RefusedValue(from[name], err))
 		}
 	}
 	return nil
+}
+
+// setOption sets an option, or leaves it as it was: a value that cannot be read is one fault,
+// and not a second one for what stands in its place.
+func setOption(f *pflag.FlagSet, flag *pflag.Flag, value string) error {
+	before := flag.Value.String()
+	err := f.Set(flag.Name, value)
+	if _, list := flag.Value.(pflag.SliceValue); err != nil && !list {
+		_ = flag.Value.Set(before) // what it wrote itself
+	}
+	return err
 }
 
 func yamlValue(n *yaml.Node) (string, error) {
@@ -297,17 +309,21 @@ func didYouMean(name string, f *pflag.FlagSet) string {
 // Check refuses values that cannot work and names the option, as it was given, and what
 // is allowed.
 func (c *Config) Check() error {
-	err := c.checkOptions()
-	if e, ok := errors.AsType[*optionError](err); ok {
-		return exit.Usagef("%s: %w", c.givenAs(e.flag), e.err)
+	var found, all Faults
+	c.checkOptions(&found)
+	for _, err := range found {
+		if e, ok := errors.AsType[*optionError](err); ok {
+			err = fmt.Errorf("%s: %w", c.givenAs(e.flag), e.err)
+		}
+		all.add(err)
 	}
-	return err
+	return all.err()
 }
 
-func (c *Config) checkOptions() (err error) {
+func (c *Config) checkOptions(all *Faults) {
 	for name, value := range map[string]string{"synchronous": c.Synchronous, "log-level": c.LogLevel, "log-format": c.LogFormat} {
 		if !slices.Contains(allowed[name], value) {
-			return wrong(name, "%q is not one of %s", value, strings.Join(allowed[name], ", "))
+			all.add(wrong(name, "%q is not one of %s", value, strings.Join(allowed[name], ", ")))
 		}
 	}
 	for name, value := range map[string]string{"listen": c.Listen, "metrics-listen": c.MetricsListen} {
@@ -315,84 +331,75 @@ func (c *Config) checkOptions() (err error) {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(value); err != nil {
-			return wrong(name, "%q is not an address such as 127.0.0.1:8080", value)
+			all.add(wrong(name, "%q is not an address such as 127.0.0.1:8080", value))
 		}
 	}
-	if err := c.checkTargets(); err != nil {
-		return err
-	}
-	if c.ownHosts, err = publicHosts(c.PublicURL); err != nil {
-		return err
-	}
+	c.checkTargets(all)
+	var err error
+	c.ownHosts, err = publicHosts(c.PublicURL)
+	all.add(err)
 	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
 		if key != "" && !usableKey(key) {
-			return wrong(name, "must be 32 to 200 printable ASCII characters without spaces, has %d", len(key))
+			all.add(wrong(name, "must be 32 to 200 printable ASCII characters without spaces, has %d", len(key)))
 		}
 		if repeats(key) && !c.Dev {
-			return wrong(name, "repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)")
+			all.add(wrong(name, "repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)"))
 		}
 	}
 	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
-		return wrong("operator-test-key", "must differ from --operator-key, for the key decides the mode")
+		all.add(wrong("operator-test-key", "must differ from --operator-key, for the key decides the mode"))
 	}
 	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") && !c.postgres() {
-		return wrong("store", "must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store))
+		all.add(wrong("store", "must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store)))
 	}
-	if err := c.checkMounts(); err != nil {
-		return err
-	}
+	all.add(c.checkMounts())
 	if c.Store == "sqlite:" {
-		return wrong("store", "sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db")
+		all.add(wrong("store", "sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db"))
 	}
-	return c.checkNumbers()
+	c.checkNumbers(all)
 }
 
-func (c *Config) checkNumbers() error {
+func (c *Config) checkNumbers(all *Faults) {
 	for name, n := range map[string]int{"fast-attempts": c.Fast, "slow-attempts": c.Slow, "fast-attempts-per-tenant": c.FastPerTenant, "max-in-flight": c.InFlight} {
 		if n < 1 || n > 100_000 {
-			return wrong(name, "%d is not between 1 and 100000", n)
+			all.add(wrong(name, "%d is not between 1 and 100000", n))
 		}
 	}
 	if c.ConnectionMaxAge != 0 && (c.ConnectionMaxAge < time.Second || c.ConnectionMaxAge > 24*time.Hour) {
-		return wrong("connection-max-age", "%v is neither 0s (any age) nor between 1s and 24h", c.ConnectionMaxAge)
+		all.add(wrong("connection-max-age", "%v is neither 0s (any age) nor between 1s and 24h", c.ConnectionMaxAge))
 	}
 	if c.DrainDelay < 0 || c.DrainDelay > 10*time.Minute {
-		return wrong("drain-delay", "%v is not between 0s and 10m", c.DrainDelay)
+		all.add(wrong("drain-delay", "%v is not between 0s and 10m", c.DrainDelay))
 	}
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > time.Hour {
-		return wrong("shutdown-timeout", "%v is not between 0s and 1h", c.ShutdownTimeout)
+		all.add(wrong("shutdown-timeout", "%v is not between 0s and 1h", c.ShutdownTimeout))
 	}
-	if err := checkRates(map[string]float64{"publish-rate": c.PublishRate}); err != nil {
-		return err
-	}
-	if err := c.Calls.check(); err != nil {
-		return err
-	}
+	checkRates(all, map[string]float64{"publish-rate": c.PublishRate})
+	c.Calls.check(all)
 	if c.HostInFlight != 0 && (c.HostInFlight < 2 || c.HostInFlight > 100_000) {
-		return wrong("host-in-flight", "%d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight)
+		all.add(wrong("host-in-flight", "%d is neither 0 (no limit) nor between 2 and 100000", c.HostInFlight))
 	}
 	if c.HostRate != 0 && !(c.HostRate >= 1 && c.HostRate <= 1e6) {
-		return wrong("host-rate", "%v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate)
+		all.add(wrong("host-rate", "%v is neither 0 (no limit) nor between 1 and 1000000", c.HostRate))
 	}
 	if c.TenantBacklog < 0 {
-		return wrong("tenant-backlog", "%d is less than 0", c.TenantBacklog)
+		all.add(wrong("tenant-backlog", "%d is less than 0", c.TenantBacklog))
 	}
 	if c.RequestBodyMiB < 16 || c.RequestBodyMiB > 64<<10 {
-		return wrong("request-body-mib", "%d is not between 16 and 65536", c.RequestBodyMiB)
+		all.add(wrong("request-body-mib", "%d is not between 16 and 65536", c.RequestBodyMiB))
 	}
 	if c.NodeLease < 2*time.Second || c.NodeLease > 5*time.Minute {
-		return wrong("node-lease", "%v is not between 2s and 5m", c.NodeLease)
+		all.add(wrong("node-lease", "%v is not between 2s and 5m", c.NodeLease))
 	}
 	if c.HeldFor < time.Hour {
-		return wrong("held-for", "%v is less than 1h", c.HeldFor)
+		all.add(wrong("held-for", "%s is less than 1h", duration.Format(c.HeldFor)))
 	}
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
-		return wrong("audit-retention", "%v is less than 24h; 0 keeps entries for ever", c.AuditRetention)
+		all.add(wrong("audit-retention", "%s is less than 24h; 0 keeps entries for ever", duration.Format(c.AuditRetention)))
 	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
-		return wrong("retention", "%v is less than 24h; 0 keeps events for ever", c.Retention)
+		all.add(wrong("retention", "%s is less than 24h; 0 keeps events for ever", duration.Format(c.Retention)))
 	}
-	return nil
 }
 
 // postgres reports whether the store is a PostgreSQL database.

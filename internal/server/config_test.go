@@ -99,7 +99,7 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 		{name: "flag's spelling in the file", file: "allow-http: true\n", says: "unknown option"},
 		{name: "twice", file: "dev: true\ndev: false\n", says: ":2: option \"dev\" stands twice"},
 		{name: "wrong type", file: "dev: perhaps\n", says: `:1: dev: "perhaps" is not true or false`},
-		{name: "wrong type further down", file: "dev: true\n\nretention: 5\n", says: `:3: retention: "5" is not a duration such as 30s or 1h30m`},
+		{name: "wrong type further down", file: "dev: true\n\nretention: 5\n", says: `:3: retention: "5" is not a duration such as 30s, 1h30m or 30d`},
 		{name: "member of the file", file: "dev: true\nmax_in_flight: 0\n", says: ":2: max_in_flight: 0 is not between"},
 		{name: "empty list in the file", file: "deny_network: ''\n", says: ":1: deny_network: the value is empty"},
 		{name: "no value in the file", file: "deny_host:\n", says: ":1: deny_host: the value is empty"},

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/egress"
 )
 
@@ -25,30 +26,27 @@ type callLimits struct {
 func (c *callLimits) flags(f *pflag.FlagSet) {
 	f.Float64Var(&c.ReadRate, "read-rate", 200, "calls a second that one key may make to read, twice as many at once; operator keys ten times as many; 0: no limit")
 	f.Float64Var(&c.WriteRate, "write-rate", 100, "calls a second that one key may make to write, twice as many at once, publishing aside; operator keys ten times as many; 0: no limit")
-	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "tests, retries, resent deliveries and uses of secrets a second that one tenant may ask for, at least 60 at once; operator keys ten times as many; 0: no limit")
+	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "tests, retries, resent deliveries, uses of secrets and challenges of endpoints a second that one tenant may ask for, at least 60 at once; operator keys ten times as many; 0: no limit")
 	f.IntVar(&c.InFlight, "max-in-flight-ceiling", 1000, "most that an endpoint may set as max_in_flight, 1 to 1000; one that has more is used at the ceiling")
-	f.DurationVar(&c.ShortestRetry, "shortest-retry", time.Second, "shortest delay that an endpoint's retry plan may have, 1s to 24h")
+	duration.Var(f, &c.ShortestRetry, "shortest-retry", time.Second, "shortest delay that an endpoint's retry plan may have, 1s to 24h")
 	f.IntVar(&c.MaxAttempts, "max-attempts-ceiling", 0, "most attempts that an endpoint's retry plan may make; 0: any number, and for ever")
 	f.IntVar(&c.Endpoints, "endpoints-per-tenant", 1000, "endpoints that a tenant may have in one mode, 1 to 1000")
 	f.BoolVar(&c.Verify, "verify-endpoints", false, "hold what is published for a new endpoint, or one that moved to another host, until its receiver has answered a challenge with 2xx")
 }
 
-func (c *callLimits) check() error {
-	if err := checkRates(map[string]float64{"read-rate": c.ReadRate, "write-rate": c.WriteRate, "attempt-rate": c.AttemptRate}); err != nil {
-		return err
-	}
+func (c *callLimits) check(all *Faults) {
+	checkRates(all, map[string]float64{"read-rate": c.ReadRate, "write-rate": c.WriteRate, "attempt-rate": c.AttemptRate})
 	for name, n := range map[string]int{"max-in-flight-ceiling": c.InFlight, "endpoints-per-tenant": c.Endpoints} {
 		if n < 1 || n > 1000 {
-			return wrong(name, "%d is not between 1 and 1000", n)
+			all.add(wrong(name, "%d is not between 1 and 1000", n))
 		}
 	}
 	if c.ShortestRetry < time.Second || c.ShortestRetry > 24*time.Hour {
-		return wrong("shortest-retry", "%v is not between 1s and 24h", c.ShortestRetry)
+		all.add(wrong("shortest-retry", "%v is not between 1s and 24h", c.ShortestRetry))
 	}
 	if c.MaxAttempts < 0 || c.MaxAttempts > 10_000 {
-		return wrong("max-attempts-ceiling", "%d is not between 0 and 10000", c.MaxAttempts)
+		all.add(wrong("max-attempts-ceiling", "%d is not between 0 and 10000", c.MaxAttempts))
 	}
-	return nil
 }
 
 // wrongKeys is how many requests without a valid key one address may make in a minute
@@ -60,13 +58,12 @@ const wrongKeys = 20
 const leastRate = 0.001
 
 // checkRates refuses rates of callers, by flag, that are neither 0 nor useful.
-func checkRates(rates map[string]float64) error {
+func checkRates(all *Faults, rates map[string]float64) {
 	for name, rate := range rates {
 		if rate != 0 && !(rate >= leastRate && rate <= 1e6) {
-			return wrong(name, "%v is neither 0 (no limit) nor between 0.001 and 1000000", rate)
+			all.add(wrong(name, "%v is neither 0 (no limit) nor between 0.001 and 1000000", rate))
 		}
 	}
-	return nil
 }
 
 // twice is a bucket that holds two seconds' worth.

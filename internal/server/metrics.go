@@ -23,6 +23,7 @@ type attemptCounter struct {
 	putOff   *prometheus.CounterVec
 	repeated prometheus.Counter
 	duration prometheus.Histogram
+	delay    prometheus.Histogram
 }
 
 func newAttemptCounter(s dispatch.Sender) *attemptCounter {
@@ -41,12 +42,19 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 			Name: "posthorn_attempt_duration_seconds", Help: "How long attempts took.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 20, 25, 30, 60},
 		}),
+		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "posthorn_first_attempt_delay_seconds", Help: "From the acceptance of a delivery until its first attempt began.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
+		}),
 	}
 }
 
 // Send makes the attempt and counts it.
 func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	o := c.sender.Send(ctx, j)
+	if first := &j.Delivery; !o.Skipped && first.Attempts == 0 && j.Trigger == hook.BySchedule {
+		c.delay.Observe(max(0, o.StartedAt.Sub(first.CreatedAt).Seconds()))
+	}
 	if o.Skipped {
 		if o.Class != hook.ClassNone {
 			c.putOff.WithLabelValues(string(o.Class)).Inc()
@@ -68,7 +76,7 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 // metricsPage serves /metrics. The numbers are read when the page is.
 func (n *Node) metricsPage() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration,
+	r.MustRegister(n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration, n.attempts.delay,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for check, read := range map[string]func() uint64{
 		"warn":   func() uint64 { warned, _ := n.app.Mismatches(); return warned },

@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/posthorn/posthorn/client"
 )
@@ -89,5 +93,51 @@ func TestMetricsShowRefusals(t *testing.T) {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("%s is missing", line)
 		}
+	}
+}
+
+var metricName = regexp.MustCompile(`\bposthorn_[a-z_]+`)
+
+// The alert rules and the dashboard name metrics that the server has.
+func TestMonitoringFilesNameOurMetrics(t *testing.T) {
+	n := metered(t)
+	known := map[string]bool{}
+	described := make(chan *prometheus.Desc, 1000)
+	for _, c := range []prometheus.Collector{n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, longWrites{}, heldAttempts{}} {
+		c.Describe(described) // they are on the page once something happened
+	}
+	close(described)
+	for d := range described {
+		known[metricName.FindString(d.String())] = true
+	}
+	page := httptest.NewRecorder()
+	n.metricsPage().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	for _, name := range metricName.FindAllString(page.Body.String(), -1) {
+		known[name] = true
+	}
+	var rules, dashboard any
+	for file, read := range map[string]func([]byte) error{
+		"alerts.yaml":  func(text []byte) error { return yaml.Unmarshal(text, &rules) },
+		"grafana.json": func(text []byte) error { return json.Unmarshal(text, &dashboard) },
+	} {
+		text, err := os.ReadFile(filepath.Join("../../deploy/monitoring", file))
+		if err == nil {
+			err = read(text)
+		}
+		if err != nil {
+			t.Fatal(file, err)
+		}
+		names := metricName.FindAllString(string(text), -1)
+		if len(names) < 10 {
+			t.Errorf("%s names %d metrics", file, len(names))
+		}
+		for _, name := range names {
+			if !known[name] {
+				t.Errorf("%s names %s, which the server does not have", file, name)
+			}
+		}
+	}
+	if known["posthorn_planted_total"] {
+		t.Error("control: a metric that is not there is known")
 	}
 }

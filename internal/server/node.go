@@ -30,6 +30,7 @@ import (
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/jobs"
 	"github.com/posthorn/posthorn/internal/listen"
 	"github.com/posthorn/posthorn/internal/profile"
 	"github.com/posthorn/posthorn/internal/seal"
@@ -49,6 +50,7 @@ type Node struct {
 	counts   *counts
 	egress   *egress.Client
 	hub      *listen.Hub // receivers that connect to us
+	jobs     *jobs.Runner
 	attempts *attemptCounter
 	without  *bareStore     // set by the bench only: nothing is kept
 	mux      *http.ServeMux // of the API's listener
@@ -99,6 +101,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		Nodes:        func() int { return n.store.Nodes() },
 		HostInFlight: cmp.Or(cfg.HostInFlight, -1), HostRate: cmp.Or(cfg.HostRate, -1),
 	})
+	n.jobs = jobs.New(log)
 	if err := n.openStore(ctx); err != nil {
 		return err
 	}
@@ -109,12 +112,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	if err := cfg.targets.checkProxy(ctx); err != nil {
 		return err
 	}
-	n.egress = egress.New(egress.Options{
-		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks,
-		AllowHosts: cfg.targets.allowHosts, DenyHosts: cfg.targets.denyHosts, DenyNetworks: cfg.targets.denyNetworks, Log: log, MaxIdle: keptLimit(Descriptors()),
-		OwnHosts: cfg.ownHosts, Blocked: n.counts.dialBlocked, MaxAge: cmp.Or(cfg.ConnectionMaxAge, -1),
-		RootCAs: cfg.targets.roots, ClientCertificate: cfg.targets.clientCert, Proxy: cfg.targets.proxy,
-	})
+	n.egress = egress.New(n.egressOptions())
 	if err := n.refuseSelf(); err != nil {
 		return err
 	}
@@ -150,12 +148,23 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("recover deliveries: %w", err))
 	}
+	n.jobs.Start(n.store, n.app.ProfileOf)
 	n.mountListen(ctx)
 	if have, need := Descriptors(), DescriptorsFor(cfg.Fast, cfg.Slow); have < need {
 		log.Warn("few descriptors for so many attempts at once: raise the limit (LimitNOFILE, ulimit -n), or lower --fast-attempts and --slow-attempts", "limit", have, "needed", need)
 	}
 	n.serve()
 	return nil
+}
+
+func (n *Node) egressOptions() egress.Options {
+	cfg := n.cfg
+	return egress.Options{
+		AllowHTTP: cfg.AllowHTTP || cfg.Dev, AllowLocal: cfg.Dev, AllowNetworks: cfg.networks,
+		AllowHosts: cfg.targets.allowHosts, DenyHosts: cfg.targets.denyHosts, DenyNetworks: cfg.targets.denyNetworks, Log: n.log, MaxIdle: keptLimit(Descriptors()),
+		OwnHosts: cfg.ownHosts, Blocked: n.counts.dialBlocked, MaxAge: cmp.Or(cfg.ConnectionMaxAge, -1),
+		RootCAs: cfg.targets.roots, ClientCertificate: cfg.targets.clientCert, Proxy: cfg.targets.proxy,
+	}
 }
 
 func (n *Node) listen() error {
@@ -202,7 +211,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
 		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
-		Committed: n.dispatch.Committed, Room: n.dispatch.Room,
+		Committed: n.committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
 			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
 		},
@@ -211,6 +220,15 @@ func (n *Node) openStore(ctx context.Context) error {
 		_ = os.Remove(made) // made a moment ago, for a database that has another one
 	}
 	return n.openError(path, err)
+}
+
+// committed tells the rooms what a transaction means for them. It runs on the store's
+// writer and does not block.
+func (n *Node) committed(c hook.Commit) {
+	n.dispatch.Committed(c)
+	if len(c.Replays) > 0 {
+		n.jobs.Wake(c.Replays)
+	}
 }
 
 // StoreKind says for the log where events are kept.
@@ -519,6 +537,7 @@ func (n *Node) Linger(delay time.Duration) error {
 // broken off; the next start repeats them.
 func (n *Node) Stop(ctx context.Context) int {
 	n.stopping.Store(true)
+	n.jobs.Stop() // the next start continues them
 	n.hub.Close() // a listener's stream never becomes idle by itself
 	// Side by side: a client that sends its request slowly must not take the time
 	// of the attempts. What is still published meanwhile waits for the next start.
@@ -545,6 +564,9 @@ func (n *Node) Close() {
 		}
 	}
 	n.background.Wait()
+	if n.jobs != nil {
+		n.jobs.Stop()
+	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
 			n.log.Error("close store", "error", err)

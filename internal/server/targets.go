@@ -26,51 +26,48 @@ type targets struct {
 }
 
 // checkTargets parses the options about where deliveries may go.
-func (c *Config) checkTargets() (err error) {
+func (c *Config) checkTargets(all *Faults) {
 	c.targets = targets{}
-	if c.networks, err = parseNetworks("allow-network", c.AllowNetwork); err != nil {
-		return err
-	}
-	if c.targets.denyNetworks, err = parseNetworks("deny-network", c.DenyNetwork); err != nil {
-		return err
-	}
-	if c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost); err != nil {
-		return err
-	}
+	var err error
+	c.networks, err = parseNetworks("allow-network", c.AllowNetwork)
+	all.add(err)
+	c.targets.denyNetworks, err = parseNetworks("deny-network", c.DenyNetwork)
+	all.add(err)
+	c.targets.allowHosts, err = parseHosts("allow-host", c.AllowHost)
+	all.add(err)
 	for _, host := range c.targets.allowHosts {
 		if host.Public() {
-			return wrong("allow-host", "%q is a public name, which needs no permission, so it would do nothing; take it out, and if it leads to a private address, admit that with --allow-network", host)
+			all.add(wrong("allow-host", "%q is a public name, which needs no permission, so it would do nothing; take it out, and if it leads to a private address, admit that with --allow-network", host))
 		}
 	}
-	if c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost); err != nil {
-		return err
-	}
-	return c.readWayOut(&c.targets)
+	c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost)
+	all.add(err)
+	c.readWayOut(&c.targets, all)
 }
 
 // readWayOut reads the certificates and the address of the proxy.
-func (c *Config) readWayOut(t *targets) (err error) {
+func (c *Config) readWayOut(t *targets, all *Faults) {
+	var err error
 	if len(c.CAFile) > 0 {
 		if t.roots, t.authorities, err = egress.ReadAuthorities(c.CAFile); err != nil {
-			return wrong("ca-file", "%w", err)
+			all.add(wrong("ca-file", "%w", err))
 		}
 	}
 	switch {
 	case c.ClientCert != "" && c.ClientKey == "":
-		return wrong("client-cert", "--client-key is missing, the file with the key of the certificate")
+		all.add(wrong("client-cert", "--client-key is missing, the file with the key of the certificate"))
 	case c.ClientKey != "" && c.ClientCert == "":
-		return wrong("client-key", "--client-cert is missing, the file with the certificate of the key")
+		all.add(wrong("client-key", "--client-cert is missing, the file with the certificate of the key"))
 	case c.ClientCert != "":
 		if t.clientCert, t.ownCert, err = egress.ReadClientCertificate(c.ClientCert, c.ClientKey); err != nil {
-			return wrong("client-cert", "%w", err)
+			all.add(wrong("client-cert", "%w", err))
 		}
 	}
 	if c.EgressProxy != "" {
 		if t.proxy, err = egress.ParseProxy(c.EgressProxy, c.EgressProxyPlain); err != nil {
-			return wrong("egress-proxy", "%w", err)
+			all.add(wrong("egress-proxy", "%w", err))
 		}
 	}
-	return nil
 }
 
 // announce logs the certificates of the operator's own, and warns of those that are not

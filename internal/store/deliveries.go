@@ -10,10 +10,20 @@ import (
 
 // RetryDelivery asks for a single shot of a delivery in any state. A failure leaves the
 // delivery and its schedule as they are. RetryDelivery gives CodeEndpointDisabled unless
-// the endpoint is enabled or the event is a test, and CodeEndpointUnverified if it is
+// the endpoint is enabled or the event is a test, and CodeUnverified if it is
 // unverified and the event is not its latest challenge. The request survives a crash. Two
 // requests before the attempt make one attempt. An empty tenant means all of the mode.
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
+	return s.retryDelivery(ctx, scope, id, false, once)
+}
+
+// RetryAnyway is RetryDelivery, but also while the endpoint is disabled. Then the attempt
+// says nothing of the endpoint's health.
+func (s *Store) RetryAnyway(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
+	return s.retryDelivery(ctx, scope, id, true, once)
+}
+
+func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, anyway bool, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	var row hook.Delivery
 	var replay *hook.Replay
 	err := s.writeCounted(ctx, op{Name: "retry delivery", Key: scope, Rows: 1, Apply: func(t *tx) (err error) {
@@ -25,12 +35,18 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			if err != nil {
 				return nil, false, err
 			}
-			if target != nil && !target.MayGet(row.Event) {
+			trigger := hook.ByHand
+			switch {
+			case target != nil && !target.MayGet(row.Event):
 				return nil, false, hook.NotVerified()
-			}
-			if !mayRetry(target, &row) {
+			case mayRetry(target, &row):
+			case target == nil:
+				return nil, false, &hook.Error{Code: hook.CodeEndpointDisabled, Message: "The endpoint of this delivery is deleted."}
+			case !anyway:
 				return nil, false, &hook.Error{Code: hook.CodeEndpointDisabled,
-					Message: "The endpoint of this delivery is disabled or deleted. Enable it first."}
+					Message: "The endpoint of this delivery is disabled. Enable it first, or ask for the attempt with \"even_if_disabled\"."}
+			default:
+				trigger = hook.Anyway
 			}
 			if !t.canAttempt(target) {
 				return nil, false, errElsewhere()
@@ -39,7 +55,12 @@ func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			if err != nil {
 				return nil, false, err
 			}
-			if err := t.requestShot(&row, requested, target, hook.ByHand); err != nil {
+			if requested && trigger == hook.Anyway {
+				if requested, err = t.shotUnderWay(&row); err != nil {
+					return nil, false, err
+				}
+			}
+			if err := t.requestShot(&row, requested, target, trigger); err != nil {
 				return nil, false, err
 			}
 			t.audited(hook.ActDeliveryRetried, "delivery", id.String(), row.Scope)

@@ -211,6 +211,9 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 		sweep := sweepRelease
 		if discardHeld {
 			sweep = sweepDiscard
+			if err := t.dropReplayShots("endpoint = ? AND replay IS NOT NULL", next.Scope, next.ID[:]); err != nil {
+				return err
+			}
 		}
 		if err := t.orderAfterHold(next.ID, sweep); err != nil {
 			return err

@@ -49,7 +49,7 @@ func (s *Store) Housekeep(ctx context.Context) error {
 			return fmt.Errorf("housekeep: %w", err)
 		}
 	}
-	for _, do := range []func(context.Context) error{s.retain, s.retainAudit, s.dropRevisions, s.bindSealed} {
+	for _, do := range []func(context.Context) error{s.addUpStats, s.dropStats, s.retain, s.retainAudit, s.dropRevisions, s.dropReplays, s.bindSealed} {
 		if err := do(ctx); err != nil {
 			return fmt.Errorf("housekeep: %w", err)
 		}
@@ -107,5 +107,8 @@ func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err er
 	}
 	gone, err := returning(t, sqltext.ScanID, expireRows, string(hook.ReasonHeldExpired), sqltext.Micros(t.now), endpoint[:], from[:], last[:], sqltext.Micros(long))
 	t.addOpen(scope, -len(gone))
+	if len(gone) > 0 {
+		t.note(sample{subject: sqltext.Subject{Scope: scope, Endpoint: endpoint}, givenUp: int64(len(gone))})
+	}
 	return last, more, sqltext.Wrap("expire held deliveries", err)
 }

@@ -27,13 +27,13 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 		return full
 	}
 	owner := int64(0)
-	// The single shot of a test event is attempted even if the endpoint is disabled. No
-	// claim would take it then, so it is handed over at once.
+	// The single shot of a test event is attempted even if the endpoint is disabled, and so
+	// is one that was asked for anyway. No claim would take it, so it is handed over at once.
 	if target.Status != hook.Enabled || t.roomFor(target) {
 		owner = t.s.Epoch()
 	}
 	err = t.insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
-		int64(trigger), sqltext.Micros(t.now), owner)
+		int64(trigger), sqltext.Micros(t.now), owner, nil)
 	if err != nil {
 		return err
 	}
@@ -53,23 +53,54 @@ func (t *tx) shotRequested(d *hook.Delivery) (bool, error) {
 	return t.row("read single shot", "SELECT 1 FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &one)
 }
 
-// deleteShot deletes the single shot of a delivery, if there is one.
-func (t *tx) deleteShot(d *hook.Delivery) error {
-	n, err := t.exec("delete single shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ?", d.Event[:], d.Endpoint[:])
+// shotUnderWay reports whether a process has the single shot of a delivery in memory. One
+// that waits in the table until the endpoint is enabled is deleted.
+func (t *tx) shotUnderWay(d *hook.Delivery) (bool, error) {
+	var owner int64
+	if _, err := t.row("read single shot", "SELECT owner FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &owner); err != nil || owner != 0 {
+		return true, err
+	}
+	return false, t.deleteShot(d)
+}
+
+// takeShot deletes the single shot of a delivery, if there is one, and counts what became
+// of it for the replay that asked for it.
+func (t *tx) takeShot(d *hook.Delivery, became replayCounts) error {
+	replays, err := returning(t, sqltext.ScanID, "DELETE FROM oneshots WHERE event = ? AND endpoint = ? RETURNING replay", d.Event[:], d.Endpoint[:])
+	t.addOpen(d.Scope, -len(replays))
+	for _, id := range replays {
+		t.countReplay(id, became)
+	}
+	return sqltext.Wrap("delete single shot", err)
+}
+
+// deleteShot deletes the single shot of a delivery that will not be attempted.
+func (t *tx) deleteShot(d *hook.Delivery) error { return t.takeShot(d, replayCounts{dropped: 1}) }
+
+// deleteGivenBack deletes the single shot of a delivery that was given back while its
+// endpoint does not receive. That of a replay stays.
+func (t *tx) deleteGivenBack(d *hook.Delivery) error {
+	n, err := t.exec("delete single shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ? AND replay IS NULL", d.Event[:], d.Endpoint[:])
 	t.addOpen(d.Scope, -int(n))
 	return err
 }
 
 // deleteShots deletes the single shots of an endpoint. Without testsToo it leaves those of
-// test events, which a disabled endpoint still receives.
+// test events, which a disabled endpoint still receives, and those of replays, which go on
+// when it is enabled.
 func (t *tx) deleteShots(target *hook.Endpoint, testsToo bool) error {
 	query := "DELETE FROM oneshots WHERE endpoint = ?"
 	if !testsToo {
-		query += ` AND NOT EXISTS (SELECT 1 FROM deliveries d
+		query += ` AND replay IS NULL AND NOT EXISTS (SELECT 1 FROM deliveries d
 			WHERE d.event = oneshots.event AND d.endpoint = oneshots.endpoint AND d.kind = 1)`
 	}
 	n, err := t.exec("delete single shots", query, target.ID[:])
 	t.addOpen(target.Scope, -int(n))
+	if err != nil || testsToo {
+		return err
+	}
+	// Each dispatcher forgets its jobs of an endpoint that is disabled.
+	_, err = t.exec("disown single shots of replays", "UPDATE oneshots SET owner = 0 WHERE endpoint = ? AND replay IS NOT NULL", target.ID[:])
 	return err
 }
 

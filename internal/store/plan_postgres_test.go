@@ -108,7 +108,7 @@ func TestPlansOnPostgres(t *testing.T) {
 		if read := mostRead(plan); sweeps[name] && read > sweepOf {
 			t.Errorf("%s reads %d rows for a page of %d:\n%s", name, read, sweepOf, plan)
 		}
-		if in, out := sorted(plan); in > out && name != "pending" { // it sorts up to hook.StatsCap ids
+		if in, out := sorted(plan); in > out && name != "pending" && name != "open of" { // it sorts up to hook.StatsCap ids
 			t.Errorf("%s sorts %d rows for %d:\n%s", name, in, out, plan)
 		}
 		t.Logf("%-14s %8.2f ms", name, took)

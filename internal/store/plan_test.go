@@ -30,6 +30,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
 		"pending": true, // sorts up to hook.StatsCap ids
+		"open of": true, // the same
 		"history": true, // sorts the endpoints of one tenant
 		"tries":   true, // sorts the attempts of statsRows deliveries
 	}
@@ -51,6 +52,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"moved":    {moveHeldRows, "deliveries USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"backlog":  {countOpen, "deliveries_open (owner=? AND endpoint=?)"},
 		"of held":  {countOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"stats":    {search("stats"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
+		"open of":  {search("open of"), "deliveries_open (owner=? AND endpoint=?)"},
+		"held of":  {search("held of"), "deliveries_stopped (endpoint=? AND state=?)"},
 		"pending":  {search("pending"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
 		"failures": {search("failures"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=?)"},
 		"recent":   {search("recent"), "events_scope (mode=? AND tenant=? AND id>?)"},
@@ -66,6 +70,12 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"old page": {tablesOf("events", oldPage), "events_1 (id>? AND id<?)"},
 		"old rows": {tablesOf("events", oldDeliveries), "PRIMARY KEY (event>? AND event<?)"},
 		"old ids":  {tablesOf("events", dropIDs), "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
+		"r failed": {search("replay failed"), "deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
+		"r newest": {search("replay newest"), "deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
+		"r all":    {search("replay all"), "events_scope (mode=? AND tenant=? AND id>? AND id<?)"},
+		"r rows":   {search("replay missing"), "d USING PRIMARY KEY (event=? AND endpoint=?)"},
+		"r shots":  {search("replay waiting"), "oneshots_endpoint (endpoint=?)"},
+		"r due":    {search("replay waiting"), "deliveries_open (owner=? AND endpoint=? AND due<?)"},
 		"failed":   {search("failed"), "deliveries_stopped (endpoint=? AND state=?"},
 		"bound":    {search("failed of"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
 		"events":   {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},

@@ -74,6 +74,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if refused := mismatch(n); refused != nil {
 			return hook.Published{Err: refused}, nil
 		}
+		if n.RequireMatch { // a new tenant has no endpoints
+			return hook.Published{Err: errNoMatch}, nil
+		}
 		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
 			if hook.CodeOf(err) == hook.CodeTenantExists { // a deleted tenant keeps its id
 				return hook.Published{Err: errNoTenant()}, nil
@@ -92,6 +95,9 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 	}
 	if refused := mismatch(n); refused != nil { // after the ids: what was accepted before stays so
 		return hook.Published{Err: refused}, nil
+	}
+	if n.RequireMatch && len(targets) == 0 {
+		return hook.Published{Err: errNoMatch}, nil
 	}
 	if len(targets) > t.s.opts.MaxFanOut {
 		return hook.Published{Err: t.tooMany(len(targets))}, nil
@@ -145,6 +151,9 @@ func (t *tx) tooManyInRequest(n, left int) *hook.Error {
 		n, left, most)}
 }
 
+var errNoMatch = &hook.Error{Code: hook.CodeNoMatch, Field: "require_match",
+	Message: "No endpoint of the tenant would get an event of this type, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
+
 func errNoTenant() *hook.Error {
 	return &hook.Error{Code: hook.CodeTenantNotFound, Message: "No such tenant.", Field: "tenant"}
 }
@@ -179,6 +188,9 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		public = e.PublicID[:]
 	}
 	t.stats.Events++
+	if e.Kind != hook.TestEvent {
+		t.note(sample{subject: sqltext.Subject{Scope: e.Scope}, published: true})
+	}
 	return t.insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
 		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
 }
@@ -186,6 +198,15 @@ func (t *tx) storeEvent(e *hook.Event) error {
 // deliver stores the delivery of an event to an endpoint. Its job is handed over with the
 // commit, if roomFor finds room, or waits in the table.
 func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) (hook.Delivery, error) {
+	return t.deliverAs(e, target, profile, true)
+}
+
+// deliverLater is deliver, but the delivery waits in the table, behind fresh ones.
+func (t *tx) deliverLater(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) (hook.Delivery, error) {
+	return t.deliverAs(e, target, profile, false)
+}
+
+func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash, now bool) (hook.Delivery, error) {
 	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
 		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
 	trigger, heldAt := hook.BySchedule, int64(0)
@@ -195,7 +216,7 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
 	case target.Damage != 0: // waits in the table until the endpoint is repaired
-	case t.canAttempt(target) && t.roomFor(target):
+	case now && t.canAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
 		t.noteDue(target, t.now)
@@ -207,6 +228,9 @@ func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileH
 		return d, err
 	}
 	t.stats.Deliveries++
+	if d.Kind != hook.TestEvent {
+		t.note(sample{subject: sqltext.Subject{Scope: d.Scope, Endpoint: d.Endpoint}, accepted: true})
+	}
 	t.addOpen(d.Scope, 1)
 	if d.Owner != 0 {
 		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})
@@ -260,7 +284,7 @@ func contentHash(n *hook.NewEvent) [32]byte {
 
 // PublishTest stores a test event with one delivery to the endpoint, whatever the
 // endpoint's filter and status, and hands its job over at once. It also returns the
-// delivery's id. An unverified endpoint gives CodeEndpointUnverified.
+// delivery's id. An unverified endpoint gives CodeUnverified.
 func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte,
 	profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error) {
 	var out hook.Published

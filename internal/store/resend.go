@@ -14,7 +14,7 @@ import (
 // as they are. A missing delivery is made and follows the endpoint's policy.
 //
 // If the endpoint is named and not enabled, Resend gives CodeEndpointDisabled, or
-// CodeEndpointUnverified. If none is
+// CodeUnverified. If none is
 // named, an endpoint that tripped gets a missing delivery, held, and no single shot of an
 // existing one. Test events are not resent: they give CodeConflict.
 func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID,

@@ -96,6 +96,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err := t.logAttempt(&after, job.Trigger, o); err != nil {
 		return err
 	}
+	t.noteAttempt(&after, was, o)
 	target, err := t.endpoint(after.Scope, after.Endpoint)
 	if err != nil || target == nil {
 		return err
@@ -143,7 +144,7 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 			return err
 		}
 		if job.Trigger.OneShot() {
-			return t.deleteShot(d)
+			return t.deleteGivenBack(d)
 		}
 		return nil
 	}
@@ -192,13 +193,19 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 		return row, row.State, 0, false, err
 	}
 	if job.Trigger.OneShot() {
-		if err := t.deleteShot(&row); err != nil {
+		became := replayCounts{failed: 1}
+		if o.Success {
+			became = replayCounts{delivered: 1}
+		}
+		if err := t.takeShot(&row, became); err != nil {
 			return row, row.State, 0, false, err
 		}
 	}
 	trigger := job.Trigger
 	if row.Fence != job.Delivery.Fence || row.Owner != job.Delivery.Owner {
-		trigger = hook.ByHand // this job no longer decides the schedule
+		if !trigger.OneShot() {
+			trigger = hook.ByHand // this job no longer decides the schedule
+		}
 		if job.Holder != t.s.Epoch() || row.Owner != 0 && row.Owner != t.s.Epoch() {
 			t.staleSettles++
 		}

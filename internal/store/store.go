@@ -138,8 +138,11 @@ type Store struct {
 	heads      map[hook.Mode]auditHead  // of the audit log
 	auditing   bool                     // a commit with entries of the audit log is on its way
 	lastSwept  hook.ID                  // the last endpoint that had its turn to be swept
+	lastStat   int64                    // see statID
+	tallies    tallies                  // of the transaction that is being written
 
 	sweeps  chan struct{}
+	counted chan struct{} // a transaction counted something
 	sweeper sync.WaitGroup
 	life    context.Context // ends with Close
 	stop    context.CancelFunc
@@ -182,6 +185,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
 		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
+		counted:   make(chan struct{}, 1),
 		retention: watch,
 	}
 	s.life, s.stop = context.WithCancel(context.Background())
@@ -201,6 +205,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.sweeper.Go(func() { s.sweep(s.life) })
+	s.sweeper.Go(func() { s.watchStats(s.life) })
 	return s, nil
 }
 
@@ -223,7 +228,9 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	}
 	s.ids.Above(last)
 	s.engine, s.peers, s.read, s.logLength = db, solo{db.Epoch()}, db.Reader(), db.LogLength
-	s.start(0, batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve))
+	reserve := batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve)
+	db.Full = reserve.Spent
+	s.start(0, reserve)
 	return nil
 }
 

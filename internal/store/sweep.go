@@ -61,6 +61,9 @@ func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
 
 func (t *tx) orderCancel(target *hook.Endpoint) error {
 	t.sweeps = true
+	if err := t.endReplays(target); err != nil {
+		return err
+	}
 	if _, err := t.exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
 		sweepCancel, string(hook.ReasonEndpointDeleted), target.ID[:]); err != nil {
 		return err

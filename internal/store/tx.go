@@ -76,8 +76,11 @@ type effects struct {
 	profiles  bool // another node kept texts of profiles
 	catalogue bool // another node changed which schemas are enforced
 	sweeps    bool // a sweep was ordered
+	replays   map[hook.ID]replayCounts
+	run       []hook.ReplayRef // replays that this process runs from now on
 	stats     Stats
 	audits    []hook.AuditEntry // to be written with the commit
+	samples   []sample          // of the statistics
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // lines for the log
@@ -96,7 +99,7 @@ func (e *effects) clone() effects {
 	next := *e
 	next.scopes, next.room, next.open = maps.Clone(e.scopes), maps.Clone(e.room), maps.Clone(e.open)
 	next.backlog, next.due, next.told = maps.Clone(e.backlog), maps.Clone(e.due), maps.Clone(e.told)
-	next.clean = slices.Clone(e.clean)
+	next.clean, next.replays = slices.Clone(e.clean), maps.Clone(e.replays)
 	next.health = make(map[hook.ID]*healthEntry, len(e.health))
 	for id, h := range e.health {
 		entry := *h
@@ -294,7 +297,13 @@ func (t *tx) Flush() error {
 			return err
 		}
 	}
-	return t.flushAudit()
+	if err := t.writeReplayCounts(); err != nil {
+		return err
+	}
+	if err := t.flushAudit(); err != nil {
+		return err
+	}
+	return t.logSamples()
 }
 
 // committed makes the effects known. It runs after the commit and before any caller is
@@ -321,11 +330,11 @@ func (t *tx) committed() {
 	s.stats.deliveries.Add(t.stats.Deliveries)
 	s.stats.attempts.Add(t.stats.Attempts)
 	s.stats.staleSettles.Add(t.staleSettles)
-	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped, Returned: t.returned}
+	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped, Returned: t.returned, Replays: t.run}
 	for _, d := range t.due {
 		commit.Due = append(commit.Due, d)
 	}
-	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped)+len(commit.Returned) > 0 {
+	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped)+len(commit.Returned)+len(commit.Replays) > 0 {
 		s.opts.Committed(commit)
 	}
 	for _, report := range t.logs {
@@ -333,6 +342,12 @@ func (t *tx) committed() {
 	}
 	if t.sweeps {
 		s.wakeSweeper()
+	}
+	if len(t.samples) > 0 {
+		select {
+		case s.counted <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -48,6 +48,12 @@ var waitCases = []waitCase{
 			return err
 		})
 	}},
+	{name: "a page of a replay", given: failed, worst: func(w *waitRun) {
+		j, _, err := w.CreateReplay(w.ctx, hook.NewReplay{Scope: live, Endpoint: w.endpoints[0], Source: hook.FromFailed, Rate: 1000}, nil)
+		w.must(err)
+		_, err = w.StepReplay(w.ctx, hook.ReplayRef{ID: j.ID, Fence: j.Fence, Rate: j.Rate}, 100, profileOf)
+		w.must(err)
+	}},
 	{name: "cancel one by one", given: cancellable, worst: func(w *waitRun) {
 		w.each(64, len(w.deliveries), func(i int) error {
 			_, err := w.CancelDelivery(w.ctx, live, w.deliveries[i])

@@ -323,7 +323,7 @@ func (x *trap) plantAll() {
 func (x *trap) everyRoute() {
 	operator := x.Config.OperatorKey
 	call := func(what, path, body string) string { return x.ask(what, path, operator, body) }
-	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/tenants/{id}"} {
+	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats"} {
 		call("GET "+path, strings.Replace(path, "{id}", "planted-tenant", 1), "")
 	}
 	x.ask("GET /v1/endpoints as tests", "/v1/endpoints", x.Config.OperatorTestKey, "")
@@ -367,7 +367,17 @@ func (x *trap) everyRoute() {
 	call("GET /v1/events/{id}", "/v1/events/"+d.Event, "")
 	call("GET /v1/events/{id}/explain", "/v1/events/"+d.Event+"/explain", "")
 	call("POST /v1/events/{id}/resend", "/v1/events/"+d.Event+"/resend", "")
+	call("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+d.Endpoint+"/verify", "")
 	call("POST /v1/endpoints/{id}/test", "/v1/endpoints/"+d.Endpoint+"/test", "")
+	call("POST /v1/events/match", "/v1/events/match", `{"tenant":"planted-tenant","type":"a.b"}`)
+	replay := ""
+	for _, then := range []string{"resume", "cancel"} { // both while it is paused: it may end by itself
+		replay = member(call("POST /v1/replays", "/v1/replays", `{"endpoint":"`+d.Endpoint+`","source":"all","rate":0.1}`), "id")
+		call("POST /v1/replays/{id}/pause", "/v1/replays/"+replay+"/pause", "")
+		call("POST /v1/replays/{id}/"+then, "/v1/replays/"+replay+"/"+then, "")
+	}
+	call("GET /v1/replays", "/v1/replays?tenant=planted-tenant", "")
+	call("GET /v1/replays/{id}", "/v1/replays/"+replay, "")
 	call("PATCH /v1/endpoints/{id}", "/v1/endpoints/"+d.Endpoint, `{"title":"T"}`)
 	call("POST /v1/event-types", "/v1/event-types", `{"name":"a.b"}`)
 	call("GET /v1/event-types", "/v1/event-types", "")

@@ -121,7 +121,7 @@ func TestVerifiedEndpointReceives(t *testing.T) {
 	}
 	t.Setenv("POSTHORN_URL", l.API.URL)
 	t.Setenv("POSTHORN_KEY", l.API.Key)
-	if out := run("endpoint", "list", "--tenant", "acme"); !strings.Contains(out, "VERIFICATION.STATE") || !strings.Contains(out, "failed") {
+	if out := run("endpoint", "list", "--tenant", "acme", "--wide"); !strings.Contains(out, "VERIFICATION.STATE") || !strings.Contains(out, "failed") {
 		t.Error(out)
 	}
 	if out := run("endpoint", "verify", e.ID); !strings.Contains(out, "posthorn endpoint get "+e.ID) {

@@ -73,10 +73,13 @@ var bodiesOf = map[string]string{
 	"POST /v1/events":                       `{"tenant":"acme","type":"a.b","data":{"n":1}}`,
 	"POST /v1/events/batch":                 `[{"tenant":"acme","type":"a.b","data":{}},{"tenant":"acme","type":""}]`,
 	"POST /v1/events/{id}/resend":           `{}`,
+	"POST /v1/events/match":                 `{"tenant":"acme","type":"a.b"}`,
+	"POST /v1/replays":                      `{"endpoint":"ENDPOINT","source":"all","event_types":["a.*"],"rate":0.5}`,
 	"POST /v1/endpoints":                    `{"tenant":"acme","url":"https://hooks.example.com/in","event_types":["*"],"headers":{"X-A":"b"},"retry":{"first":"5s","max_age":"1h"}}`,
 	"PATCH /v1/endpoints/{id}":              `{"title":"T","retry":{"steps":["5s"]}}`,
 	"POST /v1/endpoints/{id}/test":          `{}`,
 	"POST /v1/endpoints/{id}/verify":        `{}`,
+	"POST /v1/deliveries/{id}/retry":        `{}`,
 	"POST /v1/tenants":                      `{"name":"N"}`,
 	"PATCH /v1/tenants/{id}":                `{"name":"Acme"}`,
 	"POST /v1/keys":                         `{"kind":"tenant","tenant":"acme","name":"n"}`,
@@ -101,7 +104,7 @@ func liveAnswers(t *testing.T) (map[string]any, []exchange) {
 	for _, route := range routes {
 		var body any
 		if text, ok := bodiesOf[route]; ok {
-			body = text
+			body = strings.ReplaceAll(text, "ENDPOINT", ids["/v1/endpoints/"])
 		}
 		v.refusals(route, ids, body)
 		v.at(route, ids.of(route), "", body)
@@ -158,12 +161,19 @@ func (v *visitor) furnish() things {
 	}
 	v.at("GET /v1/endpoints/{id}", full.ID, "", nil)
 	v.at("GET /v1/endpoints/{id}/stats", empty.ID, "", nil)
+	v.at("GET /v1/endpoints/{id}/stats", full.ID, "", nil)
+	v.at("GET /v1/tenants/{id}/stats", "acme", "", nil)
+	v.at("GET /v1/stats", "", "?step=1m", nil)
 	v.at("PATCH /v1/endpoints/{id}", off.ID, "", `{"enabled":false}`)
 	v.at("GET /v1/endpoints", "", "?enabled=false", nil)
 	open := want[client.Event](v.house, 200, get("/v1/events/"+v.event("acme", "a.b").ID)).Deliveries[0]
 	grant := want[client.PartnerUser](v.house, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`))
 	key := want[client.Key](v.house, 201, post("/v1/keys", `{"kind":"publisher"}`))
-	return things{"/v1/tenants/": "acme", "/v1/endpoints/": e.ID, "/v1/events/{": event.ID, "/v1/deliveries/": open.ID, "/v1/keys/": key.ID,
+	replay := want[client.Replay](v.house, 201, post("/v1/replays", `{"endpoint":"`+e.ID+`","source":"all","state":"succeeded","status_class":"2xx"}`))
+	v.at("POST /v1/replays", "", "", `{"endpoint":"`+e.ID+`","source":"all","dry_run":true,"after":"2020-01-01T00:00:00Z"}`)
+	v.at("POST /v1/replays", "", "", `{"endpoint":"`+empty.ID+`","source":"failed"}`)
+	v.at("POST /v1/replays", "", "", `{"endpoint":"`+off.ID+`","source":"missing","hold":true}`)
+	return things{"/v1/replays/": *replay.ID, "/v1/tenants/": "acme", "/v1/endpoints/": e.ID, "/v1/events/{": event.ID, "/v1/deliveries/": open.ID, "/v1/keys/": key.ID,
 		"/v1/event-types/": "a.b", "/v1/partner-users/": grant.ID}
 }
 
@@ -361,7 +371,8 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 		place, _, _ := strings.Cut(wrong, ": ")
 		members[place[strings.LastIndex(place, ".")+1:]] = true
 	}
-	wanted := []string{"delivery", "disabled_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending_at", "pace", "retry", "settled_at", "since", "verified_at"}
+	wanted := []string{"after", "attempt_time", "before", "created_at", "delivery", "delivery_time", "disabled_at", "ended_at", "estimated_end_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending", "oldest_pending_at", "pace", "retry",
+		"settled_at", "since", "updated_at", "verified_at"}
 	if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(members))); diff != "" {
 		t.Error(diff)
 	}

@@ -17,6 +17,7 @@ import (
 
 // site is a server with a tenant "acme" that has one of everything.
 type site struct {
+	replay string
 	*client.Client
 	ctx                                  context.Context
 	endpoint, event, delivery, key, user string
@@ -48,6 +49,7 @@ func newSite(t *testing.T) *site {
 	s.key = want[client.Key](h, 201, post("/v1/keys", `{"kind":"publisher"}`)).ID
 	s.user = want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`)).ID
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b"}`))
+	s.replay = *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+s.endpoint+`","source":"all"}`)).ID
 	return s
 }
 
@@ -85,6 +87,19 @@ var clientCalls = map[string]func(*site) error{
 		return second(s.ResendEvent(s.ctx, s.event, "", client.Resend{Endpoint: s.endpoint}))
 	},
 
+	"POST /v1/events/match": func(s *site) error {
+		return second(s.MatchEvent(s.ctx, client.MatchRequest{Tenant: "acme", Type: "a.b"}))
+	},
+
+	"POST /v1/replays": func(s *site) error {
+		return second(s.CreateReplay(s.ctx, client.NewReplay{Endpoint: s.endpoint, DryRun: true}))
+	},
+	"GET /v1/replays":              func(s *site) error { return second(s.Replays(s.ctx, client.ReplayQuery{State: client.ReplayRunning})) },
+	"GET /v1/replays/{id}":         func(s *site) error { return second(s.Client.Replay(s.ctx, s.replay)) },
+	"POST /v1/replays/{id}/pause":  func(s *site) error { return second(s.PauseReplay(s.ctx, s.replay)) },
+	"POST /v1/replays/{id}/resume": func(s *site) error { return second(s.ResumeReplay(s.ctx, s.replay)) },
+	"POST /v1/replays/{id}/cancel": func(s *site) error { return second(s.CancelReplay(s.ctx, s.replay)) },
+
 	"GET /v1/deliveries":              func(s *site) error { return second(s.Deliveries(s.ctx, client.DeliveryQuery{})) },
 	"GET /v1/deliveries/{id}":         func(s *site) error { return second(s.Delivery(s.ctx, s.delivery)) },
 	"POST /v1/deliveries/{id}/retry":  func(s *site) error { return second(s.RetryDelivery(s.ctx, s.delivery)) },
@@ -99,6 +114,8 @@ var clientCalls = map[string]func(*site) error{
 		return second(s.UpdateEndpoint(s.ctx, s.endpoint, client.EndpointPatch{Title: client.Set("T")}))
 	},
 	"DELETE /v1/endpoints/{id}":             func(s *site) error { return s.DeleteEndpoint(s.ctx, s.endpoint) },
+	"GET /v1/stats":                         func(s *site) error { return second(s.Stats(s.ctx, client.StatsSpan{})) },
+	"GET /v1/tenants/{id}/stats":            func(s *site) error { return second(s.TenantStats(s.ctx, "acme", client.StatsSpan{Step: "5m"})) },
 	"GET /v1/endpoints/{id}/stats":          func(s *site) error { return second(s.EndpointStats(s.ctx, s.endpoint)) },
 	"POST /v1/endpoints/{id}/test":          func(s *site) error { return second(s.TestEndpoint(s.ctx, s.endpoint, client.TestRequest{})) },
 	"POST /v1/endpoints/{id}/verify":        func(s *site) error { return second(s.VerifyEndpoint(s.ctx, s.endpoint, client.VerifyRequest{})) },

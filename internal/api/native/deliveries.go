@@ -87,7 +87,10 @@ func (a *api) getEvent(ctx context.Context, q *request, in *eventIn) (*reply[cli
 func (a *api) deliveryRoutes(h huma.API) {
 	register(a, h, operation("GET", "/v1/deliveries", "list-deliveries", "Search deliveries", 200), a.listDeliveries)
 	register(a, h, operation("GET", "/v1/deliveries/{id}", "get-delivery", "Get a delivery with all its attempts", 200), a.getDelivery)
-	register(a, h, operation("POST", "/v1/deliveries/{id}/retry", "retry-delivery", "One more attempt now", 202), a.retryDelivery)
+	retry := operation("POST", "/v1/deliveries/{id}/retry", "retry-delivery", "One more attempt now", 202)
+	retry.RequestBody = &huma.RequestBody{}
+	register(a, h, retry, a.retryDelivery)
+	retry.RequestBody.Required = false // an empty body asks for the defaults
 	register(a, h, operation("POST", "/v1/deliveries/{id}/cancel", "cancel-delivery", "Stop an open delivery", 200), a.cancelDelivery)
 }
 
@@ -163,6 +166,7 @@ func (a *api) getDelivery(ctx context.Context, q *request, in *deliveryIn) (*rep
 type retryIn struct {
 	ItemIn
 	OnceIn
+	Body body[client.RetryRequest]
 }
 
 func (a *api) retryDelivery(ctx context.Context, q *request, in *retryIn) (*reply[client.Delivery], error) {
@@ -170,11 +174,14 @@ func (a *api) retryDelivery(ctx context.Context, q *request, in *retryIn) (*repl
 	if err != nil {
 		return nil, err
 	}
-	once, err := onceFor(q, nil, 202, wireDelivery)
+	if in.Body.err != nil {
+		return nil, in.Body.err
+	}
+	once, err := onceFor(q, in.Body.text, 202, wireDelivery)
 	if err != nil {
 		return nil, err
 	}
-	row, replay, err := a.o.Service.RetryDelivery(ctx, q.caller, id, once)
+	row, replay, err := a.o.Service.RetryDelivery(ctx, q.caller, id, in.Body.value.EvenIfDisabled, once)
 	if err != nil {
 		return nil, err
 	}

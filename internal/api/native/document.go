@@ -21,7 +21,9 @@ import (
 var tags = []*huma.Tag{
 	{Name: "events", Description: "Publish events and see what became of them."},
 	{Name: "deliveries", Description: "One event to one endpoint, with its attempts."},
+	{Name: "replays", Description: "Send again to one endpoint what was accepted before, as a job."},
 	{Name: "endpoints", Description: "Where events of a tenant go."},
+	{Name: "stats", Description: "What happened to deliveries, in buckets of time."},
 	{Name: "tenants", Description: "The customers of the platform. They span both modes."},
 	{Name: "keys", Description: "Credentials of one mode and one kind."},
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
@@ -101,7 +103,7 @@ func refusals(op *huma.Operation, method, path string) {
 	// What net/http itself answers before a route sees the request.
 	op.Responses["431"] = &huma.Response{Description: "The header fields of the request are longer than the server reads.",
 		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
-	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/keys", "/v1/partner-users", "/v1/audit"}, path) {
+	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit"}, path) {
 		statuses = append(statuses, 404)
 	}
 	if method == "POST" || method == "PATCH" {

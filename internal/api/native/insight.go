@@ -20,7 +20,6 @@ func (a *api) insightRoutes(h huma.API) {
 	register(a, h, resend, a.resendEvent)
 	resend.RequestBody.Required = false // an empty body means all that match
 	register(a, h, operation("POST", "/v1/endpoints/{id}/secret/reveal", "reveal-secret", "Show the secret again, where the server allows it", 200), a.revealSecret)
-	register(a, h, operation("GET", "/v1/endpoints/{id}/stats", "get-endpoint-stats", "Numbers about an endpoint", 200), a.endpointStats)
 }
 
 type explainIn struct {
@@ -103,21 +102,9 @@ func (a *api) revealSecret(ctx context.Context, q *request, in *ItemIn) (*reply[
 	return ok(client.RevealedSecret{Secret: secret.Text, CreatedAt: wireTime(secret.CreatedAt)}), nil
 }
 
-func (a *api) endpointStats(ctx context.Context, q *request, in *ItemIn) (*reply[client.EndpointStats], error) {
-	id, err := in.parsed("endpoint")
-	if err != nil {
-		return nil, err
-	}
-	s, err := a.o.Service.EndpointStats(ctx, q.caller, id)
-	if err != nil {
-		return nil, err
-	}
-	return ok(wireStats(in.ID, s)), nil
-}
-
 func wireStats(id string, s hook.EndpointStats) client.EndpointStats {
 	out := client.EndpointStats{Endpoint: id, Pending: s.Pending, Held: s.Held, Failed: s.Failed,
-		OldestPendingAt: someTime(s.OldestPending),
+		OldestPendingAt: someTime(s.OldestPending), OldestPending: wireOldest(s.Buckets.Open), Buckets: wireBuckets(s.Buckets, true),
 		Recent: client.RecentStats{Since: someTime(s.Since), Attempts: s.Attempts, Errors: map[string]int{},
 			Deliveries: client.Counts{Pending: s.ByState[hook.Pending], Held: s.ByState[hook.Held], Succeeded: s.ByState[hook.Succeeded],
 				Failed: s.ByState[hook.Failed], Cancelled: s.ByState[hook.Cancelled]}}}

@@ -221,6 +221,10 @@ func TestEndpointStats(t *testing.T) {
 	e := h.endpoint("acme", "*")
 	path := "/v1/endpoints/" + e.ID + "/stats"
 	empty := want[client.EndpointStats](h, 200, get(path))
+	if len(empty.Buckets.Buckets) != 61 && len(empty.Buckets.Buckets) != 60 || empty.Step != "1m" {
+		t.Errorf("buckets: %d by %s", len(empty.Buckets.Buckets), empty.Step)
+	}
+	empty.Buckets = client.Buckets{}
 	if diff := cmp.Diff(client.EndpointStats{Endpoint: e.ID, Recent: client.RecentStats{Errors: map[string]int{}}}, empty); diff != "" {
 		t.Error(diff)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -47,7 +48,7 @@ func (h *house) routes() []route {
 
 // good are values that routes take for parameters.
 var good = map[string]string{"test": "true", "kind": "tenant", "disabled_reason": "failures", "error": "dns_not_found", "limit": "1", "enabled": "true", "state": "failed", "status_class": "5xx", "after": "2026-01-31T12:00:00Z",
-	"before": "2026-01-31T12:00:00Z", "endpoint": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a", "event": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"}
+	"from": time.Now().Add(-time.Hour).Format(time.RFC3339), "to": time.Now().Format(time.RFC3339), "step": "5m", "before": "2026-01-31T12:00:00Z", "endpoint": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a", "event": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"}
 
 // No route takes a query that another reader could take for a wider one. A route that
 // refuses something else instead, such as an id that is not known, is a defect here:

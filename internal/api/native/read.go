@@ -112,6 +112,13 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		e.ID, e.Err = readID(name, value)
 	case "created_at":
 		e.CreatedAt, e.Err = readTime(name, value)
+	case "require_match":
+		switch value.Kind() {
+		case 't', 'f':
+			e.RequireMatch = value.Kind() == 't'
+		default:
+			e.Err = strict.Wrong(name, "true or false")
+		}
 	case "event_type": // what deliveries and filters call it
 		e.Err = &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The member \"event_type\" is not known. Did you mean \"type\"?"}
 	default:

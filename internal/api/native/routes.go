@@ -26,6 +26,8 @@ func (a *api) routes() {
 	a.eventRoutes(h)
 	a.deliveryRoutes(h)
 	a.insightRoutes(h)
+	a.statsRoutes(h)
+	a.replayRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
 	a.auditRoutes(h)

@@ -42,7 +42,7 @@ func TestVerificationOverTheAPI(t *testing.T) {
 	}
 	for _, c := range []call{post(path+"/test", nil), post("/v1/deliveries/"+d.ID+"/retry", nil), post("/v1/events/"+event.ID+"/resend", `{"endpoint":"`+e.ID+`"}`),
 		{"PATCH", path, liveKey, `{"enabled":true,"backlog":"discard"}`, nil}} {
-		refused(h, 409, hook.CodeEndpointUnverified, "", c)
+		refused(h, 409, hook.CodeUnverified, "", c)
 	}
 	if again := h.patch(e.ID, `{"enabled":true,"title":"T","url":"https://hooks.example.com:443/elsewhere?a=b"}`); again.Enabled || *again.Verification.Event != *v.Event {
 		t.Errorf("enabled or moved within its host: %+v", again)
@@ -171,6 +171,10 @@ func TestChallengesAreNoWeapon(t *testing.T) {
 			}
 			if c.most != 10 {
 				return
+			}
+			challenge := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=acme&endpoint="+moving.ID)).Data[0]
+			for _, path := range []string{"/v1/endpoints/" + moving.ID + "/verify", "/v1/deliveries/" + challenge.ID + "/retry"} {
+				refused(h, 429, hook.CodeRateLimited, "", as(keys[1], post(path, nil)))
 			}
 			refused(h, 429, hook.CodeRateLimited, "", as(keys[1], post("/v1/endpoints", create)))
 			want[client.Endpoint](h, 201, as(h.key("tenant", "other"), post("/v1/endpoints", create)))

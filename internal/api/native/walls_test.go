@@ -27,6 +27,7 @@ func victims(t *testing.T) walltest.World {
 	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"}}`))
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
+	replay := *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+made.ID+`","source":"all"}`)).ID
 	grant := want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"other","user":"u-1","tenant":"victim"}`))
 	h.endpoint("other", "*")
 	h.event("other", "a.b")
@@ -49,7 +50,7 @@ func victims(t *testing.T) walltest.World {
 	last := tenantKey.Key[len(tenantKey.Key)-1:]
 	return walltest.World{
 		Handler: h.handler, Routes: h.document().routes(),
-		Rows: wallRows(made.ID, published.ID, delivery.ID, tenantKey.ID, grant.ID),
+		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID),
 		Owners: []walltest.Identity{walltest.Bearer("the operator", liveKey), walltest.Bearer("the tenant", tenantKey.Key),
 			walltest.Bearer("the publisher", publisher.Key)},
 		Foreign: []walltest.Identity{
@@ -69,7 +70,7 @@ func victims(t *testing.T) walltest.World {
 			walltest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
 			walltest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
 		},
-		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, tenantKey.ID, publisher.ID, grant.ID},
+		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID},
 		Hash: func() string {
 			sum, err := walltest.HashRows(db, "victim", 2)
 			if err != nil {
@@ -98,7 +99,7 @@ func names(lists ...[]string) []string {
 	return all
 }
 
-func wallRows(endpoint, event, delivery, key, grant string) []walltest.Row {
+func wallRows(endpoint, event, delivery, replay, key, grant string) []walltest.Row {
 	const operator, tenant, publisher = "the operator", "the tenant", "the publisher"
 	const body = `{"tenant":"victim","type":"a.b","data":{"n":1}}`
 	both := []string{operator} // an operator may do what the tenant's own keys may
@@ -130,8 +131,21 @@ func wallRows(endpoint, event, delivery, key, grant string) []walltest.Row {
 		item("POST /v1/deliveries/{id}/retry", "/v1/deliveries/"+delivery+"/retry", ""),
 		item("POST /v1/deliveries/{id}/cancel", "/v1/deliveries/"+delivery+"/cancel", ""),
 
+		item("POST /v1/replays", "/v1/replays", `{"endpoint":"`+endpoint+`","source":"all"}`),
+		item("GET /v1/replays/{id}", "/v1/replays/"+replay, ""),
+		item("POST /v1/replays/{id}/pause", "/v1/replays/"+replay+"/pause", ""),
+		item("POST /v1/replays/{id}/resume", "/v1/replays/"+replay+"/resume", ""),
+		item("POST /v1/replays/{id}/cancel", "/v1/replays/"+replay+"/cancel", ""),
+		list("GET /v1/replays", "/v1/replays?tenant=victim"),
+		own("GET /v1/replays", "/v1/replays?endpoint="+endpoint),
+		{Route: "POST /v1/events/match", Path: "/v1/events/match", Body: `{"tenant":"victim","type":"a.b"}`, Owner: publisher,
+			Lawful: names(both, testKeys, []string{tenant, "the publisher in test mode"})},
+
 		list("GET /v1/audit", "/v1/audit?tenant=victim"),
 		own("GET /v1/audit", "/v1/audit?object=endpoint"),
+		list("GET /v1/stats", "/v1/stats?tenant=victim"),
+		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
+		own("GET /v1/stats", "/v1/stats?step=1m"),
 		list("GET /v1/endpoints", "/v1/endpoints?tenant=victim"),
 		list("GET /v1/events", "/v1/events?tenant=victim"),
 		list("GET /v1/deliveries", "/v1/deliveries?tenant=victim"),

@@ -45,7 +45,13 @@ func outdated(err error) bool {
 // ReadAgain reports whether a read that failed so many times may succeed on another
 // connection, or on the same one that has by then forgotten what it kept prepared.
 func ReadAgain(err error, failed int) bool {
-	return failed == 1 && IsNetwork(err) || failed <= Readers && outdated(err)
+	if failed > Readers {
+		return false
+	}
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	slow, ok := errors.AsType[net.Error](err)
+	broken := !connecting && !(ok && slow.Timeout()) // each connection of the pool may be
+	return IsNetwork(err) && (failed == 1 || broken) || outdated(err)
 }
 
 // State returns the SQLSTATE of an error of the server, or "" of any other.

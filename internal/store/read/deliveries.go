@@ -48,7 +48,8 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 		}
 		where, args = where+" AND d.event >= ? AND d.event < ?", append(args, low.low[:], low.high[:])
 	default:
-		if low, err = l.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, above(before[0])); err != nil {
+		// The page before may have ended in the middle of an event's deliveries.
+		if low, err = l.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0].Above()); err != nil {
 			return nil, "", err
 		}
 		where += " AND e.mode = ? AND " + sqltext.TenantIs(q.Scope) + " AND e.id >= ? AND e.id < ?"
@@ -103,19 +104,6 @@ func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 		where, args = where+" AND d.created_at < ?", append(args, sqltext.Micros(q.Before))
 	}
 	return where, args
-}
-
-// above returns the smallest id greater than id, or id if there is none. A page may end in
-// the middle of an event's deliveries, and the next page has to include the rest.
-func above(id hook.ID) hook.ID {
-	next := id
-	for i := 15; i >= 0; i-- {
-		next[i]++
-		if next[i] != 0 {
-			return next
-		}
-	}
-	return id
 }
 
 // Bounds on what is shown of a delivery with many attempts: its latest attempts, and the

@@ -3,10 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/store/batch"
@@ -50,6 +52,7 @@ type checkpoints struct {
 
 	writing chan struct{} // holds one while a transaction is open
 	working sync.Mutex    // held during a checkpoint
+	crowded atomic.Bool   // the disk was full at the last write
 	due     chan struct{}
 	ended   sync.WaitGroup
 	stop    context.CancelFunc
@@ -115,6 +118,7 @@ func (p *checkpoints) length() int64 {
 // committed counts a commit and has the log looked at now and then. Only the writer calls
 // it.
 func (p *checkpoints) committed(bytes int) {
+	p.crowded.Store(false)
 	p.commits++
 	p.bytes += bytes
 	if p.commits < lookCommits && p.bytes < lookBytes {
@@ -130,6 +134,9 @@ func (p *checkpoints) committed(bytes int) {
 // look moves what waits in the log, and restarts it once it is long.
 func (p *checkpoints) look(ctx context.Context) {
 	r, err := p.checkpoint("NOOP")
+	if errors.Is(err, errFull) {
+		return
+	}
 	if err != nil {
 		p.log.Error("the length of the database's log is not known", "error", err)
 		return
@@ -153,12 +160,19 @@ func (p *checkpoints) look(ctx context.Context) {
 	}
 }
 
-// move moves what it can of the log into the database, waits for nobody, and reports
-// whether that was all.
+// move moves what it can of the log into the database, waits for nobody but a checkpoint
+// under way, and reports whether that was all. The goroutine begins none after it, until
+// something was written.
 func (p *checkpoints) move() bool {
-	r, err := p.checkpoint("PASSIVE")
+	p.crowded.Store(true)
+	p.working.Lock()
+	defer p.working.Unlock()
+	r, err := p.run("PASSIVE")
 	return err == nil && r.pages == r.moved
 }
+
+// errFull says that a checkpoint was left out because it would take the reserve.
+var errFull = errors.New("the disk is full")
 
 // restart has the log written from its start again. Somebody who reads on for longer only
 // delays that.
@@ -217,11 +231,19 @@ func (p *checkpoints) pauseReaders(ctx context.Context) (goOn func()) {
 // pages in the log, and how many of them are in the database.
 type checkpointed struct{ busy, pages, moved int64 }
 
-// checkpoint makes one. It may be called from any goroutine. After a failed sync nobody
-// knows what the database holds.
-func (p *checkpoints) checkpoint(mode string) (r checkpointed, err error) {
+// checkpoint makes one for the goroutine, unless the disk is full.
+func (p *checkpoints) checkpoint(mode string) (checkpointed, error) {
 	p.working.Lock()
 	defer p.working.Unlock()
+	if p.crowded.Load() || p.db.Full != nil && p.db.Full() {
+		return checkpointed{busy: 1}, errFull
+	}
+	return p.run(mode)
+}
+
+// run makes a checkpoint. The caller holds working. After a failed sync nobody knows what
+// the database holds.
+func (p *checkpoints) run(mode string) (r checkpointed, err error) {
 	err = p.pool.QueryRowContext(background, "PRAGMA wal_checkpoint("+mode+")").Scan(&r.busy, &r.pages, &r.moved)
 	if Class(err) == batch.Fatal {
 		p.fatal(fmt.Errorf("checkpoint: %w", err))

@@ -28,6 +28,10 @@ type DB struct {
 	// RestartFrom is the length in bytes from which on the log is written from its start
 	// again. Only tests set another one.
 	RestartFrom int64
+	// Full reports that the disk was full and the reserve was given up: the log is left to
+	// MakeRoom then, because what a checkpoint adds to the database would take the reserve.
+	// It is set before the first write, and may be nil.
+	Full func() bool
 
 	conn        *Conn
 	read        *sqltext.Reader

@@ -38,7 +38,7 @@ var (
 		`event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers,
 		response_body, truncated`, "bbiitiiittibbi")
 	EventIDs = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
-	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner", "bbitiii")
+	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner, replay", "bbitiiib")
 	// Audit is not of the hot path, but its rows go out with the commit all the same.
 	Audit = newTable("audit",
 		"chain, mode, seq, id, at, tenant, actor_kind, actor, address, request, act, object, object_id, outcome, detail, hash", "iiibittttttttttb")

@@ -73,11 +73,11 @@ func verifies(w *world) {
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "unverified")
 
 	_, _, _, err := w.store.PublishTest(w.ctx, live, e.ID, "ping", []byte("{}"), hook.ProfileHash{4}, nil)
-	w.wantCode(err, hook.CodeEndpointUnverified)
+	w.wantCode(err, hook.CodeUnverified)
 	_, _, err = w.store.RetryDelivery(w.ctx, live, waiting.Delivery.ID, nil)
-	w.wantCode(err, hook.CodeEndpointUnverified)
+	w.wantCode(err, hook.CodeUnverified)
 	_, _, err = w.store.Resend(w.ctx, live, p.Event, e.ID, profileOf, nil)
-	w.wantCode(err, hook.CodeEndpointUnverified)
+	w.wantCode(err, hook.CodeUnverified)
 
 	w.pass(time.Second)
 	w.settle(w.outcome(first, 404))
@@ -96,7 +96,7 @@ func verifies(w *world) {
 		w.Errorf("another challenge while one is on its way: %+v, %v", same, err)
 	}
 	_, _, err = w.store.RetryDelivery(w.ctx, live, first.Delivery.ID, nil)
-	w.wantCode(err, hook.CodeEndpointUnverified)
+	w.wantCode(err, hook.CodeUnverified)
 	w.settle(w.outcome(first, 200)) // an earlier challenge says nothing any more
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "unverified")
 
@@ -147,7 +147,7 @@ func verifiesMoves(w *world) {
 	w.until("what waited is held", func() bool { d, _ := w.delivery(waiting); return d.State == hook.Held })
 	w.wantState(waiting, hook.Held, hook.ReasonUnverified, 0)
 	_, _, err = w.store.RetryDelivery(w.ctx, live, ping, nil)
-	w.wantCode(err, hook.CodeEndpointUnverified)
+	w.wantCode(err, hook.CodeUnverified)
 
 	e = w.move(e, "https://third.example/")
 	third := w.challenge(e)

@@ -28,8 +28,8 @@ func TestMoveIsAllOrNothing(t *testing.T) {
 		{"copied events", func(stop context.CancelFunc) { stop() }, false, false},
 		{"copied attempts", func(context.CancelFunc) { cut.CutAll() }, false, false},
 		{"compared endpoints", func(context.CancelFunc) { cut.CutAll() }, false, false},
-		{"compared idempotency", func(context.CancelFunc) { cut.After(3, pgtest.ToServer) }, true, false}, // within COMMIT
-		{"compared idempotency", func(context.CancelFunc) { cut.After(1, pgtest.ToClient) }, true, true},  // within its answer
+		{"compared stats", func(context.CancelFunc) { cut.After(3, pgtest.ToServer) }, true, false}, // within COMMIT
+		{"compared stats", func(context.CancelFunc) { cut.After(1, pgtest.ToClient) }, true, true},  // within its answer
 	} {
 		ctx, stop := context.WithCancel(t.Context())
 		reached := false

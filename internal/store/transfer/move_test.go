@@ -87,7 +87,7 @@ func fill(t *testing.T) *full {
 	must(f.DeleteTenant(ctx, "beta"))
 	key, _, err := f.CreateKey(ctx, hook.Key{Kind: hook.TenantKey, Mode: hook.Live, Tenant: live.Tenant, Name: "n", Hash: f.hash}, nil)
 	must(err)
-	must(f.CreateToken(ctx, live, hook.Token{Hash: f.token, Key: key.ID, ExpiresAt: f.now().Add(time.Hour)}))
+	must(f.CreateToken(ctx, live, hook.Token{Hash: f.token, Key: key.ID, ExpiresAt: f.now().Add(30 * 24 * time.Hour)}))
 	_, _, err = f.CreatePartnerUser(hook.WithActor(ctx, hook.Actor{Mode: hook.Live, Kind: "operator", ID: hook.ActorBootstrap}), hook.PartnerUser{Mode: hook.Live, Partner: "agency", User: "u1", Tenant: live.Tenant}, nil)
 	must(err)
 	_, _, err = f.CreateEventType(ctx, hook.EventType{Mode: hook.Live, Name: "a.b", Description: "d", Schema: []byte(`{"type":"object"}`)}, nil)
@@ -121,6 +121,10 @@ func fill(t *testing.T) *full {
 		must(err)
 	}
 	settle(200, "", publish("done", hook.ID{9, 9}, onceOf("k"))...)
+	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of a minute and an hour that are over
+		f.pass(later)
+		must(f.Housekeep(ctx))
+	}
 	f.pass(10 * 24 * time.Hour) // another day, with days without events before
 	failing := publish("a.b", hook.ID{}, nil)
 	settle(503, hook.ClassStatus, failing...)
@@ -142,6 +146,9 @@ func fill(t *testing.T) *full {
 	one := publish("by.hand", hook.ID{}, nil)
 	settle(200, "", one...)
 	_, _, err = f.RetryDelivery(ctx, live, one[0].Delivery.ID, nil)
+	must(err)
+	_, _, err = f.CreateReplay(ctx, hook.NewReplay{Scope: live, Endpoint: f.paused.ID, Source: hook.FromAll, Rate: 0.5, Hold: true,
+		Filter: hook.ReplayFilter{Types: hook.Filter{"*"}, After: f.now().Add(-365 * 24 * time.Hour)}}, nil)
 	must(err)
 	must(f.Close())
 	return f
@@ -195,6 +202,11 @@ func told(t *testing.T, s *store.Store) map[string]any {
 		row.Owner = 0
 		note("delivery "+row.ID.String(), []any{row, attempts}, err)
 	}
+	replays, _, err := s.Replays(ctx, hook.ReplayQuery{Scope: live})
+	for i := range replays {
+		replays[i].Owner, replays[i].Fence = 0, 0
+	}
+	note("replays", replays, err)
 	return all
 }
 

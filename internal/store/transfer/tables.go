@@ -24,7 +24,7 @@ import (
 var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
 	"endpoints", "secrets", "endpoint_revisions", "health",
-	"events", "event_ids", "deliveries", "attempts", "oneshots", "audit", "idempotency",
+	"events", "event_ids", "deliveries", "attempts", "oneshots", "replays", "audit", "idempotency", "stat_log", "stats",
 }
 
 // movedTable is one of them with its columns in the order of their names.
@@ -118,8 +118,8 @@ func (s *sourceRows) Err() error {
 }
 
 // adjust turns what the driver read into what shall be written. Work under way goes to
-// the node that has left: what waits for its time belongs to nobody, but test events
-// and single shots are found by their owner only.
+// the node that has left: what waits for its time belongs to nobody, but test events,
+// single shots and replays are found by their owner only.
 func (s *sourceRows) adjust() error {
 	t := s.table
 	for i, v := range s.row {
@@ -139,7 +139,7 @@ func (s *sourceRows) adjust() error {
 	}
 	const testEvent = int64(1)
 	switch {
-	case t.kind < 0: // single shots
+	case t.kind < 0: // single shots and replays
 		s.row[t.owner] = s.epoch
 	case s.row[t.owner] != int64(0) && s.row[t.kind] == testEvent:
 		s.row[t.owner] = s.epoch

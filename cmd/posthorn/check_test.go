@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+// serve --check names every fault of flags, variables and file, and makes nothing. The
+// control is a configuration without one.
+func TestServeCheck(t *testing.T) {
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "posthorn.yaml")
+	if err := os.WriteFile(file, []byte("lissen: x\nheld_for: 5m\nretention: soon\ndeny_host: [\"a b\"]\nhost_rate: 0.5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("POSTHORN_MAX_IN_FLIGHT", "many")
+	t.Setenv("POSTHORN_OPERATOR_KEY_FILE", filepath.Join(dir, "none"))
+	out, errOut, code := invoke(t, "", "serve", "--check", "--config", file, "--data", data, "--synchronous", "maybe", "--listen", "nowhere", "--allow-network", "10/8", "--mount", "x", "--read-rate", "-1")
+	for _, fault := range []string{file + ":1: unknown option", file + ":3: retention: \"soon\" is not a duration", file + ":2: held_for: 5m", file + ":4: deny_host: ", file + ":5: host_rate: ", "POSTHORN_MAX_IN_FLIGHT: \"many\" is not a whole number",
+		"POSTHORN_OPERATOR_KEY_FILE: ", "--synchronous: ", "--listen: ", "--allow-network: ", "--mount: ", "--read-rate: "} {
+		if !strings.Contains(errOut, "\n"+fault) && !strings.HasPrefix(errOut, fault) {
+			t.Errorf("no line %q in\n%s", fault, errOut)
+		}
+	}
+	if code != exit.Usage || out != "" || !strings.Contains(errOut, "12 faults in the configuration") {
+		t.Errorf("code %d: %s%s", code, out, errOut)
+	}
+	t.Setenv("POSTHORN_MAX_IN_FLIGHT", "8")
+	t.Setenv("POSTHORN_OPERATOR_KEY_FILE", "")
+	if out, errOut, code := invoke(t, "", "serve", "--check", "--data", data, "--held-for", "1d12h"); code != exit.OK || out != "The configuration can be used.\n" {
+		t.Errorf("control: %d %s%s", code, out, errOut)
+	}
+	if _, errOut, code := invoke(t, "", "serve", "--check", "--data", data, "--profile", "nope"); code != exit.Usage || !strings.Contains(errOut, "--profile: ") {
+		t.Errorf("a profile that is not there: %d %s", code, errOut)
+	}
+	if _, err := os.Stat(data); err == nil {
+		t.Error("a data directory was made")
+	}
+}

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// Span is what a caller says about the time that statistics shall cover. Zero members
+// leave it to the server: the last hour, and a step that gives at most a few dozen buckets.
+type Span struct {
+	From, To time.Time
+	Step     string
+}
+
+// steps are the lengths that buckets may have.
+var steps = []struct {
+	word string
+	time.Duration
+}{{"1m", time.Minute}, {"5m", 5 * time.Minute}, {"15m", 15 * time.Minute}, {"1h", time.Hour}, {"6h", 6 * time.Hour}, {"1d", 24 * time.Hour}}
+
+// StepText returns the word of a step.
+func StepText(d time.Duration) string {
+	for _, s := range steps {
+		if s.Duration == d {
+			return s.word
+		}
+	}
+	return d.String()
+}
+
+const (
+	fewBuckets = 120 // that a step chosen by the server gives at most, if it can
+	statsSlack = time.Hour
+)
+
+// Stats returns the statistics of the mode, or of a tenant in it. A tenant key gets those
+// of its tenant.
+func (s *Service) Stats(ctx context.Context, c Caller, tenant string, span Span) (hook.Stats, error) {
+	scope, err := c.reach(tenant)
+	if err != nil {
+		return hook.Stats{}, err
+	}
+	if err := s.checkNamed(ctx, c, scope.Tenant); err != nil {
+		return hook.Stats{}, err
+	}
+	return s.stats(ctx, hook.StatsQuery{Scope: scope}, span)
+}
+
+func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook.Stats, error) {
+	var err error
+	if q.From, q.To, q.Step, err = span.resolve(s.o.Now()); err != nil {
+		return hook.Stats{}, err
+	}
+	out, err := s.o.Store.Buckets(ctx, q)
+	if d := out.Open.Oldest; err == nil && d != nil {
+		out.Open.OldestWaits = s.waitsFor(d)
+	}
+	return out, err
+}
+
+// waitsFor says why a pending delivery is not delivered yet, as far as this node knows.
+func (s *Service) waitsFor(d *hook.Delivery) hook.Wait {
+	if d.Attempts > 0 && d.Due.After(s.o.Now()) {
+		return hook.WaitRetry
+	}
+	if p := s.paceOf(d.Endpoint); p != nil {
+		return p.WaitsFor
+	}
+	return hook.WaitNone
+}
+
+// resolve returns the bounds, as multiples of the step, and the step.
+func (span Span) resolve(now time.Time) (from, to time.Time, step time.Duration, err error) {
+	to, from = span.To, span.From
+	if to.IsZero() || to.After(now) {
+		to = now
+	}
+	if from.IsZero() {
+		from = to.Add(-time.Hour)
+	}
+	fail := func(field, format string, args ...any) (time.Time, time.Time, time.Duration, error) {
+		return from, to, 0, invalid(field, fmt.Sprintf(format, args...))
+	}
+	if !from.Before(to) {
+		return fail("from", "\"from\" must be before \"to\", and before now.")
+	}
+	kept := func(step time.Duration) time.Duration {
+		if step < time.Hour {
+			return hook.MinuteStats
+		}
+		return hook.HourStats
+	}
+	tooOld := func(step time.Duration) bool { return from.Before(now.Add(-kept(step) - statsSlack)) }
+	words := make([]string, len(steps))
+	for i, s := range steps {
+		words[i] = s.word
+		few := to.Sub(from) <= fewBuckets*s.Duration && !tooOld(s.Duration) || i == len(steps)-1
+		if span.Step == s.word || span.Step == "" && step == 0 && few {
+			step = s.Duration
+		}
+	}
+	if step == 0 {
+		return fail("step", "\"step\" must be one of %s.", strings.Join(words, ", "))
+	}
+	if tooOld(step) {
+		if step < time.Hour && !tooOld(time.Hour) {
+			return fail("from", "\"from\" is too long ago for steps of %s: numbers by the minute are kept for 24 hours. Choose a \"step\" of 1h or more.", StepText(step))
+		}
+		return fail("from", "\"from\" is too long ago: numbers are kept for %d days.", int(hook.HourStats.Hours()/24))
+	}
+	from = from.UTC().Truncate(step)
+	if end := to.UTC().Truncate(step); end.Before(to) {
+		to = end.Add(step)
+	} else {
+		to = end
+	}
+	if n := int64(to.Sub(from) / step); n > hook.MaxStatsSpan {
+		return fail("step", "There are %d buckets of %s from \"from\" to \"to\"; at most %d are given. Choose a longer \"step\", or bounds that are closer.", n, StepText(step), hook.MaxStatsSpan)
+	}
+	return from, to, step, nil
+}

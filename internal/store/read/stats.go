@@ -1,0 +1,143 @@
+package read
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+const (
+	// statRows finds the rows of one subject by their key, span by span.
+	statRows = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
+		SELECT s.start, s.data FROM m {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = ? AND s.tenant = ? AND s.endpoint = ?`
+	// statLogRows reads what is not in stats yet: of minutes the last ones, of hours also
+	// what is in the log of minutes.
+	statLogRows = "SELECT start, data FROM stat_log WHERE span <= ? AND start >= ? AND start < ?"
+)
+
+// Buckets returns the tallies of a scope or endpoint, and what is open in it. From and To
+// are multiples of Step; a step of less than an hour reads minutes, others read hours. It
+// sees one state of the database, with all that was committed before.
+func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error) {
+	out := hook.Stats{Scope: q.Scope, From: q.From, Step: q.Step, Buckets: make([]hook.Tally, q.To.Sub(q.From)/q.Step)}
+	done, err := l.slots.take(ctx, q.Scope)
+	if err != nil {
+		return out, err
+	}
+	defer done()
+	if err := l.buckets(ctx, q, out.Buckets); err != nil {
+		return out, l.fail("read statistics", err)
+	}
+	if out.Open, err = l.openWork(ctx, q); err != nil {
+		return out, l.fail("count open deliveries", err)
+	}
+	return out, nil
+}
+
+func (l *Lists) buckets(ctx context.Context, q hook.StatsQuery, buckets []hook.Tally) error {
+	var view *sqltext.View
+	err := l.db.Retry(ctx, func() (err error) {
+		view, err = l.db.View(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer view.Done()
+	span := int64(sqltext.SpanHour)
+	if q.Step < time.Hour {
+		span = sqltext.SpanMinute
+	}
+	from, to := sqltext.Micros(q.From), sqltext.Micros(q.To)
+	bucket := func(start int64) *hook.Tally { return &buckets[(start-from)/q.Step.Microseconds()] }
+	subject := sqltext.Subject{Scope: q.Scope, Endpoint: q.Endpoint}
+	_, err = sqltext.Collect(ctx, view, func(row sqltext.Scanner) (none struct{}, err error) {
+		var start int64
+		var data []byte
+		if err := row.Scan(&start, &data); err != nil {
+			return none, err
+		}
+		return none, addLogged(bucket(start), subject, data)
+	}, statLogRows, span, from, to)
+	if err != nil {
+		return err
+	}
+	endpoint := []byte{}
+	if !q.Endpoint.IsZero() {
+		endpoint = q.Endpoint[:]
+	}
+	_, err = sqltext.Collect(ctx, view, func(row sqltext.Scanner) (none struct{}, err error) {
+		var start int64
+		var data []byte
+		if err := row.Scan(&start, &data); err != nil {
+			return none, err
+		}
+		return none, sqltext.AddTally(bucket(start), data)
+	}, statRows, from, span*1e6, span*1e6, to, span, q.Scope.Mode, q.Scope.Tenant, endpoint)
+	return err
+}
+
+// addLogged adds what a row of the log has about a subject.
+func addLogged(to *hook.Tally, subject sqltext.Subject, data []byte) error {
+	return sqltext.ReadLog(data, func(s sqltext.Subject, raw bool, tally []byte) error {
+		if raw { // has parts of the subject
+			if subject.Tenant == "" {
+				s.Tenant = ""
+			}
+			if subject.Endpoint.IsZero() {
+				s.Endpoint = hook.ID{}
+			}
+		}
+		if s != subject {
+			return nil
+		}
+		return sqltext.AddTally(to, tally)
+	})
+}
+
+// What is open in a tenant and in a mode. pendingIn counts among the open deliveries of
+// both modes, up to the bound. Only endpoints that are not enabled have held deliveries,
+// apart from those that are about to be released.
+const (
+	pendingOfTenant = `WITH w AS (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
+		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) SELECT count(*), (SELECT event FROM w ORDER BY event LIMIT 1) FROM w`
+	heldOfTenant = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
+		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) w`
+	pendingIn = `WITH w AS (SELECT d.event, d.mode FROM deliveries d WHERE d.state = 0 AND {anybody} LIMIT ?)
+		SELECT count(*), (SELECT event FROM w WHERE mode = ? ORDER BY event LIMIT 1) FROM w WHERE mode = ?`
+	heldIn = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
+		WHERE e.mode = ? AND e.status IN (1, 2) LIMIT ?) w`
+	oldestPending = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d
+		WHERE d.event = ? AND d.state + 0 = 0 AND d.mode = ? AND (? = '' OR d.tenant = ?) ORDER BY d.endpoint LIMIT 1`
+	oldestOf = "SELECT " + sqltext.DeliveryColumns + " FROM deliveries d WHERE d.event = ? AND d.endpoint = ? AND d.state + 0 = 0"
+)
+
+func (l *Lists) openWork(ctx context.Context, q hook.StatsQuery) (out hook.OpenWork, err error) {
+	mode, tenant, id := q.Scope.Mode, q.Scope.Tenant, q.Endpoint
+	pending, pendingArgs := pendingIn, []any{hook.StatsCap, mode, mode}
+	held, heldArgs := heldIn, []any{mode, hook.StatsCap}
+	oldest, oldestArgs := oldestPending, []any{mode, tenant, tenant}
+	switch {
+	case !id.IsZero():
+		pending, pendingArgs = pendingOf, []any{id[:], hook.StatsCap}
+		held, heldArgs = heldOf, []any{id[:], hook.StatsCap}
+		oldest, oldestArgs = oldestOf, []any{id[:]}
+	case tenant != "":
+		pending, pendingArgs = pendingOfTenant, []any{mode, tenant, hook.StatsCap}
+		held, heldArgs = heldOfTenant, []any{mode, tenant, hook.StatsCap}
+	}
+	var event hook.ID
+	if err := l.db.QueryRowContext(ctx, pending, pendingArgs...).Scan(&out.Pending, sqltext.Blob(event[:])); err != nil {
+		return out, err
+	}
+	if err := l.db.QueryRowContext(ctx, held, heldArgs...).Scan(&out.Held); err != nil || out.Pending == 0 {
+		return out, err
+	}
+	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanDelivery, oldest, append([]any{event[:]}, oldestArgs...)...)
+	if len(found) > 0 { // it may be settled by now
+		out.Oldest = &found[0]
+	}
+	return out, err
+}

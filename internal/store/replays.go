@@ -1,0 +1,444 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/read"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+// Replays: one row is one job. What is left to look at is the row's range of events.
+//
+// A step makes a page of attempts and shrinks the range in one transaction. So whatever
+// ends the process, no match is dealt with twice and none is passed over: the next
+// process continues from the range. The fence says who runs the job: whoever takes it
+// over, pauses, resumes or cancels it raises the fence, and a step of the earlier holder
+// is refused.
+//
+// An attempt of a replay is a single shot with the replay's id. It waits in the table,
+// never in the place of a fresh event in memory. Whoever deletes the shot says what became
+// of it, and the counts are added once for each transaction. The one that completes
+// them ends the job.
+
+// replayCounts say what became of the attempts of a replay.
+type replayCounts struct{ delivered, failed, dropped int }
+
+func (t *tx) countReplay(id hook.ID, became replayCounts) {
+	if id.IsZero() {
+		return // of no replay
+	}
+	if t.replays == nil {
+		t.replays = map[hook.ID]replayCounts{}
+	}
+	sum := t.replays[id]
+	t.replays[id] = replayCounts{sum.delivered + became.delivered, sum.failed + became.failed, sum.dropped + became.dropped}
+}
+
+// replayOver is true of a job whose last attempt is counted by the statement that it is in.
+// It takes the number of attempts that the statement adds.
+const replayOver = "state = 0 AND exhausted = 1 AND requested = delivered + failed + dropped + ?"
+
+// writeReplayCounts adds the counts to the rows, in the order of their ids: nodes that lock
+// several rows do so in one order.
+func (t *tx) writeReplayCounts() error {
+	for _, id := range slices.SortedFunc(maps.Keys(t.replays), func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) }) {
+		c, now := t.replays[id], sqltext.Micros(t.now)
+		all := int64(c.delivered + c.failed + c.dropped)
+		_, err := t.exec("count replay", `UPDATE replays SET delivered = delivered + ?, failed = failed + ?, dropped = dropped + ?, updated_at = ?,
+			ended_at = CASE WHEN `+replayOver+` THEN ? ELSE ended_at END, state = CASE WHEN `+replayOver+` THEN 2 ELSE state END WHERE id = ?`,
+			int64(c.delivered), int64(c.failed), int64(c.dropped), now, all, now, all, id[:])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CreateReplay counts what a replay would send and stores it, to be run by this process.
+// One that matches nothing is done at once. It gives CodeEndpointDisabled if the endpoint
+// is not enabled, unless the replay is to hold, and CodeReplayLimit if too many run. An
+// empty tenant means all of the mode.
+func (s *Store) CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.Once) (hook.ReplayJob, *hook.Replay, error) {
+	target, err := s.EndpointNow(ctx, n.Scope, n.Endpoint)
+	if err != nil {
+		return hook.ReplayJob{}, nil, err
+	}
+	n.Scope = target.Scope
+	low, high, err := s.ReplayRange(ctx, &n.Filter)
+	if err != nil {
+		return hook.ReplayJob{}, nil, err
+	}
+	preview, err := s.PreviewReplay(ctx, n)
+	if err != nil {
+		return hook.ReplayJob{}, nil, err
+	}
+	var made hook.ReplayJob
+	var replay *hook.Replay
+	err = s.doFor(ctx, n.Scope, "create replay", 1, func(t *tx) (err error) {
+		made = hook.ReplayJob{NewReplay: n, Low: low, High: high, Total: preview.Matched, Exact: preview.Exact}
+		replay, err = t.once(once, func() (any, bool, error) { return t.createReplay(&made) })
+		return err
+	})
+	if err != nil {
+		return hook.ReplayJob{}, nil, err
+	}
+	return made, replay, nil
+}
+
+func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
+	target, err := t.endpointByID(j.Scope, j.Endpoint)
+	if err != nil {
+		return nil, false, err
+	}
+	if target.Status != hook.Enabled && !j.Hold {
+		return nil, false, errReplayDisabled()
+	}
+	j.ID, j.CreatedAt, j.UpdatedAt, j.Owner, j.Fence = t.s.ids.Next(), t.now, t.now, t.s.Epoch(), 1
+	if j.Total == 0 && j.Exact {
+		j.State, j.EndedAt, j.Exhausted = hook.ReplayDone, t.now, true
+	} else if err := t.replaysBounded(j.Scope); err != nil {
+		return nil, false, err
+	}
+	filter, err := json.Marshal(j.Filter)
+	if err != nil {
+		return nil, false, sqltext.Wrap("encode filter", err)
+	}
+	_, err = t.exec("insert replay", `INSERT INTO replays (id, mode, tenant, endpoint, source, filter, newest, rate, hold, state, reason, low, high,
+		exhausted, total, exact, requested, created, skipped, delivered, failed, dropped, owner, fence, created_at, updated_at, ended_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?)`,
+		j.ID[:], int64(j.Scope.Mode), j.Scope.Tenant, j.Endpoint[:], string(j.Source), string(filter), number(j.Newest), j.Rate, number(j.Hold),
+		int64(j.State), j.Low[:], j.High[:], number(j.Exhausted), int64(j.Total), number(j.Exact), j.Owner, j.Fence,
+		sqltext.Micros(j.CreatedAt), sqltext.Micros(j.UpdatedAt), sqltext.Micros(j.EndedAt))
+	if err != nil {
+		return nil, false, err
+	}
+	t.runReplay(j)
+	return *j, true, nil
+}
+
+func number(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// runReplay hands a replay that runs over to this process, with the commit.
+func (t *tx) runReplay(j *hook.ReplayJob) {
+	if j.State == hook.ReplayRunning {
+		t.run = append(t.run, hook.ReplayRef{ID: j.ID, Fence: j.Fence, Rate: j.Rate})
+	}
+}
+
+func errReplayDisabled() *hook.Error {
+	return &hook.Error{Code: hook.CodeEndpointDisabled, Field: "endpoint",
+		Message: "The endpoint is disabled. Enable it first, or ask for a replay that waits until it is enabled, with \"hold\"."}
+}
+
+// replaysBounded refuses one more replay if too many run or are paused.
+func (t *tx) replaysBounded(scope hook.Scope) error {
+	var own, all int
+	_, err := t.row("count replays", "SELECT (SELECT count(*) FROM replays WHERE state < 2 AND mode = ? AND tenant = ?), (SELECT count(*) FROM replays WHERE state < 2)",
+		[]any{int64(scope.Mode), scope.Tenant}, &own, &all)
+	switch {
+	case err != nil:
+		return err
+	case own >= hook.MaxTenantReplays:
+		return &hook.Error{Code: hook.CodeReplayLimit, Message: fmt.Sprintf(
+			"%d replays of this tenant run or are paused; no more are allowed. Wait until one is done, or cancel one.", own)}
+	case all >= hook.MaxReplays:
+		return &hook.Error{Code: hook.CodeReplayLimit, Message: fmt.Sprintf(
+			"%d replays run or are paused on this server; no more are allowed. Wait until one is done, or cancel one.", all)}
+	}
+	return nil
+}
+
+// PauseReplay, ResumeReplay and CancelReplay change the state of a replay. What was asked
+// for already is still attempted, unless the replay is cancelled. They give
+// CodeReplayEnded if it has ended, and change nothing if it is in that state already. An
+// empty tenant means all of the mode.
+func (s *Store) PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
+	return s.moveReplay(ctx, scope, id, "pause replay", func(t *tx, j *hook.ReplayJob) error {
+		j.State = hook.ReplayPaused
+		return nil
+	})
+}
+
+// ResumeReplay makes this process run a replay that is paused. It gives
+// CodeEndpointDisabled if the endpoint is not enabled and the replay is not to hold.
+func (s *Store) ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
+	return s.moveReplay(ctx, scope, id, "resume replay", func(t *tx, j *hook.ReplayJob) error {
+		target, err := t.endpointByID(j.Scope, j.Endpoint)
+		if err != nil {
+			return err
+		}
+		if target.Status != hook.Enabled && !j.Hold {
+			return errReplayDisabled()
+		}
+		j.State, j.Reason = hook.ReplayRunning, hook.ReasonNone
+		if j.Exhausted && j.Pending() <= 0 {
+			j.State = hook.ReplayDone
+		}
+		return nil
+	})
+}
+
+// CancelReplay ends a replay. Its attempts that wait in the table are not made.
+func (s *Store) CancelReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
+	return s.moveReplay(ctx, scope, id, "cancel replay", func(t *tx, j *hook.ReplayJob) error {
+		j.State = hook.ReplayCancelled
+		return t.dropReplayShots("endpoint = ? AND replay = ? AND owner = 0", j.Scope, j.Endpoint[:], j.ID[:])
+	})
+}
+
+func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, name string, move func(t *tx, j *hook.ReplayJob) error) (hook.ReplayJob, error) {
+	var j hook.ReplayJob
+	err := s.doFor(ctx, scope, name, 1, func(t *tx) (err error) {
+		if j, err = t.findReplay(scope, id); err != nil {
+			return err
+		}
+		was := j.State
+		if was.Ended() {
+			return &hook.Error{Code: hook.CodeReplayEnded, Message: "The replay is " + was.String() + " already. Create another one for what is left."}
+		}
+		if err := move(t, &j); err != nil || j.State == was {
+			return err
+		}
+		return t.saveReplay(&j)
+	})
+	if err != nil {
+		return hook.ReplayJob{}, err
+	}
+	return j, nil
+}
+
+func (t *tx) findReplay(scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
+	found, err := sqltext.Collect(background, t.c, read.ScanReplay, "SELECT "+read.ReplayColumns+
+		" FROM replays r WHERE r.id = ? AND r.mode = ? AND (? = '' OR r.tenant = ?){lock}", id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
+	if err != nil {
+		return hook.ReplayJob{}, sqltext.Wrap("find replay", err)
+	}
+	if len(found) == 0 {
+		return hook.ReplayJob{}, hook.NotFound("replay")
+	}
+	return found[0], nil
+}
+
+// saveReplay writes a new state of a replay and takes it from who ran it.
+func (t *tx) saveReplay(j *hook.ReplayJob) error {
+	j.UpdatedAt, j.Fence, j.Owner = t.now, j.Fence+1, t.s.Epoch()
+	if j.State.Ended() {
+		j.EndedAt = t.now
+	}
+	t.runReplay(j)
+	_, err := t.exec("update replay", "UPDATE replays SET state = ?, reason = ?, owner = ?, fence = ?, updated_at = ?, ended_at = ? WHERE id = ?",
+		int64(j.State), string(j.Reason), j.Owner, j.Fence, sqltext.Micros(j.UpdatedAt), sqltext.Micros(j.EndedAt), j.ID[:])
+	return err
+}
+
+// dropReplayShots deletes the attempts of replays that the condition on oneshots selects.
+// Their number is bounded by what replays may have waiting at one endpoint.
+func (t *tx) dropReplayShots(which string, scope hook.Scope, args ...any) error {
+	gone, err := returning(t, sqltext.ScanID, "DELETE FROM oneshots WHERE "+which+" RETURNING replay", args...)
+	t.addOpen(scope, -len(gone))
+	for _, id := range gone {
+		t.countReplay(id, replayCounts{dropped: 1})
+	}
+	return sqltext.Wrap("drop attempts of replays", err)
+}
+
+// endReplays ends the replays of an endpoint that is deleted, with its attempts.
+func (t *tx) endReplays(target *hook.Endpoint) error {
+	now := sqltext.Micros(t.now)
+	_, err := t.exec("end replays", `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
+		updated_at = ?, ended_at = ? WHERE state < 2 AND mode = ? AND tenant = ? AND endpoint = ?`,
+		string(hook.ReplayEndpointDeleted), now, now, int64(target.Scope.Mode), target.Scope.Tenant, target.ID[:])
+	return err
+}
+
+// takeReplays makes this process run the replays of one that has ended. Their number is
+// bounded by hook.MaxReplays.
+func (s *Store) takeReplays(ctx context.Context, dead string) error {
+	return s.recover(ctx, "take over replays", hook.MaxReplays, func(t *tx) error {
+		left, err := returning(t, read.ScanReplay, "UPDATE replays SET owner = ?, fence = fence + 1 WHERE state < 2 AND state = 0 AND "+dead+
+			" RETURNING "+read.ReplayColumns, t.s.Epoch())
+		for i := range left {
+			t.runReplay(&left[i])
+		}
+		return sqltext.Wrap("take over replays", err)
+	})
+}
+
+// StepReplay deals with the next matches of a replay, at most most of them.
+func (s *Store) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
+	over, wait := hook.ReplayStep{Over: true}, hook.ReplayStep{Waiting: true}
+	j, err := s.runningReplay(ctx, ref)
+	if err != nil || j == nil || j.Exhausted {
+		return over, err
+	}
+	target, err := s.Endpoint(ctx, j.Scope, j.Endpoint)
+	switch {
+	case hook.CodeOf(err) == hook.CodeNotFound && err != nil:
+		return wait, nil // its deletion ends the replay, and memory learns of it
+	case err != nil:
+		return wait, err
+	case target.Status != hook.Enabled && !j.Hold:
+		return over, s.pauseDisabled(ctx, j)
+	case !target.Receives():
+		return wait, nil
+	}
+	waiting, err := s.ReplayWaiting(ctx, j.Endpoint)
+	if err != nil || waiting >= hook.ReplayPending {
+		return wait, err
+	}
+	page, err := s.ReplayPage(ctx, j, target, min(most, hook.ReplayPending-waiting))
+	if err != nil {
+		return wait, err
+	}
+	step := hook.ReplayStep{}
+	err = s.writeCounted(ctx, op{Name: "replay", Key: j.Scope, Rows: 2 * len(page.Matches), Apply: func(t *tx) (err error) {
+		step, err = t.replayPage(*j, &page, profileOf)
+		return err
+	}})
+	return step, err
+}
+
+// runningReplay reads a replay, nil if this process does not run it any more.
+func (s *Store) runningReplay(ctx context.Context, ref hook.ReplayRef) (*hook.ReplayJob, error) {
+	found, err := sqltext.Collect(ctx, s.read, read.ScanReplay, "SELECT "+read.ReplayColumns+" FROM replays r WHERE r.id = ? AND r.state = 0 AND r.fence = ?", ref.ID[:], ref.Fence)
+	if err != nil {
+		return nil, s.readError("read replay", err)
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	return &found[0], nil
+}
+
+// pauseDisabled pauses a replay whose endpoint was disabled.
+func (s *Store) pauseDisabled(ctx context.Context, j *hook.ReplayJob) error {
+	_, err := s.moveReplay(ctx, j.Scope, j.ID, "pause replay", func(t *tx, now *hook.ReplayJob) error {
+		target, err := t.endpoint(j.Scope, j.Endpoint)
+		if err == nil && now.Fence == j.Fence && target != nil && target.Status != hook.Enabled {
+			now.State, now.Reason = hook.ReplayPaused, hook.ReplayEndpointDisabled
+		}
+		return err
+	})
+	if code := hook.CodeOf(err); err != nil && (code == hook.CodeReplayEnded || code == hook.CodeNotFound) {
+		return nil
+	}
+	return err
+}
+
+// replayPage makes the attempts of a page and shrinks the range, if the row is still as j
+// says. A full backlog of the tenant ends the page early.
+func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
+	step := hook.ReplayStep{}
+	target, err := t.endpoint(j.Scope, j.Endpoint)
+	if err != nil {
+		return step, err
+	}
+	if target == nil || !target.Receives() {
+		step.Waiting = true
+		return step, nil
+	}
+	last, end := page.Last, page.End
+	for i := range page.Matches {
+		full, err := t.backlogFull(j.Scope, 1)
+		if err != nil {
+			return step, err
+		}
+		if full != nil && i == 0 {
+			return step, full
+		}
+		if full != nil {
+			last, end = page.Matches[i-1].Event, false
+			break
+		}
+		if err := t.replayOne(&j, &page.Matches[i], target, profileOf); err != nil {
+			return step, err
+		}
+		step.Done++
+	}
+	low, high := j.Low, j.High
+	if !last.IsZero() {
+		low, high = j.After(last, j.Low, j.High)
+	}
+	now := sqltext.Micros(t.now)
+	over, ended := int64(0), int64(0) // what it is if no attempt is left either
+	if end {
+		over, ended = int64(hook.ReplayDone), now
+	}
+	n, err := t.exec("move replay", `UPDATE replays SET low = ?, high = ?, exhausted = ?, requested = ?, created = ?, skipped = ?, updated_at = ?,
+		state = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE state END, ended_at = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE ended_at END
+		WHERE id = ? AND state = 0 AND fence = ? AND low = ? AND high = ?`,
+		low[:], high[:], number(end), int64(j.Requested), int64(j.Created), int64(j.Skipped), now,
+		int64(j.Requested), over, int64(j.Requested), ended, j.ID[:], j.Fence, j.Low[:], j.High[:])
+	if err == nil && n == 0 {
+		err = errReplayMoved
+	}
+	step.Over = end
+	return step, err
+}
+
+// errReplayMoved undoes a page of a replay that somebody else moved.
+var errReplayMoved = &hook.Error{Code: hook.CodeConflict, Message: "The replay was changed meanwhile."}
+
+// replayOne deals with one match, as it is now, and counts it in j.
+func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endpoint, profileOf func(*hook.Endpoint) hook.ProfileHash) error {
+	row, exists, err := t.readDelivery(m.Event, j.Endpoint)
+	if err != nil {
+		return err
+	}
+	now := *m
+	now.Exists, now.State, now.LastStatus, now.LastError = exists, row.State, row.LastStatus, row.LastError
+	asked := false
+	if exists {
+		if asked, err = t.shotRequested(&row); err != nil {
+			return err
+		}
+	}
+	switch {
+	case asked || !j.Matches(&now, target):
+		j.Skipped++
+		return nil
+	case exists:
+		j.Requested++
+		return t.requestReplay(&row, j, target)
+	}
+	var kept int
+	if ok, err := t.row("read event", "SELECT 1 FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
+		[]any{m.Event[:], int64(j.Scope.Mode), j.Scope.Tenant}, &kept); err != nil || !ok {
+		j.Skipped++ // retention dropped it
+		return err
+	}
+	j.Created++
+	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, AcceptedAt: m.AcceptedAt}
+	_, err = t.deliverLater(e, target, profileOf(target))
+	return err
+}
+
+// requestReplay stores a single shot for a replay. It waits in the table.
+func (t *tx) requestReplay(row *hook.Delivery, j *hook.ReplayJob, target *hook.Endpoint) error {
+	t.addOpen(row.Scope, 1)
+	t.noteDue(target, t.now)
+	return t.insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+		int64(hook.ByReplay), sqltext.Micros(t.now), int64(0), j.ID[:])
+}
+
+// replayKept is how long a replay that has ended is kept.
+const replayKept = 90 * 24 * time.Hour
+
+// dropReplays deletes replays that ended long ago.
+func (s *Store) dropReplays(ctx context.Context) error {
+	_, err := s.inPages(ctx, "drop replays", "DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE ended_at > 0 AND ended_at <= "+
+		itoa(sqltext.Micros(s.now().Add(-replayKept)))+" LIMIT ?)", housekeepPage)
+	return err
+}
