@@ -75,6 +75,10 @@ const (
 	ActDeliveryRead       Act = "delivery.read"
 	ActDeliveryRetried    Act = "delivery.retried"
 	ActDeliveryCancelled  Act = "delivery.cancelled"
+	ActReplayCreated      Act = "replay.created"
+	ActReplayPaused       Act = "replay.paused"
+	ActReplayResumed      Act = "replay.resumed"
+	ActReplayCancelled    Act = "replay.cancelled"
 	ActCallRefused        Act = "call.refused"
 
 	ActAuditBegan   Act = "audit.began"   // the first entry of a chain

@@ -63,7 +63,11 @@ func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			if err := t.requestShot(&row, requested, target, trigger); err != nil {
 				return nil, false, err
 			}
-			t.audited(hook.ActDeliveryRetried, "delivery", id.String(), row.Scope)
+			var detail []string
+			if trigger == hook.Anyway {
+				detail = []string{"although the endpoint is disabled"}
+			}
+			t.audited(hook.ActDeliveryRetried, "delivery", id.String(), row.Scope, detail...)
 			return row, true, nil
 		})
 		return err

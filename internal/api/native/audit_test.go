@@ -69,12 +69,18 @@ var auditedActs = map[string]hook.Act{
 	"DELETE /v1/event-types/{id}":           hook.ActEventTypeDeleted,
 	"POST /v1/partner-users":                hook.ActPartnerUserCreated,
 	"DELETE /v1/partner-users/{id}":         hook.ActPartnerUserDeleted,
+	"POST /v1/replays":                      hook.ActReplayCreated,
+	"POST /v1/replays/{id}/pause":           hook.ActReplayPaused,
+	"POST /v1/replays/{id}/resume":          hook.ActReplayResumed,
+	"POST /v1/replays/{id}/cancel":          hook.ActReplayCancelled,
+	"POST /v1/events/match":                 "",
 	"POST /v1/events":                       "",
 	"POST /v1/events/batch":                 "",
 }
 
 // auditedAfter makes that the call changes something.
 var auditedAfter = map[string]func(*site) error{
+	"POST /v1/replays/{id}/resume":          func(s *site) error { return second(s.PauseReplay(s.ctx, s.replay)) },
 	"POST /v1/endpoints/{id}/secret/expire": func(s *site) error { return second(s.RotateSecret(s.ctx, s.endpoint, client.RotateSecret{})) },
 }
 

@@ -92,7 +92,7 @@ var clientCalls = map[string]func(*site) error{
 	},
 
 	"POST /v1/replays": func(s *site) error {
-		return second(s.CreateReplay(s.ctx, client.NewReplay{Endpoint: s.endpoint, DryRun: true}))
+		return second(s.CreateReplay(s.ctx, client.NewReplay{Endpoint: s.endpoint, Source: "all"}))
 	},
 	"GET /v1/replays":              func(s *site) error { return second(s.Replays(s.ctx, client.ReplayQuery{State: client.ReplayRunning})) },
 	"GET /v1/replays/{id}":         func(s *site) error { return second(s.Client.Replay(s.ctx, s.replay)) },
