@@ -238,7 +238,7 @@ var eventTypeParams = []param{
 
 var auditNoun = noun{name: "audit", short: "The audit log: who did what", verbs: []verb{
 	{name: "list", short: "Search the audit log, newest first", method: http.MethodGet, path: "/v1/audit",
-		columns: []string{"at", "actor.kind", "actor.id", "actor.address", "act", "object_id", "tenant", "outcome", "detail"}, params: append([]param{tenantParam,
+		columns: []string{"at", "actor.id", "act", "object_id", "tenant", "outcome", "detail"}, params: append([]param{tenantParam,
 			{flag: "actor", usage: "id of a key, or bootstrap"},
 			{flag: "act", usage: "such as endpoint.deleted"},
 			{flag: "object", usage: "kind of the object, such as endpoint"},
