@@ -55,5 +55,9 @@ func run(args []string) int {
 
 // newCommands are all commands there are.
 func newCommands() *cobra.Command {
-	return cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command())
+	root := cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command())
+	if audit, _, err := root.Find([]string{"audit"}); err == nil {
+		audit.AddCommand(doctor.AuditVerify())
+	}
+	return root
 }

@@ -60,6 +60,7 @@ type Service struct {
 	// publicAsked are the requests for public keys.
 	publicAsked knocks
 	schemas     schemas
+	reads       reads
 }
 
 // New returns a Service, or says what of the options is wrong.

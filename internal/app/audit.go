@@ -1,7 +1,11 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -10,12 +14,137 @@ import (
 // the log unless the operator wants errors only.
 const levelAudit = slog.LevelWarn
 
-// audit says who did something to an endpoint. The bootstrap keys have no id.
+// audit says who did something to an endpoint, for the log of the process.
 func (c Caller) audit(ep *hook.Endpoint) []slog.Attr {
-	key := c.KeyID.String()
-	if c.KeyID.IsZero() {
-		key = "bootstrap"
-	}
 	return []slog.Attr{slog.String("endpoint", ep.ID.String()), slog.String("tenant", ep.Scope.Tenant),
-		slog.String("mode", ep.Scope.Mode.String()), slog.String("key", key), slog.String("kind", string(c.Kind))}
+		slog.String("mode", ep.Scope.Mode.String()), slog.String("key", c.keyName()), slog.String("kind", string(c.Kind))}
+}
+
+// keyName is the key's id. The bootstrap keys have none.
+func (c Caller) keyName() string {
+	if c.KeyID.IsZero() {
+		return hook.ActorBootstrap
+	}
+	return c.KeyID.String()
+}
+
+// Acting returns a context in which what the caller does is recorded in the audit log,
+// with the address and the request id.
+func (c Caller) Acting(ctx context.Context, address, request string) context.Context {
+	return hook.WithActor(ctx, hook.Actor{Mode: c.Mode, Kind: string(c.Kind), ID: c.keyName(), Address: address, Request: request})
+}
+
+// Refused calls and reads of payloads get entries within these limits for each key, so
+// that nobody fills the disk by them. Beyond, they are in the log of the process only.
+var (
+	limitAuditRefused = &limit{name: "audited refusals"}
+	limitAuditReads   = &limit{name: "audited reads"}
+	auditRefused      = Rate{PerSecond: 1.0 / 6, Burst: 10}
+	auditReads        = Rate{PerSecond: 1, Burst: 60}
+)
+
+// AuditRefused records that a write was refused to a known caller. call is the method and
+// the path. Faults of the server are not recorded.
+func (s *Service) AuditRefused(ctx context.Context, c Caller, call string, refused error) {
+	e, ok := errors.AsType[*hook.Error](refused)
+	if !ok || s == nil || hook.ActorOf(ctx) == nil {
+		return
+	}
+	switch e.Code {
+	case hook.CodeInternal, hook.CodeStorageFull, hook.CodeStorageDown, hook.CodeServerBusy, hook.CodeShuttingDown, hook.CodeLoopDetected, hook.CodeUnauthorized:
+		return
+	}
+	holder := bucket{limitAuditRefused, Caller{KeyID: c.KeyID, Mode: c.Mode}}
+	if _, wait := s.buckets.take(holder, auditRefused, 1, s.o.Now()); wait > 0 {
+		return
+	}
+	s.record(ctx, hook.AuditEntry{Mode: c.Mode, Tenant: c.Tenant, Act: hook.ActCallRefused, Object: "call", ObjectID: call, Outcome: string(e.Code)})
+}
+
+// auditRead records that somebody read what an event or a delivery holds: once in
+// readsFor for a key and a thing.
+func (s *Service) auditRead(ctx context.Context, c Caller, act hook.Act, object string, id hook.ID, scope hook.Scope) {
+	if hook.ActorOf(ctx) == nil || !s.reads.first(seen{Caller{KeyID: c.KeyID, Mode: c.Mode}, id}, s.o.Now()) {
+		return
+	}
+	holder := bucket{limitAuditReads, Caller{KeyID: c.KeyID, Mode: c.Mode}}
+	if _, wait := s.buckets.take(holder, auditReads, 1, s.o.Now()); wait > 0 {
+		s.o.Log.InfoContext(ctx, "audit: read, not in the audit log: too many within a minute", "act", string(act), "id", id.String(), "key", c.keyName())
+		return
+	}
+	s.record(ctx, hook.AuditEntry{Mode: scope.Mode, Tenant: scope.Tenant, Act: act, Object: object, ObjectID: id.String(), Outcome: hook.AuditOK})
+}
+
+// record writes an entry about something that takes place whether or not it is recorded.
+func (s *Service) record(ctx context.Context, e hook.AuditEntry) {
+	if err := s.o.Store.Audit(ctx, e); err != nil && ctx.Err() == nil {
+		s.o.Log.WarnContext(ctx, "could not write to the audit log", "act", string(e.Act), "object", e.Object, "id", e.ObjectID, "error", err)
+	}
+}
+
+// auditReveal records, in both logs, that a secret is shown. It is not shown if the audit
+// log cannot be written.
+func (s *Service) auditReveal(ctx context.Context, c Caller, ep *hook.Endpoint, message, detail string) error {
+	s.o.Log.LogAttrs(ctx, levelAudit, "audit: "+message, c.audit(ep)...)
+	return s.o.Store.Audit(ctx, hook.AuditEntry{Mode: ep.Scope.Mode, Tenant: ep.Scope.Tenant, Act: hook.ActSecretRevealed, Object: "endpoint",
+		ObjectID: ep.ID.String(), Outcome: hook.AuditOK, Detail: detail})
+}
+
+// AuditEntries returns a page of the audit log. q.Scope.Tenant is what the caller asked
+// for. Of other actors than keys of the tenant, a tenant sees the kind alone.
+func (s *Service) AuditEntries(ctx context.Context, c Caller, q hook.AuditQuery) ([]hook.AuditEntry, string, error) {
+	scope, err := c.reach(q.Scope.Tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	q.Scope = scope
+	if c.Kind != hook.Operator && q.Actor == hook.ActorBootstrap {
+		return nil, "", nil // it does not see that it was the actor
+	}
+	rows, next, err := s.o.Store.AuditEntries(ctx, q)
+	if err == nil && len(rows) == 0 {
+		err = s.checkNamed(ctx, c, scope.Tenant)
+	}
+	if c.Kind == hook.Operator {
+		return rows, next, err
+	}
+	for i := range rows {
+		if a := &rows[i].Actor; a.Kind == string(hook.Operator) {
+			*a = hook.Actor{Kind: a.Kind}
+		}
+	}
+	return rows, next, err
+}
+
+// readsFor is how long a read of the same thing with the same key is not recorded again.
+const readsFor = 5 * time.Minute
+
+// maxSeen bounds the reads that are remembered. When there are more all are forgotten, and
+// recorded again.
+const maxSeen = 10_000
+
+// seen is a thing that a key read.
+type seen struct {
+	by Caller
+	id hook.ID
+}
+
+// reads remembers what was read. It is safe for concurrent use.
+type reads struct {
+	mu sync.Mutex
+	at map[seen]time.Time
+}
+
+// first reports whether the thing was not read within readsFor.
+func (r *reads) first(what seen, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, ok := r.at[what]; ok && now.Sub(at) < readsFor && !now.Before(at) {
+		return false
+	}
+	if r.at == nil || len(r.at) >= maxSeen {
+		r.at = map[seen]time.Time{}
+	}
+	r.at[what] = now
+	return true
 }

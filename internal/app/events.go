@@ -27,6 +27,15 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 // Event returns an event with its deliveries, by the id that receivers see. A
 // tenant is needed only if several tenants have an event with the platform's id.
 func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
+	event, rows, err := s.event(ctx, c, tenant, id)
+	if err == nil {
+		s.auditRead(ctx, c, hook.ActEventRead, "event", event.PublicID, event.Scope)
+	}
+	return event, rows, err
+}
+
+// event is Event for those who do not show what the event holds.
+func (s *Service) event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
 	scope, err := c.reach(tenant)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +85,11 @@ func (s *Service) Delivery(ctx context.Context, c Caller, id hook.ID) (hook.Deli
 	if err != nil {
 		return hook.DeliveryRow{}, nil, err
 	}
-	return s.o.Store.Delivery(ctx, scope, id)
+	row, attempts, err := s.o.Store.Delivery(ctx, scope, id)
+	if err == nil && len(attempts) > 0 { // they hold what receivers answered
+		s.auditRead(ctx, c, hook.ActDeliveryRead, "delivery", id, row.Scope)
+	}
+	return row, attempts, err
 }
 
 func (s *Service) deliveryRow(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, error) {

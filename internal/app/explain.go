@@ -45,7 +45,7 @@ type Explanation struct {
 // Explain says for each endpoint of an event's tenant and mode why it did or did
 // not get a delivery: by what the endpoint was when the event was accepted.
 func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.ID) (Explanation, error) {
-	event, rows, err := s.Event(ctx, c, tenant, id)
+	event, rows, err := s.event(ctx, c, tenant, id)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -285,6 +285,8 @@ func (s *Service) RevealSecret(ctx context.Context, c Caller, id hook.ID) (hook.
 	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
 		return hook.Secret{}, err
 	}
-	s.o.Log.LogAttrs(ctx, levelAudit, "audit: secret revealed", c.audit(ep)...)
+	if err := s.auditReveal(ctx, c, ep, "secret revealed", ""); err != nil {
+		return hook.Secret{}, err
+	}
 	return ep.Secrets[0], nil
 }

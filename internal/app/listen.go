@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -53,7 +52,9 @@ func (s *Service) Listen(ctx context.Context, c Caller, in NewListener) (Endpoin
 	if len(ep.Secrets) == 0 {
 		return Endpoint{}, fmt.Errorf("listener %s has no secret", ep.ID)
 	}
-	s.o.Log.LogAttrs(ctx, levelAudit, "audit: listener connects and is shown its secret", append(c.audit(ep), slog.String("name", in.Name))...)
+	if err := s.auditReveal(ctx, c, ep, "listener connects and is shown its secret", "listener "+in.Name); err != nil {
+		return Endpoint{}, err
+	}
 	return Endpoint{Endpoint: ep, Secret: ep.Secrets[0].Text}, nil
 }
 

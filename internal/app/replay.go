@@ -26,17 +26,20 @@ func (s *Service) SecretInForce(ctx context.Context, c Caller, id hook.ID, text 
 	if len(ep.Secrets) == 0 || ep.Damage.Has(hook.DamagedSecrets) || subtle.ConstantTimeCompare([]byte(ep.Secrets[0].Text), []byte(text)) != 1 {
 		return errNotInForce
 	}
-	s.o.Log.LogAttrs(ctx, levelAudit, "audit: secret repeated", c.audit(ep)...)
-	return nil
+	return s.auditReveal(ctx, c, ep, "secret repeated", "to a repeated request")
 }
 
 // KeyInForce is SecretInForce for the text of a key.
 func (s *Service) KeyInForce(ctx context.Context, text string) error {
-	_, err := s.o.Store.KeyByHash(ctx, sha256.Sum256([]byte(text)))
+	key, err := s.o.Store.KeyByHash(ctx, sha256.Sum256([]byte(text)))
 	if hook.CodeOf(err) == hook.CodeNotFound {
 		return errNotInForce
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.o.Store.Audit(ctx, hook.AuditEntry{Mode: key.Mode, Tenant: key.Tenant, Act: hook.ActKeyShown, Object: "key", ObjectID: key.ID.String(),
+		Outcome: hook.AuditOK, Detail: "to a repeated request"})
 }
 
 var errNotInForce = &hook.Error{Code: hook.CodeSecretChanged, Field: "Idempotency-Key",

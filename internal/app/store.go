@@ -21,6 +21,13 @@ type Store interface {
 	MountStore
 }
 
+// AuditStore keeps the audit log. What writes tell of themselves, with the actor of their
+// context, comes beside.
+type AuditStore interface {
+	Audit(ctx context.Context, e hook.AuditEntry) error
+	AuditEntries(ctx context.Context, q hook.AuditQuery) ([]hook.AuditEntry, string, error)
+}
+
 // EventStore keeps what was published.
 type EventStore interface {
 	Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error)
@@ -119,6 +126,7 @@ type EventTypeStore interface {
 
 // InsightStore tells what happened and why.
 type InsightStore interface {
+	AuditStore
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
 	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)

@@ -38,6 +38,9 @@ func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string,
 	if err := s.spend(ctx, caller, limitTokens, 1); err != nil {
 		return "", err
 	}
+	if from := hook.ActorOf(ctx); from != nil {
+		ctx = caller.Acting(ctx, from.Address, from.Request)
+	}
 	text := tokenPrefix + string(randomDigits(keyRandom))
 	token := hook.Token{Hash: sha256.Sum256([]byte(text)), Key: id, ExpiresAt: s.o.Now().Add(TokenLifetime)}
 	err = s.o.Store.CreateToken(ctx, hook.Scope{Tenant: caller.Tenant, Mode: caller.Mode}, token)

@@ -242,6 +242,17 @@ var eventTypeParams = []param{
 	{flag: "check", usage: "what becomes of published data that the schema refuses: off, warn or reject", values: []string{"off", "warn", "reject"}},
 }
 
+var auditNoun = noun{name: "audit", short: "The audit log: who did what", verbs: []verb{
+	{name: "list", short: "Search the audit log, newest first", method: http.MethodGet, path: "/v1/audit",
+		columns: []string{"at", "actor.id", "act", "object_id", "tenant", "outcome", "detail"}, params: append([]param{tenantParam,
+			{flag: "actor", usage: "id of a key, or bootstrap"},
+			{flag: "act", usage: "such as endpoint.deleted"},
+			{flag: "object", usage: "kind of the object, such as endpoint"},
+			{flag: "object-id", usage: "id of the object"},
+		}, spanParams...),
+		example: `  posthorn audit list --act endpoint.secret_revealed --after 168h`},
+}}
+
 var partnerUserNoun = noun{name: "partner-user", short: "Partner users: for whom a partner's keys may act in paywise's API", verbs: []verb{
 	{name: "create", short: "Let a partner's keys act for a tenant", method: http.MethodPost, path: "/v1/partner-users", once: true, params: []param{
 		{flag: "partner", required: true, usage: "the tenant whose keys may act"},

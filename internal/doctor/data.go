@@ -46,6 +46,7 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	c.lock(database + ".lock")
 	c.schema(ctx, database)
 	c.sealedInFile(ctx, database, keys)
+	c.auditInFile(ctx, database, p.auditMost())
 	c.eventIDs(ctx, database)
 	c.databaseLog(database)
 	c.space(filepath.Dir(database))

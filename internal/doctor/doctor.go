@@ -64,6 +64,7 @@ type doctorPlan struct {
 	timeout                time.Duration
 	holderAge              time.Duration
 	asJSON                 bool
+	all                    bool
 	egress                 wayOut
 }
 
@@ -93,6 +94,7 @@ Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
 	f.StringVar(&p.key, "key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE)")
 	duration.Var(f, &p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
 	duration.Var(f, &p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, how old a transaction must be to be named as one that holds vacuum back")
+	f.BoolVar(&p.all, "all", false, "check all of the audit log, not the newest entries alone")
 	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
 	p.egress.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), cmd.OutOrStdout()) }
@@ -156,6 +158,14 @@ func (c *checkup) print(out io.Writer, asJSON bool) error {
 		}
 	}
 	return nil
+}
+
+// auditMost is how many entries of the audit log are checked; 0: all.
+func (p *doctorPlan) auditMost() int {
+	if p.all {
+		return 0
+	}
+	return auditEntries
 }
 
 // database is where the store's file is.

@@ -53,6 +53,9 @@ func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 	c.databaseClock(x)
 	c.holders(x, p.holderAge)
 	if x.Schema > 0 {
+		if x.Schema == x.Ours {
+			c.auditInPostgres(ctx, p.store, p.auditMost())
+		}
 		if keys != nil && x.KeyFits && x.Schema == x.Ours {
 			c.sealedInPostgres(ctx, p.store, keys)
 		}

@@ -12,7 +12,13 @@ import (
 	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
-func root() *cobra.Command { return cli.Root(Command()) }
+func root() *cobra.Command {
+	all := cli.Root(Command())
+	if audit, _, err := all.Find([]string{"audit"}); err == nil {
+		audit.AddCommand(AuditVerify())
+	}
+	return all
+}
 
 func newShell(t *testing.T) *servertest.Shell {
 	t.Helper()

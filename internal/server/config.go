@@ -54,6 +54,7 @@ type Config struct {
 	ShutdownTimeout   time.Duration
 	HeldFor           time.Duration
 	Retention         time.Duration
+	AuditRetention    time.Duration
 	LogLevel          string
 	LogFormat         string
 	Fast              int
@@ -118,6 +119,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	duration.Var(f, &c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
 	duration.Var(f, &c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
 	duration.Var(f, &c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
+	duration.Var(f, &c.AuditRetention, "audit-retention", 400*24*time.Hour, "how long entries of the audit log are kept; 0: for ever")
 	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
@@ -400,6 +402,9 @@ func (c *Config) checkNumbers(all *Faults) {
 	}
 	if c.HeldFor < time.Hour {
 		all.add(wrong("held-for", "%s is less than 1h", duration.Format(c.HeldFor)))
+	}
+	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
+		all.add(wrong("audit-retention", "%s is less than 24h; 0 keeps entries for ever", duration.Format(c.AuditRetention)))
 	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
 		all.add(wrong("retention", "%s is less than 24h; 0 keeps events for ever", duration.Format(c.Retention)))

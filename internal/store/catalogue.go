@@ -23,6 +23,7 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
 			}
 			t.tellCatalogue(e.Enforce)
+			t.audited(hook.ActEventTypeCreated, "event_type", e.Name, hook.Scope{Mode: e.Mode})
 			return made, true, err
 		})
 		return err
@@ -50,6 +51,7 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, enforce = ?, updated_at = ? WHERE mode = ? AND name = ?",
 			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), int64(made.Enforce), sqltext.Micros(t.now), int64(mode), name)
 		t.tellCatalogue(max(old.Enforce, made.Enforce))
+		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode})
 		return err
 	})
 	if err != nil {
@@ -73,6 +75,7 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 			}
 		}
 		t.tellCatalogue(old.Enforce)
+		t.audited(hook.ActEventTypeDeleted, "event_type", name, hook.Scope{Mode: mode})
 		_, err = t.exec("delete event type", "DELETE FROM event_types WHERE mode = ? AND name = ?", int64(mode), name)
 		return err
 	})

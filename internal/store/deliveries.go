@@ -60,7 +60,15 @@ func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 					return nil, false, err
 				}
 			}
-			return row, true, t.requestShot(&row, requested, target, trigger)
+			if err := t.requestShot(&row, requested, target, trigger); err != nil {
+				return nil, false, err
+			}
+			var detail []string
+			if trigger == hook.Anyway {
+				detail = []string{"although the endpoint is disabled"}
+			}
+			t.audited(hook.ActDeliveryRetried, "delivery", id.String(), row.Scope, detail...)
+			return row, true, nil
 		})
 		return err
 	}})
@@ -95,7 +103,11 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 		if err := t.deleteShot(&row); err != nil {
 			return err
 		}
-		return t.writeDelivery(&row)
+		if err := t.writeDelivery(&row); err != nil {
+			return err
+		}
+		t.audited(hook.ActDeliveryCancelled, "delivery", id.String(), row.Scope)
+		return nil
 	})
 	if err != nil {
 		return hook.Delivery{}, err

@@ -59,7 +59,11 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 				return nil, false, err
 			}
 			made = &next
-			return made, true, t.saveEndpoint(made)
+			if err := t.saveEndpoint(made); err != nil {
+				return nil, false, err
+			}
+			t.audited(hook.ActEndpointCreated, "endpoint", made.ID.String(), made.Scope)
+			return made, true, nil
 		})
 		return err
 	})
@@ -149,12 +153,51 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return nil
 		}
 		made = &next
-		return t.moveEndpoint(old, made, discardHeld)
+		changed := changes(old, made)
+		if err := t.moveEndpoint(old, made, discardHeld); err != nil {
+			return err
+		}
+		t.audited(actOf(made, changed), "endpoint", id.String(), made.Scope, changed...)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return made, nil
+}
+
+// changes names the members in which two snapshots of an endpoint differ.
+func changes(old, next *hook.Endpoint) (names []string) {
+	for _, member := range []struct {
+		name string
+		same bool
+	}{
+		{"url", old.URL == next.URL}, {"event_types", slices.Equal(old.Types, next.Types)}, {"title", old.Title == next.Title},
+		{"description", old.Description == next.Description}, {"profile", old.Profile == next.Profile},
+		{"headers", slices.Equal(old.Headers, next.Headers)}, {"rate_limit", old.RateLimit == next.RateLimit},
+		{"max_in_flight", old.MaxInFlight == next.MaxInFlight}, {"max_consecutive_failures", old.MaxFailures == next.MaxFailures},
+		{"retry", reflect.DeepEqual(old.Retry, next.Retry)}, {"secrets", slices.Equal(old.Secrets, next.Secrets)},
+		{"verification", reflect.DeepEqual(old.Verification, next.Verification)}, {"enabled", old.Status == next.Status},
+	} {
+		if !member.same {
+			names = append(names, member.name)
+		}
+	}
+	return names
+}
+
+// actOf returns the act of a change: that of the one member that has an act of its own, if
+// nothing else changed.
+func actOf(next *hook.Endpoint, changed []string) hook.Act {
+	switch {
+	case slices.Equal(changed, []string{"secrets"}):
+		return hook.ActSecretExpired
+	case !slices.Equal(changed, []string{"enabled"}):
+		return hook.ActEndpointUpdated
+	case next.Status == hook.Enabled:
+		return hook.ActEndpointEnabled
+	}
+	return hook.ActEndpointDisabled
 }
 
 // moveEndpoint saves a new snapshot and orders the sweep that its change of status needs.
@@ -346,7 +389,11 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 				return err
 			}
 		}
-		return t.deleteEndpoint(old)
+		if err := t.deleteEndpoint(old); err != nil {
+			return err
+		}
+		t.audited(hook.ActEndpointDeleted, "endpoint", id.String(), old.Scope)
+		return nil
 	})
 }
 

@@ -90,6 +90,7 @@ type op = batch.Op[*tx]
 type lookups struct {
 	once   *hook.Once
 	events []hook.NewEvent
+	audits bool // it may write to the audit log
 }
 
 // transactions is the store as the writer's engine.
@@ -98,7 +99,6 @@ type transactions struct{ *Store }
 func (s transactions) Connections() int                       { return s.engine.Connections() }
 func (s transactions) Class(err error) batch.Class            { return s.engine.Class(err) }
 func (s transactions) MakeRoom() bool                         { return s.engine.MakeRoom() }
-func (s transactions) Rollback(t *tx)                         { s.engine.Rollback(t.c) }
 func (s transactions) Committed(t *tx)                        { t.committed() }
 func (s transactions) Mend(err error, pause batch.Pause) bool { return s.engine.Mend(err, pause) }
 
@@ -106,7 +106,17 @@ func (s transactions) Find(t *tx, lost error, pause batch.Pause) (bool, error) {
 	return s.engine.Find(t.c, lost, pause)
 }
 
+func (s transactions) Rollback(t *tx) {
+	s.engine.Rollback(t.c)
+	if len(t.audits) > 0 { // perhaps it was on its way, and perhaps it is there
+		s.heads, s.auditing = nil, false
+	}
+}
+
 func (s transactions) Begin(ops []*op) (*tx, error) {
+	if err := s.beginAudit(ops); err != nil {
+		return nil, err
+	}
 	conn, err := s.engine.Begin()
 	if err != nil {
 		return nil, err
@@ -121,11 +131,22 @@ func (s transactions) Begin(ops []*op) (*tx, error) {
 
 func (s transactions) Commit(t *tx, later func(func() error)) (sent bool, err error) {
 	s.accepted = t.accepted // the next batch must use later times
+	s.auditing = s.auditing || len(t.audits) > 0
 	return s.engine.Commit(t.c, sqltext.Ending{Bytes: t.bytes, At: t.now, Config: t.config, Changes: t.changes, Holds: t.holds, Clean: t.clean}, later)
 }
 
-// write hands an operation to the writer and maps its error to a hook.Error.
+// write hands an operation to the writer and maps its error to a hook.Error. It runs as
+// the actor of the context.
 func (s *Store) write(ctx context.Context, o *op) error {
+	if actor := hook.ActorOf(ctx); actor != nil {
+		asks, _ := o.Detail.(*lookups)
+		if asks == nil {
+			asks = &lookups{}
+		}
+		next := *asks
+		next.audits = true
+		o.Detail, o.Apply = &next, as(actor, o.Apply)
+	}
 	return answer(s.writer.Do(ctx, o))
 }
 

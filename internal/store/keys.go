@@ -33,6 +33,7 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Message: "This key exists or existed."}
 			}
+			t.audited(hook.ActKeyCreated, "key", made.ID.String(), hook.Scope{Tenant: made.Tenant, Mode: made.Mode}, string(made.Kind))
 			return made, true, err
 		})
 		return err
@@ -47,12 +48,16 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "revoke key", 1, func(t *tx) error {
 		t.keysChanged()
-		n, err := t.exec("revoke key", "UPDATE keys SET revoked_at = ? WHERE id = ? AND mode = ? AND (? = '' OR tenant = ?) AND revoked_at = 0",
+		of, err := returning(t, scanText, "UPDATE keys SET revoked_at = ? WHERE id = ? AND mode = ? AND (? = '' OR tenant = ?) AND revoked_at = 0 RETURNING tenant",
 			sqltext.Micros(t.now), id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
-		if err == nil && n == 0 {
+		if err != nil {
+			return sqltext.Wrap("revoke key", err)
+		}
+		if len(of) == 0 {
 			return hook.NotFound("key")
 		}
-		return err
+		t.audited(hook.ActKeyRevoked, "key", id.String(), hook.Scope{Tenant: of[0], Mode: scope.Mode})
+		return nil
 	})
 }
 
@@ -66,6 +71,7 @@ func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.To
 		if err == nil && n == 0 {
 			return hook.NotFound("key")
 		}
+		t.audited(hook.ActTokenIssued, "key", token.Key.String(), scope)
 		return err
 	})
 }
@@ -109,6 +115,7 @@ func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once 
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "user", Message: "The partner has a grant for this user already. Delete it first."}
 			}
+			t.audited(hook.ActPartnerUserCreated, "partner_user", made.ID.String(), hook.Scope{Tenant: made.Tenant, Mode: made.Mode}, "partner "+made.Partner)
 			return made, true, err
 		})
 		return err
@@ -122,11 +129,20 @@ func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once 
 // DeletePartnerUser ends a grant at once. An empty tenant means all of the mode.
 func (s *Store) DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "delete partner user", 1, func(t *tx) error {
-		n, err := t.exec("delete partner user", "DELETE FROM partner_users WHERE id = ? AND mode = ? AND (? = '' OR partner = ?)",
+		of, err := returning(t, scanText, "DELETE FROM partner_users WHERE id = ? AND mode = ? AND (? = '' OR partner = ?) RETURNING tenant",
 			id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
-		if err == nil && n == 0 {
+		if err != nil {
+			return sqltext.Wrap("delete partner user", err)
+		}
+		if len(of) == 0 {
 			return hook.NotFound("partner user")
 		}
-		return err
+		t.audited(hook.ActPartnerUserDeleted, "partner_user", id.String(), hook.Scope{Tenant: of[0], Mode: scope.Mode})
+		return nil
 	})
+}
+
+func scanText(row sqltext.Scanner) (text string, err error) {
+	err = row.Scan(&text)
+	return text, err
 }

@@ -19,7 +19,7 @@ import (
 // returns the earlier answer as a Replay and stores nothing. The events may be of any
 // scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
-	o := op{Name: "publish", Hot: true, Detail: &lookups{once, events}}
+	o := op{Name: "publish", Hot: true, Detail: &lookups{once: once, events: events}}
 	if len(events) > 0 {
 		o.Key = events[0].Scope
 	}
@@ -313,6 +313,7 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			}
 			out = hook.Published{Event: e.ID, PublicID: e.ID, Type: eventType, Tenant: target.Scope.Tenant, CreatedAt: e.CreatedAt, Deliveries: 1}
 			delivery = t.jobs[len(t.jobs)-1].Delivery.ID
+			t.audited(hook.ActEndpointTested, "endpoint", target.ID.String(), target.Scope, "event "+e.ID.String())
 			return hook.TestPublished{Published: out, Delivery: delivery}, true, nil
 		})
 		return err

@@ -83,7 +83,13 @@ func (s *Store) CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.O
 	var replay *hook.Replay
 	err = s.doFor(ctx, n.Scope, "create replay", 1, func(t *tx) (err error) {
 		made = hook.ReplayJob{NewReplay: n, Low: low, High: high, Total: preview.Matched, Exact: preview.Exact}
-		replay, err = t.once(once, func() (any, bool, error) { return t.createReplay(&made) })
+		replay, err = t.once(once, func() (any, bool, error) {
+			result, keep, err := t.createReplay(&made)
+			if err == nil {
+				t.audited(hook.ActReplayCreated, "replay", made.ID.String(), made.Scope, "endpoint "+made.Endpoint.String())
+			}
+			return result, keep, err
+		})
 		return err
 	})
 	if err != nil {
@@ -211,7 +217,18 @@ func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, na
 		if err := move(t, &j); err != nil || j.State == was {
 			return err
 		}
-		return t.saveReplay(&j)
+		if err := t.saveReplay(&j); err != nil {
+			return err
+		}
+		act := hook.ActReplayResumed
+		switch j.State {
+		case hook.ReplayPaused:
+			act = hook.ActReplayPaused
+		case hook.ReplayCancelled:
+			act = hook.ActReplayCancelled
+		}
+		t.audited(act, "replay", id.String(), j.Scope)
+		return nil
 	})
 	if err != nil {
 		return hook.ReplayJob{}, err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -60,6 +61,11 @@ func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*h
 			return out, err
 		}
 	}
+	detail := fmt.Sprintf("%d deliveries", len(out.Deliveries))
+	if !endpoint.IsZero() {
+		detail = "endpoint " + endpoint.String()
+	}
+	t.audited(hook.ActEventResent, "event", e.PublicID.String(), e.Scope, detail)
 	return out, nil
 }
 

@@ -98,7 +98,11 @@ func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, 
 				return nil, false, errTooManySecrets()
 			}
 			made = &next
-			return made, true, t.saveMended(old, made)
+			if err := t.saveMended(old, made); err != nil {
+				return nil, false, err
+			}
+			t.audited(hook.ActSecretRotated, "endpoint", id.String(), made.Scope, "overlap "+overlap.String())
+			return made, true, nil
 		})
 		return err
 	})

@@ -94,6 +94,8 @@ type Options struct {
 	// are kept for ever. If Now is nil, retention follows a jump of the machine's clock
 	// slowly.
 	Retention time.Duration
+	// AuditRetention is how long entries of the audit log are kept. Default 0: for ever.
+	AuditRetention time.Duration
 	// EndpointsADay bounds the endpoints that a tenant makes in one mode within 24 hours,
 	// those that it deleted included. Default 5,000.
 	EndpointsADay int
@@ -134,6 +136,8 @@ type Store struct {
 	sinceCount map[hook.Scope]int       // change of the number of open deliveries since a count began
 	announced  map[hook.ID]time.Time    // when other nodes were last told of work that they may share
 	accepted   time.Time                // time of acceptance of the last event
+	heads      map[hook.Mode]auditHead  // of the audit log
+	auditing   bool                     // a commit with entries of the audit log is on its way
 	lastSwept  hook.ID                  // the last endpoint that had its turn to be swept
 	lastStat   int64                    // see statID
 	tallies    tallies                  // of the transaction that is being written

@@ -20,7 +20,11 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 				made.ID = t.s.ids.Next().String()
 			}
 			made.CreatedAt = t.now
-			return made, true, t.createTenant(made)
+			if err := t.createTenant(made); err != nil {
+				return nil, false, err
+			}
+			t.audited(hook.ActTenantCreated, "tenant", made.ID, t.auditScope(made.ID))
+			return made, true, nil
 		})
 		return err
 	})
@@ -66,7 +70,9 @@ func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hoo
 			return err
 		}
 		made.ID, made.CreatedAt = old.ID, old.CreatedAt
-		_, err = t.exec("update tenant", "UPDATE tenants SET name = ? WHERE id = ?", made.Name, id)
+		if _, err = t.exec("update tenant", "UPDATE tenants SET name = ? WHERE id = ?", made.Name, id); err == nil && made != old {
+			t.audited(hook.ActTenantUpdated, "tenant", id, t.auditScope(id), "name")
+		}
 		return err
 	})
 	if err != nil {
@@ -99,8 +105,15 @@ const deletePage = 50
 func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
 	for more := true; more; {
 		err := s.do(ctx, "delete tenant", 16, func(t *tx) (err error) {
-			more, err = t.deleteTenant(id, checks)
-			return err
+			if more, err = t.deleteTenant(id, checks); err != nil {
+				return err
+			}
+			act := hook.ActTenantDeleted
+			if more {
+				act = hook.ActTenantDeleting
+			}
+			t.audited(act, "tenant", id, t.auditScope(id))
+			return nil
 		})
 		if err != nil {
 			return err

@@ -43,6 +43,8 @@ type tx struct {
 	c          sqltext.Conn
 	now        time.Time
 	prefetched prefetched
+	actor      *hook.Actor             // of the operation that runs; nil: nobody
+	heads      map[hook.Mode]auditHead // of the audit log, see audit.go
 	effects
 
 	guard guard
@@ -77,7 +79,8 @@ type effects struct {
 	replays   map[hook.ID]replayCounts
 	run       []hook.ReplayRef // replays that this process runs from now on
 	stats     Stats
-	samples   []sample // of the statistics
+	audits    []hook.AuditEntry // to be written with the commit
+	samples   []sample          // of the statistics
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // lines for the log
@@ -297,6 +300,9 @@ func (t *tx) Flush() error {
 	if err := t.writeReplayCounts(); err != nil {
 		return err
 	}
+	if err := t.flushAudit(); err != nil {
+		return err
+	}
 	return t.logSamples()
 }
 
@@ -305,6 +311,9 @@ func (t *tx) Flush() error {
 // between, Recover finds the work.
 func (t *tx) committed() {
 	s := t.s
+	if len(t.audits) > 0 {
+		s.heads, s.auditing = t.heads, false
+	}
 	s.dir.Merge(t.scopes, len(t.changed) > 0)
 	s.mergeHealth(t.health)
 	s.mergeBacklog(t)

@@ -37,7 +37,15 @@ func (s *Store) VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 				next.Verification.VerifiedAt = t.now
 			}
 			made = next
-			return made, true, t.moveVerified(old, next)
+			act := hook.ActEndpointChallenged
+			if v.State == hook.Verified {
+				act = hook.ActEndpointVerified
+			}
+			if err := t.moveVerified(old, next); err != nil {
+				return nil, false, err
+			}
+			t.audited(act, "endpoint", id.String(), next.Scope)
+			return made, true, nil
 		})
 		return err
 	})

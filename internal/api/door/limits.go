@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -46,10 +48,41 @@ func join(h http.Header, name, item string) {
 	h.Set(name, item)
 }
 
+// Acting returns the request's context in which what the caller does is recorded in the
+// audit log.
+func Acting(w http.ResponseWriter, r *http.Request, c app.Caller) context.Context {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr) // another transport has no address
+	address := ""
+	if from.IsValid() {
+		address = from.Addr().Unmap().String()
+	}
+	return c.Acting(r.Context(), address, w.Header().Get(RequestIDHeader))
+}
+
+// AuditRefused records that a known caller's write was refused. The request is the one
+// that Count returned.
+func AuditRefused(r *http.Request, s *app.Service, c app.Caller, refused error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		s.AuditRefused(r.Context(), c, r.Method+" "+withoutIDs(r.URL.EscapedPath()), refused)
+	}
+}
+
+// withoutIDs is a path without the ids in it: they may be those of another tenant.
+func withoutIDs(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if _, err := hook.ParseID(part); err == nil {
+			parts[i] = "{id}"
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
 // Count counts a known caller's request against the reads or writes of its key, by
-// its method. It returns the request with a context as of Metered.
+// its method. It returns the request with a context as of Metered and of Acting, also
+// when it refuses.
 func Count(w http.ResponseWriter, r *http.Request, s *app.Service, c app.Caller) (*http.Request, error) {
-	r = r.WithContext(Metered(w, r))
+	r = r.WithContext(Acting(w, r.WithContext(Metered(w, r)), c))
 	return r, s.Call(r.Context(), c, r.Method != http.MethodGet && r.Method != http.MethodHead)
 }
 

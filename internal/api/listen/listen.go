@@ -112,7 +112,7 @@ func (c *counter) stream(w http.ResponseWriter, r *http.Request) error {
 	if err := c.Service.Call(door.Metered(w, r), caller, true); err != nil { // it writes
 		return err
 	}
-	made, err := c.Service.Listen(r.Context(), caller, in)
+	made, err := c.Service.Listen(door.Acting(w, r, caller), caller, in)
 	if err != nil {
 		return err
 	}

@@ -198,6 +198,16 @@ func TestWhoMayListen(t *testing.T) {
 	}
 }
 
+// A listener that connects is made, and shown its secret, by somebody.
+func TestListeningIsAudited(t *testing.T) {
+	h := newHouse(t)
+	h.must(liveKey, client.ListenOptions{Tenant: "acme", Name: "dev"})
+	rows, _, err := h.app.AuditEntries(t.Context(), h.live, hook.AuditQuery{})
+	if err != nil || len(rows) < 2 || rows[0].Act != hook.ActSecretRevealed || rows[1].Act != hook.ActEndpointCreated || rows[0].Actor.Address == "" {
+		t.Errorf("%v %+v", err, rows)
+	}
+}
+
 func TestListenersAreBounded(t *testing.T) {
 	h := newHouse(t)
 	for i := range 16 {

@@ -22,15 +22,16 @@ type site struct {
 	ctx                                  context.Context
 	endpoint, event, delivery, key, user string
 
-	mu   sync.Mutex
-	last string // "METHOD /path" of the latest request
-	good bool   // it was answered with a 2xx
+	house *house
+	mu    sync.Mutex
+	last  string // "METHOD /path" of the latest request
+	good  bool   // it was answered with a 2xx
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
 	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })
-	s := &site{ctx: t.Context()}
+	s := &site{ctx: t.Context(), house: h}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kept := &listened{ResponseWriter: w, status: 200}
 		h.handler.ServeHTTP(kept, r)
@@ -91,7 +92,7 @@ var clientCalls = map[string]func(*site) error{
 	},
 
 	"POST /v1/replays": func(s *site) error {
-		return second(s.CreateReplay(s.ctx, client.NewReplay{Endpoint: s.endpoint, DryRun: true}))
+		return second(s.CreateReplay(s.ctx, client.NewReplay{Endpoint: s.endpoint, Source: "all"}))
 	},
 	"GET /v1/replays":              func(s *site) error { return second(s.Replays(s.ctx, client.ReplayQuery{State: client.ReplayRunning})) },
 	"GET /v1/replays/{id}":         func(s *site) error { return second(s.Client.Replay(s.ctx, s.replay)) },
@@ -133,6 +134,7 @@ var clientCalls = map[string]func(*site) error{
 	"POST /v1/keys":        func(s *site) error { return second(s.CreateKey(s.ctx, client.NewKey{Kind: "publisher"})) },
 	"GET /v1/keys":         func(s *site) error { return second(s.Keys(s.ctx, client.KeyQuery{})) },
 	"DELETE /v1/keys/{id}": func(s *site) error { return s.RevokeKey(s.ctx, s.key) },
+	"GET /v1/audit":        func(s *site) error { return second(s.AuditEntries(s.ctx, client.AuditQuery{})) },
 
 	"POST /v1/event-types":     func(s *site) error { return second(s.CreateEventType(s.ctx, client.NewEventType{Name: "b.c"})) },
 	"GET /v1/event-types":      func(s *site) error { return second(s.EventTypes(s.ctx, client.ListOptions{})) },
@@ -150,7 +152,8 @@ var clientCalls = map[string]func(*site) error{
 	"DELETE /v1/partner-users/{id}": func(s *site) error { return s.DeletePartnerUser(s.ctx, s.user) },
 }
 
-// Every route of the document has a call in the client, and the call reaches it.
+// Every route of the document has a call in the client, and the call reaches it. It leaves
+// in the audit log what auditedActs says.
 func TestClientCallsEveryRoute(t *testing.T) {
 	routes := newHouse(t).document().routes()
 	for _, route := range routes {
@@ -160,8 +163,17 @@ func TestClientCallsEveryRoute(t *testing.T) {
 				t.Fatal("the client has no call of this route")
 			}
 			s := newSite(t)
+			if prepare := auditedAfter[route]; prepare != nil {
+				if err := prepare(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := len(s.house.audited())
 			if err := do(s); err != nil {
 				t.Fatal(err)
+			}
+			if wrong := wronglyAudited(route, s.house.audited()[before:]); wrong != "" {
+				t.Error(wrong)
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -29,6 +29,7 @@ var tags = []*huma.Tag{
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
 	{Name: "event-types", Description: "The catalogue of one mode. It restricts no types; with check, the schema of a type decides about its data."},
 	{Name: "profiles", Description: "The wire formats."},
+	{Name: "audit", Description: "Who did what, in a log that shows when it was changed."},
 	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},
 	{Name: "webhooks", Description: "What receivers get, by wire format."},
@@ -102,7 +103,7 @@ func refusals(op *huma.Operation, method, path string) {
 	// What net/http itself answers before a route sees the request.
 	op.Responses["431"] = &huma.Response{Description: "The header fields of the request are longer than the server reads.",
 		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
-	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users"}, path) {
+	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit"}, path) {
 		statuses = append(statuses, 404)
 	}
 	if method == "POST" || method == "PATCH" {

@@ -42,6 +42,7 @@ type house struct {
 	handler http.Handler
 	store   *store.Store
 	service *app.Service
+	options app.Options
 	ready   error
 	notice  string
 	log     lockedBuffer
@@ -92,15 +93,22 @@ func newHouse(t testing.TB, change ...func(*app.Options, *store.Options)) *house
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
-	ao.Store = h.store
-	service, err := app.New(ao)
+	h.options = ao
+	h.rewire(func(s app.Store) app.Store { return s })
+	return h
+}
+
+// rewire makes the handler anew, with another store in front of the house's.
+func (h *house) rewire(around func(app.Store) app.Store) {
+	h.t.Helper()
+	h.options.Store = around(h.store)
+	service, err := app.New(h.options)
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	h.service = service
-	h.handler = native.New(native.Options{Service: service, Log: log, Version: "1.2.3",
+	h.handler = native.New(native.Options{Service: service, Log: h.options.Log, Version: "1.2.3",
 		Ready: func(context.Context) error { return h.ready }, Notice: func() string { return h.notice }})
-	return h
 }
 
 // call is one request. Body may be a string, bytes, or anything that encodes.

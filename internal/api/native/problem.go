@@ -183,7 +183,11 @@ func (a *api) translate(ctx huma.Context, _ string, v any) (any, error) {
 		return e.Problem, nil
 	case *huma.ErrorModel:
 		_, w := humago.Unwrap(ctx)
-		p := problemOf(ctx.Context(), a.o.Log, w.Header().Get(requestIDHeader), ownError(e))
+		own := ownError(e)
+		if q := of(ctx.Context()); q != nil {
+			door.AuditRefused(q.Request, a.o.Service, q.caller, own)
+		}
+		p := problemOf(ctx.Context(), a.o.Log, w.Header().Get(requestIDHeader), own)
 		noteRefused(ctx.Context(), a.o.Log, p)
 		return p, nil
 	}

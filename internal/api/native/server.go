@@ -121,10 +121,21 @@ func (a *api) open(w http.ResponseWriter, r *http.Request, takes taken) (*reques
 	if err != nil {
 		return nil, err
 	}
-	if r, err = door.Count(w, r, a.o.Service, caller); err != nil {
+	r, err = door.Count(w, r, a.o.Service, caller)
+	if err != nil {
+		door.AuditRefused(r, a.o.Service, caller, err)
 		return nil, err
 	}
-	q := &request{Request: r, id: w.Header().Get(requestIDHeader), caller: caller}
+	q, err := readRequest(w, r, caller, takes)
+	if err != nil {
+		door.AuditRefused(r, a.o.Service, caller, err)
+	}
+	return q, err
+}
+
+// readRequest reads the parameters and the body of a known caller's request.
+func readRequest(w http.ResponseWriter, r *http.Request, caller app.Caller, takes taken) (q *request, err error) {
+	q = &request{Request: r, id: w.Header().Get(requestIDHeader), caller: caller}
 	if q.query, err = strict.Query(r.URL.RawQuery, takes.query...); err != nil {
 		return nil, err
 	}

@@ -141,6 +141,8 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []walltest.R
 		{Route: "POST /v1/events/match", Path: "/v1/events/match", Body: `{"tenant":"victim","type":"a.b"}`, Owner: publisher,
 			Lawful: names(both, testKeys, []string{tenant, "the publisher in test mode"})},
 
+		list("GET /v1/audit", "/v1/audit?tenant=victim"),
+		own("GET /v1/audit", "/v1/audit?object=endpoint"),
 		list("GET /v1/stats", "/v1/stats?tenant=victim"),
 		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
 		own("GET /v1/stats", "/v1/stats?step=1m"),

@@ -89,10 +89,13 @@ func (a *api) known(w http.ResponseWriter, r *http.Request, routes func(c app.Ca
 	if err != nil {
 		return err
 	}
-	if r, err = door.Count(w, r, a.o.Service, c); err != nil {
-		return err
+	if r, err = door.Count(w, r, a.o.Service, c); err == nil {
+		err = choose(w, r, routes(c))
 	}
-	return choose(w, r, routes(c))
+	if err != nil {
+		door.AuditRefused(r, a.o.Service, c, err)
+	}
+	return err
 }
 
 // choose runs what the method asks for.

@@ -46,7 +46,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	text, err := a.o.Service.IssueToken(door.Metered(w, r), id, secret, door.Address(r))
+	text, err := a.o.Service.IssueToken(door.Acting(w, r.WithContext(door.Metered(w, r)), app.Caller{}), id, secret, door.Address(r))
 	if hook.CodeOf(err) == hook.CodeUnauthorized {
 		return &failure{status: 401, Code: "AUTH_INVALID_CLIENT_CREDENTIALS", Message: "The client credentials are not valid.", scheme: "Basic"}
 	}

@@ -52,6 +52,16 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+func TestTokensAreAudited(t *testing.T) {
+	h := newHouse(t, "paysway", 20)
+	key := h.tenant("acme", hook.Live)
+	h.token(key)
+	rows, _, err := h.service.AuditEntries(t.Context(), h.operator, hook.AuditQuery{})
+	if err != nil || len(rows) != 2 || rows[0].Act != hook.ActTokenIssued || rows[0].Actor.ID != key.ID.String() || rows[0].Actor.Address != "127.0.0.1" {
+		t.Errorf("%v %+v", err, rows)
+	}
+}
+
 func TestTokenRefusals(t *testing.T) {
 	h := newHouse(t, "paysway", 20)
 	k, other, sibling := h.tenant("acme", hook.Live), h.tenant("other", hook.Live), h.tenant("acme", hook.Live)

@@ -50,6 +50,7 @@ func victims(t *testing.T) walltest.World {
 			walltest.Bearer("the tenant in test mode", h.token(h.tenant("victim", hook.Test))),
 		},
 		Canaries: []string{id, secret, "canary-"},
+		Audited:  walltest.AuditedRows(h.db),
 		Hash: func() string {
 			sum, err := walltest.HashRows(h.db, "victim", int(hook.Live))
 			if err != nil {

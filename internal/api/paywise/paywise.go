@@ -79,9 +79,17 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if r, err = door.Count(w, r, a.o.Service, c); err != nil {
-		return err
+	if r, err = door.Count(w, r, a.o.Service, c); err == nil {
+		err = choose(w, r, m, c)
 	}
+	if err != nil {
+		door.AuditRefused(r, a.o.Service, c, err)
+	}
+	return err
+}
+
+// choose runs what the method asks for.
+func choose(w http.ResponseWriter, r *http.Request, m methods, c app.Caller) error {
 	do, sentence := door.Choose(w, r, m)
 	if do == nil {
 		return &failure{status: http.StatusMethodNotAllowed, detail: sentence}

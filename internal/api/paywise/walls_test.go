@@ -66,6 +66,7 @@ func victims(t *testing.T) walltest.World {
 			as("another tenant with the partner's user", other.Text, "for-victim"),
 		},
 		Canaries: []string{id, secret, delivery, "canary-"},
+		Audited:  walltest.AuditedRows(h.db),
 		Hash: func() string {
 			sum, err := walltest.HashRows(h.db, "victim", int(hook.Live))
 			if err != nil {

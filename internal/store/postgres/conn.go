@@ -80,7 +80,7 @@ type bulk struct {
 
 // hotTables are in the order in which their rows are inserted: what another node may
 // have inserted too comes first, attempts after the moves that number them.
-var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.Deliveries, sqltext.Attempts, sqltext.OneShots, sqltext.StatLog, sqltext.Stats}
+var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.Deliveries, sqltext.Attempts, sqltext.OneShots, sqltext.StatLog, sqltext.Stats, sqltext.Audit}
 
 // NewConn returns a connection that is not connected yet.
 func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {

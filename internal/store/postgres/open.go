@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
+
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 

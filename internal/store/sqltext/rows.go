@@ -83,6 +83,16 @@ func ScanEvent(row Scanner) (*hook.Event, error) {
 	return e, nil
 }
 
+// ScanAudit reads an entry of the audit log from the columns of Audit.
+func ScanAudit(row Scanner) (hook.AuditEntry, error) {
+	var e hook.AuditEntry
+	var at int64
+	err := row.Scan(&e.Chain, &e.Mode, &e.Sequence, Blob(e.ID[:]), &at, &e.Tenant, &e.Actor.Kind, &e.Actor.ID, &e.Actor.Address, &e.Actor.Request,
+		&e.Act, &e.Object, &e.ObjectID, &e.Outcome, &e.Detail, Blob(e.Hash[:]))
+	e.At = FromMicros(at)
+	return e, err
+}
+
 // ScanID reads an id.
 func ScanID(row Scanner) (hook.ID, error) {
 	var id hook.ID

@@ -39,7 +39,10 @@ var (
 		response_body, truncated`, "bbiitiiittibbi")
 	EventIDs = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
 	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner, replay", "bbitiiib")
-	Answers  = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
+	// Audit is not of the hot path, but its rows go out with the commit all the same.
+	Audit = newTable("audit",
+		"chain, mode, seq, id, at, tenant, actor_kind, actor, address, request, act, object, object_id, outcome, detail, hash", "iiibittttttttttb")
+	Answers = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
 )
 
 // MovedNode is the name of the node that the work under way belongs to in a database to

@@ -112,6 +112,9 @@ var cases = []struct {
 	{"filters of lists", filters},
 	{"profiles", profiles},
 	{"secrets are sealed", sealed},
+	{"audit chain", auditChain},
+	{"audit acts", auditActs},
+	{"audit retention", auditRetention},
 	{"closed store refuses", closedRefuses},
 }
 

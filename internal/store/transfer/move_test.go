@@ -88,7 +88,7 @@ func fill(t *testing.T) *full {
 	key, _, err := f.CreateKey(ctx, hook.Key{Kind: hook.TenantKey, Mode: hook.Live, Tenant: live.Tenant, Name: "n", Hash: f.hash}, nil)
 	must(err)
 	must(f.CreateToken(ctx, live, hook.Token{Hash: f.token, Key: key.ID, ExpiresAt: f.now().Add(30 * 24 * time.Hour)}))
-	_, _, err = f.CreatePartnerUser(ctx, hook.PartnerUser{Mode: hook.Live, Partner: "agency", User: "u1", Tenant: live.Tenant}, nil)
+	_, _, err = f.CreatePartnerUser(hook.WithActor(ctx, hook.Actor{Mode: hook.Live, Kind: "operator", ID: hook.ActorBootstrap}), hook.PartnerUser{Mode: hook.Live, Partner: "agency", User: "u1", Tenant: live.Tenant}, nil)
 	must(err)
 	_, _, err = f.CreateEventType(ctx, hook.EventType{Mode: hook.Live, Name: "a.b", Description: "d", Schema: []byte(`{"type":"object"}`)}, nil)
 	must(err)

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+
 	"github.com/posthorn/posthorn/internal/store/postgres"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -24,7 +25,7 @@ import (
 var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
 	"endpoints", "secrets", "endpoint_revisions", "health",
-	"events", "event_ids", "deliveries", "attempts", "oneshots", "replays", "idempotency", "stat_log", "stats",
+	"events", "event_ids", "deliveries", "attempts", "oneshots", "replays", "audit", "idempotency", "stat_log", "stats",
 }
 
 // movedTable is one of them with its columns in the order of their names.

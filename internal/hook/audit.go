@@ -1,0 +1,213 @@
+package hook
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// The audit log says who did what to what. Its entries of one mode form chains: each has
+// the hash over the one before and itself, so that an entry that was changed, removed or
+// moved is found (see AuditCheck). Whoever may write to the database can compute a whole
+// chain anew: compare its newest hash with one that is kept elsewhere.
+
+// Actor is who acts, and from where.
+type Actor struct {
+	Mode    Mode   // of the key
+	Kind    string // the kind of the key; ActorItself for the store
+	ID      string // of the key; ActorBootstrap for a key from the configuration
+	Address string // of the connection
+	Request string // id of the request
+}
+
+// Actors without a key that is stored.
+const (
+	ActorItself    = "posthorn"
+	ActorBootstrap = "bootstrap"
+)
+
+type actorKey struct{}
+
+// WithActor returns a context in which writes are recorded as the actor's.
+func WithActor(ctx context.Context, a Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, &a)
+}
+
+// ActorOf returns who acts, nil if nobody was named: then nothing is recorded.
+func ActorOf(ctx context.Context) *Actor {
+	a, _ := ctx.Value(actorKey{}).(*Actor)
+	return a
+}
+
+// Act is what was done. The texts are stored, and hashed.
+type Act string
+
+// The acts.
+const (
+	ActTenantCreated      Act = "tenant.created"
+	ActTenantUpdated      Act = "tenant.updated"
+	ActTenantDeleting     Act = "tenant.deleting" // a step of the deletion of a large tenant
+	ActTenantDeleted      Act = "tenant.deleted"
+	ActKeyCreated         Act = "key.created"
+	ActKeyRevoked         Act = "key.revoked"
+	ActKeyShown           Act = "key.shown" // again, to a repeated request
+	ActTokenIssued        Act = "token.issued"
+	ActPartnerUserCreated Act = "partner_user.created"
+	ActPartnerUserDeleted Act = "partner_user.deleted"
+	ActEventTypeCreated   Act = "event_type.created"
+	ActEventTypeUpdated   Act = "event_type.updated"
+	ActEventTypeDeleted   Act = "event_type.deleted"
+	ActEndpointCreated    Act = "endpoint.created"
+	ActEndpointUpdated    Act = "endpoint.updated"
+	ActEndpointEnabled    Act = "endpoint.enabled"
+	ActEndpointDisabled   Act = "endpoint.disabled"
+	ActEndpointDeleted    Act = "endpoint.deleted"
+	ActEndpointTested     Act = "endpoint.tested"
+	ActEndpointChallenged Act = "endpoint.challenged"
+	ActEndpointVerified   Act = "endpoint.verified" // by an operator, without a challenge
+	ActSecretRotated      Act = "endpoint.secret_rotated"
+	ActSecretExpired      Act = "endpoint.secret_expired"
+	ActSecretRevealed     Act = "endpoint.secret_revealed"
+	ActEventRead          Act = "event.read"
+	ActEventResent        Act = "event.resent"
+	ActDeliveryRead       Act = "delivery.read"
+	ActDeliveryRetried    Act = "delivery.retried"
+	ActDeliveryCancelled  Act = "delivery.cancelled"
+	ActReplayCreated      Act = "replay.created"
+	ActReplayPaused       Act = "replay.paused"
+	ActReplayResumed      Act = "replay.resumed"
+	ActReplayCancelled    Act = "replay.cancelled"
+	ActCallRefused        Act = "call.refused"
+
+	ActAuditBegan   Act = "audit.began"   // the first entry of a chain
+	ActAuditTrimmed Act = "audit.trimmed" // the entries before were removed: detail is the sequence and hash of the last
+)
+
+// AuditOK is the outcome of an act that took place. Any other is the code of an error.
+const AuditOK = "ok"
+
+// AuditEntry is one entry. Chain, Sequence, ID, At and Hash are given by the store.
+type AuditEntry struct {
+	ID       ID
+	Chain    int64 // 0 on SQLite; on PostgreSQL the epoch of the node
+	Sequence int64 // in its chain, from 1 on
+	Hash     [32]byte
+
+	At       time.Time
+	Mode     Mode
+	Tenant   string // whose object it is; empty: none's
+	Actor    Actor
+	Act      Act
+	Object   string // its kind, such as "endpoint"
+	ObjectID string
+	Outcome  string
+	Detail   string
+}
+
+// AuditQuery asks for entries, newest first. An empty Scope.Tenant means all of the mode.
+type AuditQuery struct {
+	Scope    Scope
+	Actor    string // id of a key, or ActorBootstrap
+	Act      string
+	Object   string // kind of the object
+	ObjectID string
+	After    time.Time
+	Before   time.Time
+	Page
+}
+
+// Sum returns the hash of an entry that follows the one with the hash before. It covers
+// every member but Hash; each text is preceded by its length.
+func (e *AuditEntry) Sum(before [32]byte) [32]byte {
+	b := append([]byte("posthorn audit 1\n"), before[:]...)
+	b = append(b, e.ID[:]...)
+	for _, n := range []int64{e.Chain, e.Sequence, e.At.UnixMicro(), int64(e.Mode)} {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	for _, text := range []string{e.Tenant, e.Actor.Kind, e.Actor.ID, e.Actor.Address, e.Actor.Request, string(e.Act), e.Object, e.ObjectID, e.Outcome, e.Detail} {
+		b = binary.AppendUvarint(b, uint64(len(text)))
+		b = append(b, text...)
+	}
+	return sha256.Sum256(b)
+}
+
+// AuditAnchor is the detail of ActAuditTrimmed, whose object is the chain.
+func AuditAnchor(sequence int64, hash [32]byte) string { return fmt.Sprintf("%d:%x", sequence, hash) }
+
+// AuditCheck checks the entries of one mode, all of them, newest first.
+type AuditCheck struct {
+	Checked int
+	Until   time.Time // of the oldest entry seen
+	Newest  map[int64]AuditEntry
+	waiting map[int64]AuditEntry // of each chain the oldest entry seen: what is before it is to come
+	anchors map[string]bool      // chain and detail
+}
+
+// AuditFault is the first entry that does not fit.
+type AuditFault struct {
+	Entry AuditEntry
+	Why   string
+}
+
+// Error says which one and why.
+func (f *AuditFault) Error() string {
+	return fmt.Sprintf("entry %s (chain %d, sequence %d, %s, %s): %s", f.Entry.ID, f.Entry.Chain, f.Entry.Sequence,
+		f.Entry.At.UTC().Format(time.RFC3339), f.Entry.Act, f.Why)
+}
+
+// Add takes the next entry. An error is an AuditFault.
+func (c *AuditCheck) Add(e AuditEntry) error {
+	if c.waiting == nil {
+		c.Newest, c.waiting, c.anchors = map[int64]AuditEntry{}, map[int64]AuditEntry{}, map[string]bool{}
+	}
+	c.Checked++
+	c.Until = e.At
+	if later, ok := c.waiting[e.Chain]; !ok {
+		c.Newest[e.Chain] = e
+	} else {
+		switch {
+		case later.Sequence != e.Sequence+1:
+			return &AuditFault{later, fmt.Sprintf("the entry before it has the sequence %d, not %d: entries are missing or were moved", e.Sequence, later.Sequence-1)}
+		case later.Sum(e.Hash) != later.Hash:
+			return &AuditFault{later, "its hash is not that of its content and the entry before it: one of the two was changed"}
+		}
+	}
+	c.waiting[e.Chain] = e
+	if e.Act == ActAuditTrimmed {
+		c.anchors[e.ObjectID+" "+e.Detail] = true
+	}
+	return nil
+}
+
+// End checks what is left once every entry was added: where each chain begins.
+func (c *AuditCheck) End() error {
+	for chain, e := range c.waiting {
+		if e.Sequence == 1 {
+			if e.Sum([32]byte{}) != e.Hash {
+				return &AuditFault{e, "its hash is not that of its content: it was changed"}
+			}
+			continue
+		}
+		if !c.anchored(chain, &e) {
+			return &AuditFault{e, "the entries before it are missing, and no entry audit.trimmed says that the retention removed them"}
+		}
+	}
+	return nil
+}
+
+// anchored reports whether an anchor names the hash that the entry follows.
+func (c *AuditCheck) anchored(chain int64, e *AuditEntry) bool {
+	for anchor := range c.anchors {
+		var of, sequence int64
+		var sum []byte
+		if n, err := fmt.Sscanf(anchor, "%d %d:%x", &of, &sequence, &sum); n != 3 || err != nil || len(sum) != 32 {
+			continue
+		}
+		if of == chain && sequence == e.Sequence-1 && e.Sum([32]byte(sum)) == e.Hash {
+			return true
+		}
+	}
+	return false
+}
