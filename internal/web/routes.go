@@ -145,12 +145,17 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 			if err != nil {
 				return err
 			}
-			v.caller = caller
+			r := r.WithContext(caller.Acting(r.Context(), from.Addr().Unmap().String(), requestID(r)))
+			v.caller, v.r = caller, r
 			h.serve(w, r, v, func() error {
-				if err := h.o.Service.Call(r.Context(), caller, write); err != nil {
-					return err
+				err := h.o.Service.Call(r.Context(), caller, write)
+				if err == nil {
+					err = do(v)
 				}
-				return do(v)
+				if err != nil && write {
+					h.o.Service.AuditRefused(r.Context(), caller, r.Method+" "+r.URL.Path, err)
+				}
+				return err
 			})
 			return nil
 		})

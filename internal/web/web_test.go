@@ -123,9 +123,9 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	}
 	// The control: the same forms from our own pages, one by one.
 	sameOrigin := func(h http.Header) { h.Set("Origin", w.Node.URL()) } // plain http on a network
-	for path, mark := range map[string]func(http.Header){"/disable": own, "/enable": sameOrigin} {
-		if a := b.post("/ui/live/endpoints/"+w.endpoint.ID+path, url.Values{}, mark); a.status != 303 {
-			t.Errorf("%s: %d %s", path, a.status, a.body)
+	for _, mark := range []func(http.Header){own, sameOrigin} {
+		if a := b.post("/ui/live/endpoints/"+w.endpoint.ID+"/disable", url.Values{}, mark); a.status != 303 {
+			t.Errorf("disable: %d %s", a.status, a.body)
 		}
 	}
 	if a := b.post("/ui/live/deliveries/"+w.delivery+"/cancel", url.Values{}, own); a.status != 303 {
