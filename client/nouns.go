@@ -30,6 +30,12 @@ type Key struct {
 	Name      string `json:"name,omitempty" doc:"For people. Absent: none."`
 	Key       string `json:"key,omitempty" doc:"The credential itself; only in the answer that creates it."`
 	CreatedAt Time   `json:"created_at" doc:"When the key was made."`
+
+	ExpiresAt  *Time    `json:"expires_at,omitempty" doc:"The key is refused from then on. Absent: never."`
+	LastUsedAt *Time    `json:"last_used_at,omitempty" doc:"The minute in which a request last came with the key, known a second later. Absent: none yet."`
+	ReadOnly   bool     `json:"read_only,omitempty" doc:"The key may only read. Absent: it may write too."`
+	EventTypes []string `json:"event_types,omitempty" nullable:"false" doc:"The event types that a publisher key may publish. Absent: all."`
+	Networks   []string `json:"networks,omitempty" nullable:"false" doc:"The networks that the key may be used from, in CIDR notation. Absent: any."`
 }
 
 // NewKey asks for a key of the caller's own mode. A tenant key needs a Tenant, a
@@ -38,6 +44,11 @@ type NewKey struct {
 	Kind   string `json:"kind" enum:"operator,publisher,tenant" doc:"operator: everything in its mode. publisher: publish only. tenant: one tenant's endpoints and deliveries."`
 	Tenant string `json:"tenant,omitempty" doc:"Required for a tenant key. It narrows a publisher key to one tenant. An operator key has none."`
 	Name   string `json:"name,omitempty" doc:"For people, at most 256 characters."`
+
+	ExpiresAt  *Time    `json:"expires_at,omitempty" doc:"The key is refused from then on, a time in the future. Absent: never."`
+	ReadOnly   bool     `json:"read_only,omitempty" doc:"The key may only read. Not for publisher keys."`
+	EventTypes []string `json:"event_types,omitempty" nullable:"false" doc:"For publisher keys: 1 to 50 names of types, such as invoice.paid, or wildcards, such as invoice.*, that the key may publish. Absent: all."`
+	Networks   []string `json:"networks,omitempty" nullable:"false" doc:"1 to 20 networks in CIDR notation: the connection must come from one of them. Behind a proxy that is the address of the proxy. Absent: any."`
 }
 
 // Retry overrides when failed attempts are repeated: either Steps with Then, or

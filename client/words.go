@@ -7,7 +7,11 @@ const (
 	CodeInvalidRequest    = "invalid_request"                // 422: a member is missing or has a wrong value
 	CodeUnknownField      = "unknown_field"                  // 422: a member that is not known
 	CodeUnauthorized      = "unauthorized"                   // 401
+	CodeKeyExpired        = "key_expired"                    // 401: the time of the key is over
 	CodeForbidden         = "forbidden"                      // 403: the key's kind may not
+	CodeKeyReadOnly       = "key_read_only"                  // 403: the key may only read
+	CodeTypeNotAllowed    = "event_type_not_allowed"         // 403: the key may not publish this type
+	CodeAddressNotAllowed = "address_not_allowed"            // 403: the key may not be used from the caller's address
 	CodeRevealDisabled    = "reveal_disabled"                // 403: the server does not show secrets again
 	CodeNotFound          = "not_found"                      // 404
 	CodeRouteNotFound     = "route_not_found"                // 404: no such path; the server's address may be wrong

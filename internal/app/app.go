@@ -57,8 +57,10 @@ type Service struct {
 	bootstrap map[[32]byte]Caller
 	buckets   buckets
 	wrongKeys knocks
-	schemas   schemas
-	reads     reads
+	// publicAsked are the requests for public keys.
+	publicAsked knocks
+	schemas     schemas
+	reads       reads
 }
 
 // New returns a Service, or says what of the options is wrong.

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -58,19 +59,19 @@ func TestAuthenticate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, mode := range map[string]hook.Mode{o.OperatorKey: hook.Live, o.OperatorTestKey: hook.Test} {
-		if c, err := s.Authenticate(t.Context(), text); err != nil || c != (app.Caller{Kind: hook.Operator, Mode: mode}) {
+		if c, err := s.Authenticate(t.Context(), text, netip.Addr{}); err != nil || c != (app.Caller{Kind: hook.Operator, Mode: mode}) {
 			t.Errorf("%v %v", c, err)
 		}
 	}
 	for _, text := range []string{"", "ph_live_operator_x", o.OperatorKey + "l", strings.Repeat("x", 10_000)} {
-		if _, err := s.Authenticate(t.Context(), text); hook.CodeOf(err) != hook.CodeUnauthorized {
+		if _, err := s.Authenticate(t.Context(), text, netip.Addr{}); hook.CodeOf(err) != hook.CodeUnauthorized {
 			t.Errorf("%.20q: %v", text, err)
 		}
 	}
 	if asked != 0 {
 		t.Errorf("the store was asked %d times for texts that cannot be keys", asked)
 	}
-	if _, err := s.Authenticate(t.Context(), app.NewKeyText(hook.Live, hook.Operator)); hook.CodeOf(err) != hook.CodeUnauthorized || asked != 1 {
+	if _, err := s.Authenticate(t.Context(), app.NewKeyText(hook.Live, hook.Operator), netip.Addr{}); hook.CodeOf(err) != hook.CodeUnauthorized || asked != 1 {
 		t.Errorf("%v, asked %d times", err, asked)
 	}
 }

@@ -1,6 +1,10 @@
 package app
 
-import "github.com/posthorn/posthorn/internal/hook"
+import (
+	"strconv"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
 
 // Caller is who asks: what the key that came with the request stands for.
 type Caller struct {
@@ -8,9 +12,36 @@ type Caller struct {
 	Mode   hook.Mode
 	Tenant string  // empty: all tenants (operator, publisher)
 	KeyID  hook.ID // zero for the bootstrap keys
+	// Limits are those of the key; nil: none. It is never changed.
+	Limits *hook.KeyLimits
 }
 
 var errForbidden = &hook.Error{Code: hook.CodeForbidden, Message: "This kind of key may not do that."}
+
+// errReadOnly is the refusal of what a read-only key may not do.
+var errReadOnly = &hook.Error{Code: hook.CodeKeyReadOnly,
+	Message: "This key may only read. Nothing was changed. Use a key that was not created with read_only."}
+
+// write refuses a caller whose key may only read.
+func (c Caller) write() error {
+	if c.Limits != nil && c.Limits.ReadOnly {
+		return errReadOnly
+	}
+	return nil
+}
+
+// maxKeyTypes is how many entries a key's filter of event types may have, and
+// maxNetworks how many networks.
+const maxKeyTypes, maxNetworks = 50, 20
+
+// publishType refuses an event type that the caller's key may not publish.
+func (c Caller) publishType(name string) error {
+	if c.Limits == nil || len(c.Limits.EventTypes) == 0 || c.Limits.EventTypes.Match(name) {
+		return nil
+	}
+	return &hook.Error{Code: hook.CodeTypeNotAllowed, Field: "type", Message: "This key may not publish events of the type " +
+		strconv.Quote(name) + ": its event_types do not let it pass. Nothing was stored. Use a key for this type."}
+}
 
 // administer lets operators pass.
 func (c Caller) administer() error {
@@ -42,6 +73,9 @@ func (c Caller) publish(tenant string) (hook.Scope, error) {
 	case hook.Operator, hook.Publisher:
 	default:
 		return hook.Scope{}, errForbidden
+	}
+	if err := c.write(); err != nil {
+		return hook.Scope{}, err
 	}
 	if tenant == "" {
 		tenant = c.Tenant // a key of one tenant need not name it

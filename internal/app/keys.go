@@ -4,6 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -14,16 +18,22 @@ type NewKey struct {
 	Text string
 }
 
-// CreateKey makes a key of the caller's mode. Operators only.
-func (s *Service) CreateKey(ctx context.Context, c Caller, kind hook.Kind, tenant, name string, once *Once) (NewKey, *hook.Replay, error) {
+// CreateKey makes a key of the caller's mode, of the kind, tenant, name and limits that
+// are wanted. Operators only. A key that has limits makes none that outlives it or can be
+// used where it cannot.
+func (s *Service) CreateKey(ctx context.Context, c Caller, want hook.Key, once *Once) (NewKey, *hook.Replay, error) {
 	if err := c.administer(); err != nil {
 		return NewKey{}, nil, err
 	}
-	if err := checkKey(kind, tenant, name); err != nil {
+	if err := checkKey(want.Kind, want.Tenant, want.Name); err != nil {
 		return NewKey{}, nil, err
 	}
-	made := NewKey{Text: NewKeyText(c.Mode, kind)}
-	made.Key = hook.Key{Kind: kind, Mode: c.Mode, Tenant: tenant, Name: name, Hash: sha256.Sum256([]byte(made.Text))}
+	limits, err := s.checkKeyLimits(c, want.Kind, want.KeyLimits)
+	if err != nil {
+		return NewKey{}, nil, err
+	}
+	made := NewKey{Text: NewKeyText(c.Mode, want.Kind)}
+	made.Key = hook.Key{Kind: want.Kind, Mode: c.Mode, Tenant: want.Tenant, Name: want.Name, Hash: sha256.Sum256([]byte(made.Text)), KeyLimits: limits}
 	key, replay, err := s.o.Store.CreateKey(ctx, made.Key, once.in(hook.Scope{Mode: c.Mode}, func(stored any) any {
 		key, _ := stored.(hook.Key)
 		return NewKey{Key: key, Text: made.Text}
@@ -48,6 +58,85 @@ func checkKey(kind hook.Kind, tenant, name string) error {
 	return checkText("name", name, maxName)
 }
 
+// checkKeyLimits returns the limits of a new key as they are kept.
+func (s *Service) checkKeyLimits(c Caller, kind hook.Kind, l hook.KeyLimits) (hook.KeyLimits, error) {
+	l.ExpiresAt = l.ExpiresAt.UTC().Truncate(time.Microsecond)
+	if l.Expired(s.o.Now()) {
+		return l, invalid("expires_at", "\"expires_at\" must be in the future.")
+	}
+	if l.ReadOnly && kind == hook.Publisher {
+		return l, invalid("read_only", "A publisher key only publishes, so a read-only one could do nothing: leave \"read_only\" out, or make a tenant or operator key.")
+	}
+	if l.EventTypes != nil {
+		if err := checkKeyTypes(kind, l.EventTypes); err != nil {
+			return l, err
+		}
+	}
+	if own := c.Limits; own != nil {
+		if !own.ExpiresAt.IsZero() && (l.ExpiresAt.IsZero() || l.ExpiresAt.After(own.ExpiresAt)) {
+			return l, invalid("expires_at", "Your own key expires: a key that it makes must have an \"expires_at\" no later than "+own.ExpiresAt.Format(time.RFC3339)+".")
+		}
+		if len(own.Networks) > 0 && !within(l.Networks, own.Networks) {
+			return l, invalid("networks", "Your own key is limited to networks: a key that it makes must have \"networks\" that lie inside these.")
+		}
+	}
+	return l, nil
+}
+
+func checkKeyTypes(kind hook.Kind, types hook.Filter) error {
+	if kind != hook.Publisher {
+		return invalid("event_types", "\"event_types\" goes with publisher keys only: it says what they may publish.")
+	}
+	if len(types) == 0 || len(types) > maxKeyTypes {
+		return invalid("event_types", "\"event_types\" must have 1 to 50 entries. Leave it out for a key that may publish every type.")
+	}
+	for i, name := range types {
+		if !hook.ValidFilterType(name) {
+			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, the beginning of one up to a dot, colon or slash with a star after it (\"orders/*\"), or \"*\". "+hook.TypeRule)
+		}
+	}
+	return nil
+}
+
+// within reports whether there are networks and each lies inside one of the others.
+func within(networks, others []netip.Prefix) bool {
+	for _, n := range networks {
+		if !slices.ContainsFunc(others, func(o netip.Prefix) bool { return o.Bits() <= n.Bits() && o.Contains(n.Addr()) }) {
+			return false
+		}
+	}
+	return len(networks) > 0
+}
+
+// ParseNetworks reads the networks that a key may be used from: at most 20, in CIDR
+// notation without bits beyond the mask. An IPv4 network that is written as IPv6
+// (::ffff:10.0.0.0/104) is IPv4. Nil is no limit; an empty list is refused.
+func ParseNetworks(texts []string) ([]netip.Prefix, error) {
+	if texts == nil {
+		return nil, nil
+	}
+	if len(texts) == 0 || len(texts) > maxNetworks {
+		return nil, invalid("networks", "\"networks\" must have 1 to 20 entries. Leave it out for a key that may be used from anywhere.")
+	}
+	const mapped = 96 // bits before an IPv4 address in IPv6
+	networks := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		field := "networks/" + strconv.Itoa(i)
+		n, err := netip.ParsePrefix(text)
+		if err == nil && n.Addr().Is4In6() && n.Bits() >= mapped {
+			n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-mapped)
+		}
+		if err != nil || n.Addr().Is4In6() {
+			return nil, invalid(field, "An entry of \"networks\" must be a network in CIDR notation, such as 203.0.113.0/24, 2001:db8::/32, or 203.0.113.7/32 for one address.")
+		}
+		if n != n.Masked() {
+			return nil, invalid(field, "An entry of \"networks\" has bits beyond its mask: did you mean "+n.Masked().String()+"?")
+		}
+		networks[i] = n
+	}
+	return networks, nil
+}
+
 // Keys returns a page of the keys of the caller's mode. Operators only. The mode of
 // q.Scope is not looked at.
 func (s *Service) Keys(ctx context.Context, c Caller, q hook.KeyQuery) ([]hook.Key, string, error) {
@@ -70,8 +159,9 @@ func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
 	return s.o.Store.RevokeKey(ctx, hook.Scope{Mode: c.Mode}, id)
 }
 
-// FirstKeys makes one operator key for each mode if the live mode has none yet,
-// and shows their texts. When they cannot be shown they are revoked again: nobody
+// FirstKeys makes one operator key for each mode if the live mode has none yet that can
+// make others: neither one that has expired nor one that may only read counts. It
+// shows their texts. When they cannot be shown they are revoked again: nobody
 // would have them. It is for the start of a server without bootstrap keys; used
 // says that the store has tenants, so it has served before, with keys of another kind.
 func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, used bool) error) error {
@@ -80,7 +170,8 @@ func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, us
 		if err != nil {
 			return err
 		}
-		if len(keys) > 0 {
+		now := s.o.Now()
+		if slices.ContainsFunc(keys, func(k hook.Key) bool { return !k.ReadOnly && !k.Expired(now) }) {
 			return nil
 		}
 		if next == "" {
@@ -96,7 +187,7 @@ func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, us
 	var made [2]NewKey
 	for i, mode := range []hook.Mode{hook.Test, hook.Live} {
 		var err error
-		if made[i], _, err = s.CreateKey(ctx, Caller{Kind: hook.Operator, Mode: mode}, hook.Operator, "", "first start", nil); err != nil {
+		if made[i], _, err = s.CreateKey(ctx, Caller{Kind: hook.Operator, Mode: mode}, hook.Key{Kind: hook.Operator, Name: "first start"}, nil); err != nil {
 			return err
 		}
 	}

@@ -62,9 +62,13 @@ func Metered(ctx context.Context, note func(Quota)) context.Context {
 
 // Call counts one request of a caller against the reads or the writes of its key.
 // Publishing has a limit of its own and is not counted here. Beyond the limit it is
-// CodeRateLimited, with RetryAfter.
+// CodeRateLimited, with RetryAfter. Whatever writes is refused here with CodeKeyReadOnly
+// if the key may only read.
 func (s *Service) Call(ctx context.Context, c Caller, write bool) error {
 	if write {
+		if err := c.write(); err != nil {
+			return err
+		}
 		return s.spend(ctx, c, limitWrites, 1)
 	}
 	return s.spend(ctx, c, limitReads, 1)

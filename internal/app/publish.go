@@ -58,6 +58,9 @@ func (s *Service) PublishBatch(ctx context.Context, c Caller, events []Event, on
 	if c.Kind != hook.Operator && c.Kind != hook.Publisher {
 		return nil, nil, errForbidden
 	}
+	if err := c.write(); err != nil {
+		return nil, nil, err
+	}
 	if err := s.spend(ctx, c, limitEvents, len(events)); err != nil {
 		return nil, nil, err
 	}
@@ -105,6 +108,9 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	}
 	if !hook.ValidType(e.Type) {
 		return hook.NewEvent{}, errType("type", e.Type)
+	}
+	if err := c.publishType(e.Type); err != nil {
+		return hook.NewEvent{}, err
 	}
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
 		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data), RequireMatch: e.RequireMatch}, nil

@@ -61,6 +61,8 @@ type TenantStore interface {
 type KeyStore interface {
 	CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error)
 	KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error)
+	// KeyUsed notes that a request came with the key. It does not wait.
+	KeyUsed(id hook.ID)
 	Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, error)
 	RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error
 }

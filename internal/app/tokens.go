@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ const tokenPrefix = "pht_"
 // it for TokenLifetime, or until the key is revoked. Whatever is wrong with the
 // credentials gives CodeUnauthorized; more than 60 tokens at once and one a second
 // for the same key CodeRateLimited.
-func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string) (string, error) {
-	caller, err := s.Authenticate(ctx, clientSecret)
+func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string, from netip.Addr) (string, error) {
+	caller, err := s.Authenticate(ctx, clientSecret, from)
 	if err != nil {
 		return "", err
 	}
@@ -53,8 +54,9 @@ func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string)
 }
 
 // AuthenticateToken returns whom the text of a token stands for: its key. A key's
-// own text is refused here like any other text that is no token.
-func (s *Service) AuthenticateToken(ctx context.Context, bearer string) (Caller, error) {
+// own text is refused here like any other text that is no token. The limits of the key
+// hold as Authenticate has them.
+func (s *Service) AuthenticateToken(ctx context.Context, bearer string, from netip.Addr) (Caller, error) {
 	if len(bearer) != len(tokenPrefix)+keyRandom || !strings.HasPrefix(bearer, tokenPrefix) {
 		return Caller{}, errUnauthorized
 	}
@@ -65,5 +67,5 @@ func (s *Service) AuthenticateToken(ctx context.Context, bearer string) (Caller,
 	if err != nil {
 		return Caller{}, fmt.Errorf("look up token: %w", err)
 	}
-	return Caller{Kind: key.Kind, Mode: key.Mode, Tenant: key.Tenant, KeyID: key.ID}, nil
+	return s.callerOf(&key, from)
 }

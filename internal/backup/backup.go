@@ -26,6 +26,7 @@ import (
 // backupPlan is what the flags of backup and restore say.
 type backupPlan struct {
 	store, data, masterKey string
+	ready                  *seal.Keyring // the master key, if it comes from no file
 	check, replace         bool
 }
 
@@ -104,7 +105,7 @@ func oneBackup(cmd *cobra.Command, args []string) error {
 }
 
 // path returns the store's file, after it filled in what was not given.
-func (p *backupPlan) path() (string, error) {
+func (p *backupPlan) path(ctx context.Context) (string, error) {
 	address, err := server.StoreAddress(p.store)
 	if err != nil {
 		return "", err
@@ -123,12 +124,21 @@ func (p *backupPlan) path() (string, error) {
 	default:
 		p.data = cmp.Or(p.data, filepath.Dir(path))
 	}
+	if p.masterKey == "" { // the flag goes first
+		var err error
+		if p.ready, p.masterKey, err = server.MasterKeyElsewhere(ctx, "", ""); err != nil {
+			return "", err
+		}
+	}
 	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"), filepath.Join(p.data, "master.key"))
 	return path, nil
 }
 
 // keys reads the master key and makes none.
 func (p *backupPlan) keys(why string) (*seal.Keyring, error) {
+	if p.ready != nil {
+		return p.ready, nil
+	}
 	if _, err := os.Stat(p.masterKey); errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: there is no master key at %s, %s; name it with --master-key-file", p.masterKey, why))
 	}
@@ -140,7 +150,7 @@ func (p *backupPlan) keys(why string) (*seal.Keyring, error) {
 }
 
 func (p *backupPlan) backup(ctx context.Context, out io.Writer, to string) error {
-	from, err := p.path()
+	from, err := p.path(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,11 +170,11 @@ func (p *backupPlan) backup(ctx context.Context, out io.Writer, to string) error
 }
 
 func (p *backupPlan) examine(ctx context.Context, out io.Writer, from string) error {
-	if _, err := p.path(); err != nil {
+	if _, err := p.path(ctx); err != nil {
 		return err
 	}
 	var keys *seal.Keyring
-	if _, err := os.Stat(p.masterKey); err == nil {
+	if _, err := os.Stat(p.masterKey); err == nil || p.ready != nil {
 		if keys, err = p.keys(""); err != nil {
 			return err
 		}
@@ -197,7 +207,7 @@ func printContents(out io.Writer, c *transfer.Contents) {
 }
 
 func (p *backupPlan) restore(ctx context.Context, out io.Writer, from string) error {
-	to, err := p.path()
+	to, err := p.path(ctx)
 	if err != nil {
 		return err
 	}

@@ -363,6 +363,12 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 		return json.RawMessage(text), nil
 	case asObject:
 		return readObject(stdin, p.flag, text)
+	case asExpiry:
+		if left, err := duration.Parse(text); err == nil {
+			text = time.Now().Add(left).UTC().Format(time.RFC3339Nano)
+		} else if _, err := hook.ParseTime(text); err != nil {
+			return nil, exit.Usagef("--%s: %q is neither a duration from now such as 90d or 12h nor a time such as 2026-11-21T22:00:00Z", p.flag, text)
+		}
 	case asTime:
 		if ago, err := duration.Parse(text); err == nil {
 			text = time.Now().Add(-ago).UTC().Format(time.RFC3339Nano)

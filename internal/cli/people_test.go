@@ -38,7 +38,7 @@ func TestTablesFitTheScreen(t *testing.T) {
 		row[name] = long
 	}
 	row["event_types"] = []string{"payment.*", "refund.created", "a.very.long.one"}
-	for _, name := range []string{"created_at", "accepted_at", "updated_at", "next_attempt_at", "at"} {
+	for _, name := range []string{"created_at", "accepted_at", "updated_at", "next_attempt_at", "at", "expires_at", "last_used_at"} {
 		row[name] = "2026-11-21T22:00:00.123456Z"
 	}
 	text, err := json.Marshal(row)

@@ -21,6 +21,7 @@ const (
 	asPairs                     // "Name: value", repeated, to an object
 	asSwitch                    // no value: sets the param's own
 	asTime                      // RFC 3339, or a duration that long ago
+	asExpiry                    // RFC 3339, or a duration that long from now
 	asDuration                  // a duration, which may have days
 	asSecret                    // a string, @FILE or -
 )
@@ -96,8 +97,13 @@ var keyNoun = noun{name: "key", short: "Keys of the API", verbs: []verb{
 		{flag: "kind", required: true, usage: "operator (everything), publisher (publish only) or tenant (one tenant's endpoints and deliveries)", values: []string{"operator", "publisher", "tenant"}},
 		{flag: "tenant", usage: "the tenant of a tenant key; narrows a publisher key"},
 		{flag: "name", usage: "for people"},
-	}, example: `  posthorn key create --kind tenant --tenant acme --name "Acme's own"`},
-	{name: "list", short: "List the keys of your mode, without their texts", method: http.MethodGet, path: "/v1/keys", columns: []string{"id", "kind", "mode", "tenant", "name", "created_at"}, params: []param{
+		{flag: "expires", member: "expires_at", kind: asExpiry, usage: "refuse it from then on: RFC 3339, or a duration such as 90d or 12h from now; without it never"},
+		{flag: "read-only", kind: asSwitch, sets: "true", usage: "it may only read; not for publisher keys"},
+		{flag: "event-types", kind: asList, usage: "comma separated; what a publisher key may publish, such as invoice.paid,payment.*", entry: hook.ValidFilterType, entryIs: "an event type, a beginning such as payment.* or orders/*, or *"},
+		{flag: "networks", kind: asList, usage: "comma separated; where it may be used from, such as 203.0.113.0/24,2001:db8::/32"},
+	}, example: `  posthorn key create --kind tenant --tenant acme --name "Acme's own"
+  posthorn key create --kind publisher --event-types "invoice.*" --networks 203.0.113.0/24 --expires 90d`},
+	{name: "list", short: "List the keys of your mode, without their texts", method: http.MethodGet, path: "/v1/keys", columns: []string{"id", "kind", "mode", "tenant", "name", "expires_at", "last_used_at", "created_at"}, params: []param{
 		{flag: "kind", usage: "operator, publisher or tenant", values: []string{"operator", "publisher", "tenant"}},
 		{flag: "tenant", usage: "of this tenant"},
 		{flag: "name", usage: "with exactly this name"},

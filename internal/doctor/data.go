@@ -42,10 +42,10 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 		return
 	}
 	c.directory(dir, info)
-	c.masterKey(cmp.Or(p.masterKey, filepath.Join(dir, "master.key")), database)
+	keys := p.keys(c, cmp.Or(p.masterKey, filepath.Join(dir, "master.key")), database)
 	c.lock(database + ".lock")
 	c.schema(ctx, database)
-	c.sealedInFile(ctx, database, cmp.Or(p.masterKey, filepath.Join(dir, "master.key")))
+	c.sealedInFile(ctx, database, keys)
 	c.auditInFile(ctx, database, p.auditMost())
 	c.eventIDs(ctx, database)
 	c.databaseLog(database)
@@ -79,6 +79,24 @@ func (c *checkup) directory(dir string, info fs.FileInfo) {
 	default:
 		c.ok("data", "%s, mode %04o", dir, mode)
 	}
+}
+
+// keys says what is wrong with the master key, and returns it if it can be used.
+func (p *doctorPlan) keys(c *checkup, path, database string) *seal.Keyring {
+	switch {
+	case p.readyErr != nil:
+		c.fail("master_key", "%v", p.readyErr)
+		return nil
+	case p.ready != nil:
+		c.ok("master_key", "%s", p.readyFrom)
+		return p.ready
+	}
+	c.masterKey(path, database)
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	keys, _ := seal.LoadOrCreate(path) // it exists, so nothing is made; what is wrong with it was said
+	return keys
 }
 
 func (c *checkup) masterKey(path, database string) {

@@ -20,6 +20,7 @@ import (
 	"github.com/posthorn/posthorn/internal/cli"
 	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/server"
 )
 
@@ -56,6 +57,9 @@ func (c *checkup) failed() int {
 // doctorPlan is what the flags of doctor say.
 type doctorPlan struct {
 	data, store, masterKey string
+	ready                  *seal.Keyring // the master key, if it comes from no file
+	readyFrom              string
+	readyErr               error
 	url, key, keyFrom      string
 	timeout                time.Duration
 	holderAge              time.Duration
@@ -107,6 +111,9 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 		return exit.Usagef("--store: must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", server.StoreScheme(store))
 	}
 	p.store = store
+	if p.masterKey == "" { // the flag goes first
+		p.ready, p.readyFrom, p.readyErr = server.MasterKeyElsewhere(ctx, "", "")
+	}
 	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"))
 	if p.key, p.keyFrom, err = cli.FindKey(p.key); err != nil {
 		return err

@@ -38,11 +38,8 @@ func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 		c.space(p.data)
 	}
 	var keys *seal.Keyring
-	if key != "" {
-		c.masterKey(key, "")
-		if _, err := os.Stat(key); err == nil {
-			keys, _ = seal.LoadOrCreate(key) // what is wrong with it was said above
-		}
+	if key != "" || p.ready != nil || p.readyErr != nil {
+		keys = p.keys(c, key, "")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 6*p.timeout)
 	defer cancel()

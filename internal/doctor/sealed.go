@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"os"
 
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/directory"
@@ -16,16 +15,12 @@ const sealedShown = 20
 
 // sealedInFile opens what is sealed in a database that has a schema of this release and a
 // master key beside it.
-func (c *checkup) sealedInFile(ctx context.Context, database, key string) {
+func (c *checkup) sealedInFile(ctx context.Context, database string, keys *seal.Keyring) {
 	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version != ours {
 		return // which was said
 	}
-	if _, err := os.Stat(key); err != nil {
-		return
-	}
-	keys, err := seal.LoadOrCreate(key) // it exists, so nothing is made
-	if err != nil {
-		return
+	if keys == nil {
+		return // which was said
 	}
 	db, err := sqlite.OpenUnchanged(database)
 	if err != nil {

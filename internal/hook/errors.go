@@ -14,7 +14,11 @@ const (
 	CodeInvalidRequest    Code = "invalid_request"                // 422: a member is missing or has a wrong value
 	CodeUnknownField      Code = "unknown_field"                  // 422: a member that is not known
 	CodeUnauthorized      Code = "unauthorized"                   // 401
+	CodeKeyExpired        Code = "key_expired"                    // 401: the time of the key is over
 	CodeForbidden         Code = "forbidden"                      // 403: the key's kind may not
+	CodeKeyReadOnly       Code = "key_read_only"                  // 403: the key may only read
+	CodeTypeNotAllowed    Code = "event_type_not_allowed"         // 403: the key may not publish this type
+	CodeAddressNotAllowed Code = "address_not_allowed"            // 403: the key may not be used from the caller's address
 	CodeRevealDisabled    Code = "reveal_disabled"                // 403: the server does not show secrets again
 	CodeNotFound          Code = "not_found"                      // 404
 	CodeRouteNotFound     Code = "route_not_found"                // 404: no such path; the server's address may be wrong

@@ -2,6 +2,8 @@ package hook
 
 import (
 	"log/slog"
+	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -70,6 +72,38 @@ type Key struct {
 	Name      string
 	Hash      [32]byte
 	CreatedAt time.Time
+	// LastUsedAt is the minute in which a request last came with the key. Zero: none yet.
+	LastUsedAt time.Time
+	KeyLimits
+}
+
+// KeyLimits are what a key may do less than others of its kind. The zero value limits
+// nothing. Filters and networks are never changed.
+type KeyLimits struct {
+	ExpiresAt  time.Time      // the key is refused from then on; zero: never
+	ReadOnly   bool           // it changes nothing
+	EventTypes Filter         // what a publisher key may publish; empty: every type
+	Networks   []netip.Prefix // where requests with it may come from; empty: anywhere
+}
+
+// Limited reports whether there is a limit.
+func (l *KeyLimits) Limited() bool {
+	return l.ReadOnly || !l.ExpiresAt.IsZero() || len(l.EventTypes) > 0 || len(l.Networks) > 0
+}
+
+// Expired reports whether the key is refused at this time.
+func (l *KeyLimits) Expired(now time.Time) bool {
+	return !l.ExpiresAt.IsZero() && !now.Before(l.ExpiresAt)
+}
+
+// Admits reports whether a request may come from the address. IPv4 addresses that are
+// written as IPv6 are IPv4. An address that is not known comes from no network.
+func (l *KeyLimits) Admits(from netip.Addr) bool {
+	if len(l.Networks) == 0 {
+		return true
+	}
+	from = from.Unmap().WithZone("")
+	return slices.ContainsFunc(l.Networks, func(n netip.Prefix) bool { return n.Contains(from) })
 }
 
 // Header is one custom header of an endpoint. Its value is a secret.

@@ -28,6 +28,7 @@ import (
 type migration struct {
 	from, to, data, masterKey string
 	compare                   bool
+	ready                     *seal.Keyring // the master key, if it comes from no file
 }
 
 // Command is "posthorn migrate".
@@ -63,7 +64,7 @@ works on the file, 12 wrong master key, 13 newer schema, 15 one of the two canno
 }
 
 // complete fills in what was not given, and refuses what cannot be meant.
-func (p *migration) complete() error {
+func (p *migration) complete(ctx context.Context) error {
 	p.data = cmp.Or(p.data, os.Getenv("POSTHORN_DATA"))
 	switch path, ok := strings.CutPrefix(p.from, "sqlite:"); {
 	case p.from == "":
@@ -74,6 +75,12 @@ func (p *migration) complete() error {
 	default:
 		p.from = path
 		p.data = cmp.Or(p.data, filepath.Dir(path))
+	}
+	if p.masterKey == "" { // the flag goes first
+		var err error
+		if p.ready, p.masterKey, err = server.MasterKeyElsewhere(ctx, "", ""); err != nil {
+			return err
+		}
 	}
 	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"), filepath.Join(p.data, "master.key"))
 	to, err := server.StoreAddress(p.to)
@@ -91,6 +98,9 @@ func (p *migration) complete() error {
 
 // keys reads the master key, and makes none: one that is not there yet opens nothing.
 func (p *migration) keys() (*seal.Keyring, error) {
+	if p.ready != nil {
+		return p.ready, nil
+	}
 	if _, err := os.Stat(p.masterKey); errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: there is no master key at %s; name the one of the store with --master-key-file", p.masterKey))
 	}
@@ -102,7 +112,7 @@ func (p *migration) keys() (*seal.Keyring, error) {
 }
 
 func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
-	if err := p.complete(); err != nil {
+	if err := p.complete(ctx); err != nil {
 		return err
 	}
 	if _, err := os.Stat(p.from); err != nil {

@@ -35,6 +35,7 @@ type Config struct {
 	OperatorKey       string
 	OperatorTestKey   string
 	MasterKeyFile     string
+	MasterKeyCommand  string
 	AllowHTTP         bool
 	AllowNetwork      []string
 	AllowHost         []string
@@ -69,6 +70,7 @@ type Config struct {
 	TenantBacklog     int
 	RequestBodyMiB    int
 	AllowReveal       bool
+	PublicJWKS        bool
 
 	networks []netip.Prefix    // AllowNetwork, parsed
 	ownHosts []string          // of PublicURL
@@ -98,6 +100,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.OperatorKey, "operator-key", "", "bootstrap operator key for live mode, 32 to 200 printable ASCII characters")
 	f.StringVar(&c.OperatorTestKey, "operator-test-key", "", "bootstrap operator key for test mode")
 	f.StringVar(&c.MasterKeyFile, "master-key-file", "", "file with the master key that seals secrets; empty: master.key in the data directory, made at first start")
+	f.StringVar(&c.MasterKeyCommand, masterKeyCommandFlag, "", "command for /bin/sh that prints the master key, such as one that asks a KMS; in place of a file")
 	f.BoolVar(&c.AllowHTTP, "allow-http", false, "admit endpoints with http:// URLs")
 	f.StringSliceVar(&c.AllowNetwork, "allow-network", nil, "private networks (CIDR, comma separated) that deliveries may go to")
 	f.StringSliceVar(&c.AllowHost, "allow-host", nil, "names that are not public (app.internal, *.svc.cluster.local, comma separated) that deliveries may go to; their addresses are judged as ever, so --allow-network has to admit them")
@@ -131,6 +134,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "MiB of request bodies under way at once, 16 to 65536, beyond which requests are refused; one tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
+	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "show the public keys of endpoints that sign with ed25519 to everybody, at /.well-known/webhook-keys/TENANT/jwks.json")
 	for _, name := range filledLists {
 		flag := f.Lookup(name)
 		if list, ok := flag.Value.(listValue); ok {
@@ -193,7 +197,7 @@ func loadEnv(f *pflag.FlagSet, from map[string]string, all *Faults) {
 }
 
 // otherVariables are read by commands other than serve, or by tests and scripts.
-var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_KEY_FILE", "POSTHORN_CONTEXT", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
+var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_KEY_FILE", "POSTHORN_CONTEXT", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", masterKeyVariable, "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
 
 // UnknownVariables are those that look like an option and are none, such as one
 // with a typing error, with what was perhaps meant.
@@ -325,6 +329,9 @@ func (c *Config) checkOptions(all *Faults) {
 		if !slices.Contains(allowed[name], value) {
 			all.add(wrong(name, "%q is not one of %s", value, strings.Join(allowed[name], ", ")))
 		}
+	}
+	if c.MasterKeyCommand != "" && (c.MasterKeyFile != "" || os.Getenv(masterKeyVariable) != "") {
+		all.add(wrong(masterKeyCommandFlag, "the master key comes from a file or a variable already; give one of them"))
 	}
 	for name, value := range map[string]string{"listen": c.Listen, "metrics-listen": c.MetricsListen} {
 		if value == "" && name == "metrics-listen" {

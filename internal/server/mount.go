@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/posthorn/posthorn/internal/api/jwks"
 	"github.com/posthorn/posthorn/internal/api/paysway"
 	"github.com/posthorn/posthorn/internal/api/paywise"
 )
@@ -32,8 +33,11 @@ func (c *Config) checkMounts() error {
 }
 
 // mountSeeds serves the management APIs that were asked for; by default that of the
-// default profile.
+// default profile. The public keys are served if the configuration says so.
 func (n *Node) mountSeeds() error {
+	if n.cfg.PublicJWKS {
+		n.mux.Handle(jwks.Pattern, jwks.New(jwks.Options{Service: n.app, Log: n.apiLog, Refused: n.counts.refuse}))
+	}
 	wanted := n.cfg.Mount
 	if len(wanted) == 0 {
 		wanted = []string{n.app.Management()}

@@ -202,7 +202,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	if _, err := os.Stat(made); err == nil || n.cfg.MasterKeyFile != "" || url == "" {
 		made = ""
 	}
-	keys, err := n.masterKey(path)
+	keys, err := n.masterKey(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,17 @@ func (n *Node) StoreKind() string {
 
 // masterKey reads the key that seals secrets. It makes one only for a store that
 // does not exist yet: a new key would open nothing in an old store.
-func (n *Node) masterKey(database string) (*seal.Keyring, error) {
+func (n *Node) masterKey(ctx context.Context, database string) (*seal.Keyring, error) {
+	keys, _, err := MasterKeyElsewhere(ctx, n.cfg.MasterKeyFile, n.cfg.MasterKeyCommand)
+	if err != nil {
+		return nil, err
+	}
+	if keys != nil {
+		if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
+			return nil, exit.With(exit.Open, fmt.Errorf("make data directory: %w", err))
+		}
+		return keys, nil
+	}
 	path := n.cfg.MasterKeyFile
 	if path == "" {
 		path = filepath.Join(n.cfg.Data, "master.key")
@@ -257,7 +267,7 @@ func (n *Node) masterKey(database string) (*seal.Keyring, error) {
 			return nil, exit.With(exit.Open, fmt.Errorf("make data directory: %w", err))
 		}
 	}
-	keys, err := seal.LoadOrCreate(path)
+	keys, err = seal.LoadOrCreate(path)
 	if err != nil {
 		return nil, exit.With(exit.MasterKey, fmt.Errorf("master key: %w", err))
 	}

@@ -29,8 +29,7 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 			made = k
 			made.ID, made.CreatedAt = t.s.ids.Next(), t.now
 			t.keysChanged()
-			n, err := t.exec("insert key", "INSERT INTO keys ("+read.KeyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", made.ID[:], string(made.Kind),
-				int64(made.Mode), made.Tenant, made.Name, made.Hash[:], sqltext.Micros(made.CreatedAt))
+			n, err := t.exec("insert key", "INSERT INTO keys ("+read.KeyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", read.KeyValues(&made)...)
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Message: "This key exists or existed."}
 			}

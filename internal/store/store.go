@@ -124,6 +124,7 @@ type Store struct {
 	read   *sqltext.Reader
 	dir    *directory.Directory
 	known  *directory.KeyCache
+	uses   *keyUses
 	stats  counters
 
 	logLength func() int64
@@ -183,7 +184,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
-		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
+		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), uses: newKeyUses(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
 		counted:   make(chan struct{}, 1),
 		retention: watch,
@@ -205,6 +206,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.sweeper.Go(func() { s.sweep(s.life) })
+	s.sweeper.Go(func() { s.writeUses(s.life) })
 	s.sweeper.Go(func() { s.watchStats(s.life) })
 	return s, nil
 }

@@ -52,7 +52,7 @@ func newPaywiseDay(t *testing.T, defaultProfile string, answer func(n int) int, 
 	if _, _, err := d.service.CreateTenant(t.Context(), caller, "acme", "", nil); err != nil {
 		t.Fatal(err)
 	}
-	k, _, err := d.service.CreateKey(t.Context(), caller, hook.TenantKey, "acme", "", nil)
+	k, _, err := d.service.CreateKey(t.Context(), caller, hook.Key{Kind: hook.TenantKey, Tenant: "acme"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func (c *counter) caller(r *http.Request) (app.Caller, error) {
 		return app.Caller{}, err
 	}
 	text, _ := door.Bearer(r) // an empty text is no key
-	return c.Service.Authenticate(r.Context(), text)
+	return c.Service.Authenticate(r.Context(), text, door.Address(r))
 }
 
 // asked reads the parameters of a stream.
@@ -178,7 +178,7 @@ func (c *counter) refused(r *http.Request, endpoint hook.ID) listen.Reason {
 	switch {
 	case err == nil:
 		return ""
-	case hook.CodeOf(err) == hook.CodeUnauthorized:
+	case hook.CodeOf(err) == hook.CodeUnauthorized, hook.CodeOf(err) == hook.CodeKeyExpired:
 		return listen.Revoked
 	case hook.CodeOf(err) == hook.CodeNotFound:
 		return listen.Deleted

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,7 @@ type house struct {
 	hub   *listen.Hub
 	url   string
 	live  app.Caller
+	ahead atomic.Int64 // how far the clock is set forward
 }
 
 func newHouse(t *testing.T) *house {
@@ -80,7 +82,7 @@ func newRooms(t *testing.T) *house {
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
 	guard := egress.New(egress.Options{Resolver: anywhere{}})
-	h.app, err = app.New(app.Options{Store: h.store, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey,
+	h.app, err = app.New(app.Options{Store: h.store, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, Now: func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) },
 		CheckHeaders: egress.CheckHeaders, Log: quiet, Admit: func(ctx context.Context, raw string, ipHosts bool) (string, []app.Warning, error) {
 			canonical, _, err := guard.Admit(ctx, raw, egress.Rules{IPHosts: ipHosts})
 			return canonical, nil, err
@@ -89,7 +91,7 @@ func newRooms(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	h.hub = listen.New(h.store, quiet)
-	if h.live, err = h.app.Authenticate(t.Context(), liveKey); err != nil {
+	if h.live, err = h.app.Authenticate(t.Context(), liveKey, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"acme", "rival"} {
@@ -102,7 +104,7 @@ func newRooms(t *testing.T) *house {
 
 func (h *house) key(kind hook.Kind, tenant string) app.NewKey {
 	h.t.Helper()
-	k, _, err := h.app.CreateKey(h.t.Context(), h.live, kind, tenant, "", nil)
+	k, _, err := h.app.CreateKey(h.t.Context(), h.live, hook.Key{Kind: kind, Tenant: tenant}, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -360,6 +362,15 @@ func TestWhatEndsAStream(t *testing.T) {
 		t.Errorf("the stream outlived its key by %v", took)
 	}
 
+	limited, _, err := h.app.CreateKey(t.Context(), h.live, hook.Key{Kind: hook.TenantKey, Tenant: "acme",
+		KeyLimits: hook.KeyLimits{ExpiresAt: time.Now().Add(time.Hour)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = h.must(limited.Text, client.ListenOptions{Name: "expired"})
+	h.ahead.Add(int64(2 * time.Hour))
+	ended(t, l, "unauthorized")
+
 	l = h.must(liveKey, client.ListenOptions{Name: "off", Tenant: "acme"})
 	off := false
 	if _, err := h.app.UpdateEndpoint(t.Context(), h.live, h.endpoint(l).ID, app.EndpointChange{Enabled: &off}); err != nil {
@@ -451,7 +462,7 @@ func TestListenersAreNoSubscriptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := h.app.Authenticate(t.Context(), key)
+	caller, err := h.app.Authenticate(t.Context(), key, netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,11 @@ var kinds = map[hook.Code]kind{
 	hook.CodeInvalidRequest:    {status: 422, title: "Invalid request"},
 	hook.CodeUnknownField:      {status: 422, title: "Unknown field"},
 	hook.CodeUnauthorized:      {status: 401, title: "Unauthorized"},
+	hook.CodeKeyExpired:        {status: 401, title: "Key expired"},
 	hook.CodeForbidden:         {status: 403, title: "Forbidden"},
+	hook.CodeKeyReadOnly:       {status: 403, title: "Key may only read"},
+	hook.CodeTypeNotAllowed:    {status: 403, title: "Event type not allowed"},
+	hook.CodeAddressNotAllowed: {status: 403, title: "Address not allowed"},
 	hook.CodeRevealDisabled:    {status: 403, title: "Secrets are not shown again"},
 	hook.CodeNotFound:          {status: 404, title: "Not found"},
 	hook.CodeRouteNotFound:     {status: 404, title: "No such route"},
@@ -132,7 +136,7 @@ func headProblem(h http.Header, p *client.Problem) {
 
 // refuse answers with the problem of an error.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if hook.CodeOf(err) == hook.CodeUnauthorized {
+	if kinds[hook.CodeOf(err)].status == http.StatusUnauthorized {
 		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
 	}
 	p := problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err)

@@ -176,7 +176,7 @@ func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "Send one Authorization header, not several."}
 	}
 	text, _ := door.Bearer(r) // an empty text is no key
-	return a.o.Service.Authenticate(r.Context(), text)
+	return a.o.Service.Authenticate(r.Context(), text, door.Address(r))
 }
 
 const jsonType, mergePatch = "application/json", "application/merge-patch+json"

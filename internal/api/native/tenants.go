@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/api/strict"
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -130,7 +131,15 @@ func (a *api) createKey(ctx context.Context, q *request, in *newKeyIn) (*reply[c
 	if err != nil {
 		return nil, err
 	}
-	k, replay, err := a.o.Service.CreateKey(ctx, q.caller, hook.Kind(want.Kind), want.Tenant, want.Name, once)
+	networks, err := app.ParseNetworks(want.Networks)
+	if err != nil {
+		return nil, err
+	}
+	limits := hook.KeyLimits{ReadOnly: want.ReadOnly, EventTypes: want.EventTypes, Networks: networks}
+	if want.ExpiresAt != nil {
+		limits.ExpiresAt = want.ExpiresAt.Time
+	}
+	k, replay, err := a.o.Service.CreateKey(ctx, q.caller, hook.Key{Kind: hook.Kind(want.Kind), Tenant: want.Tenant, Name: want.Name, KeyLimits: limits}, once)
 	if err != nil {
 		return nil, err
 	}

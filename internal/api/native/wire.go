@@ -36,8 +36,13 @@ func wireTenant(t hook.Tenant) client.Tenant {
 }
 
 func wireKey(k hook.Key) client.Key {
-	return client.Key{ID: k.ID.String(), Kind: string(k.Kind), Mode: k.Mode.String(), Tenant: k.Tenant,
-		Name: k.Name, CreatedAt: wireTime(k.CreatedAt)}
+	out := client.Key{ID: k.ID.String(), Kind: string(k.Kind), Mode: k.Mode.String(), Tenant: k.Tenant,
+		Name: k.Name, CreatedAt: wireTime(k.CreatedAt), ExpiresAt: someTime(k.ExpiresAt), LastUsedAt: someTime(k.LastUsedAt),
+		ReadOnly: k.ReadOnly, EventTypes: k.EventTypes}
+	for _, n := range k.Networks {
+		out.Networks = append(out.Networks, n.String())
+	}
+	return out
 }
 
 func wireNewKey(k app.NewKey) client.Key {

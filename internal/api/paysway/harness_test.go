@@ -108,7 +108,7 @@ func (h *house) tenant(id string, mode hook.Mode) app.NewKey {
 			h.t.Fatal(err)
 		}
 	}
-	k, _, err := h.service.CreateKey(h.t.Context(), app.Caller{Kind: hook.Operator, Mode: mode}, hook.TenantKey, id, "", nil)
+	k, _, err := h.service.CreateKey(h.t.Context(), app.Caller{Kind: hook.Operator, Mode: mode}, hook.Key{Kind: hook.TenantKey, Tenant: id}, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}

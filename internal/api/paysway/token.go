@@ -1,6 +1,7 @@
 package paysway
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -45,9 +46,12 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	text, err := a.o.Service.IssueToken(door.Acting(w, r.WithContext(door.Metered(w, r)), app.Caller{}), id, secret)
+	text, err := a.o.Service.IssueToken(door.Acting(w, r.WithContext(door.Metered(w, r)), app.Caller{}), id, secret, door.Address(r))
 	if hook.CodeOf(err) == hook.CodeUnauthorized {
 		return &failure{status: 401, Code: "AUTH_INVALID_CLIENT_CREDENTIALS", Message: "The client credentials are not valid.", scheme: "Basic"}
+	}
+	if e, ok := errors.AsType[*hook.Error](err); ok && e.Code == hook.CodeKeyExpired {
+		return &failure{status: 401, Code: "AUTH_INVALID_CLIENT_CREDENTIALS", Message: e.Message, scheme: "Basic"}
 	}
 	if err != nil {
 		return err
@@ -84,7 +88,7 @@ func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	if !given {
 		return app.Caller{}, &failure{status: 401, Code: "AUTH_TOKEN_NOT_FOUND", Message: "A bearer token is required.", scheme: "Bearer"}
 	}
-	c, err := a.o.Service.AuthenticateToken(r.Context(), text)
+	c, err := a.o.Service.AuthenticateToken(r.Context(), text, door.Address(r))
 	if hook.CodeOf(err) == hook.CodeUnauthorized {
 		return app.Caller{}, &failure{status: 401, Code: "AUTH_TOKEN_INVALID", Message: "The token is not valid or has expired.", scheme: "Bearer"}
 	}

@@ -65,11 +65,11 @@ func TestTokensAreAudited(t *testing.T) {
 func TestTokenRefusals(t *testing.T) {
 	h := newHouse(t, "paysway", 20)
 	k, other, sibling := h.tenant("acme", hook.Live), h.tenant("other", hook.Live), h.tenant("acme", hook.Live)
-	publisher, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Publisher, "acme", "", nil)
+	publisher, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Key{Kind: hook.Publisher, Tenant: "acme"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	operator, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Operator, "", "", nil)
+	operator, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Key{Kind: hook.Operator, Tenant: ""}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

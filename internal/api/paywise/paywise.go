@@ -140,7 +140,7 @@ func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	if !given {
 		return app.Caller{}, &failure{status: http.StatusUnauthorized, detail: "An API key is required.", bearer: true}
 	}
-	c, err := a.o.Service.Authenticate(r.Context(), text)
+	c, err := a.o.Service.Authenticate(r.Context(), text, door.Address(r))
 	if err != nil {
 		return app.Caller{}, err
 	}

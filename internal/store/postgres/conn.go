@@ -93,7 +93,7 @@ func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {
 
 // NewDialect returns the words of PostgreSQL.
 func NewDialect() *sqltext.Dialect {
-	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{then}", "JOIN", "{stopped}", "",
+	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{stopped}", "",
 		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
 			AND n.seen_at + n.lease >= clock_timestamp())`,
 		"{turn}", tryTurn, "{idkey}", "event", "{idcols}", "id")

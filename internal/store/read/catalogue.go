@@ -6,6 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -87,14 +90,42 @@ func scanSeq(row sqltext.Scanner) (seq int64, err error) {
 }
 
 // KeyColumns are the columns of keys, except for revoked_at.
-const KeyColumns = "id, kind, mode, tenant, name, hash, created_at"
+const KeyColumns = "id, kind, mode, tenant, name, hash, created_at, last_used_at, expires_at, read_only, event_types, networks"
 
 func scanKey(row sqltext.Scanner) (hook.Key, error) {
 	var k hook.Key
-	var created int64
-	err := row.Scan(sqltext.Blob(k.ID[:]), &k.Kind, &k.Mode, &k.Tenant, &k.Name, sqltext.Blob(k.Hash[:]), &created)
-	k.CreatedAt = sqltext.FromMicros(created)
-	return k, err
+	var created, used, expires, readOnly int64
+	var types, networks string
+	err := row.Scan(sqltext.Blob(k.ID[:]), &k.Kind, &k.Mode, &k.Tenant, &k.Name, sqltext.Blob(k.Hash[:]), &created, &used, &expires, &readOnly, &types, &networks)
+	if err != nil {
+		return k, err
+	}
+	k.CreatedAt, k.LastUsedAt, k.ExpiresAt, k.ReadOnly = sqltext.FromMicros(created), sqltext.FromMicros(used), sqltext.FromMicros(expires), readOnly != 0
+	if types != "" {
+		k.EventTypes = strings.Fields(types)
+	}
+	for _, text := range strings.Fields(networks) {
+		n, err := netip.ParsePrefix(text)
+		if err != nil { // else a limit would be gone
+			return k, fmt.Errorf("networks of key %s: %w", k.ID, err)
+		}
+		k.Networks = append(k.Networks, n)
+	}
+	return k, nil
+}
+
+// KeyValues are the values of KeyColumns.
+func KeyValues(k *hook.Key) []any {
+	readOnly := int64(0)
+	if k.ReadOnly {
+		readOnly = 1
+	}
+	networks := make([]string, len(k.Networks))
+	for i, n := range k.Networks {
+		networks[i] = n.String()
+	}
+	return []any{k.ID[:], string(k.Kind), int64(k.Mode), k.Tenant, k.Name, k.Hash[:], sqltext.Micros(k.CreatedAt), sqltext.Micros(k.LastUsedAt),
+		sqltext.Micros(k.ExpiresAt), readOnly, strings.Join(k.EventTypes, " "), strings.Join(networks, " ")}
 }
 
 // Keys lists the keys of a scope that are not revoked, newest first. An empty
@@ -280,7 +311,7 @@ func (l *Lists) KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error) 
 // expired one and one of a revoked key give the same CodeNotFound. Tokens are not cached,
 // so a revocation takes effect with its commit.
 func (l *Lists) TokenKey(ctx context.Context, hash [32]byte) (hook.Key, error) {
-	k, err := scanKey(l.db.QueryRowContext(ctx, `SELECT k.id, k.kind, k.mode, k.tenant, k.name, k.hash, k.created_at
+	k, err := scanKey(l.db.QueryRowContext(ctx, "SELECT k."+strings.ReplaceAll(KeyColumns, ", ", ", k.")+`
 		FROM oauth_tokens o JOIN keys k ON k.id = o.key AND k.mode = o.mode AND k.tenant = o.tenant
 		WHERE o.hash = ? AND o.expires_at > ? AND k.revoked_at = 0`, hash[:], sqltext.Micros(l.now())))
 	if errors.Is(err, sql.ErrNoRows) {

@@ -102,7 +102,7 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 		return Opening("read state", err)
 	}
 	// The writer's texts name this opening, so they are made once it has its number.
-	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{then}", "CROSS JOIN",
+	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{free}", "", "{then}", "CROSS JOIN",
 		"{stopped}", " INDEXED BY deliveries_stopped", "{away}", "", "{turn}", "1",
 		"{idkey}", "(mode, public_id, tenant)", "{idcols}", "mode, public_id, tenant")
 	return syncDir(filepath.Dir(path))

@@ -38,6 +38,7 @@ var (
 //	{anybody}  the owner of a delivery d may be anybody
 //	{bytes}    no bytes, of the type of ids
 //	{lock}     the rows that are read stay as they are until the commit
+//	{free}     as {lock}, without the rows that somebody else has locked
 //	{then}     joins what comes after row by row to what comes before
 //	{stopped}  after the name of deliveries: use the index on held and failed ones
 //	{away}     and the node that the endpoint's listener is connected to is gone

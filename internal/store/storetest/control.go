@@ -2,10 +2,12 @@ package storetest
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -44,6 +46,44 @@ func keys(w *world) {
 	_, err = w.store.KeyByHash(w.ctx, [32]byte{1})
 	w.wantCode(err, hook.CodeNotFound)
 	w.wantCode(w.store.RevokeKey(w.ctx, live, k.ID), hook.CodeNotFound)
+}
+
+func keyLimits(w *world) {
+	w.tenant("acme")
+	same := cmpopts.EquateComparable(netip.Prefix{})
+	limits := hook.KeyLimits{ExpiresAt: w.clock().Add(time.Hour).UTC().Truncate(time.Microsecond), ReadOnly: true, EventTypes: hook.Filter{"a.*", "b"},
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}}
+	k, _, err := w.store.CreateKey(w.ctx, hook.Key{Kind: hook.TenantKey, Mode: hook.Live, Tenant: "acme", Hash: [32]byte{1}, KeyLimits: limits}, nil)
+	w.must(err)
+	plain, _, err := w.store.CreateKey(w.ctx, hook.Key{Kind: hook.TenantKey, Mode: hook.Live, Tenant: "acme", Hash: [32]byte{2}}, nil)
+	w.must(err)
+	w.must(w.store.CreateToken(w.ctx, live, hook.Token{Hash: [32]byte{3}, Key: k.ID, ExpiresAt: w.clock().Add(time.Hour)}))
+	byToken, err := w.store.TokenKey(w.ctx, [32]byte{3})
+	w.must(err)
+	byHash, err := w.store.KeyByHash(w.ctx, [32]byte{1})
+	w.must(err)
+	for _, got := range []hook.Key{byToken, byHash} {
+		if diff := cmp.Diff(k, got, same); diff != "" || !got.Limited() {
+			w.Errorf("the limits changed: %s", diff)
+		}
+	}
+	if got, err := w.store.KeyByHash(w.ctx, [32]byte{2}); err != nil || got.Limited() {
+		w.Errorf("control: %+v, %v", got.KeyLimits, err)
+	}
+	w.store.KeyUsed(k.ID)
+	used := func() (all []time.Time) {
+		list, _, err := w.store.Keys(w.ctx, hook.KeyQuery{Scope: live})
+		w.must(err)
+		for _, k := range list {
+			all = append(all, k.LastUsedAt)
+		}
+		return all // newest key first
+	}
+	minute := w.clock().UTC().Truncate(time.Minute)
+	w.until("the use is written", func() bool { return !used()[1].IsZero() })
+	if got := used(); !got[0].IsZero() || got[1].Before(minute.Add(-time.Minute)) || got[1].After(minute) || !got[1].Equal(got[1].Truncate(time.Minute)) {
+		w.Errorf("last used %v, want the minute %v of %s and none of %s", got, minute, k.ID, plain.ID)
+	}
 }
 
 func tenants(w *world) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -28,7 +29,7 @@ func tokens(w *world) {
 	w.wantCode(w.store.CreateToken(w.ctx, live, token(9, hook.Key{ID: hook.ID{5}}, time.Hour)), hook.CodeNotFound)
 	got, err := w.store.TokenKey(w.ctx, [32]byte{1})
 	w.must(err)
-	if got != mine {
+	if !reflect.DeepEqual(got, mine) {
 		w.Errorf("%+v, want %+v", got, mine)
 	}
 	_, err = w.store.TokenKey(w.ctx, [32]byte{9})

@@ -102,6 +102,7 @@ var cases = []struct {
 	{"endpoint settings and secrets", endpointSettings},
 	{"snapshots are not changed through callbacks", snapshotsStay},
 	{"keys", keys},
+	{"key limits and uses", keyLimits},
 	{"tenants", tenants},
 	{"tokens", tokens},
 	{"partner users", partnerUsers},

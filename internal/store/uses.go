@@ -1,0 +1,127 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
+)
+
+const (
+	usesPage   = 64          // keys whose use one operation writes
+	usesGather = time.Second // how long uses gather before they are written
+	maxUses    = 10_000      // keys in memory, of each of the two maps
+)
+
+// keyUses are the uses of keys, to the minute. A request only notes its key here; the
+// store writes what was noted a second later, beside the operations of others, and
+// each key at most once a minute. A use that finds no room is not noted. It is safe for
+// concurrent use.
+type keyUses struct {
+	mu      sync.RWMutex
+	waiting map[hook.ID]time.Time // the minute of the latest use, not written yet
+	written map[hook.ID]time.Time // the minute that was written
+	wake    chan struct{}
+}
+
+func newKeyUses() *keyUses {
+	return &keyUses{waiting: map[hook.ID]time.Time{}, written: map[hook.ID]time.Time{}, wake: make(chan struct{}, 1)}
+}
+
+// note notes a use.
+func (u *keyUses) note(id hook.ID, now time.Time) {
+	minute := now.Truncate(time.Minute)
+	u.mu.RLock()
+	known := !u.waiting[id].Before(minute) || !u.written[id].Before(minute)
+	u.mu.RUnlock()
+	if known {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, there := u.waiting[id]; !there && len(u.waiting) >= maxUses {
+		return
+	}
+	u.waiting[id] = minute
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns some keys with a use that waits, all of one minute, in the order of their
+// ids.
+func (u *keyUses) take() (ids []hook.ID, minute time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for id, at := range u.waiting {
+		if len(ids) == usesPage {
+			break
+		}
+		if minute.IsZero() {
+			minute = at
+		}
+		if at.Equal(minute) {
+			ids = append(ids, id)
+			delete(u.waiting, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) })
+	return ids, minute
+}
+
+// wrote remembers what was written.
+func (u *keyUses) wrote(ids []hook.ID, minute time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.written) >= maxUses {
+		clear(u.written)
+	}
+	for _, id := range ids {
+		u.written[id] = minute
+	}
+}
+
+// KeyUsed notes that a request came with the key. It neither waits nor fails: the use is
+// in the lists a second later, unless the process ends before that.
+func (s *Store) KeyUsed(id hook.ID) { s.uses.note(id, s.now()) }
+
+// writeUses writes the uses of keys until ctx ends. One that cannot be written is
+// forgotten; the next request with the key notes another.
+func (s *Store) writeUses(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.uses.wake:
+		}
+		if sqltext.Pause(ctx, usesGather) != nil {
+			return
+		}
+		for ids, minute := s.uses.take(); len(ids) > 0; ids, minute = s.uses.take() {
+			if err := s.writeUsesOf(ctx, ids, minute); err == nil {
+				s.uses.wrote(ids, minute)
+			}
+		}
+	}
+}
+
+// writeUse has as many places as a page has keys, so that there is one text.
+var writeUse = "UPDATE keys SET last_used_at = ? WHERE id IN (SELECT id FROM keys WHERE last_used_at < ? AND id IN (?" +
+	string(bytes.Repeat([]byte(", ?"), usesPage-1)) + ") ORDER BY id{free})"
+
+func (s *Store) writeUsesOf(ctx context.Context, ids []hook.ID, minute time.Time) error {
+	at := sqltext.Micros(minute)
+	args := []any{at, at}
+	for i := range usesPage {
+		args = append(args, ids[min(i, len(ids)-1)][:])
+	}
+	return s.maintain(ctx, "note uses of keys", len(ids), func(t *tx) error {
+		_, err := t.exec("note uses of keys", writeUse, args...)
+		return err
+	})
+}
