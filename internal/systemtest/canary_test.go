@@ -323,7 +323,7 @@ func (x *trap) plantAll() {
 func (x *trap) everyRoute() {
 	operator := x.Config.OperatorKey
 	call := func(what, path, body string) string { return x.ask(what, path, operator, body) }
-	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats"} {
+	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/audit", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats"} {
 		call("GET "+path, strings.Replace(path, "{id}", "planted-tenant", 1), "")
 	}
 	x.ask("GET /v1/endpoints as tests", "/v1/endpoints", x.Config.OperatorTestKey, "")

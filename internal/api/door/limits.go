@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -51,10 +50,9 @@ func join(h http.Header, name, item string) {
 // Acting returns the request's context in which what the caller does is recorded in the
 // audit log.
 func Acting(w http.ResponseWriter, r *http.Request, c app.Caller) context.Context {
-	from, _ := netip.ParseAddrPort(r.RemoteAddr) // another transport has no address
 	address := ""
-	if from.IsValid() {
-		address = from.Addr().Unmap().String()
+	if from := Address(r); from.IsValid() { // another transport has none
+		address = from.Unmap().String()
 	}
 	return c.Acting(r.Context(), address, w.Header().Get(RequestIDHeader))
 }
