@@ -35,7 +35,7 @@ var anotherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32)
 
 func alter(t *testing.T, database, statement string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", database)
+	db, err := sql.Open("sqlite", "file:"+database+"?_pragma=busy_timeout(5000)") // a server may write meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
