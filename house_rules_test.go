@@ -141,7 +141,7 @@ func (a arrows) stale(all []*source) []string {
 	return out
 }
 
-// siblings reports arrows between rooms that only the front door may join, also
+// siblings reports arrows between rooms that only internal/server may join, also
 // where the table itself would allow them.
 func (a arrows) siblings(rooms ...string) []string {
 	var out []string

@@ -128,7 +128,7 @@ func (n *Node) metricsPage() http.Handler {
 	return mux
 }
 
-// counts are what happens at the two doors: dials that are refused, and callers.
+// counts are refusals in both directions: dials that are refused, and callers.
 type counts struct {
 	blocked *prometheus.CounterVec
 	refused *prometheus.CounterVec

@@ -56,7 +56,7 @@ func TestMetricsShowTheWriter(t *testing.T) {
 	}
 }
 
-// What is refused at the two doors is counted, and so is what waits for a host.
+// What is refused by the API and by egress is counted, and so is what waits for a host.
 func TestMetricsShowRefusals(t *testing.T) {
 	n := metered(t)
 	page := func() string {

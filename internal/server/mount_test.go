@@ -83,7 +83,7 @@ func TestMountsBesideTheNativeAPI(t *testing.T) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {key}}.Encode()
 	token := member(expect(200, `"expires_in":3600`, "POST", "/oauth2/token", "", form), "access_token")
 	expect(200, `{"items":[]}`, "GET", "/webhooks/subscriptions", token, "")
-	// Each credential opens its own doors only.
+	// Each credential is valid for its own API only.
 	expect(401, `"unauthorized"`, "GET", "/v1/endpoints", token, "")
 	expect(401, `"detail"`, "GET", "/v1/webhooks/", token, "")
 	expect(401, `AUTH_TOKEN_INVALID`, "GET", "/webhooks/subscriptions", key, "")

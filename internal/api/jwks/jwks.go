@@ -1,4 +1,4 @@
-// Package jwks is the counter for the public keys of a tenant's endpoints that sign with
+// Package jwks is the HTTP adapter for the public keys of a tenant's endpoints that sign with
 // ed25519, as a JSON Web Key Set (RFC 7517, RFC 8037). It needs no key: receivers fetch
 // from it what they verify with.
 //
@@ -16,14 +16,14 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Options is what the counter works with. Service and Log are required.
+// Options is what the handlers work with. Service and Log are required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger
@@ -58,13 +58,13 @@ func New(o Options) http.Handler {
 	}
 	route := func(mode hook.Mode) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			door.Serve(w, r, func(w http.ResponseWriter, r *http.Request) error { return o.answer(w, r, mode) }, refuse)
+			adapter.Serve(w, r, func(w http.ResponseWriter, r *http.Request) error { return o.answer(w, r, mode) }, refuse)
 		}
 	}
 	mux.HandleFunc(Pattern+"{tenant}/jwks.json", route(hook.Live))
 	mux.HandleFunc(Pattern+"{tenant}/test/jwks.json", route(hook.Test))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		door.Serve(w, r, func(http.ResponseWriter, *http.Request) error {
+		adapter.Serve(w, r, func(http.ResponseWriter, *http.Request) error {
 			return &hook.Error{Code: hook.CodeRouteNotFound, Message: "There is no such route. Public keys are at " + Pattern + "TENANT/jwks.json, those of test mode at " + Pattern + "TENANT/test/jwks.json."}
 		}, refuse)
 	})
@@ -86,7 +86,7 @@ func (o Options) answer(w http.ResponseWriter, r *http.Request, mode hook.Mode) 
 			return &hook.Error{Code: hook.CodeInvalidRequest, Field: "endpoint", Message: "\"endpoint\" must be the id of an endpoint, a UUID."}
 		}
 	}
-	texts, err := o.Service.PublicKeys(r.Context(), door.Address(r), hook.Scope{Tenant: r.PathValue("tenant"), Mode: mode}, endpoint)
+	texts, err := o.Service.PublicKeys(r.Context(), adapter.Address(r), hook.Scope{Tenant: r.PathValue("tenant"), Mode: mode}, endpoint)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/listen"
@@ -21,7 +21,7 @@ const (
 )
 
 // answer takes what came of a delivery.
-func (c *counter) answer(w http.ResponseWriter, r *http.Request) error {
+func (c *handler) answer(w http.ResponseWriter, r *http.Request) error {
 	caller, err := c.caller(r)
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func (c *counter) answer(w http.ResponseWriter, r *http.Request) error {
 	if _, err := strict.Query(r.URL.RawQuery); err != nil {
 		return err
 	}
-	body, err := door.Body(r, caller, "application/json")
+	body, err := adapter.Body(r, caller, "application/json")
 	if err != nil {
 		return err
 	}

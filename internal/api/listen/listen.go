@@ -1,4 +1,4 @@
-// Package listen is the counter for receivers that connect to the server instead
+// Package listen is the HTTP adapter for receivers that connect to the server instead
 // of being called: one request opens a stream of server-sent events with their
 // deliveries, another brings each answer.
 //
@@ -20,7 +20,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
@@ -34,7 +34,7 @@ const (
 	writeWithin = 10 * time.Second
 )
 
-// Options is what the counter works with. Service and Hub are required.
+// Options is what the handlers work with. Service and Hub are required.
 type Options struct {
 	Service *app.Service
 	Hub     *listen.Hub
@@ -42,7 +42,7 @@ type Options struct {
 	Refused func(status int, code string) // as of [native.Options]
 }
 
-type counter struct{ Options }
+type handler struct{ Options }
 
 // Patterns are the routes of the handler, for the mux that New's result is put on.
 func Patterns() []string { return []string{"/v1/listen", "/v1/listen/answers"} }
@@ -53,19 +53,19 @@ func New(o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	c := &counter{o}
+	c := &handler{o}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/listen", c.route(http.MethodGet, c.stream))
 	mux.HandleFunc("/v1/listen/answers", c.route(http.MethodPost, c.answer))
 	return mux
 }
 
-func (c *counter) route(method string, do door.Handler) http.HandlerFunc {
+func (c *handler) route(method string, do adapter.Handler) http.HandlerFunc {
 	refuse := func(w http.ResponseWriter, r *http.Request, err error) {
 		native.Refuse(w, r, native.Options{Service: c.Service, Log: c.Log, Refused: c.Refused}, err)
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
-		door.Serve(w, r, func(w http.ResponseWriter, r *http.Request) error {
+		adapter.Serve(w, r, func(w http.ResponseWriter, r *http.Request) error {
 			if r.Method != method {
 				w.Header().Set("Allow", method)
 				return &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + method + " only."}
@@ -75,12 +75,12 @@ func (c *counter) route(method string, do door.Handler) http.HandlerFunc {
 	}
 }
 
-func (c *counter) caller(r *http.Request) (app.Caller, error) {
-	if err := door.CheckLoop(r, c.Service.Loop()); err != nil {
+func (c *handler) caller(r *http.Request) (app.Caller, error) {
+	if err := adapter.CheckLoop(r, c.Service.Loop()); err != nil {
 		return app.Caller{}, err
 	}
-	text, _ := door.Bearer(r) // an empty text is no key
-	return c.Service.Authenticate(r.Context(), text, door.Address(r))
+	text, _ := adapter.Bearer(r) // an empty text is no key
+	return c.Service.Authenticate(r.Context(), text, adapter.Address(r))
 }
 
 // asked reads the parameters of a stream.
@@ -100,7 +100,7 @@ func asked(r *http.Request) (app.NewListener, error) {
 }
 
 // stream connects a receiver and stays until one side ends it.
-func (c *counter) stream(w http.ResponseWriter, r *http.Request) error {
+func (c *handler) stream(w http.ResponseWriter, r *http.Request) error {
 	caller, err := c.caller(r)
 	if err != nil {
 		return err
@@ -109,10 +109,10 @@ func (c *counter) stream(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Service.Call(door.Metered(w, r), caller, true); err != nil { // it writes
+	if err := c.Service.Call(adapter.Metered(w, r), caller, true); err != nil { // it writes
 		return err
 	}
-	made, err := c.Service.Listen(door.Acting(w, r, caller), caller, in)
+	made, err := c.Service.Listen(adapter.Acting(w, r, caller), caller, in)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (c *counter) stream(w http.ResponseWriter, r *http.Request) error {
 }
 
 // carry hands over deliveries. An error of writing means that the receiver is gone.
-func (c *counter) carry(r *http.Request, line *wire, s *listen.Session, endpoint hook.ID) {
+func (c *handler) carry(r *http.Request, line *wire, s *listen.Session, endpoint hook.ID) {
 	beat, look := time.NewTicker(heartbeat), time.NewTicker(lookAgain)
 	defer beat.Stop()
 	defer look.Stop()
@@ -167,7 +167,7 @@ func (c *counter) carry(r *http.Request, line *wire, s *listen.Session, endpoint
 
 // refused says why a stream may not go on, or "". A store that does not answer is
 // no reason.
-func (c *counter) refused(r *http.Request, endpoint hook.ID) listen.Reason {
+func (c *handler) refused(r *http.Request, endpoint hook.ID) listen.Reason {
 	caller, err := c.caller(r)
 	if err == nil {
 		var status hook.Status

@@ -40,9 +40,9 @@ func (anywhere) LookupNetIP(context.Context, string, string) ([]netip.Addr, erro
 	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
 }
 
-// house is the counter over a real store, without a dispatcher: the test makes the
+// testAPI is the HTTP adapter over a real store, without a dispatcher: the test makes the
 // attempts.
-type house struct {
+type testAPI struct {
 	t     *testing.T
 	store *store.Store
 	app   *app.Service
@@ -52,7 +52,7 @@ type house struct {
 	ahead atomic.Int64 // how far the clock is set forward
 }
 
-func newHouse(t *testing.T) *house {
+func newTestAPI(t *testing.T) *testAPI {
 	t.Helper()
 	h := newRooms(t)
 	server := httptest.NewServer(h.handler())
@@ -64,19 +64,19 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
-func (h *house) handler() http.Handler {
+func (h *testAPI) handler() http.Handler {
 	return apilisten.New(apilisten.Options{Service: h.app, Hub: h.hub, Log: slog.New(slog.DiscardHandler)})
 }
 
-// newRooms is the house without a network.
-func newRooms(t *testing.T) *house {
+// newRooms is the testAPI without a network.
+func newRooms(t *testing.T) *testAPI {
 	t.Helper()
 	ring, err := seal.New([]byte(rand.Text() + rand.Text())[:seal.KeySize])
 	if err != nil {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	h := &house{t: t}
+	h := &testAPI{t: t}
 	if h.store, err = store.Open(t.Context(), store.Options{Dir: t.TempDir(), Keys: ring, Log: quiet, Reserve: -1, Synchronous: "off"}); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func newRooms(t *testing.T) *house {
 	return h
 }
 
-func (h *house) key(kind hook.Kind, tenant string) app.NewKey {
+func (h *testAPI) key(kind hook.Kind, tenant string) app.NewKey {
 	h.t.Helper()
 	k, _, err := h.app.CreateKey(h.t.Context(), h.live, hook.Key{Kind: kind, Tenant: tenant}, nil)
 	if err != nil {
@@ -111,7 +111,7 @@ func (h *house) key(kind hook.Kind, tenant string) app.NewKey {
 	return k
 }
 
-func (h *house) listen(key string, o client.ListenOptions) (*client.Listening, error) {
+func (h *testAPI) listen(key string, o client.ListenOptions) (*client.Listening, error) {
 	c := &client.Client{URL: h.url, Key: key}
 	l, err := c.Listen(h.t.Context(), o)
 	if err == nil {
@@ -120,7 +120,7 @@ func (h *house) listen(key string, o client.ListenOptions) (*client.Listening, e
 	return l, err
 }
 
-func (h *house) must(key string, o client.ListenOptions) *client.Listening {
+func (h *testAPI) must(key string, o client.ListenOptions) *client.Listening {
 	h.t.Helper()
 	l, err := h.listen(key, o)
 	if err != nil {
@@ -129,7 +129,7 @@ func (h *house) must(key string, o client.ListenOptions) *client.Listening {
 	return l
 }
 
-func (h *house) endpoint(l *client.Listening) *hook.Endpoint {
+func (h *testAPI) endpoint(l *client.Listening) *hook.Endpoint {
 	h.t.Helper()
 	id, err := hook.ParseID(l.Hello.Endpoint)
 	if err != nil {
@@ -159,7 +159,7 @@ func code(err error) string {
 }
 
 func TestWhoMayListen(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	tenant := h.key(hook.TenantKey, "acme").Text
 	dev := client.ListenOptions{Name: "dev"}
 	for name, c := range map[string]struct {
@@ -200,7 +200,7 @@ func TestWhoMayListen(t *testing.T) {
 
 // A listener that connects is made, and shown its secret, by somebody.
 func TestListeningIsAudited(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.must(liveKey, client.ListenOptions{Tenant: "acme", Name: "dev"})
 	rows, _, err := h.app.AuditEntries(t.Context(), h.live, hook.AuditQuery{})
 	if err != nil || len(rows) < 2 || rows[0].Act != hook.ActSecretRevealed || rows[1].Act != hook.ActEndpointCreated || rows[0].Actor.Address == "" {
@@ -209,7 +209,7 @@ func TestListeningIsAudited(t *testing.T) {
 }
 
 func TestListenersAreBounded(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for i := range 16 {
 		h.must(liveKey, client.ListenOptions{Name: string(rune('a' + i)), Tenant: "acme"}).Close()
 	}
@@ -221,7 +221,7 @@ func TestListenersAreBounded(t *testing.T) {
 }
 
 // forward makes an attempt and returns what the listener was told.
-func (h *house) forward(l *client.Listening) (client.ListenDelivery, chan error, *egress.Response) {
+func (h *testAPI) forward(l *client.Listening) (client.ListenDelivery, chan error, *egress.Response) {
 	h.t.Helper()
 	done, response := make(chan error, 1), &egress.Response{}
 	e := h.endpoint(l)
@@ -239,7 +239,7 @@ func (h *house) forward(l *client.Listening) (client.ListenDelivery, chan error,
 }
 
 func TestDeliveryAndAnswer(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.key(hook.TenantKey, "acme").Text
 	l := h.must(key, client.ListenOptions{Name: "dev"})
 	d, done, response := h.forward(l)
@@ -272,7 +272,7 @@ func TestDeliveryAndAnswer(t *testing.T) {
 }
 
 func TestAnswersThatAreRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	l := h.must(liveKey, client.ListenOptions{Name: "dev", Tenant: "acme"})
 	d, done, _ := h.forward(l)
 	for body, want := range map[string]string{
@@ -313,7 +313,7 @@ func TestAnswersThatAreRefused(t *testing.T) {
 }
 
 func TestRoutesAreExact(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -348,7 +348,7 @@ func TestRoutesAreExact(t *testing.T) {
 // A stream ends by itself within a second of what ends it; the one beside it is the
 // control and stays.
 func TestWhatEndsAStream(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	stays := h.must(liveKey, client.ListenOptions{Name: "stays", Tenant: "acme"})
 
 	key := h.key(hook.TenantKey, "acme")
@@ -419,7 +419,7 @@ func TestHeartbeat(t *testing.T) {
 
 // What makes a listener one is not to be had, nor changed, by the other routes.
 func TestListenersAreMadeByListeningOnly(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	if _, _, err := h.app.CreateEndpoint(t.Context(), h.live, app.NewEndpoint{Tenant: "acme", URL: "listen:dev", Types: []string{"*"}}, nil); hook.CodeOf(err) != hook.CodeURLScheme {
 		t.Errorf("created by hand: %v", err)
 	}
@@ -455,7 +455,7 @@ func TestListenersAreMadeByListeningOnly(t *testing.T) {
 // not in their lists and takes no place of their limits. An endpoint in
 // the same format that has an address is the control.
 func TestListenersAreNoSubscriptions(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.key(hook.TenantKey, "acme").Text
 	h.must(key, client.ListenOptions{Name: "dev", Profile: "paysway"})
 	mount, err := h.app.Mount("paysway")

@@ -36,7 +36,7 @@ type exchange struct {
 
 // visitor makes calls and keeps the answers.
 type visitor struct {
-	*house
+	*testAPI
 	seen []exchange
 }
 
@@ -93,7 +93,7 @@ var bodiesOf = map[string]string{
 // state: answered well, and with its usual refusals.
 func liveAnswers(t *testing.T) (map[string]any, []exchange) {
 	t.Helper()
-	v := &visitor{house: newHouse(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })}
+	v := &visitor{testAPI: newTestAPI(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })}
 	var doc map[string]any
 	if err := json.Unmarshal(v.do(call{"GET", "/openapi.json", "", nil, nil}).Body.Bytes(), &doc); err != nil {
 		t.Fatal(err)
@@ -142,11 +142,11 @@ func (v *visitor) furnish() things {
 	v.tenant("broker")
 	e := v.endpoint("acme", "a.*")
 	empty, off := v.endpoint("acme", "none"), v.endpoint("acme", "*")
-	full := want[client.Endpoint](v.house, 201, post("/v1/endpoints", `{"tenant":"acme","url":"https://hooks.example.com/in","event_types":["a.*"],
+	full := want[client.Endpoint](v.testAPI, 201, post("/v1/endpoints", `{"tenant":"acme","url":"https://hooks.example.com/in","event_types":["a.*"],
 		"max_consecutive_failures":9,"max_in_flight":3,"retry":{"steps":["5s"],"then":"repeat"}}`))
-	want[client.EventType](v.house, 201, post("/v1/event-types", `{"name":"a.b"}`))
+	want[client.EventType](v.testAPI, 201, post("/v1/event-types", `{"name":"a.b"}`))
 	event := v.event("acme", "a.b")
-	for _, d := range want[client.Event](v.house, 200, get("/v1/events/"+event.ID)).Deliveries {
+	for _, d := range want[client.Event](v.testAPI, 200, get("/v1/events/"+event.ID)).Deliveries {
 		switch d.Endpoint {
 		case e.ID:
 			v.settle(d.ID, func(o *hook.Outcome) {
@@ -166,10 +166,10 @@ func (v *visitor) furnish() things {
 	v.at("GET /v1/stats", "", "?step=1m", nil)
 	v.at("PATCH /v1/endpoints/{id}", off.ID, "", `{"enabled":false}`)
 	v.at("GET /v1/endpoints", "", "?enabled=false", nil)
-	open := want[client.Event](v.house, 200, get("/v1/events/"+v.event("acme", "a.b").ID)).Deliveries[0]
-	grant := want[client.PartnerUser](v.house, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`))
-	key := want[client.Key](v.house, 201, post("/v1/keys", `{"kind":"publisher"}`))
-	replay := want[client.Replay](v.house, 201, post("/v1/replays", `{"endpoint":"`+e.ID+`","source":"all","state":"succeeded","status_class":"2xx"}`))
+	open := want[client.Event](v.testAPI, 200, get("/v1/events/"+v.event("acme", "a.b").ID)).Deliveries[0]
+	grant := want[client.PartnerUser](v.testAPI, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`))
+	key := want[client.Key](v.testAPI, 201, post("/v1/keys", `{"kind":"publisher"}`))
+	replay := want[client.Replay](v.testAPI, 201, post("/v1/replays", `{"endpoint":"`+e.ID+`","source":"all","state":"succeeded","status_class":"2xx"}`))
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+e.ID+`","source":"all","dry_run":true,"after":"2020-01-01T00:00:00Z"}`)
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+empty.ID+`","source":"failed"}`)
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+off.ID+`","source":"missing","hold":true}`)
@@ -208,7 +208,7 @@ func (v *visitor) refusals(route string, ids things, body any) {
 	}
 }
 
-// listened visits the counter for receivers that connect.
+// listened visits the HTTP adapter for receivers that connect.
 func (v *visitor) listened() {
 	hub := listen.New(v.store, v.logger())
 	server := httptest.NewServer(apilisten.New(apilisten.Options{Service: v.service, Hub: hub, Log: v.logger()}))
@@ -402,7 +402,7 @@ func forgetNull(value any) {
 // Every operation, parameter and member is described, and the examples, which hold
 // to their schemas, show every member.
 func TestEverythingIsDescribed(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	var doc map[string]any
 	if err := json.Unmarshal(h.do(call{"GET", "/openapi.json", "", nil, nil}).Body.Bytes(), &doc); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 
 // audited returns the entries of live mode, oldest first, but for the first of the chain.
 // The chain must be right.
-func (h *house) audited() (list []client.AuditEntry) {
+func (h *testAPI) audited() (list []client.AuditEntry) {
 	h.t.Helper()
 	q, check := hook.AuditQuery{Scope: hook.Scope{Mode: hook.Live}, Page: hook.Page{Limit: 250}}, hook.AuditCheck{}
 	for {
@@ -117,7 +117,7 @@ func (d deaf) UpdateTenant(_ context.Context, id string, update func(hook.Tenant
 // Control: a route whose actor is lost is named.
 func TestAuditOfAnUnknownActor(t *testing.T) {
 	const route = "PATCH /v1/tenants/{id}"
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	rename := func() string {
 		before := len(h.audited())
@@ -137,7 +137,7 @@ func TestAuditOfAnUnknownActor(t *testing.T) {
 }
 
 func TestAuditOfVerification(t *testing.T) {
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.VerifyEndpoints = true })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.VerifyEndpoints = true })
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	before := len(h.audited())
@@ -149,7 +149,7 @@ func TestAuditOfVerification(t *testing.T) {
 
 // A repeated request that is shown the secret again is recorded, another repeat is not.
 func TestAuditOfARepeat(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	once := map[string]string{"Idempotency-Key": "k-1"}
 	for _, body := range []struct{ path, text string }{
@@ -178,7 +178,7 @@ func TestAuditOfARepeat(t *testing.T) {
 // Refused writes are recorded, a flood of them is not.
 func TestAuditOfRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestAPI(t)
 		defer func() { _ = h.store.Close() }()
 		h.tenant("acme")
 		key := h.key("tenant", "acme")
@@ -218,7 +218,7 @@ func TestAuditOfRefusals(t *testing.T) {
 
 // Who sees which entries.
 func TestAuditWalls(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.tenant("other")
 	h.endpoint("acme", "*")

@@ -10,8 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/api/bodies"
-	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -74,7 +74,7 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 				return http.StatusAccepted, render(results)
 			}}
 	}
-	results, replay, err := a.o.Service.PublishBatch(door.Metered(w, r), caller, events, once)
+	results, replay, err := a.o.Service.PublishBatch(adapter.Metered(w, r), caller, events, once)
 	if err != nil || replay != nil {
 		return nil, replay, err
 	}

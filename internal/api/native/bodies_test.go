@@ -53,7 +53,7 @@ func heap() int64 {
 
 // flood sends n batches at once, calls look while none can go on and returns how
 // many bytes of heap they took meanwhile and how many were answered with each status.
-func flood(h *house, n int, key string, look func()) (held int64, statuses map[int]int) {
+func flood(h *testAPI, n int, key string, look func()) (held int64, statuses map[int]int) {
 	before := heap()
 	events, goOn := make(chan int, 2*n), make(chan struct{})
 	for i := range n {
@@ -96,7 +96,7 @@ func flood(h *house, n int, key string, look func()) (held int64, statuses map[i
 // One key that sends 150 large batches at once gets a quarter of the budget, the heap
 // stays small, and others publish meanwhile. Nothing of what is refused is stored.
 func TestBodiesUnderWayAreBounded(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	greedy, other := h.key("publisher", ""), h.key("publisher", "")
 	plain := h.handler

@@ -16,7 +16,7 @@ import (
 // A batch whose caller goes away is rendered by the store's writer all the same: it
 // must not touch the answer any more. The race detector is the judge.
 func TestCancelledBatch(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	var b strings.Builder
 	b.WriteString(`[{"tenant":"acme","type":"a.b","data":{}}`)
@@ -39,7 +39,7 @@ func TestCancelledBatch(t *testing.T) {
 
 // A tenant whose id begins with a dot can be asked for.
 func TestDottedTenant(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant(".acme")
 	for path, want := range map[string]int{"/v1/tenants/.acme": 200, "//v1/events": 404, "/v1/./events": 404, "/v1/x/../events": 404} {
 		if got := h.do(call{method: "GET", path: path, key: liveKey}).Code; got != want {
@@ -50,7 +50,7 @@ func TestDottedTenant(t *testing.T) {
 
 // Test events are outside of the backlog's bound, so they have one of their own.
 func TestTestEventsAreBounded(t *testing.T) {
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.Attempts = app.Rate{PerSecond: 1, Burst: 60} })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.Attempts = app.Rate{PerSecond: 1, Burst: 60} })
 	h.tenant("acme")
 	path, key := "/v1/endpoints/"+h.endpoint("acme", "*").ID+"/test", h.key("tenant", "acme")
 	last := 0
@@ -64,7 +64,7 @@ func TestTestEventsAreBounded(t *testing.T) {
 
 // Every publish looks at all endpoints of its tenant, so they are bounded.
 func TestEndpointLimit(t *testing.T) {
-	h := newHouse(t, func(_ *app.Options, o *store.Options) { o.Synchronous = "off" })
+	h := newTestAPI(t, func(_ *app.Options, o *store.Options) { o.Synchronous = "off" })
 	h.tenant("acme")
 	for range 1000 {
 		h.endpoint("acme", "*")

@@ -11,7 +11,7 @@ import (
 )
 
 func TestEventTypes(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	const types = "/v1/event-types"
 	made := want[client.EventType](h, 201, post(types, `{"name":"payment.settled","description":"D","schema":{"type":"object"},"example":{ "a" : 1e400}}`)) // white space goes, the number stays
 	if string(made.Example) != `{"a":1e400}` || string(made.Schema) != `{"type":"object"}` || made.Description != "D" {
@@ -70,7 +70,7 @@ func TestEventTypes(t *testing.T) {
 }
 
 func TestTestEventTakesTheExampleOfTheCatalogue(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	send := post("/v1/endpoints/"+e.ID+"/test", `{"type":"my.own"}`)
@@ -84,7 +84,7 @@ func TestTestEventTakesTheExampleOfTheCatalogue(t *testing.T) {
 }
 
 func TestProfiles(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	list := want[client.Page[client.Profile]](h, 200, call{"GET", "/v1/profiles", h.key("tenant", "acme"), nil, nil}).Data
 	var names []string

@@ -22,16 +22,16 @@ type site struct {
 	ctx                                  context.Context
 	endpoint, event, delivery, key, user string
 
-	house *house
-	mu    sync.Mutex
-	last  string // "METHOD /path" of the latest request
-	good  bool   // it was answered with a 2xx
+	testAPI *testAPI
+	mu      sync.Mutex
+	last    string // "METHOD /path" of the latest request
+	good    bool   // it was answered with a 2xx
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })
-	s := &site{ctx: t.Context(), house: h}
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })
+	s := &site{ctx: t.Context(), testAPI: h}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kept := &listened{ResponseWriter: w, status: 200}
 		h.handler.ServeHTTP(kept, r)
@@ -155,7 +155,7 @@ var clientCalls = map[string]func(*site) error{
 // Every route of the document has a call in the client, and the call reaches it. It leaves
 // in the audit log what auditedActs says.
 func TestClientCallsEveryRoute(t *testing.T) {
-	routes := newHouse(t).document().routes()
+	routes := newTestAPI(t).document().routes()
 	for _, route := range routes {
 		t.Run(route, func(t *testing.T) {
 			do := clientCalls[route]
@@ -168,11 +168,11 @@ func TestClientCallsEveryRoute(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			before := len(s.house.audited())
+			before := len(s.testAPI.audited())
 			if err := do(s); err != nil {
 				t.Fatal(err)
 			}
-			if wrong := wronglyAudited(route, s.house.audited()[before:]); wrong != "" {
+			if wrong := wronglyAudited(route, s.testAPI.audited()[before:]); wrong != "" {
 				t.Error(wrong)
 			}
 			s.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-func (h *house) etag(path string) string {
+func (h *testAPI) etag(path string) string {
 	h.t.Helper()
 	w := h.do(get(path))
 	tag := w.Header().Get("ETag")
@@ -20,7 +20,7 @@ func (h *house) etag(path string) string {
 }
 
 func TestSingleResourcesHaveATag(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	p := h.event("acme", "a.b")
@@ -43,7 +43,7 @@ func TestSingleResourcesHaveATag(t *testing.T) {
 }
 
 func TestIfMatch(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b"}`))
 	for _, r := range []struct{ path, patch string }{{"/v1/endpoints/" + h.endpoint("acme", "*").ID, `{"title":"T"}`},
@@ -71,7 +71,7 @@ func TestIfMatch(t *testing.T) {
 // The health of an endpoint is in its answer, and no change of it: somebody who
 // edits an endpoint that is failing is not sent away again and again.
 func TestIfMatchLooksAtTheRevision(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	path := "/v1/endpoints/" + e.ID
@@ -85,7 +85,7 @@ func TestIfMatchLooksAtTheRevision(t *testing.T) {
 }
 
 func TestMethodsOfARoute(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	for path, allow := range map[string]string{"/v1/endpoints": "GET, HEAD, POST", "/v1/tenants/acme": "DELETE, GET, HEAD, PATCH",
 		"/v1/events/batch": "GET, HEAD, POST", "/healthz": "GET, HEAD", "/docs": "GET, HEAD", "/v1/profiles": "GET, HEAD"} {

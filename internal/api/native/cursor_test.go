@@ -12,7 +12,7 @@ import (
 type list struct{ path, key string }
 
 // cursorOf returns the cursor of the first page, which has one row.
-func (h *house) cursorOf(l list) string {
+func (h *testAPI) cursorOf(l list) string {
 	h.t.Helper()
 	page := want[client.Page[struct{}]](h, 200, call{"GET", l.path + "&limit=1", l.key, nil, nil})
 	if page.NextCursor == nil {
@@ -25,7 +25,7 @@ func (h *house) cursorOf(l list) string {
 // other one. The control puts the digest of the other list in front of the cursor, as
 // if it were not bound: some lists then answer with a page, and rows are missing.
 func TestCursorsBelongToTheirList(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for _, tenant := range []string{"acme", "rival"} {
 		h.tenant(tenant)
 		for _, key := range []string{liveKey, testKey} {

@@ -13,9 +13,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// damagedHouse returns a server on whose disk a bit of a value of the first of two
+// damagedAPI returns a server on whose disk a bit of a value of the first of two
 // endpoints is flipped, and the ids of both.
-func damagedHouse(t *testing.T, table, column string) (h *house, bad, good string) {
+func damagedAPI(t *testing.T, table, column string) (h *testAPI, bad, good string) {
 	t.Helper()
 	dir := t.TempDir()
 	ring, err := seal.New(bytes.Repeat([]byte{7}, seal.KeySize))
@@ -23,7 +23,7 @@ func damagedHouse(t *testing.T, table, column string) (h *house, bad, good strin
 		t.Fatal(err)
 	}
 	same := func(a *app.Options, o *store.Options) { o.Dir, o.Keys, a.AllowReveal = dir, ring, true }
-	h = newHouse(t, same)
+	h = newTestAPI(t, same)
 	h.tenant("acme")
 	for _, id := range []*string{&bad, &good} {
 		*id = want[client.Endpoint](h, 201, call{"POST", "/v1/endpoints", liveKey, client.NewEndpoint{Tenant: "acme", EventTypes: []string{"*"},
@@ -47,7 +47,7 @@ func damagedHouse(t *testing.T, table, column string) (h *house, bad, good strin
 	if _, err := db.ExecContext(t.Context(), "UPDATE "+table+" SET "+column+" = ? WHERE "+key+" = ?", value, id[:]); err != nil {
 		t.Fatal(err)
 	}
-	return newHouse(t, same), bad, good
+	return newTestAPI(t, same), bad, good
 }
 
 // A damaged endpoint is shown as such, alone and in lists, harms no other, and is mended
@@ -63,7 +63,7 @@ func TestDamagedEndpointByAPI(t *testing.T) {
 		{"endpoints", "query_sealed", call{method: "PATCH", body: `{"headers":{"X-Token":"n"}}`}, call{method: "PATCH", body: `{"url":"https://hooks.example.com/in"}`}},
 		{"secrets", "sealed", call{method: "PATCH", body: `{"rate_limit":5}`}, call{method: "POST", path: "/secret/rotate"}},
 	} {
-		h, bad, good := damagedHouse(t, c.table, c.column)
+		h, bad, good := damagedAPI(t, c.table, c.column)
 		state := func() (enabled bool, reason string) {
 			t.Helper()
 			e := want[client.Endpoint](h, 200, call{method: "GET", path: "/v1/endpoints/" + bad, key: liveKey})
@@ -106,7 +106,7 @@ func TestDamagedEndpointByAPI(t *testing.T) {
 		if enabled, reason := state(); !enabled || reason != "" {
 			t.Errorf("%s mended: enabled %v, reason %q", c.column, enabled, reason)
 		}
-		h, bad, _ = damagedHouse(t, c.table, c.column)
+		h, bad, _ = damagedAPI(t, c.table, c.column)
 		act(204, call{method: "DELETE"})
 	}
 }

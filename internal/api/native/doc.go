@@ -1,4 +1,4 @@
-// Package native is the counter of Posthorn's own API: /v1, health, version and
+// Package native is the HTTP adapter of Posthorn's own API: /v1, health, version and
 // the OpenAPI document, all over the app room. It owns routes, limits of requests,
 // the problem document of every refusal and the table from code to status.
 //

@@ -46,7 +46,7 @@ type document struct {
 	}
 }
 
-func (h *house) document() document {
+func (h *testAPI) document() document {
 	h.t.Helper()
 	return want[document](h, 200, call{"GET", "/openapi.json", "", nil, nil})
 }
@@ -70,7 +70,7 @@ func (d document) routes() []string {
 // a change of that file. go test ./internal/api/native -run TestOpenAPI -update
 // writes it.
 func TestOpenAPIIsTheCommittedCopy(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	const path = "../../../docs/openapi.json"
 	var now bytes.Buffer
 	if err := json.Indent(&now, h.do(call{"GET", "/openapi.json", "", nil, nil}).Body.Bytes(), "", "  "); err != nil {
@@ -92,7 +92,7 @@ func TestOpenAPIIsTheCommittedCopy(t *testing.T) {
 }
 
 func TestOpenAPIDocument(t *testing.T) {
-	doc := newHouse(t).document()
+	doc := newTestAPI(t).document()
 	if doc.OpenAPI != "3.1.0" {
 		t.Error(doc.OpenAPI)
 	}
@@ -137,7 +137,7 @@ func TestOpenAPIDocument(t *testing.T) {
 }
 
 func TestWebhooksOfTheDocument(t *testing.T) {
-	doc := newHouse(t).document()
+	doc := newTestAPI(t).document()
 	for _, name := range profile.Builtin().Names() {
 		p, _ := profile.Builtin().Get(name)
 		examples := doc.Webhooks[name].Post.RequestBody.Content["application/json"].Examples
@@ -174,7 +174,7 @@ func TestReferencePage(t *testing.T) {
 	if err := set.Add(evil); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.Profiles = set })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.Profiles = set })
 	w := h.do(call{"GET", "/docs", "", nil, nil})
 	page := w.Body.String()
 	policy := w.Header().Get("Content-Security-Policy")

@@ -138,7 +138,7 @@ func markNull(t reflect.Type, s *huma.Schema) {
 	}
 }
 
-// documentListen adds the routes of the counter for receivers that connect.
+// documentListen adds the routes of the HTTP adapter for receivers that connect.
 func documentListen(doc *huma.OpenAPI) {
 	schemas := doc.Components.Schemas
 	ref := func(t reflect.Type) *huma.Schema { return schemas.Schema(t, true, t.Name()) }

@@ -14,13 +14,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-func (h *house) patch(id, body string) client.Endpoint {
+func (h *testAPI) patch(id, body string) client.Endpoint {
 	h.t.Helper()
 	return want[client.Endpoint](h, 200, call{"PATCH", "/v1/endpoints/" + id, liveKey, body, nil})
 }
 
 func TestPatchMerges(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := want[client.Endpoint](h, 201, endpointWith(`,"title":"T","description":"D","headers":{"X-A":"one","X-B":"two"},
 		"rate_limit":5,"max_in_flight":7,"max_consecutive_failures":9,"retry":{"steps":["5s","1h30m"],"then":"repeat","max_age":"24h"}`))
@@ -68,7 +68,7 @@ func TestPatchMerges(t *testing.T) {
 }
 
 func TestBadPatchesChangeNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := h.endpoint("acme", "*")
 	before := h.do(get("/v1/endpoints/" + made.ID)).Body.String()
@@ -103,7 +103,7 @@ func TestBadPatchesChangeNothing(t *testing.T) {
 }
 
 func TestChangeOfProfileBringsASecretItCanExpress(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := h.endpoint("acme", "*")
 	moved := h.patch(made.ID, `{"profile":"paysway"}`)
@@ -124,7 +124,7 @@ func TestChangeOfProfileBringsASecretItCanExpress(t *testing.T) {
 }
 
 func TestRotationKeepsBothSecretsForTheOverlap(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := h.endpoint("acme", "*")
 	rotate := "/v1/endpoints/" + made.ID + "/secret/rotate"
@@ -151,7 +151,7 @@ func TestRotationKeepsBothSecretsForTheOverlap(t *testing.T) {
 }
 
 func TestTestEventsRetryAndCancel(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := h.endpoint("acme", "none.such")
 	h.patch(made.ID, `{"enabled":false}`)
@@ -188,7 +188,7 @@ func TestTestEventsRetryAndCancel(t *testing.T) {
 }
 
 func TestFiltersOfEndpoints(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	a, b := h.endpoint("acme", "a.*"), h.endpoint("acme", "b.c")
 	h.patch(b.ID, `{"enabled":false}`)
@@ -208,7 +208,7 @@ func TestFiltersOfEndpoints(t *testing.T) {
 }
 
 func TestRequestIDs(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for sent, kept := range map[string]bool{"abc-123.X_y": true, "": false, "two words": false, "a\nb": false, strings.Repeat("x", 65): false} {
 		w := h.do(call{"GET", "/healthz", "", nil, map[string]string{"X-Request-Id": sent}})
 		got := w.Header().Get("X-Request-Id")
@@ -219,7 +219,7 @@ func TestRequestIDs(t *testing.T) {
 }
 
 func TestPanicIsAnInternalError(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.handler = native.New(native.Options{Service: brokenService(t), Log: h.logger()})
 	p := refused(h, 500, hook.CodeInternal, "", post("/v1/events", event("")))
 	if strings.Contains(p.Detail, "boom") || !strings.Contains(h.log.String(), "boom") || !strings.Contains(h.log.String(), p.RequestID) {
@@ -229,7 +229,7 @@ func TestPanicIsAnInternalError(t *testing.T) {
 }
 
 func TestSecretsStayOutOfTheLog(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := want[client.Endpoint](h, 201, endpointWith(`,"headers":{"X-Token":"canary-header-value"}`))
 	key := h.key("tenant", "acme")
@@ -247,7 +247,7 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 }
 
 func TestAProfileThatIsGoneHarmsNothingElse(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made, _, err := h.store.CreateEndpoint(t.Context(), hook.Endpoint{Scope: hook.Scope{Tenant: "acme", Mode: hook.Live}, Types: hook.Filter{"*"},
 		URL: "https://hooks.example.com/in", Profile: "gone", Secrets: []hook.Secret{{Text: "s", Encoding: hook.EncodingText}}}, nil)

@@ -11,7 +11,7 @@ import (
 
 // Each filter narrows its list, and what it does not know is refused by name.
 func TestFilters(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	want[client.Tenant](h, 201, post("/v1/tenants", `{"id":"acme","name":"Acme Ltd"}`))
 	h.tenant("other")
 	h.key("tenant", "acme")

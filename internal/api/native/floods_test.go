@@ -22,12 +22,12 @@ func as(key string, c call) call {
 	return c
 }
 
-// paced is a house whose clock stands still, with one tenant and two of its keys.
-func paced(t *testing.T, change func(*app.Options)) (h *house, keys [2]string, now *time.Time) {
+// paced is a testAPI whose clock stands still, with one tenant and two of its keys.
+func paced(t *testing.T, change func(*app.Options)) (h *testAPI, keys [2]string, now *time.Time) {
 	t.Helper()
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	now = &at
-	h = newHouse(t, func(o *app.Options, so *store.Options) {
+	h = newTestAPI(t, func(o *app.Options, so *store.Options) {
 		o.Now, so.Synchronous = func() time.Time { return *now }, "off"
 		change(o)
 	})
@@ -85,7 +85,7 @@ func TestCallsAreNotLimited(t *testing.T) {
 
 // resends publishes one event to thirty endpoints and asks a key to resend it ten
 // times. It returns how many requests passed.
-func resends(t *testing.T, rate app.Rate, operator bool) (h *house, passed int, last client.Problem, keys [2]string, event client.Published) {
+func resends(t *testing.T, rate app.Rate, operator bool) (h *testAPI, passed int, last client.Problem, keys [2]string, event client.Published) {
 	t.Helper()
 	h, keys, _ = paced(t, func(o *app.Options) { o.Attempts, o.AllowReveal = rate, true })
 	for range 30 {
@@ -197,7 +197,7 @@ func TestCeilings(t *testing.T) {
 
 // What was set under a higher ceiling does not keep anybody from changing other things.
 func TestALoweredCeiling(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	path := "/v1/endpoints/" + h.endpoint("acme", "*").ID
 	change := func(body string) call { return call{"PATCH", path, liveKey, body, nil} }

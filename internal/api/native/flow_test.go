@@ -24,7 +24,7 @@ import (
 func get(path string) call { return call{"GET", path, liveKey, nil, nil} }
 
 // stored returns an event's data as it lies in the store.
-func (h *house) stored(id string) string {
+func (h *testAPI) stored(id string) string {
 	h.t.Helper()
 	key, err := hook.ParseID(id)
 	if err != nil {
@@ -38,7 +38,7 @@ func (h *house) stored(id string) string {
 }
 
 func TestDataSurvivesByteForByte(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	for _, data := range []string{
 		`{}`, "{ \"a\" :\t1 ,\r\n \"b\": [ 1 , 2 ] }", `{"z":1,"a":2,"m":3}`,
@@ -62,7 +62,7 @@ func TestDataSurvivesByteForByte(t *testing.T) {
 }
 
 func TestPublishAnswersWhatTheStructEncodes(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.endpoint("acme", "a.*")
 	w := h.do(post("/v1/events", event(`,"id":"019396E0-5C2F-7CC1-8F3D-6D1F0F1C2B3A","created_at":"2026-01-31T12:00:00.1234567+02:00"`)))
@@ -81,7 +81,7 @@ func TestPublishAnswersWhatTheStructEncodes(t *testing.T) {
 }
 
 func TestPlatformsOwnID(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	const id = "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"
 	first := want[client.Published](h, 202, post("/v1/events", event(`,"id":"`+id+`"`)))
@@ -104,7 +104,7 @@ func TestPlatformsOwnID(t *testing.T) {
 }
 
 func TestBatchAnswersEachItem(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.endpoint("acme", "*")
 	results := want[client.BatchResults](h, 202, post("/v1/events/batch",
@@ -132,7 +132,7 @@ func TestBatchAnswersEachItem(t *testing.T) {
 }
 
 func TestIdempotencyKey(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := h.endpoint("acme", "*")
 	again := func(c call) call { return with(c, "Idempotency-Key", "key-1") }
@@ -168,7 +168,7 @@ func TestIdempotencyKey(t *testing.T) {
 }
 
 func TestFiftyFirstUsesMakeOneEvent(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	answers := make([]string, 50)
 	var wg sync.WaitGroup
@@ -183,7 +183,7 @@ func TestFiftyFirstUsesMakeOneEvent(t *testing.T) {
 }
 
 func TestListsAreCompleteAndNewestFirst(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.endpoint("acme", "*")
 	var made []string
@@ -228,7 +228,7 @@ func TestListsAreCompleteAndNewestFirst(t *testing.T) {
 }
 
 func TestModesNeverTouch(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	p := h.event("acme", "a.b")
@@ -257,7 +257,7 @@ func TestModesNeverTouch(t *testing.T) {
 }
 
 func TestWhoMayWhat(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.tenant("other")
 	mine, theirs := h.endpoint("acme", "*"), h.endpoint("other", "*")
@@ -309,7 +309,7 @@ func TestWhoMayWhat(t *testing.T) {
 }
 
 func TestRevokedKeysAndTenantsStopAtOnce(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	made := want[client.Key](h, 201, post("/v1/keys", `{"kind":"tenant","tenant":"acme","name":"ci"}`))
 	if !strings.HasPrefix(made.Key, "ph_live_tenant_") || !app.CheckKeyText(made.Key) || made.Mode != "live" {
@@ -335,7 +335,7 @@ func TestRevokedKeysAndTenantsStopAtOnce(t *testing.T) {
 }
 
 func TestCreateTenantsOnFirstUse(t *testing.T) {
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.CreateTenants = true })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.CreateTenants = true })
 	want[client.Published](h, 202, post("/v1/events", event("")))
 	if got := want[client.Tenant](h, 200, get("/v1/tenants/acme")); got.ID != "acme" {
 		t.Errorf("%+v", got)
@@ -343,7 +343,7 @@ func TestCreateTenantsOnFirstUse(t *testing.T) {
 }
 
 func TestClientSpeaksToTheServer(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	server := httptest.NewServer(h.handler)
 	defer server.Close()
 	ctx := t.Context()

@@ -36,8 +36,8 @@ func (noNames) LookupNetIP(context.Context, string, string) ([]netip.Addr, error
 	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
 }
 
-// house is a server over a real store, without a network.
-type house struct {
+// testAPI is a server over a real store, without a network.
+type testAPI struct {
 	t       testing.TB
 	handler http.Handler
 	store   *store.Store
@@ -65,9 +65,9 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func newHouse(t testing.TB, change ...func(*app.Options, *store.Options)) *house {
+func newTestAPI(t testing.TB, change ...func(*app.Options, *store.Options)) *testAPI {
 	t.Helper()
-	h := &house{t: t}
+	h := &testAPI{t: t}
 	log := slog.New(slog.NewTextHandler(&h.log, nil))
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -98,8 +98,8 @@ func newHouse(t testing.TB, change ...func(*app.Options, *store.Options)) *house
 	return h
 }
 
-// rewire makes the handler anew, with another store in front of the house's.
-func (h *house) rewire(around func(app.Store) app.Store) {
+// rewire makes the handler anew, with another store in front of the testAPI's.
+func (h *testAPI) rewire(around func(app.Store) app.Store) {
 	h.t.Helper()
 	h.options.Store = around(h.store)
 	service, err := app.New(h.options)
@@ -118,7 +118,7 @@ type call struct {
 	header            map[string]string
 }
 
-func (h *house) do(c call) *httptest.ResponseRecorder {
+func (h *testAPI) do(c call) *httptest.ResponseRecorder {
 	h.t.Helper()
 	var text io.Reader = http.NoBody
 	switch b := c.body.(type) {
@@ -154,7 +154,7 @@ func (h *house) do(c call) *httptest.ResponseRecorder {
 }
 
 // want makes a call that must answer with the status and decodes the answer.
-func want[T any](h *house, status int, c call) T {
+func want[T any](h *testAPI, status int, c call) T {
 	h.t.Helper()
 	w := h.do(c)
 	if w.Code != status {
@@ -171,7 +171,7 @@ func want[T any](h *house, status int, c call) T {
 
 // refused makes a call that must be refused, checks the shape of the problem and
 // returns it.
-func refused(h *house, status int, code hook.Code, field string, c call) client.Problem {
+func refused(h *testAPI, status int, code hook.Code, field string, c call) client.Problem {
 	h.t.Helper()
 	w := h.do(c)
 	var p client.Problem
@@ -188,31 +188,31 @@ func refused(h *house, status int, code hook.Code, field string, c call) client.
 	return p
 }
 
-func (h *house) tenant(id string) {
+func (h *testAPI) tenant(id string) {
 	h.t.Helper()
 	want[client.Tenant](h, 201, call{"POST", "/v1/tenants", liveKey, client.NewTenant{ID: id}, nil})
 }
 
-func (h *house) key(kind, tenant string) string {
+func (h *testAPI) key(kind, tenant string) string {
 	h.t.Helper()
 	return want[client.Key](h, 201, call{"POST", "/v1/keys", liveKey, client.NewKey{Kind: kind, Tenant: tenant}, nil}).Key
 }
 
-func (h *house) endpoint(tenant string, types ...string) client.Endpoint {
+func (h *testAPI) endpoint(tenant string, types ...string) client.Endpoint {
 	h.t.Helper()
 	return want[client.Endpoint](h, 201, call{"POST", "/v1/endpoints", liveKey,
 		client.NewEndpoint{Tenant: tenant, URL: "https://hooks.example.com/in", EventTypes: types}, nil})
 }
 
 // event publishes one of the type and returns the answer.
-func (h *house) event(tenant, eventType string) client.Published {
+func (h *testAPI) event(tenant, eventType string) client.Published {
 	h.t.Helper()
 	return want[client.Published](h, 202, call{"POST", "/v1/events", liveKey,
 		`{"tenant":"` + tenant + `","type":"` + eventType + `","data":{"n":1}}`, nil})
 }
 
 // count returns how many rows all lists together show in both modes.
-func (h *house) count() map[string]int {
+func (h *testAPI) count() map[string]int {
 	h.t.Helper()
 	out := map[string]int{}
 	for _, key := range []string{liveKey, testKey} {
@@ -224,7 +224,7 @@ func (h *house) count() map[string]int {
 	return out
 }
 
-func (h *house) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&h.log, nil)) }
+func (h *testAPI) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&h.log, nil)) }
 
 // broken is a store that every method of panics.
 type broken struct{ app.Store }

@@ -14,7 +14,7 @@ import (
 )
 
 // reasons explains an event and returns the reason of each named endpoint.
-func (h *house) reasons(event string, named map[string]string) map[string]string {
+func (h *testAPI) reasons(event string, named map[string]string) map[string]string {
 	h.t.Helper()
 	out := map[string]string{}
 	x := want[client.Explanation](h, 200, get("/v1/events/"+event+"/explain"))
@@ -34,7 +34,7 @@ func (h *house) reasons(event string, named map[string]string) map[string]string
 }
 
 func TestExplain(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	ids := map[string]string{}
 	for _, name := range []string{"matched", "type", "disabled", "deleted", "tripped"} {
@@ -91,7 +91,7 @@ func TestExplain(t *testing.T) {
 }
 
 // trip disables an endpoint as failures do.
-func (h *house) trip(id string) {
+func (h *testAPI) trip(id string) {
 	h.t.Helper()
 	e := h.event("acme", "trip.it")
 	for _, d := range want[client.Event](h, 200, get("/v1/events/"+e.ID)).Deliveries {
@@ -105,7 +105,7 @@ func (h *house) trip(id string) {
 }
 
 // settle records an attempt of a delivery as the dispatcher would.
-func (h *house) settle(delivery string, change func(*hook.Outcome)) {
+func (h *testAPI) settle(delivery string, change func(*hook.Outcome)) {
 	h.t.Helper()
 	id, _ := hook.ParseID(delivery)
 	row, _, err := h.store.Delivery(h.t.Context(), hook.Scope{Mode: hook.Live}, id)
@@ -128,7 +128,7 @@ func (h *house) settle(delivery string, change func(*hook.Outcome)) {
 // was in force.
 func TestExplainOfOneMoment(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	h := newHouse(t, func(_ *app.Options, o *store.Options) { o.Now = func() time.Time { return at } })
+	h := newTestAPI(t, func(_ *app.Options, o *store.Options) { o.Now = func() time.Time { return at } })
 	h.tenant("acme")
 	ids := map[string]string{"before": h.endpoint("acme", "*").ID, "opened": h.endpoint("acme", "x.y").ID}
 	e := h.event("acme", "a.b")
@@ -141,7 +141,7 @@ func TestExplainOfOneMoment(t *testing.T) {
 }
 
 func TestResend(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	one, two := h.endpoint("acme", "a.*"), h.endpoint("acme", "x")
 	e := h.event("acme", "a.b")
@@ -182,11 +182,11 @@ func TestResend(t *testing.T) {
 }
 
 func TestReveal(t *testing.T) {
-	closed := newHouse(t)
+	closed := newTestAPI(t)
 	closed.tenant("acme")
 	refused(closed, 403, hook.CodeRevealDisabled, "", post("/v1/endpoints/"+closed.endpoint("acme", "*").ID+"/secret/reveal", nil))
 
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })
 	h.tenant("acme")
 	made := h.endpoint("acme", "*")
 	c := post("/v1/endpoints/"+made.ID+"/secret/reveal", nil)
@@ -216,7 +216,7 @@ func TestReveal(t *testing.T) {
 }
 
 func TestEndpointStats(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	path := "/v1/endpoints/" + e.ID + "/stats"

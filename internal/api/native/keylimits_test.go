@@ -10,30 +10,30 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/walltest"
+	"github.com/posthorn/posthorn/internal/api/isolationtest"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// clocked is a house whose service has a clock of its own.
-func clocked(t *testing.T) (h *house, pass func(time.Duration)) {
+// clocked is a testAPI whose service has a clock of its own.
+func clocked(t *testing.T) (h *testAPI, pass func(time.Duration)) {
 	t.Helper()
 	var ahead atomic.Int64
-	h = newHouse(t, func(a *app.Options, _ *store.Options) {
+	h = newTestAPI(t, func(a *app.Options, _ *store.Options) {
 		a.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
 	return h, func(d time.Duration) { ahead.Add(int64(d)) }
 }
 
 // mint makes a key with limits.
-func (h *house) mint(k client.NewKey) client.Key {
+func (h *testAPI) mint(k client.NewKey) client.Key {
 	h.t.Helper()
 	return want[client.Key](h, 201, call{"POST", "/v1/keys", liveKey, k, nil})
 }
 
 // from sends a request from an address and returns the status and the code.
-func (h *house) from(remote, key string) (int, string) {
+func (h *testAPI) from(remote, key string) (int, string) {
 	r := httptest.NewRequest("GET", "/v1/endpoints", nil)
 	r.RemoteAddr = remote
 	r.Header.Set("Authorization", "Bearer "+key)
@@ -99,7 +99,7 @@ func TestReadOnlyKeysWriteNothing(t *testing.T) {
 		t.Errorf("%d reads, and rows of the victim changed: %v", read, w.Hash() != before)
 	}
 	for _, row := range w.Rows { // control
-		at := slices.IndexFunc(w.Owners, func(o walltest.Identity) bool { return o.Name == row.Owner })
+		at := slices.IndexFunc(w.Owners, func(o isolationtest.Identity) bool { return o.Name == row.Owner })
 		if method, _, _ := strings.Cut(row.Route, " "); at >= 0 && method != http.MethodGet && method != http.MethodDelete {
 			key := strings.TrimPrefix(w.Owners[at].Header.Get("Authorization"), "Bearer ")
 			if _, answer := ask(method, row.Path, key, row.Body); strings.Contains(answer, refusal) {
@@ -144,7 +144,7 @@ func TestKeysExpire(t *testing.T) {
 }
 
 func TestKeysPublishTheirTypesOnly(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	k := h.mint(client.NewKey{Kind: "publisher", EventTypes: []string{"invoice.*", "paid"}})
 	event := func(eventType string) string { return `{"tenant":"acme","type":"` + eventType + `","data":{}}` }
@@ -186,7 +186,7 @@ func TestKeysPublishTheirTypesOnly(t *testing.T) {
 func many(text string, n int) string { return strings.Repeat(text+`","`, n-1) + text }
 
 func TestKeysKeepToTheirNetworks(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	k := h.mint(client.NewKey{Kind: "operator", Networks: []string{"10.1.0.0/16", "::ffff:203.0.113.7/128", "2001:db8::/32"}})
 	if got := strings.Join(k.Networks, " "); got != "10.1.0.0/16 203.0.113.7/32 2001:db8::/32" {
 		t.Errorf("networks %s", got)
@@ -213,7 +213,7 @@ func TestKeysKeepToTheirNetworks(t *testing.T) {
 
 // What a key may not do is in the list of keys, its text is not.
 func TestListedKeysShowTheirLimits(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	end := client.Time{Time: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)}
 	k := h.mint(client.NewKey{Kind: "publisher", ExpiresAt: &end, EventTypes: []string{"a.*"}, Networks: []string{"10.0.0.0/8"}})
 	got := want[client.Page[client.Key]](h, 200, get("/v1/keys")).Data[0]

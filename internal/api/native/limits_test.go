@@ -13,7 +13,7 @@ import (
 
 func TestPublishRate(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.PublishRate, o.Now = 5, func() time.Time { return now } })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.PublishRate, o.Now = 5, func() time.Time { return now } })
 	h.tenant("acme")
 	for range 5 {
 		h.event("acme", "a.b")
@@ -53,7 +53,7 @@ func TestPublishRate(t *testing.T) {
 }
 
 func TestNoPublishRate(t *testing.T) { // control: the limit is what refuses above
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	for range 20 {
 		h.event("acme", "a.b")
@@ -61,7 +61,7 @@ func TestNoPublishRate(t *testing.T) { // control: the limit is what refuses abo
 }
 
 func TestTenantBacklog(t *testing.T) {
-	h := newHouse(t, func(_ *app.Options, o *store.Options) { o.TenantBacklog = 3 })
+	h := newTestAPI(t, func(_ *app.Options, o *store.Options) { o.TenantBacklog = 3 })
 	h.tenant("acme")
 	h.tenant("other")
 	h.event("acme", "a.b") // nobody wants it

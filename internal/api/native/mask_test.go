@@ -11,7 +11,7 @@ import (
 // The query of an endpoint's URL often holds a token. It is kept and never shown:
 // the names of its values are, and what was shown may be sent back.
 func TestQueriesOfURLsAreMasked(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	const kept, shown = "https://hooks.example.com/in?token=canary-1&v=canary-2", "https://hooks.example.com/in?token=***&v=***"
 	body := `{"tenant":"acme","url":"` + kept + `","event_types":["*"]}`

@@ -13,7 +13,7 @@ import (
 
 func TestPaceIsShown(t *testing.T) {
 	var pace *hook.Pace
-	h := newHouse(t, func(ao *app.Options, _ *store.Options) {
+	h := newTestAPI(t, func(ao *app.Options, _ *store.Options) {
 		ao.Pace = func(hook.ID) (hook.Pace, bool) {
 			if pace == nil {
 				return hook.Pace{}, false

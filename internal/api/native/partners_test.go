@@ -8,7 +8,7 @@ import (
 )
 
 func TestPartnerUsers(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for _, id := range []string{"agency", "acme", "other"} {
 		h.tenant(id)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -137,13 +137,13 @@ func headProblem(h http.Header, p *client.Problem) {
 // refuse answers with the problem of an error.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if kinds[hook.CodeOf(err)].status == http.StatusUnauthorized {
-		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+		err = adapter.WrongKey(r, a.o.Service, a.o.Log, err)
 	}
 	p := problemOf(r.Context(), a.o.Log, w.Header().Get(requestIDHeader), err)
 	if !hook.Logged(err) {
 		noteRefused(r.Context(), a.o.Log, p)
 	}
-	door.Refused(a.o.Refused, p.Status, err)
+	adapter.Refused(a.o.Refused, p.Status, err)
 	headProblem(w.Header(), p)
 	w.Header().Set("Content-Type", problemContent)
 	body, _ := encode(p) // plain strings and numbers: cannot fail
@@ -170,7 +170,7 @@ func (f *failure) ContentType(string) string { return problemContent }
 func (a *api) fail(ctx context.Context, requestID string, err error) error {
 	f := &failure{Problem: problemOf(ctx, a.o.Log, requestID, err), header: http.Header{}}
 	noteRefused(ctx, a.o.Log, f.Problem)
-	door.Refused(a.o.Refused, f.Status, err)
+	adapter.Refused(a.o.Refused, f.Status, err)
 	headProblem(f.header, f.Problem)
 	return f
 }
@@ -185,7 +185,7 @@ func (a *api) translate(ctx huma.Context, _ string, v any) (any, error) {
 		_, w := humago.Unwrap(ctx)
 		own := ownError(e)
 		if q := of(ctx.Context()); q != nil {
-			door.AuditRefused(q.Request, a.o.Service, q.caller, own)
+			adapter.AuditRefused(q.Request, a.o.Service, q.caller, own)
 		}
 		p := problemOf(ctx.Context(), a.o.Log, w.Header().Get(requestIDHeader), own)
 		noteRefused(ctx.Context(), a.o.Log, p)

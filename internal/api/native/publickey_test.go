@@ -25,7 +25,7 @@ func TestPublicKey(t *testing.T) {
 	if err := set.Add(p); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.Profiles = set })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.Profiles = set })
 	h.tenant("acme")
 	made := want[client.Endpoint](h, 201, endpointWith(`,"profile":"standard-ed25519"`))
 	public, err := webhook.PublicKey(made.Secret)

@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/api/bodies"
-	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -60,7 +60,7 @@ func (a *api) publishOne(w http.ResponseWriter, r *http.Request) (hook.Published
 	if key != "" {
 		once = &app.Once{Route: "POST /v1/events", Key: key, BodyHash: sha256.Sum256(text), Answer: publishedAnswer}
 	}
-	return a.o.Service.Publish(door.Metered(w, r), caller, event, once)
+	return a.o.Service.Publish(adapter.Metered(w, r), caller, event, once)
 }
 
 func publishedAnswer(result any) (int, []byte) {

@@ -21,7 +21,7 @@ type route struct {
 }
 
 // routes are those of the document, those beside it, and the batch.
-func (h *house) routes() []route {
+func (h *testAPI) routes() []route {
 	h.t.Helper()
 	doc := want[struct {
 		Paths map[string]map[string]struct {
@@ -54,7 +54,7 @@ var good = map[string]string{"test": "true", "kind": "tenant", "disabled_reason"
 // refuses something else instead, such as an id that is not known, is a defect here:
 // the query is looked at first.
 func TestEveryRouteRefusesOddQueries(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.endpoint("acme", "*")
 	before, routes := h.count(), h.routes()
@@ -121,13 +121,13 @@ func lenient(next http.Handler) http.Handler {
 // The events of all tenants are shown to an operator that names no tenant, and to none
 // that means one. The control reads the queries leniently: each shows too much.
 func TestAFilterNeverWidens(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for _, tenant := range []string{"acme", "rival"} {
 		h.tenant(tenant)
 		h.event(tenant, "a.b")
 		h.event(tenant, "c.d")
 	}
-	shown := func(h *house, path string) int {
+	shown := func(h *testAPI, path string) int {
 		return len(want[client.Page[client.Event]](h, 200, call{"GET", path, liveKey, nil, nil}).Data)
 	}
 	if n := shown(h, "/v1/events"); n != 4 {
@@ -136,7 +136,7 @@ func TestAFilterNeverWidens(t *testing.T) {
 	if n := shown(h, "/v1/events?tenant=acme&type=a.b"); n != 1 {
 		t.Errorf("one tenant and type: %d events", n)
 	}
-	old := &house{t: t, handler: lenient(h.handler)}
+	old := &testAPI{t: t, handler: lenient(h.handler)}
 	for _, query := range []string{"tenant=&type=a.b", "tenant=%zz&type=a.b", "tenant&type=a.b", "tenant=acme&type=", "tenant=acme&type=%zz", "tenant=acme&tenant=rival"} {
 		if w := h.do(call{"GET", "/v1/events?" + query, liveKey, nil, nil}); w.Code != 422 {
 			t.Errorf("%s: %d %s", query, w.Code, w.Body)

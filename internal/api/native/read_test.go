@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/api/strict"
 )
 
-// This file is inside the package: the reader has no door of its own.
+// This file is inside the package: the reader is not exported.
 
 // FuzzReadOne holds that an event that passes is valid JSON whose data is the very
 // part of the text that the standard library finds, and that the strict decoder

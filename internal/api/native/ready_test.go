@@ -5,7 +5,7 @@ import "testing"
 // TestReadySaysWhatIsWrong: a server that accepts requests although something is wrong
 // is ready and says it.
 func TestReadySaysWhatIsWrong(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for text, want := range map[string]string{
 		"":                         `{"status":"ready"}`,
 		"Hosts cannot be reached.": `{"status":"ready","detail":"Hosts cannot be reached."}`,

@@ -195,14 +195,14 @@ func badManagement() []bad {
 }
 
 func TestBadRequestsStoreNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.endpoint("acme", "*")
 	h.event("acme", "a.b")
 	before := h.count()
 	for _, b := range append(badPublishes(), badManagement()...) {
 		t.Run(b.name, func(t *testing.T) {
-			h := &house{t: t, handler: h.handler}
+			h := &testAPI{t: t, handler: h.handler}
 			refused(h, b.status, b.code, b.field, b.c)
 		})
 	}
@@ -217,7 +217,7 @@ func TestBadRequestsStoreNothing(t *testing.T) {
 }
 
 func TestSizesAtTheEdge(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	want[client.Published](h, 202, post("/v1/events", padded(262_144)))
 	refused(h, 413, hook.CodeTooLarge, "", post("/v1/events", padded(262_145)))
@@ -230,7 +230,7 @@ func TestSizesAtTheEdge(t *testing.T) {
 }
 
 func TestBodiesOfUnknownLength(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	for size, status := range map[int]int{262_144: 202, 262_145: 413, 3 << 20: 413} {
 		r := httptest.NewRequest("POST", "/v1/events", io.MultiReader(strings.NewReader(padded(size))))
@@ -247,14 +247,14 @@ func TestBodiesOfUnknownLength(t *testing.T) {
 }
 
 func TestMethodNotAllowedNamesTheOthers(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	if allow := h.do(call{"PUT", "/v1/endpoints", liveKey, nil, nil}).Header().Get("Allow"); !strings.Contains(allow, "POST") || !strings.Contains(allow, "GET") {
 		t.Errorf("Allow: %q", allow)
 	}
 }
 
 func TestStorageErrorsSayWhenToComeBack(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	if err := h.store.Close(); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 
 // What no replay can be is refused with its field, and nothing is stored.
 func TestReplaysThatAreRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*").ID
 	h.event("acme", "a.b")
@@ -58,7 +58,7 @@ func TestReplaysThatAreRefused(t *testing.T) {
 }
 
 func TestReplaysAndMatches(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "a.*").ID
 	for range 3 {

@@ -13,7 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -90,7 +90,7 @@ func register[I, O any](a *api, h huma.API, op huma.Operation, do func(ctx conte
 		q := of(ctx)
 		out, err := do(ctx, q, in)
 		if err != nil {
-			door.AuditRefused(q.Request, a.o.Service, q.caller, err)
+			adapter.AuditRefused(q.Request, a.o.Service, q.caller, err)
 			return nil, a.fail(ctx, q.id, err)
 		}
 		return out, nil

@@ -11,7 +11,7 @@ import (
 // The schema of a type decides about published data as soon as the call that set it is
 // answered, by its own mode only.
 func TestSchemasDecideAboutData(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	const types = "/v1/event-types"
 	one := want[client.EventType](h, 201, post(types, `{"name":"orders/create","schema":{"type":"object","required":["id"],"properties":{"a/b":{"type":"integer"}}}}`))
@@ -60,7 +60,7 @@ func TestSchemasDecideAboutData(t *testing.T) {
 
 // An answer that was given is given again, also when the schema became stricter since.
 func TestRepeatsOutliveAStricterSchema(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	publish := with(post("/v1/events", `{"tenant":"acme","type":"a.b","data":{}}`), "Idempotency-Key", "k-1")
 	first := want[client.Published](h, 202, publish)
@@ -72,7 +72,7 @@ func TestRepeatsOutliveAStricterSchema(t *testing.T) {
 }
 
 func TestBadSchemasAreRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	const types = "/v1/event-types"
 	for body, field := range map[string]string{
 		`{"name":"x","check":"reject"}`:                                                    "check",

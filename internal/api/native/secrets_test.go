@@ -10,7 +10,7 @@ import (
 
 // At most ten secrets are in force, and the earlier ones can be ended.
 func TestSecretsInForce(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	path := "/v1/endpoints/" + h.endpoint("acme", "*").ID + "/secret/"
 	rotate := call{method: "POST", path: path + "rotate", key: liveKey, body: `{"overlap":"168h"}`}
@@ -39,7 +39,7 @@ func TestSecretsInForce(t *testing.T) {
 
 // A repeated request shows a secret only as long as it is in force.
 func TestARepeatShowsNoOldSecret(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	once := func(key, path string, body string) call {
 		return call{"POST", path, liveKey, body, map[string]string{"Idempotency-Key": key}}

@@ -15,8 +15,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/api/bodies"
-	"github.com/posthorn/posthorn/internal/api/door"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -29,7 +29,7 @@ const (
 	MaxBody  = 64 << 10  // every other body
 )
 
-// Options is what the counter works with. Service is required.
+// Options is what the handlers work with. Service is required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger                    // nil: slog.Default()
@@ -121,14 +121,14 @@ func (a *api) open(w http.ResponseWriter, r *http.Request, takes taken) (*reques
 	if err != nil {
 		return nil, err
 	}
-	r, err = door.Count(w, r, a.o.Service, caller)
+	r, err = adapter.Count(w, r, a.o.Service, caller)
 	if err != nil {
-		door.AuditRefused(r, a.o.Service, caller, err)
+		adapter.AuditRefused(r, a.o.Service, caller, err)
 		return nil, err
 	}
 	q, err := readRequest(w, r, caller, takes)
 	if err != nil {
-		door.AuditRefused(r, a.o.Service, caller, err)
+		adapter.AuditRefused(r, a.o.Service, caller, err)
 	}
 	return q, err
 }
@@ -169,14 +169,14 @@ func kindsOf(method string) []string {
 }
 
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
-	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
 		return app.Caller{}, err
 	}
 	if len(r.Header["Authorization"]) > 1 { // of two, another reader of the request might take the other
 		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "Send one Authorization header, not several."}
 	}
-	text, _ := door.Bearer(r) // an empty text is no key
-	return a.o.Service.Authenticate(r.Context(), text, door.Address(r))
+	text, _ := adapter.Bearer(r) // an empty text is no key
+	return a.o.Service.Authenticate(r.Context(), text, adapter.Address(r))
 }
 
 const jsonType, mergePatch = "application/json", "application/merge-patch+json"

@@ -10,7 +10,7 @@ import (
 )
 
 func TestStats(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	for _, tenant := range []string{"acme", "rival"} {
 		h.tenant(tenant)
 	}

@@ -18,7 +18,7 @@ const zeroID = "00000000-0000-0000-0000-000000000000"
 // An empty text stands for nothing: neither for all tenants, nor for all endpoints, nor
 // for an id that the server makes up.
 func TestAnEmptyTextIsNeverAll(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	id := h.event("acme", "a.b").ID
@@ -59,7 +59,7 @@ func TestAnEmptyTextIsNeverAll(t *testing.T) {
 // Times are judged in UTC, in one place for all that callers give. The control is the
 // rule as it was: it lets most of what is refused pass.
 func TestTimesOfEvents(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	passed := 0
 	for _, text := range []string{"9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59-00:01", "1970-01-01T00:00:00+02:00", "1970-01-01T00:00:00Z",
@@ -100,7 +100,7 @@ func TestTimesOfEvents(t *testing.T) {
 // Names, titles and descriptions show what they are; what hides or turns text around
 // is refused where it comes in, and a text that is there already harms no other change.
 func TestTextsForPeople(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	quoted := func(text string) string { b, _ := json.Marshal(text); return string(b) }
@@ -125,7 +125,7 @@ func TestTextsForPeople(t *testing.T) {
 
 // Custom headers that would never be sent are refused, not dropped.
 func TestHeadersOfTheProfile(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	create := func(profile, name string) call {
 		return endpointWith(`,"profile":"` + profile + `","headers":{"` + name + `":"x"}`)
@@ -152,7 +152,7 @@ func TestHeadersOfTheProfile(t *testing.T) {
 // A route that takes no body refuses one: it is meant for another route, or it is a
 // webhook that somebody had sent here. Nothing is done.
 func TestBodiesWhereNoneIsTaken(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	h.event("acme", "a.b")
@@ -184,7 +184,7 @@ type onlyReader struct{ r *strings.Reader }
 func (o *onlyReader) Read(b []byte) (int, error) { return o.r.Read(b) }
 
 func TestContentTypes(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	rename := func(kind string) call {
 		return with(call{"PATCH", "/v1/tenants/acme", liveKey, `{"name":"x"}`, nil}, "Content-Type", kind)
@@ -208,7 +208,7 @@ func TestContentTypes(t *testing.T) {
 
 // An endpoint that gets nothing is allowed, and says so when it becomes one.
 func TestEmptyFiltersWarn(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	warns := func(e client.Endpoint) bool {
 		return slices.ContainsFunc(e.Warnings, func(w client.Warning) bool { return w.Code == "event_types_empty" })

@@ -14,7 +14,7 @@ import (
 // Names of existing platforms go through every place where a type can stand, also in
 // paths, where a slash is percent-encoded.
 func TestTypesOfOtherPlatforms(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	server := httptest.NewServer(h.handler)
 	defer server.Close()

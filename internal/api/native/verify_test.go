@@ -12,7 +12,7 @@ import (
 )
 
 // challenges returns the data of the challenges that were made for a tenant.
-func (h *house) challenges(tenant string) (all []string) {
+func (h *testAPI) challenges(tenant string) (all []string) {
 	h.t.Helper()
 	for _, e := range want[client.Page[client.Event]](h, 200, get("/v1/events?limit=250&tenant="+tenant+"&type="+app.ChallengeType)).Data {
 		all = append(all, string(want[client.Event](h, 200, get("/v1/events/"+e.ID)).Data))
@@ -21,7 +21,7 @@ func (h *house) challenges(tenant string) (all []string) {
 }
 
 func TestVerificationOverTheAPI(t *testing.T) {
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { o.VerifyEndpoints = true })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.VerifyEndpoints = true })
 	h.tenant("acme")
 	h.tenant("other")
 	tenantKey := h.key("tenant", "acme")
@@ -81,7 +81,7 @@ func TestVerificationOverTheAPI(t *testing.T) {
 // option needs no verification.
 func TestVerificationIsNotRequired(t *testing.T) {
 	for _, on := range []bool{false, true} {
-		h := newHouse(t, func(o *app.Options, _ *store.Options) { o.VerifyEndpoints = on })
+		h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.VerifyEndpoints = on })
 		h.tenant("acme")
 		mount, err := h.service.Mount("paysway")
 		if err != nil {
@@ -111,7 +111,7 @@ func TestVerificationIsNotRequired(t *testing.T) {
 // enables or moves them.
 func TestVerificationSwitchedOff(t *testing.T) {
 	var options app.Options
-	h := newHouse(t, func(o *app.Options, _ *store.Options) { options, o.VerifyEndpoints = *o, true })
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { options, o.VerifyEndpoints = *o, true })
 	h.tenant("acme")
 	options.Store = h.store
 	off, err := app.New(options)

@@ -10,7 +10,7 @@ import (
 
 // A refusal says what to do next.
 func TestRefusalsSayTheNextStep(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	for _, c := range []struct {
 		call   call
@@ -40,7 +40,7 @@ func TestRefusalsSayTheNextStep(t *testing.T) {
 
 // The root leads people to the reference page and tells programs what there is.
 func TestRoot(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	links := want[map[string]string](h, 200, call{"GET", "/", "", nil, nil})
 	for _, name := range []string{"docs", "openapi", "version", "health"} {
 		if w := h.do(call{"GET", links[name], "", nil, nil}); w.Code != 200 {
@@ -55,7 +55,7 @@ func TestRoot(t *testing.T) {
 
 // A key of one tenant need not name it; every other key must.
 func TestPublisherOfATenantMayLeaveItOut(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.tenant("other")
 	bare, key := `{"type":"a.b","data":{}}`, h.key("publisher", "acme")
@@ -73,7 +73,7 @@ func TestPublisherOfATenantMayLeaveItOut(t *testing.T) {
 
 // An operator who mistypes a tenant must not take the empty list for an answer.
 func TestListsOfAnUnknownTenant(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.tenant("gone")
 	h.event("gone", "a.b")

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -27,7 +27,7 @@ func badRequest(message string) *failure {
 	return &failure{status: http.StatusBadRequest, Code: "BAD_REQUEST", Message: message}
 }
 
-// kinds says what the codes of the house are called here; a code that is missing is
+// kinds says what our codes are called here; a code that is missing is
 // a bad request, or unexpected if the fault is ours.
 var kinds = map[hook.Code]failure{
 	hook.CodeInvalidJSON:       {status: 400, Code: "JSON_PAYLOAD_MALFORMED"},
@@ -74,7 +74,7 @@ func failureOf(err error) *failure {
 		f = failure{status: 400, Code: "BAD_REQUEST"}
 	}
 	f.Message = e.Message
-	f.retry = max(f.retry, door.Seconds(e.RetryAfter))
+	f.retry = max(f.retry, adapter.Seconds(e.RetryAfter))
 	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
 		f.Message = hook.NotFound("subscription").Message
 	}
@@ -91,14 +91,14 @@ func failureOf(err error) *failure {
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
 	if f.status == http.StatusUnauthorized {
-		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+		err = adapter.WrongKey(r, a.o.Service, a.o.Log, err)
 		f = failureOf(err)
 	}
-	door.Refused(a.o.Refused, f.status, err)
+	adapter.Refused(a.o.Refused, f.status, err)
 	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		a.o.Log.LogAttrs(context.WithoutCancel(r.Context()), levelOf(f), "request failed", attrs(w, err)...)
 	} else if f.status < 500 && !hook.Logged(err) {
-		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status, "code", f.Code)
+		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(adapter.RequestIDHeader), "status", f.status, "code", f.Code)
 	}
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
@@ -106,5 +106,5 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if f.scheme != "" {
 		w.Header().Set("WWW-Authenticate", f.scheme)
 	}
-	_ = door.Answer(w, f.status, f) // two plain strings: cannot fail
+	_ = adapter.Answer(w, f.status, f) // two plain strings: cannot fail
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// limited serves the store of a house again, with limits.
-func limited(t *testing.T, h *house, o app.Options) {
+// limited serves the store of a testAPI again, with limits.
+func limited(t *testing.T, h *testAPI, o app.Options) {
 	t.Helper()
 	o.Store, o.Profiles, o.Profile, o.CheckHeaders = h.store, profile.Builtin(), "paysway", egress.CheckHeaders
 	o.Admit = func(_ context.Context, raw string, _ bool) (string, []app.Warning, error) { return raw, nil, nil }
@@ -33,7 +33,7 @@ func limited(t *testing.T, h *house, o app.Options) {
 
 // Calls are limited in PaySway's words: the one code it has for too many.
 func TestCallsAreLimited(t *testing.T) {
-	h := newHouse(t, "paysway", 0)
+	h := newTestAPI(t, "paysway", 0)
 	token := h.token(h.tenant("acme", hook.Live))
 	const path, body = "/webhooks/subscriptions", `{"title":"T","url":"https://hooks.example.com/a","events":["RECIPIENT.CREATED"]}`
 	for range 3 { // control
@@ -61,7 +61,7 @@ func TestCallsAreLimited(t *testing.T) {
 }
 
 func TestLoopIsRefused(t *testing.T) {
-	h := newHouse(t, "paysway", 0)
+	h := newTestAPI(t, "paysway", 0)
 	token := h.token(h.tenant("acme", hook.Live))
 	const own = hook.Loop("0123456789abcdef")
 	limited(t, h, app.Options{Loop: own})

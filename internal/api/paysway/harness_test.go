@@ -38,8 +38,8 @@ func (oneAddress) LookupNetIP(context.Context, string, string) ([]netip.Addr, er
 	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
 }
 
-// house is PaySway's API over a real store, spoken to over plain HTTP.
-type house struct {
+// testAPI is PaySway's API over a real store, spoken to over plain HTTP.
+type testAPI struct {
 	t        *testing.T
 	url      string
 	handler  http.Handler
@@ -50,9 +50,9 @@ type house struct {
 	ahead    atomic.Int64 // how far the clock is set forward
 }
 
-func newHouse(t *testing.T, defaultProfile string, limit int, more ...*profile.Profile) *house {
+func newTestAPI(t *testing.T, defaultProfile string, limit int, more ...*profile.Profile) *testAPI {
 	t.Helper()
-	h := &house{t: t, operator: app.Caller{Kind: hook.Operator, Mode: hook.Live}}
+	h := &testAPI{t: t, operator: app.Caller{Kind: hook.Operator, Mode: hook.Live}}
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	quiet := slog.New(slog.DiscardHandler)
 	key := make([]byte, seal.KeySize)
@@ -101,7 +101,7 @@ func newHouse(t *testing.T, defaultProfile string, limit int, more ...*profile.P
 }
 
 // tenant makes a tenant and a key of it.
-func (h *house) tenant(id string, mode hook.Mode) app.NewKey {
+func (h *testAPI) tenant(id string, mode hook.Mode) app.NewKey {
 	h.t.Helper()
 	if _, err := h.service.Tenant(h.t.Context(), h.operator, id); err != nil {
 		if _, _, err := h.service.CreateTenant(h.t.Context(), h.operator, id, "", nil); err != nil {
@@ -121,7 +121,7 @@ type answer struct {
 	text   string
 }
 
-func (h *house) do(method, path, auth, contentType, body string) answer {
+func (h *testAPI) do(method, path, auth, contentType, body string) answer {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, strings.NewReader(body))
 	if err != nil {
@@ -147,7 +147,7 @@ func (h *house) do(method, path, auth, contentType, body string) answer {
 }
 
 // api is a call with a token.
-func (h *house) api(method, path, token, body string) answer {
+func (h *testAPI) api(method, path, token, body string) answer {
 	h.t.Helper()
 	kind := ""
 	if body != "" {
@@ -156,7 +156,7 @@ func (h *house) api(method, path, token, body string) answer {
 	return h.do(method, path, "Bearer "+token, kind, body)
 }
 
-func (h *house) form(auth string, pairs ...string) answer {
+func (h *testAPI) form(auth string, pairs ...string) answer {
 	h.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -165,7 +165,7 @@ func (h *house) form(auth string, pairs ...string) answer {
 	return h.do("POST", "/oauth2/token", auth, "application/x-www-form-urlencoded", form.Encode())
 }
 
-func (h *house) token(k app.NewKey) string {
+func (h *testAPI) token(k app.NewKey) string {
 	h.t.Helper()
 	got := h.form("", "grant_type", "client_credentials", "client_id", k.ID.String(), "client_secret", k.Text)
 	h.has(got, 200, "access_token", "expires_in", "token_type")
@@ -182,7 +182,7 @@ func (a answer) object(t *testing.T) map[string]any {
 }
 
 // has checks status, media type and the exact set of members, and returns the object.
-func (h *house) has(a answer, status int, members ...string) map[string]any {
+func (h *testAPI) has(a answer, status int, members ...string) map[string]any {
 	h.t.Helper()
 	v := a.object(h.t)
 	slices.Sort(members)
@@ -193,7 +193,7 @@ func (h *house) has(a answer, status int, members ...string) map[string]any {
 }
 
 // refused checks an error's status, exact members, code, and a part of its message.
-func (h *house) refused(what string, a answer, status int, code, part string) {
+func (h *testAPI) refused(what string, a answer, status int, code, part string) {
 	h.t.Helper()
 	v := h.has(a, status, "code", "message")
 	if message, _ := v["message"].(string); v["code"] != code || !strings.Contains(message, part) || message == "" {
@@ -202,7 +202,7 @@ func (h *house) refused(what string, a answer, status int, code, part string) {
 }
 
 // rows is a hash over every row that a caller could have changed.
-func (h *house) rows() string {
+func (h *testAPI) rows() string {
 	h.t.Helper()
 	sum := sha256.New()
 	for _, table := range []string{"tenants", "keys", "endpoints", "secrets", "endpoint_revisions", "health", "events", "deliveries", "oauth_tokens", "partner_users"} {

@@ -10,7 +10,7 @@ import (
 
 // The limits of a key hold for it and for the tokens it was exchanged for.
 func TestLimitsOfKeys(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	plain := h.tenant("acme", hook.Live)
 	make := func(limits hook.KeyLimits) (token, id, text string) {
 		k, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Key{Kind: hook.TenantKey, Tenant: "acme", KeyLimits: limits}, nil)

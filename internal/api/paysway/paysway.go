@@ -1,4 +1,4 @@
-// Package paysway is the counter of PaySway's own management API: the webhook
+// Package paysway is the HTTP adapter of PaySway's own management API: the webhook
 // subscriptions and the token that calls to them carry, all over the app room. It
 // owns routes, members, statuses and error codes as PaySway documents them.
 //
@@ -13,12 +13,12 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Options is what the counter works with. Service is required.
+// Options is what the handlers work with. Service is required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger // nil: slog.Default()
@@ -53,7 +53,7 @@ func New(o Options) (http.Handler, error) {
 
 // ServeHTTP answers one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	door.Serve(w, r, a.route, a.refuse)
+	adapter.Serve(w, r, a.route, a.refuse)
 }
 
 const (
@@ -62,7 +62,7 @@ const (
 )
 
 // methods are what a route does, by method.
-type methods map[string]door.Handler
+type methods map[string]adapter.Handler
 
 // route finds what is asked for. Whether a path exists is told to everybody; what
 // it takes, and everything else, to those who are known.
@@ -89,18 +89,18 @@ func (a *api) known(w http.ResponseWriter, r *http.Request, routes func(c app.Ca
 	if err != nil {
 		return err
 	}
-	if r, err = door.Count(w, r, a.o.Service, c); err == nil {
+	if r, err = adapter.Count(w, r, a.o.Service, c); err == nil {
 		err = choose(w, r, routes(c))
 	}
 	if err != nil {
-		door.AuditRefused(r, a.o.Service, c, err)
+		adapter.AuditRefused(r, a.o.Service, c, err)
 	}
 	return err
 }
 
 // choose runs what the method asks for.
 func choose(w http.ResponseWriter, r *http.Request, m methods) error {
-	do, sentence := door.Choose(w, r, m)
+	do, sentence := adapter.Choose(w, r, m)
 	if do == nil {
 		return &hook.Error{Code: hook.CodeMethodNotAllowed, Message: sentence}
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -32,7 +32,7 @@ func wire(e app.Endpoint) subscription {
 // like an unknown one.
 func (a *api) item(c app.Caller, text string) methods {
 	id, err := hook.ParseID(text)
-	with := func(do func(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error) door.Handler {
+	with := func(do func(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error) adapter.Handler {
 		return func(w http.ResponseWriter, r *http.Request) error {
 			if err != nil {
 				return hook.NotFound("subscription")
@@ -44,7 +44,7 @@ func (a *api) item(c app.Caller, text string) methods {
 }
 
 func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error {
-	m, err := door.Object(r, c)
+	m, err := adapter.Object(r, c)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error
 	if err != nil {
 		return err
 	}
-	return door.Answer(w, http.StatusCreated, wire(made))
+	return adapter.Answer(w, http.StatusCreated, wire(made))
 }
 
 // everything asks for a list without pages: PaySway's lists have none.
@@ -80,7 +80,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, c app.Caller) error {
 	for _, e := range all {
 		out.Items = append(out.Items, wire(e))
 	}
-	return door.Answer(w, http.StatusOK, out)
+	return adapter.Answer(w, http.StatusOK, out)
 }
 
 func (a *api) get(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
@@ -88,11 +88,11 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.
 	if err != nil {
 		return err
 	}
-	return door.Answer(w, http.StatusOK, wire(e))
+	return adapter.Answer(w, http.StatusOK, wire(e))
 }
 
 func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	m, err := door.Object(r, c)
+	m, err := adapter.Object(r, c)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 	if err != nil {
 		return err
 	}
-	return door.Answer(w, http.StatusOK, wire(e))
+	return adapter.Answer(w, http.StatusOK, wire(e))
 }
 
 func (a *api) delete(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
@@ -120,12 +120,12 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 
 // readChange reads the members that can be written; the first thing that is wrong
 // is the one that is told.
-func readChange(m *door.Members) (app.EndpointChange, error) {
+func readChange(m *adapter.Members) (app.EndpointChange, error) {
 	change := app.EndpointChange{
-		Title:   door.Take[string](m, "title", "a string"),
-		URL:     door.Take[string](m, "url", "a string"),
-		Types:   door.Take[[]string](m, "events", "an array of strings"),
-		Enabled: door.Take[bool](m, "enabled", "true or false"),
+		Title:   adapter.Take[string](m, "title", "a string"),
+		URL:     adapter.Take[string](m, "url", "a string"),
+		Types:   adapter.Take[[]string](m, "events", "an array of strings"),
+		Enabled: adapter.Take[bool](m, "enabled", "true or false"),
 	}
 	m.Refuse("cannot be written.", "id", "createdDate", "secret")
 	if wrong := m.Wrong(); len(wrong) > 0 {
@@ -134,7 +134,7 @@ func readChange(m *door.Members) (app.EndpointChange, error) {
 	return change, nil
 }
 
-// pointer says where a member of the house stands in PaySway's objects.
+// pointer says where a member of ours stands in PaySway's objects.
 func pointer(field string) string {
 	if rest, ok := strings.CutPrefix(field, "event_types"); ok {
 		return "events" + rest
@@ -150,5 +150,5 @@ func levelOf(f *failure) slog.Level {
 }
 
 func attrs(w http.ResponseWriter, err error) []slog.Attr {
-	return []slog.Attr{slog.String("request_id", w.Header().Get(door.RequestIDHeader)), slog.Any("error", err)}
+	return []slog.Attr{slog.String("request_id", w.Header().Get(adapter.RequestIDHeader)), slog.Any("error", err)}
 }

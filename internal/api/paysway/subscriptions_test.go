@@ -29,7 +29,7 @@ var instant = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
 
 // The way of a script that was written against PaySway's documents.
 func TestEveryRoute(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	token := h.token(h.tenant("acme", hook.Live))
 
 	if got := h.api("GET", path, token, ""); got.status != 200 || got.text != `{"items":[]}` {
@@ -87,7 +87,7 @@ func TestEveryRoute(t *testing.T) {
 
 // What is refused is refused in PaySway's words and changes nothing.
 func TestBadInput(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	token := h.token(h.tenant("acme", hook.Live))
 	id := h.has(h.api("POST", path, token, good), 201, withSecret()...)["id"].(string)
 	with := func(member, value string) string {
@@ -178,7 +178,7 @@ func TestBadInput(t *testing.T) {
 
 // Another tenant, the other mode and another format are answered like nothing.
 func TestForeignSubscriptions(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	acme, other, test := h.token(h.tenant("acme", hook.Live)), h.token(h.tenant("other", hook.Live)), h.token(h.tenant("acme", hook.Test))
 	id := h.has(h.api("POST", path, acme, good), 201, withSecret()...)["id"].(string)
 	before := h.rows()
@@ -224,7 +224,7 @@ func TestCatalogueOfTheVariant(t *testing.T) {
 		"standard":        {"RECIPIENT.CREATED", "RECIPIENT_CREATED"}, // mounted beside: the first spelling
 		"in-house":        {"anything.at_all", "*"},
 	} {
-		h := newHouse(t, name, 20, free)
+		h := newTestAPI(t, name, 20, free)
 		token := h.token(h.tenant("acme", hook.Live))
 		body := `{"title":"t","url":"https://example.com/","events":["%s"]}`
 		id := h.has(h.api("POST", path, token, fmt.Sprintf(body, c.takes)), 201, withSecret()...)["id"].(string)
@@ -244,7 +244,7 @@ func TestCatalogueOfTheVariant(t *testing.T) {
 
 // The quota holds when many take the last places at once, and a deletion frees one.
 func TestQuota(t *testing.T) {
-	h := newHouse(t, "paysway", 3)
+	h := newTestAPI(t, "paysway", 3)
 	acme, other := h.token(h.tenant("acme", hook.Live)), h.token(h.tenant("other", hook.Live))
 	answers := make([]answer, 12)
 	var all sync.WaitGroup
@@ -270,7 +270,7 @@ func TestQuota(t *testing.T) {
 	h.has(h.api("POST", path, acme, good), 201, withSecret()...)
 	h.refused("full again", h.api("POST", path, acme, good), 409, "WEBHOOK_SUBSCRIPTIONS_LIMIT_REACHED", "")
 
-	free := newHouse(t, "paysway", 0) // control: without a limit all are made
+	free := newTestAPI(t, "paysway", 0) // control: without a limit all are made
 	token := free.token(free.tenant("acme", hook.Live))
 	for range 5 {
 		free.has(free.api("POST", path, token, good), 201, withSecret()...)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -20,10 +20,10 @@ type granted struct {
 // token is POST /oauth2/token: the client credentials are the id and the text of a
 // tenant key, in the form or as HTTP Basic (RFC 6749 sections 2.3.1 and 4.4).
 func (a *api) token(w http.ResponseWriter, r *http.Request) error {
-	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
 		return err
 	}
-	body, err := door.Body(r, app.Caller{}, "application/x-www-form-urlencoded")
+	body, err := adapter.Body(r, app.Caller{}, "application/x-www-form-urlencoded")
 	if err != nil {
 		if hook.CodeOf(err) == hook.CodeInvalidJSON {
 			return badRequest("The request body could not be read to its end.")
@@ -46,7 +46,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	text, err := a.o.Service.IssueToken(door.Acting(w, r.WithContext(door.Metered(w, r)), app.Caller{}), id, secret, door.Address(r))
+	text, err := a.o.Service.IssueToken(adapter.Acting(w, r.WithContext(adapter.Metered(w, r)), app.Caller{}), id, secret, adapter.Address(r))
 	if hook.CodeOf(err) == hook.CodeUnauthorized {
 		return &failure{status: 401, Code: "AUTH_INVALID_CLIENT_CREDENTIALS", Message: "The client credentials are not valid.", scheme: "Basic"}
 	}
@@ -57,7 +57,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Pragma", "no-cache")
-	return door.Answer(w, http.StatusOK, granted{text, "Bearer", int(app.TokenLifetime.Seconds())})
+	return adapter.Answer(w, http.StatusOK, granted{text, "Bearer", int(app.TokenLifetime.Seconds())})
 }
 
 // credentials returns the client's id and secret from the one place they are in.
@@ -81,14 +81,14 @@ func credentials(r *http.Request, form url.Values) (id, secret string, err error
 
 // authenticate says who asks. Only tokens count: a key's own text is refused.
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
-	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
 		return app.Caller{}, err
 	}
-	text, given := door.Bearer(r)
+	text, given := adapter.Bearer(r)
 	if !given {
 		return app.Caller{}, &failure{status: 401, Code: "AUTH_TOKEN_NOT_FOUND", Message: "A bearer token is required.", scheme: "Bearer"}
 	}
-	c, err := a.o.Service.AuthenticateToken(r.Context(), text, door.Address(r))
+	c, err := a.o.Service.AuthenticateToken(r.Context(), text, adapter.Address(r))
 	if hook.CodeOf(err) == hook.CodeUnauthorized {
 		return app.Caller{}, &failure{status: 401, Code: "AUTH_TOKEN_INVALID", Message: "The token is not valid or has expired.", scheme: "Bearer"}
 	}

@@ -17,7 +17,7 @@ func basic(user, password string) string {
 }
 
 func TestTokens(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	k := h.tenant("acme", hook.Live)
 	id := k.ID.String()
 	got := h.form("", grant, "client_credentials", "client_id", id, "client_secret", k.Text)
@@ -53,7 +53,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokensAreAudited(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	key := h.tenant("acme", hook.Live)
 	h.token(key)
 	rows, _, err := h.service.AuditEntries(t.Context(), h.operator, hook.AuditQuery{})
@@ -63,7 +63,7 @@ func TestTokensAreAudited(t *testing.T) {
 }
 
 func TestTokenRefusals(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	k, other, sibling := h.tenant("acme", hook.Live), h.tenant("other", hook.Live), h.tenant("acme", hook.Live)
 	publisher, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Key{Kind: hook.Publisher, Tenant: "acme"}, nil)
 	if err != nil {
@@ -127,7 +127,7 @@ func TestTokenRefusals(t *testing.T) {
 // A token ends after its hour, with its key and with its tenant, at once; expired
 // ones leave the table.
 func TestTokensEnd(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	k, stays := h.tenant("acme", hook.Live), h.tenant("acme", hook.Live)
 	token, kept := h.token(k), h.token(stays)
 	h.has(h.api("GET", path, token, ""), 200, "items")
@@ -157,7 +157,7 @@ func TestTokensEnd(t *testing.T) {
 
 // A client that asks for a token with every call is told to keep it; nobody else is.
 func TestTokensAreThrottled(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	h.ahead.Store(int64(time.Hour)) // a clock that stands still would do as well
 	k, other := h.tenant("acme", hook.Live), h.tenant("other", hook.Live)
 	for range 500 {
@@ -188,7 +188,7 @@ func TestTokensAreThrottled(t *testing.T) {
 
 // A store that is away is said in PaySway's words, with when to come back.
 func TestStoreAway(t *testing.T) {
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	token := h.token(h.tenant("acme", hook.Live))
 	if err := h.store.Close(); err != nil {
 		t.Fatal(err)

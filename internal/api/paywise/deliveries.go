@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -72,12 +72,12 @@ func someTime(t time.Time) *client.Time {
 // test sends webhook.test and answers with its delivery: it was accepted, what
 // becomes of it is seen among the deliveries.
 func (a *api) test(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	body, err := door.Body(r, c, "application/json")
+	body, err := adapter.Body(r, c, "application/json")
 	if err != nil {
 		return err
 	}
 	if len(body) > 0 {
-		m, err := door.ReadMembers(body)
+		m, err := adapter.ReadMembers(body)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (a *api) test(w http.ResponseWriter, r *http.Request, c app.Caller, id hook
 	if err != nil {
 		return err
 	}
-	return door.Answer(w, http.StatusAccepted, wireDelivery(made))
+	return adapter.Answer(w, http.StatusAccepted, wireDelivery(made))
 }
 
 func (a *api) deliveries(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
@@ -120,5 +120,5 @@ func (a *api) deliveries(w http.ResponseWriter, r *http.Request, c app.Caller, i
 	for _, d := range rows {
 		results = append(results, wireDelivery(d))
 	}
-	return door.Answer(w, http.StatusOK, paged(r, window, count, results))
+	return adapter.Answer(w, http.StatusOK, paged(r, window, count, results))
 }

@@ -13,7 +13,7 @@ import (
 var deliveryMembers = []string{"attempts", "created", "error", "event", "id", "next_attempt_at", "response_status", "status", "updated"}
 
 // attempt records an attempt at the endpoint's due deliveries that came to the status.
-func (h *house) attempt(id string, status, most int) int {
+func (h *testAPI) attempt(id string, status, most int) int {
 	h.t.Helper()
 	endpoint, err := hook.ParseID(id)
 	if err != nil {
@@ -41,7 +41,7 @@ func (h *house) attempt(id string, status, most int) int {
 
 var acme = hook.Scope{Tenant: "acme", Mode: hook.Live}
 
-func (h *house) publish(eventType string) {
+func (h *testAPI) publish(eventType string) {
 	h.t.Helper()
 	got, _, err := h.service.Publish(h.t.Context(), h.operator, app.Event{Tenant: "acme", Type: eventType, Data: []byte("{}")}, nil)
 	if err != nil || got.Deliveries != 1 {
@@ -51,7 +51,7 @@ func (h *house) publish(eventType string) {
 
 // Every state of a delivery has paywise's word, and the filters find it by it.
 func TestDeliveries(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
 	id := h.create(key, good)["id"].(string)
 	one := path + id + "/"
@@ -132,7 +132,7 @@ func TestDeliveries(t *testing.T) {
 }
 
 // settled waits for what the store does by itself.
-func (h *house) settled(done func() bool) {
+func (h *testAPI) settled(done func() bool) {
 	h.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -147,7 +147,7 @@ func (h *house) settled(done func() bool) {
 
 // Failures disable the endpoint and stay on show until it is enabled again.
 func TestHealthOnShow(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
 	id := h.create(key, good)["id"].(string)
 	one := path + id + "/"
@@ -180,7 +180,7 @@ func TestHealthOnShow(t *testing.T) {
 // A partner's key acts for the company of a user that an operator granted, and for
 // nobody else's.
 func TestPartners(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	partner, company, stranger := h.tenant("partner", hook.Live).Text, h.tenant("acme", hook.Live).Text, h.tenant("other", hook.Live).Text
 	partnerTest := h.tenant("partner", hook.Test).Text
 	grant, _, err := h.service.CreatePartnerUser(t.Context(), h.operator, "partner", "user-1", "acme", nil)
@@ -229,7 +229,7 @@ func TestPartners(t *testing.T) {
 
 // A store that is away is said in paywise's words, with when to come back.
 func TestStoreAway(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
 	h.create(key, good) // the key is known from now on
 	if err := h.store.Close(); err != nil {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -69,7 +69,7 @@ func failureOf(err error) *failure {
 		f = failure{status: http.StatusBadRequest}
 	}
 	f.detail = e.Message
-	f.retry = max(f.retry, door.Seconds(e.RetryAfter))
+	f.retry = max(f.retry, adapter.Seconds(e.RetryAfter))
 	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
 		f.detail = hook.NotFound("webhook").Message
 	}
@@ -105,18 +105,18 @@ func invalidAll(wrong []*hook.Error) *failure {
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
 	if f.status == http.StatusUnauthorized {
-		err = door.WrongKey(r, a.o.Service, a.o.Log, err)
+		err = adapter.WrongKey(r, a.o.Service, a.o.Log, err)
 		f = failureOf(err)
 	}
-	door.Refused(a.o.Refused, f.status, err)
+	adapter.Refused(a.o.Refused, f.status, err)
 	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		level := slog.LevelError
 		if f.retry > 0 {
 			level = slog.LevelWarn // passes by itself; the store says it once, louder
 		}
-		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(door.RequestIDHeader), "error", err)
+		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(adapter.RequestIDHeader), "error", err)
 	} else if f.status < 500 && !hook.Logged(err) {
-		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(door.RequestIDHeader), "status", f.status)
+		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(adapter.RequestIDHeader), "status", f.status)
 	}
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
@@ -128,5 +128,5 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if f.fields != nil {
 		body = f.fields
 	}
-	_ = door.Answer(w, f.status, body) // plain strings: cannot fail
+	_ = adapter.Answer(w, f.status, body) // plain strings: cannot fail
 }

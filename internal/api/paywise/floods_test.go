@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// limited serves the store of a house again, with limits.
-func limited(t *testing.T, h *house, o app.Options) {
+// limited serves the store of a testAPI again, with limits.
+func limited(t *testing.T, h *testAPI, o app.Options) {
 	t.Helper()
 	o.Store, o.Profiles, o.Profile, o.CheckHeaders = h.store, profile.Builtin(), "paywise", egress.CheckHeaders
 	o.Admit = func(_ context.Context, raw string, _ bool) (string, []app.Warning, error) { return raw, nil, nil }
@@ -32,7 +32,7 @@ func limited(t *testing.T, h *house, o app.Options) {
 
 // Calls and test events are limited in the framework's form.
 func TestCallsAreLimited(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
 	const path = "/v1/webhooks/"
 	for range 3 { // control
@@ -67,7 +67,7 @@ func TestCallsAreLimited(t *testing.T) {
 }
 
 func TestLoopIsRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
 	const own = hook.Loop("0123456789abcdef")
 	limited(t, h, app.Options{Loop: own})

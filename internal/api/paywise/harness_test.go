@@ -37,8 +37,8 @@ func (oneAddress) LookupNetIP(context.Context, string, string) ([]netip.Addr, er
 	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
 }
 
-// house is paywise's API over a real store, spoken to over plain HTTP.
-type house struct {
+// testAPI is paywise's API over a real store, spoken to over plain HTTP.
+type testAPI struct {
 	t        *testing.T
 	url      string
 	handler  http.Handler
@@ -49,9 +49,9 @@ type house struct {
 	ahead    atomic.Int64 // how far the clock is set forward
 }
 
-func newHouse(t *testing.T) *house {
+func newTestAPI(t *testing.T) *testAPI {
 	t.Helper()
-	h := &house{t: t, operator: app.Caller{Kind: hook.Operator, Mode: hook.Live}}
+	h := &testAPI{t: t, operator: app.Caller{Kind: hook.Operator, Mode: hook.Live}}
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	quiet := slog.New(slog.DiscardHandler)
 	key := make([]byte, seal.KeySize)
@@ -95,7 +95,7 @@ func newHouse(t *testing.T) *house {
 }
 
 // tenant makes a tenant and a key of it.
-func (h *house) tenant(id string, mode hook.Mode) app.NewKey {
+func (h *testAPI) tenant(id string, mode hook.Mode) app.NewKey {
 	h.t.Helper()
 	if _, err := h.service.Tenant(h.t.Context(), h.operator, id); err != nil {
 		if _, _, err := h.service.CreateTenant(h.t.Context(), h.operator, id, "", nil); err != nil {
@@ -115,7 +115,7 @@ type answer struct {
 	text   string
 }
 
-func (h *house) do(method, path string, header map[string]string, body string) answer {
+func (h *testAPI) do(method, path string, header map[string]string, body string) answer {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, strings.NewReader(body))
 	if err != nil {
@@ -138,7 +138,7 @@ func (h *house) do(method, path string, header map[string]string, body string) a
 }
 
 // api is a call with a key.
-func (h *house) api(method, path, key, body string) answer {
+func (h *testAPI) api(method, path, key, body string) answer {
 	h.t.Helper()
 	header := map[string]string{"Authorization": "Bearer " + key}
 	if body != "" {
@@ -157,7 +157,7 @@ func (a answer) object(t *testing.T) map[string]any {
 }
 
 // has checks status, media type and the exact set of members, and returns the object.
-func (h *house) has(a answer, status int, members ...string) map[string]any {
+func (h *testAPI) has(a answer, status int, members ...string) map[string]any {
 	h.t.Helper()
 	v := a.object(h.t)
 	slices.Sort(members)
@@ -168,7 +168,7 @@ func (h *house) has(a answer, status int, members ...string) map[string]any {
 }
 
 // detail checks an error that is one sentence.
-func (h *house) detail(what string, a answer, status int, part string) {
+func (h *testAPI) detail(what string, a answer, status int, part string) {
 	h.t.Helper()
 	v := h.has(a, status, "detail")
 	if text, _ := v["detail"].(string); text == "" || !strings.Contains(text, part) {
@@ -177,7 +177,7 @@ func (h *house) detail(what string, a answer, status int, part string) {
 }
 
 // fields checks a 400 that blames exactly the members, each with sentences.
-func (h *house) fields(what string, a answer, members ...string) {
+func (h *testAPI) fields(what string, a answer, members ...string) {
 	h.t.Helper()
 	for name, value := range h.has(a, 400, members...) {
 		list, _ := value.([]any)
@@ -192,7 +192,7 @@ func (h *house) fields(what string, a answer, members ...string) {
 }
 
 // rows is a hash over every row that a caller could have changed.
-func (h *house) rows() string {
+func (h *testAPI) rows() string {
 	h.t.Helper()
 	sum := sha256.New()
 	for _, table := range []string{"tenants", "keys", "endpoints", "secrets", "endpoint_revisions", "health", "events", "deliveries", "oauth_tokens", "partner_users"} {

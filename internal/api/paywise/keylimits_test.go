@@ -9,7 +9,7 @@ import (
 )
 
 func TestLimitsOfKeys(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	plain := h.tenant("acme", hook.Live)
 	make := func(limits hook.KeyLimits) string {
 		k, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Key{Kind: hook.TenantKey, Tenant: "acme", KeyLimits: limits}, nil)

@@ -1,4 +1,4 @@
-// Package paywise is the counter of paywise's own management API: webhook endpoints,
+// Package paywise is the HTTP adapter of paywise's own management API: webhook endpoints,
 // their test events and their deliveries, all over the app room. It owns routes,
 // members, statuses and the wording of errors as paywise documents them and, where
 // it does not, as the framework its API is built with answers (Django REST
@@ -15,12 +15,12 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Options is what the counter works with. Service is required.
+// Options is what the handlers work with. Service is required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger // nil: slog.Default()
@@ -56,7 +56,7 @@ func New(o Options) (http.Handler, error) {
 
 // ServeHTTP answers one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	door.Serve(w, r, a.route, a.refuse)
+	adapter.Serve(w, r, a.route, a.refuse)
 }
 
 // handler answers a known caller.
@@ -79,18 +79,18 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if r, err = door.Count(w, r, a.o.Service, c); err == nil {
+	if r, err = adapter.Count(w, r, a.o.Service, c); err == nil {
 		err = choose(w, r, m, c)
 	}
 	if err != nil {
-		door.AuditRefused(r, a.o.Service, c, err)
+		adapter.AuditRefused(r, a.o.Service, c, err)
 	}
 	return err
 }
 
 // choose runs what the method asks for.
 func choose(w http.ResponseWriter, r *http.Request, m methods, c app.Caller) error {
-	do, sentence := door.Choose(w, r, m)
+	do, sentence := adapter.Choose(w, r, m)
 	if do == nil {
 		return &failure{status: http.StatusMethodNotAllowed, detail: sentence}
 	}
@@ -133,14 +133,14 @@ const userHeader = "X-User-Id"
 // authenticate says who asks: the key's tenant, or the company of the user that the
 // key of a partner names.
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
-	if err := door.CheckLoop(r, a.o.Service.Loop()); err != nil {
+	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
 		return app.Caller{}, err
 	}
-	text, given := door.Bearer(r)
+	text, given := adapter.Bearer(r)
 	if !given {
 		return app.Caller{}, &failure{status: http.StatusUnauthorized, detail: "An API key is required.", bearer: true}
 	}
-	c, err := a.o.Service.Authenticate(r.Context(), text, door.Address(r))
+	c, err := a.o.Service.Authenticate(r.Context(), text, adapter.Address(r))
 	if err != nil {
 		return app.Caller{}, err
 	}

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -46,7 +46,7 @@ func accessMode(m hook.Mode) string {
 }
 
 func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error {
-	m, err := door.Object(r, c)
+	m, err := adapter.Object(r, c)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error
 	if err != nil {
 		return a.whole(r.Context(), c, hook.ID{}, change, err)
 	}
-	return door.Answer(w, http.StatusCreated, a.wire(made))
+	return adapter.Answer(w, http.StatusCreated, a.wire(made))
 }
 
 func (a *api) list(w http.ResponseWriter, r *http.Request, c app.Caller) error {
@@ -92,7 +92,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, c app.Caller) error {
 	for _, e := range rows {
 		results = append(results, a.wire(e))
 	}
-	return door.Answer(w, http.StatusOK, paged(r, window, count, results))
+	return adapter.Answer(w, http.StatusOK, paged(r, window, count, results))
 }
 
 // readEnabled reads the filter; Python scripts write True and False.
@@ -113,11 +113,11 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.
 	if err != nil {
 		return err
 	}
-	return door.Answer(w, http.StatusOK, a.wire(e))
+	return adapter.Answer(w, http.StatusOK, a.wire(e))
 }
 
 func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
-	m, err := door.Object(r, c)
+	m, err := adapter.Object(r, c)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 	if err != nil {
 		return a.whole(r.Context(), c, id, change, err)
 	}
-	return door.Answer(w, http.StatusOK, a.wire(e))
+	return adapter.Answer(w, http.StatusOK, a.wire(e))
 }
 
 func (a *api) delete(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
@@ -159,13 +159,13 @@ func (a *api) whole(ctx context.Context, c app.Caller, id hook.ID, change app.En
 }
 
 // readChange reads the members that can be written and gathers what is wrong.
-func readChange(m *door.Members) (app.EndpointChange, error) {
+func readChange(m *adapter.Members) (app.EndpointChange, error) {
 	change := app.EndpointChange{
-		URL:         door.Take[string](m, "url", "a string"),
-		Types:       door.Take[[]string](m, "events", "an array of strings"),
-		Enabled:     door.Take[bool](m, "enabled", "true or false"),
-		Description: door.Take[string](m, "description", "a string"),
-		MaxFailures: door.Take[int](m, "max_consecutive_failures", "a whole number"),
+		URL:         adapter.Take[string](m, "url", "a string"),
+		Types:       adapter.Take[[]string](m, "events", "an array of strings"),
+		Enabled:     adapter.Take[bool](m, "enabled", "true or false"),
+		Description: adapter.Take[string](m, "description", "a string"),
+		MaxFailures: adapter.Take[int](m, "max_consecutive_failures", "a whole number"),
 	}
 	if change.Types != nil && len(*change.Types) == 0 {
 		m.Blame("events", "must name at least one event.")

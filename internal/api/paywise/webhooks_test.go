@@ -29,14 +29,14 @@ var (
 	secretKey = regexp.MustCompile(`^[A-Za-z0-9_-]{40}$`)
 )
 
-func (h *house) create(key, body string) map[string]any {
+func (h *testAPI) create(key, body string) map[string]any {
 	h.t.Helper()
 	return h.has(h.api("POST", path, key, body), 201, withSecret()...)
 }
 
 // The way of a script that was written against paywise's documents.
 func TestEveryRoute(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key, test := h.tenant("acme", hook.Live).Text, h.tenant("acme", hook.Test).Text
 
 	if got := h.api("GET", path, key, ""); got.status != 200 || got.text != `{"count":0,"next":null,"previous":null,"results":[]}` {
@@ -90,7 +90,7 @@ func TestEveryRoute(t *testing.T) {
 
 // The list is cut by limit and offset, and its links lead from part to part.
 func TestPages(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
 	var ids []string
 	for i := range 7 {
@@ -150,7 +150,7 @@ type page struct {
 	Results        []map[string]any
 }
 
-func (h *house) page(path, key string) page {
+func (h *testAPI) page(path, key string) page {
 	h.t.Helper()
 	var p page
 	got := h.api("GET", path, key, "")
@@ -163,7 +163,7 @@ func (h *house) page(path, key string) page {
 
 // What is refused is refused in the framework's words and changes nothing.
 func TestBadInput(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
 	id := h.create(key, good)["id"].(string)
 	one := path + id + "/"
@@ -259,7 +259,7 @@ func TestBadInput(t *testing.T) {
 
 // Who may not is told so and changes nothing.
 func TestForeignWebhooks(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	acme, other, test := h.tenant("acme", hook.Live), h.tenant("other", hook.Live), h.tenant("acme", hook.Test)
 	revoked := h.tenant("acme", hook.Live)
 	publisher, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Key{Kind: hook.Publisher, Tenant: "acme"}, nil)

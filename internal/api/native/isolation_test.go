@@ -8,16 +8,16 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/api/walltest"
+	"github.com/posthorn/posthorn/internal/api/isolationtest"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
 // victims is a world with a tenant "victim" that has one of everything in live mode.
-func victims(t *testing.T) walltest.World {
+func victims(t *testing.T) isolationtest.World {
 	t.Helper()
 	dir := ""
-	h := newHouse(t, func(a *app.Options, s *store.Options) { a.AllowReveal, dir = true, s.Dir })
+	h := newTestAPI(t, func(a *app.Options, s *store.Options) { a.AllowReveal, dir = true, s.Dir })
 	for _, tenant := range []string{"victim", "other", "broker", "ghost"} {
 		h.tenant(tenant)
 	}
@@ -48,31 +48,31 @@ func victims(t *testing.T) walltest.World {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	last := tenantKey.Key[len(tenantKey.Key)-1:]
-	return walltest.World{
+	return isolationtest.World{
 		Handler: h.handler, Routes: h.document().routes(),
 		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID),
-		Owners: []walltest.Identity{walltest.Bearer("the operator", liveKey), walltest.Bearer("the tenant", tenantKey.Key),
-			walltest.Bearer("the publisher", publisher.Key)},
-		Foreign: []walltest.Identity{
+		Owners: []isolationtest.Identity{isolationtest.Bearer("the operator", liveKey), isolationtest.Bearer("the tenant", tenantKey.Key),
+			isolationtest.Bearer("the publisher", publisher.Key)},
+		Foreign: []isolationtest.Identity{
 			{Name: "nobody"},
-			walltest.Bearer("an empty key", ""),
-			walltest.Bearer("a made-up key", app.NewKeyText(2, "operator")),
-			walltest.Bearer("a mistyped key", strings.TrimSuffix(tenantKey.Key, last)+map[bool]string{true: "b", false: "a"}[last == "a"]),
+			isolationtest.Bearer("an empty key", ""),
+			isolationtest.Bearer("a made-up key", app.NewKeyText(2, "operator")),
+			isolationtest.Bearer("a mistyped key", strings.TrimSuffix(tenantKey.Key, last)+map[bool]string{true: "b", false: "a"}[last == "a"]),
 			{Name: "a key by Basic", Header: http.Header{"Authorization": {"Basic " + tenantKey.Key}}},
 			{Name: "two keys", Header: http.Header{"Authorization": {"Bearer " + tenantKey.Key, "Bearer " + liveKey}}},
-			walltest.Bearer("a revoked tenant key", revoked(`{"kind":"tenant","tenant":"victim"}`)),
-			walltest.Bearer("a revoked operator", revoked(`{"kind":"operator"}`)),
-			walltest.Bearer("a deleted tenant", ghost),
-			walltest.Bearer("another tenant", h.key("tenant", "other")),
-			walltest.Bearer("another publisher", h.key("publisher", "other")),
-			walltest.Bearer("the test operator", testKey),
-			walltest.Bearer("a minted test operator", mint(testKey, `{"kind":"operator"}`).Key),
-			walltest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
-			walltest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
+			isolationtest.Bearer("a revoked tenant key", revoked(`{"kind":"tenant","tenant":"victim"}`)),
+			isolationtest.Bearer("a revoked operator", revoked(`{"kind":"operator"}`)),
+			isolationtest.Bearer("a deleted tenant", ghost),
+			isolationtest.Bearer("another tenant", h.key("tenant", "other")),
+			isolationtest.Bearer("another publisher", h.key("publisher", "other")),
+			isolationtest.Bearer("the test operator", testKey),
+			isolationtest.Bearer("a minted test operator", mint(testKey, `{"kind":"operator"}`).Key),
+			isolationtest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
+			isolationtest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
 		},
 		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID},
 		Hash: func() string {
-			sum, err := walltest.HashRows(db, "victim", 2)
+			sum, err := isolationtest.HashRows(db, "victim", 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,20 +99,20 @@ func names(lists ...[]string) []string {
 	return all
 }
 
-func wallRows(endpoint, event, delivery, replay, key, grant string) []walltest.Row {
+func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationtest.Row {
 	const operator, tenant, publisher = "the operator", "the tenant", "the publisher"
 	const body = `{"tenant":"victim","type":"a.b","data":{"n":1}}`
 	both := []string{operator} // an operator may do what the tenant's own keys may
-	item := func(route, path, body string) walltest.Row {
-		return walltest.Row{Route: route, Path: path, Body: body, Owner: tenant, Lawful: both}
+	item := func(route, path, body string) isolationtest.Row {
+		return isolationtest.Row{Route: route, Path: path, Body: body, Owner: tenant, Lawful: both}
 	}
-	list := func(route, path string) walltest.Row {
-		return walltest.Row{Route: route, Path: path, Owner: tenant, Lawful: names(both, testKeys)}
+	list := func(route, path string) isolationtest.Row {
+		return isolationtest.Row{Route: route, Path: path, Owner: tenant, Lawful: names(both, testKeys)}
 	}
-	own := func(route, path string) walltest.Row {
-		return walltest.Row{Route: route, Path: path, Owner: tenant, Lawful: names(both, liveTenants, testKeys)}
+	own := func(route, path string) isolationtest.Row {
+		return isolationtest.Row{Route: route, Path: path, Owner: tenant, Lawful: names(both, liveTenants, testKeys)}
 	}
-	rows := []walltest.Row{
+	rows := []isolationtest.Row{
 		item("GET /v1/endpoints/{id}", "/v1/endpoints/"+endpoint, ""),
 		item("PATCH /v1/endpoints/{id}", "/v1/endpoints/"+endpoint, `{"title":"taken"}`),
 		item("DELETE /v1/endpoints/{id}", "/v1/endpoints/"+endpoint, ""),
@@ -182,48 +182,48 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []walltest.R
 	}
 	for _, route := range []string{"GET /healthz", "GET /readyz", "GET /version", "GET /openapi.json"} {
 		_, path, _ := strings.Cut(route, " ")
-		rows = append(rows, walltest.Row{Route: route, Path: path})
+		rows = append(rows, isolationtest.Row{Route: route, Path: path})
 	}
 	return append(rows, shared()...)
 }
 
 // shared are the routes that every key of a mode may read.
-func shared() []walltest.Row {
+func shared() []isolationtest.Row {
 	everybody := names(liveTenants, testKeys, publishers)
-	return []walltest.Row{
+	return []isolationtest.Row{
 		{Route: "GET /v1/profiles", Path: "/v1/profiles", Owner: "the operator", Lawful: everybody, Inert: "the formats belong to nobody"},
 		{Route: "GET /v1/event-types", Path: "/v1/event-types", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
 		{Route: "GET /v1/event-types/{id}", Path: "/v1/event-types/a.b", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
 	}
 }
 
-func TestWalls(t *testing.T) { walltest.Run(t, victims(t)) }
+func TestIsolation(t *testing.T) { isolationtest.Run(t, victims(t)) }
 
-// TestWallsControl shows that the same calls are seen when they do succeed.
-func TestWallsControl(t *testing.T) {
-	walltest.Control(t, len(victims(t).Rows), victims)
+// TestIsolationControl shows that the same calls are seen when they do succeed.
+func TestIsolationControl(t *testing.T) {
+	isolationtest.Control(t, len(victims(t).Rows), victims)
 }
 
 // A row that is missing, an answer that shows something and a row that changes must
 // each be noticed.
 func TestWallsAreWatched(t *testing.T) {
 	w := victims(t)
-	for name, spoil := range map[string]func(*walltest.World){
-		"a route without a row": func(w *walltest.World) { w.Routes = append(w.Routes, "GET /v1/forgotten") },
-		"an owner among the foreign": func(w *walltest.World) {
-			w.Foreign = append(w.Foreign, walltest.Bearer("a thief", liveKey))
+	for name, spoil := range map[string]func(*isolationtest.World){
+		"a route without a row": func(w *isolationtest.World) { w.Routes = append(w.Routes, "GET /v1/forgotten") },
+		"an owner among the foreign": func(w *isolationtest.World) {
+			w.Foreign = append(w.Foreign, isolationtest.Bearer("a thief", liveKey))
 		},
 	} {
 		spoiled := w
 		spoil(&spoiled)
-		if findings := walltest.Check(spoiled); len(findings) == 0 {
+		if findings := isolationtest.Check(spoiled); len(findings) == 0 {
 			t.Errorf("%s was not noticed", name)
 		}
 	}
 }
 
 func TestCatalogueOfTheOtherModeIsNotSeen(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
 	for key, seen := range map[string]bool{liveKey: true, testKey: false} {
 		list := h.do(call{"GET", "/v1/event-types", key, nil, nil}).Body.String()
@@ -236,7 +236,7 @@ func TestCatalogueOfTheOtherModeIsNotSeen(t *testing.T) {
 
 // A named endpoint is looked for in the tenant of the event only.
 func TestResendToAnotherTenantsEndpoint(t *testing.T) {
-	h := newHouse(t)
+	h := newTestAPI(t)
 	h.tenant("acme")
 	h.tenant("other")
 	mine, theirs := h.endpoint("acme", "*"), h.endpoint("other", "*")

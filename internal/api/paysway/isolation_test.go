@@ -3,14 +3,14 @@ package paysway_test
 import (
 	"testing"
 
-	"github.com/posthorn/posthorn/internal/api/walltest"
+	"github.com/posthorn/posthorn/internal/api/isolationtest"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // victims is a world in which the tenant "victim" has a subscription in live mode.
-func victims(t *testing.T) walltest.World {
+func victims(t *testing.T) isolationtest.World {
 	t.Helper()
-	h := newHouse(t, "paysway", 20)
+	h := newTestAPI(t, "paysway", 20)
 	key := h.tenant("victim", hook.Live)
 	token := h.token(key)
 	made := h.has(h.api("POST", path, token, `{"title":"canary-title","url":"https://example.com/canary-url","events":["RECIPIENT.CREATED"]}`), 201, withSecret()...)
@@ -28,31 +28,31 @@ func victims(t *testing.T) walltest.World {
 	// Another tenant and the tenant's own test mode make and list what is theirs.
 	theirs := []string{"another tenant", "the tenant in test mode"}
 	one := path + "/" + id
-	return walltest.World{
+	return isolationtest.World{
 		Handler: h.handler,
 		Routes:  []string{"POST " + path, "GET " + path, "GET " + path + "/{id}", "PATCH " + path + "/{id}", "DELETE " + path + "/{id}"},
-		Rows: []walltest.Row{
+		Rows: []isolationtest.Row{
 			{Route: "POST " + path, Path: path, Body: good, Owner: "the tenant", Lawful: theirs},
 			{Route: "GET " + path, Path: path, Owner: "the tenant", Lawful: theirs},
 			{Route: "GET " + path + "/{id}", Path: one, Owner: "the tenant"},
 			{Route: "PATCH " + path + "/{id}", Path: one, Body: `{"title":"taken","enabled":false}`, Owner: "the tenant"},
 			{Route: "DELETE " + path + "/{id}", Path: one, Owner: "the tenant"},
 		},
-		Owners: []walltest.Identity{walltest.Bearer("the tenant", token)},
-		Foreign: []walltest.Identity{
+		Owners: []isolationtest.Identity{isolationtest.Bearer("the tenant", token)},
+		Foreign: []isolationtest.Identity{
 			{Name: "nobody"},
-			walltest.Bearer("an empty token", ""),
-			walltest.Bearer("a mistyped token", token[:len(token)-1]+map[bool]string{true: "b", false: "a"}[token[len(token)-1] == 'a']),
-			walltest.Bearer("the key itself", key.Text),
-			walltest.Bearer("a token of a revoked key", dead),
-			walltest.Bearer("a token of a deleted tenant", ghost),
-			walltest.Bearer("another tenant", h.token(h.tenant("other", hook.Live))),
-			walltest.Bearer("the tenant in test mode", h.token(h.tenant("victim", hook.Test))),
+			isolationtest.Bearer("an empty token", ""),
+			isolationtest.Bearer("a mistyped token", token[:len(token)-1]+map[bool]string{true: "b", false: "a"}[token[len(token)-1] == 'a']),
+			isolationtest.Bearer("the key itself", key.Text),
+			isolationtest.Bearer("a token of a revoked key", dead),
+			isolationtest.Bearer("a token of a deleted tenant", ghost),
+			isolationtest.Bearer("another tenant", h.token(h.tenant("other", hook.Live))),
+			isolationtest.Bearer("the tenant in test mode", h.token(h.tenant("victim", hook.Test))),
 		},
 		Canaries: []string{id, secret, "canary-"},
-		Audited:  walltest.AuditedRows(h.db),
+		Audited:  isolationtest.AuditedRows(h.db),
 		Hash: func() string {
-			sum, err := walltest.HashRows(h.db, "victim", int(hook.Live))
+			sum, err := isolationtest.HashRows(h.db, "victim", int(hook.Live))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func victims(t *testing.T) walltest.World {
 	}
 }
 
-func TestWalls(t *testing.T) { walltest.Run(t, victims(t)) }
+func TestIsolation(t *testing.T) { isolationtest.Run(t, victims(t)) }
 
-// TestWallsControl shows that the same calls are seen when they do succeed.
-func TestWallsControl(t *testing.T) { walltest.Control(t, len(victims(t).Rows), victims) }
+// TestIsolationControl shows that the same calls are seen when they do succeed.
+func TestIsolationControl(t *testing.T) { isolationtest.Control(t, len(victims(t).Rows), victims) }

@@ -1,4 +1,4 @@
-// Package walltest holds an API against the walls between tenants and modes (S-09,
+// Package isolationtest holds an API against the walls between tenants and modes (S-09,
 // S-10): every route is called by every identity that has no business there.
 //
 // It promises that a route without a row fails, that an answer other than 401, 403
@@ -6,7 +6,7 @@
 // of the victim, and that not one row of the victim changes. Its control calls the
 // same routes with the victim's own keys, and must see the opposite. It knows
 // nothing of any one API: whoever mounts routes brings a [World].
-package walltest
+package isolationtest
 
 import (
 	"bytes"

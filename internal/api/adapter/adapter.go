@@ -1,11 +1,11 @@
-// Package door is what the counters of the seeds' management APIs do with every
+// Package adapter is what the HTTP adapters of PaySway's and paywise's management APIs do with every
 // request before they look at what it asks: the request id, bounded bodies, the
 // bearer credential, JSON members one by one, and answers.
 //
 // It promises that a handler that panics is answered like any other error and that
 // nothing is read beyond its limit. It knows no route and no status of an error:
-// each counter says what its own system documents.
-package door
+// each adapter says what its own system documents.
+package adapter
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package door_test
+package adapter_test
 
 import (
 	"errors"
@@ -7,20 +7,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/posthorn/posthorn/internal/api/door"
+	"github.com/posthorn/posthorn/internal/api/adapter"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // A handler that panics is an error like any other; one that aborts stays one.
 func TestServeTurnsPanicsIntoErrors(t *testing.T) {
-	run := func(do door.Handler) (got error, header http.Header) {
+	run := func(do adapter.Handler) (got error, header http.Header) {
 		w := httptest.NewRecorder()
-		door.Serve(w, httptest.NewRequest("GET", "/", nil), do, func(_ http.ResponseWriter, _ *http.Request, err error) { got = err })
+		adapter.Serve(w, httptest.NewRequest("GET", "/", nil), do, func(_ http.ResponseWriter, _ *http.Request, err error) { got = err })
 		return got, w.Header()
 	}
 	if err, h := run(func(http.ResponseWriter, *http.Request) error { panic("boom") }); err == nil || hook.CodeOf(err) != hook.CodeInternal ||
-		h.Get(door.RequestIDHeader) == "" || h.Get("Cache-Control") != "no-store" {
+		h.Get(adapter.RequestIDHeader) == "" || h.Get("Cache-Control") != "no-store" {
 		t.Errorf("%v %v", err, h)
 	}
 	refused := errors.New("refused")
@@ -47,7 +47,7 @@ func TestBearer(t *testing.T) {
 		{[]string{"Bearer"}, "", true}, {[]string{"Basic eA=="}, "", true}, {[]string{"Bearer x", "Bearer y"}, "", true}} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Authorization"] = c.headers
-		if text, given := door.Bearer(r); text != c.text || given != c.given {
+		if text, given := adapter.Bearer(r); text != c.text || given != c.given {
 			t.Errorf("%q: %q %v", c.headers, text, given)
 		}
 	}
@@ -59,15 +59,15 @@ func TestBody(t *testing.T) {
 		code               hook.Code
 	}{
 		"good": {"{}", "application/json; charset=utf-8", "", ""}, "identity": {"{}", "application/json", "identity", ""},
-		"empty": {"", "", "", ""}, "largest": {strings.Repeat(" ", door.MaxBody), "application/json", "", ""},
-		"too large": {strings.Repeat(" ", door.MaxBody+1), "application/json", "", hook.CodeTooLarge},
+		"empty": {"", "", "", ""}, "largest": {strings.Repeat(" ", adapter.MaxBody), "application/json", "", ""},
+		"too large": {strings.Repeat(" ", adapter.MaxBody+1), "application/json", "", hook.CodeTooLarge},
 		"other":     {"{}", "text/json", "", hook.CodeContentType}, "none": {"{}", "", "", hook.CodeContentType},
 		"packed": {"{}", "application/json", "gzip", hook.CodeContentEncoding},
 	} {
 		r := httptest.NewRequest("POST", "/", strings.NewReader(c.body))
 		r.Header.Set("Content-Type", c.kind)
 		r.Header.Set("Content-Encoding", c.coding)
-		got, err := door.Body(r, app.Caller{}, "application/json")
+		got, err := adapter.Body(r, app.Caller{}, "application/json")
 		if c.code == "" && (err != nil || string(got) != c.body) || c.code != "" && (err == nil || hook.CodeOf(err) != c.code) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -75,17 +75,17 @@ func TestBody(t *testing.T) {
 }
 
 func TestMembers(t *testing.T) {
-	m, err := door.ReadMembers([]byte(`{"a":"x","b":["y",1],"c":null,"d":7,"e":0,"f":0}`))
+	m, err := adapter.ReadMembers([]byte(`{"a":"x","b":["y",1],"c":null,"d":7,"e":0,"f":0}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := door.Take[string](m, "a", "a string"); got == nil || *got != "x" || m.Has("a") {
+	if got := adapter.Take[string](m, "a", "a string"); got == nil || *got != "x" || m.Has("a") {
 		t.Error("a member was not handed out")
 	}
-	if door.Take[[]string](m, "b", "texts") != nil || door.Take[bool](m, "c", "a flag") != nil || door.Take[string](m, "z", "a string") != nil {
+	if adapter.Take[[]string](m, "b", "texts") != nil || adapter.Take[bool](m, "c", "a flag") != nil || adapter.Take[string](m, "z", "a string") != nil {
 		t.Error("something wrong or absent was handed out")
 	}
-	if got := door.Take[int](m, "d", "a number"); got == nil || *got != 7 {
+	if got := adapter.Take[int](m, "d", "a number"); got == nil || *got != 7 {
 		t.Error("a number was not handed out")
 	}
 	m.Refuse("cannot be written.", "e")
@@ -98,7 +98,7 @@ func TestMembers(t *testing.T) {
 	}
 	for text, code := range map[string]hook.Code{"": hook.CodeInvalidJSON, "{": hook.CodeInvalidJSON, `{"a":1,"a":2}`: hook.CodeInvalidJSON,
 		"null": hook.CodeInvalidRequest, "[]": hook.CodeInvalidRequest} {
-		if _, err := door.ReadMembers([]byte(text)); err == nil || hook.CodeOf(err) != code {
+		if _, err := adapter.ReadMembers([]byte(text)); err == nil || hook.CodeOf(err) != code {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

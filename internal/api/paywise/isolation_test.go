@@ -4,15 +4,15 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/posthorn/posthorn/internal/api/walltest"
+	"github.com/posthorn/posthorn/internal/api/isolationtest"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // victims is a world in which the tenant "victim" has an endpoint with a delivery in
 // live mode, and a partner that may act for another company.
-func victims(t *testing.T) walltest.World {
+func victims(t *testing.T) isolationtest.World {
 	t.Helper()
-	h := newHouse(t)
+	h := newTestAPI(t)
 	key := h.tenant("victim", hook.Live)
 	made := h.create(key.Text, `{"description":"canary-text","url":"https://example.com/canary-url","events":["mandate.created"]}`)
 	id, _ := made["id"].(string)
@@ -29,12 +29,12 @@ func victims(t *testing.T) walltest.World {
 			t.Fatal(err)
 		}
 	}
-	as := func(name, key, user string) walltest.Identity {
-		return walltest.Identity{Name: name, Header: http.Header{"Authorization": {"Bearer " + key}, "X-User-Id": {user}}}
+	as := func(name, key, user string) isolationtest.Identity {
+		return isolationtest.Identity{Name: name, Header: http.Header{"Authorization": {"Bearer " + key}, "X-User-Id": {user}}}
 	}
 	theirs := []string{"another tenant", "the tenant in test mode", "the partner without a user", "the partner for another"}
 	const own = "the tenant"
-	rows := []walltest.Row{
+	rows := []isolationtest.Row{
 		{Route: "POST " + path, Path: path, Body: good, Owner: own, Lawful: theirs},
 		{Route: "GET " + path, Path: path, Owner: own, Lawful: theirs},
 		{Route: "GET " + path + "{id}/", Path: one, Owner: own},
@@ -47,28 +47,28 @@ func victims(t *testing.T) walltest.World {
 	for i := range rows[:7] {
 		rows[i].Lawful = append(rows[i].Lawful, "the partner for the victim") // it is the victim here
 	}
-	return walltest.World{
+	return isolationtest.World{
 		Handler: h.handler,
 		Routes: []string{"POST " + path, "GET " + path, "GET " + path + "{id}/", "PATCH " + path + "{id}/", "DELETE " + path + "{id}/",
 			"POST " + path + "{id}/test/", "GET " + path + "{id}/deliveries/"},
 		Rows:   rows,
-		Owners: []walltest.Identity{walltest.Bearer(own, key.Text), as("the partner for the victim", partner.Text, "for-victim")},
-		Foreign: []walltest.Identity{
+		Owners: []isolationtest.Identity{isolationtest.Bearer(own, key.Text), as("the partner for the victim", partner.Text, "for-victim")},
+		Foreign: []isolationtest.Identity{
 			{Name: "nobody"},
-			walltest.Bearer("an empty key", ""),
-			walltest.Bearer("a revoked key", revoked.Text),
-			walltest.Bearer("another tenant", other.Text),
-			walltest.Bearer("the tenant in test mode", h.tenant("victim", hook.Test).Text),
-			walltest.Bearer("the partner without a user", partner.Text),
+			isolationtest.Bearer("an empty key", ""),
+			isolationtest.Bearer("a revoked key", revoked.Text),
+			isolationtest.Bearer("another tenant", other.Text),
+			isolationtest.Bearer("the tenant in test mode", h.tenant("victim", hook.Test).Text),
+			isolationtest.Bearer("the partner without a user", partner.Text),
 			as("the partner for another", partner.Text, "for-other"),
 			as("the partner for nobody", partner.Text, "for-nobody"),
 			as("the partner in test mode", h.tenant("agency", hook.Test).Text, "for-victim"),
 			as("another tenant with the partner's user", other.Text, "for-victim"),
 		},
 		Canaries: []string{id, secret, delivery, "canary-"},
-		Audited:  walltest.AuditedRows(h.db),
+		Audited:  isolationtest.AuditedRows(h.db),
 		Hash: func() string {
-			sum, err := walltest.HashRows(h.db, "victim", int(hook.Live))
+			sum, err := isolationtest.HashRows(h.db, "victim", int(hook.Live))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +77,7 @@ func victims(t *testing.T) walltest.World {
 	}
 }
 
-func TestWalls(t *testing.T) { walltest.Run(t, victims(t)) }
+func TestIsolation(t *testing.T) { isolationtest.Run(t, victims(t)) }
 
-// TestWallsControl shows that the same calls are seen when they do succeed.
-func TestWallsControl(t *testing.T) { walltest.Control(t, len(victims(t).Rows), victims) }
+// TestIsolationControl shows that the same calls are seen when they do succeed.
+func TestIsolationControl(t *testing.T) { isolationtest.Control(t, len(victims(t).Rows), victims) }
