@@ -16,7 +16,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// attemptCounter counts what the sender's attempts came to.
+// attemptCounter counts the results of the sender's attempts.
 type attemptCounter struct {
 	sender   dispatch.Sender
 	made     *prometheus.CounterVec
@@ -73,7 +73,7 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	return o
 }
 
-// metricsPage serves /metrics. The numbers are read when the page is.
+// metricsPage serves /metrics. The numbers are read at each request.
 func (n *Node) metricsPage() http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration, n.attempts.delay,
@@ -128,7 +128,7 @@ func (n *Node) metricsPage() http.Handler {
 	return mux
 }
 
-// counts are refusals in both directions: dials that are refused, and callers.
+// counts counts refused dials and refused requests.
 type counts struct {
 	blocked *prometheus.CounterVec
 	refused *prometheus.CounterVec
@@ -170,7 +170,7 @@ func (h heldAttempts) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(heldAttemptsTotal, prometheus.CounterValue, float64(s.HeldRate), "rate")
 }
 
-// longWrites counts what held the store's writer for long, by the name of the operation.
+// longWrites counts operations that held the store's writer for long, by name.
 type longWrites struct{ read func() map[string]int64 }
 
 var longWritesTotal = prometheus.NewDesc("posthorn_long_writes_total",
@@ -186,7 +186,7 @@ func (l longWrites) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// clusterMetrics are the numbers of a node among others.
+// clusterMetrics are the metrics of a node in a cluster.
 func (n *Node) clusterMetrics(r *prometheus.Registry) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_nodes", Help: "Nodes alive on the database, this one included."},
 		func() float64 { return float64(n.store.Nodes()) }))
