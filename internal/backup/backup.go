@@ -53,7 +53,7 @@ without it the signing secrets in the backup cannot be decrypted.
 The command is for SQLite. For PostgreSQL use pg_basebackup, or pg_dump for small stores.
 
 Exit codes: 0 written, 1 interrupted, 2 FILE exists or invalid options, 12 wrong or no
-master key, 13 newer schema, 15 the store is damaged or unreadable, or FILE is not writable.`,
+master key, 13 newer schema, 15 the store is damaged or unreadable, or FILE not writable.`,
 		Example: `  posthorn backup --data /var/lib/posthorn /backup/posthorn-$(date +%F).db`,
 	}
 	p.flags(cmd)
@@ -79,9 +79,9 @@ prints these effects.
 --check only reads the backup and prints its contents. If there is a master key, it also
 checks whether the key matches.
 
-Exit codes: 0 restored or valid, 1 interrupted, 2 a store exists or invalid options, 11 a
-server uses the store, 12 wrong or no master key, 13 newer schema, 15 the backup is damaged
-or unreadable, or the store is not writable.`,
+Exit codes: 0 restored or valid, 1 interrupted, 2 a store exists or invalid options,
+11 a server uses the store, 12 wrong or no master key, 13 newer schema, 15 the backup is
+damaged or unreadable, or the store is not writable.`,
 		Example: `  posthorn restore --check /backup/posthorn-2026-11-28.db
   posthorn restore --data /var/lib/posthorn --master-key-file /safe/master.key /backup/posthorn-2026-11-28.db`,
 	}

@@ -98,7 +98,7 @@ func newVerb(v verb) *cobra.Command {
 		f.StringVar(&c.body, "body", "", "request body: a JSON object, @FILE, or - for standard input; other flags override its fields")
 	}
 	if v.method == http.MethodPatch && v.fixed == nil {
-		f.StringSliceVar(&c.reset, "reset", nil, "comma-separated fields to reset to their defaults, such as title,retry")
+		f.StringSliceVar(&c.reset, "reset", nil, "comma-separated fields to reset to their defaults, such as description")
 	}
 	if v.waits {
 		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")

@@ -58,7 +58,7 @@ func serverFlags(cmd *cobra.Command) func() (*server, error) {
 	}
 }
 
-// PlainHTTPAllowed reports whether the variable says that the network is trusted.
+// PlainHTTPAllowed reports whether the environment marks the network as trusted.
 func PlainHTTPAllowed() bool { return os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true" }
 
 // Unencrypted returns a warning that the key is sent unencrypted.

@@ -29,7 +29,7 @@ func headersOf(d *client.ListenDelivery) []hook.Header {
 	return headers
 }
 
-// greet says what this listener is. The secret is what the local handler verifies
+// greet prints what this listener is. The secret is what the local handler verifies
 // with.
 func (l *listener) greet(h *client.ListenHello) {
 	l.mu.Lock()

@@ -25,7 +25,7 @@ func NewProgress(to io.Writer, every time.Duration) *Progress {
 		return &Progress{}
 	}
 	if s, ok := to.(*Screen); ok {
-		to = s.to // the line is written anew with control characters of our own
+		to = s.to // the line is rewritten with control characters
 	}
 	return &Progress{to: to, every: every}
 }

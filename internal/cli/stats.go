@@ -35,7 +35,7 @@ has a total and a chart over time.`,
 	}
 	connect := serverFlags(cmd)
 	f := cmd.Flags()
-	tenant := f.String("tenant", "", "tenant ID; optional with a tenant key")
+	tenant := f.String("tenant", "", "tenant ID (default that of a tenant key)")
 	endpoint := f.String("endpoint", "", "endpoint ID")
 	var since time.Duration
 	duration.Var(f, &since, "since", time.Hour, "length of the time range until now, such as 1h or 7d")

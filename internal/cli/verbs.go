@@ -66,7 +66,7 @@ type noun struct {
 }
 
 var (
-	tenantParam = param{flag: "tenant", usage: "tenant ID; optional with a tenant key"}
+	tenantParam = param{flag: "tenant", usage: "tenant ID (default that of a tenant key)"}
 	// ofTenantParam distinguishes events with the same ID.
 	ofTenantParam = param{flag: "tenant", query: true, usage: "tenant ID; required only if several tenants have an event with this ID"}
 	spanParams    = []param{

@@ -229,7 +229,7 @@ func (s *stage) settled(ctx context.Context, event string) (client.Delivery, err
 	}
 }
 
-// stay leaves an endpoint for everything, so that what is tried by hand arrives.
+// stay creates an endpoint for all event types, so that events published by hand arrive.
 func (s *stage) stay(ctx context.Context) error {
 	const path = "/hook/yours"
 	endpoint, err := s.api.CreateEndpoint(ctx, client.NewEndpoint{

@@ -129,7 +129,7 @@ func plural(n int, noun string) string {
 	return noun + "s"
 }
 
-// invite says what to try while the demo stays up.
+// invite prints what to try while the demo runs.
 func (s *stage) invite() {
 	fmt.Fprintf(s.out, `
 The server runs until you press Ctrl-C. Try it:

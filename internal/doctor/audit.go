@@ -91,7 +91,7 @@ The entries are read from the server, in the mode of your operator key. With --d
 The log alone does not show whether its newest entries were removed. Store the printed
 sequence and hash elsewhere, and check that they are still in the log next time.
 
-Exit codes: 0 all entries are intact, 1 an entry is not, which is named.`,
+Exit codes: 0 all entries are intact, 1 an entry was changed, which is named.`,
 		Example: `  posthorn audit verify
   posthorn audit verify --data /var/lib/posthorn`,
 	}

@@ -57,7 +57,7 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 func (c *checkup) descriptors(have int) {
 	cfg := &server.Config{}
 	if err := cfg.Load(cfg.Flags(), ""); err != nil {
-		cfg = &server.Config{} // "posthorn config" says what is wrong; the defaults serve here
+		cfg = &server.Config{} // "posthorn config" reports the error; the defaults suffice here
 		cfg.Flags()
 	}
 	if need := server.DescriptorsFor(cfg.Fast, cfg.Slow); have < need {

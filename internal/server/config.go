@@ -167,7 +167,8 @@ func envName(flag string) string {
 	return "POSTHORN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// loadEnv sets the flags that were not given from variables, and records the variable in from.
+// loadEnv sets the flags that were not given from variables, and records the variables in
+// from.
 func loadEnv(f *pflag.FlagSet, from map[string]string, all *Faults) {
 	f.VisitAll(func(flag *pflag.Flag) {
 		if flag.Changed {
