@@ -11,11 +11,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-var updateCLI = flag.Bool("update-cli", false, "write docs/cli.md anew")
+var updateCLI = flag.Bool("update-cli", false, "regenerate docs/cli.md")
 
 const cliPage = "../../docs/cli.md"
 
-// docs/cli.md is made from the commands themselves.
+// docs/cli.md is generated from the commands.
 func TestCommandLinePage(t *testing.T) {
 	for _, name := range os.Environ() { // defaults may come from the environment
 		if name, _, _ := strings.Cut(name, "="); strings.HasPrefix(name, "POSTHORN_") {
@@ -35,7 +35,7 @@ func TestCommandLinePage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(committed) != page {
-		t.Errorf("docs/cli.md is not what the commands say; write it anew: go test ./cmd/posthorn -run TestCommandLinePage -update-cli")
+		t.Errorf("docs/cli.md does not match the commands; regenerate it: go test ./cmd/posthorn -run TestCommandLinePage -update-cli")
 	}
 	// Control: one more flag and the page would differ.
 	root.Commands()[0].Flags().Bool("planted", false, "planted")
@@ -48,23 +48,23 @@ const cliIntro = `# The command line
 
 <!-- Made by "go test ./cmd/posthorn -run TestCommandLinePage -update-cli"; do not edit. -->
 
-One binary does everything. ` + "`posthorn COMMAND --help`" + ` says what is below.
+This page is the output of ` + "`posthorn COMMAND --help`" + ` for every command.
 
-- The commands that call the API take the server from ` + "`--server` or `POSTHORN_URL`" + ` and the key from ` + "`--key`, `POSTHORN_KEY` or\n  `POSTHORN_KEY_FILE`" + `. The key decides the mode, test or live.
-- ` + "`posthorn login`" + ` keeps a server and a key as a context, one for each server and mode; ` + "`posthorn context use`" + ` changes between them, ` + "`--context`" + `
-  takes one for one command. A context is used only where no flag and no variable names a server or a key, so its key goes to its own server alone. The file
-  is ` + "`~/.config/posthorn/contexts.json`" + `, for the user alone; one that others may read is refused.
-- They print tables for people, without colour, that fit 80 columns or the terminal; ` + "`--wide`" + ` shows all columns, whole. ` + "`--json`" + ` prints the server's answer as it is.
-  Scripts read that. With ` + "`--all`" + `, the rows of all pages are joined into one answer of the same shape.
-- What deletes asks first. A script gives ` + "`--yes`" + `; without it and without a terminal the command ends with code 2.
-- A secret may be given as it is, as ` + "`@FILE`, or as `-`" + ` for standard input, which keep it out of the list of processes.
+- Commands that call the API take the server from ` + "`--server` or `POSTHORN_URL`" + ` and the key from ` + "`--key`, `POSTHORN_KEY` or\n  `POSTHORN_KEY_FILE`" + `. The key decides the mode, test or live.
+- ` + "`posthorn login`" + ` saves a server and a key as a context, one for each server and mode. ` + "`posthorn context use`" + ` switches between them, and ` + "`--context`" + `
+  selects one for a single command. A context is used only if no flag and no variable names a server or a key, so its key is sent to its own server only.
+  The file is ` + "`~/.config/posthorn/contexts.json`" + `. A file that other users may read is an error.
+- Their tables have no colour and fit the terminal, or 80 characters. ` + "`--wide`" + ` shows all columns in full. ` + "`--json`" + ` prints the response of the server, for
+  scripts. With ` + "`--all`" + `, the rows of all pages are joined into one response of the same format.
+- Commands that delete ask for confirmation. Scripts use ` + "`--yes`" + `; without it and without a terminal the exit code is 2.
+- A secret can be given literally, as ` + "`@FILE`, or as `-`" + ` for standard input. The last two keep it out of the process list.
 - Durations are written ` + "`30s`, `1h30m`, `30d` or `1d12h`" + `; a day has 24 hours.
-- Where JSON is taken it may be given as it is, as ` + "`@FILE`, or as `-`" + ` for standard input. ` + "`--body`" + ` takes a whole request of the API;
-  flags are laid over it.
-- Exit codes: 0 done, 1 failed, 2 wrong use, 20 refused by the server, 21 no answer from a server; [operating.md](operating.md) has
-  them all. Errors go to standard error, in one line, with the next step where there is one.
-- ` + "`posthorn completion bash`" + ` (zsh, fish, powershell) prints the script for your shell. It completes ids
-  too, which it asks the server for (50 rows at most, within a second):
+- JSON can be given literally, as ` + "`@FILE`, or as `-`" + ` for standard input. ` + "`--body`" + ` takes a whole request body; other flags override
+  its fields.
+- Exit codes: 0 success, 1 failure, 2 wrong usage, 20 rejected by the server, 21 no response from a server; [operating.md](operating.md)
+  lists all of them. Errors are printed to standard error in one line, with the next step if there is one.
+- ` + "`posthorn completion bash`" + ` (zsh, fish, powershell) prints the script for your shell. It also completes IDs from the server (at most
+  50 rows, within a second):
   ` + "`source <(posthorn completion bash)`" + `.
 `
 

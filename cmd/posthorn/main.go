@@ -1,6 +1,4 @@
-// Command posthorn is the front door: it reads flags and configuration, joins the
-// rooms, handles signals and carries the verbs of the command line. It decides
-// nothing about events or deliveries.
+// Command posthorn is the server and its command line.
 package main
 
 import (
@@ -53,7 +51,7 @@ func run(args []string) int {
 	return exit.Failed
 }
 
-// newCommands are all commands there are.
+// newCommands returns the root command with all commands.
 func newCommands() *cobra.Command {
 	root := cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command())
 	if audit, _, err := root.Find([]string{"audit"}); err == nil {

@@ -21,13 +21,13 @@ import (
 func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cli.NoArgs,
-		Long: `Run the server until SIGTERM or SIGINT. SIGHUP reads --profile-dir again.
+		Long: `Run the server until SIGTERM or SIGINT. SIGHUP reloads --profile-dir.
 
-Every option is also a variable (POSTHORN_LISTEN) and a member of the --config
-file (listen). Flags win over variables, variables over the file.`,
+Each option can also be set by an environment variable (POSTHORN_LISTEN) or in the
+--config file (listen). Flags override variables, and variables override the file.`,
 	}
 	load := server.ConfigFlags(cmd)
-	check := cmd.Flags().Bool("check", false, "only say what is wrong with the configuration, all of it at once; exit code 2 if anything is")
+	check := cmd.Flags().Bool("check", false, "check the configuration, print all errors and exit; exit code 2 if there are any")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if *check {
@@ -41,7 +41,7 @@ file (listen). Flags win over variables, variables over the file.`,
 	return cmd
 }
 
-// checkOnly prints every fault of a configuration, one a line, and starts nothing.
+// checkOnly prints every error in the configuration, one per line, and starts nothing.
 func checkOnly(cmd *cobra.Command, cfg *server.Config, err error) error {
 	if err == nil {
 		_, err = server.LoadProfiles(cfg)

@@ -10,7 +10,7 @@ import (
 // newConfig prints the configuration.
 func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "config", Short: "Print the configuration that serve would run with, secrets masked", Args: cli.NoArgs,
+		Use: "config", Short: "Print the configuration of serve, with secrets masked", Args: cli.NoArgs,
 	}
 	load := server.ConfigFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -1,4 +1,4 @@
-// Package backup holds the commands that back a store on SQLite up and restore it.
+// Package backup holds the commands that back up and restore a SQLite store.
 package backup
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// backupPlan is what the flags of backup and restore say.
+// backupPlan holds the flags of backup and restore.
 type backupPlan struct {
 	store, data, masterKey string
 	ready                  *seal.Keyring // the master key, if it comes from no file
@@ -32,29 +32,28 @@ type backupPlan struct {
 
 func (p *backupPlan) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&p.store, "store", "", "sqlite:PATH (POSTHORN_STORE, POSTHORN_STORE_FILE); empty: posthorn.db in the data directory")
-	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA); empty: that of --store, or ./posthorn-data")
-	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
+	f.StringVar(&p.store, "store", "", "sqlite:PATH (POSTHORN_STORE, POSTHORN_STORE_FILE, default posthorn.db in the data directory)")
+	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA, default that of --store, or ./posthorn-data)")
+	f.StringVar(&p.masterKey, "master-key-file", "", "master key file (POSTHORN_MASTER_KEY_FILE, default master.key in the data directory)")
 }
 
 // Command is "posthorn backup".
 func Command() *cobra.Command {
 	p := &backupPlan{}
 	cmd := &cobra.Command{
-		Use: "backup FILE", Short: "Write the store to a file, while the server runs", Args: oneBackup,
-		Long: `Write the store of a data directory to a new file, on this machine. The server may run:
-it is not held up, and the file has everything that it acknowledged before the backup
-began. The file counts as a backup only once it has its name: it is opened, read in
-full, checked against the master key and synced to the disk before.
+		Use: "backup FILE", Short: "Back up the store to a file while the server runs", Args: oneBackup,
+		Long: `Back up the store of a data directory to a new file on this machine. A running server is
+not blocked. The backup contains everything that was acknowledged before it began. FILE
+appears only after the backup was read in full, checked against the master key and synced
+to disk.
 
-The master key is not in the file. Keep a copy of it in another place: without it the
-signing secrets in the backup cannot be opened.
+The backup does not contain the master key. Keep a copy of the key in another place:
+without it the signing secrets in the backup cannot be decrypted.
 
-This is for SQLite. PostgreSQL has tools of its own: pg_basebackup, or pg_dump for small
-stores.
+The command is for SQLite. For PostgreSQL use pg_basebackup, or pg_dump for small stores.
 
-Exit codes: 0 written, 1 interrupted, 2 FILE exists or the options are wrong, 12 wrong or
-no master key, 13 newer schema, 15 the store cannot be read, is damaged, or FILE cannot be written.`,
+Exit codes: 0 written, 1 interrupted, 2 FILE exists or invalid options, 12 wrong or no
+master key, 13 newer schema, 15 the store is damaged or unreadable, or FILE not writable.`,
 		Example: `  posthorn backup --data /var/lib/posthorn /backup/posthorn-$(date +%F).db`,
 	}
 	p.flags(cmd)
@@ -68,26 +67,27 @@ no master key, 13 newer schema, 15 the store cannot be read, is damaged, or FILE
 func RestoreCommand() *cobra.Command {
 	p := &backupPlan{}
 	cmd := &cobra.Command{
-		Use: "restore FILE", Short: "Put a backup in the place of the store, or check one", Args: oneBackup,
-		Long: `Copy a backup into a data directory, whose server must be stopped. The copy is read in
-full and checked against the master key before it takes the place of the store. Nothing is
-deleted: --replace gives the store that is there another name, which is printed.
+		Use: "restore FILE", Short: "Restore the store from a backup, or check a backup", Args: oneBackup,
+		Long: `Copy a backup to a data directory. Stop its server first. The copy is read in full and
+checked against the master key before it becomes the store. Nothing is deleted: --replace
+renames an existing store and prints the new name.
 
-A restore goes back in time. The command says what that changes: what was accepted since is
-gone, what was still to be sent is sent again, keys and secrets are those of the backup.
+A restore goes back in time. Events accepted since the backup are lost, deliveries open at
+the backup are sent again, and keys and secrets are those of the backup. The command
+prints these effects.
 
---check only reads the backup and says what it holds. With a master key it also says
-whether that key fits.
+--check only reads the backup and prints its contents. If there is a master key, it also
+checks whether the key matches.
 
-Exit codes: 0 restored or good, 1 interrupted, 2 there is a store already or the options are
-wrong, 11 a server works on the store, 12 wrong or no master key, 13 newer schema,
-15 the backup cannot be read or is damaged, or the store cannot be written.`,
+Exit codes: 0 restored or valid, 1 interrupted, 2 a store exists or invalid options,
+11 a server uses the store, 12 wrong or no master key, 13 newer schema, 15 the backup is
+damaged or unreadable, or the store is not writable.`,
 		Example: `  posthorn restore --check /backup/posthorn-2026-11-28.db
   posthorn restore --data /var/lib/posthorn --master-key-file /safe/master.key /backup/posthorn-2026-11-28.db`,
 	}
 	p.flags(cmd)
-	cmd.Flags().BoolVar(&p.check, "check", false, "only read the backup and say what it holds; change nothing")
-	cmd.Flags().BoolVar(&p.replace, "replace", false, "give a store that is there another name first")
+	cmd.Flags().BoolVar(&p.check, "check", false, "read the backup and print its contents without changing anything")
+	cmd.Flags().BoolVar(&p.replace, "replace", false, "rename an existing store first")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if p.check {
 			return p.examine(cmd.Context(), cmd.OutOrStdout(), args[0])
@@ -99,12 +99,12 @@ wrong, 11 a server works on the store, 12 wrong or no master key, 13 newer schem
 
 func oneBackup(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
-		return exit.Usagef("one argument is expected: the file of the backup, such as \"posthorn %s /backup/posthorn.db\"", cmd.Name())
+		return exit.Usagef("one argument is required, the backup file, such as \"posthorn %s /backup/posthorn.db\"", cmd.Name())
 	}
 	return nil
 }
 
-// path returns the store's file, after it filled in what was not given.
+// path sets the defaults and returns the file of the store.
 func (p *backupPlan) path(ctx context.Context) (string, error) {
 	address, err := server.StoreAddress(p.store)
 	if err != nil {
@@ -134,7 +134,7 @@ func (p *backupPlan) path(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// keys reads the master key and makes none.
+// keys reads the master key. It does not generate one.
 func (p *backupPlan) keys(why string) (*seal.Keyring, error) {
 	if p.ready != nil {
 		return p.ready, nil
@@ -165,7 +165,7 @@ func (p *backupPlan) backup(ctx context.Context, out io.Writer, to string) error
 	}
 	fmt.Fprintf(out, "%s: %s, written and checked in %s\n", to, cli.Size(uint64(c.Bytes)), time.Since(began).Round(10*time.Millisecond))
 	printContents(out, c)
-	_, err = fmt.Fprintf(out, "The master key is not in it: keep a copy of %s in another place.\n", p.masterKey)
+	_, err = fmt.Fprintf(out, "The backup does not contain the master key: keep a copy of %s in another place.\n", p.masterKey)
 	return err
 }
 
@@ -181,12 +181,12 @@ func (p *backupPlan) examine(ctx context.Context, out io.Writer, from string) er
 	}
 	c, err := transfer.Check(ctx, from, keys)
 	if err != nil {
-		return p.explain(ctx, err, "this is no good backup")
+		return p.explain(ctx, err, "the backup is not usable")
 	}
-	fmt.Fprintf(out, "%s: %s, read in full, nothing is damaged\n", from, cli.Size(uint64(c.Bytes)))
+	fmt.Fprintf(out, "%s: %s, read in full, not damaged\n", from, cli.Size(uint64(c.Bytes)))
 	printContents(out, c)
 	if c.KeyChecked {
-		_, err = fmt.Fprintf(out, "The master key %s fits.\n", p.masterKey)
+		_, err = fmt.Fprintf(out, "The master key %s matches.\n", p.masterKey)
 	} else {
 		_, err = fmt.Fprintf(out, "The master key was not checked: there is none at %s; name it with --master-key-file.\n", p.masterKey)
 	}
@@ -202,7 +202,7 @@ func printContents(out io.Writer, c *transfer.Contents) {
 	}
 	fmt.Fprintf(out, "  tenants         %d\n  endpoints       %d\n  events          %d\n  still to send   %d, and %d held\n", c.Tenants, c.Endpoints, c.Events, c.Pending, c.Held)
 	if c.Schema < c.Ours {
-		fmt.Fprintf(out, "  schema          %d; the next start of this release brings it to %d\n", c.Schema, c.Ours)
+		fmt.Fprintf(out, "  schema          %d; the next start of this release migrates it to %d\n", c.Schema, c.Ours)
 	}
 }
 
@@ -219,19 +219,19 @@ func (p *backupPlan) restore(ctx context.Context, out io.Writer, from string) er
 	if err != nil {
 		return p.explain(ctx, err, "nothing was changed")
 	}
-	fmt.Fprintf(out, "%s holds the backup.\n", to)
+	fmt.Fprintf(out, "Restored the backup to %s.\n", to)
 	printContents(out, &r.Contents)
 	if r.Aside != "" {
-		fmt.Fprintf(out, "The store that was there is %s now. Never start a server on both.\n", r.Aside)
+		fmt.Fprintf(out, "The previous store is now %s. Never start a server on both.\n", r.Aside)
 	}
 	since := cmp.Or(timeText(r.At), timeText(r.NewestEvent), "the backup")
-	_, err = fmt.Fprintf(out, `What changes with the next start:
-- Events accepted after %s are gone, acknowledged or not.
-  Publish them again with their ids: what the backup has is not made twice.
-- %d deliveries are attempted again, though they may have arrived since.
-  Receivers see the ids that they know.
-- Keys, secrets, endpoints and tenants are those of the backup. Revoke again what
-  was revoked since, keys first. A secret that was rotated since is the old one.
+	_, err = fmt.Fprintf(out, `Effects at the next start:
+- Events accepted after %s are lost, even if acknowledged.
+  Publish them again with the same IDs: events in the backup are not duplicated.
+- %d deliveries are attempted again, although they may have arrived since.
+  Receivers recognize them by their IDs.
+- Keys, secrets, endpoints and tenants are those of the backup. Revoke keys that were
+  revoked since again. Secrets that were rotated since have their old values.
 `, since, r.Pending)
 	return err
 }
@@ -243,7 +243,7 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// explain gives an error of transfer its exit code and says what to do.
+// explain adds the exit code and the next step to an error of transfer.
 func (p *backupPlan) explain(ctx context.Context, err error, outcome string) error {
 	switch {
 	case ctx.Err() != nil:
@@ -251,11 +251,11 @@ func (p *backupPlan) explain(ctx context.Context, err error, outcome string) err
 	case errors.Is(err, transfer.ErrExists):
 		return exit.Usagef("%w and is never overwritten; name a new one. %s", err, outcome)
 	case errors.Is(err, transfer.ErrOccupied):
-		return exit.Usagef("%w; --replace gives it another name first. %s", err, outcome)
+		return exit.Usagef("%w; --replace renames it first. %s", err, outcome)
 	case errors.Is(err, store.ErrLocked):
-		return exit.With(exit.Locked, fmt.Errorf("a server works on this store; stop it before the restore; %s", outcome))
+		return exit.With(exit.Locked, fmt.Errorf("a server is using this store; stop it before the restore; %s", outcome))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s did not seal the secrets in this store; name the key that did with --master-key-file; %s", p.masterKey, outcome))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the key that encrypted the secrets in this store; name that key with --master-key-file; %s", p.masterKey, outcome))
 	case errors.Is(err, store.ErrNewerSchema):
 		return exit.With(exit.Schema, fmt.Errorf("%w; use the newer release; %s", err, outcome))
 	}

@@ -32,11 +32,11 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	step(exit.OK, "tenants         1", "backup", "--data", s.Data, file)
 	step(exit.Usage, "never overwritten", "backup", "--data", s.Data, file)
-	step(exit.Usage, "one argument is expected", "backup", "--data", s.Data)
+	step(exit.Usage, "one argument is required", "backup", "--data", s.Data)
 	step(exit.Usage, "pg_basebackup", "backup", "--store", "postgres://posthorn@db/posthorn", file+"2")
 	step(exit.Open, "no such file", "backup", "--store", "sqlite:"+filepath.Join(t.TempDir(), "none.db"), "--master-key-file", key, file+"2")
 	step(exit.OK, "was not checked", "restore", "--check", "--data", t.TempDir(), file)
-	step(exit.OK, "fits", "restore", "--check", "--data", s.Data, file)
+	step(exit.OK, "matches", "restore", "--check", "--data", s.Data, file)
 	step(exit.MasterKey, "there is no master key", "restore", "--data", t.TempDir(), file)
 	wrong := filepath.Join(t.TempDir(), "wrong.key")
 	if err := os.WriteFile(wrong, []byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))), 0o600); err != nil {
@@ -44,7 +44,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	step(exit.MasterKey, "master_key_mismatch", "restore", "--data", t.TempDir(), "--master-key-file", wrong, file)
 	step(exit.Locked, "stop it", "restore", "--replace", "--data", s.Data, file)
-	step(exit.OK, "are gone", "restore", "--data", t.TempDir(), "--master-key-file", key, file)
+	step(exit.OK, "are lost", "restore", "--data", t.TempDir(), "--master-key-file", key, file)
 	servertest.StopNode(t, s.Node)
 	step(exit.Usage, "--replace", "restore", "--data", s.Data, file)
 	out := step(exit.OK, ".before-", "restore", "--replace", "--data", s.Data, file)

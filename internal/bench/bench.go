@@ -1,4 +1,4 @@
-// Package bench measures a server on the machine it runs on.
+// Package bench measures a server on this machine.
 package bench
 
 import (
@@ -33,32 +33,31 @@ type benchPlan struct {
 // Command is "posthorn bench".
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "bench", Short: "Measure this machine: throughput, latency, memory", Args: cli.NoArgs,
-		Long: `Measure the server on this machine. Server, receiver and load generator are
-processes of their own and talk over loopback; the server runs with its defaults
-and everything it acknowledges is on disk.
+		Use: "bench", Short: "Measure throughput, latency and memory on this machine", Args: cli.NoArgs,
+		Long: `Measure the server on this machine. Server, receiver and load generator are separate
+processes that communicate over loopback. The server runs with its defaults and stores
+everything that it acknowledges on disk.
 
-Absolute rates say more about the machine than about the server. What can be
-compared are the ratios of one run: "bare" is the same server that keeps nothing,
-the limit that two HTTP hops set.`,
+Absolute rates depend on the machine. Compare the ratios within one run: "bare" is the
+same server without storage, which shows the limit set by the two HTTP hops.`,
 	}
 	p := benchPlan{}
 	f := cmd.Flags()
-	duration.Var(f, &p.duration, "duration", 4*time.Second, "length of each measured run")
-	f.IntVar(&p.pairs, "pairs", 5, "alternating runs with the store and without")
-	f.IntVar(&p.publishers, "publishers", 64, "publishers at once, each waiting for its answer")
-	f.IntVar(&p.endpoints, "endpoints", 4, "endpoints, each of a tenant of its own")
-	f.IntVar(&p.inFlight, "in-flight", 10_000, "events in flight when memory is looked at")
-	f.StringVar(&p.cpuProfile, "cpu-profile", "", "only measure throughput, and write the server's CPU profile to this file")
-	f.StringVar(&p.store, "store", "", "measure on this PostgreSQL (postgres://...), in a schema that is made and dropped; its own CPU is not counted")
-	f.IntVar(&p.nodes, "nodes", 1, "on PostgreSQL: compare so many nodes with one, and not the store with none")
-	f.BoolVar(&p.ratioOnly, "throughput-only", false, "leave latency and memory out")
+	duration.Var(f, &p.duration, "duration", 4*time.Second, "duration of each measured run")
+	f.IntVar(&p.pairs, "pairs", 5, "number of pairs of runs, one with the store and one without")
+	f.IntVar(&p.publishers, "publishers", 64, "concurrent publishers, each waiting for its response")
+	f.IntVar(&p.endpoints, "endpoints", 4, "number of endpoints, each of its own tenant")
+	f.IntVar(&p.inFlight, "in-flight", 10_000, "events in flight when memory is measured")
+	f.StringVar(&p.cpuProfile, "cpu-profile", "", "file to write the server's CPU profile to; only throughput is measured")
+	f.StringVar(&p.store, "store", "", "PostgreSQL database to measure with (postgres://...), in a temporary schema; its CPU time is not counted")
+	f.IntVar(&p.nodes, "nodes", 1, "number of nodes to compare with one, instead of the store with none; requires --store")
+	f.BoolVar(&p.ratioOnly, "throughput-only", false, "skip latency and memory")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if p.duration < time.Second || p.pairs < 1 || p.publishers < 1 || p.endpoints < 1 || p.inFlight < 1 {
-			return exit.Usagef("bench: durations from 1s and numbers from 1")
+			return exit.Usagef("bench: --duration must be at least 1s, and each number at least 1")
 		}
 		if p.nodes < 1 || p.nodes > 16 || p.nodes > 1 && p.store == "" {
-			return exit.Usagef("--nodes: from 1 to 16, and more than 1 only with --store")
+			return exit.Usagef("--nodes: must be from 1 to 16, and more than 1 requires --store")
 		}
 		p.progress = cli.NewProgress(cmd.ErrOrStderr(), 0)
 		defer p.progress.Done()
@@ -219,7 +218,7 @@ func benchMemory(ctx context.Context, out io.Writer, p benchPlan) error {
 		return err
 	}
 	p.progress.Done()
-	fmt.Fprintf(out, "memory with %d events in flight (100 endpoints that do not answer): %.0f MiB at its peak\n",
+	fmt.Fprintf(out, "memory with %d events in flight (100 endpoints that do not answer): %.0f MiB at peak\n",
 		p.inFlight, rig.serverPeak())
 	return nil
 }

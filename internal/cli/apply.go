@@ -16,7 +16,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The bounds of a file of event types.
+// Limits of a file of event types, in bytes and entries.
 const (
 	maxTypesFile = 4 << 20
 	maxTypes     = 1000
@@ -24,11 +24,11 @@ const (
 
 func newApplyTypes() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "apply", Short: "Make the catalogue hold what a file says", Args: NoArgs,
-		Long: `Make the catalogue hold what a file says: types that it names are added or
-changed, all others stay.
+		Use: "apply", Short: "Create and update event types from a file", Args: NoArgs,
+		Long: `Create and update event types from a file. Event types that the file does not name
+stay unchanged.
 
-The file is YAML or JSON, a list of types:
+The file is YAML or JSON with a list of event types:
 
   event_types:
     - name: payment.settled
@@ -37,13 +37,13 @@ The file is YAML or JSON, a list of types:
       schema: {type: object, required: [id]}
       example: {id: pay_1}
 
-A member that the file leaves out is emptied. The whole file is read before
-anything is changed; repeating the command changes nothing.`,
+A field that the file leaves out is cleared. The whole file is checked before anything
+is changed. Repeating the command changes nothing.`,
 		Example: `  posthorn event-type apply -f event-types.yaml`,
 	}
 	server := serverFlags(cmd)
-	file := cmd.Flags().StringP("file", "f", "", "the file, or - for standard input")
-	dry := cmd.Flags().Bool("dry-run", false, "say what would be done, and do nothing")
+	file := cmd.Flags().StringP("file", "f", "", "file to apply, or - for standard input")
+	dry := cmd.Flags().Bool("dry-run", false, "print the changes without making them")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *file == "" {
 			return exit.Usagef("--file is required")
@@ -129,11 +129,11 @@ func readTypes(text []byte) ([]client.NewEventType, error) {
 		return nil, fmt.Errorf("not YAML: %w", err)
 	}
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) || len(document.Content) != 1 {
-		return nil, errors.New("it must hold one document")
+		return nil, errors.New("must contain one document")
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode || len(root.Content) != 2 || root.Content[0].Value != "event_types" || root.Content[1].Kind != yaml.SequenceNode {
-		return nil, fmt.Errorf("line %d: it must be a mapping with one member, the list \"event_types\"", max(root.Line, 1))
+		return nil, fmt.Errorf("line %d: must be a mapping with one member, the list \"event_types\"", max(root.Line, 1))
 	}
 	items := root.Content[1].Content
 	if len(items) > maxTypes {
@@ -155,7 +155,7 @@ func readTypes(text []byte) ([]client.NewEventType, error) {
 			return nil, fmt.Errorf("line %d: the name %.150q %s", item.Line, one.Name, fault)
 		}
 		if slices.ContainsFunc(list, func(other client.NewEventType) bool { return other.Name == one.Name }) {
-			return nil, fmt.Errorf("line %d: %s stands twice", item.Line, one.Name)
+			return nil, fmt.Errorf("line %d: %s is listed twice", item.Line, one.Name)
 		}
 		list = append(list, one)
 	}
@@ -179,7 +179,7 @@ func asJSONText(dst []byte, n *yaml.Node, depth int) ([]byte, error) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key := n.Content[i]
 			if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" || seen[key.Value] {
-				return dst, fmt.Errorf("line %d: a name must be plain text and stand once", key.Line)
+				return dst, fmt.Errorf("line %d: a name must be plain text and unique", key.Line)
 			}
 			seen[key.Value] = true
 			if i > 0 {
@@ -211,7 +211,7 @@ func asJSONText(dst []byte, n *yaml.Node, depth int) ([]byte, error) {
 		return append(dst, "null"...), nil
 	case "!!int", "!!float", "!!bool":
 		if !json.Valid([]byte(n.Value)) {
-			return dst, fmt.Errorf("line %d: %.80q is not a number or a boolean as JSON writes it; put a text into quotes", n.Line, n.Value)
+			return dst, fmt.Errorf("line %d: %.80q is not a number or a boolean as JSON writes it; quote it if it is text", n.Line, n.Value)
 		}
 		return append(dst, n.Value...), nil
 	}

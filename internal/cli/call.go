@@ -22,7 +22,7 @@ import (
 // nouns of the API, each a command.
 var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, auditNoun}
 
-// newNouns are the commands that call the API.
+// newNouns returns the commands that call the API.
 func newNouns() []*cobra.Command {
 	var all []*cobra.Command
 	for _, n := range nouns {
@@ -38,7 +38,7 @@ func newNouns() []*cobra.Command {
 		}
 		if n.name == eventNoun.name {
 			publish := newSend()
-			publish.Use, publish.Short = "publish", `Publish one event; the same as "posthorn send"`
+			publish.Use, publish.Short = "publish", `Publish an event; same as "posthorn send"`
 			publish.Example = strings.ReplaceAll(publish.Example, "posthorn send", "posthorn event publish")
 			cmd.AddCommand(publish)
 		}
@@ -47,7 +47,7 @@ func newNouns() []*cobra.Command {
 	return all
 }
 
-// call is one verb with what the command line says.
+// call is one verb with its arguments and flags.
 type call struct {
 	verb
 	cmd    *cobra.Command
@@ -82,32 +82,32 @@ func newVerb(v verb) *cobra.Command {
 		c.addFlag(p)
 	}
 	f := cmd.Flags()
-	f.BoolVar(&c.asJSON, "json", false, "print the server's answer as it is")
+	f.BoolVar(&c.asJSON, "json", false, "print the response as JSON")
 	if v.columns != nil {
-		f.IntVar(&c.limit, "limit", 50, "rows of a page, 1 to 250")
-		f.StringVar(&c.cursor, "cursor", "", "where to go on: next_cursor of the page before")
-		f.BoolVar(&c.all, "all", false, "go on to the end of the list, and wait where the server limits calls")
+		f.IntVar(&c.limit, "limit", 50, "rows per page, 1 to 250")
+		f.StringVar(&c.cursor, "cursor", "", "cursor to start from: next_cursor of the previous page")
+		f.BoolVar(&c.all, "all", false, "list all pages; waits if the server limits the request rate")
 	}
 	if v.columns != nil || v.tables != nil {
-		f.BoolVar(&c.wide, "wide", false, "all columns, as wide as they are; without it tables fit 80 columns, or the terminal")
+		f.BoolVar(&c.wide, "wide", false, "show all columns in full instead of fitting the terminal or 80 characters")
 	}
 	if v.method == http.MethodDelete {
-		f.BoolVarP(&c.yes, "yes", "y", false, "do not ask; needed where there is no terminal")
+		f.BoolVarP(&c.yes, "yes", "y", false, "skip the confirmation; required without a terminal")
 	}
 	if c.writes() {
-		f.StringVar(&c.body, "body", "", "the whole request body as JSON, @FILE, or - for standard input; flags are laid over it")
+		f.StringVar(&c.body, "body", "", "request body: a JSON object, @FILE, or - for standard input; other flags override its fields")
 	}
 	if v.method == http.MethodPatch && v.fixed == nil {
-		f.StringSliceVar(&c.reset, "reset", nil, "members to set back to their defaults, such as title,retry")
+		f.StringSliceVar(&c.reset, "reset", nil, "comma-separated fields to reset to their defaults, such as description")
 	}
 	if v.waits {
 		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")
 	}
 	if v.follows {
-		f.BoolVar(&c.wait, "wait", false, "wait until the replay has ended, and show its progress")
+		f.BoolVar(&c.wait, "wait", false, "wait until the replay ends, and show its progress")
 	}
 	if v.once {
-		f.StringVar(&c.once, "idempotency-key", "", "repeat the command with the same key and it happens once")
+		f.StringVar(&c.once, "idempotency-key", "", "idempotency key: repeating the command with the same key has no further effect")
 	}
 	completeFromServer(cmd, c.server)
 	if list, _, one := strings.Cut(v.path, "/{}"); v.arg != "" && one {
@@ -148,7 +148,7 @@ func (c *call) addFlag(p param) {
 	completeFlag(c.cmd, p.flag, p.values)
 }
 
-// completeFlag offers fixed values to the shell.
+// completeFlag registers fixed values for shell completion.
 func completeFlag(cmd *cobra.Command, flag string, values []string) {
 	if len(values) > 0 {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails on an unknown flag only
@@ -220,17 +220,16 @@ func (c *call) run() error {
 	return nil
 }
 
-// confirm asks before something is deleted. Where nobody can be asked, --yes has to be
-// there.
+// confirm asks before something is deleted. Without a terminal it requires --yes.
 func (c *call) confirm(api *server) error {
 	if c.method != http.MethodDelete || c.yes {
 		return nil
 	}
 	in := c.cmd.InOrStdin()
 	if !IsTerminal(in) {
-		return exit.Usagef("%s asks first and there is no terminal; add --yes", c.cmd.CommandPath())
+		return exit.Usagef("%s asks for confirmation and there is no terminal; add --yes", c.cmd.CommandPath())
 	}
-	question := fmt.Sprintf("%s. %s %s at %s: go on?", c.short, strings.TrimPrefix(c.cmd.CommandPath(), "posthorn "), PlainText(c.arg), api.URL)
+	question := fmt.Sprintf("%s. %s %s at %s: continue?", c.short, strings.TrimPrefix(c.cmd.CommandPath(), "posthorn "), PlainText(c.arg), api.URL)
 	yes, err := askYes(c.cmd.Context(), in, c.cmd.ErrOrStderr(), question)
 	if err != nil {
 		return err
@@ -241,8 +240,8 @@ func (c *call) confirm(api *server) error {
 	return nil
 }
 
-// complete refuses what the server would refuse for want of a member, before
-// anything is sent: a wrong server must not get a request with the key.
+// complete checks the required flags before anything is sent: a wrong server must not
+// get a request with the key.
 func (c *call) complete(members map[string]json.RawMessage) error {
 	for _, p := range c.params {
 		if _, given := members[p.name()]; p.required && !given {
@@ -252,7 +251,7 @@ func (c *call) complete(members map[string]json.RawMessage) error {
 	return nil
 }
 
-// print shows the answer, and on standard error the notes about it.
+// print writes the response to standard output, and notes about it to standard error.
 func (c *call) print(answer json.RawMessage, note string) error {
 	out := c.cmd.OutOrStdout()
 	if len(answer) == 0 && c.done == "" {
@@ -284,7 +283,7 @@ func (c *call) print(answer json.RawMessage, note string) error {
 	return nil
 }
 
-// members are what the flags say, by member, as JSON.
+// members returns the values of the flags as JSON, by member.
 func (c *call) members() (map[string]json.RawMessage, error) {
 	members := map[string]json.RawMessage{}
 	stdin := &onceReader{in: c.cmd.InOrStdin()}
@@ -316,7 +315,7 @@ func (c *call) members() (map[string]json.RawMessage, error) {
 		}
 	}
 	if c.method == http.MethodPatch && len(members) == 0 {
-		return nil, exit.Usagef("nothing to change: name at least one flag; \"%s --help\" lists them", c.cmd.CommandPath())
+		return nil, exit.Usagef("nothing to change: give at least one flag; \"%s --help\" lists them", c.cmd.CommandPath())
 	}
 	return members, nil
 }
@@ -340,7 +339,7 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 		for _, pair := range list {
 			name, value, ok := strings.Cut(pair, ":")
 			if !ok {
-				return nil, exit.Usagef("--%s: give it as \"Name: value\"", p.flag)
+				return nil, exit.Usagef("--%s: must be \"Name: value\"", p.flag)
 			}
 			pairs[strings.TrimSpace(name)] = strings.TrimSpace(value)
 		}
@@ -389,7 +388,7 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 	return encode(text)
 }
 
-// entries are those of a list, without the spaces that people put after commas.
+// entries checks and encodes the entries of a list, without spaces around them.
 func (p param) entries(list []string) (json.RawMessage, error) {
 	entries := []string{}
 	for _, entry := range list {
@@ -404,8 +403,8 @@ func (p param) entries(list []string) (json.RawMessage, error) {
 
 func encode(v any) (json.RawMessage, error) { return json.Marshal(v) }
 
-// objectOf writes members in the order of their names, each byte for byte: the same
-// command sends the same body, which an Idempotency-Key relies on.
+// objectOf writes members sorted by name, each unchanged: the same command sends the same
+// body, which an Idempotency-Key relies on.
 func objectOf(members map[string]json.RawMessage) json.RawMessage {
 	var names []string
 	for name := range members {
@@ -423,7 +422,7 @@ func objectOf(members map[string]json.RawMessage) json.RawMessage {
 	return append(body, '}')
 }
 
-// query takes out of the members what goes into the query.
+// query moves the members that belong in the query out of members.
 func (c *call) query(members map[string]json.RawMessage) (url.Values, error) {
 	query := url.Values{}
 	for _, p := range c.params {
@@ -442,23 +441,23 @@ func (c *call) query(members map[string]json.RawMessage) (url.Values, error) {
 	return query, nil
 }
 
-// name is that of the member or query parameter.
+// name returns the name of the member or query parameter.
 func (p param) name() string { return firstOf(p.member, strings.ReplaceAll(p.flag, "-", "_")) }
 
-// onceReader is standard input, which only one flag can have.
+// onceReader is standard input, which only one flag may read.
 type onceReader struct {
 	in   io.Reader
 	used bool
 }
 
-// Read marks the input as taken.
+// Read reads and marks the input as used.
 func (r *onceReader) Read(b []byte) (int, error) {
 	r.used = true
 	return r.in.Read(b)
 }
 
-// readSecret reads a secret given as it is, as @FILE, or as - for standard input. The
-// line feed at the end of a file is no part of it.
+// readSecret reads a secret given literally, as @FILE, or as - for standard input. It
+// strips the line feed at the end.
 func readSecret(stdin io.Reader, flag, arg string) (string, error) {
 	text, err := readGiven(stdin, flag, arg)
 	if err != nil {
@@ -471,7 +470,7 @@ func readSecret(stdin io.Reader, flag, arg string) (string, error) {
 	return secret, nil
 }
 
-// readObject reads a JSON object given as it is, as @FILE, or as - for standard input.
+// readObject reads a JSON object given literally, as @FILE, or as - for standard input.
 func readObject(stdin io.Reader, flag, arg string) (json.RawMessage, error) {
 	text, err := readGiven(stdin, flag, arg)
 	if err != nil {
@@ -484,15 +483,15 @@ func readObject(stdin io.Reader, flag, arg string) (json.RawMessage, error) {
 	return text, nil
 }
 
-// readGiven reads what a flag names: the text itself, @FILE, or - for standard input. It
-// is bounded.
+// readGiven reads the value of a flag: the text itself, @FILE, or - for standard input. It
+// reads at most maxData bytes.
 func readGiven(stdin io.Reader, flag, arg string) ([]byte, error) {
 	text := []byte(arg)
 	var err error
 	switch {
 	case arg == "-":
 		if taken, ok := stdin.(*onceReader); ok && taken.used {
-			return nil, exit.Usagef("--%s: standard input is read for something else already", flag)
+			return nil, exit.Usagef("--%s: standard input is already read by another flag", flag)
 		}
 		text, err = readFile(stdin, "-", maxData)
 	case strings.HasPrefix(arg, "@"):
@@ -507,14 +506,14 @@ func readGiven(stdin io.Reader, flag, arg string) ([]byte, error) {
 	return text, nil
 }
 
-// objectExamples show what a flag takes, where it is not any object.
+// objectExamples are examples for the flags that do not take an arbitrary object.
 var objectExamples = map[string]string{
 	"retry":  `{"steps": ["5s", "1m"]}`,
 	"schema": `{"type": "object"}`,
 	"body":   `{"name": "value"}`,
 }
 
-// jsonFault says where a text stops being JSON; empty if it is JSON of another kind.
+// jsonFault describes a syntax error with its position; empty if the text is valid JSON.
 func jsonFault(err error) string {
 	fault, ok := errors.AsType[*json.SyntaxError](err)
 	if !ok {

@@ -80,7 +80,7 @@ func TestTenantAndKeyVerbs(t *testing.T) {
 	}
 
 	out, errOut, code := invoke(t, "", "key", "create", "--kind", "tenant", "--tenant", "acme", "--name", "own")
-	if code != exit.OK || !strings.Contains(out, "ph_live_tenant_") || !strings.Contains(errOut, "this once") {
+	if code != exit.OK || !strings.Contains(out, "ph_live_tenant_") || !strings.Contains(errOut, "only once") {
 		t.Errorf("key create: %d %s %s", code, out, errOut)
 	}
 	key := s.JSON("key", "create", "--kind", "publisher")
@@ -89,7 +89,7 @@ func TestTenantAndKeyVerbs(t *testing.T) {
 	if strings.Contains(s.OK("key", "list"), text) {
 		t.Error("the list shows a key")
 	}
-	s.Refused(exit.Refused, "an operator may do everything", "tenant", "list", "--key", text)
+	s.Refused(exit.Refused, "an operator key has full access", "tenant", "list", "--key", text)
 	servertest.Contains(t, s.OK("key", "revoke", id, "--yes"), "revoked key "+id)
 	s.Refused(exit.Refused, "check --key", "tenant", "list", "--key", text)
 }
@@ -117,7 +117,7 @@ func TestEndpointVerbs(t *testing.T) {
 	s.until("succeeded", "delivery", "get", test["delivery"].(string))
 
 	out, errOut, code := invoke(t, "", "endpoint", "rotate-secret", id, "--overlap", "1h")
-	if code != exit.OK || !strings.Contains(out, "whsec_") || !strings.Contains(errOut, "this once") || strings.Contains(out, secret) {
+	if code != exit.OK || !strings.Contains(out, "whsec_") || !strings.Contains(errOut, "only once") || strings.Contains(out, secret) {
 		t.Errorf("rotate-secret: %d %s %s", code, out, errOut)
 	}
 	servertest.Contains(t, s.OK("endpoint", "delete", id, "-y"), "deleted endpoint")
@@ -210,7 +210,7 @@ func TestPages(t *testing.T) {
 		s.OK("tenant", "create", "--id", id)
 	}
 	out, errOut, _ := invoke(t, "", "tenant", "list", "--limit", "2")
-	if strings.Count(out, "\n") != 3 || !strings.Contains(errOut, "--all shows them, --cursor ") {
+	if strings.Count(out, "\n") != 3 || !strings.Contains(errOut, "--all lists all of them, --cursor ") {
 		t.Errorf("first page:\n%s%s", out, errOut)
 	}
 	cursor := s.JSON("tenant", "list", "--limit", "2")["next_cursor"].(string)
@@ -245,7 +245,7 @@ func TestWrongUseOfVerbs(t *testing.T) {
 	s.Refused(exit.Usage, "not a JSON object", "endpoint", "create", "--body", "[1]")
 	s.Refused(exit.Usage, "no such file", "endpoint", "create", "--body", "@/does/not/exist")
 	s.Refused(exit.Usage, "is not an address", "tenant", "list", "--server", "localhost:8080")
-	if _, errOut, code := invoke(t, "{}", "endpoint", "test", "x", "--body", "-", "--data", "-"); code != exit.Usage || !strings.Contains(errOut, "standard input is read for something else") {
+	if _, errOut, code := invoke(t, "{}", "endpoint", "test", "x", "--body", "-", "--data", "-"); code != exit.Usage || !strings.Contains(errOut, "standard input is already read by another flag") {
 		t.Errorf("two flags from one input: %d %s", code, errOut)
 	}
 	s.Refused(exit.Usage, "--event-types is required", "endpoint", "create", "--tenant", "acme", "--url", "https://example.com/")

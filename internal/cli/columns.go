@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// table prints rows in aligned columns that fit a width. Which columns there are depends
-// on their names alone, and not on what is in them: the same command shows the same ones.
+// table prints rows in aligned columns that fit a width. The choice of columns depends only
+// on their names: the same command always shows the same columns.
 type table struct {
 	out     io.Writer
 	columns []string
@@ -19,25 +19,25 @@ type table struct {
 	gap     int  // between columns, on this page
 }
 
-// Between columns there is one space where two would have something cut.
+// Gaps between columns, in spaces: narrow where a wide gap would truncate a cell.
 const (
 	wideGap   = 2
 	narrowGap = 1
 )
 
-// dispensable are the columns that are left out where there is no room, in this order.
+// dispensable are the columns that are dropped if there is no room, in this order.
 var dispensable = []string{"last_used_at", "expires_at", "next_attempt_at", "endpoint", "created_at", "ended_at", "disabled_reason", "profile", "test", "event_types", "verification.state", "last_error", "accepted_at", "url", "message"}
 
-// shortHeads stand for names that are longer than what is below them.
+// shortHeads replace names that are longer than the values of their columns.
 var shortHeads = map[string]string{"last_status": "LAST", "attempts": "TRIES", "number": "#", "duration_ms": "MS", "processed": "DONE", "delivered": "OK", "event_types": "TYPES", "verification.state": "VERIFIED"}
 
-// roomOf is the least width with which a column is of use, where it is not that of its head.
+// roomOf is the smallest useful width of a column, if it is not that of its head.
 var roomOf = map[string]int{"id": 36, "endpoint": 36, "event": 36, "url": 20, "last_error": 16, "error": 12, "message": 24, "state": 9, "kind": 9, "duration_ms": 6, "reason": 13, "tenant": 8, "type": 8, "name": 8, "partner": 8, "user": 8}
 
 // flexible columns may be cut; ids, times, numbers and words are shown whole.
 var flexible = []string{"tenant", "name", "url", "event_types", "event_type", "type", "description", "user", "partner", "last_error", "error", "profile"}
 
-// wrapped columns are sentences: they go on in the next line. They stand last.
+// wrapped columns are sentences, which continue on the next line. They come last.
 var wrapped = []string{"message", "description"}
 
 // newTable makes a table of the columns; wide shows all of them, whole.
@@ -167,7 +167,7 @@ func (t *table) line(b *strings.Builder, cells []string, widths []int) {
 	b.WriteByte('\n')
 }
 
-// cut shortens a text to so many characters, and shows that it did.
+// cut truncates a text to a width in characters and marks the end with an ellipsis.
 func cut(text string, width int) string {
 	if utf8.RuneCountInString(text) <= width {
 		return text

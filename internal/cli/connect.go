@@ -25,14 +25,14 @@ type server struct {
 	keyFrom string
 }
 
-// serverFlags adds the flags that name the server, and returns what makes a client
-// of them.
+// serverFlags adds the flags that name the server and the key, and returns a function that
+// makes a client of them.
 func serverFlags(cmd *cobra.Command) func() (*server, error) {
-	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+DefaultURL)
-	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE)")
-	name := cmd.Flags().String("context", "", "context of \"posthorn login\" that names server and key (POSTHORN_CONTEXT)")
+	address := cmd.Flags().String("server", "", "server URL (POSTHORN_URL, default "+DefaultURL+")")
+	key := cmd.Flags().String("key", "", "API key (POSTHORN_KEY, POSTHORN_KEY_FILE)")
+	name := cmd.Flags().String("context", "", "saved server and key, see \"posthorn login\" (POSTHORN_CONTEXT)")
 	plain := cmd.Flags().Bool("allow-plain-http", PlainHTTPAllowed(),
-		"do not warn of a key that goes over plain http to another machine, where the network between is trusted (POSTHORN_ALLOW_PLAIN_HTTP=true)")
+		"do not warn if the key is sent over plain HTTP to another machine (POSTHORN_ALLOW_PLAIN_HTTP=true)")
 	return func() (*server, error) {
 		if err := notEmpty(cmd); err != nil {
 			return nil, err
@@ -43,35 +43,34 @@ func serverFlags(cmd *cobra.Command) func() (*server, error) {
 		}
 		c := NewClient(t.URL, t.Key)
 		if c.Key == "" {
-			return nil, exit.Usagef("a key is required: --key, POSTHORN_KEY, POSTHORN_KEY_FILE, or the context that \"posthorn login\" makes")
+			return nil, exit.Usagef("a key is required: use --key, POSTHORN_KEY, POSTHORN_KEY_FILE or \"posthorn login\"")
 		}
 		if err := CheckURL(c.URL); err != nil {
 			return nil, err
 		}
 		if errors.Is(c.Check(), client.ErrPlainHTTP) {
-			c.AllowPlainHTTP = true // networks of containers are without TLS
+			c.AllowPlainHTTP = true // container networks often have no TLS
 			if !*plain && !t.PlainHTTP {
-				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s; --allow-plain-http says that it is\n", Unencrypted(c.URL))
+				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s, or add --allow-plain-http if the network is trusted\n", Unencrypted(c.URL))
 			}
 		}
 		return &server{Client: c, keyFrom: t.keyFrom}, nil
 	}
 }
 
-// PlainHTTPAllowed reports whether the variable says that the network is trusted.
+// PlainHTTPAllowed reports whether the environment marks the network as trusted.
 func PlainHTTPAllowed() bool { return os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true" }
 
-// Unencrypted warns of a key that others may read on its way.
+// Unencrypted returns a warning that the key is sent unencrypted.
 func Unencrypted(address string) string {
 	host := "another machine"
 	if u, err := url.Parse(address); err == nil {
 		host = u.Host
 	}
-	return "the key goes unencrypted to " + PlainText(host) + "; name the server with https, unless the network between is trusted"
+	return "the key is sent unencrypted to " + PlainText(host) + "; use an https URL"
 }
 
-// NewClient returns a client for a command: it calls once, and whoever runs the
-// command decides about another try.
+// NewClient returns a client for a command. It does not retry.
 func NewClient(address, key string) *client.Client {
 	return &client.Client{URL: address, Key: key, Attempts: 1, UserAgent: "posthorn/" + build.Version()}
 }
@@ -79,12 +78,12 @@ func NewClient(address, key string) *client.Client {
 // target is the server of a command, with the key for it.
 type target struct {
 	account
-	keyFrom string // where the key came from, for people who look for a wrong one
+	keyFrom string // where the key came from, for error messages
 }
 
-// findTarget puts flags before the environment before the current context. A context is
-// server and key together: it is used only where nothing else names either, so that its
-// key never goes to another server, and no other key to its server.
+// findTarget prefers flags to the environment, and the environment to the current context.
+// A context is used only if nothing else names a server or a key, so that its key is never
+// sent to another server, and no other key to its server.
 func findTarget(address, key, context string) (target, error) {
 	key, from, err := FindKey(key)
 	if err != nil {
@@ -94,7 +93,7 @@ func findTarget(address, key, context string) (target, error) {
 	named := firstOf(context, os.Getenv("POSTHORN_CONTEXT"))
 	switch {
 	case context != "" && (address != "" || from == "--key"):
-		return target{}, exit.Usagef("--context names server and key: leave --server and --key out")
+		return target{}, exit.Usagef("--context names server and key: leave out --server and --key")
 	case context == "" && (url != "" || key != ""):
 		return target{account{URL: firstOf(url, DefaultURL), Key: key}, from}, nil
 	}
@@ -107,13 +106,13 @@ func findTarget(address, key, context string) (target, error) {
 	}
 	chosen, ok := all.Contexts[named]
 	if !ok {
-		return target{}, exit.Usagef("there is no context %q; \"posthorn context list\" shows them, \"posthorn login %s\" makes it", named, named)
+		return target{}, exit.Usagef("there is no context %q; \"posthorn context list\" shows them, \"posthorn login %s\" creates it", named, named)
 	}
 	return target{chosen, "context " + named}, nil
 }
 
-// FindKey is the key that a flag or the environment gives, and which of them; both are
-// empty if none does.
+// FindKey returns the key from a flag or the environment, and where it came from. Both are
+// empty if there is none.
 func FindKey(flag string) (key, from string, err error) {
 	if flag != "" {
 		return flag, "--key", nil
@@ -135,7 +134,7 @@ func FindKey(flag string) (key, from string, err error) {
 	return key, "POSTHORN_KEY_FILE", nil
 }
 
-// CheckURL refuses what is not the address of a server, as --server.
+// CheckURL returns an error about --server if the text is not the URL of a server.
 func CheckURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -144,19 +143,19 @@ func CheckURL(text string) error {
 	return nil
 }
 
-// nextSteps say what to do about a refusal, by its code.
+// nextSteps are what to do about an error of the server, by code.
 var nextSteps = map[string]string{
-	"forbidden":              "this needs a key of another kind; an operator may do everything",
+	"forbidden":              "this needs another kind of key; an operator key has full access",
 	"not_found":              "check the id, and that the key is of the right mode and tenant",
 	"route_not_found":        "is --server (POSTHORN_URL) the root of the server?",
 	"tenant_not_found":       "\"posthorn tenant list\" shows the tenants",
 	"endpoint_disabled":      "\"posthorn endpoint enable ID\" enables it",
-	"idempotency_key_reused": "take a new --idempotency-key for another request",
+	"idempotency_key_reused": "use a new --idempotency-key for a different request",
 }
 
-var errNotPosthorn = exit.With(exit.Unreachable, errors.New("the server's answer was not one of Posthorn; is --server (POSTHORN_URL) right?"))
+var errNotPosthorn = exit.With(exit.Unreachable, errors.New("the response is not from a Posthorn server; is --server (POSTHORN_URL) right?"))
 
-// refused gives an answer of the server its own exit code and a next step.
+// refused adds the exit code and the next step to an error of the server.
 func (s *server) refused(err error) error {
 	if _, coded := errors.AsType[*exit.Error](err); coded || errors.Is(err, context.Canceled) {
 		return err
@@ -166,7 +165,7 @@ func (s *server) refused(err error) error {
 		return unanswered(err)
 	}
 	switch next := s.nextStep(p); {
-	case strings.HasPrefix(p.Code, "http_"): // somebody else's answer, such as that of a proxy
+	case strings.HasPrefix(p.Code, "http_"): // the response of something else, such as a proxy
 		return exit.With(exit.Unreachable, fmt.Errorf("%w; is --server (POSTHORN_URL) right?", p))
 	case next != "":
 		return exit.With(exit.Refused, fmt.Errorf("%w; %s", p, next))
@@ -181,12 +180,12 @@ func (s *server) nextStep(p *client.Problem) string {
 	case p.Code == "unauthorized":
 		return "check " + firstOf(s.keyFrom, "POSTHORN_KEY")
 	case p.Code == "tenant_not_found" && KindOf(s.Key) == "tenant":
-		return "this key is for its own tenant; leave --tenant out"
+		return "a tenant key works for its own tenant only; leave out --tenant"
 	}
 	return nextSteps[p.Code]
 }
 
-// unanswered tells a server that is not there from one that is not Posthorn's.
+// unanswered distinguishes a server that does not answer from one that is not Posthorn's.
 func unanswered(err error) error {
 	_, syntax := errors.AsType[*json.SyntaxError](err)
 	_, shape := errors.AsType[*json.UnmarshalTypeError](err)
@@ -196,14 +195,14 @@ func unanswered(err error) error {
 	return exit.With(exit.Unreachable, fmt.Errorf("%w; is the server running, and is --server (POSTHORN_URL) right?", err))
 }
 
-// ModeOf reads the mode out of the text of a key that the server made.
+// ModeOf returns the mode in the text of a generated key.
 func ModeOf(key string) string { return keyPart(key, 1, "live", "test") }
 
-// KindOf reads the kind out of the text of a key that the server made.
+// KindOf returns the kind in the text of a generated key.
 func KindOf(key string) string { return keyPart(key, 2, "operator", "publisher", "tenant") }
 
-// keyPart is the part of ph_<mode>_<kind>_<random> at the index, if it is one of
-// those; empty for a bootstrap key, whose text says nothing.
+// keyPart returns the part of ph_<mode>_<kind>_<random> at the index if it is one of the
+// values. It is empty for a bootstrap key, which has no parts.
 func keyPart(key string, index int, values ...string) string {
 	parts := strings.SplitN(key, "_", 4)
 	if len(parts) < 4 || parts[0] != "ph" {

@@ -11,13 +11,13 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// newContext shows and changes what login keeps.
+// newContext shows and changes the saved contexts.
 func newContext() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "context", Short: "Servers and keys that login keeps", Args: NoArgs,
-		Long: `A context is a server with a key for it; the key decides the mode, test or live.
-"posthorn login" makes one. The current context is used by every command that calls
-the API, unless a flag or the environment names a server or a key.`,
+		Use: "context", Short: "Manage saved servers and keys", Args: NoArgs,
+		Long: `A context is a server with an API key. The key decides the mode, test or live.
+"posthorn login" creates contexts. Commands that call the API use the current context,
+unless a flag or the environment names a server or a key.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newContextList(), newContextUse(), newContextRemove())
@@ -28,13 +28,13 @@ the API, unless a flag or the environment names a server or a key.`,
 type shownContext struct {
 	Current bool   `json:"current"`
 	Name    string `json:"name"`
-	Mode    string `json:"mode"` // empty: the key does not say it
-	Kind    string `json:"kind"` // of the key; empty: the key does not say it
+	Mode    string `json:"mode"` // empty for a bootstrap key
+	Kind    string `json:"kind"` // of the key; empty for a bootstrap key
 	URL     string `json:"url"`
 }
 
 func newContextList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the contexts, without their keys", Args: NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List contexts, without their keys", Args: NoArgs}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := readContexts()
@@ -57,7 +57,7 @@ func newContextList() *cobra.Command {
 			return printJSON(out, shown)
 		}
 		if len(rows) == 0 {
-			fmt.Fprintln(cmd.ErrOrStderr(), "There are no contexts; \"posthorn login\" makes one.")
+			fmt.Fprintln(cmd.ErrOrStderr(), "There are no contexts; \"posthorn login\" creates one.")
 			return nil
 		}
 		return newTable(out, []string{"current", "name", "mode", "kind", "url"}, false).print(rows, true)
@@ -67,7 +67,7 @@ func newContextList() *cobra.Command {
 
 func newContextUse() *cobra.Command {
 	return &cobra.Command{
-		Use: "use NAME", Short: "Make a context the current one", Args: oneArg("the name of a context"), ValidArgsFunction: completeContexts,
+		Use: "use NAME", Short: "Switch to another context", Args: oneArg("the name of a context"), ValidArgsFunction: completeContexts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := readContexts()
 			if err != nil {
@@ -88,7 +88,7 @@ func newContextUse() *cobra.Command {
 
 func newContextRemove() *cobra.Command {
 	return &cobra.Command{
-		Use: "remove NAME", Short: "Forget a context; its key stays valid", Args: oneArg("the name of a context"), ValidArgsFunction: completeContexts,
+		Use: "remove NAME", Short: "Remove a context; its key stays valid", Args: oneArg("the name of a context"), ValidArgsFunction: completeContexts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := readContexts()
 			if err != nil {
@@ -104,13 +104,13 @@ func newContextRemove() *cobra.Command {
 			if err := all.write(); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "removed context %s; \"posthorn key revoke\" ends its key\n", args[0])
+			fmt.Fprintf(cmd.OutOrStdout(), "removed context %s; \"posthorn key revoke\" revokes its key\n", args[0])
 			return nil
 		},
 	}
 }
 
-// need refuses the name of a context that there is not.
+// need returns an error if there is no context of the name.
 func (c contexts) need(name string) error {
 	if _, ok := c.Contexts[name]; !ok {
 		return exit.Usagef("there is no context %q; \"posthorn context list\" shows them", name)

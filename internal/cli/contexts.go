@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// contexts are the servers and keys that "posthorn login" keeps, in one file of the user's.
+// contexts are the servers and keys that "posthorn login" saves, in one file per user.
 type contexts struct {
 	Current  string             `json:"current"` // name of the one in use; empty: none
 	Contexts map[string]account `json:"contexts"`
@@ -33,8 +33,8 @@ func contextsFile() (string, error) {
 	return filepath.Join(dir, "posthorn", "contexts.json"), nil
 }
 
-// readContexts reads the file; there may be none. A file that others may read is refused,
-// as it holds keys.
+// readContexts reads the file, which may be missing. A file that others may read is an
+// error, because it contains keys.
 func readContexts() (contexts, error) {
 	all := contexts{Contexts: map[string]account{}}
 	if os.Getenv("XDG_CONFIG_HOME") == "" && os.Getenv("HOME") == "" {
@@ -52,14 +52,14 @@ func readContexts() (contexts, error) {
 		return all, exit.Usagef("contexts: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return all, exit.Usagef("contexts: %s holds keys and others may read it (mode %04o); change that: chmod 600 %s", path, info.Mode().Perm(), path)
+		return all, exit.Usagef("contexts: %s contains keys and others may read it (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	text, err := readPath(path, maxContexts)
 	if err != nil {
 		return all, exit.Usagef("contexts: %w", err)
 	}
 	if err := json.Unmarshal(text, &all); err != nil {
-		return all, exit.Usagef("contexts: %s: %w; mend it, or delete it and log in again", path, err)
+		return all, exit.Usagef("contexts: %s: %w; fix it, or delete it and log in again", path, err)
 	}
 	if all.Contexts == nil {
 		all.Contexts = map[string]account{}
@@ -67,7 +67,7 @@ func readContexts() (contexts, error) {
 	return all, nil
 }
 
-// write replaces the file as a whole, readable by the user alone.
+// write replaces the whole file, readable only by the user.
 func (c contexts) write() error {
 	path, err := contextsFile()
 	if err != nil {

@@ -40,7 +40,7 @@ func TestFlagsOfLists(t *testing.T) {
 // commands, and leads to this machine.
 func TestPlainHTTPIsWarnedOf(t *testing.T) {
 	s := newShell(t)
-	const warning = "the key goes unencrypted to 0.0.0.0:"
+	const warning = "the key is sent unencrypted to 0.0.0.0:"
 	remote := strings.Replace(s.URL, "127.0.0.1", "0.0.0.0", 1)
 	for _, c := range []struct {
 		name, server, key, allowed string

@@ -12,12 +12,12 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// What some commands do beside their one call of the API.
+// What some commands do besides their one call of the API.
 
 // outcomeWithin is how long a test event is waited for.
 const outcomeWithin = 10 * time.Second
 
-// outcome waits for the one attempt of a test event and prints what came of it.
+// outcome waits for the one attempt of a test event and prints its result.
 func (c *call) outcome(api *server, answer json.RawMessage) error {
 	var test client.TestEvent
 	if err := json.Unmarshal(answer, &test); err != nil {
@@ -26,7 +26,7 @@ func (c *call) outcome(api *server, answer json.RawMessage) error {
 	return c.awaited(api, test.Delivery, 1)
 }
 
-// retried waits for the attempt of a retry, whose delivery is the answer.
+// retried waits for the attempt of a retry; the answer is its delivery.
 func (c *call) retried(api *server, answer json.RawMessage) error {
 	var d client.Delivery
 	if err := json.Unmarshal(answer, &d); err != nil {
@@ -35,8 +35,8 @@ func (c *call) retried(api *server, answer json.RawMessage) error {
 	return c.awaited(api, d.ID, d.Attempts+1)
 }
 
-// awaited waits until a delivery has had so many attempts, and prints what came of the
-// last. After a success it says how to enable an endpoint that is disabled.
+// awaited waits until a delivery has had so many attempts, and prints the result of the
+// last. After a success it prints how to enable an endpoint that is disabled.
 func (c *call) awaited(api *server, id string, attempts int) error {
 	ctx, cancel := context.WithTimeout(c.cmd.Context(), outcomeWithin)
 	defer cancel()
@@ -56,20 +56,20 @@ func (c *call) awaited(api *server, id string, attempts int) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			fmt.Fprintf(c.cmd.ErrOrStderr(), "No outcome yet; see: posthorn delivery get %s\n", PlainText(id))
+			fmt.Fprintf(c.cmd.ErrOrStderr(), "No outcome yet. To see it later, run: posthorn delivery get %s\n", PlainText(id))
 			return nil
 		}
 	}
 }
 
-// offerEnabling says how to enable an endpoint that answered although it is disabled.
+// offerEnabling prints how to enable an endpoint that responded although it is disabled.
 func (c *call) offerEnabling(ctx context.Context, api *server, id string) {
 	if e, err := api.Endpoint(ctx, id); err == nil && !e.Enabled {
-		fmt.Fprintf(c.cmd.ErrOrStderr(), "The endpoint answered, and it is still disabled; enable it: posthorn endpoint enable %s\n", PlainText(id))
+		fmt.Fprintf(c.cmd.ErrOrStderr(), "The endpoint responded but is still disabled. To enable it, run: posthorn endpoint enable %s\n", PlainText(id))
 	}
 }
 
-// attemptResult is the state of a delivery with what its last attempt met.
+// attemptResult is the state of a delivery with the result of its last attempt.
 func attemptResult(d *client.Delivery) string {
 	a := d.AttemptLog[len(d.AttemptLog)-1]
 	text := d.State
@@ -85,19 +85,19 @@ func attemptResult(d *client.Delivery) string {
 	return PlainText(fmt.Sprintf("%s (%.0f ms)", text, a.DurationMS))
 }
 
-// heldNote says what becomes of the deliveries that an endpoint has waiting. Without
-// an answer it says nothing: the call that follows tells what is wrong.
+// heldNote returns what happens to the held deliveries of an endpoint. On an error it is
+// empty, because the next call fails with the same error.
 func heldNote(c *call, api *server) string {
 	e, err := api.Endpoint(c.cmd.Context(), c.arg)
 	if err != nil || e.Enabled || e.Health == nil {
 		return ""
 	}
 	if s := e.Verification.State; s == client.VerificationPending || s == client.VerificationFailed {
-		return "It is not verified yet, and enabled once it is: posthorn endpoint verify " + PlainText(c.arg)
+		return "The endpoint is not verified yet; verification enables it. To send a challenge, run: posthorn endpoint verify " + PlainText(c.arg)
 	}
 	n := e.Health.Held
 	if discard, _ := c.cmd.Flags().GetBool("discard"); discard {
-		return fmt.Sprintf("%d held %s given up.", n, areDeliveries(n))
+		return fmt.Sprintf("%d held %s discarded.", n, areDeliveries(n))
 	}
 	return fmt.Sprintf("%d held %s sent now.", n, areDeliveries(n))
 }
@@ -117,12 +117,12 @@ func resentNote(answer json.RawMessage) string {
 	}
 	text := fmt.Sprintf("%d new %s, %d sent again.", r.Created, deliveries(r.Created), len(r.Deliveries)-r.Created)
 	if r.Skipped > 0 {
-		text += fmt.Sprintf(" %d skipped: the endpoint was disabled by failures; enable it, and what it holds is sent.", r.Skipped)
+		text += fmt.Sprintf(" %d skipped: the endpoint was disabled after failures. Enabling it sends its held deliveries.", r.Skipped)
 	}
 	return text
 }
 
-// enabling names the endpoint in the next step when a disabled one is in the way.
+// enabling adds the ID of the endpoint to the error that it is disabled.
 func (c *call) enabling(api *server, err error, members map[string]json.RawMessage) error {
 	p, ok := errors.AsType[*client.Problem](err)
 	if !ok || p.Code != "endpoint_disabled" {
@@ -142,15 +142,15 @@ func (c *call) enabling(api *server, err error, members map[string]json.RawMessa
 	if id == "" {
 		return err
 	}
-	return exit.With(exit.Refused, fmt.Errorf("%w; enable it: posthorn endpoint enable %s", p, PlainText(id)))
+	return exit.With(exit.Refused, fmt.Errorf("%w; to enable it, run: posthorn endpoint enable %s", p, PlainText(id)))
 }
 
-// followEvery is how often a replay that is waited for is asked about.
+// followEvery is the interval at which a replay is polled.
 const followEvery = time.Second
 
-// follow waits until the replay of an answer has ended, or is paused, and returns what it
-// is then. Meanwhile it says on standard error how the replay stands. Interrupting the
-// command leaves the replay as it is.
+// follow waits until the replay in a response has ended or is paused, and returns it.
+// Meanwhile it prints the progress to standard error. Interrupting the command does not
+// affect the replay.
 func (c *call) follow(api *server, answer json.RawMessage) (json.RawMessage, error) {
 	said := ""
 	tick := time.NewTicker(followEvery)
@@ -178,7 +178,7 @@ func (c *call) follow(api *server, answer json.RawMessage) (json.RawMessage, err
 	}
 }
 
-// progress is a line about a replay that runs.
+// progress is a line about a running replay.
 func progress(r *client.Replay) string {
 	line := fmt.Sprintf("%s %d delivered, %d failed, %d under way.", r.Message, r.Delivered, r.Failed, r.Pending)
 	if r.Estimated != nil && r.Processed < r.Total {
@@ -187,11 +187,11 @@ func progress(r *client.Replay) string {
 	return line
 }
 
-// replayNote says how to see what becomes of a replay.
+// replayNote returns how to follow a replay.
 func replayNote(answer json.RawMessage) string {
 	var r client.Replay
 	if json.Unmarshal(answer, &r) != nil || r.ID == nil || r.State != client.ReplayRunning {
 		return ""
 	}
-	return "It runs; see: posthorn replay get " + PlainText(*r.ID) + " --wait"
+	return "The replay is running. To follow it, run: posthorn replay get " + PlainText(*r.ID) + " --wait"
 }

@@ -16,17 +16,17 @@ import (
 
 func newHealthcheck() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "healthcheck", Short: "Ask a server whether it is ready; for containers", Args: NoArgs,
-		Long: `Ask /readyz of a server, without a key. Exit codes: 0 ready, 1 not ready or not
-reachable.
+		Use: "healthcheck", Short: "Check whether a server is ready", Args: NoArgs,
+		Long: `Check /readyz of a server, as the health check of a container does. No key is needed.
 
-Without --server and POSTHORN_URL it asks this machine at the port of POSTHORN_LISTEN,
-or at 8080.`,
+The default server is this machine at the port of POSTHORN_LISTEN, or at 8080.
+
+Exit codes: 0 ready, 1 not ready or not reachable.`,
 		Example: `  HEALTHCHECK CMD ["posthorn", "healthcheck"]`,
 	}
-	address := cmd.Flags().String("server", "", "server (POSTHORN_URL)")
+	address := cmd.Flags().String("server", "", "server URL (POSTHORN_URL, default this machine)")
 	var timeout time.Duration
-	duration.Var(cmd.Flags(), &timeout, "timeout", 3*time.Second, "how long to wait for the answer")
+	duration.Var(cmd.Flags(), &timeout, "timeout", 3*time.Second, "time to wait for the response")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := notEmpty(cmd); err != nil {
 			return err
@@ -46,8 +46,8 @@ or at 8080.`,
 	return cmd
 }
 
-// LocalURL is where a server with this environment can be reached from the same
-// machine: one that listens on every address listens on the loopback too.
+// LocalURL returns the URL at which a server with this environment is reached from the
+// same machine. If it listens on all addresses, that is the loopback address.
 func LocalURL() string {
 	host, port, err := net.SplitHostPort(os.Getenv("POSTHORN_LISTEN"))
 	if err != nil {

@@ -30,14 +30,14 @@ const (
 
 func newListen() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "listen", Short: "Receive a tenant's events on this machine, without a public address", Args: NoArgs,
-		Long: `Connect to a running server and make its requests here: same headers, same
-body, signature included. The connection goes out from this machine, so nothing
-has to be reachable from outside.
+		Use: "listen", Short: "Receive events on this machine, without a public address", Args: NoArgs,
+		Long: `Connect to a running server and receive the events of a tenant on this machine. Requests
+have the headers, body and signature that any endpoint gets. The connection is outgoing,
+so this machine needs no public address.
 
-What comes while no listener is connected is kept and delivered on return. A
-delivery that was not answered, because this process was killed, comes again.
-It stays until Ctrl-C and connects again by itself.
+Events are kept while no listener is connected and delivered when it reconnects. A
+delivery without a response, for example because this process was killed, is sent again.
+The command reconnects by itself and runs until Ctrl-C.
 
 The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a context.`,
 		Example: `  posthorn listen --forward http://localhost:3000/hook
@@ -48,15 +48,15 @@ The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a cont
 	l := &listener{}
 	server := serverFlags(cmd)
 	f.Lookup("key").Usage = "tenant key, or operator key with --tenant (POSTHORN_KEY, POSTHORN_KEY_FILE)"
-	f.StringVar(&l.forward, "forward", "", "URL to make the requests to: localhost, an IP address or a public name")
-	f.BoolVar(&l.printOnly, "print-only", false, "print whole requests and answer them with 200, forward nothing")
-	f.StringVar(&l.asks.Name, "name", "dev", "name of this listener; each has its own deliveries, and one connection")
-	f.StringSliceVar(&l.asks.Types, "types", nil, "event types, with beginnings such as payment.*; without it all")
-	f.StringVar(&l.asks.Profile, "profile", "", "wire format; without it as before, at first the server's default")
-	f.StringVar(&l.asks.Tenant, "tenant", "", "tenant, for operator keys")
-	f.StringVar(&l.save, "save", "", "directory to write each request to as a file of raw HTTP, which \"posthorn verify\" reads")
-	f.BoolVar(&l.remove, "remove", false, "delete the listener's endpoint at the end: nothing is kept for it")
-	f.BoolVar(&l.asJSON, "json", false, "print a JSON object a line")
+	f.StringVar(&l.forward, "forward", "", "URL to forward requests to: localhost, an IP address or a public name")
+	f.BoolVar(&l.printOnly, "print-only", false, "print requests and respond with 200, without forwarding")
+	f.StringVar(&l.asks.Name, "name", "dev", "name of this listener; each name has its own deliveries and one connection")
+	f.StringSliceVar(&l.asks.Types, "types", nil, "comma-separated event types and prefixes such as payment.* (default all)")
+	f.StringVar(&l.asks.Profile, "profile", "", "profile (wire format) (default that of the last connection, at first the server's default)")
+	f.StringVar(&l.asks.Tenant, "tenant", "", "tenant ID; required with an operator key")
+	f.StringVar(&l.save, "save", "", "directory to save each request to, as raw HTTP for \"posthorn verify\"")
+	f.BoolVar(&l.remove, "remove", false, "delete the listener's endpoint on exit, so that no events are kept for it")
+	f.BoolVar(&l.asJSON, "json", false, "print one JSON object per line")
 	completeFromServer(cmd, server)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := l.checkWhere(); err != nil {
@@ -84,20 +84,20 @@ type listener struct {
 	out       io.Writer
 	poster    *egress.Client
 
-	mu    sync.Mutex     // over what follows, and over printing
+	mu    sync.Mutex     // guards what follows, and printing
 	shown map[string]int // deliveries by id: how often each came
 	came  int
 	again int
 	id    string // of the endpoint; empty before the first connection
 }
 
-// checkWhere refuses flags that do not say where deliveries go.
+// checkWhere checks the flags that name where deliveries go.
 func (l *listener) checkWhere() error {
 	switch {
 	case l.printOnly && l.forward != "":
-		return exit.Usagef("give one of --forward and --print-only, not both")
+		return exit.Usagef("--forward and --print-only cannot be combined")
 	case !l.printOnly && l.forward == "":
-		return exit.Usagef("say where to: --forward URL, or --print-only")
+		return exit.Usagef("--forward URL or --print-only is required")
 	case l.save == "":
 		return nil
 	}
@@ -107,11 +107,11 @@ func (l *listener) checkWhere() error {
 	return nil
 }
 
-// start checks what was asked and listens until ctx ends.
+// start checks the options and listens until ctx ends.
 func (l *listener) start(ctx context.Context) error {
 	l.shown = map[string]int{}
-	// The way to the local handler is that of every delivery, with the guard open:
-	// the one address there is stands on this command line.
+	// The local handler is reached as any endpoint is, but without the egress guard: the
+	// user named its address on the command line.
 	l.poster = egress.New(egress.Options{AllowHTTP: true, AllowLocal: true,
 		AllowNetworks: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}})
 	defer l.poster.CloseIdle()
@@ -125,7 +125,7 @@ func (l *listener) start(ctx context.Context) error {
 	return l.run(ctx)
 }
 
-// run connects, and again after a pause whenever the connection broke.
+// run connects, and reconnects after a pause whenever the connection breaks.
 func (l *listener) run(ctx context.Context) error {
 	for pause := firstReconnect; ; pause = min(2*pause, lastReconnect) {
 		connected, err := l.connect(ctx)
@@ -139,7 +139,7 @@ func (l *listener) run(ctx context.Context) error {
 			pause = firstReconnect
 		}
 		wait := pause/2 + rand.N(pause)/2
-		l.note("%v; connecting again in %v", err, wait.Round(100*time.Millisecond))
+		l.note("%v; reconnecting in %v", err, wait.Round(100*time.Millisecond))
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -150,14 +150,14 @@ func (l *listener) run(ctx context.Context) error {
 // goodbyeWithin bounds the request that --remove makes at the end.
 const goodbyeWithin = 10 * time.Second
 
-// leave says goodbye, and what becomes of the endpoint.
+// leave prints a summary, and deletes the endpoint with --remove.
 func (l *listener) leave(ctx context.Context) error {
-	l.note("stopped: %d received, %d of them again", l.came, l.again)
+	l.note("stopped: %d received, %d of them repeated", l.came, l.again)
 	if l.id == "" {
 		return nil
 	}
 	if !l.remove {
-		l.note("events are kept for it (30 days unless the server says otherwise); end that with: posthorn endpoint delete %s", PlainText(l.id))
+		l.note("events are still kept for this listener (30 days by default); to stop that, run: posthorn endpoint delete %s", PlainText(l.id))
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWithin)
@@ -165,12 +165,11 @@ func (l *listener) leave(ctx context.Context) error {
 	if err := l.api.DeleteEndpoint(ctx, l.id); err != nil {
 		return l.api.refused(fmt.Errorf("--remove: %w", err))
 	}
-	l.note("removed: nothing is kept for it")
+	l.note("removed: no events are kept for this listener")
 	return nil
 }
 
-// connect listens on one connection until it ends. What is under way then is
-// finished first, so that the local handler still gets one at a time.
+// connect listens on one connection until it ends and its deliveries are finished.
 func (l *listener) connect(ctx context.Context) (connected bool, err error) {
 	s, err := l.api.Listen(ctx, l.asks)
 	if err != nil {
@@ -204,15 +203,14 @@ func (l *listener) connect(ctx context.Context) (connected bool, err error) {
 	}
 }
 
-// ended returns the error that ends the command, or nil if connecting again may
-// help.
+// ended returns the error that ends the command, or nil if reconnecting may help.
 func (l *listener) ended(err error) error {
 	if end, ok := errors.AsType[*client.ListenEnd](err); ok {
 		switch end.Code {
 		case "shutting_down", "stalled":
 			return nil
 		case "unauthorized":
-			return exit.With(exit.KeyRevoked, fmt.Errorf("%s Nothing is lost: what comes is kept for the next listener of this name", end.Message))
+			return exit.With(exit.KeyRevoked, fmt.Errorf("%s No events are lost: they are kept for the next listener with this name", end.Message))
 		case "replaced":
 			return exit.With(exit.Replaced, fmt.Errorf("%s Give each listener its own --name", end.Message))
 		}
@@ -230,8 +228,8 @@ func (l *listener) ended(err error) error {
 	return l.api.refused(p)
 }
 
-// receive makes one request here and tells the server what came of it. The error is that
-// of the telling.
+// receive forwards one request and reports the result to the server. The error is that of
+// the report.
 func (l *listener) receive(ctx context.Context, d *client.ListenDelivery) error {
 	if err := l.keep(d); err != nil {
 		l.note("--save: %v", err)
@@ -256,7 +254,7 @@ func (l *listener) receive(ctx context.Context, d *client.ListenDelivery) error 
 	return err
 }
 
-// maxShownAnswer bounds what is told of the local answer's headers, in bytes.
+// maxShownAnswer is how much of the local response's headers is reported, in bytes.
 const maxShownAnswer = 16 << 10
 
 // pass makes the request that the server would have made.

@@ -29,7 +29,7 @@ func headersOf(d *client.ListenDelivery) []hook.Header {
 	return headers
 }
 
-// greet says what this listener is. The secret is what the local handler verifies
+// greet prints what this listener is. The secret is what the local handler verifies
 // with.
 func (l *listener) greet(h *client.ListenHello) {
 	l.mu.Lock()
@@ -47,7 +47,7 @@ func (l *listener) greet(h *client.ListenHello) {
 		h.Tenant, h.Mode, h.Profile, strings.Join(h.EventTypes, ","), where)))
 	fmt.Fprintf(l.out, "Signing secret: %s\n", PlainText(h.Secret))
 	if h.Held > 0 {
-		fmt.Fprintf(l.out, "%d came while nobody listened, oldest first:\n", h.Held)
+		fmt.Fprintf(l.out, "%d held while no listener was connected, oldest first:\n", h.Held)
 	}
 }
 
@@ -68,11 +68,11 @@ type shownDelivery struct {
 	ID        string  `json:"id"`
 	EventType string  `json:"event_type"`
 	Attempt   int     `json:"attempt"`
-	Times     int     `json:"times"` // how often it came to this process
+	Times     int     `json:"times"` // how often this process received it
 	Status    int     `json:"status,omitempty"`
 	Error     string  `json:"error,omitempty"`
 	TookMS    float64 `json:"took_ms"`
-	Unheard   string  `json:"unheard,omitempty"` // why the server does not know: it comes again
+	Unheard   string  `json:"unheard,omitempty"` // why the server did not get the response; it sends the delivery again
 
 	Request *shownRequest `json:"request,omitempty"` // with --print-only
 }
@@ -174,10 +174,10 @@ func (l *listener) print(d *client.ListenDelivery, s *shownDelivery, message str
 		marks = append(marks, fmt.Sprintf("attempt %d", s.Attempt))
 	}
 	if s.Times > 1 {
-		marks = append(marks, "came before")
+		marks = append(marks, "repeated")
 	}
 	if s.Unheard != "" {
-		marks = append(marks, "the server did not hear the answer and sends it again: "+s.Unheard)
+		marks = append(marks, "the server did not get the response and will send it again: "+s.Unheard)
 	}
 	tail := ""
 	if len(marks) > 0 {

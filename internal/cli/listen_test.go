@@ -372,7 +372,7 @@ func TestListenOutlivesTheServer(t *testing.T) {
 	if missing, _ := lost([]string{e.ID}, l.Arrivals()); len(missing) != 0 {
 		t.Error("another event came")
 	}
-	if !strings.Contains(r.out.String(), "connecting again") {
+	if !strings.Contains(r.out.String(), "reconnecting in") {
 		t.Errorf("%s", r.out.String())
 	}
 	r.stop()

@@ -16,21 +16,21 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// contextName is what a context may be called: safe on a command line and in a file.
+// contextName matches the names of contexts, which are safe on a command line and in a file.
 var contextName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$`)
 
-// newLogin keeps a server and a key for the commands that follow.
+// newLogin saves a server and a key for later commands.
 func newLogin() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "login [NAME]", Short: "Keep a server and a key for the commands that follow",
-		Long: `Ask for a key of the API, try it at the server, and keep both as a context, which
-becomes the current one. Log in once for each server and mode; "posthorn context use"
-goes from one to the other.
+		Use: "login [NAME]", Short: "Save a server and an API key for later commands",
+		Long: `Check an API key against a server and save both as a context, which becomes the current
+one. Log in once for each server and mode; "posthorn context use" switches between them.
 
-The key is typed on the terminal and not shown, or comes from standard input, --key,
-POSTHORN_KEY or POSTHORN_KEY_FILE. It is kept in posthorn/contexts.json in the user's
-directory for configuration (~/.config), which only the user may read. Without NAME the
-context is called after the host, with -test behind it for a key of test mode.`,
+The key is read from the terminal without echo, or from standard input, --key,
+POSTHORN_KEY or POSTHORN_KEY_FILE. Contexts are stored in posthorn/contexts.json in the
+user's configuration directory (~/.config). Only the user may read the file.
+
+NAME defaults to the host, with the suffix -test for a key in test mode.`,
 		Example: `  posthorn login --server https://hooks.example.com
   posthorn login staging --server https://hooks.staging.example < key.txt`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -40,10 +40,10 @@ context is called after the host, with -test behind it for a key of test mode.`,
 			return nil
 		},
 	}
-	address := cmd.Flags().String("server", "", "server (POSTHORN_URL); without it "+DefaultURL)
-	key := cmd.Flags().String("key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE); without it the command asks")
+	address := cmd.Flags().String("server", "", "server URL (POSTHORN_URL, default "+DefaultURL+")")
+	key := cmd.Flags().String("key", "", "API key (POSTHORN_KEY, POSTHORN_KEY_FILE, default a prompt)")
 	plain := cmd.Flags().Bool("allow-plain-http", PlainHTTPAllowed(),
-		"do not warn of a key that goes over plain http to another machine, where the network between is trusted; kept with the context")
+		"do not warn if the key is sent over plain HTTP to another machine; saved with the context")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := notEmpty(cmd); err != nil {
 			return err
@@ -68,7 +68,7 @@ context is called after the host, with -test behind it for a key of test mode.`,
 		if errors.Is(c.Check(), client.ErrPlainHTTP) {
 			c.AllowPlainHTTP = true
 			if !*plain {
-				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s; --allow-plain-http says that it is\n", Unencrypted(c.URL))
+				fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s, or add --allow-plain-http if the network is trusted\n", Unencrypted(c.URL))
 			}
 		}
 		if err := tryKey(cmd.Context(), &server{Client: c, keyFrom: from}); err != nil {
@@ -82,30 +82,30 @@ context is called after the host, with -test behind it for a key of test mode.`,
 		if err := all.write(); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "logged in at %s as context %s (%s)\n", PlainText(a.URL), name, whatKey(a.Key))
+		fmt.Fprintf(cmd.OutOrStdout(), "logged in to %s as context %s (%s)\n", PlainText(a.URL), name, whatKey(a.Key))
 		return nil
 	}
 	return cmd
 }
 
-// typedKey asks for the key, or reads it from standard input if that is no terminal.
+// typedKey prompts for the key, or reads it from standard input if that is not a terminal.
 func typedKey(cmd *cobra.Command, url string) (key, from string, err error) {
 	in := cmd.InOrStdin()
 	if f, ok := in.(*os.File); ok && IsTerminal(f) {
-		key, err = askSecret(cmd.Context(), f, cmd.ErrOrStderr(), "Key for "+PlainText(url)+" (it is not shown):")
+		key, err = askSecret(cmd.Context(), f, cmd.ErrOrStderr(), "Key for "+PlainText(url)+" (not shown):")
 	} else {
 		var text []byte
 		text, err = io.ReadAll(io.LimitReader(in, maxData))
 		key = strings.TrimSpace(string(text))
 	}
 	if err == nil && key == "" {
-		err = exit.Usagef("no key was given: type it, pipe it in, or use --key, POSTHORN_KEY or POSTHORN_KEY_FILE")
+		err = exit.Usagef("no key was given: enter it, pipe it in, or use --key, POSTHORN_KEY or POSTHORN_KEY_FILE")
 	}
-	return key, "what was given as the key", err
+	return key, "the key that was given", err
 }
 
-// tryKey asks the server for something that needs a key. A publisher key may not see it,
-// which it is told, and that is answer enough.
+// tryKey makes a request that needs a key. A publisher key is valid although the server
+// answers it with forbidden.
 func tryKey(ctx context.Context, s *server) error {
 	_, err := s.Endpoints(ctx, client.EndpointQuery{ListOptions: client.ListOptions{Limit: 1}})
 	if p, ok := errors.AsType[*client.Problem](err); ok && p.Code == "forbidden" {
@@ -117,7 +117,7 @@ func tryKey(ctx context.Context, s *server) error {
 	return nil
 }
 
-// nameOf is what a context is called where nobody said it.
+// nameOf returns the default name of a context.
 func nameOf(a account) string {
 	name := "default"
 	if u, err := url.Parse(a.URL); err == nil && contextName.MatchString(u.Host) {
@@ -129,7 +129,7 @@ func nameOf(a account) string {
 	return name
 }
 
-// whatKey says what the text of a key says about it.
+// whatKey describes a key by its text.
 func whatKey(key string) string {
 	if KindOf(key) == "" {
 		return "bootstrap key"

@@ -81,7 +81,7 @@ func TestWholeListWaitsForTheServer(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := &limited{pages: 5, retryAfter: "3601"}
-		if _, errOut, err := listed(t, s, true); err == nil || !strings.Contains(errOut, "The list stopped after row 1; --cursor 2 goes on.") || s.refused != 1 {
+		if _, errOut, err := listed(t, s, true); err == nil || !strings.Contains(errOut, "The list stopped after row 1; --cursor 2 continues it.") || s.refused != 1 {
 			t.Errorf("%v %q", err, errOut)
 		}
 	})

@@ -111,7 +111,7 @@ func TestDeliveryShowsTheAnswer(t *testing.T) {
 		return page.Data[0].Attempts == 1
 	})
 	out, _, _ := invoke(t, "", "delivery", "get", delivery)
-	servertest.Contains(t, out, "\nattempt 1\n", "  |   \"error\": \"no \\x1b[31mtea\"\n", "418", "--json shows what is kept")
+	servertest.Contains(t, out, "\nattempt 1\n", "  |   \"error\": \"no \\x1b[31mtea\"\n", "418", "--json shows the stored response")
 	if strings.Count(out, "| more") > answerLines || hostile(out) {
 		t.Errorf("%q", out)
 	}
@@ -165,7 +165,7 @@ func TestDeletesAsk(t *testing.T) {
 	s.Refused(exit.Usage, "add --yes", "tenant", "delete", "acme")
 	for _, line := range []string{"", "n", "yess", "nein", "no"} {
 		said, err := typed(t, line, "tenant", "delete", "acme")
-		if err == nil || !strings.Contains(err.Error(), "nothing was done") || !strings.Contains(said, "tenant delete acme at "+s.URL+": go on? [y/N]") {
+		if err == nil || !strings.Contains(err.Error(), "nothing was done") || !strings.Contains(said, "tenant delete acme at "+s.URL+": continue? [y/N]") {
 			t.Errorf("%q: %v %s", line, err, said)
 		}
 	}
@@ -237,7 +237,7 @@ func TestContexts(t *testing.T) {
 	}
 	shown := s.OKWith(servertest.Key+"\n", "login", "--server", s.URL)
 	said, err := typed(t, servertest.TestKey, "login", "tests", "--server", s.URL)
-	if shown += said; err != nil || !strings.Contains(said, "it is not shown") {
+	if shown += said; err != nil || !strings.Contains(said, "(not shown)") {
 		t.Errorf("typed: %v %s", err, said)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
@@ -261,7 +261,7 @@ func TestContexts(t *testing.T) {
 	t.Setenv("POSTHORN_URL", other.URL)
 	s.Refused(exit.Usage, "a key is required", "tenant", "list")
 	t.Setenv("POSTHORN_URL", "")
-	s.Refused(exit.Usage, "leave --server and --key out", "tenant", "list", "--context", "tests", "--server", other.URL)
+	s.Refused(exit.Usage, "leave out --server and --key", "tenant", "list", "--context", "tests", "--server", other.URL)
 	s.Refused(exit.Usage, "there is no context", "tenant", "list", "--context", "nope")
 	s.Refused(exit.Usage, "there is no context", "context", "use", "nope")
 	if len(keys) != 0 {

@@ -17,19 +17,18 @@ import (
 
 func newProfile() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "profile", Short: "List, show and check wire formats", Args: NoArgs,
-		Long: `A profile is one wire format with its policy: a YAML file. Four are built in,
-the server reads others from its --profile-dir.`,
+		Use: "profile", Short: "List, show and check profiles (wire formats)", Args: NoArgs,
+		Long: `A profile is a YAML file that defines a wire format and its delivery policy. Four
+profiles are built in. The server reads others from its --profile-dir.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newProfileList(), newProfileShow(), newProfileCheck(), newProfileFormat(), newPublicKey())
 	return cmd
 }
 
-// profileDir adds the option that names the server's directory, and returns what
-// reads the profiles there are.
+// profileDir adds the flag --profile-dir, and returns a function that reads the profiles.
 func profileDir(cmd *cobra.Command) func() (*profile.Set, error) {
-	dir := cmd.Flags().String("profile-dir", envOr("POSTHORN_PROFILE_DIR", ""), "directory with further profiles (POSTHORN_PROFILE_DIR)")
+	dir := cmd.Flags().String("profile-dir", envOr("POSTHORN_PROFILE_DIR", ""), "directory with additional profiles (POSTHORN_PROFILE_DIR)")
 	return func() (*profile.Set, error) {
 		set := profile.Builtin()
 		if *dir == "" {
@@ -47,7 +46,7 @@ func profileDir(cmd *cobra.Command) func() (*profile.Set, error) {
 }
 
 func newProfileList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the profiles there are", Args: NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List all profiles", Args: NoArgs}
 	read := profileDir(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -82,7 +81,7 @@ func newProfileList() *cobra.Command {
 }
 
 func newProfileShow() *cobra.Command {
-	cmd := &cobra.Command{Use: "show NAME", Short: "Print the text of a profile", Args: oneArg("the name of a profile")}
+	cmd := &cobra.Command{Use: "show NAME", Short: "Print the file of a profile", Args: oneArg("the name of a profile")}
 	read := profileDir(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		set, err := read()
@@ -91,7 +90,7 @@ func newProfileShow() *cobra.Command {
 		}
 		p, ok := set.Get(args[0])
 		if !ok {
-			return exit.Usagef("there is no profile %q; there are %s", args[0], strings.Join(set.Names(), ", "))
+			return exit.Usagef("there is no profile %q; the profiles are %s", args[0], strings.Join(set.Names(), ", "))
 		}
 		_, err = cmd.OutOrStdout().Write(p.Text())
 		return err
@@ -101,7 +100,7 @@ func newProfileShow() *cobra.Command {
 
 func newProfileFormat() *cobra.Command {
 	return &cobra.Command{
-		Use: "format", Short: "Print what a profile file may hold, in Markdown", Args: NoArgs,
+		Use: "format", Short: "Print the reference of the profile file format, in Markdown", Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := io.WriteString(cmd.OutOrStdout(), profile.Reference())
 			return err
@@ -111,9 +110,9 @@ func newProfileFormat() *cobra.Command {
 
 func newPublicKey() *cobra.Command {
 	return &cobra.Command{
-		Use: "public-key", Short: "Print the public key of an ed25519 secret read from standard input", Args: NoArgs,
-		Long: `Read an ed25519 secret (whsk_...) from standard input and print the public key
-(whpk_...) that its receiver verifies with.`,
+		Use: "public-key", Short: "Print the public key of an ed25519 secret", Args: NoArgs,
+		Long: `Read an ed25519 secret (whsk_...) from standard input and print its public key
+(whpk_...), which receivers verify signatures with.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), 4096))
 			if err != nil {
@@ -131,11 +130,11 @@ func newPublicKey() *cobra.Command {
 
 func newProfileCheck() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "check FILE...", Short: "Say what is wrong with profile files, or what they mean",
-		Long: `Say what is wrong with each file, as FILE:LINE: REASON, or what it means: a
-sample request, who signs it and how, when it is repeated.
+		Use: "check FILE...", Short: "Check and describe profile files",
+		Long: `Check each profile file. For an invalid file, print FILE:LINE: REASON. For a valid one,
+print a sample request, how it is signed, and when it is retried.
 
-The command ends with code 2 if a file is wrong.`,
+Exit codes: 0 all files are valid, 2 a file is invalid.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return exit.Usagef("%s needs at least one FILE", cmd.CommandPath())
@@ -143,7 +142,7 @@ The command ends with code 2 if a file is wrong.`,
 			return nil
 		},
 	}
-	asJSON := cmd.Flags().Bool("json", false, "print JSON: a list with one member for each file")
+	asJSON := cmd.Flags().Bool("json", false, "print JSON: a list with one object per file")
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
 		verdicts, bad := checkProfiles(files)
 		if *asJSON {
@@ -154,14 +153,14 @@ The command ends with code 2 if a file is wrong.`,
 			printVerdicts(cmd.OutOrStdout(), verdicts)
 		}
 		if bad > 0 {
-			return exit.Usagef("%d of %d files cannot be used", bad, len(files))
+			return exit.Usagef("%d of %d files are invalid", bad, len(files))
 		}
 		return nil
 	}
 	return cmd
 }
 
-// verdict is what a check says about one file.
+// verdict is the result for one file.
 type verdict struct {
 	File    string          `json:"file"`
 	OK      bool            `json:"ok"`
@@ -281,7 +280,7 @@ func printJSON(out io.Writer, value any) error {
 	return e.Encode(value)
 }
 
-// oneArg demands exactly one argument and says what it is.
+// oneArg requires exactly one argument, described by what.
 func oneArg(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {

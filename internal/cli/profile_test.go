@@ -126,7 +126,7 @@ func TestProfileListShowFormat(t *testing.T) {
 	if code != exit.OK || !strings.Contains(shown, "\nname: standard\n") {
 		t.Errorf("show: %d\n%s", code, shown)
 	}
-	if _, code, says := command(t, "profile", "show", "nope"); code != exit.Usage || !strings.Contains(says, "there are paysway") {
+	if _, code, says := command(t, "profile", "show", "nope"); code != exit.Usage || !strings.Contains(says, "the profiles are paysway") {
 		t.Errorf("show nope: %d %s", code, says)
 	}
 	if _, code, _ := command(t, "profile", "show"); code != exit.Usage {

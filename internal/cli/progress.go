@@ -8,29 +8,29 @@ import (
 	"unicode/utf8"
 )
 
-// Progress is one line on a terminal that says how far long work is, and is gone when it
-// is done. Where there is no terminal it writes nothing. It is safe for concurrent use.
+// Progress is a line on a terminal that shows the progress of long work and is removed at
+// the end. Without a terminal it writes nothing. It is safe for concurrent use.
 type Progress struct {
 	mu    sync.Mutex
-	to    io.Writer // nil: nobody looks
+	to    io.Writer // nil: not a terminal
 	every time.Duration
 	next  time.Time
 	shown bool
 }
 
-// NewProgress makes the line on a writer, such as standard error, if that is a terminal.
-// It changes at most so often.
+// NewProgress returns a progress line on a writer, such as standard error, if that is a
+// terminal. The line changes at most once per interval.
 func NewProgress(to io.Writer, every time.Duration) *Progress {
 	if !IsTerminal(to) {
 		return &Progress{}
 	}
 	if s, ok := to.(*Screen); ok {
-		to = s.to // the line is written anew with control characters of our own
+		to = s.to // the line is rewritten with control characters
 	}
 	return &Progress{to: to, every: every}
 }
 
-// Say shows a text in place of the one before.
+// Say replaces the text of the line.
 func (p *Progress) Say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,7 +46,7 @@ func (p *Progress) Say(format string, args ...any) {
 	fmt.Fprintf(p.to, "\r\x1b[K%s", text)
 }
 
-// Done takes the line away.
+// Done removes the line.
 func (p *Progress) Done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,5 +1,4 @@
-// Package cli is the command line for people and scripts: the commands that call the
-// API, and those that need no server.
+// Package cli holds the commands that call the API, and those that need no server.
 package cli
 
 import (
@@ -11,14 +10,14 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// Root is the command line: what calls the API, and the commands given.
+// Root returns the root command with the commands of this package and those given.
 func Root(more ...*cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "posthorn",
-		Short: "Sends webhooks: keeps every event, signs it, delivers it, retries until the receiver has it",
+		Short: "Store, sign, deliver and retry webhooks",
 		Long: `Posthorn is a self-hosted webhook sender for payment platforms.
 
-Start with "posthorn demo" to see it work, then "posthorn serve" to run it.`,
+Run "posthorn demo" to see it work, and "posthorn serve" to run a server.`,
 		Version:       build.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -34,10 +33,10 @@ Start with "posthorn demo" to see it work, then "posthorn serve" to run it.`,
 	return root
 }
 
-// newHelp shows a command's help, and refuses one that there is not.
+// newHelp shows the help of a command, and fails for an unknown one.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND]", Short: "Help about any command",
+		Use: "help [COMMAND]", Short: "Show the help of a command",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found, rest, err := cmd.Root().Find(args)
 			if err != nil {
@@ -51,7 +50,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// NoArgs refuses arguments, and names the commands there are.
+// NoArgs returns an error if there are arguments, which lists the known commands.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -65,7 +64,7 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(names) == 0 {
 		for _, flag := range []string{"id", "name"} {
 			if cmd.Flags().Lookup(flag) != nil {
-				return exit.Usagef("%s takes no arguments, got %q; if that is its %s, write --%s %s", cmd.CommandPath(), args[0], flag, flag, args[0])
+				return exit.Usagef("%s takes no arguments, got %q; if that is its %s, use --%s %s", cmd.CommandPath(), args[0], flag, flag, args[0])
 			}
 		}
 		return exit.Usagef("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
@@ -73,5 +72,5 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 	return exit.Usagef("unknown command %q; the commands are %s", args[0], strings.Join(names, ", "))
 }
 
-// OneLine joins the lines of a text.
+// OneLine replaces each run of white space by one space.
 func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -17,10 +17,10 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// Screen is where the commands write. What does not show, other than line feed and
-// tab, is written as \u and four digits: no text of a server, a payload or a receiver
-// reaches the terminal as a control sequence. JSON stays the same JSON, since outside
-// of its strings such characters are not allowed. It is safe for concurrent use.
+// Screen is the writer of the commands. It escapes characters that do not print, other
+// than line feed and tab, as \u and four digits: no text of a server, a payload or a
+// receiver reaches the terminal as a control sequence. JSON keeps its meaning, because it
+// allows such characters only in strings. It is safe for concurrent use.
 type Screen struct {
 	mu   sync.Mutex
 	to   io.Writer
@@ -69,12 +69,12 @@ func shownText(text []byte) []byte {
 	return out
 }
 
-// mayBeEmpty are the flags of commands that create or update for which an empty text
-// says something: texts for people, and a filter that lets nothing pass.
+// mayBeEmpty are the flags that commands that create or update accept empty: display
+// texts, and a filter that matches nothing.
 var mayBeEmpty = []string{"name", "title", "description", "event-types"}
 
-// notEmpty refuses flags with an empty text, such as one out of a variable that is not
-// set: the command would do more than it was meant to.
+// notEmpty returns an error for a flag with an empty value, such as that of an unset
+// variable, because the command would do more than was meant.
 func notEmpty(cmd *cobra.Command) error {
 	var empty []string
 	writes := cmd.Name() == "create" || cmd.Name() == "update"
@@ -86,7 +86,7 @@ func notEmpty(cmd *cobra.Command) error {
 		}
 	})
 	if len(empty) > 0 {
-		return exit.Usagef("--%s is empty; give it a value, or leave it out", empty[0])
+		return exit.Usagef("--%s is empty; give a value or leave out the flag", empty[0])
 	}
 	return nil
 }

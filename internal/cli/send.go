@@ -13,22 +13,22 @@ import (
 
 func newSend() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "send", Short: "Publish one event", Args: NoArgs,
-		Long: `Publish one event to a running server.
+		Use: "send", Short: "Publish an event", Args: NoArgs,
+		Long: `Publish an event to a running server.
 
 The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a context.
-When the command ends with code 0 the event is on the server's disk.`,
+Exit code 0 means that the server has stored the event durably.`,
 		Example: `  posthorn send --tenant acme --type mandate.created --data '{"id":"m_1"}'
   posthorn send --tenant acme --type mandate.created --data - < event.json`,
 	}
 	f := cmd.Flags()
 	server := serverFlags(cmd)
-	tenant := f.String("tenant", "", "tenant that the event is for")
+	tenant := f.String("tenant", "", "tenant ID")
 	eventType := f.String("type", "", "event type")
-	data := f.String("data", "", "the event's data: a JSON object, @FILE, or - for standard input")
-	id := f.String("id", "", "the event's own id, a UUID; without it the server makes one")
-	once := f.String("idempotency-key", "", "repeat the command with the same key and the event is published once")
-	asJSON := f.Bool("json", false, "print the server's answer")
+	data := f.String("data", "", "event data: a JSON object, @FILE, or - for standard input")
+	id := f.String("id", "", "event ID, a UUID (default a new one)")
+	once := f.String("idempotency-key", "", "idempotency key: repeating the command with the same key publishes nothing more")
+	asJSON := f.Bool("json", false, "print the response as JSON")
 	completeFromServer(cmd, server)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, required := range [][2]string{{"tenant", *tenant}, {"type", *eventType}, {"data", *data}} {
@@ -78,5 +78,5 @@ func envOr(name, fallback string) string {
 	return fallback
 }
 
-// maxData is what the server takes at most for one event.
+// maxData is the largest size that the server accepts for one event, in bytes.
 const maxData = 256 << 10

@@ -20,34 +20,34 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// sparkWidth bounds the marks of a sparkline.
+// sparkWidth is the largest width of a chart, in characters.
 const sparkWidth = 60
 
 func newStats() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "stats", Short: "Show what happened to deliveries, and what waits now", Args: NoArgs,
-		Long: `Show what happened to the deliveries of the key's mode, of a tenant or of an endpoint:
-how many were accepted, delivered and given up, how many attempts failed and why, and
-how long they took. Each line has its total and its course over the time.`,
+		Use: "stats", Short: "Show delivery statistics and the current backlog", Args: NoArgs,
+		Long: `Show delivery statistics of the key's mode, of a tenant or of an endpoint: deliveries
+accepted, delivered and given up, attempts, failures by error, and latency. Each line
+has a total and a chart over time.`,
 		Example: `  posthorn stats
   posthorn stats --tenant acme --since 24h
   posthorn stats --endpoint 019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a --since 168h --step 1h --json`,
 	}
 	connect := serverFlags(cmd)
 	f := cmd.Flags()
-	tenant := f.String("tenant", "", "of this tenant; a tenant key may leave it out")
-	endpoint := f.String("endpoint", "", "of this endpoint")
+	tenant := f.String("tenant", "", "tenant ID (default that of a tenant key)")
+	endpoint := f.String("endpoint", "", "endpoint ID")
 	var since time.Duration
-	duration.Var(f, &since, "since", time.Hour, "how far back, such as 1h or 7d")
-	step := f.String("step", "", "length of a bucket: 1m, 5m, 15m, 1h, 6h or 1d; without it the shortest that gives at most 120")
-	asJSON := f.Bool("json", false, "print the server's answer as it is")
+	duration.Var(f, &since, "since", time.Hour, "length of the time range until now, such as 1h or 7d")
+	step := f.String("step", "", "bucket length: 1m, 5m, 15m, 1h, 6h or 1d (default the shortest with at most 120 buckets)")
+	asJSON := f.Bool("json", false, "print the response as JSON")
 	completeFlag(cmd, "step", []string{"1m", "5m", "15m", "1h", "6h", "1d"})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if since <= 0 {
-			return exit.Usagef("--since: a duration such as 1h")
+			return exit.Usagef("--since: must be a positive duration such as 1h")
 		}
 		if *tenant != "" && *endpoint != "" {
-			return exit.Usagef("--tenant and --endpoint exclude each other: an endpoint has one tenant")
+			return exit.Usagef("--tenant and --endpoint cannot be combined")
 		}
 		api, err := connect()
 		if err != nil {
@@ -104,7 +104,7 @@ func printStats(out io.Writer, of string, s *client.Stats) error {
 	fmt.Fprintf(out, "\nattempts took       %s\ndelivered after     %s\n", quantileText(s.Total.AttemptTime), quantileText(s.Total.DeliveryTime))
 	fmt.Fprintf(out, "now                 %d pending, %d held\n", s.Pending, s.Held)
 	if o := s.OldestPending; o != nil {
-		waits := "what it waits for is not known to this node"
+		waits := "this node does not know what it waits for"
 		if o.WaitsFor != nil {
 			waits = "waits for " + PlainText(*o.WaitsFor)
 		}
@@ -135,7 +135,7 @@ func quantileText(q *client.Quantiles) string {
 	return fmt.Sprintf("p50 %g ms, p95 %g ms, p99 %g ms", q.P50MS, q.P95MS, q.P99MS)
 }
 
-// spark draws a count over the buckets, several to a mark if there are many.
+// spark draws a count over the buckets. If there are many, a mark stands for several.
 func spark(buckets []client.StatsBucket, of func(*client.Tally) int) string {
 	marks := []rune("▁▂▃▄▅▆▇█")
 	each := max(1, (len(buckets)+sparkWidth-1)/sparkWidth)

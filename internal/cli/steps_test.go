@@ -47,7 +47,7 @@ func TestTheKeyStaysHere(t *testing.T) {
 		{"tenant", "get", "acme", "--json"}, {"send", "--tenant", "acme", "--type", "a", "--data", "{}"},
 	} {
 		before := asked
-		if _, errOut, code := invoke(t, "", args...); code != exit.Unreachable || !strings.Contains(errOut, "not one of Posthorn; is --server") || strings.Contains(errOut, "%!") || asked == before {
+		if _, errOut, code := invoke(t, "", args...); code != exit.Unreachable || !strings.Contains(errOut, "not from a Posthorn server; is --server") || strings.Contains(errOut, "%!") || asked == before {
 			t.Errorf("%v: code %d, asked %d: %s", args, code, asked-before, errOut)
 		}
 	}
@@ -106,9 +106,9 @@ func TestNextSteps(t *testing.T) {
 	says("0 new deliveries, 1 sent again.", "event", "resend", event)
 	says("warning: ", "send", "--tenant", "acme", "--type", "payment.created", "--data", `{"n": "`+strings.Repeat("x", 100_000)+`"}`)
 	key := s.JSON("key", "create", "--kind", "tenant", "--tenant", "acme")["key"].(string)
-	s.Refused(exit.Refused, "leave --tenant out", "endpoint", "list", "--tenant", "other", "--key", key)
+	s.Refused(exit.Refused, "leave out --tenant", "endpoint", "list", "--tenant", "other", "--key", key)
 	s.Refused(exit.Usage, "--tenant is needed with an operator key", "listen", "--print-only")
-	s.Refused(exit.Usage, "not both", "listen", "--print-only", "--forward", target)
+	s.Refused(exit.Usage, "cannot be combined", "listen", "--print-only", "--forward", target)
 	s.Refused(exit.Refused, "the root of the server", "tenant", "list", "--server", s.URL+"/docs/nothing")
 	s.OK("tenant", "create", "--id", "agency")
 	grant := s.JSON("partner-user", "create", "--partner", "agency", "--user", "u-1", "--tenant", "acme")["id"].(string)

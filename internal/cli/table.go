@@ -19,8 +19,8 @@ import (
 	"github.com/posthorn/posthorn/client"
 )
 
-// list prints one page, or all of them as they come: memory does not grow with the
-// length of the list.
+// list prints one page, or each page as it arrives: memory does not grow with the length
+// of the list.
 func (c *call) list(api *server, path string, query url.Values) error {
 	query.Set("limit", strconv.Itoa(c.limit))
 	if c.cursor != "" {
@@ -29,7 +29,7 @@ func (c *call) list(api *server, path string, query url.Values) error {
 	out := c.cmd.OutOrStdout()
 	w := newTable(out, c.columns, c.wide)
 	progress := &Progress{}
-	if !IsTerminal(out) { // where the rows are seen they are progress enough
+	if !IsTerminal(out) { // on a terminal the rows show the progress
 		progress = NewProgress(c.cmd.ErrOrStderr(), progressEvery)
 	}
 	defer progress.Done()
@@ -41,7 +41,7 @@ func (c *call) list(api *server, path string, query url.Values) error {
 				continue
 			}
 			if rows > 0 {
-				fmt.Fprintf(c.cmd.ErrOrStderr(), "The list stopped after row %d; --cursor %s%s goes on.\n", rows, PlainText(query.Get("cursor")), spanFlags(query))
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "The list stopped after row %d; --cursor %s%s continues it.\n", rows, PlainText(query.Get("cursor")), spanFlags(query))
 			}
 			return api.refused(err)
 		}
@@ -54,7 +54,7 @@ func (c *call) list(api *server, path string, query url.Values) error {
 			next = *page.NextCursor
 		}
 		if next != "" && next == query.Get("cursor") {
-			return errors.New("the server's list does not go on: it gave the same cursor again")
+			return errors.New("the server returned the same cursor twice")
 		}
 		last := next == "" || !c.all
 		var err error
@@ -71,7 +71,7 @@ func (c *call) list(api *server, path string, query url.Values) error {
 		}
 		if rows += len(page.Data); last {
 			if next != "" && !c.asJSON {
-				fmt.Fprintf(c.cmd.ErrOrStderr(), "There are more: --all shows them, --cursor %s%s goes on.\n", PlainText(next), spanFlags(query))
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "There are more rows: --all lists all of them, --cursor %s%s continues.\n", PlainText(next), spanFlags(query))
 			}
 			return nil
 		}
@@ -80,29 +80,29 @@ func (c *call) list(api *server, path string, query url.Values) error {
 	}
 }
 
-// progressEvery is how often a line of progress changes at most.
+// progressEvery is the shortest interval between changes of a progress line.
 const progressEvery = 200 * time.Millisecond
 
-// longestWait is how long a command that reads a whole list waits in all for a server
-// that limits calls: a list of some hundred thousand pages at the usual limit.
+// longestWait is how long a command that reads a whole list waits in total for a server
+// that limits the request rate: enough for some hundred thousand pages at the usual limit.
 const longestWait = time.Hour
 
-// patience is what is left of longestWait.
+// patience is the rest of longestWait.
 type patience struct {
 	left time.Duration
 	told bool
 	say  io.Writer
 }
 
-// out waits as long as the server asks for, if that is why the call failed and there is
-// so much left. It reports whether to call again.
+// out waits for the Retry-After of the server if the request was rate limited and enough
+// patience is left. It reports whether to retry.
 func (p *patience) out(ctx context.Context, err error) bool {
 	limited, ok := errors.AsType[*client.Problem](err)
 	if !ok || limited.Status != http.StatusTooManyRequests || limited.RetryAfter <= 0 || limited.RetryAfter > p.left {
 		return false
 	}
 	if !p.told {
-		fmt.Fprintf(p.say, "The server limits the calls of this key: waiting %v, and as often as it asks, for %v in all at most.\n", limited.RetryAfter, longestWait)
+		fmt.Fprintf(p.say, "The server limits the request rate of this key: waiting %v now, and %v in total at most.\n", limited.RetryAfter, longestWait)
 		p.told = true
 	}
 	p.left -= limited.RetryAfter
@@ -116,8 +116,8 @@ func (p *patience) out(ctx context.Context, err error) bool {
 	}
 }
 
-// spanFlags are the bounds in time of a list as they were sent. A cursor belongs to
-// them, and those that were given as a duration are others the next time.
+// spanFlags returns the time range of a list as flags with absolute times. A cursor is
+// valid only for the same range, and a duration gives another range each time.
 func spanFlags(query url.Values) string {
 	text := ""
 	for _, name := range []string{"after", "before"} {
@@ -128,7 +128,7 @@ func spanFlags(query url.Values) string {
 	return text
 }
 
-// joinPage writes the rows of several pages as one page of the server's shape.
+// joinPage writes the rows of several pages as one page in the server's format.
 func joinPage(out io.Writer, rows []json.RawMessage, first, last bool) error {
 	var b bytes.Buffer
 	if first {
@@ -160,9 +160,9 @@ func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
 	return in[inner]
 }
 
-// printThing writes one object, a member a line in the server's order. Members that
-// are lists of objects follow as tables. Its warnings are returned. Where the server
-// leaves the member named empty out, it is shown as an empty object.
+// printThing writes one object, one member per line in the order of the server, and then
+// its lists of objects as tables. It returns the warnings of the object. If the server
+// omits the member named empty, it is shown as an empty object.
 func printThing(out io.Writer, answer json.RawMessage, tables map[string][]string, empty string, wide bool) (warnings []client.Warning, err error) {
 	names, members, err := orderedMembers(answer)
 	if err != nil || len(names) == 0 {
@@ -185,11 +185,10 @@ func printThing(out io.Writer, answer json.RawMessage, tables map[string][]strin
 	return warnings, printTables(out, names, members, tables, wide)
 }
 
-// whole are the members that are JSON of the platform's or a plan, and no part of
-// the answer's own shape.
+// whole are the members that are shown as JSON, not a line for each of their members.
 var whole = map[string]bool{"data": true, "schema": true, "example": true, "headers": true, "retry": true}
 
-// printMember writes a member, and an object in it a member a line: health.held.
+// printMember writes a member. An object is written one member per line: health.held.
 func printMember(w io.Writer, name string, value json.RawMessage) {
 	names, members, err := orderedMembers(value)
 	if err != nil || len(names) == 0 || whole[name] {
@@ -226,13 +225,13 @@ func printTables(out io.Writer, names []string, members map[string]json.RawMessa
 	return nil
 }
 
-// How much of each answer of a receiver is shown; --json has what the server keeps.
+// How much of each response of a receiver is shown; --json shows all that is stored.
 const (
 	answerLines = 12
 	answerBytes = 2048
 )
 
-// printAnswers writes what the receiver answered to each attempt, and what was wrong.
+// printAnswers writes the response of the receiver to each attempt, and the error.
 func printAnswers(out io.Writer, rows []json.RawMessage) error {
 	for _, row := range rows {
 		var a client.Attempt
@@ -266,7 +265,7 @@ func printAnswers(out io.Writer, rows []json.RawMessage) error {
 			}
 		}
 		if more {
-			fmt.Fprintln(out, "  | … (--json shows what is kept)")
+			fmt.Fprintln(out, "  | … (--json shows the stored response)")
 		}
 	}
 	return nil
@@ -296,11 +295,10 @@ func orderedMembers(object json.RawMessage) (names []string, members map[string]
 // wireInstant is a time as the server writes it.
 var wireInstant = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d{6}Z$`)
 
-// onScreen is the one form in which a time is shown to people. It can be given back
-// in flags such as --after.
+// onScreen formats a time for display. Flags such as --after accept the format.
 func onScreen(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// cell is a value for people: no quotes, no microseconds, - for nothing.
+// cell formats a value for display: no quotes, no microseconds, - for nothing.
 func cell(value json.RawMessage) string {
 	var text string
 	var list []json.RawMessage
@@ -326,8 +324,8 @@ func cell(value json.RawMessage) string {
 	return PlainText(string(value))
 }
 
-// PlainText makes a text harmless for a terminal: what does not show, such as the
-// start of a control sequence that a receiver put into its answer, is spelt out.
+// PlainText makes a text safe for a terminal: it escapes characters that do not print, such
+// as a control sequence in the response of a receiver.
 func PlainText(text string) string {
 	if !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return text
@@ -344,7 +342,7 @@ func PlainText(text string) string {
 	return b.String()
 }
 
-// Size writes a number of bytes for people, such as "1.5 MiB".
+// Size formats a number of bytes for display, such as "1.5 MiB".
 func Size(n uint64) string {
 	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
 	value, unit := float64(n), 0

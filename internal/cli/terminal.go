@@ -14,7 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// IsTerminal reports whether somebody sits at the other end of a reader or writer.
+// IsTerminal reports whether a reader or writer is a terminal.
 func IsTerminal(end any) bool {
 	if s, ok := end.(*Screen); ok {
 		end = s.to
@@ -27,8 +27,8 @@ func IsTerminal(end any) bool {
 	return err == nil
 }
 
-// widthOf is how many columns a table may have: those of the terminal, but no fewer than
-// 80, which is also the width of what is no terminal.
+// widthOf returns the width of the terminal in characters, at least 80. Without a terminal
+// it is 80.
 func widthOf(out io.Writer) int {
 	if s, ok := out.(*Screen); ok {
 		out = s.to
@@ -41,7 +41,7 @@ func widthOf(out io.Writer) int {
 	return 80
 }
 
-// askYes asks a question on a terminal. Anything but y or yes is a no.
+// askYes asks a question on a terminal. Anything but y or yes means no.
 func askYes(ctx context.Context, in io.Reader, out io.Writer, question string) (bool, error) {
 	fmt.Fprintf(out, "%s [y/N] ", question)
 	line, err := readLine(ctx, in)
@@ -52,7 +52,7 @@ func askYes(ctx context.Context, in io.Reader, out io.Writer, question string) (
 	return answer == "y" || answer == "yes", nil
 }
 
-// askSecret asks for a text that is not shown while it is typed.
+// askSecret prompts for a text without echo.
 func askSecret(ctx context.Context, in *os.File, out io.Writer, question string) (string, error) {
 	fmt.Fprintf(out, "%s ", question)
 	fd := int(in.Fd())

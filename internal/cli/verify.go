@@ -16,7 +16,7 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// verifyPlan is what the flags of verify say.
+// verifyPlan holds the flags of verify.
 type verifyPlan struct {
 	secrets, secretFiles []string
 	profile, profileFile string
@@ -28,32 +28,32 @@ type verifyPlan struct {
 func newVerify() *cobra.Command {
 	p := &verifyPlan{}
 	cmd := &cobra.Command{
-		Use: "verify FILE", Short: "Check a captured request, and say why it does not verify", Args: oneFile,
-		Long: `Check the signature of a captured request against a secret, and if it does not
-verify, name the cause: a wrong secret, a body that was re-encoded, an old clock,
-a header that is missing, renamed or doubled, a body that was cut.
+		Use: "verify FILE", Short: "Verify a captured request and explain why it fails", Args: oneFile,
+		Long: `Verify the signature of a captured request with a secret. If it is not valid, name the
+cause: a wrong secret, a wrong clock, a re-encoded or truncated body, or a missing,
+renamed or duplicate header.
 
-FILE is a request as HTTP (header lines, an empty line, the body), as "posthorn
-listen --save" writes it, a HAR file, or JSON with headers and body; - is standard
-input. Give the body as it came, byte for byte.
+FILE is a raw HTTP request (header lines, an empty line, the body), as "posthorn listen
+--save" writes it, a HAR file, or JSON with headers and body. - is standard input. The
+body must be byte for byte as received.
 
-The first secret is the receiver's own. Further ones are tried if it does not fit,
+The first secret is the receiver's own. Further secrets are tried if it does not match,
 as during a rotation.
 
-Exit codes: 0 valid, 1 not valid, 2 the input cannot be used.`,
+Exit codes: 0 valid, 1 not valid, 2 unusable input.`,
 		Example: `  posthorn verify request.txt --secret-file secret.txt
   posthorn verify - --secret whsec_... --at 2026-04-24T10:31:40Z < request.txt
   posthorn verify trace.har --entry 3 --profile paysway --secret-file secret.txt --json`,
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&p.secrets, "secret", nil, "secret as the sender showed it: as it is, @FILE, or - for standard input; may be repeated")
-	f.StringArrayVar(&p.secretFiles, "secret-file", nil, "file with a secret, which keeps it out of the list of processes; may be repeated")
-	f.StringVar(&p.profile, "profile", "standard", "wire format: standard, paysway, paysway-2025-09 or paywise")
-	f.StringVar(&p.profileFile, "profile-file", "", "file with another wire format, used instead of --profile")
-	f.StringVar(&p.at, "at", "", "the receiver's clock, RFC 3339 or Unix seconds; empty: now")
-	f.IntVar(&p.entry, "entry", 0, "which request of a HAR file, from 1; 0: the first with a body")
-	f.BoolVar(&p.ignoreAge, "ignore-age", false, "accept a timestamp of any age")
-	f.BoolVar(&p.asJSON, "json", false, "print the verdict as JSON")
+	f.StringArrayVar(&p.secrets, "secret", nil, "secret as the sender showed it: the secret, @FILE, or - for standard input; repeatable")
+	f.StringArrayVar(&p.secretFiles, "secret-file", nil, "file with a secret, which keeps it out of the process list; repeatable")
+	f.StringVar(&p.profile, "profile", "standard", "profile (wire format): standard, paysway, paysway-2025-09 or paywise")
+	f.StringVar(&p.profileFile, "profile-file", "", "profile file, used instead of --profile")
+	f.StringVar(&p.at, "at", "", "time of the receiver's clock: RFC 3339 or Unix seconds (default now)")
+	f.IntVar(&p.entry, "entry", 0, "number of the request in a HAR file, from 1; 0 for the first with a body")
+	f.BoolVar(&p.ignoreAge, "ignore-age", false, "accept timestamps of any age")
+	f.BoolVar(&p.asJSON, "json", false, "print the result as JSON")
 	completeFlag(cmd, "profile", profile.Builtin().Names())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return p.run(cmd.InOrStdin(), cmd.OutOrStdout(), args[0])
@@ -86,7 +86,7 @@ func (p *verifyPlan) run(stdin io.Reader, out io.Writer, file string) error {
 		return err
 	}
 	if v.Unusable {
-		return exit.Usagef("the secret cannot be one of profile %s", q.Profile.Name())
+		return exit.Usagef("the secret is not valid for profile %s", q.Profile.Name())
 	}
 	if !v.Valid() {
 		return exit.With(exit.Failed, fmt.Errorf("the request does not verify: %s", v.Cause))

@@ -1,4 +1,4 @@
-// Package demo shows the main job on one screen.
+// Package demo shows publishing, signing, delivery and retries in a terminal.
 package demo
 
 import (
@@ -32,15 +32,16 @@ var demoSteps = []string{"1s", "2s"}
 // Command is "posthorn demo".
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Show the main job on one screen: publish, sign, deliver, retry", Args: cli.NoArgs,
-		Long: `Start a server with a throw-away store and a receiver that verifies every
-signature, publish sample events, and print what was sent and received.
+		Use: "demo", Short: "Show a server publish, sign, deliver and retry events", Args: cli.NoArgs,
+		Long: `Start a server with a temporary store and a receiver that verifies every signature,
+publish sample events, and print what is sent and received.
 
-It stays up, so that you can try the API, until you stop it; --once ends it.`,
+The server then keeps running, so that you can try the API, until you press Ctrl-C.
+With --once the command ends.`,
 	}
-	name := cmd.Flags().String("profile", "standard", "wire format to show")
-	listen := cmd.Flags().String("listen", "127.0.0.1:0", "address of the API; port 0: any free one")
-	once := cmd.Flags().Bool("once", false, "end when everything was shown")
+	name := cmd.Flags().String("profile", "standard", "profile (wire format) to show")
+	listen := cmd.Flags().String("listen", "127.0.0.1:0", "listen address of the API; port 0 for any free port")
+	once := cmd.Flags().Bool("once", false, "exit after the demonstration")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return demo(cmd.Context(), cmd.OutOrStdout(), *name, *listen, *once)
 	}
@@ -79,7 +80,7 @@ func demo(ctx context.Context, out io.Writer, name, listen string, once bool) er
 		return err
 	}
 	if once {
-		fmt.Fprintln(out, "\nAll of it happened over HTTP between a server and a receiver on this machine.")
+		fmt.Fprintln(out, "\nAll requests were made over HTTP between a server and a receiver on this machine.")
 		return nil
 	}
 	if err := s.stay(ctx); err != nil {
@@ -228,7 +229,7 @@ func (s *stage) settled(ctx context.Context, event string) (client.Delivery, err
 	}
 }
 
-// stay leaves an endpoint for everything, so that what is tried by hand arrives.
+// stay creates an endpoint for all event types, so that events published by hand arrive.
 func (s *stage) stay(ctx context.Context) error {
 	const path = "/hook/yours"
 	endpoint, err := s.api.CreateEndpoint(ctx, client.NewEndpoint{

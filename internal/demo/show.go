@@ -118,7 +118,7 @@ func (s *stage) showAttempts(d client.Delivery) {
 	}
 	fmt.Fprintf(s.out, "   delivery   %s after %d %s\n", d.State, d.Attempts, plural(d.Attempts, "attempt"))
 	if d.Attempts > 1 {
-		fmt.Fprintf(s.out, "              (this endpoint repeats after %s; the profile's own schedule is longer)\n", strings.Join(demoSteps, ", "))
+		fmt.Fprintf(s.out, "              (this endpoint retries after %s; the profile's own schedule is longer)\n", strings.Join(demoSteps, ", "))
 	}
 }
 
@@ -129,10 +129,10 @@ func plural(n int, noun string) string {
 	return noun + "s"
 }
 
-// invite says what to try while the demo stays up.
+// invite prints what to try while the demo runs.
 func (s *stage) invite() {
 	fmt.Fprintf(s.out, `
-The server stays up until you press Ctrl-C. Try it:
+The server runs until you press Ctrl-C. Try it:
 
    export POSTHORN_URL=%s POSTHORN_KEY=%s
    curl -H "Authorization: Bearer $POSTHORN_KEY" "$POSTHORN_URL/v1/deliveries?limit=5"

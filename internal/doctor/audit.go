@@ -25,8 +25,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// auditEntries is how many of the newest entries of each mode the doctor checks unless it
-// is told to check all.
+// auditEntries is how many of the newest entries of each mode are checked without --all.
 const auditEntries = 10_000
 
 // audit checks the chains of the audit log in a database.
@@ -36,15 +35,15 @@ func (c *checkup) audit(ctx context.Context, q sqltext.Querier, most int) {
 		fault, broken := errors.AsType[*hook.AuditFault](err)
 		switch {
 		case broken:
-			c.fail("audit", "the audit log of %s mode was changed: %v; compare it with a backup, and see who may write to the database", mode, fault)
+			c.fail("audit", "the audit log of %s mode was changed: %v; compare it with a backup, and check who can write to the database", mode, fault)
 		case err != nil:
 			c.fail("audit", "%v", err)
 		case check.Checked == 0:
 			c.ok("audit", "the audit log of %s mode has no entries", mode)
 		case most > 0 && check.Checked >= most:
-			c.ok("audit", "the newest %d entries of the audit log of %s mode fit; --all checks the others", check.Checked, mode)
+			c.ok("audit", "the newest %d entries of the audit log of %s mode are intact; --all checks all of them", check.Checked, mode)
 		default:
-			c.ok("audit", "all %d entries of the audit log of %s mode fit, until %s", check.Checked, mode, check.Until.Format(time.RFC3339))
+			c.ok("audit", "all %d entries of the audit log of %s mode are intact, back to %s", check.Checked, mode, check.Until.Format(time.RFC3339))
 		}
 	}
 }
@@ -52,7 +51,7 @@ func (c *checkup) audit(ctx context.Context, q sqltext.Querier, most int) {
 // auditInFile checks a database that has a schema of this release.
 func (c *checkup) auditInFile(ctx context.Context, database string, most int) {
 	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version != ours {
-		return // which was said
+		return // reported already
 	}
 	db, err := sqlite.OpenUnchanged(database)
 	if err != nil {
@@ -66,14 +65,14 @@ func (c *checkup) auditInFile(ctx context.Context, database string, most int) {
 func (c *checkup) auditInPostgres(ctx context.Context, address string, most int) {
 	config, err := postgres.ParseURL(address)
 	if err != nil {
-		return // which was said
+		return // reported already
 	}
 	db := postgres.Pool(config, 1)
 	defer func() { _ = db.Close() }()
 	c.audit(ctx, &sqltext.Reader{DB: db, Dialect: postgres.NewDialect()}, most)
 }
 
-// auditPlan is what the flags of "posthorn audit verify" say.
+// auditPlan holds the flags of "posthorn audit verify".
 type auditPlan struct {
 	doctorPlan
 	mode string
@@ -83,24 +82,24 @@ type auditPlan struct {
 func AuditVerify() *cobra.Command {
 	p := &auditPlan{}
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Check the chain of hashes of the audit log", Args: cli.NoArgs,
-		Long: `Check that no entry of the audit log was changed, removed or moved.
+		Use: "verify", Short: "Verify the hash chain of the audit log", Args: cli.NoArgs,
+		Long: `Verify that no entry of the audit log was changed, removed or moved.
 
-The entries come from the server, of the mode of your operator key; with --data or
---store from the database itself, of both modes.
+The entries are read from the server, in the mode of your operator key. With --data or
+--store they are read from the database, in both modes.
 
-What the newest entries were cannot be told from the log alone. Keep the printed
-sequence and hash elsewhere: they must still be there the next time.
+The log alone does not show whether its newest entries were removed. Store the printed
+sequence and hash elsewhere, and check that they are still in the log next time.
 
-Exit codes: 0 every entry fits, 1 one does not: it is named.`,
+Exit codes: 0 all entries are intact, 1 an entry was changed, which is named.`,
 		Example: `  posthorn audit verify
   posthorn audit verify --data /var/lib/posthorn`,
 	}
 	f := cmd.Flags()
-	f.StringVar(&p.data, "data", "", "data directory, in place of a server")
-	f.StringVar(&p.store, "store", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE, in place of a server")
-	f.StringVar(&p.url, "server", "", "server (POSTHORN_URL); without it "+cli.DefaultURL)
-	f.StringVar(&p.key, "key", "", "operator key of the API (POSTHORN_KEY)")
+	f.StringVar(&p.data, "data", "", "data directory to read instead of a server")
+	f.StringVar(&p.store, "store", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE to read instead of a server")
+	f.StringVar(&p.url, "server", "", "server URL (POSTHORN_URL, default "+cli.DefaultURL+")")
+	f.StringVar(&p.key, "key", "", "operator key (POSTHORN_KEY)")
 	f.BoolVar(&p.asJSON, "json", false, "print the result as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd) }
 	return cmd
@@ -147,7 +146,7 @@ func (p *auditPlan) run(cmd *cobra.Command) error {
 	if p.data == "" && p.store == "" {
 		p.url, p.key = cmp.Or(p.url, os.Getenv("POSTHORN_URL"), cli.DefaultURL), cmp.Or(p.key, os.Getenv("POSTHORN_KEY"))
 		if p.key == "" {
-			return exit.Usagef("--key or POSTHORN_KEY is required, or --data to look into a file")
+			return exit.Usagef("--key or POSTHORN_KEY is required, or --data to read a database")
 		}
 		if err := cli.CheckURL(p.url); err != nil {
 			return err
@@ -217,7 +216,7 @@ func (p *auditPlan) say(cmd *cobra.Command, all []verified) error {
 		case !v.OK:
 			line = fmt.Sprintf("%s: CHANGED after %d entries: %s", v.Mode, v.Checked, v.Fault)
 		case v.Until != nil:
-			line = fmt.Sprintf("%s: checked %d entries until %s", v.Mode, v.Checked, v.Until.Format(time.RFC3339))
+			line = fmt.Sprintf("%s: checked %d entries, back to %s", v.Mode, v.Checked, v.Until.Format(time.RFC3339))
 		}
 		fmt.Fprintln(out, cli.PlainText(line))
 		for _, h := range v.Heads {
@@ -230,9 +229,9 @@ func (p *auditPlan) say(cmd *cobra.Command, all []verified) error {
 	return nil
 }
 
-// checkAuditOf checks what a server shows to an operator.
+// checkAuditOf verifies the audit log that a server returns.
 func checkAuditOf(ctx context.Context, api *client.Client) (mode string, check *hook.AuditCheck, err error) {
-	api.Attempts = 10 // a long log meets the limit of calls
+	api.Attempts = 10 // reading a long log hits the rate limit
 	check = &hook.AuditCheck{}
 	mode = "log"
 	for wire, err := range api.AllAuditEntries(ctx, client.AuditQuery{ListOptions: client.ListOptions{Limit: 250}}) {
@@ -254,7 +253,7 @@ func checkAuditOf(ctx context.Context, api *client.Client) (mode string, check *
 // auditEntry is an entry as the store has it.
 func auditEntry(wire *client.AuditEntry) (e hook.AuditEntry, err error) {
 	if wire.Chain == nil {
-		return e, exit.Usagef("this key does not see the chain: use an operator key")
+		return e, exit.Usagef("this key may not see the hash chain; use an operator key")
 	}
 	text := func(t *string) string {
 		if t == nil {
@@ -264,10 +263,10 @@ func auditEntry(wire *client.AuditEntry) (e hook.AuditEntry, err error) {
 	}
 	hash, err := hex.DecodeString(wire.Chain.Hash)
 	if err != nil || copy(e.Hash[:], hash) != len(e.Hash) {
-		return e, fmt.Errorf("entry %s: its hash is not one", wire.ID)
+		return e, fmt.Errorf("entry %s: invalid hash", wire.ID)
 	}
 	if e.ID, err = hook.ParseID(wire.ID); err != nil {
-		return e, fmt.Errorf("entry %q: its id is not one", wire.ID)
+		return e, fmt.Errorf("entry %q: invalid ID", wire.ID)
 	}
 	e.Mode, _ = hook.ParseMode(wire.Mode)
 	e.Chain, e.Sequence, e.At, e.Tenant = wire.Chain.Number, wire.Chain.Sequence, wire.At.Time, text(wire.Tenant)

@@ -32,10 +32,10 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && p.data == "" && p.store == "":
-		c.warn("data", "there is no %s here; name the data directory with --data", dir)
+		c.warn("data", "%s does not exist; name the data directory with --data", dir)
 		return
 	case err != nil:
-		c.fail("data", "%v; \"posthorn serve\" makes a data directory at its first start", err)
+		c.fail("data", "%v; \"posthorn serve\" creates the data directory at its first start", err)
 		return
 	case !info.IsDir():
 		c.fail("data", "%s is not a directory", dir)
@@ -52,36 +52,36 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	c.space(filepath.Dir(database))
 }
 
-// descriptors compares this process's limit, which a server that is started the same
-// way has, with what the budgets of attempts need.
+// descriptors compares the descriptor limit of this process, which a server started the
+// same way also has, with what the configured attempts need.
 func (c *checkup) descriptors(have int) {
 	cfg := &server.Config{}
 	if err := cfg.Load(cfg.Flags(), ""); err != nil {
-		cfg = &server.Config{} // "posthorn config" says what is wrong; the defaults serve here
+		cfg = &server.Config{} // "posthorn config" reports the error; the defaults suffice here
 		cfg.Flags()
 	}
 	if need := server.DescriptorsFor(cfg.Fast, cfg.Slow); have < need {
-		c.warn("descriptors", "a process may have %d open here, and %d + %d attempts at once need %d; raise the limit (LimitNOFILE, ulimit -n) or lower --fast-attempts and --slow-attempts", have, cfg.Fast, cfg.Slow, need)
+		c.warn("descriptors", "the limit is %d open files, but %d + %d concurrent attempts need %d; raise the limit (LimitNOFILE, ulimit -n) or lower --fast-attempts and --slow-attempts", have, cfg.Fast, cfg.Slow, need)
 		return
 	}
-	c.ok("descriptors", "a process may have %d open here, enough for %d attempts at once", have, cfg.Fast+cfg.Slow)
+	c.ok("descriptors", "the limit is %d open files, enough for %d concurrent attempts", have, cfg.Fast+cfg.Slow)
 }
 
 func (c *checkup) directory(dir string, info fs.FileInfo) {
 	mode := info.Mode().Perm()
 	switch {
 	case unix.Access(dir, unix.W_OK|unix.X_OK) != nil:
-		c.fail("data", "%s cannot be written to by this user", dir)
+		c.fail("data", "this user cannot write to %s", dir)
 	case mode&0o022 != 0:
-		c.fail("data", "%s has mode %04o: others may replace the database; chmod 700", dir, mode)
+		c.fail("data", "%s has mode %04o: others may replace the database; run chmod 700", dir, mode)
 	case mode&0o055 != 0:
-		c.warn("data", "%s has mode %04o: others may look into it; chmod 700", dir, mode)
+		c.warn("data", "%s has mode %04o: others may read it; run chmod 700", dir, mode)
 	default:
 		c.ok("data", "%s, mode %04o", dir, mode)
 	}
 }
 
-// keys says what is wrong with the master key, and returns it if it can be used.
+// keys checks the master key, and returns it if it is usable.
 func (p *doctorPlan) keys(c *checkup, path, database string) *seal.Keyring {
 	switch {
 	case p.readyErr != nil:
@@ -95,7 +95,7 @@ func (p *doctorPlan) keys(c *checkup, path, database string) *seal.Keyring {
 	if _, err := os.Stat(path); err != nil {
 		return nil
 	}
-	keys, _ := seal.LoadOrCreate(path) // it exists, so nothing is made; what is wrong with it was said
+	keys, _ := seal.LoadOrCreate(path) // it exists, so none is generated; errors were reported
 	return keys
 }
 
@@ -103,14 +103,14 @@ func (c *checkup) masterKey(path, database string) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(database); err == nil {
-			c.fail("master_key", "there is a database but no master key at %s; put it back, its secrets cannot be opened without", path)
+			c.fail("master_key", "there is a database but no master key at %s; restore the key, without it the secrets cannot be decrypted", path)
 			return
 		}
-		c.ok("master_key", "none yet; it is made at the first start")
+		c.ok("master_key", "none yet; it is created at the first start")
 		return
 	}
 	if err == nil {
-		_, err = seal.LoadOrCreate(path) // it exists, so nothing is made
+		_, err = seal.LoadOrCreate(path) // it exists, so none is generated
 	}
 	mode := fs.FileMode(0)
 	if info != nil {
@@ -120,32 +120,32 @@ func (c *checkup) masterKey(path, database string) {
 	case err != nil:
 		c.fail("master_key", "%v", err)
 	case mode&0o007 != 0:
-		c.fail("master_key", "%s has mode %04o: everybody on this machine may read it; chmod 600", path, mode)
+		c.fail("master_key", "%s has mode %04o: everybody on this machine may read it; run chmod 600", path, mode)
 	case mode&0o070 != 0:
-		c.warn("master_key", "%s has mode %04o: its group may read it; chmod 600", path, mode)
+		c.warn("master_key", "%s has mode %04o: its group may read it; run chmod 600", path, mode)
 	default:
 		c.ok("master_key", "%s, mode %04o", path, mode)
 	}
 }
 
-// lock says who works in the directory. It reads the kernel's table and takes no
-// lock itself: one that is held for a moment would fail a server that starts then.
+// lock reports which process uses the directory. It reads the kernel's table and takes no
+// lock, because even a short lock could make a starting server fail.
 func (c *checkup) lock(path string) {
 	var stat unix.Stat_t
 	if err := unix.Stat(path, &stat); err != nil {
-		c.ok("lock", "no process has worked here yet")
+		c.ok("lock", "no server has used this directory yet")
 		return
 	}
 	holder, err := lockHolder("/proc/locks", stat.Ino)
 	switch {
 	case err != nil:
-		c.warn("lock", "cannot tell who holds %s: %v", path, err)
+		c.warn("lock", "cannot check who holds %s: %v", path, err)
 	case holder > 0:
 		c.ok("lock", "held by process %d%s", holder, processName(holder))
 	case holder < 0:
 		c.ok("lock", "held by a process of another container")
 	default:
-		c.ok("lock", "free: no server works here")
+		c.ok("lock", "free: no server is running")
 	}
 }
 
@@ -186,7 +186,7 @@ func processName(pid int) string {
 func (c *checkup) schema(ctx context.Context, database string) {
 	info, err := os.Stat(database)
 	if errors.Is(err, fs.ErrNotExist) {
-		c.ok("schema", "no database yet; it is made at the first start")
+		c.ok("schema", "no database yet; it is created at the first start")
 		return
 	}
 	version, ours, schemaErr := sqlite.SchemaVersion(ctx, database)
@@ -197,15 +197,15 @@ func (c *checkup) schema(ctx context.Context, database string) {
 	case err != nil:
 		c.fail("schema", "%s cannot be read: %v", database, err)
 	case version > ours:
-		c.fail("schema", "%s has schema %d, this release knows %d: start the newer release", database, version, ours)
+		c.fail("schema", "%s has schema %d, but this release supports %d; use the newer release", database, version, ours)
 	case version < ours:
-		c.ok("schema", "%s has schema %d; the next start brings it to %d", database, version, ours)
+		c.ok("schema", "%s has schema %d; the next start migrates it to %d", database, version, ours)
 	default:
 		c.ok("schema", "%s has schema %d, %s", database, version, cli.Size(uint64(info.Size())))
 	}
 }
 
-// eventIDs looks at the newest event of a database that has a schema.
+// eventIDs checks the newest event of a database that has a schema.
 func (c *checkup) eventIDs(ctx context.Context, database string) {
 	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version == 0 || version > ours {
 		return // which was said
@@ -218,40 +218,40 @@ func (c *checkup) eventIDs(ctx context.Context, database string) {
 	c.ids(newest, time.Now())
 }
 
-// ids says whether the ids of events are ahead of the clock.
+// ids checks whether the IDs of events are ahead of the clock.
 func (c *checkup) ids(newest, now time.Time) {
 	switch {
 	case sqltext.ClockWasAhead(newest, now):
-		c.warn("ids", "the newest event has an id of %s, which is to come: the clock was ahead once; set it by NTP. Lists by time take longer until then, nothing else is wrong",
+		c.warn("ids", "the newest event has an ID of %s, in the future: the clock was ahead; synchronize it with NTP. Lists by time are slower until then, with no other effect",
 			newest.Format(time.RFC3339))
 	case newest.IsZero():
-		c.ok("ids", "there is no event yet")
+		c.ok("ids", "there are no events yet")
 	default:
-		c.ok("ids", "the newest event is of %s", newest.Format(time.RFC3339))
+		c.ok("ids", "the newest event is from %s", newest.Format(time.RFC3339))
 	}
 }
 
-// logWarns is a length of SQLite's log that it has only beside somebody who reads for
-// long: it restarts at 16 MiB.
+// logWarns is a size of SQLite's write-ahead log, in bytes, that only a long read causes:
+// the log is normally reset at 16 MiB.
 const logWarns = 256 << 20
 
-// databaseLog looks at the length of SQLite's log.
+// databaseLog checks the size of SQLite's write-ahead log.
 func (c *checkup) databaseLog(database string) {
 	info, err := os.Stat(database + "-wal")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.ok("log", "there is none: no server works here")
+		c.ok("log", "there is none: no server is running")
 	case err != nil:
-		c.warn("log", "cannot tell: %v", err)
+		c.warn("log", "cannot be checked: %v", err)
 	case info.Size() > logWarns:
-		c.warn("log", "%s-wal has %s: somebody has read the database for long, such as a backup or a sqlite3 session with an open transaction; end it (fuser %s names it)",
+		c.warn("log", "%s-wal has %s: a process has read the database for a long time, such as a backup or a sqlite3 session with an open transaction; end it (fuser %s shows it)",
 			database, cli.Size(uint64(info.Size())), database)
 	default:
 		c.ok("log", "%s-wal has %s", database, cli.Size(uint64(info.Size())))
 	}
 }
 
-// Free space below which the doctor speaks up.
+// Free space below which the doctor fails or warns, in bytes.
 const (
 	spaceFails = 64 << 20
 	spaceWarns = 1 << 30
@@ -260,7 +260,7 @@ const (
 func (c *checkup) space(dir string) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {
-		c.warn("space", "cannot tell: %v", err)
+		c.warn("space", "cannot be checked: %v", err)
 		return
 	}
 	c.room(dir, stat.Bavail*uint64(stat.Bsize))
@@ -269,7 +269,7 @@ func (c *checkup) space(dir string) {
 func (c *checkup) room(dir string, free uint64) {
 	switch {
 	case free < spaceFails:
-		c.fail("space", "%s has %s left; publishing answers 503 when it is full", dir, cli.Size(free))
+		c.fail("space", "%s has %s left; publishing fails with 503 when it is full", dir, cli.Size(free))
 	case free < spaceWarns:
 		c.warn("space", "%s has %s left", dir, cli.Size(free))
 	default:

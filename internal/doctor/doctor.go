@@ -24,12 +24,12 @@ import (
 	"github.com/posthorn/posthorn/internal/server"
 )
 
-// checkup is a list of findings about a data directory and a server.
+// checkup is the list of findings.
 type checkup struct {
 	Findings []finding `json:"checks"`
 }
 
-// finding is one line of the doctor's. Status is ok, warn or fail.
+// finding is the result of one check. Status is ok, warn or fail.
 type finding struct {
 	Check   string `json:"check"`
 	Status  string `json:"status"`
@@ -54,7 +54,7 @@ func (c *checkup) failed() int {
 	return n
 }
 
-// doctorPlan is what the flags of doctor say.
+// doctorPlan holds the flags of doctor.
 type doctorPlan struct {
 	data, store, masterKey string
 	ready                  *seal.Keyring // the master key, if it comes from no file
@@ -72,29 +72,29 @@ type doctorPlan struct {
 func Command() *cobra.Command {
 	p := &doctorPlan{}
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Look for what is wrong with a data directory or a server", Args: cli.NoArgs,
-		Long: `Check a data directory (permissions, master key, lock, schema, free space) and a
-server (reachable, ready, key, clock), and say what to do about what is wrong.
-Nothing is changed, and a server that works in the directory is not disturbed.
+		Use: "doctor", Short: "Diagnose a data directory, a database or a server", Args: cli.NoArgs,
+		Long: `Check a data directory (permissions, master key, lock, schema, free space) and a server
+(reachable, ready, key, clock), and print how to fix each problem. The command changes
+nothing and does not disturb a running server.
 
-With --data (POSTHORN_DATA) only the directory is checked, with --server (POSTHORN_URL)
-only the server, with both or neither both. With --store postgres://... the database
-is checked (settings, connections, nodes, partitions, dead rows, and who keeps vacuum
-from removing them), and with --data the directory of this node too.
+With --data (POSTHORN_DATA) it checks only the directory. With --server (POSTHORN_URL) it
+checks only the server. With both or neither it checks both. With --store postgres://...
+it checks the database (settings, connections, nodes, partitions, dead rows, and what
+keeps vacuum from removing them), and with --data also the directory of this node.
 
-Exit codes: 0 nothing failed (warnings are allowed), 1 a check failed.`,
+Exit codes: 0 no check failed (there may be warnings), 1 a check failed.`,
 		Example: `  posthorn doctor --data /var/lib/posthorn
   posthorn doctor --server https://hooks.example.com --json`,
 	}
 	f := cmd.Flags()
-	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA); empty: ./posthorn-data")
-	f.StringVar(&p.store, "store", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE (POSTHORN_STORE, POSTHORN_STORE_FILE); empty: posthorn.db in the data directory")
-	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
-	f.StringVar(&p.url, "server", "", "server (POSTHORN_URL); empty: "+cli.DefaultURL)
-	f.StringVar(&p.key, "key", "", "key of the API (POSTHORN_KEY, POSTHORN_KEY_FILE)")
-	duration.Var(f, &p.timeout, "timeout", 5*time.Second, "how long to wait for each answer of the server")
-	duration.Var(f, &p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, how old a transaction must be to be named as one that holds vacuum back")
-	f.BoolVar(&p.all, "all", false, "check all of the audit log, not the newest entries alone")
+	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA, default ./posthorn-data)")
+	f.StringVar(&p.store, "store", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE (POSTHORN_STORE, POSTHORN_STORE_FILE, default posthorn.db in the data directory)")
+	f.StringVar(&p.masterKey, "master-key-file", "", "master key file (POSTHORN_MASTER_KEY_FILE, default master.key in the data directory)")
+	f.StringVar(&p.url, "server", "", "server URL (POSTHORN_URL, default "+cli.DefaultURL+")")
+	f.StringVar(&p.key, "key", "", "API key to check (POSTHORN_KEY, POSTHORN_KEY_FILE)")
+	duration.Var(f, &p.timeout, "timeout", 5*time.Second, "time to wait for each response of the server")
+	duration.Var(f, &p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, age from which transactions that hold vacuum back are reported")
+	f.BoolVar(&p.all, "all", false, "check the whole audit log, not only the newest entries")
 	f.BoolVar(&p.asJSON, "json", false, "print the findings as JSON")
 	p.egress.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), cmd.OutOrStdout()) }
@@ -130,7 +130,7 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 	c := &checkup{Findings: []finding{}}
 	data, asked := p.data != "" || p.store != "", p.url != ""
 	if data || !asked {
-		if p.data != "" || !server.IsPostgres(p.store) { // else it is not said that a node runs here
+		if p.data != "" || !server.IsPostgres(p.store) { // otherwise no node need run here
 			c.descriptors(server.Descriptors())
 		}
 		p.checkData(ctx, c)
@@ -160,7 +160,7 @@ func (c *checkup) print(out io.Writer, asJSON bool) error {
 	return nil
 }
 
-// auditMost is how many entries of the audit log are checked; 0: all.
+// auditMost is how many entries of the audit log are checked; 0 means all.
 func (p *doctorPlan) auditMost() int {
 	if p.all {
 		return 0
@@ -168,7 +168,7 @@ func (p *doctorPlan) auditMost() int {
 	return auditEntries
 }
 
-// database is where the store's file is.
+// database returns the path of the SQLite file.
 func (p *doctorPlan) database() string {
 	if path, ok := strings.CutPrefix(p.store, "sqlite:"); ok {
 		return path
@@ -176,8 +176,8 @@ func (p *doctorPlan) database() string {
 	return filepath.Join(cmp.Or(p.data, "./posthorn-data"), "posthorn.db")
 }
 
-// Limits of the clock's difference: receivers of signed timestamps accept five
-// minutes, and part of that is used up on the way.
+// Limits of the clock difference. Receivers accept timestamps of up to five minutes, which
+// include the time of the delivery.
 const (
 	skewWarns = 5 * time.Second
 	skewFails = 2 * time.Minute
@@ -185,8 +185,8 @@ const (
 
 func (p *doctorPlan) checkServer(ctx context.Context, c *checkup) {
 	api := cli.NewClient(cmp.Or(p.url, cli.LocalURL()), p.key)
-	if errors.Is(api.Check(), client.ErrPlainHTTP) && p.url != "" && !cli.PlainHTTPAllowed() { // without --server it is this machine's own address
-		c.warn("transport", "%s; POSTHORN_ALLOW_PLAIN_HTTP=true says that it is", cli.Unencrypted(api.URL))
+	if errors.Is(api.Check(), client.ErrPlainHTTP) && p.url != "" && !cli.PlainHTTPAllowed() { // without --server it is an address of this machine
+		c.warn("transport", "%s, or set POSTHORN_ALLOW_PLAIN_HTTP=true if the network is trusted", cli.Unencrypted(api.URL))
 	}
 	api.AllowPlainHTTP = true
 	ask := func(do func(ctx context.Context) error) error {
@@ -198,20 +198,20 @@ func (p *doctorPlan) checkServer(ctx context.Context, c *checkup) {
 	err := ask(func(ctx context.Context) (err error) { version, err = api.Version(ctx); return err })
 	switch {
 	case err != nil && p.url == "":
-		c.warn("server", "nothing answers at %s; name the server with --server if there is one", api.URL)
+		c.warn("server", "no server answers at %s; if there is one, name it with --server", api.URL)
 		return
 	case err != nil:
 		c.fail("server", "%v; is it running, and is the address right?", err)
 		return
 	case version.Version != build.Version():
-		c.warn("server", "%s runs version %s, this command is %s", api.URL, version.Version, build.Version())
+		c.warn("server", "%s runs version %s, but this command is version %s", api.URL, version.Version, build.Version())
 	default:
-		c.ok("server", "%s runs version %s, as this command", api.URL, version.Version)
+		c.ok("server", "%s runs version %s, the same as this command", api.URL, version.Version)
 	}
 	if err := ask(func(ctx context.Context) error { return api.Do(ctx, "GET", "/readyz", "", nil, nil) }); err != nil {
-		c.fail("ready", "events are not accepted now: %v", err)
+		c.fail("ready", "the server does not accept events: %v", err)
 	} else {
-		c.ok("ready", "events are accepted")
+		c.ok("ready", "the server accepts events")
 	}
 	var ahead time.Duration
 	err = ask(func(ctx context.Context) (err error) { ahead, err = api.Clock(ctx); return err })
@@ -224,19 +224,19 @@ func (c *checkup) clock(ahead time.Duration, err error) {
 	case err != nil:
 		c.warn("clock", "%v", err)
 	case ahead.Abs() > skewFails:
-		c.fail("clock", "the server's clock is %v ahead of this one; receivers refuse timestamps that are off by minutes: set both by NTP", ahead)
+		c.fail("clock", "the server's clock is %v ahead of this machine's; receivers reject timestamps that are off by minutes: synchronize both with NTP", ahead)
 	case ahead.Abs() > skewWarns:
-		c.warn("clock", "the server's clock is %v ahead of this one; set both by NTP", ahead)
+		c.warn("clock", "the server's clock is %v ahead of this machine's; synchronize both with NTP", ahead)
 	default:
-		c.ok("clock", "the server's clock agrees with this one")
+		c.ok("clock", "the server's clock agrees with this machine's")
 	}
 }
 
-// checkKey finds out what a key may do by asking for one row of what only some
-// kinds may see: there is no route that says it.
+// checkKey determines the kind of a key by requests that only some kinds may make, because
+// no route returns it.
 func (p *doctorPlan) checkKey(ask func(func(context.Context) error) error, api *client.Client, c *checkup) {
 	if p.key == "" {
-		c.warn("key", "none given; --key or POSTHORN_KEY has it checked")
+		c.warn("key", "not checked: no key was given; use --key or POSTHORN_KEY")
 		return
 	}
 	one := client.ListOptions{Limit: 1}
@@ -264,16 +264,16 @@ func (p *doctorPlan) checkKey(ask func(func(context.Context) error) error, api *
 	switch {
 	case err == nil:
 		mode, tenant := p.owner(ask, api)
-		c.ok("key", "valid: a tenant key%s, tenant %s", inMode(mode), cmp.Or(tenant, "not shown before its first endpoint or event"))
+		c.ok("key", "valid: a tenant key%s, tenant %s", inMode(mode), cmp.Or(tenant, "unknown until its first endpoint or event"))
 	case refusedWith(err, "forbidden"):
-		c.ok("key", "valid: a publisher key%s; \"posthorn key list\" with an operator key shows whether it is for one tenant", inMode(cli.ModeOf(p.key)))
+		c.ok("key", "valid: a publisher key%s; \"posthorn key list\" with an operator key shows whether it is limited to a tenant", inMode(cli.ModeOf(p.key)))
 	default:
 		c.fail("key", "%v", err)
 	}
 }
 
-// owner reads the mode and, of a tenant key, the tenant out of the first row that
-// the key may see. Only the text of a key that the server made says the mode too.
+// owner reads the mode, and the tenant of a tenant key, from the first row that the key may
+// see. Otherwise only the text of a generated key has the mode.
 func (p *doctorPlan) owner(ask func(func(context.Context) error) error, api *client.Client) (mode, tenant string) {
 	for _, path := range []string{"/v1/endpoints", "/v1/events", "/v1/keys"} {
 		var page client.Page[struct{ Mode, Tenant string }]
@@ -292,7 +292,7 @@ func refusedWith(err error, code string) bool {
 
 func inMode(mode string) string {
 	if mode == "" {
-		return " of a mode that shows with the first endpoint, event or key"
+		return " of a mode unknown until the first endpoint, event or key"
 	}
 	return " of mode " + mode
 }

@@ -49,7 +49,7 @@ func TestDoctorOfAHealthyServer(t *testing.T) {
 	}
 	expect(t, lines, map[string]string{
 		"data": "ok mode 0700", "master_key": "ok mode 0600", "lock": fmt.Sprintf("ok held by process %d", os.Getpid()), "schema": "ok has schema",
-		"server": "ok as this command", "ready": "ok accepted", "clock": "ok agrees", "key": "ok bootstrap operator key",
+		"server": "ok as this command", "ready": "ok accepts events", "clock": "ok agrees", "key": "ok bootstrap operator key",
 	})
 	if !strings.Contains(lines["space"], "left") {
 		t.Errorf("space: %q", lines["space"])
@@ -139,14 +139,14 @@ func TestDoctorOfASickDirectory(t *testing.T) {
 		check, says string
 	}{
 		{"directory open to all", mode(s.Data, 0o777), mode(s.Data, 0o700), "data", "fail chmod 700"},
-		{"directory readable", mode(s.Data, 0o755), mode(s.Data, 0o700), "data", "warn look into"},
+		{"directory readable", mode(s.Data, 0o755), mode(s.Data, 0o700), "data", "warn others may read it"},
 		{"key readable by all", mode(key, 0o644), mode(key, 0o600), "master_key", "fail everybody"},
 		{"key readable by group", mode(key, 0o640), mode(key, 0o600), "master_key", "warn group"},
-		{"key gone", swap(key, ""), back(key), "master_key", "fail put it back"},
+		{"key gone", swap(key, ""), back(key), "master_key", "fail restore the key"},
 		{"key damaged", swap(key, "short"), back(key), "master_key", "fail 32 bytes"},
 		{"database damaged", swap(database, strings.Repeat("not a database ", 1000)), back(database), "schema", "fail cannot be read"},
 		{"newer schema", func() { alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)") },
-			func() { alter(t, database, "DELETE FROM goose_db_version WHERE version_id = 9999") }, "schema", "fail start the newer release"},
+			func() { alter(t, database, "DELETE FROM goose_db_version WHERE version_id = 9999") }, "schema", "fail use the newer release"},
 		{"clock was ahead", func() {
 			alter(t, database, "INSERT INTO events SELECT x'7f000000000000000000000000000001', 1, 'a', NULL, 0, 't', 0, 0, x'', 0")
 		},
@@ -168,7 +168,7 @@ func TestDoctorOfASickDirectory(t *testing.T) {
 			if err := os.Remove(database + "-wal"); err != nil {
 				t.Fatal(err)
 			}
-		}, "log", "warn has read the database for long"},
+		}, "log", "warn has read the database for a long time"},
 	} {
 		c.harm()
 		lines, code := doctor(t, "--data", s.Data)
@@ -199,7 +199,7 @@ func TestDoctorTellsTheTime(t *testing.T) {
 			_, _ = w.Write([]byte(`{"version": "other"}`))
 		}))
 		lines, _ := doctor(t, "--server", server.URL)
-		expect(t, lines, map[string]string{"clock": says, "server": "warn version other", "key": "warn none given"})
+		expect(t, lines, map[string]string{"clock": says, "server": "warn version other", "key": "warn no key was given"})
 		server.Close()
 	}
 	lines, code := doctor(t, "--server", "http://127.0.0.1:1")
@@ -235,7 +235,7 @@ func TestDoctorKnowsNumbers(t *testing.T) {
 // is said to be trusted.
 func TestDoctorWarnsOfPlainHTTP(t *testing.T) {
 	s := newShell(t)
-	const warning = "the key goes unencrypted to 0.0.0.0:"
+	const warning = "the key is sent unencrypted to 0.0.0.0:"
 	remote := strings.Replace(s.URL, "127.0.0.1", "0.0.0.0", 1)
 	out, _, code := invoke(t, "", "doctor", "--server", remote, "--key", servertest.Key)
 	if code != exit.OK || strings.Count(out, warning) != 1 || !strings.Contains(out, "valid: ") {

@@ -29,14 +29,14 @@ type wayOut struct {
 
 // flags adds the options of serve about certificates and the proxy of deliveries.
 func (w *wayOut) flags(f *pflag.FlagSet) {
-	f.StringSliceVar(&w.caFiles, "ca-file", nil, "as of serve (POSTHORN_CA_FILE): name its certificates and until when they are valid")
-	f.StringVar(&w.clientCert, "client-cert", "", "as of serve (POSTHORN_CLIENT_CERT), with --client-key")
-	f.StringVar(&w.clientKey, "client-key", "", "as of serve (POSTHORN_CLIENT_KEY)")
-	f.StringVar(&w.proxy, "egress-proxy", "", "as of serve (POSTHORN_EGRESS_PROXY, POSTHORN_EGRESS_PROXY_FILE): connect to it")
-	f.BoolVar(&w.plain, "egress-proxy-plain", false, "as of serve (POSTHORN_EGRESS_PROXY_PLAIN)")
+	f.StringSliceVar(&w.caFiles, "ca-file", nil, "--ca-file of serve, to check its certificates (POSTHORN_CA_FILE)")
+	f.StringVar(&w.clientCert, "client-cert", "", "--client-cert of serve, to check it with --client-key (POSTHORN_CLIENT_CERT)")
+	f.StringVar(&w.clientKey, "client-key", "", "--client-key of serve (POSTHORN_CLIENT_KEY)")
+	f.StringVar(&w.proxy, "egress-proxy", "", "--egress-proxy of serve, to connect to it (POSTHORN_EGRESS_PROXY, POSTHORN_EGRESS_PROXY_FILE)")
+	f.BoolVar(&w.plain, "egress-proxy-plain", false, "--egress-proxy-plain of serve (POSTHORN_EGRESS_PROXY_PLAIN)")
 }
 
-// fromEnvironment fills what has no flag by the variables of serve.
+// fromEnvironment sets the options without a flag from the variables of serve.
 func (w *wayOut) fromEnvironment() error {
 	if files := os.Getenv("POSTHORN_CA_FILE"); len(w.caFiles) == 0 && files != "" {
 		w.caFiles = strings.Split(files, ",")
@@ -55,7 +55,7 @@ func (w *wayOut) fromEnvironment() error {
 	return nil
 }
 
-// check says which certificates and which proxy deliveries would go with.
+// check checks the certificates and the proxy that deliveries would use.
 func (w *wayOut) check(ctx context.Context, c *checkup, timeout time.Duration) {
 	var roots *x509.CertPool
 	if len(w.caFiles) > 0 {
@@ -74,7 +74,7 @@ func (w *wayOut) check(ctx context.Context, c *checkup, timeout time.Duration) {
 	}
 	if w.clientCert != "" || w.clientKey != "" {
 		if _, cert, err := egress.ReadClientCertificate(w.clientCert, w.clientKey); err != nil {
-			c.fail("client-cert", "%v; both --client-cert and --client-key are needed", err)
+			c.fail("client-cert", "%v; both --client-cert and --client-key are required", err)
 		} else {
 			c.certificate("client-cert", cert)
 		}
@@ -90,13 +90,13 @@ func (w *wayOut) check(ctx context.Context, c *checkup, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := proxy.Reach(ctx, roots); err != nil {
-		c.fail("egress-proxy", "%s cannot be used: %v; while that is so, no delivery leaves, and none fails for it", proxy, err)
+		c.fail("egress-proxy", "%s cannot be used: %v; until it works, deliveries wait and do not fail", proxy, err)
 		return
 	}
-	c.ok("egress-proxy", "%s takes connections", proxy)
+	c.ok("egress-proxy", "%s accepts connections", proxy)
 }
 
-// certificate says whose a certificate is and until when it is valid.
+// certificate reports the subject and the expiry of a certificate.
 func (c *checkup) certificate(check string, cert egress.Certificate) {
 	now := time.Now()
 	until := cert.NotAfter.UTC().Format(time.RFC3339)
@@ -104,8 +104,8 @@ func (c *checkup) certificate(check string, cert egress.Certificate) {
 	case fault != "":
 		c.warn(check, "%s: %s: %s", cert.File, cert.Subject, fault)
 	case cert.NotAfter.Sub(now) < expiresSoon:
-		c.warn(check, "%s: %s, not after %s, which is soon", cert.File, cert.Subject, until)
+		c.warn(check, "%s: %s, expires soon, on %s", cert.File, cert.Subject, until)
 	default:
-		c.ok(check, "%s: %s, not after %s", cert.File, cert.Subject, until)
+		c.ok(check, "%s: %s, expires on %s", cert.File, cert.Subject, until)
 	}
 }

@@ -25,15 +25,15 @@ func TestDoctorNamesTheWayOut(t *testing.T) {
 	t.Setenv("POSTHORN_EGRESS_PROXY", "http://u:planted@"+proxy.Addr())
 	lines, _ := doctor(t, "--data", data, "--client-cert", cert, "--client-key", key)
 	expect(t, lines, map[string]string{
-		"ca-file": "ok CN=corp root, not after " + time.Now().AddDate(1, 0, 0).UTC().Format("2006-01"), "client-cert": "warn which is soon",
-		"egress-proxy": "ok http://" + proxy.Addr() + " takes connections",
+		"ca-file": "ok CN=corp root, expires on " + time.Now().AddDate(1, 0, 0).UTC().Format("2006-01"), "client-cert": "warn expires soon",
+		"egress-proxy": "ok http://" + proxy.Addr() + " accepts connections",
 	})
 	proxy.Close()
 	if err := os.Chmod(key, 0o604); err != nil {
 		t.Fatal(err)
 	}
 	lines, code := doctor(t, "--data", data, "--ca-file", old, "--client-cert", cert, "--client-key", key)
-	expect(t, lines, map[string]string{"ca-file": "warn CN=old root: expired at ", "client-cert": "fail mode 0604", "egress-proxy": "fail no delivery leaves"})
+	expect(t, lines, map[string]string{"ca-file": "warn CN=old root: expired at ", "client-cert": "fail mode 0604", "egress-proxy": "fail deliveries wait"})
 	if strings.Contains(lines["egress-proxy"], "planted") || code != exit.Failed {
 		t.Errorf("code %d, %q", code, lines["egress-proxy"])
 	}

@@ -29,7 +29,7 @@ func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 	if p.data != "" {
 		info, err := os.Stat(p.data)
 		if err != nil || !info.IsDir() {
-			c.fail("data", "%s is not a directory; \"posthorn serve\" makes it at its first start", p.data)
+			c.fail("data", "%s is not a directory; \"posthorn serve\" creates it at its first start", p.data)
 			return
 		}
 		c.directory(p.data, info)
@@ -96,7 +96,7 @@ func (c *checkup) connections(free, used int) {
 	const each = postgres.ConnectionsANode
 	switch more := free / each; {
 	case more == 0:
-		c.warn("connections", "%d in use, %d left, and a node opens %d: none more can start; raise max_connections or put PgBouncer in front", used, free, each)
+		c.warn("connections", "%d in use, %d left, and a node opens %d: no more nodes can start; raise max_connections or use PgBouncer", used, free, each)
 	default:
 		c.ok("connections", "%d in use, %d left: enough for %d more nodes of %d each", used, free, more, each)
 	}
@@ -105,11 +105,11 @@ func (c *checkup) connections(free, used int) {
 func (c *checkup) databaseSchema(x *transfer.Examination, key string, haveKey bool) {
 	switch {
 	case x.Schema == 0:
-		c.ok("schema", "none yet; it is made by the first node that starts, or by \"posthorn migrate\"")
+		c.ok("schema", "none yet; the first node or \"posthorn migrate\" creates it")
 	case x.Schema > x.Ours:
-		c.fail("schema", "the database has schema %d, this release knows %d: use the newer release", x.Schema, x.Ours)
+		c.fail("schema", "the database has schema %d, but this release supports %d; use the newer release", x.Schema, x.Ours)
 	case x.Schema < x.Ours:
-		c.ok("schema", "the database has schema %d; the next start of this release brings it to %d", x.Schema, x.Ours)
+		c.ok("schema", "the database has schema %d; the next start of this release migrates it to %d", x.Schema, x.Ours)
 	default:
 		c.ok("schema", "the database has schema %d", x.Schema)
 	}
@@ -126,15 +126,15 @@ func (c *checkup) databaseSchema(x *transfer.Examination, key string, haveKey bo
 func (c *checkup) databaseClock(x *transfer.Examination) {
 	switch ahead := x.ClockAhead.Round(10 * time.Millisecond); {
 	case ahead.Abs() > time.Hour+x.ClockError:
-		c.fail("db_clock", "the database's clock is %v ahead of this machine's: no node starts here; set both by NTP", ahead)
+		c.fail("db_clock", "the database's clock is %v ahead of this machine's: no node can start here; synchronize both with NTP", ahead)
 	case ahead.Abs() > databaseSkewWarns+x.ClockError:
-		c.warn("db_clock", "the database's clock is %v ahead of this machine's; set both by NTP", ahead)
+		c.warn("db_clock", "the database's clock is %v ahead of this machine's; synchronize both with NTP", ahead)
 	default:
 		c.ok("db_clock", "the database's clock agrees with this machine's within %v", max(ahead.Abs(), 10*time.Millisecond))
 	}
 }
 
-// undone is for how long the work of a node that is gone may lie before somebody takes it.
+// undone is the time within which other nodes take over the work of a node that is gone.
 const undone = time.Minute
 
 func (c *checkup) nodes(x *transfer.Examination) {
@@ -149,33 +149,33 @@ func (c *checkup) nodes(x *transfer.Examination) {
 	}
 	for _, n := range x.Nodes {
 		if n.Alive && n.Version != build.Version() {
-			c.warn("nodes", "node %s (epoch %d) runs version %s, this command is %s", n.Name, n.Epoch, n.Version, build.Version())
+			c.warn("nodes", "node %s (epoch %d) runs version %s, but this command is version %s", n.Name, n.Epoch, n.Version, build.Version())
 		}
 	}
 	switch {
 	case alive > 0 && left > 0:
 		c.warn("nodes", "%d alive; the work of %d that are gone was not taken over within %v: look for \"take over\" in the logs of the nodes", alive, left, undone)
 	case alive == 0 && left > 0:
-		c.warn("nodes", "none is alive; what %d had in memory is taken over by the next one that starts", left)
+		c.warn("nodes", "none is alive; the next node that starts takes over the work of %d that are gone", left)
 	case alive == 0:
-		c.warn("nodes", "none is alive: nothing is delivered until one starts")
+		c.warn("nodes", "none is alive: nothing is delivered until a node starts")
 	default:
-		c.ok("nodes", "%d alive, all work of others was taken over", alive)
+		c.ok("nodes", "%d alive; no work of other nodes is left", alive)
 	}
 }
 
 func (c *checkup) partitions(x *transfer.Examination) {
 	old := ""
 	if x.OldInDefault {
-		old = "; the default partition holds what is kept for longer than its own"
+		old = "; the default partition holds events older than the other partitions"
 	}
 	switch {
 	case x.InDefault > 0:
-		c.warn("partitions", "%d events are in the default partition for want of one of their day, where they are not dropped as a whole; were all nodes away, or is the clock of one wrong?", x.InDefault)
+		c.warn("partitions", "%d events are in the default partition because their day had none, and cannot be dropped with a partition; were all nodes down, or is a clock wrong?", x.InDefault)
 	case x.PartitionsAhead < partitionsWarn:
-		c.warn("partitions", "made for %d days from today on: the nodes should be further ahead; look for \"make partitions\" in their logs%s", x.PartitionsAhead, old)
+		c.warn("partitions", "exist for %d days from today: there should be more; look for \"make partitions\" in the logs of the nodes%s", x.PartitionsAhead, old)
 	default:
-		c.ok("partitions", "made for %d days from today on%s", x.PartitionsAhead, old)
+		c.ok("partitions", "exist for %d days from today%s", x.PartitionsAhead, old)
 	}
 }
 
@@ -186,7 +186,7 @@ func (c *checkup) waste(x *transfer.Examination) {
 	}
 	switch {
 	case x.Settings["autovacuum"] != "on" || x.Settings["track_counts"] != "on":
-		c.fail("vacuum", "autovacuum or track_counts is off: deliveries get slower with every day; set both to on")
+		c.fail("vacuum", "autovacuum or track_counts is off: deliveries get slower every day; set both to on")
 	case x.Dead > deadWarns && x.Dead > x.Live/5:
 		c.warn("vacuum", "deliveries have %d dead rows to %d live ones, vacuumed %s: see who holds them (holder), or give autovacuum more to do (autovacuum_vacuum_cost_limit)", x.Dead, x.Live, last)
 	default:
@@ -194,7 +194,7 @@ func (c *checkup) waste(x *transfer.Examination) {
 	}
 }
 
-// holders names those for whom old rows are kept for too long.
+// holders names the sessions that keep old rows from being removed.
 func (c *checkup) holders(x *transfer.Examination, longest time.Duration) {
 	old := 0
 	for _, h := range x.Holders {
@@ -202,22 +202,22 @@ func (c *checkup) holders(x *transfer.Examination, longest time.Duration) {
 			continue
 		}
 		old++
-		c.warn("holder", "%s: vacuum removes nothing that was deleted since; %s", who(h), remedy(h))
+		c.warn("holder", "%s: vacuum cannot remove rows deleted since; %s", who(h), remedy(h))
 	}
 	hidden := ""
 	if x.Hidden > 0 {
-		hidden = fmt.Sprintf("; %d sessions of other roles could not be looked into: GRANT pg_read_all_stats to this one", x.Hidden)
+		hidden = fmt.Sprintf("; %d sessions of other roles are not visible: GRANT pg_read_all_stats to this role", x.Hidden)
 	}
 	switch {
 	case old > 0:
 	case x.Hidden > 0:
-		c.warn("holder", "nobody seen holds vacuum back%s", hidden)
+		c.warn("holder", "no visible session holds vacuum back%s", hidden)
 	default:
-		c.ok("holder", "nobody holds vacuum back for longer than %v", longest)
+		c.ok("holder", "no session has held vacuum back for longer than %v", longest)
 	}
 }
 
-// who names a holder, without anything that its statements say.
+// who describes a holder, without its SQL.
 func who(h transfer.Holder) string {
 	text := h.Kind
 	if h.Name != "" {
@@ -242,16 +242,16 @@ func remedy(h transfer.Holder) string {
 	switch h.Kind {
 	case "replication slot":
 		if h.State == "inactive" {
-			return fmt.Sprintf("nobody reads it: start its reader, or SELECT pg_drop_replication_slot('%s')", h.Name)
+			return fmt.Sprintf("it has no reader: start the reader, or SELECT pg_drop_replication_slot('%s')", h.Name)
 		}
-		return "its reader is behind: look there"
+		return "its reader lags behind: check the reader"
 	case "standby":
-		return "a query runs there: end it, or set hot_standby_feedback = off on that standby"
+		return "a query runs on the standby: end it, or set hot_standby_feedback = off on that standby"
 	case "prepared transaction":
 		return fmt.Sprintf("finish it: COMMIT PREPARED or ROLLBACK PREPARED '%s'", h.Name)
 	}
 	if h.State == "active" {
-		return fmt.Sprintf("it works: wait, or SELECT pg_cancel_backend(%d)", h.PID)
+		return fmt.Sprintf("it is active: wait, or SELECT pg_cancel_backend(%d)", h.PID)
 	}
-	return fmt.Sprintf("it was forgotten: SELECT pg_terminate_backend(%d), and set idle_in_transaction_session_timeout for its role", h.PID)
+	return fmt.Sprintf("it is idle: SELECT pg_terminate_backend(%d), and set idle_in_transaction_session_timeout for its role", h.PID)
 }

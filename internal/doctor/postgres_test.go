@@ -48,13 +48,13 @@ func TestDoctorOfADatabase(t *testing.T) {
 	withDatabase(t, address)
 	lines, code := doctor(t)
 	expect(t, lines, map[string]string{"postgres": "ok writable", "durability": "ok synchronous_commit is on", "connections": fmt.Sprintf("ok more nodes of %d each", postgres.ConnectionsANode),
-		"schema": "ok none yet", "db_clock": "ok agrees", "holder": "ok nobody"})
+		"schema": "ok none yet", "db_clock": "ok agrees", "holder": "ok no session"})
 	if code != exit.OK || len(lines) != 6 {
 		t.Errorf("an empty database: code %d, %v", code, lines)
 	}
 	n := servertest.DatabaseNode(t, address, data)
 	lines, code = doctor(t, "--data", data)
-	expect(t, lines, map[string]string{"schema": "ok has schema", "nodes": "ok 1 alive", "partitions": "ok made for 8 days", "vacuum": "ok never yet", "ids": "ok no event yet", "key_fits": "ok is the one",
+	expect(t, lines, map[string]string{"schema": "ok has schema", "nodes": "ok 1 alive", "partitions": "ok exist for 8 days", "vacuum": "ok never yet", "ids": "ok no events yet", "key_fits": "ok is the one",
 		"data": "ok 0700", "lock": fmt.Sprintf("ok held by process %d", os.Getpid())})
 	if code != exit.OK {
 		t.Errorf("with a node: code %d, %v", code, lines)
@@ -76,7 +76,7 @@ func TestDoctorOfADatabase(t *testing.T) {
 
 	c := session(t, address, "UPDATE nodes SET seen_at = seen_at - interval '1 hour'")
 	lines, _ = doctor(t)
-	expect(t, lines, map[string]string{"nodes": "warn what 1 had in memory"})
+	expect(t, lines, map[string]string{"nodes": "warn the work of 1 "})
 	for _, s := range []string{"UPDATE nodes SET done = true",
 		"INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease) VALUES (77, 'n', 'older', now(), now(), interval '1 hour')",
 		"INSERT INTO events SELECT '\\xff' || substr(sha256('x'), 1, 15), 1, 'a', NULL, 0, 't', 0, 0, '', 0"} {
@@ -93,7 +93,7 @@ func TestDoctorOfADatabase(t *testing.T) {
 		}
 	}
 	lines, code = doctor(t)
-	expect(t, lines, map[string]string{"partitions": "warn made for 1 days from today on: the nodes should be further ahead; look for \"make partitions\" in their logs; the default", "schema": "fail use the newer release"})
+	expect(t, lines, map[string]string{"partitions": "warn exist for 1 days from today: there should be more; look for \"make partitions\" in the logs of the nodes; the default", "schema": "fail use the newer release"})
 	if code != exit.Failed {
 		t.Errorf("newer schema: code %d, %v", code, lines)
 	}
@@ -160,7 +160,7 @@ func TestDoctorNamesWhoHoldsVacuum(t *testing.T) {
 	u.Path = mine.Path
 	admin := session(t, u.String(), "BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT 1 FROM x")
 	lines, _ = doctor(t, short...)
-	expect(t, lines, map[string]string{"holder": "warn 1 sessions of other roles could not be looked into"})
+	expect(t, lines, map[string]string{"holder": "warn 1 sessions of other roles are not visible"})
 	server.Exec(t, "GRANT pg_read_all_stats TO posthorn")
 	t.Cleanup(func() { server.Exec(t, "REVOKE pg_read_all_stats FROM posthorn") })
 	lines, _ = doctor(t, short...)
@@ -179,7 +179,7 @@ func TestDoctorOfAServer(t *testing.T) {
 	withDatabase(t, address)
 	n := servertest.DatabaseNode(t, address+"&synchronous_commit=on", filepath.Join(t.TempDir(), "data"))
 	lines, code := doctor(t)
-	expect(t, lines, map[string]string{"durability": "fail synchronous_commit is off", "vacuum": "fail autovacuum", "connections": "warn none more can start"})
+	expect(t, lines, map[string]string{"durability": "fail synchronous_commit is off", "vacuum": "fail autovacuum", "connections": "warn no more nodes can start"})
 	if code != exit.Failed {
 		t.Errorf("code %d, %v", code, lines)
 	}
@@ -218,7 +218,7 @@ func TestDoctorOfAServer(t *testing.T) {
 func TestDoctorJudgesHolders(t *testing.T) {
 	for want, h := range map[string]transfer.Holder{
 		"SELECT pg_drop_replication_slot('s')": {Kind: "replication slot", Name: "s", State: "inactive", Transactions: holderTransactions},
-		"its reader is behind":                 {Kind: "replication slot", Name: "s", State: "active", Transactions: holderTransactions},
+		"its reader lags behind":               {Kind: "replication slot", Name: "s", State: "active", Transactions: holderTransactions},
 		"hot_standby_feedback = off":           {Kind: "standby", Name: "walreceiver", PID: 7, Transactions: holderTransactions},
 		"ROLLBACK PREPARED 'g'":                {Kind: "prepared transaction", Name: "g", Age: time.Hour},
 		"SELECT pg_cancel_backend(7)":          {Kind: "session", State: "active", PID: 7, Age: time.Hour},

@@ -10,17 +10,17 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// sealedShown is how many damaged values the doctor names.
+// sealedShown is the largest number of damaged values that are listed.
 const sealedShown = 20
 
 // sealedInFile opens what is sealed in a database that has a schema of this release and a
 // master key beside it.
 func (c *checkup) sealedInFile(ctx context.Context, database string, keys *seal.Keyring) {
 	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version != ours {
-		return // which was said
+		return // reported already
 	}
 	if keys == nil {
-		return // which was said
+		return // reported already
 	}
 	db, err := sqlite.OpenUnchanged(database)
 	if err != nil {
@@ -34,7 +34,7 @@ func (c *checkup) sealedInFile(ctx context.Context, database string, keys *seal.
 func (c *checkup) sealedInPostgres(ctx context.Context, address string, keys *seal.Keyring) {
 	config, err := postgres.ParseURL(address)
 	if err != nil {
-		return // which was said
+		return // reported already
 	}
 	db := postgres.Pool(config, 1)
 	defer func() { _ = db.Close() }()
@@ -49,13 +49,13 @@ func (c *checkup) sealed(ctx context.Context, q sqltext.Querier, keys *seal.Keyr
 		return
 	}
 	if len(damaged) == 0 {
-		c.ok("sealed", "what is sealed of %d endpoints and secrets opens with the master key", rows)
+		c.ok("sealed", "the encrypted values of %d endpoints and secrets open with the master key", rows)
 		return
 	}
 	for _, at := range damaged[:min(len(damaged), sealedShown)] {
-		c.fail("sealed", "%s does not open; its endpoint gets nothing meanwhile: set the value anew (posthorn endpoint update --url or --header, rotate-secret), or delete the endpoint", at)
+		c.fail("sealed", "%s does not open, so nothing is sent to its endpoint; set the value again (posthorn endpoint update --url or --header, rotate-secret), or delete the endpoint", at)
 	}
 	if more := len(damaged) - sealedShown; more > 0 {
-		c.fail("sealed", "%d or more others do not open either", more)
+		c.fail("sealed", "%d or more other values do not open", more)
 	}
 }

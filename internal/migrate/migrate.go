@@ -24,7 +24,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// migration is what the flags of migrate say.
+// migration holds the flags of migrate.
 type migration struct {
 	from, to, data, masterKey string
 	compare                   bool
@@ -36,34 +36,33 @@ func Command() *cobra.Command {
 	p := &migration{}
 	cmd := &cobra.Command{
 		Use: "migrate", Short: "Move a store from SQLite to PostgreSQL, offline", Args: cli.NoArgs,
-		Long: `Copy the whole store in a SQLite file to an empty PostgreSQL database: tenants, keys,
-endpoints with their secrets, events, deliveries, attempts. The server must be stopped
-first. The file is only read. Everything is compared before it is committed, row by row as
-both databases give it back: when the command fails, PostgreSQL holds nothing, and
-the server can be started again on the file as before.
+		Long: `Copy the whole store from a SQLite file to an empty PostgreSQL database: tenants, keys,
+endpoints with their secrets, events, deliveries and attempts. Stop the server first. The
+file is only read. All rows are compared before the copy is committed. If the command
+fails, PostgreSQL stays empty, and the server can be started on the file again.
 
-The address of --to may come from POSTHORN_STORE or POSTHORN_STORE_FILE, which keeps its
-password out of the list of processes. The role must own the database, or be allowed
-to make tables in it.
+The address of --to can come from POSTHORN_STORE or POSTHORN_STORE_FILE, which keeps its
+password out of the process list. The role must own the database or be allowed to create
+tables in it.
 
-Exit codes: 0 moved, 1 the comparison failed or the command was interrupted, 11 a server
-works on the file, 12 wrong master key, 13 newer schema, 15 one of the two cannot be used.`,
+Exit codes: 0 moved, 1 comparison failed or interrupted, 11 a server uses the file,
+12 wrong master key, 13 newer schema, 15 the file or the database cannot be used.`,
 		Example: `  posthorn migrate --from sqlite:/var/lib/posthorn/posthorn.db --to postgres://posthorn:PASSWORD@db.internal/posthorn
   POSTHORN_STORE_FILE=/etc/posthorn/store posthorn migrate --data /var/lib/posthorn`,
 	}
 	f := cmd.Flags()
-	f.StringVar(&p.from, "from", "", "sqlite:PATH; empty: posthorn.db in the data directory")
+	f.StringVar(&p.from, "from", "", "sqlite:PATH (default posthorn.db in the data directory)")
 	f.StringVar(&p.to, "to", "", "postgres://USER:PASSWORD@HOST/DATABASE (POSTHORN_STORE, POSTHORN_STORE_FILE)")
-	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA); empty: that of --from, or ./posthorn-data")
-	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
-	f.BoolVar(&p.compare, "compare", false, "only compare with what was moved before, while no node has worked on it yet")
+	f.StringVar(&p.data, "data", "", "data directory (POSTHORN_DATA, default that of --from, or ./posthorn-data)")
+	f.StringVar(&p.masterKey, "master-key-file", "", "master key file (POSTHORN_MASTER_KEY_FILE, default master.key in the data directory)")
+	f.BoolVar(&p.compare, "compare", false, "only compare the file with an earlier move, before any node uses the database")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return p.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
 }
 
-// complete fills in what was not given, and refuses what cannot be meant.
+// complete sets the defaults and checks the options.
 func (p *migration) complete(ctx context.Context) error {
 	p.data = cmp.Or(p.data, os.Getenv("POSTHORN_DATA"))
 	switch path, ok := strings.CutPrefix(p.from, "sqlite:"); {
@@ -71,7 +70,7 @@ func (p *migration) complete(ctx context.Context) error {
 		p.data = cmp.Or(p.data, "./posthorn-data")
 		p.from = filepath.Join(p.data, "posthorn.db")
 	case !ok || path == "":
-		return exit.Usagef("--from: must be sqlite:PATH, such as sqlite:/var/lib/posthorn/posthorn.db; moving from %s is not offered", server.StoreScheme(p.from))
+		return exit.Usagef("--from: must be sqlite:PATH, such as sqlite:/var/lib/posthorn/posthorn.db; moving from %s is not supported", server.StoreScheme(p.from))
 	default:
 		p.from = path
 		p.data = cmp.Or(p.data, filepath.Dir(path))
@@ -88,7 +87,7 @@ func (p *migration) complete(ctx context.Context) error {
 		return err
 	}
 	if p.to = to; to == "" {
-		return exit.Usagef("--to is missing: the PostgreSQL database to move to, postgres://USER:PASSWORD@HOST/DATABASE")
+		return exit.Usagef("--to is required: the PostgreSQL database to move to, postgres://USER:PASSWORD@HOST/DATABASE")
 	}
 	if !server.IsPostgres(to) {
 		return exit.Usagef("--to: must be postgres://USER:PASSWORD@HOST/DATABASE; got %q", server.StoreScheme(to))
@@ -96,7 +95,7 @@ func (p *migration) complete(ctx context.Context) error {
 	return nil
 }
 
-// keys reads the master key, and makes none: one that is not there yet opens nothing.
+// keys reads the master key. It does not generate one, which would decrypt nothing.
 func (p *migration) keys() (*seal.Keyring, error) {
 	if p.ready != nil {
 		return p.ready, nil
@@ -147,19 +146,19 @@ func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, `Moved and compared %d rows in %s (%.0f a second).
 Next: start each node with --store postgres://... and the same master key, %s
-(copy it into the data directory of each node, or name it with --master-key-file), and
-look with "posthorn doctor". Do not start a server on %s again: what was open
-there would be sent twice.
+(copy it to the data directory of each node, or name it with --master-key-file), and
+check with "posthorn doctor". Do not start a server on %s again: it would send
+open deliveries a second time.
 `, rows, took.Round(100*time.Millisecond), float64(rows)/took.Seconds(), p.masterKey, p.from)
 	return err
 }
 
-// meter shows how far a long move is, to somebody at a terminal.
+// meter shows the progress of a long move on a terminal.
 func meter(progress *cli.Progress) func(act, table string, rows int64) {
 	return func(act, table string, rows int64) { progress.Say("%s %d rows of %s", act, rows, table) }
 }
 
-// explain says what became of the move and what to do.
+// explain adds the exit code, the outcome and the next step to an error.
 func (p *migration) explain(ctx context.Context, err error) error {
 	text := strings.ReplaceAll(err.Error(), "--store", "--to")
 	nothing := "; nothing was moved"
@@ -168,7 +167,7 @@ func (p *migration) explain(ctx context.Context, err error) error {
 	}
 	switch {
 	case errors.Is(err, transfer.ErrUnknown):
-		return exit.With(exit.Failed, fmt.Errorf("%s; \"posthorn migrate --compare\" with the same options tells, before any node is started", text))
+		return exit.With(exit.Failed, fmt.Errorf("%s; \"posthorn migrate --compare\" with the same options finds out, before any node is started", text))
 	case ctx.Err() != nil:
 		return exit.With(exit.Failed, fmt.Errorf("interrupted%s", nothing))
 	case errors.Is(err, store.ErrLocked):
@@ -178,9 +177,9 @@ func (p *migration) explain(ctx context.Context, err error) error {
 	case errors.Is(err, store.ErrNewerSchema):
 		return exit.With(exit.Schema, fmt.Errorf("%s%s; use the newer release", text, nothing))
 	case errors.Is(err, transfer.ErrOlderSchema):
-		return exit.With(exit.Open, fmt.Errorf("%s%s; start \"posthorn serve\" of this release on it once, which brings it up to date, stop it, and move it then", text, nothing))
+		return exit.With(exit.Open, fmt.Errorf("%s%s; start \"posthorn serve\" of this release on it once, which upgrades it, stop it, and then move it", text, nothing))
 	case errors.Is(err, store.ErrPostgresURL):
-		return exit.Usagef("--to: the address is not understood; it is written postgres://user:password@host:5432/database?sslmode=verify-full, with special characters in the password as %%XX")
+		return exit.Usagef("--to: invalid address; the format is postgres://user:password@host:5432/database?sslmode=verify-full, with special characters in the password as %%XX")
 	case errors.Is(err, transfer.ErrDiffers):
 		return exit.With(exit.Failed, fmt.Errorf("%s%s", text, nothing))
 	}

@@ -92,8 +92,8 @@ func TestMigrateRefuses(t *testing.T) {
 		code int
 		says string
 	}{
-		"no target":         {from, exit.Usage, "--to is missing"},
-		"backwards":         {[]string{"--from", target, "--to", "sqlite:" + database}, exit.Usage, "is not offered"},
+		"no target":         {from, exit.Usage, "--to is required"},
+		"backwards":         {[]string{"--from", target, "--to", "sqlite:" + database}, exit.Usage, "is not supported"},
 		"to a file":         {append(from, "--to", "sqlite:x"), exit.Usage, "--to: must be postgres://"},
 		"broken address":    {append(from, "--to", "postgres://u:hush-hush@[/x"), exit.Usage, "%XX"},
 		"nobody there":      {append(from, "--to", "postgres://u:hush-hush@127.0.0.1:1/x"), exit.Open, "host and port of --to"},

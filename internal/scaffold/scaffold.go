@@ -1,5 +1,5 @@
-// Package scaffold writes receivers to begin with: a handler that verifies, for a wire
-// format and a language, and a delivery that reaches it.
+// Package scaffold generates receivers: a handler that verifies webhooks of a wire format,
+// in a language, and a delivery to try it.
 package scaffold
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// language is one in which a handler can be had.
+// language is a language of a handler.
 type language struct {
 	folder  string            // in examples/receivers
 	runtime string            // the program that runs it
@@ -36,20 +36,20 @@ var languages = map[string]language{
 	"java":   {"java", "java", nil, func(string) []string { return []string{"java", "Receiver.java"} }},
 }
 
-// languageNames in the order in which they are named.
+// languageNames are the languages in the order of the help.
 var languageNames = []string{"go", "node", "python", "php", "java"}
 
 // Command is "posthorn init".
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "init", Short: "Write code to begin with", Args: cli.NoArgs,
+		Use: "init", Short: "Generate starter code", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newReceiver())
 	return cmd
 }
 
-// plan is what the flags say.
+// plan holds the arguments and flags.
 type plan struct {
 	lang, profile, dir string
 	noRun              bool
@@ -58,17 +58,16 @@ type plan struct {
 func newReceiver() *cobra.Command {
 	p := &plan{}
 	cmd := &cobra.Command{
-		Use: "receiver DIR", Short: "Write a handler that verifies webhooks, and try it",
-		Long: `Write a handler for a wire format into a new or empty directory: it verifies each request
-over its raw bytes, handles each event once and answers at once. It needs nothing but
-its language.
+		Use: "receiver DIR", Short: "Generate a webhook handler that verifies requests, and try it",
+		Long: `Write a handler for a wire format to a new or empty directory. The handler verifies the
+raw bytes of each request, handles each event once and responds immediately. It has no
+dependencies other than its language.
 
-Then try it: a server with a throw-away store sends it an event, signed, and one that is
-signed with another secret, which it has to refuse. Where the language is not installed,
-or with --no-run, the files are only written.
+The handler is then tried: a server with a temporary store sends it a signed event, and
+one signed with another secret, which it must reject. If the language is not installed, or
+with --no-run, the files are only written.
 
-Exit codes: 0 written and, if it could run, verified; 1 it did not do what it should;
-2 wrong use.`,
+Exit codes: 0 written and, if it could run, tested; 1 the test failed; 2 wrong usage.`,
 		Example: `  posthorn init receiver --lang node hooks
   posthorn init receiver --lang go --profile paysway ./receiver`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -80,8 +79,8 @@ Exit codes: 0 written and, if it could run, verified; 1 it did not do what it sh
 	}
 	f := cmd.Flags()
 	f.StringVar(&p.lang, "lang", "", "language: "+strings.Join(languageNames, ", "))
-	f.StringVar(&p.profile, "profile", "standard", "wire format: "+strings.Join(profile.Builtin().Names(), ", "))
-	f.BoolVar(&p.noRun, "no-run", false, "only write the files")
+	f.StringVar(&p.profile, "profile", "standard", "profile (wire format): "+strings.Join(profile.Builtin().Names(), ", "))
+	f.BoolVar(&p.noRun, "no-run", false, "write the files without running the handler")
 	for flag, values := range map[string][]string{"lang": languageNames, "profile": profile.Builtin().Names()} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails on an unknown flag only
 	}
@@ -105,13 +104,13 @@ Exit codes: 0 written and, if it could run, verified; 1 it did not do what it sh
 				return err
 			}
 		}
-		fmt.Fprintf(out, "\nRun it with the secret of your endpoint, and have events forwarded to it:\n  cd %s && %s\n  posthorn listen --forward http://localhost:3000/hook\n", p.dir, p.runLine(l))
+		fmt.Fprintf(out, "\nRun it with the secret of your endpoint, and forward events to it:\n  cd %s && %s\n  posthorn listen --forward http://localhost:3000/hook\n", p.dir, p.runLine(l))
 		return nil
 	}
 	return cmd
 }
 
-// runLine is how the handler is started by hand.
+// runLine is the command that starts the handler.
 func (p *plan) runLine(l language) string {
 	return "PROFILE=" + p.profile + " SECRET=... PORT=3000 " + strings.Join(l.command("3000"), " ")
 }

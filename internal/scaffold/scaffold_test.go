@@ -28,7 +28,7 @@ func TestReceiversRun(t *testing.T) {
 			if code != exit.OK {
 				t.Fatalf("code %d: %s%s", code, out, errOut)
 			}
-			servertest.Contains(t, out, "the handler verified it and answered 200", "refused with 401", "cd "+dir+" && PROFILE="+c.profile)
+			servertest.Contains(t, out, "the handler verified it and responded with 200", "with another secret with 401", "cd "+dir+" && PROFILE="+c.profile)
 		})
 	}
 }
@@ -37,9 +37,9 @@ func TestReceiversRun(t *testing.T) {
 // the test above.
 func TestBadHandlersAreNoticed(t *testing.T) {
 	for says, source := range map[string]string{
-		"did not refuse a wrong signature": `import { createServer } from "node:http";
+		"did not reject a wrong signature": `import { createServer } from "node:http";
 createServer((_, r) => { console.log("handled a b"); r.end(); }).listen(process.env.PORT, "127.0.0.1");`,
-		"the handler ended": `console.log("no more"); process.exit(1);`,
+		"the handler exited": `console.log("no more"); process.exit(1);`,
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "receiver.mjs"), []byte(source), 0o600); err != nil {

@@ -37,7 +37,7 @@ const (
 // try runs the handler and sends it an event, and one that it has to refuse.
 func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 	if _, err := exec.LookPath(l.runtime); err != nil {
-		fmt.Fprintf(out, "Not tried: %s is not installed here.\n", l.runtime)
+		fmt.Fprintf(out, "Not tested: %s is not installed.\n", l.runtime)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
@@ -78,9 +78,9 @@ func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 		return h.explain(err)
 	}
 	if d.State != "succeeded" || !h.handled() {
-		return h.explain(fmt.Errorf("the handler did not take the event: %s", lastOf(d)))
+		return h.explain(fmt.Errorf("the handler did not accept the event: %s", lastOf(d)))
 	}
-	fmt.Fprintf(out, "Tried it: a server here sent %s, signed; the handler verified it and answered %s.\n", cli.PlainText(d.EventType), lastOf(d))
+	fmt.Fprintf(out, "Tested: a local server sent a signed %s; the handler verified it and responded with %s.\n", cli.PlainText(d.EventType), lastOf(d))
 	// The same handler at an endpoint with a secret that it does not have.
 	if err := api.DeleteEndpoint(ctx, good.ID); err != nil {
 		return fmt.Errorf("delete endpoint: %w", err)
@@ -93,9 +93,9 @@ func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 		return h.explain(err)
 	}
 	if d.LastStatus == nil || *d.LastStatus != 401 {
-		return h.explain(fmt.Errorf("the handler did not refuse a wrong signature: %s", lastOf(d)))
+		return h.explain(fmt.Errorf("the handler did not reject a wrong signature: %s", lastOf(d)))
 	}
-	fmt.Fprintln(out, "An event that was signed with another secret was refused with 401.")
+	fmt.Fprintln(out, "It rejected an event signed with another secret with 401.")
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (h *handler) handled() bool {
 
 // explain adds what the handler said.
 func (h *handler) explain(err error) error {
-	return exit.With(exit.Failed, fmt.Errorf("%w; it said: %s", err, cmp.Or(strings.TrimSpace(h.text()), "nothing")))
+	return exit.With(exit.Failed, fmt.Errorf("%w; its output: %s", err, cmp.Or(strings.TrimSpace(h.text()), "nothing")))
 }
 
 // settled waits until the event's one delivery has an end.
@@ -227,7 +227,7 @@ func settled(ctx context.Context, api *client.Client, h *handler, event string) 
 		case <-ctx.Done():
 			return client.Delivery{}, errors.New("the handler did not answer in time")
 		case <-h.done:
-			return client.Delivery{}, errors.New("the handler ended")
+			return client.Delivery{}, errors.New("the handler exited")
 		case <-ticker.C:
 		}
 	}

@@ -12,16 +12,15 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// StartBare opens a node that keeps no event: what the bench compares with.
+// StartBare starts a node that stores no events: the baseline of the benchmark.
 func StartBare(ctx context.Context, cfg *Config, log *slog.Logger, firstKeys io.Writer) (*Node, error) {
 	n := &Node{cfg: cfg, log: log, firstKeys: firstKeys}
 	n.without = &bareStore{ids: hook.NewIDs(time.Now), endpoints: map[hook.Scope][]*hook.Endpoint{}}
 	return n, n.begin(ctx)
 }
 
-// bareStore stands between the rooms and the store, lets endpoints and the like
-// through and keeps no event: what remains is the cost of the two HTTP hops, of
-// checking, matching, rendering and signing.
+// bareStore is a store that passes everything on except events. What remains is the cost of
+// the two HTTP hops and of validating, matching, rendering and signing.
 type bareStore struct {
 	app.Store
 	dispatch.Queue
@@ -32,7 +31,7 @@ type bareStore struct {
 	endpoints map[hook.Scope][]*hook.Endpoint
 }
 
-// Publish hands over without storing.
+// Publish hands the event to the dispatcher without storing it.
 func (b *bareStore) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, _ *hook.Once) ([]hook.Published, *hook.Replay, error) {
 	out := make([]hook.Published, 0, len(events))
 	var jobs []hook.Job
@@ -77,5 +76,5 @@ func (b *bareStore) targets(ctx context.Context, scope hook.Scope) ([]*hook.Endp
 	return b.endpoints[scope], nil
 }
 
-// Settle forgets.
+// Settle discards the result.
 func (b *bareStore) Settle(context.Context, []hook.Settlement) ([]hook.Due, error) { return nil, nil }

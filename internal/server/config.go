@@ -20,9 +20,8 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// Config is everything an operator can set. Its flags are the one table of
-// options: the name of a flag gives the variable (POSTHORN_ALLOW_HTTP) and the
-// member of the file (allow_http).
+// Config is everything that an operator can set. Its flags define the options: the name of
+// a flag gives the variable (POSTHORN_ALLOW_HTTP) and the member of the file (allow_http).
 type Config struct {
 	Listen            string
 	MetricsListen     string
@@ -75,68 +74,68 @@ type Config struct {
 
 	networks []netip.Prefix    // AllowNetwork, parsed
 	ownHosts []string          // of PublicURL
-	from     map[string]string // by flag: the variable or the line of the file that its value came from
+	from     map[string]string // by flag: the variable or the line of the file that set it
 	targets  targets           // the other options about where deliveries may go
 }
 
-// allowed are the values of options that have a fixed list.
+// allowed are the values of options with a fixed set of values.
 var allowed = map[string][]string{
 	"synchronous": {"full", "normal", "off"},
 	"log-level":   {"debug", "info", "warn", "error"},
 	"log-format":  {"auto", "json", "text"},
 }
 
-// Flags sets the defaults, and returns the flags that change them.
+// Flags sets the defaults and returns the flags that change them.
 func (c *Config) Flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "address of the API")
-	f.StringVar(&c.MetricsListen, "metrics-listen", "", "address of the Prometheus page /metrics; empty: none")
-	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory: database and generated master key")
-	f.StringVar(&c.Store, "store", "", "sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several nodes; empty: posthorn.db in the data directory")
-	duration.Var(f, &c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, how long after its last sign of life a node counts as dead and others take over its work")
-	f.StringVar(&c.Profile, "profile", "standard", "wire format of endpoints that name none")
-	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with further profiles (*.yaml)")
-	f.StringSliceVar(&c.Mount, "mount", nil, "management APIs served beside the native one: paysway, paywise, or none; empty: that of --profile")
-	f.IntVar(&c.SubscriptionLimit, "paysway-subscription-limit", 20, "subscriptions a tenant may make through PaySway's API; 0: any number")
-	f.StringVar(&c.OperatorKey, "operator-key", "", "bootstrap operator key for live mode, 32 to 200 printable ASCII characters")
-	f.StringVar(&c.OperatorTestKey, "operator-test-key", "", "bootstrap operator key for test mode")
-	f.StringVar(&c.MasterKeyFile, "master-key-file", "", "file with the master key that seals secrets; empty: master.key in the data directory, made at first start")
-	f.StringVar(&c.MasterKeyCommand, masterKeyCommandFlag, "", "command for /bin/sh that prints the master key, such as one that asks a KMS; in place of a file")
-	f.BoolVar(&c.AllowHTTP, "allow-http", false, "admit endpoints with http:// URLs")
-	f.StringSliceVar(&c.AllowNetwork, "allow-network", nil, "private networks (CIDR, comma separated) that deliveries may go to")
-	f.StringSliceVar(&c.AllowHost, "allow-host", nil, "names that are not public (app.internal, *.svc.cluster.local, comma separated) that deliveries may go to; their addresses are judged as ever, so --allow-network has to admit them")
-	f.StringSliceVar(&c.DenyNetwork, "deny-network", nil, "networks (CIDR, comma separated) that deliveries may not go to, whatever is allowed")
-	f.StringSliceVar(&c.DenyHost, "deny-host", nil, "host names (proxy.example, *.corp.example, comma separated) that deliveries may not go to, whatever is allowed")
-	f.StringSliceVar(&c.CAFile, "ca-file", nil, "PEM files (comma separated) with authorities that certificates of receivers may come from, beside those of the system")
-	f.StringVar(&c.ClientCert, "client-cert", "", "PEM file with the certificate for receivers that ask for one, and its intermediates")
-	f.StringVar(&c.ClientKey, "client-key", "", "PEM file with the key of --client-cert, which others must not be able to read")
-	f.StringVar(&c.EgressProxy, "egress-proxy", "", "http://[USER:PASSWORD@]HOST:PORT or https://... of a proxy (CONNECT) that all deliveries go through; addresses are judged before it is asked")
-	f.BoolVar(&c.EgressProxyPlain, "egress-proxy-plain", false, "let an http:// proxy have a public address")
-	duration.Var(f, &c.ConnectionMaxAge, "connection-max-age", 5*time.Minute, "how old a kept connection may be when an attempt begins on it, up to a fifth less, so that a name that moved is noticed; 0: any age")
-	f.BoolVar(&c.Dev, "dev", false, "for development: admit http, loopback addresses and localhost")
-	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create an unknown tenant when an event is published to it")
-	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; anything but full loses acknowledged events at a power cut")
-	duration.Var(f, &c.DrainDelay, "drain-delay", 0, "at SIGTERM, how long requests are still accepted while /readyz says no, so that a load balancer goes elsewhere first")
-	duration.Var(f, &c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "how long attempts under way may take to finish at SIGTERM")
-	duration.Var(f, &c.HeldFor, "held-for", 30*24*time.Hour, "how long deliveries that wait for a disabled endpoint are held before they fail")
-	duration.Var(f, &c.AuditRetention, "audit-retention", 400*24*time.Hour, "how long entries of the audit log are kept; 0: for ever")
-	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "how long events are kept after they were accepted and all their deliveries ended; 0: for ever")
-	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&c.LogFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
-	f.IntVar(&c.Fast, "fast-attempts", 1024, "attempts under way at once that are not known to be slow")
-	f.IntVar(&c.Slow, "slow-attempts", 2048, "attempts under way at once that have been open longer than a second")
-	f.IntVar(&c.FastPerTenant, "fast-attempts-per-tenant", 256, "of the fast attempts, the most of one tenant")
-	f.IntVar(&c.InFlight, "max-in-flight", 64, "attempts under way at once to one endpoint, unless it sets its own")
-	f.IntVar(&c.HostInFlight, "host-in-flight", 512, "attempts under way at once to one host over all tenants, half of them for those open longer than a second; four times as many to one address; 0: no limit")
-	f.Float64Var(&c.HostRate, "host-rate", 2000, "attempts a second that begin to one host over all tenants, four times as many to one address; 0: no limit")
-	f.Float64Var(&c.PublishRate, "publish-rate", 0, "events a second that one key may publish; 0: no limit")
+	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "listen address of the API")
+	f.StringVar(&c.MetricsListen, "metrics-listen", "", "listen address of the Prometheus endpoint /metrics (default none)")
+	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory, with the database and the generated master key")
+	f.StringVar(&c.Store, "store", "", "sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several nodes (default posthorn.db in the data directory)")
+	duration.Var(f, &c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, time without a heartbeat after which other nodes take over the work of a node")
+	f.StringVar(&c.Profile, "profile", "standard", "default profile (wire format) of endpoints")
+	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with additional profiles (*.yaml)")
+	f.StringSliceVar(&c.Mount, "mount", nil, "comma-separated management APIs to serve besides the native one: paysway, paywise, or none (default that of --profile)")
+	f.IntVar(&c.SubscriptionLimit, "paysway-subscription-limit", 20, "maximum subscriptions per tenant through the PaySway API; 0 for no limit")
+	f.StringVar(&c.OperatorKey, "operator-key", "", "bootstrap operator key for live mode: 32 to 200 printable ASCII characters")
+	f.StringVar(&c.OperatorTestKey, "operator-test-key", "", "bootstrap operator key for test mode: 32 to 200 printable ASCII characters")
+	f.StringVar(&c.MasterKeyFile, "master-key-file", "", "file with the master key that encrypts secrets (default master.key in the data directory, created at first start)")
+	f.StringVar(&c.MasterKeyCommand, masterKeyCommandFlag, "", "shell command that prints the master key, for example from a KMS; replaces --master-key-file")
+	f.BoolVar(&c.AllowHTTP, "allow-http", false, "allow endpoints with http:// URLs")
+	f.StringSliceVar(&c.AllowNetwork, "allow-network", nil, "comma-separated private networks (CIDR) that deliveries may be sent to")
+	f.StringSliceVar(&c.AllowHost, "allow-host", nil, "comma-separated non-public host names, such as app.internal or *.svc.cluster.local, that deliveries may be sent to; private addresses also need --allow-network")
+	f.StringSliceVar(&c.DenyNetwork, "deny-network", nil, "comma-separated networks (CIDR) that deliveries are never sent to; overrides --allow-network and --allow-host")
+	f.StringSliceVar(&c.DenyHost, "deny-host", nil, "comma-separated host names, such as proxy.example or *.corp.example, that deliveries are never sent to; overrides --allow-host")
+	f.StringSliceVar(&c.CAFile, "ca-file", nil, "comma-separated PEM files with CA certificates to trust for receivers, in addition to those of the system")
+	f.StringVar(&c.ClientCert, "client-cert", "", "PEM file with the client certificate and its intermediates, for receivers that request one")
+	f.StringVar(&c.ClientKey, "client-key", "", "PEM file with the private key of --client-cert; must not be readable by other users")
+	f.StringVar(&c.EgressProxy, "egress-proxy", "", "HTTP CONNECT proxy for all deliveries, http://[USER:PASSWORD@]HOST:PORT or https://...; addresses are checked before the proxy connects")
+	f.BoolVar(&c.EgressProxyPlain, "egress-proxy-plain", false, "allow an http:// proxy at a public address")
+	duration.Var(f, &c.ConnectionMaxAge, "connection-max-age", 5*time.Minute, "maximum age of a reused connection, up to a fifth less, so that DNS changes take effect; 0 for no limit")
+	f.BoolVar(&c.Dev, "dev", false, "development mode: allow http, loopback addresses and localhost")
+	f.BoolVar(&c.CreateTenants, "create-tenants", false, "create unknown tenants when an event is published to them")
+	f.StringVar(&c.Synchronous, "synchronous", "full", "when the database waits for the disk: full, normal or off; only full keeps all acknowledged events after a power failure")
+	duration.Var(f, &c.DrainDelay, "drain-delay", 0, "time after SIGTERM during which requests are accepted but /readyz fails, so that load balancers stop sending traffic")
+	duration.Var(f, &c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "time for attempts in progress to finish at shutdown")
+	duration.Var(f, &c.HeldFor, "held-for", 30*24*time.Hour, "time that deliveries for a disabled endpoint are held before they fail")
+	duration.Var(f, &c.AuditRetention, "audit-retention", 400*24*time.Hour, "time that entries of the audit log are kept; 0 to keep them forever")
+	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "time that events are kept after acceptance, and in any case until all their deliveries have ended; 0 to keep them forever")
+	f.StringVar(&c.LogLevel, "log-level", "info", "log level: debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "auto", "log format: json, text, or auto (text on a terminal)")
+	f.IntVar(&c.Fast, "fast-attempts", 1024, "maximum concurrent attempts that are not known to be slow")
+	f.IntVar(&c.Slow, "slow-attempts", 2048, "maximum concurrent attempts that have been open longer than a second")
+	f.IntVar(&c.FastPerTenant, "fast-attempts-per-tenant", 256, "maximum concurrent fast attempts per tenant")
+	f.IntVar(&c.InFlight, "max-in-flight", 64, "maximum concurrent attempts per endpoint, unless the endpoint sets its own limit")
+	f.IntVar(&c.HostInFlight, "host-in-flight", 512, "maximum concurrent attempts per host across all tenants, half of them for attempts open longer than a second; four times as many per address; 0 for no limit")
+	f.Float64Var(&c.HostRate, "host-rate", 2000, "maximum attempts started per second per host across all tenants; four times as many per address; 0 for no limit")
+	f.Float64Var(&c.PublishRate, "publish-rate", 0, "maximum events published per second per key; 0 for no limit")
 	c.Calls.flags(f)
-	f.StringSliceVar(&c.PublicURL, "public-url", nil, "URLs under which callers reach this API (comma separated); their hosts are refused as endpoints")
-	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "open deliveries of one tenant in one mode, beyond which publishing to it is refused; 0: no limit")
-	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "MiB of request bodies under way at once, 16 to 65536, beyond which requests are refused; one tenant or key gets a quarter")
-	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "let operator and tenant keys see signing secrets again; every use is logged")
-	f.BoolVar(&c.UI, "ui", true, "serve the pages for operators under /ui/ on the API's listener")
-	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "show the public keys of endpoints that sign with ed25519 to everybody, at /.well-known/webhook-keys/TENANT/jwks.json")
+	f.StringSliceVar(&c.PublicURL, "public-url", nil, "comma-separated public URLs of this API; their hosts are rejected as endpoints")
+	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "maximum open deliveries per tenant and mode, beyond which publishing is rejected; 0 for no limit")
+	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "maximum size of all concurrent request bodies in MiB, 16 to 65536, beyond which requests are rejected; a tenant or key gets a quarter")
+	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "allow operator and tenant keys to show signing secrets again; every use is logged")
+	f.BoolVar(&c.UI, "ui", true, "serve the web interface for operators under /ui/ on the API's address")
+	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "publish the public keys of ed25519 endpoints at /.well-known/webhook-keys/TENANT/jwks.json")
 	for _, name := range filledLists {
 		flag := f.Lookup(name)
 		if list, ok := flag.Value.(listValue); ok {
@@ -161,14 +160,15 @@ func (c *Config) Load(f *pflag.FlagSet, file string) error {
 	return all.err()
 }
 
-// givenAs names an option as it was given: the flag, the variable, or the line of the file.
+// givenAs names where an option was set: the flag, the variable, or the line of the file.
 func (c *Config) givenAs(flag string) string { return cmp.Or(c.from[flag], "--"+flag) }
 
 func envName(flag string) string {
 	return "POSTHORN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// loadEnv sets the flags that were not given from variables, and notes in from which.
+// loadEnv sets the flags that were not given from variables, and records the variables in
+// from.
 func loadEnv(f *pflag.FlagSet, from map[string]string, all *Faults) {
 	f.VisitAll(func(flag *pflag.Flag) {
 		if flag.Changed {
@@ -201,8 +201,8 @@ func loadEnv(f *pflag.FlagSet, from map[string]string, all *Faults) {
 // otherVariables are read by commands other than serve, or by tests and scripts.
 var otherVariables = []string{"POSTHORN_URL", "POSTHORN_KEY", "POSTHORN_KEY_FILE", "POSTHORN_CONTEXT", "POSTHORN_ALLOW_PLAIN_HTTP", "POSTHORN_CONFIG", masterKeyVariable, "POSTHORN_BIN", "POSTHORN_TEST_LOGS"}
 
-// UnknownVariables are those that look like an option and are none, such as one
-// with a typing error, with what was perhaps meant.
+// UnknownVariables returns the variables that look like an option but are none, such as
+// one with a typo, each with a suggestion.
 func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 	known := slices.Clone(otherVariables)
 	f.VisitAll(func(flag *pflag.Flag) {
@@ -228,9 +228,9 @@ func UnknownVariables(f *pflag.FlagSet, environment []string) []string {
 	return unknown
 }
 
-// loadFile sets the flags that have no value yet from a file, and notes in from of
-// which line. It returns what makes the whole file unusable; what is wrong with one member
-// is added to the faults.
+// loadFile sets the flags that have no value yet from a file, and records the lines in
+// from. It returns an error that makes the whole file unusable; errors of single members
+// are added to the faults.
 func loadFile(f *pflag.FlagSet, path string, from map[string]string, all *Faults) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -257,7 +257,7 @@ func loadFile(f *pflag.FlagSet, path string, from map[string]string, all *Faults
 			continue
 		}
 		if seen[name] {
-			all.addf("%s:%d: option %q stands twice", path, key.Line, key.Value)
+			all.addf("%s:%d: option %q is set twice", path, key.Line, key.Value)
 			continue
 		}
 		seen[name] = true
@@ -277,13 +277,13 @@ func loadFile(f *pflag.FlagSet, path string, from map[string]string, all *Faults
 	return nil
 }
 
-// setOption sets an option, or leaves it as it was: a value that cannot be read is one fault,
-// and not a second one for what stands in its place.
+// setOption sets an option, or leaves it unchanged, so that an invalid value is reported
+// only once.
 func setOption(f *pflag.FlagSet, flag *pflag.Flag, value string) error {
 	before := flag.Value.String()
 	err := f.Set(flag.Name, value)
 	if _, list := flag.Value.(pflag.SliceValue); err != nil && !list {
-		_ = flag.Value.Set(before) // what it wrote itself
+		_ = flag.Value.Set(before) // a value that it formatted itself
 	}
 	return err
 }
@@ -312,8 +312,8 @@ func didYouMean(name string, f *pflag.FlagSet) string {
 	return ""
 }
 
-// Check refuses values that cannot work and names the option, as it was given, and what
-// is allowed.
+// Check returns an error for invalid values, which names the option as it was given and
+// what is allowed.
 func (c *Config) Check() error {
 	var found, all Faults
 	c.checkOptions(&found)
@@ -333,7 +333,7 @@ func (c *Config) checkOptions(all *Faults) {
 		}
 	}
 	if c.MasterKeyCommand != "" && (c.MasterKeyFile != "" || os.Getenv(masterKeyVariable) != "") {
-		all.add(wrong(masterKeyCommandFlag, "the master key comes from a file or a variable already; give one of them"))
+		all.add(wrong(masterKeyCommandFlag, "the master key is also set by a file or a variable; use only one"))
 	}
 	for name, value := range map[string]string{"listen": c.Listen, "metrics-listen": c.MetricsListen} {
 		if value == "" && name == "metrics-listen" {
@@ -352,11 +352,11 @@ func (c *Config) checkOptions(all *Faults) {
 			all.add(wrong(name, "must be 32 to 200 printable ASCII characters without spaces, has %d", len(key)))
 		}
 		if repeats(key) && !c.Dev {
-			all.add(wrong(name, "repeats a short text, as examples do, so everybody can guess it; make one with \"openssl rand -hex 32\" (only --dev takes such a key)"))
+			all.add(wrong(name, "repeats a short text, as examples do, so anybody can guess it; generate one with \"openssl rand -hex 32\" (only --dev accepts such a key)"))
 		}
 	}
 	if c.OperatorKey != "" && c.OperatorKey == c.OperatorTestKey {
-		all.add(wrong("operator-test-key", "must differ from --operator-key, for the key decides the mode"))
+		all.add(wrong("operator-test-key", "must differ from --operator-key, because the key decides the mode"))
 	}
 	if c.Store != "" && !strings.HasPrefix(c.Store, "sqlite:") && !c.postgres() {
 		all.add(wrong("store", "must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE; got %q", StoreScheme(c.Store)))
@@ -404,10 +404,10 @@ func (c *Config) checkNumbers(all *Faults) {
 		all.add(wrong("held-for", "%s is less than 1h", duration.Format(c.HeldFor)))
 	}
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
-		all.add(wrong("audit-retention", "%s is less than 24h; 0 keeps entries for ever", duration.Format(c.AuditRetention)))
+		all.add(wrong("audit-retention", "%s is less than 24h; 0 keeps entries forever", duration.Format(c.AuditRetention)))
 	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
-		all.add(wrong("retention", "%s is less than 24h; 0 keeps events for ever", duration.Format(c.Retention)))
+		all.add(wrong("retention", "%s is less than 24h; 0 keeps events forever", duration.Format(c.Retention)))
 	}
 }
 
@@ -423,7 +423,7 @@ func usableKey(key string) bool {
 	return !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// ShowConfig writes the configuration as a file that could be loaded again, but for the
+// ShowConfig writes the configuration as a file that can be loaded again, except for the
 // secrets, which are masked.
 func ShowConfig(w io.Writer, f *pflag.FlagSet) {
 	f.VisitAll(func(flag *pflag.Flag) {
@@ -447,19 +447,19 @@ func ShowConfig(w io.Writer, f *pflag.FlagSet) {
 	})
 }
 
-// ConfigFlags adds the options to a command and returns the loader to call in it.
+// ConfigFlags adds the options to a command and returns a function that loads them.
 func ConfigFlags(cmd *cobra.Command) func() (*Config, error) {
 	c := &Config{}
 	f := c.Flags()
 	cmd.Flags().AddFlagSet(f)
-	file := cmd.Flags().String("config", "", "file with options as YAML (name: value)")
+	file := cmd.Flags().String("config", "", "YAML file with options, name: value (POSTHORN_CONFIG)")
 	return func() (*Config, error) {
 		warnings := onCommandLine(f)
 		if err := c.Load(f, *file); err != nil {
 			return nil, err
 		}
 		for _, name := range UnknownVariables(f, os.Environ()) {
-			warnings = append(warnings, name+" is set and has no meaning")
+			warnings = append(warnings, name+" is set but is not an option")
 		}
 		for _, warning := range append(warnings, c.easyKeys()...) {
 			fmt.Fprintln(cmd.ErrOrStderr(), "posthorn: warning: "+warning)

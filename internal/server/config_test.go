@@ -97,7 +97,7 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 	}{
 		{name: "unknown member", file: "lisen: x\n", says: `:1: unknown option "lisen"; did you mean listen?`},
 		{name: "flag's spelling in the file", file: "allow-http: true\n", says: "unknown option"},
-		{name: "twice", file: "dev: true\ndev: false\n", says: ":2: option \"dev\" stands twice"},
+		{name: "twice", file: "dev: true\ndev: false\n", says: ":2: option \"dev\" is set twice"},
 		{name: "wrong type", file: "dev: perhaps\n", says: `:1: dev: "perhaps" is not true or false`},
 		{name: "wrong type further down", file: "dev: true\n\nretention: 5\n", says: `:3: retention: "5" is not a duration such as 30s, 1h30m or 30d`},
 		{name: "member of the file", file: "dev: true\nmax_in_flight: 0\n", says: ":2: max_in_flight: 0 is not between"},
@@ -123,7 +123,7 @@ func TestWrongConfigurationIsRefusedByName(t *testing.T) {
 		{name: "public name", args: []string{"--allow-host", "app.internal,hooks.example.com"}, says: `--allow-host: "hooks.example.com" is a public name`},
 		{name: "names under a public one", args: []string{"--allow-host", "*.example.com"}, says: `--allow-host: "*.example.com" is a public name`},
 		{name: "number", args: []string{"--max-in-flight", "0"}, says: "between 1 and 100000"},
-		{name: "retention", args: []string{"--retention", "23h"}, says: "0 keeps events for ever"},
+		{name: "retention", args: []string{"--retention", "23h"}, says: "0 keeps events forever"},
 		{name: "age", args: []string{"--connection-max-age", "10ms"}, says: "--connection-max-age: 10ms is neither 0s (any age) nor between 1s and 24h"},
 		{name: "authority that is not there", args: []string{"--ca-file", "/does/not/exist"}, says: "--ca-file: stat /does/not/exist: no such file"},
 		{name: "authority without certificate", args: []string{"--ca-file", "config_test.go"}, says: "--ca-file: config_test.go: there is no certificate in it"},

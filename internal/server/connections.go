@@ -27,19 +27,18 @@ func Descriptors() int {
 }
 
 // ConnectionLimit is how many connections a listener may have open: a third of the
-// Descriptors, so that callers cannot take those that deliveries need.
+// descriptors, so that enough remain for deliveries.
 func ConnectionLimit(descriptors int) int { return max(fewestConnections, descriptors/3) }
 
 // keptLimit is how many idle connections to receivers are kept.
 func keptLimit(descriptors int) int { return min(4096, descriptors/6) }
 
-// DescriptorsFor is how many descriptors a node needs for so many attempts at once.
-// Callers and kept connections may have half of them.
+// DescriptorsFor is how many descriptors a node needs for so many concurrent attempts. Half
+// of them are for callers and idle connections.
 func DescriptorsFor(fast, slow int) int { return 2 * (fast + slow) }
 
-// boundedListener accepts at most so many connections at once. When all are taken it
-// closes the one on which nothing has been asked for the longest, so that a caller
-// that opens connections and says nothing shuts nobody out.
+// boundedListener limits the open connections. At the limit it closes the connection that
+// has had no request for the longest time, so that idle connections lock nobody out.
 type boundedListener struct {
 	net.Listener
 	limit int
@@ -48,7 +47,7 @@ type boundedListener struct {
 	mu     sync.Mutex
 	freed  *sync.Cond
 	open   int
-	silent list.List // of *boundedConn without a request, the longest first
+	silent list.List // of *boundedConn without a request, longest idle first
 	closed bool
 
 	errors int // of Accept, since the last line of the log
@@ -99,7 +98,7 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// failed logs that no connection can be accepted, once a minute.
+// failed logs, once a minute at most, that connections cannot be accepted.
 func (b *boundedListener) failed(err error) {
 	if errors.Is(err, net.ErrClosed) {
 		return
@@ -113,7 +112,7 @@ func (b *boundedListener) failed(err error) {
 	}
 }
 
-// Close ends the listener, and Accept if it waits for room.
+// Close closes the listener, and ends an Accept that waits for room.
 func (b *boundedListener) Close() error {
 	b.mu.Lock()
 	b.closed = true
@@ -122,8 +121,8 @@ func (b *boundedListener) Close() error {
 	return b.Listener.Close()
 }
 
-// state follows what the server does with a connection: only one without a request
-// may be closed for another.
+// state tracks the state of a connection: only one without a request may be closed for
+// another.
 func (b *boundedListener) state(conn net.Conn, s http.ConnState) {
 	c, ok := conn.(*boundedConn)
 	if !ok {
@@ -141,7 +140,7 @@ func (b *boundedListener) state(conn net.Conn, s http.ConnState) {
 	}
 }
 
-// speaks takes the connection off the list of silent ones. The caller holds mu.
+// speaks removes the connection from the list of silent ones. The caller holds mu.
 func (b *boundedListener) speaks(c *boundedConn) {
 	if c.silent != nil {
 		b.silent.Remove(c.silent)

@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// Faults is everything that is wrong with a configuration, at once.
+// Faults are all errors in a configuration.
 type Faults []error
 
 // Error names all of them.
@@ -18,7 +18,7 @@ func (f Faults) Error() string { return strings.Join(f.Lines(), "; ") }
 // Unwrap returns the faults.
 func (f Faults) Unwrap() []error { return f }
 
-// Lines are the faults as text, in a fixed order.
+// Lines returns the faults as text, sorted.
 func (f Faults) Lines() []string {
 	var lines []string
 	for _, err := range f {
@@ -30,7 +30,7 @@ func (f Faults) Lines() []string {
 
 func (f *Faults) addf(format string, args ...any) { f.add(fmt.Errorf(format, args...)) }
 
-// add takes up an error, and each fault of one that has several.
+// add appends an error, or each fault of a Faults.
 func (f *Faults) add(err error) {
 	if err == nil {
 		return

@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// printFirstKeys makes operator keys when a store has none and no bootstrap key is
-// configured, and prints them once; without an out it makes none.
+// printFirstKeys creates and prints operator keys if the store has none and no bootstrap
+// key is configured. If out is nil it does nothing.
 func (n *Node) printFirstKeys(ctx context.Context, out io.Writer) error {
 	if out == nil || n.cfg.OperatorKey != "" || n.cfg.OperatorTestKey != "" {
 		return nil

@@ -11,10 +11,10 @@ import (
 	"github.com/posthorn/posthorn/internal/egress"
 )
 
-// callLimits are the options that bound what one key may do to others. Rates of 0
-// are no limit.
+// callLimits are the options that limit what a key or a tenant may use. A rate of 0 means
+// no limit.
 type callLimits struct {
-	ReadRate, WriteRate, AttemptRate float64 // a second
+	ReadRate, WriteRate, AttemptRate float64 // per second
 
 	InFlight      int
 	ShortestRetry time.Duration
@@ -24,14 +24,14 @@ type callLimits struct {
 }
 
 func (c *callLimits) flags(f *pflag.FlagSet) {
-	f.Float64Var(&c.ReadRate, "read-rate", 200, "calls a second that one key may make to read, twice as many at once; operator keys ten times as many; 0: no limit")
-	f.Float64Var(&c.WriteRate, "write-rate", 100, "calls a second that one key may make to write, twice as many at once, publishing aside; operator keys ten times as many; 0: no limit")
-	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "tests, retries, resent deliveries, uses of secrets and challenges of endpoints a second that one tenant may ask for, at least 60 at once; operator keys ten times as many; 0: no limit")
-	f.IntVar(&c.InFlight, "max-in-flight-ceiling", 1000, "most that an endpoint may set as max_in_flight, 1 to 1000; one that has more is used at the ceiling")
-	duration.Var(f, &c.ShortestRetry, "shortest-retry", time.Second, "shortest delay that an endpoint's retry plan may have, 1s to 24h")
-	f.IntVar(&c.MaxAttempts, "max-attempts-ceiling", 0, "most attempts that an endpoint's retry plan may make; 0: any number, and for ever")
-	f.IntVar(&c.Endpoints, "endpoints-per-tenant", 1000, "endpoints that a tenant may have in one mode, 1 to 1000")
-	f.BoolVar(&c.Verify, "verify-endpoints", false, "hold what is published for a new endpoint, or one that moved to another host, until its receiver has answered a challenge with 2xx")
+	f.Float64Var(&c.ReadRate, "read-rate", 200, "maximum read requests per second per key, with bursts of twice as many; ten times as many for operator keys; 0 for no limit")
+	f.Float64Var(&c.WriteRate, "write-rate", 100, "maximum write requests per second per key, except publishing, with bursts of twice as many; ten times as many for operator keys; 0 for no limit")
+	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "maximum tests, retries, resends, secret operations and endpoint challenges per second per tenant, with bursts of at least 60; ten times as many for operator keys; 0 for no limit")
+	f.IntVar(&c.InFlight, "max-in-flight-ceiling", 1000, "maximum max_in_flight of an endpoint, 1 to 1000; higher values count as this maximum")
+	duration.Var(f, &c.ShortestRetry, "shortest-retry", time.Second, "minimum delay in an endpoint's retry plan, 1s to 24h")
+	f.IntVar(&c.MaxAttempts, "max-attempts-ceiling", 0, "maximum attempts of an endpoint's retry plan; 0 for no limit")
+	f.IntVar(&c.Endpoints, "endpoints-per-tenant", 1000, "maximum endpoints per tenant and mode, 1 to 1000")
+	f.BoolVar(&c.Verify, "verify-endpoints", false, "hold events for a new endpoint, or one that moved to another host, until its receiver answers a challenge with 2xx")
 }
 
 func (c *callLimits) check(all *Faults) {
@@ -49,15 +49,15 @@ func (c *callLimits) check(all *Faults) {
 	}
 }
 
-// wrongKeys is how many requests without a valid key one address may make in a minute
-// before they are answered with 429.
+// wrongKeys is how many requests without a valid key an address may make per minute before
+// it gets 429.
 const wrongKeys = 20
 
-// leastRate is one call in 1,000 seconds. Much less than that could not be told from
-// none, and its waits would not fit into the fields of an answer.
+// leastRate is one call in 1,000 seconds. Lower rates would hardly differ from none, and
+// their delays would not fit the fields of a response.
 const leastRate = 0.001
 
-// checkRates refuses rates of callers, by flag, that are neither 0 nor useful.
+// checkRates adds an error for each rate, by flag, that is neither 0 nor in range.
 func checkRates(all *Faults, rates map[string]float64) {
 	for name, rate := range rates {
 		if rate != 0 && !(rate >= leastRate && rate <= 1e6) {
@@ -66,7 +66,7 @@ func checkRates(all *Faults, rates map[string]float64) {
 	}
 }
 
-// twice is a bucket that holds two seconds' worth.
+// twice is a rate with a burst of two seconds' worth.
 func twice(rate float64) app.Rate {
 	return app.Rate{PerSecond: rate, Burst: max(1, int(math.Ceil(2*rate)))}
 }
@@ -74,7 +74,7 @@ func twice(rate float64) app.Rate {
 func (c *callLimits) reads() app.Rate  { return twice(c.ReadRate) }
 func (c *callLimits) writes() app.Rate { return twice(c.WriteRate) }
 
-// attempts is a bucket in which a person who tries things finds room.
+// attempts has a burst large enough for somebody who tries things by hand.
 func (c *callLimits) attempts() app.Rate {
 	return app.Rate{PerSecond: c.AttemptRate, Burst: max(60, int(math.Ceil(c.AttemptRate)))}
 }
@@ -83,7 +83,7 @@ func (c *callLimits) ceilings() app.Ceilings {
 	return app.Ceilings{InFlight: c.InFlight, ShortestRetry: c.ShortestRetry, Attempts: c.MaxAttempts, Endpoints: c.Endpoints}
 }
 
-// publicHosts returns the hosts of the URLs under which the API is reached.
+// publicHosts returns the hosts of the public URLs of the API.
 func publicHosts(urls []string) ([]string, error) {
 	var hosts []string
 	for _, url := range urls {

@@ -6,9 +6,8 @@ import (
 	apilisten "github.com/posthorn/posthorn/internal/api/listen"
 )
 
-// mountListen serves receivers that connect to this node. Whoever was connected to
-// an earlier process is away: where that cannot be noted now, an attempt that finds
-// nobody does it.
+// mountListen serves receivers that connect to this node. It marks listeners of an earlier
+// process as away. If that fails, the next attempt to each of them does it.
 func (n *Node) mountListen(ctx context.Context) {
 	if count, err := n.store.ListenersAway(ctx); err != nil {
 		n.log.Warn("note that listeners are away", "error", err)

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// NewLog writes JSON, or text when a person is looking.
+// NewLog returns a logger that writes JSON, or text on a terminal.
 func NewLog(cfg *Config, w *os.File) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // checked with the configuration

@@ -17,10 +17,10 @@ const (
 	masterKeyFileVariable = "POSTHORN_MASTER_KEY_FILE"
 )
 
-// MasterKeyElsewhere returns the master key that comes from no file: from the variable
-// POSTHORN_MASTER_KEY, or from the command, or else from that in
-// POSTHORN_MASTER_KEY_COMMAND. from names it for people. Without any of them keys is nil.
-// More than one of them, or one beside a file, is a usage error.
+// MasterKeyElsewhere returns the master key if it does not come from a file: from the
+// variable POSTHORN_MASTER_KEY, the command, or POSTHORN_MASTER_KEY_COMMAND. from names the
+// source for messages. Without any of them keys is nil. More than one of them, or one
+// together with a file, is a usage error.
 func MasterKeyElsewhere(ctx context.Context, file, command string) (keys *seal.Keyring, from string, err error) {
 	text := os.Getenv(masterKeyVariable)
 	command = cmp.Or(command, os.Getenv(envName(masterKeyCommandFlag)))
@@ -34,7 +34,7 @@ func MasterKeyElsewhere(ctx context.Context, file, command string) (keys *seal.K
 	case text == "" && command == "":
 		return nil, "", nil
 	case given > 1:
-		return nil, "", exit.Usagef("the master key is given more than once: give one of --master-key-file, --%s and %s", masterKeyCommandFlag, masterKeyVariable)
+		return nil, "", exit.Usagef("the master key is set more than once: use only one of --master-key-file, --%s and %s", masterKeyCommandFlag, masterKeyVariable)
 	case text != "":
 		from = masterKeyVariable
 		keys, err = seal.FromText(text)

@@ -16,7 +16,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// attemptCounter counts what the sender's attempts came to.
+// attemptCounter counts the results of the sender's attempts.
 type attemptCounter struct {
 	sender   dispatch.Sender
 	made     *prometheus.CounterVec
@@ -30,20 +30,20 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 	return &attemptCounter{
 		sender: s,
 		made: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "posthorn_attempts_total", Help: "Attempts by what they came to: success, or the class of the failure.",
+			Name: "posthorn_attempts_total", Help: "Attempts by result: success, or the error class.",
 		}, []string{"outcome"}),
 		putOff: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "posthorn_attempts_put_off_total", Help: "Attempts put off for a fault of this server, by its class. They do not count.",
+			Name: "posthorn_attempts_put_off_total", Help: "Attempts postponed because of an error of this server, by error class. They do not count as attempts.",
 		}, []string{"class"}),
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "posthorn_requests_repeated_total", Help: "Attempts whose request was sent twice, as the endpoint had closed a kept connection without an answer.",
+			Name: "posthorn_requests_repeated_total", Help: "Attempts whose request was sent twice because the endpoint closed a reused connection without a response.",
 		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "posthorn_attempt_duration_seconds", Help: "How long attempts took.",
+			Name: "posthorn_attempt_duration_seconds", Help: "Duration of attempts.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 20, 25, 30, 60},
 		}),
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "posthorn_first_attempt_delay_seconds", Help: "From the acceptance of a delivery until its first attempt began.",
+			Name: "posthorn_first_attempt_delay_seconds", Help: "Time from the acceptance of a delivery to the start of its first attempt.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
 		}),
 	}
@@ -73,7 +73,7 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	return o
 }
 
-// metricsPage serves /metrics. The numbers are read when the page is.
+// metricsPage serves /metrics. The numbers are read at each request.
 func (n *Node) metricsPage() http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, n.attempts.repeated, n.attempts.duration, n.attempts.delay,
@@ -83,17 +83,17 @@ func (n *Node) metricsPage() http.Handler {
 		"reject": func() uint64 { _, refused := n.app.Mismatches(); return refused },
 	} {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "posthorn_event_data_invalid_total", ConstLabels: prometheus.Labels{"check": check},
-			Help: "Published events whose data is not what the schema of their type asks for."}, func() float64 { return float64(read()) }))
+			Help: "Published events whose data does not match the schema of their type."}, func() float64 { return float64(read()) }))
 	}
 	gauge := func(name, help string, read func(dispatch.Stats) int) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(read(n.dispatch.Stats())) }))
 	}
-	gauge("posthorn_in_flight", "Attempts being made, or made and not yet recorded.", func(s dispatch.Stats) int { return s.InFlight })
+	gauge("posthorn_in_flight", "Attempts in progress or not yet recorded.", func(s dispatch.Stats) int { return s.InFlight })
 	gauge("posthorn_attempts_fast", "Attempts that hold a slot of the fast budget.", func(s dispatch.Stats) int { return s.Fast })
 	gauge("posthorn_attempts_slow", "Attempts that hold a slot of the slow budget.", func(s dispatch.Stats) int { return s.Slow })
 	gauge("posthorn_waiting", "Deliveries waiting in memory.", func(s dispatch.Stats) int { return s.Waiting })
-	gauge("posthorn_hosts", "Hosts and addresses that attempts are counted for.", func(s dispatch.Stats) int { return s.Sites })
+	gauge("posthorn_hosts", "Hosts and addresses with attempts to count.", func(s dispatch.Stats) int { return s.Sites })
 	r.MustRegister(heldAttempts{n.dispatch.Stats})
 	gauge("posthorn_endpoint_queues", "Endpoints with a queue in memory.", func(s dispatch.Stats) int { return s.Endpoints })
 	counter := func(name, help string, read func(store.Stats) int64) {
@@ -105,12 +105,12 @@ func (n *Node) metricsPage() http.Handler {
 	counter("posthorn_attempts_recorded_total", "Attempts recorded.", func(s store.Stats) int64 { return s.Attempts })
 	counter("posthorn_commits_total", "Transactions committed.", func(s store.Stats) int64 { return s.Commits })
 	r.MustRegister(longWrites{func() map[string]int64 { return n.store.Stats().Long }},
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_writes_waiting", Help: "Writes that wait for the store's writer."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_writes_waiting", Help: "Writes waiting for the store's writer."},
 			func() float64 { return float64(n.store.Stats().Queued) }))
 	if n.cfg.postgres() {
 		n.clusterMetrics(r)
 	} else {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_sqlite_log_bytes", Help: "Length of SQLite's log (the -wal file)."},
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_sqlite_log_bytes", Help: "Size of SQLite's write-ahead log (the -wal file)."},
 			func() float64 { return float64(n.store.Stats().LogLength) }))
 	}
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -119,7 +119,7 @@ func (n *Node) metricsPage() http.Handler {
 	}, func() float64 { return 1 }))
 	if proxy := n.cfg.targets.proxy; proxy != nil {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "posthorn_egress_proxy_info", Help: "1, with the proxy that deliveries go through as a label, without credentials.",
+			Name: "posthorn_egress_proxy_info", Help: "1, with the egress proxy as a label, without credentials.",
 			ConstLabels: prometheus.Labels{"proxy": proxy.String()},
 		}, func() float64 { return 1 }))
 	}
@@ -128,7 +128,7 @@ func (n *Node) metricsPage() http.Handler {
 	return mux
 }
 
-// counts are refusals in both directions: dials that are refused, and callers.
+// counts counts refused dials and refused requests.
 type counts struct {
 	blocked *prometheus.CounterVec
 	refused *prometheus.CounterVec
@@ -137,10 +137,10 @@ type counts struct {
 func newCounts() *counts {
 	return &counts{
 		blocked: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "posthorn_egress_blocked_total", Help: "Connections of deliveries that were refused for their address, by the rule.",
+			Name: "posthorn_egress_blocked_total", Help: "Connections of deliveries that were blocked because of their address, by rule.",
 		}, []string{"rule"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "posthorn_api_refused_total", Help: "Requests answered 401, 403 or 429, by status and error code.",
+			Name: "posthorn_api_refused_total", Help: "Requests rejected with 401, 403 or 429, by status and error code.",
 		}, []string{"status", "code"}),
 	}
 }
@@ -157,7 +157,7 @@ func (c *counts) refuse(status int, code string) {
 type heldAttempts struct{ read func() dispatch.Stats }
 
 var heldAttemptsTotal = prometheus.NewDesc("posthorn_attempts_held_total",
-	"Times that an endpoint's next attempt waited because its host or address, over all tenants, had as many under way (in_flight) or had begun as many in a second (rate) as it is given.",
+	"Times that an attempt waited because its host or address, across all tenants, had reached its limit of concurrent attempts (in_flight) or of attempts per second (rate).",
 	[]string{"for"}, nil)
 
 // Describe implements prometheus.Collector.
@@ -170,11 +170,11 @@ func (h heldAttempts) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(heldAttemptsTotal, prometheus.CounterValue, float64(s.HeldRate), "rate")
 }
 
-// longWrites counts what held the store's writer for long, by the name of the operation.
+// longWrites counts operations that held the store's writer for long, by name.
 type longWrites struct{ read func() map[string]int64 }
 
 var longWritesTotal = prometheus.NewDesc("posthorn_long_writes_total",
-	"Operations that held the store's writer for longer than 100 ms, by name; under batch, whole transactions that did.", []string{"operation"}, nil)
+	"Operations that held the store's writer for longer than 100 ms, by name; batch counts whole transactions.", []string{"operation"}, nil)
 
 // Describe implements prometheus.Collector.
 func (longWrites) Describe(to chan<- *prometheus.Desc) { to <- longWritesTotal }
@@ -186,16 +186,16 @@ func (l longWrites) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// clusterMetrics are the numbers of a node among others.
+// clusterMetrics are the metrics of a node in a cluster.
 func (n *Node) clusterMetrics(r *prometheus.Registry) {
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_nodes", Help: "Nodes alive on the database, this one included."},
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_nodes", Help: "Live nodes on the database, including this one."},
 		func() float64 { return float64(n.store.Nodes()) }))
 	counter := func(name, help string, read func(store.ClusterStats) int64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
 			func() float64 { return float64(read(n.store.ClusterStats())) }))
 	}
 	counter("posthorn_takeovers_total", "Dead nodes whose work this node took over.", func(s store.ClusterStats) int64 { return s.Takeovers })
-	counter("posthorn_taken_deliveries_total", "Deliveries that these nodes had in memory.", func(s store.ClusterStats) int64 { return s.TakenDeliveries })
-	counter("posthorn_stale_settlements_total", "Outcomes of jobs that were no longer this node's: logged, and refused the schedule.",
+	counter("posthorn_taken_deliveries_total", "Deliveries taken over from the memory of dead nodes.", func(s store.ClusterStats) int64 { return s.TakenDeliveries })
+	counter("posthorn_stale_settlements_total", "Outcomes of attempts that no longer belonged to this node: logged, without effect on the schedule.",
 		func(s store.ClusterStats) int64 { return s.StaleSettles })
 }

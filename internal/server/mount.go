@@ -13,20 +13,20 @@ import (
 	"github.com/posthorn/posthorn/internal/web"
 )
 
-// mountNone says that no seed's management API is to be served.
+// mountNone disables all management APIs but the native one.
 const mountNone = "none"
 
-// mounts are the management APIs that can be served beside the native one.
+// mounts are the management APIs that can be served besides the native one.
 var mounts = []string{"paysway", "paywise"}
 
-// checkMounts refuses what cannot be mounted, and none beside something.
+// checkMounts rejects unknown APIs, and none together with others.
 func (c *Config) checkMounts() error {
 	for _, name := range c.Mount {
 		if name != mountNone && !slices.Contains(mounts, name) {
 			return wrong("mount", "%q is not one of paysway, paywise, none", name)
 		}
 		if name == mountNone && len(c.Mount) > 1 {
-			return wrong("mount", "none stands for itself")
+			return wrong("mount", "none cannot be combined with other values")
 		}
 	}
 	if c.SubscriptionLimit < 0 || c.SubscriptionLimit > 100_000 {
@@ -35,8 +35,8 @@ func (c *Config) checkMounts() error {
 	return nil
 }
 
-// mountSeeds serves the management APIs that were asked for; by default that of the
-// default profile. The public keys are served if the configuration says so.
+// mountSeeds serves the configured management APIs, by default that of the default profile,
+// and the public keys if they are enabled.
 func (n *Node) mountSeeds() error {
 	if n.cfg.PublicJWKS {
 		n.mux.Handle(jwks.Pattern, jwks.New(jwks.Options{Service: n.app, Log: n.apiLog, Refused: n.counts.refuse}))
@@ -69,7 +69,7 @@ func (n *Node) mountSeeds() error {
 	return nil
 }
 
-// makePages makes the pages for people, if they are to be served.
+// makePages makes the web interface, if it is enabled.
 func (n *Node) makePages() (err error) {
 	if n.cfg.UI {
 		n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: n.cfg.Dev})
@@ -77,8 +77,8 @@ func (n *Node) makePages() (err error) {
 	return err
 }
 
-// mountPages serves the pages for people. A browser that asks for / is led to them; what
-// else asks for it gets the API's answer.
+// mountPages serves the web interface. A browser that requests / is redirected to it; other
+// clients get the response of the API.
 func (n *Node) mountPages(api http.Handler) {
 	if n.pages == nil {
 		return

@@ -1,5 +1,5 @@
-// Package server is one running server: the configuration, the rooms joined by it, and
-// the order in which they start and end.
+// Package server runs a server: its configuration, its parts, and the order in which they
+// start and stop.
 package server
 
 import (
@@ -39,11 +39,11 @@ import (
 	"github.com/posthorn/posthorn/internal/web"
 )
 
-// Node is one running server: the rooms, joined. Both serve and demo run one.
+// Node is a running server.
 type Node struct {
 	cfg      *Config
 	log      *slog.Logger
-	apiLog   *slog.Logger // of the APIs: what callers cause is bounded
+	apiLog   *slog.Logger // of the APIs; limits what callers can cause
 	store    *store.Store
 	app      *app.Service
 	profiles *profile.Set
@@ -53,11 +53,11 @@ type Node struct {
 	hub      *listen.Hub // receivers that connect to us
 	jobs     *jobs.Runner
 	attempts *attemptCounter
-	without  *bareStore     // set by the bench only: nothing is kept
+	without  *bareStore     // set by the benchmark only: events are not stored
 	mux      *http.ServeMux // of the API's listener
-	pages    *web.Handler   // for people; nil: not served
+	pages    *web.Handler   // the web interface; nil: not served
 
-	firstKeys io.Writer // where keys of a first start are printed before anybody is answered; nil: none are made
+	firstKeys io.Writer // where generated operator keys are printed before the node serves; nil: none are made
 
 	profilesKept     chan struct{} // by other nodes
 	catalogueChanged chan struct{} // by other nodes
@@ -71,16 +71,16 @@ type Node struct {
 	failed       chan error // a disk that can no longer be trusted, or a server that ended
 }
 
-// Start opens everything and serves. If a store has no operator key and none is
-// configured, keys are made and printed to firstKeys before anybody is answered; nil: none
-// are made.
+// Start starts a node. If the store has no operator key and none is configured, keys are
+// generated and printed to firstKeys before the node serves. If firstKeys is nil, none are
+// generated.
 func Start(ctx context.Context, cfg *Config, log *slog.Logger, firstKeys io.Writer) (*Node, error) {
 	n := &Node{cfg: cfg, log: log, firstKeys: firstKeys}
 	return n, n.begin(ctx)
 }
 
-// begin joins the rooms. It listens before it touches the disk, so a start that
-// cannot succeed changes nothing.
+// begin starts the parts. It listens before it touches the disk, so that a failed start
+// changes nothing.
 func (n *Node) begin(ctx context.Context) (err error) {
 	n.failed, n.cancel, n.mux = make(chan error, 4), func() {}, http.NewServeMux()
 	n.profilesKept, n.catalogueChanged, n.apiLog = make(chan struct{}, 1), make(chan struct{}, 1), boundedLog(n.log)
@@ -141,7 +141,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	if err := errors.Join(n.mountSeeds(), n.makePages()); err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: whoever sees that the node is ready finds them
+	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: when the node is ready, the keys are printed
 		return err
 	}
 	n.hub = listen.New(n.store, log)
@@ -172,18 +172,18 @@ func (n *Node) egressOptions() egress.Options {
 func (n *Node) listen() error {
 	var err error
 	if n.api, err = net.Listen("tcp", n.cfg.Listen); err != nil {
-		return exit.With(exit.Listen, fmt.Errorf("--listen %s: %w; choose another address or stop what uses it", n.cfg.Listen, cause(err)))
+		return exit.With(exit.Listen, fmt.Errorf("--listen %s: %w; choose another address or stop the process that uses it", n.cfg.Listen, cause(err)))
 	}
 	if n.cfg.MetricsListen == "" {
 		return nil
 	}
 	if n.metrics, err = net.Listen("tcp", n.cfg.MetricsListen); err != nil {
-		return exit.With(exit.Listen, fmt.Errorf("--metrics-listen %s: %w; choose another address or stop what uses it", n.cfg.MetricsListen, cause(err)))
+		return exit.With(exit.Listen, fmt.Errorf("--metrics-listen %s: %w; choose another address or stop the process that uses it", n.cfg.MetricsListen, cause(err)))
 	}
 	return nil
 }
 
-// cause strips the address that net repeats.
+// cause removes the address, which the message already has.
 func cause(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
 		return op.Err
@@ -215,7 +215,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
-			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after it: check the disk, then start again", err))
+			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after the failure; check the disk, then start again", err))
 		},
 	})
 	if made != "" && errors.Is(err, store.ErrMasterKeyMismatch) {
@@ -224,8 +224,8 @@ func (n *Node) openStore(ctx context.Context) error {
 	return n.openError(path, err)
 }
 
-// committed tells the rooms what a transaction means for them. It runs on the store's
-// writer and does not block.
+// committed passes the effects of a transaction on. It runs on the store's writer and does
+// not block.
 func (n *Node) committed(c hook.Commit) {
 	n.dispatch.Committed(c)
 	if len(c.Replays) > 0 {
@@ -233,7 +233,7 @@ func (n *Node) committed(c hook.Commit) {
 	}
 }
 
-// StoreKind says for the log where events are kept.
+// StoreKind describes the store for the log.
 func (n *Node) StoreKind() string {
 	if n.cfg.postgres() {
 		return fmt.Sprintf("postgres, epoch %d, %d alive", n.store.Epoch(), n.store.Nodes())
@@ -241,8 +241,8 @@ func (n *Node) StoreKind() string {
 	return "sqlite"
 }
 
-// masterKey reads the key that seals secrets. It makes one only for a store that
-// does not exist yet: a new key would open nothing in an old store.
+// masterKey reads the key that encrypts secrets. It generates one only for a new store: a
+// new key would decrypt nothing in an existing store.
 func (n *Node) masterKey(ctx context.Context, database string) (*seal.Keyring, error) {
 	keys, _, err := MasterKeyElsewhere(ctx, n.cfg.MasterKeyFile, n.cfg.MasterKeyCommand)
 	if err != nil {
@@ -260,10 +260,10 @@ func (n *Node) masterKey(ctx context.Context, database string) (*seal.Keyring, e
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(database); err == nil && database != "" {
-			return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: there is a database at %s but no master key at %s; put the key back or name it with --master-key-file", database, path))
+			return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: there is a database at %s but no master key at %s; restore the key or name it with --master-key-file", database, path))
 		}
 		if n.cfg.MasterKeyFile != "" {
-			return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: --master-key-file %s does not exist; leave the option out to have a key made in the data directory", path))
+			return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: --master-key-file %s does not exist; leave out the option to generate a key in the data directory", path))
 		}
 		if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
 			return nil, exit.With(exit.Open, fmt.Errorf("make data directory: %w", err))
@@ -284,7 +284,7 @@ func (n *Node) openError(path string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, store.ErrPostgresURL):
-		return exit.Usagef("--store: the address is not understood; it is written postgres://user:password@host:5432/database?sslmode=verify-full, with special characters in the password as %%XX")
+		return exit.Usagef("--store: invalid address; the format is postgres://user:password@host:5432/database?sslmode=verify-full, with special characters in the password as %%XX")
 	case errors.Is(err, store.ErrLocked) && n.cfg.postgres():
 		return exit.With(exit.Locked, fmt.Errorf("%s is in use by another posthorn process; stop it, or give each node of this machine its own --data", n.cfg.Data))
 	case errors.Is(err, store.ErrLocked):
@@ -301,8 +301,8 @@ func (n *Node) openError(path string, err error) error {
 	return exit.With(exit.Open, err)
 }
 
-// keepProfiles stores the texts in use and takes up those that are not in use any
-// more: deliveries that were accepted with one go on being rendered with it.
+// keepProfiles stores the profile texts in use and loads earlier ones, because deliveries
+// are rendered with the text that they were accepted with.
 func (n *Node) keepProfiles(ctx context.Context, set *profile.Set) error {
 	kept, err := n.store.Profiles(ctx)
 	if err != nil {
@@ -331,9 +331,9 @@ func (n *Node) keepProfiles(ctx context.Context, set *profile.Set) error {
 	return nil
 }
 
-// adoptProfiles puts the newest text of each profile in force, which another node may
-// have read from its directory: all nodes send the same. Built-in ones are those of
-// each node's release.
+// adoptProfiles activates the newest text of each profile, which another node may have read
+// from its directory, so that all nodes send the same. Built-in profiles are those of each
+// node's release.
 func (n *Node) adoptProfiles(ctx context.Context, set *profile.Set) error {
 	kept, err := n.store.Profiles(ctx)
 	if err != nil {
@@ -361,7 +361,7 @@ func (n *Node) adoptProfiles(ctx context.Context, set *profile.Set) error {
 	return nil
 }
 
-// refuseSelf keeps deliveries away from the node's own listeners.
+// refuseSelf blocks deliveries to the node's own listeners.
 func (n *Node) refuseSelf() error {
 	var self []netip.AddrPort
 	for _, l := range []net.Listener{n.api, n.metrics} {
@@ -387,7 +387,7 @@ func (n *Node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 	return canonical, warnings, err
 }
 
-// serve starts the listeners and the housekeeping.
+// serve starts the listeners and housekeeping.
 func (n *Node) serve() {
 	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.egress.Outage, Refused: n.counts.refuse})
 	n.mux.Handle("/", api)
@@ -420,7 +420,7 @@ func unclean(p string) bool {
 // URL is the address of the API, http://HOST:PORT.
 func (n *Node) URL() string { return "http://" + n.api.Addr().String() }
 
-// MetricsURL is the address of the metrics page; empty: there is none.
+// MetricsURL is the URL of the metrics; empty if they are not served.
 func (n *Node) MetricsURL() string {
 	if n.metrics == nil {
 		return ""
@@ -428,8 +428,8 @@ func (n *Node) MetricsURL() string {
 	return "http://" + n.metrics.Addr().String() + "/metrics"
 }
 
-// Failure yields why the node cannot go on: a disk that can no longer be trusted, or a
-// listener that ended.
+// Failure receives the error after which the node cannot continue: of the disk or of a
+// listener.
 func (n *Node) Failure() <-chan error { return n.failed }
 
 // Store is the store of the node.
@@ -461,7 +461,7 @@ func (n *Node) start(l net.Listener, h http.Handler) {
 	})
 }
 
-// ready says whether events can be accepted now.
+// ready returns nil if events can be accepted now.
 func (n *Node) ready(ctx context.Context) error {
 	if n.stopping.Load() {
 		return &hook.Error{Code: hook.CodeShuttingDown, Message: "The server is shutting down."}
@@ -469,8 +469,8 @@ func (n *Node) ready(ctx context.Context) error {
 	return n.store.Ready(ctx)
 }
 
-// takeProfiles takes up texts that other nodes kept: a delivery of theirs may become
-// this node's.
+// takeProfiles loads profiles and schemas that other nodes stored, because this node may
+// take over their deliveries.
 func (n *Node) takeProfiles(ctx context.Context) {
 	for {
 		select {
@@ -491,13 +491,13 @@ func (n *Node) takeProfiles(ctx context.Context) {
 	}
 }
 
-// leased makes attempts only while the job is this node's to make.
+// leased makes attempts only while this node holds the lease of the job.
 type leased struct {
 	sender dispatch.Sender
 	node   *Node
 }
 
-// Send makes the attempt, or skips it when the node's lease is over.
+// Send makes the attempt, or skips it if the lease has expired.
 func (l *leased) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	if l.node.without == nil && !l.node.store.Holds(&j) {
 		return hook.Outcome{Skipped: true}
@@ -512,7 +512,7 @@ func poke(c chan struct{}) {
 	}
 }
 
-// housekeep removes what has expired, once an hour.
+// housekeep deletes expired data once an hour.
 func (n *Node) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
@@ -528,9 +528,9 @@ func (n *Node) housekeep(ctx context.Context) {
 	}
 }
 
-// Linger says that the node is not ready any more, and goes on accepting and answering
-// for so long: whoever asks /readyz goes elsewhere before a connection is refused. The
-// error is that of a node that failed meanwhile.
+// Linger makes /readyz fail but keeps serving for the delay, so that load balancers stop
+// sending traffic before connections are refused. It returns an error if the node fails
+// meanwhile.
 func (n *Node) Linger(delay time.Duration) error {
 	n.stopping.Store(true)
 	if delay <= 0 {
@@ -545,15 +545,15 @@ func (n *Node) Linger(delay time.Duration) error {
 	}
 }
 
-// Stop ends the node in order: not ready, no new requests, attempts under way
-// finished and recorded, store closed. It returns how many attempts had to be
-// broken off; the next start repeats them.
+// Stop shuts the node down in order: not ready, no new requests, attempts in progress
+// finished and recorded, store closed. It returns how many attempts were aborted; the next
+// start repeats them.
 func (n *Node) Stop(ctx context.Context) int {
 	n.stopping.Store(true)
 	n.jobs.Stop() // the next start continues them
 	n.hub.Close() // a listener's stream never becomes idle by itself
-	// Side by side: a client that sends its request slowly must not take the time
-	// of the attempts. What is still published meanwhile waits for the next start.
+	// In parallel: a slow client must not use up the time for attempts. Events that are
+	// still published meanwhile are delivered after the next start.
 	var closing sync.WaitGroup
 	for _, server := range n.servers {
 		closing.Go(func() {
@@ -568,7 +568,7 @@ func (n *Node) Stop(ctx context.Context) int {
 	return brokenOff
 }
 
-// Close releases what was opened, as far as it was.
+// Close releases everything that was opened.
 func (n *Node) Close() {
 	n.cancel()
 	for _, l := range []net.Listener{n.api, n.metrics} {

@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// optionError is what is wrong with the value of an option, wherever it came from.
+// optionError is an error in the value of an option, from any source.
 type optionError struct {
 	flag string
 	err  error
@@ -22,8 +22,8 @@ func wrong(flag, format string, args ...any) error {
 	return &optionError{flag: flag, err: fmt.Errorf(format, args...)}
 }
 
-// filledLists are the options that guard where deliveries may go. A server that starts
-// with one of them empty is not the one that was asked for.
+// filledLists are the options about where deliveries may be sent. An empty value of one is
+// an error, because the server would start less protected than intended.
 var filledLists = []string{"allow-network", "allow-host", "deny-network", "deny-host", "public-url"}
 
 // listValue is a flag that is a list.
@@ -32,7 +32,7 @@ type listValue interface {
 	pflag.SliceValue
 }
 
-// filledList is a list that refuses each empty value.
+// filledList is a list that rejects empty values.
 type filledList struct{ listValue }
 
 // Set adds the value's entries, or returns exit.ErrEmptyList.

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// How many lines about refused requests are logged: some at once, then so many a second.
-// Whoever sends bad requests must not fill the disk with them.
+// How many lines about refused requests are logged: a burst, then one per interval. Bad
+// requests must not fill the disk.
 const (
 	refusalsAtOnce = 50
 	refusalsEvery  = 200 * time.Millisecond
 )
 
-// refusals is a log of the APIs. It bounds the lines at level info, which are about
-// requests that were refused, and says in the next line how many it left out.
+// refusals is the log handler of the APIs. It limits the lines at level info, which are
+// about refused requests, and reports in the next line how many it left out.
 type refusals struct {
 	slog.Handler
 	bucket *bucket
@@ -32,7 +32,7 @@ func boundedLog(log *slog.Logger) *slog.Logger {
 	return slog.New(&refusals{Handler: log.Handler(), bucket: &bucket{}})
 }
 
-// Handle writes the line, or counts it.
+// Handle writes the line, or counts it as left out.
 func (l *refusals) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level == slog.LevelInfo {
 		leftOut, ok := l.bucket.take(time.Now())
@@ -46,7 +46,7 @@ func (l *refusals) Handle(ctx context.Context, r slog.Record) error {
 	return l.Handler.Handle(ctx, r)
 }
 
-// take takes a line out of the bucket, with how many were left out before it.
+// take reports whether a line may be written, and how many were left out before it.
 func (b *bucket) take(now time.Time) (leftOut int, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -28,8 +28,8 @@ func LoadProfiles(cfg *Config) (*profile.Set, error) {
 	return set, nil
 }
 
-// ReloadProfiles reads the directory again and logs what became of it. A mistake
-// in any file leaves everything as it was.
+// ReloadProfiles reads the directory again and logs the result. An error in any file leaves
+// all profiles unchanged.
 func (n *Node) ReloadProfiles(ctx context.Context) {
 	if n.cfg.ProfileDir == "" {
 		n.log.Warn("nothing to reload: there is no --profile-dir")
@@ -50,8 +50,8 @@ func (n *Node) ReloadProfiles(ctx context.Context) {
 	n.log.Info("profiles reloaded", "changed", changed)
 }
 
-// replaceProfiles puts the profiles of the directory in force. Their texts are
-// stored first: a delivery must never refer to a text that a restart would not find.
+// replaceProfiles activates the profiles of the directory. It stores their texts first: a
+// delivery must never refer to a text that is missing after a restart.
 func (n *Node) replaceProfiles(ctx context.Context) (changed, gone []string, err error) {
 	list, err := profile.ReadDir(n.cfg.ProfileDir)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// StoreAddress is where the store is: as given, or as the environment says.
+// StoreAddress returns the address of the store: the one given, or that of the environment.
 func StoreAddress(given string) (string, error) {
 	if given = cmp.Or(given, os.Getenv("POSTHORN_STORE")); given != "" {
 		return given, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// targets are the options about where deliveries may go, parsed.
+// targets are the parsed options about where deliveries may be sent.
 type targets struct {
 	allowHosts, denyHosts []egress.HostPattern
 	denyNetworks          []netip.Prefix
@@ -25,7 +25,7 @@ type targets struct {
 	proxy       *egress.Proxy
 }
 
-// checkTargets parses the options about where deliveries may go.
+// checkTargets parses the options about where deliveries may be sent.
 func (c *Config) checkTargets(all *Faults) {
 	c.targets = targets{}
 	var err error
@@ -37,7 +37,7 @@ func (c *Config) checkTargets(all *Faults) {
 	all.add(err)
 	for _, host := range c.targets.allowHosts {
 		if host.Public() {
-			all.add(wrong("allow-host", "%q is a public name, which needs no permission, so it would do nothing; take it out, and if it leads to a private address, admit that with --allow-network", host))
+			all.add(wrong("allow-host", "%q is a public name, which is always allowed; remove it, and if it resolves to a private address, allow that with --allow-network", host))
 		}
 	}
 	c.targets.denyHosts, err = parseHosts("deny-host", c.DenyHost)
@@ -55,7 +55,7 @@ func (c *Config) readWayOut(t *targets, all *Faults) {
 	}
 	switch {
 	case c.ClientCert != "" && c.ClientKey == "":
-		all.add(wrong("client-cert", "--client-key is missing, the file with the key of the certificate"))
+		all.add(wrong("client-cert", "--client-key is missing, the file with the private key of the certificate"))
 	case c.ClientKey != "" && c.ClientCert == "":
 		all.add(wrong("client-key", "--client-cert is missing, the file with the certificate of the key"))
 	case c.ClientCert != "":
@@ -70,8 +70,8 @@ func (c *Config) readWayOut(t *targets, all *Faults) {
 	}
 }
 
-// announce logs the certificates of the operator's own, and warns of those that are not
-// valid now. The proxy is logged by [egress.New].
+// announce logs the operator's own certificates, and warns of those that are not valid now.
+// [egress.New] logs the proxy.
 func (t *targets) announce(log *slog.Logger) {
 	files := map[string]int{}
 	for _, cert := range t.authorities {
@@ -92,7 +92,7 @@ func (t *targets) announce(log *slog.Logger) {
 	}
 }
 
-// checkProxy refuses a proxy that would be spoken to in the clear over the internet.
+// checkProxy returns an error if the proxy would be used unencrypted over the internet.
 func (t *targets) checkProxy(ctx context.Context) error {
 	if t.proxy == nil {
 		return nil
