@@ -93,7 +93,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return first, err
 		}
 	}
-	if refused := mismatch(n); refused != nil { // after the ids: what was accepted before stays accepted
+	if refused := mismatch(n); refused != nil { // after the ids: accepted events stay accepted
 		return hook.Published{Err: refused}, nil
 	}
 	if n.RequireMatch && len(targets) == 0 {

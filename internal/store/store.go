@@ -132,7 +132,7 @@ type Store struct {
 	backlog    map[hook.Scope]int       // open deliveries
 	countedAt  map[hook.Scope]time.Time // when each count in backlog was taken
 	sinceCount map[hook.Scope]int       // change of the number of open deliveries since a count began
-	announced  map[hook.ID]time.Time    // when other nodes were last notified of work that they may share
+	announced  map[hook.ID]time.Time    // when shared work was last announced
 	accepted   time.Time                // time of acceptance of the last event
 	heads      map[hook.Mode]auditHead  // of the audit log
 	auditing   bool                     // a commit with entries of the audit log is in progress

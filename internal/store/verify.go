@@ -76,7 +76,7 @@ func (t *tx) gate(old, next *hook.Endpoint) {
 	switch {
 	case next.Unverified() && next.Status == hook.Enabled:
 		next.Status = hook.Tripped
-		if old.Status == hook.Tripped && old.DisabledReason != disabledUnverified { // an enabling was requested
+		if old.Status == hook.Tripped && old.DisabledReason != disabledUnverified { // by request
 			next.DisabledReason, next.DisabledAt = disabledUnverified, t.now
 		}
 	case !next.Unverified() && next.Status == hook.Tripped && old.DisabledReason == disabledUnverified:
