@@ -15,7 +15,7 @@ import (
 // Statistics: what each transaction counts, and how it becomes tallies per minute and
 // hour.
 //
-// A transaction collects samples and writes their tallies as one new row of stat_log for
+// A transaction collects samples and writes their tallies as one fresh row of stat_log for
 // each statSubjects endpoints (logSamples). So the statistics contain exactly what is
 // committed. The row belongs to the minute of the transaction's time.
 //
@@ -270,7 +270,7 @@ func (s *Store) sumRound(ctx context.Context) (next time.Duration, busy bool, er
 }
 
 // pageToSum returns the rows of a span to be added up next: all of them if they fit,
-// otherwise the first new ones. It returns nil if there are no new rows.
+// otherwise the first fresh ones. It returns nil if there are no fresh rows.
 func pageToSum(group []logHead) []logHead {
 	subjects, bytes, fresh := 0, 0, group[:0:0]
 	for _, h := range group {

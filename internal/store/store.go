@@ -61,8 +61,8 @@ type Options struct {
 	Now func() time.Time
 	// Log is for operators; default slog.Default. The store logs no secrets.
 	Log *slog.Logger
-	// Committed is called with the effects of a transaction on the dispatcher, after the
-	// commit and before any caller is answered. It runs on the writer: it must not block and
+	// Committed is called with the effects of a transaction that concern the dispatcher, after
+	// the commit and before any caller is answered. It runs on the writer: it must not block and
 	// must not call the store. It may be nil.
 	Committed func(hook.Commit)
 	// Room returns how many more jobs of an endpoint may wait in memory. It runs on the
@@ -157,7 +157,7 @@ type Stats struct {
 	Attempts   int64 // attempts logged
 	Queued     int   // writes that wait now
 	// Long counts, by name, the operations that held the writer for longer than batch.Hold.
-	// The name "batch" counts whole transactions.
+	// The name "batch" counts whole transactions that did.
 	Long map[string]int64
 	// LogLength is the current size of SQLite's log in bytes; 0 on PostgreSQL.
 	LogLength int64

@@ -309,7 +309,7 @@ func (w *Writer[T]) admit(b *batch[T]) bool {
 }
 
 // Stop ends all writing for good. After a failed sync the content of the disk is unknown,
-// and reading it back would not reveal what was lost. Stop may be called from any
+// and a second sync may falsely report success. Stop may be called from any
 // goroutine, because an engine may detect the failure outside the writer. A commit in
 // progress at that moment is answered with the result that the database returns.
 func (w *Writer[T]) Stop(err error) {
