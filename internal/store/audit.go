@@ -13,18 +13,20 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// The audit log is written by the operation that it tells of, in the same transaction.
+// The audit log. The operation that an entry describes writes the entry, in the same
+// transaction.
 //
-// An operation calls tx.audited when it has done its work. That only notes the entry among
-// the effects, so a refused operation takes its entry with it. Flush gives the entries
-// their place in the chain and inserts them. So what is chained is what is committed.
+// An operation calls tx.audited after it has done its work. This only records the entry in
+// the effects, so an operation that is refused drops its entry too. Flush assigns the
+// entries their position in the chain and inserts them. So exactly the committed entries
+// are chained.
 //
-// The head of each chain is kept in memory from commit to commit. It is forgotten, and
-// read again, when a transaction with entries was not committed. Such a transaction begins
-// only after the one before it has ended: two that are on their way would both follow the
-// same entry. Only the writer goroutine uses the heads.
+// The head of each chain is kept in memory between commits. After a transaction with
+// entries failed to commit, the head is discarded and read again. Such a transaction
+// begins only after the previous one has ended; otherwise both could follow the same
+// entry. Only the writer goroutine uses the heads.
 
-// auditHead is the newest entry of a chain. A sequence of 0 is a chain without entries.
+// auditHead is the newest entry of a chain. A sequence of 0 means an empty chain.
 type auditHead struct {
 	chain, sequence int64
 	hash            [32]byte
@@ -33,7 +35,7 @@ type auditHead struct {
 // maxAuditText bounds the texts of an entry, in bytes.
 const maxAuditText = 200
 
-// audited records what the operation did, if somebody is named who did it.
+// audited records an act of the current actor. It does nothing if there is no actor.
 func (t *tx) audited(act hook.Act, object, id string, scope hook.Scope, detail ...string) {
 	if t.actor == nil {
 		return
@@ -42,8 +44,8 @@ func (t *tx) audited(act hook.Act, object, id string, scope hook.Scope, detail .
 		Outcome: hook.AuditOK, Detail: strings.Join(detail, ", ")})
 }
 
-// auditScope returns the scope under which an act on a tenant is recorded: a tenant spans
-// both modes, the actor does not.
+// auditScope returns the scope under which an act on a tenant is recorded. A tenant spans
+// both modes; the actor has one.
 func (t *tx) auditScope(tenant string) hook.Scope {
 	if t.actor == nil {
 		return hook.Scope{}
@@ -51,7 +53,7 @@ func (t *tx) auditScope(tenant string) hook.Scope {
 	return hook.Scope{Tenant: tenant, Mode: t.actor.Mode}
 }
 
-// audit notes an entry for Flush.
+// audit records an entry for Flush.
 func (t *tx) audit(e hook.AuditEntry) {
 	e.At = t.now
 	for _, text := range []*string{&e.ObjectID, &e.Detail, &e.Actor.Address, &e.Actor.Request} {
@@ -62,7 +64,7 @@ func (t *tx) audit(e hook.AuditEntry) {
 	t.bytes += maxAuditText
 }
 
-// auditText bounds a text and takes out what a database may refuse.
+// auditText truncates a text and replaces what a database may reject.
 func auditText(text string) string {
 	if len(text) > maxAuditText {
 		text = text[:maxAuditText]
@@ -70,7 +72,7 @@ func auditText(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?")
 }
 
-// as names who does what the operation does.
+// as returns apply, run on behalf of actor.
 func as(actor *hook.Actor, apply func(*tx) error) func(*tx) error {
 	return func(t *tx) error {
 		t.actor = actor
@@ -95,13 +97,13 @@ func (t *tx) auditHead(mode hook.Mode) (auditHead, error) {
 	_, err := t.row("read head of audit log", "SELECT seq, id, hash FROM audit WHERE chain = ? AND mode = ? ORDER BY seq DESC LIMIT 1",
 		[]any{head.chain, int64(mode)}, &head.sequence, sqltext.Blob(last[:]), sqltext.Blob(head.hash[:]))
 	if err == nil {
-		t.s.ids.Above(last) // ids are in the order of the chain
+		t.s.ids.Above(last) // ids follow the order of the chain
 		t.heads[mode] = head
 	}
 	return head, err
 }
 
-// flushAudit gives the entries their place and inserts them.
+// flushAudit assigns the entries their position and inserts them.
 func (t *tx) flushAudit() error {
 	for i := range t.audits {
 		e := &t.audits[i]
@@ -123,7 +125,7 @@ func (t *tx) flushAudit() error {
 	return nil
 }
 
-// chain inserts an entry behind the head.
+// chain inserts an entry after the head.
 func (t *tx) chain(e *hook.AuditEntry) error {
 	head := t.heads[e.Mode]
 	e.ID, e.Chain, e.Sequence = t.s.ids.Next(), head.chain, head.sequence+1
@@ -138,7 +140,8 @@ func audits(ops []*op) bool {
 	return slices.ContainsFunc(ops, func(o *op) bool { d, ok := o.Detail.(*lookups); return ok && d.audits })
 }
 
-// beginAudit makes a batch that may write entries wait for the one before it.
+// beginAudit makes a batch that may write entries wait for the one before it. It returns
+// batch.ErrDrain if that one has not ended.
 func (s *Store) beginAudit(ops []*op) error {
 	if s.auditing && audits(ops) {
 		return batch.ErrDrain
@@ -146,8 +149,8 @@ func (s *Store) beginAudit(ops []*op) error {
 	return nil
 }
 
-// Audit writes an entry for the actor of the context, about something that was read or
-// refused. Mode, Tenant, Act, Object, ObjectID and Outcome are the caller's.
+// Audit writes an entry for the actor of the context about something that was read or
+// refused. The caller sets Mode, Tenant, Act, Object, ObjectID and Outcome.
 func (s *Store) Audit(ctx context.Context, e hook.AuditEntry) error {
 	actor := hook.ActorOf(ctx)
 	if actor == nil {
@@ -164,8 +167,8 @@ func (s *Store) Audit(ctx context.Context, e hook.AuditEntry) error {
 const (
 	// auditPage bounds the entries that one operation removes.
 	auditPage = 500
-	// auditSlack is how far the oldest entry must be beyond the retention before entries
-	// are removed. It keeps the number of anchors small.
+	// auditSlack is how far the oldest entry must exceed the retention before entries are
+	// removed. It keeps the number of anchors small.
 	auditSlack = 24 * time.Hour
 
 	oldestAudit = "SELECT chain FROM audit WHERE mode = ? AND id < ? ORDER BY id LIMIT 1"
@@ -173,8 +176,9 @@ const (
 	dropAudit   = "DELETE FROM audit WHERE chain = ? AND mode = ? AND seq <= ?"
 )
 
-// retainAudit removes entries older than Options.AuditRetention, oldest first, and leaves
-// for each page an entry with the hash of the last one removed: the rest still verifies.
+// retainAudit removes entries older than Options.AuditRetention, oldest first. For each
+// page it adds an entry with the hash of the last one removed, so the rest can still be
+// verified.
 func (s *Store) retainAudit(ctx context.Context) error {
 	if s.opts.AuditRetention == 0 {
 		return nil
@@ -208,9 +212,9 @@ func (s *Store) retainAudit(ctx context.Context) error {
 	return nil
 }
 
-// dropAudit removes a page of the oldest entries of a chain.
+// dropAudit removes one page of the oldest entries of a chain.
 func (t *tx) dropAudit(mode hook.Mode, chain int64, below hook.ID) error {
-	if _, err := t.auditHead(mode); err != nil { // while it is there
+	if _, err := t.auditHead(mode); err != nil { // before its entry is deleted
 		return err
 	}
 	var last auditHead
@@ -229,7 +233,7 @@ func (t *tx) dropAudit(mode hook.Mode, chain int64, below hook.ID) error {
 	return nil
 }
 
-// copyHeads returns what a transaction may change.
+// copyHeads returns a copy of the heads for a transaction to change.
 func (s *Store) copyHeads() map[hook.Mode]auditHead {
 	if len(s.heads) == 0 {
 		return map[hook.Mode]auditHead{}

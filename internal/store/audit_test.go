@@ -14,7 +14,8 @@ import (
 
 var somebody = hook.Actor{Mode: hook.Live, Kind: "operator", ID: hook.ActorBootstrap}
 
-// checkAudit returns the number of entries of live mode, and what is wrong with the chains.
+// checkAudit returns the number of entries in live mode, and what is wrong with the
+// chains.
 func checkAudit(t *testing.T, s *Store) (int, error) {
 	t.Helper()
 	q, check := hook.AuditQuery{Scope: hook.Scope{Mode: hook.Live}, Page: hook.Page{Limit: 250}}, hook.AuditCheck{}
@@ -40,8 +41,8 @@ func rename(ctx context.Context, s *Store, id string) error {
 	return err
 }
 
-// A batch that fails at any statement leaves its entries out, and the next one goes on
-// behind the last that was committed.
+// A batch that fails at any statement leaves no entries, and the next batch continues
+// after the last committed entry.
 func TestAuditOverFaults(t *testing.T) {
 	for name, f := range map[string]*faulty{"sqlite": newFaulty(t), "postgres": newFaultyOn(t, Options{Postgres: pgtest.Database(t)})} {
 		if _, _, err := f.CreateTenant(t.Context(), hook.Tenant{ID: "acme"}, nil); err != nil {
@@ -73,7 +74,7 @@ func TestAuditOverFaults(t *testing.T) {
 		if failed < 3 {
 			t.Errorf("%s: only %d writes failed", name, failed)
 		}
-		// Control: an entry that is changed beside the store is found.
+		// Control: an entry that is changed outside the store is detected.
 		if err := f.do(t.Context(), "test", 1, func(tx *tx) error {
 			_, err := tx.exec("test", "UPDATE audit SET object_id = ? WHERE seq = ?", "other", int64(3))
 			return err
@@ -86,7 +87,7 @@ func TestAuditOverFaults(t *testing.T) {
 	}
 }
 
-// What is on disk after a kill is a chain that goes on.
+// After a kill, the entries on disk form a chain that can be continued.
 func TestAuditAfterAKill(t *testing.T) {
 	f := newFaulty(t)
 	if _, _, err := f.CreateTenant(t.Context(), hook.Tenant{ID: "acme"}, nil); err != nil {
@@ -97,7 +98,7 @@ func TestAuditAfterAKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir() // what a process that is killed leaves
+	dir := t.TempDir() // what a killed process leaves
 	for _, name := range []string{"posthorn.db", "posthorn.db-wal"} {
 		text, err := os.ReadFile(filepath.Join(f.opts.Dir, name))
 		if err != nil {
@@ -116,7 +117,7 @@ func TestAuditAfterAKill(t *testing.T) {
 	}
 }
 
-// Nodes write side by side, one dies, and each chain is right.
+// Nodes write concurrently, one dies, and each chain is valid.
 func TestAuditOfSeveralNodes(t *testing.T) {
 	url := pgtest.Database(t)
 	a, b := newPeer(t, url, time.Second, nil), newPeer(t, url, time.Minute, nil)

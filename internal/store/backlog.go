@@ -11,17 +11,17 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// maxBacklogs bounds the scopes whose count is in memory. Beyond it the counts are
-// cleared, and each is taken again when it is needed.
+// maxBacklogs bounds the scopes whose counts are in memory. When it is reached, all counts
+// are cleared, and each is taken again when needed.
 const maxBacklogs = 100_000
 
 // recountAfter is how long a count is used while several nodes change it. Until the next
-// count each node knows of its own changes only, so the bound may be exceeded by what the
-// others accept in that time.
+// count, each node sees only its own changes, so the bound may be exceeded by what the
+// other nodes accept in that time.
 const recountAfter = 10 * time.Second
 
 // backlogPause is the Retry-After of a full backlog. A backlog drains at the pace of its
-// receivers, so it does not help to try again at once.
+// receivers, so an immediate retry does not help.
 const backlogPause = 30 * time.Second
 
 // countOpen counts the open deliveries and single shots of a scope, by the indexes over
@@ -32,8 +32,8 @@ const countOpen = `SELECT coalesce(sum(
 	(SELECT count(*) FROM oneshots o WHERE o.endpoint = e.id)), 0)
 	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
 
-// addOpen adds n to the number of open deliveries of a scope. Every statement that
-// changes that number is next to a call of addOpen.
+// addOpen adds n to the number of open deliveries of a scope. Every statement that changes
+// that number is accompanied by a call of addOpen.
 func (t *tx) addOpen(scope hook.Scope, n int) {
 	if t.s.opts.TenantBacklog == 0 {
 		return
@@ -44,15 +44,15 @@ func (t *tx) addOpen(scope hook.Scope, n int) {
 	t.open[scope] += n
 }
 
-// errUncounted says that the open deliveries of a scope must be counted before a write is
-// accepted or refused. Nothing was written.
+// errUncounted means that the open deliveries of a scope must be counted before a write
+// can be accepted or refused. Nothing was written.
 type errUncounted struct{ scope hook.Scope }
 
 func (e *errUncounted) Error() string { return "the deliveries of the tenant are not counted yet" }
 
-// backlogFull returns an error for the caller if more deliveries would exceed the bound
-// of a scope. It only looks in memory, and fails with errUncounted if the scope's count
-// is not there.
+// backlogFull returns an error for the caller if more deliveries would exceed the bound of
+// a scope. It only uses memory, and fails with errUncounted if the scope's count is
+// missing.
 func (t *tx) backlogFull(scope hook.Scope, more int) (*hook.Error, error) {
 	limit := t.s.opts.TenantBacklog
 	if limit == 0 || more == 0 {
@@ -79,14 +79,14 @@ func (t *tx) backlogOf(scope hook.Scope) (int, error) {
 		return 0, &errUncounted{scope}
 	}
 	if t.s.peers.Shared() && t.now.Sub(t.s.countedAt[scope]) > recountAfter {
-		t.s.countedAt[scope] = t.now // other nodes have changed it too
+		t.s.countedAt[scope] = t.now // other nodes may have changed it too
 		t.recount = append(t.recount, scope)
 	}
 	return n, nil
 }
 
-// backlogsKnown fails with errUncounted, before anything is written, if a scope of the
-// events is not counted.
+// backlogsKnown fails with errUncounted, before anything is written, if the count of a
+// scope of the events is missing.
 func (t *tx) backlogsKnown(events []hook.NewEvent) error {
 	if t.s.opts.TenantBacklog == 0 {
 		return nil
@@ -126,14 +126,14 @@ func (s *Store) mergeBacklog(t *tx) {
 	}
 }
 
-// counting are the scopes whose open deliveries are being counted.
+// counting holds the scopes whose open deliveries are being counted.
 type counting struct {
 	mu   sync.Mutex
 	busy map[hook.Scope]chan struct{}
 }
 
 // writeCounted is write for an operation that may add to the backlog of a tenant. If the
-// count is not known, the caller's goroutine counts first: the writer never counts.
+// count is missing, the caller's goroutine counts first, because the writer never counts.
 func (s *Store) writeCounted(ctx context.Context, o op) error {
 	for {
 		again := o
@@ -148,8 +148,8 @@ func (s *Store) writeCounted(ctx context.Context, o op) error {
 	}
 }
 
-// countBacklog counts the open deliveries of a scope and gives the count to the writer.
-// If the scope is being counted already, countBacklog waits for that count.
+// countBacklog counts the open deliveries of a scope and passes the count to the writer.
+// If the scope is already being counted, countBacklog waits for that count.
 func (s *Store) countBacklog(ctx context.Context, scope hook.Scope) error {
 	c := &s.counting
 	c.mu.Lock()
@@ -177,11 +177,10 @@ func (s *Store) countBacklog(ctx context.Context, scope hook.Scope) error {
 	return s.countOpen(ctx, scope)
 }
 
-// countOpen counts outside the writer. Meanwhile the writer goes on and adds up its
-// changes in Store.sinceCount. On SQLite the count is exact, because the writer takes the
-// snapshot between two commits, at the moment from which it adds up. On PostgreSQL a
-// commit may be on its way at that moment, and the count may miss its changes until the
-// next count.
+// countOpen counts outside the writer. Meanwhile the writer adds up its changes in
+// Store.sinceCount. On SQLite the count is exact, because the writer takes the snapshot
+// between two commits, at the moment when it starts adding up. On PostgreSQL a commit may
+// be in progress at that moment, and the count may miss its changes until the next count.
 func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	conn, err := s.read.DB.Conn(ctx) // the writer must not wait for a connection
 	if err != nil {
@@ -196,7 +195,7 @@ func (s *Store) countOpen(ctx context.Context, scope hook.Scope) error {
 	}()
 	var failed error
 	take := func() {
-		if snapshot != nil { // the operation runs again
+		if snapshot != nil { // the operation may run again
 			snapshot.Done()
 		}
 		snapshot, failed = s.read.Snapshot(ctx, conn)

@@ -25,8 +25,8 @@ func (a *aging) knownBacklog() (n int, known bool) {
 	return n, known
 }
 
-// The writer does not count: it refuses a write that needs a count that it does not have.
-// A count outside the writer is exact, however much is published and settled meanwhile.
+// The writer does not count: it refuses a write that needs a missing count. A count
+// outside the writer is exact, however much is published and settled meanwhile.
 func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 	o := Options{Dir: t.TempDir(), TenantBacklog: 100_000}
 	a := newAging(t, o)
@@ -74,7 +74,7 @@ func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 func TestABacklogIsCountedAgainForWhatOtherNodesDo(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newAging(t, Options{Postgres: url, TenantBacklog: 100_000})
-	a.life = t.Context() // the store's own ended with the sweeper, which this test stops
+	a.life = t.Context() // the store's own context ended with the sweeper, which this test stops
 	a.say(a.scope, 3)
 	b := newAging(t, Options{Postgres: url})
 	b.say(a.scope, 4)
@@ -87,7 +87,7 @@ func TestABacklogIsCountedAgainForWhatOtherNodesDo(t *testing.T) {
 }
 
 // BenchmarkFirstPublish publishes to a tenant that has 400,000 waiting deliveries and is
-// not counted yet. It reports how long another tenant's write takes meanwhile.
+// not counted yet. It reports how long the writes of another tenant take meanwhile.
 func BenchmarkFirstPublish(b *testing.B) {
 	for name, options := range map[string]func(testing.TB) Options{
 		"sqlite":   func(t testing.TB) Options { return Options{Dir: t.TempDir(), Reserve: -1} },
@@ -128,8 +128,8 @@ func BenchmarkFirstPublish(b *testing.B) {
 	}
 }
 
-// A count that fails after it took its snapshot ends all the same: it keeps no connection,
-// and callers that wait for it go on.
+// A count that fails after it took its snapshot still ends: it keeps no connection, and
+// callers that wait for it continue.
 func TestACountThatFailsEnds(t *testing.T) {
 	f := newFaultyOn(t, Options{Dir: t.TempDir(), TenantBacklog: 10})
 	running, hold := make(chan struct{}), make(chan struct{})
@@ -137,7 +137,7 @@ func TestACountThatFailsEnds(t *testing.T) {
 		_ = f.do(context.Background(), "block", 0, func(*tx) error { close(running); <-hold; return nil })
 	}()
 	<-running
-	// Both are one batch. Its commit fails, and the store with it.
+	// Both are in one batch. Its commit fails, and so does the store.
 	queued := func(n int) { within(t, 5*time.Second, "queued", func() bool { return f.Stats().Queued == n }) }
 	go func() {
 		_ = f.do(context.Background(), "test", 1, func(t *tx) error {
@@ -152,7 +152,7 @@ func TestACountThatFailsEnds(t *testing.T) {
 	}()
 	queued(2)
 	db := f.engine.(*sqlite.DB)
-	db.Conn().Fault = func(query string) error { // the writer is held
+	db.Conn().Fault = func(query string) error { // blocks the writer
 		if query == "COMMIT" {
 			f.writer.Stop(errInjected)
 			return errInjected

@@ -14,8 +14,8 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
-// This file is inside the package because the count in memory is not exported, and it
-// must never differ from the rows.
+// These tests are inside the package because the count in memory is not exported. It must
+// never differ from the rows.
 
 // walkLimit is low enough for the walk to reach it.
 const walkLimit = 12
@@ -46,7 +46,7 @@ func (w *walk) handed(jobs []hook.Job) {
 func (w *walk) open() {
 	w.Helper()
 	var err error
-	places := rand.New(rand.NewPCG(1, 2)) // only the writer uses it
+	places := rand.New(rand.NewPCG(1, 2)) // used only by the writer
 	w.jobs = nil
 	w.s, err = Open(w.Context(), Options{Dir: w.dir, Keys: w.keys, Log: slog.New(slog.DiscardHandler), Reserve: -1, TenantBacklog: walkLimit, HeldFor: time.Hour,
 		Now: w.now, Room: func(*hook.Endpoint) int { return places.IntN(2) },
@@ -81,7 +81,7 @@ func (w *walk) rows() (table, memory int, known bool) {
 	return table, memory, known
 }
 
-// take removes a random job of those handed over.
+// take removes a random job from those handed over.
 func (w *walk) take() (hook.Job, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -184,8 +184,8 @@ func (w *walk) endpoint() {
 	w.ends = append(w.ends, e.ID)
 }
 
-// TestBacklogCountsTheRows does everything that opens or ends a delivery. After every
-// step the count in memory must be that of the table.
+// TestBacklogCountsTheRows runs every kind of operation that opens or ends a delivery.
+// After every step the count in memory must equal that of the table.
 func TestBacklogCountsTheRows(t *testing.T) {
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {

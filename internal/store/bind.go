@@ -8,14 +8,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Binding: sealed headers and queries of earlier releases are sealed again, bound to the
-// URL they belong to (directory/bound.go). When all are, the database says so, sealed, and
-// nobody opens an unbound value any more. On PostgreSQL that waits until all nodes run
-// this release, because earlier ones open only what is unbound.
+// Binding. Headers and queries that earlier releases sealed are sealed again, bound to the
+// URL they belong to (directory/bound.go). Once all are bound, a sealed record in the
+// database says so, and unbound values are no longer opened. On PostgreSQL this waits
+// until all nodes run this release, because earlier releases can open only unbound values.
 
 const bindPage = 100
 
-// bindSealed binds what is not bound yet, in pages.
+// bindSealed binds the values that are not yet bound, in pages.
 func (s *Store) bindSealed(ctx context.Context) error {
 	if !s.dir.Unbound() {
 		return nil
@@ -42,8 +42,8 @@ func (s *Store) bindSealed(ctx context.Context) error {
 	return nil
 }
 
-// bindPage binds the next endpoints, and after the last of them writes that all are bound.
-// What does not open stays as it is.
+// bindPage binds the values of the next endpoints. After the last of them it records that
+// all are bound. Values that cannot be opened stay as they are.
 func (t *tx) bindPage(after hook.ID) (last hook.ID, more bool, err error) {
 	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, `SELECT id FROM endpoints
 		WHERE (headers_sealed IS NOT NULL OR query_sealed IS NOT NULL) AND id > ? ORDER BY id LIMIT ?{lock}`, after[:], bindPage)

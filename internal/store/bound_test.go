@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// asBefore seals an endpoint's row as earlier releases did, and forgets that rows are
-// bound. It returns the two values.
+// asBefore seals an endpoint's row as earlier releases did, and clears the mark that rows
+// are bound. It returns the two values.
 func (p *peer) asBefore(e *hook.Endpoint, query string) (sealed [2][]byte) {
 	p.t.Helper()
 	headers, err := json.Marshal(e.Headers)
@@ -44,9 +44,9 @@ func (p *peer) read1(id hook.ID) *hook.Endpoint {
 
 const elsewhere = "https://elsewhere.example/"
 
-// Who changes the URL of an endpoint in the database gets neither its headers nor its
-// query: the endpoint is damaged, and nothing is sent there. Control: with what earlier
-// releases sealed, a request goes there with both.
+// Whoever changes the URL of an endpoint in the database gets neither its headers nor its
+// query: the endpoint is damaged, and nothing is sent there. Control: with the values that
+// earlier releases sealed, a request is sent there with both.
 func TestASealedValueStaysWithItsURL(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		for _, before := range []bool{true, false} {
@@ -84,7 +84,7 @@ func TestASealedValueStaysWithItsURL(t *testing.T) {
 	})
 }
 
-// A changed URL takes the headers with it.
+// When the URL changes, the headers stay with the endpoint.
 func TestHeadersFollowAChangedURL(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
@@ -98,9 +98,9 @@ func TestHeadersFollowAChangedURL(t *testing.T) {
 	})
 }
 
-// What an earlier release sealed is opened, bound by housekeeping, and not opened any more
-// when it is put back. Only who also takes away the mark that all is bound, and waits for
-// a start, gets it opened: ARCHITECTURE.md says so.
+// What an earlier release sealed is opened, then bound by housekeeping, and no longer
+// opened when it is restored afterwards. Only someone who also removes the mark that all
+// is bound, and waits for a start, gets it opened; ARCHITECTURE.md says so.
 func TestOldRowsAreBound(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
@@ -136,7 +136,7 @@ func TestOldRowsAreBound(t *testing.T) {
 	})
 }
 
-// What a deleted tenant left is found by nobody, and nothing can be done with it.
+// The remains of a deleted tenant cannot be found, and nothing can be done with them.
 func TestADeletedTenantIsGone(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
@@ -185,7 +185,8 @@ func TestADeletedTenantIsGone(t *testing.T) {
 	})
 }
 
-// Nothing is bound while a node of another release works, which could not open it.
+// Nothing is bound while a node of another release runs, because that node could not open
+// it.
 func TestBindingWaitsForAllNodes(t *testing.T) {
 	url := pgtest.Database(t)
 	open := func() *peer { return openPeer(t, Options{Postgres: url, Version: "new"}) }

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CreateEventType adds an entry to the catalogue of its mode. It gives CodeConflict if
+// CreateEventType adds an entry to the catalogue of its mode. It returns CodeConflict if
 // the name is taken.
 func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error) {
 	var made hook.EventType
@@ -34,8 +34,8 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 	return made, replay, nil
 }
 
-// UpdateEventType changes description, schema and example of an entry. update runs
-// on the writer under the contract of UpdateEndpoint.
+// UpdateEventType changes the description, schema and example of an entry. update runs on
+// the writer under the contract of UpdateEndpoint.
 func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string,
 	update func(old hook.EventType) (hook.EventType, error)) (hook.EventType, error) {
 	var made hook.EventType
@@ -61,8 +61,8 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 }
 
 // DeleteEventType deletes an entry of the catalogue. Events and endpoints that name the
-// type stay as they are. Each check is called with the entry first, on the writer. Its
-// error stops the deletion.
+// type stay as they are. Each check is called with the entry first, on the writer; an
+// error of a check stops the deletion.
 func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error {
 	return s.do(ctx, "delete event type", 1, func(t *tx) error {
 		old, err := t.eventType(mode, name)
@@ -81,7 +81,7 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 	})
 }
 
-// tellCatalogue lets other nodes read which schemas are enforced.
+// tellCatalogue makes other nodes reload which schemas are enforced.
 func (t *tx) tellCatalogue(enforce hook.Enforce) {
 	if enforce != hook.EnforceOff {
 		t.tellNodes(sqltext.ChangedEventTypes, hook.Scope{}, hook.Ref{})
@@ -100,13 +100,13 @@ func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {
 }
 
 // KeepProfile stores the text of a profile under its hash, so that every retry sends the
-// same bytes. To store it again changes nothing.
+// same bytes. Storing it again changes nothing.
 func (s *Store) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
 	return s.keepProfile(ctx, hash, name, text, "NOTHING")
 }
 
 // PutProfile is KeepProfile, but it also makes the text the newest of its name on every
-// node, even if the text was stored before.
+// node, even if the text was already stored.
 func (s *Store) PutProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
 	return s.keepProfile(ctx, hash, name, text, "UPDATE SET kept_at = excluded.kept_at")
 }

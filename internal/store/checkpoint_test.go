@@ -50,7 +50,7 @@ func TestLogStaysShort(t *testing.T) {
 	}
 }
 
-// An error of the disk during a checkpoint must be reported like any other.
+// A disk error during a checkpoint must be reported like any other.
 func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	fatal := make(chan error, 2)
 	s := openSmall(t, func(err error) { fatal <- err })
@@ -106,7 +106,7 @@ func TestFailedCheckpointBesideTheWriterStopsTheStore(t *testing.T) {
 	}
 }
 
-// noLargerFiles keeps every file from growing beyond the current size of the database.
+// noLargerFiles prevents every file from growing beyond the current size of the database.
 func noLargerFiles(t *testing.T, s *Store) (restore func()) {
 	t.Helper()
 	info, err := os.Stat(s.opts.Path)

@@ -12,16 +12,16 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Claim takes due work of each share out of the table for this process, oldest first. An
-// endpoint that is not enabled, or whose backlog is still being held, gives nothing. The
-// jobs come without Event.
+// Claim takes due work of each share out of the table for this process, oldest first. It
+// takes nothing from an endpoint that is not enabled or whose backlog is still being held.
+// The jobs have no Event.
 //
 // A claim takes at most claimMost rows. An endpoint that got less than its share is in
-// Due, like every endpoint that has more in the table. A damaged endpoint gives nothing
-// and does not keep others from getting their shares.
+// Due, as is every endpoint that has more work in the table. A damaged endpoint yields
+// nothing and does not keep others from getting their shares.
 //
-// Once a claim is under way, its caller's context no longer matters: Claim always returns
-// what was claimed, so that no row is owned and forgotten.
+// Once a claim has started, it ignores its caller's context and always returns what was
+// claimed, so that no row is owned and forgotten.
 func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
 	c.Shares = bounded(c.Shares)
 	rows := 1
@@ -42,8 +42,8 @@ func (s *Store) Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error) {
 // claimMost bounds the rows of one claim, which is one transaction.
 const claimMost = 1024
 
-// bounded cuts the shares so that their sum is at most claimMost. Each endpoint gets an
-// equal part of that before any gets more.
+// bounded reduces the shares so that their sum is at most claimMost. Each endpoint gets an
+// equal part of it before any gets more.
 func bounded(shares []hook.Share) []hook.Share {
 	cut := make([]hook.Share, len(shares))
 	left := claimMost
@@ -100,7 +100,7 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 		target := targets[w.Endpoint]
 		out.Due = append(out.Due, hook.Due{Target: target, At: w.Due})
 		if (target.RateLimit > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
-			t.announce(target) // there is more due than this node's part
+			t.announce(target) // more is due than this node's part of the limits
 		}
 	}
 	return out, nil
@@ -115,7 +115,7 @@ func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	var sweep string
 	_, err = t.row("read sweep", "SELECT sweep FROM endpoints WHERE id = ?", []any{id[:]}, &sweep)
 	if err != nil || sweep == sweepHold {
-		return nil, err // a hold is under way
+		return nil, err // a hold is in progress
 	}
 	return target, nil
 }
@@ -137,11 +137,11 @@ func triggerOf(d *hook.Delivery) hook.Trigger {
 // recoverPage bounds the rows of one step of recovery.
 const recoverPage = 1000
 
-// Recover takes over the work of processes that have ended. It gives their deliveries and
-// single shots back to the table, returns their test events as jobs, and continues
-// sweeps. It also returns the earliest due time of each enabled endpoint with work. It
-// works on a full disk too, as long as the reserve lasts. It is called once after Open,
-// before the first Claim.
+// Recover takes over the work of processes that have ended. It returns their deliveries
+// and single shots to the table, returns their test events as jobs, and continues sweeps.
+// It also returns the earliest due time of each enabled endpoint with work. It works on a
+// full disk too, as long as the reserve lasts. It is called once after Open, before the
+// first Claim.
 func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 	due, jobs, err := s.recoverAll(ctx)
 	if err != nil {
@@ -167,8 +167,8 @@ func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job
 	return due, jobs, s.doneWith(ctx, mine)
 }
 
-// disown gives the rows of ended owners back to the table, a page at a time, and returns
-// the number of deliveries. If it is interrupted, the next call does the rest.
+// disown returns the rows of ended owners to the table, one page at a time, and returns
+// the number of deliveries. After an interruption the next call does the rest.
 func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, err error) {
 	if _, err := s.inPages(ctx, "disown single shots", disownShots(dead), page); err != nil {
 		return 0, err
@@ -195,9 +195,9 @@ func disownRows(dead string) string {
 		(SELECT event, endpoint FROM deliveries WHERE state = 0 AND ` + dead + ` LIMIT ?) AND ` + dead
 }
 
-// recoverTests takes over the test events that an ended owner did not send. Their
-// endpoint may be disabled, so no claim would ever find them. It appends them to jobs, or
-// hands them to the dispatcher if jobs is nil, one page in each operation.
+// recoverTests takes over the test events that an ended owner did not send. No claim would
+// find them if their endpoint is disabled. recoverTests appends them to jobs, or hands
+// them to the dispatcher if jobs is nil. Each page is an operation.
 func (s *Store) recoverTests(ctx context.Context, dead string, jobs *[]hook.Job) error {
 	var last hook.Ref
 	for more := true; more; {
@@ -301,7 +301,7 @@ func scanWaiting(row sqltext.Scanner) (w waiting, err error) {
 	return w, err
 }
 
-// claimables returns the due work of those endpoints that may be claimed now.
+// claimables returns the due work of the endpoints in found that may be claimed now.
 func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 	ids := make([]hook.ID, len(found))
 	for i := range found {
@@ -324,13 +324,13 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 	return due, nil
 }
 
-// waitingPage bounds the endpoints that one operation looks up: the tenant of each may
+// waitingPage bounds the endpoints that one operation looks up. The tenant of each may
 // have to be read first.
 const waitingPage = 100
 
 // waitingWork finds the work in the table that may be claimed. It searches outside the
-// writer and calls take on the writer, with one page in each operation. take may run
-// twice for a page.
+// writer and calls take on the writer, in one operation per page. take may run twice for a
+// page.
 func (s *Store) waitingWork(ctx context.Context, take func(t *tx, due []hook.Due)) error {
 	found, err := sqltext.Collect(ctx, s.read, scanWaiting, summaryRows)
 	if err != nil {
@@ -362,7 +362,7 @@ func (s *Store) recoverDue(ctx context.Context) ([]hook.Due, error) {
 	return slices.Collect(maps.Values(earliest)), err
 }
 
-// beingHeld returns those of the endpoints that have a hold under way.
+// beingHeld returns the endpoints of ids that have a hold in progress.
 func (t *tx) beingHeld(ids []hook.ID) (map[hook.ID]bool, error) {
 	held := map[hook.ID]bool{}
 	if len(ids) == 0 {

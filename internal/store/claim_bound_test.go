@@ -55,7 +55,7 @@ func TestAClaimIsBoundedInRows(t *testing.T) {
 }
 
 // A claim for an endpoint with damaged secrets gives nothing, and the other shares are
-// given in full.
+// satisfied in full.
 func TestADamagedSecretHarmsNoOtherShare(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {

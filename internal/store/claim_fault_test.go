@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
-// A claim that fails after it claimed some rows is undone, even with other operations in its
-// batch: a row that is owned without a job would wait until the next start.
+// A claim that fails after it claimed some rows is undone, even with other operations in
+// its batch. Otherwise a row that is owned without a job would wait until the next start.
 func TestAClaimThatFailsHalfWayTakesNothing(t *testing.T) {
 	f := newFaulty(t)
 	f.opts.Room = nil
@@ -50,7 +50,7 @@ func TestAClaimThatFailsHalfWayTakesNothing(t *testing.T) {
 	go func() { _, err := f.Claim(context.Background(), claim); claimed <- err }()
 	within(t, 5*time.Second, "queued", func() bool { return f.Stats().Queued == 2 })
 	taken := 0
-	f.engine.(*sqlite.DB).Conn().Fault = func(query string) error { // the writer is held
+	f.engine.(*sqlite.DB).Conn().Fault = func(query string) error { // blocks the writer
 		if strings.HasPrefix(query, "UPDATE deliveries SET owner = ?, fence = ?") {
 			if taken++; taken > 1 {
 				return errInjected

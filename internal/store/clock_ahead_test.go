@@ -47,7 +47,7 @@ func (a *aging) found(endpoint hook.ID, after, before time.Time) (events, delive
 }
 
 // After the clock was ahead, ids continue from the time that it showed. Lists by time then
-// use the time of acceptance, and the log says so once.
+// use the time of acceptance, which is logged once.
 func TestListsByTimeAfterAClockThatWasAhead(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestListsByTimeAfterAClockThatWasAhead(t *testing.T) {
 	}
 }
 
-// A search among the failed deliveries of an endpoint looks at a bounded number of rows on
-// each page, and misses none.
+// A search among the failed deliveries of an endpoint reads a bounded number of rows per
+// page, and misses none.
 func TestFailedDeliveriesAreSearchedInBoundedLooks(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {

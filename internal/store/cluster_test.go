@@ -26,7 +26,7 @@ type peer struct {
 	dropped []hook.Ref
 	due     []hook.Due
 	changed []*hook.Endpoint
-	schemas int // how often the peer was told that other nodes changed schemas
+	schemas int // how often another node changed schemas
 }
 
 var acme = hook.Scope{Tenant: "acme", Mode: hook.Live}
@@ -128,7 +128,7 @@ func (p *peer) row(j hook.Job) hook.Delivery {
 	return row.Delivery
 }
 
-// within waits for a condition.
+// within waits for a condition and fails the test after the limit.
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(limit)
@@ -149,8 +149,8 @@ func (p *peer) die() {
 	node(p.Store).Halt()
 }
 
-// An event accepted by one node is always matched with the endpoints as another node
-// changed them before, not only after some delay.
+// An event accepted by one node is always matched with the endpoints as another node last
+// changed them, with no delay.
 func TestChangesHoldForTheNextEventOfAnyNode(t *testing.T) {
 	url := pgtest.Database(t)
 	a, b := newPeer(t, url, 0, nil), newPeer(t, url, 0, nil)
@@ -181,9 +181,7 @@ func TestChangesHoldForTheNextEventOfAnyNode(t *testing.T) {
 	})
 }
 
-// To discard a backlog discards nothing that was published after enabling, whatever the
-// clocks of the nodes show.
-// A schema that is enforced, and one that is no more, is made known to the other nodes.
+// Other nodes learn of a schema that is enforced, and of one that no longer is.
 func TestSchemasReachOtherNodes(t *testing.T) {
 	url := pgtest.Database(t)
 	a, b := newPeer(t, url, 0, nil), newPeer(t, url, 0, nil)
@@ -212,6 +210,8 @@ func TestSchemasReachOtherNodes(t *testing.T) {
 	}
 }
 
+// Discarding a backlog discards nothing that was published after enabling, whatever the clocks
+// of the nodes show.
 func TestDiscardStopsAtEnablingWhateverTheClocks(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, func() time.Time { return time.Now().Add(-time.Minute) })
@@ -236,8 +236,8 @@ func TestDiscardStopsAtEnablingWhateverTheClocks(t *testing.T) {
 	}
 }
 
-// Another node takes over the work of a dead node, within the lease and a second. Later
-// outcomes of the dead node are late: it no longer owns the rows.
+// Another node takes over the work of a dead node within the lease plus a second. Later
+// outcomes of the dead node are late, because it no longer owns the rows.
 func TestDeadNodeIsTakenOver(t *testing.T) {
 	const lease = time.Second
 	url := pgtest.Database(t)
@@ -246,7 +246,7 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	a.publish()
 	a.publish()
 	jobs := a.take()
-	a.settled(jobs[0], 500) // due in an hour, and only a knows
+	a.settled(jobs[0], 500) // due in an hour, and known only to a
 	b := newPeer(t, url, lease, nil)
 	b.mu.Lock()
 	b.due = nil
@@ -286,7 +286,7 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	if fresh := a.take(); len(fresh) != 1 || fresh[0].Holder != a.Epoch() {
 		t.Errorf("jobs after registering again: %+v", fresh)
 	}
-	// Control: by fence and owner alone the stale row was refused.
+	// Control: the stale row was refused by fence and owner alone.
 	var n int
 	b.must(b.read.QueryRowContext(t.Context(), "SELECT count(*) FROM deliveries WHERE event = ? AND state = 2", jobs[1].Delivery.Event[:]).Scan(&n))
 	if n != 1 {
@@ -294,8 +294,8 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	}
 }
 
-// If the answer to a commit is lost, the node finds out whether it was committed. There is
-// one event for each call that succeeded and at most one for each that did not, and the
+// If the answer to a commit is lost, the node determines whether it was committed. There
+// is one event for each call that succeeded and at most one for each that did not, and the
 // job of every delivery is handed over.
 func TestUnknownCommits(t *testing.T) {
 	server := pgtest.Start(t, nil)
@@ -307,7 +307,7 @@ func TestUnknownCommits(t *testing.T) {
 	acked := map[hook.ID]bool{}
 	for i := range 150 {
 		id := hook.ID{1, byte(i), 2}
-		direction, exchange := pgtest.ToServer, 1200 // bytes, about
+		direction, exchange := pgtest.ToServer, 1200 // bytes, approximately
 		if i%2 == 1 {
 			direction, exchange = pgtest.ToClient, 250
 		}
@@ -346,7 +346,7 @@ func TestUnknownCommits(t *testing.T) {
 	}
 }
 
-// Requests with the same idempotency key on two nodes at once make one event.
+// Concurrent requests with the same idempotency key on two nodes make one event.
 func TestOneEventForAKeyOnTwoNodes(t *testing.T) {
 	url := pgtest.Database(t)
 	peers := []*peer{newPeer(t, url, 0, nil), newPeer(t, url, 0, nil)}
@@ -372,7 +372,7 @@ func TestOneEventForAKeyOnTwoNodes(t *testing.T) {
 	}
 }
 
-// Several nodes claim the work of one endpoint at the same time, each row once.
+// Several nodes claim the work of one endpoint concurrently, each row once.
 func TestClaimsSideBySide(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, nil)

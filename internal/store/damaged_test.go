@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// sealedAt is the place of a sealed value of an endpoint.
+// sealedAt locates a sealed value of an endpoint.
 type sealedAt struct{ table, column, where string }
 
 func (at sealedAt) read(p *peer, id hook.ID) (sealed []byte) {
@@ -20,7 +20,7 @@ func (at sealedAt) read(p *peer, id hook.ID) (sealed []byte) {
 	return sealed
 }
 
-// flip changes a bit of the value. A second call repairs it.
+// flip inverts a bit of the value. A second call repairs it.
 func (at sealedAt) flip(p *peer, id hook.ID) {
 	p.t.Helper()
 	value := bytes.Clone(at.read(p, id))
@@ -43,7 +43,7 @@ func (p *peer) toldDue(e *hook.Endpoint) bool {
 }
 
 // A damaged endpoint does not affect its tenant's other endpoints and loses nothing. Its
-// deliveries are made and wait, and they are attempted when it is repaired.
+// deliveries are created and wait, and they are attempted when it is repaired.
 func TestDamagedEndpoint(t *testing.T) {
 	for name, c := range map[string]sealedAt{
 		"headers":          {"endpoints", "headers_sealed", "id = ?"},
@@ -85,7 +85,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	if got, err := p.Claim(t.Context(), claim); err != nil || len(got.Jobs) != 0 || len(got.Due) != 0 {
 		t.Errorf("claimed %+v, %v", got, err)
 	}
-	// What is damaged is not overwritten, and everything else can be changed all the same.
+	// Damaged values are not overwritten, and everything else can still be changed.
 	was := at.read(p, bad.ID)
 	e, err := p.UpdateEndpoint(t.Context(), acme, bad.ID, func(old hook.Endpoint) (hook.Endpoint, error) { old.Title = "x"; return old, nil }, false)
 	if err != nil || e.Title != "x" || e.Damage == 0 {
@@ -104,7 +104,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	at.flip(p, bad.ID)
 	reopen()
 	claim.Shares = claim.Shares[:1]
-	for deadline := time.Now().Add(10 * time.Second); ; { // the sweep may still be under way
+	for deadline := time.Now().Add(10 * time.Second); ; { // the sweep may still be in progress
 		claim.Now = p.now()
 		got, err := p.Claim(t.Context(), claim)
 		p.must(err)
@@ -136,8 +136,8 @@ func TestDamagedEndpointIsDeleted(t *testing.T) {
 	})
 }
 
-// A change that replaces what is damaged mends the endpoint: its work goes out, and what
-// was not damaged is as it was. Another change mends nothing.
+// A change that replaces the damaged value repairs the endpoint: its work is sent, and the
+// undamaged values are unchanged. Another change repairs nothing.
 func TestDamagedEndpointIsMended(t *testing.T) {
 	change := func(do func(e *hook.Endpoint)) func(p *peer, id hook.ID) (*hook.Endpoint, error) {
 		return func(p *peer, id hook.ID) (*hook.Endpoint, error) {

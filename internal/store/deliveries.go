@@ -8,17 +8,18 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// RetryDelivery asks for a single shot of a delivery in any state. A failure leaves the
-// delivery and its schedule as they are. RetryDelivery gives CodeEndpointDisabled unless
-// the endpoint is enabled or the event is a test, and CodeUnverified if it is
-// unverified and the event is not its latest challenge. The request survives a crash. Two
-// requests before the attempt make one attempt. An empty tenant means all of the mode.
+// RetryDelivery requests a single shot of a delivery in any state. A failed attempt leaves
+// the delivery and its schedule unchanged. RetryDelivery returns CodeEndpointDisabled if
+// the endpoint is not enabled and the event is not a test, and CodeUnverified if the
+// endpoint is unverified and the event is not its latest challenge. The request survives a
+// crash. Two requests before the attempt cause one attempt. An empty tenant means every
+// tenant of the mode.
 func (s *Store) RetryDelivery(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	return s.retryDelivery(ctx, scope, id, false, once)
 }
 
-// RetryAnyway is RetryDelivery, but also while the endpoint is disabled. Then the attempt
-// says nothing of the endpoint's health.
+// RetryAnyway is RetryDelivery, but it also works while the endpoint is disabled. The
+// attempt then does not count in the endpoint's health.
 func (s *Store) RetryAnyway(ctx context.Context, scope hook.Scope, id hook.ID, once *hook.Once) (hook.Delivery, *hook.Replay, error) {
 	return s.retryDelivery(ctx, scope, id, true, once)
 }
@@ -83,9 +84,9 @@ func mayRetry(target *hook.Endpoint, d *hook.Delivery) bool {
 	return target != nil && target.MayGet(d.Event) && (target.Status == hook.Enabled || d.Kind == hook.TestEvent)
 }
 
-// CancelDelivery cancels a pending or held delivery. An attempt under way may still
-// succeed. CancelDelivery gives CodeDeliverySettled if the delivery is settled. An empty
-// tenant means all of the mode.
+// CancelDelivery cancels a pending or held delivery. An attempt in progress may still
+// succeed. CancelDelivery returns CodeDeliverySettled if the delivery is settled. An empty
+// tenant means every tenant of the mode.
 func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error) {
 	var row hook.Delivery
 	err := s.doFor(ctx, scope, "cancel delivery", 1, func(t *tx) (err error) {
@@ -122,8 +123,8 @@ func (t *tx) cancel(d *hook.Delivery, why hook.Reason) {
 	d.Fence++
 }
 
-// writeDelivery stores what a transition may change. A delivery that becomes held keeps
-// the time since when.
+// writeDelivery stores the fields that a transition may change. It also keeps the time
+// since when a held delivery has been held.
 func (t *tx) writeDelivery(d *hook.Delivery) error {
 	held := int64(0)
 	if d.State == hook.Held {
@@ -147,8 +148,8 @@ func (t *tx) readDelivery(event, endpoint hook.ID) (hook.Delivery, bool, error) 
 	return found[0], true, nil
 }
 
-// findDelivery reads a row by its id within a scope. An empty tenant means all of the
-// mode. The id leads to the event, so it needs no index of its own.
+// findDelivery reads a row by its id within a scope. An empty tenant means every tenant of
+// the mode. The id leads to the event, so no separate index is needed.
 func (t *tx) findDelivery(scope hook.Scope, id hook.ID) (hook.Delivery, error) {
 	found, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, sqltext.FindDelivery+"{lock}", sqltext.FindDeliveryArgs(scope, id)...)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// mergeHealth keeps the records of a transaction in memory, unless other nodes change
-// them too.
+// mergeHealth keeps the records of a transaction in memory, unless other nodes change them
+// too.
 func (s *Store) mergeHealth(health map[hook.ID]*healthEntry) {
 	for id, h := range health {
 		if h.shared {
@@ -36,7 +36,7 @@ func (t *tx) scope(scope hook.Scope) (*directory.Scope, error) {
 	return e, nil
 }
 
-// endpoint returns the writer's snapshot of an endpoint, nil if there is none or it is
+// endpoint returns the writer's snapshot of an endpoint, nil if it does not exist or is
 // deleted.
 func (t *tx) endpoint(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	e, err := t.scope(scope)
@@ -46,7 +46,7 @@ func (t *tx) endpoint(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	return e.Find(id), nil
 }
 
-// setSnapshot replaces the snapshot of an endpoint, with the commit, on all nodes.
+// setSnapshot replaces the snapshot of an endpoint, on commit, on all nodes.
 func (t *tx) setSnapshot(ep *hook.Endpoint) error {
 	e, err := t.scope(ep.Scope)
 	if err != nil {
@@ -58,7 +58,7 @@ func (t *tx) setSnapshot(ep *hook.Endpoint) error {
 	return nil
 }
 
-// reloadScope reads a scope anew from the database.
+// reloadScope reads a scope again from the database.
 func (t *tx) reloadScope(scope hook.Scope) error {
 	e, err := t.s.dir.Load(context.Background(), t.c, scope)
 	if err != nil {
@@ -68,7 +68,7 @@ func (t *tx) reloadScope(scope hook.Scope) error {
 	return nil
 }
 
-// learnChanges updates memory by the changes of other nodes. The writer calls it between
+// learnChanges applies the changes of other nodes to memory. The writer calls it between
 // two transactions.
 func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 	t := newTx(s, c)
@@ -108,16 +108,16 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 	return nil
 }
 
-// changedScopes are the endpoints that other nodes changed, by scope. Nil stands for the
+// changedScopes lists the endpoints that other nodes changed, by scope. Nil stands for the
 // whole scope.
 type changedScopes map[hook.Scope][]hook.ID
 
-// rereadSingly is how many endpoints of a scope are read one by one. To read more of them
-// would cost more than to read the whole scope.
+// rereadSingly is how many endpoints of a scope are read one by one. For more, reading the
+// whole scope is cheaper.
 const rereadSingly = 8
 
-// note adds a change. A zero id stands for the tenant or for all its endpoints: nodes of
-// earlier releases name no endpoint.
+// note adds a change. A zero id stands for the tenant or for all its endpoints, because
+// nodes of earlier releases do not name the endpoint.
 func (c changedScopes) note(scope hook.Scope, endpoint hook.ID) {
 	ids, known := c[scope]
 	switch {
@@ -130,7 +130,7 @@ func (c changedScopes) note(scope hook.Scope, endpoint hook.ID) {
 }
 
 // reread reads the endpoints of a scope that another node changed, all if ids is nil, and
-// notes which have a new snapshot.
+// notes which of them have a new snapshot.
 func (t *tx) reread(scope hook.Scope, ids []hook.ID) error {
 	before, _ := t.s.dir.Get(scope)
 	if ids == nil {
@@ -185,7 +185,7 @@ func (t *tx) rereadScope(scope hook.Scope, before *directory.Scope) error {
 }
 
 // noteReplaced notes for the dispatcher that an endpoint has a new snapshot, and returns
-// it. old is nil if this node had none. now is nil if the endpoint is gone.
+// it. old is nil if this node had none. now is nil if the endpoint no longer exists.
 func (t *tx) noteReplaced(old, now *hook.Endpoint) *hook.Endpoint {
 	switch {
 	case now == nil && old == nil:
@@ -195,9 +195,9 @@ func (t *tx) noteReplaced(old, now *hook.Endpoint) *hook.Endpoint {
 		gone.Status, gone.Revision = hook.Deleted, old.Revision+1
 		now = &gone
 	case old != nil && old.Enablings != now.Enablings:
-		// It was disabled and enabled since. A hold took the rows of the jobs in memory
-		// in between, and another node may own them now. So the dispatcher is told of
-		// a disabled endpoint first, which makes it forget these jobs.
+		// It was disabled and enabled in the meantime. A hold took the rows of the jobs in memory,
+		// and another node may own them now. The dispatcher first gets a disabled endpoint, so
+		// that it forgets these jobs.
 		closed := *now
 		closed.Status, closed.Revision = hook.Disabled, now.Revision-1
 		t.changed = append(t.changed, &closed)

@@ -14,17 +14,18 @@ import (
 )
 
 // CreateEndpoint stores an endpoint. It sets the id, the times, the revision and the
-// versions of the secrets. The result is a shared snapshot and must not be changed. It
-// gives CodeTenantNotFound if the tenant does not exist, and CodeRateLimited if the tenant
-// made Options.EndpointsADay in the mode within 24 hours, deleted ones included.
+// versions of the secrets. The result is a shared snapshot and must not be modified.
+// CreateEndpoint returns CodeTenantNotFound if the tenant does not exist, and
+// CodeRateLimited if the tenant made Options.EndpointsADay endpoints in the mode within 24
+// hours, including deleted ones.
 func (s *Store) CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	return s.CreateEndpointIf(ctx, e, nil, once)
 }
 
-// CreateEndpointIf is CreateEndpoint, but it first calls admit with the tenant's
-// endpoints inside the transaction, so that two requests cannot both take the last place
-// of a quota. If admit returns an error, CreateEndpointIf returns it and stores nothing.
-// admit runs on the writer under the contract of UpdateEndpoint. A nil admit admits all.
+// CreateEndpointIf is CreateEndpoint, but it first calls admit with the tenant's endpoints
+// inside the transaction, so that two requests cannot both take the last place of a quota.
+// If admit returns an error, CreateEndpointIf returns it and stores nothing. admit runs on
+// the writer under the contract of UpdateEndpoint. A nil admit admits every endpoint.
 func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit func(existing []*hook.Endpoint) error,
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
@@ -73,8 +74,8 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 	return made, replay, nil
 }
 
-// checkMade refuses an endpoint too many of one day. Endpoints stay in the database after
-// they are deleted, for the history of their deliveries.
+// checkMade refuses an endpoint if the tenant made too many within a day. Deleted
+// endpoints count, because they stay in the database for the history of their deliveries.
 func (t *tx) checkMade(scope hook.Scope) error {
 	const day = 24 * time.Hour
 	low, first := sqltext.FirstID(t.now.Add(-day)), hook.ID{}
@@ -90,8 +91,8 @@ func (t *tx) checkMade(scope hook.Scope) error {
 // newEndpoints finds one of the latest endpoints of a scope, deleted or not.
 const newEndpoints = "SELECT id FROM endpoints WHERE mode = ? AND tenant = ? AND id >= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
 
-// copied returns a copy of an endpoint and its lists, so that a caller's changes do not
-// reach the shared snapshot.
+// copied returns a copy of an endpoint and its lists, so that changes by the caller do not
+// affect the shared snapshot.
 func copied(e *hook.Endpoint) *hook.Endpoint {
 	next := *e
 	next.Types, next.Headers, next.Secrets = slices.Clone(e.Types), slices.Clone(e.Headers), slices.Clone(e.Secrets)
@@ -112,22 +113,22 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 	return err
 }
 
-// UpdateEndpoint replaces an endpoint by the result of update and returns the new
-// snapshot. An empty tenant means all of the mode. update runs on the writer, perhaps
-// twice: it must be quick, have no side effects, and must not call the store. If update
-// returns an error, UpdateEndpoint returns it and changes nothing.
+// UpdateEndpoint replaces an endpoint with the result of update and returns the new
+// snapshot. An empty tenant means every tenant of the mode. update runs on the writer,
+// possibly more than once. It must be quick, have no side effects, and must not call the
+// store. If update returns an error, UpdateEndpoint returns it and changes nothing.
 //
-// update may set everything but the id, the scope, the times, the counters and the reason
-// for being disabled. It may set Status to Enabled or Disabled, and that of a listener to
-// Tripped. A secret with version 0 is a new one. A secret that update leaves out is
-// deleted. What is damaged stays as it is stored, until update takes it out of Damage:
-// then what the result has takes its place.
+// update may set every field except the id, the scope, the times, the counters and the
+// reason for being disabled. It may set Status to Enabled or Disabled, and that of a
+// listener to Tripped. A secret with version 0 is a new one. A secret that update omits is
+// deleted. Damaged values stay as they are stored, until update removes them from Damage;
+// then the values of the result replace them.
 //
-// While the result is unverified, Enabled comes to Tripped: what waits and what comes is
-// held. Once it is verified, what was held for that is released.
+// If the result is unverified, Enabled becomes Tripped: waiting and new deliveries are
+// held. Once it is verified, the deliveries held for that reason are released.
 //
-// An endpoint that is no longer Enabled has its pending deliveries held. One that becomes
-// Enabled gets a new record of health, and its held deliveries are released, oldest
+// If an endpoint stops being Enabled, its pending deliveries are held. If it becomes
+// Enabled, its health record starts anew and its held deliveries are released, oldest
 // first, or cancelled if discardHeld is set.
 func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID,
 	update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error) {
@@ -166,7 +167,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 	return made, nil
 }
 
-// changes names the members in which two snapshots of an endpoint differ.
+// changes names the fields in which two snapshots of an endpoint differ.
 func changes(old, next *hook.Endpoint) (names []string) {
 	for _, member := range []struct {
 		name string
@@ -186,7 +187,7 @@ func changes(old, next *hook.Endpoint) (names []string) {
 	return names
 }
 
-// actOf returns the act of a change: that of the one member that has an act of its own, if
+// actOf returns the act of a change. A field that has an act of its own determines it if
 // nothing else changed.
 func actOf(next *hook.Endpoint, changed []string) hook.Act {
 	switch {
@@ -200,7 +201,8 @@ func actOf(next *hook.Endpoint, changed []string) hook.Act {
 	return hook.ActEndpointDisabled
 }
 
-// moveEndpoint saves a new snapshot and orders the sweep that its change of status needs.
+// moveEndpoint saves a new snapshot and orders the sweep that its change of status
+// requires.
 func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 	if next.Status == hook.Enabled && old.Status != hook.Enabled {
 		next.Enablings++
@@ -231,7 +233,7 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 	return t.saveMended(old, next)
 }
 
-// saveMended is saveEndpoint, and lets the work of an endpoint go on that is mended by it.
+// saveMended is saveEndpoint, and resumes the work of an endpoint that it repairs.
 func (t *tx) saveMended(old, next *hook.Endpoint) error {
 	err := t.saveEndpoint(next)
 	if err != nil || old.Damage == 0 || !next.Receives() {
@@ -240,10 +242,10 @@ func (t *tx) saveMended(old, next *hook.Endpoint) error {
 	return t.noteEarliest(next.Scope, next.ID)
 }
 
-// saveEndpoint writes a snapshot as the next revision, and sends the challenge that it
-// asks for. It is in force with the commit. Of
-// a damaged endpoint it leaves what is damaged as it is. What was damaged only because it
-// did not belong to the URL, and belongs to the new one, is sound again.
+// saveEndpoint writes a snapshot as the next revision, and sends the challenge that the
+// snapshot requests. The snapshot takes effect on commit. Damaged values stay as they are.
+// Values that were damaged only because they did not belong to the URL are sound again if
+// they belong to the new one.
 func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	e.Revision++
 	e.UpdatedAt = t.now
@@ -276,7 +278,7 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	return t.sendChallenge(e, challenge)
 }
 
-// saveMembers writes all of a snapshot but its revision.
+// saveMembers writes all of a snapshot except its revision.
 func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	head, query, headers, err := t.s.dir.SealRow(e)
 	if err != nil {
@@ -328,7 +330,7 @@ func outOfService(e *hook.Endpoint) (hook.Status, string) {
 	return hook.Disabled, disabledByHand
 }
 
-// heldReason says why deliveries to an endpoint that is not enabled are held.
+// heldReason returns why deliveries to an endpoint that is not enabled are held.
 func heldReason(e *hook.Endpoint) hook.Reason {
 	switch e.DisabledReason {
 	case disabledByHand:
@@ -343,7 +345,7 @@ func heldReason(e *hook.Endpoint) hook.Reason {
 	return hook.ReasonTripped
 }
 
-// The reasons for which an endpoint is disabled, as they are stored.
+// The reasons why an endpoint is disabled, as they are stored.
 const (
 	disabledByHand     = "by_hand"
 	disabledFailures   = "failures"
@@ -353,7 +355,7 @@ const (
 )
 
 // endpointByID returns the writer's snapshot of an endpoint that is not deleted. An empty
-// tenant means all of the mode.
+// tenant means every tenant of the mode.
 func (t *tx) endpointByID(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	if scope.Tenant == "" {
 		ok, err := t.row("find endpoint", sqltext.TenantOfEndpoint, []any{id[:], scope.Mode}, &scope.Tenant)
@@ -376,8 +378,8 @@ func (t *tx) endpointByID(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) 
 
 // DeleteEndpoint deletes an endpoint. Callers no longer see it, its open deliveries are
 // cancelled, and the history of its deliveries stays until retention drops it. An empty
-// tenant means all of the mode. Each check is called with the endpoint first, on the
-// writer. Its error stops the deletion.
+// tenant means every tenant of the mode. Each check is called with the endpoint first, on
+// the writer; an error of a check stops the deletion.
 func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error {
 	return s.doFor(ctx, scope, "delete endpoint", 4, func(t *tx) error {
 		old, err := t.endpointByID(scope, id)
@@ -397,8 +399,8 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 	})
 }
 
-// deleteEndpoint deletes an endpoint with its secrets and header values: nothing will be
-// signed for it again.
+// deleteEndpoint deletes an endpoint with its secrets and header values, because nothing
+// will be signed for it again.
 func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	next := *old
 	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.now

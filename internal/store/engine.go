@@ -15,47 +15,46 @@ import (
 type engine interface {
 	// Connections is how many transactions may be open at once.
 	Connections() int
-	// Begin opens a transaction. It returns batch.ErrDrain if the commits on their way
-	// must end first.
+	// Begin opens a transaction. It returns batch.ErrDrain if the commits in progress must end
+	// first.
 	Begin() (sqltext.Conn, error)
 	// Commit commits a transaction, see batch.Engine.
 	Commit(c sqltext.Conn, with sqltext.Ending, later func(answer func() error)) (sent bool, err error)
 	Rollback(c sqltext.Conn)
-	// Class says what an error means. It may be called from any goroutine.
+	// Class classifies an error. It may be called from any goroutine.
 	Class(err error) batch.Class
 	// Mend, Find and MakeRoom are those of batch.Engine.
 	Mend(err error, pause batch.Pause) bool
 	Find(c sqltext.Conn, lost error, pause batch.Pause) (committed bool, err error)
 	MakeRoom() bool
-	// Reader returns the connections that read.
+	// Reader returns the connections for reading.
 	Reader() *sqltext.Reader
 	Close() error
 }
 
-// peers are the other processes that work or have worked on the same rows: the other
-// nodes on a database, or the earlier processes on a file (solo).
+// peers are the other processes that work or have worked on the same rows: the other nodes
+// of a PostgreSQL database, or earlier processes of a file (solo).
 type peers interface {
-	// Epoch is the number of this process: the owner of the deliveries it has in memory.
+	// Epoch is the number of this process, which is the owner of the deliveries in its memory.
 	Epoch() int64
 	// Shared reports whether other processes change rows while this one works.
 	Shared() bool
 	// Nodes is how many nodes share the work now, at least 1.
 	Nodes() int
-	// Alike reports whether all nodes alive run the release of this one.
+	// Alike reports whether all live nodes run the release of this one.
 	Alike(ctx context.Context) (bool, error)
 	// Holds reports whether jobs handed over under the epoch may still be attempted.
 	Holds(epoch int64) bool
 	// Abandoned lists the work of processes that have ended.
 	Abandoned(ctx context.Context) ([]sqltext.Abandoned, error)
 	// TakeOver begins the takeover of an ended process inside a transaction, and reports
-	// whether this process is the one to do it. Done ends takeovers.
+	// whether it is this process's to do. Done ends takeovers.
 	TakeOver(c sqltext.Conn, epoch int64) (name string, mine bool, err error)
 	Done(c sqltext.Conn, epochs []int64) error
-	// Housekeep does the housekeeping that nodes share.
+	// Housekeep does the housekeeping that the nodes share.
 	Housekeep(ctx context.Context) error
-	// DropDays drops whole partitions of days before until. It returns the tables of
-	// events from which the rest is to be dropped page by page, and none if that is not
-	// to be done now.
+	// DropDays drops whole partitions of days before until. It returns the event tables from
+	// which the rest is to be dropped page by page, or none if that is not to be done now.
 	DropDays(ctx context.Context, until time.Time) (tables []string, err error)
 }
 
@@ -86,14 +85,14 @@ func (p solo) DropDays(context.Context, time.Time) ([]string, error) { return []
 type op = batch.Op[*tx]
 
 // lookups are the rows that an operation will look up, so that a batch can read those of
-// all its operations at once.
+// all its operations in one query.
 type lookups struct {
 	once   *hook.Once
 	events []hook.NewEvent
 	audits bool // it may write to the audit log
 }
 
-// transactions is the store as the writer's engine.
+// transactions adapts the store to batch.Engine.
 type transactions struct{ *Store }
 
 func (s transactions) Connections() int                       { return s.engine.Connections() }
@@ -108,7 +107,7 @@ func (s transactions) Find(t *tx, lost error, pause batch.Pause) (bool, error) {
 
 func (s transactions) Rollback(t *tx) {
 	s.engine.Rollback(t.c)
-	if len(t.audits) > 0 { // perhaps it was on its way, and perhaps it is there
+	if len(t.audits) > 0 { // the commit may have been in progress and may have succeeded
 		s.heads, s.auditing = nil, false
 	}
 }
@@ -130,13 +129,13 @@ func (s transactions) Begin(ops []*op) (*tx, error) {
 }
 
 func (s transactions) Commit(t *tx, later func(func() error)) (sent bool, err error) {
-	s.accepted = t.accepted // the next batch must use later times
+	s.accepted = t.accepted // later batches must use later times
 	s.auditing = s.auditing || len(t.audits) > 0
 	return s.engine.Commit(t.c, sqltext.Ending{Bytes: t.bytes, At: t.now, Config: t.config, Changes: t.changes, Holds: t.holds, Clean: t.clean}, later)
 }
 
-// write hands an operation to the writer and maps its error to a hook.Error. It runs as
-// the actor of the context.
+// write submits an operation to the writer and maps its error to a hook.Error. The
+// operation runs as the actor of the context.
 func (s *Store) write(ctx context.Context, o *op) error {
 	if actor := hook.ActorOf(ctx); actor != nil {
 		asks, _ := o.Detail.(*lookups)
@@ -150,14 +149,13 @@ func (s *Store) write(ctx context.Context, o *op) error {
 	return answer(s.writer.Do(ctx, o))
 }
 
-// do writes for a caller. If ctx ends, do returns, and the write is carried out all the
-// same.
+// do writes for a caller. If ctx ends, do returns, and the write is still carried out.
 func (s *Store) do(ctx context.Context, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Key: administration, Rows: rows, Apply: apply})
 }
 
-// doFor is do for a tenant, whose operations take turns with those of other tenants. A
-// scope without a tenant is an operator's.
+// doFor is do for a tenant. The writer serves tenants round-robin. A scope without a
+// tenant is an operator's.
 func (s *Store) doFor(ctx context.Context, scope hook.Scope, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Key: scope, Rows: rows, Apply: apply})
 }
@@ -171,7 +169,7 @@ func (s *Store) maintain(ctx context.Context, name string, rows int, apply func(
 	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply, Stays: true, Hot: true})
 }
 
-// recover is maintain for writes that must be possible on a full disk too.
+// recover is maintain for writes that must also succeed on a full disk.
 func (s *Store) recover(ctx context.Context, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply, Stays: true, Hot: true, Outcome: true})
 }

@@ -11,22 +11,22 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Errors of Open that callers branch on.
+// Errors of Open that callers test for.
 var (
-	// ErrLocked says that another process has the database open.
+	// ErrLocked means that another process has the database open.
 	ErrLocked = sqltext.ErrLocked
-	// ErrNewerSchema says that a newer release wrote the database. Nothing was
-	// changed; start that release, or restore a backup.
+	// ErrNewerSchema means that a newer release wrote the database. Nothing was changed; start
+	// that release, or restore a backup.
 	ErrNewerSchema = sqltext.ErrNewerSchema
-	// ErrMasterKeyMismatch says that the secrets in the database were sealed
-	// under another master key.
+	// ErrMasterKeyMismatch means that the secrets in the database were sealed under another
+	// master key.
 	ErrMasterKeyMismatch = sqltext.ErrMasterKeyMismatch
-	// ErrCorrupt says that the file is not a database or is damaged.
+	// ErrCorrupt means that the file is not a database or is damaged.
 	ErrCorrupt = sqltext.ErrCorrupt
-	// ErrPostgres says that a PostgreSQL database cannot be used as it is. The text says
-	// why and what to do. It contains no secret.
+	// ErrPostgres means that a PostgreSQL database cannot be used as it is. The text says why
+	// and what to do. It contains no secret.
 	ErrPostgres = postgres.ErrUnusable
-	// ErrPostgresURL says that the URL of a PostgreSQL database is not valid.
+	// ErrPostgresURL means that the URL of a PostgreSQL database is not valid.
 	ErrPostgresURL = postgres.ErrURL
 )
 
@@ -46,8 +46,8 @@ func errInternal(err error) *hook.Error {
 	return &hook.Error{Code: hook.CodeInternal, Message: "Something went wrong on our side.", Err: err}
 }
 
-// readError maps the error of a read to a hook.Error. It returns the error of a context
-// as it is.
+// readError maps the error of a read to a hook.Error. It returns a context's error
+// unchanged.
 func (s *Store) readError(act string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err

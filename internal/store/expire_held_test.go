@@ -9,7 +9,7 @@ import (
 )
 
 // Held deliveries expire page by page. A younger backlog is not read, and a delivery of an
-// old event that has been held for a short time stays.
+// old event that has been held only briefly stays.
 func TestHeldDeliveriesExpireByPage(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {

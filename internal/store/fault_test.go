@@ -20,7 +20,7 @@ import (
 var errInjected = errors.New("injected")
 
 // faulty is a store whose statements can be made to fail. It has no sweeper, so that
-// nothing changes by itself.
+// nothing changes in the background.
 type faulty struct {
 	*Store
 	t       *testing.T
@@ -62,8 +62,8 @@ func newFaultyOn(t *testing.T, o Options) *faulty {
 	return f
 }
 
-// failAt makes the n-th statement from now on and all after it fail, except ROLLBACK. Later
-// ones must fail too, because a batch that fails is run again. 0 lets all succeed.
+// failAt makes the n-th statement from now on and all after it fail, except ROLLBACK.
+// Later ones must fail too, because a failed batch is run again. 0 lets all succeed.
 func (f *faulty) failAt(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,8 +127,9 @@ func (f *faulty) digest() string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// Each write is run once for each of its statements, with that statement failing. The write
-// then returns an error, stores nothing and hands nothing over. At last it succeeds.
+// Each write is run once for each of its statements, with that statement failing. The
+// write then returns an error, stores nothing and hands nothing over. Without a fault it
+// succeeds.
 func TestEveryWriteIsAllOrNothing(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) { everyWriteIsAllOrNothing(t, newFaulty(t)) })
 	t.Run("PostgreSQL", func(t *testing.T) { everyWriteIsAllOrNothing(t, newFaultyOn(t, Options{Postgres: pgtest.Database(t)})) })
@@ -219,7 +220,7 @@ func everyWriteIsAllOrNothing(t *testing.T, f *faulty) {
 	}
 }
 
-// failEachStep returns how many faults it took until the write succeeded.
+// failEachStep returns how many faults were injected before the write succeeded.
 func (f *faulty) failEachStep(name string, run func() error) int {
 	f.t.Helper()
 	for n := 1; ; n++ {

@@ -17,8 +17,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// settledDown waits until the node has read all changes, so that its next write is a commit
-// and nothing else.
+// settledDown waits until the node has read all changes, so that its next write consists
+// of nothing but a commit.
 func (p *peer) settledDown() {
 	p.t.Helper()
 	within(p.t, 5*time.Second, "nothing to read", func() bool {
@@ -44,7 +44,7 @@ func (p *peer) count(query string, args ...any) (n int) {
 // fails makes statements of the writer fail from now on.
 func (p *peer) fails(fault func(query string) error) {
 	p.t.Helper()
-	p.must(p.do(p.t.Context(), "test", 1, func(*tx) error { // on the writer, which reads it
+	p.must(p.do(p.t.Context(), "test", 1, func(*tx) error { // on the writer's goroutine, which reads it
 		for _, conn := range node(p.Store).Writers() {
 			conn.Fault = fault
 		}
@@ -52,8 +52,8 @@ func (p *peer) fails(fault func(query string) error) {
 	}))
 }
 
-// A server process that stalls in the middle of a commit, and wakes up when the node has
-// long gone on without it, commits nothing. So no live node owns a row without its job.
+// A server process that stalls in the middle of a commit, and wakes up long after the node
+// has continued without it, commits nothing. So no live node owns a row without its job.
 func TestAServerThatStalls(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	p := newPeer(t, server.Database(t), time.Minute, nil)
@@ -83,7 +83,7 @@ func TestAServerThatStalls(t *testing.T) {
 	}
 }
 
-// A takeover that fails half-way is tried again, also if only the search for waiting work
+// A takeover that fails midway is tried again, also if only the search for waiting work
 // fails.
 func TestATakeoverIsTriedAgain(t *testing.T) {
 	url := pgtest.Database(t)
@@ -92,7 +92,7 @@ func TestATakeoverIsTriedAgain(t *testing.T) {
 	a.publish()
 	a.publish()
 	jobs := a.take()
-	a.settled(jobs[0], 500) // due in an hour, and only a knows
+	a.settled(jobs[0], 500) // due in an hour, and known only to a
 	b := newPeer(t, url, 2*time.Second, nil)
 	b.mu.Lock()
 	b.due = nil
@@ -176,8 +176,9 @@ func TestABadRowHarmsNoNeighbour(t *testing.T) {
 	}
 }
 
-// A node notices that the database was set back, as after a failover to a standby that
-// lacked the last writes. Rows whose jobs it had settled and forgotten do not stay its own.
+// A node detects that the database went back in time, as after a failover to a standby
+// that lacked the last writes. It does not keep rows whose jobs it had settled and
+// forgotten.
 func TestADatabaseThatWasSetBack(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 2*time.Second, nil)
@@ -201,8 +202,8 @@ func TestADatabaseThatWasSetBack(t *testing.T) {
 	})
 }
 
-// A connection that is lost before the commit was sent loses the transaction and nothing
-// else. That the previous commit took place says nothing about this one.
+// A connection lost before the commit was sent loses the transaction and nothing else.
+// Success of the previous commit says nothing about this one.
 func TestAConnectionLostBeforeTheCommit(t *testing.T) {
 	p := newPeer(t, pgtest.Database(t), time.Minute, nil)
 	p.endpoint()
@@ -211,7 +212,7 @@ func TestAConnectionLostBeforeTheCommit(t *testing.T) {
 	p.publish()
 	job := p.take()[0]
 	var cut atomic.Int64
-	p.must(p.do(t.Context(), "test", 1, func(*tx) error { // on the writer, which reads it
+	p.must(p.do(t.Context(), "test", 1, func(*tx) error { // on the writer's goroutine, which reads it
 		for _, conn := range node(p.Store).Writers() {
 			conn.Fault = func(query string) error {
 				if strings.Contains(query, "failures = excluded.failures") && cut.Add(1) == 1 {
@@ -232,15 +233,15 @@ func TestAConnectionLostBeforeTheCommit(t *testing.T) {
 	}
 }
 
-// If a connection is lost while a write reads, the write is run again and its caller is not
-// refused.
+// If a connection is lost while a write reads, the write is run again and its caller is
+// not refused.
 func TestAConnectionLostInTheMiddleOfRows(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	cut := pgtest.NewCut(t, server)
 	p := newPeer(t, cut.URL(t, server.Database(t)), time.Minute, nil)
 	p.endpoint()
 	p.settledDown()
-	p.die() // nothing else goes through the cut
+	p.die() // nothing else passes through the cut
 	runs, read := 0, 0
 	err := p.do(t.Context(), "test", 1, func(tx *tx) error {
 		if runs++; runs == 1 {

@@ -14,11 +14,11 @@ type healthEntry struct {
 	hook.Health
 	scope  hook.Scope
 	dirty  bool
-	shared bool // with other nodes, so it is not kept in memory
+	shared bool // with other nodes, so not kept in memory
 }
 
 // judge counts an attempt in the endpoint's health, and trips the endpoint if its rule
-// says so. Attempts that began before the endpoint was last enabled do not count.
+// requires it. Attempts that began before the endpoint was last enabled do not count.
 func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o *hook.Outcome) error {
 	if effects == 0 || o.Enablings != target.Enablings {
 		return nil
@@ -57,7 +57,7 @@ func (t *tx) report(message string, line []any) {
 	t.logs = append(t.logs, func() { t.s.log.Warn(message, line...) })
 }
 
-// trip disables an endpoint that fails and orders a hold of its deliveries.
+// trip disables a failing endpoint and orders a hold of its deliveries.
 func (t *tx) trip(old *hook.Endpoint, word string) error {
 	next := *old
 	next.Status, next.DisabledReason, next.DisabledAt = hook.Tripped, word, t.now
@@ -102,12 +102,12 @@ func (t *tx) lockHealth(target *hook.Endpoint, h *healthEntry) error {
 		return sqltext.Wrap("lock health", err)
 	}
 	h.Health = found[0]
-	if slices.Contains(t.clean, target.ID) { // earlier in this transaction
+	if slices.Contains(t.clean, target.ID) { // already in this transaction
 		h.Health = hook.Health{}
 		t.clean = slices.DeleteFunc(t.clean, func(id hook.ID) bool { return id == target.ID })
 	}
 	h.shared = true
-	h.dirty = true // even if nothing changes, because the insert made a row
+	h.dirty = true // even if nothing changes, because the insert created a row
 	return nil
 }
 

@@ -10,14 +10,15 @@ import (
 
 const housekeepPage = 500
 
-// Housekeep deletes what has expired: answers to idempotency keys after 24 hours, tokens,
-// and events older than Options.Retention. Deliveries held for longer than
-// Options.HeldFor become failed with reason held_expired. It drops revisions of endpoints
-// that nobody can ask for, and binds sealed values of earlier releases to their URL (see
-// bind.go). Housekeep works in small pages
-// between other writes, and a cancelled ctx ends it between two pages. On PostgreSQL it
-// also makes the partitions of the next days and drops those of past days, for which
-// writes wait a moment. The caller calls it about once an hour, on every node.
+// Housekeep deletes expired idempotency answers (after 24 hours), tokens, and events older
+// than Options.Retention. Deliveries held for longer than Options.HeldFor fail with reason
+// held_expired. Housekeep drops revisions of endpoints that no one can request any more,
+// and binds sealed values of earlier releases to their URL (see bind.go).
+//
+// Housekeep works in small pages between other writes. A cancelled ctx ends it between two
+// pages. On PostgreSQL it also creates the partitions of the next days and drops those of
+// past days, which briefly blocks writes. The caller calls it about once an hour, on every
+// node.
 func (s *Store) Housekeep(ctx context.Context) error {
 	if err := s.peers.Housekeep(ctx); err != nil {
 		return fmt.Errorf("housekeep: %w", err)
@@ -37,8 +38,8 @@ func (s *Store) Housekeep(ctx context.Context) error {
 	if err := s.expireTokens(ctx); err != nil {
 		return err
 	}
-	// Only endpoints that are not enabled have held deliveries, apart from those that a
-	// sweep is about to release.
+	// Only endpoints that are not enabled have held deliveries, except for those that a sweep
+	// is about to release.
 	oldest := sqltext.FirstID(s.now().Add(-s.opts.HeldFor))
 	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, oldest[:])
 	if err != nil {
@@ -68,11 +69,10 @@ const (
 		WHERE state = 1 AND endpoint = ? AND event > ? AND event <= ? AND held_at <= ? RETURNING event`
 )
 
-// expireHeld walks the held deliveries of an endpoint, oldest event first. Each page is
-// an operation, with a pause after it. A delivery that has been held for HeldFor is of an
-// event at least as old, so the walk ends at the events of that time. The order of events
-// is not the order in which deliveries were held, so the walk checks each row before
-// that.
+// expireHeld walks the held deliveries of an endpoint, oldest event first. Each page is an
+// operation, with a pause after it. A delivery held for HeldFor has an event at least as
+// old, so the walk ends at the events of that time. Deliveries may become held in another
+// order than their events, so the walk checks each row before that.
 func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 	var from hook.ID
 	for {
@@ -92,8 +92,8 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 	}
 }
 
-// expirePage fails those of the next rows that have been held for too long. It returns
-// the last event of the page and whether there may be more after it.
+// expirePage fails those of the next rows that have been held too long. It returns the
+// last event of the page and whether there may be more after it.
 func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err error) {
 	long := t.now.Add(-t.s.opts.HeldFor)
 	last = sqltext.FirstID(long)

@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CreateKey stores a key under its hash. It sets the id and the time. It gives
+// CreateKey stores a key under its hash. It sets the id and the time. It returns
 // CodeTenantNotFound if the key names a tenant that does not exist, and CodeConflict if
 // the hash is known, even that of a revoked key.
 func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error) {
@@ -44,7 +44,7 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 	return made, replay, nil
 }
 
-// RevokeKey revokes a key. An empty tenant means all of the mode.
+// RevokeKey revokes a key. An empty tenant means every tenant of the mode.
 func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "revoke key", 1, func(t *tx) error {
 		t.keysChanged()
@@ -61,8 +61,8 @@ func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) err
 	})
 }
 
-// CreateToken stores a token of a key of the scope. The scope needs a tenant. CreateToken
-// gives CodeNotFound if the key is unknown there or was revoked, even a moment ago.
+// CreateToken stores a token of a key of the scope, which must have a tenant. It returns
+// CodeNotFound if the key is unknown there or was revoked, even a moment ago.
 func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error {
 	return s.doFor(ctx, scope, "create token", 1, func(t *tx) error {
 		n, err := t.exec("insert token", `INSERT INTO oauth_tokens (hash, key, mode, tenant, created_at, expires_at)
@@ -92,9 +92,9 @@ func (s *Store) expireTokens(ctx context.Context) error {
 	return nil
 }
 
-// CreatePartnerUser stores a grant. It sets the id and the time. If one of the two
-// tenants does not exist, it gives CodeTenantNotFound with the member that names it. If
-// the user has a grant already, for any tenant, it gives CodeConflict.
+// CreatePartnerUser stores a grant. It sets the id and the time. If one of the two tenants
+// does not exist, it returns CodeTenantNotFound with the field that names it. If the user
+// already has a grant, for any tenant, it returns CodeConflict.
 func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once *hook.Once) (hook.PartnerUser, *hook.Replay, error) {
 	var made hook.PartnerUser
 	var replay *hook.Replay
@@ -126,7 +126,8 @@ func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once 
 	return made, replay, nil
 }
 
-// DeletePartnerUser ends a grant at once. An empty tenant means all of the mode.
+// DeletePartnerUser revokes a grant at once. An empty tenant means every tenant of the
+// mode.
 func (s *Store) DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "delete partner user", 1, func(t *tx) error {
 		of, err := returning(t, scanText, "DELETE FROM partner_users WHERE id = ? AND mode = ? AND (? = '' OR partner = ?) RETURNING tenant",

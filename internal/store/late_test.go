@@ -12,7 +12,7 @@ import (
 )
 
 // A write that was found not to be committed can no longer be committed, however late its
-// server process wakes up. The control is the same write before the node asked for it.
+// server process wakes up. The control is the same write before the node looked for it.
 func TestALateWriteIsRefused(t *testing.T) {
 	a := newPeer(t, pgtest.Database(t), 0, nil)
 	a.endpoint()
@@ -26,7 +26,7 @@ func TestALateWriteIsRefused(t *testing.T) {
 	if err := guarded(1000); err != nil {
 		t.Fatalf("control: %v", err)
 	}
-	for range 2 { // the node may ask twice
+	for range 2 { // the node may look twice
 		var number int64
 		a.must(node(a.Store).Control().QueryRowContext(t.Context(), cluster.GiveUp, a.Epoch(), 1, 1000).Scan(&number))
 		if number != 1001 {
@@ -41,8 +41,9 @@ func TestALateWriteIsRefused(t *testing.T) {
 	}
 }
 
-// If the lease turns out to be over while a write is on its way, the node asks for the write
-// under the epoch with which it was made. It is stored once, or it is not acknowledged.
+// If the lease turns out to have expired while a write is in progress, the node looks for
+// the write under the epoch with which it was made. It is stored once, or it is not
+// acknowledged.
 func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	url := server.Database(t)
@@ -101,7 +102,7 @@ func TestLeaseOverWhileAWriteIsOnItsWay(t *testing.T) {
 }
 
 // If another node disabled and enabled an endpoint between two refreshes of a node, the
-// node's dispatcher is told of both: the hold in between took the rows of its jobs.
+// node's dispatcher learns of both, because the hold in between took the rows of its jobs.
 func TestDisabledAndEnabledBetweenTwoLooks(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newPeer(t, url, 0, nil)
@@ -109,7 +110,7 @@ func TestDisabledAndEnabledBetweenTwoLooks(t *testing.T) {
 	a.publish()
 	job := a.take()[0]
 	b := newPeer(t, url, 0, nil)
-	a.die() // without its heartbeat it does not refresh by itself
+	a.die() // without its heartbeat it does not refresh in the background
 	b.status(e, hook.Disabled, false)
 	within(t, 5*time.Second, "held", func() bool { return b.row(job).State == hook.Held })
 	b.status(e, hook.Enabled, false)

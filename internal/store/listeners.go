@@ -12,7 +12,7 @@ import (
 // awayPage bounds the listeners that one operation trips.
 const awayPage = 50
 
-// ListenersAway trips every listener that still counts as connected, and returns their
+// ListenersAway trips every listener that is still marked as connected, and returns their
 // number. It is called when a process starts, because no receiver is connected yet.
 func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 	count, err := s.tripAway(ctx, false, func(*hook.Endpoint) bool { return true },
@@ -20,7 +20,7 @@ func (s *Store) ListenersAway(ctx context.Context) (int, error) {
 	return count, sqltext.Wrap("trip listeners", err)
 }
 
-// tripAway trips the enabled endpoints that meet a condition and for which away returns
+// tripAway trips the enabled endpoints that match a condition and for which away returns
 // true, and returns their number. Each page is an operation.
 func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endpoint) bool, where string, args ...any) (count int, err error) {
 	type found struct {
@@ -68,7 +68,7 @@ func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endp
 }
 
 // canAttempt reports whether this process can attempt deliveries to the endpoint. Only the
-// node that a listener is connected to, its home, can attempt deliveries to it.
+// home of a listener, the node that it is connected to, can attempt deliveries to it.
 func (t *tx) canAttempt(target *hook.Endpoint) bool {
 	return !target.Listener() || target.Home == t.s.Epoch() || target.Home == 0
 }
@@ -78,8 +78,8 @@ func errElsewhere() *hook.Error {
 	return &hook.Error{Code: hook.CodeConflict, Message: "The listener is connected to another node of this server. Send the request there, or connect the listener here."}
 }
 
-// noteDue tells, with the commit, the node that can attempt it when work of the endpoint
-// in the table is due: this one or another. It also announces work that nodes share.
+// noteDue reports on commit when work of the endpoint in the table is due, to the node
+// that can attempt it: this one or another. It also announces work that nodes share.
 func (t *tx) noteDue(target *hook.Endpoint, at time.Time) {
 	if !t.canAttempt(target) {
 		if !t.told[target.ID] {
@@ -97,13 +97,13 @@ func (t *tx) noteDue(target *hook.Endpoint, at time.Time) {
 	}
 }
 
-// announceEvery is how often the work of one endpoint is announced at most.
+// announceEvery is the least time between two announcements for one endpoint.
 const announceEvery = time.Second
 
 // maxAnnounced bounds the endpoints in Store.announced.
 const maxAnnounced = 4096
 
-// announce tells the other nodes that an endpoint has work in the table. Each node has
+// announce notifies the other nodes that an endpoint has work in the table. Each node has
 // only a part of the endpoint's limits, so the others may claim some of it.
 func (t *tx) announce(target *hook.Endpoint) {
 	if t.s.Nodes() < 2 || t.now.Sub(t.s.announced[target.ID]) < announceEvery {

@@ -6,7 +6,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A search that matches little stops after a bounded number of rows and continues from its
+// A search with few matches stops after a bounded number of rows and continues from its
 // cursor. No page walks the whole history, and nothing is missed.
 func TestSearchGoesOnInBoundedLooks(t *testing.T) {
 	s := openSmall(t, nil)

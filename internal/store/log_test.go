@@ -19,13 +19,13 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
-// logLimit is how long SQLite's log may get beside somebody who reads: 64 MiB, with room
-// for a machine that has other work. The race detector changes the rates too much.
+// logLimit is how long SQLite's log may get while it is being read: 64 MiB, plus a margin
+// for a busy machine. The race detector changes the rates too much.
 const logLimit = 96 << 20
 
-// The log is written from its start again also while somebody reads all the time, or for
-// a second now and then. The control moves pages into the database, and never restarts
-// the log: then it grows, so the load is one that needs the restart.
+// The log restarts from its beginning even while someone reads all the time, or for a
+// second now and then. The control moves pages into the database but never restarts the
+// log. It then grows, which shows that the load needs the restart.
 func TestLogStaysShortBesideReaders(t *testing.T) {
 	t.Run("control", func(t *testing.T) {
 		s := openSmall(t, nil)
@@ -40,16 +40,16 @@ func TestLogStaysShortBesideReaders(t *testing.T) {
 		}
 	})
 	t.Run("a second now and then", func(t *testing.T) {
-		// The rate is bounded: the log holds all that is written in that second.
+		// The rate is bounded, because the log holds everything written in that second.
 		if longest := publishBeside(t, openSmall(t, nil), 8_000, 2000, readForASecond); longest > logLimit {
 			t.Errorf("the log has %d MiB", longest>>20)
 		}
 	})
 }
 
-// publishBeside publishes events of a kilobyte beside a reader, as many at most and a
-// second at most, and returns how long the log's file was. It ends when the log is
-// longer than it may be.
+// publishBeside publishes events of a kilobyte while a reader reads. It publishes at most
+// the given number of events, at the given rate per second, and returns the greatest
+// length of the log file. It stops when the log exceeds its limit.
 func publishBeside(t *testing.T, s *Store, events, rate int, read func(context.Context, *testing.T, *Store)) (longest int64) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -94,13 +94,14 @@ func publishBeside(t *testing.T, s *Store, events, rate int, read func(context.C
 	return longest
 }
 
-// readScope is one of four scopes: as many as there are connections that read, for a
-// scope searches one thing at a time.
+// readScope returns one of four scopes. There are as many as connections that read,
+// because a scope runs one search at a time.
 func readScope(i int) hook.Scope {
 	return hook.Scope{Tenant: fmt.Sprintf("tenant%d", i%4), Mode: hook.Live}
 }
 
-// readInLoops pages lists with a filter that fits nothing, on all connections that read.
+// readInLoops pages through lists with a filter that matches nothing, on all connections
+// that read.
 func readInLoops(ctx context.Context, t *testing.T, s *Store) {
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -148,11 +149,12 @@ func readForASecond(ctx context.Context, t *testing.T, s *Store) {
 	}
 }
 
-// What holds the writer for long and what waits behind it is counted, and so is the log.
+// Operations that hold the writer for long and the writes queued behind them are counted,
+// and so is the log.
 func TestStatsShowWhatHoldsTheWriter(t *testing.T) {
 	p := openPeer(t, Options{Dir: t.TempDir(), Reserve: -1})
 	p.endpoint()
-	if s := p.Stats(); s.Long["held"] != 0 || s.Queued != 0 || s.LogLength == 0 { // the control
+	if s := p.Stats(); s.Long["held"] != 0 || s.Queued != 0 || s.LogLength == 0 { // control
 		t.Fatalf("before: %+v", s)
 	}
 	held, behind := make(chan error, 1), make(chan error, 1)

@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver of the migration
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver used by the migration
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// retyped changes what statements return that a node keeps prepared: the commit's guard,
-// the claim, and the reads of deliveries, endpoints and tenants.
+// retyped changes the result types of statements that a node keeps prepared: the commit's
+// guard, the claim, and the reads of deliveries, endpoints and tenants.
 var retyped = []string{
 	"ALTER TABLE deliveries ALTER COLUMN last_status TYPE integer",
 	"ALTER TABLE endpoints ALTER COLUMN revision TYPE integer",
@@ -22,7 +22,7 @@ var retyped = []string{
 		AS 'SELECT posthorn_guard_before($1, $2, $3, $4, $5, $6)::numeric'`,
 }
 
-// A node goes on without a restart when another one brings the schema up to date.
+// A node continues without a restart when another one migrates the schema.
 func TestNodeGoesOnBesideAMigration(t *testing.T) {
 	url := pgtest.Database(t)
 	p := newPeer(t, url, 10*time.Second, nil)

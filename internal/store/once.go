@@ -8,14 +8,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// onceFor is how long an answer is kept for a repeated request.
+// onceFor is how long the answer to a request with an idempotency key is kept.
 const onceFor = 24 * time.Hour
 
 const onceKey = " WHERE mode = ? AND tenant = ? AND route = ? AND key = ?"
 
-// once runs do unless the idempotency key was used before. The second result of do says
-// whether to keep its answer: a request that stored nothing may be tried again under the
-// same key.
+// once runs do unless the idempotency key was used before. The second result of do reports
+// whether to keep its answer: a request that stored nothing may be retried under the same
+// key.
 func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*hook.Replay, error) {
 	if o == nil {
 		_, _, err := do()
@@ -59,12 +59,12 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 // oncePlace returns the associated data with which an answer is sealed.
 func oncePlace(o *hook.Once) []byte { return sqltext.Place("answer", o.Scope, o.Route, o.Key) }
 
-// prefetched are the rows of the keys and ids that the operations of a batch bring. They
-// are read at once, where that costs less than to read them one by one.
+// prefetched holds the rows of the keys and ids in the operations of a batch. They are
+// read together where that costs less than reading them one by one.
 type prefetched struct {
 	known *sqltext.Known // nil: each row is read when it is needed
-	// Keys and ids that an operation of the transaction has used. The row may have
-	// changed since, so later operations read it.
+	// Keys and ids that an operation of the transaction has used. Their rows may have changed
+	// since, so later operations read them again.
 	usedOnce map[sqltext.OnceKey]bool
 	usedIDs  map[sqltext.GivenID]bool
 }
@@ -117,7 +117,7 @@ func (t *tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
 	return r, err
 }
 
-// readEventID returns the row of an id that the platform gave, nil if it was not used.
+// readEventID returns the row of an id that the platform assigned, nil if it was not used.
 func (t *tx) readEventID(n *hook.NewEvent) (*sqltext.GivenRow, error) {
 	id := sqltext.GivenID{Scope: n.Scope, ID: n.PublicID}
 	if t.prefetched.known != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Single shots are attempts asked for by hand or by a resend, beside the schedule of their
-// delivery. A row in oneshots has an owner like a delivery: the process that has the job
-// in memory, or 0 until a claim takes it.
+// Single shots are attempts outside the schedule of a delivery, requested by hand or by a
+// resend. A row in oneshots has an owner like a delivery: the process that has the job in
+// memory, or 0 until a claim takes it.
 
 // requestShot stores a single shot of a delivery, unless one is requested already. It
 // counts as open work of its tenant.
@@ -27,8 +27,8 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 		return full
 	}
 	owner := int64(0)
-	// The single shot of a test event is attempted even if the endpoint is disabled, and so
-	// is one that was asked for anyway. No claim would take it, so it is handed over at once.
+	// The single shot of a test event is attempted even if the endpoint is disabled, and so is
+	// one requested with RetryAnyway. No claim would take it, so it is handed over at once.
 	if target.Status != hook.Enabled || t.roomFor(target) {
 		owner = t.s.Epoch()
 	}
@@ -46,15 +46,15 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 	return nil
 }
 
-// shotRequested reports whether a single shot of a delivery is requested already. The
+// shotRequested reports whether a single shot of a delivery is already requested. The
 // delivery's row is locked, so no other node requests one at the same time.
 func (t *tx) shotRequested(d *hook.Delivery) (bool, error) {
 	var one int
 	return t.row("read single shot", "SELECT 1 FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &one)
 }
 
-// shotUnderWay reports whether a process has the single shot of a delivery in memory. One
-// that waits in the table until the endpoint is enabled is deleted.
+// shotUnderWay reports whether a process has the single shot of a delivery in memory. A
+// single shot that waits in the table until the endpoint is enabled is deleted.
 func (t *tx) shotUnderWay(d *hook.Delivery) (bool, error) {
 	var owner int64
 	if _, err := t.row("read single shot", "SELECT owner FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &owner); err != nil || owner != 0 {
@@ -63,8 +63,8 @@ func (t *tx) shotUnderWay(d *hook.Delivery) (bool, error) {
 	return false, t.deleteShot(d)
 }
 
-// takeShot deletes the single shot of a delivery, if there is one, and counts what became
-// of it for the replay that asked for it.
+// takeShot deletes the single shot of a delivery, if there is one, and counts its result
+// for the replay that requested it.
 func (t *tx) takeShot(d *hook.Delivery, became replayCounts) error {
 	replays, err := returning(t, sqltext.ScanID, "DELETE FROM oneshots WHERE event = ? AND endpoint = ? RETURNING replay", d.Event[:], d.Endpoint[:])
 	t.addOpen(d.Scope, -len(replays))
@@ -78,16 +78,16 @@ func (t *tx) takeShot(d *hook.Delivery, became replayCounts) error {
 func (t *tx) deleteShot(d *hook.Delivery) error { return t.takeShot(d, replayCounts{dropped: 1}) }
 
 // deleteGivenBack deletes the single shot of a delivery that was given back while its
-// endpoint does not receive. That of a replay stays.
+// endpoint does not receive. A single shot of a replay stays.
 func (t *tx) deleteGivenBack(d *hook.Delivery) error {
 	n, err := t.exec("delete single shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ? AND replay IS NULL", d.Event[:], d.Endpoint[:])
 	t.addOpen(d.Scope, -int(n))
 	return err
 }
 
-// deleteShots deletes the single shots of an endpoint. Without testsToo it leaves those of
-// test events, which a disabled endpoint still receives, and those of replays, which go on
-// when it is enabled.
+// deleteShots deletes the single shots of an endpoint. Without testsToo it keeps those of
+// test events, which a disabled endpoint still receives, and those of replays, which
+// continue when it is enabled.
 func (t *tx) deleteShots(target *hook.Endpoint, testsToo bool) error {
 	query := "DELETE FROM oneshots WHERE endpoint = ?"
 	if !testsToo {
@@ -99,13 +99,13 @@ func (t *tx) deleteShots(target *hook.Endpoint, testsToo bool) error {
 	if err != nil || testsToo {
 		return err
 	}
-	// Each dispatcher forgets its jobs of an endpoint that is disabled.
+	// Each dispatcher forgets its jobs of a disabled endpoint.
 	_, err = t.exec("disown single shots of replays", "UPDATE oneshots SET owner = 0 WHERE endpoint = ? AND replay IS NOT NULL", target.ID[:])
 	return err
 }
 
-// giveBackShot puts a single shot that was not attempted back into the table, to be
-// claimed when it is due. It reports whether the process still owned it.
+// giveBackShot returns a single shot that was not attempted to the table, to be claimed
+// when it is due. It reports whether the process still owned it.
 func (t *tx) giveBackShot(job *hook.Job, due time.Time) (bool, error) {
 	n, err := t.exec("give single shot back", "UPDATE oneshots SET owner = 0, requested_at = ? WHERE event = ? AND endpoint = ? AND owner = ?",
 		sqltext.Micros(due), job.Delivery.Event[:], job.Delivery.Endpoint[:], job.Holder)
@@ -152,7 +152,7 @@ func (t *tx) claimShotsOf(target *hook.Endpoint, limit int, now time.Time, out *
 	return len(shots), nil
 }
 
-// shotsFor finds which of n endpoints have single shots to claim.
+// shotsFor returns the query for which of n endpoints have single shots to claim.
 func shotsFor(n int) string {
 	return "SELECT DISTINCT endpoint FROM oneshots WHERE owner = 0 AND requested_at <= ? AND endpoint IN (?" + strings.Repeat(", ?", n-1) + ")"
 }
@@ -182,8 +182,8 @@ func (t *tx) claimShots(now time.Time, targets map[hook.ID]*hook.Endpoint, share
 	return nil
 }
 
-// shotsOf returns how much of a share single shots may take: half, so that the scheduled
-// deliveries of an endpoint go on however many single shots are requested.
+// shotsOf returns how much of a share single shots may take: half, rounded up, so that the
+// scheduled deliveries of an endpoint continue however many single shots are requested.
 func shotsOf(limit int) int { return (limit + 1) / 2 }
 
 // disownShots is disownRows for single shots.

@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// Requests for many attempts at an endpoint that takes few fill the table, not memory.
+// Requests for many attempts at an endpoint with a low limit fill the table, not memory.
 func TestManySingleShotsKeepTheBoundOfMemory(t *testing.T) {
 	f, scope, e := oneEndpoint(t)
 	if _, err := f.UpdateEndpoint(t.Context(), scope, e.ID, func(e hook.Endpoint) (hook.Endpoint, error) { e.RateLimit = 0.001; return e, nil }, false); err != nil {

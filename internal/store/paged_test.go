@@ -55,7 +55,7 @@ func TestATenantWithManyEndpointsIsDeletedInSteps(t *testing.T) {
 	}
 }
 
-// More listeners than fit in a page are tripped at the start of a process, each once.
+// When a process starts, more listeners than fit in a page are tripped, each once.
 func TestManyListenersAreTrippedInSteps(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -79,8 +79,8 @@ func TestManyListenersAreTrippedInSteps(t *testing.T) {
 	}
 }
 
-// More test events than fit in a page come back after a crash, each once, even if some are
-// of an endpoint with damaged secrets.
+// More test events than fit in a page are recovered after a crash, each once, even if some
+// belong to an endpoint with damaged secrets.
 func TestManyTestEventsAreRecoveredInSteps(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {

@@ -20,11 +20,11 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// planRows is how many events the plans are checked with. POSTHORN_PLAN_ROWS sets another
-// number, for a run by hand.
+// planRows is the number of events with which the plans are checked. POSTHORN_PLAN_ROWS
+// overrides it for manual runs.
 const planRows = 100_000
 
-// sweepOf is the size of a page of a sweep, smaller than the backlog of an endpoint here.
+// sweepOf is the page size of a sweep, smaller than the backlog of an endpoint here.
 const sweepOf = 5
 
 // No list and no claim scans a whole partition. The control is a query that has no index.
@@ -131,9 +131,9 @@ func TestPlansOnPostgres(t *testing.T) {
 	}
 }
 
-// Settling finds a delivery by its key, even in a partition without statistics. The control
-// writes the state as in the index over open work: then PostgreSQL searches for each row
-// among the endpoint's whole backlog.
+// Settling finds a delivery by its key, even in a partition without statistics. The
+// control tests the state as the index over open work does; PostgreSQL then searches for
+// each row among the endpoint's whole backlog.
 func TestSettlingFindsRowsByTheirKey(t *testing.T) {
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {
@@ -199,9 +199,9 @@ func readThrough(plan string) (rows int) {
 	return rows
 }
 
-// sorted returns how many rows go into a sort of the plan and how many of them are used. A
+// sorted returns how many rows enter a sort of the plan and how many of them are used. A
 // LIMIT above a sort does not make the sort cheap, even with a lock in between. If there
-// are several sorts, it returns the numbers of the one that wastes most.
+// are several sorts, it returns the numbers of the one that wastes the most.
 func sorted(plan string) (in, out int) {
 	lines := strings.Split(plan, "\n")
 	limits := map[int]int{} // the rows of each LIMIT, by its depth in the plan
@@ -235,7 +235,7 @@ func sorted(plan string) (in, out int) {
 	return in, out
 }
 
-// mostRead returns the most rows that a scan of the plan returned.
+// mostRead returns the highest number of rows that a scan of the plan returned.
 func mostRead(plan string) (most int) {
 	for line := range strings.Lines(plan) {
 		if strings.Contains(line, "Scan") {
@@ -263,7 +263,7 @@ func sweepArgs(page ...any) []any {
 	return append([]any{int64(hook.Held), "by_hand", int64(0), int64(0), int64(1)}, page...)
 }
 
-// literalMoves is the statement that settles, with one row instead of its arrays.
+// literalMoves returns the statement that settles, with one row instead of its arrays.
 func literalMoves(event, endpoint hook.ID) string {
 	text := strings.Replace(postgres.MoveText, "posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))", "(SELECT count(*) FROM m)", 1)
 	text = strings.NewReplacer("$15", postgres.BytesLiteral(event)+"::bytea", "$16", postgres.BytesLiteral(event)+"::bytea").Replace(text)
@@ -301,8 +301,8 @@ func explain(t *testing.T, s *Store, db *sql.DB, query string, args []any) (plan
 }
 
 // fillForPlans makes 100 endpoints of 20 tenants and the given number of events over the
-// days that have partitions. Each has a delivery and an attempt. One in 50 is pending, one
-// in 50 failed.
+// days that have partitions. Each event has a delivery and an attempt. One in 50 is
+// pending, one in 50 failed.
 func fillForPlans(t *testing.T, s *Store, rows int) {
 	t.Helper()
 	ctx := context.Background()

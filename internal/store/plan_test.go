@@ -14,8 +14,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// The queries over deliveries are cheap only as long as the planner uses the index that was
-// made for them. No other test would notice if it did not.
+// The queries over deliveries are cheap only while the planner uses the index made for
+// them. No other test would detect that it does not.
 func TestQueriesUseTheirIndex(t *testing.T) {
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {
@@ -93,7 +93,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	}
 }
 
-// sorts is how SQLite says that it reads all rows before it returns the first.
+// sorts is SQLite's notice that it reads all rows before it returns the first.
 const sorts = "USE TEMP B-TREE FOR ORDER BY"
 
 func litePlan(t *testing.T, s *Store, query string) string {

@@ -15,8 +15,8 @@ import (
 )
 
 // Publish stores events, and a delivery for each endpoint that they match, in one commit.
-// It answers each event on its own. If once is set and its key was used before, Publish
-// returns the earlier answer as a Replay and stores nothing. The events may be of any
+// It answers each event separately. If once is set and its key was used before, Publish
+// returns the earlier answer as a Replay and stores nothing. The events may belong to any
 // scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
 	o := op{Name: "publish", Hot: true, Detail: &lookups{once: once, events: events}}
@@ -78,7 +78,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{Err: errNoMatch}, nil
 		}
 		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
-			if hook.CodeOf(err) == hook.CodeTenantExists { // a deleted tenant keeps its id
+			if hook.CodeOf(err) == hook.CodeTenantExists { // the id of a deleted tenant stays in use
 				return hook.Published{Err: errNoTenant()}, nil
 			}
 			return hook.Published{}, err
@@ -93,7 +93,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return first, err
 		}
 	}
-	if refused := mismatch(n); refused != nil { // after the ids: what was accepted before stays so
+	if refused := mismatch(n); refused != nil { // after the ids: accepted events stay accepted
 		return hook.Published{Err: refused}, nil
 	}
 	if n.RequireMatch && len(targets) == 0 {
@@ -170,9 +170,9 @@ func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
 	return e
 }
 
-// accept returns the time of acceptance of a new event. No two events share a
-// microsecond, because that may be the only difference between two bodies (paywise). If
-// the clock was set back by a second or more, accept follows it.
+// accept returns the time of acceptance of a new event. No two events share a microsecond,
+// because that may be the only difference between two bodies (paywise). If the clock was
+// set back by a second or more, accept follows it.
 func (t *tx) accept() time.Time {
 	at := t.now
 	if ahead := t.accepted.Sub(at); ahead >= 0 && ahead < time.Second {
@@ -195,8 +195,8 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
 }
 
-// deliver stores the delivery of an event to an endpoint. Its job is handed over with the
-// commit, if roomFor finds room, or waits in the table.
+// deliver stores the delivery of an event to an endpoint. Its job is handed over on commit
+// if roomFor finds room; otherwise the delivery waits in the table.
 func (t *tx) deliver(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) (hook.Delivery, error) {
 	return t.deliverAs(e, target, profile, true)
 }
@@ -211,7 +211,7 @@ func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.Profil
 		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
 	trigger, heldAt := hook.BySchedule, int64(0)
 	switch {
-	case e.Kind == hook.TestEvent: // is handed over at once, whatever the endpoint's status
+	case e.Kind == hook.TestEvent: // handed over at once, whatever the endpoint's status
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
@@ -238,7 +238,7 @@ func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.Profil
 	return d, nil
 }
 
-// mismatch refuses data that its schema does, or is nil.
+// mismatch returns an error if the event's schema refuses its data.
 func mismatch(n *hook.NewEvent) error {
 	if n.Mismatch == nil || !n.Mismatch.Refused {
 		return nil
@@ -247,8 +247,8 @@ func mismatch(n *hook.NewEvent) error {
 }
 
 // publishedBefore answers an event whose id the platform has used before: with the first
-// answer if the content is the same, with a conflict if not. It costs a lookup in one
-// index, and only for events that bring an id.
+// answer if the content is the same, with a conflict if not. It costs one index lookup,
+// and only for events with an id.
 func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 	known, err := t.readEventID(n)
 	if err != nil || known == nil {
@@ -284,7 +284,7 @@ func contentHash(n *hook.NewEvent) [32]byte {
 
 // PublishTest stores a test event with one delivery to the endpoint, whatever the
 // endpoint's filter and status, and hands its job over at once. It also returns the
-// delivery's id. An unverified endpoint gives CodeUnverified.
+// delivery's id. It returns CodeUnverified for an unverified endpoint.
 func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte,
 	profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error) {
 	var out hook.Published

@@ -10,8 +10,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/batch"
 )
 
-// Callers that go away while the disk is slow leave their events in the queue until the
-// writer takes them. These are bounded in bytes all the same.
+// Callers that give up while the disk is slow leave their events in the queue until the
+// writer takes them. The bytes of these are bounded too.
 func TestQueueIsBoundedInBytes(t *testing.T) {
 	p := openPeer(t, Options{Dir: t.TempDir(), Reserve: -1})
 	p.endpoint()

@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 )
 
-// Each test covers a former defect.
+// Each test covers a defect that existed.
 
 func noProfile(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} }
 
@@ -177,8 +177,8 @@ func TestNoTwoEventsShareATimeOfAcceptance(t *testing.T) {
 	}
 }
 
-// A single shot that was not attempted, because the listener was between two connections or
-// a read failed, is not lost: it was acknowledged.
+// A single shot that was not attempted, because the listener was between two connections
+// or a read failed, is not lost, because it was acknowledged.
 func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
 	f, scope, e := oneEndpoint(t)
 	f.opts.Committed = func(c hook.Commit) { f.jobs = append(f.jobs, c.Jobs...) }
@@ -212,7 +212,7 @@ func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
 	}
 }
 
-// A job that leaves memory without an attempt goes back into the table, unless its row has
+// A job that leaves memory without an attempt returns to the table, unless its row has
 // changed hands.
 func TestAJobThatWasNotAttemptedIsClaimedAgain(t *testing.T) {
 	f, scope, e := oneEndpoint(t)

@@ -14,25 +14,24 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Replays: one row is one job. What is left to look at is the row's range of events.
+// Replays. A row is a job, with the range of events that is left to examine.
 //
-// A step makes a page of attempts and shrinks the range in one transaction. So whatever
-// ends the process, no match is dealt with twice and none is passed over: the next
-// process continues from the range. The fence says who runs the job: whoever takes it
-// over, pauses, resumes or cancels it raises the fence, and a step of the earlier holder
-// is refused.
+// A step makes a page of attempts and shrinks the range in one transaction. So however the
+// process ends, no match is handled twice and none is skipped: the next process continues
+// from the range. The fence decides who runs the job. Taking over, pausing, resuming or
+// cancelling a job raises the fence, and a step of the previous holder is then refused.
 //
-// An attempt of a replay is a single shot with the replay's id. It waits in the table,
-// never in the place of a fresh event in memory. Whoever deletes the shot says what became
-// of it, and the counts are added once for each transaction. The one that completes
-// them ends the job.
+// An attempt of a replay is a single shot with the replay's id. It waits in the table and
+// never takes the place of a new event in memory. Whatever deletes the single shot records
+// its result, and the counts are added once per transaction. The transaction that
+// completes the counts ends the job.
 
-// replayCounts say what became of the attempts of a replay.
+// replayCounts holds the results of the attempts of a replay.
 type replayCounts struct{ delivered, failed, dropped int }
 
 func (t *tx) countReplay(id hook.ID, became replayCounts) {
 	if id.IsZero() {
-		return // of no replay
+		return // not of a replay
 	}
 	if t.replays == nil {
 		t.replays = map[hook.ID]replayCounts{}
@@ -41,12 +40,12 @@ func (t *tx) countReplay(id hook.ID, became replayCounts) {
 	t.replays[id] = replayCounts{sum.delivered + became.delivered, sum.failed + became.failed, sum.dropped + became.dropped}
 }
 
-// replayOver is true of a job whose last attempt is counted by the statement that it is in.
-// It takes the number of attempts that the statement adds.
+// replayOver is true for a job whose last attempt is counted by the statement that
+// contains it. Its argument is the number of attempts that the statement adds.
 const replayOver = "state = 0 AND exhausted = 1 AND requested = delivered + failed + dropped + ?"
 
-// writeReplayCounts adds the counts to the rows, in the order of their ids: nodes that lock
-// several rows do so in one order.
+// writeReplayCounts adds the counts to the rows in the order of their ids, so that nodes
+// lock rows in one order.
 func (t *tx) writeReplayCounts() error {
 	for _, id := range slices.SortedFunc(maps.Keys(t.replays), func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) }) {
 		c, now := t.replays[id], sqltext.Micros(t.now)
@@ -61,10 +60,11 @@ func (t *tx) writeReplayCounts() error {
 	return nil
 }
 
-// CreateReplay counts what a replay would send and stores it, to be run by this process.
-// One that matches nothing is done at once. It gives CodeEndpointDisabled if the endpoint
-// is not enabled, unless the replay is to hold, and CodeReplayLimit if too many run. An
-// empty tenant means all of the mode.
+// CreateReplay counts what a replay would send and stores the replay, to be run by this
+// process. A replay that matches nothing is done at once. CreateReplay returns
+// CodeEndpointDisabled if the endpoint is not enabled, unless the replay is set to hold,
+// and CodeReplayLimit if too many replays run or are paused. An empty tenant means every
+// tenant of the mode.
 func (s *Store) CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.Once) (hook.ReplayJob, *hook.Replay, error) {
 	target, err := s.EndpointNow(ctx, n.Scope, n.Endpoint)
 	if err != nil {
@@ -136,7 +136,7 @@ func number(yes bool) int64 {
 	return 0
 }
 
-// runReplay hands a replay that runs over to this process, with the commit.
+// runReplay hands a running replay to this process on commit.
 func (t *tx) runReplay(j *hook.ReplayJob) {
 	if j.State == hook.ReplayRunning {
 		t.run = append(t.run, hook.ReplayRef{ID: j.ID, Fence: j.Fence, Rate: j.Rate})
@@ -148,7 +148,7 @@ func errReplayDisabled() *hook.Error {
 		Message: "The endpoint is disabled. Enable it first, or ask for a replay that waits until it is enabled, with \"hold\"."}
 }
 
-// replaysBounded refuses one more replay if too many run or are paused.
+// replaysBounded refuses another replay if too many run or are paused.
 func (t *tx) replaysBounded(scope hook.Scope) error {
 	var own, all int
 	_, err := t.row("count replays", "SELECT (SELECT count(*) FROM replays WHERE state < 2 AND mode = ? AND tenant = ?), (SELECT count(*) FROM replays WHERE state < 2)",
@@ -166,10 +166,10 @@ func (t *tx) replaysBounded(scope hook.Scope) error {
 	return nil
 }
 
-// PauseReplay, ResumeReplay and CancelReplay change the state of a replay. What was asked
-// for already is still attempted, unless the replay is cancelled. They give
-// CodeReplayEnded if it has ended, and change nothing if it is in that state already. An
-// empty tenant means all of the mode.
+// PauseReplay, ResumeReplay and CancelReplay change the state of a replay. Attempts that
+// are already requested are still made, unless the replay is cancelled. The methods return
+// CodeReplayEnded if the replay has ended, and change nothing if it already is in that
+// state. An empty tenant means every tenant of the mode.
 func (s *Store) PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 	return s.moveReplay(ctx, scope, id, "pause replay", func(t *tx, j *hook.ReplayJob) error {
 		j.State = hook.ReplayPaused
@@ -177,8 +177,8 @@ func (s *Store) PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (
 	})
 }
 
-// ResumeReplay makes this process run a replay that is paused. It gives
-// CodeEndpointDisabled if the endpoint is not enabled and the replay is not to hold.
+// ResumeReplay makes this process run a paused replay. It returns CodeEndpointDisabled if
+// the endpoint is not enabled and the replay is not set to hold.
 func (s *Store) ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 	return s.moveReplay(ctx, scope, id, "resume replay", func(t *tx, j *hook.ReplayJob) error {
 		target, err := t.endpointByID(j.Scope, j.Endpoint)
@@ -248,7 +248,7 @@ func (t *tx) findReplay(scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 	return found[0], nil
 }
 
-// saveReplay writes a new state of a replay and takes it from who ran it.
+// saveReplay writes a new state of a replay and takes it from the process that ran it.
 func (t *tx) saveReplay(j *hook.ReplayJob) error {
 	j.UpdatedAt, j.Fence, j.Owner = t.now, j.Fence+1, t.s.Epoch()
 	if j.State.Ended() {
@@ -260,7 +260,7 @@ func (t *tx) saveReplay(j *hook.ReplayJob) error {
 	return err
 }
 
-// dropReplayShots deletes the attempts of replays that the condition on oneshots selects.
+// dropReplayShots deletes the attempts of replays that match a condition on oneshots.
 // Their number is bounded by what replays may have waiting at one endpoint.
 func (t *tx) dropReplayShots(which string, scope hook.Scope, args ...any) error {
 	gone, err := returning(t, sqltext.ScanID, "DELETE FROM oneshots WHERE "+which+" RETURNING replay", args...)
@@ -271,7 +271,7 @@ func (t *tx) dropReplayShots(which string, scope hook.Scope, args ...any) error 
 	return sqltext.Wrap("drop attempts of replays", err)
 }
 
-// endReplays ends the replays of an endpoint that is deleted, with its attempts.
+// endReplays ends the replays of a deleted endpoint together with their attempts.
 func (t *tx) endReplays(target *hook.Endpoint) error {
 	now := sqltext.Micros(t.now)
 	_, err := t.exec("end replays", `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
@@ -280,7 +280,7 @@ func (t *tx) endReplays(target *hook.Endpoint) error {
 	return err
 }
 
-// takeReplays makes this process run the replays of one that has ended. Their number is
+// takeReplays makes this process run the replays of an ended process. Their number is
 // bounded by hook.MaxReplays.
 func (s *Store) takeReplays(ctx context.Context, dead string) error {
 	return s.recover(ctx, "take over replays", hook.MaxReplays, func(t *tx) error {
@@ -293,7 +293,7 @@ func (s *Store) takeReplays(ctx context.Context, dead string) error {
 	})
 }
 
-// StepReplay deals with the next matches of a replay, at most most of them.
+// StepReplay handles the next matches of a replay, at most most of them.
 func (s *Store) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
 	over, wait := hook.ReplayStep{Over: true}, hook.ReplayStep{Waiting: true}
 	j, err := s.runningReplay(ctx, ref)
@@ -303,7 +303,7 @@ func (s *Store) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, pr
 	target, err := s.Endpoint(ctx, j.Scope, j.Endpoint)
 	switch {
 	case hook.CodeOf(err) == hook.CodeNotFound && err != nil:
-		return wait, nil // its deletion ends the replay, and memory learns of it
+		return wait, nil // the deletion ends the replay and informs the job in memory
 	case err != nil:
 		return wait, err
 	case target.Status != hook.Enabled && !j.Hold:
@@ -327,7 +327,7 @@ func (s *Store) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, pr
 	return step, err
 }
 
-// runningReplay reads a replay, nil if this process does not run it any more.
+// runningReplay reads a replay, or returns nil if this process no longer runs it.
 func (s *Store) runningReplay(ctx context.Context, ref hook.ReplayRef) (*hook.ReplayJob, error) {
 	found, err := sqltext.Collect(ctx, s.read, read.ScanReplay, "SELECT "+read.ReplayColumns+" FROM replays r WHERE r.id = ? AND r.state = 0 AND r.fence = ?", ref.ID[:], ref.Fence)
 	if err != nil {
@@ -354,8 +354,8 @@ func (s *Store) pauseDisabled(ctx context.Context, j *hook.ReplayJob) error {
 	return err
 }
 
-// replayPage makes the attempts of a page and shrinks the range, if the row is still as j
-// says. A full backlog of the tenant ends the page early.
+// replayPage makes the attempts of a page and shrinks the range, if the row still equals
+// j. A full backlog of the tenant ends the page early.
 func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
 	step := hook.ReplayStep{}
 	target, err := t.endpoint(j.Scope, j.Endpoint)
@@ -389,7 +389,7 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 		low, high = j.After(last, j.Low, j.High)
 	}
 	now := sqltext.Micros(t.now)
-	over, ended := int64(0), int64(0) // what it is if no attempt is left either
+	over, ended := int64(0), int64(0) // the end state and time if no attempt is left either
 	if end {
 		over, ended = int64(hook.ReplayDone), now
 	}
@@ -405,10 +405,10 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 	return step, err
 }
 
-// errReplayMoved undoes a page of a replay that somebody else moved.
+// errReplayMoved undoes a page of a replay that was changed concurrently.
 var errReplayMoved = &hook.Error{Code: hook.CodeConflict, Message: "The replay was changed meanwhile."}
 
-// replayOne deals with one match, as it is now, and counts it in j.
+// replayOne handles one match in its current state and counts it in j.
 func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endpoint, profileOf func(*hook.Endpoint) hook.ProfileHash) error {
 	row, exists, err := t.readDelivery(m.Event, j.Endpoint)
 	if err != nil {
@@ -433,7 +433,7 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 	var kept int
 	if ok, err := t.row("read event", "SELECT 1 FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
 		[]any{m.Event[:], int64(j.Scope.Mode), j.Scope.Tenant}, &kept); err != nil || !ok {
-		j.Skipped++ // retention dropped it
+		j.Skipped++ // retention dropped the event
 		return err
 	}
 	j.Created++
@@ -450,10 +450,10 @@ func (t *tx) requestReplay(row *hook.Delivery, j *hook.ReplayJob, target *hook.E
 		int64(hook.ByReplay), sqltext.Micros(t.now), int64(0), j.ID[:])
 }
 
-// replayKept is how long a replay that has ended is kept.
+// replayKept is how long an ended replay is kept.
 const replayKept = 90 * 24 * time.Hour
 
-// dropReplays deletes replays that ended long ago.
+// dropReplays deletes replays that ended more than replayKept ago.
 func (s *Store) dropReplays(ctx context.Context) error {
 	_, err := s.inPages(ctx, "drop replays", "DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE ended_at > 0 AND ended_at <= "+
 		itoa(sqltext.Micros(s.now().Add(-replayKept)))+" LIMIT ?)", housekeepPage)

@@ -8,15 +8,15 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Resend asks for one more attempt of an event, which it finds by our id: to the endpoint,
-// or if that is zero, to each endpoint that the event matches now. An existing delivery
-// gets a single shot, whatever its state. A failure leaves the delivery and its schedule
-// as they are. A missing delivery is made and follows the endpoint's policy.
+// Resend requests one more attempt of an event, which it finds by Posthorn's id. The
+// attempt goes to the endpoint or, if that is zero, to each endpoint that the event
+// matches now. An existing delivery gets a single shot, whatever its state. A failed
+// attempt leaves the delivery and its schedule unchanged. A missing delivery is created
+// and follows the endpoint's policy.
 //
-// If the endpoint is named and not enabled, Resend gives CodeEndpointDisabled, or
-// CodeUnverified. If none is
-// named, an endpoint that tripped gets a missing delivery, held, and no single shot of an
-// existing one. Test events are not resent: they give CodeConflict.
+// If an endpoint is named and not enabled, Resend returns CodeEndpointDisabled, or
+// CodeUnverified. If none is named, a tripped endpoint gets a missing delivery, held, and
+// no single shot of an existing one. Test events cannot be resent; they give CodeConflict.
 func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID,
 	profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error) {
 	var out hook.Resent
@@ -69,8 +69,8 @@ func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*h
 	return out, nil
 }
 
-// existing is an existing delivery of an event, and whether a single shot of it is
-// requested already.
+// existing is an existing delivery of an event, and whether a single shot of it is already
+// requested.
 type existing struct {
 	hook.Delivery
 	shot bool
@@ -120,7 +120,7 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 	return []*hook.Endpoint{target}, nil
 }
 
-// resendTo resends an event to one endpoint. row is the existing delivery, nil if rowOf is
+// resendTo resends an event to one endpoint. row is the existing delivery, nil if there is
 // none.
 func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, row *existing, profileOf func(*hook.Endpoint) hook.ProfileHash, out *hook.Resent) error {
 	if row != nil {

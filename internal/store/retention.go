@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// retentionPage bounds the events that a page of retention reads. retentionRows
-	// bounds the deliveries that it reads, and the rows that it drops. retentionPause is
-	// the pause after each page, which leaves the writer to others.
+	// retentionPage bounds the events that a page of retention reads. retentionRows bounds the
+	// deliveries that it reads and the rows that it drops. retentionPause is the pause after
+	// each page, which leaves the writer to other operations.
 	retentionPage  = 500
 	retentionRows  = 2000
 	retentionPause = 10 * time.Millisecond
-	// clockPace is how much faster than the monotonic clock the clock of retention may
+	// clockPace is how many times faster than the monotonic clock the clock of retention may
 	// move, see retentionClock.
 	clockPace = 4
 )
@@ -26,16 +26,16 @@ const (
 // was settled after a given time.
 const stillNeeded = "(d.state < 2 OR d.settled_at > ?)"
 
-// retentionClock is the state of the clock that retention follows, for a store that uses
-// the machine's clock. If that is set to another year, retention must drop no more than
+// retentionClock is the state of the clock that retention follows if the store uses the
+// machine's clock. If that clock is set to another year, retention must drop no more than
 // what expires within a few hours.
 type retentionClock struct {
-	checked time.Time // last, or when the store was opened; its monotonic part is used
+	checked time.Time // last check, or the opening of the store; only its monotonic part is used
 }
 
 // retain drops events that were accepted and settled longer ago than Options.Retention,
-// with all their rows. It also drops endpoints that were deleted before the oldest event
-// that is left.
+// with all their rows. It also drops endpoints that were deleted before the oldest
+// remaining event.
 func (s *Store) retain(ctx context.Context) error {
 	if s.opts.Retention == 0 {
 		return nil
@@ -57,10 +57,11 @@ func (s *Store) retain(ctx context.Context) error {
 	return s.dropEndpoints(ctx, until)
 }
 
-// trustedNow returns the time that retention follows. It follows the machine's clock, but
-// at most clockPace times as fast as the monotonic clock while the store is open, not at
-// all while it is closed, and never back. After a jump it catches up slowly, so that an
-// operator has time to notice. If Options.Now is set, trustedNow returns its time.
+// trustedNow returns the time that retention follows. That is the machine's clock, but
+// while the store is open it advances at most clockPace times as fast as the monotonic
+// clock. It does not advance while the store is closed, and never goes back. After a jump
+// it catches up slowly, so that an operator has time to notice. If Options.Now is set,
+// trustedNow returns its time.
 func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 	now := s.now()
 	if s.retention == nil {
@@ -91,8 +92,8 @@ func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 	return trusted, nil
 }
 
-// retentionClock reads the stored clock. A store that has none yet begins with the time
-// of its newest event.
+// retentionClock reads the stored clock. A store without one starts with the time of its
+// newest event.
 func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 	var kept []byte
 	found, err := t.row("read retention clock", "SELECT value FROM meta WHERE key = 'retention_clock'{lock}", nil, &kept)
@@ -113,8 +114,8 @@ func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 }
 
 // dropPages walks the events of a table before until, oldest first. Each page is an
-// operation. It continues after the last event of each page, so a page of events that are
-// needed is read only once.
+// operation and continues after the last event of the page before, so a page of needed
+// events is read only once.
 func (s *Store) dropPages(ctx context.Context, from string, until time.Time) error {
 	var dropped int64
 	for at, more := (hook.ID{}), true; more; {
@@ -141,7 +142,7 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 }
 
 // dropEndpoints drops endpoints that were deleted before until and at least a day before
-// the oldest stored event. No delivery can be left to them.
+// the oldest stored event. Such endpoints cannot have deliveries left.
 func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 	oldest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
@@ -174,7 +175,7 @@ func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 	return nil
 }
 
-// dropDeleted drops the first of the endpoints, as many as a page allows, and returns
+// dropDeleted drops as many of the endpoints as fit into a page, in order, and returns
 // their number. An endpoint may have any number of revisions. They are dropped first, and
 // the endpoint with the last of them.
 func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
@@ -200,5 +201,5 @@ func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
 	return gone, nil
 }
 
-// dropCost is how many rows the statements that drop an endpoint count as in a page.
+// dropCost is how many rows of a page the statements that drop an endpoint count as.
 const dropCost = 8

@@ -24,7 +24,7 @@ type oldDelivery struct {
 	needed          bool
 }
 
-// tablesOf puts the names of the tables that hold the old events into a statement: the
+// tablesOf inserts the names of the tables that hold the old events into a statement: the
 // whole tables on SQLite, one partition of each on PostgreSQL. A range between two events
 // of a partition may cover events of another partition, which were not checked.
 func tablesOf(events, query string) string {
@@ -50,13 +50,13 @@ type dropper struct {
 
 func (d *dropper) text(query string) string { return tablesOf(d.from, query) }
 
-// page drops those of the next events that are no longer needed. It locks the rows before
-// it checks them, because on PostgreSQL another node may be asked for one more attempt.
+// page drops the next events that are no longer needed. It locks the rows before it checks
+// them, because on PostgreSQL another node may be about to resend one of the events.
 //
 // A page is bounded in rows. An event with more rows is dropped in several pages: first
 // its deliveries with their attempts, then the event with the last of them. A crash in
 // between leaves an old event with fewer deliveries, and the next run drops it. If one of
-// the remaining deliveries is resent meanwhile, the event is kept as it is then.
+// the remaining deliveries is resent in the meantime, the event is kept as it then is.
 func (d *dropper) page() (page droppedPage, err error) {
 	var mine bool
 	if _, err := d.row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
@@ -87,7 +87,7 @@ func (d *dropper) page() (page droppedPage, err error) {
 	return d.dropWhole(ids, rows, page)
 }
 
-// dropWhole drops those of the events that are no longer needed, up to the page's bound.
+// dropWhole drops the events that are no longer needed, up to the page's bound.
 func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage) (droppedPage, error) {
 	keep, cost := map[hook.ID]bool{}, map[hook.ID]int{}
 	needed, err := sqltext.Collect(background, d.c, sqltext.ScanID, oldOneshots, ids[0][:], ids[len(ids)-1][:])
@@ -125,7 +125,7 @@ func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage)
 	return page, nil
 }
 
-// dropPart drops a part of an event that has more rows than a page: its first deliveries
+// dropPart drops part of an event that has more rows than a page: its first deliveries
 // with their attempts. The event itself is left for a later page.
 func (d *dropper) dropPart(event hook.ID, rows []oldDelivery) (droppedPage, error) {
 	needed, err := sqltext.Collect(background, d.c, sqltext.ScanID, d.text(neededEvent), event[:], sqltext.Micros(d.until))
@@ -180,7 +180,7 @@ func runsWithout(ids []hook.ID, keep map[hook.ID]bool) (runs []eventRun) {
 	return runs
 }
 
-// dropIDs deletes the ids that platforms gave to the dropped events.
+// dropIDs deletes the ids that platforms assigned to the dropped events.
 const dropIDs = "DELETE FROM event_ids WHERE {idkey} IN (SELECT {idcols} FROM {events} WHERE id >= ? AND id <= ? AND public_id IS NOT NULL)"
 
 // dropRun drops the events from low to high with all their rows.

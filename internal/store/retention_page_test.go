@@ -67,7 +67,7 @@ func (a *aging) oldEvents() string {
 }
 
 // A page drops no more rows than its bound, however many an event has. Between two pages
-// everything can be read. What a crash leaves is dropped by the next run.
+// everything can be read. The next run drops what a crash left.
 func TestAnEventWithManyRowsGoesInSeveralPages(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestAnEventWithManyRowsThatIsNeededStays(t *testing.T) {
 }
 
 // A range of events of the default partition may span days that have partitions of their
-// own. The events in these were not checked, so they stay.
+// own. The events of those partitions were not checked, so they stay.
 func TestTheDefaultPartitionGoesWithoutWhatLiesBetween(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	kept := a.publish(2)

@@ -16,7 +16,7 @@ import (
 
 const testRetention = 30 * 24 * time.Hour
 
-// aging is a store with a clock of its own and one endpoint.
+// aging is a store with its own clock and one endpoint.
 type aging struct {
 	*faulty
 	scope hook.Scope
@@ -85,16 +85,16 @@ func (a *aging) conn() *sql.Conn {
 	return conn
 }
 
-// oldDay is a store one retention after its first day.
+// oldDay returns a store one retention after its first day.
 func (a *aging) oldDay() *postgres.OldDay {
 	day := a.now.Truncate(postgres.Span)
 	a.now = a.now.Add(testRetention + 2*postgres.Span)
 	return postgres.NewOldDay(a.conn(), day, a.now.Add(-testRetention))
 }
 
-// An old day is dropped, except for what is still to be delivered. The control run drops
-// the whole partition, as a script might. The delivery is lost then, so the test can see a
-// loss.
+// An old day is dropped, except for what is still to be delivered. The control drops the
+// whole partition, as a script might, and loses the delivery. This shows that the test can
+// detect a loss.
 func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 	scripted := func(a *aging, d *postgres.OldDay) error {
 		for _, statement := range []string{"ALTER TABLE attempts DETACH PARTITION {attempts}", "ALTER TABLE deliveries DETACH PARTITION {deliveries}",
@@ -129,7 +129,7 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 			if n := a.count("SELECT count(*) FROM events"); n != map[bool]int{true: 3}[c.kept] {
 				t.Errorf("%d events are left", n)
 			}
-			a.succeed(jobs[4]) // the attempt was under way all the time
+			a.succeed(jobs[4]) // the attempt was in progress all the time
 			d, attempts, err := a.Delivery(t.Context(), a.scope, jobs[4].Delivery.ID)
 			if c.kept && (err != nil || d.State != hook.Succeeded || len(attempts) != 1) {
 				t.Errorf("%+v, %d attempts, %v", d, len(attempts), err)
@@ -141,7 +141,7 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// A drop gives way to a transaction that holds the tables, such as a backup, and no write
+// A drop yields to a transaction that holds the tables, such as a backup, and no write
 // waits long behind it.
 func TestADropGivesWay(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
@@ -198,8 +198,8 @@ func TestADropGivesWay(t *testing.T) {
 	}
 }
 
-// Several nodes housekeep at the same time. One drops, the others find nothing to do, and
-// all continue with the statements that they have prepared.
+// Several nodes do housekeeping at the same time. One drops, the others find nothing to
+// do, and all continue with the statements that they have prepared.
 func TestNodesDropOnce(t *testing.T) {
 	url := pgtest.Database(t)
 	nodes := []*aging{newAging(t, Options{Postgres: url})}
@@ -233,7 +233,7 @@ func TestNodesDropOnce(t *testing.T) {
 		a.succeed(a.publish(1)...)
 	}
 	first := nodes[0]
-	first.keepHouse() // does what each left to the others
+	first.keepHouse() // does what each node left to the others
 	if n := first.count("SELECT count(*) FROM events WHERE id < $1", idBytes(sqltext.FirstID(first.now.Add(-testRetention-postgres.Span)))); n != 3 {
 		t.Errorf("%d old events, want the 3 that waited", n)
 	}
@@ -244,8 +244,8 @@ func TestNodesDropOnce(t *testing.T) {
 
 func idBytes(id hook.ID) []byte { return id[:] }
 
-// After weeks without new partitions the default partition has rows of today. The day stays
-// in it, and the following days get partitions.
+// After weeks without new partitions the default partition contains rows of today. The day
+// stays in it, and the following days get partitions.
 func TestAGapLeavesADayToTheDefaultPartition(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	a.now = a.now.Add(20 * 24 * time.Hour)
@@ -272,8 +272,8 @@ func TestAGapLeavesADayToTheDefaultPartition(t *testing.T) {
 	}
 }
 
-// If too much of a day is needed to be moved, the day stays for a while. Then the rest is
-// dropped page by page.
+// If too much of a day is still needed to be moved, the day stays for a while. Then the
+// rest is dropped page by page.
 func TestADayOfWhichMuchIsNeededStays(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	jobs := a.publish(3)
@@ -301,8 +301,8 @@ func TestADayOfWhichMuchIsNeededStays(t *testing.T) {
 	}
 }
 
-// A clock that jumps costs at most a few hours of events. The control run follows
-// the clock.
+// A clock that jumps costs at most a few hours of events. The control follows the
+// clock.
 func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 	places := map[string]func(*testing.T) Options{
 		"SQLite":     func(t *testing.T) Options { return Options{Dir: t.TempDir()} },
@@ -447,7 +447,7 @@ func TestNothingIsLeftOfAnEvent(t *testing.T) {
 	}
 }
 
-// On PostgreSQL another node may resend an old event while this one is about to drop it.
+// On PostgreSQL another node may resend an old event that this one is about to drop.
 // Either the event stays, or it was dropped before.
 func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	url := pgtest.Database(t)
@@ -487,7 +487,7 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 		t.Fatal("the event is gone, and an attempt of it was promised")
 	}
 
-	// Now in the other order: the drop has begun.
+	// Now the other order: the drop has begun.
 	if _, err := node(a.Store).Control().ExecContext(t.Context(), "DELETE FROM oneshots"); err != nil {
 		t.Fatal(err)
 	}

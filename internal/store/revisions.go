@@ -10,20 +10,20 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Revisions: what an endpoint was, for those who ask why an event did or did not reach
+// Revisions: earlier states of an endpoint, which show why an event did or did not reach
 // it (read.Lists.History).
 //
-// A revision is appended only if what is shown of it changed. An endpoint keeps a bounded
-// number of them. Beyond the bound, those go first during which no event was accepted,
-// because nobody can ask for them, and then the oldest. Housekeeping drops those that
-// ended before the oldest stored event.
+// A revision is appended only if a visible field changed. An endpoint keeps a bounded
+// number of them. Beyond the bound, revisions during which no event was accepted are
+// dropped first, because no one can request them, and then the oldest. Housekeeping drops
+// revisions that ended before the oldest stored event.
 const (
 	maxRevisions     = 32        // of one endpoint
-	maxRevisionBytes = 128 << 10 // of their URLs and types together; the newest may have more
+	maxRevisionBytes = 128 << 10 // of their URLs and types together; the newest may exceed it
 	revisionPage     = 500       // rows that one operation deletes
 )
 
-// appendRevision keeps what an endpoint is from now on.
+// appendRevision records the state of an endpoint from now on.
 func (t *tx) appendRevision(e *hook.Endpoint, types string) error {
 	old, err := t.endpoint(e.Scope, e.ID)
 	if err != nil {
@@ -58,7 +58,7 @@ func fitting(list []revision) int {
 	return len(list)
 }
 
-// trimRevisions drops what is too much of an endpoint's revisions.
+// trimRevisions drops the revisions of an endpoint that exceed its bounds.
 func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
 	list, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (r revision, err error) {
 		err = row.Scan(&r.number, &r.at, &r.bytes)
@@ -94,12 +94,12 @@ func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
 const dropRevisionsUpTo = `DELETE FROM endpoint_revisions WHERE (endpoint, revision) IN
 	(SELECT endpoint, revision FROM endpoint_revisions WHERE endpoint = ? AND revision <= ? ORDER BY revision LIMIT ?)`
 
-// looked is how many events acceptedBetween looks at. There are more than one only if
+// looked is how many events acceptedBetween examines. There are more than one only if
 // several were accepted within a millisecond, or the clock was ahead once.
 const looked = 20
 
 // acceptedBetween reports whether an event of the scope may have been accepted between two
-// times, both included.
+// times, both inclusive.
 func (t *tx) acceptedBetween(scope hook.Scope, from, to int64) (bool, error) {
 	low := sqltext.FirstID(sqltext.FromMicros(from))
 	times, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (at int64, err error) {
@@ -120,8 +120,8 @@ func (t *tx) acceptedBetween(scope hook.Scope, from, to int64) (bool, error) {
 	return len(times) == looked, nil
 }
 
-// Revisions that housekeeping drops: those that ended before the oldest event, and what is
-// too much in stores of earlier releases.
+// Revisions that housekeeping drops: those that ended before the oldest event, and those
+// that exceed the bound in stores of earlier releases.
 const (
 	endpointsWithOldRevisions = `SELECT DISTINCT r.endpoint FROM endpoint_revisions r WHERE r.at < ?
 		AND EXISTS (SELECT 1 FROM endpoint_revisions p WHERE p.endpoint = r.endpoint AND p.revision > r.revision AND p.at < ?) LIMIT 10000`
@@ -130,8 +130,8 @@ const (
 	lastOfManyRevisions        = "SELECT revision FROM endpoint_revisions WHERE endpoint = ? ORDER BY revision DESC LIMIT 1 OFFSET ?"
 )
 
-// dropRevisions drops the revisions that nobody can ask for, in pages. The time of an
-// event counts from a day before it, because the clocks of nodes may differ.
+// dropRevisions drops the revisions that no one can request, in pages. The time of an
+// event is taken as one day earlier, because the clocks of nodes may differ.
 func (s *Store) dropRevisions(ctx context.Context) error {
 	oldest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
@@ -162,8 +162,8 @@ func (s *Store) dropRevisions(ctx context.Context) error {
 	return nil
 }
 
-// dropRevisionsOf drops of each endpoint the revisions up to the one that last finds. A
-// page is shared by as many endpoints as it has rows for.
+// dropRevisionsOf drops, for each endpoint, the revisions up to the one that last finds. A
+// page is shared by as many endpoints as it has rows.
 func (s *Store) dropRevisionsOf(ctx context.Context, ids []hook.ID, last string, bound int64) error {
 	for len(ids) > 0 {
 		var done int
@@ -180,7 +180,7 @@ func (s *Store) dropRevisionsOf(ctx context.Context, ids []hook.ID, last string,
 					return err
 				}
 				if left -= n + 1; left <= 0 {
-					break // there may be more of this endpoint
+					break // the endpoint may have more
 				}
 			}
 			return nil

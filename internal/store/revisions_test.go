@@ -44,8 +44,8 @@ func manyTypes(n int) []string {
 	return list
 }
 
-// However often an endpoint changes, it keeps a bounded number of revisions. What is not
-// shown of a revision makes none.
+// However often an endpoint changes, it keeps a bounded number of revisions. A change of
+// fields that a revision does not show makes none.
 func TestRevisionsAreBounded(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
@@ -76,7 +76,7 @@ func TestRevisionsAreBounded(t *testing.T) {
 		if after, _ := p.revisions(); after != before {
 			t.Errorf("titles and secrets made %d revisions", after-before)
 		}
-		// Control, and stores of earlier releases: nothing else bounds the table.
+		// Control, also for stores of earlier releases: nothing else bounds the table.
 		many := 3 * revisionPage
 		p.write(`INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
 			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ` + fmt.Sprint(many) + `)
@@ -92,7 +92,7 @@ func TestRevisionsAreBounded(t *testing.T) {
 	})
 }
 
-// A flood of changes takes nothing from the history that stored events ask for.
+// A flood of changes removes nothing from the history that stored events need.
 func TestHistorySurvivesAFlood(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
@@ -139,7 +139,7 @@ func TestOldRevisionsGo(t *testing.T) {
 	})
 }
 
-// Endpoints that were made and deleted count, so that a loop does not fill the disk.
+// Endpoints that were made and deleted count too, so that a loop does not fill the disk.
 func TestEndpointsADay(t *testing.T) {
 	for name, o := range map[string]func(t *testing.T) Options{
 		"SQLite":     func(t *testing.T) Options { return Options{Dir: t.TempDir(), Reserve: -1} },
@@ -175,7 +175,7 @@ func TestEndpointsADay(t *testing.T) {
 func TestSecretsAreBounded(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
-		e := p.signing("https://example.com/a") // with two
+		e := p.signing("https://example.com/a") // with two secrets
 		rotate := func(overlap time.Duration) (*hook.Endpoint, error) {
 			e, _, err := p.RotateSecret(t.Context(), acme, e.ID, hook.Secret{Text: "whsec_x", Encoding: hook.EncodingWhsec}, overlap, nil)
 			return e, err

@@ -145,7 +145,7 @@ func TestChangeOfAnotherNodeRereadsOneEndpoint(t *testing.T) {
 	if out := b.publish(); out.Deliveries != 4 { // one of six is disabled, one is deleted
 		t.Errorf("%d deliveries, want 4", out.Deliveries)
 	}
-	// A change without an endpoint, as earlier releases leave it, stands for all endpoints.
+	// A change without an endpoint, as earlier releases write it, stands for all endpoints.
 	a.must(a.do(t.Context(), "test", 1, func(x *tx) error {
 		x.tellNodes(sqltext.ChangedScope, acme, hook.Ref{})
 		_, err := x.exec("touch tenant", "UPDATE tenants SET name = name WHERE id = ?", acme.Tenant)

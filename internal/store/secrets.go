@@ -13,7 +13,7 @@ import (
 )
 
 // saveSecrets makes the stored secrets equal to the snapshot's list. It numbers and seals
-// new ones, so that the first of the list has the highest version. It deletes those that
+// new ones so that the first in the list has the highest version. It deletes those that
 // have expired or are not in the list.
 func (t *tx) saveSecrets(e *hook.Endpoint) error {
 	stored, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (v [2]int64, err error) {
@@ -77,10 +77,10 @@ func (t *tx) insertSecret(e *hook.Endpoint, secret *hook.Secret) error {
 	return err
 }
 
-// RotateSecret gives the endpoint a new secret. The secrets in force sign beside it for
-// the overlap. An overlap of 0 ends them at once. Secrets that do not open are deleted. An
-// empty tenant means all of the mode. RotateSecret gives CodeSecretLimit if more than
-// hook.MaxSecrets would be in force.
+// RotateSecret gives the endpoint a new secret. The current secrets sign alongside it
+// during the overlap; an overlap of 0 ends them at once. Secrets that cannot be opened are
+// deleted. An empty tenant means every tenant of the mode. RotateSecret returns
+// CodeSecretLimit if more than hook.MaxSecrets would be in force.
 func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration,
 	once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint

@@ -9,23 +9,22 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Owner and fence: who may change a pending delivery.
+// Owner and fence decide who may change a pending delivery.
 //
-// The owner is the epoch of the process that has the delivery in memory; 0 means that
-// it waits in the table. A row gets an owner when it is inserted with a job (see roomFor)
-// or claimed. It loses the owner when it is settled, given back, swept or cancelled, or
-// when its owner has ended (see takeover.go).
+// The owner is the epoch of the process that has the delivery in memory; 0 means that it
+// waits in the table. A row gets an owner when it is inserted with a job (see roomFor) or
+// claimed. It loses the owner when it is settled, given back, swept or cancelled, or when
+// its owner has ended (see takeover.go).
 //
 // The fence is raised when a row is claimed, and when it is taken from an owner who may
-// still be attempting it: by a sweep, a cancellation, or a success beside the schedule.
-// A job carries the owner and fence of its row. An outcome whose job still matches the
-// row moves it by the schedule (settleFast). Any other outcome is late. It is treated
-// like that of a single shot: it is logged, a success wins all the same, and a failure
-// moves nothing (settleSlow). So a failure never undoes what happened to a row since
-// its attempt began.
+// still be attempting it: by a sweep, a cancellation, or a success outside the schedule. A
+// job carries the owner and fence of its row. An outcome whose job still matches the row
+// moves it by the schedule (settleFast). Any other outcome is late. It is treated like
+// that of a single shot: it is logged, a success still wins, and a failure changes nothing
+// (settleSlow). So a failure never undoes what happened to a row since its attempt began.
 
-// giveBackRow puts a delivery back into the table. The state is written so that
-// PostgreSQL finds the row by its key (see sqltext.MoveDelivery).
+// giveBackRow returns a delivery to the table. The state is written so that PostgreSQL
+// finds the row by its key (see sqltext.MoveDelivery).
 const (
 	giveBackRow = "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND owner = ?"
 )
@@ -34,9 +33,8 @@ const (
 // time of the earliest planned retry of each endpoint. The hook.Commit does not repeat
 // these.
 //
-// An error means that nothing was recorded. The caller keeps the outcomes and calls
-// again, on a full disk until there is space. Settle skips deliveries that no longer
-// exist.
+// An error means that nothing was recorded. The caller keeps the outcomes and calls again,
+// on a full disk until there is space. Settle skips deliveries that no longer exist.
 func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due, error) {
 	if len(done) == 0 {
 		return nil, nil
@@ -67,8 +65,8 @@ func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due,
 	return due, nil
 }
 
-// unknownPolicy is used for an outcome without a policy: a delivery must not end because
-// its plan is not known.
+// unknownPolicy is used for an outcome without a policy, because a delivery must not end
+// when its plan is unknown.
 var unknownPolicy = &hook.Policy{Retry: hook.Retry{Steps: []time.Duration{time.Minute}, Repeat: true}}
 
 func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
@@ -118,12 +116,12 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 }
 
 // giveBackPause is the least time until a delivery that was given back is claimed again.
-// Without it a delivery that this process cannot attempt would be claimed in a loop.
+// Without it, a delivery that this process cannot attempt would be claimed in a loop.
 const giveBackPause = time.Second
 
-// giveBack puts a delivery that was not attempted back into the table, unless its row has
-// changed hands. It puts a single shot back too, if the endpoint still receives, and
-// deletes it otherwise.
+// giveBack returns a delivery that was not attempted to the table, unless its row has
+// changed hands. It also returns a single shot if the endpoint still receives, and deletes
+// it otherwise.
 func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	d := &job.Delivery
 	due := d.Due
@@ -172,7 +170,7 @@ func (t *tx) giveBackDelivery(job *hook.Job, due time.Time) (gone bool, err erro
 }
 
 // settleFast applies hook.Next to the job's copy of the row and writes the result if the
-// row is still equal to that copy.
+// row still equals that copy.
 func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (hook.Delivery, hook.Effect, bool, error) {
 	d := job.Delivery
 	if job.Trigger.OneShot() || d.State != hook.Pending {
@@ -184,8 +182,8 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 	return after, effects, ok, sqltext.Wrap("settle delivery", err)
 }
 
-// settleSlow reads the row and applies hook.Next to it. It serves single shots and late
-// outcomes, whose row was held, cancelled or claimed again meanwhile. was is the state
+// settleSlow reads the row and applies hook.Next to it. It handles single shots and late
+// outcomes, whose row has since been held, cancelled or claimed again. was is the state
 // that it found.
 func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (after hook.Delivery, was hook.State, effects hook.Effect, ok bool, err error) {
 	row, ok, err := t.readDelivery(job.Delivery.Event, job.Delivery.Endpoint)

@@ -207,7 +207,7 @@ func TestManyWritersShareCommits(t *testing.T) {
 	}
 }
 
-// A caller that goes away does not undo its write.
+// A caller that gives up does not undo its write.
 func TestCallerThatLeft(t *testing.T) {
 	s := open(t, store.Options{Dir: t.TempDir()})
 	ctx, leave := context.WithCancel(t.Context())
@@ -246,7 +246,7 @@ func TestInsideABubble(t *testing.T) {
 	})
 }
 
-// After an I/O error of a write the store acknowledges nothing.
+// After a write fails with an I/O error, the store acknowledges nothing.
 func TestIOErrorStopsTheStore(t *testing.T) {
 	dir := t.TempDir()
 	fatal := make(chan error, 10)
@@ -409,7 +409,7 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// The first write that finds the disk full may be that of an outcome.
+// The write that first finds the disk full may be that of an outcome.
 func TestDiskFullFoundByAnOutcome(t *testing.T) {
 	dir := smallDisk(t, 16<<20)
 	s := open(t, store.Options{Dir: dir, Reserve: 2 << 20})
@@ -439,7 +439,7 @@ func TestDiskFullFoundByAnOutcome(t *testing.T) {
 	}
 }
 
-// The control of TestDiskFull: without a reserve outcomes cannot be stored.
+// Control for TestDiskFull: without a reserve, outcomes cannot be stored.
 func TestDiskFullWithoutReserve(t *testing.T) {
 	s := open(t, store.Options{Dir: smallDisk(t, 8<<20), Reserve: -1})
 	fillDisk(t, s)

@@ -12,38 +12,38 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Statistics: what each transaction counts, and how it becomes tallies of minutes and
-// hours.
+// Statistics: what each transaction counts, and how it becomes tallies per minute and
+// hour.
 //
-// A transaction gathers samples, and writes their tallies as one fresh row of stat_log for
-// each statSubjects endpoints (logSamples). So the statistics hold exactly what is
+// A transaction collects samples and writes their tallies as one fresh row of stat_log for
+// each statSubjects endpoints (logSamples). So the statistics contain exactly what is
 // committed. The row belongs to the minute of the transaction's time.
 //
-// Beside the writer, sumStats adds up the rows of each span, and moves a span that is over
-// to stats, a row for each subject. What moves from minutes goes to the log of the hour in
-// the same transaction. Each step deletes the rows that it read and inserts their sum, so
-// every count is in one row of the minutes, and in one of the minutes' log, the hours' log
-// or the hours. Steps check how many rows they delete: if another node took some, the step
-// is undone.
+// In the background, sumStats adds up the rows of each span and moves a span that is over
+// to stats, one row per subject. Rows that move out of the minutes go to the log of the
+// hour in the same transaction. Each step deletes the rows that it read and inserts their
+// sum, so every count is in exactly one row of the minutes or the minutes' log, and in
+// exactly one row of the minutes' log, the hours' log or the hours. Steps check how many
+// rows they delete. If another node took some, the step is undone.
 
-// sample is something that happened to an endpoint's deliveries, or to a tenant's events.
+// sample is an event in the life of an endpoint's deliveries, or of a tenant's events.
 type sample struct {
 	subject sqltext.Subject
 
 	published, accepted bool // an event, a delivery
 
 	attempted bool
-	class     hook.Class    // why the attempt failed; empty: it succeeded
-	took      time.Duration // the attempt
+	class     hook.Class    // why the attempt failed; empty if it succeeded
+	took      time.Duration // duration of the attempt
 
 	delivered, first bool          // the delivery succeeded; with its first attempt
-	since            time.Duration // its acceptance
+	since            time.Duration // time since its acceptance
 	givenUp          int64         // deliveries that failed
 }
 
 func (t *tx) note(s sample) { t.samples = append(t.samples, s) }
 
-// noteAttempt counts an attempt and what it made of its delivery.
+// noteAttempt counts an attempt and its effect on its delivery.
 func (t *tx) noteAttempt(after *hook.Delivery, was hook.State, o *hook.Outcome) {
 	if after.Kind == hook.TestEvent {
 		return
@@ -85,7 +85,7 @@ func (s *sample) count(t *hook.Tally) {
 	t.GivenUp += s.givenUp
 }
 
-// tallies are sums by subject. Emptied, they keep their memory for the next sums.
+// tallies holds sums by subject. After a reset it keeps its memory for the next sums.
 type tallies struct {
 	at   map[sqltext.Subject]int
 	list []subjectTally
@@ -97,7 +97,8 @@ type subjectTally struct {
 	tally   hook.Tally
 }
 
-// keptTallies bounds the subjects whose memory is kept: to empty a big map costs time.
+// keptTallies bounds the subjects whose memory is kept, because clearing a big map is
+// slow.
 const keptTallies = 2048
 
 func (a *tallies) reset() {
@@ -124,7 +125,7 @@ func (a *tallies) of(s sqltext.Subject) *hook.Tally {
 	return &a.list[at].tally
 }
 
-// rows calls write for rows of the log of at most statSubjects subjects each.
+// rows calls write for rows of the log, each with at most statSubjects subjects.
 func (a *tallies) rows(raw bool, write func(subjects int, data []byte) error) error {
 	slices.SortFunc(a.list, func(x, y subjectTally) int { return x.subject.Compare(y.subject) })
 	for part := range slices.Chunk(a.list, statSubjects) {
@@ -140,18 +141,18 @@ func (a *tallies) rows(raw bool, write func(subjects int, data []byte) error) er
 }
 
 const (
-	// statSubjects bounds the subjects of a row of the log, and with them the rows of
-	// stats that a page of sumStats inserts.
+	// statSubjects bounds the subjects of a row of the log, and with them the rows of stats
+	// that a page of sumStats inserts.
 	statSubjects = 500
-	// statSums bounds the subjects whose sums are in memory at once, and statBytes the
-	// bytes of the rows that are added up at once.
+	// statSums bounds the subjects whose sums are in memory at once, and statBytes the bytes
+	// of the rows that are added up at once.
 	statSums  = 20_000
 	statBytes = 8 << 20
-	// statHeads bounds the rows of the log that one step looks at.
+	// statHeads bounds the rows of the log that one step examines.
 	statHeads = 4000
-	// statAge is how old a row of the log is when it is added up: on PostgreSQL one that
-	// is younger may not be visible yet while later ones are. statLate is how long after
-	// its end a span counts as over. Rows that come later are added all the same.
+	// statAge is how old a row of the log must be before it is added up: on PostgreSQL a
+	// younger one may not be visible yet while later ones are. statLate is how long after its
+	// end a span counts as over. Rows that arrive later are still added.
 	statAge  = 5 * time.Second
 	statLate = 10 * time.Second
 	// dropStatsPage bounds the rows of stats that a page of retention drops.
@@ -181,8 +182,8 @@ func (t *tx) logRow(span, start int64, fresh bool, subjects int, data []byte) er
 	return t.insert("log statistics", sqltext.StatLog, t.statID(), span, start, one, int64(subjects), data)
 }
 
-// statID returns a number that no other row of the statistics has. It begins with the
-// time; the last bits are those of the process, so that nodes do not give the same one.
+// statID returns a number that no other row of the statistics has. It starts with the
+// time. The last bits are those of the process, so nodes do not return the same number.
 func (t *tx) statID() int64 {
 	of := t.s.Epoch() & (1<<statBits - 1)
 	t.s.lastStat = max(statTime(t.now)+of, t.s.lastStat+1<<statBits)
@@ -191,7 +192,8 @@ func (t *tx) statID() int64 {
 
 const statBits = 10
 
-// statTime is the smallest number that statID may return at the time, up to the year 2255.
+// statTime returns the smallest number that statID may return at the time, up to the year
+// 2112.
 func statTime(at time.Time) int64 { return min(at.UnixMicro(), 1<<(62-statBits)) << statBits }
 
 // logHead is a row of the log without its data.
@@ -210,9 +212,9 @@ const (
 )
 
 // sumStats adds up the log and moves spans that are over. It returns how long from now
-// there may be something to do again, and 0 if the log is empty.
+// there may be work again, and 0 if the log is empty.
 func (s *Store) sumStats(ctx context.Context) (time.Duration, error) {
-	for range 100 { // rounds; each does something, and more is left for the next time
+	for range 100 { // each round makes progress; the rest is left for the next call
 		next, busy, err := s.sumRound(ctx)
 		if err != nil || !busy {
 			return next, err
@@ -267,8 +269,8 @@ func (s *Store) sumRound(ctx context.Context) (next time.Duration, busy bool, er
 	return max(next, statAge), busy, nil
 }
 
-// pageToSum returns the rows of a span that are to be added up next: all of them if that
-// is not too much, else the first fresh ones. Nil: there are no fresh rows.
+// pageToSum returns the rows of a span to be added up next: all of them if they fit,
+// otherwise the first fresh ones. It returns nil if there are no fresh rows.
 func pageToSum(group []logHead) []logHead {
 	subjects, bytes, fresh := 0, 0, group[:0:0]
 	for _, h := range group {
@@ -293,10 +295,10 @@ func pageToSum(group []logHead) []logHead {
 	return fresh
 }
 
-// errNotMine says that another node adds up the same rows.
+// errNotMine means that another node adds up the same rows.
 var errNotMine = errors.New("another node adds up the statistics")
 
-// sumPage replaces rows of a span by their sum.
+// sumPage replaces rows of a span with their sum.
 func (s *Store) sumPage(ctx context.Context, page []logHead) error {
 	first, last := page[0], page[len(page)-1]
 	fresh := int64(1)
@@ -332,7 +334,7 @@ func (s *Store) sumPage(ctx context.Context, page []logHead) error {
 	})
 }
 
-// addLog adds a row of the log. What has no sums of tenants and modes yet goes to raw.
+// addLog adds a row of the log. Rows without sums of tenants and modes go to raw.
 func (a *tallies) addLog(data []byte, raw *tallies) error {
 	return sqltext.ReadLog(data, func(subject sqltext.Subject, isRaw bool, tally []byte) error {
 		if isRaw {
@@ -342,7 +344,7 @@ func (a *tallies) addLog(data []byte, raw *tallies) error {
 	})
 }
 
-// addRaw adds tallies with the sums of their tenants and modes.
+// addRaw adds tallies together with the sums of their tenants and modes.
 func (a *tallies) addRaw(raw *tallies) {
 	for i := range raw.list {
 		subject, tally := raw.list[i].subject, &raw.list[i].tally
@@ -356,7 +358,7 @@ func (a *tallies) addRaw(raw *tallies) {
 	}
 }
 
-// step is an operation of sumStats. One node at a time does it.
+// step is one operation of sumStats. One node at a time runs it.
 func (s *Store) step(ctx context.Context, name string, rows int, apply func(*tx) error) error {
 	return s.write(ctx, &op{Name: name, Rows: rows, Stays: true, Apply: func(t *tx) error {
 		var mine bool
@@ -370,8 +372,8 @@ func (s *Store) step(ctx context.Context, name string, rows int, apply func(*tx)
 	}})
 }
 
-// moveSpan moves the rows of a span that is over to stats, and those of a minute to the
-// log of its hour too.
+// moveSpan moves the rows of a span that is over to stats. Rows of a minute also go to the
+// log of its hour.
 func (s *Store) moveSpan(ctx context.Context, group []logHead) error {
 	for _, h := range group {
 		err := s.step(ctx, "keep statistics", h.subjects, func(t *tx) error { return t.moveRow(h) })
@@ -385,7 +387,7 @@ func (s *Store) moveSpan(ctx context.Context, group []logHead) error {
 	return nil
 }
 
-// statPause is the pause after each page, which leaves the writer to others.
+// statPause is the pause after each page, which leaves the writer to other operations.
 const statPause = time.Millisecond
 
 func (t *tx) moveRow(h logHead) error {
@@ -412,10 +414,10 @@ func (t *tx) moveRow(h logHead) error {
 	})
 }
 
-// watchStats adds up the log a few seconds after there is something in it, and again
-// until it is empty. Nothing is read while nothing is counted.
+// watchStats adds up the log a few seconds after rows are added, and again until it is
+// empty. Nothing is read while nothing is counted.
 func (s *Store) watchStats(ctx context.Context) {
-	timer := time.NewTimer(0) // what an earlier process left
+	timer := time.NewTimer(0) // for rows that an earlier process left
 	defer timer.Stop()
 	waiting := true
 	for {
@@ -441,7 +443,7 @@ func (s *Store) watchStats(ctx context.Context) {
 	}
 }
 
-// dropStats drops tallies that are older than they are kept.
+// dropStats drops tallies past their retention.
 func (s *Store) dropStats(ctx context.Context) error {
 	now, err := s.trustedNow(ctx)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// statsWorld does random work on one or two nodes and counts the rows that it left.
+// statsWorld runs random work on one or two nodes and counts the rows that it left.
 type statsWorld struct {
 	t    *testing.T
 	rnd  *rand.Rand
@@ -24,7 +24,7 @@ type statsWorld struct {
 	mu  sync.Mutex
 	now time.Time
 
-	asked int // deliveries of all writes, those that were refused included
+	asked int // deliveries of all writes, including refused ones
 }
 
 func (w *statsWorld) clock() time.Time {
@@ -53,7 +53,7 @@ func (w *statsWorld) open(i int) {
 	w.node[i].jobs = append(w.node[i].jobs, jobs...)
 }
 
-// step does one thing on a node. What fails stores nothing.
+// step performs one action on a node. An action that fails stores nothing.
 func (w *statsWorld) step(f *faulty) error {
 	ctx := w.t.Context()
 	w.pass(time.Duration(w.rnd.IntN(20_000)) * time.Millisecond)
@@ -113,8 +113,8 @@ type minuteOf struct {
 	start int64
 }
 
-// rows counts all rows: in the minute of its acceptance, of its settlement, and, for what
-// is not known by the minute, in the sum at 0.
+// rows counts all rows by the minute of acceptance and of settlement. Counts that have no
+// known minute go to the sum at 0.
 func (w *statsWorld) rows(f *faulty) map[minuteOf]*hook.Tally {
 	w.t.Helper()
 	all := map[minuteOf]*hook.Tally{}
@@ -231,8 +231,8 @@ func (w *statsWorld) check(f *faulty, when string, step time.Duration) {
 	}
 }
 
-// What the statistics say is what the rows say, by the minute and by the hour, after each
-// of five kills in the midst of work, whether it was added up or not, and on every node.
+// The statistics equal the rows, per minute and per hour, after each of five kills in the
+// middle of work, whether added up or not, and on every node.
 func TestStatisticsAreExact(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) { statisticsAreExact(t, []Options{{Dir: t.TempDir()}}) })
 	t.Run("PostgreSQL", func(t *testing.T) {
@@ -287,7 +287,7 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 	if n := w.count(f, "stats"); n == 0 {
 		t.Error("nothing was moved to the table of finished spans")
 	}
-	// Everything is over, and nothing is left in the log.
+	// All spans are over, and nothing is left in the log.
 	w.pass(2 * time.Hour)
 	for {
 		next, err := f.sumStats(t.Context())
@@ -368,7 +368,7 @@ func TestStatisticsAreBounded(t *testing.T) {
 }
 
 // A row that another node committed while its neighbours were being added up is neither
-// lost nor counted twice: the step is undone, and the next one has it.
+// lost nor counted twice. The step is undone, and the next one includes it.
 func TestARowThatIsSeenLate(t *testing.T) {
 	w := &statsWorld{t: t, opts: []Options{{Postgres: pgtest.Database(t), Lease: time.Minute}}, node: make([]*faulty, 1), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	w.opts[0].Now = w.clock

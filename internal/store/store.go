@@ -1,11 +1,11 @@
-// Package store owns the data that Posthorn must not lose: what an event, a settlement
-// and a sweep mean, as operations inside a transaction. The packages below it own the
-// engines, the writer, and the snapshots of endpoints.
+// Package store owns the data that Posthorn must not lose. It defines what an event, a
+// settlement and a sweep mean, as operations inside a transaction. The packages below it
+// contain the engines, the writer, and the snapshots of endpoints.
 //
-// It promises that an acknowledged write is on disk (with the default
-// [Options].Synchronous), that an event and its deliveries are one transaction, that
-// every statement stays within its scope (S-09), and that secrets reach the disk sealed
-// only (S-11). It decides nothing about retries: [hook.Next] does, inside the settling
+// It guarantees that an acknowledged write is on disk (with the default
+// [Options].Synchronous), that an event and its deliveries are one transaction, that every
+// statement stays within its scope (S-09), and that secrets reach the disk only sealed
+// (S-11). It makes no decisions about retries: [hook.Next] makes them, inside the settling
 // transaction.
 //
 // It never waits for a receiver and never starts an attempt. It calls back into the
@@ -34,84 +34,82 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Options say how a store is opened and whom it calls. Keys is required, and one of Dir,
-// Path and Postgres.
+// Options say how a store is opened and which callbacks it uses. Keys is required, and one
+// of Dir, Path and Postgres.
 type Options struct {
-	// Postgres is the URL of a PostgreSQL database that keeps the store. Path has no
-	// meaning then.
+	// Postgres is the URL of a PostgreSQL database that holds the store. Path is ignored then.
 	Postgres string
-	// Lease is how long after its last heartbeat a node on PostgreSQL counts as dead.
-	// Default 10 s.
+	// Lease is how long after its last heartbeat a node on PostgreSQL counts as dead. Default
+	// 10 s.
 	Lease time.Duration
-	// Version is the release that this node runs, for operators of several.
+	// Version is the release that this node runs. Operators of several nodes see it.
 	Version string
-	// ProfilesKept is called when another node kept texts of profiles. It runs on the
-	// writer under the contract of Committed. It may be nil.
+	// ProfilesKept is called when another node stored texts of profiles. It runs on the writer
+	// under the contract of Committed. It may be nil.
 	ProfilesKept func()
-	// CatalogueChanged is called when another node changed which schemas of event types
-	// are enforced. It runs on the writer and must not wait.
+	// CatalogueChanged is called when another node changed which schemas of event types are
+	// enforced. It runs on the writer and must not block.
 	CatalogueChanged func()
-	// Dir is the data directory. It is made if absent. Unless Path is set, the database
-	// is the file posthorn.db in it.
+	// Dir is the data directory. It is created if absent. Unless Path is set, the database is
+	// the file posthorn.db in it.
 	Dir string
 	// Path is the database file. The lock file and the reserve are in the same directory.
 	Path string
 	// Keys seals secrets, header values and stored answers.
 	Keys *seal.Keyring
-	// Now is the clock; default time.Now. Times are kept in microseconds.
+	// Now is the clock; default time.Now. Times have microsecond precision.
 	Now func() time.Time
 	// Log is for operators; default slog.Default. The store logs no secrets.
 	Log *slog.Logger
-	// Committed is called with what a transaction means for the dispatcher, after the
-	// commit and before any caller is answered. It runs on the writer: it must not block
-	// and must not call the store. It may be nil.
+	// Committed is called with the effects of a transaction that concern the dispatcher, after
+	// the commit and before any caller is answered. It runs on the writer: it must not block and
+	// must not call the store. It may be nil.
 	Committed func(hook.Commit)
 	// Room returns how many more jobs of an endpoint may wait in memory. It runs on the
 	// writer under the same contract as Committed. If it is nil, no job is handed over:
 	// all deliveries wait in the table until they are claimed.
 	Room func(target *hook.Endpoint) int
-	// Fatal is called once, on the writer or on a goroutine beside it, when the disk can
-	// no longer be trusted: after a failed sync, an I/O error, or damage. No write that
-	// begins afterwards is acknowledged, and the process must end. Fatal must not
-	// block and must not call Close.
+	// Fatal is called once, on the writer or another goroutine, when the disk can no longer be
+	// trusted: after a failed sync, an I/O error, or damage. No write that begins afterwards
+	// is acknowledged, and the process must end. Fatal must not block and must not call
+	// Close.
 	Fatal func(error)
-	// Synchronous is "full" (default), "normal" or "off". Only full survives a power
-	// cut: normal loses the last acknowledged commits, and off may lose the database.
-	// The other two are for tests and for data that may be lost.
+	// Synchronous is "full" (default), "normal" or "off". Only full survives a power failure:
+	// normal loses the last acknowledged commits, and off may lose the database. Use the other
+	// two only for tests and for data that may be lost.
 	Synchronous string
 	// MaxFanOut bounds the deliveries of one event; default 1,000.
 	MaxFanOut int
-	// MaxRequestFanOut bounds the deliveries that the events of one request make
-	// together, because they are one transaction; default 10,000. Each event that would
-	// exceed it is refused.
+	// MaxRequestFanOut bounds the deliveries that the events of one request make together,
+	// because they are one transaction; default 10,000. Events that would exceed it are
+	// refused.
 	MaxRequestFanOut int
 	// Jitter returns a number from 0 to 1; default random.
 	Jitter func() float64
 	// HeldFor is how long a delivery may be held; default 30 days.
 	HeldFor time.Duration
-	// Retention is how long an event is kept after it was accepted and its last delivery
-	// was settled. An event with a pending or held delivery is kept. Default 0: events
-	// are kept for ever. If Now is nil, retention follows a jump of the machine's clock
-	// slowly.
+	// Retention is how long an event is kept after it was accepted and its last delivery was
+	// settled. An event with a pending or held delivery is kept. Default 0: events are kept
+	// forever. If Now is nil, retention follows a jump of the machine's clock slowly.
 	Retention time.Duration
-	// AuditRetention is how long entries of the audit log are kept. Default 0: for ever.
+	// AuditRetention is how long entries of the audit log are kept. Default 0: forever.
 	AuditRetention time.Duration
 	// EndpointsADay bounds the endpoints that a tenant makes in one mode within 24 hours,
-	// those that it deleted included. Default 5,000.
+	// deleted ones included. Default 5,000.
 	EndpointsADay int
 	// TenantBacklog bounds the pending and held deliveries of one tenant in one mode.
 	// Beyond it publishing is refused with CodeBacklogFull. Default 0: no bound.
 	TenantBacklog int
-	// Reserve is the size in bytes of a file that is deleted when the disk is full, so
-	// that outcomes can still be recorded. Default 16 MiB; -1: none.
+	// Reserve is the size in bytes of a file that is deleted when the disk is full, so that
+	// outcomes can still be recorded. Default 16 MiB; -1 means none.
 	Reserve int64
 }
 
-// Store is one open database. Its methods are safe for concurrent use. Writes go through
+// Store is an open database. Its methods are safe for concurrent use. Writes go through
 // one writer, which groups them. Reads see the last commit.
 //
-// A context bounds only how long its caller waits: a write that was handed to the writer
-// is carried out even if its caller has gone.
+// A context bounds only how long its caller waits. A write that was submitted to the
+// writer is carried out even if its caller has gone.
 type Store struct {
 	*read.Lists
 	opts   Options
@@ -130,17 +128,17 @@ type Store struct {
 	logLength func() int64
 	counting  counting
 
-	// The writer goroutine's own, see tx.go.
+	// Used by the writer goroutine only, see tx.go.
 	backlog    map[hook.Scope]int       // open deliveries
 	countedAt  map[hook.Scope]time.Time // when each count in backlog was taken
 	sinceCount map[hook.Scope]int       // change of the number of open deliveries since a count began
-	announced  map[hook.ID]time.Time    // when other nodes were last told of work that they may share
+	announced  map[hook.ID]time.Time    // when shared work was last announced
 	accepted   time.Time                // time of acceptance of the last event
 	heads      map[hook.Mode]auditHead  // of the audit log
-	auditing   bool                     // a commit with entries of the audit log is on its way
-	lastSwept  hook.ID                  // the last endpoint that had its turn to be swept
+	auditing   bool                     // a commit with entries of the audit log is in progress
+	lastSwept  hook.ID                  // the endpoint that was swept last
 	lastStat   int64                    // see statID
-	tallies    tallies                  // of the transaction that is being written
+	tallies    tallies                  // of the transaction in progress
 
 	sweeps  chan struct{}
 	counted chan struct{} // a transaction counted something
@@ -151,15 +149,15 @@ type Store struct {
 	retention *retentionClock // nil: Options.Now was given, and retention follows it
 }
 
-// Stats are counters since the store was opened, and the current state.
+// Stats holds counters since the store was opened, and the current state.
 type Stats struct {
 	Commits    int64 // transactions committed
 	Events     int64 // events stored
 	Deliveries int64 // delivery rows inserted
 	Attempts   int64 // attempts logged
 	Queued     int   // writes that wait now
-	// Long counts, by name, the operations that held the writer for longer than
-	// batch.Hold. The name "batch" counts whole transactions that did.
+	// Long counts, by name, the operations that held the writer for longer than batch.Hold.
+	// The name "batch" counts whole transactions that did.
 	Long map[string]int64
 	// LogLength is the current size of SQLite's log in bytes; 0 on PostgreSQL.
 	LogLength int64
@@ -170,7 +168,7 @@ type counters struct {
 	staleSettles, takeovers, takenOver atomic.Int64
 }
 
-// Open opens the database, makes or migrates it if needed, and starts its writer. Errors
+// Open opens the database, creates or migrates it if needed, and starts its writer. Errors
 // wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch, ErrCorrupt, ErrPostgres or
 // ErrPostgresURL if one of these is the reason. The caller must call Recover next.
 func Open(ctx context.Context, opts Options) (*Store, error) {
@@ -222,8 +220,8 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The order of ids is the order of acceptance, and sweeps rely on it. A clock that
-	// was set back while no process ran must not break it.
+	// Ids are in the order of acceptance, and sweeps rely on it. A clock that was set back
+	// while no process ran must not break this.
 	last, err := db.LastEvent(ctx)
 	if err != nil {
 		return errors.Join(err, db.Close())
@@ -240,7 +238,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 // answer may be lost.
 const callerWaits = 3500 * time.Millisecond
 
-// openPostgres makes this process one of the nodes on a database.
+// openPostgres registers this process as a node of a database.
 func (s *Store) openPostgres(ctx context.Context) error {
 	o := &s.opts
 	if o.Synchronous != "full" {
@@ -264,8 +262,8 @@ func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits})
 }
 
-// Close carries out the accepted writes and closes the database. Later calls are refused
-// with CodeShuttingDown.
+// Close runs the accepted writes and closes the database. Later calls are refused with
+// CodeShuttingDown.
 func (s *Store) Close() error {
 	if s.writer.Closed() {
 		return nil
@@ -276,8 +274,8 @@ func (s *Store) Close() error {
 	return sqltext.Wrap("close store", s.engine.Close())
 }
 
-// Ready returns an error if the store does not accept writes: because it is closed, it
-// stopped after an I/O error, the disk is full, or the database does not answer.
+// Ready returns an error if the store does not accept writes: it is closed, it stopped
+// after an I/O error, the disk is full, or the database does not respond.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.writer.Ready(); err != nil {
 		return answer(err)
@@ -289,8 +287,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Epoch returns the number of this opening. It is the owner of the deliveries that this
-// process has in memory.
+// Epoch returns the number of this opening. It is the owner of the deliveries in this
+// process's memory.
 func (s *Store) Epoch() int64 { return s.peers.Epoch() }
 
 // Stats returns the counters.
@@ -352,14 +350,14 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// now returns the time with the precision of the database.
+// now returns the time with the database's precision.
 func (s *Store) now() time.Time { return s.opts.Now().UTC().Truncate(time.Microsecond) }
 
-// ClusterStats are the numbers of a node among others. All but Nodes are 0 on SQLite.
+// ClusterStats holds the numbers of one node of several. All but Nodes are 0 on SQLite.
 type ClusterStats struct {
 	Nodes           int   // nodes alive now
 	Takeovers       int64 // dead nodes whose work this node took over
-	TakenDeliveries int64 // deliveries that these had in memory
+	TakenDeliveries int64 // deliveries that those nodes had in memory
 	StaleSettles    int64 // outcomes of jobs that no longer belonged to this node
 }
 
@@ -372,5 +370,5 @@ func (s *Store) ClusterStats() ClusterStats {
 func (s *Store) Nodes() int { return s.peers.Nodes() }
 
 // Holds reports whether a job may still be attempted: the lease under which it was handed
-// over has not expired. If it has, the caller settles the job as skipped.
+// over has not expired. Otherwise the caller settles the job as skipped.
 func (s *Store) Holds(j *hook.Job) bool { return s.peers.Holds(j.Holder) }

@@ -8,24 +8,24 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Sweeps: work over all open deliveries of an endpoint, ordered by a change of its
-// status. The order is stored with that change, carried out in pages between other
-// writes, and continued after a crash.
+// Sweeps are work over all open deliveries of an endpoint, ordered by a change of its
+// status. The order is stored with that change, carried out in pages between other writes,
+// and continued after a crash.
 //
-// The bound of a hold: which deliveries a hold takes.
+// The bound of a hold decides which deliveries a hold takes.
 //
 // A hold takes the pending deliveries that exist when the endpoint is disabled. It must
 // not take what is published after the endpoint is enabled again, even if the hold is
-// still under way then. Therefore the order stores a bound, an id in the order of
-// events, and the hold takes events below it only.
+// still in progress then. Therefore the order stores a bound, an id in the order of
+// events, and the hold takes only events below it.
 //
-// A single process takes the bound from its ids, which only grow. Nodes on PostgreSQL
-// have clocks of their own, so there the commit raises the bound above all stored events
-// while no node can publish, and every node's next id is above it (tx.holds). New ids
-// are made only after that commit, so no other operation may follow a hold in its
-// transaction (tx.Written).
+// A single process takes the bound from its ids, which only grow. Nodes on PostgreSQL have
+// their own clocks, so there the commit raises the bound above all stored events while no
+// node can publish, and every node's next id is above it (tx.holds). New ids are made only
+// after that commit, so no other operation may follow a hold in its transaction
+// (tx.Written).
 //
-// While a hold is under way, claims take nothing from the endpoint (beingHeld,
+// While a hold is in progress, claims take nothing from the endpoint (beingHeld,
 // claimable), and a release or discard waits for the end of the hold (orderAfterHold).
 const (
 	sweepHold    = "hold"    // pending -> held
@@ -48,9 +48,9 @@ func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
 	return t.deleteShots(target, false)
 }
 
-// orderAfterHold orders that the held deliveries be released or discarded. A hold that is
-// still under way ends first: some of its rows may still be owned by a dispatcher that
-// forgot their jobs when the endpoint was disabled.
+// orderAfterHold orders a release or discard of the held deliveries. A hold in progress
+// ends first: some of its rows may still be owned by a dispatcher that forgot their jobs
+// when the endpoint was disabled.
 func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
 	t.sweeps = true
 	_, err := t.exec("order sweep", `UPDATE endpoints SET
@@ -74,8 +74,8 @@ func (t *tx) orderCancel(target *hook.Endpoint) error {
 // sweepAgain is how long the sweeper waits after an error, such as a full disk.
 const sweepAgain = 2 * time.Second
 
-// sweep is the goroutine that carries out the orders. Each page is an operation of its
-// own, so that no other write waits for a big backlog.
+// sweep is the goroutine that carries out the orders. Each page is a separate operation,
+// so that a large backlog does not delay other writes.
 func (s *Store) sweep(ctx context.Context) {
 	for {
 		select {
@@ -93,8 +93,8 @@ func (s *Store) sweep(ctx context.Context) {
 	}
 }
 
-// sweepAll sweeps until no order is left. After an error the rest is done later. Nothing
-// is lost, because the orders are stored.
+// sweepAll sweeps until no order is left. After an error it leaves the rest for later.
+// Nothing is lost, because the orders are stored.
 func (s *Store) sweepAll(ctx context.Context) error {
 	for more := true; more; {
 		err := s.maintain(ctx, "sweep deliveries", sweepPage, func(t *tx) (err error) {
@@ -111,7 +111,7 @@ func (s *Store) sweepAll(ctx context.Context) error {
 	return nil
 }
 
-// sweepOnce moves a page of rows, shared by the endpoints whose turn it is, and reports
+// sweepOnce moves a page of rows, shared by the endpoints that are next, and reports
 // whether there may be more.
 func (t *tx) sweepOnce() (bool, error) {
 	ids, err := t.nextSweeps()
@@ -126,8 +126,8 @@ func (t *tx) sweepOnce() (bool, error) {
 	return len(ids) > 0, nil
 }
 
-// nextSweeps returns the endpoints whose turn it is. Endpoints take turns so that a small
-// backlog does not wait for a big one.
+// nextSweeps returns the endpoints to sweep next. It picks them round-robin, so that a
+// small backlog does not wait for a large one.
 func (t *tx) nextSweeps() ([]hook.ID, error) {
 	const ordered = "SELECT id FROM endpoints WHERE sweep <> '' AND id > ? ORDER BY id LIMIT 8"
 	last := t.s.lastSwept
@@ -162,7 +162,7 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	return t.noteEarliest(scope, id)
 }
 
-// noteEarliest notes the earliest work of an endpoint after a sweep: while its rows were
+// noteEarliest records the earliest work of an endpoint after a sweep. While its rows were
 // being held, claims got nothing, so no dispatcher knows of the rest.
 func (t *tx) noteEarliest(scope hook.Scope, id hook.ID) error {
 	target, err := t.claimable(scope, id)
@@ -176,8 +176,8 @@ func (t *tx) noteEarliest(scope hook.Scope, id hook.ID) error {
 	return err
 }
 
-// The rows that one page of a sweep moves. No query sorts: an index returns the held rows
-// by event, and the pending rows need no order.
+// The rows that a page of a sweep moves. No query sorts: an index returns the held rows by
+// event, and the pending rows need no order.
 const (
 	pendingPage    = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? AND d.kind = 0 AND d.event < ? LIMIT ?{lock}"
 	anyPendingPage = "SELECT d.event, d.endpoint FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?{lock}"
@@ -185,7 +185,7 @@ const (
 )
 
 // moveState returns the statement that moves the rows of a page to another state and
-// raises their fence. Only the page asks for the state: beside the key it would make
+// raises their fence. Only the page tests the state: tested beside the key, it would make
 // PostgreSQL search for each row in an index over the endpoint's whole backlog.
 func moveState(page string) string {
 	return `UPDATE deliveries SET state = ?, reason = ?, due = ?, settled_at = ?, held_at = ?, owner = 0, fence = fence + 1
@@ -227,20 +227,20 @@ func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reas
 	return len(moved), err
 }
 
-// moveAll runs a statement of moveState and returns the events of the rows it moved.
+// moveAll runs a statement of moveState and returns the events of the rows that it moved.
 func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due, settled, held int64, page ...any) ([]hook.ID, error) {
 	moved, err := returning(t, sqltext.ScanID, statement, append([]any{int64(to), string(why), due, settled, held}, page...)...)
 	return moved, sqltext.Wrap("sweep deliveries", err)
 }
 
-// dropJobs tells the dispatcher which jobs it must no longer attempt.
+// dropJobs tells the dispatcher which jobs must no longer be attempted.
 func (t *tx) dropJobs(endpoint hook.ID, events []hook.ID, scheduled bool) {
 	for _, event := range events {
 		t.dropped = append(t.dropped, hook.Ref{Event: event, Endpoint: endpoint, Scheduled: scheduled})
 	}
 }
 
-// noteReleased notes that the table holds work for the endpoint again.
+// noteReleased records that the table holds work for the endpoint again.
 func (t *tx) noteReleased(scope hook.Scope, id hook.ID) error {
 	target, err := t.endpoint(scope, id)
 	if err == nil && target != nil && target.Receives() {

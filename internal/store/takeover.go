@@ -12,9 +12,9 @@ import (
 // takePage bounds the rows of one step of a takeover.
 const takePage = 1000
 
-// takeOverNodes takes over dead nodes and then notes the work that waits in the table. If
-// left is nil, it does only the latter. A takeover is marked as done only after that, so
-// that one that failed on the way is tried again.
+// takeOverNodes takes over dead nodes and then records the work that waits in the table.
+// If left is nil, it only does the latter. A takeover is marked as done after that, so one
+// that failed midway is tried again.
 func (s *Store) takeOverNodes(ctx context.Context, left []sqltext.Abandoned) error {
 	mine, failed := s.takeOver(ctx, left, nil)
 	if len(mine.epochs) == 0 && left != nil {
@@ -30,15 +30,14 @@ func (s *Store) takeOverNodes(ctx context.Context, left []sqltext.Abandoned) err
 	return errors.Join(failed, err)
 }
 
-// taken are the processes whose work this one took over.
+// taken lists the processes whose work this process took over.
 type taken struct {
 	epochs []int64
-	nodes  int64 // of these, nodes that died or stopped; the work of a store that was moved belongs to none
+	nodes  int64 // of these, nodes that died or stopped; the work of a moved store belongs to no node
 }
 
-// takeOver takes over the work of processes that have ended, and returns those that this
-// process was the one to take over. An error with one does not keep the others from
-// being taken over.
+// takeOver takes over the work of ended processes and returns the processes that it
+// claimed. An error with one does not keep the others from being taken over.
 func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]hook.Job) (mine taken, err error) {
 	var failed error
 	for _, work := range left {
@@ -55,7 +54,7 @@ func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]
 	return mine, failed
 }
 
-// takeWork gives the rows of an ended process back to the table. It takes over the test
+// takeWork returns the rows of an ended process to the table. It takes over the test
 // events and their single shots as jobs, which it appends to jobs, or hands to the
 // dispatcher if jobs is nil.
 func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]hook.Job) (mine bool, name string, err error) {
@@ -128,8 +127,8 @@ func (s *Store) doneWith(ctx context.Context, mine taken) error {
 	return err
 }
 
-// noteWaitingWork tells the dispatcher when the work in the table is due: a dead node knew
-// of retries that no other node has in memory.
+// noteWaitingWork tells the dispatcher when the work in the table is due, because a dead
+// node had retries in memory that no other node knows of.
 func (s *Store) noteWaitingWork(ctx context.Context) error {
 	return s.waitingWork(ctx, func(t *tx, due []hook.Due) {
 		for _, d := range due {

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CreateTenant stores a tenant. An empty id becomes a UUID. CreateTenant gives
+// CreateTenant stores a tenant. An empty id becomes a UUID. CreateTenant returns
 // CodeTenantExists if the id is in use, even by a deleted tenant.
 func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error) {
 	var made hook.Tenant
@@ -58,7 +58,7 @@ func (t *tx) reloadTenant(id string) error {
 }
 
 // UpdateTenant changes the name of a tenant. update runs on the writer under the contract
-// of UpdateEndpoint. It cannot change the id and the time of creation.
+// of UpdateEndpoint. It cannot change the id or the time of creation.
 func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
 	err := s.do(ctx, "update tenant", 1, func(t *tx) error {
@@ -96,12 +96,13 @@ func (t *tx) tenant(id string) (hook.Tenant, error) {
 const deletePage = 50
 
 // DeleteTenant deletes a tenant with its endpoints and keys, in both modes. The tenant
-// takes no more events, and its open deliveries are cancelled. Its id stays in use. Each
-// check is called with the tenant first, on the writer. Its error stops the deletion.
+// accepts no more events, and its open deliveries are cancelled. Its id stays in use. Each
+// check is called with the tenant first, on the writer; an error of a check stops the
+// deletion.
 //
 // A tenant with many endpoints is deleted in steps, and the tenant itself in the last. The
-// steps after the first are carried out even if the caller has gone. A crash in between
-// leaves the tenant with fewer endpoints. Another call completes the deletion.
+// steps after the first run even if the caller has gone. A crash in between leaves the
+// tenant with fewer endpoints; another call completes the deletion.
 func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
 	for more := true; more; {
 		err := s.do(ctx, "delete tenant", 16, func(t *tx) (err error) {
@@ -123,7 +124,7 @@ func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook
 	return nil
 }
 
-// deleteTenant does one step and reports whether there are more.
+// deleteTenant runs one step and reports whether there are more.
 func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more bool, err error) {
 	old, err := t.tenant(id)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
-// BenchmarkManyTenants publishes to 9,000 tenants in turn, 64 events a commit, each to one
-// endpoint. All scopes are in use, so a scope that the directory forgot is read again on
-// the writer.
+// BenchmarkManyTenants publishes to 9,000 tenants in turn, 64 events per commit, each to
+// one endpoint. All scopes are in use, so a scope that the directory evicted is read again
+// on the writer.
 func BenchmarkManyTenants(b *testing.B) {
 	const tenants, batch = 9000, 64
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))

@@ -14,36 +14,35 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// background is the writer's context: nothing interrupts its statements.
+// background is the writer's context: nothing cancels its statements.
 var background = context.Background()
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // Effects: what a transaction changes in memory, and how that is undone.
 //
-// An operation changes rows through tx, and memory only through tx.effects. Nobody else
-// sees effects before the commit. After it, tx.committed makes them known: to the
-// directory, to the counters, and to the dispatcher.
+// An operation changes rows through tx, and memory only through tx.effects. The effects
+// are invisible to everyone else before the commit. After it, tx.committed applies them to
+// the directory, the counters and the dispatcher.
 //
-// An operation that is refused is undone by [tx.Undo], the others of its batch stay.
-// Guard copies the effects, and the first write after it sets a savepoint; Undo goes
-// back to both. A transaction that is rolled back is dropped with its effects, and the
-// writer may run its operations again. So an operation may run more than once and must
-// set its results anew each time.
+// An operation that is refused is undone by [tx.Undo]; the others of its batch stay. Guard
+// copies the effects, and the first write after it sets a savepoint. Undo rolls back to
+// both. A transaction that is rolled back is dropped with its effects, and the writer may
+// run its operations again. So an operation may run more than once and must assign its
+// results anew each time.
 //
-// The fields of Store below "writer goroutine's own" may be used only inside an
+// The fields of Store under "Used by the writer goroutine only" may be used only inside an
 // operation or in committed, which run on that goroutine. Operations write some of these
-// directly: announced, lastSwept, countedAt, and sinceCount at the start of a count.
-// Undo does not restore those, and need not: they only decide when work is done next.
+// directly: announced, lastSwept, countedAt, and sinceCount at the start of a count. Undo
+// does not restore those. It need not, because they only decide when work is done next.
 
-// tx is one transaction of the writer, together with its effects. It implements
-// batch.Tx.
+// tx is one transaction of the writer, together with its effects. It implements batch.Tx.
 type tx struct {
 	s          *Store
 	c          sqltext.Conn
 	now        time.Time
 	prefetched prefetched
-	actor      *hook.Actor             // of the operation that runs; nil: nobody
+	actor      *hook.Actor             // of the running operation; nil means none
 	heads      map[hook.Mode]auditHead // of the audit log, see audit.go
 	effects
 
@@ -51,20 +50,20 @@ type tx struct {
 	kept  effects // at the guard
 }
 
-// effects are what a transaction changes beside rows: snapshots, records of health, jobs
-// and changes for the dispatcher, and changes for other nodes.
+// effects is what a transaction changes besides rows: snapshots, health records, jobs and
+// changes for the dispatcher, and changes for other nodes.
 type effects struct {
-	rows  int // written
+	rows  int // written so far
 	bytes int
 
-	accepted time.Time // of the last event
+	accepted time.Time // time of acceptance of the last event
 
 	scopes map[hook.Scope]*directory.Scope // loaded or changed here
 	health map[hook.ID]*healthEntry
 	room   map[hook.ID]int // left for an endpoint's jobs in memory
 
 	open    map[hook.Scope]int // change of the number of open deliveries
-	backlog map[hook.Scope]int // open deliveries before this transaction, where it sets the count
+	backlog map[hook.Scope]int // open deliveries before this transaction, if it sets the count
 	recount []hook.Scope       // scopes whose count is old
 
 	jobs      []hook.Job
@@ -73,28 +72,28 @@ type effects struct {
 	dropped   []hook.Ref
 	returned  []*hook.Endpoint
 	keys      bool // keys changed
-	profiles  bool // another node kept texts of profiles
+	profiles  bool // another node stored texts of profiles
 	catalogue bool // another node changed which schemas are enforced
 	sweeps    bool // a sweep was ordered
 	replays   map[hook.ID]replayCounts
 	run       []hook.ReplayRef // replays that this process runs from now on
 	stats     Stats
-	audits    []hook.AuditEntry // to be written with the commit
+	audits    []hook.AuditEntry // to be written on commit
 	samples   []sample          // of the statistics
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
-	logs         []func() // lines for the log
+	logs         []func() // log lines, written after the commit
 
-	// For the other nodes.
+	// For other nodes.
 	config  bool             // something changed that nodes keep in memory
-	changes []sqltext.Change // to be left for them
-	told    map[hook.ID]bool // endpoints of which changes has the due work
-	holds   []hook.ID        // endpoints whose hold needs a bound over all nodes
-	clean   []hook.ID        // endpoints that answered well and are not in health
+	changes []sqltext.Change // entries for the change log
+	told    map[hook.ID]bool // endpoints whose due work is in changes
+	holds   []hook.ID        // endpoints whose hold needs a bound across all nodes
+	clean   []hook.ID        // endpoints that succeeded and are not in health
 }
 
-// clone copies what an operation may change in place. Lists only grow, so it is enough
-// to copy their length.
+// clone copies what an operation may change in place. Lists only grow, so copying their
+// length is enough.
 func (e *effects) clone() effects {
 	next := *e
 	next.scopes, next.room, next.open = maps.Clone(e.scopes), maps.Clone(e.room), maps.Clone(e.open)
@@ -108,7 +107,7 @@ func (e *effects) clone() effects {
 	return next
 }
 
-// guard says whether an operation can be undone.
+// guard is the state of the savepoint of an operation.
 type guard int
 
 const (
@@ -135,7 +134,7 @@ func (t *tx) Guard(now bool) error {
 	return nil
 }
 
-// Unguard says that what follows is not undone by itself.
+// Unguard means that Undo does not roll back what follows.
 func (t *tx) Unguard() { t.kept, t.guard = effects{}, unguarded }
 
 // mark sets the savepoint before the first write after Guard.
@@ -152,7 +151,7 @@ func (t *tx) mark() error {
 
 var errUnusable = errors.New("the transaction can no longer be used")
 
-// Undo takes back the writes and effects since Guard.
+// Undo rolls back the writes and effects since Guard.
 func (t *tx) Undo() error {
 	switch {
 	case t.guard == guarded:
@@ -168,7 +167,7 @@ func (t *tx) Undo() error {
 	return nil
 }
 
-// Check makes the database check what was written.
+// Check makes the database validate what was written.
 func (t *tx) Check() error { return t.c.Check() }
 
 // exec runs a statement inside the transaction and returns the number of rows that it
@@ -195,7 +194,7 @@ func (t *tx) insert(act string, into *sqltext.Table, args ...any) error {
 	return sqltext.Wrap(act, t.c.Insert(into, args...))
 }
 
-// returning runs a statement that changes rows, and scans what it returns of each.
+// returning runs a statement that changes rows, and scans what it returns for each.
 func returning[T any](t *tx, scan func(sqltext.Scanner) (T, error), query string, args ...any) ([]T, error) {
 	if err := t.mark(); err != nil {
 		return nil, err
@@ -228,7 +227,7 @@ func (t *tx) row(act, query string, args []any, dest ...any) (ok bool, err error
 	return ok, sqltext.Wrap(act, err)
 }
 
-// tellNodes leaves a change for the other nodes, with the commit.
+// tellNodes leaves a change for the other nodes, on commit.
 func (t *tx) tellNodes(kind int64, scope hook.Scope, ref hook.Ref) {
 	if kind == sqltext.ChangedScope || kind == sqltext.ChangedKeys {
 		t.config = true
@@ -245,13 +244,13 @@ func (t *tx) keysChanged() {
 // Room before the commit: whether a new delivery is handed over or waits.
 //
 // Memory for jobs is bounded, and a delivery that does not fit waits in the table,
-// unowned, until a claim takes it. That is decided before the insert, because to decide
-// it after the commit would cost a second write for each such row. roomFor asks
-// Options.Room once for each endpoint and transaction, and counts down by itself. Only
-// the writer hands over new jobs, so the answer still holds at the commit. A row is
-// inserted as owned if and only if its job is handed over with the commit.
+// unowned, until a claim takes it. This is decided before the insert, because deciding it
+// after the commit would cost a second write for each such row. roomFor calls Options.Room
+// once for each endpoint and transaction, and counts down from its result. Only the writer
+// hands over new jobs, so the result still holds at the commit. A row is inserted as owned
+// if and only if its job is handed over on commit.
 
-// txJobs bounds the jobs that one transaction hands over. The rest waits in the table.
+// txJobs bounds the jobs that one transaction hands over. The rest wait in the table.
 const txJobs = 4096
 
 // roomFor takes one place in memory for a job of the endpoint and reports whether there
@@ -274,8 +273,8 @@ func (t *tx) roomFor(target *hook.Endpoint) bool {
 	return left > 0
 }
 
-// noteDueHere tells this process's dispatcher, with the commit, when work of the endpoint
-// in the table is due. See noteDue for work that another node may have to do.
+// noteDueHere tells this process's dispatcher, on commit, when work of the endpoint in the
+// table is due. See noteDue for work that another node may have to do.
 func (t *tx) noteDueHere(target *hook.Endpoint, at time.Time) {
 	if t.due == nil {
 		t.due = map[hook.ID]hook.Due{}
@@ -286,7 +285,7 @@ func (t *tx) noteDueHere(target *hook.Endpoint, at time.Time) {
 }
 
 // Flush writes the rows that are written once for each transaction. It is not part of the
-// commit, so a connection that is lost here loses no answer to a commit.
+// commit, so losing the connection here loses no result of a commit.
 func (t *tx) Flush() error {
 	t.guard = unguarded
 	for id, h := range t.health {
@@ -306,7 +305,7 @@ func (t *tx) Flush() error {
 	return t.logSamples()
 }
 
-// committed makes the effects known. It runs after the commit and before any caller is
+// committed applies the effects. It runs after the commit and before any caller is
 // answered, so that no job depends on a caller that has gone. If the process crashes in
 // between, Recover finds the work.
 func (t *tx) committed() {

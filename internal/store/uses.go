@@ -13,14 +13,13 @@ import (
 
 const (
 	usesPage   = 64          // keys whose use one operation writes
-	usesGather = time.Second // how long uses gather before they are written
-	maxUses    = 10_000      // keys in memory, of each of the two maps
+	usesGather = time.Second // how long uses are collected before they are written
+	maxUses    = 10_000      // keys in memory, in each of the two maps
 )
 
-// keyUses are the uses of keys, to the minute. A request only notes its key here; the
-// store writes what was noted a second later, beside the operations of others, and
-// each key at most once a minute. A use that finds no room is not noted. It is safe for
-// concurrent use.
+// keyUses records the uses of keys, to the minute. A request only notes its key here. The
+// store writes the notes a second later, in the background, and each key at most once a
+// minute. A use that finds no room is dropped. keyUses is safe for concurrent use.
 type keyUses struct {
 	mu      sync.RWMutex
 	waiting map[hook.ID]time.Time // the minute of the latest use, not written yet
@@ -32,7 +31,7 @@ func newKeyUses() *keyUses {
 	return &keyUses{waiting: map[hook.ID]time.Time{}, written: map[hook.ID]time.Time{}, wake: make(chan struct{}, 1)}
 }
 
-// note notes a use.
+// note records a use.
 func (u *keyUses) note(id hook.ID, now time.Time) {
 	minute := now.Truncate(time.Minute)
 	u.mu.RLock()
@@ -53,8 +52,8 @@ func (u *keyUses) note(id hook.ID, now time.Time) {
 	}
 }
 
-// take returns some keys with a use that waits, all of one minute, in the order of their
-// ids.
+// take removes and returns some keys with a use to be written, all of one minute, ordered
+// by id.
 func (u *keyUses) take() (ids []hook.ID, minute time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -74,7 +73,7 @@ func (u *keyUses) take() (ids []hook.ID, minute time.Time) {
 	return ids, minute
 }
 
-// wrote remembers what was written.
+// wrote records which uses were written.
 func (u *keyUses) wrote(ids []hook.ID, minute time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -86,12 +85,12 @@ func (u *keyUses) wrote(ids []hook.ID, minute time.Time) {
 	}
 }
 
-// KeyUsed notes that a request came with the key. It neither waits nor fails: the use is
-// in the lists a second later, unless the process ends before that.
+// KeyUsed records that a request came with the key. It neither waits nor fails. The use
+// appears in the lists about a second later, unless the process ends before that.
 func (s *Store) KeyUsed(id hook.ID) { s.uses.note(id, s.now()) }
 
-// writeUses writes the uses of keys until ctx ends. One that cannot be written is
-// forgotten; the next request with the key notes another.
+// writeUses writes the uses of keys until ctx ends. A use that cannot be written is
+// dropped; the next request with the key records another.
 func (s *Store) writeUses(ctx context.Context) {
 	for {
 		select {
@@ -110,7 +109,7 @@ func (s *Store) writeUses(ctx context.Context) {
 	}
 }
 
-// writeUse has as many places as a page has keys, so that there is one text.
+// writeUse has as many placeholders as a page has keys, so that one statement suffices.
 var writeUse = "UPDATE keys SET last_used_at = ? WHERE id IN (SELECT id FROM keys WHERE last_used_at < ? AND id IN (?" +
 	string(bytes.Repeat([]byte(", ?"), usesPage-1)) + ") ORDER BY id{free})"
 

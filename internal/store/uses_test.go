@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A key's use is written once a minute, and the memory for uses is bounded.
+// The use of a key is written once a minute, and the memory for uses is bounded.
 func TestUsesOfKeys(t *testing.T) {
 	u := newKeyUses()
 	start := time.Date(2026, 11, 28, 12, 0, 30, 0, time.UTC)
@@ -39,7 +39,8 @@ func TestUsesOfKeys(t *testing.T) {
 			t.Errorf("step %d: %d written, want %d", i, got, step.want)
 		}
 	}
-	// One operation writes keys of one minute: what was used before and after its end takes two.
+	// One operation writes keys of one minute, so uses on both sides of a minute boundary take
+	// two.
 	u.note(hook.ID{3}, minute.Add(2*time.Hour))
 	u.note(hook.ID{4}, minute.Add(2*time.Hour+time.Minute))
 	first, one := u.take()

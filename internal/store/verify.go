@@ -7,16 +7,16 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Verification: an endpoint that has to be verified is Tripped until the receiver has
-// answered its latest challenge with 2xx. So what comes for it is held, released and
-// expired like anything else that is held, and no attempt is made but that of the
-// challenge, which is a test event. A challenge belongs to the host it was made for: a
-// change of host brings another, and the answer to an earlier one says nothing any more.
+// Verification. An endpoint that must be verified is Tripped until the receiver has
+// answered its latest challenge with 2xx. So its deliveries are held, released and expired
+// like any other held ones, and the only attempt made is that of the challenge, which is a
+// test event. A challenge belongs to the host it was made for. A change of host creates
+// another challenge, and the answer to an earlier one is then ignored.
 
 // VerifyEndpoint replaces the verification of an unverified endpoint and returns the
-// endpoint. Another endpoint stays as it is. So does one whose latest challenge is still
-// to be attempted, if the new verification is another challenge. An empty tenant means all
-// of the mode.
+// endpoint. Any other endpoint stays as it is. So does one whose latest challenge is still
+// to be attempted, if the new verification is another challenge. An empty tenant means
+// every tenant of the mode.
 func (s *Store) VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, v hook.Verification, once *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
 	var made *hook.Endpoint
 	var replay *hook.Replay
@@ -71,12 +71,12 @@ func (t *tx) moveVerified(old, next *hook.Endpoint) error {
 }
 
 // gate keeps an unverified endpoint from being enabled, and enables one that only its
-// verification kept from it.
+// missing verification held back.
 func (t *tx) gate(old, next *hook.Endpoint) {
 	switch {
 	case next.Unverified() && next.Status == hook.Enabled:
 		next.Status = hook.Tripped
-		if old.Status == hook.Tripped && old.DisabledReason != disabledUnverified { // somebody asked to enable it
+		if old.Status == hook.Tripped && old.DisabledReason != disabledUnverified { // by request
 			next.DisabledReason, next.DisabledAt = disabledUnverified, t.now
 		}
 	case !next.Unverified() && next.Status == hook.Tripped && old.DisabledReason == disabledUnverified:
@@ -84,8 +84,8 @@ func (t *tx) gate(old, next *hook.Endpoint) {
 	}
 }
 
-// newChallenge makes the event of the challenge that a snapshot asks for, nil if it asks
-// for none, and notes it in the snapshot.
+// newChallenge makes the event of the challenge that a snapshot requests and notes it in
+// the snapshot. It returns nil if the snapshot requests none.
 func (t *tx) newChallenge(e *hook.Endpoint) *challenge {
 	ask := e.Verification.Challenge
 	if ask == nil {
@@ -115,8 +115,8 @@ func (t *tx) sendChallenge(e *hook.Endpoint, c *challenge) error {
 	return err
 }
 
-// answered takes in what came of an attempt of a test event to an unverified endpoint. Any
-// 2xx is an agreement, whatever the profile counts as success.
+// answered records the result of an attempt of a test event to an unverified endpoint. Any
+// 2xx counts as consent, whatever the profile defines as success.
 func (t *tx) answered(target *hook.Endpoint, d *hook.Delivery, o *hook.Outcome) error {
 	if d.Event != target.Verification.Event {
 		return nil

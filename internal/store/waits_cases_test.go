@@ -147,8 +147,8 @@ var (
 		w.many(claimShares)
 		w.publish(w.plan.claims * claimRows)
 	}}
-	// settled is in the default partition on PostgreSQL, so that retention drops it page
-	// by page there too.
+	// settled is in the default partition on PostgreSQL, so that retention drops it page by
+	// page there too.
 	settled = &fixture{func(w *waitRun) {
 		w.many(w.plan.endpoints)
 		w.pass(20 * 24 * time.Hour)
@@ -200,8 +200,8 @@ func (w *waitRun) many(endpoints int) {
 	}
 }
 
-// page is how many events make a commit of a few thousand deliveries, which is about as
-// many jobs as one transaction hands over.
+// page returns how many events make a commit of a few thousand deliveries, which is about
+// as many jobs as one transaction hands over.
 func (w *waitRun) page() int { return max(1, min(1000, 4000/max(1, len(w.endpoints)))) }
 
 // publish stores events of the first tenant.
@@ -253,7 +253,7 @@ func (w *waitRun) status(endpoint hook.ID, status hook.Status, discard bool) err
 	return err
 }
 
-// trip lets the endpoint fail once, which trips it under the policy.
+// trip makes the endpoint fail once, which trips it under the policy.
 func (w *waitRun) trip(endpoint hook.ID) error {
 	w.t.Helper()
 	got, err := w.Claim(w.ctx, hook.Claim{Now: w.now(), Shares: []hook.Share{{Scope: live, Endpoint: endpoint, Limit: 1}}})
@@ -270,7 +270,7 @@ func (w *waitRun) trip(endpoint hook.ID) error {
 }
 
 // clears runs an operation after which no delivery of the first tenant is in the state,
-// and waits for that.
+// and waits until that is so.
 func (w *waitRun) clears(state hook.State, act func() error) {
 	w.t.Helper()
 	if !w.any(state) {
@@ -336,7 +336,7 @@ func (w *waitRun) each(callers, n int, do func(int) error) {
 	all.Wait()
 }
 
-// hold keeps the writer busy.
+// hold occupies the writer for d.
 func (w *waitRun) hold(d time.Duration) {
 	w.t.Helper()
 	_, err := w.UpdateTenant(w.ctx, live.Tenant, func(old hook.Tenant) (hook.Tenant, error) {
@@ -347,7 +347,7 @@ func (w *waitRun) hold(d time.Duration) {
 }
 
 // fanOut publishes a batch to all endpoints. A batch with more deliveries than a request
-// may make may be refused, as a whole or in part.
+// may make may be refused, in whole or in part.
 func (w *waitRun) fanOut(events int) {
 	w.t.Helper()
 	_, err := publishTo(w.Store, live, events)
@@ -357,7 +357,7 @@ func (w *waitRun) fanOut(events int) {
 	if err != nil {
 		w.t.Errorf("publish %d events to %d endpoints: %v", events, len(w.endpoints), err)
 	}
-	// The caller may have got an answer before the end of the write.
+	// The caller may get its answer before the write ends.
 	w.until("the writer takes a write of the first tenant", func() bool {
 		_, err := w.UpdateTenant(w.ctx, live.Tenant, func(old hook.Tenant) (hook.Tenant, error) { return old, nil })
 		return err == nil
@@ -375,7 +375,7 @@ func resendAll(w *waitRun) {
 	}
 }
 
-// flap lets a listener connect and leave before its backlog is released.
+// flap lets a listener connect and disconnect before its backlog is released.
 func flap(w *waitRun) {
 	for range flaps {
 		w.must(w.status(w.endpoints[0], hook.Enabled, false))
@@ -384,7 +384,7 @@ func flap(w *waitRun) {
 	w.gone(hook.Pending)
 }
 
-// retain drops all that the first tenant has.
+// retain drops everything that the first tenant has.
 func retain(w *waitRun) {
 	w.pass(keptFor + 24*time.Hour)
 	w.must(w.Housekeep(w.ctx))

@@ -24,11 +24,11 @@ import (
 )
 
 // TestLongestWaits measures how long a publish of one tenant waits while another tenant
-// does the worst that is allowed. Every write goes through one writer, so an operation
-// that is not bounded in rows shows as a long wait of the other tenant.
+// makes the most expensive permitted requests. Every write goes through one writer, so an
+// operation that is not bounded in rows shows up as a long wait of the other tenant.
 //
-// POSTHORN_WAITS=full runs it five times at the documented limits, which takes
-// hours. With -v it prints the table.
+// POSTHORN_WAITS=full runs it five times at the documented limits, which takes hours. With
+// -v it prints the table.
 func TestLongestWaits(t *testing.T) {
 	plan := quickPlan
 	if os.Getenv("POSTHORN_WAITS") == "full" {
@@ -49,7 +49,7 @@ func TestLongestWaits(t *testing.T) {
 	t.Log("\n" + table.String())
 }
 
-// waitPlan says how big the cases are and how they are judged.
+// waitPlan says how large the cases are and how they are judged.
 type waitPlan struct {
 	backlog   int           // deliveries of one endpoint that wait or are held
 	failed    int           // deliveries that are retried by hand
@@ -60,19 +60,19 @@ type waitPlan struct {
 	claims    int           // full claims that are due
 	history   int           // events for all endpoints that retention drops
 	resends   int           // events that are resent one after the other
-	under     time.Duration // how long a load lasts that does not end by itself
+	under     time.Duration // how long a load lasts that would not end on its own
 
 	limit time.Duration // of one run
 	bound time.Duration // of the longest wait
-	// noise times the longest wait of the quiet store is allowed, if that is more than
-	// the bound.
+	// noise times the longest wait of the quiet store is allowed, if that is more than the
+	// bound.
 	noise int
 	runs  int // the median of the runs counts
 	tries int // the best of the tries counts; the first within the bound is the last
 }
 
-// The quick plan is for every run of the tests. Its bound allows for a busy machine. That
-// makes waits longer and never shorter, so the best of a few tries counts.
+// The quick plan runs with every run of the tests. Its bound allows for a busy machine.
+// That only ever makes waits longer, so the best of a few tries counts.
 var (
 	quickPlan = waitPlan{backlog: 10_000, failed: 2_500, cancelled: 1_000, answers: 2_000, endpoints: 200, batch: 1_000, claims: 1, history: 50,
 		resends: 4, under: 300 * time.Millisecond, limit: time.Minute, bound: 500 * time.Millisecond, noise: 10, runs: 1, tries: 3}
@@ -95,15 +95,15 @@ type waitCase struct {
 	given        *fixture
 	// before prepares what a copy of the fixture cannot contain.
 	before func(*waitRun)
-	// worst does what the first tenant may do. It returns when all background work that
-	// follows from it is over.
+	// worst does the most expensive thing that the first tenant may do. It returns when all
+	// resulting background work is over.
 	worst func(*waitRun)
-	// pages says that worst is done in many pages, so that no wait may be as long as
-	// half of it. That shows an unbounded page even if all rows together take less than
-	// the bound of the plan.
+	// pages marks work that is done in many pages, so that no wait may be as long as half of
+	// it. That reveals an unbounded page even if all rows together take less than the bound of
+	// the plan.
 	pages bool
-	// notices marks a control: worst holds the writer for longer than the bound, and the
-	// test must notice that.
+	// notices marks a control: worst holds the writer for longer than the bound, and the test
+	// must detect it.
 	notices bool
 }
 
@@ -117,11 +117,11 @@ type scene struct {
 	ahead      time.Duration
 	endpoints  []hook.ID // of the first tenant
 	events     []hook.ID
-	deliveries []hook.ID // that a case asks for one by one
+	deliveries []hook.ID // that a case requests one by one
 }
 
-// globex is the second tenant, which only publishes. The first, which does the worst, has
-// the scope live.
+// globex is the second tenant, which only publishes. The first, which makes the expensive
+// requests, has the scope live.
 var globex = hook.Scope{Tenant: "globex", Mode: hook.Live}
 
 // waitBench runs cases on one database.
@@ -181,7 +181,7 @@ func (b *waitBench) copy(t *testing.T, s *scene) *scene {
 	return &next
 }
 
-// waitRun is one store with both tenants, and the test in the dispatcher's place.
+// waitRun is one store with both tenants. The test takes the dispatcher's place.
 type waitRun struct {
 	*store.Store
 	*scene
@@ -224,7 +224,7 @@ func (b *waitBench) open(t *testing.T, s *scene) *waitRun {
 	return w
 }
 
-// How long the store keeps things in these cases. The cases move the clock past that.
+// Retention periods of the store in these cases. The cases move the clock beyond them.
 const (
 	heldFor = 24 * time.Hour
 	keptFor = 48 * time.Hour
@@ -266,7 +266,7 @@ type waited struct {
 	quiet   time.Duration // longest wait before the first tenant did anything
 	longest time.Duration // since
 	total   time.Duration // of the first tenant's operation and what follows from it
-	sent    int64         // events of the second tenant meanwhile
+	sent    int64         // events of the second tenant during it
 	refused int64         // answers to the second tenant that were errors
 	bound   time.Duration
 	note    string
@@ -328,8 +328,8 @@ func (b *waitBench) run(t *testing.T, c waitCase, given *scene) waited {
 	return out
 }
 
-// prober is the second tenant. It publishes one event after the other. It sends a refused
-// event again, and the wait ends when the event is accepted.
+// prober is the second tenant. It publishes one event after the other. It resends a
+// refused event, and the wait ends when the event is accepted.
 type prober struct {
 	store         *store.Store
 	longest       atomic.Int64

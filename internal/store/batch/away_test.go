@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/batch"
 )
 
-// While the database is away callers are refused after a second: those of the batch, of
-// commits on their way and of the queue. Operations that stay are kept, and stored when it
+// While the database is away, callers are refused after a second: those of the batch, of
+// commits in progress and of the queue. Operations that stay are kept, and stored when it
 // is back.
 func TestTheDatabaseIsAway(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
@@ -44,7 +44,7 @@ func TestTheDatabaseIsAway(t *testing.T) {
 		leave(1, writes(1, batch.Op[*txn]{}))
 		leave(2, stays(2))
 		leave(3, writes(3, batch.Op[*txn]{}))
-		for id := 100; id < 140; id++ { // more than are tried at once
+		for id := 100; id < 140; id++ { // more than one batch retries at once
 			leave(id, stays(id))
 		}
 		<-time.After(900 * time.Millisecond)
@@ -82,8 +82,8 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	})
 }
 
-// Callers whose commit is on its way, or whose batch is to be run next, are refused with
-// the others; what they wrote may be stored all the same.
+// Callers whose commit is in progress, or whose batch is to be run next, are refused with
+// the others. Their writes may still be stored.
 func TestCallersOnTheirWayAreRefusedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := newDatabase(2)
@@ -131,7 +131,7 @@ func TestCallersOnTheirWayAreRefusedToo(t *testing.T) {
 	})
 }
 
-// An engine that asks for it has the commits on their way ended before it begins.
+// If Begin returns ErrDrain, the commits in progress end first.
 func TestCommitsAreEndedBeforeItBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := newDatabase(2)
@@ -168,8 +168,8 @@ func TestCommitsAreEndedBeforeItBegins(t *testing.T) {
 	})
 }
 
-// A writer that is closed while the database is away gives up: it asks no more often
-// than for one batch, however much waits, and everybody is answered.
+// A writer that is closed while the database is away gives up. It retries no more often
+// than for one batch, however much waits, and answers every caller.
 func TestCloseWhileTheDatabaseIsAway(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
 		var mended atomic.Int64
@@ -179,7 +179,7 @@ func TestCloseWhileTheDatabaseIsAway(t *testing.T) {
 				return errLost
 			case "mend":
 				mended.Add(1)
-				<-time.After(3 * time.Second) // to connect takes that long
+				<-time.After(3 * time.Second) // connecting takes that long
 				return errLost
 			}
 			return nil
@@ -205,7 +205,7 @@ func TestCloseWhileTheDatabaseIsAway(t *testing.T) {
 	})
 }
 
-// Close carries out what was accepted; later operations are refused.
+// Close runs what was accepted; later operations are refused.
 func TestCloseCarriesOutWhatWasAccepted(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
 		db.fault = script(map[string][]error{"commit": {errAgain, nil, errUnheard}})
@@ -245,7 +245,7 @@ func TestCloseCarriesOutWhatWasAccepted(t *testing.T) {
 	})
 }
 
-// On a full disk the reserve is given up for outcomes, and nothing else is stored until
+// On a full disk the reserve is released for outcomes, and nothing else is stored until
 // there is space for it again.
 func TestOutcomesUseTheReserve(t *testing.T) {
 	dir := t.TempDir()
@@ -291,7 +291,7 @@ func TestOutcomesUseTheReserve(t *testing.T) {
 	})
 }
 
-// A caller of an operation that may go waits no longer than it was told.
+// A caller of an operation that does not stay waits no longer than Options.CallerWaits.
 func TestCallersWaitNoLongerThanTold(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
 		k := open(t, db, batch.Options[*txn]{CallerWaits: 3 * time.Second})

@@ -1,26 +1,28 @@
-// Package batch is the writer: one goroutine that gathers the writes of many callers
-// into transactions and commits each once (group commit).
+// Package batch is the writer: one goroutine that collects the writes of many callers into
+// transactions and commits each transaction once (group commit).
 //
-// It knows no table and no database. An [Engine] opens, commits and takes back
-// transactions; an [Op] is what one caller writes in one.
+// It knows neither tables nor databases. An [Engine] begins, commits and rolls back
+// transactions. An [Op] is what one caller writes within one.
 //
-// It promises that
-//   - a caller is answered after its write is on disk, or told why it is not;
-//   - whoever must know of a commit ([Engine].Committed) knows before the caller does;
-//   - an operation that is refused takes back its own writes and nobody else's, and the
-//     others of its batch are committed together all the same;
-//   - a batch ends at a budget of rows, bytes and time; what does not fit waits for its
-//     next turn;
-//   - keys ([Op].Key) take turns: an operation waits for the batch that is under way, and
-//     then for at most one operation of each other key at a time;
-//   - a batch that fails is tried a bounded number of times, and one that times out
-//     twice is halved until the operation that takes too long is alone, and then answered;
-//   - a batch whose commit may have taken place is not run again before that is found out,
-//     and not at all if it cannot be;
+// The package guarantees that
+//   - a caller gets its answer after its write is on disk, or gets the reason why it is
+//     not;
+//   - [Engine].Committed learns of a commit before the caller does;
+//   - an operation that is refused rolls back its own writes and no others, and the rest
+//     of its batch is still committed;
+//   - a batch ends at a budget of rows, bytes and time, and operations beyond it wait
+//     for their next turn;
+//   - keys ([Op].Key) are served round-robin: an operation waits for the batch in
+//     progress, and then for at most one operation of each other key at a time;
+//   - a failed batch is retried a bounded number of times, and one that times out twice
+//     is halved until the operation that takes too long is alone and is answered with
+//     the error;
+//   - a batch whose commit may have taken place is not run again before that is known,
+//     and not at all if it cannot be known;
 //   - an operation that held the writer for longer than [Hold] is logged and counted.
 //
-// It never waits for a caller, never runs two operations at once, and never commits
-// again after the engine reported damage.
+// The writer never waits for a caller, never runs two operations at once, and never
+// commits again after the engine reported damage.
 //
 // # The life of a batch
 //
@@ -35,12 +37,12 @@
 //	              v                          v                              v
 //	           answered <---------------------------------------------------'
 //
-// gathered: taken from the queue, or pushed back to be run next. applied: its
-// operations ran in a transaction that is still open. sent: the commit is on its way
-// and the writer goes on with the next batch on another connection; only engines with
-// several connections have that state, the others go from applied to committed or
-// failed. A failed batch is never run from within its own failure: it goes on the
-// writer's stack of batches to run next, which is the only way back to gathered.
+// gathered: taken from the queue, or pushed back to be run next. applied: the operations
+// have run in a transaction that is still open. sent: the commit is in progress, and the
+// writer continues with the next batch on another connection. Only engines with several
+// connections have this state; with the others a batch goes from applied to committed or
+// failed. A failed batch is never rerun while its failure is being handled. It is pushed
+// onto the writer's stack of batches to run next, which is the only way back to gathered.
 package batch
 
 import (
@@ -51,80 +53,80 @@ import (
 	"time"
 )
 
-// The budget of one batch. The operation that passes it is the last one of its batch.
+// The budget of one batch. A batch ends with the operation that reaches one of the limits.
 const (
 	MaxRows  = 512
 	MaxBytes = 4 << 20
-	// Hold is how long operations may run before the batch ends. One that takes longer
-	// by itself is logged.
+	// Hold is how long operations may run before the batch ends. A single operation that takes
+	// longer is logged.
 	Hold = 100 * time.Millisecond
 )
 
-// Errors that callers of [Writer].Do get, beside those of their own operation. They
-// wrap the cause, if there is one.
+// Errors that [Writer].Do returns in addition to those of the operation. They wrap the
+// cause, if there is one.
 var (
-	// ErrClosed says that the writer takes no more operations.
+	// ErrClosed means that the writer accepts no more operations.
 	ErrClosed = errors.New("the writer is closed")
-	// ErrFull says that the disk is full and nothing was stored.
+	// ErrFull means that the disk is full and nothing was stored.
 	ErrFull = errors.New("the disk is full")
-	// ErrUnavailable says that the database did not store the operation now, or, after a
-	// time-out, that nobody knows yet whether it will.
+	// ErrUnavailable means that the database did not store the operation now, or, after a
+	// timeout, that it is not yet known whether it will.
 	ErrUnavailable = errors.New("the database is not available")
-	// ErrBusy says that more bytes wait for the writer than it takes.
+	// ErrBusy means that more bytes are queued than the writer accepts.
 	ErrBusy = errors.New("too much waits for the writer")
-	// ErrStopped says that the disk can no longer be trusted.
+	// ErrStopped means that the disk can no longer be trusted.
 	ErrStopped = errors.New("the writer stopped")
 )
 
-// Tx is a transaction as operations see it, together with what it will mean in memory
-// once it is committed.
+// Tx is a transaction as operations see it, together with the changes in memory that take
+// effect when it is committed.
 type Tx interface {
-	// Written returns what the transaction holds so far. closed says that nothing may
-	// follow in it.
+	// Written returns what the transaction holds so far. closed reports that no further
+	// operation may follow in it.
 	Written() (rows, bytes int, closed bool)
 	// Guard marks the place to which Undo goes back: at once, or with the first write
 	// that follows.
 	Guard(now bool) error
-	// Unguard says that what follows cannot be taken back by Undo.
+	// Unguard declares that Undo cannot roll back what follows.
 	Unguard()
-	// Check makes the database judge what was written since Guard, if it has not yet.
+	// Check makes the database validate what was written since Guard, unless it already has.
 	Check() error
-	// Undo takes back everything since Guard, in the database and in memory. An error
-	// says that it cannot, so that the whole transaction has to go.
+	// Undo rolls back everything since Guard, in the database and in memory. An error means
+	// that it cannot, so the whole transaction must be rolled back.
 	Undo() error
-	// Flush writes what is kept for the end of the transaction. It runs after the last
+	// Flush writes what is deferred to the end of the transaction. It runs after the last
 	// operation, and nothing is written after it.
 	Flush() error
 }
 
-// Pause waits between two attempts to reach the database, answers callers that have
-// waited for long, and returns false when the writer is being closed.
+// Pause waits between two attempts to reach the database and answers callers that have
+// waited too long. It returns false if the writer is closing.
 type Pause func(d time.Duration, cause error) bool
 
 // Engine is the database under a writer. All its methods are called by the writer's
 // goroutine only.
 type Engine[T Tx] interface {
-	// Connections is how many transactions may be open at once, at least 1.
+	// Connections returns how many transactions may be open at once, at least 1.
 	Connections() int
-	// Begin opens a transaction for the operations, which it must not run. With ErrDrain
-	// it asks to be called again once nothing is on its way.
+	// Begin opens a transaction for the operations, which it must not run. If it returns
+	// ErrDrain, it is called again once no commit is in progress.
 	Begin(ops []*Op[T]) (T, error)
-	// Commit makes a transaction last. If it returns sent, the commit is on its way, and
-	// later is called once, from any goroutine, with a function that the writer then
-	// calls for the answer. An error of class [Lost] says that the commit was sent and may
-	// have taken place: Find is asked then.
+	// Commit commits a transaction. If sent is true, the commit is in progress, and Commit
+	// calls later once, from any goroutine, with a function that the writer then calls for the
+	// result. An error of class [Lost] means that the commit was sent and may have taken
+	// place; the writer then calls Find.
 	Commit(t T, later func(answer func() error)) (sent bool, err error)
 	// Rollback ends a transaction that was not committed.
 	Rollback(t T)
-	// Committed makes known what a transaction meant. It must not block.
+	// Committed publishes the effects of a transaction. It must not block.
 	Committed(t T)
-	// Class says what an error means.
+	// Class classifies an error.
 	Class(err error) Class
-	// Mend does what is needed before a batch can be tried again that failed with an
-	// error of class [Again] or [Lost]. False: there is no use in it.
+	// Mend prepares for a retry of a batch that failed with an error of class [Again] or
+	// [Lost]. It returns false if a retry is pointless.
 	Mend(err error, pause Pause) bool
-	// Find tells whether a commit whose answer was lost took place, and makes sure that
-	// it will not later. An error says that this cannot be found out any more; the batch is
+	// Find reports whether a commit whose answer was lost took place, and ensures that it will
+	// not take place later. An error means that this can no longer be determined; the batch is
 	// then not run again.
 	Find(t T, lost error, pause Pause) (committed bool, err error)
 	// MakeRoom frees space on a full disk and reports whether a batch that did not fit
@@ -132,58 +134,57 @@ type Engine[T Tx] interface {
 	MakeRoom() bool
 }
 
-// Class is what an error of the database means for a batch.
+// Class says how the writer must treat an error of the database.
 type Class int
 
 // The classes of errors.
 const (
 	NoError     Class = iota
-	OwnFault          // the operation's own: refused, or a value that the database does not take
-	Full              // the disk is full: nothing was stored, and it heals by itself
-	Unavailable       // the database does not take writes now
-	Fatal             // the disk or the file cannot be trusted any more
-	Again             // others were in the way: the same again may succeed
-	Lost              // the connection is gone, and with it the transaction or the answer to its commit
+	OwnFault          // caused by the operation: refused, or a value that the database does not accept
+	Full              // the disk is full: nothing was stored, and writes resume when there is space
+	Unavailable       // the database does not accept writes now
+	Fatal             // the disk or the file can no longer be trusted
+	Again             // a conflict with other transactions: a retry may succeed
+	Lost              // the connection is lost, and with it the transaction or the answer to its commit
 )
 
-// ErrDrain is what an engine returns from Begin to have the commits on their way ended
-// first.
+// ErrDrain is returned by Begin if the commits in progress must end first.
 var ErrDrain = errors.New("commits are on their way")
 
-// errNotCommitted says that a commit whose answer was lost did not take place.
+// errNotCommitted means that a commit whose answer was lost did not take place.
 var errNotCommitted = errors.New("the write was not committed")
 
-// timedOut wraps an error with the fact that the database was too slow.
+// timedOut marks an error as a timeout of the database.
 type timedOut struct{ error }
 
 func (e timedOut) Unwrap() error { return e.error }
 
-// TimedOut marks an error as one of a database that did not answer in time. The same
-// batch may be the reason.
+// TimedOut marks err as caused by a database that did not answer in time. The batch itself
+// may be the cause.
 func TimedOut(err error) error { return timedOut{err} }
 
-// Op is one write. It is used once.
+// Op is one write. An Op must not be reused.
 type Op[T Tx] struct {
-	// Name says what it does, for the log and the count of operations that took long.
+	// Name identifies the operation in the log and in the counts of long operations.
 	Name string
-	// Key is whose operation it is: keys take turns. It must be comparable; nil is a key
-	// like any other.
+	// Key is whose operation it is. The writer serves keys round-robin. Key must be
+	// comparable; nil is a key like any other.
 	Key any
-	// Rows and Bytes are about what it will write.
+	// Rows and Bytes estimate what it will write.
 	Rows, Bytes int
-	// Hot says that the operation is not refused after it wrote, but for damage: it
+	// Hot means that the operation is not refused after it wrote, except for damage, so it
 	// needs no guard of its own.
 	Hot bool
-	// Outcome says that what it records cannot be had again: it may use the reserve of a
-	// full disk.
+	// Outcome means that what the operation records cannot be reproduced. It may use the
+	// reserve when the disk is full.
 	Outcome bool
-	// Stays says that its caller waits for the end whatever happens: nobody else would
-	// look after its result. Such an operation is kept while the database is away.
+	// Stays means that the caller waits for the end in every case, because nobody else would
+	// use the result. Such an operation is kept while the database is away.
 	Stays bool
-	// Apply runs inside a transaction, on the writer, perhaps more than once: it must
-	// set, not add to, what it hands back.
+	// Apply runs inside a transaction, on the writer's goroutine, and may run more than once.
+	// It must assign its results anew each time, not add to them.
 	Apply func(T) error
-	// Detail is the engine's, to prepare a batch.
+	// Detail belongs to the engine, which uses it to prepare a batch.
 	Detail any
 
 	ctx      context.Context
@@ -194,8 +195,8 @@ type Op[T Tx] struct {
 	answered bool
 }
 
-// answer gives the caller the result. Only the writer calls it, once it was handed the
-// operation.
+// answer sends the caller the result. Only the writer calls it once the operation is
+// queued.
 func (o *Op[T]) answer(err error) {
 	if !o.answered {
 		o.answered, o.err = true, err
@@ -206,20 +207,20 @@ func (o *Op[T]) answer(err error) {
 	}
 }
 
-// batch is operations that share a transaction.
+// A batch is a list of operations that share a transaction.
 type batch[T Tx] struct {
 	ops      []*Op[T]
-	guarded  bool // each operation can be taken back alone
-	tries    int  // that failed
-	timeouts int  // of these
-	roomMade bool // on a full disk
+	guarded  bool // each operation can be undone alone
+	tries    int  // failed attempts
+	timeouts int  // of those, the ones that timed out
+	roomMade bool // MakeRoom already freed space for it on a full disk
 }
 
-// maxTries bounds how often a batch is run while others are in the way.
+// maxTries bounds how often a batch is run while it conflicts with others.
 const maxTries = 10
 
-// call runs an operation and turns a panic of a callback in it into its error: one bad
-// request must not end the process.
+// call runs an operation and turns a panic in one of its callbacks into an error, because
+// one bad request must not end the process.
 func call[T Tx](o *Op[T], t T) (panicked bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {

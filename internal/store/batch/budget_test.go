@@ -12,7 +12,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/batch"
 )
 
-// A batch ends with the operation that passes its budget, and the rest goes on in the next.
+// A batch ends with the operation that reaches its budget, and the rest continues in the
+// next.
 func TestTheBudgetOfABatch(t *testing.T) {
 	const many = 30
 	cases := []struct {
@@ -47,7 +48,7 @@ func TestTheBudgetOfABatch(t *testing.T) {
 						t.Errorf("%d: %v", id, err)
 					}
 				}
-				slices.SortFunc(db.commits, slices.Compare) // two on their way may arrive in either order
+				slices.SortFunc(db.commits, slices.Compare) // two in progress may swap
 				for _, ids := range db.commits {
 					if len(ids) > c.largest {
 						t.Errorf("%d operations in a commit", len(ids))
@@ -68,14 +69,15 @@ func TestTheBudgetOfABatch(t *testing.T) {
 	}
 }
 
-// Keys take turns: whoever has much waiting, in however large operations, another key
-// waits for the batch under way and then for one operation of it.
+// Keys are served round-robin. However much one key has waiting, and however large its
+// operations are, another key waits for the batch in progress and then for one operation
+// of it.
 func TestKeysTakeTurns(t *testing.T) {
 	const many = 1000
 	cases := []struct {
 		name  string
 		busy  []string // keys that have many operations waiting
-		extra int      // rows that each of these writes and did not say
+		extra int      // rows that each of these writes beyond its Rows
 	}{
 		{"rows as said", []string{"a"}, 0},
 		{"each as large as a batch", []string{"a"}, batch.MaxRows},
@@ -92,7 +94,7 @@ func TestKeysTakeTurns(t *testing.T) {
 					k := open(t, db, batch.Options[*txn]{})
 					release := k.block()
 					arrived, ran := -1, []string{}
-					begun := 0 // transactions when it came
+					begun := 0 // transactions when it was queued
 					since := map[string]int{}
 					for i := range many {
 						key := c.busy[i%len(c.busy)]
@@ -106,7 +108,7 @@ func TestKeysTakeTurns(t *testing.T) {
 											return tx.write(row{id: 1})
 										}}))
 									}()
-									<-time.After(time.Millisecond) // it is in the queue by then
+									<-time.After(time.Millisecond) // by then it is in the queue
 								}
 								if arrived >= 0 && db.begun > begun && !slices.Contains(ran, "late") {
 									since[key]++
@@ -136,7 +138,7 @@ func TestKeysTakeTurns(t *testing.T) {
 	}
 }
 
-// The operations of one key run in the order in which they came.
+// The operations of one key run in order of arrival.
 func TestAKeyKeepsItsOrder(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
 		k := open(t, db, batch.Options[*txn]{})
@@ -160,8 +162,8 @@ func TestAKeyKeepsItsOrder(t *testing.T) {
 	})
 }
 
-// More bytes than the writer takes are refused, also those whose callers went away, and
-// those of operations that stay are not counted.
+// Bytes beyond the writer's limit are refused, including those of callers that gave up.
+// Operations that stay are not counted.
 func TestTheQueueIsBoundedInBytes(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
 		k := open(t, db, batch.Options[*txn]{})

@@ -18,7 +18,7 @@ import (
 // fault is an error of the database.
 type fault struct {
 	class  batch.Class
-	stored bool // a commit that took place all the same
+	stored bool // a commit that still took place
 }
 
 func (f *fault) Error() string { return fmt.Sprintf("fault of class %d", f.class) }
@@ -30,34 +30,34 @@ var (
 	errAway    = &fault{class: batch.Unavailable}
 	errFatal   = &fault{class: batch.Fatal}
 	errRefused = errors.New("refused")
-	// errUnheard is a lost answer to a commit that took place.
+	// errUnheard is the lost answer to a commit that took place.
 	errUnheard = &fault{class: batch.Lost, stored: true}
 )
 
-// database is an engine in memory. fault may make each of its steps fail.
+// database is an engine in memory. fault may make any of its steps fail.
 type database struct {
 	connections int
 	fault       func(step string, t *txn) error
-	liar        bool         // finds that every commit took place
-	forgetful   bool         // takes back nothing
-	hold        func(t *txn) // what a commit on its way waits for; nil: nothing
+	liar        bool         // claims that every commit took place
+	forgetful   bool         // undoes nothing
+	hold        func(t *txn) // what a commit in progress waits for; nil: nothing
 
 	failing sync.Mutex
 
 	mu      sync.Mutex
-	stored  map[int]int // how often, by what was written
+	stored  map[int]int // how often, by id
 	told    map[int]int
 	commits [][]int
 	begun   int
-	unknown map[int]bool // whose commit could not be found out
+	unknown map[int]bool // whose commit could not be determined
 	wrong   []string
 }
 
-// txn is a transaction. What it writes is judged by Check and at the commit.
+// txn is a transaction. Check and the commit validate what it writes.
 type txn struct {
 	db      *database
 	rows    []row
-	more    int // rows that nobody announced
+	more    int // rows that no operation declared
 	bytes   int
 	closed  bool
 	mark    int // -1: none
@@ -78,7 +78,7 @@ func (d *database) at(step string, t *txn) error {
 	if d.fault == nil {
 		return nil
 	}
-	d.failing.Lock() // commits on their way fail beside the writer
+	d.failing.Lock() // commits in progress fail outside the writer
 	defer d.failing.Unlock()
 	return d.fault(step, t)
 }
@@ -152,7 +152,7 @@ func (d *database) Commit(t *txn, later func(func() error)) (bool, error) {
 	return true, nil
 }
 
-// end commits on the side of the database.
+// end commits a transaction on the database's side.
 func (d *database) end(t *txn) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -229,7 +229,7 @@ func (d *database) complain(format string, args ...any) {
 	d.wrong = append(d.wrong, fmt.Sprintf(format, args...))
 }
 
-// script makes the n-th occurrence of a step fail with the n-th error, nil being none.
+// script makes the n-th occurrence of a step fail with the n-th error; nil means none.
 func script(faults map[string][]error) func(string, *txn) error {
 	return func(step string, _ *txn) error {
 		if len(faults[step]) == 0 {
@@ -241,7 +241,7 @@ func script(faults map[string][]error) func(string, *txn) error {
 	}
 }
 
-// desk is a writer with those who use it. It lives in a bubble of synctest.
+// desk is a writer and its callers. It runs in a synctest bubble.
 type desk struct {
 	*batch.Writer[*txn]
 	t       *testing.T
@@ -259,7 +259,7 @@ func open(t *testing.T, db *database, o batch.Options[*txn]) *desk {
 	return k
 }
 
-// writes is an operation that writes one row of its own.
+// writes returns an operation that writes one row of its own.
 func writes(id int, o batch.Op[*txn]) *batch.Op[*txn] {
 	if o.Name == "" {
 		o.Name = "write"
@@ -273,8 +273,8 @@ func writes(id int, o batch.Op[*txn]) *batch.Op[*txn] {
 	return &o
 }
 
-// hand gives an operation to the writer, beside the test, and waits until it is queued or
-// answered.
+// hand submits an operation to the writer from a goroutine of its own, and waits until it
+// is queued or answered.
 func (k *desk) hand(ctx context.Context, id int, o *batch.Op[*txn]) {
 	k.callers.Go(func() { k.do(ctx, id, o) })
 	synctest.Wait()
@@ -294,7 +294,7 @@ func (k *desk) do(ctx context.Context, id int, o *batch.Op[*txn]) {
 	k.order = append(k.order, id)
 }
 
-// block holds the writer until the function it returns is called.
+// block blocks the writer until the returned function is called.
 func (k *desk) block() (release func()) {
 	hold := make(chan struct{})
 	k.callers.Go(func() {
@@ -304,8 +304,8 @@ func (k *desk) block() (release func()) {
 	return func() { close(hold) }
 }
 
-// together hands operations over so that they are gathered in one batch. Their ids are
-// their places.
+// together submits operations so that they are gathered into one batch. Their ids are
+// their indexes.
 func (k *desk) together(ops ...*batch.Op[*txn]) {
 	release := k.block()
 	for id, o := range ops {
@@ -315,14 +315,14 @@ func (k *desk) together(ops ...*batch.Op[*txn]) {
 	k.callers.Wait()
 }
 
-// answered returns whose callers were answered so far.
+// answered returns whose callers have been answered so far.
 func (k *desk) answered() []int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.order)
 }
 
-// answer returns what the caller got.
+// answer returns the answer of the caller.
 func (k *desk) answer(id int) error {
 	k.t.Helper()
 	k.mu.Lock()
@@ -333,8 +333,8 @@ func (k *desk) answer(id int) error {
 	return k.answers[id][0]
 }
 
-// settle ends the writer and checks what holds for every run: what was stored was told
-// of, and nothing was stored twice.
+// settle ends the writer and checks what holds for every run: every commit was made known,
+// and nothing was stored twice.
 func (k *desk) settle() {
 	k.t.Helper()
 	k.Close()

@@ -12,14 +12,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/batch"
 )
 
-// A batch whose transaction fails for a reason beyond it is run again, and each of its
+// A batch whose transaction fails for a reason outside it is run again, and each of its
 // operations is stored once.
 func TestABatchIsRunAgain(t *testing.T) {
 	slow := batch.TimedOut(errAgain)
 	cases := []struct {
 		name    string
 		faults  map[string][]error
-		commits int // more than the one of a quiet day
+		commits int // more than the one of a run without faults
 	}{
 		{"nothing fails", nil, 0},
 		{"lost at begin", map[string][]error{"begin": {nil, errLost}}, 0},
@@ -71,7 +71,7 @@ func TestABatchIsRunAgain(t *testing.T) {
 	}
 }
 
-// What cannot be stored is answered with why, and nothing of it is stored.
+// What cannot be stored is answered with the reason, and no part of it is stored.
 func TestABatchThatCannotBeStored(t *testing.T) {
 	cases := []struct {
 		name string
@@ -122,8 +122,8 @@ func TestABatchThatCannotBeStored(t *testing.T) {
 	}
 }
 
-// An operation that is refused takes back what it wrote and nothing else: its neighbours
-// are stored in one commit.
+// An operation that is refused undoes its own writes and no others: the rest of its batch
+// is stored in one commit.
 func TestARefusedOperationHarmsNoNeighbour(t *testing.T) {
 	for _, c := range refusals {
 		for _, hot := range []bool{false, true} {
@@ -178,8 +178,8 @@ var refusals = []struct {
 	{"and cannot be taken back at first", func(tx *txn) error { return errors.Join(tx.write(row{id: 2}), errRefused) }, errRefused},
 }
 
-// A batch that times out is halved until the operation that is the reason is alone. That
-// is answered; the others are stored.
+// A batch that times out is halved until the operation that causes it is alone. That one
+// gets the error; the others are stored.
 func TestTheOperationThatTakesTooLongIsFound(t *testing.T) {
 	for _, lost := range []*fault{errLost, errAgain} {
 		t.Run(lost.Error(), func(t *testing.T) {
@@ -216,8 +216,8 @@ func TestTheOperationThatTakesTooLongIsFound(t *testing.T) {
 	}
 }
 
-// The answer to a commit that was lost cannot be found out any more when the writer is
-// closed. Then the batch is not run again: it may be stored.
+// If the writer is closing, the answer to a lost commit can no longer be determined. Then
+// the batch is not run again, because it may be stored.
 func TestACommitThatNobodyKnowsOfIsNotRepeated(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {
 		db.fault = func(step string, _ *txn) error {
@@ -244,7 +244,7 @@ func TestACommitThatNobodyKnowsOfIsNotRepeated(t *testing.T) {
 	})
 }
 
-// The control of all of the above: a lie about a lost commit is seen.
+// The control for all of the above: a wrong answer about a lost commit is detected.
 func TestALieAboutALostCommitIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := newDatabase(1)
@@ -259,7 +259,7 @@ func TestALieAboutALostCommitIsSeen(t *testing.T) {
 	})
 }
 
-// Operations whose callers go away before they begin are not run; once they run they are
+// Operations whose callers give up before they begin are not run; once they run they are
 // stored.
 func TestCallersThatGoAway(t *testing.T) {
 	both(t, func(t *testing.T, db *database) {

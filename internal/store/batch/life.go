@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// push puts batches on the stack of those to run next; the first one is run first.
+// push puts batches on the stack of those to run next. The first one runs first.
 func (w *Writer[T]) push(batches ...*batch[T]) {
 	for i := len(batches) - 1; i >= 0; i-- {
 		if len(batches[i].ops) > 0 {
@@ -15,8 +15,8 @@ func (w *Writer[T]) push(batches ...*batch[T]) {
 	}
 }
 
-// apply takes a batch from gathered to applied, and on as far as it goes without an
-// answer of the database.
+// apply takes a batch from gathered to applied, and further as far as it can without
+// waiting for an answer of the database.
 func (w *Writer[T]) apply(b *batch[T]) {
 	if err := w.Stopped(); err != nil {
 		refuse(b.ops, err)
@@ -44,7 +44,7 @@ func (w *Writer[T]) apply(b *batch[T]) {
 	}
 	if rows, _, _ := t.Written(); rows == 0 && !b.forced() {
 		w.engine.Rollback(t)
-		w.engine.Committed(t) // what it read is known now
+		w.engine.Committed(t) // publishes what it read
 		finish(b.ops, results)
 		return
 	}
@@ -73,9 +73,8 @@ func (b *batch[T]) forced() bool {
 	return false
 }
 
-// runOps runs the operations of a batch in its transaction. Those that do not fit into
-// the budget wait for their next turn. An error says that the transaction is of no use
-// any more.
+// runOps runs the operations of a batch in its transaction. Those that do not fit into the
+// budget wait for their next turn. An error means that the transaction is unusable.
 func (w *Writer[T]) runOps(b *batch[T], t T) (results []error, err error) {
 	results = make([]error, len(b.ops))
 	began := time.Now()
@@ -89,7 +88,7 @@ func (w *Writer[T]) runOps(b *batch[T], t T) (results []error, err error) {
 			continue
 		}
 		if o.ctx != nil && o.ctx.Err() != nil {
-			results[i] = o.ctx.Err() // its caller went away before it began
+			results[i] = o.ctx.Err() // its caller gave up before it began
 			continue
 		}
 		if results[i], err = w.runOp(b, o, t); err != nil {
@@ -99,14 +98,14 @@ func (w *Writer[T]) runOps(b *batch[T], t T) (results []error, err error) {
 	return results, nil
 }
 
-// over reports whether the transaction takes no more operations.
+// over reports whether the transaction accepts no more operations.
 func (w *Writer[T]) over(t T, began time.Time) bool {
 	rows, bytes, closed := t.Written()
 	return closed || rows >= MaxRows || bytes >= MaxBytes || time.Since(began) >= Hold
 }
 
-// runOp runs one operation. If that is refused, its writes are taken back and the
-// refusal is its result; fatal is an error of the whole transaction.
+// runOp runs one operation. If it is refused, its writes are rolled back and result is the
+// refusal. fatal is an error of the whole transaction.
 func (w *Writer[T]) runOp(b *batch[T], o *Op[T], t T) (result, fatal error) {
 	if o.Hot && !b.guarded {
 		t.Unguard()
@@ -129,13 +128,13 @@ func (w *Writer[T]) runOp(b *batch[T], o *Op[T], t T) (result, fatal error) {
 	}
 	unguarded := o.Hot && !b.guarded && (panicked || after != before)
 	if undo := t.Undo(); unguarded || undo != nil {
-		// Everybody once more, each with a place to go back to.
+		// Run the whole batch again, with a guard for each operation.
 		return nil, errors.Join(errUnguarded, err)
 	}
 	return err, nil
 }
 
-// errUnguarded says that an operation failed which cannot be taken back alone.
+// errUnguarded means that an operation failed that cannot be undone alone.
 var errUnguarded = errors.New("an operation cannot be taken back alone")
 
 // end takes a batch from applied or sent to committed or failed.
@@ -143,7 +142,7 @@ func (w *Writer[T]) end(b *batch[T], t T, results []error, err error) {
 	if err != nil && w.engine.Class(err) == Lost {
 		committed, failed := w.engine.Find(t, err, w.pauseFor(b))
 		switch {
-		case failed != nil: // it may be stored: to run it again may store it twice
+		case failed != nil: // it may be stored, and running it again could store it twice
 			delete(w.sent, b)
 			w.engine.Rollback(t)
 			w.giveUp(b, failed)
@@ -178,8 +177,8 @@ func refuse[T Tx](ops []*Op[T], err error) {
 	}
 }
 
-// fail decides how a batch goes on that was not stored: again as it is, with each
-// operation guarded, in two halves, with its outcomes only, or not at all.
+// fail decides how to continue with a batch that was not stored: retry it as it is, guard
+// each operation, halve it, keep only its outcomes, or give up.
 func (w *Writer[T]) fail(b *batch[T], err error) {
 	class := w.engine.Class(err)
 	if errors.Is(err, errUnguarded) {
@@ -205,8 +204,8 @@ func (w *Writer[T]) fail(b *batch[T], err error) {
 	}
 }
 
-// again tries a batch once more. A database that is too slow for the same batch twice
-// may be so because of that batch.
+// again retries a batch. If the database times out twice on the same batch, the batch
+// itself may be the cause, so it is halved.
 func (w *Writer[T]) again(b *batch[T], err error) {
 	b.tries++
 	if _, slow := errors.AsType[timedOut](err); slow {
@@ -223,8 +222,8 @@ func (w *Writer[T]) again(b *batch[T], err error) {
 	w.push(b)
 }
 
-// giveUp answers a batch for which the database was waited for in vain. While the writer
-// is being closed it answers everybody: to wait once more for each batch could take hours.
+// giveUp answers a batch for which the database did not come back. While the writer is
+// closing it answers all callers, because waiting again for each batch could take hours.
 func (w *Writer[T]) giveUp(b *batch[T], cause error) {
 	away := fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	refuse(b.ops, away)
@@ -241,8 +240,8 @@ func (w *Writer[T]) giveUp(b *batch[T], cause error) {
 	refuse(w.drain(), away)
 }
 
-// halve splits a batch, so that an operation that cannot be stored ends up alone. There
-// it is answered.
+// halve splits a batch so that an operation that cannot be stored ends up alone. That
+// operation is answered with the error.
 func (w *Writer[T]) halve(b *batch[T], err error) {
 	live := b.ops[:0:0]
 	for _, o := range b.ops {
@@ -266,9 +265,9 @@ func (w *Writer[T]) halve(b *batch[T], err error) {
 	refuse(live, err)
 }
 
-// full answers a batch that did not fit on the disk. The reserve is given up so that
-// outcomes, which nobody can produce again, are recorded all the same. The engine makes
-// room first, so that work of its own that is under way cannot take the reserve.
+// full answers a batch that did not fit on the disk. It releases the reserve so that
+// outcomes, which cannot be reproduced, are still recorded. The engine frees space first,
+// so that its own work in progress cannot take the reserve.
 func (w *Writer[T]) full(b *batch[T], err error) {
 	if !b.roomMade && w.engine.MakeRoom() {
 		b.roomMade = true
@@ -290,8 +289,8 @@ func (w *Writer[T]) full(b *batch[T], err error) {
 	w.push(&batch[T]{ops: outcomes, guarded: b.guarded})
 }
 
-// admit decides what may run while the reserve is given up: everything once it could be
-// made again, else outcomes only. It reports whether anything may.
+// admit decides what may run while the reserve is spent: everything if the reserve can be
+// restored, else outcomes only. It reports whether anything may run.
 func (w *Writer[T]) admit(b *batch[T]) bool {
 	if w.reserve.Restore(time.Now()) {
 		w.log.Info("there is space on the disk again")
@@ -309,10 +308,10 @@ func (w *Writer[T]) admit(b *batch[T]) bool {
 	return len(outcomes) > 0
 }
 
-// Stop ends all writing for good: what the disk holds is not known after a failed sync,
-// and asking it again would get a lie for an answer. Any goroutine may call it: an
-// engine may find out beside the writer. A commit that is under way then is answered as
-// the database says.
+// Stop ends all writing for good. After a failed sync the content of the disk is unknown,
+// and a second sync may falsely report success. Stop may be called from any
+// goroutine, because an engine may detect the failure outside the writer. A commit in
+// progress at that moment is answered with the result that the database returns.
 func (w *Writer[T]) Stop(err error) {
 	stopped := fmt.Errorf("%w: %w", ErrStopped, err)
 	if !w.stopped.CompareAndSwap(nil, &stopped) {
@@ -324,8 +323,8 @@ func (w *Writer[T]) Stop(err error) {
 	}
 }
 
-// pauseFor is the Pause of a batch that waits for the database. Its callers, and all
-// others, are refused once that has taken some time; operations that stay are kept.
+// pauseFor returns the Pause of a batch that waits for the database. After awayAfter its
+// callers and all others are refused; operations that stay are kept.
 func (w *Writer[T]) pauseFor(b *batch[T]) Pause {
 	began := time.Now()
 	return func(d time.Duration, cause error) bool {
@@ -346,8 +345,8 @@ func (w *Writer[T]) pauseFor(b *batch[T]) Pause {
 	}
 }
 
-// refuseCallers answers those who wait, whatever then becomes of their writes: in the
-// batch, in batches on their way or to be run next, and in the queue.
+// refuseCallers answers the callers that wait, whatever later becomes of their writes: in
+// the batch, in batches that are sent or to be run next, and in the queue.
 func (w *Writer[T]) refuseCallers(b *batch[T], cause error) {
 	away := fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	callers := func(ops []*Op[T]) {

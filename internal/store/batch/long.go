@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// logEvery bounds the lines about one operation that takes long.
+// logEvery is the least time between two log lines about one operation name.
 const logEvery = 10 * time.Second
 
 // longOps counts operations that held the writer for longer than Hold.
@@ -35,8 +35,8 @@ func (l *longOps) note(log *slog.Logger, name string, took time.Duration, rows i
 	}
 }
 
-// Long returns how many operations of each name held the writer for longer than Hold,
-// and under "batch" how many transactions took longer from begin to commit.
+// Long returns how many operations of each name held the writer for at least Hold. The
+// name "batch" counts whole transactions that took that long from begin to commit.
 func (w *Writer[T]) Long() map[string]int64 {
 	w.long.mu.Lock()
 	defer w.long.mu.Unlock()

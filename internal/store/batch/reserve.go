@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Reserve is a file that holds disk space back. It is deleted when the disk is
-// full, so that outcomes of attempts can still be recorded, and made again when
-// there is space. Only the writer changes it. A nil Reserve holds nothing back.
+// Reserve is a file that reserves disk space. It is deleted when the disk is full, so that
+// outcomes of attempts can still be recorded, and made again when there is space.
+// Only the writer's goroutine changes it. A nil Reserve reserves nothing.
 type Reserve struct {
 	path  string
 	size  int64
@@ -18,20 +18,20 @@ type Reserve struct {
 	tried time.Time
 }
 
-// retryReserve is how often the writer tries to make the file again.
+// retryReserve is the least time between two attempts to make the file again.
 const retryReserve = 500 * time.Millisecond
 
-// NewReserve makes the file, of so many bytes, if there is space for it.
+// NewReserve makes the file, of size bytes, if there is space for it.
 func NewReserve(path string, size int64) *Reserve {
 	r := &Reserve{path: path, size: max(size, 0)}
 	r.gone.Store(!r.Restore(time.Time{}))
 	return r
 }
 
-// Spent reports that the disk was full and has not had space since.
+// Spent reports whether the file is missing: the disk was full and has had no space since.
 func (r *Reserve) Spent() bool { return r != nil && r.gone.Load() }
 
-// Release deletes the file and reports whether that freed anything.
+// Release deletes the file and reports whether that freed any space.
 func (r *Reserve) Release() bool {
 	if r == nil || r.gone.Swap(true) {
 		return false
@@ -42,7 +42,8 @@ func (r *Reserve) Release() bool {
 	return err == nil && info.Size() > 0
 }
 
-// Restore makes the file again and reports whether there is space.
+// Restore makes the file again and reports whether there was space. It tries at most once
+// every retryReserve.
 func (r *Reserve) Restore(now time.Time) bool {
 	if !r.tried.IsZero() && now.Sub(r.tried) < retryReserve {
 		return false
@@ -64,11 +65,11 @@ func (r *Reserve) Restore(now time.Time) bool {
 	return true
 }
 
-// fill takes the space. File systems that cannot allocate without writing get
+// fill allocates the space. On file systems that cannot allocate without writing it writes
 // zeros.
 func (r *Reserve) fill(f *os.File) error {
-	// A little more than the reserve must be free, or the next commit would find
-	// the disk full again.
+	// Somewhat more than the reserve must be free, or the next commit would find the disk full
+	// again.
 	var fs syscall.Statfs_t
 	if info, err := f.Stat(); err == nil && info.Size() < r.size || r.size == 0 {
 		if err := syscall.Fstatfs(int(f.Fd()), &fs); err == nil && int64(fs.Bavail)*int64(fs.Bsize) < r.size+r.size/4+64<<10 {

@@ -18,7 +18,7 @@ import (
 type plan struct {
 	connections int
 	writes      []planned
-	faults      []int // what each step of the database in turn does, see faultOf
+	faults      []int // what each step of the database in order does, see faultOf
 	closed      time.Duration
 }
 
@@ -27,7 +27,7 @@ type planned struct {
 	key, kind           int
 	at, leaves          time.Duration
 	hot, stays, outcome bool
-	more                int // rows that it does not announce
+	more                int // rows that it does not declare
 }
 
 // The kinds of operations.
@@ -35,7 +35,7 @@ const (
 	good      = iota
 	refused   // after it wrote
 	panicking // after it wrote
-	bad       // refused by the database when it is judged
+	bad       // refused by the database when it is checked
 	idle      // writes nothing
 	kinds
 )
@@ -67,7 +67,7 @@ func drawPlan(t *rapid.T) plan {
 	return p
 }
 
-// faultOf is what a step does for a number of a plan: most do nothing.
+// faultOf returns the fault of a step for a number of a plan: mostly none.
 func faultOf(step string, n int) error {
 	slow := func(err error) error { return batch.TimedOut(err) }
 	choices := map[string][]error{
@@ -88,7 +88,7 @@ func faultOf(step string, n int) error {
 	return choices[n-1]
 }
 
-// run carries out a plan and returns what went against the promises of the package.
+// run carries out a plan and returns the violations of the package's guarantees.
 func (p plan) run(t *testing.T, db *database) []string {
 	step := 0
 	db.fault = func(at string, _ *txn) error {
@@ -154,7 +154,7 @@ func (w planned) apply(id int) func(*txn) error {
 	}
 }
 
-// judge says what is wrong with an answer, given how often the operation is stored.
+// judge returns what is wrong with an answer, given how often the operation is stored.
 func (w planned) judge(err error, stored int) string {
 	known := err == nil || !errors.Is(err, batch.ErrUnavailable) && !errors.Is(err, batch.ErrStopped) &&
 		!errors.Is(err, context.DeadlineExceeded)
@@ -172,9 +172,9 @@ func (w planned) judge(err error, stored int) string {
 	return ""
 }
 
-// Whatever fails, in whatever order: nobody is told that a write is stored that is not,
-// nothing is stored twice, everybody is answered once, a refused operation takes back its
-// own writes and no others, and every commit is made known once and before its callers
+// Whatever fails, in whatever order: no caller is told that a write is stored when it is
+// not, nothing is stored twice, every caller is answered once, a refused operation undoes
+// its own writes and no others, and every commit is made known once and before its callers
 // are answered.
 func TestSimulation(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -187,7 +187,7 @@ func TestSimulation(t *testing.T) {
 	})
 }
 
-// The simulation sees databases that are broken.
+// The simulation detects broken databases.
 func TestTheSimulationSeesBrokenDatabases(t *testing.T) {
 	broken := map[string]func(*database){
 		"finds every commit": func(d *database) { d.liar = true },

@@ -2,20 +2,20 @@ package batch
 
 import "slices"
 
-// turns are operations that wait to be run, in line by their key. Keys take turns, so
-// that whoever hands over many operations waits for himself and not others for him. Only
-// the writer uses it.
+// turns holds the operations that wait to be run, one line for each key. Keys are served
+// round-robin, so a caller that submits many operations delays itself and not others. Only
+// the writer's goroutine uses it.
 type turns[T Tx] struct {
 	lines map[any]*line[T]
-	round []*line[T] // lines with operations, the next turn first
+	round []*line[T] // lines with operations, the next one first
 	size  int
 }
 
-// line is the operations of one key, in the order in which they came.
+// line holds the operations of one key, in order of arrival.
 type line[T Tx] struct {
 	key  any
 	ops  []*Op[T]
-	back []*Op[T] // put back: these come first, the last one of them at once
+	back []*Op[T] // put back: these come first, in reverse order
 }
 
 func (q *turns[T]) line(key any) *line[T] {
@@ -31,16 +31,16 @@ func (q *turns[T]) line(key any) *line[T] {
 	return l
 }
 
-// add puts an operation at the end of its line.
+// add appends an operation to its line.
 func (q *turns[T]) add(o *Op[T]) {
 	l := q.line(o.Key)
 	l.ops = append(l.ops, o)
 	q.size++
 }
 
-// putBack puts operations back in front of their lines: they were taken and not run. Their
-// lines get back the turns they had, before all others: behind them, a line that was at its
-// end would wait for the others once more with each batch.
+// putBack returns operations that were taken but not run to the front of their lines. It
+// also moves these lines to the front of the round. Otherwise a line that had reached its
+// turn would wait for all others again after each batch.
 func (q *turns[T]) putBack(ops []*Op[T]) {
 	var first []*line[T]
 	seen := make(map[*line[T]]bool, len(q.lines))
@@ -63,7 +63,7 @@ func (q *turns[T]) putBack(ops []*Op[T]) {
 	}
 }
 
-// next takes the operation whose turn it is, nil if there is none.
+// next removes and returns the next operation, nil if there is none.
 func (q *turns[T]) next() *Op[T] {
 	if len(q.round) == 0 {
 		return nil
@@ -84,7 +84,7 @@ func (q *turns[T]) next() *Op[T] {
 	return o
 }
 
-// take takes the first operation of a line that has one.
+// take removes and returns the first operation of a nonempty line.
 func (l *line[T]) take() *Op[T] {
 	if n := len(l.back); n > 0 {
 		o := l.back[n-1]
@@ -98,7 +98,7 @@ func (l *line[T]) take() *Op[T] {
 	return o
 }
 
-// drain takes all operations.
+// drain removes and returns all operations.
 func (q *turns[T]) drain() (all []*Op[T]) {
 	for o := q.next(); o != nil; o = q.next() {
 		all = append(all, o)

@@ -11,65 +11,64 @@ import (
 
 const (
 	queueLength = 4096
-	// MaxQueued bounds the bytes of callers' operations that are not answered. Callers
-	// that went away leave theirs behind, so that bounding their requests does not bound
-	// these. Operations that stay are not counted: whoever hands them over bounds them.
+	// MaxQueued bounds the bytes of callers' operations that are not yet answered. A caller
+	// that gives up leaves its operation behind, so a bound on requests is no bound on
+	// operations. Operations that stay are not counted; whoever submits them bounds them.
 	MaxQueued = 64 << 20
-	// linger is how long the writer waits for more when the last batch had at least
-	// lingerFrom operations: under load it triples what a commit carries, alone it would
-	// only cost time.
+	// linger is how long the writer waits for more operations if the last batch had at least
+	// lingerFrom. Under load this triples the size of a commit; otherwise it would only add
+	// latency.
 	linger     = 500 * time.Microsecond
 	lingerFrom = 4
-	// awayAfter is how long callers wait for a database that is away before they are
+	// awayAfter is how long callers wait for a database that does not answer before they are
 	// refused.
 	awayAfter = time.Second
 	// keptAtOnce is how many kept operations are tried in one batch.
 	keptAtOnce = 16
-	// mostWaiting bounds the operations that take turns; more wait in the queue.
+	// mostWaiting bounds the operations that wait in turns; more wait in the queue.
 	mostWaiting = 16 * queueLength
 )
 
-// Options of a Writer. Engine and Log are required.
+// Options configure a Writer. Engine and Log are required.
 type Options[T Tx] struct {
 	Engine Engine[T]
 	Log    *slog.Logger
-	// Reserve is the disk space kept for outcomes; nil: none.
+	// Reserve is the disk space reserved for outcomes; nil means none.
 	Reserve *Reserve
-	// Fatal is called once, by whoever calls Stop, when the disk can no longer be trusted.
-	// It must not block.
+	// Fatal is called once, by the caller of Stop, when the disk can no longer be trusted. It
+	// must not block.
 	Fatal func(error)
-	// CallerWaits bounds how long Do waits for an operation whose caller may go; 0: as
-	// long as its context. The operation goes on.
+	// CallerWaits bounds how long Do waits for an operation that does not stay. 0 means as
+	// long as the caller's context. The operation itself continues.
 	CallerWaits time.Duration
 }
 
-// Writer carries out operations in batches. Do, Probe, Wake and the numbers may be used
-// from any goroutine.
+// A Writer runs operations in batches. Its methods are safe for concurrent use.
 type Writer[T Tx] struct {
 	opts    Options[T]
 	engine  Engine[T]
 	log     *slog.Logger
 	reserve *Reserve
 
-	gate    sync.RWMutex // held shared while sending to queue, so that Close can wait for senders
+	gate    sync.RWMutex // held shared while sending to queue, so that Close waits for senders
 	closed  bool
 	closing chan struct{}
 	ended   chan struct{}
 	queue   chan *Op[T]
 	wake    chan struct{}
-	answers chan func() // of commits that were on their way
+	answers chan func() // of commits that were in progress
 
 	queued  atomic.Int64 // bytes, see MaxQueued
-	lined   atomic.Int64 // operations that take turns
+	lined   atomic.Int64 // operations that wait in turns
 	stopped atomic.Pointer[error]
 	away    atomic.Bool
 	commits atomic.Int64
 	long    longOps
 
-	// The writer goroutine's own.
+	// Used by the writer's goroutine only.
 	waiting  turns[T]    // taken from the queue
-	next     []*batch[T] // to run before anything else, the last one first
-	kept     []*Op[T]    // operations that stay, from while the database was away
+	next     []*batch[T] // to run before anything else, last one first
+	kept     []*Op[T]    // operations that stay, kept while the database was away
 	sent     map[*batch[T]]bool
 	lastSize int
 	timer    *time.Timer
@@ -88,8 +87,8 @@ func New[T Tx](o Options[T]) *Writer[T] {
 	return w
 }
 
-// Close carries out what was accepted and ends the writer. While the database is away
-// it gives up instead.
+// Close runs what was accepted and ends the writer. If the database is away, it gives up
+// instead.
 func (w *Writer[T]) Close() {
 	w.gate.Lock()
 	first := !w.closed
@@ -102,7 +101,7 @@ func (w *Writer[T]) Close() {
 	<-w.ended
 }
 
-// Closed reports whether the writer takes no more operations.
+// Closed reports whether the writer accepts no more operations.
 func (w *Writer[T]) Closed() bool {
 	w.gate.RLock()
 	defer w.gate.RUnlock()
@@ -132,22 +131,22 @@ func (w *Writer[T]) Ready() error {
 	return nil
 }
 
-// Away reports whether callers are refused because the database is away.
+// Away reports whether callers are refused because the database does not answer.
 func (w *Writer[T]) Away() bool { return w.away.Load() }
 
-// SetAway refuses callers from now on, or no longer, and reports whether that changed
-// anything. A commit that is acknowledged ends it.
+// SetAway starts or stops refusing callers, and reports whether that changed anything. The
+// engine stops it after a successful commit.
 func (w *Writer[T]) SetAway(away bool) (changed bool) { return w.away.Swap(away) != away }
 
 // Commits returns how many transactions were committed.
 func (w *Writer[T]) Commits() int64 { return w.commits.Load() }
 
-// Queued returns about how many operations wait now.
+// Queued returns roughly how many operations wait now.
 func (w *Writer[T]) Queued() int { return len(w.queue) + int(w.lined.Load()) }
 
-// Do hands an operation over and waits for its end. Unless the operation stays, the end
-// of ctx and Options.CallerWaits end the waiting too and leave the operation to its
-// fate; the caller must then not look at what Apply sets.
+// Do submits an operation and waits for its end. Unless the operation stays, Do also
+// returns when ctx ends or after Options.CallerWaits. The operation may then still run,
+// and the caller must not read what Apply sets.
 func (w *Writer[T]) Do(ctx context.Context, o *Op[T]) error {
 	if err := w.enqueue(ctx, o); err != nil {
 		return err
@@ -167,7 +166,7 @@ func (w *Writer[T]) Do(ctx context.Context, o *Op[T]) error {
 		return o.err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-late: // repeated with its key or id, it finds what became of it
+	case <-late: // a retry with the same key or id finds the result
 		return fmt.Errorf("%w: it did not answer in time", ErrUnavailable)
 	}
 }
@@ -207,7 +206,7 @@ func (w *Writer[T]) enqueue(ctx context.Context, o *Op[T]) error {
 	}
 }
 
-// Wake makes the writer open a transaction soon, even if nobody writes.
+// Wake makes the writer open a transaction soon, even if no operation waits.
 func (w *Writer[T]) Wake() {
 	select {
 	case w.wake <- struct{}{}:
@@ -215,8 +214,8 @@ func (w *Writer[T]) Wake() {
 	}
 }
 
-// Probe makes the writer commit something, unless others wait to be written: only a
-// commit proves that the database is back.
+// Probe makes the writer commit something, unless the queue is full: only a commit proves
+// that the database is back.
 func (w *Writer[T]) Probe() {
 	w.gate.RLock()
 	defer w.gate.RUnlock()
@@ -229,7 +228,7 @@ func (w *Writer[T]) Probe() {
 	}
 }
 
-// nothing is an operation that writes nothing.
+// nothing returns an operation that writes nothing.
 func nothing[T Tx](force bool) *Op[T] {
 	return &Op[T]{Name: "nothing", Hot: true, Stays: true, force: force, Apply: func(T) error { return nil }, done: make(chan struct{})}
 }
@@ -239,7 +238,7 @@ func (w *Writer[T]) run() {
 	defer close(w.ended)
 	for {
 		for len(w.sent) >= w.engine.Connections() {
-			(<-w.answers)() // a batch that has to wait may as well grow
+			(<-w.answers)() // meanwhile the next batch may grow
 		}
 		b := w.take()
 		if b == nil {
@@ -254,8 +253,9 @@ func (w *Writer[T]) run() {
 	}
 }
 
-// take returns the batch to run next: one that was pushed back, what was kept while the
-// database was away, or what waits. nil: the writer is closed and nothing waits.
+// take returns the batch to run next: one that was pushed back, operations kept while the
+// database was away, or queued operations. It returns nil if the writer is closed and
+// nothing waits.
 func (w *Writer[T]) take() *batch[T] {
 	for {
 		if n := len(w.next); n > 0 {
@@ -286,7 +286,7 @@ func (w *Writer[T]) take() *batch[T] {
 	}
 }
 
-// line takes what is in the queue, so that all of it takes turns.
+// line moves the queued operations into turns, so that all of them are served round-robin.
 func (w *Writer[T]) line() {
 	defer func() { w.lined.Store(int64(w.waiting.size)) }()
 	for w.waiting.size < mostWaiting {
@@ -302,14 +302,15 @@ func (w *Writer[T]) line() {
 	}
 }
 
-// drain takes all that waits.
+// drain removes and returns all waiting operations.
 func (w *Writer[T]) drain() []*Op[T] {
 	w.line()
 	defer w.lined.Store(0)
 	return w.waiting.drain()
 }
 
-// gather takes what waits, key by key, up to the budget, and lingers a little under load.
+// gather takes waiting operations, key by key, up to the budget. Under load it lingers for
+// more.
 func (w *Writer[T]) gather() *batch[T] {
 	b := &batch[T]{ops: make([]*Op[T], 0, max(4, w.lastSize))}
 	rows, bytes := 0, 0
