@@ -164,9 +164,9 @@ func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
 // FirstKeys creates one operator key for each mode, unless live mode already has one
 // that can create others: expired and read-only keys do not count. It passes the texts
 // to show. If show fails, it revokes the keys, because nobody has their texts. It is
-// called at the start of a server without bootstrap keys. The argument used reports
-// whether the store has tenants: then the server has served before, with other kinds of
-// key.
+// called at the start of a server without bootstrap keys. The parameter used of show
+// reports whether the store has tenants: then the server has served before, with other
+// kinds of key.
 func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, used bool) error) error {
 	for page := (hook.Page{}); ; {
 		keys, next, err := s.o.Store.Keys(ctx, hook.KeyQuery{Scope: hook.Scope{Mode: hook.Live}, Kind: hook.Operator, Page: page})
