@@ -30,7 +30,7 @@ const MaxBody = 64 << 10
 // response.
 const RequestIDHeader = "X-Request-Id"
 
-// Handler responds to a request, or returns an error and writes nothing.
+// Handler responds to a request or returns an error.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
 // Serve runs a handler. If it returns an error or panics, refuse writes the response.

@@ -66,7 +66,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error
 	return adapter.Answer(w, http.StatusCreated, wire(made))
 }
 
-// everything asks for a list without pages: PaySway's lists have none.
+// everything is the window of a list without pages: PaySway's lists have none.
 var everything = hook.Window{Limit: 1 << 30}
 
 func (a *api) list(w http.ResponseWriter, r *http.Request, c app.Caller) error {
