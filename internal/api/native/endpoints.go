@@ -71,7 +71,7 @@ func (a *api) createEndpoint(ctx context.Context, q *request, in *newEndpointIn)
 	return made(201, wireEndpoint(created), nil), nil
 }
 
-// headerList puts headers into an order that does not change from call to call.
+// headerList sorts headers, so that their order is the same on every call.
 func headerList(headers map[string]string) []hook.Header {
 	var out []hook.Header
 	for name, value := range headers {
