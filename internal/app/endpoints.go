@@ -10,7 +10,8 @@ import (
 )
 
 // Endpoint is an endpoint as callers see it. Secret is set only by the operation that
-// created the secret. Health is set by Service.Endpoint and by the methods of Mount.
+// created the secret, and by Listen. Health is set by Service.Endpoint and by the
+// methods of Mount.
 type Endpoint struct {
 	*hook.Endpoint
 	Secret string

@@ -77,8 +77,8 @@ type errListenerExists struct{ endpoint *hook.Endpoint }
 // Error implements error.
 func (e *errListenerExists) Error() string { return "there is a listener of this name" }
 
-// makeListener creates the endpoint. It is disabled as by failures until a receiver
-// connects. Deliveries arrive one at a time, so that a person can follow them.
+// makeListener creates the endpoint. Its status is Tripped until a receiver connects.
+// Deliveries arrive one at a time, so that a person can follow them.
 func (s *Service) makeListener(ctx context.Context, scope hook.Scope, in NewListener) (*hook.Endpoint, error) {
 	ep, p, err := s.draft(scope, NewEndpoint{Types: in.Types, Title: "Listener " + in.Name, Profile: in.Profile, MaxInFlight: 1})
 	if err != nil {

@@ -148,7 +148,7 @@ func (c *handler) carry(r *http.Request, line *wire, s *listen.Session, endpoint
 		case <-r.Context().Done():
 			return
 		case <-s.Ended():
-			_ = line.event("end", client.ListenEnd{Code: string(s.Reason()), Message: sentences[s.Reason()]}) // the last word
+			_ = line.event("end", client.ListenEnd{Code: string(s.Reason()), Message: sentences[s.Reason()]}) // the last event of the stream
 			return
 		case p := <-s.Parcels():
 			err = line.event("delivery", wireParcel(p))

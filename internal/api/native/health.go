@@ -66,7 +66,7 @@ func (a *api) documentPublish(h huma.API) {
 	h.OpenAPI().AddOperation(&many)
 }
 
-// unready gives an error of Ready that has no code the code of an unavailable store.
+// unready gives an error without a code the code of an unavailable store.
 func unready(err error) error {
 	if hook.CodeOf(err) != hook.CodeInternal {
 		return err

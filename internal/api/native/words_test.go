@@ -88,5 +88,5 @@ func TestListsOfAnUnknownTenant(t *testing.T) {
 		want[client.Page[any]](h, 200, call{"GET", path + "acme", testKey, nil, nil})
 	}
 	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/deliveries?tenant=nobody&event=019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"))
-	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/events?tenant=gone")) // what it left is visible to nobody
+	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/events?tenant=gone")) // nobody sees what a deleted tenant left
 }
