@@ -12,58 +12,57 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// Warning says what was odd about an endpoint that was accepted all the same.
+// Warning describes something unusual about an endpoint that was accepted.
 type Warning struct{ Code, Message string }
 
-// matchesNothing is the warning about an endpoint whose filter has no entry.
+// matchesNothing is the warning about an endpoint whose filter has no entries.
 var matchesNothing = Warning{"event_types_empty", "event_types is empty: the endpoint gets no event. Name event types, or \"*\" for all."}
 
-// Options is what a Service works with. Store, Profiles, Admit and CheckHeaders
-// are required.
+// Options configures a Service. Store, Profiles, Admit and CheckHeaders are required.
 type Options struct {
 	Store    Store
 	Profiles *profile.Set
-	Profile  string // of endpoints that name none; empty: standard
+	Profile  string // of endpoints that name none; empty: "standard"
 
-	// Admit checks a URL that a tenant chose and returns its canonical form. It
-	// may resolve the host's name, so it is never called inside a transaction.
+	// Admit checks a URL that a tenant chose and returns its canonical form. It may
+	// resolve the host name, so it is never called inside a transaction.
 	Admit func(ctx context.Context, rawURL string, ipHosts bool) (canonical string, warnings []Warning, err error)
 	// CheckHeaders checks an endpoint's custom headers (S-08).
 	CheckHeaders func([]hook.Header) error
 
-	OperatorKey     string // bootstrap key of live mode; empty: none
-	OperatorTestKey string // bootstrap key of test mode; empty: none
-	CreateTenants   bool   // publishing makes an unknown tenant
-	VerifyEndpoints bool   // receivers have to agree before they get events, see verify.go
+	OperatorKey     string // bootstrap key for live mode; empty: none
+	OperatorTestKey string // bootstrap key for test mode; empty: none
+	CreateTenants   bool   // publishing to an unknown tenant creates it
+	VerifyEndpoints bool   // receivers must agree before they get events; see verify.go
 	Now             func() time.Time
 
-	// Pace says how an endpoint's attempts go on this node now; nil: nobody knows.
+	// Pace reports the state of an endpoint's attempts on this node; nil: not known.
 	Pace func(endpoint hook.ID) (hook.Pace, bool)
 
-	PublishRate float64      // events a second that one key may publish; 0: no limit
-	Reads       Rate         // calls of one key that read
-	Writes      Rate         // calls of one key that write, publishing aside
-	Attempts    Rate         // attempts that the keys of one tenant ask for, and uses of its secrets
-	WrongKeys   int          // requests without a valid key that one address may make in a minute; 0: any number
-	Ceilings    Ceilings     // what endpoints may set
-	Loop        hook.Loop    // this installation's mark in CDN-Loop; empty: none
-	AllowReveal bool         // secrets may be shown again
-	Log         *slog.Logger // takes audit lines; nil: slog.Default()
+	PublishRate float64      // events per second that one key may publish; 0: no limit
+	Reads       Rate         // read calls of one key
+	Writes      Rate         // write calls of one key, except publishing
+	Attempts    Rate         // attempts that one tenant's keys request, and uses of its secrets
+	WrongKeys   int          // requests per minute without a valid key from one address; 0: no limit
+	Ceilings    Ceilings     // upper limits of endpoint settings
+	Loop        hook.Loop    // the mark of this installation in CDN-Loop; empty: none
+	AllowReveal bool         // secrets can be shown again
+	Log         *slog.Logger // receives audit lines; nil: slog.Default()
 }
 
-// Service answers callers. It is safe for concurrent use.
+// Service handles the requests of callers. It is safe for concurrent use.
 type Service struct {
 	o         Options
 	bootstrap map[[32]byte]Caller
 	buckets   buckets
 	wrongKeys knocks
-	// publicAsked are the requests for public keys.
+	// publicAsked counts the requests for public keys.
 	publicAsked knocks
 	schemas     schemas
 	reads       reads
 }
 
-// New returns a Service, or says what of the options is wrong.
+// New returns a Service, or an error that describes which option is wrong.
 func New(o Options) (*Service, error) {
 	if o.Store == nil || o.Profiles == nil || o.Admit == nil || o.CheckHeaders == nil {
 		return nil, errors.New("app: Store, Profiles, Admit and CheckHeaders are required")
@@ -98,9 +97,9 @@ func New(o Options) (*Service, error) {
 	return s, nil
 }
 
-// Once asks that a creating request happens once for its Idempotency-Key. Route
-// tells requests of different routes apart. Answer gets what the method would
-// return; it runs inside the store's transaction and must be pure.
+// Once makes a creating request idempotent: it is carried out once for its
+// Idempotency-Key. Route distinguishes requests of different routes. Answer receives
+// the result of the method. It runs inside the store's transaction and must be pure.
 type Once struct {
 	Route    string
 	Key      string
@@ -108,8 +107,8 @@ type Once struct {
 	Answer   func(result any) (status int, body []byte)
 }
 
-// in returns the store's form, or nil. The scope is the one the request acts in.
-// result makes the method's result of the store's.
+// in converts o to the store's form; nil stays nil. scope is the scope in which the
+// request acts. result converts the store's result to the method's.
 func (o *Once) in(scope hook.Scope, result func(stored any) any) *hook.Once {
 	if o == nil {
 		return nil
@@ -118,8 +117,8 @@ func (o *Once) in(scope hook.Scope, result func(stored any) any) *hook.Once {
 		Answer: func(stored any) (int, []byte) { return o.Answer(result(stored)) }}
 }
 
-// Loop is the mark that this installation's deliveries carry in CDN-Loop. A request
-// with it is one of them.
+// Loop returns the mark that this installation's deliveries carry in CDN-Loop. A
+// request with this mark is one of these deliveries.
 func (s *Service) Loop() hook.Loop { return s.o.Loop }
 
 func validBootstrap(text string) bool {

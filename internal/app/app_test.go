@@ -33,7 +33,7 @@ func TestKeyTexts(t *testing.T) {
 	}
 }
 
-// empty is a store without a key in it; everything else of it panics.
+// empty is a store without keys; its other methods panic.
 type empty struct {
 	app.Store
 	asked *int

@@ -10,17 +10,19 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// levelAudit is that of lines about what somebody did with a secret. They stay in
-// the log unless the operator wants errors only.
+// levelAudit is the level of log lines about actions of callers, such as uses of
+// secrets. They stay in the log unless the operator wants errors only.
 const levelAudit = slog.LevelWarn
 
-// audit says who did something to an endpoint, for the log of the process.
+// audit returns the attributes of a log line that state who did something to an
+// endpoint.
 func (c Caller) audit(ep *hook.Endpoint) []slog.Attr {
 	return []slog.Attr{slog.String("endpoint", ep.ID.String()), slog.String("tenant", ep.Scope.Tenant),
 		slog.String("mode", ep.Scope.Mode.String()), slog.String("key", c.keyName()), slog.String("kind", string(c.Kind))}
 }
 
-// keyName is the key's id. The bootstrap keys have none.
+// keyName returns the key's id. Bootstrap keys have none; they are named
+// ActorBootstrap.
 func (c Caller) keyName() string {
 	if c.KeyID.IsZero() {
 		return hook.ActorBootstrap
@@ -28,14 +30,15 @@ func (c Caller) keyName() string {
 	return c.KeyID.String()
 }
 
-// Acting returns a context in which what the caller does is recorded in the audit log,
+// Acting returns a context in which the caller's actions are recorded in the audit log,
 // with the address and the request id.
 func (c Caller) Acting(ctx context.Context, address, request string) context.Context {
 	return hook.WithActor(ctx, hook.Actor{Mode: c.Mode, Kind: string(c.Kind), ID: c.keyName(), Address: address, Request: request})
 }
 
 // Refused calls and reads of payloads get entries within these limits for each key, so
-// that nobody fills the disk by them. Beyond, they are in the log of the process only.
+// that nobody can fill the disk with them. Beyond these limits they appear only in the
+// log of the process.
 var (
 	limitAuditRefused = &limit{name: "audited refusals"}
 	limitAuditReads   = &limit{name: "audited reads"}
@@ -43,8 +46,8 @@ var (
 	auditReads        = Rate{PerSecond: 1, Burst: 60}
 )
 
-// AuditRefused records that a write was refused to a known caller. call is the method and
-// the path. Faults of the server are not recorded.
+// AuditRefused records that a write of an authenticated caller was refused. call is the
+// method and the path. Server errors are not recorded.
 func (s *Service) AuditRefused(ctx context.Context, c Caller, call string, refused error) {
 	e, ok := errors.AsType[*hook.Error](refused)
 	if !ok || s == nil || hook.ActorOf(ctx) == nil {
@@ -61,8 +64,8 @@ func (s *Service) AuditRefused(ctx context.Context, c Caller, call string, refus
 	s.record(ctx, hook.AuditEntry{Mode: c.Mode, Tenant: c.Tenant, Act: hook.ActCallRefused, Object: "call", ObjectID: call, Outcome: string(e.Code)})
 }
 
-// auditRead records that somebody read what an event or a delivery holds: once in
-// readsFor for a key and a thing.
+// auditRead records that somebody read the content of an event or a delivery, once per
+// readsFor for each key and object.
 func (s *Service) auditRead(ctx context.Context, c Caller, act hook.Act, object string, id hook.ID, scope hook.Scope) {
 	if hook.ActorOf(ctx) == nil || !s.reads.first(seen{Caller{KeyID: c.KeyID, Mode: c.Mode}, id}, s.o.Now()) {
 		return
@@ -75,23 +78,25 @@ func (s *Service) auditRead(ctx context.Context, c Caller, act hook.Act, object 
 	s.record(ctx, hook.AuditEntry{Mode: scope.Mode, Tenant: scope.Tenant, Act: act, Object: object, ObjectID: id.String(), Outcome: hook.AuditOK})
 }
 
-// record writes an entry about something that takes place whether or not it is recorded.
+// record writes an audit entry about an action that happens even if the entry cannot be
+// written.
 func (s *Service) record(ctx context.Context, e hook.AuditEntry) {
 	if err := s.o.Store.Audit(ctx, e); err != nil && ctx.Err() == nil {
 		s.o.Log.WarnContext(ctx, "could not write to the audit log", "act", string(e.Act), "object", e.Object, "id", e.ObjectID, "error", err)
 	}
 }
 
-// auditReveal records, in both logs, that a secret is shown. It is not shown if the audit
-// log cannot be written.
+// auditReveal records in both logs that a secret is shown. If the audit log cannot be
+// written, it returns an error and the secret must not be shown.
 func (s *Service) auditReveal(ctx context.Context, c Caller, ep *hook.Endpoint, message, detail string) error {
 	s.o.Log.LogAttrs(ctx, levelAudit, "audit: "+message, c.audit(ep)...)
 	return s.o.Store.Audit(ctx, hook.AuditEntry{Mode: ep.Scope.Mode, Tenant: ep.Scope.Tenant, Act: hook.ActSecretRevealed, Object: "endpoint",
 		ObjectID: ep.ID.String(), Outcome: hook.AuditOK, Detail: detail})
 }
 
-// AuditEntries returns a page of the audit log. q.Scope.Tenant is what the caller asked
-// for. Of other actors than keys of the tenant, a tenant sees the kind alone.
+// AuditEntries returns a page of the audit log. q.Scope.Tenant is the tenant that the
+// caller requested. Callers other than operators see only the kind of an actor that is
+// an operator.
 func (s *Service) AuditEntries(ctx context.Context, c Caller, q hook.AuditQuery) ([]hook.AuditEntry, string, error) {
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
@@ -99,7 +104,7 @@ func (s *Service) AuditEntries(ctx context.Context, c Caller, q hook.AuditQuery)
 	}
 	q.Scope = scope
 	if c.Kind != hook.Operator && q.Actor == hook.ActorBootstrap {
-		return nil, "", nil // it does not see that it was the actor
+		return nil, "", nil // tenants cannot see that it was the actor
 	}
 	rows, next, err := s.o.Store.AuditEntries(ctx, q)
 	if err == nil && len(rows) == 0 {
@@ -116,26 +121,27 @@ func (s *Service) AuditEntries(ctx context.Context, c Caller, q hook.AuditQuery)
 	return rows, next, err
 }
 
-// readsFor is how long a read of the same thing with the same key is not recorded again.
+// readsFor is the time during which repeated reads of one object with one key are not
+// recorded.
 const readsFor = 5 * time.Minute
 
-// maxSeen bounds the reads that are remembered. When there are more all are forgotten, and
-// recorded again.
+// maxSeen bounds the reads in memory. Beyond the bound all are dropped and recorded
+// again.
 const maxSeen = 10_000
 
-// seen is a thing that a key read.
+// seen is one object read with one key.
 type seen struct {
 	by Caller
 	id hook.ID
 }
 
-// reads remembers what was read. It is safe for concurrent use.
+// reads holds the recent reads. It is safe for concurrent use.
 type reads struct {
 	mu sync.Mutex
 	at map[seen]time.Time
 }
 
-// first reports whether the thing was not read within readsFor.
+// first reports whether the object was not read within readsFor.
 func (r *reads) first(what seen, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

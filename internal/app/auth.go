@@ -10,15 +10,15 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// errUnauthorized is the one answer to unknown, malformed and revoked keys (S-10).
+// errUnauthorized is the same response to unknown, malformed and revoked keys (S-10).
 var errUnauthorized = &hook.Error{Code: hook.CodeUnauthorized, Message: "The API key is not valid."}
 
 var errNoKey = &hook.Error{Code: hook.CodeUnauthorized, Message: "No API key: send \"Authorization: Bearer KEY\"."}
 
-// Authenticate returns whom the text of a key stands for; an empty one is no key. The
-// request comes from the address. A key whose time is over is CodeKeyExpired, one that
-// may not be used from there CodeAddressNotAllowed. The store keeps the keys in use in
-// memory and forgets them with the commit that revokes them.
+// Authenticate returns the caller that a key's text identifies. An empty text means no
+// key. from is the address of the request. An expired key is CodeKeyExpired; a key that
+// may not be used from the address is CodeAddressNotAllowed. The store caches the keys
+// in use and drops a key with the commit that revokes it.
 func (s *Service) Authenticate(ctx context.Context, bearer string, from netip.Addr) (Caller, error) {
 	if bearer == "" {
 		return Caller{}, errNoKey
@@ -30,8 +30,8 @@ func (s *Service) Authenticate(ctx context.Context, bearer string, from netip.Ad
 	return s.Holder(ctx, hash, from)
 }
 
-// Holder returns whom the key whose text has this SHA-256 stands for, as Authenticate
-// does. It is for sessions, which keep no text of a key.
+// Holder is Authenticate for the SHA-256 of a key's text. Sessions use it, because they
+// do not store the text of a key.
 func (s *Service) Holder(ctx context.Context, hash [32]byte, from netip.Addr) (Caller, error) {
 	if caller, ok := s.bootstrap[hash]; ok {
 		return caller, nil
@@ -47,14 +47,15 @@ func (s *Service) Holder(ctx context.Context, hash [32]byte, from netip.Addr) (C
 }
 
 var (
-	// errAddress does not tell the networks: whoever found a key would know where to use it.
+	// errAddress does not name the networks: they would show the finder of a key where
+	// to use it.
 	errAddress = &hook.Error{Code: hook.CodeAddressNotAllowed,
 		Message: "This key may not be used from your address. Nothing was done. Send the request from a network that the key was created for, or ask an operator for a key with another \"networks\"."}
 	errExpired = &hook.Error{Code: hook.CodeKeyExpired, Message: "The time of this API key is over. Nothing was done. Ask an operator for a new key."}
 )
 
-// callerOf returns whom a key stands for, if it may be used from the address now, and
-// notes its use.
+// callerOf returns the caller for a key, if the key may be used from the address now,
+// and notes its use.
 func (s *Service) callerOf(key *hook.Key, from netip.Addr) (Caller, error) {
 	c := Caller{Kind: key.Kind, Mode: key.Mode, Tenant: key.Tenant, KeyID: key.ID}
 	if key.Limited() {

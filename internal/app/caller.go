@@ -6,23 +6,23 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Caller is who asks: what the key that came with the request stands for.
+// Caller is the identity behind a request, derived from its key.
 type Caller struct {
 	Kind   hook.Kind
 	Mode   hook.Mode
 	Tenant string  // empty: all tenants (operator, publisher)
 	KeyID  hook.ID // zero for the bootstrap keys
-	// Limits are those of the key; nil: none. It is never changed.
+	// Limits are the limits of the key; nil: none. They are immutable.
 	Limits *hook.KeyLimits
 }
 
 var errForbidden = &hook.Error{Code: hook.CodeForbidden, Message: "This kind of key may not do that."}
 
-// errReadOnly is the refusal of what a read-only key may not do.
+// errReadOnly refuses a write with a read-only key.
 var errReadOnly = &hook.Error{Code: hook.CodeKeyReadOnly,
 	Message: "This key may only read. Nothing was changed. Use a key that was not created with read_only."}
 
-// write refuses a caller whose key may only read.
+// write returns an error if the caller's key is read-only.
 func (c Caller) write() error {
 	if c.Limits != nil && c.Limits.ReadOnly {
 		return errReadOnly
@@ -30,11 +30,11 @@ func (c Caller) write() error {
 	return nil
 }
 
-// maxKeyTypes is how many entries a key's filter of event types may have, and
-// maxNetworks how many networks.
+// maxKeyTypes bounds the entries of a key's filter of event types, and maxNetworks its
+// networks.
 const maxKeyTypes, maxNetworks = 50, 20
 
-// publishType refuses an event type that the caller's key may not publish.
+// publishType returns an error if the caller's key may not publish the event type.
 func (c Caller) publishType(name string) error {
 	if c.Limits == nil || len(c.Limits.EventTypes) == 0 || c.Limits.EventTypes.Match(name) {
 		return nil
@@ -43,7 +43,7 @@ func (c Caller) publishType(name string) error {
 		strconv.Quote(name) + ": its event_types do not let it pass. Nothing was stored. Use a key for this type."}
 }
 
-// administer lets operators pass.
+// administer returns an error unless the caller is an operator.
 func (c Caller) administer() error {
 	if c.Kind != hook.Operator {
 		return errForbidden
@@ -51,9 +51,9 @@ func (c Caller) administer() error {
 	return nil
 }
 
-// reach returns the scope in which the caller may see and manage the endpoints,
-// events and deliveries of the named tenant. Without a name it is all that the
-// caller may see. Another tenant's name is answered like an unknown one.
+// reach returns the scope in which the caller may see and manage the endpoints, events
+// and deliveries of the named tenant. Without a name the scope is everything that the
+// caller may see. The name of another tenant gets the same error as an unknown name.
 func (c Caller) reach(tenant string) (hook.Scope, error) {
 	switch c.Kind {
 	case hook.Operator:
@@ -78,7 +78,7 @@ func (c Caller) publish(tenant string) (hook.Scope, error) {
 		return hook.Scope{}, err
 	}
 	if tenant == "" {
-		tenant = c.Tenant // a key of one tenant need not name it
+		tenant = c.Tenant // a key of one tenant may leave it out
 	}
 	if tenant == "" {
 		return hook.Scope{}, invalid("tenant", "\"tenant\" is required.")

@@ -9,25 +9,25 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Ceilings are what endpoints may set at most, within the API's own bounds. They
-// hold for every key: an operator who wants more for one endpoint raises the option.
-// The zero value leaves the API's own bounds.
+// Ceilings are upper limits of endpoint settings, within the bounds of the API. They
+// apply to every key: an operator who wants more for one endpoint raises the option.
+// The zero value leaves only the bounds of the API.
 //
-// A setting that was stored under a higher ceiling stays, and a change of others
-// does not touch it. max_in_flight is used at the ceiling then (dispatch); a retry
-// plan goes on as it is.
+// A setting that was stored under a higher ceiling stays, and a change of other
+// settings does not touch it. In that case max_in_flight is used at the ceiling
+// (dispatch); a retry plan continues unchanged.
 type Ceilings struct {
 	InFlight      int           // of max_in_flight, 1 to 1000; 0: 1000
 	ShortestRetry time.Duration // of every delay of a retry plan; 0: 1s
-	Attempts      int           // that a retry plan may make; 0: any number, and for ever
+	Attempts      int           // of a retry plan; 0: any number, also without end
 	Endpoints     int           // of a tenant in one mode, 1 to 1000; 0: 1000
 }
 
 // maxEndpoints bounds the endpoints of a tenant in one mode. Every publish to the
-// tenant looks at all of them, on the one writer that all tenants share.
+// tenant scans all of them in the writer that all tenants share.
 const maxEndpoints = 1000
 
-// settled returns the ceilings with the API's own bounds in place of zeros.
+// settled returns the ceilings with the API's bounds in place of zeros.
 func (k Ceilings) settled() Ceilings {
 	if k.InFlight == 0 {
 		k.InFlight = maxInFlight
@@ -41,8 +41,8 @@ func (k Ceilings) settled() Ceilings {
 	return k
 }
 
-// check refuses what a request sets above a ceiling. Both endpoints passed the
-// API's own checks.
+// check returns an error for a new value above a ceiling. Both endpoints have passed
+// the API's own checks.
 func (k Ceilings) check(old, e *hook.Endpoint) error {
 	if e.MaxInFlight > k.InFlight && e.MaxInFlight != old.MaxInFlight {
 		return invalid("max_in_flight", fmt.Sprintf("\"max_in_flight\" is %d. This server allows 0 to %d (--max-in-flight-ceiling). Choose a smaller number.",

@@ -9,38 +9,38 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// EndpointChange is what a caller may change about an endpoint; nil stays. Values
-// are complete: a reset is said by the value that a new endpoint would have.
+// EndpointChange is a change of an endpoint. A nil member leaves its value unchanged.
+// Values are complete: a reset is the value that a new endpoint would have.
 type EndpointChange struct {
 	URL         *string
 	Types       *[]string
 	Enabled     *bool
-	Discard     bool // with Enabled true: what is held is cancelled, not sent
+	Discard     bool // with Enabled true: held deliveries are cancelled, not sent
 	Title       *string
 	Description *string
 	Profile     *string // empty: the server's default
 	Headers     []HeaderChange
-	ResetHeads  bool // take all headers away first
+	ResetHeads  bool // remove all headers first
 	RateLimit   *float64
 	MaxInFlight *int
 	MaxFailures *int // 0: the profile's rule
-	// Retry makes the new plan of the old; nil stands for the profile's.
+	// Retry computes the new plan from the old one; nil means the profile's plan.
 	Retry func(old *hook.Retry) (*hook.Retry, error)
-	// Check sees the endpoint as it is then and stops the change with an error.
+	// Check receives the current endpoint; its error prevents the change.
 	Check func(hook.Endpoint) error
 
 	exempt bool // needs no verification
 }
 
-// HeaderChange sets a header, or takes it away if Value is nil.
+// HeaderChange sets a header, or removes it if Value is nil.
 type HeaderChange struct {
 	Name  string
 	Value *string
 }
 
-// UpdateEndpoint changes an endpoint. A new profile that cannot express the
-// endpoint's secret brings a new one, which is in this answer only. CodeConflict
-// says that another request changed its URL or profile meanwhile.
+// UpdateEndpoint changes an endpoint. If a new profile cannot use the endpoint's
+// secret, the endpoint gets a new one, which only this result contains. CodeConflict
+// means that another request changed the URL or profile in the meantime.
 func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, change EndpointChange) (Endpoint, error) {
 	old, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 		return Endpoint{}, err
 	}
 	if change.URL != nil && *change.URL != old.URL && *change.URL == hook.MaskURL(old.URL) {
-		change.URL = nil // sent back as it was shown: it stays
+		change.URL = nil // sent back as it was shown: unchanged
 	}
 	m, err := s.plan(ctx, old, change)
 	if err != nil {
@@ -109,15 +109,15 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 	return out, err
 }
 
-// move is the part of a change that is worked out before the transaction, because
-// resolving a host's name takes time.
+// move is the part of a change that is prepared before the transaction, because
+// resolving a host name takes time.
 type move struct {
-	needed   bool // URL or profile change
+	needed   bool // URL or profile changes
 	moves    bool // to another host, port or scheme
 	url      string
 	warnings []Warning
 	to       *profile.Profile // nil: the profile stays
-	secret   hook.Secret      // in case the new profile cannot express the old one
+	secret   hook.Secret      // used if the new profile cannot use the old secret
 }
 
 func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointChange) (move, error) {
@@ -155,8 +155,8 @@ func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointC
 	return m, err
 }
 
-// checkNotMasked refuses a URL with a value of the query as it is shown: it would
-// take the place of the token that it stands for.
+// checkNotMasked refuses a URL with a masked query value: it would overwrite the token
+// that it stands for.
 func checkNotMasked(url string) error {
 	if _, query, _ := strings.Cut(url, "?"); strings.Contains(query, "***") {
 		return &hook.Error{Code: hook.CodeURLInvalid, Field: "url", Message: "The URL has *** in its query, which stands for a value that is not shown. Write the value itself."}
@@ -164,8 +164,8 @@ func checkNotMasked(url string) error {
 	return nil
 }
 
-// expresses reports whether a profile can sign with the newest of the secrets as
-// its receiver knows it.
+// expresses reports whether a profile can sign with the newest of the secrets in the
+// encoding that its receiver knows.
 func expresses(p *profile.Profile, secrets []hook.Secret) bool {
 	if len(secrets) == 0 {
 		return false
@@ -174,8 +174,8 @@ func expresses(p *profile.Profile, secrets []hook.Secret) bool {
 	return err == nil && encoding == secrets[0].Encoding
 }
 
-// apply puts the change into the row, all but URL and profile. The row is a
-// snapshot that others read too: slices are replaced, never written to.
+// apply makes the changes to the row, except URL and profile. The row is a snapshot
+// with other readers: slices are replaced, never modified.
 func apply(row *hook.Endpoint, c EndpointChange) error {
 	if c.Types != nil {
 		row.Types = *c.Types
@@ -240,6 +240,6 @@ func mergeHeaders(old []hook.Header, changes []HeaderChange) []hook.Header {
 	return merged
 }
 
-// masked reports whether a header's value is the one it is shown with: sent back,
-// it leaves the header as it is.
+// masked reports whether a header value is the one that responses show. Sent back, it
+// leaves the header unchanged.
 func masked(value *string) bool { return value != nil && *value == shownValue }

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxTypes      = 250   // entries of a filter
-	maxRate       = 10000 // deliveries a second
+	maxRate       = 10000 // deliveries per second
 	maxInFlight   = 1000
 	maxFailures   = 1000
 	maxSteps      = 50
@@ -24,12 +24,13 @@ const (
 
 var errMaxFailures = invalid("max_consecutive_failures", "\"max_consecutive_failures\" must be 1 to 1000.")
 
-// shownValue stands in answers for the value of a custom header, which is a secret.
+// shownValue replaces the value of a custom header in responses, because the value is a
+// secret.
 const shownValue = "***"
 
-// checkEndpoint checks what needs neither the network nor a secret. What is as it was
-// in old passes where the rules became stricter since; a new endpoint has the zero
-// Endpoint for old.
+// checkEndpoint checks everything that needs neither the network nor a secret. A value
+// that is unchanged from old passes even if the rules have become stricter. For a new
+// endpoint, old is the zero Endpoint.
 func (s *Service) checkEndpoint(e, old *hook.Endpoint) error {
 	if len(e.Types) > maxTypes {
 		return invalid("event_types", "\"event_types\" must have at most 250 entries.")
@@ -68,8 +69,8 @@ func (s *Service) checkEndpoint(e, old *hook.Endpoint) error {
 	return s.checkHeaders(e)
 }
 
-// checkHeaders refuses custom headers that cannot be sent, among them those that the
-// endpoint's profile sends itself.
+// checkHeaders refuses custom headers that cannot be sent, and those that the
+// endpoint's profile sends.
 func (s *Service) checkHeaders(e *hook.Endpoint) error {
 	if len(e.Headers) == 0 {
 		return nil
@@ -91,7 +92,8 @@ func (s *Service) checkHeaders(e *hook.Endpoint) error {
 	return nil
 }
 
-// checkRetry bounds an endpoint's own retry plan and settles what it leaves open.
+// checkRetry checks the bounds of an endpoint's own retry plan and fills in its
+// defaults.
 func checkRetry(r *hook.Retry) error {
 	if r == nil {
 		return nil

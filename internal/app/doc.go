@@ -1,9 +1,9 @@
-// Package app is what a caller may ask of Posthorn: publish, manage tenants, keys
-// and endpoints, look at events and deliveries and act on them. It owns the
-// permissions and the checks of what is asked, whichever API the request came through.
+// Package app implements what a caller can do with Posthorn: publish events, manage
+// tenants, keys and endpoints, and read and act on events and deliveries. It checks
+// permissions and requests, whichever API a request came through.
 //
-// It promises that nothing is stored of a request that it refuses, and that an
-// unknown id, another tenant's and one of the other mode get the same answer
-// (S-09). It speaks no HTTP and no SQL, and knows store and egress only through
-// the small interfaces and functions of [Options].
+// If a request is refused, nothing of it is stored. An unknown id, another tenant's id
+// and an id of the other mode get the same response (S-09). The package contains no
+// HTTP and no SQL. It uses store and egress only through the small interfaces and
+// functions of [Options].
 package app

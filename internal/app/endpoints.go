@@ -9,20 +9,21 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// Endpoint is an endpoint as it is answered. Secret is set only by the act that
-// made one; Health only where one endpoint was asked for.
+// Endpoint is an endpoint as callers see it. Secret is set only by the operation that
+// created the secret, and by Listen. Health is set by Service.Endpoint and by the
+// methods of Mount.
 type Endpoint struct {
 	*hook.Endpoint
 	Secret string
-	// PublicKey verifies what the newest secret signs, where the profile signs
-	// with ed25519. Lists do without it.
+	// PublicKey verifies signatures of the newest secret if the profile signs with
+	// ed25519. Lists leave it out.
 	PublicKey string
 	Warnings  []Warning
 	Health    *hook.Health
-	Held      int // deliveries that wait until it is enabled; with Health
+	Held      int // deliveries held until it is enabled; set by Service.Endpoint
 }
 
-// NewEndpoint is what a caller may say about a new endpoint.
+// NewEndpoint is a request for a new endpoint.
 type NewEndpoint struct {
 	Tenant      string
 	URL         string
@@ -32,17 +33,17 @@ type NewEndpoint struct {
 	Description string
 	Profile     string // empty: the server's default
 	Headers     []hook.Header
-	RateLimit   float64 // deliveries a second, 0 to 10000; 0: no limit
+	RateLimit   float64 // deliveries per second, 0 to 10000; 0: no limit
 	MaxInFlight int     // 0 to the ceiling; 0: the server's default
 	MaxFailures *int    // 1 to 1000; nil: the profile's rule
 	Retry       *hook.Retry
-	Secret      string // a secret to take over; empty: a new one
+	Secret      string // a secret to import; empty: a new one
 
-	admit  func(existing []*hook.Endpoint) error // asked inside the transaction; nil: no more conditions
+	admit  func(existing []*hook.Endpoint) error // called inside the transaction; nil: no further conditions
 	exempt bool                                  // needs no verification
 }
 
-// bounded refuses one endpoint too many, then asks the caller's own condition.
+// bounded enforces the limit on endpoints and then calls the caller's own condition.
 func (k Ceilings) bounded(admit func(existing []*hook.Endpoint) error) func(existing []*hook.Endpoint) error {
 	return func(existing []*hook.Endpoint) error {
 		if len(existing) >= k.Endpoints {
@@ -56,7 +57,7 @@ func (k Ceilings) bounded(admit func(existing []*hook.Endpoint) error) func(exis
 	}
 }
 
-// CreateEndpoint makes an endpoint. The secret is in this answer only.
+// CreateEndpoint creates an endpoint. Only this result contains the secret.
 func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, once *Once) (Endpoint, *hook.Replay, error) {
 	scope, err := c.reach(in.Tenant)
 	if err != nil {
@@ -104,7 +105,7 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	return made.with(stored), nil, nil
 }
 
-// with returns the answer around the row that the store made.
+// with returns e with the row that the store created.
 func (e Endpoint) with(stored any) Endpoint {
 	if row, ok := stored.(*hook.Endpoint); ok {
 		e.Endpoint = row
@@ -112,7 +113,7 @@ func (e Endpoint) with(stored any) Endpoint {
 	return e
 }
 
-// draft checks everything of a new endpoint but its URL and its secret.
+// draft checks everything about a new endpoint except its URL and its secret.
 func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profile.Profile, error) {
 	ep := hook.Endpoint{Scope: scope, Types: in.Types, Title: in.Title, Description: in.Description, Profile: in.Profile, Headers: in.Headers,
 		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Retry: in.Retry}
@@ -140,7 +141,7 @@ func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profi
 	return ep, p, s.o.Ceilings.check(&hook.Endpoint{}, &ep)
 }
 
-// newSecret returns the secret to import, if the profile can, or a new one.
+// newSecret returns the imported secret, if the profile can use it, or a new one.
 func (s *Service) newSecret(p *profile.Profile, imported string) (hook.Secret, error) {
 	secret := hook.Secret{Text: imported, CreatedAt: s.o.Now()}
 	var err error
@@ -162,7 +163,8 @@ func (s *Service) Endpoint(ctx context.Context, c Caller, id hook.ID) (Endpoint,
 	return Endpoint{Endpoint: ep, PublicKey: s.publicKey(ep), Health: &health, Held: held}, err
 }
 
-// publicKey returns that of the newest secret, empty where keys are not public.
+// publicKey returns the public key of the newest secret. It is empty if the profile has
+// no public keys.
 func (s *Service) publicKey(ep *hook.Endpoint) string {
 	if len(ep.Secrets) == 0 || ep.Damage.Has(hook.DamagedSecrets) {
 		return ""
@@ -179,7 +181,8 @@ func (s *Service) endpoint(ctx context.Context, c Caller, id hook.ID) (*hook.End
 	return s.o.Store.Endpoint(ctx, scope, id)
 }
 
-// Endpoints returns a page of endpoints. q.Scope.Tenant is what the caller asked for.
+// Endpoints returns a page of endpoints. q.Scope.Tenant is the tenant that the caller
+// requested.
 func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery) ([]hook.Endpoint, string, error) {
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
@@ -196,8 +199,8 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 	return rows, next, err
 }
 
-// Healths returns the records of failures of the endpoints of one page, by id. An
-// endpoint without failures has none.
+// Healths returns the failure records of one page of endpoints, by id. An endpoint
+// without failures has no record.
 func (s *Service) Healths(ctx context.Context, c Caller, page []hook.Endpoint) (map[hook.ID]hook.Health, error) {
 	scope, err := c.reach("")
 	if err != nil {
@@ -210,8 +213,8 @@ func (s *Service) Healths(ctx context.Context, c Caller, page []hook.Endpoint) (
 	return s.o.Store.Healths(ctx, scope, ids)
 }
 
-// EndpointNamed returns an endpoint without its health. With its tenant named it is a
-// read from memory for the tenants that are in use.
+// EndpointNamed returns an endpoint without its health. If the tenant is named and in
+// use, the endpoint is read from memory.
 func (s *Service) EndpointNamed(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Endpoint, error) {
 	scope, err := c.reach(tenant)
 	if err != nil {
@@ -220,8 +223,8 @@ func (s *Service) EndpointNamed(ctx context.Context, c Caller, tenant string, id
 	return s.o.Store.Endpoint(ctx, scope, id)
 }
 
-// DeleteEndpoint deletes an endpoint; what waits for it is cancelled. Each check
-// sees the endpoint as it is then and stops the deletion with an error.
+// DeleteEndpoint deletes an endpoint and cancels its open deliveries. Each check
+// receives the current endpoint; its error prevents the deletion.
 func (s *Service) DeleteEndpoint(ctx context.Context, c Caller, id hook.ID, checks ...func(hook.Endpoint) error) error {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -230,18 +233,20 @@ func (s *Service) DeleteEndpoint(ctx context.Context, c Caller, id hook.ID, chec
 	return s.o.Store.DeleteEndpoint(ctx, ep.Scope, id, checks...)
 }
 
-// Rotated is a new secret, shown once, and when the one before it stops signing.
+// Rotated is a new secret, shown once, and the time when the previous one stops
+// signing.
 type Rotated struct {
 	Secret            string
 	PublicKey         string // where the profile signs with ed25519
 	PreviousExpiresAt time.Time
 }
 
-// MaxOverlap is how long an old secret may go on signing after a rotation (S-12).
+// MaxOverlap is the longest time that an old secret may keep signing after a rotation
+// (S-12).
 const MaxOverlap = 7 * 24 * time.Hour
 
-// RotateSecret gives an endpoint a new secret, or the given one. The old ones sign
-// beside it for the overlap, 0 to MaxOverlap.
+// RotateSecret gives an endpoint a new secret, or the given one. The old secrets also
+// sign during the overlap, 0 to MaxOverlap.
 func (s *Service) RotateSecret(ctx context.Context, c Caller, id hook.ID, text string, overlap time.Duration, once *Once) (Rotated, *hook.Replay, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -263,7 +268,8 @@ func (s *Service) RotateSecret(ctx context.Context, c Caller, id hook.ID, text s
 	return out, replay, err
 }
 
-// ExpireSecrets ends all secrets of an endpoint but the newest, which goes on signing.
+// ExpireSecrets removes all secrets of an endpoint except the newest, which keeps
+// signing.
 func (s *Service) ExpireSecrets(ctx context.Context, c Caller, id hook.ID) error {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -286,8 +292,8 @@ type Test struct {
 	Type     string
 }
 
-// TestEndpoint sends a test event: of the given type and data, or the profile's.
-// Any endpoint may be tested, a disabled one too, but not an unverified one.
+// TestEndpoint sends a test event with the given type and data, or those of the
+// profile. A disabled endpoint can be tested, an unverified one cannot.
 func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventType string, data []byte, once *Once) (Test, *hook.Replay, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -298,7 +304,7 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 		if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
 			return Test{}, nil, err
 		}
-		data = known.Example // the platform's own comes before the profile's
+		data = known.Example // the platform's example takes precedence over the profile's
 	}
 	if ep.Unverified() {
 		return Test{}, nil, hook.NotVerified()
@@ -319,8 +325,8 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 	return Test{Event: published.PublicID, Delivery: delivery, Type: eventType}, replay, err
 }
 
-// testEvent completes what the caller said about a test event from the profile: a
-// type of its catalogue brings its example.
+// testEvent fills in what the caller left out of a test event from the profile. A type
+// of the profile's catalogue brings its example.
 func testEvent(p *profile.Profile, eventType string, data []byte) (string, []byte, error) {
 	if eventType == "" {
 		ownType, ownData := p.TestEvent()
@@ -343,7 +349,7 @@ func testEvent(p *profile.Profile, eventType string, data []byte) (string, []byt
 	return eventType, data, nil
 }
 
-// profileNamed returns the profile, or the default for one that is gone.
+// profileNamed returns the named profile, or the default if it no longer exists.
 func (s *Service) profileNamed(name string) *profile.Profile {
 	p, ok := s.o.Profiles.Get(name)
 	if !ok {

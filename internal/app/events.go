@@ -6,11 +6,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// maxShown bounds the deliveries shown with one event; it is the fan-out's bound.
+// maxShown bounds the deliveries shown with one event. It equals the bound of the
+// fan-out.
 const maxShown = 1000
 
-// Events returns a page of events without their data. q.Scope.Tenant is what the
-// caller asked for.
+// Events returns a page of events without their data. q.Scope.Tenant is the tenant that
+// the caller requested.
 func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]hook.Event, string, error) {
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
@@ -24,8 +25,8 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 	return rows, next, err
 }
 
-// Event returns an event with its deliveries, by the id that receivers see. A
-// tenant is needed only if several tenants have an event with the platform's id.
+// Event returns an event with its deliveries, by the id that receivers see. The tenant
+// is needed only if several tenants have an event with the same platform id.
 func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
 	event, rows, err := s.event(ctx, c, tenant, id)
 	if err == nil {
@@ -34,7 +35,7 @@ func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID
 	return event, rows, err
 }
 
-// event is Event for those who do not show what the event holds.
+// event is Event for callers that do not show the content of the event.
 func (s *Service) event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
 	scope, err := c.reach(tenant)
 	if err != nil {
@@ -55,14 +56,15 @@ func (s *Service) event(ctx context.Context, c Caller, tenant string, id hook.ID
 	}
 }
 
-// Deliveries returns a page of deliveries. q.Scope.Tenant is what the caller asked for.
+// Deliveries returns a page of deliveries. q.Scope.Tenant is the tenant that the caller
+// requested.
 func (s *Service) Deliveries(ctx context.Context, c Caller, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
 		return nil, "", err
 	}
 	q.Scope = scope
-	if !q.Event.IsZero() { // the caller knows it by the id that receivers see
+	if !q.Event.IsZero() { // callers know it by the id that receivers see
 		event, err := s.o.Store.EventByPublicID(ctx, scope, q.Event)
 		if hook.CodeOf(err) == hook.CodeNotFound {
 			return nil, "", s.checkNamed(ctx, c, scope.Tenant)
@@ -86,7 +88,7 @@ func (s *Service) Delivery(ctx context.Context, c Caller, id hook.ID) (hook.Deli
 		return hook.DeliveryRow{}, nil, err
 	}
 	row, attempts, err := s.o.Store.Delivery(ctx, scope, id)
-	if err == nil && len(attempts) > 0 { // they hold what receivers answered
+	if err == nil && len(attempts) > 0 { // attempts contain the responses of receivers
 		s.auditRead(ctx, c, hook.ActDeliveryRead, "delivery", id, row.Scope)
 	}
 	return row, attempts, err
@@ -100,9 +102,10 @@ func (s *Service) deliveryRow(ctx context.Context, c Caller, id hook.ID) (hook.D
 	return s.o.Store.DeliveryRow(ctx, scope, id)
 }
 
-// RetryDelivery asks for one more attempt now, whatever the state. A failure of it
-// leaves state and schedule; CodeEndpointDisabled if its endpoint is disabled, unless it
-// is to be made anyway. Then it says nothing of the endpoint's health.
+// RetryDelivery requests one more attempt now, whatever the state. If the attempt
+// fails, state and schedule stay as they are. If the endpoint is disabled, the error is
+// CodeEndpointDisabled, unless anyway is set. Such an attempt does not affect the
+// endpoint's health.
 func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anyway bool, once *Once) (hook.DeliveryRow, *hook.Replay, error) {
 	row, err := s.deliveryRow(ctx, c, id)
 	if err != nil {
@@ -123,7 +126,8 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anywa
 	return around(d), replay, err
 }
 
-// CancelDelivery stops an open delivery; CodeDeliverySettled if it is not open.
+// CancelDelivery cancels an open delivery. If it is not open, the error is
+// CodeDeliverySettled.
 func (s *Service) CancelDelivery(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, error) {
 	row, err := s.deliveryRow(ctx, c, id)
 	if err != nil {

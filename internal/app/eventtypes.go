@@ -6,8 +6,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// CreateEventType adds an entry to the catalogue of the caller's mode. Operators
-// only. Schema and Example are JSON objects that were checked already.
+// CreateEventType adds an entry to the catalogue of the caller's mode. Operators only.
+// The caller has checked that Schema and Example are JSON objects.
 func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventType, once *Once) (hook.EventType, *hook.Replay, error) {
 	if err := c.administer(); err != nil {
 		return hook.EventType{}, nil, err
@@ -29,23 +29,24 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 	return made, replay, err
 }
 
-// EventType returns an entry of the catalogue of the caller's mode. It belongs to
-// no tenant: every key of the mode may read it.
+// EventType returns an entry of the catalogue of the caller's mode. The catalogue
+// belongs to no tenant: every key of the mode may read it.
 func (s *Service) EventType(ctx context.Context, c Caller, name string) (hook.EventType, error) {
 	return s.o.Store.EventType(ctx, c.Mode, name)
 }
 
-// EventTypes returns a page of the catalogue of the caller's mode, by name. Every
-// key of the mode may read it.
+// EventTypes returns a page of the catalogue of the caller's mode, in the order of
+// names. Every key of the mode may read it.
 func (s *Service) EventTypes(ctx context.Context, c Caller, page hook.Page) ([]hook.EventType, string, error) {
 	return s.o.Store.EventTypes(ctx, c.Mode, page)
 }
 
-// EventTypeChange is what may change about an entry of the catalogue; nil stays.
+// EventTypeChange is a change of a catalogue entry. A nil member leaves its value
+// unchanged.
 type EventTypeChange struct {
 	Description *string
-	Schema      *[]byte // a JSON object, or nil to take it away
-	Example     *[]byte // a JSON object, or nil to take it away
+	Schema      *[]byte // a JSON object, or a nil slice to remove it
+	Example     *[]byte // a JSON object, or a nil slice to remove it
 	Enforce     *hook.Enforce
 	Check       func(hook.EventType) error
 }
@@ -88,8 +89,8 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 	return made, err
 }
 
-// DeleteEventType takes an entry out of the catalogue; events and endpoints that
-// name the type stay as they are. Operators only.
+// DeleteEventType removes a catalogue entry. Events and endpoints that name the type
+// stay as they are. Operators only.
 func (s *Service) DeleteEventType(ctx context.Context, c Caller, name string, checks ...func(hook.EventType) error) error {
 	if err := c.administer(); err != nil {
 		return err

@@ -7,34 +7,35 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Why is a stable word for why an endpoint did or did not get an event.
+// Why is a stable word for the reason that an endpoint did or did not get an event.
 type Why string
 
 // The reasons.
 const (
-	WhyMatched    Why = "matched"     // it wanted the type when the event was accepted
-	WhyResent     Why = "resent"      // it did not get it then; somebody resent it
+	WhyMatched    Why = "matched"     // its filter matched the type when the event was accepted
+	WhyResent     Why = "resent"      // it did not get the event then; the event was resent to it later
 	WhyTest       Why = "test"        // a test event goes to one endpoint, whatever its filter
-	WhyType       Why = "type"        // its filter did not let the type pass
+	WhyType       Why = "type"        // its filter did not match the type
 	WhyDisabled   Why = "disabled"    // it was disabled by hand
-	WhyDeleted    Why = "deleted"     // it was deleted before
-	WhyNotCreated Why = "not_created" // it was made later
-	WhyUnknown    Why = "unknown"     // what is kept does not tell
+	WhyDeleted    Why = "deleted"     // it was deleted before the event
+	WhyNotCreated Why = "not_created" // it was created after the event
+	WhyUnknown    Why = "unknown"     // the stored history does not show the reason
 )
 
-// Explained is why one endpoint did or did not get an event.
+// Explained explains why one endpoint did or did not get an event.
 type Explained struct {
 	Endpoint hook.ID
-	URL      string      // when the event was accepted; empty if it was made later
+	URL      string      // when the event was accepted; empty if the endpoint was created later
 	Types    hook.Filter // when the event was accepted
 	Why      Why
 	Message  string
 	Delivery *hook.DeliveryRow // nil: none
-	WaitsFor hook.Wait         // what a pending delivery that is due waits for, as far as this node knows
+	WaitsFor hook.Wait         // what a due pending delivery waits for, as far as this node knows
 }
 
-// Explanation is an event with why each endpoint of its tenant did or did not get
-// it. More says that the tenant has more endpoints than are shown.
+// Explanation is an event and, for each endpoint of its tenant, the reason that it did
+// or did not get the event. More means that the tenant has more endpoints than are
+// listed.
 type Explanation struct {
 	Event     *hook.Event
 	Endpoints []Explained
@@ -42,8 +43,9 @@ type Explanation struct {
 	OtherMode bool // the tenant has endpoints in the other mode, which never get events of this one
 }
 
-// Explain says for each endpoint of an event's tenant and mode why it did or did
-// not get a delivery: by what the endpoint was when the event was accepted.
+// Explain returns for each endpoint of an event's tenant and mode why it did or did not
+// get a delivery. The reason follows from the endpoint's state when the event was
+// accepted.
 func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.ID) (Explanation, error) {
 	event, rows, err := s.event(ctx, c, tenant, id)
 	if err != nil {
@@ -72,7 +74,7 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 	return out, err
 }
 
-// paceOf returns how the endpoint's attempts go on this node, or nil.
+// paceOf returns the state of the endpoint's attempts on this node, or nil.
 func (s *Service) paceOf(endpoint hook.ID) *hook.Pace {
 	if s.o.Pace == nil {
 		return nil
@@ -83,7 +85,7 @@ func (s *Service) paceOf(endpoint hook.ID) *hook.Pace {
 	return nil
 }
 
-// explainWait says why a pending delivery that is due is not being attempted.
+// explainWait adds why a due pending delivery is not being attempted.
 func (s *Service) explainWait(e *Explained) {
 	if e.Delivery == nil || e.Delivery.State != hook.Pending || e.Delivery.Due.After(s.o.Now()) {
 		return
@@ -96,7 +98,7 @@ func (s *Service) explainWait(e *Explained) {
 	e.Message += " " + WaitText(p)
 }
 
-// WaitText says for people what an endpoint's deliveries wait for.
+// WaitText returns a sentence that explains what an endpoint's deliveries wait for.
 func WaitText(p *hook.Pace) string {
 	switch p.WaitsFor {
 	case hook.WaitCap:
@@ -119,8 +121,8 @@ func WaitText(p *hook.Pace) string {
 	return ""
 }
 
-// CapText says for people why an endpoint gets fewer attempts at once than it may have,
-// with a space before it. It is empty if nothing lowered them.
+// CapText returns a sentence, with a leading space, that explains why an endpoint gets
+// fewer concurrent attempts than its limit. It is empty if nothing lowered them.
 func CapText(p *hook.Pace) string {
 	switch {
 	case p.LoweredBy == hook.ClassNone:
@@ -131,8 +133,8 @@ func CapText(p *hook.Pace) string {
 	return fmt.Sprintf(" It gets %d of %d at once since an attempt ended with %s; each success allows one more.", p.Cap, p.Limit, p.LoweredBy)
 }
 
-// explain is the rule behind Explain. The delivery is the proof; the revisions
-// give the reason where there is none.
+// explain is the rule of Explain. A delivery is proof. Without one, the revisions give
+// the reason.
 func explain(event *hook.Event, h *hook.History, d *hook.DeliveryRow) Explained {
 	out := Explained{Endpoint: h.Endpoint, Delivery: d}
 	then := revisionOf(event, h, d != nil)
@@ -143,8 +145,8 @@ func explain(event *hook.Event, h *hook.History, d *hook.DeliveryRow) Explained 
 	return out
 }
 
-// revisionOf chooses among revisions of the same microsecond the one that explains
-// what happened, and prefers the later one.
+// revisionOf returns, among revisions of the same microsecond, the one that explains
+// what happened. It prefers the latest.
 func revisionOf(event *hook.Event, h *hook.History, got bool) *hook.Revision {
 	for i := len(h.Then) - 1; i >= 0; i-- {
 		if wanted(event, &h.Then[i]) == got {
@@ -157,7 +159,7 @@ func revisionOf(event *hook.Event, h *hook.History, got bool) *hook.Revision {
 	return &h.Then[len(h.Then)-1]
 }
 
-// wanted is the rule by which publishing matches.
+// wanted is the rule by which publishing matches endpoints.
 func wanted(event *hook.Event, r *hook.Revision) bool {
 	return r.Status != hook.Disabled && r.Status != hook.Deleted && r.Types.Match(event.Type)
 }
@@ -188,18 +190,19 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 	return WhyUnknown, "The endpoint wanted the event and has no delivery: it was changed at the very moment the event was published, or the server's clock was set back."
 }
 
-// Resent is what became of resending an event, with the rows as they were when the
-// attempts were asked for.
+// Resent is the result of resending an event. The rows are as they were when the
+// attempts were requested.
 type Resent struct {
 	Event      hook.ID // as receivers see it
 	Deliveries []hook.DeliveryRow
 	Created    int
-	Skipped    int // endpoints disabled by failures that have a delivery already
+	Skipped    int // endpoints disabled by failures that already have a delivery
 }
 
-// ResendEvent asks for one more attempt of an event: to the endpoint, or with a
-// zero one to each that wants it now. A delivery that exists is used again; its
-// failure leaves state and schedule. CodeEndpointDisabled if the named endpoint is.
+// ResendEvent requests one more attempt of an event: to the endpoint, or with a zero id
+// to every endpoint that matches now. It reuses an existing delivery. If the attempt
+// fails, state and schedule of the delivery stay as they are. The error is
+// CodeEndpointDisabled if the named endpoint is disabled.
 func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, endpoint hook.ID, once *Once) (Resent, *hook.Replay, error) {
 	scope, err := c.reach(tenant)
 	if err != nil {
@@ -229,8 +232,8 @@ func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, 
 	return out, replay, err
 }
 
-// deliveriesOf returns how many deliveries a resend asks for: one to a named
-// endpoint, else one for each endpoint that may get the event now; at least one.
+// deliveriesOf returns the number of deliveries that a resend requests: one for a named
+// endpoint, otherwise one for each endpoint that can get the event now; at least one.
 func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint hook.ID) (int, error) {
 	if !endpoint.IsZero() {
 		return 1, nil
@@ -248,7 +251,7 @@ func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint 
 	return max(1, n), nil
 }
 
-// EndpointStats returns numbers about an endpoint.
+// EndpointStats returns statistics about an endpoint.
 func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID, span Span) (hook.EndpointStats, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -266,8 +269,8 @@ func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID, span 
 var errSecretDamaged = &hook.Error{Code: hook.CodeEndpointDamaged,
 	Message: "The endpoint's secret is damaged in the database and cannot be opened. Rotate the secret, which gives it a new one."}
 
-// RevealSecret returns the newest signing secret of an endpoint. The operator of
-// the server has to allow it (Options.AllowReveal), and every use is logged (S-11).
+// RevealSecret returns the newest signing secret of an endpoint. It must be allowed by
+// Options.AllowReveal, and every use is logged (S-11).
 func (s *Service) RevealSecret(ctx context.Context, c Caller, id hook.ID) (hook.Secret, error) {
 	if !s.o.AllowReveal {
 		return hook.Secret{}, &hook.Error{Code: hook.CodeRevealDisabled, Message: "This server does not show secrets again: start the server with --allow-reveal, or rotate the secret."}

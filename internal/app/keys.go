@@ -12,15 +12,15 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// NewKey is a key with its text, which is shown once and not kept.
+// NewKey is a key with its text, which is shown once and not stored.
 type NewKey struct {
 	hook.Key
 	Text string
 }
 
-// CreateKey makes a key of the caller's mode, of the kind, tenant, name and limits that
-// are wanted. Operators only. A key that has limits makes none that outlives it or can be
-// used where it cannot.
+// CreateKey creates a key of the caller's mode with the wanted kind, tenant, name and
+// limits. Operators only. If the caller's key has limits, the new key can neither
+// outlive it nor be used from other networks.
 func (s *Service) CreateKey(ctx context.Context, c Caller, want hook.Key, once *Once) (NewKey, *hook.Replay, error) {
 	if err := c.administer(); err != nil {
 		return NewKey{}, nil, err
@@ -58,7 +58,7 @@ func checkKey(kind hook.Kind, tenant, name string) error {
 	return checkText("name", name, maxName)
 }
 
-// checkKeyLimits returns the limits of a new key as they are kept.
+// checkKeyLimits checks the limits of a new key and returns them as they are stored.
 func (s *Service) checkKeyLimits(c Caller, kind hook.Kind, l hook.KeyLimits) (hook.KeyLimits, error) {
 	l.ExpiresAt = l.ExpiresAt.UTC().Truncate(time.Microsecond)
 	if l.Expired(s.o.Now()) {
@@ -98,7 +98,8 @@ func checkKeyTypes(kind hook.Kind, types hook.Filter) error {
 	return nil
 }
 
-// within reports whether there are networks and each lies inside one of the others.
+// within reports whether networks is not empty and each of them lies inside one of
+// others.
 func within(networks, others []netip.Prefix) bool {
 	for _, n := range networks {
 		if !slices.ContainsFunc(others, func(o netip.Prefix) bool { return o.Bits() <= n.Bits() && o.Contains(n.Addr()) }) {
@@ -108,9 +109,9 @@ func within(networks, others []netip.Prefix) bool {
 	return len(networks) > 0
 }
 
-// ParseNetworks reads the networks that a key may be used from: at most 20, in CIDR
-// notation without bits beyond the mask. An IPv4 network that is written as IPv6
-// (::ffff:10.0.0.0/104) is IPv4. Nil is no limit; an empty list is refused.
+// ParseNetworks parses the networks from which a key may be used: at most 20, in CIDR
+// notation without bits beyond the mask. An IPv4 network written as IPv6
+// (::ffff:10.0.0.0/104) becomes IPv4. Nil means no limit; an empty list is refused.
 func ParseNetworks(texts []string) ([]netip.Prefix, error) {
 	if texts == nil {
 		return nil, nil
@@ -118,7 +119,7 @@ func ParseNetworks(texts []string) ([]netip.Prefix, error) {
 	if len(texts) == 0 || len(texts) > maxNetworks {
 		return nil, invalid("networks", "\"networks\" must have 1 to 20 entries. Leave it out for a key that may be used from anywhere.")
 	}
-	const mapped = 96 // bits before an IPv4 address in IPv6
+	const mapped = 96 // bits before the IPv4 address in an IPv4-mapped IPv6 address
 	networks := make([]netip.Prefix, len(texts))
 	for i, text := range texts {
 		field := "networks/" + strconv.Itoa(i)
@@ -137,8 +138,8 @@ func ParseNetworks(texts []string) ([]netip.Prefix, error) {
 	return networks, nil
 }
 
-// Keys returns a page of the keys of the caller's mode. Operators only. The mode of
-// q.Scope is not looked at.
+// Keys returns a page of the keys of the caller's mode. Operators only. It overwrites
+// the mode of q.Scope.
 func (s *Service) Keys(ctx context.Context, c Caller, q hook.KeyQuery) ([]hook.Key, string, error) {
 	if err := c.administer(); err != nil {
 		return nil, "", err
@@ -151,7 +152,8 @@ func (s *Service) Keys(ctx context.Context, c Caller, q hook.KeyQuery) ([]hook.K
 	return rows, next, err
 }
 
-// RevokeKey ends a key of the caller's mode at once. Operators only.
+// RevokeKey revokes a key of the caller's mode. It takes effect at once. Operators
+// only.
 func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
 	if err := c.administer(); err != nil {
 		return err
@@ -159,11 +161,12 @@ func (s *Service) RevokeKey(ctx context.Context, c Caller, id hook.ID) error {
 	return s.o.Store.RevokeKey(ctx, hook.Scope{Mode: c.Mode}, id)
 }
 
-// FirstKeys makes one operator key for each mode if the live mode has none yet that can
-// make others: neither one that has expired nor one that may only read counts. It
-// shows their texts. When they cannot be shown they are revoked again: nobody
-// would have them. It is for the start of a server without bootstrap keys; used
-// says that the store has tenants, so it has served before, with keys of another kind.
+// FirstKeys creates one operator key for each mode, unless live mode already has one
+// that can create others: expired and read-only keys do not count. It passes the texts
+// to show. If show fails, it revokes the keys, because nobody has their texts. It is
+// called at the start of a server without bootstrap keys. The parameter used of show
+// reports whether the store has tenants: then the server has served before, with other
+// kinds of key.
 func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, used bool) error) error {
 	for page := (hook.Page{}); ; {
 		keys, next, err := s.o.Store.Keys(ctx, hook.KeyQuery{Scope: hook.Scope{Mode: hook.Live}, Kind: hook.Operator, Page: page})
@@ -183,7 +186,8 @@ func (s *Service) FirstKeys(ctx context.Context, show func(live, test string, us
 	if err != nil {
 		return err
 	}
-	// The live key comes last: a crash in between is made good by the next start.
+	// The live key is created last: if the process crashes in between, the next start
+	// creates both.
 	var made [2]NewKey
 	for i, mode := range []hook.Mode{hook.Test, hook.Live} {
 		var err error

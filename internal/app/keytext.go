@@ -14,9 +14,9 @@ const (
 	checksumSize = 6  // base62 digits of a CRC-32
 )
 
-// NewKeyText makes the text of a key: ph_<mode>_<kind>_<random><checksum>. The
-// prefix shows people and secret scanners what it is; the checksum lets a typing
-// error be refused without asking the store.
+// NewKeyText returns the text of a new key: ph_<mode>_<kind>_<random><checksum>. The
+// prefix identifies it to people and secret scanners. The checksum allows a mistyped
+// key to be refused without a read from the store.
 func NewKeyText(mode hook.Mode, kind hook.Kind) string {
 	text := append([]byte("ph_"), mode.String()...)
 	text = append(append(append(text, '_'), kind...), '_')
@@ -24,13 +24,14 @@ func NewKeyText(mode hook.Mode, kind hook.Kind) string {
 	return string(append(text, checksum(text)...))
 }
 
-// CheckKeyText reports whether a text has the form and checksum of NewKeyText.
+// CheckKeyText reports whether a text has the format and checksum of NewKeyText.
 func CheckKeyText(text string) bool {
 	cut := len(text) - checksumSize
 	return strings.HasPrefix(text, "ph_") && cut > 0 && string(checksum([]byte(text[:cut]))) == text[cut:]
 }
 
-// randomDigits draws evenly: bytes that would favour the first digits are drawn again.
+// randomDigits returns uniformly random digits. Bytes that would favor the first digits
+// are rejected.
 func randomDigits(n int) []byte {
 	digits := make([]byte, 0, n)
 	var pool [64]byte

@@ -12,22 +12,22 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Rate is a token bucket: PerSecond tokens come each second, and at most Burst of
-// them gather. A PerSecond of 0 is no limit.
+// Rate describes a token bucket. PerSecond tokens are added each second, up to Burst. A
+// PerSecond of 0 means no limit.
 type Rate struct {
 	PerSecond float64
 	Burst     int
 }
 
-// operatorFactor is how much more an operator's key may call, and ask for, than a
-// tenant's: operators act for all tenants, and repair.
+// operatorFactor multiplies a tenant's limits for operator keys: operators act for all
+// tenants, and repair.
 const operatorFactor = 10
 
-// maxBuckets bounds the buckets in memory, of all limits together.
+// maxBuckets bounds the number of buckets in memory, over all limits.
 const maxBuckets = 10_000
 
-// limit is one thing that is limited: its name in the RateLimit fields, and the
-// sentence that says how much of it is allowed.
+// limit is one kind of limit: its name in the RateLimit fields, and the sentence that
+// states how much is allowed.
 type limit struct{ name, allows string }
 
 var (
@@ -38,32 +38,33 @@ var (
 	limitTokens   = &limit{"tokens", "This key may ask for %s token a second, %s at once. A token is good for an hour: use it again."}
 )
 
-// tokenRate bounds the tokens of one key, and so the table of them.
+// tokenRate limits the tokens that one key can request, and so the size of the token
+// table.
 var tokenRate = Rate{PerSecond: 1, Burst: 60}
 
-// Quota is what is left of one limit after a request counted against it.
+// Quota is the state of one limit after a request was counted against it.
 type Quota struct {
 	Name string
 	Rate Rate
 	Left int // tokens in the bucket
-	// Until is how long it takes until the bucket is full again, or for a request that
-	// is refused until it may be made again: within it no more than Left can be used.
+	// Until is the time until the bucket is full again. For a refused request it is the
+	// time until the request can be repeated; until then no more than Left can be used.
 	Until time.Duration
 }
 
 type meterKey struct{}
 
-// Metered returns a context for one request: note is told, in the goroutine that
-// calls the Service, of each limit that the request counted against, also when it is
-// refused for it.
+// Metered returns a context for one request. note is called for each limit that the
+// request counts against, also if the request is refused. It runs in the goroutine that
+// calls the Service.
 func Metered(ctx context.Context, note func(Quota)) context.Context {
 	return context.WithValue(ctx, meterKey{}, note)
 }
 
-// Call counts one request of a caller against the reads or the writes of its key.
-// Publishing has a limit of its own and is not counted here. Beyond the limit it is
-// CodeRateLimited, with RetryAfter. Whatever writes is refused here with CodeKeyReadOnly
-// if the key may only read.
+// Call counts one request against the caller's limit for reads or writes. Publishing
+// has its own limit and is not counted here. Beyond the limit the error is
+// CodeRateLimited, with RetryAfter. If the key is read-only, a write is refused with
+// CodeKeyReadOnly.
 func (s *Service) Call(ctx context.Context, c Caller, write bool) error {
 	if write {
 		if err := c.write(); err != nil {
@@ -74,10 +75,10 @@ func (s *Service) Call(ctx context.Context, c Caller, write bool) error {
 	return s.spend(ctx, c, limitReads, 1)
 }
 
-// rateOf returns what the limit is for the caller, and who pays: the key, or the
-// tenant for the attempts that its keys ask for.
+// rateOf returns the rate of the limit for the caller, and the holder of the bucket:
+// the key, or the tenant for attempts that its keys request.
 func (s *Service) rateOf(c Caller, l *limit) (Rate, Caller) {
-	holder := Caller{KeyID: c.KeyID, Mode: c.Mode} // the bootstrap keys have no id, but a mode each
+	holder := Caller{KeyID: c.KeyID, Mode: c.Mode} // bootstrap keys have no id, but differ in their mode
 	var r Rate
 	switch l {
 	case limitEvents:
@@ -99,8 +100,9 @@ func (s *Service) rateOf(c Caller, l *limit) (Rate, Caller) {
 	return r, holder
 }
 
-// spend takes n tokens of a limit, or says when they will be there. More than the
-// bucket holds are given when it is full, and are paid for afterwards.
+// spend takes n tokens of a limit, or returns an error with the time to wait. If n
+// exceeds the size of the bucket, a full bucket suffices; the rest is a debt that later
+// requests wait for.
 func (s *Service) spend(ctx context.Context, c Caller, l *limit, n int) error {
 	r, holder := s.rateOf(c, l)
 	if r.PerSecond <= 0 || n == 0 {
@@ -126,20 +128,20 @@ func (s *Service) spend(ctx context.Context, c Caller, l *limit, n int) error {
 		counts + fmt.Sprintf(" Nothing was stored. Send the request again in %d s.", seconds)}
 }
 
-// bucket names one bucket: of which limit, and whose.
+// bucket identifies one bucket by its limit and its holder.
 type bucket struct {
 	of     *limit
 	holder Caller
 }
 
-// buckets are the token buckets in use. They are safe for concurrent use, and their
-// number is bounded: one that is forgotten is full again.
+// buckets are the token buckets in use. They are safe for concurrent use. Their number
+// is bounded: a bucket that is dropped starts full again.
 type buckets struct {
 	mu sync.Mutex
 	in map[bucket]*rate.Limiter
 }
 
-// take takes n tokens and returns what is left, or how long to wait for them.
+// take takes n tokens and returns what is left, or the time to wait for them.
 func (b *buckets) take(key bucket, r Rate, n int, now time.Time) (left float64, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -156,8 +158,9 @@ func (b *buckets) take(key bucket, r Rate, n int, now time.Time) (left float64, 
 	return one.TokensAt(now), 0
 }
 
-// of returns a bucket. When there are too many, the full ones go first, as
-// forgetting them changes nothing; if that frees little, all go.
+// of returns a bucket and creates it if necessary. If there are too many, it drops the
+// full ones first, since dropping them changes nothing. If that frees too little, it
+// drops all.
 func (b *buckets) of(key bucket, r Rate, now time.Time) *rate.Limiter {
 	if one := b.in[key]; one != nil {
 		return one

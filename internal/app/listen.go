@@ -9,22 +9,22 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// maxListeners is how many listeners a tenant may have in one mode, connected or
-// away: what is published for one that is away is kept.
+// maxListeners is how many listeners a tenant may have in one mode, connected or not:
+// events for a listener that is not connected are kept.
 const maxListeners = 16
 
-// NewListener is what a receiver says about itself when it connects.
+// NewListener describes a receiver that connects.
 type NewListener struct {
 	Tenant  string
-	Name    string   // as hook.ValidListenName takes it
-	Types   []string // entries of a filter; none: every type
-	Profile string   // empty: as before, at first the server's default
+	Name    string   // valid according to hook.ValidListenName
+	Types   []string // entries of a filter; none: all types
+	Profile string   // empty: unchanged, or the server's default for a new listener
 }
 
-// Listen returns the endpoint of the caller's listener of that name with its
-// secret, and makes it if there is none. It is shown at every connection, not only
-// at the first: whoever holds the tenant's key receives the events themselves, and
-// nothing else is ever signed with this secret. The endpoint is not enabled by it.
+// Listen returns the endpoint of the caller's listener with that name, and its secret.
+// It creates the endpoint if there is none. The secret is shown at every connection,
+// not only at the first: whoever holds the tenant's key receives the events themselves,
+// and nothing else is signed with this secret. Listen does not enable the endpoint.
 func (s *Service) Listen(ctx context.Context, c Caller, in NewListener) (Endpoint, error) {
 	scope, err := c.reach(in.Tenant)
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Service) Listen(ctx context.Context, c Caller, in NewListener) (Endpoin
 	return Endpoint{Endpoint: ep, Secret: ep.Secrets[0].Text}, nil
 }
 
-// ListenerStatus returns the state of a listener's endpoint as it is now.
+// ListenerStatus returns the current status of a listener's endpoint.
 func (s *Service) ListenerStatus(ctx context.Context, c Caller, id hook.ID) (hook.Status, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
@@ -68,17 +68,17 @@ func (s *Service) ListenerStatus(ctx context.Context, c Caller, id hook.ID) (hoo
 }
 
 // Sees returns the scope in which the caller may see deliveries: one tenant, or all
-// of the mode.
+// tenants of the mode.
 func (c Caller) Sees() (hook.Scope, error) { return c.reach("") }
 
-// errListenerExists carries the endpoint that was found out of the transaction.
+// errListenerExists carries the existing endpoint out of the transaction.
 type errListenerExists struct{ endpoint *hook.Endpoint }
 
-// Error says so.
+// Error implements error.
 func (e *errListenerExists) Error() string { return "there is a listener of this name" }
 
-// makeListener makes the endpoint, away until somebody listens. Deliveries come
-// one at a time, so that a person can follow them.
+// makeListener creates the endpoint. Its status is Tripped until a receiver connects.
+// Deliveries arrive one at a time, so that a person can follow them.
 func (s *Service) makeListener(ctx context.Context, scope hook.Scope, in NewListener) (*hook.Endpoint, error) {
 	ep, p, err := s.draft(scope, NewEndpoint{Types: in.Types, Title: "Listener " + in.Name, Profile: in.Profile, MaxInFlight: 1})
 	if err != nil {
@@ -108,8 +108,8 @@ func (s *Service) makeListener(ctx context.Context, scope hook.Scope, in NewList
 	return made, err
 }
 
-// adjustListener gives a listener that was there before the filter and the format
-// that its receiver asks for now.
+// adjustListener changes an existing listener to the filter and the format that its
+// receiver requests now.
 func (s *Service) adjustListener(ctx context.Context, old *hook.Endpoint, in NewListener) (*hook.Endpoint, error) {
 	profile := old.Profile
 	if in.Profile != "" {
@@ -135,8 +135,8 @@ func (s *Service) adjustListener(ctx context.Context, old *hook.Endpoint, in New
 	}, false)
 }
 
-// checkListener keeps what makes a listener one out of reach of other changes: who
-// enables it without listening would have attempts made that reach nobody.
+// checkListener refuses changes of the settings that define a listener. If one were
+// enabled without a connection, attempts would reach nobody.
 func checkListener(old *hook.Endpoint, change EndpointChange) error {
 	switch {
 	case !old.Listener():

@@ -11,17 +11,17 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// Mount is the service as the management API of one seed shows it: the endpoints
-// whose profile is spoken to in that API (its member "management"), and no others.
-// What it makes gets the server's default profile if that is one of them, else the
-// built-in one that is named like the API. It takes tenant callers only. It is safe
-// for concurrent use.
+// Mount is the service as the management API of PaySway or paywise presents it. It
+// contains only the endpoints whose profile belongs to that API (the member
+// "management" of the profile). New endpoints get the server's default profile if it
+// belongs to the API, otherwise the built-in profile with the name of the API. Mount
+// accepts only tenant callers. It is safe for concurrent use.
 type Mount struct {
 	s          *Service
 	management string
 }
 
-// Mount returns the service as the management API, "paysway" or "paywise".
+// Mount returns the service for the management API "paysway" or "paywise".
 func (s *Service) Mount(management string) (*Mount, error) {
 	m := &Mount{s: s, management: management}
 	if p := m.profile(); p == nil || p.Management() != management {
@@ -30,7 +30,7 @@ func (s *Service) Mount(management string) (*Mount, error) {
 	return m, nil
 }
 
-// profile is that of new endpoints.
+// profile returns the profile of new endpoints.
 func (m *Mount) profile() *profile.Profile {
 	if p, ok := m.s.o.Profiles.Get(m.s.o.Profile); ok && p.Management() == m.management {
 		return p
@@ -43,8 +43,8 @@ func (m *Mount) shows(e *hook.Endpoint) bool {
 	return !e.Listener() && m.s.profileNamed(e.Profile).Management() == m.management
 }
 
-// scope lets tenants pass; other kinds of key stand for nobody whose endpoints
-// could be meant.
+// scope accepts only tenant keys: other kinds of key belong to no single tenant whose
+// endpoints could be meant.
 func (m *Mount) scope(c Caller) (hook.Scope, error) {
 	if c.Kind != hook.TenantKey {
 		return hook.Scope{}, errForbidden
@@ -52,10 +52,10 @@ func (m *Mount) scope(c Caller) (hook.Scope, error) {
 	return c.reach("")
 }
 
-// CreateEndpoint makes an endpoint of the caller's tenant. Its types must be in the
-// catalogue of the profile, if that has one: CodeTypeUnknown, with the index in the
-// field; wildcards are unknown to the seeds. With limit above 0 and as many
-// endpoints there already it is CodeEndpointLimit.
+// CreateEndpoint creates an endpoint of the caller's tenant. If the profile has a
+// catalogue, its types must be in it. Otherwise the error is CodeTypeUnknown with the
+// index in the field. Wildcards are unknown to PaySway and paywise. If limit is above 0
+// and the tenant already has that many endpoints, the error is CodeEndpointLimit.
 func (m *Mount) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, limit int) (Endpoint, error) {
 	if _, err := m.scope(c); err != nil {
 		return Endpoint{}, err
@@ -64,7 +64,7 @@ func (m *Mount) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, li
 	if err := checkTypes(p, in.Types); err != nil {
 		return Endpoint{}, err
 	}
-	in.Tenant, in.Profile, in.exempt = c.Tenant, p.Name(), true // the seeds' APIs have no way to say that it waits
+	in.Tenant, in.Profile, in.exempt = c.Tenant, p.Name(), true // these APIs cannot show that an endpoint waits
 	in.admit = func(existing []*hook.Endpoint) error {
 		n := 0
 		for _, e := range existing {
@@ -85,8 +85,7 @@ func (m *Mount) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, li
 	return made, nil
 }
 
-// checkTypes refuses types that the profile's catalogue does not have, and those
-// that stand twice.
+// checkTypes refuses duplicate types and types that are not in the profile's catalogue.
 func checkTypes(p *profile.Profile, types []string) error {
 	catalogue := p.Catalogue()
 	for i, name := range types {
@@ -103,15 +102,15 @@ func checkTypes(p *profile.Profile, types []string) error {
 	return nil
 }
 
-// Faults returns what is wrong with the URL, the types and the texts of a change,
-// all of it, for an API that tells everything at once. It changes nothing, and looks
-// up the host of the URL. An id of zero stands for an endpoint that is to be made.
+// Faults returns every error in the URL, the types and the texts of a change, for an
+// API that reports all errors at once. It changes nothing. It resolves the host of the
+// URL. A zero id means an endpoint that has yet to be created.
 func (m *Mount) Faults(ctx context.Context, c Caller, id hook.ID, change EndpointChange) []*hook.Error {
 	p := m.profile()
 	if !id.IsZero() {
 		old, err := m.endpoint(ctx, c, id)
 		if err != nil {
-			return nil // the act itself says so
+			return nil // the operation itself reports it
 		}
 		p = m.s.profileNamed(old.Profile)
 	}
@@ -165,8 +164,8 @@ func (m *Mount) endpoint(ctx context.Context, c Caller, id hook.ID) (*hook.Endpo
 	return e, nil
 }
 
-// Endpoints returns a window of the endpoints, newest first, with their health, and
-// how many there are. enabled nil means both.
+// Endpoints returns a window of the endpoints, newest first, with their health, and the
+// total number. If enabled is nil, enabled and disabled endpoints are returned.
 func (m *Mount) Endpoints(ctx context.Context, c Caller, enabled *bool, w hook.Window) ([]Endpoint, int, error) {
 	scope, err := m.scope(c)
 	if err != nil {
@@ -208,8 +207,8 @@ func (m *Mount) withHealth(ctx context.Context, scope hook.Scope, page []*hook.E
 	return list, nil
 }
 
-// UpdateEndpoint changes an endpoint and returns it with its health. Types are
-// checked as CreateEndpoint does.
+// UpdateEndpoint changes an endpoint and returns it with its health. It checks types
+// like CreateEndpoint.
 func (m *Mount) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, change EndpointChange) (Endpoint, error) {
 	old, err := m.endpoint(ctx, c, id)
 	if err != nil {
@@ -232,7 +231,7 @@ func (m *Mount) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, change
 	return list[0], nil
 }
 
-// DeleteEndpoint deletes an endpoint; what waits for it is cancelled.
+// DeleteEndpoint deletes an endpoint and cancels its open deliveries.
 func (m *Mount) DeleteEndpoint(ctx context.Context, c Caller, id hook.ID) error {
 	e, err := m.endpoint(ctx, c, id)
 	if err != nil {
@@ -254,9 +253,9 @@ func (m *Mount) TestEndpoint(ctx context.Context, c Caller, id hook.ID) (hook.Lo
 	return hook.LoggedDelivery{DeliveryRow: row, UpdatedAt: row.CreatedAt}, err
 }
 
-// EndpointLog returns a window of an endpoint's deliveries, newest first, and how
-// many there are among the tenant's newest 100,000 events. Scope and Endpoint of
-// the query are set here.
+// EndpointLog returns a window of an endpoint's deliveries, newest first, and how many
+// there are among the tenant's newest 100,000 events. It sets Scope and Endpoint of the
+// query.
 func (m *Mount) EndpointLog(ctx context.Context, c Caller, id hook.ID, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error) {
 	e, err := m.endpoint(ctx, c, id)
 	if err != nil {
@@ -266,12 +265,12 @@ func (m *Mount) EndpointLog(ctx context.Context, c Caller, id hook.ID, q hook.En
 	return m.s.o.Store.EndpointLog(ctx, q)
 }
 
-// MaxFailures returns how many consecutive failures disable the endpoint, 0 if none
-// do.
+// MaxFailures returns the number of consecutive failures that disable the endpoint. It
+// is 0 if failures never disable it.
 func (m *Mount) MaxFailures(e *hook.Endpoint) int {
 	return m.s.profileNamed(e.Profile).Policy(e).Trip.N
 }
 
-// Management names the management API that the customers of the server's default
-// profile are spoken to in: "none", "paysway" or "paywise".
+// Management returns the management API to which the server's default profile belongs:
+// "none", "paysway" or "paywise".
 func (s *Service) Management() string { return s.profileNamed(s.o.Profile).Management() }

@@ -10,9 +10,9 @@ import (
 // maxUser bounds a partner's name for a user, in bytes.
 const maxUser = 200
 
-// ActFor returns the caller that a partner's key becomes when it names one of its
-// users: the company an operator mapped the user to, in the key's mode. An unknown
-// user and a key that is no tenant's give CodeForbidden.
+// ActFor returns the caller for a partner's key that names one of the partner's users:
+// the tenant to which an operator mapped the user, in the key's mode. An unknown user
+// and a key that is not a tenant key give CodeForbidden.
 func (s *Service) ActFor(ctx context.Context, c Caller, user string) (Caller, error) {
 	refused := &hook.Error{Code: hook.CodeForbidden, Message: "This key may not act for this user."}
 	if c.Kind != hook.TenantKey || !validUser(user) {
@@ -29,8 +29,8 @@ func (s *Service) ActFor(ctx context.Context, c Caller, user string) (Caller, er
 	return c, nil
 }
 
-// CreatePartnerUser lets keys of the tenant partner, of the caller's mode, act for
-// the tenant when they name the user. Operators only.
+// CreatePartnerUser permits keys of the tenant partner, in the caller's mode, to act
+// for the tenant when they name the user. Operators only.
 func (s *Service) CreatePartnerUser(ctx context.Context, c Caller, partner, user, tenant string, once *Once) (hook.PartnerUser, *hook.Replay, error) {
 	if err := c.administer(); err != nil {
 		return hook.PartnerUser{}, nil, err
@@ -50,8 +50,8 @@ func (s *Service) CreatePartnerUser(ctx context.Context, c Caller, partner, user
 		once.in(hook.Scope{Mode: c.Mode}, same))
 }
 
-// PartnerUsers returns a page of the grants of the caller's mode; a partner that is
-// named limits it to its own. Operators only.
+// PartnerUsers returns a page of the grants of the caller's mode. A named partner
+// limits it to that partner's grants. Operators only.
 func (s *Service) PartnerUsers(ctx context.Context, c Caller, partner string, page hook.Page) ([]hook.PartnerUser, string, error) {
 	if err := c.administer(); err != nil {
 		return nil, "", err
@@ -59,7 +59,8 @@ func (s *Service) PartnerUsers(ctx context.Context, c Caller, partner string, pa
 	return s.o.Store.PartnerUsers(ctx, hook.Scope{Tenant: partner, Mode: c.Mode}, page)
 }
 
-// DeletePartnerUser ends a grant of the caller's mode at once. Operators only.
+// DeletePartnerUser revokes a grant of the caller's mode. It takes effect at once.
+// Operators only.
 func (s *Service) DeletePartnerUser(ctx context.Context, c Caller, id hook.ID) error {
 	if err := c.administer(); err != nil {
 		return err
@@ -67,7 +68,7 @@ func (s *Service) DeletePartnerUser(ctx context.Context, c Caller, id hook.ID) e
 	return s.o.Store.DeletePartnerUser(ctx, hook.Scope{Mode: c.Mode}, id)
 }
 
-// validUser admits what a header can carry unchanged.
+// validUser reports whether a header can carry the name unchanged.
 func validUser(user string) bool {
 	for i := 0; i < len(user); i++ {
 		if user[i] <= ' ' || user[i] > '~' {

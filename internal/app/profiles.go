@@ -8,20 +8,20 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// Profile is what callers may know of a wire format.
+// Profile is what callers may know about a wire format.
 type Profile struct {
 	Name        string
 	Description string
-	Default     bool   // of endpoints that name none
+	Default     bool   // used for endpoints that name none
 	Management  string // none, paysway or paywise
-	IPHosts     bool   // an IP address may stand for the host of a URL
+	IPHosts     bool   // a URL may have an IP address as its host
 	Policy      hook.Policy
-	Headers     []string // names of the headers of a request, signatures included
+	Headers     []string // header names of a request, including signatures
 	Types       []ProfileType
 }
 
-// ProfileType is a type of a profile's own catalogue. Body is a whole request body
-// around the example, always the same.
+// ProfileType is a type of a profile's own catalogue. Body is a complete request body
+// around the example. It is the same on every call.
 type ProfileType struct {
 	Name        string
 	Description string
@@ -29,8 +29,8 @@ type ProfileType struct {
 	Body        []byte
 }
 
-// Profiles returns the wire formats by name. They hold no secret and belong to no
-// tenant: everybody may read them.
+// Profiles returns the wire formats in the order of their names. They contain no
+// secrets and belong to no tenant: every caller may read them.
 func (s *Service) Profiles() []Profile {
 	var out []Profile
 	for _, name := range s.o.Profiles.Names() {
@@ -49,12 +49,13 @@ func (s *Service) Profiles() []Profile {
 	return out
 }
 
-// errProfile refuses a name that no profile has, and says which there are.
+// errProfile refuses an unknown profile name and lists the known ones.
 func (s *Service) errProfile() error {
 	return invalid("profile", "There is no such profile. There are: "+strings.Join(s.o.Profiles.Names(), ", ")+".")
 }
 
-// sample is what an example is rendered with: made up, and the same every time.
+// sample returns the made-up input with which an example is rendered. It is the same on
+// every call.
 func sample(t profile.EventType) profile.Input {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	event := &hook.Event{ID: hook.ID{0x01, 0x93, 0x96, 0xe0, 0x5c, 0x2f, 0x7c, 0xc1, 0x8f, 0x3d, 0x6d, 0x1f, 0x0f, 0x1c, 0x2b, 0x3a},

@@ -11,17 +11,18 @@ import (
 )
 
 const (
-	maxPublicKeys = 1000 // keys in one answer
-	publicReads   = 300  // requests for them that one address may make in a minute
+	maxPublicKeys = 1000 // keys in one response
+	publicReads   = 300  // requests for them per minute from one address
 )
 
-// PublicKeys returns the public keys (whpk_...) by which receivers verify what endpoints
-// of the scope sign with ed25519: those of every secret in force, so both during the
-// overlap of a rotation, without doubles. The newest endpoints come first, and there are
-// at most 1,000 keys. An endpoint that is not zero limits them to its own.
+// PublicKeys returns the public keys (whpk_...) that verify the ed25519 signatures of
+// the endpoints in the scope: one for every secret in force, so both during the overlap
+// of a rotation, without duplicates. The newest endpoints come first. There are at most
+// 1,000 keys. A nonzero endpoint limits the result to its keys.
 //
-// Anybody may ask, so a tenant that does not exist has no keys like one that signs
-// otherwise, and one address may ask 300 times a minute: beyond it is CodeRateLimited.
+// The call needs no key. A tenant that does not exist therefore gets the same empty
+// result as one that does not use ed25519. An address can call it 300 times a minute;
+// beyond that the error is CodeRateLimited.
 func (s *Service) PublicKeys(ctx context.Context, from netip.Addr, scope hook.Scope, endpoint hook.ID) ([]string, error) {
 	now := s.o.Now()
 	if n, left := s.publicAsked.count(Site(from), now); n > publicReads {

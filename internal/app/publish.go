@@ -7,25 +7,25 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// MaxBatch is how many events one batch may hold.
+// MaxBatch is the maximum number of events in one batch.
 const MaxBatch = 1000
 
-// Event is an event as the platform gave it. Data is a JSON object that was
-// checked already. Err is set on an item of a batch that could not be read; it
-// comes back as that item's result.
+// Event is an event from the platform. Data is a JSON object that has already been
+// checked. Err is set on an item of a batch that could not be parsed; it becomes the
+// result of that item.
 type Event struct {
 	Tenant    string
 	Type      string
 	Data      []byte
-	ID        hook.ID   // the platform's own; zero: ours
+	ID        hook.ID   // the platform's own; zero: Posthorn's
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
-	// RequireMatch refuses the event if no endpoint would get it.
+	// RequireMatch refuses the event if no endpoint would receive it.
 	RequireMatch bool
 	Err          error
 }
 
-// Publish keeps one event and its deliveries. When it returns without an error
-// they are on disk. Operators and publishers only.
+// Publish stores one event and its deliveries. When it returns without an error they
+// are on disk. Operators and publishers only.
 func (s *Service) Publish(ctx context.Context, c Caller, e Event, once *Once) (hook.Published, *hook.Replay, error) {
 	accepted, err := s.accept(c, &e)
 	if err != nil {
@@ -52,8 +52,8 @@ func first(stored any) hook.Published {
 	return hook.Published{Err: &hook.Error{Code: hook.CodeInternal, Message: "The event has no result."}}
 }
 
-// PublishBatch keeps up to MaxBatch events in one commit, with a result for each
-// in order: one that is refused has its Err set and does not harm the others.
+// PublishBatch stores up to MaxBatch events in one commit. It returns a result for
+// each, in order. A refused event has Err set and does not affect the others.
 func (s *Service) PublishBatch(ctx context.Context, c Caller, events []Event, once *Once) ([]hook.Published, *hook.Replay, error) {
 	if c.Kind != hook.Operator && c.Kind != hook.Publisher {
 		return nil, nil, errForbidden
@@ -100,7 +100,7 @@ func (s *Service) PublishBatch(ctx context.Context, c Caller, events []Event, on
 	return merge(done), nil, nil
 }
 
-// accept checks one event and turns it into what the store takes.
+// accept checks one event and converts it to the form that the store accepts.
 func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	scope, err := c.publish(e.Tenant)
 	if err != nil {
@@ -116,14 +116,14 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data), RequireMatch: e.RequireMatch}, nil
 }
 
-// errType refuses the name of an event type and says what is wrong with it.
+// errType refuses the name of an event type and states what is wrong with it.
 func errType(field, name string) error {
 	return invalid(field, "\""+field+"\" "+hook.TypeFault(name)+". "+hook.TypeRule)
 }
 
-// profileOf names the exact profile text that an endpoint's deliveries render
-// with. A profile that is gone from the server's set falls back to the default:
-// an event is never refused for the configuration of one endpoint.
+// profileOf returns the hash of the profile text with which an endpoint's deliveries
+// are rendered. A profile that is no longer in the server's set is replaced by the
+// default: an event is never refused because of the configuration of one endpoint.
 func (s *Service) profileOf(e *hook.Endpoint) hook.ProfileHash {
 	return s.profileNamed(e.Profile).Hash()
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// SecretInForce gives CodeSecretChanged unless the text is the newest secret of the
-// endpoint. It is asked before a kept answer shows the secret to a repeated request, which
-// is logged as a reveal is (S-11).
+// SecretInForce returns CodeSecretChanged unless text is the newest secret of the
+// endpoint. It is called before a stored response shows the secret to a repeated
+// request. Success is logged like a reveal (S-11).
 func (s *Service) SecretInForce(ctx context.Context, c Caller, id hook.ID, text string) error {
 	scope, err := c.reach("")
 	if err != nil {

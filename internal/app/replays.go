@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// defaultReplayRate is the rate of a replay that names none, a second.
+// defaultReplayRate is the rate of a replay that sets none, in deliveries per second.
 const defaultReplayRate = 50
 
 // maxReplayTypes bounds the entries of a replay's filter.
@@ -18,13 +18,13 @@ const maxReplayTypes = 100
 // Replay is a replay as callers see it.
 type Replay struct {
 	hook.ReplayJob
-	Preview  *hook.ReplayPreview // of a dry run: nothing was stored
-	Waits    bool                // until its endpoint is enabled
-	Estimate time.Time           // when it will have dealt with all matches; zero: not known
+	Preview  *hook.ReplayPreview // only for a dry run: nothing was stored
+	Waits    bool                // whether it waits until its endpoint is enabled
+	Estimate time.Time           // when all matches will have been processed; zero: not known
 	Message  string
 }
 
-// checkReplay refuses what no replay can be, and fills in the defaults.
+// checkReplay refuses an invalid replay and fills in the defaults.
 func checkReplay(n *hook.NewReplay, rate *float64) error {
 	f := &n.Filter
 	if n.Source == "" {
@@ -58,9 +58,9 @@ func checkReplay(n *hook.NewReplay, rate *float64) error {
 	return nil
 }
 
-// CreateReplay stores a replay and begins it, or with dry only counts what it would send.
-// A nil rate is the default. CodeEndpointDisabled if the endpoint is disabled and the
-// replay is not to hold.
+// CreateReplay stores and starts a replay. With dry it only counts what the replay
+// would send. A nil rate means the default. The error is CodeEndpointDisabled if the
+// endpoint is disabled and the replay does not hold.
 func (s *Service) CreateReplay(ctx context.Context, c Caller, n hook.NewReplay, rate *float64, dry bool, once *Once) (Replay, *hook.Replay, error) {
 	scope, err := c.reach("")
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Service) CreateReplay(ctx context.Context, c Caller, n hook.NewReplay, 
 	return s.shown(ctx, job), replay, err
 }
 
-// wouldSend says what a replay would do.
+// wouldSend returns a sentence that describes what a replay would do.
 func wouldSend(j *hook.ReplayJob, ep *hook.Endpoint) string {
 	if j.Total == 0 && j.Exact {
 		return "Nothing matches. Nothing would be sent."
@@ -109,7 +109,7 @@ func wouldSend(j *hook.ReplayJob, ep *hook.Endpoint) string {
 	return text
 }
 
-// matches counts the matches of a replay in words.
+// matches returns the number of matches in words.
 func matches(j *hook.ReplayJob) string {
 	switch {
 	case !j.Exact:
@@ -120,7 +120,7 @@ func matches(j *hook.ReplayJob) string {
 	return fmt.Sprintf("%d events", j.Total)
 }
 
-// about is a time that is roughly known.
+// about formats an approximate duration.
 func about(seconds float64) string {
 	d := time.Duration(min(seconds, 1e9) * float64(time.Second))
 	switch {
@@ -132,7 +132,7 @@ func about(seconds float64) string {
 	return "about a second"
 }
 
-// shown adds to a replay what is worked out when somebody looks.
+// shown adds the values that are computed on each read.
 func (s *Service) shown(ctx context.Context, j hook.ReplayJob) Replay {
 	out := Replay{ReplayJob: j}
 	if j.State == hook.ReplayRunning && !j.Exhausted && !j.ID.IsZero() {
@@ -151,7 +151,7 @@ func (s *Service) shown(ctx context.Context, j hook.ReplayJob) Replay {
 	return out
 }
 
-// replayText says how a replay stands.
+// replayText returns a sentence that describes the state of a replay.
 func replayText(r *Replay) string {
 	of := fmt.Sprintf("%d of %d", r.Done(), r.Total)
 	if !r.Exact {
@@ -198,7 +198,8 @@ func (s *Service) Replay(ctx context.Context, c Caller, id hook.ID) (Replay, err
 	return s.shown(ctx, j), nil
 }
 
-// Replays returns a page of replays. q.Scope.Tenant is what the caller asked for.
+// Replays returns a page of replays. q.Scope.Tenant is the tenant that the caller
+// requested.
 func (s *Service) Replays(ctx context.Context, c Caller, q hook.ReplayQuery) ([]Replay, string, error) {
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
@@ -216,18 +217,18 @@ func (s *Service) Replays(ctx context.Context, c Caller, q hook.ReplayQuery) ([]
 	return out, next, err
 }
 
-// PauseReplay pauses a replay, ResumeReplay lets it go on, and CancelReplay ends it.
-// CodeReplayEnded if it has ended.
+// PauseReplay pauses a replay, ResumeReplay resumes it, and CancelReplay ends it. The
+// error is CodeReplayEnded if it has ended.
 func (s *Service) PauseReplay(ctx context.Context, c Caller, id hook.ID) (Replay, error) {
 	return s.moveReplay(ctx, c, id, "audit: replay paused", s.o.Store.PauseReplay)
 }
 
-// ResumeReplay is described at PauseReplay.
+// ResumeReplay is described at [Service.PauseReplay].
 func (s *Service) ResumeReplay(ctx context.Context, c Caller, id hook.ID) (Replay, error) {
 	return s.moveReplay(ctx, c, id, "audit: replay resumed", s.o.Store.ResumeReplay)
 }
 
-// CancelReplay is described at PauseReplay.
+// CancelReplay is described at [Service.PauseReplay].
 func (s *Service) CancelReplay(ctx context.Context, c Caller, id hook.ID) (Replay, error) {
 	return s.moveReplay(ctx, c, id, "audit: replay cancelled", s.o.Store.CancelReplay)
 }
@@ -246,13 +247,14 @@ func (s *Service) moveReplay(ctx context.Context, c Caller, id hook.ID, act stri
 	return s.shown(ctx, j), nil
 }
 
-// ProfileOf names the exact profile text that an endpoint's new deliveries render with.
+// ProfileOf returns the hash of the profile text with which an endpoint's new
+// deliveries are rendered.
 func (s *Service) ProfileOf(e *hook.Endpoint) hook.ProfileHash { return s.profileOf(e) }
 
-// maxMatching bounds the endpoints that Match returns.
+// maxMatching bounds the number of endpoints that Match returns.
 const maxMatching = 100
 
-// Matching are the endpoints that would get an event.
+// Matching lists the endpoints that would get an event.
 type Matching struct {
 	Tenant    string
 	Type      string
@@ -260,9 +262,10 @@ type Matching struct {
 	Endpoints []*hook.Endpoint
 }
 
-// Match returns who would get an event of the type if it were published now: the first
-// 100 endpoints, and the number of all. One that is disabled by failures would get it
-// held. The caller may be one who publishes, or the tenant.
+// Match returns the endpoints that would get an event of the type if it were published
+// now: the first 100, and the total number. For an endpoint disabled by failures the
+// event would be held. The caller must be allowed to publish to the tenant, or be the
+// tenant.
 func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string) (Matching, error) {
 	scope, err := c.publish(tenant)
 	if c.Kind == hook.TenantKey {

@@ -11,12 +11,12 @@ import (
 	"github.com/posthorn/posthorn/internal/schema"
 )
 
-// maxChecked bounds how many event types of both modes have a schema that is enforced:
-// all of them are kept ready in memory.
+// maxChecked bounds the number of event types, over both modes, whose schemas are
+// enforced: all of them are compiled in memory.
 const maxChecked = 1000
 
-// schemas are the schemas that are enforced, ready to check with. Publishers look at an
-// immutable snapshot without a lock.
+// schemas holds the compiled schemas that are enforced. Publishers read an immutable
+// snapshot without a lock.
 type schemas struct {
 	now     atomic.Pointer[map[checkedType]checked]
 	loading sync.Mutex
@@ -24,8 +24,8 @@ type schemas struct {
 	refused atomic.Uint64
 }
 
-// Mismatches returns how many events were published, since the start, with data that
-// the schema of their type warned of and refused.
+// Mismatches returns the number of events since the start whose data did not match the
+// schema of their type: those accepted with a warning, and those refused.
 func (s *Service) Mismatches() (warned, refused uint64) {
 	return s.schemas.warned.Load(), s.schemas.refused.Load()
 }
@@ -40,13 +40,14 @@ type checked struct {
 	schema  *schema.Schema
 }
 
-// LoadSchemas reads which schemas are enforced. It is called before the first event is
-// published, and when another node changed one. A schema that does not compile, by a
-// later release of its library, is not enforced; the log says so.
+// LoadSchemas reads the schemas that are enforced. Call it before the first event is
+// published, and when another node changed a schema. If a schema does not compile, for
+// example with a newer release of the library, it is logged and not enforced.
 func (s *Service) LoadSchemas(ctx context.Context) error {
 	s.schemas.loading.Lock()
 	defer s.schemas.loading.Unlock()
-	// What was changed is stored: a caller who went away must not leave it out of force.
+	// The change is already stored. It must take effect even if the caller
+	// disconnected.
 	list, err := s.o.Store.CheckedEventTypes(context.WithoutCancel(ctx), maxChecked)
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func (s *Service) LoadSchemas(ctx context.Context) error {
 	return nil
 }
 
-// mismatch checks the data of an event, if the schema of its type is enforced.
+// mismatch checks the data of an event if the schema of its type is enforced.
 func (s *Service) mismatch(mode hook.Mode, eventType string, data []byte) *hook.Mismatch {
 	p := s.schemas.now.Load()
 	if p == nil {
@@ -95,8 +96,8 @@ func (s *Service) mismatch(mode hook.Mode, eventType string, data []byte) *hook.
 		Message: fmt.Sprintf("%q is not what the schema of the event type %s asks for: %s.", field, eventType, found.Reason)}
 }
 
-// checkSchema refuses an entry of the catalogue whose schema does not compile, or that
-// is to be checked without a schema or one too many.
+// checkSchema refuses a catalogue entry whose schema does not compile, one that is to
+// be checked but has no schema, and a checked entry beyond maxChecked.
 func (s *Service) checkSchema(e, old *hook.EventType) error {
 	if e.Schema == nil {
 		if e.Enforce != hook.EnforceOff {
@@ -105,7 +106,7 @@ func (s *Service) checkSchema(e, old *hook.EventType) error {
 		return nil
 	}
 	if e.Enforce == hook.EnforceOff && bytes.Equal(e.Schema, old.Schema) {
-		return nil // it was taken before schemas were compiled
+		return nil // it was stored before schemas were compiled
 	}
 	if _, err := schema.Compile(e.Schema); err != nil {
 		return invalid("schema", "\"schema\" is not a JSON Schema that can be used: "+err.Error()+".")

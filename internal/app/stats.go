@@ -9,20 +9,20 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Span is what a caller says about the time that statistics shall cover. Zero members
-// leave it to the server: the last hour, and a step that gives at most a few dozen buckets.
+// Span is the time that statistics cover. Zero members are chosen by the server: the
+// last hour, and a step that gives at most 120 buckets, if one can.
 type Span struct {
 	From, To time.Time
 	Step     string
 }
 
-// steps are the lengths that buckets may have.
+// steps are the permitted lengths of a bucket.
 var steps = []struct {
 	word string
 	time.Duration
 }{{"1m", time.Minute}, {"5m", 5 * time.Minute}, {"15m", 15 * time.Minute}, {"1h", time.Hour}, {"6h", 6 * time.Hour}, {"1d", 24 * time.Hour}}
 
-// StepText returns the word of a step.
+// StepText returns the name of a step.
 func StepText(d time.Duration) string {
 	for _, s := range steps {
 		if s.Duration == d {
@@ -33,12 +33,12 @@ func StepText(d time.Duration) string {
 }
 
 const (
-	fewBuckets = 120 // that a step chosen by the server gives at most, if it can
+	fewBuckets = 120 // most buckets of a step that the server chooses, if any step gives so few
 	statsSlack = time.Hour
 )
 
-// Stats returns the statistics of the mode, or of a tenant in it. A tenant key gets those
-// of its tenant.
+// Stats returns the statistics of the mode, or of one tenant in it. A tenant key gets
+// those of its tenant.
 func (s *Service) Stats(ctx context.Context, c Caller, tenant string, span Span) (hook.Stats, error) {
 	scope, err := c.reach(tenant)
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook
 	return out, err
 }
 
-// waitsFor says why a pending delivery is not delivered yet, as far as this node knows.
+// waitsFor returns what a pending delivery waits for, as far as this node knows.
 func (s *Service) waitsFor(d *hook.Delivery) hook.Wait {
 	if d.Attempts > 0 && d.Due.After(s.o.Now()) {
 		return hook.WaitRetry

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Store is what app asks of the store, one interface per noun.
+// Store is the part of the store that app uses, one interface per noun.
 type Store interface {
 	EventStore
 	DeliveryStore
@@ -21,14 +21,14 @@ type Store interface {
 	MountStore
 }
 
-// AuditStore keeps the audit log. What writes tell of themselves, with the actor of their
-// context, comes beside.
+// AuditStore stores the audit log. Writes also add their own entries, with the actor of
+// their context.
 type AuditStore interface {
 	Audit(ctx context.Context, e hook.AuditEntry) error
 	AuditEntries(ctx context.Context, q hook.AuditQuery) ([]hook.AuditEntry, string, error)
 }
 
-// EventStore keeps what was published.
+// EventStore stores published events.
 type EventStore interface {
 	Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error)
 	PublishTest(ctx context.Context, scope hook.Scope, endpoint hook.ID, eventType string, data []byte, profile hook.ProfileHash, once *hook.Once) (hook.Published, hook.ID, *hook.Replay, error)
@@ -37,7 +37,7 @@ type EventStore interface {
 	Resend(ctx context.Context, scope hook.Scope, event, endpoint hook.ID, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) (hook.Resent, *hook.Replay, error)
 }
 
-// DeliveryStore keeps deliveries with their attempts, and replays of them.
+// DeliveryStore stores deliveries with their attempts, and replays of them.
 type DeliveryStore interface {
 	ReplayStore
 	Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error)
@@ -48,7 +48,7 @@ type DeliveryStore interface {
 	CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error)
 }
 
-// TenantStore keeps tenants.
+// TenantStore stores tenants.
 type TenantStore interface {
 	CreateTenant(ctx context.Context, t hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error)
 	Tenant(ctx context.Context, id string) (hook.Tenant, error)
@@ -57,17 +57,17 @@ type TenantStore interface {
 	DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error
 }
 
-// KeyStore keeps keys by the SHA-256 of their text.
+// KeyStore stores keys by the SHA-256 of their text.
 type KeyStore interface {
 	CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error)
 	KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error)
-	// KeyUsed notes that a request came with the key. It does not wait.
+	// KeyUsed notes that a request used the key. It does not block.
 	KeyUsed(id hook.ID)
 	Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, error)
 	RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error
 }
 
-// EndpointStore keeps endpoints.
+// EndpointStore stores endpoints.
 type EndpointStore interface {
 	CreateEndpoint(ctx context.Context, e hook.Endpoint, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 	Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error)
@@ -80,14 +80,13 @@ type EndpointStore interface {
 	RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, secret hook.Secret, overlap time.Duration, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 }
 
-// TokenStore keeps the tokens that keys were exchanged for, by the SHA-256 of
-// their text.
+// TokenStore stores the tokens that were issued for keys, by the SHA-256 of their text.
 type TokenStore interface {
 	CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error
 	TokenKey(ctx context.Context, hash [32]byte) (hook.Key, error)
 }
 
-// PartnerStore keeps for whom partners may act.
+// PartnerStore stores which tenants partners may act for.
 type PartnerStore interface {
 	CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once *hook.Once) (hook.PartnerUser, *hook.Replay, error)
 	PartnerTenant(ctx context.Context, scope hook.Scope, user string) (string, error)
@@ -95,7 +94,8 @@ type PartnerStore interface {
 	DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error
 }
 
-// MountStore answers what the seeds' management APIs ask beyond the native one.
+// MountStore has the reads and writes that only the PaySway and paywise management APIs
+// need.
 type MountStore interface {
 	CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit func(existing []*hook.Endpoint) error, once *hook.Once) (*hook.Endpoint, *hook.Replay, error)
 	TenantEndpoints(ctx context.Context, scope hook.Scope) ([]*hook.Endpoint, error)
@@ -103,7 +103,7 @@ type MountStore interface {
 	EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error)
 }
 
-// ReplayStore keeps replays.
+// ReplayStore stores replays.
 type ReplayStore interface {
 	PreviewReplay(ctx context.Context, n hook.NewReplay) (hook.ReplayPreview, error)
 	CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.Once) (hook.ReplayJob, *hook.Replay, error)
@@ -114,7 +114,7 @@ type ReplayStore interface {
 	CancelReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error)
 }
 
-// EventTypeStore keeps the catalogue of event types of each mode.
+// EventTypeStore stores the catalogue of event types of each mode.
 type EventTypeStore interface {
 	CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error)
 	EventType(ctx context.Context, mode hook.Mode, name string) (hook.EventType, error)
@@ -124,7 +124,7 @@ type EventTypeStore interface {
 	DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error
 }
 
-// InsightStore tells what happened and why.
+// InsightStore reports what happened and why.
 type InsightStore interface {
 	AuditStore
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)

@@ -14,7 +14,7 @@ const (
 	maxDescription = 4096 // characters of a description
 )
 
-// CreateTenant makes a tenant; an empty id makes it a UUID. Operators only.
+// CreateTenant creates a tenant. An empty id creates a UUID. Operators only.
 func (s *Service) CreateTenant(ctx context.Context, c Caller, id, name string, once *Once) (hook.Tenant, *hook.Replay, error) {
 	if err := c.administer(); err != nil {
 		return hook.Tenant{}, nil, err
@@ -36,7 +36,8 @@ func (s *Service) Tenant(ctx context.Context, c Caller, id string) (hook.Tenant,
 	return s.o.Store.Tenant(ctx, id)
 }
 
-// Tenants returns a page of the tenants and the cursor of the next. Operators only.
+// Tenants returns a page of the tenants and the cursor of the next page. Operators
+// only.
 func (s *Service) Tenants(ctx context.Context, c Caller, q hook.TenantQuery) ([]hook.Tenant, string, error) {
 	if err := c.administer(); err != nil {
 		return nil, "", err
@@ -44,11 +45,11 @@ func (s *Service) Tenants(ctx context.Context, c Caller, q hook.TenantQuery) ([]
 	return s.o.Store.Tenants(ctx, q)
 }
 
-// errBothModes keeps test keys from what would reach live endpoints and keys.
+// errBothModes keeps test keys from changing what affects live endpoints and keys.
 var errBothModes = &hook.Error{Code: hook.CodeForbidden,
 	Message: "A tenant spans both modes: only an operator key of live mode may change or delete it."}
 
-// changeTenant lets operators of live mode pass.
+// changeTenant returns an error unless the caller is an operator of live mode.
 func (c Caller) changeTenant() error {
 	if err := c.administer(); err != nil {
 		return err
@@ -59,8 +60,8 @@ func (c Caller) changeTenant() error {
 	return nil
 }
 
-// RenameTenant gives a tenant a name. Operators of live mode only. Each check sees
-// the tenant as it is then and stops the change with an error.
+// RenameTenant changes the name of a tenant. Operators of live mode only. Each check
+// receives the current tenant; its error prevents the change.
 func (s *Service) RenameTenant(ctx context.Context, c Caller, id, name string, checks ...func(hook.Tenant) error) (hook.Tenant, error) {
 	if err := c.changeTenant(); err != nil {
 		return hook.Tenant{}, err
@@ -79,9 +80,9 @@ func (s *Service) RenameTenant(ctx context.Context, c Caller, id, name string, c
 	})
 }
 
-// DeleteTenant deletes a tenant with its endpoints and keys of both modes.
-// Operators of live mode only. Each check sees the tenant as it is then and stops
-// the deletion with an error.
+// DeleteTenant deletes a tenant with its endpoints and keys of both modes. Operators of
+// live mode only. Each check receives the current tenant; its error prevents the
+// deletion.
 func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string, checks ...func(hook.Tenant) error) error {
 	if err := c.changeTenant(); err != nil {
 		return err
@@ -89,8 +90,8 @@ func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string, checks 
 	return s.o.Store.DeleteTenant(ctx, id, checks...)
 }
 
-// checkNamed tells an operator whose list came out empty that there is no tenant of
-// that name.
+// checkNamed returns an error to an operator whose list is empty because the named
+// tenant does not exist.
 func (s *Service) checkNamed(ctx context.Context, c Caller, tenant string) error {
 	if tenant == "" || c.Kind != hook.Operator {
 		return nil
@@ -102,10 +103,10 @@ func (s *Service) checkNamed(ctx context.Context, c Caller, tenant string) error
 	return err
 }
 
-// checkText bounds a text for people, in characters, and refuses those that do not
-// show and change how the text around them does: control characters but the line feed
-// of a description, and format characters (general category Cf). Joiners, which
-// Persian, the scripts of India and emoji need, pass.
+// checkText bounds a text for people, in characters. It refuses characters that are
+// invisible and change how the surrounding text is shown: control characters, except
+// the line feed of a description, and format characters (general category Cf). Joiners
+// are allowed, because Persian, the scripts of India and emoji need them.
 func checkText(field, text string, limit int) error {
 	if utf8.RuneCountInString(text) > limit {
 		return invalid(field, fmt.Sprintf("%q is too long: it may have %d characters.", field, limit))
@@ -122,5 +123,5 @@ func hidden(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && !unicode.Is(unicode.Join_Control, r)
 }
 
-// same is for methods that return what the store returns.
+// same is the result function of methods that return what the store returns.
 func same(stored any) any { return stored }

@@ -11,18 +11,18 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// TokenLifetime is how long a token of IssueToken is good for (PaySway docs:
+// TokenLifetime is how long a token from IssueToken is valid (PaySway docs:
 // authentication).
 const TokenLifetime = time.Hour
 
-// tokenPrefix shows people and secret scanners what it is. It differs from that of
-// keys, so that neither is ever taken for the other.
+// tokenPrefix identifies tokens to people and secret scanners. It differs from the
+// prefix of keys, so that tokens and keys are never confused.
 const tokenPrefix = "pht_"
 
-// IssueToken exchanges the id and text of a tenant key for a token that stands for
-// it for TokenLifetime, or until the key is revoked. Whatever is wrong with the
-// credentials gives CodeUnauthorized; more than 60 tokens at once and one a second
-// for the same key CodeRateLimited.
+// IssueToken exchanges the id and text of a tenant key for a token. The token stands
+// for the key for TokenLifetime, or until the key is revoked. Any error in the
+// credentials is CodeUnauthorized. One key can request 60 tokens at once and one per
+// second; beyond that the error is CodeRateLimited.
 func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string, from netip.Addr) (string, error) {
 	caller, err := s.Authenticate(ctx, clientSecret, from)
 	if err != nil {
@@ -32,9 +32,9 @@ func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string,
 	if err != nil || caller.Kind != hook.TenantKey || caller.KeyID != id {
 		return "", errUnauthorized
 	}
-	// The limit keeps the table of tokens small. It stands behind the check of the
-	// secret, so that nobody who knows only a key's id can shut its owner out;
-	// guessing 256 bits needs no limit.
+	// The limit keeps the token table small. It is checked after the secret, so that
+	// somebody who knows only a key's id cannot lock out its owner. Guessing 256 bits
+	// needs no limit.
 	if err := s.spend(ctx, caller, limitTokens, 1); err != nil {
 		return "", err
 	}
@@ -44,7 +44,7 @@ func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string,
 	text := tokenPrefix + string(randomDigits(keyRandom))
 	token := hook.Token{Hash: sha256.Sum256([]byte(text)), Key: id, ExpiresAt: s.o.Now().Add(TokenLifetime)}
 	err = s.o.Store.CreateToken(ctx, hook.Scope{Tenant: caller.Tenant, Mode: caller.Mode}, token)
-	if hook.CodeOf(err) == hook.CodeNotFound { // revoked in this moment
+	if hook.CodeOf(err) == hook.CodeNotFound { // revoked in the meantime
 		return "", errUnauthorized
 	}
 	if err != nil {
@@ -53,9 +53,9 @@ func (s *Service) IssueToken(ctx context.Context, clientID, clientSecret string,
 	return text, nil
 }
 
-// AuthenticateToken returns whom the text of a token stands for: its key. A key's
-// own text is refused here like any other text that is no token. The limits of the key
-// hold as Authenticate has them.
+// AuthenticateToken returns the caller for the text of a token: that of its key. It
+// refuses a key's own text like any other text that is not a token. The limits of the
+// key apply as in Authenticate.
 func (s *Service) AuthenticateToken(ctx context.Context, bearer string, from netip.Addr) (Caller, error) {
 	if len(bearer) != len(tokenPrefix)+keyRandom || !strings.HasPrefix(bearer, tokenPrefix) {
 		return Caller{}, errUnauthorized

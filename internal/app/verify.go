@@ -10,16 +10,16 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// Verification (S-15): with Options.VerifyEndpoints an endpoint gets nothing but a
-// challenge until its receiver has answered one with 2xx. It is asked for by whoever
-// makes an endpoint or moves it to another host, so it counts as an attempt asked for.
-// The management APIs of the seeds have no word for it, and what they make and move
-// needs none.
+// Verification (S-15): with Options.VerifyEndpoints an endpoint receives only a
+// challenge until its receiver has responded to one with 2xx. Creating an endpoint or
+// moving it to another host requests a challenge, so it counts as a requested attempt.
+// The management APIs of PaySway and paywise have no concept of it; endpoints that they
+// create or move need no verification.
 
-// ChallengeType is the type of the event by which an endpoint is verified.
+// ChallengeType is the type of the event that verifies an endpoint.
 const ChallengeType = "posthorn.endpoint.verification"
 
-// challenged is the verification of an endpoint that is to be sent a challenge.
+// challenged returns the verification of an endpoint that is to receive a challenge.
 func challenged(p *profile.Profile) hook.Verification {
 	data, _ := json.Marshal(struct { // cannot fail
 		Challenge string `json:"challenge"`
@@ -27,8 +27,8 @@ func challenged(p *profile.Profile) hook.Verification {
 	return hook.Verification{State: hook.VerificationPending, Challenge: &hook.Challenge{Type: ChallengeType, Data: data, Profile: p.Hash()}}
 }
 
-// origin returns what of a canonical URL names the party that gets the requests: scheme,
-// host and port.
+// origin returns the part of a canonical URL that identifies the receiving party:
+// scheme, host and port.
 func origin(url string) string {
 	scheme, rest, _ := strings.Cut(url, "://")
 	if end := strings.IndexAny(rest, "/?"); end >= 0 {
@@ -37,8 +37,8 @@ func origin(url string) string {
 	return scheme + "://" + rest
 }
 
-// applyVerification asks for a challenge if the change moves the endpoint to another
-// origin. Where none is needed, a move or an enabling ends the wait for an earlier one.
+// applyVerification requests a challenge if the change moves the endpoint to another
+// origin. If none is needed, a move or an enabling ends the wait for an earlier one.
 func (s *Service) applyVerification(row *hook.Endpoint, moves bool, change EndpointChange) error {
 	enables := change.Enabled != nil && *change.Enabled
 	switch {
@@ -53,9 +53,9 @@ func (s *Service) applyVerification(row *hook.Endpoint, moves bool, change Endpo
 	return nil
 }
 
-// VerifyEndpoint sends an unverified endpoint another challenge, unless one is on its way.
-// With trust, which is for operators, the endpoint counts as verified without one. An
-// endpoint that is not unverified is answered as it is.
+// VerifyEndpoint sends another challenge to an unverified endpoint, unless one is in
+// progress. With trust, for operators only, the endpoint counts as verified without
+// one. An endpoint that is not unverified is returned unchanged.
 func (s *Service) VerifyEndpoint(ctx context.Context, c Caller, id hook.ID, trust bool, once *Once) (Endpoint, *hook.Replay, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {

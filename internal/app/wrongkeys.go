@@ -9,19 +9,19 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// wrongKeyWindow is the time in which requests without a valid key are counted.
+// wrongKeyWindow is the period in which requests without a valid key are counted.
 const wrongKeyWindow = time.Minute
 
-// maxAddresses bounds the addresses that are counted one by one.
+// maxAddresses bounds the number of addresses with a counter of their own.
 const maxAddresses = 10_000
 
-// WrongKey counts a request from the address that came without a valid key. Beyond
-// Options.WrongKeys in a minute it returns CodeRateLimited, with RetryAfter, to be
-// answered in place of CodeUnauthorized; nil before. first is true once a minute for an
-// address: that is the one to log.
+// WrongKey counts a request without a valid key from the address. Up to
+// Options.WrongKeys such requests per minute it returns nil. Beyond that it returns
+// CodeRateLimited with RetryAfter, which replaces CodeUnauthorized in the response.
+// first is true once a minute for an address: that request is the one to log.
 //
-// It knows nothing of requests with a valid key, so nobody can lock out others who
-// come from the same address. IPv6 addresses count by /64.
+// Requests with a valid key are never counted or refused, so nobody can lock out others
+// who share the address. IPv6 addresses count by /64.
 func (s *Service) WrongKey(from netip.Addr) (refused *hook.Error, first bool) {
 	if s.o.WrongKeys <= 0 {
 		return nil, false
@@ -35,39 +35,39 @@ func (s *Service) WrongKey(from netip.Addr) (refused *hook.Error, first bool) {
 		s.o.WrongKeys, (left+time.Second-1)/time.Second)}, n == s.o.WrongKeys+1
 }
 
-// Site is the part of an address that one party has to itself: all of IPv4, the /64
-// of IPv6.
+// Site returns the part of an address that belongs to one party: the whole of an IPv4
+// address, the /64 of an IPv6 address.
 func Site(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("")
 	bits := addr.BitLen()
 	if addr.Is6() {
 		bits = 64
 	}
-	site, _ := addr.Prefix(bits) // fails for the zero address only, which is a site of its own
+	site, _ := addr.Prefix(bits) // fails only for the zero address, which is a site of its own
 	return site
 }
 
-// failures are the requests without a valid key of one site since a time.
+// failures counts the requests of one site since a time.
 type failures struct {
 	since time.Time
 	n     int
 }
 
-// over reports whether they no longer count. A clock that was set back ends them too.
+// over reports whether the window has ended. It also ends if the clock is set back.
 func (f *failures) over(now time.Time) bool {
 	return now.Before(f.since) || now.Sub(f.since) >= wrongKeyWindow
 }
 
-// knocks are the failures by site. They are safe for concurrent use, and their number
-// is bounded: sites that find no room are counted together.
+// knocks holds the failures by site. It is safe for concurrent use. Its size is
+// bounded: sites beyond the bound share one counter.
 type knocks struct {
 	mu    sync.Mutex
 	in    map[netip.Prefix]*failures
-	swept time.Time // when those that are over were last looked for
+	swept time.Time // when sweep last ran
 }
 
-// count adds a failure. It returns how many there were since the first of the last
-// minute, and how long until they are forgotten.
+// count adds a request of the site. It returns the number of requests in the current
+// window and the time until the window ends.
 func (k *knocks) count(site netip.Prefix, now time.Time) (n int, left time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -94,7 +94,7 @@ func (k *knocks) count(site netip.Prefix, now time.Time) (n int, left time.Durat
 	return f.n, f.since.Add(wrongKeyWindow).Sub(now)
 }
 
-// sweep forgets what is over, once a second at most, as it looks at all of it.
+// sweep removes ended windows. It scans all of them, so it runs at most once a second.
 func (k *knocks) sweep(now time.Time) {
 	if since := now.Sub(k.swept); since >= 0 && since < time.Second {
 		return

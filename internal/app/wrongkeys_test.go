@@ -9,13 +9,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// guarded is a service that counts wrong keys by a clock of the test's.
+// guarded returns a service that counts wrong keys with the test's clock.
 func guarded(limit int, now *time.Time) *Service {
 	return &Service{o: Options{WrongKeys: limit, Now: func() time.Time { return *now }}}
 }
 
-// fail makes requests without a valid key and returns how many were refused for their
-// number, and how many of those are to be logged.
+// fail makes requests without a valid key. It returns how many were refused because of
+// their number, and how many of those are to be logged.
 func fail(t *testing.T, s *Service, address string, times int) (refused, logged int) {
 	t.Helper()
 	for range times {
@@ -57,13 +57,13 @@ func TestWrongKeysAreCountedByAddress(t *testing.T) {
 			t.Errorf("%s: %d refused, %d logged", step.what, refused, logged)
 		}
 	}
-	if refused, _ := fail(t, guarded(0, &now), "192.0.2.1", 100); refused != 0 { // the control
+	if refused, _ := fail(t, guarded(0, &now), "192.0.2.1", 100); refused != 0 { // control
 		t.Errorf("without a limit %d are refused", refused)
 	}
 }
 
-// However many addresses there are, the table has its bound, and those that find no
-// room are counted together; a minute later there is room again.
+// The table stays within its bound for any number of addresses. Addresses beyond the
+// bound are counted together. A minute later there is room again.
 func TestTableOfWrongKeysIsBounded(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	s := guarded(20, &now)

@@ -1,8 +1,8 @@
 // Package schema checks the data of events against JSON Schema (draft 2020-12).
 //
-// It is pure: nothing is loaded from a network or a file, so a $ref leads inside the
-// schema or to the metaschemas. Schemas and data come from callers, so each check is
-// bounded: in what it evaluates, and in the numbers it calculates with.
+// It loads nothing from a network or a file, so a $ref can only refer to the schema
+// itself or the metaschemas. Schemas and data come from callers, so each check is
+// bounded in its evaluations and in the size of the numbers that it calculates with.
 package schema
 
 import (
@@ -23,38 +23,38 @@ import (
 // MaxSize bounds the text of a schema, in bytes.
 const MaxSize = 64 << 10
 
-// The bounds of one check.
+// Bounds of one check.
 const (
 	maxEvaluations = 100_000 // subschemas applied to values
-	maxNumber      = 400     // digits of a number, and its power of ten
+	maxNumber      = 400     // digits of a number, and its exponent
 	maxMessage     = 300     // bytes of a reason
 )
 
 // Schema is a compiled schema. It is safe for concurrent use.
 type Schema struct {
 	text   []byte
-	copies sync.Pool // of *compiled: each counts what it evaluates
+	copies sync.Pool // of *compiled: each copy counts its evaluations
 }
 
 // compiled is one copy of the schema, used by one check at a time.
 type compiled struct {
 	root *jsonschema.Schema
-	left int // evaluations
+	left int // evaluations that remain
 }
 
-// Mismatch says where and why data is not what the schema asks for.
+// Mismatch describes where and why data does not match the schema.
 type Mismatch struct {
-	Pointer string // JSON pointer into the data, empty for the whole
+	Pointer string // JSON pointer into the data, empty for all of it
 	Reason  string
 }
 
-// location is what the schema calls itself while it has no $id.
+// location is the base URI of a schema that has no $id.
 const location = "schema:///event"
 
 var printer = message.NewPrinter(language.English)
 
-// Compile reads a schema, a JSON object. The error is a sentence for people that
-// names the place in the schema.
+// Compile compiles a schema, which is a JSON object. Its error is a sentence for people
+// that names the place in the schema.
 func Compile(text []byte) (*Schema, error) {
 	s := &Schema{text: bytes.Clone(text)}
 	first, err := s.compile()
@@ -65,7 +65,7 @@ func Compile(text []byte) (*Schema, error) {
 	return s, nil
 }
 
-// Text returns what was compiled. It must not be changed.
+// Text returns the text of the schema. The caller must not change it.
 func (s *Schema) Text() []byte { return s.text }
 
 func (s *Schema) compile() (*compiled, error) {
@@ -94,25 +94,25 @@ func (s *Schema) compile() (*compiled, error) {
 	return out, nil
 }
 
-// closed loads nothing.
+// closed is a loader that loads nothing.
 type closed struct{}
 
 func (closed) Load(url string) (any, error) {
 	return nil, fmt.Errorf("%s is not part of the schema, and nothing is loaded", url)
 }
 
-// counter stands in every subschema and ends a check that goes on for too long.
+// counter is in every subschema and stops a check that takes too long.
 type counter struct{ of *compiled }
 
 var errTooLong = errors.New("too long")
 
 func (c counter) Validate(*jsonschema.ValidatorContext, any) {
 	if c.of.left--; c.of.left < 0 {
-		panic(errTooLong) // recovered in run: the library has no other way out
+		panic(errTooLong) // recovered in run: the library has no other way to stop
 	}
 }
 
-// Check returns nil if the data, strict JSON, is what the schema asks for.
+// Check returns nil if the data, strict JSON, matches the schema.
 func (s *Schema) Check(data []byte) *Mismatch {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -127,7 +127,7 @@ func (s *Schema) Check(data []byte) *Mismatch {
 	if c == nil {
 		var err error
 		if c, err = s.compile(); err != nil {
-			return &Mismatch{Reason: err.Error()} // it compiled before
+			return &Mismatch{Reason: err.Error()} // it has compiled before
 		}
 	}
 	defer s.copies.Put(c)
@@ -167,8 +167,8 @@ func pointerTo(steps []string) string {
 	return b.String()
 }
 
-// hugeNumber looks for a number that would take long to calculate with: 1e999999 has
-// a million digits.
+// hugeNumber finds a number that would take long to calculate with: 1e999999 has a
+// million digits.
 func hugeNumber(value any) (pointer string, found bool) {
 	switch value := value.(type) {
 	case json.Number:
@@ -192,7 +192,7 @@ func hugeNumber(value any) (pointer string, found bool) {
 	return "", false
 }
 
-// says makes one line of what the library says.
+// says formats an error of the library as one line.
 func says(err error) string {
 	if wrong, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		if inner, ok := errors.AsType[*jsonschema.ValidationError](wrong.Err); ok {

@@ -47,7 +47,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// Schemas that are wrong, or reach outside, do not compile.
+// Invalid schemas and schemas with external references do not compile.
 func TestBadSchemas(t *testing.T) {
 	for text, want := range map[string]string{
 		`{`:                                          "not JSON",
@@ -68,8 +68,8 @@ func TestBadSchemas(t *testing.T) {
 	}
 }
 
-// A small schema that stands for more work than anybody can wait for comes to an end,
-// and does no harm to what is checked after it.
+// A small schema that needs an unbounded amount of work is stopped, and does not affect
+// later checks.
 func TestChecksAreBounded(t *testing.T) {
 	var defs []string
 	for i := range 40 {
@@ -84,7 +84,7 @@ func TestChecksAreBounded(t *testing.T) {
 		if got := deep.Check([]byte(strings.Repeat(`{"a":`, 60) + `1` + strings.Repeat("}", 60))); got == nil || !strings.Contains(got.Reason, "steps") {
 			t.Errorf("deep: %+v", got)
 		}
-		if got := deep.Check([]byte(`{"a":{"a":1}}`)); got != nil { // the control
+		if got := deep.Check([]byte(`{"a":{"a":1}}`)); got != nil { // control
 			t.Errorf("shallow: %+v", got)
 		}
 	}
@@ -109,7 +109,7 @@ func TestConcurrentChecks(t *testing.T) {
 	group.Wait()
 }
 
-// A payload as the built-in examples have it.
+// BenchmarkCheckSmall checks a payload like those of the built-in examples.
 func BenchmarkCheckSmall(b *testing.B) {
 	s := compile(b, `{"type":"object","required":["payment_id","amount","state"],"properties":{"payment_id":{"type":"string","pattern":"^pay_"},
 		"amount":{"type":"object","required":["value","currency"],"properties":{"value":{"type":"string"},"currency":{"enum":["EUR","GBP"]}}},"state":{"type":"string"}}}`)

@@ -1,10 +1,10 @@
-// Package adapter is what the HTTP adapters of PaySway's and paywise's management APIs do with every
-// request before they look at what it asks: the request id, bounded bodies, the
-// bearer credential, JSON members one by one, and answers.
+// Package adapter has the steps that the HTTP adapters of PaySway's and paywise's
+// management APIs share: request ids, bounded bodies, bearer credentials, JSON members
+// read one by one, and responses.
 //
-// It promises that a handler that panics is answered like any other error and that
-// nothing is read beyond its limit. It knows no route and no status of an error:
-// each adapter says what its own system documents.
+// A handler that panics produces an error response like any other error, and nothing is
+// read beyond its limit. The package knows no routes and no statuses of errors: each
+// adapter defines those that its own API documents.
 package adapter
 
 import (
@@ -23,17 +23,18 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// MaxBody is the most that is read of a request's body, in bytes (S-13).
+// MaxBody bounds the body of a request, in bytes (S-13).
 const MaxBody = 64 << 10
 
-// RequestIDHeader carries the id that names a request in the log and the answer.
+// RequestIDHeader carries the id that identifies a request in the log and in the
+// response.
 const RequestIDHeader = "X-Request-Id"
 
-// Handler answers a request or returns what is wrong with it.
+// Handler responds to a request or returns an error.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// Serve runs a handler and has refuse answer its error, also that of a panic.
-// Answers are never cached: they hold secrets.
+// Serve runs a handler. If it returns an error or panics, refuse writes the response.
+// Responses are never cached, because they contain secrets.
 func Serve(w http.ResponseWriter, r *http.Request, do Handler, refuse func(w http.ResponseWriter, r *http.Request, err error)) {
 	h := w.Header()
 	h.Set(RequestIDHeader, requestID(r))
@@ -42,7 +43,7 @@ func Serve(w http.ResponseWriter, r *http.Request, do Handler, refuse func(w htt
 	defer func() {
 		switch v := recover(); v {
 		case nil:
-		case http.ErrAbortHandler: // net/http's own way to drop a connection
+		case http.ErrAbortHandler: // net/http's way to drop a connection
 			panic(v)
 		default:
 			refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
@@ -53,17 +54,18 @@ func Serve(w http.ResponseWriter, r *http.Request, do Handler, refuse func(w htt
 	}
 }
 
-// requestID takes the caller's id if it is safe to log and to echo, or makes one.
+// requestID returns the caller's id if it is safe to log and to echo. Otherwise it
+// creates one.
 func requestID(r *http.Request) string {
-	if values := r.Header[RequestIDHeader]; len(values) == 1 && hook.ValidTenantID(values[0]) { // the same harmless characters
+	if values := r.Header[RequestIDHeader]; len(values) == 1 && hook.ValidTenantID(values[0]) { // ids allow the same harmless characters
 		return values[0]
 	}
 	return strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)
 }
 
-// Bearer returns the credential of the Authorization header. given says whether
-// there was such a header at all; of two, which another reader of the request might
-// tell apart otherwise, none counts.
+// Bearer returns the credential of the Authorization header. given reports whether the
+// request has such a header. If it has two, neither counts: another reader of the
+// request might choose the other one.
 func Bearer(r *http.Request) (text string, given bool) {
 	const scheme = "Bearer "
 	values := r.Header["Authorization"]
@@ -73,8 +75,8 @@ func Bearer(r *http.Request) (text string, given bool) {
 	return values[0][len(scheme):], true
 }
 
-// Body reads a caller's body of the media type, uncompressed and at most MaxBody
-// long. An empty one needs no media type.
+// Body reads a caller's body of the media type, uncompressed and at most MaxBody bytes
+// long. An empty body needs no media type.
 func Body(r *http.Request, caller app.Caller, mediaType string) ([]byte, error) {
 	text, err := bodies.Read(r, caller, MaxBody)
 	if err != nil {
@@ -89,7 +91,7 @@ func Body(r *http.Request, caller app.Caller, mediaType string) ([]byte, error) 
 	return text, nil
 }
 
-// Object reads a caller's body that is a JSON object.
+// Object reads a caller's body that must be a JSON object.
 func Object(r *http.Request, caller app.Caller) (*Members, error) {
 	text, err := Body(r, caller, "application/json")
 	if err != nil {
@@ -98,9 +100,9 @@ func Object(r *http.Request, caller app.Caller) (*Members, error) {
 	return ReadMembers(text)
 }
 
-// Choose returns what a route does for the request's method; HEAD is GET without
-// the body, which the server drops. If it does nothing, the Allow header says what
-// it takes and sentence says it to a person.
+// Choose returns the handler of a route for the request's method. HEAD is handled like
+// GET; the server drops the body. If there is no handler, Choose sets the Allow header
+// and returns a sentence for people that lists the methods.
 func Choose[H any](w http.ResponseWriter, r *http.Request, methods map[string]H) (do H, sentence string) {
 	method := r.Method
 	if method == http.MethodHead {
@@ -120,8 +122,8 @@ func Choose[H any](w http.ResponseWriter, r *http.Request, methods map[string]H)
 	return do, "This route takes " + takes + " only."
 }
 
-// Answer writes a value as JSON. Bytes that are not UTF-8, which receivers may have
-// sent, come out as the replacement character.
+// Answer writes a value as JSON. Invalid UTF-8, which receivers may have sent, becomes
+// the replacement character.
 func Answer(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
@@ -129,6 +131,6 @@ func Answer(w http.ResponseWriter, status int, v any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller went away: nobody left to tell
+	_, _ = w.Write(body) // an error means that the caller disconnected
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A handler that panics is an error like any other; one that aborts stays one.
+// A handler that panics produces an error like any other; one that aborts still aborts.
 func TestServeTurnsPanicsIntoErrors(t *testing.T) {
 	run := func(do adapter.Handler) (got error, header http.Header) {
 		w := httptest.NewRecorder()

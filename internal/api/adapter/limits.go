@@ -12,12 +12,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// errLoop is the refusal of a request that is one of this installation's deliveries.
+// errLoop refuses a request that is one of this installation's own deliveries.
 var errLoop = &hook.Error{Code: hook.CodeLoopDetected, Field: hook.LoopHeader,
 	Message: "This request is a webhook that this installation sent (CDN-Loop, RFC 8586). Nothing was done. Point the endpoint's URL at a receiver, not at this API."}
 
-// CheckLoop refuses a request that this installation sent itself: an endpoint whose
-// URL leads to the API would make deliveries that ask for deliveries, without end.
+// CheckLoop refuses a request that this installation sent. An endpoint whose URL leads
+// to the API would otherwise make deliveries that request deliveries without end.
 func CheckLoop(r *http.Request, own hook.Loop) error {
 	if values := r.Header["Cdn-Loop"]; len(values) > 0 && own.In(values) {
 		return errLoop
@@ -25,12 +25,12 @@ func CheckLoop(r *http.Request, own hook.Loop) error {
 	return nil
 }
 
-// Metered returns the request's context in which what is left of each limit goes
-// into the answer's RateLimit and RateLimit-Policy fields, as
-// draft-ietf-httpapi-ratelimit-headers-11 has them: q is the most at once, w the
-// seconds in which so many come back, r what is left, t the seconds until it is q
-// again. Of a refused request t is as long as Retry-After, which may not end before it
-// (section 6).
+// Metered returns the request's context, in which each limit adds what is left of it to
+// the RateLimit and RateLimit-Policy fields of the response, as in
+// draft-ietf-httpapi-ratelimit-headers-11: q is the most requests at once, w the
+// seconds in which q are restored, r what is left, and t the seconds until q are
+// available again. For a refused request t equals Retry-After, which may not end before
+// t (section 6).
 func Metered(w http.ResponseWriter, r *http.Request) context.Context {
 	return app.Metered(r.Context(), func(q app.Quota) {
 		window := math.Ceil(float64(q.Rate.Burst) / q.Rate.PerSecond)
@@ -39,7 +39,7 @@ func Metered(w http.ResponseWriter, r *http.Request) context.Context {
 	})
 }
 
-// join adds an item to a list in one line.
+// join appends an item to a list in a single header line.
 func join(h http.Header, name, item string) {
 	if before := h.Get(name); before != "" {
 		item = before + ", " + item
@@ -47,25 +47,25 @@ func join(h http.Header, name, item string) {
 	h.Set(name, item)
 }
 
-// Acting returns the request's context in which what the caller does is recorded in the
-// audit log.
+// Acting returns the request's context, in which the caller's actions are recorded in
+// the audit log.
 func Acting(w http.ResponseWriter, r *http.Request, c app.Caller) context.Context {
 	address := ""
-	if from := Address(r); from.IsValid() { // another transport has none
+	if from := Address(r); from.IsValid() { // transports other than IP have none
 		address = from.Unmap().String()
 	}
 	return c.Acting(r.Context(), address, w.Header().Get(RequestIDHeader))
 }
 
-// AuditRefused records that a known caller's write was refused. The request is the one
-// that Count returned.
+// AuditRefused records that a write of an authenticated caller was refused. The request
+// is the one that Count returned.
 func AuditRefused(r *http.Request, s *app.Service, c app.Caller, refused error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		s.AuditRefused(r.Context(), c, r.Method+" "+withoutIDs(r.URL.EscapedPath()), refused)
 	}
 }
 
-// withoutIDs is a path without the ids in it: they may be those of another tenant.
+// withoutIDs returns a path with its ids removed: they may belong to another tenant.
 func withoutIDs(path string) string {
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
@@ -76,13 +76,13 @@ func withoutIDs(path string) string {
 	return strings.Join(parts, "/")
 }
 
-// Count counts a known caller's request against the reads or writes of its key, by
-// its method. It returns the request with a context as of Metered and of Acting, also
-// when it refuses.
+// Count counts an authenticated caller's request against the reads or writes of its
+// key, depending on the method. It returns the request with the context of Metered and
+// Acting, even if it refuses.
 func Count(w http.ResponseWriter, r *http.Request, s *app.Service, c app.Caller) (*http.Request, error) {
 	r = r.WithContext(Acting(w, r.WithContext(Metered(w, r)), c))
 	return r, s.Call(r.Context(), c, r.Method != http.MethodGet && r.Method != http.MethodHead)
 }
 
-// Seconds is a duration as Retry-After has it, rounded up.
+// Seconds returns a duration in seconds for Retry-After, rounded up.
 func Seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -11,15 +11,15 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Members are the members of a request's JSON object, taken one by one. What is
-// wrong with them is gathered, in the order in which it was found.
+// Members holds the members of a request's JSON object, which are taken one by one. It
+// collects errors in the order in which they are found.
 type Members struct {
 	values map[string]jsontext.Value
 	wrong  []*hook.Error
 }
 
-// ReadMembers reads a JSON object: CodeInvalidJSON for what is not strict JSON,
-// CodeInvalidRequest without a field for another kind of value.
+// ReadMembers parses a JSON object. A text that is not strict JSON is CodeInvalidJSON;
+// another kind of value is CodeInvalidRequest without a field.
 func ReadMembers(body []byte) (*Members, error) {
 	m := &Members{}
 	if err := strict.Decode(body, &m.values); err != nil {
@@ -31,14 +31,14 @@ func ReadMembers(body []byte) (*Members, error) {
 	return m, nil
 }
 
-// Has reports whether the member was sent and not taken yet.
+// Has reports whether the member was sent and has not been taken yet.
 func (m *Members) Has(name string) bool {
 	_, present := m.values[name]
 	return present
 }
 
-// Take hands out a member, nil if it is absent or of another kind, which is noted.
-// null is a kind of its own that no member may have.
+// Take removes and returns a member. It returns nil if the member is absent or has
+// another kind, which it records as an error. null is a kind that no member may have.
 func Take[T any](m *Members, name, want string) *T {
 	value, present := m.values[name]
 	delete(m.values, name)
@@ -58,7 +58,7 @@ func Take[T any](m *Members, name, want string) *T {
 	return &v
 }
 
-// Refuse notes every named member that was sent, with the sentence.
+// Refuse records an error with the sentence for each named member that was sent.
 func (m *Members) Refuse(sentence string, names ...string) {
 	for _, name := range names {
 		if m.Has(name) {
@@ -68,13 +68,14 @@ func (m *Members) Refuse(sentence string, names ...string) {
 	}
 }
 
-// Blame notes a sentence about a member; it goes on after the member's name.
+// Blame records an error about a member. The sentence continues after the member's
+// name.
 func (m *Members) Blame(field, sentence string) {
 	m.wrong = append(m.wrong, &hook.Error{Code: hook.CodeInvalidRequest, Field: field, Message: sentence})
 }
 
-// Wrong returns everything that was noted, then the members that nobody took, in
-// the order of their names, as CodeUnknownField.
+// Wrong returns all recorded errors, followed by CodeUnknownField for each member that
+// was not taken, in the order of their names.
 func (m *Members) Wrong() []*hook.Error {
 	wrong := m.wrong
 	for _, name := range slices.Sorted(maps.Keys(m.values)) {

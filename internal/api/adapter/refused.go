@@ -6,13 +6,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// refusals are the codes of the statuses that are counted, for errors without one.
+// refusals maps the statuses that are counted to the codes of errors without a code.
 var refusals = map[int]hook.Code{
 	http.StatusUnauthorized: hook.CodeUnauthorized, http.StatusForbidden: hook.CodeForbidden, http.StatusTooManyRequests: hook.CodeRateLimited,
 }
 
-// Refused tells count of an answer of 401, 403 or 429: those say that callers knock
-// where they may not, or too often. count may be nil.
+// Refused calls count for a response of 401, 403 or 429: these mean that a caller tried
+// something that is not permitted, or too often. count may be nil.
 func Refused(count func(status int, code string), status int, err error) {
 	code, counted := refusals[status]
 	if count == nil || !counted {

@@ -8,17 +8,17 @@ import (
 	"github.com/posthorn/posthorn/internal/app"
 )
 
-// Address is where the connection of a request comes from: behind a proxy, the proxy.
-// What headers say is not looked at, as anybody can send them. Of another transport than
-// IP it is the zero address.
+// Address returns the remote address of a request's connection. Behind a proxy that is
+// the proxy's address. Headers are ignored, because anybody can send them. For
+// transports other than IP it is the zero address.
 func Address(r *http.Request) netip.Addr {
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return from.Addr()
 }
 
-// WrongKey counts a request that came without a valid key against the address it came
-// from, and returns what to answer: err, or a refusal once there were too many. Beyond
-// that the log gets one line a minute for an address, here. s may be nil.
+// WrongKey counts a request without a valid key against its address. It returns the
+// error for the response: err, or a refusal if there were too many. Beyond the limit it
+// logs one line a minute for each address. s may be nil.
 func WrongKey(r *http.Request, s *app.Service, log *slog.Logger, err error) error {
 	if s == nil {
 		return err

@@ -1,11 +1,11 @@
 // Package bodies reads the bodies of requests into memory, within a budget of bytes
 // that all listeners of the API share.
 //
-// It promises that bodies under way, from before they are read until their requests
-// are answered, take no more memory than the budget, and that no caller takes more
-// than a quarter of it from the others. What does not fit is refused with
-// CodeServerBusy before anything is done with it. It never waits for memory: a
-// caller that is told to come back holds nothing meanwhile.
+// A body counts from before it is read until its request is answered. All bodies in
+// progress take no more memory than the budget, and one caller takes at most a quarter
+// of it. What does not fit is refused with CodeServerBusy before it is processed. The
+// package never waits for memory: a caller that must come back later holds none in the
+// meantime.
 package bodies
 
 import (
@@ -24,13 +24,13 @@ import (
 const (
 	// DefaultBudget is the budget of a server that sets none, in bytes.
 	DefaultBudget = 64 << 20
-	// shares is how many callers it takes to use the whole budget.
+	// shares is the number of callers that can use up the budget.
 	shares = 4
-	// firstStep is what the first byte of a body reserves, unless the body is shorter.
+	// firstStep is reserved for the first byte of a body, unless the body is shorter.
 	firstStep = 16 << 10
 )
 
-// Budget bounds the bytes of request bodies under way. It is safe for concurrent use.
+// Budget bounds the bytes of request bodies in progress. It is safe for concurrent use.
 type Budget struct {
 	limit, share int64
 
@@ -39,13 +39,13 @@ type Budget struct {
 	callers map[app.Caller]int64
 }
 
-// NewBudget returns a budget of so many bytes. A quarter of it must hold the largest
-// body that any route takes.
+// NewBudget returns a budget of the given number of bytes. A quarter of it must hold
+// the largest body that any route accepts.
 func NewBudget(bytes int64) *Budget {
 	return &Budget{limit: bytes, share: bytes / shares, callers: map[app.Caller]int64{}}
 }
 
-// Handler counts what next reads with Read and gives it back when next returns.
+// Handler counts what next reads with Read, and releases it when next returns.
 func (b *Budget) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
@@ -57,14 +57,14 @@ func (b *Budget) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Used returns the bytes of the bodies under way.
+// Used returns the number of bytes of the bodies in progress.
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used
 }
 
-// take reserves n bytes if expected bytes fit now, n among them.
+// take reserves n bytes if the expected bytes, which include them, fit now.
 func (b *Budget) take(by app.Caller, n, expected int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,7 +90,7 @@ func (b *Budget) give(by app.Caller, n int64) {
 	}
 }
 
-// counted is a body whose bytes in memory count.
+// counted is a request body whose bytes in memory are counted.
 type counted struct {
 	io.ReadCloser
 	budget *Budget
@@ -100,7 +100,7 @@ type counted struct {
 
 func (c *counted) take(n, expected int64) error {
 	if c == nil {
-		return nil // no budget watches this request
+		return nil // no budget applies to this request
 	}
 	err := c.budget.take(c.by, n, expected)
 	if err == nil {
@@ -115,7 +115,8 @@ func (c *counted) release() {
 	}
 }
 
-// caller is who pays: a tenant in one mode, whatever its keys, else the key.
+// caller returns the payer: a tenant in one mode, whichever of its keys is used,
+// otherwise the key.
 func caller(c app.Caller) app.Caller {
 	if c.Tenant != "" {
 		return app.Caller{Tenant: c.Tenant, Mode: c.Mode}
@@ -123,13 +124,13 @@ func caller(c app.Caller) app.Caller {
 	return c
 }
 
-// Read reads a body of at most limit bytes into memory of its own, at the expense of
-// the caller; the zero Caller stands for all that are not known. Without a budget
-// around the request only the limit bounds it.
+// Read reads a body of at most limit bytes into its own memory and counts it for the
+// caller. The zero Caller stands for all callers that are not authenticated. If the
+// request is not inside a Budget's Handler, only the limit applies.
 //
-// Memory is taken in steps, as bytes come: a sender that announces much and sends
-// little holds at most twice what it sent, and firstStep. A body that says in
-// advance that it does not fit is refused before it is read.
+// Memory is reserved in steps as bytes arrive: a sender that announces much and sends
+// little holds at most twice what it sent, plus firstStep. A body whose announced
+// length does not fit is refused before it is read.
 func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		return nil, TooLarge(limit)
@@ -172,7 +173,7 @@ func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
 	}
 }
 
-// end makes sure that a body of unknown length that has reached the limit is over.
+// end checks that a body of unknown length ends at the limit.
 func end(r *http.Request, limit int) error {
 	if r.ContentLength >= 0 {
 		return nil
@@ -189,7 +190,7 @@ func end(r *http.Request, limit int) error {
 }
 
 // MediaType returns the media type of a request's body in lower case. It is empty if
-// the request names none, several, or another character set than UTF-8.
+// the request has none or several, or a character set other than UTF-8.
 func MediaType(r *http.Request) string {
 	name, parameters, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ","))
 	if charset, given := parameters["charset"]; err != nil || given && !strings.EqualFold(charset, "utf-8") {
@@ -198,7 +199,7 @@ func MediaType(r *http.Request) string {
 	return name
 }
 
-// TooLarge is the refusal of more than limit bytes.
+// TooLarge returns the error for a body of more than limit bytes.
 func TooLarge(limit int) error {
 	return &hook.Error{Code: hook.CodeTooLarge, Message: fmt.Sprintf("At most %d bytes are accepted here.", limit)}
 }

@@ -16,7 +16,7 @@ import (
 
 const mib = 1 << 20
 
-// piece is a body of which only a part has come yet.
+// piece is a body of which only a part has arrived.
 type piece struct {
 	io.Reader
 	stuck, goOn chan struct{}
@@ -42,7 +42,7 @@ func request(text io.Reader, length int64) *http.Request {
 	return r
 }
 
-// read runs one request through the budget and returns what its handler read.
+// read sends one request through the budget and returns what its handler read.
 func read(b *bodies.Budget, by app.Caller, r *http.Request, limit int) (text []byte, err error) {
 	b.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		text, err = bodies.Read(r, by, limit)
@@ -91,8 +91,8 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errBroken }
 
-// A sender that announces 4 MiB and sends little holds little, so that the others'
-// share is not kept from them.
+// A sender that announces 4 MiB and sends little holds little, so that it does not use
+// up the share of others.
 func TestSlowSenderHoldsWhatItSent(t *testing.T) {
 	b := bodies.NewBudget(16 * mib)
 	for _, c := range []struct {
@@ -119,8 +119,8 @@ func TestSlowSenderHoldsWhatItSent(t *testing.T) {
 	}
 }
 
-// Bodies count until their requests are answered; one caller gets a quarter, all
-// together no more than the budget.
+// Bodies count until their requests are answered. One caller gets a quarter, and all
+// callers together get no more than the budget.
 func TestSharesOfTheBudget(t *testing.T) {
 	b := bodies.NewBudget(16 * mib)
 	var release []func()
@@ -191,7 +191,7 @@ func TestSharesOfTheBudget(t *testing.T) {
 	}
 }
 
-// A handler that panics gives its bytes back too.
+// A handler that panics also releases its bytes.
 func TestPanicGivesBack(t *testing.T) {
 	b := bodies.NewBudget(16 * mib)
 	defer func() {

@@ -1,11 +1,11 @@
-// Package isolationtest holds an API against the walls between tenants and modes (S-09,
-// S-10): every route is called by every identity that has no business there.
+// Package isolationtest tests the isolation between tenants and modes of an API (S-09,
+// S-10): every route is called with every identity that must not have access.
 //
-// It promises that a route without a row fails, that an answer other than 401, 403
-// or 404 fails unless the row says why it is lawful, that no answer shows anything
-// of the victim, and that not one row of the victim changes. Its control calls the
-// same routes with the victim's own keys, and must see the opposite. It knows
-// nothing of any one API: whoever mounts routes brings a [World].
+// A route without a row fails. A response other than 401, 403 or 404 fails, unless the
+// row states why it is lawful. No response may show anything of the victim, and no row
+// of the victim may change. The control calls the same routes with the victim's own
+// keys and must observe the opposite. The package knows no particular API: the test
+// that mounts routes provides a [World].
 package isolationtest
 
 import (
@@ -20,51 +20,53 @@ import (
 	"testing"
 )
 
-// Identity is somebody who calls.
+// Identity is a caller.
 type Identity struct {
 	Name   string
 	Header http.Header // its credentials
 }
 
-// Bearer returns an identity with a key.
+// Bearer returns an identity with the given key.
 func Bearer(name, key string) Identity {
 	return Identity{Name: name, Header: http.Header{"Authorization": {"Bearer " + key}}}
 }
 
-// Row is one way to call a route. A route may have several.
+// Row is one call of a route. A route may have several.
 type Row struct {
 	Route   string // "METHOD /path/{id}", as in World.Routes
 	Path    string // with the victim's ids filled in
 	Body    string // JSON; empty: none
 	Content string // media type of the body; empty: application/json
 
-	// Owner names the victim's identity that may do this: it is the control's, and
-	// not foreign here. Empty: the route needs no key and shows nothing.
+	// Owner names the victim's identity that may make this call. The control uses it,
+	// and it is not foreign here. Empty: the route needs no key and shows nothing.
 	Owner string
-	// Lawful names the identities for which this is their own business: of their
-	// tenant, their mode, or of nobody. Any status will do; what they see and what
-	// changes are judged all the same. One of the victim's own is not called at all.
+	// Lawful names the identities that may make this call for their own tenant, their
+	// mode, or data that belongs to nobody. Any status is accepted, but what they see
+	// and what changes is still checked. If one of them is the victim's own, it is not
+	// called.
 	Lawful []string
-	// Inert says that the owner's call neither shows nor changes anything of the
-	// victim's, for the reason that is given.
+	// Inert states why the owner's call neither shows nor changes anything of the
+	// victim.
 	Inert string
 }
 
-// World is a server with a victim in it.
+// World is a server with a victim.
 type World struct {
 	Handler  http.Handler
-	Routes   []string // all that the API has
+	Routes   []string // all routes of the API
 	Rows     []Row
 	Foreign  []Identity
 	Owners   []Identity // the victim's own
 	Canaries []string   // texts that only the victim may see
 	Hash     func() string
-	// Audited returns how many entries the audit log has. Control asks that each call
-	// that writes leaves one. It may be nil.
+	// Audited returns the number of entries in the audit log. Control checks that each
+	// call that writes adds one. It may be nil.
 	Audited func() int
 }
 
-// Run calls every row as every foreign identity and fails on what Check finds.
+// Run calls every row as every foreign identity and reports the findings of Check as
+// failures.
 func Run(t *testing.T, w World) {
 	t.Helper()
 	findings := Check(w)
@@ -74,8 +76,9 @@ func Run(t *testing.T, w World) {
 	t.Logf("%d routes x %d identities, %d crossings", len(w.Routes), len(w.Foreign)+len(w.Owners), len(findings))
 }
 
-// Check calls every row as every foreign identity and returns what crossed a wall
-// and which routes have no row. An owner is foreign to the rows of the others.
+// Check calls every row as every foreign identity. It returns the violations of
+// isolation and the routes without a row. An owner is foreign to the rows of the other
+// owners.
 func Check(w World) []string {
 	var findings []string
 	for _, route := range w.Routes {
@@ -107,7 +110,7 @@ func (w World) owns(who Identity) bool {
 	return slices.ContainsFunc(w.Owners, func(o Identity) bool { return o.Name == who.Name })
 }
 
-// judge says what is wrong with an answer to somebody foreign.
+// judge returns what is wrong with a response to a foreign identity.
 func (w World) judge(row Row, who Identity, status int, answer string) []string {
 	var findings []string
 	refused := status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound
@@ -122,9 +125,9 @@ func (w World) judge(row Row, who Identity, status int, answer string) []string 
 	return findings
 }
 
-// Control calls every row as its owner, each in a world of its own: a GET must show
-// a canary, everything else must change rows. Without it, silence would prove
-// nothing.
+// Control calls every row as its owner, each in a world of its own. A GET must show a
+// canary, and every other call must change rows. Without this control, the silence of
+// Run would prove nothing.
 func Control(t *testing.T, rows int, fresh func(t *testing.T) World) {
 	t.Helper()
 	for i := range rows {
@@ -176,18 +179,19 @@ func (w World) call(row Row, who Identity) (int, string) {
 	return answer.Code, answer.Body.String()
 }
 
-// AuditedRows returns how many entries the audit log has, but for those of the store.
+// AuditedRows returns a function that counts the entries of the audit log, except those
+// of the store.
 func AuditedRows(db *sql.DB) func() int {
 	return func() int {
 		n := -1
-		_ = db.QueryRow("SELECT count(*) FROM audit WHERE actor_kind <> 'posthorn'").Scan(&n) // -1 is no sum of entries
+		_ = db.QueryRow("SELECT count(*) FROM audit WHERE actor_kind <> 'posthorn'").Scan(&n) // -1: the query failed
 		return n
 	}
 }
 
-// HashRows returns a digest of every row of a tenant in one mode (2 is live), of
-// every table that has a tenant column, of the tenant itself, and of every table
-// that belongs to a mode as a whole.
+// HashRows returns a digest of every row of a tenant in one mode (2 is live): of every
+// table with a tenant column, of the tenant itself, and of every table that belongs to
+// a mode as a whole. It leaves out the tables audit and stats.
 func HashRows(db *sql.DB, tenant string, mode int) (string, error) {
 	tables, err := column(db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
 	if err != nil {
@@ -199,12 +203,13 @@ func HashRows(db *sql.DB, tenant string, mode int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		// The store works off sweeps and notes uses of keys in the background: no caller changes those.
+		// The store changes these in the background, when it processes sweeps and notes
+		// uses of keys: no call of a caller does.
 		columns = slices.DeleteFunc(columns, func(name string) bool { return strings.HasPrefix(name, "sweep") || name == "last_used_at" })
 		where := ""
 		switch hasMode := slices.Contains(columns, "mode"); {
 		case table == "audit", table == "stats":
-			continue // what the victim's own keys are refused is recorded there; statistics are added up in the background
+			continue // audit records refusals of the victim's own keys; stats is added up in the background
 		case table == "tenants":
 			where = fmt.Sprintf("id = '%s'", tenant)
 		case hasMode && slices.Contains(columns, "tenant"):

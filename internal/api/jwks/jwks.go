@@ -1,9 +1,9 @@
-// Package jwks is the HTTP adapter for the public keys of a tenant's endpoints that sign with
-// ed25519, as a JSON Web Key Set (RFC 7517, RFC 8037). It needs no key: receivers fetch
-// from it what they verify with.
+// Package jwks is the HTTP adapter for the public keys of a tenant's endpoints that
+// sign with ed25519, as a JSON Web Key Set (RFC 7517, RFC 8037). It requires no API
+// key: receivers fetch from it the keys with which they verify.
 //
-// It promises that an answer holds nothing but public keys, does not tell whether a
-// tenant exists, and is bounded. The server mounts it only if the operator says so.
+// A response contains only public keys, does not reveal whether a tenant exists, and is
+// bounded. The server mounts the handler only if the operator enables it.
 package jwks
 
 import (
@@ -23,16 +23,16 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Options is what the handlers work with. Service and Log are required.
+// Options configures the handler. Service and Log are required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger
-	// Refused, when set, is told each answer of 401, 403 or 429 with its code. It is
-	// called concurrently.
+	// Refused, if set, is called for each response of 401, 403 or 429 with its code. It
+	// is called concurrently.
 	Refused func(status int, code string)
 }
 
-// Pattern is what a http.ServeMux sends here.
+// Pattern is the handler's pattern for an http.ServeMux.
 const Pattern = "/.well-known/webhook-keys/"
 
 // Set is a JSON Web Key Set (RFC 7517 section 5).
@@ -112,18 +112,19 @@ func (o Options) answer(w http.ResponseWriter, r *http.Request, mode hook.Mode) 
 		return nil
 	}
 	h.Set("Content-Type", "application/jwk-set+json")
-	_, _ = w.Write(body) // the caller went away: nobody left to tell
+	_, _ = w.Write(body) // an error means that the caller disconnected
 	return nil
 }
 
-// keyOf turns the text of a public key (whpk_...) into a JWK.
+// keyOf converts the text of a public key (whpk_...) to a JWK.
 func keyOf(text string) (Key, error) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, "whpk_"))
 	if err != nil {
 		return Key{}, fmt.Errorf("public key: %w", err)
 	}
 	k := Key{Type: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(raw), Use: "sig", Algorithm: "EdDSA"}
-	// The members that the thumbprint is of, in the order of their names (RFC 8037 appendix A.3).
+	// The thumbprint covers these members, in the order of their names (RFC 8037
+	// appendix A.3).
 	sum := sha256.Sum256([]byte(`{"crv":"` + k.Curve + `","kty":"` + k.Type + `","x":"` + k.X + `"}`))
 	k.KeyID = base64.RawURLEncoding.EncodeToString(sum[:])
 	return k, nil

@@ -31,7 +31,7 @@ const (
 	otherX      = "1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4"
 )
 
-// shelf is a store with endpoints by scope.
+// shelf is a store that has endpoints by scope.
 type shelf struct {
 	app.Store
 	of map[hook.Scope][]*hook.Endpoint
@@ -116,7 +116,7 @@ func TestPublicKeysOfATenant(t *testing.T) {
 	}
 	const root = "/.well-known/webhook-keys/"
 	for path, want := range map[string]string{
-		root + "acme/jwks.json":                                 rfcX + " " + otherX, // both during the overlap
+		root + "acme/jwks.json":                                 rfcX + " " + otherX, // both keys during the overlap
 		root + "acme/test/jwks.json":                            otherX,
 		root + "nobody/jwks.json":                               "",
 		root + "%20/jwks.json":                                  "",
@@ -149,7 +149,8 @@ func TestPublicKeysOfATenant(t *testing.T) {
 	}
 }
 
-// What anybody may ask is bounded: the keys in an answer, and the requests of an address.
+// Responses to anonymous requests are bounded: the keys in a response, and the requests
+// of an address.
 func TestPublicKeysAreBounded(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	scope := hook.Scope{Tenant: "acme", Mode: hook.Live}

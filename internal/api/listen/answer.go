@@ -13,14 +13,14 @@ import (
 	"github.com/posthorn/posthorn/internal/listen"
 )
 
-// Bounds on what a receiver says of an answer; sizes are in bytes.
+// Limits of what a receiver reports about a response. Sizes are in bytes.
 const (
-	maxKept       = 16 << 10 // of headers, and of the body
+	maxKept       = 16 << 10 // headers and body, each
 	maxMessage    = 300
 	maxRetryAfter = 365 * 24 * time.Hour
 )
 
-// answer takes what came of a delivery.
+// answer accepts the result of a delivery.
 func (c *handler) answer(w http.ResponseWriter, r *http.Request) error {
 	caller, err := c.caller(r)
 	if err != nil {
@@ -52,8 +52,8 @@ func (c *handler) answer(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readAnswer checks an answer as strictly as one that came over the wire: it is
-// shown in the log of attempts like any other.
+// readAnswer checks an answer as strictly as a response over the network: the log of
+// attempts shows it like any other.
 func readAnswer(a *client.ListenAnswer) (listen.Answer, error) {
 	out := listen.Answer{Status: a.Status, Headers: []byte(a.Headers), Body: a.Body, Truncated: a.Truncated, TimedOut: a.TimedOut,
 		RetryAfter: min(max(0, time.Duration(a.RetryAfterMS)*time.Millisecond), maxRetryAfter)}
@@ -74,7 +74,7 @@ func readAnswer(a *client.ListenAnswer) (listen.Answer, error) {
 	return out, nil
 }
 
-// failed reads the failure of a receiver that was not reached.
+// failed reads the failure of a receiver that could not be reached.
 func failed(a *client.ListenAnswer) (listen.Answer, error) {
 	class := hook.Class(a.Error)
 	switch class {
@@ -93,7 +93,8 @@ func failed(a *client.ListenAnswer) (listen.Answer, error) {
 	return listen.Answer{Class: class, Message: a.Message}, nil
 }
 
-// isText refuses control characters other than line feed and tab.
+// isText reports whether s is valid UTF-8 without control characters other than line
+// feed and tab.
 func isText(s string) bool {
 	if !utf8.ValidString(s) {
 		return false

@@ -1,11 +1,10 @@
 // Package listen is the HTTP adapter for receivers that connect to the server instead
 // of being called: one request opens a stream of server-sent events with their
-// deliveries, another brings each answer.
+// deliveries, and another request sends each answer.
 //
-// It promises that a stream ends within a second after its key is revoked or its
-// endpoint is disabled or deleted, and that an answer counts only if it comes with
-// the token of its delivery and a key that may see it. It keeps no state of its
-// own: that is the hub's.
+// A stream ends within a second after its key is revoked or its endpoint is disabled or
+// deleted. An answer counts only with the token of its delivery and a key that may see
+// the delivery. The package keeps no state: the hub keeps it.
 package listen
 
 import (
@@ -30,25 +29,25 @@ import (
 
 const (
 	heartbeat   = 15 * time.Second
-	lookAgain   = time.Second // at the key and the endpoint (S-10)
+	lookAgain   = time.Second // interval between checks of the key and the endpoint (S-10)
 	writeWithin = 10 * time.Second
 )
 
-// Options is what the handlers work with. Service and Hub are required.
+// Options configures the handler. Service and Hub are required.
 type Options struct {
 	Service *app.Service
 	Hub     *listen.Hub
 	Log     *slog.Logger                  // nil: slog.Default()
-	Refused func(status int, code string) // as of [native.Options]
+	Refused func(status int, code string) // as in [native.Options]
 }
 
 type handler struct{ Options }
 
-// Patterns are the routes of the handler, for the mux that New's result is put on.
+// Patterns returns the routes of the handler, for the mux on which it is mounted.
 func Patterns() []string { return []string{"/v1/listen", "/v1/listen/answers"} }
 
-// New returns the handler. Its streams set a deadline of their own for each write,
-// in place of the server's.
+// New returns the handler. Its streams set their own deadline for each write, in place
+// of the server's.
 func New(o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -79,11 +78,11 @@ func (c *handler) caller(r *http.Request) (app.Caller, error) {
 	if err := adapter.CheckLoop(r, c.Service.Loop()); err != nil {
 		return app.Caller{}, err
 	}
-	text, _ := adapter.Bearer(r) // an empty text is no key
+	text, _ := adapter.Bearer(r) // an empty text means no key
 	return c.Service.Authenticate(r.Context(), text, adapter.Address(r))
 }
 
-// asked reads the parameters of a stream.
+// asked parses the parameters of a stream.
 func asked(r *http.Request) (app.NewListener, error) {
 	q, err := strict.Query(r.URL.RawQuery, "name", "types", "profile", "tenant")
 	if err != nil {
@@ -99,7 +98,7 @@ func asked(r *http.Request) (app.NewListener, error) {
 	return in, nil
 }
 
-// stream connects a receiver and stays until one side ends it.
+// stream connects a receiver and returns when one side ends the stream.
 func (c *handler) stream(w http.ResponseWriter, r *http.Request) error {
 	caller, err := c.caller(r)
 	if err != nil {
@@ -109,7 +108,7 @@ func (c *handler) stream(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Service.Call(adapter.Metered(w, r), caller, true); err != nil { // it writes
+	if err := c.Service.Call(adapter.Metered(w, r), caller, true); err != nil { // it counts as a write
 		return err
 	}
 	made, err := c.Service.Listen(adapter.Acting(w, r, caller), caller, in)
@@ -134,10 +133,11 @@ func (c *handler) stream(w http.ResponseWriter, r *http.Request) error {
 	if line.event("hello", hello) == nil {
 		c.carry(r, line, session, made.ID)
 	}
-	return nil // the answer has begun: there is no problem document any more
+	return nil // the response has begun: a problem document is no longer possible
 }
 
-// carry hands over deliveries. An error of writing means that the receiver is gone.
+// carry sends deliveries to the receiver. A write error means that the receiver
+// disconnected.
 func (c *handler) carry(r *http.Request, line *wire, s *listen.Session, endpoint hook.ID) {
 	beat, look := time.NewTicker(heartbeat), time.NewTicker(lookAgain)
 	defer beat.Stop()
@@ -148,7 +148,7 @@ func (c *handler) carry(r *http.Request, line *wire, s *listen.Session, endpoint
 		case <-r.Context().Done():
 			return
 		case <-s.Ended():
-			_ = line.event("end", client.ListenEnd{Code: string(s.Reason()), Message: sentences[s.Reason()]}) // the last word
+			_ = line.event("end", client.ListenEnd{Code: string(s.Reason()), Message: sentences[s.Reason()]}) // the last event of the stream
 			return
 		case p := <-s.Parcels():
 			err = line.event("delivery", wireParcel(p))
@@ -165,8 +165,8 @@ func (c *handler) carry(r *http.Request, line *wire, s *listen.Session, endpoint
 	}
 }
 
-// refused says why a stream may not go on, or "". A store that does not answer is
-// no reason.
+// refused returns the reason that a stream must end, or "". An unavailable store is not
+// a reason.
 func (c *handler) refused(r *http.Request, endpoint hook.ID) listen.Reason {
 	caller, err := c.caller(r)
 	if err == nil {
@@ -195,20 +195,20 @@ var sentences = map[listen.Reason]string{
 	listen.Deleted:  "The listener's endpoint was deleted.",
 }
 
-// wire writes server-sent events, each within its own deadline.
+// wire writes server-sent events, each with its own deadline.
 type wire struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 }
 
 func (l *wire) open() error {
-	// The server's read timeout is for requests; this one goes on.
+	// The server's read timeout applies to requests; a stream has none.
 	if err := l.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	h := l.w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // some proxies would keep events back
+	h.Set("X-Accel-Buffering", "no") // some proxies would buffer events
 	h.Set("Connection", "close")     // the deadlines set here must not outlive the stream
 	l.w.WriteHeader(http.StatusOK)
 	return nil

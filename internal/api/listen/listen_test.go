@@ -33,15 +33,15 @@ const (
 	testKey = "test-operator-key-of-32-characters-or-more"
 )
 
-// anywhere knows every name at one public address; nothing is sent there.
+// anywhere resolves every name to one public address; nothing is sent there.
 type anywhere struct{}
 
 func (anywhere) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
 }
 
-// testAPI is the HTTP adapter over a real store, without a dispatcher: the test makes the
-// attempts.
+// testAPI is the HTTP adapter over a real store, without a dispatcher: the test makes
+// the attempts.
 type testAPI struct {
 	t     *testing.T
 	store *store.Store
@@ -68,7 +68,7 @@ func (h *testAPI) handler() http.Handler {
 	return apilisten.New(apilisten.Options{Service: h.app, Hub: h.hub, Log: slog.New(slog.DiscardHandler)})
 }
 
-// newRooms is the testAPI without a network.
+// newRooms returns a testAPI without a network.
 func newRooms(t *testing.T) *testAPI {
 	t.Helper()
 	ring, err := seal.New([]byte(rand.Text() + rand.Text())[:seal.KeySize])
@@ -198,7 +198,8 @@ func TestWhoMayListen(t *testing.T) {
 	}
 }
 
-// A listener that connects is made, and shown its secret, by somebody.
+// Connecting a listener, which creates it and shows its secret, is recorded with its
+// actor.
 func TestListeningIsAudited(t *testing.T) {
 	h := newTestAPI(t)
 	h.must(liveKey, client.ListenOptions{Tenant: "acme", Name: "dev"})
@@ -220,7 +221,7 @@ func TestListenersAreBounded(t *testing.T) {
 	h.must(liveKey, client.ListenOptions{Name: "z", Tenant: "rival"})
 }
 
-// forward makes an attempt and returns what the listener was told.
+// forward makes an attempt and returns what the listener received.
 func (h *testAPI) forward(l *client.Listening) (client.ListenDelivery, chan error, *egress.Response) {
 	h.t.Helper()
 	done, response := make(chan error, 1), &egress.Response{}
@@ -262,7 +263,7 @@ func TestDeliveryAndAnswer(t *testing.T) {
 		t.Fatalf("the attempt ended: %v", err)
 	default:
 	}
-	own := &client.Client{URL: h.url, Key: key} // the control
+	own := &client.Client{URL: h.url, Key: key} // control
 	if err := own.AnswerListen(t.Context(), client.ListenAnswer{Token: d.Token, Status: 503, Headers: "Retry-After: 7\n", Body: []byte("no\x00"), RetryAfterMS: 7000}); err != nil {
 		t.Fatal(err)
 	}
@@ -345,8 +346,8 @@ func TestRoutesAreExact(t *testing.T) {
 	}
 }
 
-// A stream ends by itself within a second of what ends it; the one beside it is the
-// control and stays.
+// A stream ends within a second of its cause. The stream beside it is the control and
+// continues.
 func TestWhatEndsAStream(t *testing.T) {
 	h := newTestAPI(t)
 	stays := h.must(liveKey, client.ListenOptions{Name: "stays", Tenant: "acme"})
@@ -398,7 +399,7 @@ func TestWhatEndsAStream(t *testing.T) {
 	ended(t, second, "shutting_down")
 }
 
-// A quiet stream is kept alive by a comment every fifteen seconds.
+// A comment every fifteen seconds keeps a quiet stream alive.
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newRooms(t)
@@ -417,7 +418,7 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// What makes a listener one is not to be had, nor changed, by the other routes.
+// Other routes can neither create a listener nor change what defines it.
 func TestListenersAreMadeByListeningOnly(t *testing.T) {
 	h := newTestAPI(t)
 	if _, _, err := h.app.CreateEndpoint(t.Context(), h.live, app.NewEndpoint{Tenant: "acme", URL: "listen:dev", Types: []string{"*"}}, nil); hook.CodeOf(err) != hook.CodeURLScheme {
@@ -451,9 +452,9 @@ func TestListenersAreMadeByListeningOnly(t *testing.T) {
 	}
 }
 
-// The seeds' management APIs know subscriptions with an address only: a listener is
-// not in their lists and takes no place of their limits. An endpoint in
-// the same format that has an address is the control.
+// The PaySway and paywise management APIs contain only subscriptions with an address: a
+// listener is not in their lists and does not count towards their limits. An endpoint
+// in the same format that has an address is the control.
 func TestListenersAreNoSubscriptions(t *testing.T) {
 	h := newTestAPI(t)
 	key := h.key(hook.TenantKey, "acme").Text

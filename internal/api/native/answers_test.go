@@ -26,7 +26,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// exchange is one answer of the server to a documented route.
+// exchange is one response of the server to a documented route.
 type exchange struct {
 	route   string // "METHOD /path" of the document
 	status  int
@@ -34,7 +34,7 @@ type exchange struct {
 	body    []byte
 }
 
-// visitor makes calls and keeps the answers.
+// visitor makes calls and keeps the responses.
 type visitor struct {
 	*testAPI
 	seen []exchange
@@ -48,14 +48,14 @@ func (v *visitor) visit(route string, c call) []byte {
 	return body
 }
 
-// at visits a route with the operator's key; each {id} is replaced.
+// at calls a route with the operator's key, with id in place of each {id}.
 func (v *visitor) at(route, id, query string, body any) []byte {
 	v.t.Helper()
 	method, path, _ := strings.Cut(route, " ")
 	return v.visit(route, call{method, strings.ReplaceAll(path, "{id}", id) + query, liveKey, body, nil})
 }
 
-// things are the ids that routes are visited with, by the beginning of the path.
+// things are the ids with which routes are called, by the beginning of the path.
 type things map[string]string
 
 func (ids things) of(route string) string {
@@ -68,7 +68,7 @@ func (ids things) of(route string) string {
 	return ""
 }
 
-// bodies are what the routes with a body take.
+// bodiesOf has a body for each route that accepts one.
 var bodiesOf = map[string]string{
 	"POST /v1/events":                       `{"tenant":"acme","type":"a.b","data":{"n":1}}`,
 	"POST /v1/events/batch":                 `[{"tenant":"acme","type":"a.b","data":{}},{"tenant":"acme","type":""}]`,
@@ -89,8 +89,8 @@ var bodiesOf = map[string]string{
 	"POST /v1/endpoints/{id}/secret/rotate": `{}`,
 }
 
-// liveAnswers visits every route of the document in a server with things in every
-// state: answered well, and with its usual refusals.
+// liveAnswers calls every route of the document on a server that has objects in every
+// state, successfully and with the usual refusals.
 func liveAnswers(t *testing.T) (map[string]any, []exchange) {
 	t.Helper()
 	v := &visitor{testAPI: newTestAPI(t, func(o *app.Options, _ *store.Options) { o.AllowReveal = true })}
@@ -119,7 +119,7 @@ func liveAnswers(t *testing.T) (map[string]any, []exchange) {
 	return doc, v.seen
 }
 
-// rank orders the routes so that what takes things away comes last.
+// rank orders the routes so that those that delete come last.
 func rank(route string) int {
 	switch {
 	case strings.HasPrefix(route, "DELETE /v1/tenants"):
@@ -136,7 +136,7 @@ func rank(route string) int {
 	return 0
 }
 
-// furnish makes one of everything, with and without what may be null.
+// furnish creates one of everything, with and without the members that may be null.
 func (v *visitor) furnish() things {
 	v.tenant("acme")
 	v.tenant("broker")
@@ -177,7 +177,7 @@ func (v *visitor) furnish() things {
 		"/v1/event-types/": "a.b", "/v1/partner-users/": grant.ID}
 }
 
-// refusals makes the usual mistakes with a route that needs a key.
+// refusals makes the usual mistakes on a route that needs a key.
 func (v *visitor) refusals(route string, ids things, body any) {
 	method, path, _ := strings.Cut(route, " ")
 	if !strings.HasPrefix(path, "/v1/") {
@@ -187,7 +187,7 @@ func (v *visitor) refusals(route string, ids things, body any) {
 	v.visit(route, call{method, path, "", body, nil})
 	stranger := call{method, path, v.key("publisher", ""), body, nil}
 	if body != nil {
-		stranger.body = "{" // forbidden, or no JSON
+		stranger.body = "{" // forbidden, or not JSON
 	}
 	v.visit(route, stranger)
 	if strings.Contains(route, "{id}") {
@@ -208,7 +208,7 @@ func (v *visitor) refusals(route string, ids things, body any) {
 	}
 }
 
-// listened visits the HTTP adapter for receivers that connect.
+// listened calls the routes for receivers that connect.
 func (v *visitor) listened() {
 	hub := listen.New(v.store, v.logger())
 	server := httptest.NewServer(apilisten.New(apilisten.Options{Service: v.service, Hub: hub, Log: v.logger()}))
@@ -227,7 +227,7 @@ func (v *visitor) listened() {
 	keep := func(route string, w *http.Response) {
 		defer w.Body.Close()
 		var text strings.Builder
-		_, _ = bufio.NewReader(w.Body).WriteTo(&text) // a text that is cut does not hold
+		_, _ = bufio.NewReader(w.Body).WriteTo(&text) // a text that is cut off does not match the document
 		v.seen = append(v.seen, exchange{route, w.StatusCode, w.Header.Get("Content-Type"), []byte(text.String())})
 	}
 	const stream, answers = "GET /v1/listen", "POST /v1/listen/answers"
@@ -255,7 +255,7 @@ func (v *visitor) listened() {
 		}
 	}
 	var hello client.ListenHello
-	_ = json.Unmarshal(next("hello"), &hello) // an id that is not read is not found
+	_ = json.Unmarshal(next("hello"), &hello) // an id that was not decoded is not found
 	id, _ := hook.ParseID(hello.Endpoint)
 	target, err := v.store.Endpoint(v.t.Context(), hook.Scope{Tenant: "listener", Mode: hook.Live}, id)
 	if err != nil {
@@ -264,11 +264,11 @@ func (v *visitor) listened() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = hub.Forward(context.Background(), target, &hook.Delivery{ID: hook.ID{9}, EventType: "a.b"}, // the answer is of no interest
+		_, _ = hub.Forward(context.Background(), target, &hook.Delivery{ID: hook.ID{9}, EventType: "a.b"}, // the result does not matter
 			egress.Request{Headers: []hook.Header{{Name: "A", Value: "b"}}, Body: []byte("{}"), Timeout: 10 * time.Second})
 	}()
 	var d client.ListenDelivery
-	_ = json.Unmarshal(next("delivery"), &d) // a token that is not read is refused
+	_ = json.Unmarshal(next("delivery"), &d) // a token that was not decoded is refused
 	keep(answers, ask("POST", "/v1/listen/answers", liveKey, `{"token":"`+d.Token+`","status":200,"body":"b2s="}`))
 	<-done
 	hub.Close()
@@ -276,7 +276,7 @@ func (v *visitor) listened() {
 	v.seen = append(v.seen, exchange{stream, w.StatusCode, w.Header.Get("Content-Type"), all})
 }
 
-// judge holds answers against the document and returns what is wrong, by route.
+// judge compares responses with the document and returns what is wrong, by route.
 func judge(doc map[string]any, seen []exchange) []string {
 	var out []string
 	components, _ := at(doc, "components", "schemas").(map[string]any)
@@ -326,7 +326,7 @@ func judge(doc map[string]any, seen []exchange) []string {
 	return out
 }
 
-// at walks down members; nil if one is missing.
+// at returns a nested member, or nil if one is missing.
 func at(value any, names ...string) any {
 	for _, name := range names {
 		members, _ := value.(map[string]any)
@@ -335,8 +335,8 @@ func at(value any, names ...string) any {
 	return value
 }
 
-// The document tells the truth about every route: each is answered well at least
-// once, refuses, and no answer has anything that its schema does not allow.
+// The document is right about every route: each responds successfully at least once,
+// refuses, and no response contains anything that its schema does not permit.
 func TestAnswersAreAsDocumented(t *testing.T) {
 	doc, seen := liveAnswers(t)
 	for _, wrong := range judge(doc, seen) {
@@ -361,8 +361,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	t.Logf("%d answers of %d routes", len(seen), len(visited))
 }
 
-// Control: a document that does not know which members are null, as huma makes it,
-// is found out, in these members.
+// Control: a document without nullable members, as huma generates it, is rejected
+// because of these members.
 func TestWrongSchemasAreNoticed(t *testing.T) {
 	doc, seen := liveAnswers(t)
 	forgetNull(doc)
@@ -378,7 +378,7 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 	}
 }
 
-// forgetNull takes null away from times and objects.
+// forgetNull removes null from the types of times and objects.
 func forgetNull(value any) {
 	switch v := value.(type) {
 	case []any:
@@ -399,8 +399,8 @@ func forgetNull(value any) {
 	}
 }
 
-// Every operation, parameter and member is described, and the examples, which hold
-// to their schemas, show every member.
+// Every operation, parameter and member is described. The examples are valid and show
+// every member.
 func TestEverythingIsDescribed(t *testing.T) {
 	h := newTestAPI(t)
 	var doc map[string]any

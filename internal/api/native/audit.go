@@ -34,7 +34,8 @@ func (a *api) listAudit(ctx context.Context, q *request, in *auditIn) (*reply[cl
 	return page(q, wireAll(rows, func(e hook.AuditEntry) client.AuditEntry { return wireAudit(e, chained) }), next), nil
 }
 
-// wireAudit leaves out the place in the chain for those who do not see all of it.
+// wireAudit leaves out the position in the chain for callers who do not see the whole
+// chain.
 func wireAudit(e hook.AuditEntry, chained bool) client.AuditEntry {
 	out := client.AuditEntry{ID: e.ID.String(), At: wireTime(e.At), Mode: e.Mode.String(), Tenant: some(e.Tenant),
 		Actor: client.AuditActor{Kind: e.Actor.Kind, ID: some(e.Actor.ID), Address: some(e.Actor.Address)}, RequestID: some(e.Actor.Request),

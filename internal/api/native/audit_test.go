@@ -17,8 +17,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// audited returns the entries of live mode, oldest first, but for the first of the chain.
-// The chain must be right.
+// audited returns the entries of live mode, oldest first, except the first of the
+// chain. It checks the chain.
 func (h *testAPI) audited() (list []client.AuditEntry) {
 	h.t.Helper()
 	q, check := hook.AuditQuery{Scope: hook.Scope{Mode: hook.Live}, Page: hook.Page{Limit: 250}}, hook.AuditCheck{}
@@ -44,8 +44,8 @@ func (h *testAPI) audited() (list []client.AuditEntry) {
 	}
 }
 
-// auditedActs says what a call of each route that is recorded leaves. Routes that read are
-// not recorded but for payloads; publishing is not.
+// auditedActs maps routes to the entry that a call adds. Reads are recorded only for
+// payloads. Publishing is not recorded.
 var auditedActs = map[string]hook.Act{
 	"GET /v1/events/{id}":                   hook.ActEventRead,
 	"POST /v1/events/{id}/resend":           hook.ActEventResent,
@@ -55,7 +55,7 @@ var auditedActs = map[string]hook.Act{
 	"PATCH /v1/endpoints/{id}":              hook.ActEndpointUpdated,
 	"DELETE /v1/endpoints/{id}":             hook.ActEndpointDeleted,
 	"POST /v1/endpoints/{id}/test":          hook.ActEndpointTested,
-	"POST /v1/endpoints/{id}/verify":        "", // the endpoint needs no verification: nothing is done (see TestAuditOfVerification)
+	"POST /v1/endpoints/{id}/verify":        "", // the endpoint needs no verification: nothing happens (see TestAuditOfVerification)
 	"POST /v1/endpoints/{id}/secret/rotate": hook.ActSecretRotated,
 	"POST /v1/endpoints/{id}/secret/expire": hook.ActSecretExpired,
 	"POST /v1/endpoints/{id}/secret/reveal": hook.ActSecretRevealed,
@@ -78,13 +78,13 @@ var auditedActs = map[string]hook.Act{
 	"POST /v1/events/batch":                 "",
 }
 
-// auditedAfter makes that the call changes something.
+// auditedAfter prepares a state in which the call changes something.
 var auditedAfter = map[string]func(*site) error{
 	"POST /v1/replays/{id}/resume":          func(s *site) error { return second(s.PauseReplay(s.ctx, s.replay)) },
 	"POST /v1/endpoints/{id}/secret/expire": func(s *site) error { return second(s.RotateSecret(s.ctx, s.endpoint, client.RotateSecret{})) },
 }
 
-// wronglyAudited says what is wrong with the entries that a call of a route left.
+// wronglyAudited returns what is wrong with the entries that a call of a route added.
 func wronglyAudited(route string, left []client.AuditEntry) string {
 	act, known := auditedActs[route]
 	if !known && !strings.HasPrefix(route, "GET ") {
@@ -107,14 +107,14 @@ func wronglyAudited(route string, left []client.AuditEntry) string {
 	return ""
 }
 
-// deaf is a store that is not told who acts.
+// deaf is a store that does not receive the actor.
 type deaf struct{ app.Store }
 
 func (d deaf) UpdateTenant(_ context.Context, id string, update func(hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	return d.Store.UpdateTenant(context.Background(), id, update)
 }
 
-// Control: a route whose actor is lost is named.
+// Control: a route that loses its actor is reported.
 func TestAuditOfAnUnknownActor(t *testing.T) {
 	const route = "PATCH /v1/tenants/{id}"
 	h := newTestAPI(t)
@@ -147,7 +147,7 @@ func TestAuditOfVerification(t *testing.T) {
 	}
 }
 
-// A repeated request that is shown the secret again is recorded, another repeat is not.
+// A repeated request that shows a secret again is recorded; other repetitions are not.
 func TestAuditOfARepeat(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -175,7 +175,7 @@ func TestAuditOfARepeat(t *testing.T) {
 	}
 }
 
-// Refused writes are recorded, a flood of them is not.
+// Refused writes are recorded, but only up to a limit.
 func TestAuditOfRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newTestAPI(t)
@@ -191,7 +191,7 @@ func TestAuditOfRefusals(t *testing.T) {
 		if len(left) != 10 || left[0].Act != string(hook.ActCallRefused) || *left[0].ObjectID != "DELETE /v1/tenants/acme" || left[0].Outcome != "forbidden" {
 			t.Errorf("%d entries: %+v", len(left), left)
 		}
-		time.Sleep(time.Minute) // of the bubble
+		time.Sleep(time.Minute) // in the bubble's time
 		before = len(h.audited())
 		refused(h, 422, "unknown_field", "nope", call{"POST", "/v1/tenants", liveKey, `{"nope":1}`, nil})
 		refused(h, 404, "not_found", "", call{"DELETE", "/v1/endpoints/" + hook.ID{1}.String(), key, nil, nil})
@@ -199,7 +199,7 @@ func TestAuditOfRefusals(t *testing.T) {
 		if len(left) != 2 || left[0].Outcome != "unknown_field" || *left[1].ObjectID != "DELETE /v1/endpoints/{id}" {
 			t.Errorf("%+v", left)
 		}
-		// Reads of the same payload are one entry in five minutes.
+		// Reads of the same payload add one entry in five minutes.
 		e := h.event("acme", "a.b")
 		before = len(h.audited())
 		for range 3 {
@@ -216,7 +216,7 @@ func TestAuditOfRefusals(t *testing.T) {
 	})
 }
 
-// Who sees which entries.
+// Each kind of key sees only the entries that it may see.
 func TestAuditWalls(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")

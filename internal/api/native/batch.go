@@ -62,8 +62,8 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 	if len(events) == 0 {
 		return nil, nil, &hook.Error{Code: hook.CodeInvalidRequest, Message: "A batch holds at least one event."}
 	}
-	// The store's writer may render after this request was given up: it must not
-	// touch the answer's headers, which belong to the server by then.
+	// The store's writer may call render after this request has ended. render must not
+	// use the response headers, which belong to the server by then.
 	ctx, id := r.Context(), w.Header().Get(requestIDHeader)
 	render := func(results []hook.Published) []byte { return a.appendResults(ctx, id, results) }
 	var once *app.Once
@@ -81,10 +81,10 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 	return render(results), nil, nil
 }
 
-// readArray reads a JSON array of events. A text that is not strict JSON is
-// refused as a whole: no item of it can be trusted.
+// readArray parses a JSON array of events. A text that is not strict JSON is refused as
+// a whole, because none of its items can be trusted.
 func readArray(text []byte) ([]app.Event, error) {
-	if err := strict.CheckDepth(text, strict.MaxDepth+2); err != nil { // data lies two levels down
+	if err := strict.CheckDepth(text, strict.MaxDepth+2); err != nil { // data is nested two levels down
 		return nil, err
 	}
 	d := decoders.Get().(*jsontext.Decoder)
@@ -119,8 +119,8 @@ func readArray(text []byte) ([]app.Event, error) {
 
 var errTooMany = &hook.Error{Code: hook.CodeInvalidRequest, Message: fmt.Sprintf("A batch holds at most %d events.", app.MaxBatch)}
 
-// readLines reads one event a line; blank lines are passed over. A bad line harms
-// only itself.
+// readLines parses one event per line and skips blank lines. A bad line affects only
+// itself.
 func readLines(text []byte) ([]app.Event, error) {
 	var events []app.Event
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
@@ -142,7 +142,7 @@ func readLines(text []byte) ([]app.Event, error) {
 	return events, nil
 }
 
-// appendResults writes what encoding a client.BatchResults would.
+// appendResults appends the JSON encoding of a client.BatchResults.
 func (a *api) appendResults(ctx context.Context, requestID string, results []hook.Published) []byte {
 	dst := append(make([]byte, 0, 80*len(results)+16), `{"results":[`...)
 	for i := range results {

@@ -15,7 +15,8 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// instant is a store that accepts at once, so that the benchmark sees the handler.
+// instant is a store that accepts immediately, so that the benchmark measures the
+// handler.
 type instant struct{ app.Store }
 
 func (instant) Publish(_ context.Context, events []hook.NewEvent, _ func(*hook.Endpoint) hook.ProfileHash, _ *hook.Once) ([]hook.Published, *hook.Replay, error) {
@@ -28,8 +29,7 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
 
-// BenchmarkPublish is the handler of a 1 KB publish without the network and the
-// store.
+// BenchmarkPublish measures the handler of a 1 KB publish without network and store.
 func BenchmarkPublish(b *testing.B) {
 	s, err := app.New(app.Options{Store: instant{}, Profiles: profile.Builtin(), OperatorKey: liveKey, CheckHeaders: egress.CheckHeaders,
 		Admit: func(context.Context, string, bool) (string, []app.Warning, error) { return "", nil, nil }})

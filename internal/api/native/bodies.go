@@ -17,13 +17,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// encode renders an answer. Bytes that are not UTF-8, which receivers may send,
-// come out as the replacement character.
+// encode renders a response. Invalid UTF-8, which receivers may have sent, becomes the
+// replacement character.
 func encode(v any) ([]byte, error) {
 	return json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 }
 
-// format is how huma reads and writes JSON here.
+// format defines how huma reads and writes JSON here.
 var format = huma.Format{
 	Marshal: func(w io.Writer, v any) error {
 		if kept, ok := v.(interface{ bytes() ([]byte, error) }); ok {
@@ -48,8 +48,8 @@ var format = huma.Format{
 	},
 }
 
-// body is a request body of the wire type T, read strictly. What is wrong with it
-// waits in err, so that one place answers.
+// body is a request body of the wire type T, parsed strictly. It keeps the error in
+// err, so that errors are handled in one place.
 type body[T any] struct {
 	value T
 	text  []byte
@@ -57,20 +57,20 @@ type body[T any] struct {
 }
 
 func (b *body[T]) take(text []byte) {
-	b.text = bytes.Clone(text) // huma takes its buffer back
+	b.text = bytes.Clone(text) // huma reuses its buffer
 	if b.err = strict.Decode(text, &b.value); b.err == nil {
 		b.err = strict.NotEmpty(text, freeText...)
 	}
 }
 
-// freeText are the members that may be empty: texts for people.
+// freeText lists the members that may be empty: texts for people.
 var freeText = []string{"name", "title", "description"}
 
-// Schema is that of T.
+// Schema returns the schema of T.
 func (b body[T]) Schema(r huma.Registry) *huma.Schema { return schemaOf[T](r) }
 
-// members is the body of a merge patch that is documented as T: its members as
-// they came, so that absent and null can be told apart.
+// members is the body of a merge patch that is documented as T. It keeps the members as
+// they were sent, so that absent and null can be distinguished.
 type members[T any] struct {
 	values map[string]jsontext.Value
 	err    error
@@ -82,7 +82,7 @@ func (m *members[T]) take(text []byte) {
 	}
 }
 
-// Schema is that of T.
+// Schema returns the schema of T.
 func (m members[T]) Schema(r huma.Registry) *huma.Schema { return schemaOf[T](r) }
 
 func schemaOf[T any](r huma.Registry) *huma.Schema {
@@ -90,7 +90,7 @@ func schemaOf[T any](r huma.Registry) *huma.Schema {
 	return r.Schema(t, true, t.Name())
 }
 
-// reply is an answer of the wire type T: a value, or the kept first answer.
+// reply is a response of the wire type T: a value, or the stored first response.
 type reply[T any] struct {
 	Status   int
 	Replayed string `header:"Idempotency-Replayed"`
@@ -111,12 +111,12 @@ func (a answer[T]) bytes() ([]byte, error) {
 	return encode(a.value)
 }
 
-// Schema is that of T.
+// Schema returns the schema of T.
 func (a answer[T]) Schema(r huma.Registry) *huma.Schema { return schemaOf[T](r) }
 
 func ok[T any](v T) *reply[T] { return &reply[T]{Status: 200, Body: answer[T]{value: v}} }
 
-// made is the answer of an act that may have been done before.
+// made returns the response to an operation that may be a repetition.
 func made[T any](status int, v T, replay *hook.Replay) *reply[T] {
 	if replay != nil {
 		return &reply[T]{Status: replay.Status, Replayed: "true", Body: answer[T]{kept: replay.Body}}
@@ -124,14 +124,14 @@ func made[T any](status int, v T, replay *hook.Replay) *reply[T] {
 	return &reply[T]{Status: status, Body: answer[T]{value: v}}
 }
 
-// of returns the request that a handler's context belongs to.
+// of returns the request to which a handler's context belongs.
 func of(ctx context.Context) *request {
 	q, _ := ctx.Value(requestKey{}).(*request)
 	return q
 }
 
-// onceFor reads the Idempotency-Key of a creating request: nil without one. wire
-// makes the answer of the app's result.
+// onceFor reads the Idempotency-Key of a creating request and returns nil if there is
+// none. wire converts the app's result to the response.
 func onceFor[R, W any](q *request, text []byte, status int, wire func(R) W) (*app.Once, error) {
 	key, err := idempotencyKey(q.Header["Idempotency-Key"])
 	if err != nil || key == "" {
@@ -151,7 +151,7 @@ func onceFor[R, W any](q *request, text []byte, status int, wire func(R) W) (*ap
 		}}, nil
 }
 
-// idempotencyKey returns the key, empty if the header is absent.
+// idempotencyKey returns the key. It is empty if the header is absent.
 func idempotencyKey(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", nil

@@ -23,7 +23,7 @@ type slowBatch struct {
 
 const lastEvent = `{"tenant":"acme","type":"a.b","data":{"n":1}}]`
 
-// Read fills with blanks, so that nothing of it lies in memory before.
+// Read fills p with blanks, so that the batch takes no memory before it is read.
 func (s *slowBatch) Read(p []byte) (int, error) {
 	blanks := batchSize - len(lastEvent)
 	if s.sent == blanks {
@@ -46,13 +46,13 @@ func (s *slowBatch) Read(p []byte) (int, error) {
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // twice: pools keep what they hold over one
+	runtime.GC() // twice: pools keep their content across one collection
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// flood sends n batches at once, calls look while none can go on and returns how
-// many bytes of heap they took meanwhile and how many were answered with each status.
+// flood sends n batches at once and calls look when all of them wait or are answered.
+// It returns how many bytes of heap they took and how many got each status.
 func flood(h *testAPI, n int, key string, look func()) (held int64, statuses map[int]int) {
 	before := heap()
 	events, goOn := make(chan int, 2*n), make(chan struct{})
@@ -81,7 +81,7 @@ func flood(h *testAPI, n int, key string, look func()) (held int64, statuses map
 			statuses[status]++
 		}
 	}
-	for range n { // each one waits for its last byte or is answered
+	for range n { // each waits for its last byte or is answered
 		note(<-events)
 	}
 	held = heap() - before
@@ -93,8 +93,9 @@ func flood(h *testAPI, n int, key string, look func()) (held int64, statuses map
 	return held, statuses
 }
 
-// One key that sends 150 large batches at once gets a quarter of the budget, the heap
-// stays small, and others publish meanwhile. Nothing of what is refused is stored.
+// One key that sends 150 large batches at once gets a quarter of the budget. The heap
+// stays small, and others can publish in the meantime. Nothing of a refused batch is
+// stored.
 func TestBodiesUnderWayAreBounded(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")

@@ -13,8 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// A batch whose caller goes away is rendered by the store's writer all the same: it
-// must not touch the answer any more. The race detector is the judge.
+// The store's writer renders a batch even if its caller has disconnected. It must not
+// use the response any more. The race detector finds violations.
 func TestCancelledBatch(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -37,7 +37,7 @@ func TestCancelledBatch(t *testing.T) {
 	}
 }
 
-// A tenant whose id begins with a dot can be asked for.
+// A tenant whose id begins with a dot can be read.
 func TestDottedTenant(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant(".acme")
@@ -48,7 +48,7 @@ func TestDottedTenant(t *testing.T) {
 	}
 }
 
-// Test events are outside of the backlog's bound, so they have one of their own.
+// Test events do not count towards the backlog, so they have their own bound.
 func TestTestEventsAreBounded(t *testing.T) {
 	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.Attempts = app.Rate{PerSecond: 1, Burst: 60} })
 	h.tenant("acme")
@@ -62,7 +62,7 @@ func TestTestEventsAreBounded(t *testing.T) {
 	}
 }
 
-// Every publish looks at all endpoints of its tenant, so they are bounded.
+// Every publish scans all endpoints of its tenant, so their number is bounded.
 func TestEndpointLimit(t *testing.T) {
 	h := newTestAPI(t, func(_ *app.Options, o *store.Options) { o.Synchronous = "off" })
 	h.tenant("acme")

@@ -27,8 +27,8 @@ func wireEventType(e hook.EventType) client.EventType {
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 }
 
-// madeEventType is the answer that makes an entry. Standard Webhooks 1.0 advises names
-// of parts joined by dots.
+// madeEventType returns the response to the creation of an entry. Standard Webhooks 1.0
+// recommends names of parts joined by dots.
 func madeEventType(e hook.EventType) client.EventType {
 	out := wireEventType(e)
 	if !hook.DottedType(e.Name) {
@@ -73,7 +73,7 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	return made(201, madeEventType(out), replay), nil
 }
 
-// enforceOf reads what a schema is for; an absent one is off.
+// enforceOf parses how a schema is enforced. An absent value means off.
 func enforceOf(text string) (hook.Enforce, error) {
 	enforce, ok := hook.ParseEnforce(text)
 	if !ok && text != "" {
@@ -82,7 +82,7 @@ func enforceOf(text string) (hook.Enforce, error) {
 	return enforce, nil
 }
 
-// object lets a JSON object pass, and null as nothing.
+// object accepts a JSON object, and null as nil.
 func object(field string, text json.RawMessage) ([]byte, error) {
 	switch jsontext.Value(text).Kind() {
 	case '{':

@@ -13,7 +13,7 @@ import (
 func TestEventTypes(t *testing.T) {
 	h := newTestAPI(t)
 	const types = "/v1/event-types"
-	made := want[client.EventType](h, 201, post(types, `{"name":"payment.settled","description":"D","schema":{"type":"object"},"example":{ "a" : 1e400}}`)) // white space goes, the number stays
+	made := want[client.EventType](h, 201, post(types, `{"name":"payment.settled","description":"D","schema":{"type":"object"},"example":{ "a" : 1e400}}`)) // white space is removed, the number is unchanged
 	if string(made.Example) != `{"a":1e400}` || string(made.Schema) != `{"type":"object"}` || made.Description != "D" {
 		t.Errorf("%+v", made)
 	}
@@ -58,7 +58,7 @@ func TestEventTypes(t *testing.T) {
 	refused(h, 404, hook.CodeNotFound, "", get(types+"/a"))
 	refused(h, 404, hook.CodeNotFound, "", call{"DELETE", types + "/a", liveKey, nil, nil})
 
-	// Everybody may read, operators write.
+	// Every key may read; operators may write.
 	h.tenant("acme")
 	for _, kind := range []string{"tenant", "publisher"} {
 		key := h.key(kind, "acme")
@@ -74,7 +74,7 @@ func TestTestEventTakesTheExampleOfTheCatalogue(t *testing.T) {
 	h.tenant("acme")
 	e := h.endpoint("acme", "*")
 	send := post("/v1/endpoints/"+e.ID+"/test", `{"type":"my.own"}`)
-	if id := want[client.TestEvent](h, 202, send).Event; h.stored(id) != "{}" { // control: nobody knows the type
+	if id := want[client.TestEvent](h, 202, send).Event; h.stored(id) != "{}" { // control: an unknown type
 		t.Errorf("without an entry: %s", h.stored(id))
 	}
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"my.own","example":{"mine": true}}`))

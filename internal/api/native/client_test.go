@@ -25,7 +25,7 @@ type site struct {
 	testAPI *testAPI
 	mu      sync.Mutex
 	last    string // "METHOD /path" of the latest request
-	good    bool   // it was answered with a 2xx
+	good    bool   // its status was 2xx
 }
 
 func newSite(t *testing.T) *site {
@@ -152,8 +152,8 @@ var clientCalls = map[string]func(*site) error{
 	"DELETE /v1/partner-users/{id}": func(s *site) error { return s.DeletePartnerUser(s.ctx, s.user) },
 }
 
-// Every route of the document has a call in the client, and the call reaches it. It leaves
-// in the audit log what auditedActs says.
+// The client has a call for every route of the document, and the call reaches the
+// route. Its entry in the audit log is the one in auditedActs.
 func TestClientCallsEveryRoute(t *testing.T) {
 	routes := newTestAPI(t).document().routes()
 	for _, route := range routes {

@@ -15,7 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// textsOf returns the texts of a file's constants whose names begin with the prefix.
+// textsOf returns the values of a file's constants whose names begin with the prefix.
 func textsOf(t *testing.T, file, prefix string) []string {
 	t.Helper()
 	tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
@@ -30,7 +30,7 @@ func textsOf(t *testing.T, file, prefix string) []string {
 		}
 		for _, value := range spec.Values {
 			if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
-				text, _ := strconv.Unquote(literal.Value) // the parser let it pass
+				text, _ := strconv.Unquote(literal.Value) // the parser accepted it
 				found[text] = true
 			}
 		}
@@ -39,14 +39,14 @@ func textsOf(t *testing.T, file, prefix string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// The client has a constant for every code, class, kind and state, and no other.
+// The client has a constant for every code, class, kind and state, and no others.
 func TestWordsOfTheClient(t *testing.T) {
 	const words = "../../../client/words.go"
 	if diff := cmp.Diff(textsOf(t, "../../hook/errors.go", "Code"), textsOf(t, words, "Code")); diff != "" {
 		t.Errorf("codes: %s", diff)
 	}
 	classes := slices.DeleteFunc(textsOf(t, "../../hook/class.go", "Class"), func(text string) bool {
-		return text == "" || hook.Class(text).Ours() // our own faults are no attempts
+		return text == "" || hook.Class(text).Ours() // faults of this machine are not attempts
 	})
 	if diff := cmp.Diff(classes, textsOf(t, words, "Error")); diff != "" {
 		t.Errorf("classes: %s", diff)

@@ -10,10 +10,11 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// This file is about conditional requests (RFC 9110, section 13). Tags are strong:
-// the digest of the very bytes of the answer. That of an endpoint has its revision
-// in front, and If-Match looks at the revision alone: its health, which is in the
-// answer too, changes with every attempt and is no change of the endpoint.
+// This file implements conditional requests (RFC 9110, section 13). Tags are strong: a
+// tag is the digest of the exact bytes of the response. The tag of an endpoint begins
+// with its revision, and If-Match compares only the revision. The response also
+// contains the endpoint's health, which changes with every attempt and is not a change
+// of the endpoint.
 
 // ReadIn documents the header that single reads.
 type ReadIn struct {
@@ -25,8 +26,8 @@ type ChangeIn struct {
 	IfMatch string `header:"If-Match" doc:"An ETag: 412 if the resource has changed since."`
 }
 
-// single answers one resource with its tag, or 304 if the caller has it. A revision
-// goes in front of the tag.
+// single responds with one resource and its tag, or with 304 if the caller has it. If
+// there is a revision, the tag begins with it.
 func single[W any](q *request, status int, v W, revision ...int64) (*reply[W], error) {
 	body, err := encode(v)
 	if err != nil {
@@ -47,8 +48,8 @@ func tagOf(body []byte) string {
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:15]) + `"`
 }
 
-// hasTag reports whether a list names the tag, by the weak comparison that
-// If-None-Match asks for.
+// hasTag reports whether a list contains the tag. It uses the weak comparison, as
+// If-None-Match requires.
 func hasTag(header []string, tag string) bool {
 	for one := range strings.SplitSeq(strings.Join(header, ","), ",") {
 		one = strings.TrimSpace(one)
@@ -62,8 +63,8 @@ func hasTag(header []string, tag string) bool {
 var errPrecondition = &hook.Error{Code: hook.CodePrecondition, Field: "If-Match",
 	Message: "The resource has changed since the ETag of If-Match was given. Read it and try again."}
 
-// ifMatch makes the checks of a request: none without If-Match. current returns the
-// tag of the resource as it is when the check runs.
+// ifMatch returns the checks of a request, none without If-Match. current returns the
+// tag of the resource at the time of the check.
 func ifMatch[T any](q *request, current func(T) string) []func(T) error {
 	header := q.Header["If-Match"]
 	if len(header) == 0 {
@@ -80,8 +81,8 @@ func ifMatch[T any](q *request, current func(T) string) []func(T) error {
 	}}
 }
 
-// sameTag is the strong comparison. A tag that ends in a hyphen stands for every
-// tag of that revision.
+// sameTag is the strong comparison. A tag that ends in a hyphen matches every tag of
+// that revision.
 func sameTag(given, tag string) bool {
 	if revision, ok := strings.CutSuffix(tag, "-"); ok {
 		found, _, cut := strings.Cut(given, "-")
@@ -96,7 +97,7 @@ func tenantTag(t hook.Tenant) string { return encodedTag(wireTenant(t)) }
 
 func eventTypeTag(e hook.EventType) string { return encodedTag(wireEventType(e)) }
 
-// encodedTag is the tag of an answer that single would give.
+// encodedTag returns the tag of a response by single.
 func encodedTag(v any) string {
 	body, err := encode(v)
 	if err != nil {

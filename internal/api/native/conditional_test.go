@@ -68,8 +68,8 @@ func TestIfMatch(t *testing.T) {
 	}
 }
 
-// The health of an endpoint is in its answer, and no change of it: somebody who
-// edits an endpoint that is failing is not sent away again and again.
+// The response for an endpoint contains its health, but a change of health does not
+// count: an endpoint that is failing can still be edited with If-Match.
 func TestIfMatchLooksAtTheRevision(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")

@@ -9,19 +9,20 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A cursor says where a list goes on. It is bound to its list: the route, the filter
-// and what the caller may see stand in front of the store's own cursor, as a digest.
-// The digest keeps a cursor from being used by mistake with another list, where it
-// would leave rows out. It is no secret and gives nobody a right.
+// A cursor is the position at which a list continues. It is bound to its list: in front
+// of the store's own cursor is a digest of the route, the filter and what the caller
+// may see. The digest prevents the use of a cursor with another list by mistake, where
+// rows would be missing. It is not a secret and grants no rights.
 
-// bindingSize is the length of a digest, in bytes; bindingLength is that of its text.
+// bindingSize is the length of a digest in bytes; bindingLength is the length of its
+// text.
 const (
 	bindingSize   = 6
 	bindingLength = bindingSize * 4 / 3
 )
 
-// binding returns the digest of the list that the request asks for. The limit may
-// change from page to page.
+// binding returns the digest of the list that the request reads. It does not cover the
+// limit, which may change from page to page.
 func (q *request) binding() string {
 	filter := maps.Clone(q.query)
 	filter.Del("cursor")
@@ -41,5 +42,5 @@ func (q *request) checkCursor() error {
 		Message: "The cursor is not one of this list. Send it with the filter and the key that it was made with, or start without it."}
 }
 
-// unbound returns the store's part of a cursor that checkCursor let pass.
+// unbound returns the store's part of a cursor that checkCursor accepted.
 func unbound(cursor string) string { return cursor[min(len(cursor), bindingLength):] }

@@ -11,7 +11,7 @@ import (
 // list is a list with a filter and a key.
 type list struct{ path, key string }
 
-// cursorOf returns the cursor of the first page, which has one row.
+// cursorOf returns the cursor after the first page, which has one row.
 func (h *testAPI) cursorOf(l list) string {
 	h.t.Helper()
 	page := want[client.Page[struct{}]](h, 200, call{"GET", l.path + "&limit=1", l.key, nil, nil})
@@ -21,9 +21,9 @@ func (h *testAPI) cursorOf(l list) string {
 	return *page.NextCursor
 }
 
-// A cursor goes on with the list that it comes from, whatever the limit, and with no
-// other one. The control puts the digest of the other list in front of the cursor, as
-// if it were not bound: some lists then answer with a page, and rows are missing.
+// A cursor continues the list that it comes from, with any limit, and no other list.
+// The control puts the digest of the other list in front of the cursor, as if it were
+// not bound: some lists then return a page, and rows are missing.
 func TestCursorsBelongToTheirList(t *testing.T) {
 	h := newTestAPI(t)
 	for _, tenant := range []string{"acme", "rival"} {
@@ -72,7 +72,7 @@ func TestCursorsBelongToTheirList(t *testing.T) {
 	for _, cursor := range []string{h.cursorOf(lists[0])[:8], "A", "%20", h.cursorOf(lists[0]) + "A"} {
 		refused(h, 422, hook.CodeInvalidRequest, "cursor", get("/v1/events?cursor="+cursor))
 	}
-	// The order of parameters is none of a list's.
+	// The order of parameters does not matter.
 	cursor := h.cursorOf(list{"/v1/events?tenant=acme&type=a.b", liveKey})
 	want[client.Page[struct{}]](h, 200, get("/v1/events?cursor="+cursor+"&type=a.b&tenant=acme"))
 }

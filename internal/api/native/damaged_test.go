@@ -13,8 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// damagedAPI returns a server on whose disk a bit of a value of the first of two
-// endpoints is flipped, and the ids of both.
+// damagedAPI returns a server with two endpoints, and their ids. In the database, one
+// bit of a value of the first endpoint is flipped.
 func damagedAPI(t *testing.T, table, column string) (h *testAPI, bad, good string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -50,8 +50,8 @@ func damagedAPI(t *testing.T, table, column string) (h *testAPI, bad, good strin
 	return newTestAPI(t, same), bad, good
 }
 
-// A damaged endpoint is shown as such, alone and in lists, harms no other, and is mended
-// or deleted by the API.
+// A damaged endpoint is shown as damaged, alone and in lists. It affects no other
+// endpoint, and the API can repair or delete it.
 func TestDamagedEndpointByAPI(t *testing.T) {
 	for _, c := range []struct {
 		table, column string

@@ -17,22 +17,22 @@ func (a *api) eventRoutes(h huma.API) {
 	register(a, h, operation("GET", "/v1/events/{id}", "get-event", "Get an event with its data and deliveries", 200), a.getEvent)
 }
 
-// SpanIn bounds a list by time: after is included, before is not.
+// SpanIn bounds a list by time: after is inclusive, before is exclusive.
 type SpanIn struct {
 	After  Instant `query:"after" doc:"Not before this time, RFC 3339. The time itself is included." example:"2026-11-21T22:00:00Z"`
 	Before Instant `query:"before" doc:"Before this time, RFC 3339. The time itself is not included." example:"2026-11-22T22:00:00Z"`
 }
 
-// Instant is a parameter that hook.ParseTime reads.
+// Instant is a parameter in the format of hook.ParseTime.
 type Instant struct{ time.Time }
 
-// UnmarshalText reads the parameter.
+// UnmarshalText parses the parameter.
 func (i *Instant) UnmarshalText(text []byte) (err error) {
 	i.Time, err = hook.ParseTime(string(text))
 	return err
 }
 
-// Schema is that of an instant.
+// Schema returns the schema of an instant.
 func (Instant) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
@@ -54,7 +54,7 @@ func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[
 	return page(q, wireAll(rows, wireEvent), next), nil
 }
 
-// yesOrNo reads a parameter that is true, false or absent.
+// yesOrNo parses a parameter that is true, false or absent.
 func yesOrNo(text string) *bool {
 	if text == "" {
 		return nil
@@ -90,7 +90,7 @@ func (a *api) deliveryRoutes(h huma.API) {
 	retry := operation("POST", "/v1/deliveries/{id}/retry", "retry-delivery", "One more attempt now", 202)
 	retry.RequestBody = &huma.RequestBody{}
 	register(a, h, retry, a.retryDelivery)
-	retry.RequestBody.Required = false // an empty body asks for the defaults
+	retry.RequestBody.Required = false // an empty body means the defaults
 	register(a, h, operation("POST", "/v1/deliveries/{id}/cancel", "cancel-delivery", "Stop an open delivery", 200), a.cancelDelivery)
 }
 
@@ -138,7 +138,7 @@ func filterID(field, text string) (hook.ID, error) {
 		return hook.ID{}, nil
 	}
 	id, err := hook.ParseID(text)
-	if err != nil || id.IsZero() { // the zero id stands for none
+	if err != nil || id.IsZero() { // the zero id means none
 		return hook.ID{}, strict.Wrong(field, "a UUID")
 	}
 	return id, nil

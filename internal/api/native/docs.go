@@ -16,18 +16,18 @@ import (
 //go:embed docs.html docs.css
 var docsFiles embed.FS
 
-// docsPolicy lets the page load its own style sheet and nothing else (S-14).
+// docsPolicy permits the page to load only its own style sheet (S-14).
 const docsPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docsRoutes renders the reference page of the document once. All of its texts are
-// escaped by html/template; it needs no script and nothing from elsewhere.
+// docsRoutes renders the reference page of the document once. html/template escapes all
+// texts. The page needs no script and no external resources.
 func (a *api) docsRoutes(doc *huma.OpenAPI) {
 	page := template.Must(template.ParseFS(docsFiles, "docs.html"))
 	var html bytes.Buffer
 	if err := page.Execute(&html, referenceOf(doc)); err != nil {
 		a.o.Log.Error("the reference page cannot be rendered", "error", err)
 	}
-	style, _ := docsFiles.ReadFile("docs.css") // embedded: always there
+	style, _ := docsFiles.ReadFile("docs.css") // embedded: always present
 	a.mux.HandleFunc("GET /docs", docsFile("text/html; charset=utf-8", html.Bytes()))
 	a.mux.HandleFunc("GET /docs/style.css", docsFile("text/css; charset=utf-8", style))
 }
@@ -38,11 +38,11 @@ func docsFile(content string, text []byte) http.HandlerFunc {
 		h.Set("Content-Type", content)
 		h.Set("Content-Security-Policy", docsPolicy)
 		h.Set("Referrer-Policy", "no-referrer")
-		_, _ = w.Write(text) // the caller went away: nobody left to tell
+		_, _ = w.Write(text) // an error means that the caller disconnected
 	}
 }
 
-// root leads people to the reference page and tells programs what there is.
+// root redirects browsers to the reference page and lists the main routes for programs.
 func (a *api) root(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
@@ -51,10 +51,10 @@ func (a *api) root(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header()["Content-Type"] = jsonContent
-	_, _ = w.Write([]byte(`{"name":"Posthorn","docs":"/docs","openapi":"/openapi.json","version":"/version","health":"/readyz"}`)) // the caller went away: nobody left to tell
+	_, _ = w.Write([]byte(`{"name":"Posthorn","docs":"/docs","openapi":"/openapi.json","version":"/version","health":"/readyz"}`)) // an error means that the caller disconnected
 }
 
-// The types below are what the template shows.
+// These types are the data of the template.
 type (
 	reference struct {
 		Title, Description string
@@ -164,7 +164,7 @@ func fieldsOf(s *huma.Schema) []field {
 	return out
 }
 
-// kindOf says in a few words what a value is.
+// kindOf describes a value in a few words.
 func kindOf(s *huma.Schema) string {
 	switch {
 	case s == nil:

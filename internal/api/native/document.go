@@ -15,9 +15,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// This file completes the OpenAPI document that huma makes of the routes.
+// This file completes the OpenAPI document that huma generates from the routes.
 
-// tags are the groups of the document, in the order of its reference page.
+// tags are the groups of the document, in the order of the reference page.
 var tags = []*huma.Tag{
 	{Name: "events", Description: "Publish events and see what became of them."},
 	{Name: "deliveries", Description: "One event to one endpoint, with its attempts."},
@@ -52,7 +52,7 @@ func newDocument(schemas huma.Registry) *huma.OpenAPI {
 	}
 }
 
-// finish adds to the document what holds for many routes: groups, refusals, the
+// finish adds the parts of the document that apply to many routes: groups, refusals,
 // routes that need no key, and what receivers get.
 func (a *api) finish(doc *huma.OpenAPI) {
 	documentServer(doc)
@@ -70,7 +70,7 @@ func (a *api) finish(doc *huma.OpenAPI) {
 			refusals(op, method, path)
 		}
 	}
-	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own errors, which ours replace
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own errors, which Posthorn's replace
 		delete(doc.Components.Schemas.Map(), unused)
 	}
 	a.words().describeAll(doc)
@@ -91,7 +91,7 @@ func operationsOf(item *huma.PathItem) map[string]*huma.Operation {
 	return all
 }
 
-// refusals names the statuses that a route may refuse with.
+// refusals adds the statuses with which a route may refuse a request.
 func refusals(op *huma.Operation, method, path string) {
 	var statuses []int
 	if strings.HasPrefix(path, "/v1/") {
@@ -100,7 +100,7 @@ func refusals(op *huma.Operation, method, path string) {
 	if path == "/readyz" {
 		statuses = append(statuses, 503)
 	}
-	// What net/http itself answers before a route sees the request.
+	// This response comes from net/http, before a route sees the request.
 	op.Responses["431"] = &huma.Response{Description: "The header fields of the request are longer than the server reads.",
 		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
 	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit"}, path) {
@@ -149,9 +149,9 @@ func documentServer(doc *huma.OpenAPI) {
 	}
 }
 
-// openAnswers lets every schema that an answer uses have more members than it has
-// today: adding one must not break a client that checks answers. Schemas that only
-// requests use stay closed, as the server refuses unknown members.
+// openAnswers allows additional members in every schema that a response uses: a new
+// member must not break a client that validates responses. Schemas that only requests
+// use stay closed, because the server refuses unknown members.
 func openAnswers(doc *huma.OpenAPI) {
 	seen := map[string]bool{}
 	for _, item := range doc.Paths {
@@ -197,7 +197,7 @@ func openSchema(r huma.Registry, s *huma.Schema, seen map[string]bool) {
 	}
 }
 
-// webhookOf documents what a receiver of a wire format gets.
+// webhookOf documents the requests that a receiver of a wire format gets.
 func webhookOf(p app.Profile) *huma.Operation {
 	examples := map[string]*huma.Example{}
 	for _, t := range p.Types {
@@ -227,7 +227,7 @@ func webhookOf(p app.Profile) *huma.Operation {
 	return op
 }
 
-// parametersOf lists the parameters of an operation, those of the path first.
+// parametersOf returns the parameters of an operation, those of the path first.
 func parametersOf(op *huma.Operation) []*huma.Param {
 	all := slices.Clone(op.Parameters)
 	place := map[string]int{"path": 0, "query": 1, "header": 2}

@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/openapi.json anew")
 
-// document is what the tests read of the OpenAPI document.
+// document is the part of the OpenAPI document that the tests read.
 type document struct {
 	OpenAPI string
 	Tags    []struct{ Name, Description string }
@@ -51,13 +51,13 @@ func (h *testAPI) document() document {
 	return want[document](h, 200, call{"GET", "/openapi.json", "", nil, nil})
 }
 
-// routes lists the documented routes as "METHOD /path".
+// routes returns the documented routes as "METHOD /path".
 func (d document) routes() []string {
 	var out []string
 	for path, methods := range d.Paths {
 		for method := range methods {
 			if strings.HasPrefix(path, "/v1/listen") {
-				continue // of another counter, which has walls of its own
+				continue // of another HTTP adapter, which has its own isolation test
 			}
 			out = append(out, strings.ToUpper(method)+" "+path)
 		}
@@ -66,9 +66,9 @@ func (d document) routes() []string {
 	return out
 }
 
-// The committed copy is what others read and compare: a change of the API shows as
-// a change of that file. go test ./internal/api/native -run TestOpenAPI -update
-// writes it.
+// The committed copy is what others read and compare: a change of the API appears as a
+// change of that file. To update it, run go test ./internal/api/native -run OpenAPI
+// -update.
 func TestOpenAPIIsTheCommittedCopy(t *testing.T) {
 	h := newTestAPI(t)
 	const path = "../../../docs/openapi.json"
@@ -153,7 +153,7 @@ func TestWebhooksOfTheDocument(t *testing.T) {
 	}
 }
 
-// hostile is a profile whose texts try to leave their place in the page.
+// hostile is a profile whose texts try to break out of their place in the page.
 const hostile = `
 name: hostile
 description: "</p><script src=//evil.example></script><img src=x onerror=alert(1)>"

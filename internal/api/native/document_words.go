@@ -11,15 +11,15 @@ import (
 	"github.com/posthorn/posthorn/client"
 )
 
-// This file puts into the document what huma cannot know: descriptions, examples and
-// which members may be null. Members have their descriptions as tags in the client
-// package; everything else is in document.json.
+// This file adds to the document what huma cannot know: descriptions, examples, and
+// which members may be null. Descriptions of members are tags in the client package;
+// everything else is in document.json.
 
 //go:embed document.json
 var documentText []byte
 
-// documentWords is document.json: descriptions by operationId, parameters by name,
-// and examples by schema.
+// documentWords is the content of document.json: descriptions by operationId,
+// parameters by name, and examples by schema.
 type documentWords struct {
 	Operations map[string]string
 	Parameters map[string]struct {
@@ -31,13 +31,13 @@ type documentWords struct {
 
 func (a *api) words() documentWords {
 	var w documentWords
-	if err := json.Unmarshal(documentText, &w); err != nil { // a part of the program: a test reads it
+	if err := json.Unmarshal(documentText, &w); err != nil { // part of the program: a test reads it
 		a.o.Log.Error("the words of the OpenAPI document cannot be read", "error", err)
 	}
 	return w
 }
 
-// describeAll writes the words into the document.
+// describeAll adds the descriptions and examples to the document.
 func (w documentWords) describeAll(doc *huma.OpenAPI) {
 	schemas := doc.Components.Schemas
 	for name, schema := range schemas.Map() {
@@ -66,8 +66,8 @@ func (w documentWords) describeAll(doc *huma.OpenAPI) {
 	}
 }
 
-// parameter returns a copy with a description and an example: huma checks requests
-// with the original.
+// parameter returns a copy with a description and an example: huma checks requests with
+// the original.
 func (w documentWords) parameter(path string, p *huma.Param) *huma.Param {
 	out, schema := *p, *p.Schema
 	out.Schema = &schema
@@ -110,9 +110,9 @@ func (w documentWords) showExamples(content map[string]*huma.MediaType) {
 
 func refName(s *huma.Schema) string { return s.Ref[strings.LastIndexByte(s.Ref, '/')+1:] }
 
-// markNull says which members of a wire struct may be null: pointers that are never
-// left out, and members of a merge patch, unless their tag says otherwise. huma knows
-// pointers to scalars only.
+// markNull marks the members of a wire struct that may be null: pointers that are never
+// omitted, and members of a merge patch, unless their tag says otherwise. huma
+// recognizes only pointers to scalars.
 func markNull(t reflect.Type, s *huma.Schema) {
 	if t == nil || t.Kind() != reflect.Struct {
 		return
@@ -129,7 +129,7 @@ func markNull(t reflect.Type, s *huma.Schema) {
 		case member.Ref != "":
 			member.AnyOf = []*huma.Schema{{Ref: member.Ref}, {Type: "null"}}
 			member.Ref = ""
-		case member.Type != "": // a schema without a type takes null already
+		case member.Type != "": // a schema without a type already permits null
 			member.Nullable = true
 			if len(member.Enum) > 0 {
 				member.Enum = append(member.Enum, nil)

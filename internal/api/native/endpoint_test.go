@@ -96,7 +96,7 @@ func TestBadPatchesChangeNothing(t *testing.T) {
 	if after := h.do(get("/v1/endpoints/" + made.ID)).Body.String(); after != before {
 		t.Errorf("before %s\nafter %s", before, after)
 	}
-	h.patch(made.ID, `{"title":"x"}`) // control: a good patch shows
+	h.patch(made.ID, `{"title":"x"}`) // control: a valid patch is visible
 	if after := h.do(get("/v1/endpoints/" + made.ID)).Body.String(); after == before {
 		t.Error("a good patch did not show")
 	}
@@ -118,7 +118,8 @@ func TestChangeOfProfileBringsASecretItCanExpress(t *testing.T) {
 	if err != nil || len(e.Secrets) != 1 || e.Secrets[0].Text != moved.Secret {
 		t.Errorf("in the store: %d secrets, %v", len(e.Secrets), err)
 	}
-	// The paysway profiles take no IP addresses for hosts; the standard one does.
+	// The paysway profiles do not accept IP addresses as hosts; the standard profile
+	// does.
 	byIP := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"acme","url":"https://93.184.215.14/","event_types":["*"]}`))
 	refused(h, 422, hook.CodeURLHost, "url", call{"PATCH", "/v1/endpoints/" + byIP.ID, liveKey, `{"profile":"paysway"}`, nil})
 }

@@ -31,7 +31,7 @@ func (a *api) endpointRoutes(h huma.API) {
 	register(a, h, test, a.testEndpoint)
 	register(a, h, verify, a.verifyEndpoint)
 	register(a, h, operation("POST", "/v1/endpoints/{id}/secret/expire", "expire-secrets", "End all secrets of an endpoint but the newest", 204), a.expireSecrets)
-	rotate.RequestBody.Required, test.RequestBody.Required, verify.RequestBody.Required = false, false, false // an empty body asks for the defaults
+	rotate.RequestBody.Required, test.RequestBody.Required, verify.RequestBody.Required = false, false, false // an empty body means the defaults
 }
 
 type newEndpointIn struct {
@@ -71,7 +71,7 @@ func (a *api) createEndpoint(ctx context.Context, q *request, in *newEndpointIn)
 	return made(201, wireEndpoint(created), nil), nil
 }
 
-// headerList puts headers into an order that does not change from call to call.
+// headerList sorts headers, so that their order is the same on every call.
 func headerList(headers map[string]string) []hook.Header {
 	var out []hook.Header
 	for name, value := range headers {
@@ -81,7 +81,7 @@ func headerList(headers map[string]string) []hook.Header {
 	return out
 }
 
-// readRetry reads a retry plan; its bounds are app's business.
+// readRetry converts a retry plan. Package app checks its bounds.
 func readRetry(want *client.Retry) (*hook.Retry, error) {
 	if want == nil {
 		return nil, nil
@@ -239,8 +239,8 @@ func readHeaders(p *patch, out *app.EndpointChange) {
 	slices.SortFunc(out.Headers, func(a, b app.HeaderChange) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// mergeRetry lays the members of a patch over the plan in force: decoding leaves
-// absent members as they are and clears those that are null.
+// mergeRetry applies the members of a patch to the current plan: decoding keeps absent
+// members as they are and clears those that are null.
 func mergeRetry(old *hook.Retry, value jsontext.Value, null bool) (*hook.Retry, error) {
 	if null {
 		return nil, nil
@@ -276,7 +276,8 @@ type rotateIn struct {
 	Body body[client.RotateSecret]
 }
 
-// defaultOverlap is how long the old secret goes on signing if nobody says.
+// defaultOverlap is how long the old secret keeps signing if the request does not
+// specify it.
 const defaultOverlap = 24 * time.Hour
 
 func (a *api) rotateSecret(ctx context.Context, q *request, in *rotateIn) (*reply[client.RotatedSecret], error) {

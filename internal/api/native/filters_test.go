@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Each filter narrows its list, and what it does not know is refused by name.
+// Each filter narrows its list, and an unknown value is refused with the filter's name.
 func TestFilters(t *testing.T) {
 	h := newTestAPI(t)
 	want[client.Tenant](h, 201, post("/v1/tenants", `{"id":"acme","name":"Acme Ltd"}`))

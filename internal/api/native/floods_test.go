@@ -16,13 +16,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// as makes the calls of another key.
+// as returns the call with another key.
 func as(key string, c call) call {
 	c.key = key
 	return c
 }
 
-// paced is a testAPI whose clock stands still, with one tenant and two of its keys.
+// paced returns a testAPI whose clock stands still, with one tenant and two of its
+// keys.
 func paced(t *testing.T, change func(*app.Options)) (h *testAPI, keys [2]string, now *time.Time) {
 	t.Helper()
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -55,14 +56,14 @@ func TestCallsOfAKeyAreLimited(t *testing.T) {
 	}
 	want[client.Page[client.Endpoint]](h, 200, as(keys[1], get("/v1/endpoints"))) // another key
 	create := as(keys[0], post("/v1/endpoints", `{"url":"https://hooks.example.com/a","event_types":["*"]}`))
-	for range 2 { // writes have a bucket of their own
+	for range 2 { // writes have their own bucket
 		want[client.Endpoint](h, 201, create)
 	}
 	refused(h, 429, hook.CodeRateLimited, "", create)
 	if n := len(want[client.Page[client.Endpoint]](h, 200, get("/v1/endpoints?tenant=acme")).Data); n != 2 {
 		t.Errorf("%d endpoints: a refused call stored something", n)
 	}
-	for range 39 { // an operator's key may ten times as much, and has read once
+	for range 39 { // an operator's key may make ten times as many, and has made one read
 		if w := h.do(get("/v1/tenants")); w.Code != 200 {
 			t.Fatal(w.Code, w.Body)
 		}
@@ -73,7 +74,7 @@ func TestCallsOfAKeyAreLimited(t *testing.T) {
 	refused(h, 429, hook.CodeRateLimited, "", create)
 }
 
-// Control: without the options nothing is limited, and nothing is said of limits.
+// Control: without the options nothing is limited, and no limits are reported.
 func TestCallsAreNotLimited(t *testing.T) {
 	h, keys, _ := paced(t, func(*app.Options) {})
 	for range 50 {
@@ -83,8 +84,8 @@ func TestCallsAreNotLimited(t *testing.T) {
 	}
 }
 
-// resends publishes one event to thirty endpoints and asks a key to resend it ten
-// times. It returns how many requests passed.
+// resends publishes one event to thirty endpoints and requests ten resends of it with a
+// key. It returns how many requests were accepted.
 func resends(t *testing.T, rate app.Rate, operator bool) (h *testAPI, passed int, last client.Problem, keys [2]string, event client.Published) {
 	t.Helper()
 	h, keys, _ = paced(t, func(o *app.Options) { o.Attempts, o.AllowReveal = rate, true })
@@ -107,7 +108,7 @@ func resends(t *testing.T, rate app.Rate, operator bool) (h *testAPI, passed int
 	return h, passed, last, keys, event
 }
 
-// What a tenant asks for counts by what it causes, whichever of its keys asks.
+// Requests of a tenant count by the attempts that they cause, over all of its keys.
 func TestAttemptsAskedForAreCounted(t *testing.T) {
 	h, passed, last, keys, event := resends(t, app.Rate{PerSecond: 1, Burst: 60}, false)
 	if passed != 2 || !strings.Contains(last.Detail, "counts as 30") || !strings.Contains(last.Detail, "in 30 s") {
@@ -118,7 +119,7 @@ func TestAttemptsAskedForAreCounted(t *testing.T) {
 	for _, c := range []call{post("/v1/deliveries/"+d.ID+"/retry", nil), post("/v1/endpoints/"+d.Endpoint+"/test", nil),
 		post("/v1/endpoints/"+d.Endpoint+"/secret/rotate", nil), post("/v1/endpoints/"+d.Endpoint+"/secret/reveal", nil),
 		post("/v1/events/"+event.ID+"/resend", `{"endpoint":"`+d.Endpoint+`"}`)} {
-		for _, key := range keys { // the tenant pays, not the key
+		for _, key := range keys { // the limit is the tenant's, not the key's
 			c := as(key, c)
 			refused(h, 429, hook.CodeRateLimited, "", c)
 			if w := h.do(c); w.Header().Get("Retry-After") != "1" || w.Header().Get("RateLimit-Policy") != `"attempts";q=60;w=60` {
@@ -134,21 +135,22 @@ func TestAttemptsAskedForAreCounted(t *testing.T) {
 	}
 }
 
-// Operators may ten times as much.
+// Operators may request ten times as many.
 func TestOperatorsResendMore(t *testing.T) {
 	if _, passed, _, _, _ := resends(t, app.Rate{PerSecond: 1, Burst: 20}, true); passed != 6 {
 		t.Errorf("%d of 10 resends passed", passed)
 	}
 }
 
-// Control: without the limit each of them passes.
+// Control: without the limit all of them are accepted.
 func TestResendsWithoutALimit(t *testing.T) {
 	if _, passed, _, _, _ := resends(t, app.Rate{}, false); passed != 10 {
 		t.Errorf("%d of 10 resends passed", passed)
 	}
 }
 
-// A resend to more endpoints than the bucket holds passes once, and is paid for.
+// A resend to more endpoints than the bucket holds is accepted once, and later requests
+// wait for it.
 func TestALargeResendIsPaidFor(t *testing.T) {
 	_, passed, last, _, _ := resends(t, app.Rate{PerSecond: 1, Burst: 10}, false)
 	if passed != 1 || !strings.Contains(last.Detail, "in 30 s") {
@@ -168,7 +170,7 @@ func TestCeilings(t *testing.T) {
 		for _, k := range []app.Ceilings{low, {}} { // the second is the control
 			h, keys, _ := paced(t, func(o *app.Options) { o.Ceilings = k })
 			existing := h.endpoint("acme", "*")
-			for _, key := range []string{keys[0], liveKey} { // they hold for operators too
+			for _, key := range []string{keys[0], liveKey} { // they apply to operators too
 				body := `{"tenant":"acme","url":"https://hooks.example.com/a","event_types":["*"],` + c.member + `}`
 				change := call{"PATCH", "/v1/endpoints/" + existing.ID, key, `{` + c.member + `}`, nil}
 				if c.field == "" || k == (app.Ceilings{}) {
@@ -195,7 +197,7 @@ func TestCeilings(t *testing.T) {
 	}
 }
 
-// What was set under a higher ceiling does not keep anybody from changing other things.
+// A value that was set under a higher ceiling does not prevent other changes.
 func TestALoweredCeiling(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -233,7 +235,7 @@ func TestLoopIsRefused(t *testing.T) {
 	if strings.Contains(h.log.String(), "request failed") {
 		t.Error("a tenant can fill the log with loops")
 	}
-	for _, other := range []string{"", "posthorn", "posthorn; id=fedcba9876543210", "foo.example"} { // control: others' entries
+	for _, other := range []string{"", "posthorn", "posthorn; id=fedcba9876543210", "foo.example"} { // control: entries of others
 		c := post("/v1/events", event(""))
 		c.header = map[string]string{"CDN-Loop": other}
 		want[client.Published](h, 202, c)

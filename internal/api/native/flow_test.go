@@ -23,7 +23,7 @@ import (
 
 func get(path string) call { return call{"GET", path, liveKey, nil, nil} }
 
-// stored returns an event's data as it lies in the store.
+// stored returns an event's data as it is stored.
 func (h *testAPI) stored(id string) string {
 	h.t.Helper()
 	key, err := hook.ParseID(id)
@@ -92,7 +92,7 @@ func TestPlatformsOwnID(t *testing.T) {
 	if n := h.count()["events"]; n != 1 {
 		t.Errorf("%d events", n)
 	}
-	h.tenant("other") // the id is the platform's and counts for each tenant apart
+	h.tenant("other") // the id is the platform's and unique only within a tenant
 	want[client.Published](h, 202, post("/v1/events", strings.Replace(event(`,"id":"`+id+`"`), "acme", "other", 1)))
 	refused(h, 409, hook.CodeConflict, "tenant", get("/v1/events/"+id))
 	if got := want[client.Event](h, 200, get("/v1/events/"+id+"?tenant=other")); got.Tenant != "other" {
@@ -156,12 +156,12 @@ func TestIdempotencyKey(t *testing.T) {
 			if diff := cmp.Diff(rows, h.count()); diff != "" {
 				t.Error(diff)
 			}
-			if third := h.do(c); third.Code != first.Code || third.Body.String() == first.Body.String() { // control: without the key it acts again
+			if third := h.do(c); third.Code != first.Code || third.Body.String() == first.Body.String() { // control: without the key it is carried out again
 				t.Errorf("without the key: %d %s", third.Code, third.Body)
 			}
 		})
 	}
-	// A request that stored nothing may be corrected under the same key.
+	// A request that stored nothing can be corrected under the same key.
 	refused(h, 404, hook.CodeTenantNotFound, "tenant", with(post("/v1/events", `{"tenant":"new","type":"a","data":{}}`), "Idempotency-Key", "key-2"))
 	h.tenant("new")
 	want[client.Published](h, 202, with(post("/v1/events", `{"tenant":"new","type":"a","data":{}}`), "Idempotency-Key", "key-2"))
@@ -240,7 +240,7 @@ func TestModesNeverTouch(t *testing.T) {
 		{"POST", "/v1/deliveries/" + d.ID + "/cancel", "", nil, nil}} {
 		c.key = testKey
 		refused(h, 404, hook.CodeNotFound, "", c)
-		c.key = liveKey // control: the same request of the right mode is answered
+		c.key = liveKey // control: the same request in the right mode succeeds
 		if c.method == "GET" {
 			if w := h.do(c); w.Code != 200 {
 				t.Errorf("%s %s in its own mode: %d", c.method, c.path, w.Code)

@@ -29,7 +29,7 @@ const (
 	testKey = "test-operator-key-of-32-characters-or-more"
 )
 
-// noNames is a resolver that knows every name at one public address.
+// noNames is a resolver that resolves every name to one public address.
 type noNames struct{}
 
 func (noNames) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
@@ -98,7 +98,7 @@ func newTestAPI(t testing.TB, change ...func(*app.Options, *store.Options)) *tes
 	return h
 }
 
-// rewire makes the handler anew, with another store in front of the testAPI's.
+// rewire replaces the handler by one with another store in front of the testAPI's.
 func (h *testAPI) rewire(around func(app.Store) app.Store) {
 	h.t.Helper()
 	h.options.Store = around(h.store)
@@ -111,7 +111,7 @@ func (h *testAPI) rewire(around func(app.Store) app.Store) {
 		Ready: func(context.Context) error { return h.ready }, Notice: func() string { return h.notice }})
 }
 
-// call is one request. Body may be a string, bytes, or anything that encodes.
+// call is one request. Body may be a string, bytes, or any value that can be encoded.
 type call struct {
 	method, path, key string
 	body              any
@@ -153,7 +153,7 @@ func (h *testAPI) do(c call) *httptest.ResponseRecorder {
 	return w
 }
 
-// want makes a call that must answer with the status and decodes the answer.
+// want makes a call that must return the status, and decodes the response.
 func want[T any](h *testAPI, status int, c call) T {
 	h.t.Helper()
 	w := h.do(c)
@@ -169,8 +169,8 @@ func want[T any](h *testAPI, status int, c call) T {
 	return out
 }
 
-// refused makes a call that must be refused, checks the shape of the problem and
-// returns it.
+// refused makes a call that must be refused, checks the form of the problem and returns
+// it.
 func refused(h *testAPI, status int, code hook.Code, field string, c call) client.Problem {
 	h.t.Helper()
 	w := h.do(c)
@@ -204,14 +204,14 @@ func (h *testAPI) endpoint(tenant string, types ...string) client.Endpoint {
 		client.NewEndpoint{Tenant: tenant, URL: "https://hooks.example.com/in", EventTypes: types}, nil})
 }
 
-// event publishes one of the type and returns the answer.
+// event publishes an event of the type and returns the response.
 func (h *testAPI) event(tenant, eventType string) client.Published {
 	h.t.Helper()
 	return want[client.Published](h, 202, call{"POST", "/v1/events", liveKey,
 		`{"tenant":"` + tenant + `","type":"` + eventType + `","data":{"n":1}}`, nil})
 }
 
-// count returns how many rows all lists together show in both modes.
+// count returns the number of rows of each list, over both modes.
 func (h *testAPI) count() map[string]int {
 	h.t.Helper()
 	out := map[string]int{}
@@ -226,7 +226,7 @@ func (h *testAPI) count() map[string]int {
 
 func (h *testAPI) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&h.log, nil)) }
 
-// broken is a store that every method of panics.
+// broken is a store whose methods all panic.
 type broken struct{ app.Store }
 
 func (broken) Publish(context.Context, []hook.NewEvent, func(*hook.Endpoint) hook.ProfileHash, *hook.Once) ([]hook.Published, *hook.Replay, error) {

@@ -10,12 +10,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// healthz says that the process is alive. It asks nobody.
+// healthz reports that the process is alive. It checks nothing else.
 func (a *api) healthz(w http.ResponseWriter, _ *http.Request) {
 	answerBytes(w, http.StatusOK, []byte(`{"status":"ok"}`))
 }
 
-// readyz says whether requests can be accepted.
+// readyz reports whether requests can be accepted.
 func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 	if a.o.Ready != nil {
 		if err := a.o.Ready(r.Context()); err != nil {
@@ -41,7 +41,7 @@ func (a *api) openapi(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(a.spec)
 }
 
-// documentPublish puts the two raw routes into the document.
+// documentPublish adds the two raw routes to the document.
 func (a *api) documentPublish(h huma.API) {
 	schemas := h.OpenAPI().Components.Schemas
 	ref := func(t reflect.Type) *huma.Schema { return schemas.Schema(t, true, t.Name()) }
@@ -66,7 +66,7 @@ func (a *api) documentPublish(h huma.API) {
 	h.OpenAPI().AddOperation(&many)
 }
 
-// unready gives an error of Ready without a code the one of a store that is away.
+// unready gives an error without a code the code of an unavailable store.
 func unready(err error) error {
 	if hook.CodeOf(err) != hook.CodeInternal {
 		return err

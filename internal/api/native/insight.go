@@ -88,8 +88,8 @@ func wireResent(r app.Resent) client.Resent {
 	return client.Resent{Event: r.Event.String(), Deliveries: wireAll(r.Deliveries, wireDelivery), Created: r.Created, Skipped: r.Skipped}
 }
 
-// revealSecret shows a secret again. That nobody keeps the answer is said by the
-// Cache-Control that every answer has.
+// revealSecret shows a secret again. The Cache-Control header of every response
+// prevents caching.
 func (a *api) revealSecret(ctx context.Context, q *request, in *ItemIn) (*reply[client.RevealedSecret], error) {
 	id, err := in.parsed("endpoint")
 	if err != nil {

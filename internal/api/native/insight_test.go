@@ -54,7 +54,7 @@ func TestExplain(t *testing.T) {
 	if diff := cmp.Diff(expected, h.reasons(e.ID, ids)); diff != "" {
 		t.Error(diff)
 	}
-	// What is changed afterwards changes no explanation.
+	// Later changes do not change an explanation.
 	h.patch(ids["type"], `{"event_types":["*"]}`)
 	h.patch(ids["matched"], `{"event_types":[],"enabled":false}`)
 	h.patch(ids["disabled"], `{"enabled":true}`)
@@ -62,7 +62,7 @@ func TestExplain(t *testing.T) {
 	if diff := cmp.Diff(expected, h.reasons(e.ID, ids)); diff != "" {
 		t.Error(diff)
 	}
-	// Resent to one that did not get it.
+	// It is resent to an endpoint that did not get it.
 	want[client.Resent](h, 202, post("/v1/events/"+e.ID+"/resend", `{"endpoint":"`+ids["type"]+`"}`))
 	expected["type"] = "resent"
 	if diff := cmp.Diff(expected, h.reasons(e.ID, ids)); diff != "" {
@@ -124,8 +124,8 @@ func (h *testAPI) settle(delivery string, change func(*hook.Outcome)) {
 	}
 }
 
-// Everything happens in one microsecond: what was delivered tells which revision
-// was in force.
+// Everything happens in one microsecond: the delivery shows which revision was in
+// force.
 func TestExplainOfOneMoment(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	h := newTestAPI(t, func(_ *app.Options, o *store.Options) { o.Now = func() time.Time { return at } })
@@ -244,7 +244,7 @@ func TestEndpointStats(t *testing.T) {
 	want[client.TestEvent](h, 202, post("/v1/endpoints/"+e.ID+"/test", nil)) // not counted
 	got := want[client.EndpointStats](h, 200, get(path))
 	if got.Pending != 3 || got.Held != 0 || got.Failed != 2 || got.OldestPendingAt == nil || time.Since(got.OldestPendingAt.Time) > time.Minute {
-		t.Errorf("now: %+v", got) // the test event is pending too
+		t.Errorf("now: %+v", got) // the test event is also pending
 	}
 	r := got.Recent
 	if diff := cmp.Diff(client.Counts{Pending: 2, Succeeded: 16, Failed: 2}, r.Deliveries); diff != "" {

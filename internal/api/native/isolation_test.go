@@ -13,7 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// victims is a world with a tenant "victim" that has one of everything in live mode.
+// victims returns a world with a tenant "victim" that has one of everything in live
+// mode.
 func victims(t *testing.T) isolationtest.World {
 	t.Helper()
 	dir := ""
@@ -23,7 +24,7 @@ func victims(t *testing.T) isolationtest.World {
 	}
 	made := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"victim","url":"https://hooks.example.com/canary-url-token",
 		"event_types":["*"],"title":"canary-title","headers":{"X-Token":"canary-header"}}`))
-	made.Secret = want[client.RotatedSecret](h, 200, post("/v1/endpoints/"+made.ID+"/secret/rotate", "{}")).Secret // so that there are two
+	made.Secret = want[client.RotatedSecret](h, 200, post("/v1/endpoints/"+made.ID+"/secret/rotate", "{}")).Secret // so that there are two secrets
 	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"}}`))
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
@@ -81,9 +82,8 @@ func victims(t *testing.T) isolationtest.World {
 	}
 }
 
-// Who is in their own right where: a key of test mode acts in test mode, another
-// tenant's on its own things, and the catalogue and the formats are for all keys of
-// a mode.
+// These identities may act lawfully: a key of test mode in test mode, another tenant's
+// key on its own objects. All keys of a mode may read the catalogue and the formats.
 var (
 	testOperators = []string{"the test operator", "a minted test operator"}
 	liveTenants   = []string{"another tenant", "the tenant"}
@@ -102,7 +102,7 @@ func names(lists ...[]string) []string {
 func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationtest.Row {
 	const operator, tenant, publisher = "the operator", "the tenant", "the publisher"
 	const body = `{"tenant":"victim","type":"a.b","data":{"n":1}}`
-	both := []string{operator} // an operator may do what the tenant's own keys may
+	both := []string{operator} // operators may do what the tenant's own keys may do
 	item := func(route, path, body string) isolationtest.Row {
 		return isolationtest.Row{Route: route, Path: path, Body: body, Owner: tenant, Lawful: both}
 	}
@@ -158,7 +158,7 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 
 		{Route: "POST /v1/events", Path: "/v1/events", Body: body, Owner: publisher, Lawful: names(both, testOperators, []string{"the publisher in test mode"})},
 		{Route: "POST /v1/events/batch", Path: "/v1/events/batch", Body: "[" + body + "]", Owner: publisher,
-			// A batch answers each item on its own: the refusals are inside a 202.
+			// A batch has a result for each item: the refusals are inside a 202.
 			Lawful: names(both, testOperators, []string{"the publisher in test mode", "another publisher"})},
 
 		{Route: "POST /v1/tenants", Path: "/v1/tenants", Body: `{"id":"victim"}`, Owner: operator, Lawful: testOperators,
@@ -187,7 +187,7 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 	return append(rows, shared()...)
 }
 
-// shared are the routes that every key of a mode may read.
+// shared returns the routes that every key of a mode may read.
 func shared() []isolationtest.Row {
 	everybody := names(liveTenants, testKeys, publishers)
 	return []isolationtest.Row{
@@ -199,13 +199,14 @@ func shared() []isolationtest.Row {
 
 func TestIsolation(t *testing.T) { isolationtest.Run(t, victims(t)) }
 
-// TestIsolationControl shows that the same calls are seen when they do succeed.
+// TestIsolationControl shows that the same calls have visible effects when they
+// succeed.
 func TestIsolationControl(t *testing.T) {
 	isolationtest.Control(t, len(victims(t).Rows), victims)
 }
 
-// A row that is missing, an answer that shows something and a row that changes must
-// each be noticed.
+// A missing row, a response that shows something and a row that changes must each be
+// found.
 func TestWallsAreWatched(t *testing.T) {
 	w := victims(t)
 	for name, spoil := range map[string]func(*isolationtest.World){
@@ -234,7 +235,7 @@ func TestCatalogueOfTheOtherModeIsNotSeen(t *testing.T) {
 	}
 }
 
-// A named endpoint is looked for in the tenant of the event only.
+// A named endpoint is looked up only in the tenant of the event.
 func TestResendToAnotherTenantsEndpoint(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -243,7 +244,7 @@ func TestResendToAnotherTenantsEndpoint(t *testing.T) {
 	e := h.event("acme", "a.b")
 	c := call{"POST", "/v1/events/" + e.ID + "/resend", h.key("tenant", "acme"), `{"endpoint":"` + theirs.ID + `"}`, nil}
 	refused(h, 404, "not_found", "", c)
-	c.key = liveKey // the operator may reach both, but not mix them
+	c.key = liveKey // the operator may use both, but not together
 	refused(h, 404, "not_found", "", c)
 	c.body = `{"endpoint":"` + mine.ID + `"}` // control
 	want[client.Resent](h, 202, c)

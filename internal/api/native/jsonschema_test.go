@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// jsonSchema judges values by the part of JSON Schema that the document uses. A
-// keyword that it does not know is a violation: nothing is passed over.
+// jsonSchema checks values against the part of JSON Schema that the document uses. An
+// unknown keyword is a violation: nothing is ignored.
 type jsonSchema struct {
 	components map[string]any // schemas by name
 }
 
 var uuidText = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// check returns what is wrong with a value, each with where it is.
+// check returns what is wrong with a value, with the place of each error.
 func (v jsonSchema) check(at string, schema map[string]any, value any) []string {
 	var out []string
 	wrong := func(format string, args ...any) { out = append(out, at+": "+fmt.Sprintf(format, args...)) }
@@ -81,7 +81,8 @@ func (v jsonSchema) members(at string, schema map[string]any, value any) []strin
 		case map[string]any:
 			out = append(out, v.check(where, further, members[name])...)
 		default:
-			// What is not declared may come, but this server's own answers are all declared.
+			// Undeclared members are permitted, but this server must declare all of its
+			// own.
 			if known != nil {
 				out = append(out, where+": is not declared")
 			}

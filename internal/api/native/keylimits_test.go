@@ -16,7 +16,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// clocked is a testAPI whose service has a clock of its own.
+// clocked returns a testAPI whose service has its own clock.
 func clocked(t *testing.T) (h *testAPI, pass func(time.Duration)) {
 	t.Helper()
 	var ahead atomic.Int64
@@ -26,7 +26,7 @@ func clocked(t *testing.T) (h *testAPI, pass func(time.Duration)) {
 	return h, func(d time.Duration) { ahead.Add(int64(d)) }
 }
 
-// mint makes a key with limits.
+// mint creates a key with limits.
 func (h *testAPI) mint(k client.NewKey) client.Key {
 	h.t.Helper()
 	return want[client.Key](h, 201, call{"POST", "/v1/keys", liveKey, k, nil})
@@ -42,8 +42,8 @@ func (h *testAPI) from(remote, key string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-// A key that may only read is refused on every route that writes, whatever its kind.
-// The control is the same call with a key of the same kind without the limit.
+// A read-only key of any kind is refused on every route that writes. The control is the
+// same call with a key of the same kind without the limit.
 func TestReadOnlyKeysWriteNothing(t *testing.T) {
 	w := victims(t)
 	ask := func(method, path, key, body string) (int, string) {
@@ -124,13 +124,13 @@ func TestKeysExpire(t *testing.T) {
 	want[client.Key](h, 201, create)
 	pass(time.Hour - time.Minute)
 	want[client.Published](h, 202, publish(k.Key)) // repeated
-	// A key that expires makes none that lives longer.
+	// A key that expires cannot create one that expires later.
 	later := client.Time{Time: end.Add(time.Second)}
 	refused(h, 422, hook.CodeInvalidRequest, "expires_at", call{"POST", "/v1/keys", short.Key, client.NewKey{Kind: "publisher"}, nil})
 	refused(h, 422, hook.CodeInvalidRequest, "expires_at", call{"POST", "/v1/keys", short.Key, client.NewKey{Kind: "publisher", ExpiresAt: &later}, nil})
 	want[client.Key](h, 201, call{"POST", "/v1/keys", short.Key, client.NewKey{Kind: "publisher", ExpiresAt: &end}, nil})
 	pass(2 * time.Minute)
-	refused(h, 401, hook.CodeKeyExpired, "", publish(k.Key)) // neither a new event nor the repeat of an answer
+	refused(h, 401, hook.CodeKeyExpired, "", publish(k.Key)) // neither a new event nor a repetition
 	refused(h, 401, hook.CodeKeyExpired, "", call{"GET", "/v1/tenants", short.Key, nil, nil})
 	refused(h, 422, hook.CodeInvalidRequest, "expires_at", create)                       // the repeat shows no key
 	if again := want[client.Published](h, 202, publish(forever)); again.ID != first.ID { // control
@@ -203,7 +203,7 @@ func TestKeysKeepToTheirNetworks(t *testing.T) {
 			t.Errorf("control %q: %d %s", remote, code, answer)
 		}
 	}
-	// It makes no key that may be used elsewhere. Requests come from 192.0.2.1 here.
+	// It cannot create a key for other networks. Requests come from 192.0.2.1 here.
 	own := h.mint(client.NewKey{Kind: "operator", Networks: []string{"192.0.2.0/24"}}).Key
 	for _, networks := range [][]string{nil, {"0.0.0.0/0"}, {"192.0.2.0/25", "10.0.0.0/8"}, {"192.0.0.0/16"}} {
 		refused(h, 422, hook.CodeInvalidRequest, "networks", call{"POST", "/v1/keys", own, client.NewKey{Kind: "operator", Networks: networks}, nil})
@@ -211,7 +211,7 @@ func TestKeysKeepToTheirNetworks(t *testing.T) {
 	want[client.Key](h, 201, call{"POST", "/v1/keys", own, client.NewKey{Kind: "operator", Networks: []string{"192.0.2.0/25"}}, nil})
 }
 
-// What a key may not do is in the list of keys, its text is not.
+// The list of keys shows their limits, but not their text.
 func TestListedKeysShowTheirLimits(t *testing.T) {
 	h := newTestAPI(t)
 	end := client.Time{Time: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)}
@@ -222,8 +222,8 @@ func TestListedKeysShowTheirLimits(t *testing.T) {
 	}
 }
 
-// A store whose operator keys can make no others, or not any more, gets new ones at the
-// start: nobody is locked out for good.
+// If no operator key of a store can create others any more, the next start creates new
+// ones: nobody is locked out permanently.
 func TestFirstKeysDoNotCountWhatCannotMakeKeys(t *testing.T) {
 	h, pass := clocked(t)
 	end := client.Time{Time: time.Now().Add(time.Hour)}
@@ -236,7 +236,7 @@ func TestFirstKeysDoNotCountWhatCannotMakeKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if begin(); made != 0 { // control: one of them is good still
+	if begin(); made != 0 { // control: one of them is still valid
 		t.Errorf("made %d times", made)
 	}
 	pass(time.Hour)

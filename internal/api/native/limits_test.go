@@ -27,7 +27,7 @@ func TestPublishRate(t *testing.T) {
 		t.Error("a refused event was stored")
 	}
 	other := post("/v1/events", event(""))
-	other.key = h.key("publisher", "") // another key has a pace of its own
+	other.key = h.key("publisher", "") // another key has its own limit
 	want[client.Published](h, 202, other)
 	other.key = testKey
 	want[client.Published](h, 202, other)
@@ -37,7 +37,8 @@ func TestPublishRate(t *testing.T) {
 	refused(h, 429, hook.CodeRateLimited, "", post("/v1/events", event("")))
 	now = now.Add(time.Second)
 
-	// A batch that is larger than a second's worth passes once, and is paid for.
+	// A batch that is larger than one second's allowance is accepted once, and later
+	// requests wait for it.
 	batch := "[" + event("")
 	for range 11 {
 		batch += "," + event("")
@@ -52,7 +53,7 @@ func TestPublishRate(t *testing.T) {
 	h.event("acme", "a.b")
 }
 
-func TestNoPublishRate(t *testing.T) { // control: the limit is what refuses above
+func TestNoPublishRate(t *testing.T) { // control: the limit is what refuses in the test above
 	h := newTestAPI(t)
 	h.tenant("acme")
 	for range 20 {
@@ -64,7 +65,7 @@ func TestTenantBacklog(t *testing.T) {
 	h := newTestAPI(t, func(_ *app.Options, o *store.Options) { o.TenantBacklog = 3 })
 	h.tenant("acme")
 	h.tenant("other")
-	h.event("acme", "a.b") // nobody wants it
+	h.event("acme", "a.b") // no endpoint matches
 	e := h.endpoint("acme", "*")
 	h.endpoint("other", "*")
 	for range 3 {
@@ -83,13 +84,13 @@ func TestTenantBacklog(t *testing.T) {
 		t.Errorf("events: %d before, %d after one that fitted", before["events"], after["events"])
 	}
 	inTest := post("/v1/events", event(""))
-	inTest.key = testKey // the modes have a backlog each
+	inTest.key = testKey // each mode has its own backlog
 	want[client.Published](h, 202, inTest)
 	want[client.TestEvent](h, 202, post("/v1/endpoints/"+e.ID+"/test", nil)) // a test is never refused
 
 	d := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=acme&state=pending&type=a.b")).Data
 	h.settle(d[0].ID, func(o *hook.Outcome) { o.Success, o.Status = true, 200 })
 	want[client.Delivery](h, 200, post("/v1/deliveries/"+d[1].ID+"/cancel", nil))
-	h.event("acme", "a.b") // the test event takes one place
+	h.event("acme", "a.b") // the test event takes up one place
 	refused(h, 429, hook.CodeBacklogFull, "", post("/v1/events", event("")))
 }

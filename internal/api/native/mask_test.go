@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The query of an endpoint's URL often holds a token. It is kept and never shown:
-// the names of its values are, and what was shown may be sent back.
+// The query of an endpoint's URL often contains a token. It is stored and never shown.
+// The names of its parameters are shown, and a masked URL can be sent back.
 func TestQueriesOfURLsAreMasked(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")

@@ -37,5 +37,5 @@ func TestPartnerUsers(t *testing.T) {
 	refused(h, 404, hook.CodeNotFound, "", call{"DELETE", route + "/" + made.ID, testKey, nil, nil})
 	want[struct{}](h, 204, call{"DELETE", route + "/" + made.ID, liveKey, nil, nil})
 	refused(h, 404, hook.CodeNotFound, "", call{"DELETE", route + "/" + made.ID, liveKey, nil, nil})
-	want[client.PartnerUser](h, 201, post(route, `{"partner":"agency","user":"u-1","tenant":"other"}`)) // it is free again
+	want[client.PartnerUser](h, 201, post(route, `{"partner":"agency","user":"u-1","tenant":"other"}`)) // the name is free again
 }

@@ -12,27 +12,27 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// patch reads the members of a merge patch (RFC 7396) one by one and keeps the
-// first thing that is wrong.
+// patch reads the members of a merge patch (RFC 7396) one by one and keeps the first
+// error.
 type patch struct {
 	values map[string]jsontext.Value
 	err    error
 }
 
-// take hands out a member; null says that it resets.
+// take removes and returns a member. null means a reset.
 func (p *patch) take(name string) (value jsontext.Value, null, present bool) {
 	value, null, present = p.peek(name)
 	delete(p.values, name)
 	return value, null, present
 }
 
-// peek is take that leaves the member for later.
+// peek returns a member without removing it.
 func (p *patch) peek(name string) (value jsontext.Value, null, present bool) {
 	value, present = p.values[name]
 	return value, present && value.Kind() == 'n', present
 }
 
-// patched returns the value of a member, reset for null, nil if it is absent.
+// patched returns the value of a member: reset for null, nil if it is absent.
 func patched[T any](p *patch, name string, reset T) *T {
 	value, null, present := p.take(name)
 	switch {
@@ -91,7 +91,7 @@ func (p *patch) readOnly(names ...string) {
 	}
 }
 
-// end returns what was wrong; members that nobody took are not known.
+// end returns the first error. Members that were not taken are unknown.
 func (p *patch) end() error {
 	for _, name := range slices.Sorted(maps.Keys(p.values)) {
 		p.blame(strict.Unknown(name))

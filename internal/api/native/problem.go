@@ -16,14 +16,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// kind is what a code means on the wire. retry is the Retry-After in seconds.
+// kind is the HTTP form of a code. retry is the Retry-After in seconds.
 type kind struct {
 	status int
 	title  string
 	retry  int
 }
 
-// kinds is the one table from code to status.
+// kinds is the only table from codes to statuses.
 var kinds = map[hook.Code]kind{
 	hook.CodeInvalidJSON:       {status: 400, title: "Not strict JSON"},
 	hook.CodeInvalidRequest:    {status: 422, title: "Invalid request"},
@@ -82,13 +82,14 @@ var kinds = map[hook.Code]kind{
 	hook.CodeSecretInvalid:  {status: 422, title: "Secret invalid"},
 }
 
-// problemType names a code as a URI that does not depend on where we are hosted.
+// problemType is the prefix of the URI of a code. It does not depend on where Posthorn
+// is hosted.
 const problemType = "urn:posthorn:problem:"
 
 const problemContent = "application/problem+json"
 
-// problemOf turns any error into the document that the caller sees. What is not
-// meant for callers is logged and comes out as internal_error.
+// problemOf converts any error to the document that the caller sees. An error that is
+// not meant for callers is logged and becomes internal_error.
 func problemOf(ctx context.Context, log *slog.Logger, requestID string, err error) *client.Problem {
 	e, ok := errors.AsType[*hook.Error](err)
 	if !ok {
@@ -105,25 +106,25 @@ func problemOf(ctx context.Context, log *slog.Logger, requestID string, err erro
 	if e.Code == hook.CodeInternal {
 		p.Detail = "Something went wrong on our side. The request id helps to find it in the server's log."
 	}
-	if k.status >= 500 && e.Code != hook.CodeLoopDetected && ctx.Err() == nil { // a loop is the endpoint's fault
+	if k.status >= 500 && e.Code != hook.CodeLoopDetected && ctx.Err() == nil { // a loop is caused by the endpoint
 		level := slog.LevelError
 		if k.retry > 0 {
-			level = slog.LevelWarn // passes by itself; the store says it once, louder
+			level = slog.LevelWarn // temporary; the store logs it once at a higher level
 		}
 		log.Log(ctx, level, "request failed", "request_id", requestID, "code", p.Code, "error", err)
 	}
 	return p
 }
 
-// noteRefused logs a request that was refused for a fault of its caller's. Nothing that
-// the caller sent is in the line but the request id, by which it is found.
+// noteRefused logs a request that was refused because of its caller. The line contains
+// nothing that the caller sent except the request id, by which it can be found.
 func noteRefused(ctx context.Context, log *slog.Logger, p *client.Problem) {
 	if p.Status < http.StatusInternalServerError {
 		log.InfoContext(ctx, "request refused", "request_id", p.RequestID, "status", p.Status, "code", p.Code)
 	}
 }
 
-// headProblem sets the headers that go with a problem.
+// headProblem sets the headers that belong to a problem.
 func headProblem(h http.Header, p *client.Problem) {
 	k := kinds[hook.Code(p.Code)]
 	if p.RetryAfter > 0 {
@@ -134,7 +135,7 @@ func headProblem(h http.Header, p *client.Problem) {
 	}
 }
 
-// refuse answers with the problem of an error.
+// refuse responds with the problem of an error.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if kinds[hook.CodeOf(err)].status == http.StatusUnauthorized {
 		err = adapter.WrongKey(r, a.o.Service, a.o.Log, err)
@@ -148,7 +149,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", problemContent)
 	body, _ := encode(p) // plain strings and numbers: cannot fail
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // the caller went away: nobody left to tell
+	_, _ = w.Write(body) // an error means that the caller disconnected
 }
 
 // failure carries a problem through huma.
@@ -157,13 +158,13 @@ type failure struct {
 	header http.Header
 }
 
-// GetStatus is what huma asks for the status.
+// GetStatus returns the status to huma.
 func (f *failure) GetStatus() int { return f.Status }
 
-// GetHeaders is what huma asks for further headers.
+// GetHeaders returns further headers to huma.
 func (f *failure) GetHeaders() http.Header { return f.header }
 
-// ContentType is what huma asks for the media type.
+// ContentType returns the media type to huma.
 func (f *failure) ContentType(string) string { return problemContent }
 
 // fail wraps an error for huma.
@@ -175,8 +176,8 @@ func (a *api) fail(ctx context.Context, requestID string, err error) error {
 	return f
 }
 
-// translate is the huma transformer that turns huma's own errors, those about
-// parameters and empty bodies, into our problem.
+// translate is the huma transformer that converts huma's own errors, those about
+// parameters and empty bodies, to a problem.
 func (a *api) translate(ctx huma.Context, _ string, v any) (any, error) {
 	switch e := v.(type) {
 	case *failure:

@@ -43,7 +43,7 @@ func TestPublicKey(t *testing.T) {
 	if next, _ := webhook.PublicKey(rotated.Secret); rotated.PublicKey != next || next == public || want[client.Endpoint](h, 200, get(path)).PublicKey != next {
 		t.Errorf("rotated: %+v", rotated.PublicKey)
 	}
-	if got := h.patch(made.ID, `{"profile":"standard"}`); got.PublicKey != "" { // control: a shared secret has no public half
+	if got := h.patch(made.ID, `{"profile":"standard"}`); got.PublicKey != "" { // control: a shared secret has no public key
 		t.Errorf("of a shared secret: %q", got.PublicKey)
 	}
 	refused(h, 422, "invalid_request", "public_key", call{"PATCH", path, liveKey, `{"public_key":"x"}`, nil})

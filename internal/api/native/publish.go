@@ -17,8 +17,8 @@ import (
 
 var jsonContent = []string{"application/json"}
 
-// publish is POST /v1/events. It is the hot path: one pass over the body, no
-// reflection, and the answer is appended by hand.
+// publish is POST /v1/events. It is the hot path: it reads the body in one pass without
+// reflection and appends the response by hand.
 func (a *api) publish(w http.ResponseWriter, r *http.Request) {
 	published, replay, err := a.publishOne(w, r)
 	if err != nil {
@@ -71,8 +71,8 @@ func publishedAnswer(result any) (int, []byte) {
 	return http.StatusAccepted, appendPublished(nil, &p)
 }
 
-// appendPublished writes what encoding a client.Published would. Tenant and type
-// were checked: none of their characters needs escaping.
+// appendPublished appends the JSON encoding of a client.Published. Tenant and type have
+// been checked: none of their characters needs escaping.
 func appendPublished(dst []byte, p *hook.Published) []byte {
 	dst = append(dst, `{"id":"`...)
 	dst, _ = p.PublicID.AppendText(dst)
@@ -83,12 +83,12 @@ func appendPublished(dst []byte, p *hook.Published) []byte {
 	return append(appendAdvice(dst, p), '}')
 }
 
-// smallPayload is the size of data, in bytes, up to which nothing is said. Standard
-// Webhooks advises to keep payloads below 20 kB and to send a reference instead.
+// smallPayload is the size of data, in bytes, up to which there is no warning. Standard
+// Webhooks recommends payloads below 20 kB, and a reference instead of larger ones.
 const smallPayload = 20_000
 
-// appendAdvice adds warnings: for data that some receivers may not take, and for data
-// that is not what the schema of its type asks for.
+// appendAdvice adds warnings about data that some receivers may not accept, and about
+// data that does not match the schema of its type.
 func appendAdvice(dst []byte, p *hook.Published) []byte {
 	if p.Size <= smallPayload && p.Mismatch == nil {
 		return dst
@@ -103,7 +103,7 @@ func appendAdvice(dst []byte, p *hook.Published) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, `{"code":"event_data_invalid","message":`...)
-		dst, _ = jsontext.AppendQuote(dst, p.Mismatch.Message) // broken UTF-8 is replaced
+		dst, _ = jsontext.AppendQuote(dst, p.Mismatch.Message) // invalid UTF-8 is replaced
 		dst = append(dst, '}')
 	}
 	return append(dst, ']')
@@ -112,7 +112,7 @@ func appendAdvice(dst []byte, p *hook.Published) []byte {
 func answerBytes(w http.ResponseWriter, status int, body []byte) {
 	w.Header()["Content-Type"] = jsonContent
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller went away: nobody left to tell
+	_, _ = w.Write(body) // an error means that the caller disconnected
 }
 
 func answerKept(w http.ResponseWriter, replay *hook.Replay) {

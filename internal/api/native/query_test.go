@@ -14,13 +14,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// route is a route of the server with the parameters that its document names.
+// route is a route of the server with the parameters in its document.
 type route struct {
 	method, path string
 	query        []string
 }
 
-// routes are those of the document, those beside it, and the batch.
+// routes returns the routes of the document, those beside it, and the batch.
 func (h *testAPI) routes() []route {
 	h.t.Helper()
 	doc := want[struct {
@@ -31,7 +31,7 @@ func (h *testAPI) routes() []route {
 	all := []route{{"GET", "/", nil}, {"GET", "/docs", nil}, {"GET", "/docs/style.css", nil}}
 	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
 		if strings.HasPrefix(path, "/v1/listen") {
-			continue // the listen room tests its own
+			continue // package listen tests its own
 		}
 		for method, op := range doc.Paths[path] {
 			r := route{method: strings.ToUpper(method), path: path}
@@ -46,13 +46,13 @@ func (h *testAPI) routes() []route {
 	return all
 }
 
-// good are values that routes take for parameters.
+// good has a valid value for each parameter.
 var good = map[string]string{"test": "true", "kind": "tenant", "disabled_reason": "failures", "error": "dns_not_found", "limit": "1", "enabled": "true", "state": "failed", "status_class": "5xx", "after": "2026-01-31T12:00:00Z",
 	"from": time.Now().Add(-time.Hour).Format(time.RFC3339), "to": time.Now().Format(time.RFC3339), "step": "5m", "before": "2026-01-31T12:00:00Z", "endpoint": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a", "event": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"}
 
-// No route takes a query that another reader could take for a wider one. A route that
-// refuses something else instead, such as an id that is not known, is a defect here:
-// the query is looked at first.
+// No route accepts a query that another parser could read as wider. It is an error if a
+// route refuses something else instead, such as an unknown id: the query must be
+// checked first.
 func TestEveryRouteRefusesOddQueries(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -83,7 +83,7 @@ func TestEveryRouteRefusesOddQueries(t *testing.T) {
 			for _, query := range []string{name, name + "=", name + "=%", name + "=%zz", name + "=%ff", name + "=%00", name + "=a;b", value + "&" + value} {
 				refused(h, 422, hook.CodeInvalidRequest, name, call{r.method, path + "?" + query, liveKey, body, nil})
 			}
-			// Control: with one value the query is not what is refused.
+			// Control: with one value the query is not the reason for the refusal.
 			w := h.do(call{r.method, path + "?" + value, liveKey, body, nil})
 			var p client.Problem
 			if _ = json.Unmarshal(w.Body.Bytes(), &p); p.Field == name && name != "cursor" && name != "tenant" {
@@ -103,8 +103,8 @@ func firstOf(a, b string) string {
 	return b
 }
 
-// lenient reads a query as net/url does and as this server once did: what is empty,
-// cannot be read, or comes second is as if it were absent.
+// lenient parses a query as net/url does and as this server once did: an empty, invalid
+// or second value counts as absent.
 func lenient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kept := url.Values{}
@@ -118,8 +118,9 @@ func lenient(next http.Handler) http.Handler {
 	})
 }
 
-// The events of all tenants are shown to an operator that names no tenant, and to none
-// that means one. The control reads the queries leniently: each shows too much.
+// Only an operator that names no tenant sees the events of all tenants, not one whose
+// query means a single tenant. The control parses the queries leniently: each shows too
+// much.
 func TestAFilterNeverWidens(t *testing.T) {
 	h := newTestAPI(t)
 	for _, tenant := range []string{"acme", "rival"} {
@@ -145,7 +146,7 @@ func TestAFilterNeverWidens(t *testing.T) {
 			t.Errorf("control: %s shows %d events, want 2", query, n)
 		}
 	}
-	// The id of zeros stands for none in the store: it must not stand for all.
+	// The zero id means none in the store: it must not mean all.
 	refused(h, 422, hook.CodeInvalidRequest, "endpoint", get("/v1/deliveries?endpoint=00000000-0000-0000-0000-000000000000"))
 	refused(h, 422, hook.CodeInvalidRequest, "event", get("/v1/deliveries?event=00000000-0000-0000-0000-000000000000"))
 }

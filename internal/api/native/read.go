@@ -13,14 +13,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// decoders are reused: a new one costs more than reading a small event.
+// decoders are reused: a new one costs more than parsing a small event.
 var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(nothing) }}
 
 var nothing = bytes.NewReader(nil)
 
-// readOne reads the body of a publish.
+// readOne parses the body of a publish.
 func readOne(text []byte) (app.Event, error) {
-	if err := strict.CheckDepth(text, strict.MaxDepth+1); err != nil { // data lies one level down
+	if err := strict.CheckDepth(text, strict.MaxDepth+1); err != nil { // data is nested one level down
 		return app.Event{}, err
 	}
 	d := decoders.Get().(*jsontext.Decoder)
@@ -36,13 +36,13 @@ func readOne(text []byte) (app.Event, error) {
 	return event, event.Err
 }
 
-// giveBack lets go of the text that was read.
+// giveBack returns a decoder to the pool without its reference to the text.
 func giveBack(d *jsontext.Decoder) {
 	d.Reset(nothing)
 	decoders.Put(d)
 }
 
-// readEnd refuses anything behind the value.
+// readEnd refuses anything after the value.
 func readEnd(d *jsontext.Decoder) error {
 	_, err := d.ReadToken()
 	switch {
@@ -54,10 +54,10 @@ func readEnd(d *jsontext.Decoder) error {
 	return &hook.Error{Code: hook.CodeInvalidJSON, Message: "The request body is not strict JSON: something follows the value."}
 }
 
-// readEvent reads the next value as an event. It returns an error if the text is
-// not strict JSON; what else is wrong with the event is in its Err. Data is a part
-// of text, as it was given. A tenant that is missing is the app's business: the key
-// may stand for one.
+// readEvent parses the next value as an event. It returns an error if the text is not
+// strict JSON; any other error of the event is in its Err. Data is a part of text,
+// unchanged. Package app decides about a missing tenant, because the key may belong to
+// one.
 func readEvent(d *jsontext.Decoder, text []byte) (app.Event, error) {
 	var e app.Event
 	if d.PeekKind() != '{' {
@@ -96,7 +96,7 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		return err
 	}
 	if e.Err != nil {
-		return nil // the first thing wrong is the one that is told
+		return nil // only the first error is reported
 	}
 	switch name {
 	case "tenant":
@@ -119,7 +119,7 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		default:
 			e.Err = strict.Wrong(name, "true or false")
 		}
-	case "event_type": // what deliveries and filters call it
+	case "event_type": // its name in deliveries and filters
 		e.Err = &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The member \"event_type\" is not known. Did you mean \"type\"?"}
 	default:
 		e.Err = strict.Unknown(name)
@@ -138,7 +138,7 @@ func readString(name string, value jsontext.Value) (string, error) {
 	return text, nil
 }
 
-// readID reads the platform's own id of an event; null stands for none.
+// readID parses the platform's own id of an event. null means none.
 func readID(name string, value jsontext.Value) (hook.ID, error) {
 	if value.Kind() == 'n' {
 		return hook.ID{}, nil
@@ -154,7 +154,7 @@ func readID(name string, value jsontext.Value) (hook.ID, error) {
 	return id, nil
 }
 
-// readTime reads the platform's time of an event; null stands for none.
+// readTime parses the platform's time of an event. null means none.
 func readTime(name string, value jsontext.Value) (time.Time, error) {
 	if value.Kind() == 'n' {
 		return time.Time{}, nil
@@ -164,20 +164,20 @@ func readTime(name string, value jsontext.Value) (time.Time, error) {
 		return time.Time{}, err
 	}
 	at, err := hook.ParseTime(text)
-	if err != nil || at.UnixMicro() == 0 { // the store keeps 0 for none
+	if err != nil || at.UnixMicro() == 0 { // the store uses 0 for none
 		return time.Time{}, strict.Wrong(name, "a time of RFC 3339 such as 2026-01-31T12:00:00Z, after 1970-01-01T00:00:00Z and before the year 10000 of UTC")
 	}
 	return at, nil
 }
 
-// unquoted returns the text of a JSON string that the decoder let pass.
+// unquoted returns the text of a JSON string that the decoder accepted.
 func unquoted(value jsontext.Value) string {
 	if bytes.IndexByte(value, '\\') < 0 && len(value) >= 2 {
 		return string(value[1 : len(value)-1])
 	}
 	text, err := jsontext.AppendUnquote(nil, value)
 	if err != nil {
-		return "" // cannot be: the decoder checked it
+		return "" // cannot happen: the decoder checked it
 	}
 	return string(text)
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/posthorn/posthorn/internal/api/strict"
 )
 
-// This file is inside the package: the reader is not exported.
+// This file is in the package because the reader is not exported.
 
-// FuzzReadOne holds that an event that passes is valid JSON whose data is the very
-// part of the text that the standard library finds, and that the strict decoder
-// agrees on what passes.
+// FuzzReadOne checks three properties. An accepted event is valid JSON. Its data is
+// exactly the part of the text that the standard library finds. The strict decoder
+// accepts the same texts.
 func FuzzReadOne(f *testing.F) {
 	for _, seed := range []string{`{"tenant":"a","type":"b","data":{}}`, ` {"data" : { "x" :1e400} ,"type":"b","tenant":"\u0061"} `,
 		`{"tenant":"a","type":"b","data":{"a":1,"a":2}}`, `{"tenant":"a","type":"b","data":{},"id":null}`, `[]`, `{"`, "{\"data\":\xff"} {

@@ -2,8 +2,8 @@ package native_test
 
 import "testing"
 
-// TestReadySaysWhatIsWrong: a server that accepts requests although something is wrong
-// is ready and says it.
+// A server that accepts requests although something is wrong is ready and reports the
+// problem.
 func TestReadySaysWhatIsWrong(t *testing.T) {
 	h := newTestAPI(t)
 	for text, want := range map[string]string{

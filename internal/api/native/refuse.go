@@ -2,9 +2,10 @@ package native
 
 import "net/http"
 
-// Refuse answers with the problem of an error, for counters that speak the native
-// API beside it. The request id comes from the answer's X-Request-Id header.
-// Of the options Service, Log and Refused matter.
+// Refuse responds with the problem of an error. It is for handlers that are mounted
+// beside the native API and use its error format. It takes the request id from the
+// response's X-Request-Id header. Only Service, Log and Refused of the options are
+// used.
 func Refuse(w http.ResponseWriter, r *http.Request, o Options, err error) {
 	(&api{o: o}).refuse(w, r, err)
 }

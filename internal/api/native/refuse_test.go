@@ -36,7 +36,7 @@ func nested(depth int) string {
 	return strings.Repeat(`{"a":`, depth-1) + "{}" + strings.Repeat("}", depth-1)
 }
 
-// padded returns an event whose text has exactly the size.
+// padded returns an event whose text has exactly the given size.
 func padded(size int) string {
 	frame := `{"tenant":"acme","type":"a.b","data":{"pad":""}}`
 	return strings.Replace(frame, `""`, `"`+strings.Repeat("x", size-len(frame))+`"`, 1)
@@ -209,7 +209,7 @@ func TestBadRequestsStoreNothing(t *testing.T) {
 	if after := h.count(); !maps.Equal(before, after) {
 		t.Errorf("rows: %v before, %v after", before, after)
 	}
-	// Control: the counting sees a good request.
+	// Control: the count changes with a valid request.
 	h.event("acme", "a.b")
 	if after := h.count(); maps.Equal(before, after) {
 		t.Error("the count of rows did not see a good publish")

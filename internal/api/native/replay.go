@@ -7,12 +7,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A repeated request is answered with what was kept, a secret in it included, but only as
-// long as that secret is in force: a kept answer must not give away what was rotated,
-// deleted or revoked since, nor hand somebody a secret that no longer works.
+// A repeated request gets the stored response, including a secret in it, but only while
+// that secret is in force: a stored response must neither reveal what has since been
+// rotated, deleted or revoked, nor give out a secret that no longer works.
 
-// replayEndpoint checks the kept answer of a request that made a secret of an endpoint. A
-// zero id stands for the endpoint that the answer names.
+// replayEndpoint checks the stored response of a request that created a secret of an
+// endpoint. A zero id means the endpoint in the stored response.
 func (a *api) replayEndpoint(ctx context.Context, q *request, id hook.ID, replay *hook.Replay) error {
 	if replay == nil {
 		return nil
@@ -30,7 +30,7 @@ func (a *api) replayEndpoint(ctx context.Context, q *request, id hook.ID, replay
 	return a.o.Service.SecretInForce(ctx, q.caller, id, kept.Secret)
 }
 
-// replayKey checks the kept answer of a request that made a key.
+// replayKey checks the stored response of a request that created a key.
 func (a *api) replayKey(ctx context.Context, replay *hook.Replay) error {
 	if replay == nil {
 		return nil

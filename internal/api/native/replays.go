@@ -45,7 +45,7 @@ func (a *api) createReplay(ctx context.Context, q *request, in *newReplayIn) (*r
 	return made(201, wireReplay(out), replay), nil
 }
 
-// newReplay reads the members of a request. What they mean together is the app's.
+// newReplay reads the members of a request. Package app checks their combination.
 func newReplay(want *client.NewReplay) (n hook.NewReplay, err error) {
 	if n.Endpoint, err = filterID("endpoint", want.Endpoint); err != nil {
 		return n, err

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// What no replay can be is refused with its field, and nothing is stored.
+// An invalid replay is refused with its field, and nothing is stored.
 func TestReplaysThatAreRefused(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")

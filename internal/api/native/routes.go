@@ -58,16 +58,16 @@ func (a *api) config() huma.Config {
 	alias[client.Optional[json.RawMessage], json.RawMessage](schemas)
 	return huma.Config{
 		OpenAPI:       newDocument(schemas),
-		Formats:       map[string]huma.Format{"application/json": format, "json": format}, // the latter for +json
+		Formats:       map[string]huma.Format{"application/json": format, "json": format}, // "json" is for media types that end in +json
 		DefaultFormat: "application/json",
 		Transformers:  []huma.Transformer{a.translate},
 	}
 }
 
-// timeText stands for client.Time in the document.
+// timeText represents client.Time in the document.
 type timeText string
 
-// Schema is that of an instant.
+// Schema returns the schema of an instant.
 func (timeText) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "RFC 3339, UTC, microseconds."}
 }
@@ -76,15 +76,15 @@ func alias[T, As any](r huma.Registry) {
 	r.RegisterTypeAlias(reflect.TypeFor[T](), reflect.TypeFor[As]())
 }
 
-// operation is what the document says of a route.
+// operation returns the document's entry of a route.
 func operation(method, path, id, summary string, status int) huma.Operation {
 	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, DefaultStatus: status,
 		SkipValidateBody: true, MaxBodyBytes: -1, RequestBody: nil,
-		// One entry beside the success keeps huma from adding its own idea of an error.
+		// One entry besides the success keeps huma from adding its own error response.
 		Responses: map[string]*huma.Response{strconv.Itoa(status): {Description: http.StatusText(status)}, "default": {}}}
 }
 
-// register puts a route on the mux and into the document.
+// register adds a route to the mux and to the document.
 func register[I, O any](a *api, h huma.API, op huma.Operation, do func(ctx context.Context, q *request, in *I) (*O, error)) {
 	huma.Register(h, op, func(ctx context.Context, in *I) (*O, error) {
 		q := of(ctx)
@@ -97,15 +97,16 @@ func register[I, O any](a *api, h huma.API, op huma.Operation, do func(ctx conte
 	})
 }
 
-// none is the answer of an act that has nothing to show.
+// none is the response of an operation that has nothing to return.
 type none struct{}
 
-// ItemIn names one thing by its id.
+// ItemIn identifies one object by its id.
 type ItemIn struct {
 	ID string `path:"id"`
 }
 
-// parsed reads the id; a text that is no id is answered like an unknown one.
+// parsed parses the id. A text that is not an id gets the same response as an unknown
+// id.
 func (i ItemIn) parsed(noun string) (hook.ID, error) { return parseID(i.ID, noun) }
 
 func parseID(text, noun string) (hook.ID, error) {
@@ -121,8 +122,8 @@ type OnceIn struct {
 	Key string `header:"Idempotency-Key" doc:"1 to 255 printable ASCII characters: the request happens once within 24 hours."`
 }
 
-// PageIn chooses a page of a list. Like the other inputs that are embedded, it is
-// exported because huma passes over embedded fields that are not.
+// PageIn selects a page of a list. Like the other embedded inputs it is exported,
+// because huma ignores embedded fields that are not.
 type PageIn struct {
 	Cursor string `query:"cursor" doc:"From next_cursor of the page before."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"250" default:"50"`
@@ -130,7 +131,7 @@ type PageIn struct {
 
 func (p PageIn) page() hook.Page { return hook.Page{Cursor: unbound(p.Cursor), Limit: p.Limit} }
 
-// page answers a page of a list, with the next one's address as a Link (RFC 8288).
+// page returns a page of a list, with the URL of the next page as a Link (RFC 8288).
 func page[W any](q *request, rows []W, next string) *reply[client.Page[W]] {
 	if next != "" {
 		next = q.binding() + next

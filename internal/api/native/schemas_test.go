@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The schema of a type decides about published data as soon as the call that set it is
-// answered, by its own mode only.
+// The schema of a type applies to published data as soon as the call that set it
+// returns, and only in its own mode.
 func TestSchemasDecideAboutData(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -24,7 +24,7 @@ func TestSchemasDecideAboutData(t *testing.T) {
 	set := func(check string) client.EventType {
 		return want[client.EventType](h, 200, call{"PATCH", types + "/orders%2Fcreate", liveKey, `{"check":` + check + `}`, nil})
 	}
-	if got := want[client.Published](h, 202, event(`{}`)); len(got.Warnings) != 0 { // the control
+	if got := want[client.Published](h, 202, event(`{}`)); len(got.Warnings) != 0 { // control
 		t.Errorf("off: %+v", got.Warnings)
 	}
 	set(`"warn"`)
@@ -50,7 +50,7 @@ func TestSchemasDecideAboutData(t *testing.T) {
 	}
 	in := event(`{}`)
 	in.key = testKey
-	want[client.Published](h, 202, in) // the other mode has a catalogue of its own
+	want[client.Published](h, 202, in) // the other mode has its own catalogue
 	set(`null`)
 	want[client.Published](h, 202, event(`{}`))
 	set(`"reject"`)
@@ -58,7 +58,7 @@ func TestSchemasDecideAboutData(t *testing.T) {
 	want[client.Published](h, 202, event(`{}`))
 }
 
-// An answer that was given is given again, also when the schema became stricter since.
+// A stored response is repeated even if the schema has become stricter since.
 func TestRepeatsOutliveAStricterSchema(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -68,7 +68,7 @@ func TestRepeatsOutliveAStricterSchema(t *testing.T) {
 	if again := want[client.Published](h, 202, publish); again.ID != first.ID {
 		t.Errorf("%s, then %s", first.ID, again.ID)
 	}
-	refused(h, 422, hook.CodeDataInvalid, "data", post("/v1/events", `{"tenant":"acme","type":"a.b","data":{}}`)) // the control
+	refused(h, 422, hook.CodeDataInvalid, "data", post("/v1/events", `{"tenant":"acme","type":"a.b","data":{}}`)) // control
 }
 
 func TestBadSchemasAreRefused(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// At most ten secrets are in force, and the earlier ones can be ended.
+// At most ten secrets are in force, and the older ones can be expired.
 func TestSecretsInForce(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -37,7 +37,7 @@ func TestSecretsInForce(t *testing.T) {
 	refused(h, 404, hook.CodeNotFound, "", call{method: "POST", path: "/v1/endpoints/no-id/secret/expire", key: liveKey})
 }
 
-// A repeated request shows a secret only as long as it is in force.
+// A repeated request shows a secret only while it is in force.
 func TestARepeatShowsNoOldSecret(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")

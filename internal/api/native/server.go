@@ -29,15 +29,15 @@ const (
 	MaxBody  = 64 << 10  // every other body
 )
 
-// Options is what the handlers work with. Service is required.
+// Options configures the handler. Service is required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger                    // nil: slog.Default()
 	Ready   func(ctx context.Context) error // whether requests can be accepted; nil: always
-	Notice  func() string                   // what is wrong although requests are accepted, for /readyz; nil or empty: nothing
+	Notice  func() string                   // a problem that does not prevent requests, for /readyz; nil or empty: none
 	Version string
-	// Refused, when set, is told each answer of 401, 403 or 429 with its code. It is
-	// called concurrently.
+	// Refused, if set, is called for each response of 401, 403 or 429 with its code. It
+	// is called concurrently.
 	Refused func(status int, code string)
 }
 
@@ -48,9 +48,9 @@ type api struct {
 	takes map[string]taken // by pattern
 }
 
-// New returns the handler of the native API. It is safe for concurrent use; the
-// server around it owns the timeouts. It panics on two routes that collide, so a
-// handler that New returned is sound.
+// New returns the handler of the native API. It is safe for concurrent use. Timeouts
+// are the responsibility of the server around it. New panics if two routes collide, so
+// a handler that it returned has valid routes.
 func New(o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -65,10 +65,10 @@ const requestIDHeader = "X-Request-Id"
 // batchRoute reads its own body, which is larger than others.
 const batchRoute = "POST /v1/events/batch"
 
-// noStore is shared between answers: nobody writes to it.
+// noStore and noSniff are shared between responses and must not be modified.
 var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
 
-// ServeHTTP answers one request.
+// ServeHTTP handles one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := []string{requestID(r)}
 	h := w.Header()
@@ -104,18 +104,18 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, q.WithContext(context.WithValue(q.Context(), requestKey{}, q)))
 }
 
-// request is what a handler knows of its request beside its parameters.
+// request is what a handler knows about its request besides its parameters.
 type request struct {
 	*http.Request
 	id     string
 	caller app.Caller
-	query  url.Values // one value each, none of them empty
+	query  url.Values // one value each, none empty
 }
 
 type requestKey struct{}
 
-// open says who asks, reads the parameters and the body of a small request, and
-// refuses what its route does not take.
+// open authenticates the caller, reads the parameters and the body of a small request,
+// and refuses what its route does not accept.
 func (a *api) open(w http.ResponseWriter, r *http.Request, takes taken) (*request, error) {
 	caller, err := a.authenticate(r)
 	if err != nil {
@@ -133,7 +133,7 @@ func (a *api) open(w http.ResponseWriter, r *http.Request, takes taken) (*reques
 	return q, err
 }
 
-// readRequest reads the parameters and the body of a known caller's request.
+// readRequest reads the parameters and the body of an authenticated caller's request.
 func readRequest(w http.ResponseWriter, r *http.Request, caller app.Caller, takes taken) (q *request, err error) {
 	q = &request{Request: r, id: w.Header().Get(requestIDHeader), caller: caller}
 	if q.query, err = strict.Query(r.URL.RawQuery, takes.query...); err != nil {
@@ -153,14 +153,14 @@ func readRequest(w http.ResponseWriter, r *http.Request, caller app.Caller, take
 		return q, checkNoBody(text)
 	case len(text) > 0:
 		err = checkContent(r, kindsOf(r.Method)...)
-		r.Header["Content-Type"] = jsonContent // huma tells the kinds by their spelling
+		r.Header["Content-Type"] = jsonContent // huma distinguishes media types by their spelling
 	}
 	r.Body = io.NopCloser(bytes.NewReader(text))
 	return q, err
 }
 
-// kindsOf returns the media types of a body by method. That of a PATCH is a merge
-// patch, which has a name of its own (RFC 7396).
+// kindsOf returns the media types that a method accepts for a body. PATCH also accepts
+// that of a merge patch, which has its own name (RFC 7396).
 func kindsOf(method string) []string {
 	if method == http.MethodPatch {
 		return []string{jsonType, mergePatch}
@@ -172,17 +172,17 @@ func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
 		return app.Caller{}, err
 	}
-	if len(r.Header["Authorization"]) > 1 { // of two, another reader of the request might take the other
+	if len(r.Header["Authorization"]) > 1 { // with two headers, another reader of the request might use the other one
 		return app.Caller{}, &hook.Error{Code: hook.CodeUnauthorized, Message: "Send one Authorization header, not several."}
 	}
-	text, _ := adapter.Bearer(r) // an empty text is no key
+	text, _ := adapter.Bearer(r) // an empty text means no key
 	return a.o.Service.Authenticate(r.Context(), text, adapter.Address(r))
 }
 
 const jsonType, mergePatch = "application/json", "application/merge-patch+json"
 
-// checkContent refuses bodies in another coding, of another type than the kinds, or
-// in another character set than UTF-8.
+// checkContent refuses bodies with another content coding, a media type that is not one
+// of kinds, or a character set other than UTF-8.
 func checkContent(r *http.Request, kinds ...string) error {
 	if coding := strings.Join(r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
 		return &hook.Error{Code: hook.CodeContentEncoding, Field: "Content-Encoding", Message: "Send the body uncompressed: only identity is accepted."}
@@ -197,20 +197,20 @@ func checkContent(r *http.Request, kinds ...string) error {
 		Message: "Content-Type must be " + strings.Join(kinds, " or ") + ", in UTF-8."}
 }
 
-// recover turns a panic into internal_error. The stack goes to the log only.
+// recover converts a panic to internal_error. The stack trace is only logged.
 func (a *api) recover(w http.ResponseWriter, r *http.Request) {
 	v := recover()
 	if v == nil {
 		return
 	}
 	if v == http.ErrAbortHandler {
-		panic(v) // net/http's own way to drop a connection
+		panic(v) // net/http's way to drop a connection
 	}
 	a.refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 }
 
-// unrouted answers what no route takes: the mux tells a wrong method by the Allow
-// header that its handler sets. OPTIONS is answered from the same.
+// unrouted responds to requests that no route accepts. The mux marks a wrong method by
+// the Allow header that its handler sets. OPTIONS is answered from the same header.
 func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Handler) {
 	seen := &listener{header: http.Header{}}
 	if r.URL.Path == cleaned(r.URL.Path) {
@@ -230,13 +230,13 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Hand
 	a.refuse(w, r, &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + allow + " only."})
 }
 
-// seedRoots are where the seeds' management APIs live when they are mounted; then
-// the mux around us does not send their requests here.
+// seedRoots are the paths of the PaySway and paywise management APIs. If these are
+// mounted, the outer mux does not send their requests here.
 var seedRoots = []struct{ path, api, name string }{
 	{"/oauth2", "PaySway", "paysway"}, {"/webhooks", "PaySway", "paysway"}, {"/v1/webhooks", "paywise", "paywise"},
 }
 
-// noRoute says that there is no such path, and why if that can be known.
+// noRoute says that there is no such path, and why if that is known.
 func noRoute(path string) string {
 	for _, seed := range seedRoots {
 		if path == cleaned(path) && (path == seed.path || strings.HasPrefix(path, seed.path+"/")) {
@@ -246,23 +246,23 @@ func noRoute(path string) string {
 	return "There is no such route."
 }
 
-// listener hears what a handler would answer.
+// listener records the headers and the status that a handler writes.
 type listener struct {
 	header http.Header
 	status int
 }
 
-// Header returns what the handler sets.
+// Header returns the headers that the handler sets.
 func (l *listener) Header() http.Header { return l.header }
 
-// WriteHeader notes the status.
+// WriteHeader records the status.
 func (l *listener) WriteHeader(status int) { l.status = status }
 
-// Write drops the body.
+// Write discards the body.
 func (l *listener) Write(b []byte) (int, error) { return len(b), nil }
 
-// cleaned reports the path without empty and dotted parts: the mux would redirect
-// there, and a caller of an API is better served by a plain 404.
+// cleaned returns the path without empty and dotted parts. The mux would redirect to
+// it, but a plain 404 is more useful to a caller of an API.
 func cleaned(path string) string {
 	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") {
 		return path
@@ -274,7 +274,8 @@ func cleaned(path string) string {
 	return clean
 }
 
-// requestID takes the caller's id if it is safe to log and to echo, or makes one.
+// requestID returns the caller's id if it is safe to log and to echo. Otherwise it
+// creates one.
 func requestID(r *http.Request) string {
 	for _, name := range [...]string{requestIDHeader, "Request-Id"} {
 		if values := r.Header[name]; len(values) == 1 && safeID(values[0]) {
@@ -287,5 +288,5 @@ func requestID(r *http.Request) string {
 }
 
 func safeID(id string) bool {
-	return hook.ValidTenantID(id) // the same harmless characters, 1 to 64 of them
+	return hook.ValidTenantID(id) // ids allow the same harmless characters, 1 to 64 of them
 }

@@ -16,7 +16,7 @@ func (a *api) statsRoutes(h huma.API) {
 	register(a, h, operation("GET", "/v1/endpoints/{id}/stats", "get-endpoint-stats", "Numbers about an endpoint", 200), a.endpointStats)
 }
 
-// BucketsIn chooses the time that statistics cover.
+// BucketsIn selects the time that statistics cover.
 type BucketsIn struct {
 	From Instant `query:"from" doc:"Start, RFC 3339. Absent: an hour before to." example:"2026-11-21T22:00:00Z"`
 	To   Instant `query:"to" doc:"End, RFC 3339. Absent: now." example:"2026-11-22T22:00:00Z"`

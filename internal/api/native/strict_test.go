@@ -15,8 +15,8 @@ import (
 
 const zeroID = "00000000-0000-0000-0000-000000000000"
 
-// An empty text stands for nothing: neither for all tenants, nor for all endpoints, nor
-// for an id that the server makes up.
+// An empty text has no meaning of its own: neither all tenants, nor all endpoints, nor
+// an id that the server chooses.
 func TestAnEmptyTextIsNeverAll(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -45,7 +45,7 @@ func TestAnEmptyTextIsNeverAll(t *testing.T) {
 	if after := h.count(); !maps.Equal(before, after) {
 		t.Errorf("rows: %v before, %v after", before, after)
 	}
-	// Controls: what the empty text must not stand for, and texts for people.
+	// Controls: what the empty text must not mean, and texts for people.
 	if k := want[client.Key](h, 201, post("/v1/keys", `{"kind":"publisher"}`)); k.Tenant != "" {
 		t.Errorf("a publisher of all tenants: %+v", k)
 	}
@@ -56,8 +56,8 @@ func TestAnEmptyTextIsNeverAll(t *testing.T) {
 	}
 }
 
-// Times are judged in UTC, in one place for all that callers give. The control is the
-// rule as it was: it lets most of what is refused pass.
+// All times from callers are checked in UTC, in one place. The control is the previous
+// rule: it accepts most of what is refused.
 func TestTimesOfEvents(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -97,8 +97,9 @@ func TestTimesOfEvents(t *testing.T) {
 	}
 }
 
-// Names, titles and descriptions show what they are; what hides or turns text around
-// is refused where it comes in, and a text that is there already harms no other change.
+// Names, titles and descriptions contain only visible characters. Characters that hide
+// or reorder text are refused on input. A text that is already stored does not prevent
+// other changes.
 func TestTextsForPeople(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -138,7 +139,8 @@ func TestHeadersOfTheProfile(t *testing.T) {
 			}
 		}
 	}
-	// Control: another profile's header is one like any other, until the profile changes.
+	// Control: a header of another profile is like any other, until the profile
+	// changes.
 	e := want[client.Endpoint](h, 201, create("standard", "X-Paywise-Event"))
 	refused(h, 422, hook.CodeHeaderRefused, "headers", call{"PATCH", "/v1/endpoints/" + e.ID, liveKey, `{"profile":"paywise"}`, nil})
 	want[client.Endpoint](h, 200, call{"PATCH", "/v1/endpoints/" + e.ID, liveKey, `{"profile":"paywise","headers":null}`, nil})
@@ -149,8 +151,8 @@ func TestHeadersOfTheProfile(t *testing.T) {
 	}
 }
 
-// A route that takes no body refuses one: it is meant for another route, or it is a
-// webhook that somebody had sent here. Nothing is done.
+// A route that accepts no body refuses one: it was meant for another route, or it is a
+// webhook that was sent here. Nothing is done.
 func TestBodiesWhereNoneIsTaken(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -175,8 +177,8 @@ func TestBodiesWhereNoneIsTaken(t *testing.T) {
 	if h.handler.ServeHTTP(w, chunked); w.Code != 422 {
 		t.Errorf("a body of unknown length: %d %s", w.Code, w.Body)
 	}
-	want[client.Delivery](h, 200, post("/v1/deliveries/"+d+"/cancel", " { } ")) // some clients always send one
-	want[client.Delivery](h, 202, post("/v1/deliveries/"+d+"/retry", nil))      // its body may be left out
+	want[client.Delivery](h, 200, post("/v1/deliveries/"+d+"/cancel", " { } ")) // some clients always send an empty object
+	want[client.Delivery](h, 202, post("/v1/deliveries/"+d+"/retry", nil))      // its body may be omitted
 }
 
 type onlyReader struct{ r *strings.Reader }
@@ -206,7 +208,7 @@ func TestContentTypes(t *testing.T) {
 	refused(h, 415, hook.CodeContentType, "Content-Type", with(post("/v1/events/batch", event("")), "Content-Type", "application/x-ndjson; charset=utf-16"))
 }
 
-// An endpoint that gets nothing is allowed, and says so when it becomes one.
+// An endpoint that receives nothing is permitted, with a warning when it becomes one.
 func TestEmptyFiltersWarn(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")

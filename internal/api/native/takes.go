@@ -10,14 +10,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// taken is what a route takes. The zero value is a route without parameters and body.
+// taken is what a route accepts. The zero value is a route without parameters and body.
 type taken struct {
 	query []string // names of parameters
 	body  bool
 }
 
-// takenBy returns what the routes of the document take, by pattern of the mux. A route
-// that is not in it takes nothing.
+// takenBy returns what the routes of the document accept, by pattern of the mux. A
+// route without an entry accepts nothing.
 func takenBy(doc *huma.OpenAPI) map[string]taken {
 	all := map[string]taken{}
 	for path, item := range doc.Paths {
@@ -34,10 +34,10 @@ func takenBy(doc *huma.OpenAPI) map[string]taken {
 	return all
 }
 
-// probes take any query: they do nothing, and a balancer may add one of its own.
+// probes accept any query: they do nothing, and a load balancer may add its own.
 var probes = map[string]bool{"GET /healthz": true, "GET /readyz": true}
 
-// checkOpen refuses what a route without a key does not take.
+// checkOpen refuses what a route without a key does not accept.
 func checkOpen(pattern string, r *http.Request) error {
 	if probes[pattern] {
 		return nil
@@ -53,9 +53,9 @@ func checkOpen(pattern string, r *http.Request) error {
 
 var errNoBody = &hook.Error{Code: hook.CodeInvalidRequest, Message: "This route takes no request body. Nothing was done. Send the request without one."}
 
-// checkNoBody refuses the body of a request to a route that takes none: it is meant
-// for another route, or it is a webhook that was sent here. An empty object, which
-// some clients always send, says nothing and passes.
+// checkNoBody refuses the body of a request to a route that accepts none: it was meant
+// for another route, or it is a webhook that was sent here. An empty object is
+// accepted, because some clients always send one.
 func checkNoBody(text []byte) error {
 	if text = bytes.TrimSpace(text); len(text) == 0 || len(text) >= 2 && text[0] == '{' && text[len(text)-1] == '}' && len(bytes.TrimSpace(text[1:len(text)-1])) == 0 {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Names of existing platforms go through every place where a type can stand, also in
-// paths, where a slash is percent-encoded.
+// Type names of existing platforms work wherever a type is used, also in paths, where a
+// slash is percent-encoded.
 func TestTypesOfOtherPlatforms(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -59,7 +59,7 @@ func TestTypesOfOtherPlatforms(t *testing.T) {
 			t.Errorf("delete %s: %v", name, err)
 		}
 	}
-	// The control: a slash that is not encoded is another path.
+	// Control: a slash that is not encoded makes a different path.
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"orders/create"}`))
 	want[client.EventType](h, 200, get("/v1/event-types/orders%2Fcreate"))
 	refused(h, 404, hook.CodeRouteNotFound, "", get("/v1/event-types/orders/create"))

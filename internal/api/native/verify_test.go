@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// challenges returns the data of the challenges that were made for a tenant.
+// challenges returns the data of the challenges that were created for a tenant.
 func (h *testAPI) challenges(tenant string) (all []string) {
 	h.t.Helper()
 	for _, e := range want[client.Page[client.Event]](h, 200, get("/v1/events?limit=250&tenant="+tenant+"&type="+app.ChallengeType)).Data {
@@ -77,8 +77,8 @@ func TestVerificationOverTheAPI(t *testing.T) {
 	}
 }
 
-// What was there before, what the seeds' APIs make and move, and everything without the
-// option needs no verification.
+// No verification is needed for endpoints that existed before, for those that the
+// PaySway and paywise APIs create or move, and for any endpoint without the option.
 func TestVerificationIsNotRequired(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		h := newTestAPI(t, func(o *app.Options, _ *store.Options) { o.VerifyEndpoints = on })
@@ -107,8 +107,8 @@ func TestVerificationIsNotRequired(t *testing.T) {
 	}
 }
 
-// A server that does not ask for it any more lets those go that wait, once somebody
-// enables or moves them.
+// When the option is switched off, an endpoint that waits for verification becomes free
+// once it is enabled or moved.
 func TestVerificationSwitchedOff(t *testing.T) {
 	var options app.Options
 	h := newTestAPI(t, func(o *app.Options, _ *store.Options) { options, o.VerifyEndpoints = *o, true })
@@ -138,8 +138,8 @@ func TestVerificationSwitchedOff(t *testing.T) {
 	}
 }
 
-// Who makes, moves or verifies endpoints asks for attempts, and they count as such,
-// whichever way is tried. Another tenant is not touched.
+// Creating, moving and verifying endpoints request attempts, and every way counts as
+// such. Another tenant is not affected.
 func TestChallengesAreNoWeapon(t *testing.T) {
 	for _, c := range []struct {
 		name   string

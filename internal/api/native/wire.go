@@ -11,7 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// This file turns what app answers into the wire structs of the client package.
+// This file converts the results of package app to the wire structs of the client
+// package.
 
 func wireTime(t time.Time) client.Time { return client.Time{Time: t} }
 
@@ -104,7 +105,7 @@ func wireRetry(r *hook.Retry) *client.Retry {
 	return out
 }
 
-// duration writes 90m as 1h30m, not as 1h30m0s; zero as nothing.
+// duration formats 90m as 1h30m, not as 1h30m0s. Zero is the empty text.
 func duration(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -147,7 +148,7 @@ func wireAttempt(a hook.Attempt) client.Attempt {
 		ResponseTruncated: a.Truncated}
 }
 
-// headerMap reads "Name: value" lines; values of one name are joined by a comma.
+// headerMap parses "Name: value" lines. Values of the same name are joined by a comma.
 func headerMap(lines string) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(lines) {

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A refusal says what to do next.
+// A refusal states what to do next.
 func TestRefusalsSayTheNextStep(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -38,7 +38,8 @@ func TestRefusalsSayTheNextStep(t *testing.T) {
 	}
 }
 
-// The root leads people to the reference page and tells programs what there is.
+// The root redirects browsers to the reference page and lists the main routes for
+// programs.
 func TestRoot(t *testing.T) {
 	h := newTestAPI(t)
 	links := want[map[string]string](h, 200, call{"GET", "/", "", nil, nil})
@@ -71,7 +72,7 @@ func TestPublisherOfATenantMayLeaveItOut(t *testing.T) {
 	refused(h, 422, hook.CodeInvalidRequest, "tenant", post("/v1/events", bare))
 }
 
-// An operator who mistypes a tenant must not take the empty list for an answer.
+// An operator who mistypes a tenant must not get an empty list.
 func TestListsOfAnUnknownTenant(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -81,11 +82,11 @@ func TestListsOfAnUnknownTenant(t *testing.T) {
 	for _, list := range []string{"endpoints", "events", "deliveries"} {
 		path := "/v1/" + list + "?tenant="
 		refused(h, 404, hook.CodeTenantNotFound, "tenant", get(path+"nobody"))
-		if rows := want[client.Page[any]](h, 200, get(path+"acme")).Data; len(rows) != 0 { // control: empty is no mistake
+		if rows := want[client.Page[any]](h, 200, get(path+"acme")).Data; len(rows) != 0 { // control: an empty list is not an error
 			t.Errorf("%s: %v", list, rows)
 		}
 		want[client.Page[any]](h, 200, call{"GET", path + "acme", testKey, nil, nil})
 	}
 	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/deliveries?tenant=nobody&event=019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"))
-	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/events?tenant=gone")) // what it left is shown to nobody
+	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/events?tenant=gone")) // nobody sees what a deleted tenant left
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// failure is an error as PaySway words it (PaySway docs: errors).
+// failure is an error in PaySway's format (PaySway docs: errors).
 type failure struct {
 	status int
 	Code   string `json:"code"`
-	// Message names a member to blame by its JSON pointer.
+	// Message names the invalid member by its JSON pointer.
 	Message string `json:"message"`
 	retry   int    // Retry-After in seconds, 0: none
 	scheme  string // WWW-Authenticate, empty: none
@@ -27,8 +27,8 @@ func badRequest(message string) *failure {
 	return &failure{status: http.StatusBadRequest, Code: "BAD_REQUEST", Message: message}
 }
 
-// kinds says what our codes are called here; a code that is missing is
-// a bad request, or unexpected if the fault is ours.
+// kinds maps our codes to PaySway's. A code that is missing is a bad request, or an
+// unexpected error if the fault is the server's.
 var kinds = map[hook.Code]failure{
 	hook.CodeInvalidJSON:       {status: 400, Code: "JSON_PAYLOAD_MALFORMED"},
 	hook.CodeTypeUnknown:       {status: 400, Code: "JSON_PAYLOAD_INVALID_ENUM_VALUE"},
@@ -60,7 +60,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeLoopDetected:      {status: 508, Code: "BAD_REQUEST"},
 }
 
-// failureOf turns any error into the one that the caller sees.
+// failureOf converts any error to the one that the caller sees.
 func failureOf(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -75,7 +75,7 @@ func failureOf(err error) *failure {
 	}
 	f.Message = e.Message
 	f.retry = max(f.retry, adapter.Seconds(e.RetryAfter))
-	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
+	if e.Message == hook.NotFound("endpoint").Message { // the store uses this message; a text that is not an id gets the same response
 		f.Message = hook.NotFound("subscription").Message
 	}
 	if e.Code == hook.CodeInternal {
@@ -87,7 +87,7 @@ func failureOf(err error) *failure {
 	return &f
 }
 
-// refuse answers with the error. What is our fault goes to the log.
+// refuse responds with the error. Server errors are logged.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
 	if f.status == http.StatusUnauthorized {

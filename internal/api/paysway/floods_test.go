@@ -31,7 +31,7 @@ func limited(t *testing.T, h *testAPI, o app.Options) {
 	h.url = server.URL
 }
 
-// Calls are limited in PaySway's words: the one code it has for too many.
+// Calls are limited with PaySway's only code for too many requests.
 func TestCallsAreLimited(t *testing.T) {
 	h := newTestAPI(t, "paysway", 0)
 	token := h.token(h.tenant("acme", hook.Live))

@@ -38,7 +38,7 @@ func (oneAddress) LookupNetIP(context.Context, string, string) ([]netip.Addr, er
 	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
 }
 
-// testAPI is PaySway's API over a real store, spoken to over plain HTTP.
+// testAPI is PaySway's API over a real store, called over plain HTTP.
 type testAPI struct {
 	t        *testing.T
 	url      string
@@ -100,7 +100,7 @@ func newTestAPI(t *testing.T, defaultProfile string, limit int, more ...*profile
 	return h
 }
 
-// tenant makes a tenant and a key of it.
+// tenant creates a tenant and one of its keys.
 func (h *testAPI) tenant(id string, mode hook.Mode) app.NewKey {
 	h.t.Helper()
 	if _, err := h.service.Tenant(h.t.Context(), h.operator, id); err != nil {
@@ -146,7 +146,7 @@ func (h *testAPI) do(method, path, auth, contentType, body string) answer {
 	return answer{got.StatusCode, got.Header, string(text)}
 }
 
-// api is a call with a token.
+// api makes a call with a token.
 func (h *testAPI) api(method, path, token, body string) answer {
 	h.t.Helper()
 	kind := ""
@@ -192,7 +192,7 @@ func (h *testAPI) has(a answer, status int, members ...string) map[string]any {
 	return v
 }
 
-// refused checks an error's status, exact members, code, and a part of its message.
+// refused checks an error's status, exact members, code, and part of its message.
 func (h *testAPI) refused(what string, a answer, status int, code, part string) {
 	h.t.Helper()
 	v := h.has(a, status, "code", "message")
@@ -201,7 +201,7 @@ func (h *testAPI) refused(what string, a answer, status int, code, part string) 
 	}
 }
 
-// rows is a hash over every row that a caller could have changed.
+// rows returns a hash over every row that a caller could have changed.
 func (h *testAPI) rows() string {
 	h.t.Helper()
 	sum := sha256.New()
@@ -220,7 +220,7 @@ func (h *testAPI) rows() string {
 				h.t.Fatal(err)
 			}
 			for i, name := range columns {
-				if strings.HasPrefix(name, "sweep") { // the store's own work, in the background
+				if strings.HasPrefix(name, "sweep") { // changed by the store in the background
 					values[i] = nil
 				}
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// victims is a world in which the tenant "victim" has a subscription in live mode.
+// victims returns a world in which the tenant "victim" has a subscription in live mode.
 func victims(t *testing.T) isolationtest.World {
 	t.Helper()
 	h := newTestAPI(t, "paysway", 20)
@@ -25,7 +25,7 @@ func victims(t *testing.T) isolationtest.World {
 	if err := h.service.DeleteTenant(t.Context(), h.operator, "ghost"); err != nil {
 		t.Fatal(err)
 	}
-	// Another tenant and the tenant's own test mode make and list what is theirs.
+	// Another tenant and the tenant's own test mode create and list their own objects.
 	theirs := []string{"another tenant", "the tenant in test mode"}
 	one := path + "/" + id
 	return isolationtest.World{
@@ -63,5 +63,6 @@ func victims(t *testing.T) isolationtest.World {
 
 func TestIsolation(t *testing.T) { isolationtest.Run(t, victims(t)) }
 
-// TestIsolationControl shows that the same calls are seen when they do succeed.
+// TestIsolationControl shows that the same calls have visible effects when they
+// succeed.
 func TestIsolationControl(t *testing.T) { isolationtest.Control(t, len(victims(t).Rows), victims) }

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The limits of a key hold for it and for the tokens it was exchanged for.
+// The limits of a key apply to it and to the tokens that were issued for it.
 func TestLimitsOfKeys(t *testing.T) {
 	h := newTestAPI(t, "paysway", 20)
 	plain := h.tenant("acme", hook.Live)

@@ -1,11 +1,10 @@
-// Package paysway is the HTTP adapter of PaySway's own management API: the webhook
-// subscriptions and the token that calls to them carry, all over the app room. It
-// owns routes, members, statuses and error codes as PaySway documents them.
+// Package paysway is the HTTP adapter of PaySway's own management API: webhook
+// subscriptions, and the token that authenticates calls to them, on top of package app.
+// It defines routes, members, statuses and error codes as PaySway documents them.
 //
-// It promises that scripts written for PaySway's webhook subscriptions work here
-// unchanged. A subscription is an endpoint whose profile says "management:
-// paysway"; every other endpoint does not exist here. It decides nothing about who
-// may do what and keeps no state between requests.
+// Scripts written for PaySway's webhook subscriptions work unchanged. A subscription is
+// an endpoint whose profile has "management: paysway"; no other endpoint is visible.
+// The package makes no decisions about permissions and keeps no state between requests.
 package paysway
 
 import (
@@ -18,20 +17,21 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Options is what the handlers work with. Service is required.
+// Options configures the handler. Service is required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger // nil: slog.Default()
-	// Refused, when set, is told each answer of 401, 403 or 429 with our code for it. It
-	// is called concurrently.
+	// Refused, if set, is called for each response of 401, 403 or 429 with our code for
+	// it. It is called concurrently.
 	Refused func(status int, code string)
-	// Limit is how many subscriptions a tenant may have in one mode; 0: any number.
+	// Limit is the maximum number of subscriptions of a tenant in one mode; 0: no
+	// limit.
 	Limit int
 }
 
-// Patterns are what a http.ServeMux sends here.
+// Patterns returns the handler's patterns for an http.ServeMux.
 func Patterns() []string {
-	return []string{"/webhooks", "/webhooks/", "/oauth2", "/oauth2/"} // both forms: else the mux would redirect
+	return []string{"/webhooks", "/webhooks/", "/oauth2", "/oauth2/"} // both forms: otherwise the mux would redirect
 }
 
 type api struct {
@@ -39,7 +39,7 @@ type api struct {
 	mount *app.Mount
 }
 
-// New returns the handler. It fails if no profile is spoken to in this API.
+// New returns the handler. It fails if no profile belongs to this API.
 func New(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -51,7 +51,7 @@ func New(o Options) (http.Handler, error) {
 	return &api{o: o, mount: mount}, nil
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP handles one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	adapter.Serve(w, r, a.route, a.refuse)
 }
@@ -61,11 +61,11 @@ const (
 	tokenRoute    = "/oauth2/token"
 )
 
-// methods are what a route does, by method.
+// methods holds the handlers of a route, by method.
 type methods map[string]adapter.Handler
 
-// route finds what is asked for. Whether a path exists is told to everybody; what
-// it takes, and everything else, to those who are known.
+// route finds the handler. Whether a path exists is visible to everybody. Its methods
+// and everything else are visible only to authenticated callers.
 func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	id, one := strings.CutPrefix(r.URL.Path, subscriptions+"/")
 	switch {
@@ -98,7 +98,7 @@ func (a *api) known(w http.ResponseWriter, r *http.Request, routes func(c app.Ca
 	return err
 }
 
-// choose runs what the method asks for.
+// choose runs the handler for the method.
 func choose(w http.ResponseWriter, r *http.Request, m methods) error {
 	do, sentence := adapter.Choose(w, r, m)
 	if do == nil {

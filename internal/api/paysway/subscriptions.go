@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// subscription is an endpoint as PaySway shows it (PaySway docs: get webhook
-// subscription). Secret is in the answer that made it only.
+// subscription is an endpoint in PaySway's format (PaySway docs: get webhook
+// subscription). Secret is set only in the response to its creation.
 type subscription struct {
 	ID          string      `json:"id"`
 	CreatedDate client.Time `json:"createdDate"`
@@ -28,8 +28,8 @@ func wire(e app.Endpoint) subscription {
 		Title: e.Title, URL: e.URL, Events: append([]string{}, e.Types...), Secret: e.Secret}
 }
 
-// item is what can be done with one subscription. A text that is no id is answered
-// like an unknown one.
+// item returns the methods of one subscription. A text that is not an id gets the same
+// response as an unknown id.
 func (a *api) item(c app.Caller, text string) methods {
 	id, err := hook.ParseID(text)
 	with := func(do func(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error) adapter.Handler {
@@ -66,7 +66,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c app.Caller) error
 	return adapter.Answer(w, http.StatusCreated, wire(made))
 }
 
-// everything asks for a list without pages: PaySway's lists have none.
+// everything is the window of a list without pages: PaySway's lists have none.
 var everything = hook.Window{Limit: 1 << 30}
 
 func (a *api) list(w http.ResponseWriter, r *http.Request, c app.Caller) error {
@@ -118,8 +118,7 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 	return nil
 }
 
-// readChange reads the members that can be written; the first thing that is wrong
-// is the one that is told.
+// readChange reads the writable members. It reports only the first error.
 func readChange(m *adapter.Members) (app.EndpointChange, error) {
 	change := app.EndpointChange{
 		Title:   adapter.Take[string](m, "title", "a string"),
@@ -134,7 +133,8 @@ func readChange(m *adapter.Members) (app.EndpointChange, error) {
 	return change, nil
 }
 
-// pointer says where a member of ours stands in PaySway's objects.
+// pointer converts the field of a Posthorn error to a JSON pointer into PaySway's
+// objects.
 func pointer(field string) string {
 	if rest, ok := strings.CutPrefix(field, "event_types"); ok {
 		return "events" + rest
@@ -144,7 +144,7 @@ func pointer(field string) string {
 
 func levelOf(f *failure) slog.Level {
 	if f.retry > 0 {
-		return slog.LevelWarn // passes by itself; the store says it once, louder
+		return slog.LevelWarn // temporary; the store logs it once at a higher level
 	}
 	return slog.LevelError
 }

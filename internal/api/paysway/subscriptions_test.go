@@ -20,14 +20,14 @@ const (
 	good = `{"title":"Recipients","url":"https://example.com/webhook","events":["RECIPIENT.CREATED","RECIPIENT.UPDATED"]}`
 )
 
-// members of a subscription, without the secret.
+// shown lists the members of a subscription without the secret.
 var shown = []string{"createdDate", "enabled", "events", "id", "title", "url"}
 
 func withSecret() []string { return append(slices.Clone(shown), "secret") }
 
 var instant = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
 
-// The way of a script that was written against PaySway's documents.
+// The calls of a script that follows PaySway's documentation work.
 func TestEveryRoute(t *testing.T) {
 	h := newTestAPI(t, "paysway", 20)
 	token := h.token(h.tenant("acme", hook.Live))
@@ -85,7 +85,7 @@ func TestEveryRoute(t *testing.T) {
 	}
 }
 
-// What is refused is refused in PaySway's words and changes nothing.
+// Errors have PaySway's format, and a refused request changes nothing.
 func TestBadInput(t *testing.T) {
 	h := newTestAPI(t, "paysway", 20)
 	token := h.token(h.tenant("acme", hook.Live))
@@ -169,14 +169,14 @@ func TestBadInput(t *testing.T) {
 	if h.rows() != before {
 		t.Error("something was changed")
 	}
-	// The control: the hash does see a change.
+	// Control: the hash does detect a change.
 	h.has(h.api("PATCH", path+"/"+id, token, `{"title":"other"}`), 200, shown...)
 	if h.rows() == before {
 		t.Error("the hash over the rows did not see a PATCH")
 	}
 }
 
-// Another tenant, the other mode and another format are answered like nothing.
+// Another tenant, the other mode and another format get the response for an unknown id.
 func TestForeignSubscriptions(t *testing.T) {
 	h := newTestAPI(t, "paysway", 20)
 	acme, other, test := h.token(h.tenant("acme", hook.Live)), h.token(h.tenant("other", hook.Live)), h.token(h.tenant("acme", hook.Test))
@@ -204,12 +204,12 @@ func TestForeignSubscriptions(t *testing.T) {
 	if got := h.api("GET", path, acme, ""); strings.Count(got.text, `"id"`) != 1 {
 		t.Errorf("other formats are listed: %s", got.text)
 	}
-	if got := h.api("DELETE", path+"/"+id, acme, ""); got.status != 204 { // control: the owner may
+	if got := h.api("DELETE", path+"/"+id, acme, ""); got.status != 204 { // control: the owner may delete
 		t.Errorf("%d", got.status)
 	}
 }
 
-// The later spelling has its own catalogue; a profile without one takes any name.
+// The later spelling has its own catalogue; a profile without one accepts any name.
 func TestCatalogueOfTheVariant(t *testing.T) {
 	builtin, _ := profile.Builtin().Get("paysway")
 	text := strings.Replace(string(builtin.Text()), "name: paysway\n", "name: in-house\n", 1)
@@ -221,7 +221,7 @@ func TestCatalogueOfTheVariant(t *testing.T) {
 	for name, c := range map[string]struct{ takes, refuses string }{
 		"paysway":         {"RECIPIENT.CREATED", "RECIPIENT_CREATED"},
 		"paysway-2025-09": {"RECIPIENT_CREATED", "RECIPIENT.CREATED"},
-		"standard":        {"RECIPIENT.CREATED", "RECIPIENT_CREATED"}, // mounted beside: the first spelling
+		"standard":        {"RECIPIENT.CREATED", "RECIPIENT_CREATED"}, // mounted beside it: the first spelling
 		"in-house":        {"anything.at_all", "*"},
 	} {
 		h := newTestAPI(t, name, 20, free)
@@ -242,7 +242,8 @@ func TestCatalogueOfTheVariant(t *testing.T) {
 	}
 }
 
-// The quota holds when many take the last places at once, and a deletion frees one.
+// The quota holds when many requests take the last places at once, and a deletion frees
+// one.
 func TestQuota(t *testing.T) {
 	h := newTestAPI(t, "paysway", 3)
 	acme, other := h.token(h.tenant("acme", hook.Live)), h.token(h.tenant("other", hook.Live))
@@ -270,7 +271,7 @@ func TestQuota(t *testing.T) {
 	h.has(h.api("POST", path, acme, good), 201, withSecret()...)
 	h.refused("full again", h.api("POST", path, acme, good), 409, "WEBHOOK_SUBSCRIPTIONS_LIMIT_REACHED", "")
 
-	free := newTestAPI(t, "paysway", 0) // control: without a limit all are made
+	free := newTestAPI(t, "paysway", 0) // control: without a limit all are created
 	token := free.token(free.tenant("acme", hook.Live))
 	for range 5 {
 		free.has(free.api("POST", path, token, good), 201, withSecret()...)

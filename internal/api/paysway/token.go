@@ -10,14 +10,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// granted is the answer to a token request (RFC 6749 section 5.1).
+// granted is the response to a token request (RFC 6749 section 5.1).
 type granted struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int    `json:"expires_in"` // seconds
 }
 
-// token is POST /oauth2/token: the client credentials are the id and the text of a
+// token is POST /oauth2/token. The client credentials are the id and the text of a
 // tenant key, in the form or as HTTP Basic (RFC 6749 sections 2.3.1 and 4.4).
 func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
@@ -60,7 +60,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 	return adapter.Answer(w, http.StatusOK, granted{text, "Bearer", int(app.TokenLifetime.Seconds())})
 }
 
-// credentials returns the client's id and secret from the one place they are in.
+// credentials returns the client's id and secret from the one place that has them.
 func credentials(r *http.Request, form url.Values) (id, secret string, err error) {
 	id, secret = form.Get("client_id"), form.Get("client_secret")
 	if len(r.Header["Authorization"]) > 0 {
@@ -79,7 +79,8 @@ func credentials(r *http.Request, form url.Values) (id, secret string, err error
 	return id, secret, nil
 }
 
-// authenticate says who asks. Only tokens count: a key's own text is refused.
+// authenticate returns the caller. Only tokens are accepted: a key's own text is
+// refused.
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
 		return app.Caller{}, err

@@ -33,7 +33,7 @@ func TestTokens(t *testing.T) {
 	for _, token := range []string{first, second} {
 		h.has(h.api("GET", path, token, ""), 200, "items")
 	}
-	// Only hashes are on disk; the control finds what is there in the clear.
+	// Only hashes are stored; the control finds what is stored in plain text.
 	var text []byte
 	rows, err := h.db.QueryContext(t.Context(), "SELECT hash, key FROM oauth_tokens")
 	if err != nil {
@@ -118,14 +118,14 @@ func TestTokenRefusals(t *testing.T) {
 	if h.rows() != before {
 		t.Error("a refused request changed something")
 	}
-	h.token(k) // control: it works with what is right
+	h.token(k) // control: valid credentials work
 	if h.rows() == before {
 		t.Error("the hash over the rows did not see a token")
 	}
 }
 
-// A token ends after its hour, with its key and with its tenant, at once; expired
-// ones leave the table.
+// A token ends after an hour, with its key and with its tenant, immediately. Expired
+// tokens are deleted from the table.
 func TestTokensEnd(t *testing.T) {
 	h := newTestAPI(t, "paysway", 20)
 	k, stays := h.tenant("acme", hook.Live), h.tenant("acme", hook.Live)
@@ -155,10 +155,11 @@ func TestTokensEnd(t *testing.T) {
 	h.refused("tenant deleted", h.api("GET", path, fresh, ""), 401, "AUTH_TOKEN_INVALID", "")
 }
 
-// A client that asks for a token with every call is told to keep it; nobody else is.
+// A client that requests a token for every call is refused and told to reuse it; no
+// other client is.
 func TestTokensAreThrottled(t *testing.T) {
 	h := newTestAPI(t, "paysway", 20)
-	h.ahead.Store(int64(time.Hour)) // a clock that stands still would do as well
+	h.ahead.Store(int64(time.Hour)) // a clock that stands still would also do
 	k, other := h.tenant("acme", hook.Live), h.tenant("other", hook.Live)
 	for range 500 {
 		got := h.form("", grant, "client_credentials", "client_id", k.ID.String(), "client_secret", "wrong")
@@ -186,7 +187,7 @@ func TestTokensAreThrottled(t *testing.T) {
 	h.token(k)
 }
 
-// A store that is away is said in PaySway's words, with when to come back.
+// An unavailable store is reported in PaySway's format, with Retry-After.
 func TestStoreAway(t *testing.T) {
 	h := newTestAPI(t, "paysway", 20)
 	token := h.token(h.tenant("acme", hook.Live))

@@ -10,14 +10,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// delivery is one event to one endpoint as paywise shows it. ID is what the
-// receiver sees as X-Paywise-Delivery-ID.
+// delivery is one event to one endpoint in paywise's format. ID is the value that the
+// receiver sees in X-Paywise-Delivery-ID.
 type delivery struct {
 	ID             string       `json:"id"`
 	Event          string       `json:"event"` // its type
 	Status         string       `json:"status"`
 	Attempts       int          `json:"attempts"`
-	ResponseStatus *int         `json:"response_status"` // of the latest attempt; null: no answer
+	ResponseStatus *int         `json:"response_status"` // of the latest attempt; null: no response
 	Error          *string      `json:"error"`           // of the latest attempt
 	NextAttemptAt  *client.Time `json:"next_attempt_at"`
 	Created        client.Time  `json:"created"`
@@ -26,8 +26,8 @@ type delivery struct {
 
 var yes, no = true, false
 
-// stages says which deliveries have one of paywise's statuses. Those held back
-// while an endpoint is disabled are pending, cancelled ones failed.
+// stages maps paywise's statuses to delivery states. Deliveries held while an endpoint
+// is disabled are pending, and cancelled ones are failed.
 var stages = map[string][]hook.Stage{
 	"pending":  {{State: hook.Pending, Attempted: &no}, {State: hook.Held}},
 	"retrying": {{State: hook.Pending, Attempted: &yes}},
@@ -35,7 +35,7 @@ var stages = map[string][]hook.Stage{
 	"failed":   {{State: hook.Failed}, {State: hook.Cancelled}},
 }
 
-// statusOf is stages read the other way.
+// statusOf is the inverse of stages.
 func statusOf(d *hook.Delivery) string {
 	for status, list := range stages {
 		for _, s := range list {
@@ -44,7 +44,7 @@ func statusOf(d *hook.Delivery) string {
 			}
 		}
 	}
-	return "failed" // cannot be: the stages cover every state
+	return "failed" // cannot happen: the stages cover every state
 }
 
 func wireDelivery(d hook.LoggedDelivery) delivery {
@@ -69,8 +69,8 @@ func someTime(t time.Time) *client.Time {
 	return &client.Time{Time: t}
 }
 
-// test sends webhook.test and answers with its delivery: it was accepted, what
-// becomes of it is seen among the deliveries.
+// test sends webhook.test and responds with its delivery. The delivery is only
+// accepted; the list of deliveries shows its result.
 func (a *api) test(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error {
 	body, err := adapter.Body(r, c, "application/json")
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 
 var deliveryMembers = []string{"attempts", "created", "error", "event", "id", "next_attempt_at", "response_status", "status", "updated"}
 
-// attempt records an attempt at the endpoint's due deliveries that came to the status.
+// attempt records attempts of the endpoint's due deliveries with the status, at most
+// most.
 func (h *testAPI) attempt(id string, status, most int) int {
 	h.t.Helper()
 	endpoint, err := hook.ParseID(id)
@@ -49,7 +50,7 @@ func (h *testAPI) publish(eventType string) {
 	}
 }
 
-// Every state of a delivery has paywise's word, and the filters find it by it.
+// Every state of a delivery has paywise's word, and the filters find it by that word.
 func TestDeliveries(t *testing.T) {
 	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
@@ -63,7 +64,7 @@ func TestDeliveries(t *testing.T) {
 	h.ahead.Add(int64(2 * time.Minute))
 	h.attempt(id, 503, 1) // failed
 	h.publish("payment.created")
-	h.attempt(id, 204, 1) // success: the count of failures is 0 again
+	h.attempt(id, 204, 1) // success: the failure count is 0 again
 	h.publish("mandate.created")
 	h.attempt(id, 404, 1)        // retrying
 	h.publish("payment.created") // pending
@@ -102,7 +103,7 @@ func TestDeliveries(t *testing.T) {
 	}
 	h.fields("status", h.api("GET", one+"deliveries/?status=held", key, ""), "status")
 	h.fields("limit", h.api("GET", one+"deliveries/?limit=0", key, ""), "limit")
-	for _, name := range []string{"event", "status", "limit", "offset"} { // none of these may show more than was asked for
+	for _, name := range []string{"event", "status", "limit", "offset"} { // none of these may show more than was requested
 		h.fields(name, h.api("GET", one+"deliveries/?"+name+"=", key, ""), name)
 		h.fields(name, h.api("GET", one+"deliveries/?"+name+"=1&"+name+"=1", key, ""), name)
 		if got := h.api("GET", one+"deliveries/?"+name+"=%zz", key, ""); got.status != 400 || !strings.Contains(got.text, `{"detail":"The query string cannot be read`) {
@@ -112,8 +113,8 @@ func TestDeliveries(t *testing.T) {
 	if off := h.page(one+"deliveries/?limit=2&offset=2", key); off.Results[0]["id"] != list.Results[2]["id"] || off.Next == "" || off.Previous == "" {
 		t.Errorf("%+v", off)
 	}
-	// Held back is pending; the endpoint's deletion cancels, which nobody can see any
-	// more, so cancelling is asked for by hand.
+	// Held deliveries are pending. Deleting the endpoint cancels them where nobody can
+	// see it any more, so the test cancels one directly.
 	h.has(h.api("PATCH", one, key, `{"enabled":false}`), 200, shown...)
 	h.settled(func() bool { return h.page(one+"deliveries/?status=pending", key).Count == 2 })
 	delivery, err := hook.ParseID(list.Results[0]["id"].(string))
@@ -131,7 +132,7 @@ func TestDeliveries(t *testing.T) {
 	}
 }
 
-// settled waits for what the store does by itself.
+// settled waits for background work of the store.
 func (h *testAPI) settled(done func() bool) {
 	h.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -145,7 +146,7 @@ func (h *testAPI) settled(done func() bool) {
 	h.t.Fatal("it did not come to pass")
 }
 
-// Failures disable the endpoint and stay on show until it is enabled again.
+// Failures disable the endpoint and stay visible until it is enabled again.
 func TestHealthOnShow(t *testing.T) {
 	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
@@ -177,8 +178,8 @@ func TestHealthOnShow(t *testing.T) {
 	}
 }
 
-// A partner's key acts for the company of a user that an operator granted, and for
-// nobody else's.
+// A partner's key acts for the tenant of a user that an operator granted, and for no
+// other tenant.
 func TestPartners(t *testing.T) {
 	h := newTestAPI(t)
 	partner, company, stranger := h.tenant("partner", hook.Live).Text, h.tenant("acme", hook.Live).Text, h.tenant("other", hook.Live).Text
@@ -192,7 +193,7 @@ func TestPartners(t *testing.T) {
 	}
 	made := h.has(as(partner, "user-1", "POST", path, good), 201, withSecret()...)
 	one := path + made["id"].(string) + "/"
-	h.has(h.api("GET", one, company, ""), 200, shown...) // it is the company's
+	h.has(h.api("GET", one, company, ""), 200, shown...) // it belongs to the company
 	h.has(as(partner, "user-1", "GET", one, ""), 200, shown...)
 	h.detail("without the user", h.api("GET", one, partner, ""), 404, "")
 	before := h.rows()
@@ -227,11 +228,11 @@ func TestPartners(t *testing.T) {
 	h.detail("ended", as(partner, "user-1", "GET", one, ""), 403, "")
 }
 
-// A store that is away is said in paywise's words, with when to come back.
+// An unavailable store is reported in paywise's format, with Retry-After.
 func TestStoreAway(t *testing.T) {
 	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
-	h.create(key, good) // the key is known from now on
+	h.create(key, good) // the key is cached from now on
 	if err := h.store.Close(); err != nil {
 		t.Fatal(err)
 	}

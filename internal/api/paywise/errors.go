@@ -11,25 +11,25 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// failure is an error in the framework's form: a sentence, or sentences by member.
+// failure is an error in the framework's format: one sentence, or sentences by member.
 type failure struct {
 	status int
 	detail string
-	fields map[string][]string // in place of detail
+	fields map[string][]string // replaces detail
 	retry  int                 // Retry-After in seconds, 0: none
-	bearer bool                // say how to authenticate
+	bearer bool                // set WWW-Authenticate
 }
 
 // Error returns the sentence.
 func (f *failure) Error() string { return f.detail }
 
-// invalid is the refusal of one member or query parameter.
+// invalid returns the error for one member or query parameter.
 func invalid(field, sentence string) *failure {
 	return &failure{status: http.StatusBadRequest, fields: map[string][]string{field: {sentence}}}
 }
 
-// kinds says how the codes of the house are answered here; one that is missing is
-// the caller's mistake.
+// kinds maps Posthorn's codes to failures. A code that is missing is an error of the
+// caller.
 var kinds = map[hook.Code]failure{
 	hook.CodeUnauthorized:      {status: 401, bearer: true},
 	hook.CodeKeyExpired:        {status: 401, bearer: true},
@@ -53,7 +53,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeLoopDetected:      {status: 508},
 }
 
-// members of the house that are called otherwise here.
+// names maps members of Posthorn that have another name in this API.
 var names = map[string]string{"event_types": "events"}
 
 func failureOf(err error) *failure {
@@ -70,7 +70,7 @@ func failureOf(err error) *failure {
 	}
 	f.detail = e.Message
 	f.retry = max(f.retry, adapter.Seconds(e.RetryAfter))
-	if e.Message == hook.NotFound("endpoint").Message { // the store names it so; a text that is no id is answered alike
+	if e.Message == hook.NotFound("endpoint").Message { // the store uses this message; a text that is not an id gets the same response
 		f.detail = hook.NotFound("webhook").Message
 	}
 	if e.Code == hook.CodeInternal {
@@ -82,7 +82,7 @@ func failureOf(err error) *failure {
 	return &f
 }
 
-// fieldOf returns the member of ours that a pointer of the house leads into.
+// fieldOf returns this API's name of the member in Posthorn's pointer.
 func fieldOf(pointer string) string {
 	field, _, _ := strings.Cut(pointer, "/")
 	if ours, renamed := names[field]; renamed {
@@ -91,7 +91,7 @@ func fieldOf(pointer string) string {
 	return field
 }
 
-// invalidAll puts everything that was wrong with a body into one answer.
+// invalidAll combines all errors of a body into one response.
 func invalidAll(wrong []*hook.Error) *failure {
 	f := &failure{status: http.StatusBadRequest, fields: map[string][]string{}}
 	for _, e := range wrong {
@@ -101,7 +101,7 @@ func invalidAll(wrong []*hook.Error) *failure {
 	return f
 }
 
-// refuse answers with the error. What is our fault goes to the log.
+// refuse responds with the error. Server errors are logged.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
 	if f.status == http.StatusUnauthorized {
@@ -112,7 +112,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
 		level := slog.LevelError
 		if f.retry > 0 {
-			level = slog.LevelWarn // passes by itself; the store says it once, louder
+			level = slog.LevelWarn // temporary; the store logs it once at a higher level
 		}
 		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(adapter.RequestIDHeader), "error", err)
 	} else if f.status < 500 && !hook.Logged(err) {

@@ -30,7 +30,7 @@ func limited(t *testing.T, h *testAPI, o app.Options) {
 	h.url = server.URL
 }
 
-// Calls and test events are limited in the framework's form.
+// Calls and test events are limited, with errors in the framework's format.
 func TestCallsAreLimited(t *testing.T) {
 	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text

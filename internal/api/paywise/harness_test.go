@@ -37,7 +37,7 @@ func (oneAddress) LookupNetIP(context.Context, string, string) ([]netip.Addr, er
 	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
 }
 
-// testAPI is paywise's API over a real store, spoken to over plain HTTP.
+// testAPI is paywise's API over a real store, called over plain HTTP.
 type testAPI struct {
 	t        *testing.T
 	url      string
@@ -94,7 +94,7 @@ func newTestAPI(t *testing.T) *testAPI {
 	return h
 }
 
-// tenant makes a tenant and a key of it.
+// tenant creates a tenant and one of its keys.
 func (h *testAPI) tenant(id string, mode hook.Mode) app.NewKey {
 	h.t.Helper()
 	if _, err := h.service.Tenant(h.t.Context(), h.operator, id); err != nil {
@@ -137,7 +137,7 @@ func (h *testAPI) do(method, path string, header map[string]string, body string)
 	return answer{got.StatusCode, got.Header, string(text)}
 }
 
-// api is a call with a key.
+// api makes a call with a key.
 func (h *testAPI) api(method, path, key, body string) answer {
 	h.t.Helper()
 	header := map[string]string{"Authorization": "Bearer " + key}
@@ -176,7 +176,7 @@ func (h *testAPI) detail(what string, a answer, status int, part string) {
 	}
 }
 
-// fields checks a 400 that blames exactly the members, each with sentences.
+// fields checks a 400 with sentences for exactly these members.
 func (h *testAPI) fields(what string, a answer, members ...string) {
 	h.t.Helper()
 	for name, value := range h.has(a, 400, members...) {
@@ -191,7 +191,7 @@ func (h *testAPI) fields(what string, a answer, members ...string) {
 	}
 }
 
-// rows is a hash over every row that a caller could have changed.
+// rows returns a hash over every row that a caller could have changed.
 func (h *testAPI) rows() string {
 	h.t.Helper()
 	sum := sha256.New()
@@ -210,7 +210,7 @@ func (h *testAPI) rows() string {
 				h.t.Fatal(err)
 			}
 			for i, name := range columns {
-				if strings.HasPrefix(name, "sweep") { // the store's own work, in the background
+				if strings.HasPrefix(name, "sweep") { // changed by the store in the background
 					values[i] = nil
 				}
 			}

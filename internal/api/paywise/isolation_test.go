@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// victims is a world in which the tenant "victim" has an endpoint with a delivery in
-// live mode, and a partner that may act for another company.
+// victims returns a world in which the tenant "victim" has an endpoint with a delivery
+// in live mode, and a partner that may act for another company.
 func victims(t *testing.T) isolationtest.World {
 	t.Helper()
 	h := newTestAPI(t)
@@ -45,7 +45,7 @@ func victims(t *testing.T) isolationtest.World {
 		{Route: "GET " + path + "{id}/", Path: one, Owner: "the partner for the victim", Lawful: []string{own}},
 	}
 	for i := range rows[:7] {
-		rows[i].Lawful = append(rows[i].Lawful, "the partner for the victim") // it is the victim here
+		rows[i].Lawful = append(rows[i].Lawful, "the partner for the victim") // it acts as the victim here
 	}
 	return isolationtest.World{
 		Handler: h.handler,
@@ -79,5 +79,6 @@ func victims(t *testing.T) isolationtest.World {
 
 func TestIsolation(t *testing.T) { isolationtest.Run(t, victims(t)) }
 
-// TestIsolationControl shows that the same calls are seen when they do succeed.
+// TestIsolationControl shows that the same calls have visible effects when they
+// succeed.
 func TestIsolationControl(t *testing.T) { isolationtest.Control(t, len(victims(t).Rows), victims) }

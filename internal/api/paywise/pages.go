@@ -14,8 +14,8 @@ const (
 	maxOffset    = 1 << 31
 )
 
-// page is a list as paywise answers it: a part, how many there are, and where the
-// parts beside it are.
+// page is a list in paywise's format: a part of the list, the total number, and the
+// addresses of the adjacent parts.
 type page[T any] struct {
 	Count    int     `json:"count"`
 	Next     *string `json:"next"`
@@ -23,8 +23,8 @@ type page[T any] struct {
 	Results  []T     `json:"results"`
 }
 
-// readQuery reads the parameters of a list. What cannot be read is refused: left out,
-// it would be a filter less.
+// readQuery parses the parameters of a list. What cannot be parsed is refused: if it
+// were ignored, a filter would be missing.
 func readQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -33,7 +33,8 @@ func readQuery(r *http.Request) (url.Values, error) {
 	return query, nil
 }
 
-// readWindow reads limit and offset. A limit beyond the largest is the largest.
+// readWindow reads limit and offset. A limit above the maximum is reduced to the
+// maximum.
 func readWindow(query url.Values) (hook.Window, error) {
 	limit, err := number(query, "limit", defaultLimit, 1)
 	if err != nil {
@@ -55,7 +56,7 @@ func number(query url.Values, name string, absent, least int) (int, error) {
 	return int(n), nil
 }
 
-// single returns the one value of a parameter, which is not empty.
+// single returns the only value of a parameter. It must not be empty.
 func single(query url.Values, name string) (text string, given bool, err error) {
 	switch values := query[name]; len(values) {
 	case 0:
@@ -80,9 +81,9 @@ func paged[T any](r *http.Request, w hook.Window, count int, results []T) page[T
 	return out
 }
 
-// link returns the absolute address of another part of the list. Behind a proxy
-// that ends TLS the scheme is what the proxy says; it goes nowhere but into the
-// caller's own answer.
+// link returns the absolute URL of another part of the list. Behind a proxy that
+// terminates TLS, the scheme is the one that the proxy reports; it appears only in the
+// caller's own response.
 func link(r *http.Request, limit, offset int) *string {
 	query := r.URL.Query()
 	query.Set("limit", strconv.Itoa(limit))

@@ -1,13 +1,12 @@
-// Package paywise is the HTTP adapter of paywise's own management API: webhook endpoints,
-// their test events and their deliveries, all over the app room. It owns routes,
-// members, statuses and the wording of errors as paywise documents them and, where
-// it does not, as the framework its API is built with answers (Django REST
-// framework: {"detail": ...} and {"member": [...]}).
+// Package paywise is the HTTP adapter of paywise's own management API: webhook
+// endpoints, their test events and their deliveries, on top of package app. It defines
+// routes, members, statuses and the text of errors as paywise documents them. Where
+// paywise documents nothing, it follows the framework that paywise's API is built with
+// (Django REST framework: {"detail": ...} and {"member": [...]}).
 //
-// It promises that scripts written for paywise's webhooks work here unchanged. An
-// endpoint is shown if its profile says "management: paywise"; every other one does
-// not exist here. It decides nothing about who may do what and keeps no state
-// between requests.
+// Scripts written for paywise's webhooks work unchanged. An endpoint is visible only if
+// its profile has "management: paywise". The package makes no decisions about
+// permissions and keeps no state between requests.
 package paywise
 
 import (
@@ -20,19 +19,19 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Options is what the handlers work with. Service is required.
+// Options configures the handler. Service is required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger // nil: slog.Default()
-	// Refused, when set, is told each answer of 401, 403 or 429 with our code for it. It
-	// is called concurrently.
+	// Refused, if set, is called for each response of 401, 403 or 429 with our code for
+	// it. It is called concurrently.
 	Refused func(status int, code string)
 }
 
-// Patterns are what a http.ServeMux sends here. They take nothing from the native
-// API, which shares the prefix /v1/.
+// Patterns returns the handler's patterns for an http.ServeMux. They do not overlap
+// with the native API, which shares the prefix /v1/.
 func Patterns() []string {
-	return []string{root[:len(root)-1], root} // both forms: else the mux would redirect
+	return []string{root[:len(root)-1], root} // both forms: otherwise the mux would redirect
 }
 
 const root = "/v1/webhooks/"
@@ -42,7 +41,7 @@ type api struct {
 	mount *app.Mount
 }
 
-// New returns the handler. It fails if no profile is spoken to in this API.
+// New returns the handler. It fails if no profile belongs to this API.
 func New(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -54,19 +53,19 @@ func New(o Options) (http.Handler, error) {
 	return &api{o: o, mount: mount}, nil
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP handles one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	adapter.Serve(w, r, a.route, a.refuse)
 }
 
-// handler answers a known caller.
+// handler handles a request of an authenticated caller.
 type handler func(w http.ResponseWriter, r *http.Request, c app.Caller) error
 
-// methods are what a route does, by method.
+// methods holds the handlers of a route, by method.
 type methods map[string]handler
 
-// route finds what is asked for: first whether the path exists, then who asks, then
-// whether the path takes the method.
+// route checks first whether the path exists, then authenticates the caller, then
+// checks whether the path accepts the method.
 func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	if !strings.HasSuffix(r.URL.Path, "/") {
 		return &failure{status: http.StatusNotFound, detail: "There is nothing here. Paths of this API end in a slash: " + r.URL.Path + "/"}
@@ -88,7 +87,7 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// choose runs what the method asks for.
+// choose runs the handler for the method.
 func choose(w http.ResponseWriter, r *http.Request, m methods, c app.Caller) error {
 	do, sentence := adapter.Choose(w, r, m)
 	if do == nil {
@@ -97,7 +96,8 @@ func choose(w http.ResponseWriter, r *http.Request, m methods, c app.Caller) err
 	return do(w, r, c)
 }
 
-// routes returns what the path below the root takes, nil if there is no such path.
+// routes returns the methods of the path below the root, or nil if there is no such
+// path.
 func (a *api) routes(path string) methods {
 	if path == "" {
 		return methods{http.MethodGet: a.list, http.MethodPost: a.create}
@@ -115,7 +115,8 @@ func (a *api) routes(path string) methods {
 	return nil
 }
 
-// with reads the id of a path; a text that is no id is answered like an unknown one.
+// with parses the id of a path. A text that is not an id gets the same response as an
+// unknown id.
 func with(text string, do func(w http.ResponseWriter, r *http.Request, c app.Caller, id hook.ID) error) handler {
 	return func(w http.ResponseWriter, r *http.Request, c app.Caller) error {
 		id, err := hook.ParseID(text)
@@ -126,12 +127,12 @@ func with(text string, do func(w http.ResponseWriter, r *http.Request, c app.Cal
 	}
 }
 
-// userHeader names the user of a partner that a call is made for (paywise docs:
-// partner onboarding).
+// userHeader names the user of a partner for whom a call is made (paywise docs: partner
+// onboarding).
 const userHeader = "X-User-Id"
 
-// authenticate says who asks: the key's tenant, or the company of the user that the
-// key of a partner names.
+// authenticate returns the caller: the key's tenant, or the tenant of the user that a
+// partner's request names.
 func (a *api) authenticate(r *http.Request) (app.Caller, error) {
 	if err := adapter.CheckLoop(r, a.o.Service.Loop()); err != nil {
 		return app.Caller{}, err

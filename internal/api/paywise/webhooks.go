@@ -10,8 +10,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// webhook is an endpoint as paywise shows it (paywise docs: manage-endpoints).
-// SecretKey is in the answer that made it only.
+// webhook is an endpoint in paywise's format (paywise docs: manage-endpoints).
+// SecretKey is set only in the response to its creation.
 type webhook struct {
 	ID                     string       `json:"id"`
 	URL                    string       `json:"url"`
@@ -37,7 +37,7 @@ func (a *api) wire(e app.Endpoint) webhook {
 		LastFailureAt: someTime(e.Health.LastFailureAt), Created: client.Time{Time: e.CreatedAt}, Updated: client.Time{Time: e.UpdatedAt}}
 }
 
-// accessMode is paywise's word for a mode.
+// accessMode returns paywise's word for a mode.
 func accessMode(m hook.Mode) string {
 	if m == hook.Live {
 		return "production"
@@ -95,7 +95,8 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, c app.Caller) error {
 	return adapter.Answer(w, http.StatusOK, paged(r, window, count, results))
 }
 
-// readEnabled reads the filter; Python scripts write True and False.
+// readEnabled parses the filter. It also accepts True and False, which Python scripts
+// write.
 func readEnabled(query map[string][]string) (*bool, error) {
 	text, given, err := single(query, "enabled")
 	if err != nil || !given {
@@ -143,8 +144,8 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, c app.Caller, id ho
 	return nil
 }
 
-// whole adds to the refusal of one member what is wrong with the others: the
-// framework's answers name all of them at once.
+// whole adds to the error of one member the errors of the others: the framework's
+// responses report all of them at once.
 func (a *api) whole(ctx context.Context, c app.Caller, id hook.ID, change app.EndpointChange, err error) error {
 	f := failureOf(err)
 	if f.fields == nil || c.Kind != hook.TenantKey {
@@ -158,7 +159,7 @@ func (a *api) whole(ctx context.Context, c app.Caller, id hook.ID, change app.En
 	return f
 }
 
-// readChange reads the members that can be written and gathers what is wrong.
+// readChange reads the writable members and collects all errors.
 func readChange(m *adapter.Members) (app.EndpointChange, error) {
 	change := app.EndpointChange{
 		URL:         adapter.Take[string](m, "url", "a string"),

@@ -18,7 +18,7 @@ const (
 	good = `{"url":"https://example.com/webhooks/paywise","events":["mandate.created","payment.created"]}`
 )
 
-// members of an endpoint, without the secret.
+// shown lists the members of an endpoint without the secret.
 var shown = []string{"access_mode", "consecutive_failures", "created", "description", "enabled", "events", "id",
 	"last_failure_at", "max_consecutive_failures", "updated", "url"}
 
@@ -34,7 +34,7 @@ func (h *testAPI) create(key, body string) map[string]any {
 	return h.has(h.api("POST", path, key, body), 201, withSecret()...)
 }
 
-// The way of a script that was written against paywise's documents.
+// The calls of a script that follows paywise's documentation work.
 func TestEveryRoute(t *testing.T) {
 	h := newTestAPI(t)
 	key, test := h.tenant("acme", hook.Live).Text, h.tenant("acme", hook.Test).Text
@@ -88,7 +88,7 @@ func TestEveryRoute(t *testing.T) {
 	}
 }
 
-// The list is cut by limit and offset, and its links lead from part to part.
+// limit and offset select a part of the list, and its links lead from part to part.
 func TestPages(t *testing.T) {
 	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
@@ -161,7 +161,7 @@ func (h *testAPI) page(path, key string) page {
 	return p
 }
 
-// What is refused is refused in the framework's words and changes nothing.
+// Errors have the framework's format, and a refused request changes nothing.
 func TestBadInput(t *testing.T) {
 	h := newTestAPI(t)
 	key := h.tenant("acme", hook.Live).Text
@@ -251,13 +251,13 @@ func TestBadInput(t *testing.T) {
 	if h.rows() != before {
 		t.Error("something was changed")
 	}
-	h.has(h.api("PATCH", one, key, `{"description":"other"}`), 200, shown...) // the control
+	h.has(h.api("PATCH", one, key, `{"description":"other"}`), 200, shown...) // control
 	if h.rows() == before {
 		t.Error("the hash over the rows did not see a PATCH")
 	}
 }
 
-// Who may not is told so and changes nothing.
+// A caller without access is refused and changes nothing.
 func TestForeignWebhooks(t *testing.T) {
 	h := newTestAPI(t)
 	acme, other, test := h.tenant("acme", hook.Live), h.tenant("other", hook.Live), h.tenant("acme", hook.Test)
@@ -270,7 +270,7 @@ func TestForeignWebhooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := h.api("GET", path, revoked.Text, ""); got.status != 200 { // it is known, then it is not
+	if got := h.api("GET", path, revoked.Text, ""); got.status != 200 { // the key is valid, then revoked
 		t.Fatal(got.status)
 	}
 	if err := h.service.RevokeKey(t.Context(), h.operator, revoked.ID); err != nil {
@@ -310,7 +310,7 @@ func TestForeignWebhooks(t *testing.T) {
 	if h.rows() != before {
 		t.Error("a stranger changed something")
 	}
-	for _, call := range calls(one) { // the control: the owner may
+	for _, call := range calls(one) { // control: the owner may
 		if got := h.api(call[0], call[1], acme.Text, call[2]); call[0] != "POST" && call[1] == one && got.status > 204 {
 			t.Errorf("owner's %s %s: %d", call[0], call[1], got.status)
 		}

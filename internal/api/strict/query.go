@@ -11,13 +11,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Query reads the query of a request to a route that takes the known parameters. A
-// parameter that is absent is not in the result, and every other one has one value.
+// Query parses the query of a request to a route with the known parameters. The result
+// contains only parameters that are present, each with one value.
 //
-// A query that another reader could take for a wider one is refused: an empty value,
-// a parameter that stands twice, text that is not percent-encoded UTF-8 or that has
-// control characters (CodeInvalidRequest), and a parameter that is not known
-// (CodeUnknownField). Field names the parameter.
+// Query refuses what another parser could read as a wider query. An empty value, a
+// repeated parameter, text that is not percent-encoded UTF-8, and control characters
+// are CodeInvalidRequest. An unknown parameter is CodeUnknownField. Field names the
+// parameter.
 func Query(raw string, known ...string) (url.Values, error) {
 	if raw == "" {
 		return nil, nil
@@ -43,7 +43,8 @@ func Query(raw string, known ...string) (url.Values, error) {
 	return values, nil
 }
 
-// parameter reads one "name=value". With an error, the name is as far as it can be read.
+// parameter parses one "name=value". With an error, it returns as much of the name as
+// it can read.
 func parameter(pair string) (name, text string, err error) {
 	rawName, rawText, _ := strings.Cut(pair, "=")
 	if name, err = unescaped(rawName); err != nil {
@@ -53,7 +54,7 @@ func parameter(pair string) (name, text string, err error) {
 	return name, text, err
 }
 
-// unescaped refuses a semicolon too: some readers take it for an ampersand.
+// unescaped also refuses a semicolon, because some parsers treat it as an ampersand.
 func unescaped(raw string) (string, error) {
 	text, err := url.QueryUnescape(raw)
 	switch {
@@ -78,9 +79,9 @@ func unknownParameter(name string, known []string) error {
 		Message: fmt.Sprintf("The query parameter %q is not known. This route %s.", name, takes)}
 }
 
-// NotEmpty refuses a member of a JSON object whose value is the empty text: such as a
-// tenant out of a variable that is not set, which must not stand for no tenant. The
-// free members may be empty. A text that is no object passes.
+// NotEmpty refuses a member of a JSON object with an empty text as its value. For
+// example, a tenant from an unset variable must not mean no tenant. The free members
+// may be empty. A text that is not an object passes.
 func NotEmpty(text []byte, free ...string) error {
 	members := map[string]any{}
 	if !strings.Contains(string(text), `""`) || Decode(text, &members) != nil {

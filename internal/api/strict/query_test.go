@@ -11,7 +11,7 @@ import (
 func TestQuery(t *testing.T) {
 	for raw, want := range map[string]struct {
 		code         hook.Code // empty: accepted
-		field, value string    // value is that of a
+		field, value string    // value is the value of parameter a
 	}{
 		"": {}, "&": {}, "a=1": {value: "1"}, "a=1&b=2&": {value: "1"}, "a=x+y%26%3B%c3%a9": {value: "x y&;é"}, "%61=1": {value: "1"}, "a=b=c": {value: "b=c"},
 		"a": {hook.CodeInvalidRequest, "a", ""}, "a=": {hook.CodeInvalidRequest, "a", ""}, "a=1&a=1": {hook.CodeInvalidRequest, "a", ""},

@@ -1,9 +1,9 @@
-// Package strict reads JSON that strangers send: UTF-8, no member named twice
-// (after unescaping), bounded depth, nothing after the value, no unknown members.
-// It owns the sentences of those refusals, all of them *hook.Error.
+// Package strict parses untrusted JSON: UTF-8, no member twice (after unescaping),
+// bounded depth, nothing after the value, no unknown members. It defines the messages
+// of these refusals; all of them are of type *hook.Error.
 //
-// It promises that a text it lets pass means the same to every conforming parser.
-// It never repairs anything and never logs what it read.
+// A text that it accepts means the same to every conforming parser. It never repairs
+// its input and never logs it.
 package strict
 
 import (
@@ -19,12 +19,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// MaxDepth is how many arrays and objects may lie inside each other (S-13).
+// MaxDepth is the maximum nesting of arrays and objects (S-13).
 const MaxDepth = 64
 
-// Decode reads one JSON value into v. A text that is not strict JSON is
-// CodeInvalidJSON, a member v does not have CodeUnknownField, a value of a wrong
-// kind CodeInvalidRequest; the last two name the member in Field.
+// Decode decodes one JSON value into v. A text that is not strict JSON is
+// CodeInvalidJSON, a member that v does not have is CodeUnknownField, and a value of a
+// wrong kind is CodeInvalidRequest. The last two name the member in Field.
 func Decode(text []byte, v any) error {
 	if err := CheckDepth(text, MaxDepth); err != nil {
 		return err
@@ -47,14 +47,14 @@ func Decode(text []byte, v any) error {
 	return Wrong(field, want(semantic.GoType))
 }
 
-// Unknown is the refusal of a member that is not known.
+// Unknown returns the error for an unknown member.
 func Unknown(field string) error {
 	return &hook.Error{Code: hook.CodeUnknownField, Field: field,
 		Message: fmt.Sprintf("The member %q is not known.", field)}
 }
 
-// Wrong is the refusal of a member whose value is not what it must be; want goes
-// on after "must be", such as "a string".
+// Wrong returns the error for a member with an invalid value. want continues the
+// sentence after "must be", such as "a string".
 func Wrong(field, want string) error {
 	if field == "" {
 		return &hook.Error{Code: hook.CodeInvalidRequest, Message: "The request body must be " + want + "."}
@@ -63,13 +63,13 @@ func Wrong(field, want string) error {
 		Message: fmt.Sprintf("%q must be %s.", field, want)}
 }
 
-// Missing is the refusal of a request without a required member.
+// Missing returns the error for a missing required member.
 func Missing(field string) error {
 	return &hook.Error{Code: hook.CodeInvalidRequest, Field: field,
 		Message: fmt.Sprintf("%q is required.", field)}
 }
 
-// Syntax turns an error of the JSON reader into the refusal that says where.
+// Syntax converts an error of the JSON reader to a refusal with its position.
 func Syntax(err error) error {
 	e := &hook.Error{Code: hook.CodeInvalidJSON, Err: err}
 	syntactic, ok := errors.AsType[*jsontext.SyntacticError](err)
@@ -94,14 +94,14 @@ func Syntax(err error) error {
 	return e
 }
 
-// Field writes a JSON pointer the way hook.Error wants it.
+// Field formats a JSON pointer for hook.Error.
 func Field(p jsontext.Pointer) string { return strings.TrimPrefix(string(p), "/") }
 
-// CheckDepth refuses a text with more than limit arrays and objects inside each
-// other. It trusts nothing about the text and needs no memory.
+// CheckDepth refuses a text with more than limit nested arrays and objects. It assumes
+// nothing about the text and allocates no memory.
 func CheckDepth(text []byte, limit int) error {
 	if bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) <= limit {
-		return nil // the common case, counted many bytes at a time
+		return nil // the common case; bytes.Count is fast
 	}
 	depth, inString := 0, false
 	for i := 0; i < len(text); i++ {
@@ -127,7 +127,7 @@ func CheckDepth(text []byte, limit int) error {
 	return nil
 }
 
-// want says what kind of value a Go type takes.
+// want describes the kind of value that a Go type accepts.
 func want(t reflect.Type) string {
 	if t == nil {
 		return "another kind of value"

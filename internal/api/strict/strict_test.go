@@ -78,8 +78,8 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// FuzzDecode holds that what passes is valid JSON to the standard library too,
-// within the depth, and that every refusal is one for callers.
+// FuzzDecode checks that an accepted text is valid JSON to the standard library and
+// within the depth, and that every refusal is meant for callers.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{}`, `{"name":"x"}`, `{"a":{"a":[1,"\u0000",null]}}`, `[`, "\xff", `{"a":1,"a":2}`} {
 		f.Add([]byte(seed))
