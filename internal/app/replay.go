@@ -43,5 +43,5 @@ func (s *Service) KeyInForce(ctx context.Context, text string) error {
 }
 
 var errNotInForce = &hook.Error{Code: hook.CodeSecretChanged, Field: "Idempotency-Key",
-	Message: "This request was carried out before, and the secret or key in its answer is not in force any more: it was rotated, deleted or revoked since" +
+	Message: "This request was carried out before, and the secret or key in its answer is not in force any more: it was rotated, deleted or revoked since." +
 		" Nothing was done. To get a new one, rotate the secret or create a key with another idempotency key."}
