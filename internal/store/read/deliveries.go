@@ -106,8 +106,8 @@ func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 	return where, args
 }
 
-// Bounds on what is shown of a delivery with many attempts: its latest attempts, and the
-// answers of the latest of these.
+// Bounds on what is returned of a delivery with many attempts: its latest attempts, and the
+// responses of the latest of these.
 const (
 	attemptsShown = 1000
 	answersShown  = 100
@@ -128,7 +128,7 @@ func (l *Lists) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (
 }
 
 // Delivery returns a delivery with its latest 1,000 attempts, oldest first. The latest 100
-// include the receiver's answer. An empty tenant means all of the mode.
+// include the receiver's response. An empty tenant means all of the mode.
 func (l *Lists) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
 	d, err := l.DeliveryRow(ctx, scope, id)
 	if err != nil {

@@ -27,7 +27,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Errors of Move that callers branch on, besides those of Open and ErrPostgres.
+// Errors of Move that callers branch on, besides those of the packages sqltext and
+// postgres.
 var (
 	// ErrOlderSchema means that an older release wrote the file and this release has not
 	// opened it yet.
@@ -62,8 +63,9 @@ type TableCount struct {
 // Whatever happens, the target contains a complete copy or nothing. The source is only
 // read. Nodes that start on the target meanwhile wait until the move ends.
 //
-// Errors wrap ErrLocked, ErrOlderSchema, ErrNewerSchema, ErrMasterKeyMismatch, ErrCorrupt,
-// ErrPostgres, ErrDiffers or ErrUnknown where applicable. They contain no secret.
+// Errors wrap sqltext.ErrLocked, sqltext.ErrNewerSchema, sqltext.ErrMasterKeyMismatch,
+// sqltext.ErrCorrupt, postgres.ErrUnusable, postgres.ErrURL, ErrOlderSchema, ErrDiffers or
+// ErrUnknown where applicable. They contain no secret.
 func Move(ctx context.Context, o Options) ([]TableCount, error) {
 	m, err := openMove(ctx, o)
 	if err != nil {
