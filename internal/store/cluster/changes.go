@@ -111,9 +111,10 @@ func scanChange(row sqltext.Scanner) (l sqltext.Change, err error) {
 	return l, err
 }
 
-// Commit commits a transaction. If the transaction executed no statement before, Commit
-// sends the gathered rows, on which nothing else depends yet, and returns with sent set;
-// later then receives the outcome. Otherwise it waits for the answer.
+// Commit commits a transaction. If the transaction executed no statement before, and the
+// commit carries no change of configuration, no changes for other nodes and no holds,
+// Commit returns with sent set while the commit is in progress; later then receives the
+// outcome. Otherwise Commit waits for the answer.
 func (c *Cluster) Commit(sc sqltext.Conn, with sqltext.Ending, later func(func() error)) (sent bool, err error) {
 	conn := sc.(*connection)
 	conn.number++

@@ -126,7 +126,7 @@ func (c *Cluster) TakeOver(conn sqltext.Conn, epoch int64) (name string, mine bo
 		return "", false, fmt.Errorf("lock nodes: %w", err)
 	}
 	n, err := conn.Exec("UPDATE nodes n SET taker = ? WHERE n.epoch = ? AND NOT n.done AND (n.taker = ? OR "+abandoned+")",
-		c.Epoch(), epoch, c.Epoch()) // a takeover that this node started and did not finish counts too
+		c.Epoch(), epoch, c.Epoch()) // includes a takeover that this node did not finish
 	if err != nil || n == 0 {
 		return "", false, sqltext.Wrap("take over node", err)
 	}

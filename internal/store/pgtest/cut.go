@@ -177,7 +177,7 @@ func (c *Cut) accept() {
 	for {
 		client, err := c.front.Accept()
 		if err != nil {
-			return // the end of the test
+			return // the test has ended
 		}
 		server, err := net.Dial("unix", c.server)
 		if err != nil {

@@ -141,7 +141,7 @@ func (s *Server) Exec(t testing.TB, statements ...string) {
 	if err != nil {
 		t.Fatalf("pgtest: connect: %v\n%s", err, s.logFrom(0))
 	}
-	defer func() { _ = conn.Close(ctx) }() // nothing is lost with it
+	defer func() { _ = conn.Close(ctx) }() // its error does not matter
 	for _, one := range statements {
 		if _, err := conn.Exec(ctx, one).ReadAll(); err != nil {
 			t.Errorf("pgtest: %s: %v", one, err)

@@ -27,7 +27,7 @@ type Server struct {
 	bin  string
 	as   *syscall.Credential // nil: the user of the tests
 	wake *exec.Cmd           // the shell that cleans up afterwards
-	pipe io.Closer           // its input; when it is closed, by whatever ends this process, the shell cleans up
+	pipe io.Closer           // its input, which closes however this process ends
 }
 
 // settings are the initial settings of every server. fsync stays on, because Posthorn

@@ -90,7 +90,7 @@ func (x *exchange) run() ([][]byte, error) {
 func (x *exchange) start() {
 	p := x.p
 	if !p.begun {
-		x.add("BEGIN ISOLATION LEVEL READ COMMITTED", nil, nil) // regardless of the role's default: the guard must see what others committed
+		x.add("BEGIN ISOLATION LEVEL READ COMMITTED", nil, nil) // the guard must see what others committed
 		p.begun = true
 	}
 	for _, b := range p.tables {
@@ -201,7 +201,7 @@ const changeKinds = "iitbb"
 func changeArrays(changes []sqltext.Change) [][]byte {
 	rows := newColumns(changeKinds)
 	for _, c := range changes {
-		_ = rows.add(c.Kind, int64(c.Scope.Mode), c.Scope.Tenant, c.Ref.Event[:], c.Ref.Endpoint[:]) // cannot fail: add accepts these types
+		_ = rows.add(c.Kind, int64(c.Scope.Mode), c.Scope.Tenant, c.Ref.Event[:], c.Ref.Endpoint[:]) // cannot fail
 	}
 	return rows.wire()
 }

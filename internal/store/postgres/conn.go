@@ -118,8 +118,8 @@ const byIndex = "SET enable_seqscan = off"
 // each time that one page of it is needed.
 var WriterSettings = []string{"SET idle_in_transaction_session_timeout = '1s'", "SET lock_timeout = '2s'", byIndex, "SET enable_bitmapscan = off"}
 
-// Pool opens a pool of at most most connections. Each runs the statements in after when it
-// is opened.
+// Pool opens a pool with the given maximum number of connections. Each connection runs the
+// statements in after when it is opened.
 func Pool(config *pgx.ConnConfig, most int, after ...string) *sql.DB {
 	// JIT compilation costs more than any of our statements. All our joins look up rows by
 	// key; reading a whole table for a hash join would cost more the more is retained.

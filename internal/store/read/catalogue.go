@@ -39,7 +39,7 @@ func (l *Lists) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
 	return n, nil
 }
 
-// Tenants lists the tenants that are not deleted, newest first. A page looks at a
+// Tenants lists the tenants that are not deleted, newest first. A page examines a
 // bounded number of rows and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
@@ -129,7 +129,7 @@ func KeyValues(k *hook.Key) []any {
 }
 
 // Keys lists the keys of a scope that are not revoked, newest first. An empty
-// tenant means all of the mode. A page looks at a bounded number of rows and returns a
+// tenant means all of the mode. A page examines a bounded number of rows and returns a
 // cursor to continue from, even if it found nothing.
 func (l *Lists) Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
@@ -234,7 +234,7 @@ func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 	return list, nil
 }
 
-// EventTypeColumns are what ScanEventType reads.
+// EventTypeColumns are the columns that ScanEventType reads.
 const EventTypeColumns = "mode, name, description, schema, example, enforce, created_at, updated_at"
 
 // ScanEventType reads an entry of the catalogue.

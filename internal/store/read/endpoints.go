@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Endpoints lists endpoints, newest first, without their secrets. A page looks at a
+// Endpoints lists endpoints, newest first, without their secrets. A page examines a
 // bounded number of rows and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)

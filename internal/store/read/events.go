@@ -150,10 +150,10 @@ func (of spanOf) query() string {
 	return fmt.Sprintf("SELECT %[1]s FROM %[2]s AND %[1]s >= ? AND %[1]s < ? ORDER BY %[1]s DESC LIMIT 1 OFFSET ?", of.id, of.rows)
 }
 
-// idsAhead reports whether the ids of new events carry a time in the future. They do after
-// the clock was ahead and was corrected, because ids never go back, until that time has
-// come. An event then has an id of a later time than its acceptance, and a search by time
-// must not use the ids as its upper bound.
+// idsAhead reports whether the ids of new events contain a time in the future. That is so
+// after the clock was ahead and was corrected, until that time has come, because ids never
+// go back. An event then has an id of a later time than its acceptance, and a search by
+// time must not use ids as its upper bound.
 func (l *Lists) idsAhead(ctx context.Context) (bool, error) {
 	newest, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, sqltext.NewestEvent)
 	if err != nil {

@@ -41,7 +41,7 @@ type Options struct {
 	Shared    bool // other nodes change endpoints too
 	Now       func() time.Time
 	Log       *slog.Logger
-	// Fail maps the error of a read to the one that callers get.
+	// Fail maps the error of a read to the error that callers get.
 	Fail func(act string, err error) error
 }
 

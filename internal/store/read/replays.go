@@ -44,7 +44,7 @@ func (l *Lists) Replay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.
 	return found[0], nil
 }
 
-// Replays lists replays, newest first. A page looks at a bounded number of rows and
+// Replays lists replays, newest first. A page examines a bounded number of rows and
 // returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJob, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
@@ -76,8 +76,7 @@ func (l *Lists) Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJ
 }
 
 // ReplayRange returns the range of events that a replay created now would examine: from low
-// to below high. If ids do not reflect the time of acceptance and the filter has no end, it
-// sets the end to now.
+// to below high. If ids do not reflect the time of acceptance, it limits f.Before to now.
 func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, high hook.ID, err error) {
 	if !f.After.IsZero() {
 		low = sqltext.FirstID(f.After)
@@ -131,8 +130,9 @@ func scanMatch(row sqltext.Scanner) (m hook.ReplayMatch, err error) {
 	return m, err
 }
 
-// Bounds of one page of a replay: the number of rows that it examines initially and at
-// most.
+// Bounds of one page of a replay: the least number of rows that its first query reads, the
+// largest number that any of its queries reads, and the number of examined rows after which
+// the page ends.
 const (
 	firstRows = 64
 	mostRows  = 2048

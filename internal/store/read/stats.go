@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// statRows finds the rows of one subject by their key, span by span.
+	// statRows finds the rows of one subject by key, one span after the other.
 	statRows = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
 		SELECT s.start, s.data FROM m {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = ? AND s.tenant = ? AND s.endpoint = ?`
 	// statLogRows reads what has not been added to stats yet: for minutes the last ones,

@@ -136,7 +136,7 @@ func Class(err error) batch.Class {
 	case codes.SQLITE_FULL:
 		return batch.Full
 	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED,
-		codes.SQLITE_NOMEM, codes.SQLITE_INTERRUPT: // which may have rolled back the whole transaction
+		codes.SQLITE_NOMEM, codes.SQLITE_INTERRUPT: // may have rolled back the transaction
 		return batch.Unavailable
 	case codes.SQLITE_IOERR, codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB, codes.SQLITE_CANTOPEN,
 		codes.SQLITE_READONLY, codes.SQLITE_PROTOCOL:

@@ -39,7 +39,7 @@ type Options struct {
 	Synchronous string // full, normal or off
 	Keys        *seal.Keyring
 	Log         *slog.Logger
-	Fatal       func(error) // called when the disk can no longer be trusted, by the writer or another goroutine
+	Fatal       func(error) // called from any goroutine when the disk cannot be trusted
 }
 
 var syncModes = map[string]string{"full": "FULL", "normal": "NORMAL", "off": "OFF"}
@@ -93,7 +93,7 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 		return Opening("open checkpoints", err)
 	}
 	err = db.begin(ctx, o.Keys)
-	if Class(err) == batch.Full { // a start on a full disk must succeed, so that stored deliveries are sent
+	if Class(err) == batch.Full { // so that stored deliveries are sent
 		_ = os.Remove(ReservePath(path))
 		err = db.begin(ctx, o.Keys)
 	}

@@ -56,7 +56,7 @@ const (
 	ChangedKeys       = 2 // a key
 	DroppedJob        = 3 // a waiting job must no longer be attempted
 	ChangedProfiles   = 4 // a profile's text was stored
-	WorkDue           = 5 // the table has work of an endpoint that other nodes may do, or do a part of
+	WorkDue           = 5 // an endpoint has work in the table that other nodes may do
 	ChangedEventTypes = 6 // an entry of the catalogue whose schema is or was enforced
 )
 

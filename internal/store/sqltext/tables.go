@@ -11,7 +11,7 @@ type Table struct {
 	Columns string
 	Kinds   string // one letter for each column: b bytes, i integer, t text
 	One     string // the statement that inserts one row
-	Arrays  string // the statement that inserts rows given as one array for each column, for PostgreSQL
+	Arrays  string // the same for rows given as arrays of columns, for PostgreSQL
 }
 
 func newTable(name, columns, kinds string) *Table {

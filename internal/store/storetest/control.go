@@ -40,7 +40,7 @@ func keys(w *world) {
 	}
 	w.wantCode(w.store.RevokeKey(w.ctx, test, k.ID), hook.CodeNotFound)
 	w.wantCode(w.store.RevokeKey(w.ctx, live, op.ID), hook.CodeNotFound)
-	_, err = w.store.KeyByHash(w.ctx, [32]byte{1}) // now the key is in the cache, which must be cleared
+	_, err = w.store.KeyByHash(w.ctx, [32]byte{1}) // puts the key into the cache, which must be cleared
 	w.must(err)
 	w.must(w.store.RevokeKey(w.ctx, live, k.ID))
 	_, err = w.store.KeyByHash(w.ctx, [32]byte{1})

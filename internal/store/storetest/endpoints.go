@@ -107,7 +107,7 @@ func oldEnabling(w *world) {
 	if now := w.current(e); now.Status != hook.Enabled {
 		w.Errorf("an attempt begun before it was enabled disabled the endpoint")
 	}
-	s.Job = w.job(live) // control: one that began later does
+	s.Job = w.job(live) // control: one that started later does
 	s.Outcome.Enablings = e.Enablings
 	w.settle(s)
 	if now := w.current(e); now.Status != hook.Tripped {

@@ -16,7 +16,7 @@ func (w *world) aged() {
 	w.reopen()
 }
 
-// housekeep lets the time pass and calls Housekeep once an hour, as a node does.
+// housekeep advances the clock by after and calls Housekeep once.
 func (w *world) housekeep(after time.Duration) {
 	w.Helper()
 	w.pass(after)
@@ -163,7 +163,7 @@ func retentionKeeps(w *world) {
 	if len(jobs) != 3 {
 		w.Fatalf("claimed %d, want the held one and two that fail", len(jobs))
 	}
-	w.housekeep(24 * time.Hour) // does not affect attempts under way
+	w.housekeep(24 * time.Hour) // does not affect attempts in progress
 	for _, j := range jobs {
 		w.settle(w.outcome(j, 200))
 	}

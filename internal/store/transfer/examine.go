@@ -35,10 +35,10 @@ type Examination struct {
 	KeyChecked, KeyFits bool
 	Nodes               []NodeSeen
 	PartitionsAhead     int       // days with partitions, from today without a gap
-	InDefault           int64     // recent events in the default partition because their day had no other; at most maxInDefault
+	InDefault           int64     // recent events in the default partition, at most maxInDefault
 	OldInDefault        bool      // the default partition contains older events
 	NewestEvent         time.Time // from its id; zero: there is no event
-	Dead, Live          int64     // dead and live rows in the partitions of deliveries, as estimated by the server
+	Dead, Live          int64     // estimated rows in the partitions of deliveries
 	Vacuumed            time.Time
 
 	Holders []Holder // of old row versions, oldest first

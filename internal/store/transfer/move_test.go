@@ -121,7 +121,7 @@ func fill(t *testing.T) *full {
 		must(err)
 	}
 	settle(200, "", publish("done", hook.ID{9, 9}, onceOf("k"))...)
-	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of a minute and an hour that have ended
+	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of periods that have ended
 		f.pass(later)
 		must(f.Housekeep(ctx))
 	}
@@ -265,7 +265,7 @@ func (f *full) goesOn(t *testing.T, s *opened, target string) {
 	if k, err := s.KeyByHash(ctx, f.hash); err != nil || k.Tenant != live.Tenant {
 		t.Errorf("key: %+v, %v", k, err)
 	}
-	f.pass(-10 * 24 * time.Hour) // when the token and the answer were young
+	f.pass(-10 * 24 * time.Hour) // when the token and the response were recent
 	if _, err := s.TokenKey(ctx, f.token); err != nil {
 		t.Errorf("token: %v", err)
 	}
