@@ -14,14 +14,14 @@ import (
 
 const (
 	commandTime   = 10 * time.Second
-	commandOutput = 4096 // bytes of output, far more than a key has
+	commandOutput = 4096 // bytes, far more than a key needs
 )
 
-// ErrCommand says that the command for the master key gave none.
+// ErrCommand means that the command for the master key did not print a key.
 var ErrCommand = errors.New("the command for the master key failed")
 
-// FromText returns the keyring of a master key given as standard base64 text, with white
-// space around it. Errors are ErrKeySize, and never hold the text.
+// FromText returns the keyring of a master key given as standard base64 text. White space
+// around it is ignored. The only error is ErrKeySize; it never contains the text.
 func FromText(text string) (*Keyring, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil { // the decoder's own error would quote part of the key's text
@@ -30,11 +30,11 @@ func FromText(text string) (*Keyring, error) {
 	return New(key)
 }
 
-// FromCommand returns the keyring of the master key that a command line prints, as of
-// FromText. The command is run once, by /bin/sh, with the environment of this process and
-// no input. It has 10 seconds and 4 KiB of output; after that it is ended, with what it
-// started. Its output is kept nowhere, and what it writes to standard error is dropped.
-// Errors wrap ErrCommand or ErrKeySize and never hold output.
+// FromCommand returns the keyring of the master key that a command prints, in the format of
+// FromText. /bin/sh runs the command line once, with the environment of this process and no
+// input. The command may take 10 seconds and print 4 KiB. Beyond either limit, it and its
+// child processes are killed. Its output is not kept, and its standard error is discarded.
+// Errors wrap ErrCommand or ErrKeySize and never contain output.
 func FromCommand(ctx context.Context, line string) (*Keyring, error) {
 	return fromCommand(ctx, line, commandTime)
 }
@@ -55,7 +55,7 @@ func fromCommand(ctx context.Context, line string, limit time.Duration) (*Keyrin
 		return nil, fmt.Errorf("%w: it printed more than %d bytes", ErrCommand, commandOutput)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: it took longer than %s", ErrCommand, limit)
-	case err != nil: // "exit status 3", or why it did not start
+	case err != nil: // such as "exit status 3", or why it did not start
 		return nil, fmt.Errorf("%w: %w; run it by hand as the server's user to see why", ErrCommand, err)
 	}
 	k, err := FromText(out.b.String())
@@ -65,13 +65,13 @@ func fromCommand(ctx context.Context, line string, limit time.Duration) (*Keyrin
 	return k, nil
 }
 
-// bounded keeps the beginning of an output and refuses the rest.
+// bounded stores the beginning of an output and refuses the rest.
 type bounded struct {
 	b    bytes.Buffer
 	full bool
 }
 
-// Write keeps what there is room for.
+// Write implements io.Writer. It stores p, or returns an error if p does not fit.
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.b.Len()+len(p) > commandOutput {
 		b.full = true

@@ -44,8 +44,8 @@ func TestMasterKeyFromTextAndCommand(t *testing.T) {
 	}
 }
 
-// A command that hangs is ended with what it started; else the pipe that a child holds
-// open would keep the start waiting.
+// A command that hangs is killed with its child processes. Otherwise a pipe that a child
+// holds open would delay the start.
 func TestACommandThatHangsIsEnded(t *testing.T) {
 	began := time.Now()
 	_, err := fromCommand(t.Context(), "sleep 600 & sleep 600", 20*time.Millisecond)

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// LoadOrCreate reads the master key from a file that holds 32 bytes as standard
-// base64 text. If there is no such file it is made with a random key and mode
-// 0600, durably, before the keyring is handed out: nothing is ever sealed under a
-// key that a power cut could take away. Errors wrap ErrKeyFile or ErrKeySize.
+// LoadOrCreate reads the master key from a file that contains 32 bytes as standard base64
+// text. If the file does not exist, LoadOrCreate creates it with a random key and mode
+// 0600. The file is synced before the keyring is returned, so nothing is ever sealed under
+// a key that a power failure could remove. Errors wrap ErrKeyFile or ErrKeySize.
 func LoadOrCreate(path string) (*Keyring, error) {
 	k, err := load(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -35,7 +35,7 @@ func load(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w: %w", path, ErrKeyFile, err)
 	}
-	// The decoder's own error would quote part of the key's text.
+	// The decoder's own error would quote part of the key.
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, ErrKeySize)
@@ -48,8 +48,8 @@ func load(path string) (*Keyring, error) {
 	return k, nil
 }
 
-// create writes the key beside its place and links it there, so that neither a
-// crash nor a second process can leave half a key or replace one in use.
+// create writes the key to a temporary file and links it into place, so that neither a
+// crash nor a second process can leave a partial key or replace one in use.
 func create(path string) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".master-key-*") // mode 0600

@@ -1,11 +1,9 @@
-// Package seal keeps secrets at rest: it turns a plaintext into a sealed blob
-// that only the holder of the master key can open, and only in the place it was
-// sealed for.
+// Package seal encrypts secrets at rest. It turns a plaintext into a sealed blob that can
+// be opened only with the master key and only in the place that it was sealed for.
 //
-// It promises that a blob moved to another row, tenant or mode does not open,
-// and that neither a key nor a plaintext can be printed by accident. It never
-// stores anything itself apart from the key file that [LoadOrCreate] makes, and
-// it knows nothing of databases.
+// The package guarantees that a blob that was moved to another row, tenant or mode does not
+// open, and that neither a key nor a plaintext is printed by accident. It stores nothing
+// but the key file that [LoadOrCreate] creates, and does not depend on any database.
 package seal
 
 import (
@@ -32,19 +30,19 @@ const (
 
 // Errors that callers branch on.
 var (
-	// ErrKeySize says that a master key is not exactly KeySize bytes long, or
-	// that its file does not hold base64 text.
+	// ErrKeySize means that a master key is not exactly KeySize bytes long, or that its
+	// text is not base64.
 	ErrKeySize = errors.New("the master key must be 32 bytes, written as base64")
-	// ErrKeyFile says that the key file cannot be read or written.
+	// ErrKeyFile means that the key file cannot be read or written.
 	ErrKeyFile = errors.New("the master key file cannot be used")
-	// ErrOtherKey says that a blob was sealed under another master key.
+	// ErrOtherKey means that a blob was sealed under another master key.
 	ErrOtherKey = errors.New("sealed under another master key")
-	// ErrDamaged says that a blob was altered, cut, or belongs to another place.
+	// ErrDamaged means that a blob was altered, truncated, or belongs to another place.
 	ErrDamaged = errors.New("sealed value is damaged or belongs to another place")
 )
 
-// Keyring seals and opens under one master key. It is safe for concurrent use
-// and does not show its key however it is formatted.
+// Keyring seals and opens blobs with one master key. It is safe for concurrent use and
+// never formats its key.
 type Keyring struct {
 	master []byte
 	id     [idSize]byte
@@ -52,8 +50,8 @@ type Keyring struct {
 	loose  bool
 }
 
-// New returns a keyring for a master key of KeySize bytes; other lengths give
-// ErrKeySize. The key is copied.
+// New returns a keyring for a master key of KeySize bytes. Other lengths give ErrKeySize.
+// The key is copied.
 func New(key []byte) (*Keyring, error) {
 	if len(key) != KeySize {
 		return nil, ErrKeySize
@@ -72,20 +70,20 @@ func New(key []byte) (*Keyring, error) {
 	return k, nil
 }
 
-// Installation is an id, 16 hexadecimal digits, that all nodes with this master key
-// share. It is derived with HKDF (RFC 5869), so it may be shown: it tells nothing
-// about the key.
+// Installation returns an id of 16 hexadecimal digits that all nodes with this master key
+// share. It is derived with HKDF (RFC 5869), so it reveals nothing about the key and may be
+// shown.
 func (k *Keyring) Installation() string { return k.public }
 
-// Seal encrypts plaintext with AES-256-GCM (NIST SP 800-38D). aad names the place
-// the blob belongs to and must be given again to open it. Each blob has a random
-// salt from which its own key is derived with HKDF (RFC 5869), so the limit on
-// random nonces under one key is never near.
+// Seal encrypts plaintext with AES-256-GCM (NIST SP 800-38D). aad names the place that the
+// blob belongs to; Open needs the same aad. Each blob has a random salt from which its own
+// key is derived with HKDF (RFC 5869), so the limit on random nonces under one key is never
+// approached.
 func (k *Keyring) Seal(aad, plaintext []byte) ([]byte, error) {
 	head := make([]byte, headSize, headSize+12+len(plaintext)+16)
 	head[0] = version
 	copy(head[1:], k.id[:])
-	// rand.Read never fails: the runtime ends the process instead.
+	// rand.Read never fails: the runtime crashes the process instead.
 	_, _ = rand.Read(head[1+idSize:])
 	aead, err := k.aead(head[1+idSize : headSize])
 	if err != nil {
@@ -94,8 +92,8 @@ func (k *Keyring) Seal(aad, plaintext []byte) ([]byte, error) {
 	return aead.Seal(head, nil, plaintext, bind(head[:headSize], aad)), nil
 }
 
-// Open returns what Seal was given under the same aad. A blob of another master
-// key gives ErrOtherKey, everything else that does not fit ErrDamaged.
+// Open returns the plaintext of a blob that Seal made with the same aad. A blob of another
+// master key gives ErrOtherKey. Any other mismatch gives ErrDamaged.
 func (k *Keyring) Open(aad, sealed []byte) ([]byte, error) {
 	if len(sealed) < headSize || sealed[0] != version {
 		return nil, ErrDamaged
@@ -115,8 +113,8 @@ func (k *Keyring) Open(aad, sealed []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-// Loose reports that the key was loaded from a file that others than its owner
-// may read. The caller should warn; nothing else follows from it.
+// Loose reports whether the key was loaded from a file that users other than its owner may
+// access. The caller should log a warning. Loose has no other effect.
 func (k *Keyring) Loose() bool { return k.loose }
 
 // LogValue keeps the key out of logs.
@@ -128,7 +126,7 @@ func (k *Keyring) String() string { return "***" }
 // GoString keeps the key out of %#v.
 func (k *Keyring) GoString() string { return "seal.Keyring{***}" }
 
-// Format keeps the key out of every verb, also those that ignore String.
+// Format keeps the key out of every verb, including those that ignore String.
 func (k *Keyring) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("***")) }
 
 func (k *Keyring) aead(salt []byte) (cipher.AEAD, error) {
@@ -140,7 +138,7 @@ func (k *Keyring) aead(salt []byte) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cipher: %w", err)
 	}
-	// The random nonce is put before the ciphertext by the AEAD itself.
+	// The AEAD puts the random nonce before the ciphertext.
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
 		return nil, fmt.Errorf("make AEAD: %w", err)
@@ -148,8 +146,8 @@ func (k *Keyring) aead(salt []byte) (cipher.AEAD, error) {
 	return aead, nil
 }
 
-// bind joins the head to the caller's aad, so that no part of the blob is free.
-// The head has a fixed length, so the two cannot run into each other.
+// bind joins the head to the caller's aad, so that every byte of the blob is authenticated.
+// The head has a fixed length, so the boundary is unambiguous.
 func bind(head, aad []byte) []byte {
 	return append(append(make([]byte, 0, len(head)+len(aad)), head...), aad...)
 }

@@ -129,7 +129,8 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 	}
 }
 
-// Nodes with one master key share the id of their installation, and nobody else has it.
+// Nodes with the same master key have the same installation id. Another key gives another
+// id.
 func TestInstallation(t *testing.T) {
 	one, same, other := ring(t, 1).Installation(), ring(t, 1).Installation(), ring(t, 2).Installation()
 	if one != same || one == other || len(one) != 16 || strings.Trim(one, "0123456789abcdef") != "" {

@@ -12,16 +12,16 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// mostLines is how many lines of changes are read one by one; after more, or after a
+// mostLines bounds the changes that are read one by one. After more changes, or after a
 // gap, everything in memory is read again.
 const mostLines = 10_000
 
-// Connections is how many transactions may be open at once.
+// Connections returns how many transactions may be open at once.
 func (c *Cluster) Connections() int { return len(c.connections) }
 
-// Begin opens a transaction, after it has brought the node up to date. While commits
-// are on their way and the lease is over it asks for them to be ended first: they are
-// asked for under the old epoch.
+// Begin opens a transaction after it has brought the node up to date. If the lease is over
+// while commits are in progress, it returns batch.ErrDrain so that they finish first,
+// because they were sent under the old epoch.
 func (c *Cluster) Begin() (sqltext.Conn, error) {
 	if c.leaseOver.Load() {
 		for _, conn := range c.connections {
@@ -57,8 +57,8 @@ func (c *Cluster) free() *connection {
 	return nil
 }
 
-// registerAgain goes on under a new epoch after others took the work of this one:
-// its jobs in memory are no longer attempted (see Holds).
+// registerAgain continues under a new epoch after other nodes took over the work of this
+// one. Jobs of the old epoch in memory are no longer attempted (see Holds).
 func (c *Cluster) registerAgain() error {
 	ctx, cancel := withTimeout(connectFor)
 	defer cancel()
@@ -72,7 +72,7 @@ func (c *Cluster) registerAgain() error {
 	return nil
 }
 
-// refresh brings what this node has in memory up to the configuration in force.
+// refresh brings the node's memory up to date with the current configuration.
 func (c *Cluster) refresh(conn *connection) error {
 	if err := conn.Begin(); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (c *Cluster) refresh(conn *connection) error {
 	}
 	if changes.All = int64(len(lines)) != newest-c.changes; changes.All {
 		select {
-		case c.dead <- nil: // work that was told of in between is found again
+		case c.dead <- nil: // work whose changes are missing is found again
 		default:
 		}
 	}
@@ -111,8 +111,10 @@ func scanChange(row sqltext.Scanner) (l sqltext.Change, err error) {
 	return l, err
 }
 
-// Commit makes a transaction last. One that made no statement before is on its way when
-// Commit returns: rows that were gathered, which nothing else depends on.
+// Commit commits a transaction. If the transaction executed no statement before, and the
+// commit carries no change of configuration, no changes for other nodes and no holds,
+// Commit returns with sent set while the commit is in progress; later then receives the
+// outcome. Otherwise Commit waits for the answer.
 func (c *Cluster) Commit(sc sqltext.Conn, with sqltext.Ending, later func(func() error)) (sent bool, err error) {
 	conn := sc.(*connection)
 	conn.number++
@@ -120,7 +122,7 @@ func (c *Cluster) Commit(sc sqltext.Conn, with sqltext.Ending, later func(func()
 	alone := conn.Single() && !conn.Careful && !with.Config && len(with.Changes) == 0 && len(with.Holds) == 0
 	commit := conn.End(postgres.Guard{Epoch: conn.epoch, Writer: conn.index, Number: conn.number, Version: c.version, Durable: c.opts.Durable}, with)
 	if len(with.Holds) > 0 {
-		defer c.stale.Store(true) // the floor of ids rises
+		defer c.stale.Store(true) // the floor of ids has risen
 	}
 	conn.sentAt.Store(max(1, c.sinceStart()))
 	if !alone {
@@ -144,7 +146,7 @@ func (c *Cluster) Commit(sc sqltext.Conn, with sqltext.Ending, later func(func()
 	return true, nil
 }
 
-// answered takes the answer to a commit.
+// answered processes the answer to a commit.
 func (c *Cluster) answered(conn *connection, commit *postgres.Commit, err error) error {
 	if err != nil {
 		if postgres.State(err) == postgres.NotDurable {
@@ -160,7 +162,7 @@ func (c *Cluster) answered(conn *connection, commit *postgres.Commit, err error)
 	return nil
 }
 
-// Rollback ends a transaction that was not committed.
+// Rollback ends a transaction without a commit.
 func (c *Cluster) Rollback(sc sqltext.Conn) { sc.(*connection).Rollback() }
 
 func parseEpochs(list string) []int64 {

@@ -1,16 +1,18 @@
-// Package cluster makes a process one node among others that share a PostgreSQL
-// database: its lease, the connections that write under it, the version of the
-// configuration in memory, and which nodes are dead.
+// Package cluster makes a process one node among others that share a PostgreSQL database.
+// It manages the node's lease, the connections that write under it and the version of the
+// configuration in memory, and it detects dead nodes.
 //
-// The lease is the node's row in the table nodes. Others may take its work once the row
-// is older than the lease by the database's clock; every commit checks the row, so a
-// node whose work was taken writes nothing. The node itself counts from before it asked,
-// on its monotonic clock, so it stops attempting no later than others may begin.
+// The lease is the node's row in the table nodes. Other nodes may take over its work once
+// the row is older than the lease by the database's clock. Every commit checks the row, so
+// a node whose work was taken over writes nothing. The node itself measures the lease on
+// its monotonic clock, starting before it sent the query that renews it. It therefore stops
+// making attempts no later than other nodes may begin.
 //
-// It promises that no write of a node whose lease is over is committed, that the answer
-// to a commit that was lost is found out ([Cluster.Find]) before anything depends on it,
-// and that a change of configuration is known before the next commit that depends on it.
-// It decides nothing about events, and takes no work over by itself: [Hooks] does.
+// The package guarantees that no write of a node whose lease is over is committed, that the
+// outcome of a commit whose answer was lost is determined ([Cluster.Find]) before anything
+// depends on it, and that a change of configuration is read before the next commit that
+// depends on it. It makes no decision about events and takes over no work; [Hooks] does
+// that.
 package cluster
 
 import (
@@ -35,9 +37,9 @@ import (
 )
 
 const (
-	// interval is how often a node looks at the configuration and at the other nodes.
+	// interval is how often a node checks the configuration and the other nodes.
 	interval = 500 * time.Millisecond
-	// silence is how long a commit may go without an answer before callers are refused.
+	// silence is how long a commit may remain unanswered before callers are refused.
 	silence = 2 * time.Second
 	// connectFor bounds one attempt to connect.
 	connectFor = 3 * time.Second
@@ -45,28 +47,29 @@ const (
 
 var background = context.Background()
 
-// Options of Open. All but Dir are required.
+// Options are the options of Open. All but Dir are required.
 type Options struct {
 	URL     string
-	Dir     string // gives the node its name; empty: it gets one that nobody had
+	Dir     string // gives the node its name; empty: it gets a new, unique name
 	Lease   time.Duration
-	Version string // of the release, for operators
+	Version string // of the release, shown to operators
 	Durable bool   // commits wait for the disk
 	Keys    *seal.Keyring
 	Now     func() time.Time
-	Machine func() bool // whether Now is this machine's clock, which has to agree with the database's
+	Machine func() bool // whether Now is this machine's clock, which must agree with the database's
 	Log     *slog.Logger
 }
 
-// Hooks are what the cluster needs of those above it.
+// Hooks are what the cluster needs from the packages above it.
 type Hooks struct {
-	// Changed is told on the writer, between two transactions, what other nodes changed.
-	// It may read through the connection.
+	// Changed receives the changes of other nodes. The writer calls it between two
+	// transactions. It may read through the connection.
 	Changed func(c sqltext.Conn, changes sqltext.Changes) error
-	// TakeOver takes over the work of dead nodes and learns what waits; with nil only the
-	// latter. It is called from one goroutine of the cluster's.
+	// TakeOver takes over the work of dead nodes and reads which work is due in the tables.
+	// If left is nil, it only does the latter. It is called from one goroutine of the
+	// cluster.
 	TakeOver func(ctx context.Context, left []sqltext.Abandoned) error
-	// Writer is the one under which Begin and Commit are called.
+	// Writer is the writer that calls Begin and Commit.
 	Writer interface {
 		Wake()
 		Probe()
@@ -81,9 +84,9 @@ type Cluster struct {
 	opts  Options
 	log   *slog.Logger
 	hooks Hooks
-	name  string   // of the node: that of its data directory
-	start int64    // of the clock that goes on while the machine sleeps
-	lock  *os.File // of the data directory; nil: there is none
+	name  string   // of the node, from its data directory
+	start int64    // of the clock that continues while the machine is suspended
+	lock  *os.File // of the data directory; nil if there is none
 	floor hook.ID
 	days  postgres.Days
 
@@ -92,69 +95,69 @@ type Cluster struct {
 	control     *sql.DB // for the lease
 	connections [postgres.Writers]*connection
 
-	// The writer's alone.
+	// Used only by the writer.
 	version int64 // of the configuration in memory
-	changes int64 // lines read so far
+	changes int64 // changes read so far
 
 	epoch                    atomic.Int64
 	seenVersion, seenChanges atomic.Int64 // copies for the heartbeat
-	renewed                  atomic.Int64 // when the lease was renewed last, since start
-	nodes                    atomic.Int64 // that are alive, this one included
-	stale                    atomic.Bool  // the configuration is to be read before the next write
-	leaseOver                atomic.Bool  // the node is to register again before the next write
+	renewed                  atomic.Int64 // when the lease was last renewed, relative to start
+	nodes                    atomic.Int64 // nodes that are alive, including this one
+	stale                    atomic.Bool  // the configuration must be read before the next write
+	leaseOver                atomic.Bool  // the node must register again before the next write
 
-	look  chan struct{} // the heartbeat is to look now
+	look  chan struct{} // wakes the heartbeat
 	dead  chan []int64
 	loops sync.WaitGroup
 	stop  context.CancelFunc
 }
 
-// connection is one that writes, with the numbers of its writes.
+// connection is a connection that writes, with the numbers of its writes.
 type connection struct {
 	*postgres.Conn
-	index  int64 // among the node's
-	number int64 // of the last write that was begun
-	// acknowledged is the number of the last write that the database answered.
+	index  int64 // among the connections of the node
+	number int64 // of the last write that was started
+	// acknowledged is the number of the last write that the database acknowledged.
 	acknowledged int64
-	epoch        int64        // under which the last write was begun
-	busy         bool         // a commit is on its way
-	sentAt       atomic.Int64 // when the commit was sent that is not answered; 0: none
+	epoch        int64        // under which the last write was started
+	busy         bool         // a commit is in progress
+	sentAt       atomic.Int64 // when the unanswered commit was sent; 0: none
 }
 
-// Epoch returns the number of this registration; it is the owner of the deliveries that
+// Epoch returns the number of this registration. It is the owner of the deliveries that
 // this node holds in memory.
 func (c *Cluster) Epoch() int64 { return c.epoch.Load() }
 
-// Floor returns an id below every one that may still be given, as of the start.
+// Floor returns an id below every id that may still be created, as of the start.
 func (c *Cluster) Floor() hook.ID { return c.floor }
 
-// Reader returns the connections that read.
+// Reader returns the pool of connections that read.
 func (c *Cluster) Reader() *sqltext.Reader { return c.read }
 
-// Shared is true: other nodes change the rows too.
+// Shared returns true, because other nodes change the rows too.
 func (c *Cluster) Shared() bool { return true }
 
-// Nodes returns how many nodes share the database now, at least 1.
+// Nodes returns how many nodes currently share the database, at least 1.
 func (c *Cluster) Nodes() int { return max(1, int(c.nodes.Load())) }
 
-// Holds reports whether jobs handed over under the epoch may still be attempted.
+// Holds reports whether jobs that were handed over under the epoch may still be attempted.
 func (c *Cluster) Holds(epoch int64) bool {
 	return epoch == c.Epoch() && !c.leaseOver.Load() && c.sinceStart()-c.renewed.Load() < int64(c.opts.Lease)
 }
 
-// sinceStart is in nanoseconds, of a clock that goes on while the machine sleeps.
+// sinceStart returns nanoseconds on a clock that continues while the machine is suspended.
 func (c *Cluster) sinceStart() int64 { return bootTime() - c.start }
 
 func bootTime() int64 {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return time.Now().UnixNano() // no Linux without that clock
+		return time.Now().UnixNano() // every Linux has that clock
 	}
 	return now.Nano()
 }
 
-// register makes a row for this node under a new epoch. What it held under an
-// earlier one is no longer its own. Only the writer calls it, or Open.
+// register inserts a row for this node under a new epoch. What the node held under an
+// earlier epoch no longer belongs to it. Only the writer and Open call register.
 func (c *Cluster) register(ctx context.Context) error {
 	at := c.sinceStart()
 	var epoch int64
@@ -175,7 +178,7 @@ func (c *Cluster) register(ctx context.Context) error {
 	return nil
 }
 
-// leave gives the lease up, so that others need not wait for its end.
+// leave gives up the lease, so that other nodes need not wait until it expires.
 func (c *Cluster) leave() {
 	ctx, cancel := context.WithTimeout(background, connectFor)
 	defer cancel()
@@ -184,7 +187,7 @@ func (c *Cluster) leave() {
 	}
 }
 
-// Close gives the lease up and closes the connections. The writer must have ended.
+// Close gives up the lease and closes the connections. The writer must have ended.
 func (c *Cluster) Close() error {
 	if c.stop != nil {
 		c.stop()
@@ -211,8 +214,8 @@ func (c *Cluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// Run starts what goes on beside the writer. It is called once, before the writer
-// begins.
+// Run starts the goroutines that run beside the writer. It must be called once, before the
+// writer starts.
 func (c *Cluster) Run(h Hooks) {
 	c.hooks = h
 	ctx, stop := context.WithCancel(background)
@@ -223,7 +226,7 @@ func (c *Cluster) Run(h Hooks) {
 	c.loops.Go(func() { c.watch(ctx) })
 }
 
-// heartbeat renews the lease and looks for changes and dead nodes.
+// heartbeat renews the lease and checks for changes and dead nodes.
 func (c *Cluster) heartbeat(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -247,10 +250,11 @@ const around = `SELECT c.version, c.news,
 	(SELECT coalesce(string_agg(n.epoch::text, ','), '') FROM nodes n WHERE NOT n.done AND n.epoch <> $1 AND (n.taker = $1 OR ` + abandoned + `))
 	FROM config c`
 
-// alive is true for a row of nodes whose lease is not over.
+// alive is true for a row of nodes whose lease has not expired.
 const alive = "taker = 0 AND NOT gone AND seen_at + lease >= clock_timestamp()"
 
-// abandoned is true for a node n that is dead, or whose taker died before it was done.
+// abandoned is true for a node n that is dead and whose work nobody is taking over, or
+// whose taker died before it finished.
 const abandoned = `(n.taker = 0 AND (n.gone OR n.seen_at + n.lease < clock_timestamp()) OR n.taker <> 0 AND NOT EXISTS
 	(SELECT 1 FROM nodes k WHERE k.epoch = n.taker AND k.taker = 0 AND NOT k.gone AND k.seen_at + k.lease >= clock_timestamp()))`
 
@@ -286,27 +290,27 @@ func (c *Cluster) lookAround(ctx context.Context) error {
 	if dead != "" {
 		select {
 		case c.dead <- parseEpochs(dead):
-		default: // a takeover is under way
+		default: // a takeover is in progress
 		}
 	}
 	return nil
 }
 
-// probe has something committed while callers are refused: only a commit proves that
-// the database is back.
+// probe causes a commit while callers are refused. Only a commit proves that the database
+// is available again.
 func (c *Cluster) probe() {
 	if !c.hooks.Writer.Away() {
 		return
 	}
 	for _, conn := range c.connections {
 		if conn.sentAt.Load() != 0 {
-			return // one is on its way
+			return // a commit is in progress
 		}
 	}
 	c.hooks.Writer.Probe()
 }
 
-// takeOver has the work of dead nodes taken over, beside the heartbeat, which must not
+// takeOver runs takeovers of dead nodes' work. It runs beside the heartbeat, which must not
 // wait.
 func (c *Cluster) takeOver(ctx context.Context) {
 	for {
@@ -322,8 +326,8 @@ func (c *Cluster) takeOver(ctx context.Context) {
 	}
 }
 
-// watch refuses callers while a commit gets no answer, as when the synchronous standby
-// is away: the writer itself can only wait.
+// watch refuses callers while a commit gets no answer, for example because the synchronous
+// standby is unavailable. The writer itself can only wait.
 func (c *Cluster) watch(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -341,8 +345,8 @@ func (c *Cluster) watch(ctx context.Context) {
 	}
 }
 
-// listen waits for notifications, which make changes known at once. They are a hint:
-// a pooler may swallow them, and the heartbeat looks twice a second anyway.
+// listen waits for notifications, so that changes are read at once. They are only a hint: a
+// connection pooler may drop them, and the heartbeat checks twice a second in any case.
 func (c *Cluster) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := c.hear(ctx); err != nil && ctx.Err() == nil {
@@ -355,7 +359,7 @@ func (c *Cluster) listen(ctx context.Context) {
 	}
 }
 
-// hear returns when the connection ends.
+// hear waits for notifications on one connection. It returns when the connection ends.
 func (c *Cluster) hear(ctx context.Context) error {
 	conn, err := pgx.ConnectConfig(ctx, c.config)
 	if err != nil {
@@ -380,15 +384,16 @@ func (c *Cluster) hear(ctx context.Context) error {
 	}
 }
 
-// Class says what an error means for a batch.
+// Class classifies an error for the batch.
 func (c *Cluster) Class(err error) batch.Class { return postgres.Class(err) }
 
-// MakeRoom is of no use: the disk is the server's.
+// MakeRoom does nothing, because the disk belongs to the database server.
 func (c *Cluster) MakeRoom() bool { return false }
 
-// Find tells whether the last commit of a connection took place whose answer was lost.
-// The connection's row in node_writes says so: a write that holds its lock is waited
-// for, and one that has not come so far is given up.
+// Find reports whether the last commit of a connection took effect after its answer was
+// lost. The connection's row in node_writes records it. If the write holds the row's lock,
+// Find waits for it. If the write has not got that far, Find makes sure that it can no
+// longer commit.
 func (c *Cluster) Find(sc sqltext.Conn, lost error, pause batch.Pause) (bool, error) {
 	conn := sc.(*connection)
 	c.log.Warn("the answer to a commit was lost", "error", postgres.OneLine(lost))
@@ -405,8 +410,9 @@ func (c *Cluster) Find(sc sqltext.Conn, lost error, pause batch.Pause) (bool, er
 			conn.number = max(conn.number, number)
 			return number == asked, nil
 		case errors.Is(err, pgx.ErrNoRows):
-			// The database does not know this node: it is another one, such as a standby
-			// that was behind. What it does not know of was not committed there.
+			// The database does not know this node, so it is a different one, such as a
+			// standby that lagged behind. A write that it does not know was not committed
+			// there.
 			c.leaseOver.Store(true)
 			c.back()
 			return false, nil
@@ -417,18 +423,19 @@ func (c *Cluster) Find(sc sqltext.Conn, lost error, pause batch.Pause) (bool, er
 	}
 }
 
-// errClosing says that nobody waits for the database any more.
+// errClosing means that the store is closing and nothing waits for the database any more.
 var errClosing = errors.New("the store is being closed")
 
-// giveUp asks for a write and, unless it was committed, sees to it that it never will be:
-// a server that did not notice the loss of the connection may still be at it.
+// giveUp reads the number of the last write. Unless the write was committed, giveUp also
+// prevents it from ever committing: a server that did not notice the loss of the connection
+// may still be executing it.
 const giveUp = `UPDATE node_writes SET number = CASE WHEN number = $3 THEN number ELSE greatest(number, $3 + 1) END
 	WHERE epoch = $1 AND lane = $2 RETURNING number`
 
-// shown is an error of the connection as operators may see it.
+// shown returns an error of the connection in a form that operators may see.
 func shown(err error) error { return errors.New(postgres.OneLine(postgres.StartError(err))) }
 
-// Mend does what a batch needs that failed for a reason beyond it.
+// Mend restores what a batch needs after it failed for a reason outside the batch.
 func (c *Cluster) Mend(err error, pause batch.Pause) bool {
 	if postgres.Class(err) == batch.Lost && !c.connected() {
 		began := time.Now()
@@ -445,7 +452,7 @@ func (c *Cluster) Mend(err error, pause batch.Pause) bool {
 		c.leaseOver.Store(true)
 	case postgres.MovedByOthers:
 		c.setCareful(true)
-	default: // others changed something: at best what is in memory
+	default: // others changed something: what is in memory may be outdated
 		c.stale.Store(true)
 	}
 	return true
@@ -466,7 +473,7 @@ func (c *Cluster) connected() bool {
 	return true
 }
 
-// reconnect waits for the database.
+// reconnect waits until the database is reachable.
 func (c *Cluster) reconnect(pause batch.Pause) error {
 	for d := 20 * time.Millisecond; ; d = min(2*d, interval) {
 		err := c.connect()
@@ -479,8 +486,8 @@ func (c *Cluster) reconnect(pause batch.Pause) error {
 	}
 }
 
-// connect connects what is not connected. A connection that is busy says for itself
-// what became of it.
+// connect opens the connections that are not connected. It skips a busy connection, whose
+// commit reports its own outcome.
 func (c *Cluster) connect() error {
 	ctx, cancel := context.WithTimeout(background, connectFor)
 	defer cancel()
@@ -499,10 +506,11 @@ func (c *Cluster) connect() error {
 	return nil
 }
 
-// recall finds out whether the database still knows what it answered. One that does not
-// is another one, such as a standby that was behind: rows that were settled are pending
-// again there, and this node has forgotten them. So it gives up all that it holds, for
-// whoever takes it over, and goes on as a new node that has read nothing yet.
+// recall checks that the database still has the writes that it acknowledged. If it does
+// not, it is a different database, such as a standby that lagged behind: rows that were
+// settled are pending again there, and this node has forgotten them. The node then gives up
+// everything that it holds, so that it can be taken over, and continues as a new node that
+// has read nothing yet.
 func (c *Cluster) recall(ctx context.Context, conn *connection) error {
 	if conn.acknowledged == 0 {
 		return nil
@@ -521,15 +529,15 @@ func (c *Cluster) recall(ctx context.Context, conn *connection) error {
 	return nil
 }
 
-// back notes that the database answers.
+// back records that the database answers.
 func (c *Cluster) back() {
 	if c.hooks.Writer.SetAway(false) {
 		c.log.Info("the database is back")
 	}
 }
 
-// notDurable refuses publishing until a commit would wait for the disk again. The
-// setting may be one that sessions begin with, so this one ends.
+// notDurable refuses publishing until commits wait for the disk again. It closes the
+// connection, because sessions may get the setting when they start.
 func (c *Cluster) notDurable(conn *connection, err error) {
 	if c.hooks.Writer.SetAway(true) {
 		c.log.Error("the database would not keep what it acknowledges: publishing is refused until it does", "error", shown(err))

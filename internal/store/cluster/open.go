@@ -23,8 +23,8 @@ func withTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(background, d)
 }
 
-// Open connects to the database, makes or migrates its schema, checks that it keeps its
-// promises and the master key, and registers the node.
+// Open connects to the database, creates or migrates its schema, checks the server's
+// durability settings and the master key, and registers the node.
 func Open(ctx context.Context, o Options) (*Cluster, error) {
 	c := &Cluster{opts: o, log: o.Log, start: bootTime(), look: make(chan struct{}, 1), dead: make(chan []int64)}
 	if err := c.open(ctx); err != nil {
@@ -76,7 +76,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	return nil
 }
 
-// enter checks the master key, sees to the partitions and joins the nodes.
+// enter checks the master key, creates the partitions and registers the node.
 func (c *Cluster) enter(ctx context.Context) error {
 	if err := c.checkKey(ctx); err != nil {
 		return err
@@ -84,14 +84,14 @@ func (c *Cluster) enter(ctx context.Context) error {
 	if err := c.days.Make(ctx); err != nil {
 		return err
 	}
-	// The process that had this data directory before has ended: the lock says so.
+	// The lock proves that the previous process with this data directory has ended.
 	if _, err := c.control.ExecContext(ctx, "UPDATE nodes SET gone = true WHERE name = $1 AND NOT gone", c.name); err != nil {
 		return err
 	}
 	if err := c.register(ctx); err != nil {
 		return err
 	}
-	// Nothing is in memory yet, so no change is of interest.
+	// Nothing is in memory yet, so earlier changes do not matter.
 	err := c.control.QueryRowContext(ctx, "SELECT version, news, floor FROM config").Scan(&c.version, &c.changes, sqltext.Blob(c.floor[:]))
 	if err != nil {
 		return err
@@ -106,8 +106,8 @@ func (c *Cluster) enter(ctx context.Context) error {
 	return nil
 }
 
-// connectAll opens every connection that the node will use, the listener's too: a server
-// that has too few is found out now, and not under load.
+// connectAll opens every connection that the node will use, including the listener's, so
+// that a server with too few connections is detected now and not under load.
 func (c *Cluster) connectAll(ctx context.Context) error {
 	var held []*sql.Conn
 	defer func() {
@@ -136,7 +136,7 @@ func (c *Cluster) connectAll(ctx context.Context) error {
 	return listener.Close(ctx)
 }
 
-// checkKey makes sure that all nodes seal with one key.
+// checkKey ensures that all nodes seal with the same key.
 func (c *Cluster) checkKey(ctx context.Context) error {
 	sealed, err := c.opts.Keys.Seal(sqltext.KeyCheckPlace, sqltext.KeyCheck)
 	if err != nil {
@@ -154,8 +154,8 @@ func (c *Cluster) checkKey(ctx context.Context) error {
 	return nil
 }
 
-// nameNode gives the node the name that its data directory has, and takes the lock
-// there: a start after a crash then need not wait for the lease of the dead process.
+// nameNode reads the node's name from its data directory and locks the directory. A start
+// after a crash then need not wait until the lease of the dead process expires.
 func (c *Cluster) nameNode() error {
 	dir := c.opts.Dir
 	if dir == "" {

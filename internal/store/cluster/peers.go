@@ -10,11 +10,12 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// changesFor is how long nodes can read what they told each other, the latest lines
+// changesFor is how long changes are kept for other nodes. The newest 1,000 are kept
 // longer. A node that missed some reads everything again.
 const changesFor = 10 * time.Minute
 
-// Housekeep makes the partitions of the days to come and forgets what no node needs.
+// Housekeep creates the partitions of the coming days and deletes changes and nodes that
+// are no longer needed.
 func (c *Cluster) Housekeep(ctx context.Context) error {
 	if err := c.watchClock(ctx); err != nil {
 		return err
@@ -31,28 +32,29 @@ func (c *Cluster) Housekeep(ctx context.Context) error {
 	return sqltext.Wrap("forget nodes", err)
 }
 
-// Alike reports whether all nodes alive run the release of this one.
+// Alike reports whether all live nodes run this node's release.
 func (c *Cluster) Alike(ctx context.Context) (alike bool, err error) {
 	err = c.read.DB.QueryRowContext(ctx, "SELECT NOT EXISTS (SELECT 1 FROM nodes WHERE version <> $1 AND "+alive+")", c.opts.Version).Scan(&alike)
 	return alike, sqltext.Wrap("compare releases of nodes", err)
 }
 
-// DropDays drops the partitions that are older than the moment, and returns the tables
-// of events from which the rest is to be dropped page by page: none if the clocks differ.
+// DropDays drops the partitions that are older than until. It returns the tables of events
+// from which the remaining rows must be deleted page by page. It drops nothing and returns
+// none if the clocks differ.
 func (c *Cluster) DropDays(ctx context.Context, until time.Time) ([]string, error) {
 	if apart, err := c.apart(ctx, c.read.DB); err != nil || apart.Abs() > clockApart {
-		return nil, err // watchClock has said so
+		return nil, err // watchClock has logged it
 	}
 	return c.days.Drop(ctx, until)
 }
 
-// clockApart is how far the clock of a node may be from the database's. Ids of events
-// carry the node's time: they say in which partition an event is, what is older than the
-// retention, and where a search by time begins and ends.
+// clockApart is how far a node's clock may be from the database's. The ids of events carry
+// the node's time. They determine in which partition an event is, what is older than the
+// retention, and where a search by time starts and ends.
 const clockApart = time.Hour
 
-// apart returns by how much this machine's clock is ahead of the database's. A clock that
-// was given is believed.
+// apart returns how far this machine's clock is ahead of the database's. It returns 0 if
+// Now is not the machine's clock.
 func (c *Cluster) apart(ctx context.Context, db *sql.DB) (time.Duration, error) {
 	if !c.opts.Machine() {
 		return 0, nil
@@ -64,7 +66,7 @@ func (c *Cluster) apart(ctx context.Context, db *sql.DB) (time.Duration, error) 
 	return c.opts.Now().Sub(theirs), nil
 }
 
-// refuseOtherTime refuses to start with a clock that is far from the database's.
+// refuseOtherTime returns an error at start if the clock is far from the database's.
 func (c *Cluster) refuseOtherTime(ctx context.Context) error {
 	apart, err := c.apart(ctx, c.control)
 	switch {
@@ -76,7 +78,7 @@ func (c *Cluster) refuseOtherTime(ctx context.Context) error {
 	return nil
 }
 
-// watchClock tells operators when the clocks differ. Nothing is dropped by age then.
+// watchClock logs an error if the clocks differ. In that case nothing is dropped by age.
 func (c *Cluster) watchClock(ctx context.Context) error {
 	apart, err := c.apart(ctx, c.read.DB)
 	if apart.Abs() > clockApart {
@@ -93,7 +95,7 @@ func aheadOrBehind(apart time.Duration) string {
 	return apart.Round(time.Second).String() + " ahead of"
 }
 
-// Abandoned lists the dead nodes whose work nobody has taken over.
+// Abandoned returns the dead nodes whose work no node has taken over.
 func (c *Cluster) Abandoned(ctx context.Context) ([]sqltext.Abandoned, error) {
 	epochs, err := sqltext.Collect(ctx, c.read, func(row sqltext.Scanner) (n int64, err error) { err = row.Scan(&n); return n, err },
 		"SELECT n.epoch FROM nodes n WHERE NOT n.done AND n.epoch <> ? AND "+abandoned+" ORDER BY n.epoch", c.Epoch())
@@ -103,7 +105,7 @@ func (c *Cluster) Abandoned(ctx context.Context) ([]sqltext.Abandoned, error) {
 	return workOf(epochs), nil
 }
 
-// workOf returns the work of nodes by their epochs; nil of none.
+// workOf returns the work of the nodes with the given epochs, nil if there are none.
 func workOf(epochs []int64) []sqltext.Abandoned {
 	var all []sqltext.Abandoned
 	for _, epoch := range epochs {
@@ -113,16 +115,18 @@ func workOf(epochs []int64) []sqltext.Abandoned {
 	return all
 }
 
-// TakeOver marks a dead node's row, inside a transaction, and reports whether its work
-// is this node's: another one may have been first. Until Done is called, what is not
-// taken is left to this node's next look, or to whoever finds this one dead.
+// TakeOver marks a dead node's row inside a transaction. It reports whether its work now
+// belongs to this node; another node may have been first. Until Done is called, the work
+// that was not taken is left to this node's next check, or to the node that finds this one
+// dead.
 func (c *Cluster) TakeOver(conn sqltext.Conn, epoch int64) (name string, mine bool, err error) {
-	// Writes that the node is just ending come first; no later one finds it alive.
+	// Writes that the node is just committing finish first. No later write finds the node
+	// alive.
 	if _, err := conn.Exec("SELECT pg_advisory_xact_lock(7596481, 1)"); err != nil {
 		return "", false, fmt.Errorf("lock nodes: %w", err)
 	}
 	n, err := conn.Exec("UPDATE nodes n SET taker = ? WHERE n.epoch = ? AND NOT n.done AND (n.taker = ? OR "+abandoned+")",
-		c.Epoch(), epoch, c.Epoch()) // a takeover that this node began and did not end counts too
+		c.Epoch(), epoch, c.Epoch()) // includes a takeover that this node did not finish
 	if err != nil || n == 0 {
 		return "", false, sqltext.Wrap("take over node", err)
 	}
@@ -130,7 +134,7 @@ func (c *Cluster) TakeOver(conn sqltext.Conn, epoch int64) (name string, mine bo
 	return name, true, sqltext.Wrap("read node", err)
 }
 
-// Done ends takeovers, inside a transaction.
+// Done marks takeovers as finished, inside a transaction.
 func (c *Cluster) Done(conn sqltext.Conn, epochs []int64) error {
 	_, err := conn.Exec("UPDATE nodes SET done = true WHERE taker = ? AND epoch = ANY(?)", c.Epoch(), epochs)
 	return sqltext.Wrap("end takeover", err)

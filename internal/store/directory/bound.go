@@ -13,15 +13,17 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Bound values: where the headers and the query of an endpoint may be sent.
+// Bound values: to which URL the headers and the query of an endpoint may be sent.
 //
-// The associated data of both names the URL before its query. Who changes the URL in the
-// database, and has no master key, gets a damaged endpoint and not its tokens.
+// The associated data of both contains the URL before its query. If somebody without the
+// master key changes the URL in the database, the endpoint becomes damaged and its tokens
+// are not sent to the new URL.
 //
-// Earlier releases named only the scope and the endpoint. Such unbound values are
-// opened until the database says that all its rows are bound (ReadBound), and never after.
+// Earlier releases bound values only to the scope and the endpoint. Such unbound values are
+// opened until the database records that all its rows are bound (ReadBound), and never
+// after that.
 
-// boundPlace returns the associated data of a value that may be sent to a URL only. head
+// boundPlace returns the associated data of a value that may only be sent to one URL. head
 // is the URL before its query.
 func boundPlace(what string, e *hook.Endpoint, head string) []byte {
 	return sqltext.Place(what+" of url", e.Scope, e.ID.String(), head)
@@ -34,7 +36,7 @@ func unboundPlace(what string, e *hook.Endpoint) []byte {
 // boundMark is sealed in boundMarkPlace when all rows of a database are bound.
 var boundMark, boundMarkPlace = []byte("bound"), []byte("posthorn sealed values are bound to urls")
 
-// ReadBound reads whether all rows of the database are bound. If they may not be, unbound
+// ReadBound reads whether all rows of the database are bound. If some may not be, unbound
 // values are opened until Bound is called. A new Directory opens none.
 func (d *Directory) ReadBound(ctx context.Context, q sqltext.Querier) error {
 	var sealed []byte
@@ -46,13 +48,13 @@ func (d *Directory) ReadBound(ctx context.Context, q sqltext.Querier) error {
 	return nil
 }
 
-// Unbound reports whether unbound values are opened.
+// Unbound reports whether unbound values may be opened.
 func (d *Directory) Unbound() bool { return d.unbound.Load() }
 
-// Bound ends that, for the life of the directory.
+// Bound makes the directory refuse unbound values from now on.
 func (d *Directory) Bound() { d.unbound.Store(false) }
 
-// SealBound returns what ReadBound looks for.
+// SealBound returns the sealed mark that ReadBound checks for.
 func (d *Directory) SealBound() ([]byte, error) { return d.keys.Seal(boundMarkPlace, boundMark) }
 
 func (d *Directory) openBound(what string, e *hook.Endpoint, head string, sealed []byte) ([]byte, error) {
@@ -63,9 +65,9 @@ func (d *Directory) openBound(what string, e *hook.Endpoint, head string, sealed
 	return text, err
 }
 
-// SealRow seals what is secret of an endpoint's row: the query of its URL, which often
-// holds a token, and its headers. It returns the URL before the query. What the endpoint
-// does not have is nil.
+// SealRow seals the secret parts of an endpoint's row: the query of its URL, which often
+// contains a token, and its headers. It returns the URL before the query. Parts that the
+// endpoint does not have are nil.
 func (d *Directory) SealRow(e *hook.Endpoint) (head string, query, headers any, err error) {
 	head, rest, found := strings.Cut(e.URL, "?")
 	if found {
@@ -84,8 +86,8 @@ func (d *Directory) SealRow(e *hook.Endpoint) (head string, query, headers any, 
 	return head, query, headers, err
 }
 
-// MarkDamaged opens the secrets of the endpoints that meet a condition and sets the damage
-// of those of the list whose secrets do not open. It keeps no secret.
+// MarkDamaged opens the secrets of the endpoints that meet a condition. It marks those
+// endpoints of the list whose secrets cannot be opened as damaged. It stores no secret.
 func (d *Directory) MarkDamaged(ctx context.Context, q sqltext.Querier, list []*hook.Endpoint, condition string, args ...any) error {
 	of := make(map[hook.ID]*hook.Endpoint, len(list))
 	for _, e := range list {

@@ -1,11 +1,11 @@
-// Package directory keeps in memory what publishing and sending need to know of tenants:
-// snapshots of their endpoints with secrets open, records of health, and keys by hash.
+// Package directory caches what publishing and sending need to know about tenants:
+// snapshots of their endpoints with opened secrets, health records, and keys by hash.
 //
-// It promises that a snapshot is never changed, that no reader replaces a newer snapshot
-// by an older one, and that memory is bounded: what does not fit is forgotten and read
-// again when it is needed. If a sealed value of an endpoint cannot be opened, the
-// endpoint is marked as damaged, and the others are read all the same. The package writes
-// nothing to the database.
+// The package guarantees that a snapshot is never changed, that no reader replaces a newer
+// snapshot with an older one, and that memory is bounded: what does not fit is removed and
+// read again when it is needed. If a sealed value of an endpoint cannot be opened, the
+// endpoint is marked as damaged, and the others are still read. The package writes nothing
+// to the database.
 package directory
 
 import (
@@ -23,20 +23,20 @@ import (
 
 const (
 	scopeBytes = 64 << 20 // approximate size of the snapshots in memory
-	maxHealth  = 100_000  // records of health in memory
+	maxHealth  = 100_000  // health records in memory
 	maxKeys    = 10_000   // keys in memory
 )
 
-// Scope is what publishing and sending need to know of one tenant in one mode. It is
-// immutable once it is in the directory.
+// Scope contains what publishing and sending need to know about one tenant in one mode. It
+// is immutable once it is in the directory.
 type Scope struct {
 	Tenant    bool             // the tenant exists and is not deleted
-	Endpoints []*hook.Endpoint // all that are not deleted, by id
+	Endpoints []*hook.Endpoint // all that are not deleted, ordered by id
 }
 
 // size returns the approximate size of the entry in memory, in bytes.
 func (e *Scope) size() int64 {
-	const scope, endpoint, item = 400, 800, 48 // of structs, allocations and maps
+	const scope, endpoint, item = 400, 800, 48 // bytes for structs, allocations and maps
 	n := scope
 	for _, ep := range e.Endpoints {
 		n += endpoint + len(ep.URL) + len(ep.Title) + len(ep.Description)
@@ -56,7 +56,7 @@ func (e *Scope) size() int64 {
 	return int64(n)
 }
 
-// Find returns the endpoint with the id, nil if there is none.
+// Find returns the endpoint with the id, or nil if there is none.
 func (e *Scope) Find(id hook.ID) *hook.Endpoint {
 	i, ok := slices.BinarySearchFunc(e.Endpoints, id, func(ep *hook.Endpoint, id hook.ID) int {
 		return bytes.Compare(ep.ID[:], id[:])
@@ -86,8 +86,9 @@ func (e *Scope) With(ep *hook.Endpoint) *Scope {
 	return next
 }
 
-// Directory holds the snapshots that the writer matches events with and that readers get.
-// The writer updates it after each commit.
+// Directory contains the snapshots that the writer matches events with and that readers
+// get. The writer updates it after each commit. Its methods are safe for concurrent use,
+// except Health and KeepHealth.
 type Directory struct {
 	keys *seal.Keyring
 	log  *slog.Logger
@@ -96,12 +97,12 @@ type Directory struct {
 	scopes *lru[hook.Scope, *Scope]
 	age    int64 // raised by each commit that changed something
 
-	health *lru[hook.ID, hook.Health] // the writer's alone
+	health *lru[hook.ID, hook.Health] // used only by the writer
 
-	unbound atomic.Bool // values that are not bound to a URL are opened, see bound.go
+	unbound atomic.Bool // values that are not bound to a URL may be opened, see bound.go
 }
 
-// New returns an empty one. What is sealed is opened with the keys.
+// New returns an empty directory. Sealed values are opened with keys.
 func New(keys *seal.Keyring, log *slog.Logger) *Directory {
 	return &Directory{keys: keys, log: log, scopes: newLRU[hook.Scope, *Scope](scopeBytes), health: newLRU[hook.ID, hook.Health](maxHealth)}
 }
@@ -124,8 +125,8 @@ func (d *Directory) Each(do func(hook.Scope)) {
 	}
 }
 
-// Offer keeps an entry that a reader loaded, unless a commit changed something since the
-// reader called Get: the entry may be older than that commit.
+// Offer stores an entry that a reader loaded, unless a commit changed something since the
+// reader called Get. In that case the entry may be older than the commit.
 func (d *Directory) Offer(scope hook.Scope, e *Scope, age int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -134,7 +135,8 @@ func (d *Directory) Offer(scope hook.Scope, e *Scope, age int64) {
 	}
 }
 
-// Merge takes over the entries that a commit changed.
+// Merge stores the entries that a commit changed. Each call with a change makes earlier
+// results of Get too old for Offer.
 func (d *Directory) Merge(scopes map[hook.Scope]*Scope, changed bool) {
 	if len(scopes) == 0 && !changed {
 		return
@@ -151,8 +153,9 @@ func (d *Directory) Merge(scopes map[hook.Scope]*Scope, changed bool) {
 	}
 }
 
-// KeyCache keeps keys by their hash, so that a request costs no read. Any change of keys
-// clears it, so that a revoked key is refused at once (S-10).
+// KeyCache stores keys by their hash, so that a request needs no database read. Any change
+// of keys clears it, so that a revoked key is refused at once (S-10). It is safe for
+// concurrent use.
 type KeyCache struct {
 	mu   sync.RWMutex
 	keys map[[32]byte]hook.Key
@@ -170,7 +173,7 @@ func (c *KeyCache) Get(hash [32]byte) (hook.Key, int64, bool) {
 	return k, c.age, ok
 }
 
-// Offer keeps a key that a reader found, unless keys changed since it called Get.
+// Offer stores a key that a reader found, unless keys changed since it called Get.
 func (c *KeyCache) Offer(k hook.Key, age int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,7 +186,7 @@ func (c *KeyCache) Offer(k hook.Key, age int64) {
 	c.keys[k.Hash] = k
 }
 
-// Clear forgets all keys.
+// Clear removes all keys.
 func (c *KeyCache) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,14 +194,14 @@ func (c *KeyCache) Clear() {
 	clear(c.keys)
 }
 
-// Health returns an endpoint's record of failures, if it is in memory. Only the writer may
-// call Health and KeepHealth.
+// Health returns an endpoint's health record, if it is in memory. Only the writer may call
+// Health and KeepHealth.
 func (d *Directory) Health(id hook.ID) (hook.Health, bool) { return d.health.get(id) }
 
-// KeepHealth keeps an endpoint's record of failures in memory.
+// KeepHealth stores an endpoint's health record in memory.
 func (d *Directory) KeepHealth(id hook.ID, h hook.Health) { d.health.put(id, h, 1) }
 
-// Drop forgets a scope, so that it is read again.
+// Drop removes a scope, so that it is read again.
 func (d *Directory) Drop(scope hook.Scope) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -219,8 +222,8 @@ func (d *Directory) Entry(ctx context.Context, r *sqltext.Reader, scope hook.Sco
 	return e, nil
 }
 
-// Read reads a scope from the database. It does so in one view, so that no endpoint is
-// read without its secrets.
+// Read reads a scope from the database. It uses one view, so that no endpoint is read
+// without its secrets.
 func (d *Directory) Read(ctx context.Context, r *sqltext.Reader, scope hook.Scope) (e *Scope, err error) {
 	err = r.Retry(ctx, func() error {
 		view, err := r.View(ctx)

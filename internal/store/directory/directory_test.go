@@ -40,7 +40,7 @@ func TestLateOffersAreRefused(t *testing.T) {
 	}
 }
 
-// The directory is bounded in bytes and forgets the least recently used entry first.
+// The directory is bounded in bytes and removes the least recently used entry first.
 func TestDirectoryIsBounded(t *testing.T) {
 	d := New(nil, slog.New(slog.DiscardHandler))
 	entry := func(endpoints int) *Scope {
@@ -55,7 +55,7 @@ func TestDirectoryIsBounded(t *testing.T) {
 	const many = 20_000
 	for i := range many {
 		put(i, entry(1))
-		d.Get(scope(0)) // in use all the time
+		d.Get(scope(0)) // used all the time
 	}
 	if n := len(d.scopes.items); n < many || d.scopes.used > scopeBytes {
 		t.Errorf("%d scopes of %d are kept in %d bytes", n, many, d.scopes.used)
@@ -101,7 +101,7 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 	}
 }
 
-// The records of failures that were changed longest ago are forgotten first.
+// The health records that were changed longest ago are removed first.
 func TestHealthForgetsTheOldest(t *testing.T) {
 	d := New(nil, slog.New(slog.DiscardHandler))
 	for i := range maxHealth + 10 {

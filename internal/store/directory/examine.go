@@ -11,12 +11,12 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Sealed is where a sealed value of an endpoint is.
+// Sealed locates a sealed value of an endpoint.
 type Sealed struct {
 	Table, Column string
 	Scope         hook.Scope
 	Endpoint      hook.ID
-	Version       int64 // of a secret; 0: the value is no secret
+	Version       int64 // of a secret; 0 for other values
 }
 
 // String names the table, the column and the row.
@@ -34,10 +34,10 @@ const examinePage = 500
 // maxExamined bounds the damaged values that Examine returns.
 const maxExamined = 1000
 
-// Examine opens every header list, query and secret of a database and returns how many
-// endpoints and secrets it looked at, and the values that do not open, at most 1,000. It
-// changes nothing, keeps no plaintext, and reads page by page, so it holds no transaction
-// open.
+// Examine opens every header list, query and secret of a database. It returns the number of
+// endpoints and secrets that it examined, and at most 1,000 values that cannot be opened.
+// It changes nothing and stores no plaintext. It reads page by page, so it keeps no
+// transaction open.
 func Examine(ctx context.Context, q sqltext.Querier, keys *seal.Keyring) (rows int, damaged []Sealed, err error) {
 	d := New(keys, slog.New(slog.DiscardHandler))
 	if err := d.ReadBound(ctx, q); err != nil {
@@ -63,7 +63,7 @@ func Examine(ctx context.Context, q sqltext.Querier, keys *seal.Keyring) (rows i
 	return rows, damaged, nil
 }
 
-// examined is a row with those of its columns that do not open.
+// examined is a row with the names of its columns that cannot be opened.
 type examined struct {
 	at      Sealed
 	damaged []string

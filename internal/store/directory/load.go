@@ -12,7 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// EndpointColumns are what ScanEndpoint reads, from endpoints e.
+// EndpointColumns are the columns that ScanEndpoint reads, from endpoints e.
 const EndpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
 	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home,
 	e.verification, e.verification_event, e.verified_at, e.verification_attempt_at, e.verification_reason`
@@ -47,7 +47,8 @@ func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	return e, d.openRow(e, headers, query)
 }
 
-// openRow opens what is sealed in an endpoint's row. e has the URL before its query.
+// openRow opens the sealed values of an endpoint's row. e.URL must be the URL before its
+// query.
 func (d *Directory) openRow(e *hook.Endpoint, headers, query []byte) error {
 	head := e.URL
 	if query != nil {
@@ -102,7 +103,7 @@ func EndpointsWhere(condition string) string {
 	return "SELECT " + EndpointColumns + " FROM endpoints e WHERE " + condition + " ORDER BY e.id"
 }
 
-// SecretsWhere returns the query for their secrets.
+// SecretsWhere returns the query for the secrets of the endpoints that meet a condition.
 func SecretsWhere(condition string) string {
 	return `SELECT s.endpoint, s.version, s.encoding, s.sealed, s.created_at, s.expires_at
 		FROM endpoints e JOIN secrets s ON s.endpoint = e.id WHERE ` + condition + " ORDER BY s.endpoint, s.version DESC"
@@ -134,7 +135,7 @@ func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoin
 	}
 	e := of[id]
 	if e == nil {
-		return nil // the endpoint was made after the endpoints were read
+		return nil // the endpoint was created after the endpoints were read
 	}
 	text, err := d.keys.Open(SecretPlace(e, secret.Version), sealed)
 	if err != nil {
@@ -145,9 +146,9 @@ func (d *Directory) scanSecret(row sqltext.Scanner, of map[hook.ID]*hook.Endpoin
 	return nil
 }
 
-// damaged marks an endpoint if err says that a sealed value cannot be opened, and returns
-// any other error. Damage is no error, because the tenant's other endpoints must go on,
-// and the deliveries of the damaged one must wait and not be lost.
+// damaged marks an endpoint if err means that a sealed value cannot be opened, and returns
+// any other error. Damage is not an error, because the tenant's other endpoints must keep
+// working, and the deliveries of the damaged one must wait and not be lost.
 func (d *Directory) damaged(e *hook.Endpoint, part hook.Damage, what string, err error) error {
 	if !errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrOtherKey) {
 		return fmt.Errorf("open %s of %s: %w", what, e.ID, err)

@@ -2,9 +2,9 @@ package directory
 
 import "container/list"
 
-// lru keeps values up to a limit on the sum of their weights. Beyond it the least recently
-// used are removed. The newest value stays, whatever its weight. An lru is not safe for
-// concurrent use.
+// lru stores values up to a limit on the sum of their weights. Beyond the limit it removes
+// the least recently used values. The newest value stays, whatever its weight. An lru is
+// not safe for concurrent use.
 type lru[K comparable, V any] struct {
 	limit, used int64
 	order       list.List // of lruItem, most recently used first

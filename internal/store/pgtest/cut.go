@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Direction is the way bytes go through a Cut.
+// Direction is the direction of bytes through a Cut.
 type Direction int
 
 // The two directions.
@@ -18,26 +18,26 @@ const (
 	ToClient
 )
 
-// A Cut stands between a client and a server, on loopback TCP, and breaks what goes
-// through it: after a byte that a test chooses, now, or for every new connection.
-// A connection is always closed towards both sides at once. What was let through
-// before the break arrives; what came after it never does.
+// A Cut is a proxy on loopback TCP between a client and a server. It breaks connections:
+// after a byte that a test chooses, immediately, or as soon as they are opened. Both sides
+// of a connection are closed at the same time. Bytes that were forwarded before the break
+// arrive; later bytes never do.
 //
-// Its methods may be called at any time by any goroutine.
+// Its methods are safe for concurrent use.
 type Cut struct {
 	server string // path of the server's socket
 	front  net.Listener
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex
-	moved  *sync.Cond // a mode was changed or a connection ended
+	moved  *sync.Cond // a mode changed or a connection ended
 	mode   mode
 	open   map[*link]bool
-	bytes  [2]int64 // let through
+	bytes  [2]int64 // forwarded
 	cuts   int
 	armed  bool
-	broken Direction // the direction that is armed
-	left   int64     // bytes until it breaks
+	broken Direction // the direction whose bytes are counted down
+	left   int64     // bytes to forward before the break
 }
 
 type mode int
@@ -49,14 +49,14 @@ const (
 	ended
 )
 
-// link is one connection with its two halves.
+// link is one connection with its two sides.
 type link struct {
 	client, server net.Conn
 	gone           bool
 }
 
-// NewCut makes a Cut in front of the server. It passes everything until it is told
-// otherwise and ends, with all its connections, at the end of the test.
+// NewCut starts a Cut in front of the server. At first it forwards everything. It ends,
+// with all its connections, at the end of the test.
 func NewCut(t testing.TB, s *Server) *Cut {
 	t.Helper()
 	front, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -67,7 +67,7 @@ func NewCut(t testing.TB, s *Server) *Cut {
 	c.moved = sync.NewCond(&c.mu)
 	c.wg.Go(c.accept)
 	t.Cleanup(func() {
-		_ = front.Close() // accept sees it
+		_ = front.Close() // accept returns an error
 		c.mu.Lock()
 		c.mode = ended
 		c.cutAll()
@@ -77,8 +77,7 @@ func NewCut(t testing.TB, s *Server) *Cut {
 	return c
 }
 
-// URL returns the address of a database of the server, as Database gave it, by way
-// of the Cut.
+// URL returns the URL of a database, as returned by Database, through the Cut.
 func (c *Cut) URL(t testing.TB, database string) string {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -92,17 +91,17 @@ func (c *Cut) URL(t testing.TB, database string) string {
 	return u.String()
 }
 
-// After breaks one connection as soon as n more bytes went in the direction,
-// counted from now over all connections: exactly n arrive. It happens once; another
-// call starts a new count, Pass gives it up. With n = 0 it breaks when the first
-// byte comes. A server that got all of a statement before the break carries it out.
+// After breaks one connection as soon as n more bytes have gone in the direction, counted
+// from now over all connections: exactly n arrive. It breaks only once. Another call starts
+// a new count, and Pass cancels it. With n = 0 it breaks at the first byte. A server that
+// received all of a statement before the break still executes it.
 func (c *Cut) After(n int64, d Direction) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.armed, c.broken, c.left = true, d, n
 }
 
-// Pass lets everything through, what was held first.
+// Pass forwards everything again, starting with the held bytes.
 func (c *Cut) Pass() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,8 +109,8 @@ func (c *Cut) Pass() {
 	c.moved.Broadcast()
 }
 
-// Hold stops all bytes, as a network does that lost its way: connections stay open,
-// new ones are taken, and nothing arrives until Pass.
+// Hold stops all bytes, like a network that loses packets: connections stay open, new ones
+// are accepted, and nothing arrives until Pass.
 func (c *Cut) Hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +118,7 @@ func (c *Cut) Hold() {
 	c.moved.Broadcast()
 }
 
-// Refuse breaks all connections and every new one at once, until Pass.
+// Refuse breaks all connections, and every new one at once, until Pass.
 func (c *Cut) Refuse() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,28 +126,28 @@ func (c *Cut) Refuse() {
 	c.cutAll()
 }
 
-// CutAll breaks all connections now; new ones are as before.
+// CutAll breaks all current connections. New ones are not affected.
 func (c *Cut) CutAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cutAll()
 }
 
-// Bytes returns how many bytes went in the direction since the Cut was made.
+// Bytes returns how many bytes have gone in the direction since the Cut was created.
 func (c *Cut) Bytes(d Direction) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.bytes[d]
 }
 
-// Cuts returns how many connections the Cut broke; one it refused is one too.
+// Cuts returns how many connections the Cut broke, including those it refused.
 func (c *Cut) Cuts() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cuts
 }
 
-// cutAll is called with mu held.
+// cutAll breaks all connections. The caller holds mu.
 func (c *Cut) cutAll() {
 	for l := range c.open {
 		c.cut(l)
@@ -156,7 +155,7 @@ func (c *Cut) cutAll() {
 	c.moved.Broadcast()
 }
 
-// cut breaks one connection, once. It is called with mu held.
+// cut breaks a connection unless it is broken already. The caller holds mu.
 func (c *Cut) cut(l *link) {
 	if l.gone {
 		return
@@ -165,11 +164,11 @@ func (c *Cut) cut(l *link) {
 	c.close(l)
 }
 
-// close is called with mu held.
+// close closes a connection. The caller holds mu.
 func (c *Cut) close(l *link) {
 	l.gone = true
 	delete(c.open, l)
-	_ = l.client.Close() // it is gone, whatever it says
+	_ = l.client.Close() // closed even if it returns an error
 	_ = l.server.Close()
 	c.moved.Broadcast()
 }
@@ -178,11 +177,11 @@ func (c *Cut) accept() {
 	for {
 		client, err := c.front.Accept()
 		if err != nil {
-			return // the end of the test
+			return // the test has ended
 		}
 		server, err := net.Dial("unix", c.server)
 		if err != nil {
-			_ = client.Close() // as a server that is down does
+			_ = client.Close() // as if the server were down
 			continue
 		}
 		l := &link{client: client, server: server}
@@ -197,7 +196,7 @@ func (c *Cut) accept() {
 	}
 }
 
-// pump carries one direction until either side ends.
+// pump copies one direction until either side ends.
 func (c *Cut) pump(l *link, d Direction, to io.Writer, from io.Reader) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -216,9 +215,9 @@ func (c *Cut) pump(l *link, d Direction, to io.Writer, from io.Reader) {
 	}
 }
 
-// carry lets a piece through as far as it may go and says whether the connection
-// lives. It writes without the lock, so that a client that does not read stops
-// nobody else; the bytes are counted before they are written.
+// carry forwards a piece as far as allowed and reports whether the connection is still
+// open. It writes without the lock, so that a client that does not read blocks nobody else.
+// The bytes are counted before they are written.
 func (c *Cut) carry(l *link, d Direction, to io.Writer, piece []byte) bool {
 	c.mu.Lock()
 	for c.mode == holding && !l.gone {

@@ -19,7 +19,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// echo is a server that answers with what it got, twice.
+// echo is a server that sends everything it receives back twice.
 type echo struct {
 	mu  sync.Mutex
 	got bytes.Buffer
@@ -88,7 +88,8 @@ func rig(t *testing.T) (*pgtest.Cut, *echo, func() net.Conn) {
 	}
 }
 
-// talk sends the words and returns everything that comes until the end or limit.
+// talk sends the words and returns everything that arrives before the connection ends or
+// limit has passed.
 func talk(t *testing.T, conn net.Conn, words string, limit time.Duration) (string, error) {
 	t.Helper()
 	if _, err := io.WriteString(conn, words); err != nil {
@@ -97,7 +98,7 @@ func talk(t *testing.T, conn net.Conn, words string, limit time.Duration) (strin
 	return hear(t, conn, 2*len(words), limit)
 }
 
-// hear returns the next n bytes, or what came of them.
+// hear returns the next n bytes, or those that arrived.
 func hear(t *testing.T, conn net.Conn, n int, limit time.Duration) (string, error) {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
@@ -182,14 +183,14 @@ func TestCutModes(t *testing.T) {
 	if _, err := talk(t, third, "f", soon); err == nil {
 		t.Error("not held")
 	}
-	c.Refuse() // ends what is held
+	c.Refuse() // ends the held connections
 	for _, conn := range []net.Conn{third, dial()} {
 		if _, err := talk(t, conn, "g", long); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("refused: %v", err)
 		}
 	}
 	c.After(3, pgtest.ToServer)
-	c.Pass() // gives the count up
+	c.Pass() // cancels the count
 	if got, err := talk(t, dial(), "hijk", long); got != "hijkhijk" || err != nil {
 		t.Errorf("passing again: %q, %v", got, err)
 	}
@@ -198,8 +199,8 @@ func TestCutModes(t *testing.T) {
 	}
 }
 
-// TestCutTransaction cuts one transaction at every byte of its way, both ways: in
-// either case the row is there or it is not, and both must happen.
+// TestCutTransaction cuts one transaction at every byte, in both directions. Each time the
+// row exists or it does not, and both outcomes must occur.
 func TestCutTransaction(t *testing.T) {
 	s := pgtest.Shared(t)
 	database := s.Database(t)
@@ -231,12 +232,12 @@ func TestCutTransaction(t *testing.T) {
 		err := transact(n)
 		c.Pass()
 		if err == nil {
-			continue // the count is longer than the transaction
+			continue // the count exceeds the transaction
 		}
 		if c.Cuts() == before {
 			t.Fatalf("%d: failed without a cut: %v", n, err)
 		}
-		// The server may be at work still: its last connection ends when it is done.
+		// The server may still be executing. Its last session ends when it is done.
 		eventually(t, "the session ends", func() bool {
 			return one(t, direct, "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database()") == "1"
 		})

@@ -1,7 +1,7 @@
 package pgtest
 
-// Binaries looks for the programs with another place of Debian's packages.
+// Binaries finds the server's programs, with a given pattern for Debian's packages.
 var Binaries = binaries
 
-// At is a server that somebody else plays, on the socket in the directory.
+// At returns a Server whose socket in the directory belongs to the test.
 func At(dir string) *Server { return &Server{dir: dir} }

@@ -1,15 +1,14 @@
-// Package pgtest gives tests a real PostgreSQL server: a throw-away one, made
-// from the installed binaries, that listens on a Unix socket in its own directory
-// and nowhere else. Cut stands in front of it and breaks connections at a chosen
-// byte.
+// Package pgtest provides tests with a real PostgreSQL server. The server is temporary,
+// uses the installed programs, and listens only on a Unix socket in its own directory. Cut
+// is a proxy in front of it that breaks connections at a chosen byte.
 //
-// It promises that a test never runs without a server (a missing one is a failure,
-// not a skip) and that no server and no directory outlives the tests: a small
-// shell beside each server waits for the end of a pipe that only the test binary
-// holds, then stops the server and removes its directory. The end of the process
-// is enough, however it comes, so there is nothing to call in TestMain.
+// The package guarantees that a test never runs without a server (a missing server is a
+// failure, not a skip) and that no server and no directory outlives the tests. A small
+// shell beside each server waits for the end of a pipe that only the test binary holds
+// open. It then stops the server and removes its directory. This works however the process
+// ends, so TestMain need not call anything.
 //
-// It is test support and never part of the product.
+// The package is test support and never part of the product.
 package pgtest
 
 import (
@@ -27,25 +26,25 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// User is the role in the URLs of this package. It owns its databases and may do
-// nothing to the server, as an operator would set it up.
+// User is the role in the URLs of this package. It owns its databases and has no
+// permissions on the server, as an operator would configure it.
 const User = "posthorn"
 
 // admin is the superuser of every server.
 const admin = "postgres"
 
-// limit bounds each act towards a server; none takes more than a second on a
-// machine that is not overloaded.
+// limit bounds each operation on a server. None takes more than a second on a machine that
+// is not overloaded.
 const limit = time.Minute
 
-// shared is the one server of a test binary, started by the first test that asks.
+// shared is the one server of a test binary. The first test that needs it starts it.
 var shared struct {
 	sync.Mutex
 	server *Server
 }
 
-// Shared returns the server all tests of this binary share, started at the first
-// call. Tests that change settings or stop it use Start.
+// Shared returns the server that all tests of this binary share. The first call starts it.
+// Tests that change settings or stop the server must use Start.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	shared.Lock()
@@ -59,16 +58,16 @@ func Shared(t testing.TB) *Server {
 	return s
 }
 
-// Database makes an empty database on the shared server and returns its URL, with
-// User as the user. It is dropped at the end of the test, whoever is connected.
-// The server's log of that time is shown if the test failed.
+// Database creates an empty database on the shared server and returns its URL for User. The
+// database is dropped at the end of the test, even if there are connections to it. If the
+// test failed, the server's log of that time is shown.
 func Database(t testing.TB) string {
 	t.Helper()
 	return Shared(t).Database(t)
 }
 
-// DatabaseFrom is Database with a copy of the database behind the URL, which
-// Database returned before and nobody may be connected to.
+// DatabaseFrom is like Database, but copies the database at the given URL, which Database
+// returned before and to which nobody may be connected.
 func DatabaseFrom(t testing.TB, template string) string {
 	t.Helper()
 	u, err := url.Parse(template)
@@ -78,8 +77,8 @@ func DatabaseFrom(t testing.TB, template string) string {
 	return Shared(t).database(t, strings.TrimPrefix(u.Path, "/"))
 }
 
-// Start makes and starts a server for one test, removed at its end. Settings are
-// those of postgresql.conf and win over the ones of this package.
+// Start creates and starts a server for one test and removes it at the end. settings are
+// those of postgresql.conf and override the ones of this package.
 func Start(t testing.TB, settings map[string]string) *Server {
 	t.Helper()
 	s := create(t, settings)
@@ -93,16 +92,16 @@ func Start(t testing.TB, settings map[string]string) *Server {
 	return s
 }
 
-var databases atomic.Int64 // names databases
+var databases atomic.Int64 // for unique names
 
-// Database is the function of the same name on this server.
+// Database is like the function Database, on this server.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	return s.database(t, "template0")
 }
 
-// database copies the template. WAL_LOG was measured to be several times faster
-// than FILE_COPY here, which has to wait for two checkpoints.
+// database copies the template. WAL_LOG was measured to be several times faster here than
+// FILE_COPY, which has to wait for two checkpoints.
 func (s *Server) database(t testing.TB, template string) string {
 	t.Helper()
 	from := s.logSize()
@@ -119,21 +118,21 @@ func (s *Server) database(t testing.TB, template string) string {
 	return s.url(name, User)
 }
 
-// URL returns the address of the server's maintenance database for User.
+// URL returns the URL of the server's maintenance database for User.
 func (s *Server) URL() string { return s.url(admin, User) }
 
-// AdminURL is URL for the superuser.
+// AdminURL is like URL, for the superuser.
 func (s *Server) AdminURL() string { return s.url(admin, admin) }
 
-// Dir returns the server's directory: it holds the socket, "data" and "log".
+// Dir returns the server's directory, which contains the socket, "data" and "log".
 func (s *Server) Dir() string { return s.dir }
 
 func (s *Server) url(database, user string) string {
 	return "postgres:///" + database + "?host=" + url.QueryEscape(s.dir) + "&user=" + user
 }
 
-// Exec runs statements without parameters as superuser in the maintenance
-// database, such as ALTER SYSTEM, each on its own (no transaction around them).
+// Exec executes statements without parameters, such as ALTER SYSTEM, as superuser in the
+// maintenance database. Each runs outside a transaction.
 func (s *Server) Exec(t testing.TB, statements ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -142,7 +141,7 @@ func (s *Server) Exec(t testing.TB, statements ...string) {
 	if err != nil {
 		t.Fatalf("pgtest: connect: %v\n%s", err, s.logFrom(0))
 	}
-	defer func() { _ = conn.Close(ctx) }() // nothing is lost with it
+	defer func() { _ = conn.Close(ctx) }() // its error does not matter
 	for _, one := range statements {
 		if _, err := conn.Exec(ctx, one).ReadAll(); err != nil {
 			t.Errorf("pgtest: %s: %v", one, err)
@@ -159,8 +158,7 @@ func (s *Server) logSize() int64 {
 	return info.Size()
 }
 
-// logFrom returns what the server logged after that many bytes, at most the last
-// 8 KiB of it.
+// logFrom returns the server's log from byte n on, at most its last 8 KiB.
 func (s *Server) logFrom(n int64) string {
 	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// connect opens one connection; it ends with the test.
+// connect opens a connection that is closed at the end of the test.
 func connect(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -80,7 +80,7 @@ func TestDatabase(t *testing.T) {
 	var url, name string
 	t.Run("another", func(t *testing.T) {
 		url = pgtest.Database(t)
-		conn, err := pgx.Connect(t.Context(), url) // left open: the end of the test drops it all the same
+		conn, err := pgx.Connect(t.Context(), url) // left open: the database is dropped nevertheless
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,11 +137,11 @@ func TestServerOfItsOwn(t *testing.T) {
 	}
 }
 
-// child is the variable that makes this binary the one that is killed.
+// child is the environment variable that makes this binary the child that is killed.
 const child = "PGTEST_IS_THE_CHILD"
 
-// TestServerEndsWithTheTests: a test binary that is killed or panics leaves no server
-// and no directory. That both were there before is the control.
+// TestServerEndsWithTheTests checks that a test binary that is killed or panics leaves no
+// server and no directory. As a control, both must exist before.
 func TestServerEndsWithTheTests(t *testing.T) {
 	if how := os.Getenv(child); how != "" {
 		own, all := pgtest.Start(t, nil), pgtest.Shared(t)
@@ -198,15 +198,15 @@ func diesWith(t *testing.T, how string) {
 	}
 }
 
-// isServer says whether the process is a PostgreSQL server that is not just waiting
-// for somebody to ask how it ended.
+// isServer reports whether the process is a PostgreSQL server and not a zombie.
 func isServer(pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return err == nil && bytes.Contains(line, []byte("postgres"))
 }
 
-// TestNoServerIsAFailure: without a server that is new enough the tests fail and
-// name the package; beside an old one the newest is found.
+// TestNoServerIsAFailure checks that tests fail without a server that is new enough, and
+// name the package to install. If an old and a new server are installed, the newest is
+// found.
 func TestNoServerIsAFailure(t *testing.T) {
 	path, debian := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", path)

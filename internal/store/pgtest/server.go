@@ -16,22 +16,22 @@ import (
 	"testing"
 )
 
-// oldest is the first release of PostgreSQL that is supported.
+// oldest is the oldest supported major version of PostgreSQL.
 const oldest = 15
 
-// A Server is one PostgreSQL server on a directory of its own. It may be stopped
-// and started as often as a test likes; its methods are for one goroutine at a time,
-// but for Database and Exec, which any may call while it runs.
+// A Server is a PostgreSQL server with a directory of its own. It may be stopped and
+// started any number of times. Its methods must not be called concurrently, except for
+// Database and Exec while the server runs.
 type Server struct {
 	dir  string
 	bin  string
-	as   *syscall.Credential // nil: as the user of the tests
-	wake *exec.Cmd           // the shell that cleans up
-	pipe io.Closer           // its other end; closed, by whatever ends us, it cleans up
+	as   *syscall.Credential // nil: the user of the tests
+	wake *exec.Cmd           // the shell that cleans up afterwards
+	pipe io.Closer           // its input, which closes however this process ends
 }
 
-// settings are the ones every server here starts with. Flushing stays on: the
-// product refuses a server that does not.
+// settings are the initial settings of every server. fsync stays on, because Posthorn
+// refuses a server without it.
 var settings = map[string]string{
 	"listen_addresses":     "''",
 	"max_connections":      "200",
@@ -52,19 +52,20 @@ var settings = map[string]string{
 	"max_worker_processes": "4",
 }
 
-// debianPlace is where Debian's packages put the programs of each release.
+// debianPlace is the pattern of directories in which Debian's packages install the programs
+// of each release.
 const debianPlace = "/usr/lib/postgresql/*/bin"
 
-// afterUs runs as the server's user: it waits until its input ends, which the
-// death of the test binary brings about, and leaves nothing behind. The removal
-// is repeated because a server that was just starting may still write.
+// afterUs runs as the server's user. It waits until its input ends, which happens when the
+// test binary exits. It then stops the server and removes its directory. It repeats the
+// removal, because a server that was just starting may still write.
 const afterUs = `
 read -r _
 "$1/pg_ctl" -D "$0/data" -m immediate -w -t 20 stop
 for _ in 1 2 3 4 5; do rm -rf "$0" && exit; sleep 1; done
 `
 
-// create makes a server and does not start it.
+// create creates a server and does not start it.
 func create(t testing.TB, more map[string]string) *Server {
 	t.Helper()
 	bin, err := binaries(debianPlace)
@@ -86,7 +87,7 @@ func create(t testing.TB, more map[string]string) *Server {
 	}
 	s := &Server{dir: dir, bin: bin, as: as}
 	s.wake = s.command("sh", "-c", afterUs, dir, bin)
-	// A session of its own: the interrupt key must end the tests, not the shell.
+	// It gets its own session, because the interrupt key must end the tests, not the shell.
 	s.wake.SysProcAttr.Setsid = true
 	if s.pipe, err = s.wake.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -101,7 +102,7 @@ func create(t testing.TB, more map[string]string) *Server {
 	return s
 }
 
-// init makes the data directory, the settings and the role.
+// init creates the data directory, the settings and the role.
 func (s *Server) init(more map[string]string) error {
 	data := filepath.Join(s.dir, "data")
 	err := s.run(s.command(filepath.Join(s.bin, "initdb"), "-D", data, "-U", admin, "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync"))
@@ -131,7 +132,7 @@ func (s *Server) init(more map[string]string) error {
 	return s.run(role)
 }
 
-// Start starts a server that is stopped and returns when it takes connections.
+// Start starts a stopped server and returns when it accepts connections.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
 	err := s.run(s.command(filepath.Join(s.bin, "pg_ctl"), "-D", filepath.Join(s.dir, "data"), "-l", filepath.Join(s.dir, "log"), "-w", "start"))
@@ -140,8 +141,9 @@ func (s *Server) Start(t testing.TB) {
 	}
 }
 
-// Stop stops the server and returns when it is gone: "fast" disconnects everybody
-// and writes everything out, "immediate" is a crash as the data directory sees it.
+// Stop stops the server and returns when it has ended. The mode "fast" disconnects all
+// clients and writes everything to disk. "immediate" is like a crash for the data
+// directory.
 func (s *Server) Stop(t testing.TB, mode string) {
 	t.Helper()
 	err := s.run(s.command(filepath.Join(s.bin, "pg_ctl"), "-D", filepath.Join(s.dir, "data"), "-m", mode, "-w", "stop"))
@@ -150,7 +152,7 @@ func (s *Server) Stop(t testing.TB, mode string) {
 	}
 }
 
-// PID returns the process of the server, for a test that pauses it or kills it.
+// PID returns the process id of the server, for a test that pauses or kills it.
 func (s *Server) PID(t testing.TB) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
@@ -170,21 +172,21 @@ func (s *Server) running() bool {
 	return err == nil
 }
 
-// remove lets the shell clean up and waits for it.
+// remove makes the shell clean up and waits for it.
 func (s *Server) remove(t testing.TB) {
-	_ = s.pipe.Close() // all it can say is that the shell is gone already
+	_ = s.pipe.Close() // it can only fail because the shell has ended
 	if err := s.wake.Wait(); err != nil {
 		t.Errorf("pgtest: clean up %s: %v", s.dir, err)
 	}
 }
 
-// command prepares a command that runs as the server's user, in a directory that
-// this user can enter.
+// command returns a command that runs as the server's user, in a directory that this user
+// can enter.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "HOME="+s.dir)
-	// These would point the tools at another server, or change what a new one is.
+	// These variables would point the tools at another server, or change a new one.
 	cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "PG") })
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
 	return cmd
@@ -198,9 +200,9 @@ func (s *Server) run(cmd *exec.Cmd) error {
 	return nil
 }
 
-// place returns where servers live: the directory for temporary files, unless its
-// name is so long that the path of a socket would not fit into its 107 bytes, or
-// the server runs as somebody who may not be let into it.
+// place returns the directory for servers. It is the directory for temporary files, unless
+// its name is so long that the path of a socket would exceed 107 bytes, or the server runs
+// as another user, who may not have access to it.
 func place(as *syscall.Credential) string {
 	if dir := os.TempDir(); as == nil && len(dir) < 60 {
 		return dir
@@ -208,7 +210,8 @@ func place(as *syscall.Credential) string {
 	return "/tmp"
 }
 
-// credential returns who the server runs as. PostgreSQL refuses to run as root.
+// credential returns the user of the server, because PostgreSQL refuses to run as root. It
+// returns nil if that is the user of the tests.
 func credential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -227,8 +230,8 @@ func credential() (*syscall.Credential, error) {
 	return nil, fmt.Errorf("pgtest: PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 }
 
-// binaries returns the directory with the server's programs: that of the postgres
-// in PATH if it is not too old, or else the newest in Debian's places.
+// binaries returns the directory of the server's programs: that of the postgres in PATH if
+// it is new enough, otherwise the newest in Debian's directories.
 func binaries(place string) (string, error) {
 	var dirs []string
 	if path, err := exec.LookPath("postgres"); err == nil {
@@ -248,13 +251,14 @@ func binaries(place string) (string, error) {
 		"install the Debian package postgresql-15", oldest)
 }
 
-// release reads the number in Debian's directory; 0 is none.
+// release returns the version in the name of Debian's directory, 0 if there is none.
 func release(dir string) int {
 	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir)))
 	return n
 }
 
-// version asks the programs; 0 is that they do not run.
+// version returns the major version that the program reports. It returns 0 if the program
+// cannot run or initdb is missing.
 func version(dir string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -266,6 +270,6 @@ func version(dir string) int {
 		return 0
 	}
 	var n int
-	_, _ = fmt.Sscanf(string(said), "postgres (PostgreSQL) %d", &n) // 0 if it says anything else
+	_, _ = fmt.Sscanf(string(said), "postgres (PostgreSQL) %d", &n) // 0 if the output is anything else
 	return n
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The types of the elements, by their numbers in PostgreSQL's catalogue.
+// The OIDs of the element types in PostgreSQL's catalog.
 const (
 	oidBytea = 17
 	oidInt8  = 20
@@ -14,8 +14,9 @@ const (
 
 var elementOIDs = map[rune]uint32{'b': oidBytea, 'i': oidInt8, 't': oidText}
 
-// column gathers the values of one column as an array in PostgreSQL's binary
-// format (array_send in its sources): five numbers, then each value with its length.
+// column collects the values of one column as an array in PostgreSQL's binary format
+// (array_send in its sources): a header of five numbers, then each value preceded by its
+// length.
 type column struct {
 	oid   uint32
 	nulls uint32
@@ -49,7 +50,7 @@ func (c *column) add(v any) error {
 	return nil
 }
 
-// wire returns the array, which is not empty. It is good until the next add.
+// wire returns the array, which must not be empty. The bytes are valid until the next add.
 func (c *column) wire() []byte {
 	for i, v := range []uint32{1, c.nulls, c.oid, c.n, 1} {
 		binary.BigEndian.PutUint32(c.buf[4*i:], v)
@@ -57,7 +58,7 @@ func (c *column) wire() []byte {
 	return c.buf
 }
 
-// keptColumn is how large a column's memory may be to be used again.
+// keptColumn is the largest buffer, in bytes, that a column keeps for reuse.
 const keptColumn = 1 << 20
 
 func (c *column) reset() {
@@ -67,10 +68,10 @@ func (c *column) reset() {
 	}
 }
 
-// columns are rows, turned on their side.
+// columns stores rows column by column.
 type columns struct {
 	cols []column
-	args [][]byte // of the statement that takes them
+	args [][]byte // arguments of the statement that inserts them
 }
 
 func newColumns(kinds string) *columns {
@@ -109,7 +110,7 @@ func (c *columns) reset() {
 	}
 }
 
-// arrayOIDs are the types of arrays of the elements.
+// arrayOIDs are the OIDs of the array types of the elements.
 var arrayOIDs = map[rune]uint32{'b': 1001, 'i': 1016, 't': 1009}
 
 func typesOf(kinds string) []uint32 {

@@ -10,10 +10,11 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// The claim of many shares at once. Rows that another node is just claiming are left
-// to it.
+// The statements that claim many shares at once. Rows that another node is claiming are
+// skipped.
 const (
-	// ClaimText and EarliestText are the two statements of a claim.
+	// ClaimText claims due deliveries, and EarliestText finds the earliest work that
+	// remains.
 	ClaimText = `UPDATE deliveries d SET owner = ?, fence = d.fence + 1 FROM (SELECT w.event, w.endpoint
 			FROM unnest(?::bytea[], ?::int8[]) AS s(endpoint, most) CROSS JOIN LATERAL (SELECT o.event, o.endpoint FROM deliveries o
 				WHERE o.state = 0 AND o.owner = 0 AND o.endpoint = s.endpoint AND o.due <= ? ORDER BY o.due LIMIT s.most FOR UPDATE SKIP LOCKED) w) c
@@ -25,7 +26,7 @@ const (
 		WHERE w.due IS NOT NULL`
 )
 
-// Claim gives due deliveries to an owner, all shares in two statements.
+// Claim assigns due deliveries to an owner. It claims all shares with two statements.
 func (p *Conn) Claim(shares []sqltext.Share, owner int64, now time.Time) (*sqltext.Claimed, error) {
 	ids, most := make([][]byte, len(shares)), make([]int64, len(shares))
 	for i := range shares {

@@ -11,20 +11,20 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// exchange is a list of statements that go out together. An error of one is the
-// error of all.
+// exchange is a list of statements that are sent together. If one fails, the whole exchange
+// fails.
 type exchange struct {
 	p     *Conn
 	batch pgconn.Batch
 	err   error
 	count int
-	rows  int // that go out with it
+	rows  int // rows that are sent with it
 	bytes int
 }
 
 func (p *Conn) exchange() *exchange { return &exchange{p: p} }
 
-// add appends a statement. Its arguments are in the binary format.
+// add appends a statement. Its arguments must be in the binary format.
 func (x *exchange) add(query string, types []uint32, args [][]byte) {
 	if x.err != nil {
 		return
@@ -76,7 +76,7 @@ func (x *exchange) run() ([][]byte, error) {
 			}
 		}
 		if _, err := reader.Close(); err != nil {
-			break // results.Close says it again
+			break // results.Close returns the same error
 		}
 		values = append(values, value)
 	}
@@ -86,12 +86,11 @@ func (x *exchange) run() ([][]byte, error) {
 	return values, nil
 }
 
-// start adds the beginning of the transaction, if it has none yet, and the rows that
-// were gathered.
+// start adds BEGIN, if it has not been sent yet, and the gathered rows.
 func (x *exchange) start() {
 	p := x.p
 	if !p.begun {
-		x.add("BEGIN ISOLATION LEVEL READ COMMITTED", nil, nil) // whatever the role's default: the guard must see what others committed
+		x.add("BEGIN ISOLATION LEVEL READ COMMITTED", nil, nil) // the guard must see what others committed
 		p.begun = true
 	}
 	for _, b := range p.tables {
@@ -106,8 +105,7 @@ func (x *exchange) start() {
 	}
 }
 
-// flush writes what was gathered, because something is to be read or changed that
-// may depend on it.
+// flush sends the gathered rows, because the next statement may depend on them.
 func (p *Conn) flush() error {
 	gathered := p.moves.rows()
 	for _, b := range p.tables {
@@ -124,12 +122,12 @@ func (p *Conn) flush() error {
 }
 
 const (
-	// GuardText is the statement that judges a commit.
+	// GuardText is the statement that decides whether the transaction may commit.
 	GuardText = "SELECT posthorn_guard($1, $2, $3, $4, $5, $6)"
-	// cleanHealth ends the records of endpoints that answered well.
+	// cleanHealth deletes the health records of endpoints that responded well.
 	cleanHealth = "DELETE FROM health WHERE endpoint = ANY($1::bytea[])"
-	// raiseBounds runs while nobody can publish: what is there now is to be held,
-	// whatever clock gave it its id, and what comes later is not.
+	// raiseBounds runs while nobody can publish. Events that exist now must be held,
+	// whichever clock created their ids; later events must not.
 	raiseBounds = `UPDATE endpoints SET sweep_bound = greatest(sweep_bound, (SELECT id || '\x00'::bytea FROM events ORDER BY id DESC LIMIT 1))
 		WHERE id = ANY($1::bytea[])`
 	raiseFloor = `UPDATE config SET floor = greatest(floor, (SELECT sweep_bound FROM endpoints WHERE id = ANY($1::bytea[])
@@ -156,23 +154,24 @@ func boolArg(v bool) []byte {
 	return []byte{0}
 }
 
-// Guard is what the database checks with a commit, in its function posthorn_guard.
+// Guard contains what the database function posthorn_guard checks with a commit.
 type Guard struct {
-	Epoch   int64 // of the node: its lease must not be over
-	Writer  int64 // which of the node's connections this is
-	Number  int64 // of the write on that connection: greater than any before
+	Epoch   int64 // of the node, whose lease must not be over
+	Writer  int64 // index of the connection in the node
+	Number  int64 // of the write on that connection, greater than any before
 	Version int64 // of the configuration that the node has in memory
 	Durable bool  // the commit must wait for the disk
 }
 
-// Commit is the last exchange of a transaction: what was gathered, the guard and COMMIT.
+// Commit is the last exchange of a transaction: the gathered rows, the guard and COMMIT.
 type Commit struct {
 	x       *exchange
-	guard   int // the place of the guard
+	guard   int // the index of the guard among the statements
 	version int64
 }
 
-// End makes the last exchange. What was gathered is in there and forgotten here.
+// End returns the last exchange of the transaction. The exchange contains the gathered
+// rows; End removes them from p.
 func (p *Conn) End(g Guard, with sqltext.Ending) *Commit {
 	x := p.exchange()
 	x.start()
@@ -196,30 +195,30 @@ func (p *Conn) End(g Guard, with sqltext.Ending) *Commit {
 	return c
 }
 
-// changeKinds are those of a change's columns: kind, mode, tenant, event, endpoint.
+// changeKinds are the kinds of a change's columns: kind, mode, tenant, event, endpoint.
 const changeKinds = "iitbb"
 
 func changeArrays(changes []sqltext.Change) [][]byte {
 	rows := newColumns(changeKinds)
 	for _, c := range changes {
-		_ = rows.add(c.Kind, int64(c.Scope.Mode), c.Scope.Tenant, c.Ref.Event[:], c.Ref.Endpoint[:]) // of kinds that a column takes
+		_ = rows.add(c.Kind, int64(c.Scope.Mode), c.Scope.Tenant, c.Ref.Event[:], c.Ref.Endpoint[:]) // cannot fail
 	}
 	return rows.wire()
 }
 
-// idArray is an array of ids in the binary format. They are sorted, so that nodes
+// idArray returns ids as an array in the binary format. The ids are sorted, so that nodes
 // that lock the same rows do so in the same order.
 func idArray(ids []hook.ID) []byte {
 	slices.SortFunc(ids, func(a, b hook.ID) int { return slices.Compare(a[:], b[:]) })
 	c := column{oid: oidBytea}
 	for _, id := range slices.Compact(ids) {
-		_ = c.add(id[:]) // bytes always are taken
+		_ = c.add(id[:]) // cannot fail: add accepts bytes
 	}
 	return c.wire()
 }
 
-// Send sends the exchange and waits for the answer. It may run in another goroutine
-// while nothing else uses the connection.
+// Send sends the exchange and waits for the answer. It may run in another goroutine while
+// nothing else uses the connection.
 func (c *Commit) Send() error {
 	values, err := c.x.run()
 	if err != nil {
@@ -231,17 +230,17 @@ func (c *Commit) Send() error {
 	return nil
 }
 
-// Version is the version of the configuration after the commit, 0 if it is not known.
+// Version returns the version of the configuration after the commit, 0 if it is unknown.
 func (c *Commit) Version() int64 { return c.version }
 
-// Ended notes that the transaction was committed.
+// Ended records that the transaction was committed.
 func (p *Conn) Ended() { p.begun = false }
 
-// Single reports whether the commit is all that there is to send: the transaction made
-// no statement before.
+// Single reports whether the transaction executed no statement before, so that the commit
+// is the only exchange.
 func (p *Conn) Single() bool { return !p.begun }
 
-// Rollback ends a transaction that was not committed.
+// Rollback ends a transaction without a commit.
 func (p *Conn) Rollback() {
 	p.forget()
 	p.begun = false
@@ -260,7 +259,7 @@ func (p *Conn) Rollback() {
 	}
 }
 
-// prepareAnew forgets what is kept prepared, here and on the server.
+// prepareAnew discards the prepared statements, here and on the server.
 func (p *Conn) prepareAnew() {
 	if err := p.raw.DeallocateAll(background); err != nil {
 		p.Disconnect()

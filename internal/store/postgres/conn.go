@@ -1,10 +1,11 @@
-// Package postgres is all that PostgreSQL has of its own: connections that write and the
-// one exchange of a transaction, the guard that judges a commit, claims by arrays, what an
-// error means, the checks of a server, the schema and the partitions by day.
+// Package postgres contains everything that is specific to PostgreSQL: connections that
+// write and the single exchange of a transaction, the guard that decides about a commit,
+// claims with arrays, the meaning of errors, the checks of a server, the schema and the
+// partitions by day.
 //
-// It promises that what a transaction gathered goes out with its commit or not at all,
-// that no exchange waits without end, and that no text of an error holds a password. It
-// knows no node and no event, and never connects by itself.
+// The package guarantees that what a transaction gathered is sent with its commit or not at
+// all, that every exchange has a deadline, and that no error contains a password. It
+// depends on neither nodes nor events, and opens no connection unless asked to.
 package postgres
 
 import (
@@ -28,31 +29,33 @@ import (
 
 const (
 	// patience bounds how long one exchange with the database may take before the
-	// connection counts as lost, with more for what goes out in it.
+	// connection counts as lost. patienceRow and patienceByte extend it for each row and
+	// byte that is sent.
 	patience     = 5 * time.Second
 	patienceRow  = 100 * time.Microsecond
 	patienceByte = 250 * time.Nanosecond
 	// connectFor bounds one attempt to connect.
 	connectFor = 3 * time.Second
-	// Writers is how many connections write: while one waits for the disk, the next
-	// batch is on its way.
+	// Writers is the number of connections that write. While the commit on one waits for
+	// the disk, the next batch uses the other.
 	Writers = 2
-	// Readers is how many connections read.
+	// Readers is the number of connections that read.
 	Readers = 4
-	// ConnectionsANode is what a node opens: those that write and read, one for the lease
-	// and one that listens for changes.
+	// ConnectionsANode is the number of connections that a node opens: those that write and
+	// read, one for the lease and one that listens for changes.
 	ConnectionsANode = Writers + 2 + Readers
 )
 
 var background = context.Background()
 
-// Conn is a connection that writes. Rows of the hot path gather as arrays and go out
-// with the commit, in one exchange for the whole transaction. Only one goroutine may use
-// it at a time.
+// Conn is a connection that writes. Rows of the hot path are gathered as arrays and sent
+// with the commit, in one exchange for the whole transaction. Only one goroutine may use a
+// Conn at a time.
 type Conn struct {
-	// Fault, set by tests only, makes statements fail.
+	// Fault, set only by tests, makes statements fail.
 	Fault func(query string) error
-	// Careful has moves asked for one by one, for some rows are not as expected.
+	// Careful makes Move execute each move at once and report its result, because some rows
+	// are not as expected.
 	Careful bool
 
 	config  *pgx.ConnConfig
@@ -60,17 +63,17 @@ type Conn struct {
 	db      *sql.DB
 	sql     *sql.Conn
 	raw     *pgx.Conn
-	// hot are the statements that this connection has prepared; nil where a pooler
-	// stands in between that does not know prepared statements.
+	// hot contains the statements that this connection has prepared. It is nil behind a
+	// pooler that does not support prepared statements.
 	hot map[string]*pgconn.StatementDescription
-	// outdated says that what is kept prepared is to be prepared anew.
+	// outdated means that the prepared statements must be prepared again.
 	outdated bool
 
 	begun           bool
-	marked          bool // a savepoint was made in this transaction
+	marked          bool // the transaction has a savepoint
 	tables          []*bulk
 	moves           *columns
-	least, greatest hook.ID // events of the moves: the partitions between them are looked at
+	least, greatest hook.ID // range of the moved events: only its partitions are searched
 }
 
 type bulk struct {
@@ -78,8 +81,9 @@ type bulk struct {
 	*columns
 }
 
-// hotTables are in the order in which their rows are inserted: what another node may
-// have inserted too comes first, attempts after the moves that number them.
+// hotTables are in the order in which their rows are inserted. Tables into which another
+// node may have inserted the same key come first. Attempts come after the moves that number
+// them.
 var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.Deliveries, sqltext.Attempts, sqltext.OneShots, sqltext.StatLog, sqltext.Stats, sqltext.Audit}
 
 // NewConn returns a connection that is not connected yet.
@@ -91,7 +95,7 @@ func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {
 	return c
 }
 
-// NewDialect returns the words of PostgreSQL.
+// NewDialect returns the dialect of PostgreSQL.
 func NewDialect() *sqltext.Dialect {
 	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{stopped}", "",
 		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
@@ -99,25 +103,26 @@ func NewDialect() *sqltext.Dialect {
 		"{turn}", tryTurn, "{idkey}", "event", "{idcols}", "id")
 }
 
-// prepares reports whether the server may be asked to keep statements.
+// prepares reports whether the server may keep prepared statements.
 func prepares(config *pgx.ConnConfig) bool {
 	return config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 }
 
-// byIndex keeps plans to the indexes that were made for our statements. Plans are made
-// while tables are small, and kept; and a list must not become a scan of a table when
-// the statistics of a young partition say that it is small.
+// byIndex makes the planner use the indexes that were created for our statements. Plans are
+// made while tables are small, and kept. A list must not scan a whole table because the
+// statistics of a young partition say that it is small.
 const byIndex = "SET enable_seqscan = off"
 
-// WriterSettings are those of a connection that writes. A node that is paused in a
-// transaction must not keep its locks from the others. A bitmap would be made of a whole
-// backlog each time that a page of it is asked for.
+// WriterSettings are the settings of a connection that writes. A node that is suspended
+// inside a transaction must not keep its locks. A bitmap scan would read a whole backlog
+// each time that one page of it is needed.
 var WriterSettings = []string{"SET idle_in_transaction_session_timeout = '1s'", "SET lock_timeout = '2s'", byIndex, "SET enable_bitmapscan = off"}
 
-// Pool opens a pool of connections. Each begins with the statements given.
+// Pool opens a pool with the given maximum number of connections. Each connection runs the
+// statements in after when it is opened.
 func Pool(config *pgx.ConnConfig, most int, after ...string) *sql.DB {
-	// Compiling costs more than any statement of ours. All joins of ours look rows up by
-	// their key; reading a whole table for a hash would cost more the more is retained.
+	// JIT compilation costs more than any of our statements. All our joins look up rows by
+	// key; reading a whole table for a hash join would cost more the more is retained.
 	after = append([]string{"SET jit = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off"}, after...)
 	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 		for _, statement := range after {
@@ -136,7 +141,7 @@ func Pool(config *pgx.ConnConfig, most int, after ...string) *sql.DB {
 // ReadersPool opens the pool of connections that only read.
 func ReadersPool(config *pgx.ConnConfig) *sql.DB { return Pool(config, Readers, byIndex) }
 
-// Connect connects, or connects again after the connection was lost.
+// Connect opens the connection, or opens it again after it was lost.
 func (p *Conn) Connect(ctx context.Context) error {
 	p.Disconnect()
 	if p.db == nil {
@@ -166,7 +171,7 @@ func (p *Conn) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Disconnect ends the connection.
+// Disconnect closes the connection. Connect can open it again.
 func (p *Conn) Disconnect() {
 	if p.sql == nil {
 		return
@@ -180,7 +185,7 @@ func (p *Conn) Disconnect() {
 	p.sql, p.raw = nil, nil
 }
 
-// Close ends the connection for good.
+// Close closes the connection permanently.
 func (p *Conn) Close() error {
 	p.Disconnect()
 	if p.db == nil {
@@ -189,8 +194,8 @@ func (p *Conn) Close() error {
 	return p.db.Close()
 }
 
-// Lost returns the error as one of a lost connection if that is what it means, and as a
-// time-out if the deadline is the reason.
+// Lost wraps err as the loss of the connection if the connection is closed. It marks err as
+// a timeout if a deadline, a lock wait or a cancelled statement caused it.
 func (p *Conn) Lost(err error) error {
 	if err == nil {
 		return nil
@@ -210,32 +215,33 @@ func (p *Conn) Lost(err error) error {
 	return err
 }
 
-// wait gives the next exchange its deadline: longer, the more goes out with it.
+// wait sets the deadline of the next exchange, which grows with the rows and bytes that are
+// sent.
 func (p *Conn) wait(rows, bytes int) {
 	patience := patience + time.Duration(rows)*patienceRow + time.Duration(bytes)*patienceByte
 	_ = p.raw.PgConn().Conn().SetDeadline(time.Now().Add(patience))
 }
 
-// Connected reports whether the connection is there, as far as is known.
+// Connected reports whether the connection is open, as far as is known.
 func (p *Conn) Connected() bool { return p.raw != nil && !p.raw.IsClosed() }
 
-// PID is the process of the server that serves the connection.
+// PID returns the process id of the server process that serves the connection.
 func (p *Conn) PID() int { return int(p.raw.PgConn().PID()) }
 
-// QueryRow reads a row outside of any transaction. The text is PostgreSQL's own.
+// QueryRow reads a row outside any transaction. text is in PostgreSQL's own dialect.
 func (p *Conn) QueryRow(ctx context.Context, text string, args ...any) pgx.Row {
 	p.wait(0, 0)
 	return p.raw.QueryRow(ctx, text, args...)
 }
 
-// Run runs a statement outside of any transaction. The text is PostgreSQL's own.
+// Run executes a statement outside any transaction. text is in PostgreSQL's own dialect.
 func (p *Conn) Run(ctx context.Context, text string, args ...any) error {
 	p.wait(0, 0)
 	_, err := p.raw.Exec(ctx, text, args...)
 	return err
 }
 
-// Begin opens a transaction. Nothing is sent before its first statement.
+// Begin starts a transaction. Nothing is sent before its first statement.
 func (p *Conn) Begin() error {
 	if !p.Connected() {
 		return &lostError{errors.New("not connected")}
@@ -245,13 +251,14 @@ func (p *Conn) Begin() error {
 	return nil
 }
 
-// Lookup reads outside the transaction: what it finds stays, and what it does not find
-// and is there by then, the unique index finds.
+// Lookup reads outside the transaction. Rows that it finds do not disappear. If another
+// node inserts a row that it did not find, the unique index detects it.
 func (p *Conn) Lookup(keys []sqltext.OnceKey, ids []sqltext.GivenID) (*sqltext.Known, error) {
 	return lookup(outside{p}, keys, ids)
 }
 
-// Savepoint marks the place to which Undo goes back. What was gathered before stays.
+// Savepoint sets the savepoint to which Undo rolls back. Rows gathered before it are sent
+// first and remain.
 func (p *Conn) Savepoint() error {
 	x := p.exchange()
 	x.start()
@@ -265,7 +272,7 @@ func (p *Conn) Savepoint() error {
 	return err
 }
 
-// Undo goes back to the savepoint.
+// Undo rolls back to the savepoint.
 func (p *Conn) Undo() error {
 	if !p.Connected() {
 		return &lostError{errors.New("not connected")}
@@ -276,7 +283,7 @@ func (p *Conn) Undo() error {
 	return p.Lost(err)
 }
 
-// Usable reports whether the transaction can go on after a statement that failed.
+// Usable reports whether the transaction can continue after a failed statement.
 func (p *Conn) Usable() bool {
 	if !p.Connected() {
 		return false
@@ -285,10 +292,10 @@ func (p *Conn) Usable() bool {
 	return p.begun && status == 'T' || !p.begun && status == 'I'
 }
 
-// Check sends what was gathered.
+// Check sends the gathered rows, so that the database checks them.
 func (p *Conn) Check() error { return p.flush() }
 
-// forget drops rows that were gathered.
+// forget discards the gathered rows.
 func (p *Conn) forget() {
 	for _, b := range p.tables {
 		b.reset()
@@ -296,7 +303,7 @@ func (p *Conn) forget() {
 	p.moves.reset()
 }
 
-// Insert gathers a row.
+// Insert gathers a row. It is sent with the commit or before the next statement.
 func (p *Conn) Insert(into *sqltext.Table, args ...any) error {
 	for _, b := range p.tables {
 		if b.table == into {
@@ -306,7 +313,7 @@ func (p *Conn) Insert(into *sqltext.Table, args ...any) error {
 	return fmt.Errorf("%s takes no rows here", into.Name)
 }
 
-// Exec sends what was gathered and runs a statement.
+// Exec sends the gathered rows and executes a statement.
 func (p *Conn) Exec(query string, args ...any) (int64, error) {
 	if err := p.flush(); err != nil {
 		return 0, err
@@ -321,7 +328,7 @@ func (p *Conn) Exec(query string, args ...any) (int64, error) {
 	return tag.RowsAffected(), p.Lost(err)
 }
 
-// QueryContext reads inside the transaction.
+// QueryContext sends the gathered rows and runs a query inside the transaction.
 func (p *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if err := p.flush(); err != nil {
 		return nil, err
@@ -331,10 +338,10 @@ func (p *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sq
 	return rows, p.Lost(err)
 }
 
-// outside reads before the transaction begins.
+// outside reads on a Conn before the transaction begins.
 type outside struct{ *Conn }
 
-// QueryContext reads on the writer's connection without a transaction.
+// QueryContext runs a query on the writer's connection without a transaction.
 func (o outside) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if o.Fault != nil {
 		if err := o.Fault(query); err != nil {
@@ -346,12 +353,12 @@ func (o outside) QueryContext(ctx context.Context, query string, args ...any) (*
 	return rows, o.Lost(err)
 }
 
-// The move of deliveries: rows that are exactly as their jobs say. The state is written
-// so that no plan takes the index over open work, which would look for each row among all
-// that its endpoint has in memory.
+// The statement that moves deliveries. It changes only rows that are exactly as their jobs
+// say. The condition state + 0 keeps the planner from the index over open work, which would
+// search for each row among everything that its endpoint has in memory.
 const (
 	moveKinds = "bbiiiitiiiitii"
-	// MoveText is the statement of all moves of a transaction.
+	// MoveText executes all moves of a transaction.
 	MoveText = `WITH u AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[],
 			$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::text[], $13::int8[], $14::int8[])
 			AS u(event, endpoint, fence, was, holder, state, reason, attempts, scheduled, due, last_status, last_error, settled_at, owner)),
@@ -362,8 +369,8 @@ const (
 		SELECT posthorn_expect((SELECT count(*) FROM m), cardinality($1::bytea[]))`
 )
 
-// Move promises that the row will be moved: if it cannot be, the commit fails and the
-// next run asks for each row.
+// Move gathers a move and returns true. If the row then cannot be moved, the commit fails,
+// and the next run executes each move separately (see Careful).
 func (p *Conn) Move(before, after *hook.Delivery) (bool, error) {
 	if p.Careful {
 		n, err := p.Exec(sqltext.MoveDelivery, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),

@@ -14,47 +14,47 @@ import (
 	"github.com/posthorn/posthorn/internal/store/batch"
 )
 
-// The conditions that our own functions raise (see the migrations), as SQLSTATEs.
+// SQLSTATEs that our own database functions raise (see the migrations).
 const (
-	ConfigChanged = "PH001" // nodes keep in memory what is no longer so
-	LeaseOver     = "PH002" // other nodes took this node's work
+	ConfigChanged = "PH001" // what nodes have in memory is outdated
+	LeaseOver     = "PH002" // other nodes took over this node's work
 	NotDurable    = "PH003" // the commit would not wait for the disk
-	MovedByOthers = "PH004" // a delivery is not as it was expected to be
-	GivenUp       = "PH005" // the write was given up before it came
+	MovedByOthers = "PH004" // a delivery is not in the expected state
+	GivenUp       = "PH005" // the write was given up before it arrived
 )
 
-// What the server says when others have a lock.
+// SQLSTATEs of conflicts over locks.
 const (
-	lockNotAvailable = "55P03" // it was waited for longer than lock_timeout
+	lockNotAvailable = "55P03" // the wait was longer than lock_timeout
 	deadlock         = "40P01"
 )
 
-// What the server says of a statement that a connection keeps prepared.
+// SQLSTATEs of prepared statements that no longer work.
 const (
-	planChanged = "0A000" // a migration changed what it returns
-	notPrepared = "26000" // the server does not know it any more
+	planChanged = "0A000" // a migration changed the type of its result
+	notPrepared = "26000" // the server no longer has it
 )
 
-// outdated reports whether an error is that of statements kept prepared: prepared anew,
-// they may work.
+// outdated reports whether err comes from an outdated prepared statement, which may work
+// once it is prepared again.
 func outdated(err error) bool {
 	state := State(err)
 	return state == planChanged || state == notPrepared
 }
 
-// ReadAgain reports whether a read that failed so many times may succeed on another
-// connection, or on the same one that has by then forgotten what it kept prepared.
+// ReadAgain reports whether a read that has failed so many times may succeed on another
+// connection, or on the same one after it has discarded its prepared statements.
 func ReadAgain(err error, failed int) bool {
 	if failed > Readers {
 		return false
 	}
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	slow, ok := errors.AsType[net.Error](err)
-	broken := !connecting && !(ok && slow.Timeout()) // each connection of the pool may be
+	broken := !connecting && !(ok && slow.Timeout()) // every connection of the pool may be broken
 	return IsNetwork(err) && (failed == 1 || broken) || outdated(err)
 }
 
-// State returns the SQLSTATE of an error of the server, or "" of any other.
+// State returns the SQLSTATE of an error from the server, "" for any other error.
 func State(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code
@@ -62,13 +62,14 @@ func State(err error) string {
 	return ""
 }
 
-// lostError says what became of a connection that cannot be used any more.
+// lostError means that a connection can no longer be used.
 type lostError struct{ err error }
 
 func (e *lostError) Error() string { return "connection to the database lost: " + e.err.Error() }
 func (e *lostError) Unwrap() error { return e.err }
 
-// Class says what an error means for a batch. The states are those of appendix A of PostgreSQL's manual.
+// Class classifies an error for the batch. The states are those of appendix A of
+// PostgreSQL's manual.
 func Class(err error) batch.Class {
 	if err == nil {
 		return batch.NoError
@@ -89,11 +90,11 @@ func Class(err error) batch.Class {
 	case "53100": // disk full
 		return batch.Full
 	case ConfigChanged, LeaseOver, MovedByOthers, GivenUp,
-		planChanged, notPrepared, // the connection prepares anew
+		planChanged, notPrepared, // the connection prepares the statement again
 		"40001", deadlock, lockNotAvailable, "57014", // serialization, deadlock, lock or statement timeout
-		"23505": // somebody else was first; the next run sees what they wrote
+		"23505": // another writer was first; the next run sees its row
 		return batch.Again
-	case NotDurable, "25006": // read only: this server is a standby now
+	case NotDurable, "25006": // read only: this server is now a standby
 		return batch.Unavailable
 	}
 	switch state[:2] {
@@ -103,7 +104,7 @@ func Class(err error) batch.Class {
 	return batch.OwnFault
 }
 
-// IsNetwork reports whether an error is that of a connection, not of the server.
+// IsNetwork reports whether an error comes from the connection and not from the server.
 func IsNetwork(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
@@ -115,7 +116,7 @@ func IsNetwork(err error) bool {
 		pgconn.SafeToRetry(err)
 }
 
-// StartError says why the database cannot be used, in one line without secrets.
+// StartError describes why the database cannot be used, in one line without secrets.
 func StartError(err error) error {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if text := OneLine(err); !ok && (strings.Contains(text, "TLS") || strings.Contains(text, "tls:") || strings.Contains(text, "x509:")) {
@@ -149,7 +150,7 @@ func StartError(err error) error {
 
 var errReadOnly = errors.New("the database is read only: it is a standby, or default_transaction_read_only is on; name the primary, or both hosts with target_session_attrs=read-write")
 
-// OneLine is the text of an error without line breaks.
+// OneLine returns the text of an error without line breaks.
 func OneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
 }

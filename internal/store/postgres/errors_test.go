@@ -8,8 +8,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store/batch"
 )
 
-// A statement that was prepared before a migration, or that a pooler has forgotten, is no
-// fault of the operation: refusing that would refuse what works once it is prepared anew.
+// A statement that was prepared before a migration, or that a pooler has discarded, is no
+// fault of the operation. Refusing the operation would refuse what works once the statement
+// is prepared again.
 func TestOutdatedStatementsAreNoFaultOfTheOperation(t *testing.T) {
 	for _, state := range []string{planChanged, notPrepared} {
 		if got := Class(&pgconn.PgError{Code: state}); got != batch.Again {

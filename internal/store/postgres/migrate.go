@@ -15,14 +15,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// LockTurn waits for the lock of migrations, and of what else one node does for all.
+// LockTurn waits for the lock of migrations and of other tasks that one node does for all.
 const LockTurn = "SELECT pg_advisory_xact_lock(7596481, 2)"
 
-// lockWait is how long a migration waits for a table. Whoever comes to the table meanwhile
-// waits behind it, so this is less than callers wait (store.callerWaits).
+// lockWait is how long a migration waits for a table. Other statements on the table queue
+// behind it, so it is shorter than callers wait (store.callerWaits).
 const lockWait = 2 * time.Second
 
-// lockPauses are those between the times that a migration tries to lock its tables.
+// lockPauses are the pauses between a migration's attempts to lock its tables.
 var lockPauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second}
 
 // migration brings a schema up to date.
@@ -33,9 +33,9 @@ type migration struct {
 	log      *slog.Logger
 }
 
-// Migrate brings the schema up to date, beside nodes that work. Nodes that start at the
-// same time wait for the first. The lock belongs to a transaction, so a pooler may stand
-// in between.
+// Migrate brings the schema up to date while other nodes work. Nodes that start at the same
+// time wait for the first. The lock belongs to a transaction, so it also works through a
+// pooler.
 func Migrate(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -50,8 +50,7 @@ func (m *migration) run(ctx context.Context, config *pgx.ConnConfig) error {
 	if err != nil {
 		return err
 	}
-	// Another node may take long with a migration, so this lock is waited for as long as
-	// that takes.
+	// Another node's migration may take long, so there is no timeout on this lock.
 	turn := Pool(config, 1)
 	defer func() { _ = turn.Close() }()
 	lock, err := turn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
@@ -77,9 +76,9 @@ func (m *migration) run(ctx context.Context, config *pgx.ConnConfig) error {
 	return m.up(ctx, db)
 }
 
-// up runs the migrations that are missing, each in its own transaction. One that does not
-// get its locks in time is tried again after a pause, in which those who waited behind it
-// go on.
+// up runs the missing migrations, each in its own transaction. A migration that does not
+// get its locks in time is retried after a pause, during which the statements that queued
+// behind it continue.
 func (m *migration) up(ctx context.Context, db *sql.DB) error {
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, m.files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -109,8 +108,9 @@ func (m *migration) up(ctx context.Context, db *sql.DB) error {
 	}
 }
 
-// holder names the session with the oldest transaction that locks a table of ours and is
-// older than the wait was.
+// holder describes the session that locks one of our tables and has had its transaction
+// open for longer than the wait. If there are several, it describes the one with the oldest
+// transaction.
 func (m *migration) holder(ctx context.Context, db *sql.DB) string {
 	var pid int
 	var name, role, state string

@@ -17,7 +17,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// locked is a database with our schema, and a transaction that has read a table which
+// locked is a database with our schema and an open transaction that has read a table that
 // the next migration changes.
 type locked struct {
 	config *pgx.ConnConfig
@@ -62,8 +62,8 @@ func newLocked(t *testing.T) *locked {
 	return l
 }
 
-// A migration that waits for a reader lets those pass who come after it, and is done
-// once the reader has ended.
+// A migration that waits for a reader lets later readers pass, and finishes once the reader
+// has ended.
 func TestMigrationLetsOthersPassWhileATableIsRead(t *testing.T) {
 	l := newLocked(t)
 	for range 400 {
@@ -97,7 +97,8 @@ func TestMigrationLetsOthersPassWhileATableIsRead(t *testing.T) {
 	}
 }
 
-// A migration that never gets its lock is refused, and says who has it.
+// A migration that never gets its lock fails, and its error names the session that holds
+// it.
 func TestMigrationNamesWhoHasTheTable(t *testing.T) {
 	l := newLocked(t)
 	l.next.pauses = []time.Duration{time.Millisecond}

@@ -16,24 +16,25 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Oldest is the first version that is tested.
+// Oldest is the oldest supported server version, as in server_version_num. Older versions
+// are not tested.
 const Oldest = 150000
 
-// ErrUnusable says that a PostgreSQL database cannot be used as it is. The text says
-// why and what to do; nothing in it is secret.
+// ErrUnusable means that a PostgreSQL database cannot be used in its current state. The
+// text of the error says why and what to do. It contains no secret.
 var ErrUnusable = errors.New("the PostgreSQL database cannot be used")
 
-// ErrURL says that the address of a PostgreSQL database is not understood.
+// ErrURL means that the URL of a PostgreSQL database cannot be parsed.
 var ErrURL = errors.New("the address of the PostgreSQL database is not understood")
 
-// Refused marks an error as one of a database that cannot be used as it is.
+// Refused wraps err with ErrUnusable.
 func Refused(err error) error { return fmt.Errorf("%w: %w", ErrUnusable, err) }
 
-// ParseURL reads the URL. Its errors hold no password.
+// ParseURL parses the URL of a database. Its error never contains the password.
 func ParseURL(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, ErrURL // the reason given may repeat the password
+		return nil, ErrURL // the parser's error may contain the password
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectFor
@@ -41,14 +42,15 @@ func ParseURL(url string) (*pgx.ConnConfig, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "posthorn"
 	}
-	// pgx describes statements anew in this mode, which no pooler minds.
+	// Without this cache pgx describes every statement anew, which works with every pooler.
 	if config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
 		config.StatementCacheCapacity = 0
 	}
 	return config, nil
 }
 
-// CheckServer refuses a server that would not keep its promises, or that nobody tested.
+// CheckServer refuses a server that is read-only, that is older than Oldest, or, if durable
+// is set, that could lose acknowledged commits.
 func CheckServer(ctx context.Context, conn interface {
 	QueryRow(ctx context.Context, text string, args ...any) pgx.Row
 }, durable bool) error {
@@ -74,7 +76,7 @@ func CheckServer(ctx context.Context, conn interface {
 	return nil
 }
 
-// OurSchema is the version of the schema that this release writes.
+// OurSchema returns the version of the schema that this release writes.
 func OurSchema() (int64, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -83,7 +85,7 @@ func OurSchema() (int64, error) {
 	return sqltext.NewestMigration(files)
 }
 
-// SchemaVersion returns the version of the schema, 0 for none.
+// SchemaVersion returns the version of the schema, 0 if there is none.
 func SchemaVersion(ctx context.Context, db interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }) (version int64, err error) {

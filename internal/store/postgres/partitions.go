@@ -15,28 +15,28 @@ import (
 )
 
 const (
-	// Span is how much time a partition holds.
+	// Span is the period of time that a partition covers.
 	Span = 24 * time.Hour
-	// Ahead are made before they are needed: a node that cannot make any
-	// for so long still stores everything in partitions, and after that in the
-	// default one.
+	// Ahead is the number of days for which partitions are created in advance. A node that
+	// cannot create partitions for that long still stores everything in partitions, and
+	// after that in the default partition.
 	Ahead = 7
 )
 
-// Partitioned are the tables that are kept by time, in the order in which rows are
-// moved and dropped.
+// Partitioned lists the tables that are partitioned by time, in the order in which rows are
+// moved and tables dropped.
 var Partitioned = []string{"events", "deliveries", "attempts"}
 
-// Days are the partitions of a database: one for each day, by the time in the event's id.
+// Days manages the partitions of a database: one per table for each day, by the time in the
+// event's id.
 type Days struct {
 	DB  *sql.DB
 	Log *slog.Logger
 	Now func() time.Time
 }
 
-// Make makes the partitions of the days to come that are missing. Where that is not
-// possible now, the default partition takes the rows and there is another time: it is
-// done an hour later again.
+// Make creates the missing partitions of the coming days. If that is not possible now, the
+// default partition takes the rows, and the next call an hour later tries again.
 func (p *Days) Make(ctx context.Context) error {
 	day := p.Now().Truncate(Span)
 	var there int
@@ -47,7 +47,7 @@ func (p *Days) Make(ctx context.Context) error {
 	}
 	err = p.makeDays(ctx, day)
 	switch State(err) {
-	case "55P03", "40P01", "23514": // a lock; or a row came that has no partition yet
+	case "55P03", "40P01", "23514": // a lock; or the default partition already has rows of the day
 		p.Log.Warn("partitions of the next days could not be made: it will be tried again", "error", OneLine(err))
 		return nil
 	}
@@ -74,8 +74,8 @@ func (p *Days) makeDays(ctx context.Context, day time.Time) error {
 	return tx.Commit()
 }
 
-// makeDay leaves a day alone of which the default partition has rows already: no
-// partition was made in time, and now these would have to be moved.
+// makeDay creates the partitions of a day. It skips a day of which the default partition
+// already has rows: no partition was created in time, and the rows would have to be moved.
 func (p *Days) makeDay(ctx context.Context, tx *sql.Tx, day time.Time) error {
 	var there, late bool
 	low, high := sqltext.FirstID(day), sqltext.FirstID(day.Add(Span))
@@ -97,7 +97,7 @@ func (p *Days) makeDay(ctx context.Context, tx *sql.Tx, day time.Time) error {
 	return nil
 }
 
-// PartitionName is the name of the partition of a table for a day.
+// PartitionName returns the name of a table's partition for a day.
 func PartitionName(table string, day time.Time) string { return table + day.Format("_20060102") }
 
 func partitionNames(day time.Time) (names []string) {
@@ -110,9 +110,9 @@ func partitionNames(day time.Time) (names []string) {
 	return names
 }
 
-// MakePartitions are the statements that make the partitions of a day and of those
-// after it. Rows of deliveries change a few times and then never again, so their
-// dead versions are cleaned early, a little at a time.
+// MakePartitions returns the statements that create the partitions of a day and of the
+// Ahead days after it. Rows of deliveries change a few times and then never again, so their
+// dead versions are vacuumed early, a little at a time.
 func MakePartitions(day time.Time) (statements []string) {
 	options := map[string]string{
 		"events":     "autovacuum_vacuum_insert_scale_factor = 0.2",
@@ -130,34 +130,36 @@ func MakePartitions(day time.Time) (statements []string) {
 	return statements
 }
 
-// BytesLiteral is an id as it is written in a statement.
+// BytesLiteral returns an id as a literal in a statement.
 func BytesLiteral(id hook.ID) string { return `'\x` + hex.EncodeToString(id[:]) + `'` }
 
 const (
 	// CarriedMost bounds the rows that are carried over while nobody can write.
 	CarriedMost = 20_000
-	// dropWait is how long a drop waits for a lock. Whoever comes after it waits
-	// too, and all of its locks together are waited for less than the second after
-	// which PostgreSQL looks for deadlocks: it is the drop that gives way.
+	// dropWait is how long a drop waits for a lock. Other statements queue behind it. All
+	// of its lock waits together are shorter than the second after which PostgreSQL checks
+	// for deadlocks, so it is the drop that gives up.
 	dropWait = "300ms"
-	// vacuumWait is how long a drop waits for vacuum, while nobody waits for it.
+	// vacuumWait is how long a drop waits for vacuum. Nobody waits for the drop during that
+	// time.
 	vacuumWait = "5s"
-	// dropTries and dropPause are how often a drop is tried before it is left for
-	// the next time, and what is between two tries.
+	// dropTries is how often a drop is tried before it is left for the next call, and
+	// dropPause is the time between two tries.
 	dropTries = 4
 	dropPause = 3 * time.Second
-	// DropLate is after how much more time a day of which too much is needed is no
-	// longer waited for: what may go of it goes page by page, as on SQLite.
+	// DropLate is how long past the retention a day is kept because too many of its rows
+	// are still needed. After that, the rows that may go are deleted page by page, as on
+	// SQLite.
 	DropLate = 7 * 24 * time.Hour
-	// idsPage is how many ids given by platforms are forgotten at a time.
+	// idsPage is how many ids given by platforms are deleted at a time.
 	idsPage = 5000
 )
 
-// tryTurn is LockTurn for who has nothing to do when another node does it.
+// tryTurn is LockTurn for a caller that has nothing to do when another node does the task.
 const tryTurn = "pg_try_advisory_xact_lock(7596481, 2)"
 
-// Drop drops the partitions of which all is older than the moment. It returns the tables
-// of events from which the rest is to be dropped page by page.
+// Drop drops the partitions in which everything is older than until. It returns the tables
+// of events from which the remaining rows must be deleted page by page.
 func (p *Days) Drop(ctx context.Context, until time.Time) (byPage []string, err error) {
 	conn, err := p.DB.Conn(ctx)
 	if err != nil {
@@ -172,7 +174,7 @@ func (p *Days) Drop(ctx context.Context, until time.Time) (byPage []string, err 
 	for _, name := range names {
 		day, err := time.Parse("events_20060102", name)
 		if err != nil || day.Add(Span).After(until) {
-			continue // the default one, or too young
+			continue // the default partition, or too young
 		}
 		inPages, err := p.dropDay(ctx, conn, day, until)
 		if errors.Is(err, errBusy) {
@@ -180,7 +182,7 @@ func (p *Days) Drop(ctx context.Context, until time.Time) (byPage []string, err 
 				"day", day.Format(time.DateOnly))
 			break
 		}
-		if err != nil && State(err) != "42P01" { // that one was dropped by another node meanwhile
+		if err != nil && State(err) != "42P01" { // another node has dropped it meanwhile
 			return nil, fmt.Errorf("drop %s: %w", name, err)
 		}
 		if inPages {
@@ -190,9 +192,9 @@ func (p *Days) Drop(ctx context.Context, until time.Time) (byPage []string, err 
 	return append(byPage, "events_default"), nil
 }
 
-// dropDay drops the partitions of a day, and carries what is still needed of it over
-// to the default ones, in one short transaction. It reports whether the day is to be
-// dropped page by page instead.
+// dropDay drops the partitions of a day and carries the rows that are still needed over to
+// the default partitions, in one short transaction. It reports whether the day must be
+// deleted page by page instead.
 func (p *Days) dropDay(ctx context.Context, conn *sql.Conn, day, until time.Time) (inPages bool, err error) {
 	d := NewOldDay(conn, day, until)
 	rows, err := d.look(ctx)
@@ -231,22 +233,23 @@ func (p *Days) dropDay(ctx context.Context, conn *sql.Conn, day, until time.Time
 	}
 }
 
-// OldDay is a day on its way out.
+// OldDay is a day that is being dropped.
 type OldDay struct {
 	conn      *sql.Conn
 	day       time.Time
 	until     time.Time
 	low, high hook.ID
-	needed    []hook.ID // its events that have to stay
-	carried   int       // of them
+	needed    []hook.ID // its events that must be kept
+	carried   int       // how many events were kept
 }
 
-// NewOldDay returns the day; what was settled until the moment may go.
+// NewOldDay returns an OldDay. What was settled by until may be dropped.
 func NewOldDay(conn *sql.Conn, day, until time.Time) *OldDay {
 	return &OldDay{conn: conn, day: day, until: until, low: sqltext.FirstID(day), high: sqltext.FirstID(day.Add(Span))}
 }
 
-// Text puts the names of the day's partitions into a statement.
+// Text replaces {events}, {deliveries} and {attempts} in a statement with the names of the
+// day's partitions.
 func (d *OldDay) Text(query string) string {
 	for _, table := range Partitioned {
 		query = strings.ReplaceAll(query, "{"+table+"}", PartitionName(table, d.day))
@@ -254,8 +257,8 @@ func (d *OldDay) Text(query string) string {
 	return query
 }
 
-// look finds out what is needed, while everybody works on, and returns of how many
-// rows that consists. It stops counting beyond CarriedMost.
+// look finds the events that are still needed, without blocking anybody, and returns the
+// number of their rows. It stops counting beyond CarriedMost.
 func (d *OldDay) look(ctx context.Context) (rows int, err error) {
 	d.needed, err = sqltext.Collect(ctx, d.conn, sqltext.ScanID, d.Text(`SELECT d.event FROM {deliveries} d WHERE d.state < 2 OR d.settled_at > $3
 		UNION SELECT o.event FROM oneshots o WHERE o.event >= $1 AND o.event < $2 LIMIT $4`), d.low[:], d.high[:], sqltext.Micros(d.until), CarriedMost+1)
@@ -267,8 +270,8 @@ func (d *OldDay) look(ctx context.Context) (rows int, err error) {
 	return len(d.needed) + rows, err
 }
 
-// forgetIDs forgets the ids that platforms gave to the events that go, a page at a
-// time: they are in a table that is not Partitioned, so that they stay unique.
+// forgetIDs deletes the ids that platforms gave to the events that are dropped, a page at a
+// time. Their table is not Partitioned, so that the ids stay unique.
 func (d *OldDay) forgetIDs(ctx context.Context) error {
 	for after, more := d.low[:], true; more; {
 		began := time.Now()
@@ -296,13 +299,13 @@ func (d *OldDay) forgetIDs(ctx context.Context) error {
 	return nil
 }
 
-// errBusy says that the locks for a drop were not to be had.
+// errBusy means that a drop could not get its locks.
 var errBusy = errors.New("the tables are in use")
 
-// errNotOurTurn says that another node is doing what one node does for all.
+// errNotOurTurn means that another node is doing the task that one node does for all.
 var errNotOurTurn = errors.New("another node is at it")
 
-// once runs do in a transaction that no other node runs at the same time.
+// once runs do in a transaction that runs on one node at a time.
 func (d *OldDay) once(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
@@ -322,9 +325,10 @@ func (d *OldDay) once(ctx context.Context, do func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// Drop is the transaction during which nobody else writes. Everybody locks a table
-// before its partitions, so nobody is inside those once the tables are locked. It
-// reports whether the day was there.
+// Drop runs the transaction during which nobody else can write. Everybody locks a table
+// before its partitions, so nobody uses the partitions once the tables are locked. It
+// reports whether it dropped the day; it did not if the day was gone or another node is at
+// it.
 func (d *OldDay) Drop(ctx context.Context) (gone bool, err error) {
 	err = d.once(ctx, func(tx *sql.Tx) error {
 		var there bool
@@ -332,7 +336,7 @@ func (d *OldDay) Drop(ctx context.Context) (gone bool, err error) {
 			return err
 		}
 		for _, statement := range []string{
-			// Vacuum is in nobody's way but a drop's; it ends when it is waited for.
+			// Vacuum blocks only a drop. It ends when another session waits for it.
 			"SET LOCAL lock_timeout = '" + vacuumWait + "'",
 			"LOCK TABLE {events}, {deliveries}, {attempts}, events_default, deliveries_default, attempts_default IN SHARE UPDATE EXCLUSIVE MODE",
 			"SET LOCAL lock_timeout = '" + dropWait + "'", "SET LOCAL enable_seqscan = off",
@@ -351,9 +355,10 @@ func (d *OldDay) Drop(ctx context.Context) (gone bool, err error) {
 	return gone && err == nil, err
 }
 
-// exchange puts what is needed into the place of the day. Since look, deliveries may
-// have been made or asked for again; the indexes over open work tell. One that
-// succeeded by hand just now, after all this time, needs nothing any more.
+// exchange replaces the day's partitions with the rows that are still needed. Since look,
+// deliveries may have been created or requested again; the indexes over open work find
+// them. A delivery that succeeded by hand just now, after all this time, is no longer
+// needed.
 func (d *OldDay) exchange(ctx context.Context, tx *sql.Tx) error {
 	since, err := sqltext.Collect(ctx, tx, sqltext.ScanID, d.Text(`SELECT event FROM {deliveries} WHERE state = 0
 		UNION SELECT event FROM {deliveries} WHERE state = 1 UNION SELECT event FROM oneshots WHERE event >= $1 AND event < $2`), d.low[:], d.high[:])
@@ -383,7 +388,7 @@ func (d *OldDay) exchange(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// idList is ids as an argument, each once.
+// idList returns ids as an argument, without duplicates.
 func idList(ids []hook.ID) [][]byte {
 	seen := make(map[hook.ID]bool, len(ids))
 	list := make([][]byte, 0, len(ids))

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Scratch makes an empty schema in the database and returns a URL that leads there,
-// and what deletes the schema with all that is in it. It is for measuring.
+// Scratch creates an empty schema in the database for measurements. It returns a URL that
+// selects the schema and a function that deletes the schema with everything in it.
 func Scratch(ctx context.Context, postgres string) (there string, drop func() error, err error) {
 	config, err := ParseURL(postgres)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// AuditEntries lists the audit log, newest first. A page looks at a bounded number of rows
+// AuditEntries lists the audit log, newest first. A page examines a bounded number of rows
 // and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) AuditEntries(ctx context.Context, q hook.AuditQuery) ([]hook.AuditEntry, string, error) {
 	done, err := l.slots.take(ctx, q.Scope)

@@ -15,7 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// TenantColumns are what ScanTenant reads.
+// TenantColumns are the columns that ScanTenant reads.
 const TenantColumns = "id, name, created_at"
 
 // ScanTenant reads a tenant.
@@ -39,7 +39,7 @@ func (l *Lists) Tenant(ctx context.Context, id string) (hook.Tenant, error) {
 	return n, nil
 }
 
-// Tenants lists the tenants that are not deleted, newest first. A page looks at a
+// Tenants lists the tenants that are not deleted, newest first. A page examines a
 // bounded number of rows and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
@@ -106,7 +106,7 @@ func scanKey(row sqltext.Scanner) (hook.Key, error) {
 	}
 	for _, text := range strings.Fields(networks) {
 		n, err := netip.ParsePrefix(text)
-		if err != nil { // else a limit would be gone
+		if err != nil { // otherwise a limit would be lost
 			return k, fmt.Errorf("networks of key %s: %w", k.ID, err)
 		}
 		k.Networks = append(k.Networks, n)
@@ -129,7 +129,7 @@ func KeyValues(k *hook.Key) []any {
 }
 
 // Keys lists the keys of a scope that are not revoked, newest first. An empty
-// tenant means all of the mode. A page looks at a bounded number of rows and returns a
+// tenant means all of the mode. A page examines a bounded number of rows and returns a
 // cursor to continue from, even if it found nothing.
 func (l *Lists) Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
@@ -154,7 +154,8 @@ func (l *Lists) Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, 
 	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
-// seqID and seqOf convert between a number and an id, because a cursor holds ids.
+// seqID and seqOf convert between a sequence number and an id, because a cursor contains
+// ids.
 func seqID(n int64) (id hook.ID) {
 	binary.BigEndian.PutUint64(id[8:], uint64(n))
 	return id
@@ -172,8 +173,8 @@ func scanPartner(row sqltext.Scanner) (hook.PartnerUser, error) {
 	return p, err
 }
 
-// PartnerTenant returns the tenant for which keys of the partner act when they name the
-// user. The partner is the scope's tenant. An unknown user and a grant for a deleted
+// PartnerTenant returns the tenant for which the partner's keys act when they name the
+// user. The partner is the tenant of the scope. An unknown user and a grant for a deleted
 // tenant give the same CodeNotFound.
 func (l *Lists) PartnerTenant(ctx context.Context, scope hook.Scope, user string) (string, error) {
 	var tenant string
@@ -189,7 +190,7 @@ func (l *Lists) PartnerTenant(ctx context.Context, scope hook.Scope, user string
 }
 
 // PartnerUsers lists the grants of a mode, newest first. If the scope has a tenant, it
-// lists only that partner's.
+// lists only the grants of that partner.
 func (l *Lists) PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Page) ([]hook.PartnerUser, string, error) {
 	before, err := sqltext.BeforeOf(page, 1)
 	if err != nil {
@@ -209,17 +210,17 @@ func (l *Lists) PartnerUsers(ctx context.Context, scope hook.Scope, page hook.Pa
 	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
-// Profile is the text of a wire format, as deliveries were accepted with it.
+// Profile is the text of a wire format with which deliveries were accepted.
 type Profile struct {
 	Hash hook.ProfileHash
 	Name string
 	Text string
-	// KeptAt is when the text was put in force. Of the texts of a name, all nodes use
-	// the newest.
+	// KeptAt is when the text took effect. If a name has several texts, all nodes use the
+	// newest.
 	KeptAt time.Time
 }
 
-// Profiles returns all kept texts by name, and for each name the newest last.
+// Profiles returns all stored texts, ordered by name and then from oldest to newest.
 func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 	list, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (p Profile, err error) {
 		var kept int64
@@ -233,7 +234,7 @@ func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 	return list, nil
 }
 
-// EventTypeColumns are what ScanEventType reads.
+// EventTypeColumns are the columns that ScanEventType reads.
 const EventTypeColumns = "mode, name, description, schema, example, enforce, created_at, updated_at"
 
 // ScanEventType reads an entry of the catalogue.

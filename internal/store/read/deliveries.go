@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// rowColumns are what scanRow reads, from deliveries d and events e.
+// rowColumns are the columns that scanRow reads, from deliveries d and events e.
 const rowColumns = sqltext.DeliveryColumns + ", e.public_id"
 
 func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
@@ -23,7 +23,7 @@ func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
 
 // Deliveries lists deliveries, newest event first. An index finds the deliveries of one
 // event, and the held and the failed ones of one endpoint. Every other search walks the
-// events of the scope. Unless the search is for one event, a page looks at a bounded
+// events of the scope. Unless the search is for one event, a page examines a bounded
 // number of rows and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
 	done, err := l.slots.take(ctx, q.Scope)
@@ -48,7 +48,7 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 		}
 		where, args = where+" AND d.event >= ? AND d.event < ?", append(args, low.low[:], low.high[:])
 	default:
-		// The page before may have ended in the middle of an event's deliveries.
+		// The previous page may have ended in the middle of an event's deliveries.
 		if low, err = l.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0].Above()); err != nil {
 			return nil, "", err
 		}
@@ -106,8 +106,8 @@ func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 	return where, args
 }
 
-// Bounds on what is shown of a delivery with many attempts: its latest attempts, and the
-// answers of the latest of these.
+// Bounds on what is returned of a delivery with many attempts: its latest attempts, and the
+// responses of the latest of these.
 const (
 	attemptsShown = 1000
 	answersShown  = 100
@@ -128,7 +128,7 @@ func (l *Lists) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (
 }
 
 // Delivery returns a delivery with its latest 1,000 attempts, oldest first. The latest 100
-// include the receiver's answer. An empty tenant means all of the mode.
+// include the receiver's response. An empty tenant means all of the mode.
 func (l *Lists) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, []hook.Attempt, error) {
 	d, err := l.DeliveryRow(ctx, scope, id)
 	if err != nil {

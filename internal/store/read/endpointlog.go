@@ -9,12 +9,12 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// logSpan bounds how many of the tenant's newest events an endpoint's log looks at. No
+// logSpan bounds how many of the tenant's newest events an endpoint's log examines. No
 // index serves the log, because an index would cost a write for every delivery.
 const logSpan = 100_000
 
-// Healths returns the records of failures of the endpoints that have one. Ids outside the
-// scope are ignored.
+// Healths returns the health records of the endpoints that have one. Ids outside the scope
+// are ignored.
 func (l *Lists) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (map[hook.ID]hook.Health, error) {
 	found := map[hook.ID]hook.Health{}
 	if len(ids) == 0 {
@@ -40,7 +40,7 @@ func (l *Lists) Healths(ctx context.Context, scope hook.Scope, ids []hook.ID) (m
 }
 
 // EndpointLog returns a window of an endpoint's deliveries, newest event first, and how
-// many deliveries match the query. It looks at the tenant's newest 100,000 events. Older
+// many deliveries match the query. It examines the tenant's newest 100,000 events. Older
 // ones are neither listed nor counted.
 func (l *Lists) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.LoggedDelivery, int, error) {
 	done, err := l.slots.take(ctx, q.Scope)
@@ -48,7 +48,7 @@ func (l *Lists) EndpointLog(ctx context.Context, q hook.EndpointLog) ([]hook.Log
 		return nil, 0, err
 	}
 	defer done()
-	view, err := l.db.View(ctx) // so that count and list agree
+	view, err := l.db.View(ctx) // so that the count and the list agree
 	if err != nil {
 		return nil, 0, l.fail("list deliveries of endpoint", err)
 	}

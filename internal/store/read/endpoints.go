@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Endpoints lists endpoints, newest first, without their secrets. A page looks at a
+// Endpoints lists endpoints, newest first, without their secrets. A page examines a
 // bounded number of rows and returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.Endpoint, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
@@ -56,8 +56,8 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 	return (q.EventType == "" || e.Types.Match(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile) && (q.Reason == "" || e.DisabledReason == q.Reason)
 }
 
-// Endpoint returns the snapshot in force of an endpoint that is not deleted, with its
-// secrets open. The snapshot is shared and must not be changed. It comes from memory if
+// Endpoint returns the current snapshot of an endpoint that is not deleted, with its
+// secrets opened. The snapshot is shared and must not be changed. It comes from memory if
 // the scope was used before. An empty tenant means all of the mode.
 func (l *Lists) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	scope, err := l.scopeOf(ctx, scope, id)
@@ -71,13 +71,13 @@ func (l *Lists) Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*ho
 	if e := entry.Find(id); e != nil {
 		return e, nil
 	}
-	if l.shared { // another node may have made it a moment ago
+	if l.shared { // another node may have created it a moment ago
 		return l.EndpointNow(ctx, scope, id)
 	}
 	return nil, hook.NotFound("endpoint")
 }
 
-// EndpointNow is Endpoint, but reads the database: on several nodes, memory may be a moment
+// EndpointNow is like Endpoint, but reads the database. With several nodes, memory may lag
 // behind.
 func (l *Lists) EndpointNow(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 	scope, err := l.scopeOf(ctx, scope, id)
@@ -94,7 +94,7 @@ func (l *Lists) EndpointNow(ctx context.Context, scope hook.Scope, id hook.ID) (
 	return nil, hook.NotFound("endpoint")
 }
 
-// scopeOf completes a scope without a tenant by the one of the endpoint.
+// scopeOf returns the scope with the endpoint's tenant if it has none.
 func (l *Lists) scopeOf(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Scope, error) {
 	if scope.Tenant != "" {
 		return scope, nil
@@ -110,7 +110,7 @@ func (l *Lists) scopeOf(ctx context.Context, scope hook.Scope, id hook.ID) (hook
 }
 
 // TenantEndpoints returns all endpoints of a tenant that are not deleted, oldest first,
-// with their secrets open. The snapshots are shared and must not be changed. An unknown
+// with their secrets opened. The snapshots are shared and must not be changed. An unknown
 // tenant has none.
 func (l *Lists) TenantEndpoints(ctx context.Context, scope hook.Scope) ([]*hook.Endpoint, error) {
 	entry, err := l.dir.Entry(ctx, l.db, scope)

@@ -12,12 +12,12 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// defaultScan is how many events a page of a list looks at before it returns a cursor to
+// defaultScan is how many events a page of a list examines before it returns a cursor to
 // continue from.
 const defaultScan = 20_000
 
 // Event returns an event by our id. An empty tenant means all of the mode. Here and in
-// every list, what a deleted tenant left is not found.
+// every list, the data of a deleted tenant is not found.
 func (l *Lists) Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
 	return l.oneEvent(ctx, "e.id = ? AND e.mode = ? AND (? = '' OR e.tenant = ?)", id[:], scope.Mode, scope.Tenant, scope.Tenant)
 }
@@ -92,7 +92,7 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	return out, span.cursor(1), nil
 }
 
-// span is the range of events that one page looks at.
+// span is the range of events that one page examines.
 type span struct {
 	low  hook.ID // the oldest event
 	high hook.ID // above the newest event
@@ -108,7 +108,7 @@ func (p span) cursor(ids int) string {
 	return sqltext.CursorOf(list...)
 }
 
-// spanOf is a list of rows by the ids of events. A span is a part of it.
+// spanOf is a list of rows ordered by the ids of events. A span is a part of it.
 type spanOf struct {
 	id, rows string // the column with the id, and FROM and WHERE
 	args     []any
@@ -119,9 +119,9 @@ func eventsOfScope(scope hook.Scope) spanOf {
 	return spanOf{"e.id", "events e WHERE e.mode = ? AND " + sqltext.TenantIs(scope), []any{scope.Mode, scope.Tenant}}
 }
 
-// span returns the range that a page looks at, bounded by a number of rows and by time.
-// The time in an id stands for the time of acceptance: it is never earlier, and later
-// only if the clock was ahead once (see idsAhead).
+// span returns the range that a page examines, bounded by a number of rows and by time. The
+// time in an id approximates the time of acceptance: it is never earlier, and later only if
+// the clock was ahead once (see idsAhead).
 func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, high hook.ID) (span, error) {
 	p := span{high: high}
 	if bound := sqltext.FirstID(before.Add(time.Millisecond)); !before.IsZero() && bytes.Compare(bound[:], high[:]) < 0 {
@@ -150,10 +150,10 @@ func (of spanOf) query() string {
 	return fmt.Sprintf("SELECT %[1]s FROM %[2]s AND %[1]s >= ? AND %[1]s < ? ORDER BY %[1]s DESC LIMIT 1 OFFSET ?", of.id, of.rows)
 }
 
-// idsAhead reports whether the ids of new events carry a time in the future. They do after
-// the clock was ahead and was corrected, because ids never go back, until that time has
-// come. An event then has an id of a later time than its acceptance, and a search by time
-// must not use the ids as its upper bound.
+// idsAhead reports whether the ids of new events contain a time in the future. That is so
+// after the clock was ahead and was corrected, until that time has come, because ids never
+// go back. An event then has an id of a later time than its acceptance, and a search by
+// time must not use ids as its upper bound.
 func (l *Lists) idsAhead(ctx context.Context) (bool, error) {
 	newest, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, sqltext.NewestEvent)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// ScanHealth reads a record of failures.
+// ScanHealth reads a health record.
 func ScanHealth(row sqltext.Scanner) (hook.Health, error) {
 	var h hook.Health
 	var first, last, warned int64
@@ -16,7 +16,7 @@ func ScanHealth(row sqltext.Scanner) (hook.Health, error) {
 	return h, err
 }
 
-// HealthOf reads an endpoint's record of failures.
+// HealthOf reads an endpoint's health record.
 func HealthOf(ctx context.Context, q sqltext.Querier, id hook.ID) (hook.Health, error) {
 	found, err := sqltext.Collect(ctx, q, ScanHealth, "SELECT failures, first_failure_at, last_failure_at, warned_at FROM health WHERE endpoint = ?", id[:])
 	if err != nil || len(found) == 0 {
@@ -25,7 +25,7 @@ func HealthOf(ctx context.Context, q sqltext.Querier, id hook.ID) (hook.Health, 
 	return found[0], nil
 }
 
-// Health returns the endpoint's record of failures and the number of its held deliveries,
+// Health returns the endpoint's health record and the number of its held deliveries,
 // counted up to hook.StatsCap. An empty tenant means all of the mode.
 func (l *Lists) Health(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Health, int, error) {
 	if _, err := l.Endpoint(ctx, scope, id); err != nil {

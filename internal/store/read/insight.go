@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	maxHistory  = 1000   // endpoints shown for one event
-	statsEvents = 10_000 // events of the tenant that statistics look back over
+	maxHistory  = 1000   // endpoints listed for one event
+	statsEvents = 10_000 // newest events of the tenant that statistics cover
 	statsRows   = 1000   // deliveries of the endpoint among them
-	statsTries  = 5000   // attempts of those
+	statsTries  = 5000   // attempts of these deliveries
 )
 
 // historyRows finds, for each endpoint of a scope, the last revision before a moment and
@@ -83,10 +83,9 @@ func (l *Lists) HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error
 	return len(entry.Endpoints) > 0, nil
 }
 
-// EndpointStats returns numbers about an endpoint. It counts open and failed deliveries up
-// to hook.StatsCap. The other numbers are of the latest 1,000 deliveries, with at most
-// 5,000 attempts, among the tenant's latest 10,000 events. An empty tenant means all of
-// the mode.
+// EndpointStats returns statistics of an endpoint. It counts open and failed deliveries up
+// to hook.StatsCap. The other figures cover the latest 1,000 deliveries, with at most 5,000
+// attempts, among the tenant's latest 10,000 events. An empty tenant means all of the mode.
 func (l *Lists) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error) {
 	out := hook.EndpointStats{ByState: map[hook.State]int{}, ByClass: map[hook.Class]int{}}
 	e, err := l.Endpoint(ctx, scope, id)
@@ -130,7 +129,7 @@ func (l *Lists) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointS
 	return l.db.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed)
 }
 
-// recentDeliveries walks the tenant's events from the newest back.
+// recentDeliveries reads the tenant's events from the newest to the oldest.
 const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {then} deliveries d ON d.event = e.id AND d.endpoint = ?
 	WHERE e.mode = ? AND e.tenant = ? AND e.kind = 0 AND e.id >= coalesce((SELECT o.id FROM events o WHERE o.mode = ? AND o.tenant = ?
 		ORDER BY o.id DESC LIMIT 1 OFFSET ?), {bytes})
@@ -172,7 +171,7 @@ func (l *Lists) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.Endpoi
 	return err
 }
 
-// latencyOf uses the nearest rank, so that each figure is a duration that was measured.
+// latencyOf uses the nearest-rank method, so that each figure is a measured duration.
 func latencyOf(durations []int64) hook.Latency {
 	if len(durations) == 0 {
 		return hook.Latency{}

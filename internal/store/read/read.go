@@ -1,8 +1,9 @@
-// Package read reads what is stored: lists, searches and numbers.
+// Package read implements lists, searches and statistics.
 //
-// It promises that every search looks at a bounded number of rows and returns a cursor to
-// continue from, that each scope runs one search at a time, and that a list sees the last
-// commit. It never sees a transaction of the writer, and it changes nothing.
+// The package guarantees that every search examines a bounded number of rows and returns a
+// cursor to continue from, that each scope runs one search at a time, and that a list sees
+// the last commit. It never sees an uncommitted transaction of the writer, and it changes
+// nothing.
 package read
 
 import (
@@ -16,7 +17,7 @@ import (
 
 // Lists reads from one database. Its methods are safe for concurrent use.
 type Lists struct {
-	// Scan is how many rows a page of a list looks at before it returns a cursor to
+	// Scan is how many rows a page of a list examines before it returns a cursor to
 	// continue from.
 	Scan int
 
@@ -32,7 +33,7 @@ type Lists struct {
 	aheadLogged atomic.Bool
 }
 
-// Options of New. All but Shared are required.
+// Options are the options of New. All but Shared are required.
 type Options struct {
 	Reader    *sqltext.Reader
 	Directory *directory.Directory
@@ -40,7 +41,7 @@ type Options struct {
 	Shared    bool // other nodes change endpoints too
 	Now       func() time.Time
 	Log       *slog.Logger
-	// Fail maps the error of a read to the one that callers get.
+	// Fail maps the error of a read to the error that callers get.
 	Fail func(act string, err error) error
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// ReplayColumns are what ScanReplay reads.
+// ReplayColumns are the columns that ScanReplay reads.
 const ReplayColumns = `id, mode, tenant, endpoint, source, filter, newest, rate, hold, state, reason, low, high,
 	exhausted, total, exact, requested, created, skipped, delivered, failed, dropped, owner, fence,
 	created_at, updated_at, ended_at`
@@ -44,7 +44,7 @@ func (l *Lists) Replay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.
 	return found[0], nil
 }
 
-// Replays lists replays, newest first. A page looks at a bounded number of rows and
+// Replays lists replays, newest first. A page examines a bounded number of rows and
 // returns a cursor to continue from, even if it found nothing.
 func (l *Lists) Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJob, string, error) {
 	before, err := sqltext.BeforeOf(q.Page, 1)
@@ -75,8 +75,8 @@ func (l *Lists) Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJ
 	return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 }
 
-// ReplayRange returns the events that a replay made now looks at: from low to below high.
-// If ids do not tell the time of acceptance, it gives a filter without an end that of now.
+// ReplayRange returns the range of events that a replay created now would examine: from low
+// to below high. If ids do not reflect the time of acceptance, it limits f.Before to now.
 func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, high hook.ID, err error) {
 	if !f.After.IsZero() {
 		low = sqltext.FirstID(f.After)
@@ -90,7 +90,7 @@ func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, hig
 		until = f.Before
 	}
 	high = sqltext.FirstID(until.Add(time.Millisecond))
-	if ahead { // each event is looked at
+	if ahead { // every event must be examined
 		f.Before = until
 		for i := range high {
 			high[i] = 0xff
@@ -99,8 +99,9 @@ func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, hig
 	return low, high, nil
 }
 
-// The rows that a page of a replay looks at: failed deliveries of the endpoint by their
-// index, or all events of the tenant, each with its delivery to the endpoint or without.
+// The rows that a page of a replay examines: failed deliveries of the endpoint by their
+// index, or all events of the tenant, each with its delivery to the endpoint if there is
+// one.
 const (
 	replayRow    = ", coalesce(e.public_id, e.id), e.type, e.kind, e.accepted_at, "
 	replayFailed = "SELECT d.event" + replayRow + `1, d.state, d.last_status, d.last_error FROM deliveries d{stopped} {then} events e ON e.id = d.event
@@ -129,23 +130,25 @@ func scanMatch(row sqltext.Scanner) (m hook.ReplayMatch, err error) {
 	return m, err
 }
 
-// Bounds of one page of a replay: the rows that it looks at, at first and at most.
+// Bounds of one page of a replay: the least number of rows that its first query reads, the
+// largest number that any of its queries reads, and the number of examined rows after which
+// the page ends.
 const (
 	firstRows = 64
 	mostRows  = 2048
 	pageScan  = 20_000
 )
 
-// ReplayPage is a part of what is left of a replay.
+// ReplayPage is a part of the remaining range of a replay.
 type ReplayPage struct {
 	Matches []hook.ReplayMatch
-	Last    hook.ID // the last event that was looked at
+	Last    hook.ID // the last event that was examined
 	Scanned int
-	End     bool // nothing is left after it
+	End     bool // nothing remains after this page
 }
 
-// ReplayPage reads on from the replay's range until it has found most matches, looked at
-// a bounded number of rows, or reached the end.
+// ReplayPage continues in the replay's range until it has found most matches, has examined
+// a bounded number of rows, or has reached the end.
 func (l *Lists) ReplayPage(ctx context.Context, j *hook.ReplayJob, target *hook.Endpoint, most int) (p ReplayPage, err error) {
 	done, err := l.slots.take(ctx, j.Scope)
 	if err != nil {
@@ -180,10 +183,10 @@ func (l *Lists) replayPage(ctx context.Context, j *hook.ReplayJob, target *hook.
 	return p, nil
 }
 
-// previewTime bounds how long a preview counts.
+// previewTime bounds how long a preview may count.
 const previewTime = 2 * time.Second
 
-// PreviewReplay counts what a replay would send, within bounds of rows and of time, and
+// PreviewReplay counts what a replay would send, within bounds of rows and time, and
 // returns the first matches. An empty tenant means all of the mode.
 func (l *Lists) PreviewReplay(ctx context.Context, n hook.NewReplay) (hook.ReplayPreview, error) {
 	target, err := l.EndpointNow(ctx, n.Scope, n.Endpoint)
@@ -220,11 +223,11 @@ func (l *Lists) PreviewReplay(ctx context.Context, n hook.NewReplay) (hook.Repla
 }
 
 // replayWaiting counts, up to a bound, the work of an endpoint that is due in the table:
-// single shots, whoever has them, and deliveries that nobody has.
+// single shots of any owner, and deliveries without an owner.
 const replayWaiting = `SELECT (SELECT count(*) FROM (SELECT 1 AS one FROM oneshots WHERE endpoint = ? LIMIT ?) s) +
 	(SELECT count(*) FROM (SELECT 1 AS one FROM deliveries WHERE state = 0 AND owner = 0 AND endpoint = ? AND due <= ? LIMIT ?) d)`
 
-// ReplayWaiting returns how much work of an endpoint waits already, at most twice the
+// ReplayWaiting returns how much work of an endpoint is already waiting, at most twice the
 // bound of what replays may add.
 func (l *Lists) ReplayWaiting(ctx context.Context, endpoint hook.ID) (int, error) {
 	n := 0

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// slots lets each scope run one search at a time. The connections that read are few, and
+// slots allows each scope one search at a time. There are few connections that read, and
 // the requests and attempts of all other tenants share them.
 type slots struct {
 	mu sync.Mutex
@@ -15,7 +15,7 @@ type slots struct {
 }
 
 type slot struct {
-	users int // the search under way and those that wait
+	users int // the search in progress and those that wait
 	free  chan struct{}
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A scope runs one search at a time. Another scope does not wait for it, and no slot is
-// kept after the last search.
+// A scope runs one search at a time. Another scope does not wait for it, and no slot
+// remains after the last search.
 func TestSlots(t *testing.T) {
 	var all slots
 	one, other := hook.Scope{Tenant: "a", Mode: hook.Live}, hook.Scope{Tenant: "a", Mode: hook.Test}

@@ -9,17 +9,18 @@ import (
 )
 
 const (
-	// statRows finds the rows of one subject by their key, span by span.
+	// statRows finds the rows of one subject by key, one span after the other.
 	statRows = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
 		SELECT s.start, s.data FROM m {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = ? AND s.tenant = ? AND s.endpoint = ?`
-	// statLogRows reads what is not in stats yet: of minutes the last ones, of hours also
-	// what is in the log of minutes.
+	// statLogRows reads what has not been added to stats yet: for minutes the last ones,
+	// for hours also the rows of minutes.
 	statLogRows = "SELECT start, data FROM stat_log WHERE span <= ? AND start >= ? AND start < ?"
 )
 
-// Buckets returns the tallies of a scope or endpoint, and what is open in it. From and To
-// are multiples of Step; a step of less than an hour reads minutes, others read hours. It
-// sees one state of the database, with all that was committed before.
+// Buckets returns the tallies of a scope or endpoint, and the number of open deliveries in
+// it. From and To are multiples of Step. A step of less than an hour reads minutes, others
+// read hours. Buckets reads one consistent state of the database, including everything
+// committed before the call.
 func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error) {
 	out := hook.Stats{Scope: q.Scope, From: q.From, Step: q.Step, Buckets: make([]hook.Tally, q.To.Sub(q.From)/q.Step)}
 	done, err := l.slots.take(ctx, q.Scope)
@@ -79,10 +80,10 @@ func (l *Lists) buckets(ctx context.Context, q hook.StatsQuery, buckets []hook.T
 	return err
 }
 
-// addLogged adds what a row of the log has about a subject.
+// addLogged adds what a row of stat_log contains about a subject.
 func addLogged(to *hook.Tally, subject sqltext.Subject, data []byte) error {
 	return sqltext.ReadLog(data, func(s sqltext.Subject, raw bool, tally []byte) error {
-		if raw { // has parts of the subject
+		if raw { // contains parts of the subject
 			if subject.Tenant == "" {
 				s.Tenant = ""
 			}
@@ -97,8 +98,8 @@ func addLogged(to *hook.Tally, subject sqltext.Subject, data []byte) error {
 	})
 }
 
-// What is open in a tenant and in a mode. pendingIn counts among the open deliveries of
-// both modes, up to the bound. Only endpoints that are not enabled have held deliveries,
+// The open deliveries of a tenant and of a mode. pendingIn counts among the open deliveries
+// of both modes, up to the bound. Only endpoints that are not enabled have held deliveries,
 // apart from those that are about to be released.
 const (
 	pendingOfTenant = `WITH w AS (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
@@ -136,7 +137,7 @@ func (l *Lists) openWork(ctx context.Context, q hook.StatsQuery) (out hook.OpenW
 		return out, err
 	}
 	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanDelivery, oldest, append([]any{event[:]}, oldestArgs...)...)
-	if len(found) > 0 { // it may be settled by now
+	if len(found) > 0 { // it may have been settled by now
 		out.Oldest = &found[0]
 	}
 	return out, err

@@ -9,9 +9,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CopyTo writes the database as one transaction sees it to the file at to, which must be
-// missing or empty. A server may work on the database meanwhile: nobody waits for the copy,
-// but the log cannot start again from its beginning until it ends.
+// CopyTo copies the database, as seen by one transaction, to the file to, which must be
+// missing or empty. A server may use the database meanwhile. Nothing waits for the copy,
+// but the log cannot restart from its beginning until the copy ends.
 func CopyTo(ctx context.Context, path, to string) error {
 	db, err := openPool(path, "rw", busyTimeout, "wal_autocheckpoint(0)")
 	if err != nil {
@@ -25,7 +25,8 @@ func CopyTo(ctx context.Context, path, to string) error {
 	return nil
 }
 
-// SetMeta keeps an integer under a name in a database that nobody else uses; 0 removes it.
+// SetMeta stores an integer under a key in the table meta of a database that nobody else
+// uses. The value 0 removes the key.
 func SetMeta(ctx context.Context, path, key string, value int64) error {
 	db, err := openPool(path, "rw", busyTimeout)
 	if err != nil {
@@ -43,8 +44,8 @@ func SetMeta(ctx context.Context, path, key string, value int64) error {
 	return nil
 }
 
-// CheckIntegrity reads the whole file and returns an error that wraps ErrCorrupt if
-// anything in it does not fit together.
+// CheckIntegrity reads the whole file. It returns an error that wraps ErrCorrupt if the
+// file is inconsistent.
 func CheckIntegrity(ctx context.Context, db *sql.DB) error {
 	rows, err := db.QueryContext(ctx, "PRAGMA integrity_check(1)")
 	if err != nil {
@@ -66,8 +67,8 @@ func CheckIntegrity(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// MoveLog moves what the log beside a database holds into it and ends the log. Nobody
-// else may use the database.
+// MoveLog checkpoints the whole log into the database and truncates the log. Nobody else
+// may use the database.
 func MoveLog(ctx context.Context, path string) error {
 	db, err := openPool(path, "rw", busyTimeout)
 	if err != nil {

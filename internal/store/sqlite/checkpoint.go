@@ -15,34 +15,36 @@ import (
 )
 
 const (
-	// The log is looked at after so many commits, or bytes written.
+	// The log is checked after this many commits or bytes written.
 	lookCommits = 64
 	lookBytes   = 4 << 20
-	// moveFrom is how much of the log waits to be moved into the database before a
-	// checkpoint begins.
+	// moveFrom is how much of the log, in bytes, may wait to be moved into the database
+	// before a checkpoint starts.
 	moveFrom = 8 << 20
-	// restartFrom is how long the log may grow before it is written from its start again.
+	// restartFrom is the length of the log, in bytes, from which it is restarted from its
+	// beginning.
 	restartFrom = 16 << 20
-	// readersWait bounds how long our own readers pause for a restart, and restartWait how
-	// long the writer then waits for readers of other processes. A restart in vain is
-	// followed by a pause, from restartPause to restartPauses.
+	// readersWait bounds how long our own readers pause for a restart. restartWait is how
+	// long the writer then waits for readers of other processes. A failed restart is
+	// followed by a pause, which grows from restartPause to restartPauses.
 	readersWait   = 400 * time.Millisecond
 	restartWait   = 50 * time.Millisecond
 	restartPause  = 100 * time.Millisecond
 	restartPauses = time.Second
-	// journalLimit is how long the log's file stays after it was long.
+	// journalLimit is the size, in bytes, to which the log's file is truncated when the log
+	// restarts.
 	journalLimit = 32 << 20
 )
 
 // checkpoints keep the log (WAL) short, in a goroutine and on a connection of their own.
-// SQLite's own checkpoints would hide a failed sync, so they are off.
+// SQLite's automatic checkpoints would hide a failed sync, so they are off.
 //
-// Two things happen to the log. Its pages move into the database: a PASSIVE checkpoint
-// does that beside the writer and the readers. And it is written from its start again,
-// which needs a moment in which everything has moved and nobody reads the log. SQLite
-// only takes such a moment if it comes by itself, and beside a busy writer or reader it
-// never does. So a RESTART checkpoint makes one: the readers of our own pause first, so
-// that the writer need not wait for them.
+// Keeping the log short takes two steps. First, its pages move into the database; a PASSIVE
+// checkpoint does that beside the writer and the readers. Second, the log restarts from its
+// beginning. That requires a moment in which all pages have moved and nobody reads the log.
+// SQLite only uses such a moment if it occurs by chance, and beside a busy writer or reader
+// it never does. A RESTART checkpoint creates one. Our own readers pause first, so that the
+// writer need not wait for them.
 type checkpoints struct {
 	db    *DB
 	log   *slog.Logger
@@ -50,26 +52,26 @@ type checkpoints struct {
 	path  string
 	pool  *sql.DB
 
-	writing chan struct{} // holds one while a transaction is open
+	writing chan struct{} // contains a value while a transaction is open
 	working sync.Mutex    // held during a checkpoint
 	crowded atomic.Bool   // the disk was full at the last write
 	due     chan struct{}
 	ended   sync.WaitGroup
 	stop    context.CancelFunc
 
-	// The writer's own.
+	// Used only by the writer.
 	commits, bytes int
 
-	// The goroutine's own.
+	// Used only by the goroutine.
 	pageSize int64
-	// After a restart in vain: how long the log was, in pages, when the next one may be
+	// After a failed restart: the length of the log in pages, when the next restart may be
 	// tried, and the pause until then.
 	blockedAt    int64
 	restartAt    time.Time
 	restartAfter time.Duration
 }
 
-// open opens the connection. It syncs as the writer does.
+// open opens the connection, with the writer's sync mode, and starts the goroutine.
 func (p *checkpoints) open(ctx context.Context, db *DB, o *Options) (err error) {
 	p.db, p.log, p.fatal, p.path = db, o.Log, o.Fatal, o.Path
 	if p.pool, err = openPool(o.Path, "rw", restartWait, "synchronous("+syncModes[o.Synchronous]+")", "wal_autocheckpoint(0)"); err != nil {
@@ -94,7 +96,7 @@ func (p *checkpoints) open(ctx context.Context, db *DB, o *Options) (err error) 
 	return nil
 }
 
-// close ends the goroutine. The writer must have ended.
+// close stops the goroutine and closes the connection. The writer must have ended.
 func (p *checkpoints) close() error {
 	if p.stop != nil {
 		p.stop()
@@ -106,7 +108,7 @@ func (p *checkpoints) close() error {
 	return p.pool.Close()
 }
 
-// length returns how long the log's file is.
+// length returns the size of the log's file in bytes.
 func (p *checkpoints) length() int64 {
 	info, err := os.Stat(p.path + "-wal")
 	if err != nil {
@@ -115,7 +117,7 @@ func (p *checkpoints) length() int64 {
 	return info.Size()
 }
 
-// committed counts a commit and has the log looked at now and then. Only the writer calls
+// committed counts a commit and regularly causes a check of the log. Only the writer calls
 // it.
 func (p *checkpoints) committed(bytes int) {
 	p.crowded.Store(false)
@@ -127,11 +129,12 @@ func (p *checkpoints) committed(bytes int) {
 	p.commits, p.bytes = 0, 0
 	select {
 	case p.due <- struct{}{}:
-	default: // it has been asked for
+	default: // a check is already due
 	}
 }
 
-// look moves what waits in the log, and restarts it once it is long.
+// look checks the log. It moves waiting pages into the database and restarts the log if it
+// is long.
 func (p *checkpoints) look(ctx context.Context) {
 	r, err := p.checkpoint("NOOP")
 	if errors.Is(err, errFull) {
@@ -147,22 +150,22 @@ func (p *checkpoints) look(ctx context.Context) {
 	}
 	r, err = p.checkpoint("PASSIVE")
 	if err != nil {
-		return // fatal, or a full disk, of which the writer finds out by itself
+		return // fatal, or a full disk, which the writer detects itself
 	}
 	if !long {
 		p.blockedAt, p.restartAfter = 0, 0
 		return
 	}
-	// Pages move no further than the oldest reader of the log has come. While they do not
-	// move beyond blockedAt, who was in the way of the last restart still is.
+	// Pages move only as far as the oldest reader of the log has read. While they do not
+	// move beyond blockedAt, whoever blocked the last restart still does.
 	if r.moved > p.blockedAt && !time.Now().Before(p.restartAt) {
 		p.restart(ctx)
 	}
 }
 
-// move moves what it can of the log into the database, waits for nobody but a checkpoint
-// under way, and reports whether that was all. The goroutine begins none after it, until
-// something was written.
+// move moves as much of the log into the database as it can and reports whether that was
+// all of it. It waits only for a checkpoint in progress. Afterwards the goroutine starts no
+// checkpoint until something is written.
 func (p *checkpoints) move() bool {
 	p.crowded.Store(true)
 	p.working.Lock()
@@ -171,11 +174,10 @@ func (p *checkpoints) move() bool {
 	return err == nil && r.pages == r.moved
 }
 
-// errFull says that a checkpoint was left out because it would take the reserve.
+// errFull means that a checkpoint was skipped because it would use up the reserve.
 var errFull = errors.New("the disk is full")
 
-// restart has the log written from its start again. Somebody who reads on for longer only
-// delays that.
+// restart restarts the log from its beginning. A reader that takes longer only delays that.
 func (p *checkpoints) restart(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readersWait)
 	defer cancel()
@@ -189,8 +191,8 @@ func (p *checkpoints) restart(ctx context.Context) {
 	p.blockedAt, p.restartAfter = 0, 0
 }
 
-// restarted makes the checkpoint between two transactions. If somebody was in the way, it
-// says how long the log was.
+// restarted runs the checkpoint between two transactions. If it was blocked, it returns the
+// length of the log in pages.
 func (p *checkpoints) restarted(ctx context.Context) (pages int64, blocked bool) {
 	select {
 	case p.writing <- struct{}{}:
@@ -202,8 +204,8 @@ func (p *checkpoints) restarted(ctx context.Context) (pages int64, blocked bool)
 	return r.pages, err != nil || r.busy != 0
 }
 
-// pauseReaders takes the connections of our readers, as far as they are given back in
-// time, and returns how they can go on.
+// pauseReaders takes the connections of our readers, as far as they become free in time. It
+// returns a function that gives them back.
 func (p *checkpoints) pauseReaders(ctx context.Context) (goOn func()) {
 	ctx, cancel := context.WithTimeout(ctx, readersWait/2)
 	defer cancel()
@@ -222,16 +224,16 @@ func (p *checkpoints) pauseReaders(ctx context.Context) (goOn func()) {
 	all.Wait()
 	return func() {
 		for _, c := range held {
-			_ = c.Close() // gives it back
+			_ = c.Close() // returns it to the pool
 		}
 	}
 }
 
-// checkpointed is what SQLite says of a checkpoint: whether somebody was in the way, the
-// pages in the log, and how many of them are in the database.
+// checkpointed is the result of a checkpoint: whether it was blocked, the number of pages
+// in the log, and how many of them are in the database.
 type checkpointed struct{ busy, pages, moved int64 }
 
-// checkpoint makes one for the goroutine, unless the disk is full.
+// checkpoint runs a checkpoint for the goroutine, unless the disk is full.
 func (p *checkpoints) checkpoint(mode string) (checkpointed, error) {
 	p.working.Lock()
 	defer p.working.Unlock()
@@ -241,8 +243,8 @@ func (p *checkpoints) checkpoint(mode string) (checkpointed, error) {
 	return p.run(mode)
 }
 
-// run makes a checkpoint. The caller holds working. After a failed sync nobody knows what
-// the database holds.
+// run runs a checkpoint. The caller holds working. A failed sync is fatal, because the
+// content of the database is then unknown.
 func (p *checkpoints) run(mode string) (r checkpointed, err error) {
 	err = p.pool.QueryRowContext(background, "PRAGMA wal_checkpoint("+mode+")").Scan(&r.busy, &r.pages, &r.moved)
 	if Class(err) == batch.Fatal {

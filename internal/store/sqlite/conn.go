@@ -13,18 +13,18 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Conn is the connection that writes. Only the writer uses it, so nothing is locked.
-// Statements of the hot path go to the driver directly, with their arguments in a
-// reused slice; everything else goes through database/sql on the same connection.
+// Conn is the connection that writes. Only the writer uses it, so it needs no lock.
+// Statements of the hot path go to the driver directly, with their arguments in a reused
+// slice. Everything else goes through database/sql on the same connection.
 type Conn struct {
-	// Fault, set by tests only, makes statements fail.
+	// Fault, set only by tests, makes statements fail.
 	Fault func(query string) error
 
 	sql     *sql.Conn
 	raw     driver.ConnPrepareContext
 	stmts   map[string]*stmt
 	dialect *sqltext.Dialect
-	marked  bool // a savepoint was made in this transaction
+	marked  bool // the transaction has a savepoint
 }
 
 type stmt struct {
@@ -43,8 +43,8 @@ func newConn(ctx context.Context, db *sql.DB, words *sqltext.Dialect) (*Conn, er
 		if !ok {
 			return errors.New("driver cannot prepare")
 		}
-		// The connection is pinned for as long as the store is open, so the
-		// driver's own may be kept beyond this call.
+		// The connection is pinned while the store is open, so the driver's connection may
+		// be kept beyond this call.
 		w.raw = prepares
 		return nil
 	})
@@ -55,7 +55,7 @@ func newConn(ctx context.Context, db *sql.DB, words *sqltext.Dialect) (*Conn, er
 	return w, nil
 }
 
-// Exec runs a statement that is worth keeping prepared and returns the number of rows
+// Exec executes a statement, which it keeps prepared, and returns the number of rows that
 // it changed. Arguments are int64, float64, string, []byte or nil.
 func (c *Conn) Exec(query string, args ...any) (int64, error) {
 	if c.Fault != nil {
@@ -88,7 +88,7 @@ func (c *Conn) Exec(query string, args ...any) (int64, error) {
 	}
 	result, err := st.ExecContext(context.Background(), st.args)
 	for i := range st.args {
-		st.args[i].Value = nil // a payload must not live on here
+		st.args[i].Value = nil // do not keep a payload alive
 	}
 	if err != nil {
 		return 0, err
@@ -96,18 +96,18 @@ func (c *Conn) Exec(query string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// QueryContext reads inside the transaction.
+// QueryContext runs a query inside the transaction.
 func (c *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	return c.sql.QueryContext(ctx, c.dialect.Text(query), args...)
 }
 
-// Insert adds a row.
+// Insert inserts a row.
 func (c *Conn) Insert(into *sqltext.Table, args ...any) error {
 	_, err := c.Exec(into.One, args...)
 	return err
 }
 
-// Move changes a delivery's row if it still is as before says.
+// Move changes a delivery's row if it is still as in before. It reports whether it did.
 func (c *Conn) Move(before, after *hook.Delivery) (bool, error) {
 	n, err := c.Exec(sqltext.MoveDelivery, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
 		sqltext.Micros(after.Due), int64(after.LastStatus), string(after.LastError), sqltext.Micros(after.SettledAt), after.Owner,
@@ -115,11 +115,11 @@ func (c *Conn) Move(before, after *hook.Delivery) (bool, error) {
 	return n == 1, err
 }
 
-// ClaimText is the statement that finds due deliveries of an endpoint.
+// ClaimText finds the due deliveries of an endpoint.
 const ClaimText = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d
 	WHERE d.state = 0 AND d.owner = 0 AND d.endpoint = ? AND d.due <= ? ORDER BY d.due LIMIT ?`
 
-// Claim gives due deliveries to an owner, share by share.
+// Claim assigns due deliveries to an owner, share by share.
 func (c *Conn) Claim(shares []sqltext.Share, owner int64, now time.Time) (*sqltext.Claimed, error) {
 	out := &sqltext.Claimed{}
 	ctx := context.Background()
@@ -148,10 +148,10 @@ func (c *Conn) Claim(shares []sqltext.Share, owner int64, now time.Time) (*sqlte
 	return out, nil
 }
 
-// Lookup looks nothing up: here a lookup costs nothing.
+// Lookup does nothing, because single reads are cheap on SQLite.
 func (c *Conn) Lookup([]sqltext.OnceKey, []sqltext.GivenID) (*sqltext.Known, error) { return nil, nil }
 
-// Savepoint marks the place to which Undo goes back.
+// Savepoint sets the savepoint to which Undo rolls back.
 func (c *Conn) Savepoint() error {
 	if c.marked {
 		if _, err := c.Exec("RELEASE op"); err != nil {
@@ -163,16 +163,16 @@ func (c *Conn) Savepoint() error {
 	return err
 }
 
-// Undo goes back to the savepoint.
+// Undo rolls back to the savepoint.
 func (c *Conn) Undo() error {
 	_, err := c.Exec("ROLLBACK TO op")
 	return err
 }
 
-// Usable is true: a statement that failed did nothing.
+// Usable returns true, because a failed statement has no effect.
 func (c *Conn) Usable() bool { return true }
 
-// Check has nothing to do: every statement is judged at once.
+// Check does nothing, because SQLite checks every statement at once.
 func (c *Conn) Check() error { return nil }
 
 func (c *Conn) begin() error {

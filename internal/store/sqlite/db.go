@@ -1,10 +1,10 @@
-// Package sqlite keeps the store in one SQLite file, of which this process is the only
-// writer: opening and locking it, the schema, transactions, the log (WAL) and what an
-// error of SQLite means.
+// Package sqlite implements the engine for one SQLite file, of which this process is the
+// only writer: opening and locking the file, the schema, transactions, the log (WAL) and
+// the meaning of SQLite's errors.
 //
-// It promises that a commit is on disk when it returns (with Options.Synchronous
-// "full"), that a failed sync is reported as fatal, and that the log stays short, also
-// beside somebody who reads all the time. It knows no event and runs no operation.
+// The package guarantees that a commit is on disk when it returns (with Options.Synchronous
+// "full"), that a failed sync is reported as fatal, and that the log stays short even while
+// others read all the time. It does not depend on events and runs no operations.
 package sqlite
 
 import (
@@ -25,12 +25,13 @@ var background = context.Background()
 
 // DB is an open file.
 type DB struct {
-	// RestartFrom is the length in bytes from which on the log is written from its start
-	// again. Only tests set another one.
+	// RestartFrom is the length of the log, in bytes, from which it is restarted from its
+	// beginning. Only tests change it.
 	RestartFrom int64
-	// Full reports that the disk was full and the reserve was given up: the log is left to
-	// MakeRoom then, because what a checkpoint adds to the database would take the reserve.
-	// It is set before the first write, and may be nil.
+	// Full reports whether the disk was full and the reserve has been given up. The log is
+	// then left to MakeRoom, because the pages that a checkpoint adds to the database would
+	// use up the space of the reserve. Full must be set before the first write. It may be
+	// nil.
 	Full func() bool
 
 	conn        *Conn
@@ -44,13 +45,13 @@ type DB struct {
 // Conn returns the connection that writes.
 func (db *DB) Conn() *Conn { return db.conn }
 
-// Reader returns the connections that read.
+// Reader returns the pool of connections that read.
 func (db *DB) Reader() *sqltext.Reader { return db.read }
 
-// Epoch returns the number of this opening.
+// Epoch returns the number of this opening of the file.
 func (db *DB) Epoch() int64 { return db.epoch }
 
-// Connections is 1: there is one writer of a file.
+// Connections returns 1, because a file has one writer.
 func (db *DB) Connections() int { return 1 }
 
 // Begin opens a transaction.
@@ -63,8 +64,8 @@ func (db *DB) Begin() (sqltext.Conn, error) {
 	return db.conn, err
 }
 
-// Commit makes the transaction last and keeps the log short. It has been committed, or
-// not, when it returns.
+// Commit commits the transaction and keeps the log short. The outcome is final when it
+// returns, so sent is always false.
 func (db *DB) Commit(_ sqltext.Conn, with sqltext.Ending, _ func(func() error)) (sent bool, err error) {
 	if _, err := db.conn.Exec("COMMIT"); err != nil {
 		return false, err
@@ -74,27 +75,27 @@ func (db *DB) Commit(_ sqltext.Conn, with sqltext.Ending, _ func(func() error)) 
 	return false, nil
 }
 
-// Rollback ends the transaction if SQLite has not done so by itself; what it says about
-// that is of no use to anybody.
+// Rollback rolls the transaction back unless SQLite has already done so. It ignores the
+// error, which has no consequence.
 func (db *DB) Rollback(sqltext.Conn) {
 	_, _ = db.conn.Exec("ROLLBACK")
 	<-db.checkpoints.writing
 }
 
-// Mend does nothing: nobody else writes.
+// Mend does nothing, because nobody else writes.
 func (db *DB) Mend(error, batch.Pause) bool { return false }
 
-// Find is never asked: there is no connection to lose.
+// Find is never called, because there is no connection to lose.
 func (db *DB) Find(_ sqltext.Conn, lost error, _ batch.Pause) (bool, error) { return false, lost }
 
-// MakeRoom empties the log into the database as far as that fits, so that the log can
-// be written from its start again, and reports whether all of it fitted.
+// MakeRoom moves as much of the log into the database as fits, so that the log can restart
+// from its beginning. It reports whether all of it fitted.
 func (db *DB) MakeRoom() bool { return db.checkpoints.move() }
 
-// LogLength returns how many bytes the log's file has.
+// LogLength returns the size of the log's file in bytes.
 func (db *DB) LogLength() int64 { return db.checkpoints.length() }
 
-// Close releases whatever Open got to. The lock goes last.
+// Close releases everything that Open acquired. The lock is released last.
 func (db *DB) Close() error {
 	var errs []error
 	if db.read != nil && db.read.DB != nil {
@@ -113,14 +114,13 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// ioerrShmSize is how SQLite reports that the index of its log could not grow,
-// which a full disk causes.
+// ioerrShmSize means that the index of the log could not grow, which a full disk causes.
 const ioerrShmSize = codes.SQLITE_IOERR | 19<<8
 
-// Class says what an error means for a batch.
+// Class classifies an error for the batch.
 func (db *DB) Class(err error) batch.Class { return Class(err) }
 
-// Class says what an error of SQLite means for a batch.
+// Class classifies an error of SQLite for the batch.
 func Class(err error) batch.Class {
 	if err == nil {
 		return batch.NoError
@@ -136,7 +136,7 @@ func Class(err error) batch.Class {
 	case codes.SQLITE_FULL:
 		return batch.Full
 	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED,
-		codes.SQLITE_NOMEM, codes.SQLITE_INTERRUPT: // which may have ended the whole transaction
+		codes.SQLITE_NOMEM, codes.SQLITE_INTERRUPT: // may have rolled back the transaction
 		return batch.Unavailable
 	case codes.SQLITE_IOERR, codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB, codes.SQLITE_CANTOPEN,
 		codes.SQLITE_READONLY, codes.SQLITE_PROTOCOL:
@@ -145,13 +145,14 @@ func Class(err error) batch.Class {
 	return batch.OwnFault
 }
 
-// IsUnique reports whether an error says that a row with that key is there.
+// IsUnique reports whether err is a violated constraint, such as a key that exists already.
 func (db *DB) IsUnique(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && e.Code()&0xff == codes.SQLITE_CONSTRAINT
 }
 
-// Opening wraps an error of opening with ErrCorrupt where that is what it means.
+// Opening adds act to an error of opening, and ErrCorrupt if the file is damaged or not a
+// database.
 func Opening(act string, err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch e.Code() & 0xff {

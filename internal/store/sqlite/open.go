@@ -27,26 +27,25 @@ import (
 var migrations embed.FS
 
 const (
-	pageSize      = 8192 // with 1 KB payloads 14 % less file than 4096
+	pageSize      = 8192 // with 1 KB payloads the file is 14 % smaller than with 4096
 	readers       = 4
 	reserveSuffix = ".reserve"
-	busyTimeout   = 5 * time.Second // tools that open the file beside us
+	busyTimeout   = 5 * time.Second // for tools that open the file beside us
 )
 
-// Options of Open. All but Fatal are required.
+// Options are the options of Open. All but Fatal are required.
 type Options struct {
 	Path        string
 	Synchronous string // full, normal or off
 	Keys        *seal.Keyring
 	Log         *slog.Logger
-	Fatal       func(error) // the disk can no longer be trusted; called on the writer or beside it
+	Fatal       func(error) // called from any goroutine when the disk cannot be trusted
 }
 
 var syncModes = map[string]string{"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 
-// Open opens the file, making or migrating it as needed, checks the master key and
-// counts the opening. It takes the lock before it looks at anything, so that two starts
-// at once cannot both migrate.
+// Open opens the file, creates or migrates it as needed, checks the master key and counts
+// the opening. It takes the lock first, so that of two concurrent starts only one migrates.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	words := sqltext.NewDialect(false)
 	db := &DB{RestartFrom: restartFrom, read: &sqltext.Reader{Dialect: words, OneView: sql.TxOptions{ReadOnly: true}}}
@@ -94,25 +93,26 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 		return Opening("open checkpoints", err)
 	}
 	err = db.begin(ctx, o.Keys)
-	if Class(err) == batch.Full { // a start on a full disk must succeed: what is there has to go out
+	if Class(err) == batch.Full { // so that stored deliveries are sent
 		_ = os.Remove(ReservePath(path))
 		err = db.begin(ctx, o.Keys)
 	}
 	if err != nil {
 		return Opening("read state", err)
 	}
-	// The writer's texts name this opening, so they are made once it has its number.
+	// The statements contain the number of this opening, so the words are set once it is
+	// known.
 	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{free}", "", "{then}", "CROSS JOIN",
 		"{stopped}", " INDEXED BY deliveries_stopped", "{away}", "", "{turn}", "1",
 		"{idkey}", "(mode, public_id, tenant)", "{idcols}", "mode, public_id, tenant")
 	return syncDir(filepath.Dir(path))
 }
 
-// ReservePath is where the file is that holds disk space back for a database.
+// ReservePath returns the path of the file that reserves disk space for a database.
 func ReservePath(path string) string { return path + reserveSuffix }
 
-// keepPrivate makes a new database readable by its owner only; SQLite gives its
-// other files the same mode.
+// keepPrivate creates the file of a new database, readable only by its owner. SQLite gives
+// its other files the same mode.
 func keepPrivate(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -134,7 +134,7 @@ func (db *DB) begin(ctx context.Context, keys *seal.Keyring) error {
 	return nil
 }
 
-// LastEvent returns the newest event, zero if there is none.
+// LastEvent returns the id of the newest event, zero if there is none.
 func (db *DB) LastEvent(ctx context.Context) (hook.ID, error) {
 	var last hook.ID
 	err := db.conn.sql.QueryRowContext(ctx, "SELECT id FROM events ORDER BY id DESC LIMIT 1").Scan(sqltext.Blob(last[:]))

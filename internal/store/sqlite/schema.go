@@ -15,9 +15,9 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// SchemaVersion reads which version the schema of a database has, and which one
-// this release writes. A file that is missing or empty has version 0. It takes no
-// lock and changes nothing, also while a server works there.
+// SchemaVersion returns the version of a database's schema and the version that this
+// release writes. A missing or empty file has version 0. SchemaVersion takes no lock and
+// changes nothing. A server may use the file meanwhile.
 func SchemaVersion(ctx context.Context, path string) (version, ours int64, err error) {
 	if ours, err = newestMigration(); err != nil {
 		return 0, 0, err
@@ -54,8 +54,8 @@ func readSchema(ctx context.Context, path string) (version int64, err error) {
 	return version, nil
 }
 
-// openToLook opens the file as immutable if there is no WAL beside it, which leaves no
-// trace at all.
+// openToLook opens the file for reading. If there is no WAL beside it, it opens the file as
+// immutable, which leaves no trace.
 func openToLook(path string, pragmas ...string) (*sql.DB, error) {
 	mode := "ro"
 	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
@@ -71,9 +71,9 @@ func openToLook(path string, pragmas ...string) (*sql.DB, error) {
 	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "mode=" + mode}).String())
 }
 
-// NewestEvent returns the time that the newest event's id carries, zero if there is no
-// event. It is later than the clock if that was ahead once (see sqltext.ClockWasAhead). Like
-// SchemaVersion it takes no lock and changes nothing; the file must have a schema.
+// NewestEvent returns the time in the newest event's id, zero if there is no event. It is
+// in the future if the clock was ahead once (see sqltext.ClockWasAhead). Like SchemaVersion
+// it takes no lock and changes nothing. The file must have a schema.
 func NewestEvent(ctx context.Context, path string) (time.Time, error) {
 	db, err := openToLook(path)
 	if err != nil {
@@ -91,7 +91,7 @@ func NewestEvent(ctx context.Context, path string) (time.Time, error) {
 	return id.Time(), nil
 }
 
-// refuseNewer looks at the schema's version before anything may write.
+// refuseNewer checks the schema's version before anything is written.
 func refuseNewer(ctx context.Context, path string) error {
 	version, ours, err := SchemaVersion(ctx, path)
 	if err != nil {
@@ -111,6 +111,6 @@ func newestMigration() (int64, error) {
 	return sqltext.NewestMigration(files)
 }
 
-// OpenUnchanged opens a file for reading that nobody writes to: as immutable if all
-// of it is in the one file, and otherwise together with the log beside it.
+// OpenUnchanged opens a file that nobody writes to, for reading. It opens the file as
+// immutable if there is no log beside it, otherwise together with the log.
 func OpenUnchanged(path string) (*sql.DB, error) { return openToLook(path, "cache_size(-32768)") }

@@ -6,12 +6,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// auditPage is how many entries are read at once.
+// auditPage is how many entries one query reads.
 const auditPage = 1000
 
 // CheckAudit reads the audit log of a mode, newest first, and checks its chains. most
-// bounds the entries that are read; 0: all. Only then is the beginning of the chains
-// checked too. A fault is a hook.AuditFault.
+// bounds the number of entries read; 0 means all, and only then does it also check the
+// beginning of the chains. A fault is returned as a hook.AuditFault.
 func CheckAudit(ctx context.Context, q Querier, mode hook.Mode, most int) (*hook.AuditCheck, error) {
 	check := &hook.AuditCheck{}
 	var before hook.ID

@@ -6,60 +6,61 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Conn is a connection that writes, one transaction at a time, from one goroutine. It
-// is all that a database engine offers to what runs inside a transaction.
+// Conn is a connection that writes, one transaction at a time, from one goroutine. It is
+// everything that an engine offers to operations inside a transaction.
 type Conn interface {
-	// Querier reads inside the transaction.
+	// Querier runs queries inside the transaction.
 	Querier
-	// Exec runs a statement given as shared text and returns the number of rows it
+	// Exec executes a statement given as shared text and returns the number of rows that it
 	// changed. Arguments are int64, float64, string, []byte or nil.
 	Exec(query string, args ...any) (int64, error)
-	// Insert adds a row. The database may judge it later, at the latest with the commit.
+	// Insert inserts a row. The database may check it later, at the latest with the commit.
 	Insert(into *Table, args ...any) error
-	// Move changes a delivery's row if it still is as before says. It may promise that it
-	// will; then the commit fails, to be tried again, if it was not so.
+	// Move changes a delivery's row if it is still as in before, and reports whether it
+	// did. An engine may return true before it knows. If the row then is not as expected,
+	// the commit fails and is retried.
 	Move(before, after *hook.Delivery) (bool, error)
-	// Claim gives due deliveries to an owner, of each share the earliest.
+	// Claim assigns due deliveries to an owner, the earliest of each share.
 	Claim(shares []Share, owner int64, now time.Time) (*Claimed, error)
-	// Lookup reads at once what the writes of a batch will ask for. Nil: reading it one
-	// by one costs nothing.
+	// Lookup reads at once what the writes of a batch will look up. An engine returns nil
+	// if single reads are cheap.
 	Lookup(keys []OnceKey, ids []GivenID) (*Known, error)
-	// Savepoint marks the place to which Undo goes back, and Undo goes there.
+	// Savepoint sets the savepoint to which Undo rolls back.
 	Savepoint() error
 	Undo() error
-	// Usable reports whether the transaction can go on after a statement that failed.
+	// Usable reports whether the transaction can continue after a failed statement.
 	Usable() bool
-	// Check makes the database judge what was inserted and moved.
+	// Check makes the database check the inserted and moved rows.
 	Check() error
 }
 
-// Ending is what a commit carries beside the rows.
+// Ending is what a commit carries besides rows.
 type Ending struct {
-	// Bytes is about how much was written.
+	// Bytes is the approximate number of bytes written.
 	Bytes int
 	// At is the time of the transaction.
 	At time.Time
-	// Config says that something changed which nodes keep in memory.
+	// Config means that something changed that nodes have in memory.
 	Config bool
-	// Changes are for the other nodes to read.
+	// Changes are published to the other nodes.
 	Changes []Change
-	// Holds are endpoints whose hold needs a bound in the order of events over all nodes.
+	// Holds are endpoints whose hold needs a bound in the order of events across all nodes.
 	Holds []hook.ID
-	// Clean are endpoints that answered well: their records of failures end.
+	// Clean are endpoints that responded well, whose health records are deleted.
 	Clean []hook.ID
 }
 
-// The kinds of changes that nodes tell each other. The numbers are stored.
+// The kinds of changes between nodes. The numbers are stored.
 const (
 	ChangedScope      = 1 // an endpoint; without one, the tenant, or all endpoints of the scope
 	ChangedKeys       = 2 // a key
-	DroppedJob        = 3 // a waiting job must not be attempted any more
-	ChangedProfiles   = 4 // a profile's text was kept
-	WorkDue           = 5 // the table has work of an endpoint that others can do, or have a part in
+	DroppedJob        = 3 // a waiting job must no longer be attempted
+	ChangedProfiles   = 4 // a profile's text was stored
+	WorkDue           = 5 // an endpoint has work in the table that other nodes may do
 	ChangedEventTypes = 6 // an entry of the catalogue whose schema is or was enforced
 )
 
-// Change is one line of what nodes tell each other.
+// Change is an entry in the change log between nodes.
 type Change struct {
 	Node  int64 // its epoch
 	Kind  int64
@@ -67,47 +68,47 @@ type Change struct {
 	Ref   hook.Ref
 }
 
-// Changes are what other nodes changed since this one looked last.
+// Changes are the changes of other nodes since this node last read them.
 type Changes struct {
 	Lines []Change
-	// All says that lines are missing: everything in memory is to be read again.
+	// All means that lines are missing, so everything in memory must be read again.
 	All bool
-	// Floor is below every id that may still be given.
+	// Floor is below every id that may still be created.
 	Floor hook.ID
 }
 
-// Share is how many due deliveries of an endpoint are asked for.
+// Share is the largest number of due deliveries to claim for an endpoint.
 type Share struct {
 	Endpoint hook.ID
 	Limit    int
 }
 
-// Claimed is what a claim found.
+// Claimed is the result of a claim.
 type Claimed struct {
-	Deliveries []hook.Delivery // with their new owner and fence, the earliest due first
-	Left       []Waiting       // the earliest that is left of each share
+	Deliveries []hook.Delivery // with the new owner and fence, earliest due first
+	Left       []Waiting       // the earliest remaining work of each share's endpoint
 }
 
-// Waiting is the earliest work of an endpoint in the table.
+// Waiting describes the earliest work of an endpoint in the table.
 type Waiting struct {
 	Scope    hook.Scope
 	Endpoint hook.ID
 	Due      time.Time
 }
 
-// EarliestDue finds when the first unowned work of an endpoint is due, which is given
-// twice; 0: there is none.
+// EarliestDue finds when the first unowned work of an endpoint is due, 0 if there is none.
+// The endpoint is passed twice.
 const EarliestDue = `SELECT coalesce(min(w.due), 0) FROM (
 	SELECT d.due FROM (SELECT due FROM deliveries WHERE state = 0 AND owner = 0 AND endpoint = ? ORDER BY due LIMIT 1) d UNION ALL
 	SELECT o.due FROM (SELECT requested_at AS due FROM oneshots WHERE owner = 0 AND endpoint = ? ORDER BY requested_at LIMIT 1) o) w`
 
-// OnceKey is an idempotency key with all it is valid for.
+// OnceKey is an idempotency key with everything that it is unique within.
 type OnceKey struct {
 	Scope      hook.Scope
 	Route, Key string
 }
 
-// OnceRow is a key that was used.
+// OnceRow is the stored row of a used key.
 type OnceRow struct {
 	Hash, Sealed []byte
 	Status       int
@@ -120,20 +121,21 @@ type GivenID struct {
 	ID    hook.ID
 }
 
-// GivenRow is such an id that was used.
+// GivenRow is the stored row of such an id.
 type GivenRow struct{ Event, Hash []byte }
 
-// Known is what was looked up for a batch: of each key and id asked for its row, nil if
+// Known is the result of a lookup for a batch. It has an entry for each key and id, nil if
 // it was not used before.
 type Known struct {
 	Once map[OnceKey]*OnceRow
 	IDs  map[GivenID]*GivenRow
 }
 
-// Abandoned is work of a process that has ended: conditions on owner for its rows.
+// Abandoned describes the work of a process that has ended, with SQL conditions on owner
+// for its rows.
 type Abandoned struct {
-	Epoch int64  // of that process
-	Rows  string // deliveries that it held
+	Epoch int64  // epoch of the process
+	Rows  string // deliveries that it had in memory
 	Tests string // test events that nobody else would send
-	Shots string // single attempts that were asked for
+	Shots string // single shots that were requested
 }

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KeyCheck is what a database keeps sealed, in KeyCheckPlace, to know its master key.
+// KeyCheck is a value that a database stores sealed, in KeyCheckPlace, to recognize its
+// master key.
 var KeyCheck, KeyCheckPlace = []byte("ok"), []byte("posthorn master key check")
 
-// NewestMigration returns the number of the last of the migrations in a folder.
+// NewestMigration returns the number of the last migration in a directory.
 func NewestMigration(files fs.FS) (int64, error) {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil || len(names) == 0 {
@@ -22,8 +23,7 @@ func NewestMigration(files fs.FS) (int64, error) {
 	return goose.NumericComponent(names[len(names)-1])
 }
 
-// Lock takes the lock of a file for this process. A lock that another one has gives
-// ErrLocked.
+// Lock locks a file for this process. It returns ErrLocked if another process has the lock.
 func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -11,7 +11,7 @@ const (
 	maxLimit     = 250
 )
 
-// LimitOf returns how many rows a page has: 50 unless it says otherwise, at most 250.
+// LimitOf returns the number of rows of a page: 50 by default, at most 250.
 func LimitOf(p hook.Page) int {
 	if p.Limit <= 0 {
 		return defaultLimit
@@ -19,8 +19,8 @@ func LimitOf(p hook.Page) int {
 	return min(p.Limit, maxLimit)
 }
 
-// BeforeOf reads the cursor: the n ids of the last row that was handed out, all
-// ones at the start of the list.
+// BeforeOf decodes the cursor. It returns the n ids of the last row of the previous page.
+// At the start of the list, all bytes of the ids are 0xff.
 func BeforeOf(p hook.Page, n int) ([]hook.ID, error) {
 	ids := make([]hook.ID, n)
 	if p.Cursor == "" {
@@ -41,7 +41,7 @@ func BeforeOf(p hook.Page, n int) ([]hook.ID, error) {
 	return ids, nil
 }
 
-// CursorOf makes the cursor that BeforeOf reads, after the row with these ids.
+// CursorOf returns the cursor after the row with these ids, which BeforeOf decodes.
 func CursorOf(ids ...hook.ID) string {
 	var text []byte
 	for _, id := range ids {

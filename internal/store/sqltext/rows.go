@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// DeliveryColumns are what ScanDelivery reads, from deliveries d.
+// DeliveryColumns are the columns that ScanDelivery reads, from deliveries d.
 const DeliveryColumns = `d.event, d.endpoint, d.id, d.mode, d.tenant, d.type, d.kind, d.profile, d.state, d.reason,
 	d.attempts, d.scheduled, d.due, d.last_status, d.last_error, d.created_at, d.settled_at, d.owner, d.fence`
 
@@ -18,7 +18,7 @@ func ScanDelivery(row Scanner) (hook.Delivery, error) {
 	return ScanDeliveryAnd(row)
 }
 
-// ScanDeliveryAnd also reads columns that follow.
+// ScanDeliveryAnd reads a delivery and the columns that follow.
 func ScanDeliveryAnd(row Scanner, more ...any) (hook.Delivery, error) {
 	var d hook.Delivery
 	var due, created, settled int64
@@ -29,13 +29,13 @@ func ScanDeliveryAnd(row Scanner, more ...any) (hook.Delivery, error) {
 	return d, err
 }
 
-// FindDelivery finds a delivery by its id within a scope; an empty tenant means all of
-// the mode. The id leads to the event, so no index of its own is needed.
+// FindDelivery finds a delivery by its id within a scope. An empty tenant means all of the
+// mode. The id determines the range of its event's id, so it needs no index.
 const FindDelivery = "SELECT " + DeliveryColumns + ` FROM deliveries d
 	WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?) AND ` + DeliveryShown
 
 // EventShown and DeliveryShown are true for a row of events e and of deliveries d whose
-// tenant is not deleted. What a deleted tenant left is shown to nobody.
+// tenant is not deleted. The data of a deleted tenant is never shown.
 const (
 	EventShown    = "NOT EXISTS (SELECT 1 FROM tenants gone WHERE gone.id = e.tenant AND gone.deleted_at > 0)"
 	DeliveryShown = "NOT EXISTS (SELECT 1 FROM tenants gone WHERE gone.id = d.tenant AND gone.deleted_at > 0)"
@@ -47,24 +47,24 @@ func FindDeliveryArgs(scope hook.Scope, id hook.ID) []any {
 	return []any{low[:], high[:], id[:], scope.Mode, scope.Tenant, scope.Tenant}
 }
 
-// MoveDelivery moves a row that is exactly as its job says. It is the whole cost of
-// settling on the happy path, with the attempt. The state is written so that PostgreSQL
-// finds the row by its key: the index over open work would look for it among all that
-// its endpoint has in memory.
+// MoveDelivery moves a row that is exactly as its job says. With the insertion of the
+// attempt, it is the whole cost of settling on the happy path. The condition state + 0
+// makes PostgreSQL find the row by its key. With the index over open work it would search
+// for the row among everything that its endpoint has in memory.
 const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?, last_error = ?,
 	settled_at = ?, owner = ?
 	WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND attempts = ? AND owner = ?`
 
-// EventColumns are what ScanEvent reads, from events e.
+// EventColumns are the columns that ScanEvent reads, from events e.
 const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Checksum is the one that is stored beside an event's data.
+// Checksum returns the CRC-32C of data, which is stored with the event.
 func Checksum(data []byte) int64 { return int64(crc32.Checksum(data, castagnoli)) }
 
-// ScanEvent reads an event. It refuses a row whose data is not what was stored: a wrong
-// body must never be sent.
+// ScanEvent reads an event. It returns ErrCorrupt if the data does not match its checksum,
+// because a wrong body must never be sent.
 func ScanEvent(row Scanner) (*hook.Event, error) {
 	e := &hook.Event{}
 	var created, accepted, checksum int64
@@ -100,8 +100,8 @@ func ScanID(row Scanner) (hook.ID, error) {
 	return id, err
 }
 
-// TenantIs is the condition on the tenant of the row e, for one argument. Written out,
-// so that the index on (mode, tenant, id) serves a scope with a tenant.
+// TenantIs returns the condition on the tenant of the row e, with one argument. It has two
+// forms, so that the index on (mode, tenant, id) serves a scope with a tenant.
 func TenantIs(scope hook.Scope) string {
 	if scope.Tenant == "" {
 		return "? = ''"
@@ -109,7 +109,7 @@ func TenantIs(scope hook.Scope) string {
 	return "e.tenant = ?"
 }
 
-// FirstID returns the smallest id of a time.
+// FirstID returns the smallest id with a time.
 func FirstID(at time.Time) (id hook.ID) {
 	ms := uint64(max(at.UnixMilli(), 0))
 	for i := range 6 {
@@ -124,11 +124,12 @@ const NewestEvent = "SELECT id FROM events ORDER BY id DESC LIMIT 1"
 // aheadMost is how far the newest id may be ahead of the clock.
 const aheadMost = time.Minute
 
-// ClockWasAhead reports whether the time of the newest event's id says that the clock
-// was ahead: lists by time take longer then, until that time has come.
+// ClockWasAhead reports whether the time in the newest event's id shows that the clock was
+// ahead. Until that time has come, lists by time take longer.
 func ClockWasAhead(newest, now time.Time) bool { return newest.Sub(now) > aheadMost }
 
-// Place names a place for the seal. Lengths keep the parts apart.
+// Place returns the associated data that binds a sealed value to a place. Lengths separate
+// the parts.
 func Place(what string, scope hook.Scope, parts ...string) []byte {
 	b := append([]byte(what), 0, byte(scope.Mode))
 	for _, p := range append([]string{scope.Tenant}, parts...) {
@@ -138,5 +139,5 @@ func Place(what string, scope hook.Scope, parts ...string) []byte {
 	return b
 }
 
-// TenantOfEndpoint finds the tenant of an endpoint of a mode.
+// TenantOfEndpoint finds the tenant of an endpoint in a mode.
 const TenantOfEndpoint = "SELECT tenant FROM endpoints WHERE id = ? AND mode = ?"

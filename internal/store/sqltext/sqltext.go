@@ -1,9 +1,9 @@
-// Package sqltext owns what both databases share: the texts of statements, written once
-// for two dialects, the columns of the tables and how their rows are read, and the
-// contract of a connection that writes ([Conn]).
+// Package sqltext contains what both databases share: the texts of statements, written once
+// for two dialects, the columns of the tables and how their rows are read, and the contract
+// of a connection that writes ([Conn]).
 //
-// It promises that a text means the same in both dialects. It runs nothing by itself,
-// and knows neither drivers nor transactions.
+// The package guarantees that a text means the same in both dialects. It has no driver and
+// manages no transaction of the writer.
 package sqltext
 
 import (
@@ -20,55 +20,56 @@ import (
 
 // Errors of opening a store that callers branch on.
 var (
-	// ErrLocked says that another process has the database open.
+	// ErrLocked means that another process has the database open.
 	ErrLocked = errors.New("the database is in use by another process")
-	// ErrNewerSchema says that a newer release wrote the database. Nothing was
-	// changed; start that release, or restore a backup.
+	// ErrNewerSchema means that a newer release wrote the database. Nothing was changed.
+	// Start that release, or restore a backup.
 	ErrNewerSchema = errors.New("the database was written by a newer release")
-	// ErrMasterKeyMismatch says that the secrets in the database were sealed
-	// under another master key.
+	// ErrMasterKeyMismatch means that the secrets in the database were sealed under another
+	// master key.
 	ErrMasterKeyMismatch = errors.New("the master key is not the one this database was made with")
-	// ErrCorrupt says that the file is not a database or is damaged.
+	// ErrCorrupt means that the file is not a database or is damaged.
 	ErrCorrupt = errors.New("the database is damaged")
 )
 
-// Dialect turns the shared text of a statement into that of one database. Places are
-// written ?; words in braces stand for what the databases spell differently:
+// Dialect translates the shared text of a statement into the spelling of one database.
+// Placeholders are written ?. Words in braces stand for what the databases spell
+// differently:
 //
-//	{anybody}  the owner of a delivery d may be anybody
-//	{bytes}    no bytes, of the type of ids
-//	{lock}     the rows that are read stay as they are until the commit
-//	{free}     as {lock}, without the rows that somebody else has locked
-//	{then}     joins what comes after row by row to what comes before
-//	{stopped}  after the name of deliveries: use the index on held and failed ones
+//	{anybody}  any owner of a delivery d is possible
+//	{bytes}    an empty value of the type of ids
+//	{lock}     locks the rows that are read until the commit
+//	{free}     as {lock}, but skips rows that another transaction has locked
+//	{then}     joins what follows to what precedes, row by row
+//	{stopped}  after the name of deliveries: uses the index on held and failed ones
 //	{away}     and the node that the endpoint's listener is connected to is gone
-//	{idkey}    what finds the ids given by platforms to events, and
-//	{idcols}   the columns of events that it is equal to
-//	{turn}     true if no other node does now what one node does for all
+//	{idkey}    the key by which an event id given by a platform is found
+//	{idcols}   the columns of events that {idkey} is compared with
+//	{turn}     true if no other node is doing what one node does for all
 type Dialect struct {
 	words    atomic.Pointer[strings.Replacer]
-	numbered bool // places are $1, $2, ...
+	numbered bool // placeholders are $1, $2, ...
 	known    sync.Map
 	count    atomic.Int64
 }
 
-// maxTexts bounds the statements that are remembered; searches are put together
-// from parts, and there are many ways to do so.
+// maxTexts bounds the statements that are cached. Searches are assembled from parts, and
+// there are many combinations.
 const maxTexts = 4096
 
-// NewDialect returns a dialect with pairs of words and what stands for them. Numbered
-// says that places are $1, $2 and so on.
+// NewDialect returns a dialect. words are pairs of a word and its replacement. If numbered
+// is true, placeholders become $1, $2 and so on.
 func NewDialect(numbered bool, words ...string) *Dialect {
 	d := &Dialect{numbered: numbered}
 	d.words.Store(strings.NewReplacer(words...))
 	return d
 }
 
-// SetWords gives the words other meanings. No text may have been asked for before that
-// has one of them.
+// SetWords replaces the words. It must be called before Text is called with a statement
+// that contains one of them.
 func (d *Dialect) SetWords(words ...string) { d.words.Store(strings.NewReplacer(words...)) }
 
-// Text returns the text of a statement in this dialect.
+// Text returns a statement in this dialect. It is safe for concurrent use.
 func (d *Dialect) Text(query string) string {
 	if known, ok := d.known.Load(query); ok {
 		return known.(string)
@@ -84,8 +85,8 @@ func (d *Dialect) Text(query string) string {
 	return text
 }
 
-// number writes $1, $2, ... for the places. No statement has a question mark of
-// another meaning.
+// number replaces the placeholders with $1, $2 and so on. No statement contains a question
+// mark with another meaning.
 func number(query string) string {
 	var b strings.Builder
 	for n := 1; ; n++ {
@@ -103,9 +104,9 @@ func number(query string) string {
 type Reader struct {
 	DB      *sql.DB
 	Dialect *Dialect
-	OneView sql.TxOptions // of a transaction in which all reads see the same
-	// Again reports whether a read that failed so many times may succeed if it is tried
-	// again: the reason was the connection. Nil: it never is.
+	OneView sql.TxOptions // of a transaction in which all reads see the same state
+	// Again reports whether a read that has failed so many times because of the connection
+	// may succeed if it is retried. Nil means that it never may.
 	Again func(err error, failed int) bool
 }
 
@@ -119,7 +120,7 @@ func (r *Reader) QueryContext(ctx context.Context, query string, args ...any) (*
 	return rows, err
 }
 
-// QueryRowContext runs a query for one row given as shared text.
+// QueryRowContext runs a query, given as shared text, that returns at most one row.
 func (r *Reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	var row *sql.Row
 	_ = r.Retry(ctx, func() error {
@@ -129,7 +130,7 @@ func (r *Reader) QueryRowContext(ctx context.Context, query string, args ...any)
 	return row
 }
 
-// Retry reads, and reads again while only the connection is the reason for a failure.
+// Retry calls read again while it fails only because of the connection.
 func (r *Reader) Retry(ctx context.Context, read func() error) error {
 	for failed := 1; ; failed++ {
 		err := read()
@@ -139,13 +140,13 @@ func (r *Reader) Retry(ctx context.Context, read func() error) error {
 	}
 }
 
-// View is a transaction in which all reads see the same.
+// View is a transaction in which all reads see the same state.
 type View struct {
 	tx      *sql.Tx
 	dialect *Dialect
 }
 
-// View begins one. The caller calls Done.
+// View begins a view. The caller must call Done.
 func (r *Reader) View(ctx context.Context) (*View, error) {
 	tx, err := r.DB.BeginTx(ctx, &r.OneView)
 	if err != nil {
@@ -154,7 +155,8 @@ func (r *Reader) View(ctx context.Context) (*View, error) {
 	return &View{tx: tx, dialect: r.Dialect}, nil
 }
 
-// Snapshot is a view on a connection of the pool that sees what is committed now.
+// Snapshot begins a view on the given connection of the pool. The view sees what is
+// committed now. The caller must call Done.
 func (r *Reader) Snapshot(ctx context.Context, conn *sql.Conn) (*View, error) {
 	tx, err := conn.BeginTx(ctx, &r.OneView)
 	if err != nil {
@@ -177,16 +179,16 @@ func (v *View) QueryContext(ctx context.Context, query string, args ...any) (*sq
 // Done ends the view.
 func (v *View) Done() { _ = v.tx.Rollback() }
 
-// Querier is what reading needs: the pool of readers, a view, or the writer's
-// connection inside its transaction.
+// Querier runs queries: the pool of readers, a view, or the writer's connection inside its
+// transaction.
 type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Scanner is a row.
+// Scanner is a row of a result.
 type Scanner interface{ Scan(dest ...any) error }
 
-// ReadRow reads one row; ok is false if there is none.
+// ReadRow reads one row. ok is false if there is none.
 func ReadRow(ctx context.Context, q Querier, query string, args []any, dest ...any) (ok bool, err error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -202,8 +204,8 @@ func ReadRow(ctx context.Context, q Querier, query string, args []any, dest ...a
 	return true, lost(q, rows.Close())
 }
 
-// lost lets the connection say that the error means its loss: rows come while they are
-// read, so that it may be lost in the middle of them.
+// lost lets the connection wrap an error that means its loss. Rows arrive while they are
+// read, so the connection may be lost among them.
 func lost(q Querier, err error) error {
 	if c, ok := q.(interface{ Lost(error) error }); ok {
 		return c.Lost(err)
@@ -229,17 +231,17 @@ func Collect[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error
 	return all, lost(q, rows.Err())
 }
 
-// Blob scans a column of fixed length into the bytes it is given.
+// Blob scans a column of fixed length into its bytes.
 type Blob []byte
 
-// Scan implements sql.Scanner. NULL leaves zeros.
+// Scan implements sql.Scanner. NULL leaves the bytes unchanged.
 func (b Blob) Scan(value any) error {
 	text, _ := value.([]byte)
 	copy(b, text)
 	return nil
 }
 
-// OrNull keeps nothing as NULL.
+// OrNull returns the bytes as an argument. A nil slice becomes NULL.
 func OrNull(text []byte) any {
 	if text == nil {
 		return nil
@@ -247,7 +249,7 @@ func OrNull(text []byte) any {
 	return text
 }
 
-// Micros is how times are stored: microseconds since 1970, 0 for none.
+// Micros returns a time as it is stored: microseconds since 1970, 0 for the zero time.
 func Micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -255,7 +257,7 @@ func Micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// FromMicros is the inverse of Micros. The time is UTC.
+// FromMicros is the inverse of Micros. The time is in UTC.
 func FromMicros(n int64) time.Time {
 	if n == 0 {
 		return time.Time{}
@@ -263,7 +265,7 @@ func FromMicros(n int64) time.Time {
 	return time.UnixMicro(n).UTC()
 }
 
-// Wrap names the act in an error, if there is one.
+// Wrap adds act to an error. It returns nil if err is nil.
 func Wrap(act string, err error) error {
 	if err == nil {
 		return nil
@@ -271,7 +273,7 @@ func Wrap(act string, err error) error {
 	return fmt.Errorf("%s: %w", act, err)
 }
 
-// Pause waits, or until ctx ends, which is its error.
+// Pause waits for d or until ctx ends. In the latter case it returns the error of ctx.
 func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Table is one that rows are inserted into on the hot path.
+// Table is a table that rows are inserted into on the hot path.
 type Table struct {
 	Name    string
 	Columns string
-	Kinds   string // of each column: b bytes, i integer, t text
+	Kinds   string // one letter for each column: b bytes, i integer, t text
 	One     string // the statement that inserts one row
-	Arrays  string // the statement that inserts rows given as arrays of columns, for PostgreSQL
+	Arrays  string // the same for rows given as arrays of columns, for PostgreSQL
 }
 
 func newTable(name, columns, kinds string) *Table {
@@ -39,13 +39,13 @@ var (
 		response_body, truncated`, "bbiitiiittibbi")
 	EventIDs = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
 	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner, replay", "bbitiiib")
-	// Audit is not of the hot path, but its rows go out with the commit all the same.
+	// Audit is not on the hot path, but its rows are also sent with the commit.
 	Audit = newTable("audit",
 		"chain, mode, seq, id, at, tenant, actor_kind, actor, address, request, act, object, object_id, outcome, detail, hash", "iiibittttttttttb")
 	Answers = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
 )
 
-// MovedNode is the name of the node that the work under way belongs to in a database to
-// which a store was moved: one that has left, so that the first node that starts takes
-// the work over.
+// MovedNode is the name of a node in a database to which a store was moved. The work in
+// progress belongs to it. It has left the cluster, so the first node that starts takes the
+// work over.
 const MovedNode = "moved from SQLite"

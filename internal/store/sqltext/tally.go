@@ -10,24 +10,24 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Statistics lie in two tables. The column data of both holds tallies as bytes: numbers
-// are varints, and of a histogram only the cells that are not empty are kept.
+// Statistics are stored in two tables. The column data of both contains encoded tallies.
+// Numbers are varints, and only the non-empty cells of a histogram are stored.
 //
-// A row of stat_log holds what happened in one span of time, of many subjects. A fresh one
-// is what one transaction counted; others are sums of those. A row of stats is the tally
-// of one subject in one span.
+// A row of stat_log contains the tallies of many subjects in one span of time. A fresh row
+// is what one transaction counted; the others are sums of such rows. A row of stats is the
+// tally of one subject in one span.
 var (
 	StatLog = newTable("stat_log", "id, span, start, fresh, subjects, data", "iiiiib")
 	Stats   = newTable("stats", "span, start, mode, tenant, endpoint, part, data", "iiitbib")
 )
 
-// The spans of the column of that name, in seconds.
+// The values of the column span, in seconds.
 const (
 	SpanMinute = 60
 	SpanHour   = 3600
 )
 
-// Subject is what a tally is about: a mode, a tenant in it, or an endpoint of that.
+// Subject is what a tally is about: a mode, a tenant in it, or an endpoint of that tenant.
 type Subject struct {
 	hook.Scope
 	Endpoint hook.ID
@@ -41,30 +41,31 @@ func (s Subject) Compare(o Subject) int {
 	return bytes.Compare(s.Endpoint[:], o.Endpoint[:])
 }
 
-// StartOf returns the start of the span in which a moment lies, in microseconds.
+// StartOf returns the start of the span that contains at, in microseconds since 1970.
 func StartOf(at time.Time, span int64) int64 {
 	us := at.UnixMicro()
 	return us - us%(span*1e6)
 }
 
-// The first byte of the data of a row of stat_log.
+// The first byte of the column data of stat_log.
 const (
-	// logRaw rows have endpoints, and tenants with their events only. The sums of tenants
-	// and modes follow from them.
+	// logRaw rows contain the tallies of endpoints, and those of tenants with their events
+	// only. The sums of tenants and modes follow from them.
 	logRaw = 1
-	// logSum rows have every subject with its own sum.
+	// logSum rows contain every subject with its own sum.
 	logSum = 2
 )
 
-// Of a subject in a row of the log.
+// Flags of a subject in a row of stat_log.
 const (
-	sameTenant  = 4 // its tenant is that of the subject before
+	sameTenant  = 4 // its tenant is that of the previous subject
 	hasEndpoint = 8 // 16 bytes follow; the lowest two bits are the mode
 )
 
 var errTally = errors.Join(ErrCorrupt, errors.New("statistics cannot be read"))
 
-// LogWriter puts the data of a row of the log together. The subjects come in order.
+// LogWriter encodes the data of a row of stat_log. Subjects must be added in the order of
+// Compare.
 type LogWriter struct {
 	Data     []byte
 	Subjects int
@@ -72,7 +73,7 @@ type LogWriter struct {
 	scratch  []byte
 }
 
-// Reset begins a row.
+// Reset starts a new row.
 func (w *LogWriter) Reset(raw bool) {
 	kind := byte(logSum)
 	if raw {
@@ -106,7 +107,7 @@ func (w *LogWriter) Add(s Subject, t *hook.Tally) {
 	w.Subjects++
 }
 
-// ReadLog calls each for the subjects of a row of the log with the bytes of their tallies.
+// ReadLog calls each with every subject in a row of stat_log and its encoded tally.
 func ReadLog(data []byte, each func(s Subject, raw bool, tally []byte) error) error {
 	if len(data) == 0 || data[0] != logRaw && data[0] != logSum {
 		return errTally
@@ -135,8 +136,8 @@ func ReadLog(data []byte, each func(s Subject, raw bool, tally []byte) error) er
 	return nil
 }
 
-// AppendTally appends the bytes of a tally: a number whose bits say which counts are not
-// 0, and those.
+// AppendTally appends the encoding of a tally: a number whose bits say which counts are not
+// 0, then those counts, the errors and the histograms.
 func AppendTally(b []byte, t *hook.Tally) []byte {
 	counts := [...]int64{t.Events, t.Accepted, t.Delivered, t.FirstTry, t.GivenUp, t.Attempts, int64(len(t.Errors)),
 		int64(len(t.AttemptTime.Cells)), int64(len(t.DeliveryTime.Cells))}
@@ -171,7 +172,8 @@ func appendHistogram(b []byte, h *hook.Histogram) []byte {
 	return b
 }
 
-// AddTally adds the tally that the bytes hold to another one.
+// AddTally decodes a tally and adds it to another one. If it returns an error, it may have
+// added a part.
 func AddTally(to *hook.Tally, data []byte) error {
 	r := tallyReader{data: data}
 	var errors, attempts, deliveries int64
@@ -193,7 +195,7 @@ func AddTally(to *hook.Tally, data []byte) error {
 	return nil
 }
 
-// tallyReader reads bytes from the front. After the first fault it reads zeros.
+// tallyReader decodes bytes from the front. After the first error it returns zeros.
 type tallyReader struct {
 	data []byte
 	bad  bool

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Bytes that are cut or changed are an error or another tally, and never a panic.
+// Truncated or changed bytes give an error or another tally, never a panic.
 func TestTalliesInBytes(t *testing.T) {
 	var tally hook.Tally
 	tally.Events, tally.Attempts = 3, 1<<40

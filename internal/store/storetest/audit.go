@@ -9,14 +9,15 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// by returns a context in which somebody acts.
+// by returns a world whose context names an actor.
 func (w *world) by(mode hook.Mode) *world {
 	next := &world{T: w.T, store: w.store}
 	next.ctx = hook.WithActor(w.ctx, hook.Actor{Mode: mode, Kind: "operator", ID: hook.ActorBootstrap, Address: "192.0.2.7", Request: "r-1"})
 	return next
 }
 
-// audited returns all entries of a mode, newest first, and what is wrong with the chains.
+// audited returns all entries of a mode, newest first, and the fault that the check of the
+// chains finds.
 func (w *world) audited(scope hook.Scope) (list []hook.AuditEntry, fault error) {
 	w.Helper()
 	q, check := hook.AuditQuery{Scope: scope, Page: hook.Page{Limit: 7}}, hook.AuditCheck{}
@@ -46,10 +47,10 @@ func (w *world) wantAudit(mode hook.Mode) []hook.AuditEntry {
 	return list
 }
 
-// Refused operations leave nothing, whatever they share a transaction with, and the chain
-// goes on after a restart.
+// Refused operations leave no entry, whatever they share a transaction with, and the chain
+// continues after a restart.
 func auditChain(w *world) {
-	w.tenant("acme") // nobody is named: nothing is recorded
+	w.tenant("acme") // no actor is named, so nothing is recorded
 	if list := w.wantAudit(hook.Live); len(list) != 0 {
 		w.Fatalf("entries of nobody: %+v", list)
 	}
@@ -61,7 +62,7 @@ func auditChain(w *world) {
 				mode := []hook.Mode{hook.Test, hook.Live}[i%2]
 				me := w.by(mode)
 				for range rounds {
-					if i < 4 { // half of the callers are refused after they wrote
+					if i < 4 { // half of the callers are refused after their operation wrote
 						_, err := w.store.UpdateTenant(me.ctx, "acme", func(old hook.Tenant) (hook.Tenant, error) {
 							old.Name += "x"
 							return old, nil
@@ -96,7 +97,7 @@ func auditChain(w *world) {
 	}
 }
 
-// Every act of a tenant's is seen in its scope, and in no other.
+// Every action in a tenant is visible in the scope of the tenant, and in no other.
 func auditActs(w *world) {
 	w.tenant("acme")
 	w.tenant("other")
@@ -147,7 +148,7 @@ func auditActs(w *world) {
 	}
 }
 
-// What is older than the retention goes, and the rest still fits.
+// Entries older than the retention are deleted, and the rest of the chain remains valid.
 func auditRetention(w *world) {
 	const kept = 30 * 24 * time.Hour
 	w.tweak = func(o *store.Options) { o.AuditRetention = kept }
@@ -159,7 +160,7 @@ func auditRetention(w *world) {
 		}
 	}
 	act(30)
-	w.reopen() // on PostgreSQL that is another chain
+	w.reopen() // on PostgreSQL this starts another chain
 	act(5)
 	w.pass(kept + time.Hour)
 	act(3)
@@ -178,11 +179,11 @@ func auditRetention(w *world) {
 	}
 	w.reopen()
 	act(1)
-	// Control: without the anchor the rest does not fit.
+	// Control: without the anchor the rest is not valid.
 	var c hook.AuditCheck
 	for _, e := range w.wantAudit(hook.Live) {
 		if e.Act == hook.ActAuditTrimmed {
-			e.Detail = "" // Add finds that too; End is what is asked here
+			e.Detail = "" // Add detects this too; here End is tested
 		}
 		_ = c.Add(e)
 	}

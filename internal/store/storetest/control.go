@@ -40,7 +40,7 @@ func keys(w *world) {
 	}
 	w.wantCode(w.store.RevokeKey(w.ctx, test, k.ID), hook.CodeNotFound)
 	w.wantCode(w.store.RevokeKey(w.ctx, live, op.ID), hook.CodeNotFound)
-	_, err = w.store.KeyByHash(w.ctx, [32]byte{1}) // the key is in the cache now and must be cleared
+	_, err = w.store.KeyByHash(w.ctx, [32]byte{1}) // puts the key into the cache, which must be cleared
 	w.must(err)
 	w.must(w.store.RevokeKey(w.ctx, live, k.ID))
 	_, err = w.store.KeyByHash(w.ctx, [32]byte{1})
@@ -77,7 +77,7 @@ func keyLimits(w *world) {
 		for _, k := range list {
 			all = append(all, k.LastUsedAt)
 		}
-		return all // newest key first
+		return all // newest key comes first
 	}
 	minute := w.clock().UTC().Truncate(time.Minute)
 	w.until("the use is written", func() bool { return !used()[1].IsZero() })
@@ -128,7 +128,7 @@ func tenants(w *world) {
 	_, err = w.store.Endpoint(w.ctx, test, e.ID)
 	w.wantCode(err, hook.CodeNotFound)
 	_, _, err = w.store.Delivery(w.ctx, test, j.Delivery.ID)
-	w.wantCode(err, hook.CodeNotFound) // at once, also before it is cancelled
+	w.wantCode(err, hook.CodeNotFound) // at once, even before it is cancelled
 	w.until("cancelled", func() bool {
 		return slices.ContainsFunc(w.taken().Dropped, func(r hook.Ref) bool { return r.Event == j.Delivery.Event && r.Endpoint == e.ID })
 	})
@@ -197,7 +197,7 @@ func lists(w *world) {
 	w.wantCode(err, hook.CodeInvalidRequest)
 }
 
-// walk reads a list page by page and checks that it descends.
+// walk reads a list page by page and checks that it is in descending order.
 func (w *world) walk(q hook.DeliveryQuery, limit int) (keys []string) {
 	w.Helper()
 	q.Limit = limit
@@ -302,7 +302,7 @@ func profiles(w *world) {
 	}
 	want(read.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: first}, read.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second})
 	w.pass(time.Second)
-	w.must(w.store.PutProfile(w.ctx, h, "standard", "text")) // puts it in force again
+	w.must(w.store.PutProfile(w.ctx, h, "standard", "text")) // makes it current again
 	want(read.Profile{Hash: other, Name: "standard", Text: "other", KeptAt: second}, read.Profile{Hash: h, Name: "standard", Text: "text", KeptAt: w.clock()})
 }
 

@@ -107,7 +107,7 @@ func oldEnabling(w *world) {
 	if now := w.current(e); now.Status != hook.Enabled {
 		w.Errorf("an attempt begun before it was enabled disabled the endpoint")
 	}
-	s.Job = w.job(live) // control: one that began later does
+	s.Job = w.job(live) // control: one that started later does
 	s.Outcome.Enablings = e.Enablings
 	w.settle(s)
 	if now := w.current(e); now.Status != hook.Tripped {
@@ -181,11 +181,11 @@ func enableDuringHold(w *world) {
 	w.until("claimable", func() bool { return len(w.claim(100, e).Jobs) == 30 })
 }
 
-// bigBacklog holds and releases more rows than fit in a page.
+// bigBacklog holds and releases more rows than fit into a page.
 func bigBacklog(w *world) {
 	e := w.endpoint(live)
 	const n = 1300
-	w.room = n / 2 // half is handed over, half waits in the table
+	w.room = n / 2 // half is handed over, half remains in the table
 	for range n / 100 {
 		var events []hook.NewEvent
 		for range 100 {
@@ -219,9 +219,9 @@ func bigBacklog(w *world) {
 	}
 }
 
-// toldAfterHold enables an endpoint while its older rows are still being held. A claim gets
-// nothing until the hold ends, and then the dispatcher is told of the work in the table.
-// The writer is stopped so that all this happens before the first page of the sweep.
+// toldAfterHold enables an endpoint while its older rows are still being held. A claim
+// returns nothing until the hold ends. Then the dispatcher is notified of the work in the
+// table. The writer is stopped so that all this happens before the first page of the sweep.
 func toldAfterHold(w *world) {
 	e := w.endpoint(live)
 	w.room = 0
@@ -229,7 +229,7 @@ func toldAfterHold(w *world) {
 	w.taken()
 	stopped, goOn := make(chan struct{}), make(chan struct{})
 	letGo := sync.OnceFunc(func() { close(goOn) })
-	w.Cleanup(letGo) // if the test fails, before the store is closed
+	w.Cleanup(letGo) // if the test fails, it must run before the store is closed
 	var all sync.WaitGroup
 	var stop sync.Once
 	all.Go(func() {
@@ -388,7 +388,7 @@ func sealed(w *world) {
 		if n := bytes.Count(all, []byte(planted)); n != 0 {
 			w.Errorf("%s: the secret is on disk %d times", when, n)
 		}
-		if !bytes.Contains(all, []byte("acme")) { // control: the search finds what is there
+		if !bytes.Contains(all, []byte("acme")) { // control: the search finds an existing value
 			w.Errorf("%s: the tenant's name is not found", when)
 		}
 	}

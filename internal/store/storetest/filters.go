@@ -4,8 +4,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// filters checks the filters of the lists, page by page, with pages that look at three
-// rows each: what is rare is found all the same, and no page walks the whole list.
+// filters checks the filters of the lists, page by page, with pages that examine three rows
+// each. Rare rows are still found, and no page reads the whole list.
 func filters(w *world) {
 	w.store.Lists.Scan = 3
 	acme := live.Tenant
@@ -97,8 +97,8 @@ func (w *world) wantKeys(all map[hook.KeyQuery]int) {
 	}
 }
 
-// walked counts the rows of all pages. A search for what is rare must take more pages
-// than one: else it was not bounded.
+// walked counts the rows of all pages. A search for a rare row must need more than one
+// page, otherwise it was not bounded.
 func walked(w *world, rare bool, page func(hook.Page) (int, string, error)) int {
 	w.Helper()
 	rows, pages, p := 0, 0, hook.Page{Limit: 2}

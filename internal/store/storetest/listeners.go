@@ -4,8 +4,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// listenerAway: a new listener is away, a connection enables it, and it is away again when
-// the process that it was connected to has ended. None of this applies to other endpoints.
+// listenerAway checks that a new listener is disconnected, that a connection enables it,
+// and that it is disconnected again when the process that it was connected to has ended.
+// Other endpoints are not affected.
 func listenerAway(w *world) {
 	w.tenant(live.Tenant)
 	e, _, err := w.store.CreateEndpoint(w.ctx, hook.Endpoint{Scope: live, URL: hook.ListenURL("dev"), Types: hook.Filter{"*"}, Profile: "standard",

@@ -132,7 +132,7 @@ func walls(w *world) {
 			w.Errorf("%v lists %d deliveries and %d events of another", scope, len(rows), len(events))
 		}
 	}
-	for _, scope := range []hook.Scope{live, {Mode: hook.Live}} { // control: these may
+	for _, scope := range []hook.Scope{live, {Mode: hook.Live}} { // control: these may read it
 		_, err := w.store.Event(w.ctx, scope, p.Event)
 		w.must(err)
 		_, err = w.store.Endpoint(w.ctx, scope, e.ID)
@@ -236,7 +236,8 @@ func fanOutBound(w *world) {
 	}
 }
 
-// Data that its schema refuses stores nothing, not even the tenant it would make.
+// Data that does not match its schema stores nothing, not even the tenant that it would
+// create.
 func refusedData(w *world) {
 	w.endpoint(live)
 	before := w.store.Stats()
@@ -251,7 +252,7 @@ func refusedData(w *world) {
 	}
 	_, err := w.store.Tenant(w.ctx, "unmade")
 	w.wantCode(err, hook.CodeNotFound)
-	warned.Mismatch = refused.Mismatch // what was accepted before stays so
+	warned.Mismatch = refused.Mismatch // what was accepted before stays accepted
 	if again := w.publishAll(warned); again[0].Err != nil || !again[0].Repeated {
 		w.Errorf("repeated under a stricter schema: %+v", again[0])
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// failing makes an endpoint with n deliveries of an event each that have failed.
+// failing creates an endpoint with n failed deliveries, each of its own event.
 func (w *world) failing(n int) (*hook.Endpoint, map[hook.ID]bool) {
 	w.Helper()
 	e := w.endpoint(live)
@@ -24,7 +24,7 @@ func (w *world) failing(n int) (*hook.Endpoint, map[hook.ID]bool) {
 	return e, events
 }
 
-// replay makes a replay and returns it as this process runs it.
+// replay creates a replay and returns it as this process runs it.
 func (w *world) replay(n hook.NewReplay) (hook.ReplayJob, hook.ReplayRef) {
 	w.Helper()
 	if n.Rate == 0 {
@@ -45,7 +45,7 @@ func (w *world) step(ref hook.ReplayRef, most int) hook.ReplayStep {
 	return step
 }
 
-// steps makes steps until the replay is over, and returns how many were needed.
+// steps runs steps until the replay has ended, and returns how many were needed.
 func (w *world) steps(ref hook.ReplayRef, most int) int {
 	w.Helper()
 	for n := 1; n < 100; n++ {
@@ -57,7 +57,8 @@ func (w *world) steps(ref hook.ReplayRef, most int) int {
 	return 0
 }
 
-// claimAll claims and attempts what waits for an endpoint, and counts the events.
+// claimAll claims and attempts the waiting work of an endpoint, and counts the attempts of
+// each event.
 func (w *world) claimAll(e *hook.Endpoint, status int, counts map[hook.ID]int) {
 	w.Helper()
 	for {
@@ -83,7 +84,7 @@ func replaySendsOnce(w *world) {
 	e, events := w.failing(7)
 	other := w.endpoint(live, "x.y")
 	w.pass(time.Second)
-	w.publish(live, "a.b") // succeeds, and is not looked at
+	w.publish(live, "a.b") // succeeds, so the replay ignores it
 	w.claimAll(e, 200, map[hook.ID]int{})
 	for _, j := range w.taken().Jobs {
 		w.settle(w.outcome(j, 200))
@@ -99,7 +100,7 @@ func replaySendsOnce(w *world) {
 		w.Fatalf("%+v", j)
 	}
 	counts := map[hook.ID]int{}
-	for n := range 3 { // the store is closed between two pages, and goes on from where it was
+	for n := range 3 { // the store is closed between two pages and continues where it was
 		if step := w.step(ref, 2); step.Done != 2 || step.Over {
 			w.Fatalf("step %d: %+v", n, step)
 		}
@@ -137,7 +138,7 @@ func replaySendsOnce(w *world) {
 	w.wantCode(err, hook.CodeReplayEnded)
 }
 
-// runs returns the replays that were handed to this process since the last call.
+// runs returns the replays that were handed over to this process since the last call.
 func (w *world) runs() (all []hook.ReplayRef) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -252,7 +253,7 @@ func replayOfDisabled(w *world) {
 		w.Fatalf("resumed: %+v", again)
 	}
 	w.steps(again[0], 10)
-	w.steps(heldRef, 10) // what the first asked for is skipped
+	w.steps(heldRef, 10) // what the first replay requested is skipped
 	counts := map[hook.ID]int{}
 	w.claimAll(e, 200, counts)
 	if len(counts) != len(events) {
@@ -321,8 +322,8 @@ func replayIsBounded(w *world) {
 	}
 }
 
-// replayControl shows what replaySendsOnce would see of a replay that makes its attempts in
-// one transaction and moves on in another: after a crash in between it sends twice.
+// replayControl shows what replaySendsOnce would detect: a replay that requests its
+// attempts in one transaction and advances in another sends twice after a crash in between.
 func replayControl(w *world) {
 	e, events := w.failing(3)
 	w.pass(time.Second)
@@ -336,7 +337,7 @@ func replayControl(w *world) {
 		counts[j.Delivery.Event]++
 		w.settle(w.outcome(j, 500))
 	}
-	w.reopen() // before it moved on
+	w.reopen() // before it advanced
 	_, _, err := w.store.Recover(w.ctx)
 	w.must(err)
 	w.steps(w.runs()[0], 10)
@@ -348,8 +349,8 @@ func replayControl(w *world) {
 	}
 }
 
-// retryAnyway: one attempt by hand passes a disabled endpoint when asked, and says nothing
-// of its health.
+// retryAnyway checks that a retry by hand is sent to a disabled endpoint on request, and
+// does not affect its health.
 func retryAnyway(w *world) {
 	e := w.endpoint(live)
 	j := w.job(live)
@@ -388,7 +389,8 @@ func retryAnyway(w *world) {
 	w.wantCode(err, hook.CodeEndpointDisabled)
 }
 
-// requireMatch: an event that nobody would get is refused when the platform asks for that.
+// requireMatch checks that an event without any recipient is refused if the platform
+// requires a match.
 func requireMatch(w *world) {
 	e := w.endpoint(live, "a.*")
 	one := hook.NewEvent{Scope: live, Type: "x.y", Data: []byte(`{}`), RequireMatch: true}

@@ -142,7 +142,7 @@ func historyOfEndpoints(w *world) {
 		at     time.Time
 		status []hook.Status
 	}{{at.Add(-time.Second), nil}, {at, []hook.Status{hook.Enabled}}, {at.Add(time.Millisecond), []hook.Status{hook.Enabled}},
-		{disabled, []hook.Status{hook.Enabled, hook.Disabled}}, // in the same microsecond both are right
+		{disabled, []hook.Status{hook.Enabled, hook.Disabled}}, // in the same microsecond both are correct
 		{disabled.Add(time.Microsecond), []hook.Status{hook.Disabled}}, {disabled.Add(time.Hour), []hook.Status{hook.Deleted}}} {
 		list, more, err := w.store.History(w.ctx, live, c.at)
 		w.must(err)

@@ -16,14 +16,14 @@ func (w *world) aged() {
 	w.reopen()
 }
 
-// housekeep calls Housekeep once an hour, as a node does.
+// housekeep advances the clock by after and calls Housekeep once.
 func (w *world) housekeep(after time.Duration) {
 	w.Helper()
 	w.pass(after)
 	w.must(w.store.Housekeep(w.ctx))
 }
 
-// there reports whether an event can be read by our id, with its body.
+// there reports whether an event with its body can be read by our id.
 func (w *world) there(j hook.Job) bool {
 	w.Helper()
 	e, err := w.store.Event(w.ctx, j.Delivery.Scope, j.Delivery.Event)
@@ -34,7 +34,8 @@ func (w *world) there(j hook.Job) bool {
 	return string(e.Data) == `{"n":1}`
 }
 
-// retention drops events that were accepted and settled long ago, with all their rows.
+// retention checks that events that were accepted and settled long ago are dropped with all
+// their rows.
 func retention(w *world) {
 	w.aged()
 	e := w.endpoint(live, "a.b")
@@ -54,7 +55,7 @@ func retention(w *world) {
 	if len(retried) != 1 {
 		w.Fatalf("%d jobs", len(retried))
 	}
-	w.settle(w.outcome(retried[0], 200)) // two days after the first
+	w.settle(w.outcome(retried[0], 200)) // settled two days after the first
 
 	w.housekeep(kept - 24*time.Hour) // the first was settled 31 days ago, the second 29
 	if w.there(first) || !w.there(second) || !w.there(other) {
@@ -64,7 +65,7 @@ func retention(w *world) {
 	if again := w.publishAll(named)[0]; !again.Repeated || again.Event != published.Event {
 		w.Errorf("what is kept is known again: %+v", again)
 	}
-	w.housekeep(0) // nothing more to do
+	w.housekeep(0) // nothing is left to do
 	if !w.there(second) {
 		w.Error("the second time took more")
 	}
@@ -83,7 +84,7 @@ func retention(w *world) {
 	if rows := w.walk(hook.DeliveryQuery{Scope: live}, 10); len(rows) != 0 {
 		w.Errorf("%d deliveries are listed", len(rows))
 	}
-	// The id can be used once more, because it was dropped too.
+	// The id can be used again, because it was dropped too.
 	if anew := w.publishAll(named)[0]; anew.Repeated || anew.Err != nil || anew.Event == published.Event {
 		w.Errorf("published anew: %+v", anew)
 	}
@@ -108,8 +109,8 @@ func (w *world) goesOn(e *hook.Endpoint) {
 	}
 }
 
-// retentionKeeps keeps what is still to be sent, however old it is: bodies, deliveries and
-// attempts.
+// retentionKeeps checks that events that must still be sent are kept, however old they are:
+// bodies, deliveries and attempts.
 func retentionKeeps(w *world) {
 	w.aged()
 	e := w.endpoint(live)
@@ -131,7 +132,7 @@ func retentionKeeps(w *world) {
 	w.must(err)
 	shot := w.taken().Jobs[0]
 	attempts := 1
-	for range 3 { // the endless one is attempted once in a while
+	for range 3 { // the delivery with endless retries is attempted from time to time
 		w.pass(20 * 24 * time.Hour)
 		for _, j := range w.claim(1, e).Jobs {
 			w.settle(fails(j))
@@ -162,7 +163,7 @@ func retentionKeeps(w *world) {
 	if len(jobs) != 3 {
 		w.Fatalf("claimed %d, want the held one and two that fail", len(jobs))
 	}
-	w.housekeep(24 * time.Hour) // does not affect attempts under way
+	w.housekeep(24 * time.Hour) // does not affect attempts in progress
 	for _, j := range jobs {
 		w.settle(w.outcome(j, 200))
 	}
@@ -181,8 +182,8 @@ func retentionKeeps(w *world) {
 	w.goesOn(e)
 }
 
-// heldAndSent makes an event with two deliveries. The one to the returned endpoint is held,
-// the other has succeeded.
+// heldAndSent creates an event with two deliveries. The delivery to the returned endpoint
+// is held, the other has succeeded.
 func (w *world) heldAndSent() (e *hook.Endpoint, held, sent hook.Job) {
 	w.Helper()
 	e = w.endpoint(test)
@@ -199,8 +200,8 @@ func (w *world) heldAndSent() (e *hook.Endpoint, held, sent hook.Job) {
 	return e, held, sent
 }
 
-// retentionPages drops more than fits in a page, with some events to keep among them, and
-// drops deleted endpoints.
+// retentionPages drops more events than fit into a page, with some events to keep among
+// them, and drops deleted endpoints.
 func retentionPages(w *world) {
 	w.aged()
 	e, gone := w.endpoint(live, "keep"), w.endpoint(live, "gone")
@@ -243,7 +244,7 @@ func retentionPages(w *world) {
 	}
 }
 
-// retentionEndless drops nothing without a retention.
+// retentionEndless checks that nothing is dropped without a retention.
 func retentionEndless(w *world) {
 	w.endpoint(live)
 	j := w.job(live)

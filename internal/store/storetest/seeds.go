@@ -8,7 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// tokens give access as their key, in its scope, until they expire or the key is revoked.
+// tokens checks that a token gives access as its key, in the key's scope, until the token
+// expires or the key is revoked.
 func tokens(w *world) {
 	w.tenant("acme")
 	w.tenant("other")
@@ -39,7 +40,7 @@ func tokens(w *world) {
 	_, err = w.store.TokenKey(w.ctx, [32]byte{2})
 	w.wantCode(err, hook.CodeNotFound)
 	w.must(w.store.Housekeep(w.ctx))
-	// A token whose row is gone can be made again. One whose row exists cannot.
+	// A token whose row has been deleted can be created again. One whose row exists cannot.
 	w.must(w.store.CreateToken(w.ctx, live, token(2, second, time.Hour)))
 	if w.store.CreateToken(w.ctx, live, token(1, mine, time.Hour)) == nil {
 		w.Error("housekeeping took a token that is good")
@@ -56,7 +57,7 @@ func tokens(w *world) {
 	w.wantCode(err, hook.CodeNotFound)
 }
 
-// partnerUsers belong to a partner and a mode, and end with the tenant.
+// partnerUsers checks that grants belong to a partner and a mode, and end with the tenant.
 func partnerUsers(w *world) {
 	for _, id := range []string{"agency", "acme", "other"} {
 		w.tenant(id)
@@ -96,7 +97,7 @@ func partnerUsers(w *world) {
 	w.must(w.store.DeletePartnerUser(w.ctx, hook.Scope{Mode: hook.Live}, made.ID))
 }
 
-// endpointLog lists one endpoint's deliveries, in its own scope only.
+// endpointLog checks that an endpoint's deliveries are listed in its own scope only.
 func endpointLog(w *world) {
 	e, neighbour := w.endpoint(live), w.endpoint(live, "other.type")
 	w.taken()
@@ -163,8 +164,8 @@ func endpointLog(w *world) {
 	}
 }
 
-// admission calls admit inside the transaction, with the existing endpoints. Its error
-// refuses the endpoint.
+// admission checks that admit is called inside the transaction with the existing endpoints,
+// and that its error refuses the endpoint.
 func admission(w *world) {
 	w.endpoint(live)
 	refusal := errors.New("no more")

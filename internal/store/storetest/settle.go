@@ -27,7 +27,7 @@ func settleSucceeds(w *world) {
 	}
 	missing := j
 	missing.Delivery.Event = hook.ID{1}
-	w.settle(w.outcome(missing, 200)) // it is skipped
+	w.settle(w.outcome(missing, 200)) // its settlement is skipped
 	w.settle()
 }
 
@@ -64,7 +64,7 @@ func staleFence(w *world) {
 	w.endpoint(live)
 	first := w.job(live)
 	second := w.job(live)
-	w.reopen() // the new process owns none of these yet
+	w.reopen() // the new process owns none of these deliveries yet
 	_, _, err := w.store.Recover(w.ctx)
 	w.must(err)
 	e, err := w.store.Endpoint(w.ctx, live, first.Target.ID)
@@ -170,7 +170,7 @@ func claimShares(w *world) {
 		w.pass(time.Second)
 	}
 	w.publish(live, "b")
-	w.pass(-time.Second) // the last is due later
+	w.pass(-time.Second) // the last one is due later
 	got := w.claim(2, a, b)
 	if len(got.Jobs) != 2 || got.Jobs[0].Delivery.Event != order[0] || got.Jobs[1].Delivery.Event != order[1] {
 		w.Fatalf("claimed %+v, want the two oldest of one share", got.Jobs)
@@ -307,8 +307,8 @@ func testEvent(w *world) {
 	}
 }
 
-// oneshotsWait: single shots without room in memory wait in the table. They are claimed
-// like other work and take at most half a share.
+// oneshotsWait checks that single shots without room in memory wait in the table. They are
+// claimed like other work and take at most half a share.
 func oneshotsWait(w *world) {
 	e := w.endpoint(live)
 	var all []hook.Job
@@ -377,7 +377,7 @@ func (w *world) wantOpen(e *hook.Endpoint) (n int) {
 	return n
 }
 
-// oneshotsAreBounded: single shots count in the backlog of a tenant.
+// oneshotsAreBounded checks that single shots count in the backlog of a tenant.
 func oneshotsAreBounded(w *world) {
 	must := func(_ hook.Delivery, _ *hook.Replay, err error) { w.Helper(); w.must(err) }
 	w.must(w.store.Close())

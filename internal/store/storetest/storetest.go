@@ -1,8 +1,8 @@
-// Package storetest is the conformance suite of the store: it tests what a store must do
-// on any database. An engine is complete when Run passes.
+// Package storetest is the conformance suite of the store. It tests what a store must do on
+// any database. An engine is complete when Run passes.
 //
-// The suite has its own clock and takes the dispatcher's place. It never sleeps for a
-// result but waits for it.
+// The suite has its own clock and replaces the dispatcher. It waits for results and never
+// sleeps for a fixed time.
 package storetest
 
 import (
@@ -17,10 +17,10 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// Harness gives the suite an empty place for a store.
+// Harness provides the suite with a place for one store, which is empty at first.
 type Harness struct {
-	// Open opens the store in this place with the suite's options, to which the harness
-	// adds the place. It is called again after Close, for recovery.
+	// Open opens the store in this place with the options of the suite, to which it adds
+	// the place. The suite calls it again after Close, to test recovery.
 	Open func(store.Options) (*store.Store, error)
 	// Bytes returns everything that the store has on disk.
 	Bytes func() []byte
@@ -118,7 +118,7 @@ var cases = []struct {
 	{"closed store refuses", closedRefuses},
 }
 
-// world is a store with a clock. It takes the dispatcher's place.
+// world is a store with a clock. It replaces the dispatcher.
 type world struct {
 	*testing.T
 	ctx     context.Context
@@ -163,7 +163,7 @@ func (w *world) open() {
 	}
 }
 
-// reopen closes and opens the store, as a restart does.
+// reopen closes the store and opens it again, as a restart does.
 func (w *world) reopen() {
 	w.Helper()
 	if err := w.store.Close(); err != nil {
@@ -208,14 +208,14 @@ func (w *world) taken() (all hook.Commit) {
 	return all
 }
 
-// until waits for a commit after which the condition holds.
+// until waits for a commit after which the condition is true.
 func (w *world) until(what string, ok func() bool) {
 	w.Helper()
 	deadline := time.After(5 * time.Second)
 	for !ok() {
 		select {
 		case <-w.signal:
-		case <-time.After(5 * time.Millisecond): // the last page of a sweep may hand nothing over
+		case <-time.After(5 * time.Millisecond): // the last page of a sweep may hand over nothing
 		case <-deadline:
 			w.Fatalf("not seen within 5 s: %s", what)
 		}
@@ -245,7 +245,7 @@ func (w *world) tenant(id string) {
 	w.must(err)
 }
 
-// endpoint makes an endpoint with a secret, and its tenant if needed.
+// endpoint creates an endpoint with a secret, and its tenant if needed.
 func (w *world) endpoint(scope hook.Scope, types ...string) *hook.Endpoint {
 	w.Helper()
 	if _, err := w.store.Tenant(w.ctx, scope.Tenant); err != nil {

@@ -13,7 +13,7 @@ func challenged() hook.Verification {
 		Challenge: &hook.Challenge{Type: "verify", Data: []byte(`{"challenge":"x"}`), Profile: hook.ProfileHash{4}}}
 }
 
-// unverified makes an endpoint and returns it with the job of its challenge.
+// unverified creates an endpoint and returns it with the job of its challenge.
 func (w *world) unverified(scope hook.Scope, status hook.Status) (*hook.Endpoint, hook.Job) {
 	w.Helper()
 	if _, err := w.store.Tenant(w.ctx, scope.Tenant); err != nil {
@@ -26,7 +26,7 @@ func (w *world) unverified(scope hook.Scope, status hook.Status) (*hook.Endpoint
 	return e, w.challenge(e)
 }
 
-// challenge returns the job of the challenge that the last change made.
+// challenge returns the job of the challenge that the last change created.
 func (w *world) challenge(e *hook.Endpoint) hook.Job {
 	w.Helper()
 	jobs := w.taken().Jobs
@@ -57,8 +57,9 @@ func (w *world) move(e *hook.Endpoint, url string) *hook.Endpoint {
 	return next
 }
 
-// verifies: what comes for an unverified endpoint is held, and released once its
-// challenge is answered. Other endpoints, and another tenant's, take no notice.
+// verifies checks that deliveries to an unverified endpoint are held, and released once its
+// challenge is answered. Other endpoints, including those of another tenant, are not
+// affected.
 func verifies(w *world) {
 	other, foreign := w.endpoint(live), w.endpoint(hook.Scope{Tenant: "umbrella", Mode: hook.Live})
 	e, first := w.unverified(live, hook.Enabled)
@@ -69,7 +70,7 @@ func verifies(w *world) {
 	}
 	waiting := hook.Job{Delivery: w.rowOf(p.Event, e)}
 	w.wantState(waiting, hook.Held, hook.ReasonUnverified, 0)
-	e = w.setStatus(e, hook.Enabled, false) // asking for it does not help
+	e = w.setStatus(e, hook.Enabled, false) // requesting it has no effect
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "unverified")
 
 	_, _, _, err := w.store.PublishTest(w.ctx, live, e.ID, "ping", []byte("{}"), hook.ProfileHash{4}, nil)
@@ -97,10 +98,10 @@ func verifies(w *world) {
 	}
 	_, _, err = w.store.RetryDelivery(w.ctx, live, first.Delivery.ID, nil)
 	w.wantCode(err, hook.CodeUnverified)
-	w.settle(w.outcome(first, 200)) // an earlier challenge says nothing any more
+	w.settle(w.outcome(first, 200)) // an earlier challenge no longer counts
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "unverified")
 
-	w.reopen() // all of it is on disk, the challenge too
+	w.reopen() // everything is on disk, including the challenge
 	_, jobs, err := w.store.Recover(w.ctx)
 	w.must(err)
 	if len(jobs) != 1 || jobs[0].Delivery.ID != second.Delivery.ID {
@@ -108,7 +109,7 @@ func verifies(w *world) {
 	}
 	w.taken()
 	w.pass(time.Second)
-	answer := w.outcome(jobs[0], 204) // not 200, so no success here: any 2xx will do
+	answer := w.outcome(jobs[0], 204) // not 200, so not a success here: any 2xx verifies
 	w.settle(answer)
 	now = w.wantVerification(e, hook.Verified, hook.Enabled, "")
 	if v := now.Verification; !v.VerifiedAt.Equal(w.clock()) || v.Reason != "" || !now.DisabledAt.IsZero() {
@@ -128,8 +129,8 @@ func verifies(w *world) {
 	}
 }
 
-// verifiesMoves: an endpoint that moves to another host needs another challenge, and
-// nothing of what was on its way reaches the new one.
+// verifiesMoves checks that an endpoint that moves to another host needs another challenge,
+// and that no delivery in progress reaches the new host.
 func verifiesMoves(w *world) {
 	e, first := w.unverified(live, hook.Enabled)
 	w.settle(w.outcome(first, 200))
@@ -151,7 +152,7 @@ func verifiesMoves(w *world) {
 
 	e = w.move(e, "https://third.example/")
 	third := w.challenge(e)
-	w.settle(w.outcome(second, 200)) // the host before agreed, too late
+	w.settle(w.outcome(second, 200)) // the previous host agreed, but too late
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "unverified")
 
 	off := w.setStatus(e, hook.Disabled, false)
@@ -161,8 +162,8 @@ func verifiesMoves(w *world) {
 	w.until("what waited is released", func() bool { d, _ := w.delivery(waiting); return d.State == hook.Pending })
 }
 
-// verifiesTripped: an endpoint that failures disabled stays so, wherever it moves.
-// Enabling it leaves it to its challenge.
+// verifiesTripped checks that an endpoint that was disabled by failures stays disabled,
+// even if its URL changes. When it is enabled, it waits for its challenge.
 func verifiesTripped(w *world) {
 	e := w.endpoint(live)
 	held := w.fail(e, 500, hook.Trip{Count: hook.TripAttempts, N: 1})
@@ -173,7 +174,7 @@ func verifiesTripped(w *world) {
 	e = w.setStatus(e, hook.Enabled, false)
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "unverified")
 	w.pass(25 * time.Hour)
-	w.must(w.store.Housekeep(w.ctx)) // a verification that never comes: what is held expires
+	w.must(w.store.Housekeep(w.ctx)) // without verification, held deliveries expire
 	w.wantState(held, hook.Failed, hook.ReasonHeldExpired, 1)
 	w.settle(w.outcome(first, 200))
 	w.wantVerification(e, hook.Verified, hook.Enabled, "")
@@ -181,7 +182,7 @@ func verifiesTripped(w *world) {
 	e, _ = w.unverified(hook.Scope{Tenant: live.Tenant, Mode: hook.Test}, hook.Disabled)
 	w.wantVerification(e, hook.VerificationPending, hook.Disabled, "by_hand")
 	_, _, err := w.store.VerifyEndpoint(w.ctx, live, e.ID, hook.Verification{State: hook.Verified}, nil)
-	w.wantCode(err, hook.CodeNotFound) // another mode's
+	w.wantCode(err, hook.CodeNotFound) // of the other mode
 	trusted, _, err := w.store.VerifyEndpoint(w.ctx, e.Scope, e.ID, hook.Verification{State: hook.Verified, Reason: "trusted"}, nil)
 	if err != nil || !trusted.Verification.VerifiedAt.Equal(w.clock()) || len(w.taken().Jobs) != 0 {
 		w.Errorf("%+v, %v", trusted, err)

@@ -21,35 +21,35 @@ import (
 
 // Errors of Backup and Restore that callers branch on.
 var (
-	// ErrExists says that the file that would be written is there already. Nothing is
-	// ever overwritten.
+	// ErrExists means that the output file exists already. Nothing is ever overwritten.
 	ErrExists = errors.New("the file exists")
-	// ErrOccupied says that a directory holds a store already.
+	// ErrOccupied means that there is already a store at the target.
 	ErrOccupied = errors.New("there is a store already")
-	// ErrNoStore says that a file holds no store.
+	// ErrNoStore means that a file contains no store.
 	ErrNoStore = errors.New("there is no store in this file")
 )
 
-// backupAt is the key in meta of a backup under which its time is kept.
+// backupAt is the key in a backup's table meta that stores when the backup was made.
 const backupAt = "backup_at"
 
-// Contents is what a check of a database file found. Nothing in it is secret.
+// Contents is the result of checking a database file. It contains no secret.
 type Contents struct {
 	Bytes        int64
-	At           time.Time // when the backup was begun; zero: the file was not made by Backup
-	Schema, Ours int64     // versions, of the file and of this release
-	KeyChecked   bool      // a master key was given, and it fits
+	At           time.Time // when the backup was started; zero: the file was not made by Backup
+	Schema, Ours int64     // versions of the file's schema and of this release's
+	KeyChecked   bool      // a master key was given, and it is the right one
 
 	Tenants, Endpoints, Events int64
-	Pending, Held              int64     // deliveries that are still to be sent
-	NewestEvent                time.Time // as its id says; zero: there is none
+	Pending, Held              int64     // deliveries that must still be sent
+	NewestEvent                time.Time // from its id; zero: there is no event
 }
 
-// Backup writes the store in the SQLite file from to the new file to, while a server may
-// work on it. It holds every write that was acknowledged before Backup was called. The file
-// is complete only under its own name: it is written beside it, opened, checked as by Check
-// and synced before. Errors wrap ErrExists, ErrNoStore, ErrCorrupt, ErrNewerSchema or
-// ErrMasterKeyMismatch where these are the reason; nothing is left behind then.
+// Backup copies the store in the SQLite file from to the new file to. A server may use the
+// store meanwhile. The copy contains every write that was acknowledged before Backup was
+// called. Backup writes to.partial, checks it as Check does, syncs it and then renames it,
+// so a file at to is always complete. Errors wrap ErrExists, ErrNoStore, ErrCorrupt,
+// ErrNewerSchema or ErrMasterKeyMismatch where applicable. After an error no file is left
+// behind.
 func Backup(ctx context.Context, from, to string, keys *seal.Keyring, now time.Time) (*Contents, error) {
 	if err := holdsFile(from); err != nil {
 		return nil, fmt.Errorf("%s: %w", from, err)
@@ -61,7 +61,7 @@ func Backup(ctx context.Context, from, to string, keys *seal.Keyring, now time.T
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	// SQLite would make it readable by others.
+	// SQLite would create the file readable by others.
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -83,9 +83,9 @@ func Backup(ctx context.Context, from, to string, keys *seal.Keyring, now time.T
 	return c, putInPlace(part, to)
 }
 
-// Check opens a database file that nobody works on, reads all of it, and says what it
-// holds. It changes nothing. keys may be nil; then no key is checked. Errors are those
-// of Backup.
+// Check reads a whole database file, which nobody may be using, and returns what it
+// contains. It changes nothing. If keys is nil, it does not check the master key. Errors
+// are those of Backup.
 func Check(ctx context.Context, path string, keys *seal.Keyring) (*Contents, error) {
 	if err := holdsFile(path); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -123,7 +123,7 @@ func Check(ctx context.Context, path string, keys *seal.Keyring) (*Contents, err
 	return c, nil
 }
 
-// read checks the master key and counts what the file holds.
+// read checks the master key and counts the content of the file.
 func (c *Contents) read(ctx context.Context, db *sql.DB, keys *seal.Keyring) error {
 	if keys != nil {
 		var sealed []byte
@@ -149,16 +149,17 @@ func (c *Contents) read(ctx context.Context, db *sql.DB, keys *seal.Keyring) err
 	return nil
 }
 
-// Restored is what Restore did.
+// Restored is the result of Restore.
 type Restored struct {
 	Contents
-	Aside string // where the store went that was there before; empty: there was none
+	Aside string // new path of the previous store; empty if there was none
 }
 
-// Restore puts a copy of the backup at from in the place of the database at to. It holds
-// the lock of a server meanwhile, checks the copy before it takes the place, and moves a
-// store that is there aside if replace says so; it deletes none. Errors wrap ErrLocked or
-// ErrOccupied, or are those of Backup; what was there is then as it was.
+// Restore replaces the database at to with a copy of the backup at from. It holds the
+// server's lock meanwhile and checks the copy before it replaces anything. If there is a
+// store at to, Restore keeps it under another name if replace is true, and returns
+// ErrOccupied otherwise. It never deletes a store. Errors wrap ErrLocked or ErrOccupied, or
+// are those of Backup. After such an error the previous store is unchanged.
 func Restore(ctx context.Context, from, to string, keys *seal.Keyring, replace bool, now time.Time) (*Restored, error) {
 	if err := holdsFile(from); err != nil {
 		return nil, fmt.Errorf("%s: %w", from, err)
@@ -196,11 +197,11 @@ func Restore(ctx context.Context, from, to string, keys *seal.Keyring, replace b
 	return done, putInPlace(part, to)
 }
 
-// setAside gives the database at path a second name and leaves nothing beside it that
-// would be taken for the log of another one.
+// setAside links the database at path to a second name and returns that name. It leaves no
+// file beside path that would be taken for the log of the next database.
 func setAside(ctx context.Context, path string, now time.Time) (string, error) {
 	aside := path + ".before-" + now.UTC().Format("20060102T150405Z")
-	moved := sqlite.MoveLog(ctx, path) // a damaged one keeps its log under the new name
+	moved := sqlite.MoveLog(ctx, path) // a damaged database keeps its log under the new name
 	if err := os.Link(path, aside); err != nil {
 		return "", err
 	}
@@ -218,7 +219,7 @@ func setAside(ctx context.Context, path string, now time.Time) (string, error) {
 	return aside, nil
 }
 
-// holdsFile refuses a path at which there is no file with anything in it.
+// holdsFile returns an error unless path is a non-empty file.
 func holdsFile(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -234,8 +235,8 @@ func holdsFile(path string) error {
 	return nil
 }
 
-// copyFile copies a file that nobody else may read. It belongs to the owner of its
-// directory, whoever makes it.
+// copyFile copies a file with mode 0600. If it runs as root, the copy gets the owner of its
+// directory.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -256,7 +257,8 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// putInPlace gives a file its name once the disk has all of it.
+// putInPlace syncs a file, renames it and syncs its directory. It also removes the files
+// that SQLite left beside it.
 func putInPlace(part, to string) error {
 	for _, end := range []string{"-wal", "-shm", "-journal"} {
 		_ = os.Remove(part + end)
@@ -278,7 +280,7 @@ func syncPath(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// cmpErr returns err, or instead if there is none.
+// cmpErr returns err, or instead if err is nil.
 func cmpErr(err, instead error) error {
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// missingIn returns how many of the events are not in the database of the directory.
+// missingIn returns how many of the events are missing from the database in the directory.
 func missingIn(t *testing.T, dir string, events []hook.ID) (missing int) {
 	t.Helper()
 	s := open(t, store.Options{Dir: dir, Reserve: -1})
@@ -28,8 +28,8 @@ func missingIn(t *testing.T, dir string, events []hook.ID) (missing int) {
 	return missing
 }
 
-// A backup that is taken while others publish restores and has all that was acknowledged
-// before it began.
+// A backup made while others publish can be restored and contains everything that was
+// acknowledged before it started.
 func TestBackupUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, store.Options{Dir: dir, Reserve: -1})
@@ -106,7 +106,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 }
 
-// What stood in the place of the store is kept under another name, with its log.
+// Restore keeps the previous store under another name, with its log.
 func TestRestoreKeepsWhatWasThere(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, store.Options{Dir: dir, Reserve: -1})
@@ -148,7 +148,7 @@ func TestRestoreKeepsWhatWasThere(t *testing.T) {
 	}
 }
 
-// A backup that is not good is refused, and nothing is changed or left behind.
+// An invalid backup is refused, and nothing is changed or left behind.
 func TestBadBackups(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, store.Options{Dir: dir, Reserve: -1})

@@ -15,68 +15,68 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Examination is what a look at a PostgreSQL database found, for operators. Nothing
-// in it is secret, and no text of a statement is in it.
+// Examination describes a PostgreSQL database for operators. It contains no secret and no
+// text of a statement.
 type Examination struct {
 	Version  string // of the server
 	TooOld   bool
 	Standby  bool
 	Settings map[string]string // by their names in postgresql.conf
-	// ClockAhead is by how much the database's clock is ahead of this machine's,
-	// known to within ClockError.
+	// ClockAhead is how far the database's clock is ahead of this machine's, with an error
+	// of at most ClockError.
 	ClockAhead, ClockError time.Duration
 
-	Connections int // that somebody has, of all databases
-	Free        int // that this role may still open to this database
+	Connections int // of other clients, to all databases
+	Free        int // connections that this role may still open to this database
 
-	Schema, Ours int64 // versions; with Schema 0 what follows is empty
-	// KeyChecked says that the database knows its master key and one was given,
-	// KeyFits that it is this one.
+	Schema, Ours int64 // versions; if Schema is 0, only Holders and Hidden are set below
+	// KeyChecked means that the database records its master key and a key was given.
+	// KeyFits means that the two are the same.
 	KeyChecked, KeyFits bool
 	Nodes               []NodeSeen
-	PartitionsAhead     int       // days from now on, today included, that have partitions
-	InDefault           int64     // events of the last days in the default partition, for which there was no other; at most maxInDefault
-	OldInDefault        bool      // it holds older ones
-	NewestEvent         time.Time // of its id; zero: there is none
-	Dead, Live          int64     // rows of the partitions of deliveries, as the server estimates
+	PartitionsAhead     int       // days with partitions, from today without a gap
+	InDefault           int64     // recent events in the default partition, at most maxInDefault
+	OldInDefault        bool      // the default partition contains older events
+	NewestEvent         time.Time // from its id; zero: there is no event
+	Dead, Live          int64     // estimated rows in the partitions of deliveries
 	Vacuumed            time.Time
 
-	Holders []Holder // of old rows, the oldest first
-	Hidden  int      // sessions in this database that the role may not look into
+	Holders []Holder // of old row versions, oldest first
+	Hidden  int      // sessions in this database that the role may not inspect
 }
 
 const (
 	maxInDefault = 1_000_000
-	// youngEvent is the age up to which an event in the default partition is looked at.
+	// youngEvent is the age up to which events in the default partition count as recent.
 	youngEvent = 3 * 24 * time.Hour
 )
 
-// NodeSeen is a node as the database knows it.
+// NodeSeen is a node as recorded in the database.
 type NodeSeen struct {
 	Epoch   int64
 	Name    string
 	Version string
-	Silent  time.Duration // since its last sign of life
+	Silent  time.Duration // since it last renewed its lease
 	Alive   bool
-	Left    bool // it was stopped
+	Left    bool // it has given up its lease
 	Done    bool // its work was taken over
 }
 
-// Holder is somebody for whom PostgreSQL keeps old versions of rows: vacuum cannot
-// remove what was deleted since.
+// Holder is a session or other object for which PostgreSQL keeps old row versions. Vacuum
+// cannot remove rows that were deleted since.
 type Holder struct {
 	Kind         string        // session, replication slot, standby or prepared transaction
 	Name         string        // of the slot or transaction; the application of a session or standby
 	PID          int           // 0: none
 	User         string        // empty: none
 	State        string        // of a session, such as "idle in transaction"; of a slot: active or inactive
-	Age          time.Duration // of its transaction, 0: not known
-	Transactions int64         // begun since
+	Age          time.Duration // of its transaction; 0: unknown
+	Transactions int64         // number of transactions started since
 }
 
-// Examine looks at a database and changes nothing. It needs no right beyond
-// connecting, but without pg_read_all_stats it does not see into the sessions of other
-// roles (Hidden). keys may be nil. Errors are those of Open.
+// Examine examines a database and changes nothing. It needs no permission beyond
+// connecting, but without pg_read_all_stats it cannot inspect the sessions of other roles
+// (Hidden). keys may be nil. Errors wrap postgres.ErrURL or postgres.ErrUnusable.
 func Examine(ctx context.Context, address string, keys *seal.Keyring) (*Examination, error) {
 	config, err := postgres.ParseURL(address)
 	if err != nil {
@@ -129,7 +129,7 @@ func (x *examiner) server(ctx context.Context) error {
 	return x.conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int < $1::int, pg_is_in_recovery()", postgres.Oldest).Scan(&x.TooOld, &x.Standby)
 }
 
-// clock asks thrice and believes the quickest answer.
+// clock measures three times and uses the fastest answer.
 func (x *examiner) clock(ctx context.Context) error {
 	x.ClockError = time.Hour
 	for range 3 {
@@ -145,8 +145,8 @@ func (x *examiner) clock(ctx context.Context) error {
 	return nil
 }
 
-// room counts connections against all limits: the server's, but for those kept for
-// administrators, the database's and the role's.
+// room counts connections against all limits: the server's without the connections reserved
+// for administrators, the database's and the role's.
 func (x *examiner) room(ctx context.Context) error {
 	return x.conn.QueryRow(ctx, `WITH s AS (SELECT datname, usename FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
 		SELECT (SELECT count(*) FROM s), greatest(0, least(
@@ -213,8 +213,9 @@ func (x *examiner) partitions(ctx context.Context) error {
 		x.PartitionsAhead++
 		day = day.Add(postgres.Span)
 	}
-	// What is needed for longer than its partition is carried over to the default one:
-	// only what is young, and younger than the oldest partition, should not be there.
+	// Events that are needed for longer than their partition are carried over to the
+	// default one. Only recent events that are younger than the oldest partition should not
+	// be there.
 	var oldest string
 	err := x.conn.QueryRow(ctx, `SELECT coalesce(min(c.relname), '') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent = 'events'::regclass AND c.relname ~ '^events_[0-9]{8}$'`).Scan(&oldest)
@@ -252,10 +253,11 @@ func (x *examiner) waste(ctx context.Context) error {
 	return err
 }
 
-// holding lists who may keep vacuum from removing old rows of this database: sessions
-// and prepared transactions in it, and slots and standbys, which know no databases. A
-// session holds by what it sees (backend_xmin) or by what it wrote (backend_xid); a
-// slot's catalog_xmin holds the system's tables only, which get large as well.
+// holding lists what may keep vacuum from removing old rows of this database: sessions and
+// prepared transactions in it, and replication slots and standbys, which are not tied to a
+// database. A session holds rows that it can see (backend_xmin) or has written
+// (backend_xid). The catalog_xmin of a slot only holds rows of the system catalog, which
+// can grow large too.
 const holding = `SELECT * FROM (
 	SELECT 'session' AS kind, coalesce(application_name, '') AS name, pid, coalesce(usename, '') AS usename, coalesce(state, '') AS state,
 		coalesce(extract(epoch FROM clock_timestamp() - xact_start), 0)::float8 AS seconds,
@@ -285,7 +287,7 @@ func (x *examiner) holders(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for old transactions: %w", err)
 	}
-	// Of sessions that the role may not look into only the process is shown.
+	// Only the process of a session is visible if the role may not inspect it.
 	return x.conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type IS NULL
 		OR datname = current_database() AND query = '<insufficient privilege>'`).Scan(&x.Hidden)
 }

@@ -88,7 +88,7 @@ func keyring(t testing.TB, fill byte) *seal.Keyring {
 
 var live = hook.Scope{Tenant: "acme", Mode: hook.Live}
 
-// slurp returns every byte of every file in the directory.
+// slurp returns the content of every file in the directory.
 func slurp(t *testing.T, dir string) []byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -1,9 +1,10 @@
-// Package transfer looks at databases from outside: it moves a whole store from a SQLite
-// file to PostgreSQL and compares both, backs a file up and restores it, and examines a
+// Package transfer works on databases from outside. It moves a whole store from a SQLite
+// file to PostgreSQL and compares the two, backs up and restores a file, and examines a
 // PostgreSQL database for operators.
 //
-// It promises that a move or a backup ends with a complete copy that was checked, or with
-// nothing, and that the source is only read. It opens no store and takes part in no cluster.
+// The package guarantees that a move or a backup ends with a complete and checked copy or
+// with nothing, and that the source is only read. It opens no store and does not join a
+// cluster.
 package transfer
 
 import (
@@ -26,45 +27,45 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// Errors of Move that callers branch on, beside those of Open and ErrPostgres.
+// Errors of Move that callers branch on, besides those of the packages sqltext and
+// postgres.
 var (
-	// ErrOlderSchema says that the file was written by an older release and has
-	// not been opened with this one yet.
+	// ErrOlderSchema means that an older release wrote the file and this release has not
+	// opened it yet.
 	ErrOlderSchema = errors.New("the database was written by an older release")
-	// ErrDiffers says that the two stores are not equal.
+	// ErrDiffers means that the two stores are not equal.
 	ErrDiffers = errors.New("the stores are not equal")
-	// ErrUnknown says that the connection was lost at the very end, so that
-	// the target holds either all or nothing; Compare tells.
+	// ErrUnknown means that the connection was lost during the commit, so the target
+	// contains either everything or nothing. Compare determines which.
 	ErrUnknown = errors.New("it is not known whether the move was completed")
 )
 
-// Options name a store in a SQLite file and a PostgreSQL database.
+// Options describe a move from a SQLite file to a PostgreSQL database.
 type Options struct {
 	From string // path of the SQLite file
 	To   string // URL of the database
 	Keys *seal.Keyring
-	// Version is the release that moves, for operators.
+	// Version is the release that performs the move, shown to operators.
 	Version string
-	// Progress is told now and then how many rows of a table are "copied" or
-	// "compared". It is called from one goroutine at a time. Nil: nobody is told.
+	// Progress is called from time to time with the number of rows of a table that are
+	// "copied" or "compared". Calls never overlap. It may be nil.
 	Progress func(act, table string, rows int64)
 }
 
-// TableCount is a table with the number of its rows.
+// TableCount is the number of rows of a table.
 type TableCount struct {
 	Table string
 	Rows  int64
 }
 
-// Move copies a whole store from a SQLite file that no server works on to a
-// PostgreSQL database that holds nothing yet, compares all of it as both databases
-// give it back, and only then commits: whatever happens on the way, the target
-// holds a complete copy or nothing. The source is only read. Nodes that start on the
-// target meanwhile wait for the end.
+// Move copies a whole store from a SQLite file that no server uses to an empty PostgreSQL
+// database. It compares all data as both databases return it, and only then commits.
+// Whatever happens, the target contains a complete copy or nothing. The source is only
+// read. Nodes that start on the target meanwhile wait until the move ends.
 //
-// Errors wrap ErrLocked, ErrOlderSchema, ErrNewerSchema, ErrMasterKeyMismatch,
-// ErrCorrupt, ErrPostgres, ErrDiffers or ErrUnknown where these are the
-// reason. Nothing in them is secret.
+// Errors wrap sqltext.ErrLocked, sqltext.ErrNewerSchema, sqltext.ErrMasterKeyMismatch,
+// sqltext.ErrCorrupt, postgres.ErrUnusable, postgres.ErrURL, ErrOlderSchema, ErrDiffers or
+// ErrUnknown where applicable. They contain no secret.
 func Move(ctx context.Context, o Options) ([]TableCount, error) {
 	m, err := openMove(ctx, o)
 	if err != nil {
@@ -95,16 +96,16 @@ func Move(ctx context.Context, o Options) ([]TableCount, error) {
 		}
 		return nil, postgres.Refused(postgres.StartError(err))
 	}
-	// The planner knows nothing of the rows yet, and nobody analyzes postgres.Partitioned
-	// tables by themselves. The move is done, whatever becomes of this.
+	// The planner has no statistics of the rows yet, and autovacuum never analyzes the
+	// parents of partitions. The move has succeeded even if this fails.
 	for _, t := range movedTables {
 		_, _ = m.conn.Exec(ctx, "ANALYZE "+t)
 	}
 	return counts, nil
 }
 
-// Compare compares what Move would have copied, and changes nothing. After a
-// node has worked on the target the stores differ, as they should.
+// Compare compares what Move would have copied, and changes nothing. Once a node has used
+// the target, the stores differ as expected.
 func Compare(ctx context.Context, o Options) ([]TableCount, error) {
 	m, err := openMove(ctx, o)
 	if err != nil {
@@ -129,14 +130,14 @@ func Compare(ctx context.Context, o Options) ([]TableCount, error) {
 	return m.compareAll(ctx)
 }
 
-// mover is a move under way.
+// mover is a move in progress.
 type mover struct {
 	opts   Options
 	lock   *os.File
 	source *sql.DB
 	config *pgx.ConnConfig
 	conn   *pgx.Conn
-	epoch  int64 // of the node that the work under way will belong to
+	epoch  int64 // epoch of the node that the work in progress will belong to
 }
 
 func openMove(ctx context.Context, o Options) (*mover, error) {
@@ -155,7 +156,7 @@ func openMove(ctx context.Context, o Options) (*mover, error) {
 	return m, nil
 }
 
-// openSource takes the lock as a server does, and then reads only.
+// openSource locks the file as a server does, and then opens it for reading only.
 func (m *mover) openSource(ctx context.Context) error {
 	path := m.opts.From
 	info, err := os.Stat(path)
@@ -203,10 +204,10 @@ func (m *mover) openTarget(ctx context.Context) error {
 	if m.conn, err = pgx.ConnectConfig(ctx, m.config); err != nil {
 		return postgres.Refused(postgres.StartError(err))
 	}
-	return postgres.CheckServer(ctx, m.conn, false) // nodes check the rest themselves
+	return postgres.CheckServer(ctx, m.conn, false) // nodes check the rest when they start
 }
 
-// targetSchema reads the version of the target's schema, 0 for none.
+// targetSchema returns the version of the target's schema, 0 if there is none.
 func (m *mover) targetSchema(ctx context.Context) (int64, error) {
 	db := postgres.Pool(m.config, 1)
 	defer func() { _ = db.Close() }()
@@ -217,8 +218,8 @@ func (m *mover) targetSchema(ctx context.Context) (int64, error) {
 	return version, nil
 }
 
-// prepare makes the schema and the partitions. None of that is undone when the move
-// fails later: it is what an empty store consists of.
+// prepare creates the schema and the partitions. They remain if the move fails later,
+// because an empty store consists of the same.
 func (m *mover) prepare(ctx context.Context) error {
 	version, err := m.targetSchema(ctx)
 	if err != nil {
@@ -250,7 +251,7 @@ func (m *mover) prepare(ctx context.Context) error {
 	return nil
 }
 
-// refuseForeign refuses a database in which something else has tables of our names.
+// refuseForeign refuses a database in which another program has tables with our names.
 func (m *mover) refuseForeign(ctx context.Context) error {
 	var name string
 	err := m.conn.QueryRow(ctx, "SELECT coalesce(min(name), '') FROM unnest($1::text[]) AS name WHERE to_regclass(quote_ident(current_schema()) || '.' || name) IS NOT NULL",
@@ -264,7 +265,7 @@ func (m *mover) refuseForeign(ctx context.Context) error {
 	return nil
 }
 
-// refuseUsed refuses a target that holds anything, or on which a node works.
+// refuseUsed refuses a target that contains data or that a node is using.
 func (m *mover) refuseUsed(ctx context.Context) error {
 	var nodes int
 	err := m.conn.QueryRow(ctx, "SELECT count(*) FROM nodes WHERE taker = 0 AND NOT gone AND seen_at + lease >= clock_timestamp()").Scan(&nodes)
@@ -276,7 +277,7 @@ func (m *mover) refuseUsed(ctx context.Context) error {
 	}
 	for _, table := range movedTables {
 		var used bool
-		// Tables that a newer release will make are not there yet.
+		// Tables of newer migrations do not exist yet.
 		err := m.conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&used)
 		if err == nil && used {
 			err = m.conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+table+")").Scan(&used)
@@ -291,8 +292,8 @@ func (m *mover) refuseUsed(ctx context.Context) error {
 	return nil
 }
 
-// days returns the days of which the source has rows, by looking for the first row
-// of each day after the last one found.
+// days returns the days of which the source has rows. For each day that it finds, it
+// searches for the first row after that day.
 func (m *mover) days(ctx context.Context) ([]time.Time, error) {
 	seen := map[time.Time]bool{}
 	var days []time.Time
@@ -321,12 +322,12 @@ func (m *mover) days(ctx context.Context) ([]time.Time, error) {
 	return days, nil
 }
 
-// locksADay is how many objects of one day a transaction locks that writes and reads
-// all of it: three tables with what PostgreSQL keeps beside them, and their indexes.
+// locksADay is how many objects of one day are locked by a transaction that writes and
+// reads all of the day: three tables with their TOAST tables, and all indexes.
 const locksADay = 16
 
-// checkLocks refuses before a long copy what would fail at its end: a transaction
-// locks every partition, and PostgreSQL's table of locks has a fixed size.
+// checkLocks detects before a long copy what would fail at its end: a transaction locks
+// every partition, and PostgreSQL's lock table has a fixed size.
 func (m *mover) checkLocks(ctx context.Context, days int) error {
 	var room, slots int
 	err := m.conn.QueryRow(ctx, `SELECT current_setting('max_locks_per_transaction')::int,
@@ -341,7 +342,7 @@ func (m *mover) checkLocks(ctx context.Context, days int) error {
 	return nil
 }
 
-// partition makes the partitions of one day.
+// partition creates the partitions of one day.
 func (m *mover) partition(ctx context.Context, day time.Time) error {
 	err := pgx.BeginFunc(ctx, m.conn, func(tx pgx.Tx) error {
 		statements := []string{"SET LOCAL lock_timeout = '3s'", postgres.LockTurn}
@@ -358,8 +359,8 @@ func (m *mover) partition(ctx context.Context, day time.Time) error {
 	return nil
 }
 
-// begin opens the transaction of the move. Its lock keeps nodes that start, and
-// other moves, waiting until the end.
+// begin starts the transaction of the move. Its lock makes nodes that start, and other
+// moves, wait until the end.
 func (m *mover) begin(ctx context.Context) (pgx.Tx, error) {
 	tx, err := m.conn.Begin(ctx)
 	if err != nil {

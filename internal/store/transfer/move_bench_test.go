@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// BenchmarkMove moves N delivered events of 1,000 bytes: an event, a delivery and an
-// attempt each. Run it with -benchtime=200000x.
+// BenchmarkMove moves N delivered events of 1,000 bytes, each with a delivery and an
+// attempt. Run it with -benchtime=200000x.
 func BenchmarkMove(b *testing.B) {
 	dir, target := b.TempDir(), pgtest.Database(b)
 	s := open(b, store.Options{Dir: dir, Reserve: -1, Synchronous: "off"})

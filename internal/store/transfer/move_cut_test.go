@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// Wherever a move ends, the target holds nothing or all of it, and nobody is told
-// anything else.
+// Wherever a move is interrupted, the target contains nothing or everything, and Move
+// reports which.
 func TestMoveIsAllOrNothing(t *testing.T) {
 	f, server := fill(t), pgtest.Shared(t)
 	target := server.Database(t)
@@ -28,8 +28,8 @@ func TestMoveIsAllOrNothing(t *testing.T) {
 		{"copied events", func(stop context.CancelFunc) { stop() }, false, false},
 		{"copied attempts", func(context.CancelFunc) { cut.CutAll() }, false, false},
 		{"compared endpoints", func(context.CancelFunc) { cut.CutAll() }, false, false},
-		{"compared stats", func(context.CancelFunc) { cut.After(3, pgtest.ToServer) }, true, false}, // within COMMIT
-		{"compared stats", func(context.CancelFunc) { cut.After(1, pgtest.ToClient) }, true, true},  // within its answer
+		{"compared stats", func(context.CancelFunc) { cut.After(3, pgtest.ToServer) }, true, false}, // during COMMIT
+		{"compared stats", func(context.CancelFunc) { cut.After(1, pgtest.ToClient) }, true, true},  // during its answer
 	} {
 		ctx, stop := context.WithCancel(t.Context())
 		reached := false
@@ -55,7 +55,7 @@ func TestMoveIsAllOrNothing(t *testing.T) {
 	}
 }
 
-// What the target does not keep as it was given is found before the commit.
+// If the target changes a value, the move detects it before the commit.
 func TestMoveFindsWhatTheTargetChanges(t *testing.T) {
 	f, target := fill(t), pgtest.Database(t)
 	if err := openEmpty(t, target).Close(); err != nil {
@@ -77,7 +77,7 @@ func TestMoveFindsWhatTheTargetChanges(t *testing.T) {
 	}
 }
 
-// openEmpty opens a store on PostgreSQL and puts nothing in.
+// openEmpty opens an empty store on PostgreSQL.
 func openEmpty(t *testing.T, target string) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{Postgres: target, Keys: keyring(t, 7)})
@@ -87,7 +87,7 @@ func openEmpty(t *testing.T, target string) *store.Store {
 	return s
 }
 
-// The log of a server that was killed is part of its store, and is not touched either.
+// The log of a server that was killed is part of its store. It is not changed either.
 func TestMoveAfterKill(t *testing.T) {
 	f, target := fill(t), pgtest.Database(t)
 	o := f.options()
@@ -118,7 +118,7 @@ func TestMoveAfterKill(t *testing.T) {
 	}
 }
 
-// No bytes are another thing than NULL.
+// An empty value and NULL remain different.
 func TestMoveKeepsNullAndEmptyApart(t *testing.T) {
 	f, target := fill(t), pgtest.Database(t)
 	from := filepath.Join(f.dir, "posthorn.db")

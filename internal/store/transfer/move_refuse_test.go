@@ -60,12 +60,11 @@ func alterLite(t *testing.T, path, statement string) {
 	}
 }
 
-// apart are the tables that are not moved row by row: what nodes say about themselves,
-// and what each database says about itself. A new one belongs here only if nothing in
-// it comes from the file.
+// apart lists the tables that are not moved row by row, because they describe the nodes or
+// the database itself. Add a new table here only if nothing in it comes from the file.
 var apart = []string{"meta", "config", "news", "nodes", "node_writes", "goose_db_version", "sqlite_sequence"}
 
-// Whatever one value becomes on the way, the comparison sees it.
+// The comparison detects a change of any value.
 func TestMoveComparesEverything(t *testing.T) {
 	f, target := fill(t), pgtest.Database(t)
 	o := transfer.Options{From: filepath.Join(f.dir, "posthorn.db"), To: target, Keys: keyring(t, 7)}
@@ -119,7 +118,7 @@ func TestMoveComparesEverything(t *testing.T) {
 	}
 }
 
-// spoil changes one value of a table, which is kept aside.
+// spoil changes one value in a table of which a copy is kept.
 func spoil(t *testing.T, c *pgx.Conn, table, column, kind string) {
 	t.Helper()
 	name := `"` + column + `"`
@@ -128,7 +127,7 @@ func spoil(t *testing.T, c *pgx.Conn, table, column, kind string) {
 	if changed == "" {
 		t.Fatalf("%s.%s is of type %s", table, column, kind)
 	}
-	if table == "tenants" && column == "seq" { // it is made by the database
+	if table == "tenants" && column == "seq" { // the database generates it
 		changed = "DEFAULT"
 	}
 	if _, err := c.Exec(t.Context(), "CREATE TEMP TABLE kept_"+table+" AS SELECT * FROM "+table); err != nil {
@@ -298,7 +297,7 @@ func TestMoveRefuses(t *testing.T) {
 	if err := working.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// Nothing of all that was left behind.
+	// None of these attempts left anything behind.
 	if _, err := move(t, from, target); err != nil {
 		t.Errorf("control: %v", err)
 	}

@@ -50,8 +50,8 @@ func TestConformanceAfterMove(t *testing.T) {
 type full struct {
 	*opened
 	dir    string
-	passed *atomic.Int64  // time since the beginning, in nanoseconds
-	shown  *hook.Endpoint // with everything an endpoint can have
+	passed *atomic.Int64  // time since the start, in nanoseconds
+	shown  *hook.Endpoint // with every field of an endpoint set
 	paused *hook.Endpoint
 	retry  hook.ID // event whose delivery waits for its second attempt
 	token  [32]byte
@@ -121,11 +121,11 @@ func fill(t *testing.T) *full {
 		must(err)
 	}
 	settle(200, "", publish("done", hook.ID{9, 9}, onceOf("k"))...)
-	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of a minute and an hour that are over
+	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of periods that have ended
 		f.pass(later)
 		must(f.Housekeep(ctx))
 	}
-	f.pass(10 * 24 * time.Hour) // another day, with days without events before
+	f.pass(10 * 24 * time.Hour) // another day, after days without events
 	failing := publish("a.b", hook.ID{}, nil)
 	settle(503, hook.ClassStatus, failing...)
 	f.retry = failing[0].Delivery.Event
@@ -135,7 +135,7 @@ func fill(t *testing.T) *full {
 	publish("held", hook.ID{}, nil)
 	f.paused, err = f.UpdateEndpoint(ctx, live, f.paused.ID, func(e hook.Endpoint) (hook.Endpoint, error) { e.Status = hook.Disabled; return e, nil }, false)
 	must(err)
-	for deadline := time.Now().Add(5 * time.Second); ; { // the sweep holds what waits
+	for deadline := time.Now().Add(5 * time.Second); ; { // the sweep holds the waiting deliveries
 		if _, held, err := f.Health(ctx, live, f.paused.ID); err != nil || held == 1 || time.Now().After(deadline) {
 			must(err)
 			break
@@ -160,7 +160,7 @@ func onceOf(key string) *hook.Once {
 	return &hook.Once{Route: "POST /v1/events", Key: key, BodyHash: [32]byte{1}, Scope: live, Answer: func(any) (int, []byte) { return 202, []byte("first") }}
 }
 
-// told is what the methods of a store tell about its content.
+// told returns what the methods of a store return about its content.
 func told(t *testing.T, s *store.Store) map[string]any {
 	t.Helper()
 	ctx, all := t.Context(), map[string]any{}
@@ -258,14 +258,14 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// goesOn checks that the moved store works on.
+// goesOn checks that the moved store can be used.
 func (f *full) goesOn(t *testing.T, s *opened, target string) {
 	t.Helper()
 	ctx := t.Context()
 	if k, err := s.KeyByHash(ctx, f.hash); err != nil || k.Tenant != live.Tenant {
 		t.Errorf("key: %+v, %v", k, err)
 	}
-	f.pass(-10 * 24 * time.Hour) // when the token and the answer were young
+	f.pass(-10 * 24 * time.Hour) // when the token and the response were recent
 	if _, err := s.TokenKey(ctx, f.token); err != nil {
 		t.Errorf("token: %v", err)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// movedTables are the tables that both databases have, in the order in which they are
+// movedTables lists the tables that both databases have, in the order in which they are
 // copied. Their columns are read from both schemas and must be the same.
 var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
@@ -28,12 +28,12 @@ var movedTables = []string{
 	"events", "event_ids", "deliveries", "attempts", "oneshots", "replays", "audit", "idempotency", "stat_log", "stats",
 }
 
-// movedTable is one of them with its columns in the order of their names.
+// movedTable is a moved table with its columns sorted by name.
 type movedTable struct {
 	name    string
 	columns []string
-	read    string // the statement that reads the rows, the same for both
-	kind    int    // where this column is, -1: nowhere
+	read    string // the statement that reads the rows, the same for both databases
+	kind    int    // index of the column kind, -1 if there is none
 	owner   int
 }
 
@@ -68,7 +68,7 @@ func (m *mover) table(ctx context.Context, name string) (*movedTable, error) {
 	return t, nil
 }
 
-// sourceRows reads a table of the file, row by row, as PostgreSQL shall have it.
+// sourceRows reads a table of the file row by row and converts the values for PostgreSQL.
 type sourceRows struct {
 	rows  *sql.Rows
 	table *movedTable
@@ -92,7 +92,7 @@ func (m *mover) sourceRows(ctx context.Context, t *movedTable, tick func(int64))
 	return s, nil
 }
 
-// Next, Values and Err are what pgx copies from.
+// Next, Values and Err implement pgx.CopyFromSource.
 func (s *sourceRows) Next() bool {
 	if s.err != nil || !s.rows.Next() {
 		return false
@@ -118,15 +118,15 @@ func (s *sourceRows) Err() error {
 	return nil
 }
 
-// adjust turns what the driver read into what shall be written. Work under way goes to
-// the node that has left: what waits for its time belongs to nobody, but test events,
-// single shots and replays are found by their owner only.
+// adjust converts what the driver read into what must be written. Deliveries lose their
+// owner, except for test events in progress. Those, single shots and replays are only found
+// by their owner, so they are assigned to the node that has left.
 func (s *sourceRows) adjust() error {
 	t := s.table
 	for i, v := range s.row {
 		switch v := v.(type) {
 		case []byte:
-			if v == nil { // no bytes; NULL is a plain nil
+			if v == nil { // empty; NULL is a plain nil
 				s.row[i] = []byte{}
 			}
 		case string:
@@ -150,9 +150,9 @@ func (s *sourceRows) adjust() error {
 	return nil
 }
 
-// copyAll copies every table and sets what goes with them.
+// copyAll copies every table and updates the records that go with them.
 func (m *mover) copyAll(ctx context.Context) error {
-	// The node's lease is over as soon as it is seen.
+	// The node's lease has expired from the start.
 	err := m.conn.QueryRow(ctx, `INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease, gone)
 		VALUES (nextval('node_epochs'), $1, $2, clock_timestamp(), clock_timestamp(), interval '0', true) RETURNING epoch`,
 		sqltext.MovedNode, m.opts.Version).Scan(&m.epoch)
@@ -175,8 +175,8 @@ func (m *mover) copyAll(ctx context.Context) error {
 	}
 	for _, text := range []string{
 		"SELECT setval(pg_get_serial_sequence('tenants', 'seq'), max(seq)) FROM tenants HAVING max(seq) > 0",
-		// Ids that nodes give from now on are above those that the file gave: their
-		// order is that of acceptance, whatever clock they come from.
+		// Ids that nodes create from now on are greater than those in the file, whatever
+		// their clocks, because their order is the order of acceptance.
 		`UPDATE config SET version = version + 1, floor = greatest(floor, (SELECT id FROM events ORDER BY id DESC LIMIT 1),
 			(SELECT substr(sweep_bound, 1, 16) FROM endpoints ORDER BY sweep_bound DESC LIMIT 1))`,
 	} {
@@ -187,7 +187,7 @@ func (m *mover) copyAll(ctx context.Context) error {
 	return nil
 }
 
-// meta reads what the file keeps about itself, but for the number of its openings.
+// meta reads the file's table meta, except for the number of openings.
 func (m *mover) meta(ctx context.Context) (map[string][]byte, error) {
 	rows, err := m.source.QueryContext(ctx, "SELECT key, value FROM meta WHERE key <> 'epoch'")
 	if err != nil {
@@ -209,7 +209,7 @@ func (m *mover) meta(ctx context.Context) (map[string][]byte, error) {
 	return all, nil
 }
 
-// metaDiffers returns the first of them that PostgreSQL does not have so, or "".
+// metaDiffers returns the first key whose value differs in PostgreSQL, or "".
 func (m *mover) metaDiffers(ctx context.Context) (string, error) {
 	meta, err := m.meta(ctx)
 	if err != nil {
@@ -247,7 +247,7 @@ func (m *mover) copyTable(ctx context.Context, name string) error {
 	return nil
 }
 
-// progressRows is how often progress is told.
+// progressRows is the number of rows between two calls of Progress.
 const progressRows = 20_000
 
 func (m *mover) ticker(act, table string) func(int64) {
@@ -258,7 +258,7 @@ func (m *mover) ticker(act, table string) func(int64) {
 	}
 }
 
-// compareAll reads every table from both databases and compares.
+// compareAll reads every table from both databases and compares them.
 func (m *mover) compareAll(ctx context.Context) ([]TableCount, error) {
 	var counts []TableCount
 	var differ []string
@@ -288,7 +288,7 @@ func (m *mover) compareAll(ctx context.Context) ([]TableCount, error) {
 	return counts, nil
 }
 
-// compareTable reads both sides at the same time.
+// compareTable reads both databases concurrently.
 func (m *mover) compareTable(ctx context.Context, name string) (source, target *content, err error) {
 	t, err := m.table(ctx, name)
 	if err != nil {
@@ -350,16 +350,16 @@ func (m *mover) readTarget(ctx context.Context, t *movedTable, into *content) er
 	return nil
 }
 
-// content is what a table holds, in few words: the number of its rows and the sum of
-// their hashes, which does not depend on their order.
+// content summarizes a table by the number of its rows and the sum of their hashes, which
+// does not depend on the order of rows.
 type content struct {
 	rows int64
 	sum  [4]uint64
 	row  []byte
 }
 
-// add counts a row. Each value goes into the hash with its type and its length, so
-// that no two different rows are written alike.
+// add adds a row. Each value is hashed with its type and its length, so that no two
+// different rows have the same encoding.
 func (c *content) add(values []any) error {
 	b := c.row[:0]
 	for _, v := range values {
@@ -389,5 +389,5 @@ func (c *content) add(values []any) error {
 	return nil
 }
 
-// equals reports whether both hold the same rows.
+// equals reports whether both summarize the same rows.
 func (c *content) equals(other *content) bool { return c.rows == other.rows && c.sum == other.sum }
