@@ -194,7 +194,13 @@ func Restore(ctx context.Context, from, to string, keys *seal.Keyring, replace b
 			return nil, err
 		}
 	}
-	return done, putInPlace(part, to)
+	if err := putInPlace(part, to); err != nil {
+		if done.Aside != "" {
+			err = fmt.Errorf("%w; the previous store is complete under the name %s", err, done.Aside)
+		}
+		return nil, err
+	}
+	return done, nil
 }
 
 // setAside links the database at path to a second name and returns that name. It leaves no
