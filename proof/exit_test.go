@@ -129,7 +129,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"unknown profile", exitUsage, nowhere, "no-such-profile", nil, []string{"--profile", "no-such-profile"}},
 		{"synchronous", exitUsage, nowhere, "--synchronous", nil, []string{"--synchronous", "perhaps"}},
 		{"bad variable", exitUsage, nowhere, "POSTHORN_DEV", []string{"POSTHORN_DEV=perhaps"}, nil},
-		{"short key", exitUsage, nowhere, "operator-key", []string{"POSTHORN_OPERATOR_KEY=short"}, nil},
+		{"short key", exitUsage, nowhere, "POSTHORN_OPERATOR_KEY", []string{"POSTHORN_OPERATOR_KEY=short"}, nil},
 		{"example key", exitUsage, nowhere, "openssl rand", []string{"POSTHORN_OPERATOR_KEY=change-me-change-me-change-me-change-me"}, nil},
 		{"unknown member of the file", exitUsage, nowhere, "bad.yaml:2", nil, []string{"--config", badYAML}},
 		{"no such file", exitUsage, nowhere, "missing.yaml", nil, []string{"--config", "missing.yaml"}},

@@ -160,7 +160,7 @@ func pgRefusals(p *postgres, free, wrongKey string) []refusedStart {
 		{name: "bad escape", code: exitUsage, says: "--store", arrange: fixed("postgres://posthorn:" + pgPassword + "%zz@" + p.addr + "/posthorn")},
 		{name: "space in the host", code: exitUsage, says: "--store", arrange: fixed("postgres://posthorn:" + pgPassword + "@a host/posthorn")},
 		{name: "unknown sslmode", code: exitUsage, says: "--store", arrange: fixed("postgres://posthorn:" + pgPassword + "@" + p.addr + "/posthorn?sslmode=perhaps")},
-		{name: "another database's scheme", code: exitUsage, says: "--store", arrange: fixed("mysql://posthorn:" + pgPassword + "@" + p.addr + "/posthorn")},
+		{name: "another database's scheme", code: exitUsage, says: "POSTHORN_STORE", arrange: fixed("mysql://posthorn:" + pgPassword + "@" + p.addr + "/posthorn")},
 		{name: "nobody listens", code: exitOpen, says: free, arrange: fixed(withPassword("posthorn", free, "posthorn"))},
 		{name: "unknown host", code: exitOpen, says: "nobody.invalid", arrange: fixed(withPassword("posthorn", "nobody.invalid:5432", "posthorn"))},
 		{name: "a server that says nothing", code: exitOpen, says: "127.0.0.1", arrange: silence},
