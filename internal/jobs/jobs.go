@@ -27,7 +27,7 @@ type Store interface {
 const (
 	stepEvery  = 200 * time.Millisecond // at rates that allow a match in this time
 	mostAStep  = 25                     // so that fresh events do not wait long for the writer
-	firstPause = 200 * time.Millisecond // if the endpoint has enough waiting or is disabled, or on error
+	firstPause = 200 * time.Millisecond // if the endpoint has enough waiting or is disabled; after errors
 	lastPause  = 5 * time.Second
 )
 
