@@ -27,7 +27,7 @@ type Store interface {
 const (
 	stepEvery  = 200 * time.Millisecond // at rates that allow a match in this time
 	mostAStep  = 25                     // so that fresh events do not wait long for the writer
-	firstPause = 200 * time.Millisecond // if the endpoint has enough waiting or is disabled; after errors
+	firstPause = 200 * time.Millisecond // while the endpoint is disabled or full, or after an error
 	lastPause  = 5 * time.Second
 )
 
