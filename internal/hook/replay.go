@@ -43,7 +43,7 @@ type ReplaySource string
 const (
 	FromFailed  ReplaySource = "failed"  // deliveries that failed
 	FromAll     ReplaySource = "all"     // deliveries in any state
-	FromMissing ReplaySource = "missing" // events that match the endpoint now but have no delivery to it
+	FromMissing ReplaySource = "missing" // events that match the endpoint now and have no delivery
 )
 
 // Known reports whether s is one of the sources.
