@@ -6,8 +6,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Nothing is sent for an endpoint that is damaged. The schedule's attempt is put off;
-// one that was asked for says why it was not made.
+// Nothing is sent to a damaged endpoint. A scheduled attempt is put off. A requested one
+// reports why nothing was sent.
 func TestDamagedEndpointIsNotAttempted(t *testing.T) {
 	for trigger, skipped := range map[hook.Trigger]bool{hook.BySchedule: true, hook.ByHand: false, hook.ByReplay: false, hook.ByTest: false} {
 		r, s, job := setup(t, "standard")

@@ -1,10 +1,10 @@
-// Package deliver makes one attempt: it takes the endpoint as it is at that
-// moment, renders and signs the request with the delivery's profile, sends it
-// through the guarded client and says in the domain's words what came of it.
+// Package deliver makes one attempt. It reads the endpoint's current snapshot, renders
+// and signs the request with the delivery's profile, sends it through the guarded client
+// and returns the result as a [hook.Outcome].
 //
-// It promises that no request leaves unsigned, that every retry of a delivery
-// carries the same body, and that what a receiver answers decides, never how it
-// answers. It neither schedules nor stores.
+// It guarantees that no request is sent unsigned, that every retry of a delivery carries
+// the same body, and that the status of a response alone decides whether it is a
+// success. It neither schedules nor stores anything.
 package deliver
 
 import (
@@ -23,33 +23,34 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// Store gives what an attempt needs: the endpoint in force now, and the body of
-// an event that is not in memory any more.
+// Store returns what an attempt needs: the endpoint's current snapshot, and an event
+// whose body is no longer in memory.
 type Store interface {
 	Endpoint(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Endpoint, error)
 	Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error)
 }
 
-// Profiles finds the wire formats: the exact text a delivery was accepted with,
-// and the current one of a name.
+// Profiles finds wire formats: by the hash of the exact text that a delivery was accepted
+// with, or the current one by its name.
 type Profiles interface {
 	ByHash(hash hook.ProfileHash) (*profile.Profile, bool)
 	Get(name string) (*profile.Profile, bool)
 }
 
-// Poster sends one request to an address that a tenant chose.
+// Poster sends one request to an address that a tenant chose. Its error is a
+// *[egress.Failure].
 type Poster interface {
 	Post(ctx context.Context, r egress.Request) (egress.Response, error)
 }
 
-// Listeners hands a request to the receiver that is connected to an endpoint of
-// its own. hook.ErrAway says that there is none, or none any more: no attempt was
-// made. Another error is a *[egress.Failure], as of a Poster.
+// Listeners passes a request to the receiver that is connected for a listener.
+// [hook.ErrAway] means that no receiver is connected, or that it disconnected before it
+// answered; this is not an attempt. Any other error is a *[egress.Failure].
 type Listeners interface {
 	Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delivery, r egress.Request) (egress.Response, error)
 }
 
-// Options are what a Sender works with.
+// Options configure a Sender. A zero value means the default given in the comment.
 type Options struct {
 	Store     Store
 	Profiles  Profiles
@@ -57,13 +58,13 @@ type Options struct {
 	Listeners Listeners        // nil: every listener is away
 	Now       func() time.Time // time.Now
 	Log       *slog.Logger     // slog.Default
-	Loop      hook.Loop        // this installation's mark, in every request; empty: none
+	Loop      hook.Loop        // this installation's id, sent in every request; empty: none
 }
 
 // Sender makes attempts. It is safe for concurrent use.
 type Sender struct {
 	opts Options
-	loop string // opts.Loop as the header has it
+	loop string // opts.Loop as a header value
 
 	mu       sync.RWMutex
 	prepared map[preparedKey]*prepared
@@ -82,9 +83,9 @@ func New(o Options) *Sender {
 	return &Sender{opts: o, loop: o.Loop.Value(), prepared: map[preparedKey]*prepared{}}
 }
 
-// Send makes the attempt. The outcome is Skipped when the endpoint takes no
-// deliveries any more, when it is a listener that is away, when the store cannot
-// say, or when the fault is this machine's.
+// Send makes the attempt. The outcome is Skipped if the endpoint no longer receives
+// deliveries, if it is a listener that is away, if it is damaged and the schedule made
+// the attempt, if the store cannot read it or its event, or if this machine is at fault.
 func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	d := &j.Delivery
 	target, err := s.opts.Store.Endpoint(ctx, d.Scope, d.Endpoint)
@@ -95,7 +96,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		return hook.Outcome{Skipped: true}
 	}
 	start := s.opts.Now()
-	if !target.MayGet(d.Event) { // a test event, asked for before its URL changed
+	if !target.MayGet(d.Event) { // a test event that was requested before the URL changed
 		return hook.Outcome{StartedAt: start, Class: hook.ClassNotSent, Enablings: target.Enablings,
 			Message: "The endpoint was not verified any more, so nothing was sent. Test it again when it is."}
 	}
@@ -103,7 +104,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		if j.Trigger == hook.BySchedule {
 			return s.skip("endpoint is damaged: no attempt is made", d, errDamaged)
 		}
-		return s.notSent(target, nil, start, errDamaged) // whoever asked for it sees why
+		return s.notSent(target, nil, start, errDamaged) // a requested attempt shows that it failed
 	}
 	p, err := s.prepare(target, d.Profile, start)
 	if err != nil {
@@ -113,7 +114,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	if event == nil {
 		event, err = s.opts.Store.Event(ctx, d.Scope, d.Event)
 		if hook.CodeOf(err) == hook.CodeInternal && err != nil && ctx.Err() == nil {
-			return s.notSent(target, p, start, err) // damaged: trying again at once would not help
+			return s.notSent(target, p, start, err) // damaged: an immediate retry would not help
 		}
 		if err != nil {
 			return s.skip("read event", d, err)
@@ -157,7 +158,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 
 var errDamaged = errors.New("its secrets, its headers or the query of its URL cannot be opened")
 
-// send takes the last step: out to an address, or to whom is connected.
+// send sends the request: to an address, or to the connected receiver of a listener.
 func (s *Sender) send(ctx context.Context, target *hook.Endpoint, d *hook.Delivery, r egress.Request) (egress.Response, error) {
 	switch {
 	case !target.Listener():
@@ -168,9 +169,9 @@ func (s *Sender) send(ctx context.Context, target *hook.Endpoint, d *hook.Delive
 	return s.opts.Listeners.Forward(ctx, target, d, r)
 }
 
-// addCustom adds the endpoint's own headers. Where the format has one of the same
-// name, the format's stands, also if it left it out of this request: a name may occur
-// once, and means one thing.
+// addCustom adds the endpoint's custom headers. It omits those whose name the format
+// uses, even if the format does not set that header in this request: a name may occur
+// only once and must always mean the same.
 func addCustom(headers []hook.Header, reserved []string, custom []hook.Header) []hook.Header {
 	own := len(headers)
 	for _, h := range custom {
@@ -189,9 +190,9 @@ func (s *Sender) skip(act string, d *hook.Delivery, err error) hook.Outcome {
 	return hook.Outcome{Skipped: true}
 }
 
-// notSent is the outcome of a request that could not be built: a secret or a
-// profile that cannot be used. It counts as an attempt, so that the reason is
-// shown and the policy goes on.
+// notSent returns the outcome of a request that could not be built, because a secret, a
+// profile or the event cannot be used. It counts as an attempt, so that the reason is
+// shown and the retry policy continues.
 func (s *Sender) notSent(target *hook.Endpoint, p *prepared, start time.Time, err error) hook.Outcome {
 	s.opts.Log.Error("build request", "endpoint", target.ID, "profile", target.Profile, "error", err)
 	o := hook.Outcome{
@@ -205,7 +206,8 @@ func (s *Sender) notSent(target *hook.Endpoint, p *prepared, start time.Time, er
 	return o
 }
 
-// judge fills in what the receiver's answer means. The status alone decides.
+// judge sets the outcome from the receiver's response. The status alone decides whether
+// it is a success.
 func judge(o *hook.Outcome, a egress.Response, p *hook.Policy) {
 	o.Status = a.Status
 	o.ResponseHeaders, o.ResponseBody, o.Truncated = a.Headers, a.Body, a.Truncated
@@ -231,7 +233,7 @@ func judge(o *hook.Outcome, a egress.Response, p *hook.Policy) {
 	}
 }
 
-// words names a set of statuses for a sentence.
+// words returns a set of statuses as text for a sentence.
 func words(set hook.StatusSet) string {
 	text := ""
 	for i, r := range set {
@@ -247,7 +249,7 @@ func words(set hook.StatusSet) string {
 	return text
 }
 
-// classify fills in why there was no answer.
+// classify sets the class and message of an attempt without a response.
 func classify(o *hook.Outcome, err error) {
 	o.Class, o.Message = hook.ClassConnectFailed, "The connection failed."
 	if f, ok := errors.AsType[*egress.Failure](err); ok {

@@ -22,7 +22,7 @@ type rooms struct {
 	event    *hook.Event
 	reads    int
 	err      error
-	damaged  error // of reading the event only
+	damaged  error // returned when the event is read
 
 	answer egress.Response
 	fail   error
@@ -185,8 +185,8 @@ func TestStoppedEndpointsAreSkipped(t *testing.T) {
 	}
 }
 
-// A header that the format leaves out for want of a value stays out: the endpoint's
-// own header of that name would stand for the value.
+// A header that the format omits because it has no value stays omitted. The endpoint's
+// custom header of that name would be mistaken for the value.
 func TestALeftOutHeaderIsNotTheEndpoints(t *testing.T) {
 	r, s, job := setup(t, "paysway")
 	base, _ := profile.Builtin().Get("paysway")
@@ -235,9 +235,9 @@ func TestFailuresOfTheWireKeepTheirClass(t *testing.T) {
 	}
 }
 
-// A body that is damaged in the store is an attempt that says so; skipping it would
-// send the delivery round and round with nothing to see. One that the store cannot
-// give just now is the control: it is skipped.
+// A body that is damaged in the store makes a failed attempt that reports it. If it were
+// skipped, the delivery would be repeated for ever without a trace. Control: if the store
+// is only unavailable, the attempt is skipped.
 func TestADamagedEventIsAnAttempt(t *testing.T) {
 	r, s, job := setup(t, "standard")
 	job.Event = nil
@@ -251,8 +251,8 @@ func TestADamagedEventIsAnAttempt(t *testing.T) {
 	}
 }
 
-// TestARepeatIsSaid: what the attempt sent twice is said with its result, and each
-// request names its endpoint, whose connections it uses.
+// An outcome reports that its request was sent twice. Every request names its endpoint,
+// whose connections it uses.
 func TestARepeatIsSaid(t *testing.T) {
 	r, s, job := setup(t, "standard")
 	for _, repeated := range []bool{false, true} {
@@ -273,13 +273,13 @@ func TestARepeatIsSaid(t *testing.T) {
 	}
 }
 
-// Every request carries the installation's mark, in every format, and no header of the
-// endpoint takes its place.
+// Every request carries the installation's id, in every format, and no custom header of
+// the endpoint replaces it.
 func TestLoopHeader(t *testing.T) {
 	for _, name := range []string{"standard", "paysway", "paywise"} {
 		r, s, job := setup(t, name)
 		r.endpoint.Headers = []hook.Header{{Name: "cdn-loop", Value: "mine"}, {Name: "X-Mine", Value: "1"}}
-		s.Send(t.Context(), job) // control: without a mark there is none
+		s.Send(t.Context(), job) // control: no id, no header
 		marked := deliver.New(deliver.Options{Store: r, Profiles: profile.Builtin(), Poster: r, Now: func() time.Time { return at }, Loop: "0123456789abcdef"})
 		marked.Send(t.Context(), job)
 		without, with := header(r.got[0], "CDN-Loop"), header(r.got[1], "CDN-Loop")

@@ -13,7 +13,7 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// switchboard is who is connected.
+// switchboard is a Listeners for tests.
 type switchboard struct {
 	answer egress.Response
 	err    error
@@ -25,8 +25,8 @@ func (s *switchboard) Forward(_ context.Context, target *hook.Endpoint, d *hook.
 	return s.answer, s.err
 }
 
-// A listener gets what an address would get, by the other way, and one that is
-// away makes no attempt. The failure of a connected one is the control: it counts.
+// A listener gets the same request as an address. If it is away, no attempt is made.
+// Control: a failure of a connected listener counts.
 func TestListener(t *testing.T) {
 	r, _, job := setup(t, "standard")
 	board := &switchboard{answer: egress.Response{Status: 200}}

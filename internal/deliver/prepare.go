@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// preparedMost bounds how many endpoints are kept ready; beyond it all are made anew.
+// preparedMost bounds the cache of prepared endpoints. When it is full, it is cleared.
 const preparedMost = 20_000
 
 type preparedKey struct {
@@ -16,21 +16,21 @@ type preparedKey struct {
 	format   hook.ProfileHash
 }
 
-// prepared is what stays the same between attempts of an endpoint: the format,
-// the keys ready to sign with, and the policy.
+// prepared is what does not change between attempts at an endpoint: the format, the
+// signer with its keys, and the policy.
 type prepared struct {
 	target *hook.Endpoint   // the snapshot it was made from
-	named  *profile.Profile // what its profile's name stood for; a reload may change that
-	until  time.Time        // when a secret expires, zero: never
+	named  *profile.Profile // the profile of that name at the time; a reload may change it
+	until  time.Time        // when the first secret expires; zero: never
 	format *profile.Profile
 	signer *profile.Signer
 	policy hook.Policy
 }
 
-// prepare returns the endpoint ready for the format of the given text, or for its
-// current profile when that text is not known any more. Bytes and signature come
-// from the text the delivery was accepted with; the policy is the endpoint's
-// current one.
+// prepare returns what is needed to render and sign for the endpoint. The format is the
+// profile text with the given hash, which the delivery was accepted with. If that text
+// is no longer known, it is the endpoint's current profile. The policy is always the
+// endpoint's current one. On error the result may be non-nil and then holds the policy.
 func (s *Sender) prepare(target *hook.Endpoint, hash hook.ProfileHash, now time.Time) (*prepared, error) {
 	key := preparedKey{target.ID, hash}
 	named, _ := s.opts.Profiles.Get(target.Profile)

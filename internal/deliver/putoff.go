@@ -11,14 +11,15 @@ import (
 // faultsEvery is how often faults of this machine are logged.
 const faultsEvery = time.Minute
 
-// faults counts attempts that were put off since the last line of the log.
+// faults counts the attempts that were put off since this was last logged.
 type faults struct {
 	mu     sync.Mutex
 	since  int
 	logged time.Time
 }
 
-// putOff is the outcome of an attempt that failed by a fault of this machine.
+// putOff returns the outcome of an attempt that failed because of this machine. It logs
+// such faults at most once per faultsEvery.
 func (s *Sender) putOff(f *egress.Failure) hook.Outcome {
 	now := s.opts.Now()
 	s.faults.mu.Lock()

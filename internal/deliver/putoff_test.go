@@ -13,8 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// TestOurFaultsArePutOff: a fault of this machine is no attempt, and is logged once a
-// minute. The receiver's own are the control: they count.
+// A fault of this machine does not count as an attempt, and is logged once a minute.
+// Control: faults of the receiver count.
 func TestOurFaultsArePutOff(t *testing.T) {
 	r, _, job := setup(t, "standard")
 	var log bytes.Buffer

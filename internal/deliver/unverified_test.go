@@ -6,8 +6,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// An unverified endpoint is sent its latest challenge and nothing else: not a test event
-// that was asked for before its URL changed either.
+// An unverified endpoint gets its latest challenge and nothing else, not even a test event
+// that was requested before its URL changed.
 func TestUnverifiedEndpointGetsItsChallengeOnly(t *testing.T) {
 	for _, state := range []hook.VerificationState{hook.VerificationPending, hook.VerificationFailed, hook.Verified, hook.VerificationNotRequired} {
 		r, s, job := setup(t, "standard")
@@ -17,7 +17,7 @@ func TestUnverifiedEndpointGetsItsChallengeOnly(t *testing.T) {
 		if o := s.Send(t.Context(), job); !o.Success || len(r.got) != 1 {
 			t.Fatalf("%s: the challenge: %+v", state, o)
 		}
-		r.endpoint.Verification.Event = hook.ID{1} // another is the latest now
+		r.endpoint.Verification.Event = hook.ID{1} // now another one is the latest
 		want := 2                                  // control
 		if r.endpoint.Unverified() {
 			want = 1

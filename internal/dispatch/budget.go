@@ -13,32 +13,32 @@ const (
 	slow = 1
 )
 
-// budget bounds the attempts made at once. Tenants take turns in it.
+// budget bounds the concurrent attempts. It serves tenants round-robin.
 type budget struct {
 	limit     int
 	perTenant int
 	used      int
-	perFree   int           // a tenant takes at most so many times what is free: 1
+	perFree   int           // a tenant may use at most this multiple of the free places: 1
 	turns     fifo[*tenant] // tenants in line for an attempt
-	aside     fifo[*tenant] // tenants that were in line and have their share
+	aside     fifo[*tenant] // tenants taken out of line because they have used their share
 }
 
 // tenant is one tenant's part of both budgets.
 type tenant struct {
 	waiting int             // jobs in memory
-	used    [2]int          // attempts under way, by budget
+	used    [2]int          // attempts in progress, by budget
 	inTurn  [2]bool         // in line in the budget
 	queues  [2]fifo[*queue] // endpoints in line, by budget
 }
 
-// attempt is an attempt under way. Dispatcher.open lists it while it counts against
+// attempt is an attempt in progress. Dispatcher.open lists it while it counts against
 // the fast budget.
 type attempt struct {
 	job        hook.Job
 	queue      *queue
 	budget     int
 	since      time.Time
-	sites      [2]*site // its host and the address that the host was known by; nil: none
+	sites      [2]*site // its host and the host's last known address; nil: none
 	prev, next *attempt
 	linked     bool
 }
@@ -103,15 +103,15 @@ func (d *Dispatcher) lineUpTenant(t *tenant, b int) {
 	d.budgets[b].turns.push(t)
 }
 
-// mayTake reports whether the tenant may have one more attempt in the budget. It takes
-// at most as much as is free: however many tenants wait for receivers that do not
-// answer, what one of them has is free for another that comes.
+// mayTake reports whether the tenant may have one more attempt in the budget. A tenant
+// may use at most as many places as are free. So however many tenants wait for receivers
+// that do not answer, a new tenant finds as many free places as any of them has.
 func (d *Dispatcher) mayTake(t *tenant, b int) bool {
 	in := &d.budgets[b]
 	return t.used[b] < in.perTenant && t.used[b] < in.perFree*(in.limit-in.used)
 }
 
-// freed puts a tenant that was put aside in line again, if there is a place for it.
+// freed puts one tenant from aside back in line, if the budget has a place for it.
 func (d *Dispatcher) freed(b int) {
 	in := &d.budgets[b]
 	for range in.aside.len() {
@@ -124,8 +124,8 @@ func (d *Dispatcher) freed(b int) {
 	}
 }
 
-// nextAttempt picks the next attempt and returns nil if none may start now. Tenants
-// take turns, and so do the endpoints of a tenant. The caller holds mu.
+// nextAttempt picks the next attempt and returns nil if none may start now. It serves
+// tenants round-robin, and the endpoints of each tenant too. The caller holds mu.
 func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
 	if !d.started || d.stopping || d.active+d.unsettled >= d.opts.Unsettled {
 		return nil
@@ -164,8 +164,8 @@ func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
 	return nil
 }
 
-// begin takes a job out of the queue and counts it against its budget. It returns nil
-// if all waiting jobs had been dropped.
+// begin takes a job out of the queue and counts its attempt against the budget. It
+// returns nil if all waiting jobs had been dropped.
 func (d *Dispatcher) begin(q *queue, b int, now time.Time) *attempt {
 	job, ok := d.pop(q)
 	if !ok {
@@ -198,7 +198,7 @@ func (d *Dispatcher) start(now time.Time) {
 	}
 }
 
-// work makes the attempt and then any other that may start. It returns when there is
+// work makes the attempt and then any others that may start. It returns when there are
 // none, so a goroutine lives only as long as it has work.
 func (d *Dispatcher) work(a *attempt) {
 	for a != nil {
@@ -207,8 +207,8 @@ func (d *Dispatcher) work(a *attempt) {
 	}
 }
 
-// finish ends an attempt: it frees the attempt's place in the budgets, adapts the cap,
-// queues the outcome to be recorded, and returns the next attempt for the goroutine.
+// finish ends an attempt. It frees the attempt's place in the budget, adapts the cap,
+// queues the outcome for recording, and returns the next attempt for the goroutine.
 func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 	now := time.Now()
 	d.mu.Lock()
@@ -223,8 +223,8 @@ func (d *Dispatcher) finish(a *attempt, o hook.Outcome) *attempt {
 	d.active--
 	d.endAt(a, &o, now)
 	if d.aborted {
-		// The attempt was broken off, so its outcome means nothing. This process
-		// still owns the row, and the next start repeats the attempt.
+		// The attempt was aborted, so its outcome means nothing. This process still
+		// owns the row, and the next start repeats the attempt.
 		return nil
 	}
 	if o.Skipped {

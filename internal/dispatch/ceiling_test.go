@@ -9,8 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// An endpoint that set more than the server's ceiling is used at the ceiling. Without
-// one it is used at what it set (the control).
+// An endpoint that sets more than the server's maximum gets the maximum. Control: without
+// a maximum it gets what it sets.
 func TestMaxInFlightHasACeiling(t *testing.T) {
 	for ceiling, want := range map[int]int{0: 40, 7: 7} {
 		synctest.Test(t, func(t *testing.T) {

@@ -99,7 +99,7 @@ func (t *table) all() []hook.Settlement {
 	return slices.Clone(t.settled)
 }
 
-// sender answers attempts. It records when they began and how many were open at once.
+// sender answers attempts. It records when they began and the most that were open at once.
 type sender struct {
 	mu     sync.Mutex
 	answer func(ctx context.Context, j hook.Job) hook.Outcome

@@ -1,16 +1,16 @@
-// Package dispatch decides which delivery is attempted next and how many attempts are
-// made at once. It owns the queues in memory, one per endpoint, the budgets that they
-// share, and the one timer of the process that waits for retries.
+// Package dispatch decides which delivery is attempted next and how many attempts run
+// at once. It owns the in-memory queues, one per endpoint, the budgets that they share,
+// and the process's one timer for retries.
 //
-// It promises that a slow or dead endpoint takes nothing from its neighbours. Every
+// It guarantees that a slow or dead endpoint does not slow down other endpoints. Every
 // endpoint has a cap that adapts to how the endpoint answers. An attempt that stays
-// open for a second moves out of the fast budget. Tenants and endpoints take turns.
-// Memory is bounded, because jobs that do not fit wait in the table.
+// open for a second moves out of the fast budget. Tenants and endpoints are served
+// round-robin. Memory is bounded, because jobs that do not fit wait in the table.
 //
 // It never reads the database for work that was just committed, and it never polls the
-// table. It never forgets a job: a job that leaves memory without an attempt is given
-// back through [Queue.Settle], unless the commit that took it away has also ordered a
-// sweep of its row.
+// table. It never loses a job: a job that leaves memory without an attempt is given back
+// through [Queue.Settle], unless the commit that removed it also ordered a sweep of its
+// row.
 package dispatch
 
 import (
@@ -26,23 +26,23 @@ import (
 // from one goroutine only.
 type Queue interface {
 	// Recover takes over the work of earlier processes. It returns the earliest due
-	// time of each endpoint with work, and jobs that no claim would find.
+	// time of each endpoint that has work, and the jobs that no claim would find.
 	Recover(ctx context.Context) ([]hook.Due, []hook.Job, error)
 	// Claim takes due work out of the table, a share for each endpoint.
 	Claim(ctx context.Context, c hook.Claim) (hook.Claimed, error)
-	// Settle records all of the attempts or none. It returns when the work that
-	// went back to the table is due.
+	// Settle records all of the attempts or none. It returns the due times of the
+	// work that went back to the table.
 	Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due, error)
 }
 
-// Sender makes attempts. Send is called concurrently and returns when its attempt is
-// over or ctx is cancelled.
+// Sender makes attempts. Send is called concurrently. It returns when the attempt has
+// ended or ctx is cancelled.
 type Sender interface {
 	Send(ctx context.Context, j hook.Job) hook.Outcome
 }
 
-// Options are the bounds of a Dispatcher. A zero value means the default, which each
-// comment names.
+// Options are the bounds of a Dispatcher. A zero value means the default, which is
+// given in each comment.
 type Options struct {
 	Now func() time.Time // the wall clock that due times in the table refer to: time.Now
 	Log *slog.Logger     // slog.Default
@@ -54,29 +54,30 @@ type Options struct {
 	SlowAfter     time.Duration // an attempt open this long leaves the fast budget: 1 s
 
 	// Nodes returns how many nodes share the work. Each node takes its part of an
-	// endpoint's rate and of its attempts at once. Default: one. Nodes is called with
+	// endpoint's rate limit and concurrency limit. Default: one. Nodes is called with
 	// a lock held and must not block.
 	Nodes func() int
 
-	// HostInFlight bounds the attempts at one host over all tenants: 512, half of them
-	// for attempts that have been open longer than SlowAfter. An address, which may
-	// serve many hosts, takes four times as many. Fewer are made until the host has
-	// shown that it answers them well. Negative: any number.
+	// HostInFlight bounds the concurrent attempts at one host over all tenants: 512,
+	// half of them for attempts that have been open longer than SlowAfter. An address,
+	// which may serve many hosts, has four times this bound. A host starts below the
+	// bound and reaches it by answering well. Negative: no bound. With several nodes
+	// each takes its part.
 	HostInFlight int
-	// HostRate bounds the attempts that begin at one host in a second, over all tenants:
-	// 2,000; at an address four times as many. Negative: any number. With several nodes
-	// each takes its part of both.
+	// HostRate bounds the attempts that begin at one host per second over all tenants:
+	// 2,000. An address has four times this bound. Negative: no bound. With several
+	// nodes each takes its part.
 	HostRate float64
 
-	InFlight      int // attempts at one endpoint at once, unless the endpoint sets its own: 64
-	MaxInFlight   int // attempts at one endpoint at once, whatever the endpoint sets; 0: no bound
+	InFlight      int // concurrent attempts at one endpoint that does not set its own limit: 64
+	MaxInFlight   int // concurrent attempts at one endpoint, whatever limit it sets; 0: no bound
 	FirstInFlight int // the cap that an endpoint starts with: 2
 
 	Waiting         int // jobs waiting in memory: 100,000
 	EndpointWaiting int // of these, those of one endpoint: 10,000
 	PayloadBytes    int // bodies of waiting jobs: 64 MiB; other bodies are read again for the attempt
-	Unsettled       int // attempts under way or not yet recorded: 8,192; beyond it none start
-	AnswerBytes     int // answers of receivers not yet recorded: 64 MiB; beyond it answers are not kept
+	Unsettled       int // attempts in progress or not yet recorded: 8,192; at the bound none start
+	AnswerBytes     int // responses not yet recorded: 64 MiB; beyond the bound they are not kept
 }
 
 func (o *Options) defaults() {
@@ -123,7 +124,7 @@ type Dispatcher struct {
 	queue  Queue
 	sender Sender
 
-	running context.Context // of the attempts; cancelled when draining takes too long
+	running context.Context // the context of all attempts; cancelled when Stop's ctx ends
 	abort   context.CancelFunc
 	loops   sync.WaitGroup
 
@@ -133,9 +134,9 @@ type Dispatcher struct {
 	sites   map[string]*site
 	pruneAt int // the number of queues at which prune runs next
 
-	pruneSitesAt int       // the same of sites
-	heldBack     [2]int64  // attempts that waited for a site: for those under way, and for the rate
-	heldLogged   time.Time // when the log said so last
+	pruneSitesAt int       // the same for sites and pruneSites
+	heldBack     [2]int64  // attempts that waited for a site: for its cap, and for its rate
+	heldLogged   time.Time // when this was last logged
 
 	budgets   [2]budget
 	open      attempts          // attempts in the fast budget, in the order in which they started
@@ -143,29 +144,30 @@ type Dispatcher struct {
 	wakeAt    time.Time         // when the timer fires next
 	base      time.Time         // a moment by the monotonic clock
 	wallBase  time.Time         // the same moment by the wall clock
-	began     bool              // an attempt began since the timer fired last
+	began     bool              // an attempt has begun since the timer last fired
 	waiting   int               // jobs in the queues
-	bytes     int               // of their bodies
-	active    int               // attempts under way
+	bytes     int               // bytes of their bodies
+	active    int               // attempts in progress
 	done      []hook.Settlement // attempts that wait to be recorded
-	unsettled int               // attempts in done or on their way to the disk
-	refused   []hook.Settlement // settlements that the store refused, until the next try
-	answers   int               // bytes of receivers' answers in done, on their way, and in refused
+	unsettled int               // attempts in done or in the batch that is being recorded
+	refused   []hook.Settlement // settlements that the store refused, until they are retried
+	answers   int               // bytes of responses in done, in the current batch, and in refused
 	abandoned int               // attempts that were not recorded; the next start repeats them
 	returns   []jobList         // jobs to give back to the table
-	returned  int               // their number, including those on their way to the disk
+	returned  int               // their number, including those in the current batch
 	started   bool
 	stopping  bool
 	aborted   bool
 	drained   chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
 
-	wakeTimer chan struct{} // the timer has to fire earlier than it was set to
-	claims    chan struct{} // claimNext is not empty
-	settle    chan struct{} // done or returns is not empty
+	wakeTimer chan struct{} // receives when the timer must fire earlier than it was set to
+	claims    chan struct{} // receives when claimNext is not empty
+	settle    chan struct{} // receives when done or returns is not empty
 	claimNext []*queue      // queues that need work from the table
 }
 
-// New returns a dispatcher. It takes jobs at once but attempts none before Start.
+// New returns a dispatcher. It accepts jobs immediately but makes no attempts before
+// Start.
 func New(o Options) *Dispatcher {
 	o.defaults()
 	d := &Dispatcher{
@@ -184,7 +186,7 @@ func New(o Options) *Dispatcher {
 	return d
 }
 
-// Start recovers the open work in the queue and begins to make attempts. ctx bounds
+// Start recovers the open work from the queue and begins to make attempts. ctx bounds
 // the recovery only. Stop ends the dispatcher.
 func (d *Dispatcher) Start(ctx context.Context, q Queue, s Sender) error {
 	d.queue, d.sender = q, s
@@ -205,10 +207,10 @@ func (d *Dispatcher) Start(ctx context.Context, q Queue, s Sender) error {
 	return nil
 }
 
-// Stop starts no more attempts, waits for those under way, and records them. If ctx
-// ends first, Stop breaks the attempts off, and the next start repeats them. The next
-// start also repeats attempts that the store refused to record. Stop returns the number
-// of both.
+// Stop starts no more attempts, waits for those in progress, and records them. If ctx
+// ends first, Stop aborts the attempts, and the next start repeats them. The next start
+// also repeats attempts that the store refused to record. Stop returns the number of
+// attempts that will be repeated.
 func (d *Dispatcher) Stop(ctx context.Context) (brokenOff int) {
 	d.mu.Lock()
 	if !d.started || d.stopping {
@@ -247,15 +249,16 @@ func (d *Dispatcher) checkDrained() {
 
 // Stats are the dispatcher's numbers at one moment.
 type Stats struct {
-	InFlight  int // attempts under way or not yet recorded
-	Fast      int // attempts under way in the fast budget
-	Slow      int // attempts under way in the slow budget
+	InFlight  int // attempts in progress or not yet recorded
+	Fast      int // attempts in progress in the fast budget
+	Slow      int // attempts in progress in the slow budget
 	Waiting   int // jobs waiting in memory
 	Endpoints int // endpoints with a queue in memory
-	Sites     int // hosts and addresses that are known
+	Sites     int // hosts and addresses with a record in memory
 
-	// Attempts that waited because their host or address had as many under way as it
-	// was given, and because as many had begun in a second. Both only rise.
+	// HeldInFlight counts the attempts that waited because their host or address was at
+	// its limit of concurrent attempts, HeldRate those that waited for its limit of new
+	// attempts per second. Both only increase.
 	HeldInFlight, HeldRate int64
 }
 
@@ -270,7 +273,7 @@ func (d *Dispatcher) Stats() Stats {
 	}
 }
 
-// wake makes the goroutine that reads c run once more. It never blocks.
+// wake makes the goroutine that receives from c run once more. It never blocks.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -24,7 +24,7 @@ func eventID(n int) hook.ID { return hook.ID{2, byte(n >> 16), byte(n >> 8), byt
 func TestDropsAreBounded(t *testing.T) {
 	d, e := waiting(100)
 	q := d.queues[e.ID]
-	for i := range 10_000 { // the jobs of most wait in the table, not in memory
+	for i := range 10_000 { // most of these are not in memory but in the table
 		d.Committed(hook.Commit{Dropped: []hook.Ref{{Event: eventID(50 + i), Endpoint: e.ID}}})
 		if len(q.dropped) > 101 {
 			t.Fatalf("%d drop marks are kept for %d jobs", len(q.dropped), q.jobs())
@@ -53,8 +53,8 @@ func TestADropIsForWhatWaitsNow(t *testing.T) {
 	}
 }
 
-// To drop a job must cost the same whether many jobs wait or few, apart from the cost of
-// a larger map.
+// Dropping a job must cost the same whether many jobs wait or few, apart from the cost of a
+// larger map.
 func TestDroppingCostsTheSameWhateverWaits(t *testing.T) {
 	cost := func(n int) time.Duration {
 		best := time.Hour

@@ -1,7 +1,7 @@
 package dispatch
 
-// fifo is a queue in a ring buffer. The ring grows by doubling, and a large one is
-// freed when it runs empty.
+// fifo is a queue in a ring buffer. The ring doubles when it is full. A ring of more
+// than 64 elements is freed when the queue becomes empty.
 type fifo[T any] struct {
 	ring       []T
 	head, size int

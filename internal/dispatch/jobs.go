@@ -9,10 +9,10 @@ import (
 // entry is a waiting job.
 type entry struct {
 	hook.Job
-	number uint64 // counts the jobs of the queue in the order of their arrival
+	number uint64 // sequence number in the order in which jobs arrived at the queue
 }
 
-// jobList is a list of waiting jobs. It keeps count of the bytes of their bodies.
+// jobList is a list of waiting jobs. It counts the bytes of their bodies.
 type jobList struct {
 	fifo[entry]
 	bytes int
@@ -29,15 +29,15 @@ func (l *jobList) pop() entry {
 	return e
 }
 
-// dropMark marks waiting jobs of an event that must not be attempted any more: those
-// with a smaller number. They are skipped when they are taken from the queue, so that
-// dropping a job costs the same however many wait.
+// dropMark marks the waiting jobs of an event that must no longer be attempted: those
+// with a smaller number. They are skipped when they are taken from the queue, so the
+// cost of dropping a job does not depend on how many wait.
 type dropMark struct {
 	all       uint64
-	scheduled uint64 // for scheduled jobs only; single shots stay
+	scheduled uint64 // applies to scheduled jobs only; single shots stay
 }
 
-// minDrops is how many drop marks a queue keeps before it searches for their jobs.
+// minDrops is how many drop marks a queue keeps before it scans for their jobs.
 const minDrops = 16
 
 func (q *queue) isDropped(e *entry) bool {
@@ -48,7 +48,7 @@ func (q *queue) isDropped(e *entry) bool {
 	return ok && (e.number < drop.all || e.number < drop.scheduled && !e.Trigger.OneShot())
 }
 
-// drop marks a waiting job as dropped, because its row changed hands.
+// drop marks a waiting job as dropped, because its row has changed owner.
 func (d *Dispatcher) drop(ref hook.Ref, now time.Time) {
 	q := d.queues[ref.Endpoint]
 	if q == nil || q.jobs() == 0 {
@@ -106,7 +106,7 @@ func (d *Dispatcher) forget(q *queue, list *jobList) {
 	*list = jobList{}
 }
 
-// removed counts jobs that no longer wait in the queue.
+// removed subtracts jobs that no longer wait in the queue from the counts.
 func (d *Dispatcher) removed(q *queue, jobs, bytes int) {
 	d.waiting -= jobs
 	q.tenant.waiting -= jobs

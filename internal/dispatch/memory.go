@@ -9,25 +9,25 @@ import (
 // minJobs is how many jobs may wait in memory for any endpoint, however slow.
 const minJobs = 4
 
-// lookahead bounds the jobs in memory of an endpoint that is held back: jobs that it
-// cannot attempt within this time wait in the table.
+// lookahead bounds the jobs in memory of an endpoint that a limit or a pause holds back.
+// Jobs that it cannot attempt within this time wait in the table.
 const lookahead = time.Second
 
 // assumedDuration is how long an attempt is assumed to last before the first one ends.
 const assumedDuration = lookahead / 2
 
-// idleQueues is how many queues are kept before those without work are forgotten,
-// along with the caps that they have reached.
+// idleQueues is how many queues are kept before those without work are deleted, along
+// with the caps that they have reached.
 const idleQueues = 10_000
 
-// Room returns how many more jobs of the endpoint memory takes. Its bounds make sure
+// Room returns how many more jobs of the endpoint fit into memory. Its bounds ensure
 // that tenants and endpoints with many waiting jobs leave room for the others:
 //
-//   - a tenant takes at most a quarter of memory;
-//   - an endpoint takes at most a quarter of what is still free;
-//   - an endpoint that will not attempt its jobs soon takes a second's worth of them.
+//   - a tenant uses at most a quarter of memory;
+//   - an endpoint uses at most a quarter of what is still free;
+//   - an endpoint that is held back keeps only what it can attempt in about a second.
 //
-// The store's writer asks before it commits and hands over no more jobs than this.
+// The store's writer calls Room before it commits and passes no more jobs than this.
 func (d *Dispatcher) Room(target *hook.Endpoint) int {
 	now := time.Now()
 	d.mu.Lock()
@@ -52,9 +52,9 @@ func (d *Dispatcher) tenantFree(scope hook.Scope) int {
 }
 
 // jobLimit returns how many jobs of the endpoint may be in memory. If a rate limit, a
-// cap or a pause holds the endpoint back, that is what this node can attempt in about
-// a second. The rest waits in the table. There it takes no memory, and other nodes,
-// which have their own parts of the limits, can claim it.
+// cap or a pause holds the endpoint back, this is what the node can attempt in about a
+// second. The rest waits in the table. It uses no memory there, and other nodes, which
+// have their own parts of the limits, can claim it.
 func (d *Dispatcher) jobLimit(q *queue, now time.Time) int {
 	limit := d.opts.EndpointWaiting
 	few := max(minJobs, 2*q.cap)
@@ -78,9 +78,9 @@ func (d *Dispatcher) jobLimit(q *queue, now time.Time) int {
 	return limit
 }
 
-// Committed takes over the jobs and changes of a transaction. The store's writer calls
-// it after the commit and before any caller is answered, so it does not block. If the
-// process crashes in between, Recover finds the work at the next start.
+// Committed takes over the jobs and changes of a transaction. It does not block, because
+// the store's writer calls it after the commit and before any caller gets its answer. If
+// the process crashes between commit and call, Recover finds the work at the next start.
 func (d *Dispatcher) Committed(c hook.Commit) {
 	now := time.Now()
 	d.mu.Lock()
@@ -101,13 +101,14 @@ func (d *Dispatcher) Committed(c hook.Commit) {
 	d.start(now)
 }
 
-// queueOf returns the endpoint's queue and updates its snapshot.
+// queueOf returns the endpoint's queue, which it creates if necessary, and updates the
+// queue's snapshot.
 func (d *Dispatcher) queueOf(target *hook.Endpoint) *queue {
 	q := d.queues[target.ID]
 	if q == nil {
 		if len(d.queues) >= max(idleQueues, d.pruneAt) {
 			d.prune()
-			d.pruneAt = 2 * len(d.queues) // otherwise each new queue would cost a pass over all
+			d.pruneAt = 2 * len(d.queues) // so that not every new queue costs a pass over all
 		}
 		q = d.newQueue(target)
 		d.setHost(q)
@@ -128,7 +129,7 @@ func (d *Dispatcher) newQueue(target *hook.Endpoint) *queue {
 	return q
 }
 
-// prune forgets idle queues and tenants without a queue.
+// prune deletes idle queues, and tenants without a queue.
 func (d *Dispatcher) prune() {
 	used := map[*tenant]bool{}
 	for id, q := range d.queues {
@@ -145,9 +146,10 @@ func (d *Dispatcher) prune() {
 	}
 }
 
-// enqueue adds a job to the fresh jobs, or to the claimed ones or those of replays if it
-// comes from the table. A job that was claimed before its endpoint stopped receiving goes back to the table,
-// because the sweep may already have passed its row.
+// enqueue adds a job to the fresh jobs or, if it comes from the table, to the claimed or
+// replayed ones. Test events and others that pass have a list of their own. A job that
+// was claimed before its endpoint stopped receiving goes back to the table, because the
+// sweep may already have passed its row.
 func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
 	q := d.queueOf(j.Target)
 	test := j.Passes()
@@ -177,10 +179,10 @@ func (d *Dispatcher) enqueue(j hook.Job, fromTable bool, now time.Time) {
 }
 
 // endpointChanged takes over a new snapshot. If the endpoint stopped receiving, its
-// waiting jobs are forgotten: the same commit ordered a sweep of its rows, including
-// those that this process owns, and deleted its single shots. Test events stay, because
-// a disabled endpoint still receives them. Only the sweep of a deleted endpoint covers
-// them.
+// waiting jobs are deleted from memory: the same commit ordered a sweep of its rows,
+// including those that this process owns, and deleted its single shots. Test events
+// stay, because a disabled endpoint still receives them. Only the sweep of a deleted
+// endpoint covers them.
 func (d *Dispatcher) endpointChanged(target *hook.Endpoint, now time.Time) {
 	q := d.queues[target.ID]
 	if q == nil {
@@ -200,8 +202,8 @@ func (d *Dispatcher) endpointChanged(target *hook.Endpoint, now time.Time) {
 	}
 }
 
-// giveBackAll gives all waiting jobs of an endpoint back to the table. It serves an
-// endpoint whose secrets this process can no longer read: no sweep covers its rows.
+// giveBackAll gives all waiting jobs of an endpoint back to the table. It is called for
+// an endpoint that this process can no longer read. No sweep covers its rows.
 func (d *Dispatcher) giveBackAll(target *hook.Endpoint) {
 	q := d.queues[target.ID]
 	if q == nil {
@@ -227,12 +229,12 @@ func (d *Dispatcher) updateTarget(q *queue, target *hook.Endpoint) {
 	moved := target.URL != q.target.URL
 	q.target = target
 	if moved {
-		d.setHost(q) // a queue that waits for the old one gets its turn there first
+		d.setHost(q) // a queue that is parked at the old host leaves that line first
 	}
 	q.cap = min(q.cap, q.maxCap(&d.opts))
 }
 
-// noteStopped notes that the endpoint stopped receiving with this revision.
+// noteStopped records that the endpoint stopped receiving with this revision.
 func (d *Dispatcher) noteStopped(q *queue, target *hook.Endpoint) {
 	q.stoppedAt = max(q.stoppedAt, target.Revision)
 	q.due = time.Time{}

@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// offer does what the store does with n events of an endpoint: it hands over those that
-// memory has room for and leaves the rest in the table.
+// offer does what the store does with n events of an endpoint: it passes as many as memory
+// has room for and leaves the rest in the table.
 func offer(d *dispatch.Dispatcher, q *table, e *hook.Endpoint, n int) {
 	all := jobs(e, n)
 	room := min(n, d.Room(e))
@@ -34,7 +34,7 @@ func TestRoomIsSharedSoThatDeadEndpointsLeaveSome(t *testing.T) {
 			offer(d, q, endpoint(n, "dead"), 1000)
 		}
 		healthy := endpoint(999, "healthy")
-		// The endpoints are not yet known to be dead: only the tenant's bound leaves room.
+		// The endpoints are not yet known to be dead, so only the tenant's bound leaves room.
 		if st, room := d.Stats(), d.Room(healthy); st.Waiting > 2500+200 || room < 1800 {
 			t.Errorf("%d of 10,000 jobs wait for one tenant, another's endpoint has room for %d", st.Waiting, room)
 		}

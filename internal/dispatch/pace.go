@@ -6,8 +6,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Pace says how an endpoint's attempts go on this node now, and what those that wait are
-// waiting for. It returns false if nothing of the endpoint is in memory.
+// Pace returns the current state of an endpoint's attempts on this node, and what its
+// waiting deliveries wait for. It returns false if the endpoint has no queue in memory.
 func (d *Dispatcher) Pace(id hook.ID) (hook.Pace, bool) {
 	now := time.Now()
 	d.mu.Lock()
@@ -26,7 +26,7 @@ func (d *Dispatcher) Pace(id hook.ID) (hook.Pace, bool) {
 	return p, true
 }
 
-// waitsFor says what keeps the queue's next job from being attempted.
+// waitsFor returns what delays the attempt of the queue's next job.
 func (d *Dispatcher) waitsFor(q *queue, now time.Time) hook.Wait {
 	b := q.budget()
 	switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// hanging answers in 20 ms, except that the events with the mark hang for 20 s.
+// hanging answers in 20 ms, but events with the mark hang for 20 s.
 func hanging(ctx context.Context, j hook.Job) hook.Outcome {
 	if j.Delivery.Event[0] != 9 {
 		time.Sleep(20 * time.Millisecond)
@@ -32,8 +32,8 @@ func hangs(e *hook.Endpoint, n int) []hook.Job {
 	return out
 }
 
-// afterATimeout has an endpoint answer, time out once, and hang again with four
-// deliveries behind it. It returns how long those took, and the most that were open.
+// afterATimeout lets an endpoint answer, time out once, and hang again while four
+// deliveries wait. It returns how long these took, and the most that were open at once.
 func afterATimeout(t *testing.T, maxInFlight int) (took time.Duration, most int) {
 	synctest.Test(t, func(t *testing.T) {
 		e := endpoint(1, "a")
@@ -68,7 +68,7 @@ func TestAProbePassesAHangingRequest(t *testing.T) {
 	if took, _ := afterATimeout(t, 0); took > 1500*time.Millisecond {
 		t.Errorf("four deliveries took %v behind a request that hangs", took)
 	}
-	// Control, and a promise to the receiver: an endpoint that wants one at a time gets no probe.
+	// Control, and a guarantee: an endpoint with a limit of one attempt gets no probe.
 	if took, most := afterATimeout(t, 1); took < 19*time.Second || most != 1 {
 		t.Errorf("with max_in_flight 1 they took %v, with %d at once; the test shows nothing", took, most)
 	}
@@ -91,7 +91,7 @@ func TestProbesOfADeadEndpointAreFew(t *testing.T) {
 		before := s.count(e.ID)
 		d.Committed(hook.Commit{Jobs: jobs(e, 200)})
 		time.Sleep(10 * time.Minute)
-		// One after the other they would be 20 in ten minutes.
+		// One after another would be 20 in ten minutes.
 		if n, most := s.count(e.ID)-before, s.mostAtOnce(e.ID); n > 30 || most > 3 {
 			t.Errorf("%d attempts in ten minutes, %d at once", n, most)
 		}
@@ -126,7 +126,7 @@ func TestPaceSaysWhatJobsWaitFor(t *testing.T) {
 				t.Errorf("%s: not before %v", e.Scope.Tenant, p.NotBefore)
 			}
 		}
-		if p, _ := d.Pace(asks.ID); p.LoweredStatus != 0 { // its limit is one: nothing was lowered
+		if p, _ := d.Pace(asks.ID); p.LoweredStatus != 0 { // its limit is one, so it cannot be lowered
 			t.Errorf("lowered although it cannot be: %+v", p)
 		}
 		if _, ok := d.Pace(endpoint(77, "x").ID); ok {

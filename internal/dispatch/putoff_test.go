@@ -10,9 +10,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// TestOurFaultsAreTriedRarely: while a fault of this machine lasts, an endpoint makes
-// one attempt at a time, at most 16 seconds apart; when it is over, all is sent.
-// Attempts that are skipped for another reason are the control: nothing waits.
+// While a fault of this machine lasts, there is one attempt at a time for an endpoint, at
+// most 16 seconds apart. When it is over, everything is sent. Control: after attempts that
+// are skipped for another reason nothing waits.
 func TestOurFaultsAreTriedRarely(t *testing.T) {
 	const many, lasts = 500, 10 * time.Minute
 	for _, class := range []hook.Class{hook.ClassNetworkUnavailable, hook.ClassNone} {

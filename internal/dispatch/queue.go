@@ -11,53 +11,53 @@ import (
 // itself waits as long as the policy says.
 const longestPause = time.Minute
 
-// How long attempts are put off for a fault of this machine. The longest is short
-// enough for the results to tell whether most hosts fail.
+// How long attempts are put off after a fault of this machine. The longest time is short
+// enough that the results still show whether most hosts fail.
 const (
 	firstPutOff   = time.Second
 	longestPutOff = 16 * time.Second
 )
 
-// longestHung bounds how often timeouts in a row double the time until a probe.
+// longestHung bounds how often consecutive timeouts double the time until a probe.
 const longestHung = 10
 
-// queue is the state of one endpoint in memory: its waiting jobs, its cap, and when the
-// table has more work for it.
+// queue is the state of one endpoint in memory: its waiting jobs, its cap, and when its
+// next work in the table is due.
 type queue struct {
 	id     hook.ID
 	target *hook.Endpoint // the newest snapshot seen
 	tenant *tenant
-	host   *site // nil: attempts go to no host, or none is bounded
-	parked *site // in line there; nil: in none
+	host   *site // nil: the endpoint has no host, or hosts are not bounded
+	parked *site // the site that the queue waits for; nil: none
 
-	tests       jobList // of test events and others that pass; they go first, and to a disabled endpoint too
+	tests       jobList // test events and others that pass; first, even if it is disabled
 	fresh       jobList // just committed
 	claimed     jobList // claimed from the table, oldest first
-	replayed    jobList // of replays, claimed from the table
-	claimedNext bool    // if both wait, the next job is from claimed and not from fresh
-	passed      int     // jobs that went before those of replays since one of these went
+	replayed    jobList // jobs of replays, claimed from the table
+	claimedNext bool    // if both wait, the next job comes from claimed and not from fresh
+	passed      int     // jobs taken ahead of waiting replayed ones since the last replayed one
 	arrived     uint64  // counts the jobs that were ever added
 	dropped     map[hook.ID]dropMark
 
 	inFlight      int
 	cap           int
 	slow          bool          // its attempts start in the slow budget
-	duration      time.Duration // moving average over attempts; zero: none has ended yet
-	usual         time.Duration // the same over attempts that were answered
+	duration      time.Duration // moving average over all attempts; zero: none has ended yet
+	usual         time.Duration // moving average over attempts that were answered
 	hung          int           // timeouts since the last answer
-	lowered       hook.Class    // why cap fell last; empty: it has not, or grew to its limit since
-	loweredStatus int           // of the answer that made it fall; 0: none came
-	pausedUntil   time.Time     // a Retry-After asked for no attempt earlier
+	lowered       hook.Class    // why cap last fell; empty: not, or it is at its limit again
+	loweredStatus int           // the status that made it fall; 0: there was no answer
+	pausedUntil   time.Time     // a Retry-After forbids attempts before this
 	moved         time.Time     // when an attempt last began or ended
-	notBefore     time.Time     // the rate limit or a Retry-After allows no attempt earlier
-	putOff        time.Duration // how long attempts were put off last; zero: the last one was made
-	resume        time.Time     // when they are made again
+	notBefore     time.Time     // no attempt before this: rate limit, Retry-After or fault
+	putOff        time.Duration // how long attempts were last put off; zero: the last one was made
+	resume        time.Time     // when attempts that were put off are made again
 	stoppedAt     int64         // revision with which the endpoint last stopped receiving
 
 	inTurn   bool      // in line for an attempt
 	due      time.Time // when the earliest work in the table is due; zero: none is known
-	planned  time.Time // the same by the wall clock, as the table has it
-	claiming bool      // in Dispatcher.claimNext or in a claim under way
+	planned  time.Time // the same by the wall clock, as in the table
+	claiming bool      // in Dispatcher.claimNext or in a claim in progress
 	alarm    alarm     // when the timer handles the queue
 }
 
@@ -70,12 +70,13 @@ func (q *queue) budget() int {
 	return fast
 }
 
-// replayShare says how often a job of a replay goes while others wait: each time that so
-// many went. A replay lasts longer beside many fresh events, but it does not stop.
+// replayShare is how many other jobs are taken before each job of a replay, while both
+// wait. Many fresh events slow a replay down but do not stop it.
 const replayShare = 16
 
-// next returns the list to take the next job from. While claimed jobs wait, every
-// second job is a fresh one. Jobs of replays go when nothing else waits.
+// next returns the list to take the next job from. Test events and others that pass go
+// first. While claimed and fresh jobs wait, they alternate. Jobs of replays are taken
+// when nothing else waits, or after replayShare other jobs.
 func (q *queue) next() *jobList {
 	if q.tests.len() > 0 {
 		return &q.tests
@@ -94,7 +95,7 @@ func (q *queue) next() *jobList {
 	return &q.fresh
 }
 
-// idle reports whether the queue can be forgotten without losing work.
+// idle reports whether the queue can be deleted without losing work.
 func (q *queue) idle() bool {
 	return q.jobs() == 0 && q.inFlight == 0 && q.due.IsZero() && !q.claiming && !q.inTurn && q.parked == nil && q.alarm.index == 0
 }
@@ -112,11 +113,11 @@ func (q *queue) maxCap(o *Options) int {
 	return max(1, limit/o.Nodes())
 }
 
-// fault notes that an attempt failed by a fault of this machine. The endpoint waits,
-// each time for longer, and then makes one attempt to see whether it is over.
+// fault records that an attempt failed because of this machine. The endpoint waits, each
+// time longer, and then makes one attempt to find out whether the fault is over.
 func (q *queue) fault(class hook.Class, now time.Time) {
 	if now.Before(q.resume) {
-		return // of attempts that began together
+		return // counted already: the attempts began together
 	}
 	q.putOff = min(max(2*q.putOff, firstPutOff), longestPutOff)
 	q.resume = now.Add(q.putOff)
@@ -124,7 +125,7 @@ func (q *queue) fault(class hook.Class, now time.Time) {
 	q.lowered, q.loweredStatus = class, 0
 }
 
-// mayBegin reports whether the cap lets an attempt begin, or a probe is due.
+// mayBegin reports whether the cap allows an attempt, or a probe is due.
 func (q *queue) mayBegin(now time.Time, o *Options) bool {
 	if q.inFlight < q.cap {
 		return true
@@ -133,11 +134,12 @@ func (q *queue) mayBegin(now time.Time, o *Options) bool {
 	return !at.IsZero() && !at.After(now)
 }
 
-// probeAt returns when one attempt more than the cap may begin, although those under way
-// have not ended. Zero: not before one ends. An endpoint that has answered before may
-// hang on one request and answer the next, so a probe finds out. It begins once nothing
-// has moved for twice the usual time of an answer and at least SlowAfter; each timeout in
-// a row doubles that. There is one probe at a time, and never more than maxCap.
+// probeAt returns when one attempt more than the cap may begin, although those in
+// progress have not ended. Zero means not before one ends. An endpoint that has answered
+// before may hang on one request and answer the next; a probe finds out. It begins when
+// no attempt has begun or ended for twice the usual response time and at least
+// SlowAfter. Each further consecutive timeout doubles this time, up to longestHung times.
+// There is one probe at a time, and the attempts never exceed maxCap.
 func (q *queue) probeAt(o *Options) time.Time {
 	if q.usual == 0 || q.inFlight != q.cap || q.cap >= q.maxCap(o) {
 		return time.Time{}
@@ -146,9 +148,9 @@ func (q *queue) probeAt(o *Options) time.Time {
 	return q.moved.Add(wait)
 }
 
-// adapt adapts the cap to an outcome. A success raises it by one if the cap was
-// reached, which doubles the cap each round trip. An overload answer or a broken
-// connection halves it. A timeout sets it to one.
+// adapt adjusts the cap to an outcome. A success raises it by one if the cap was
+// reached, which doubles the cap each round trip. A 429, 502, 503 or 504, or an attempt
+// without an answer, halves it. A timeout sets it to one.
 func (q *queue) adapt(o *hook.Outcome, full bool, now time.Time, opts *Options) {
 	limit := q.maxCap(opts)
 	q.putOff = 0
@@ -179,7 +181,8 @@ func (q *queue) adapt(o *hook.Outcome, full bool, now time.Time, opts *Options) 
 	}
 }
 
-// average moves a moving average towards a value. Zero means that there is none yet.
+// average adds a value to a moving average with a weight of a quarter. Zero means that
+// there is no average yet.
 func average(d *time.Duration, value time.Duration) {
 	if *d > 0 {
 		value = (3**d + value) / 4

@@ -206,7 +206,7 @@ func TestAChangedRateLimitCountsAtOnce(t *testing.T) {
 		q, s := newTable(), newSender(good)
 		d := run(t, dispatch.Options{}, q, s)
 		e := endpoint(1, "a")
-		e.RateLimit = 1e-10 // its pause does not fit into a time.Duration
+		e.RateLimit = 1e-10 // the pause between attempts does not fit into a time.Duration
 		d.Committed(hook.Commit{Jobs: jobs(e, 5)})
 		time.Sleep(time.Hour)
 		if n := s.count(e.ID); n != 1 {

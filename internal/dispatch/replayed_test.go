@@ -6,8 +6,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Jobs of replays go when nothing else waits, and now and then beside fresh ones. Control:
-// other jobs from the table take turns with fresh ones.
+// Jobs of replays are taken when nothing else waits, and occasionally while fresh ones
+// wait. Control: other jobs from the table alternate with fresh ones.
 func TestReplaysLetOthersPass(t *testing.T) {
 	order := func(trigger hook.Trigger) (fresh int) {
 		d := New(Options{})

@@ -41,13 +41,13 @@ func TestAStoppedEndpointsJobsAreForgotten(t *testing.T) {
 			waiting[9].Trigger = hook.ByHand
 			waiting[10].Trigger, waiting[10].Delivery.Kind = hook.ByTest, hook.TestEvent
 			d.Committed(hook.Commit{Jobs: waiting[:10]})
-			d.Committed(hook.Commit{Jobs: waiting[10:]}) // the first is under way
+			d.Committed(hook.Commit{Jobs: waiting[10:]}) // the first is in progress
 			time.Sleep(time.Millisecond)
 			d.Committed(hook.Commit{Changed: []*hook.Endpoint{stopped(e, status)}})
 			if st, want := d.Stats(), 1; status != hook.Deleted && st.Waiting != want || status == hook.Deleted && st.Waiting != 0 {
 				t.Errorf("%s: %d wait; a disabled endpoint still gets its test event, a deleted one nothing", name, st.Waiting)
 			}
-			d.Committed(hook.Commit{Jobs: jobs(e, 2)}) // claimed before, handed over late
+			d.Committed(hook.Commit{Jobs: jobs(e, 2)}) // claimed before, delivered late
 			time.Sleep(time.Minute)
 			want := 2
 			if status == hook.Deleted {
@@ -61,7 +61,7 @@ func TestAStoppedEndpointsJobsAreForgotten(t *testing.T) {
 }
 
 // firstOfAnother returns how long an event of another tenant waits for its attempt after
-// busy has given work to the dispatcher.
+// busy has passed work to the dispatcher.
 func firstOfAnother(t *testing.T, q *table, busy func(*dispatch.Dispatcher)) (waited time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		healthy := endpoint(9999, "healthy")

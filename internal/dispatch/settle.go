@@ -9,16 +9,17 @@ import (
 
 const (
 	settleBatch    = 512
-	returnBatch    = 64   // jobs given back with one batch
-	maxRefused     = 1024 // settlements kept that the store refused
+	returnBatch    = 64   // jobs given back in one batch
+	maxRefused     = 1024 // refused settlements that are kept
 	firstSettleTry = 50 * time.Millisecond
 	lastSettleTry  = 5 * time.Second
-	refusedRetry   = time.Minute // until these are tried again
+	refusedRetry   = time.Minute // until refused settlements are retried
 )
 
-// queueOutcome queues the outcome of an attempt to be recorded. If the queued answers
-// take too much memory, it leaves this answer out: an answer only informs a reader, and
-// to stop all attempts for want of memory would be worse. The caller holds mu.
+// queueOutcome queues the outcome of an attempt for recording. If the queued responses
+// take too much memory, it drops the headers and body of this one: they only inform a
+// reader, and stopping all attempts for lack of memory would be worse. The caller holds
+// mu.
 func (d *Dispatcher) queueOutcome(s hook.Settlement) {
 	s.Job.Event = nil // the body is no longer needed
 	if size := answerSize(&s); size > 0 && d.answers+size > d.opts.AnswerBytes {
@@ -34,9 +35,9 @@ func answerSize(s *hook.Settlement) int {
 	return len(s.Outcome.ResponseHeaders) + len(s.Outcome.ResponseBody)
 }
 
-// giveBack queues a job that was not attempted to go back to the table. The job does not
-// count against Options.Unsettled, so it keeps no attempt from starting. The caller
-// holds mu.
+// giveBack queues a job that was not attempted for return to the table. The job does not
+// count against Options.Unsettled, so it does not prevent attempts from starting. The
+// caller holds mu.
 func (d *Dispatcher) giveBack(j hook.Job) {
 	j.Event = nil
 	if len(d.returns) == 0 {
@@ -57,10 +58,10 @@ func (d *Dispatcher) giveBackList(list jobList) {
 	wake(d.settle)
 }
 
-// settler records outcomes, one batch at a time. While a batch is on its way to the
-// disk, the next one gathers. A batch that cannot be recorded is kept and tried again,
-// so a full disk loses no outcome. After a crash the attempts are repeated, which
-// at-least-once delivery allows.
+// settler records outcomes, one batch at a time. While one batch is being recorded, the
+// next one accumulates. A batch that cannot be recorded is kept and retried, so a full
+// disk loses no outcome. After a crash the attempts are repeated, which at-least-once
+// delivery permits.
 func (d *Dispatcher) settler(ctx context.Context) {
 	for {
 		select {
@@ -82,8 +83,8 @@ func (d *Dispatcher) settler(ctx context.Context) {
 	}
 }
 
-// nextBatch takes the outcomes of the next batch and a few jobs to give back. There are
-// few of the latter because they are not urgent and would make the batch long.
+// nextBatch returns the outcomes of the next batch and a few jobs to give back. It takes
+// at most returnBatch of the latter, because they are not urgent and make the batch slow.
 func (d *Dispatcher) nextBatch() []hook.Settlement {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -107,9 +108,9 @@ func (d *Dispatcher) nextBatch() []hook.Settlement {
 	return batch
 }
 
-// record tries until the batch is recorded. It returns false if ctx ended first. If a
-// settlement itself is the reason for the failure, record finds it by halving the batch
-// and returns it as bad, so that it delays no other.
+// record retries until the batch is recorded. It returns false if ctx ended first. If a
+// settlement itself causes the failure, record finds it by halving the batch and returns
+// it as bad, so that it delays no others.
 func (d *Dispatcher) record(ctx context.Context, batch []hook.Settlement) (due []hook.Due, bad []hook.Settlement, ok bool) {
 	for pause := firstSettleTry; ; pause = min(2*pause, lastSettleTry) {
 		due, err := d.queue.Settle(ctx, batch)
@@ -141,7 +142,8 @@ func (d *Dispatcher) record(ctx context.Context, batch []hook.Settlement) (due [
 	}
 }
 
-// finishBatch notes that a batch, except for its bad settlements, is on disk.
+// finishBatch updates the counts after a batch was recorded, except for its bad
+// settlements, which it keeps.
 func (d *Dispatcher) finishBatch(batch, bad []hook.Settlement, due []hook.Due) {
 	now := time.Now()
 	d.mu.Lock()
@@ -162,9 +164,9 @@ func (d *Dispatcher) finishBatch(batch, bad []hook.Settlement, due []hook.Due) {
 	d.checkDrained()
 }
 
-// keepRefused keeps a settlement that the store refused until it is tried again. A
-// refused settlement does not count as unsettled, so that a damaged row stops no other
-// attempt. If the dispatcher is stopping or too many are kept, the settlement is
+// keepRefused keeps a settlement that the store refused until it is retried. A refused
+// settlement does not count as unsettled, so that a damaged row does not stop other
+// attempts. If the dispatcher is stopping or too many are kept, the settlement is
 // abandoned: this process still owns the row, and the next start repeats the attempt.
 func (d *Dispatcher) keepRefused(s *hook.Settlement) {
 	if d.stopping || len(d.refused) >= maxRefused {
@@ -184,7 +186,7 @@ func (d *Dispatcher) keepRefused(s *hook.Settlement) {
 	d.answers += answerSize(s)
 }
 
-// retryRefused queues the refused settlements once more. The caller holds mu.
+// retryRefused queues the refused settlements again. The caller holds mu.
 func (d *Dispatcher) retryRefused() {
 	for i := range d.refused {
 		s := &d.refused[i]

@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// besideBlackHoles returns the longest that a tenant's delivery waited in a minute, beside
-// four tenants with 950 endpoints each that do not answer.
+// besideBlackHoles returns the longest time that a delivery of a tenant waited within a
+// minute, while four tenants have 950 endpoints each that do not answer.
 func besideBlackHoles(t *testing.T, prepare func(*dispatch.Dispatcher)) (longest time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		healthy := endpoint(9999, "healthy")

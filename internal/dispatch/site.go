@@ -9,43 +9,43 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// How a site's bounds move. A site is a host, or an address with four times as much,
-// because one address may serve many hosts.
+// How a site's bounds change. A site is a host or an address. An address has four times
+// the bounds of a host, because it may serve many hosts.
 const (
 	addressShare = 4
-	firstAtSite  = 64  // attempts at once, in each budget
-	leastAtSite  = 8   // to which they fall
-	unknownSite  = 2   // while the host's address is not known
-	firstRate    = 500 // new attempts a second
+	firstAtSite  = 64  // initial concurrent attempts in each budget
+	leastAtSite  = 8   // the least they fall to
+	unknownSite  = 2   // concurrent attempts while the host's address is not known
+	firstRate    = 500 // initial new attempts per second
 	leastRate    = 50
-	siteBurst    = time.Second     // this much of the rate may go out at once
+	siteBurst    = time.Second     // attempts worth this time at the rate may begin at once
 	siteMemory   = 1.0 / 16        // weight of the newest outcome
-	siteFalls    = time.Second     // between two falls, so that attempts that began together count once
-	siteLook     = 2 * time.Second // after which a site with room calls again, should those it called be held up elsewhere
+	siteFalls    = time.Second     // between reductions: attempts that began together count once
+	siteLook     = 2 * time.Second // until the next check, if released queues wait elsewhere
 	siteLog      = time.Minute
 )
 
-// site is where attempts of many endpoints and tenants go: a host by its name, or an
-// address (IPv6: a /64). Its bounds grow while it answers well and fall when most of
-// what it does shows overload.
+// site is a destination that endpoints of many tenants may share: a host by its name, or
+// an address (IPv6: a /64). Its bounds grow while it answers well and fall when most
+// recent outcomes show overload.
 type site struct {
 	name    string
 	share   int        // 1 for a host, addressShare for an address
-	address *site      // of a host: where it was reached last; nil: not known
-	at      netip.Addr // of a host: the same
+	address *site      // of a host: the address where it was last reached; nil: not known
+	at      netip.Addr // of a host: the same address
 
-	inFlight [2]int // by budget
-	cap      int    // of each
+	inFlight [2]int // attempts in progress, by budget
+	cap      int    // bound of each
 	rate     float64
-	spent    time.Time // when what has begun is paid for, at the rate
-	overload float64   // share of recent outcomes that show overload, newer ones weigh more
-	fallNext time.Time
-	heldAt   time.Time // when an attempt was held back by the rate last
+	spent    time.Time // until when the attempts that have begun use up the rate
+	overload float64   // moving average: the share of outcomes that show overload
+	fallNext time.Time // the bounds are not reduced again before this
+	heldAt   time.Time // when the rate last held an attempt back
 	waiting  [2]siteLine
 	alarm    alarm
 }
 
-// siteLine are queues that wait for a site, one turn for each tenant.
+// siteLine holds the queues that wait for a site and serves their tenants round-robin.
 type siteLine struct {
 	turns   fifo[*tenant]
 	queues  map[*tenant]*fifo[*queue]
@@ -92,7 +92,7 @@ func hostOf(url string) string {
 	return strings.TrimSuffix(rest, ".")
 }
 
-// siteOf returns the site of a name and makes it if there is none.
+// siteOf returns the site of that name, which it creates if necessary.
 func (d *Dispatcher) siteOf(name string, share int) *site {
 	s := d.sites[name]
 	if s == nil {
@@ -100,7 +100,7 @@ func (d *Dispatcher) siteOf(name string, share int) *site {
 			d.pruneSites()
 			d.pruneSitesAt = 2 * len(d.sites)
 		}
-		name = strings.Clone(name) // not the whole URL
+		name = strings.Clone(name) // so that the whole URL is not kept
 		s = &site{name: name, share: share, cap: firstAtSite * share, rate: float64(firstRate * share)}
 		s.alarm.site = s
 		d.sites[name] = s
@@ -108,7 +108,7 @@ func (d *Dispatcher) siteOf(name string, share int) *site {
 	return s
 }
 
-// setHost notes which host the queue's endpoint is at. A listener has none.
+// setHost sets the host of the queue's endpoint. A listener has none.
 func (d *Dispatcher) setHost(q *queue) {
 	q.host = nil
 	if host := hostOf(q.target.URL); host != "" && !q.target.Listener() && (d.opts.HostInFlight > 0 || d.opts.HostRate > 0) {
@@ -116,7 +116,8 @@ func (d *Dispatcher) setHost(q *queue) {
 	}
 }
 
-// pruneSites forgets the sites that no queue's endpoint is at and nothing is under way to.
+// pruneSites deletes the sites that no queue uses, and that have no attempts in progress
+// and no waiting queues.
 func (d *Dispatcher) pruneSites() {
 	used := map[*site]bool{}
 	for _, q := range d.queues {
@@ -134,9 +135,9 @@ func (d *Dispatcher) pruneSites() {
 
 func (s *site) parked() int { return s.waiting[fast].waiting + s.waiting[slow].waiting }
 
-// atOnce returns how many attempts in each budget the site takes at once. Half of the
-// ceiling is for attempts that have been open longer than SlowAfter, so that requests
-// that hang leave room for others at the same site.
+// atOnce returns how many concurrent attempts in each budget the site may have. Half of
+// HostInFlight is for attempts that have been open longer than SlowAfter, so that
+// requests that hang leave room for others at the same site.
 func (d *Dispatcher) atOnce(s *site) int {
 	limit := d.atOnceLimit(s)
 	switch {
@@ -155,7 +156,7 @@ func (d *Dispatcher) atOnceLimit(s *site) int {
 	return max(1, d.opts.HostInFlight/2*s.share/d.opts.Nodes())
 }
 
-// rateOf returns how many attempts a second may begin. 0: any number.
+// rateOf returns how many attempts may begin at the site per second. 0 means no limit.
 func (d *Dispatcher) rateOf(s *site) float64 {
 	if d.opts.HostRate < 0 {
 		return 0
@@ -173,7 +174,7 @@ func (d *Dispatcher) room(s *site, b int, now time.Time) int {
 	return room
 }
 
-// fullSite returns the site that keeps the queue from its next attempt, or nil.
+// fullSite returns the site that does not allow the queue's next attempt now, or nil.
 func (d *Dispatcher) fullSite(q *queue, b int, now time.Time) *site {
 	if q.host == nil {
 		return nil
@@ -201,11 +202,12 @@ func (d *Dispatcher) park(q *queue, s *site, b int, now time.Time) {
 	d.wakeSite(s, b, now)
 }
 
-// wakeSite sets the time at which the site calls by itself.
+// wakeSite sets the time when the timer calls callSite for the site.
 func (d *Dispatcher) wakeSite(s *site, b int, now time.Time) {
 	at := now.Add(siteLook)
 	if rate := d.rateOf(s); rate > 0 && d.atOnce(s) > s.inFlight[b] {
-		// Some at a time: one timer for each of a thousand a second would be many.
+		// At most one alarm in 5 ms, which releases several queues. At a thousand
+		// attempts a second, one alarm for each would be too many.
 		at = later(s.spent.Add(time.Duration(float64(time.Second)/rate)-siteBurst), now.Add(5*time.Millisecond))
 	}
 	if s.alarm.index == 0 || at.Before(s.alarm.at) {
@@ -213,8 +215,8 @@ func (d *Dispatcher) wakeSite(s *site, b int, now time.Time) {
 	}
 }
 
-// callSite lets queues that wait for the site into line again, as many as there is room
-// for. A queue whose tenant has no place for an attempt does not count.
+// callSite puts queues that wait for the site back in line, as many as it has room for.
+// A queue whose tenant may not make an attempt now does not count.
 func (d *Dispatcher) callSite(s *site, now time.Time) {
 	if s == nil || s.parked() == 0 {
 		return
@@ -235,7 +237,7 @@ func (d *Dispatcher) callSite(s *site, now time.Time) {
 	}
 }
 
-// beginAt counts an attempt against the sites that it goes to.
+// beginAt counts an attempt against its host and the host's address.
 func (d *Dispatcher) beginAt(a *attempt, now time.Time) {
 	if a.queue.host == nil {
 		return
@@ -252,7 +254,8 @@ func (d *Dispatcher) beginAt(a *attempt, now time.Time) {
 	}
 }
 
-// endAt counts an attempt at its sites no more and learns from its outcome.
+// endAt stops counting an attempt against its sites and adapts their bounds to its
+// outcome.
 func (d *Dispatcher) endAt(a *attempt, o *hook.Outcome, now time.Time) {
 	for i, s := range a.sites {
 		if s == nil {
@@ -270,8 +273,8 @@ func (d *Dispatcher) endAt(a *attempt, o *hook.Outcome, now time.Time) {
 	}
 }
 
-// moveAt moves an attempt to the slow budget at its sites and reports whether they
-// have a place for it.
+// moveAt moves an attempt to the slow budget at its sites. It reports whether they had
+// room for it.
 func (d *Dispatcher) moveAt(a *attempt) bool {
 	for _, s := range a.sites {
 		if s != nil && s.inFlight[slow] >= d.atOnce(s) {
@@ -286,7 +289,7 @@ func (d *Dispatcher) moveAt(a *attempt) bool {
 	return true
 }
 
-// callSites lets others go on where the attempt was.
+// callSites puts queues back in line that wait for a site of the attempt.
 func (d *Dispatcher) callSites(a *attempt, now time.Time) {
 	for _, s := range a.sites {
 		d.callSite(s, now)
@@ -296,7 +299,8 @@ func (d *Dispatcher) callSites(a *attempt, now time.Time) {
 	}
 }
 
-// prefixOf names what of an address one machine has: all of IPv4, a /64 of IPv6.
+// prefixOf returns the name of an address's site: the whole IPv4 address, or the /64 of
+// an IPv6 address.
 func prefixOf(a netip.Addr) string {
 	a = a.Unmap().WithZone("")
 	if a.Is4() {
@@ -306,10 +310,10 @@ func prefixOf(a netip.Addr) string {
 	return "address " + p.String()
 }
 
-// adaptSite moves the bounds of a site. A success at a bound raises it, so that attempts
-// at once double each round trip and the rate triples each second. The bounds are halved, at most once a second,
-// while more than half of the recent outcomes show overload: one endpoint that
-// fails among many at the same host changes nothing.
+// adaptSite adjusts the bounds of a site. A success at a bound raises it, so that the
+// concurrent attempts double each round trip and the rate triples each second. The
+// bounds are halved, at most once a second, while more than half of the recent outcomes
+// show overload. A single failing endpoint among many at the same host changes nothing.
 func (d *Dispatcher) adaptSite(s *site, o *hook.Outcome, full bool, now time.Time) {
 	bad := 0.0
 	if overloaded(s, o) {
@@ -331,8 +335,8 @@ func (d *Dispatcher) adaptSite(s *site, o *hook.Outcome, full bool, now time.Tim
 	}
 }
 
-// overloaded reports whether an outcome shows that the site has too much to do. At an
-// address, which may be that of many hosts, only what befalls connections counts.
+// overloaded reports whether an outcome shows that the site is overloaded. At an
+// address, which may serve many hosts, only failures to connect count.
 func overloaded(s *site, o *hook.Outcome) bool {
 	switch o.Class {
 	case hook.ClassConnectTimeout, hook.ClassTLSTimeout, hook.ClassRefused, hook.ClassConnectFailed:
@@ -343,7 +347,7 @@ func overloaded(s *site, o *hook.Outcome) bool {
 	return s.share == 1 && (o.Status == http.StatusTooManyRequests || o.Status == http.StatusServiceUnavailable)
 }
 
-// logHeld says once a minute that sites hold attempts back.
+// logHeld logs, at most once a minute, that sites hold attempts back.
 func (d *Dispatcher) logHeld(s *site, b int, now time.Time) {
 	if !d.heldLogged.IsZero() && now.Sub(d.heldLogged) < siteLog {
 		return

@@ -23,9 +23,9 @@ func at(n int, tenant, host string) *hook.Endpoint {
 	return e
 }
 
-// hosts counts attempts by the host of their endpoints, and answers each after a while.
+// hosts counts attempts by the host of their endpoints. It answers each after takes.
 type hosts struct {
-	status func(j hook.Job) int // 0: none, the attempt hangs for 30 s
+	status func(j hook.Job) int // 0: no response, the attempt hangs for 30 s
 	takes  time.Duration
 	addr   netip.Addr
 
@@ -73,7 +73,7 @@ func always(status int) func(hook.Job) int { return func(hook.Job) int { return 
 
 var someAddress = netip.MustParseAddr("203.0.113.7")
 
-// flood lets one tenant with 1,000 endpoints send an event to all of them ten times.
+// flood sends ten events of one tenant to each of its 1,000 endpoints.
 func flood(t *testing.T, o dispatch.Options, status int, host func(n int) string) (h *hosts) {
 	synctest.Test(t, func(t *testing.T) {
 		h = &hosts{status: always(status), takes: 20 * time.Millisecond, addr: someAddress}
@@ -107,7 +107,7 @@ func TestAFloodStaysInsideTheCapsOfTheHost(t *testing.T) {
 func TestManyNamesOfOneAddressShareItsCaps(t *testing.T) {
 	own := func(n int) string { return fmt.Sprintf("n%d.example", n) }
 	h := flood(t, dispatch.Options{}, 404, own)
-	if n := len(h.starts); n > 2*1000+2000*9 { // before an address is known, two for each name
+	if n := len(h.starts); n > 2*1000+2000*9 { // two for each name while its address is not known
 		t.Errorf("%d attempts at one address", n)
 	}
 	late := h.starts[len(h.starts)/2:]
@@ -122,11 +122,11 @@ func TestManyNamesOfOneAddressShareItsCaps(t *testing.T) {
 // platformWaits is how long deliveries to endpoints that answer well waited for their
 // first attempt.
 type platformWaits struct {
-	start time.Duration // the longest in the first six seconds
-	late  int           // of the last 2,000, how many waited longer than 50 ms
+	start time.Duration // the longest wait in the first six seconds
+	late  int           // how many of the last 2,000 waited longer than 50 ms
 }
 
-// platform lets 20 tenants send 1,000 deliveries a second to 2,000 endpoints at one host.
+// platform sends 1,000 deliveries per second of 20 tenants to 2,000 endpoints at one host.
 func platform(t *testing.T, o dispatch.Options, status func(hook.Job) int) (w platformWaits) {
 	const ticks, settled = 1200, 1000
 	synctest.Test(t, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestAHostOfManyCustomersIsNotSlowed(t *testing.T) {
 	}
 }
 
-// besideFlood returns how long a delivery of another tenant waits beside a flood.
+// besideFlood returns how long a delivery of another tenant waits during a flood.
 func besideFlood(t *testing.T, status int, host string) (delay time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hosts{status: func(j hook.Job) int {
@@ -249,7 +249,7 @@ func TestAHostIsGivenLessWhileItIsOverloaded(t *testing.T) {
 			for n := range 1000 {
 				d.Committed(hook.Commit{Jobs: jobs(at(n, fmt.Sprint("t", n%8), "host.example"), 20)})
 			}
-			time.Sleep(4 * time.Minute) // attempts that hang end every 30 s, and each time the bounds are halved
+			time.Sleep(4 * time.Minute) // hanging attempts end every 30 s, which halves the bounds
 			h.mu.Lock()
 			h.most, h.starts = h.open, nil
 			h.mu.Unlock()

@@ -10,26 +10,26 @@ import (
 
 const (
 	longestSleep = 30 * time.Second // of the timer, which also checks whether the wall clock was set
-	clockStep    = time.Second      // the wall clock was set if it moved this far against the monotonic one
+	clockStep    = time.Second      // if the clocks differ by more, the wall clock was set
 	claimShare   = 256              // the most jobs of one endpoint in one claim
 	claimQueues  = 64               // the most endpoints in one claim
-	claimRetry   = time.Second      // until the next claim after one that failed
+	claimRetry   = time.Second      // until the next claim after a failed one
 )
 
-// Two clocks. The dispatcher schedules by the monotonic clock, which nobody can set.
-// The table keeps times of the wall clock. The two have no common order once the wall
-// clock has been set, so due times are converted as soon as they arrive (noteDue), and
-// again when the wall clock was set (checkClock).
+// The dispatcher schedules by the monotonic clock, which nobody can set. The table holds
+// wall clock times. The two cannot be compared once the wall clock has been set, so due
+// times are converted as soon as they arrive (noteDue), and again after the wall clock
+// was set (checkClock).
 
-// alarm is when the timer handles a queue or a site.
+// alarm is the time when the timer handles a queue or a site.
 type alarm struct {
 	at    time.Time
 	index int    // in Dispatcher.timetable plus one; 0: not in it
-	queue *queue // whose it is; or
-	site  *site
+	queue *queue // the queue to handle, or
+	site  *site  // the site
 }
 
-// timetable is a heap of alarms by their time.
+// timetable is a heap of alarms, ordered by time.
 type timetable []*alarm
 
 func (w timetable) Len() int           { return len(w) }
@@ -39,14 +39,14 @@ func (w timetable) Swap(i, j int) {
 	w[i].index, w[j].index = i+1, j+1
 }
 
-// Push is for container/heap.
+// Push implements heap.Interface.
 func (w *timetable) Push(x any) {
 	a := x.(*alarm)
 	*w = append(*w, a)
 	a.index = len(*w)
 }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (w *timetable) Pop() any {
 	old := *w
 	a := old[len(old)-1]
@@ -56,8 +56,8 @@ func (w *timetable) Pop() any {
 	return a
 }
 
-// schedule sets the queue's time in the timetable: when its next job may start or when
-// it needs work from the table, whichever comes first.
+// schedule sets the queue's alarm: when its next job may start or when it needs work
+// from the table, whichever comes first.
 func (d *Dispatcher) schedule(q *queue, now time.Time) {
 	at := d.claimAt(q, now)
 	if q.jobs() > 0 && !q.inTurn && q.parked == nil {
@@ -74,7 +74,7 @@ func (d *Dispatcher) schedule(q *queue, now time.Time) {
 	d.setAlarm(&q.alarm, at)
 }
 
-// setAlarm sets the time of an alarm. Zero: none.
+// setAlarm sets the time of an alarm. The zero time removes it.
 func (d *Dispatcher) setAlarm(a *alarm, at time.Time) {
 	switch {
 	case at.IsZero():
@@ -92,7 +92,7 @@ func (d *Dispatcher) setAlarm(a *alarm, at time.Time) {
 	d.sleepUntil(at)
 }
 
-// sleepUntil makes sure that the timer fires no later than at.
+// sleepUntil ensures that the timer fires no later than at.
 func (d *Dispatcher) sleepUntil(at time.Time) {
 	if d.wakeAt.IsZero() || at.Before(d.wakeAt) {
 		d.wakeAt = at
@@ -134,8 +134,8 @@ func (d *Dispatcher) runDue() time.Duration {
 	d.start(now)
 	var next time.Time
 	if d.began || d.open.head != nil {
-		// Most attempts end long before SlowAfter. To check once per SlowAfter is
-		// enough to find those that stay open.
+		// Most attempts end long before SlowAfter. Checking once per SlowAfter is enough
+		// to find those that stay open.
 		next = now.Add(d.opts.SlowAfter)
 		if d.open.head != nil {
 			next = later(d.open.head.since.Add(d.opts.SlowAfter), now.Add(d.opts.SlowAfter/10))
@@ -155,7 +155,7 @@ func (d *Dispatcher) runDue() time.Duration {
 // wall returns the time by the wall clock, without its monotonic part.
 func (d *Dispatcher) wall() time.Time { return d.opts.Now().Round(0) }
 
-// checkClock notices that the wall clock was set and reschedules the work in the table.
+// checkClock detects that the wall clock was set and reschedules the work in the table.
 // Queues that wait for a rate limit or a pause are not affected.
 func (d *Dispatcher) checkClock(now time.Time) {
 	wall := d.wall()
@@ -172,7 +172,7 @@ func (d *Dispatcher) checkClock(now time.Time) {
 	}
 }
 
-// noteDue notes when work in the table is due.
+// noteDue records when work in the table is due.
 func (d *Dispatcher) noteDue(due []hook.Due, now time.Time) {
 	wall := d.wall()
 	for _, w := range due {
@@ -187,7 +187,7 @@ func (d *Dispatcher) noteDue(due []hook.Due, now time.Time) {
 	}
 }
 
-// requestClaim asks the claimer for work if the queue needs some now. If it needs some
+// requestClaim passes the queue to the claimer if it needs work now. If it needs work
 // later, requestClaim schedules the queue.
 func (d *Dispatcher) requestClaim(q *queue, now time.Time) {
 	at := d.claimAt(q, now)
@@ -204,7 +204,7 @@ func (d *Dispatcher) requestClaim(q *queue, now time.Time) {
 }
 
 // claimAt returns when work for the queue should be claimed. Zero means not before the
-// next attempt begins or ends, because that asks again.
+// next attempt begins or ends; requestClaim is called again then.
 func (d *Dispatcher) claimAt(q *queue, now time.Time) time.Time {
 	switch {
 	case q.due.IsZero() || q.claiming || d.stopping:
@@ -221,7 +221,7 @@ func (d *Dispatcher) claimAt(q *queue, now time.Time) time.Time {
 	return q.due
 }
 
-// full reports whether memory has no room for jobs of the queue's tenant.
+// full reports whether memory has no room for more jobs of the queue's tenant.
 func (d *Dispatcher) full(q *queue) bool {
 	return d.free() <= 0 || d.tenantFree(q.target.Scope) <= 0
 }

@@ -12,17 +12,18 @@ import (
 	"time"
 )
 
-// maxPEMFile bounds a file of certificates, in bytes: the roots of a system take a quarter of it.
+// maxPEMFile bounds a file of certificates, in bytes. The roots of a system take about a
+// quarter of it.
 const maxPEMFile = 1 << 20
 
-// Certificate is one that the operator brought, for people.
+// Certificate describes a certificate that the operator configured.
 type Certificate struct {
 	File                string
-	Subject             string // as RFC 2253 writes it
+	Subject             string // in the form of RFC 2253
 	NotBefore, NotAfter time.Time
 }
 
-// Fault says why the certificate is not valid at a time, or is empty.
+// Fault returns why the certificate is not valid at the given time, or "" if it is.
 func (c Certificate) Fault(now time.Time) string {
 	switch {
 	case now.Before(c.NotBefore):
@@ -33,12 +34,12 @@ func (c Certificate) Fault(now time.Time) string {
 	return ""
 }
 
-// ReadAuthorities returns the system's authorities together with those of PEM files, and
-// lists the latter. An error names the file and the reason.
+// ReadAuthorities returns a pool of the system's authorities and those in the PEM files,
+// and a list of the latter. An error names the file and the reason.
 func ReadAuthorities(files []string) (*x509.CertPool, []Certificate, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
-		pool = x509.NewCertPool() // a system without any: those of the files are all there are
+		pool = x509.NewCertPool() // the system has none, so only those in the files count
 	}
 	var added []Certificate
 	for _, file := range files {
@@ -65,9 +66,9 @@ func ReadAuthorities(files []string) (*x509.CertPool, []Certificate, error) {
 	return pool, added, nil
 }
 
-// ReadClientCertificate returns the certificate with which receivers that ask for one are
-// answered, and describes it. The files hold PEM; the first may hold the intermediate
-// certificates too. An error names the file and the reason, and nothing of the key.
+// ReadClientCertificate returns the certificate to present to receivers that request
+// one, and its description. The files hold PEM. The first may also hold the intermediate
+// certificates. An error names the file and the reason, and contains nothing of the key.
 func ReadClientCertificate(certFile, keyFile string) (*tls.Certificate, Certificate, error) {
 	chain, err := readPEM(certFile)
 	if err != nil {
@@ -89,7 +90,7 @@ func ReadClientCertificate(certFile, keyFile string) (*tls.Certificate, Certific
 	}
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
-		// The library's errors say what they found in place of what, never the bytes.
+		// The library's errors describe what was found and expected, never the bytes.
 		return nil, Certificate{}, fmt.Errorf("%s and %s: %s", certFile, keyFile, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	return &pair, described(certFile, pair.Leaf), nil
@@ -99,7 +100,7 @@ func described(file string, cert *x509.Certificate) Certificate {
 	return Certificate{File: file, Subject: cert.Subject.String(), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}
 }
 
-// readPEM reads a regular file: another, such as a pipe, could keep a reader for ever.
+// readPEM reads a regular file. Other files, such as pipes, could block for ever.
 func readPEM(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	switch {

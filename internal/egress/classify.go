@@ -18,13 +18,14 @@ type Failure struct {
 	Class   hook.Class
 	Message string // a sentence for the tenant; names no resolved address
 	Err     error  // for the operator's log only; may name addresses; nil if there is no more to say
-	// Repeated says that the request was sent twice, see [Client.Post].
+	// Repeated reports whether the request was sent twice. See [Client.Post].
 	Repeated bool
-	// Address is what was dialled, or that of the connection; zero: nothing was.
+	// Address is the address of the connection, or else the one that was dialled. Zero:
+	// none was dialled.
 	Address netip.Addr
 }
 
-// Error returns the class, the sentence and the cause, for the operator.
+// Error returns the class, the message and the cause, for the operator.
 func (f *Failure) Error() string {
 	if f.Err == nil {
 		return string(f.Class) + ": " + f.Message
@@ -87,7 +88,7 @@ func classifyDial(ctx context.Context, err error) *Failure {
 	return failure(hook.ClassConnectFailed, err)
 }
 
-// classify says what ended an attempt that has no answer.
+// classify returns the failure of an attempt without a response.
 func (a *attempt) classify(parent context.Context, err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
@@ -104,14 +105,15 @@ func (a *attempt) classify(parent context.Context, err error) *Failure {
 		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
 		return failure(hook.ClassReset, err)
 	case strings.Contains(text, "response headers exceeded"):
-		// The transport has no type for these two.
+		// The transport has no error types for this and the next case.
 		return failure(hook.ClassHeadersTooLarge, err)
 	case strings.Contains(text, "server closed idle connection"):
 		return failure(hook.ClassReset, err)
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		if op.Op == remoteAlert {
-			// With TLS 1.3 a receiver refuses the client after its side of the handshake.
+			// With TLS 1.3 a receiver may refuse the client after the client has
+			// completed its handshake.
 			return handshakeFailure(err)
 		}
 		return failure(hook.ClassReset, err)
@@ -119,8 +121,8 @@ func (a *attempt) classify(parent context.Context, err error) *Failure {
 	return failure(hook.ClassResponseInvalid, err)
 }
 
-// interrupted is for the caller's own cancellation, which says nothing about
-// the endpoint; Err wraps [context.Canceled].
+// interrupted returns the failure when the caller cancelled the attempt. It says nothing
+// about the endpoint. Err wraps [context.Canceled].
 func (a *attempt) interrupted(err error) *Failure {
 	class := hook.ClassConnectFailed
 	if a.sent() {
@@ -129,8 +131,9 @@ func (a *attempt) interrupted(err error) *Failure {
 	return &Failure{Class: class, Message: "The attempt was interrupted by the sender.", Err: err}
 }
 
-// timeoutClass names the phase that the deadline ended. A request that is being
-// sent has a connection, whatever became of the dial that was started for it.
+// timeoutClass returns the class of the phase in which the deadline passed. If the
+// request was being sent, it had a connection, whatever happened to the dial that was
+// started for it.
 func (a *attempt) timeoutClass() hook.Class {
 	if a.sent() {
 		return hook.ClassTimeout

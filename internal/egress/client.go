@@ -26,74 +26,75 @@ const (
 	defaultMaxIdle   = 4096
 	defaultMaxAge    = 5 * time.Minute
 
-	admitTimeout    = 2 * time.Second // of the name lookup on admission
+	admitTimeout    = 2 * time.Second // for the name lookup of Admit
 	idleTimeout     = 30 * time.Second
 	maxIdlePerHost  = 256
 	maxCachedURLs   = 4096
 	longestRetryFor = 365 * 24 * time.Hour
 )
 
-// Resolver looks names up. [net.Resolver] is one.
+// Resolver looks up names. [net.Resolver] implements it.
 type Resolver interface {
 	// LookupNetIP returns all addresses of the host. The network is always "ip".
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Options is what a Client is made from. The zero value is the safe one.
+// Options configure a Client. The zero value is safe.
 type Options struct {
-	// AllowHTTP admits http:// URLs beside https://.
+	// AllowHTTP admits http:// URLs as well as https://.
 	AllowHTTP bool
-	// AllowLocal is for a developer's machine: it admits loopback addresses, the
-	// host names localhost and *.localhost, and ports below 1024. It does not
-	// imply AllowHTTP.
+	// AllowLocal is meant for a developer's machine. It admits loopback addresses, the
+	// host names localhost and *.localhost, and ports below 1024. It does not imply
+	// AllowHTTP.
 	AllowLocal bool
 	// AllowNetworks are admitted although the table refuses them.
 	AllowNetworks []netip.Prefix
-	// OwnHosts are names and addresses under which this server's own API is reached,
-	// as HostOf returns them. URLs with such a host are refused, whatever the port, on
-	// admission and again before an attempt.
+	// OwnHosts are the names and addresses of this server's own API, in the form that
+	// HostOf returns. URLs with such a host are refused, whatever the port, on admission
+	// and again before an attempt.
 	OwnHosts []string
 	// AllowHosts are names that are admitted although they are not public: single
-	// labels, .internal, .local and the like. Their addresses are judged as others are.
+	// labels, .internal, .local and the like. Their addresses are checked as usual.
 	AllowHosts []HostPattern
-	// DenyNetworks and DenyHosts are refused whatever else is allowed. A denied host is
-	// one of a URL: another name may lead to the same address.
+	// DenyNetworks and DenyHosts are refused whatever else is allowed. DenyHosts are
+	// compared with the host of the URL only: another name may resolve to the same
+	// address.
 	DenyNetworks []netip.Prefix
 	DenyHosts    []HostPattern
 
-	// Resolver looks names up; nil means Go's own resolver, never the C library's,
-	// which understands more spellings of an address.
+	// Resolver looks up names. Nil means Go's own resolver, never the C library's, which
+	// accepts more spellings of an address.
 	Resolver Resolver
-	// DialContext opens the connection to an address that was vetted already; nil
-	// means a [net.Dialer] that checks once more the address the socket gets.
+	// DialContext opens the connection to an address that has been vetted. Nil means a
+	// [net.Dialer] that checks the socket's address once more.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// RootCAs are the authorities that certificates of receivers must come from; nil means
-	// the system's. [ReadAuthorities] returns them with the operator's own.
+	// RootCAs are the authorities that must have issued the certificates of receivers.
+	// Nil means the system's. [ReadAuthorities] adds the operator's own to these.
 	RootCAs *x509.CertPool
-	// ClientCertificate answers receivers that ask for one; nil: they get none.
+	// ClientCertificate is presented to receivers that request one. Nil means none.
 	ClientCertificate *tls.Certificate
-	// Proxy opens all connections; nil: they are opened directly. The addresses are judged
-	// before it is asked, and there is no way past it, loopback included.
+	// Proxy opens all connections, those to loopback included. Nil means that they are
+	// opened directly. Addresses are checked before the proxy is used.
 	Proxy *Proxy
 
-	// Now is the clock that dates in Retry-After are compared with; nil means [time.Now].
+	// Now is the clock with which dates in Retry-After are compared. Nil means [time.Now].
 	Now func() time.Time
-	// Log receives the operator's lines; nil means none.
+	// Log is the operator's log. Nil means none.
 	Log *slog.Logger
-	// Blocked, when set, is told the rule of each dial that was refused. It must
-	// be safe for concurrent use.
+	// Blocked, if set, is called with the rule of each refused dial. It must be safe for
+	// concurrent use.
 	Blocked func(rule string)
 
-	// MaxBody is how many bytes of a response body are kept; 0 means 16 KiB.
+	// MaxBody is how many bytes of a response body are kept. 0 means 16 KiB.
 	MaxBody int
-	// MaxHeader bounds the bytes of all response headers, interim responses
-	// included; 0 means 64 KiB.
+	// MaxHeader bounds the bytes of all response headers, those of interim responses
+	// included. 0 means 64 KiB.
 	MaxHeader int
-	// MaxIdle is how many connections are kept for further requests; 0 means 4,096.
+	// MaxIdle is how many idle connections are kept. 0 means 4,096.
 	MaxIdle int
-	// MaxAge is how old a connection may be when a request begins on it; 0 means 5
-	// minutes, less than 0 any age. Without it an endpoint that is never quiet would stay
-	// on an address that its name left long ago.
+	// MaxAge is how old a connection may be when a request begins on it. 0 means 5
+	// minutes, a negative value any age. Without it an endpoint that is never idle would
+	// stay connected to an address that its name no longer has.
 	MaxAge time.Duration
 }
 
@@ -106,19 +107,19 @@ type Client struct {
 	reach     *reach
 	ways      ways
 	tunnels   service                                                              // of the proxy, by address
-	six       atomic.Bool                                                          // an address of IPv6 was reached once
+	six       atomic.Bool                                                          // an IPv6 address has been reached
 	dialOut   func(ctx context.Context, network, address string) (net.Conn, error) // to the proxy
 	transport *http.Transport
 	fresh     *http.Transport // keeps no connection
 	buffers   sync.Pool       // of *[]byte, one byte longer than MaxBody
 	started   time.Time
-	seed      maphash.Seed // of the periods of pools
+	seed      maphash.Seed // for the periods of pools
 
 	mu   sync.RWMutex
 	urls map[urlKey]*address // parsed
 }
 
-// New returns a client and logs each way round the guard that is open.
+// New returns a client. It logs every option that relaxes the guard.
 func New(opts Options) *Client {
 	if opts.Resolver == nil {
 		opts.Resolver = &systemResolver{net.Resolver{PreferGo: true}}
@@ -167,9 +168,9 @@ func New(opts Options) *Client {
 	return c
 }
 
-// newTransport sets everything the package promises about the protocol. What is
-// not set matters too: no proxy, and no hook for interim responses, with which
-// the transport would stop counting their headers.
+// newTransport sets everything that the package guarantees about the protocol. It sets
+// no proxy. It also sets no hook for interim responses, because with one the transport
+// would not count their headers.
 func (c *Client) newTransport() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -188,7 +189,8 @@ func (c *Client) newTransport() *http.Transport {
 	}
 }
 
-// announce tells the operator what is weaker, or other, than expected.
+// announce logs the options that relax the guard, the proxy, and proxy variables in the
+// environment, which are ignored.
 func (c *Client) announce() {
 	if c.opts.AllowHTTP {
 		c.opts.Log.Warn("egress_guard_relaxed", "way", "http_allowed")
@@ -208,7 +210,7 @@ func (c *Client) announce() {
 	var set []string
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
 		if os.Getenv(name) != "" {
-			set = append(set, name) // the name only: the value may hold a password
+			set = append(set, name) // only the name, because the value may hold a password
 		}
 	}
 	if len(set) > 0 {
@@ -216,9 +218,9 @@ func (c *Client) announce() {
 	}
 }
 
-// SetSelf names the addresses this process listens on. They are refused from
-// then on, whatever is allowed. It is called once the listeners are open, and
-// again when they change.
+// SetSelf sets the addresses on which this process listens. They are refused from then
+// on, whatever is allowed. It must be called when the listeners are open, and again when
+// they change.
 func (c *Client) SetSelf(listeners []netip.AddrPort) error {
 	if err := c.guard.setSelf(listeners); err != nil {
 		return err
@@ -227,27 +229,27 @@ func (c *Client) SetSelf(listeners []netip.AddrPort) error {
 	return nil
 }
 
-// CloseIdle closes the kept-alive connections that are not in use.
+// CloseIdle closes the idle connections.
 func (c *Client) CloseIdle() { c.transport.CloseIdleConnections() }
 
 // Rules are the URL rules of a profile.
 type Rules struct {
-	// IPHosts admits hosts that are IP addresses. Loopback addresses are admitted
-	// without it where AllowLocal is on.
+	// IPHosts admits hosts that are IP addresses. With AllowLocal, loopback addresses
+	// are admitted without it.
 	IPHosts bool
 }
 
-// Warning says what is odd about a URL that is admitted all the same.
+// Warning describes a problem of a URL that is admitted nevertheless.
 type Warning struct {
 	Code    string
 	Message string
 }
 
-// Admit judges a URL that a tenant wants to be called at and returns the form to
-// store. The name is looked up, for two seconds at most: if it does not exist, or none
-// of its addresses may be dialled, it is admitted with a warning, one for both, for
-// whoever may make an endpoint could otherwise find out which names there are inside.
-// The error is a *[hook.Error] with Field "url", or the context's.
+// Admit checks the URL of a tenant's endpoint and returns the form to store. It looks up
+// the name for at most two seconds. If the name does not exist, or none of its addresses
+// may be dialled, the URL is admitted with a warning. The warning is the same in both
+// cases, so that tenants cannot find out which internal names exist. The error is a
+// *[hook.Error] with Field "url", or the context's.
 func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical string, warnings []Warning, err error) {
 	a, refusal := c.address(rawURL)
 	if refusal != nil {
@@ -277,7 +279,7 @@ func (c *Client) Admit(ctx context.Context, rawURL string, r Rules) (canonical s
 	return a.canonical, nil, nil
 }
 
-// address takes a URL apart and refuses this server's own.
+// address parses a URL and refuses those of this server.
 func (c *Client) address(raw string) (*address, *hook.Error) {
 	a, err := parseAddress(raw, c.form)
 	if err == nil && slices.Contains(c.opts.OwnHosts, a.host) {
@@ -289,7 +291,7 @@ func (c *Client) address(raw string) (*address, *hook.Error) {
 	return a, err
 }
 
-// HostOf returns the host of an http or https URL in the form in which hosts are
+// HostOf returns the host of an http or https URL in canonical form, in which hosts are
 // compared: a lower-case ASCII name, or an address.
 func HostOf(rawURL string) (string, error) {
 	a, err := parseAddress(rawURL, form{http: true, local: true})
@@ -299,14 +301,14 @@ func HostOf(rawURL string) (string, error) {
 	return a.host, nil
 }
 
-// urlKey finds a parsed URL: by its stored text and whose it is.
+// urlKey is the key of a parsed URL: its stored text and its endpoint.
 type urlKey struct {
 	stored   string
 	endpoint hook.ID
 }
 
-// parsed returns the parsed form of a stored URL, whose form is judged again:
-// the rules may have become stricter since it was admitted.
+// parsed returns the parsed form of a stored URL. It checks the form again, because the
+// rules may have become stricter since the URL was admitted.
 func (c *Client) parsed(stored string, endpoint hook.ID) (*address, *hook.Error) {
 	key := urlKey{stored, endpoint}
 	c.mu.RLock()
@@ -324,7 +326,7 @@ func (c *Client) parsed(stored string, endpoint hook.ID) (*address, *hook.Error)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.urls) >= maxCachedURLs {
-		clear(c.urls) // cheaper than to remember the order of use
+		clear(c.urls) // cheaper than tracking the order of use
 	}
 	c.urls[key] = a
 	return a, nil

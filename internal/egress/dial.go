@@ -12,15 +12,15 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// dialer is the real one. Its control function runs between the making of the
-// socket and the connect, with the very address the socket is to be connected to.
+// dialer returns the default dialer. Its control function runs after the socket is
+// created and before it is connected, with the address that it will be connected to.
 func (c *Client) dialer() *net.Dialer {
 	return &net.Dialer{ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		return c.vet(address)
 	}}
 }
 
-// vet judges an address that is about to be dialled.
+// vet checks an address that is about to be dialled.
 func (c *Client) vet(address string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -32,8 +32,8 @@ func (c *Client) vet(address string) error {
 	return nil
 }
 
-// blocked reports what was refused: to the operator with the address, to the tenant
-// without.
+// blocked reports a refused address: to the operator with the address, to the tenant
+// without it.
 func (c *Client) blocked(host string, addr netip.Addr, rule string) *Failure {
 	c.opts.Log.Warn("egress_blocked", "host", host, "address", addr.String(), "rule", rule)
 	if c.opts.Blocked != nil {
@@ -42,10 +42,11 @@ func (c *Client) blocked(host string, addr netip.Addr, rule string) *Failure {
 	return failure(hook.ClassBlockedAddress, fmt.Errorf("%s leads to %s, refused by rule %q", host, addr, rule))
 }
 
-// vetted returns the addresses of a name that may be dialled, at least one. Others are
-// left out: whoever owns a name may mix what it likes into an answer, and gains nothing
-// by it, since each address is judged by itself and dialled as judged. A name with none
-// fails as one that does not exist, so that names of the inside cannot be told.
+// vetted returns the addresses of a name that may be dialled, at least one. It leaves
+// out the others. The owner of a name can add any address to an answer but gains nothing
+// by that, because each address is checked individually and dialled as checked. If no
+// address may be dialled, the failure is the same as for a name that does not exist, so
+// that internal names cannot be probed.
 func (c *Client) vetted(host string, addrs []netip.Addr, port uint16) ([]netip.AddrPort, *Failure) {
 	var targets []netip.AddrPort
 	refused, by := netip.Addr{}, ""
@@ -66,17 +67,17 @@ func (c *Client) vetted(host string, addrs []netip.Addr, port uint16) ([]netip.A
 	return targets, nil
 }
 
-// systemResolver is Go's own resolver. A final dot makes each name absolute, so
-// that the search domains of this host are not tried.
+// systemResolver is Go's own resolver. It adds a final dot, which makes each name
+// absolute, so that the search domains of this host are not tried.
 type systemResolver struct{ net.Resolver }
 
-// LookupNetIP asks the name servers of the system.
+// LookupNetIP queries the name servers of the system.
 func (r *systemResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return r.Resolver.LookupNetIP(ctx, network, host+".")
 }
 
-// resolve returns the addresses of a name. Names of the own host are not left to
-// the name service (RFC 6761 section 6.3).
+// resolve returns the addresses of a name. Names of the local host are not passed to the
+// name service (RFC 6761 section 6.3).
 func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, *Failure) {
 	if c.form.local && isLocalName(host) {
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
@@ -113,8 +114,8 @@ func (c *Client) dialPlain(ctx context.Context, _, _ string) (net.Conn, error) {
 	return &lenientConn{Conn: conn}, nil
 }
 
-// dialTLS opens a connection for https and completes the handshake. The name that
-// is verified is the URL's host, whatever address it was dialled at.
+// dialTLS opens a connection for https and completes the handshake. It verifies the
+// certificate for the URL's host, whatever address was dialled.
 func (c *Client) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
 	a := ctx.Value(attemptKey{}).(*attempt) // all requests come from Post
 	ctx, cancel := a.dialContext(ctx)
@@ -142,15 +143,15 @@ func (c *Client) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
 	return &lenientConn{Conn: secured}, nil
 }
 
-// dialContext bounds a dial by the deadline of the attempt that asked for it.
+// dialContext bounds a dial by the deadline of the attempt that started it.
 func (a *attempt) dialContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, _ := a.Deadline() // Post sets one
 	return context.WithDeadline(ctx, deadline)
 }
 
-// connect resolves the host once, judges its addresses and dials those that may be
-// dialled: what was judged is what is dialled, so a name that changes its answer in
-// between (DNS rebinding) changes nothing.
+// connect resolves the host once, checks its addresses and dials the permitted ones. It
+// dials exactly the addresses that were checked, so a name that changes its answer in
+// between (DNS rebinding) has no effect.
 func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
 	targets, err := c.targets(ctx, a)
 	if err != nil {
@@ -173,7 +174,7 @@ func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
 	return won.Conn, nil
 }
 
-// open opens a connection to a judged address.
+// open opens a connection to a checked address.
 func (c *Client) open(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	if c.opts.Proxy != nil {
 		return c.tunnel(ctx, to)
@@ -181,7 +182,7 @@ func (c *Client) open(ctx context.Context, to netip.AddrPort) (net.Conn, error) 
 	return c.opts.DialContext(ctx, "tcp", to.String())
 }
 
-// targets returns the judged addresses of the attempt's host.
+// targets returns the addresses of the attempt's host that may be dialled.
 func (c *Client) targets(ctx context.Context, a *attempt) ([]netip.AddrPort, error) {
 	host, port := a.target.host, a.target.port
 	if ip := a.target.ip; ip.IsValid() {
@@ -204,9 +205,9 @@ func (c *Client) targets(ctx context.Context, a *attempt) ([]netip.AddrPort, err
 	return targets, nil
 }
 
-// localFault reports whether a dial failed for want of something of this machine.
-// Without a route or an address of IPv6 that is so only if there was one before: a
-// machine that has none lacks nothing that comes back.
+// localFault reports whether a dial failed because this machine lacks a resource. A
+// missing IPv6 route or address counts only if IPv6 has worked before. A machine without
+// IPv6 will not get it back by waiting.
 func (c *Client) localFault(ctx context.Context, to netip.AddrPort, err error) bool {
 	had := to.Addr().Is4() || c.six.Load()
 	switch {
@@ -215,8 +216,8 @@ func (c *Client) localFault(ctx context.Context, to netip.AddrPort, err error) b
 	case isAny(err, syscall.EADDRNOTAVAIL, syscall.ENETDOWN):
 		return had
 	case had && errors.Is(err, syscall.ENETUNREACH):
-		// A router on the way says the same of its own. Connecting a UDP socket sends
-		// nothing, so it fails only if the route is missing here.
+		// A router on the path can cause the same error. Connecting a UDP socket sends
+		// nothing, so it fails only if the route is missing on this machine.
 		conn, err := c.opts.DialContext(ctx, "udp", to.String())
 		if err == nil {
 			conn.Close()

@@ -1,17 +1,16 @@
-// Package egress sends HTTP requests to addresses that tenants choose, and only
-// to those they may choose.
+// Package egress sends HTTP requests to addresses that tenants choose, and only to
+// permitted ones.
 //
-// It owns every connection to such an address. [Client.Admit] judges a URL when
-// it is stored, so that its owner gets a good error message; the boundary is the
-// dial: a name is resolved once, one refused answer refuses them all, and the
-// address that was checked is the address that is dialled. One deadline covers
-// name lookup, connect, TLS, headers and body, and what a receiver can make the
-// process keep in memory is bounded.
+// It opens every connection to such an address. [Client.Admit] checks a URL when it is
+// stored, so that its owner gets a good error message. The security boundary is the
+// dial: a name is resolved once, refused addresses are left out, and the address that
+// was checked is the address that is dialled. One deadline covers name lookup, connect,
+// TLS, headers and body. The memory that a receiver can make the process use is bounded.
 //
-// With a proxy of the operator's the same holds: the proxy is asked for the address that
-// was checked, never for the name.
+// The same holds with the operator's proxy: it is sent the address that was checked,
+// never the name.
 //
-// The package never follows a redirect, never uses a proxy from the environment,
-// never switches off the verification of certificates, never decompresses, keeps
-// no cookies and speaks HTTP/1.1 only.
+// The package never follows redirects, never uses a proxy from the environment, never
+// disables certificate verification, never decompresses, stores no cookies and uses
+// HTTP/1.1 only.
 package egress

@@ -7,12 +7,12 @@ import (
 	"sync/atomic"
 )
 
-// guard decides which addresses may be dialled. Only what the operator relaxed or
-// denied differs from the table.
+// guard decides which addresses may be dialled: those that the table permits, with the
+// operator's exceptions.
 type guard struct {
 	allowLocal bool
 	networks   []netip.Prefix                   // allowed
-	denied     []netip.Prefix                   // stronger than what is allowed
+	denied     []netip.Prefix                   // takes precedence over what is allowed
 	self       atomic.Pointer[[]netip.AddrPort] // where this process listens
 	proxy      *Proxy                           // nil: none
 }
@@ -21,7 +21,8 @@ func newGuard(allowLocal bool, networks, denied []netip.Prefix) *guard {
 	return &guard{allowLocal: allowLocal, networks: unmapped(networks), denied: unmapped(denied)}
 }
 
-// unmapped writes prefixes as [netip.Addr.Unmap] does addresses, so that they meet.
+// unmapped converts prefixes as [netip.Addr.Unmap] converts addresses, so that they can
+// be compared.
 func unmapped(prefixes []netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range prefixes {
@@ -34,8 +35,9 @@ func unmapped(prefixes []netip.Prefix) []netip.Prefix {
 }
 
 // check returns the rule that refuses the destination, or "". The process's own
-// listeners, its proxy and what is denied come before every way round the table. An address that
-// carries an IPv4 address is judged as both: a translator on the way would go there.
+// listeners, its proxy and denied networks are refused even if an option allows them. An
+// address that carries an IPv4 address is checked as both, because a translator on the
+// path would connect to the IPv4 address.
 func (g *guard) check(to netip.AddrPort) string {
 	addr := to.Addr()
 	if addr.Zone() != "" {
@@ -65,7 +67,8 @@ func (g *guard) check(to netip.AddrPort) string {
 	return rule
 }
 
-// judge returns the rule of the table that refuses the address, if no way round is open.
+// judge returns the rule of the table that refuses the address, or "" if none does or an
+// option allows the address.
 func (g *guard) judge(addr netip.Addr) string {
 	if g.allowLocal && addr.IsLoopback() {
 		return ""
@@ -88,8 +91,8 @@ func (g *guard) isSelf(addr netip.Addr, port uint16) bool {
 		if l.Port() != port {
 			continue
 		}
-		// A dial to the unspecified address reaches this host, and a listener on
-		// the unspecified address hears all of loopback.
+		// A dial to the unspecified address reaches this host, and a listener on the
+		// unspecified address accepts connections to all loopback addresses.
 		if l.Addr() == addr || addr.IsUnspecified() || l.Addr().IsUnspecified() && addr.IsLoopback() {
 			return true
 		}
@@ -97,8 +100,8 @@ func (g *guard) isSelf(addr netip.Addr, port uint16) bool {
 	return false
 }
 
-// setSelf takes the addresses of listeners. One that listens on all interfaces
-// stands for every address this host has now.
+// setSelf sets the addresses of the process's listeners. A listener on all interfaces
+// means every address that this host has now.
 func (g *guard) setSelf(listeners []netip.AddrPort) error {
 	var own []netip.AddrPort
 	for _, l := range listeners {

@@ -15,7 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// classifyTLS says what ended a handshake on our side.
+// classifyTLS returns the failure of a handshake that this side ended.
 func classifyTLS(ctx context.Context, err error) *Failure {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return failure(hook.ClassTLSName, err)
@@ -32,7 +32,8 @@ func classifyTLS(ctx context.Context, err error) *Failure {
 	return handshakeFailure(err)
 }
 
-// expired tells a certificate that is not valid any more from one that is not yet.
+// expired distinguishes a certificate that is no longer valid from one that is not yet
+// valid.
 func expired(cert *x509.Certificate, err error) *Failure {
 	f := failure(hook.ClassTLSExpired, err)
 	const day = "2006-01-02 15:04 MST"
@@ -46,7 +47,7 @@ func expired(cert *x509.Certificate, err error) *Failure {
 	return f
 }
 
-// untrusted says why a certificate leads to no authority that is known.
+// untrusted returns why a certificate does not chain to a known authority.
 func untrusted(bad *tls.CertificateVerificationError) *Failure {
 	f := failure(hook.ClassTLSUntrusted, bad)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](bad)
@@ -63,11 +64,11 @@ func untrusted(bad *tls.CertificateVerificationError) *Failure {
 	return f
 }
 
-// remoteAlert is the Op of an error that is a TLS alert of the other side.
+// remoteAlert is the Op of a [net.OpError] for a TLS alert from the receiver.
 const remoteAlert = "remote error"
 
-// alerts are sentences for the alerts (RFC 8446 section 6) with which receivers refuse,
-// by the words of the standard library, which has no type for them.
+// alerts maps the alerts with which receivers refuse (RFC 8446 section 6) to messages.
+// The keys are the texts of the standard library, which has no type for them.
 var alerts = map[string]string{
 	"certificate required":           wantsCertificate,
 	"bad certificate":                wantsCertificate,
@@ -82,8 +83,8 @@ const (
 	otherCertificate = "The endpoint does not accept the client certificate of this server, or was not sent it because it asks for one of another authority."
 )
 
-// handshakeFailure says in what way a handshake failed, as far as is known. With TLS 1.3
-// a receiver refuses the client only after its own side of the handshake.
+// handshakeFailure returns how a handshake failed, as far as is known. With TLS 1.3 a
+// receiver refuses the client only after the client has completed its handshake.
 func handshakeFailure(err error) *Failure {
 	f := failure(hook.ClassTLSHandshake, err)
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == remoteAlert && op.Err != nil {

@@ -17,12 +17,11 @@ const (
 	maxHeaderValue = 4 << 10
 )
 
-// CheckHeaders judges the custom headers of an endpoint: at most 20, names that
-// are tokens (RFC 9110 section 5.6.2) of at most 64 bytes and unique without
-// regard to case, values of printable ASCII, space and tab of at most 4 KiB, and
-// no name that frames, routes or signs the request, or that the receiver's own
-// surroundings trust. The error is a *[hook.Error]
-// with Field "headers"; it never shows a value.
+// CheckHeaders checks the custom headers of an endpoint. There may be at most 20. Names
+// are tokens (RFC 9110 section 5.6.2) of at most 64 bytes, unique regardless of case.
+// Values are printable ASCII, space and tab, at most 4 KiB. Names that frame, route or
+// sign the request, or that proxies and servers at the receiver trust, are refused. The
+// error is a *[hook.Error] with Field "headers". It never contains a value.
 func CheckHeaders(headers []hook.Header) error {
 	if len(headers) > maxHeaders {
 		return headerError(hook.CodeHeaderInvalid, fmt.Sprintf("At most %d headers can be set.", maxHeaders))
@@ -53,7 +52,7 @@ func headerError(code hook.Code, message string) *hook.Error {
 	return &hook.Error{Code: code, Message: message, Field: "headers"}
 }
 
-// showName makes a name fit to stand in a message, whatever was sent as one.
+// showName returns a name in a form that is safe in a message, whatever it contains.
 func showName(name string) string {
 	if len(name) > maxHeaderName {
 		name = name[:maxHeaderName]
@@ -64,7 +63,7 @@ func showName(name string) string {
 	return strconv.QuoteToASCII(name)
 }
 
-// Why a name is not the tenant's to set.
+// Why tenants may not set a name.
 const (
 	framesIt   = "the connection itself depends on it"
 	sentByUs   = "the server sets it itself"
@@ -86,7 +85,7 @@ var (
 		{"x-posthorn-", sentByUs}, {"x-forwarded-", saysFrom}, {"x-aws-ec2-metadata-token", opensCloud}}
 )
 
-// reserved says why a lower-case name is not the tenant's to set, or "" if it is.
+// reserved returns why tenants may not set a lower-case name, or "" if they may.
 func reserved(name string) string {
 	if isFraming(name) {
 		return framesIt
@@ -102,8 +101,8 @@ func reserved(name string) string {
 	return reservedNames[name]
 }
 
-// isFraming reports whether a lower-case name decides where a message ends, who
-// it is for or what becomes of the connection. The transport alone sets these.
+// isFraming reports whether a lower-case name determines where a message ends, its
+// destination or what happens to the connection. Only the transport sets these.
 func isFraming(name string) bool {
 	switch name {
 	case "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer",
@@ -113,13 +112,12 @@ func isFraming(name string) bool {
 	return strings.HasPrefix(name, "proxy-")
 }
 
-// outgoing builds the header of a request. It is the last look before the wire:
-// a name that frames the message, a name given twice and a character that could
-// start another line are refused, wherever the header came from. The names keep
-// their spelling.
+// outgoing builds the header of a request. It is the last check before the request is
+// sent: it refuses names that frame the message, repeated names and characters that could
+// start another line, wherever the header comes from. The names keep their spelling.
 func outgoing(headers []hook.Header) (http.Header, error) {
 	out := make(http.Header, len(headers)+2)
-	// The transport would put its own name here. An empty value keeps it out.
+	// The transport would send its own User-Agent. An empty value prevents that.
 	values := make([]string, len(headers)+1)
 	out["User-Agent"] = values[:1:1]
 	var lower [maxHeaderName]byte
@@ -162,8 +160,8 @@ func repeated(earlier []hook.Header, name string) bool {
 	return false
 }
 
-// characterAt names the character that begins at the byte i and its place, not what is
-// around it: that may be secret.
+// characterAt describes the character at byte i and its position. It shows nothing of
+// the surrounding text, which may be secret.
 func characterAt(s string, i int) string {
 	r, size := utf8.DecodeRuneInString(s[i:])
 	if r == utf8.RuneError && size < 2 {
@@ -176,7 +174,7 @@ const tokenMarks = "!#$%&'*+-.^_`|~"
 
 func isToken(s string) bool { return s != "" && notInToken(s) < 0 }
 
-// notInToken returns the first byte that cannot stand in a token, or -1.
+// notInToken returns the index of the first byte that is not allowed in a token, or -1.
 func notInToken(s string) int {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -188,10 +186,11 @@ func notInToken(s string) int {
 	return -1
 }
 
-// isPrintable is the rule for what tenants write.
+// isPrintable reports whether a tenant's value has only allowed characters.
 func isPrintable(s string) bool { return notPrintable(s) < 0 }
 
-// notPrintable returns the first byte that tenants may not write, or -1.
+// notPrintable returns the index of the first byte that is not allowed in a tenant's
+// value, or -1.
 func notPrintable(s string) int {
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\t' && (s[i] < ' ' || s[i] > '~') {
@@ -201,7 +200,7 @@ func notPrintable(s string) int {
 	return -1
 }
 
-// isFieldValue is the rule of RFC 9110 section 5.5.
+// isFieldValue reports whether a text is a field value by RFC 9110 section 5.5.
 func isFieldValue(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\t' && s[i] < ' ' || s[i] == 0x7f {

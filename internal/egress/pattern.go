@@ -5,16 +5,17 @@ import (
 	"strings"
 )
 
-// HostPattern names hosts: one, or with a leading "*." every name under one. The zero
-// value names none.
+// HostPattern matches hosts: one name, or with a leading "*." every name under it. The
+// zero value matches none.
 type HostPattern struct {
 	name  string // in canonical form
 	under bool
 }
 
-// ParseHostPattern reads a host name such as app.internal, or *.svc.cluster.local for
-// the names under svc.cluster.local, which is not among them. Names are compared as
-// URLs are: lower-case, without a final dot, in ASCII. Addresses are no names.
+// ParseHostPattern parses a host name such as app.internal, or a pattern such as
+// *.svc.cluster.local, which matches all names under svc.cluster.local but not that name
+// itself. Names are compared as in URLs: in lower-case ASCII, without a final dot.
+// Addresses are not accepted.
 func ParseHostPattern(text string) (HostPattern, error) {
 	rest, under := strings.CutPrefix(text, "*.")
 	name, reason := canonicalName(rest)
@@ -32,8 +33,8 @@ func (p HostPattern) String() string {
 	return p.name
 }
 
-// Public reports whether the pattern names public hosts, which are admitted without
-// being allowed. Whether their addresses are public is another matter.
+// Public reports whether the pattern matches public names, which are admitted without
+// being allowed. Their addresses need not be public.
 func (p HostPattern) Public() bool {
 	name := p.name
 	if p.under {
@@ -43,7 +44,7 @@ func (p HostPattern) Public() bool {
 	return public
 }
 
-// matches judges a host in canonical form.
+// matches reports whether the pattern matches a host in canonical form.
 func (p HostPattern) matches(host string) bool {
 	if !p.under {
 		return host == p.name
@@ -52,7 +53,7 @@ func (p HostPattern) matches(host string) bool {
 	return under
 }
 
-// matching returns the first pattern that names the host.
+// matching returns the first pattern that matches the host.
 func matching(patterns []HostPattern, host string) (HostPattern, bool) {
 	for _, p := range patterns {
 		if p.matches(host) {

@@ -10,17 +10,17 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// pool names the connections that an endpoint may use in one period. The transport keeps
-// connections by the host of the URL. When the period is over, requests name another pool;
-// those under way end on their connections, and what is kept in the old pool ends once it
-// has been idle for long enough. So a connection ends between two attempts and never during
-// one.
+// pool identifies the connections that an endpoint may use in one period. The transport
+// keeps connections by the host of the URL. When the period is over, requests use a new
+// pool. Requests in progress finish on their connections. Connections in the old pool
+// are closed after they have been idle for idleTimeout. So a connection is closed
+// between attempts and never during one.
 type pool struct {
 	number int64 // of the period
 	url    *url.URL
 }
 
-// pool returns the URL of the pool that a request to the target uses now.
+// pool returns the URL of the pool for a request to the address now.
 func (c *Client) pool(a *address) *url.URL {
 	number := int64(0)
 	if a.period > 0 {
@@ -35,9 +35,10 @@ func (c *Client) pool(a *address) *url.URL {
 	return &u
 }
 
-// periods returns how long the connections of an endpoint may be used, up to a fifth less
-// than MaxAge, and how much of the first period was over at the start. Both differ by
-// endpoint and process: connections to one host do not end all at once.
+// periods returns how long the connections of an endpoint may be used, which is up to a
+// fifth less than MaxAge, and how much of the first period was over when the client was
+// created. Both differ by endpoint and process, so that connections to one host are not
+// all closed at once. Zero: connections may be used for any time.
 func (c *Client) periods(endpoint hook.ID) (period, phase time.Duration) {
 	if c.opts.MaxAge < 0 {
 		return 0, 0

@@ -2,9 +2,8 @@ package egress
 
 import "slices"
 
-// badPorts is the list of ports that browsers do not open because another
-// protocol could take the request for its own (WHATWG Fetch, "port blocking").
-// It is in ascending order.
+// badPorts are the ports that browsers do not open, because another protocol could
+// misinterpret the request (WHATWG Fetch, "port blocking"). They are in ascending order.
 var badPorts = []uint16{
 	0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102,
 	103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465,
@@ -13,9 +12,8 @@ var badPorts = []uint16{
 	6669, 6679, 6697, 10080,
 }
 
-// portAllowed reports whether requests may go to the port. Services of the
-// system listen below 1024, so only the two of HTTP are open there; on a
-// developer's machine all are.
+// portAllowed reports whether requests may be sent to the port. System services listen
+// below 1024, so only the two HTTP ports are allowed there. With local, all of them are.
 func portAllowed(scheme string, port uint16, local bool) bool {
 	if _, bad := slices.BinarySearch(badPorts, port); bad {
 		return false

@@ -23,44 +23,44 @@ import (
 // Request is one POST.
 type Request struct {
 	URL string // as Admit returned it
-	// Headers are all of them but Host and Content-Length, sent in the spelling
-	// given. A name may stand once.
+	// Headers are all headers except Host and Content-Length. They are sent with the
+	// given spelling. A name may occur only once.
 	Headers []hook.Header
-	// Body may be read for a moment after Post has returned, when the receiver
-	// answered before it had read all. Its memory must not be used again.
+	// Body may still be read after Post has returned, if the receiver answered before it
+	// had read all of it. The caller must not modify or reuse its memory.
 	Body []byte
-	// Endpoint is whose request it is: a connection is kept for further requests of
-	// the same endpoint only.
+	// Endpoint owns the request. A kept connection is used for requests of the same
+	// endpoint only.
 	Endpoint hook.ID
-	Timeout  time.Duration // from the lookup of the name to the last byte of the body; 0 means 30 s
+	Timeout  time.Duration // from name lookup to the last byte of the body; 0 means 30 s
 }
 
-// Response is what a receiver answered, whatever the status.
+// Response is a receiver's response, whatever its status.
 type Response struct {
 	Status  int
 	Headers []byte // lines of "Name: value\n", sorted by name, within MaxHeader
 	Body    []byte // the first MaxBody bytes
-	// Truncated says that the body is not whole: it was longer, it did not end
-	// within the deadline, or the connection broke.
+	// Truncated reports whether the body is incomplete: it was longer, it did not end
+	// before the deadline, or the connection broke.
 	Truncated bool
-	// TimedOut says that the body was cut because the deadline passed.
+	// TimedOut reports whether the body is incomplete because the deadline passed.
 	TimedOut bool
-	// Repeated says that the request was sent twice, see [Client.Post].
+	// Repeated reports whether the request was sent twice. See [Client.Post].
 	Repeated bool
-	// RetryAfter is what the receiver asked for (RFC 9110 section 10.2.3), at most
-	// a year; 0 if it did not.
+	// RetryAfter is the value of the Retry-After header (RFC 9110 section 10.2.3), at
+	// most a year. 0 means none.
 	RetryAfter time.Duration
-	// Address is that of the connection that the answer came on.
+	// Address is the remote address of the connection on which the response came.
 	Address netip.Addr
 }
 
-// Post sends the request and returns the answer of the receiver. Redirects and
-// error statuses are answers. The error is always a *[Failure].
+// Post sends the request and returns the receiver's response. Redirects and error
+// statuses are responses, too. The error is always a *[Failure].
 //
-// A receiver may close a kept connection in the moment it is used again. If a kept
-// connection ends without a byte of an answer, the request is sent once more, on a
-// fresh connection and within the same deadline, and the result says so. Nothing
-// else is repeated: the transport itself repeats nothing.
+// A receiver may close a kept connection at the moment when it is used again. If a kept
+// connection ends without a byte of a response, Post sends the request once more, on a
+// fresh connection and within the same deadline, and sets Repeated in the result. Nothing
+// else is repeated; the transport itself repeats nothing.
 func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	target, refusal := c.parsed(r.URL, r.Endpoint)
 	if refusal != nil {
@@ -78,8 +78,8 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	a := &attempt{Context: limited, target: target, data: r.Body}
 	transport := c.transport
 	if len(r.Body) == 0 {
-		// One without a body can always be repeated, and is if a header of the tenant's
-		// calls it idempotent.
+		// The transport can always repeat a request without a body, and does so if a
+		// custom header marks it as idempotent.
 		transport = c.fresh
 	}
 	pool := c.pool(target)
@@ -107,8 +107,8 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	return out, nil
 }
 
-// read takes what is kept of an answer. The connection is used again only if the
-// body ended by itself within the bound.
+// read reads the part of a response that is kept. The connection is reused only if the
+// body ended within the bound.
 func (c *Client) read(res *http.Response) Response {
 	out := Response{
 		Status:     res.StatusCode,
@@ -117,7 +117,7 @@ func (c *Client) read(res *http.Response) Response {
 	}
 	defer res.Body.Close()
 	if res.StatusCode == http.StatusSwitchingProtocols || res.ContentLength == 0 {
-		return out // after a 101, which nobody asked for, there is no HTTP body
+		return out // after an unrequested 101 there is no HTTP body
 	}
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
@@ -133,8 +133,8 @@ func (c *Client) read(res *http.Response) Response {
 	return out
 }
 
-// readUpTo fills buf. The error is io.EOF if the end came before buf was full, and
-// nil if it was filled.
+// readUpTo fills buf. The error is nil if buf was filled, and io.EOF if the data ended
+// before.
 func readUpTo(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var m int
@@ -147,8 +147,8 @@ func readUpTo(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// headerLines writes a header as text. A line stays a line: the transport refuses
-// answers with control characters in a header.
+// headerLines returns a header as text. A value cannot start a new line, because the
+// transport refuses responses with control characters in a header.
 func headerLines(h http.Header, limit int) []byte {
 	type line struct{ name, value string }
 	lines := make([]line, 0, len(h))
@@ -173,7 +173,7 @@ func headerLines(h http.Header, limit int) []byte {
 	return out
 }
 
-// retryAfter reads seconds or a date. What is neither, or past, is nothing.
+// retryAfter parses seconds or a date. It returns 0 for other values and past dates.
 func retryAfter(value string, now func() time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
@@ -193,7 +193,7 @@ func retryAfter(value string, now func() time.Time) time.Duration {
 	return min(max(at.Sub(now()), 0), longestRetryFor)
 }
 
-// The phases of the dial that an attempt started.
+// The phases of a dial that an attempt starts.
 const (
 	phaseNone uint32 = iota
 	phaseDNS
@@ -202,23 +202,23 @@ const (
 	phaseReady
 )
 
-// attempt is the context of one request. It travels with the transport's own
-// contexts into the dial, which so learns the target and the deadline and notes how
-// far it got.
+// attempt is the context of one request. The transport passes it to the dial through its
+// own contexts. The dial gets the target and the deadline from it and records its phase
+// there.
 type attempt struct {
 	context.Context
 	target   *address
 	phase    atomic.Uint32
-	kept     atomic.Bool // the request went out on a kept connection
-	answered atomic.Bool // a byte of an answer came
+	kept     atomic.Bool // the request was sent on a kept connection
+	answered atomic.Bool // a byte of a response was received
 	data     []byte
-	body     *bytes.Reader // of data, the one in use; nil if there is none
-	conn     net.Conn      // that the request went out on; nil: it did not
+	body     *bytes.Reader // the reader of data in use; nil: none
+	conn     net.Conn      // the request's connection; nil: it got none
 	dialled  atomic.Pointer[netip.Addr]
 }
 
-// address returns the address that the request went to, or that was dialled for it. It
-// is the zero one if none was.
+// address returns the remote address of the request's connection, or else the address
+// that was dialled for it. It returns the zero Addr if there is none.
 func (a *attempt) address() netip.Addr {
 	if a.conn != nil {
 		if tcp, ok := a.conn.RemoteAddr().(*net.TCPAddr); ok {
@@ -233,7 +233,7 @@ func (a *attempt) address() netip.Addr {
 
 type attemptKey struct{}
 
-// Value returns the attempt for its key.
+// Value returns the attempt for attemptKey.
 func (a *attempt) Value(key any) any {
 	if key == (attemptKey{}) {
 		return a
@@ -241,10 +241,10 @@ func (a *attempt) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// request returns the request for a transport. It has neither GetBody nor a header
-// or method that makes it idempotent: with them the transport would repeat it on one
-// kept connection after the other. Its URL names the pool of connections; the host that
-// is dialled and the Host header come from the target.
+// request returns the request for a transport. It has no GetBody, and no header or
+// method that makes it idempotent. Otherwise the transport would repeat it on one kept
+// connection after another. Its URL names the pool of connections. The dialled host and
+// the Host header come from the target.
 func (a *attempt) request(pool *url.URL, header http.Header) *http.Request {
 	r := http.Request{
 		Method:        http.MethodPost,
@@ -254,8 +254,8 @@ func (a *attempt) request(pool *url.URL, header http.Header) *http.Request {
 		ContentLength: int64(len(a.data)),
 	}
 	if len(a.data) > 0 {
-		// It is of a type that the transport knows to be in memory: with any other it
-		// would send the header in a packet of its own.
+		// The transport knows that a bytes.Reader is in memory. With any other type it
+		// would send the header in a separate packet.
 		a.body = bytes.NewReader(a.data)
 		r.Body = io.NopCloser(a.body)
 	}
@@ -265,13 +265,13 @@ func (a *attempt) request(pool *url.URL, header http.Header) *http.Request {
 	}))
 }
 
-// staleConnection reports whether the request failed because the receiver had closed
-// the kept connection that it went out on, as far as anybody can tell.
+// staleConnection reports whether the request failed because the receiver had closed the
+// kept connection, as far as can be determined.
 func (a *attempt) staleConnection(err error) bool {
 	return a.kept.Load() && !a.answered.Load() && a.Err() == nil && !isTimeout(a, err)
 }
 
-// sent reports whether the transport had a connection and began to send. It may
-// be called once RoundTrip has failed, which it does only after it has stopped
-// reading the body.
+// sent reports whether the transport had a connection and began to send. It may be
+// called after RoundTrip has failed, because RoundTrip returns an error only after it
+// has stopped reading the body.
 func (a *attempt) sent() bool { return a.body != nil && a.body.Len() < len(a.data) }

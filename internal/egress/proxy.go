@@ -24,27 +24,27 @@ import (
 )
 
 const (
-	maxProxyAnswer  = 16 << 10        // bytes of the answer to a CONNECT
-	maxProxyConnect = 5 * time.Second // to the proxy itself, and at most half of what is left of the deadline
+	maxProxyAnswer  = 16 << 10        // bytes of the response to a CONNECT
+	maxProxyConnect = 5 * time.Second // to the proxy itself; also at most half of the remaining time
 	maxProxyAddrs   = 64
 )
 
-// Proxy is the operator's HTTP proxy that deliveries go through (CONNECT, RFC 9110 section
-// 9.3.6). It prints without the credentials.
+// Proxy is the operator's HTTP proxy for deliveries (CONNECT, RFC 9110 section 9.3.6).
+// Its printed form does not contain the credentials.
 type Proxy struct {
-	secure        bool // TLS to the proxy itself
+	secure        bool // TLS to the proxy
 	host          string
 	port          uint16
-	authorization string // of Proxy-Authorization; secret
+	authorization string // value of Proxy-Authorization; secret
 	plainAnywhere bool
 
-	seen atomic.Pointer[[]netip.Addr] // addresses of the proxy, as far as they are known
-	down atomic.Pointer[string]       // a sentence about what is wrong with it; nil: it works
+	seen atomic.Pointer[[]netip.Addr] // known addresses of the proxy
+	down atomic.Pointer[string]       // a sentence that describes its fault; nil: it works
 }
 
-// ParseProxy reads http://[user:password@]host:port, or https:// for a proxy that is
-// spoken to by TLS. With plainAnywhere a proxy without TLS may have a public address. The
-// error never holds the text, which may hold a password.
+// ParseProxy parses http://[user:password@]host:port, or https:// for a proxy with TLS.
+// With plainAnywhere a proxy without TLS may have a public address. The error never
+// contains the text, which may contain a password.
 func ParseProxy(text string, plainAnywhere bool) (*Proxy, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -71,7 +71,7 @@ func ParseProxy(text string, plainAnywhere bool) (*Proxy, error) {
 
 func (p *Proxy) address() string { return net.JoinHostPort(p.host, strconv.Itoa(int(p.port))) }
 
-// String returns the URL without user name and password.
+// String returns the proxy's URL without user name and password.
 func (p *Proxy) String() string {
 	if p.secure {
 		return "https://" + p.address()
@@ -79,12 +79,12 @@ func (p *Proxy) String() string {
 	return "http://" + p.address()
 }
 
-// GoString is String.
+// GoString returns the same as String.
 func (p *Proxy) GoString() string { return p.String() }
 
-// Check looks the proxy's name up and refuses what would send credentials and payloads of
-// http endpoints over the internet in the clear. A name that cannot be looked up passes:
-// each connection to the proxy is checked again.
+// Check looks up the proxy's name. It returns an error if credentials, or payloads of
+// http endpoints, would cross the internet unencrypted. A name that cannot be looked up
+// is no error, because each connection to the proxy is checked again.
 func (p *Proxy) Check(ctx context.Context) error {
 	addrs, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", p.host)
 	for _, addr := range addrs {
@@ -95,7 +95,7 @@ func (p *Proxy) Check(ctx context.Context) error {
 	return nil
 }
 
-// takes judges an address of the proxy and keeps it.
+// takes checks an address of the proxy and records it in seen.
 func (p *Proxy) takes(addr netip.Addr) error {
 	if !p.secure && !p.plainAnywhere && refusedBy(addr) == "" {
 		return fmt.Errorf("the proxy %s is at the public address %s and is spoken to without TLS: use https://, or --egress-proxy-plain if the way there is private", p, addr)
@@ -119,8 +119,7 @@ func (p *Proxy) takes(addr netip.Addr) error {
 	}
 }
 
-// is reports whether the destination is the proxy, which nobody may ask for a tunnel to
-// itself.
+// is reports whether the destination is the proxy itself. No tunnel may lead there.
 func (p *Proxy) is(addr netip.Addr, port uint16) bool {
 	if p == nil || port != p.port {
 		return false
@@ -129,11 +128,11 @@ func (p *Proxy) is(addr netip.Addr, port uint16) bool {
 	return known != nil && slices.Contains(*known, addr)
 }
 
-// named reports whether a URL means the proxy by its name.
+// named reports whether a URL has the host and port of the proxy.
 func (p *Proxy) named(a *address) bool { return p != nil && a.port == p.port && a.host == p.host }
 
-// Reach connects to the proxy and closes the connection, without asking it for anything.
-// With nil roots its certificate must come from an authority of the system.
+// Reach connects to the proxy and closes the connection without sending a request. If
+// roots is nil, the system's authorities verify the proxy's certificate.
 func (p *Proxy) Reach(ctx context.Context, roots *x509.CertPool) error {
 	conn, err := p.dial(ctx, new(net.Dialer).DialContext, roots)
 	if err != nil {
@@ -142,7 +141,7 @@ func (p *Proxy) Reach(ctx context.Context, roots *x509.CertPool) error {
 	return conn.Close()
 }
 
-// dial connects to the proxy, and shakes hands with it if it is spoken to by TLS.
+// dial connects to the proxy and, if it uses TLS, completes the handshake.
 func (p *Proxy) dial(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error), roots *x509.CertPool) (net.Conn, error) {
 	conn, err := dial(ctx, "tcp", p.address())
 	if err != nil {
@@ -170,14 +169,14 @@ func (p *Proxy) dial(ctx context.Context, dial func(context.Context, string, str
 	return secured, nil
 }
 
-// tunnel opens a connection to a judged address through the proxy, which is told the
-// address and never the name, so that it cannot resolve the name to another one.
+// tunnel opens a connection to a checked address through the proxy. The proxy gets the
+// address and never the name, so it cannot resolve the name to another address.
 func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	p := c.opts.Proxy
 	conn, err := c.dialProxy(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, err // another address of the target was first, or nobody waits any more
+			return nil, err // another address connected first, or the attempt has ended
 		}
 		if isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM) {
 			return nil, err // not the proxy's fault
@@ -188,7 +187,7 @@ func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error
 	if err != nil {
 		conn.Close()
 		if ctx.Err() != nil || isTimeout(ctx, err) {
-			return nil, err // it waits for the target, as far as anybody can tell
+			return nil, err // the proxy probably still waits for the target
 		}
 		return nil, p.fault("gave no valid answer", err)
 	}
@@ -220,8 +219,9 @@ func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error
 	return nil, err
 }
 
-// targetFailed reports whether the proxy says that it could not reach the target. 503 says
-// so from Squid, which names the reason; elsewhere it may be the proxy's own.
+// targetFailed reports whether the response means that the proxy could not reach the
+// target. A 503 from Squid means that if it names the reason. A 503 from other proxies
+// may report a fault of the proxy.
 func targetFailed(answer *http.Response) bool {
 	switch answer.StatusCode {
 	case http.StatusBadGateway, http.StatusGatewayTimeout:
@@ -232,8 +232,8 @@ func targetFailed(answer *http.Response) bool {
 	return false
 }
 
-// dialProxy connects to the proxy within a part of the deadline, so that a proxy that is
-// silent is not taken for a target that is.
+// dialProxy connects to the proxy within a part of the remaining time, so that a silent
+// proxy is not mistaken for a silent target.
 func (c *Client) dialProxy(ctx context.Context) (net.Conn, error) {
 	limit := maxProxyConnect
 	if deadline, ok := ctx.Deadline(); ok {
@@ -244,8 +244,8 @@ func (c *Client) dialProxy(ctx context.Context) (net.Conn, error) {
 	return c.opts.Proxy.dial(ctx, c.dialOut, c.opts.RootCAs)
 }
 
-// connect asks for a tunnel and reads the answer, and not a byte more: what follows comes
-// from the target.
+// connect requests a tunnel and reads the response, but no further byte, because what
+// follows comes from the target.
 func (p *Proxy) connect(ctx context.Context, conn net.Conn, to netip.AddrPort) (*http.Response, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	ask := "CONNECT " + to.String() + " HTTP/1.1\r\nHost: " + to.String() + "\r\n"
@@ -267,15 +267,16 @@ func (p *Proxy) connect(ctx context.Context, conn net.Conn, to netip.AddrPort) (
 	return answer, nil
 }
 
-// single reads byte by byte.
+// single is a reader that reads one byte at a time.
 type single struct{ io.Reader }
 
-// Read reads one byte.
+// Read reads at most one byte.
 func (s single) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p), 1)]) }
 
-// fault is a failure of the proxy. It is ours: no endpoint can help it.
+// fault records and returns a failure of the proxy. It is a fault of this installation
+// and does not count against the endpoint.
 func (p *Proxy) fault(what string, err error) *Failure {
-	text := "The egress proxy of this server " + what + "." // /readyz is for everybody, so it does not say where
+	text := "The egress proxy of this server " + what + "." // no address: /readyz is public
 	p.down.Store(&text)
 	f := failure(hook.ClassEgressProxy, fmt.Errorf("egress proxy %s %s", p, what))
 	if err != nil {
@@ -284,7 +285,7 @@ func (p *Proxy) fault(what string, err error) *Failure {
 	return f
 }
 
-// tunnelled is a connection that ends at the target and not at the proxy.
+// tunnelled is a connection through the proxy. Its remote address is the target's.
 type tunnelled struct {
 	net.Conn
 	to netip.AddrPort

@@ -15,25 +15,27 @@ import (
 
 // How several addresses of a name are dialled, after RFC 8305.
 const (
-	maxDialed   = 4                      // addresses of one name that are tried
-	maxParallel = 3                      // of them at once
+	maxDialed   = 4                      // the most addresses of a name that are dialled
+	maxParallel = 3                      // the most that are dialled at once
 	stagger     = 250 * time.Millisecond // the recommended Connection Attempt Delay
-	minShare    = 2 * time.Second        // of the deadline, for one address when there are more than maxParallel
+	minShare    = 2 * time.Second        // the least for one if there are more than maxParallel
 
 	maxWays = 4096
-	wayKept = 10 * time.Minute // then the first address gets another chance
+	wayKept = 10 * time.Minute // then the first address is tried first again
 )
 
-// dialed is what became of a dial.
+// dialed is the result of a dial.
 type dialed struct {
 	net.Conn
 	to  netip.AddrPort
 	err error
 }
 
-// race dials the addresses, which are judged already: the next one when one failed, or
-// did not answer for a moment, a few at once. It returns the first connection, or the
-// first error that is not ours, and leaves no connection behind.
+// race dials addresses that have been checked. It starts the next dial when one fails or
+// has taken longer than stagger, at most maxParallel at once. It returns the first
+// connection and closes all others. If every dial fails, it returns the first error that
+// is not a fault of this machine, or a failure with ClassLocalResources. A fault of the
+// proxy ends the race.
 func (c *Client) race(ctx context.Context, targets []netip.AddrPort) (dialed, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -59,7 +61,7 @@ func (c *Client) race(ctx context.Context, targets []netip.AddrPort) (dialed, er
 				return r, nil
 			}
 			if f, ok := errors.AsType[*Failure](r.err); ok && f.Class.Ours() {
-				return dialed{}, f // of the proxy: it would be the same for the others
+				return dialed{}, f // a fault of the proxy: the other dials would fail alike
 			}
 			local := c.localFault(ctx, r.to, r.err)
 			if first == nil || ours && !local {
@@ -70,20 +72,20 @@ func (c *Client) race(ctx context.Context, targets []netip.AddrPort) (dialed, er
 			if first == nil {
 				first = ctx.Err()
 			}
-			targets, pending = nil, 0 // those under way end with the context
+			targets, pending = nil, 0 // dials in progress end with the context
 		}
 	}
 	if ours {
 		if isAny(first, syscall.EMFILE, syscall.ENFILE) {
-			c.CloseIdle() // kept connections are of less use than new ones
+			c.CloseIdle() // new connections matter more than idle ones
 		}
 		return dialed{}, failure(hook.ClassLocalResources, first)
 	}
 	return dialed{}, first
 }
 
-// dialOne dials one address, for half of the time that is left if more are to be tried
-// than may be at once.
+// dialOne dials one address. If there are more addresses than maxParallel, the dial gets
+// half of the remaining time, but at least minShare.
 func (c *Client) dialOne(ctx context.Context, to netip.AddrPort, crowded bool, results chan<- dialed) {
 	limited, cancel := ctx, func() {}
 	if deadline, ok := ctx.Deadline(); ok && crowded {
@@ -95,13 +97,13 @@ func (c *Client) dialOne(ctx context.Context, to netip.AddrPort, crowded bool, r
 	case results <- dialed{conn, to, err}:
 	case <-ctx.Done():
 		if err == nil {
-			conn.Close() // another one was first
+			conn.Close() // another dial was first
 		}
 	}
 }
 
-// ways remembers which address of a name was connected to when the first one was not,
-// so that a dead one does not cost its moment each time. It is safe for concurrent use.
+// ways remembers which address of a name connected when the first one did not, so that a
+// dead address does not delay every attempt. It is safe for concurrent use.
 type ways struct {
 	mu    sync.Mutex
 	hosts map[string]way
@@ -112,8 +114,8 @@ type way struct {
 	at   time.Time
 }
 
-// order puts the addresses of the two families in turns (RFC 8305 section 4), the one
-// that worked last first, and returns as many as are tried.
+// order alternates the addresses of the two families (RFC 8305 section 4), moves the one
+// that last worked to the front, and returns at most maxDialed.
 func (w *ways) order(host string, targets []netip.AddrPort) []netip.AddrPort {
 	if len(targets) == 1 {
 		return targets
@@ -149,8 +151,9 @@ func (w *ways) order(host string, targets []netip.AddrPort) []netip.AddrPort {
 	return out[:min(len(out), maxDialed)]
 }
 
-// worked notes an address that came before the first one. What is noted keeps its time,
-// so that the order of the name service is tried again now and then.
+// worked records an address that connected before the first one did. Recording the same
+// address again does not renew its time, so the order of the name service is tried again
+// every wayKept.
 func (w *ways) worked(host string, to netip.AddrPort) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,7 +162,7 @@ func (w *ways) worked(host string, to netip.AddrPort) {
 		return
 	}
 	if len(w.hosts) >= maxWays {
-		clear(w.hosts) // cheaper than to remember the order of use
+		clear(w.hosts) // cheaper than tracking the order of use
 	}
 	w.hosts[host] = way{addr: to.Addr(), at: time.Now()}
 }

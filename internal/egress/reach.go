@@ -10,29 +10,29 @@ import (
 )
 
 const (
-	outageHosts  = 5                // so many hosts, and most of those tried, make an outage
-	outageWindow = 30 * time.Second // within this time
-	outageMemory = 2 * time.Minute  // of a host's last result while there is an outage: attempts are rare then
+	outageHosts  = 5                // in an outage at least so many hosts fail, and most of all
+	outageWindow = 30 * time.Second // results older than this do not count
+	outageMemory = 2 * time.Minute  // the same during an outage, when attempts are rare
 	maxHosts     = 10_000
-	serviceGrace = 2 * time.Minute // what a service fails for must fail for so long to be the only one
-	serviceGap   = 2 * time.Minute // between two failures of a series
+	serviceGrace = 2 * time.Minute // how long a question must fail before it is at fault itself
+	serviceGap   = 2 * time.Minute // the longest time between two failures of a series
 )
 
-// reach tells faults of this machine from those of receivers by what happens to other
-// hosts at the same time.
+// reach distinguishes faults of this machine from faults of receivers by the results of
+// other hosts at the same time. It is safe for concurrent use.
 type reach struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	hosts   map[string]*list.Element // of a result in order
+	hosts   map[string]*list.Element // the host's result in order
 	order   list.List                // the oldest result first
 	failing int                      // hosts whose last result is a failure
 	outage  bool
 
-	names service // lookups, by name
+	names service // the name service, by name
 }
 
-// result is how the last attempt to reach a host went.
+// result is the result of the last attempt to reach a host.
 type result struct {
 	host   string
 	failed bool
@@ -43,18 +43,19 @@ func newReach(log *slog.Logger) *reach {
 	return &reach{log: log, hosts: map[string]*list.Element{}}
 }
 
-// service is one of ours that answers for many, such as the name service: it tells what
-// fails by itself from a service that fails for all. It is safe for concurrent use.
+// service tracks a service that this installation uses for many hosts, such as the name
+// service. It distinguishes a failure of one question from a failure of the service. It
+// is safe for concurrent use.
 type service struct {
 	mu       sync.Mutex
 	failing  map[string]*failures
-	answered time.Time // when it last answered for anybody
+	answered time.Time // when it last answered any question
 }
 
-// failures are those of one question, in a row.
+// failures are the times of the first and last of consecutive failures of one question.
 type failures struct{ first, last time.Time }
 
-// answers notes that the service answered about something.
+// answers records that the service answered a question.
 func (s *service) answers(about string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,8 +63,9 @@ func (s *service) answers(about string) {
 	delete(s.failing, about)
 }
 
-// fails notes that the service failed for something and reports whether that is not the
-// service's fault: it has failed for a while during which it answered about others.
+// fails records that the service failed to answer a question. It reports whether the
+// question itself is at fault: it has failed for serviceGrace, and the service has
+// answered others in that time.
 func (s *service) fails(about string) (theirs bool) {
 	now := time.Now()
 	s.mu.Lock()
@@ -71,7 +73,7 @@ func (s *service) fails(about string) (theirs bool) {
 	f := s.failing[about]
 	if f == nil || now.Sub(f.last) > serviceGap {
 		if s.failing == nil || len(s.failing) >= maxHosts {
-			s.failing = map[string]*failures{} // each gets its grace anew
+			s.failing = map[string]*failures{} // each gets a new grace period
 		}
 		f = &failures{first: now}
 		s.failing[about] = f
@@ -80,8 +82,8 @@ func (s *service) fails(about string) (theirs bool) {
 	return now.Sub(f.first) >= serviceGrace && now.Sub(s.answered) < serviceGrace
 }
 
-// note takes in how an attempt to reach the host went and reports whether there is an
-// outage: most hosts fail.
+// note records the result of an attempt to reach the host. It reports whether there is an
+// outage, which means that most hosts fail.
 func (r *reach) note(host string, failed bool) (outage bool) {
 	now := time.Now()
 	r.mu.Lock()
@@ -110,7 +112,8 @@ func (r *reach) out() bool {
 	return r.judge(time.Now())
 }
 
-// judge forgets old results and says what the others mean. The caller holds mu.
+// judge deletes old results and reports whether the others mean an outage. The caller
+// holds mu.
 func (r *reach) judge(now time.Time) bool {
 	window := outageWindow
 	if r.outage {
@@ -138,8 +141,8 @@ func (r *reach) judge(now time.Time) bool {
 	return out
 }
 
-// Outage says for people that the proxy does not work, or that most hosts cannot be
-// reached, or is empty.
+// Outage returns a message if the proxy does not work or most hosts cannot be reached.
+// Otherwise it returns "".
 func (c *Client) Outage() string {
 	if p := c.opts.Proxy; p != nil {
 		if down := p.down.Load(); down != nil {
@@ -152,13 +155,13 @@ func (c *Client) Outage() string {
 	return ""
 }
 
-// attribute says whose fault a failure is. A receiver that refuses a connection and a
-// name that is said not to exist are answers, so they are the receiver's own and show
-// that others can be reached.
+// attribute replaces a failure that is the fault of this machine or its services. If a
+// receiver refuses a connection, or the name service reports that a name does not exist,
+// that is an answer: it is the receiver's fault and shows that hosts can be reached.
 func (c *Client) attribute(host string, f *Failure) *Failure {
 	switch f.Class {
 	case hook.ClassBlockedAddress, hook.ClassEgressProxy:
-		return f // says nothing about the host
+		return f // it means nothing for the host
 	case hook.ClassDNSTimeout, hook.ClassDNSFailed:
 		if !c.reach.names.fails(host) {
 			f = failure(hook.ClassDNSUnavailable, f.Err)

@@ -2,13 +2,13 @@ package egress
 
 import "net/netip"
 
-// refused4 lists the IPv4 ranges that are no public receiver's address: the IANA
-// special-purpose registry (RFC 6890 and its updates), multicast, and one public
-// address that is an internal service of a cloud.
+// refused4 lists the IPv4 ranges that no public receiver can have: the IANA
+// special-purpose registry (RFC 6890 and its updates), multicast, and one public address
+// that is an internal service of a cloud.
 var refused4 = prefixes(
 	"0.0.0.0/8",        // this network, RFC 791
 	"10.0.0.0/8",       // private, RFC 1918
-	"100.64.0.0/10",    // carrier-grade NAT, RFC 6598; a cloud's metadata service lives here
+	"100.64.0.0/10",    // carrier-grade NAT, RFC 6598; one cloud's metadata service is here
 	"127.0.0.0/8",      // loopback, RFC 1122
 	"169.254.0.0/16",   // link-local, RFC 3927; most clouds' metadata services
 	"172.16.0.0/12",    // private, RFC 1918
@@ -24,16 +24,15 @@ var refused4 = prefixes(
 	"203.0.113.0/24",   // documentation, RFC 5737
 	"224.0.0.0/4",      // multicast, RFC 1112
 	"240.0.0.0/4",      // reserved and broadcast, RFC 1112
-	"168.63.129.16/32", // Azure's platform address: public by number, internal by nature
+	"168.63.129.16/32", // Azure's platform address: in a public range, but internal
 )
 
-// global6 is the only IPv6 range from which public addresses are assigned (RFC
-// 4291). Keeping to it refuses loopback, unspecified, IPv4-compatible, NAT64,
-// discard, SRv6, unique local, link-local, site-local and multicast addresses
-// without naming them.
+// global6 is the only IPv6 range from which public addresses are assigned (RFC 4291).
+// Addresses outside it are refused: loopback, unspecified, IPv4-compatible, NAT64,
+// discard, SRv6, unique local, link-local, site-local and multicast.
 var global6 = netip.MustParsePrefix("2000::/3")
 
-// refused6 lists what is refused inside global6.
+// refused6 lists the ranges inside global6 that are refused.
 var refused6 = prefixes(
 	"2001::/23",         // IETF protocol assignments, RFC 2928: Teredo, ORCHID, benchmarking
 	"2001:db8::/32",     // documentation, RFC 3849
@@ -42,7 +41,7 @@ var refused6 = prefixes(
 	"3fff::/20",         // documentation, RFC 9637
 )
 
-// Rules that are no prefix of the table. They appear in logs and metrics.
+// Rules that are not a prefix of the table. They appear in logs and metrics.
 const (
 	ruleZone     = "zone"
 	ruleNotIP    = "not an address"
@@ -51,13 +50,14 @@ const (
 	ruleOutside6 = "outside 2000::/3"
 	ruleISATAP   = "ISATAP"
 
-	denyNetwork = "--deny-network " // and the prefix
+	denyNetwork = "--deny-network " // followed by the prefix
 
 	ruleProxyDenies = "denied by the egress proxy"
 )
 
-// carriers are the forms of IPv6 in which an IPv4 address travels, with the places of
-// its bytes. A network may lay out 64:ff9b:1::/48 in two ways (RFC 6052 section 2.2).
+// carriers are the IPv6 formats that embed an IPv4 address, with the positions of its
+// bytes. A network may use 64:ff9b:1::/48 with either of two layouts (RFC 6052 section
+// 2.2).
 var carriers = []struct {
 	prefix netip.Prefix
 	bytes  [4]int
@@ -76,7 +76,7 @@ func carried(addr netip.Addr) []netip.Addr {
 	var inside []netip.Addr
 	raw := addr.As16()
 	take := func(at [4]int) {
-		if raw[at[0]] != 0 { // nothing goes to 0.0.0.0/8: the address is not of this form
+		if raw[at[0]] != 0 { // otherwise it would be in 0.0.0.0/8, so this is not the format
 			inside = append(inside, netip.AddrFrom4([4]byte{raw[at[0]], raw[at[1]], raw[at[2]], raw[at[3]]}))
 		}
 	}
@@ -92,7 +92,7 @@ func carried(addr netip.Addr) []netip.Addr {
 }
 
 // isISATAP reports whether the second half of the address is an interface identifier
-// that carries an IPv4 address (RFC 5214 section 6.1).
+// that embeds an IPv4 address (RFC 5214 section 6.1).
 func isISATAP(raw [16]byte) bool {
 	return raw[8]&^2 == 0 && raw[9] == 0 && raw[10] == 0x5e && raw[11] == 0xfe
 }
@@ -105,10 +105,9 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// refusedBy returns the rule that refuses the address, or "". It judges what
-// the packet's address would be: an IPv4-mapped address is the IPv4 address
-// inside, and a zone is never accepted, because [netip.Prefix.Contains] answers
-// false for both.
+// refusedBy returns the rule that refuses the address, or "". It checks the address that
+// a packet would have: an IPv4-mapped address counts as the IPv4 address in it. It
+// refuses every zone. [netip.Prefix.Contains] would report false for both.
 func refusedBy(addr netip.Addr) string {
 	switch {
 	case !addr.IsValid():

@@ -19,28 +19,28 @@ import (
 // maxURL is the longest URL that is admitted, in bytes.
 const maxURL = 2048
 
-// address is a URL that has the right form: what S-03 asks of the text, without
-// a look at the name service.
+// address is a URL that has the form that S-03 requires. Its name has not been looked
+// up.
 type address struct {
 	canonical string
 	scheme    string
 	host      string     // lower-case ASCII name, or the text of ip
-	ip        netip.Addr // valid when the host is a literal
+	ip        netip.Addr // valid if the host is an address
 	port      uint16
 	url       *url.URL // of canonical; never changed
 
-	// Set by parsed, see pool.
+	// Set by parsed. See pool.
 	endpoint      hook.ID
 	period, phase time.Duration
 	pooled        atomic.Pointer[pool]
 }
 
-// form says which relaxed forms are in force.
+// form is which exceptions to the form of URLs are in force.
 type form struct {
 	http  bool
 	local bool
 	allow []HostPattern // admitted although they are not public
-	deny  []HostPattern // stronger than allow
+	deny  []HostPattern // takes precedence over allow
 }
 
 func refuse(code hook.Code, message string) *hook.Error {
@@ -55,8 +55,8 @@ func hostInvalid(reason string) *hook.Error {
 	return refuse(hook.CodeURLHost, "The URL's host is not accepted: "+reason+".")
 }
 
-// notPublic says why a name is not public: it has one label, or ends as names do that
-// are set aside.
+// notPublic returns the refusal of a name that is not public: it has only one label, or
+// it has an ending that is reserved for local use.
 func notPublic(host, ending string) *hook.Error {
 	why := "it has no dot"
 	if ending != "" {
@@ -65,8 +65,9 @@ func notPublic(host, ending string) *hook.Error {
 	return refuse(hook.CodeURLNotPublic, "The URL's host "+strconv.Quote(host)+" is not a public host name: "+why+". The operator admits such names with --allow-host.")
 }
 
-// addressRefused words the refusal of an address that stands in the URL. The rule is
-// named, as nobody learns from it where a name leads; but not where this process listens.
+// addressRefused returns the refusal of an address in the URL. It names the rule, which
+// reveals nothing about a name. It does not reveal that this process or its proxy listens
+// at the address.
 func addressRefused(addr netip.Addr, rule string) *hook.Error {
 	if strings.HasPrefix(rule, denyNetwork) {
 		return refuse(hook.CodeURLAddress, "The URL points to an address that the operator denies ("+rule+"). Use another address.")
@@ -82,7 +83,7 @@ func addressRefused(addr netip.Addr, rule string) *hook.Error {
 	return refuse(hook.CodeURLAddress, "The URL points to an address that deliveries may not go to"+rule+". The operator admits private networks with --allow-network.")
 }
 
-// printable shows a part of a URL, shortened, whatever is in it.
+// printable returns a part of a URL, shortened, in a form that is safe in a message.
 func printable(text string) string {
 	const most = 63
 	if len(text) > most {
@@ -95,10 +96,10 @@ func printable(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// parseAddress takes a URL apart by its own strict rules and puts the canonical
-// form together again. URL parsers disagree about odd texts (which of two hosts
-// is meant, what a backslash is), so whatever could be read in two ways is
-// refused, and the standard parser is only asked to agree in the end.
+// parseAddress parses a URL by its own strict rules and builds the canonical form. URL
+// parsers disagree about unusual texts (which of two hosts counts, what a backslash
+// means). So it refuses texts that could be read in two ways. The standard parser only
+// confirms the result.
 func parseAddress(raw string, f form) (*address, *hook.Error) {
 	if reason := badText(raw); reason != "" {
 		return nil, invalid(reason)
@@ -142,7 +143,7 @@ func parseAddress(raw string, f form) (*address, *hook.Error) {
 	return a.finish(tail)
 }
 
-// badText returns why the text as a whole cannot be a URL, or "".
+// badText returns why a text cannot be a URL, or "". It checks the text as a whole.
 func badText(raw string) string {
 	switch {
 	case raw == "":
@@ -157,7 +158,7 @@ func badText(raw string) string {
 		switch {
 		case unicode.IsSpace(r):
 			is = "white space"
-		case !unicode.IsPrint(r): // also the invisible ones that IDNA would drop
+		case !unicode.IsPrint(r): // includes invisible characters that IDNA would drop
 			is = "a control character or another that cannot be seen"
 		case r == '\\':
 			is = "a backslash"
@@ -171,8 +172,8 @@ func badText(raw string) string {
 	return ""
 }
 
-// cutScheme returns the lower-case scheme (RFC 3986 section 3.1) and what
-// follows its colon.
+// cutScheme returns the scheme in lower case (RFC 3986 section 3.1) and the text after
+// its colon.
 func cutScheme(raw string) (scheme, rest string, ok bool) {
 	scheme, rest, ok = strings.Cut(raw, ":")
 	if !ok || scheme == "" {
@@ -250,8 +251,8 @@ func (a *address) setHost(text string, f form) *hook.Error {
 	return nil
 }
 
-// canonicalName maps a host name to lower-case ASCII as browsers do (UTS 46) and
-// refuses what then is, or could be read as, an IP address.
+// canonicalName maps a host name to lower-case ASCII as browsers do (UTS 46). It refuses
+// names that then are, or could be read as, an IP address.
 func canonicalName(text string) (host, reason string) {
 	if strings.Contains(text, "%") {
 		return "", "percent-encoding is not for host names"
@@ -277,11 +278,12 @@ func canonicalName(text string) (host, reason string) {
 	return host, ""
 }
 
-// lookup maps names as browsers do: an underscore is taken, as DNS and they take it.
-// [labelFault] says which characters are.
+// lookup maps names as browsers do. It accepts underscores, as DNS and browsers do.
+// labelFault checks which characters are allowed.
 var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false))
 
-// mappingFault says which label of a name cannot be mapped, and why as far as is known.
+// mappingFault returns which label of a name cannot be mapped, and why, as far as is
+// known.
 func mappingFault(text string) string {
 	const rule = " cannot be part of an internationalized name (UTS 46)"
 	for label := range strings.SplitSeq(text, ".") {
@@ -296,7 +298,7 @@ func mappingFault(text string) string {
 	return printable(text) + rule
 }
 
-// labelFault says what is wrong with a label of a lower-case ASCII name, or "".
+// labelFault returns what is wrong with a label of a lower-case ASCII name, or "".
 func labelFault(label string) string {
 	switch {
 	case label == "":
@@ -314,13 +316,14 @@ func labelFault(label string) string {
 	return ""
 }
 
-// isLocalName reports whether the name means the own host (RFC 6761).
+// isLocalName reports whether the name means the local host (RFC 6761).
 func isLocalName(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// isPublicName refuses single labels and the names that are set aside for local
-// use (RFC 6761, 6762, 7686, 8375 and ICANN's .internal), with the ending that says so.
+// isPublicName reports whether a name is public. Single labels and names that are
+// reserved for local use (RFC 6761, 6762, 7686, 8375 and ICANN's .internal) are not. For
+// the latter it returns the reserved ending.
 func isPublicName(host string) (public bool, ending string) {
 	for _, ending := range []string{".localhost", ".local", ".internal", ".home.arpa", ".onion"} {
 		if strings.HasSuffix("."+host, ending) {
@@ -356,7 +359,7 @@ func (a *address) setPort(text string, given bool, f form) *hook.Error {
 	return nil
 }
 
-// finish builds the canonical form and lets the standard parser confirm it.
+// finish builds the canonical form and confirms it with the standard parser.
 func (a *address) finish(tail string) (*address, *hook.Error) {
 	authority := a.host
 	if a.ip.Is6() {

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// The audit log says who did what to what. Its entries of one mode form chains: each has
-// the hash over the one before and itself, so that an entry that was changed, removed or
-// moved is found (see AuditCheck). Whoever may write to the database can compute a whole
-// chain anew: compare its newest hash with one that is kept elsewhere.
+// The audit log records who did what. The entries of one mode form chains: each entry has
+// a hash over the previous hash and its own content, so that changed, removed and moved
+// entries are detected (see AuditCheck). Someone with write access to the database can
+// recompute a whole chain. To detect that, compare the newest hash with a copy that is
+// kept elsewhere.
 
 // Actor is who acts, and from where.
 type Actor struct {
@@ -22,7 +23,7 @@ type Actor struct {
 	Request string // id of the request
 }
 
-// Actors without a key that is stored.
+// Actors without a stored key.
 const (
 	ActorItself    = "posthorn"
 	ActorBootstrap = "bootstrap"
@@ -30,25 +31,26 @@ const (
 
 type actorKey struct{}
 
-// WithActor returns a context in which writes are recorded as the actor's.
+// WithActor returns a context whose writes are recorded as made by the actor.
 func WithActor(ctx context.Context, a Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, &a)
 }
 
-// ActorOf returns who acts, nil if nobody was named: then nothing is recorded.
+// ActorOf returns the actor of the context. It is nil if there is none; then nothing is
+// recorded.
 func ActorOf(ctx context.Context) *Actor {
 	a, _ := ctx.Value(actorKey{}).(*Actor)
 	return a
 }
 
-// Act is what was done. The texts are stored, and hashed.
+// Act is what was done. The texts are stored and hashed, so they must not change.
 type Act string
 
 // The acts.
 const (
 	ActTenantCreated      Act = "tenant.created"
 	ActTenantUpdated      Act = "tenant.updated"
-	ActTenantDeleting     Act = "tenant.deleting" // a step of the deletion of a large tenant
+	ActTenantDeleting     Act = "tenant.deleting" // one step in deleting a large tenant
 	ActTenantDeleted      Act = "tenant.deleted"
 	ActKeyCreated         Act = "key.created"
 	ActKeyRevoked         Act = "key.revoked"
@@ -82,34 +84,36 @@ const (
 	ActCallRefused        Act = "call.refused"
 
 	ActAuditBegan   Act = "audit.began"   // the first entry of a chain
-	ActAuditTrimmed Act = "audit.trimmed" // the entries before were removed: detail is the sequence and hash of the last
+	ActAuditTrimmed Act = "audit.trimmed" // older entries were removed: see AuditAnchor
 )
 
-// AuditOK is the outcome of an act that took place. Any other is the code of an error.
+// AuditOK is the outcome of an act that succeeded. Any other outcome is the code of an
+// error.
 const AuditOK = "ok"
 
-// AuditEntry is one entry. Chain, Sequence, ID, At and Hash are given by the store.
+// AuditEntry is one entry. The store sets Chain, Sequence, ID, At and Hash.
 type AuditEntry struct {
 	ID       ID
 	Chain    int64 // 0 on SQLite; on PostgreSQL the epoch of the node
-	Sequence int64 // in its chain, from 1 on
+	Sequence int64 // in its chain, from 1
 	Hash     [32]byte
 
 	At       time.Time
 	Mode     Mode
-	Tenant   string // whose object it is; empty: none's
+	Tenant   string // the owner of the object; empty: none
 	Actor    Actor
 	Act      Act
-	Object   string // its kind, such as "endpoint"
+	Object   string // kind of the object, such as "endpoint"
 	ObjectID string
 	Outcome  string
 	Detail   string
 }
 
-// AuditQuery asks for entries, newest first. An empty Scope.Tenant means all of the mode.
+// AuditQuery selects entries, newest first. An empty Scope.Tenant means all tenants of
+// the mode.
 type AuditQuery struct {
 	Scope    Scope
-	Actor    string // id of a key, or ActorBootstrap
+	Actor    string // id of a key or ActorBootstrap
 	Act      string
 	Object   string // kind of the object
 	ObjectID string
@@ -118,8 +122,8 @@ type AuditQuery struct {
 	Page
 }
 
-// Sum returns the hash of an entry that follows the one with the hash before. It covers
-// every member but Hash; each text is preceded by its length.
+// Sum returns the hash of the entry, where before is the hash of the previous entry. It
+// covers every member except Hash and Actor.Mode. Each text is preceded by its length.
 func (e *AuditEntry) Sum(before [32]byte) [32]byte {
 	b := append([]byte("posthorn audit 1\n"), before[:]...)
 	b = append(b, e.ID[:]...)
@@ -133,31 +137,33 @@ func (e *AuditEntry) Sum(before [32]byte) [32]byte {
 	return sha256.Sum256(b)
 }
 
-// AuditAnchor is the detail of ActAuditTrimmed, whose object is the chain.
+// AuditAnchor returns the detail of an ActAuditTrimmed entry: the sequence and hash of
+// the last entry that was removed. The object of that entry is the chain.
 func AuditAnchor(sequence int64, hash [32]byte) string { return fmt.Sprintf("%d:%x", sequence, hash) }
 
-// AuditCheck checks the entries of one mode, all of them, newest first.
+// AuditCheck verifies the chains of one mode. The zero value is ready to use. Add must be
+// called with all entries of the mode, newest first, and then End.
 type AuditCheck struct {
 	Checked int
 	Until   time.Time // of the oldest entry seen
 	Newest  map[int64]AuditEntry
-	waiting map[int64]AuditEntry // of each chain the oldest entry seen: what is before it is to come
+	waiting map[int64]AuditEntry // the oldest entry of each chain so far; its predecessor comes next
 	anchors map[string]bool      // chain and detail
 }
 
-// AuditFault is the first entry that does not fit.
+// AuditFault is the first entry that does not match its chain.
 type AuditFault struct {
 	Entry AuditEntry
 	Why   string
 }
 
-// Error says which one and why.
+// Error returns the entry and what is wrong with it.
 func (f *AuditFault) Error() string {
 	return fmt.Sprintf("entry %s (chain %d, sequence %d, %s, %s): %s", f.Entry.ID, f.Entry.Chain, f.Entry.Sequence,
 		f.Entry.At.UTC().Format(time.RFC3339), f.Entry.Act, f.Why)
 }
 
-// Add takes the next entry. An error is an AuditFault.
+// Add checks the next entry. An error is an *AuditFault.
 func (c *AuditCheck) Add(e AuditEntry) error {
 	if c.waiting == nil {
 		c.Newest, c.waiting, c.anchors = map[int64]AuditEntry{}, map[int64]AuditEntry{}, map[string]bool{}
@@ -181,7 +187,8 @@ func (c *AuditCheck) Add(e AuditEntry) error {
 	return nil
 }
 
-// End checks what is left once every entry was added: where each chain begins.
+// End checks the beginning of each chain. It must be called after every entry was added.
+// An error is an *AuditFault.
 func (c *AuditCheck) End() error {
 	for chain, e := range c.waiting {
 		if e.Sequence == 1 {
@@ -197,7 +204,7 @@ func (c *AuditCheck) End() error {
 	return nil
 }
 
-// anchored reports whether an anchor names the hash that the entry follows.
+// anchored reports whether an anchor holds the sequence and hash that precede the entry.
 func (c *AuditCheck) anchored(chain int64, e *AuditEntry) bool {
 	for anchor := range c.anchors {
 		var of, sequence int64

@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// chained returns the entries of two chains, newest first, as a store makes them.
+// chained returns the entries of two chains, newest first, as a store creates them.
 func chained(n int) (list []hook.AuditEntry) {
 	var before [2][32]byte
 	for i := range n {
@@ -37,7 +37,7 @@ func checkAll(list []hook.AuditEntry) error {
 
 func TestAuditCheck(t *testing.T) {
 	if err := checkAll(chained(20)); err != nil {
-		t.Fatal(err) // the control of what follows
+		t.Fatal(err) // control: the chains are valid
 	}
 	for i := range 20 {
 		for name, spoil := range map[string]func(list []hook.AuditEntry) []hook.AuditEntry{
@@ -48,7 +48,7 @@ func TestAuditCheck(t *testing.T) {
 			},
 			"another hash": func(l []hook.AuditEntry) []hook.AuditEntry { l[i].Hash[7]++; return l },
 			"removed": func(l []hook.AuditEntry) []hook.AuditEntry {
-				if i < 2 { // the newest of a chain: nothing after it can show that it was there
+				if i < 2 { // the newest of a chain: no later entry shows that it existed
 					l[i].Tenant = "x"
 					return l
 				}
@@ -73,7 +73,7 @@ func TestAuditCheck(t *testing.T) {
 	}
 }
 
-// The oldest entries are missing: only an anchor in the log itself makes that right.
+// If the oldest entries are missing, the log is valid only with an anchor.
 func TestAuditAnchors(t *testing.T) {
 	for name, c := range map[string]struct {
 		sequence int64

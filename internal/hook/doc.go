@@ -1,8 +1,7 @@
-// Package hook is the domain of Posthorn: its nouns (tenant, endpoint, event,
-// delivery, attempt), the states a delivery goes through and the one rule that
-// moves it, [Next].
+// Package hook is the domain of Posthorn: its types (tenant, endpoint, event, delivery,
+// attempt), the states of a delivery, and the rule for its transitions, [Next].
 //
-// The package is pure. It opens no file, starts no goroutine, speaks no SQL and
-// no HTTP and never reads the clock: callers hand it the time. Every other room
-// may import it; it imports none of them.
+// The package is pure. It opens no files, starts no goroutines, uses neither SQL nor
+// HTTP, and never reads the clock: callers pass the time. It imports no other package of
+// Posthorn.
 package hook

@@ -5,15 +5,15 @@ import (
 	"unicode/utf8"
 )
 
-// Filter is an endpoint's list of event types. An entry is the name of a type, "*"
-// for every type, or a wildcard: the beginning of a name up to and with one of its
-// separators, and a star, such as "invoice.*", "orders/*" or "order:*". The star
-// stands for one or more parts that are joined by that same separator, so
-// "invoice.*" lets invoice.paid and invoice.line.added pass, but neither invoice nor
-// invoice.line/added. An empty filter matches nothing.
+// Filter is an endpoint's list of event types. An entry is the name of a type, "*" for
+// every type, or a wildcard. A wildcard is the beginning of a name, up to and including a
+// separator, followed by a star: "invoice.*", "orders/*" or "order:*". The star matches
+// one or more parts that are joined by the same separator. So "invoice.*" matches
+// invoice.paid and invoice.line.added, but neither invoice nor invoice.line/added. An
+// empty filter matches nothing.
 type Filter []string
 
-// Match reports whether an event of the type passes.
+// Match reports whether the filter matches the event type.
 func (f Filter) Match(eventType string) bool {
 	for _, want := range f {
 		if want == eventType || want == "*" {
@@ -30,7 +30,7 @@ func (f Filter) Match(eventType string) bool {
 	return false
 }
 
-// joinedBy reports whether the rest of a type has no separator but this one.
+// joinedBy reports whether the rest of a type has no separator other than this one.
 func joinedBy(separator byte, rest string) bool {
 	for i := 0; i < len(rest); i++ {
 		if separates(rest[i]) && rest[i] != separator {
@@ -45,12 +45,12 @@ func separates(c byte) bool { return c == '.' || c == '/' || c == ':' }
 // maxTypeLength bounds the name of an event type, in bytes.
 const maxTypeLength = 128
 
-// TypeRule says in one sentence what the name of an event type is.
+// TypeRule is the rule for names of event types, as one sentence.
 const TypeRule = "An event type is 1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."
 
-// ValidType reports whether a name can be an event type: 1 to 128 ASCII characters,
-// in parts of letters, digits, underscores and hyphens that are joined by single
-// dots, colons or slashes.
+// ValidType reports whether a name is valid for an event type: 1 to 128 ASCII characters,
+// in parts of letters, digits, underscores and hyphens, joined by single dots, colons or
+// slashes.
 func ValidType(name string) bool {
 	if name == "" || len(name) > maxTypeLength {
 		return false
@@ -73,9 +73,9 @@ func partOfType(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
-// TypeFault says what keeps a name from being an event type, in words that follow
-// the name of the member: "has an empty part at its end". It is empty for a valid
-// name, and never holds more of the name than one character.
+// TypeFault returns why a name is not valid for an event type, as words that follow the
+// name of the field: "has an empty part at its end". It returns "" for a valid name. The
+// text never contains more than one character of the name.
 func TypeFault(name string) string {
 	if name == "" {
 		return "is empty"
@@ -101,11 +101,11 @@ func TypeFault(name string) string {
 	return ""
 }
 
-// DottedType reports whether a name is spelt as Standard Webhooks advises: parts
-// joined by dots alone.
+// DottedType reports whether a name has the form that Standard Webhooks recommends: parts
+// joined only by dots.
 func DottedType(name string) bool { return joinedBy('.', name) }
 
-// ValidFilterType reports whether a name can stand in a filter.
+// ValidFilterType reports whether a text is valid as an entry of a filter.
 func ValidFilterType(name string) bool {
 	if star := len(name) - 1; star > 0 && name[star] == '*' && separates(name[star-1]) {
 		return ValidType(name[:star-1])
@@ -113,10 +113,10 @@ func ValidFilterType(name string) bool {
 	return name == "*" || ValidType(name)
 }
 
-// ValidTenantID reports whether a text can name a tenant: 1 to 64 characters of
-// letters, digits, dot, underscore and hyphen.
+// ValidTenantID reports whether a text is valid as a tenant's id: 1 to 64 letters,
+// digits, dots, underscores and hyphens, except "." and "..".
 func ValidTenantID(id string) bool {
-	if id == "" || len(id) > 64 || id == "." || id == ".." { // the dots alone cannot stand in a path
+	if id == "" || len(id) > 64 || id == "." || id == ".." { // neither can be part of a path
 		return false
 	}
 	for i := 0; i < len(id); i++ {

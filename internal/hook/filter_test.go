@@ -10,7 +10,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The rule in the slowest words: split into parts and separators, compare one by one.
+// oracleMatch is the rule in its simplest form: it splits into parts and separators and
+// compares them one by one.
 func oracleMatch(entry, name string) bool {
 	if entry == "*" || entry == name {
 		return true
@@ -60,7 +61,7 @@ func oracleValid(name string) bool {
 }
 
 func TestMatchAgreesWithTheRuleInTheDocs(t *testing.T) {
-	// Few letters, so that names and entries meet often.
+	// Few letters, so that names often match entries.
 	name := rapid.StringMatching(`[ab](([./:])[ab]){0,4}`)
 	entry := rapid.OneOf(name, rapid.StringMatching(`[ab](([./:])[ab]){0,3}[./:]\*`), rapid.Just("*"))
 	matched, missed := 0, 0
@@ -90,8 +91,7 @@ func TestMatchAgreesWithTheRuleInTheDocs(t *testing.T) {
 	}
 }
 
-// Filters of before colons and slashes came mean what they meant, for the types there
-// were.
+// Filters from before colons and slashes were allowed match the same types of that time.
 func TestDottedFiltersMeanWhatTheyMeant(t *testing.T) {
 	name := rapid.StringMatching(`[ab](\.[ab]){0,4}`)
 	entry := rapid.OneOf(name, rapid.StringMatching(`[ab](\.[ab]){0,2}\.\*`), rapid.Just("*"))

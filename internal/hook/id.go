@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// ID is a UUID. The ones Posthorn makes are UUIDv7 (RFC 9562), so their byte
-// order is the order in which they were made.
+// ID is a UUID. Posthorn generates UUIDv7 (RFC 9562), whose byte order is the order in
+// which they were generated.
 type ID [16]byte
 
-// ErrID says that a text is not a UUID in its 36-character form.
+// ErrID reports that a text is not a UUID in its 36-character form.
 var ErrID = errors.New("not a UUID")
 
 // String returns the 36-character lower-case form.
@@ -33,7 +33,7 @@ func (id ID) AppendText(dst []byte) ([]byte, error) {
 // MarshalText returns the 36-character form.
 func (id ID) MarshalText() ([]byte, error) { return id.AppendText(nil) }
 
-// UnmarshalText reads what ParseID reads.
+// UnmarshalText parses the same texts as ParseID.
 func (id *ID) UnmarshalText(text []byte) error {
 	got, err := ParseID(string(text))
 	*id = got
@@ -43,12 +43,12 @@ func (id *ID) UnmarshalText(text []byte) error {
 // IsZero reports whether the id was never set.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// Time returns the millisecond a UUIDv7 carries; it is meaningless for others.
+// Time returns the millisecond in a UUIDv7. It is meaningless for other versions.
 func (id ID) Time() time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)).UTC()
 }
 
-// Above returns the smallest id greater than id, or id if there is none.
+// Above returns the smallest id that is greater than id, or id if there is none.
 func (id ID) Above() ID {
 	next := id
 	for i := 15; i >= 0; i-- {
@@ -72,7 +72,8 @@ func (id ID) put(b *[36]byte) {
 	hex.Encode(b[24:36], id[10:16])
 }
 
-// ParseID reads the 36-character form of any UUID, in upper or lower case.
+// ParseID parses the 36-character form of any UUID, in upper or lower case. The error is
+// ErrID.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
@@ -93,15 +94,15 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// IDs makes UUIDv7 ids that ascend strictly within the process, also when the
-// clock stands still or steps back. It is safe for concurrent use.
+// IDs generates UUIDv7 ids that strictly increase within the process, even if the clock
+// stops or is set back. It is safe for concurrent use.
 type IDs struct {
 	now  func() time.Time
 	mu   sync.Mutex
 	last uint64 // milliseconds << 12 | counter
 }
 
-// NewIDs returns a source that reads the clock now.
+// NewIDs returns a generator that uses the clock now.
 func NewIDs(now func() time.Time) *IDs { return &IDs{now: now} }
 
 // Next returns a new id.
@@ -119,8 +120,8 @@ func (g *IDs) Next() ID {
 	return id
 }
 
-// Above makes all further ids greater than the given one, as far as the first eight
-// bytes tell, whatever the clock says.
+// Above makes the first eight bytes of all further ids greater than those of the given
+// one, whatever the clock says.
 func (g *IDs) Above(id ID) {
 	high := binary.BigEndian.Uint64(id[:8])
 	g.mu.Lock()
@@ -128,17 +129,17 @@ func (g *IDs) Above(id ID) {
 	g.last = max(g.last, high>>16<<12|high&0xfff)
 }
 
-// DeliveryID returns a new id for a delivery of the event. It is a UUIDv7 that
-// shares its first eight bytes with the event's, so that a delivery is found by
-// its id through the events' order, without an index of its own.
+// DeliveryID returns a new id for a delivery of the event. It is a UUIDv7 that shares its
+// first eight bytes with the event's id, so that a delivery can be found through the
+// order of events, without an index over delivery ids (decision 001).
 func DeliveryID(event ID) ID {
 	id := event
 	putTail(&id)
 	return id
 }
 
-// EventRange returns the smallest and largest event id whose deliveries may
-// carry the delivery id.
+// EventRange returns the smallest and largest id of events whose deliveries may have the
+// delivery id.
 func EventRange(delivery ID) (low, high ID) {
 	low, high = delivery, delivery
 	for i := 8; i < 16; i++ {

@@ -5,71 +5,71 @@ import (
 	"time"
 )
 
-// The types in this file are what callers are told about what happened and why.
+// The types in this file tell callers what happened and why.
 
-// Revision is what an endpoint was from a moment on, until its next revision.
+// Revision is the state of an endpoint from a given time until its next revision.
 type Revision struct {
 	Number int64
 	At     time.Time
-	URL    string // for display: the values of its query may be masked
+	URL    string // for display; the values of its query may be masked
 	Types  Filter
 	Status Status
 }
 
-// History is what is known of one endpoint around the moment an event was
-// accepted. An endpoint that is deleted now is among them until retention.
+// History is what is known of one endpoint around the time when an event was accepted. A
+// deleted endpoint is included until its retention ends.
 type History struct {
 	Endpoint  ID
 	CreatedAt time.Time
-	// Then are the revisions that may have been in force at the moment, oldest
-	// first: usually one, none if the endpoint was made later. There are more if
-	// the endpoint was changed in the very microsecond of acceptance.
+	// Then are the revisions that may have been in force at that time, oldest first:
+	// usually one, none if the endpoint was created later. There are more if the endpoint
+	// was changed in the same microsecond in which the event was accepted.
 	Then []Revision
 	Now  Status
 }
 
-// Resent is what became of resending an event. Deliveries are the rows as they
-// were when the attempts were asked for.
+// Resent is the result of resending an event. Deliveries are the rows as they were when
+// the attempts were requested.
 type Resent struct {
-	Event      ID // our key
+	Event      ID // its internal key
 	Deliveries []Delivery
-	Created    int // of Deliveries, those that did not exist before
-	Skipped    int // endpoints that want it and are disabled by failures
+	Created    int // how many of Deliveries did not exist before
+	Skipped    int // endpoints that match the event but are disabled by failures
 }
 
-// Latency is how long attempts took: half of them, and 95 of a hundred, at most.
+// Latency is the median and the 95th percentile of the duration of attempts.
 type Latency struct{ P50, P95 time.Duration }
 
-// EndpointStats are numbers about one endpoint. Test events are not in them. The
-// recent ones cover a bounded number of the latest deliveries.
+// EndpointStats are statistics of one endpoint, without test events. Recent deliveries
+// and attempts are those of a bounded number of the latest deliveries.
 type EndpointStats struct {
 	Pending, Held, Failed int       // now; each at most StatsCap
 	OldestPending         time.Time // when the oldest pending one's event was accepted; zero: none
 
-	Since     time.Time     // acceptance of the oldest delivery looked at; zero: none
+	Since     time.Time     // acceptance of the oldest recent delivery; zero: none
 	ByState   map[State]int // recent deliveries
 	ByClass   map[Class]int // recent attempts that failed
 	Attempts  int           // recent attempts
-	Successes int           // of them, those that succeeded
+	Successes int           // how many of these succeeded
 	Latency   Latency       // of the recent attempts
 
-	Buckets Stats // over the time that was asked for
+	Buckets Stats // over the requested time
 
-	Pace *Pace // now, on the node that was asked; nil: nothing of it is in memory there
+	Pace *Pace // now, on the node that answers; nil: the endpoint is not in memory there
 }
 
-// StatsCap bounds every count of EndpointStats: a number as large means "or more".
+// StatsCap bounds the counts of EndpointStats. A count that equals it means "or more".
 const StatsCap = 100_000
 
-// Enforce says what becomes of published data that is not what the schema of its
-// type asks for. The numbers are stored.
+// Enforce is what happens to published data that does not match the schema of its type.
+// The numbers are stored.
 type Enforce int64
 
-// What becomes of it.
+// The values of Enforce.
 const (
-	EnforceOff    Enforce = 0 // nothing is checked
-	EnforceWarn   Enforce = 1 // it is accepted, and the answer has a warning
-	EnforceReject Enforce = 2 // it is refused
+	EnforceOff    Enforce = 0 // the data is not checked
+	EnforceWarn   Enforce = 1 // the event is accepted, and the response has a warning
+	EnforceReject Enforce = 2 // the event is refused
 )
 
 var enforceNames = []string{"off", "warn", "reject"}
@@ -77,21 +77,21 @@ var enforceNames = []string{"off", "warn", "reject"}
 // String returns off, warn or reject.
 func (e Enforce) String() string { return enforceNames[min(max(int(e), 0), len(enforceNames)-1)] }
 
-// ParseEnforce reads off, warn or reject.
+// ParseEnforce parses off, warn or reject.
 func ParseEnforce(text string) (Enforce, bool) {
 	i := slices.Index(enforceNames, text)
 	return Enforce(max(i, 0)), i >= 0
 }
 
-// Mismatch is data that is not what the schema of its type asks for.
+// Mismatch describes data that does not match the schema of its type.
 type Mismatch struct {
-	Field   string // the member to blame, "data/amount/value"
+	Field   string // the field at fault, such as "data/amount/value"
 	Message string // a sentence
 	Refused bool   // by EnforceReject
 }
 
 // EventType is an entry of the catalogue of one mode. The catalogue does not restrict
-// which types may be published, but it may restrict the data of those it has.
+// which types may be published, but it may restrict the data of its types.
 type EventType struct {
 	Mode        Mode
 	Name        string

@@ -4,9 +4,9 @@ import "strings"
 
 const mask = "***"
 
-// MaskURL returns the URL for display and logs: the values of the query, a
-// fragment and what stands before an @ in the authority are replaced by ***,
-// because they often hold tokens. It takes any text, also one that is no URL.
+// MaskURL returns the URL for display and logs. It replaces the values of the query, a
+// fragment and the text before an @ in the authority by ***, because they often contain
+// tokens. It accepts any text, even if it is not a URL.
 func MaskURL(raw string) string {
 	if i := strings.IndexByte(raw, '#'); i >= 0 {
 		raw = raw[:i] + "#" + mask
@@ -33,7 +33,7 @@ func MaskURL(raw string) string {
 		case hasValue:
 			b.WriteString(name + "=" + mask)
 		case pair != "":
-			b.WriteString(mask) // a lone word can be the token itself
+			b.WriteString(mask) // a word without a name can be the token
 		}
 	}
 	return b.String()

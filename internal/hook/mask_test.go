@@ -26,7 +26,7 @@ func TestMaskURL(t *testing.T) {
 	}
 }
 
-// FuzzMaskURL: no value of a query survives.
+// FuzzMaskURL checks that no value of a query remains.
 func FuzzMaskURL(f *testing.F) {
 	f.Add("https://h.example/p?token=")
 	f.Add("https://u:p@h.example#")

@@ -2,31 +2,32 @@ package hook
 
 import "time"
 
-// Effect is a set of consequences of an attempt beyond its own delivery.
+// Effect is a set of consequences of an attempt for the endpoint.
 type Effect uint8
 
 // The effects.
 const (
-	EffectSucceeded Effect = 1 << iota // the endpoint answered well: its health is clean
+	EffectSucceeded Effect = 1 << iota // the attempt succeeded: the failure record is cleared
 	EffectFailed                       // a failed attempt that counts for health
-	EffectExhausted                    // with it the delivery ended as failed
-	EffectGone                         // 410, and the policy disables for it
+	EffectExhausted                    // the delivery is now failed
+	EffectGone                         // 410, and the policy disables the endpoint for it
 )
 
 // Has reports whether the set holds all of f.
 func (e Effect) Has(f Effect) bool { return e&f == f }
 
-// shortestRetryAfter bounds what a receiver may ask for from below (S-16).
+// shortestRetryAfter is the lower bound for a Retry-After (S-16).
 const shortestRetryAfter = time.Second
 
-// Next is the transition rule of a delivery: the row after an attempt, and what
-// else follows from it. It is pure and runs inside the settling transaction, on
-// the row as it is then. trigger is the attempt's, jitter a number from 0 to 1.
+// Next is the transition rule of a delivery. It returns the row after an attempt, and the
+// effects on the endpoint. It is pure, and runs inside the transaction that settles the
+// attempt, on the row as it is then. trigger is the trigger of the attempt, jitter a
+// number from 0 to 1.
 //
-// The attempt counts whatever the state. A success wins over every state. A
-// failure moves only a pending delivery, and only when the schedule made the
-// attempt: held, cancelled and settled ones stay, and one shot by hand or by a
-// resend leaves the schedule as it was.
+// The attempt counts in every state. A success makes the delivery succeeded in every
+// state. A failure changes only a pending delivery, and only if the attempt is not a
+// single shot. A single shot, made by hand, by a resend or by a replay, leaves the
+// schedule unchanged.
 func Next(d Delivery, p *Policy, trigger Trigger, o Outcome, now time.Time, jitter float64) (Delivery, Effect) {
 	d.Attempts++
 	if !trigger.OneShot() {
@@ -63,7 +64,7 @@ func Next(d Delivery, p *Policy, trigger Trigger, o Outcome, now time.Time, jitt
 	return d, effect
 }
 
-// planned returns when the next attempt is due, and whether there is one.
+// planned returns the due time of the next attempt, and whether there is one.
 func planned(d Delivery, p *Policy, o Outcome, end time.Time, jitter float64) (time.Time, bool) {
 	delay, again := p.Retry.Delay(d.Scheduled)
 	if !again {
@@ -85,8 +86,8 @@ func fail(d Delivery, why Reason, now time.Time) Delivery {
 	return d
 }
 
-// healthEffect drops effects on health for test events (product rule 7) and for attempts
-// that somebody asked for although the endpoint is disabled.
+// healthEffect removes the effects on health of test events (product rule 7) and of
+// attempts that were requested although the endpoint is disabled.
 func healthEffect(d Delivery, trigger Trigger, e Effect) Effect {
 	if d.Kind == TestEvent || trigger == Anyway {
 		return 0

@@ -156,7 +156,7 @@ func TestDelays(t *testing.T) {
 	}
 }
 
-// Whatever happens to a delivery, the rule keeps these promises.
+// These invariants hold whatever happens to a delivery.
 func TestNextProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := twice()
@@ -239,8 +239,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// An endpoint that is sent little is not disabled by the little that failed: the rule
-// by duration asks for a number as well, and so does its warning.
+// An endpoint with few deliveries is not disabled by few failures: the rule by duration
+// requires a number, too, and so does its warning.
 func TestHealthByDurationAndNumber(t *testing.T) {
 	at := time.Date(2026, 9, 27, 0, 0, 0, 0, time.UTC)
 	rule := hook.Trip{Count: hook.TripDuration, N: 10, For: 120 * time.Hour}
@@ -277,7 +277,7 @@ func TestHealthByDurationAndNumber(t *testing.T) {
 	}
 }
 
-// The table of docs/states.md and the cases of TestTransitions are the same list.
+// The table in docs/states.md and the cases of TestTransitions are the same.
 func TestEveryTransitionIsDrawn(t *testing.T) {
 	page, err := os.ReadFile("../../docs/states.md")
 	if err != nil {
@@ -301,7 +301,7 @@ func TestEveryTransitionIsDrawn(t *testing.T) {
 	}
 }
 
-// The cases that docs/states.md names for the other transitions exist.
+// The cases that docs/states.md lists for the other transitions exist.
 func TestEveryOtherTransitionHasACase(t *testing.T) {
 	page, err := os.ReadFile("../../docs/states.md")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Mode separates the two worlds that never touch: keys, endpoints, events,
-// deliveries, secrets and numbers belong to exactly one. The numbers are stored.
+// Mode is test or live. The two are separate: every key, endpoint, event, delivery,
+// secret and statistic belongs to exactly one. The numbers are stored.
 type Mode uint8
 
 // The two modes.
@@ -28,7 +28,7 @@ func (m Mode) String() string {
 	return "unknown"
 }
 
-// ParseMode reads "test" or "live".
+// ParseMode parses "test" or "live".
 func ParseMode(s string) (Mode, bool) {
 	switch s {
 	case "test":
@@ -39,8 +39,8 @@ func ParseMode(s string) (Mode, bool) {
 	return 0, false
 }
 
-// Scope is the wall every store method stands behind: one tenant in one mode.
-// An empty Tenant, allowed only where a method says so, means all of the mode.
+// Scope is one tenant in one mode. Every store method is limited to a scope. An empty
+// Tenant means all tenants of the mode. It is allowed only where a method says so.
 type Scope struct {
 	Tenant string
 	Mode   Mode
@@ -53,7 +53,7 @@ type Tenant struct {
 	CreatedAt time.Time
 }
 
-// Kind says what a key may do.
+// Kind is the kind of a key. It determines what the key may do.
 type Kind string
 
 // The three kinds of key.
@@ -63,7 +63,7 @@ const (
 	TenantKey Kind = "tenant"
 )
 
-// Key is a bearer credential as it is stored: only the SHA-256 of its text.
+// Key is a bearer credential. Only the SHA-256 of its text is stored.
 type Key struct {
 	ID        ID
 	Kind      Kind
@@ -72,18 +72,18 @@ type Key struct {
 	Name      string
 	Hash      [32]byte
 	CreatedAt time.Time
-	// LastUsedAt is the minute in which a request last came with the key. Zero: none yet.
+	// LastUsedAt is the minute of the last request with the key. Zero: none yet.
 	LastUsedAt time.Time
 	KeyLimits
 }
 
-// KeyLimits are what a key may do less than others of its kind. The zero value limits
-// nothing. Filters and networks are never changed.
+// KeyLimits are additional limits of a key. The zero value limits nothing. The filter and
+// the networks must not be modified.
 type KeyLimits struct {
 	ExpiresAt  time.Time      // the key is refused from then on; zero: never
-	ReadOnly   bool           // it changes nothing
-	EventTypes Filter         // what a publisher key may publish; empty: every type
-	Networks   []netip.Prefix // where requests with it may come from; empty: anywhere
+	ReadOnly   bool           // the key may only read
+	EventTypes Filter         // the types that a publisher key may publish; empty: every type
+	Networks   []netip.Prefix // the networks from which it may be used; empty: all
 }
 
 // Limited reports whether there is a limit.
@@ -91,13 +91,13 @@ func (l *KeyLimits) Limited() bool {
 	return l.ReadOnly || !l.ExpiresAt.IsZero() || len(l.EventTypes) > 0 || len(l.Networks) > 0
 }
 
-// Expired reports whether the key is refused at this time.
+// Expired reports whether the key has expired at the given time.
 func (l *KeyLimits) Expired(now time.Time) bool {
 	return !l.ExpiresAt.IsZero() && !now.Before(l.ExpiresAt)
 }
 
-// Admits reports whether a request may come from the address. IPv4 addresses that are
-// written as IPv6 are IPv4. An address that is not known comes from no network.
+// Admits reports whether a request may come from the address. An IPv4-mapped IPv6 address
+// counts as IPv4. The zero Addr is admitted only if Networks is empty.
 func (l *KeyLimits) Admits(from netip.Addr) bool {
 	if len(l.Networks) == 0 {
 		return true
@@ -121,31 +121,32 @@ func (h Header) String() string { return h.Name + ": ***" }
 // GoString keeps the value out of %#v.
 func (h Header) GoString() string { return "hook.Header{" + h.Name + ": ***}" }
 
-// Encoding says how the text of a secret becomes the bytes of a key.
+// Encoding is how the text of a secret becomes the bytes of a key.
 type Encoding string
 
 // The encodings of secrets that profiles name.
 const (
-	EncodingText   Encoding = "text"   // the UTF-8 bytes of the text itself
+	EncodingText   Encoding = "text"   // the UTF-8 bytes of the text
 	EncodingBase64 Encoding = "base64" // standard alphabet, padded
-	EncodingWhsec  Encoding = "whsec_" // prefix whsec_, then padded standard base64
+	EncodingWhsec  Encoding = "whsec_" // prefix whsec_, then standard base64, padded
 	EncodingWhsk   Encoding = "whsk_"  // ed25519: prefix whsk_, then base64 of seed and public key
 )
 
-// Secret is one signing secret of an endpoint, opened. It cannot be printed.
+// Secret is one signing secret of an endpoint, unsealed. Its text is never printed.
 type Secret struct {
-	Version   int64    // ascends per endpoint; part of what seals it
-	Text      string   // as the receiver was shown it
-	Encoding  Encoding // the rule its text was issued under; stays when the profile changes
+	Version   int64    // increases per endpoint; part of the associated data of its seal
+	Text      string   // as shown to the receiver
+	Encoding  Encoding // of the text; it stays when the profile changes
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero: does not expire
 }
 
-// MaxSecrets bounds the secrets of an endpoint that are in force at once. Every request
-// carries a signature of each in one header, and receivers' servers bound a header.
+// MaxSecrets bounds the secrets of an endpoint that are in force at the same time. Every
+// request carries a signature by each of them in one header, and servers limit the size
+// of a header.
 const MaxSecrets = 10
 
-// Live reports whether the secret signs at the time.
+// Live reports whether the secret is in force at the given time.
 func (s Secret) Live(at time.Time) bool { return s.ExpiresAt.IsZero() || at.Before(s.ExpiresAt) }
 
 // LogValue keeps the text out of logs.
@@ -157,22 +158,22 @@ func (s Secret) String() string { return "***" }
 // GoString keeps the text out of %#v.
 func (s Secret) GoString() string { return "hook.Secret{***}" }
 
-// MarshalJSON keeps the text out of JSON, logs among it.
+// MarshalJSON keeps the text out of JSON, including JSON logs.
 func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"***"`), nil }
 
-// Status says whether an endpoint receives. The numbers are stored.
+// Status is whether an endpoint receives deliveries. The numbers are stored.
 type Status uint8
 
 // The states of an endpoint.
 const (
 	Enabled  Status = 0
-	Disabled Status = 1 // by hand: nothing new is queued, what waits is held
-	Tripped  Status = 2 // by failures, a 410, a listener that is away, or not verified yet: what waits and what comes is held
-	Deleted  Status = 3 // kept until retention; what waits is cancelled
+	Disabled Status = 1 // by hand: new events get no delivery, open deliveries are held
+	Tripped  Status = 2 // otherwise, see DisabledReason: open and new deliveries are held
+	Deleted  Status = 3 // kept until retention; open deliveries are cancelled
 )
 
-// Endpoint is a tenant's address with its filter, secrets, policy and health.
-// A value handed out by the store is a snapshot: it is shared and never changed.
+// Endpoint is a tenant's URL with its filter, secrets, policy and health. A value that
+// the store returns is a snapshot: it is shared and must not be modified.
 type Endpoint struct {
 	ID          ID
 	Scope       Scope
@@ -184,33 +185,33 @@ type Endpoint struct {
 	Headers     []Header
 	Secrets     []Secret // newest first
 
-	RateLimit   float64 // deliveries a second, 0: no limit
-	MaxInFlight int     // 0: the server's default
-	MaxFailures int     // consecutive failures that trip it, 0: the profile's
+	RateLimit   float64 // attempts per second; 0: no limit
+	MaxInFlight int     // concurrent attempts; 0: the server's default
+	MaxFailures int     // consecutive failures that trip it; 0: the profile's
 	Retry       *Retry  // nil: the profile's
 
-	// Damage says what of it could not be opened. While it is not 0, the endpoint gets
-	// deliveries, and they wait until it is mended. Of what is damaged the value holds
-	// nothing: no headers, a URL without its query, only the secrets that opened.
+	// Damage is the set of sealed values that could not be opened. While it is not 0, new
+	// deliveries wait until the endpoint is repaired. Damaged values are absent: there
+	// are no headers, the URL has no query, and Secrets has only those that opened.
 	Damage Damage
 
-	Verification Verification // while Unverified, the status is never Enabled
+	Verification Verification // while Unverified is true, Status is never Enabled
 
 	Status         Status
 	DisabledReason string // a stable word: by_hand, failures, gone, listener_away, unverified
 	DisabledAt     time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
-	Revision       int64 // ascends with every change
-	Home           int64 // of a listener: the process that its receiver is connected to, by its epoch
-	Enablings      int64 // how often it was enabled; attempts begun before the last one do not count for health
+	Revision       int64 // increases with every change
+	Home           int64 // of a listener: epoch of the process that its receiver is connected to
+	Enablings      int64 // how often it was enabled; older attempts do not count for health
 }
 
-// Receives reports whether the schedule may make attempts now.
+// Receives reports whether the schedule may make attempts at the endpoint now.
 func (e *Endpoint) Receives() bool { return e.Status == Enabled && e.Damage == 0 }
 
-// WhyDisabled returns a stable word for why an endpoint gets no attempts now: the reason
-// for which it is disabled, "damaged", or "" if it receives.
+// WhyDisabled returns a stable word for why the endpoint gets no attempts now: the reason
+// why it is disabled, or "damaged". It returns "" if it receives.
 func (e *Endpoint) WhyDisabled() string {
 	if e.Status == Enabled && e.Damage != 0 {
 		return "damaged"
@@ -219,23 +220,23 @@ func (e *Endpoint) WhyDisabled() string {
 }
 
 // Damage is a set of sealed values of an endpoint that could not be opened. A change that
-// replaces one of them mends it.
+// replaces a value repairs it.
 type Damage uint8
 
-// What can be damaged.
+// The values that can be damaged.
 const (
 	DamagedHeaders Damage = 1 << iota
 	DamagedQuery          // of the URL
-	DamagedSecrets        // one of them or more
+	DamagedSecrets        // at least one
 )
 
 // Has reports whether the set holds one of the parts.
 func (d Damage) Has(part Damage) bool { return d&part != 0 }
 
-// LogValue names the endpoint only: its headers and secrets stay out of logs.
+// LogValue returns only the id. It keeps headers and secrets out of logs.
 func (e *Endpoint) LogValue() slog.Value { return slog.StringValue(e.ID.String()) }
 
-// EventKind tells the platform's events from test events. The numbers are stored.
+// EventKind distinguishes the platform's events from test events. The numbers are stored.
 type EventKind uint8
 
 // The kinds of event.
@@ -244,27 +245,27 @@ const (
 	TestEvent   EventKind = 1 // one delivery, one attempt, not counted for health or statistics
 )
 
-// Event is what the platform said. Data is kept and sent byte for byte.
+// Event is an event of the platform. Data is stored and sent byte for byte.
 type Event struct {
-	ID         ID // ours
-	PublicID   ID // what receivers see: the platform's own id, or ours
+	ID         ID // internal key
+	PublicID   ID // shown to callers and receivers: the platform's own id, or else ID
 	Scope      Scope
 	Kind       EventKind
 	Type       string
-	CreatedAt  time.Time // the platform's, goes on the wire
-	AcceptedAt time.Time // ours: order and retention
+	CreatedAt  time.Time // set by the platform and sent to receivers
+	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte
 }
 
-// ProfileHash names one exact text of a profile: the first 16 bytes of its SHA-256.
+// ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.
 type ProfileHash [16]byte
 
-// Attempt is one logged try of a delivery.
+// Attempt is one recorded attempt of a delivery.
 type Attempt struct {
 	Number          int
 	At              time.Time
 	Duration        time.Duration
-	Status          int // 0: no answer
+	Status          int // 0: no response
 	Class           Class
 	Message         string
 	Trigger         Trigger

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// Policy is what a profile and an endpoint's own settings come to.
+// Policy is the combination of a profile and an endpoint's own settings.
 type Policy struct {
 	Success       StatusSet
 	Retry         Retry
 	Timeout       time.Duration // over DNS, connect, TLS, headers and body
-	RetryAfterCap time.Duration // longest Retry-After that is honoured; 0: ignored
+	RetryAfterCap time.Duration // upper bound for a Retry-After; 0: it is ignored
 	GoneDisables  bool          // 410 disables the endpoint
 	Trip          Trip
 }
 
-// StatusSet is a set of HTTP status codes: ranges, both ends included.
+// StatusSet is a set of HTTP status codes, as ranges.
 type StatusSet []StatusRange
 
-// StatusRange is one range of status codes.
+// StatusRange is a range of status codes, both ends included.
 type StatusRange struct{ From, To int }
 
 // Has reports whether the set holds the status.
@@ -31,23 +31,23 @@ func (s StatusSet) Has(status int) bool {
 	return false
 }
 
-// Retry plans the attempts after the first: a list of delays, or an exponential
-// one when Steps is empty. Delays count from the end of the failed attempt.
+// Retry is the schedule of the attempts after the first: a list of delays, or an
+// exponential delay if Steps is empty. A delay begins at the end of the failed attempt.
 type Retry struct {
 	Steps  []time.Duration // delay after the 1st, 2nd, ... failure
-	Repeat bool            // after the last step: go on with it for ever; false: fail
+	Repeat bool            // whether the last step repeats for ever; otherwise the delivery fails
 
 	First  time.Duration // exponential: delay after the first failure
 	Factor float64       // exponential: at least 1
-	Cap    time.Duration // exponential: longest delay, 0: none
+	Cap    time.Duration // exponential: longest delay; 0: no bound
 
-	Jitter      float64       // up to this fraction is added, never taken away; 0 to 1
-	MaxAttempts int           // exponential: 0 for ever
-	MaxAge      time.Duration // no attempt is planned later than this after acceptance; 0: none
+	Jitter      float64       // up to this fraction of a delay is added, never subtracted; 0 to 1
+	MaxAttempts int           // exponential: the most attempts; 0: no bound
+	MaxAge      time.Duration // no attempt is planned later than this after acceptance; 0: no bound
 }
 
-// Delay returns the pause after the given number of attempts without jitter, and
-// whether there is a next attempt at all.
+// Delay returns the delay after the given number of attempts, without jitter, and whether
+// there is a next attempt.
 func (r Retry) Delay(attempts int) (time.Duration, bool) {
 	if attempts < 1 {
 		return 0, true
@@ -69,7 +69,7 @@ func (r Retry) Delay(attempts int) (time.Duration, bool) {
 	return time.Duration(math.Min(delay, limit)), true
 }
 
-// TripCount says what an auto-disable rule counts.
+// TripCount is what an auto-disable rule counts.
 type TripCount string
 
 // The kinds of auto-disable rule.
@@ -77,39 +77,39 @@ const (
 	TripNever      TripCount = ""
 	TripAttempts   TripCount = "attempts"   // N consecutive failed attempts
 	TripDeliveries TripCount = "deliveries" // N consecutive deliveries that ended failed
-	TripDuration   TripCount = "duration"   // only failures for the duration For, N attempts at least
+	TripDuration   TripCount = "duration"   // only failures for the duration For, at least N
 )
 
 // Trip is the rule by which failures disable an endpoint.
 type Trip struct {
 	Count TripCount
-	N     int           // how many; with TripDuration the least, 0: any number
-	For   time.Duration // with TripDuration
+	N     int           // how many; with TripDuration at least so many, 0: any number
+	For   time.Duration // for TripDuration
 }
 
 // Health is an endpoint's record of failures since its last success.
 type Health struct {
-	Failures       int // consecutive, by what the endpoint's rule counts
+	Failures       int // consecutive, as the endpoint's rule counts them
 	FirstFailureAt time.Time
 	LastFailureAt  time.Time
-	WarnedAt       time.Time // half-way to being disabled by duration
+	WarnedAt       time.Time // when Warn was returned; zero: not yet
 }
 
-// Verdict is what a failure means for the endpoint.
+// Verdict is what an attempt means for the endpoint.
 type Verdict uint8
 
 // The verdicts.
 const (
 	CarryOn Verdict = iota
-	Warn            // half-way to being disabled; said once
+	Warn            // half-way to being disabled by duration; returned once
 	Disable
 )
 
-// After returns the health after an attempt with the given effects at the time,
-// and the verdict of the rule. Success clears the record. A duration alone says
-// little of an endpoint that is sent little: two failures may be all that it got in
-// five days. So both the time and the number must be reached to disable, and half
-// of both to warn.
+// After returns the health after an attempt with the given effects at the given time, and
+// the verdict of the rule. A success clears the record. A duration alone means little for
+// an endpoint with few deliveries: two failures may be all that it got in five days. So
+// with TripDuration both the time and the number must be reached to disable the endpoint,
+// and half of both to warn.
 func (h Health) After(e Effect, t Trip, now time.Time) (Health, Verdict) {
 	if e.Has(EffectSucceeded) {
 		return Health{}, CarryOn

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ReplayState is where a replay stands. The numbers are stored.
+// ReplayState is the state of a replay. The numbers are stored.
 type ReplayState uint8
 
 // The states of a replay.
@@ -19,7 +19,7 @@ const (
 
 var replayStateNames = [...]string{"running", "paused", "done", "cancelled", "failed"}
 
-// String returns the word the API uses.
+// String returns the word that the API uses.
 func (s ReplayState) String() string {
 	if int(s) < len(replayStateNames) {
 		return replayStateNames[s]
@@ -27,29 +27,29 @@ func (s ReplayState) String() string {
 	return "unknown"
 }
 
-// ParseReplayState reads the word the API uses.
+// ParseReplayState parses the word that the API uses.
 func ParseReplayState(word string) (ReplayState, bool) {
 	i := slices.Index(replayStateNames[:], word)
 	return ReplayState(max(i, 0)), i >= 0
 }
 
-// Ended reports whether nothing of the replay is made any more.
+// Ended reports whether the replay makes no more steps.
 func (s ReplayState) Ended() bool { return s >= ReplayDone }
 
-// ReplaySource says which events a replay looks at.
+// ReplaySource is which events a replay considers.
 type ReplaySource string
 
 // The sources.
 const (
 	FromFailed  ReplaySource = "failed"  // deliveries that failed
 	FromAll     ReplaySource = "all"     // deliveries in any state
-	FromMissing ReplaySource = "missing" // events that the endpoint wants now and never got a delivery of
+	FromMissing ReplaySource = "missing" // events that match the endpoint now and have no delivery
 )
 
-// Known reports whether there is such a source.
+// Known reports whether s is one of the sources.
 func (s ReplaySource) Known() bool { return s == FromFailed || s == FromAll || s == FromMissing }
 
-// Reasons of a replay that paused or failed by itself.
+// Reasons why the store paused or failed a replay.
 const (
 	ReplayEndpointDisabled Reason = "endpoint_disabled" // paused
 	ReplayEndpointDeleted  Reason = "endpoint_deleted"  // failed
@@ -57,18 +57,18 @@ const (
 
 // Bounds of replays.
 const (
-	MinReplayRate, MaxReplayRate = 0.1, 1000.0 // a second
-	// MaxTenantReplays and MaxReplays bound the replays that run or are paused, of one
-	// tenant in one mode and of all.
+	MinReplayRate, MaxReplayRate = 0.1, 1000.0 // matches per second
+	// MaxTenantReplays and MaxReplays bound the replays that run or are paused: those of
+	// one tenant in one mode, and all.
 	MaxTenantReplays, MaxReplays = 4, 256
 	// ReplayCount bounds the matches that are counted before a replay, ReplayScan the rows
-	// that are looked at for it, and ReplaySample the matches that are shown.
+	// that are read to count them, and ReplaySample the matches that are shown.
 	ReplayCount, ReplayScan, ReplaySample = 100_000, 200_000, 10
-	// ReplayPending bounds the attempts of replays that wait at one endpoint.
+	// ReplayPending bounds the waiting attempts of replays at one endpoint.
 	ReplayPending = 128
 )
 
-// ReplayFilter narrows what a replay sends. Zero members do not.
+// ReplayFilter restricts what a replay sends. A zero field does not restrict it.
 type ReplayFilter struct {
 	Types       Filter    `json:"types,omitempty"`
 	State       *State    `json:"state,omitempty"`
@@ -78,70 +78,71 @@ type ReplayFilter struct {
 	Before      time.Time `json:"before,omitzero"`        // accepted before
 }
 
-// ReplayMatch is an event as a replay sees it: with its delivery to the endpoint, if
-// there is one.
+// ReplayMatch is an event of a replay, with its delivery to the endpoint if there is one.
 type ReplayMatch struct {
-	Event      ID // our key
+	Event      ID // internal key
 	PublicID   ID
 	Type       string
 	Kind       EventKind
 	AcceptedAt time.Time
-	Exists     bool // there is a delivery
+	Exists     bool // whether there is a delivery
 	State      State
 	LastStatus int
 	LastError  Class
 }
 
-// NewReplay asks for a replay.
+// NewReplay is a request for a replay.
 type NewReplay struct {
-	Scope    Scope // an empty tenant means all of the mode: the endpoint tells
+	Scope    Scope // with an empty tenant, the endpoint may be of any tenant of the mode
 	Endpoint ID
 	Source   ReplaySource
 	Filter   ReplayFilter
-	Newest   bool    // the newest first
-	Rate     float64 // a second
-	Hold     bool    // waits while the endpoint is disabled
+	Newest   bool    // newest events first
+	Rate     float64 // matches per second
+	Hold     bool    // wait while the endpoint is disabled
 }
 
 // ReplayPreview is what a replay would send, without sending it.
 type ReplayPreview struct {
 	Matched int
-	Scanned int  // rows looked at
-	Exact   bool // false: the count stopped at its bound, and there may be more
+	Scanned int  // rows read
+	Exact   bool // false: the count stopped at a bound, and there may be more
 	Sample  []ReplayMatch
 }
 
-// ReplayJob is a replay as it is stored. Every match becomes one of Requested, Created
-// and Skipped; every requested attempt one of Delivered, Failed and Dropped.
+// ReplayJob is a stored replay. Every match is counted in one of Requested, Created and
+// Skipped, and every requested attempt that has ended in one of Delivered, Failed and
+// Dropped.
 type ReplayJob struct {
 	ID ID
 	NewReplay
 	State     ReplayState
 	Reason    Reason
-	Low, High ID // the events that are left: from Low to below High
+	Low, High ID // the remaining events: from Low to below High
 	Exhausted bool
-	Total     int // matches when it was made
+	Total     int // matches when it was created
 	Exact     bool
-	Requested int // attempts asked for
-	Created   int // deliveries made
-	Skipped   int // matches that did not match any more, or had an attempt asked for already
+	Requested int // attempts requested
+	Created   int // deliveries created
+	Skipped   int // matches that no longer match, or already had an attempt requested
 	Delivered int
 	Failed    int
-	Dropped   int // attempts that were not made: the delivery was cancelled, or the replay
+	Dropped   int // attempts not made, because the delivery or the replay was cancelled
 	Owner     int64
 	Fence     int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
-	EndedAt   time.Time // zero: it has not
+	EndedAt   time.Time // zero: it has not ended
 }
 
-// Done returns how many matches were dealt with.
+// Done returns how many matches were processed.
 func (j *ReplayJob) Done() int { return j.Requested + j.Created + j.Skipped }
 
-// Pending returns how many attempts were asked for and not made yet.
+// Pending returns how many requested attempts have not ended yet.
 func (j *ReplayJob) Pending() int { return j.Requested - j.Delivered - j.Failed - j.Dropped }
 
-// Matches reports whether the replay sends the event to the endpoint as it is now.
+// Matches reports whether the replay sends the event to the endpoint, given the endpoint's
+// current snapshot.
 func (n *NewReplay) Matches(m *ReplayMatch, target *Endpoint) bool {
 	f := &n.Filter
 	switch {
@@ -158,7 +159,7 @@ func (n *NewReplay) Matches(m *ReplayMatch, target *Endpoint) bool {
 		(f.StatusClass == 0 || m.LastStatus/100 == f.StatusClass) && (f.Error == "" || m.LastError == f.Error)
 }
 
-// ReplayQuery asks for replays. An empty Scope.Tenant means all of the mode.
+// ReplayQuery selects replays. An empty Scope.Tenant means all tenants of the mode.
 type ReplayQuery struct {
 	Scope    Scope
 	Endpoint ID           // zero: all
@@ -166,21 +167,22 @@ type ReplayQuery struct {
 	Page
 }
 
-// ReplayRef names a replay that a process runs, as long as its fence is this.
+// ReplayRef identifies a replay that a process runs while the replay's fence is Fence.
 type ReplayRef struct {
 	ID    ID
 	Fence int64
-	Rate  float64 // a second
+	Rate  float64 // matches per second
 }
 
-// ReplayStep is what one step of a replay came to.
+// ReplayStep is the result of one step of a replay.
 type ReplayStep struct {
-	Done    int  // matches that it dealt with
-	Over    bool // this process has no more to do for it
-	Waiting bool // the endpoint is disabled, or has enough waiting: nothing was done
+	Done    int  // matches that it processed
+	Over    bool // this process has nothing more to do for the replay
+	Waiting bool // nothing was done, because the endpoint is disabled or has enough waiting
 }
 
-// After returns the part of the range that is left after an event of it.
+// After returns the remaining range after the event last of the range from low to high
+// has been processed.
 func (n *NewReplay) After(last, low, high ID) (ID, ID) {
 	if n.Newest {
 		return low, last

@@ -8,15 +8,15 @@ import (
 )
 
 // Tally counts what happened to the deliveries of an endpoint, a tenant or a mode in a
-// span of time. Test events are not in it. Tallies of two spans or endpoints are added up
-// by Add.
+// span of time. Test events are not counted. Add combines the tallies of two spans or
+// endpoints.
 type Tally struct {
 	Events    int64 // accepted; not counted for a single endpoint
-	Accepted  int64 // deliveries that were made
+	Accepted  int64 // deliveries that were created
 	Delivered int64 // deliveries that succeeded
-	FirstTry  int64 // of those, with their first attempt
+	FirstTry  int64 // of these, the ones that succeeded with their first attempt
 	GivenUp   int64 // deliveries that became failed
-	Attempts  int64 // that were made and recorded
+	Attempts  int64 // attempts that were made and recorded
 	Errors    []ErrorCount
 	// AttemptTime is how long attempts took. DeliveryTime is the time from the acceptance
 	// of a delivery until the end of the attempt that succeeded.
@@ -53,17 +53,17 @@ func (t *Tally) AddError(class Class, n int64) {
 	t.Errors[at].N += n
 }
 
-// Reset empties the tally and keeps its memory.
+// Reset empties the tally. It keeps the memory for reuse.
 func (t *Tally) Reset() {
 	*t = Tally{Errors: t.Errors[:0], AttemptTime: Histogram{t.AttemptTime.Cells[:0]}, DeliveryTime: Histogram{t.DeliveryTime.Cells[:0]}}
 }
 
-// Histogram counts durations in cells of fixed bounds, so that histograms are added up
-// without a loss. Up to 32 microseconds each microsecond has a cell of its own; above,
-// each doubling is divided into 16 cells of equal width. A quantile differs from the
-// duration that has this rank by at most HistogramError of it.
+// Histogram counts durations in cells with fixed bounds, so that histograms can be added
+// without loss. Up to 32 microseconds each microsecond has a cell. Above that each
+// doubling is divided into 16 cells of equal width. A quantile differs from the exact
+// duration of its rank by at most HistogramError of that duration.
 type Histogram struct {
-	Cells []Cell // those that are not empty, in the order of their numbers
+	Cells []Cell // the cells that are not empty, in the order of their numbers
 }
 
 // Cell is the number of durations in one cell.
@@ -76,7 +76,7 @@ const (
 	// HistogramError is the greatest relative error of a quantile.
 	HistogramError = 1.0 / 32
 	cellBits       = 4         // a doubling has 1<<cellBits cells
-	longest        = 1<<42 - 1 // microseconds, 50 days: what is longer counts as this
+	longest        = 1<<42 - 1 // microseconds, 50 days; longer durations count as this
 )
 
 // cellOf returns the number of the cell of a duration in microseconds.
@@ -99,12 +99,13 @@ func middle(number uint16) time.Duration {
 	return time.Duration(low+1<<shift/2) * time.Microsecond
 }
 
-// Note counts a duration. One that is negative, because a clock was set back, counts as 0.
+// Note counts a duration. A negative one, which occurs if a clock was set back, counts as
+// 0.
 func (h *Histogram) Note(d time.Duration) {
 	h.add(cellOf(uint64(min(max(d.Microseconds(), 0), longest))), 1)
 }
 
-// AddCell adds durations of one cell.
+// AddCell adds the count of one cell.
 func (h *Histogram) AddCell(c Cell) { h.add(c.Number, c.N) }
 
 func (h *Histogram) add(number uint16, n int64) {
@@ -122,7 +123,7 @@ func (h *Histogram) Add(o *Histogram) {
 	}
 }
 
-// Count returns how many durations were noted.
+// Count returns how many durations were counted.
 func (h *Histogram) Count() (n int64) {
 	for _, c := range h.Cells {
 		n += c.N
@@ -130,8 +131,8 @@ func (h *Histogram) Count() (n int64) {
 	return n
 }
 
-// Quantile returns the duration of the nearest rank, 0 without any. The percentage is
-// from 1 to 100.
+// Quantile returns the duration of the nearest rank, or 0 if the histogram is empty. The
+// percentage is from 1 to 100.
 func (h *Histogram) Quantile(percent int64) time.Duration {
 	left := (h.Count()*percent + 99) / 100
 	for _, c := range h.Cells {
@@ -142,17 +143,17 @@ func (h *Histogram) Quantile(percent int64) time.Duration {
 	return 0
 }
 
-// StatsQuery asks for the statistics of a scope, or of one endpoint of it. A scope without
-// a tenant means all of the mode.
+// StatsQuery selects the statistics of a scope, or of one endpoint in it. A scope without
+// a tenant means all tenants of the mode.
 type StatsQuery struct {
 	Scope    Scope
-	Endpoint ID // zero: of the whole scope
+	Endpoint ID // zero: the whole scope
 	From, To time.Time
 	Step     time.Duration
 }
 
-// Stats are the tallies of spans of the same length, in order and without a gap, and what
-// is open now.
+// Stats are the tallies of consecutive spans of equal length, without gaps, and the open
+// work now.
 type Stats struct {
 	Scope   Scope
 	From    time.Time // of the first bucket
@@ -161,12 +162,12 @@ type Stats struct {
 	Open    OpenWork
 }
 
-// OpenWork is what is open in a scope now. Numbers are at most StatsCap, which means "or
+// OpenWork is the open work in a scope now. Counts are at most StatsCap, which means "or
 // more".
 type OpenWork struct {
 	Pending, Held int
-	Oldest        *Delivery // of the pending ones that were counted; nil: none is pending
-	OldestWaits   Wait      // what Oldest waits for, as far as the node that was asked knows
+	Oldest        *Delivery // the oldest pending one that was counted; nil: none is pending
+	OldestWaits   Wait      // what Oldest waits for, as far as the answering node knows
 }
 
 // The spans in which tallies are kept, and for how long.

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Each quantile is within HistogramError of the duration of its rank, also of histograms
-// that were added up. Controls: cells of twice the width are not, and cells are no coarser
-// than they need be.
+// Each quantile is within HistogramError of the duration of its rank, for added histograms,
+// too. Controls: with cells of twice the width it is not, and the cells are no finer than
+// necessary.
 func TestHistogramError(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var parts [3]Histogram

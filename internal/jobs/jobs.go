@@ -1,10 +1,10 @@
-// Package jobs runs long jobs: replays. It decides when the next step of each is made, and
-// nothing else: what a step does, and how far a job has come, is in the store.
+// Package jobs runs long jobs: replays. It decides only when the next step of each job
+// is made. The store defines what a step does and records the progress.
 //
-// It promises that a job is run by one goroutine of this process at a time and no faster
-// than its rate, that a job whose endpoint is busy or disabled costs little while it
-// waits, and that a job of which another process is in charge is left alone: the store
-// refuses steps with an old fence.
+// It guarantees that one goroutine of this process at a time runs a job, no faster than
+// its rate, and that a job whose endpoint is busy or disabled costs little while it
+// waits. It does not run a job that another process has taken over: the store refuses
+// steps with an old fence.
 package jobs
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Store makes the steps. StepReplay is called concurrently, for each replay from one
-// goroutine at a time.
+// Store makes the steps. StepReplay is called concurrently, but for each replay from one
+// goroutine at a time. A step handles at most most matches.
 type Store interface {
 	StepReplay(ctx context.Context, ref hook.ReplayRef, most int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error)
 }
@@ -26,8 +26,8 @@ type Store interface {
 // The pace of steps.
 const (
 	stepEvery  = 200 * time.Millisecond // at rates that allow a match in this time
-	mostAStep  = 25                     // a page of more holds the writer for longer than fresh events should wait
-	firstPause = 200 * time.Millisecond // while the endpoint has enough waiting, or is disabled
+	mostAStep  = 25                     // so that fresh events do not wait long for the writer
+	firstPause = 200 * time.Millisecond // while the endpoint is disabled or full, or after an error
 	lastPause  = 5 * time.Second
 )
 
@@ -36,7 +36,7 @@ type Runner struct {
 	log *slog.Logger
 
 	mu        sync.Mutex
-	waiting   []hook.ReplayRef // until Start
+	waiting   []hook.ReplayRef // jobs to run at Start
 	store     Store
 	profileOf func(*hook.Endpoint) hook.ProfileHash
 	running   sync.WaitGroup
@@ -51,8 +51,8 @@ func New(log *slog.Logger) *Runner {
 	return r
 }
 
-// Wake makes the runner run jobs that became this process's. It does not block: the
-// store's writer calls it after a commit.
+// Wake runs jobs that this process has created or taken over, or that were resumed. It
+// does not block, because the store's writer calls it after a commit.
 func (r *Runner) Wake(refs []hook.ReplayRef) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,8 @@ func (r *Runner) Wake(refs []hook.ReplayRef) {
 	r.begin(refs)
 }
 
-// Start runs the jobs that Wake named so far, and from now on those that it names.
+// Start runs the jobs that were passed to Wake so far. From then on Wake runs jobs
+// immediately.
 func (r *Runner) Start(s Store, profileOf func(*hook.Endpoint) hook.ProfileHash) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,7 +82,8 @@ func (r *Runner) begin(refs []hook.ReplayRef) {
 	}
 }
 
-// Stop ends the steps under way and makes no more. The next process continues the jobs.
+// Stop cancels the steps in progress, waits for them, and makes no more. The next
+// process continues the jobs.
 func (r *Runner) Stop() {
 	r.mu.Lock()
 	r.stop()
@@ -89,7 +91,8 @@ func (r *Runner) Stop() {
 	r.running.Wait()
 }
 
-// run makes the steps of one job until it is over or somebody else's.
+// run makes the steps of one job until the job has ended or another process has taken it
+// over.
 func (r *Runner) run(ref hook.ReplayRef) {
 	most := min(max(int(ref.Rate*stepEvery.Seconds()), 1), mostAStep)
 	pause := firstPause

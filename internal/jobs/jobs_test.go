@@ -11,12 +11,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// script answers the steps of a replay one after another, and then says that it is over.
+// script returns the steps of a replay one after another, and then one that is Over.
 type script struct {
 	answers []func() (hook.ReplayStep, error)
 	at      []time.Time
 	most    []int
-	beside  int // steps under way
+	beside  int // steps in progress
 	twice   bool
 }
 
@@ -49,7 +49,7 @@ func TestRunnerKeepsTheRate(t *testing.T) {
 				s.answers = append(s.answers, did(c.most))
 			}
 			r := New(slog.New(slog.DiscardHandler))
-			r.Wake([]hook.ReplayRef{{ID: hook.ID{1}, Fence: 1, Rate: c.rate}}) // before the store is there
+			r.Wake([]hook.ReplayRef{{ID: hook.ID{1}, Fence: 1, Rate: c.rate}}) // before the store is set
 			r.Start(s, nil)
 			r.running.Wait()
 			if took := s.at[10].Sub(s.at[0]); len(s.at) != 11 || s.most[0] != c.most || took != c.took || s.twice {

@@ -1,9 +1,10 @@
-// Package listen is the switchboard between attempts and receivers that connect
-// to the server instead of being called: it knows who is connected, hands each
-// request to them and waits for their answer.
+// Package listen passes attempts to receivers that connect to the server, instead of
+// being called at a URL. It tracks which receivers are connected, passes each request
+// to the connected one and waits for its answer.
 //
-// It promises that a request is answered only by the connection it was given to,
-// that a connection that ends before it answered costs its endpoint no failure
-// (hook.ErrAway), and that the stored status of an endpoint follows whether
-// somebody listens. It never retries, never signs and never reads HTTP.
+// It guarantees that a request is answered only with the token that its connection
+// received, that a connection that ends before it answered does not count as a failure
+// of its endpoint ([hook.ErrAway]), and that the stored status of an endpoint follows
+// whether its receiver is connected. It never retries, never signs and never parses
+// HTTP.
 package listen

@@ -14,21 +14,21 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// grace is how much longer than the receiver's own deadline the hub waits for an
-// answer: for the way there and back. A connection that stays silent beyond it is
-// taken for dead.
+// grace is how much longer than the request's timeout the hub waits for an answer. It
+// covers the time over the network both ways. A connection that stays silent for longer
+// is considered dead.
 const grace = 10 * time.Second
 
-// Store keeps the status of endpoints. Its UpdateEndpoint is that of the store.
+// Store holds the status of endpoints. UpdateEndpoint is the method of the store.
 type Store interface {
 	UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error)
-	// Epoch is the number of this process among those that share the store.
+	// Epoch returns the number of this process among those that share the store.
 	Epoch() int64
-	// Nodes is how many of those there are.
+	// Nodes returns the number of nodes that share the store.
 	Nodes() int
 }
 
-// Hub knows the connected receivers. It is safe for concurrent use.
+// Hub tracks the connected receivers. It is safe for concurrent use.
 type Hub struct {
 	store Store
 	log   *slog.Logger
@@ -36,10 +36,10 @@ type Hub struct {
 	mu       sync.Mutex
 	closed   bool
 	sessions map[hook.ID]*Session // by endpoint
-	waiting  map[string]*Parcel   // handed over and not answered, by token
+	waiting  map[string]*Parcel   // requests without an answer, by token
 }
 
-// New returns a hub. A nil logger stands for slog.Default.
+// New returns a hub. A nil logger means [slog.Default].
 func New(store Store, log *slog.Logger) *Hub {
 	if log == nil {
 		log = slog.Default()
@@ -47,18 +47,18 @@ func New(store Store, log *slog.Logger) *Hub {
 	return &Hub{store: store, log: log, sessions: map[hook.ID]*Session{}, waiting: map[string]*Parcel{}}
 }
 
-// Reason is a stable word for why the server ended a connection.
+// Reason is a stable word for why a session ended.
 type Reason string
 
 // The reasons.
 const (
-	Replaced Reason = "replaced"          // another connection took the name
+	Replaced Reason = "replaced"          // another connection of the same listener replaced it
 	Stalled  Reason = "stalled"           // an answer was overdue
-	Stopping Reason = "shutting_down"     // the server ends
-	Revoked  Reason = "unauthorized"      // the key is not valid any more
+	Stopping Reason = "shutting_down"     // the server is shutting down
+	Revoked  Reason = "unauthorized"      // the key is no longer valid
 	Disabled Reason = "endpoint_disabled" // by hand, by failures or by a 410
 	Deleted  Reason = "endpoint_deleted"
-	Left     Reason = "left" // the receiver went by itself
+	Left     Reason = "left" // the receiver disconnected
 )
 
 // Session is one connection of a receiver.
@@ -71,16 +71,16 @@ type Session struct {
 	reason   Reason
 }
 
-// Parcels gives what is to be handed to the receiver.
+// Parcels returns the channel of requests to send to the receiver.
 func (s *Session) Parcels() <-chan *Parcel { return s.parcels }
 
-// Ended is closed when the server ended the session.
+// Ended returns a channel that is closed when the session ends.
 func (s *Session) Ended() <-chan struct{} { return s.ended }
 
-// Reason says why; it is meaningless before Ended is closed.
+// Reason returns why the session ended. It must not be called before Ended is closed.
 func (s *Session) Reason() Reason { return s.reason }
 
-// End ends the session; only the first reason counts.
+// End ends the session. Only the first call has an effect.
 func (s *Session) End(why Reason) {
 	s.once.Do(func() {
 		s.reason = why
@@ -88,9 +88,9 @@ func (s *Session) End(why Reason) {
 	})
 }
 
-// Parcel is one request on its way to a connected receiver.
+// Parcel is one request to a connected receiver.
 type Parcel struct {
-	Token    string // proves that an answer is from who was given the request
+	Token    string // secret; proves that an answer comes from the receiver of the request
 	Delivery hook.Delivery
 	Request  egress.Request
 
@@ -98,8 +98,8 @@ type Parcel struct {
 	answer  chan Answer
 }
 
-// Answer is what the receiver says came of a request: a status with what goes with
-// it, as in [egress.Response], or the class and the sentence of a failure.
+// Answer is the receiver's answer to a request: a response, as in [egress.Response], or
+// the class and message of a failure.
 type Answer struct {
 	Status     int
 	Headers    []byte // lines of "Name: value\n"
@@ -107,13 +107,13 @@ type Answer struct {
 	Truncated  bool
 	TimedOut   bool
 	RetryAfter time.Duration
-	Class      hook.Class // empty: there was an answer
+	Class      hook.Class // empty: there was a response
 	Message    string
 }
 
-// Attach makes a new session the one of its endpoint, ends the one before it, and
-// enables the endpoint, which releases what was held. The caller must Detach the
-// session.
+// Attach creates a session for the endpoint, ends the endpoint's previous session, and
+// enables the endpoint, which releases held deliveries. It fails with
+// CodeShuttingDown after Close. The caller must Detach the session.
 func (h *Hub) Attach(ctx context.Context, ep *hook.Endpoint) (*Session, error) {
 	s := &Session{endpoint: ep.ID, scope: ep.Scope, parcels: make(chan *Parcel), ended: make(chan struct{})}
 	h.mu.Lock()
@@ -134,8 +134,8 @@ func (h *Hub) Attach(ctx context.Context, ep *hook.Endpoint) (*Session, error) {
 	return s, nil
 }
 
-// Detach forgets a session that is over. If no other took its place the endpoint
-// is tripped: what waits for it and what comes is held.
+// Detach ends and removes a session. If no other session has replaced it, the endpoint
+// is tripped: its pending and new deliveries are held.
 func (h *Hub) Detach(s *Session) {
 	s.End(Left)
 	h.mu.Lock()
@@ -149,13 +149,14 @@ func (h *Hub) Detach(s *Session) {
 	}
 }
 
-// errAsItIs stops an update that would change nothing.
+// errAsItIs cancels an update that would change nothing.
 var errAsItIs = errors.New("as it is")
 
-// record brings the endpoint's status in line with whether somebody listens. The
-// store's writer asks for that inside its transaction, one update after the other,
-// so the last word is always about the last change. What was disabled otherwise is
-// left as it is when the receiver goes.
+// record sets the endpoint's status according to whether its receiver is connected. The
+// callback checks the connection inside the store's transaction, and the store makes one
+// update after the other, so the last update always reflects the last change. If an
+// endpoint was disabled for another reason, its status stays when the receiver
+// disconnects.
 func (h *Hub) record(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	_, err := h.store.UpdateEndpoint(ctx, scope, id, func(e hook.Endpoint) (hook.Endpoint, error) {
 		here, me := h.session(id) != nil, h.store.Epoch()
@@ -175,8 +176,8 @@ func (h *Hub) record(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return err
 }
 
-// away notes that nobody listens. If that fails (a full disk) the endpoint stays
-// enabled, its next attempt finds nobody and notes it again.
+// away records that no receiver is connected. If that fails, for instance because the
+// disk is full, the endpoint stays enabled, and its next attempt records it again.
 func (h *Hub) away(scope hook.Scope, id hook.ID) {
 	err := h.record(context.Background(), scope, id)
 	if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
@@ -190,9 +191,10 @@ func (h *Hub) session(id hook.ID) *Session {
 	return h.sessions[id]
 }
 
-// Forward hands a request to the connected receiver and returns its answer, or a
-// *[egress.Failure] that the receiver reported. hook.ErrAway says that nobody is
-// connected, or that the connection ended or went silent before the answer came.
+// Forward passes a request to the connected receiver and returns its response, or a
+// *[egress.Failure] that the receiver reported. It returns [hook.ErrAway] if no receiver
+// is connected, or if the connection ended, the receiver did not answer in time, or ctx
+// was cancelled before the answer arrived.
 func (h *Hub) Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delivery, r egress.Request) (egress.Response, error) {
 	s := h.session(target.ID)
 	if s == nil {
@@ -211,7 +213,7 @@ func (h *Hub) Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delive
 	h.mu.Unlock()
 	if errors.Is(err, hook.ErrAway) {
 		select {
-		case a := <-p.answer: // it was taken in the last moment: whoever gave it was told so
+		case a := <-p.answer: // Answer accepted it at the last moment and told the receiver so
 			return a.result()
 		default:
 		}
@@ -219,7 +221,7 @@ func (h *Hub) Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delive
 	return response, err
 }
 
-// carry gives the parcel to the session and waits.
+// carry sends the parcel to the session and waits for its answer.
 func (p *Parcel) carry(ctx context.Context) (egress.Response, error) {
 	overdue := time.NewTimer(p.Request.Timeout + grace)
 	defer overdue.Stop()
@@ -249,12 +251,13 @@ func (a Answer) result() (egress.Response, error) {
 		RetryAfter: a.RetryAfter}, nil
 }
 
-// mark begins the tokens of this process.
+// mark returns the prefix of this process's tokens.
 func (h *Hub) mark() string { return strconv.FormatInt(h.store.Epoch(), 36) + "." }
 
-// Answer gives the answer to the attempt that waits for it. An empty tenant of the
-// scope means all of the mode. CodeWrongNode: the token is not of this process, and there
-// are others. CodeNotFound: nobody waits, or somebody of another tenant or mode (S-09).
+// Answer passes an answer to the attempt that waits for it. A scope without a tenant
+// means all tenants of the mode. The error has CodeWrongNode if the token belongs to
+// another process and there are several nodes, and CodeNotFound if no attempt waits, or
+// one of another tenant or mode (S-09).
 func (h *Hub) Answer(scope hook.Scope, token string, a Answer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -267,11 +270,11 @@ func (h *Hub) Answer(scope hook.Scope, token string, a Answer) error {
 		return hook.NotFound("attempt that waits for an answer")
 	}
 	delete(h.waiting, token)
-	p.answer <- a // never blocks: it has room for the one answer a token is good for
+	p.answer <- a // never blocks: each token is valid for one answer, and the channel buffers one
 	return nil
 }
 
-// Close ends all sessions and refuses new ones. The endpoints are noted as away as
+// Close ends all sessions and refuses new ones. The endpoints are recorded as away when
 // the sessions are detached.
 func (h *Hub) Close() {
 	h.mu.Lock()

@@ -14,7 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/listen"
 )
 
-// shelf keeps one endpoint, as the store does: one update after the other.
+// shelf is a store with one endpoint. As in the real store, updates run one at a time.
 type shelf struct {
 	mu     sync.Mutex
 	e      hook.Endpoint
@@ -69,7 +69,7 @@ type result struct {
 	err      error
 }
 
-// forward begins an attempt and returns the parcel the session was given.
+// forward begins an attempt and returns the parcel that the session received.
 func forward(t *testing.T, h *listen.Hub, e *hook.Endpoint, s *listen.Session) (*listen.Parcel, chan result) {
 	t.Helper()
 	done := make(chan result, 1)
@@ -97,7 +97,7 @@ func TestStatusFollowsWhoListens(t *testing.T) {
 	if first.Reason() != listen.Replaced {
 		t.Errorf("the first was ended for %q", first.Reason())
 	}
-	h.Detach(first) // late, and not the current one any more
+	h.Detach(first) // late: it is no longer the current one
 	if status, writes := store.now(); status != hook.Enabled || writes != 1 {
 		t.Errorf("status %d after %d writes: the one that was replaced counts", status, writes)
 	}
@@ -115,7 +115,7 @@ func TestWhatSomebodyDisabledStaysSo(t *testing.T) {
 	if status, writes := store.now(); status != hook.Disabled || writes != 1 {
 		t.Errorf("status %d after %d writes", status, writes)
 	}
-	h.Detach(attach(t, h, e)) // connecting is what enables it again
+	h.Detach(attach(t, h, e)) // connecting enables it again
 	if _, writes := store.now(); writes != 3 {
 		t.Errorf("%d writes, want enabled and away once more", writes)
 	}
@@ -143,7 +143,7 @@ func TestAnswers(t *testing.T) {
 		t.Fatalf("the attempt ended with %+v", r)
 	default:
 	}
-	if err := h.Answer(acme, p.Token, answer); err != nil { // the control: its own tenant may
+	if err := h.Answer(acme, p.Token, answer); err != nil { // control: its own tenant may answer
 		t.Fatal(err)
 	}
 	if r := <-done; r.err != nil || r.response.Status != 204 || string(r.response.Headers) != "A: b\n" || r.response.RetryAfter != time.Second {
@@ -163,7 +163,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Whoever goes in the middle costs no failure: the attempt was none.
+// A receiver that disconnects during an attempt causes no failure, because that does not
+// count as an attempt.
 func TestAwayIsNoFailure(t *testing.T) {
 	store, h, e := setup()
 	s := attach(t, h, e)
@@ -179,7 +180,7 @@ func TestAwayIsNoFailure(t *testing.T) {
 		t.Errorf("nobody connected: %v", err)
 	}
 
-	store.e.Status = hook.Enabled // as if noting it had failed
+	store.e.Status = hook.Enabled // as if recording it had failed
 	if _, err := h.Forward(t.Context(), e, &hook.Delivery{}, ping); !errors.Is(err, hook.ErrAway) {
 		t.Errorf("nobody connected: %v", err)
 	}
@@ -198,15 +199,15 @@ func TestReplacedSessionsAttemptsComeAgain(t *testing.T) {
 	}
 }
 
-// A connection that takes requests and says nothing is dead: it is ended, and the
-// endpoint pays nothing.
+// A connection that accepts requests but does not answer is dead. It is ended, and that
+// does not count against the endpoint.
 func TestSilentConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, h, e := setup()
 		s := attach(t, h, e)
 		began := time.Now()
 		_, done := forward(t, h, e, s)
-		time.Sleep(10 * time.Second) // within its time and the grace
+		time.Sleep(10 * time.Second) // within the timeout and the grace
 		select {
 		case <-s.Ended():
 			t.Fatal("ended too early")

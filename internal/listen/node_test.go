@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/listen"
 )
 
-// place is a shelf as one of several processes sees it.
+// place is a shelf from the view of one of several processes.
 type place struct {
 	*shelf
 	epoch int64
@@ -18,9 +18,9 @@ type place struct {
 func (p *place) Epoch() int64 { return p.epoch }
 func (p *place) Nodes() int   { return p.nodes }
 
-// TestAnswerAtAnotherNode: an answer that reaches another node is refused with the
-// reason, and is still taken where it belongs. Control: for a process that is alone, the
-// token of an earlier process is one that nobody waits for.
+// An answer that reaches another node is refused with the reason, and the right node still
+// accepts it. Control: for a single process, no attempt waits for the token of an earlier
+// process.
 func TestAnswerAtAnotherNode(t *testing.T) {
 	for _, nodes := range []int{1, 2} {
 		store, _, e := setup()

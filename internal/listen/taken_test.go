@@ -19,7 +19,7 @@ func (noStore) UpdateEndpoint(context.Context, hook.Scope, hook.ID, func(hook.En
 	return nil, nil
 }
 
-// An answer that was taken (204) must be the attempt's.
+// An answer that was accepted (204) must become the result of the attempt.
 func TestAnswerTakenCounts(t *testing.T) {
 	h := New(noStore{}, nil)
 	ep := &hook.Endpoint{ID: hook.ID{1}, Scope: hook.Scope{Tenant: "a", Mode: hook.Live}, URL: "listen:x"}

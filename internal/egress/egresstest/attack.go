@@ -13,15 +13,15 @@ var corpus string
 // Attack is a URL that must not be delivered to.
 type Attack struct {
 	URL string
-	// Want is the code with which the URL is refused when it is stored, where http
-	// and hosts that are IP addresses are admitted; or, for a URL that may be
-	// stored, the class of the failed attempt.
+	// Want is the code with which storing the URL is refused if http and hosts that are
+	// IP addresses are admitted. For a URL that may be stored, it is the class of the
+	// failed attempt.
 	Want string
 }
 
-// Attacks returns the corpus with the placeholder {PORT} replaced by the port of
-// a listener that must stay silent. The names in it are answered by
-// [AttackResolver]. It panics if the embedded file is broken.
+// Attacks returns the corpus with the placeholder {PORT} replaced by the port of a
+// listener that must receive nothing. [AttackResolver] resolves its names. Attacks panics
+// if the embedded file is invalid.
 func Attacks(port int) []Attack {
 	var out []Attack
 	for number, line := range strings.Split(corpus, "\n") {
@@ -48,8 +48,8 @@ func AttackURLs(port int) []string {
 	return out
 }
 
-// AttackResolver returns a resolver that knows the names of the corpus. The
-// name rebind.attack.test moves to loopback after the first question.
+// AttackResolver returns a resolver for the names of the corpus. The name
+// rebind.attack.test resolves to loopback from the second query on.
 func AttackResolver() *Resolver {
 	const public = "93.184.215.14"
 	r := NewResolver()

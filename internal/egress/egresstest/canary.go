@@ -8,17 +8,18 @@ import (
 	"testing"
 )
 
-// Canary listens on one port of both loopback addresses and counts what arrives.
+// Canary listens on the same port of both loopback addresses and counts connections and
+// bytes.
 type Canary struct {
 	port  int
 	conns atomic.Int64
 	bytes atomic.Int64
 }
 
-// NewCanary starts a canary that ends with the test.
+// NewCanary starts a canary. It is closed when the test ends.
 func NewCanary(t testing.TB) *Canary {
 	t.Helper()
-	for range 20 { // the port of the first listener may be taken on the other address
+	for range 20 { // the port of the first listener may be in use on the other address
 		four, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
 			t.Fatalf("listen for canary: %v", err)
@@ -46,7 +47,7 @@ func (c *Canary) Port() int { return c.port }
 // Connections returns how many connections were accepted.
 func (c *Canary) Connections() int64 { return c.conns.Load() }
 
-// Bytes returns how many bytes were received on all of them.
+// Bytes returns how many bytes were received on all connections.
 func (c *Canary) Bytes() int64 { return c.bytes.Load() }
 
 func (c *Canary) serve(l net.Listener) {

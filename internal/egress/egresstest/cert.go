@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// CA issues certificates that live as long as the test.
+// CA is a certificate authority for tests.
 type CA struct {
 	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// NewCA returns a certificate authority of its own, called egresstest unless it is named.
+// NewCA returns a new certificate authority. Its name is egresstest by default.
 func NewCA(t testing.TB, name ...string) *CA {
 	t.Helper()
 	ca := &CA{t: t, key: newKey(t)}
@@ -50,8 +50,8 @@ func (ca *CA) Pool() *x509.CertPool {
 // Own returns the authority's own certificate.
 func (ca *CA) Own() tls.Certificate { return ca.own(nil) }
 
-// Issue returns a server certificate for the host names, changed by the given
-// functions before it is signed.
+// Issue returns a server certificate for the host names. The given functions may change
+// it before it is signed.
 func (ca *CA) Issue(hosts []string, change ...func(*x509.Certificate)) tls.Certificate {
 	ca.t.Helper()
 	key := newKey(ca.t)
@@ -70,7 +70,7 @@ func (ca *CA) Issue(hosts []string, change ...func(*x509.Certificate)) tls.Certi
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
-// Write writes a certificate and its key as PEM files, the key for the owner only.
+// Write writes a certificate and its key to PEM files. Only the owner may read the key.
 func Write(t testing.TB, cert tls.Certificate) (certFile, keyFile string) {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
@@ -87,13 +87,13 @@ func Write(t testing.TB, cert tls.Certificate) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// SelfSigned returns a certificate for the host names that is its own authority.
+// SelfSigned returns a self-signed certificate for the host names.
 func (ca *CA) SelfSigned(hosts ...string) tls.Certificate {
 	ca.t.Helper()
 	return NewCA(ca.t).own(hosts)
 }
 
-// own returns the authority's own certificate, issued again for the host names.
+// own returns the authority's own certificate, reissued for the host names.
 func (ca *CA) own(hosts []string) tls.Certificate {
 	template := *ca.cert
 	template.DNSNames = hosts
@@ -101,8 +101,8 @@ func (ca *CA) own(hosts []string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: ca.key, Leaf: leaf}
 }
 
-// Server returns the configuration of a server with a good certificate for the
-// host names.
+// Server returns the configuration of a server with a valid certificate for the host
+// names.
 func (ca *CA) Server(hosts ...string) *tls.Config {
 	ca.t.Helper()
 	return &tls.Config{Certificates: []tls.Certificate{ca.Issue(hosts)}}

@@ -1,7 +1,7 @@
-// Package egresstest offers what tests of outgoing requests need: a resolver with
-// scripted answers, receivers that play canned and hostile ones, listeners that
-// must stay silent, certificates of every badness, and the corpus of attack URLs.
+// Package egresstest provides test support for outgoing requests: a resolver with
+// scripted answers, receivers with canned and hostile responses, listeners that must
+// receive nothing, invalid certificates of every kind, and the corpus of attack URLs.
 //
-// Everything listens on loopback and ends with the test. No product code imports
-// the package.
+// Everything listens on loopback and is closed when the test ends. No product code
+// imports the package.
 package egresstest

@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// Script is what a receiver does with a connection. The connection is closed
-// when it returns, and under its feet when the test ends.
+// Script handles a connection of a receiver. The connection is closed when the script
+// returns, or while it runs when the receiver is closed.
 type Script func(c net.Conn)
 
-// Receiver is a server below HTTP: it answers with whatever bytes its script
-// writes and records every byte it gets. Over TLS these are the decrypted ones.
+// Receiver is a server below HTTP. It answers with the bytes that its script writes and
+// records every byte that it receives. With TLS these are the decrypted bytes.
 type Receiver struct {
 	listener net.Listener
 	done     sync.WaitGroup
@@ -29,13 +29,13 @@ type Receiver struct {
 	closed   bool
 }
 
-// NewReceiver starts a receiver on a loopback port. It ends with the test.
+// NewReceiver starts a receiver on a loopback port. It is closed when the test ends.
 func NewReceiver(t testing.TB, script Script) *Receiver {
 	t.Helper()
 	return newReceiver(t, nil, script)
 }
 
-// NewTLSReceiver starts a receiver that speaks TLS with the configuration.
+// NewTLSReceiver starts a receiver that uses TLS with the configuration.
 func NewTLSReceiver(t testing.TB, config *tls.Config, script Script) *Receiver {
 	t.Helper()
 	return newReceiver(t, config, script)
@@ -53,7 +53,7 @@ func newReceiver(t testing.TB, config *tls.Config, script Script) *Receiver {
 	return r
 }
 
-// Close ends the receiver and waits for its scripts. It may be called twice.
+// Close closes the receiver and waits for its scripts. It may be called twice.
 func (r *Receiver) Close() {
 	r.listener.Close()
 	r.mu.Lock()
@@ -65,10 +65,10 @@ func (r *Receiver) Close() {
 	r.done.Wait()
 }
 
-// Addr returns the address, host and port.
+// Addr returns the address as host:port.
 func (r *Receiver) Addr() string { return r.listener.Addr().String() }
 
-// URL returns a URL of the receiver's port on the host.
+// URL returns a URL with the given host and the receiver's port.
 func (r *Receiver) URL(scheme, host string) string {
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(r.Port())) + "/hook"
 }
@@ -83,7 +83,7 @@ func (r *Receiver) Connections() int {
 	return r.accepted
 }
 
-// Received returns what was read, one element for each connection.
+// Received returns the bytes that were read, one element for each connection.
 func (r *Receiver) Received() [][]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,7 +142,7 @@ type recorder struct {
 	index    int
 }
 
-// Read notes what it reads.
+// Read reads and records the bytes.
 func (c *recorder) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.receiver.mu.Lock()
@@ -151,8 +151,7 @@ func (c *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Answer returns a script that reads request after request and answers each with
-// the same bytes.
+// Answer returns a script that answers every request with the same bytes.
 func Answer(raw string) Script {
 	return Requests(func(c net.Conn) bool {
 		_, err := io.WriteString(c, raw)
@@ -160,12 +159,12 @@ func Answer(raw string) Script {
 	})
 }
 
-// OK returns a script that answers 200 with an empty body and keeps the
-// connection.
+// OK returns a script that answers every request with 200 and an empty body, and keeps
+// the connection open.
 func OK() Script { return Answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") }
 
-// Requests returns a script that calls answer after each whole request, until
-// answer returns false or the connection ends.
+// Requests returns a script that calls answer after each complete request, until answer
+// returns false or the connection ends.
 func Requests(answer func(c net.Conn) bool) Script {
 	return func(c net.Conn) {
 		in := bufio.NewReader(c)

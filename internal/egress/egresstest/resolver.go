@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Resolver answers names as it was told and counts the questions. A name it was
-// not told about does not exist. It is safe for concurrent use.
+// Resolver resolves names to configured answers and counts the queries. Other names do
+// not exist. It is safe for concurrent use.
 type Resolver struct {
 	mu      sync.Mutex
 	answers map[string][][]netip.Addr
@@ -17,7 +17,7 @@ type Resolver struct {
 	calls   map[string]int
 }
 
-// NewResolver returns a resolver that knows no name.
+// NewResolver returns a resolver without names.
 func NewResolver() *Resolver {
 	return &Resolver{
 		answers: make(map[string][][]netip.Addr),
@@ -26,8 +26,8 @@ func NewResolver() *Resolver {
 	}
 }
 
-// Set tells the answers to a name: one list of addresses for each question, the
-// last one for all that follow. It panics on a text that is no address.
+// Set sets the answers for a name: one list of addresses for each query, the last one
+// for all further queries. It panics if a text is not an address.
 func (r *Resolver) Set(host string, answers ...[]string) *Resolver {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,8 +43,8 @@ func (r *Resolver) Set(host string, answers ...[]string) *Resolver {
 	return r
 }
 
-// Fail makes questions about a name end with the error; a nil error makes them
-// wait until their context is done, like a name server that never answers.
+// Fail makes queries for a name return the error. With a nil error they block until their
+// context is done, as with a name server that never answers.
 func (r *Resolver) Fail(host string, err error) *Resolver {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,14 +52,14 @@ func (r *Resolver) Fail(host string, err error) *Resolver {
 	return r
 }
 
-// Calls returns how often the name was asked for.
+// Calls returns how often the name was queried.
 func (r *Resolver) Calls(host string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.calls[host]
 }
 
-// LookupNetIP answers a question.
+// LookupNetIP answers a query.
 func (r *Resolver) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
 	host = strings.TrimSuffix(host, ".")
 	r.mu.Lock()

@@ -7,11 +7,12 @@ import (
 	"net/http"
 )
 
-// OpenTunnel is the answer of a proxy that opened a tunnel.
+// OpenTunnel is the response of a proxy that has opened a tunnel.
 const OpenTunnel = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// Tunnels returns the script of an HTTP proxy that knows CONNECT. To each request decide
-// returns the bytes to answer with and where the tunnel ends; "" ends it here.
+// Tunnels returns the script of an HTTP proxy that supports CONNECT. For each request
+// decide returns the bytes to answer with and the address to which the tunnel leads. If
+// the address is "", there is no tunnel.
 func Tunnels(decide func(r *http.Request) (answer, to string)) Script {
 	return func(c net.Conn) {
 		in := bufio.NewReader(c)
