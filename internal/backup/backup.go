@@ -1,4 +1,4 @@
-// Package backup holds the commands that back a store on SQLite up and restore it.
+// Package backup implements the commands that back up and restore a store on SQLite.
 package backup
 
 import (
@@ -23,10 +23,10 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// backupPlan is what the flags of backup and restore say.
+// backupPlan holds the values of the flags of backup and restore.
 type backupPlan struct {
 	store, data, masterKey string
-	ready                  *seal.Keyring // the master key, if it comes from no file
+	ready                  *seal.Keyring // the master key, if it does not come from a file
 	check, replace         bool
 }
 
@@ -37,7 +37,7 @@ func (p *backupPlan) flags(cmd *cobra.Command) {
 	f.StringVar(&p.masterKey, "master-key-file", "", "master key (POSTHORN_MASTER_KEY_FILE); empty: master.key in the data directory")
 }
 
-// Command is "posthorn backup".
+// Command returns the command "posthorn backup".
 func Command() *cobra.Command {
 	p := &backupPlan{}
 	cmd := &cobra.Command{
@@ -64,7 +64,7 @@ no master key, 13 newer schema, 15 the store cannot be read, is damaged, or FILE
 	return cmd
 }
 
-// RestoreCommand is "posthorn restore".
+// RestoreCommand returns the command "posthorn restore".
 func RestoreCommand() *cobra.Command {
 	p := &backupPlan{}
 	cmd := &cobra.Command{
@@ -104,7 +104,7 @@ func oneBackup(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// path returns the store's file, after it filled in what was not given.
+// path fills in missing values and returns the path of the store's file.
 func (p *backupPlan) path(ctx context.Context) (string, error) {
 	address, err := server.StoreAddress(p.store)
 	if err != nil {
@@ -124,7 +124,7 @@ func (p *backupPlan) path(ctx context.Context) (string, error) {
 	default:
 		p.data = cmp.Or(p.data, filepath.Dir(path))
 	}
-	if p.masterKey == "" { // the flag goes first
+	if p.masterKey == "" { // the flag takes precedence
 		var err error
 		if p.ready, p.masterKey, err = server.MasterKeyElsewhere(ctx, "", ""); err != nil {
 			return "", err
@@ -134,7 +134,7 @@ func (p *backupPlan) path(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// keys reads the master key and makes none.
+// keys reads the master key. It does not create one.
 func (p *backupPlan) keys(why string) (*seal.Keyring, error) {
 	if p.ready != nil {
 		return p.ready, nil
@@ -243,7 +243,7 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// explain gives an error of transfer its exit code and says what to do.
+// explain adds an exit code and advice to an error of package transfer.
 func (p *backupPlan) explain(ctx context.Context, err error, outcome string) error {
 	switch {
 	case ctx.Err() != nil:

@@ -1,4 +1,5 @@
-// Package demo shows the main job on one screen.
+// Package demo implements "posthorn demo", which shows deliveries, retries and verification
+// on one screen.
 package demo
 
 import (
@@ -26,10 +27,10 @@ const (
 	demoTick   = 50 * time.Millisecond
 )
 
-// demoSteps replace the profile's own schedule, which is too long to watch.
+// demoSteps replace the profile's own schedule, which takes too long for a demo.
 var demoSteps = []string{"1s", "2s"}
 
-// Command is "posthorn demo".
+// Command returns the command "posthorn demo".
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Show the main job on one screen: publish, sign, deliver, retry", Args: cli.NoArgs,
@@ -54,7 +55,7 @@ type stage struct {
 	profile  *profile.Profile
 	receiver *receiver
 	api      *client.Client
-	spelling map[string]string // of headers: as net/http gives them, as they are sent
+	spelling map[string]string // of headers: from the form of net/http to that on the wire
 	scene    int
 }
 
@@ -97,13 +98,13 @@ func demo(ctx context.Context, out io.Writer, name, listen string, once bool) er
 
 func newStage(ctx context.Context, out io.Writer, dir, name, listen string) (*stage, error) {
 	cfg := &server.Config{}
-	cfg.Flags() // the defaults
+	cfg.Flags() // sets the defaults
 	cfg.Data, cfg.Profile, cfg.Listen, cfg.Dev = dir, name, listen, true
 	cfg.OperatorKey, cfg.OperatorTestKey = "demo-live-"+rand.Text(), "demo-test-"+rand.Text()
-	if err := cfg.Check(); err != nil { // not load: the variables of a real server must not lead here
+	if err := cfg.Check(); err != nil { // not load, because the environment variables of a real server must not take effect here
 		return nil, err
 	}
-	// The store is a throw-away and so is its log; what matters is printed.
+	// The store is temporary and so is its log. Everything that matters is printed.
 	n, err := server.Start(ctx, cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
@@ -129,7 +130,7 @@ func (s *stage) close() {
 	}
 }
 
-// play shows the scenes and returns an error when one did not go as it should.
+// play runs the scenes. It returns an error if one did not go as expected.
 func (s *stage) play(ctx context.Context) error {
 	if _, err := s.api.CreateTenant(ctx, client.NewTenant{ID: demoTenant, Name: "Acme Ltd"}); err != nil {
 		return fmt.Errorf("create tenant: %w", err)
@@ -153,8 +154,8 @@ func (s *stage) play(ctx context.Context) error {
 	return s.forge()
 }
 
-// act publishes one event to a new endpoint that first gives the answers and then
-// 200, and shows what went over the wire until the delivery has settled.
+// act publishes one event to a new endpoint that responds first with the answers and then
+// with 200. It shows the requests until the delivery has settled.
 func (s *stage) act(ctx context.Context, title string, sample profile.EventType, attempts int, answers ...int) error {
 	ctx, cancel := context.WithTimeout(ctx, demoLimit)
 	defer cancel()
@@ -191,7 +192,7 @@ func (s *stage) act(ctx context.Context, title string, sample profile.EventType,
 	return check(d, received, attempts)
 }
 
-// check holds the scene against what it should have shown.
+// check compares a scene with its expected outcome.
 func check(d client.Delivery, received []reception, attempts int) error {
 	if d.State != "succeeded" || d.Attempts != attempts || len(received) != attempts {
 		return fmt.Errorf("the delivery is %s after %d attempts and %d requests; it should have succeeded after %d",
@@ -205,7 +206,7 @@ func check(d client.Delivery, received []reception, attempts int) error {
 	return nil
 }
 
-// settled waits until the event's one delivery is over.
+// settled waits until the only delivery of the event is settled.
 func (s *stage) settled(ctx context.Context, event string) (client.Delivery, error) {
 	ticker := time.NewTicker(demoTick)
 	defer ticker.Stop()
@@ -228,7 +229,8 @@ func (s *stage) settled(ctx context.Context, event string) (client.Delivery, err
 	}
 }
 
-// stay leaves an endpoint for everything, so that what is tried by hand arrives.
+// stay leaves an endpoint for all event types, so that events published by hand are
+// delivered.
 func (s *stage) stay(ctx context.Context) error {
 	const path = "/hook/yours"
 	endpoint, err := s.api.CreateEndpoint(ctx, client.NewEndpoint{
@@ -240,7 +242,7 @@ func (s *stage) stay(ctx context.Context) error {
 	return s.receiver.expect(path, endpoint.Secret)
 }
 
-// forge shows that the receiver's check is not a formality.
+// forge shows that the receiver refuses a forged request.
 func (s *stage) forge() error {
 	s.scene++
 	fmt.Fprintf(s.out, "\n%d. The first request again, one bit of its body flipped\n", s.scene)

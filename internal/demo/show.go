@@ -14,7 +14,7 @@ import (
 
 const (
 	clockLayout = "15:04:05.000"
-	shownBody   = 600 // bytes of a body on the screen
+	shownBody   = 600 // bytes of a body that are shown
 )
 
 func (s *stage) introduce(dir string) {
@@ -29,7 +29,7 @@ func (s *stage) showPublished(p client.Published) {
 		p.CreatedAt.Local().Format(clockLayout), p.Type, p.ID, p.DeliveryCount)
 }
 
-// showReceived prints the first request whole, and of later ones what differs.
+// showReceived prints the first request in full, and of later requests only the differences.
 func (s *stage) showReceived(all []reception) {
 	for i, r := range all {
 		verdict := "signature valid"
@@ -57,7 +57,7 @@ func (s *stage) showReceived(all []reception) {
 
 func same(a, b http.Header, name string) bool { return a.Get(name) == b.Get(name) }
 
-// spellings maps the names that net/http hands out to those on the wire.
+// spellings maps header names in the form of net/http to those on the wire.
 func spellings(p *profile.Profile) (map[string]string, error) {
 	text, encoding, err := p.NewSecret()
 	if err != nil {
@@ -78,7 +78,7 @@ func spellings(p *profile.Profile) (map[string]string, error) {
 	return names, nil
 }
 
-// headers lists the headers that the profile makes, in the spelling it gives them.
+// headers lists the headers that the profile sets, as the profile spells them.
 func (s *stage) headers(h http.Header) []string {
 	var lines []string
 	for name := range h {
@@ -129,7 +129,7 @@ func plural(n int, noun string) string {
 	return noun + "s"
 }
 
-// invite says what to try while the demo stays up.
+// invite suggests what to try while the demo keeps running.
 func (s *stage) invite() {
 	fmt.Fprintf(s.out, `
 The server stays up until you press Ctrl-C. Try it:

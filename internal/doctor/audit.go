@@ -25,11 +25,11 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// auditEntries is how many of the newest entries of each mode the doctor checks unless it
-// is told to check all.
+// auditEntries is the number of newest entries of each mode that the doctor checks, unless
+// it is told to check all.
 const auditEntries = 10_000
 
-// audit checks the chains of the audit log in a database.
+// audit verifies the chains of the audit log in a database.
 func (c *checkup) audit(ctx context.Context, q sqltext.Querier, most int) {
 	for _, mode := range []hook.Mode{hook.Live, hook.Test} {
 		check, err := sqltext.CheckAudit(ctx, q, mode, most)
@@ -49,10 +49,10 @@ func (c *checkup) audit(ctx context.Context, q sqltext.Querier, most int) {
 	}
 }
 
-// auditInFile checks a database that has a schema of this release.
+// auditInFile verifies the audit log of a database that has the schema of this release.
 func (c *checkup) auditInFile(ctx context.Context, database string, most int) {
 	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version != ours {
-		return // which was said
+		return // already reported
 	}
 	db, err := sqlite.OpenUnchanged(database)
 	if err != nil {
@@ -66,20 +66,20 @@ func (c *checkup) auditInFile(ctx context.Context, database string, most int) {
 func (c *checkup) auditInPostgres(ctx context.Context, address string, most int) {
 	config, err := postgres.ParseURL(address)
 	if err != nil {
-		return // which was said
+		return // already reported
 	}
 	db := postgres.Pool(config, 1)
 	defer func() { _ = db.Close() }()
 	c.audit(ctx, &sqltext.Reader{DB: db, Dialect: postgres.NewDialect()}, most)
 }
 
-// auditPlan is what the flags of "posthorn audit verify" say.
+// auditPlan holds the values of the flags of "posthorn audit verify".
 type auditPlan struct {
 	doctorPlan
 	mode string
 }
 
-// AuditVerify is "posthorn audit verify".
+// AuditVerify returns the command "posthorn audit verify".
 func AuditVerify() *cobra.Command {
 	p := &auditPlan{}
 	cmd := &cobra.Command{
@@ -172,7 +172,7 @@ func (p *auditPlan) run(cmd *cobra.Command) error {
 	return p.say(cmd, all)
 }
 
-// open opens the database that is named.
+// open opens the database given by the flags.
 func (p *auditPlan) open() (q sqltext.Querier, done func(), err error) {
 	if p.store, err = server.StoreAddress(p.store); err != nil {
 		return nil, nil, err
@@ -230,9 +230,9 @@ func (p *auditPlan) say(cmd *cobra.Command, all []verified) error {
 	return nil
 }
 
-// checkAuditOf checks what a server shows to an operator.
+// checkAuditOf verifies the audit log that a server shows to an operator.
 func checkAuditOf(ctx context.Context, api *client.Client) (mode string, check *hook.AuditCheck, err error) {
-	api.Attempts = 10 // a long log meets the limit of calls
+	api.Attempts = 10 // reading a long log meets the rate limit
 	check = &hook.AuditCheck{}
 	mode = "log"
 	for wire, err := range api.AllAuditEntries(ctx, client.AuditQuery{ListOptions: client.ListOptions{Limit: 250}}) {
@@ -251,7 +251,7 @@ func checkAuditOf(ctx context.Context, api *client.Client) (mode string, check *
 	return mode, check, check.End()
 }
 
-// auditEntry is an entry as the store has it.
+// auditEntry converts an entry to the form of the store.
 func auditEntry(wire *client.AuditEntry) (e hook.AuditEntry, err error) {
 	if wire.Chain == nil {
 		return e, exit.Usagef("this key does not see the chain: use an operator key")

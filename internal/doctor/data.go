@@ -52,12 +52,12 @@ func (p *doctorPlan) checkData(ctx context.Context, c *checkup) {
 	c.space(filepath.Dir(database))
 }
 
-// descriptors compares this process's limit, which a server that is started the same
-// way has, with what the budgets of attempts need.
+// descriptors compares the descriptor limit of this process with what the budgets of
+// attempts need. A server that is started in the same way has the same limit.
 func (c *checkup) descriptors(have int) {
 	cfg := &server.Config{}
 	if err := cfg.Load(cfg.Flags(), ""); err != nil {
-		cfg = &server.Config{} // "posthorn config" says what is wrong; the defaults serve here
+		cfg = &server.Config{} // "posthorn config" reports what is wrong; the defaults suffice here
 		cfg.Flags()
 	}
 	if need := server.DescriptorsFor(cfg.Fast, cfg.Slow); have < need {
@@ -81,7 +81,7 @@ func (c *checkup) directory(dir string, info fs.FileInfo) {
 	}
 }
 
-// keys says what is wrong with the master key, and returns it if it can be used.
+// keys reports what is wrong with the master key, and returns the key if it is usable.
 func (p *doctorPlan) keys(c *checkup, path, database string) *seal.Keyring {
 	switch {
 	case p.readyErr != nil:
@@ -95,7 +95,7 @@ func (p *doctorPlan) keys(c *checkup, path, database string) *seal.Keyring {
 	if _, err := os.Stat(path); err != nil {
 		return nil
 	}
-	keys, _ := seal.LoadOrCreate(path) // it exists, so nothing is made; what is wrong with it was said
+	keys, _ := seal.LoadOrCreate(path) // the file exists, so no key is created; problems with it are already reported
 	return keys
 }
 
@@ -110,7 +110,7 @@ func (c *checkup) masterKey(path, database string) {
 		return
 	}
 	if err == nil {
-		_, err = seal.LoadOrCreate(path) // it exists, so nothing is made
+		_, err = seal.LoadOrCreate(path) // the file exists, so no key is created
 	}
 	mode := fs.FileMode(0)
 	if info != nil {
@@ -128,8 +128,9 @@ func (c *checkup) masterKey(path, database string) {
 	}
 }
 
-// lock says who works in the directory. It reads the kernel's table and takes no
-// lock itself: one that is held for a moment would fail a server that starts then.
+// lock reports which process uses the directory. It reads the kernel's lock table and takes
+// no lock itself, because a lock held even for a moment would fail a server that is
+// starting.
 func (c *checkup) lock(path string) {
 	var stat unix.Stat_t
 	if err := unix.Stat(path, &stat); err != nil {
@@ -149,15 +150,15 @@ func (c *checkup) lock(path string) {
 	}
 }
 
-// lockHolder finds the process that holds a flock on the inode: 0 for nobody, -1
-// for one that this process cannot see. A line of the table is
-// "1: FLOCK  ADVISORY  WRITE 1234 00:2e:1573 0 EOF".
+// lockHolder returns the process that holds a flock on the inode. It returns 0 if there is
+// none, and -1 if this process cannot see it. A line of the table has the form "1: FLOCK
+// ADVISORY  WRITE 1234 00:2e:1573 0 EOF".
 func lockHolder(table string, inode uint64) (int, error) {
 	f, err := os.Open(table)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = f.Close() }() // only read
+	defer func() { _ = f.Close() }() // opened for reading only
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 6 || fields[1] != "FLOCK" {
@@ -205,10 +206,10 @@ func (c *checkup) schema(ctx context.Context, database string) {
 	}
 }
 
-// eventIDs looks at the newest event of a database that has a schema.
+// eventIDs checks the newest event of a database that has a schema.
 func (c *checkup) eventIDs(ctx context.Context, database string) {
 	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version == 0 || version > ours {
-		return // which was said
+		return // already reported
 	}
 	newest, err := sqlite.NewestEvent(ctx, database)
 	if err != nil {
@@ -218,7 +219,7 @@ func (c *checkup) eventIDs(ctx context.Context, database string) {
 	c.ids(newest, time.Now())
 }
 
-// ids says whether the ids of events are ahead of the clock.
+// ids reports whether the ids of events are ahead of the clock.
 func (c *checkup) ids(newest, now time.Time) {
 	switch {
 	case sqltext.ClockWasAhead(newest, now):
@@ -231,11 +232,11 @@ func (c *checkup) ids(newest, now time.Time) {
 	}
 }
 
-// logWarns is a length of SQLite's log that it has only beside somebody who reads for
-// long: it restarts at 16 MiB.
+// logWarns is a length of SQLite's write-ahead log, in bytes, that it reaches only during a
+// long read: the log restarts at 16 MiB.
 const logWarns = 256 << 20
 
-// databaseLog looks at the length of SQLite's log.
+// databaseLog checks the length of SQLite's write-ahead log.
 func (c *checkup) databaseLog(database string) {
 	info, err := os.Stat(database + "-wal")
 	switch {
@@ -251,7 +252,7 @@ func (c *checkup) databaseLog(database string) {
 	}
 }
 
-// Free space below which the doctor speaks up.
+// Free space below which the doctor reports a problem.
 const (
 	spaceFails = 64 << 20
 	spaceWarns = 1 << 30

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	expiresSoon     = 30 * 24 * time.Hour // a certificate that the doctor warns of
-	mostAuthorities = 20                  // that the doctor names
+	expiresSoon     = 30 * 24 * time.Hour // remaining validity of a certificate below which the doctor warns
+	mostAuthorities = 20                  // maximum number that the doctor lists
 )
 
-// wayOut are the options of serve about certificates and the proxy of deliveries.
+// wayOut holds the options of serve for certificates and for the proxy of deliveries.
 type wayOut struct {
 	caFiles               []string
 	clientCert, clientKey string
@@ -27,7 +27,7 @@ type wayOut struct {
 	plain                 bool
 }
 
-// flags adds the options of serve about certificates and the proxy of deliveries.
+// flags adds the options of serve for certificates and for the proxy of deliveries.
 func (w *wayOut) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&w.caFiles, "ca-file", nil, "as of serve (POSTHORN_CA_FILE): name its certificates and until when they are valid")
 	f.StringVar(&w.clientCert, "client-cert", "", "as of serve (POSTHORN_CLIENT_CERT), with --client-key")
@@ -36,7 +36,7 @@ func (w *wayOut) flags(f *pflag.FlagSet) {
 	f.BoolVar(&w.plain, "egress-proxy-plain", false, "as of serve (POSTHORN_EGRESS_PROXY_PLAIN)")
 }
 
-// fromEnvironment fills what has no flag by the variables of serve.
+// fromEnvironment fills the options without a flag from the environment variables of serve.
 func (w *wayOut) fromEnvironment() error {
 	if files := os.Getenv("POSTHORN_CA_FILE"); len(w.caFiles) == 0 && files != "" {
 		w.caFiles = strings.Split(files, ",")
@@ -55,7 +55,7 @@ func (w *wayOut) fromEnvironment() error {
 	return nil
 }
 
-// check says which certificates and which proxy deliveries would go with.
+// check reports which certificates and which proxy deliveries would use.
 func (w *wayOut) check(ctx context.Context, c *checkup, timeout time.Duration) {
 	var roots *x509.CertPool
 	if len(w.caFiles) > 0 {
@@ -96,7 +96,7 @@ func (w *wayOut) check(ctx context.Context, c *checkup, timeout time.Duration) {
 	c.ok("egress-proxy", "%s takes connections", proxy)
 }
 
-// certificate says whose a certificate is and until when it is valid.
+// certificate reports the subject of a certificate and the end of its validity.
 func (c *checkup) certificate(check string, cert egress.Certificate) {
 	now := time.Now()
 	until := cert.NotAfter.UTC().Format(time.RFC3339)

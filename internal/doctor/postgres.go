@@ -14,7 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// Limits of what the doctor finds normal on PostgreSQL.
+// Limits of what the doctor considers normal on PostgreSQL.
 const (
 	databaseSkewWarns  = 2 * time.Second
 	holderTransactions = 1_000_000
@@ -22,8 +22,7 @@ const (
 	deadWarns          = 100_000
 )
 
-// checkPostgres looks at the data directory of this node, if one is named, and at the
-// database.
+// checkPostgres examines the data directory of this node, if one is given, and the database.
 func (p *doctorPlan) checkPostgres(ctx context.Context, c *checkup) {
 	key := p.masterKey
 	if p.data != "" {
@@ -134,7 +133,8 @@ func (c *checkup) databaseClock(x *transfer.Examination) {
 	}
 }
 
-// undone is for how long the work of a node that is gone may lie before somebody takes it.
+// undone is the longest time for which the work of a lost node may wait until another node
+// takes it.
 const undone = time.Minute
 
 func (c *checkup) nodes(x *transfer.Examination) {
@@ -194,7 +194,7 @@ func (c *checkup) waste(x *transfer.Examination) {
 	}
 }
 
-// holders names those for whom old rows are kept for too long.
+// holders reports what prevents old rows from being removed for too long.
 func (c *checkup) holders(x *transfer.Examination, longest time.Duration) {
 	old := 0
 	for _, h := range x.Holders {
@@ -217,7 +217,7 @@ func (c *checkup) holders(x *transfer.Examination, longest time.Duration) {
 	}
 }
 
-// who names a holder, without anything that its statements say.
+// who describes a holder without any text of its statements.
 func who(h transfer.Holder) string {
 	text := h.Kind
 	if h.Name != "" {

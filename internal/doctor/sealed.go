@@ -10,17 +10,17 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// sealedShown is how many damaged values the doctor names.
+// sealedShown is the maximum number of damaged values that the doctor lists.
 const sealedShown = 20
 
-// sealedInFile opens what is sealed in a database that has a schema of this release and a
-// master key beside it.
+// sealedInFile checks the sealed values of a database that has the schema of this release
+// and a master key.
 func (c *checkup) sealedInFile(ctx context.Context, database string, keys *seal.Keyring) {
 	if version, ours, err := sqlite.SchemaVersion(ctx, database); err != nil || version != ours {
-		return // which was said
+		return // already reported
 	}
 	if keys == nil {
-		return // which was said
+		return // already reported
 	}
 	db, err := sqlite.OpenUnchanged(database)
 	if err != nil {
@@ -34,14 +34,15 @@ func (c *checkup) sealedInFile(ctx context.Context, database string, keys *seal.
 func (c *checkup) sealedInPostgres(ctx context.Context, address string, keys *seal.Keyring) {
 	config, err := postgres.ParseURL(address)
 	if err != nil {
-		return // which was said
+		return // already reported
 	}
 	db := postgres.Pool(config, 1)
 	defer func() { _ = db.Close() }()
 	c.sealed(ctx, &sqltext.Reader{DB: db, Dialect: postgres.NewDialect()}, keys)
 }
 
-// sealed opens every sealed value of the endpoints and names those that do not open.
+// sealed decrypts every sealed value of the endpoints and reports those that cannot be
+// decrypted.
 func (c *checkup) sealed(ctx context.Context, q sqltext.Querier, keys *seal.Keyring) {
 	rows, damaged, err := directory.Examine(ctx, q, keys)
 	if err != nil {

@@ -24,14 +24,14 @@ import (
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
-// migration is what the flags of migrate say.
+// migration holds the values of the flags of "posthorn migrate".
 type migration struct {
 	from, to, data, masterKey string
 	compare                   bool
-	ready                     *seal.Keyring // the master key, if it comes from no file
+	ready                     *seal.Keyring // the master key, if it does not come from a file
 }
 
-// Command is "posthorn migrate".
+// Command returns the command "posthorn migrate".
 func Command() *cobra.Command {
 	p := &migration{}
 	cmd := &cobra.Command{
@@ -63,7 +63,7 @@ works on the file, 12 wrong master key, 13 newer schema, 15 one of the two canno
 	return cmd
 }
 
-// complete fills in what was not given, and refuses what cannot be meant.
+// complete fills in missing values, and refuses combinations that cannot be intended.
 func (p *migration) complete(ctx context.Context) error {
 	p.data = cmp.Or(p.data, os.Getenv("POSTHORN_DATA"))
 	switch path, ok := strings.CutPrefix(p.from, "sqlite:"); {
@@ -76,7 +76,7 @@ func (p *migration) complete(ctx context.Context) error {
 		p.from = path
 		p.data = cmp.Or(p.data, filepath.Dir(path))
 	}
-	if p.masterKey == "" { // the flag goes first
+	if p.masterKey == "" { // the flag takes precedence
 		var err error
 		if p.ready, p.masterKey, err = server.MasterKeyElsewhere(ctx, "", ""); err != nil {
 			return err
@@ -96,7 +96,8 @@ func (p *migration) complete(ctx context.Context) error {
 	return nil
 }
 
-// keys reads the master key, and makes none: one that is not there yet opens nothing.
+// keys reads the master key. It does not create one, because a new key cannot decrypt
+// anything.
 func (p *migration) keys() (*seal.Keyring, error) {
 	if p.ready != nil {
 		return p.ready, nil
@@ -154,12 +155,12 @@ there would be sent twice.
 	return err
 }
 
-// meter shows how far a long move is, to somebody at a terminal.
+// meter shows the progress of a long move on a terminal.
 func meter(progress *cli.Progress) func(act, table string, rows int64) {
 	return func(act, table string, rows int64) { progress.Say("%s %d rows of %s", act, rows, table) }
 }
 
-// explain says what became of the move and what to do.
+// explain describes the outcome of a failed move and what to do next.
 func (p *migration) explain(ctx context.Context, err error) error {
 	text := strings.ReplaceAll(err.Error(), "--store", "--to")
 	nothing := "; nothing was moved"

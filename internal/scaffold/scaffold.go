@@ -1,5 +1,5 @@
-// Package scaffold writes receivers to begin with: a handler that verifies, for a wire
-// format and a language, and a delivery that reaches it.
+// Package scaffold generates webhook receivers to start from: a handler that verifies
+// requests, for a wire format and a language. It tests the handler with a real delivery.
 package scaffold
 
 import (
@@ -20,11 +20,11 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// language is one in which a handler can be had.
+// language is a programming language for which a handler can be generated.
 type language struct {
 	folder  string            // in examples/receivers
 	runtime string            // the program that runs it
-	more    map[string]string // further files
+	more    map[string]string // further files to write
 	command func(port string) []string
 }
 
@@ -36,10 +36,10 @@ var languages = map[string]language{
 	"java":   {"java", "java", nil, func(string) []string { return []string{"java", "Receiver.java"} }},
 }
 
-// languageNames in the order in which they are named.
+// languageNames lists the languages in the order in which they are shown.
 var languageNames = []string{"go", "node", "python", "php", "java"}
 
-// Command is "posthorn init".
+// Command returns the command "posthorn init".
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init", Short: "Write code to begin with", Args: cli.NoArgs,
@@ -49,7 +49,7 @@ func Command() *cobra.Command {
 	return cmd
 }
 
-// plan is what the flags say.
+// plan holds the values of the flags.
 type plan struct {
 	lang, profile, dir string
 	noRun              bool
@@ -83,7 +83,7 @@ Exit codes: 0 written and, if it could run, verified; 1 it did not do what it sh
 	f.StringVar(&p.profile, "profile", "standard", "wire format: "+strings.Join(profile.Builtin().Names(), ", "))
 	f.BoolVar(&p.noRun, "no-run", false, "only write the files")
 	for flag, values := range map[string][]string{"lang": languageNames, "profile": profile.Builtin().Names()} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails on an unknown flag only
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p.dir = args[0]
@@ -111,12 +111,12 @@ Exit codes: 0 written and, if it could run, verified; 1 it did not do what it sh
 	return cmd
 }
 
-// runLine is how the handler is started by hand.
+// runLine returns the command line that starts the handler by hand.
 func (p *plan) runLine(l language) string {
 	return "PROFILE=" + p.profile + " SECRET=... PORT=3000 " + strings.Join(l.command("3000"), " ")
 }
 
-// write puts the files into the directory, which must be empty.
+// write writes the files into the directory, which must be empty.
 func (p *plan) write(l language) (names []string, err error) {
 	switch entries, err := os.ReadDir(p.dir); {
 	case err == nil && len(entries) > 0:

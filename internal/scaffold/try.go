@@ -31,10 +31,11 @@ const (
 	tenant   = "acme"
 	tryLimit = 90 * time.Second // a compiler may have to start
 	look     = 50 * time.Millisecond
-	keepSaid = 8 << 10 // bytes of what the handler says
+	keepSaid = 8 << 10 // bytes of the handler's output
 )
 
-// try runs the handler and sends it an event, and one that it has to refuse.
+// try runs the handler and sends it one event that it must accept and one that it must
+// refuse.
 func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 	if _, err := exec.LookPath(l.runtime); err != nil {
 		fmt.Fprintf(out, "Not tried: %s is not installed here.\n", l.runtime)
@@ -62,7 +63,7 @@ func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 	}
 	defer func() {
 		h.end()
-		_ = os.Remove(filepath.Join(p.dir, "seen.txt")) // what the trial left of PHP's
+		_ = os.Remove(filepath.Join(p.dir, "seen.txt")) // left by the PHP handler
 	}()
 	chosen, _ := profile.Builtin().Get(p.profile) // checked with the flags
 	sample := chosen.Catalogue()[0]
@@ -81,7 +82,7 @@ func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 		return h.explain(fmt.Errorf("the handler did not take the event: %s", lastOf(d)))
 	}
 	fmt.Fprintf(out, "Tried it: a server here sent %s, signed; the handler verified it and answered %s.\n", cli.PlainText(d.EventType), lastOf(d))
-	// The same handler at an endpoint with a secret that it does not have.
+	// The same handler with an endpoint whose secret it does not have.
 	if err := api.DeleteEndpoint(ctx, good.ID); err != nil {
 		return fmt.Errorf("delete endpoint: %w", err)
 	}
@@ -99,20 +100,20 @@ func (p *plan) try(ctx context.Context, out io.Writer, l language) (err error) {
 	return nil
 }
 
-// running is a server of our own.
+// running is a server started by this package.
 type running struct {
 	*server.Node
 	dir string
 }
 
-// startServer opens a server with a throw-away store.
+// startServer starts a server with a temporary store.
 func startServer(ctx context.Context, profileName string) (*running, *client.Client, error) {
 	dir, err := os.MkdirTemp("", "posthorn-init-")
 	if err != nil {
 		return nil, nil, fmt.Errorf("make data directory: %w", err)
 	}
 	cfg := &server.Config{}
-	cfg.Flags() // the defaults
+	cfg.Flags() // sets the defaults
 	cfg.Data, cfg.Profile, cfg.Listen, cfg.Dev = dir, profileName, "127.0.0.1:0", true
 	cfg.OperatorKey, cfg.OperatorTestKey = "init-live-"+rand.Text(), "init-test-"+rand.Text()
 	if err := cfg.Check(); err != nil {
@@ -137,10 +138,10 @@ func (r *running) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	r.Stop(ctx)
-	_ = os.RemoveAll(r.dir) // what is left is named posthorn-init-*
+	_ = os.RemoveAll(r.dir) // any remains are named posthorn-init-*
 }
 
-// freePort is a port that nobody listens on at the moment.
+// freePort returns a port on which nothing is listening at the moment.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -150,16 +151,17 @@ func freePort() (string, error) {
 	return port, errors.Join(err, l.Close())
 }
 
-// handler is the program that was written, running.
+// handler is the running process of the generated program.
 type handler struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it ended
+	done chan struct{} // closed when the process ends
 
 	mu   sync.Mutex
 	said strings.Builder
 }
 
-// start runs the handler, in a group of processes of its own: some run others.
+// start runs the handler in a process group of its own, because some handlers start other
+// processes.
 func (p *plan) start(l language, port, secret string) (*handler, error) {
 	argv := l.command(port)
 	h := &handler{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
@@ -173,7 +175,7 @@ func (p *plan) start(l language, port, secret string) (*handler, error) {
 	}
 	h.cmd.Stdout, h.cmd.Stderr = into, into
 	err = h.cmd.Start()
-	_ = into.Close() // the handler has its own
+	_ = into.Close() // the handler has its own copy
 	if err != nil {
 		_ = output.Close()
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)
@@ -193,9 +195,9 @@ func (p *plan) start(l language, port, secret string) (*handler, error) {
 }
 
 func (h *handler) end() {
-	_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL) // the group; it may be gone already
+	_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL) // the process group; it may have ended already
 	<-h.done
-	_ = h.cmd.Wait() // killed: its status says so
+	_ = h.cmd.Wait() // killed, as its status shows
 }
 
 func (h *handler) text() string {
@@ -204,17 +206,17 @@ func (h *handler) text() string {
 	return h.said.String()
 }
 
-// handled reports whether the handler says that it acted on an event.
+// handled reports whether the handler's output shows that it acted on an event.
 func (h *handler) handled() bool {
 	return strings.HasPrefix(h.text(), "handled ") || strings.Contains(h.text(), "\nhandled ")
 }
 
-// explain adds what the handler said.
+// explain adds the handler's output to an error.
 func (h *handler) explain(err error) error {
 	return exit.With(exit.Failed, fmt.Errorf("%w; it said: %s", err, cmp.Or(strings.TrimSpace(h.text()), "nothing")))
 }
 
-// settled waits until the event's one delivery has an end.
+// settled waits until the only delivery of the event is settled.
 func settled(ctx context.Context, api *client.Client, h *handler, event string) (client.Delivery, error) {
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
@@ -233,7 +235,7 @@ func settled(ctx context.Context, api *client.Client, h *handler, event string) 
 	}
 }
 
-// lastOf is what the last attempt met.
+// lastOf returns the outcome of the last attempt.
 func lastOf(d client.Delivery) string {
 	switch {
 	case d.LastStatus != nil:
