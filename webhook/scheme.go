@@ -14,8 +14,8 @@ import (
 type scheme struct {
 	spec      Spec
 	algorithm algorithm
-	head      template   // what is signed before the body
-	tail      template   // what is signed after the body
+	head      template   // signed before the body
+	tail      template   // signed after the body
 	elements  []template // of the signature header
 	repeated  int        // index of the element that holds the signature
 	needsID   bool

@@ -19,7 +19,7 @@ func escape(text string) string { return url.QueryEscape(text) }
 // loginForm is the content of the log-in page.
 type loginForm struct {
 	Next    string
-	Mode    string // that a key is asked for; empty: either
+	Mode    string // for which a key is required; empty means either
 	Back    string
 	Problem string
 }
