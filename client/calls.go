@@ -149,7 +149,8 @@ func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	return c.Do(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(id), "", nil, nil)
 }
 
-// CreateEndpoint creates an endpoint. The response contains its secret.
+// CreateEndpoint creates an endpoint. The response contains its secret, which is shown once
+// unless the server permits [Client.RevealSecret].
 func (c *Client) CreateEndpoint(ctx context.Context, e NewEndpoint) (Endpoint, error) {
 	return post[Endpoint](ctx, c, "/v1/endpoints", e)
 }

@@ -168,7 +168,8 @@ type RotateSecret struct {
 	Secret  string `json:"secret,omitempty" doc:"A secret to take over instead of a new one."`
 }
 
-// RotatedSecret holds the new secret. No other response contains it.
+// RotatedSecret holds the new secret. It is shown once, unless the server permits
+// [Client.RevealSecret].
 type RotatedSecret struct {
 	Secret            string `json:"secret" doc:"The new signing secret. It is shown this once."`
 	PreviousExpiresAt Time   `json:"previous_expires_at" doc:"When the old secret stops signing."`

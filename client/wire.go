@@ -74,7 +74,8 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &o.Value)
 }
 
-// Page is one page of a list, newest first.
+// Page is one page of a list. Lists are in order from newest to oldest, except for event
+// types and profiles, which are in order of name.
 type Page[T any] struct {
 	Data       []T     `json:"data" nullable:"false" doc:"The rows of the page. It may be shorter than the limit, even empty, and still have a next page."`
 	NextCursor *string `json:"next_cursor" doc:"Give it back as cursor to get the next page. null: this is the last one."` // nil on the last page
@@ -92,7 +93,7 @@ type Problem struct {
 	Field     string `json:"field,omitempty" required:"false" doc:"The member, query parameter or header to blame."`
 	RequestID string `json:"request_id" doc:"Finds the request in the server's log."`
 
-	RetryAfter time.Duration `json:"-"` // from the Retry-After header; 0 if absent
+	RetryAfter time.Duration `json:"-"` // from a Retry-After header in seconds; 0 if there is none
 }
 
 // Error returns the code, the detail, the field and the request id.

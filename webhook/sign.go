@@ -34,10 +34,10 @@ type scratch struct{ head, tail, sum []byte }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Signer returns a signer for the scheme and its keys, newest key first. It returns
-// [ErrEmptySecret] without a key and [ErrSecretFormat] for a public key, which cannot sign;
-// both errors are wrapped. Build a Signer once for each set of keys, because it caches their
-// state.
+// Signer returns a signer for the scheme and its keys, newest key first. The error is
+// [ErrEmptySecret] if there is no key or a key is empty, and [ErrSecretFormat] if a key does
+// not fit the algorithm or is public, and so cannot sign. Test for them with errors.Is. Build
+// a Signer once for each set of keys, because it caches their state.
 func (s Spec) Signer(keys []Key) (*Signer, error) {
 	c, err := s.compile()
 	if err != nil {

@@ -26,8 +26,8 @@ type Verifier struct {
 // NewVerifier returns a verifier that accepts a signature made with any of the secrets.
 // Secrets are texts as the sender shows them. With Ed25519 they are public keys (whpk_...),
 // or private keys in tests. During a rotation, pass both the old and the new secret.
-// NewVerifier returns [ErrEmptySecret], wrapped, for no secret at all, an empty secret and a
-// bare whsec_, because a verifier without a secret would accept any request.
+// The error is [ErrEmptySecret], to test for with errors.Is, if there is no secret at all, an
+// empty one or a bare whsec_, because a verifier without a secret would accept any request.
 func NewVerifier(spec Spec, secrets ...string) (*Verifier, error) {
 	c, err := spec.compile()
 	if err != nil {
