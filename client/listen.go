@@ -95,7 +95,8 @@ type Listening struct {
 
 // Listen connects a listener and returns once the server has sent its hello. A refusal is
 // returned as a [*Problem]. The caller must call Close on the result; cancelling ctx also
-// ends the connection. Listen does not retry.
+// ends the connection. Listen does not retry. It uses the Transport of Client.HTTP, without its
+// timeout, and does not follow redirects.
 func (c *Client) Listen(ctx context.Context, o ListenOptions) (*Listening, error) {
 	q := url.Values{"name": {o.Name}}
 	for name, value := range map[string]string{"tenant": o.Tenant, "types": strings.Join(o.Types, ","), "profile": o.Profile} {

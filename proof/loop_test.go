@@ -11,7 +11,7 @@ import (
 )
 
 // front is a proxy in front of the API, under an address that the server does not know as
-// its own. It forwards at most most requests, and may remove CDN-Loop.
+// its own. It limits the number of forwarded requests, and may remove CDN-Loop.
 type front struct {
 	url   string
 	asked atomic.Int64

@@ -273,8 +273,8 @@ func TestRefusesPostgres(t *testing.T) {
 		c.check(t, small, key)
 		release()
 	})
-	// The controls: with nothing wrong the very same database starts and serves, and the
-	// password is what kept the other one closed.
+	// The controls: without a fault, the same database starts and serves, and only the
+	// password kept the other one closed.
 	n.start()
 	n.must(200, "GET", "/v1/tenants/kept", nil)
 	n.stop()

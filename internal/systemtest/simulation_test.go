@@ -31,7 +31,6 @@ import (
 // endpoints that are disabled, enabled and throttled, manual retries and cancellations, a
 // queue that cannot record, restarts. Then the faults end, and everything must settle (R-01,
 // The name of a failed run contains its random seed.
-// fails is in its name.
 
 const (
 	simTenants   = 2
