@@ -56,7 +56,8 @@ type Spec struct {
 	Joiner string
 	// Digest is the encoding of {signature}.
 	Digest Encoding
-	// Key is the encoding of secrets: KeyWhsk with Ed25519, and one of the others with HMAC.
+	// Key is the encoding of secrets: KeyWhsk with Ed25519, and KeyText, KeyBase64 or KeyWhsec
+	// with HMAC.
 	Key KeyEncoding
 
 	// Tolerance is the maximum difference between a verified timestamp and the clock, in either
