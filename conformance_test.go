@@ -15,9 +15,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The pages in docs/conformance say of every fact which test proves it. This reads
-// them and holds them against the tree: a page that names what is not there, or
-// leaves something out, fails.
+// The pages in docs/conformance name the tests that prove each fact. This test compares the
+// pages with the tree. It fails if a page refers to something that does not exist, or omits
+// something.
 
 // claim is one row of a page.
 type claim struct {
@@ -32,8 +32,8 @@ var (
 	flagRef     = regexp.MustCompile(`^--([a-z-]+) = (.+)$`)
 )
 
-// readClaims reads the rows of a page. Every row of a table is a claim; the head and
-// the line below it are not.
+// readClaims parses the rows of a page. Every row of a table is a claim, except for the
+// header and the line below it.
 func readClaims(page, text string) (claims []claim, findings []string) {
 	number, head := 0, true
 	for line := range strings.Lines(text) {
@@ -61,7 +61,7 @@ func readClaims(page, text string) (claims []claim, findings []string) {
 	return claims, findings
 }
 
-// readInventory reads the ids of the list of facts.
+// readInventory parses the ids of the list of facts.
 func readInventory(text string) (ids []string, findings []string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
@@ -77,12 +77,12 @@ func readInventory(text string) (ids []string, findings []string) {
 	return ids, findings
 }
 
-// checkNumbers demands that the ids of each kind run from 1 on without a gap.
+// checkNumbers requires that the ids of each kind run from 1 on without gaps.
 func checkNumbers(claims []claim) (findings []string) {
 	last := map[string]int{}
 	for _, c := range claims {
 		m := factID.FindStringSubmatch(c.id)
-		n, _ := strconv.Atoi(m[2]) // digits alone
+		n, _ := strconv.Atoi(m[2]) // digits only
 		if n != last[m[1]]+1 {
 			findings = append(findings, fmt.Sprintf("%s: %s comes after number %d", c.at, c.id, last[m[1]]))
 		}
@@ -91,7 +91,7 @@ func checkNumbers(claims []claim) (findings []string) {
 	return findings
 }
 
-// checkInventory demands that the pages and the list have the same facts, once each.
+// checkInventory requires that the pages and the list contain the same facts, each once.
 func checkInventory(claims []claim, ids []string) (findings []string) {
 	rows, listed := map[string]int{}, map[string]int{}
 	for _, c := range claims {
@@ -115,16 +115,16 @@ func checkInventory(claims []claim, ids []string) (findings []string) {
 	return findings
 }
 
-// evidence is what the tree has to show.
+// evidence is what the tree contains.
 type evidence struct {
-	tests    map[string]bool            // "room.TestName"
-	texts    map[string]map[string]bool // string literals by room
+	tests    map[string]bool            // "package.TestName"
+	texts    map[string]map[string]bool // string literals by package
 	settings map[string]*yaml.Node      // built-in profiles by file
-	flags    map[string]string          // defaults as the source writes them
+	flags    map[string]string          // defaults as written in the source
 }
 
-// checkProof demands that what a row leans on exists, or that it says honestly that
-// nothing does, and why.
+// checkProof requires that everything a row refers to exists, or that the row states that
+// there is no proof, and why.
 func (e *evidence) checkProof(c claim) (findings []string) {
 	for _, honest := range []string{"not proved: ", "not built: "} {
 		if reason, ok := strings.CutPrefix(c.proof, honest); ok {
@@ -176,7 +176,7 @@ func (e *evidence) lookUp(ref string) string {
 	return strconv.Quote(ref) + " is no test, setting or option"
 }
 
-// has reports whether a text stands as a literal in the room or below it.
+// has reports whether a text is a string literal in the package or below it.
 func (e *evidence) has(room, text string) bool {
 	for dir, texts := range e.texts {
 		if (dir == room || strings.HasPrefix(dir, room+"/")) && texts[text] {
@@ -186,7 +186,7 @@ func (e *evidence) has(room, text string) bool {
 	return false
 }
 
-// setting finds a scalar by its path.
+// setting returns a scalar by its path.
 func setting(n *yaml.Node, path []string) string {
 	if len(path) == 0 {
 		return n.Value
@@ -199,7 +199,7 @@ func setting(n *yaml.Node, path []string) string {
 	return "(absent)"
 }
 
-// note takes up what one file of the tree shows.
+// note records the evidence in one file of the tree.
 func (e *evidence) note(s *source) {
 	if e.texts[s.dir()] == nil {
 		e.texts[s.dir()] = map[string]bool{}
@@ -220,7 +220,7 @@ func (e *evidence) note(s *source) {
 				break
 			}
 			if lit, ok := n.Args[1].(*ast.BasicLit); ok && lit.Kind == token.STRING {
-				name, _ := strconv.Unquote(lit.Value) // the parser saw it
+				name, _ := strconv.Unquote(lit.Value) // already parsed, so it is valid
 				e.flags[name] = types.ExprString(n.Args[2])
 			}
 		}
@@ -230,7 +230,7 @@ func (e *evidence) note(s *source) {
 
 var caseName = regexp.MustCompile(`(?m)^\s*"name": ("(?:[^"\\]|\\.)*")`)
 
-// noteData takes up the names of the cases that lie in testdata, and the profiles.
+// noteData records the names of the cases in testdata, and the profiles.
 func (e *evidence) noteData(t *testing.T) {
 	t.Helper()
 	vectors, err := filepath.Glob("*/testdata/*.json")
@@ -296,7 +296,7 @@ func TestConformancePages(t *testing.T) {
 	t.Logf("%d facts, %d with a proof", len(all), proved)
 }
 
-// The marks that rows use are explained, and none is explained that is not used.
+// Every mark that rows use is explained, and every explained mark is used.
 func TestConformanceMarks(t *testing.T) {
 	known := map[string]bool{}
 	for _, row := range tableAfter(read(t, "docs/conformance/README.md"), "mark", "source") {
@@ -323,7 +323,7 @@ func TestConformanceMarks(t *testing.T) {
 	}
 }
 
-// Every rule finds what it is there for.
+// Every rule detects what it is meant to detect.
 func TestConformanceRulesCanFail(t *testing.T) {
 	e := newEvidence()
 	for name, text := range map[string]string{

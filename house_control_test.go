@@ -15,8 +15,8 @@ const controlTable = `
 | ` + "`gone`" + ` | ` + "`nowhere`" + ` |
 `
 
-// TestRulesCanFail runs every rule on a source that breaks it and on one that
-// keeps it: a rule that reports nothing here would guard nothing above.
+// TestRulesCanFail runs every rule on a source that violates it and on one that complies. A
+// rule that reports nothing here would not protect the tree either.
 func TestRulesCanFail(t *testing.T) {
 	table, err := readArrows(controlTable)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The sizes of the house, in lines and methods.
+// Size limits, in lines and methods.
 const (
 	maxFile      = 600
 	maxFunc      = 80
@@ -17,10 +17,10 @@ const (
 	maxInterface = 10
 )
 
-// stdlibOnly in the table's second column shuts out other modules too.
+// stdlibOnly in the second column of the table also forbids other modules.
 const stdlibOnly = "standard library only"
 
-// arrows says which room may import which, as ARCHITECTURE.md draws it.
+// arrows specifies which package may import which, as drawn in ARCHITECTURE.md.
 type arrows map[string]arrow
 
 type arrow struct {
@@ -29,8 +29,8 @@ type arrow struct {
 	all    bool
 }
 
-// tableAfter returns the rows of the first markdown table whose header starts
-// with the two names.
+// tableAfter returns the rows of the first Markdown table whose header starts with the two
+// names.
 func tableAfter(text, first, second string) [][]string {
 	var rows [][]string
 	inside := false
@@ -84,7 +84,7 @@ func readArrows(text string) (arrows, error) {
 	return a, nil
 }
 
-// room returns the row a directory belongs to: the longest that leads to it.
+// room returns the row for a directory: the longest path that contains it.
 func (a arrows) room(dir string) string {
 	best := ""
 	for room := range a {
@@ -124,7 +124,7 @@ func (a arrows) check(s *source) []string {
 	return out
 }
 
-// stale names rows and arrow ends without a package in the checkout.
+// stale returns rows and arrow targets that have no package in the checkout.
 func (a arrows) stale(all []*source) []string {
 	var out []string
 	for room, w := range a {
@@ -141,8 +141,8 @@ func (a arrows) stale(all []*source) []string {
 	return out
 }
 
-// siblings reports arrows between rooms that only internal/server may join, also
-// where the table itself would allow them.
+// siblings reports arrows between packages that only internal/server may connect, even if
+// the table allows them.
 func (a arrows) siblings(rooms ...string) []string {
 	var out []string
 	for _, from := range rooms {
@@ -155,7 +155,7 @@ func (a arrows) siblings(rooms ...string) []string {
 	return out
 }
 
-// checkDependencies compares go.mod's direct requirements with the allow-list.
+// checkDependencies compares the direct requirements of go.mod with the allow-list.
 func checkDependencies(mod, list string) []string {
 	reason := map[string]string{}
 	for _, row := range tableAfter(list, "library", "reason") {
@@ -193,7 +193,7 @@ func checkDependencies(mod, list string) []string {
 
 var emptyNames = []string{"util", "utils", "common", "helpers", "helper", "models", "types", "base", "shared", "misc"}
 
-// checkPackageName refuses names that say nothing about what a package owns.
+// checkPackageName refuses names that do not describe what a package contains.
 func checkPackageName(s *source) []string {
 	name := strings.TrimSuffix(s.file.Name.Name, "_test")
 	if slices.Contains(emptyNames, name) {
@@ -233,8 +233,8 @@ func checkSizes(s *source) []string {
 	return out
 }
 
-// checkDocs asks for a comment on every exported name: functions, methods of
-// exported types, types, constants and variables (the comment of a group counts).
+// checkDocs requires a comment on every exported name: functions, methods of exported types,
+// types, constants and variables. The comment of a group counts.
 func checkDocs(s *source) []string {
 	var out []string
 	missing := func(n ast.Node, name string) {
@@ -287,8 +287,8 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 	}
 }
 
-// named returns the local name under which a file imports a package, "" when it
-// does not.
+// named returns the local name under which a file imports a package, or "" if it does not
+// import it.
 func (s *source) named(path string) string {
 	for _, imp := range s.file.Imports {
 		if p, _ := strconv.Unquote(imp.Path.Value); p == path {
@@ -317,7 +317,7 @@ func (s *source) mentions(path string, visit func(sel *ast.SelectorExpr)) {
 	})
 }
 
-// span is a stretch of source.
+// span is a range of source text.
 type span struct{ from, to token.Pos }
 
 func (b span) holds(n ast.Node) bool { return b.from <= n.Pos() && n.End() <= b.to }
@@ -339,10 +339,10 @@ func bubbles(s *source) []span {
 	return out
 }
 
-// helpersInBubbles returns the spans of a file's tests, and whether all of them
-// run in a bubble, by themselves or through a function of the file.
+// helpersInBubbles returns the spans of a file's tests, and whether all of them run in a
+// synctest bubble, either directly or through a function of the file.
 func helpersInBubbles(s *source, inBubble []span) (tests []span, all bool) {
-	opens := map[string]bool{} // functions that open a bubble
+	opens := map[string]bool{} // functions that start a bubble
 	for _, d := range s.file.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
 			body := span{fn.Pos(), fn.End()}
@@ -368,8 +368,8 @@ func helpersInBubbles(s *source, inBubble []span) (tests []span, all bool) {
 	return tests, all
 }
 
-// checkSleep reports time.Sleep outside the function given to synctest.Test. In a
-// file whose every test runs in a bubble, helpers may sleep too.
+// checkSleep reports time.Sleep outside the function passed to synctest.Test. In a file
+// whose tests all run in a bubble, helpers may sleep, too.
 func checkSleep(s *source) []string {
 	inBubble := bubbles(s)
 	tests, helpers := helpersInBubbles(s, inBubble)
@@ -389,7 +389,7 @@ func checkSleep(s *source) []string {
 	return out
 }
 
-// outgoing lists, per package, the names that open connections.
+// outgoing lists, for each package, the names that open connections.
 var outgoing = map[string]func(name string) bool{
 	"net/http": func(n string) bool {
 		return slices.Contains([]string{"Client", "Transport", "Get", "Head", "Post", "PostForm", "DefaultClient", "DefaultTransport"}, n)
@@ -398,7 +398,7 @@ var outgoing = map[string]func(name string) bool{
 	"crypto/tls": func(n string) bool { return strings.HasPrefix(n, "Dial") || n == "Client" },
 }
 
-// checkEgress reports every mention of a name that can open a connection.
+// checkEgress reports every use of a name that can open a connection.
 func checkEgress(s *source) []string {
 	var out []string
 	for path, opens := range outgoing {
@@ -415,8 +415,8 @@ func checkEgress(s *source) []string {
 	return out
 }
 
-// checkTemplates reports types of html/template by which text skips escaping. A page is
-// made of text, and of text only.
+// checkTemplates reports the types of html/template with which text skips escaping. Pages
+// are made of escaped text only.
 func checkTemplates(s *source) []string {
 	var out []string
 	if s.named("html/template") == "." {
@@ -435,13 +435,13 @@ func checkTemplates(s *source) []string {
 	return out
 }
 
-// engines are the packages that are a database or know one.
+// engines are the packages that implement a database engine or depend on one.
 var engines = []string{"internal/store/sqlite", "internal/store/postgres", "internal/store/cluster"}
 
-// checkEngineBlind reports where code above the engines asks which one it has: an import
-// outside the files that open a store, a type assertion to a type of theirs, and a
-// comparison of the engine or the peers with nil. Everything that differs goes through
-// the interfaces of internal/store/engine.go.
+// checkEngineBlind reports code above the engines that depends on which engine is in use: an
+// import outside the files that open a store, a type assertion to a type of an engine, and a
+// comparison of the engine or the peers with nil. All differences go through the interfaces
+// of internal/store/engine.go.
 func checkEngineBlind(s *source, opens ...string) []string {
 	var out []string
 	for _, dir := range engines {
@@ -470,7 +470,7 @@ func checkEngineBlind(s *source, opens ...string) []string {
 	return out
 }
 
-// namesEngine reports whether an expression mentions a type of an engine's package.
+// namesEngine reports whether an expression uses a type of an engine's package.
 func namesEngine(e ast.Expr) bool {
 	found := false
 	ast.Inspect(e, func(n ast.Node) bool {

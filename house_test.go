@@ -1,7 +1,6 @@
-// Package posthorn_test holds the rules of the house that run: they read the
-// source as it lies in the checkout and fail when a wall is moved without the
-// picture being moved with it. The rules themselves are in house_rules_test.go,
-// each with a control that shows it can fail in house_control_test.go.
+// Package posthorn_test enforces the architecture rules. Its tests read the source in the
+// checkout, and fail if the source and ARCHITECTURE.md disagree. The rules are in
+// house_rules_test.go, and house_control_test.go shows for each of them that it can fail.
 package posthorn_test
 
 import (
@@ -17,9 +16,9 @@ import (
 
 const modulePath = "github.com/posthorn/posthorn"
 
-// source is one Go file with what the rules ask about it.
+// source is one Go file with what the rules need to know about it.
 type source struct {
-	path  string // slash-separated, from the root of the checkout
+	path  string // slash-separated, relative to the root of the checkout
 	test  bool
 	set   *token.FileSet
 	file  *ast.File
@@ -49,7 +48,7 @@ func parse(path string, text []byte) (*source, error) {
 	}, nil
 }
 
-// checkout reads every Go file under the root.
+// checkout parses every Go file below the root.
 func checkout(t *testing.T) []*source {
 	t.Helper()
 	var all []*source
@@ -175,7 +174,7 @@ func TestNoSleepOutsideBubbles(t *testing.T) {
 	}
 }
 
-// Text of others reaches a page through escaping only.
+// Foreign text reaches a page only with escaping.
 func TestNothingSkipsEscaping(t *testing.T) {
 	for _, s := range checkout(t) {
 		if s.own && !s.test {
@@ -184,7 +183,7 @@ func TestNothingSkipsEscaping(t *testing.T) {
 	}
 }
 
-// Above the engines nobody asks which database it is; a store is opened in two files.
+// Above the engines, no code depends on the database in use. Two files open a store.
 func TestNobodyAsksWhichDatabase(t *testing.T) {
 	for _, s := range checkout(t) {
 		switch s.dir() {
@@ -196,8 +195,8 @@ func TestNobodyAsksWhichDatabase(t *testing.T) {
 	}
 }
 
-// netExceptions are the places outside internal/egress and client where product
-// code may open connections, each with its reason. A test removes what is stale.
+// netExceptions are the places outside internal/egress and client where product code may
+// open connections, each with its reason. A test reports stale entries.
 var netExceptions = map[string]string{
 	"internal/store/pgtest/cut.go": "test support: it stands in front of a database that a test started",
 	"internal/bench/rig.go":        "the load generator talks to the two processes it started itself",

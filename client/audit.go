@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// AuditEntry says who did what to what, and what came of it.
+// AuditEntry records who did what to which object, and with what result.
 type AuditEntry struct {
 	ID        string      `json:"id" format:"uuid" doc:"The id of the entry."`
 	At        Time        `json:"at" doc:"When it was done."`
@@ -22,24 +22,24 @@ type AuditEntry struct {
 	Chain     *AuditPlace `json:"chain" doc:"The place in the chain of hashes. null: not shown to this key."`
 }
 
-// AuditActor is who did something.
+// AuditActor identifies the caller behind an entry.
 type AuditActor struct {
 	Kind    string  `json:"kind" enum:"operator,publisher,tenant,posthorn" doc:"The kind of the key; posthorn: the server itself."`
 	ID      *string `json:"id" doc:"The id of the key; bootstrap: the key from the configuration. null: an operator's, not shown to tenants."`
 	Address *string `json:"address" doc:"The address that the connection came from. null: not known, or not shown to this key."`
 }
 
-// AuditPlace is where an entry is in its chain.
+// AuditPlace is the position of an entry in its chain.
 type AuditPlace struct {
 	Number   int64  `json:"number" doc:"The chain: 0 on SQLite; on PostgreSQL each registration of a node has one."`
 	Sequence int64  `json:"sequence" doc:"The place in the chain, from 1 on."`
 	Hash     string `json:"hash" doc:"The SHA-256 over the hash before and the entry, in hexadecimal."`
 }
 
-// AuditQuery chooses entries of the audit log. After is included, Before is not.
+// AuditQuery selects entries of the audit log. After is inclusive, Before is exclusive.
 type AuditQuery struct {
 	ListOptions
-	Tenant   string    `query:"tenant"` // a tenant key may leave it out
+	Tenant   string    `query:"tenant"` // optional for a tenant key
 	Actor    string    `query:"actor"`
 	Act      string    `query:"act"`
 	Object   string    `query:"object"`
@@ -48,12 +48,12 @@ type AuditQuery struct {
 	Before   time.Time `query:"before"`
 }
 
-// AuditEntries returns a page of the audit log, newest first.
+// AuditEntries returns one page of the audit log, newest first.
 func (c *Client) AuditEntries(ctx context.Context, q AuditQuery) (Page[AuditEntry], error) {
 	return get[Page[AuditEntry]](ctx, c, "/v1/audit"+queryOf(q))
 }
 
-// AllAuditEntries goes through all pages.
+// AllAuditEntries iterates over the audit log, newest first, fetching pages as needed.
 func (c *Client) AllAuditEntries(ctx context.Context, q AuditQuery) iter.Seq2[AuditEntry, error] {
 	return all(&q.Cursor, func() (Page[AuditEntry], error) { return c.AuditEntries(ctx, q) })
 }

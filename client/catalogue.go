@@ -7,8 +7,8 @@ import (
 	"net/url"
 )
 
-// EventType is an entry of the catalogue. The catalogue does not restrict which types
-// may be published; Check may restrict the data of this one.
+// EventType is an entry of the catalogue. The catalogue does not restrict which types may
+// be published. Check may restrict the data of events of this type.
 type EventType struct {
 	Name        string          `json:"name" doc:"The type, such as payment.settled."`
 	Description string          `json:"description" doc:"For people. Empty: none."`
@@ -20,8 +20,8 @@ type EventType struct {
 	Warnings    []Warning       `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
-// NewEventType asks for an entry of the catalogue. Schema is a JSON Schema of the
-// data, Example the data of an event; both are objects.
+// NewEventType describes a catalogue entry to create. Schema is a JSON Schema of the data,
+// and Example is the data of a sample event. Both are JSON objects.
 type NewEventType struct {
 	Name        string          `json:"name" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
 	Description string          `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
@@ -30,8 +30,8 @@ type NewEventType struct {
 	Check       string          `json:"check,omitempty" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. Absent: off."`
 }
 
-// EventTypePatch changes an entry (RFC 7396, but schema and example are replaced
-// as a whole): absent members stay, null takes away.
+// EventTypePatch changes a catalogue entry as a merge patch (RFC 7396), except that schema
+// and example are replaced as a whole: absent members stay, and null removes a member.
 type EventTypePatch struct {
 	Description Optional[string]          `json:"description,omitzero" doc:"For people, at most 4,096 characters. null: none."`
 	Schema      Optional[json.RawMessage] `json:"schema,omitzero" doc:"Replaces the JSON Schema. null: none."`
@@ -39,7 +39,7 @@ type EventTypePatch struct {
 	Check       Optional[string]          `json:"check,omitzero" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. null: off."`
 }
 
-// Profile is a wire format that endpoints can be served with.
+// Profile is a wire format that endpoints can use.
 type Profile struct {
 	Name        string             `json:"name" doc:"The name that endpoints use."`
 	Description string             `json:"description" doc:"What the format is, for people."`
@@ -52,8 +52,8 @@ type Profile struct {
 	EventTypes  []ProfileEventType `json:"event_types" nullable:"false" doc:"The types of the format itself. Empty: it has none."`
 }
 
-// ProfileEventType is a type of a profile's own catalogue. Body is a whole request
-// body around the example.
+// ProfileEventType is an event type of a profile's own catalogue. Body is a complete
+// request body built around the example.
 type ProfileEventType struct {
 	Name        string          `json:"name" doc:"The type."`
 	Description string          `json:"description" doc:"For people."`
@@ -66,7 +66,7 @@ func (c *Client) CreateEventType(ctx context.Context, e NewEventType) (EventType
 	return post[EventType](ctx, c, "/v1/event-types", e)
 }
 
-// EventTypes lists the catalogue of the caller's mode by name.
+// EventTypes returns one page of the catalogue of the caller's mode, ordered by name.
 func (c *Client) EventTypes(ctx context.Context, q ListOptions) (Page[EventType], error) {
 	return get[Page[EventType]](ctx, c, "/v1/event-types"+queryOf(q))
 }
@@ -81,12 +81,12 @@ func (c *Client) UpdateEventType(ctx context.Context, name string, p EventTypePa
 	return patch[EventType](ctx, c, "/v1/event-types/"+url.PathEscape(name), p)
 }
 
-// DeleteEventType takes an entry out of the catalogue.
+// DeleteEventType removes an entry from the catalogue.
 func (c *Client) DeleteEventType(ctx context.Context, name string) error {
 	return c.Do(ctx, http.MethodDelete, "/v1/event-types/"+url.PathEscape(name), "", nil, nil)
 }
 
-// Profiles lists the wire formats of the server.
+// Profiles returns the wire formats of the server.
 func (c *Client) Profiles(ctx context.Context) (Page[Profile], error) {
 	return get[Page[Profile]](ctx, c, "/v1/profiles")
 }

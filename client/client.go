@@ -15,26 +15,26 @@ import (
 	"time"
 )
 
-// Client calls one server with one key. Its fields are set before the first call;
-// after that it is safe for concurrent use.
+// Client calls one server with one key. Set its fields before the first call; after that
+// it is safe for concurrent use.
 type Client struct {
-	URL  string       // such as https://hooks.example.com, with or without a slash at the end
+	URL  string       // such as https://hooks.example.com; a trailing slash is ignored
 	Key  string       `json:"-"` // never printed or logged
-	HTTP *http.Client // nil: one that follows no redirects and gives up after 60 s
+	HTTP *http.Client // nil means a client that follows no redirects and times out after 60 s
 
-	// Attempts is how often a call is made at most, 0: 4. A call that was answered
-	// with 429 or 503 is made again, after Retry-After if that is no more than 30 s.
-	// After a lost connection reads are made again, and so are calls with an
-	// Idempotency-Key. 1: every call is made once, and no key is added.
+	// Attempts is the maximum number of times a request is sent; 0 means 4. A request that was
+	// answered with 429 or 503 is retried after Retry-After, unless that exceeds 30 s. After a
+	// lost connection, the client retries reads and requests with an Idempotency-Key. With 1,
+	// every request is sent once, and the client adds no key.
 	Attempts int
 
-	// AllowPlainHTTP lets the key go over plain http to hosts other than loopback.
+	// AllowPlainHTTP permits sending the key over plain http to hosts other than loopback.
 	AllowPlainHTTP bool
 
-	UserAgent string // empty: "posthorn-go"
+	UserAgent string // empty means "posthorn-go"
 }
 
-// String names the server, without the key and without a password in the URL.
+// String returns the server's URL, without the key and without any password in the URL.
 func (c Client) String() string {
 	shown := "***"
 	if u, err := url.Parse(c.URL); err == nil {
@@ -46,13 +46,14 @@ func (c Client) String() string {
 // GoString keeps the key out of %#v.
 func (c Client) GoString() string { return "client.Client{" + c.String() + "}" }
 
-// Format keeps the key out of every verb, %+v and %x included.
+// Format keeps the key out of every verb, including %+v and %x.
 func (c Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // LogValue keeps the key out of logs.
 func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// maxAnswer bounds what is read of an answer: a page of 250 long rows fits.
+// maxAnswer limits how much of a response body is read, in bytes. A page of 250 large rows
+// fits.
 const maxAnswer = 64 << 20
 
 var defaultHTTP = &http.Client{
@@ -60,11 +61,12 @@ var defaultHTTP = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// Do makes a call: in is encoded as JSON unless it is nil or already a
-// json.RawMessage, and the answer is decoded into out unless out is nil. A key
-// makes a creating call idempotent; empty sends none. An answer that is not a 2xx
-// comes back as a *Problem. The call is repeated as Attempts says; ctx bounds all of
-// it, and the error is that of the last try.
+// Do sends a request and decodes the response. It encodes in as JSON unless in is nil or
+// already a json.RawMessage, and decodes the response body into out unless out is nil. A
+// non-empty idempotencyKey makes a creating request idempotent; an empty one is not sent.
+// A response other than 2xx is returned as a [*Problem]. Do retries as described at
+// [Client.Attempts]. ctx bounds all attempts together, and the error is that of the last
+// one.
 func (c *Client) Do(ctx context.Context, method, path, idempotencyKey string, in, out any) error {
 	harmless := method == http.MethodGet || idempotencyKey != ""
 	for attempt := 0; ; attempt++ {
@@ -114,7 +116,7 @@ func (c *Client) once(ctx context.Context, method, path, idempotencyKey string, 
 func (c *Client) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
 	var body io.Reader
 	if in != nil {
-		text, ok := in.(json.RawMessage) // sent as it is: encoding would change its white space
+		text, ok := in.(json.RawMessage) // sent unchanged: encoding would alter its white space
 		if !ok {
 			var err error
 			if text, err = json.Marshal(in); err != nil {
@@ -141,8 +143,8 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 	return req, nil
 }
 
-// problemOf reads a problem document, or makes one for an answer that has none,
-// such as that of a proxy in between.
+// problemOf decodes a problem document, or builds one for a response without it, such as
+// the response of an intermediate proxy.
 func problemOf(resp *http.Response, body []byte) *Problem {
 	p := &Problem{}
 	if json.Unmarshal(body, p) != nil || p.Code == "" {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Clock asks the server what time it is and returns how far it is ahead of this
-// machine's clock (negative: behind). The server tells whole seconds, so the result
-// is good to a second and half the time of the round trip. It needs no key.
+// Clock returns how far the server's clock is ahead of this machine's clock; a negative
+// result means behind. The server reports whole seconds, so the result is accurate to one
+// second plus half the round-trip time. Clock needs no key and does not retry.
 func (c *Client) Clock(ctx context.Context) (ahead time.Duration, err error) {
 	req, err := c.request(ctx, http.MethodGet, "/healthz", nil)
 	if err != nil {
@@ -30,6 +30,7 @@ func (c *Client) Clock(ctx context.Context) (ahead time.Duration, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the server's Date header: %w", err)
 	}
-	// The header was cut to the second: on average it was half a second later.
+	// The Date header is truncated to the second, so on average the time was half a second
+	// later.
 	return at.Add(500 * time.Millisecond).Sub(began.Add(trip / 2)), nil
 }

@@ -1,14 +1,17 @@
-// Package client speaks Posthorn's native API. It owns the wire structs of that
-// API: the server encodes its answers from the very same types, so a client and a
-// server of one version cannot disagree about a name.
+// Package client is a client for Posthorn's native API. It defines the wire structs of
+// that API. The server encodes its responses from the same types, so a client and a server
+// of the same version cannot disagree about a name.
 //
-// The package uses the standard library only. It promises that every error of the
-// server comes back as a [*Problem], that a call is repeated only if it happens once
-// all the same (see [Client].Attempts), that it never follows a redirect with the key
-// in hand, and that it sends a key over plain http to loopback only, unless told
-// otherwise.
+// The package depends on the standard library only. It guarantees the following:
 //
-// Members and words that a later server adds are no errors: unknown members are
-// passed over, and texts such as states and codes are plain strings. Treat a word
-// that you do not know like the general case.
+//   - Every error response of the server is returned as a [*Problem].
+//   - A request is retried only if the retry cannot take effect twice (see [Client.Attempts]).
+//   - The client built into the package never follows a redirect, so the key stays with its
+//     server.
+//   - The key is sent over plain http to loopback addresses only, unless
+//     [Client.AllowPlainHTTP] is set.
+//
+// A newer server may add members and words without breaking a client. Unknown members are
+// ignored, and values such as states and codes are plain strings. Treat an unknown value
+// like the general case.
 package client

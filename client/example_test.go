@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/client"
 )
 
-// Publishing with an idempotency key may be repeated until it succeeds: the event
-// is kept once.
+// Publishing with an idempotency key can be retried until it succeeds. The event is stored
+// once.
 func ExampleClient_Publish() {
 	c := &client.Client{URL: "https://hooks.example.com", Key: os.Getenv("POSTHORN_KEY")}
 	event := client.NewEvent{Tenant: "acme", Type: "payment.settled", Data: json.RawMessage(`{"amount": 1250}`)}

@@ -6,8 +6,8 @@ import (
 	"net/url"
 )
 
-// Explanation says for each endpoint of an event's tenant why it did or did not
-// get the event.
+// Explanation reports for each endpoint of an event's tenant why it did or did not receive
+// the event.
 type Explanation struct {
 	Event      string              `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
 	Tenant     string              `json:"tenant" doc:"The tenant of the event."`
@@ -19,8 +19,8 @@ type Explanation struct {
 	OtherMode  bool                `json:"other_mode" doc:"The tenant has endpoints in the other mode; they never get events of this one."`
 }
 
-// ExplainedEndpoint is why one endpoint did or did not get an event. URL and
-// EventTypes are what they were when the event was accepted.
+// ExplainedEndpoint reports why one endpoint did or did not receive an event. URL and
+// EventTypes are as they were when the event was accepted.
 type ExplainedEndpoint struct {
 	Endpoint   string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	URL        *string   `json:"url" doc:"Its URL when the event was accepted. null: not known."`
@@ -31,13 +31,13 @@ type ExplainedEndpoint struct {
 	WaitsFor   *string   `json:"waits_for" enum:"cap,rate_limit,retry_after,host_in_flight,host_rate,tenant_share,server_fault,turn" doc:"What a pending delivery that is due waits for, as far as the node that was asked knows; null: nothing is known. message says it in words."`
 }
 
-// Resend asks for one more attempt of an event: to one Endpoint, or to each that
-// wants it now.
+// Resend requests one more attempt of an event, either to one Endpoint or to every
+// endpoint that matches the event now.
 type Resend struct {
 	Endpoint string `json:"endpoint,omitempty" format:"uuid" doc:"To this endpoint only, whatever its filter. Absent: to each that wants the type now."`
 }
 
-// Resent says what a resend asked for. Deliveries that existed are used again.
+// Resent reports what a resend requested. Existing deliveries are reused.
 type Resent struct {
 	Event      string     `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
 	Deliveries []Delivery `json:"deliveries" nullable:"false" doc:"The deliveries that get one more attempt."`
@@ -45,13 +45,13 @@ type Resent struct {
 	Skipped    int        `json:"skipped" doc:"Endpoints disabled by failures that have a delivery already: enable them first."`
 }
 
-// RevealedSecret is the signing secret in force.
+// RevealedSecret is the current signing secret of an endpoint.
 type RevealedSecret struct {
 	Secret    string `json:"secret" doc:"The signing secret in force."`
 	CreatedAt Time   `json:"created_at" doc:"When this secret was made."`
 }
 
-// Counts are numbers of deliveries by state.
+// Counts are the numbers of deliveries by state.
 type Counts struct {
 	Pending   int `json:"pending" doc:"An attempt is due, now or later."`
 	Held      int `json:"held" doc:"They wait until the endpoint is enabled."`
@@ -60,8 +60,8 @@ type Counts struct {
 	Cancelled int `json:"cancelled" doc:"Stopped by hand, or with their endpoint."`
 }
 
-// RecentStats are about the latest deliveries of an endpoint: at most 1,000, of at
-// most the tenant's latest 10,000 events, with at most 5,000 attempts.
+// RecentStats cover the latest deliveries of an endpoint: at most 1,000 deliveries, from
+// at most the tenant's latest 10,000 events, with at most 5,000 attempts.
 type RecentStats struct {
 	Since        *Time          `json:"since" doc:"Acceptance of the oldest delivery looked at."`
 	Deliveries   Counts         `json:"deliveries" doc:"The deliveries that were looked at, by state."`
@@ -72,8 +72,8 @@ type RecentStats struct {
 	Errors       map[string]int `json:"errors" doc:"Failed attempts by their class."`
 }
 
-// EndpointStats are numbers about an endpoint. Test events are not in them. A
-// count of 100,000 means that many or more.
+// EndpointStats are the statistics of an endpoint. Test events are not counted. A count of
+// 100,000 means that many or more.
 type EndpointStats struct {
 	Endpoint        string         `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	Pending         int            `json:"pending" doc:"Now."`
@@ -86,7 +86,7 @@ type EndpointStats struct {
 	Pace *Pace `json:"pace" doc:"How attempts go now, on the node that was asked; null if it has nothing of the endpoint in memory."`
 }
 
-// Pace is how the attempts of an endpoint go on one node at one moment.
+// Pace describes how attempts to an endpoint are progressing on one node at one moment.
 type Pace struct {
 	InFlight  int     `json:"in_flight" doc:"Attempts under way."`
 	Cap       int     `json:"cap" doc:"Attempts at once that the endpoint is given now. It starts at 2, grows by one with each success while it is reached, falls to 1 on a timeout and to half on 429, 502, 503, 504 or a broken connection."`
@@ -98,14 +98,14 @@ type Pace struct {
 	Message   string  `json:"message" doc:"The same in words; empty if there is nothing to say."`
 }
 
-// Explain says why each endpoint did or did not get an event. The tenant is needed
+// Explain reports why each endpoint did or did not receive an event. The tenant is needed
 // only if several tenants have an event with this id.
 func (c *Client) Explain(ctx context.Context, id, tenant string) (Explanation, error) {
 	return get[Explanation](ctx, c, "/v1/events/"+url.PathEscape(id)+"/explain"+ofTenant(tenant))
 }
 
-// ResendEvent asks for one more attempt of an event. The tenant is needed only if
-// several tenants have an event with this id.
+// ResendEvent requests one more attempt of an event. The tenant is needed only if several
+// tenants have an event with this id.
 func (c *Client) ResendEvent(ctx context.Context, id, tenant string, r Resend) (Resent, error) {
 	return post[Resent](ctx, c, "/v1/events/"+url.PathEscape(id)+"/resend"+ofTenant(tenant), r)
 }
@@ -117,14 +117,14 @@ func ofTenant(tenant string) string {
 	return "?tenant=" + url.QueryEscape(tenant)
 }
 
-// RevealSecret shows the signing secret in force again, if the server's operator
-// allows that; every use is logged there.
+// RevealSecret returns the current signing secret of an endpoint, if the server's operator
+// allows it. The server logs every use.
 func (c *Client) RevealSecret(ctx context.Context, id string) (RevealedSecret, error) {
 	return act[RevealedSecret](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/secret/reveal")
 }
 
-// EndpointStats returns numbers about an endpoint. A span says which time the buckets
-// cover; without one it is the last hour.
+// EndpointStats returns the statistics of an endpoint. The buckets cover span; without one
+// they cover the last hour.
 func (c *Client) EndpointStats(ctx context.Context, id string, span ...StatsSpan) (EndpointStats, error) {
 	query := ""
 	if len(span) > 0 {
@@ -133,18 +133,18 @@ func (c *Client) EndpointStats(ctx context.Context, id string, span ...StatsSpan
 	return get[EndpointStats](ctx, c, "/v1/endpoints/"+url.PathEscape(id)+"/stats"+query)
 }
 
-// Status answers the health routes.
+// Status is the response of the health routes.
 type Status struct {
 	Status string `json:"status" doc:"ok: the process lives. ready: requests are accepted."`
 	Detail string `json:"detail,omitzero" doc:"What is wrong although requests are accepted."`
 }
 
-// Alive asks whether the server's process lives. It needs no key.
+// Alive reports whether the server's process is running. It needs no key.
 func (c *Client) Alive(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "/healthz")
 }
 
-// Ready asks whether the server accepts requests now. It needs no key.
+// Ready reports whether the server currently accepts requests. It needs no key.
 func (c *Client) Ready(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "/readyz")
 }

@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// ListenOptions say who listens and for what. Name is required.
+// ListenOptions describe a listener and what it listens for. Name is required.
 type ListenOptions struct {
 	Name    string   // 1 to 32 letters, digits, dots, underscores and hyphens
-	Tenant  string   // for operator keys
-	Types   []string // entries of a filter; none: every type
-	Profile string   // wire format; empty: as before, at first the server's default
+	Tenant  string   // required with an operator key
+	Types   []string // entries of the filter; empty means every type
+	Profile string   // wire format; empty keeps the listener's format, which is initially the server's default
 }
 
-// ListenHello is the first thing a listener is told.
+// ListenHello is the first message that a listener receives.
 type ListenHello struct {
 	Endpoint   string   `json:"endpoint" format:"uuid" doc:"The id of the listener."`
 	Tenant     string   `json:"tenant" doc:"The tenant that it listens for."`
@@ -30,19 +30,19 @@ type ListenHello struct {
 	URL        string   `json:"url" doc:"The name of the listener, as listen:NAME."`
 	Profile    string   `json:"profile" doc:"Name of the wire format."`
 	EventTypes []string `json:"event_types" doc:"Its filter."`
-	Secret     string   `json:"secret" doc:"What the deliveries are signed with."` // what the deliveries are signed with
-	Held       int      `json:"held" doc:"Deliveries that waited for it."`         // deliveries that waited
+	Secret     string   `json:"secret" doc:"What the deliveries are signed with."` // signs the deliveries
+	Held       int      `json:"held" doc:"Deliveries that waited for it."`         // deliveries that waited for the listener
 }
 
-// ListenHeader is one header of a delivery, in its spelling and place.
+// ListenHeader is one header of a delivery, with its exact spelling and in its position.
 type ListenHeader struct {
 	Name  string `json:"name" doc:"In its spelling."`
 	Value string `json:"value" doc:"As it is to be sent."`
 }
 
-// ListenDelivery is a request that the listener is to make in the server's place.
+// ListenDelivery is a request that the listener makes on the server's behalf.
 type ListenDelivery struct {
-	Token     string         `json:"token" doc:"Give it back with the answer."` // for the answer
+	Token     string         `json:"token" doc:"Give it back with the answer."` // to be returned in the ListenAnswer
 	ID        string         `json:"id" format:"uuid" doc:"The id of the delivery."`
 	EventType string         `json:"event_type" doc:"The type of the event."`
 	Attempt   int            `json:"attempt" doc:"Number of the attempt, from 1."` // from 1
@@ -51,7 +51,7 @@ type ListenDelivery struct {
 	TimeoutMS int64          `json:"timeout_ms" doc:"The receiver's deadline, in milliseconds."` // the receiver's deadline
 }
 
-// ListenAnswer is what came of a delivery: an answer with its Status, or an Error.
+// ListenAnswer is the outcome of a delivery: either a response with its Status, or an Error.
 type ListenAnswer struct {
 	Token        string `json:"token" doc:"The token of the delivery."`
 	Status       int    `json:"status,omitempty" doc:"Status of the answer, 100 to 999. Absent beside error."`
@@ -64,24 +64,25 @@ type ListenAnswer struct {
 	Message      string `json:"message,omitempty" doc:"What happened, a sentence, at most 300 bytes."`
 }
 
-// ListenEnd says that the server ended the connection, and why: Code is
-// unauthorized, replaced, endpoint_disabled, endpoint_deleted, shutting_down or
-// stalled.
+// ListenEnd reports that the server ended the connection, and why. Code is unauthorized,
+// replaced, endpoint_disabled, endpoint_deleted, shutting_down or stalled. Next returns it
+// as an error.
 type ListenEnd struct {
 	Code    string `json:"code" doc:"Why: unauthorized, replaced, endpoint_disabled, endpoint_deleted, shutting_down or stalled."`
 	Message string `json:"message" doc:"The same as a sentence."`
 }
 
-// Error returns the sentence and the code.
+// Error returns the message and the code.
 func (e *ListenEnd) Error() string { return e.Message + " (" + e.Code + ")" }
 
 const (
-	longestLine   = 8 << 20          // of the stream, in bytes: the largest delivery fits many times
+	longestLine   = 8 << 20          // of the stream, in bytes; many times the largest delivery
 	longestSilent = 45 * time.Second // three heartbeats
 	helloWithin   = 20 * time.Second
 )
 
-// Listening is an open connection of a listener. Next is for one goroutine.
+// Listening is the open connection of a listener. It must not be used by several goroutines
+// at once, except for Close.
 type Listening struct {
 	Hello ListenHello
 
@@ -92,9 +93,10 @@ type Listening struct {
 	silent atomic.Bool
 }
 
-// Listen connects a listener and returns once the server has said hello. A refusal
-// comes back as a *Problem. The caller closes what it gets; cancelling ctx ends it
-// too.
+// Listen connects a listener and returns once the server has sent its hello. A refusal is
+// returned as a [*Problem]. The caller must call Close on the result; cancelling ctx also
+// ends the connection. Listen does not retry. It uses the Transport of Client.HTTP, without its
+// timeout, and does not follow redirects.
 func (c *Client) Listen(ctx context.Context, o ListenOptions) (*Listening, error) {
 	q := url.Values{"name": {o.Name}}
 	for name, value := range map[string]string{"tenant": o.Tenant, "types": strings.Join(o.Types, ","), "profile": o.Profile} {
@@ -125,7 +127,7 @@ func (l *Listening) open(ctx context.Context, c *Client, path string) error {
 	if c.HTTP != nil && c.HTTP.Transport != nil {
 		transport = c.HTTP.Transport
 	}
-	resp, err := transport.RoundTrip(req) // a Client's timeout would end the stream, a redirect would carry the key away
+	resp, err := transport.RoundTrip(req) // a Client would apply its timeout to the stream, and follow redirects with the key
 	if err != nil {
 		return fmt.Errorf("call server: %w", err)
 	}
@@ -152,8 +154,9 @@ func (l *Listening) open(ctx context.Context, c *Client, path string) error {
 	return nil
 }
 
-// Next waits for the next delivery. A *ListenEnd says that the server ended the
-// connection; any other error that it broke.
+// Next waits for the next delivery. A [*ListenEnd] means that the server ended the
+// connection. Any other error means that the connection broke or sent nothing for 45
+// seconds.
 func (l *Listening) Next() (ListenDelivery, error) {
 	for {
 		name, data, err := l.event()
@@ -177,8 +180,8 @@ func (l *Listening) Next() (ListenDelivery, error) {
 	}
 }
 
-// event reads one server-sent event, as far as this stream uses the format: one
-// line of data each, and comments as heartbeats.
+// event reads one server-sent event. It supports the part of the format that this stream
+// uses: one line of data for each event, and comments as heartbeats.
 func (l *Listening) event() (name string, data []byte, err error) {
 	for l.lines.Scan() {
 		l.idle.Reset(longestSilent)
@@ -206,19 +209,21 @@ func (l *Listening) Close() {
 	l.idle.Stop()
 	l.cancel()
 	if l.body != nil {
-		_ = l.body.Close() // cancelled already
+		_ = l.body.Close() // already cancelled
 	}
 }
 
-// answerTries is how often an answer is sent in search of the node that waits for it.
+// answerTries is the maximum number of times an answer is sent to find the node that expects
+// it.
 const answerTries = 10
 
-// AnswerListen tells what came of a delivery. A *Problem with code not_found says
-// that the server does not wait for it any more and will offer it again.
+// AnswerListen reports the outcome of a delivery to the server. A [*Problem] with code
+// not_found means that the server no longer waits for the answer and will offer the delivery
+// again.
 //
-// Of several nodes behind a load balancer only the one with the listener's connection
-// takes the answer. The others refuse it with code wrong_node; then it is sent again, on
-// a fresh connection, ten times in all.
+// Behind a load balancer, only the node that holds the listener's connection accepts the
+// answer. The other nodes refuse it with code wrong_node. AnswerListen then sends it again
+// on a new connection, up to ten times in all.
 func (c *Client) AnswerListen(ctx context.Context, a ListenAnswer) error {
 	for try := 1; ; try++ {
 		err := c.Do(ctx, http.MethodPost, "/v1/listen/answers", "", a, nil)
@@ -230,6 +235,6 @@ func (c *Client) AnswerListen(ctx context.Context, a ListenAnswer) error {
 		if httpc == nil {
 			httpc = defaultHTTP
 		}
-		httpc.CloseIdleConnections() // a kept one leads to the same node
+		httpc.CloseIdleConnections() // a reused connection leads to the same node
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/client"
 )
 
-// piped is a transport whose one answer is written by the test. Like the real one
-// it ends the body with the request's context.
+// piped is a transport whose single response is written by the test. Like the real
+// transport, it ends the body when the request's context ends.
 type piped struct{ body *io.PipeReader }
 
 func (p piped) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -33,8 +33,8 @@ func say(t *testing.T, w io.Writer, text string) {
 
 const hello = "event: hello\ndata: {\"url\":\"listen:dev\"}\n\n"
 
-// A connection without heartbeats is given up; one with them is the control and
-// stays open for as long as it likes.
+// A connection without heartbeats is abandoned. The control is a connection with heartbeats,
+// which stays open indefinitely.
 func TestListenNoticesSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
@@ -75,7 +75,7 @@ func TestListenReadsTheStream(t *testing.T) {
 		r, w := io.Pipe()
 		go func() {
 			_, err := io.WriteString(w, c.stream)
-			w.CloseWithError(errors.Join(err, nil)) // what is not read is no error here
+			w.CloseWithError(errors.Join(err, nil)) // unread data is no error in this test
 		}()
 		api := &client.Client{URL: "http://posthorn.test", HTTP: &http.Client{Transport: piped{r}}}
 		l, err := api.Listen(t.Context(), client.ListenOptions{Name: "dev"})

@@ -2,26 +2,27 @@ package client
 
 import "encoding/json"
 
-// Tenant is a customer account of the platform. It spans both modes.
+// Tenant is a customer account of the platform. A tenant exists in both modes.
 type Tenant struct {
 	ID        string `json:"id" doc:"The id that the platform gave it, or a UUID."`
 	Name      string `json:"name" doc:"For people. Empty: none."`
 	CreatedAt Time   `json:"created_at" doc:"When the tenant was made."`
 }
 
-// NewTenant asks for a tenant. Without an ID the server makes a UUID; an own one
-// is 1 to 64 letters, digits, dots, underscores and hyphens.
+// NewTenant describes a tenant to create. If ID is empty, the server generates a UUID. An ID
+// that you choose is 1 to 64 letters, digits, dots, underscores and hyphens.
 type NewTenant struct {
 	ID   string `json:"id,omitempty" doc:"1 to 64 letters, digits, dots, underscores and hyphens. Absent: the server makes a UUID."`
 	Name string `json:"name,omitempty" doc:"For people, at most 256 characters."`
 }
 
-// TenantPatch changes a tenant.
+// TenantPatch describes changes to a tenant.
 type TenantPatch struct {
 	Name Optional[string] `json:"name,omitzero" doc:"For people, at most 256 characters. null: none."`
 }
 
-// Key is a bearer credential. Key, its text, is in the creating answer only.
+// Key is a bearer credential. Its text, the member Key, is set only in the response that
+// creates it.
 type Key struct {
 	ID        string `json:"id" format:"uuid" doc:"The id of the key. It is not secret."`
 	Kind      string `json:"kind" enum:"operator,publisher,tenant" doc:"operator: everything in its mode. publisher: publish only. tenant: one tenant's endpoints and deliveries."`
@@ -38,8 +39,8 @@ type Key struct {
 	Networks   []string `json:"networks,omitempty" nullable:"false" doc:"The networks that the key may be used from, in CIDR notation. Absent: any."`
 }
 
-// NewKey asks for a key of the caller's own mode. A tenant key needs a Tenant, a
-// publisher key may have one, an operator key has none.
+// NewKey describes a key to create, in the caller's own mode. A tenant key requires a
+// Tenant, a publisher key may have one, and an operator key has none.
 type NewKey struct {
 	Kind   string `json:"kind" enum:"operator,publisher,tenant" doc:"operator: everything in its mode. publisher: publish only. tenant: one tenant's endpoints and deliveries."`
 	Tenant string `json:"tenant,omitempty" doc:"Required for a tenant key. It narrows a publisher key to one tenant. An operator key has none."`
@@ -51,8 +52,8 @@ type NewKey struct {
 	Networks   []string `json:"networks,omitempty" nullable:"false" doc:"1 to 20 networks in CIDR notation: the connection must come from one of them. Behind a proxy that is the address of the proxy. Absent: any."`
 }
 
-// Retry overrides when failed attempts are repeated: either Steps with Then, or
-// First, Factor, Cap and MaxAttempts. Durations are texts such as "5s" or "1h30m".
+// Retry overrides the schedule of retries. Set either Steps with Then, or First, Factor, Cap
+// and MaxAttempts. Durations are texts such as "5s" or "1h30m".
 type Retry struct {
 	Steps       []string `json:"steps,omitempty" nullable:"false" doc:"Delay after the 1st, 2nd, ... failure: 1s to 168h each, at most 50."`
 	Then        string   `json:"then,omitempty" enum:"fail,repeat" doc:"After the last step: give up (the default) or repeat it for ever."`
@@ -64,7 +65,7 @@ type Retry struct {
 	MaxAge      string   `json:"max_age,omitempty" doc:"No attempt later than this after acceptance: 1s to 8760h."`
 }
 
-// Warning says what was odd about a request that was accepted all the same.
+// Warning reports something unusual about a request that was accepted.
 type Warning struct {
 	Code    string `json:"code" doc:"A stable word, such as dns_not_found or payload_large. A later server may have more."`
 	Message string `json:"message" doc:"A sentence for people."`
@@ -78,8 +79,8 @@ type Health struct {
 	Held                int   `json:"held" doc:"Deliveries that wait until the endpoint is enabled."`
 }
 
-// Verification says whether the receiver of an endpoint agreed to get deliveries, by
-// answering a challenge with 2xx. Until it did, the endpoint is disabled for the reason
+// Verification reports whether the receiver of an endpoint has agreed to receive deliveries,
+// by answering a challenge with 2xx. Until then, the endpoint is disabled with the reason
 // "unverified".
 type Verification struct {
 	State         string  `json:"state" enum:"not_required,pending,verified,failed" doc:"not_required: deliveries need no agreement; pending: a challenge is on its way; verified: the receiver agreed, or an operator vouched for it; failed: the latest challenge was not answered with 2xx, ask for another."`
@@ -89,14 +90,15 @@ type Verification struct {
 	Reason        *string `json:"reason" doc:"Why the latest challenge failed, or that an operator vouched for the endpoint. null: nothing to say."`
 }
 
-// VerifyRequest asks for another challenge, or with Trust, which operators may, for none.
+// VerifyRequest requests another challenge, or with Trust, which only operators may set,
+// skips the challenge.
 type VerifyRequest struct {
 	Trust bool `json:"trust,omitempty" doc:"true: the endpoint counts as verified without a challenge. Operator keys only."`
 }
 
-// Endpoint is a tenant's address with its filter, policy and health. The values of
-// Headers and of the URL's query are shown as "***"; sent back, such a URL changes
-// nothing. Secret is in creating answers only.
+// Endpoint is a tenant's destination for events, with its filter, policy and health. The
+// values of Headers and of the URL's query are masked as "***"; a masked URL that is sent
+// back changes nothing. Secret is set only in responses that create a secret.
 type Endpoint struct {
 	ID                     string            `json:"id" format:"uuid" doc:"The id of the endpoint."`
 	Tenant                 string            `json:"tenant" doc:"The tenant that owns it."`
@@ -123,8 +125,8 @@ type Endpoint struct {
 	Warnings               []Warning         `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the request. Absent: nothing."`
 }
 
-// NewEndpoint asks for an endpoint. EventTypes is required: an empty list matches
-// nothing, ["*"] everything. A tenant key may leave Tenant out.
+// NewEndpoint describes an endpoint to create. EventTypes is required: an empty list matches
+// no event, and ["*"] matches every event. Tenant is optional for a tenant key.
 type NewEndpoint struct {
 	Tenant                 string            `json:"tenant,omitempty" doc:"The tenant that owns it. A tenant key may leave it out."`
 	URL                    string            `json:"url" doc:"Where requests go: https, at most 2,048 bytes, a host that is reachable from outside."`
@@ -141,8 +143,9 @@ type NewEndpoint struct {
 	Secret                 string            `json:"secret,omitempty" doc:"A secret to take over instead of a new one."`
 }
 
-// EndpointPatch changes an endpoint (RFC 7396): absent members stay, null resets.
-// Backlog says what becomes of held deliveries and goes with Enabled true only.
+// EndpointPatch changes an endpoint as a merge patch (RFC 7396): absent members stay, and
+// null resets a member to its default. Backlog determines what happens to held deliveries,
+// and is valid only with Enabled set to true.
 type EndpointPatch struct {
 	URL                    Optional[string]             `json:"url,omitzero" doc:"Where requests go. *** as a value of the query keeps the value in force." nullable:"false"`
 	EventTypes             Optional[[]string]           `json:"event_types,omitzero" doc:"Replaces the whole filter." nullable:"false"`
@@ -158,52 +161,54 @@ type EndpointPatch struct {
 	Retry                  Optional[Retry]              `json:"retry,omitzero" doc:"Laid over the plan in force, member by member. null: the profile's plan."`
 }
 
-// RotateSecret asks for a new secret. The old one signs beside it for Overlap: "0s"
-// to "168h", by default "24h".
+// RotateSecret requests a new secret. The previous secret continues to sign beside it for
+// Overlap, which is "0s" to "168h" and by default "24h".
 type RotateSecret struct {
 	Overlap string `json:"overlap,omitempty" doc:"How long the old secret goes on signing beside the new one, 0s to 168h. Absent: 24h."`
 	Secret  string `json:"secret,omitempty" doc:"A secret to take over instead of a new one."`
 }
 
-// RotatedSecret holds the new secret, shown once.
+// RotatedSecret holds the new secret. It is shown once, unless the server permits
+// [Client.RevealSecret].
 type RotatedSecret struct {
 	Secret            string `json:"secret" doc:"The new signing secret. It is shown this once."`
 	PreviousExpiresAt Time   `json:"previous_expires_at" doc:"When the old secret stops signing."`
 	PublicKey         string `json:"public_key,omitempty" doc:"Of the new secret, where the profile signs with ed25519."`
 }
 
-// TestRequest asks for a test event. Without a Type it is the profile's own.
+// TestRequest describes a test event. If Type is empty, the server uses the profile's test
+// type.
 type TestRequest struct {
 	Type string          `json:"type,omitempty" doc:"Type of the test event. Absent: the profile's own."`
 	Data json.RawMessage `json:"data,omitempty" doc:"Data of the test event, an object. Absent: the example of the type."`
 }
 
-// RetryRequest asks for one more attempt of a delivery.
+// RetryRequest requests one more attempt of a delivery.
 type RetryRequest struct {
 	EvenIfDisabled bool `json:"even_if_disabled,omitempty" doc:"true: also while the endpoint is disabled. Then the attempt says nothing of the endpoint's health."`
 }
 
-// TestEvent says which event and delivery a test made.
+// TestEvent identifies the event and the delivery that a test created.
 type TestEvent struct {
 	Event    string `json:"event" format:"uuid" doc:"The id of the test event."`
 	Delivery string `json:"delivery" format:"uuid" doc:"The id of its delivery."`
 	Type     string `json:"type" doc:"The type of the test event."`
 }
 
-// NewEvent is an event to publish. Data is a JSON object; its bytes are delivered
-// as they are given. ID may be any UUID; CreatedAt goes on the wire only. Tenant may
-// be left out with a key of one tenant.
+// NewEvent is an event to publish. Data is a JSON object, whose bytes are delivered
+// unchanged. ID may be any UUID. CreatedAt appears on the wire only. Tenant is optional with
+// a key that belongs to one tenant.
 type NewEvent struct {
 	Tenant    string          `json:"tenant,omitempty" doc:"Required, unless the key is a publisher's of one tenant: then it is that one."`
 	Type      string          `json:"type" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
 	Data      json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
 	ID        string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
 	CreatedAt *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
-	// RequireMatch refuses the event with CodeNoMatch if no endpoint would get it.
+	// RequireMatch refuses the event with CodeNoMatch if no endpoint would receive it.
 	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
 }
 
-// Published answers a publish: the event and its deliveries are on disk.
+// Published is the response to a publish. The event and its deliveries are on disk.
 type Published struct {
 	ID            string `json:"id" format:"uuid" doc:"The id that receivers see."`
 	Tenant        string `json:"tenant" doc:"The tenant that the event is for."`
@@ -214,7 +219,7 @@ type Published struct {
 	Warnings []Warning `json:"warnings,omitempty" doc:"What was odd about the event. Absent: nothing."`
 }
 
-// BatchResult is what became of one event of a batch: an ID or an Error.
+// BatchResult is the outcome for one event of a batch: either an ID or an Error.
 type BatchResult struct {
 	ID            string   `json:"id,omitempty" format:"uuid" doc:"The id that receivers see. Absent beside error."`
 	DeliveryCount *int     `json:"delivery_count,omitempty" doc:"How many endpoints get the event. Absent beside error."`
@@ -223,13 +228,13 @@ type BatchResult struct {
 	Warnings []Warning `json:"warnings,omitempty" doc:"What was odd about the event. Absent: nothing."`
 }
 
-// BatchResults answers a batch, in the order of its items.
+// BatchResults is the response to a batch, in the order of its events.
 type BatchResults struct {
 	Results []BatchResult `json:"results" nullable:"false" doc:"A result for each event, in the order of the request."`
 }
 
-// Event is what the platform said. Data and Deliveries are in the answer for one
-// event only, not in lists.
+// Event is an event as the platform published it. Data and Deliveries are set only when a
+// single event is read, not in lists.
 type Event struct {
 	ID         string          `json:"id" format:"uuid" doc:"The id that receivers see."`
 	Tenant     string          `json:"tenant" doc:"The tenant that the event is for."`
@@ -242,8 +247,8 @@ type Event struct {
 	Deliveries []Delivery      `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
 }
 
-// Delivery is one event to one endpoint. AttemptLog is in the answer for one
-// delivery only.
+// Delivery is one event on its way to one endpoint. AttemptLog is set only when a single
+// delivery is read.
 type Delivery struct {
 	ID            string    `json:"id" format:"uuid" doc:"The id of the delivery."`
 	Event         string    `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
@@ -261,7 +266,7 @@ type Delivery struct {
 	AttemptLog    []Attempt `json:"attempt_log,omitzero" nullable:"false" doc:"The latest 1,000 attempts, oldest first. Absent in lists."`
 }
 
-// Attempt is one try of a delivery. Error is a stable code, Message a sentence.
+// Attempt is one attempt of a delivery. Error is a stable code, and Message is a sentence.
 type Attempt struct {
 	Number            int               `json:"number" doc:"From 1."`
 	At                Time              `json:"at" doc:"When the attempt began."`

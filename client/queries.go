@@ -9,70 +9,70 @@ import (
 	"time"
 )
 
-// ListOptions chooses a page of a list. The zero value asks for the first page.
+// ListOptions selects a page of a list. The zero value selects the first page.
 type ListOptions struct {
-	Cursor string `query:"cursor"` // NextCursor of the page before
-	Limit  int    `query:"limit"`  // rows, 1 to 250; 0: the server's default of 50
+	Cursor string `query:"cursor"` // NextCursor of the previous page
+	Limit  int    `query:"limit"`  // rows, 1 to 250; 0 means the server's default of 50
 }
 
-// TenantQuery chooses tenants. Zero members do not narrow the list; the same holds
-// for the other queries.
+// TenantQuery selects tenants. In this query and all others, zero members do not restrict
+// the list.
 type TenantQuery struct {
 	ListOptions
-	Name string `query:"name"` // exactly this name
+	Name string `query:"name"` // exact match
 }
 
-// KeyQuery chooses keys of the caller's mode.
+// KeyQuery selects keys of the caller's mode.
 type KeyQuery struct {
 	ListOptions
 	Kind   string `query:"kind"` // such as KindTenant
 	Tenant string `query:"tenant"`
-	Name   string `query:"name"` // exactly this name
+	Name   string `query:"name"` // exact match
 }
 
-// EndpointQuery chooses endpoints.
+// EndpointQuery selects endpoints.
 type EndpointQuery struct {
 	ListOptions
-	Tenant         string `query:"tenant"` // a tenant key may leave it out
+	Tenant         string `query:"tenant"` // optional for a tenant key
 	Enabled        *bool  `query:"enabled"`
-	EventType      string `query:"event_type"` // those whose filter lets this type pass
+	EventType      string `query:"event_type"` // endpoints whose filter matches this type
 	Profile        string `query:"profile"`
 	DisabledReason string `query:"disabled_reason"` // such as DisabledByHand
 }
 
-// EventQuery chooses events. After is included, Before is not; both are about the
-// time of acceptance.
+// EventQuery selects events. After is inclusive, Before is exclusive, and both refer to the
+// time when the event was accepted.
 type EventQuery struct {
 	ListOptions
-	Tenant string    `query:"tenant"` // a tenant key may leave it out
+	Tenant string    `query:"tenant"` // optional for a tenant key
 	Type   string    `query:"type"`
-	Test   *bool     `query:"test"` // test events only, or none of them
+	Test   *bool     `query:"test"` // true: only test events; false: no test events
 	After  time.Time `query:"after"`
 	Before time.Time `query:"before"`
 }
 
-// DeliveryQuery chooses deliveries. After is included, Before is not; both are about
-// the time when the delivery was made.
+// DeliveryQuery selects deliveries. After is inclusive, Before is exclusive, and both refer
+// to the time when the delivery was created.
 type DeliveryQuery struct {
 	ListOptions
-	Tenant      string    `query:"tenant"` // a tenant key may leave it out
+	Tenant      string    `query:"tenant"` // optional for a tenant key
 	Endpoint    string    `query:"endpoint"`
 	Event       string    `query:"event"`
 	EventType   string    `query:"event_type"`
 	State       string    `query:"state"`        // such as StateFailed
-	StatusClass string    `query:"status_class"` // of the last answer: 2xx, 3xx, 4xx or 5xx
-	Error       string    `query:"error"`        // class of the last attempt's failure, such as timeout_response
+	StatusClass string    `query:"status_class"` // of the last response: 2xx, 3xx, 4xx or 5xx
+	Error       string    `query:"error"`        // error class of the last attempt, such as timeout_response
 	After       time.Time `query:"after"`
 	Before      time.Time `query:"before"`
 }
 
-// PartnerUserQuery chooses grants of the caller's mode.
+// PartnerUserQuery selects grants of the caller's mode.
 type PartnerUserQuery struct {
 	ListOptions
 	Partner string `query:"partner"`
 }
 
-// queryOf writes the members that are not zero, with the question mark.
+// queryOf encodes the non-zero members as a query string, including the question mark.
 func queryOf(q any) string {
 	values := url.Values{}
 	addQuery(values, reflect.ValueOf(q))
@@ -105,7 +105,7 @@ func addQuery(to url.Values, from reflect.Value) {
 	}
 }
 
-// all walks a list page by page. A page is asked for when its first row is wanted.
+// all iterates over a list page by page. It requests a page when its first row is needed.
 func all[T any](cursor *string, page func() (Page[T], error)) iter.Seq2[T, error] {
 	first := *cursor
 	return func(yield func(T, error) bool) {
@@ -129,39 +129,39 @@ func all[T any](cursor *string, page func() (Page[T], error)) iter.Seq2[T, error
 	}
 }
 
-// AllTenants walks all pages of Tenants. The first error ends the walk; the same
-// holds for the other iterators. One iterator is for one goroutine.
+// AllTenants iterates over all pages of Tenants. Like the other iterators, it stops at the
+// first error, and must not be used by several goroutines at once.
 func (c *Client) AllTenants(ctx context.Context, q TenantQuery) iter.Seq2[Tenant, error] {
 	return all(&q.Cursor, func() (Page[Tenant], error) { return c.Tenants(ctx, q) })
 }
 
-// AllKeys walks all pages of Keys.
+// AllKeys iterates over all pages of Keys.
 func (c *Client) AllKeys(ctx context.Context, q KeyQuery) iter.Seq2[Key, error] {
 	return all(&q.Cursor, func() (Page[Key], error) { return c.Keys(ctx, q) })
 }
 
-// AllEndpoints walks all pages of Endpoints.
+// AllEndpoints iterates over all pages of Endpoints.
 func (c *Client) AllEndpoints(ctx context.Context, q EndpointQuery) iter.Seq2[Endpoint, error] {
 	return all(&q.Cursor, func() (Page[Endpoint], error) { return c.Endpoints(ctx, q) })
 }
 
-// AllEvents walks all pages of Events, newest first. Events that are published
-// meanwhile are not in it.
+// AllEvents iterates over all pages of Events, newest first. Events published during the
+// iteration are not included.
 func (c *Client) AllEvents(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return all(&q.Cursor, func() (Page[Event], error) { return c.Events(ctx, q) })
 }
 
-// AllDeliveries walks all pages of Deliveries, newest first.
+// AllDeliveries iterates over all pages of Deliveries, newest first.
 func (c *Client) AllDeliveries(ctx context.Context, q DeliveryQuery) iter.Seq2[Delivery, error] {
 	return all(&q.Cursor, func() (Page[Delivery], error) { return c.Deliveries(ctx, q) })
 }
 
-// AllPartnerUsers walks all pages of PartnerUsers.
+// AllPartnerUsers iterates over all pages of PartnerUsers.
 func (c *Client) AllPartnerUsers(ctx context.Context, q PartnerUserQuery) iter.Seq2[PartnerUser, error] {
 	return all(&q.Cursor, func() (Page[PartnerUser], error) { return c.PartnerUsers(ctx, q) })
 }
 
-// AllEventTypes walks all pages of EventTypes.
+// AllEventTypes iterates over all pages of EventTypes.
 func (c *Client) AllEventTypes(ctx context.Context, q ListOptions) iter.Seq2[EventType, error] {
 	return all(&q.Cursor, func() (Page[EventType], error) { return c.EventTypes(ctx, q) })
 }

@@ -10,7 +10,7 @@ import (
 const (
 	ReplayFailed  = "failed"  // deliveries that failed
 	ReplayAll     = "all"     // deliveries in any state
-	ReplayMissing = "missing" // events that the endpoint wants now and never got a delivery of
+	ReplayMissing = "missing" // events that match the endpoint now, but for which it never got a delivery
 )
 
 // States of a [Replay].
@@ -23,7 +23,8 @@ const (
 	ReplayDryRun    = "dry_run"
 )
 
-// NewReplay asks to send again to one endpoint what was accepted before.
+// NewReplay describes a replay to create: a job that sends previously accepted events to one
+// endpoint again.
 type NewReplay struct {
 	Endpoint    string   `json:"endpoint" format:"uuid" doc:"The endpoint that gets it. No other gets anything."`
 	Source      string   `json:"source,omitempty" enum:"failed,all,missing" doc:"failed, the default: deliveries that failed. all: deliveries in any state. missing: events that the endpoint wants now and never got, because it was disabled by hand, was made later, or had another filter."`
@@ -39,9 +40,9 @@ type NewReplay struct {
 	DryRun      bool     `json:"dry_run,omitempty" doc:"Only count and show a sample; nothing is sent or stored."`
 }
 
-// Replay is a job that sends again to one endpoint what was accepted before. Each match
-// becomes one of Requested, Created and Skipped; each requested attempt one of Pending,
-// Delivered, Failed and Dropped.
+// Replay is a job that sends previously accepted events to one endpoint again. Each match is
+// counted as one of Requested, Created and Skipped. Each requested attempt is counted as one
+// of Pending, Delivered, Failed and Dropped.
 type Replay struct {
 	ID          *string       `json:"id" format:"uuid" doc:"The id of the replay. null: a dry run."`
 	Tenant      string        `json:"tenant" doc:"The tenant of the endpoint."`
@@ -88,25 +89,25 @@ type ReplayMatch struct {
 	LastError  *string `json:"last_error" doc:"Class of the last attempt's failure."`
 }
 
-// ReplayQuery chooses replays.
+// ReplayQuery selects replays.
 type ReplayQuery struct {
 	ListOptions
-	Tenant   string `query:"tenant"` // a tenant key may leave it out
+	Tenant   string `query:"tenant"` // optional for a tenant key
 	Endpoint string `query:"endpoint"`
 	State    string `query:"state"` // such as ReplayRunning
 }
 
-// CreateReplay begins a replay, or with DryRun counts what it would send.
+// CreateReplay starts a replay, or with DryRun counts what it would send.
 func (c *Client) CreateReplay(ctx context.Context, r NewReplay) (Replay, error) {
 	return post[Replay](ctx, c, "/v1/replays", r)
 }
 
-// Replays returns a page of replays, newest first.
+// Replays returns one page of replays, newest first.
 func (c *Client) Replays(ctx context.Context, q ReplayQuery) (Page[Replay], error) {
 	return get[Page[Replay]](ctx, c, "/v1/replays"+queryOf(q))
 }
 
-// AllReplays walks all pages of Replays.
+// AllReplays iterates over all pages of Replays.
 func (c *Client) AllReplays(ctx context.Context, q ReplayQuery) iter.Seq2[Replay, error] {
 	return all(&q.Cursor, func() (Page[Replay], error) { return c.Replays(ctx, q) })
 }
@@ -116,28 +117,28 @@ func (c *Client) Replay(ctx context.Context, id string) (Replay, error) {
 	return get[Replay](ctx, c, "/v1/replays/"+url.PathEscape(id))
 }
 
-// PauseReplay pauses a replay. What it asked for already is still attempted.
+// PauseReplay pauses a replay. Attempts that it has already requested are still made.
 func (c *Client) PauseReplay(ctx context.Context, id string) (Replay, error) {
 	return act[Replay](ctx, c, "/v1/replays/"+url.PathEscape(id)+"/pause")
 }
 
-// ResumeReplay lets a paused replay go on from where it was.
+// ResumeReplay resumes a paused replay where it stopped.
 func (c *Client) ResumeReplay(ctx context.Context, id string) (Replay, error) {
 	return act[Replay](ctx, c, "/v1/replays/"+url.PathEscape(id)+"/resume")
 }
 
-// CancelReplay ends a replay.
+// CancelReplay cancels a replay.
 func (c *Client) CancelReplay(ctx context.Context, id string) (Replay, error) {
 	return act[Replay](ctx, c, "/v1/replays/"+url.PathEscape(id)+"/cancel")
 }
 
-// MatchRequest asks who would get an event.
+// MatchRequest asks which endpoints would receive an event.
 type MatchRequest struct {
 	Tenant string `json:"tenant,omitempty" doc:"Required, unless the key is of one tenant: then it is that one."`
 	Type   string `json:"type" doc:"The type of the event."`
 }
 
-// Match says who would get an event if it were published now.
+// Match lists the endpoints that would receive an event if it were published now.
 type Match struct {
 	Tenant    string             `json:"tenant" doc:"The tenant that was asked about."`
 	Type      string             `json:"type" doc:"The type that was asked about."`
@@ -145,13 +146,13 @@ type Match struct {
 	Endpoints []MatchingEndpoint `json:"endpoints" nullable:"false" doc:"The first 100 of them."`
 }
 
-// MatchingEndpoint is an endpoint that would get an event.
+// MatchingEndpoint is an endpoint that would receive the event.
 type MatchingEndpoint struct {
 	Endpoint string `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	Held     bool   `json:"held" doc:"It is disabled by failures: its delivery would be held until it is enabled."`
 }
 
-// MatchEvent says who would get an event of a type. Nothing is stored.
+// MatchEvent returns the endpoints that would receive an event of a type. Nothing is stored.
 func (c *Client) MatchEvent(ctx context.Context, r MatchRequest) (Match, error) {
 	var out Match
 	err := c.Do(ctx, "POST", "/v1/events/match", "", r, &out)

@@ -19,14 +19,14 @@ import (
 const (
 	defaultAttempts = 4
 	firstPause      = 200 * time.Millisecond
-	longestPause    = 30 * time.Second // also of what Retry-After asks for
+	longestPause    = 30 * time.Second // also the longest Retry-After that is honoured
 )
 
-// ErrPlainHTTP is the error of a call that would send the key unencrypted to another
-// machine. Nothing was sent. Use https, or set [Client.AllowPlainHTTP].
+// ErrPlainHTTP is returned by a call that would send the key unencrypted to another machine.
+// Nothing was sent. Use https, or set [Client.AllowPlainHTTP].
 var ErrPlainHTTP = errors.New("the key would be sent over plain http to a host that is not loopback; use https, or set AllowPlainHTTP")
 
-// attempts returns how often a call may be made.
+// attempts returns the maximum number of times a request is sent.
 func (c *Client) attempts() int {
 	if c.Attempts <= 0 {
 		return defaultAttempts
@@ -34,8 +34,8 @@ func (c *Client) attempts() int {
 	return c.Attempts
 }
 
-// newKey returns an Idempotency-Key for a call that makes something, so that the
-// call can be repeated. It is empty if calls are made once.
+// newKey returns an Idempotency-Key for a request that creates an object, so that it can be
+// retried. The key is empty if requests are sent only once.
 func (c *Client) newKey() string {
 	if c.attempts() == 1 {
 		return ""
@@ -43,11 +43,11 @@ func (c *Client) newKey() string {
 	return rand.Text()
 }
 
-// again reports whether a failed call may be made once more, and after how long.
-// 429 and 503 say that the server did not do it. A lost connection says nothing, so
-// only calls that can be repeated without harm are: reads, and those with a key.
+// again reports whether a failed request may be retried, and after how long. A 429 or 503
+// means that the server did not carry out the request. A lost connection leaves that open,
+// so only reads and requests with a key are retried after it.
 func again(attempt int, err error, harmless bool) (time.Duration, bool) {
-	// Exponential with full jitter, so that many clients do not come back together.
+	// Exponential backoff with full jitter keeps many clients from returning at the same moment.
 	pause := mathrand.N(min(firstPause<<min(attempt, 10), longestPause)) + time.Millisecond
 	if p, ok := errors.AsType[*Problem](err); ok {
 		if p.Status != http.StatusTooManyRequests && p.Status != http.StatusServiceUnavailable || p.RetryAfter > longestPause {
@@ -58,8 +58,8 @@ func again(attempt int, err error, harmless bool) (time.Duration, bool) {
 	return pause, harmless && lost(err)
 }
 
-// lost reports whether the connection could not be made or broke. A refused
-// certificate and the like would be refused again.
+// lost reports whether the connection could not be established or broke. A rejected
+// certificate does not count, because it would be rejected again.
 func lost(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
@@ -69,7 +69,8 @@ func lost(err error) bool {
 	return !certificate && (network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
-// pause waits, unless the context ends first or could not last until then.
+// pause waits for d and reports whether it did. It returns false if the context ends first,
+// or at once if the context's deadline comes before the end of the wait.
 func pause(ctx context.Context, d time.Duration) bool {
 	if until, ok := ctx.Deadline(); ok && time.Until(until) <= d {
 		return false
@@ -84,8 +85,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Check reports what every call would be refused for before anything is sent: a URL
-// that cannot be read, or [ErrPlainHTTP].
+// Check returns the errors that make every call fail before anything is sent: a URL that
+// cannot be parsed, or [ErrPlainHTTP].
 func (c *Client) Check() error {
 	u, err := url.Parse(c.URL)
 	if err != nil {
@@ -94,7 +95,7 @@ func (c *Client) Check() error {
 	return c.guarded(u)
 }
 
-// guarded refuses to send a key where others could read it.
+// guarded returns an error if the key would be sent where others could read it.
 func (c *Client) guarded(u *url.URL) error {
 	if c.Key == "" || c.AllowPlainHTTP || u.Scheme != "http" || loopback(u.Hostname()) {
 		return nil

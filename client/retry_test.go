@@ -15,14 +15,14 @@ import (
 	"github.com/posthorn/posthorn/client"
 )
 
-// script answers the calls of a test one after the other, without a network.
+// script answers the requests of a test in order, without a network.
 type script struct {
 	steps []func(*http.Request) (*http.Response, error)
 	keys  []string
 	at    []time.Time
 }
 
-// RoundTrip makes the next step; the last one goes on for ever.
+// RoundTrip performs the next step. The last step repeats indefinitely.
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.keys, s.at = append(s.keys, r.Header.Get("Idempotency-Key")), append(s.at, time.Now())
 	return s.steps[min(len(s.keys), len(s.steps))-1](r)
@@ -60,7 +60,7 @@ func TestCallsAreRepeated(t *testing.T) {
 		attempts int
 		steps    []step
 		calls    int
-		code     string // of the error; "-": another error
+		code     string // of the error; "-" means another error
 		atLeast  time.Duration
 		keyed    bool
 	}{
@@ -89,7 +89,7 @@ func TestCallsAreRepeated(t *testing.T) {
 			if took := time.Since(began); len(s.keys) != c.calls || code != c.code || took < c.atLeast || took > c.atLeast+10*time.Second {
 				t.Errorf("%s: %d calls in %v, %v; want %d calls and %q", name, len(s.keys), took, err, c.calls, c.code)
 			}
-			for _, key := range s.keys { // the same one each time, and none where none is taken or wanted
+			for _, key := range s.keys { // always the same key, and none where none is accepted or wanted
 				if key != s.keys[0] || (key != "") != c.keyed {
 					t.Errorf("%s: keys %q", name, s.keys)
 				}
@@ -98,7 +98,7 @@ func TestCallsAreRepeated(t *testing.T) {
 	}
 }
 
-// The context bounds the repeats: a wait that would outlast it is not begun.
+// The context limits the retries: a wait that would outlast it does not start.
 func TestRepeatsEndWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []func(*http.Request) (*http.Response, error){answer(503, busy, "Retry-After", "5")}}
@@ -155,7 +155,7 @@ func TestIteratorsWalkAllPages(t *testing.T) {
 	defer server.Close()
 	c := &client.Client{URL: server.URL}
 	walk := c.AllDeliveries(t.Context(), client.DeliveryQuery{Tenant: "acme", State: client.StateFailed, After: time.Unix(0, 5000)})
-	for range 2 { // an iterator begins anew each time
+	for range 2 { // an iterator starts over each time
 		asked = nil
 		var ids []string
 		for d, err := range walk {
@@ -170,7 +170,7 @@ func TestIteratorsWalkAllPages(t *testing.T) {
 	}
 	asked = nil
 	for range walk {
-		break // no more is asked for than is wanted
+		break // no more pages are requested than are needed
 	}
 	if len(asked) != 1 {
 		t.Errorf("%q", asked)

@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/client"
 )
 
-// The key of a client is printed by no verb and no log, alone or inside of another
-// value. The control is a struct of the same members.
+// No verb and no log prints a client's key, whether the client stands alone or inside
+// another value. The control is a struct with the same members.
 func TestAClientKeepsItsKey(t *testing.T) {
 	const key = "ph_live_operator_planted"
 	c := client.Client{URL: "https://hooks.example.com", Key: key}

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// Quantiles are durations in milliseconds. They differ from the durations that were
-// measured by at most one part in 32.
+// Quantiles are durations in milliseconds. Each differs from a measured duration by at most
+// one part in 32.
 type Quantiles struct {
 	P50MS float64 `json:"p50_ms" doc:"Half of them took no longer than this."`
 	P95MS float64 `json:"p95_ms" doc:"95 in 100 took no longer than this."`
 	P99MS float64 `json:"p99_ms" doc:"99 in 100 took no longer than this."`
 }
 
-// Tally counts what happened in a span of time. Test events are not in it. An outcome
-// counts when it was recorded.
+// Tally counts what happened in a span of time. Test events are not counted. An outcome
+// belongs to the span in which it was recorded.
 type Tally struct {
 	Events       *int           `json:"events" doc:"Events that were accepted. null: these are the numbers of one endpoint."`
 	Accepted     int            `json:"accepted" doc:"Deliveries that were made."`
@@ -34,7 +34,7 @@ type StatsBucket struct {
 	Tally
 }
 
-// Buckets are tallies of spans of the same length, without a gap.
+// Buckets are tallies of consecutive spans of equal length, without gaps.
 type Buckets struct {
 	From    Time          `json:"from" doc:"Start of the first bucket: a multiple of step, in UTC."`
 	To      Time          `json:"to" doc:"End of the last bucket."`
@@ -54,8 +54,8 @@ type OldestPending struct {
 	WaitsFor      *string `json:"waits_for" enum:"retry,cap,rate_limit,retry_after,host_in_flight,host_rate,tenant_share,server_fault,turn" doc:"What it waits for, as far as the node that was asked knows; retry: the time of its next attempt. null: nothing is known."`
 }
 
-// Stats are the statistics of a mode, or of a tenant in it. A count of what is open of
-// 100,000 means that many or more.
+// Stats are the statistics of a mode, or of a tenant in that mode. A count of open
+// deliveries of 100,000 means that many or more.
 type Stats struct {
 	Tenant        *string        `json:"tenant" doc:"The tenant. null: all of the mode."`
 	Mode          string         `json:"mode" enum:"test,live" doc:"The mode."`
@@ -65,15 +65,15 @@ type Stats struct {
 	Buckets
 }
 
-// StatsSpan is the time that statistics cover. Zero members leave it to the server: the
-// last hour, in steps that give at most 120 buckets.
+// StatsSpan is the period that statistics cover. The server chooses the zero members: the
+// last hour, in steps that produce at most 120 buckets.
 type StatsSpan struct {
 	From time.Time `query:"from"`
 	To   time.Time `query:"to"`
 	Step string    `query:"step"` // 1m, 5m, 15m, 1h, 6h or 1d
 }
 
-// Stats returns the statistics of the key's mode; those of its tenant for a tenant key.
+// Stats returns the statistics of the key's mode, or with a tenant key those of its tenant.
 func (c *Client) Stats(ctx context.Context, span StatsSpan) (Stats, error) {
 	return get[Stats](ctx, c, "/v1/stats"+queryOf(span))
 }

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Time is an instant on the wire: RFC 3339, UTC, microseconds.
+// Time is an instant on the wire, in RFC 3339 format, UTC, with microseconds.
 type Time struct{ time.Time }
 
-// timeLayout always shows six fractional digits, so that texts sort like times.
+// timeLayout always has six fractional digits, so that texts sort in time order.
 const timeLayout = "2006-01-02T15:04:05.000000Z"
 
 // AppendTime appends the wire form of an instant, without quotation marks.
@@ -22,7 +22,7 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return append(AppendTime(dst, t.Time), '"'), nil
 }
 
-// UnmarshalJSON reads any RFC 3339 text; null leaves the time as it was.
+// UnmarshalJSON accepts any RFC 3339 text. A null leaves the time unchanged.
 func (t *Time) UnmarshalJSON(text []byte) error {
 	if bytes.Equal(text, []byte("null")) {
 		return nil
@@ -39,20 +39,22 @@ func (t *Time) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Optional is a member of a merge patch (RFC 7396): absent, null or a value.
+// Optional is a member of a merge patch (RFC 7396): absent, null or a value. The zero value
+// is absent.
 type Optional[T any] struct {
 	Set   bool // the member is sent
-	Null  bool // it is sent as null, which resets it
+	Null  bool // the member is sent as null, which resets it
 	Value T
 }
 
-// Set returns a member that is sent with the value.
+// Set returns a member that is sent with the value v.
 func Set[T any](v T) Optional[T] { return Optional[T]{Set: true, Value: v} }
 
-// Null returns a member that is sent as null: it goes back to its default.
+// Null returns a member that is sent as null, which resets it to its default.
 func Null[T any]() Optional[T] { return Optional[T]{Set: true, Null: true} }
 
-// IsZero reports whether the member is absent; encoding/json's omitzero asks it.
+// IsZero reports whether the member is absent. The omitzero option of encoding/json calls
+// it.
 func (o Optional[T]) IsZero() bool { return !o.Set }
 
 // MarshalJSON returns the value or null.
@@ -63,7 +65,7 @@ func (o Optional[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(o.Value)
 }
 
-// UnmarshalJSON reads a value or null; either counts as set.
+// UnmarshalJSON reads a value or null. Either one sets the member.
 func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 	o.Set, o.Null = true, bytes.Equal(text, []byte("null"))
 	if o.Null {
@@ -72,14 +74,16 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &o.Value)
 }
 
-// Page is one page of a list, newest first.
+// Page is one page of a list. Lists are in order from newest to oldest, except for event
+// types and profiles, which are in order of name.
 type Page[T any] struct {
 	Data       []T     `json:"data" nullable:"false" doc:"The rows of the page. It may be shorter than the limit, even empty, and still have a next page."`
-	NextCursor *string `json:"next_cursor" doc:"Give it back as cursor to get the next page. null: this is the last one."` // nil at the end
+	NextCursor *string `json:"next_cursor" doc:"Give it back as cursor to get the next page. null: this is the last one."` // nil on the last page
 }
 
-// Problem is the body of every error (RFC 9457). It is also the error that the
-// calls of [Client] return. Branch on Code: it is stable, the texts are not.
+// Problem is the body of every error response (RFC 9457). It is also the error that the
+// methods of [Client] return for such a response. Branch on Code, which is stable; the texts
+// are not.
 type Problem struct {
 	Type      string `json:"type" doc:"A URI that names the code."`
 	Title     string `json:"title" doc:"The kind of error, for people."`
@@ -89,10 +93,10 @@ type Problem struct {
 	Field     string `json:"field,omitempty" required:"false" doc:"The member, query parameter or header to blame."`
 	RequestID string `json:"request_id" doc:"Finds the request in the server's log."`
 
-	RetryAfter time.Duration `json:"-"` // from the Retry-After header; 0: none
+	RetryAfter time.Duration `json:"-"` // from a Retry-After header in seconds; 0 if there is none
 }
 
-// Error returns code, detail and the request's id.
+// Error returns the code, the detail, the field and the request id.
 func (p *Problem) Error() string {
 	text := p.Code + ": " + p.Detail
 	if p.Field != "" {
@@ -104,7 +108,7 @@ func (p *Problem) Error() string {
 	return text
 }
 
-// Version answers GET /version.
+// Version is the response to GET /version.
 type Version struct {
 	Version string `json:"version" doc:"The version of the server."`
 }

@@ -1,41 +1,41 @@
 package client
 
-// Codes of a [Problem]. A later server may have more: treat one that is not known by
+// Codes of a [Problem]. A newer server may send others. Treat an unknown code according to
 // its status.
 const (
 	CodeInvalidJSON       = "invalid_json"                   // 400: not strict JSON
 	CodeInvalidRequest    = "invalid_request"                // 422: a member is missing or has a wrong value
-	CodeUnknownField      = "unknown_field"                  // 422: a member that is not known
+	CodeUnknownField      = "unknown_field"                  // 422: an unknown member
 	CodeUnauthorized      = "unauthorized"                   // 401
-	CodeKeyExpired        = "key_expired"                    // 401: the time of the key is over
-	CodeForbidden         = "forbidden"                      // 403: the key's kind may not
+	CodeKeyExpired        = "key_expired"                    // 401: the key has expired
+	CodeForbidden         = "forbidden"                      // 403: not allowed for the key's kind
 	CodeKeyReadOnly       = "key_read_only"                  // 403: the key may only read
 	CodeTypeNotAllowed    = "event_type_not_allowed"         // 403: the key may not publish this type
 	CodeAddressNotAllowed = "address_not_allowed"            // 403: the key may not be used from the caller's address
 	CodeRevealDisabled    = "reveal_disabled"                // 403: the server does not show secrets again
 	CodeNotFound          = "not_found"                      // 404
-	CodeRouteNotFound     = "route_not_found"                // 404: no such path; the server's address may be wrong
+	CodeRouteNotFound     = "route_not_found"                // 404: no such path; the server's URL may be wrong
 	CodeTenantNotFound    = "tenant_not_found"               // 404
 	CodeConflict          = "conflict"                       // 409
 	CodeTenantExists      = "tenant_exists"                  // 409
 	CodeEventConflict     = "event_id_conflict"              // 409
-	CodeEndpointLimit     = "endpoint_limit_reached"         // 409: as many endpoints as the tenant may have
+	CodeEndpointLimit     = "endpoint_limit_reached"         // 409: the tenant has its maximum number of endpoints
 	CodeTypeUnknown       = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled  = "endpoint_disabled"              // 409
-	CodeUnverified        = "endpoint_unverified"            // 409: its receiver has not agreed to get deliveries
-	CodeEndpointDamaged   = "endpoint_damaged"               // 409: its secret cannot be opened, and a new one is needed
-	CodeSecretLimit       = "secret_limit_reached"           // 409: as many secrets in force as an endpoint may have
-	CodeSecretChanged     = "secret_not_in_force"            // 409: a repeated request whose answer held a secret that is not in force any more
-	CodeWrongNode         = "wrong_node"                     // 421: another node than the one it belongs to
+	CodeUnverified        = "endpoint_unverified"            // 409: the receiver has not agreed to receive deliveries
+	CodeEndpointDamaged   = "endpoint_damaged"               // 409: the endpoint's secret cannot be decrypted; create a new one
+	CodeSecretLimit       = "secret_limit_reached"           // 409: the endpoint has its maximum number of active secrets
+	CodeSecretChanged     = "secret_not_in_force"            // 409: a repeated request whose response held a secret that is no longer active
+	CodeWrongNode         = "wrong_node"                     // 421: sent to another node than the one that must handle it
 	CodeLoop              = "loop_detected"                  // 508: the request is a delivery of this server
-	CodeReplayEnded       = "replay_ended"                   // 409: nothing left to pause, resume or cancel
-	CodeReplayLimit       = "replay_limit_reached"           // 409: as many replays as may run or be paused
-	CodeNoMatch           = "no_endpoint_matches"            // 422: nobody would get the event, and require_match was set
-	CodeDeliverySettled   = "delivery_settled"               // 409: nothing left to cancel
+	CodeReplayEnded       = "replay_ended"                   // 409: the replay has ended and cannot be paused, resumed or cancelled
+	CodeReplayLimit       = "replay_limit_reached"           // 409: the maximum number of replays is running or paused
+	CodeNoMatch           = "no_endpoint_matches"            // 422: no endpoint would receive the event, and require_match was set
+	CodeDeliverySettled   = "delivery_settled"               // 409: the delivery is settled and cannot be cancelled
 	CodeIdempotencyReused = "idempotency_key_reused"         // 422
 	CodeTooLarge          = "payload_too_large"              // 413
-	CodeTooManyDeliveries = "too_many_deliveries"            // 422: fan-out over its bound
-	CodeDataInvalid       = "event_data_invalid"             // 422: not what the schema of the event type asks for
+	CodeTooManyDeliveries = "too_many_deliveries"            // 422: the fan-out exceeds its limit
+	CodeDataInvalid       = "event_data_invalid"             // 422: the data does not conform to the schema of the event type
 	CodeContentType       = "content_type_not_supported"     // 415
 	CodeContentEncoding   = "content_encoding_not_supported" // 415
 	CodeMethodNotAllowed  = "method_not_allowed"             // 405
@@ -44,7 +44,7 @@ const (
 	CodeBacklogFull       = "backlog_full"                   // 429
 	CodeStorageFull       = "storage_full"                   // 503
 	CodeStorageDown       = "storage_unavailable"            // 503
-	CodeServerBusy        = "server_busy"                    // 503: no memory for the request's body now
+	CodeServerBusy        = "server_busy"                    // 503: no memory available for the request's body
 	CodeShuttingDown      = "shutting_down"                  // 503
 	CodeInternal          = "internal_error"                 // 500
 	CodeURLInvalid        = "endpoint_url_invalid"
@@ -62,11 +62,11 @@ const (
 // Kinds of a [Key].
 const (
 	KindOperator  = "operator"  // everything in its mode
-	KindPublisher = "publisher" // publish only
+	KindPublisher = "publisher" // publishing only
 	KindTenant    = "tenant"    // one tenant's endpoints and deliveries
 )
 
-// Modes of a [Key] and of what it sees.
+// Modes of a [Key] and of the objects that it can access.
 const (
 	ModeLive = "live"
 	ModeTest = "test"
@@ -74,21 +74,21 @@ const (
 
 // States of a [Delivery].
 const (
-	StatePending   = "pending" // an attempt is due, now or later
+	StatePending   = "pending" // waits until the endpoint is enabled
 	StateHeld      = "held"    // waits until its endpoint is enabled
 	StateSucceeded = "succeeded"
-	StateFailed    = "failed" // given up
+	StateFailed    = "failed" // no attempts are left
 	StateCancelled = "cancelled"
 )
 
-// Reasons for which an [Endpoint] is disabled.
+// Reasons why an [Endpoint] is disabled.
 const (
 	DisabledByHand       = "by_hand"
 	DisabledByFailures   = "failures"
 	DisabledGone         = "gone"          // the receiver answered 410
-	DisabledListenerAway = "listener_away" // nobody listens under its name
-	DisabledUnverified   = "unverified"    // its receiver has not answered the challenge yet
-	DisabledDamaged      = "damaged"       // what is kept of it cannot be opened
+	DisabledListenerAway = "listener_away" // no listener is connected under its name
+	DisabledUnverified   = "unverified"    // the receiver has not answered the challenge yet
+	DisabledDamaged      = "damaged"       // sealed data of the endpoint cannot be decrypted
 )
 
 // States of a [Verification].
@@ -107,17 +107,17 @@ const (
 	TriggerReplay   = "replay" // a resend of the event, or a replay
 )
 
-// Classes of a failed attempt: Error of an [Attempt], LastError of a [Delivery]. A later
-// server may have more.
+// Error classes of a failed attempt: Error of an [Attempt], LastError of a [Delivery]. A
+// newer server may send others.
 const (
-	ErrorStatus          = "status_not_success"    // an answer outside the profile's success set
+	ErrorStatus          = "status_not_success"    // the response status is not in the profile's success set
 	ErrorRedirect        = "redirect_not_followed" // 3xx
 	ErrorGone            = "endpoint_gone"         // 410
 	ErrorBlockedAddress  = "blocked_address"
-	ErrorURLRefused      = "url_refused" // the stored URL is not admitted any more
+	ErrorURLRefused      = "url_refused" // the stored URL is no longer permitted
 	ErrorDNSNotFound     = "dns_not_found"
-	ErrorDNSTimeout      = "dns_timeout" // of this name only: others are found
-	ErrorDNSFailed       = "dns_failed"  // the same
+	ErrorDNSTimeout      = "dns_timeout" // for this name only; others resolve
+	ErrorDNSFailed       = "dns_failed"  // for this name only; others resolve
 	ErrorRefused         = "connection_refused"
 	ErrorReset           = "connection_reset"
 	ErrorConnectTimeout  = "timeout_connect"
@@ -130,6 +130,6 @@ const (
 	ErrorTLSHandshake    = "tls_handshake_failed"
 	ErrorHeadersTooLarge = "response_headers_too_large"
 	ErrorResponseInvalid = "response_invalid"
-	ErrorTruncated       = "response_truncated" // a success whose body was cut
-	ErrorNotSent         = "not_sent"           // we could not build or sign the request
+	ErrorTruncated       = "response_truncated" // a success whose body was cut off
+	ErrorNotSent         = "not_sent"           // the server could not build or sign the request
 )

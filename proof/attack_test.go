@@ -20,23 +20,23 @@ import (
 	"time"
 )
 
-// corpusPath is the egress room's list of hostile URLs, one a line.
+// corpusPath is the list of hostile URLs of package egress, one per line.
 const corpusPath = "../internal/egress/egresstest/testdata/attack_urls.txt"
 
-// insideMark tells the copy of the test that runs in a network of its own.
+// insideMark identifies the copy of the test that runs in its own network namespace.
 const insideMark = "POSTHORN_PROOF_INSIDE"
 
-// The public address that names of this test may point to.
+// The public address to which names of this test may resolve.
 var publicAddress = netip.MustParseAddr("93.184.216.34")
 
-// TestAttackCorpus tries every hostile URL against create, PATCH, delivery, test
-// and retry (S-01 to S-03). It runs in a network namespace in which every address
-// of both families is this machine, so the canary hears a connection wherever it
-// goes, and in which a name server of the test answers every name.
+// TestAttackCorpus tries every hostile URL with create, PATCH, delivery, test and retry
+// (S-01 to S-03). It runs in a network namespace in which every address of both families is
+// local and the test's name server answers every query, so the canary detects a connection
+// to any address.
 //
-// The control is the same run with every way round the guard switched on: the
-// canary must hear it. And in the guarded run a public address must be reached,
-// or silence would prove nothing.
+// The control is the same run with every bypass of the guard enabled: the canary must detect
+// connections. In the guarded run a public address must be reached, because silence alone
+// would prove nothing.
 func TestAttackCorpus(t *testing.T) {
 	if os.Getenv(insideMark) == "" {
 		enterNetwork(t, "TestAttackCorpus")
@@ -64,8 +64,8 @@ func TestAttackCorpus(t *testing.T) {
 	}
 }
 
-// enterNetwork runs the named test of this binary again in fresh network and
-// mount namespaces and takes over its verdict.
+// enterNetwork runs the named test of this binary again in new network and mount namespaces,
+// and adopts its result.
 func enterNetwork(t *testing.T, name string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v", "-test.timeout=4m")
@@ -109,8 +109,8 @@ func isolate(t *testing.T) {
 	}
 }
 
-// names is a name server that sends everybody to this machine: late names begin
-// to exist when late is set, flip names alternate between public and loopback.
+// names is a name server that resolves every name to this machine. Late names start to exist
+// when late is set. Flip names alternate between a public and a loopback address.
 type names struct {
 	late  atomic.Bool
 	asked atomic.Int64
@@ -133,7 +133,7 @@ func newNames(t *testing.T) *names {
 				return
 			}
 			if reply := s.reply(buf[:n]); reply != nil {
-				_, _ = conn.WriteTo(reply, from) // a lost answer is asked again
+				_, _ = conn.WriteTo(reply, from) // a lost reply is queried again
 			}
 		}
 	}()
@@ -166,7 +166,7 @@ func (s *names) reply(query []byte) []byte {
 	}
 	ips, exists := s.look(name)
 	reply := append([]byte(nil), query[:at+5]...)
-	reply[2], reply[3] = 0x81, 0x80          // answer, recursion available
+	reply[2], reply[3] = 0x81, 0x80          // response, recursion available
 	clear(reply[6:12])                       // no records yet
 	binary.BigEndian.PutUint16(reply[4:], 1) // one question
 	if !exists {
@@ -182,7 +182,7 @@ func (s *names) reply(query []byte) []byte {
 		records++
 		reply = append(reply, 0xc0, 12)
 		reply = binary.BigEndian.AppendUint16(reply, kind)
-		reply = append(reply, 0, 1, 0, 0, 0, 0) // class IN, do not remember
+		reply = append(reply, 0, 1, 0, 0, 0, 0) // class IN, TTL 0
 		reply = binary.BigEndian.AppendUint16(reply, uint16(len(raw)))
 		reply = append(reply, raw...)
 	}
@@ -190,7 +190,7 @@ func (s *names) reply(query []byte) []byte {
 	return reply
 }
 
-// hostile are names of the corpus that point somewhere in particular.
+// hostile maps names of the corpus to the addresses that they resolve to.
 var hostile = map[string][]string{
 	"loopback2":   {"127.8.8.8"},
 	"loopback6":   {"::1"},
@@ -227,7 +227,7 @@ func (s *names) look(name string) (ips []netip.Addr, exists bool) {
 	case label == "public":
 		return []netip.Addr{publicAddress}, true
 	case strings.HasPrefix(name, "flip-") || label == "rebind":
-		if s.asked.Add(1)/2%2 == 0 { // A and AAAA are asked together
+		if s.asked.Add(1)/2%2 == 0 { // A and AAAA are queried together
 			return []netip.Addr{publicAddress}, true
 		}
 	case domain == "attack.test" && texts != nil:
@@ -239,13 +239,13 @@ func (s *names) look(name string) (ips []netip.Addr, exists bool) {
 	return loopback, true
 }
 
-// canary listens on every address of the machine and counts what it hears.
+// canary listens on every address of the machine and counts connections.
 type canary struct {
 	port        string
 	mu          sync.Mutex
 	bytes       int64
 	connections int
-	public      int64 // bytes for the public address
+	public      int64 // bytes sent to the public address
 	first       string
 }
 
@@ -300,7 +300,7 @@ func (c *canary) hear(conn net.Conn) {
 	}
 }
 
-// corpus reads the hostile URLs and adds names whose answers change.
+// corpus returns the hostile URLs, and names whose addresses change.
 func corpus(t *testing.T, port string) []string {
 	t.Helper()
 	text, err := os.ReadFile(corpusPath)
@@ -331,7 +331,7 @@ func corpus(t *testing.T, port string) []string {
 	return urls
 }
 
-// heard is what one run came to.
+// heard is the result of one run.
 type heard struct {
 	urls, created, patched, attempts int
 	connections                      int
@@ -343,10 +343,11 @@ func (h heard) String() string {
 	return fmt.Sprintf("%d URLs, %d admitted on create, %d on PATCH, %d attempts: %d bytes at the canary on %d connections", h.urls, h.created, h.patched, h.attempts, h.bytes, h.connections)
 }
 
-// attacksPerTenant keeps the test events of one tenant within what it may send at once.
+// attacksPerTenant keeps the test events of one tenant within its limit for events sent at
+// once.
 const attacksPerTenant = 25
 
-// attackRun sends every URL through every door of a fresh server.
+// attackRun tries every URL with every operation of a new server.
 func attackRun(t *testing.T, s *names, c *canary, urls []string, args ...string) heard {
 	t.Helper()
 	s.late.Store(false)
@@ -357,7 +358,7 @@ func attackRun(t *testing.T, s *names, c *canary, urls []string, args ...string)
 	n.start()
 	defer n.kill()
 	once := object{"retry": object{"steps": []string{"168h"}, "then": "fail"}}
-	// Many tenants, for each may send only so many test events at once.
+	// Many tenants, because each may send only a limited number of test events at once.
 	tenantOf := func(i int) string { return fmt.Sprint("attack-", i/attacksPerTenant) }
 	var tenants []string
 	anchors := map[string]string{}
@@ -416,8 +417,8 @@ func attackRun(t *testing.T, s *names, c *canary, urls []string, args ...string)
 	return h
 }
 
-// attempted sends a test event to the endpoint, waits for its attempt, retries it
-// by hand and returns how many attempts were made.
+// attempted sends a test event to the endpoint, waits for its attempt, retries it by hand
+// and returns the number of attempts.
 func attempted(t *testing.T, n *node, id string) int {
 	t.Helper()
 	a := n.call("POST", "/v1/endpoints/"+id+"/test", object{})
@@ -432,8 +433,8 @@ func attempted(t *testing.T, n *node, id string) int {
 	return retried(t, n, made.Delivery)
 }
 
-// retried waits for the first attempt of a delivery, asks for another by hand and
-// waits for that too.
+// retried waits for the first attempt of a delivery, requests another by hand and waits for
+// that one.
 func retried(t *testing.T, n *node, id string) int {
 	t.Helper()
 	var d delivery

@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// balancer sends one request to one node, the next to the next, and asks each ten times a
-// second whether it is ready. What a node refuses it answers with 502: it repeats nothing.
+// balancer is a load balancer. It distributes requests over the nodes in round-robin order,
+// and checks the readiness of each node ten times a second. If a node refuses a connection,
+// it answers 502. It retries nothing.
 type balancer struct {
 	nodes  []*node
 	ways   []http.Handler
@@ -24,7 +25,7 @@ type balancer struct {
 	astray atomic.Bool // answers of listeners go to the second node, everything else to the first
 }
 
-// newBalancer returns a node that stands for all: its address is the balancer's.
+// newBalancer returns a balancer, and a node whose address is the balancer's.
 func newBalancer(t *testing.T, nodes []*node) (*balancer, *node) {
 	t.Helper()
 	b := &balancer{nodes: nodes, ready: make([]atomic.Bool, len(nodes))}
@@ -78,7 +79,7 @@ func (b *balancer) look() {
 	}
 }
 
-// ServeHTTP passes a request on.
+// ServeHTTP forwards a request.
 func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if b.astray.Load() {
 		to := 0
@@ -99,8 +100,8 @@ func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // TestListenBehindBalancer: a listener whose answers reach other nodes than its stream
-// gets everything at once. If none of its answers arrives it ends and says why; that, in
-// place of a stream that stalls, is the control of what the balancer does.
+// receives everything at once. The control is a balancer that lets none of its answers
+// arrive: the listener exits and reports why, instead of a stream that stalls.
 func TestListenBehindBalancer(t *testing.T) {
 	const events = 12
 	p := newPostgres(t, "")
@@ -138,9 +139,9 @@ func TestListenBehindBalancer(t *testing.T) {
 	t.Logf("FIGURE listener behind a balancer over 3 nodes: %d events answered in %v; with all answers astray the command ended with code 20", events, took.Round(time.Millisecond))
 }
 
-// TestDrainBehindBalancer: nodes that are restarted one after the other behind a balancer
-// refuse nothing that callers send, if they go on accepting until it knows. Control:
-// without the delay callers see refusals.
+// TestDrainBehindBalancer: nodes that are restarted one after another behind a balancer
+// refuse no request, if they accept requests until the balancer has noticed. The control:
+// without the delay, callers see refusals.
 func TestDrainBehindBalancer(t *testing.T) {
 	failed := map[string]int{}
 	for _, delay := range []string{"1s", "0s"} {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The gates of the ratios. The goals are higher (0.70 and 0.60 of the bare limit, three
-// nodes 0.85 of one); a gate leaves room for a machine that others use too.
+// Gates of the ratios. The goals are higher (0.70 and 0.60 of the bare limit, and 0.85 of
+// one node for three nodes). A gate leaves a margin for a shared machine.
 const (
 	gateSQLite     = 0.45
 	gatePostgres   = 0.45
@@ -18,8 +18,8 @@ const (
 
 var benchRatio = regexp.MustCompile(`median of \d+ pairs: delivered/s ([0-9.]+)`)
 
-// TestThroughputRatios runs the program's own bench in its short form. Rates say
-// something of the machine; ratios of runs that alternate say something of the program.
+// TestThroughputRatios runs "posthorn bench" in its short form. Absolute rates depend on the
+// machine, but ratios of alternating runs depend on the program.
 func TestThroughputRatios(t *testing.T) {
 	server := newPostgres(t, t.TempDir())
 	for _, b := range []struct {
@@ -32,7 +32,7 @@ func TestThroughputRatios(t *testing.T) {
 		{"three nodes against one", gateThreeNodes, []string{"--store", server.url(), "--nodes", "3"}},
 	} {
 		best := 0.0
-		for range 2 { // a gate is missed when it is missed twice
+		for range 2 { // a gate has failed only if it fails twice
 			best = max(best, benchOnce(t, b.args...))
 			if best >= b.gate {
 				break

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// bouncer is PgBouncer in transaction mode in front of a server.
+// bouncer is a PgBouncer in transaction mode in front of a server.
 type bouncer struct {
 	p      *postgres
 	addr   string
@@ -73,7 +73,7 @@ func (b *bouncer) start(t testing.TB) {
 	b.exited = exited
 	cmd := b.cmd
 	go func() {
-		_ = cmd.Wait() // it is killed
+		_ = cmd.Wait() // it was killed
 		close(exited)
 	}()
 	eventually(t, 10*time.Second, "PgBouncer listens", func() bool {
@@ -90,14 +90,14 @@ func (b *bouncer) kill() {
 	if b.cmd == nil || b.cmd.Process == nil {
 		return
 	}
-	_ = b.cmd.Process.Signal(syscall.SIGKILL) // already gone is fine
+	_ = b.cmd.Process.Signal(syscall.SIGKILL) // it may have exited already
 	<-b.exited
 }
 
-// TestPgBouncer puts PgBouncer in transaction mode between two nodes and PostgreSQL:
-// events are delivered, a node and then PgBouncer itself are killed under load, and
-// nothing acknowledged is lost. The control looks at the server: every session of
-// the nodes came through the pooler, which shares few among many.
+// TestPgBouncer runs PgBouncer in transaction mode between two nodes and PostgreSQL. Events
+// are delivered, a node and then PgBouncer itself are killed under load, and nothing
+// acknowledged is lost. The control checks on the server that every session of the nodes
+// came through the pooler, which shares few sessions among many clients.
 func TestPgBouncer(t *testing.T) {
 	const lease = 3 * time.Second
 	p := newPostgres(t, "")

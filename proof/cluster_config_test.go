@@ -14,18 +14,18 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// spread measures how long a change through one node takes until others follow it.
+// spread measures how long a change through one node takes to apply on the others.
 type spread struct {
 	t      *testing.T
 	n      []*node // the change goes through the first
 	r      *receiver
 	asked  int
 	worst  map[string]time.Duration
-	before int // askings that showed the old state, before the change or after it
+	before int // requests that showed the old state, before or after the change
 }
 
-// follows makes sure that the change is not in force anywhere, makes it, and asks the
-// other nodes until each follows, and some times more.
+// follows checks that the change is not in force anywhere, makes it, and queries the other
+// nodes until each follows, and some more times.
 func (s *spread) follows(what string, change func(), inForce func(n *node) bool) {
 	s.t.Helper()
 	for i, n := range s.n {
@@ -64,7 +64,7 @@ func (s *spread) follows(what string, change func(), inForce func(n *node) bool)
 	}
 }
 
-// sends publishes through a node and returns what the receiver got for it.
+// sends publishes through a node and returns the receiver's request for it.
 func (s *spread) sends(n *node, eventType string) receipt {
 	s.t.Helper()
 	s.asked++
@@ -73,7 +73,7 @@ func (s *spread) sends(n *node, eventType string) receipt {
 	var got receipt
 	eventually(s.t, 10*time.Second, "the event arrives", func() bool {
 		all := s.r.receipts()
-		for i := len(all) - 1; i >= 0; i-- { // it is among the last
+		for i := len(all) - 1; i >= 0; i-- { // it is one of the last
 			if keyOf(all[i]) == key {
 				got = all[i]
 				return true
@@ -84,7 +84,7 @@ func (s *spread) sends(n *node, eventType string) receipt {
 	return got
 }
 
-// signedWith says whether a request verifies with the secret.
+// signedWith reports whether a request verifies with the secret.
 func signedWith(t testing.TB, secret string, r receipt) bool {
 	t.Helper()
 	wh, err := standardwebhooks.NewWebhook(secret)
@@ -94,10 +94,10 @@ func signedWith(t testing.TB, secret string, r receipt) bool {
 	return wh.Verify(r.body, r.header) == nil
 }
 
-// TestConfigEverywhere changes endpoints, keys, secrets and profiles through one of
-// three nodes: each change is in force on the others within a second, also where
-// PostgreSQL's notifications do not get through, as behind PgBouncer. Each change is
-// first shown not to be in force, which is the control.
+// TestConfigEverywhere changes endpoints, keys, secrets and profiles through one of three
+// nodes. Each change is in force on the others within a second, even where PostgreSQL's
+// notifications do not arrive, as behind PgBouncer. As the control, each change is first
+// shown not to be in force.
 func TestConfigEverywhere(t *testing.T) {
 	t.Run("notified", func(t *testing.T) {
 		configEverywhere(t, newPostgres(t, "").url())
@@ -131,7 +131,7 @@ func configEverywhere(t *testing.T, store string) {
 	e := a.endpoint("everywhere", s.r.url+"/v0", object{"event_types": []string{"a.b"}})
 	a.endpoint("everywhere", s.r.url, object{"event_types": []string{"own.format"}, "profile": "standard-ed25519"})
 	at := "/v1/endpoints/" + e.ID
-	<-time.After(2 * limit) // the other nodes know it now
+	<-time.After(2 * limit) // the other nodes know it by now
 
 	for round := range amount(3, 25) {
 		path := fmt.Sprintf("/v%d", round+1)
@@ -176,14 +176,14 @@ func configEverywhere(t *testing.T, store string) {
 	t.Logf("FIGURE configuration on every node: 3 nodes, %d rounds, the longest that a change was not followed%s", amount(3, 25), figure)
 }
 
-// admits says whether the node lets the key in.
+// admits reports whether the node accepts the key.
 func admits(n *node, key string) bool {
 	a, err := n.try(context.Background(), "GET", "/v1/tenants", key, nil)
 	return err == nil && a.status == http.StatusOK
 }
 
-// TestCancelElsewhere cancels through one node a delivery that waits in the memory of
-// another: it is not sent. The control is its neighbour, which is.
+// TestCancelElsewhere cancels through one node a delivery that is waiting in the memory of
+// another. It is not sent. The control is a neighbouring delivery, which is sent.
 func TestCancelElsewhere(t *testing.T) {
 	p := newPostgres(t, "")
 	nodes := startCluster(t, p.url(), 2, "--node-lease", "5s")

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// sameProcess fails the test for a node that is not the process it was.
+// sameProcess fails the test if a node is not the same process as before.
 func sameProcess(t testing.TB, nodes []*node, pids []int) {
 	t.Helper()
 	for i, n := range nodes {
@@ -29,10 +29,10 @@ func pidsOf(nodes []*node) (pids []int) {
 	return pids
 }
 
-// TestDatabaseRestart stops PostgreSQL immediately under load and starts it again
-// nothing acknowledged is lost, publishing meanwhile answers 503 soon and
-// with Retry-After, and within 5 s of the server being back events arrive, without a
-// restart of a node. Every second time the server stays away for longer than the lease.
+// TestDatabaseRestart stops PostgreSQL in immediate mode under load and starts it again
+// . Nothing acknowledged is lost, publishing meanwhile soon answers 503 with
+// Retry-After, and within 5 s of the server's return events are delivered, without a restart
+// of a node. Every second time the server stays down for longer than the lease.
 func TestDatabaseRestart(t *testing.T) {
 	const lease = 2 * time.Second
 	restarts := amount(3, 12)
@@ -60,7 +60,7 @@ func TestDatabaseRestart(t *testing.T) {
 	}
 	heart.end()
 	w.finish(t, 20*time.Second)
-	for i, n := range nodes { // each finds the way back by itself
+	for i, n := range nodes { // each recovers without intervention
 		if !n.waitReady(5 * time.Second) {
 			t.Errorf("node %d is not ready 5 s after the last restart", i)
 		}
@@ -83,11 +83,10 @@ func TestDatabaseRestart(t *testing.T) {
 		acked, restarts, lost, duplicates, heart.refusals, heart.slowest.Round(time.Millisecond), longest(back))
 }
 
-// TestConnectionCuts breaks connections to PostgreSQL at random bytes, in both
-// directions, under load: nothing acknowledged is lost, a publish that is
-// repeated with its key, at the other node and while the
-// first try is still on its way, is one event, and the pools are back at their size afterwards.
-// TestCutterCuts is the control of the proxy.
+// TestConnectionCuts breaks connections to PostgreSQL at random bytes, in both directions,
+// under load. Nothing acknowledged is lost. A publish that is repeated with its key,
+// at the other node and while the first attempt is in progress, is one event. Afterwards the
+// pools return to their size. TestCutterCuts is the control of the proxy.
 func TestConnectionCuts(t *testing.T) {
 	cuts := amount(30, 200)
 	p := newPostgres(t, "")
@@ -102,7 +101,7 @@ func TestConnectionCuts(t *testing.T) {
 	w := startLoadOn(nodes, "cuts", 6, 10*time.Millisecond, book, "c")
 	hasty := startImpatient(4*time.Millisecond, nodes, "cuts", 6, 20*time.Millisecond, book, "h")
 	most := 0
-	for range 10 { // the pools at work, before the first cut
+	for range 10 { // the pools under load, before the first cut
 		<-time.After(100 * time.Millisecond)
 		most = max(most, p.connections())
 	}
@@ -126,10 +125,10 @@ func TestConnectionCuts(t *testing.T) {
 		acked, cuts, lost, duplicates, repeats, p.connections(), most)
 }
 
-// TestFailover ends the primary with kill -9 under load and promotes its standby
-// . The nodes know both addresses and look for the one that takes writes. With a
-// synchronous standby nothing acknowledged is lost. The control has an asynchronous
-// one that lags: that must lose, or the comparison is worth nothing.
+// TestFailover kills the primary with kill -9 under load and promotes its standby.
+// The nodes know both addresses and find the one that accepts writes. With a synchronous
+// standby, nothing acknowledged is lost. The control has an asynchronous standby that lags:
+// it must lose something, or the comparison is worthless.
 func TestFailover(t *testing.T) {
 	failover := func(t *testing.T, synchronous bool) (acked, lost, duplicates int, back time.Duration) {
 		p := newPostgres(t, "")
@@ -151,14 +150,14 @@ func TestFailover(t *testing.T) {
 		receiving := 0
 		if !synchronous {
 			receiving = s.childCalled("walreceiver")
-			_ = syscall.Kill(receiving, syscall.SIGSTOP) // childCalled saw it a moment ago
+			_ = syscall.Kill(receiving, syscall.SIGSTOP) // childCalled found it a moment ago
 			nodes[1].kill()
-			nodes[1].start() // the standby will not know this process: it has to go on all the same
+			nodes[1].start() // the standby will not know this process, which has to continue nevertheless
 			<-time.After(time.Second)
 		}
 		p.kill()
 		if receiving != 0 {
-			_ = syscall.Kill(receiving, syscall.SIGKILL) // a stopped one would hold up the promotion, and it has bytes to read
+			_ = syscall.Kill(receiving, syscall.SIGKILL) // a stopped process would delay the promotion, and it has unread bytes
 			s.kill()
 			s.start()
 		}

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// amount picks the size of a proof: the small form is for every change, the big one
-// for POSTHORN_PROOF_LONG=1. It is the same proof.
+// amount selects the size of a proof: small for every change, big with
+// POSTHORN_PROOF_LONG=1. The proof is the same.
 func amount[T any](small, big T) T {
 	if os.Getenv("POSTHORN_PROOF_LONG") == "1" {
 		return big
@@ -25,11 +25,11 @@ func amount[T any](small, big T) T {
 	return small
 }
 
-// masterKey writes a master key that several nodes share.
+// masterKey writes a master key for several nodes.
 func masterKey(t testing.TB) (path string) {
 	t.Helper()
 	raw := make([]byte, 32)
-	_, _ = rand.Read(raw) // it never fails
+	_, _ = rand.Read(raw) // never fails
 	path = filepath.Join(t.TempDir(), "master.key")
 	if err := os.WriteFile(path, []byte(base64.StdEncoding.EncodeToString(raw)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -37,14 +37,14 @@ func masterKey(t testing.TB) (path string) {
 	return path
 }
 
-// startCluster runs equal nodes on one store, all started in the same moment: the
-// schema is made by whoever comes first.
+// startCluster runs identical nodes on one store, all started at the same moment. The first
+// one creates the schema.
 func startCluster(t testing.TB, store string, size int, args ...string) []*node {
 	t.Helper()
 	return startClusterOn(t, slices.Repeat([]string{store}, size), args...)
 }
 
-// startClusterOn gives each node its own way to the store.
+// startClusterOn gives each node its own URL of the store.
 func startClusterOn(t testing.TB, stores []string, args ...string) []*node {
 	t.Helper()
 	key := masterKey(t)
@@ -68,9 +68,9 @@ func oftenRetried() object {
 	return object{"retry": object{"steps": []string{"1s"}, "then": "repeat"}}
 }
 
-// strike does something to a node that ends or stops it, and returns how many
-// attempts it had under way at most: the node's own gauge just before, and
-// what the receivers got from anybody until it was over.
+// strike kills or stops a node with how. It returns an upper limit for the number of
+// attempts that the node had in flight: its gauge just before, plus the requests that
+// receivers got from any node until how returned.
 func strike(t testing.TB, n *node, receivers []*receiver, how func()) (bound int) {
 	t.Helper()
 	asked := func() (sum int64) {
@@ -88,8 +88,8 @@ func strike(t testing.TB, n *node, receivers []*receiver, how func()) (bound int
 	return int(open) + int(asked()-before)
 }
 
-// verdict waits until everything of the tenant settled and compares what was
-// acknowledged with what is stored and what each receiver got.
+// verdict waits until all deliveries of the tenant have settled. It compares the
+// acknowledged events with the stored ones and with those that each receiver got.
 func verdict(t testing.TB, n *node, tenant string, book *ledger, receivers ...*receiver) (acked, lost, duplicates int) {
 	t.Helper()
 	promised := book.copy()
@@ -121,8 +121,8 @@ func verdict(t testing.TB, n *node, tenant string, book *ledger, receivers ...*r
 	return len(promised), lost, duplicates
 }
 
-// probe is an endpoint that is always behind: its receiver takes its time, so what is
-// published to it waits in the memory of the node that accepted it.
+// probe is an endpoint that is always behind. Its receiver is slow, so events published to
+// it wait in the memory of the node that accepted them.
 type probe struct {
 	r *receiver
 }
@@ -139,7 +139,7 @@ func newProbe(t testing.TB, n *node) *probe {
 	return p
 }
 
-// load publishes through one node and returns once the first attempt has begun.
+// load publishes through one node and returns once the first attempt has started.
 func (p *probe) load(t testing.TB, n *node, round string, events int) {
 	t.Helper()
 	for i := range events {
@@ -149,7 +149,7 @@ func (p *probe) load(t testing.TB, n *node, round string, events int) {
 	eventually(t, 20*time.Second, "the probe's receiver is asked", func() bool { return p.r.asked.Load() > asked })
 }
 
-// since returns when the events of a round arrived after an instant, sorted.
+// since returns when the events of a round arrived after an instant, in order.
 func (p *probe) since(t testing.TB, round string, after time.Time) (at []time.Time) {
 	t.Helper()
 	got := p.r.receipts()
@@ -162,7 +162,7 @@ func (p *probe) since(t testing.TB, round string, after time.Time) (at []time.Ti
 	return at
 }
 
-// missing returns how many events of a round have not arrived.
+// missing returns the number of events of a round that have not arrived.
 func (p *probe) missing(t testing.TB, round string, events int) int {
 	t.Helper()
 	keys := map[string]bool{}
@@ -174,17 +174,17 @@ func (p *probe) missing(t testing.TB, round string, events int) int {
 	return events - len(keys)
 }
 
-// pulse publishes one event after the other through a node, one every interval, and
-// remembers when each was answered: an outage is a gap.
+// pulse publishes one event per interval through a node, and records when each was answered.
+// An outage appears as a gap.
 type pulse struct {
 	mu    sync.Mutex
-	asked map[string]time.Time // before the request
+	asked map[string]time.Time // the time before the request
 	stop  chan struct{}
 	done  sync.WaitGroup
 
 	refusals int
-	slowest  time.Duration // of the refusals
-	longest  time.Duration // of all answers
+	slowest  time.Duration // among the refusals
+	longest  time.Duration // among all responses
 	odd      map[string]int
 }
 
@@ -230,8 +230,8 @@ func (p *pulse) beat(n *node, tenant, key string) {
 
 func (p *pulse) end() { close(p.stop); p.done.Wait() }
 
-// firstThrough returns how long after an instant the first event arrived that was
-// published after it.
+// firstThrough returns how long after an instant the first event arrived that was published
+// after it.
 func (p *pulse) firstThrough(t testing.TB, r *receiver, after time.Time, limit time.Duration) time.Duration {
 	t.Helper()
 	var first time.Duration
@@ -250,7 +250,7 @@ func (p *pulse) firstThrough(t testing.TB, r *receiver, after time.Time, limit t
 	return first
 }
 
-// keyOf reads the key of an event that a standard receiver got.
+// keyOf returns the key of an event from a request in the standard format.
 func keyOf(r receipt) string {
 	var envelope struct {
 		Data struct{ K string }
@@ -259,7 +259,7 @@ func keyOf(r receipt) string {
 	return envelope.Data.K
 }
 
-// longest returns the largest of the durations, rounded for a figure.
+// longest returns the largest duration, rounded for a figure.
 func longest(all []time.Duration) time.Duration {
 	if len(all) == 0 {
 		return 0
@@ -267,12 +267,12 @@ func longest(all []time.Duration) time.Duration {
 	return slices.Max(all).Round(time.Millisecond)
 }
 
-// lines splits what psql printed.
+// lines splits the output of psql.
 func lines(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
 }
 
-// plainID writes an id of a column, uuid or bytea, and one of the API alike.
+// plainID converts an id from a column of type uuid or bytea, or from the API, to one form.
 func plainID(id string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(id, `\x`), "-", "")
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// crowd is a receiver that counts how many requests it has at once.
+// crowd is a receiver that counts concurrent requests.
 type crowd struct {
 	*receiver
 	now, most atomic.Int64
@@ -28,7 +28,7 @@ func newCrowd(t testing.TB, takes time.Duration) *crowd {
 	return c
 }
 
-// busiest returns the most arrivals in any window of the length.
+// busiest returns the largest number of arrivals in any window of the given length.
 func busiest(got []receipt, window time.Duration) (most int) {
 	var at []time.Time
 	for _, r := range got {
@@ -45,9 +45,9 @@ func busiest(got []receipt, window time.Duration) (most int) {
 	return most
 }
 
-// TestLimitsOverNodes gives an endpoint max_in_flight and rate_limit and publishes to
-// it through three nodes at once: what the receiver sees of all nodes together stays
-// within the documented bound. The control is an endpoint without limits under the same load.
+// TestLimitsOverNodes gives an endpoint max_in_flight and rate_limit, and publishes to it
+// through three nodes at once. The total that the receiver gets from all nodes stays within
+// the documented limit. The control is an endpoint without limits under the same load.
 func TestLimitsOverNodes(t *testing.T) {
 	const size, inFlightLimit, rateLimit = 3, 6, 20.0
 	p := newPostgres(t, "")
@@ -57,7 +57,7 @@ func TestLimitsOverNodes(t *testing.T) {
 	nodes[0].endpoint("limits", limited.url, object{"event_types": []string{"in.flight"}, "max_in_flight": inFlightLimit})
 	nodes[0].endpoint("limits", paced.url, object{"event_types": []string{"paced.one"}, "rate_limit": rateLimit})
 	nodes[0].endpoint("limits", free.url, object{"event_types": []string{"free.one"}})
-	<-time.After(1500 * time.Millisecond) // every node knows all three, and how many they are
+	<-time.After(1500 * time.Millisecond) // every node knows all three endpoints, and the number of nodes
 	length := amount(5*time.Second, 30*time.Second)
 	end, i, pacedSent := time.Now().Add(length), 0, 0
 	tick := time.NewTicker(7 * time.Millisecond)
@@ -86,7 +86,7 @@ func TestLimitsOverNodes(t *testing.T) {
 	if mean < rateLimit/2 {
 		t.Errorf("%.1f requests a second of an allowed %.0f: the limit was not used", mean, rateLimit)
 	}
-	// What one node alone lets through, if everybody publishes there: its share.
+	// What a single node lets through if everything is published there: its share.
 	eventually(t, 30*time.Second, "the paced endpoint has nothing left", func() bool { return len(paced.receipts()) == pacedSent })
 	for j := range 60 {
 		nodes[0].publish("limits", "paced.one", fmt.Sprintf(`{"k":"alone-%d"}`, j))
@@ -101,10 +101,10 @@ func TestLimitsOverNodes(t *testing.T) {
 		i, inFlightLimit, most, rateLimit, rate, mean, alone, freeMost, freeRate)
 }
 
-// inFlightBound is how many requests a limited endpoint may see at once: each node
-// keeps to its share, and has room for one at least.
+// inFlightBound is the maximum number of concurrent requests to a limited endpoint. Each
+// node keeps to its share, which is at least one.
 func inFlightBound(limit, nodes int64) int64 { return max(limit, nodes) }
 
-// rateBound is how many requests a second an endpoint with a rate may see: its rate,
-// with one more of each node where a second begins and ends.
+// rateBound is the maximum number of requests per second to an endpoint with a rate: its
+// rate, plus one for each node where a second starts and ends.
 func rateBound(rate, nodes float64) float64 { return rate + nodes }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// TestNodesKilled ends one of three nodes with kill -9 every few seconds under load
-// (R-13, and over several nodes): nothing acknowledged is lost,
-// duplicates stay within what the dead had in flight, and what waited in a
-// dead node's memory is sent by another one within the lease and a second. Every
-// second victim stays dead until its work has moved, the last one for good. The
-// control at the end leaves nobody to take over.
+// TestNodesKilled ends one of three nodes with kill -9 every few seconds under load (R-13,
+// and over several nodes). Nothing acknowledged is lost, duplicates do not
+// exceed what the dead nodes had in flight, and what was waiting in a dead node's memory is
+// sent by another node within the lease plus one second. Every second victim stays dead
+// until its work has moved, and the last one permanently. The control at the end leaves no
+// node to take over.
 func TestNodesKilled(t *testing.T) {
 	const lease, every, waiting = 3 * time.Second, 5 * time.Second, 4
 	kills := amount(4, 24)
@@ -77,7 +77,7 @@ func TestNodesKilled(t *testing.T) {
 	t.Logf("FIGURE nodes killed: 3 nodes, lease %v, %d acknowledged events to 2 endpoints, %d kills: %d lost; %d duplicates (in flight at the kills: %d); slowest takeover %v after the kill; %d publishes repeated",
 		lease, acked, kills, lost, duplicates, bound, longest(takeovers), w.repeats.Load())
 
-	// Control: with nobody left nothing moves, so what moved above was taken over.
+	// The control: without another node nothing moves, so what moved above was taken over.
 	behind.load(t, alive, "control", 8)
 	for _, n := range nodes {
 		n.kill()
@@ -94,16 +94,16 @@ func TestNodesKilled(t *testing.T) {
 	eventually(t, lease+15*time.Second, "what waited arrives once a node is back", func() bool { return behind.missing(t, "control", 8) == 0 })
 }
 
-// TestRollingRestart sends SIGTERM to one of three nodes after the other under load
-// and starts it again: each ends with code 0, nothing is lost and nothing is
-// sent twice. The control ends a node without the drain: that must send twice.
+// TestRollingRestart sends SIGTERM to three nodes, one after another under load, and starts
+// each again. Each exits with code 0, nothing is lost and nothing is sent twice. The
+// control stops a node without draining, which must send something twice.
 func TestRollingRestart(t *testing.T) {
 	const takes, lease = 100 * time.Millisecond, 3 * time.Second
 	restarts := amount(6, 20)
 	p := newPostgres(t, "")
 	nodes := startCluster(t, p.url(), 3, "--node-lease", lease.String())
 	var served atomic.Int64
-	r := newReceiver(t, func(receipt) int { // failures too: retries are claimed by any node
+	r := newReceiver(t, func(receipt) int { // with failures, because any node may claim retries
 		<-time.After(takes)
 		if served.Add(1)%7 == 0 {
 			return 500

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// staleMetric counts outcomes that came from a node that did not own the row any more.
+// staleMetric counts outcomes reported by a node that no longer owned the row.
 const staleMetric = "posthorn_stale_settlements_total"
 
-// trap is a receiver that lets the first attempt at each event hang until it is told
-// to answer 500; the later attempts get the status of the path at once.
+// trap is a receiver that holds the first attempt of each event until it is told to answer
+// 500. Later attempts get the status for the path immediately.
 type trap struct {
 	*receiver
 	mu      sync.Mutex
@@ -57,7 +57,7 @@ func (p *trap) waiting() int {
 	return p.hanging
 }
 
-// finals reads the deliveries that are settled and when, as the database has them.
+// finals returns the settled deliveries and when they settled, as stored in the database.
 func finals(p *postgres) map[string]string {
 	out := map[string]string{}
 	for row := range strings.Lines(p.sql(`SELECT concat(event, '/', endpoint), concat(state, ' ', reason, ' ', settled_at)
@@ -68,9 +68,9 @@ func finals(p *postgres) map[string]string {
 	return out
 }
 
-// callers publishes events for the probe through a node that is away: it finds them
-// when it wakes, before it knows for how long it slept. The returned function waits
-// for the answers and returns which were acknowledged.
+// callers publishes events for the probe through a node that is suspended. The node finds
+// them when it resumes, before it knows how long it was suspended. The returned function
+// waits for the responses and returns the acknowledged events.
 func callers(n *node, events int) (answers func() (acked []string)) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -89,15 +89,16 @@ func callers(n *node, events int) (answers func() (acked []string)) {
 	return func() []string { all.Wait(); return acked }
 }
 
-// pause takes a node out for a while; it returns how to end that.
+// pause suspends a node. It returns a function that ends the suspension.
 type pause func(t *testing.T, n *node, way *cutter) (end func())
 
-// TestNodePaused takes a node out under load for twice its lease, with attempts in
-// flight that others meanwhile repeat and settle, and lets it go on (R-14): once with
-// SIGSTOP, once by holding back every byte between it and PostgreSQL, which arrives
-// late. What it then reports is refused where it could undo something, and counted. The
-// control asks the database which rows an update without the fence would have hit. What
-// waits in the node's memory it may send while its lease lasts, and not after.
+// TestNodePaused suspends a node under load for twice its lease, with attempts in flight
+// that other nodes meanwhile repeat and settle, and then resumes it (R-14). It does so once
+// with SIGSTOP, and once by holding back every byte between the node and PostgreSQL and
+// delivering it late. What the node then reports is refused where it could undo something,
+// and counted. The control queries the database for the rows that an update without the
+// fence would have changed. The node may send what is waiting in its memory during its
+// lease, and not after it.
 func TestNodePaused(t *testing.T) {
 	t.Run("stopped", func(t *testing.T) {
 		nodePaused(t, 0, func(t *testing.T, n *node, _ *cutter) func() {
@@ -120,7 +121,7 @@ func TestNodePaused(t *testing.T) {
 
 const pauseLease = 3 * time.Second
 
-// nodePaused runs the proof; goesOn is for how long the node may go on sending.
+// nodePaused runs the proof. goesOn is how long the node may continue to send.
 func nodePaused(t *testing.T, goesOn time.Duration, take pause) {
 	const lease, kinds, waiting = pauseLease, 6, 16
 	p := newPostgres(t, "")
@@ -133,7 +134,7 @@ func nodePaused(t *testing.T, goesOn time.Duration, take pause) {
 	other.endpoint("pause", steady.url, oftenRetried())
 	behind := newProbe(t, other)
 	other.tenant("trap")
-	for i := range kinds { // each endpoint begins with two attempts at once
+	for i := range kinds { // each endpoint starts with two attempts at once
 		other.endpoint("trap", fmt.Sprintf("%s/mends%d", hanging.url, i), oftenRetried())
 		other.endpoint("trap", fmt.Sprintf("%s/never%d", hanging.url, i), object{"retry": object{"steps": []string{"1s"}, "then": "fail"}})
 	}
@@ -154,7 +155,7 @@ func nodePaused(t *testing.T, goesOn time.Duration, take pause) {
 		return p.number(`SELECT count(*) FROM deliveries WHERE type = 'trap.set' AND settled_at <> 0`) == trapped
 	})
 	othersTook := time.Since(stopped)
-	if othersTook > lease+5*time.Second { // a second until taken over, one for the retry, and room
+	if othersTook > lease+5*time.Second { // a second for the takeover, one for the retry, and a margin
 		t.Errorf("others settled the work of a node that was away only after %v, its lease is %v", othersTook, lease)
 	}
 	<-time.After(time.Until(stopped.Add(2 * lease)))
@@ -203,7 +204,7 @@ func nodePaused(t *testing.T, goesOn time.Duration, take pause) {
 		t.Errorf("control: of %d outcomes %d would have hit a settled row without the fence and %d with it: nothing was at stake", trapped, unfenced, fenced)
 	}
 	sameProcess(t, nodes, pids)
-	// It goes on as a node like any other: when it dies, its work moves once more.
+	// It continues as an ordinary node: when it dies, its work moves once more.
 	behind.load(t, paused, "last", 4)
 	paused.kill()
 	eventually(t, lease+20*time.Second, "the work of the node that was paused and then died moves on", func() bool { return behind.missing(t, "last", 4) == 0 })
@@ -212,8 +213,8 @@ func nodePaused(t *testing.T, goesOn time.Duration, take pause) {
 	t.Logf("FIGURE node paused, control: %d settled rows would have been hit by the outcomes without the fence, %d with it", unfenced, fenced)
 }
 
-// freezeInTransaction holds back a node's bytes at a moment when the server waits for
-// the rest of a transaction of it, which holds locks.
+// freezeInTransaction holds back a node's bytes at a moment when the server is waiting for
+// the rest of one of its transactions, which holds locks.
 func (p *postgres) freezeInTransaction(t testing.TB, way *cutter) {
 	t.Helper()
 	for try := 0; ; try++ {
@@ -230,9 +231,9 @@ func (p *postgres) freezeInTransaction(t testing.TB, way *cutter) {
 	}
 }
 
-// TestPausedInTransaction freezes a node in the middle of a transaction (R-13, R-14):
-// the locks that it holds neither keep others from publishing nor from taking over its
-// work in time.
+// TestPausedInTransaction suspends a node in the middle of a transaction (R-13, R-14). The
+// locks that it holds do not keep other nodes from publishing, or from taking over its work
+// in time.
 func TestPausedInTransaction(t *testing.T) {
 	const lease, waiting = 3 * time.Second, 8
 	rounds := amount(2, 12)
@@ -242,7 +243,7 @@ func TestPausedInTransaction(t *testing.T) {
 	frozen, other := nodes[0], nodes[1]
 	pids := pidsOf(nodes)
 	var served atomic.Int64
-	shaky := newReceiver(t, func(receipt) int { // retries are claimed: more than one exchange
+	shaky := newReceiver(t, func(receipt) int { // claiming a retry takes more than one round trip
 		if served.Add(1)%2 == 0 {
 			return 500
 		}

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// release unmounts a disk whose power was cut; what the kernel still holds of a killed
+// release unmounts a disk whose power was cut. What the kernel still holds for a killed
 // process may keep it busy for a moment.
 func (d *disk) release() {
 	d.t.Helper()
 	eventually(d.t, 20*time.Second, "the disk is released", func() bool { return syscall.Unmount(d.mount, 0) == nil })
 }
 
-// powerLoss runs one round: load, cut of the database's disk, its death, remount,
-// start, compare. The nodes live through it. It returns how many events were
-// acknowledged in all, and how many of them are gone.
+// powerLoss runs one round: load, cutting the power of the database's disk, killing the
+// database, remount, start, compare. The nodes keep running. It returns the total number of
+// acknowledged events, and how many of them are lost.
 func powerLoss(t *testing.T, d *disk, p *postgres, nodes []*node, book *ledger, tag string) (acked, lost int) {
 	t.Helper()
 	w := startLoadOn(nodes, "power", 8, 2*time.Millisecond, book, tag)
@@ -40,9 +40,9 @@ func powerLoss(t *testing.T, d *disk, p *postgres, nodes []*node, book *ledger, 
 	return len(known), lost
 }
 
-// TestPostgresPowerCut loses the power of PostgreSQL's disk under load (R-01c). The
-// nodes stay up and everything arrives in the end. Its control is the same cut with
-// --synchronous off: were nothing lost there, the cut would be no cut.
+// TestPostgresPowerCut cuts the power of PostgreSQL's disk under load (R-01c). The nodes
+// keep running, and everything arrives in the end. Its control is the same cut with
+// --synchronous off: if nothing were lost there, the cut would not be effective.
 func TestPostgresPowerCut(t *testing.T) {
 	powered := func(t *testing.T, args ...string) (*disk, *postgres, []*node, *receiver) {
 		d := newDisk(t)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// cutter is a TCP proxy in front of a database that can break a connection in the
-// middle of its bytes, or hold back all bytes for a while and then deliver them.
+// cutter is a TCP proxy in front of a database. It can break a connection in the middle of
+// its bytes, or hold back all bytes for a while and then deliver them.
 type cutter struct {
 	addr   string
 	target string
@@ -21,10 +21,11 @@ type cutter struct {
 	open  map[net.Conn]bool
 	armed *cut
 	cuts  int
-	gate  chan struct{} // bytes wait until it is closed; nil: none wait
+	gate  chan struct{} // bytes wait until it is closed; nil if none wait
 }
 
-// cut says where the next connection breaks: after this many more bytes in one direction.
+// cut determines where the next connection breaks: after this many more bytes in one
+// direction.
 type cut struct {
 	toServer bool
 	after    int
@@ -66,7 +67,7 @@ func (c *cutter) accept() {
 	}
 }
 
-// pump copies one direction until it ends or is cut, and then ends both.
+// pump copies one direction until it ends or is cut, and then closes both.
 func (c *cutter) pump(to, from net.Conn, toServer bool) {
 	defer c.sever(to, from)
 	for chunk := make([]byte, 32<<10); ; {
@@ -79,7 +80,7 @@ func (c *cutter) pump(to, from net.Conn, toServer bool) {
 	}
 }
 
-// judge says how many of n bytes may pass, and whether the connection breaks there.
+// judge returns how many of n bytes may pass, and whether the connection then breaks.
 func (c *cutter) judge(n int, toServer bool) (pass int, broken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,8 +97,8 @@ func (c *cutter) judge(n int, toServer bool) (pass int, broken bool) {
 	return pass, true
 }
 
-// freeze holds back every byte from now on, those of new connections too. What a
-// side has sent by then is not lost: thaw delivers it, however late.
+// freeze holds back every byte from now on, including those of new connections. What a side
+// has sent by then is not lost: thaw delivers it, however late.
 func (c *cutter) freeze() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,7 +140,7 @@ func (c *cutter) severAll() {
 	}
 }
 
-// arm orders the next cut and waits until it has happened.
+// arm schedules the next cut and waits until it has happened.
 func (c *cutter) arm(t testing.TB, next cut) {
 	t.Helper()
 	c.mu.Lock()
@@ -153,9 +154,9 @@ func (c *cutter) arm(t testing.TB, next cut) {
 	})
 }
 
-// TestCutterCuts is the control of the proof with cut connections: what goes through
-// the proxy uncut arrives, a cut in either direction, at the first byte or later,
-// breaks what was under way, and what was held back arrives late.
+// TestCutterCuts is the control of the proof with cut connections. What passes through the
+// proxy uncut arrives, a cut in either direction, at the first byte or later, breaks the
+// exchange in progress, and held bytes arrive late.
 func TestCutterCuts(t *testing.T) {
 	p := newPostgres(t, "")
 	c := newCutter(t, p.addr)

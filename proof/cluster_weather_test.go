@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// weather is a cluster with everything that can happen to it.
+// weather is a cluster together with every fault that can happen to it.
 type weather struct {
 	t      *testing.T
 	p      *postgres
 	ways   []*cutter
 	nodes  []*node
-	paused []time.Time // until when the node's process is stopped; zero: it runs
-	frozen []time.Time // the same for its bytes
+	paused []time.Time // until when the node's process is stopped; zero if it runs
+	frozen []time.Time // the same for its network traffic
 	random *rand.Rand
-	target string // an endpoint that is changed
+	target string // an endpoint whose configuration is changed
 	done   map[string]int
 }
 
-// act does one thing at random.
+// act performs one random action.
 func (w *weather) act() {
 	i := w.random.IntN(len(w.nodes))
 	n, way := w.nodes[i], w.ways[i]
@@ -42,10 +42,10 @@ func (w *weather) act() {
 		if !w.frozen[i].IsZero() {
 			w.thaw(i)
 		}
-		_ = n.cmd.Process.Signal(syscall.SIGTERM) // start waits for its end
+		_ = n.cmd.Process.Signal(syscall.SIGTERM) // start waits for the exit
 		w.start(n)
 	case "stop":
-		_ = n.cmd.Process.Signal(syscall.SIGSTOP) // it runs, or start would have failed
+		_ = n.cmd.Process.Signal(syscall.SIGSTOP) // it is running, or start would have failed
 		w.paused[i] = time.Now().Add(w.between(500, 5000))
 	case "freeze":
 		if w.frozen[i].IsZero() {
@@ -73,12 +73,12 @@ func (w *weather) act() {
 	}
 }
 
-// between is a random time in milliseconds.
+// between returns a random duration; from and to are in milliseconds.
 func (w *weather) between(from, to int) time.Duration {
 	return time.Duration(from+w.random.IntN(to-from)) * time.Millisecond
 }
 
-// ask calls a node that may not be able to answer.
+// ask calls a node that may be unable to respond.
 func (w *weather) ask(n *node, method, path, body string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -86,7 +86,7 @@ func (w *weather) ask(n *node, method, path, body string) bool {
 	return err == nil && a.status < 300
 }
 
-// enable tries every node until one of them does it.
+// enable tries the nodes in order until one succeeds.
 func (w *weather) enable() {
 	for try := range 200 {
 		if w.ask(w.nodes[try%len(w.nodes)], "PATCH", "/v1/endpoints/"+w.target, `{"enabled":true}`) {
@@ -98,8 +98,8 @@ func (w *weather) enable() {
 	w.t.Fatal("no node enables the endpoint")
 }
 
-// start runs a node that was ended. It may be that it cannot reach the database just
-// now: then it ends by itself with the documented code, and is started again.
+// start runs a node that has exited. If the node cannot reach the database, it exits with
+// the documented code and is started again.
 func (w *weather) start(n *node) {
 	for range 30 {
 		select {
@@ -127,7 +127,7 @@ func (w *weather) start(n *node) {
 	w.t.Fatal("a node does not start")
 }
 
-// pass ends what has lasted long enough.
+// pass ends the faults whose time is over.
 func (w *weather) pass() {
 	for i := range w.nodes {
 		if !w.paused[i].IsZero() && time.Now().After(w.paused[i]) {
@@ -145,7 +145,7 @@ func (w *weather) thaw(i int) {
 	w.frozen[i] = time.Time{}
 }
 
-// clear ends everything.
+// clear ends all faults.
 func (w *weather) clear() {
 	for i, way := range w.ways {
 		if !w.paused[i].IsZero() {
@@ -159,11 +159,11 @@ func (w *weather) clear() {
 	w.pass()
 }
 
-// TestClusterWeather lets three nodes live through kills, stops, frozen and cut
-// connections, restarts of PostgreSQL and changes of the configuration, in any order and
-// on top of each other. When the weather is clear again everything settles, nothing
-// acknowledged is lost, and no repeated publish is two events. POSTHORN_PROOF_SEED
-// repeats the acts of a run, though not their moments. TestAccountSeesLoss is the control.
+// TestClusterWeather subjects three nodes to kills, stops, frozen and cut connections,
+// restarts of PostgreSQL and configuration changes, in any order and combination. Once the
+// faults end, everything settles, nothing acknowledged is lost, and no repeated publish is
+// two events. POSTHORN_PROOF_SEED repeats the actions of a run, but not their timing.
+// TestAccountSeesLoss is the control.
 func TestClusterWeather(t *testing.T) {
 	seed := rand.Uint64()
 	if text := os.Getenv("POSTHORN_PROOF_SEED"); text != "" {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestFrozenNodeBlocksNobody holds back the bytes of a node again and again while it
-// changes its configuration, the one write that all others wait for: they go
-// on publishing and delivering. The control is the node itself, which cannot.
+// TestFrozenNodeBlocksNobody repeatedly holds back the bytes of a node while the node
+// changes its configuration, the only write for which all others wait. They continue to
+// publish and deliver. The control is the frozen node, which cannot.
 func TestFrozenNodeBlocksNobody(t *testing.T) {
 	const lease, away, bound = 3 * time.Second, 2 * time.Second, 3 * time.Second
 	rounds := amount(4, 25)
@@ -40,7 +40,7 @@ func TestFrozenNodeBlocksNobody(t *testing.T) {
 				default:
 				}
 				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				_, _ = frozen.try(ctx, "PATCH", "/v1/endpoints/"+e.ID, liveKey, fmt.Appendf(nil, `{"title":"%d-%d"}`, c, i)) // refused while frozen
+				_, _ = frozen.try(ctx, "PATCH", "/v1/endpoints/"+e.ID, liveKey, fmt.Appendf(nil, `{"title":"%d-%d"}`, c, i)) // fails while frozen
 				cancel()
 			}
 		})
@@ -77,8 +77,8 @@ func TestFrozenNodeBlocksNobody(t *testing.T) {
 		rounds, away, slowest.Round(time.Millisecond), heart.refusals, heart.slowest.Round(time.Millisecond))
 }
 
-// backlogOn fills the memory of every node with deliveries to one slow endpoint. The
-// keys begin with the tag.
+// backlogOn fills the memory of every node with deliveries to one slow endpoint. The keys
+// start with the tag.
 func backlogOn(nodes []*node, tenant, tag string, each int) {
 	for i := range each {
 		for j, n := range nodes {
@@ -88,8 +88,9 @@ func backlogOn(nodes []*node, tenant, tag string, each int) {
 }
 
 // TestDisabledElsewhere disables an endpoint through one node while every node has
-// deliveries to it in memory: within a second none of them is sent any more. Enabled
-// again, everything arrives, once. The control is that what is held is still there.
+// deliveries to it in memory. Within a second none of them is sent any more. When the
+// endpoint is enabled again, everything arrives, once. The control is that the held
+// deliveries still exist.
 func TestDisabledElsewhere(t *testing.T) {
 	const each, takes = 12, 150 * time.Millisecond
 	p := newPostgres(t, "")
@@ -133,9 +134,9 @@ func TestDisabledElsewhere(t *testing.T) {
 	t.Logf("FIGURE disabled elsewhere: %d deliveries in the memory of 3 nodes: the last attempt began %v after the endpoint was disabled, all arrived once after it was enabled", total, late.Round(time.Millisecond))
 }
 
-// TestAskedAttemptsSurvive kills the node through which people asked for single
-// attempts: retries by hand and test events that waited in its memory are made by
-// another node. The control is the count of what was waiting at the kill.
+// TestAskedAttemptsSurvive kills the node through which single attempts were requested.
+// Manual retries and test events that were waiting in its memory are made by another node.
+// The control is the number of attempts waiting at the time of the kill.
 func TestAskedAttemptsSurvive(t *testing.T) {
 	const lease, asked = 3 * time.Second, 8
 	p := newPostgres(t, "")
@@ -201,8 +202,8 @@ func TestAskedAttemptsSurvive(t *testing.T) {
 	t.Logf("FIGURE asked attempts: %d retries by hand and %d test events, %d begun when their node was killed: all made by another node within %v", asked, asked, made, took.Round(time.Millisecond))
 }
 
-// TestListenElsewhere connects a listener to one node and publishes through another,
-// kills the listener's node and lets it come back: everything reaches the handler.
+// TestListenElsewhere connects a listener to one node, publishes through another, and kills
+// and restarts the listener's node. Everything reaches the handler.
 func TestListenElsewhere(t *testing.T) {
 	p := newPostgres(t, "")
 	nodes := startCluster(t, p.url(), 2, "--node-lease", "3s")

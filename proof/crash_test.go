@@ -12,13 +12,13 @@ import (
 	"unsafe"
 )
 
-// inFlight is the gauge of attempts begun whose outcome is not on disk yet.
+// inFlight is the gauge of started attempts whose outcome is not on disk yet.
 const inFlight = "posthorn_in_flight"
 
-// TestKill ends the server with kill -9 at random moments under load (R-01a),
-// nothing acknowledged is lost, duplicates stay within what
-// was in flight, everything settles, and a publish that failed and was repeated
-// with its Idempotency-Key is one event.
+// TestKill ends the server with kill -9 at random moments under load (R-01a, R-02, R-03 and
+// Nothing acknowledged is lost, duplicates do not exceed what was in flight,
+// everything settles, and a publish that failed and was repeated with its Idempotency-Key is
+// one event.
 func TestKill(t *testing.T) {
 	const kills = 30
 	var served atomic.Int64
@@ -40,8 +40,8 @@ func TestKill(t *testing.T) {
 	bound := 0.0
 	for range kills {
 		<-time.After(time.Duration(150+rand.IntN(900)) * time.Millisecond)
-		// What begins between the reading and the end was in flight at the end too:
-		// the receivers count it.
+		// Attempts that start between the reading and the kill were in flight at the kill, too. The
+		// receivers count them.
 		before := steady.asked.Load() + shaky.asked.Load()
 		open, err := n.gauge(inFlight)
 		n.kill()
@@ -125,9 +125,9 @@ func (d *disk) run(name string, args ...string) {
 func (d *disk) attach() { d.t.Helper(); d.run("mount", "-o", "loop", d.image, d.mount) }
 func (d *disk) detach() { d.t.Helper(); d.run("umount", d.mount) }
 
-// cut stops the file system as a power failure would: from now on nothing reaches
-// the image, and what was not synchronised is gone, the journal's open
-// transaction too (EXT4_IOC_SHUTDOWN with NOLOGFLUSH, see linux fs/ext4/ioctl.c).
+// cut stops the file system as a power failure would. From now on nothing reaches the image,
+// and what was not synchronised is lost, including the journal's open transaction
+// (EXT4_IOC_SHUTDOWN with NOLOGFLUSH, see linux fs/ext4/ioctl.c).
 func (d *disk) cut() {
 	d.t.Helper()
 	const shutdown, noLogFlush = 0x8004587d, 2
@@ -142,8 +142,8 @@ func (d *disk) cut() {
 	}
 }
 
-// powerCut runs one round: load, cut, kill, remount, restart, compare. It returns
-// how many events were acknowledged in all and how many of them are gone.
+// powerCut runs one round: load, cut, kill, remount, restart, compare. It returns the total
+// number of acknowledged events, and how many of them are lost.
 func powerCut(t *testing.T, d *disk, n *node, book *ledger, tag string) (acked, lost int) {
 	t.Helper()
 	w := startLoad(n, "power", 8, time.Millisecond, book, tag)
@@ -160,7 +160,7 @@ func powerCut(t *testing.T, d *disk, n *node, book *ledger, tag string) (acked, 
 		return len(known), len(known)
 	}
 	if n.call("GET", "/v1/tenants/power", nil).status != 200 {
-		return len(known), len(known) // not even the tenant is left
+		return len(known), len(known) // even the tenant is lost
 	}
 	stored := eventIDs(n, "power")
 	for _, id := range known {
@@ -181,9 +181,9 @@ func powerNode(t *testing.T, d *disk, args ...string) *node {
 	return n
 }
 
-// TestPowerCut loses the power under load (R-01b). Its control is the same run
-// with --synchronous off: were nothing lost there, the cut would be no cut and the
-// first figure worth nothing.
+// TestPowerCut cuts the power under load (R-01b). Its control is the same run with
+// --synchronous off: if nothing were lost there, the cut would not be effective and the
+// first figure would be worthless.
 func TestPowerCut(t *testing.T) {
 	t.Run("full", func(t *testing.T) {
 		const cuts = 12

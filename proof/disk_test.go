@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// smallDisk mounts a tmpfs of the size.
+// smallDisk mounts a tmpfs of the given size.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "small")
@@ -52,9 +52,9 @@ func fill(t *testing.T, path string) {
 	}
 }
 
-// TestFullDisk fills the disk under the server: publishes are refused with
-// a clear answer, outcomes of attempts under way are kept, and once there is
-// space again everything goes on without a restart.
+// TestFullDisk fills the disk under the server. Publishes are refused with a clear
+// error, outcomes of attempts in progress are kept, and when space is available again
+// everything continues without a restart.
 func TestFullDisk(t *testing.T) {
 	dir := smallDisk(t, "96m")
 	n := newNode(t, filepath.Join(dir, "data"), "--dev")
@@ -97,7 +97,7 @@ func TestFullDisk(t *testing.T) {
 	for try := 0; refusals < 20 && try < 2000; try++ {
 		a, took := publish()
 		if a.status == http.StatusAccepted {
-			fill(t, ballast) // the server may have given back space
+			fill(t, ballast) // the server may have freed space
 			continue
 		}
 		refusals++

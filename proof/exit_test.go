@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite" // writes a schema version from the future
+	_ "modernc.org/sqlite" // to write a schema version of a later release
 )
 
-// run executes one command line that must not stay up and returns its exit code
-// and what it said.
+// run executes a command line that must exit, and returns its exit code and its standard
+// error.
 func run(t *testing.T, env []string, args ...string) (code int, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
@@ -40,7 +40,7 @@ func run(t *testing.T, env []string, args ...string) (code int, stderr string) {
 	return cmd.ProcessState.ExitCode(), said.String()
 }
 
-// fingerprint is a hash over the names, kinds and contents under a directory.
+// fingerprint returns a hash over the names, kinds and contents under a directory.
 func fingerprint(t *testing.T, dir string) string {
 	t.Helper()
 	sum := sha256.New()
@@ -64,7 +64,7 @@ func fingerprint(t *testing.T, dir string) string {
 	return fmt.Sprintf("%x", sum.Sum(nil))
 }
 
-// The exit codes that docs/operating.md promises.
+// Exit codes documented in docs/operating.md.
 const (
 	exitUsage     = 2
 	exitListen    = 10
@@ -73,8 +73,9 @@ const (
 	exitSchema    = 13
 )
 
-// TestRefusesToStart gives the binary what it cannot start with: the exit code is
-// the documented one, one line says why, and the data directory stays as it was.
+// TestRefusesToStart starts the binary under conditions in which it cannot run. The exit
+// code is the documented one, one line states the reason, and the data directory is
+// unchanged.
 func TestRefusesToStart(t *testing.T) {
 	n := startNode(t)
 	n.tenant("kept")
@@ -117,7 +118,7 @@ func TestRefusesToStart(t *testing.T) {
 	cases := []struct {
 		name  string
 		code  int
-		dir   string // must not change; the data directory
+		dir   string // the data directory, which must not change
 		says  string
 		env   []string
 		serve []string // arguments after serve --data dir
@@ -169,13 +170,13 @@ func TestRefusesToStart(t *testing.T) {
 		}
 		checkMessage(t, said, "sreve")
 	})
-	// The control: with nothing wrong the very same directory starts.
+	// The control: without a fault, the same directory starts.
 	other.start()
 	other.must(200, "GET", "/v1/tenants/old", nil)
 	t.Logf("FIGURE refused starts: %d cases, each with its exit code and one line", len(cases)+1)
 }
 
-// checkMessage wants exactly one line for people that holds the words.
+// checkMessage requires exactly one line of plain text, which contains the words.
 func checkMessage(t *testing.T, said, words string) {
 	t.Helper()
 	var lines []string

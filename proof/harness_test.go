@@ -1,10 +1,10 @@
-// Package proof_test judges the built binary from outside: over HTTP, with the
-// verifiers that receivers use, with kill -9, with power cuts and full disks. It
-// is a module of its own and imports nothing of the server, so that a proof can
-// not share a mistake with what it proves.
+// Package proof_test tests the built binary from outside: over HTTP, with the verifiers that
+// receivers use, with kill -9, with power cuts and with full disks. It is a module of its
+// own and imports nothing from the server, so that a proof cannot share a mistake with what
+// it proves.
 //
-// POSTHORN_BIN names the binary. Figures a reader of the build should see are
-// logged with the mark FIGURE.
+// POSTHORN_BIN is the path of the binary. Figures for readers of the build are logged with
+// the mark FIGURE.
 package proof_test
 
 import (
@@ -27,14 +27,14 @@ import (
 	"time"
 )
 
-// The bootstrap keys of every node here.
+// Bootstrap keys of every node.
 const (
 	liveKey = "proof-live-operator-key-0123456789abcdef"
 	testKey = "proof-test-operator-key-0123456789abcdef"
 )
 
-// program returns the path of the binary under test. Its absence is a failure: a proof that
-// did not run proves nothing.
+// program returns the path of the binary under test. A missing binary is a failure, because
+// a proof that did not run proves nothing.
 func program(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("POSTHORN_BIN")
@@ -47,8 +47,8 @@ func program(t testing.TB) string {
 	return path
 }
 
-// node is a server on one data directory and one pair of ports. It can be killed
-// and started again as often as a test likes.
+// node is a server with one data directory and one pair of ports. It can be killed and
+// restarted any number of times.
 type node struct {
 	t       testing.TB
 	dir     string
@@ -61,8 +61,8 @@ type node struct {
 	http    *http.Client
 }
 
-// newNode prepares a node; start runs it. Its receivers are all at one address, so the
-// bounds on what one host gets are off.
+// newNode prepares a node, and start runs it. Its receivers are all at one address, so the
+// limits for one host are off.
 func newNode(t testing.TB, dir string, args ...string) *node {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "node.log"))
@@ -90,7 +90,7 @@ func newNode(t testing.TB, dir string, args ...string) *node {
 	return n
 }
 
-// startNode runs a node with --dev, the mode in which loopback receivers are allowed.
+// startNode runs a node with --dev, which permits loopback receivers.
 func startNode(t testing.TB, args ...string) *node {
 	t.Helper()
 	n := newNode(t, filepath.Join(t.TempDir(), "data"), append([]string{"--dev"}, args...)...)
@@ -103,7 +103,7 @@ func (n *node) logTail() string {
 	return string(text[max(0, len(text)-6000):])
 }
 
-// launch starts the process and does not wait for it to serve.
+// launch starts the process without waiting for readiness.
 func (n *node) launch() {
 	n.t.Helper()
 	cmd := exec.Command(program(n.t), n.args...)
@@ -129,7 +129,7 @@ func (n *node) start() {
 	}
 }
 
-// waitReady polls /readyz until it answers 200, the process ends or time is up.
+// waitReady polls /readyz until it answers 200, the process exits or the time is up.
 func (n *node) waitReady(limit time.Duration) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -154,16 +154,16 @@ func (n *node) waitReady(limit time.Duration) bool {
 	}
 }
 
-// kill ends the node the hard way and waits until it is gone.
+// kill kills the node and waits until it has exited.
 func (n *node) kill() {
 	if n.cmd == nil {
 		return
 	}
-	_ = n.cmd.Process.Kill() // already gone is fine
+	_ = n.cmd.Process.Kill() // it may have exited already
 	<-n.exited
 }
 
-// stop asks the node to end and waits for it.
+// stop stops the node gracefully and waits for its exit.
 func (n *node) stop() {
 	n.t.Helper()
 	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -176,7 +176,7 @@ func (n *node) stop() {
 	}
 }
 
-// answer is what the API said.
+// answer is a response of the API.
 type answer struct {
 	status int
 	header http.Header
@@ -191,14 +191,14 @@ func (a answer) json(t testing.TB, into any) {
 	}
 }
 
-// problem returns the code and field of an error answer.
+// problem returns the code and the field of an error response.
 func (a answer) problem() (code, field string) {
 	var p struct{ Code, Field string }
-	_ = json.Unmarshal(a.body, &p) // no JSON: no code
+	_ = json.Unmarshal(a.body, &p) // without JSON there is no code
 	return p.Code, p.Field
 }
 
-// try sends one request; an error means that no answer came.
+// try sends one request. An error means that there was no response.
 func (n *node) try(ctx context.Context, method, path, key string, body []byte, headers ...string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, n.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -223,7 +223,7 @@ func (n *node) try(ctx context.Context, method, path, key string, body []byte, h
 	return answer{resp.StatusCode, resp.Header, text}, nil
 }
 
-// call sends one request with the live key; no answer fails the test.
+// call sends one request with the live key. It fails the test if there is no response.
 func (n *node) call(method, path string, body any, headers ...string) answer {
 	n.t.Helper()
 	var text []byte
@@ -246,7 +246,7 @@ func (n *node) call(method, path string, body any, headers ...string) answer {
 	return a
 }
 
-// must is call with the one status that is right here.
+// must is like call, and requires the given status.
 func (n *node) must(want int, method, path string, body any, headers ...string) answer {
 	n.t.Helper()
 	a := n.call(method, path, body, headers...)
@@ -269,7 +269,7 @@ type endpoint struct {
 	Secret string `json:"secret"`
 }
 
-// endpoint creates an endpoint; more may name further members or override.
+// endpoint creates an endpoint. more may add or override members.
 func (n *node) endpoint(tenant, url string, more object) endpoint {
 	n.t.Helper()
 	body := object{"tenant": tenant, "url": url, "event_types": []string{"*"}}
@@ -289,7 +289,7 @@ type published struct {
 	Deliveries int    `json:"delivery_count"`
 }
 
-// publish sends data as it is: the bytes are not re-encoded on the way.
+// publish sends data unchanged, without re-encoding it.
 func (n *node) publish(tenant, eventType, data string) published {
 	n.t.Helper()
 	var p published
@@ -310,7 +310,7 @@ type delivery struct {
 	LastError string `json:"last_error"`
 }
 
-// list walks a paged list from its newest item and hands over each page.
+// list iterates over a paged list from its newest item, and passes each item to each.
 func list[T any](n *node, path string, each func(item T)) {
 	n.t.Helper()
 	join := "?"
@@ -338,7 +338,7 @@ func list[T any](n *node, path string, each func(item T)) {
 	}
 }
 
-// count returns how many items a list has.
+// count returns the length of a list.
 func count(n *node, path string) int {
 	n.t.Helper()
 	total := 0
@@ -358,7 +358,7 @@ func eventIDs(n *node, tenant string) map[string]bool {
 	return ids
 }
 
-// gauge reads one unlabelled number from the metrics page.
+// gauge returns one unlabelled value from the metrics page.
 func (n *node) gauge(name string) (float64, error) {
 	resp, err := n.http.Get(n.metrics)
 	if err != nil {
@@ -379,7 +379,7 @@ func (n *node) gauge(name string) (float64, error) {
 	return 0, fmt.Errorf("the metrics page has no %s", name)
 }
 
-// receipt is one request as a receiver's socket saw it.
+// receipt is one request as a receiver's socket received it.
 type receipt struct {
 	at     time.Time
 	path   string
@@ -387,12 +387,12 @@ type receipt struct {
 	body   []byte
 }
 
-// receiver is a customer's server on loopback. Status decides the answer to each
-// request, nil means 200 always. What is answered with 200 is remembered.
+// receiver is a customer's server on loopback. Status determines the response to each
+// request; nil means always 200. Requests answered with 200 are recorded.
 type receiver struct {
 	url    string       // with a numeric host
 	byName string       // with localhost, for profiles that refuse numeric hosts
-	asked  atomic.Int64 // requests, whatever the answer
+	asked  atomic.Int64 // requests, whatever the response
 	mu     sync.Mutex
 	got    []receipt
 	status func(r receipt) int
@@ -416,7 +416,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.asked.Add(1)
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
-		return // the sender went away in the middle
+		return // the sender disconnected
 	}
 	got := receipt{time.Now(), req.URL.Path, req.Header.Clone(), body}
 	status := http.StatusOK
@@ -431,21 +431,21 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(status)
 }
 
-// receipts returns what was answered with 200 so far.
+// receipts returns the requests answered with 200 so far.
 func (r *receiver) receipts() []receipt {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]receipt(nil), r.got...)
 }
 
-// await waits for the n-th receipt and returns all so far.
+// await waits for the n-th receipt and returns all receipts so far.
 func (r *receiver) await(t testing.TB, n int, limit time.Duration) []receipt {
 	t.Helper()
 	eventually(t, limit, fmt.Sprintf("%d receipts", n), func() bool { return len(r.receipts()) >= n })
 	return r.receipts()
 }
 
-// eventually polls until ok holds and fails the test when time is up.
+// eventually polls until ok returns true, and fails the test when the time is up.
 func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -457,7 +457,7 @@ func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) 
 	}
 }
 
-// bothLoopbacks listens on one port of 127.0.0.1 and, where the machine has it, ::1.
+// bothLoopbacks listens on one port of 127.0.0.1 and, if available, of ::1.
 func bothLoopbacks(t testing.TB) []net.Listener {
 	t.Helper()
 	for range 20 {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// blackHole accepts connections and never answers: the worst neighbour.
+// blackHole accepts connections and never responds: the worst neighbour.
 func blackHole(t *testing.T) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,8 +39,8 @@ func blackHole(t *testing.T) (url string) {
 	return "http://" + l.Addr().String() + "/"
 }
 
-// latencies publishes perSecond events of the type for the duration and returns
-// how long each took from before the publish to the receiver, sorted.
+// latencies publishes perSecond events of the type for the given duration. It returns the
+// time of each from before its publish to its arrival at the receiver, sorted.
 func latencies(t *testing.T, n *node, r *receiver, eventType string, perSecond int, length time.Duration) []time.Duration {
 	t.Helper()
 	before := len(r.receipts())
@@ -76,8 +76,8 @@ func publishSteadily(t *testing.T, n *node, eventType string, perSecond int, len
 
 func p99(sorted []time.Duration) time.Duration { return sorted[len(sorted)*99/100] }
 
-// TestDeadNeighbour puts a black hole beside a healthy endpoint. The run
-// alone comes first and is the measure.
+// TestDeadNeighbour runs a black hole next to a healthy endpoint. A run without it
+// comes first and is the baseline.
 func TestDeadNeighbour(t *testing.T) {
 	const perSecond, length = 50, 20 * time.Second
 	n := startNode(t)
@@ -86,14 +86,14 @@ func TestDeadNeighbour(t *testing.T) {
 	n.endpoint("calm", healthy.url, object{"event_types": []string{"good.one"}})
 	dead := n.endpoint("calm", blackHole(t), object{"event_types": []string{"dead.one"}})
 
-	// A busy build machine can stall one run; a queue that dead endpoints clog
-	// stalls every run. So a pair that fails is measured once more.
+	// A busy build machine can delay one run, whereas a queue clogged by dead endpoints delays
+	// every run. So a pair that fails is measured once more.
 	sent := 0
 	for round := 1; ; round++ {
 		alone := latencies(t, n, healthy, "good.one", perSecond, length)
 		flood := make(chan int, 1)
 		go func() {
-			defer close(flood) // also when a publish fails the test
+			defer close(flood) // even if a publish fails the test
 			flood <- publishSteadily(t, n, "dead.one", perSecond, length)
 		}()
 		beside := latencies(t, n, healthy, "good.one", perSecond, length)

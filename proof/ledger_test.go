@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// ledger is what publishers outside the server know: which keys they asked for
-// and which event each was acknowledged as.
+// ledger is what publishers outside the server know: which keys they requested, and as which
+// event each was acknowledged.
 type ledger struct {
 	mu    sync.Mutex
 	asked int
 	acked map[string]string // key -> event id
-	other map[string]int    // unexpected answers
+	other map[string]int    // unexpected responses
 }
 
 func newLedger() *ledger { return &ledger{acked: map[string]string{}, other: map[string]int{}} }
 
-// copy returns what has been acknowledged up to now.
+// copy returns what has been acknowledged so far.
 func (l *ledger) copy() map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,32 +34,32 @@ func (l *ledger) copy() map[string]string {
 	return out
 }
 
-// load runs publishers until stop. A publish that failed is repeated with its
-// Idempotency-Key until it is acknowledged or giveUp is closed, which is after
-// the server is healthy again.
+// load runs publishers until stop. A failed publish is repeated with its Idempotency-Key
+// until it is acknowledged or giveUp is closed, which happens after the server is healthy
+// again.
 type load struct {
 	ledger   *ledger
 	repeats  atomic.Int64
-	patience time.Duration // how long a publisher waits for an answer
+	patience time.Duration // how long a publisher waits for a response
 	stop     chan struct{}
 	giveUp   chan struct{}
 	done     sync.WaitGroup
 }
 
-// startLoad publishes events of the tenant from the given number of publishers,
-// each at most one per pause. The data carries the key under "k".
+// startLoad publishes events of the tenant from the given number of publishers, each at most
+// one per pause. The data contains the key as "k".
 func startLoad(n *node, tenant string, publishers int, pause time.Duration, l *ledger, tag string) *load {
 	return startLoadOn([]*node{n}, tenant, publishers, pause, l, tag)
 }
 
-// startLoadOn spreads the publishers over nodes. A publish that failed at one node is
+// startLoadOn distributes the publishers over nodes. A publish that fails at one node is
 // repeated at the next, as behind a load balancer.
 func startLoadOn(nodes []*node, tenant string, publishers int, pause time.Duration, l *ledger, tag string) *load {
 	return startImpatient(5*time.Second, nodes, tenant, publishers, pause, l, tag)
 }
 
-// startImpatient sets how long an answer may take. With less than a commit takes, most
-// publishes are repeated while the first try is still on its way.
+// startImpatient limits the time for a response. With less time than a commit takes, most
+// publishes are repeated while the first attempt is still in progress.
 func startImpatient(patience time.Duration, nodes []*node, tenant string, publishers int, pause time.Duration, l *ledger, tag string) *load {
 	w := &load{ledger: l, patience: patience, stop: make(chan struct{}), giveUp: make(chan struct{})}
 	for p := range publishers {
@@ -94,7 +94,7 @@ func (w *load) one(at func(try int) *node, tenant, key string, tick <-chan time.
 		cancel()
 		if err == nil && a.status == http.StatusAccepted {
 			var p published
-			_ = json.Unmarshal(a.body, &p) // an empty id is found by the comparison
+			_ = json.Unmarshal(a.body, &p) // the comparison detects an empty id
 			w.ledger.mu.Lock()
 			w.ledger.acked[key] = p.ID
 			w.ledger.mu.Unlock()
@@ -114,7 +114,7 @@ func (w *load) one(at func(try int) *node, tenant, key string, tick <-chan time.
 	}
 }
 
-// finish stops new publishes, waits for the repeats of the old ones and returns.
+// finish stops new publishes, and waits for the repetition of the earlier ones.
 func (w *load) finish(t testing.TB, limit time.Duration) {
 	t.Helper()
 	close(w.stop)
@@ -129,7 +129,7 @@ func (w *load) finish(t testing.TB, limit time.Duration) {
 	}
 }
 
-// abandon ends the publishers at once; unanswered publishes stay unanswered.
+// abandon stops the publishers at once. Unanswered publishes stay unanswered.
 func (w *load) abandon() {
 	close(w.stop)
 	close(w.giveUp)
@@ -139,7 +139,7 @@ func (w *load) abandon() {
 // sighting is a delivery that a receiver answered with success.
 type sighting struct{ id, key string }
 
-// sightings reads event id and key from what a standard receiver got.
+// sightings extracts the event id and the key from requests in the standard format.
 func sightings(t testing.TB, receipts []receipt) []sighting {
 	t.Helper()
 	out := make([]sighting, 0, len(receipts))
@@ -155,7 +155,7 @@ func sightings(t testing.TB, receipts []receipt) []sighting {
 	return out
 }
 
-// account is the comparison of what was promised with what arrived.
+// account compares what was acknowledged with what arrived.
 type account struct {
 	lost       []string // acknowledged, never arrived or arrived as another event
 	doubled    []string // keys that became more than one event

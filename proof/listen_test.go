@@ -17,11 +17,11 @@ import (
 	"time"
 )
 
-// listening is a posthorn listen process.
+// listening is a process that runs "posthorn listen".
 type listening struct {
 	cmd  *exec.Cmd
 	done chan struct{}
-	out  string // path of what it printed
+	out  string // path of its output
 }
 
 type issuedKey struct {
@@ -36,7 +36,7 @@ func (n *node) tenantKey(tenant string) issuedKey {
 	return k
 }
 
-// listen starts the process; it does not wait for it to be connected.
+// listen starts the process without waiting for its connection.
 func (n *node) listen(k issuedKey, forward string) *listening {
 	n.t.Helper()
 	out, err := os.Create(filepath.Join(n.t.TempDir(), "listen.log"))
@@ -60,17 +60,17 @@ func (n *node) listen(k issuedKey, forward string) *listening {
 }
 
 func (l *listening) kill() {
-	_ = l.cmd.Process.Kill() // already gone is fine
+	_ = l.cmd.Process.Kill() // it may have exited already
 	<-l.done
 }
 
-// listenerEnabled reports whether somebody listens for the tenant.
+// listenerEnabled reports whether a listener is connected for the tenant.
 func (n *node) listenerEnabled(tenant string) bool {
 	a, err := n.try(context.Background(), "GET", "/v1/endpoints?enabled=true&tenant="+tenant, liveKey, nil)
 	return err == nil && strings.Contains(string(a.body), `"listen:dev"`)
 }
 
-// allSucceeded waits until the server says of so many deliveries that they succeeded.
+// allSucceeded waits until the server reports the given number of successful deliveries.
 func (n *node) allSucceeded(tenant string, deliveries int) {
 	n.t.Helper()
 	eventually(n.t, 60*time.Second, "everything is delivered", func() bool {
@@ -80,15 +80,15 @@ func (n *node) allSucceeded(tenant string, deliveries int) {
 
 func randomly(from, to int) { <-time.After(time.Duration(from+rand.IntN(to-from)) * time.Millisecond) }
 
-// slowly is a local handler that takes its time, so that kills come in the middle.
+// slowly is a slow local handler, so that kills interrupt requests.
 func slowly(receipt) int {
 	randomly(0, 60)
 	return http.StatusOK
 }
 
-// TestListen kills posthorn listen at random moments under load, and the server
-// too: what was published while it was connected or away reaches the local handler
-// at least once. A key that is revoked ends it with its own exit code.
+// TestListen kills posthorn listen at random moments under load, and also the server. What
+// was published while the listener was connected or away reaches the local handler at least
+// once. A revoked key ends the listener with its own exit code.
 func TestListen(t *testing.T) {
 	const rounds = 16
 	local := newReceiver(t, slowly)
@@ -103,13 +103,13 @@ func TestListen(t *testing.T) {
 	servers, listeners := 0, 0
 	for round := range rounds {
 		randomly(100, 700)
-		if round%4 == 3 { // the server this time; the listener comes back by itself
+		if round%4 == 3 { // this time the server; the listener reconnects without intervention
 			n.kill()
 			n.start()
 			servers++
 			continue
 		}
-		if round == rounds/2 { // both: the next server does not take it for connected
+		if round == rounds/2 { // both: the next server does not consider it connected
 			n.kill()
 			l.kill()
 			n.start()
@@ -153,8 +153,8 @@ func TestListen(t *testing.T) {
 	t.Logf("FIGURE listen: a revoked key ended it after %v", time.Since(began).Round(time.Millisecond))
 }
 
-// hasty is the listener that must not be: it acknowledges what it is given before
-// it hands it over. Cancelling its context is its kill.
+// hasty is an incorrect listener: it acknowledges a delivery before it forwards it.
+// Cancelling its context kills it.
 func (n *node) hasty(ctx context.Context, k issuedKey, forward string) {
 	req, err := http.NewRequestWithContext(ctx, "GET", n.url+"/v1/listen?name=dev", nil)
 	if err != nil {
@@ -211,8 +211,8 @@ func (n *node) hasty(ctx context.Context, k issuedKey, forward string) {
 	}
 }
 
-// TestListenAccountSeesLoss is the control of TestListen: the same load and kills
-// with a listener that acknowledges too early must lose events.
+// TestListenAccountSeesLoss is the control of TestListen: the same load and kills with a
+// listener that acknowledges too early must lose events.
 func TestListenAccountSeesLoss(t *testing.T) {
 	const rounds = 10
 	local := newReceiver(t, nil)

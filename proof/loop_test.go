@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// front is a proxy before the API, under an address that the server does not know as
-// its own. It forwards at most most requests, and may take CDN-Loop away.
+// front is a proxy in front of the API, under an address that the server does not know as
+// its own. It limits the number of forwarded requests, and may remove CDN-Loop.
 type front struct {
 	url   string
 	asked atomic.Int64
@@ -26,11 +26,11 @@ func newFront(t *testing.T, to string, most int64, strip bool) *front {
 	f := &front{url: "http://" + l.Addr().String()}
 	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if f.asked.Add(1) > most {
-			return // the loop goes on as far as anybody needs to see
+			return // the loop has gone on long enough
 		}
 		body := io.Reader(r.Body)
 		if strip {
-			body = http.NoBody // which would be refused as well: a retry takes none
+			body = http.NoBody // a retry takes no body and would refuse one
 		}
 		out, err := http.NewRequestWithContext(r.Context(), r.Method, to+r.URL.RequestURI(), body)
 		if err != nil {
@@ -55,9 +55,9 @@ func newFront(t *testing.T, to string, most int64, strip bool) *front {
 	return f
 }
 
-// ring makes five endpoints of a tenant whose URLs ask, through the proxy and with
-// the tenant's own key, for one more attempt of the next one's delivery. It starts
-// the ring and returns the delivery that was asked for.
+// ring creates five endpoints of a tenant. Through the proxy and with the tenant's own key,
+// the URL of each requests one more attempt of the next one's delivery. ring starts the loop
+// and returns the delivery whose attempt it requested.
 func ring(t *testing.T, n *node, through *front) string {
 	t.Helper()
 	const size = 5
@@ -89,8 +89,8 @@ func ring(t *testing.T, n *node, through *front) string {
 	return first
 }
 
-// A ring of endpoints that ask for each other's attempts ends with the first one
-// (RFC 8586).
+// A loop of endpoints that request each other's attempts ends with the first attempt (RFC
+// 8586).
 func TestLoopEndsAtOne(t *testing.T) {
 	n := startNode(t)
 	through := newFront(t, n.url, 1000, false)
@@ -122,7 +122,7 @@ func TestLoopEndsAtOne(t *testing.T) {
 	}
 }
 
-// Control: without the header the ring goes on until the proxy ends it.
+// The control: without the header the loop continues until the proxy ends it.
 func TestLoopGoesOnWithoutTheHeader(t *testing.T) {
 	n := startNode(t)
 	through := newFront(t, n.url, 25, true)
@@ -130,7 +130,7 @@ func TestLoopGoesOnWithoutTheHeader(t *testing.T) {
 	eventually(t, 20*time.Second, "25 rounds", func() bool { return through.asked.Load() >= 25 })
 }
 
-// Under its public name the API is no endpoint.
+// An endpoint may not use the public URL of the API.
 func TestPublicURLIsNoEndpoint(t *testing.T) {
 	for _, own := range []bool{true, false} { // the second is the control
 		var args []string

@@ -16,17 +16,17 @@ import (
 
 const exitOpen = 15 // the store cannot be opened; the other codes are in exit_test.go
 
-// pgPassword is in every URL of the refused starts and may be nowhere in what the
-// program says.
+// pgPassword is in every URL of the refused starts, and must not appear in any output of the
+// program.
 const pgPassword = "s3cret~of~the~proof"
 
-// withPassword is the URL of a database with the password in it.
+// withPassword returns the URL of a database with the password in it.
 func withPassword(role, addr, database string, params ...string) string {
 	return "postgres://" + role + ":" + pgPassword + "@" + addr + "/" + database + "?" +
 		strings.Join(append([]string{"sslmode=disable"}, params...), "&")
 }
 
-// dump is everything in a database, as SQL; "" if there is none of the name.
+// dump returns the content of a database as SQL, or "" if the database does not exist.
 func (p *postgres) dump(database string) string {
 	p.t.Helper()
 	host, port := p.hostPort()
@@ -39,15 +39,15 @@ func (p *postgres) dump(database string) string {
 	}
 	var kept []string
 	for line := range strings.Lines(string(out)) {
-		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) { // a random word
+		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) { // contains a random word
 			kept = append(kept, line)
 		}
 	}
 	return strings.Join(kept, "")
 }
 
-// hold opens sessions of Posthorn's role that do nothing until no more are let in,
-// and returns how many. They end with the test or by release.
+// hold opens idle sessions of Posthorn's role until the server refuses more, and returns
+// their number. They end with the test or by release.
 func (p *postgres) hold(t *testing.T) (held int, release func()) {
 	t.Helper()
 	host, port := p.hostPort()
@@ -75,7 +75,7 @@ func (p *postgres) hold(t *testing.T) (held int, release func()) {
 			t.Fatal(err)
 		}
 		said := make([]byte, 2)
-		if _, err := io.ReadFull(out, said); err != nil { // it was not let in
+		if _, err := io.ReadFull(out, said); err != nil { // it was refused
 			_ = cmd.Wait()
 			if len(sessions) == 0 {
 				t.Fatal("not a single session was let in")
@@ -88,7 +88,7 @@ func (p *postgres) hold(t *testing.T) (held int, release func()) {
 	return 0, nil
 }
 
-// pretend makes the server say to Posthorn's role that it is of another version.
+// pretend makes the server report another version to Posthorn's role.
 func (p *postgres) pretend(t *testing.T, version, number string) {
 	t.Helper()
 	p.sql(`CREATE FUNCTION public.current_setting(text) RETURNS text STABLE LANGUAGE sql AS $$ SELECT CASE $1
@@ -100,8 +100,7 @@ func (p *postgres) pretend(t *testing.T, version, number string) {
 	})
 }
 
-// attempt runs "serve" where it must not stay up and returns its exit code and
-// everything it said.
+// attempt runs "serve" where it must exit, and returns its exit code and its entire output.
 func attempt(t *testing.T, store, key string) (code int, stderr, all string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -109,7 +108,7 @@ func attempt(t *testing.T, store, key string) (code int, stderr, all string) {
 	ports := freePorts(t, 2)
 	cmd := exec.CommandContext(ctx, program(t), "serve", "--dev", "--data", filepath.Join(t.TempDir(), "data"), "--master-key-file", key,
 		"--listen", ports[0], "--metrics-listen", ports[1], "--log-level", "debug")
-	// In the environment, so that the command line is not where a password is found.
+	// In the environment, so that the password cannot come from the command line.
 	cmd.Env = append(os.Environ(), "POSTHORN_STORE="+store, "POSTHORN_OPERATOR_KEY="+liveKey, "POSTHORN_OPERATOR_TEST_KEY="+testKey)
 	cmd.Dir = t.TempDir()
 	var out, said bytes.Buffer
@@ -125,22 +124,22 @@ func attempt(t *testing.T, store, key string) (code int, stderr, all string) {
 	return cmd.ProcessState.ExitCode(), said.String(), out.String() + said.String()
 }
 
-// refusedStart is a store that a node must not start on.
+// refusedStart is a store on which a node must not start.
 type refusedStart struct {
 	name    string
 	code    int
-	says    string                    // what the one line has to name
-	kept    string                    // a database that must stay as it is
-	arrange func(t *testing.T) string // makes it so until the end of the test; returns the URL
+	says    string                    // what the single line must mention
+	kept    string                    // a database that must not change
+	arrange func(t *testing.T) string // creates the condition until the end of the test; returns the URL
 	key     string                    // another master key
 }
 
-// pgRefusals are the refused starts on one server, whose database posthorn a node
-// with the master key has worked in.
+// pgRefusals returns the refused starts on one server, whose database posthorn has been used
+// by a node with the master key.
 func pgRefusals(p *postgres, free, wrongKey string) []refusedStart {
 	fixed := func(url string) func(*testing.T) string { return func(*testing.T) string { return url } }
 	usual := withPassword("posthorn", p.addr, "posthorn")
-	// setting gives Posthorn's role a setting for the length of the test.
+	// setting changes a setting of Posthorn's role for the duration of the test.
 	setting := func(name, value, url string) func(*testing.T) string {
 		return func(t *testing.T) string {
 			p.sql("ALTER ROLE posthorn SET " + name + " = '" + value + "'")
@@ -194,7 +193,7 @@ func pgRefusals(p *postgres, free, wrongKey string) []refusedStart {
 	}
 }
 
-// silence is a server that takes connections and never says a word.
+// silence is a server that accepts connections and never sends a byte.
 func silence(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -228,9 +227,9 @@ func (c refusedStart) check(t *testing.T, p *postgres, key string) {
 	t.Logf("%v: %s", time.Since(start).Round(time.Millisecond), strings.TrimSpace(said))
 }
 
-// TestRefusesPostgres gives the binary databases it cannot work with: each is refused
-// with the documented exit code and one line of its own that never holds the password,
-// and nothing in the database has changed.
+// TestRefusesPostgres starts the binary on databases that it cannot use. Each is refused
+// with the documented exit code and one specific line that never contains the password, and
+// nothing in the database has changed.
 func TestRefusesPostgres(t *testing.T) {
 	p := newPostgres(t, "")
 	key, wrongKey := masterKey(t), masterKey(t)
@@ -274,8 +273,8 @@ func TestRefusesPostgres(t *testing.T) {
 		c.check(t, small, key)
 		release()
 	})
-	// The controls: with nothing wrong the very same database starts and serves, and the
-	// password is what kept the other one closed.
+	// The controls: without a fault, the same database starts and serves, and only the
+	// password kept the other one closed.
 	n.start()
 	n.must(200, "GET", "/v1/tenants/kept", nil)
 	n.stop()

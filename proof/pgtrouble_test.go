@@ -15,20 +15,20 @@ import (
 	"time"
 )
 
-// witness stands beside one node while its PostgreSQL is in trouble: it publishes,
-// remembers what was acknowledged, and keeps one attempt under way the whole time.
+// witness observes one node while its PostgreSQL has a fault. It publishes, records what was
+// acknowledged, and keeps one attempt in progress the whole time.
 type witness struct {
 	n        *node
 	pid      int
 	acked    map[string]bool
 	underWay published
-	asked    atomic.Int64 // requests of the attempt that is under way
+	asked    atomic.Int64 // requests of the attempt that is in progress
 	release  chan struct{}
 	refusals int
-	slowest  time.Duration // of the refusals
+	slowest  time.Duration // among the refusals
 }
 
-// newWitness starts a node on the store; its attempt is under way on return.
+// newWitness starts a node on the store. On return its attempt is in progress.
 func newWitness(t *testing.T, store string) *witness {
 	t.Helper()
 	w := &witness{acked: map[string]bool{}, release: make(chan struct{})}
@@ -80,7 +80,8 @@ func (w *witness) publish(t *testing.T, codes ...string) (accepted bool) {
 	return false
 }
 
-// refused publishes until a publish is refused, and some more that must be too.
+// refused publishes until a publish is refused, and then a few more that must be refused,
+// too.
 func (w *witness) refused(t *testing.T, code string) {
 	t.Helper()
 	eventually(t, 20*time.Second, "a publish is refused", func() bool { return !w.publish(t, code) })
@@ -91,7 +92,7 @@ func (w *witness) refused(t *testing.T, code string) {
 	}
 }
 
-// recovered waits until a publish is accepted and returns how long that took.
+// recovered waits until a publish is accepted, and returns how long that took.
 func (w *witness) recovered(t *testing.T, code string) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -99,14 +100,14 @@ func (w *witness) recovered(t *testing.T, code string) time.Duration {
 	return time.Since(start)
 }
 
-// settled waits until the attempt that was under way is recorded, and compares what was
-// acknowledged with what is stored, by the same process as at the start and by the next.
+// settled waits until the attempt in progress is recorded. It compares what was acknowledged
+// with what is stored, in the process that was running from the start and in the next one.
 func (w *witness) settled(t *testing.T) (lost int) {
 	t.Helper()
 	eventually(t, 30*time.Second, "the outcome of the attempt that was under way is recorded", func() bool {
 		a := w.n.call("GET", "/v1/deliveries?tenant=witness&event="+w.underWay.ID, nil)
 		if a.status == http.StatusServiceUnavailable {
-			return false // reading may need a new connection first
+			return false // reading may first need a new connection
 		}
 		var page struct{ Data []delivery }
 		a.json(t, &page)
@@ -131,7 +132,7 @@ func (w *witness) settled(t *testing.T) (lost int) {
 	return lost
 }
 
-// openDisk is smallDisk where other users may enter, with a directory for a server's files.
+// openDisk is smallDisk with access for other users, and a directory for a server's files.
 func openDisk(t *testing.T, size string) (mount string) {
 	t.Helper()
 	mount, err := os.MkdirTemp("", "posthorn-small-")
@@ -151,9 +152,9 @@ func openDisk(t *testing.T, size string) (mount string) {
 	return mount
 }
 
-// TestPostgresFullDisk fills the disk under the tables: publishes are refused with
-// a clear answer, the outcome of an attempt under way is kept, and once there is space
-// again everything goes on without a restart of anything.
+// TestPostgresFullDisk fills the disk under the tables. Publishes are refused with a
+// clear error, the outcome of an attempt in progress is kept, and when space is available
+// again everything continues without any restart.
 func TestPostgresFullDisk(t *testing.T) {
 	mount := openDisk(t, "64m")
 	p := newPostgres(t, "")
@@ -180,7 +181,7 @@ func TestPostgresFullDisk(t *testing.T) {
 			t.Fatalf("only %d refusals: the disk never was full", w.refusals)
 		}
 		if w.publish(t, code) {
-			fill(t, ballast) // the server may have found space in its files, or given some back
+			fill(t, ballast) // the server may have found space in its files, or freed some
 		}
 	}
 	close(w.release)
@@ -194,9 +195,9 @@ func TestPostgresFullDisk(t *testing.T) {
 		len(w.acked), lost, w.refusals, code, w.slowest.Round(time.Millisecond), back.Round(time.Millisecond))
 }
 
-// TestPostgresFullLog fills the disk under PostgreSQL's log, at which the server ends all
-// connections and may not come up again. With space and the server back, the node
-// goes on without a restart.
+// TestPostgresFullLog fills the disk under PostgreSQL's write-ahead log. The server then
+// ends all connections and may not start again. With space and the server back, the node
+// continues without a restart.
 func TestPostgresFullLog(t *testing.T) {
 	mount := openDisk(t, "64m")
 	p := newPostgres(t, "", "max_wal_size = 32MB")
@@ -242,7 +243,7 @@ func TestPostgresFullLog(t *testing.T) {
 		len(w.acked), lost, w.refusals, w.slowest.Round(time.Millisecond), gone, back.Round(time.Millisecond))
 }
 
-// moveLog stops the server, moves its log to the directory and starts it again.
+// moveLog stops the server, moves its write-ahead log to the directory and starts it again.
 func (p *postgres) moveLog(t *testing.T, to string) {
 	t.Helper()
 	if p.as != nil {
@@ -262,8 +263,8 @@ func (p *postgres) moveLog(t *testing.T, to string) {
 	p.start()
 }
 
-// TestPostgresUsedUp takes all connections the server has left: the node goes on with its
-// own. When it loses them too and gets none, publishes are refused until it does.
+// TestPostgresUsedUp takes all remaining connections of the server. The node continues with
+// its own. When it loses those and gets no new ones, publishes are refused until it does.
 func TestPostgresUsedUp(t *testing.T) {
 	p := newPostgres(t, "", "max_connections = 40")
 	w := newWitness(t, p.url())
@@ -277,7 +278,7 @@ func TestPostgresUsedUp(t *testing.T) {
 	if got := count(w.n, "/v1/events?tenant=witness"); got != 21 {
 		t.Errorf("%d events listed, want 21", got)
 	}
-	p.sql("ALTER ROLE posthorn CONNECTION LIMIT 0") // what it gives up it does not get back
+	p.sql("ALTER ROLE posthorn CONNECTION LIMIT 0") // a closed connection cannot be replaced
 	p.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'posthorn' AND application_name <> 'holder'")
 	const code = "storage_unavailable"
 	w.refused(t, code)
@@ -293,9 +294,9 @@ func TestPostgresUsedUp(t *testing.T) {
 		own, held, len(w.acked), lost, w.refusals, w.slowest.Round(time.Millisecond), back.Round(time.Millisecond))
 }
 
-// TestPostgresNotDurable switches synchronous_commit off under a running node, for the
-// server and for the role: nothing is acknowledged that a crash of the server could take
-// back, the log says why, and switched on again everything goes on.
+// TestPostgresNotDurable turns synchronous_commit off under a running node, for the server
+// and for the role. Nothing is acknowledged that a crash of the server could undo, the log
+// states the reason, and when it is on again everything continues.
 func TestPostgresNotDurable(t *testing.T) {
 	const code = "storage_unavailable"
 	p := newPostgres(t, "")
@@ -329,14 +330,15 @@ func TestPostgresNotDurable(t *testing.T) {
 		len(w.acked), lost, w.refusals, w.slowest.Round(time.Millisecond), longest(back).Round(time.Millisecond))
 }
 
-// reconnect breaks the connections of Posthorn's role, so that new ones have its new settings.
+// reconnect breaks the connections of Posthorn's role, so that new connections use its new
+// settings.
 func reconnect(p *postgres) {
 	p.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'posthorn'")
 }
 
-// TestPostgresAway stops the server for longer than the lease while an attempt is under
-// way whose receiver answers meanwhile: the outcome waits in memory and is recorded
-// when the server is back. TestDatabaseRestart does the same under load.
+// TestPostgresAway stops the server for longer than the lease during an attempt, whose
+// receiver responds meanwhile. The outcome waits in memory and is recorded when the server
+// is back. TestDatabaseRestart does the same under load.
 func TestPostgresAway(t *testing.T) {
 	const code = "storage_unavailable"
 	p := newPostgres(t, "")

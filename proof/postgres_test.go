@@ -16,23 +16,23 @@ import (
 	"time"
 )
 
-// postgres is a PostgreSQL server of a test: on loopback, without passwords, with
-// a role and a database called posthorn. It can be killed, cut off, started again
-// and copied as often as a test likes, and it dies with the test.
+// postgres is a PostgreSQL server of a test: on loopback, without passwords, with a role and
+// a database named posthorn. It can be killed, disconnected, restarted and copied any number
+// of times, and it exits with the test.
 type postgres struct {
 	t      testing.TB
 	dir    string // the data directory
 	addr   string
 	log    string
-	as     *syscall.Credential // nil: the user of the test
+	as     *syscall.Credential // nil means the user of the test
 	cmd    *exec.Cmd
 	exited chan struct{}
 }
 
-// pgTool returns the path of a program of PostgreSQL. Its absence is a failure.
+// pgTool returns the path of a program of PostgreSQL. A missing program is a failure.
 func pgTool(t testing.TB, name string) string {
 	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is right
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is valid
 	if len(found) > 0 {
 		slices.SortFunc(found, func(a, b string) int { return pgMajor(a) - pgMajor(b) })
 		return found[len(found)-1]
@@ -49,8 +49,8 @@ func pgMajor(path string) int {
 	return major
 }
 
-// newPostgres makes a server and starts it. Without a directory it makes one. Lines
-// are added to its configuration.
+// newPostgres creates a server and starts it. It creates a directory if dir is empty, and
+// appends lines to the server's configuration.
 func newPostgres(t testing.TB, dir string, lines ...string) *postgres {
 	t.Helper()
 	p := preparePostgres(t, dir)
@@ -78,12 +78,12 @@ func newPostgres(t testing.TB, dir string, lines ...string) *postgres {
 	return p
 }
 
-// preparePostgres names directory, address and user of a server that is not made
-// yet. PostgreSQL refuses to run as root: then it runs as the user postgres.
+// preparePostgres determines the directory, address and user of a server to create.
+// PostgreSQL refuses to run as root, so it then runs as the user postgres.
 func preparePostgres(t testing.TB, dir string) *postgres {
 	t.Helper()
 	p := &postgres{t: t, addr: freePorts(t, 1)[0]}
-	base, err := os.MkdirTemp("", "posthorn-pg-") // t.TempDir is closed to other users
+	base, err := os.MkdirTemp("", "posthorn-pg-") // t.TempDir is not accessible to other users
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func preparePostgres(t testing.TB, dir string) *postgres {
 	if os.Getuid() == 0 {
 		p.as = unprivileged(t)
 		for up := filepath.Dir(dir); dir != "" && len(up) > len(os.TempDir()); up = filepath.Dir(up) {
-			if err := os.Chmod(up, 0o711); err != nil { // t.TempDir lets nobody else through
+			if err := os.Chmod(up, 0o711); err != nil { // t.TempDir denies access to other users
 				t.Fatal(err)
 			}
 		}
@@ -117,7 +117,7 @@ func preparePostgres(t testing.TB, dir string) *postgres {
 	return p
 }
 
-// unprivileged returns the user that servers run as where the test is root.
+// unprivileged returns the user that servers run as if the test runs as root.
 func unprivileged(t testing.TB) *syscall.Credential {
 	t.Helper()
 	for _, name := range []string{"postgres", "nobody"} {
@@ -135,7 +135,7 @@ func unprivileged(t testing.TB) *syscall.Credential {
 	return nil
 }
 
-// command prepares a program that runs as the server's user and dies with the test.
+// command prepares a program that runs as the server's user and exits with the test.
 func (p *postgres) command(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = "/"
@@ -144,7 +144,7 @@ func (p *postgres) command(path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// tool runs a program of PostgreSQL to its end.
+// tool runs a program of PostgreSQL to completion.
 func (p *postgres) tool(name string, args ...string) {
 	p.t.Helper()
 	if out, err := p.command(pgTool(p.t, name), args...).CombinedOutput(); err != nil {
@@ -165,16 +165,16 @@ func (p *postgres) hostPort() (host, port string) {
 	return host, port
 }
 
-// url is what a node's --store takes. Parameters are added to the query.
+// url returns the value of a node's --store. Parameters are added to the query.
 func (p *postgres) url(params ...string) string { return storeURL(p.addr, params...) }
 
-// storeURL is the same for an address, or for several separated by commas.
+// storeURL is like url for an address, or for several addresses separated by commas.
 func storeURL(addr string, params ...string) string {
 	return "postgres://posthorn@" + addr + "/posthorn?" + strings.Join(append([]string{"sslmode=disable"}, params...), "&")
 }
 
-// start runs the server until it accepts connections. What is left of a killed one
-// may hold its memory for a moment, so it tries again for some seconds.
+// start runs the server until it accepts connections. The remains of a killed server may
+// hold its memory for a moment, so start retries for some seconds.
 func (p *postgres) start() {
 	p.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; {
@@ -189,7 +189,7 @@ func (p *postgres) start() {
 	}
 }
 
-// launch starts the process and does not wait until it accepts connections.
+// launch starts the process without waiting until it accepts connections.
 func (p *postgres) launch() {
 	p.t.Helper()
 	_, port := p.hostPort()
@@ -211,7 +211,7 @@ func (p *postgres) launch() {
 	}()
 }
 
-// waitReady polls until a query is answered, the process ends or time is up.
+// waitReady polls until a query succeeds, the process exits or the time is up.
 func (p *postgres) waitReady(limit time.Duration) bool {
 	for end := time.Now().Add(limit); time.Now().Before(end); {
 		select {
@@ -239,29 +239,30 @@ func (p *postgres) stopImmediately() {
 	}
 }
 
-// kill is kill -9 on the server and on each of its processes; returns when they are gone.
+// kill runs kill -9 on the server and on each of its processes. It returns when they have
+// exited.
 func (p *postgres) kill() {
 	if p.cmd == nil {
 		return
 	}
 	children := childrenOf(p.cmd.Process.Pid)
-	_ = p.cmd.Process.Kill() // already gone is fine
+	_ = p.cmd.Process.Kill() // it may have exited already
 	<-p.exited
 	for _, pid := range children {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone with its parent
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have exited with its parent
 	}
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && slices.ContainsFunc(children, alive); {
 		<-time.After(5 * time.Millisecond)
 	}
 }
 
-// processStat reads state and parent of a process.
+// processStat returns the state and the parent of a process.
 func processStat(pid int) (state string, parent int, ok bool) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return "", 0, false
 	}
-	_, rest, _ := strings.Cut(string(text), ") ") // the name before it may hold anything
+	_, rest, _ := strings.Cut(string(text), ") ") // the name before it may contain anything
 	fields := strings.Fields(rest)
 	if len(fields) < 2 {
 		return "", 0, false
@@ -276,7 +277,7 @@ func alive(pid int) bool {
 }
 
 func childrenOf(parent int) (pids []int) {
-	entries, _ := os.ReadDir("/proc") // an empty list is noticed by whoever asked
+	entries, _ := os.ReadDir("/proc") // callers detect an empty list
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
@@ -289,7 +290,7 @@ func childrenOf(parent int) (pids []int) {
 	return pids
 }
 
-// childCalled returns the one process of the server whose title holds the text.
+// childCalled returns the only process of the server whose title contains the text.
 func (p *postgres) childCalled(title string) int {
 	p.t.Helper()
 	for _, pid := range childrenOf(p.cmd.Process.Pid) {
@@ -302,9 +303,8 @@ func (p *postgres) childCalled(title string) int {
 	return 0
 }
 
-// trySQL runs a statement as the superuser in the database posthorn, or in the
-// one that is always there while it does not exist; rows are lines, columns are
-// separated by |.
+// trySQL runs a statement as the superuser in the database posthorn, or in the maintenance
+// database while posthorn does not exist. Rows are lines, and columns are separated by |.
 func (p *postgres) trySQL(query string) (string, error) {
 	database := "posthorn"
 	if query == "SELECT 1" || strings.HasPrefix(query, "CREATE ROLE") || strings.HasPrefix(query, "CREATE DATABASE") {
@@ -332,7 +332,7 @@ func (p *postgres) sql(query string) string {
 	return out
 }
 
-// number is sql for a query whose answer is one number.
+// number is sql for a query that returns one number.
 func (p *postgres) number(query string) int {
 	p.t.Helper()
 	n, err := strconv.Atoi(p.sql(query))
@@ -342,7 +342,8 @@ func (p *postgres) number(query string) int {
 	return n
 }
 
-// standby makes and starts a copy that follows the server; it returns once the copy streams.
+// standby creates and starts a copy that follows the server. It returns once the copy is
+// streaming.
 func (p *postgres) standby() *postgres {
 	p.t.Helper()
 	s := preparePostgres(p.t, "")
@@ -362,8 +363,8 @@ func (p *postgres) set(name, value string) {
 	p.sql("SELECT pg_reload_conf()")
 }
 
-// promote makes a standby the primary; it returns when it takes writes. A server that
-// has just started may miss the request, so it is repeated.
+// promote makes a standby the primary, and returns when it accepts writes. A server that has
+// just started may miss the request, so it is repeated.
 func (p *postgres) promote() {
 	p.t.Helper()
 	asked := time.Time{}
@@ -373,7 +374,7 @@ func (p *postgres) promote() {
 		}
 		if time.Since(asked) > time.Second {
 			asked = time.Now()
-			_, _ = p.trySQL("SELECT pg_promote(false)") // it may just have become the primary
+			_, _ = p.trySQL("SELECT pg_promote(false)") // it may have become the primary just now
 		}
 		return false
 	})
@@ -385,9 +386,9 @@ func (p *postgres) connections() int {
 	return p.number("SELECT count(*) FROM pg_stat_activity WHERE usename = 'posthorn'")
 }
 
-// TestPostgresControl is the control of the proofs that stop servers: what
-// committed is there after each way to stop one, and after a promotion; what did not
-// commit is not; and asking a dead server is noticed.
+// TestPostgresControl is the control of the proofs that stop servers. What committed exists
+// after each way to stop a server and after a promotion, what did not commit does not, and a
+// query to a dead server fails.
 func TestPostgresControl(t *testing.T) {
 	p := newPostgres(t, "")
 	p.sql("CREATE TABLE kept (n int)")

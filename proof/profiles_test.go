@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// exampleProfiles are the files that operators are told to copy.
+// exampleProfiles are the files that operators are advised to copy.
 const exampleProfiles = "../examples/profiles"
 
-// TestExampleProfiles lets the steps that Stripe and GitHub publish judge what the
-// running server sends with the examples of such formats. That the judge knows
-// GitHub's steps is shown by their documented example; the control is in the same
-// run: one flipped bit in body or signature must be refused.
+// TestExampleProfiles verifies what the running server sends with the example profiles by
+// the steps that Stripe and GitHub publish. Their documented example shows that the verifier
+// implements GitHub's steps. The control is in the same run: one flipped bit in body or
+// signature must be refused.
 func TestExampleProfiles(t *testing.T) {
 	n := startNode(t, "--profile-dir", exampleProfiles)
 	documented := claim{Scheme: "github", Secret: "It's a Secret to Everybody", what: "the documented example", genuine: true,
@@ -64,7 +64,7 @@ func TestExampleProfiles(t *testing.T) {
 	}
 }
 
-// seen remembers the bodies that came in, whatever was answered.
+// seen records the received bodies, whatever the response.
 type seen struct {
 	mu     sync.Mutex
 	bodies []string
@@ -78,7 +78,7 @@ func (s *seen) answer(r receipt) int {
 	return s.status
 }
 
-// of returns the bodies that hold the text.
+// of returns the bodies that contain the text.
 func (s *seen) of(text string) (found []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,9 +90,9 @@ func (s *seen) of(text string) (found []string) {
 	return found
 }
 
-// TestHangUpReloadsProfiles edits a profile under the running server and sends it
-// SIGHUP: a broken file is named with its line and changes nothing, a good one
-// holds for new deliveries, and a retry still sends the bytes of before.
+// TestHangUpReloadsProfiles edits a profile under the running server and sends it SIGHUP. A
+// broken file is reported with its line and changes nothing, a valid one applies to new
+// deliveries, and a retry still sends the original bytes.
 func TestHangUpReloadsProfiles(t *testing.T) {
 	dir := t.TempDir()
 	example, err := os.ReadFile(filepath.Join(exampleProfiles, "standard-ed25519.yaml"))

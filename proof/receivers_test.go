@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// example is one of the receivers that the guides show, as a running program.
+// example is a running receiver of the guides.
 type example struct {
 	t    *testing.T
 	addr string
@@ -58,7 +58,7 @@ func startExample(t *testing.T, argv []string, profile, secret string) *example 
 		}
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // already gone is fine
+		_ = cmd.Process.Kill() // it may have exited already
 		<-read
 		_ = cmd.Wait()
 		if t.Failed() {
@@ -75,13 +75,13 @@ func startExample(t *testing.T, argv []string, profile, secret string) *example 
 	return x
 }
 
-// url has a name for a host, which every profile accepts.
+// url uses a host name, which every profile accepts.
 func (x *example) url() string {
 	_, port, _ := net.SplitHostPort(x.addr)
 	return "http://localhost:" + port + "/hook"
 }
 
-// lines returns what the program printed so far with the first word.
+// lines returns the lines of the output so far that start with the word.
 func (x *example) lines(word string) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -94,7 +94,7 @@ func (x *example) lines(word string) []string {
 	return out
 }
 
-// expect waits for the counts of events that were handled and recognised.
+// expect waits for the given numbers of handled events and of recognised duplicates.
 func (x *example) expect(handled, duplicates int) {
 	x.t.Helper()
 	eventually(x.t, 15*time.Second, fmt.Sprintf("%d handled and %d duplicates", handled, duplicates), func() bool {
@@ -105,7 +105,7 @@ func (x *example) expect(handled, duplicates int) {
 	}
 }
 
-// deliver hands a request to the program without a server between them.
+// deliver sends a request to the program without a server in between.
 func (x *example) deliver(r receipt) int {
 	req, err := http.NewRequest("POST", "http://"+x.addr+"/hook", bytes.NewReader(r.body))
 	if err != nil {
@@ -119,11 +119,11 @@ func (x *example) deliver(r receipt) int {
 		return 0
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is reused
 	return resp.StatusCode
 }
 
-// examples returns the command of each language's receiver.
+// examples returns the command of the receiver in each language.
 func examples(t *testing.T) map[string][]string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "receiver")
@@ -139,10 +139,9 @@ func examples(t *testing.T) map[string][]string {
 	}
 }
 
-// TestExampleReceivers runs the programs that the guides show, as they are, behind
-// the server: genuine requests are accepted whatever is in them, a copy with one
-// flipped bit is refused (the control), and an event is handled once however often
-// it comes.
+// TestExampleReceivers runs the programs of the guides unchanged behind the server. Genuine
+// requests are accepted whatever they contain, a copy with one flipped bit is refused (the
+// control), and an event is handled once however often it arrives.
 func TestExampleReceivers(t *testing.T) {
 	n := startNode(t)
 	for lang, argv := range examples(t) {
@@ -190,7 +189,8 @@ func TestExampleReceivers(t *testing.T) {
 	}
 }
 
-// oddBodies publishes the matrix of bodies and wants each accepted at once.
+// oddBodies publishes the matrix of bodies and requires that each is accepted on the first
+// attempt.
 func oddBodies(t *testing.T, n *node, tenant string, x *example) int {
 	t.Helper()
 	for _, data := range bodies() {
@@ -212,13 +212,13 @@ func oddBodies(t *testing.T, n *node, tenant string, x *example) int {
 	return len(bodies())
 }
 
-// lostAnswer lets an event through to the program and loses its answer, so that
-// the server repeats it. It returns the repeated request.
+// lostAnswer forwards an event to the program and loses the response, so that the server
+// repeats the event. It returns the repeated request.
 func lostAnswer(t *testing.T, n *node, tenant string, e endpoint, x *example) receipt {
 	t.Helper()
 	asked := 0
 	relay := newReceiver(t, func(r receipt) int {
-		asked++ // attempts at one delivery follow each other
+		asked++ // attempts of one delivery are sequential
 		if status := x.deliver(r); status != http.StatusOK || asked > 1 {
 			return status
 		}
@@ -234,8 +234,8 @@ func lostAnswer(t *testing.T, n *node, tenant string, e endpoint, x *example) re
 	return got
 }
 
-// forgedCopies flips one bit at a time in the body and in the signed headers, and
-// returns how many copies were refused.
+// forgedCopies flips one bit at a time in the body and in the signed headers, and returns
+// how many copies were refused.
 func forgedCopies(t *testing.T, s scheme, genuine receipt, x *example) (refused int) {
 	t.Helper()
 	try := func(what string, r receipt) {
@@ -259,7 +259,7 @@ func forgedCopies(t *testing.T, s scheme, genuine receipt, x *example) (refused 
 			text := []byte(value)
 			text[bit/8] ^= 1 << (bit % 8)
 			if c := text[bit/8]; c <= ' ' || c > '~' {
-				continue // no program sees it: HTTP itself refuses or trims it
+				continue // HTTP itself refuses or trims it, so no program sees it
 			}
 			forged := genuine
 			forged.header = genuine.header.Clone()
@@ -270,7 +270,7 @@ func forgedCopies(t *testing.T, s scheme, genuine receipt, x *example) (refused 
 	return refused
 }
 
-// newSecret makes a secret in the form of the profile.
+// newSecret generates a secret in the format of the profile.
 func newSecret(s scheme) string {
 	raw := make([]byte, 32)
 	for i := range raw {
@@ -286,7 +286,8 @@ func newSecret(s scheme) string {
 	}
 }
 
-// signedAt makes a sound request of another time, with steps of its own.
+// signedAt builds a valid request with another time, with its own implementation of the
+// steps.
 func signedAt(t *testing.T, s scheme, secret string, away time.Duration) receipt {
 	t.Helper()
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
@@ -310,9 +311,9 @@ func signedAt(t *testing.T, s scheme, secret string, away time.Duration) receipt
 	return r
 }
 
-// rotation follows the guides: a receiver that knows both secrets, or only the new
-// one, misses nothing when the secret changes. One that knows only the old one goes
-// on where the format has room for two signatures, the new one first.
+// rotation follows the guides. A receiver that knows both secrets, or only the new one,
+// misses nothing when the secret changes. One that knows only the old one continues to work
+// where the format allows two signatures, the new one first.
 func rotation(t *testing.T, n *node, s scheme, tenant string, argv []string, e endpoint, old string) {
 	t.Helper()
 	next := newSecret(s)

@@ -18,7 +18,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// bodies is the matrix of data objects whose bytes have to survive.
+// bodies is the matrix of data objects whose bytes must be preserved.
 func bodies() map[string]string {
 	return map[string]string{
 		"empty":        `{}`,
@@ -33,7 +33,7 @@ func bodies() map[string]string {
 	}
 }
 
-// scheme is a wire format with the headers that its signature covers.
+// scheme is a wire format, with the headers that its signature covers.
 type scheme struct {
 	name, profile string
 	byName        bool // the profile refuses numeric hosts
@@ -47,8 +47,8 @@ var schemes = []scheme{
 	{"paywise", "paywise", false, []string{"x-paywise-signature"}},
 }
 
-// capture publishes every body of the matrix to a fresh endpoint of the profile
-// and returns what the receiver got, by the name of the body.
+// capture publishes every body of the matrix to a new endpoint of the profile. It returns
+// the requests that the receiver got, by the name of the body.
 func capture(t *testing.T, n *node, s scheme) (secret string, got map[string]receipt) {
 	t.Helper()
 	r := newReceiver(t, nil)
@@ -68,7 +68,7 @@ func capture(t *testing.T, n *node, s scheme) (secret string, got map[string]rec
 	return e.Secret, got
 }
 
-// claim is one request as a verifier is asked about it.
+// claim is one request as a verifier gets it.
 type claim struct {
 	Scheme  string            `json:"scheme"`
 	Secret  string            `json:"secret"`
@@ -86,8 +86,8 @@ func newClaim(s scheme, secret string, r receipt, what string) claim {
 	return c
 }
 
-// forgeries returns copies of a genuine request with one bit flipped: up to limit
-// places in the body, and every bit of every signed header.
+// forgeries returns copies of a genuine request with one bit flipped: in up to limit places
+// of the body, and every bit of every signed header.
 func forgeries(s scheme, genuine claim, limit int) []claim {
 	var out []claim
 	forge := func(what string, change func(c *claim)) {
@@ -125,7 +125,7 @@ func forgeries(s scheme, genuine claim, limit int) []claim {
 	return out
 }
 
-// verifier says whether it accepts each claim.
+// verifier returns for each claim whether it accepts it.
 type verifier func(t *testing.T, claims []claim) []bool
 
 func goVerifier(t *testing.T, claims []claim) []bool {
@@ -150,7 +150,7 @@ func nodeVerifier(t *testing.T, claims []claim) []bool {
 	return runNode(t, "node/verify.js", claims)
 }
 
-// runNode lets a script judge the claims: one JSON object a line, one verdict each.
+// runNode runs a script that judges the claims: one JSON object per line, one verdict each.
 func runNode(t *testing.T, script string, claims []claim) []bool {
 	t.Helper()
 	cmd := exec.Command("node", script)
@@ -170,7 +170,7 @@ func runNode(t *testing.T, script string, claims []claim) []bool {
 	go func() {
 		enc := json.NewEncoder(in)
 		for _, c := range claims {
-			// JSON carries text; the raw bytes of a flipped header go as Latin-1.
+			// JSON carries text, so the raw bytes of a flipped header are sent as Latin-1.
 			latin := map[string]string{}
 			for k, v := range c.Headers {
 				latin[k] = latin1(v)
@@ -215,9 +215,9 @@ func latin1(s string) string {
 	return b.String()
 }
 
-// TestForeignVerifiers lets the libraries and steps that receivers use judge what
-// the running server sent. The control is in the same run: one flipped bit in
-// body, id, time or signature must be refused by each of them.
+// TestForeignVerifiers verifies what the running server sent with the libraries and steps
+// that receivers use. The control is in the same run: each of them must refuse one flipped
+// bit in body, id, time or signature.
 func TestForeignVerifiers(t *testing.T) {
 	n := startNode(t)
 	for _, s := range schemes {
@@ -261,7 +261,7 @@ func TestForeignVerifiers(t *testing.T) {
 	}
 }
 
-// member is one member of a JSON object with its value's bytes.
+// member is one member of a JSON object with the bytes of its value.
 type member struct {
 	name  string
 	value []byte
@@ -294,8 +294,8 @@ func members(t *testing.T, text []byte) []member {
 	return out
 }
 
-// survived reports what became of the data inside a delivered body: "" when its
-// bytes are all there, else what is wrong.
+// survived compares the data inside a delivered body with the original. It returns "" if all
+// bytes are preserved, and otherwise what is wrong.
 func survived(t *testing.T, profile, data string, body []byte) string {
 	if !json.Valid(body) {
 		return "the body is no JSON"
@@ -341,8 +341,8 @@ func TestBodySurvives(t *testing.T) {
 	}
 }
 
-// TestSurvivalCheckSeesDamage is the control of TestBodySurvives: a decoded and
-// re-encoded body must be noticed.
+// TestSurvivalCheckSeesDamage is the control of TestBodySurvives: a body that was decoded
+// and re-encoded must be detected.
 func TestSurvivalCheckSeesDamage(t *testing.T) {
 	data := bodies()["big numbers"]
 	damaged := strings.Replace(data, "12345678901234567890", "12345678901234567000", 1)
@@ -360,8 +360,8 @@ func TestSurvivalCheckSeesDamage(t *testing.T) {
 	}
 }
 
-// TestPublishLimits pins the edges of what is accepted; what is refused leaves no
-// trace in the list of events.
+// TestPublishLimits tests the limits of what is accepted. A refused event leaves no trace in
+// the list of events.
 func TestPublishLimits(t *testing.T) {
 	n := startNode(t)
 	n.tenant("edge")

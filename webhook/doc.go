@@ -1,13 +1,13 @@
 // Package webhook signs and verifies webhook requests.
 //
-// A signature scheme is a value, [Spec]: which headers it uses, which bytes it
-// signs, how it writes the result. [Standard], [StandardAsymmetric], [PaySway]
-// and [Paywise] are ready made. A sender builds a [Signer] from a Spec and its
-// keys; a receiver builds a [Verifier] and asks it about each request, or wraps
-// its handler with [Verifier.Handler].
+// A signature scheme is a value of type [Spec]. It specifies the headers of the scheme, the
+// bytes that are signed, and the format of the signature. [Standard], [StandardAsymmetric],
+// [PaySway] and [Paywise] return ready-made schemes. A sender builds a [Signer] from a Spec
+// and its keys. A receiver builds a [Verifier] and calls [Verifier.Verify] for each request,
+// or wraps its handler with [Verifier.Handler].
 //
-// The package promises that both halves read the same Spec, that an empty secret
-// is refused before anything is signed with it, and that signatures are compared
-// in constant time. It never sends a request, never logs, and never puts a secret
-// or an expected signature into an error. It imports the standard library only.
+// Signer and Verifier interpret a Spec in the same way. An empty secret is refused before
+// anything is signed with it, and signatures are compared in constant time. The package
+// never sends a request, never logs, and never puts a secret or an expected signature into
+// an error. It imports the standard library only.
 package webhook

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// ed25519Key signs, where its private half is there, and verifies.
+// ed25519Key verifies signatures, and also signs if it has the private key.
 type ed25519Key struct {
-	private ed25519.PrivateKey // nil: verifies only
+	private ed25519.PrivateKey // nil if the key can only verify
 	public  ed25519.PublicKey
 }
 
@@ -27,8 +27,8 @@ func newEd25519Key(k Key) (keyState, error) {
 	return nil, fmt.Errorf("%w: ed25519 needs a key that starts with whsk_ or, to verify, whpk_", ErrSecretFormat)
 }
 
-// checkEd25519 looks at what no length shows: the public half of a private key
-// must belong to its seed, or the signatures would give the private key away.
+// checkEd25519 checks what the length of a key does not show: the public half of a private
+// key must belong to its seed. Otherwise its signatures would reveal the private key.
 func checkEd25519(k Key) error {
 	switch {
 	case k.kind == public && k.Len() == ed25519.PublicKeySize:
@@ -43,8 +43,8 @@ func checkEd25519(k Key) error {
 	return nil
 }
 
-// joined keeps the buffers in which the signed bytes are put together: ed25519
-// reads them twice, so they cannot be streamed.
+// joined pools the buffers in which the signed bytes are assembled. Ed25519 reads them
+// twice, so they cannot be streamed.
 var joined = sync.Pool{New: func() any { return new([]byte) }}
 
 func together(head, body, tail []byte) *[]byte {
@@ -63,7 +63,7 @@ func (k *ed25519Key) matches(signatures [][]byte, head, body, tail []byte) bool 
 	text := together(head, body, tail)
 	defer joined.Put(text)
 	for _, got := range signatures {
-		// Nothing here is secret, so nothing need take constant time.
+		// Nothing here is secret, so this need not run in constant time.
 		if ed25519.Verify(k.public, *text, got) {
 			return true
 		}
@@ -71,8 +71,8 @@ func (k *ed25519Key) matches(signatures [][]byte, head, body, tail []byte) bool 
 	return false
 }
 
-// PublicKey returns the whpk_ text that belongs to a private key given as its
-// whsk_ text: what a receiver of [StandardAsymmetric] verifies with.
+// PublicKey returns the whpk_ text of the public key that belongs to a private key, given as
+// its whsk_ text. Receivers of [StandardAsymmetric] verify with the public key.
 func PublicKey(secret string) (string, error) {
 	key, err := ParseKey(secret, KeyWhsk)
 	if err != nil {

@@ -66,7 +66,7 @@ func TestEd25519Keys(t *testing.T) {
 	}
 }
 
-// A key signs with the algorithm it was made for and with no other.
+// A key works only with the algorithm that it was made for.
 func TestKeysStayWithTheirAlgorithm(t *testing.T) {
 	asymmetric, symmetric := webhook.StandardAsymmetric(), webhook.Standard()
 	ed, mac := keys(t, asymmetric, secretOld["standard-ed25519"]), keys(t, symmetric, secretOld["standard"])
@@ -94,8 +94,8 @@ func TestKeysStayWithTheirAlgorithm(t *testing.T) {
 	}
 }
 
-// Moving from one scheme to the other, a request carries both signatures; each
-// receiver finds its own, and the signature of one is none of the other.
+// During a migration between schemes, a request carries both signatures. Each receiver finds
+// its own signature and ignores the other.
 func TestBothSchemesInOneHeader(t *testing.T) {
 	old, err := webhook.Standard().Sign(message, keys(t, webhook.Standard(), secretOld["standard"]))
 	if err != nil {

@@ -2,26 +2,28 @@ package webhook
 
 import "errors"
 
-// The reasons for which a request is refused. Verify wraps them with detail; test
-// with errors.Is.
+// Reasons why a request is refused. Verify wraps them with details; test with errors.Is.
 var (
-	// ErrMissingHeader: a header of the scheme is absent or empty.
+	// ErrMissingHeader means that a header of the scheme is absent or empty.
 	ErrMissingHeader = errors.New("webhook: header is missing")
-	// ErrMalformedHeader: a header of the scheme cannot be read, or occurs twice.
+	// ErrMalformedHeader means that a header of the scheme cannot be parsed, or occurs twice.
 	ErrMalformedHeader = errors.New("webhook: header is malformed")
-	// ErrTimestampTooOld: signed longer ago than the tolerance, so perhaps a replay.
+	// ErrTimestampTooOld means that the request was signed longer ago than the tolerance allows,
+	// so it may be a replay.
 	ErrTimestampTooOld = errors.New("webhook: timestamp is too old")
-	// ErrTimestampTooNew: signed further in the future than the tolerance.
+	// ErrTimestampTooNew means that the request was signed further in the future than the
+	// tolerance allows.
 	ErrTimestampTooNew = errors.New("webhook: timestamp is too far in the future")
-	// ErrNoMatch: no signature fits. The secret is another one, or the body or a
-	// signed header was changed on the way (parsing and re-encoding the JSON does that).
+	// ErrNoMatch means that no signature matches. Either the secret is a different one, or the
+	// body or a signed header was changed in transit. Parsing and re-encoding the JSON changes
+	// the body.
 	ErrNoMatch = errors.New("webhook: no signature matches")
 )
 
-// The reasons for which a secret is refused.
+// Reasons why a secret is refused.
 var (
-	// ErrEmptySecret: there is no secret, or nothing but its prefix.
+	// ErrEmptySecret means that there is no secret, or nothing but its prefix.
 	ErrEmptySecret = errors.New("webhook: secret is empty")
-	// ErrSecretFormat: the text of the secret does not follow its encoding.
+	// ErrSecretFormat means that the text of the secret does not follow its encoding.
 	ErrSecretFormat = errors.New("webhook: secret has the wrong format")
 )

@@ -16,7 +16,7 @@ func ExampleStandard() {
 	if err != nil {
 		panic(err)
 	}
-	verifier.Now = func() time.Time { return time.Unix(1614265330, 0) } // leave this out
+	verifier.Now = func() time.Time { return time.Unix(1614265330, 0) } // omit this line
 	hook := verifier.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println("event", r.Header.Get("webhook-id"))
 		w.WriteHeader(http.StatusNoContent)
@@ -34,13 +34,13 @@ func ExampleStandard() {
 	// 204
 }
 
-// PaySway takes exactly 200 for success.
+// PaySway accepts only status 200 as success.
 func ExamplePaySway() {
 	verifier, err := webhook.NewVerifier(webhook.PaySway(), "zTOJGr3vYdAHM/F5ZiDsVvgPZq5/Y3Ktbo9xw9Ncf8Y=")
 	if err != nil {
 		panic(err)
 	}
-	verifier.Now = func() time.Time { return time.Unix(1738002855, 0) } // leave this out
+	verifier.Now = func() time.Time { return time.Unix(1738002855, 0) } // omit this line
 	header := http.Header{}
 	header.Set("X-PaySway-Signature", "t=1738002855,v1=c9854765d242b9078e68b6fca1755f208ba70a7aa7c372abc4ec341483e34496")
 	fmt.Println(verifier.Verify(header, []byte(`{"foo":"bar"}`)))
@@ -50,8 +50,8 @@ func ExamplePaySway() {
 	// webhook: no signature matches
 }
 
-// A paywise signature holds no time, so a receiver remembers which deliveries it
-// has seen.
+// A paywise signature contains no time, so a receiver has to remember which deliveries it
+// has already seen.
 func ExamplePaywise() {
 	verifier, err := webhook.NewVerifier(webhook.Paywise(), "aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789_abc")
 	if err != nil {
@@ -94,14 +94,14 @@ func ExampleSigner() {
 	// t=1738002855,v1=c9854765d242b9078e68b6fca1755f208ba70a7aa7c372abc4ec341483e34496 <nil>
 }
 
-// A receiver of asymmetric signatures holds the public key only; a request that
-// carries both kinds of signature is fine too.
+// A receiver of asymmetric signatures holds only the public key. It also accepts a request
+// that carries both kinds of signature.
 func ExampleStandardAsymmetric() {
 	verifier, err := webhook.NewVerifier(webhook.StandardAsymmetric(), "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")
 	if err != nil {
 		panic(err)
 	}
-	verifier.Now = func() time.Time { return time.Unix(1614265330, 0) } // leave this out
+	verifier.Now = func() time.Time { return time.Unix(1614265330, 0) } // omit this line
 	header := http.Header{}
 	header.Set("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek")
 	header.Set("webhook-timestamp", "1614265330")

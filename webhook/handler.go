@@ -7,13 +7,13 @@ import (
 	"net/http"
 )
 
-// DefaultMaxBody is the largest body a Verifier's Handler reads, in bytes.
+// DefaultMaxBody is the default limit of [Verifier.Handler] for a request body, in bytes.
 const DefaultMaxBody = 1 << 20
 
-// Handler lets only verified requests through to next, which finds the body
-// unread. Others are answered 401; 400 if a header of the scheme is missing or
-// malformed, 413 if the body is too large. The answer does not say which check
-// failed beyond that.
+// Handler returns a handler that passes verified requests to next, with their body still to
+// be read. It answers other requests with 401, with 400 if a header of the scheme is missing
+// or malformed or the body cannot be read, and with 413 if the body is too large. The
+// response reveals nothing more about which check failed.
 func (v *Verifier) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limit := v.MaxBody

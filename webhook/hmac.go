@@ -12,19 +12,19 @@ import (
 	"sync"
 )
 
-// algorithm is one way to sign: the length of a signature in bytes and a
-// constructor of the key, which refuses keys that are not of its kind.
+// algorithm is a signature algorithm: the length of its signatures in bytes, and a
+// constructor that refuses keys of another kind.
 type algorithm struct {
 	size   int
 	newKey func(Key) (keyState, error)
 }
 
-// keyState is a key compiled for one algorithm. It is safe for concurrent use.
-// The signed bytes arrive in three parts so that the body is never copied.
+// keyState is a key prepared for one algorithm. It is safe for concurrent use. The signed
+// bytes are passed in three parts so that the body is never copied.
 type keyState interface {
 	appendSignature(dst, head, body, tail []byte) []byte
-	// matches reports whether one of the signatures, each of the algorithm's
-	// size, belongs to the bytes.
+	// matches reports whether one of the signatures is valid for the bytes. Each signature has
+	// the algorithm's length.
 	matches(signatures [][]byte, head, body, tail []byte) bool
 }
 
@@ -35,8 +35,8 @@ var algorithms = map[Algorithm]algorithm{
 	Ed25519:    {ed25519.SignatureSize, newEd25519Key},
 }
 
-// hmacKey keeps hash states whose key block is already absorbed, which saves two
-// of the four or more blocks that a short message costs.
+// hmacKey pools hash states that have already absorbed the key block. This saves two of the
+// four or more blocks that a short message costs.
 type hmacKey struct{ states sync.Pool }
 
 func hmacWith(newHash func() hash.Hash) func(Key) (keyState, error) {
@@ -65,7 +65,7 @@ func (k *hmacKey) matches(signatures [][]byte, head, body, tail []byte) bool {
 	want := k.appendSignature(nil, head, body, tail)
 	found := 0
 	for _, got := range signatures {
-		// ConstantTimeCompare answers 0 for unequal lengths, before it compares.
+		// ConstantTimeCompare returns 0 for unequal lengths before it compares.
 		found |= subtle.ConstantTimeCompare(got, want)
 	}
 	return found == 1

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// KeyEncoding says how the text of a secret becomes the bytes of a key.
+// KeyEncoding specifies how the text of a secret is decoded into the bytes of a key.
 type KeyEncoding string
 
-// The encodings of secrets.
+// Encodings of secrets.
 const (
 	KeyText   KeyEncoding = "text"   // the bytes of the text itself
 	KeyBase64 KeyEncoding = "base64" // standard alphabet, padded
@@ -19,7 +19,7 @@ const (
 	KeyWhpk   KeyEncoding = "whpk_"  // ed25519, public: whpk_, then base64 of the 32 bytes; verifies only
 )
 
-// keyKind says which algorithms a key fits.
+// keyKind identifies the algorithms that a key can be used with.
 type keyKind uint8
 
 const (
@@ -28,15 +28,16 @@ const (
 	public
 )
 
-// Key is a secret made ready to sign or verify with. It cannot be printed. The
-// zero Key is empty and refused wherever a key is used.
+// Key is a secret that has been decoded for signing or verifying. Printing and logging it
+// shows "***" in place of the secret. The zero Key is empty, and refused wherever a key is
+// used.
 type Key struct {
 	bytes []byte
 	kind  keyKind
 }
 
-// ParseKey reads the text of a secret. The error is ErrEmptySecret or
-// ErrSecretFormat, wrapped, and never holds the text.
+// ParseKey decodes the text of a secret. The error wraps [ErrEmptySecret] or
+// [ErrSecretFormat] and never contains the text.
 func ParseKey(text string, encoding KeyEncoding) (Key, error) {
 	switch text {
 	case "", string(KeyWhsec), string(KeyWhsk), string(KeyWhpk):
@@ -57,10 +58,10 @@ func ParseKey(text string, encoding KeyEncoding) (Key, error) {
 	return Key{}, fmt.Errorf("%w: unknown key encoding %q", ErrSecretFormat, encoding)
 }
 
-// ParseKey reads the text of a secret in the scheme's own encoding.
+// ParseKey decodes the text of a secret in the encoding of the scheme.
 func (s Spec) ParseKey(text string) (Key, error) { return ParseKey(text, s.Key) }
 
-// Len returns the number of bytes of the key.
+// Len returns the length of the key in bytes.
 func (k Key) Len() int { return len(k.bytes) }
 
 // LogValue keeps the key out of logs.
@@ -72,7 +73,7 @@ func (k Key) String() string { return "***" }
 // GoString keeps the key out of %#v.
 func (k Key) GoString() string { return "webhook.Key{***}" }
 
-// Format keeps the key out of every verb, %x and %d included.
+// Format keeps the key out of every verb, including %x and %d.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("***")) }
 
 func decodePrefixed(text string, prefix KeyEncoding, kind keyKind) (Key, error) {
@@ -91,8 +92,8 @@ func decodePrefixed(text string, prefix KeyEncoding, kind keyKind) (Key, error) 
 }
 
 func decodeKey(text string, kind keyKind) (Key, error) {
-	// The decoder of the standard library skips line breaks; two texts must not
-	// be the same secret.
+	// The decoder of the standard library skips line breaks, but two texts must not be the same
+	// secret.
 	if strings.ContainsAny(text, "\r\n") {
 		return Key{}, fmt.Errorf("%w: it holds a line break", ErrSecretFormat)
 	}

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// scheme is a Spec made ready: templates parsed, algorithm looked up.
+// scheme is a compiled Spec, with its templates parsed and its algorithm looked up.
 type scheme struct {
 	spec      Spec
 	algorithm algorithm
-	head      template   // what is signed before the body
-	tail      template   // and after it
+	head      template   // signed before the body
+	tail      template   // signed after the body
 	elements  []template // of the signature header
 	repeated  int        // index of the element that holds the signature
 	needsID   bool
 	needsTime bool
 }
 
-// Check reports what is wrong with the scheme, or nil.
+// Check returns an error if the scheme is invalid, and nil otherwise.
 func (s Spec) Check() error {
 	_, err := s.compile()
 	return err
@@ -119,8 +119,8 @@ func (c *scheme) compileOutput() error {
 	return nil
 }
 
-// checkSource demands that a signed value travels exactly once, and that a value
-// that is not signed does not travel as if it were.
+// checkSource requires that a signed value is transmitted exactly once, and that an unsigned
+// value is not transmitted as if it were signed.
 func checkSource(placeholder string, signed, inOutput bool, header string) error {
 	switch {
 	case header != "" && !validName(header):
@@ -135,11 +135,11 @@ func checkSource(placeholder string, signed, inOutput bool, header string) error
 	return nil
 }
 
-// maxSignedHeaders bounds how many other headers a scheme signs.
+// maxSignedHeaders limits the number of other headers that a scheme signs.
 const maxSignedHeaders = 8
 
-// checkHeaders judges the values of the other headers that are signed. Without the
-// bounds, bytes could move between a value and what follows it.
+// checkHeaders validates the values of the other headers that are signed. Without these
+// limits, bytes could move between a value and the text that follows it.
 func (c *scheme) checkHeaders(get func(name string) string) error {
 	for i, s := range c.head {
 		if s.field == fieldHeader && !validHeader(valueOf(get, s.text), c.endOf(i)) {
@@ -149,8 +149,8 @@ func (c *scheme) checkHeaders(get func(name string) string) error {
 	return nil
 }
 
-// endOf returns the character that ends the placeholder at i of the head. Fixed text
-// follows every placeholder but {body}, or the template does not compile.
+// endOf returns the character that ends the placeholder at index i of the head. Fixed text
+// follows every placeholder except {body}, because parseTemplate refuses other templates.
 func (c *scheme) endOf(i int) byte { return c.head[i+1].text[0] }
 
 func valueOf(get func(name string) string, name string) string {
@@ -160,7 +160,7 @@ func valueOf(get func(name string) string, name string) string {
 	return get(name)
 }
 
-// appendHead appends the signed bytes that come before the body.
+// appendHead appends the signed bytes that precede the body.
 func (c *scheme) appendHead(dst []byte, id string, timestamp int64, get func(name string) string) []byte {
 	for _, s := range c.head {
 		switch s.field {
@@ -177,7 +177,7 @@ func (c *scheme) appendHead(dst []byte, id string, timestamp int64, get func(nam
 	return dst
 }
 
-// appendTail appends the signed bytes that come after the body: fixed text only.
+// appendTail appends the signed bytes that follow the body, which are fixed text only.
 func (c *scheme) appendTail(dst []byte) []byte {
 	for _, s := range c.tail {
 		dst = append(dst, s.text...)
@@ -185,15 +185,15 @@ func (c *scheme) appendTail(dst []byte) []byte {
 	return dst
 }
 
-// claim is what a signature header says.
+// claim is the content of a signature header.
 type claim struct {
 	id         string
 	timestamp  string
-	signatures [][]byte // decoded, of the right length; the rest is dropped
+	signatures [][]byte // decoded and of the right length; others are dropped
 }
 
-// parse reads a signature header. Elements that fit no element of the scheme are
-// ignored, so that senders can add signatures of a later version.
+// parse parses a signature header. It ignores elements that match no element of the scheme,
+// so that senders can add signatures of a later version.
 func (c *scheme) parse(value string) (claim, error) {
 	pieces := []string{value}
 	if c.spec.Joiner != "" {
@@ -234,10 +234,10 @@ func (c *scheme) take(got *claim, found values) error {
 	return nil
 }
 
-// values holds the text of each placeholder, by field.
+// values holds the text of each placeholder, indexed by field.
 type values [fieldSignature + 1]string
 
-// match reads the values out of a text that has the template's shape.
+// match extracts the values from a text that has the shape of the template.
 func (t template) match(text string) (values, bool) {
 	var v values
 	for i, s := range t {
@@ -261,7 +261,7 @@ func (t template) match(text string) (values, bool) {
 	return v, text == ""
 }
 
-// decodeDigest accepts exactly the one text that this package would write.
+// decodeDigest accepts only the one text that this package would write for the digest.
 func decodeDigest(text string, encoding Encoding, size int) ([]byte, bool) {
 	if encoding == Hex {
 		if len(text) != hex.EncodedLen(size) || strings.ToLower(text) != text {
@@ -277,7 +277,7 @@ func decodeDigest(text string, encoding Encoding, size int) ([]byte, bool) {
 	return raw, err == nil && len(raw) == size
 }
 
-// parseTimestamp reads decimal Unix seconds: digits only, up to the year 9999.
+// parseTimestamp parses decimal Unix seconds: digits only, up to the end of the year 9999.
 func parseTimestamp(text string) (int64, bool) {
 	const last = 253402300799
 	for i := 0; i < len(text); i++ {
@@ -289,7 +289,7 @@ func parseTimestamp(text string) (int64, bool) {
 	return n, err == nil && n <= last
 }
 
-// checkAge compares whole seconds, as the timestamp has no finer ones.
+// checkAge compares whole seconds, because the timestamp is no more precise.
 func (c *scheme) checkAge(timestamp int64, now time.Time) error {
 	tolerance := c.spec.Tolerance
 	if tolerance == 0 {

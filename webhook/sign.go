@@ -11,31 +11,33 @@ import (
 	"time"
 )
 
-// Message is what is signed.
+// Message is a message to sign.
 type Message struct {
-	ID        string    // for schemes that sign an id: 1 to 256 of [A-Za-z0-9_-] (S-12)
-	Timestamp time.Time // time of signing, for schemes that sign one; sent in whole seconds
+	ID        string    // for schemes that sign an id: 1 to 256 characters of [A-Za-z0-9_-] (S-12)
+	Timestamp time.Time // time of signing, for schemes that sign one; transmitted in whole seconds
 	Body      []byte    // the exact bytes of the request body
 
-	// Header returns the value of another header of the request, "" if it is not
-	// sent; for schemes with {header:NAME}. nil: there are none.
+	// Header returns the value of another header of the request, or "" if the header is not
+	// sent. It is used by schemes with {header:NAME}. If Header is nil, there are no others.
 	Header func(name string) string
 }
 
-// Signer signs with a fixed set of keys. It is safe for concurrent use.
+// Signer signs messages with a fixed set of keys. It is safe for concurrent use.
 type Signer struct {
 	scheme *scheme
 	keys   []keyState
 }
 
-// scratch holds the small buffers of one signing; the hash forces them to the heap.
+// scratch holds the small buffers of one signing, which escape to the heap because of the
+// hash.
 type scratch struct{ head, tail, sum []byte }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Signer compiles the scheme and its keys, newest first. At least one key is
-// needed (ErrEmptySecret), and a public key cannot sign (ErrSecretFormat). Build it
-// once per set of keys: it keeps their state.
+// Signer returns a signer for the scheme and its keys, newest key first. The error is
+// [ErrEmptySecret] if there is no key or a key is empty, and [ErrSecretFormat] if a key does
+// not fit the algorithm or is public, and so cannot sign. Test for them with errors.Is. Build
+// a Signer once for each set of keys, because it caches their state.
 func (s Spec) Signer(keys []Key) (*Signer, error) {
 	c, err := s.compile()
 	if err != nil {
@@ -56,8 +58,8 @@ func (s Spec) Signer(keys []Key) (*Signer, error) {
 	return &Signer{scheme: c, keys: states}, nil
 }
 
-// Sign returns the headers of the message: the signature and, where the scheme
-// has them, id and timestamp. Senders with more than a few messages use a Signer.
+// Sign returns the headers of the message: the signature and, if the scheme has headers for
+// them, the id and the timestamp. To sign more than a few messages, use a [Signer].
 func (s Spec) Sign(m Message, keys []Key) (http.Header, error) {
 	signer, err := s.Signer(keys)
 	if err != nil {
@@ -78,9 +80,9 @@ func (s Spec) Sign(m Message, keys []Key) (http.Header, error) {
 	return h, nil
 }
 
-// AppendSignature appends the value of the signature header to dst. With HMAC it
-// allocates nothing when dst has room. It fails on a message id, and
-// on the value of a header, that the scheme cannot sign.
+// AppendSignature appends the value of the signature header to dst. With HMAC it allocates
+// nothing if dst has enough capacity. It returns an error if the scheme cannot sign the
+// message id, the timestamp or the value of a header.
 func (s *Signer) AppendSignature(dst []byte, m Message) ([]byte, error) {
 	c := s.scheme
 	if c.needsID && !validID(m.ID) {
@@ -116,7 +118,7 @@ func (s *Signer) AppendSignature(dst []byte, m Message) ([]byte, error) {
 	return dst, nil
 }
 
-// append writes one element of the signature header.
+// append appends one element of the signature header.
 func (t template) append(dst []byte, id string, timestamp int64, sum []byte, digest Encoding) []byte {
 	for _, s := range t {
 		switch s.field {

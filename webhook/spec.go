@@ -2,10 +2,10 @@ package webhook
 
 import "time"
 
-// Algorithm names how a signature is computed.
+// Algorithm names a signature algorithm.
 type Algorithm string
 
-// The algorithms.
+// Supported algorithms.
 const (
 	HMACSHA256 Algorithm = "hmac-sha256" // RFC 2104 with SHA-256
 	HMACSHA512 Algorithm = "hmac-sha512" // RFC 2104 with SHA-512
@@ -13,60 +13,61 @@ const (
 	Ed25519    Algorithm = "ed25519"     // RFC 8032: signed with a private key, verified with the public one
 )
 
-// Encoding says how the bytes of a signature are written.
+// Encoding names an encoding of signatures.
 type Encoding string
 
-// The encodings of signatures.
+// Encodings of signatures.
 const (
 	Hex    Encoding = "hex"    // lower case
 	Base64 Encoding = "base64" // standard alphabet, padded
 )
 
-// DefaultTolerance is how far a signed timestamp may lie from the receiver's
-// clock, either way, when a Spec does not say.
+// DefaultTolerance is the maximum difference between a signed timestamp and the receiver's
+// clock, in either direction, for a Spec that sets no Tolerance.
 const DefaultTolerance = 5 * time.Minute
 
-// Spec is a signature scheme as data. The zero value is not usable; [Spec.Check]
-// says what is wrong with one.
+// Spec describes a signature scheme. The zero value is not valid; [Spec.Check] reports what
+// is wrong with a Spec.
 //
-// Templates hold fixed text and placeholders: {id}, {timestamp} (decimal Unix
-// seconds), {body} (the exact bytes of the request body) and {signature}.
+// Templates contain fixed text and placeholders: {id}, {timestamp} (decimal Unix seconds),
+// {body} (the exact bytes of the request body) and {signature}.
 type Spec struct {
-	// Header carries the signature.
+	// Header is the name of the header that carries the signature.
 	Header string
-	// IDHeader carries the message id, TimestampHeader the time of signing. A
-	// scheme sets one exactly if Signed uses the value and Output does not carry it.
+	// IDHeader carries the message id, and TimestampHeader the time of signing. A scheme sets
+	// each of them if and only if Signed uses the value and Output does not carry it.
 	IDHeader        string
 	TimestampHeader string
 
-	// Algorithm turns Signed into the signature.
+	// Algorithm computes the signature of Signed.
 	Algorithm Algorithm
-	// Signed is the template of the bytes that are signed, such as
-	// "{id}.{timestamp}.{body}". It holds {body} once. {header:NAME} is the value of
-	// another header of the request, an empty text if it is not sent: up to 256
-	// characters of printable ASCII without the one that follows the placeholder.
+	// Signed is the template of the signed bytes, such as "{id}.{timestamp}.{body}". It contains
+	// {body} exactly once. {header:NAME} is the value of another header of the request, or empty
+	// if the header is not sent. Such a value is at most 256 characters of printable ASCII, and
+	// does not contain the character that follows its placeholder. A template contains at most 8
+	// of them.
 	Signed string
-	// Output is the template of Header's value, such as "v1,{signature}". It is a
-	// list of elements separated by Joiner.
+	// Output is the template of Header's value, such as "v1,{signature}". It is a list of
+	// elements separated by Joiner.
 	Output string
-	// Joiner separates the elements of Output. With several keys the element that
-	// holds {signature} is repeated, newest key first. Empty: Output is one
-	// element and only the newest key signs.
+	// Joiner separates the elements of Output. With several keys, the element that contains
+	// {signature} is repeated, newest key first. If Joiner is empty, Output is one element, and
+	// only the newest key signs.
 	Joiner string
-	// Digest is how {signature} is written.
+	// Digest is the encoding of {signature}.
 	Digest Encoding
-	// Key is how the text of a secret becomes a key: KeyWhsk with Ed25519, one of
-	// the others with HMAC.
+	// Key is the encoding of secrets: KeyWhsk with Ed25519, and KeyText, KeyBase64 or KeyWhsec
+	// with HMAC.
 	Key KeyEncoding
 
-	// Tolerance is how far a verified timestamp may lie from the clock, in whole
-	// seconds, either way; 0: DefaultTolerance. It has no effect on schemes that
-	// sign no timestamp: those cannot detect a replay.
+	// Tolerance is the maximum difference between a verified timestamp and the clock, in either
+	// direction. It is applied in whole seconds; 0 means DefaultTolerance. It has no effect on
+	// schemes that sign no timestamp, which cannot detect replays.
 	Tolerance time.Duration
 }
 
-// Standard is the scheme of Standard Webhooks 1.0 with symmetric keys: the
-// headers webhook-id, webhook-timestamp and webhook-signature, secrets whsec_...
+// Standard returns the scheme of Standard Webhooks 1.0 with symmetric keys. Its headers are
+// webhook-id, webhook-timestamp and webhook-signature, and its secrets begin with whsec_.
 func Standard() Spec {
 	return Spec{
 		Header: "webhook-signature", IDHeader: "webhook-id", TimestampHeader: "webhook-timestamp",
@@ -75,19 +76,19 @@ func Standard() Spec {
 	}
 }
 
-// StandardAsymmetric is the scheme of Standard Webhooks 1.0 with asymmetric keys:
-// the sender signs with a private key whsk_..., a receiver verifies with the public
-// key whpk_... and cannot sign itself. The headers are those of [Standard], and the
-// signatures of both may stand side by side in one header: each verifier ignores
-// the version it does not know.
+// StandardAsymmetric returns the scheme of Standard Webhooks 1.0 with asymmetric keys. The
+// sender signs with a private key (whsk_...), and a receiver verifies with the public key
+// (whpk_...), with which it cannot sign. The headers are those of [Standard]. One header may
+// carry the signatures of both schemes, because each verifier ignores the version that it
+// does not know.
 func StandardAsymmetric() Spec {
 	s := Standard()
 	s.Algorithm, s.Output, s.Key = Ed25519, "v1a,{signature}", KeyWhsk
 	return s
 }
 
-// PaySway is the scheme of PaySway webhooks: one header with the time of signing
-// and the signature (PaySway docs: verify-requests).
+// PaySway returns the scheme of PaySway webhooks: one header with the time of signing and
+// the signature (PaySway docs: verify-requests).
 func PaySway() Spec {
 	return Spec{
 		Header:    "X-PaySway-Signature",
@@ -96,9 +97,9 @@ func PaySway() Spec {
 	}
 }
 
-// Paywise is the scheme of paywise webhooks: a digest of the body alone, so a
-// replayed request verifies for ever and receivers must deduplicate by
-// X-Paywise-Delivery-ID (paywise docs: signature-verification).
+// Paywise returns the scheme of paywise webhooks: a digest of the body alone. A replayed
+// request always verifies, so receivers must deduplicate by X-Paywise-Delivery-ID (paywise
+// docs: signature-verification).
 func Paywise() Spec {
 	return Spec{
 		Header:    "X-Paywise-Signature",

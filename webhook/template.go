@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// field is what one segment of a template stands for.
+// field identifies what a segment of a template represents.
 type field uint8
 
 const (
@@ -21,19 +21,19 @@ var fieldNames = map[string]field{
 	"id": fieldID, "timestamp": fieldTimestamp, "body": fieldBody, "signature": fieldSignature,
 }
 
-// headerPrefix begins the placeholder of another header's value.
+// headerPrefix starts the placeholder for the value of another header.
 const headerPrefix = "header:"
 
 type segment struct {
 	field field
-	text  string // of a fixed segment; the name of a header
+	text  string // the fixed text, or the name of a header
 }
 
 type template []segment
 
-// parseTemplate splits text into segments. Two placeholders need fixed text
-// between them whose first character cannot be part of a value, or bytes could
-// move from one value into the next without changing what is signed.
+// parseTemplate splits text into segments. It requires fixed text between two placeholders,
+// whose first character cannot be part of a value. Otherwise bytes could move from one value
+// into the next without changing the signed bytes.
 func parseTemplate(text string) (template, error) {
 	var t template
 	for rest := text; rest != ""; {
@@ -80,7 +80,7 @@ func (t template) checkBoundaries(text string) error {
 	return nil
 }
 
-// count returns how often the template holds the field.
+// count returns how often the template contains the field.
 func (t template) count(f field) int {
 	n := 0
 	for _, s := range t {
@@ -91,7 +91,7 @@ func (t template) count(f field) int {
 	return n
 }
 
-// split cuts the template at the separator, which stands in fixed text.
+// split splits the template at the separator, which occurs in fixed text.
 func (t template) split(separator string) []template {
 	if separator == "" {
 		return []template{t}
@@ -114,15 +114,15 @@ func (t template) split(separator string) []template {
 	return parts
 }
 
-// separates reports whether the text ends every value before it: its first
-// character is in no alphabet of ids, numbers, hex or base64.
+// separates reports whether the text ends every value that precedes it: its first character
+// is in no alphabet of ids, numbers, hex or base64.
 func separates(text string) bool {
 	return text != "" && !alphanumeric(text[0]) && !strings.ContainsRune("_-+/=", rune(text[0]))
 }
 
-// validID reports whether a text can be a signed message id: 1 to 256 letters,
-// digits, underscores and hyphens. A dot in an id could move the border between
-// id, timestamp and body (S-12).
+// validID reports whether a text can be a signed message id: 1 to 256 letters, digits,
+// underscores and hyphens. A dot in an id could move the boundaries between id, timestamp
+// and body (S-12).
 func validID(id string) bool {
 	if id == "" || len(id) > 256 {
 		return false
@@ -135,17 +135,17 @@ func validID(id string) bool {
 	return true
 }
 
-// maxSignedHeader bounds the value of another header that is signed, in bytes.
+// maxSignedHeader limits the value of another header that is signed, in bytes.
 const maxSignedHeader = 256
 
-// validHeader reports whether a text can be the signed value of another header: up
-// to 256 characters of printable ASCII without outer spaces, which are lost on the
-// way, and without the character that ends it in what is signed.
+// validHeader reports whether a text can be the signed value of another header: up to 256
+// characters of printable ASCII, without the character that ends the value in the signed
+// bytes. Leading and trailing spaces are refused, because they are lost in transit.
 func validHeader(value string, end byte) bool {
 	return len(value) <= maxSignedHeader && printable(value) && strings.TrimSpace(value) == value && strings.IndexByte(value, end) < 0
 }
 
-// validName reports whether a text is a token of RFC 9110, section 5.6.2.
+// validName reports whether a text is a token as defined in RFC 9110, section 5.6.2.
 func validName(name string) bool {
 	for i := 0; i < len(name); i++ {
 		if c := name[i]; !alphanumeric(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {

@@ -108,8 +108,8 @@ func TestVectorsSign(t *testing.T) {
 	}
 }
 
-// Every single flipped bit in body, id, time or signature is refused, with the
-// tolerance out of the way so that it is the signature that refuses.
+// Every single flipped bit in body, id, time or signature is refused. The tolerance is large
+// enough that only the signature can be the reason.
 func TestEveryFlippedBitIsRefused(t *testing.T) {
 	for _, v := range vectors(t) {
 		if !v.Sign {

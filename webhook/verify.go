@@ -7,27 +7,27 @@ import (
 	"time"
 )
 
-// maxHeaderLength bounds the signature header, in bytes: room for dozens of
-// signatures, and an end to the work one request can ask for.
+// maxHeaderLength limits the signature header, in bytes. It leaves room for dozens of
+// signatures and bounds the work that one request can cause.
 const maxHeaderLength = 8192
 
-// Verifier tells a receiver whether a request comes from the holder of the
-// secret. Set the fields before its first use; then it is safe for concurrent use.
+// Verifier verifies that requests were signed by a holder of the secret. Set its fields
+// before the first use; after that it is safe for concurrent use.
 type Verifier struct {
-	// Now is the receiver's clock; nil: time.Now.
+	// Now is the receiver's clock; nil means time.Now.
 	Now func() time.Time
-	// MaxBody is the largest body Handler reads, in bytes; 0: DefaultMaxBody.
+	// MaxBody is the largest body that Handler reads, in bytes; 0 means DefaultMaxBody.
 	MaxBody int64
 
 	scheme *scheme
 	keys   []keyState
 }
 
-// NewVerifier returns a verifier that accepts a signature by any of the secrets,
-// which are texts as the sender showed them; with Ed25519 they are public keys
-// (whpk_...), or private ones in tests. While a secret is being rotated,
-// give the old one and the new one. No secret at all, an empty one and a bare
-// whsec_ are ErrEmptySecret: a verifier without a secret would accept anybody.
+// NewVerifier returns a verifier that accepts a signature made with any of the secrets.
+// Secrets are texts as the sender shows them. With Ed25519 they are public keys (whpk_...),
+// or private keys in tests. During a rotation, pass both the old and the new secret.
+// The error is [ErrEmptySecret], to test for with errors.Is, if there is no secret at all, an
+// empty one or a bare whsec_, because a verifier without a secret would accept any request.
 func NewVerifier(spec Spec, secrets ...string) (*Verifier, error) {
 	c, err := spec.compile()
 	if err != nil {
@@ -52,9 +52,11 @@ func NewVerifier(spec Spec, secrets ...string) (*Verifier, error) {
 	return &Verifier{scheme: c, keys: states}, nil
 }
 
-// Verify returns nil if one of the signatures in the header was made with one of
-// the secrets over exactly these bytes, and within the scheme's tolerance. Give
-// it the body as it came from the network, before any parsing.
+// Verify returns nil if one of the signatures in the header was made with one of the secrets
+// over exactly these bytes, and the timestamp is within the scheme's tolerance. Pass the
+// body as it was received, before any parsing. Otherwise the error wraps one of
+// [ErrMissingHeader], [ErrMalformedHeader], [ErrTimestampTooOld], [ErrTimestampTooNew] and
+// [ErrNoMatch].
 func (v *Verifier) Verify(header http.Header, body []byte) error {
 	c := v.scheme
 	value, err := only(header, c.spec.Header)
@@ -84,8 +86,8 @@ func (v *Verifier) Verify(header http.Header, body []byte) error {
 	return ErrNoMatch
 }
 
-// signedValues completes the claim from headers of their own and checks id and
-// timestamp, as far as the scheme signs them.
+// signedValues completes the claim with values from headers of their own, and checks the id
+// and the timestamp if the scheme signs them.
 func (v *Verifier) signedValues(header http.Header, got *claim) (int64, error) {
 	c := v.scheme
 	var err error
@@ -116,8 +118,8 @@ func (v *Verifier) signedValues(header http.Header, got *claim) (int64, error) {
 	return timestamp, c.checkAge(timestamp, now())
 }
 
-// otherHeaders checks the further headers that the scheme signs. One that is not there
-// was signed as an empty text.
+// otherHeaders checks the other headers that the scheme signs. An absent header was signed
+// as an empty text.
 func (v *Verifier) otherHeaders(header http.Header) error {
 	for _, s := range v.scheme.head {
 		if s.field == fieldHeader && len(header.Values(s.text)) > 1 {
@@ -130,8 +132,8 @@ func (v *Verifier) otherHeaders(header http.Header) error {
 	return nil
 }
 
-// only returns the one value of a header. Two values are refused: which of them
-// counts would depend on who reads.
+// only returns the single value of a header. It refuses several values, because readers
+// could disagree about which one counts.
 func only(header http.Header, name string) (string, error) {
 	values := header.Values(name)
 	switch {

@@ -60,8 +60,8 @@ func verifier(t testing.TB, s webhook.Spec, secrets ...string) *webhook.Verifier
 	return v
 }
 
-// During a rotation both secrets sign, newest first, except where the format
-// leaves room for one digest only.
+// During a rotation both secrets sign, newest first, except where the format has space for
+// one digest only.
 func TestRotation(t *testing.T) {
 	for name, spec := range schemes {
 		t.Run(name, func(t *testing.T) {
@@ -160,8 +160,8 @@ func TestSignRefusesIDs(t *testing.T) {
 	}
 }
 
-// Without the rule on ids, moving the border between body and id would keep the
-// signature: the control shows that the signed bytes are indeed the same.
+// Without the rule on ids, moving the boundary between body and id would preserve the
+// signature. The control shows that the signed bytes are identical.
 func TestBordersCannotMove(t *testing.T) {
 	spec := webhook.Standard()
 	m := webhook.Message{ID: "msg", Timestamp: time.Unix(1000, 0), Body: []byte("1738002855.{}")}
@@ -181,7 +181,7 @@ func TestBordersCannotMove(t *testing.T) {
 	}
 }
 
-// Another header may be signed too; one that is absent is an empty text.
+// Other headers may be signed, too. An absent header is signed as an empty text.
 func TestOtherHeadersAreSigned(t *testing.T) {
 	spec := webhook.Standard()
 	spec.Signed = "{id}.{timestamp}.{header:X-Invoice-Id}.{body}"
@@ -280,7 +280,7 @@ func TestSpecCheck(t *testing.T) {
 	}
 }
 
-// One signer and one verifier serve all goroutines.
+// One signer and one verifier can be used by many goroutines.
 func TestConcurrentUse(t *testing.T) {
 	spec := webhook.Standard()
 	signer, err := spec.Signer(keys(t, spec, secretOld["standard"]))
@@ -306,7 +306,7 @@ func TestConcurrentUse(t *testing.T) {
 	group.Wait()
 }
 
-// Schemes other than the ready ones are data too.
+// Schemes other than the predefined ones are data, too.
 func TestOtherSchemes(t *testing.T) {
 	tests := map[string]webhook.Spec{
 		"time in its own header": {Header: "X-Sig", TimestampHeader: "X-Time", Algorithm: webhook.HMACSHA256,
@@ -337,7 +337,7 @@ func TestOtherSchemes(t *testing.T) {
 	}
 }
 
-// The bytes around the body are signed too, in their places.
+// Fixed text around the body is signed in its place.
 func TestSignedBytes(t *testing.T) {
 	spec := webhook.Spec{Header: "S", IDHeader: "I", TimestampHeader: "T", Algorithm: webhook.HMACSHA256,
 		Signed: "<{timestamp}|{id}>{body}</end>", Output: "{signature}", Digest: webhook.Hex, Key: webhook.KeyText}
@@ -377,7 +377,7 @@ func TestMalformedHeaders(t *testing.T) {
 	}
 }
 
-// RFC 2202 and RFC 4231, test case 2 of each, for the other two algorithms.
+// Test case 2 of RFC 2202 and of RFC 4231, for the two remaining algorithms.
 func TestOtherAlgorithms(t *testing.T) {
 	body := []byte("what do ya want for nothing?")
 	for algorithm, want := range map[webhook.Algorithm]string{

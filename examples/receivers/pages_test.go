@@ -1,6 +1,6 @@
-// Package receivers_test keeps the guides for receivers true: the code on the
-// pages is the code in the folders beside this file, and the requests on the
-// pages verify with the secrets beside them.
+// Package receivers_test keeps the receiver guides correct. The code on the pages is the
+// code in the folders next to this file, and the requests on the pages verify with the
+// secrets shown with them.
 package receivers_test
 
 import (
@@ -25,10 +25,11 @@ var update = flag.Bool("update", false, "write the files into the pages")
 
 const root = "../../"
 
-// listing is a fenced block under the name of a file.
+// listing matches a fenced code block below a comment that names its file.
 var listing = regexp.MustCompile("(?ms)^<!-- (examples/receivers/\\S+) -->\n```([a-z]+)\n(.*?)^```$")
 
-// fill returns the page with every listing as the file has it, and the names.
+// fill returns the page with every listing replaced by the content of its file, and the
+// names of the files.
 func fill(page []byte, read func(name string) ([]byte, error)) (filled []byte, names []string, err error) {
 	filled = listing.ReplaceAllFunc(page, func(block []byte) []byte {
 		parts := listing.FindSubmatch(block)
@@ -109,8 +110,8 @@ var (
 	shownTime    = regexp.MustCompile(`(?m)(?:webhook-timestamp: |t=)([0-9]+)`)
 )
 
-// TestShownRequestsVerify takes the request of each guide at its word. A copy with
-// another byte in its body is the control.
+// TestShownRequestsVerify verifies the request in each guide. The control is a copy with one
+// bit of the body changed.
 func TestShownRequestsVerify(t *testing.T) {
 	specs := map[string]webhook.Spec{"standard": webhook.Standard(), "paysway": webhook.PaySway(), "paywise": webhook.Paywise()}
 	for format, spec := range specs {

@@ -15,7 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
-// A backup of a running server is restored beside it, and over it once it has stopped.
+// A backup of a running server is restored beside it and, once it has stopped, over it.
 func TestBackupAndRestore(t *testing.T) {
 	root := func() *cobra.Command { return cli.Root(Command(), RestoreCommand()) }
 	s := servertest.NewShell(t, root)

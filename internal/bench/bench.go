@@ -16,21 +16,21 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// benchPlan is what one run of the bench does.
+// benchPlan holds the parameters of a benchmark.
 type benchPlan struct {
 	duration   time.Duration // of each measured run
-	pairs      int           // of runs with the store and without
+	pairs      int           // number of pairs of runs, one with the store and one without
 	publishers int
 	endpoints  int
-	inFlight   int // events in flight when memory is looked at
+	inFlight   int // events in flight when memory is measured
 	cpuProfile string
-	store      string // URL of PostgreSQL; empty: SQLite
+	store      string // URL of PostgreSQL; empty means SQLite
 	nodes      int    // on PostgreSQL
 	ratioOnly  bool
 	progress   *cli.Progress
 }
 
-// Command is "posthorn bench".
+// Command returns the command "posthorn bench".
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bench", Short: "Measure throughput, latency and memory on this machine", Args: cli.NoArgs,
@@ -114,12 +114,12 @@ func benchThroughput(ctx context.Context, out io.Writer, p benchPlan) error {
 }
 
 type benchResult struct {
-	rate      float64 // delivered a second
-	serverCPU float64 // microseconds an event
+	rate      float64 // deliveries per second
+	serverCPU float64 // microseconds per event
 }
 
-// throughput measures one run: from the first publish until the last of the
-// published events was delivered.
+// throughput measures one run, from the first publish until the last of the published events
+// is delivered.
 func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (benchResult, error) {
 	nodes := 1
 	if name != "bare" && name != "store" {
@@ -131,7 +131,7 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (
 		return benchResult{}, err
 	}
 	defer rig.close()
-	if _, err := rig.publish(ctx, p.publishers, time.Second, 0); err != nil { // warm up
+	if _, err := rig.publish(ctx, p.publishers, time.Second, 0); err != nil { // warm-up
 		return benchResult{}, err
 	}
 	if err := rig.drained(ctx); err != nil {
@@ -203,7 +203,7 @@ func benchLatency(ctx context.Context, out io.Writer, p benchPlan) error {
 	return nil
 }
 
-// benchMemory fills the server with events whose receivers do not answer.
+// benchMemory fills the server with events whose receivers do not respond.
 func benchMemory(ctx context.Context, out io.Writer, p benchPlan) error {
 	p.progress.Say("measuring memory")
 	rig, err := newRig(ctx, p, 1, 100)

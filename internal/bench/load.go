@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// publish publishes for the duration and returns how many events were accepted.
-// A rate of 0 is a closed loop: each publisher sends when it has its answer.
+// publish publishes for the duration d and returns the number of accepted events. A rate of
+// 0 is a closed loop: each publisher sends its next event when it has the response to the
+// previous one.
 func (r *rig) publish(ctx context.Context, publishers int, d time.Duration, rate int) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -54,7 +55,7 @@ func pace(ctx context.Context, permits chan<- struct{}, every time.Duration) {
 	}
 }
 
-// load runs the publishers until more says that it is enough.
+// load runs the publishers until more returns false.
 func (r *rig) load(publishers int, more func() bool) (int, error) {
 	var accepted atomic.Int64
 	var failed error
@@ -79,8 +80,8 @@ func (r *rig) load(publishers int, more func() bool) (int, error) {
 
 var filler = bytes.Repeat([]byte("0123456789abcdef"), 60)
 
-// publishOne publishes an event that carries the time in its data, for the
-// receiver to compare with.
+// publishOne publishes an event whose data contains the current time, from which the
+// receiver computes the latency.
 func (r *rig) publishOne(url, tenant string) error {
 	body := fmt.Appendf(make([]byte, 0, 1200), `{"tenant":"%s","type":"bench.event","data":{"t":%d,"filler":"%s"}}`,
 		tenant, time.Now().UnixNano(), filler)

@@ -30,19 +30,19 @@ const (
 	drainChecks = 5 * time.Millisecond
 )
 
-// rig is a server and a receiver, each a process of its own.
+// rig is a server and a receiver, each in a process of its own.
 type rig struct {
 	dir      string
 	servers  []*child
 	receiver *child
-	drop     func() error // the place in PostgreSQL
+	drop     func() error // drops the schema in PostgreSQL
 	api      *client.Client
 	http     *http.Client
 	tenants  []string
 	sent     int
 }
 
-// child is a process that prints the address it listens on as its first line.
+// child is a process that prints its listening address as its first line.
 type child struct {
 	cmd *exec.Cmd
 	url string
@@ -50,7 +50,7 @@ type child struct {
 
 // newRig starts a receiver and as many servers as there are nodes.
 func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs ...string) (_ *rig, err error) {
-	dir, err := os.MkdirTemp(".", "posthorn-bench-") // here, not in /tmp: that may be memory
+	dir, err := os.MkdirTemp(".", "posthorn-bench-") // not in /tmp, which may be in memory
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
@@ -83,7 +83,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 
 func (r *rig) startServers(ctx context.Context, database string, nodes int, more []string) error {
 	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0",
-		"--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are at one host
+		"--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are on one host
 	if database != "" {
 		there, drop, err := postgres.Scratch(ctx, database)
 		if err != nil {
@@ -94,7 +94,7 @@ func (r *rig) startServers(ctx context.Context, database string, nodes int, more
 	}
 	for i := range nodes {
 		data := filepath.Join(r.dir, fmt.Sprint("data-", i))
-		if i > 0 { // one key for all
+		if i > 0 { // all nodes share one key
 			key, err := os.ReadFile(filepath.Join(r.dir, "data-0", "master.key"))
 			if err == nil {
 				err = os.Mkdir(data, 0o700)
@@ -122,7 +122,7 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Stderr = os.Stderr
-	// The variables of a real server must not lead here.
+	// The environment variables of a real server must not take effect here.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "POSTHORN_") })
 	cmd.Env = append(cmd.Env, "POSTHORN_OPERATOR_KEY="+benchKey)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -135,9 +135,9 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 	}
 	first := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(stdout).ReadString('\n') // an early end shows as an empty line
+		line, _ := bufio.NewReader(stdout).ReadString('\n') // an early exit results in an empty line
 		first <- strings.TrimSpace(line)
-		_, _ = io.Copy(io.Discard, stdout) // whatever follows is of no interest
+		_, _ = io.Copy(io.Discard, stdout) // the rest of the output is not needed
 	}()
 	c := &child{cmd: cmd}
 	select {
@@ -155,10 +155,10 @@ func (c *child) end() {
 	if c == nil {
 		return
 	}
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have exited already
 	hard := time.AfterFunc(endLimit, func() { _ = c.cmd.Process.Kill() })
 	defer hard.Stop()
-	_ = c.cmd.Wait() // killed: its status says so
+	_ = c.cmd.Wait() // killed, as its status shows
 }
 
 func (r *rig) close() {
@@ -167,12 +167,12 @@ func (r *rig) close() {
 	}
 	r.receiver.end()
 	if r.drop != nil {
-		_ = r.drop() // what is left is a schema named posthorn_*
+		_ = r.drop() // any remains are in a schema named posthorn_*
 	}
-	_ = os.RemoveAll(r.dir) // what is left is named posthorn-bench-*
+	_ = os.RemoveAll(r.dir) // any remains are named posthorn-bench-*
 }
 
-// benchStats is what the receiver says about itself.
+// benchStats are the statistics that the receiver reports.
 type benchStats struct {
 	Count    int
 	P50, P99 float64 // milliseconds from publish to receive
@@ -214,7 +214,7 @@ func (r *rig) ask(ctx context.Context, path string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// drained waits until the receiver has as many requests as events were published.
+// drained waits until the receiver has received as many requests as events were published.
 func (r *rig) drained(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
@@ -236,7 +236,7 @@ func (r *rig) drained(ctx context.Context) error {
 	}
 }
 
-// benchUsage is the processor time used so far, and the commits made.
+// benchUsage is the processor time used and the number of commits made so far.
 type benchUsage struct {
 	server, receiver, load time.Duration
 	commits                int
@@ -244,7 +244,7 @@ type benchUsage struct {
 
 func (r *rig) usage() benchUsage {
 	var self syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &self) // cannot fail for the own process
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &self) // cannot fail for the current process
 	u := benchUsage{receiver: r.receiver.cpu(), load: time.Duration(self.Utime.Nano() + self.Stime.Nano())}
 	for _, server := range r.servers {
 		u.server += server.cpu()
@@ -272,7 +272,7 @@ func (u benchUsage) perCommit(events int) string {
 	return fmt.Sprintf("%.1f", float64(events)/float64(u.commits))
 }
 
-// cpu reads the processor time of the process, user and system.
+// cpu returns the processor time of the process, user and system.
 func (c *child) cpu() time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
 	if err != nil {
@@ -291,7 +291,7 @@ func (c *child) cpu() time.Duration {
 	return time.Duration(user+system) * clockTick
 }
 
-// serverPeak returns the server's largest resident memory so far, in MiB.
+// serverPeak returns the server's peak resident memory, in MiB.
 func (r *rig) serverPeak() float64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.servers[0].cmd.Process.Pid))
 	if err != nil {

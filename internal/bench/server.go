@@ -22,8 +22,8 @@ import (
 	"github.com/posthorn/posthorn/internal/server"
 )
 
-// newBenchServer is serve, started by the bench: it prints its address, answers
-// how many commits it made, and with --bare keeps nothing.
+// newBenchServer returns a variant of serve that the benchmark starts. It prints its
+// address, reports the number of commits, and with --bare stores nothing.
 func newBenchServer() *cobra.Command {
 	cmd := &cobra.Command{Use: "server", Hidden: true, Args: cli.NoArgs}
 	load := server.ConfigFlags(cmd)
@@ -43,7 +43,7 @@ func newBenchServer() *cobra.Command {
 			return err
 		}
 		n.Handle("GET /bench/commits", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, strconv.FormatInt(n.Store().Stats().Commits, 10)) // the bench reads what it gets
+			_, _ = io.WriteString(w, strconv.FormatInt(n.Store().Stats().Commits, 10)) // the client detects a failed write
 		})
 		if *profileTo != "" {
 			f, err := os.Create(*profileTo)
@@ -63,7 +63,7 @@ func newBenchServer() *cobra.Command {
 	return cmd
 }
 
-// newBenchReceiver answers 200 and remembers how long each event was on its way.
+// newBenchReceiver answers 200 and records the latency of each event.
 func newBenchReceiver() *cobra.Command {
 	return &cobra.Command{Use: "receiver", Hidden: true, Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -89,7 +89,7 @@ func (b *benchReceiver) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /hook", b.receive)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(b.stats()) // the bench notices what it cannot read
+		_ = json.NewEncoder(w).Encode(b.stats()) // the client detects a failed write
 	})
 	mux.HandleFunc("GET /reset", func(http.ResponseWriter, *http.Request) {
 		b.mu.Lock()
@@ -129,7 +129,7 @@ func (b *benchReceiver) receive(_ http.ResponseWriter, r *http.Request) {
 func (b *benchReceiver) stats() benchStats {
 	b.mu.Lock()
 	n := len(b.times)
-	if n == 0 || n > 20_000 { // busy: copying and sorting would disturb the run
+	if n == 0 || n > 20_000 { // busy: copying and sorting would disturb the measurement
 		b.mu.Unlock()
 		return benchStats{Count: n}
 	}

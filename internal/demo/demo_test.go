@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/client"
 )
 
-// The demo is the first thing a newcomer runs: in each format it shows a success
-// at the first try and a failure that recovers, and ends by itself.
+// The demo is the first command that a new user runs. In each format it shows a success on
+// the first attempt and a failure that recovers, and it exits without intervention.
 func TestDemoInEachFormat(t *testing.T) {
 	for _, c := range []struct {
 		profile string
@@ -45,7 +45,7 @@ func TestDemoInEachFormat(t *testing.T) {
 	}
 }
 
-// The demo must not print a success it did not see.
+// The demo must not report a success that it did not observe.
 func TestDemoNoticesWhatWentWrong(t *testing.T) {
 	good := reception{answered: 200}
 	for name, c := range map[string]struct {
@@ -66,7 +66,8 @@ func TestDemoNoticesWhatWentWrong(t *testing.T) {
 	}
 }
 
-// The variables of a real server must not lead the demo to its store.
+// The environment variables of a real server must not direct the demo to that server's
+// store.
 func TestDemoLeavesARealServerAlone(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("POSTHORN_DATA", filepath.Join(dir, "data"))

@@ -14,8 +14,8 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// receiver is the customer's side of the demo: it verifies with the secret that
-// was shown when the endpoint was made, and answers as the scene wants.
+// receiver is the customer's side of the demo. It verifies with the secret that was shown
+// when the endpoint was created, and responds as the scene requires.
 type receiver struct {
 	url    string
 	spec   webhook.Spec
@@ -27,11 +27,11 @@ type receiver struct {
 
 type scene struct {
 	verifier *webhook.Verifier
-	answers  []int // before 200
+	answers  []int // sent before 200
 	got      []reception
 }
 
-// reception is one request as it came in.
+// reception is one request as it was received.
 type reception struct {
 	at       time.Time
 	header   http.Header
@@ -49,7 +49,7 @@ func newReceiver(p *profile.Profile) (*receiver, error) {
 	r := &receiver{url: "http://" + l.Addr().String(), spec: p.Specs()[0], paths: map[string]*scene{}}
 	r.server = &http.Server{Handler: r, ReadTimeout: 10 * time.Second}
 	go func() {
-		// A receiver that ends early shows as an attempt that failed.
+		// If the receiver ends early, the attempt fails.
 		if err := r.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return
 		}
@@ -59,7 +59,7 @@ func newReceiver(p *profile.Profile) (*receiver, error) {
 
 func (r *receiver) close() { _ = r.server.Close() }
 
-// expect prepares a path: its secret, and what it answers before 200.
+// expect configures a path: its secret, and the statuses that it returns before 200.
 func (r *receiver) expect(path, secret string, answers ...int) error {
 	v, err := webhook.NewVerifier(r.spec, secret)
 	if err != nil {
@@ -71,7 +71,7 @@ func (r *receiver) expect(path, secret string, answers ...int) error {
 	return nil
 }
 
-// ServeHTTP verifies the request over its raw body, then answers.
+// ServeHTTP verifies the request over its raw body, and then responds.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 1<<20))
 	if err != nil {

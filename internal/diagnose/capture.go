@@ -13,44 +13,45 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// MaxCapture is the largest capture that is read, in bytes.
+// MaxCapture is the maximum size of a capture, in bytes.
 const MaxCapture = 8 << 20
 
-// The reasons for which a capture cannot be used. ReadCapture wraps them.
+// Reasons why a capture cannot be used. ReadCapture wraps them.
 var (
-	// ErrEmpty: there is nothing in the capture.
+	// ErrEmpty means that the capture is empty.
 	ErrEmpty = errors.New("the capture is empty")
-	// ErrCut: the capture ends before its headers do.
+	// ErrCut means that the capture ends before its headers do.
 	ErrCut = errors.New("the capture ends inside the headers; an empty line and the body are missing")
-	// ErrUnknown: the capture is neither HTTP nor JSON with headers and a body.
+	// ErrUnknown means that the capture is neither HTTP nor JSON with headers and a body.
 	ErrUnknown = errors.New("the capture is not HTTP (header lines, an empty line, the body), and not a HAR file")
-	// ErrResponse: the capture is an answer, which nobody signs.
+	// ErrResponse means that the capture is a response, which carries no signature.
 	ErrResponse = errors.New("this is a response, not a request; capture what the receiver got")
-	// ErrTooLarge: the capture is longer than MaxCapture.
+	// ErrTooLarge means that the capture is larger than MaxCapture.
 	ErrTooLarge = errors.New("the capture is larger than 8 MiB")
 )
 
-// Capture is a request as somebody wrote it down.
+// Capture is a recorded request.
 type Capture struct {
 	Headers []hook.Header // in the order of the capture, names as written
 	Body    []byte        // everything that follows the headers
-	Length  int           // what Content-Length says; -1: nothing usable
+	Length  int           // the value of Content-Length; -1 if there is no usable one
 }
 
-// requestLine begins a request (RFC 9112, section 3), statusLine an answer (section 4).
+// requestLine matches the first line of a request (RFC 9112, section 3), statusLine that of
+// a response (section 4).
 var (
 	requestLine = regexp.MustCompile(`^[!-~]+ \S+ HTTP/[0-9.]+$`)
 	statusLine  = regexp.MustCompile(`^HTTP/[0-9.]+ [0-9]{3}( .*)?$`)
 )
 
-// headerToken is the name of a header (RFC 9110, section 5.6.2).
+// headerToken matches the name of a header (RFC 9110, section 5.6.2).
 var headerToken = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
-// ReadCapture reads a capture: header lines, an empty line and the body, with or
-// without a request line before them and with either line ending; or
-// JSON, which is a HAR file, one entry of it, or an object with headers and body.
-// Of several HAR entries it takes the one of that number, from 1; 0 stands for the
-// first with a body.
+// ReadCapture parses a capture in one of two forms. The first is header lines, an empty line
+// and the body, with or without a request line and with either line ending. The second is
+// JSON: a HAR file, one entry of it, or an object with headers and body. Of several HAR
+// entries it takes the one with the given number, from 1; 0 means the first entry with a
+// body.
 func ReadCapture(text []byte, entry int) (Capture, error) {
 	if len(text) > MaxCapture {
 		return Capture{}, ErrTooLarge
@@ -130,8 +131,8 @@ func (c *Capture) values(name string) []string {
 	return found
 }
 
-// unchunked takes the chunked coding (RFC 9112, section 7.1) off a body that still
-// has it. Most captures show it decoded already, so what is not chunked stays.
+// unchunked decodes the chunked transfer coding (RFC 9112, section 7.1) of the body. Most
+// captures contain the body already decoded, so a body that is not chunked stays unchanged.
 func (c Capture) unchunked() Capture {
 	if !strings.EqualFold(strings.Join(c.values("Transfer-Encoding"), ","), "chunked") {
 		return c
@@ -141,7 +142,7 @@ func (c Capture) unchunked() Capture {
 	case err == nil:
 		c.Body = body
 	case len(body) > 0 && errors.Is(err, io.ErrUnexpectedEOF):
-		c.Body, c.Length = body, len(body)+1 // cut short: at least one byte is missing
+		c.Body, c.Length = body, len(body)+1 // cut off: at least one byte is missing
 	}
 	return c
 }

@@ -43,7 +43,7 @@ func TestCaptureFormats(t *testing.T) {
 	}
 }
 
-// A chunked body that was cut is known to be cut.
+// A chunked body that was cut off is recognised as incomplete.
 func TestChunkedBodyCutShort(t *testing.T) {
 	const head = "POST / HTTP/1.1\r\nX-Paywise-Signature: sha256=00\r\nTransfer-Encoding: chunked\r\n\r\n"
 	c, err := diagnose.ReadCapture([]byte(head+"40\r\n{\"a\""), 0)
@@ -96,7 +96,7 @@ func TestCapturesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// Any bytes are either refused or judged: nothing panics, and no damage verifies.
+// Any input is either refused or judged: nothing panics, and no damaged request verifies.
 func FuzzCapture(f *testing.F) {
 	s := construct(&testing.T{}, failures[0], false)
 	f.Add(s.text())

@@ -13,51 +13,51 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// Cause is a stable word for why a request does not verify. Scripts may branch on
-// it.
+// Cause is a stable identifier of the reason why a request does not verify. Scripts may
+// branch on it.
 type Cause string
 
-// The causes.
+// Causes of a failed verification.
 const (
 	MissingHeader      Cause = "missing_header"      // a header of the format is absent
-	RenamedHeader      Cause = "renamed_header"      // it is there under another name
-	DuplicateHeader    Cause = "duplicate_header"    // it is there twice
-	MalformedHeader    Cause = "malformed_header"    // the id or the timestamp cannot be read
+	RenamedHeader      Cause = "renamed_header"      // the header is present under another name
+	DuplicateHeader    Cause = "duplicate_header"    // the header occurs twice
+	MalformedHeader    Cause = "malformed_header"    // the id or the timestamp cannot be parsed
 	MalformedSignature Cause = "malformed_signature" // the signature header does not have the shape of the format
-	WrongProfile       Cause = "wrong_profile"       // the request is of another format
-	OldTimestamp       Cause = "old_timestamp"       // right, but signed longer ago than the tolerance
-	FutureTimestamp    Cause = "future_timestamp"    // right, but signed by a clock that is ahead
-	SecretFormat       Cause = "secret_format"       // the text of the secret is not what the sender showed
-	SecretNotDecoded   Cause = "secret_not_decoded"  // its text was used where the format decodes it
-	SecretDecoded      Cause = "secret_decoded"      // it was decoded where the format uses its text
-	OtherSecret        Cause = "other_secret"        // one of the further secrets made the signature
-	BodyReencoded      Cause = "body_reencoded"      // the same content, written in other bytes
+	WrongProfile       Cause = "wrong_profile"       // the request belongs to another format
+	OldTimestamp       Cause = "old_timestamp"       // the signature is right, but older than the tolerance
+	FutureTimestamp    Cause = "future_timestamp"    // the signature is right, but the sender's clock is ahead
+	SecretFormat       Cause = "secret_format"       // the secret is not the text that the sender showed
+	SecretNotDecoded   Cause = "secret_not_decoded"  // the text of the secret was used where the format decodes it
+	SecretDecoded      Cause = "secret_decoded"      // the secret was decoded where the format uses its text
+	OtherSecret        Cause = "other_secret"        // one of the other secrets made the signature
+	BodyReencoded      Cause = "body_reencoded"      // the same content in a different encoding
 	TruncatedBody      Cause = "truncated_body"      // the end of the body is missing
-	WrongSecret        Cause = "wrong_secret"        // nothing fits: another secret, or another content
+	WrongSecret        Cause = "wrong_secret"        // nothing matches: another secret, or other content
 )
 
-// rank orders causes by how much they know: of a request with several signatures
-// the most telling verdict is shown.
+// rank orders causes by how much they reveal. For a request with several signatures, Explain
+// returns the most informative verdict.
 var rank = []Cause{OldTimestamp, FutureTimestamp, BodyReencoded, SecretNotDecoded, SecretDecoded, OtherSecret, RenamedHeader,
 	DuplicateHeader, MalformedSignature, MalformedHeader, TruncatedBody, WrongProfile, MissingHeader, SecretFormat, WrongSecret}
 
-// Question is what Explain is asked. Profile and at least one secret are required.
+// Question is the input of Explain. Profile and at least one secret are required.
 type Question struct {
 	Profile   *profile.Profile
-	Known     *profile.Set // other formats the request might be of; nil: none
-	Secrets   []string     // the receiver's own first, then others that might have signed
+	Known     *profile.Set // other formats that the request might belong to; may be nil
+	Secrets   []string     // the receiver's own secret first, then others that might have signed
 	Now       time.Time    // the receiver's clock
 	IgnoreAge bool         // accept a timestamp of any age
 }
 
-// Verdict is the answer. Cause is empty exactly if the request is valid. Message
-// and the notes are whole sentences.
+// Verdict is the result of Explain. Cause is empty if and only if the request is valid.
+// Message and the notes are complete sentences.
 type Verdict struct {
 	Cause   Cause
 	Message string
 	Notes   []string
 
-	Unusable bool // the first secret cannot be one of the format, in any reading
+	Unusable bool // under no reading is the first secret a secret of the format
 }
 
 // Valid reports whether the request verifies.
@@ -66,9 +66,9 @@ func (v Verdict) Valid() bool { return v.Cause == "" }
 // lifetime is a tolerance that no timestamp exceeds in practice: 140 years.
 const lifetime = 140 * 365 * 24 * time.Hour
 
-// Explain says whether the request verifies, and if not, why. A request that
-// carries several signatures is valid if one of them is: each is meant for other
-// receivers. It takes up to some seconds for bodies of megabytes.
+// Explain reports whether the request verifies and, if not, why. A request with several
+// signatures is valid if one of them is, because each is intended for other receivers. For
+// bodies of several megabytes, Explain takes up to a few seconds.
 func Explain(c Capture, q Question) Verdict {
 	var best Verdict
 	for i, spec := range q.Profile.Specs() {
@@ -98,7 +98,7 @@ func examine(c Capture, q Question, spec webhook.Spec) Verdict {
 		x.header.Add(h.Name, h.Value)
 	}
 	if over := len(c.Body) - c.Length; c.Length >= 0 && over > 0 {
-		// An editor or a tool added to the file; the request itself ended earlier.
+		// An editor or a tool appended to the file; the request itself ended earlier.
 		cut := *x
 		cut.body = c.Body[:c.Length]
 		if v := cut.judge(); v.Valid() || v.Cause == OldTimestamp || v.Cause == FutureTimestamp {
@@ -109,7 +109,7 @@ func examine(c Capture, q Question, spec webhook.Spec) Verdict {
 	return x.judge()
 }
 
-// judge goes from what is certain to what has to be searched for.
+// judge checks first what is certain, and then what it has to search for.
 func (x *exam) judge() Verdict {
 	if v, found := x.headers(); found {
 		return v
@@ -117,12 +117,12 @@ func (x *exam) judge() Verdict {
 	return x.signature()
 }
 
-// names are the headers that the scheme needs.
+// names returns the headers that the scheme needs.
 func (x *exam) names() []string {
 	return slices.DeleteFunc([]string{x.spec.Header, x.spec.IDHeader, x.spec.TimestampHeader}, func(name string) bool { return name == "" })
 }
 
-// signature judges a request that has all its headers once.
+// signature judges a request that has each header of the scheme exactly once.
 func (x *exam) signature() Verdict {
 	strict, err := x.verify(x.q.Secrets[0], x.spec, x.body, false), x.verify(x.q.Secrets[0], x.spec, x.body, true)
 	switch {
@@ -148,7 +148,7 @@ func (x *exam) signature() Verdict {
 	return x.hopeless(err)
 }
 
-// verify asks the verifier that receivers use. lax accepts every age.
+// verify calls the verifier that receivers use. If lax is true, it accepts any age.
 func (x *exam) verify(secret string, spec webhook.Spec, body []byte, lax bool) error {
 	if lax {
 		spec.Tolerance = lifetime
@@ -167,13 +167,13 @@ func (x *exam) fits(secret string, encoding webhook.KeyEncoding) bool {
 	return x.verify(secret, spec, x.body, true) == nil
 }
 
-// reason is the sentence of an error without the package's name.
+// reason returns the text of an error without the package's name.
 func reason(err error) string {
 	text := strings.TrimPrefix(err.Error(), "webhook: ")
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// demand is what a secret must be, out of an error that wraps ErrSecretFormat.
+// demand returns what a secret must look like, from an error that wraps ErrSecretFormat.
 func demand(err error) string {
 	text := err.Error()
 	if _, after, ok := strings.Cut(text, webhook.ErrSecretFormat.Error()+": "); ok {
@@ -182,12 +182,12 @@ func demand(err error) string {
 	return strings.TrimPrefix(text, "webhook: ")
 }
 
-// unreadable reports whether the header holds nothing that could be compared.
+// unreadable reports whether the header contains nothing to compare.
 func unreadable(err error) bool {
-	return errors.Is(err, webhook.ErrNoMatch) && err != webhook.ErrNoMatch // the bare one means that a comparison was made
+	return errors.Is(err, webhook.ErrNoMatch) && err != webhook.ErrNoMatch // the bare error means that a comparison was made
 }
 
-// secrets looks for a mistake with the secret.
+// secrets searches for a mistake with the secret.
 func (x *exam) secrets(err error) (Verdict, bool) {
 	for i, secret := range x.q.Secrets {
 		if i > 0 && x.fits(secret, x.spec.Key) {
@@ -209,7 +209,7 @@ func (x *exam) secrets(err error) (Verdict, bool) {
 	return Verdict{}, false
 }
 
-// rewritten looks for the same content in other bytes.
+// rewritten searches for the same content in a different encoding.
 func (x *exam) rewritten() (Verdict, bool) {
 	for _, secret := range x.q.Secrets {
 		spec := x.spec
@@ -227,7 +227,7 @@ func (x *exam) rewritten() (Verdict, bool) {
 	return Verdict{}, false
 }
 
-// hopeless says what is left when nothing fits.
+// hopeless returns the verdict when nothing matches.
 func (x *exam) hopeless(err error) Verdict {
 	if missing := x.length - len(x.body); x.length >= 0 && missing > 0 {
 		return Verdict{Cause: TruncatedBody, Message: "The body is cut short: " + strconv.Itoa(missing) + " of " + strconv.Itoa(x.length) + " bytes are missing.",
@@ -258,11 +258,11 @@ func (x *exam) hopeless(err error) Verdict {
 	return v
 }
 
-// sampleMember is the one member of the data in a sample.
+// sampleMember is the only member of the data in a sample.
 const sampleMember = "posthorn-sample"
 
-// sample is a body of the profile, for the order and the place of its members; nil
-// if the profile does not write JSON of its own.
+// sample returns a body of the profile, which shows the order and the position of its
+// members. It returns nil if the profile has no JSON envelope of its own.
 func sample(p *profile.Profile) *node {
 	event := &hook.Event{Type: "sample", Data: []byte(`{"` + sampleMember + `":0}`)}
 	root, _, _ := parseTree(p.Render(nil, profile.Input{Event: event, Attempt: 1}))

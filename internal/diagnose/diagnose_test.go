@@ -24,24 +24,24 @@ import (
 
 var now = time.Unix(1777026700, 0)
 
-// The secrets of the tests. The first of each format is the receiver's own.
+// Secrets of the tests. The first of each format is the receiver's own.
 var secrets = map[string][2]string{
 	"standard": {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
 	"paysway":  {"zTOJGr3vYdAHM/F5ZiDsVvgPZq5/Y3Ktbo9xw9Ncf8Y=", "h2OGQJ6eCrNRQvsLJtX7dLBs5yBv2k4qJrCqDxkR8mQ="},
 	"paywise":  {"aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789abcd", "0123456789abcdefghijklmnopqrstuvwxyzABCD"},
 }
 
-// sent is a request as the sender made it, and what became of it.
+// sent is a request as the sender made it, and what happened to it afterwards.
 type sent struct {
 	t       *testing.T
 	profile string
 	data    string
 	signed  time.Time
 	secret  string
-	key     *webhook.KeyEncoding // of the signing; nil: the profile's
+	key     *webhook.KeyEncoding // used for signing; nil for that of the profile
 	header  []hook.Header
 	body    []byte
-	raw     string // replaces the whole capture
+	raw     string // replaces the entire capture
 }
 
 const data = `{"zeta": 1, "amount": 1202.50, "url": "https://example.com/a", "text": "Zażółć <b> & \"é\"", "list": [1, {"b": null, "a": true}], "empty": {}}`
@@ -95,7 +95,7 @@ func (s *sent) add(name, value string) {
 	s.header = append(s.header, hook.Header{Name: name, Value: value})
 }
 
-// text is the capture: HTTP with CRLF line ends.
+// text returns the capture as HTTP with CRLF line endings.
 func (s *sent) text() []byte {
 	if s.raw != "" {
 		return []byte(s.raw)
@@ -110,8 +110,8 @@ func (s *sent) text() []byte {
 	return b.Bytes()
 }
 
-// reencode parses the body and writes it as encoding/json does: members sorted,
-// compact, escaped for HTML, numbers shortest.
+// reencode parses the body and encodes it as encoding/json does: sorted members, compact,
+// escaped for HTML, shortest numbers.
 func (s *sent) reencode(indent string) {
 	var v any
 	if err := json.Unmarshal(s.body, &v); err != nil {
@@ -161,14 +161,14 @@ func ask(t *testing.T, s *sent, given []string, ignoreAge bool) diagnose.Verdict
 	return v
 }
 
-// constructed is one failure: how the request was made or damaged, and the cause
-// that must be named.
+// constructed is a failing request: how it was made or damaged, and the cause that Explain
+// must return.
 type constructed struct {
 	name    string
 	profile string
-	make    func(*sent) // before it is signed
-	damage  func(*sent) // after
-	given   []string    // secrets; nil: the right one
+	make    func(*sent) // before signing
+	damage  func(*sent) // after signing
+	given   []string    // secrets; nil for the right one
 	cause   diagnose.Cause
 	says    string
 }
@@ -280,7 +280,7 @@ func TestCausesOfConstructedFailures(t *testing.T) {
 			if c.damage == nil {
 				return
 			}
-			// Control: without the damage the very same request verifies.
+			// The control: without the damage the same request verifies.
 			if v := ask(t, construct(t, c, false), given, false); !v.Valid() {
 				t.Errorf("control: undamaged, yet %q: %s", v.Cause, v.Message)
 			}
@@ -306,8 +306,8 @@ func TestIgnoreAge(t *testing.T) {
 	}
 }
 
-// An editor that ends the file with a newline, or a tool that adds more, does no harm
-// where Content-Length says how long the body was.
+// A trailing newline from an editor, or more from a tool, is harmless if Content-Length
+// gives the length of the body.
 func TestBytesBeyondContentLength(t *testing.T) {
 	for _, extra := range []string{"\n", "\r\n-- end of request --\n"} {
 		c := constructed{profile: "standard", damage: func(s *sent) {
@@ -318,14 +318,14 @@ func TestBytesBeyondContentLength(t *testing.T) {
 		if !v.Valid() || len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "beyond Content-Length") {
 			t.Errorf("%q: %+v", extra, v)
 		}
-		// Control: with another secret it stays invalid.
+		// The control: with another secret the request stays invalid.
 		if v := ask(t, construct(t, c, true), []string{std[1]}, false); v.Valid() {
 			t.Errorf("%q: control: %+v", extra, v)
 		}
 	}
 }
 
-// Formats that are files, with several signatures or with public keys.
+// Formats from files, with several signatures or with public keys.
 func TestOtherProfiles(t *testing.T) {
 	const private = "whsk_"
 	for _, file := range []string{"standard-dual.yaml", "standard-ed25519.yaml", "stripe-like.yaml", "github-like.yaml", "in-house.yaml"} {
@@ -368,7 +368,7 @@ func TestOtherProfiles(t *testing.T) {
 	}
 }
 
-// A header whose value was signed is missed by name.
+// The verdict names a signed header that is missing.
 func TestASignedHeaderThatIsGone(t *testing.T) {
 	text, err := os.ReadFile("../../examples/profiles/in-house.yaml")
 	if err != nil {
@@ -403,7 +403,7 @@ func TestASignedHeaderThatIsGone(t *testing.T) {
 	}
 }
 
-// What is damaged in two ways gets a verdict that says so.
+// A request that is damaged in two ways gets a verdict that reports it.
 func TestTwoMistakes(t *testing.T) {
 	c := constructed{profile: "standard", damage: func(s *sent) {
 		s.rename("webhook-signature", "X-Webhook-Signature")
@@ -419,8 +419,8 @@ func TestTwoMistakes(t *testing.T) {
 	}
 }
 
-// A foreign implementation of the same signature, written from the steps that
-// receivers are given, agrees with what is called valid.
+// An independent implementation of the signature, written from the steps that receivers are
+// given, agrees with every valid verdict.
 func TestValidAgainstOwnSteps(t *testing.T) {
 	s := construct(t, failures[0], false)
 	h := http.Header{}
@@ -438,7 +438,7 @@ func TestValidAgainstOwnSteps(t *testing.T) {
 	}
 }
 
-// Large and deep bodies that fit nothing are given up within the budget.
+// The search through large and deep bodies that match nothing stops within the budget.
 func TestSearchIsBounded(t *testing.T) {
 	deep := constructed{profile: "standard", make: func(s *sent) {
 		s.data = `{"a": ` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}"

@@ -1,10 +1,10 @@
-// Package diagnose says why a captured webhook request does not verify. It owns
-// the reading of captures (raw HTTP, the output of curl -i, HAR) and the search
-// for the cause: it undoes one usual mistake after the other until the signature
-// fits, and names what it had to undo.
+// Package diagnose explains why a captured webhook request does not verify. It reads
+// captures (raw HTTP, the output of curl -i, HAR) and searches for the cause: it reverses
+// one common mistake after another until the signature matches, and reports what it had to
+// reverse.
 //
-// It promises that a cause which names a change (of the body, a header or the
-// secret) was confirmed by the signature itself, and that no verdict holds a
-// secret or a signature. It is pure: it opens no file and no connection, starts no
-// goroutine and reads no clock. It never repairs a request for use.
+// A cause that names a change of the body, a header or the secret was confirmed by the
+// signature itself. No verdict contains a secret or a signature. The package is pure: it
+// opens no file and no connection, starts no goroutine and reads no clock. It never repairs
+// a request for use.
 package diagnose

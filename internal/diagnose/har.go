@@ -9,8 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// exchange is one HAR entry, or an object that has headers and body itself, as
-// serverless platforms and request bins write them.
+// exchange is one HAR entry, or an object that has headers and body itself, in the format of
+// serverless platforms and request bins.
 type exchange struct {
 	Request  *exchange       `json:"request"`
 	Headers  json.RawMessage `json:"headers"`
@@ -85,7 +85,7 @@ func (x *exchange) capture() (Capture, error) {
 			c.Body = []byte(body)
 		}
 	case !bytes.Equal(x.Body, []byte("null")):
-		c.Body = x.Body // already parsed by whoever wrote it down; as good as it gets
+		c.Body = x.Body // already parsed by the recorder; the original bytes are lost
 	}
 	if err != nil {
 		return Capture{}, fmt.Errorf("%w: the body: %w", ErrUnknown, err)
@@ -93,7 +93,7 @@ func (x *exchange) capture() (Capture, error) {
 	return c, nil
 }
 
-// readHeaders takes a list of {name, value}, or an object of texts or lists.
+// readHeaders accepts a list of {name, value}, or an object of texts or lists.
 func readHeaders(text json.RawMessage) ([]hook.Header, error) {
 	var list []struct{ Name, Value string }
 	if json.Unmarshal(text, &list) == nil && len(list) > 0 {
@@ -126,13 +126,14 @@ func readHeaders(text json.RawMessage) ([]hook.Header, error) {
 	return headers, nil
 }
 
-// rawMember is one member of a JSON object, in its place.
+// rawMember is one member of a JSON object, in its original position.
 type rawMember struct {
 	name  string
 	value json.RawMessage
 }
 
-// scanMembers reads an object in order; a map would mix repeated headers up.
+// scanMembers reads the members of an object in order. A map would lose the order and
+// repeated headers.
 func scanMembers(text []byte) ([]rawMember, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {

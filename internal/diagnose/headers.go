@@ -13,7 +13,7 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// headers judges which headers are there.
+// headers checks that the required headers are present.
 func (x *exam) headers() (Verdict, bool) {
 	var missing []string
 	for _, name := range x.names() {
@@ -53,7 +53,7 @@ func (x *exam) duplicate(name string, values []string) Verdict {
 	return v
 }
 
-// with is the same request with this one value of a header.
+// with returns the same request with another value of one header.
 func (x *exam) with(name, value string) *exam {
 	other := *x
 	other.header = x.header.Clone()
@@ -61,13 +61,13 @@ func (x *exam) with(name, value string) *exam {
 	return &other
 }
 
-// settled reports whether the signature fits, whatever its age.
+// settled reports whether the signature matches, at any age.
 func (x *exam) settled() bool {
 	return slices.ContainsFunc(x.q.Secrets, func(secret string) bool { return x.fits(secret, x.spec.Key) })
 }
 
-// renamed looks for the missing headers under names that are alike. Names that are
-// not certain count only if the signature then says something.
+// renamed searches for the missing headers under similar names. Names that are not certain
+// count only if the signature can then be checked.
 func (x *exam) renamed(missing []string, alike func(want, have string) bool, certain bool) (Verdict, bool) {
 	other := *x
 	other.header = x.header.Clone()
@@ -95,7 +95,7 @@ func (x *exam) renamed(missing []string, alike func(want, have string) bool, cer
 	return v, true
 }
 
-// found returns the one header that goes by another name, "" if it is not one.
+// found returns the only header with a similar name, or "" if there is not exactly one.
 func (x *exam) found(want string, alike func(want, have string) bool) string {
 	var names []string
 	for name := range x.header {
@@ -109,10 +109,10 @@ func (x *exam) found(want string, alike func(want, have string) bool) string {
 	return names[0]
 }
 
-// sameName sees through underscores, a prefix x- and the HTTP_ of CGI variables.
+// sameName ignores underscores, a prefix x- and the prefix HTTP_ of CGI variables.
 func sameName(want, have string) bool { return plain(want) == plain(have) }
 
-// sameEnd compares the last word only, such as signature.
+// sameEnd compares only the last word, such as signature.
 func sameEnd(want, have string) bool { return lastWord(want) == lastWord(have) }
 
 func plain(name string) string {
@@ -151,8 +151,8 @@ func (x *exam) otherFormat() (Verdict, bool) {
 		Notes: []string{"Check again with --profile " + names[0] + "."}}, true
 }
 
-// malformed says what is wrong with a header that cannot be read, and tries to
-// read it all the same.
+// malformed describes what is wrong with a header that cannot be parsed, and tries to parse
+// it with the usual repairs.
 func (x *exam) malformed(err error) Verdict {
 	value := x.header.Get(x.spec.Header)
 	for _, r := range x.repairs(value) {
@@ -178,7 +178,7 @@ func (x *exam) malformed(err error) Verdict {
 
 type repair struct{ says, value string }
 
-// repairs lists what tools do to the value of a signature header.
+// repairs lists the changes that tools make to the value of a signature header.
 func (x *exam) repairs(value string) []repair {
 	bare := strings.Trim(value, " \"'")
 	out := []repair{{"the quotation marks around it are removed", bare}}
@@ -203,7 +203,7 @@ func (x *exam) repairs(value string) []repair {
 	return out
 }
 
-// digestStarts returns where the digest may begin: after a separator, or at 0.
+// digestStarts returns the positions where the digest may start: after a separator, or at 0.
 func digestStarts(value string) []int {
 	starts := []int{0}
 	for i := 1; i < len(value) && len(starts) < 16; i++ {
@@ -214,17 +214,17 @@ func digestStarts(value string) []int {
 	return starts
 }
 
-// anyDigest reads hexadecimal of any case, else base64 of any alphabet.
+// anyDigest decodes hexadecimal in any case, or otherwise base64 in any alphabet.
 func anyDigest(text string) ([]byte, bool) {
 	if raw, err := hex.DecodeString(text); err == nil && len(raw) > 0 {
 		return raw, true
 	}
 	standard, ok := looseBase64(text)
-	raw, _ := base64.StdEncoding.DecodeString(standard) // just encoded
+	raw, _ := base64.StdEncoding.DecodeString(standard) // was encoded just now
 	return raw, ok
 }
 
-// digest writes a signature as the scheme does.
+// digest encodes a signature as the scheme does.
 func (x *exam) digest(raw []byte) string {
 	if x.spec.Digest == webhook.Hex {
 		return hex.EncodeToString(raw)

@@ -9,17 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// escapes is a habit of escaping characters in JSON strings.
+// escapes is a way of escaping characters in JSON strings.
 type escapes struct {
 	ascii bool   // everything outside ASCII becomes \uXXXX
-	upper bool   // with capital hex digits
+	upper bool   // with upper-case hex digits
 	also  string // further characters that become \uXXXX
 	slash bool   // a slash becomes \/
 }
 
 var shortEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
 
-// rewrite writes a quoted string anew.
+// rewrite re-encodes a quoted string.
 func (e escapes) rewrite(dst, quoted []byte) []byte {
 	var text string
 	if json.Unmarshal(quoted, &text) != nil {
@@ -53,7 +53,7 @@ func (e escapes) unicode(dst []byte, r rune) []byte {
 	return fmt.Appendf(dst, format+format, 0xd800+r>>10, 0xdc00+r&0x3ff)
 }
 
-// shortest writes a number as JavaScript does.
+// shortest formats a number as JavaScript does.
 func shortest(dst, number []byte) []byte {
 	f, ok := float(number)
 	if !ok {
@@ -67,7 +67,7 @@ func shortest(dst, number []byte) []byte {
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
 }
 
-// wholeWithPoint writes whole numbers as 5.0.
+// wholeWithPoint formats whole numbers as 5.0.
 func wholeWithPoint(dst, number []byte) []byte {
 	if strings.ContainsAny(string(number), ".eE") {
 		return append(dst, number...)
@@ -75,7 +75,7 @@ func wholeWithPoint(dst, number []byte) []byte {
 	return append(append(dst, number...), ".0"...)
 }
 
-// centsOfFractions writes 1202.5 as 1202.50 and leaves whole numbers alone.
+// centsOfFractions formats 1202.5 as 1202.50 and leaves whole numbers unchanged.
 func centsOfFractions(dst, number []byte) []byte {
 	if !strings.Contains(string(number), ".") {
 		return append(dst, number...)
@@ -83,7 +83,7 @@ func centsOfFractions(dst, number []byte) []byte {
 	return cents(dst, number)
 }
 
-// cents writes every number with two decimals.
+// cents formats every number with two decimals.
 func cents(dst, number []byte) []byte {
 	f, ok := float(number)
 	if !ok || math.Abs(f) >= 1e15 {

@@ -12,23 +12,22 @@ import (
 
 var utf8BOM = []byte("\xef\xbb\xbf")
 
-// searchBudget bounds the bytes that are written and hashed in one search: about
-// two seconds of work for a large body, all combinations for a usual one.
+// searchBudget limits the bytes that one search writes and hashes. It allows about two
+// seconds of work for a large body, and all combinations for a typical one.
 const searchBudget = 64 << 20
 
-// maxDepth bounds the nesting of what is written anew: publishing admits 64 levels,
-// and an indent grows with the square of the depth.
+// maxDepth limits the nesting of rewritten bodies. Publishing accepts 64 levels, and
+// indentation grows with the square of the depth.
 const maxDepth = 128
 
-// choice is one habit along one axis; says completes "The signature fits the body
-// with ...".
+// choice is one variant on an axis. says completes "The signature fits the body with ...".
 type choice struct {
 	says  string
 	style func(*style)
 	bytes func(body []byte) []byte
 }
 
-// axes are the ways in which the same JSON is written differently. Choices of
+// axes returns the ways in which the same JSON can be written differently. Choices on
 // different axes combine.
 func axes(sample *node) [][]choice {
 	dataAt, own, found := placeOfData(sample)
@@ -49,7 +48,7 @@ func axes(sample *node) [][]choice {
 		place("an indent of tabs (pretty JSON)", layout{set: true, indent: "\t", colon: ": "}),
 	}
 	if found {
-		for _, c := range layouts[1:] { // the sender's data stands in a compact envelope as it was published
+		for _, c := range layouts[1:] { // the sender's data is in a compact envelope as it was published
 			layouts = append(layouts, choice{says: c.says + " in the event's data alone", style: func(s *style) {
 				c.style(s)
 				inside := s.layout
@@ -97,8 +96,8 @@ func axes(sample *node) [][]choice {
 
 var compact = layout{set: true, colon: ":"}
 
-// placeOfData finds where an envelope holds the event's data: at a path of its own,
-// or spread into the object at the path, beside the envelope's own members.
+// placeOfData finds the event's data in an envelope: either at a path of its own, or spread
+// into the object at the path, beside the envelope's own members.
 func placeOfData(sample *node) (path string, own map[string]bool, found bool) {
 	var walk func(n *node, at string)
 	walk = func(n *node, at string) {
@@ -121,7 +120,7 @@ func placeOfData(sample *node) (path string, own map[string]bool, found bool) {
 		return "", nil, false
 	}
 	walk(sample, "")
-	return path, own, found && (own != nil || path != "") // else the data is the whole body
+	return path, own, found && (own != nil || path != "") // otherwise the data is the entire body
 }
 
 func toLF(b []byte) []byte   { return bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")) }
@@ -131,7 +130,7 @@ func ending(with string) func([]byte) []byte {
 	return func(b []byte) []byte { return append(bytes.Clone(b), with...) }
 }
 
-// wrappings are other forms in which a body is handed on as a whole.
+// wrappings are other forms in which an entire body is passed on.
 var wrappings = []choice{
 	{says: "its base64 undone", bytes: func(b []byte) []byte {
 		raw, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(b)))
@@ -160,8 +159,8 @@ var wrappings = []choice{
 	}},
 }
 
-// search tries the body in other forms, those with the fewest changes first, and
-// returns what it took to make fits true; "" if nothing did.
+// search tries the body in other forms, those with the fewest changes first. It returns the
+// changes that made fits return true, or "" if none did.
 func search(body []byte, sample *node, fits func(body []byte) bool) string {
 	r := &rewriter{body: body, axes: axes(sample), fits: fits, left: searchBudget, seen: map[uint64]bool{}, seed: maphash.MakeSeed()}
 	r.root, r.head, r.tail = parseTree(bytes.TrimPrefix(body, utf8BOM))
@@ -169,7 +168,7 @@ func search(body []byte, sample *node, fits func(body []byte) bool) string {
 		r.root = nil
 	}
 	r.mark = bytes.HasPrefix(body, utf8BOM)
-	r.try(body) // known not to fit; so that forms equal to it cost nothing
+	r.try(body) // known not to match; forms equal to it then cost nothing
 	for _, w := range wrappings {
 		if r.try(w.bytes(body)) {
 			return w.says
@@ -191,15 +190,16 @@ type rewriter struct {
 	body       []byte
 	axes       [][]choice
 	fits       func([]byte) bool
-	root       *node // nil: the body is not JSON
+	root       *node // nil if the body is not JSON
 	head, tail []byte
-	mark       bool // the body begins with a byte order mark
+	mark       bool // the body starts with a byte order mark
 	left       int
 	seen       map[uint64]bool
 	seed       maphash.Seed
 }
 
-// combine takes exactly so many further choices from the axes on, in every way.
+// combine tries all ways to make exactly the given number of further changes, from the given
+// axis on.
 func (r *rewriter) combine(axis, changes int, taken []choice) []choice {
 	if changes == 0 {
 		if r.left > 0 && r.try(r.write(taken)) {

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// reading is another way to turn the text of a secret into a key.
+// reading is another way to derive a key from the text of a secret.
 type reading struct {
 	cause    Cause
 	says     string
@@ -22,8 +22,7 @@ const (
 	wasMeant = "The signature was made with the decoded secret. This format uses its text as it stands: do not decode it."
 )
 
-// readings lists what people do to a secret beside what the format wants. Those of
-// public keys have no second reading.
+// readings lists common mistakes in decoding a secret. Public keys have no second reading.
 func readings(text string, encoding webhook.KeyEncoding) []reading {
 	clean := strings.Trim(text, " \t\r\n\"'")
 	bare := strings.TrimPrefix(clean, whsec)
@@ -64,7 +63,7 @@ func readings(text string, encoding webhook.KeyEncoding) []reading {
 	return out
 }
 
-// looseBase64 writes any spelling of base64 in the standard one.
+// looseBase64 converts any spelling of base64 to the standard one.
 func looseBase64(text string) (string, bool) {
 	standard := strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(text), "=")
 	raw, err := base64.RawStdEncoding.DecodeString(standard)

@@ -7,25 +7,25 @@ import (
 	"slices"
 )
 
-// node is a JSON value with its texts kept apart, so that it can be written anew
-// in another style with everything else as it was.
+// node is a JSON value that keeps its raw text, so that it can be rewritten in another style
+// with everything else unchanged.
 type node struct {
 	raw   []byte // of a scalar
-	open  byte   // '{' or '[' of a container, else 0
+	open  byte   // '{' or '[' for a container, otherwise 0
 	items []item
 	inner []byte // white space in an empty container
 }
 
-// item is a member or an element with the white space around it.
+// item is a member or an element together with the white space around it.
 type item struct {
 	pre, post []byte
 	name      []byte // quoted; nil in an array
-	colon     []byte // the colon with what surrounds it
+	colon     []byte // the colon with its surrounding white space
 	value     *node
 }
 
-// parseTree reads one JSON value and returns it with the white space before and
-// after it; nil if the text is not JSON.
+// parseTree parses one JSON value and returns it with the white space before and after it.
+// root is nil if the text is not JSON.
 func parseTree(text []byte) (root *node, before, after []byte) {
 	if !json.Valid(text) {
 		return nil, nil, nil
@@ -36,7 +36,7 @@ func parseTree(text []byte) (root *node, before, after []byte) {
 	return root, before, s.space()
 }
 
-// depth returns how many levels lie in the node, itself included.
+// depth returns the number of levels in the node, including the node.
 func (n *node) depth() int {
 	deepest := 0
 	for _, it := range n.items {
@@ -45,7 +45,7 @@ func (n *node) depth() int {
 	return deepest + 1
 }
 
-// scanner walks a text that is known to be JSON.
+// scanner scans a text that is known to be JSON.
 type scanner struct {
 	text []byte
 	at   int
@@ -114,25 +114,25 @@ func (s *scanner) container(open byte) *node {
 	}
 }
 
-// layout is a habit of placing white space; the zero layout keeps what is there.
+// layout is a way of placing white space. The zero layout keeps the existing white space.
 type layout struct {
 	set          bool
-	indent       string // "": all on one line
-	colon, comma string // the colon with its spaces; what follows a comma
+	indent       string // "" means all on one line
+	colon, comma string // the colon with its spaces; the text after a comma
 }
 
-// ordering rearranges the members of an object; nil keeps them.
+// ordering rearranges the members of an object. A nil ordering keeps their order.
 type ordering func(path string, items []item) []item
 
 // style is one way to write a JSON text.
 type style struct {
 	layout  layout
 	order   ordering
-	strings func(dst, quoted []byte) []byte // nil: as they are
-	numbers func(dst, number []byte) []byte // nil: as they are
-	data    *layout                         // of the event's data inside an envelope that is laid out otherwise; nil: the same
-	dataAt  string                          // the path of the data, or of the object it is spread into
-	own     map[string]bool                 // the members beside spread data; nil: it is not spread
+	strings func(dst, quoted []byte) []byte // nil: unchanged
+	numbers func(dst, number []byte) []byte // nil: unchanged
+	data    *layout                         // of the event's data inside an envelope with another layout; nil: the same layout
+	dataAt  string                          // the path of the data, or of the object into which it is spread
+	own     map[string]bool                 // the members beside spread data; nil if it is not spread
 }
 
 func (s *style) append(dst []byte, n *node, depth int, path string) []byte {
@@ -149,7 +149,7 @@ func (s *style) append(dst []byte, n *node, depth int, path string) []byte {
 	}
 	spread := 0 // members of spread data so far
 	for i, it := range items {
-		// White space belongs to the place, not to the member that moved there.
+		// White space belongs to the position, not to the member that moved there.
 		place := n.items[i]
 		if i > 0 {
 			dst = append(dst, ',')
@@ -177,10 +177,10 @@ func (s *style) append(dst []byte, n *node, depth int, path string) []byte {
 	case len(items) > 0 && s.layout.indent != "":
 		dst = s.newline(dst, depth)
 	}
-	return append(dst, n.open+2) // the closing brackets lie two behind the opening ones
+	return append(dst, n.open+2) // each closing bracket is two code points after its opening bracket
 }
 
-// inside is the style of the event's data.
+// inside returns the style of the event's data.
 func (s *style) inside() *style {
 	in := *s
 	in.layout, in.data, in.own = *s.data, nil, nil
@@ -231,14 +231,14 @@ func (s *style) text(dst, quoted []byte) []byte {
 	return s.strings(dst, quoted)
 }
 
-// byName sorts members the way most libraries do: by the bytes of their names.
+// byName sorts members as most libraries do, by the bytes of their names.
 func byName(_ string, items []item) []item {
 	sorted := slices.Clone(items)
 	slices.SortStableFunc(sorted, func(a, b item) int { return bytes.Compare(a.name, b.name) })
 	return sorted
 }
 
-// like orders members as a sample has them; members it does not have go last.
+// like orders members as in a sample. Members that the sample lacks go last.
 func like(sample *node) ordering {
 	places := map[string]int{}
 	var walk func(n *node, path string)

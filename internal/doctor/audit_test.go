@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
-// The three ways to verify agree, and each finds what was done to the table.
+// The three ways to verify the log agree, and each detects changes to the table.
 func TestAuditIsVerified(t *testing.T) {
 	s := newShell(t)
 	for _, id := range []string{"a", "b", "c", "d"} {

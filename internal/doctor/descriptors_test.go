@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestDoctorLooksAtDescriptors against the budgets of attempts.
+// TestDoctorLooksAtDescriptors compares the descriptor limit with the budgets of attempts.
 func TestDoctorLooksAtDescriptors(t *testing.T) {
 	for have, status := range map[int]string{6143: "warn", 6144: "ok"} {
 		c := &checkup{}

@@ -80,7 +80,7 @@ func TestDoctorOfAHealthyServer(t *testing.T) {
 	if code != exit.Failed {
 		t.Errorf("code %d with a wrong key", code)
 	}
-	s.Node.Linger(0) // says that it is not ready
+	s.Node.Linger(0) // reports that it is not ready
 	lines, code = doctor(t)
 	expect(t, lines, map[string]string{"ready": "fail shutting_down", "server": "ok "})
 	if code != exit.Failed {
@@ -96,8 +96,8 @@ func TestDoctorOfAHealthyServer(t *testing.T) {
 	}
 }
 
-// A directory is damaged in one way after the other; each time the doctor must say
-// so, and be content again when it is put right.
+// A directory is damaged in one way after another. Each time the doctor must report it, and
+// must be satisfied again after the repair.
 func TestDoctorOfASickDirectory(t *testing.T) {
 	s := newShell(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -231,8 +231,8 @@ func TestDoctorKnowsNumbers(t *testing.T) {
 	}
 }
 
-// A key that would go over plain http to another machine is a finding, unless the network
-// is said to be trusted.
+// A key that would be sent over plain http to another machine is a finding, unless the
+// network is declared trusted.
 func TestDoctorWarnsOfPlainHTTP(t *testing.T) {
 	s := newShell(t)
 	const warning = "the key is sent unencrypted to 0.0.0.0:"

@@ -11,8 +11,9 @@ import (
 	"github.com/posthorn/posthorn/internal/exit"
 )
 
-// TestDoctorNamesTheWayOut: the certificates in force and until when they are valid, and
-// whether the proxy is there, by flags and by the variables of serve.
+// TestDoctorNamesTheWayOut checks that the doctor reports the certificates in use with the
+// end of their validity, and whether the proxy is reachable. The options come from flags and
+// from the environment variables of serve.
 func TestDoctorNamesTheWayOut(t *testing.T) {
 	ca := egresstest.NewCA(t)
 	authority, _ := egresstest.Write(t, ca.Issue(nil, func(c *x509.Certificate) { c.Subject.CommonName, c.NotAfter = "corp root", time.Now().AddDate(1, 0, 0) }))

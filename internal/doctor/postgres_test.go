@@ -99,7 +99,7 @@ func TestDoctorOfADatabase(t *testing.T) {
 	}
 }
 
-// A transaction that was forgotten is named while it is there, and not afterwards.
+// A forgotten transaction is reported while it exists, and not afterwards.
 func TestDoctorNamesWhoHoldsVacuum(t *testing.T) {
 	server := pgtest.Shared(t)
 	address := server.Database(t)
@@ -108,7 +108,7 @@ func TestDoctorNamesWhoHoldsVacuum(t *testing.T) {
 	short := []string{"--holder-age", "1ms"}
 	clean := func(when string) {
 		t.Helper()
-		// What a closed session held is given up a moment later.
+		// A closed session releases what it held a moment later.
 		for deadline := time.Now().Add(10 * time.Second); ; {
 			lines, _ := doctor(t, short...)
 			if strings.HasPrefix(lines["holder"], "ok ") {
@@ -140,7 +140,7 @@ func TestDoctorNamesWhoHoldsVacuum(t *testing.T) {
 	}
 	clean("after the transaction")
 
-	writer := session(t, address, "BEGIN", "UPDATE x SET n = 3") // sees nothing any more, but wrote
+	writer := session(t, address, "BEGIN", "UPDATE x SET n = 3") // holds no snapshot any more, but has written
 	lines, _ = doctor(t, short...)
 	expect(t, lines, map[string]string{"holder": "warn process " + fmt.Sprint(writer.PgConn().PID())})
 	if _, err := writer.Exec(t.Context(), "ROLLBACK"); err != nil {
@@ -148,7 +148,7 @@ func TestDoctorNamesWhoHoldsVacuum(t *testing.T) {
 	}
 	clean("after the writer")
 
-	// Of another role's session nothing is seen without the right to.
+	// Without the necessary privilege, sessions of another role are not visible.
 	u, err := url.Parse(server.AdminURL())
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestDoctorNamesWhoHoldsVacuum(t *testing.T) {
 	clean("after the other role")
 }
 
-// Slots, prepared transactions, and settings take a server of their own.
+// Slots, prepared transactions and settings require a server of their own.
 func TestDoctorOfAServer(t *testing.T) {
 	server := pgtest.Start(t, map[string]string{"max_prepared_transactions": "3", "wal_level": "logical", "max_connections": strconv.Itoa(postgres.ConnectionsANode + 5), "max_wal_senders": "2",
 		"synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"})

@@ -30,12 +30,12 @@ func invoke(t *testing.T, stdin string, args ...string) (out, errOut string, cod
 	return servertest.Run(t, root(), stdin, args...)
 }
 
-// anotherKey is a master key that sealed nothing.
+// anotherKey is a master key that has sealed nothing.
 var anotherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
 
 func alter(t *testing.T, database, statement string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+database+"?_pragma=busy_timeout(5000)") // a server may write meanwhile
+	db, err := sql.Open("sqlite", "file:"+database+"?_pragma=busy_timeout(5000)") // a server may be writing meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
-// A server's store is moved; the server that starts on PostgreSQL goes on with it.
+// A server's store is moved, and a server on PostgreSQL continues with it.
 func TestMigrate(t *testing.T) {
 	received := make(chan string, 10)
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { received <- r.Header.Get("Webhook-Id") }))
@@ -127,7 +127,7 @@ func TestMigrateRefuses(t *testing.T) {
 	}
 }
 
-// Where nobody looks, nothing is said about how far the move is.
+// Without a terminal, no progress is shown.
 func TestMeterIsQuiet(t *testing.T) {
 	var b strings.Builder
 	tell := meter(cli.NewProgress(&b, 0))

@@ -24,7 +24,7 @@ func invoke(t *testing.T, stdin string, args ...string) (out, errOut string, cod
 	return servertest.Run(t, root(), stdin, args...)
 }
 
-// anotherKey is a master key that sealed nothing.
+// anotherKey is a master key that has sealed nothing.
 var anotherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
 
 func alter(t *testing.T, database, statement string) {

@@ -13,8 +13,8 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// Facts of the two documented formats that stand in the profiles themselves. The
-// pages in docs/conformance name them one by one.
+// Facts about the two documented formats that the profiles themselves determine. The pages
+// in docs/conformance refer to the tests by name.
 
 func memberNames(t *testing.T, text []byte) (names []string) {
 	t.Helper()
@@ -24,7 +24,7 @@ func memberNames(t *testing.T, text []byte) (names []string) {
 	return names
 }
 
-// PaySway: four members, all there, nothing about account, tenant or mode.
+// PaySway: four members, all present, and no account, tenant or mode.
 func TestPaySwayEnvelope(t *testing.T) {
 	for name, created := range map[string]string{"paysway": "createdAt", "paysway-2025-09": "createdDate"} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestPaySwayEnvelope(t *testing.T) {
 	}
 }
 
-// The header is t and v1 and nothing else, joined without a space.
+// The header contains t and v1 and nothing else, joined without a space.
 func TestPaySwaySignatureHeader(t *testing.T) {
 	p := builtin(t, "paysway")
 	in := input()
@@ -62,7 +62,7 @@ func TestPaySwaySignatureHeader(t *testing.T) {
 	}
 }
 
-// The documented event types in both spellings, with objects of the documented
+// The documented event types in both spellings, with objects that have the documented
 // members and values.
 func TestPaySwayCatalogue(t *testing.T) {
 	for name, c := range map[string]struct{ dot, created, updated, match string }{
@@ -111,7 +111,7 @@ func TestPaySwayCatalogue(t *testing.T) {
 	}
 }
 
-// paywise: all fourteen types and no other, and amounts as decimal strings.
+// paywise: exactly the fourteen documented types, and amounts as decimal strings.
 func TestPaywiseCatalogue(t *testing.T) {
 	want := strings.Fields(`mandate.created mandate.updated mandate.status_updated mandate.closed mandate.balance_updated mandate.message_created
 		claim.created claim.updated payment.created payment.updated statement.created statement.updated request_to_client.created request_to_client.answered`)
@@ -133,8 +133,8 @@ func TestPaywiseCatalogue(t *testing.T) {
 	}
 }
 
-// paywise: event, timestamp and data, without an id; the company and the mode are
-// the first two members of data, and a platform cannot forge them.
+// paywise: event, timestamp and data, without an id. The company and the mode are the first
+// two members of data, and a platform cannot forge them.
 func TestPaywiseEnvelope(t *testing.T) {
 	in := input()
 	body := builtin(t, "paywise").Render(nil, in)
@@ -154,8 +154,8 @@ func TestPaywiseEnvelope(t *testing.T) {
 	}
 }
 
-// paywise: the headers say what the body says, and which delivery it is. Nothing in
-// them depends on the attempt or on its time.
+// paywise: the headers repeat values of the body and identify the delivery. None of them
+// depends on the attempt or on its time.
 func TestPaywiseHeaders(t *testing.T) {
 	p := builtin(t, "paywise")
 	in := input()
@@ -190,7 +190,7 @@ func TestPaywiseHeaders(t *testing.T) {
 	}
 }
 
-// paywise: receivers read one digest, so while a secret is rotated the newest alone
+// paywise: receivers read a single digest, so during a rotation only the newest secret
 // signs.
 func TestPaywiseRotation(t *testing.T) {
 	p := builtin(t, "paywise")

@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 )
 
-// ReadDir reads the *.yaml files of a directory, all of them or none.
+// ReadDir reads the *.yaml files of a directory. If one of them is invalid, it returns none.
 func ReadDir(dir string) ([]*Profile, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil || len(files) == 0 {
 		return nil, fmt.Errorf("no *.yaml files in %s", dir)
 	}
 	var list []*Profile
-	by := map[string]string{} // names taken, by what
+	by := map[string]string{} // names in use, and what uses each
 	for _, name := range Builtin().Names() {
 		by[name] = "a built-in profile"
 	}
@@ -32,14 +32,13 @@ func ReadDir(dir string) ([]*Profile, error) {
 	return list, nil
 }
 
-// NameTaken is the mistake of a file whose profile has the name of another, which the
-// owner says.
+// NameTaken returns the error for a file whose profile has a name that owner already uses.
 func NameTaken(file string, p *Profile, owner string) error {
 	return &FileError{File: file, Line: p.NameLine(), Reason: fmt.Sprintf("name: %q is taken by %s", p.Name(), owner)}
 }
 
-// ReadFile reads one file. What is no regular file, such as a pipe without a
-// writer, could keep a reader waiting for ever.
+// ReadFile reads one file. It refuses anything but a regular file, because a pipe without a
+// writer, for example, could block the reader forever.
 func ReadFile(file string) (*Profile, error) {
 	info, err := os.Stat(file)
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// envelope is a compiled body template: a flat list of steps that append.
+// envelope is a compiled body template: a flat list of steps, each of which appends text.
 type envelope struct {
 	steps []step
-	fixed int // bytes of fixed text, to size the buffer
+	fixed int // bytes of fixed text, for sizing the buffer
 }
 
 type stepKind uint8
@@ -20,8 +20,8 @@ const (
 	stepMode                     // the mode as a JSON value
 	stepData                     // the event's data as a JSON value
 	stepSpread                   // the members of the event's data
-	stepMember                   // a value of the data, as it stands there, or null
-	stepString                   // a text with values of the data in it, or null
+	stepMember                   // a value of the data, unchanged, or null
+	stepString                   // a string that contains values of the data, or null
 )
 
 type step struct {
@@ -32,13 +32,13 @@ type step struct {
 	spread   *spread
 }
 
-// Render appends the body of the request to dst. The event's data goes in byte
-// for byte: member order, spacing, numbers and escapes stay. Only a spread drops
-// members, those whose name the profile sets itself. A value of the data that is missing is null. The data must be the strict
-// JSON object that publishing admits. Attempt and Now do not matter: every retry
-// renders the same bytes.
+// Render appends the body of the request to dst. It appends the event's data byte for byte,
+// so member order, spacing, numbers and escapes are preserved. Only a spread drops members,
+// namely those whose names the profile sets itself. A missing value of the data is rendered
+// as null. The data must be a strict JSON object, as publishing guarantees. Attempt and Now
+// have no effect, so every retry renders the same bytes.
 func (p *Profile) Render(dst []byte, in Input) []byte {
-	// 160 bytes hold the variables of the built-in envelopes.
+	// 160 bytes suffice for the variables of the built-in envelopes.
 	dst = slices.Grow(dst, p.envelope.fixed+len(in.Event.Data)+160)
 	for i := range p.envelope.steps {
 		s := &p.envelope.steps[i]
@@ -70,15 +70,15 @@ func appendOrNull(dst, value []byte) []byte {
 	return append(dst, value...)
 }
 
-// appendString appends a JSON string with values of the data in it, and null if one
-// of them is missing.
+// appendString appends a JSON string that contains values of the data, or null if one of
+// them is missing.
 func (p *Profile) appendString(dst []byte, parts []part, in *Input) []byte {
 	start := len(dst)
 	dst = append(dst, '"')
 	for _, one := range parts {
 		switch one.variable {
 		case none:
-			dst = append(dst, one.text...) // escaped when the file was read
+			dst = append(dst, one.text...) // escaped when the file was loaded
 		case eventMember:
 			value := scalarAt(in.Event.Data, one.text)
 			if value == nil {
@@ -96,8 +96,8 @@ func (p *Profile) appendString(dst []byte, parts []part, in *Input) []byte {
 	return append(dst, '"')
 }
 
-// escapeTail makes the bytes from start on fit for the inside of a JSON string.
-// Admitted names need no escape; this keeps the body valid whatever comes.
+// escapeTail escapes the bytes from start on for use inside a JSON string. Accepted names
+// need no escaping; this keeps the body valid for any other input.
 func escapeTail(dst []byte, start int) []byte {
 	for _, c := range dst[start:] {
 		if c < ' ' || c == '"' || c == '\\' || c > '~' {
@@ -108,7 +108,7 @@ func escapeTail(dst []byte, start int) []byte {
 	return dst
 }
 
-// quote returns the text as a JSON string; bytes that are not UTF-8 are replaced.
+// quote returns the text as a JSON string. Bytes that are not valid UTF-8 are replaced.
 func quote(text string) string {
 	quoted, _ := jsontext.AppendQuote(nil, text)
 	return string(quoted)

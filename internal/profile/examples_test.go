@@ -31,8 +31,8 @@ func example(t testing.TB, name string) *profile.Profile {
 	return p
 }
 
-// Every example loads, beside the built-in profiles and the other examples, is
-// called what its file is called, and its requests verify.
+// Every example loads, together with the built-in profiles and the other examples. Its name
+// is that of its file, and its requests verify.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(examples, "*.yaml"))
 	if err != nil || len(files) != 5 {
@@ -70,7 +70,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// request makes the request of the awkward event with the secrets, newest first.
+// request renders the request of the awkward event with the secrets, newest first.
 func request(t testing.TB, p *profile.Profile, secrets ...hook.Secret) (http.Header, []byte) {
 	t.Helper()
 	s, err := p.Signer(secrets)
@@ -107,8 +107,8 @@ const (
 	whpk  = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
 )
 
-// The way from a shared secret to an ed25519 key: v1 alone, then both in one
-// header, v1 first and one space between, then v1a alone.
+// The migration from a shared secret to an ed25519 key: first v1 alone, then both in one
+// header, with v1 first and one space between them, then v1a alone.
 func TestMovingToEd25519(t *testing.T) {
 	dual := example(t, "standard-dual")
 	old := hook.Secret{Version: 1, Text: whsec, Encoding: hook.EncodingWhsec}
@@ -171,10 +171,10 @@ func TestPublicKey(t *testing.T) {
 	}
 }
 
-// Two formats' signatures in their own headers, made with one secret.
+// Signatures of two formats, each in its own header, made with one secret.
 func TestGitHubLikeHasBothDigests(t *testing.T) {
 	p := example(t, "github-like")
-	// GitHub's documented example.
+	// The example from GitHub's documentation.
 	secret := hook.Secret{Text: "It's a Secret to Everybody", Encoding: hook.EncodingText}
 	in := input()
 	s, err := p.Signer([]hook.Secret{secret})

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// field is one name that a profile file may use. The loader takes what it knows
-// and what it demands from these tables, and the reference page is written from
-// them, so neither can lag behind the other.
+// field is one name that a profile file may use. The loader takes the known and the required
+// names from these tables, and the reference page is generated from them, so the two always
+// agree.
 type field struct {
 	name     string
 	required bool
@@ -16,7 +16,7 @@ type field struct {
 	means    string
 }
 
-// section is the fields of one mapping.
+// section is the set of fields of one mapping.
 type section struct {
 	title  string
 	fields []field

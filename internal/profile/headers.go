@@ -12,20 +12,19 @@ import (
 type headerTemplate struct {
 	name   string
 	parts  []part
-	signed string // characters that may not be in it, for they end it in what is signed
+	signed string // characters that the value may not contain, because they end it in the signed bytes
 }
 
-// Signer signs for one endpoint with the secrets it was compiled from. It is safe
-// for concurrent use. Compile it again when the secrets change, and when one of
-// them expires.
-type Signer struct{ signers []*webhook.Signer } // by signature of the profile; nil: no secret fits it
+// Signer signs for one endpoint with the secrets it was compiled from. It is safe for
+// concurrent use. Compile a new one when the secrets change, and when one of them expires.
+type Signer struct{ signers []*webhook.Signer } // by signature of the profile; nil if no secret fits it
 
-// Signer compiles the secrets, newest first, all of which will sign as far as the
-// format has room for several. Each is decoded by its own Encoding, so an endpoint
-// whose profile was changed keeps its key, and each signature of the profile is
-// made with the secrets that fit its algorithm: a profile may carry the signature
-// of the old kind of secret beside that of the new one for as long as both are
-// live. It fails when no secret fits any.
+// Signer compiles the secrets, newest first. All of them sign, if the format allows several
+// signatures. Each secret is decoded by its own Encoding, so an endpoint keeps its key when
+// its profile changes. Each signature of the profile is made with the secrets that fit its
+// algorithm. A profile can therefore carry signatures of the old and the new kind of secret
+// side by side while both are valid. Signer returns an error if no secret fits any
+// signature.
 func (p *Profile) Signer(secrets []hook.Secret) (*Signer, error) {
 	signer := &Signer{signers: make([]*webhook.Signer, len(p.specs))}
 	signs := false
@@ -56,10 +55,10 @@ func (p *Profile) Signer(secrets []hook.Secret) (*Signer, error) {
 	return signer, nil
 }
 
-// Headers appends the headers of one attempt to dst: content type, user agent,
-// the profile's own, and the signatures over body at in.Now. The signer must come
-// from this profile. Names are spelt as in the profile. On an error nothing may
-// be sent.
+// Headers appends the headers of one attempt to dst: content type, user agent, the profile's
+// own headers, and the signatures over body at in.Now. The signer must come from this
+// profile. Names are spelled as in the profile. If Headers returns an error, the request
+// must not be sent.
 func (p *Profile) Headers(dst []hook.Header, in Input, body []byte, s *Signer) ([]hook.Header, error) {
 	if s == nil || len(s.signers) != len(p.specs) {
 		return dst, fmt.Errorf("build headers: the signer was not compiled for profile %s", p.name)
@@ -80,9 +79,8 @@ func (p *Profile) Headers(dst []hook.Header, in Input, body []byte, s *Signer) (
 	return p.appendSignatures(dst, in, body, s, buffer)
 }
 
-// appendHeader appends the value of a header. It reports false if a value of the data
-// is missing or cannot stand in a header, or if nothing but empty ones came of it: such
-// a header is left out.
+// appendHeader appends the value of a header. It reports false, and the header is omitted,
+// if a value of the data is missing or not valid in a header, or if all values are empty.
 func (p *Profile) appendHeader(dst []byte, h *headerTemplate, in *Input) ([]byte, bool) {
 	for _, part := range h.parts {
 		switch part.variable {
@@ -100,9 +98,9 @@ func (p *Profile) appendHeader(dst []byte, h *headerTemplate, in *Input) ([]byte
 	return dst, len(dst) > 0
 }
 
-// HeaderNames returns the names of all headers that requests may carry, as the
-// profile spells them: signatures included, and those that are left out when the data
-// has no value for them.
+// HeaderNames returns the names of all headers that requests may carry, as the profile
+// spells them. They include signatures, and headers that are omitted when the data has no
+// value for them.
 func (p *Profile) HeaderNames() []string {
 	var names []string
 	add := func(name string) {
@@ -160,8 +158,8 @@ func (p *Profile) appendSignatures(dst []hook.Header, in Input, body []byte, s *
 	return dst, nil
 }
 
-// find returns the header that an earlier signature brought, or nil: schemes side
-// by side may share theirs.
+// find returns the header that an earlier signature added, or nil. Several schemes may share
+// a header.
 func find(headers []hook.Header, name string) *hook.Header {
 	for i := range headers {
 		if headers[i].Name == name {
@@ -171,7 +169,7 @@ func find(headers []hook.Header, name string) *hook.Header {
 	return nil
 }
 
-// visible reports whether the bytes can stand in a header value: printable ASCII.
+// visible reports whether the bytes are valid in a header value: printable ASCII.
 func visible[T string | []byte](text T) bool {
 	for i := 0; i < len(text); i++ {
 		if text[i] < ' ' || text[i] > '~' {

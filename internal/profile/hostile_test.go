@@ -14,7 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// laughs is a file of nine lines that stands for a billion values.
+// laughs returns a file of nine lines that expands to a billion values.
 func laughs() string {
 	var b strings.Builder
 	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
@@ -24,7 +24,7 @@ func laughs() string {
 	return b.String()
 }
 
-// Files made to hurt are refused at once, with a line and a reason.
+// Malicious files are refused immediately, with a line and a reason.
 func TestHostileFiles(t *testing.T) {
 	for name, test := range map[string]struct{ text, reason string }{
 		"bomb":                  {laughs(), "anchors and aliases"},
@@ -64,7 +64,7 @@ func TestHostileFiles(t *testing.T) {
 			t.Errorf("%s: took %v", name, took)
 		}
 	}
-	// The control: the library alone follows what is refused here.
+	// The control: the library alone accepts the file that Load refuses.
 	var into struct{ Envelope map[string]any }
 	if err := yaml.Unmarshal([]byte("x: &x {a: 1}\nenvelope:\n  b: *x\n"), &into); err != nil || into.Envelope["b"] == nil {
 		t.Errorf("control: %v, %v", into, err)
@@ -82,7 +82,7 @@ func numbered(format string, n int) string {
 const second = `  - {header: X-Sig, algorithm: hmac-sha512, signed: "{body}", output: "sha512={signature}", joiner: " ", digest: hex}
 `
 
-// Which signatures may share a header, and which secrets they need.
+// Which signatures may share a header, and which secrets they require.
 func TestSharedHeadersAndSecrets(t *testing.T) {
 	joined := replace(base, "digest: hex\nsuccess", "digest: hex\n    joiner: \" \"\n"+second+"success")
 	load(t, joined)
@@ -107,7 +107,7 @@ func TestSharedHeadersAndSecrets(t *testing.T) {
 			t.Errorf("%s: %v, want %q", test.new, err, test.reason)
 		}
 	}
-	// Secrets that are issued must sign.
+	// Secrets that are issued must be able to sign.
 	edOnly := replace(joined, "hmac-sha256", "ed25519", "hmac-sha512", "ed25519", "encoding: text, import: {min: 24, max: 64}",
 		"encoding: text, import: {min: 24, max: 64, encodings: [whsk_]}")
 	if _, err := profile.Load("bad.yaml", []byte(edOnly)); err == nil || !strings.Contains(err.Error(), "no signature is made with") {
@@ -155,7 +155,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// Readers see the one or the other snapshot while writers replace it.
+// Readers see either the old or the new snapshot while writers replace it.
 func TestReloadWhileReading(t *testing.T) {
 	set := profile.Builtin()
 	texts := make([]*profile.Profile, 20)

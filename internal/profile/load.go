@@ -15,35 +15,35 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// MaxFileSize bounds a profile file, in bytes.
+// MaxFileSize is the maximum size of a profile file, in bytes.
 const MaxFileSize = 1 << 20
 
-// The bounds of headers. Names and values are in bytes.
+// Limits of headers. Names and values are in bytes.
 const (
 	maxHeaders    = 32
 	maxHeaderName = 64
 	maxHeaderText = 4 << 10
 )
 
-// defaultUserAgent names the product when a profile names nothing.
+// defaultUserAgent is the User-Agent of profiles that set none.
 const defaultUserAgent = "Posthorn/1"
 
 var (
 	profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 	headerName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // token of RFC 9110, section 5.6.2
 	yamlLine    = regexp.MustCompile(`line (\d+): (.*)`)
-	// The YAML library counts lines from 0 in these messages, from 1 in others.
+	// The YAML library counts lines from 0 in these messages, and from 1 in others.
 	yamlFromZero = regexp.MustCompile(`^did not find expected (<document|node|'-'|key|',' or)`)
 )
 
-// reservedHeaders belong to the connection, the framing or a member of their own,
-// and so does everything that starts with content- or proxy-.
+// reservedHeaders belong to the connection, to the framing or to a member of their own.
+// Names that start with content- or proxy- are reserved, too.
 var reservedHeaders = []string{"host", "connection", "expect", "http2-settings", "keep-alive", "te", "trailer",
 	"transfer-encoding", "upgrade", "user-agent", "cdn-loop"}
 
-// Load reads a profile. Everything that could go wrong later is checked here: the
-// error is a *FileError that names the file, the line and the reason. The name
-// given for the file is used for that only. Load keeps a copy of the text.
+// Load loads a profile and checks everything that could fail later. The error is a
+// *FileError with the name of the file, the line and the reason. The name is used only for
+// errors. Load keeps a copy of the text.
 func Load(name string, text []byte) (*Profile, error) {
 	f := &file{name: name}
 	p := &Profile{text: bytes.Clone(text), hash: hashOf(text)}
@@ -56,7 +56,7 @@ func Load(name string, text []byte) (*Profile, error) {
 	return p, nil
 }
 
-// parse reads the file's one YAML document.
+// parse parses the single YAML document of the file.
 func (f *file) parse(text []byte) (value, bool) {
 	if len(text) > MaxFileSize {
 		f.fail(1, "the file is larger than %d bytes", MaxFileSize)
@@ -82,8 +82,8 @@ func (f *file) parse(text []byte) (value, bool) {
 	return root, f.err == nil
 }
 
-// failYAML names the line the YAML library does, which for a mistake inside a list
-// or mapping is where that begins.
+// failYAML records an error of the YAML library at the line that the library reports. For a
+// mistake inside a list or mapping, that is the line where the list or mapping starts.
 func (f *file) failYAML(err error) {
 	if errors.Is(err, io.EOF) {
 		f.fail(1, "the file is empty")
@@ -100,8 +100,8 @@ func (f *file) failYAML(err error) {
 	f.fail(line, "not YAML: %s", reason)
 }
 
-// refuseTricks keeps a small file from standing for a huge or an endless one, and
-// a value from being another type than it looks.
+// refuseTricks refuses YAML that expands a small file into a huge or endless one, or that
+// gives a value another type than it appears to have.
 func (v value) refuseTricks() {
 	switch {
 	case v.node.Kind == yaml.AliasNode || v.node.Anchor != "":
@@ -181,7 +181,7 @@ func (p *Profile) readHeaders(v value) {
 }
 
 // countMembers refuses a profile that takes more values out of the data than rendering
-// should look for.
+// should look up.
 func (p *Profile) countMembers(v value, n int) {
 	if p.memberUses += n; p.memberUses > maxMemberUses && n > 0 {
 		v.fail("is more than the %d values of the data that a profile may use", maxMemberUses)
@@ -222,8 +222,8 @@ func (p *Profile) readCatalogue(list, test value) {
 	}
 }
 
-// readEventType reads a type and its data, which is a JSON object in a text: what
-// stands in the file is what goes on the wire.
+// readEventType reads a type and its data. The data is a text that contains a JSON object,
+// and is sent exactly as it appears in the file.
 func readEventType(m members, data string) EventType {
 	name, example := m.get("type"), m.get(data)
 	entry := EventType{Name: name.text(), Example: []byte(strings.TrimSpace(example.text()))}

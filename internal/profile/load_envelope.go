@@ -10,14 +10,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The bounds of an envelope: levels of nesting, and bytes of its own text, which
-// go out with every delivery.
+// Limits of an envelope: levels of nesting, and bytes of its own text, which every delivery
+// carries.
 const (
 	maxEnvelopeDepth = 16
 	maxEnvelopeText  = 64 << 10
 )
 
-// spreadName is the member name that stands for the members of the event's data.
+// spreadName is the member name that represents the members of the event's data.
 const spreadName = "..."
 
 func (p *Profile) readMode(v value) {
@@ -33,7 +33,7 @@ func (p *Profile) readMode(v value) {
 	}
 }
 
-// readScalar reads a text, boolean or number that stands for itself.
+// readScalar reads a literal text, boolean or number.
 func readScalar(v value) scalar {
 	text := v.node.Value
 	if v.node.Kind == yaml.ScalarNode && visible(text) {
@@ -50,7 +50,7 @@ func readScalar(v value) scalar {
 	return scalar{}
 }
 
-// envelopeReader compiles the template while walking it.
+// envelopeReader compiles the template during a walk of its nodes.
 type envelopeReader struct {
 	steps   []step
 	profile *Profile
@@ -82,7 +82,7 @@ func (p *Profile) readEnvelope(v value) {
 	}
 }
 
-// tryEnvelope renders awkward data: what loads must render to strict JSON.
+// tryEnvelope renders awkward data. An envelope that loads must render strict JSON.
 func (p *Profile) tryEnvelope(v value) {
 	event := &hook.Event{Scope: hook.Scope{Tenant: "t", Mode: hook.Live}, Type: "a.b", CreatedAt: time.Unix(0, 0), AcceptedAt: time.Unix(0, 0)}
 	for _, data := range []string{`{}`, `{ }`, `{"\u0061":{"a":[1,{}],"b":"\",}"},"b":1 }`} {
@@ -93,7 +93,7 @@ func (p *Profile) tryEnvelope(v value) {
 	}
 }
 
-// text appends fixed bytes, to the previous step where that is fixed too.
+// text appends fixed bytes, merging them with the previous step if that is fixed, too.
 func (r *envelopeReader) text(s string) {
 	if last := len(r.steps) - 1; last >= 0 && r.steps[last].kind == stepText {
 		r.steps[last].text += s
@@ -144,7 +144,7 @@ func (r *envelopeReader) object(v value, depth int) {
 			r.steps = append(r.steps, step{kind: stepSpread, spread: newSpread(own, at > 0, at < len(m.keys)-1)})
 			continue
 		}
-		// After a spread that comes first, the spread brings the comma itself.
+		// After a leading spread, the spread adds the comma.
 		if i > 0 && !(i == 1 && at == 0) {
 			r.text(",")
 		}

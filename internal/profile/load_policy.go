@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The bounds of durations in a policy.
+// Limits of durations in a policy.
 const (
 	day        = 24 * time.Hour
 	maxDelay   = 30 * day
@@ -18,8 +18,8 @@ const (
 	maxTimeout = 2 * time.Minute
 )
 
-// defaultAtLeast is the at_least of a failing_for that has none: as many attempts as
-// the standard format makes of one delivery.
+// defaultAtLeast is the at_least of a failing_for that sets none. It equals the number of
+// attempts that the standard format makes for one delivery.
 const defaultAtLeast = 10
 
 func readPolicy(m members) hook.Policy {
@@ -33,7 +33,7 @@ func readPolicy(m members) hook.Policy {
 	}
 }
 
-// readSuccess reads one status, 2xx, a range such as 200-204, or a list of those.
+// readSuccess reads a status, 2xx, a range such as 200-204, or a list of these.
 func readSuccess(v value) hook.StatusSet {
 	if !v.present() {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// The bounds of secrets, in bytes or characters.
+// Limits of secrets, in bytes or characters.
 const (
 	minSecret  = 16
 	maxSecret  = 1024
@@ -20,7 +20,7 @@ func readSecret(v value) secretRule {
 	m := v.section(&secretFields)
 	rule := secretRule{
 		bytes:      m.get("bytes").number(minSecret, 64),
-		characters: m.get("characters").number(22, 200), // 22 hold 132 random bits
+		characters: m.get("characters").number(22, 200), // 22 characters contain 132 random bits
 		prefix:     m.get("prefix").text(),
 		encoding: hook.Encoding(m.get("encoding").word(string(hook.EncodingText), string(hook.EncodingBase64),
 			string(hook.EncodingWhsec), string(hook.EncodingWhsk))),
@@ -69,7 +69,7 @@ func (r *secretRule) readImport(v value) {
 	}
 }
 
-// checkEncodings demands encodings whose texts cannot be taken for one another.
+// checkEncodings requires encodings whose texts cannot be confused with one another.
 func (r *secretRule) checkEncodings(v value) {
 	if len(r.imported) == 0 {
 		v.fail("must name at least one encoding")

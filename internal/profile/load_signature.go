@@ -9,7 +9,7 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// maxSignatures bounds how many signatures one request carries.
+// maxSignatures limits the number of signatures that one request carries.
 const maxSignatures = 8
 
 func (p *Profile) readSignatures(v value) {
@@ -43,7 +43,7 @@ func (p *Profile) readSignature(item value) webhook.Spec {
 		Digest:          webhook.Encoding(m.get("digest").text()),
 		Key:             webhook.KeyEncoding(p.secret.encoding),
 	}
-	// Of the encodings secrets may have, the first that suits the algorithm.
+	// The first encoding of the profile's secrets that fits the algorithm.
 	for _, encoding := range append([]hook.Encoding{p.secret.encoding}, p.secret.imported...) {
 		if fits(spec, encoding) {
 			spec.Key = webhook.KeyEncoding(encoding)
@@ -60,9 +60,9 @@ func (p *Profile) readSignature(item value) webhook.Spec {
 	return spec
 }
 
-// signedMembers turns each {event.data.invoice.id} of what is signed into the header
-// that carries just this value: receivers verify with what they get. From then on the
-// header has no value with the character that ends it here.
+// signedMembers replaces each {event.data.invoice.id} in the signed content with the header
+// that carries exactly this value, because receivers verify with what they receive. From
+// then on, the header's value may not contain the character that ends it here.
 func (p *Profile) signedMembers(v value, text string) string {
 	if strings.Contains(text, "{header:") || strings.Contains(text, "$"+memberPrefix) || strings.Contains(text, "${"+memberPrefix) {
 		v.fail("a value of the data is written in braces here, such as {event.data.invoice.id}")
@@ -95,12 +95,12 @@ func (p *Profile) signedMembers(v value, text string) string {
 	}
 }
 
-// fits reports whether a signature is made with secrets of the encoding.
+// fits reports whether a signature can be made with secrets of the encoding.
 func fits(s webhook.Spec, encoding hook.Encoding) bool {
 	return (s.Algorithm == webhook.Ed25519) == (encoding == hook.EncodingWhsk)
 }
 
-// checkShared demands that a receiver can tell signatures of one header apart.
+// checkShared requires that a receiver can distinguish signatures that share a header.
 func (p *Profile) checkShared(item value, spec webhook.Spec) {
 	for _, other := range p.specs {
 		if other.Header != spec.Header {
@@ -119,8 +119,8 @@ func (p *Profile) checkShared(item value, spec webhook.Spec) {
 	}
 }
 
-// checkHeaderUses demands that each header has one use and one spelling. Schemes
-// side by side may share their headers.
+// checkHeaderUses requires that each header has one use and one spelling. Several schemes
+// may share their headers.
 func (p *Profile) checkHeaderUses(items []value) {
 	taken := map[string]string{} // by lower-case name: its use and spelling
 	for _, h := range p.headers {

@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// base is the smallest profile the tests change.
+// base is the smallest profile, which the tests modify.
 const base = `name: base
 envelope: raw
 signature:
@@ -27,7 +27,7 @@ secret: {characters: 40, encoding: text, import: {min: 24, max: 64}}
 test_event: {type: webhook.test, data: '{"test": true}'}
 `
 
-// replace changes text, and panics if there is nothing to change.
+// replace replaces text, and panics if there is nothing to replace.
 func replace(text string, pairs ...string) string {
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(text, pairs[i]) {
@@ -40,7 +40,7 @@ func replace(text string, pairs ...string) string {
 
 func TestBaseLoads(t *testing.T) { load(t, base) }
 
-// Each mistake is refused with the line it stands on: the line of mark.
+// Each mistake is reported with its line, which is the line that contains mark.
 func TestMistakes(t *testing.T) {
 	tests := []struct{ old, new, mark, reason string }{
 		{"name: base", "name: Base", "name: Base", "name: must be 1 to 63"},
@@ -183,7 +183,7 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
-		// What loads works.
+		// A profile that loads can be used.
 		secret, enc, err := p.NewSecret()
 		if err != nil || secret == "" {
 			t.Fatalf("secret %q, %q, %v", secret, enc, err)

@@ -10,20 +10,20 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The bounds of values that templates take out of the event's data, in bytes.
+// Limits of values that templates take out of the event's data, in bytes.
 const (
-	maxMemberValue  = 1024 // as it stands in the data, for the envelope
-	maxHeaderValue  = 256  // its text, for headers and what is signed
+	maxMemberValue  = 1024 // the raw JSON value, for the envelope
+	maxHeaderValue  = 256  // the text of the value, for headers and signed content
 	maxPointer      = 256
 	maxPointerSteps = 16
-	maxMemberUses   = 32 // in one profile: each looks through the data once
+	maxMemberUses   = 32 // in one profile; each use scans the data once
 )
 
-// memberPrefix begins the name of a value of the data: "event.data.invoice.id".
+// memberPrefix starts the name of a value of the data, such as "event.data.invoice.id".
 const memberPrefix = "event.data."
 
-// pointerOf turns what follows memberPrefix into a JSON pointer (RFC 6901): names and
-// numbers joined by dots, or a pointer as it is, which begins with a slash.
+// pointerOf converts what follows memberPrefix into a JSON pointer (RFC 6901). The input is
+// either names and numbers joined by dots, or a pointer, which starts with a slash.
 func pointerOf(path string) (string, error) {
 	pointer := path
 	if !strings.HasPrefix(path, "/") {
@@ -48,10 +48,10 @@ func pointerOf(path string) (string, error) {
 	return pointer, nil
 }
 
-// scalarAt returns the string, number or boolean that the pointer leads to, as it
-// stands in the data, or nil if there is none of at most maxMemberValue bytes. The
-// data must be the strict JSON object that publishing admits. It looks at each byte
-// once at most, and allocates nothing unless names are spelt with escapes.
+// scalarAt returns the raw text of the string, number or boolean that the pointer refers to.
+// It returns nil if there is none, or if the text exceeds maxMemberValue bytes. The data
+// must be a strict JSON object, as publishing guarantees. scalarAt reads each byte at most
+// once, and allocates nothing unless names are written with escapes.
 func scalarAt(data []byte, pointer string) []byte {
 	text := data[skipSpace(data, 0):]
 	for rest := pointer; rest != "" && len(text) > 0; {
@@ -69,7 +69,7 @@ func scalarAt(data []byte, pointer string) []byte {
 	return value
 }
 
-// cutStep takes the first reference token off a pointer.
+// cutStep removes the first reference token from a pointer.
 func cutStep(pointer string) (step, rest string) {
 	step = pointer[1:]
 	if next := strings.IndexByte(step, '/'); next >= 0 {
@@ -81,8 +81,8 @@ func cutStep(pointer string) (step, rest string) {
 	return step, rest
 }
 
-// child returns the text from the value of a member or element on, nil if there is
-// none. The text begins with the object or array and may go on after it.
+// child returns the text from the value of a member or element on, or nil if there is none.
+// The given text starts with the object or array and may extend beyond it.
 func child(text []byte, step string) []byte {
 	object, index := text[0] == '{', elementIndex(step)
 	if !object && (text[0] != '[' || index < 0) {
@@ -115,8 +115,8 @@ func skipSpace(text []byte, i int) int {
 	return i
 }
 
-// skipValue returns the index of what ends the value at i: a comma, a closing bracket
-// or the end of the text.
+// skipValue returns the index of the byte that ends the value at i: a comma, a closing
+// bracket or the end of the text.
 func skipValue(text []byte, i int) int {
 	depth := 0
 	for ; i < len(text); i++ {
@@ -139,7 +139,8 @@ func skipValue(text []byte, i int) int {
 	return i
 }
 
-// elementIndex reads an index as RFC 6901 writes it, -1 if it is none.
+// elementIndex parses an array index as defined by RFC 6901. It returns -1 for any other
+// text.
 func elementIndex(step string) int {
 	if step == "" || len(step) > 6 || len(step) > 1 && step[0] == '0' {
 		return -1
@@ -154,7 +155,7 @@ func elementIndex(step string) int {
 	return n
 }
 
-// isNamed compares a quoted name of the data with a plain one.
+// isNamed reports whether a quoted name of the data equals a plain name.
 func isNamed(quoted []byte, name string) bool {
 	if len(quoted) < 2 {
 		return false
@@ -166,10 +167,10 @@ func isNamed(quoted []byte, name string) bool {
 	return string(plain) == name
 }
 
-// appendText appends a value as a header carries it: the text of a string, a number
-// as it is written, true or false. It fails on a value that does not fit: one that is
-// missing, longer than maxHeaderValue, not printable ASCII, with outer spaces, or
-// with one of the characters in without.
+// appendText appends a value in the form for headers: the text of a string, a number as it
+// is written, true or false. It reports false for a value that is missing, longer than
+// maxHeaderValue, not printable ASCII, has leading or trailing spaces, or contains one of
+// the characters in without.
 func appendText(dst, data []byte, pointer, without string) ([]byte, bool) {
 	value := scalarAt(data, pointer)
 	if value == nil {

@@ -22,14 +22,15 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// inHouse takes one value of the data into envelope, headers and signed content.
+// inHouse returns a profile that uses one value of the data in envelope, headers and signed
+// content.
 func inHouse(t testing.TB, name string) *profile.Profile {
 	return load(t, replace(base, "envelope: raw\n", "envelope:\n  alone: '${"+name+"}'\n  text: 'no. ${"+name+"} \"of\" $tenant.id'\n  data: $event.data\n",
 		`"{body}"`, `"{`+name+`}:{body}"`)+
 		"headers: {X-Id: '${"+name+"}', X-Text: 'no. ${"+name+"}', X-Type: $event.type}\n")
 }
 
-// sent is the request for an event with this data, which must verify.
+// sent renders the request for an event with this data, and requires that it verifies.
 func sent(t testing.TB, p *profile.Profile, data string) (body map[string]json.RawMessage, header http.Header) {
 	t.Helper()
 	in := input()
@@ -61,7 +62,7 @@ func sent(t testing.TB, p *profile.Profile, data string) (body map[string]json.R
 
 const missing = "\x00"
 
-// What comes of a value in each place. The data is what publishing admits.
+// The result for a value in each place. The data is valid for publishing.
 func TestValuesOfTheData(t *testing.T) {
 	long := strings.Repeat("x", 257)
 	deep := strings.Repeat(`{"a":`, 63) + `1` + strings.Repeat("}", 63)
@@ -99,7 +100,7 @@ func TestValuesOfTheData(t *testing.T) {
 		{"event.data.s", `{"s":" outer "}`, `" outer "`, " outer ", missing},
 		{"event.data.s", `{"s":"` + long + `"}`, `"` + long + `"`, long, missing},
 		{"event.data.s", `{"s":"` + strings.Repeat("x", 1023) + `"}`, "null", missing, missing},
-		{"event.data.s", `{"s":"ends: here"}`, `"ends: here"`, "ends: here", missing}, // the colon ends it in what is signed
+		{"event.data.s", `{"s":"ends: here"}`, `"ends: here"`, "ends: here", missing}, // the colon ends it in the signed bytes
 		{"event.data.a.a.a", deep, "null", missing, missing},
 		{"event.data" + strings.Repeat(".a", 16), strings.Repeat(`{"a":`, 16) + `1` + strings.Repeat("}", 16), `1`, "1", "1"},
 	} {
@@ -129,8 +130,8 @@ func TestValuesOfTheData(t *testing.T) {
 	}
 }
 
-// The control: the same text, written into a header without the check, is a header
-// of its own for whoever reads the request.
+// The control: without the check, the same text in a header becomes a header of its own for
+// anyone who reads the request.
 func TestHeadersCannotBeInjected(t *testing.T) {
 	const value = "in_1\r\nX-Evil: 1"
 	raw := "POST / HTTP/1.1\r\nHost: h\r\nX-Id: " + value + "\r\n\r\n"
@@ -149,8 +150,8 @@ func TestHeadersCannotBeInjected(t *testing.T) {
 	}
 }
 
-// Bytes cannot move between a signed value and what follows it: a request whose value
-// holds the end of the value is refused. The control signs such a value by hand.
+// Bytes cannot move between a signed value and the text that follows it. A request whose
+// value contains that text is refused. The control signs such a value by hand.
 func TestSignedValuesKeepTheirBorders(t *testing.T) {
 	p := load(t, replace(base, `"{body}"`, `"{event.data.id}.{body}"`)+"headers: {X-Id: $event.data.id}\n")
 	in := input()
@@ -183,7 +184,7 @@ func TestSignedValuesKeepTheirBorders(t *testing.T) {
 	if err := v.Verify(twice, body); !errors.Is(err, webhook.ErrMalformedHeader) {
 		t.Errorf("with two: %v", err)
 	}
-	// A dot in the body could as well be the one after the value.
+	// A dot in the body could just as well be the one after the value.
 	before, after, _ := strings.Cut(string(body), ".")
 	if err := v.Verify(with(header, "X-Id", "a."+before), []byte(after)); !errors.Is(err, webhook.ErrMalformedHeader) {
 		t.Errorf("shifted: %v", err)
@@ -201,7 +202,7 @@ func with(header http.Header, name, value string) http.Header {
 	return out
 }
 
-// Bad templates are refused with the member and the rule.
+// Invalid templates are refused with the member and the rule.
 func TestBadValuesOfTheData(t *testing.T) {
 	for _, c := range []struct{ old, new, reason string }{
 		{"envelope: raw", "envelope: {id: $event.data..id}", "envelope.id: $event.data..id has an empty part"},
@@ -265,7 +266,7 @@ func TestWarningsOfAProfile(t *testing.T) {
 	}
 }
 
-// oracle finds a value the slow way: decoded, step by step.
+// oracle finds a value the slow way: it decodes the data and follows the path step by step.
 func oracle(data []byte, steps []string) (any, bool) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -298,7 +299,7 @@ func oracle(data []byte, steps []string) (any, bool) {
 	return nil, false
 }
 
-// Whatever strict object comes, the envelope has the value that a decoder finds.
+// For any strict object, the envelope contains the value that a decoder finds.
 func TestValuesAgreeWithADecoder(t *testing.T) {
 	names := []string{"a", "b", "0", "1", "a/b", "~", `q"\`, ""}
 	pointers := [][]string{{"a"}, {"b", "0"}, {"a", "b"}, {"0", "1"}, {"a/b", "~"}, {`q"\`}, {"", "a"}, {"a", "1", "b"}}

@@ -20,16 +20,16 @@ type FileError struct {
 // Error returns "file:line: reason".
 func (e *FileError) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Reason) }
 
-// value is a node of the file with its path, which reasons name it by. Its reading
-// methods record the first mistake of the file and go on with a zero value, so the
-// code that reads a file need not stop at each.
+// value is a node of the file with its path, which error reasons mention. Its reading
+// methods record the first mistake in the file and continue with a zero value, so that
+// callers need not check for errors after each call.
 type value struct {
 	file *file
 	node *yaml.Node
 	path string
 }
 
-// file is a file being read, with the first mistake found in it.
+// file is a file being loaded, with the first mistake found in it.
 type file struct {
 	name string
 	err  *FileError
@@ -49,7 +49,7 @@ func (v value) fail(format string, args ...any) {
 	v.file.fail(v.node.Line, "%s", reason)
 }
 
-// present reports whether the file holds the member at all.
+// present reports whether the file contains the member.
 func (v value) present() bool { return v.node.Kind != 0 }
 
 // members are the members of a mapping, in order.
@@ -59,7 +59,7 @@ type members struct {
 	vals []value
 }
 
-// mapping reads a mapping whose names are texts and occur once.
+// mapping reads a mapping whose names are texts and occur only once.
 func (v value) mapping() members {
 	m := members{of: v}
 	if v.node.Kind != yaml.MappingNode {
@@ -84,7 +84,7 @@ func (v value) mapping() members {
 	return m
 }
 
-// section reads a mapping by its table: unknown names and missing ones are mistakes.
+// section reads a mapping according to its table. Unknown and missing names are mistakes.
 func (v value) section(s *section) members {
 	m := v.mapping()
 	for _, key := range m.keys {
@@ -111,7 +111,7 @@ func (m members) get(name string) value {
 	return value{m.of.file, missing, strings.TrimPrefix(m.of.path+"."+name, ".")}
 }
 
-// need returns a member and refuses the file without it.
+// need returns a member, and records a mistake if it is missing.
 func (m members) need(name string) value {
 	v := m.get(name)
 	if !v.present() {
@@ -133,7 +133,7 @@ func (v value) list() []value {
 	return items
 }
 
-// text reads a string; numbers and booleans must be quoted to be one.
+// text reads a string. Numbers and booleans must be quoted.
 func (v value) text() string {
 	if !v.present() {
 		return ""
@@ -145,7 +145,7 @@ func (v value) text() string {
 	return v.node.Value
 }
 
-// word reads a text that is one of the choices.
+// word reads a text that must be one of the choices.
 func (v value) word(choices ...string) string {
 	got := v.text()
 	if v.present() && !slices.Contains(choices, got) {
@@ -154,7 +154,7 @@ func (v value) word(choices ...string) string {
 	return got
 }
 
-// flag reads true or false, false when absent.
+// flag reads true or false. It returns false if the value is absent.
 func (v value) flag() bool {
 	if v.present() && v.node.ShortTag() != "!!bool" {
 		v.fail("must be true or false")
@@ -162,7 +162,7 @@ func (v value) flag() bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
-// number reads a whole number within bounds, 0 when absent.
+// number reads an integer in the range low to high. It returns 0 if the value is absent.
 func (v value) number(low, high int) int {
 	if !v.present() {
 		return 0
@@ -175,7 +175,8 @@ func (v value) number(low, high int) int {
 	return n
 }
 
-// fraction reads a decimal number within bounds, 0 when absent.
+// fraction reads a decimal number in the range low to high. It returns 0 if the value is
+// absent.
 func (v value) fraction(low, high float64) float64 {
 	if !v.present() {
 		return 0
@@ -188,7 +189,8 @@ func (v value) fraction(low, high float64) float64 {
 	return n
 }
 
-// duration reads a duration such as 90s, 5m or 120h within bounds, 0 when absent.
+// duration reads a duration such as 90s, 5m or 120h in the range low to high. It returns 0
+// if the value is absent.
 func (v value) duration(low, high time.Duration) time.Duration {
 	if !v.present() {
 		return 0

@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// Profile is one wire format with its policy. It is immutable and safe for
-// concurrent use.
+// Profile is a wire format together with its policy. It is immutable and safe for concurrent
+// use.
 type Profile struct {
 	name        string
 	nameLine    int
@@ -23,7 +23,7 @@ type Profile struct {
 	fixed        []hook.Header // content type and user agent
 	headers      []headerTemplate
 	specs        []webhook.Spec
-	signsHeaders bool // with values of the data, which go into headers
+	signsHeaders bool // with values of the data, which are taken from headers
 	memberUses   int
 	secret       secretRule
 	policy       hook.Policy
@@ -32,58 +32,58 @@ type Profile struct {
 	test         EventType
 }
 
-// URLRules are the profile's rules on endpoint URLs, beyond those that hold for
-// all: https, and addresses that the operator allows.
+// URLRules are the profile's rules for endpoint URLs, in addition to the rules for all
+// profiles: https, and addresses that the operator permits.
 type URLRules struct {
-	IPHosts bool // an IP address may stand for the host
+	IPHosts bool // the host may be an IP address
 }
 
-// EventType is one entry of a profile's catalogue. The catalogue informs; it does
-// not restrict which types may be published.
+// EventType is one entry of a profile's catalogue. The catalogue is informative and does not
+// restrict which types may be published.
 type EventType struct {
 	Name        string
 	Description string
-	Example     []byte // data of an event, a strict JSON object; not to be changed
+	Example     []byte // data of an event, a strict JSON object; must not be changed
 }
 
-// Name returns the name endpoints refer to the profile by.
+// Name returns the name by which endpoints refer to the profile.
 func (p *Profile) Name() string { return p.name }
 
-// Description returns the sentence the file says about itself, perhaps empty.
+// Description returns the description from the file, which may be empty.
 func (p *Profile) Description() string { return p.description }
 
 // Text returns the file as it was loaded. Callers must not change it.
 func (p *Profile) Text() []byte { return p.text }
 
-// Hash names the exact text of the file.
+// Hash returns the hash of the exact text of the file.
 func (p *Profile) Hash() hook.ProfileHash { return p.hash }
 
-// NameLine returns the line of the file, from 1, that holds its name: where a
-// name that is taken is to be changed.
+// NameLine returns the line of the file, from 1, that contains the profile's name. This is
+// the line to change if the name is already in use.
 func (p *Profile) NameLine() int { return p.nameLine }
 
-// Management names the management API that customers of the profile are spoken
-// to with: "none", "paysway" or "paywise".
+// Management returns the management API for customers of the profile: "none", "paysway" or
+// "paywise".
 func (p *Profile) Management() string { return p.management }
 
-// URLRules returns the rules on endpoint URLs.
+// URLRules returns the rules for endpoint URLs.
 func (p *Profile) URLRules() URLRules { return p.url }
 
-// Specs returns the signature schemes of the profile, at least one. Their Key is
-// an encoding of secrets that the profile issues or imports and that suits the
-// algorithm. A request carries those for which the endpoint has a live secret.
+// Specs returns the signature schemes of the profile, at least one. The Key of each is an
+// encoding of secrets that the profile issues or imports and that fits the algorithm. A
+// request carries the signatures for which the endpoint has a valid secret.
 func (p *Profile) Specs() []webhook.Spec { return slices.Clone(p.specs) }
 
-// Catalogue returns the known event types in the file's order, perhaps none.
+// Catalogue returns the known event types in the order of the file. It may be empty.
 func (p *Profile) Catalogue() []EventType { return slices.Clone(p.catalogue) }
 
-// TestEvent returns the type and data of a test event. The data must not be changed.
+// TestEvent returns the type and the data of a test event. The data must not be changed.
 func (p *Profile) TestEvent() (eventType string, data []byte) { return p.test.Name, p.test.Example }
 
-// Policy returns the profile's policy with the endpoint's own retry plan and
-// failure limit applied. A failure limit counts consecutive failures the way the
-// profile does, and failed attempts where the profile counts none. A nil endpoint
-// has no wishes. The slices inside are shared and must not be changed.
+// Policy returns the profile's policy with the endpoint's own retry plan and failure limit
+// applied. A failure limit counts consecutive failures as the profile does. If the profile
+// counts none, the limit counts failed attempts. A nil endpoint overrides nothing. The
+// slices in the result are shared and must not be changed.
 func (p *Profile) Policy(ep *hook.Endpoint) hook.Policy {
 	policy := p.policy
 	if ep == nil {

@@ -250,8 +250,8 @@ func TestCheckSecret(t *testing.T) {
 	}
 }
 
-// A secret keeps the encoding it was issued under when the endpoint's profile
-// changes: here a paywise secret signs Standard Webhooks.
+// A secret keeps the encoding with which it was issued when the endpoint's profile changes.
+// Here a paywise secret signs Standard Webhooks.
 func TestSignerDecodesByTheSecret(t *testing.T) {
 	p := builtin(t, "standard")
 	text := secrets["paywise"]
@@ -290,7 +290,7 @@ func TestSignerRefuses(t *testing.T) {
 	}
 }
 
-// Two secrets in a rotation: both are in the header, newest first.
+// During a rotation, the header contains the signatures of both secrets, newest first.
 func TestRotationOnTheWire(t *testing.T) {
 	other := map[string]string{
 		"standard": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",

@@ -13,7 +13,7 @@ import (
 
 const referencePage = "../../docs/profiles.md"
 
-// The committed page is what the loader's own tables say.
+// The committed page matches the loader's tables.
 func TestReferencePage(t *testing.T) {
 	text := profile.Reference()
 	if *update {
@@ -30,8 +30,8 @@ func TestReferencePage(t *testing.T) {
 	}
 }
 
-// What the page calls required is refused when it is missing, and the page's
-// names are those the loader knows.
+// A member that the page calls required is refused if it is missing, and the loader knows
+// the names on the page.
 func TestReferenceIsWhatTheLoaderDoes(t *testing.T) {
 	inFile := false
 	required := 0
@@ -45,7 +45,8 @@ func TestReferenceIsWhatTheLoaderDoes(t *testing.T) {
 		}
 		name, _, _ := strings.Cut(strings.TrimPrefix(cells[1], " `"), "`")
 		must := strings.Contains(cells[1], "(required)")
-		// A repeated name shows that the loader knows it: an unknown one is named first.
+		// A repeated name shows that the loader knows it, because an unknown name is reported
+		// first.
 		_, err := profile.Load("f", []byte(base+name+": {}\n"))
 		if bad, ok := errors.AsType[*profile.FileError](err); ok && strings.Contains(bad.Reason, "unknown name") {
 			t.Errorf("the loader does not know %s", name)
@@ -66,7 +67,7 @@ func TestReferenceIsWhatTheLoaderDoes(t *testing.T) {
 	}
 }
 
-// withoutMember cuts a top-level member out of a file.
+// withoutMember removes a top-level member from a file.
 func withoutMember(text, name string) string {
 	var out strings.Builder
 	cutting := false

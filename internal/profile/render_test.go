@@ -39,8 +39,8 @@ func id(t string) hook.ID {
 	return got
 }
 
-// input is one event whose data is awkward: order, spacing, big numbers, escapes,
-// and members that bear the names paywise sets itself.
+// input returns an event with awkward data: order, spacing, big numbers, escapes, and
+// members whose names paywise sets itself.
 func input() profile.Input {
 	return profile.Input{
 		Event: &hook.Event{
@@ -75,7 +75,7 @@ func verify(t *testing.T, spec webhook.Spec, secret string, headers []hook.Heade
 	}
 }
 
-// signer compiles one secret; the text profiles of the tests take any text.
+// signer compiles one secret. The text profiles of the tests accept any text.
 func signer(t testing.TB, p *profile.Profile, text string) *profile.Signer {
 	t.Helper()
 	s, err := p.Signer([]hook.Secret{{Text: text, Encoding: hook.Encoding(p.Specs()[0].Key)}})
@@ -118,8 +118,8 @@ func TestGoldenRequests(t *testing.T) {
 	}
 }
 
-// Every retry sends the same bytes; where the time is signed, only the signature
-// and its time change.
+// Every retry sends the same bytes. If the time is signed, only the signature and its time
+// change.
 func TestRetriesSendTheSameBytes(t *testing.T) {
 	for name, secret := range secrets {
 		p := builtin(t, name)
@@ -162,7 +162,7 @@ func TestRenderAppends(t *testing.T) {
 	}
 }
 
-// In-house formats need no Go code.
+// In-house formats require no Go code.
 func TestOtherFormats(t *testing.T) {
 	tests := map[string]struct {
 		text    string
@@ -246,8 +246,8 @@ success: 2xx`),
 	}
 }
 
-// Names are admitted elsewhere. If a bad one came through all the same, the body
-// stays one JSON object and no header line is smuggled in.
+// Names are validated elsewhere. Even if an invalid one got this far, the body would remain
+// one JSON object, and no header line could be injected.
 func TestHostileNames(t *testing.T) {
 	p := builtin(t, "paywise")
 	in := input()
@@ -269,7 +269,7 @@ func visibleASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// A signer of another profile must not sign fewer headers, or panic.
+// A signer of another profile must neither sign fewer headers nor panic.
 func TestForeignSigner(t *testing.T) {
 	one := load(t, base)
 	two := load(t, replace(base, "success: 2xx", "  - {header: Y, algorithm: hmac-sha1, signed: \"{body}\", output: \"{signature}\", digest: hex}\nsuccess: 2xx"))
@@ -315,7 +315,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// member is one member of an object: the name unescaped, the value as it stands.
+// member is one member of an object: the unescaped name, and the unchanged value.
 type member struct{ name, value string }
 
 // readMembers reads an object the slow and safe way.
@@ -352,8 +352,8 @@ func without(list []member, names ...string) []member {
 	return rest
 }
 
-// Whatever strict object comes, a spread yields the same members as a decoder
-// that takes the object apart, and keeps the bytes of every value.
+// For any strict object, a spread yields the same members as a decoder, and preserves the
+// bytes of every value.
 func FuzzSpread(f *testing.F) {
 	for _, seed := range []string{`{}`, ` {"own" : 1} `, `{"\u006fwn":"\\\"","b":[{"own":","}]}`, `{"a":"}","q\"\\":{}}`, string(input().Event.Data)} {
 		f.Add([]byte(seed))

@@ -12,20 +12,20 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// secretRule says how secrets of the profile look.
+// secretRule describes the format of a profile's secrets.
 type secretRule struct {
 	encoding   hook.Encoding
-	bytes      int             // random bytes, then encoded; 0: characters or an ed25519 key
-	characters int             // of the URL-safe base64 alphabet, 6 random bits each
-	prefix     string          // before the characters, part of the key
-	imported   []hook.Encoding // of secrets that callers bring along; none: importing is refused
-	importMin  int             // bytes of the key of an imported secret
+	bytes      int             // random bytes before encoding; 0 for characters or an ed25519 key
+	characters int             // of the URL-safe base64 alphabet, with 6 random bits each
+	prefix     string          // precedes the characters and is part of the key
+	imported   []hook.Encoding // encodings of secrets that callers supply; if empty, importing is refused
+	importMin  int             // length of the key of an imported secret, in bytes
 	importMax  int
 }
 
-// NewSecret makes a secret from the system's random source, as the profile shows
-// it, and the encoding to keep with it. One of encoding whsk_ is a private key:
-// receivers verify with what [Profile.PublicKey] returns for it.
+// NewSecret generates a secret from the system's random source. It returns the text as the
+// profile shows it and the encoding to store with it. A secret of encoding whsk_ is a
+// private key; receivers verify with the result of [Profile.PublicKey].
 func (p *Profile) NewSecret() (text string, enc hook.Encoding, err error) {
 	rule := p.secret
 	if rule.encoding == hook.EncodingWhsk {
@@ -48,9 +48,9 @@ func (p *Profile) NewSecret() (text string, enc hook.Encoding, err error) {
 	return text, rule.encoding, nil
 }
 
-// PublicKey returns the text (whpk_...) of the public key by which receivers
-// verify what the profile signs with the secret, and whether there is one: the
-// secret must be an ed25519 key and the profile must have such a signature.
+// PublicKey returns the text (whpk_...) of the public key with which receivers verify
+// signatures made with the secret. It reports false unless the secret is an ed25519 key and
+// the profile has a signature that uses it.
 func (p *Profile) PublicKey(secret hook.Secret) (string, bool) {
 	if secret.Encoding != hook.EncodingWhsk {
 		return "", false
@@ -64,9 +64,9 @@ func (p *Profile) PublicKey(secret hook.Secret) (string, bool) {
 	return "", false
 }
 
-// CheckSecret checks a secret that a caller brings along, and returns the encoding
-// to keep with it. The error is a *hook.Error with CodeSecretInvalid and the field
-// "secret"; it never holds the text.
+// CheckSecret validates a secret that a caller supplies, and returns the encoding to store
+// with it. The error is a *hook.Error with CodeSecretInvalid and the field "secret". It
+// never contains the text.
 func (p *Profile) CheckSecret(text string) (hook.Encoding, error) {
 	rule := p.secret
 	if len(rule.imported) == 0 {

@@ -15,8 +15,8 @@ import (
 //go:embed builtin/*.yaml
 var builtinFiles embed.FS
 
-// builtins parses the built-in files once. A file that does not load is left out
-// rather than ending the process; a test loads each.
+// builtins parses the built-in files once. A file that does not load is omitted rather than
+// ending the process; a test loads each of them.
 var builtins = sync.OnceValue(func() []*Profile {
 	entries, _ := builtinFiles.ReadDir("builtin")
 	var list []*Profile
@@ -33,20 +33,20 @@ var builtins = sync.OnceValue(func() []*Profile {
 	return list
 })
 
-// Set is a collection of profiles. It is safe for concurrent use: readers look at
-// an immutable snapshot without a lock, while writers put the next one in its place.
+// Set is a collection of profiles. It is safe for concurrent use. Readers load an immutable
+// snapshot without a lock, and writers replace the snapshot.
 type Set struct {
 	now     atomic.Pointer[snapshot]
 	writing sync.Mutex
 }
 
-// snapshot is what a set holds at one time. It is never changed.
+// snapshot is the content of a set at one time. It is never changed.
 type snapshot struct {
 	byName map[string]*Profile
 	byHash map[hook.ProfileHash]*Profile
 }
 
-// Builtin returns a new set with the four built-in profiles.
+// Builtin returns a new set that contains the four built-in profiles.
 func Builtin() *Set {
 	next := snapshot{map[string]*Profile{}, map[hook.ProfileHash]*Profile{}}
 	for _, p := range builtins() {
@@ -58,13 +58,13 @@ func Builtin() *Set {
 	return s
 }
 
-// isBuiltin reports whether a name belongs to a built-in profile, which no file
-// may take.
+// isBuiltin reports whether name belongs to a built-in profile. No file may use such a name.
 func isBuiltin(name string) bool {
 	return slices.ContainsFunc(builtins(), func(p *Profile) bool { return p.name == name })
 }
 
-// change puts a changed copy of the snapshot in its place, unless edit fails.
+// change replaces the snapshot with a copy that edit has changed. If edit fails, the
+// snapshot stays.
 func (s *Set) change(edit func(next *snapshot) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -77,8 +77,8 @@ func (s *Set) change(edit func(next *snapshot) error) error {
 	return nil
 }
 
-// Add puts a profile into the set. A name that is taken is refused: endpoints that
-// refer to it would silently change their format.
+// Add adds a profile to the set. It refuses a name that is already in use, because endpoints
+// that refer to it would silently change their format.
 func (s *Set) Add(p *Profile) error {
 	return s.change(func(next *snapshot) error {
 		if _, taken := next.byName[p.name]; taken {
@@ -90,10 +90,10 @@ func (s *Set) Add(p *Profile) error {
 	})
 }
 
-// Reload puts the profiles in the places of those of the same names, all at once
-// or, on an error, none. The texts replaced are kept: ByHash finds them. Profiles
-// that the list does not name stay. The name of a built-in profile, and one that
-// stands in the list twice, are refused.
+// Reload replaces the profiles that have the same names as those in list. It replaces all of
+// them, or on an error none. The replaced texts are kept, and ByHash finds them. Profiles
+// that list does not contain stay. Reload refuses the names of built-in profiles and
+// duplicate names in list.
 func (s *Set) Reload(list []*Profile) error {
 	return s.change(func(next *snapshot) error {
 		seen := map[string]bool{}
@@ -103,7 +103,7 @@ func (s *Set) Reload(list []*Profile) error {
 			}
 			seen[p.name] = true
 			if known, ok := next.byHash[p.hash]; ok {
-				p = known // the same text stays the same profile for those who compare
+				p = known // an unchanged text keeps its Profile, so that pointers still compare equal
 			}
 			next.byName[p.name] = p
 			next.byHash[p.hash] = p
@@ -112,13 +112,13 @@ func (s *Set) Reload(list []*Profile) error {
 	})
 }
 
-// Keep adds an earlier text of a profile: ByHash finds it, Get does not. Waiting
-// deliveries go on being rendered with the text they were first rendered with.
+// Keep adds an earlier text of a profile, which ByHash finds and Get does not. Pending
+// deliveries continue to be rendered with the text with which they were first rendered.
 func (s *Set) Keep(p *Profile) {
-	_ = s.change(func(next *snapshot) error { next.byHash[p.hash] = p; return nil }) // adding one text cannot fail
+	_ = s.change(func(next *snapshot) error { next.byHash[p.hash] = p; return nil }) // edit never fails
 }
 
-// Get returns the profile of the name.
+// Get returns the profile with the given name.
 func (s *Set) Get(name string) (*Profile, bool) {
 	p, ok := s.now.Load().byName[name]
 	return p, ok
@@ -133,5 +133,5 @@ func (s *Set) ByHash(h hook.ProfileHash) (*Profile, bool) {
 // Names returns the names in alphabetical order.
 func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.now.Load().byName)) }
 
-// Builtin reports whether the profile came with the program.
+// Builtin reports whether the profile is one of the built-in profiles.
 func (p *Profile) Builtin() bool { return slices.Contains(builtins(), p) }

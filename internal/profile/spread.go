@@ -6,25 +6,25 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// spread appends the members of the event's data into an object of the envelope.
+// spread appends the members of the event's data to an object of the envelope.
 type spread struct {
-	own    []string // names the object sets itself: they win
-	traces [][]byte // what each leaves in the data if it stands there as a name
-	before bool     // own members stand before it: a comma leads
-	after  bool     // own members stand after it and none before: a comma trails
+	own    []string // names that the object sets itself; they take precedence
+	traces [][]byte // for each own name, the bytes that must occur in the data if the data has that name
+	before bool     // own members precede it, so it starts with a comma
+	after  bool     // own members follow it and none precede it, so it ends with a comma
 }
 
 func newSpread(own []string, before, after bool) *spread {
 	s := &spread{own: own, before: before, after: after && !before}
 	for _, name := range own {
-		// Without the opening quote: a search for something that starts with the
-		// commonest byte of JSON is thirty times slower.
+		// Without the opening quote: a search for a text that starts with the most common byte of
+		// JSON is thirty times slower.
 		s.traces = append(s.traces, []byte(name+`"`))
 	}
 	return s
 }
 
-// append appends the data's members with the commas they need, and nothing for {}.
+// append appends the data's members with the commas they need. It appends nothing for {}.
 func (s *spread) append(dst, data []byte) []byte {
 	inner, ok := membersOf(data)
 	if !ok {
@@ -49,7 +49,7 @@ func (s *spread) append(dst, data []byte) []byte {
 	return dst
 }
 
-// membersOf returns what stands between the braces of an object, if anything does.
+// membersOf returns the text between the braces of an object, and whether there is any.
 func membersOf(data []byte) ([]byte, bool) {
 	data = bytes.TrimSpace(data)
 	if len(data) < 2 || data[0] != '{' || data[len(data)-1] != '}' {
@@ -59,8 +59,8 @@ func membersOf(data []byte) ([]byte, bool) {
 	return inner, len(bytes.TrimSpace(inner)) > 0
 }
 
-// mayCollide is the quick test: a member can bear an own name only if that name
-// stands somewhere before a quote, or is spelt with an escape.
+// mayCollide is a quick test. A member can have an own name only if that name occurs in the
+// data directly before a quote, or if a name is written with an escape.
 func (s *spread) mayCollide(inner []byte) bool {
 	if len(s.own) == 0 {
 		return false
@@ -76,8 +76,8 @@ func (s *spread) mayCollide(inner []byte) bool {
 	return false
 }
 
-// appendOthers appends the members that do not bear an own name, each with the
-// white space around it.
+// appendOthers appends the members whose names are not own names, each with the white space
+// around it.
 func (s *spread) appendOthers(dst, inner []byte) []byte {
 	first := len(dst)
 	for len(inner) > 0 {
@@ -93,8 +93,8 @@ func (s *spread) appendOthers(dst, inner []byte) []byte {
 	return dst
 }
 
-// scanMember returns the quoted name of the first member, and where the member
-// ends: at the comma after it or at the end of the text.
+// scanMember returns the quoted name of the first member, and the end of the member: the
+// index of the comma that follows, or the length of the text.
 func scanMember(text []byte) (name []byte, end int) {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -137,7 +137,7 @@ func skipString(text []byte, i int) int {
 	}
 }
 
-// owns reports whether the object sets a member of this quoted name itself.
+// owns reports whether the object itself sets a member with this quoted name.
 func (s *spread) owns(quoted []byte) bool {
 	if len(quoted) < 2 {
 		return false

@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Input is what one request is rendered from.
+// Input is the input from which one request is rendered.
 type Input struct {
 	Event    *hook.Event
 	Delivery hook.ID
@@ -18,7 +18,7 @@ type Input struct {
 	Now      time.Time // time of signing
 }
 
-// variable is a name that templates may use.
+// variable identifies a variable of templates.
 type variable uint8
 
 const (
@@ -56,10 +56,10 @@ var variables = map[string]struct {
 // wireTime is RFC 3339 in UTC with exactly six fractional digits.
 const wireTime = "2006-01-02T15:04:05.000000Z"
 
-// part is fixed text or, where variable is set, a variable.
+// part is fixed text, or a variable if variable is set.
 type part struct {
 	variable variable
-	text     string // of a value of the data: its JSON pointer
+	text     string // for a value of the data, its JSON pointer
 }
 
 // valuesIn counts the values of the data in a template.
@@ -73,7 +73,7 @@ func valuesIn(parts []part) int {
 	return n
 }
 
-// parseTemplate reads text with $name or ${name} in it; $$ is a dollar sign.
+// parseTemplate parses text that contains $name or ${name}; $$ is a dollar sign.
 func parseTemplate(text string) ([]part, error) {
 	var parts []part
 	literal := ""
@@ -151,10 +151,10 @@ func cutName(text string) (name, rest string, err error) {
 	return text[:end], text[end:], nil
 }
 
-// modeTexts is what the modes are called on the wire, by hook.Mode.
+// modeTexts are the names of the modes on the wire, indexed by hook.Mode.
 type modeTexts [hook.Live + 1]scalar
 
-// scalar is one value as plain text and as JSON.
+// scalar is one value, both as plain text and as JSON.
 type scalar struct{ text, json string }
 
 func (m *modeTexts) of(in hook.Mode) scalar {
@@ -164,9 +164,9 @@ func (m *modeTexts) of(in hook.Mode) scalar {
 	return m[0]
 }
 
-// appendVariable appends the plain text of a variable. All of it is made of
-// characters that need no escape in JSON or in a header, except for the type,
-// tenant and mode, which the callers look after.
+// appendVariable appends the plain text of a variable. It consists of characters that need
+// no escaping in JSON or in a header, except for the type, the tenant and the mode, which
+// callers must check.
 func (p *Profile) appendVariable(dst []byte, v variable, in *Input) []byte {
 	switch v {
 	case eventID:

@@ -14,7 +14,7 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// Words says in sentences what a profile means, for people who check a file.
+// Words describes the meaning of a profile in sentences, for someone who reviews a file.
 type Words struct {
 	Signatures []string
 	Secret     string
@@ -23,10 +23,10 @@ type Words struct {
 	Timeout    string
 	Disabling  string
 	URLs       string
-	Warnings   []string // what may be meant otherwise; the profile can be used
+	Warnings   []string // possible mistakes; the profile is usable
 }
 
-// Words returns the profile in words.
+// Words returns the description of the profile.
 func (p *Profile) Words() Words {
 	w := Words{
 		Secret:  p.secret.words(),
@@ -54,8 +54,8 @@ func (p *Profile) Words() Words {
 	return w
 }
 
-// warnings names event types that are not spelt as Standard Webhooks advises, and
-// values of the data that the test event does not have.
+// warnings reports event types whose names do not follow the advice of Standard Webhooks,
+// and values of the data that the test event does not have.
 func (p *Profile) warnings() []string {
 	var out []string
 	for _, t := range append(p.Catalogue(), p.test) {
@@ -139,7 +139,7 @@ func statusWords(set hook.StatusSet) string {
 	return strings.Join(parts, " or ")
 }
 
-// retryWords names the first pauses and how it goes on.
+// retryWords describes the first pauses and how the schedule continues.
 func retryWords(r hook.Retry) string {
 	const shown = 12
 	var pauses []string
@@ -202,7 +202,7 @@ func tripWords(t hook.Trip) string {
 	return "Failures never disable an endpoint."
 }
 
-// durationWords writes a duration the way people do: "2 h", "75 h 35 min", "5 s".
+// durationWords formats a duration in the usual way: "2 h", "75 h 35 min", "5 s".
 func durationWords(d time.Duration) string {
 	var parts []string
 	for _, unit := range []struct {
@@ -220,9 +220,9 @@ func durationWords(d time.Duration) string {
 	return strings.Join(parts, " ")
 }
 
-// Sample returns the request of the profile's test event at a fixed time, in live
-// mode, signed with secrets that everybody knows, one for each signature that
-// wants one of its own. It is for showing, never for sending.
+// Sample returns the request of the profile's test event at a fixed time, in live mode. It
+// is signed with publicly known secrets, one for each signature that needs one of its own.
+// Use it for display, never for sending.
 func (p *Profile) Sample() ([]hook.Header, []byte, error) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	in := Input{

@@ -18,8 +18,8 @@ func invoke(t *testing.T, args ...string) (out, errOut string, code int) {
 	return servertest.Run(t, cli.Root(Command()), "", append([]string{"init", "receiver"}, args...)...)
 }
 
-// What is written runs, takes a signed event and refuses one of another secret. Each
-// language is tried, and each format in one of them.
+// A generated handler runs, accepts a signed event and refuses one signed with another
+// secret. Every language is tested, and every format in one of them.
 func TestReceiversRun(t *testing.T) {
 	for _, c := range []struct{ lang, profile string }{{"go", "standard"}, {"node", "paysway"}, {"python", "paywise"}, {"node", "standard"}} {
 		t.Run(c.lang+" "+c.profile, func(t *testing.T) {
@@ -33,8 +33,8 @@ func TestReceiversRun(t *testing.T) {
 	}
 }
 
-// A handler that takes whatever comes, or does not start, is no success: the control of
-// the test above.
+// A handler that accepts everything, or does not start, is reported as a failure. This is
+// the control of the test above.
 func TestBadHandlersAreNoticed(t *testing.T) {
 	for says, source := range map[string]string{
 		"did not reject a wrong signature": `import { createServer } from "node:http";

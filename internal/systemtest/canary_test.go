@@ -31,20 +31,20 @@ import (
 	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
-// canary is one planted secret and where it may be seen.
+// canary is a planted secret and the places where it may appear.
 type canary struct {
 	name, text string
-	answers    []string // calls whose answer shows it, each of which must
-	request    string   // path of the receiver that gets it, empty: none
-	files      []string // files that hold it, each of which must
-	plain      bool     // no secret: the control, found wherever it belongs
+	answers    []string // calls whose response contains it; each of them must
+	request    string   // path of the receiver that gets it; empty if none does
+	files      []string // files that contain it; each of them must
+	plain      bool     // not a secret: the control, which is found wherever it belongs
 }
 
-// trap is a node at debug level with everything that comes out of it.
+// trap is a node at debug level whose entire output is recorded.
 type trap struct {
 	*live
 	dir   string
-	metal *httptest.Server // a receiver with a certificate that nobody trusts
+	metal *httptest.Server // a receiver with an untrusted certificate
 
 	mu       sync.Mutex
 	answers  map[string][]string // by call
@@ -76,7 +76,7 @@ func newTrap(t *testing.T) *trap {
 	} else {
 		x.canaries = append(x.canaries, canary{name: "key of the client certificate", text: strings.Split(string(text), "\n")[1]})
 	}
-	// Every option that opens something is on: mounts, metrics, reveal.
+	// Every option that exposes something is on: mounts, metrics, reveal.
 	if err := flags.Parse([]string{"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data", x.dir, "--synchronous", "off", "--dev",
 		"--mount", "paysway,paywise", "--profile-dir", exampleDir, "--allow-reveal", "--create-tenants", "--log-level", "debug",
 		"--egress-proxy", "http://egress:" + x.canaries[2].text + "@" + proxy.Addr(), "--client-cert", cert, "--client-key", key,
@@ -86,7 +86,7 @@ func newTrap(t *testing.T) *trap {
 	if err := x.Config.Load(flags, ""); err != nil {
 		t.Fatal(err)
 	}
-	// Everything is logged twice, once in each form, and libraries are heard too.
+	// Everything is logged twice, once in each format, and messages of libraries are included.
 	all := &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}
 	log := slog.New(slog.NewMultiHandler(slog.NewJSONHandler(x.Log, all), slog.NewTextHandler(x.Log, all)))
 	before := slog.Default()
@@ -115,7 +115,7 @@ func admitAll(_ context.Context, url string, _ bool) (string, []app.Warning, err
 	return url, nil, nil
 }
 
-// panicking is a store whose fault takes the secrets in its hands along.
+// panicking is a store that panics while it holds secrets.
 type panicking struct{ app.Store }
 
 func (panicking) CreateEndpointIf(_ context.Context, e hook.Endpoint, _ func([]*hook.Endpoint) error, _ *hook.Once) (*hook.Endpoint, *hook.Replay, error) {
@@ -124,10 +124,10 @@ func (panicking) CreateEndpointIf(_ context.Context, e hook.Endpoint, _ func([]*
 
 func (panicking) Publish(context.Context, []hook.NewEvent, func(*hook.Endpoint) hook.ProfileHash, *hook.Once) ([]hook.Published, *hook.Replay, error) {
 	var none *hook.Endpoint
-	panic(none.URL) // a fault of the machine, with its stack
+	panic(none.URL) // a runtime error, with its stack
 }
 
-// receive keeps a whole request under its path.
+// receive records an entire request under its path.
 func (x *trap) receive(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -151,7 +151,7 @@ func (x *trap) received(path string) int {
 	return len(x.requests[path])
 }
 
-// ask makes a call and keeps the answer under what (the method and the route).
+// ask makes a call and records the response under what, which is the method and the route.
 func (x *trap) ask(what, path, key, body string, header ...string) string {
 	x.T.Helper()
 	method, _, _ := strings.Cut(what, " ")
@@ -179,8 +179,8 @@ func (x *trap) ask(what, path, key, body string, header ...string) string {
 	return string(text)
 }
 
-// keep files an answer; a call that is refused stands under another name, so that
-// nobody takes it for one that worked.
+// keep records a response. A refused call is recorded under another name, so that it cannot
+// be mistaken for a successful one.
 func (x *trap) keep(what string, status int, header http.Header, body []byte) {
 	var whole bytes.Buffer
 	_ = header.Write(&whole) // into memory
@@ -191,7 +191,7 @@ func (x *trap) keep(what string, status int, header http.Header, body []byte) {
 	x.answers[what] = append(x.answers[what], whole.String())
 }
 
-// plant notes a secret.
+// plant records a canary.
 func (x *trap) plant(c canary) string {
 	x.T.Helper()
 	if len(c.text) < 20 && !c.plain {
@@ -201,21 +201,21 @@ func (x *trap) plant(c canary) string {
 	return c.text
 }
 
-// forms are the ways in which a text may be written: as it is, escaped for a URL, in
-// hex, and inside something that was base64-encoded, at each of the three offsets.
+// forms returns the ways in which a text may be encoded: unchanged, escaped for a URL, in
+// hex, and inside base64-encoded data at each of the three offsets.
 func forms(text string) []string {
 	list := []string{text, url.QueryEscape(text), url.PathEscape(text), hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text)))}
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for offset := range 3 {
 			whole := encoding.EncodeToString(append(make([]byte, offset), text...))
-			list = append(list, whole[(offset*8+5)/6:len(whole)-1]) // the characters that neighbours do not change
+			list = append(list, whole[(offset*8+5)/6:len(whole)-1]) // the characters that do not depend on adjacent bytes
 		}
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
 }
 
-// allForms are the forms of the text, and of the key that the text stands for.
+// allForms returns the forms of the text, and of the key that it represents.
 func (c canary) allForms() []string {
 	list := forms(c.text)
 	for _, prefix := range []string{"", "whsec_", "whsk_"} {
@@ -231,9 +231,9 @@ func seen(text string, list []string) bool {
 	return slices.ContainsFunc(list, func(form string) bool { return strings.Contains(text, form) })
 }
 
-// TestCanariesStayInside plants secrets of every kind, uses every route, delivers
-// with every ending, crashes, and then looks for them in everything that came out
-// and everything that was written (S-11).
+// TestCanariesStayInside plants secrets of every kind, uses every route, makes deliveries
+// with every outcome and causes panics. It then searches for the secrets in all output and
+// in all files (S-11).
 func TestCanariesStayInside(t *testing.T) {
 	x := newTrap(t)
 	x.plantAll()
@@ -243,13 +243,13 @@ func TestCanariesStayInside(t *testing.T) {
 	log := slog.Default()
 	x.scan("while it runs")
 	x.Stop()
-	x.Config.Dev, x.Config.AllowHTTP = false, true // now loopback is a forbidden address
+	x.Config.Dev, x.Config.AllowHTTP = false, true // loopback is now a forbidden address
 	x.begin(log)
 	x.blocked()
 	x.scan("after a restart")
 }
 
-// plantAll makes tenants, keys and endpoints with a secret in every place.
+// plantAll creates tenants, keys and endpoints with a secret in every possible place.
 func (x *trap) plantAll() {
 	t, operator := x.T, x.Config.OperatorKey
 	const tenant = "planted-tenant"
@@ -318,8 +318,8 @@ func (x *trap) plantAll() {
 	x.ask("GET /v1/webhooks/{id}/deliveries/", "/v1/webhooks/"+member(made, "id")+"/deliveries/", tenantKey, "")
 }
 
-// everyRoute uses every route of the document, and waits until every kind of
-// delivery was made and recorded.
+// everyRoute calls every route of the OpenAPI document, and waits until deliveries of every
+// kind have been made and recorded.
 func (x *trap) everyRoute() {
 	operator := x.Config.OperatorKey
 	call := func(what, path, body string) string { return x.ask(what, path, operator, body) }
@@ -371,7 +371,7 @@ func (x *trap) everyRoute() {
 	call("POST /v1/endpoints/{id}/test", "/v1/endpoints/"+d.Endpoint+"/test", "")
 	call("POST /v1/events/match", "/v1/events/match", `{"tenant":"planted-tenant","type":"a.b"}`)
 	replay := ""
-	for _, then := range []string{"resume", "cancel"} { // both while it is paused: it may end by itself
+	for _, then := range []string{"resume", "cancel"} { // both while it is paused, because a running replay may end at any time
 		replay = member(call("POST /v1/replays", "/v1/replays", `{"endpoint":"`+d.Endpoint+`","source":"all","rate":0.1}`), "id")
 		call("POST /v1/replays/{id}/pause", "/v1/replays/"+replay+"/pause", "")
 		call("POST /v1/replays/{id}/"+then, "/v1/replays/"+replay+"/"+then, "")
@@ -397,7 +397,7 @@ func (x *trap) everyRoute() {
 	x.complete(call("GET /openapi.json", "/openapi.json", ""))
 }
 
-// complete compares what was called with the document.
+// complete compares the calls that were made with the document.
 func (x *trap) complete(document string) {
 	var doc struct {
 		Paths map[string]map[string]json.RawMessage
@@ -417,8 +417,8 @@ func (x *trap) complete(document string) {
 	}
 }
 
-// mistakes sends every secret where it does not belong: a refusal must not repeat
-// it, and neither may the log.
+// mistakes sends every secret where it does not belong. Neither the refusal nor the log may
+// repeat it.
 func (x *trap) mistakes() {
 	operator := x.Config.OperatorKey
 	for _, c := range x.canaries {
@@ -448,7 +448,7 @@ func (x *trap) mistakes() {
 	}
 }
 
-// crashes has handlers panic while they hold secrets.
+// crashes makes handlers panic while they hold secrets.
 func (x *trap) crashes() {
 	for path, body := range map[string]string{
 		"/v1/endpoints": `{"tenant":"planted-tenant","url":"` + x.at("/crash?access_token="+x.named("token in the URL's query")) + `","event_types":["*"],"secret":"` +
@@ -476,7 +476,7 @@ func (x *trap) named(name string) string {
 	return x.canaries[i].text
 }
 
-// blocked delivers to addresses that have become forbidden.
+// blocked makes deliveries to addresses that have become forbidden.
 func (x *trap) blocked() {
 	operator := x.Config.OperatorKey
 	x.ask("POST /v1/events", "/v1/events", operator, `{"tenant":"planted-tenant","type":"mandate.created","data":{}}`)
@@ -496,7 +496,7 @@ func (x *trap) blocked() {
 	}
 }
 
-// scan looks for every canary in everything.
+// scan searches everything for every canary.
 func (x *trap) scan(when string) {
 	t := x.T
 	t.Helper()
@@ -542,7 +542,8 @@ func (x *trap) scan(when string) {
 	}
 }
 
-// control demands that what is no secret is found: the search works everywhere.
+// control requires that canaries that are not secrets are found, which shows that the search
+// works everywhere.
 func (x *trap) control(when string, c canary, list []string, log string, files map[string]string) {
 	t := x.T
 	t.Helper()
@@ -558,7 +559,7 @@ func (x *trap) control(when string, c canary, list []string, log string, files m
 	}
 }
 
-// around is the line that shows a canary.
+// around returns the line that contains a canary.
 func around(text string, list []string) string {
 	for line := range strings.Lines(text) {
 		if seen(line, list) {
@@ -586,7 +587,7 @@ func (x *trap) metricsText() string {
 	return string(text)
 }
 
-// files reads everything in the data directory.
+// files reads all files in the data directory.
 func (x *trap) files() map[string]string {
 	x.T.Helper()
 	all := map[string]string{}
@@ -604,7 +605,7 @@ func (x *trap) files() map[string]string {
 	return all
 }
 
-// The search finds what it is to find, however it is written.
+// The search finds a canary in every encoding.
 func TestCanaryFormsAreFound(t *testing.T) {
 	secret := canary{text: "whsec_" + base64.StdEncoding.EncodeToString([]byte("an-unlikely-key-of-32-characters"))}
 	key, list := "an-unlikely-key-of-32-characters", secret.allForms()

@@ -25,13 +25,13 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// The checks of Standard Webhooks 1.0 for a sender, C1 to C22 of our own list, on
-// what a receiver gets. The signatures are computed here by the steps of the
+// Checks of Standard Webhooks 1.0 for a sender, numbered C1 to C22 in docs/conformance, on
+// the requests that a receiver gets. The signatures are computed here by the steps of the
 // specification, without the package that made them.
 
 const signatureHeader = "webhook-signature"
 
-// signatureOf is HMAC-SHA256 by the steps of the specification.
+// signatureOf computes HMAC-SHA256 by the steps of the specification.
 func signatureOf(t *testing.T, secret string, a servertest.Arrival) string {
 	t.Helper()
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
@@ -44,7 +44,8 @@ func signatureOf(t *testing.T, secret string, a servertest.Arrival) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// signedBy reports whether the v1a part of a header was made by the public key.
+// signedBy reports whether the v1a part of a header was made with the key that belongs to
+// public.
 func signedBy(t *testing.T, public string, a servertest.Arrival, part string) bool {
 	t.Helper()
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(public, "whpk_"))
@@ -92,7 +93,8 @@ func TestC02ThreeHeaders(t *testing.T) {
 	}
 }
 
-// C3: one id for all retries of an event and the retry by hand, another for each event.
+// C3: all retries of an event and a manual retry have one id; every event has a different
+// id.
 func TestC03IDStaysOverRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(n int) int {
@@ -128,8 +130,8 @@ func TestC03IDStaysOverRetries(t *testing.T) {
 	})
 }
 
-// C4: nothing that a customer or the platform says puts a dot into what is signed
-// before the body.
+// C4: no text from a customer or the platform adds a dot to the signed bytes before the
+// body.
 func TestC04NoDotsInIDs(t *testing.T) {
 	l := startLive(t, "--dev")
 	l.Endpoint(client.NewEndpoint{})
@@ -158,7 +160,7 @@ func TestC04NoDotsInIDs(t *testing.T) {
 	}
 }
 
-// C5: whole seconds, of this attempt.
+// C5: whole seconds, the time of this attempt.
 func TestC05TimestampOfTheAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(n int) int { return map[bool]int{true: 500, false: 200}[n <= 2] })
@@ -184,8 +186,8 @@ func TestC05TimestampOfTheAttempt(t *testing.T) {
 	})
 }
 
-// C6 and C7: id, dot, timestamp, dot, the bytes as sent; "v1," and padded standard
-// base64. The control is a body that was decoded and encoded again.
+// C6 and C7: id, dot, timestamp, dot, the bytes as sent; "v1," and padded standard base64.
+// The control is a body that was decoded and re-encoded.
 func TestC06SignedBytes(t *testing.T) {
 	l := startLive(t, "--dev")
 	e := l.Endpoint(client.NewEndpoint{})
@@ -216,13 +218,13 @@ func TestC06SignedBytes(t *testing.T) {
 
 func TestC07SymmetricSignature(t *testing.T) {
 	l := startLive(t, "--dev")
-	e := l.Endpoint(client.NewEndpoint{Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}) // vector A's
+	e := l.Endpoint(client.NewEndpoint{Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}) // the secret of vector A
 	l.Publish("a.b", `{"test": 2432232314}`)
 	got := l.Await(1)[0].Header.Get(signatureHeader)
 	if !regexp.MustCompile(`^v1,[A-Za-z0-9+/]{43}=$`).MatchString(got) || e.Secret != "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" {
 		t.Errorf("signature %q", got)
 	}
-	// The steps that judge here give the published signatures of vectors A and B.
+	// The steps used here produce the published signatures of vectors A and B.
 	for _, v := range []struct{ secret, id, timestamp, body, want string }{
 		{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", `{"test": 2432232314}`,
 			"v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="},
@@ -258,8 +260,8 @@ func TestC08AsymmetricSignature(t *testing.T) {
 	}
 }
 
-// C9: while secrets rotate, and while an endpoint moves to ed25519: one space
-// between signatures, none around them, one comma in each, v1 before v1a.
+// C9: during a rotation, and while an endpoint moves to ed25519: one space between
+// signatures, none around them, one comma in each, v1 before v1a.
 func TestC09OneSpaceBetween(t *testing.T) {
 	l := startLive(t, "--dev", "--profile-dir", exampleDir)
 	l.Endpoint(client.NewEndpoint{EventTypes: []string{"plain"}})
@@ -300,7 +302,7 @@ func TestC09OneSpaceBetween(t *testing.T) {
 	}
 }
 
-// C10: all live secrets sign, the newest first; an expired one stops at once.
+// C10: all valid secrets sign, newest first; an expired secret stops at once.
 func TestC10Rotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(int) int { return http.StatusOK })
@@ -349,7 +351,8 @@ func TestC10Rotation(t *testing.T) {
 	})
 }
 
-// C11: whsec_ and padded standard base64, 24 to 64 bytes, its own for each endpoint.
+// C11: whsec_ and padded standard base64, 24 to 64 bytes, a different secret for each
+// endpoint.
 func TestC11SharedSecrets(t *testing.T) {
 	l := startLive(t, "--dev")
 	seen := map[string]bool{}
@@ -401,7 +404,7 @@ func TestC12PrivateAndPublicKeys(t *testing.T) {
 	}
 }
 
-// C13: 2xx is success and nothing else is; a redirect is not followed.
+// C13: only 2xx is success; a redirect is not followed.
 func TestC13OnlySuccessIsSuccess(t *testing.T) {
 	l := startLive(t, "--dev")
 	l.Answers(func(w http.ResponseWriter, r *http.Request) {
@@ -439,7 +442,7 @@ func TestC13OnlySuccessIsSuccess(t *testing.T) {
 	}
 }
 
-// C14: 410 disables; Retry-After is kept to, whatever the failure.
+// C14: 410 disables; Retry-After is honoured after any failure.
 func TestC14RetryAfter(t *testing.T) {
 	for _, status := range []int{429, 500, 502, 503, 504} {
 		synctest.Test(t, func(t *testing.T) {
@@ -466,7 +469,7 @@ func TestC14RetryAfter(t *testing.T) {
 	})
 }
 
-// C15: over days, further and further apart, never twice at the same pace.
+// C15: retries over days, with growing intervals and jitter.
 func TestC15RetriesOverDays(t *testing.T) {
 	pauses := func() (list []time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
@@ -501,7 +504,7 @@ func TestC15RetriesOverDays(t *testing.T) {
 	}
 }
 
-// C16: a receiver has 15 seconds for certain and 30 at most.
+// C16: a receiver has at least 15 seconds and at most 30.
 func TestC16Timeout(t *testing.T) {
 	for took, attempts := range map[time.Duration]int{14 * time.Second: 1, 31 * time.Second: 2} {
 		synctest.Test(t, func(t *testing.T) {
@@ -525,7 +528,7 @@ func TestC16Timeout(t *testing.T) {
 	}
 }
 
-// C17: long failure disables, and the endpoint says so and why.
+// C17: long failure disables the endpoint, and the endpoint reports that and why.
 func TestC17DisabledAfterLongFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(int) int { return http.StatusInternalServerError })
@@ -542,8 +545,8 @@ func TestC17DisabledAfterLongFailure(t *testing.T) {
 	})
 }
 
-// C18: without leave from the operator only https goes, and nowhere inside. The
-// control is a server that has such leave.
+// C18: without the operator's permission, only https is used, and only public addresses. The
+// control is a server that has the permission.
 func TestC18GuardedAddresses(t *testing.T) {
 	inside := []string{"http://127.0.0.1:1/", "https://127.0.0.1/", "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://10.0.0.1/",
 		"https://192.168.0.1/", "https://172.16.0.1/", "https://169.254.169.254/latest", "https://0.0.0.0/", "https://[fe80::1]/",
@@ -570,8 +573,8 @@ func TestC18GuardedAddresses(t *testing.T) {
 	}
 }
 
-// C19: an object of type, timestamp (of the event, ISO 8601) and data; a profile
-// without an envelope leaves the bytes alone.
+// C19: an object of type, timestamp (of the event, ISO 8601) and data; a profile without an
+// envelope leaves the bytes unchanged.
 func TestC19Payload(t *testing.T) {
 	l := startLive(t, "--dev", "--profile-dir", exampleDir)
 	l.Endpoint(client.NewEndpoint{EventTypes: []string{"user_1.created"}})
@@ -590,7 +593,7 @@ func TestC19Payload(t *testing.T) {
 	}
 }
 
-// C20: payloads are kept small; a large one is accepted with a warning.
+// C20: payloads should be small; a large one is accepted with a warning.
 func TestC20LargePayloadsAreWarnedOf(t *testing.T) {
 	l := startLive(t, "--dev")
 	l.Endpoint(client.NewEndpoint{})
@@ -605,8 +608,8 @@ func TestC20LargePayloadsAreWarnedOf(t *testing.T) {
 	l.Await(2)
 }
 
-// C21: several endpoints, each gets what it asked for; failures are listed and can
-// be sent again by hand.
+// C21: each of several endpoints gets the events it subscribed to; failures are listed and
+// can be sent again by hand.
 func TestC21EndpointsFiltersFailures(t *testing.T) {
 	l := startLive(t, "--dev")
 	var broken atomic.Bool
@@ -652,7 +655,7 @@ func TestC21EndpointsFiltersFailures(t *testing.T) {
 	l.Until("the failure is made good", func() bool { return len(failed()) == 0 })
 }
 
-// C22: signatures of an older format beside the standard ones.
+// C22: signatures of an older format next to the standard ones.
 func TestC22LegacyHeadersBeside(t *testing.T) {
 	dir := t.TempDir()
 	standard, _ := profile.Builtin().Get("standard")
@@ -685,8 +688,8 @@ secret:`).Replace(string(standard.Text()))
 	}
 }
 
-// C22, dual mode: an endpoint goes from a shared secret to a public key without a
-// request that its receiver cannot verify.
+// C22, dual mode: an endpoint moves from a shared secret to a public key without a request
+// that its receiver cannot verify.
 func TestC22MovingToPublicKeys(t *testing.T) {
 	l := startLive(t, "--dev", "--profile-dir", exampleDir)
 	e := l.Endpoint(client.NewEndpoint{})

@@ -1,3 +1,4 @@
-// Package systemtest holds the tests of all rooms together: the conformance of what a
-// receiver gets, canaries for secrets, and whole lives in virtual time.
+// Package systemtest holds the tests of all packages together: conformance of the requests
+// that a receiver gets, canaries for secrets, and simulations of whole nodes in virtual
+// time.
 package systemtest

@@ -21,12 +21,12 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// Facts of PaySway and paywise that a receiver sees on the wire, of requests that a
-// whole node sends. The pages in docs/conformance name them one by one.
+// Facts about PaySway and paywise that a receiver sees on the wire, tested on requests sent
+// by a complete node. The pages in docs/conformance refer to the tests by name.
 
 var seeds = []string{"paysway", "paywise"}
 
-// exchange is a call of an API, with whatever credential and body.
+// exchange makes an API call with the given credential and body.
 func (l *live) exchange(method, path, key, contentType, body string) (int, []byte) {
 	l.T.Helper()
 	r, err := http.NewRequestWithContext(l.T.Context(), method, l.API.URL+path, strings.NewReader(body))
@@ -39,7 +39,7 @@ func (l *live) exchange(method, path, key, contentType, body string) (int, []byt
 	if body != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
-	got, err := http.DefaultTransport.RoundTrip(r) // follows no redirect
+	got, err := http.DefaultTransport.RoundTrip(r) // follows no redirects
 	if err != nil {
 		l.T.Fatal(err)
 	}
@@ -51,7 +51,8 @@ func (l *live) exchange(method, path, key, contentType, body string) (int, []byt
 	return got.StatusCode, text
 }
 
-// seed calls a management API as the customer "acme" and returns the object answered.
+// seed calls the management API of PaySway or paywise as the customer "acme", and returns
+// the decoded object.
 func (l *live) seed(status int, method, path, key, body string) map[string]any {
 	l.T.Helper()
 	got, text := l.exchange(method, path, key, "application/json", body)
@@ -62,7 +63,7 @@ func (l *live) seed(status int, method, path, key, body string) map[string]any {
 	return object
 }
 
-// payswayToken is a token for a new key of the tenant.
+// payswayToken returns a token for a new key of the tenant.
 func (l *live) payswayToken() string {
 	l.T.Helper()
 	key := l.tenantKey()
@@ -75,13 +76,13 @@ func (l *live) payswayToken() string {
 	return token
 }
 
-// at is the receiver's address by name, with a path.
+// at returns the receiver's URL with a host name and the path.
 func (l *live) at(path string) string {
 	return strings.Replace(l.Receiver.URL, "127.0.0.1", "localhost", 1) + path
 }
 
-// PaySway takes exactly 200, paywise every 2xx; nobody follows a redirect, and a 410
-// is a failure like another.
+// PaySway accepts exactly 200, and paywise every 2xx. Neither follows redirects, and a 410
+// is an ordinary failure.
 func TestSeedsSuccess(t *testing.T) {
 	for _, name := range seeds {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +122,7 @@ func TestSeedsSuccess(t *testing.T) {
 	}
 }
 
-// A receiver has thirty seconds.
+// A receiver has thirty seconds to respond.
 func TestSeedsTimeout(t *testing.T) {
 	for _, name := range seeds {
 		t.Run(name, func(t *testing.T) {
@@ -149,8 +150,8 @@ func TestSeedsTimeout(t *testing.T) {
 	}
 }
 
-// paywise tries again 1, 5 and 15 minutes after the end of the attempt before, with
-// the same bytes, then gives up.
+// paywise retries 1, 5 and 15 minutes after the end of the previous attempt, with the same
+// bytes, and then gives up.
 func TestPaywiseSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const took = 7 * time.Second
@@ -158,7 +159,7 @@ func TestPaywiseSchedule(t *testing.T) {
 		defer w.close()
 		w.server.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			<-time.After(took)
-			w.ServeHTTP(rw, r) // notes the time after the wait
+			w.ServeHTTP(rw, r) // records the time after the wait
 		})
 		e, _ := w.endpoint("paywise")
 		w.publish(e.Scope, "mandate.created")
@@ -188,7 +189,8 @@ func TestPaywiseSchedule(t *testing.T) {
 	})
 }
 
-// What waits is sent to the URL and signed with the secret of the moment.
+// A pending delivery is sent to the URL and signed with the secret that are current at the
+// time of the attempt.
 func TestRetriesUseTheEndpointAsItIs(t *testing.T) {
 	for name, spec := range map[string]webhook.Spec{"paysway": webhook.PaySway(), "paywise": webhook.Paywise()} {
 		t.Run(name, func(t *testing.T) {
@@ -242,8 +244,9 @@ func TestRetriesUseTheEndpointAsItIs(t *testing.T) {
 	}
 }
 
-// Subscriptions made over PaySway's API: each with its own URL, filter and secret,
-// each event in a request of its own, and nothing while one is off, also not later.
+// Subscriptions created over PaySway's API: each has its own URL, filter and secret, and
+// each event is a request of its own. A disabled subscription gets nothing, neither at that
+// time nor later.
 func TestPaySwaySubscriptionsOnTheWire(t *testing.T) {
 	l := startLive(t, "--dev", "--profile", "paysway")
 	token := l.payswayToken()
@@ -306,11 +309,11 @@ func TestPaySwaySubscriptionsOnTheWire(t *testing.T) {
 	}
 }
 
-// When the server cannot serve it says so in PaySway's words.
+// When the server cannot handle a request, its error has PaySway's format.
 func TestPaySwayServerErrors(t *testing.T) {
 	l := startLive(t, "--dev", "--profile", "paysway")
 	token := l.payswayToken()
-	l.seed(200, "GET", "/webhooks/subscriptions", token, "") // control: it works
+	l.seed(200, "GET", "/webhooks/subscriptions", token, "") // the control: it works
 	if err := l.Node.Store().Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -320,8 +323,8 @@ func TestPaySwayServerErrors(t *testing.T) {
 	}
 }
 
-// A paywise test event: real headers and signature whatever is subscribed, one
-// attempt, logged as a delivery, not counted, and of the key's own mode.
+// A paywise test event has real headers and a real signature, whatever the subscription. It
+// is one attempt, logged as a delivery, not counted, and of the key's own mode.
 func TestPaywiseTestEventOnTheWire(t *testing.T) {
 	for mode, access := range map[string]string{"live": "production", "test": "test"} {
 		t.Run(mode, func(t *testing.T) {
@@ -362,7 +365,7 @@ func TestPaywiseTestEventOnTheWire(t *testing.T) {
 			if now := l.seed(200, "GET", one, key, ""); now["consecutive_failures"] != 0.0 || now["enabled"] != true {
 				t.Errorf("a failed test event counts: %v", now)
 			}
-			// The control: a real event that fails counts, disables, and the log says so.
+			// The control: a real event that fails counts, disables the endpoint, and is logged.
 			l.Publish("claim.updated", `{}`)
 			l.Until("the endpoint is disabled", func() bool { return l.seed(200, "GET", one, key, "")["enabled"] == false })
 			l.Until("the log says so", func() bool {
@@ -375,7 +378,7 @@ func TestPaywiseTestEventOnTheWire(t *testing.T) {
 	}
 }
 
-// paywise has no call for many webhooks at once.
+// paywise has no call that handles many webhooks at once.
 func TestPaywiseHasNoBulkCalls(t *testing.T) {
 	l := startLive(t, "--dev", "--profile", "paywise")
 	key := l.tenantKey().Key

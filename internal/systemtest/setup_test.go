@@ -27,7 +27,7 @@ func (l *live) tenantKey() client.Key {
 	return k
 }
 
-// member cuts one text out of a flat JSON object.
+// member returns the text of one member of a flat JSON object.
 func member(text, name string) string {
 	_, after, _ := strings.Cut(text, `"`+name+`":"`)
 	value, _, _ := strings.Cut(after, `"`)

@@ -27,11 +27,10 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// A node lives through random weather in virtual time: receivers that fail in
-// every way, endpoints that are disabled, enabled and throttled, retries and
-// cancellations by hand, a queue that cannot record, restarts. Then the weather
-// clears, and everything must settle. The seed of a run that
-// fails is in its name.
+// A node runs through random faults in virtual time: receivers that fail in every way,
+// endpoints that are disabled, enabled and throttled, manual retries and cancellations, a
+// queue that cannot record, restarts. Then the faults end, and everything must settle (R-01,
+// The name of a failed run contains its random seed.
 
 const (
 	simTenants   = 2
@@ -39,13 +38,13 @@ const (
 	simSteps     = 80
 )
 
-// How a receiver behaves.
+// Behaviours of a receiver.
 const (
 	simGood = iota
 	simError
 	simBusy  // 503 with Retry-After
 	simHangs // until the sender gives up
-	simSlow  // good, after three seconds
+	simSlow  // success, after three seconds
 	simKinds
 )
 
@@ -64,14 +63,14 @@ type simulation struct {
 	server   *http.Server
 
 	endpoints []*hook.Endpoint
-	accepted  int // deliveries that publishing acknowledged
+	accepted  int // deliveries acknowledged by a publish
 
 	mu        sync.Mutex
 	behaviour [simEndpoints]int
-	got       map[string]int // endpoint and event -> requests that were answered well
+	got       map[string]int // endpoint and event -> requests that were answered with success
 }
 
-// unreliable is a queue whose calls fail now and then.
+// unreliable is a queue whose calls occasionally fail.
 type unreliable struct {
 	dispatch.Queue
 	mu   sync.Mutex
@@ -125,7 +124,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 func (s *simulation) open() {
 	s.t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	// Small bounds, so that overflow into the table is part of the weather.
+	// Small limits, so that overflow into the table is part of the simulation.
 	s.dispatch = dispatch.New(dispatch.Options{Log: quiet, Fast: 8, FastPerTenant: 6, Slow: 12, SlowPerTenant: 8, Waiting: 60, EndpointWaiting: 20})
 	var err error
 	s.store, err = store.Open(context.Background(), store.Options{
@@ -141,7 +140,7 @@ func (s *simulation) open() {
 	}
 }
 
-// shut ends the node; with no time left it does so as a crash would.
+// shut stops the node. With a limit of zero it stops as in a crash.
 func (s *simulation) shut(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -178,12 +177,12 @@ func (s *simulation) endpoint(n int) {
 	s.endpoints = append(s.endpoints, e)
 }
 
-// ServeHTTP is every receiver: the path says which.
+// ServeHTTP acts as every receiver; the path selects which.
 func (s *simulation) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	n, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/in/"))
 	if err != nil {
-		return // the sender was shut
+		return // the sender was stopped
 	}
 	s.mu.Lock()
 	how := s.behaviour[n]
@@ -216,7 +215,7 @@ func (s *simulation) change(e *hook.Endpoint, f func(*hook.Endpoint)) {
 	}
 }
 
-// step lets one thing happen.
+// step performs one random action.
 func (s *simulation) step() {
 	n := s.rng.IntN(simEndpoints)
 	e := s.endpoints[n]
@@ -263,7 +262,7 @@ func (s *simulation) publish(scope hook.Scope, n int) {
 	}
 }
 
-// byHand retries or cancels some delivery; a refusal is fine.
+// byHand retries or cancels a delivery. It may be refused.
 func (s *simulation) byHand(scope hook.Scope) {
 	s.t.Helper()
 	rows := s.rows(scope)
@@ -297,7 +296,7 @@ func (s *simulation) rows(scope hook.Scope) (all []hook.DeliveryRow) {
 	}
 }
 
-// clear makes everything well again.
+// clear ends all faults.
 func (s *simulation) clear() {
 	s.mu.Lock()
 	s.behaviour = [simEndpoints]int{}
@@ -310,7 +309,7 @@ func (s *simulation) clear() {
 	}
 }
 
-// verdict compares what was promised with what came, and returns what is wrong.
+// verdict compares what was acknowledged with what arrived, and returns the differences.
 func (s *simulation) verdict() (wrong []string) {
 	s.t.Helper()
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
@@ -376,7 +375,7 @@ func TestRandomWeather(t *testing.T) {
 	}
 }
 
-// Control: the verdict notices a delivery that is missing, and one that hangs.
+// The control: the verdict detects a missing delivery, and one that never settles.
 func TestRandomWeatherNoticesALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimulation(t, 1)

@@ -15,9 +15,9 @@ import (
 	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
-// flood does what a tenant's key can to a host that never agreed to anything: many
-// endpoints there, an event for each, resent, tested and retried. It returns what reached
-// the host once all of the first attempts are through.
+// flood does everything that a tenant's key permits against a host that never agreed to
+// deliveries: many endpoints there, an event for each, resent, tested and retried. It
+// returns the requests that reached the host by the time all first attempts are finished.
 func flood(t *testing.T, args ...string) (l *live, got []servertest.Arrival) {
 	t.Helper()
 	const endpoints = 10
@@ -32,7 +32,7 @@ func flood(t *testing.T, args ...string) (l *live, got []servertest.Arrival) {
 	l.API = operator
 	event := l.Publish("a.b", `{"big":"`+strings.Repeat("x", 1000)+`"}`)
 	for range 3 {
-		_, _ = mine.ResendEvent(t.Context(), event.ID, "", client.Resend{}) // what is refused is the point
+		_, _ = mine.ResendEvent(t.Context(), event.ID, "", client.Resend{}) // may be refused, which is what the test is about
 	}
 	for _, e := range made {
 		_, _ = mine.TestEndpoint(t.Context(), e.ID, client.TestRequest{})
@@ -47,7 +47,7 @@ func flood(t *testing.T, args ...string) (l *live, got []servertest.Arrival) {
 	return l, l.Await(endpoints)
 }
 
-// typeOf returns the type of the event in a request of the standard format.
+// typeOf returns the event type of a request in the standard format.
 func typeOf(t *testing.T, a servertest.Arrival) string {
 	t.Helper()
 	var body struct{ Type string }
@@ -57,7 +57,7 @@ func typeOf(t *testing.T, a servertest.Arrival) string {
 	return body.Type
 }
 
-// A host that never agreed gets a challenge for each endpoint, and nothing else.
+// A host that never agreed gets one challenge for each endpoint, and nothing else.
 func TestFloodReachesOnlyTheWilling(t *testing.T) {
 	l, _ := flood(t, "--verify-endpoints")
 	l.Until("every challenge is answered", func() bool {
@@ -82,7 +82,7 @@ func TestFloodReachesOnlyTheWilling(t *testing.T) {
 	}
 }
 
-// Control: without the option all of it goes there.
+// The control: without the option, everything reaches the host.
 func TestFloodReachesTheUnwilling(t *testing.T) {
 	l, _ := flood(t)
 	for _, a := range l.Await(30) {
@@ -92,8 +92,8 @@ func TestFloodReachesTheUnwilling(t *testing.T) {
 	}
 }
 
-// A receiver that agrees gets what was held meanwhile. When the endpoint moves, the next
-// host is asked in its turn, and gets nothing that the first one was to get.
+// A receiver that agrees gets the deliveries held until then. When the endpoint moves, the
+// next host is challenged in turn, and gets nothing that was intended for the first one.
 func TestVerifiedEndpointReceives(t *testing.T) {
 	l := startLive(t, "--dev", "--verify-endpoints")
 	l.Answers(servertest.Always(http.StatusServiceUnavailable))

@@ -10,9 +10,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A name service that fails for three hours costs no attempt of paywise's four and does
-// not count among the 50 in a row that disable. A name that does not exist is the
-// control: it is the receiver's, and it does.
+// A DNS outage of three hours uses none of paywise's four attempts, and does not count among
+// the 50 consecutive failures that disable an endpoint. The control is a name that does not
+// exist: that is the receiver's fault, and does count.
 func TestAnOutageOfTheNameServiceCostsNothing(t *testing.T) {
 	for _, tt := range []struct {
 		fault  error

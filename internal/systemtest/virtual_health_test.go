@@ -9,8 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Only failures for five days disable a standard endpoint; what comes afterwards
-// is held, and enabling it delivers everything.
+// Only five days of failures disable a standard endpoint. Later deliveries are held, and
+// enabling the endpoint delivers all of them.
 func TestFiveDaysOfFailuresDisableAndNothingIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		healthy := false
@@ -80,7 +80,8 @@ func (w *world) status(e *hook.Endpoint) hook.Status {
 	return now.Status
 }
 
-// A receiver that says 410 is not asked again; one that asks for a pause gets it.
+// A receiver that responds with 410 gets no further requests. One that requests a pause gets
+// it.
 func TestGoneAndRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(int) int { return http.StatusGone })

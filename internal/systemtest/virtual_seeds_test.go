@@ -20,8 +20,8 @@ import (
 	"github.com/posthorn/posthorn/internal/profile"
 )
 
-// paywiseDay is a paywise customer in virtual time: an endpoint, made and watched
-// over paywise's own API, and events published to it.
+// paywiseDay is a paywise customer in virtual time: an endpoint, created and observed over
+// paywise's own API, and events published to it.
 type paywiseDay struct {
 	*world
 	api     http.Handler
@@ -100,7 +100,7 @@ func (d *paywiseDay) publish() {
 	}
 }
 
-// health checks what the customer sees of the endpoint.
+// health checks the endpoint as the customer sees it.
 func (d *paywiseDay) health(when string, enabled bool, failures int) {
 	d.t.Helper()
 	if e := d.endpoint(); e["enabled"] != enabled || fmt.Sprint(e["consecutive_failures"]) != fmt.Sprint(failures) || (e["last_failure_at"] == nil) != (failures == 0) {
@@ -108,9 +108,9 @@ func (d *paywiseDay) health(when string, enabled bool, failures int) {
 	}
 }
 
-// A paywise endpoint's day: it works, it fails fifty times in a row and is disabled,
-// what comes is held, the customer enables it, everything held goes out and the
-// record is clean.
+// A day of a paywise endpoint: it works, it fails fifty times in a row and is disabled,
+// further deliveries are held, the customer enables it, all held deliveries are sent, and
+// its failure record is empty.
 func TestPaywiseEndpointsDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		status := http.StatusOK
@@ -146,7 +146,7 @@ func TestPaywiseEndpointsDay(t *testing.T) {
 		}
 		for range 2 {
 			d.publish()
-			time.Sleep(5 * time.Second) // the retries of these two come after the fiftieth failure
+			time.Sleep(5 * time.Second) // the retries of these two follow the fiftieth failure
 		}
 		d.health("the fiftieth failure", false, 50)
 		if n := len(d.arrivals()) - quiet; n != 50 {
@@ -182,8 +182,8 @@ func TestPaywiseEndpointsDay(t *testing.T) {
 	})
 }
 
-// What counts as a failure is the profile's to say: here a delivery that failed for
-// good, so fifty need two hundred attempts.
+// The profile determines what counts as a failure. Here it is a delivery that has failed
+// permanently, so fifty failures take two hundred attempts.
 func TestPaywiseCountsDeliveriesWhereTheProfileSaysSo(t *testing.T) {
 	builtin, _ := profile.Builtin().Get("paywise")
 	text := strings.NewReplacer("name: paywise\n", "name: paywise-patient\n", "attempts: 50", "deliveries: 50").Replace(string(builtin.Text()))
@@ -208,8 +208,8 @@ func TestPaywiseCountsDeliveriesWhereTheProfileSaysSo(t *testing.T) {
 	})
 }
 
-// A PaySway receiver that answers 204 is wrong about one event all week. That event
-// is retried all week, at most an hour apart, and holds nothing else back.
+// A PaySway receiver answers one event with 204 for a week. The event is retried all week,
+// at most an hour apart, and delays nothing else.
 func TestPaySwayWeekOf204(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w *world
@@ -242,7 +242,7 @@ func TestPaySwayWeekOf204(t *testing.T) {
 			}
 		}
 		week := 7 * 24 * time.Hour
-		longest := 66*time.Minute + time.Second // the cap of an hour with its tenth of jitter
+		longest := 66*time.Minute + time.Second // the cap of one hour plus its jitter of one tenth
 		for i, at := range tries {
 			if i > 0 && at.Sub(tries[i-1]) > longest {
 				t.Errorf("retry %d came %v after the one before", i, at.Sub(tries[i-1]))

@@ -25,10 +25,10 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// Time here is virtual: the rooms are the real ones with a real SQLite file and
-// real HTTP, only the wire is a pipe.
+// Time in these tests is virtual. The packages are the real ones, with a real SQLite file
+// and real HTTP; only the network connection is a pipe.
 
-// pipeNet is a network without sockets: every dial reaches the one server.
+// pipeNet is a network without sockets: every dial reaches the same server.
 type pipeNet struct {
 	conns chan net.Conn
 	once  sync.Once
@@ -44,7 +44,7 @@ func (p *pipeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Accept, Close and Addr make it a net.Listener.
+// Accept, Close and Addr implement net.Listener.
 func (p *pipeNet) Accept() (net.Conn, error) {
 	c, ok := <-p.conns
 	if !ok {
@@ -55,7 +55,7 @@ func (p *pipeNet) Accept() (net.Conn, error) {
 func (p *pipeNet) Close() error   { p.once.Do(func() { close(p.conns) }); return nil }
 func (p *pipeNet) Addr() net.Addr { return &net.TCPAddr{} }
 
-// publicNames resolves every name to a public address; nothing is sent there.
+// publicNames resolves every name to a public address, to which nothing is sent.
 type publicNames struct{}
 
 func (publicNames) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
@@ -72,10 +72,10 @@ type world struct {
 	server   *http.Server
 	wire     *pipeNet
 
-	retryAfter string // header of every answer, empty: none
+	retryAfter string // header of every response; empty for none
 
 	mu     sync.Mutex
-	lookup error           // of names, nil: they are found
+	lookup error           // error of name lookups; nil if they succeed
 	answer func(n int) int // status for the n-th request, from 1
 	got    []servertest.Arrival
 }
@@ -106,7 +106,7 @@ func newWorld(t *testing.T, answer func(n int) int) *world {
 	return w
 }
 
-// LookupNetIP finds every name, or none.
+// LookupNetIP resolves every name, or returns the configured error.
 func (w *world) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -116,7 +116,7 @@ func (w *world) LookupNetIP(ctx context.Context, network, host string) ([]netip.
 	return publicNames{}.LookupNetIP(ctx, network, host)
 }
 
-// close ends every goroutine of the world, which a bubble demands.
+// close ends every goroutine of the world, as a synctest bubble requires.
 func (w *world) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -149,7 +149,8 @@ func (w *world) arrivals() []servertest.Arrival {
 	return append([]servertest.Arrival(nil), w.got...)
 }
 
-// endpoint makes a tenant with one endpoint of the profile and returns the secret.
+// endpoint creates a tenant with one endpoint of the profile, and returns the endpoint and
+// its secret.
 func (w *world) endpoint(name string) (*hook.Endpoint, string) {
 	w.t.Helper()
 	p, ok := w.profiles.Get(name)
@@ -185,7 +186,7 @@ func (w *world) publish(scope hook.Scope, eventType string) {
 	}
 }
 
-// The endless policy: 10 s, doubling, capped at an hour, up to 10 % added.
+// The unlimited policy: 10 s, doubling, capped at one hour, with up to 10 % added.
 func TestEndlessPolicyOverFortyRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const failures = 41
@@ -251,7 +252,7 @@ func (w *world) delivery(scope hook.Scope) (hook.DeliveryRow, []hook.Attempt) {
 	return d, log
 }
 
-// The standard policy: nine steps, then the delivery has failed for good.
+// The standard policy: nine retries, after which the delivery has failed permanently.
 func TestStandardPolicyEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(int) int { return http.StatusInternalServerError })

@@ -9,8 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// chart shows attempts over time: those that delivered upwards from a common line, those
-// that failed downwards, each half by its own most. Its paths are made of numbers only.
+// chart shows attempts over time. Successful attempts extend upwards from a common line and
+// failed ones downwards, and each half has its own scale. Its paths consist of numbers only.
 type chart struct {
 	Good, Bad       string // paths in a box of 960 by 148
 	MostGood, Most  string
@@ -21,7 +21,7 @@ type chart struct {
 const (
 	chartWidth  = 960
 	chartUp     = 98 // height of the upper half, which ends at 100
-	chartDown   = 44 // height of the lower half, which begins at 103
+	chartDown   = 44 // height of the lower half, which starts at 103
 	chartMiddle = 100
 )
 
@@ -51,7 +51,7 @@ func chartOf(s *hook.Stats) *chart {
 	return c
 }
 
-// bar adds a bar to a path. A number above 0 is never too small to see.
+// bar appends a bar to a path. A number above 0 always gets a visible bar.
 func bar(path *strings.Builder, left, wide int, n, most int64, height int64, way int) {
 	if n <= 0 || most <= 0 {
 		return
@@ -66,7 +66,7 @@ func bar(path *strings.Builder, left, wide int, n, most int64, height int64, way
 	fmt.Fprintf(path, "M%d %dh%dv%dh-%dz", left, from, wide, high, wide)
 }
 
-// share is a part of a whole in percent, or a dash where there is nothing.
+// share formats a part of a whole in percent, or as a dash if there is no whole.
 func share(n, of int64) string {
 	if of == 0 {
 		return "–"
@@ -74,21 +74,21 @@ func share(n, of int64) string {
 	return strconv.FormatFloat(100*float64(n)/float64(of), 'f', 1, 64) + " %"
 }
 
-// waitWords say what the oldest pending delivery waits for.
+// waitWords describe what the oldest pending delivery is waiting for.
 var waitWords = map[hook.Wait]string{
 	hook.WaitRetry: "waits for its next attempt", hook.WaitCap: "waits for attempts under way", hook.WaitRate: "waits for its rate limit", hook.WaitPause: "its receiver asked for a pause",
 	hook.WaitHostCap: "waits for attempts under way at its host", hook.WaitHostRate: "waits for the rate of its host", hook.WaitTenant: "waits for the tenant's share", hook.WaitServer: "waits for a fault of the server",
 	hook.WaitTurn: "is about to begin",
 }
 
-// reasonLine is why attempts failed, and how often.
+// reasonLine is a reason why attempts failed, with the number of failures.
 type reasonLine struct {
 	Words, Class string
 	N            int64
 	Href         string
 }
 
-// figures are the numbers of the mode over a span.
+// figures returns the statistics of the mode over a span.
 func (v *visit) figures(s *hook.Stats) (out []figure, all hook.Tally) {
 	for i := range s.Buckets {
 		all.Add(&s.Buckets[i])

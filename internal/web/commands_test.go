@@ -13,7 +13,7 @@ import (
 
 var command = regexp.MustCompile(`<code class="cmd"[^>]*>([^<]*)</code>`)
 
-// unknownCommand says what of a command the command line does not have.
+// unknownCommand returns the part of a command that the command line does not know.
 func unknownCommand(t *testing.T, text string) string {
 	t.Helper()
 	words := strings.Fields(regexp.MustCompile(`"[^"]*"|'[^']*'`).ReplaceAllString(text, "x"))
@@ -32,8 +32,8 @@ func unknownCommand(t *testing.T, text string) string {
 	return ""
 }
 
-// The commands that pages show exist, with their flags and arguments: on full pages, and
-// on the empty ones of a new server.
+// The commands that pages show exist, with their flags and arguments, both on full pages and
+// on the empty pages of a new server.
 func TestCommandsOnPagesExist(t *testing.T) {
 	full := newWorld(t)
 	empty := &world{Live: servertest.Start(t)}

@@ -15,7 +15,7 @@ import (
 type deliveryLine struct {
 	State              badge
 	Href, Type, ID     string
-	Endpoint, Host     string // address of the page, host of the URL
+	Endpoint, Host     string // path of the page, host of the URL
 	Path, Tenant       string
 	TenantHref         string
 	Answer, Code       string
@@ -25,8 +25,7 @@ type deliveryLine struct {
 	EventHref, EventID string
 }
 
-// lines makes the lines of a page of deliveries. Endpoints that are gone are shown by
-// their ids.
+// lines returns the lines of a page of deliveries. Deleted endpoints are shown by their ids.
 func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 	known := map[hook.ID]*hook.Endpoint{}
 	out := make([]deliveryLine, 0, len(rows))
@@ -50,7 +49,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 		if e != nil {
 			line.Host, line.Path = hostOf(e.URL)
 		} else {
-			line.Endpoint = "" // deleted: there is no page of it
+			line.Endpoint = "" // deleted: it has no page
 		}
 		out = append(out, line)
 	}
@@ -64,19 +63,19 @@ type choice struct {
 	Current           bool
 }
 
-// listed is what every list shows around its rows.
+// listed holds what every list shows around its rows.
 type listed struct {
 	Filter  map[string]string
 	Problem string // what is wrong with the filter
-	Words   string // the filter in words; empty: none
+	Words   string // the filter in words; empty if there is none
 	Clear   string
-	Newest  string // address of the first page; empty: this is it
+	Newest  string // path of the first page; empty on the first page
 	Older   string
-	Back    string // accepted at or after this was looked at
+	Back    string // the start of the period that was viewed
 }
 
-// filters are the values of the named parameters of the query. A parameter that is not
-// named is not kept in links.
+// filters returns the values of the named query parameters. Links do not keep other
+// parameters.
 func (v *visit) filters(names ...string) map[string]string {
 	out := map[string]string{}
 	for _, name := range names {
@@ -85,7 +84,7 @@ func (v *visit) filters(names ...string) map[string]string {
 	return out
 }
 
-// pairs are the filter as at takes it, with other values after it.
+// pairs returns the filter in the form that at takes, followed by further pairs.
 func pairs(filter map[string]string, more ...string) []string {
 	var out []string
 	for name, value := range filter {
@@ -94,7 +93,7 @@ func pairs(filter map[string]string, more ...string) []string {
 	return append(out, more...)
 }
 
-// list says where the pages before and after are.
+// list returns the links to the previous and the next page.
 func (v *visit) list(path string, filter map[string]string, next string, err error) (listed, error) {
 	l := listed{Filter: filter, Clear: v.at(path)}
 	for _, name := range []string{"state", "tenant", "type", "endpoint", "since", "after", "before", "class", "test", "status", "q", "kind"} {
@@ -121,10 +120,10 @@ func (v *visit) list(path string, filter map[string]string, next string, err err
 	return l, err
 }
 
-// since are the spans that a list can be narrowed to.
+// since maps names to the periods that a list can be restricted to.
 var since = map[string]time.Duration{"1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour, "30d": 30 * 24 * time.Hour}
 
-// bounds reads the times that a list is narrowed to.
+// bounds parses the times that a list is restricted to.
 func (v *visit) bounds() (after, before time.Time, err error) {
 	if d, ok := since[v.query.Get("since")]; ok {
 		after = v.now.Add(-d)
@@ -139,7 +138,7 @@ func (v *visit) bounds() (after, before time.Time, err error) {
 	return after, before, nil
 }
 
-// stateChoices are the states in the order in which they are looked at.
+// stateChoices lists the states in the order in which operators review them.
 var stateChoices = []struct{ name, value, class, icon string }{
 	{"All", "", "", ""}, {"Pending", "pending", "wait", "wait"}, {"Held", "held", "held", "held"}, {"Delivered", "succeeded", "ok", "ok"},
 	{"Failed", "failed", "bad", "x"}, {"Cancelled", "cancelled", "off", "off"},
@@ -186,7 +185,8 @@ func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (r
 	return v.service().Deliveries(v.ctx(), v.caller, *q)
 }
 
-// maxAttemptsShown bounds the attempts of a delivery's page; older ones follow by link.
+// maxAttemptsShown limits the attempts on the page of a delivery. A link leads to older
+// ones.
 const maxAttemptsShown = 20
 
 // attemptLine is an attempt in the timeline.
@@ -198,7 +198,7 @@ type attemptLine struct {
 	At                   moment
 	Took, Gap            string
 	Headers, Body        text
-	Whole                string // address of the page that shows all of the body
+	Whole                string // path of the page that shows the entire body
 }
 
 func delivery(v *visit) (*screen, error) {
@@ -235,7 +235,7 @@ func delivery(v *visit) (*screen, error) {
 		Commands: []string{"posthorn delivery get " + id.String(), "posthorn delivery retry " + id.String()}, Data: page}, nil
 }
 
-// deliveryPage is what the page of a delivery shows.
+// deliveryPage is the content of the page of a delivery.
 type deliveryPage struct {
 	deliveryLine
 	FullID, FullEvent, FullEndpoint string
@@ -244,9 +244,9 @@ type deliveryPage struct {
 	Retry, Cancel                   string
 	Open                            bool
 	URL, Profile, ProfileName       string
-	Headers                         []string // names of the endpoint's own
+	Headers                         []string // names of the endpoint's own headers
 	Data                            text
-	Elsewhere                       []deliveryLine // of the same event
+	Elsewhere                       []deliveryLine // other deliveries of the same event
 	Attempts                        []attemptLine  // newest first
 	Older                           string
 }
@@ -258,7 +258,7 @@ func tries(n int) string {
 	return strconv.Itoa(n) + " attempts"
 }
 
-// sentence says first what the page is about.
+// sentence returns the opening sentence of the page.
 func (p *deliveryPage) sentence() string {
 	tries := tries(p.Tries)
 	switch p.State.Word {
@@ -276,8 +276,8 @@ func (p *deliveryPage) sentence() string {
 	return p.Type + " is on its way to " + p.Tenant
 }
 
-// timeline makes the lines of the attempts, newest first. With a number in the query the
-// page is about that one: it shows the whole answer, and the attempts up to it.
+// timeline returns the lines of the attempts, newest first. If the query names an attempt,
+// the page shows the complete response to it, and only the attempts up to it.
 func (v *visit) timeline(id hook.ID, attempts []hook.Attempt) (lines []attemptLine, older string) {
 	newest := len(attempts) - 1
 	asked, err := strconv.Atoi(v.query.Get("attempt"))
@@ -319,14 +319,14 @@ func retryDelivery(v *visit) (string, error) {
 	return v.at("deliveries/"+id.String(), "done", "retried"), err
 }
 
-// confirm is a page that asks before an act.
+// confirm is a page that asks for confirmation of an action.
 type confirm struct {
 	Says    []string
 	Buttons []button
 	Back    string
 }
 
-// button is a form of one button. Fields are pairs of hidden values.
+// button is a form with a single button. Fields are pairs of hidden names and values.
 type button struct {
 	Action, Label string
 	Danger        bool

@@ -38,7 +38,7 @@ func (v *visit) endpointLines(rows []hook.Endpoint) ([]endpointLine, error) {
 	return out, nil
 }
 
-// trouble says in a sentence why an endpoint does not work; empty: it does.
+// trouble returns a sentence about why an endpoint does not work, or "" if it works.
 func trouble(e *hook.Endpoint, health hook.Health, now time.Time) string {
 	since := ""
 	if !e.DisabledAt.IsZero() {
@@ -96,7 +96,7 @@ func endpoints(v *visit) (*screen, error) {
 		}{l, states, found}}, nil
 }
 
-// endpointPage is what the page of an endpoint shows.
+// endpointPage is the content of the page of an endpoint.
 type endpointPage struct {
 	endpointLine
 	ID, URL, Description           string
@@ -148,7 +148,7 @@ func endpoint(v *visit) (*screen, error) {
 		Commands: []string{"posthorn endpoint get " + p.ID, "posthorn endpoint stats " + p.ID, "posthorn endpoint test " + p.ID}, Data: p}, nil
 }
 
-// settings fills in what was set for the endpoint.
+// settings fills in the endpoint's settings.
 func (p *endpointPage) settings(e *hook.Endpoint) {
 	for _, head := range e.Headers {
 		p.Headers = append(p.Headers, head.Name)
@@ -168,7 +168,7 @@ func (p *endpointPage) settings(e *hook.Endpoint) {
 	}
 }
 
-// numbers fills in what is known of the endpoint's work.
+// numbers fills in the endpoint's statistics.
 func (p *endpointPage) numbers(v *visit, id hook.ID) error {
 	stats, err := v.service().EndpointStats(v.ctx(), v.caller, id, app.Span{})
 	if err != nil {

@@ -55,16 +55,16 @@ func (v *visit) eventPage(filter map[string]string) ([]hook.Event, string, error
 	return v.service().Events(v.ctx(), v.caller, q)
 }
 
-// whyLine is an endpoint that did or did not get an event.
+// whyLine is an endpoint that did or did not receive an event.
 type whyLine struct {
 	State            badge
 	Href, Host, Path string
-	Delivery         string // address; empty: there is none
+	Delivery         string // path of its page; empty if there is no delivery
 	Message          string
 	Resend           button
 }
 
-// eventPageData is what the page of an event shows.
+// eventPageData is the content of the page of an event.
 type eventPageData struct {
 	eventLine
 	FullID                   string
@@ -111,7 +111,7 @@ func event(v *visit) (*screen, error) {
 		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID, "posthorn event resend " + p.FullID}, Data: p}, nil
 }
 
-// sentence says first what became of the event.
+// sentence returns the opening sentence of the page: the outcome of the event.
 func (p *eventPageData) sentence() string {
 	done := 0
 	for _, line := range p.Reached {
@@ -146,7 +146,8 @@ func (v *visit) why(e *app.Explained) whyLine {
 	return line
 }
 
-// eventData hands out the payload byte for byte, in a way that no browser shows.
+// eventData sends the payload byte for byte, with headers that keep browsers from rendering
+// it.
 func eventData(v *visit) (*screen, error) {
 	id, err := v.id("event")
 	if err != nil {
@@ -162,7 +163,7 @@ func eventData(v *visit) (*screen, error) {
 	head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	head.Set("Content-Length", strconv.Itoa(len(e.Data)))
 	v.w.WriteHeader(http.StatusOK)
-	_, _ = v.w.Write(e.Data) // the reader went away: nobody left to tell
+	_, _ = v.w.Write(e.Data) // the client disconnected
 	return nil, nil
 }
 

@@ -1,12 +1,12 @@
 package web
 
-// Route is a row of the table, for tests that go through all of it.
+// Route is a row of the route table, for tests that iterate over all of it.
 type Route struct {
 	Path      string
 	Show, Act bool
 }
 
-// Routes is the table of pages and acts.
+// Routes returns the table of pages and actions.
 func Routes() []Route {
 	var out []Route
 	for _, one := range table() {

@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// An error page says what people may know, and the log the rest. When the store is away
-// the page comes back by itself, but an act is never repeated.
+// An error page shows what users may know, and the log holds the rest. While the store is
+// unavailable, pages reload automatically, but actions are never repeated.
 func TestErrorPages(t *testing.T) {
 	var log strings.Builder
 	h := &Handler{o: Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Now: time.Now}, templates: map[string]*template.Template{}}

@@ -17,7 +17,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// visit is a request for a page by a session that may see it.
+// visit is a request for a page by a session that is allowed to see it.
 type visit struct {
 	h      *Handler
 	w      http.ResponseWriter
@@ -27,13 +27,13 @@ type visit struct {
 	now    time.Time
 	begun  time.Time
 	query  url.Values
-	cookie string // the session's
+	cookie string // of the session
 }
 
 func (v *visit) ctx() context.Context  { return v.r.Context() }
 func (v *visit) service() *app.Service { return v.h.o.Service }
 
-// id returns the id in the path. Whatever is none is answered like an unknown one.
+// id returns the id in the path. A malformed id is answered like an unknown one.
 func (v *visit) id(noun string) (hook.ID, error) {
 	id, err := hook.ParseID(v.r.PathValue("id"))
 	if err != nil {
@@ -42,8 +42,8 @@ func (v *visit) id(noun string) (hook.ID, error) {
 	return id, nil
 }
 
-// at returns the address of a page of the visit's mode, with a query of pairs whose empty
-// values are left out.
+// at returns the path of a page in the visit's mode, with a query made of pairs. Pairs with
+// empty values are omitted.
 func (v *visit) at(path string, pairs ...string) string { return at(v.mode, path, pairs...) }
 
 func at(mode hook.Mode, path string, pairs ...string) string {
@@ -60,14 +60,14 @@ func at(mode hook.Mode, path string, pairs ...string) string {
 	return out
 }
 
-// screen is one page: its template with what it shows.
+// screen is one page: its template and its content.
 type screen struct {
 	Template string
-	Title    string // of the window
-	Heading  string // the sentence that the page says first
-	Nav      string // path of the entry that is current
-	Status   int    // 0: 200
-	Refresh  int    // seconds; 0: not by itself
+	Title    string // of the browser window
+	Heading  string // the opening sentence of the page
+	Nav      string // path of the current menu entry
+	Status   int    // 0 means 200
+	Refresh  int    // seconds; 0 means no automatic reload
 	Commands []string
 	Data     any
 }
@@ -76,17 +76,17 @@ type screen struct {
 type frame struct {
 	screen
 	Static    string
-	Mode      string // empty: no mode, as at the log-in
+	Mode      string // empty if there is no mode, as on the log-in page
 	Live      bool
-	Other     string // address of the same list in the other mode
+	Other     string // path of the same list in the other mode
 	Menu      []entry
 	Version   string
 	Clock     string
 	Took      string
-	Done      string // what the act before this page did
-	Query     string // in the search box
+	Done      string // result of the preceding action
+	Query     string // content of the search box
 	SignedIn  bool
-	Plain     bool // the cookie may go over plain http
+	Plain     bool // the cookie may be sent over plain http
 	RequestID string
 }
 
@@ -95,18 +95,18 @@ type entry struct {
 	Current, Apart   bool
 }
 
-// menu is the navigation, by the path below the mode.
+// menu is the navigation. Paths are relative to the mode.
 var menu = []struct {
 	path, name, icon string
-	apart            bool // begins the second group
+	apart            bool // starts the second group
 }{
 	{"", "Overview", "home", false}, {"events", "Events", "bolt", false}, {"deliveries", "Deliveries", "send", false},
 	{"endpoints", "Endpoints", "plug", false}, {"tenants", "Tenants", "org", false},
 	{"types", "Event types", "tag", true}, {"keys", "Keys", "key", false},
 }
 
-// done are the sentences about an act that the page after it may show. The address names
-// one by its word, so that it cannot be made to say anything else.
+// done maps words to the sentences about an action that the following page may show. The URL
+// contains the word only, so that it cannot make the page show any other text.
 var done = map[string]string{
 	"retried":   "One more attempt was asked for.",
 	"cancelled": "The delivery was cancelled.",
@@ -138,8 +138,8 @@ func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
 	return f
 }
 
-// render answers with a screen. It is made whole before any of it is sent, so an error
-// never leaves half a page.
+// render sends a screen. It renders the complete page before it sends anything, so an error
+// never leaves a partial page.
 func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *screen) {
 	var out bytes.Buffer
 	t := h.templates[s.Template]
@@ -162,10 +162,10 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *sc
 		status = http.StatusOK
 	}
 	w.WriteHeader(status)
-	_, _ = out.WriteTo(w) // the reader went away: nobody left to tell
+	_, _ = out.WriteTo(w) // the client disconnected
 }
 
-// statusOf are the statuses of errors that are not 422.
+// statusOf maps error codes to their statuses, except for 422.
 var statusOf = map[hook.Code]int{
 	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeAddressNotAllowed: 403, hook.CodeKeyReadOnly: 403, hook.CodeTypeNotAllowed: 403, hook.CodeUnauthorized: 401, hook.CodeMethodNotAllowed: 405,
 	hook.CodeConflict: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409,
@@ -173,12 +173,12 @@ var statusOf = map[hook.Code]int{
 	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
 }
 
-// fault is what an error page shows.
+// fault is the content of an error page.
 type fault struct {
 	Message, Code, Back string
 }
 
-// fail answers with an error page. What is not meant for people goes to the log only.
+// fail sends an error page. Internal details go only to the log.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error) {
 	status, ok := statusOf[hook.CodeOf(err)]
 	if !ok {
@@ -217,12 +217,12 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	h.render(w, r, v, s)
 }
 
-// serve runs what a route does and answers its error, also that of a panic.
+// serve runs the handler of a route and sends an error page for its error or panic.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, v *visit, do func() error) {
 	defer func() {
 		switch x := recover(); x {
 		case nil:
-		case http.ErrAbortHandler: // net/http's own way to drop a connection
+		case http.ErrAbortHandler: // net/http's documented way to drop a connection
 			panic(x)
 		default:
 			h.fail(w, r, v, fmt.Errorf("panic: %v\n%s", x, debug.Stack()))
@@ -235,7 +235,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, v *visit, do fun
 
 type requestKey struct{}
 
-// named gives a request an id for the log and the foot of its page.
+// named gives a request an id for the log and for the footer of its page.
 func named(r *http.Request) *http.Request {
 	id := strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)
 	return r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
@@ -246,12 +246,13 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// redirect leads to a page of ours after an act.
+// redirect redirects to one of these pages after an action.
 func redirect(w http.ResponseWriter, r *http.Request, to string) {
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
-// ours returns the address if it is a path of these pages, else the pages' own.
+// ours returns the address if it is a path of these pages, and otherwise the path of the
+// start page.
 func ours(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Host != "" || u.Scheme != "" || u.Opaque != "" || !strings.HasPrefix(u.Path, "/ui/") || strings.Contains(next, "\\") || strings.HasPrefix(next, "//") {

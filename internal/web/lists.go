@@ -7,24 +7,24 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// row is a line of a plain list.
+// row is a row of a plain list.
 type row struct {
 	Href, Name, Sub string
 	Facts           []string
 	At              moment
-	Act             string // address of a page that asks; empty: none
+	Act             string // path of a page that asks for confirmation; empty if there is none
 	ActName         string
 }
 
-// plainList is a list without a page of its own.
+// plainList is a list without a page type of its own.
 type plainList struct {
 	listed
 	Columns []string
 	Rows    []row
-	Empty   string // what an empty list says
-	Command string // to copy
+	Empty   string // text of an empty list
+	Command string // command to copy
 	Hint    string
-	Search  string // label of the one filter, named q; empty: none
+	Search  string // label of the only filter, named q; empty if there is none
 }
 
 func tenants(v *visit) (*screen, error) {
@@ -41,7 +41,7 @@ func tenants(v *visit) (*screen, error) {
 	return &screen{Template: "plain.html", Title: "Tenants", Heading: "Tenants", Nav: "tenants", Commands: []string{"posthorn tenant list"}, Data: p}, nil
 }
 
-// tenantPage is what the page of a tenant shows: what it has in the mode.
+// tenantPage is the content of the page of a tenant: what the tenant has in the mode.
 type tenantPage struct {
 	ID, Name                         string
 	Created                          moment
@@ -93,7 +93,7 @@ func types(v *visit) (*screen, error) {
 	return &screen{Template: "plain.html", Title: "Event types", Heading: "Event types", Nav: "types", Commands: []string{"posthorn event-type list"}, Data: p}, nil
 }
 
-// typeHref is the address of an event type, whose name may have slashes.
+// typeHref returns the path of an event type, whose name may contain slashes.
 func (v *visit) typeHref(name string) string { return v.at("types/" + url.PathEscape(name)) }
 
 var enforceWords = map[hook.Enforce]string{hook.EnforceOff: "not checked", hook.EnforceWarn: "checked, warns", hook.EnforceReject: "checked, refuses"}
@@ -103,7 +103,7 @@ func firstLine(text string) string {
 	return line
 }
 
-// typePage is what the page of an event type shows.
+// typePage is the content of the page of an event type.
 type typePage struct {
 	Name, Description, Enforce string
 	Schema, Example            *text

@@ -16,10 +16,10 @@ import (
 
 func escape(text string) string { return url.QueryEscape(text) }
 
-// loginForm is what the log-in shows.
+// loginForm is the content of the log-in page.
 type loginForm struct {
 	Next    string
-	Mode    string // that a key is asked for; empty: either
+	Mode    string // for which a key is required; empty means either
 	Back    string
 	Problem string
 }
@@ -33,8 +33,8 @@ func loginScreen(next, problem string, status int) *screen {
 	return &screen{Template: "login.html", Title: "Log in", Heading: "Log in to Posthorn", Status: status, Data: loginForm{Next: next, Problem: problem}}
 }
 
-// login exchanges an operator key for a session. To a session that is there it adds the
-// key's mode. The cookie gets a new value each time.
+// login exchanges an operator key for a session. If a session exists, login adds the key's
+// mode to it. The cookie gets a new value each time.
 func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
@@ -91,9 +91,9 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// cookieFor says whether the session's cookie is to be kept to https, or why there can be
-// none. The browser itself names the scheme: in Origin, which it sends with a form. What a
-// proxy says or leaves out changes nothing.
+// cookieFor reports whether the session's cookie is restricted to https, or why there can be
+// no cookie. The scheme comes from the Origin header, which the browser sends with a form.
+// Headers that a proxy adds or omits have no effect.
 func (h *Handler) cookieFor(r *http.Request) (secure bool, why string) {
 	origin, err := url.Parse(r.Header.Get("Origin"))
 	if err != nil || origin.Scheme != "http" {
@@ -120,7 +120,7 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// audit leaves a line about what somebody did with a session.
+// audit logs a session event: what was done, and by which caller.
 func (h *Handler) audit(r *http.Request, what string, c app.Caller) {
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
 	key := c.KeyID.String()

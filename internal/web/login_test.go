@@ -20,8 +20,8 @@ func login(b *browser, key, origin string) (answer, string) {
 	return a, a.header.Get("Set-Cookie")
 }
 
-// The cookie goes over TLS only, but for plain http to this machine and with --dev; on
-// plain http to another machine the key is not even looked at.
+// The cookie is sent over TLS only, except for plain http to this machine and with --dev.
+// Over plain http to another machine, the key is not even checked.
 func TestCookieOfASession(t *testing.T) {
 	w := servertest.Start(t)
 	b := &browser{t: t, base: w.Node.URL()}
@@ -47,8 +47,8 @@ func TestCookieOfASession(t *testing.T) {
 	}
 }
 
-// Only operator keys open a session. It ends with log-out and with its key, and the log
-// says who came and went without naming the key's text.
+// Only operator keys open a session. A session ends with log-out and with its key. The log
+// records who logged in and out, without the text of the key.
 func TestWhoOpensASession(t *testing.T) {
 	w := servertest.Start(t)
 	b := &browser{t: t, base: w.Node.URL()}
@@ -107,8 +107,8 @@ func TestWhoOpensASession(t *testing.T) {
 	}
 }
 
-// Wrong keys are counted like those of the API; the right one is served all the same, for
-// behind a proxy everybody has one address.
+// Wrong keys are throttled like those of the API. The right key is still accepted, because
+// behind a proxy all clients share one address.
 func TestWrongKeysAreThrottled(t *testing.T) {
 	w := servertest.Start(t)
 	b := &browser{t: t, base: w.Node.URL()}
@@ -128,8 +128,8 @@ func TestWrongKeysAreThrottled(t *testing.T) {
 	}
 }
 
-// A link on another site comes without the cookie, which is strict: the page asks for
-// itself once from its own site, and only then leads to the log-in.
+// A link on another site arrives without the cookie, which is SameSite=Strict. The page
+// reloads itself once from its own site, and only then redirects to the log-in.
 func TestLinkFromElsewhere(t *testing.T) {
 	w := servertest.Start(t)
 	b := &browser{t: t, base: w.Node.URL()}
@@ -142,8 +142,8 @@ func TestLinkFromElsewhere(t *testing.T) {
 	}
 }
 
-// The limits of a key are those of its session: one that only reads sees and does nothing,
-// one of another network is refused at the log-in.
+// The limits of a key apply to its session. A read-only key can view but change nothing, and
+// a key of another network is refused at the log-in.
 func TestLimitsOfAKeyHold(t *testing.T) {
 	w := newWorld(t)
 	made := func(k client.NewKey) string {

@@ -13,24 +13,25 @@ import (
 // figure is a number on the overview.
 type figure struct{ Name, Value, Note, Href string }
 
-// most is how many rows the overview counts; beyond it a number is "or more".
+// most is the maximum number of rows that the overview counts. Beyond it, a number is "or
+// more".
 const most = 100
 
-// overviewPage is what the overview shows.
+// overviewPage is the content of the overview.
 type overviewPage struct {
 	Attention []endpointLine
 	Figures   []figure
 	Spans     []choice
-	Chart     *chart // nil: there was no attempt
+	Chart     *chart // nil if there was no attempt
 	Reasons   []reasonLine
 	Latest    []deliveryLine
 	Failed    []deliveryLine
-	Empty     bool // nothing was ever published in the mode
+	Empty     bool // no event was ever published in the mode
 	Command   string
 	All       string
 }
 
-// numbers fills in the statistics of the span in the address, else of 24 hours.
+// numbers fills in the statistics of the span in the URL, which defaults to 24 hours.
 func (p *overviewPage) numbers(v *visit) error {
 	word := v.query.Get("span")
 	if _, ok := since[word]; !ok {
@@ -56,7 +57,7 @@ func (p *overviewPage) numbers(v *visit) error {
 func overview(v *visit) (*screen, error) {
 	p := overviewPage{All: v.at("deliveries"), Command: "posthorn send --tenant acme --type payment.settled --data '{\"amount\": 1}'"}
 	no, yes := false, true
-	for _, enabled := range []*bool{&no, &yes} { // those that are disabled come first
+	for _, enabled := range []*bool{&no, &yes} { // disabled endpoints come first
 		rows, _, err := v.service().Endpoints(v.ctx(), v.caller, hook.EndpointQuery{Enabled: enabled, Page: hook.Page{Limit: most}})
 		if err != nil {
 			return nil, err
@@ -97,11 +98,11 @@ func overview(v *visit) (*screen, error) {
 	return s, nil
 }
 
-// hit is what a search found.
+// hit is the result of a search.
 type hit struct{ Kind, Href, Name string }
 
-// search leads to the thing with the id: event, delivery, endpoint or tenant. It looks in
-// the visit's mode only.
+// search redirects to the object with the given id: an event, a delivery, an endpoint or a
+// tenant. It searches only the visit's mode.
 func search(v *visit) (*screen, error) {
 	asked := strings.TrimSpace(v.query.Get("q"))
 	hits, err := v.find(asked)

@@ -8,16 +8,16 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// route is a page (GET) or an act (POST) below /ui/{mode}/ that takes a session with a
-// key of the mode. An act returns where to go afterwards.
+// route is a page (GET) or an action (POST) below /ui/{mode}/ that requires a session with a
+// key of the mode. An action returns the path of the page that follows.
 type route struct {
-	path string // below the mode, as net/http matches paths
+	path string // below the mode, a pattern of net/http
 	show func(*visit) (*screen, error)
 	act  func(*visit) (string, error)
 }
 
-// table is every page and act. Tests go through it, so one that is not in it is not
-// served.
+// table lists every page and action. Tests iterate over it, and a page that is not in it is
+// not served.
 func table() []route {
 	return []route{
 		{path: "{$}", show: overview},
@@ -64,7 +64,7 @@ func (h *Handler) routes() {
 	h.mux.HandleFunc("/ui", h.plain(h.home))
 }
 
-// plain is a route without a session.
+// plain returns the handler of a route without a session.
 func (h *Handler) plain(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = named(r)
@@ -72,8 +72,8 @@ func (h *Handler) plain(do func(http.ResponseWriter, *http.Request) error) http.
 	}
 }
 
-// home leads to the mode that was looked at last. Whatever else is no route is not found,
-// but only for who is logged in.
+// home redirects to the mode that was viewed last. Any other unknown path is answered with
+// 404, but only for logged-in users.
 func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 	one, _, ok := h.session(r)
 	if !ok {
@@ -95,7 +95,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) page(mode hook.Mode, show func(*visit) (*screen, error)) http.HandlerFunc {
 	return h.visited(mode, false, func(v *visit) error {
 		s, err := show(v)
-		if err != nil || s == nil { // nil: answered already
+		if err != nil || s == nil { // nil: already answered
 			return err
 		}
 		h.sessions.look(v.cookie, mode)
@@ -118,8 +118,8 @@ func (h *Handler) act(mode hook.Mode, act func(*visit) (string, error)) http.Han
 	})
 }
 
-// visited runs do for a session with a key of the mode that is still in force, and counts
-// the request against the limits of that key as a call of the API is.
+// visited runs do for a session with an active key of the mode. It counts the request
+// against the limits of that key, as for a call of the API.
 func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = named(r)
@@ -138,7 +138,7 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 			from, _ := netip.ParseAddrPort(r.RemoteAddr)
 			caller, err := h.o.Service.Holder(r.Context(), hash, from.Addr())
 			if code := hook.CodeOf(err); code == hook.CodeUnauthorized || code == hook.CodeKeyExpired || err == nil && (caller.Kind != hook.Operator || caller.Mode != mode) {
-				h.sessions.end(cookie) // the key was revoked, or its time is over
+				h.sessions.end(cookie) // the key was revoked or has expired
 				h.askLogin(w, r)
 				return nil
 			}
@@ -167,7 +167,7 @@ const (
 	cookiePlain  = "posthorn" // over plain http, to this machine or with Options.Dev
 )
 
-// session returns the session of a request, with its cookie's value.
+// session returns the session of a request and the value of its cookie.
 func (h *Handler) session(r *http.Request) (session, string, bool) {
 	for _, name := range []string{cookieSecure, cookiePlain} {
 		c, err := r.Cookie(name)
@@ -181,8 +181,9 @@ func (h *Handler) session(r *http.Request) (session, string, bool) {
 	return session{}, "", false
 }
 
-// askLogin leads to the log-in and back. A link from another site comes without the
-// cookie, which is SameSite=Strict: the page asks for itself once, which is from our own.
+// askLogin redirects to the log-in and back. A link from another site arrives without the
+// cookie, which is SameSite=Strict. The page therefore reloads itself once, as a request
+// from this site.
 func (h *Handler) askLogin(w http.ResponseWriter, r *http.Request) {
 	if !changes(r) && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 		w.Header().Set("Refresh", "0")
@@ -196,7 +197,7 @@ func (h *Handler) askLogin(w http.ResponseWriter, r *http.Request) {
 	redirect(w, r, to)
 }
 
-// askMode shows the log-in for a session that has no key of the mode.
+// askMode shows the log-in page for a session that has no key of the mode.
 func (h *Handler) askMode(w http.ResponseWriter, r *http.Request, mode hook.Mode) {
 	to := at(mode, "")
 	if !changes(r) {
@@ -206,7 +207,7 @@ func (h *Handler) askMode(w http.ResponseWriter, r *http.Request, mode hook.Mode
 		Data: loginForm{Next: ours(to), Mode: mode.String(), Back: "/ui/"}})
 }
 
-// expire takes a cookie away.
+// expire deletes a cookie.
 func expire(w http.ResponseWriter, name string, secure bool) {
 	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode})
 }

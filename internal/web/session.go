@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	sessionMax  = 12 * time.Hour   // from the log-in on
+	sessionMax  = 12 * time.Hour   // since the log-in
 	sessionIdle = 30 * time.Minute // since the last request
-	maxSessions = 1000             // on one node; the one that was unused longest makes room
+	maxSessions = 1000             // on one node; beyond it, the least recently used one is dropped
 )
 
-// session is what a log-in stands for: the hash of an operator key of one mode or of
-// both. The text of a key is never kept.
+// session is the state of a log-in: the hash of an operator key for one mode or for both.
+// The text of a key is never stored.
 type session struct {
 	keys    map[hook.Mode][32]byte
-	last    hook.Mode // whose pages were looked at last
+	last    hook.Mode // the mode that was viewed last
 	begun   time.Time
 	seen    time.Time
 	address string // of the log-in, for the log
@@ -30,14 +30,14 @@ func (s *session) over(now time.Time) bool {
 	return now.Sub(s.begun) >= sessionMax || now.Sub(s.seen) >= sessionIdle
 }
 
-// sessions are the sessions of this node, by the SHA-256 of the cookie's value. They are
-// safe for concurrent use and end with the process.
+// sessions holds the sessions of this node, indexed by the SHA-256 of the cookie's value. It
+// is safe for concurrent use. Sessions end with the process.
 type sessions struct {
 	mu sync.Mutex
 	in map[[32]byte]session
 }
 
-// begin keeps a session and returns the value of its cookie.
+// begin stores a session and returns the value of its cookie.
 func (s *sessions) begin(one session, now time.Time) string {
 	var value [32]byte
 	_, _ = rand.Read(value[:]) // never fails
@@ -55,7 +55,7 @@ func (s *sessions) begin(one session, now time.Time) string {
 	return text
 }
 
-// makeRoom drops what is over, or else the session that was unused longest.
+// makeRoom drops expired sessions, or else the least recently used one.
 func (s *sessions) makeRoom(now time.Time) {
 	var oldest [32]byte
 	var seen time.Time
@@ -73,7 +73,7 @@ func (s *sessions) makeRoom(now time.Time) {
 	}
 }
 
-// find returns the session of a cookie's value and notes that it was used.
+// find returns the session of a cookie's value and records its use.
 func (s *sessions) find(value string, now time.Time) (session, bool) {
 	hash := sha256.Sum256([]byte(value))
 	s.mu.Lock()
@@ -91,7 +91,7 @@ func (s *sessions) find(value string, now time.Time) (session, bool) {
 	return one, true
 }
 
-// look notes which mode was looked at last.
+// look records the mode that was viewed last.
 func (s *sessions) look(value string, mode hook.Mode) {
 	hash := sha256.Sum256([]byte(value))
 	s.mu.Lock()

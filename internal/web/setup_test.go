@@ -17,7 +17,7 @@ import (
 // hostile is text that would be markup on a page that does not escape it.
 const hostile = `<script>alert('x')</script>"><b>bold</b>`
 
-// world is a server with something on every page, in both modes.
+// world is a server with data on every page, in both modes.
 type world struct {
 	*servertest.Live
 	test     *client.Client
@@ -66,10 +66,10 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// quoted writes a text as JSON without escapes of HTML's characters.
+// quoted writes a text as JSON without escaping HTML characters.
 func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"` }
 
-// path is the address of a route in a mode, about the things of the world.
+// path returns the path of a route in a mode, with the ids of objects of the world.
 func (w *world) path(mode string, r web.Route) string {
 	id := map[string]string{"deliveries": w.delivery, "endpoints": w.endpoint.ID, "events": w.event.ID, "tenants": "acme", "keys": w.key.ID}
 	noun, _, _ := strings.Cut(r.Path, "/")
@@ -77,12 +77,12 @@ func (w *world) path(mode string, r web.Route) string {
 	p = strings.ReplaceAll(p, "{name...}", "order%2Fcreated")
 	p = strings.ReplaceAll(p, "{$}", "")
 	if p == "search" {
-		p += "?q=none" // found nothing: it stays on the page
+		p += "?q=none" // no result: it stays on the page
 	}
 	return "/ui/" + mode + "/" + p
 }
 
-// browser is a browser without script.
+// browser is a browser without scripts.
 type browser struct {
 	t      *testing.T
 	base   string
@@ -107,7 +107,7 @@ type answer struct {
 	body   string
 }
 
-// own marks a form as one of our own pages.
+// own marks a form as submitted from one of these pages.
 func own(h http.Header) { h.Set("Sec-Fetch-Site", "same-origin") }
 
 func (b *browser) do(method, path string, form url.Values, marks ...func(http.Header)) answer {

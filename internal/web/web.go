@@ -1,10 +1,10 @@
-// Package web is the window for people: server-rendered pages for operators over
-// internal/app, under /ui/.
+// Package web implements the web interface for operators: server-rendered pages under /ui/
+// on top of internal/app.
 //
-// It promises that a page shows what the key of its session may see, that stored and
-// received text is only ever text on a page, that nothing is changed by GET, that a
-// request from another site changes nothing, and that no page asks anything of another
-// host. Every page works without a script; there is none.
+// A page shows only what the key of its session may see. Stored and received text appears on
+// a page as text only. GET changes nothing, a request from another site changes nothing, and
+// no page requests anything from another host. Every page works without scripts, and there
+// are none.
 package web
 
 import (
@@ -29,12 +29,12 @@ import (
 //go:embed templates/*.html static/*
 var files embed.FS
 
-// Options is what the pages work with. Service and Log are required.
+// Options configures the pages. Service and Log are required.
 type Options struct {
 	Service *app.Service
 	Log     *slog.Logger
 	Version string
-	Dev     bool // cookies may go over plain http
+	Dev     bool // cookies may be sent over plain http
 	Now     func() time.Time
 }
 
@@ -42,13 +42,13 @@ type Options struct {
 type Handler struct {
 	o         Options
 	mux       *http.ServeMux
-	guarded   http.Handler // mux behind the protection against other sites
+	guarded   http.Handler // mux with cross-site request protection
 	templates map[string]*template.Template
-	static    string // path of the files, with their hash
+	static    string // path of the static files, including their hash
 	sessions  sessions
 }
 
-// New returns the pages, or says which template is wrong.
+// New returns the handler of the pages. It returns an error if a template is invalid.
 func New(o Options) (*Handler, error) {
 	if o.Service == nil || o.Log == nil {
 		return nil, errors.New("web: Service and Log are required")
@@ -65,7 +65,7 @@ func New(o Options) (*Handler, error) {
 	guard.SetDenyHandler(http.HandlerFunc(h.otherSite))
 	h.guarded = guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if changes(r) && r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" {
-			h.otherSite(w, r) // no browser: it could be one too old to say where the form was
+			h.otherSite(w, r) // not from a browser, or from one too old to send the form's origin
 			return
 		}
 		h.mux.ServeHTTP(w, r)
@@ -73,7 +73,7 @@ func New(o Options) (*Handler, error) {
 	return h, nil
 }
 
-// load hashes the files and parses the templates.
+// load hashes the static files and parses the templates.
 func (h *Handler) load() error {
 	sum := sha256.New()
 	names, err := fs.Glob(files, "static/*")
@@ -113,20 +113,20 @@ func (h *Handler) load() error {
 	return nil
 }
 
-// icon is the address of a picture, for templates.
+// icon returns the path of an icon, for templates.
 func (h *Handler) icon(name string) string { return h.static + "/icons.svg#" + name }
 
-// policy lets a page use our style sheet and our pictures, and nothing else.
+// policy permits a page to use its own style sheet and images, and nothing else.
 const policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// ServeHTTP answers a request for a page.
+// ServeHTTP serves the pages under /ui/.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := w.Header()
 	head.Set("Content-Security-Policy", policy)
 	head.Set("X-Frame-Options", "DENY")
 	head.Set("X-Content-Type-Options", "nosniff")
-	// Not no-referrer: with it browsers send "Origin: null" with our own forms, which
-	// are refused where Sec-Fetch-Site is not sent, on plain http.
+	// Not no-referrer: with it, browsers send "Origin: null" with forms of these pages. Such
+	// forms are refused where Sec-Fetch-Site is not sent, which is on plain http.
 	head.Set("Referrer-Policy", "same-origin")
 	head.Set("Cross-Origin-Opener-Policy", "same-origin")
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -138,7 +138,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.guarded.ServeHTTP(w, r)
 }
 
-// maxForm bounds a form, in bytes.
+// maxForm is the maximum size of a form, in bytes.
 const maxForm = 16 << 10
 
 func changes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
@@ -155,7 +155,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
 }
 
-// otherSite refuses a form that was not on one of our pages.
+// otherSite refuses a form that was not submitted from one of these pages.
 func (h *Handler) otherSite(w http.ResponseWriter, r *http.Request) {
 	h.fail(w, r, nil, &hook.Error{Code: hook.CodeForbidden, Logged: true,
 		Message: "This request did not come from a page of this server, so nothing was done. Go back to the page and press the button there."})

@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/internal/web"
 )
 
-// Every page and act of the table leads to the log-in without a session, and is there with
-// one.
+// Without a session, every page and action of the table redirects to the log-in. With one,
+// each is available.
 func TestEveryRouteTakesASession(t *testing.T) {
 	w := newWorld(t)
 	in, out := w.browser(w.Config.OperatorKey), w.browser()
@@ -48,8 +48,8 @@ func TestEveryRouteTakesASession(t *testing.T) {
 	}
 }
 
-// A session with a key of test mode sees nothing of live mode, changes nothing there, and
-// a live id is not found in test mode.
+// A session with a test key sees nothing of live mode and changes nothing there, and a live
+// id is not found in test mode.
 func TestModesNeverMix(t *testing.T) {
 	w := newWorld(t)
 	b, both := w.browser(w.Config.OperatorTestKey), w.browser(w.Config.OperatorTestKey, w.Config.OperatorKey)
@@ -83,7 +83,7 @@ func TestModesNeverMix(t *testing.T) {
 	if unknown.status != 404 {
 		t.Error(unknown.status)
 	}
-	// The control: each mode shows its own.
+	// The control: each mode shows its own data.
 	if a := both.get("/ui/live/events"); !strings.Contains(a.body, "order/created") || strings.Contains(a.body, "only.in.test") || !strings.Contains(a.body, "LIVE") {
 		t.Error("live events")
 	}
@@ -92,7 +92,8 @@ func TestModesNeverMix(t *testing.T) {
 	}
 }
 
-// A form of another site does nothing, with whatever a browser says about it; our own does.
+// A form of another site has no effect, whatever headers the browser sends with it. A form
+// of these pages works.
 func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.Config.OperatorKey)
@@ -121,7 +122,7 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	if err != nil || err2 != nil || d.State != "pending" || !e.Enabled || d.Attempts != 1 {
 		t.Fatalf("something was done: %+v %+v", d, e)
 	}
-	// The control: the same forms from our own pages, one by one.
+	// The control: the same forms, submitted one by one from these pages.
 	sameOrigin := func(h http.Header) { h.Set("Origin", w.Node.URL()) } // plain http on a network
 	for _, mark := range []func(http.Header){own, sameOrigin} {
 		if a := b.post("/ui/live/endpoints/"+w.endpoint.ID+"/disable", url.Values{}, mark); a.status != 303 {
@@ -136,7 +137,7 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	}
 }
 
-// The acts do what they say, and lead to a page that says so.
+// Each action takes effect and leads to a page that confirms it.
 func TestActs(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.Config.OperatorKey)
@@ -177,8 +178,8 @@ func TestActs(t *testing.T) {
 	}
 }
 
-// What others wrote is on the pages as text only, and secrets are not on them at all. The
-// control is the same look at the page as it would be without escaping.
+// Foreign text appears on the pages only as text, and secrets do not appear at all. The
+// control is the same check on the page as it would be without escaping.
 func TestForeignTextIsText(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.Config.OperatorKey)
@@ -221,13 +222,13 @@ func TestForeignTextIsText(t *testing.T) {
 			t.Errorf("%s does not show the text: the test looks at nothing there", path)
 		}
 	}
-	// A filter comes back in its field, and a problem with it in a sentence.
+	// A filter reappears in its field, and a problem with it in a sentence.
 	for _, path := range []string{"deliveries?tenant=", "deliveries?state=", "deliveries?cursor=", "events?type=", "endpoints?profile=", "tenants?q=", "search?q=", "keys?kind="} {
 		if a := b.get("/ui/live/" + path + url.QueryEscape(hostile)); bad(a.body) || a.status >= 500 {
 			t.Errorf("%s: %d, or markup", path, a.status)
 		}
 	}
-	// The payload itself is a file that no browser shows.
+	// The payload itself is a file that browsers do not render.
 	a := b.get("/ui/live/events/" + w.event.ID + "/data")
 	if a.body != `{"note":`+quoted(hostile)+`}` || a.header.Get("Content-Type") != "application/octet-stream" || !strings.HasPrefix(a.header.Get("Content-Disposition"), "attachment;") ||
 		!strings.Contains(a.header.Get("Content-Security-Policy"), "sandbox") {
@@ -240,8 +241,8 @@ var (
 	linked = regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
 )
 
-// Every page has the headers, no inline script or style, no address elsewhere, and is
-// small with what it needs.
+// Every page has the security headers, no inline script or style and no foreign address, and
+// is small including everything it loads.
 func TestPagesAreStrictAndSmall(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.Config.OperatorKey)
@@ -301,8 +302,8 @@ func TestPagesAreStrictAndSmall(t *testing.T) {
 	}
 }
 
-// A browser at / is led to the pages; what else asks gets the API's answer, and with
-// --ui=false there are none.
+// A browser at / is redirected to the pages. Other clients get the API's response, and with
+// --ui=false there are no pages.
 func TestWhereThePagesAre(t *testing.T) {
 	w := servertest.Start(t)
 	b := &browser{t: t, base: w.Node.URL()}

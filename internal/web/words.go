@@ -15,14 +15,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// moment is a time as pages show it: how far away, with the exact one beside it.
+// moment is a time as pages show it: relative, with the exact time beside it.
 type moment struct {
-	Text  string // "4 min ago"; empty: there is no such time
+	Text  string // "4 min ago"; empty if there is no such time
 	Exact string // "2026-11-27 14:34:43 UTC"
 	ISO   string
 }
 
-// when says how far a time is from now.
+// when formats a time relative to now.
 func when(at, now time.Time) moment {
 	if at.IsZero() {
 		return moment{}
@@ -36,7 +36,7 @@ func when(at, now time.Time) moment {
 	return m
 }
 
-// span writes a duration with one or two units.
+// span formats a duration with one or two units.
 func span(d time.Duration) string {
 	two := func(big, small time.Duration, bigName, smallName string) string {
 		n, rest := d/big, d%big/small
@@ -58,11 +58,11 @@ func span(d time.Duration) string {
 	return two(24*time.Hour, time.Hour, "d", "h")
 }
 
-// badge is a state: a colour, a mark and a word.
+// badge shows a state as a colour, an icon and a word.
 type badge struct{ Class, Icon, Word string }
 
-// stateBadge shows where a delivery stands. One that is pending after a failure is
-// "retrying" on pages only.
+// stateBadge shows the state of a delivery. Only pages use "retrying", for a delivery that
+// is pending after a failure.
 func stateBadge(d *hook.Delivery) badge {
 	switch d.State {
 	case hook.Pending:
@@ -101,7 +101,7 @@ func endpointBadge(e *hook.Endpoint, failures int) badge {
 	return badge{"ok", "ok", "Working"}
 }
 
-// classWords are what went wrong with an attempt, for people.
+// classWords describe the error classes of attempts.
 var classWords = map[hook.Class]string{
 	hook.ClassStatus: "Answered with an error", hook.ClassRedirect: "Answered with a redirect, which is not followed", hook.ClassGone: "Answered 410 Gone",
 	hook.ClassBlockedAddress: "Its address is not allowed", hook.ClassURLRefused: "Its URL is not admitted any more",
@@ -113,7 +113,7 @@ var classWords = map[hook.Class]string{
 	hook.ClassNotSent: "The request could not be made",
 }
 
-// answerWords says what an attempt came to.
+// answerWords describes the outcome of an attempt.
 func answerWords(status int, class hook.Class) string {
 	if status != 0 {
 		text := strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
@@ -131,7 +131,7 @@ func answerWords(status int, class hook.Class) string {
 	return string(class)
 }
 
-// reasonWords say why a delivery left the straight way.
+// reasonWords describe why a delivery took another course than usual.
 var reasonWords = map[hook.Reason]string{
 	hook.ReasonPolicyEnded:     "All attempts of the retry plan failed.",
 	hook.ReasonGone:            "The receiver answered 410 Gone.",
@@ -146,10 +146,10 @@ var reasonWords = map[hook.Reason]string{
 	hook.ReasonTestFailed:      "A test event has one attempt, and it failed.",
 }
 
-// triggerWords say why an attempt was made.
+// triggerWords describe why an attempt was made.
 var triggerWords = map[hook.Trigger]string{hook.BySchedule: "by schedule", hook.ByHand: "by hand", hook.ByTest: "test", hook.ByReplay: "by resend"}
 
-// hostOf splits a URL for display into its host and the rest, with secrets masked.
+// hostOf splits a URL into its host and the rest for display, with secrets masked.
 func hostOf(raw string) (host, rest string) {
 	masked := hook.MaskURL(raw)
 	u, err := url.Parse(masked)
@@ -160,22 +160,22 @@ func hostOf(raw string) (host, rest string) {
 	return u.Host, after
 }
 
-// short is the first part of an id, for tables.
+// short returns the first part of an id, for tables.
 func short(id hook.ID) string { return id.String()[:13] + "…" }
 
-// maxShown bounds the text of a payload or an answer on a page, in bytes.
+// maxShown limits the text of a payload or response on a page, in bytes.
 const maxShown = 64 << 10
 
-// text is foreign text as a page shows it.
+// text is foreign text in the form that pages show.
 type text struct {
 	Body string
 	Size string
-	Cut  bool // there is more than is shown
+	Cut  bool // there is more text than is shown
 	Not  string
 }
 
-// foreign makes text of bytes that somebody else chose: control and direction characters
-// become visible, and no more than limit bytes are shown.
+// foreign prepares foreign bytes for display. It makes control and direction characters
+// visible, and shows at most limit bytes.
 func foreign(raw []byte, limit int) text {
 	t := text{Size: size(len(raw))}
 	if len(raw) > limit {
@@ -211,8 +211,8 @@ func visible(raw []byte) string {
 	return b.String()
 }
 
-// pretty indents JSON and leaves order, numbers and strings as they were written. Text
-// that is no JSON stays.
+// pretty indents JSON and preserves order, numbers and strings. Text that is not JSON stays
+// unchanged.
 func pretty(raw []byte) []byte {
 	var out bytes.Buffer
 	if json.Indent(&out, raw, "", "  ") != nil {
@@ -231,7 +231,7 @@ func size(n int) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// count writes a number that a read stopped counting at.
+// count formats a number from a read that stopped counting at limit.
 func count(n, limit int) string {
 	if n >= limit {
 		return fmt.Sprintf("%d or more", limit)

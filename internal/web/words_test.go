@@ -8,8 +8,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A path that a log-in leads back to is one of ours: another host, a scheme and what
-// browsers read as one lead to the start.
+// The path after a log-in is always one of these pages. Another host, a scheme, and what
+// browsers interpret as one lead to the start page.
 func TestOnlyOurPathsAreLedBackTo(t *testing.T) {
 	for next, want := range map[string]string{
 		"/ui/live/deliveries?state=failed&tenant=a%20b": "/ui/live/deliveries?state=failed&tenant=a%20b", "/ui/": "/ui/", "": "/ui/", "/": "/ui/", "/v1/events": "/ui/",
@@ -21,8 +21,8 @@ func TestOnlyOurPathsAreLedBackTo(t *testing.T) {
 	}
 }
 
-// Sessions end when they were unused for a while and after a day's work at the latest, and
-// there are never more than the bound.
+// Sessions end after a period without use, and at the latest after the maximum lifetime.
+// Their number never exceeds the limit.
 func TestSessionsEndAndAreBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	var s sessions
@@ -55,8 +55,8 @@ func TestSessionsEndAndAreBounded(t *testing.T) {
 	}
 }
 
-// Text of others keeps no character that hides or turns the text around it, and no more
-// than the bound, cut between characters.
+// Displayed foreign text contains no character that hides or reorders the text around it,
+// and no more than the limit, cut between characters.
 func TestForeignTextIsVisible(t *testing.T) {
 	for raw, want := range map[string]string{
 		"a\x00b": `a\u{0000}b`, "a\u202eb": `a\u{202e}b`, "a\xffb": `a\xffb`, "a\r\nb\tc": "a\nb\tc", "\x1b[31m": `\u{001b}[31m`, "ü€": "ü€", "\u200b": `\u{200b}`,
@@ -86,8 +86,8 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// The chart shows every bucket with something in it, however small beside the greatest,
-// within its box.
+// The chart shows every non-empty bucket within its box, however small the bucket is beside
+// the largest one.
 func TestChart(t *testing.T) {
 	s := &hook.Stats{From: time.Unix(1_800_000_000, 0), Step: time.Hour, Buckets: []hook.Tally{{Attempts: 100_000, Delivered: 99_999}, {}, {Attempts: 1, Delivered: 1}, {Attempts: 50}}}
 	c := chartOf(s)

@@ -1,7 +1,7 @@
-// Judges requests the way receivers of Stripe and GitHub are told to, each step
-// done by hand from their public documentation (Stripe: "Verify webhook signatures
-// manually"; GitHub: "Validating webhook deliveries"). Reads one JSON object a line
-// {scheme, secret, headers, body (base64)} and answers "ok" or "no REASON".
+// Verifies requests by the steps in the public documentation of Stripe ("Verify webhook
+// signatures manually") and GitHub ("Validating webhook deliveries"). Reads one JSON object
+// per line, {scheme, secret, headers, body (base64)}, and prints "ok" or "no REASON" for
+// each.
 "use strict";
 
 const crypto = require("node:crypto");
@@ -24,8 +24,8 @@ function hmac(algorithm, secret, ...parts) {
 }
 
 const schemes = {
-  // Split at the commas, then at the equals signs; sign "t.body" with the whole
-  // text of the secret; one of the v1 must be that; the time must be near.
+  // Split at the commas, then at the equals signs. Sign "t.body" with the entire text of the
+  // secret. One of the v1 values must match, and the time must be close.
   stripe({ secret, headers, body }) {
     let t;
     const signatures = [];
@@ -40,8 +40,8 @@ const schemes = {
     if (!(Math.abs(Date.now() / 1000 - Number(t)) <= toleranceSeconds)) throw new Refused("too old or too new");
   },
 
-  // "sha256=" and the digest of the body; where the older header is there too, it
-  // must hold "sha1=" and the older digest.
+  // "sha256=" and the digest of the body. If the older header is present, it must contain
+  // "sha1=" and the older digest.
   github({ secret, headers, body }) {
     const got = headers["x-acme-signature-256"] || "";
     if (!sameText(got, "sha256=" + hmac("sha256", secret, body))) throw new Refused("signature differs");
@@ -57,7 +57,7 @@ readline.createInterface({ input: process.stdin, crlfDelay: Infinity }).on("line
     schemes[request.scheme](request);
     process.stdout.write("ok\n");
   } catch (e) {
-    if (!(e instanceof Refused)) throw e; // a broken verifier must not pass for a refusal
+    if (!(e instanceof Refused)) throw e; // a broken verifier must not look like a refusal
     process.stdout.write("no " + e.message + "\n");
   }
 });

@@ -1,9 +1,9 @@
-// Verifies requests the way a receiver does. One JSON object per line on standard
-// input: {scheme, secret, headers, body (base64)}; one line each on standard
-// output: "ok", or "no " and the reason.
+// Verifies requests as a receiver does. Reads one JSON object per line from standard input,
+// {scheme, secret, headers, body (base64)}, and prints one line for each: "ok", or "no " and
+// the reason.
 //
-// standard uses the library receivers install. paysway and paywise have none, so
-// the steps their pages tell receivers to take are done here with node:crypto.
+// standard uses the library that receivers install. paysway and paywise have no library, so
+// the steps that their documentation gives are implemented here with node:crypto.
 "use strict";
 
 const crypto = require("node:crypto");
@@ -30,8 +30,8 @@ const schemes = {
     }
   },
 
-  // PaySway: split the header, take t and v1, sign "t.body" with the decoded
-  // secret, compare, then look at the age.
+  // PaySway: split the header, take t and v1, sign "t.body" with the decoded secret, compare,
+  // then check the age.
   paysway({ secret, headers, body }) {
     let t, v1;
     for (const pair of (headers["x-paysway-signature"] || "").split(",")) {
@@ -63,7 +63,7 @@ readline.createInterface({ input: process.stdin, crlfDelay: Infinity }).on("line
     schemes[request.scheme](request);
     process.stdout.write("ok\n");
   } catch (e) {
-    if (!(e instanceof Refused)) throw e; // a broken verifier must not pass for a refusal
+    if (!(e instanceof Refused)) throw e; // a broken verifier must not look like a refusal
     process.stdout.write("no " + e.message + "\n");
   }
 });

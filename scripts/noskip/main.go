@@ -1,10 +1,10 @@
-// Command noskip reads the output of "go test -json" and judges it more strictly
-// than go test does: a skipped test, a package that did not build and a run
-// without any test are failures too. It keeps the whole text in a file, prints
-// what failed and a short digest, and appends the counts to a tally.
+// Command noskip reads the output of "go test -json" and judges it more strictly than go
+// test does. A skipped test, a package that did not build and a run without any test are
+// failures, too. It writes the complete output to a log, prints what failed and a short
+// digest, and appends the counts to a tally.
 //
-// It owns the verdict of a lane, never runs tests itself and never hides output:
-// what is not printed is in the log.
+// It decides the result of a lane. It never runs tests itself and never discards output:
+// everything that it does not print is in the log.
 package main
 
 import (
@@ -28,16 +28,16 @@ type record struct {
 	Elapsed    float64
 }
 
-// verdict collects what a lane came to.
+// verdict accumulates the result of a lane.
 type verdict struct {
 	passed, failed, skipped int
 	packages                int
-	output                  map[string][]string // of tests still of interest, by package and test
+	output                  map[string][]string // of tests whose output is still needed, by package and test
 	troubles                []string            // names, for the digest
 	digest                  []string            // lines that tests marked as figures
 }
 
-// figureMark starts a test's log line that belongs in the digest.
+// figureMark starts a line of test output that belongs in the digest.
 const figureMark = "FIGURE "
 
 func main() {
@@ -93,7 +93,8 @@ func run(in io.Reader, out io.Writer, lane, logPath, tally string) error {
 	return nil
 }
 
-// judge reads the records; the text of what failed goes to out as it is known.
+// judge reads the records. It writes the output of failed tests to out as soon as a failure
+// is known.
 func judge(in io.Reader, log, out io.Writer) (*verdict, error) {
 	v := &verdict{output: map[string][]string{}}
 	lines := bufio.NewReaderSize(in, 1<<20)
@@ -102,7 +103,7 @@ func judge(in io.Reader, log, out io.Writer) (*verdict, error) {
 		if len(line) > 0 {
 			var r record
 			if json.Unmarshal(line, &r) != nil {
-				// Not a record: a tool spoke up, for example about go.mod.
+				// Not a record, but a message of a tool, for example about go.mod.
 				fmt.Fprint(log, string(line))
 				fmt.Fprint(out, string(line))
 			} else {
@@ -143,8 +144,8 @@ func (v *verdict) take(r record, log, out io.Writer) {
 			v.trouble(r, "skipped", key, out)
 		}
 	case "fail", "build-fail":
-		// A package fails with each of its tests; it counts by itself only when
-		// none of them did: it did not build, panicked outside a test or timed out.
+		// A package fails with each of its tests. It counts separately only if no test failed: it
+		// did not build, panicked outside a test or timed out.
 		if r.Test != "" {
 			v.failed++
 			v.trouble(r, "failed", key, out)

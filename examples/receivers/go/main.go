@@ -1,10 +1,10 @@
-// Program receiver is a webhook receiver to copy from. It verifies every request
-// over its raw bytes, handles each event once and answers at once. It never acts
-// on a request that it could not verify.
+// Program receiver is an example webhook receiver. It verifies every request over its raw
+// bytes, handles each event once and responds immediately. It never acts on a request that
+// it could not verify.
 //
-// PROFILE names the wire format, SECRET holds the endpoint's secret (two of them,
-// separated by a space, while it is being rotated), PORT the port on 127.0.0.1.
-// Put your TLS proxy in front.
+// PROFILE names the wire format. SECRET contains the endpoint's secret, or two of them
+// separated by a space during a rotation. PORT is the port on 127.0.0.1. Run it behind your
+// TLS proxy.
 package main
 
 import (
@@ -22,13 +22,13 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// format is what a receiver has to know about a wire format.
+// format is what a receiver needs to know about a wire format.
 type format struct {
 	spec webhook.Spec
-	read func(header http.Header, body []byte) (event, error) // of a verified request
+	read func(header http.Header, body []byte) (event, error) // parses a verified request
 }
 
-// event is a verified request. It was handled before if one of its ids was.
+// event is a verified request. If one of its ids was handled before, so was the event.
 type event struct {
 	Type string
 	Data json.RawMessage
@@ -53,7 +53,7 @@ func main() {
 	}
 	box := &inbox{read: f.read, seen: map[string]bool{}}
 	mux := http.NewServeMux()
-	// The wrapper answers 400 and 401 by itself and passes on what is genuine.
+	// The verifier responds with 400 or 401 itself, and passes on genuine requests.
 	mux.Handle("POST /", verifier.Handler(box))
 	server := &http.Server{
 		Addr:        "127.0.0.1:" + cmp.Or(os.Getenv("PORT"), "3000"),
@@ -87,8 +87,8 @@ func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// once stands for a transaction of your database: look the ids up in a unique
-// column, act, insert them, commit. Memory forgets at a restart, a table does not.
+// once represents a transaction of your database: look up the ids in a unique column, act,
+// insert the ids, commit. Unlike this map, a table survives a restart.
 func (b *inbox) once(e event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// paysway is PaySway, in both spellings. The id in the body is that of the event.
+// paysway is PaySway, in both spellings. The id in the body is the id of the event.
 var paysway = format{webhook.PaySway(), func(_ http.Header, body []byte) (event, error) {
 	var envelope struct {
 		ID     string          `json:"id"`

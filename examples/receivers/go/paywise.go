@@ -9,9 +9,9 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// paywise is paywise. Its delivery id is not signed, and neither is a time: whoever
-// recorded a request could send it again under another id. So the digest of the
-// body is remembered too.
+// paywise is paywise. It signs neither the delivery id nor a time, so anyone who recorded a
+// request could send it again under another id. The receiver therefore also remembers the
+// digest of the body.
 var paywise = format{webhook.Paywise(), func(header http.Header, body []byte) (event, error) {
 	var envelope struct {
 		Event string          `json:"event"`

@@ -7,8 +7,8 @@ import (
 	"github.com/posthorn/posthorn/webhook"
 )
 
-// standard is Standard Webhooks. The webhook-id is signed, and the same in every
-// attempt at one event.
+// standard is Standard Webhooks. The webhook-id is signed, and is the same in every attempt
+// of one event.
 var standard = format{webhook.Standard(), func(header http.Header, body []byte) (event, error) {
 	var envelope struct {
 		Type string          `json:"type"`

@@ -1,9 +1,10 @@
-// Program receiver is a webhook receiver to copy from, of the standard library alone. It
-// verifies every request over its raw bytes, handles each event once and answers at once.
+// Program receiver is an example webhook receiver that uses only the standard library. It
+// verifies every request over its raw bytes, handles each event once and responds
+// immediately.
 //
-// PROFILE names the wire format, SECRET holds the endpoint's secret (two of them,
-// separated by a space, while it is being rotated), PORT the port on 127.0.0.1.
-// Put your TLS proxy in front.
+// PROFILE names the wire format. SECRET contains the endpoint's secret, or two of them
+// separated by a space during a rotation. PORT is the port on 127.0.0.1. Run it behind your
+// TLS proxy.
 package main
 
 import (
@@ -23,14 +24,14 @@ import (
 	"time"
 )
 
-// format is what a receiver has to know about a wire format.
+// format is what a receiver needs to know about a wire format.
 type format struct {
-	key    func(secret string) ([]byte, error)                      // the bytes behind a secret
-	verify func(header http.Header, body []byte, keys [][]byte) int // 200, or the status to refuse with
-	read   func(header http.Header, body []byte) (event, error)     // of a verified request
+	key    func(secret string) ([]byte, error)                      // decodes a secret to a key
+	verify func(header http.Header, body []byte, keys [][]byte) int // returns 200, or the status of the refusal
+	read   func(header http.Header, body []byte) (event, error)     // parses a verified request
 }
 
-// event is a verified request. It was handled before if one of its ids was.
+// event is a verified request. If one of its ids was handled before, so was the event.
 type event struct {
 	Type string
 	Data json.RawMessage
@@ -76,7 +77,7 @@ type inbox struct {
 }
 
 func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20)) // bytes: they are what was signed
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20)) // the raw bytes, which were signed
 	if err != nil {
 		http.Error(w, "cannot read the body", http.StatusBadRequest)
 		return
@@ -94,8 +95,8 @@ func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// once stands for a transaction of your database: look the ids up in a unique
-// column, act, insert them, commit. Memory forgets at a restart, a table does not.
+// once represents a transaction of your database: look up the ids in a unique column, act,
+// insert the ids, commit. Unlike this map, a table survives a restart.
 func (b *inbox) once(e event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,7 +112,7 @@ func (b *inbox) once(e event) {
 	}
 }
 
-// sign is HMAC-SHA256 over the parts, one behind the other.
+// sign returns the HMAC-SHA256 of the concatenated parts.
 func sign(key []byte, parts ...string) []byte {
 	mac := hmac.New(sha256.New, key)
 	for _, part := range parts {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// paysway is PaySway, in both spellings: one header, X-PaySway-Signature:
-// t=SECONDS,v1=HEX. The id in the body is that of the event.
+// paysway is PaySway, in both spellings. It has one header, X-PaySway-Signature:
+// t=SECONDS,v1=HEX. The id in the body is the id of the event.
 var paysway = format{
 	key: func(secret string) ([]byte, error) {
 		key, err := base64.StdEncoding.DecodeString(secret)
@@ -21,7 +21,7 @@ var paysway = format{
 	},
 	verify: func(header http.Header, body []byte, keys [][]byte) int {
 		timestamp := ""
-		var signatures []string // several while a secret is being rotated
+		var signatures []string // several during a rotation
 		for pair := range strings.SplitSeq(header.Get("X-PaySway-Signature"), ",") {
 			switch name, value, _ := strings.Cut(pair, "="); name {
 			case "t":

@@ -8,15 +8,16 @@ import (
 	"net/http"
 )
 
-// paywise is paywise: one header, X-Paywise-Signature: sha256=HEX, over the body alone. Its
-// delivery id is not signed, and neither is a time: whoever recorded a request could send
-// it again under another id. So the digest of the body is remembered too.
+// paywise is paywise. It has one header, X-Paywise-Signature: sha256=HEX, over the body
+// alone. It signs neither the delivery id nor a time, so anyone who recorded a request could
+// send it again under another id. The receiver therefore also remembers the digest of the
+// body.
 var paywise = format{
 	key: func(secret string) ([]byte, error) {
 		if len(secret) < 24 {
 			return nil, errSecret
 		}
-		return []byte(secret), nil // it is not decoded
+		return []byte(secret), nil // not decoded
 	},
 	verify: func(header http.Header, body []byte, keys [][]byte) int {
 		got := header.Get("X-Paywise-Signature")

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// standard is Standard Webhooks: the headers webhook-id, webhook-timestamp and
-// webhook-signature. The id is signed, and the same in every attempt at one event.
+// standard is Standard Webhooks, with the headers webhook-id, webhook-timestamp and
+// webhook-signature. The id is signed, and is the same in every attempt of one event.
 var standard = format{
 	key: func(secret string) ([]byte, error) {
 		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
@@ -25,7 +25,7 @@ var standard = format{
 		}
 		for _, key := range keys {
 			want := "v1," + base64.StdEncoding.EncodeToString(sign(key, id, ".", timestamp, ".", string(body)))
-			// While a secret is being rotated there are several, separated by a space.
+			// During a rotation there are several signatures, separated by spaces.
 			for got := range strings.SplitSeq(signatures, " ") {
 				if hmac.Equal([]byte(got), []byte(want)) && fresh(timestamp) {
 					return http.StatusOK

@@ -1,11 +1,11 @@
-// A webhook receiver to copy from: it verifies every request over its raw bytes, handles
-// each event once and answers at once. Java 17 or newer, nothing else:
+// An example webhook receiver. It verifies every request over its raw bytes, handles each
+// event once and responds immediately. It needs only Java 17 or newer:
 //
 //   PROFILE=standard SECRET=whsec_... PORT=3000 java Receiver.java
 //
-// PROFILE names the wire format, SECRET holds the endpoint's secret (two of them,
-// separated by a space, while it is being rotated), PORT the port on 127.0.0.1.
-// Put your TLS proxy in front.
+// PROFILE names the wire format. SECRET contains the endpoint's secret, or two of them
+// separated by a space during a rotation. PORT is the port on 127.0.0.1. Run it behind your
+// TLS proxy.
 
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
@@ -53,7 +53,7 @@ public class Receiver {
     }
 
     static void handle(HttpExchange exchange) throws IOException {
-        int status = 500; // no 200: the sender will repeat it
+        int status = 500; // not 200, so the sender will retry
         try {
             status = answer(exchange);
         } catch (Exception e) {
@@ -67,7 +67,7 @@ public class Receiver {
         if (!exchange.getRequestMethod().equals("POST")) {
             return 405;
         }
-        byte[] body = exchange.getRequestBody().readNBytes(BODY_LIMIT + 1); // bytes: they are what was signed
+        byte[] body = exchange.getRequestBody().readNBytes(BODY_LIMIT + 1); // the raw bytes, which were signed
         if (body.length > BODY_LIMIT) {
             return 413;
         }
@@ -75,27 +75,27 @@ public class Receiver {
         if (status != 200) {
             return status;
         }
-        // Use the JSON library of your house here. What is read without one is what the
-        // sender wrote itself, before the data.
+        // Use your JSON library here. This example reads only members that the sender itself wrote
+        // before the data.
         String text = new String(body, StandardCharsets.UTF_8);
         String type = member(text, PROFILE.equals("standard") ? "type" : PROFILE.equals("paywise") ? "event" : "eventType");
         List<String> ids = switch (PROFILE) {
             case "standard" -> List.of(header(exchange, "webhook-id"));
-            // The delivery id is not signed, and neither is a time: whoever recorded a request
-            // could send it again under another id. So the digest of the body counts too.
+            // paywise signs neither the delivery id nor a time, so anyone who recorded a request
+            // could send it again under another id. The digest of the body therefore counts, too.
             case "paywise" -> List.of(header(exchange, "X-Paywise-Delivery-ID"),
                 "body:" + HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(body)));
             default -> List.of(member(text, "id"));
         };
         if (type.isEmpty() || ids.get(0).isEmpty()) {
-            return 400; // genuine, but no event
+            return 400; // genuine, but not an event
         }
         once(type, ids);
         return 200;
     }
 
-    // once stands for a transaction of your database: look the ids up in a unique column,
-    // act, insert them, commit. Memory forgets at a restart, a table does not.
+    // once represents a transaction of your database: look up the ids in a unique column, act,
+    // insert the ids, commit. Unlike this set, a table survives a restart.
     static synchronized void once(String type, List<String> ids) {
         if (ids.stream().anyMatch(SEEN::contains)) {
             System.out.println("duplicate " + type + " " + ids.get(0));
@@ -105,10 +105,10 @@ public class Receiver {
         SEEN.addAll(ids);
     }
 
-    // verify returns 200, or the status to refuse the request with.
+    // verify returns 200, or the status of the refusal.
     static int verify(HttpExchange exchange, byte[] body) throws GeneralSecurityException {
         String before = "", timestamp = "", prefix = "";
-        List<String> signatures = new ArrayList<>(); // several while a secret is being rotated
+        List<String> signatures = new ArrayList<>(); // several during a rotation
         switch (PROFILE) {
             case "standard" -> {
                 timestamp = header(exchange, "webhook-timestamp");
@@ -164,10 +164,10 @@ public class Receiver {
         return 401;
     }
 
-    // key returns the bytes behind a secret; none if it is no secret of the format.
+    // key decodes a secret to a key, which is empty if the text is not base64.
     static byte[] key(String secret) {
         if (PROFILE.equals("paywise")) {
-            return secret.getBytes(StandardCharsets.UTF_8); // it is not decoded
+            return secret.getBytes(StandardCharsets.UTF_8); // not decoded
         }
         try {
             return Base64.getDecoder().decode(secret.startsWith("whsec_") ? secret.substring(6) : secret);

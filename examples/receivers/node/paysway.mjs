@@ -1,19 +1,19 @@
 // PaySway, in both spellings: one header, X-PaySway-Signature: t=SECONDS,v1=HEX
 import { createHmac, timingSafeEqual } from "node:crypto";
 
-// key returns the bytes behind a secret: it is base64, and has to be decoded.
+// key decodes a secret, which is base64, to a key.
 export function key(secret) {
   const bytes = Buffer.from(secret, "base64");
   if (bytes.length < 24 || bytes.toString("base64") !== secret) throw new Error("SECRET is not base64");
   return bytes;
 }
 
-// verify returns 200, or the status to refuse the request with.
+// verify returns 200, or the status of the refusal.
 export function verify(headers, body, keys, now = Date.now() / 1000) {
   const pairs = (headers["x-paysway-signature"] ?? "").split(",").map((pair) => pair.split("="));
   const values = (name) => pairs.filter((pair) => pair[0] === name).map((pair) => pair[1] ?? "");
   const [timestamp = ""] = values("t");
-  const signatures = values("v1"); // several while a secret is being rotated
+  const signatures = values("v1"); // several during a rotation
   if (signatures.length === 0 || !/^[0-9]{1,12}$/.test(timestamp)) return 400;
   if (Math.abs(now - Number(timestamp)) > 300) return 401;
   for (const k of keys) {
@@ -26,7 +26,7 @@ export function verify(headers, body, keys, now = Date.now() / 1000) {
   return 401;
 }
 
-// read takes a verified request apart. The id in the body is that of the event.
+// read parses a verified request. The id in the body is the id of the event.
 export function read(headers, body) {
   const { id, eventType, object } = JSON.parse(body.toString());
   return { type: eventType, data: object, ids: [id] };

@@ -1,13 +1,13 @@
 // paywise: one header, X-Paywise-Signature: sha256=HEX, over the body alone.
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 
-// key returns the bytes behind a secret: those of its text. It is not decoded.
+// key returns the bytes of the secret's text. The secret is not decoded.
 export function key(secret) {
   if (secret.length < 24) throw new Error("SECRET is too short");
   return Buffer.from(secret);
 }
 
-// verify returns 200, or the status to refuse the request with.
+// verify returns 200, or the status of the refusal.
 export function verify(headers, body, keys) {
   const got = Buffer.from(headers["x-paywise-signature"] ?? "");
   if (!headers["x-paywise-delivery-id"] || !got.toString().startsWith("sha256=")) return 400;
@@ -18,9 +18,9 @@ export function verify(headers, body, keys) {
   return 401;
 }
 
-// read takes a verified request apart. The delivery id is not signed, and neither
-// is a time: whoever recorded a request could send it again under another id. So
-// the digest of the body is remembered too.
+// read parses a verified request. paywise signs neither the delivery id nor a time, so
+// anyone who recorded a request could send it again under another id. The receiver therefore
+// also remembers the digest of the body.
 export function read(headers, body) {
   const { event, data } = JSON.parse(body.toString());
   const digest = createHash("sha256").update(body).digest("hex");

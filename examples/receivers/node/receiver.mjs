@@ -1,9 +1,9 @@
-// A webhook receiver to copy from: it verifies every request over its raw bytes,
-// handles each event once and answers at once.
+// An example webhook receiver. It verifies every request over its raw bytes, handles each
+// event once and responds immediately.
 //
-// PROFILE names the wire format, SECRET holds the endpoint's secret (two of them,
-// separated by a space, while it is being rotated), PORT the port on 127.0.0.1.
-// Put your TLS proxy in front.
+// PROFILE names the wire format. SECRET contains the endpoint's secret, or two of them
+// separated by a space during a rotation. PORT is the port on 127.0.0.1. Run it behind your
+// TLS proxy.
 import { createServer } from "node:http";
 import * as paysway from "./paysway.mjs";
 import * as paywise from "./paywise.mjs";
@@ -32,8 +32,8 @@ function stop(message) {
   process.exit(1);
 }
 
-// once stands for a transaction of your database: look the ids up in a unique
-// column, act, insert them, commit. Memory forgets at a restart, a table does not.
+// once represents a transaction of your database: look up the ids in a unique column, act,
+// insert the ids, commit. Unlike this set, a table survives a restart.
 const seen = new Set();
 function once({ type, ids }) {
   if (ids.some((id) => seen.has(id))) {
@@ -53,14 +53,14 @@ async function answer(request) {
     if (size <= bodyLimit) chunks.push(chunk);
   }
   if (size > bodyLimit) return 413;
-  const body = Buffer.concat(chunks); // bytes, not text: they are what was signed
+  const body = Buffer.concat(chunks); // the raw bytes, not text: they were signed
   const status = format.verify(request.headers, body, keys);
   if (status !== 200) return status;
   let event;
   try {
     event = format.read(request.headers, body);
   } catch {
-    return 400; // genuine, but no JSON
+    return 400; // genuine, but not JSON
   }
   if (!event.type || !event.ids[0]) return 400;
   once(event);
@@ -71,7 +71,7 @@ const server = createServer(async (request, response) => {
   try {
     response.writeHead(await answer(request)).end();
   } catch (error) {
-    console.error(error); // no 200: the sender will repeat it
+    console.error(error); // not 200, so the sender will retry
     response.writeHead(500).end();
   }
 });

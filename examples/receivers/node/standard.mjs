@@ -1,7 +1,7 @@
 // Standard Webhooks: the headers webhook-id, webhook-timestamp, webhook-signature.
 import { createHmac, timingSafeEqual } from "node:crypto";
 
-// key returns the bytes behind a secret: base64 after whsec_.
+// key decodes a secret, which is base64 after whsec_, to a key.
 export function key(secret) {
   const text = secret.replace(/^whsec_/, "");
   const bytes = Buffer.from(text, "base64");
@@ -9,7 +9,7 @@ export function key(secret) {
   return bytes;
 }
 
-// verify returns 200, or the status to refuse the request with.
+// verify returns 200, or the status of the refusal.
 export function verify(headers, body, keys, now = Date.now() / 1000) {
   const id = headers["webhook-id"];
   const timestamp = headers["webhook-timestamp"] ?? "";
@@ -19,7 +19,7 @@ export function verify(headers, body, keys, now = Date.now() / 1000) {
   for (const k of keys) {
     const digest = createHmac("sha256", k).update(`${id}.${timestamp}.`).update(body).digest("base64");
     const want = Buffer.from("v1," + digest);
-    // While a secret is being rotated there are several, separated by a space.
+    // During a rotation there are several signatures, separated by spaces.
     for (const text of signatures.split(" ")) {
       const got = Buffer.from(text);
       if (got.length === want.length && timingSafeEqual(got, want)) return 200;
@@ -28,8 +28,8 @@ export function verify(headers, body, keys, now = Date.now() / 1000) {
   return 401;
 }
 
-// read takes a verified request apart. The webhook-id is signed, and the same in
-// every attempt at one event.
+// read parses a verified request. The webhook-id is signed, and is the same in every attempt
+// of one event.
 export function read(headers, body) {
   const { type, data } = JSON.parse(body.toString());
   return { type, data, ids: [headers["webhook-id"]] };

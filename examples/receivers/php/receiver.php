@@ -1,21 +1,22 @@
 <?php
-// A webhook receiver to copy from: it verifies every request over its raw bytes, handles
-// each event once and answers at once. PHP 8.0 or newer, nothing else:
+// An example webhook receiver. It verifies every request over its raw bytes, handles each
+// event once and responds immediately. It needs only PHP 8.0 or newer:
 //
 //   PROFILE=standard SECRET=whsec_... php -S 127.0.0.1:3000 receiver.php
 //
-// PROFILE names the wire format, SECRET holds the endpoint's secret (two of them,
-// separated by a space, while it is being rotated). Behind a real web server the same
-// file is the script of one route. Put your TLS proxy in front.
+// PROFILE names the wire format. SECRET contains the endpoint's secret, or two of them
+// separated by a space during a rotation. Behind a real web server, use this file as the
+// script of one route. Run it behind your TLS proxy.
 declare(strict_types=1);
 
 const BODY_LIMIT = 1 << 20;
 
-// secret_key returns the bytes behind a secret, or null if it is none of the format.
+// secret_key decodes a secret to a key. It returns null if the text is not a secret of the
+// format.
 function secret_key(string $profile, string $secret): ?string
 {
     if ($profile === 'paywise') {
-        return strlen($secret) >= 24 ? $secret : null; // it is not decoded
+        return strlen($secret) >= 24 ? $secret : null; // not decoded
     }
     if ($profile === 'standard' && str_starts_with($secret, 'whsec_')) {
         $secret = substr($secret, 6);
@@ -29,7 +30,7 @@ function fresh(string $timestamp): bool
     return preg_match('/^[0-9]{1,12}$/', $timestamp) === 1 && abs(time() - (int) $timestamp) <= 300;
 }
 
-// verify returns 200, or the status to refuse the request with.
+// verify returns 200, or the status of the refusal.
 function verify(string $profile, array $headers, string $body, array $keys): int
 {
     $timestamp = '';
@@ -37,7 +38,7 @@ function verify(string $profile, array $headers, string $body, array $keys): int
     if ($profile === 'standard') {
         $id = $headers['webhook-id'] ?? '';
         $timestamp = $headers['webhook-timestamp'] ?? '';
-        // While a secret is being rotated there are several, separated by a space.
+        // During a rotation there are several signatures, separated by spaces.
         $signatures = array_filter(explode(' ', $headers['webhook-signature'] ?? ''));
         if ($id === '' || $timestamp === '' || $signatures === []) {
             return 400;
@@ -76,8 +77,8 @@ function verify(string $profile, array $headers, string $body, array $keys): int
     return 401;
 }
 
-// read takes a verified request apart: the type of the event and its ids. It was handled
-// before if one of its ids was.
+// read parses a verified request into the type of the event and its ids. If one of the ids
+// was handled before, so was the event.
 function read(string $profile, array $headers, string $body): array
 {
     $event = json_decode($body, true, 512, JSON_BIGINT_AS_STRING);
@@ -85,15 +86,15 @@ function read(string $profile, array $headers, string $body): array
         return [$event['type'] ?? '', [$headers['webhook-id']]];
     }
     if ($profile === 'paywise') {
-        // The delivery id is not signed, and neither is a time: whoever recorded a request
-        // could send it again under another id. So the digest of the body counts too.
+        // paywise signs neither the delivery id nor a time, so anyone who recorded a request could
+        // send it again under another id. The digest of the body therefore counts, too.
         return [$event['event'] ?? '', [$headers['x-paywise-delivery-id'], 'body:' . hash('sha256', $body)]];
     }
     return [$event['eventType'] ?? '', [$event['id'] ?? '']];
 }
 
-// once stands for a transaction of your database: look the ids up in a unique column,
-// act, insert them, commit. Here a file beside this one is the table.
+// once represents a transaction of your database: look up the ids in a unique column, act,
+// insert the ids, commit. Here a file next to this one serves as the table.
 function once(string $type, array $ids): void
 {
     $file = fopen(__DIR__ . '/seen.txt', 'c+');
@@ -103,7 +104,7 @@ function once(string $type, array $ids): void
     if (!$known) {
         fwrite($file, implode("\n", $ids) . "\n");
     }
-    fclose($file); // and unlocks it
+    fclose($file); // also unlocks it
     file_put_contents('php://stdout', ($known ? 'duplicate' : 'handled') . " $type $ids[0]\n");
 }
 
@@ -122,7 +123,7 @@ function answer(): int
     if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
         return 405;
     }
-    $body = (string) file_get_contents('php://input', false, null, 0, BODY_LIMIT + 1); // bytes: they are what was signed
+    $body = (string) file_get_contents('php://input', false, null, 0, BODY_LIMIT + 1); // the raw bytes, which were signed
     if (strlen($body) > BODY_LIMIT) {
         return 413;
     }
@@ -133,11 +134,11 @@ function answer(): int
     }
     [$type, $ids] = read($profile, $headers, $body);
     if (!is_string($type) || $type === '' || !is_string($ids[0]) || $ids[0] === '') {
-        return 400; // genuine, but no event
+        return 400; // genuine, but not an event
     }
     once($type, $ids);
     return 200;
 }
 
-http_response_code(500); // until the end: a fault is no success, the sender will repeat it
+http_response_code(500); // until the end: after an error, the sender will retry
 http_response_code(answer());

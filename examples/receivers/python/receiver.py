@@ -37,7 +37,7 @@ def once(event):
 
 class Receiver(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 120  # seconds a connection may be silent
+    timeout = 120  # maximum silence on a connection, in seconds
 
     def do_POST(self):
         length = self.headers.get("Content-Length", "")
@@ -45,7 +45,7 @@ class Receiver(BaseHTTPRequestHandler):
             return self.answer(400, close=True)
         if int(length) > BODY_LIMIT:
             return self.answer(413, close=True)
-        body = self.rfile.read(int(length))  # bytes, not text: they are what was signed
+        body = self.rfile.read(int(length))  # the raw bytes, not text: they were signed
         status = self.server.format.verify(self.headers, body, self.server.keys)
         if status != 200:
             return self.answer(status)

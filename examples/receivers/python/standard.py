@@ -29,7 +29,7 @@ def verify(headers, body, keys, now=None):
     signed = f"{message_id}.{timestamp}.".encode() + body
     for k in keys:
         want = b"v1," + base64.b64encode(hmac.new(k, signed, hashlib.sha256).digest())
-        # While a secret is being rotated there are several, separated by a space.
+        # During a rotation there are several signatures, separated by spaces.
         if any(hmac.compare_digest(want, text.encode()) for text in signatures.split(" ")):
             return 200
     return 401
