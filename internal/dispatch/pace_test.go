@@ -126,7 +126,7 @@ func TestPaceSaysWhatJobsWaitFor(t *testing.T) {
 				t.Errorf("%s: not before %v", e.Scope.Tenant, p.NotBefore)
 			}
 		}
-		if p, _ := d.Pace(asks.ID); p.LoweredStatus != 0 { // its limit is one, so it cannot be lowered
+		if p, _ := d.Pace(asks.ID); p.LoweredStatus != 0 { // its limit is one
 			t.Errorf("lowered although it cannot be: %+v", p)
 		}
 		if _, ok := d.Pace(endpoint(77, "x").ID); ok {

@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/internal/egress/egresstest"
 )
 
-// Who bounds attempts by address has to know it, of answers and of failures.
+// The dispatcher bounds attempts by address, so responses and failures must report it.
 func TestTheAddressIsTold(t *testing.T) {
 	want := netip.MustParseAddr("127.0.0.1")
 	r := egresstest.NewReceiver(t, egresstest.Requests(func(c net.Conn) bool {

@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// publicResolver gives every name the same public address.
+// publicResolver resolves the names to the same public address.
 func publicResolver(hosts ...string) *egresstest.Resolver {
 	r := egresstest.NewResolver()
 	for _, host := range hosts {
@@ -141,7 +141,7 @@ func TestAdmitRelaxed(t *testing.T) {
 		{"network", network, "http://192.168.0.1/", hook.CodeURLAddress},
 		{"network", network, "http://127.0.0.1:3000/", hook.CodeURLAddress},
 		{"network", network, "http://localhost:3000/", hook.CodeURLNotPublic},
-		{"network", network, "http://10.0.0.1/", hook.CodeURLHost}, // the profile wants a name
+		{"network", network, "http://10.0.0.1/", hook.CodeURLHost}, // the profile requires a name
 	} {
 		_, warnings, err := newClient(t, tt.options).Admit(t.Context(), tt.url, egress.Rules{})
 		if got := verdict(warnings, err); got != string(tt.code) {
@@ -161,8 +161,8 @@ func verdict(warnings []egress.Warning, err error) string {
 	return ""
 }
 
-// FuzzAdmit: whatever is admitted is stable, ASCII, has the host the standard
-// parser sees, and is no address in disguise.
+// FuzzAdmit checks that an admitted URL is stable and ASCII, has the host that the standard
+// parser finds, and is not an address in another spelling.
 func FuzzAdmit(f *testing.F) {
 	for _, raw := range egresstest.AttackURLs(8080) {
 		f.Add(raw)

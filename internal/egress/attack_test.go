@@ -16,8 +16,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// assault sends every attack through Admit and Post, the raw text and the
-// admitted one, and returns the addresses that were handed to the dialer.
+// assault passes every attack to Admit and Post, both the raw text and the admitted one. It
+// returns the addresses that were passed to the dialer.
 func assault(t *testing.T, o egress.Options, attacks []egresstest.Attack, judge func(egresstest.Attack, string, hook.Class)) []string {
 	t.Helper()
 	var mu sync.Mutex
@@ -50,8 +50,8 @@ func assault(t *testing.T, o egress.Options, attacks []egresstest.Attack, judge 
 	return dialled
 }
 
-// mixed is what becomes of names with public addresses and others: the public one is
-// dialled, which the test does not let through.
+// mixed is the result for names with public and other addresses: the public one is dialled,
+// and the test's dialer refuses it.
 const mixed = string(hook.ClassConnectFailed)
 
 func TestAttackCorpus(t *testing.T) {
@@ -105,8 +105,8 @@ func TestAttackCorpus(t *testing.T) {
 	})
 }
 
-// TestRebinding counts the questions: an implementation that resolves once for
-// the check and once for the dial would dial what it never checked.
+// TestRebinding counts the queries. An implementation that resolves a name once for the
+// check and again for the dial would dial an address that it never checked.
 func TestRebinding(t *testing.T) {
 	const public, private = "93.184.215.14", "127.0.0.1"
 	resolver := egresstest.NewResolver().Set("moves.attack.test", []string{public}, []string{private})
@@ -137,7 +137,7 @@ func TestRebinding(t *testing.T) {
 	}
 }
 
-// TestControl looks at the last check, on the address the socket gets.
+// TestControl tests the last check, which is on the socket's address.
 func TestControl(t *testing.T) {
 	var rules []string
 	c := newClient(t, egress.Options{Blocked: func(rule string) { rules = append(rules, rule) }})
@@ -175,7 +175,7 @@ func TestOwnListener(t *testing.T) {
 		}
 		for _, host := range hosts {
 			want := []hook.Class{hook.ClassBlockedAddress}
-			if host == "localhost" { // a name: its other address is tried, or none is admitted
+			if host == "localhost" { // a name: its other address is dialled, or none may be
 				want = []hook.Class{hook.ClassRefused, hook.ClassDNSNotFound}
 			}
 			if class := post(host); !slices.Contains(want, class) {

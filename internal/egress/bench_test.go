@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// BenchmarkPost measures a request on a kept-alive connection, beside the same
-// request through a plain http.Client.
+// BenchmarkPost measures a request on a kept-alive connection, and the same request with a
+// plain http.Client for comparison.
 func BenchmarkPost(b *testing.B) {
 	payload := bytes.Repeat([]byte("x"), 1024)
 	headers := []hook.Header{

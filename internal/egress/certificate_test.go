@@ -18,8 +18,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// TestAuthorities: a receiver with a certificate of a company's own authority is trusted
-// with the authority's file and not without.
+// A receiver with a certificate from a private authority is trusted if the authority's file
+// is configured, and otherwise not.
 func TestAuthorities(t *testing.T) {
 	const host = "shop.example"
 	ca, other := egresstest.NewCA(t), egresstest.NewCA(t)
@@ -67,8 +67,8 @@ func TestBadAuthorities(t *testing.T) {
 	}
 }
 
-// TestClientCertificate: a receiver that asks for a certificate of its authority gets it,
-// one that asks for another does not, and nothing of the key is said.
+// A receiver that requests a certificate from its authority gets it. One that requests
+// another does not. Nothing of the key appears in errors or logs.
 func TestClientCertificate(t *testing.T) {
 	const host = "shop.example"
 	ca, other := egresstest.NewCA(t), egresstest.NewCA(t, "other")
@@ -106,7 +106,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// showsKey reports whether a text holds a line of the key's file.
+// showsKey reports whether a text contains a line of the key's file.
 func showsKey(t *testing.T, file, text string) bool {
 	t.Helper()
 	key, err := os.ReadFile(file)

@@ -45,8 +45,8 @@ func TestHostPatterns(t *testing.T) {
 	}
 }
 
-// TestDeny judges each URL by admission and by an attempt, with what the operator denies
-// and, as the control, without.
+// TestDeny checks each URL by Admit and by an attempt, with the operator's denied hosts and
+// networks. Control: without them.
 func TestDeny(t *testing.T) {
 	resolver := egresstest.NewResolver().Set("own.example", []string{"8.8.8.8"}).Set("other.example", []string{"93.184.215.14"}).
 		Set("a.corp.example", []string{"93.184.215.14"}).Set("corp.example", []string{"93.184.215.14"}).Set("evilcorp.example", []string{"93.184.215.14"}).
@@ -54,8 +54,8 @@ func TestDeny(t *testing.T) {
 		Set("local48.example", []string{"64:ff9b:1:808:8:800::"}).Set("isatap.example", []string{"2a00:1450::200:5efe:808:808"})
 	open := networks("8.0.0.0/8", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2a00::/16")
 	for _, tt := range []struct {
-		url, denied, without string // code at admission, or of its warning
-		rule                 string // in the sentence of a refusal
+		url, denied, without string // code of Admit's error or warning
+		rule                 string // in the message of a refusal
 	}{
 		{"https://own.example/", "dns_not_found", "", ""},
 		{"https://8.8.8.8/", "endpoint_url_address_not_allowed", "", "--deny-network 8.8.8.0/24"},
@@ -91,7 +91,7 @@ func TestDeny(t *testing.T) {
 				t.Errorf("%s: %v does not name %s", tt.url, err, tt.rule)
 			}
 			if canonical == "" {
-				canonical = tt.url // as it was stored before it was denied
+				canonical = tt.url // stored before it was denied
 			}
 			_, err = c.Post(t.Context(), egress.Request{URL: canonical, Body: []byte("x")})
 			if reached := len(dialled) > 0; reached != (want == "") {
@@ -104,8 +104,8 @@ func TestDeny(t *testing.T) {
 	}
 }
 
-// TestAllowHost: names that are not public are admitted if the operator names them, and
-// their addresses are judged as others are.
+// Names that are not public are admitted if the operator allows them. Their addresses are
+// checked as usual.
 func TestAllowHost(t *testing.T) {
 	resolver := egresstest.NewResolver().Set("app", []string{"10.1.2.3"}).Set("app.default.svc.cluster.local", []string{"10.1.2.3"}).
 		Set("db.internal", []string{"10.1.2.3"}).Set("localhost", []string{"127.0.0.1"})
@@ -116,7 +116,7 @@ func TestAllowHost(t *testing.T) {
 		"https://app/":                          "",
 		"https://app.default.svc.cluster.local": "",
 		"https://db.internal:8443/":             "",
-		"https://localhost/":                    "dns_not_found", // loopback is no allowed network
+		"https://localhost/":                    "dns_not_found", // loopback is not an allowed network
 		"https://other.internal/":               "endpoint_url_host_not_public",
 		"https://svc.cluster.local/":            "endpoint_url_host_not_public",
 		"https://apps/":                         "endpoint_url_host_not_public",
@@ -137,8 +137,8 @@ func TestAllowHost(t *testing.T) {
 	}
 }
 
-// TestMixedName: of a name with addresses of both kinds only those are dialled that may
-// be, by admission and attempt alike. Control: with the guard open both are.
+// If a name has permitted and refused addresses, only the permitted ones are used, by Admit
+// and by attempts. Control: with the guard open all are.
 func TestMixedName(t *testing.T) {
 	const public = "93.184.215.14:443"
 	for _, answer := range [][]string{{"93.184.215.14", "10.0.0.1"}, {"10.0.0.1", "93.184.215.14"}, {"::1", "fe80::1%lo", "93.184.215.14"}} {
@@ -160,9 +160,8 @@ func TestMixedName(t *testing.T) {
 	}
 }
 
-// TestNamesInsideCannotBeTold: a name of the inside is answered as one that does not
-// exist is, by admission and by attempts. The control is the operator's log, which tells
-// them apart.
+// An internal name has the same result as one that does not exist, in Admit and in
+// attempts. Control: the operator's log distinguishes them.
 func TestNamesInsideCannotBeTold(t *testing.T) {
 	rules := 0
 	c := newClient(t, egress.Options{Resolver: egresstest.NewResolver().Set("jenkins.corp.example", []string{"10.1.2.3"}), Blocked: func(string) { rules++ }})

@@ -14,8 +14,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// nameServer answers on a loopback socket: moved.test by an alias to a private
-// address, broken.test with a failure, silent.test never, all else does not exist.
+// nameServer is a name server on a loopback socket. moved.test is an alias of a name with a
+// private address, broken.test fails, silent.test gets no answer, and other names do not
+// exist.
 func nameServer(t *testing.T) func(context.Context, string, string) (net.Conn, error) {
 	t.Helper()
 	socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -38,7 +39,7 @@ func nameServer(t *testing.T) func(context.Context, string, string) (net.Conn, e
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "udp4", socket.LocalAddr().String())
 		if err == nil {
-			// The resolver goes on waiting for a while after its caller gave up.
+			// The resolver continues to wait for a while after its caller has given up.
 			t.Cleanup(func() { conn.Close() })
 		}
 		return conn, err

@@ -13,8 +13,8 @@ import (
 	"github.com/posthorn/posthorn/internal/egress/egresstest"
 )
 
-// early answers once the request has begun, and closes with the rest of it unread, which
-// makes the end of the connection a reset.
+// early answers when the request has begun, and closes the connection with the rest of the
+// request unread, which resets the connection.
 func early(status int, body string) egresstest.Script {
 	return func(c net.Conn) {
 		io.ReadFull(c, make([]byte, 1000))
@@ -22,8 +22,8 @@ func early(status int, body string) egresstest.Script {
 	}
 }
 
-// TestEarlyAnswer: the answer of a receiver that closes before it has read the whole
-// request is read. Control: the standard library's transport loses some of them.
+// The response of a receiver that closes before it has read the whole request is read.
+// Control: the standard library's transport loses some of these responses.
 func TestEarlyAnswer(t *testing.T) {
 	const host = "shop.example"
 	body := bytes.Repeat([]byte("x"), 8<<20)

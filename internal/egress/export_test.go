@@ -9,13 +9,13 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// RefusedBy is the bare table.
+// RefusedBy checks an address against the table only.
 func RefusedBy(addr netip.Addr) string { return refusedBy(addr) }
 
-// Tables returns the refused prefixes and the IPv6 range they are carved from.
+// Tables returns the refused prefixes, and the IPv6 range outside which all is refused.
 func Tables() (four, six []netip.Prefix, global netip.Prefix) { return refused4, refused6, global6 }
 
-// Control runs what the real dialer runs before it connects a socket.
+// Control runs the check that the default dialer runs before it connects a socket.
 func (c *Client) Control(address string) error {
 	return c.dialer().ControlContext(context.Background(), "tcp4", address, nil)
 }
@@ -27,25 +27,24 @@ func (c *Client) CachedURLs() int {
 	return len(c.urls)
 }
 
-// MaxCachedURLs is their bound.
+// MaxCachedURLs is the bound of CachedURLs.
 const MaxCachedURLs = maxCachedURLs
 
-// SystemResolver is what a client uses when it is given none, asking the name
-// server that dial reaches.
+// SystemResolver returns the default resolver. It queries the name server to which dial
+// connects.
 func SystemResolver(dial func(ctx context.Context, network, address string) (net.Conn, error)) Resolver {
 	return &systemResolver{net.Resolver{PreferGo: true, Dial: dial}}
 }
 
-// Periods returns how long the endpoint's connections may be used, and how much of the
-// first period was over at the start.
+// Periods returns the endpoint's period and phase. See Client.periods.
 func (c *Client) Periods(endpoint hook.ID) (period, phase time.Duration) { return c.periods(endpoint) }
 
-// Ways returns how many hosts have an address that is remembered.
+// Ways returns for how many hosts an address is remembered.
 func (c *Client) Ways() int {
 	c.ways.mu.Lock()
 	defer c.ways.mu.Unlock()
 	return len(c.ways.hosts)
 }
 
-// MaxWays is their bound.
+// MaxWays is the bound of Ways.
 const MaxWays = maxWays

@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/egress"
 )
 
-// everyName is a resolver that knows every name.
+// everyName is a resolver for which every name exists.
 type everyName struct{}
 
 func (everyName) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {

@@ -77,7 +77,7 @@ func TestCheckHeaders(t *testing.T) {
 	}
 }
 
-// injections try to make one header into two, or into the end of the message.
+// injections are headers that could become two headers, or end the message.
 func injections() []hook.Header {
 	var out []hook.Header
 	for _, ending := range []string{"\r\n", "\n", "\r", "\r\n ", "\n\t", "\x00", "\x00\r\n", "\r\r\n", "\x0b", "\x0c", "\x7f", "\x1b", "\x85\n", "\r\n\r\n", "\x01"} {
@@ -150,7 +150,7 @@ func TestHeaderInjection(t *testing.T) {
 		}
 	}
 
-	// Control: the same headers written without a look at them must show.
+	// Control: if the same headers are written unchecked, the injection must be visible.
 	shown := 0
 	for _, attack := range attacks {
 		conn, err := net.Dial("tcp", receiver.Addr())

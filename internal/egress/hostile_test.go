@@ -19,7 +19,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// hostile is a receiver that means harm and what an attempt at it comes to.
+// hostile is a malicious receiver, and the result of an attempt at it.
 type hostile struct {
 	name      string
 	script    egresstest.Script
@@ -40,7 +40,7 @@ func once(parts ...string) egresstest.Script {
 	})
 }
 
-// endless writes the head, then the part again and again, a pause after each.
+// endless writes the head and then the part repeatedly, with a pause after each.
 func endless(head, part string, pause time.Duration, limit int) egresstest.Script {
 	return egresstest.Requests(func(c net.Conn) bool {
 		if _, err := io.WriteString(c, head); err != nil {
@@ -122,7 +122,7 @@ func hostiles(t *testing.T) []hostile {
 	}
 }
 
-// TestHostileReceivers posts to all of them at once, 200 attempts and more.
+// TestHostileReceivers posts to all of them concurrently, in at least 200 attempts.
 func TestHostileReceivers(t *testing.T) {
 	const deadline = time.Second
 	goroutines := goleak.IgnoreCurrent()
@@ -175,8 +175,8 @@ func TestHostileReceivers(t *testing.T) {
 		len(list), attempts, slowest.Round(time.Millisecond), deadline, grown>>20)
 }
 
-// fromSystem returns the bytes the process holds from the system, those of a race
-// detector apart.
+// fromSystem returns the bytes that the process has obtained from the system, without those
+// of the race detector.
 func fromSystem() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// everywhere is the widest that an operator can open the guard.
+// everywhere allows as much as an operator can allow.
 var everywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -42,8 +42,8 @@ func classOf(t testing.TB, err error) hook.Class {
 	return f.Class
 }
 
-// loopbackOnly dials like the real dialer, but nothing outside this host, so that
-// a run with the guard off harms nobody. Every address is reported.
+// loopbackOnly dials like the default dialer, but only on this host, so that a test without
+// the guard sends nothing to other hosts. It passes every address to note.
 func loopbackOnly(note func(address string)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		note(address)

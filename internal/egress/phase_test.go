@@ -14,8 +14,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// TestOneDeadline stalls each phase in turn, in virtual time: the deadline is one
-// for all of them and the class names the phase it ended.
+// TestOneDeadline stalls each phase in turn, in virtual time. One deadline covers all
+// phases, and the class names the phase in which it passed.
 func TestOneDeadline(t *testing.T) {
 	const host, public, second, timeout = "shop.example", "93.184.215.14", "93.184.215.15", 30 * time.Second
 	never := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -73,8 +73,7 @@ func TestOneDeadline(t *testing.T) {
 	}
 }
 
-// TestSlowAdmission: a name server that never answers holds up a change of an
-// endpoint for two seconds, not more.
+// A name server that never answers delays a change of an endpoint by at most two seconds.
 func TestSlowAdmission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := egress.New(egress.Options{Resolver: egresstest.AttackResolver()})

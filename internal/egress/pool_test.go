@@ -17,14 +17,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// town is a network in virtual time whose addresses all answer, and keep connections.
+// town is a network in virtual time. All of its addresses answer and keep connections.
 type town struct {
 	mu      sync.Mutex
-	at      map[string][]time.Time // when requests came, by address
+	at      map[string][]time.Time // when requests arrived, by address
 	bodies  map[string]int
 	dials   int
 	open    int
-	longest time.Duration // that a connection was used, from the dial to the last request
+	longest time.Duration // the longest use of a connection, from dial to last request
 }
 
 func (n *town) dial(_ context.Context, _, address string) (net.Conn, error) {
@@ -72,10 +72,10 @@ func (n *town) serve(host string, c net.Conn) {
 	}
 }
 
-// TestMovedName posts 20 times a second to a name that moves: with a greatest age of
-// connections no attempt begins at the old address once it is over, none is lost and none
-// is sent twice, also not one that is under way when the age is reached. Without one (the
-// control, whose posts are all short) everything stays where it was.
+// TestMovedName posts 20 times a second to a name whose address changes. With a maximum age
+// of connections, no attempt begins at the old address after that age. No request is lost
+// or sent twice, not even one that is in progress when the age is reached. Control: without
+// a maximum age (and with short requests only) all requests go to the old address.
 func TestMovedName(t *testing.T) {
 	const before, after, maxAge, moves, rest = "93.184.215.1", "93.184.215.2", 2 * time.Minute, 30 * time.Second, 45 * time.Second
 	long := map[bool]string{true: "00"}
@@ -133,12 +133,11 @@ func TestMovedName(t *testing.T) {
 	}
 }
 
-// TestPeriodsAreSpread: connections of many endpoints do not end at once, and none gets
-// older than it may.
+// The connections of many endpoints do not all end at the same time, and none gets too old.
 func TestPeriodsAreSpread(t *testing.T) {
 	const endpoints = 1000
 	c := newClient(t, egress.Options{})
-	ends := map[time.Duration]int{} // of first periods, by 10 seconds
+	ends := map[time.Duration]int{} // ends of first periods, by 10 seconds
 	for i := range endpoints {
 		period, phase := c.Periods(hook.ID{byte(i), byte(i >> 8)})
 		if period < 4*time.Minute || period > 5*time.Minute || phase < 0 || phase > period {

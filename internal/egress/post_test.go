@@ -96,8 +96,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestBodyBound: a body at the bound is whole and keeps the connection; a longer one
-// is cut and costs the connection.
+// A body of exactly the maximum is complete, and the connection is kept. A longer one is
+// truncated, and the connection is closed.
 func TestBodyBound(t *testing.T) {
 	for _, tt := range []struct{ size, keep, connections int }{{1000, 1000, 1}, {1002, 1000, 2}, {5 << 20, 1000, 2}} {
 		for _, chunked := range []bool{false, true} {
@@ -122,8 +122,8 @@ func TestBodyBound(t *testing.T) {
 	}
 }
 
-// TestStaleConnection: a receiver that closes a kept-alive connection while it is
-// used again costs no attempt; one that closes a fresh connection does.
+// If a receiver closes a kept-alive connection while it is reused, the attempt succeeds. If
+// it closes a fresh connection, the attempt fails.
 func TestStaleConnection(t *testing.T) {
 	var mu sync.Mutex
 	first := make(map[net.Conn]bool)
@@ -131,7 +131,7 @@ func TestStaleConnection(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if first[c] {
-			return false // the second request on a connection gets no answer
+			return false // the second request on a connection gets no response
 		}
 		first[c] = true
 		_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -252,7 +252,7 @@ func TestRedirects(t *testing.T) {
 		t.Fatalf("%d second requests", n)
 	}
 
-	// Control: a client that follows redirects does go there.
+	// Control: a client that follows redirects sends a request there.
 	receiver := egresstest.NewReceiver(t, egresstest.Answer("HTTP/1.1 307 Moved\r\nLocation: "+second.URL("http", "127.0.0.1")+"\r\nContent-Length: 0\r\n\r\n"))
 	naive := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := naive.Post(receiver.URL("http", "127.0.0.1"), "text/plain", strings.NewReader("BODY"))
@@ -266,11 +266,12 @@ func TestRedirects(t *testing.T) {
 	t.Logf("%d codes x %d targets: 0 second requests; naive client: %d", len(codes), len(targets), second.Connections())
 }
 
-// proxyTarget is set in the process that TestProxyEnvironment starts: the URL to post to.
+// proxyTarget is the variable with the URL to post to, in the process that
+// TestProxyEnvironment starts.
 const proxyTarget = "EGRESS_TEST_TARGET"
 
-// TestProxyEnvironment posts from a process that was born with proxy variables,
-// because the standard library reads them once.
+// TestProxyEnvironment posts from a process that was started with proxy variables, because
+// the standard library reads them only once.
 func TestProxyEnvironment(t *testing.T) {
 	if target := os.Getenv(proxyTarget); target != "" {
 		postDespiteProxy(t, target)
@@ -293,7 +294,7 @@ func TestProxyEnvironment(t *testing.T) {
 		t.Errorf("%d connections to the proxy, %d to the receiver", n, receiver.Connections())
 	}
 
-	// Control: the same environment, obeyed.
+	// Control: with the same environment the proxy would be used.
 	proxy := httpproxy.FromEnvironment().ProxyFunc()
 	naive := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }}}
 	if res, err := naive.Post(target, "text/plain", strings.NewReader("x")); err == nil {

@@ -25,7 +25,7 @@ import (
 
 const proxySecret = "pr0xy-s3cr3t"
 
-// way is a proxy that notes what it is asked for.
+// way is a proxy that records the requested targets.
 type way struct {
 	*egresstest.Receiver
 	mu      sync.Mutex
@@ -33,7 +33,8 @@ type way struct {
 	headers []http.Header
 }
 
-// newWay starts a proxy. Where a tunnel ends is for route to say, "" is a refusal.
+// newWay starts a proxy. route returns the address to which a tunnel leads, "" if it is
+// refused.
 func newWay(t testing.TB, route func(target string) (answer, to string)) *way {
 	w := &way{}
 	w.Receiver = egresstest.NewReceiver(t, w.script(route))
@@ -68,9 +69,9 @@ func (w *way) proxy(t testing.TB) *egress.Proxy {
 	return parseProxy(t, "http://egress:"+proxySecret+"@"+w.Addr())
 }
 
-// TestProxy delivers through a proxy, by http and https, in the clear and by TLS to the
-// proxy: it is asked for the address that was judged, the receiver's certificate is
-// verified for the name, connections are kept, and the credentials go to the proxy only.
+// TestProxy delivers through a proxy, with http and https URLs, with and without TLS to the
+// proxy. The proxy gets the address that was checked, the receiver's certificate is
+// verified for the name, connections are kept, and only the proxy gets the credentials.
 func TestProxy(t *testing.T) {
 	const host, public = "shop.example", "93.184.215.14"
 	ca := egresstest.NewCA(t)
@@ -114,8 +115,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestAttackCorpusThroughProxy: a proxy is asked for no address that is refused, though it
-// could reach it. With the guard open it is, and the canary hears of it.
+// The proxy never gets a refused address, although it could reach it. Control: with the
+// guard open it does, and the canary gets the connection.
 func TestAttackCorpusThroughProxy(t *testing.T) {
 	canary := egresstest.NewCanary(t)
 	attacks := egresstest.Attacks(canary.Port())
@@ -152,8 +153,8 @@ func TestAttackCorpusThroughProxy(t *testing.T) {
 	t.Logf("%d attacks; guard open: %d tunnels, %d connections at the canary", len(attacks), len(asked), canary.Connections())
 }
 
-// TestProxyFaults: what the proxy answers decides whose fault it is. The password is
-// nowhere in what is said.
+// The proxy's response determines whose fault a failure is. No message contains the
+// password.
 func TestProxyFaults(t *testing.T) {
 	const ours = hook.ClassEgressProxy
 	for _, tt := range []struct {
@@ -178,7 +179,7 @@ func TestProxyFaults(t *testing.T) {
 		w := newWay(t, func(string) (string, string) { return tt.answer, "" })
 		resolver := egresstest.NewResolver()
 		c := newClient(t, egress.Options{AllowHTTP: true, Proxy: w.proxy(t), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), Resolver: resolver})
-		for i := range 3 { // other hosts do not turn it into something else
+		for i := range 3 { // other hosts do not change the class
 			host := fmt.Sprintf("h%d.example", i)
 			resolver.Set(host, []string{fmt.Sprintf("93.184.215.%d", i+1)})
 			_, err := c.Post(t.Context(), egress.Request{URL: "http://" + host + "/", Body: []byte("x"), Timeout: 5 * time.Second})
@@ -199,8 +200,8 @@ func TestProxyFaults(t *testing.T) {
 	}
 }
 
-// TestProxyDown: a proxy that refuses connections or does not answer is the server's
-// fault, one that opens no tunnel in time the target's; then it works again.
+// A proxy that refuses connections or does not answer is the server's fault. One that opens
+// no tunnel in time is the target's fault. Afterwards the proxy works again.
 func TestProxyDown(t *testing.T) {
 	receiver := egresstest.NewReceiver(t, egresstest.OK())
 	w := newWay(t, func(string) (string, string) { return egresstest.OpenTunnel, receiver.Addr() })
@@ -251,7 +252,7 @@ func TestProxyDown(t *testing.T) {
 	}
 }
 
-// TestProxyItself: nobody is tunnelled to the proxy, whatever is allowed.
+// No tunnel leads to the proxy itself, whatever is allowed.
 func TestProxyItself(t *testing.T) {
 	receiver := egresstest.NewReceiver(t, egresstest.OK())
 	w := newWay(t, func(target string) (string, string) { return egresstest.OpenTunnel, target })
@@ -287,8 +288,8 @@ func TestProxyItself(t *testing.T) {
 	}
 }
 
-// TestProxyIsBusyForOne: a proxy that answers 503 for one target for two minutes, and
-// opens tunnels to others meanwhile, means the target. If it does so for all it is its own.
+// If the proxy answers 503 for one target for two minutes, and opens tunnels to others
+// meanwhile, the fault is the target's. If it answers 503 for all, the fault is its own.
 func TestProxyIsBusyForOne(t *testing.T) {
 	for _, others := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -326,15 +327,15 @@ func TestProxyIsBusyForOne(t *testing.T) {
 	}
 }
 
-// publicConn pretends to end at a public address.
+// publicConn is a connection that reports a public remote address.
 type publicConn struct{ net.Conn }
 
 func (publicConn) RemoteAddr() net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(93, 184, 215, 14), Port: 3128}
 }
 
-// TestProxyInTheClear: credentials do not go over the internet without TLS, unless the
-// operator says that the way is private.
+// Credentials are not sent over the internet without TLS, unless the operator declares the
+// path private.
 func TestProxyInTheClear(t *testing.T) {
 	for _, tt := range []struct {
 		url    string

@@ -19,14 +19,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// street is a network in virtual time: each address answers after a while, or with an
-// error, or never.
+// street is a network in virtual time. Each address answers after a time, or with an error,
+// or never.
 type street struct {
 	mu       sync.Mutex
-	takes    map[string]time.Duration // of addresses that answer
+	takes    map[string]time.Duration // for addresses that answer
 	refuses  map[string]error
 	dialled  []string
-	open     int // dials under way
+	open     int // dials in progress
 	most     int
 	unclosed int
 }
@@ -74,8 +74,8 @@ func (s *street) dial(ctx context.Context, _, address string) (net.Conn, error) 
 	return near, nil
 }
 
-// TestRace posts to a name of several addresses, twice: how long it took to connect,
-// what was dialled, and how many at once. Connections that came too late are closed.
+// TestRace posts twice to a name with several addresses. It checks how long connecting
+// took, which addresses were dialled, and how many at once. Late connections are closed.
 func TestRace(t *testing.T) {
 	const a, b, c, d, e, six = "93.184.215.1", "93.184.215.2", "93.184.215.3", "93.184.215.4", "93.184.215.5", "2606:4700::1"
 	const timeout = 30 * time.Second
@@ -87,7 +87,7 @@ func TestRace(t *testing.T) {
 		takes        map[string]time.Duration
 		refuses      map[string]error
 		first, again time.Duration
-		dialled      string // of both attempts
+		dialled      string // by both attempts
 		most         int
 		class        hook.Class
 	}{
@@ -128,8 +128,8 @@ func TestRace(t *testing.T) {
 	}
 }
 
-// TestWaysAreForgotten: what is remembered of a name ends, so that the first address is
-// tried again, and is bounded.
+// The remembered address of a name expires, so that the first address is tried first again.
+// The number of remembered addresses is bounded.
 func TestWaysAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &street{takes: map[string]time.Duration{"93.184.215.2": 0}}

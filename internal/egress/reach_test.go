@@ -25,7 +25,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// world is many hosts, each at an address of its own. Dials fail as it is told.
+// world is many hosts, each with its own address. Dials fail as configured.
 type world struct {
 	*egresstest.Resolver
 	*egress.Client
@@ -44,7 +44,7 @@ func newWorld() *world {
 func hostOf(i int) string    { return fmt.Sprintf("h%d.example", i) }
 func addressOf(i int) string { return fmt.Sprintf("93.184.%d.%d", i/250, 1+i%250) }
 
-// hosts has so many hosts answer, all of them, and forgets what failed.
+// hosts creates n hosts, which all answer, and clears the failures.
 func (w *world) hosts(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,8 +85,8 @@ func (w *world) try(t *testing.T, host string) hook.Class {
 	return classOf(t, err)
 }
 
-// TestLocalFaults: what this machine lacks is its own fault; what a receiver or a
-// router says is not.
+// A failure because this machine lacks something is its own fault. A failure that a
+// receiver or router reports is not.
 func TestLocalFaults(t *testing.T) {
 	const four, six = "93.184.0.1", "2a00:1450::1"
 	unreachable := syscall.ENETUNREACH
@@ -129,7 +129,7 @@ func TestLocalFaults(t *testing.T) {
 	}
 }
 
-// TestNoDescriptors uses up the descriptors of a process, which is a fault of its own.
+// TestNoDescriptors uses up the file descriptors of a process. That is a local fault.
 func TestNoDescriptors(t *testing.T) {
 	const variable = "EGRESS_TEST_NO_DESCRIPTORS"
 	target := os.Getenv(variable)
@@ -173,13 +173,14 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
-// TestNameService: a name service that fails is this machine's fault, for as long as
-// it does; one name that fails while others are found is its domain's after a while.
+// If the name service fails for all names, that is this machine's fault for as long as it
+// lasts. If one name fails while others are found, it becomes the fault of its domain after
+// a while.
 func TestNameService(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		err   error
-		alone hook.Class // when other names are found
+		alone hook.Class // while other names are found
 	}{
 		{"refuses", &net.DNSError{Err: "server misbehaving", IsTemporary: true}, hook.ClassDNSFailed},
 		{"is silent", nil, hook.ClassDNSTimeout},
@@ -203,7 +204,7 @@ func TestNameService(t *testing.T) {
 				}
 				time.Sleep(16 * time.Second)
 			}
-			w.try(t, hostOf(4)) // now that one is found, the other names stay as they are
+			w.try(t, hostOf(4)) // one is found now; the other names do not change
 			if class := w.try(t, hostOf(0)); class != tt.alone {
 				t.Errorf("name that %s while others are found: %q", tt.name, class)
 			}
@@ -211,8 +212,8 @@ func TestNameService(t *testing.T) {
 	}
 }
 
-// TestOutage: when most of at least five hosts fail, failures are this machine's, and
-// hosts that can be reached are.
+// While most of at least five hosts fail, failures are the fault of this machine. Attempts
+// at hosts that answer succeed.
 func TestOutage(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
@@ -273,7 +274,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestOutageIsForgotten: an outage that nobody sees any more is over.
+// An outage ends when there are no more recent results.
 func TestOutageIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -16,8 +16,8 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// grudge is a receiver that answers until it is told to close each connection after
-// it has read a request.
+// grudge is a receiver that answers, until it is set to close each connection after it has
+// read a request.
 type grudge struct {
 	*egresstest.Receiver
 	closes   atomic.Bool
@@ -40,7 +40,7 @@ func newGrudge(t *testing.T) *grudge {
 	return g
 }
 
-// keep has so many connections kept by posting so many times at once.
+// keep makes the client keep that many connections, by as many concurrent posts.
 func (g *grudge) keep(t *testing.T, connections int, post func(i int) error) {
 	t.Helper()
 	g.closes.Store(false)
@@ -58,8 +58,8 @@ func (g *grudge) keep(t *testing.T, connections int, post func(i int) error) {
 	g.closes.Store(true)
 }
 
-// TestOneRepeat: a receiver that reads a request on a kept connection and closes it
-// unanswered gets it once more, however many connections are kept.
+// A receiver that reads a request on a kept connection and closes it without a response
+// gets the request once more, however many connections are kept.
 func TestOneRepeat(t *testing.T) {
 	const kept = 100
 	g := newGrudge(t)
@@ -93,7 +93,7 @@ func TestOneRepeat(t *testing.T) {
 		t.Errorf("%d requests of another endpoint, want 1: %v", g.requests.Load(), err)
 	}
 
-	// Control: the same receiver, a request that the standard library may repeat.
+	// Control: the same receiver, but a request that the standard library may repeat.
 	naive := &http.Transport{MaxIdleConnsPerHost: kept}
 	defer naive.CloseIdleConnections()
 	trip := func() error {
@@ -112,8 +112,8 @@ func TestOneRepeat(t *testing.T) {
 	t.Logf("%d kept connections: 2 requests for one attempt; standard library: %d", kept, g.requests.Load())
 }
 
-// TestRepeatIsSaid: an attempt that succeeds at its second request says so, and one
-// of which a part was answered is not repeated.
+// An attempt that succeeds with its second request reports that. A request that got a part
+// of a response is not repeated.
 func TestRepeatIsSaid(t *testing.T) {
 	var requests atomic.Int64
 	answer := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -148,8 +148,8 @@ func TestRepeatIsSaid(t *testing.T) {
 	}
 }
 
-// TestClientCertificateWanted: a receiver that refuses us for want of a client
-// certificate, which with TLS 1.3 it does after the handshake, did not just hang up.
+// A receiver that refuses the client because it has no certificate, which with TLS 1.3
+// happens after the handshake, is not reported as a closed connection.
 func TestClientCertificateWanted(t *testing.T) {
 	const host = "shop.example"
 	ca := egresstest.NewCA(t)
@@ -160,7 +160,7 @@ func TestClientCertificateWanted(t *testing.T) {
 		c := newClient(t, egress.Options{AllowNetworks: loopback, RootCAs: ca.Pool(),
 			Resolver: egresstest.NewResolver().Set(host, []string{"127.0.0.1"})})
 		_, err := c.Post(t.Context(), egress.Request{URL: receiver.URL("https", host), Body: bytes.Repeat([]byte("x"), 1<<20)})
-		// With TLS 1.2 the alert is one for many causes.
+		// With TLS 1.2 the alert can have many causes.
 		if class := classOf(t, err); class != hook.ClassTLSHandshake || !strings.Contains(err.(*egress.Failure).Message, "for a client certificate") {
 			t.Errorf("TLS %x: %v", version, err)
 		}

@@ -63,8 +63,8 @@ func TestTableEdges(t *testing.T) {
 	}
 }
 
-// special are the addresses that guards made of the standard library's
-// predicates are known to get wrong, and their neighbours.
+// special are addresses that guards based on the predicates of the standard library are
+// known to get wrong, and their neighbours.
 var special = []string{
 	"0.0.0.0", "0.0.0.1", "10.1.2.3", "100.64.0.1", "100.100.100.200", "127.0.0.1", "168.63.129.16",
 	"169.254.169.254", "172.31.0.1", "192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.0.1",
@@ -114,9 +114,9 @@ func TestSpecialAddresses(t *testing.T) {
 	}
 }
 
-// TestOracle compares the table with an independent one that is generated from
-// the registries of IANA. The only difference is ours by intent: the Azure
-// platform address, which no registry knows.
+// TestOracle compares the table with an independent one that is generated from the IANA
+// registries. The only difference is intended: the Azure platform address, which is in no
+// registry.
 func TestOracle(t *testing.T) {
 	azure := netip.MustParseAddr("168.63.129.16")
 	guardian := ssrf.New(ssrf.WithAnyPort())
@@ -128,7 +128,7 @@ func TestOracle(t *testing.T) {
 	for _, text := range special {
 		probes = append(probes, netip.MustParseAddr(text).Unmap())
 	}
-	for i := range 256 { // one address of every /8, and of every /16 of IPv6 space by steps
+	for i := range 256 { // one address of every /8, and one in each of 256 steps through IPv6
 		probes = append(probes, netip.AddrFrom4([4]byte{byte(i), 1, 2, 3}))
 		probes = append(probes, netip.AddrFrom16([16]byte{byte(i), 0x31, 15: 1}))
 	}

@@ -15,14 +15,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// plainHTTP answers whatever comes as a server without TLS does.
+// plainHTTP answers any input like an HTTP server without TLS.
 func plainHTTP(c net.Conn) {
 	if _, err := c.Read(make([]byte, 64<<10)); err == nil {
 		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	}
 }
 
-// TestBadTLS: no byte of a request reaches a server that cannot prove who it is.
+// No byte of a request is sent to a server that cannot prove its identity.
 func TestBadTLS(t *testing.T) {
 	const host = "shop.example"
 	ca, foreign := egresstest.NewCA(t), egresstest.NewCA(t)
@@ -33,13 +33,13 @@ func TestBadTLS(t *testing.T) {
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	good := ca.Server(host)
 	selfSigned := ca.SelfSigned(host)
-	stall := func(c net.Conn) { io.Copy(io.Discard, c) } // reads the hello and says nothing
+	stall := func(c net.Conn) { io.Copy(io.Discard, c) } // reads the hello and does not answer
 	for _, tt := range []struct {
 		name   string
 		config *tls.Config
 		script egresstest.Script
 		want   hook.Class
-		says   string // a part of the sentence
+		says   string // part of the message
 	}{
 		{"expired", issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, hook.ClassTLSExpired, "expired at 20"},
 		{"not yet valid", issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), nil, hook.ClassTLSExpired, "is not valid before 20"},
@@ -83,7 +83,7 @@ func TestBadTLS(t *testing.T) {
 			receiver.Close()
 			sent := 0
 			if tt.config != nil {
-				sent = receiver.Bytes() // after decryption: each is of the request
+				sent = receiver.Bytes() // decrypted, so all of them belong to the request
 			} else {
 				for _, raw := range receiver.Received() {
 					if len(raw) > 0 && raw[0] != 0x16 { // not a TLS handshake record
@@ -101,7 +101,7 @@ func TestBadTLS(t *testing.T) {
 	}
 }
 
-// TestTLSToAddress: an address as host is verified as an address.
+// If the host is an address, the certificate is verified for that address.
 func TestTLSToAddress(t *testing.T) {
 	ca := egresstest.NewCA(t)
 	withIP := &tls.Config{Certificates: []tls.Certificate{ca.Issue(nil, func(c *x509.Certificate) {
@@ -125,8 +125,8 @@ func TestTLSToAddress(t *testing.T) {
 	}
 }
 
-// TestAlerts: a receiver that refuses the handshake says why by an alert, and the sentence
-// of the attempt repeats it.
+// If a receiver refuses the handshake with an alert, the message of the attempt gives the
+// reason.
 func TestAlerts(t *testing.T) {
 	for alert, says := range map[byte]string{
 		40:  "no cipher suite in common",

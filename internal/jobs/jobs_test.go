@@ -49,7 +49,7 @@ func TestRunnerKeepsTheRate(t *testing.T) {
 				s.answers = append(s.answers, did(c.most))
 			}
 			r := New(slog.New(slog.DiscardHandler))
-			r.Wake([]hook.ReplayRef{{ID: hook.ID{1}, Fence: 1, Rate: c.rate}}) // before the store is set
+			r.Wake([]hook.ReplayRef{{ID: hook.ID{1}, Fence: 1, Rate: c.rate}}) // before Start
 			r.Start(s, nil)
 			r.running.Wait()
 			if took := s.at[10].Sub(s.at[0]); len(s.at) != 11 || s.most[0] != c.most || took != c.took || s.twice {
