@@ -26,7 +26,7 @@ func TestAuditIsVerified(t *testing.T) {
 		"doctor": func() (string, int) { lines, code := doctor(t, "--data", s.Data, "--all"); return lines["audit"], code },
 	}
 	for name, way := range ways {
-		if out, code := way(); code != exit.OK || name != "doctor" && !strings.Contains(out, "live: checked 5 entries until 20") {
+		if out, code := way(); code != exit.OK || name != "doctor" && !strings.Contains(out, "live: checked 5 entries, back to 20") {
 			t.Errorf("%s: %d %s", name, code, out)
 		}
 	}
