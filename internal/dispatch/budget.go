@@ -25,10 +25,11 @@ type budget struct {
 
 // tenant is one tenant's part of both budgets.
 type tenant struct {
-	waiting int             // jobs in memory
-	used    [2]int          // attempts in progress, by budget
-	inTurn  [2]bool         // in line in the budget
-	queues  [2]fifo[*queue] // endpoints in line, by budget
+	waiting  int             // jobs in memory
+	reserved int             // for jobs that claims in progress may return
+	used     [2]int          // attempts in progress, by budget
+	inTurn   [2]bool         // in line in the budget
+	queues   [2]fifo[*queue] // endpoints in line, by budget
 }
 
 // attempt is an attempt in progress. Dispatcher.open lists it while it counts against

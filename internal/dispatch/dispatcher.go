@@ -146,6 +146,7 @@ type Dispatcher struct {
 	wallBase  time.Time         // the same moment by the wall clock
 	began     bool              // an attempt has begun since the timer last fired
 	waiting   int               // jobs in the queues
+	reserved  int               // for jobs that claims in progress may return
 	bytes     int               // bytes of their bodies
 	active    int               // attempts in progress
 	done      []hook.Settlement // attempts that wait to be recorded

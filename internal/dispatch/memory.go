@@ -40,13 +40,20 @@ func (d *Dispatcher) Room(target *hook.Endpoint) int {
 	return max(0, min(room, d.tenantFree(target.Scope)))
 }
 
-func (d *Dispatcher) free() int { return d.opts.Waiting - d.waiting - d.returned }
+func (d *Dispatcher) free() int { return d.opts.Waiting - d.waiting - d.reserved - d.returned }
+
+// reserve keeps memory for n jobs that a claim in progress may return, so that neither the
+// other shares of the claim nor new jobs take it. A negative n releases it.
+func (d *Dispatcher) reserve(q *queue, n int) {
+	d.reserved += n
+	q.tenant.reserved += n
+}
 
 // tenantFree returns how many more jobs the tenant's own bound allows.
 func (d *Dispatcher) tenantFree(scope hook.Scope) int {
 	most := d.opts.Waiting / 4
 	if t := d.tenants[scope]; t != nil {
-		return most - t.waiting
+		return most - t.waiting - t.reserved
 	}
 	return most
 }

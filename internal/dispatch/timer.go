@@ -262,7 +262,9 @@ func (d *Dispatcher) claim(ctx context.Context) bool {
 	d.claimNext = append(d.claimNext[:0], d.claimNext[n:]...)
 	shares := make([]hook.Share, n)
 	for i, q := range served {
-		shares[i] = hook.Share{Scope: q.target.Scope, Endpoint: q.id, Limit: d.share(q, now)}
+		limit := max(1, min(d.share(q, now), d.free(), d.tenantFree(q.target.Scope)))
+		shares[i] = hook.Share{Scope: q.target.Scope, Endpoint: q.id, Limit: limit}
+		d.reserve(q, limit)
 		q.due = time.Time{} // the claim returns what is left; noteDue merges what arrives meanwhile
 	}
 	d.mu.Unlock()
@@ -273,7 +275,8 @@ func (d *Dispatcher) claim(ctx context.Context) bool {
 	now = time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, q := range served {
+	for i, q := range served {
+		d.reserve(q, -shares[i].Limit)
 		q.claiming = false
 		if err != nil && q.target.Status == hook.Enabled {
 			q.due, q.planned = now.Add(claimRetry), d.wall().Add(claimRetry)
