@@ -228,7 +228,7 @@ func (c *Client) AnswerListen(ctx context.Context, a ListenAnswer) error {
 	for try := 1; ; try++ {
 		err := c.Do(ctx, http.MethodPost, "/v1/listen/answers", "", a, nil)
 		var p *Problem
-		if !errors.As(err, &p) || p.Code != "wrong_node" || try == answerTries {
+		if !errors.As(err, &p) || p.Code != CodeWrongNode || try == answerTries {
 			return err
 		}
 		httpc := c.HTTP

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +25,7 @@ import (
 // backupPlan holds the flags of backup and restore.
 type backupPlan struct {
 	store, data, masterKey string
-	ready                  *seal.Keyring // the master key, if it comes from no file
+	key                    server.StoredKey
 	check, replace         bool
 }
 
@@ -124,29 +123,8 @@ func (p *backupPlan) path(ctx context.Context) (string, error) {
 	default:
 		p.data = cmp.Or(p.data, filepath.Dir(path))
 	}
-	if p.masterKey == "" { // the flag goes first
-		var err error
-		if p.ready, p.masterKey, err = server.MasterKeyElsewhere(ctx, "", ""); err != nil {
-			return "", err
-		}
-	}
-	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"), filepath.Join(p.data, "master.key"))
-	return path, nil
-}
-
-// keys reads the master key. It does not generate one.
-func (p *backupPlan) keys(why string) (*seal.Keyring, error) {
-	if p.ready != nil {
-		return p.ready, nil
-	}
-	if _, err := os.Stat(p.masterKey); errors.Is(err, fs.ErrNotExist) {
-		return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: there is no master key at %s, %s; name it with --master-key-file", p.masterKey, why))
-	}
-	keys, err := seal.LoadOrCreate(p.masterKey)
-	if err != nil {
-		return nil, exit.With(exit.MasterKey, fmt.Errorf("master key: %w", err))
-	}
-	return keys, nil
+	p.key, err = server.FindStoredKey(ctx, p.masterKey, p.data)
+	return path, err
 }
 
 func (p *backupPlan) backup(ctx context.Context, out io.Writer, to string) error {
@@ -154,7 +132,7 @@ func (p *backupPlan) backup(ctx context.Context, out io.Writer, to string) error
 	if err != nil {
 		return err
 	}
-	keys, err := p.keys("so the backup cannot be checked against it")
+	keys, err := p.key.Read(", so the backup cannot be checked against it; name it with --master-key-file")
 	if err != nil {
 		return err
 	}
@@ -165,7 +143,7 @@ func (p *backupPlan) backup(ctx context.Context, out io.Writer, to string) error
 	}
 	fmt.Fprintf(out, "%s: %s, written and checked in %s\n", to, cli.Size(uint64(c.Bytes)), time.Since(began).Round(10*time.Millisecond))
 	printContents(out, c)
-	_, err = fmt.Fprintf(out, "The backup does not contain the master key: keep a copy of %s in another place.\n", p.masterKey)
+	_, err = fmt.Fprintf(out, "The backup does not contain the master key: keep a copy of %s in another place.\n", p.key.From)
 	return err
 }
 
@@ -174,8 +152,9 @@ func (p *backupPlan) examine(ctx context.Context, out io.Writer, from string) er
 		return err
 	}
 	var keys *seal.Keyring
-	if _, err := os.Stat(p.masterKey); err == nil || p.ready != nil {
-		if keys, err = p.keys(""); err != nil {
+	if p.key.Exists() {
+		var err error
+		if keys, err = p.key.Read("; name it with --master-key-file"); err != nil {
 			return err
 		}
 	}
@@ -186,9 +165,9 @@ func (p *backupPlan) examine(ctx context.Context, out io.Writer, from string) er
 	fmt.Fprintf(out, "%s: %s, read in full, not damaged\n", from, cli.Size(uint64(c.Bytes)))
 	printContents(out, c)
 	if c.KeyChecked {
-		_, err = fmt.Fprintf(out, "The master key %s matches.\n", p.masterKey)
+		_, err = fmt.Fprintf(out, "The master key %s matches.\n", p.key.From)
 	} else {
-		_, err = fmt.Fprintf(out, "The master key was not checked: there is none at %s; name it with --master-key-file.\n", p.masterKey)
+		_, err = fmt.Fprintf(out, "The master key was not checked: there is none at %s; name it with --master-key-file.\n", p.key.From)
 	}
 	return err
 }
@@ -211,7 +190,7 @@ func (p *backupPlan) restore(ctx context.Context, out io.Writer, from string) er
 	if err != nil {
 		return err
 	}
-	keys, err := p.keys("which opens the secrets in the backup")
+	keys, err := p.key.Read(", which opens the secrets in the backup; name it with --master-key-file")
 	if err != nil {
 		return err
 	}
@@ -255,7 +234,7 @@ func (p *backupPlan) explain(ctx context.Context, err error, outcome string) err
 	case errors.Is(err, store.ErrLocked):
 		return exit.With(exit.Locked, fmt.Errorf("a server is using this store; stop it before the restore; %s", outcome))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the key that encrypted the secrets in this store; name that key with --master-key-file; %s", p.masterKey, outcome))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the key that encrypted the secrets in this store; name that key with --master-key-file; %s", p.key.From, outcome))
 	case errors.Is(err, store.ErrNewerSchema):
 		return exit.With(exit.Schema, fmt.Errorf("%w; use the newer release; %s", err, outcome))
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/cli"
 	"github.com/posthorn/posthorn/internal/exit"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/server"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/transfer"
@@ -28,7 +26,7 @@ import (
 type migration struct {
 	from, to, data, masterKey string
 	compare                   bool
-	ready                     *seal.Keyring // the master key, if it comes from no file
+	key                       server.StoredKey
 }
 
 // Command is "posthorn migrate".
@@ -75,13 +73,10 @@ func (p *migration) complete(ctx context.Context) error {
 		p.from = path
 		p.data = cmp.Or(p.data, filepath.Dir(path))
 	}
-	if p.masterKey == "" { // the flag goes first
-		var err error
-		if p.ready, p.masterKey, err = server.MasterKeyElsewhere(ctx, "", ""); err != nil {
-			return err
-		}
+	var err error
+	if p.key, err = server.FindStoredKey(ctx, p.masterKey, p.data); err != nil {
+		return err
 	}
-	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"), filepath.Join(p.data, "master.key"))
 	to, err := server.StoreAddress(p.to)
 	if err != nil {
 		return err
@@ -95,21 +90,6 @@ func (p *migration) complete(ctx context.Context) error {
 	return nil
 }
 
-// keys reads the master key. It does not generate one, which would decrypt nothing.
-func (p *migration) keys() (*seal.Keyring, error) {
-	if p.ready != nil {
-		return p.ready, nil
-	}
-	if _, err := os.Stat(p.masterKey); errors.Is(err, fs.ErrNotExist) {
-		return nil, exit.With(exit.MasterKey, fmt.Errorf("master_key_missing: there is no master key at %s; name the one of the store with --master-key-file", p.masterKey))
-	}
-	keys, err := seal.LoadOrCreate(p.masterKey)
-	if err != nil {
-		return nil, exit.With(exit.MasterKey, fmt.Errorf("master key: %w", err))
-	}
-	return keys, nil
-}
-
 func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
 	if err := p.complete(ctx); err != nil {
 		return err
@@ -117,7 +97,7 @@ func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
 	if _, err := os.Stat(p.from); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("--from: %w", err))
 	}
-	keys, err := p.keys()
+	keys, err := p.key.Read("; name the one of the store with --master-key-file")
 	if err != nil {
 		return err
 	}
@@ -149,7 +129,7 @@ Next: start each node with --store postgres://... and the same master key, %s
 (copy it to the data directory of each node, or name it with --master-key-file), and
 check with "posthorn doctor". Do not start a server on %s again: it would send
 open deliveries a second time.
-`, rows, took.Round(100*time.Millisecond), float64(rows)/took.Seconds(), p.masterKey, p.from)
+`, rows, took.Round(100*time.Millisecond), float64(rows)/took.Seconds(), p.key.From, p.from)
 	return err
 }
 
@@ -173,7 +153,7 @@ func (p *migration) explain(ctx context.Context, err error) error {
 	case errors.Is(err, store.ErrLocked):
 		return exit.With(exit.Locked, fmt.Errorf("%s is in use by another posthorn process; stop the server, then move its store%s", p.from, nothing))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the master key that sealed the secrets in %s; name that one with --master-key-file%s", p.masterKey, p.from, nothing))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the master key that sealed the secrets in %s; name that one with --master-key-file%s", p.key.From, p.from, nothing))
 	case errors.Is(err, store.ErrNewerSchema):
 		return exit.With(exit.Schema, fmt.Errorf("%s%s; use the newer release", text, nothing))
 	case errors.Is(err, transfer.ErrOlderSchema):

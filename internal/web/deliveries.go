@@ -71,7 +71,6 @@ type listed struct {
 	Clear   string
 	Newest  string // path of the first page; empty on the first page
 	Older   string
-	Back    string // the start of the period that was viewed
 }
 
 // filters returns the values of the named query parameters. Links do not keep other

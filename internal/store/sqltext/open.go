@@ -17,8 +17,11 @@ var KeyCheck, KeyCheckPlace = []byte("ok"), []byte("posthorn master key check")
 // NewestMigration returns the number of the last migration in a directory.
 func NewestMigration(files fs.FS) (int64, error) {
 	names, err := fs.Glob(files, "*.sql")
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return 0, fmt.Errorf("read migrations: %w", err)
+	}
+	if len(names) == 0 {
+		return 0, errors.New("read migrations: there are none")
 	}
 	return goose.NumericComponent(names[len(names)-1])
 }

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -126,12 +125,8 @@ func Check(ctx context.Context, path string, keys *seal.Keyring) (*Contents, err
 // read checks the master key and counts the content of the file.
 func (c *Contents) read(ctx context.Context, db *sql.DB, keys *seal.Keyring) error {
 	if keys != nil {
-		var sealed []byte
-		if err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed); err != nil {
-			return sqlite.Opening("read master key check", err)
-		}
-		if got, err := keys.Open(sqltext.KeyCheckPlace, sealed); err != nil || !bytes.Equal(got, sqltext.KeyCheck) {
-			return sqltext.ErrMasterKeyMismatch
+		if err := checkKey(ctx, db, keys); err != nil {
+			return err
 		}
 		c.KeyChecked = true
 	}

@@ -185,12 +185,17 @@ func (m *mover) openSource(ctx context.Context) error {
 	if m.source, err = sqlite.OpenUnchanged(path); err != nil {
 		return err
 	}
+	return checkKey(ctx, m.source, m.opts.Keys)
+}
+
+// checkKey returns an error that wraps ErrMasterKeyMismatch if keys are not those of the
+// database in a file.
+func checkKey(ctx context.Context, db *sql.DB, keys *seal.Keyring) error {
 	var sealed []byte
-	err = m.source.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed)
-	if err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed); err != nil {
 		return sqlite.Opening("read master key check", err)
 	}
-	if got, err := m.opts.Keys.Open(sqltext.KeyCheckPlace, sealed); err != nil || !bytes.Equal(got, sqltext.KeyCheck) {
+	if got, err := keys.Open(sqltext.KeyCheckPlace, sealed); err != nil || !bytes.Equal(got, sqltext.KeyCheck) {
 		return sqltext.ErrMasterKeyMismatch
 	}
 	return nil
