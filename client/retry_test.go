@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -184,5 +185,47 @@ func TestIteratorsWalkAllPages(t *testing.T) {
 	}
 	if errs != 1 || !strings.HasPrefix(asked[1], "cursor=bad&enabled=false ") {
 		t.Errorf("%d errors, %q", errs, asked)
+	}
+}
+
+// listed walks a whole list and returns how many rows it has.
+func listed[T any](t *testing.T, rows iter.Seq2[T, error]) (n int) {
+	t.Helper()
+	for _, err := range rows {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+// Each list has an iterator over all its pages, at its own route.
+func TestEachListHasAnIterator(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		if r.URL.Query().Get("cursor") == "" {
+			_, _ = io.WriteString(w, `{"data":[{},{}],"next_cursor":"2"}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"data":[{}],"next_cursor":null}`)
+	}))
+	defer server.Close()
+	c, ctx := &client.Client{URL: server.URL}, t.Context()
+	for path, walk := range map[string]func() int{
+		"/v1/tenants":       func() int { return listed(t, c.AllTenants(ctx, client.TenantQuery{})) },
+		"/v1/keys":          func() int { return listed(t, c.AllKeys(ctx, client.KeyQuery{})) },
+		"/v1/endpoints":     func() int { return listed(t, c.AllEndpoints(ctx, client.EndpointQuery{})) },
+		"/v1/events":        func() int { return listed(t, c.AllEvents(ctx, client.EventQuery{})) },
+		"/v1/deliveries":    func() int { return listed(t, c.AllDeliveries(ctx, client.DeliveryQuery{})) },
+		"/v1/replays":       func() int { return listed(t, c.AllReplays(ctx, client.ReplayQuery{})) },
+		"/v1/partner-users": func() int { return listed(t, c.AllPartnerUsers(ctx, client.PartnerUserQuery{})) },
+		"/v1/event-types":   func() int { return listed(t, c.AllEventTypes(ctx, client.ListOptions{})) },
+	} {
+		asked = nil
+		if n := walk(); n != 3 || len(asked) != 2 || asked[0] != path || asked[1] != path {
+			t.Errorf("%s: %d rows from %q", path, n, asked)
+		}
 	}
 }

@@ -104,7 +104,7 @@ func (p *migration) run(ctx context.Context, out, progress io.Writer) error {
 	began := time.Now()
 	shown := cli.NewProgress(progress, time.Second)
 	defer shown.Done()
-	o := transfer.Options{From: p.from, To: p.to, Keys: keys, Version: build.Version(), Progress: meter(shown)}
+	o := transfer.Options{From: p.from, To: p.to, Keys: keys, Version: build.Version(), Progress: meter(shown.Say)}
 	act, done := transfer.Move, "moved"
 	if p.compare {
 		act, done = transfer.Compare, "equal"
@@ -133,9 +133,9 @@ open deliveries a second time.
 	return err
 }
 
-// meter shows the progress of a long move on a terminal.
-func meter(progress *cli.Progress) func(act, table string, rows int64) {
-	return func(act, table string, rows int64) { progress.Say("%s %d rows of %s", act, rows, table) }
+// meter shows the progress of a long move through say, such as [cli.Progress.Say].
+func meter(say func(format string, args ...any)) func(act, table string, rows int64) {
+	return func(act, table string, rows int64) { say("%s %d rows of %s", act, rows, table) }
 }
 
 // explain adds the exit code, the outcome and the next step to an error.

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -127,12 +128,15 @@ func TestMigrateRefuses(t *testing.T) {
 	}
 }
 
-// Without a terminal, no progress is shown.
+// Progress is said, and without a terminal not shown.
 func TestMeterIsQuiet(t *testing.T) {
 	var b strings.Builder
-	tell := meter(cli.NewProgress(&b, 0))
-	tell("copied", "events", 5)
+	meter(cli.NewProgress(&b, 0).Say)("copied", "events", 5)
 	if b.Len() != 0 {
+		t.Errorf("%q", b.String())
+	}
+	meter(func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) })("copied", "events", 5)
+	if b.String() != "copied 5 rows of events\n" {
 		t.Errorf("%q", b.String())
 	}
 }

@@ -13,16 +13,16 @@ import (
 
 // deliveryLine is a delivery in a list.
 type deliveryLine struct {
-	State              badge
-	Href, Type, ID     string
-	Endpoint, Host     string // path of the page, host of the URL
-	Path, Tenant       string
-	TenantHref         string
-	Answer, Code       string
-	Tries              int
-	Next, Accepted     moment
-	Test               bool
-	EventHref, EventID string
+	State          badge
+	Href, Type, ID string
+	Endpoint, Host string // path of the page, host of the URL
+	Path, Tenant   string
+	TenantHref     string
+	Answer, Code   string
+	Tries          int
+	Next, Accepted moment
+	Test           bool
+	EventHref      string
 }
 
 // lines returns the lines of a page of deliveries. Deleted endpoints are shown by their ids.
@@ -39,7 +39,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 		line := deliveryLine{State: stateBadge(&d.Delivery), Href: v.at("deliveries/" + d.ID.String()), Type: d.EventType, ID: short(d.ID),
 			Endpoint: v.at("endpoints/" + d.Endpoint.String()), Host: short(d.Endpoint), Tenant: d.Scope.Tenant, TenantHref: v.at("tenants/" + d.Scope.Tenant),
 			Answer: answerWords(d.LastStatus, d.LastError), Code: string(d.LastError), Tries: d.Attempts, Next: when(d.Due, v.now), Accepted: when(d.CreatedAt, v.now),
-			Test: d.Kind == hook.TestEvent, EventHref: v.at("events/"+d.PublicID.String(), "tenant", d.Scope.Tenant), EventID: short(d.PublicID)}
+			Test: d.Kind == hook.TestEvent, EventHref: v.at("events/"+d.PublicID.String(), "tenant", d.Scope.Tenant)}
 		if !d.Due.IsZero() && !d.Due.After(v.now) {
 			line.Next.Text = "now"
 		}

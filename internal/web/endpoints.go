@@ -12,13 +12,13 @@ import (
 
 // endpointLine is an endpoint in a list.
 type endpointLine struct {
-	State              badge
-	Href, Host, Path   string
-	Title, Tenant      string
-	TenantHref         string
-	Types, Profile     string
-	Trouble            string
-	FirstFail, Changed moment
+	State            badge
+	Href, Host, Path string
+	Title, Tenant    string
+	TenantHref       string
+	Types, Profile   string
+	Trouble          string
+	Changed          moment
 }
 
 func (v *visit) endpointLines(rows []hook.Endpoint) ([]endpointLine, error) {
@@ -31,7 +31,7 @@ func (v *visit) endpointLines(rows []hook.Endpoint) ([]endpointLine, error) {
 		e := &rows[i]
 		health := healths[e.ID]
 		line := endpointLine{State: endpointBadge(e, health.Failures), Href: v.at("endpoints/" + e.ID.String()), Title: e.Title, Tenant: e.Scope.Tenant,
-			TenantHref: v.at("tenants/" + e.Scope.Tenant), Types: strings.Join(e.Types, " "), Profile: e.Profile, Trouble: trouble(e, health, v.now), FirstFail: when(health.FirstFailureAt, v.now), Changed: when(e.UpdatedAt, v.now)}
+			TenantHref: v.at("tenants/" + e.Scope.Tenant), Types: strings.Join(e.Types, " "), Profile: e.Profile, Trouble: trouble(e, health, v.now), Changed: when(e.UpdatedAt, v.now)}
 		line.Host, line.Path = hostOf(e.URL)
 		out = append(out, line)
 	}

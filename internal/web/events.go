@@ -67,15 +67,15 @@ type whyLine struct {
 // eventPageData is the content of the page of an event.
 type eventPageData struct {
 	eventLine
-	FullID                   string
-	Created                  moment
-	Data                     text
-	Raw                      bool
-	PrettyHref, RawHref      string
-	Download                 string
-	Reached, Missed          []whyLine
-	More, OtherMode, ToOther bool
-	Resend                   string
+	FullID              string
+	Created             moment
+	Data                text
+	Raw                 bool
+	PrettyHref, RawHref string
+	Download            string
+	Reached, Missed     []whyLine
+	More, OtherMode     bool
+	Resend              string
 }
 
 func event(v *visit) (*screen, error) {

@@ -171,7 +171,6 @@ type text struct {
 	Body string
 	Size string
 	Cut  bool // there is more text than is shown
-	Not  string
 }
 
 // foreign prepares foreign bytes for display. It makes control and direction characters

@@ -205,9 +205,8 @@ func TestIsolationControl(t *testing.T) {
 	isolationtest.Control(t, len(victims(t).Rows), victims)
 }
 
-// A missing row, a response that shows something and a row that changes must each be
-// found.
-func TestWallsAreWatched(t *testing.T) {
+// A missing row, and a caller who sees and changes what it must not, are each found.
+func TestIsolationFindsFaults(t *testing.T) {
 	w := victims(t)
 	for name, spoil := range map[string]func(*isolationtest.World){
 		"a route without a row": func(w *isolationtest.World) { w.Routes = append(w.Routes, "GET /v1/forgotten") },
