@@ -255,7 +255,7 @@ type Delivery struct {
 	EventType     string    `json:"event_type" doc:"The type of the event."`
 	Endpoint      string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	Tenant        string    `json:"tenant" doc:"The tenant of event and endpoint."`
-	State         string    `json:"state" enum:"pending,held,succeeded,failed,cancelled" doc:"pending: an attempt is due. held: it waits until its endpoint is enabled. succeeded, failed and cancelled are final."`
+	State         string    `json:"state" enum:"pending,held,succeeded,failed,cancelled" doc:"pending: an attempt is due. held: it waits until its endpoint is enabled. succeeded is final. failed and cancelled change only by a later success."`
 	Reason        *string   `json:"reason" doc:"Why it is held, failed or cancelled, a stable word. null: no special reason."`
 	Attempts      int       `json:"attempts" doc:"Attempts made so far."`
 	NextAttemptAt *Time     `json:"next_attempt_at" doc:"When the next attempt is due. null: none is planned."`
@@ -274,7 +274,7 @@ type Attempt struct {
 	Status            *int              `json:"status" doc:"Status of the receiver's answer. null: there was none."`
 	Error             *string           `json:"error" doc:"Class of the failure, a stable word. null: the attempt succeeded."`
 	Message           *string           `json:"message" doc:"What happened, a sentence for people. null: the attempt succeeded."`
-	Trigger           string            `json:"trigger" enum:"schedule,manual,test,replay" doc:"schedule: the plan; manual: a retry of the delivery; replay: a resend of the event; test: a test event."`
+	Trigger           string            `json:"trigger" enum:"schedule,manual,test,replay" doc:"schedule: the plan; manual: a retry of the delivery; replay: a resend of the event, or a replay; test: a test event."`
 	ResponseHeaders   map[string]string `json:"response_headers" doc:"The receiver's headers, by name. Values of one name are joined by a comma. Empty for all but the latest 100 attempts."`
 	ResponseBody      string            `json:"response_body" doc:"The first bytes of the receiver's answer, at most 16 KiB. Bytes that are not UTF-8 are replaced. Empty for all but the latest 100 attempts."`
 	ResponseTruncated bool              `json:"response_truncated" doc:"The answer was longer than what is kept."`

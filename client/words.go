@@ -23,7 +23,7 @@ const (
 	CodeTypeUnknown       = "event_type_unknown"             // 422: not in the profile's catalogue
 	CodeEndpointDisabled  = "endpoint_disabled"              // 409
 	CodeUnverified        = "endpoint_unverified"            // 409: the receiver has not agreed to receive deliveries
-	CodeEndpointDamaged   = "endpoint_damaged"               // 409: the endpoint's secret cannot be decrypted; create a new one
+	CodeEndpointDamaged   = "endpoint_damaged"               // 409: sealed data of the endpoint cannot be decrypted and must be set anew
 	CodeSecretLimit       = "secret_limit_reached"           // 409: the endpoint has its maximum number of active secrets
 	CodeSecretChanged     = "secret_not_in_force"            // 409: a repeated request whose response held a secret that is no longer active
 	CodeWrongNode         = "wrong_node"                     // 421: sent to another node than the one that must handle it
@@ -74,7 +74,7 @@ const (
 
 // States of a [Delivery].
 const (
-	StatePending   = "pending" // waits until the endpoint is enabled
+	StatePending   = "pending" // an attempt is due, now or later
 	StateHeld      = "held"    // waits until its endpoint is enabled
 	StateSucceeded = "succeeded"
 	StateFailed    = "failed" // no attempts are left

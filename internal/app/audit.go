@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,9 +47,9 @@ var (
 	auditReads        = Rate{PerSecond: 1, Burst: 60}
 )
 
-// AuditRefused records that a write of an authenticated caller was refused. call is the
-// method and the path. Server errors are not recorded.
-func (s *Service) AuditRefused(ctx context.Context, c Caller, call string, refused error) {
+// AuditRefused records that a write of an authenticated caller was refused. Ids are
+// removed from the path. Server errors are not recorded.
+func (s *Service) AuditRefused(ctx context.Context, c Caller, method, path string, refused error) {
 	e, ok := errors.AsType[*hook.Error](refused)
 	if !ok || s == nil || hook.ActorOf(ctx) == nil {
 		return
@@ -61,7 +62,18 @@ func (s *Service) AuditRefused(ctx context.Context, c Caller, call string, refus
 	if _, wait := s.buckets.take(holder, auditRefused, 1, s.o.Now()); wait > 0 {
 		return
 	}
-	s.record(ctx, hook.AuditEntry{Mode: c.Mode, Tenant: c.Tenant, Act: hook.ActCallRefused, Object: "call", ObjectID: call, Outcome: string(e.Code)})
+	s.record(ctx, hook.AuditEntry{Mode: c.Mode, Tenant: c.Tenant, Act: hook.ActCallRefused, Object: "call", ObjectID: method + " " + withoutIDs(path), Outcome: string(e.Code)})
+}
+
+// withoutIDs returns a path with its ids removed: they may belong to another tenant.
+func withoutIDs(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if _, err := hook.ParseID(part); err == nil {
+			parts[i] = "{id}"
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // auditRead records that somebody read the content of an event or a delivery, once per

@@ -26,7 +26,7 @@ type callLimits struct {
 func (c *callLimits) flags(f *pflag.FlagSet) {
 	f.Float64Var(&c.ReadRate, "read-rate", 200, "maximum read requests per second per key, with bursts of twice as many; ten times as many for operator keys; 0 for no limit")
 	f.Float64Var(&c.WriteRate, "write-rate", 100, "maximum write requests per second per key, except publishing, with bursts of twice as many; ten times as many for operator keys; 0 for no limit")
-	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "maximum tests, retries, resends, secret operations and endpoint challenges per second per tenant, with bursts of at least 60; ten times as many for operator keys; 0 for no limit")
+	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "maximum tests, retries, resends, replays, secret operations and endpoint challenges per second per tenant, with bursts of at least 60; ten times as many for operator keys; 0 for no limit")
 	f.IntVar(&c.InFlight, "max-in-flight-ceiling", 1000, "maximum max_in_flight of an endpoint, 1 to 1000; higher values count as this maximum")
 	duration.Var(f, &c.ShortestRetry, "shortest-retry", time.Second, "minimum delay in an endpoint's retry plan, 1s to 24h")
 	f.IntVar(&c.MaxAttempts, "max-attempts-ceiling", 0, "maximum attempts of an endpoint's retry plan; 0 for no limit")

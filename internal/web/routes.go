@@ -153,7 +153,8 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 					err = do(v)
 				}
 				if err != nil && write {
-					h.o.Service.AuditRefused(r.Context(), caller, r.Method+" "+r.URL.Path, err)
+					h.o.Service.AuditRefused(r.Context(), caller, r.Method, r.URL.EscapedPath(), err)
+					h.o.Log.InfoContext(r.Context(), "request refused", "request_id", requestID(r), "code", hook.CodeOf(err))
 				}
 				return err
 			})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -61,19 +60,8 @@ func Acting(w http.ResponseWriter, r *http.Request, c app.Caller) context.Contex
 // is the one that Count returned.
 func AuditRefused(r *http.Request, s *app.Service, c app.Caller, refused error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		s.AuditRefused(r.Context(), c, r.Method+" "+withoutIDs(r.URL.EscapedPath()), refused)
+		s.AuditRefused(r.Context(), c, r.Method, r.URL.EscapedPath(), refused)
 	}
-}
-
-// withoutIDs returns a path with its ids removed: they may belong to another tenant.
-func withoutIDs(path string) string {
-	parts := strings.Split(path, "/")
-	for i, part := range parts {
-		if _, err := hook.ParseID(part); err == nil {
-			parts[i] = "{id}"
-		}
-	}
-	return strings.Join(parts, "/")
 }
 
 // Count counts an authenticated caller's request against the reads or writes of its
