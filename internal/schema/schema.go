@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,8 +82,8 @@ func (s *Schema) compile() (*compiled, error) {
 	c.UseLoader(closed{})
 	out := &compiled{}
 	c.RegisterVocabulary(&jsonschema.Vocabulary{URL: "schema:///counted",
-		Compile: func(*jsonschema.CompilerContext, map[string]any) (jsonschema.SchemaExt, error) {
-			return counter{out}, nil
+		Compile: func(_ *jsonschema.CompilerContext, object map[string]any) (jsonschema.SchemaExt, error) {
+			return newBounded(out, object), nil
 		}})
 	c.AssertVocabs()
 	if err := c.AddResource(location, document); err != nil {
@@ -91,6 +92,7 @@ func (s *Schema) compile() (*compiled, error) {
 	if out.root, err = c.Compile(location); err != nil {
 		return nil, errors.New(says(err))
 	}
+	leaveToBounded(reflect.ValueOf(out.root), map[any]bool{})
 	return out, nil
 }
 
@@ -101,16 +103,7 @@ func (closed) Load(url string) (any, error) {
 	return nil, fmt.Errorf("%s is not part of the schema, and nothing is loaded", url)
 }
 
-// counter is in every subschema and stops a check that takes too long.
-type counter struct{ of *compiled }
-
 var errTooLong = errors.New("too long")
-
-func (c counter) Validate(*jsonschema.ValidatorContext, any) {
-	if c.of.left--; c.of.left < 0 {
-		panic(errTooLong) // recovered in run: the library has no other way to stop
-	}
-}
 
 // Check returns nil if the data, strict JSON, matches the schema.
 func (s *Schema) Check(data []byte) *Mismatch {
