@@ -44,7 +44,7 @@ const (
 	CodeBacklogFull       = "backlog_full"                   // 429
 	CodeStorageFull       = "storage_full"                   // 503
 	CodeStorageDown       = "storage_unavailable"            // 503
-	CodeServerBusy        = "server_busy"                    // 503: no memory available for the request's body
+	CodeServerBusy        = "server_busy"                    // 503: no memory for the request's body, or too many searches of the tenant
 	CodeShuttingDown      = "shutting_down"                  // 503
 	CodeInternal          = "internal_error"                 // 500
 	CodeURLInvalid        = "endpoint_url_invalid"

@@ -80,7 +80,7 @@ func New(o Options) (*Service, error) {
 		o.Log = slog.Default()
 	}
 	o.Ceilings = o.Ceilings.settled()
-	s := &Service{o: o, bootstrap: map[[32]byte]Caller{}}
+	s := &Service{o: o, bootstrap: map[[32]byte]Caller{}, publicAsked: knocks{evict: true}}
 	for mode, text := range map[hook.Mode]string{hook.Live: o.OperatorKey, hook.Test: o.OperatorTestKey} {
 		if text == "" {
 			continue

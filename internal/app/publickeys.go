@@ -38,15 +38,20 @@ func (s *Service) PublicKeys(ctx context.Context, from netip.Addr, scope hook.Sc
 		return nil, err
 	}
 	var keys []string
-	seen := map[string]bool{}
+	seen, tried := map[string]bool{}, map[string]bool{} // deriving a key costs more than a look-up
 	for _, ep := range slices.Backward(all) {
 		if !endpoint.IsZero() && ep.ID != endpoint || ep.Damage.Has(hook.DamagedSecrets) {
 			continue
 		}
 		p := s.profileNamed(ep.Profile)
 		for _, secret := range ep.Secrets {
+			what := ep.Profile + " " + secret.Text
+			if !secret.Live(now) || tried[what] {
+				continue
+			}
+			tried[what] = true
 			text, ok := p.PublicKey(secret)
-			if !ok || !secret.Live(now) || seen[text] {
+			if !ok || seen[text] {
 				continue
 			}
 			if len(keys) == maxPublicKeys {

@@ -225,6 +225,9 @@ func (s *Service) PauseReplay(ctx context.Context, c Caller, id hook.ID) (Replay
 
 // ResumeReplay is described at [Service.PauseReplay].
 func (s *Service) ResumeReplay(ctx context.Context, c Caller, id hook.ID) (Replay, error) {
+	if err := s.spend(ctx, c, limitAttempts, 1); err != nil { // it begins work, as creating one does
+		return Replay{}, err
+	}
 	return s.moveReplay(ctx, c, id, "audit: replay resumed", s.o.Store.ResumeReplay)
 }
 

@@ -61,6 +61,10 @@ func (f *failures) over(now time.Time) bool {
 // knocks holds the failures by site. It is safe for concurrent use. Its size is
 // bounded: sites beyond the bound share one counter.
 type knocks struct {
+	// evict makes room for a new site by forgetting another, so that many sites do not
+	// exhaust the shared counter of callers who have done nothing wrong.
+	evict bool
+
 	mu    sync.Mutex
 	in    map[netip.Prefix]*failures
 	swept time.Time // when sweep last ran
@@ -79,7 +83,14 @@ func (k *knocks) count(site netip.Prefix, now time.Time) (n int, left time.Durat
 		if len(k.in) >= maxAddresses {
 			k.sweep(now)
 		}
-		if len(k.in) >= maxAddresses {
+		switch {
+		case len(k.in) < maxAddresses:
+		case k.evict:
+			for other := range k.in {
+				delete(k.in, other)
+				break
+			}
+		default:
 			site = netip.Prefix{}
 		}
 		if f = k.in[site]; f == nil {

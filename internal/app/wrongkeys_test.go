@@ -85,3 +85,20 @@ func TestTableOfWrongKeysIsBounded(t *testing.T) {
 		t.Errorf("a minute later: %d refused, %d addresses kept", r, len(s.wrongKeys.in))
 	}
 }
+
+// Where callers need no key, many sites make room for others and share no counter.
+func TestManySitesDoNotExhaustPublicKeys(t *testing.T) {
+	now := time.Now()
+	open, shared := knocks{evict: true}, knocks{}
+	for n := range maxAddresses + 1000 {
+		open.count(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32), now)
+		shared.count(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32), now)
+	}
+	fresh := netip.MustParsePrefix("203.0.113.7/32")
+	if n, _ := open.count(fresh, now); n != 1 || len(open.in) != maxAddresses {
+		t.Errorf("request %d of a new site, %d sites are kept", n, len(open.in))
+	}
+	if n, _ := shared.count(fresh, now); n <= 1000 {
+		t.Errorf("control: with a shared counter it was request %d", n)
+	}
+}

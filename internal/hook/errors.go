@@ -50,7 +50,7 @@ const (
 	CodeBacklogFull       Code = "backlog_full"                   // 429
 	CodeStorageFull       Code = "storage_full"                   // 503
 	CodeStorageDown       Code = "storage_unavailable"            // 503
-	CodeServerBusy        Code = "server_busy"                    // 503: no memory for the body now
+	CodeServerBusy        Code = "server_busy"                    // 503: no memory for the body now, or too many searches of a scope
 	CodeShuttingDown      Code = "shutting_down"                  // 503
 	CodeInternal          Code = "internal_error"                 // 500
 	CodeLoopDetected      Code = "loop_detected"                  // 508: a delivery of its own

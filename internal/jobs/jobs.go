@@ -40,13 +40,14 @@ type Runner struct {
 	store     Store
 	profileOf func(*hook.Endpoint) hook.ProfileHash
 	running   sync.WaitGroup
-	life      context.Context // ends with Stop
+	runs      map[hook.ID]*jobRun // the latest of each job
+	life      context.Context     // ends with Stop
 	stop      context.CancelFunc
 }
 
 // New returns a runner that runs nothing before Start.
 func New(log *slog.Logger) *Runner {
-	r := &Runner{log: log}
+	r := &Runner{log: log, runs: map[hook.ID]*jobRun{}}
 	r.life, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -78,7 +79,35 @@ func (r *Runner) begin(refs []hook.ReplayRef) {
 		return
 	}
 	for _, ref := range refs {
-		r.running.Go(func() { r.run(ref) })
+		ctx, cancel := context.WithCancel(r.life)
+		before, own := r.runs[ref.ID], &jobRun{cancel: cancel, done: make(chan struct{})}
+		if before != nil {
+			before.cancel() // the job was resumed: its former run has an old fence
+		}
+		r.runs[ref.ID] = own
+		r.running.Go(func() {
+			if before != nil {
+				<-before.done
+			}
+			r.run(ctx, ref)
+			cancel()
+			r.ended(ref.ID, own)
+		})
+	}
+}
+
+// jobRun is one run of a job: from its start or resumption until it ends.
+type jobRun struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (r *Runner) ended(id hook.ID, own *jobRun) {
+	close(own.done)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.runs[id] == own {
+		delete(r.runs, id)
 	}
 }
 
@@ -93,16 +122,16 @@ func (r *Runner) Stop() {
 
 // run makes the steps of one job until the job has ended or another process has taken it
 // over.
-func (r *Runner) run(ref hook.ReplayRef) {
+func (r *Runner) run(ctx context.Context, ref hook.ReplayRef) {
 	most := min(max(int(ref.Rate*stepEvery.Seconds()), 1), mostAStep)
 	pause := firstPause
-	for r.life.Err() == nil {
+	for ctx.Err() == nil {
 		began := time.Now()
-		step, err := r.store.StepReplay(r.life, ref, most, r.profileOf)
+		step, err := r.store.StepReplay(ctx, ref, most, r.profileOf)
 		var wait time.Duration
 		switch {
 		case err != nil:
-			if code := hook.CodeOf(err); code == hook.CodeInternal && r.life.Err() == nil {
+			if code := hook.CodeOf(err); code == hook.CodeInternal && ctx.Err() == nil {
 				r.log.Error("a step of a replay failed and will be tried again", "replay", ref.ID, "error", err, "retry_in", pause)
 			}
 			wait, pause = pause, min(2*pause, lastPause)
@@ -112,10 +141,14 @@ func (r *Runner) run(ref hook.ReplayRef) {
 			wait, pause = pause, min(2*pause, lastPause)
 		default:
 			pause = firstPause
-			wait = time.Duration(math.Ceil(float64(step.Done)/ref.Rate*1e9)) - time.Since(began)
+			took := time.Since(began)
+			wait = time.Duration(math.Ceil(float64(step.Done)/ref.Rate*1e9)) - took
+			if step.Done == 0 {
+				wait = took // a page without a match leaves half of the time to other reads
+			}
 		}
 		select {
-		case <-r.life.Done():
+		case <-ctx.Done():
 		case <-time.After(wait):
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // script returns the steps of a replay one after another, and then one that is Over.
 type script struct {
+	mu      sync.Mutex
 	answers []func() (hook.ReplayStep, error)
 	at      []time.Time
 	most    []int
@@ -21,16 +23,31 @@ type script struct {
 }
 
 func (s *script) StepReplay(ctx context.Context, _ hook.ReplayRef, most int, _ func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
+	s.mu.Lock()
 	s.beside++
 	s.twice = s.twice || s.beside > 1
-	defer func() { s.beside-- }()
 	s.at, s.most = append(s.at, time.Now()), append(s.most, most)
-	if len(s.answers) == 0 {
+	var next func() (hook.ReplayStep, error)
+	if len(s.answers) > 0 {
+		next, s.answers = s.answers[0], s.answers[1:]
+	}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.beside--
+	}()
+	if next == nil {
 		return hook.ReplayStep{Over: true}, ctx.Err()
 	}
-	next := s.answers[0]
-	s.answers = s.answers[1:]
 	return next()
+}
+
+// steps returns the number of steps so far.
+func (s *script) steps() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.at)
 }
 
 func did(n int) func() (hook.ReplayStep, error) {
@@ -97,5 +114,57 @@ func TestRunnerStops(t *testing.T) {
 		if len(s.at) != 1 {
 			t.Errorf("%d steps", len(s.at))
 		}
+	})
+}
+
+// A job that is woken again and again has one run, and the former ones end while they wait.
+func TestAJobHasOneRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		for range 1000 {
+			s.answers = append(s.answers, func() (hook.ReplayStep, error) { return hook.ReplayStep{Waiting: true}, nil })
+		}
+		r := New(slog.New(slog.DiscardHandler))
+		r.Start(s, nil)
+		for fence := range int64(100) {
+			r.Wake([]hook.ReplayRef{{ID: hook.ID{1}, Fence: fence, Rate: 1}})
+			synctest.Wait()
+		}
+		if len(r.runs) != 1 || s.steps() != 100 {
+			t.Errorf("%d runs, %d steps", len(r.runs), s.steps())
+		}
+		before := s.steps()
+		time.Sleep(time.Minute)
+		r.Stop()
+		if s.twice {
+			t.Error("two runs made steps at the same time")
+		}
+		if n := s.steps() - before; n < 10 || n > 20 { // one run looks every five seconds at last; a hundred would be 1,500
+			t.Errorf("%d steps in a minute", n)
+		}
+		if len(r.runs) != 0 {
+			t.Errorf("%d runs are kept", len(r.runs))
+		}
+	})
+}
+
+// A page without a match is followed by a pause that is as long.
+func TestPagesWithoutAMatchPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		for range 10 {
+			s.answers = append(s.answers, func() (hook.ReplayStep, error) {
+				time.Sleep(100 * time.Millisecond)
+				return hook.ReplayStep{}, nil
+			})
+		}
+		r := New(slog.New(slog.DiscardHandler))
+		r.Start(s, nil)
+		r.Wake([]hook.ReplayRef{{ID: hook.ID{1}, Fence: 1, Rate: 1000}})
+		r.running.Wait()
+		if took := s.at[10].Sub(s.at[0]); took != 2*time.Second {
+			t.Errorf("ten pages of 0.1 s took %v", took)
+		}
+		r.Stop()
 	})
 }

@@ -125,6 +125,12 @@ func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
+	// Replays that end at once are bounded by nothing else. One may be deleted for each
+	// that is made, and a few more.
+	if _, err = t.exec("drop old replays", `DELETE FROM replays WHERE id IN (SELECT id FROM replays
+		WHERE mode = ? AND tenant = ? AND ended_at > 0 ORDER BY id DESC LIMIT 10 OFFSET ?)`, int64(j.Scope.Mode), j.Scope.Tenant, int64(replaysKept)); err != nil {
+		return nil, false, err
+	}
 	t.runReplay(j)
 	return *j, true, nil
 }
@@ -450,8 +456,12 @@ func (t *tx) requestReplay(row *hook.Delivery, j *hook.ReplayJob, target *hook.E
 		int64(hook.ByReplay), sqltext.Micros(t.now), int64(0), j.ID[:])
 }
 
-// replayKept is how long an ended replay is kept.
-const replayKept = 90 * 24 * time.Hour
+// replayKept is how long an ended replay is kept, and replaysKept how many of them of a
+// tenant in one mode.
+const (
+	replayKept  = 90 * 24 * time.Hour
+	replaysKept = 1000
+)
 
 // dropReplays deletes replays that ended more than replayKept ago.
 func (s *Store) dropReplays(ctx context.Context) error {

@@ -3,9 +3,22 @@ package read
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
+
+// Bounds of the searches of a scope that wait for the one in progress.
+const (
+	slotWaiters = 32
+	slotWait    = 10 * time.Second
+)
+
+// errSlotBusy refuses a search: too many of its scope wait, or it waited for too long.
+func errSlotBusy() error {
+	return &hook.Error{Code: hook.CodeServerBusy, RetryAfter: time.Second,
+		Message: "Other searches of this tenant are in progress, and this one waited too long or would have to. Send fewer at once, and this one again later."}
+}
 
 // slots allows each scope one search at a time. There are few connections that read, and
 // the requests and attempts of all other tenants share them.
@@ -19,7 +32,8 @@ type slot struct {
 	free  chan struct{}
 }
 
-// take waits until the scope's slot is free or ctx ends. The caller must call done.
+// take waits until the scope's slot is free, at most slotWait, or ctx ends. It returns
+// CodeServerBusy if slotWaiters searches wait already. The caller must call done.
 func (s *slots) take(ctx context.Context, scope hook.Scope) (done func(), err error) {
 	s.mu.Lock()
 	own := s.of[scope]
@@ -30,6 +44,10 @@ func (s *slots) take(ctx context.Context, scope hook.Scope) (done func(), err er
 		}
 		s.of[scope] = own
 	}
+	if own.users > slotWaiters {
+		s.mu.Unlock()
+		return nil, errSlotBusy()
+	}
 	own.users++
 	s.mu.Unlock()
 	leave := func() {
@@ -39,12 +57,17 @@ func (s *slots) take(ctx context.Context, scope hook.Scope) (done func(), err er
 			delete(s.of, scope)
 		}
 	}
+	wait := time.NewTimer(slotWait)
+	defer wait.Stop()
 	select {
 	case own.free <- struct{}{}:
 		return func() {
 			<-own.free
 			leave()
 		}, nil
+	case <-wait.C:
+		leave()
+		return nil, errSlotBusy()
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()

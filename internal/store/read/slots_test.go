@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -36,4 +38,48 @@ func TestSlots(t *testing.T) {
 	if len(all.of) != 0 {
 		t.Errorf("%d slots are kept", len(all.of))
 	}
+}
+
+// Searches of a scope that wait are bounded in number and in time, and do not keep others
+// from searching.
+func TestWaitersOfASlotAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all slots
+		one := hook.Scope{Tenant: "a", Mode: hook.Live}
+		done, err := all.take(t.Context(), one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		waited := make(chan error, slotWaiters)
+		for range slotWaiters {
+			go func() {
+				_, err := all.take(t.Context(), one)
+				waited <- err
+			}()
+		}
+		synctest.Wait()
+		if _, err := all.take(t.Context(), one); hook.CodeOf(err) != hook.CodeServerBusy || time.Since(began) != 0 {
+			t.Errorf("one more than may wait: %v after %v", err, time.Since(began))
+		}
+		if free, err := all.take(t.Context(), hook.Scope{Tenant: "b", Mode: hook.Live}); err != nil {
+			t.Errorf("another tenant: %v", err)
+		} else {
+			free()
+		}
+		for range slotWaiters {
+			if err := <-waited; hook.CodeOf(err) != hook.CodeServerBusy || time.Since(began) != slotWait {
+				t.Errorf("a search that waited: %v after %v", err, time.Since(began))
+			}
+		}
+		done()
+		if again, err := all.take(t.Context(), one); err != nil {
+			t.Errorf("control: %v", err)
+		} else {
+			again()
+		}
+		if len(all.of) != 0 {
+			t.Errorf("%d slots are kept", len(all.of))
+		}
+	})
 }

@@ -22,12 +22,13 @@ const (
 // read hours. Buckets reads one consistent state of the database, including everything
 // committed before the call.
 func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error) {
-	out := hook.Stats{Scope: q.Scope, From: q.From, Step: q.Step, Buckets: make([]hook.Tally, q.To.Sub(q.From)/q.Step)}
+	out := hook.Stats{Scope: q.Scope, From: q.From, Step: q.Step}
 	done, err := l.slots.take(ctx, q.Scope)
 	if err != nil {
 		return out, err
 	}
 	defer done()
+	out.Buckets = make([]hook.Tally, q.To.Sub(q.From)/q.Step) // not while it waits
 	if err := l.buckets(ctx, q, out.Buckets); err != nil {
 		return out, l.fail("read statistics", err)
 	}
