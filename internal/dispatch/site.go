@@ -311,7 +311,7 @@ func prefixOf(a netip.Addr) string {
 }
 
 // adaptSite adjusts the bounds of a site. A success at a bound raises it, so that the
-// concurrent attempts double each round trip and the rate triples each second. The
+// concurrent attempts double each round trip and the rate grows fivefold each second. The
 // bounds are halved, at most once a second, while more than half of the recent outcomes
 // show overload. A single failing endpoint among many at the same host changes nothing.
 func (d *Dispatcher) adaptSite(s *site, o *hook.Outcome, full bool, now time.Time) {
@@ -330,7 +330,7 @@ func (d *Dispatcher) adaptSite(s *site, o *hook.Outcome, full bool, now time.Tim
 			s.cap++
 		}
 		if now.Sub(s.heldAt) < siteBurst && s.rate < d.opts.HostRate*float64(s.share) {
-			s.rate += 2
+			s.rate += 4
 		}
 	}
 }
