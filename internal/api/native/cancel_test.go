@@ -3,18 +3,22 @@ package native_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
 // The store's writer renders a batch even if its caller has disconnected. It must not
-// use the response any more. The race detector finds violations.
+// use the response any more. The race detector finds violations. Afterwards each key has
+// its answer, and its event is stored once, whether its caller was there or not.
 func TestCancelledBatch(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme")
@@ -24,16 +28,30 @@ func TestCancelledBatch(t *testing.T) {
 		b.WriteString(`,{"tenant":"acme","type":"a b","data":{}}`)
 	}
 	b.WriteString("]")
-	for i := range 40 {
-		ctx, cancel := context.WithCancel(t.Context())
+	send := func(ctx context.Context, i int) *httptest.ResponseRecorder {
 		r := httptest.NewRequest("POST", "/v1/events/batch", bytes.NewReader([]byte(b.String()))).WithContext(ctx)
 		r.Header.Set("Authorization", "Bearer "+liveKey)
 		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Idempotency-Key", "k"+string(rune('a'+i)))
-		time.AfterFunc(time.Duration(i)*200*time.Microsecond, cancel)
+		r.Header.Set("Idempotency-Key", fmt.Sprint("key-", i))
 		w := httptest.NewRecorder()
 		h.handler.ServeHTTP(w, r)
+		return w
+	}
+	const keys = 40
+	for i := range keys {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Duration(i)*200*time.Microsecond, cancel)
+		send(ctx, i)
 		cancel()
+	}
+	for i := range keys {
+		var got client.BatchResults
+		if w := send(t.Context(), i); json.Unmarshal(w.Body.Bytes(), &got) != nil || len(got.Results) != 901 || got.Results[0].ID == "" || got.Results[1].Error == nil {
+			t.Errorf("key %d: %d %.200s", i, w.Code, w.Body)
+		}
+	}
+	if events := want[client.Page[client.Event]](h, 200, get("/v1/events?limit=250")).Data; len(events) != keys {
+		t.Errorf("%d events for %d keys", len(events), keys)
 	}
 }
 
