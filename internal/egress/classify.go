@@ -21,6 +21,8 @@ type Failure struct {
 	// Address is the address of the connection, or else the one that was dialled. Zero:
 	// none was dialled.
 	Address netip.Addr
+	// Timing has the phases that were completed.
+	Timing hook.Timing
 }
 
 // Error returns the class, the message and the cause, for the operator.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -111,6 +112,7 @@ func (c *Client) dial(a *attempt) (net.Conn, error) {
 		return conn, err
 	}
 	a.phase = phaseTLS
+	begun := time.Now()
 	config := c.tls.Clone()
 	config.ServerName = a.target.host
 	secured := tls.Client(&gate{Conn: conn, socket: socketOf(conn)}, config)
@@ -118,7 +120,7 @@ func (c *Client) dial(a *attempt) (net.Conn, error) {
 		conn.Close()
 		return nil, classifyTLS(ctx, err)
 	}
-	a.phase = phaseReady
+	a.phase, a.timing.TLS = phaseReady, time.Since(begun)
 	return secured, nil
 }
 
@@ -131,6 +133,7 @@ func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
 		return nil, err
 	}
 	a.phase = phaseConnect
+	begun := time.Now()
 	targets = c.ways.order(a.target.host, targets)
 	a.address = targets[0].Addr()
 	won, err := c.race(ctx, targets)
@@ -141,7 +144,7 @@ func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
 		a.address = won.to.Addr()
 		c.ways.worked(a.target.host, won.to)
 	}
-	a.phase = phaseReady
+	a.phase, a.timing.Connect = phaseReady, time.Since(begun)
 	return won.Conn, nil
 }
 
@@ -165,7 +168,9 @@ func (c *Client) targets(ctx context.Context, a *attempt) ([]netip.AddrPort, err
 		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
 	}
 	a.phase = phaseDNS
+	begun := time.Now()
 	found, fail := c.resolve(ctx, host)
+	a.timing.DNS = time.Since(begun)
 	if fail != nil {
 		return nil, fail
 	}

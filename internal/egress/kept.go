@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -17,11 +18,12 @@ import (
 // belongs to it.
 type wire struct {
 	net.Conn
-	origin origin
-	period int64           // see Client.period
-	socket syscall.RawConn // nil: there is none
-	since  time.Time       // when it was kept
-	place  *list.Element   // among the kept ones, by since
+	address netip.Addr // of the receiver
+	origin  origin
+	period  int64           // see Client.period
+	socket  syscall.RawConn // nil: there is none
+	since   time.Time       // when it was kept
+	place   *list.Element   // among the kept ones, by since
 }
 
 // origin is who may use a connection for what: one endpoint, for one destination.
@@ -33,8 +35,8 @@ type origin struct {
 }
 
 // newWire returns the wire of an open connection.
-func newWire(conn net.Conn, of origin, period int64) *wire {
-	return &wire{Conn: conn, origin: of, period: period, socket: socketOf(conn)}
+func newWire(conn net.Conn, address netip.Addr, of origin, period int64) *wire {
+	return &wire{Conn: conn, address: address, origin: of, period: period, socket: socketOf(conn)}
 }
 
 // socketOf returns the socket of a connection, or nil.

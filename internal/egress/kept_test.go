@@ -1,6 +1,7 @@
 package egress_test
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -120,4 +121,24 @@ func TestResumption(t *testing.T) {
 		}
 		c.CloseIdle()
 	}
+}
+
+// The timing of an attempt says how long its phases took, and that a kept connection had
+// fewer of them.
+func TestTiming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &town{at: map[string][]time.Time{}, bodies: map[string]int{}}
+		c := egress.New(egress.Options{AllowHTTP: true, Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.1"}),
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				time.Sleep(10 * time.Millisecond)
+				return n.dial(ctx, network, address)
+			}})
+		defer c.CloseIdle()
+		for _, want := range []hook.Timing{{Connect: 10 * time.Millisecond, FirstByte: 120 * time.Millisecond}, {FirstByte: 120 * time.Millisecond, Reused: true}} {
+			res, err := c.Post(t.Context(), egress.Request{URL: "http://shop.example/", Body: []byte("x")})
+			if err != nil || res.Timing != want || res.Address.String() != "93.184.215.1" {
+				t.Errorf("%+v from %s, want %+v: %v", res.Timing, res.Address, want, err)
+			}
+		}
+	})
 }

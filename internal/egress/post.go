@@ -46,6 +46,7 @@ type Response struct {
 	RetryAfter time.Duration
 	// Address is the remote address of the connection on which the response came.
 	Address netip.Addr
+	Timing  hook.Timing
 }
 
 // Post sends the request and returns the receiver's response. Redirects and error
@@ -75,7 +76,7 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	of, period := target.origin(), c.period(target)
 	repeated := false
 	w := c.kept.take(of, period)
-	a.kept = w != nil
+	a.timing.Reused = w != nil
 	out, err := c.try(a, w, of, period)
 	if err != nil && a.staleConnection(err) {
 		repeated = true
@@ -91,11 +92,11 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 		if said.Message == wantsCertificate && c.opts.ClientCertificate != nil {
 			said.Message = otherCertificate
 		}
-		said.Repeated, said.Address = repeated, a.address
+		said.Repeated, said.Address, said.Timing = repeated, a.address, a.timing
 		return Response{}, &said
 	}
 	c.reach.note(target.host, false)
-	out.Repeated, out.Address = repeated, a.address
+	out.Repeated, out.Address, out.Timing = repeated, a.address, a.timing
 	return out, nil
 }
 
@@ -107,9 +108,9 @@ func (c *Client) try(a *attempt, w *wire, of origin, period int64) (Response, er
 		if err != nil {
 			return Response{}, err
 		}
-		w = newWire(conn, of, period)
+		w = newWire(conn, a.address, of, period)
 	}
-	a.connected(w)
+	a.address = w.address
 	out, again, err := c.exchange(a, w)
 	if again && period == c.period(a.target) {
 		c.kept.put(w)
@@ -131,6 +132,7 @@ func (c *Client) exchange(a *attempt, w *wire) (out Response, again bool, err er
 	stop := context.AfterFunc(a.caller, func() { _ = w.SetDeadline(longAgo) })
 	defer func() { again = stop() && again }()
 
+	begun := time.Now()
 	written, err := a.send(w)
 	if err != nil {
 		return Response{}, false, err
@@ -138,7 +140,9 @@ func (c *Client) exchange(a *attempt, w *wire) (out Response, again bool, err er
 	in := &a.scratch.in
 	in.reset(w, c.opts.MaxHeader)
 	h, err := in.head()
-	a.answered = !in.since.IsZero()
+	if a.answered = !in.since.IsZero(); a.answered {
+		a.timing.FirstByte = in.since.Sub(begun)
+	}
 	if err != nil {
 		w.Close() // the request may still be being sent
 		written.all()
@@ -198,10 +202,10 @@ type attempt struct {
 	scratch  *scratch
 
 	phase    int
-	kept     bool       // the request was sent on a kept connection
+	timing   hook.Timing
 	sent     bool       // it was being sent
 	answered bool       // a byte of a response was received
-	address  netip.Addr // of the connection, or the address that was dialled; zero: none
+	address  netip.Addr // of the connection, or that was dialled for it; zero: none
 }
 
 // context returns a context for the dial. It ends at the deadline.
@@ -212,15 +216,8 @@ func (a *attempt) context() (context.Context, context.CancelFunc) {
 // over reports whether the deadline has passed.
 func (a *attempt) over() bool { return !time.Now().Before(a.deadline) }
 
-// connected records the address of the connection.
-func (a *attempt) connected(w *wire) {
-	if addr := addressOf(w.Conn); addr.IsValid() {
-		a.address = addr
-	}
-}
-
 // staleConnection reports whether the request failed because the receiver had closed the
 // kept connection, as far as can be determined.
 func (a *attempt) staleConnection(err error) bool {
-	return a.kept && !a.answered && a.caller.Err() == nil && !a.timedOut(err)
+	return a.timing.Reused && !a.answered && a.caller.Err() == nil && !a.timedOut(err)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -153,12 +152,4 @@ func (a *attempt) send(w *wire) (written, error) {
 		close(done)
 	}()
 	return done, nil
-}
-
-// addressOf returns the remote address of a connection, if it is an IP address.
-func addressOf(conn net.Conn) netip.Addr {
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr()
-	}
-	return netip.Addr{}
 }
