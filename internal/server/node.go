@@ -208,20 +208,27 @@ func (n *Node) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.loop = hook.Loop(keys.Installation())
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
-		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
+		Keys:             keys, KeySource: n.keySource(), Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
+			if errors.Is(err, store.ErrMasterKeyMismatch) {
+				n.failed <- exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %w; put that key into the place of this node's master keys, then start again", err))
+				return
+			}
 			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after the failure; check the disk, then start again", err))
 		},
 	})
 	if made != "" && errors.Is(err, store.ErrMasterKeyMismatch) {
 		_ = os.Remove(made) // made a moment ago, for a database that has another one
 	}
-	return n.openError(path, err)
+	if err != nil {
+		return n.openError(path, err)
+	}
+	n.loop = hook.Loop(n.store.Installation())
+	return nil
 }
 
 // committed passes the effects of a transaction on. It runs on the store's writer and does
@@ -290,9 +297,9 @@ func (n *Node) openError(path string, err error) error {
 	case errors.Is(err, store.ErrLocked):
 		return exit.With(exit.Locked, fmt.Errorf("%s is in use by another posthorn process; stop it or choose another --data", filepath.Dir(path)))
 	case errors.Is(err, store.ErrMasterKeyMismatch) && n.cfg.postgres():
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key of this node is not the one that sealed the secrets in the database; copy master.key from the data directory of the first node, or name it with --master-key-file"))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key of this node is not the one that sealed the secrets in the database%s; copy master.key from the data directory of another node, or name it with --master-key-file", seal.Why(err)))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key is not the one that sealed the secrets in %s", path))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key is not the one that sealed the secrets in %s%s", path, seal.Why(err)))
 	case errors.Is(err, store.ErrNewerSchema) && n.cfg.postgres():
 		return exit.With(exit.Schema, fmt.Errorf("%w; nothing was changed, start the newer release", err))
 	case errors.Is(err, store.ErrNewerSchema):

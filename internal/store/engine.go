@@ -45,6 +45,11 @@ type peers interface {
 	Alike(ctx context.Context) (bool, error)
 	// Holds reports whether jobs handed over under the epoch may still be attempted.
 	Holds(epoch int64) bool
+	// Lacking names the live processes that do not have a master key. If lock is true, none
+	// enters until the transaction of q ends. ToldKeys tells the others which keys this one
+	// has.
+	Lacking(ctx context.Context, q sqltext.Querier, key string, lock bool) ([]string, error)
+	ToldKeys(ctx context.Context) error
 	// Abandoned lists the work of processes that have ended.
 	Abandoned(ctx context.Context) ([]sqltext.Abandoned, error)
 	// TakeOver begins the takeover of an ended process inside a transaction, and reports
@@ -67,6 +72,12 @@ func (p solo) Nodes() int                          { return 1 }
 func (p solo) Holds(int64) bool                    { return true }
 func (p solo) Alike(context.Context) (bool, error) { return true, nil }
 func (p solo) Housekeep(context.Context) error     { return nil }
+
+func (p solo) ToldKeys(context.Context) error { return nil }
+
+func (p solo) Lacking(context.Context, sqltext.Querier, string, bool) ([]string, error) {
+	return nil, nil
+}
 
 func (p solo) Abandoned(context.Context) ([]sqltext.Abandoned, error) {
 	return []sqltext.Abandoned{{

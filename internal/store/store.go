@@ -57,6 +57,8 @@ type Options struct {
 	Path string
 	// Keys seals secrets, header values and stored answers.
 	Keys *seal.Keyring
+	// KeySource is where the keys come from. Without it the master key cannot be rotated.
+	KeySource KeySource
 	// Now is the clock; default time.Now. Times have microsecond precision.
 	Now func() time.Time
 	// Log is for operators; default slog.Default. The store logs no secrets.
@@ -140,6 +142,8 @@ type Store struct {
 	lastStat   int64                    // see statID
 	tallies    tallies                  // of the transaction in progress
 
+	rotations rotations // of the master key
+
 	sweeps  chan struct{}
 	counted chan struct{} // a transaction counted something
 	sweeper sync.WaitGroup
@@ -186,6 +190,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		sweeps:    make(chan struct{}, 1),
 		counted:   make(chan struct{}, 1),
 		retention: watch,
+		rotations: rotations{wake: make(chan struct{}, 1)},
 	}
 	s.life, s.stop = context.WithCancel(context.Background())
 	if opts.Postgres != "" {
@@ -194,7 +199,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = s.openSQLite(ctx)
 	}
 	if err == nil {
-		if err = s.dir.ReadBound(ctx, s.read); err != nil {
+		if err = errors.Join(s.dir.ReadBound(ctx, s.read), s.beginKeys(ctx)); err != nil {
 			s.writer.Close()
 			err = errors.Join(err, s.engine.Close())
 		}
@@ -206,6 +211,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s.sweeper.Go(func() { s.sweep(s.life) })
 	s.sweeper.Go(func() { s.writeUses(s.life) })
 	s.sweeper.Go(func() { s.watchStats(s.life) })
+	s.sweeper.Go(func() { s.watchRotation(s.life) })
 	return s, nil
 }
 

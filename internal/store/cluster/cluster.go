@@ -161,9 +161,9 @@ func bootTime() int64 {
 func (c *Cluster) register(ctx context.Context) error {
 	at := c.sinceStart()
 	var epoch int64
-	err := c.control.QueryRowContext(ctx, `INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease)
-		VALUES (nextval('node_epochs'), $1, $2, clock_timestamp(), clock_timestamp(), $3 * interval '1 millisecond') RETURNING epoch`,
-		c.name, c.opts.Version, c.opts.Lease.Milliseconds()).Scan(&epoch)
+	err := c.control.QueryRowContext(ctx, `INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease, master_keys)
+		VALUES (nextval('node_epochs'), $1, $2, clock_timestamp(), clock_timestamp(), $3 * interval '1 millisecond', $4) RETURNING epoch`,
+		c.name, c.opts.Version, c.opts.Lease.Milliseconds(), c.masterKeys()).Scan(&epoch)
 	if err != nil {
 		return err
 	}
