@@ -26,10 +26,10 @@ type MasterKeyRotation struct {
 	StartedAt Time   `json:"started_at" doc:"When the rotation began."`
 }
 
-// MasterKeys returns the master keys of the node that answers, oldest first. Operators of live
+// MasterKeys returns a page of the master keys of the node that answers, oldest first. Operators of live
 // mode only.
-func (c *Client) MasterKeys(ctx context.Context) (Page[MasterKey], error) {
-	return get[Page[MasterKey]](ctx, c, "/v1/master-keys")
+func (c *Client) MasterKeys(ctx context.Context, q ListOptions) (Page[MasterKey], error) {
+	return get[Page[MasterKey]](ctx, c, "/v1/master-keys"+queryOf(q))
 }
 
 // RotateMasterKey makes the newest master key seal, and starts sealing everything that is

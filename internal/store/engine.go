@@ -35,21 +35,13 @@ type engine interface {
 // peers are the other processes that work or have worked on the same rows: the other nodes
 // of a PostgreSQL database, or earlier processes of a file (solo).
 type peers interface {
+	company
 	// Epoch is the number of this process, which is the owner of the deliveries in its memory.
 	Epoch() int64
 	// Shared reports whether other processes change rows while this one works.
 	Shared() bool
-	// Nodes is how many nodes share the work now, at least 1.
-	Nodes() int
-	// Alike reports whether all live nodes run the release of this one.
-	Alike(ctx context.Context) (bool, error)
 	// Holds reports whether jobs handed over under the epoch may still be attempted.
 	Holds(epoch int64) bool
-	// Lacking names the live processes that do not have a master key. If lock is true, none
-	// enters until the transaction of q ends. ToldKeys tells the others which keys this one
-	// has.
-	Lacking(ctx context.Context, q sqltext.Querier, key string, lock bool) ([]string, error)
-	ToldKeys(ctx context.Context) error
 	// Abandoned lists the work of processes that have ended.
 	Abandoned(ctx context.Context) ([]sqltext.Abandoned, error)
 	// TakeOver begins the takeover of an ended process inside a transaction, and reports
@@ -61,6 +53,18 @@ type peers interface {
 	// DropDays drops whole partitions of days before until. It returns the event tables from
 	// which the rest is to be dropped page by page, or none if that is not to be done now.
 	DropDays(ctx context.Context, until time.Time) (tables []string, err error)
+}
+
+// company is what a process knows of the live nodes.
+type company interface {
+	// Nodes is how many nodes share the work now, at least 1.
+	Nodes() int
+	// Alike reports whether all live nodes run the release of this one.
+	Alike(ctx context.Context) (bool, error)
+	// Lacking names those that do not have a master key. If lock is true, none enters until
+	// the transaction of q ends. ToldKeys tells the others which keys this one has.
+	Lacking(ctx context.Context, q sqltext.Querier, key string, lock bool) ([]string, error)
+	ToldKeys(ctx context.Context) error
 }
 
 // solo are the peers of the only process on a file. All earlier processes have ended.

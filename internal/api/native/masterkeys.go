@@ -2,10 +2,12 @@ package native
 
 import (
 	"context"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 func (a *api) masterKeyRoutes(h huma.API) {
@@ -14,20 +16,27 @@ func (a *api) masterKeyRoutes(h huma.API) {
 	register(a, h, operation("DELETE", "/v1/master-keys/{id}", "drop-master-key", "Remove a master key that is no longer needed", 204), a.dropMasterKey)
 }
 
-func (a *api) listMasterKeys(ctx context.Context, q *request, _ *struct{}) (*reply[client.Page[client.MasterKey]], error) {
+type masterKeysIn struct{ PageIn }
+
+func (a *api) listMasterKeys(ctx context.Context, q *request, in *masterKeysIn) (*reply[client.Page[client.MasterKey]], error) {
 	all, err := a.o.Service.MasterKeys(ctx, q.caller)
 	if err != nil {
 		return nil, err
 	}
-	var rows []client.MasterKey
-	for _, k := range all.Keys {
+	at, rows, next := in.page(), []client.MasterKey{}, ""
+	left := all.Keys[slices.IndexFunc(all.Keys, func(k hook.MasterKey) bool { return k.ID == at.Cursor })+1:]
+	for i, k := range left {
+		if i == at.Limit {
+			next = left[i-1].ID
+			break
+		}
 		row := client.MasterKey{ID: k.ID, State: k.State, Missing: append([]string{}, k.Missing...)}
 		if r := all.Rotation; r != nil && r.From == k.ID {
 			row.Resealed, row.Damaged, row.ReplacedAt, row.ReleasedAt = r.Resealed, r.Damaged, someTime(r.StartedAt), someTime(r.EndedAt)
 		}
 		rows = append(rows, row)
 	}
-	return page(q, rows, ""), nil
+	return page(q, rows, next), nil
 }
 
 func (a *api) rotateMasterKey(ctx context.Context, q *request, _ *struct{}) (*reply[client.MasterKeyRotation], error) {

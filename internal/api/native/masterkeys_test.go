@@ -58,7 +58,7 @@ func (k *keysInMemory) Remove(_ context.Context, id string) error {
 
 // unused returns the id of the master key that does not seal.
 func (s *site) unused() string {
-	keys, err := s.MasterKeys(s.ctx)
+	keys, err := s.MasterKeys(s.ctx, client.ListOptions{})
 	if err != nil || len(keys.Data) == 0 {
 		return ""
 	}
@@ -70,6 +70,13 @@ func TestMasterKeys(t *testing.T) {
 	before := want[client.Page[client.MasterKey]](h, 200, get("/v1/master-keys")).Data
 	if len(before) != 2 || before[0].State != "unused" || before[1].State != "seals" || before[1].Missing == nil {
 		t.Fatalf("%+v", before)
+	}
+	first := want[client.Page[client.MasterKey]](h, 200, get("/v1/master-keys?limit=1"))
+	if len(first.Data) != 1 || first.NextCursor == nil {
+		t.Fatalf("%+v", first)
+	}
+	if rest := want[client.Page[client.MasterKey]](h, 200, get("/v1/master-keys?cursor="+*first.NextCursor)); len(rest.Data) != 1 || rest.Data[0].ID != before[1].ID || rest.NextCursor != nil {
+		t.Errorf("%+v", rest)
 	}
 	refused := func(status int, code string, c call) {
 		t.Helper()
