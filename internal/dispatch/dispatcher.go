@@ -138,28 +138,29 @@ type Dispatcher struct {
 	heldBack     [2]int64  // attempts that waited for a site: for its cap, and for its rate
 	heldLogged   time.Time // when this was last logged
 
-	budgets   [2]budget
-	open      attempts          // attempts in the fast budget, in the order in which they started
-	timetable timetable         // alarms by time
-	wakeAt    time.Time         // when the timer fires next
-	base      time.Time         // a moment by the monotonic clock
-	wallBase  time.Time         // the same moment by the wall clock
-	began     bool              // an attempt has begun since the timer last fired
-	waiting   int               // jobs in the queues
-	reserved  int               // for jobs that claims in progress may return
-	bytes     int               // bytes of their bodies
-	active    int               // attempts in progress
-	done      []hook.Settlement // attempts that wait to be recorded
-	unsettled int               // attempts in done or in the batch that is being recorded
-	refused   []hook.Settlement // settlements that the store refused, until they are retried
-	answers   int               // bytes of responses in done, in the current batch, and in refused
-	abandoned int               // attempts that were not recorded; the next start repeats them
-	returns   []jobList         // jobs to give back to the table
-	returned  int               // their number, including those in the current batch
-	started   bool
-	stopping  bool
-	aborted   bool
-	drained   chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
+	budgets    [2]budget
+	open       attempts          // attempts in the fast budget, in the order in which they started
+	timetable  timetable         // alarms by time
+	wakeAt     time.Time         // when the timer fires next
+	base       time.Time         // a moment by the monotonic clock
+	wallBase   time.Time         // the same moment by the wall clock
+	clockSteps int64             // how often the wall clock was set
+	began      bool              // an attempt has begun since the timer last fired
+	waiting    int               // jobs in the queues
+	reserved   int               // for jobs that claims in progress may return
+	bytes      int               // bytes of their bodies
+	active     int               // attempts in progress
+	done       []hook.Settlement // attempts that wait to be recorded
+	unsettled  int               // attempts in done or in the batch that is being recorded
+	refused    []hook.Settlement // settlements that the store refused, until they are retried
+	answers    int               // bytes of responses in done, in the current batch, and in refused
+	abandoned  int               // attempts that were not recorded; the next start repeats them
+	returns    []jobList         // jobs to give back to the table
+	returned   int               // their number, including those in the current batch
+	started    bool
+	stopping   bool
+	aborted    bool
+	drained    chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
 
 	wakeTimer chan struct{} // receives when the timer must fire earlier than it was set to
 	claims    chan struct{} // receives when claimNext is not empty
@@ -261,6 +262,8 @@ type Stats struct {
 	// its limit of concurrent attempts, HeldRate those that waited for its limit of new
 	// attempts per second. Both only increase.
 	HeldInFlight, HeldRate int64
+	// ClockSteps counts how often the wall clock was set. It only increases.
+	ClockSteps int64
 }
 
 // Stats returns the current numbers.
@@ -270,7 +273,7 @@ func (d *Dispatcher) Stats() Stats {
 	return Stats{
 		InFlight: d.active + d.unsettled + len(d.refused), Fast: d.budgets[fast].used, Slow: d.budgets[slow].used,
 		Waiting: d.waiting, Endpoints: len(d.queues), Sites: len(d.sites),
-		HeldInFlight: d.heldBack[0], HeldRate: d.heldBack[1],
+		HeldInFlight: d.heldBack[0], HeldRate: d.heldBack[1], ClockSteps: d.clockSteps,
 	}
 }
 

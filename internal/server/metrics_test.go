@@ -103,7 +103,8 @@ func TestMonitoringFilesNameOurMetrics(t *testing.T) {
 	n := metered(t)
 	known := map[string]bool{}
 	described := make(chan *prometheus.Desc, 1000)
-	for _, c := range []prometheus.Collector{n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, longWrites{}, heldAttempts{}} {
+	series := newSeries(1)
+	for _, c := range []prometheus.Collector{series.tenants, series.endpoints, certificateMetrics{}, n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, longWrites{}, heldAttempts{}} {
 		c.Describe(described) // they are on the page once something happened
 	}
 	close(described)

@@ -146,7 +146,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	n.hub = listen.New(n.store, log)
 	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log, Loop: n.loop})
-	n.attempts = newAttemptCounter(&leased{sender: sender, node: n})
+	n.attempts = newAttemptCounter(&leased{sender: sender, node: n}, cfg.MetricsSeries)
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("recover deliveries: %w", err))
 	}
@@ -212,7 +212,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
 		Keys:             keys, KeySource: n.keySource(), Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
-		Committed: n.committed, Room: n.dispatch.Room,
+		Committed: n.committed, Room: n.dispatch.Room, CommitTook: n.counts.commitTook,
 		Fatal: func(err error) {
 			if errors.Is(err, store.ErrMasterKeyMismatch) {
 				n.failed <- exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %w; put that key into the place of this node's master keys, then start again", err))

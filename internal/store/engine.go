@@ -65,6 +65,8 @@ type company interface {
 	// the transaction of q ends. ToldKeys tells the others which keys this one has.
 	Lacking(ctx context.Context, q sqltext.Querier, key string, lock bool) ([]string, error)
 	ToldKeys(ctx context.Context) error
+	// ClockAhead is how far this machine's clock is ahead of that of the database.
+	ClockAhead() time.Duration
 }
 
 // solo are the peers of the only process on a file. All earlier processes have ended.
@@ -77,6 +79,7 @@ func (p solo) Holds(int64) bool                    { return true }
 func (p solo) Alike(context.Context) (bool, error) { return true, nil }
 func (p solo) Housekeep(context.Context) error     { return nil }
 
+func (p solo) ClockAhead() time.Duration      { return 0 }
 func (p solo) ToldKeys(context.Context) error { return nil }
 
 func (p solo) Lacking(context.Context, sqltext.Querier, string, bool) ([]string, error) {

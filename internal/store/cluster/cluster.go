@@ -103,6 +103,7 @@ type Cluster struct {
 	seenVersion, seenChanges atomic.Int64 // copies for the heartbeat
 	renewed                  atomic.Int64 // when the lease was last renewed, relative to start
 	nodes                    atomic.Int64 // nodes that are alive, including this one
+	clockAhead               atomic.Int64 // of the database's clock, in nanoseconds, when it was last compared
 	stale                    atomic.Bool  // the configuration must be read before the next write
 	leaseOver                atomic.Bool  // the node must register again before the next write
 
@@ -139,6 +140,10 @@ func (c *Cluster) Shared() bool { return true }
 
 // Nodes returns how many nodes currently share the database, at least 1.
 func (c *Cluster) Nodes() int { return max(1, int(c.nodes.Load())) }
+
+// ClockAhead returns how far this machine's clock was ahead of the database's when they were
+// last compared.
+func (c *Cluster) ClockAhead() time.Duration { return time.Duration(c.clockAhead.Load()) }
 
 // Holds reports whether jobs that were handed over under the epoch may still be attempted.
 func (c *Cluster) Holds(epoch int64) bool {
