@@ -69,6 +69,7 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	defer traceEvents(context.WithoutCancel(ctx), cfg, log)()
 	n, err := server.Start(context.WithoutCancel(ctx), cfg, log, out)
 	if err != nil {
 		return err

@@ -244,7 +244,7 @@ var eventTypeParams = []param{
 
 var masterKeyNoun = noun{name: "master-key", short: "List and rotate the master keys that seal secrets", verbs: []verb{
 	{name: "list", short: "List the master keys of the node, oldest first", method: http.MethodGet, path: "/v1/master-keys",
-		columns: []string{"id", "state", "missing", "resealed", "replaced_at", "released_at"}},
+		columns: []string{"id", "state", "missing", "resealed", "released_at"}},
 	{name: "rotate", short: "Seal with the newest master key from now on, and seal everything stored again; makes that key if the server has the file to itself", method: http.MethodPost, path: "/v1/master-keys/rotate",
 		example: `  posthorn master-key rotate
   posthorn master-key list        # until the key before is unused; back up the new one meanwhile`},

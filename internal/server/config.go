@@ -26,6 +26,7 @@ type Config struct {
 	Listen            string
 	MetricsListen     string
 	MetricsSeries     int
+	Tracer            Tracer // nil: nothing is traced; not an option
 	Data              string
 	Store             string
 	NodeLease         time.Duration

@@ -124,6 +124,9 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		n.without.Store, n.without.Queue, n.without.committed = n.store, n.store, n.dispatch.Committed
 		kept, queue = n.without, n.without
 	}
+	if cfg.Tracer != nil {
+		kept = tracedStore{kept, cfg.Tracer}
+	}
 	n.app, err = app.New(app.Options{
 		Store: kept, Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
@@ -145,8 +148,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		return err
 	}
 	n.hub = listen.New(n.store, log)
-	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log, Loop: n.loop})
-	n.attempts = newAttemptCounter(&leased{sender: sender, node: n}, cfg.MetricsSeries)
+	n.attempts = newAttemptCounter(&leased{sender: n.sender(), node: n}, cfg.MetricsSeries)
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("recover deliveries: %w", err))
 	}
@@ -157,6 +159,16 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	n.serve()
 	return nil
+}
+
+// sender makes attempts, and records them if traces are wanted.
+func (n *Node) sender() dispatch.Sender {
+	o := deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: n.log, Loop: n.loop}
+	if n.cfg.Tracer == nil {
+		return deliver.New(o)
+	}
+	o.Sampled = n.cfg.Tracer.Sampled
+	return tracedSender{deliver.New(o), n.cfg.Tracer}
 }
 
 func (n *Node) egressOptions() egress.Options {
@@ -397,6 +409,9 @@ func (n *Node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 // serve starts the listeners and housekeeping.
 func (n *Node) serve() {
 	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.egress.Outage, Refused: n.counts.refuse})
+	if n.cfg.Tracer != nil {
+		api = traced(api, n.cfg.Tracer)
+	}
 	n.mux.Handle("/", api)
 	n.mountPages(api)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
