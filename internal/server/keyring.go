@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store"
 )
 
 // keySource is where the master keys of a node are stored. It implements
@@ -98,4 +101,12 @@ func (n *Node) ReloadMasterKeys(ctx context.Context) {
 		ids = append(ids, k.ID+" "+k.State)
 	}
 	n.log.Info("master keys reloaded", "keys", ids)
+}
+
+// fatal returns the error with which the node ends after the store has failed for good.
+func fatal(err error) error {
+	if errors.Is(err, store.ErrMasterKeyMismatch) {
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %w; put that key into the place of this node's master keys, then start again", err))
+	}
+	return exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after the failure; check the disk, then start again", err))
 }

@@ -25,7 +25,6 @@ import (
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/build"
-	"github.com/posthorn/posthorn/internal/deliver"
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/exit"
@@ -124,11 +123,8 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		n.without.Store, n.without.Queue, n.without.committed = n.store, n.store, n.dispatch.Committed
 		kept, queue = n.without, n.without
 	}
-	if cfg.Tracer != nil {
-		kept = tracedStore{kept, cfg.Tracer}
-	}
 	n.app, err = app.New(app.Options{
-		Store: kept, Profiles: n.profiles, Profile: cfg.Profile,
+		Store: n.tracedStore(kept), Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
 		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
@@ -159,16 +155,6 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	n.serve()
 	return nil
-}
-
-// sender makes attempts, and records them if traces are wanted.
-func (n *Node) sender() dispatch.Sender {
-	o := deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: n.log, Loop: n.loop}
-	if n.cfg.Tracer == nil {
-		return deliver.New(o)
-	}
-	o.Sampled = n.cfg.Tracer.Sampled
-	return tracedSender{deliver.New(o), n.cfg.Tracer}
 }
 
 func (n *Node) egressOptions() egress.Options {
@@ -225,13 +211,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
 		Keys:             keys, KeySource: n.keySource(), Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.committed, Room: n.dispatch.Room, CommitTook: n.counts.commitTook,
-		Fatal: func(err error) {
-			if errors.Is(err, store.ErrMasterKeyMismatch) {
-				n.failed <- exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %w; put that key into the place of this node's master keys, then start again", err))
-				return
-			}
-			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after the failure; check the disk, then start again", err))
-		},
+		Fatal: func(err error) { n.failed <- fatal(err) },
 	})
 	if made != "" && errors.Is(err, store.ErrMasterKeyMismatch) {
 		_ = os.Remove(made) // made a moment ago, for a database that has another one
@@ -409,9 +389,7 @@ func (n *Node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 // serve starts the listeners and housekeeping.
 func (n *Node) serve() {
 	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.egress.Outage, Refused: n.counts.refuse})
-	if n.cfg.Tracer != nil {
-		api = traced(api, n.cfg.Tracer)
-	}
+	api = n.traced(api)
 	n.mux.Handle("/", api)
 	n.mountPages(api)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/deliver"
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -49,8 +50,31 @@ func (s tracedSender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	return o
 }
 
-// traced returns a handler that records the requests that publish.
-func traced(h http.Handler, tracer Tracer) http.Handler {
+// tracedStore returns the store, or one that records commits if traces are wanted.
+func (n *Node) tracedStore(s app.Store) app.Store {
+	if n.cfg.Tracer == nil {
+		return s
+	}
+	return tracedStore{s, n.cfg.Tracer}
+}
+
+// sender makes attempts, and records them if traces are wanted.
+func (n *Node) sender() dispatch.Sender {
+	o := deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: n.log, Loop: n.loop}
+	if n.cfg.Tracer == nil {
+		return deliver.New(o)
+	}
+	o.Sampled = n.cfg.Tracer.Sampled
+	return tracedSender{deliver.New(o), n.cfg.Tracer}
+}
+
+// traced returns the handler, or one that records the requests that publish if traces are
+// wanted.
+func (n *Node) traced(h http.Handler) http.Handler {
+	tracer := n.cfg.Tracer
+	if tracer == nil {
+		return h
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.URL.Path != "/v1/events" && r.URL.Path != "/v1/events/batch" {
 			h.ServeHTTP(w, r)
