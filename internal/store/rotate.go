@@ -275,7 +275,7 @@ func (s *Store) wakeReseal() {
 func (s *Store) watchRotation(ctx context.Context) {
 	for {
 		if err := s.reseal(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("seal values again with the new master key; it goes on within an hour, or after a restart", "error", err)
+			s.log.Error("seal values again with the new master key; it goes on within an hour", "error", err)
 		}
 		select {
 		case <-ctx.Done():
