@@ -242,6 +242,15 @@ var eventTypeParams = []param{
 	{flag: "check", usage: "action on published data that does not match the schema: off, warn or reject", values: []string{"off", "warn", "reject"}},
 }
 
+var masterKeyNoun = noun{name: "master-key", short: "List and rotate the master keys that seal secrets", verbs: []verb{
+	{name: "list", short: "List the master keys of the node, oldest first", method: http.MethodGet, path: "/v1/master-keys",
+		columns: []string{"id", "state", "missing", "resealed", "released_at"}},
+	{name: "rotate", short: "Seal with the newest master key from now on, and seal everything stored again; makes that key if the server has the file to itself", method: http.MethodPost, path: "/v1/master-keys/rotate",
+		example: `  posthorn master-key rotate
+  posthorn master-key list        # until the key before is unused; back up the new one meanwhile`},
+	{name: "drop", short: "Remove a master key that nothing in the database needs from the node's key file", arg: "ID", method: http.MethodDelete, path: "/v1/master-keys/{}", done: "removed master key %s"},
+}}
+
 var auditNoun = noun{name: "audit", short: "List and verify the audit log", verbs: []verb{
 	{name: "list", short: "List entries of the audit log, newest first", method: http.MethodGet, path: "/v1/audit",
 		columns: []string{"at", "actor.id", "act", "object_id", "tenant", "outcome", "detail"}, params: append([]param{tenantParam,

@@ -55,10 +55,11 @@ type Options struct {
 	Store     Store
 	Profiles  Profiles
 	Poster    Poster
-	Listeners Listeners        // nil: every listener is away
-	Now       func() time.Time // time.Now
-	Log       *slog.Logger     // slog.Default
-	Loop      hook.Loop        // this installation's id, sent in every request; empty: none
+	Listeners Listeners                // nil: every listener is away
+	Now       func() time.Time         // time.Now
+	Log       *slog.Logger             // slog.Default
+	Sampled   func(event hook.ID) bool // whether traces of an event are recorded; nil: none are
+	Loop      hook.Loop                // this installation's id, sent in every request; empty: none
 }
 
 // Sender makes attempts. It is safe for concurrent use.
@@ -120,7 +121,8 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 			return s.skip("read event", d, err)
 		}
 	}
-	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start}
+	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start,
+		Sampled: s.opts.Sampled != nil && s.opts.Sampled(d.Event)}
 	body := p.format.Render(make([]byte, 0, len(event.Data)+256), in)
 	headers, err := p.format.Headers(make([]hook.Header, 0, 9+len(target.Headers)), in, body, p.signer)
 	if err != nil {

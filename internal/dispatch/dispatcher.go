@@ -144,6 +144,7 @@ type Dispatcher struct {
 	wakeAt    time.Time         // when the timer fires next
 	base      time.Time         // a moment by the monotonic clock
 	wallBase  time.Time         // the same moment by the wall clock
+	clockSteps int64             // how often the wall clock was set
 	began     bool              // an attempt has begun since the timer last fired
 	waiting   int               // jobs in the queues
 	reserved  int               // for jobs that claims in progress may return
@@ -261,6 +262,8 @@ type Stats struct {
 	// its limit of concurrent attempts, HeldRate those that waited for its limit of new
 	// attempts per second. Both only increase.
 	HeldInFlight, HeldRate int64
+	// ClockSteps counts how often the wall clock was set. It only increases.
+	ClockSteps int64
 }
 
 // Stats returns the current numbers.
@@ -270,7 +273,7 @@ func (d *Dispatcher) Stats() Stats {
 	return Stats{
 		InFlight: d.active + d.unsettled + len(d.refused), Fast: d.budgets[fast].used, Slow: d.budgets[slow].used,
 		Waiting: d.waiting, Endpoints: len(d.queues), Sites: len(d.sites),
-		HeldInFlight: d.heldBack[0], HeldRate: d.heldBack[1],
+		HeldInFlight: d.heldBack[0], HeldRate: d.heldBack[1], ClockSteps: d.clockSteps,
 	}
 }
 

@@ -25,6 +25,8 @@ import (
 type Config struct {
 	Listen            string
 	MetricsListen     string
+	MetricsSeries     int
+	Tracer            Tracer // nil: nothing is traced; not an option
 	Data              string
 	Store             string
 	NodeLease         time.Duration
@@ -89,6 +91,7 @@ var allowed = map[string][]string{
 func (c *Config) Flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "listen address of the API")
+	f.IntVar(&c.MetricsSeries, "metrics-series", 0, "tenants and endpoints with metrics of their own, up to 10000 each, the rest as \"other\"; 0 for none")
 	f.StringVar(&c.MetricsListen, "metrics-listen", "", "listen address of the Prometheus endpoint /metrics (default none)")
 	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory, with the database and the generated master key")
 	f.StringVar(&c.Store, "store", "", "sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several nodes (default posthorn.db in the data directory)")
@@ -342,6 +345,9 @@ func (c *Config) checkOptions(all *Faults) {
 		if _, _, err := net.SplitHostPort(value); err != nil {
 			all.add(wrong(name, "%q is not an address such as 127.0.0.1:8080", value))
 		}
+	}
+	if c.MetricsSeries < 0 || c.MetricsSeries > maxSeries {
+		all.add(wrong("metrics-series", "%d is not from 0 to %d", c.MetricsSeries, maxSeries))
 	}
 	c.checkTargets(all)
 	var err error

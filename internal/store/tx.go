@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -71,10 +72,11 @@ type effects struct {
 	changed   []*hook.Endpoint
 	dropped   []hook.Ref
 	returned  []*hook.Endpoint
-	keys      bool // keys changed
-	profiles  bool // another node stored texts of profiles
-	catalogue bool // another node changed which schemas are enforced
-	sweeps    bool // a sweep was ordered
+	keys      bool        // keys changed
+	profiles  bool        // another node stored texts of profiles
+	catalogue bool        // another node changed which schemas are enforced
+	seals     *seal.KeyID // this master key seals from now on
+	sweeps    bool        // a sweep was ordered
 	replays   map[hook.ID]replayCounts
 	run       []hook.ReplayRef // replays that this process runs from now on
 	stats     Stats
@@ -318,6 +320,9 @@ func (t *tx) committed() {
 	s.mergeBacklog(t)
 	if t.keys {
 		s.known.Clear()
+	}
+	if t.seals != nil {
+		s.sealsNow(*t.seals)
 	}
 	if t.profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()

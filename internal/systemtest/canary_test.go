@@ -394,6 +394,14 @@ func (x *trap) everyRoute() {
 	call("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+gone+"/verify", "")
 	call("DELETE /v1/endpoints/{id}", "/v1/endpoints/"+gone, "")
 	call("DELETE /v1/tenants/{id}", "/v1/tenants/other", "")
+	before := ""
+	for range 2 { // the planted key stays in its file, the one after it goes
+		before = member(call("POST /v1/master-keys/rotate", "/v1/master-keys/rotate", ""), "from")
+		x.Until("the key before is no longer needed", func() bool {
+			return strings.Contains(call("GET /v1/master-keys", "/v1/master-keys", ""), `"`+before+`","state":"unused"`)
+		})
+	}
+	call("DELETE /v1/master-keys/{id}", "/v1/master-keys/"+before, "")
 	x.complete(call("GET /openapi.json", "/openapi.json", ""))
 }
 

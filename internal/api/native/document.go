@@ -21,6 +21,7 @@ import (
 var tags = []*huma.Tag{
 	{Name: "events", Description: "Publish events and see what became of them."},
 	{Name: "deliveries", Description: "One event to one endpoint, with its attempts."},
+	{Name: "master-keys", Description: "The keys that seal secrets in the database, and their rotation."},
 	{Name: "replays", Description: "Send again to one endpoint what was accepted before, as a job."},
 	{Name: "endpoints", Description: "Where events of a tenant go."},
 	{Name: "stats", Description: "What happened to deliveries, in buckets of time."},

@@ -41,6 +41,9 @@ type Options[T Tx] struct {
 	// CallerWaits bounds how long Do waits for an operation that does not stay. 0 means as
 	// long as the caller's context. The operation itself continues.
 	CallerWaits time.Duration
+	// Took is called after each successful commit with how long it took, from the time it
+	// was sent. It must not block. It may be nil.
+	Took func(time.Duration)
 }
 
 // A Writer runs operations in batches. Its methods are safe for concurrent use.
