@@ -79,7 +79,7 @@ func tenant(v *visit) (*screen, error) {
 }
 
 func types(v *visit) (*screen, error) {
-	rows, next, err := v.service().EventTypes(v.ctx(), v.caller, hook.Page{Cursor: v.query.Get("cursor")})
+	rows, next, err := v.service().EventTypes(v.ctx(), v.caller, hook.TypeQuery{Page: hook.Page{Cursor: v.query.Get("cursor")}})
 	l, err := v.list("types", nil, next, err)
 	if err != nil {
 		return nil, err
