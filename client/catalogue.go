@@ -153,7 +153,7 @@ func (c *Client) Subscribers(ctx context.Context, name string) (Subscribers, err
 // server: to is the version for events that name none, and from the one before to.
 func (c *Client) TypeDifferences(ctx context.Context, name string, from, to int) (TypeDifferences, error) {
 	q := url.Values{}
-	for member, version := range map[string]int{"from": from, "to": to} {
+	for member, version := range map[string]int{"from_version": from, "to_version": to} {
 		if version != 0 {
 			q.Set(member, strconv.Itoa(version))
 		}

@@ -104,7 +104,7 @@ func (s *Service) TypeDifferences(ctx context.Context, c Caller, name string, fr
 	for i, want := range []struct {
 		field   string
 		version int
-	}{{"from", from}, {"to", to}} {
+	}{{"from_version", from}, {"to_version", to}} {
 		at := slices.IndexFunc(all, func(v hook.TypeVersion) bool { return v.Version == want.version })
 		if at < 0 {
 			return TypeDifferences{}, invalid(want.field, fmt.Sprintf("The event type has no version %d; it has %s.", want.version, hook.VersionList(all)))

@@ -156,8 +156,8 @@ func (a *api) countSubscribers(ctx context.Context, q *request, in *ItemIn) (*re
 
 type differencesIn struct {
 	ItemIn
-	From int `query:"from" minimum:"1" maximum:"10000" doc:"The earlier version. Absent: the one before to." example:"1"`
-	To   int `query:"to" minimum:"1" maximum:"10000" doc:"The later version. Absent: the version for events that name none." example:"2"`
+	From int `query:"from_version" minimum:"1" maximum:"10000" doc:"The earlier version. Absent: the one before to_version." example:"1"`
+	To   int `query:"to_version" minimum:"1" maximum:"10000" doc:"The later version. Absent: the version for events that name none." example:"2"`
 }
 
 func (a *api) compareVersions(ctx context.Context, q *request, in *differencesIn) (*reply[client.TypeDifferences], error) {
