@@ -30,8 +30,8 @@ type EventType struct {
 // EventTypeVersion is one version of an event type.
 type EventTypeVersion struct {
 	Version int             `json:"version" doc:"The number, 1 to 10,000."`
-	Schema  json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the data, an object. Absent: none."`
-	Example json.RawMessage `json:"example,omitempty" doc:"Data of an event, an object. Absent: none."`
+	Schema  json.RawMessage `json:"schema,omitzero" doc:"JSON Schema of the data, an object. Absent: none."`
+	Example json.RawMessage `json:"example,omitzero" doc:"Data of an event, an object. Absent: none."`
 }
 
 // NewEventType describes a catalogue entry to create. Schema is a JSON Schema of the data,
