@@ -270,7 +270,7 @@ type Matching struct {
 // event would be held. The caller must be allowed to publish to the tenant, or be the
 // tenant.
 func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string) (Matching, error) {
-	scope, err := c.publish(tenant)
+	scope, err := c.target(tenant)
 	if c.Kind == hook.TenantKey {
 		scope, err = c.reach(tenant)
 	}

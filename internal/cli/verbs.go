@@ -137,7 +137,7 @@ var endpointNoun = noun{name: "endpoint", short: "Manage endpoints, the URLs tha
 			{flag: "enabled", usage: "true for enabled endpoints only, false for disabled ones", values: []string{"true", "false"}},
 			{flag: "event-type", usage: "event type that the endpoint receives"},
 			{flag: "profile", usage: "profile (wire format)"},
-			{flag: "disabled-reason", usage: "why the endpoint is disabled: by_hand, failures, gone, listener_away or unverified", values: []string{"by_hand", "failures", "gone", "listener_away", "unverified"}},
+			{flag: "disabled-reason", usage: "why the endpoint is disabled: by_hand, damaged, failures, gone, listener_away or unverified", values: []string{"by_hand", "damaged", "failures", "gone", "listener_away", "unverified"}},
 		}},
 	{name: "get", short: "Show an endpoint and its health", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}"},
 	{name: "update", short: "Update an endpoint; fields that are not given stay unchanged", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", params: endpointParams},
