@@ -246,6 +246,9 @@ func (s *Service) moveReplay(ctx context.Context, c Caller, id hook.ID, act stri
 	if err != nil {
 		return Replay{}, err
 	}
+	if !j.Moved { // it was in this state already
+		return s.shown(ctx, j), nil
+	}
 	s.o.Log.LogAttrs(ctx, levelAudit, act, append(c.audit(&hook.Endpoint{ID: j.Endpoint, Scope: j.Scope}), slog.String("replay", j.ID.String()))...)
 	return s.shown(ctx, j), nil
 }

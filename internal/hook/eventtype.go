@@ -49,7 +49,7 @@ func (e *EventType) Versions() []TypeVersion {
 
 // SortVersions puts the other versions into their order.
 func (e *EventType) SortVersions() {
-	e.Others = slices.Clone(e.Others)
+	e.Others = append([]TypeVersion(nil), e.Others...) // nil if there are none
 	slices.SortFunc(e.Others, byVersion)
 }
 

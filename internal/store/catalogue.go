@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -50,7 +51,11 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 		if made, err = update(old); err != nil {
 			return err
 		}
-		made.Mode, made.Name, made.CreatedAt, made.UpdatedAt = old.Mode, old.Name, old.CreatedAt, t.now
+		made.Mode, made.Name, made.CreatedAt = old.Mode, old.Name, old.CreatedAt
+		if made.UpdatedAt = old.UpdatedAt; reflect.DeepEqual(made, old) {
+			return nil // nothing changes, so there is nothing to record
+		}
+		made.UpdatedAt = t.now
 		values, err := sqltext.EventTypeValues(&made)
 		if err != nil {
 			return err
