@@ -229,7 +229,7 @@ var replayNoun = noun{name: "replay", short: "Replay past events to an endpoint"
 var eventTypeNoun = noun{name: "event-type", short: "Manage the catalogue of event types", verbs: []verb{
 	{name: "create", short: "Add an event type to the catalogue", method: http.MethodPost, path: "/v1/event-types", once: true,
 		params: append([]param{{flag: "name", required: true, usage: "name of the event type, such as payment.settled"}}, eventTypeParams...)},
-	{name: "list", short: "List the event types of the catalogue", method: http.MethodGet, path: "/v1/event-types", columns: []string{"name", "group", "version", "check", "deprecated", "hidden", "description", "updated_at"}, params: []param{
+	{name: "list", short: "List the event types of the catalogue", method: http.MethodGet, path: "/v1/event-types", columns: []string{"name", "group", "version", "check", "deprecated", "hidden", "description"}, params: []param{
 		{flag: "group", usage: "group of the types"},
 		{flag: "deprecated", usage: "whether the types are deprecated: true or false", values: []string{"true", "false"}},
 		{flag: "hidden", usage: "whether the types are hidden from tenants: true or false", values: []string{"true", "false"}},
