@@ -201,6 +201,8 @@ type TestEvent struct {
 type NewEvent struct {
 	Tenant    string          `json:"tenant,omitempty" doc:"Required, unless the key is a publisher's of one tenant: then it is that one."`
 	Type      string          `json:"type" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
+	// TypeVersion is the version of the type whose schema the data matches.
+	TypeVersion int             `json:"type_version,omitempty" doc:"The version of the type that the data is of, 1 to 10,000: its schema is the one that the data is checked against. Absent: the version of the catalogue entry. Receivers do not see it."`
 	Data      json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
 	ID        string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
 	CreatedAt *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`

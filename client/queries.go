@@ -162,6 +162,6 @@ func (c *Client) AllPartnerUsers(ctx context.Context, q PartnerUserQuery) iter.S
 }
 
 // AllEventTypes iterates over all pages of EventTypes.
-func (c *Client) AllEventTypes(ctx context.Context, q ListOptions) iter.Seq2[EventType, error] {
+func (c *Client) AllEventTypes(ctx context.Context, q EventTypeQuery) iter.Seq2[EventType, error] {
 	return all(&q.Cursor, func() (Page[EventType], error) { return c.EventTypes(ctx, q) })
 }

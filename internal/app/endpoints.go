@@ -300,7 +300,7 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 		return Test{}, nil, err
 	}
 	if data == nil && hook.ValidType(eventType) {
-		known, err := s.o.Store.EventType(ctx, ep.Scope.Mode, eventType)
+		known, err := s.EventType(ctx, c, eventType) // a tenant does not get the example of a hidden type
 		if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
 			return Test{}, nil, err
 		}

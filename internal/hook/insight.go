@@ -89,16 +89,3 @@ type Mismatch struct {
 	Message string // a sentence
 	Refused bool   // by EnforceReject
 }
-
-// EventType is an entry of the catalogue of one mode. The catalogue does not restrict
-// which types may be published, but it may restrict the data of its types.
-type EventType struct {
-	Mode        Mode
-	Name        string
-	Description string
-	Schema      []byte // JSON Schema of the data, an object; nil: none
-	Example     []byte // data of an event, an object; nil: none
-	Enforce     Enforce
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-}

@@ -133,6 +133,8 @@ type ReplayJob struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	EndedAt   time.Time // zero: it has not ended
+	// Moved says that the call that returned the job changed its state. It is not stored.
+	Moved bool
 }
 
 // Done returns how many matches were processed.

@@ -127,7 +127,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		Store: n.tracedStore(kept), Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
-		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
+		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), AuditedWrites: cfg.Calls.AuditedWrites, Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
 		Pace:        n.dispatch.Pace,
 		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Log: log,
 	})

@@ -197,7 +197,7 @@ func TestSchemasReachOtherNodes(t *testing.T) {
 		})
 		a.must(err)
 	}
-	_, _, err := a.CreateEventType(t.Context(), hook.EventType{Mode: hook.Live, Name: "a.b", Schema: []byte(`{}`)}, nil)
+	_, _, err := a.CreateEventType(t.Context(), hook.EventType{Mode: hook.Live, Name: "a.b", TypeVersion: hook.TypeVersion{Version: 1, Schema: []byte(`{}`)}}, nil)
 	a.must(err)
 	for _, enforce := range []hook.Enforce{hook.EnforceReject, hook.EnforceOff} {
 		before := told()

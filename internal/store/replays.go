@@ -234,6 +234,7 @@ func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, na
 			act = hook.ActReplayCancelled
 		}
 		t.audited(act, "replay", id.String(), j.Scope)
+		j.Moved = true
 		return nil
 	})
 	if err != nil {

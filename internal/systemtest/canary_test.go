@@ -382,6 +382,8 @@ func (x *trap) everyRoute() {
 	call("POST /v1/event-types", "/v1/event-types", `{"name":"a.b"}`)
 	call("GET /v1/event-types", "/v1/event-types", "")
 	call("GET /v1/event-types/{id}", "/v1/event-types/a.b", "")
+	call("GET /v1/event-types/{id}/subscribers", "/v1/event-types/a.b/subscribers", "")
+	call("GET /v1/event-types/{id}/differences", "/v1/event-types/a.b/differences", "")
 	call("PATCH /v1/event-types/{id}", "/v1/event-types/a.b", `{"description":"d"}`)
 	call("DELETE /v1/event-types/{id}", "/v1/event-types/a.b", "")
 	call("POST /v1/tenants", "/v1/tenants", `{"id":"other"}`)

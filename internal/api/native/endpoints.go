@@ -130,7 +130,7 @@ type endpointsIn struct {
 	Enabled   string `query:"enabled" enum:"true,false" doc:"true: enabled ones only. false: disabled ones only." example:"true"`
 	EventType string `query:"event_type" doc:"Endpoints whose filter lets this type pass." example:"payment.settled"`
 	Profile   string `query:"profile" doc:"Endpoints that are served with this wire format." example:"standard"`
-	Reason    string `query:"disabled_reason" enum:"by_hand,failures,gone,listener_away,unverified" doc:"Endpoints that are disabled for this reason." example:"failures"`
+	Reason    string `query:"disabled_reason" enum:"by_hand,damaged,failures,gone,listener_away,unverified" doc:"Endpoints that are disabled for this reason." example:"failures"`
 }
 
 func (a *api) listEndpoints(ctx context.Context, q *request, in *endpointsIn) (*reply[client.Page[client.Endpoint]], error) {

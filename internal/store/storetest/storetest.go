@@ -99,6 +99,8 @@ var cases = []struct {
 	{"replays are bounded", replayIsBounded},
 	{"history of endpoints", historyOfEndpoints},
 	{"event types", eventTypes},
+	{"members of event types", eventTypeMembers},
+	{"subscribers of event types", subscribers},
 	{"endpoint settings and secrets", endpointSettings},
 	{"snapshots are not changed through callbacks", snapshotsStay},
 	{"keys", keys},

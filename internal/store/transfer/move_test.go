@@ -90,7 +90,7 @@ func fill(t *testing.T) *full {
 	must(f.CreateToken(ctx, live, hook.Token{Hash: f.token, Key: key.ID, ExpiresAt: f.now().Add(30 * 24 * time.Hour)}))
 	_, _, err = f.CreatePartnerUser(hook.WithActor(ctx, hook.Actor{Mode: hook.Live, Kind: "operator", ID: hook.ActorBootstrap}), hook.PartnerUser{Mode: hook.Live, Partner: "agency", User: "u1", Tenant: live.Tenant}, nil)
 	must(err)
-	_, _, err = f.CreateEventType(ctx, hook.EventType{Mode: hook.Live, Name: "a.b", Description: "d", Schema: []byte(`{"type":"object"}`)}, nil)
+	_, _, err = f.CreateEventType(ctx, hook.EventType{Mode: hook.Live, Name: "a.b", Description: "d", Group: "G", Deprecated: true, Replacement: "c.d", Hidden: true, TypeVersion: hook.TypeVersion{Version: 2, Schema: []byte(`{"type":"object"}`)}, Others: []hook.TypeVersion{{Version: 1, Example: []byte(`{"a":"<"}`)}}}, nil)
 	must(err)
 	must(f.KeepProfile(ctx, hook.ProfileHash{1}, "standard", "text: \"\u20ac\""))
 	f.shown, _, err = f.CreateEndpoint(ctx, hook.Endpoint{Scope: live, URL: "https://example.com/x?token=secret", Types: hook.Filter{"a.*"}, Title: "T",
@@ -175,7 +175,7 @@ func told(t *testing.T, s *store.Store) map[string]any {
 	note("tenants", tenants, err)
 	keys, _, err := s.Keys(ctx, hook.KeyQuery{Scope: live})
 	note("keys", keys, err)
-	types, _, err := s.EventTypes(ctx, hook.Live, hook.Page{})
+	types, _, err := s.EventTypes(ctx, hook.TypeQuery{Mode: hook.Live})
 	note("event types", types, err)
 	users, _, err := s.PartnerUsers(ctx, hook.Scope{Mode: hook.Live, Tenant: "agency"}, hook.Page{})
 	note("partner users", users, err)
