@@ -244,7 +244,7 @@ func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint 
 	}
 	n := 0
 	for _, e := range all {
-		if e.Status != hook.Disabled && e.Types.Match(event.Type) {
+		if e.Status != hook.Disabled && e.Wants(event.Type) {
 			n++
 		}
 	}

@@ -213,7 +213,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
 		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
-		Committed: n.committed, Room: n.dispatch.Room,
+		Committed: n.committed, Room: n.dispatch.Room, ProfileOf: n.profileOf,
 		Fatal: func(err error) {
 			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after the failure; check the disk, then start again", err))
 		},
@@ -222,6 +222,16 @@ func (n *Node) openStore(ctx context.Context) error {
 		_ = os.Remove(made) // made a moment ago, for a database that has another one
 	}
 	return n.openError(path, err)
+}
+
+// profileOf returns the profile text with which alerts to an endpoint are rendered. It runs
+// on the store's writer.
+func (n *Node) profileOf(e *hook.Endpoint) hook.ProfileHash {
+	p, ok := n.profiles.Get(e.Profile)
+	if !ok {
+		p, _ = n.profiles.Get(n.cfg.Profile)
+	}
+	return p.Hash()
 }
 
 // committed passes the effects of a transaction on. It runs on the store's writer and does
