@@ -305,7 +305,9 @@ func (t *tx) sumAlert(audience hook.Scope, name string, a *alert) error {
 	}
 	id := t.s.ids.Next()
 	t.summed = true
-	return t.insert("sum up alerts", sqltext.AlertSums, id[:], int64(audience.Mode), audience.Tenant, name, a.n, sqltext.Micros(t.now), string(example))
+	_, err = t.exec("sum up alerts", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		id[:], int64(audience.Mode), audience.Tenant, name, a.n, sqltext.Micros(t.now), string(example))
+	return err
 }
 
 const (

@@ -42,9 +42,7 @@ var (
 	// Audit is not on the hot path, but its rows are also sent with the commit.
 	Audit = newTable("audit",
 		"chain, mode, seq, id, at, tenant, actor_kind, actor, address, request, act, object, object_id, outcome, detail, hash", "iiibittttttttttb")
-	// AlertSums are alerts that a digest will sum up.
-	AlertSums = newTable("alert_sums", "id, mode, tenant, type, n, at, example", "bittiit")
-	Answers   = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
+	Answers = newTable("idempotency", "mode, tenant, route, key, body_hash, status, answer, created_at", "itttbibi")
 )
 
 // MovedNode is the name of a node in a database to which a store was moved. The work in
