@@ -62,6 +62,9 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 		byEndpoint[rows[i].Endpoint] = &rows[i]
 	}
 	for i := range histories {
+		if histories[i].Operational != hook.ReservedType(event.Type) && event.Kind == hook.NormalEvent {
+			continue // it can never get the event
+		}
 		e := explain(event, &histories[i], byEndpoint[histories[i].Endpoint])
 		s.explainWait(&e)
 		out.Endpoints = append(out.Endpoints, e)

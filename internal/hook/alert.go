@@ -105,7 +105,7 @@ func (h Health) DisableAt(t Trip) time.Time {
 // EndpointAlert is the data of the alerts about an endpoint. Members that are empty are
 // absent.
 type EndpointAlert struct {
-	Message      string   `json:"message" doc:"What happened, as a text for people, without anything that a tenant wrote."`
+	Message      string   `json:"message" doc:"What happened and what to do, as a text for people, without anything that a tenant wrote. At most 1,000 bytes."`
 	Tenant       string   `json:"tenant" doc:"The tenant that owns the endpoint."`
 	Mode         string   `json:"mode" enum:"test,live" doc:"The mode of the endpoint."`
 	Endpoint     string   `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
@@ -119,12 +119,11 @@ type EndpointAlert struct {
 	LastError    string   `json:"last_error,omitempty" doc:"Class of the latest failure, such as timeout_response."`
 	DisableAt    string   `json:"disable_at,omitempty" format:"date-time" doc:"With failing and warned: when the endpoint is disabled, unless an attempt succeeds before. Absent: the rule counts failures."`
 	DisableAfter int      `json:"disable_after_failures,omitempty" doc:"With failing and warned: how many failures in a row disable the endpoint. Absent: the rule counts time alone."`
-	WhatToDo     string   `json:"what_to_do,omitempty" doc:"What its owner should do now, as a text for people."`
 }
 
 // DeliveryAlert is the data of the alert about a delivery that failed for good.
 type DeliveryAlert struct {
-	Message    string `json:"message" doc:"What happened, as a text for people, without anything that a tenant wrote."`
+	Message    string `json:"message" doc:"What happened and what to do, as a text for people, without anything that a tenant wrote. At most 1,000 bytes."`
 	Tenant     string `json:"tenant" doc:"The tenant of event and endpoint."`
 	Mode       string `json:"mode" enum:"test,live" doc:"The mode of event and endpoint."`
 	Event      string `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
@@ -137,7 +136,6 @@ type DeliveryAlert struct {
 	LastAt     string `json:"last_attempt_at,omitempty" format:"date-time" doc:"When the last attempt began."`
 	LastStatus int    `json:"last_status,omitempty" doc:"Status of the last answer. Absent: there was none."`
 	LastError  string `json:"last_error,omitempty" doc:"Class of the last failure."`
-	WhatToDo   string `json:"what_to_do" doc:"How to send it again, as a text for people."`
 }
 
 // JobAlert is the data of the alert about a job that ended.
@@ -202,6 +200,10 @@ func AlertTime(at time.Time) string {
 // dateText returns a time for a sentence.
 func dateText(at time.Time) string { return at.UTC().Format("2 January 2006, 15:04 UTC") }
 
+// maxHostShown bounds a host in a message, in bytes. A message must not exceed what
+// profiles take out of the data of an event.
+const maxHostShown = 100
+
 // hostOf returns the host of a canonical URL. Unlike the rest of the URL it cannot hold a
 // token or markup.
 func hostOf(url string) string {
@@ -209,7 +211,11 @@ func hostOf(url string) string {
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
 		rest = rest[:end]
 	}
-	return rest[strings.LastIndexByte(rest, '@')+1:]
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	if len(rest) > maxHostShown {
+		return rest[:maxHostShown] + "..."
+	}
+	return rest
 }
 
 // subject returns how a sentence names an endpoint.
@@ -237,7 +243,7 @@ func NewEndpointAlert(name string, e *Endpoint, h *Health, trip *Trip, o *Outcom
 	if trip != nil && h != nil && (name == AlertEndpointFailing || name == AlertEndpointWarned) {
 		limit = a.limit(*h, *trip)
 	}
-	const enable = "Enable it when the receiver works again (PATCH /v1/endpoints/%s with {\"enabled\": true}, or \"posthorn endpoint enable %[1]s\"); what is held is then sent, oldest first."
+	const enable = " Enable it when the receiver works again: PATCH /v1/endpoints/ID with {\"enabled\": true}, or posthorn endpoint enable ID. What is held is then sent, oldest first."
 	what := ""
 	switch name {
 	case AlertEndpointCreated:
@@ -249,19 +255,17 @@ func NewEndpointAlert(name string, e *Endpoint, h *Health, trip *Trip, o *Outcom
 	case AlertEndpointDeleted:
 		what = "was deleted."
 	case AlertEndpointFailing:
-		what = "is failing: " + failed + "." + limit
-		a.WhatToDo = "Look at the latest attempts and repair the receiver. Deliveries are retried by plan; nothing is lost."
+		what = "is failing: " + failed + "." + limit + " Look at its latest attempts and repair the receiver. Deliveries are retried by plan."
 	case AlertEndpointWarned:
 		a.Reason = "failures"
-		what = "will be disabled: " + failed + "." + limit
-		a.WhatToDo = "Repair the receiver: the first success ends this warning. If the endpoint is disabled, its deliveries are held. " + fmt.Sprintf(enable, e.ID)
+		what = "will be disabled: " + failed + "." + limit + " Repair the receiver: the first success ends this warning. Once it is disabled, its deliveries are held." + enable
 	case AlertEndpointDisabled:
 		a.Reason = e.DisabledReason
 		what = "was disabled" + disabledText(e.DisabledReason, failed) + "."
-		a.WhatToDo = fmt.Sprintf(enable, e.ID)
 		if e.Status == Disabled {
-			a.WhatToDo = fmt.Sprintf("Events published from now on do not reach it. "+enable, e.ID)
+			what += " Events published from now on do not reach it."
 		}
+		what += enable
 	case AlertEndpointRecovered:
 		what = "works again: an attempt succeeded."
 	}
@@ -316,12 +320,11 @@ func NewDeliveryAlert(d *Delivery, e *Endpoint, event ID, at time.Time) *Deliver
 		last = fmt.Sprintf(", the last with %s", d.LastError)
 	}
 	return &DeliveryAlert{
-		Message: fmt.Sprintf("Delivery %s of an event of the type %s to endpoint %s (%s) of tenant %s failed for good after %d attempts%s.",
+		Message: fmt.Sprintf("Delivery %s of an event of the type %s to endpoint %s (%s) of tenant %s failed for good after %d attempts%s. When the receiver works again, send it again: POST /v1/deliveries/ID/retry, or a replay of what failed.",
 			d.ID, d.EventType, e.ID, hostOf(e.URL), e.Scope.Tenant, d.Attempts, last),
 		Tenant: d.Scope.Tenant, Mode: d.Scope.Mode.String(), Event: event.String(), EventType: d.EventType, Delivery: d.ID.String(),
 		Endpoint: e.ID.String(), URL: MaskURL(e.URL), Reason: string(d.Reason), Attempts: d.Attempts, LastAt: AlertTime(at),
-		LastStatus: d.LastStatus, LastError: string(d.LastError),
-		WhatToDo: "When the receiver works again, send it again: POST /v1/deliveries/" + d.ID.String() + "/retry, or a replay of the endpoint with the source failed for all such deliveries."}
+		LastStatus: d.LastStatus, LastError: string(d.LastError)}
 }
 
 // NewReplayAlert returns the data of the alert about a replay that ended.

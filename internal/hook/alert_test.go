@@ -35,6 +35,31 @@ func TestAlertTypes(t *testing.T) {
 	}
 }
 
+// Profiles take at most 1,024 bytes of a value out of the data, so the longest message must
+// fit.
+func TestLongestMessage(t *testing.T) {
+	e := &hook.Endpoint{ID: hook.ID{1}, Scope: hook.Scope{Tenant: strings.Repeat("t", 64), Mode: hook.Live}, URL: "https://" + strings.Repeat("h", 253) + "/",
+		DisabledReason: "failures", Status: hook.Disabled}
+	h := &hook.Health{Failures: 1 << 31, FirstFailureAt: time.Date(2026, 9, 27, 10, 0, 0, 0, time.UTC)}
+	d := &hook.Delivery{Scope: e.Scope, EventType: strings.Repeat("x", 128), Attempts: 1 << 31, LastError: hook.ClassTLSName}
+	full := &hook.DigestAlert{Counts: map[string]int64{}}
+	for _, a := range hook.AlertTypes() {
+		full.Counts[a.Name] = 1 << 40
+	}
+	full.Finish(hook.Live)
+	messages := []string{full.Message, hook.NewDeliveryAlert(d, e, hook.ID{2}, time.Time{}).Message,
+		hook.NewEndpointAlert(hook.AlertEndpointUpdated, e, nil, nil, nil, "url", "event_types", "title", "description", "profile", "headers", "rate_limit", "max_in_flight",
+			"max_consecutive_failures", "retry", "secrets", "verification", "enabled").Message}
+	for _, name := range []string{hook.AlertEndpointWarned, hook.AlertEndpointDisabled, hook.AlertEndpointFailing} {
+		messages = append(messages, hook.NewEndpointAlert(name, e, h, &hook.Trip{Count: hook.TripDuration, N: 1000, For: time.Hour}, &hook.Outcome{Class: hook.ClassTLSName}).Message)
+	}
+	for _, m := range messages {
+		if text, _ := json.Marshal(m); len(text) > 1000 {
+			t.Errorf("%d bytes: %s", len(text), m)
+		}
+	}
+}
+
 // An event and an endpoint belong together only if both are operational or neither is.
 func TestWants(t *testing.T) {
 	for _, c := range []struct {

@@ -130,7 +130,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
 		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
 		Pace:        n.dispatch.Pace,
-		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Log: log,
+		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Mail: cfg.Alerts.server != nil, Log: log,
 	})
 	if err != nil {
 		return exit.With(exit.Usage, err)
@@ -144,8 +144,11 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: when the node is ready, the keys are printed
 		return err
 	}
+	if err := n.keepMailEndpoints(ctx); err != nil {
+		return exit.With(exit.Open, err)
+	}
 	n.hub = listen.New(n.store, log)
-	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log, Loop: n.loop})
+	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Mailer: n.mailer(), Log: log, Loop: n.loop})
 	n.attempts = newAttemptCounter(&leased{sender: sender, node: n})
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("recover deliveries: %w", err))
@@ -420,6 +423,7 @@ func (n *Node) serve() {
 	n.cancel = cancel
 	n.background.Go(func() { n.housekeep(ctx) })
 	n.background.Go(func() { n.takeProfiles(ctx) })
+	n.background.Go(func() { n.watchThresholds(ctx) })
 }
 
 // unclean reports whether a path holds empty parts or dots, as no route does.

@@ -53,6 +53,9 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 	if q.Enabled != nil && *q.Enabled != e.Receives() {
 		return false
 	}
+	if q.Operational != nil && *q.Operational != e.Operational {
+		return false
+	}
 	return (q.EventType == "" || e.Types.Match(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile) && (q.Reason == "" || e.DisabledReason == q.Reason)
 }
 

@@ -98,7 +98,7 @@ func alertsOnTransitions(w *world) {
 	w.attempt(e, 503, trip)
 	warning := both(hook.AlertEndpointWarned)
 	if warning["disable_at"] != hook.AlertTime(began.Add(trip.For)) || warning["endpoint"] != e.ID.String() || warning["reason"] != "failures" ||
-		!strings.Contains(fmt.Sprint(warning["what_to_do"]), `{"enabled": true}`) || !strings.Contains(fmt.Sprint(warning["message"]), "1 March 2026, 22:00 UTC") {
+		!strings.Contains(fmt.Sprint(warning["message"]), `{"enabled": true}`) || !strings.Contains(fmt.Sprint(warning["message"]), "1 March 2026, 22:00 UTC") {
 		w.Fatalf("the warning is %v", warning)
 	}
 	w.attempt(e, 503, trip)
