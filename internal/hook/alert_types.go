@@ -9,7 +9,7 @@ func AlertTypes() []AlertType {
 	e := &Endpoint{ID: id("019cb0a2-6c00-7000-8000-0000000000e1"), Scope: Scope{Tenant: "acme", Mode: Live}, URL: "https://hooks.acme.example/in?token=secret", Title: "Acme production"}
 	down := *e
 	down.Status, down.DisabledReason = Tripped, "failures"
-	trip := &Trip{Count: TripDuration, For: 120 * time.Hour}
+	trip := &Trip{Count: TripDuration, N: 10, For: 120 * time.Hour}
 	h := &Health{Failures: 7, FirstFailureAt: at("2026-03-02T08:25:00Z")}
 	o := &Outcome{Status: 503, Class: ClassStatus}
 	alert := func(name string, changed ...string) any { return NewEndpointAlert(name, e, nil, nil, nil, changed...) }

@@ -76,6 +76,16 @@ func (o *alertOptions) check(all *Faults) {
 	}
 }
 
+// profileOf returns the profile text with which alerts to an endpoint are rendered. It runs
+// on the store's writer.
+func (n *Node) profileOf(e *hook.Endpoint) hook.ProfileHash {
+	p, ok := n.profiles.Get(e.Profile)
+	if !ok {
+		p, _ = n.profiles.Get(n.cfg.Profile)
+	}
+	return p.Hash()
+}
+
 // mailer returns the sender of mails, nil if there is no mail server.
 func (n *Node) mailer() deliver.Mailer {
 	o := &n.cfg.Alerts

@@ -227,16 +227,6 @@ func (n *Node) openStore(ctx context.Context) error {
 	return n.openError(path, err)
 }
 
-// profileOf returns the profile text with which alerts to an endpoint are rendered. It runs
-// on the store's writer.
-func (n *Node) profileOf(e *hook.Endpoint) hook.ProfileHash {
-	p, ok := n.profiles.Get(e.Profile)
-	if !ok {
-		p, _ = n.profiles.Get(n.cfg.Profile)
-	}
-	return p.Hash()
-}
-
 // committed passes the effects of a transaction on. It runs on the store's writer and does
 // not block.
 func (n *Node) committed(c hook.Commit) {
