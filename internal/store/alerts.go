@@ -59,6 +59,7 @@ func (t *tx) alert(a alert) {
 	if t.s.opts.ProfileOf != nil {
 		a.n = max(a.n, 1)
 		t.alerts = append(t.alerts, a)
+		t.rows++ // there is something to commit
 	}
 }
 
