@@ -139,6 +139,7 @@ func TestMailServerThatHangs(t *testing.T) {
 	if err != nil || len(list.Data) == 0 {
 		t.Errorf("control: no mail waits: %v %v", list, err)
 	}
+	smtp.Close() // the end of the test need not wait for it
 }
 
 // A figure of the node over its threshold is an operational event of both modes.

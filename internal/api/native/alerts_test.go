@@ -3,8 +3,11 @@ package native_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/app"
@@ -168,5 +171,40 @@ func TestOperationalWalls(t *testing.T) {
 		if w := h.do(c); w.Code != 200 {
 			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
 		}
+	}
+}
+
+// docs/operational-events.md ends with the types and an example of each. To update it, run
+// go test ./internal/api/native -run OpenAPI -update.
+func TestOpenAPIOperationalPage(t *testing.T) {
+	const file, mark = "../../../docs/operational-events.md", "## The types\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, old, found := strings.Cut(string(text), mark)
+	if !found {
+		t.Fatalf("%s has no line %q", file, mark)
+	}
+	var b strings.Builder
+	for _, a := range hook.AlertTypes() {
+		example, err := json.MarshalIndent(a.Example, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		who := ""
+		if !a.Tenants {
+			who = " Only the operator gets it."
+		}
+		fmt.Fprintf(&b, "\n### %s\n\n%s%s\n\n```json\n%s\n```\n", a.Name, a.Description, who, example)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(head+mark+b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(old, b.String()); diff != "" {
+		t.Errorf("%s is not what the server sends; run with -update: %s", file, diff)
 	}
 }

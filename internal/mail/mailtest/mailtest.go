@@ -70,15 +70,20 @@ func (s *Server) Start(t testing.TB) *Server {
 		}
 	})
 	t.Cleanup(func() {
-		_ = s.listener.Close()
-		s.mu.Lock()
-		for _, conn := range s.open {
-			_ = conn.Close()
-		}
-		s.mu.Unlock()
+		s.Close()
 		running.Wait()
 	})
 	return s
+}
+
+// Close ends the server and its connections.
+func (s *Server) Close() {
+	_ = s.listener.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.open {
+		_ = conn.Close()
+	}
 }
 
 // Mails returns the channel of the mails that it took.
