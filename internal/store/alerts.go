@@ -195,6 +195,9 @@ func (s *Store) Announce(ctx context.Context, name string, data *hook.ThresholdA
 
 // flushAlerts publishes the alerts of the transaction.
 func (t *tx) flushAlerts() error {
+	if len(t.alerts) == 0 {
+		return nil
+	}
 	left := map[channel]*alert{} // to a digest
 	var order []channel
 	for i := range t.alerts {
