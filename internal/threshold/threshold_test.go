@@ -3,6 +3,7 @@ package threshold
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 // readings vary around the threshold in between.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		value, fails := 10.0, 1
 		var changes []Change
 		ctx, cancel := context.WithCancel(t.Context())
@@ -19,13 +21,19 @@ func TestRun(t *testing.T) {
 		go func() {
 			defer close(ended)
 			Run(ctx, Options{Announce: func(_ context.Context, c Change) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if fails--; fails >= 0 {
 					return errors.New("the store is away")
 				}
 				changes = append(changes, c)
 				return nil
 			}}, Figure{Name: "off", Limit: 0, Read: func(time.Time) (float64, bool) { panic("it is not watched") }},
-				Figure{Name: "f", Limit: 100, Read: func(time.Time) (float64, bool) { return value, value >= 0 }})
+				Figure{Name: "f", Limit: 100, Read: func(time.Time) (float64, bool) {
+					mu.Lock()
+					defer mu.Unlock()
+					return value, value >= 0
+				}})
 		}()
 		for _, step := range []struct {
 			value float64
@@ -35,18 +43,23 @@ func TestRun(t *testing.T) {
 			{99, time.Hour, 0}, {101, 25 * time.Second, 0}, {99, 10 * time.Second, 0}, {101, time.Minute, 1}, {1000, time.Hour, 1},
 			{99, time.Hour, 1}, {-1, time.Hour, 1}, {90, 50 * time.Second, 1}, {101, time.Minute, 1}, {90, 2 * time.Minute, 2}, {90, time.Hour, 2}, {101, time.Minute, 3},
 		} {
+			mu.Lock()
 			value = step.value
+			mu.Unlock()
 			time.Sleep(step.stays)
 			synctest.Wait()
-			if len(changes) != step.want {
+			mu.Lock()
+			n := len(changes)
+			mu.Unlock()
+			if n != step.want {
 				t.Fatalf("%d changes after %+v: %+v", len(changes), step, changes)
 			}
 		}
+		cancel()
+		<-ended
 		if first, second := changes[0], changes[1]; first.Cleared || !second.Cleared || !first.Since.Equal(second.Since) || second.Value != 90 || first.Limit != 100 {
 			t.Errorf("%+v", changes)
 		}
-		cancel()
-		<-ended
 	})
 }
 
