@@ -102,6 +102,7 @@ const mailTitle = "Made by --smtp-to"
 // keepMailEndpoints makes the operational endpoints of --smtp-to, and deletes those of
 // addresses that it no longer names. Nodes that start together make each endpoint once.
 func (n *Node) keepMailEndpoints(ctx context.Context) error {
+	ctx = hook.WithActor(ctx, hook.Actor{Kind: hook.ActorItself, ID: "--smtp-to"})
 	scope := hook.Scope{Tenant: hook.OperatorTenant, Mode: hook.Live}
 	existing, err := n.store.TenantEndpoints(ctx, scope)
 	if err != nil {
