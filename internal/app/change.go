@@ -100,8 +100,8 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 		}
 		return row, s.o.Ceilings.check(&before, &row)
 	}, change.Discard)
-	if change.Types != nil && len(*change.Types) == 0 {
-		out.Warnings = append(out.Warnings, matchesNothing)
+	if change.Types != nil && err == nil {
+		out.Warnings = append(out.Warnings, filterWarnings(out.Endpoint)...)
 	}
 	if err == nil {
 		out.PublicKey = s.publicKey(out.Endpoint)

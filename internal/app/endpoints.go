@@ -95,9 +95,7 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 		}
 		ep.Verification = challenged(p)
 	}
-	if len(ep.Types) == 0 {
-		made.Warnings = append(made.Warnings, matchesNothing)
-	}
+	made.Warnings = append(made.Warnings, filterWarnings(&ep)...)
 	ep.Secrets = []hook.Secret{secret}
 	made.Endpoint, made.Secret = &ep, secret.Text
 	made.PublicKey, _ = p.PublicKey(secret)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -73,6 +74,23 @@ func checkAlertTypes(e *hook.Endpoint) error {
 	return nil
 }
 
+// reservedTypes is the warning about an ordinary endpoint whose filter names an operational
+// event.
+var reservedTypes = Warning{"event_types_reserved", "event_types names a type that begins with \"posthorn.\". Only operational endpoints get these: create one with \"operational\": true."}
+
+// filterWarnings returns what is odd about the filter of an endpoint.
+func filterWarnings(e *hook.Endpoint) []Warning {
+	switch {
+	case len(e.Types) == 0:
+		return []Warning{matchesNothing}
+	case !e.Operational && slices.ContainsFunc(e.Types, hook.ReservedType):
+		return []Warning{reservedTypes}
+	}
+	return nil
+}
+
+// alertsMatching reports whether an entry of a filter lets an operational event pass that
+// the operator's or a tenant's endpoints can get. all lists the types of these.
 func alertsMatching(entry string, operator bool) (known bool, all []string) {
 	for _, t := range hook.AlertTypes() {
 		if t.Tenants || operator {

@@ -136,6 +136,10 @@ func TestOperationalRefusals(t *testing.T) {
 		}
 	}
 	h.endpoint("acme", "*") // ordinary ones have a limit of their own
+	odd := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"acme","url":"https://example.com/","event_types":["posthorn.endpoint.disabled"]}`))
+	if len(odd.Warnings) == 0 || odd.Warnings[len(odd.Warnings)-1].Code != "event_types_reserved" {
+		t.Errorf("%+v", odd.Warnings)
+	}
 }
 
 // The operator's operational endpoints and events are there for operator keys of their
