@@ -138,29 +138,29 @@ type Dispatcher struct {
 	heldBack     [2]int64  // attempts that waited for a site: for its cap, and for its rate
 	heldLogged   time.Time // when this was last logged
 
-	budgets   [2]budget
-	open      attempts          // attempts in the fast budget, in the order in which they started
-	timetable timetable         // alarms by time
-	wakeAt    time.Time         // when the timer fires next
-	base      time.Time         // a moment by the monotonic clock
-	wallBase  time.Time         // the same moment by the wall clock
+	budgets    [2]budget
+	open       attempts          // attempts in the fast budget, in the order in which they started
+	timetable  timetable         // alarms by time
+	wakeAt     time.Time         // when the timer fires next
+	base       time.Time         // a moment by the monotonic clock
+	wallBase   time.Time         // the same moment by the wall clock
 	clockSteps int64             // how often the wall clock was set
-	began     bool              // an attempt has begun since the timer last fired
-	waiting   int               // jobs in the queues
-	reserved  int               // for jobs that claims in progress may return
-	bytes     int               // bytes of their bodies
-	active    int               // attempts in progress
-	done      []hook.Settlement // attempts that wait to be recorded
-	unsettled int               // attempts in done or in the batch that is being recorded
-	refused   []hook.Settlement // settlements that the store refused, until they are retried
-	answers   int               // bytes of responses in done, in the current batch, and in refused
-	abandoned int               // attempts that were not recorded; the next start repeats them
-	returns   []jobList         // jobs to give back to the table
-	returned  int               // their number, including those in the current batch
-	started   bool
-	stopping  bool
-	aborted   bool
-	drained   chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
+	began      bool              // an attempt has begun since the timer last fired
+	waiting    int               // jobs in the queues
+	reserved   int               // for jobs that claims in progress may return
+	bytes      int               // bytes of their bodies
+	active     int               // attempts in progress
+	done       []hook.Settlement // attempts that wait to be recorded
+	unsettled  int               // attempts in done or in the batch that is being recorded
+	refused    []hook.Settlement // settlements that the store refused, until they are retried
+	answers    int               // bytes of responses in done, in the current batch, and in refused
+	abandoned  int               // attempts that were not recorded; the next start repeats them
+	returns    []jobList         // jobs to give back to the table
+	returned   int               // their number, including those in the current batch
+	started    bool
+	stopping   bool
+	aborted    bool
+	drained    chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
 
 	wakeTimer chan struct{} // receives when the timer must fire earlier than it was set to
 	claims    chan struct{} // receives when claimNext is not empty
