@@ -108,6 +108,7 @@ type Endpoint struct {
 	Enabled                bool              `json:"enabled" doc:"Whether deliveries are sent."`
 	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held; unverified: its receiver has not answered the challenge yet (see verification), what comes is held; damaged: what the database keeps of it cannot be opened, what comes waits. null: enabled."`
 	DisabledAt             *Time             `json:"disabled_at" doc:"When it was disabled. null: it is enabled."`
+	Operational            bool              `json:"operational" doc:"true: it gets operational events only, which Posthorn itself publishes. false: it gets the platform's events only."`
 	Verification           Verification      `json:"verification" doc:"Whether its receiver agreed to get deliveries, where the server asks for that."`
 	Title                  string            `json:"title" doc:"For people. Empty: none."`
 	Description            string            `json:"description" doc:"For people. Empty: none."`
@@ -141,6 +142,7 @@ type NewEndpoint struct {
 	MaxConsecutiveFailures *int              `json:"max_consecutive_failures,omitempty" doc:"1 to 1000; absent: the profile's rule."`
 	Retry                  *Retry            `json:"retry,omitempty" doc:"When failed attempts are repeated. Absent: the profile's plan."`
 	Secret                 string            `json:"secret,omitempty" doc:"A secret to take over instead of a new one."`
+	Operational            bool              `json:"operational,omitempty" doc:"true: it gets operational events only, such as posthorn.endpoint.disabled. It never changes. An operator key may name the tenant @operator for endpoints that get those of all tenants, and give an e-mail address as url, such as mailto:ops@example.com."`
 }
 
 // EndpointPatch changes an endpoint as a merge patch (RFC 7396): absent members stay, and

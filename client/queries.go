@@ -35,6 +35,7 @@ type EndpointQuery struct {
 	ListOptions
 	Tenant         string `query:"tenant"` // optional for a tenant key
 	Enabled        *bool  `query:"enabled"`
+	Operational    *bool  `query:"operational"`
 	EventType      string `query:"event_type"` // endpoints whose filter matches this type
 	Profile        string `query:"profile"`
 	DisabledReason string `query:"disabled_reason"` // such as DisabledByHand

@@ -21,7 +21,7 @@ import (
 func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cli.NoArgs,
-		Long: `Run the server until SIGTERM or SIGINT. SIGHUP reloads --profile-dir.
+		Long: `Run the server until SIGTERM or SIGINT. SIGHUP reloads --profile-dir and the master keys.
 
 Each option can also be set by an environment variable (POSTHORN_LISTEN) or in the
 --config file (listen). Flags override variables, and variables override the file.`,
@@ -80,6 +80,7 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	defer traceEvents(context.WithoutCancel(ctx), cfg, log)()
 	n, err := server.Start(context.WithoutCancel(ctx), cfg, log, out)
 	if err != nil {
 		return err
@@ -100,6 +101,7 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 			return err
 		case <-hangups:
 			n.ReloadProfiles(ctx)
+			n.ReloadMasterKeys(ctx)
 		case <-ctx.Done():
 		}
 	}

@@ -48,6 +48,7 @@ type Options struct {
 	Ceilings      Ceilings     // upper limits of endpoint settings
 	Loop          hook.Loop    // the mark of this installation in CDN-Loop; empty: none
 	AllowReveal   bool         // secrets can be shown again
+	Mail          bool         // operational endpoints can have an e-mail address
 	Log           *slog.Logger // receives audit lines; nil: slog.Default()
 }
 

@@ -25,6 +25,9 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 	if !hook.ValidType(e.Name) {
 		return hook.EventType{}, nil, errType("name", e.Name)
 	}
+	if hook.ReservedType(e.Name) {
+		return hook.EventType{}, nil, errReserved("name", e.Name)
+	}
 	if err := s.checkType(&e, &hook.EventType{}); err != nil {
 		return hook.EventType{}, nil, err
 	}

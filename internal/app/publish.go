@@ -110,6 +110,9 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	if !hook.ValidType(e.Type) {
 		return hook.NewEvent{}, errType("type", e.Type)
 	}
+	if hook.ReservedType(e.Type) {
+		return hook.NewEvent{}, errReserved("type", e.Type)
+	}
 	if err := c.publishType(e.Type); err != nil {
 		return hook.NewEvent{}, err
 	}

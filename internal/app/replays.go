@@ -292,7 +292,7 @@ func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string)
 	all, err := s.o.Store.TenantEndpoints(ctx, scope)
 	out := Matching{Tenant: scope.Tenant, Type: eventType}
 	for _, e := range all {
-		if e.Status == hook.Disabled || !e.Types.Match(eventType) {
+		if e.Status == hook.Disabled || !e.Wants(eventType) {
 			continue
 		}
 		if out.Count++; out.Count <= maxMatching {

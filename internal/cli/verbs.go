@@ -130,13 +130,17 @@ var endpointNoun = noun{name: "endpoint", short: "Manage endpoints, the URLs tha
 		params: append([]param{tenantParam,
 			{flag: "secret", kind: asSecret, usage: "existing secret to use instead of a new one: the secret, @FILE, or - for standard input"},
 			{flag: "disabled", member: "enabled", kind: asSwitch, sets: "false", usage: "create the endpoint disabled"},
+			{flag: "operational", kind: asSwitch, sets: "true", usage: "create an operational endpoint, which gets events about endpoints and deliveries only; --tenant @operator for those of all tenants"},
 		}, requiring(endpointParams, "url", "event-types")...),
-		example: `  posthorn endpoint create --tenant acme --url https://example.com/hook --event-types "payment.settled,payment.failed"`},
+		example: `  posthorn endpoint create --tenant acme --url https://example.com/hook --event-types "payment.settled,payment.failed"
+  posthorn endpoint create --operational --tenant @operator --url mailto:ops@example.com --event-types "posthorn.endpoint.*,posthorn.digest"
+  posthorn endpoint create --operational --tenant @operator --url https://hooks.slack.com/services/... --event-types "*" --profile slack`},
 	{name: "list", short: "List endpoints, newest first", method: http.MethodGet, path: "/v1/endpoints",
 		columns: []string{"id", "tenant", "url", "event_types", "enabled", "disabled_reason", "verification.state", "profile", "created_at"}, params: []param{tenantParam,
 			{flag: "enabled", usage: "true for enabled endpoints only, false for disabled ones", values: []string{"true", "false"}},
 			{flag: "event-type", usage: "event type that the endpoint receives"},
 			{flag: "profile", usage: "profile (wire format)"},
+			{flag: "operational", usage: "true for operational endpoints only, false for the others", values: []string{"true", "false"}},
 			{flag: "disabled-reason", usage: "why the endpoint is disabled: by_hand, damaged, failures, gone, listener_away or unverified", values: []string{"by_hand", "damaged", "failures", "gone", "listener_away", "unverified"}},
 		}},
 	{name: "get", short: "Show an endpoint and its health", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}"},
@@ -251,6 +255,15 @@ var eventTypeParams = []param{
 	{flag: "replacement", usage: "type to use instead of a deprecated one"},
 	{flag: "hidden", kind: asSwitch, sets: "true", usage: "hide the type from tenants; it can be published all the same"},
 }
+
+var masterKeyNoun = noun{name: "master-key", short: "List and rotate the master keys that seal secrets", verbs: []verb{
+	{name: "list", short: "List the master keys of the node, oldest first", method: http.MethodGet, path: "/v1/master-keys",
+		columns: []string{"id", "state", "missing", "resealed", "released_at"}},
+	{name: "rotate", short: "Seal with the newest master key from now on, and seal everything stored again; makes that key if the server has the file to itself", method: http.MethodPost, path: "/v1/master-keys/rotate",
+		example: `  posthorn master-key rotate
+  posthorn master-key list        # until the key before is unused; back up the new one meanwhile`},
+	{name: "drop", short: "Remove a master key that nothing in the database needs from the node's key file", arg: "ID", method: http.MethodDelete, path: "/v1/master-keys/{}", done: "removed master key %s"},
+}}
 
 var auditNoun = noun{name: "audit", short: "List and verify the audit log", verbs: []verb{
 	{name: "list", short: "List entries of the audit log, newest first", method: http.MethodGet, path: "/v1/audit",

@@ -254,7 +254,7 @@ func TestDoctorTakesContexts(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv("POSTHORN_URL", "")
 	t.Setenv("POSTHORN_KEY", "")
-	t.Chdir(t.TempDir()) // without a data directory
+	t.Chdir(t.TempDir())                                               // without a data directory
 	for _, key := range []string{servertest.Key, servertest.TestKey} { // whose mode shows in keys that they make
 		s.OK("key", "create", "--kind", "operator", "--server", s.URL, "--key", key)
 	}

@@ -19,8 +19,9 @@ type Revision struct {
 // History is what is known of one endpoint around the time when an event was accepted. A
 // deleted endpoint is included until its retention ends.
 type History struct {
-	Endpoint  ID
-	CreatedAt time.Time
+	Endpoint    ID
+	Operational bool
+	CreatedAt   time.Time
 	// Then are the revisions that may have been in force at that time, oldest first:
 	// usually one, none if the endpoint was created later. There are more if the endpoint
 	// was changed in the same microsecond in which the event was accepted.

@@ -155,7 +155,7 @@ func (n *NewReplay) Matches(m *ReplayMatch, target *Endpoint) bool {
 	case !f.After.IsZero() && m.AcceptedAt.Before(f.After), !f.Before.IsZero() && !m.AcceptedAt.Before(f.Before):
 		return false
 	case n.Source == FromMissing:
-		return !m.Exists && target.Types.Match(m.Type)
+		return !m.Exists && target.Wants(m.Type)
 	}
 	return m.Exists && (n.Source != FromFailed || m.State == Failed) && (f.State == nil || m.State == *f.State) &&
 		(f.StatusClass == 0 || m.LastStatus/100 == f.StatusClass) && (f.Error == "" || m.LastError == f.Error)

@@ -100,10 +100,10 @@ func TestProfiles(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(names, []string{"paysway", "paysway-2025-09", "paywise", "standard"}) {
+	if !slices.Equal(names, []string{"paysway", "paysway-2025-09", "paywise", "slack", "standard", "teams"}) {
 		t.Errorf("%v", names)
 	}
-	standard := list[3]
+	standard := list[4]
 	if !slices.Contains(standard.Headers, "webhook-signature") || len(standard.Retry.Steps) != 9 || standard.Timeout != "20s" || !standard.IPHosts {
 		t.Errorf("%+v", standard)
 	}

@@ -176,6 +176,9 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 		{Route: "GET /v1/partner-users", Path: "/v1/partner-users", Owner: operator, Lawful: testOperators},
 		{Route: "DELETE /v1/partner-users/{id}", Path: "/v1/partner-users/" + grant, Owner: operator},
 
+		{Route: "GET /v1/master-keys", Path: "/v1/master-keys", Owner: operator, Inert: "the keys of the house"},
+		{Route: "POST /v1/master-keys/rotate", Path: "/v1/master-keys/rotate", Owner: operator, Inert: "the keys of the house"},
+		{Route: "DELETE /v1/master-keys/{id}", Path: "/v1/master-keys/00000000", Owner: operator, Inert: "the keys of the house"},
 		{Route: "POST /v1/event-types", Path: "/v1/event-types", Body: `{"name":"new.one"}`, Owner: operator, Lawful: testOperators},
 		{Route: "PATCH /v1/event-types/{id}", Path: "/v1/event-types/a.b", Body: `{"description":"taken"}`, Owner: operator},
 		{Route: "DELETE /v1/event-types/{id}", Path: "/v1/event-types/a.b", Owner: operator},

@@ -28,6 +28,7 @@ func (a *api) routes() {
 	a.insightRoutes(h)
 	a.statsRoutes(h)
 	a.replayRoutes(h)
+	a.masterKeyRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
 	a.auditRoutes(h)
