@@ -107,10 +107,8 @@ var errTooLong = errors.New("too long")
 
 // Check returns nil if the data, strict JSON, matches the schema.
 func (s *Schema) Check(data []byte) *Mismatch {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var value any
-	if err := d.Decode(&value); err != nil {
+	value, err := decode(data)
+	if err != nil {
 		return &Mismatch{Reason: "it is not JSON"}
 	}
 	if pointer, ok := hugeNumber(value); ok {
@@ -118,7 +116,6 @@ func (s *Schema) Check(data []byte) *Mismatch {
 	}
 	c, _ := s.copies.Get().(*compiled)
 	if c == nil {
-		var err error
 		if c, err = s.compile(); err != nil {
 			return &Mismatch{Reason: err.Error()} // it has compiled before
 		}
