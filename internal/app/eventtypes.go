@@ -18,12 +18,12 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 	if err := checkText("description", e.Description, maxDescription); err != nil {
 		return hook.EventType{}, nil, err
 	}
-	if err := s.checkSchema(&e, &hook.EventType{}); err != nil {
+	if err := s.checkEntry(&e, &hook.EventType{}); err != nil {
 		return hook.EventType{}, nil, err
 	}
 	e.Mode = c.Mode
 	made, replay, err := s.o.Store.CreateEventType(ctx, e, once.in(hook.Scope{Mode: c.Mode}, same))
-	if err == nil && e.Enforce != hook.EnforceOff {
+	if err == nil && e.AtPublish() {
 		err = s.LoadSchemas(ctx)
 	}
 	return made, replay, err
@@ -48,6 +48,7 @@ type EventTypeChange struct {
 	Schema      *[]byte // a JSON object, or a nil slice to remove it
 	Example     *[]byte // a JSON object, or a nil slice to remove it
 	Enforce     *hook.Enforce
+	Searchable  *[]hook.Searchable
 	Check       func(hook.EventType) error
 }
 
@@ -81,9 +82,12 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 		if change.Enforce != nil {
 			e.Enforce = *change.Enforce
 		}
-		return e, s.checkSchema(&e, &before)
+		if change.Searchable != nil {
+			e.Searchable = *change.Searchable
+		}
+		return e, s.checkEntry(&e, &before)
 	})
-	if err == nil && max(before.Enforce, made.Enforce) != hook.EnforceOff {
+	if err == nil && (before.AtPublish() || made.AtPublish()) {
 		err = s.LoadSchemas(ctx)
 	}
 	return made, err

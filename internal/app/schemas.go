@@ -12,7 +12,8 @@ import (
 )
 
 // maxChecked bounds the number of event types, over both modes, whose schemas are
-// enforced: all of them are compiled in memory.
+// enforced or that have searchable members: all of them are in memory, with compiled
+// schemas.
 const maxChecked = 1000
 
 // schemas holds the compiled schemas that are enforced. Publishers read an immutable
@@ -35,9 +36,11 @@ type checkedType struct {
 	name string
 }
 
+// checked is what publishing does with events of a type. The zero value is nothing.
 type checked struct {
-	enforce hook.Enforce
-	schema  *schema.Schema
+	enforce    hook.Enforce
+	schema     *schema.Schema // nil: the data is not checked
+	searchable []hook.Searchable
 }
 
 // LoadSchemas reads the schemas that are enforced. Call it before the first event is
@@ -59,27 +62,36 @@ func (s *Service) LoadSchemas(ctx context.Context) error {
 	next := make(map[checkedType]checked, len(list))
 	for _, e := range list {
 		key := checkedType{e.Mode, e.Name}
+		if e.Enforce == hook.EnforceOff {
+			next[key] = checked{searchable: e.Searchable}
+			continue
+		}
 		compiled := old[key].schema
 		if compiled == nil || !bytes.Equal(compiled.Text(), e.Schema) {
 			if compiled, err = schema.Compile(e.Schema); err != nil {
 				s.o.Log.Error("the schema of an event type cannot be enforced", "event_type", e.Name, "mode", e.Mode, "error", err)
+				next[key] = checked{searchable: e.Searchable}
 				continue
 			}
 		}
-		next[key] = checked{e.Enforce, compiled}
+		next[key] = checked{e.Enforce, compiled, e.Searchable}
 	}
 	s.schemas.now.Store(&next)
 	return nil
 }
 
-// mismatch checks the data of an event if the schema of its type is enforced.
-func (s *Service) mismatch(mode hook.Mode, eventType string, data []byte) *hook.Mismatch {
+// ruleOf returns what publishing does with events of a type.
+func (s *Service) ruleOf(mode hook.Mode, eventType string) checked {
 	p := s.schemas.now.Load()
 	if p == nil {
-		return nil
+		return checked{}
 	}
-	rule, known := (*p)[checkedType{mode, eventType}]
-	if !known {
+	return (*p)[checkedType{mode, eventType}]
+}
+
+// mismatch checks the data of an event if the schema of its type is enforced.
+func (s *Service) mismatch(rule checked, eventType string, data []byte) *hook.Mismatch {
+	if rule.schema == nil {
 		return nil
 	}
 	found := rule.schema.Check(data)
@@ -96,9 +108,25 @@ func (s *Service) mismatch(mode hook.Mode, eventType string, data []byte) *hook.
 		Message: fmt.Sprintf("%q is not what the schema of the event type %s asks for: %s.", field, eventType, found.Reason)}
 }
 
-// checkSchema refuses a catalogue entry whose schema does not compile, one that is to
-// be checked but has no schema, and a checked entry beyond maxChecked.
-func (s *Service) checkSchema(e, old *hook.EventType) error {
+// checkEntry refuses a catalogue entry whose schema does not compile, one that is to be
+// checked but has no schema, one with wrong searchable members, and an entry that
+// publishing depends on beyond maxChecked.
+func (s *Service) checkEntry(e, old *hook.EventType) error {
+	if err := checkSearchable(e.Searchable); err != nil {
+		return err
+	}
+	if p := s.schemas.now.Load(); e.AtPublish() && !old.AtPublish() && p != nil && len(*p) >= maxChecked {
+		field := "check"
+		if e.Enforce == hook.EnforceOff {
+			field = "searchable"
+		}
+		return &hook.Error{Code: hook.CodeConflict, Field: field,
+			Message: fmt.Sprintf("%d event types are checked or searchable already, and no more are allowed. Set \"check\" of one to \"off\" and remove its \"searchable\" first.", maxChecked)}
+	}
+	return checkSchema(e, old)
+}
+
+func checkSchema(e, old *hook.EventType) error {
 	if e.Schema == nil {
 		if e.Enforce != hook.EnforceOff {
 			return invalid("check", "\"check\" needs a \"schema\", or \"off\".")
@@ -110,9 +138,6 @@ func (s *Service) checkSchema(e, old *hook.EventType) error {
 	}
 	if _, err := schema.Compile(e.Schema); err != nil {
 		return invalid("schema", "\"schema\" is not a JSON Schema that can be used: "+err.Error()+".")
-	}
-	if p := s.schemas.now.Load(); e.Enforce != hook.EnforceOff && old.Enforce == hook.EnforceOff && p != nil && len(*p) >= maxChecked {
-		return &hook.Error{Code: hook.CodeConflict, Field: "check", Message: fmt.Sprintf("%d event types are checked already, and no more are allowed. Set one to \"off\" first.", maxChecked)}
 	}
 	return nil
 }

@@ -99,6 +99,10 @@ type EventType struct {
 	Schema      []byte // JSON Schema of the data, an object; nil: none
 	Example     []byte // data of an event, an object; nil: none
 	Enforce     Enforce
+	Searchable  []Searchable // sorted by tag; at most MaxSearchable
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
+
+// AtPublish reports whether publishing events of the type depends on the entry.
+func (e *EventType) AtPublish() bool { return e.Enforce != EnforceOff || len(e.Searchable) > 0 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -17,12 +18,13 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 		replay, err = t.once(once, func() (any, bool, error) {
 			made = e
 			made.CreatedAt, made.UpdatedAt = t.now, t.now
-			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), int64(e.Enforce), sqltext.Micros(t.now), sqltext.Micros(t.now))
+			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), int64(e.Enforce), read.SearchableText(e.Searchable),
+				sqltext.Micros(t.now), sqltext.Micros(t.now))
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
 			}
-			t.tellCatalogue(e.Enforce)
+			t.tellCatalogue(&e)
 			t.audited(hook.ActEventTypeCreated, "event_type", e.Name, hook.Scope{Mode: e.Mode})
 			return made, true, err
 		})
@@ -48,9 +50,9 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 			return err
 		}
 		made.Mode, made.Name, made.CreatedAt, made.UpdatedAt = old.Mode, old.Name, old.CreatedAt, t.now
-		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, enforce = ?, updated_at = ? WHERE mode = ? AND name = ?",
-			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), int64(made.Enforce), sqltext.Micros(t.now), int64(mode), name)
-		t.tellCatalogue(max(old.Enforce, made.Enforce))
+		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, enforce = ?, searchable = ?, updated_at = ? WHERE mode = ? AND name = ?",
+			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), int64(made.Enforce), read.SearchableText(made.Searchable), sqltext.Micros(t.now), int64(mode), name)
+		t.tellCatalogue(&old, &made)
 		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode})
 		return err
 	})
@@ -74,16 +76,17 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 				return err
 			}
 		}
-		t.tellCatalogue(old.Enforce)
+		t.tellCatalogue(&old)
 		t.audited(hook.ActEventTypeDeleted, "event_type", name, hook.Scope{Mode: mode})
 		_, err = t.exec("delete event type", "DELETE FROM event_types WHERE mode = ? AND name = ?", int64(mode), name)
 		return err
 	})
 }
 
-// tellCatalogue makes other nodes reload which schemas are enforced.
-func (t *tx) tellCatalogue(enforce hook.Enforce) {
-	if enforce != hook.EnforceOff {
+// tellCatalogue makes other nodes reload what publishing depends on, if it depends on one
+// of the entries.
+func (t *tx) tellCatalogue(entries ...*hook.EventType) {
+	if slices.ContainsFunc(entries, (*hook.EventType).AtPublish) {
 		t.tellNodes(sqltext.ChangedEventTypes, hook.Scope{}, hook.Ref{})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -136,7 +137,7 @@ func (l *Lists) Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, 
 	if err != nil {
 		return nil, "", err
 	}
-	of := spanOf{"e.id", "keys e WHERE e.mode = ? AND " + sqltext.TenantIs(q.Scope), []any{q.Scope.Mode, q.Scope.Tenant}}
+	of := spanOf{id: "e.id", bounds: "keys e", where: "e.mode = ? AND " + sqltext.TenantIs(q.Scope), args: []any{q.Scope.Mode, q.Scope.Tenant}}
 	span, err := l.span(ctx, of, time.Time{}, time.Time{}, before[0])
 	if err != nil {
 		return nil, "", err
@@ -235,22 +236,37 @@ func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 }
 
 // EventTypeColumns are the columns that ScanEventType reads.
-const EventTypeColumns = "mode, name, description, schema, example, enforce, created_at, updated_at"
+const EventTypeColumns = "mode, name, description, schema, example, enforce, searchable, created_at, updated_at"
 
 // ScanEventType reads an entry of the catalogue.
 func ScanEventType(row sqltext.Scanner) (hook.EventType, error) {
 	var e hook.EventType
 	var created, updated int64
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &e.Enforce, &created, &updated)
+	var searchable string
+	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &e.Enforce, &searchable, &created, &updated)
 	e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(created), sqltext.FromMicros(updated)
+	if err == nil && searchable != "" {
+		if err = json.Unmarshal([]byte(searchable), &e.Searchable); err != nil {
+			err = fmt.Errorf("read searchable members of %s: %w", e.Name, err)
+		}
+	}
 	return e, err
 }
 
-// CheckedEventTypes lists the entries of both modes whose schema is enforced, at most
-// limit.
+// SearchableText returns the searchable members of an event type as they are stored.
+func SearchableText(list []hook.Searchable) string {
+	if len(list) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(list) // texts only: cannot fail
+	return string(text)
+}
+
+// CheckedEventTypes lists the entries of both modes that publishing depends on: their
+// schema is enforced, or they have searchable members. It lists at most limit.
 func (l *Lists) CheckedEventTypes(ctx context.Context, limit int) ([]hook.EventType, error) {
 	list, err := sqltext.Collect(ctx, l.db, ScanEventType, "SELECT "+EventTypeColumns+
-		" FROM event_types WHERE enforce > 0 ORDER BY mode, name LIMIT ?", limit)
+		" FROM event_types WHERE enforce > 0 OR searchable <> '' ORDER BY mode, name LIMIT ?", limit)
 	if err != nil {
 		return nil, l.fail("list checked event types", err)
 	}
