@@ -16,8 +16,10 @@ type EventType struct {
 	Example     json.RawMessage `json:"example" doc:"Data of an event, an object. null: none."`
 	Check       string          `json:"check" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. warn: it is accepted with a warning; reject: it is refused."`
 	CreatedAt   Time            `json:"created_at" doc:"When the entry was made."`
-	UpdatedAt   Time            `json:"updated_at" doc:"When it was changed last."`
-	Warnings    []Warning       `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
+	// Searchable are the members of the data that become tags.
+	Searchable map[string]string `json:"searchable" nullable:"false" doc:"Members of the data that become tags of an event: names of tags with JSON pointers into the data. Empty: none."`
+	UpdatedAt  Time              `json:"updated_at" doc:"When it was changed last."`
+	Warnings   []Warning         `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
 // NewEventType describes a catalogue entry to create. Schema is a JSON Schema of the data,
@@ -28,6 +30,8 @@ type NewEventType struct {
 	Schema      json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the data, an object."`
 	Example     json.RawMessage `json:"example,omitempty" doc:"Data of an event, an object. Test events of this type carry it."`
 	Check       string          `json:"check,omitempty" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. Absent: off."`
+	// Searchable are the members of the data that become tags.
+	Searchable map[string]string `json:"searchable,omitempty" nullable:"false" doc:"1 to 4 names of tags with JSON pointers into the data, such as /order/id. The texts, numbers and booleans there become tags of events published from now on. Absent: none."`
 }
 
 // EventTypePatch changes a catalogue entry as a merge patch (RFC 7396), except that schema
@@ -37,6 +41,8 @@ type EventTypePatch struct {
 	Schema      Optional[json.RawMessage] `json:"schema,omitzero" doc:"Replaces the JSON Schema. null: none."`
 	Example     Optional[json.RawMessage] `json:"example,omitzero" doc:"Replaces the example. null: none."`
 	Check       Optional[string]          `json:"check,omitzero" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. null: off."`
+	// Searchable replaces the members of the data that become tags.
+	Searchable Optional[map[string]string] `json:"searchable,omitzero" doc:"Replaces the members of the data that become tags. null: none."`
 }
 
 // Profile is a wire format that endpoints can use.

@@ -48,14 +48,12 @@ type FoundPage struct {
 
 // IDQuery is a search by id. An empty Scope.Tenant means all tenants of the mode.
 type IDQuery struct {
-	Scope    Scope
-	Text     string // as it was given
-	Low      ID     // smallest id that begins with the text
-	High     ID     // greatest such id
-	Prefix   string // the text in the form of ids: lower case, with hyphens
-	IsPrefix bool   // the text is at least 8 hexadecimal digits: Low, High and Prefix are set
-	Keys     bool   // look for keys too
-	AnyOne   bool   // look for tenants and requests too that are not the scope's
+	Scope       Scope
+	Text        string // a whole id, or the beginning of one
+	IsPrefix    bool   // Text is at least 8 hexadecimal digits; otherwise the next three are not set
+	Low, High   ID     // the smallest and the greatest id that begin with Text
+	Prefix      string // Text as the beginning of the 36-character form
+	Administers bool   // find tenants and keys too
 }
 
 // shortestPrefix is the least number of hexadecimal digits that searches take for the

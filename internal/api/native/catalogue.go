@@ -3,6 +3,8 @@ package native
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,8 +25,21 @@ func (a *api) catalogueRoutes(h huma.API) {
 }
 
 func wireEventType(e hook.EventType) client.EventType {
-	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example, Check: e.Enforce.String(),
-		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
+	out := client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example, Check: e.Enforce.String(),
+		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt), Searchable: map[string]string{}}
+	for _, member := range e.Searchable {
+		out.Searchable[member.Tag] = member.Pointer
+	}
+	return out
+}
+
+// searchableOf returns searchable members in the order in which they are stored.
+func searchableOf(members map[string]string) []hook.Searchable {
+	var out []hook.Searchable
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		out = append(out, hook.Searchable{Tag: name, Pointer: members[name]})
+	}
+	return out
 }
 
 // madeEventType returns the response to the creation of an entry. Standard Webhooks 1.0
@@ -51,7 +66,7 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if want.Name == "" {
 		return nil, strict.Missing("name")
 	}
-	e := hook.EventType{Name: want.Name, Description: want.Description}
+	e := hook.EventType{Name: want.Name, Description: want.Description, Searchable: searchableOf(want.Searchable)}
 	var err error
 	if e.Schema, err = object("schema", want.Schema); err != nil {
 		return nil, err
@@ -133,6 +148,10 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 			p.blame(err)
 		}
 		change.Enforce = &enforce
+	}
+	if members := patched(p, "searchable", map[string]string{}); members != nil {
+		list := searchableOf(*members)
+		change.Searchable = &list
 	}
 	p.readOnly("name", "created_at", "updated_at")
 	if err := p.end(); err != nil {

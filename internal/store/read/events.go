@@ -185,6 +185,11 @@ func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, hi
 	if !after.IsZero() {
 		p.low = sqltext.FirstID(after)
 	}
+	return l.bound(ctx, of, p)
+}
+
+// bound moves the lower end of a span up, so that the span has a bounded number of rows.
+func (l *Lists) bound(ctx context.Context, of spanOf, p span) (span, error) {
 	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, of.query(), append(slices.Clone(of.args), p.low[:], p.high[:], l.Scan-1)...)
 	if err != nil {
 		return p, l.fail("bound the list", err)

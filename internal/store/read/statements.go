@@ -57,5 +57,18 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 			all["bound"+name] = Statement{from.query(), append(slices.Clone(from.args), low[:], high[:], 9)}
 		}
 	}
+	for of, scope := range map[string]hook.Scope{" of mode": {Mode: scope.Mode}, " of tenant": scope} {
+		q := hook.IDQuery{Scope: scope, IsPrefix: true, Low: low, High: high, Administers: true}
+		for i, f := range finders(&q) {
+			name := "find " + string(f.kind) + of
+			if i == 1 {
+				name = "find given event" + of
+			}
+			query, args := f.query(span{low: low, high: high})
+			all[name] = Statement{query, args}
+		}
+		all["find request"+of] = Statement{requestNamed, []any{scope.Mode, "3w5e-1z", 10, scope.Tenant, scope.Tenant}}
+	}
+	all["find tenant"] = Statement{tenantsNamed, []any{"0193", "0193g", 21}}
 	return all
 }
