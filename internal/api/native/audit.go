@@ -22,7 +22,7 @@ type auditIn struct {
 	Act      string `query:"act" doc:"Such as endpoint.deleted."`
 	Object   string `query:"object" doc:"The kind of the object, such as endpoint."`
 	ObjectID string `query:"object_id" doc:"The id of the object."`
-	Request  string `query:"request_id" doc:"The id of the request."`
+	Request  string `query:"request_id" doc:"The id of the request: request_id of an answer." example:"3w5e11264sgsf-1z141z4"`
 }
 
 func (a *api) listAudit(ctx context.Context, q *request, in *auditIn) (*reply[client.Page[client.AuditEntry]], error) {
