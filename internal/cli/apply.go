@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,7 @@ The file is YAML or JSON with a list of event types:
       check: reject        # off, warn or reject
       schema: {type: object, required: [id]}
       example: {id: pay_1}
+      searchable: {payment: /id}
 
 A field that the file leaves out is cleared. The whole file is checked before anything
 is changed. Repeating the command changes nothing.`,
@@ -93,7 +95,7 @@ func applyTypes(cmd *cobra.Command, c *server, list []client.NewEventType, dry b
 
 func sameType(have client.EventType, want client.NewEventType) bool {
 	return have.Description == want.Description && have.Check == firstOf(want.Check, hook.EnforceOff.String()) &&
-		sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example)
+		maps.Equal(have.Searchable, want.Searchable) && sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example)
 }
 
 func sameJSON(a, b json.RawMessage) bool { return bytes.Equal(compactJSON(a), compactJSON(b)) }
@@ -108,7 +110,10 @@ func compactJSON(text json.RawMessage) []byte {
 
 func patchOf(want client.NewEventType) client.EventTypePatch {
 	p := client.EventTypePatch{Description: client.Set(want.Description), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
-		Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage]()}
+		Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage](), Searchable: client.Null[map[string]string]()}
+	if len(want.Searchable) > 0 {
+		p.Searchable = client.Set(want.Searchable)
+	}
 	if want.Schema != nil {
 		p.Schema = client.Set(want.Schema)
 	}

@@ -21,8 +21,12 @@ type finder struct {
 
 // finders returns the searches for ids in the range of a query.
 func finders(q *hook.IDQuery) []finder {
+	mode := "e.mode = ?"
+	if q.Scope.Tenant == "" {
+		mode = "e.mode + 0 = ?" // by the range of ids, not by the index that begins with the mode
+	}
 	inScope := func(table string) spanOf {
-		return spanOf{"e.id", table + " e", table + " e", "e.mode = ? AND " + sqltext.TenantIs(q.Scope), []any{q.Scope.Mode, q.Scope.Tenant}}
+		return spanOf{"e.id", table + " e", table + " e", mode + " AND " + sqltext.TenantIs(q.Scope), []any{q.Scope.Mode, q.Scope.Tenant}}
 	}
 	above := q.High.Above()
 	eventLow, _ := hook.EventRange(q.Low)
@@ -62,7 +66,7 @@ func scanFound(row sqltext.Scanner) (f hook.Found, err error) {
 
 // tenantsNamed finds tenants by their ids, requestNamed what a request did.
 const (
-	tenantsNamed = "SELECT id, id, name, created_at FROM tenants WHERE id >= ? AND id < ? AND deleted_at = 0 ORDER BY id LIMIT ?"
+	tenantsNamed = "SELECT id, id, name, created_at FROM tenants WHERE id >= ? AND id <= ? AND deleted_at = 0 ORDER BY id LIMIT ?"
 	requestNamed = `SELECT e.request, e.tenant, e.act, e.at FROM (SELECT * FROM audit WHERE mode = ? AND request = ? AND request <> '' ORDER BY id DESC LIMIT ?) e
 		WHERE (? = '' OR e.tenant = ?) AND ` + sqltext.EventShown + ` ORDER BY e.id DESC LIMIT 1`
 )
@@ -97,9 +101,9 @@ func (l *Lists) FindID(ctx context.Context, q hook.IDQuery) (out hook.FoundPage,
 		}
 	}
 	if q.Administers {
-		ranges := [][2]string{{q.Text, q.Text + "\x00"}}
+		ranges := [][2]string{{q.Text, q.Text}}
 		if q.IsPrefix {
-			ranges = append(ranges, [2]string{q.Prefix, q.Prefix + "g"}) // no digit of an id is greater than f
+			ranges = append(ranges, [2]string{q.Prefix, q.Prefix + "~"}) // no character of an id is greater
 		}
 		for _, r := range ranges {
 			found, err := sqltext.Collect(ctx, l.db, scanNamed, tenantsNamed, r[0], r[1], hook.MostFound+1)
