@@ -79,8 +79,8 @@ func deliveriesPage(q *hook.DeliveryQuery, before []hook.ID, from source, p span
 	switch {
 	case q.Event.IsZero() && from.id != "d.event":
 		// A range of deliveries as a condition would make PostgreSQL read that range. The
-		// scope of a delivery is that of its event.
-		where += " AND " + from.where + " AND " + from.id + " >= ? AND " + from.id + " < ? AND (" + from.id + " <> ? OR d.endpoint < ?) AND " + sqltext.EventShown
+		// scope of a delivery is that of its event. Of the events only the index is read.
+		where += " AND " + from.where + " AND " + from.id + " >= ? AND " + from.id + " < ? AND (" + from.id + " <> ? OR d.endpoint < ?) AND " + sqltext.DeliveryShown
 		args = append(append(args, from.args...), p.low[:], p.high[:], before[0][:], before[1][:])
 	case q.Event.IsZero():
 		where += " AND " + from.where + " AND d.event >= ? AND d.event < ? AND " + ofScope
