@@ -85,6 +85,7 @@ var cases = []struct {
 	{"retention goes page by page", retentionPages},
 	{"no retention, no drop", retentionEndless},
 	{"tags find events", tags},
+	{"tags of refused events and deleted tenants", refusedTags},
 	{"tags go with their events", tagsGo},
 	{"ids are found", findsIDs},
 	{"test event", testEvent},
