@@ -33,7 +33,7 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 	}
 	e.Mode = c.Mode
 	made, replay, err := s.o.Store.CreateEventType(ctx, e, once.in(hook.Scope{Mode: c.Mode}, same))
-	if err == nil && e.Enforce != hook.EnforceOff {
+	if err == nil && e.AtPublish() {
 		err = s.LoadSchemas(ctx)
 	}
 	return made, replay, err
@@ -133,6 +133,7 @@ type EventTypeChange struct {
 	Deprecated  *bool
 	Replacement *string
 	Hidden      *bool
+	Searchable  *[]hook.Searchable
 	Check       func(hook.EventType) error
 }
 
@@ -154,6 +155,7 @@ func (change *EventTypeChange) apply(e *hook.EventType) error {
 	set(&e.Deprecated, change.Deprecated)
 	set(&e.Replacement, change.Replacement)
 	set(&e.Hidden, change.Hidden)
+	set(&e.Searchable, change.Searchable)
 	return nil
 }
 
@@ -182,7 +184,7 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 		}
 		return e, s.checkType(&e, &before)
 	})
-	if err == nil && max(before.Enforce, made.Enforce) != hook.EnforceOff {
+	if err == nil && (before.AtPublish() || made.AtPublish()) {
 		err = s.LoadSchemas(ctx)
 	}
 	return made, err

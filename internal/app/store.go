@@ -129,6 +129,7 @@ type EventTypeStore interface {
 // InsightStore reports what happened and why.
 type InsightStore interface {
 	AuditStore
+	FindID(ctx context.Context, q hook.IDQuery) (hook.FoundPage, error)
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
 	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)

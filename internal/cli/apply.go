@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,7 @@ The file is YAML or JSON with a list of event types:
       deprecated: true
       replacement: payment.paid
       hidden: false        # true: tenants do not see it
+      searchable: {payment: /id}
 
 A field that the file leaves out is cleared. The whole file is checked before anything
 is changed. Repeating the command changes nothing.`,
@@ -111,7 +113,7 @@ func isNotFound(err error) bool {
 }
 
 func sameType(have client.EventType, want client.NewEventType) bool {
-	return have.Description == want.Description && have.Group == want.Group && have.Version == max(want.Version, 1) &&
+	return have.Description == want.Description && have.Group == want.Group && have.Version == max(want.Version, 1) && maps.Equal(have.Searchable, want.Searchable) &&
 		have.Check == firstOf(want.Check, hook.EnforceOff.String()) && have.Deprecated == want.Deprecated && have.Replacement == want.Replacement && have.Hidden == want.Hidden &&
 		sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example) && slices.EqualFunc(inOrder(have.OtherVersions), inOrder(want.OtherVersions), sameVersion)
 }
@@ -137,7 +139,11 @@ func compactJSON(text json.RawMessage) []byte {
 func patchOf(want client.NewEventType) client.EventTypePatch {
 	p := client.EventTypePatch{Description: client.Set(want.Description), Group: client.Set(want.Group), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
 		Version: client.Set(max(want.Version, 1)), OtherVersions: client.Set(slices.Clone(want.OtherVersions)), Deprecated: client.Set(want.Deprecated),
-		Replacement: client.Set(want.Replacement), Hidden: client.Set(want.Hidden), Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage]()}
+		Replacement: client.Set(want.Replacement), Hidden: client.Set(want.Hidden), Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage](),
+		Searchable: client.Null[map[string]string]()}
+	if len(want.Searchable) > 0 {
+		p.Searchable = client.Set(want.Searchable)
+	}
 	if want.Group == "" {
 		p.Group = client.Null[string]()
 	}

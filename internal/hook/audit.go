@@ -119,6 +119,7 @@ type AuditQuery struct {
 	Act      string
 	Object   string // kind of the object
 	ObjectID string
+	Request  string // id of the request
 	After    time.Time
 	Before   time.Time
 	Page

@@ -259,6 +259,7 @@ type Event struct {
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte
+	Tags       Tags // set in lists and when one event is read; not sent to receivers
 }
 
 // ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.

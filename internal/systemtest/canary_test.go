@@ -333,6 +333,7 @@ func (x *trap) everyRoute() {
 	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/audit", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats"} {
 		call("GET "+path, strings.Replace(path, "{id}", "planted-tenant", 1), "")
 	}
+	call("GET /v1/search", "/v1/search?q=planted-tenant", "")
 	x.ask("GET /v1/endpoints as tests", "/v1/endpoints", x.Config.OperatorTestKey, "")
 	call("PATCH /v1/tenants/{id}", "/v1/tenants/planted-tenant", `{"name":"Planted Name Ltd"}`)
 	call("POST /v1/events", "/v1/events", `{"tenant":"planted-tenant","type":"mandate.created","data":{}}`)

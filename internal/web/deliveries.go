@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -71,6 +72,15 @@ type listed struct {
 	Clear   string
 	Newest  string // path of the first page; empty on the first page
 	Older   string
+	// Scanned and Until say where a search stopped at its bound; Scanned is 0 otherwise.
+	Scanned int
+	Until   string
+}
+
+func (l *listed) stopped(reach hook.Reach) {
+	if l.Scanned = reach.Scanned; l.Scanned > 0 {
+		l.Until = reach.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
 }
 
 // filters returns the values of the named query parameters. Links do not keep other
@@ -95,7 +105,7 @@ func pairs(filter map[string]string, more ...string) []string {
 // list returns the links to the previous and the next page.
 func (v *visit) list(path string, filter map[string]string, next string, err error) (listed, error) {
 	l := listed{Filter: filter, Clear: v.at(path)}
-	for _, name := range []string{"state", "tenant", "type", "endpoint", "since", "after", "before", "class", "test", "status", "q", "kind"} {
+	for _, name := range []string{"state", "tenant", "type", "tag", "endpoint", "since", "after", "before", "class", "test", "status", "q", "kind"} {
 		if filter[name] != "" {
 			l.Words += ", " + name + " " + filter[name]
 		}
@@ -144,10 +154,12 @@ var stateChoices = []struct{ name, value, class, icon string }{
 }
 
 func deliveries(v *visit) (*screen, error) {
-	filter := v.filters("state", "tenant", "endpoint", "type", "class", "since", "after", "before")
-	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Error: hook.Class(filter["class"]), Page: hook.Page{Cursor: v.query.Get("cursor")}}
+	filter := v.filters("state", "tenant", "endpoint", "type", "tag", "class", "since", "after", "before")
+	var reach hook.Reach
+	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Error: hook.Class(filter["class"]), Page: hook.Page{Cursor: v.query.Get("cursor"), Reach: &reach}}
 	rows, next, err := v.deliveryPage(&q, filter)
 	l, err := v.list("deliveries", filter, next, err)
+	l.stopped(reach)
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +179,9 @@ func deliveries(v *visit) (*screen, error) {
 
 func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (rows []hook.DeliveryRow, next string, err error) {
 	if q.After, q.Before, err = v.bounds(); err != nil {
+		return nil, "", err
+	}
+	if q.Tag, err = app.ParseTag(filter["tag"]); err != nil {
 		return nil, "", err
 	}
 	if word := filter["state"]; word != "" {

@@ -28,9 +28,11 @@ func (v *visit) eventLines(rows []hook.Event) []eventLine {
 }
 
 func events(v *visit) (*screen, error) {
-	filter := v.filters("tenant", "type", "test", "since", "after", "before")
-	rows, next, err := v.eventPage(filter)
+	filter := v.filters("tenant", "type", "tag", "test", "since", "after", "before")
+	var reach hook.Reach
+	rows, next, err := v.eventPage(filter, &reach)
 	l, err := v.list("events", filter, next, err)
+	l.stopped(reach)
 	if err != nil {
 		return nil, err
 	}
@@ -41,14 +43,17 @@ func events(v *visit) (*screen, error) {
 		}{l, v.eventLines(rows)}}, nil
 }
 
-func (v *visit) eventPage(filter map[string]string) ([]hook.Event, string, error) {
-	q := hook.EventQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Page: hook.Page{Cursor: v.query.Get("cursor")}}
+func (v *visit) eventPage(filter map[string]string, reach *hook.Reach) ([]hook.Event, string, error) {
+	q := hook.EventQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Page: hook.Page{Cursor: v.query.Get("cursor"), Reach: reach}}
 	switch filter["test"] {
 	case "yes", "no":
 		only := filter["test"] == "yes"
 		q.Test = &only
 	}
 	var err error
+	if q.Tag, err = app.ParseTag(filter["tag"]); err != nil {
+		return nil, "", err
+	}
 	if q.After, q.Before, err = v.bounds(); err != nil {
 		return nil, "", err
 	}
@@ -76,6 +81,7 @@ type eventPageData struct {
 	Reached, Missed     []whyLine
 	More, OtherMode     bool
 	Resend              string
+	Tags                []tagLine
 }
 
 func event(v *visit) (*screen, error) {
@@ -91,7 +97,7 @@ func event(v *visit) (*screen, error) {
 	path, tenant := "events/"+e.PublicID.String(), e.Scope.Tenant
 	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: e.PublicID.String(), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
 		PrettyHref: v.at(path, "tenant", tenant), RawHref: v.at(path, "tenant", tenant, "view", "raw"), Download: v.at(path+"/data", "tenant", tenant),
-		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode}
+		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags)}
 	shown := e.Data
 	if !p.Raw {
 		shown = pretty(e.Data)

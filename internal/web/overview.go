@@ -2,9 +2,7 @@ package web
 
 import (
 	"cmp"
-	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -96,82 +94,4 @@ func overview(v *visit) (*screen, error) {
 		s.Heading = "Nothing was sent yet"
 	}
 	return s, nil
-}
-
-// hit is the result of a search.
-type hit struct{ Kind, Href, Name string }
-
-// search redirects to the object with the given id: an event, a delivery, an endpoint or a
-// tenant. It searches only the visit's mode.
-func search(v *visit) (*screen, error) {
-	asked := strings.TrimSpace(v.query.Get("q"))
-	hits, err := v.find(asked)
-	if err != nil {
-		return nil, err
-	}
-	if len(hits) == 1 {
-		redirect(v.w, v.r, hits[0].Href)
-		return nil, nil
-	}
-	s := &screen{Template: "search.html", Title: "Search", Heading: "Several things have this id", Nav: "-", Data: struct {
-		Asked, Other string
-		Hits         []hit
-	}{asked, at(otherMode(v.mode), "search", "q", asked), hits}}
-	if len(hits) == 0 {
-		s.Heading, s.Status = "Nothing was found", http.StatusNotFound
-	}
-	return s, nil
-}
-
-func otherMode(mode hook.Mode) hook.Mode {
-	if mode == hook.Live {
-		return hook.Test
-	}
-	return hook.Live
-}
-
-func (v *visit) find(asked string) (hits []hit, err error) {
-	id, err := hook.ParseID(asked)
-	if err != nil {
-		return v.findTenant(asked)
-	}
-	missing := func(err error) bool {
-		return hook.CodeOf(err) == hook.CodeNotFound || hook.CodeOf(err) == hook.CodeTenantNotFound
-	}
-	if d, _, err := v.service().Delivery(v.ctx(), v.caller, id); err == nil {
-		hits = append(hits, hit{"Delivery", v.at("deliveries/" + id.String()), d.EventType})
-	} else if !missing(err) {
-		return nil, err
-	}
-	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, "", id); err == nil {
-		host, path := hostOf(e.URL)
-		hits = append(hits, hit{"Endpoint", v.at("endpoints/" + id.String()), host + path})
-	} else if !missing(err) {
-		return nil, err
-	}
-	e, _, err := v.service().Event(v.ctx(), v.caller, "", id)
-	switch {
-	case err == nil:
-		hits = append(hits, hit{"Event", v.at("events/"+id.String(), "tenant", e.Scope.Tenant), e.Type})
-	case hook.CodeOf(err) == hook.CodeConflict:
-		return nil, &hook.Error{Code: hook.CodeConflict, Message: "Several tenants have an event with this id. Open the events of the tenant and choose it there."}
-	case !missing(err):
-		return nil, err
-	}
-	more, err := v.findTenant(asked)
-	return append(hits, more...), err
-}
-
-func (v *visit) findTenant(asked string) ([]hit, error) {
-	if !hook.ValidTenantID(asked) {
-		return nil, nil
-	}
-	t, err := v.service().Tenant(v.ctx(), v.caller, asked)
-	switch {
-	case err == nil:
-		return []hit{{"Tenant", v.at("tenants/" + t.ID), t.Name}}, nil
-	case hook.CodeOf(err) == hook.CodeNotFound || hook.CodeOf(err) == hook.CodeTenantNotFound:
-		return nil, nil
-	}
-	return nil, err
 }

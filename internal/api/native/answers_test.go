@@ -164,6 +164,7 @@ func (v *visitor) furnish() things {
 	v.at("GET /v1/endpoints/{id}/stats", full.ID, "", nil)
 	v.at("GET /v1/tenants/{id}/stats", "acme", "", nil)
 	v.at("GET /v1/stats", "", "?step=1m", nil)
+	v.at("GET /v1/search", "", "?q=acme", nil)
 	v.at("PATCH /v1/endpoints/{id}", off.ID, "", `{"enabled":false}`)
 	v.at("GET /v1/endpoints", "", "?enabled=false", nil)
 	open := want[client.Event](v.testAPI, 200, get("/v1/events/"+v.event("acme", "a.b").ID)).Deliveries[0]

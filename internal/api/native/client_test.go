@@ -3,6 +3,7 @@ package native_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -100,6 +101,13 @@ var clientCalls = map[string]func(*site) error{
 	"POST /v1/replays/{id}/resume": func(s *site) error { return second(s.ResumeReplay(s.ctx, s.replay)) },
 	"POST /v1/replays/{id}/cancel": func(s *site) error { return second(s.CancelReplay(s.ctx, s.replay)) },
 
+	"GET /v1/search": func(s *site) error {
+		found, err := s.Search(s.ctx, s.delivery[:13])
+		if err == nil && len(found.Data) == 0 {
+			err = errors.New("nothing was found")
+		}
+		return err
+	},
 	"GET /v1/deliveries":              func(s *site) error { return second(s.Deliveries(s.ctx, client.DeliveryQuery{})) },
 	"GET /v1/deliveries/{id}":         func(s *site) error { return second(s.Delivery(s.ctx, s.delivery)) },
 	"POST /v1/deliveries/{id}/retry":  func(s *site) error { return second(s.RetryDelivery(s.ctx, s.delivery)) },

@@ -30,6 +30,7 @@ var tags = []*huma.Tag{
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
 	{Name: "event-types", Description: "The catalogue of one mode. It restricts no types; with check, the schema of a type decides about its data."},
 	{Name: "profiles", Description: "The wire formats."},
+	{Name: "search", Description: "What an id belongs to."},
 	{Name: "audit", Description: "Who did what, in a log that shows when it was changed."},
 	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},

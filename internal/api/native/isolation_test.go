@@ -25,7 +25,7 @@ func victims(t *testing.T) isolationtest.World {
 	made := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"victim","url":"https://hooks.example.com/canary-url-token",
 		"event_types":["*"],"title":"canary-title","headers":{"X-Token":"canary-header"}}`))
 	made.Secret = want[client.RotatedSecret](h, 200, post("/v1/endpoints/"+made.ID+"/secret/rotate", "{}")).Secret // so that there are two secrets
-	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"}}`))
+	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"},"tags":{"order":"canary-tag"}}`))
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
 	replay := *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+made.ID+`","source":"all"}`)).ID
@@ -143,6 +143,13 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 
 		list("GET /v1/audit", "/v1/audit?tenant=victim"),
 		own("GET /v1/audit", "/v1/audit?object=endpoint"),
+		own("GET /v1/search", "/v1/search?q="+event),
+		own("GET /v1/search", "/v1/search?q="+delivery[:23]),
+		own("GET /v1/search", "/v1/search?q="+endpoint[:13]),
+		own("GET /v1/search", "/v1/search?q="+replay),
+		{Route: "GET /v1/search", Path: "/v1/search?q=" + key, Owner: operator, Lawful: names(liveTenants, testKeys)},
+		own("GET /v1/events", "/v1/events?tag=order:canary-tag"),
+		own("GET /v1/deliveries", "/v1/deliveries?tag=order:canary-tag"),
 		list("GET /v1/stats", "/v1/stats?tenant=victim"),
 		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
 		own("GET /v1/stats", "/v1/stats?step=1m"),

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -215,6 +216,7 @@ func ownError(e *huma.ErrorModel) error {
 			name = name[len(place):]
 		}
 	}
+	name, _, _ = strings.Cut(name, "[") // an entry of a list
 	if name == "after" || name == "before" {
 		return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: strconv.Quote(name) +
 			" must be RFC 3339 such as 2026-11-21T22:00:00Z, in the years 1970 to 9999 of UTC."}
