@@ -43,10 +43,10 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 	switch {
 	case effects.Has(hook.EffectGone):
 		t.report("endpoint disabled: it answered 410 Gone", line)
-		return t.trip(target, disabledGone)
+		return t.trip(target, hook.DisabledGone)
 	case verdict == hook.Disable:
 		t.report("endpoint disabled: only failures", line)
-		return t.trip(target, disabledFailures)
+		return t.trip(target, hook.DisabledFailures)
 	case verdict == hook.Warn:
 		t.report("endpoint is half-way to being disabled: only failures", line)
 	}

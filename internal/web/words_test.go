@@ -90,14 +90,17 @@ func TestSpans(t *testing.T) {
 // the largest one.
 func TestChart(t *testing.T) {
 	s := &hook.Stats{From: time.Unix(1_800_000_000, 0), Step: time.Hour, Buckets: []hook.Tally{{Attempts: 100_000, Delivered: 99_999}, {}, {Attempts: 1, Delivered: 1}, {Attempts: 50}}}
-	c := chartOf(s)
+	c := chartOf(s, s.From.Add(10*time.Hour))
 	if c.Good != "M0 2h238v98h-238zM480 99h238v1h-238z" || c.Bad != "M0 103h238v1h-238zM720 103h238v44h-238z" {
 		t.Errorf("%q %q", c.Good, c.Bad)
 	}
-	if !strings.HasPrefix(c.Sentence, "100000 attempts delivered and 51 failed from ") {
+	if !strings.HasPrefix(c.Sentence, "100,000 attempts delivered and 51 failed from ") {
 		t.Error(c.Sentence)
 	}
-	if chartOf(&hook.Stats{Buckets: make([]hook.Tally, 3)}) != nil {
+	if now := chartOf(s, s.From.Add(3*time.Hour+time.Minute)); now.Good == "" || now.BadNow != "M720 103h238v44h-238z" {
+		t.Errorf("the bar of an hour that is not over: %+v", now)
+	}
+	if chartOf(&hook.Stats{Buckets: make([]hook.Tally, 3)}, time.Unix(0, 0)) != nil {
 		t.Error("a chart of nothing")
 	}
 }
