@@ -173,11 +173,13 @@ func line(n, width int, at func(i int) (y float64, ok bool)) string {
 // sparkWidth and sparkHeight are the box of a sparkline.
 const sparkWidth, sparkHeight = 118, 26
 
-// spark returns the path of a sparkline through values, or "" if all are 0.
+// spark returns the path of a sparkline through values, or "" if all are 0. NaN is a gap.
 func spark(values []float64) string {
 	most := 0.0
 	for _, n := range values {
-		most = max(most, n)
+		if !math.IsNaN(n) {
+			most = max(most, n)
+		}
 	}
 	if most == 0 {
 		return ""

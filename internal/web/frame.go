@@ -45,14 +45,14 @@ func (v *visit) id(noun string) (hook.ID, error) {
 	return id, nil
 }
 
-// at returns the path of a page in the visit's mode, with a query made of pairs. Pairs with
-// empty values are omitted.
+// at returns the path of a page in the visit's mode, with a query made of pairs. The last
+// value of a name counts; an empty one leaves the name out.
 func (v *visit) at(path string, pairs ...string) string { return at(v.mode, path, pairs...) }
 
 func at(mode hook.Mode, path string, pairs ...string) string {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
+		if q.Del(pairs[i]); pairs[i+1] != "" {
 			q.Set(pairs[i], pairs[i+1])
 		}
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -102,5 +103,28 @@ func TestChart(t *testing.T) {
 	}
 	if chartOf(&hook.Stats{Buckets: make([]hook.Tally, 3)}, time.Unix(0, 0)) != nil {
 		t.Error("a chart of nothing")
+	}
+}
+
+// Lines of charts hold finite numbers only, also where nothing happened.
+func TestLinesHaveGaps(t *testing.T) {
+	nan := math.NaN()
+	for path, values := range map[string][]float64{"": {0, 0}, "M19.67 2h2M98.33 13h2": {2, nan, 1}, "M29.5 24h2L88.5 2": {0, 1}} {
+		if got := spark(values); got != path {
+			t.Errorf("%v: %q, want %q", values, got, path)
+		}
+	}
+	took := hook.Tally{Attempts: 1, Delivered: 1}
+	took.DeliveryTime.Note(time.Second)
+	c := timesOf(&hook.Stats{Step: time.Minute, Buckets: []hook.Tally{took, {}, took, took}})
+	if c.Half != c.Nearly || c.P50 != "999 ms" || strings.Contains(c.Half, "N") || strings.Count(c.Half, "M") != 2 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// The last value of a name counts in a path, and an empty one drops it.
+func TestPathsOfFilters(t *testing.T) {
+	if got := at(hook.Live, "deliveries", "state", "failed", "tenant", "a b", "state", ""); got != "/ui/live/deliveries?tenant=a+b" {
+		t.Error(got)
 	}
 }
