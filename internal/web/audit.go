@@ -32,7 +32,7 @@ func (v *visit) auditLines(rows []hook.AuditEntry) []auditLine {
 		line := auditLine{At: when(e.At, v.now), Who: e.Actor.Kind, WhoID: e.Actor.ID, Act: string(e.Act), Object: e.Object, ObjectID: e.ObjectID, Tenant: e.Tenant, From: e.Actor.Address,
 			Outcome: e.Outcome, Detail: e.Detail, Request: e.Actor.Request, ID: e.ID.String(), Tone: "muted"}
 		if e.Outcome != hook.AuditOK {
-			line.Tone = "bad"
+			line.Tone = "tone bad"
 		}
 		if page, ok := objectPages[e.Object]; ok && e.ObjectID != "" {
 			line.Href = v.at(page + e.ObjectID)

@@ -29,7 +29,7 @@ type deliveryLine struct {
 	Path, Tenant   string
 	TenantHref     string
 	Answer, Code   string
-	Tone           string // class of the colour of the answer
+	Tone           string // classes of the colour of the answer
 	Tries          int
 	Next, Accepted moment
 	Took           string // how long it took until it ended
@@ -61,9 +61,9 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 		case d.Attempts == 0:
 			line.Answer, line.Tone = "Not attempted yet", "muted"
 		case d.State == hook.Pending && d.LastError != hook.ClassNone:
-			line.Tone = "retry"
+			line.Tone = "tone retry"
 		case d.State == hook.Failed:
-			line.Tone = "bad"
+			line.Tone = "tone bad"
 		}
 		if d.State == hook.Succeeded && !d.SettledAt.IsZero() {
 			line.Took = short3(max(0, d.SettledAt.Sub(d.CreatedAt)))

@@ -56,8 +56,11 @@ func (f *formValues) refuse(err error) bool {
 		return false
 	}
 	field, _, _ := strings.Cut(e.Field, "/")
-	if field == "event_types" {
+	switch {
+	case field == "event_types":
 		field = "types"
+	case e.Code == hook.CodeTenantNotFound:
+		field = "tenant"
 	}
 	if _, known := f.Value[field]; known {
 		f.Problem[field] = e.Message

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -107,6 +108,9 @@ func (v *visit) live() error {
 	if err != nil {
 		return err
 	}
+	if _, err := show(v.copyOf(v.ctx(), page, v.caller)); err != nil && !away(err) {
+		return err
+	}
 	one := v.h.streams.add(v.cookie)
 	defer v.h.streams.remove(one)
 	head := v.w.Header()
@@ -163,11 +167,12 @@ func (v *visit) again(ctx context.Context, page *http.Request, show func(*visit)
 	if err != nil {
 		return "", true, map[string]string{"live-down": "down"} // the store is away: it may come back
 	}
-	now := v.h.o.Now()
-	again := &visit{h: v.h, w: discard{}, r: page.WithContext(caller.Acting(ctx, addressOf(v.r).String(), requestID(v.r))), caller: caller, mode: v.mode, now: now, begun: now,
-		query: page.URL.Query(), cookie: v.cookie, quiet: ctx, streamed: true}
+	again := v.copyOf(ctx, page, caller)
 	s, err := show(again)
-	if err != nil || s == nil {
+	if err != nil && !away(err) || err == nil && s == nil {
+		return "gone", false, nil
+	}
+	if err != nil {
 		return "", true, map[string]string{"live-down": "down"}
 	}
 	var out bytes.Buffer
@@ -180,6 +185,19 @@ func (v *visit) again(ctx context.Context, page *http.Request, show func(*visit)
 	}
 	parts["live-said"] = s.Heading
 	return "", s.Soon, parts
+}
+
+// away reports whether an error says that the store cannot be read now.
+func away(err error) bool {
+	status, ok := statusOf[hook.CodeOf(err)]
+	return ok && status >= 500
+}
+
+// copyOf returns a visit that makes the page once more.
+func (v *visit) copyOf(ctx context.Context, page *http.Request, caller app.Caller) *visit {
+	now := v.h.o.Now()
+	return &visit{h: v.h, w: discard{}, r: page.WithContext(caller.Acting(ctx, addressOf(v.r).Unmap().String(), requestID(v.r))), caller: caller, mode: v.mode, now: now, begun: now,
+		query: page.URL.Query(), cookie: v.cookie, quiet: ctx, streamed: true}
 }
 
 // discard takes what a page would send itself, which a streamed page never does.
@@ -213,11 +231,13 @@ func (s *sender) comment() error { return s.write(": still here\n\n") }
 
 // send writes one event, whose data is JSON.
 func (s *sender) send(event string, data any) error {
-	text, err := json.Marshal(data)
-	if err != nil {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	if err := to.Encode(data); err != nil { // one line, and a line feed
 		return fmt.Errorf("stream: %w", err)
 	}
-	return s.write("event: " + event + "\ndata: " + string(text) + "\n\n")
+	return s.write("event: " + event + "\ndata: " + text.String() + "\n")
 }
 
 // changes sends the parts that differ from before. first is the first row that the browser

@@ -30,7 +30,7 @@ async function replayBacklog({ page, world, login, go, filled }) {
   const failed = (await world.call("GET", `/v1/deliveries?state=failed&endpoint=${filled.dead.id}&limit=250`)).data.length;
   await login();
   await page.locator(".attn").getByRole("link", { name: /Look at .*\/dead/ }).click();
-  await page.locator(".note.bad").waitFor();
+  await page.locator(".note.bad:visible").waitFor();
   const bad = world.answers.get("/dead"), before = got("/in");
   world.answers.delete("/dead");
   await page.getByRole("link", { name: "Replay…" }).click();
@@ -74,13 +74,13 @@ story("S7: rotate with overlap: both secrets sign", async ({ page, world, login,
 });
 
 story("S11: by keyboard only, from the log-in to a retry", async ({ page, world, filled, seen }) => {
-  const attempts = (await world.call("GET", "/v1/deliveries/" + filled.delivery.id)).attempts;
+  const { id, attempts } = await world.deliveryOf(filled.failed.id, filled.dead.id);
   await page.goto(world.url + "/ui/login?next=" + encodeURIComponent("/ui/live/"));
   await page.keyboard.type(world.keys.live);
   await page.keyboard.press("Enter");
   await page.waitForURL(/\/ui\/live\/$/);
   await page.keyboard.press("/");
-  await page.keyboard.type(filled.delivery.id);
+  await page.keyboard.type(id);
   await page.keyboard.press("Enter");
   await page.waitForURL(/deliveries\//);
   for (let i = 0; i < 40; i++) { // focus is always to be seen
@@ -91,7 +91,7 @@ story("S11: by keyboard only, from the log-in to a retry", async ({ page, world,
   }
   await page.keyboard.press("Enter");
   await page.getByText("One more attempt was asked for.").waitFor();
-  await until("it was made", async () => (await world.call("GET", "/v1/deliveries/" + filled.delivery.id)).attempts > attempts);
+  await until("it was made", async () => (await world.call("GET", "/v1/deliveries/" + id)).attempts > attempts);
   await page.keyboard.press("g");
   await page.keyboard.press("e");
   await page.waitForURL(/\/ui\/live\/events/);

@@ -18,7 +18,7 @@ export function stories({ args = [], fill = true } = {}) {
     await shared.world?.stop();
   });
   const run = (name, act, options) =>
-    test(name, { timeout: 60000 }, async () => {
+    test(name, { timeout: 300000 }, async () => {
       const v = await visitor(shared.browser, shared.world, options);
       try {
         await act({ ...v, world: shared.world, filled: shared.filled, browser: shared.browser, visitor: (o) => visitor(shared.browser, shared.world, o), scripts: options?.javaScriptEnabled !== false });

@@ -18,7 +18,7 @@ const updating = (page) => until("the page follows", () => page.evaluate(() => d
 story("S27: with the audit log unwritable the page comes without the payload", async ({ page, world, login, go }) => {
   const { id } = await world.publish("acme", "payout.sent", { secretly: "seen-by-nobody" });
   await login();
-  sql(world, "CREATE TRIGGER no_audit BEFORE INSERT ON audit_log BEGIN SELECT RAISE(ABORT, 'no'); END;");
+  sql(world, "CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END;");
   try {
     const answer = await go(`events/${id}?tenant=acme`);
     assert.equal(answer.status(), 200);
@@ -86,7 +86,7 @@ story("S19: forms of another site do nothing", async ({ page, world, context, lo
   try {
     for (let i = 0; i < acts.length; i++) {
       await tab.goto(`http://localhost:${site.address().port}/`);
-      const [answer] = await Promise.all([tab.waitForResponse((a) => a.request().method() === "POST"), tab.evaluate((n) => document.getElementById("f" + n).submit(), i)]);
+      const [answer] = await Promise.all([tab.waitForResponse((a) => a.request().method() === "POST"), tab.waitForURL((u) => u.href.startsWith(world.url)), tab.evaluate((n) => document.getElementById("f" + n).submit(), i)]);
       assert.equal(answer.status(), 403, acts[i]);
     }
   } finally {

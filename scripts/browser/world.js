@@ -12,13 +12,13 @@ const keys = { live: "live-operator-key-of-the-browser-tests", test: "test-opera
 
 const port = () => new Promise((done) => { const s = tcp().listen(0, "127.0.0.1", () => { const { port } = s.address(); s.close(() => done(port)); }); });
 
-// until waits for what must become true within 15 s.
+// until waits for what must become true within 60 s.
 export async function until(what, ok) {
-  for (const end = Date.now() + 15000; Date.now() < end; await new Promise((r) => setTimeout(r, 25))) {
+  for (const end = Date.now() + 60000; Date.now() < end; await new Promise((r) => setTimeout(r, 25))) {
     const value = await ok();
     if (value) return value;
   }
-  throw new Error("not within 15 s: " + what);
+  throw new Error("not within 60 s: " + what);
 }
 
 export class World {
@@ -88,7 +88,7 @@ export class World {
   }
 
   // fill makes a small platform: endpoints that work, fail, are gone, are disabled; a replay; both modes.
-  async fill() {
+  async fill(events = 40) {
     const f = {};
     const answer = (status, body = "", headers = {}) => (q, a) => a.writeHead(status, headers).end(body);
     this.answers.set("/posthorn", answer(503, "upstream connect error or disconnect before headers", { "Retry-After": "240", "Content-Type": "text/plain", Server: "nginx" }));
@@ -110,7 +110,7 @@ export class World {
     f.delivery = await this.settled(f.event.id, f.bad.id, (d) => d.attempts > 0);
     f.done = await this.settled(f.event.id, f.good.id);
     const load = [];
-    for (let i = 0; i < 40; i++) load.push({ tenant: i % 3 ? "nordlicht" : "acme", type: types[i % types.length], data: data(i) });
+    for (let i = 0; i < events; i++) load.push({ tenant: i % 3 ? "nordlicht" : "acme", type: types[i % types.length], data: data(i) });
     await this.call("POST", "/v1/events/batch", load);
     f.harbour = await this.publish("harbour-co", "payment.settled", data(41));
     await this.settled(f.harbour.id, f.gone.id, (d) => d.state === "held" || d.state === "failed");

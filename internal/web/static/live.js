@@ -52,7 +52,7 @@ function open() {
     close();
     if (why === "restart") later(1);
     else if (why === "session") { state("Logged out: load the page again", false); say("Your session ended. Load the page again."); }
-    else state("Updates are off", false);
+    else state("Updates are off", false); // at a limit, or what the page shows is gone
   });
 }
 
