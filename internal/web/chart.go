@@ -173,15 +173,18 @@ func line(n, width int, at func(i int) (y float64, ok bool)) string {
 // sparkWidth and sparkHeight are the box of a sparkline.
 const sparkWidth, sparkHeight = 118, 26
 
-// spark returns the path of a sparkline through values, or "" if all are 0. NaN is a gap.
+// spark returns the path of a sparkline through values, or "" if all are 0 or there
+// are fewer than two. NaN is a gap.
 func spark(values []float64) string {
 	most := 0.0
+	known := 0
 	for _, n := range values {
 		if !math.IsNaN(n) {
 			most = max(most, n)
+			known++
 		}
 	}
-	if most == 0 {
+	if most == 0 || known < 2 {
 		return ""
 	}
 	return line(len(values), sparkWidth, func(i int) (float64, bool) { return 24 - 22*values[i]/most, !math.IsNaN(values[i]) })
