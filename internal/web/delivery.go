@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -29,6 +30,52 @@ type attemptLine struct {
 	Headers, Body        text
 	Status               string // status line
 	Whole                string // path of the page that shows the entire body
+	Phases               []phase
+	To                   string // address of the connection
+}
+
+// phase is a part of the time of an attempt, in a bar that is 1000 wide.
+type phase struct {
+	Class    string
+	X, Width int
+	Words    string
+}
+
+// phasesOf returns how long the phases of an attempt took, or nil if that was not recorded.
+// Above a second the bar is logarithmic, so that short phases beside a long one are seen.
+func phasesOf(a *hook.Attempt) (out []phase) {
+	t := a.Timing
+	known := t.DNS + t.Connect + t.TLS + t.FirstByte
+	if known == 0 {
+		return nil
+	}
+	parts := []struct {
+		name string
+		took time.Duration
+	}{{"DNS", t.DNS}, {"connect", t.Connect}, {"TLS", t.TLS}, {"first byte", t.FirstByte}, {"body", max(0, a.Duration-known)}}
+	if t.FirstByte == 0 {
+		parts[4].name = "waiting"
+	}
+	size := func(d time.Duration) float64 {
+		if a.Duration > time.Second {
+			return math.Log1p(d.Seconds() * 1000)
+		}
+		return d.Seconds() * 1000
+	}
+	all := 0.0
+	for _, p := range parts {
+		all += size(p.took)
+	}
+	x := 0
+	for i, p := range parts {
+		if p.took <= 0 {
+			continue
+		}
+		wide := max(4, int(1000*size(p.took)/all))
+		out = append(out, phase{Class: "p" + strconv.Itoa(i+1), X: x, Width: wide, Words: p.name + " " + short3(p.took)})
+		x += wide
+	}
+	return out
 }
 
 // deliveryPage is the content of the page of a delivery.
@@ -252,7 +299,13 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) (
 			limit = maxShown
 		}
 		line := attemptLine{Number: a.Number, Good: a.Class == hook.ClassNone || a.Class == hook.ClassTruncated, Open: i == newest, Answer: attemptWords(a), Code: string(a.Class),
-			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: short3(a.Duration), Truncate: a.Truncated}
+			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: short3(a.Duration), Truncate: a.Truncated, Phases: phasesOf(a)}
+		if a.Address.IsValid() {
+			line.To = "to " + a.Address.String()
+		}
+		if a.Timing.Reused {
+			line.To = strings.TrimSpace(line.To + ", on a kept connection")
+		}
 		if a.Status != 0 {
 			line.Status = strings.TrimSpace("HTTP/1.1 " + strconv.Itoa(a.Status) + " " + http.StatusText(a.Status))
 		}

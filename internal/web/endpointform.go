@@ -122,7 +122,7 @@ func (v *visit) endpointForm(f formValues, e *hook.Endpoint) *screen {
 		chosen := f.Value["profile"]
 		p.Profiles = append(p.Profiles, choice{Name: one.Name, Value: one.Name, Current: chosen == one.Name || chosen == "" && one.Default})
 	}
-	if rows, _, err := v.service().EventTypes(v.quiet, v.caller, hook.Page{Limit: 250}); err == nil {
+	if rows, _, err := v.service().EventTypes(v.quiet, v.caller, hook.TypeQuery{Page: hook.Page{Limit: 250}}); err == nil {
 		for i := range rows {
 			p.Types = append(p.Types, rows[i].Name)
 		}

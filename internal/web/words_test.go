@@ -128,3 +128,25 @@ func TestPathsOfFilters(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The phases of an attempt follow each other without a gap, none is invisible, and an attempt
+// of an earlier release has none.
+func TestPhases(t *testing.T) {
+	for took, want := range map[time.Duration]int{100 * time.Millisecond: 600, 20 * time.Second: 300} {
+		a := &hook.Attempt{Duration: took, Timing: hook.Timing{DNS: time.Microsecond, Connect: 10 * time.Millisecond, FirstByte: 20 * time.Millisecond}}
+		at := 0
+		for _, p := range phasesOf(a) {
+			if p.X != at || p.Width < 4 {
+				t.Errorf("%v: %+v", took, phasesOf(a))
+			}
+			at += p.Width
+		}
+		all := phasesOf(a)
+		if len(all) != 4 || all[3].Width < want || all[3].Class != "p5" {
+			t.Errorf("%v: %+v", took, all)
+		}
+	}
+	if phasesOf(&hook.Attempt{Duration: time.Second}) != nil {
+		t.Error("phases that were not recorded")
+	}
+}
