@@ -72,11 +72,13 @@ type Config struct {
 	RequestBodyMiB    int
 	AllowReveal       bool
 	UI                bool
+	UIPayloads        string
 	PublicJWKS        bool
 	Alerts            alertOptions
 
 	networks []netip.Prefix    // AllowNetwork, parsed
 	ownHosts []string          // of PublicURL
+	flags    *pflag.FlagSet    // that set the options
 	from     map[string]string // by flag: the variable or the line of the file that set it
 	targets  targets           // the other options about where deliveries may go
 }
@@ -86,11 +88,13 @@ var allowed = map[string][]string{
 	"synchronous": {"full", "normal", "off"},
 	"log-level":   {"debug", "info", "warn", "error"},
 	"log-format":  {"auto", "json", "text"},
+	"ui-payloads": {"shown", "asked", "never"},
 }
 
 // Flags sets the defaults and returns the flags that change them.
 func (c *Config) Flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.flags = f
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "listen address of the API")
 	f.IntVar(&c.MetricsSeries, "metrics-series", 0, "tenants and endpoints with metrics of their own, up to 10000 each, the rest as \"other\"; 0 for none")
 	f.StringVar(&c.MetricsListen, "metrics-listen", "", "listen address of the Prometheus endpoint /metrics (default none)")
@@ -139,6 +143,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "maximum size of all concurrent request bodies in MiB, 16 to 65536, beyond which requests are rejected; a tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "allow operator and tenant keys to show signing secrets again; every use is logged")
 	f.BoolVar(&c.UI, "ui", true, "serve the web interface for operators under /ui/ on the API's address")
+	f.StringVar(&c.UIPayloads, "ui-payloads", "shown", "when the web interface shows payloads and the answers of receivers: shown, asked (after a press of a button) or never; each view is in the audit log")
 	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "publish the public keys of ed25519 endpoints at /.well-known/webhook-keys/TENANT/jwks.json")
 	c.Alerts.flags(f)
 	for _, name := range filledLists {
@@ -436,23 +441,47 @@ func usableKey(key string) bool {
 // secrets, which are masked.
 func ShowConfig(w io.Writer, f *pflag.FlagSet) {
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Name == "config" || flag.Name == "help" {
-			return
+		if flag.Name != "config" && flag.Name != "help" {
+			fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(flag.Name, "-", "_"), shownOption(flag, true))
 		}
-		value := flag.Value.String()
-		if flag.Name == "store" && strings.HasPrefix(value, "postgres") {
-			value = "postgres://***" // it may hold a password
-		} else if flag.Name == "egress-proxy" && value != "" {
-			value = maskedProxy(value)
-		} else if exit.SecretFlags[flag.Name] && flag.Name != "store" && value != "" {
-			value = "***"
+	})
+}
+
+// shownOption returns the value of an option, with secrets masked, as YAML or for people.
+func shownOption(flag *pflag.Flag, yaml bool) string {
+	value := flag.Value.String()
+	if flag.Name == "store" && strings.HasPrefix(value, "postgres") {
+		value = "postgres://***" // it may hold a password
+	} else if flag.Name == "egress-proxy" && value != "" {
+		value = maskedProxy(value)
+	} else if exit.SecretFlags[flag.Name] && flag.Name != "store" && value != "" {
+		value = "***"
+	}
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		if !yaml {
+			return strings.Join(list.GetSlice(), ", ")
 		}
-		if list, ok := flag.Value.(pflag.SliceValue); ok {
-			value = "[" + strings.Join(list.GetSlice(), ", ") + "]"
-		} else if flag.Value.Type() == "string" {
-			value = fmt.Sprintf("%q", value)
+		return "[" + strings.Join(list.GetSlice(), ", ") + "]"
+	} else if flag.Value.Type() == "string" && yaml {
+		value = fmt.Sprintf("%q", value)
+	}
+	return value
+}
+
+// options calls show for each option, with secrets masked, and where it was set; empty: it
+// has its default.
+func (c *Config) options(show func(name, value, source string)) {
+	if c.flags == nil {
+		return
+	}
+	c.flags.VisitAll(func(flag *pflag.Flag) {
+		source := c.from[flag.Name]
+		if source == "" && flag.Changed {
+			source = "the command line"
 		}
-		fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(flag.Name, "-", "_"), value)
+		if flag.Name != "config" && flag.Name != "help" {
+			show(flag.Name, shownOption(flag, false), source)
+		}
 	})
 }
 

@@ -28,6 +28,14 @@ func search(v *visit) (*screen, error) {
 	for i := range found.Found {
 		hits = append(hits, v.hit(&found.Found[i]))
 	}
+	if hook.ValidType(asked) {
+		switch t, err := v.service().EventType(v.quiet, v.caller, asked); {
+		case err == nil:
+			hits = append(hits, hit{Kind: "event type", ID: t.Name, Name: t.Name, Href: v.typeHref(t.Name), At: when(t.CreatedAt, v.now)})
+		case !missing(err):
+			return nil, err
+		}
+	}
 	if len(hits) == 1 && hits[0].Href != "" {
 		redirect(v.w, v.r, hits[0].Href)
 		return nil, nil
@@ -66,11 +74,11 @@ func (v *visit) hit(f *hook.Found) hit {
 	case hook.FoundTenant:
 		h.Href = h.TenantHref
 	case hook.FoundReplay:
-		h.Command = "posthorn replay get " + f.ID
+		h.Href = v.at("replays/" + f.ID)
 	case hook.FoundRequest:
 		h.Command = "posthorn audit list --request-id " + f.ID
 	case hook.FoundKey:
-		h.Command = "posthorn key list"
+		h.Href = v.at("keys") + "#" + f.ID
 	}
 	if h.Name == "" {
 		h.Name = h.ID
@@ -84,6 +92,11 @@ func (v *visit) byTag(text string) string {
 		return ""
 	}
 	return v.at("events", "tag", text)
+}
+
+// missing reports whether an error says that there is no such thing.
+func missing(err error) bool {
+	return hook.CodeOf(err) == hook.CodeNotFound || hook.CodeOf(err) == hook.CodeTenantNotFound
 }
 
 func otherMode(mode hook.Mode) hook.Mode {

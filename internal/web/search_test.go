@@ -24,16 +24,19 @@ func TestSearchAndTags(t *testing.T) {
 	for path, says := range map[string]string{
 		"/ui/live/search?q=" + p.ID[:8]:       "/ui/live/events/" + p.ID,
 		"/ui/live/search?q=" + w.event.ID[:8]: "/ui/live/deliveries/" + w.delivery,
-		"/ui/live/search?q=" + *replay.ID:     "posthorn replay get " + *replay.ID,
+		"/ui/live/replays/" + *replay.ID:      *replay.ID,
 		"/ui/live/events/" + p.ID:             "o-&lt;1&gt;",
 		"/ui/live/events?tag=order:o-%3C1%3E": "/ui/live/events/" + p.ID,
-		"/ui/live/deliveries?tag=order:other": "No delivery matches",
+		"/ui/live/deliveries?tag=order:other": "Nothing matches",
 		"/ui/live/events?tag=order":           "must be the name of a tag",
 		"/ui/live/deliveries?tag=order":       "must be the name of a tag",
 	} {
 		if a := b.get(path); a.status != 200 || !strings.Contains(a.body, says) {
 			t.Errorf("%s: %d, it does not say %q\n%s", path, a.status, says, a.body)
 		}
+	}
+	if a := b.get("/ui/live/search?q=" + *replay.ID); a.status != 303 || a.header.Get("Location") != "/ui/live/replays/"+*replay.ID {
+		t.Errorf("the replay is not found: %d %s", a.status, a.header.Get("Location"))
 	}
 	for path, says := range map[string]string{
 		"/ui/test/search?q=" + p.ID:          "/ui/live/search?q=" + p.ID,

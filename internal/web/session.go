@@ -91,6 +91,14 @@ func (s *sessions) find(value string, now time.Time) (session, bool) {
 	return one, true
 }
 
+// peek is find without recording a use.
+func (s *sessions) peek(value string, now time.Time) (session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.in[sha256.Sum256([]byte(value))]
+	return one, ok && !one.over(now)
+}
+
 // look records the mode that was viewed last.
 func (s *sessions) look(value string, mode hook.Mode) {
 	hash := sha256.Sum256([]byte(value))
