@@ -34,6 +34,7 @@ const (
 // Schema is a compiled schema. It is safe for concurrent use.
 type Schema struct {
 	text   []byte
+	plain  *plain    // nil: it has uncommon keywords
 	copies sync.Pool // of *compiled: each copy counts its evaluations
 }
 
@@ -62,6 +63,7 @@ func Compile(text []byte) (*Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.plain = plainOf(first.root, map[*jsonschema.Schema]*plain{})
 	s.copies.Put(first)
 	return s, nil
 }
@@ -113,6 +115,10 @@ func (s *Schema) Check(data []byte) *Mismatch {
 	}
 	if pointer, ok := hugeNumber(value); ok {
 		return &Mismatch{Pointer: pointer, Reason: fmt.Sprintf("a number may have up to %d digits and powers of ten", maxNumber)}
+	}
+	left := maxEvaluations
+	if s.plain != nil && s.plain.recognizes(value, &left) {
+		return nil
 	}
 	c, _ := s.copies.Get().(*compiled)
 	if c == nil {
