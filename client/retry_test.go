@@ -220,6 +220,7 @@ func TestEachListHasAnIterator(t *testing.T) {
 		"/v1/events":        func() int { return listed(t, c.AllEvents(ctx, client.EventQuery{})) },
 		"/v1/deliveries":    func() int { return listed(t, c.AllDeliveries(ctx, client.DeliveryQuery{})) },
 		"/v1/replays":       func() int { return listed(t, c.AllReplays(ctx, client.ReplayQuery{})) },
+		"/v1/portal/sessions": func() int { return listed(t, c.AllPortalSessions(ctx, client.PortalSessionQuery{})) },
 		"/v1/partner-users": func() int { return listed(t, c.AllPartnerUsers(ctx, client.PartnerUserQuery{})) },
 		"/v1/event-types":   func() int { return listed(t, c.AllEventTypes(ctx, client.ListOptions{})) },
 	} {

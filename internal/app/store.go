@@ -19,6 +19,7 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
+	WebStore
 }
 
 // AuditStore stores the audit log. Writes also add their own entries, with the actor of

@@ -20,10 +20,12 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/portal"
 )
 
 //go:embed templates/*.html static/*
@@ -36,6 +38,8 @@ type Options struct {
 	Version string
 	Dev     bool // cookies may be sent over plain http
 	Now     func() time.Time
+	// PortalOrigins may show the portal in a frame; empty: those that each session names.
+	PortalOrigins []string
 }
 
 // Handler serves everything under /ui/. It is safe for concurrent use.
@@ -45,7 +49,7 @@ type Handler struct {
 	guarded   http.Handler // mux with cross-site request protection
 	templates map[string]*template.Template
 	static    string // path of the static files, including their hash
-	sessions  sessions
+	portal    *portal.Handler
 }
 
 // New returns the handler of the pages. It returns an error if a template is invalid.
@@ -58,6 +62,17 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{o: o, mux: http.NewServeMux(), templates: map[string]*template.Template{}}
 	if err := h.load(); err != nil {
+		return nil, err
+	}
+	style, err := files.ReadFile("static/posthorn.css")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	icons, err := files.ReadFile("static/icons.svg")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if h.portal, err = portal.New(portal.Options{Service: o.Service, Log: o.Log, Dev: o.Dev, Now: o.Now, Style: style, Icons: icons, Origins: o.PortalOrigins}); err != nil {
 		return nil, err
 	}
 	h.routes()
@@ -119,8 +134,12 @@ func (h *Handler) icon(name string) string { return h.static + "/icons.svg#" + n
 // policy permits a page to use its own style sheet and images, and nothing else.
 const policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// ServeHTTP serves the pages under /ui/.
+// ServeHTTP serves the pages under /ui/ and /portal/.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/portal/") {
+		h.portal.ServeHTTP(w, r)
+		return
+	}
 	head := w.Header()
 	head.Set("Content-Security-Policy", policy)
 	head.Set("X-Frame-Options", "DENY")

@@ -30,6 +30,7 @@ func (a *api) routes() {
 	a.replayRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
+	a.sessionRoutes(h)
 	a.auditRoutes(h)
 	a.documentPublish(h)
 	a.finish(h.OpenAPI())
