@@ -235,7 +235,7 @@ func (p *endpointPage) numbers(v *visit, id hook.ID) error {
 		half, most = v.span(s.Latency.P50), v.span(s.Latency.P95)
 	}
 	p.Figures = []figure{
-		{v.T("figure.delivered"), v.share(all.Delivered, all.Delivered+all.GivenUp), v.T("figure.delivered_note", "n", int(all.Delivered))},
+		{v.T("figure.delivered"), v.share(all.Delivered, all.Accepted), v.T("figure.delivered_note", "n", int(all.Delivered))},
 		{v.T("figure.attempts"), v.share(all.Delivered, all.Attempts), v.T("figure.attempts_note", "n", int(all.Attempts))},
 		{v.T("figure.answer"), half, v.T("figure.answer_note", "most", most)},
 		{v.T("figure.waiting"), v.count(s.Pending, hook.StatsCap), oldest},

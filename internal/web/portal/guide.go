@@ -73,6 +73,11 @@ func snippets(profile string) (out []snippet) {
 		if err != nil {
 			continue
 		}
+		if s.name == "Go" { // the format, and the server that uses it
+			server, _ := receivers.Files.ReadFile(s.dir + "/main.go")
+			text = append(append(text, "\n// main.go\n\n"...), server...)
+			file += " + main.go"
+		}
 		out = append(out, snippet{s.name, file, string(text)})
 	}
 	return out

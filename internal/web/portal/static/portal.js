@@ -68,7 +68,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     try {
       await navigator.clipboard.writeText(from.textContent);
       document.getElementById("said").textContent = button.dataset.done;
-      button.textContent = "✓";
+      button.textContent = button.dataset.done;
     } catch {
       getSelection().selectAllChildren(from);
     }
