@@ -32,7 +32,7 @@ func (v *visit) when(at time.Time) moment {
 	case d > 0:
 		m.Text = v.T("time.in", "span", v.span(d))
 	case d > -time.Second:
-		m.Text = v.T("time.now")
+		m.Text = v.T("time.just")
 	default:
 		m.Text = v.T("time.ago", "span", v.span(-d))
 	}
