@@ -17,6 +17,7 @@ import (
 
 // WebStore stores the sessions of people in browsers, and the links that open them.
 type WebStore interface {
+	PortalStore
 	OpenWebSession(ctx context.Context, s hook.WebSession, cookie [32]byte, replaces *[32]byte) error
 	WebSession(ctx context.Context, cookie [32]byte) (hook.WebSession, error)
 	SeenWebSession(ctx context.Context, id hook.ID, mode hook.Mode) error
@@ -24,6 +25,10 @@ type WebStore interface {
 	CreateWebLink(ctx context.Context, link hook.WebLink, key hook.ID, mode hook.Mode) error
 	WebLink(ctx context.Context, code [32]byte) (hook.WebLink, hook.WebSession, error)
 	SpendWebLink(ctx context.Context, code, cookie, again [32]byte) (hook.WebSession, error)
+}
+
+// PortalStore stores the sessions of the portal.
+type PortalStore interface {
 	CreatePortalSession(ctx context.Context, n hook.NewPortalSession, once *hook.Once) (hook.WebSession, *hook.Replay, error)
 	PortalSession(ctx context.Context, short string) (hook.WebSession, error)
 	PortalSessions(ctx context.Context, q hook.WebSessionQuery) ([]hook.WebSession, string, error)

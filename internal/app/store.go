@@ -19,7 +19,6 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
-	WebStore
 }
 
 // AuditStore stores the audit log. Writes also add their own entries, with the actor of
@@ -58,8 +57,9 @@ type TenantStore interface {
 	DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error
 }
 
-// KeyStore stores keys by the SHA-256 of their text.
+// KeyStore stores keys by the SHA-256 of their text, and sessions that act for them.
 type KeyStore interface {
+	WebStore
 	CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error)
 	KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error)
 	// KeyUsed notes that a request used the key. It does not block.

@@ -169,6 +169,7 @@ func (v *visitor) furnish() things {
 	v.at("GET /v1/endpoints", "", "?enabled=false", nil)
 	open := want[client.Event](v.testAPI, 200, get("/v1/events/"+v.event("acme", "a.b").ID)).Deliveries[0]
 	grant := want[client.PartnerUser](v.testAPI, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`))
+	v.at("DELETE /v1/portal/sessions", "", "?tenant=acme", nil)
 	session := want[client.PortalSession](v.testAPI, 201, post("/v1/portal/sessions", `{"tenant":"acme"}`))
 	key := want[client.Key](v.testAPI, 201, post("/v1/keys", `{"kind":"publisher"}`))
 	replay := want[client.Replay](v.testAPI, 201, post("/v1/replays", `{"endpoint":"`+e.ID+`","source":"all","state":"succeeded","status_class":"2xx"}`))
