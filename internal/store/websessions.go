@@ -124,7 +124,11 @@ func (s *Store) CreateWebLink(ctx context.Context, link hook.WebLink, key hook.I
 			}
 			link.Keys = map[hook.Mode][32]byte{mode: [32]byte(hash)}
 		}
-		t.audited(hook.ActUILinkCreated, "link", "", hook.Scope{Mode: mode})
+		of := hook.ActorBootstrap
+		if !key.IsZero() {
+			of = key.String()
+		}
+		t.audited(hook.ActUILinkCreated, "key", of, hook.Scope{Mode: mode})
 		return t.insertLink(&link)
 	})
 }

@@ -72,7 +72,7 @@ func victims(t *testing.T) isolationtest.World {
 			isolationtest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
 			isolationtest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
 		},
-		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID},
+		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID, session},
 		Hash: func() string {
 			sum, err := isolationtest.HashRows(db, "victim", 2)
 			if err != nil {
@@ -181,7 +181,7 @@ func wallRows(endpoint, event, delivery, replay, key, grant, session string) []i
 		{Route: "GET /v1/portal/sessions", Path: "/v1/portal/sessions?tenant=victim", Owner: tenant, Lawful: names(both, testKeys)},
 		{Route: "DELETE /v1/portal/sessions", Path: "/v1/portal/sessions?tenant=victim", Owner: tenant, Lawful: names(both, testKeys)},
 		{Route: "DELETE /v1/portal/sessions/{id}", Path: "/v1/portal/sessions/" + session, Owner: tenant, Lawful: both},
-		{Route: "POST /v1/ui/links", Path: "/v1/ui/links", Owner: operator, Lawful: testOperators},
+		{Route: "POST /v1/ui/links", Path: "/v1/ui/links", Owner: operator, Lawful: testOperators, Inert: "a link belongs to the key that makes it"},
 
 		{Route: "POST /v1/event-types", Path: "/v1/event-types", Body: `{"name":"new.one"}`, Owner: operator, Lawful: testOperators},
 		{Route: "PATCH /v1/event-types/{id}", Path: "/v1/event-types/a.b", Body: `{"description":"taken"}`, Owner: operator},
