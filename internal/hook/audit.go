@@ -88,6 +88,8 @@ const (
 	ActUILinkCreated      Act = "ui_link.created"
 	ActUIOpened           Act = "ui_session.opened"
 	ActUIClosed           Act = "ui_session.closed"
+	ActMasterKeyRotated   Act = "master_key.rotated"
+	ActMasterKeyDropped   Act = "master_key.dropped"
 	ActCallRefused        Act = "call.refused"
 
 	ActAuditBegan   Act = "audit.began"   // the first entry of a chain

@@ -87,7 +87,7 @@ func (f *endpointForm) parts(v *visit, picked []string) (types []string, rate fl
 
 // choices returns the catalogue of event types for the form.
 func (v *visit) choices(picked []string) ([]typeChoice, error) {
-	rows, _, err := v.service().EventTypes(v.ctx(), v.caller, hook.Page{Limit: 100})
+	rows, _, err := v.service().EventTypes(v.ctx(), v.caller, hook.TypeQuery{Page: hook.Page{Limit: 100}})
 	var out []typeChoice
 	for i := range rows {
 		out = append(out, typeChoice{rows[i].Name, rows[i].Description, slices.Contains(picked, rows[i].Name)})

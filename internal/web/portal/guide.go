@@ -16,7 +16,7 @@ import (
 type typeLine struct{ Name, Href, Description string }
 
 func types(v *visit) (*screen, error) {
-	rows, next, err := v.service().EventTypes(v.ctx(), v.caller, hook.Page{Limit: 100, Cursor: v.query.Get("cursor")})
+	rows, next, err := v.service().EventTypes(v.ctx(), v.caller, hook.TypeQuery{Page: hook.Page{Limit: 100, Cursor: v.query.Get("cursor")}})
 	if err != nil {
 		return nil, err
 	}

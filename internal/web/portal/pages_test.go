@@ -134,11 +134,14 @@ func TestWhatPagesNeverShow(t *testing.T) {
 	b := w.open(nordlicht, all)
 	for name, path := range pagesOf(w.of[nordlicht]) {
 		body := b.get(path).Body.String()
-		for _, never := range []string{"header-secret", "query-secret", "whsec_", "harbour", `"tenant"`, "--allow-reveal"} {
+		for _, never := range []string{"header-secret", "query-secret", "whsec_", "harbour", "internal.hidden", `"tenant"`, "--allow-reveal"} {
 			if strings.Contains(strings.ReplaceAll(body, "whsec_\"", ""), never) && name != "verify" {
 				t.Errorf("%s shows %q", name, never)
 			}
 		}
+	}
+	if a := b.get("types/internal.hidden"); a.Code != 404 {
+		t.Errorf("a hidden event type: %d", a.Code)
 	}
 	it := w.of[nordlicht]
 	made := b.post("endpoints/new", it.form("endpoints/new", "nordlicht")).Body.String()

@@ -126,7 +126,10 @@ func (w *world) fill(scope hook.Scope, words string) {
 	payload := words // anything; other texts may have no characters that change direction
 	words = strings.NewReplacer("\u202e", "", "\u2066", "").Replace(words)
 	if scope.Tenant == "nordlicht" {
-		_, _, err := w.app.CreateEventType(w.ctx, c, hook.EventType{Name: "payment.settled", Description: "A payment arrived." + words, Example: []byte(`{"note":` + quoted(words) + `}`), Schema: []byte(`{"type":"object","description":` + quoted(words) + `}`)}, nil)
+		shape := hook.TypeVersion{Version: 1, Example: []byte(`{"note":` + quoted(words) + `}`), Schema: []byte(`{"type":"object","description":` + quoted(words) + `}`)}
+		_, _, err := w.app.CreateEventType(w.ctx, c, hook.EventType{Name: "payment.settled", Description: "A payment arrived." + words, TypeVersion: shape}, nil)
+		w.must(err)
+		_, _, err = w.app.CreateEventType(w.ctx, c, hook.EventType{Name: "internal.hidden", Hidden: true, TypeVersion: hook.TypeVersion{Version: 1}}, nil)
 		w.must(err)
 	}
 	make := func(url, title string) hook.ID {
