@@ -75,7 +75,7 @@ func (n *Node) mountSeeds() error {
 func (n *Node) makePages() (err error) {
 	if n.cfg.UI {
 		n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: n.cfg.Dev,
-			Payloads: web.Payloads(n.cfg.UIPayloads), Settings: n.settings, Node: n.figures})
+			Payloads: web.Payloads(n.cfg.UIPayloads), Settings: n.settings, Node: n.figures, PortalOrigins: n.cfg.PortalOrigin})
 	}
 	return err
 }
@@ -108,6 +108,7 @@ func (n *Node) mountPages(api http.Handler) {
 	}
 	n.mux.Handle("/ui", n.pages)
 	n.mux.Handle("/ui/", n.pages)
+	n.mux.Handle("/portal/", n.pages)
 	n.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.Header.Get("Accept"), "text/html") {
 			api.ServeHTTP(w, r)

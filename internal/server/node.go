@@ -131,6 +131,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
 		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), AuditedWrites: cfg.Calls.AuditedWrites, Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
 		Pace:        n.dispatch.Pace,
+		Pages:       n.pagesAt(),
 		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Mail: cfg.Alerts.server != nil, Log: log,
 	})
 	if err != nil {
@@ -397,6 +398,7 @@ func (n *Node) serve() {
 	api = n.traced(api)
 	n.mux.Handle("/", api)
 	n.mountPages(api)
+	apart := n.apart(n.mux)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
 	n.start(n.api, budget.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.stopping.Load() {
@@ -406,7 +408,7 @@ func (n *Node) serve() {
 			api.ServeHTTP(w, r) // the mux would answer with a redirect to another path
 			return
 		}
-		n.mux.ServeHTTP(w, r)
+		apart.ServeHTTP(w, r)
 	})))
 	if n.metrics != nil {
 		n.start(n.metrics, n.metricsPage())
