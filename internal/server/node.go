@@ -82,7 +82,6 @@ func Start(ctx context.Context, cfg *Config, log *slog.Logger, firstKeys io.Writ
 // begin starts the parts. It listens before it touches the disk, so that a failed start
 // changes nothing.
 func (n *Node) begin(ctx context.Context) (err error) {
-	n.started = time.Now()
 	n.failed, n.cancel, n.mux = make(chan error, 4), func() {}, http.NewServeMux()
 	n.profilesKept, n.catalogueChanged, n.apiLog = make(chan struct{}, 1), make(chan struct{}, 1), boundedLog(n.log)
 	n.counts = newCounts()
@@ -559,10 +558,7 @@ func (n *Node) Linger(delay time.Duration) error {
 func (n *Node) Stop(ctx context.Context) int {
 	n.stopping.Store(true)
 	n.jobs.Stop() // the next start continues them
-	n.hub.Close() // a listener's stream never becomes idle by itself
-	if n.pages != nil {
-		n.pages.Close() // nor does that of a page
-	}
+	n.closeStreams()
 	// In parallel: a slow client must not use up the time for attempts. Events that are
 	// still published meanwhile are delivered after the next start.
 	var closing sync.WaitGroup

@@ -49,6 +49,7 @@ func table() []route {
 		{path: "tenants/new", show: newTenant, form: createTenant},
 		{path: "tenants/{id}", show: tenant, live: true},
 		{path: "tenants/{id}/rename", form: renameTenant},
+		{path: "tenants/{id}/portal", show: confirmPortal, form: portalLink},
 		{path: "tenants/{id}/delete", show: confirmDeleteTenant, form: deleteTenant},
 		{path: "replays", show: replays, live: true},
 		{path: "replays/new", show: newReplay, form: createReplay},
