@@ -165,6 +165,11 @@ func (c *Client) AllPartnerUsers(ctx context.Context, q PartnerUserQuery) iter.S
 	return all(&q.Cursor, func() (Page[PartnerUser], error) { return c.PartnerUsers(ctx, q) })
 }
 
+// AllPortalSessions iterates over all pages of PortalSessions.
+func (c *Client) AllPortalSessions(ctx context.Context, q PortalSessionQuery) iter.Seq2[PortalSession, error] {
+	return all(&q.Cursor, func() (Page[PortalSession], error) { return c.PortalSessions(ctx, q) })
+}
+
 // AllEventTypes iterates over all pages of EventTypes.
 func (c *Client) AllEventTypes(ctx context.Context, q EventTypeQuery) iter.Seq2[EventType, error] {
 	return all(&q.Cursor, func() (Page[EventType], error) { return c.EventTypes(ctx, q) })

@@ -110,6 +110,9 @@ func (s *Service) auditReveal(ctx context.Context, c Caller, ep *hook.Endpoint, 
 // caller requested. Callers other than operators see only the kind of an actor that is
 // an operator.
 func (s *Service) AuditEntries(ctx context.Context, c Caller, q hook.AuditQuery) ([]hook.AuditEntry, string, error) {
+	if err := c.may(never); err != nil {
+		return nil, "", err
+	}
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
 		return nil, "", err

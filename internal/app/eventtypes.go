@@ -44,7 +44,7 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 // hidden entry.
 func (s *Service) EventType(ctx context.Context, c Caller, name string) (hook.EventType, error) {
 	e, err := s.o.Store.EventType(ctx, c.Mode, name)
-	if err == nil && e.Hidden && c.Kind == hook.TenantKey {
+	if err == nil && e.Hidden && c.ofTenant() {
 		return hook.EventType{}, hook.NotFound("event type")
 	}
 	return e, err
@@ -54,7 +54,7 @@ func (s *Service) EventType(ctx context.Context, c Caller, name string) (hook.Ev
 // names. Every key of the mode may read it; tenants do not see hidden entries.
 func (s *Service) EventTypes(ctx context.Context, c Caller, q hook.TypeQuery) ([]hook.EventType, string, error) {
 	q.Mode = c.Mode
-	if c.Kind == hook.TenantKey {
+	if c.ofTenant() {
 		if q.Hidden != nil && *q.Hidden {
 			return nil, "", nil
 		}

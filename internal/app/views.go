@@ -18,9 +18,12 @@ type Viewed struct {
 // errViews refuses to show more payloads than the audit log takes.
 var errViews = &hook.Error{Code: hook.CodeRateLimited, Message: "More payloads were looked at within a minute than the audit log takes. Wait a little, then load the page again."}
 
-// View records that a person sees a payload, once per 5 minutes for each session and
-// object. The caller must not show the payload if View returns an error.
+// View records that an operator sees a payload on a page, once per 5 minutes for each
+// session and object. The page must not show the payload if View returns an error.
 func (s *Service) View(ctx context.Context, c Caller, v Viewed) error {
+	if err := c.administer(); err != nil {
+		return err
+	}
 	what := seen{Caller{KeyID: c.KeyID, Mode: c.Mode}, v.ID, v.Session}
 	if s.reads.recent(what, s.o.Now()) {
 		return nil

@@ -68,6 +68,8 @@ type Config struct {
 	PublishRate       float64
 	Calls             callLimits
 	PublicURL         []string
+	PortalURL         string
+	PortalOrigin      []string
 	TenantBacklog     int
 	RequestBodyMiB    int
 	AllowReveal       bool
@@ -138,12 +140,14 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.Float64Var(&c.HostRate, "host-rate", 2000, "maximum attempts started per second per host across all tenants; four times as many per address; 0 for no limit")
 	f.Float64Var(&c.PublishRate, "publish-rate", 0, "maximum events published per second per key; 0 for no limit")
 	c.Calls.flags(f)
-	f.StringSliceVar(&c.PublicURL, "public-url", nil, "comma-separated public URLs of this API; their hosts are rejected as endpoints")
+	f.StringSliceVar(&c.PublicURL, "public-url", nil, "comma-separated public URLs of this API; their hosts are rejected as endpoints, and the first is that of links to the pages")
+	f.StringVar(&c.PortalURL, "portal-url", "", "URL of a host of its own for the customer portal, such as https://webhooks.example.com; /portal/ answers only there, and /ui/ and the API never")
+	f.StringSliceVar(&c.PortalOrigin, "portal-origin", nil, "comma-separated origins whose pages may show the customer portal in a frame, such as https://app.example.com; empty for those that each session names")
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "maximum open deliveries per tenant and mode, beyond which publishing is rejected; 0 for no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "maximum size of all concurrent request bodies in MiB, 16 to 65536, beyond which requests are rejected; a tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "allow operator and tenant keys to show signing secrets again; every use is logged")
-	f.BoolVar(&c.UI, "ui", true, "serve the web interface for operators under /ui/ on the API's address")
-	f.StringVar(&c.UIPayloads, "ui-payloads", "shown", "when the web interface shows payloads and the answers of receivers: shown, asked (after a press of a button) or never; each view is in the audit log")
+	f.BoolVar(&c.UI, "ui", true, "serve the pages for operators under /ui/ and the customer portal under /portal/ on the API's address")
+	f.StringVar(&c.UIPayloads, "ui-payloads", "shown", "when the pages for operators show payloads and the answers of receivers: shown, asked (after a press of a button) or never; each view is in the audit log")
 	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "publish the public keys of ed25519 endpoints at /.well-known/webhook-keys/TENANT/jwks.json")
 	c.Alerts.flags(f)
 	for _, name := range filledLists {
@@ -360,6 +364,7 @@ func (c *Config) checkOptions(all *Faults) {
 	var err error
 	c.ownHosts, err = publicHosts(c.PublicURL)
 	all.add(err)
+	c.checkPortal(all)
 	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
 		if key != "" && !usableKey(key) {
 			all.add(wrong(name, "must be 32 to 200 printable ASCII characters without spaces, has %d", len(key)))

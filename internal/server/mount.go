@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/api/jwks"
 	"github.com/posthorn/posthorn/internal/api/paysway"
@@ -73,11 +74,21 @@ func (n *Node) mountSeeds() error {
 
 // makePages makes the web interface, if it is enabled.
 func (n *Node) makePages() (err error) {
+	n.started = time.Now()
 	if n.cfg.UI {
 		n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: n.cfg.Dev,
-			Payloads: web.Payloads(n.cfg.UIPayloads), Settings: n.settings, Node: n.figures})
+			Payloads: web.Payloads(n.cfg.UIPayloads), Settings: n.settings, Node: n.figures, PortalOrigins: n.cfg.PortalOrigin})
 	}
 	return err
+}
+
+// closeStreams ends the streams of listeners and of pages, which never become idle by
+// themselves.
+func (n *Node) closeStreams() {
+	n.hub.Close()
+	if n.pages != nil {
+		n.pages.Close()
+	}
 }
 
 // settings returns the options in force for the pages.
@@ -108,6 +119,7 @@ func (n *Node) mountPages(api http.Handler) {
 	}
 	n.mux.Handle("/ui", n.pages)
 	n.mux.Handle("/ui/", n.pages)
+	n.mux.Handle("/portal/", n.pages)
 	n.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.Header.Get("Accept"), "text/html") {
 			api.ServeHTTP(w, r)

@@ -31,8 +31,9 @@ func TestFormsMakeOneThing(t *testing.T) {
 	b := w.browser(w.Config.OperatorKey)
 	secret := regexp.MustCompile(`class="cmd secret"[^>]*>([^<]+)<`)
 	for path, form := range map[string]url.Values{
-		"endpoints/new": {"tenant": {"acme"}, "url": {strings.Replace(w.Receiver.URL, "127.0.0.1", "localhost", 1) + "/new"}, "types": {"a.b\nc.*"}, "title": {"New"}, "headers": {"X-One: 1"}, "retry": {"1s 5m"}, "rate_limit": {"2.5"}},
-		"keys/new":      {"kind": {"publisher"}, "name": {"made on a page"}},
+		"endpoints/new":       {"tenant": {"acme"}, "url": {strings.Replace(w.Receiver.URL, "127.0.0.1", "localhost", 1) + "/new"}, "types": {"a.b\nc.*"}, "title": {"New"}, "headers": {"X-One: 1"}, "retry": {"1s 5m"}, "rate_limit": {"2.5"}},
+		"tenants/acme/portal": {"rights": {"look only"}},
+		"keys/new":            {"kind": {"publisher"}, "name": {"made on a page"}},
 	} {
 		form.Set("once", field(t, b.get("/ui/live/"+path).body, "once"))
 		first, second := b.post("/ui/live/"+path, form, own), b.post("/ui/live/"+path, form, own)

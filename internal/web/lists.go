@@ -54,6 +54,7 @@ type tenantPage struct {
 	Deliveries                       []deliveryLine
 	AllEndpoints, AllDeliveries, All string
 	NewEndpoint, Rename, Delete      string
+	Portal                           string
 	Figures                          []figure
 	Chart                            *chart
 	Spans                            []choice
@@ -68,7 +69,7 @@ func tenant(v *visit) (*screen, error) {
 	}
 	scope, few := hook.Scope{Tenant: t.ID}, hook.Page{Limit: 10}
 	p := tenantPage{ID: t.ID, Name: t.Name, Created: when(t.CreatedAt, v.now), AllEndpoints: v.at("endpoints", "tenant", t.ID), AllDeliveries: v.at("deliveries", "tenant", t.ID),
-		All: v.at("events", "tenant", t.ID), NewEndpoint: v.at("endpoints/new", "tenant", t.ID), Rename: v.at("tenants/" + t.ID + "/rename"), Delete: v.at("tenants/" + t.ID + "/delete"),
+		All: v.at("events", "tenant", t.ID), NewEndpoint: v.at("endpoints/new", "tenant", t.ID), Rename: v.at("tenants/" + t.ID + "/rename"), Portal: v.at("tenants/" + t.ID + "/portal"), Delete: v.at("tenants/" + t.ID + "/delete"),
 		AllReplays: v.at("replays", "tenant", t.ID), AllKeys: v.at("keys", "tenant", t.ID), AllAudit: v.at("audit", "tenant", t.ID), Command: "posthorn endpoint create --tenant " + t.ID + " --url https://example.com/hook --event-types \"*\""}
 	if err := p.numbers(v); err != nil {
 		return nil, err

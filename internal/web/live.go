@@ -152,11 +152,14 @@ func (v *visit) live() error {
 
 // again makes the page once more for whoever the session stands for now.
 func (v *visit) again(ctx context.Context, page *http.Request, show func(*visit) (*screen, error)) (end string, soon bool, parts map[string]string) {
-	one, ok := v.h.sessions.peek(v.cookie, v.h.o.Now())
+	one, ok, err := v.h.o.Service.SessionStands(ctx, hook.WebOperator, v.cookie)
+	if err != nil {
+		return "", true, map[string]string{"live-down": "down"} // the store is away: it may come back
+	}
 	if !ok {
 		return "session", false, nil
 	}
-	hash, ok := one.keys[v.mode]
+	hash, ok := one.Keys[v.mode]
 	if !ok {
 		return "session", false, nil
 	}
@@ -165,7 +168,7 @@ func (v *visit) again(ctx context.Context, page *http.Request, show func(*visit)
 		return "session", false, nil
 	}
 	if err != nil {
-		return "", true, map[string]string{"live-down": "down"} // the store is away: it may come back
+		return "", true, map[string]string{"live-down": "down"}
 	}
 	again := v.copyOf(ctx, page, caller)
 	s, err := show(again)

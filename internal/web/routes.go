@@ -49,6 +49,7 @@ func table() []route {
 		{path: "tenants/new", show: newTenant, form: createTenant},
 		{path: "tenants/{id}", show: tenant, live: true},
 		{path: "tenants/{id}/rename", form: renameTenant},
+		{path: "tenants/{id}/portal", show: confirmPortal, form: portalLink},
 		{path: "tenants/{id}/delete", show: confirmDeleteTenant, form: deleteTenant},
 		{path: "replays", show: replays, live: true},
 		{path: "replays/new", show: newReplay, form: createReplay},
@@ -91,6 +92,8 @@ func (h *Handler) routes() {
 	}
 	h.mux.HandleFunc("POST /ui/theme", h.plain(setTheme))
 	h.mux.HandleFunc("GET /ui/static/{hash}/{name}", h.file)
+	h.mux.HandleFunc("GET /ui/enter/{code}", h.plain(h.showEnter))
+	h.mux.HandleFunc("POST /ui/enter/{code}", h.plain(h.enter))
 	h.mux.HandleFunc("GET /ui/login", h.plain(h.showLogin))
 	h.mux.HandleFunc("POST /ui/login", h.plain(h.login))
 	h.mux.HandleFunc("POST /ui/logout", h.plain(h.logout))
@@ -109,7 +112,10 @@ func (h *Handler) plain(do func(http.ResponseWriter, *http.Request) error) http.
 // home redirects to the mode that was viewed last. Any other unknown path is answered with
 // 404, but only for logged-in users.
 func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
-	one, _, ok := h.session(r)
+	one, _, ok, err := h.session(r, 0)
+	if err != nil {
+		return err
+	}
 	if !ok {
 		h.askLogin(w, r)
 		return nil
@@ -120,7 +126,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 		return &hook.Error{Code: hook.CodeNotFound, Message: "There is no such page."}
 	}
 	if !named {
-		mode = one.last
+		mode = one.Mode
 	}
 	redirect(w, r, at(mode, ""))
 	return nil
@@ -132,7 +138,6 @@ func (h *Handler) page(mode hook.Mode, show func(*visit) (*screen, error)) http.
 		if err != nil || s == nil { // nil: already answered
 			return err
 		}
-		h.sessions.look(v.cookie, mode)
 		h.render(v.w, v.r, v, s)
 		return nil
 	})
@@ -176,14 +181,17 @@ func (h *Handler) form(mode hook.Mode, do func(*visit) (*screen, string, error))
 func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = named(r)
-		one, cookie, ok := h.session(r)
-		if !ok {
+		one, cookie, ok, err := h.session(r, mode)
+		if err == nil && !ok {
 			h.askLogin(w, r)
 			return
 		}
 		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie}
 		h.serve(w, r, nil, func() error {
-			hash, ok := one.keys[mode]
+			if err != nil {
+				return err
+			}
+			hash, ok := one.Keys[mode]
 			if !ok {
 				h.askMode(w, r, mode)
 				return nil
@@ -191,7 +199,9 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 			from := addressOf(r)
 			caller, err := h.o.Service.Holder(r.Context(), hash, from)
 			if code := hook.CodeOf(err); code == hook.CodeUnauthorized || code == hook.CodeKeyExpired || err == nil && (caller.Kind != hook.Operator || caller.Mode != mode) {
-				h.sessions.end(cookie) // the key was revoked or has expired
+				if err := h.o.Service.CloseSession(r.Context(), cookie); err != nil { // the key was revoked or has expired
+					return err
+				}
 				h.askLogin(w, r)
 				return nil
 			}
@@ -221,25 +231,6 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 func addressOf(r *http.Request) netip.Addr {
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return from.Addr()
-}
-
-const (
-	cookieSecure = "__Host-posthorn"
-	cookiePlain  = "posthorn" // over plain http, to this machine or with Options.Dev
-)
-
-// session returns the session of a request and the value of its cookie.
-func (h *Handler) session(r *http.Request) (session, string, bool) {
-	for _, name := range []string{cookieSecure, cookiePlain} {
-		c, err := r.Cookie(name)
-		if err != nil {
-			continue
-		}
-		if one, ok := h.sessions.find(c.Value, h.o.Now()); ok {
-			return one, c.Value, true
-		}
-	}
-	return session{}, "", false
 }
 
 // askLogin redirects to the log-in and back. A link from another site arrives without the

@@ -26,6 +26,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/portal"
 )
 
 //go:embed templates/*.html static/*
@@ -42,6 +43,8 @@ type Options struct {
 	Payloads Payloads
 	Settings func() []Setting // the options in force; nil: not known
 	Node     func() Node      // this node now; nil: not known
+	// PortalOrigins may show the portal in a frame; empty: those that each session names.
+	PortalOrigins []string
 }
 
 // Payloads says when pages show the data of events and the answers of receivers.
@@ -80,10 +83,10 @@ type Handler struct {
 	guarded   http.Handler // mux with cross-site request protection
 	templates map[string]*template.Template
 	static    string // path of the static files, including their hash
-	sessions  sessions
 	streams   streams
 	shared    shared
 	gzipped   map[string][]byte // static files, by name
+	portal    *portal.Handler
 }
 
 // New returns the handler of the pages. It returns an error if a template is invalid.
@@ -96,6 +99,17 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{o: o, mux: http.NewServeMux(), templates: map[string]*template.Template{}}
 	if err := h.load(); err != nil {
+		return nil, err
+	}
+	style, err := files.ReadFile("static/posthorn.css")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	icons, err := files.ReadFile("static/icons.svg")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if h.portal, err = portal.New(portal.Options{Service: o.Service, Log: o.Log, Dev: o.Dev, Now: o.Now, Style: style, Icons: icons, Origins: o.PortalOrigins}); err != nil {
 		return nil, err
 	}
 	h.routes()
@@ -164,8 +178,12 @@ func pair(name, text string) [2]string { return [2]string{name, text} }
 // else. Only the trusted-types policy "posthorn" of live.js makes HTML of text.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types posthorn"
 
-// ServeHTTP serves the pages under /ui/.
+// ServeHTTP serves the pages under /ui/ and /portal/.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/portal/") {
+		h.portal.ServeHTTP(w, r)
+		return
+	}
 	head := w.Header()
 	head.Set("Content-Security-Policy", policy)
 	head.Set("X-Frame-Options", "DENY")

@@ -22,40 +22,6 @@ func TestOnlyOurPathsAreLedBackTo(t *testing.T) {
 	}
 }
 
-// Sessions end after a period without use, and at the latest after the maximum lifetime.
-// Their number never exceeds the limit.
-func TestSessionsEndAndAreBounded(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	var s sessions
-	begin := func(at time.Time) string {
-		return s.begin(session{keys: map[hook.Mode][32]byte{hook.Live: {}}, begun: at}, at)
-	}
-	idle := begin(now)
-	if _, ok := s.find(idle, now.Add(sessionIdle-time.Second)); !ok {
-		t.Error("a session in use was ended")
-	}
-	if _, ok := s.find(idle, now.Add(2*sessionIdle)); ok {
-		t.Error("a session that was unused is still good")
-	}
-	busy := begin(now)
-	at := now
-	for ; at.Sub(now) < sessionMax; at = at.Add(sessionIdle / 2) {
-		if _, ok := s.find(busy, at); !ok {
-			t.Fatalf("a busy session ended after %v", at.Sub(now))
-		}
-	}
-	if _, ok := s.find(busy, at); ok {
-		t.Error("a session outlives its end")
-	}
-	first := begin(now)
-	for i := range maxSessions + 10 {
-		begin(now.Add(time.Duration(i+1) * time.Millisecond))
-	}
-	if _, ok := s.find(first, now.Add(2*time.Second)); ok || len(s.in) > maxSessions {
-		t.Errorf("%d sessions are kept", len(s.in))
-	}
-}
-
 // Displayed foreign text contains no character that hides or reorders the text around it,
 // and no more than the limit, cut between characters.
 func TestForeignTextIsVisible(t *testing.T) {

@@ -31,6 +31,7 @@ func (a *api) routes() {
 	a.masterKeyRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
+	a.sessionRoutes(h)
 	a.auditRoutes(h)
 	a.searchRoutes(h)
 	a.documentPublish(h)

@@ -112,6 +112,8 @@ var cases = []struct {
 	{"tenants", tenants},
 	{"tokens", tokens},
 	{"partner users", partnerUsers},
+	{"sessions of operators", operatorSessions},
+	{"sessions of the portal", portalSessions},
 	{"log of an endpoint", endpointLog},
 	{"admission of an endpoint", admission},
 	{"lists and cursors", lists},

@@ -159,6 +159,9 @@ func fill(t *testing.T) *full {
 	_, _, err = f.CreateReplay(ctx, hook.NewReplay{Scope: live, Endpoint: f.paused.ID, Source: hook.FromAll, Rate: 0.5, Hold: true,
 		Filter: hook.ReplayFilter{Types: hook.Filter{"*"}, After: f.now().Add(-365 * 24 * time.Hour)}}, nil)
 	must(err)
+	_, _, err = f.CreatePortalSession(ctx, hook.NewPortalSession{WebSession: hook.WebSession{Mode: hook.Live, Tenant: live.Tenant, Settings: hook.PortalSettings{Locale: "de"},
+		ExpiresAt: f.now().Add(time.Hour)}, Link: [32]byte{1}}, nil)
+	must(err)
 	must(f.Close())
 	return f
 }
