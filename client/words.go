@@ -10,6 +10,7 @@ const (
 	CodeKeyExpired        = "key_expired"                    // 401: the key has expired
 	CodeForbidden         = "forbidden"                      // 403: not allowed for the key's kind
 	CodeKeyReadOnly       = "key_read_only"                  // 403: the key may only read
+	CodeTypeReserved      = "event_type_reserved"            // 422: only the server publishes events of this type
 	CodeTypeNotAllowed    = "event_type_not_allowed"         // 403: the key may not publish this type
 	CodeAddressNotAllowed = "address_not_allowed"            // 403: the key may not be used from the caller's address
 	CodeRevealDisabled    = "reveal_disabled"                // 403: the server does not show secrets again

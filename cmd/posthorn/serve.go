@@ -28,6 +28,17 @@ Each option can also be set by an environment variable (POSTHORN_LISTEN) or in t
 	}
 	load := server.ConfigFlags(cmd)
 	check := cmd.Flags().Bool("check", false, "check the configuration, print all errors and exit; exit code 2 if there are any")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		faults := server.Faults(exit.FlagErrors(cmd))
+		if !*check || len(faults) == 0 {
+			return exit.FlagError(cmd, err)
+		}
+		_, err = load()
+		if more, ok := errors.AsType[server.Faults](err); ok {
+			faults = append(faults, more...)
+		}
+		return checkOnly(cmd, nil, faults)
+	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if *check {

@@ -34,7 +34,7 @@ func newNouns() []*cobra.Command {
 			cmd.AddCommand(newVerb(v))
 		}
 		if n.name == eventTypeNoun.name {
-			cmd.AddCommand(newApplyTypes())
+			cmd.AddCommand(newApplyTypes(), newExportTypes(), newImportTypes(), newDiffTypes())
 		}
 		if n.name == eventNoun.name {
 			publish := newSend()

@@ -76,7 +76,7 @@ type Options struct {
 	Waiting         int // jobs waiting in memory: 100,000
 	EndpointWaiting int // of these, those of one endpoint: 10,000
 	PayloadBytes    int // bodies of waiting jobs: 64 MiB; other bodies are read again for the attempt
-	Unsettled       int // attempts in progress or not yet recorded: 8,192; at the bound none start
+	Unsettled       int // outcomes not yet recorded, which a crash repeats: 1,024, what two commits take; at the bound no attempt starts
 	AnswerBytes     int // responses not yet recorded: 64 MiB; beyond the bound they are not kept
 }
 
@@ -113,7 +113,7 @@ func (o *Options) defaults() {
 	set(&o.Waiting, 100_000)
 	set(&o.EndpointWaiting, 10_000)
 	set(&o.PayloadBytes, 64<<20)
-	set(&o.Unsettled, 8192)
+	set(&o.Unsettled, 1024)
 	set(&o.AnswerBytes, 64<<20)
 }
 

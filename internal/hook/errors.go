@@ -17,6 +17,7 @@ const (
 	CodeKeyExpired        Code = "key_expired"                    // 401: the key has expired
 	CodeForbidden         Code = "forbidden"                      // 403: wrong kind of key
 	CodeKeyReadOnly       Code = "key_read_only"                  // 403: the key may only read
+	CodeTypeReserved      Code = "event_type_reserved"            // 422: only Posthorn publishes events of this type
 	CodeTypeNotAllowed    Code = "event_type_not_allowed"         // 403: the key may not publish this type
 	CodeAddressNotAllowed Code = "address_not_allowed"            // 403: the key may not be used from the caller's address
 	CodeRevealDisabled    Code = "reveal_disabled"                // 403: secrets are not shown again

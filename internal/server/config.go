@@ -73,6 +73,7 @@ type Config struct {
 	AllowReveal       bool
 	UI                bool
 	PublicJWKS        bool
+	Alerts            alertOptions
 
 	networks []netip.Prefix    // AllowNetwork, parsed
 	ownHosts []string          // of PublicURL
@@ -139,6 +140,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "allow operator and tenant keys to show signing secrets again; every use is logged")
 	f.BoolVar(&c.UI, "ui", true, "serve the web interface for operators under /ui/ on the API's address")
 	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "publish the public keys of ed25519 endpoints at /.well-known/webhook-keys/TENANT/jwks.json")
+	c.Alerts.flags(f)
 	for _, name := range filledLists {
 		flag := f.Lookup(name)
 		if list, ok := flag.Value.(listValue); ok {
@@ -371,6 +373,7 @@ func (c *Config) checkOptions(all *Faults) {
 	if c.Store == "sqlite:" {
 		all.add(wrong("store", "sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db"))
 	}
+	c.Alerts.check(all)
 	c.checkNumbers(all)
 }
 

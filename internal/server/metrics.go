@@ -15,6 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/threshold"
 )
 
 // attemptCounter counts the results of the sender's attempts.
@@ -25,7 +26,8 @@ type attemptCounter struct {
 	repeated prometheus.Counter
 	duration prometheus.Histogram
 	delay    prometheus.Histogram
-	series   *series // nil: none
+	series   *series          // nil: none
+	delays   threshold.Delays // of first attempts
 }
 
 func newAttemptCounter(s dispatch.Sender, limit int) *attemptCounter {
@@ -59,7 +61,9 @@ func newAttemptCounter(s dispatch.Sender, limit int) *attemptCounter {
 func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	o := c.sender.Send(ctx, j)
 	if first := &j.Delivery; !o.Skipped && first.Attempts == 0 && j.Trigger == hook.BySchedule {
-		c.delay.Observe(max(0, o.StartedAt.Sub(first.CreatedAt).Seconds()))
+		delay := max(0, o.StartedAt.Sub(first.CreatedAt))
+		c.delay.Observe(delay.Seconds())
+		c.delays.Note(o.StartedAt, delay)
 	}
 	if o.Skipped {
 		if o.Class != hook.ClassNone {

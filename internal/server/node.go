@@ -127,9 +127,9 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		Store: n.tracedStore(kept), Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
-		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
+		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), AuditedWrites: cfg.Calls.AuditedWrites, Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
 		Pace:        n.dispatch.Pace,
-		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Log: log,
+		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Mail: cfg.Alerts.server != nil, Log: log,
 	})
 	if err != nil {
 		return exit.With(exit.Usage, err)
@@ -142,6 +142,9 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: when the node is ready, the keys are printed
 		return err
+	}
+	if err := n.keepMailEndpoints(ctx); err != nil {
+		return exit.With(exit.Open, err)
 	}
 	n.hub = listen.New(n.store, log)
 	n.attempts = newAttemptCounter(&leased{sender: n.sender(), node: n}, cfg.MetricsSeries)
@@ -210,7 +213,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
 		Keys:             keys, KeySource: n.keySource(), Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
-		Committed: n.committed, Room: n.dispatch.Room, CommitTook: n.counts.commitTook,
+		Committed: n.committed, Room: n.dispatch.Room, CommitTook: n.counts.commitTook, ProfileOf: n.profileOf,
 		Fatal: func(err error) { n.failed <- fatal(err) },
 	})
 	if made != "" && errors.Is(err, store.ErrMasterKeyMismatch) {
@@ -410,6 +413,7 @@ func (n *Node) serve() {
 	n.cancel = cancel
 	n.background.Go(func() { n.housekeep(ctx) })
 	n.background.Go(func() { n.takeProfiles(ctx) })
+	n.background.Go(func() { n.watchThresholds(ctx) })
 }
 
 // unclean reports whether a path holds empty parts or dots, as no route does.

@@ -60,7 +60,7 @@ func (n *Node) tracedStore(s app.Store) app.Store {
 
 // sender makes attempts, and records them if traces are wanted.
 func (n *Node) sender() dispatch.Sender {
-	o := deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: n.log, Loop: n.loop}
+	o := deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Mailer: n.mailer(), Log: n.log, Loop: n.loop}
 	if n.cfg.Tracer == nil {
 		return deliver.New(o)
 	}

@@ -96,6 +96,10 @@ type Options struct {
 	Retention time.Duration
 	// AuditRetention is how long entries of the audit log are kept. Default 0: forever.
 	AuditRetention time.Duration
+	// ProfileOf returns the text of the profile with which alerts to an operational endpoint
+	// are rendered. It runs on the writer under the contract of Committed. If it is nil, no
+	// alerts are published.
+	ProfileOf func(*hook.Endpoint) hook.ProfileHash
 	// EndpointsADay bounds the endpoints that a tenant makes in one mode within 24 hours,
 	// deleted ones included. Default 5,000.
 	EndpointsADay int
@@ -144,11 +148,13 @@ type Store struct {
 	lastSwept  hook.ID                  // the endpoint that was swept last
 	lastStat   int64                    // see statID
 	tallies    tallies                  // of the transaction in progress
+	windows    map[channel]window       // of alerts, see alerts.go
 
 	rotations rotations // of the master key
 
 	sweeps  chan struct{}
 	counted chan struct{} // a transaction counted something
+	digests chan struct{} // a transaction left alerts to a digest
 	sweeper sync.WaitGroup
 	life    context.Context // ends with Close
 	stop    context.CancelFunc
@@ -192,6 +198,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), uses: newKeyUses(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
 		counted:   make(chan struct{}, 1),
+		digests:   make(chan struct{}, 1),
+		windows:   map[channel]window{},
 		retention: watch,
 		rotations: rotations{wake: make(chan struct{}, 1)},
 	}
@@ -215,6 +223,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s.sweeper.Go(func() { s.writeUses(s.life) })
 	s.sweeper.Go(func() { s.watchStats(s.life) })
 	s.sweeper.Go(func() { s.watchRotation(s.life) })
+	s.sweeper.Go(func() { s.watchDigests(s.life) })
 	return s, nil
 }
 

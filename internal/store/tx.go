@@ -82,6 +82,8 @@ type effects struct {
 	stats     Stats
 	audits    []hook.AuditEntry // to be written on commit
 	samples   []sample          // of the statistics
+	alerts    []alert           // to be published on commit, see alerts.go
+	summed    bool              // alerts were left to a digest
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // log lines, written after the commit
@@ -301,6 +303,9 @@ func (t *tx) Flush() error {
 	if err := t.writeReplayCounts(); err != nil {
 		return err
 	}
+	if err := t.flushAlerts(); err != nil {
+		return err
+	}
 	if err := t.flushAudit(); err != nil {
 		return err
 	}
@@ -348,16 +353,19 @@ func (t *tx) committed() {
 		s.wakeSweeper()
 	}
 	if len(t.samples) > 0 {
-		select {
-		case s.counted <- struct{}{}:
-		default:
-		}
+		wake(s.counted)
+	}
+	if t.summed {
+		wake(s.digests)
 	}
 }
 
-func (s *Store) wakeSweeper() {
+func (s *Store) wakeSweeper() { wake(s.sweeps) }
+
+// wake makes the goroutine that receives from c run once more. It never blocks.
+func wake(c chan struct{}) {
 	select {
-	case s.sweeps <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

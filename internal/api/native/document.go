@@ -33,7 +33,7 @@ var tags = []*huma.Tag{
 	{Name: "audit", Description: "Who did what, in a log that shows when it was changed."},
 	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},
-	{Name: "webhooks", Description: "What receivers get, by wire format."},
+	{Name: "webhooks", Description: "What receivers get, by wire format, and the operational events."},
 }
 
 func newDocument(schemas huma.Registry) *huma.OpenAPI {
@@ -80,6 +80,7 @@ func (a *api) finish(doc *huma.OpenAPI) {
 	for _, p := range a.o.Service.Profiles() {
 		doc.Webhooks[p.Name] = &huma.PathItem{Post: webhookOf(p)}
 	}
+	documentAlerts(doc)
 }
 
 func operationsOf(item *huma.PathItem) map[string]*huma.Operation {

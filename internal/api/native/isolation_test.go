@@ -197,6 +197,8 @@ func shared() []isolationtest.Row {
 		{Route: "GET /v1/profiles", Path: "/v1/profiles", Owner: "the operator", Lawful: everybody, Inert: "the formats belong to nobody"},
 		{Route: "GET /v1/event-types", Path: "/v1/event-types", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
 		{Route: "GET /v1/event-types/{id}", Path: "/v1/event-types/a.b", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
+		{Route: "GET /v1/event-types/{id}/differences", Path: "/v1/event-types/a.b/differences", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
+		{Route: "GET /v1/event-types/{id}/subscribers", Path: "/v1/event-types/a.b/subscribers", Owner: "the operator", Lawful: names(liveTenants, testKeys), Inert: "TestSubscribersOfOthersAreNotCounted has what each key may count"},
 	}
 }
 

@@ -32,6 +32,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeKeyExpired:        {status: 401, title: "Key expired"},
 	hook.CodeForbidden:         {status: 403, title: "Forbidden"},
 	hook.CodeKeyReadOnly:       {status: 403, title: "Key may only read"},
+	hook.CodeTypeReserved:      {status: 422, title: "Event type is reserved"},
 	hook.CodeTypeNotAllowed:    {status: 403, title: "Event type not allowed"},
 	hook.CodeAddressNotAllowed: {status: 403, title: "Address not allowed"},
 	hook.CodeRevealDisabled:    {status: 403, title: "Secrets are not shown again"},

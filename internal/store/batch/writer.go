@@ -19,7 +19,7 @@ const (
 	// lingerFrom. Under load this triples the size of a commit; otherwise it would only add
 	// latency.
 	linger     = 500 * time.Microsecond
-	lingerFrom = 4
+	lingerFrom = 12
 	// awayAfter is how long callers wait for a database that does not answer before they are
 	// refused.
 	awayAfter = time.Second
