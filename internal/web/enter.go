@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -55,4 +56,12 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request) error {
 	h.audited(r, "audit: log-in to the pages by a link", &in.WebSession, hook.ActUIOpened)
 	redirect(w, r, "/ui/")
 	return nil
+}
+
+// loggedPath returns the path of a request without the code of a link.
+func loggedPath(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, "/ui/enter/") {
+		return "/ui/enter/{code}"
+	}
+	return r.URL.Path
 }

@@ -226,7 +226,7 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *sc
 		err = t.ExecuteTemplate(&out, "layout.html", h.frameOf(r, v, s))
 	}
 	if err != nil {
-		h.o.Log.ErrorContext(r.Context(), "make page", "path", r.URL.Path, "error", err)
+		h.o.Log.ErrorContext(r.Context(), "make page", "path", loggedPath(r), "error", err)
 		http.Error(w, "This page cannot be made. The server's log says why.", http.StatusInternalServerError)
 		return
 	}
@@ -294,7 +294,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 		s.Refresh = 0
 	}
 	if status >= 500 && !hook.Logged(err) {
-		h.o.Log.ErrorContext(r.Context(), "page failed", "path", r.URL.Path, "request", requestID(r), "error", err)
+		h.o.Log.ErrorContext(r.Context(), "page failed", "path", loggedPath(r), "request", requestID(r), "error", err)
 	}
 	if v != nil {
 		shown.Back = v.at("")
