@@ -23,9 +23,9 @@ type EventType struct {
 	Replacement   string             `json:"replacement" doc:"The type to use instead of a deprecated one. Empty: none."`
 	Hidden        bool               `json:"hidden" doc:"true: tenant keys do not see the entry. The type can be published all the same."`
 	CreatedAt     Time               `json:"created_at" doc:"When the entry was made."`
+	UpdatedAt     Time               `json:"updated_at" doc:"When it was changed last."`
 	// Searchable are the members of the data that become tags.
 	Searchable map[string]string `json:"searchable" nullable:"false" doc:"Members of the data that become tags of an event: names of tags with JSON pointers into the data. Empty: none."`
-	UpdatedAt  Time              `json:"updated_at" doc:"When it was changed last."`
 	Warnings   []Warning         `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 

@@ -130,10 +130,10 @@ type EventTypeChange struct {
 	Example     *[]byte // a JSON object, or a nil slice to remove it
 	Others      *[]hook.TypeVersion
 	Enforce     *hook.Enforce
+	Searchable  *[]hook.Searchable
 	Deprecated  *bool
 	Replacement *string
 	Hidden      *bool
-	Searchable  *[]hook.Searchable
 	Check       func(hook.EventType) error
 }
 
@@ -152,6 +152,7 @@ func (change *EventTypeChange) apply(e *hook.EventType) error {
 	set(&e.Schema, change.Schema)
 	set(&e.Example, change.Example)
 	set(&e.Enforce, change.Enforce)
+	set(&e.Searchable, change.Searchable)
 	set(&e.Deprecated, change.Deprecated)
 	set(&e.Replacement, change.Replacement)
 	set(&e.Hidden, change.Hidden)
@@ -220,6 +221,9 @@ func (s *Service) checkType(e, old *hook.EventType) error {
 	if size := textSize(e); size > maxEntry && size > textSize(old) {
 		return invalid("schema", fmt.Sprintf("The entry would have %d bytes of schemas, examples and description over all its versions, and %d are allowed. "+
 			"Remove versions that nobody publishes any more from \"other_versions\", or shorten them.", size, maxEntry))
+	}
+	if err := s.checkSearchables(e, old); err != nil {
+		return err
 	}
 	if err := s.checkSchemas(e, old); err != nil {
 		return err

@@ -122,7 +122,7 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	}
 	rule := s.ruleOf(scope.Mode, e.Type)
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(&rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
 		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags)}, nil
 }
 

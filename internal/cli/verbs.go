@@ -253,12 +253,12 @@ var eventTypeParams = []param{
 	{flag: "schema", kind: asObject, usage: "JSON Schema of the event data: a JSON object, @FILE, or - for standard input"},
 	{flag: "example", kind: asObject, usage: "example of the event data: a JSON object, @FILE, or - for standard input"},
 	{flag: "check", usage: "action on published data that does not match the schema: off, warn or reject", values: []string{"off", "warn", "reject"}},
+	{flag: "searchable", kind: asPairs, usage: `member of the data that becomes a tag, as "tag: JSON pointer", such as "order: /order/id"; repeatable, at most 4`},
 	{flag: "group", usage: "group that the type belongs to, such as Payments"},
 	{flag: "version", kind: asNumber, usage: "version of schema and example, for events that name none; a higher one keeps the version before it"},
 	{flag: "deprecated", kind: asSwitch, sets: "true", usage: "mark the type as deprecated"},
 	{flag: "replacement", usage: "type to use instead of a deprecated one"},
 	{flag: "hidden", kind: asSwitch, sets: "true", usage: "hide the type from tenants; it can be published all the same"},
-	{flag: "searchable", kind: asPairs, usage: `member of the data that becomes a tag, as "tag: JSON pointer", such as "order: /order/id"; repeatable, at most 4`},
 }
 
 var masterKeyNoun = noun{name: "master-key", short: "List and rotate the master keys that seal secrets", verbs: []verb{

@@ -20,6 +20,7 @@ type EventType struct {
 	TypeVersion
 	Others      []TypeVersion // the other versions, ascending
 	Enforce     Enforce
+	Searchable  []Searchable // sorted by tag; at most MaxSearchable
 	Deprecated  bool
 	Replacement string       // of a deprecated type: the type to use instead; empty: none
 	Hidden      bool         // tenants do not see the entry

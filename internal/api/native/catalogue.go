@@ -231,6 +231,10 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 		list := searchableOf(*members)
 		change.Searchable = &list
 	}
+	if members := patched(p, "searchable", map[string]string{}); members != nil {
+		list := searchableOf(*members)
+		change.Searchable = &list
+	}
 	p.readOnly("name", "created_at", "updated_at")
 	if err := p.end(); err != nil {
 		return nil, err

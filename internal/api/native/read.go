@@ -144,18 +144,6 @@ func readString(name string, value jsontext.Value) (string, error) {
 	return text, nil
 }
 
-// readVersion parses the version of an event's type. null means none.
-func readVersion(name string, value jsontext.Value) (int, error) {
-	if value.Kind() == 'n' {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(string(value))
-	if err != nil || n < 1 || n > hook.MaxTypeVersion {
-		return 0, strict.Wrong(name, "a whole number from 1 to 10000")
-	}
-	return n, nil
-}
-
 // readTags parses the tags of an event. null means none. Package app checks names and
 // values.
 func readTags(name string, value jsontext.Value) (hook.Tags, error) {
@@ -183,6 +171,18 @@ func readTags(name string, value jsontext.Value) (hook.Tags, error) {
 		return nil, wrong
 	}
 	return hook.NewTags(tags...), nil
+}
+
+// readVersion parses the version of an event's type. null means none.
+func readVersion(name string, value jsontext.Value) (int, error) {
+	if value.Kind() == 'n' {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(string(value))
+	if err != nil || n < 1 || n > hook.MaxTypeVersion {
+		return 0, strict.Wrong(name, "a whole number from 1 to 10000")
+	}
+	return n, nil
 }
 
 // readID parses the platform's own id of an event. null means none.

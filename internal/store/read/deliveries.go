@@ -36,6 +36,9 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 	if err != nil {
 		return nil, "", err
 	}
+	if q.State == nil && len(q.States) == 1 { // an index may answer it
+		q.State, q.States = &q.States[0], nil
+	}
 	from, p := sourceOf(&q, before), span{}
 	if q.Event.IsZero() {
 		if p, err = l.span(ctx, from.spanOf, q.After, q.Before, from.high); err != nil {

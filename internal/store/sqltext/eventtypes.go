@@ -72,17 +72,16 @@ func EventTypeValues(e *hook.EventType) ([]any, error) {
 		}
 		others = bytes.TrimRight(text.Bytes(), "\n")
 	}
-	return []any{int64(e.Mode), e.Name, e.Description, e.Group, int64(e.Version), OrNull(e.Schema), OrNull(e.Example), OrNull(others), int64(e.Enforce),
-		bit(e.Deprecated), e.Replacement, bit(e.Hidden), searchableText(e.Searchable), Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
-}
-
-// searchableText returns the searchable members of an event type as they are stored.
-func searchableText(list []hook.Searchable) string {
-	if len(list) == 0 {
-		return ""
+	searchable := ""
+	if len(e.Searchable) > 0 {
+		text, err := json.Marshal(e.Searchable)
+		if err != nil {
+			return nil, err
+		}
+		searchable = string(text)
 	}
-	text, _ := json.Marshal(list) // texts only: cannot fail
-	return string(text)
+	return []any{int64(e.Mode), e.Name, e.Description, e.Group, int64(e.Version), OrNull(e.Schema), OrNull(e.Example), OrNull(others), int64(e.Enforce),
+		bit(e.Deprecated), e.Replacement, bit(e.Hidden), searchable, Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
 }
 
 func bit(set bool) int64 {

@@ -183,3 +183,42 @@ func findsIDs(w *world) {
 		w.Errorf("%d events, more %v", len(events), page.More)
 	}
 }
+
+// severalStates checks the filters that take several values, and that the index over failed
+// deliveries answers for one state.
+func severalStates(w *world) {
+	e := w.endpoint(live)
+	first := w.job(live)
+	s := w.outcome(first, 404)
+	s.Outcome.Policy = &hook.Policy{}
+	w.settle(s)
+	w.settle(w.outcome(w.job(live), 200))
+	w.settle(w.outcome(w.job(live), 503)) // retried
+	w.publish(live, "a.b")
+	for _, c := range []struct {
+		q    hook.DeliveryQuery
+		want int
+	}{
+		{hook.DeliveryQuery{States: []hook.State{hook.Failed}}, 1}, {hook.DeliveryQuery{States: []hook.State{hook.Failed, hook.Succeeded}}, 2}, {hook.DeliveryQuery{States: []hook.State{hook.Held, hook.Cancelled}}, 0},
+		{hook.DeliveryQuery{States: []hook.State{hook.Pending, hook.Failed}, Endpoint: e.ID}, 3}, {hook.DeliveryQuery{States: []hook.State{hook.Failed}, Endpoint: e.ID}, 1},
+		{hook.DeliveryQuery{StatusClasses: []int{4, 5}}, 2}, {hook.DeliveryQuery{StatusClasses: []int{2}}, 1}, {hook.DeliveryQuery{Status: 503}, 1}, {hook.DeliveryQuery{Status: 500}, 0},
+		{hook.DeliveryQuery{Errors: []hook.Class{hook.ClassStatus, hook.ClassTimeout}}, 2}, {hook.DeliveryQuery{Errors: []hook.Class{hook.ClassTimeout}}, 0},
+		{hook.DeliveryQuery{StatusClasses: []int{4, 5}, States: []hook.State{hook.Pending}, Event: first.Delivery.Event}, 0},
+	} {
+		for _, c.q.Scope = range []hook.Scope{live, {Mode: hook.Live}} {
+			if got := w.walk(c.q, 1); len(got) != c.want {
+				w.Errorf("%+v: %d, want %d", c.q, len(got), c.want)
+			}
+		}
+	}
+	w.store.Lists.Scan = 1
+	for n, q := range map[int]hook.DeliveryQuery{1: {Scope: live, States: []hook.State{hook.Failed}, Endpoint: e.ID}, 0: {Scope: live, States: []hook.State{hook.Failed}}} {
+		var reach hook.Reach
+		q.Reach = &reach
+		rows, _, err := w.store.Deliveries(w.ctx, q)
+		w.must(err)
+		if len(rows) != n || n == 0 && (reach.Scanned != 1 || reach.Until.IsZero()) {
+			w.Errorf("%d rows on the first page, want %d; looked at %+v", len(rows), n, reach)
+		}
+	}
+}

@@ -86,6 +86,7 @@ var cases = []struct {
 	{"no retention, no drop", retentionEndless},
 	{"tags find events", tags},
 	{"tags of refused events and deleted tenants", refusedTags},
+	{"several states", severalStates},
 	{"tags go with their events", tagsGo},
 	{"ids are found", findsIDs},
 	{"test event", testEvent},
