@@ -22,9 +22,8 @@ type EventType struct {
 	Enforce     Enforce
 	Searchable  []Searchable // sorted by tag; at most MaxSearchable
 	Deprecated  bool
-	Replacement string       // of a deprecated type: the type to use instead; empty: none
-	Hidden      bool         // tenants do not see the entry
-	Searchable  []Searchable // sorted by tag; at most MaxSearchable
+	Replacement string // of a deprecated type: the type to use instead; empty: none
+	Hidden      bool   // tenants do not see the entry
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }

@@ -78,7 +78,6 @@ type typePage struct {
 	Versions                          []typeVersion // the newest first
 	Created, Changed                  moment
 	Deliveries, Endpoints             string
-	Searchable                        []hook.Searchable
 }
 
 // typeVersion is one version on the page of an event type.
