@@ -30,6 +30,7 @@ const (
 	CodeLoop              = "loop_detected"                  // 508: the request is a delivery of this server
 	CodeReplayEnded       = "replay_ended"                   // 409: the replay has ended and cannot be paused, resumed or cancelled
 	CodeReplayLimit       = "replay_limit_reached"           // 409: the maximum number of replays is running or paused
+	CodeErasureLimit      = "erasure_limit_reached"          // 409: the maximum number of erasures is running
 	CodeNoMatch           = "no_endpoint_matches"            // 422: no endpoint would receive the event, and require_match was set
 	CodeDeliverySettled   = "delivery_settled"               // 409: the delivery is settled and cannot be cancelled
 	CodeIdempotencyReused = "idempotency_key_reused"         // 422

@@ -36,6 +36,7 @@ const (
 	CodeSecretChanged     Code = "secret_not_in_force"            // 409: the first answer has a secret that is no longer in force
 	CodeReplayEnded       Code = "replay_ended"                   // 409: it cannot be paused, resumed or cancelled
 	CodeReplayLimit       Code = "replay_limit_reached"           // 409: too many replays run or are paused
+	CodeErasureLimit      Code = "erasure_limit_reached"          // 409: too many erasures run
 	CodeNoMatch           Code = "no_endpoint_matches"            // 422: the request requires an endpoint that gets it
 	CodeDeliverySettled   Code = "delivery_settled"               // 409: it cannot be cancelled
 	CodeIdempotencyReused Code = "idempotency_key_reused"         // 422

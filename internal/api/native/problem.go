@@ -51,6 +51,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeSecretChanged:     {status: 409, title: "Secret is not in force"},
 	hook.CodeReplayEnded:       {status: 409, title: "Replay has ended"},
 	hook.CodeReplayLimit:       {status: 409, title: "Too many replays"},
+	hook.CodeErasureLimit:      {status: 409, title: "Too many erasures"},
 	hook.CodeNoMatch:           {status: 422, title: "No endpoint matches"},
 	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
 	hook.CodeIdempotencyReused: {status: 422, title: "Idempotency key reused"},
