@@ -28,8 +28,9 @@ type engine interface {
 	Find(c sqltext.Conn, lost error, pause batch.Pause) (committed bool, err error)
 	MakeRoom() bool
 	// Scrub removes what the files still have of rows that were deleted from the tables, as
-	// far as the database can. done is false if another process is in the way for now.
-	Scrub(ctx context.Context, tables []string) (done bool, err error)
+	// far as the database can. It may have write run parts of the work in transactions. done
+	// is false if another process is in the way for now.
+	Scrub(ctx context.Context, tables []string, write func(rows int, do func(sqltext.Conn) error) error) (done bool, err error)
 	// Shrink gives a step's worth of free space back to the file system, inside a
 	// transaction.
 	Shrink(c sqltext.Conn) (hook.Reclaimed, error)

@@ -412,11 +412,21 @@ func (e *eraser) tenantRow(context.Context) (func(*tx) (bool, error), error) {
 // disk removes what the database files still have of the rows. It waits while another
 // process reads them.
 func (e *eraser) disk(ctx context.Context) (func(*tx) (bool, error), error) {
-	done, err := e.engine.Scrub(ctx, sqltext.ErasedTables())
+	done, err := e.scrub(ctx)
 	if err != nil || !done {
 		return nil, err
 	}
 	return func(*tx) (bool, error) { return false, nil }, nil
+}
+
+// scrub removes from the files what is left there of deleted rows.
+func (s *Store) scrub(ctx context.Context) (done bool, err error) {
+	return s.engine.Scrub(ctx, sqltext.ErasedTables(), func(rows int, do func(sqltext.Conn) error) error {
+		return s.maintain(ctx, "scrub", rows, func(t *tx) error {
+			t.rows++
+			return do(t.c)
+		})
+	})
 }
 
 const (
@@ -649,7 +659,7 @@ func (s *Store) Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error)
 		return nil
 	})
 	if err == nil {
-		_, err = s.engine.Scrub(ctx, sqltext.ErasedTables())
+		_, err = s.scrub(ctx)
 	}
 	return out, err
 }

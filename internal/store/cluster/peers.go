@@ -53,7 +53,7 @@ func (c *Cluster) DropDays(ctx context.Context, until time.Time) ([]string, erro
 
 // Scrub vacuums the tables gently, which frees the space of deleted rows for new ones.
 // PostgreSQL may keep the bytes in its files until then, and in its log.
-func (c *Cluster) Scrub(ctx context.Context, tables []string) (done bool, err error) {
+func (c *Cluster) Scrub(ctx context.Context, tables []string, _ func(int, func(sqltext.Conn) error) error) (done bool, err error) {
 	conn, err := c.read.DB.Conn(ctx)
 	if err != nil {
 		return false, fmt.Errorf("vacuum: %w", err)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
@@ -41,6 +42,7 @@ type DB struct {
 	lock        *os.File
 	epoch       int64
 	checkpoints checkpoints
+	scrubbing   atomic.Bool
 }
 
 // Conn returns the connection that writes.
@@ -93,12 +95,6 @@ func (db *DB) Find(_ sqltext.Conn, lost error, _ batch.Pause) (bool, error) { re
 // from its beginning. It reports whether all of it fitted.
 func (db *DB) MakeRoom() bool { return db.checkpoints.move() }
 
-// Scrub moves the log into the database and cuts its file, which still has earlier versions
-// of pages. In the database itself deleted rows are overwritten (secure_delete).
-func (db *DB) Scrub(ctx context.Context, _ []string) (done bool, err error) {
-	return db.checkpoints.truncate(ctx), nil
-}
-
 // shrinkPages is how many pages one step of Shrink frees.
 const shrinkPages = 128
 
@@ -118,7 +114,7 @@ func (db *DB) Shrink(c sqltext.Conn) (out hook.Reclaimed, err error) {
 	if err != nil {
 		return out, err
 	}
-	if mode == incremental {
+	if mode == incremental && !db.scrubbing.Load() {
 		_, err = sqltext.Collect(background, c, func(sqltext.Scanner) (none struct{}, err error) { return none, nil }, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", shrinkPages))
 		if err != nil {
 			return out, err
