@@ -19,6 +19,15 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
+	ErasureStore
+}
+
+// ErasureStore erases, and keeps the receipts.
+type ErasureStore interface {
+	Erase(ctx context.Context, n hook.NewErasure, once *hook.Once) (hook.Erasure, *hook.Replay, error)
+	Erasure(ctx context.Context, mode hook.Mode, id hook.ID) (hook.Erasure, error)
+	Erasures(ctx context.Context, q hook.ErasureQuery) ([]hook.Erasure, string, error)
+	Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error)
 }
 
 // AuditStore stores the audit log. Writes also add their own entries, with the actor of

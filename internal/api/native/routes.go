@@ -31,6 +31,7 @@ func (a *api) routes() {
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
 	a.auditRoutes(h)
+	a.erasureRoutes(h)
 	a.documentPublish(h)
 	a.finish(h.OpenAPI())
 	a.takes = takenBy(h.OpenAPI())
