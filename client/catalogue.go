@@ -15,6 +15,7 @@ type EventType struct {
 	Schema      json.RawMessage `json:"schema" doc:"JSON Schema of the data, an object. null: none."`
 	Example     json.RawMessage `json:"example" doc:"Data of an event, an object. null: none."`
 	Check       string          `json:"check" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. warn: it is accepted with a warning; reject: it is refused."`
+	Redact      []string        `json:"redact" nullable:"false" doc:"JSON pointers (RFC 6901) to values of the data that are shown as ***, to everybody. What is delivered has them."`
 	CreatedAt   Time            `json:"created_at" doc:"When the entry was made."`
 	UpdatedAt   Time            `json:"updated_at" doc:"When it was changed last."`
 	Warnings    []Warning       `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
@@ -28,6 +29,7 @@ type NewEventType struct {
 	Schema      json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the data, an object."`
 	Example     json.RawMessage `json:"example,omitempty" doc:"Data of an event, an object. Test events of this type carry it."`
 	Check       string          `json:"check,omitempty" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. Absent: off."`
+	Redact      []string        `json:"redact,omitempty" doc:"JSON pointers (RFC 6901) to values of the data that are shown as ***, at most 100. What is delivered has them. Absent: none."`
 }
 
 // EventTypePatch changes a catalogue entry as a merge patch (RFC 7396), except that schema
@@ -37,6 +39,7 @@ type EventTypePatch struct {
 	Schema      Optional[json.RawMessage] `json:"schema,omitzero" doc:"Replaces the JSON Schema. null: none."`
 	Example     Optional[json.RawMessage] `json:"example,omitzero" doc:"Replaces the example. null: none."`
 	Check       Optional[string]          `json:"check,omitzero" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. null: off."`
+	Redact      Optional[[]string]        `json:"redact,omitzero" doc:"Replaces the JSON pointers to values that are not shown. It holds at once, for stored events too. null: none."`
 }
 
 // Profile is a wire format that endpoints can use.

@@ -244,6 +244,7 @@ type Event struct {
 	CreatedAt  Time            `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
 	AcceptedAt Time            `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
 	Data       json.RawMessage `json:"data,omitempty" doc:"What was published, an object. Absent in lists, and when it is {}."`
+	Redacted   []string        `json:"redacted,omitempty" nullable:"false" doc:"JSON pointers to values of data that are not shown: *** stands for them. Receivers get the values. Absent: data is shown as it was published."`
 	Deliveries []Delivery      `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
 }
 

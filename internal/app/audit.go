@@ -69,7 +69,7 @@ func (s *Service) AuditRefused(ctx context.Context, c Caller, method, path strin
 func withoutIDs(path string) string {
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
-		if _, err := hook.ParseID(part); err == nil || i > 0 && parts[i-1] == "tenants" {
+		if _, err := hook.ParseID(part); err == nil {
 			parts[i] = "{id}"
 		}
 	}

@@ -18,6 +18,9 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 	if err := checkText("description", e.Description, maxDescription); err != nil {
 		return hook.EventType{}, nil, err
 	}
+	if err := checkRedact(e.Redact); err != nil {
+		return hook.EventType{}, nil, err
+	}
 	if err := s.checkSchema(&e, &hook.EventType{}); err != nil {
 		return hook.EventType{}, nil, err
 	}
@@ -48,6 +51,7 @@ type EventTypeChange struct {
 	Schema      *[]byte // a JSON object, or a nil slice to remove it
 	Example     *[]byte // a JSON object, or a nil slice to remove it
 	Enforce     *hook.Enforce
+	Redact      *[]string // JSON pointers
 	Check       func(hook.EventType) error
 }
 
@@ -58,6 +62,11 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 	}
 	if change.Description != nil {
 		if err := checkText("description", *change.Description, maxDescription); err != nil {
+			return hook.EventType{}, err
+		}
+	}
+	if change.Redact != nil {
+		if err := checkRedact(*change.Redact); err != nil {
 			return hook.EventType{}, err
 		}
 	}
@@ -80,6 +89,9 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 		}
 		if change.Enforce != nil {
 			e.Enforce = *change.Enforce
+		}
+		if change.Redact != nil {
+			e.Redact = *change.Redact
 		}
 		return e, s.checkSchema(&e, &before)
 	})

@@ -19,7 +19,6 @@ type Store interface {
 	TokenStore
 	PartnerStore
 	MountStore
-	ErasureStore
 }
 
 // ErasureStore erases, and keeps the receipts.
@@ -57,8 +56,9 @@ type DeliveryStore interface {
 	CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error)
 }
 
-// TenantStore stores tenants.
+// TenantStore stores tenants, and erases.
 type TenantStore interface {
+	ErasureStore
 	CreateTenant(ctx context.Context, t hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error)
 	Tenant(ctx context.Context, id string) (hook.Tenant, error)
 	Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error)

@@ -99,6 +99,7 @@ type EventType struct {
 	Schema      []byte // JSON Schema of the data, an object; nil: none
 	Example     []byte // data of an event, an object; nil: none
 	Enforce     Enforce
+	Redact      []string // JSON pointers to values of the data that are never shown, only delivered
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -17,8 +18,8 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 		replay, err = t.once(once, func() (any, bool, error) {
 			made = e
 			made.CreatedAt, made.UpdatedAt = t.now, t.now
-			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), int64(e.Enforce), sqltext.Micros(t.now), sqltext.Micros(t.now))
+			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), int64(e.Enforce), sqltext.Micros(t.now), sqltext.Micros(t.now), read.RedactText(e.Redact))
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
 			}
@@ -48,10 +49,14 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 			return err
 		}
 		made.Mode, made.Name, made.CreatedAt, made.UpdatedAt = old.Mode, old.Name, old.CreatedAt, t.now
-		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, enforce = ?, updated_at = ? WHERE mode = ? AND name = ?",
-			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), int64(made.Enforce), sqltext.Micros(t.now), int64(mode), name)
+		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, enforce = ?, updated_at = ?, redact = ? WHERE mode = ? AND name = ?",
+			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), int64(made.Enforce), sqltext.Micros(t.now), read.RedactText(made.Redact), int64(mode), name)
 		t.tellCatalogue(max(old.Enforce, made.Enforce))
-		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode})
+		var detail []string
+		if !slices.Equal(old.Redact, made.Redact) {
+			detail = []string{"redact"}
+		}
+		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode}, detail...)
 		return err
 	})
 	if err != nil {

@@ -203,7 +203,7 @@ func (d *doomed) finish(every int) (steps int) {
 			return steps
 		}
 		if step.Waiting {
-			time.Sleep(time.Millisecond) // the sweep of the endpoints is under way
+			d.must(d.sweepAll(d.t.Context()))
 		} else if every > 0 && steps%every == every-1 {
 			d.must(d.Close())
 			d.open()
@@ -380,7 +380,7 @@ func TestErasureReachesMovedRows(t *testing.T) {
 		if step, err := d.StepErasure(t.Context(), hook.ErasureRef{ID: made.ID, Fence: e.Fence}); err != nil {
 			t.Fatal(err)
 		} else if step.Waiting {
-			time.Sleep(time.Millisecond)
+			d.must(d.sweepAll(t.Context()))
 		}
 	}
 	log, err := sql.Open("sqlite", filepath.Join(d.o.Dir, "posthorn.db"))

@@ -225,7 +225,7 @@ func delivery(v *visit) (*screen, error) {
 	}
 	if event, all, err := v.service().Event(v.ctx(), v.caller, row.Scope.Tenant, row.PublicID); err == nil {
 		page.Data = foreign(pretty(event.Data), 8<<10)
-		page.Data.Size = size(len(event.Data))
+		page.Data.Size, page.Data.Redacted = size(len(event.Data)), redactedWords(event.Redacted)
 		all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == id })
 		page.Elsewhere = v.lines(all[:min(len(all), 10)])
 	}

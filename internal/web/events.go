@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -97,7 +98,7 @@ func event(v *visit) (*screen, error) {
 		shown = pretty(e.Data)
 	}
 	p.Data = foreign(shown, maxShown)
-	p.Data.Size = size(len(e.Data))
+	p.Data.Size, p.Data.Redacted = size(len(e.Data)), redactedWords(e.Redacted)
 	for i := range found.Endpoints {
 		line := v.why(&found.Endpoints[i])
 		line.Resend = button{Action: v.at(path + "/resend"), Label: "Send", Fields: [][2]string{{"tenant", tenant}, {"endpoint", found.Endpoints[i].Endpoint.String()}}}
@@ -146,8 +147,16 @@ func (v *visit) why(e *app.Explained) whyLine {
 	return line
 }
 
-// eventData sends the payload byte for byte, with headers that keep browsers from rendering
-// it.
+// redactedWords says which values of a payload are not shown.
+func redactedWords(pointers []string) string {
+	if len(pointers) == 0 {
+		return ""
+	}
+	return "Redacted for display: " + strings.Join(pointers, ", ") + ". Receivers get the values."
+}
+
+// eventData sends the payload byte for byte, apart from what is redacted, with headers that
+// keep browsers from rendering it.
 func eventData(v *visit) (*screen, error) {
 	id, err := v.id("event")
 	if err != nil {
@@ -157,9 +166,13 @@ func eventData(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
+	suffix := ""
+	if len(e.Redacted) > 0 {
+		suffix = "-redacted"
+	}
 	head := v.w.Header()
 	head.Set("Content-Type", "application/octet-stream")
-	head.Set("Content-Disposition", `attachment; filename="event-`+e.PublicID.String()+`.json"`)
+	head.Set("Content-Disposition", `attachment; filename="event-`+e.PublicID.String()+suffix+`.json"`)
 	head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	head.Set("Content-Length", strconv.Itoa(len(e.Data)))
 	v.w.WriteHeader(http.StatusOK)

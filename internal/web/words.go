@@ -171,6 +171,8 @@ type text struct {
 	Body string
 	Size string
 	Cut  bool // there is more text than is shown
+	// Redacted says which values are not shown. Empty: none.
+	Redacted string
 }
 
 // foreign prepares foreign bytes for display. It makes control and direction characters

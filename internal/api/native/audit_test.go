@@ -73,6 +73,8 @@ var auditedActs = map[string]hook.Act{
 	"POST /v1/replays/{id}/pause":           hook.ActReplayPaused,
 	"POST /v1/replays/{id}/resume":          hook.ActReplayResumed,
 	"POST /v1/replays/{id}/cancel":          hook.ActReplayCancelled,
+	"POST /v1/erasures":                     hook.ActErasureCreated,
+	"POST /v1/reclaim":                      hook.ActReclaimed,
 	"POST /v1/events/match":                 "",
 	"POST /v1/events":                       "",
 	"POST /v1/events/batch":                 "",

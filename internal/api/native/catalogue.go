@@ -23,7 +23,7 @@ func (a *api) catalogueRoutes(h huma.API) {
 }
 
 func wireEventType(e hook.EventType) client.EventType {
-	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example, Check: e.Enforce.String(),
+	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example, Check: e.Enforce.String(), Redact: append([]string{}, e.Redact...),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 }
 
@@ -51,7 +51,7 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if want.Name == "" {
 		return nil, strict.Missing("name")
 	}
-	e := hook.EventType{Name: want.Name, Description: want.Description}
+	e := hook.EventType{Name: want.Name, Description: want.Description, Redact: want.Redact}
 	var err error
 	if e.Schema, err = object("schema", want.Schema); err != nil {
 		return nil, err
@@ -134,6 +134,7 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 		}
 		change.Enforce = &enforce
 	}
+	change.Redact = patched(p, "redact", []string{})
 	p.readOnly("name", "created_at", "updated_at")
 	if err := p.end(); err != nil {
 		return nil, err

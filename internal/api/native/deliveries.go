@@ -79,7 +79,7 @@ func (a *api) getEvent(ctx context.Context, q *request, in *eventIn) (*reply[cli
 		return nil, err
 	}
 	out := wireEvent(*event)
-	out.Data = event.Data
+	out.Data, out.Redacted = event.Data, event.Redacted
 	out.Deliveries = wireAll(deliveries, wireDelivery)
 	return single(q, 200, out)
 }

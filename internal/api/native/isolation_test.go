@@ -29,6 +29,8 @@ func victims(t *testing.T) isolationtest.World {
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
 	replay := *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+made.ID+`","source":"all"}`)).ID
+	erased := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{}}`)).ID
+	erasure := want[client.Erasure](h, 202, post("/v1/erasures", `{"event":"`+erased+`"}`)).ID
 	grant := want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"other","user":"u-1","tenant":"victim"}`))
 	h.endpoint("other", "*")
 	h.event("other", "a.b")
@@ -51,7 +53,7 @@ func victims(t *testing.T) isolationtest.World {
 	last := tenantKey.Key[len(tenantKey.Key)-1:]
 	return isolationtest.World{
 		Handler: h.handler, Routes: h.document().routes(),
-		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID),
+		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID, erasure),
 		Owners: []isolationtest.Identity{isolationtest.Bearer("the operator", liveKey), isolationtest.Bearer("the tenant", tenantKey.Key),
 			isolationtest.Bearer("the publisher", publisher.Key)},
 		Foreign: []isolationtest.Identity{
@@ -71,7 +73,7 @@ func victims(t *testing.T) isolationtest.World {
 			isolationtest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
 			isolationtest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
 		},
-		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID},
+		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID, erasure},
 		Hash: func() string {
 			sum, err := isolationtest.HashRows(db, "victim", 2)
 			if err != nil {
@@ -99,7 +101,7 @@ func names(lists ...[]string) []string {
 	return all
 }
 
-func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationtest.Row {
+func wallRows(endpoint, event, delivery, replay, key, grant, erasure string) []isolationtest.Row {
 	const operator, tenant, publisher = "the operator", "the tenant", "the publisher"
 	const body = `{"tenant":"victim","type":"a.b","data":{"n":1}}`
 	both := []string{operator} // operators may do what the tenant's own keys may do
@@ -175,6 +177,12 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 			Owner: operator, Lawful: testOperators},
 		{Route: "GET /v1/partner-users", Path: "/v1/partner-users", Owner: operator, Lawful: testOperators},
 		{Route: "DELETE /v1/partner-users/{id}", Path: "/v1/partner-users/" + grant, Owner: operator},
+
+		{Route: "POST /v1/erasures", Path: "/v1/erasures", Body: `{"tenant":"victim"}`, Owner: operator},
+		{Route: "POST /v1/erasures", Path: "/v1/erasures", Body: `{"event":"` + event + `"}`, Owner: operator},
+		{Route: "GET /v1/erasures", Path: "/v1/erasures", Owner: operator, Lawful: testOperators},
+		{Route: "GET /v1/erasures/{id}", Path: "/v1/erasures/" + erasure, Owner: operator},
+		{Route: "POST /v1/reclaim", Path: "/v1/reclaim", Owner: operator, Inert: "the file belongs to nobody"},
 
 		{Route: "POST /v1/event-types", Path: "/v1/event-types", Body: `{"name":"new.one"}`, Owner: operator, Lawful: testOperators},
 		{Route: "PATCH /v1/event-types/{id}", Path: "/v1/event-types/a.b", Body: `{"description":"taken"}`, Owner: operator},

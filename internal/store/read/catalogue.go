@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -235,15 +236,28 @@ func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 }
 
 // EventTypeColumns are the columns that ScanEventType reads.
-const EventTypeColumns = "mode, name, description, schema, example, enforce, created_at, updated_at"
+const EventTypeColumns = "mode, name, description, schema, example, enforce, created_at, updated_at, redact"
 
 // ScanEventType reads an entry of the catalogue.
 func ScanEventType(row sqltext.Scanner) (hook.EventType, error) {
 	var e hook.EventType
 	var created, updated int64
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &e.Enforce, &created, &updated)
+	var redact string
+	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &e.Enforce, &created, &updated, &redact)
 	e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(created), sqltext.FromMicros(updated)
+	if err == nil && redact != "" {
+		err = json.Unmarshal([]byte(redact), &e.Redact)
+	}
 	return e, err
+}
+
+// RedactText returns the pointers of an entry as they are stored.
+func RedactText(pointers []string) string {
+	if len(pointers) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(pointers) // strings only
+	return string(text)
 }
 
 // CheckedEventTypes lists the entries of both modes whose schema is enforced, at most
