@@ -28,7 +28,7 @@ var (
 		"Statistics: numbers.",
 	}
 	keptOutside = []string{
-		"Answers to requests with an Idempotency-Key of keys for all tenants: sealed, with ids only or with the name given at creation, gone after 24 hours.",
+		"Idempotency keys of batches and of administration, and their sealed answers: gone after 24 hours.",
 		"Backups and other copies made before, logs of this process, and what receivers have.",
 	}
 )
