@@ -36,6 +36,7 @@ The file is YAML or JSON with a list of event types:
       check: reject        # off, warn or reject
       schema: {type: object, required: [id]}
       example: {id: pay_1}
+      redact: [/card/number]  # JSON pointers to values that are never shown
 
 A field that the file leaves out is cleared. The whole file is checked before anything
 is changed. Repeating the command changes nothing.`,
@@ -92,7 +93,7 @@ func applyTypes(cmd *cobra.Command, c *server, list []client.NewEventType, dry b
 }
 
 func sameType(have client.EventType, want client.NewEventType) bool {
-	return have.Description == want.Description && have.Check == firstOf(want.Check, hook.EnforceOff.String()) &&
+	return have.Description == want.Description && slices.Equal(have.Redact, want.Redact) && have.Check == firstOf(want.Check, hook.EnforceOff.String()) &&
 		sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example)
 }
 
@@ -107,7 +108,7 @@ func compactJSON(text json.RawMessage) []byte {
 }
 
 func patchOf(want client.NewEventType) client.EventTypePatch {
-	p := client.EventTypePatch{Description: client.Set(want.Description), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
+	p := client.EventTypePatch{Description: client.Set(want.Description), Redact: client.Set(append([]string{}, want.Redact...)), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
 		Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage]()}
 	if want.Schema != nil {
 		p.Schema = client.Set(want.Schema)
