@@ -15,7 +15,7 @@ var eraseNoun = noun{name: "erase", short: "Erase a tenant or an event for good,
 		once: true, asks: true, follows: erasureProgress, told: erasureNote, example: "  posthorn erase tenant acme --yes --wait"},
 	{name: "event", short: "Erase an event with its deliveries; this cannot be undone", arg: "ID", method: http.MethodPost, path: "/v1/erasures", argMember: "event",
 		once: true, asks: true, follows: erasureProgress, told: erasureNote, params: []param{{flag: "tenant", usage: "tenant ID; required only if several tenants have an event with this ID"}}},
-	{name: "list", short: "List erasures, newest first", method: http.MethodGet, path: "/v1/erasures", columns: []string{"id", "tenant", "event", "state", "rows", "created_at", "ended_at"}, params: []param{
+	{name: "list", short: "List erasures, newest first", method: http.MethodGet, path: "/v1/erasures", columns: []string{"id", "tenant", "state", "rows", "created_at", "ended_at"}, params: []param{
 		{flag: "tenant", usage: "tenant ID"},
 		{flag: "state", usage: "erasure state: running or done", values: []string{"running", "done"}},
 	}},
