@@ -279,4 +279,16 @@ type Attempt struct {
 	ResponseHeaders   map[string]string `json:"response_headers" doc:"The receiver's headers, by name. Values of one name are joined by a comma. Empty for all but the latest 100 attempts."`
 	ResponseBody      string            `json:"response_body" doc:"The first bytes of the receiver's answer, at most 16 KiB. Bytes that are not UTF-8 are replaced. Empty for all but the latest 100 attempts."`
 	ResponseTruncated bool              `json:"response_truncated" doc:"The answer was longer than what is kept."`
+	Address           *string           `json:"address" doc:"IP address that the request went to. null: there was none, or an earlier release recorded the attempt."`
+	Timing            *AttemptTiming    `json:"timing" doc:"How long the phases took. null when address is."`
+}
+
+// AttemptTiming is how long the phases of an attempt took, in milliseconds. They follow
+// each other; the rest of duration_ms is rendering, signing and reading the answer.
+type AttemptTiming struct {
+	Reused      bool    `json:"reused" doc:"The request went over a connection that was kept, so that there was no lookup, connect or handshake."`
+	DNSMS       float64 `json:"dns_ms" doc:"Lookup of the host name. 0: there was none."`
+	ConnectMS   float64 `json:"connect_ms" doc:"Opening the connection. 0: there was none."`
+	TLSMS       float64 `json:"tls_ms" doc:"TLS handshake. 0: there was none."`
+	FirstByteMS float64 `json:"first_byte_ms" doc:"From the first byte of the request to the first of the answer. 0: there was no answer."`
 }

@@ -77,7 +77,7 @@ var (
 	}
 	states        = []string{"pending", "held", "succeeded", "failed", "cancelled"}
 	deliveryShape = []string{"id", "event_type", "endpoint", "state", "attempts", "last_status", "last_error", "next_attempt_at", "created_at"}
-	attemptShape  = map[string][]string{"attempt_log": {"number", "at", "trigger", "status", "error", "duration_ms", "message"}}
+	attemptShape  = map[string][]string{"attempt_log": {"number", "at", "trigger", "status", "error", "duration_ms", "address", "message"}}
 	shownOnce     = "The secret is shown only once. Store it now."
 )
 

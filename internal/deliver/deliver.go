@@ -211,7 +211,7 @@ func (s *Sender) notSent(target *hook.Endpoint, p *prepared, start time.Time, er
 func judge(o *hook.Outcome, a egress.Response, p *hook.Policy) {
 	o.Status = a.Status
 	o.ResponseHeaders, o.ResponseBody, o.Truncated = a.Headers, a.Body, a.Truncated
-	o.RetryAfter, o.Repeated, o.Address = a.RetryAfter, a.Repeated, a.Address
+	o.RetryAfter, o.Repeated, o.Address, o.Timing = a.RetryAfter, a.Repeated, a.Address, a.Timing
 	o.Success = p.Success.Has(a.Status)
 	switch {
 	case o.Success && a.TimedOut:
@@ -253,6 +253,6 @@ func words(set hook.StatusSet) string {
 func classify(o *hook.Outcome, err error) {
 	o.Class, o.Message = hook.ClassConnectFailed, "The connection failed."
 	if f, ok := errors.AsType[*egress.Failure](err); ok {
-		o.Class, o.Message, o.Repeated, o.Address = f.Class, f.Message, f.Repeated, f.Address
+		o.Class, o.Message, o.Repeated, o.Address, o.Timing = f.Class, f.Message, f.Repeated, f.Address, f.Timing
 	}
 }

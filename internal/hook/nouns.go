@@ -273,4 +273,16 @@ type Attempt struct {
 	ResponseHeaders []byte // "Name: value" lines
 	ResponseBody    []byte // the first bytes
 	Truncated       bool
+	Address         netip.Addr // of the connection, or dialled for it; zero: none, or recorded by an earlier release
+	Timing          Timing
+}
+
+// Timing is how long the phases of an attempt took. 0 means that there was none. The
+// phases follow each other in this order; reading the response takes the rest.
+type Timing struct {
+	DNS       time.Duration // until the name was looked up
+	Connect   time.Duration // until the connection was open
+	TLS       time.Duration // until the handshake was complete
+	FirstByte time.Duration // from the request's first byte to the response's
+	Reused    bool          // on a kept connection, which has none of the first three
 }

@@ -230,5 +230,5 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 	t.stats.Attempts++
 	return t.insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
 		sqltext.Micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
-		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated)
+		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated, sqltext.OrNull(sqltext.PackTiming(o.Address, o.Timing)))
 }

@@ -372,7 +372,7 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 		members[place[strings.LastIndex(place, ".")+1:]] = true
 	}
 	wanted := []string{"after", "attempt_time", "before", "created_at", "delivery", "delivery_time", "disabled_at", "ended_at", "estimated_end_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending", "oldest_pending_at", "pace", "retry",
-		"settled_at", "since", "updated_at", "verified_at"}
+		"settled_at", "since", "timing", "updated_at", "verified_at"}
 	if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(members))); diff != "" {
 		t.Error(diff)
 	}
