@@ -37,8 +37,9 @@ type disk interface {
 	// MakeRoom is that of batch.Engine.
 	MakeRoom() bool
 	// Scrub removes what the files still have of rows that were deleted from the tables, as
-	// far as the database can. It may have write run parts of the work in transactions. done
-	// is false if another process is in the way for now.
+	// far as the database can. It may have write run parts of the work in transactions; if
+	// write is nil, it does only what takes no time, such as cutting a log. done is false if
+	// another process is in the way for now.
 	Scrub(ctx context.Context, tables []string, write func(rows int, do func(sqltext.Conn) error) error) (done bool, err error)
 	// Shrink gives a step's worth of free space back to the file system, inside a
 	// transaction.

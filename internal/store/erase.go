@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -203,7 +205,7 @@ func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.Repl
 		}
 		return t.saveErasure(e, over)
 	}})
-	if hook.CodeOf(err) == hook.CodeConflict && err != nil {
+	if errors.Is(err, errErasureMoved) {
 		return hook.ReplayStep{Over: true}, nil
 	}
 	return hook.ReplayStep{Over: over}, err
@@ -418,14 +420,37 @@ func (e *eraser) disk(ctx context.Context) (func(*tx) (bool, error), error) {
 	return func(*tx) (bool, error) { return false, nil }, nil
 }
 
-// scrub removes from the files what is left there of deleted rows.
+// scrub removes from the files what is left there of deleted rows. Several that wait share
+// the next one.
 func (s *Store) scrub(ctx context.Context) (done bool, err error) {
-	return s.engine.Scrub(ctx, sqltext.ErasedTables(), func(rows int, do func(sqltext.Conn) error) error {
+	asked := s.scrubs.begun.Load()
+	select {
+	case s.scrubs.turn <- struct{}{}:
+		defer func() { <-s.scrubs.turn }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if s.scrubs.done > asked {
+		return true, nil
+	}
+	number := s.scrubs.begun.Add(1)
+	done, err = s.engine.Scrub(ctx, sqltext.ErasedTables(), func(rows int, do func(sqltext.Conn) error) error {
 		return s.maintain(ctx, "scrub", rows, func(t *tx) error {
 			t.rows++
 			return do(t.c)
 		})
 	})
+	if done && err == nil {
+		s.scrubs.done = number
+	}
+	return done, err
+}
+
+// scrubs lets one scrub run at a time. Whoever asked before one began need not have another.
+type scrubs struct {
+	turn  chan struct{} // contains a value while one runs
+	begun atomic.Int64  // number of the latest
+	done  int64         // number of the latest that ended well; only with the turn
 }
 
 // erasuresKept is how long a receipt is kept.
@@ -466,7 +491,7 @@ func (s *Store) Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error)
 		return nil
 	})
 	if err == nil {
-		_, err = s.scrub(ctx)
+		_, err = s.engine.Scrub(ctx, nil, nil)
 	}
 	return out, err
 }

@@ -222,6 +222,11 @@ func TestErasureOfATenant(t *testing.T) {
 			d.fill("other", "other", 8)
 			d.fill(doomedTenant, "canary", 8)
 			before, others := d.rows(doomedTenant), d.rows("other")
+			for table := range before { // whoever adds a table adds it to the list
+				if known := append(sqltext.ErasedTables(), "erasures", "news"); !slices.Contains(known, table) {
+					t.Errorf("an erasure leaves the rows of %s", table)
+				}
+			}
 			for _, table := range sqltext.ErasedTables() {
 				if before[table] == 0 && table != "event_ids" {
 					t.Errorf("control: the tenant has nothing in %s", table)
@@ -459,19 +464,6 @@ func TestErasureOfAnEvent(t *testing.T) {
 			_, _, err = d.Erase(t.Context(), hook.NewErasure{Mode: hook.Live, PublicID: hook.ID{8}}, nil)
 			if hook.CodeOf(err) != hook.CodeNotFound {
 				t.Errorf("unknown: %v", err)
-			}
-		})
-	}
-}
-
-// Every table with rows of tenants is one that an erasure knows.
-func TestErasureKnowsEveryTable(t *testing.T) {
-	for name, o := range bothStores(t) {
-		t.Run(name, func(t *testing.T) {
-			for table := range newDoomed(t, o).rows("nobody") {
-				if known := append(sqltext.ErasedTables(), "erasures", "news"); !slices.Contains(known, table) {
-					t.Errorf("an erasure leaves the rows of %s", table)
-				}
 			}
 		})
 	}

@@ -127,6 +127,7 @@ type Store struct {
 
 	logLength func() int64
 	counting  counting
+	scrubs    scrubs
 
 	// Used by the writer goroutine only, see tx.go.
 	backlog    map[hook.Scope]int       // open deliveries
@@ -185,6 +186,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), uses: newKeyUses(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
 		counted:   make(chan struct{}, 1),
+		scrubs:    scrubs{turn: make(chan struct{}, 1)},
 		retention: watch,
 	}
 	s.life, s.stop = context.WithCancel(context.Background())

@@ -31,9 +31,13 @@ const (
 
 // Scrub overwrites what the files still have of deleted rows. It reads the whole file once,
 // beside the writer, and passes the pages to rewrite to write, which must run its argument
-// in a transaction. Then it cuts the log, which has earlier versions of pages. done is false
+// in a transaction. Then it cuts the log, which has earlier versions of pages. Without write it
+// only cuts the log. done is false
 // if a reader of another process keeps the log from being cut.
 func (db *DB) Scrub(ctx context.Context, _ []string, write func(pages int, do func(sqltext.Conn) error) error) (done bool, err error) {
+	if write == nil {
+		return db.checkpoints.truncate(ctx), nil
+	}
 	db.scrubbing.Store(true) // no page moves while they are read one after the other
 	defer db.scrubbing.Store(false)
 	if !db.checkpoints.truncate(ctx) {
