@@ -106,6 +106,7 @@ func firstLine(text string) string {
 // typePage is the content of the page of an event type.
 type typePage struct {
 	Name, Description, Enforce string
+	Redact                     string // pointers; empty: none
 	Schema, Example            *text
 	Created, Changed           moment
 	Deliveries, Endpoints      string
@@ -116,7 +117,7 @@ func eventType(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := typePage{Name: t.Name, Description: t.Description, Enforce: enforceWords[t.Enforce], Created: when(t.CreatedAt, v.now), Changed: when(t.UpdatedAt, v.now),
+	p := typePage{Name: t.Name, Description: t.Description, Enforce: enforceWords[t.Enforce], Redact: strings.Join(t.Redact, ", "), Created: when(t.CreatedAt, v.now), Changed: when(t.UpdatedAt, v.now),
 		Deliveries: v.at("deliveries", "type", t.Name), Endpoints: v.at("endpoints", "type", t.Name)}
 	for from, to := range map[*[]byte]**text{&t.Schema: &p.Schema, &t.Example: &p.Example} {
 		if len(*from) > 0 {
