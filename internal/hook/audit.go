@@ -86,6 +86,8 @@ const (
 	ActErasureCreated     Act = "erasure.created"
 	ActErasureDone        Act = "erasure.done"
 	ActReclaimed          Act = "store.reclaimed"
+	ActMasterKeyRotated   Act = "master_key.rotated"
+	ActMasterKeyDropped   Act = "master_key.dropped"
 	ActCallRefused        Act = "call.refused"
 
 	ActAuditBegan   Act = "audit.began"   // the first entry of a chain

@@ -195,6 +195,10 @@ type Endpoint struct {
 	// are no headers, the URL has no query, and Secrets has only those that opened.
 	Damage Damage
 
+	// Operational endpoints get alerts (see alert.go) and nothing else. It never changes.
+	Operational bool
+	Alarm       Alarm // the alerts about its health so far; not part of its revision
+
 	Verification Verification // while Unverified is true, Status is never Enabled
 
 	Status         Status

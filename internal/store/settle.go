@@ -102,6 +102,9 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err := t.judge(target, effects, policy.Trip, o); err != nil {
 		return err
 	}
+	if effects.Has(hook.EffectExhausted) {
+		t.exhausted(target, &after, job.Event, o)
+	}
 	if after.Kind == hook.TestEvent && target.Unverified() {
 		if err := t.answered(target, &after, o); err != nil {
 			return err

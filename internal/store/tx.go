@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -71,16 +72,19 @@ type effects struct {
 	changed   []*hook.Endpoint
 	dropped   []hook.Ref
 	returned  []*hook.Endpoint
-	keys      bool // keys changed
-	profiles  bool // another node stored texts of profiles
-	catalogue bool // another node changed which schemas are enforced
-	sweeps    bool // a sweep was ordered
+	keys      bool        // keys changed
+	profiles  bool        // another node stored texts of profiles
+	catalogue bool        // another node changed which schemas are enforced
+	seals     *seal.KeyID // this master key seals from now on
+	sweeps    bool        // a sweep was ordered
 	replays   map[hook.ID]replayCounts
 	run       []hook.ReplayRef // replays that this process runs from now on
 	erasures  []hook.ErasureRef
 	stats     Stats
 	audits    []hook.AuditEntry // to be written on commit
 	samples   []sample          // of the statistics
+	alerts    []alert           // to be published on commit, see alerts.go
+	summed    bool              // alerts were left to a digest
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // log lines, written after the commit
@@ -300,6 +304,9 @@ func (t *tx) Flush() error {
 	if err := t.writeReplayCounts(); err != nil {
 		return err
 	}
+	if err := t.flushAlerts(); err != nil {
+		return err
+	}
 	if err := t.flushAudit(); err != nil {
 		return err
 	}
@@ -319,6 +326,9 @@ func (t *tx) committed() {
 	s.mergeBacklog(t)
 	if t.keys {
 		s.known.Clear()
+	}
+	if t.seals != nil {
+		s.sealsNow(*t.seals)
 	}
 	if t.profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()
@@ -344,16 +354,19 @@ func (t *tx) committed() {
 		s.wakeSweeper()
 	}
 	if len(t.samples) > 0 {
-		select {
-		case s.counted <- struct{}{}:
-		default:
-		}
+		wake(s.counted)
+	}
+	if t.summed {
+		wake(s.digests)
 	}
 }
 
-func (s *Store) wakeSweeper() {
+func (s *Store) wakeSweeper() { wake(s.sweeps) }
+
+// wake makes the goroutine that receives from c run once more. It never blocks.
+func wake(c chan struct{}) {
 	select {
-	case s.sweeps <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -56,7 +56,7 @@ func wireRow(e *hook.Endpoint) client.Endpoint {
 		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
 		EventTypes: append([]string{}, e.Types...), Enabled: e.Receives(),
 		DisabledReason: some(e.WhyDisabled()), DisabledAt: someTime(e.DisabledAt),
-		Verification: wireVerification(&e.Verification), Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
+		Operational: e.Operational, Verification: wireVerification(&e.Verification), Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
 		RateLimit: e.RateLimit, MaxInFlight: e.MaxInFlight, MaxConsecutiveFailures: some(e.MaxFailures),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 	for _, header := range e.Headers {
