@@ -45,7 +45,7 @@ type eraseStep struct {
 // The steps by name, in their order.
 var (
 	tenantSteps = []eraseStep{
-		{"endpoints and keys", (*eraser).stop}, {"events", (*eraser).events}, {"endpoints", (*eraser).endpoints}, {"rows", (*eraser).rows},
+		{"endpoints and keys", (*eraser).stop}, {"events", (*eraser).events}, {"endpoints", (*eraser).endpoints}, {"rows", (*eraser).rows}, {"alerts", (*eraser).alerts},
 		{"statistics log", (*eraser).statLog}, {"statistics", (*eraser).stats}, {"audit log", (*eraser).auditLog}, {"tenant", (*eraser).tenantRow},
 		{"disk", (*eraser).disk},
 	}
@@ -268,7 +268,7 @@ func (e *eraser) stop(ctx context.Context) (func(*tx) (bool, error), error) {
 // events removes the next events with their rows.
 func (e *eraser) events(ctx context.Context) (func(*tx) (bool, error), error) {
 	if !e.Event.IsZero() {
-		return func(t *tx) (bool, error) { return t.eraseIDs(e, sqltext.ErasedByEvent, []hook.ID{e.Event}, false) }, nil
+		return func(t *tx) (bool, error) { return t.eraseIDs(e, sqltext.ErasedByEvent, []hook.ID{e.Event}) }, nil
 	}
 	return e.byIDs(ctx, "events", sqltext.ErasedByEvent)
 }
@@ -298,7 +298,7 @@ func (e *eraser) byIDs(ctx context.Context, from string, tables []sqltext.Erased
 		}
 		end := ids[len(ids)-1]
 		e.next = append([]byte{at[0]}, end[:]...)
-		left, err := t.eraseIDs(e, tables, ids, true)
+		left, err := t.eraseIDs(e, tables, ids)
 		if left {
 			e.next = at
 		}
@@ -307,8 +307,8 @@ func (e *eraser) byIDs(ctx context.Context, from string, tables []sqltext.Erased
 }
 
 // eraseIDs removes the rows of a list of tables that the ids lead to, at most eraseRows, and
-// reports whether there may be more. Unless whole, they are rows of a tenant that goes on.
-func (t *tx) eraseIDs(e *eraser, tables []sqltext.Erased, ids []hook.ID, whole bool) (more bool, err error) {
+// reports whether there may be more.
+func (t *tx) eraseIDs(e *eraser, tables []sqltext.Erased, ids []hook.ID) (more bool, err error) {
 	args := make([]any, 0, 2*sqltext.ErasePage+1)
 	for range 2 {
 		for i := range sqltext.ErasePage {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -11,8 +12,77 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// The steps of an erasure that rewrite what is shared with others: statistics and the audit
-// log.
+// The steps of an erasure that look for the tenant in what belongs to others: alerts of the
+// operator, statistics and the audit log.
+
+// eraseAlerts bounds the alerts of the operator that a page examines.
+const eraseAlerts = 500
+
+// alerts removes the operator's alerts about the tenant, with their deliveries, and those
+// that wait for a digest. The cursor is that of byIDs.
+func (e *eraser) alerts(ctx context.Context) (func(*tx) (bool, error), error) {
+	at := e.Cursor
+	if len(at) != 17 {
+		at = append([]byte{byte(hook.Test)}, make([]byte, 16)...)
+	}
+	about := []byte(`"tenant":"` + e.Tenant + `"`) // ids of tenants need no escaping
+	type row struct {
+		id hook.ID
+		of bool
+	}
+	scan := func(from sqltext.Scanner) (r row, err error) {
+		var data []byte
+		err = from.Scan(sqltext.Blob(r.id[:]), &data)
+		r.of = bytes.Contains(data, about)
+		return r, err
+	}
+	rows, err := sqltext.Collect(ctx, e.read, scan, "SELECT id, data FROM events WHERE mode = ? AND tenant = ? AND id > ? ORDER BY id LIMIT ?",
+		int64(at[0]), hook.OperatorTenant, at[1:], eraseAlerts)
+	if err != nil {
+		return nil, e.readError("read alerts", err)
+	}
+	waiting, err := sqltext.Collect(ctx, e.read, func(from sqltext.Scanner) (r row, err error) {
+		var tenant, example string
+		err = from.Scan(sqltext.Blob(r.id[:]), &tenant, &example)
+		r.of = tenant == e.Tenant || strings.Contains(example, string(about))
+		return r, err
+	}, "SELECT id, tenant, example FROM alert_sums WHERE tenant = ? OR example LIKE ? LIMIT ?", e.Tenant, "%"+string(about)+"%", eraseRows)
+	if err != nil {
+		return nil, e.readError("read alerts", err)
+	}
+	var ids []hook.ID
+	next := append([]byte{byte(hook.Live)}, make([]byte, 16)...)
+	more := hook.Mode(at[0]) == hook.Test
+	for _, r := range rows {
+		if r.of {
+			ids = append(ids, r.id)
+		}
+		if next, more = append([]byte{at[0]}, r.id[:]...), true; len(ids) == sqltext.ErasePage {
+			break
+		}
+	}
+	return func(t *tx) (bool, error) {
+		e.next = next
+		for _, r := range waiting {
+			if !r.of { // an underscore in the id matches any character
+				continue
+			}
+			n, err := t.exec("erase alert", "DELETE FROM alert_sums WHERE id = ?", r.id[:])
+			if err != nil {
+				return true, err
+			}
+			e.Counts["alert_sums"] += n
+		}
+		if len(ids) == 0 {
+			return more, nil
+		}
+		left, err := t.eraseIDs(e, sqltext.ErasedByEvent, ids)
+		if left {
+			e.next = at
+		}
+		return true, err
+	}, nil
+}
 
 const (
 	// eraseStats bounds the spans of statistics, and the rows of the log, that a page examines.

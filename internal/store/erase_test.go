@@ -136,6 +136,14 @@ func (d *doomed) fill(tenant, word string, events int) {
 		d.must(d.Audit(d.actor(mode, "tenant"), hook.AuditEntry{Mode: mode, Tenant: tenant, Act: hook.ActEventRead, Object: "event", ObjectID: list[0].PublicID.String(), Outcome: hook.AuditOK}))
 		d.must(d.Audit(ctx, hook.AuditEntry{Mode: mode, Act: hook.ActCallRefused, Object: "call", ObjectID: "PATCH /v1/tenants/" + tenant, Outcome: "not_found"}))
 	}
+	// Alerts about the tenant are events of the operator, or wait for a digest.
+	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
+		about := fmt.Sprintf(`{"type":"posthorn.endpoint.failing","tenant":%q,"url":"https://%s-host.example/"}`, tenant, word)
+		event := t.newEvent(&hook.NewEvent{Scope: operatorOf(hook.Live), Type: "posthorn.endpoint.failing", Data: []byte(about)})
+		id := t.s.ids.Next()
+		_, err := t.exec("test", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, 2, ?, 't', 1, 1, ?)", id[:], hook.OperatorTenant, about)
+		return errors.Join(err, t.storeEvent(event))
+	}))
 	// Some of the statistics are added up already, the rest is as it was counted.
 	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
 		return t.insert("test", sqltext.Stats, int64(3600), int64(0), int64(hook.Live), tenant, []byte{}, t.statID(), []byte{0})
@@ -163,6 +171,13 @@ func (d *doomed) rows(tenant string) map[string]int {
 		var n int
 		d.must(d.read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM "+table+" WHERE "+column+" = ?", tenant).Scan(&n))
 		counts[table] = n
+	}
+	for table, text := range map[string]string{"alert_sums": "SELECT example FROM alert_sums", "alerts": "SELECT data FROM events WHERE tenant = '" + hook.OperatorTenant + "'"} {
+		list, err := sqltext.Collect(d.t.Context(), d.read, func(row sqltext.Scanner) (b []byte, err error) { err = row.Scan(&b); return b, err }, text)
+		d.must(err)
+		for _, data := range list {
+			counts[table] += bytes.Count(data, []byte(tenant))
+		}
 	}
 	logs, err := sqltext.Collect(d.t.Context(), d.read, func(row sqltext.Scanner) (b []byte, err error) { err = row.Scan(&b); return b, err }, "SELECT data FROM stat_log")
 	d.must(err)
@@ -223,7 +238,7 @@ func TestErasureOfATenant(t *testing.T) {
 			d.fill(doomedTenant, "canary", 8)
 			before, others := d.rows(doomedTenant), d.rows("other")
 			for table := range before { // whoever adds a table adds it to the list
-				if known := append(sqltext.ErasedTables(), "erasures", "news"); !slices.Contains(known, table) {
+				if known := append(sqltext.ErasedTables(), "erasures", "news", "alerts"); !slices.Contains(known, table) {
 					t.Errorf("an erasure leaves the rows of %s", table)
 				}
 			}
@@ -263,7 +278,7 @@ func TestErasureOfATenant(t *testing.T) {
 				}
 			}
 			for table, n := range d.rows("other") {
-				if n != others[table] && table != "stat_log" && table != "stats" && table != "news" {
+				if n != others[table] && table != "stat_log" && table != "stats" && table != "news" && table != "oneshots" {
 					t.Errorf("the other tenant had %d rows in %s, and has %d", others[table], table, n)
 				}
 			}
@@ -278,7 +293,10 @@ func TestErasureOfATenant(t *testing.T) {
 				t.Errorf("%+v, %v", receipt, err)
 			}
 			for _, table := range []string{"events", "deliveries", "attempts", "oneshots", "endpoints", "secrets", "endpoint_revisions", "health", "keys", "oauth_tokens",
-				"partner_users", "idempotency", "replays", "stats", "audit", "tenants"} {
+				"partner_users", "idempotency", "replays", "audit", "tenants"} {
+				if table == "events" {
+					before[table] += before["alerts"]
+				}
 				if int(receipt.Counts[table]) != before[table] && table != "oneshots" && table != "health" && table != "secrets" && table != "endpoint_revisions" && table != "audit" {
 					t.Errorf("%s: %d in the receipt, %d before", table, receipt.Counts[table], before[table])
 				}

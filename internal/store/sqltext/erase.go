@@ -40,7 +40,7 @@ var (
 		byTenant("keys", "id", "mode IN (1, 2) AND tenant = ?"),
 	}
 	// ErasedElsewhere names the tables that have steps of their own.
-	ErasedElsewhere = []string{"stat_log", "stats", "audit", "tenants"}
+	ErasedElsewhere = []string{"alert_sums", "stat_log", "stats", "audit", "tenants"}
 )
 
 var eraseIDs = "?" + strings.Repeat(", ?", ErasePage-1)
