@@ -25,6 +25,8 @@ type EventType struct {
 	Hidden        bool               `json:"hidden" doc:"true: tenant keys do not see the entry. The type can be published all the same."`
 	CreatedAt     Time               `json:"created_at" doc:"When the entry was made."`
 	UpdatedAt     Time               `json:"updated_at" doc:"When it was changed last."`
+	// Searchable are the members of the data that become tags.
+	Searchable map[string]string `json:"searchable" nullable:"false" doc:"Members of the data that become tags of an event: names of tags with JSON pointers into the data. Empty: none."`
 	Warnings      []Warning          `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
@@ -50,6 +52,8 @@ type NewEventType struct {
 	Replacement   string             `json:"replacement,omitempty" doc:"The type to use instead of a deprecated one."`
 	Redact        []string           `json:"redact,omitempty" doc:"JSON pointers (RFC 6901) to values of the data that are shown as ***, at most 100. What is delivered has them. Absent: none."`
 	Hidden        bool               `json:"hidden,omitempty" doc:"true: tenant keys do not see the entry."`
+	// Searchable are the members of the data that become tags.
+	Searchable map[string]string `json:"searchable,omitempty" nullable:"false" doc:"1 to 4 names of tags with JSON pointers into the data, such as /order/id. The texts, numbers and booleans there become tags of events published from now on. Absent: none."`
 }
 
 // EventTypePatch changes a catalogue entry as a merge patch (RFC 7396), except that schema,
@@ -67,6 +71,8 @@ type EventTypePatch struct {
 	Replacement   Optional[string]             `json:"replacement,omitzero" doc:"The type to use instead of a deprecated one. null: none."`
 	Redact        Optional[[]string]           `json:"redact,omitzero" doc:"Replaces the JSON pointers to values that are not shown. It holds at once, for stored events too. null: none."`
 	Hidden        Optional[bool]               `json:"hidden,omitzero" doc:"Whether tenant keys do not see the entry. null: false."`
+	// Searchable replaces the members of the data that become tags.
+	Searchable Optional[map[string]string] `json:"searchable,omitzero" doc:"Replaces the members of the data that become tags. null: none."`
 }
 
 // EventTypeQuery selects entries of the catalogue. Empty members do not restrict.

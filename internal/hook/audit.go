@@ -86,6 +86,13 @@ const (
 	ActErasureCreated     Act = "erasure.created"
 	ActErasureDone        Act = "erasure.done"
 	ActReclaimed          Act = "store.reclaimed"
+	ActPortalCreated      Act = "portal_session.created"
+	ActPortalEnded        Act = "portal_session.ended"
+	ActPortalOpened       Act = "portal_session.opened" // its link was used
+	ActPortalLeft         Act = "portal_session.left"
+	ActUILinkCreated      Act = "ui_link.created"
+	ActUIOpened           Act = "ui_session.opened"
+	ActUIClosed           Act = "ui_session.closed"
 	ActMasterKeyRotated   Act = "master_key.rotated"
 	ActMasterKeyDropped   Act = "master_key.dropped"
 	ActCallRefused        Act = "call.refused"
@@ -125,6 +132,7 @@ type AuditQuery struct {
 	Act      string
 	Object   string // kind of the object
 	ObjectID string
+	Request  string // id of the request
 	After    time.Time
 	Before   time.Time
 	Page

@@ -58,7 +58,7 @@ func (l *Lists) Erasures(ctx context.Context, q hook.ErasureQuery) ([]hook.Erasu
 	if err != nil {
 		return nil, "", err
 	}
-	span, err := l.span(ctx, spanOf{"e.id", "erasures e WHERE e.mode = ?", []any{q.Mode}}, time.Time{}, time.Time{}, before[0])
+	span, err := l.span(ctx, spanOf{id: "e.id", bounds: "erasures e", where: "e.mode = ?", args: []any{q.Mode}}, time.Time{}, time.Time{}, before[0])
 	if err != nil {
 		return nil, "", err
 	}

@@ -21,6 +21,7 @@ var (
 		byIDs("deliveries", "event, endpoint", "event"), // first, so that no outcome adds an attempt
 		byIDs("attempts", "event, endpoint, number", "event"),
 		byIDs("oneshots", "event, endpoint", "event"),
+		byIDs("event_tags", "event, name", "event"),
 		{Name: "event_ids", Args: 1, Few: true, Delete: "DELETE FROM event_ids WHERE {idkey} IN (SELECT {idcols} FROM events WHERE id IN (" + eraseIDs + ") AND public_id IS NOT NULL)"},
 		byID("events", "id"),
 	}
@@ -33,6 +34,8 @@ var (
 	}
 	// ErasedByTenant are the other tables, with the rows of a tenant in both modes.
 	ErasedByTenant = []Erased{
+		byTenant("web_links", "hash", "session IN (SELECT id FROM web_sessions WHERE "+portalSessions+")"),
+		byTenant("web_sessions", "id", portalSessions),
 		byTenant("replays", "id", "mode IN (1, 2) AND tenant = ?"),
 		byTenant("idempotency", "mode, tenant, route, key", "mode IN (1, 2) AND tenant = ?"),
 		byTenant("oauth_tokens", "hash", "tenant = ?"),
@@ -42,6 +45,9 @@ var (
 	// ErasedElsewhere names the tables that have steps of their own.
 	ErasedElsewhere = []string{"alert_sums", "stat_log", "stats", "audit", "tenants"}
 )
+
+// portalSessions selects the sessions of a tenant's people. Those of operators have no tenant.
+const portalSessions = "kind = 'portal' AND mode IN (1, 2) AND tenant = ?"
 
 var eraseIDs = "?" + strings.Repeat(", ?", ErasePage-1)
 

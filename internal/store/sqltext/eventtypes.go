@@ -9,16 +9,16 @@ import (
 )
 
 // EventTypeColumns are the columns that ScanEventType reads.
-const EventTypeColumns = "mode, name, description, type_group, version, schema, example, other_versions, enforce, deprecated, replacement, hidden, redact, created_at, updated_at"
+const EventTypeColumns = "mode, name, description, type_group, version, schema, example, other_versions, enforce, deprecated, replacement, hidden, searchable, redact, created_at, updated_at"
 
 // InsertEventType adds an entry of the catalogue: EventTypeValues. It changes nothing if
 // the name is taken.
-const InsertEventType = "INSERT INTO event_types (" + EventTypeColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+const InsertEventType = "INSERT INTO event_types (" + EventTypeColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 // UpdateEventType changes what can change of an entry: EventTypeValues without the first
 // two and created_at, then mode and name.
 const UpdateEventType = `UPDATE event_types SET description = ?, type_group = ?, version = ?, schema = ?, example = ?, other_versions = ?, enforce = ?,
-	deprecated = ?, replacement = ?, hidden = ?, redact = ?, updated_at = ? WHERE mode = ? AND name = ?`
+	deprecated = ?, replacement = ?, hidden = ?, searchable = ?, redact = ?, updated_at = ? WHERE mode = ? AND name = ?`
 
 // storedVersion is an entry of other_versions.
 type storedVersion struct {
@@ -32,12 +32,17 @@ func ScanEventType(row Scanner) (hook.EventType, error) {
 	var e hook.EventType
 	var created, updated, deprecated, hidden int64
 	var others []byte
-	var redact string
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Group, &e.Version, &e.Schema, &e.Example, &others, &e.Enforce, &deprecated, &e.Replacement, &hidden, &redact, &created, &updated)
+	var searchable, redact string
+	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Group, &e.Version, &e.Schema, &e.Example, &others, &e.Enforce, &deprecated, &e.Replacement, &hidden, &searchable, &redact, &created, &updated)
 	if err != nil {
 		return e, err
 	}
 	e.Deprecated, e.Hidden, e.CreatedAt, e.UpdatedAt = deprecated != 0, hidden != 0, FromMicros(created), FromMicros(updated)
+	if searchable != "" {
+		if err := json.Unmarshal([]byte(searchable), &e.Searchable); err != nil {
+			return e, fmt.Errorf("searchable of event type %s: %w", e.Name, err)
+		}
+	}
 	if redact != "" {
 		if err := json.Unmarshal([]byte(redact), &e.Redact); err != nil {
 			return e, fmt.Errorf("redact of event type %s: %w", e.Name, err)
@@ -80,8 +85,16 @@ func EventTypeValues(e *hook.EventType) ([]any, error) {
 		}
 		redact = string(text)
 	}
+	searchable := ""
+	if len(e.Searchable) > 0 {
+		text, err := json.Marshal(e.Searchable)
+		if err != nil {
+			return nil, err
+		}
+		searchable = string(text)
+	}
 	return []any{int64(e.Mode), e.Name, e.Description, e.Group, int64(e.Version), OrNull(e.Schema), OrNull(e.Example), OrNull(others), int64(e.Enforce),
-		bit(e.Deprecated), e.Replacement, bit(e.Hidden), redact, Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
+		bit(e.Deprecated), e.Replacement, bit(e.Hidden), searchable, redact, Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
 }
 
 func bit(set bool) int64 {
