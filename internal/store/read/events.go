@@ -67,6 +67,9 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	if err != nil {
 		return nil, "", err
 	}
+	if q.Ascending {
+		return l.eventsUp(ctx, &q, before[0])
+	}
 	span, err := l.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0])
 	if err != nil {
 		return nil, "", err
