@@ -22,9 +22,9 @@ type endpoint struct {
 	URL          string             `json:"url"`
 	Description  string             `json:"description"`
 	Disabled     bool               `json:"disabled"`
-	EventTypes   []string           `json:"eventTypes"`
-	FilterTypes  []string           `json:"filterTypes"`
-	Channels     []string           `json:"channels"` // always null
+	EventTypes   *[]string          `json:"eventTypes"`
+	FilterTypes  *[]string          `json:"filterTypes"`
+	Channels     *[]string          `json:"channels"` // always null
 	ThrottleRate *int               `json:"throttleRate"`
 	RateLimit    *int               `json:"rateLimit"`
 	Version      int                `json:"version"` // always 1
@@ -41,8 +41,8 @@ func wireEndpoint(e *hook.Endpoint) endpoint {
 		out.UID = &e.UID
 	}
 	if !slices.Contains(e.Types, "*") {
-		out.EventTypes = append([]string{}, e.Types...)
-		out.FilterTypes = out.EventTypes
+		types := append([]string{}, e.Types...)
+		out.EventTypes, out.FilterTypes = &types, &types
 	}
 	if e.RateLimit > 0 {
 		rate := min(int(math.Ceil(e.RateLimit)), math.MaxUint16)

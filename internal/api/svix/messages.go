@@ -21,7 +21,7 @@ type message struct {
 	EventID   *string        `json:"eventId"`
 	EventType string         `json:"eventType"`
 	Payload   jsontext.Value `json:"payload"`
-	Channels  []string       `json:"channels"` // always null
+	Channels  *[]string      `json:"channels"` // always null
 	Timestamp client.Time    `json:"timestamp"`
 }
 

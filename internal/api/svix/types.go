@@ -16,16 +16,16 @@ import (
 
 // eventType is an entry of the catalogue in Svix's format. An archived one is hidden.
 type eventType struct {
-	Name         string                    `json:"name"`
-	Description  string                    `json:"description"`
-	Archived     bool                      `json:"archived"`
-	Deprecated   bool                      `json:"deprecated"`
-	Schemas      map[string]jsontext.Value `json:"schemas"`
-	CreatedAt    client.Time               `json:"createdAt"`
-	UpdatedAt    client.Time               `json:"updatedAt"`
-	FeatureFlag  *string                   `json:"featureFlag"`  // always null
-	FeatureFlags []string                  `json:"featureFlags"` // always null
-	GroupName    *string                   `json:"groupName"`
+	Name         string                     `json:"name"`
+	Description  string                     `json:"description"`
+	Archived     bool                       `json:"archived"`
+	Deprecated   bool                       `json:"deprecated"`
+	Schemas      *map[string]jsontext.Value `json:"schemas"`
+	CreatedAt    client.Time                `json:"createdAt"`
+	UpdatedAt    client.Time                `json:"updatedAt"`
+	FeatureFlag  *string                    `json:"featureFlag"`  // always null
+	FeatureFlags *[]string                  `json:"featureFlags"` // always null
+	GroupName    *string                    `json:"groupName"`
 }
 
 func wireType(e hook.EventType, content bool) eventType {
@@ -34,13 +34,14 @@ func wireType(e hook.EventType, content bool) eventType {
 	if e.Group != "" {
 		out.GroupName = &e.Group
 	}
+	schemas := map[string]jsontext.Value{}
 	for _, v := range e.Versions() {
 		if content && v.Schema != nil {
-			if out.Schemas == nil {
-				out.Schemas = map[string]jsontext.Value{}
-			}
-			out.Schemas[strconv.Itoa(v.Version)] = v.Schema
+			schemas[strconv.Itoa(v.Version)] = v.Schema
 		}
+	}
+	if len(schemas) > 0 {
+		out.Schemas = &schemas
 	}
 	return out
 }
