@@ -31,6 +31,15 @@ type svixRun struct {
 	client   *svix.Svix
 	outcomes []svixOutcome
 	stop     bool // at the first failure
+
+	recv                     *receiver
+	down                     func(bool) // makes the receiver fail
+	unique, uid, kind, epUID string
+	app                      *models.ApplicationOut
+	ep                       *models.EndpointOut
+	key                      string
+	payload                  map[string]any
+	msg, failing             *models.MessageOut
 }
 
 type svixOutcome struct {
@@ -92,33 +101,58 @@ func ptr[T any](v T) *T { return &v }
 
 // calls makes the calls of the conformance table. down says whether the receiver fails.
 func (r *svixRun) calls(recv *receiver, down func(bool)) {
-	ctx, c := r.ctx, r.client
-	unique := fmt.Sprint(time.Now().UnixNano())
-	uid := "acme-" + unique
-	var app *models.ApplicationOut
-	var ep *models.EndpointOut
-	ok := func(err error, then func() error) error {
-		if err != nil {
-			if e, is := errors.AsType[*svix.Error](err); is {
-				return fmt.Errorf("%d %s", e.Status(), e.Body())
-			}
-			return err
+	r.recv, r.down = recv, down
+	r.unique = fmt.Sprint(time.Now().UnixNano())
+	r.uid, r.kind, r.epUID = "acme-"+r.unique, "invoice.paid-"+r.unique, "ep1"
+	r.payload = map[string]any{"amount": "49.90", "n": 7.0}
+	for _, part := range []func(){r.applications, r.types, r.endpoints, r.messages, r.refusals, r.attempts, r.jobs} {
+		part()
+		if r.stop && len(r.failures()) > 0 {
+			return
 		}
+	}
+}
+
+// ok runs then, unless the server refused the call.
+func ok(err error, then func() error) error {
+	if err == nil {
 		return then()
 	}
+	if e, is := errors.AsType[*svix.Error](err); is {
+		return fmt.Errorf("%d %s", e.Status(), e.Body())
+	}
+	return err
+}
 
+// verify returns the n-th request that the receiver got, which verifies with each secret.
+func (r *svixRun) verify(n int, secrets ...string) (receipt, error) {
+	got := r.recv.await(r.t, n, 20*time.Second)[n-1]
+	for _, secret := range secrets {
+		w, err := svix.NewWebhook(secret)
+		if err != nil {
+			return got, err
+		}
+		if err := w.Verify(got.body, got.header); err != nil {
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+func (r *svixRun) applications() {
+	ctx, c := r.ctx, r.client
 	r.step("health.get", func() error { return c.Health.Get(ctx) })
 	r.step("application.create", func() (err error) {
-		app, err = c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", Uid: &uid, Metadata: &map[string]string{"plan": "gold"}}, nil)
+		r.app, err = c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", Uid: &r.uid, Metadata: &map[string]string{"plan": "gold"}}, nil)
 		return ok(err, func() error {
-			return must(app.Name == "Acme" && app.Uid != nil && *app.Uid == uid && app.Metadata["plan"] == "gold" && app.Id != "", "%+v", app)
+			return must(r.app.Name == "Acme" && r.app.Uid != nil && *r.app.Uid == r.uid && r.app.Metadata["plan"] == "gold" && r.app.Id != "", "%+v", r.app)
 		})
 	})
-	if app == nil {
+	if r.app == nil {
 		return
 	}
 	r.step("application.create again: 409", func() error {
-		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", Uid: &uid}, nil)
+		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", Uid: &r.uid}, nil)
 		return refused(err, 409, `"conflict"`)
 	})
 	r.step("application.create throttleRate: 422", func() error {
@@ -126,12 +160,12 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 		return refused(err, 422, "throttleRate")
 	})
 	r.step("application.getOrCreate", func() error {
-		got, err := c.Application.GetOrCreate(ctx, models.ApplicationIn{Name: "Acme", Uid: &uid}, nil)
-		return ok(err, func() error { return must(got.Id == app.Id, "%s, not %s", got.Id, app.Id) })
+		got, err := c.Application.GetOrCreate(ctx, models.ApplicationIn{Name: "Acme", Uid: &r.uid}, nil)
+		return ok(err, func() error { return must(got.Id == r.app.Id, "%s, not %s", got.Id, r.app.Id) })
 	})
 	r.step("application.get", func() error {
-		got, err := c.Application.Get(ctx, uid)
-		return ok(err, func() error { return must(got.Id == app.Id && got.Name == "Acme", "%+v", got) })
+		got, err := c.Application.Get(ctx, r.uid)
+		return ok(err, func() error { return must(got.Id == r.app.Id && got.Name == "Acme", "%+v", got) })
 	})
 	r.step("application.get unknown: 404", func() error {
 		_, err := c.Application.Get(ctx, "nobody")
@@ -194,37 +228,40 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 		return refused(err, 422, `"query"`)
 	})
 	r.step("application.update, and of an unknown one", func() error {
-		got, err := c.Application.Update(ctx, uid, models.ApplicationIn{Name: "Acme 2", Uid: &uid})
+		got, err := c.Application.Update(ctx, r.uid, models.ApplicationIn{Name: "Acme 2", Uid: &r.uid})
 		if err != nil {
 			return err
 		}
-		made, err := c.Application.Update(ctx, "new-"+unique, models.ApplicationIn{Name: "made"})
+		made, err := c.Application.Update(ctx, "new-"+r.unique, models.ApplicationIn{Name: "made"})
 		return ok(err, func() error {
 			return must(got.Name == "Acme 2" && len(got.Metadata) == 0 && made.Name == "made", "%+v %+v", got, made)
 		})
 	})
 	r.step("application.patch; uid null: 422", func() error {
-		got, err := c.Application.Patch(ctx, uid, models.ApplicationPatch{Metadata: &map[string]string{"a": "b"}})
+		got, err := c.Application.Patch(ctx, r.uid, models.ApplicationPatch{Metadata: &map[string]string{"a": "b"}})
 		if err != nil {
 			return err
 		}
 		if got.Name != "Acme 2" || got.Metadata["a"] != "b" {
 			return fmt.Errorf("%+v", got)
 		}
-		_, err = c.Application.Patch(ctx, uid, models.ApplicationPatch{Uid: utils.NewNullableFromPtr[string](nil)})
+		_, err = c.Application.Patch(ctx, r.uid, models.ApplicationPatch{Uid: utils.NewNullableFromPtr[string](nil)})
 		return refused(err, 422, "uid")
 	})
-	kind := "invoice.paid-" + unique
+}
+
+func (r *svixRun) types() {
+	ctx, c := r.ctx, r.client
 	r.step("eventType.create; again: 409", func() error {
 		schemas := map[string]any{"1": map[string]any{"type": "object", "examples": []any{map[string]any{"id": "in_1"}}}}
-		got, err := c.EventType.Create(ctx, models.EventTypeIn{Name: kind, Description: "Paid", Schemas: &schemas, GroupName: ptr("invoices")}, nil)
+		got, err := c.EventType.Create(ctx, models.EventTypeIn{Name: r.kind, Description: "Paid", Schemas: &schemas, GroupName: ptr("invoices")}, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
-		if got.Name != kind || got.Description != "Paid" || got.Schemas == nil {
+		if got.Name != r.kind || got.Description != "Paid" || got.Schemas == nil {
 			return fmt.Errorf("%+v", got)
 		}
-		_, err = c.EventType.Create(ctx, models.EventTypeIn{Name: kind, Description: "Paid"}, nil)
+		_, err = c.EventType.Create(ctx, models.EventTypeIn{Name: r.kind, Description: "Paid"}, nil)
 		return refused(err, 409, "event_type_exists")
 	})
 	r.step("eventType.list, get, update, patch", func() error {
@@ -232,19 +269,19 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 		if err != nil {
 			return ok(err, nil)
 		}
-		if !slices.ContainsFunc(page.Data, func(e models.EventTypeOut) bool { return e.Name == kind && e.Schemas != nil }) {
+		if !slices.ContainsFunc(page.Data, func(e models.EventTypeOut) bool { return e.Name == r.kind && e.Schemas != nil }) {
 			return fmt.Errorf("not listed: %+v", page)
 		}
-		if _, err := c.EventType.Get(ctx, kind); err != nil {
+		if _, err := c.EventType.Get(ctx, r.kind); err != nil {
 			return ok(err, nil)
 		}
-		patched, err := c.EventType.Patch(ctx, kind, models.EventTypePatch{Description: ptr("Paid in full"), GroupName: utils.NewNullableFromPtr[string](nil)})
+		patched, err := c.EventType.Patch(ctx, r.kind, models.EventTypePatch{Description: ptr("Paid in full"), GroupName: utils.NewNullableFromPtr[string](nil)})
 		return ok(err, func() error {
 			return must(patched.Description == "Paid in full" && patched.GroupName == nil && patched.Schemas != nil, "%+v", patched)
 		})
 	})
 	r.step("eventType.delete archives, create revives, expunge deletes", func() error {
-		name := "old-" + unique
+		name := "old-" + r.unique
 		if _, err := c.EventType.Update(ctx, name, models.EventTypeUpdate{Description: "made by update"}); err != nil {
 			return ok(err, nil)
 		}
@@ -264,120 +301,110 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 		_, err = c.EventType.Get(ctx, name)
 		return refused(err, 404, "not_found")
 	})
-	epUID := "ep1"
+}
+
+func (r *svixRun) endpoints() {
+	ctx, c := r.ctx, r.client
 	r.step("endpoint.create", func() (err error) {
-		ep, err = c.Endpoint.Create(ctx, uid, models.EndpointIn{Url: recv.url + "/one", Uid: &epUID, FilterTypes: []string{kind}, Description: ptr("first"),
+		r.ep, err = c.Endpoint.Create(ctx, r.uid, models.EndpointIn{Url: r.recv.url + "/one", Uid: &r.epUID, FilterTypes: []string{r.kind}, Description: ptr("first"),
 			Metadata: &map[string]string{"k": "v"}, ThrottleRate: ptr(uint16(100))}, nil)
 		return ok(err, func() error {
-			return must(strings.HasPrefix(ep.Id, "ep_") && len(ep.Id) == 30 && ep.Uid != nil && *ep.Uid == epUID && len(ep.FilterTypes) == 1 && ep.Metadata["k"] == "v" &&
-				ep.ThrottleRate != nil && *ep.ThrottleRate == 100 && ep.RateLimit != nil && *ep.RateLimit == 100 && ep.Version == 1, "%+v", ep)
+			return must(strings.HasPrefix(r.ep.Id, "ep_") && len(r.ep.Id) == 30 && r.ep.Uid != nil && *r.ep.Uid == r.epUID && len(r.ep.FilterTypes) == 1 && r.ep.Metadata["k"] == "v" &&
+				r.ep.ThrottleRate != nil && *r.ep.ThrottleRate == 100 && r.ep.RateLimit != nil && *r.ep.RateLimit == 100 && r.ep.Version == 1, "%+v", r.ep)
 		})
 	})
-	if ep == nil {
+	if r.ep == nil {
 		return
 	}
 	for what, in := range map[string]models.EndpointIn{
-		"bad scheme": {Url: "ftp://example.com/"}, "unknown type": {Url: recv.url, FilterTypes: []string{"nobody.knows"}},
-		"channels": {Url: recv.url, Channels: []string{"c1"}}, "bad secret": {Url: recv.url, Secret: ptr("whsec_%")}, "bad uid": {Url: recv.url, Uid: ptr("ep_x")},
+		"bad scheme": {Url: "ftp://example.com/"}, "unknown type": {Url: r.recv.url, FilterTypes: []string{"nobody.knows"}},
+		"channels": {Url: r.recv.url, Channels: []string{"c1"}}, "bad secret": {Url: r.recv.url, Secret: ptr("whsec_%")}, "bad uid": {Url: r.recv.url, Uid: ptr("ep_x")},
 	} {
 		r.step("endpoint.create "+what+": 422", func() error {
-			_, err := c.Endpoint.Create(ctx, uid, in, nil)
+			_, err := c.Endpoint.Create(ctx, r.uid, in, nil)
 			return refused(err, 422, `"loc"`)
 		})
 	}
 	r.step("endpoint.create with a uid in use: 409", func() error {
-		_, err := c.Endpoint.Create(ctx, uid, models.EndpointIn{Url: recv.url, Uid: &epUID}, nil)
+		_, err := c.Endpoint.Create(ctx, r.uid, models.EndpointIn{Url: r.recv.url, Uid: &r.epUID}, nil)
 		return refused(err, 409, "conflict")
 	})
 	r.step("endpoint.get by id and uid; of another application: 404", func() error {
-		one, err := c.Endpoint.Get(ctx, uid, ep.Id)
+		one, err := c.Endpoint.Get(ctx, r.uid, r.ep.Id)
 		if err != nil {
 			return ok(err, nil)
 		}
-		two, err := c.Endpoint.Get(ctx, uid, epUID)
+		two, err := c.Endpoint.Get(ctx, r.uid, r.epUID)
 		if err != nil || one.Id != two.Id {
 			return fmt.Errorf("%+v %v", two, err)
 		}
-		_, err = c.Endpoint.Get(ctx, "new-"+unique, ep.Id)
+		_, err = c.Endpoint.Get(ctx, "new-"+r.unique, r.ep.Id)
 		return refused(err, 404, "not_found")
 	})
 	r.step("endpoint.list both ways", func() error {
 		for i := range 3 {
-			if _, err := c.Endpoint.Create(ctx, uid, models.EndpointIn{Url: fmt.Sprintf("%s/more%d", recv.url, i), FilterTypes: []string{kind}, Disabled: ptr(true)}, nil); err != nil {
+			if _, err := c.Endpoint.Create(ctx, r.uid, models.EndpointIn{Url: fmt.Sprintf("%s/more%d", r.recv.url, i), FilterTypes: []string{r.kind}, Disabled: ptr(true)}, nil); err != nil {
 				return ok(err, nil)
 			}
 		}
-		first, err := c.Endpoint.List(ctx, uid, &svix.EndpointListOptions{Limit: ptr(uint64(2))})
+		first, err := c.Endpoint.List(ctx, r.uid, &svix.EndpointListOptions{Limit: ptr(uint64(2))})
 		if err != nil {
 			return ok(err, nil)
 		}
-		second, err := c.Endpoint.List(ctx, uid, &svix.EndpointListOptions{Limit: ptr(uint64(2)), Iterator: first.Iterator})
+		second, err := c.Endpoint.List(ctx, r.uid, &svix.EndpointListOptions{Limit: ptr(uint64(2)), Iterator: first.Iterator})
 		if err != nil {
 			return ok(err, nil)
 		}
-		back, err := c.Endpoint.List(ctx, uid, &svix.EndpointListOptions{Limit: ptr(uint64(2)), Iterator: second.PrevIterator})
+		back, err := c.Endpoint.List(ctx, r.uid, &svix.EndpointListOptions{Limit: ptr(uint64(2)), Iterator: second.PrevIterator})
 		return ok(err, func() error {
-			return must(len(first.Data) == 2 && !first.Done && second.Done && second.Data[1].Id == ep.Id && back.Data[0].Id == first.Data[0].Id && back.Done, "%+v %+v %+v", first, second, back)
+			return must(len(first.Data) == 2 && !first.Done && second.Done && second.Data[1].Id == r.ep.Id && back.Data[0].Id == first.Data[0].Id && back.Done, "%+v %+v %+v", first, second, back)
 		})
 	})
 	r.step("endpoint.patch", func() error {
-		got, err := c.Endpoint.Patch(ctx, uid, epUID, models.EndpointPatch{FilterTypes: utils.NewNullableFromPtr[[]string](nil), ThrottleRate: utils.NewNullableFromPtr[uint16](nil)})
+		got, err := c.Endpoint.Patch(ctx, r.uid, r.epUID, models.EndpointPatch{FilterTypes: utils.NewNullableFromPtr[[]string](nil), ThrottleRate: utils.NewNullableFromPtr[uint16](nil)})
 		return ok(err, func() error {
 			return must(got.FilterTypes == nil && got.ThrottleRate == nil && got.Description == "first" && got.Metadata["k"] == "v", "%+v", got)
 		})
 	})
 	r.step("endpoint.update clears; unknown: made", func() error {
-		got, err := c.Endpoint.Update(ctx, uid, ep.Id, models.EndpointUpdate{Url: recv.url + "/one", Uid: &epUID, FilterTypes: []string{kind}})
+		got, err := c.Endpoint.Update(ctx, r.uid, r.ep.Id, models.EndpointUpdate{Url: r.recv.url + "/one", Uid: &r.epUID, FilterTypes: []string{r.kind}})
 		if err != nil {
 			return ok(err, nil)
 		}
-		made, err := c.Endpoint.Update(ctx, uid, "later", models.EndpointUpdate{Url: recv.url + "/later", Disabled: ptr(true)})
+		made, err := c.Endpoint.Update(ctx, r.uid, "later", models.EndpointUpdate{Url: r.recv.url + "/later", Disabled: ptr(true)})
 		return ok(err, func() error {
 			return must(got.Description == "" && len(got.Metadata) == 0 && made.Id != got.Id, "%+v", got)
 		})
 	})
 	r.step("endpoint headers: update, patch, get; svix-: 422", func() error {
-		if err := c.Endpoint.UpdateHeaders(ctx, uid, ep.Id, models.EndpointHeadersIn{Headers: map[string]string{"X-One": "1", "Authorization": "s"}}); err != nil {
+		if err := c.Endpoint.UpdateHeaders(ctx, r.uid, r.ep.Id, models.EndpointHeadersIn{Headers: map[string]string{"X-One": "1", "Authorization": "s"}}); err != nil {
 			return ok(err, nil)
 		}
-		if err := c.Endpoint.PatchHeaders(ctx, uid, ep.Id, models.EndpointHeadersPatchIn{Headers: map[string]string{"X-Two": "2"}, DeleteHeaders: []string{"Authorization"}}); err != nil {
+		if err := c.Endpoint.PatchHeaders(ctx, r.uid, r.ep.Id, models.EndpointHeadersPatchIn{Headers: map[string]string{"X-Two": "2"}, DeleteHeaders: []string{"Authorization"}}); err != nil {
 			return ok(err, nil)
 		}
-		got, err := c.Endpoint.GetHeaders(ctx, uid, ep.Id)
+		got, err := c.Endpoint.GetHeaders(ctx, r.uid, r.ep.Id)
 		if err != nil || !slices.Equal(got.Sensitive, []string{"X-One", "X-Two"}) {
 			return fmt.Errorf("%+v %v", got, err)
 		}
-		err = c.Endpoint.UpdateHeaders(ctx, uid, ep.Id, models.EndpointHeadersIn{Headers: map[string]string{"svix-id": "x"}})
+		err = c.Endpoint.UpdateHeaders(ctx, r.uid, r.ep.Id, models.EndpointHeadersIn{Headers: map[string]string{"svix-id": "x"}})
 		return refused(err, 422, "headers")
 	})
+}
 
-	var key string
-	verify := func(n int, secrets ...string) (receipt, error) {
-		got := recv.await(r.t, n, 20*time.Second)[n-1]
-		for _, secret := range secrets {
-			w, err := svix.NewWebhook(secret)
-			if err != nil {
-				return got, err
-			}
-			if err := w.Verify(got.body, got.header); err != nil {
-				return got, err
-			}
-		}
-		return got, nil
-	}
-	payload := map[string]any{"amount": "49.90", "n": 7.0}
-	var msg *models.MessageOut
+func (r *svixRun) messages() {
+	ctx, c := r.ctx, r.client
 	r.step("message.create: delivered, verified, svix-id is its id", func() error {
-		out, err := c.Endpoint.GetSecret(ctx, uid, ep.Id)
+		out, err := c.Endpoint.GetSecret(ctx, r.uid, r.ep.Id)
 		if err != nil {
 			return ok(err, nil)
 		}
-		key = out.Key
-		n := len(recv.receipts())
-		if msg, err = c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: payload, EventId: ptr("evt-" + unique)}, nil); err != nil {
+		r.key = out.Key
+		n := len(r.recv.receipts())
+		if r.msg, err = c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: r.payload, EventId: ptr("evt-" + r.unique)}, nil); err != nil {
 			return ok(err, nil)
 		}
-		got, err := verify(n+1, key)
+		got, err := r.verify(n+1, r.key)
 		if err != nil {
 			return err
 		}
@@ -385,175 +412,181 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 		if err := json.Unmarshal(got.body, &body); err != nil {
 			return err
 		}
-		return must(got.header.Get("svix-id") == msg.Id && got.header.Get("webhook-id") == msg.Id && body["amount"] == "49.90" && len(body) == 2 && got.header.Get("X-One") == "1" && msg.Payload["amount"] == "49.90",
-			"%v %s %+v", got.header, got.body, msg)
+		return must(got.header.Get("svix-id") == r.msg.Id && got.header.Get("webhook-id") == r.msg.Id && body["amount"] == "49.90" && len(body) == 2 && got.header.Get("X-One") == "1" && r.msg.Payload["amount"] == "49.90",
+			"%v %s %+v", got.header, got.body, r.msg)
 	})
-	if msg == nil {
+	if r.msg == nil {
 		return
 	}
 	r.step("a changed body does not verify", func() error {
-		got := recv.receipts()[len(recv.receipts())-1]
-		w, err := svix.NewWebhook(key)
+		got := r.recv.receipts()[len(r.recv.receipts())-1]
+		w, err := svix.NewWebhook(r.key)
 		if err != nil {
 			return err
 		}
 		return must(w.Verify(append(slices.Clone(got.body), ' '), got.header) != nil, "it verifies")
 	})
 	r.step("message.create with an eventId in use: 409", func() error {
-		_, err := c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: payload, EventId: ptr("evt-" + unique)}, nil)
+		_, err := c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: r.payload, EventId: ptr("evt-" + r.unique)}, nil)
 		return refused(err, 409, "conflict")
 	})
 	r.step("message.create twice with an idempotency key: one", func() error {
-		o := &svix.MessageCreateOptions{IdempotencyKey: ptr("key-" + unique)}
-		one, err := c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: payload}, o)
+		o := &svix.MessageCreateOptions{IdempotencyKey: ptr("key-" + r.unique)}
+		one, err := c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: r.payload}, o)
 		if err != nil {
 			return ok(err, nil)
 		}
-		two, err := c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: payload}, o)
+		two, err := c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: r.payload}, o)
 		return ok(err, func() error { return must(one.Id == two.Id, "%s %s", one.Id, two.Id) })
 	})
 	r.step("message.create with application: made on the way; wrong: 422; none: 404", func() error {
-		way := "way-" + unique
-		in := models.MessageIn{EventType: kind, Payload: payload, Application: &models.ApplicationIn{Name: "Way", Uid: &way}}
+		way := "way-" + r.unique
+		in := models.MessageIn{EventType: r.kind, Payload: r.payload, Application: &models.ApplicationIn{Name: "Way", Uid: &way}}
 		if _, err := c.Message.Create(ctx, way, in, nil); err != nil {
 			return ok(err, nil)
 		}
 		if got, err := c.Application.Get(ctx, way); err != nil || got.Name != "Way" {
 			return fmt.Errorf("%+v %v", got, err)
 		}
-		_, err := c.Message.Create(ctx, "other-"+unique, in, nil)
+		_, err := c.Message.Create(ctx, "other-"+r.unique, in, nil)
 		if err := refused(err, 422, "application_uid_mismatch"); err != nil {
 			return err
 		}
 		in.Application = nil
-		_, err = c.Message.Create(ctx, "other-"+unique, in, nil)
+		_, err = c.Message.Create(ctx, "other-"+r.unique, in, nil)
 		return refused(err, 404, "not_found")
 	})
+}
+
+func (r *svixRun) refusals() {
+	ctx, c := r.ctx, r.client
 	for what, in := range map[string]models.MessageIn{
 		"channels": {Channels: []string{"c1"}}, "tags": {Tags: []string{"x"}}, "deliverAt": {DeliverAt: ptr(time.Now().Add(time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
 		"a raw text": {TransformationsParams: &map[string]any{"rawPayload": "no json"}}, "no payload": {},
 	} {
 		r.step("message.create with "+what+": 422", func() error {
-			if in.EventType = kind; what != "no payload" {
-				in.Payload = payload
+			if in.EventType = r.kind; what != "no payload" {
+				in.Payload = r.payload
 			}
-			_, err := c.Message.Create(ctx, uid, in, nil)
+			_, err := c.Message.Create(ctx, r.uid, in, nil)
 			return refused(err, 422, `"loc"`)
 		})
 	}
 	r.step("message.create of 2 MB: 413", func() error {
-		_, err := c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: map[string]any{"x": strings.Repeat("x", 2<<20)}}, nil)
+		_, err := c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: map[string]any{"x": strings.Repeat("x", 2<<20)}}, nil)
 		return refused(err, 413, "payload_too_large")
 	})
 	r.step("message.create raw object: sent byte for byte", func() error {
-		n := len(recv.await(r.t, 2, 20*time.Second))
+		n := len(r.recv.await(r.t, 2, 20*time.Second))
 		raw := `{ "a": 1.0,  "b": [1 ,2] }`
-		if _, err := c.Message.Create(ctx, uid, *svix.NewMessageInRaw(kind, raw, nil), nil); err != nil {
+		if _, err := c.Message.Create(ctx, r.uid, *svix.NewMessageInRaw(r.kind, raw, nil), nil); err != nil {
 			return ok(err, nil)
 		}
-		got, err := verify(n+1, key)
+		got, err := r.verify(n+1, r.key)
 		return ok(err, func() error { return must(string(got.body) == raw, "%s", got.body) })
 	})
 	r.step("message.get by id, by eventId, without content", func() error {
-		one, err := c.Message.Get(ctx, uid, msg.Id, nil)
+		one, err := c.Message.Get(ctx, r.uid, r.msg.Id, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
-		two, err := c.Message.Get(ctx, uid, "evt-"+unique, &svix.MessageGetOptions{WithContent: ptr(false)})
+		two, err := c.Message.Get(ctx, r.uid, "evt-"+r.unique, &svix.MessageGetOptions{WithContent: ptr(false)})
 		return ok(err, func() error {
 			return must(one.Id == two.Id && one.Payload["amount"] == "49.90" && len(two.Payload) == 0 && two.EventId != nil, "%+v %+v", one, two)
 		})
 	})
 	r.step("message.list: filters, before, after, iterators", func() error {
-		all, err := c.Message.List(ctx, uid, nil)
+		all, err := c.Message.List(ctx, r.uid, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
 		zone := time.FixedZone("x", 3600)
-		first, err := c.Message.List(ctx, uid, &svix.MessageListOptions{Limit: ptr(uint64(1)), EventTypes: &[]string{kind}, After: ptr(time.Now().Add(-time.Hour).In(zone)), Before: ptr(time.Now().Add(time.Hour).In(zone))})
+		first, err := c.Message.List(ctx, r.uid, &svix.MessageListOptions{Limit: ptr(uint64(1)), EventTypes: &[]string{r.kind}, After: ptr(time.Now().Add(-time.Hour).In(zone)), Before: ptr(time.Now().Add(time.Hour).In(zone))})
 		if err != nil {
 			return ok(err, nil)
 		}
-		second, err := c.Message.List(ctx, uid, &svix.MessageListOptions{Limit: ptr(uint64(1)), Iterator: first.Iterator})
+		second, err := c.Message.List(ctx, r.uid, &svix.MessageListOptions{Limit: ptr(uint64(1)), Iterator: first.Iterator})
 		if err != nil {
 			return ok(err, nil)
 		}
-		back, err := c.Message.List(ctx, uid, &svix.MessageListOptions{Limit: ptr(uint64(1)), Iterator: second.PrevIterator})
+		back, err := c.Message.List(ctx, r.uid, &svix.MessageListOptions{Limit: ptr(uint64(1)), Iterator: second.PrevIterator})
 		if err != nil {
 			return ok(err, nil)
 		}
-		none, err := c.Message.List(ctx, uid, &svix.MessageListOptions{After: ptr(time.Now().Add(time.Hour))})
+		none, err := c.Message.List(ctx, r.uid, &svix.MessageListOptions{After: ptr(time.Now().Add(time.Hour))})
 		return ok(err, func() error {
-			return must(len(all.Data) == 3 && all.Done && all.Data[2].Id == msg.Id && all.Data[2].Payload["amount"] == "49.90" && first.Data[0].Id == all.Data[0].Id &&
+			return must(len(all.Data) == 3 && all.Done && all.Data[2].Id == r.msg.Id && all.Data[2].Payload["amount"] == "49.90" && first.Data[0].Id == all.Data[0].Id &&
 				second.Data[0].Id == all.Data[1].Id && back.Data[0].Id == first.Data[0].Id && len(none.Data) == 0, "%+v %+v %+v %+v", all, first, second, back)
 		})
 	})
 	r.step("message.precheck", func() error {
-		yes, err := c.Message.Precheck(ctx, uid, models.MessagePrecheckIn{EventType: kind}, nil)
+		yes, err := c.Message.Precheck(ctx, r.uid, models.MessagePrecheckIn{EventType: r.kind}, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
-		no, err := c.Message.Precheck(ctx, uid, models.MessagePrecheckIn{EventType: "nothing"}, nil)
+		no, err := c.Message.Precheck(ctx, r.uid, models.MessagePrecheckIn{EventType: "nothing"}, nil)
 		return ok(err, func() error { return must(yes.Active && !no.Active, "%v %v", yes, no) })
 	})
+}
 
-	var failing *models.MessageOut
+func (r *svixRun) attempts() {
+	ctx, c := r.ctx, r.client
 	r.step("a failing receiver: attempts by message and by endpoint, get", func() (err error) {
-		down(true)
-		if failing, err = c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: payload}, nil); err != nil {
+		r.down(true)
+		if r.failing, err = c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: r.payload}, nil); err != nil {
 			return ok(err, nil)
 		}
 		var page *models.ListResponseMessageAttemptOut
 		eventually(r.t, 20*time.Second, "an attempt", func() bool {
-			page, err = c.MessageAttempt.ListByMsg(ctx, uid, failing.Id, nil)
+			page, err = c.MessageAttempt.ListByMsg(ctx, r.uid, r.failing.Id, nil)
 			return err != nil || len(page.Data) > 0
 		})
 		if err != nil {
 			return ok(err, nil)
 		}
 		one := page.Data[0]
-		if one.Status != models.MESSAGESTATUS_FAIL || one.ResponseStatusCode != 500 || one.TriggerType != models.MESSAGEATTEMPTTRIGGERTYPE_SCHEDULED || one.MsgId != failing.Id || one.EndpointId != ep.Id {
+		if one.Status != models.MESSAGESTATUS_FAIL || one.ResponseStatusCode != 500 || one.TriggerType != models.MESSAGEATTEMPTTRIGGERTYPE_SCHEDULED || one.MsgId != r.failing.Id || one.EndpointId != r.ep.Id {
 			return fmt.Errorf("%+v", one)
 		}
-		got, err := c.MessageAttempt.Get(ctx, uid, failing.Id, one.Id, nil)
+		got, err := c.MessageAttempt.Get(ctx, r.uid, r.failing.Id, one.Id, nil)
 		if err != nil || got.Id != one.Id {
 			return fmt.Errorf("%+v %v", got, err)
 		}
-		_, err = c.MessageAttempt.Get(ctx, uid, msg.Id, one.Id, nil)
+		_, err = c.MessageAttempt.Get(ctx, r.uid, r.msg.Id, one.Id, nil)
 		if err := refused(err, 404, "not_found"); err != nil {
 			return err
 		}
-		of, err := c.MessageAttempt.ListByEndpoint(ctx, uid, ep.Id, &svix.MessageAttemptListByEndpointOptions{Status: ptr(models.MESSAGESTATUS_FAIL), WithMsg: ptr(true)})
-		return ok(err, func() error { return must(len(of.Data) >= 1 && of.Data[0].MsgId == failing.Id, "%+v", of) })
+		of, err := c.MessageAttempt.ListByEndpoint(ctx, r.uid, r.ep.Id, &svix.MessageAttemptListByEndpointOptions{Status: ptr(models.MESSAGESTATUS_FAIL), WithMsg: ptr(true)})
+		return ok(err, func() error { return must(len(of.Data) >= 1 && of.Data[0].MsgId == r.failing.Id, "%+v", of) })
 	})
 	r.step("messageAttempt.listAttemptedMessages and -Destinations", func() error {
-		page, err := c.MessageAttempt.ListAttemptedMessages(ctx, uid, ep.Id, nil)
+		page, err := c.MessageAttempt.ListAttemptedMessages(ctx, r.uid, r.ep.Id, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
-		sent, err := c.MessageAttempt.ListAttemptedMessages(ctx, uid, ep.Id, &svix.MessageAttemptListAttemptedMessagesOptions{Status: ptr(models.MESSAGESTATUS_SUCCESS)})
+		sent, err := c.MessageAttempt.ListAttemptedMessages(ctx, r.uid, r.ep.Id, &svix.MessageAttemptListAttemptedMessagesOptions{Status: ptr(models.MESSAGESTATUS_SUCCESS)})
 		if err != nil {
 			return ok(err, nil)
 		}
-		to, err := c.MessageAttempt.ListAttemptedDestinations(ctx, uid, failing.Id, nil)
+		to, err := c.MessageAttempt.ListAttemptedDestinations(ctx, r.uid, r.failing.Id, nil)
 		return ok(err, func() error {
-			return must(len(page.Data) == 4 && page.Data[0].Id == failing.Id && page.Data[0].Status == models.MESSAGESTATUS_SENDING && page.Data[0].NextAttempt != nil && len(sent.Data) == 3 &&
-				len(to.Data) == 1 && to.Data[0].Id == ep.Id && to.Data[0].Status == models.MESSAGESTATUS_SENDING, "%+v %+v", page, to)
+			return must(len(page.Data) == 4 && page.Data[0].Id == r.failing.Id && page.Data[0].Status == models.MESSAGESTATUS_SENDING && page.Data[0].NextAttempt != nil && len(sent.Data) == 3 &&
+				len(to.Data) == 1 && to.Data[0].Id == r.ep.Id && to.Data[0].Status == models.MESSAGESTATUS_SENDING, "%+v %+v", page, to)
 		})
 	})
 	r.step("messageAttempt.resend", func() error {
-		down(false)
-		n := len(recv.receipts())
-		if _, err := c.MessageAttempt.Resend(ctx, uid, failing.Id, ep.Id, nil); err != nil {
+		r.down(false)
+		n := len(r.recv.receipts())
+		if _, err := c.MessageAttempt.Resend(ctx, r.uid, r.failing.Id, r.ep.Id, nil); err != nil {
 			return ok(err, nil)
 		}
-		if _, err := verify(n+1, key); err != nil {
+		if _, err := r.verify(n+1, r.key); err != nil {
 			return err
 		}
 		var page *models.ListResponseMessageAttemptOut
 		var err error
 		eventually(r.t, 20*time.Second, "the resent attempt", func() bool {
-			page, err = c.MessageAttempt.ListByMsg(ctx, uid, failing.Id, &svix.MessageAttemptListByMsgOptions{Status: ptr(models.MESSAGESTATUS_SUCCESS)})
+			page, err = c.MessageAttempt.ListByMsg(ctx, r.uid, r.failing.Id, &svix.MessageAttemptListByMsgOptions{Status: ptr(models.MESSAGESTATUS_SUCCESS)})
 			return err != nil || len(page.Data) > 0
 		})
 		return ok(err, func() error {
@@ -561,53 +594,57 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 		})
 	})
 	r.step("messageAttempt.resend to a disabled endpoint: 409", func() error {
-		off, err := c.Endpoint.Create(ctx, uid, models.EndpointIn{Url: recv.url + "/off", Disabled: ptr(true)}, nil)
+		off, err := c.Endpoint.Create(ctx, r.uid, models.EndpointIn{Url: r.recv.url + "/off", Disabled: ptr(true)}, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
-		_, err = c.MessageAttempt.Resend(ctx, uid, msg.Id, off.Id, nil)
+		_, err = c.MessageAttempt.Resend(ctx, r.uid, r.msg.Id, off.Id, nil)
 		return refused(err, 409, "conflict")
 	})
+}
+
+func (r *svixRun) jobs() {
+	ctx, c := r.ctx, r.client
 	r.step("endpoint.rotateSecret: both verify, then one", func() error {
-		if err := c.Endpoint.RotateSecret(ctx, uid, ep.Id, models.EndpointSecretRotateIn{}, nil); err != nil {
+		if err := c.Endpoint.RotateSecret(ctx, r.uid, r.ep.Id, models.EndpointSecretRotateIn{}, nil); err != nil {
 			return ok(err, nil)
 		}
-		next, err := c.Endpoint.GetSecret(ctx, uid, ep.Id)
-		if err != nil || next.Key == key {
+		next, err := c.Endpoint.GetSecret(ctx, r.uid, r.ep.Id)
+		if err != nil || next.Key == r.key {
 			return fmt.Errorf("%v %v", next, err)
 		}
-		n := len(recv.receipts())
-		if _, err := c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: payload}, nil); err != nil {
+		n := len(r.recv.receipts())
+		if _, err := c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: r.payload}, nil); err != nil {
 			return ok(err, nil)
 		}
-		if _, err := verify(n+1, key, next.Key); err != nil {
+		if _, err := r.verify(n+1, r.key, next.Key); err != nil {
 			return err
 		}
 		own := "whsec_" + strings.Repeat("QUJD", 8)
-		if err := c.Endpoint.RotateSecret(ctx, uid, ep.Id, models.EndpointSecretRotateIn{GracePeriodSeconds: ptr(uint32(0)), Key: &own}, nil); err != nil {
+		if err := c.Endpoint.RotateSecret(ctx, r.uid, r.ep.Id, models.EndpointSecretRotateIn{GracePeriodSeconds: ptr(uint32(0)), Key: &own}, nil); err != nil {
 			return ok(err, nil)
 		}
-		if _, err := c.Message.Create(ctx, uid, models.MessageIn{EventType: kind, Payload: payload}, nil); err != nil {
+		if _, err := c.Message.Create(ctx, r.uid, models.MessageIn{EventType: r.kind, Payload: r.payload}, nil); err != nil {
 			return ok(err, nil)
 		}
-		if _, err := verify(n+2, own); err != nil {
+		if _, err := r.verify(n+2, own); err != nil {
 			return err
 		}
-		if _, err := verify(n+2, key); err == nil {
+		if _, err := r.verify(n+2, r.key); err == nil {
 			return errors.New("the oldest secret still verifies")
 		}
-		return refused(c.Endpoint.RotateSecret(ctx, uid, ep.Id, models.EndpointSecretRotateIn{Key: ptr("whsec_%")}, nil), 422, `"key"`)
+		return refused(c.Endpoint.RotateSecret(ctx, r.uid, r.ep.Id, models.EndpointSecretRotateIn{Key: ptr("whsec_%")}, nil), 422, `"key"`)
 	})
 	r.step("endpoint.recover, replayMissing, bulkReplay, backgroundTask", func() error {
 		hour := time.Now().Add(-time.Hour)
-		one, err := c.Endpoint.Recover(ctx, uid, ep.Id, models.RecoverIn{Since: hour}, nil)
+		one, err := c.Endpoint.Recover(ctx, r.uid, r.ep.Id, models.RecoverIn{Since: hour}, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
-		if _, err := c.Endpoint.ReplayMissing(ctx, uid, ep.Id, models.ReplayIn{Since: hour}, nil); err != nil {
+		if _, err := c.Endpoint.ReplayMissing(ctx, r.uid, r.ep.Id, models.ReplayIn{Since: hour}, nil); err != nil {
 			return ok(err, nil)
 		}
-		bulk, err := c.Endpoint.BulkReplay(ctx, uid, ep.Id, models.BulkReplayIn{Since: hour, EventTypes: []string{kind}, Status: ptr(models.MESSAGESTATUS_SUCCESS)}, nil)
+		bulk, err := c.Endpoint.BulkReplay(ctx, r.uid, r.ep.Id, models.BulkReplayIn{Since: hour, EventTypes: []string{r.kind}, Status: ptr(models.MESSAGESTATUS_SUCCESS)}, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
@@ -627,55 +664,55 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 		if sent == "0" || len(list.Data) < 3 || one.Task != models.BACKGROUNDTASKTYPE_ENDPOINT_RECOVER {
 			return fmt.Errorf("%+v %+v", task, list)
 		}
-		_, err = c.Endpoint.Recover(ctx, uid, ep.Id, models.RecoverIn{Since: time.Now().Add(-15 * 24 * time.Hour)}, nil)
+		_, err = c.Endpoint.Recover(ctx, r.uid, r.ep.Id, models.RecoverIn{Since: time.Now().Add(-15 * 24 * time.Hour)}, nil)
 		return refused(err, 422, "since")
 	})
 	r.step("endpoint.getStats; until in the future: 400", func() error {
-		if _, err := c.Endpoint.GetStats(ctx, uid, ep.Id, nil); err != nil {
+		if _, err := c.Endpoint.GetStats(ctx, r.uid, r.ep.Id, nil); err != nil {
 			return ok(err, nil)
 		}
-		_, err := c.Endpoint.GetStats(ctx, uid, ep.Id, &svix.EndpointGetStatsOptions{Until: ptr(time.Now().Add(time.Hour))})
+		_, err := c.Endpoint.GetStats(ctx, r.uid, r.ep.Id, &svix.EndpointGetStatsOptions{Until: ptr(time.Now().Add(time.Hour))})
 		return refused(err, 400, "invalid_range")
 	})
 	r.step("endpoint.sendExample: svix.ping, a type with an example, an unknown one: 404", func() error {
-		n := len(recv.receipts())
-		if _, err := c.Endpoint.SendExample(ctx, uid, ep.Id, models.EventExampleIn{EventType: "svix.ping"}, nil); err != nil {
+		n := len(r.recv.receipts())
+		if _, err := c.Endpoint.SendExample(ctx, r.uid, r.ep.Id, models.EventExampleIn{EventType: "svix.ping"}, nil); err != nil {
 			return ok(err, nil)
 		}
-		if _, err := c.Endpoint.SendExample(ctx, uid, ep.Id, models.EventExampleIn{EventType: kind}, nil); err != nil {
+		if _, err := c.Endpoint.SendExample(ctx, r.uid, r.ep.Id, models.EventExampleIn{EventType: r.kind}, nil); err != nil {
 			return ok(err, nil)
 		}
-		recv.await(r.t, n+2, 20*time.Second)
-		_, err := c.Endpoint.SendExample(ctx, uid, ep.Id, models.EventExampleIn{EventType: "nobody.knows"}, nil)
+		r.recv.await(r.t, n+2, 20*time.Second)
+		_, err := c.Endpoint.SendExample(ctx, r.uid, r.ep.Id, models.EventExampleIn{EventType: "nobody.knows"}, nil)
 		return refused(err, 404, "not_found")
 	})
 	r.step("not supported, one request each: integrations, portal, expunge", func() error {
-		_, err := c.Integration.List(ctx, uid, nil)
+		_, err := c.Integration.List(ctx, r.uid, nil)
 		if err := refused(err, 404, "not_supported"); err != nil {
 			return err
 		}
-		_, err = c.Authentication.AppPortalAccess(ctx, uid, models.AppPortalAccessIn{}, nil)
+		_, err = c.Authentication.AppPortalAccess(ctx, r.uid, models.AppPortalAccessIn{}, nil)
 		if err := refused(err, 404, "not_supported"); err != nil {
 			return err
 		}
-		return refused(c.Message.ExpungeContent(ctx, uid, msg.Id), 404, "not_supported")
+		return refused(c.Message.ExpungeContent(ctx, r.uid, r.msg.Id), 404, "not_supported")
 	})
 	r.step("endpoint.delete; its attempts stay listed", func() error {
-		if err := c.Endpoint.Delete(ctx, uid, ep.Id); err != nil {
+		if err := c.Endpoint.Delete(ctx, r.uid, r.ep.Id); err != nil {
 			return ok(err, nil)
 		}
-		_, err := c.Endpoint.Get(ctx, uid, ep.Id)
+		_, err := c.Endpoint.Get(ctx, r.uid, r.ep.Id)
 		if err := refused(err, 404, "not_found"); err != nil {
 			return err
 		}
-		to, err := c.MessageAttempt.ListAttemptedDestinations(ctx, uid, msg.Id, nil)
-		return ok(err, func() error { return must(len(to.Data) == 1 && to.Data[0].Id == ep.Id, "%+v", to) })
+		to, err := c.MessageAttempt.ListAttemptedDestinations(ctx, r.uid, r.msg.Id, nil)
+		return ok(err, func() error { return must(len(to.Data) == 1 && to.Data[0].Id == r.ep.Id, "%+v", to) })
 	})
 	r.step("application.delete", func() error {
-		if err := c.Application.Delete(ctx, uid); err != nil {
+		if err := c.Application.Delete(ctx, r.uid); err != nil {
 			return ok(err, nil)
 		}
-		_, err := c.Application.Get(ctx, uid)
+		_, err := c.Application.Get(ctx, r.uid)
 		return refused(err, 404, "not_found")
 	})
 }
