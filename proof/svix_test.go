@@ -515,7 +515,7 @@ func (r *svixRun) refusals() {
 		}
 		none, err := c.Message.List(ctx, r.uid, &svix.MessageListOptions{After: ptr(time.Now().Add(time.Hour))})
 		return ok(err, func() error {
-			return must(len(all.Data) == 3 && all.Done && all.Data[2].Id == r.msg.Id && all.Data[2].Payload["amount"] == "49.90" && first.Data[0].Id == all.Data[0].Id &&
+			return must(len(all.Data) == 3 && all.Done && all.Data[2].Id == r.msg.Id && all.Data[2].Payload["amount"] == "49.90" && first.Data[0].Id == all.Data[0].Id && all.Data[2].EventId != nil && *all.Data[2].EventId == "evt-"+r.unique &&
 				second.Data[0].Id == all.Data[1].Id && back.Data[0].Id == first.Data[0].Id && len(none.Data) == 0, "%+v %+v %+v %+v", all, first, second, back)
 		})
 	})
@@ -686,12 +686,18 @@ func (r *svixRun) jobs() {
 		_, err := c.Endpoint.SendExample(ctx, r.uid, r.ep.Id, models.EventExampleIn{EventType: "nobody.knows"}, nil)
 		return refused(err, 404, "not_found")
 	})
-	r.step("not supported, one request each: integrations, portal, expunge", func() error {
-		_, err := c.Integration.List(ctx, r.uid, nil)
-		if err := refused(err, 404, "not_supported"); err != nil {
-			return err
+	r.step("authentication.appPortalAccess: the link opens the portal; expireAll", func() error {
+		out, err := c.Authentication.AppPortalAccess(ctx, r.uid, models.AppPortalAccessIn{Capabilities: []models.AppPortalCapability{models.APPPORTALCAPABILITY_VIEW_BASE}, Expiry: ptr(uint64(3600))}, nil)
+		if err != nil {
+			return ok(err, nil)
 		}
-		_, err = c.Authentication.AppPortalAccess(ctx, r.uid, models.AppPortalAccessIn{}, nil)
+		if !strings.Contains(out.Url, "/portal/enter/") {
+			return errors.New(out.Url)
+		}
+		return ok(c.Authentication.ExpireAll(ctx, r.uid, models.ApplicationTokenExpireIn{}, nil), func() error { return nil })
+	})
+	r.step("not supported, one request each: integrations, expunge", func() error {
+		_, err := c.Integration.List(ctx, r.uid, nil)
 		if err := refused(err, 404, "not_supported"); err != nil {
 			return err
 		}

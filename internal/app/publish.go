@@ -22,6 +22,7 @@ type Event struct {
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
 	// RequireMatch refuses the event if no endpoint would receive it.
 	RequireMatch bool
+	Tags         hook.Tags // of JSON strings; their names and values are checked by Publish
 	Err          error
 }
 
@@ -116,8 +117,13 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	if err := c.publishType(e.Type); err != nil {
 		return hook.NewEvent{}, err
 	}
+	if err := checkTags(e.Tags); err != nil {
+		return hook.NewEvent{}, err
+	}
+	rule := s.ruleOf(scope.Mode, e.Type)
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch}, nil
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(&rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
+		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags)}, nil
 }
 
 // errType refuses the name of an event type and states what is wrong with it.

@@ -57,11 +57,13 @@ type Tenant struct {
 // Kind is the kind of a key. It determines what the key may do.
 type Kind string
 
-// The three kinds of key.
+// The kinds of key, and of the caller of a session.
 const (
 	Operator  Kind = "operator"
 	Publisher Kind = "publisher"
 	TenantKey Kind = "tenant"
+	// PortalUser is the kind of a caller with a session of the portal. No key has it.
+	PortalUser Kind = "portal"
 )
 
 // Key is a bearer credential. Only the SHA-256 of its text is stored.
@@ -262,6 +264,7 @@ type Event struct {
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte
+	Tags       Tags // set in lists and when one event is read; not sent to receivers
 }
 
 // ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.

@@ -36,6 +36,8 @@ func victims(t *testing.T) isolationtest.World {
 		t.Fatal(err)
 	}
 	bodies := map[string]string{
+		"POST auth/app-portal-access/{app}":                   `{}`,
+		"POST auth/dashboard-access/{app}":                    `{}`,
 		"POST app":                                            `{"name":"new"}`,
 		"PUT app/{app}":                                       `{"name":"canary-name","uid":"victim"}`,
 		"PATCH app/{app}":                                     `{"name":"canary-name"}`,
@@ -67,6 +69,11 @@ func victims(t *testing.T) isolationtest.World {
 		switch {
 		case strings.Contains(path, "/health"):
 			row.Owner = ""
+		case strings.HasPrefix(short, "POST auth/"):
+			row.Lawful = []string{"the operator in test mode"} // a session of its own mode
+			if strings.HasSuffix(short, "expire-all") {
+				row.Inert = "the victim has no session"
+			}
 		case short == "GET app", short == "POST app":
 			row.Lawful, row.Inert = []string{operator, "the operator in test mode"}, "tenants span the modes, so a list shows no text of one mode, and a new one is not the victim"
 		case short == "GET app/{app}":

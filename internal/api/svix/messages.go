@@ -25,6 +25,9 @@ type message struct {
 	Timestamp client.Time    `json:"timestamp"`
 }
 
+// eventIDTag is the tag of an event that has the eventId of its message.
+const eventIDTag = "eventId"
+
 var noPayload, expired = jsontext.Value(`{}`), jsontext.Value(`{"expired":true}`)
 
 // wireMessage renders an event. name is the eventId if the caller named it. Otherwise it is
@@ -34,6 +37,11 @@ func wireMessage(e *hook.Event, name string, content bool) message {
 	if content {
 		if m.Payload = e.Data; len(e.Data) == 0 {
 			m.Payload = expired
+		}
+	}
+	for _, tag := range e.Tags {
+		if tag.Name == eventIDTag {
+			name = tag.Value
 		}
 	}
 	if name == "" && e.PublicID != e.ID && e.PublicID[6]>>4 != 8 {
@@ -132,6 +140,9 @@ func readMessage(o *object) (e app.Event, name string, err error) {
 			o.blame("eventId", "eventId must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with msg_")
 		}
 		e.ID = eventID(name)
+		if hook.ValidTagValue(name) {
+			e.Tags = hook.Tags{{Name: eventIDTag, Value: name}}
+		}
 	}
 	if raw := rawPayload(o); raw != nil {
 		e.Data = raw

@@ -223,6 +223,10 @@ var table = []route{
 	{"PATCH", "event-type/{type}", operators, (*api).patchType},
 	{"DELETE", "event-type/{type}", operators, (*api).deleteType},
 
+	{"POST", "auth/app-portal-access/{name}", operators, (*api).portalAccess},
+	{"POST", "auth/dashboard-access/{name}", operators, (*api).portalAccess},
+	{"POST", "auth/app/{app}/expire-all", operators, (*api).expireAll},
+
 	{"GET", "background-task", operators, (*api).listTasks},
 	{"GET", "background-task/{task}", operators, (*api).getTask},
 }

@@ -3,6 +3,7 @@ package read
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -44,16 +45,16 @@ func (l *Lists) tenantsUp(ctx context.Context, q *hook.TenantQuery, from int64) 
 }
 
 // eventsUp lists the events above from, or all if there is no cursor.
-func (l *Lists) eventsUp(ctx context.Context, q *hook.EventQuery, from hook.ID) ([]hook.Event, string, error) {
+func (l *Lists) eventsUp(ctx context.Context, q *hook.EventQuery, of spanOf, from hook.ID) ([]hook.Event, string, error) {
 	if q.Cursor == "" {
 		from = hook.ID{}
 	}
 	if low := sqltext.FirstID(q.After); !q.After.IsZero() && bytes.Compare(low[:], from[:]) > 0 {
 		from = low // the time in an id is never earlier than that of its acceptance
 	}
-	of := eventsOfScope(q.Scope)
-	end, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, "SELECT e.id FROM "+of.rows+" AND e.id > ? ORDER BY e.id LIMIT 1 OFFSET ?",
-		append(of.args, from[:], l.Scan-1)...)
+	rows := of.from + " WHERE " + of.where + " AND " + of.id
+	end, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, "SELECT "+of.id+" FROM "+of.bounds+" WHERE "+of.where+" AND "+of.id+" > ? ORDER BY "+of.id+" LIMIT 1 OFFSET ?",
+		append(slices.Clone(of.args), from[:], l.Scan-1)...)
 	if err != nil {
 		return nil, "", l.fail("bound the list", err)
 	}
@@ -61,18 +62,17 @@ func (l *Lists) eventsUp(ctx context.Context, q *hook.EventQuery, from hook.ID) 
 	if len(end) > 0 {
 		last = end[0]
 	}
-	where, args := "", []any{q.Scope.Mode, q.Scope.Tenant, from[:], last[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type}
+	where, args := "", append(slices.Clone(of.args), from[:], last[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type)
 	if q.Test != nil {
 		where, args = " AND (e.kind = ?) = ?", append(args, hook.TestEvent, *q.Test)
 	}
-	rows, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+eventHead+` FROM events e
-		WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+` AND e.id > ? AND e.id <= ? AND e.accepted_at >= ? AND e.accepted_at < ?
-		AND (? = '' OR e.type = ?)`+where+" AND "+sqltext.EventShown+" ORDER BY e.id LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)...)
+	found, err := sqltext.Collect(ctx, l.db, scanTagged, "SELECT "+eventHead+" FROM "+rows+" > ? AND "+of.id+` <= ? AND e.accepted_at >= ? AND e.accepted_at < ?
+		AND (? = '' OR e.type = ?)`+where+" AND "+sqltext.EventShown+" ORDER BY "+of.id+" LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)...)
 	if err != nil {
 		return nil, "", l.fail("list events", err)
 	}
-	list := make([]hook.Event, 0, len(rows))
-	for _, e := range rows {
+	list := make([]hook.Event, 0, len(found))
+	for _, e := range found {
 		if len(list) == sqltext.LimitOf(q.Page) {
 			return list, sqltext.CursorOf(list[len(list)-1].ID), nil
 		}
