@@ -27,7 +27,7 @@ type EventType struct {
 	UpdatedAt     Time               `json:"updated_at" doc:"When it was changed last."`
 	// Searchable are the members of the data that become tags.
 	Searchable map[string]string `json:"searchable" nullable:"false" doc:"Members of the data that become tags of an event: names of tags with JSON pointers into the data. Empty: none."`
-	Warnings      []Warning          `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
+	Warnings   []Warning         `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
 // EventTypeVersion is one version of an event type.

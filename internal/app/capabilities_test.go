@@ -21,7 +21,7 @@ func TestWhatPortalSessionsMayDo(t *testing.T) {
 	}
 	forbidden := []string{"CancelDelivery", "Listen", "AuditEntries", "Publish", "PublishBatch", "Match", "CreateTenant", "Tenant", "Tenants", "RenameTenant", "DeleteTenant",
 		"CreateKey", "Keys", "RevokeKey", "CreateEventType", "UpdateEventType", "DeleteEventType", "CreatePartnerUser", "PartnerUsers", "DeletePartnerUser", "ActFor",
-		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions", "View"}
+		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions", "View", "Erase", "Erasure", "Erasures", "Reclaim"}
 	views := []string{"Endpoint", "Endpoints", "EndpointNamed", "Healths", "EndpointStats", "Events", "Event", "Explain", "Deliveries", "Delivery", "Replays", "Replay", "Stats",
 		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search"}
 	s := &Service{o: Options{Store: noStore{}, AllowReveal: true, Now: time.Now}}

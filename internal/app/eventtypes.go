@@ -209,7 +209,7 @@ func (s *Service) checkType(e, old *hook.EventType) error {
 			return err
 		}
 	}
-	if err := checkRedact(e.Redact); err != nil {
+	if err := checkRedact(e.Redact, e.Searchable); err != nil {
 		return err
 	}
 	if r := e.Replacement; r != "" {

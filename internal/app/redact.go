@@ -4,18 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/redact"
 )
 
-// checkRedact refuses JSON pointers that cannot be used.
-func checkRedact(pointers []string) error {
+// checkRedact refuses JSON pointers that cannot be used, and tags from values that are not
+// shown: everybody who sees an event sees its tags.
+func checkRedact(pointers []string, members []hook.Searchable) error {
 	_, err := redact.Compile(pointers)
 	if fault, ok := errors.AsType[*redact.Fault](err); ok {
 		return invalid(fmt.Sprintf("redact/%d", fault.Index), "Each entry of \"redact\" must be a JSON pointer (RFC 6901) such as /card/number. This one "+fault.Why+".")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	for _, member := range members {
+		for _, pointer := range pointers {
+			if strings.HasPrefix(member.Pointer+"/", pointer+"/") {
+				return invalid("searchable/"+member.Tag, fmt.Sprintf("\"redact\" hides %s, and a tag would show the value at %s. Remove one of the two.", pointer, member.Pointer))
+			}
+		}
+	}
+	return nil
 }
 
 // redacted returns an event as anybody may see it. It returns an error, and no event, if

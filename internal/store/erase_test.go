@@ -34,7 +34,7 @@ type doomed struct {
 }
 
 // canaries are texts of the tenant that must not be found in any file afterwards.
-var canaries = []string{"canary-name", "canary-data", "canary-host.example", "canary-title", "canary-description", "canary-key-name", "canary-user", "canary-once", "canary-reason"}
+var canaries = []string{"canary-name", "canary-data", "canary-host.example", "canary-title", "canary-description", "canary-key-name", "canary-user", "canary-once", "canary-reason", "canary-tag", "canary-page"}
 
 const doomedTenant = "canary-tenant"
 
@@ -113,7 +113,7 @@ func (d *doomed) fill(tenant, word string, events int) {
 		for n := range events {
 			d.taken()
 			out, _, err := d.Publish(ctx, []hook.NewEvent{{Scope: scope, Type: "a.b", PublicID: hook.ID{byte(mode), word[0], byte(n), byte(n >> 8)},
-				Data: fmt.Appendf(nil, `{"text":"%s-data","pad":%q}`, word, strings.Repeat("x", n*37%3000))}}, func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{1} }, once)
+				Data: fmt.Appendf(nil, `{"text":"%s-data","pad":%q}`, word, strings.Repeat("x", n*37%3000)), Tags: hook.Tags{{Name: "order", Value: word + "-tag"}}}}, func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{1} }, once)
 			d.must(err)
 			if once != nil && len(out) != 1 {
 				t.Fatal("not stored")
@@ -128,6 +128,9 @@ func (d *doomed) fill(tenant, word string, events int) {
 			}
 		}
 		_, _, err = d.CreateReplay(ctx, hook.NewReplay{Scope: scope, Endpoint: ids[0], Source: hook.FromAll, Rate: 1}, nil)
+		d.must(err)
+		_, _, err = d.CreatePortalSession(ctx, hook.NewPortalSession{WebSession: hook.WebSession{Mode: mode, Tenant: tenant, ExpiresAt: time.Now().Add(time.Hour),
+			EnterBy: time.Now().Add(time.Hour), Settings: hook.PortalSettings{Page: word + "-page"}}, Link: [32]byte{byte(i), word[0], 2}}, nil)
 		d.must(err)
 		list, _, err := d.Deliveries(t.Context(), hook.DeliveryQuery{Scope: scope})
 		d.must(err)
@@ -172,6 +175,9 @@ func (d *doomed) rows(tenant string) map[string]int {
 		d.must(d.read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM "+table+" WHERE "+column+" = ?", tenant).Scan(&n))
 		counts[table] = n
 	}
+	var links int // those that lead to a session of the tenant, or to none
+	d.must(d.read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM web_links l WHERE NOT EXISTS (SELECT 1 FROM web_sessions s WHERE s.id = l.session AND s.tenant <> ?)", tenant).Scan(&links))
+	counts["web_links"] = links
 	for table, text := range map[string]string{"alert_sums": "SELECT example FROM alert_sums", "alerts": "SELECT data FROM events WHERE tenant = '" + hook.OperatorTenant + "'"} {
 		list, err := sqltext.Collect(d.t.Context(), d.read, func(row sqltext.Scanner) (b []byte, err error) { err = row.Scan(&b); return b, err }, text)
 		d.must(err)
@@ -293,7 +299,7 @@ func TestErasureOfATenant(t *testing.T) {
 				t.Errorf("%+v, %v", receipt, err)
 			}
 			for _, table := range []string{"events", "deliveries", "attempts", "oneshots", "endpoints", "secrets", "endpoint_revisions", "health", "keys", "oauth_tokens",
-				"partner_users", "idempotency", "replays", "audit", "tenants"} {
+				"partner_users", "idempotency", "replays", "event_tags", "web_sessions", "web_links", "audit", "tenants"} {
 				if table == "events" {
 					before[table] += before["alerts"]
 				}

@@ -152,6 +152,15 @@ func TestRedactIsStrict(t *testing.T) {
 		}
 	}
 	refused(h, 403, hook.CodeForbidden, "", call{"PATCH", "/v1/event-types/a.b", h.key("publisher", ""), `{"redact":["/a"]}`, nil})
+	// A tag would show what is not shown. The control has a name that only begins like it.
+	for pointer, field := range map[string]string{"/card": "searchable/c", "/card/number": "searchable/c", "/cards": ""} {
+		c := post("/v1/event-types", `{"name":"tagged.type","redact":["/card"],"searchable":{"c":"`+pointer+`"}}`)
+		if field == "" {
+			want[client.EventType](h, 201, c)
+		} else {
+			refused(h, 422, hook.CodeInvalidRequest, field, c)
+		}
+	}
 	if got := want[client.EventType](h, 200, get("/v1/event-types/a.b")); len(got.Redact) != 0 {
 		t.Errorf("%+v", got)
 	}
