@@ -264,7 +264,8 @@ type Event struct {
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte
-	Tags       Tags // set in lists and when one event is read; not sent to receivers
+	Tags       Tags     // set in lists and when one event is read; not sent to receivers
+	Redacted   []string // JSON pointers to values that are replaced in Data; only in what package app shows
 }
 
 // ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.
