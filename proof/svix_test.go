@@ -11,6 +11,9 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -791,6 +794,21 @@ func TestSvixLibraryNotices(t *testing.T) {
 		front.Close()
 		if len(r.failures()) == 0 {
 			t.Errorf("%s: nobody noticed", name)
+		}
+	}
+}
+
+// TestSvixLibraryForJavaScript runs node/svix.mjs with both majors of the library, and once
+// with a broken member of the answers, which it must notice.
+func TestSvixLibraryForJavaScript(t *testing.T) {
+	n := startNode(t, "--mount", "svix", "--profile", "svix", "--allow-reveal")
+	for _, c := range []struct{ major, broken string }{{"1", ""}, {"2", ""}, {"1", "data"}} {
+		cmd := exec.CommandContext(t.Context(), "node", filepath.Join("node", "svix.mjs"))
+		cmd.Env = append(os.Environ(), "SERVER="+n.url, "TOKEN="+liveKey, "MAJOR="+c.major, "BREAK="+c.broken)
+		out, err := cmd.CombinedOutput()
+		t.Logf("major %s, broken %q:\n%s", c.major, c.broken, out)
+		if failed := err != nil; failed != (c.broken != "") || c.broken == "" && bytes.Count(out, []byte("as Svix\n")) != 11 {
+			t.Errorf("major %s, broken %q: %v", c.major, c.broken, err)
 		}
 	}
 }
