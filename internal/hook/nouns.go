@@ -50,6 +50,7 @@ type Scope struct {
 type Tenant struct {
 	ID        string
 	Name      string
+	Metadata  string // the platform's own notes, a JSON object of texts; empty: none
 	CreatedAt time.Time
 }
 
@@ -184,6 +185,8 @@ type Endpoint struct {
 	Title       string
 	Description string
 	Profile     string
+	UID         string // the platform's name for it, unique in its scope; empty: none
+	Metadata    string // the platform's own notes, a JSON object of texts; empty: none
 	Headers     []Header
 	Secrets     []Secret // newest first
 
