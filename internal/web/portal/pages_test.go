@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"flag"
+	stdhtml "html"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	rules "github.com/posthorn/posthorn/internal/portal"
 	"github.com/posthorn/posthorn/internal/web/portal"
@@ -359,5 +361,31 @@ func TestGermanPagesAreGerman(t *testing.T) {
 	german := func(h http.Header) { h.Set("Accept-Language", "fr;q=0.2, de-AT, en;q=0.5") }
 	if a := w.open(nordlicht, nil).get("", german); !strings.Contains(a.Body.String(), `<html lang="de"`) {
 		t.Error("the browser's language is not used")
+	}
+}
+
+// Pages and the download show a payload without what its type redacts, and say so. The
+// control is the same before.
+func TestRedactedPayloads(t *testing.T) {
+	w := newWorld(t, "canary-note")
+	b, it := w.open(nordlicht, all), w.of[nordlicht]
+	pages := []string{"events/" + it.event.String(), "events/" + it.event.String() + "?view=raw", "events/" + it.event.String() + "/data", "deliveries/" + it.delivery.String()}
+	const note = `"note":"canary-note`
+	has := func(a *httptest.ResponseRecorder) bool {
+		return strings.Contains(strings.ReplaceAll(stdhtml.UnescapeString(a.Body.String()), " ", ""), note)
+	}
+	for _, path := range pages {
+		if a := b.get(path); a.Code != 200 || !has(a) {
+			t.Errorf("control: %s: %d %s", path, a.Code, a.Body)
+		}
+	}
+	_, err := w.app.UpdateEventType(w.ctx, w.admins[hook.Live], "payment.settled", app.EventTypeChange{Redact: &[]string{"/note"}})
+	w.must(err)
+	for _, path := range pages {
+		a := b.get(path)
+		says := strings.Contains(a.Body.String(), "Not shown here: /note") || strings.Contains(a.Header().Get("Content-Disposition"), "-redacted.json")
+		if a.Code != 200 || !says || has(a) {
+			t.Errorf("%s: %d %s", path, a.Code, a.Body)
+		}
 	}
 }
