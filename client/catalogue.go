@@ -111,7 +111,7 @@ type Profile struct {
 	Name        string             `json:"name" doc:"The name that endpoints use."`
 	Description string             `json:"description" doc:"What the format is, for people."`
 	Default     bool               `json:"default" doc:"Of endpoints that name none."`
-	Management  string             `json:"management" enum:"none,paysway,paywise" doc:"The management API spoken to its customers."`
+	Management  string             `json:"management" enum:"none,paysway,paywise,svix" doc:"The management API spoken to its customers."`
 	IPHosts     bool               `json:"ip_hosts" doc:"An IP address may stand for the host of a URL."`
 	Timeout     string             `json:"timeout" doc:"Deadline of one attempt, from the name look-up to the last byte, such as 15s."`
 	Retry       Retry              `json:"retry" doc:"When failed attempts are repeated, unless the endpoint says otherwise."`
