@@ -746,24 +746,31 @@ func switchable(t *testing.T) (*receiver, func(bool)) {
 }
 
 func TestSvixLibraryForGo(t *testing.T) {
-	n := startNode(t, "--mount", "svix", "--profile", "svix", "--allow-reveal")
-	recv, down := switchable(t)
-	r := newSvixRun(t, n.url, liveKey)
-	r.calls(recv, down)
+	for name, store := range map[string]func(t *testing.T) []string{
+		"SQLite":     func(*testing.T) []string { return nil },
+		"PostgreSQL": func(t *testing.T) []string { return []string{"--store", newPostgres(t, "").url()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := startNode(t, append([]string{"--mount", "svix", "--profile", "svix", "--allow-reveal"}, store(t)...)...)
+			recv, down := switchable(t)
+			r := newSvixRun(t, n.url, liveKey)
+			r.calls(recv, down)
 
-	wrong := newSvixRun(t, n.url, "not-a-key")
-	r.step("a wrong token: 401", func() error {
-		_, err := wrong.client.Application.List(t.Context(), nil)
-		return refused(err, 401, "authentication_failed")
-	})
-	for _, o := range r.outcomes {
-		if o.err != nil {
-			t.Errorf("%-70s %v", o.call, o.err)
-		} else {
-			t.Logf("%-70s as Svix", o.call)
-		}
+			wrong := newSvixRun(t, n.url, "not-a-key")
+			r.step("a wrong token: 401", func() error {
+				_, err := wrong.client.Application.List(t.Context(), nil)
+				return refused(err, 401, "authentication_failed")
+			})
+			for _, o := range r.outcomes {
+				if o.err != nil {
+					t.Errorf("%-70s %v", o.call, o.err)
+				} else {
+					t.Logf("%-70s as Svix", o.call)
+				}
+			}
+			t.Logf("FIGURE %d groups of calls of Svix's library for Go 1.99.1, %d failed", len(r.outcomes), len(r.failures()))
+		})
 	}
-	t.Logf("FIGURE %d groups of calls of Svix's library for Go 1.99.1, %d failed", len(r.outcomes), len(r.failures()))
 }
 
 // TestSvixLibraryNotices is the control: an answer with one broken member fails the run.
