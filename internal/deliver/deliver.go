@@ -120,6 +120,9 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 			return s.skip("read event", d, err)
 		}
 	}
+	if !event.PayloadRemovedAt.IsZero() { // retention keeps what is needed: somebody changed the database
+		return s.notSent(target, p, start, hook.PayloadGone(event.PayloadRemovedAt))
+	}
 	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start}
 	body := p.format.Render(make([]byte, 0, len(event.Data)+256), in)
 	headers, err := p.format.Headers(make([]hook.Header, 0, 9+len(target.Headers)), in, body, p.signer)

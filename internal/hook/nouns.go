@@ -255,6 +255,8 @@ type Event struct {
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte
+	// PayloadRemovedAt is when retention removed Data. Zero: Data is there.
+	PayloadRemovedAt time.Time
 }
 
 // ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.
@@ -272,4 +274,5 @@ type Attempt struct {
 	ResponseHeaders []byte // "Name: value" lines
 	ResponseBody    []byte // the first bytes
 	Truncated       bool
+	AnswerRemovedAt time.Time // when retention removed the response; zero: it was not
 }

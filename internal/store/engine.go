@@ -29,6 +29,9 @@ type engine interface {
 	MakeRoom() bool
 	// Reader returns the connections for reading.
 	Reader() *sqltext.Reader
+	// Size returns the size of the store, Parts that of some of its tables.
+	Size(ctx context.Context) (sqltext.DiskSize, error)
+	Parts(ctx context.Context) (sqltext.DiskParts, error)
 	Close() error
 }
 

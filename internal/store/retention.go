@@ -35,26 +35,32 @@ type retentionClock struct {
 
 // retain drops events that were accepted and settled longer ago than Options.Retention,
 // with all their rows. It also drops endpoints that were deleted before the oldest
-// remaining event.
+// remaining event, and removes what is older than the retention of its class.
 func (s *Store) retain(ctx context.Context) error {
-	if s.opts.Retention == 0 {
-		return nil
-	}
 	now, err := s.trustedNow(ctx)
 	if err != nil {
 		return err
 	}
-	until := now.Add(-s.opts.Retention)
+	var until time.Time // everything is younger
+	if s.opts.Retention != 0 {
+		until = now.Add(-s.opts.Retention)
+	}
 	tables, err := s.peers.DropDays(ctx, until)
 	if err != nil || len(tables) == 0 {
 		return err
+	}
+	if s.opts.Retention == 0 {
+		return s.retainClasses(ctx, now)
 	}
 	for _, from := range tables {
 		if err := s.dropPages(ctx, from, until); err != nil {
 			return err
 		}
 	}
-	return s.dropEndpoints(ctx, until)
+	if err := s.dropEndpoints(ctx, until); err != nil {
+		return err
+	}
+	return s.retainClasses(ctx, now)
 }
 
 // trustedNow returns the time that retention follows. That is the machine's clock, but

@@ -92,6 +92,14 @@ type Options struct {
 	// settled. An event with a pending or held delivery is kept. Default 0: events are kept
 	// forever. If Now is nil, retention follows a jump of the machine's clock slowly.
 	Retention time.Duration
+	// RetentionPayloads is how long the data of an event is kept after its last delivery was
+	// settled, and RetentionAnswers how long the answer of a receiver is kept after its
+	// attempt. Default 0: as long as the event.
+	RetentionPayloads time.Duration
+	RetentionAnswers  time.Duration
+	// DiskBudget is the size in bytes from which on publishing is refused with
+	// CodeStorageFull, until the store is smaller again. Default 0: no bound.
+	DiskBudget hook.DiskBudget
 	// AuditRetention is how long entries of the audit log are kept. Default 0: forever.
 	AuditRetention time.Duration
 	// EndpointsADay bounds the endpoints that a tenant makes in one mode within 24 hours,
@@ -127,6 +135,9 @@ type Store struct {
 
 	logLength func() int64
 	counting  counting
+	disk      *diskMeter
+	kept      atomic.Pointer[keptLimits]
+	dueSoon   chan struct{} // retention must look at something soon
 
 	// Used by the writer goroutine only, see tx.go.
 	backlog    map[hook.Scope]int       // open deliveries
@@ -186,7 +197,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		sweeps:    make(chan struct{}, 1),
 		counted:   make(chan struct{}, 1),
 		retention: watch,
+		disk:      newDiskMeter(),
+		dueSoon:   make(chan struct{}, 1),
 	}
+	s.kept.Store(&keptLimits{server: s.serverRetention()})
 	s.life, s.stop = context.WithCancel(context.Background())
 	if opts.Postgres != "" {
 		err = s.openPostgres(ctx)
@@ -194,7 +208,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = s.openSQLite(ctx)
 	}
 	if err == nil {
-		if err = s.dir.ReadBound(ctx, s.read); err != nil {
+		if err = errors.Join(s.dir.ReadBound(ctx, s.read), s.loadRetention(ctx)); err != nil {
 			s.writer.Close()
 			err = errors.Join(err, s.engine.Close())
 		}
@@ -203,9 +217,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.stop()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	s.checkBudget(ctx)
 	s.sweeper.Go(func() { s.sweep(s.life) })
 	s.sweeper.Go(func() { s.writeUses(s.life) })
 	s.sweeper.Go(func() { s.watchStats(s.life) })
+	s.sweeper.Go(func() { s.watchDisk(s.life) })
+	s.sweeper.Go(func() { s.watchRetention(s.life) })
 	return s, nil
 }
 
@@ -269,6 +286,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.stop()
+	s.closeDisk()
 	s.writer.Close()
 	s.sweeper.Wait()
 	return sqltext.Wrap("close store", s.engine.Close())

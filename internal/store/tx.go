@@ -80,6 +80,8 @@ type effects struct {
 	stats     Stats
 	audits    []hook.AuditEntry // to be written on commit
 	samples   []sample          // of the statistics
+	growth    []growth          // bytes written and removed
+	dueSoon   bool              // retention must look at something soon
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // log lines, written after the commit
@@ -341,6 +343,14 @@ func (t *tx) committed() {
 	}
 	if t.sweeps {
 		s.wakeSweeper()
+	}
+	s.disk.add(t.growth)
+	s.disk.poke()
+	if t.dueSoon {
+		select {
+		case s.dueSoon <- struct{}{}:
+		default:
+		}
 	}
 	if len(t.samples) > 0 {
 		select {

@@ -54,7 +54,7 @@ func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.
 
 // eventHead are the columns of an event without its data. A list does not need the data,
 // and a page of the largest events would be 64 MB.
-const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0"
+const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0, coalesce(e.payload_removed_at, 0)"
 
 // Events lists events, newest first, without their data.
 func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, string, error) {

@@ -26,6 +26,7 @@ var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
 	"endpoints", "secrets", "endpoint_revisions", "health",
 	"events", "event_ids", "deliveries", "attempts", "oneshots", "replays", "audit", "idempotency", "stat_log", "stats",
+	"tenant_retention", "retention_marks", "retention_due", "disk_usage",
 }
 
 // movedTable is a moved table with its columns sorted by name.
