@@ -61,7 +61,8 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 		ID        string `json:"id,omitempty"`
 		CreatedAt *Time  `json:"created_at,omitempty"`
 		Require   bool   `json:"require_match,omitempty"`
-	}{e.Tenant, e.Type, e.ID, e.CreatedAt, e.RequireMatch})
+		Keep      string `json:"payload_retention,omitempty"`
+	}{e.Tenant, e.Type, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention})
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}

@@ -32,6 +32,7 @@ const (
 	CodeReplayLimit       = "replay_limit_reached"           // 409: the maximum number of replays is running or paused
 	CodeNoMatch           = "no_endpoint_matches"            // 422: no endpoint would receive the event, and require_match was set
 	CodeDeliverySettled   = "delivery_settled"               // 409: the delivery is settled and cannot be cancelled
+	CodePayloadGone       = "payload_gone"                   // 410: retention has removed the payload of the event
 	CodeIdempotencyReused = "idempotency_key_reused"         // 422
 	CodeTooLarge          = "payload_too_large"              // 413
 	CodeTooManyDeliveries = "too_many_deliveries"            // 422: the fan-out exceeds its limit

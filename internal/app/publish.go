@@ -21,7 +21,10 @@ type Event struct {
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
 	// RequireMatch refuses the event if no endpoint would receive it.
 	RequireMatch bool
-	Err          error
+	// PayloadRetention is how long Data is kept after the last delivery was settled. Nil: as
+	// long as the tenant's other payloads.
+	PayloadRetention *time.Duration
+	Err              error
 }
 
 // Publish stores one event and its deliveries. When it returns without an error they
@@ -113,7 +116,7 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 		return hook.NewEvent{}, err
 	}
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data), RequireMatch: e.RequireMatch}, nil
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data), RequireMatch: e.RequireMatch, PayloadRetention: e.PayloadRetention}, nil
 }
 
 // errType refuses the name of an event type and states what is wrong with it.

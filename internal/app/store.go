@@ -12,6 +12,7 @@ type Store interface {
 	EventStore
 	DeliveryStore
 	TenantStore
+	RetentionStore
 	KeyStore
 	EndpointStore
 	EventTypeStore

@@ -212,7 +212,8 @@ func (n *Node) openStore(ctx context.Context) error {
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
-		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
+		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention,
+		RetentionPayloads: n.cfg.RetentionPayloads, RetentionAnswers: n.cfg.RetentionAnswers, DiskBudget: hook.DiskBudget(n.cfg.DiskBudget), TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.committed, Room: n.dispatch.Room,
 		Fatal: func(err error) {
 			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after the failure; check the disk, then start again", err))
@@ -389,7 +390,7 @@ func (n *Node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 
 // serve starts the listeners and housekeeping.
 func (n *Node) serve() {
-	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.egress.Outage, Refused: n.counts.refuse})
+	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.notice, Refused: n.counts.refuse})
 	n.mux.Handle("/", api)
 	n.mountPages(api)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
@@ -467,6 +468,15 @@ func (n *Node) ready(ctx context.Context) error {
 		return &hook.Error{Code: hook.CodeShuttingDown, Message: "The server is shutting down."}
 	}
 	return n.store.Ready(ctx)
+}
+
+// notice says what is wrong although requests are accepted.
+func (n *Node) notice() string {
+	outage, disk := n.egress.Outage(), n.store.DiskNotice()
+	if outage != "" && disk != "" {
+		return outage + "; " + disk
+	}
+	return outage + disk
 }
 
 // takeProfiles loads profiles and schemas that other nodes stored, because this node may

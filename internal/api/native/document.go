@@ -25,6 +25,7 @@ var tags = []*huma.Tag{
 	{Name: "endpoints", Description: "Where events of a tenant go."},
 	{Name: "stats", Description: "What happened to deliveries, in buckets of time."},
 	{Name: "tenants", Description: "The customers of the platform. They span both modes."},
+	{Name: "disk", Description: "What the store takes on disk. Both modes share it."},
 	{Name: "keys", Description: "Credentials of one mode and one kind."},
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
 	{Name: "event-types", Description: "The catalogue of one mode. It restricts no types; with check, the schema of a type decides about its data."},

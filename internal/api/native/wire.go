@@ -130,7 +130,7 @@ func wireTest(t app.Test) client.TestEvent {
 
 func wireEvent(e hook.Event) client.Event {
 	return client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
-		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt)}
+		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt), PayloadRemovedAt: someTime(e.PayloadRemovedAt)}
 }
 
 func wireDelivery(d hook.DeliveryRow) client.Delivery {
@@ -145,7 +145,7 @@ func wireAttempt(a hook.Attempt) client.Attempt {
 		DurationMS: math.Round(float64(a.Duration)/float64(time.Microsecond)) / 1000,
 		Status:     some(a.Status), Error: some(string(a.Class)), Message: some(a.Message), Trigger: a.Trigger.String(),
 		ResponseHeaders: headerMap(string(a.ResponseHeaders)), ResponseBody: string(a.ResponseBody),
-		ResponseTruncated: a.Truncated}
+		ResponseTruncated: a.Truncated, ResponseRemovedAt: someTime(a.AnswerRemovedAt)}
 }
 
 // headerMap parses "Name: value" lines. Values of the same name are joined by a comma.
