@@ -197,6 +197,7 @@ type attemptLine struct {
 	At                   moment
 	Took, Gap            string
 	Headers, Body        text
+	Removed              moment // when retention removed the answer
 	Whole                string // path of the page that shows the entire body
 }
 
@@ -226,6 +227,9 @@ func delivery(v *visit) (*screen, error) {
 	if event, all, err := v.service().Event(v.ctx(), v.caller, row.Scope.Tenant, row.PublicID); err == nil {
 		page.Data = foreign(pretty(event.Data), 8<<10)
 		page.Data.Size = size(len(event.Data))
+		if !event.PayloadRemovedAt.IsZero() {
+			page.Removed, page.Data.Size = when(event.PayloadRemovedAt, v.now), "removed"
+		}
 		all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == id })
 		page.Elsewhere = v.lines(all[:min(len(all), 10)])
 	}
@@ -245,6 +249,7 @@ type deliveryPage struct {
 	URL, Profile, ProfileName       string
 	Headers                         []string // names of the endpoint's own headers
 	Data                            text
+	Removed                         moment         // when retention removed the payload
 	Elsewhere                       []deliveryLine // other deliveries of the same event
 	Attempts                        []attemptLine  // newest first
 	Older                           string
@@ -297,7 +302,7 @@ func (v *visit) timeline(id hook.ID, attempts []hook.Attempt) (lines []attemptLi
 		}
 		line := attemptLine{Number: a.Number, Good: a.Class == hook.ClassNone || a.Class == hook.ClassTruncated, Open: i == newest, Answer: answerWords(a.Status, a.Class), Code: string(a.Class),
 			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: span(a.Duration),
-			Headers: foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), Body: foreign(a.ResponseBody, limit), Truncate: a.Truncated}
+			Headers: foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), Body: foreign(a.ResponseBody, limit), Truncate: a.Truncated, Removed: when(a.AnswerRemovedAt, v.now)}
 		if line.Body.Cut || line.Headers.Cut {
 			line.Whole = v.at(path, "attempt", strconv.Itoa(a.Number))
 		}

@@ -69,6 +69,7 @@ type eventPageData struct {
 	eventLine
 	FullID              string
 	Created             moment
+	Removed             moment // when retention removed the payload; Text is empty if it did not
 	Data                text
 	Raw                 bool
 	PrettyHref, RawHref string
@@ -98,6 +99,9 @@ func event(v *visit) (*screen, error) {
 	}
 	p.Data = foreign(shown, maxShown)
 	p.Data.Size = size(len(e.Data))
+	if !e.PayloadRemovedAt.IsZero() {
+		p.Removed, p.Data.Size = when(e.PayloadRemovedAt, v.now), "removed"
+	}
 	for i := range found.Endpoints {
 		line := v.why(&found.Endpoints[i])
 		line.Resend = button{Action: v.at(path + "/resend"), Label: "Send", Fields: [][2]string{{"tenant", tenant}, {"endpoint", found.Endpoints[i].Endpoint.String()}}}
@@ -156,6 +160,9 @@ func eventData(v *visit) (*screen, error) {
 	e, _, err := v.service().Event(v.ctx(), v.caller, v.query.Get("tenant"), id)
 	if err != nil {
 		return nil, err
+	}
+	if !e.PayloadRemovedAt.IsZero() {
+		return nil, hook.PayloadGone(e.PayloadRemovedAt)
 	}
 	head := v.w.Header()
 	head.Set("Content-Type", "application/octet-stream")
