@@ -12,7 +12,6 @@ type Store interface {
 	EventStore
 	DeliveryStore
 	TenantStore
-	RetentionStore
 	KeyStore
 	EndpointStore
 	EventTypeStore
@@ -51,6 +50,7 @@ type DeliveryStore interface {
 
 // TenantStore stores tenants.
 type TenantStore interface {
+	RetentionStore
 	CreateTenant(ctx context.Context, t hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error)
 	Tenant(ctx context.Context, id string) (hook.Tenant, error)
 	Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error)

@@ -470,15 +470,6 @@ func (n *Node) ready(ctx context.Context) error {
 	return n.store.Ready(ctx)
 }
 
-// notice says what is wrong although requests are accepted.
-func (n *Node) notice() string {
-	outage, disk := n.egress.Outage(), n.store.DiskNotice()
-	if outage != "" && disk != "" {
-		return outage + "; " + disk
-	}
-	return outage + disk
-}
-
 // takeProfiles loads profiles and schemas that other nodes stored, because this node may
 // take over their deliveries.
 func (n *Node) takeProfiles(ctx context.Context) {

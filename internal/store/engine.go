@@ -23,16 +23,22 @@ type engine interface {
 	Rollback(c sqltext.Conn)
 	// Class classifies an error. It may be called from any goroutine.
 	Class(err error) batch.Class
-	// Mend, Find and MakeRoom are those of batch.Engine.
+	// Mend and Find are those of batch.Engine.
 	Mend(err error, pause batch.Pause) bool
 	Find(c sqltext.Conn, lost error, pause batch.Pause) (committed bool, err error)
-	MakeRoom() bool
+	room
 	// Reader returns the connections for reading.
 	Reader() *sqltext.Reader
+	Close() error
+}
+
+// room is the space that a database takes.
+type room interface {
+	// MakeRoom is that of batch.Engine.
+	MakeRoom() bool
 	// Size returns the size of the store, Parts that of some of its tables.
 	Size(ctx context.Context) (sqltext.DiskSize, error)
 	Parts(ctx context.Context) (sqltext.DiskParts, error)
-	Close() error
 }
 
 // peers are the other processes that work or have worked on the same rows: the other nodes

@@ -9,6 +9,15 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
+// notice says what is wrong although requests are accepted.
+func (n *Node) notice() string {
+	outage, disk := n.egress.Outage(), n.store.DiskNotice()
+	if outage != "" && disk != "" {
+		return outage + "; " + disk
+	}
+	return outage + disk
+}
+
 // diskMetrics are what the store takes on disk, as it was measured last.
 type diskMetrics struct {
 	read func(context.Context) (hook.DiskUse, error)
