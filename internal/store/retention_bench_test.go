@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // BenchmarkRetention drops 100 events with 1,000 deliveries each, which are in the default
@@ -187,7 +188,7 @@ func benchBesideLoad(b *testing.B, o Options) {
 		slices.Sort(took)
 		return took[len(took)*99/100], len(took)
 	}
-	quiet := func() { time.Sleep(20 * time.Second) }
+	quiet := func() { _ = sqltext.Pause(context.Background(), 20*time.Second) }
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	housekeep := func() {
 		if err := s.Housekeep(context.Background()); err != nil {

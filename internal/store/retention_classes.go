@@ -231,6 +231,8 @@ type candidate struct {
 	keep time.Duration // retention in force
 	due  time.Time
 	goes bool // what is to be removed of it is removed now
+
+	answered bool // an answer was removed
 }
 
 func scanKept(row sqltext.Scanner) (c candidate, err error) {
@@ -430,11 +432,11 @@ func (t *tx) removeKept(class hook.Kept, list []candidate, now time.Time) (remov
 			return removed, again, err
 		}
 	case hook.KeptEvents:
-		if again, err = t.dropKept(list, now); err != nil || again {
+		if removed, again, err = t.dropKept(list, now); err != nil || again {
 			return 0, again, err
 		}
 	case hook.KeptPayloads:
-		if err := t.removePayloads(list, now); err != nil {
+		if removed, err = t.removePayloads(list, now); err != nil {
 			return 0, false, err
 		}
 	}
@@ -445,9 +447,6 @@ func (t *tx) removeKept(class hook.Kept, list []candidate, now time.Time) (remov
 			continue
 		}
 		ids = append(ids, c.id)
-		if class != hook.KeptAnswers && !c.removed {
-			removed++
-		}
 	}
 	if err := t.forgetDue(class, ids); err != nil {
 		return 0, false, err
@@ -455,7 +454,7 @@ func (t *tx) removeKept(class hook.Kept, list []candidate, now time.Time) (remov
 	return removed, false, t.lookAgain(class, wait)
 }
 
-func (t *tx) removePayloads(list []candidate, now time.Time) error {
+func (t *tx) removePayloads(list []candidate, now time.Time) (removed int, err error) {
 	var ids []hook.ID
 	for i := range list {
 		c := &list[i]
@@ -464,8 +463,8 @@ func (t *tx) removePayloads(list []candidate, now time.Time) error {
 			t.grew(c.scope, c.id, hook.DiskBytes{Payloads: -c.data})
 		}
 	}
-	_, err := t.execListed("remove payloads", sqltext.RemovePayloads, []any{sqltext.Micros(now)}, ids)
-	return err
+	_, err = t.execListed("remove payloads", sqltext.RemovePayloads, []any{sqltext.Micros(now)}, ids)
+	return len(ids), err
 }
 
 // removeAnswers removes the answers of attempts that began longer ago than they are kept. An
@@ -495,8 +494,8 @@ func (t *tx) removeAnswers(list []candidate, now time.Time) (removed int, again 
 		for _, a := range old {
 			c := at[a.event]
 			t.grew(c.scope, c.id, hook.DiskBytes{Attempts: -a.n})
-			if !c.removed {
-				c.removed = true
+			if !c.answered {
+				c.answered = true
 				removed++
 			}
 		}
@@ -519,10 +518,10 @@ func (t *tx) removeAnswers(list []candidate, now time.Time) (removed int, again 
 }
 
 // dropKept drops whole events.
-func (t *tx) dropKept(list []candidate, now time.Time) (again bool, err error) {
+func (t *tx) dropKept(list []candidate, now time.Time) (removed int, again bool, err error) {
 	if c := &list[0]; c.goes && c.deliveries+c.attempts > keptRows {
 		_, err := (&dropper{tx: t, from: "events", until: now.Add(-c.keep)}).dropPart(c.id, c.first)
-		return true, err
+		return 0, true, err
 	}
 	var ids []hook.ID
 	for i := range list {
@@ -536,15 +535,15 @@ func (t *tx) dropKept(list []candidate, now time.Time) (again bool, err error) {
 	}
 	for _, query := range sqltext.DropKept {
 		if _, err := t.execListed("drop old events", query, nil, ids); err != nil {
-			return false, err
+			return 0, false, err
 		}
 	}
 	for class := hook.KeptPayloads; class < hook.KeptEvents; class++ {
 		if err := t.forgetDue(class, ids); err != nil {
-			return false, err
+			return 0, false, err
 		}
 	}
-	return false, nil
+	return len(ids), false, nil
 }
 
 func (t *tx) forgetDue(class hook.Kept, ids []hook.ID) error {
