@@ -55,7 +55,23 @@ func (s *Store) retainClasses(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	return s.retainDue(ctx, now)
+	if err := s.retainDue(ctx, now); err != nil {
+		return err
+	}
+	for class := hook.KeptPayloads; class <= hook.KeptEvents; class++ {
+		if next, err := s.nextDue(ctx, class); err != nil || !next.IsZero() {
+			s.wakeRetention() // for what is due before the next call
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) wakeRetention() {
+	select {
+	case s.dueSoon <- struct{}{}:
+	default:
+	}
 }
 
 // walkClass walks the events of a scope, or all events, that are older than keep.

@@ -229,10 +229,8 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 	}
 	t.stats.Attempts++
 	t.grew(d.Scope, d.Event, hook.DiskBytes{Attempts: attemptRow + int64(len(o.Message)+len(o.ResponseHeaders)+len(o.ResponseBody))})
-	if trigger.OneShot() {
-		if err := t.keepAnswer(d, o); err != nil {
-			return err
-		}
+	if err := t.keepAnswer(d, o); err != nil {
+		return err
 	}
 	return t.insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
 		sqltext.Micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),

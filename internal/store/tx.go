@@ -347,10 +347,7 @@ func (t *tx) committed() {
 	s.disk.add(t.growth)
 	s.disk.poke()
 	if t.dueSoon {
-		select {
-		case s.dueSoon <- struct{}{}:
-		default:
-		}
+		s.wakeRetention()
 	}
 	if len(t.samples) > 0 {
 		select {

@@ -263,6 +263,11 @@ func receiverAnswers(w *world) {
 	_, _, err := w.store.Resend(w.ctx, live, first.Delivery.Event, hook.ID{}, profileOf, nil)
 	w.must(err)
 	w.settle(w.outcome(w.taken().Jobs[0], 200))
+	late := w.endpoint(live) // gets its delivery only now
+	_, _, err = w.store.Resend(w.ctx, live, first.Delivery.Event, late.ID, profileOf, nil)
+	w.must(err)
+	made := w.taken().Jobs[0]
+	w.settle(w.outcome(made, 200))
 	w.housekeep(4 * day)
 	if there, removed := w.answers(first); there != 1 || removed != 1 {
 		w.Fatalf("%d are there, %d removed 4 days after a resend", there, removed)
@@ -270,6 +275,9 @@ func receiverAnswers(w *world) {
 	w.housekeep(day + time.Hour)
 	if there, removed := w.answers(first); there != 0 || removed != 2 {
 		w.Fatalf("%d are there, %d removed 5 days after a resend", there, removed)
+	}
+	if there, removed := w.answers(made); there != 0 || removed != 1 {
+		w.Fatalf("%d are there, %d removed of a delivery that was made late", there, removed)
 	}
 }
 
