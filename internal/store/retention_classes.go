@@ -26,9 +26,14 @@ import (
 // Each page is an operation with a bounded number of rows, and a pause follows it. It locks
 // the rows before it checks them, like the pages of retention.go.
 
-// keptRows bounds the deliveries and attempts that a page reads or changes, unless a single
-// event has more. A page has at most sqltext.MostListed events.
-const keptRows = 2000
+const (
+	// keptPage bounds the events of a page. A page writes every row of its events' payloads
+	// or answers, so it is smaller than one that drops events.
+	keptPage = 128
+	// keptRows bounds the deliveries and attempts that a page reads or changes, unless a
+	// single event has more.
+	keptRows = 2000
+)
 
 // retainClasses removes what is older than the retention of its class.
 func (s *Store) retainClasses(ctx context.Context, now time.Time) error {
@@ -133,6 +138,7 @@ func (s *Store) classPages(ctx context.Context, class hook.Kept, page func(t *tx
 	total := 0
 	for more := true; more; {
 		var removed int
+		began := time.Now()
 		err := s.maintain(ctx, "retain "+class.String(), keptRows, func(t *tx) (err error) {
 			more, removed, err = page(t)
 			return err
@@ -143,7 +149,7 @@ func (s *Store) classPages(ctx context.Context, class hook.Kept, page func(t *tx
 		if total += removed; !more {
 			break
 		}
-		if err := sqltext.Pause(ctx, retentionPause); err != nil {
+		if err := afterPage(ctx, began); err != nil {
 			return err
 		}
 	}
@@ -268,7 +274,7 @@ func (t *tx) walkPage(w *classWalk) (more bool, removed int, err error) {
 	if err != nil {
 		return false, 0, sqltext.Wrap("read mark of retention", err)
 	}
-	query, args := w.query(after, sqltext.MostListed)
+	query, args := w.query(after, keptPage)
 	found, err := sqltext.Collect(background, t.c, scanKept, query, args...)
 	if err != nil || len(found) == 0 {
 		return false, 0, sqltext.Wrap("read old events", err)
@@ -285,7 +291,7 @@ func (t *tx) walkPage(w *classWalk) (more bool, removed int, err error) {
 	if _, err := t.exec("set mark of retention", sqltext.SetKeptMark, int64(w.class), int64(w.scope.Mode), w.scope.Tenant, microsOf(w.keep), last[:]); err != nil {
 		return false, 0, err
 	}
-	return len(list) < len(found) || len(found) == sqltext.MostListed, removed, nil
+	return len(list) < len(found) || len(found) == keptPage, removed, nil
 }
 
 // duePage handles the next events of a class whose time has come.
@@ -301,7 +307,7 @@ func (t *tx) duePage(class hook.Kept, now time.Time) (more bool, removed int, er
 	rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (d due, err error) {
 		err = row.Scan(sqltext.Blob(d.event[:]), &d.keep)
 		return d, err
-	}, sqltext.DueEvents, int64(class), sqltext.Micros(now), sqltext.MostListed)
+	}, sqltext.DueEvents, int64(class), sqltext.Micros(now), keptPage)
 	if err != nil || len(rows) == 0 {
 		return false, 0, sqltext.Wrap("read events to look at", err)
 	}
@@ -324,14 +330,14 @@ func (t *tx) duePage(class hook.Kept, now time.Time) (more bool, removed int, er
 		return false, 0, err
 	}
 	if len(found) == 0 {
-		return len(rows) == sqltext.MostListed, 0, nil
+		return len(rows) == keptPage, 0, nil
 	}
 	list, err := t.needsOf(class, found)
 	if err != nil {
 		return false, 0, err
 	}
 	removed, again, err := t.removeKept(class, list, now)
-	return again || len(list) < len(found) || len(rows) == sqltext.MostListed, removed, err
+	return again || len(list) < len(found) || len(rows) == keptPage, removed, err
 }
 
 // listArgs returns ids as the arguments of a list, filled up with the last one.
