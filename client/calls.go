@@ -58,11 +58,12 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 	head, err := json.Marshal(struct {
 		Tenant    string `json:"tenant,omitempty"`
 		Type      string `json:"type"`
+		Version   int    `json:"type_version,omitempty"`
 		ID        string `json:"id,omitempty"`
 		CreatedAt *Time  `json:"created_at,omitempty"`
 		Require   bool   `json:"require_match,omitempty"`
 		Keep      string `json:"payload_retention,omitempty"`
-	}{e.Tenant, e.Type, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention})
+	}{e.Tenant, e.Type, e.TypeVersion, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention})
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}

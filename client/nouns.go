@@ -108,6 +108,7 @@ type Endpoint struct {
 	Enabled                bool              `json:"enabled" doc:"Whether deliveries are sent."`
 	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held; unverified: its receiver has not answered the challenge yet (see verification), what comes is held; damaged: what the database keeps of it cannot be opened, what comes waits. null: enabled."`
 	DisabledAt             *Time             `json:"disabled_at" doc:"When it was disabled. null: it is enabled."`
+	Operational            bool              `json:"operational" doc:"true: it gets operational events only, which Posthorn itself publishes. false: it gets the platform's events only."`
 	Verification           Verification      `json:"verification" doc:"Whether its receiver agreed to get deliveries, where the server asks for that."`
 	Title                  string            `json:"title" doc:"For people. Empty: none."`
 	Description            string            `json:"description" doc:"For people. Empty: none."`
@@ -141,6 +142,7 @@ type NewEndpoint struct {
 	MaxConsecutiveFailures *int              `json:"max_consecutive_failures,omitempty" doc:"1 to 1000; absent: the profile's rule."`
 	Retry                  *Retry            `json:"retry,omitempty" doc:"When failed attempts are repeated. Absent: the profile's plan."`
 	Secret                 string            `json:"secret,omitempty" doc:"A secret to take over instead of a new one."`
+	Operational            bool              `json:"operational,omitempty" doc:"true: it gets operational events only, such as posthorn.endpoint.disabled. It never changes. An operator key may name the tenant @operator for endpoints that get those of all tenants, and give an e-mail address as url, such as mailto:ops@example.com."`
 }
 
 // EndpointPatch changes an endpoint as a merge patch (RFC 7396): absent members stay, and
@@ -199,11 +201,13 @@ type TestEvent struct {
 // unchanged. ID may be any UUID. CreatedAt appears on the wire only. Tenant is optional with
 // a key that belongs to one tenant.
 type NewEvent struct {
-	Tenant    string          `json:"tenant,omitempty" doc:"Required, unless the key is a publisher's of one tenant: then it is that one."`
-	Type      string          `json:"type" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
-	Data      json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
-	ID        string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
-	CreatedAt *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
+	Tenant string `json:"tenant,omitempty" doc:"Required, unless the key is a publisher's of one tenant: then it is that one."`
+	Type   string `json:"type" doc:"1 to 128 characters: parts of letters, digits, underscores and hyphens, joined by dots, colons or slashes."`
+	// TypeVersion is the version of the type whose schema the data matches.
+	TypeVersion int             `json:"type_version,omitempty" doc:"The version of the type that the data is of, 1 to 10,000: its schema is the one that the data is checked against. Absent: the version of the catalogue entry. Receivers do not see it."`
+	Data        json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
+	ID          string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
+	CreatedAt   *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
 	// RequireMatch refuses the event with CodeNoMatch if no endpoint would receive it.
 	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
 	// PayloadRetention is a duration such as "0s" or "72h".
@@ -282,4 +286,16 @@ type Attempt struct {
 	ResponseBody      string            `json:"response_body" doc:"The first bytes of the receiver's answer, at most 16 KiB. Bytes that are not UTF-8 are replaced. Empty for all but the latest 100 attempts."`
 	ResponseTruncated bool              `json:"response_truncated" doc:"The answer was longer than what is kept."`
 	ResponseRemovedAt *Time             `json:"response_removed_at,omitempty" doc:"When headers and body of the answer were removed because their retention had passed. Absent: they were not."`
+	Address           *string           `json:"address" doc:"IP address that the request went to. null: there was none, or an earlier release recorded the attempt."`
+	Timing            *AttemptTiming    `json:"timing" doc:"How long the phases took. null when address is."`
+}
+
+// AttemptTiming is how long the phases of an attempt took, in milliseconds. They follow
+// each other; the rest of duration_ms is rendering, signing and reading the answer.
+type AttemptTiming struct {
+	Reused      bool    `json:"reused" doc:"The request went over a connection that was kept, so that there was no lookup, connect or handshake."`
+	DNSMS       float64 `json:"dns_ms" doc:"Lookup of the host name. 0: there was none."`
+	ConnectMS   float64 `json:"connect_ms" doc:"Opening the connection. 0: there was none."`
+	TLSMS       float64 `json:"tls_ms" doc:"TLS handshake. 0: there was none."`
+	FirstByteMS float64 `json:"first_byte_ms" doc:"From the first byte of the request to the first of the answer. 0: there was no answer."`
 }

@@ -35,6 +35,7 @@ type EndpointQuery struct {
 	ListOptions
 	Tenant         string `query:"tenant"` // optional for a tenant key
 	Enabled        *bool  `query:"enabled"`
+	Operational    *bool  `query:"operational"`
 	EventType      string `query:"event_type"` // endpoints whose filter matches this type
 	Profile        string `query:"profile"`
 	DisabledReason string `query:"disabled_reason"` // such as DisabledByHand
@@ -162,6 +163,6 @@ func (c *Client) AllPartnerUsers(ctx context.Context, q PartnerUserQuery) iter.S
 }
 
 // AllEventTypes iterates over all pages of EventTypes.
-func (c *Client) AllEventTypes(ctx context.Context, q ListOptions) iter.Seq2[EventType, error] {
+func (c *Client) AllEventTypes(ctx context.Context, q EventTypeQuery) iter.Seq2[EventType, error] {
 	return all(&q.Cursor, func() (Page[EventType], error) { return c.EventTypes(ctx, q) })
 }

@@ -221,7 +221,7 @@ func TestEachListHasAnIterator(t *testing.T) {
 		"/v1/deliveries":    func() int { return listed(t, c.AllDeliveries(ctx, client.DeliveryQuery{})) },
 		"/v1/replays":       func() int { return listed(t, c.AllReplays(ctx, client.ReplayQuery{})) },
 		"/v1/partner-users": func() int { return listed(t, c.AllPartnerUsers(ctx, client.PartnerUserQuery{})) },
-		"/v1/event-types":   func() int { return listed(t, c.AllEventTypes(ctx, client.ListOptions{})) },
+		"/v1/event-types":   func() int { return listed(t, c.AllEventTypes(ctx, client.EventTypeQuery{})) },
 	} {
 		asked = nil
 		if n := walk(); n != 3 || len(asked) != 2 || asked[0] != path || asked[1] != path {

@@ -10,6 +10,7 @@ const (
 	CodeKeyExpired        = "key_expired"                    // 401: the key has expired
 	CodeForbidden         = "forbidden"                      // 403: not allowed for the key's kind
 	CodeKeyReadOnly       = "key_read_only"                  // 403: the key may only read
+	CodeTypeReserved      = "event_type_reserved"            // 422: only the server publishes events of this type
 	CodeTypeNotAllowed    = "event_type_not_allowed"         // 403: the key may not publish this type
 	CodeAddressNotAllowed = "address_not_allowed"            // 403: the key may not be used from the caller's address
 	CodeRevealDisabled    = "reveal_disabled"                // 403: the server does not show secrets again
@@ -29,6 +30,11 @@ const (
 	CodeWrongNode         = "wrong_node"                     // 421: sent to another node than the one that must handle it
 	CodeLoop              = "loop_detected"                  // 508: the request is a delivery of this server
 	CodeReplayEnded       = "replay_ended"                   // 409: the replay has ended and cannot be paused, resumed or cancelled
+	CodeKeyRotating       = "master_key_rotating"            // 409: a rotation of the master key is in progress
+	CodeKeyMissing        = "master_key_missing"             // 409: not all nodes have the key
+	CodeKeyNotNewer       = "master_key_not_newer"           // 409: there is no newer key, and none can be added
+	CodeKeyNeeded         = "master_key_needed"              // 409: stored values need the key
+	CodeKeySource         = "master_key_source"              // 409: the place of the keys cannot be read or changed by the server
 	CodeReplayLimit       = "replay_limit_reached"           // 409: the maximum number of replays is running or paused
 	CodeNoMatch           = "no_endpoint_matches"            // 422: no endpoint would receive the event, and require_match was set
 	CodeDeliverySettled   = "delivery_settled"               // 409: the delivery is settled and cannot be cancelled

@@ -40,7 +40,7 @@ func run(args []string) int {
 	root.SetOut(cli.NewScreen(os.Stdout))
 	root.SetErr(cli.NewScreen(os.Stderr))
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := root.ExecuteContext(exit.WithArgs(ctx, args))
 	if err == nil {
 		return exit.OK
 	}

@@ -21,13 +21,24 @@ import (
 func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cli.NoArgs,
-		Long: `Run the server until SIGTERM or SIGINT. SIGHUP reloads --profile-dir.
+		Long: `Run the server until SIGTERM or SIGINT. SIGHUP reloads --profile-dir and the master keys.
 
 Each option can also be set by an environment variable (POSTHORN_LISTEN) or in the
 --config file (listen). Flags override variables, and variables override the file.`,
 	}
 	load := server.ConfigFlags(cmd)
 	check := cmd.Flags().Bool("check", false, "check the configuration, print all errors and exit; exit code 2 if there are any")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		faults := server.Faults(exit.FlagErrors(cmd))
+		if !*check || len(faults) == 0 {
+			return exit.FlagError(cmd, err)
+		}
+		_, err = load()
+		if more, ok := errors.AsType[server.Faults](err); ok {
+			faults = append(faults, more...)
+		}
+		return checkOnly(cmd, nil, faults)
+	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if *check {
@@ -69,6 +80,7 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	defer traceEvents(context.WithoutCancel(ctx), cfg, log)()
 	n, err := server.Start(context.WithoutCancel(ctx), cfg, log, out)
 	if err != nil {
 		return err
@@ -89,6 +101,7 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 			return err
 		case <-hangups:
 			n.ReloadProfiles(ctx)
+			n.ReloadMasterKeys(ctx)
 		case <-ctx.Done():
 		}
 	}

@@ -39,15 +39,17 @@ type Options struct {
 	// Pace reports the state of an endpoint's attempts on this node; nil: not known.
 	Pace func(endpoint hook.ID) (hook.Pace, bool)
 
-	PublishRate float64      // events per second that one key may publish; 0: no limit
-	Reads       Rate         // read calls of one key
-	Writes      Rate         // write calls of one key, except publishing
-	Attempts    Rate         // attempts that one tenant's keys request, and uses of its secrets
-	WrongKeys   int          // requests per minute without a valid key from one address; 0: no limit
-	Ceilings    Ceilings     // upper limits of endpoint settings
-	Loop        hook.Loop    // the mark of this installation in CDN-Loop; empty: none
-	AllowReveal bool         // secrets can be shown again
-	Log         *slog.Logger // receives audit lines; nil: slog.Default()
+	PublishRate   float64      // events per second that one key may publish; 0: no limit
+	Reads         Rate         // read calls of one key
+	Writes        Rate         // write calls of one key, except publishing
+	AuditedWrites int          // write calls of one key in a day, except publishing; 0: no limit
+	Attempts      Rate         // attempts that one tenant's keys request, and uses of its secrets
+	WrongKeys     int          // requests per minute without a valid key from one address; 0: no limit
+	Ceilings      Ceilings     // upper limits of endpoint settings
+	Loop          hook.Loop    // the mark of this installation in CDN-Loop; empty: none
+	AllowReveal   bool         // secrets can be shown again
+	Mail          bool         // operational endpoints can have an e-mail address
+	Log           *slog.Logger // receives audit lines; nil: slog.Default()
 }
 
 // Service handles the requests of callers. It is safe for concurrent use.

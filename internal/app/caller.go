@@ -69,13 +69,20 @@ func (c Caller) reach(tenant string) (hook.Scope, error) {
 
 // publish returns the scope in which the caller may publish to the tenant.
 func (c Caller) publish(tenant string) (hook.Scope, error) {
+	scope, err := c.target(tenant)
+	if err == nil {
+		err = c.write()
+	}
+	return scope, err
+}
+
+// target returns the scope of the events that the caller publishes to the tenant, also for
+// a key that may only read.
+func (c Caller) target(tenant string) (hook.Scope, error) {
 	switch c.Kind {
 	case hook.Operator, hook.Publisher:
 	default:
 		return hook.Scope{}, errForbidden
-	}
-	if err := c.write(); err != nil {
-		return hook.Scope{}, err
 	}
 	if tenant == "" {
 		tenant = c.Tenant // a key of one tenant may leave it out

@@ -52,11 +52,11 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 	if change.URL != nil && *change.URL != old.URL && *change.URL == hook.MaskURL(old.URL) {
 		change.URL = nil // sent back as it was shown: unchanged
 	}
-	m, err := s.plan(ctx, old, change)
+	m, err := s.plan(ctx, c, old, change)
 	if err != nil {
 		return Endpoint{}, err
 	}
-	if m.moves = m.needed && origin(m.url) != origin(old.URL); m.moves && s.o.VerifyEndpoints && !change.exempt {
+	if m.moves = m.needed && !hook.MailURL(m.url) && origin(m.url) != origin(old.URL); m.moves && s.o.VerifyEndpoints && !change.exempt {
 		if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
 			return Endpoint{}, err
 		}
@@ -100,8 +100,8 @@ func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, chan
 		}
 		return row, s.o.Ceilings.check(&before, &row)
 	}, change.Discard)
-	if change.Types != nil && len(*change.Types) == 0 {
-		out.Warnings = append(out.Warnings, matchesNothing)
+	if change.Types != nil && err == nil {
+		out.Warnings = append(out.Warnings, filterWarnings(out.Endpoint)...)
 	}
 	if err == nil {
 		out.PublicKey = s.publicKey(out.Endpoint)
@@ -120,7 +120,7 @@ type move struct {
 	secret   hook.Secret      // used if the new profile cannot use the old secret
 }
 
-func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointChange) (move, error) {
+func (s *Service) plan(ctx context.Context, c Caller, old *hook.Endpoint, change EndpointChange) (move, error) {
 	m := move{url: old.URL}
 	in := s.profileNamed(old.Profile)
 	if change.Profile != nil {
@@ -151,7 +151,10 @@ func (s *Service) plan(ctx context.Context, old *hook.Endpoint, change EndpointC
 			return m, err
 		}
 	}
-	m.url, m.warnings, err = s.o.Admit(ctx, m.url, in.URLRules().IPHosts)
+	if old.Mail() && change.URL == nil {
+		return m, nil
+	}
+	m.url, m.warnings, err = s.admit(ctx, c, old.Operational, m.url, in)
 	return m, err
 }
 

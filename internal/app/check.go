@@ -40,6 +40,9 @@ func (s *Service) checkEndpoint(e, old *hook.Endpoint) error {
 			return invalid("event_types/"+strconv.Itoa(i), "An entry of \"event_types\" must be the name of an event type, the beginning of one up to a dot, colon or slash with a star after it (\"orders/*\"), or \"*\". "+hook.TypeRule)
 		}
 	}
+	if err := checkAlertTypes(e); err != nil {
+		return err
+	}
 	for _, text := range []struct {
 		field, now, before string
 		limit              int

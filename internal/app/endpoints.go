@@ -38,6 +38,8 @@ type NewEndpoint struct {
 	MaxFailures *int    // 1 to 1000; nil: the profile's rule
 	Retry       *hook.Retry
 	Secret      string // a secret to import; empty: a new one
+	// Operational endpoints get operational events and nothing else.
+	Operational bool
 
 	admit  func(existing []*hook.Endpoint) error // called inside the transaction; nil: no further conditions
 	exempt bool                                  // needs no verification
@@ -66,8 +68,8 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	if scope.Tenant == "" {
 		return Endpoint{}, nil, invalid("tenant", "\"tenant\" is required.")
 	}
-	if !hook.ValidTenantID(scope.Tenant) {
-		return Endpoint{}, nil, noTenant("tenant")
+	if err := in.owner(c, scope.Tenant); err != nil {
+		return Endpoint{}, nil, err
 	}
 	ep, p, err := s.draft(scope, in)
 	if err != nil {
@@ -81,22 +83,23 @@ func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, 
 	if err != nil {
 		return Endpoint{}, nil, err
 	}
-	if ep.URL, made.Warnings, err = s.o.Admit(ctx, in.URL, p.URLRules().IPHosts); err != nil {
+	if ep.URL, made.Warnings, err = s.admit(ctx, c, in.Operational, in.URL, p); err != nil {
 		return Endpoint{}, nil, err
 	}
-	if s.o.VerifyEndpoints && !in.exempt {
+	if ep.Mail() && ep.MaxInFlight == 0 {
+		ep.MaxInFlight = 1 // one connection to the mail server at a time
+	}
+	if s.o.VerifyEndpoints && !in.exempt && !ep.Mail() {
 		if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
 			return Endpoint{}, nil, err
 		}
 		ep.Verification = challenged(p)
 	}
-	if len(ep.Types) == 0 {
-		made.Warnings = append(made.Warnings, matchesNothing)
-	}
+	made.Warnings = append(made.Warnings, filterWarnings(&ep)...)
 	ep.Secrets = []hook.Secret{secret}
 	made.Endpoint, made.Secret = &ep, secret.Text
 	made.PublicKey, _ = p.PublicKey(secret)
-	stored, replay, err := s.o.Store.CreateEndpointIf(ctx, ep, s.o.Ceilings.bounded(in.admit), once.in(scope, func(stored any) any {
+	stored, replay, err := s.o.Store.CreateEndpointIf(ctx, ep, s.bounded(&in), once.in(scope, func(stored any) any {
 		return made.with(stored)
 	}))
 	if err != nil || replay != nil {
@@ -116,7 +119,7 @@ func (e Endpoint) with(stored any) Endpoint {
 // draft checks everything about a new endpoint except its URL and its secret.
 func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profile.Profile, error) {
 	ep := hook.Endpoint{Scope: scope, Types: in.Types, Title: in.Title, Description: in.Description, Profile: in.Profile, Headers: in.Headers,
-		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Retry: in.Retry}
+		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Retry: in.Retry, Operational: in.Operational}
 	if in.Types == nil {
 		return ep, nil, invalid("event_types", "\"event_types\" is required; [\"*\"] matches every type, [] none.")
 	}
@@ -299,8 +302,8 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 	if err != nil {
 		return Test{}, nil, err
 	}
-	if data == nil && hook.ValidType(eventType) {
-		known, err := s.o.Store.EventType(ctx, ep.Scope.Mode, eventType)
+	if data == nil && hook.ValidType(eventType) && !ep.Operational {
+		known, err := s.EventType(ctx, c, eventType) // a tenant does not get the example of a hidden type
 		if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
 			return Test{}, nil, err
 		}
@@ -310,7 +313,11 @@ func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventT
 		return Test{}, nil, hook.NotVerified()
 	}
 	p := s.profileNamed(ep.Profile)
-	eventType, data, err = testEvent(p, eventType, data)
+	if ep.Operational {
+		eventType, data, err = alertTest(eventType, data)
+	} else {
+		eventType, data, err = testEvent(p, eventType, data)
+	}
 	if err != nil {
 		return Test{}, nil, err
 	}
@@ -337,6 +344,9 @@ func testEvent(p *profile.Profile, eventType string, data []byte) (string, []byt
 	}
 	if !hook.ValidType(eventType) {
 		return "", nil, errType("type", eventType)
+	}
+	if hook.ReservedType(eventType) {
+		return "", nil, errReserved("type", eventType)
 	}
 	if data == nil {
 		data = []byte("{}")

@@ -62,6 +62,9 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 		byEndpoint[rows[i].Endpoint] = &rows[i]
 	}
 	for i := range histories {
+		if histories[i].Operational != hook.ReservedType(event.Type) && event.Kind == hook.NormalEvent {
+			continue // it can never get the event
+		}
 		e := explain(event, &histories[i], byEndpoint[histories[i].Endpoint])
 		s.explainWait(&e)
 		out.Endpoints = append(out.Endpoints, e)
@@ -244,7 +247,7 @@ func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint 
 	}
 	n := 0
 	for _, e := range all {
-		if e.Status != hook.Disabled && e.Types.Match(event.Type) {
+		if e.Status != hook.Disabled && e.Wants(event.Type) {
 			n++
 		}
 	}

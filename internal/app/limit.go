@@ -33,6 +33,7 @@ type limit struct{ name, allows string }
 var (
 	limitReads    = &limit{"reads", "This key may make %s calls that read a second, %s at once."}
 	limitWrites   = &limit{"writes", "This key may make %s calls that write a second, %s at once."}
+	limitAudited  = &limit{"audited", "This key may make %[2]s calls that write a day, because each of them leaves an entry in the audit log."}
 	limitAttempts = &limit{"attempts", "%s tests, resends, retries, challenges and uses of a secret a second may be asked for by hand, %s at once; a resend counts as its deliveries."}
 	limitEvents   = &limit{"events", "This key may publish %s events a second, %s at once."}
 	limitTokens   = &limit{"tokens", "This key may ask for %s token a second, %s at once. A token is good for an hour: use it again."}
@@ -62,15 +63,18 @@ func Metered(ctx context.Context, note func(Quota)) context.Context {
 }
 
 // Call counts one request against the caller's limit for reads or writes. Publishing
-// has its own limit and is not counted here. Beyond the limit the error is
-// CodeRateLimited, with RetryAfter. If the key is read-only, a write is refused with
+// has its own limit and is not counted here. A write also counts against those of a day,
+// which bound the audit log. Beyond a limit the error is CodeRateLimited, with RetryAfter. If the key is read-only, a write is refused with
 // CodeKeyReadOnly.
 func (s *Service) Call(ctx context.Context, c Caller, write bool) error {
 	if write {
 		if err := c.write(); err != nil {
 			return err
 		}
-		return s.spend(ctx, c, limitWrites, 1)
+		if err := s.spend(ctx, c, limitWrites, 1); err != nil {
+			return err
+		}
+		return s.spend(ctx, c, limitAudited, 1)
 	}
 	return s.spend(ctx, c, limitReads, 1)
 }
@@ -89,6 +93,8 @@ func (s *Service) rateOf(c Caller, l *limit) (Rate, Caller) {
 		r = s.o.Reads
 	case limitWrites:
 		r = s.o.Writes
+	case limitAudited:
+		r = Rate{PerSecond: float64(s.o.AuditedWrites) / (24 * 60 * 60), Burst: s.o.AuditedWrites}
 	case limitAttempts:
 		if r = s.o.Attempts; c.Kind != hook.Operator {
 			holder = Caller{Tenant: c.Tenant, Mode: c.Mode}

@@ -40,7 +40,7 @@ func (m *Mount) profile() *profile.Profile {
 }
 
 func (m *Mount) shows(e *hook.Endpoint) bool {
-	return !e.Listener() && m.s.profileNamed(e.Profile).Management() == m.management
+	return !e.Listener() && !e.Operational && m.s.profileNamed(e.Profile).Management() == m.management
 }
 
 // scope accepts only tenant keys: other kinds of key belong to no single tenant whose
@@ -123,7 +123,7 @@ func (m *Mount) Faults(ctx context.Context, c Caller, id hook.ID, change Endpoin
 	if change.URL != nil {
 		err := checkNotMasked(*change.URL)
 		if err == nil {
-			_, _, err = m.s.o.Admit(ctx, *change.URL, p.URLRules().IPHosts)
+			_, _, err = m.s.admit(ctx, c, false, *change.URL, p)
 		}
 		note(err)
 	}

@@ -16,6 +16,7 @@ const MaxBatch = 1000
 type Event struct {
 	Tenant    string
 	Type      string
+	Version   int // of the type, whose schema the data matches; 0: the type's own choice
 	Data      []byte
 	ID        hook.ID   // the platform's own; zero: Posthorn's
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
@@ -112,11 +113,14 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	if !hook.ValidType(e.Type) {
 		return hook.NewEvent{}, errType("type", e.Type)
 	}
+	if hook.ReservedType(e.Type) {
+		return hook.NewEvent{}, errReserved("type", e.Type)
+	}
 	if err := c.publishType(e.Type); err != nil {
 		return hook.NewEvent{}, err
 	}
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Data), RequireMatch: e.RequireMatch, PayloadRetention: e.PayloadRetention}, nil
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch, PayloadRetention: e.PayloadRetention}, nil
 }
 
 // errType refuses the name of an event type and states what is wrong with it.

@@ -246,6 +246,9 @@ func (s *Service) moveReplay(ctx context.Context, c Caller, id hook.ID, act stri
 	if err != nil {
 		return Replay{}, err
 	}
+	if !j.Moved { // it was in this state already
+		return s.shown(ctx, j), nil
+	}
 	s.o.Log.LogAttrs(ctx, levelAudit, act, append(c.audit(&hook.Endpoint{ID: j.Endpoint, Scope: j.Scope}), slog.String("replay", j.ID.String()))...)
 	return s.shown(ctx, j), nil
 }
@@ -270,7 +273,7 @@ type Matching struct {
 // event would be held. The caller must be allowed to publish to the tenant, or be the
 // tenant.
 func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string) (Matching, error) {
-	scope, err := c.publish(tenant)
+	scope, err := c.target(tenant)
 	if c.Kind == hook.TenantKey {
 		scope, err = c.reach(tenant)
 	}
@@ -289,7 +292,7 @@ func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string)
 	all, err := s.o.Store.TenantEndpoints(ctx, scope)
 	out := Matching{Tenant: scope.Tenant, Type: eventType}
 	for _, e := range all {
-		if e.Status == hook.Disabled || !e.Types.Match(eventType) {
+		if e.Status == hook.Disabled || !e.Wants(eventType) {
 			continue
 		}
 		if out.Count++; out.Count <= maxMatching {

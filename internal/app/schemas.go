@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,14 +12,14 @@ import (
 	"github.com/posthorn/posthorn/internal/schema"
 )
 
-// maxChecked bounds the number of event types, over both modes, whose schemas are
-// enforced: all of them are compiled in memory.
+// maxChecked bounds the number of schemas, over both modes and all versions of event
+// types, that are enforced: all of them are compiled in memory.
 const maxChecked = 1000
 
 // schemas holds the compiled schemas that are enforced. Publishers read an immutable
 // snapshot without a lock.
 type schemas struct {
-	now     atomic.Pointer[map[checkedType]checked]
+	now     atomic.Pointer[enforced]
 	loading sync.Mutex
 	warned  atomic.Uint64
 	refused atomic.Uint64
@@ -30,14 +31,22 @@ func (s *Service) Mismatches() (warned, refused uint64) {
 	return s.schemas.warned.Load(), s.schemas.refused.Load()
 }
 
+// enforced are the schemas in force.
+type enforced struct {
+	types   map[checkedType]checked
+	schemas int // over all versions
+}
+
 type checkedType struct {
 	mode hook.Mode
 	name string
 }
 
 type checked struct {
-	enforce hook.Enforce
-	schema  *schema.Schema
+	enforce  hook.Enforce
+	version  int                    // of events that name none
+	versions map[int]*schema.Schema // nil: this version has no schema
+	all      string                 // the versions as words
 }
 
 // LoadSchemas reads the schemas that are enforced. Call it before the first event is
@@ -54,65 +63,118 @@ func (s *Service) LoadSchemas(ctx context.Context) error {
 	}
 	var old map[checkedType]checked
 	if p := s.schemas.now.Load(); p != nil {
-		old = *p
+		old = p.types
 	}
-	next := make(map[checkedType]checked, len(list))
-	for _, e := range list {
-		key := checkedType{e.Mode, e.Name}
-		compiled := old[key].schema
-		if compiled == nil || !bytes.Equal(compiled.Text(), e.Schema) {
-			if compiled, err = schema.Compile(e.Schema); err != nil {
-				s.o.Log.Error("the schema of an event type cannot be enforced", "event_type", e.Name, "mode", e.Mode, "error", err)
-				continue
+	next := &enforced{types: make(map[checkedType]checked, len(list))}
+	for i := range list {
+		e := &list[i]
+		key, all := checkedType{e.Mode, e.Name}, e.Versions()
+		rule := checked{enforce: e.Enforce, version: e.Version, versions: make(map[int]*schema.Schema, len(all)), all: hook.VersionList(all)}
+		for _, v := range all {
+			compiled := old[key].versions[v.Version]
+			if compiled == nil || !bytes.Equal(compiled.Text(), v.Schema) {
+				if compiled, err = compileVersion(v); err != nil {
+					s.o.Log.Error("the schema of an event type cannot be enforced", "event_type", e.Name, "version", v.Version, "mode", e.Mode, "error", err)
+				}
+			}
+			if rule.versions[v.Version] = compiled; compiled != nil {
+				next.schemas++
 			}
 		}
-		next[key] = checked{e.Enforce, compiled}
+		next.types[key] = rule
 	}
-	s.schemas.now.Store(&next)
+	s.schemas.now.Store(next)
 	return nil
 }
 
-// mismatch checks the data of an event if the schema of its type is enforced.
-func (s *Service) mismatch(mode hook.Mode, eventType string, data []byte) *hook.Mismatch {
+// compileVersion compiles the schema of a version. It returns nil if there is none.
+func compileVersion(v hook.TypeVersion) (*schema.Schema, error) {
+	if v.Schema == nil {
+		return nil, nil
+	}
+	return schema.Compile(v.Schema)
+}
+
+// mismatch checks the data of an event if the schema of its type is enforced. A version
+// of 0 means that the event names none.
+func (s *Service) mismatch(mode hook.Mode, eventType string, version int, data []byte) *hook.Mismatch {
 	p := s.schemas.now.Load()
 	if p == nil {
 		return nil
 	}
-	rule, known := (*p)[checkedType{mode, eventType}]
+	rule, known := p.types[checkedType{mode, eventType}]
 	if !known {
 		return nil
 	}
-	found := rule.schema.Check(data)
-	if found == nil {
+	if version == 0 {
+		version = rule.version
+	}
+	compiled, known := rule.versions[version]
+	found := &hook.Mismatch{Refused: rule.enforce == hook.EnforceReject}
+	if !known {
+		found.Field = "type_version"
+		found.Message = fmt.Sprintf("The event type %s has no version %d; it has %s.", eventType, version, rule.all)
+	} else if compiled == nil {
 		return nil
+	} else if wrong := compiled.Check(data); wrong == nil {
+		return nil
+	} else {
+		found.Field = "data" + wrong.Pointer
+		of := "the event type " + eventType
+		if len(rule.versions) > 1 {
+			of = fmt.Sprintf("version %d of %s", version, of)
+		}
+		found.Message = fmt.Sprintf("%q is not what the schema of %s asks for: %s.", found.Field, of, wrong.Reason)
 	}
 	count := &s.schemas.warned
-	if rule.enforce == hook.EnforceReject {
+	if found.Refused {
 		count = &s.schemas.refused
 	}
 	count.Add(1)
-	field := "data" + found.Pointer
-	return &hook.Mismatch{Field: field, Refused: rule.enforce == hook.EnforceReject,
-		Message: fmt.Sprintf("%q is not what the schema of the event type %s asks for: %s.", field, eventType, found.Reason)}
+	return found
 }
 
-// checkSchema refuses a catalogue entry whose schema does not compile, one that is to
-// be checked but has no schema, and a checked entry beyond maxChecked.
-func (s *Service) checkSchema(e, old *hook.EventType) error {
-	if e.Schema == nil {
-		if e.Enforce != hook.EnforceOff {
-			return invalid("check", "\"check\" needs a \"schema\", or \"off\".")
+// checkSchemas refuses a catalogue entry with a schema that does not compile, one that is
+// to be checked but has no schema, and more checked schemas than maxChecked.
+func (s *Service) checkSchemas(e, old *hook.EventType) error {
+	if e.Schema == nil && e.Enforce != hook.EnforceOff {
+		return invalid("check", "\"check\" needs a \"schema\", or \"off\".")
+	}
+	before := old.Versions()
+	check := func(field string, v hook.TypeVersion) error {
+		same := func(o hook.TypeVersion) bool { return bytes.Equal(o.Schema, v.Schema) }
+		if v.Schema == nil || e.Enforce == hook.EnforceOff && slices.ContainsFunc(before, same) {
+			return nil // it may have been stored before schemas were compiled
+		}
+		if _, err := schema.Compile(v.Schema); err != nil {
+			return invalid(field, fmt.Sprintf("%q is not a JSON Schema that can be used: %v.", field, err))
 		}
 		return nil
 	}
-	if e.Enforce == hook.EnforceOff && bytes.Equal(e.Schema, old.Schema) {
-		return nil // it was stored before schemas were compiled
+	if err := check("schema", e.TypeVersion); err != nil {
+		return err
 	}
-	if _, err := schema.Compile(e.Schema); err != nil {
-		return invalid("schema", "\"schema\" is not a JSON Schema that can be used: "+err.Error()+".")
+	for i, v := range e.Others {
+		if err := check(fmt.Sprintf("other_versions/%d/schema", i), v); err != nil {
+			return err
+		}
 	}
-	if p := s.schemas.now.Load(); e.Enforce != hook.EnforceOff && old.Enforce == hook.EnforceOff && p != nil && len(*p) >= maxChecked {
-		return &hook.Error{Code: hook.CodeConflict, Field: "check", Message: fmt.Sprintf("%d event types are checked already, and no more are allowed. Set one to \"off\" first.", maxChecked)}
+	more := checkedSchemas(e) - checkedSchemas(old)
+	if p := s.schemas.now.Load(); p != nil && more > 0 && p.schemas+more > maxChecked {
+		return &hook.Error{Code: hook.CodeConflict, Field: "check", Message: fmt.Sprintf("%d schemas of event types are checked already, and %d are allowed over all versions and both modes. Set the check of a type to \"off\" first, or remove versions.", p.schemas, maxChecked)}
 	}
 	return nil
+}
+
+// checkedSchemas counts the schemas of an entry that are enforced.
+func checkedSchemas(e *hook.EventType) (n int) {
+	if e.Enforce == hook.EnforceOff {
+		return 0
+	}
+	for _, v := range e.Versions() {
+		if v.Schema != nil {
+			n++
+		}
+	}
+	return n
 }

@@ -58,8 +58,9 @@ type TenantStore interface {
 	DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error
 }
 
-// KeyStore stores keys by the SHA-256 of their text.
+// KeyStore stores keys by the SHA-256 of their text, and has the master keys.
 type KeyStore interface {
+	MasterKeyStore
 	CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error)
 	KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error)
 	// KeyUsed notes that a request used the key. It does not block.
@@ -119,7 +120,8 @@ type ReplayStore interface {
 type EventTypeStore interface {
 	CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error)
 	EventType(ctx context.Context, mode hook.Mode, name string) (hook.EventType, error)
-	EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.EventType, string, error)
+	EventTypes(ctx context.Context, q hook.TypeQuery) ([]hook.EventType, string, error)
+	Subscribers(ctx context.Context, scope hook.Scope, types []string, most int) ([]hook.Subscribers, error)
 	CheckedEventTypes(ctx context.Context, limit int) ([]hook.EventType, error)
 	UpdateEventType(ctx context.Context, mode hook.Mode, name string, update func(old hook.EventType) (hook.EventType, error)) (hook.EventType, error)
 	DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error

@@ -93,7 +93,7 @@ func (s *Service) DeleteTenant(ctx context.Context, c Caller, id string, checks 
 // checkNamed returns an error to an operator whose list is empty because the named
 // tenant does not exist.
 func (s *Service) checkNamed(ctx context.Context, c Caller, tenant string) error {
-	if tenant == "" || c.Kind != hook.Operator {
+	if tenant == "" || tenant == hook.OperatorTenant || c.Kind != hook.Operator {
 		return nil
 	}
 	_, err := s.o.Store.Tenant(ctx, tenant)

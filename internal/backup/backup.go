@@ -234,7 +234,7 @@ func (p *backupPlan) explain(ctx context.Context, err error, outcome string) err
 	case errors.Is(err, store.ErrLocked):
 		return exit.With(exit.Locked, fmt.Errorf("a server is using this store; stop it before the restore; %s", outcome))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the key that encrypted the secrets in this store; name that key with --master-key-file; %s", p.key.From, outcome))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the key that encrypted the secrets in this store%s; name that key with --master-key-file; %s", p.key.From, seal.Why(err), outcome))
 	case errors.Is(err, store.ErrNewerSchema):
 		return exit.With(exit.Schema, fmt.Errorf("%w; use the newer release; %s", err, outcome))
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -33,9 +32,16 @@ The file is YAML or JSON with a list of event types:
   event_types:
     - name: payment.settled
       description: Money has arrived.
+      group: Payments
       check: reject        # off, warn or reject
+      version: 2           # of schema and example, for events that name none
       schema: {type: object, required: [id]}
       example: {id: pay_1}
+      other_versions:      # for events that name one of them
+        - {version: 1, schema: {type: object}}
+      deprecated: true
+      replacement: payment.paid
+      hidden: false        # true: tenants do not see it
 
 A field that the file leaves out is cleared. The whole file is checked before anything
 is changed. Repeating the command changes nothing.`,
@@ -66,11 +72,12 @@ is changed. Repeating the command changes nothing.`,
 }
 
 func applyTypes(cmd *cobra.Command, c *server, list []client.NewEventType, dry bool) error {
+	out := cmd.OutOrStdout()
 	for _, want := range list {
 		have, err := c.EventType(cmd.Context(), want.Name)
-		did := "unchanged"
-		switch problem, _ := errors.AsType[*client.Problem](err); {
-		case err != nil && (problem == nil || problem.Code != client.CodeNotFound):
+		did, differs := "unchanged", false
+		switch {
+		case err != nil && !isNotFound(err):
 			return c.refused(err)
 		case err != nil:
 			did, err = "created", nil
@@ -78,7 +85,7 @@ func applyTypes(cmd *cobra.Command, c *server, list []client.NewEventType, dry b
 				_, err = c.CreateEventType(cmd.Context(), want)
 			}
 		case !sameType(have, want):
-			did, err = "changed", nil
+			did, differs = "changed", !sameJSON(have.Schema, want.Schema)
 			if !dry {
 				_, err = c.UpdateEventType(cmd.Context(), want.Name, patchOf(want))
 			}
@@ -86,14 +93,35 @@ func applyTypes(cmd *cobra.Command, c *server, list []client.NewEventType, dry b
 		if err != nil {
 			return c.refused(fmt.Errorf("%s: %w", want.Name, err))
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%-9s  %s\n", did, PlainText(want.Name))
+		change := ""
+		if version := max(want.Version, 1); did == "changed" && version != have.Version {
+			change = fmt.Sprintf("  version %d to %d", have.Version, version)
+		}
+		fmt.Fprintf(out, "%-9s  %s%s\n", did, PlainText(want.Name), change)
+		if differs && dry {
+			printDifferences(out, have.Schema, want.Schema)
+		}
 	}
 	return nil
 }
 
+func isNotFound(err error) bool {
+	problem, ok := errors.AsType[*client.Problem](err)
+	return ok && problem.Code == client.CodeNotFound
+}
+
 func sameType(have client.EventType, want client.NewEventType) bool {
-	return have.Description == want.Description && have.Check == firstOf(want.Check, hook.EnforceOff.String()) &&
-		sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example)
+	return have.Description == want.Description && have.Group == want.Group && have.Version == max(want.Version, 1) &&
+		have.Check == firstOf(want.Check, hook.EnforceOff.String()) && have.Deprecated == want.Deprecated && have.Replacement == want.Replacement && have.Hidden == want.Hidden &&
+		sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example) && slices.EqualFunc(inOrder(have.OtherVersions), inOrder(want.OtherVersions), sameVersion)
+}
+
+func inOrder(list []client.EventTypeVersion) []client.EventTypeVersion {
+	return slices.SortedFunc(slices.Values(list), func(a, b client.EventTypeVersion) int { return a.Version - b.Version })
+}
+
+func sameVersion(a, b client.EventTypeVersion) bool {
+	return a.Version == b.Version && sameJSON(a.Schema, b.Schema) && sameJSON(a.Example, b.Example)
 }
 
 func sameJSON(a, b json.RawMessage) bool { return bytes.Equal(compactJSON(a), compactJSON(b)) }
@@ -107,8 +135,18 @@ func compactJSON(text json.RawMessage) []byte {
 }
 
 func patchOf(want client.NewEventType) client.EventTypePatch {
-	p := client.EventTypePatch{Description: client.Set(want.Description), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
-		Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage]()}
+	p := client.EventTypePatch{Description: client.Set(want.Description), Group: client.Set(want.Group), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
+		Version: client.Set(max(want.Version, 1)), OtherVersions: client.Set(slices.Clone(want.OtherVersions)), Deprecated: client.Set(want.Deprecated),
+		Replacement: client.Set(want.Replacement), Hidden: client.Set(want.Hidden), Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage]()}
+	if want.Group == "" {
+		p.Group = client.Null[string]()
+	}
+	if want.Replacement == "" {
+		p.Replacement = client.Null[string]()
+	}
+	if want.OtherVersions == nil {
+		p.OtherVersions = client.Null[[]client.EventTypeVersion]()
+	}
 	if want.Schema != nil {
 		p.Schema = client.Set(want.Schema)
 	}
@@ -120,18 +158,10 @@ func patchOf(want client.NewEventType) client.EventTypePatch {
 
 // readTypes reads a file of event types. Errors name the line.
 func readTypes(text []byte) ([]client.NewEventType, error) {
-	if len(text) > maxTypesFile {
-		return nil, fmt.Errorf("longer than %d bytes", maxTypesFile)
+	root, err := readYAML(text)
+	if err != nil {
+		return nil, err
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document, more yaml.Node
-	if err := decoder.Decode(&document); err != nil {
-		return nil, fmt.Errorf("not YAML: %w", err)
-	}
-	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) || len(document.Content) != 1 {
-		return nil, errors.New("must contain one document")
-	}
-	root := document.Content[0]
 	if root.Kind != yaml.MappingNode || len(root.Content) != 2 || root.Content[0].Value != "event_types" || root.Content[1].Kind != yaml.SequenceNode {
 		return nil, fmt.Errorf("line %d: must be a mapping with one member, the list \"event_types\"", max(root.Line, 1))
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // nouns of the API, each a command.
-var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, auditNoun}
+var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, auditNoun, masterKeyNoun}
 
 // newNouns returns the commands that call the API.
 func newNouns() []*cobra.Command {
@@ -34,7 +34,7 @@ func newNouns() []*cobra.Command {
 			cmd.AddCommand(newVerb(v))
 		}
 		if n.name == eventTypeNoun.name {
-			cmd.AddCommand(newApplyTypes())
+			cmd.AddCommand(newApplyTypes(), newExportTypes(), newImportTypes(), newDiffTypes())
 		}
 		if n.name == eventNoun.name {
 			publish := newSend()

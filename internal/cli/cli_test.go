@@ -191,7 +191,7 @@ func TestEventTypeVerbs(t *testing.T) {
 	s := newShell(t)
 	servertest.Contains(t, s.OKWith(`{"type": "object"}`, "event-type", "create", "--name", "payment.settled", "--schema", "-", "--example", `{"id": "p"}`), `{"type":"object"}`)
 	servertest.Contains(t, squeezed(s.OK("event-type", "update", "payment.settled", "--description", "Paid", "--reset", "example")), "Paid", "example -")
-	servertest.Contains(t, squeezed(s.OK("event-type", "list")), "NAME ", "payment.settled Paid")
+	servertest.Contains(t, squeezed(s.OK("event-type", "list")), "NAME ", "payment.settled - 1 off no no Paid")
 	servertest.Contains(t, s.OK("event-type", "delete", "payment.settled", "--yes"), "deleted event type payment.settled")
 	const types = "event_types:\n  - name: order:paid\n    check: reject\n    schema: {required: [id]}\n  - name: a.b\n"
 	servertest.Contains(t, s.OKWith(types, "event-type", "apply", "-f", "-", "--dry-run"), "created    order:paid", "created    a.b")

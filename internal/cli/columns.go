@@ -26,7 +26,7 @@ const (
 )
 
 // dispensable are the columns that are dropped if there is no room, in this order.
-var dispensable = []string{"last_used_at", "expires_at", "next_attempt_at", "endpoint", "created_at", "ended_at", "disabled_reason", "profile", "test", "event_types", "verification.state", "last_error", "accepted_at", "url", "message"}
+var dispensable = []string{"address", "last_used_at", "expires_at", "next_attempt_at", "endpoint", "created_at", "ended_at", "disabled_reason", "profile", "test", "event_types", "verification.state", "last_error", "accepted_at", "url", "message"}
 
 // shortHeads replace names that are longer than the values of their columns.
 var shortHeads = map[string]string{"last_status": "LAST", "attempts": "TRIES", "number": "#", "duration_ms": "MS", "processed": "DONE", "delivered": "OK", "event_types": "TYPES", "verification.state": "VERIFIED"}

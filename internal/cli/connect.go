@@ -108,8 +108,30 @@ func findTarget(address, key, context string) (target, error) {
 	if !ok {
 		return target{}, exit.Usagef("there is no context %q; \"posthorn context list\" shows them, \"posthorn login %s\" creates it", named, named)
 	}
-	return target{chosen, "context " + named}, nil
+	return target{chosen, fromContext + named}, nil
 }
+
+// Saved is a server and its key from a context.
+type Saved struct {
+	URL, Key string
+	From     string // the context, for messages
+	// PlainHTTP says that the network to the server is trusted.
+	PlainHTTP bool
+}
+
+// FindContext returns what the commands that call the API take from a context: the named
+// one, or the current one if neither flags nor the environment name a server or a key. It
+// returns nil if they take nothing from one.
+func FindContext(address, key, context string) (*Saved, error) {
+	t, err := findTarget(address, key, context)
+	if err != nil || !strings.HasPrefix(t.keyFrom, fromContext) {
+		return nil, err
+	}
+	return &Saved{t.URL, t.Key, t.keyFrom, t.PlainHTTP}, nil
+}
+
+// fromContext begins the origin of a key that came from a context.
+const fromContext = "context "
 
 // FindKey returns the key from a flag or the environment, and where it came from. Both are
 // empty if there is none.

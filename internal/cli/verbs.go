@@ -75,7 +75,7 @@ var (
 	}
 	states        = []string{"pending", "held", "succeeded", "failed", "cancelled"}
 	deliveryShape = []string{"id", "event_type", "endpoint", "state", "attempts", "last_status", "last_error", "next_attempt_at", "created_at"}
-	attemptShape  = map[string][]string{"attempt_log": {"number", "at", "trigger", "status", "error", "duration_ms", "message"}}
+	attemptShape  = map[string][]string{"attempt_log": {"number", "at", "trigger", "status", "error", "duration_ms", "address", "message"}}
 	shownOnce     = "The secret is shown only once. Store it now."
 )
 
@@ -137,14 +137,18 @@ var endpointNoun = noun{name: "endpoint", short: "Manage endpoints, the URLs tha
 		params: append([]param{tenantParam,
 			{flag: "secret", kind: asSecret, usage: "existing secret to use instead of a new one: the secret, @FILE, or - for standard input"},
 			{flag: "disabled", member: "enabled", kind: asSwitch, sets: "false", usage: "create the endpoint disabled"},
+			{flag: "operational", kind: asSwitch, sets: "true", usage: "create an operational endpoint, which gets events about endpoints and deliveries only; --tenant @operator for those of all tenants"},
 		}, requiring(endpointParams, "url", "event-types")...),
-		example: `  posthorn endpoint create --tenant acme --url https://example.com/hook --event-types "payment.settled,payment.failed"`},
+		example: `  posthorn endpoint create --tenant acme --url https://example.com/hook --event-types "payment.settled,payment.failed"
+  posthorn endpoint create --operational --tenant @operator --url mailto:ops@example.com --event-types "posthorn.endpoint.*,posthorn.digest"
+  posthorn endpoint create --operational --tenant @operator --url https://hooks.slack.com/services/... --event-types "*" --profile slack`},
 	{name: "list", short: "List endpoints, newest first", method: http.MethodGet, path: "/v1/endpoints",
 		columns: []string{"id", "tenant", "url", "event_types", "enabled", "disabled_reason", "verification.state", "profile", "created_at"}, params: []param{tenantParam,
 			{flag: "enabled", usage: "true for enabled endpoints only, false for disabled ones", values: []string{"true", "false"}},
 			{flag: "event-type", usage: "event type that the endpoint receives"},
 			{flag: "profile", usage: "profile (wire format)"},
-			{flag: "disabled-reason", usage: "why the endpoint is disabled: by_hand, failures, gone, listener_away or unverified", values: []string{"by_hand", "failures", "gone", "listener_away", "unverified"}},
+			{flag: "operational", usage: "true for operational endpoints only, false for the others", values: []string{"true", "false"}},
+			{flag: "disabled-reason", usage: "why the endpoint is disabled: by_hand, damaged, failures, gone, listener_away or unverified", values: []string{"by_hand", "damaged", "failures", "gone", "listener_away", "unverified"}},
 		}},
 	{name: "get", short: "Show an endpoint and its health", arg: "ID", method: http.MethodGet, path: "/v1/endpoints/{}"},
 	{name: "update", short: "Update an endpoint; fields that are not given stay unchanged", arg: "ID", method: http.MethodPatch, path: "/v1/endpoints/{}", params: endpointParams},
@@ -236,7 +240,12 @@ var replayNoun = noun{name: "replay", short: "Replay past events to an endpoint"
 var eventTypeNoun = noun{name: "event-type", short: "Manage the catalogue of event types", verbs: []verb{
 	{name: "create", short: "Add an event type to the catalogue", method: http.MethodPost, path: "/v1/event-types", once: true,
 		params: append([]param{{flag: "name", required: true, usage: "name of the event type, such as payment.settled"}}, eventTypeParams...)},
-	{name: "list", short: "List the event types of the catalogue", method: http.MethodGet, path: "/v1/event-types", columns: []string{"name", "description", "check", "updated_at"}},
+	{name: "list", short: "List the event types of the catalogue", method: http.MethodGet, path: "/v1/event-types", columns: []string{"name", "group", "version", "check", "deprecated", "hidden", "description"}, params: []param{
+		{flag: "group", usage: "group of the types"},
+		{flag: "deprecated", usage: "whether the types are deprecated: true or false", values: []string{"true", "false"}},
+		{flag: "hidden", usage: "whether the types are hidden from tenants: true or false", values: []string{"true", "false"}},
+	}},
+	{name: "subscribers", short: "Count the endpoints that receive an event type", arg: "NAME", method: http.MethodGet, path: "/v1/event-types/{}/subscribers"},
 	{name: "get", short: "Show an event type with its schema and example", arg: "NAME", method: http.MethodGet, path: "/v1/event-types/{}"},
 	{name: "update", short: "Update an event type; fields that are not given stay unchanged", arg: "NAME", method: http.MethodPatch, path: "/v1/event-types/{}", params: eventTypeParams},
 	{name: "delete", short: "Remove an event type from the catalogue", arg: "NAME", method: http.MethodDelete, path: "/v1/event-types/{}", done: "deleted event type %s"},
@@ -247,7 +256,21 @@ var eventTypeParams = []param{
 	{flag: "schema", kind: asObject, usage: "JSON Schema of the event data: a JSON object, @FILE, or - for standard input"},
 	{flag: "example", kind: asObject, usage: "example of the event data: a JSON object, @FILE, or - for standard input"},
 	{flag: "check", usage: "action on published data that does not match the schema: off, warn or reject", values: []string{"off", "warn", "reject"}},
+	{flag: "group", usage: "group that the type belongs to, such as Payments"},
+	{flag: "version", kind: asNumber, usage: "version of schema and example, for events that name none; a higher one keeps the version before it"},
+	{flag: "deprecated", kind: asSwitch, sets: "true", usage: "mark the type as deprecated"},
+	{flag: "replacement", usage: "type to use instead of a deprecated one"},
+	{flag: "hidden", kind: asSwitch, sets: "true", usage: "hide the type from tenants; it can be published all the same"},
 }
+
+var masterKeyNoun = noun{name: "master-key", short: "List and rotate the master keys that seal secrets", verbs: []verb{
+	{name: "list", short: "List the master keys of the node, oldest first", method: http.MethodGet, path: "/v1/master-keys",
+		columns: []string{"id", "state", "missing", "resealed", "released_at"}},
+	{name: "rotate", short: "Seal with the newest master key from now on, and seal everything stored again; makes that key if the server has the file to itself", method: http.MethodPost, path: "/v1/master-keys/rotate",
+		example: `  posthorn master-key rotate
+  posthorn master-key list        # until the key before is unused; back up the new one meanwhile`},
+	{name: "drop", short: "Remove a master key that nothing in the database needs from the node's key file", arg: "ID", method: http.MethodDelete, path: "/v1/master-keys/{}", done: "removed master key %s"},
+}}
 
 var auditNoun = noun{name: "audit", short: "List and verify the audit log", verbs: []verb{
 	{name: "list", short: "List entries of the audit log, newest first", method: http.MethodGet, path: "/v1/audit",

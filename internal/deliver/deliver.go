@@ -50,15 +50,23 @@ type Listeners interface {
 	Forward(ctx context.Context, target *hook.Endpoint, d *hook.Delivery, r egress.Request) (egress.Response, error)
 }
 
+// Mailer sends an event to the e-mail address of an operational endpoint. ctx bounds the
+// attempt. The outcome has Success, Status, Class and Message.
+type Mailer interface {
+	Mail(ctx context.Context, target *hook.Endpoint, event *hook.Event, delivery hook.ID) hook.Outcome
+}
+
 // Options configure a Sender. A zero value means the default given in the comment.
 type Options struct {
 	Store     Store
 	Profiles  Profiles
 	Poster    Poster
-	Listeners Listeners        // nil: every listener is away
-	Now       func() time.Time // time.Now
-	Log       *slog.Logger     // slog.Default
-	Loop      hook.Loop        // this installation's id, sent in every request; empty: none
+	Listeners Listeners                // nil: every listener is away
+	Mailer    Mailer                   // nil: no mail is sent
+	Now       func() time.Time         // time.Now
+	Log       *slog.Logger             // slog.Default
+	Sampled   func(event hook.ID) bool // whether traces of an event are recorded; nil: none are
+	Loop      hook.Loop                // this installation's id, sent in every request; empty: none
 }
 
 // Sender makes attempts. It is safe for concurrent use.
@@ -123,7 +131,11 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	if !event.PayloadRemovedAt.IsZero() { // retention keeps what is needed: somebody changed the database
 		return s.notSent(target, p, start, hook.PayloadGone(event.PayloadRemovedAt))
 	}
-	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start}
+	if target.Mail() {
+		return s.mail(ctx, target, event, d, p, start)
+	}
+	in := profile.Input{Event: event, Delivery: d.ID, Attempt: d.Attempts + 1, Now: start,
+		Sampled: s.opts.Sampled != nil && s.opts.Sampled(d.Event)}
 	body := p.format.Render(make([]byte, 0, len(event.Data)+256), in)
 	headers, err := p.format.Headers(make([]hook.Header, 0, 9+len(target.Headers)), in, body, p.signer)
 	if err != nil {
@@ -172,6 +184,21 @@ func (s *Sender) send(ctx context.Context, target *hook.Endpoint, d *hook.Delive
 	return s.opts.Listeners.Forward(ctx, target, d, r)
 }
 
+// mail makes the attempt by e-mail. The mail has a form of its own; the profile gives the
+// policy.
+func (s *Sender) mail(ctx context.Context, target *hook.Endpoint, event *hook.Event, d *hook.Delivery, p *prepared, start time.Time) hook.Outcome {
+	if s.opts.Mailer == nil {
+		return s.notSent(target, p, start, errNoMail)
+	}
+	limited, cancel := context.WithTimeout(ctx, p.policy.Timeout)
+	defer cancel()
+	o := s.opts.Mailer.Mail(limited, target, event, d.ID)
+	o.StartedAt, o.Duration, o.Policy, o.Enablings = start, s.opts.Now().Sub(start), &p.policy, target.Enablings
+	return o
+}
+
+var errNoMail = errors.New("the endpoint is an e-mail address, and the server was started without --smtp-url")
+
 // addCustom adds the endpoint's custom headers. It omits those whose name the format
 // uses, even if the format does not set that header in this request: a name may occur
 // only once and must always mean the same.
@@ -214,7 +241,7 @@ func (s *Sender) notSent(target *hook.Endpoint, p *prepared, start time.Time, er
 func judge(o *hook.Outcome, a egress.Response, p *hook.Policy) {
 	o.Status = a.Status
 	o.ResponseHeaders, o.ResponseBody, o.Truncated = a.Headers, a.Body, a.Truncated
-	o.RetryAfter, o.Repeated, o.Address = a.RetryAfter, a.Repeated, a.Address
+	o.RetryAfter, o.Repeated, o.Address, o.Timing = a.RetryAfter, a.Repeated, a.Address, a.Timing
 	o.Success = p.Success.Has(a.Status)
 	switch {
 	case o.Success && a.TimedOut:
@@ -256,6 +283,6 @@ func words(set hook.StatusSet) string {
 func classify(o *hook.Outcome, err error) {
 	o.Class, o.Message = hook.ClassConnectFailed, "The connection failed."
 	if f, ok := errors.AsType[*egress.Failure](err); ok {
-		o.Class, o.Message, o.Repeated, o.Address = f.Class, f.Message, f.Repeated, f.Address
+		o.Class, o.Message, o.Repeated, o.Address, o.Timing = f.Class, f.Message, f.Repeated, f.Address, f.Timing
 	}
 }

@@ -128,7 +128,7 @@ func (d *Dispatcher) freed(b int) {
 // nextAttempt picks the next attempt and returns nil if none may start now. It serves
 // tenants round-robin, and the endpoints of each tenant too. The caller holds mu.
 func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
-	if !d.started || d.stopping || d.active+d.unsettled >= d.opts.Unsettled {
+	if !d.started || d.stopping || d.unsettled >= d.opts.Unsettled {
 		return nil
 	}
 	for b := range d.budgets {

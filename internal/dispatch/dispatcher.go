@@ -76,7 +76,7 @@ type Options struct {
 	Waiting         int // jobs waiting in memory: 100,000
 	EndpointWaiting int // of these, those of one endpoint: 10,000
 	PayloadBytes    int // bodies of waiting jobs: 64 MiB; other bodies are read again for the attempt
-	Unsettled       int // attempts in progress or not yet recorded: 8,192; at the bound none start
+	Unsettled       int // outcomes not yet recorded, which a crash repeats: 1,024, what two commits take; at the bound no attempt starts
 	AnswerBytes     int // responses not yet recorded: 64 MiB; beyond the bound they are not kept
 }
 
@@ -113,7 +113,7 @@ func (o *Options) defaults() {
 	set(&o.Waiting, 100_000)
 	set(&o.EndpointWaiting, 10_000)
 	set(&o.PayloadBytes, 64<<20)
-	set(&o.Unsettled, 8192)
+	set(&o.Unsettled, 1024)
 	set(&o.AnswerBytes, 64<<20)
 }
 
@@ -138,28 +138,29 @@ type Dispatcher struct {
 	heldBack     [2]int64  // attempts that waited for a site: for its cap, and for its rate
 	heldLogged   time.Time // when this was last logged
 
-	budgets   [2]budget
-	open      attempts          // attempts in the fast budget, in the order in which they started
-	timetable timetable         // alarms by time
-	wakeAt    time.Time         // when the timer fires next
-	base      time.Time         // a moment by the monotonic clock
-	wallBase  time.Time         // the same moment by the wall clock
-	began     bool              // an attempt has begun since the timer last fired
-	waiting   int               // jobs in the queues
-	reserved  int               // for jobs that claims in progress may return
-	bytes     int               // bytes of their bodies
-	active    int               // attempts in progress
-	done      []hook.Settlement // attempts that wait to be recorded
-	unsettled int               // attempts in done or in the batch that is being recorded
-	refused   []hook.Settlement // settlements that the store refused, until they are retried
-	answers   int               // bytes of responses in done, in the current batch, and in refused
-	abandoned int               // attempts that were not recorded; the next start repeats them
-	returns   []jobList         // jobs to give back to the table
-	returned  int               // their number, including those in the current batch
-	started   bool
-	stopping  bool
-	aborted   bool
-	drained   chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
+	budgets    [2]budget
+	open       attempts          // attempts in the fast budget, in the order in which they started
+	timetable  timetable         // alarms by time
+	wakeAt     time.Time         // when the timer fires next
+	base       time.Time         // a moment by the monotonic clock
+	wallBase   time.Time         // the same moment by the wall clock
+	clockSteps int64             // how often the wall clock was set
+	began      bool              // an attempt has begun since the timer last fired
+	waiting    int               // jobs in the queues
+	reserved   int               // for jobs that claims in progress may return
+	bytes      int               // bytes of their bodies
+	active     int               // attempts in progress
+	done       []hook.Settlement // attempts that wait to be recorded
+	unsettled  int               // attempts in done or in the batch that is being recorded
+	refused    []hook.Settlement // settlements that the store refused, until they are retried
+	answers    int               // bytes of responses in done, in the current batch, and in refused
+	abandoned  int               // attempts that were not recorded; the next start repeats them
+	returns    []jobList         // jobs to give back to the table
+	returned   int               // their number, including those in the current batch
+	started    bool
+	stopping   bool
+	aborted    bool
+	drained    chan struct{} // closed when the dispatcher stops and nothing is active or unsettled
 
 	wakeTimer chan struct{} // receives when the timer must fire earlier than it was set to
 	claims    chan struct{} // receives when claimNext is not empty
@@ -261,6 +262,8 @@ type Stats struct {
 	// its limit of concurrent attempts, HeldRate those that waited for its limit of new
 	// attempts per second. Both only increase.
 	HeldInFlight, HeldRate int64
+	// ClockSteps counts how often the wall clock was set. It only increases.
+	ClockSteps int64
 }
 
 // Stats returns the current numbers.
@@ -270,7 +273,7 @@ func (d *Dispatcher) Stats() Stats {
 	return Stats{
 		InFlight: d.active + d.unsettled + len(d.refused), Fast: d.budgets[fast].used, Slow: d.budgets[slow].used,
 		Waiting: d.waiting, Endpoints: len(d.queues), Sites: len(d.sites),
-		HeldInFlight: d.heldBack[0], HeldRate: d.heldBack[1],
+		HeldInFlight: d.heldBack[0], HeldRate: d.heldBack[1], ClockSteps: d.clockSteps,
 	}
 }
 

@@ -20,6 +20,14 @@ func (f *fifo[T]) push(v T) {
 	f.size++
 }
 
+// first returns the element that pop would take, nil if there is none.
+func (f *fifo[T]) first() *T {
+	if f.size == 0 {
+		return nil
+	}
+	return &f.ring[f.head]
+}
+
 // pop panics on an empty queue.
 func (f *fifo[T]) pop() T {
 	if f.size == 0 {

@@ -111,7 +111,7 @@ func (d *Dispatcher) siteOf(name string, share int) *site {
 // setHost sets the host of the queue's endpoint. A listener has none.
 func (d *Dispatcher) setHost(q *queue) {
 	q.host = nil
-	if host := hostOf(q.target.URL); host != "" && !q.target.Listener() && (d.opts.HostInFlight > 0 || d.opts.HostRate > 0) {
+	if host := hostOf(q.target.URL); host != "" && !q.target.Listener() && !q.target.Mail() && (d.opts.HostInFlight > 0 || d.opts.HostRate > 0) {
 		q.host = d.siteOf(host, 1)
 	}
 }

@@ -164,6 +164,7 @@ func (d *Dispatcher) checkClock(now time.Time) {
 		return
 	}
 	d.base, d.wallBase = now, wall
+	d.clockSteps++
 	for _, q := range d.queues {
 		if !q.due.IsZero() {
 			q.due = now.Add(q.planned.Sub(wall))

@@ -99,7 +99,8 @@ Exit codes: 0 all entries are intact, 1 an entry was changed, which is named.`,
 	f.StringVar(&p.data, "data", "", "data directory to read instead of a server")
 	f.StringVar(&p.store, "store", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE to read instead of a server")
 	f.StringVar(&p.url, "server", "", "server URL (POSTHORN_URL, default "+cli.DefaultURL+")")
-	f.StringVar(&p.key, "key", "", "operator key (POSTHORN_KEY)")
+	f.StringVar(&p.key, "key", "", "operator key (POSTHORN_KEY, POSTHORN_KEY_FILE)")
+	f.StringVar(&p.context, "context", "", "saved server and key, see \"posthorn login\" (POSTHORN_CONTEXT)")
 	f.BoolVar(&p.asJSON, "json", false, "print the result as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.run(cmd) }
 	return cmd
@@ -144,9 +145,19 @@ func (p *auditPlan) run(cmd *cobra.Command) error {
 	}
 	ctx := cmd.Context()
 	if p.data == "" && p.store == "" {
-		p.url, p.key = cmp.Or(p.url, os.Getenv("POSTHORN_URL"), cli.DefaultURL), cmp.Or(p.key, os.Getenv("POSTHORN_KEY"))
+		saved, err := cli.FindContext(p.url, p.key, p.context)
+		if err != nil {
+			return err
+		}
+		if p.key, _, err = cli.FindKey(p.key); err != nil {
+			return err
+		}
+		p.url = cmp.Or(p.url, os.Getenv("POSTHORN_URL"), cli.DefaultURL)
+		if saved != nil {
+			p.url, p.key = saved.URL, saved.Key
+		}
 		if p.key == "" {
-			return exit.Usagef("--key or POSTHORN_KEY is required, or --data to read a database")
+			return exit.Usagef("a key is required: use --key, POSTHORN_KEY, POSTHORN_KEY_FILE or \"posthorn login\", or --data to read a database")
 		}
 		if err := cli.CheckURL(p.url); err != nil {
 			return err

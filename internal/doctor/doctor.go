@@ -61,6 +61,8 @@ type doctorPlan struct {
 	readyFrom              string
 	readyErr               error
 	url, key, keyFrom      string
+	context                string // name of a saved server and key
+	plainHTTP              bool   // the network to the server is trusted
 	timeout                time.Duration
 	holderAge              time.Duration
 	asJSON                 bool
@@ -78,7 +80,9 @@ func Command() *cobra.Command {
 nothing and does not disturb a running server.
 
 With --data (POSTHORN_DATA) it checks only the directory. With --server (POSTHORN_URL) it
-checks only the server. With both or neither it checks both. With --store postgres://...
+checks only the server, as with --context (POSTHORN_CONTEXT). With both or neither it checks
+both; without --server and --key the server is that of the current context, if there is
+one. With --store postgres://...
 it checks the database (settings, connections, nodes, partitions, dead rows, and what
 keeps vacuum from removing them), and with --data also the directory of this node.
 
@@ -92,6 +96,7 @@ Exit codes: 0 no check failed (there may be warnings), 1 a check failed.`,
 	f.StringVar(&p.masterKey, "master-key-file", "", "master key file (POSTHORN_MASTER_KEY_FILE, default master.key in the data directory)")
 	f.StringVar(&p.url, "server", "", "server URL (POSTHORN_URL, default "+cli.DefaultURL+")")
 	f.StringVar(&p.key, "key", "", "API key to check (POSTHORN_KEY, POSTHORN_KEY_FILE)")
+	f.StringVar(&p.context, "context", "", "saved server and key, see \"posthorn login\" (POSTHORN_CONTEXT)")
 	duration.Var(f, &p.timeout, "timeout", 5*time.Second, "time to wait for each response of the server")
 	duration.Var(f, &p.holderAge, "holder-age", 5*time.Minute, "on PostgreSQL, age from which transactions that hold vacuum back are reported")
 	f.BoolVar(&p.all, "all", false, "check the whole audit log, not only the newest entries")
@@ -115,10 +120,21 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 		p.ready, p.readyFrom, p.readyErr = server.MasterKeyElsewhere(ctx, "", "")
 	}
 	p.masterKey = cmp.Or(p.masterKey, os.Getenv("POSTHORN_MASTER_KEY_FILE"))
+	named := p.context != "" || os.Getenv("POSTHORN_CONTEXT") != ""
+	var saved *cli.Saved
+	if named || p.url != "" || p.data == "" && p.store == "" { // otherwise no server is asked
+		if saved, err = cli.FindContext(p.url, p.key, p.context); err != nil {
+			return err
+		}
+	}
 	if p.key, p.keyFrom, err = cli.FindKey(p.key); err != nil {
 		return err
 	}
 	p.url = cmp.Or(p.url, os.Getenv("POSTHORN_URL"))
+	asked := p.url != "" || saved != nil && named
+	if saved != nil {
+		p.url, p.key, p.keyFrom, p.plainHTTP = saved.URL, saved.Key, saved.From, saved.PlainHTTP
+	}
 	if p.url != "" {
 		if err := cli.CheckURL(p.url); err != nil {
 			return err
@@ -128,7 +144,7 @@ func (p *doctorPlan) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	c := &checkup{Findings: []finding{}}
-	data, asked := p.data != "" || p.store != "", p.url != ""
+	data := p.data != "" || p.store != ""
 	if data || !asked {
 		if p.data != "" || !server.IsPostgres(p.store) { // otherwise no node need run here
 			c.descriptors(server.Descriptors())
@@ -185,7 +201,7 @@ const (
 
 func (p *doctorPlan) checkServer(ctx context.Context, c *checkup) {
 	api := cli.NewClient(cmp.Or(p.url, cli.LocalURL()), p.key)
-	if errors.Is(api.Check(), client.ErrPlainHTTP) && p.url != "" && !cli.PlainHTTPAllowed() { // without --server it is an address of this machine
+	if errors.Is(api.Check(), client.ErrPlainHTTP) && p.url != "" && !p.plainHTTP && !cli.PlainHTTPAllowed() { // without --server it is an address of this machine
 		c.warn("transport", "%s, or set POSTHORN_ALLOW_PLAIN_HTTP=true if the network is trusted", cli.Unencrypted(api.URL))
 	}
 	api.AllowPlainHTTP = true

@@ -246,3 +246,47 @@ func TestDoctorWarnsOfPlainHTTP(t *testing.T) {
 		t.Errorf("doctor, allowed: %d %s", code, out)
 	}
 }
+
+// doctor and audit verify take server and key from a context, as the commands that call the
+// API do: the named one, or the current one if nothing else names a server.
+func TestDoctorTakesContexts(t *testing.T) {
+	s := newShell(t)
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("POSTHORN_URL", "")
+	t.Setenv("POSTHORN_KEY", "")
+	t.Chdir(t.TempDir())                                               // without a data directory
+	for _, key := range []string{servertest.Key, servertest.TestKey} { // whose mode shows in keys that they make
+		s.OK("key", "create", "--kind", "operator", "--server", s.URL, "--key", key)
+	}
+	s.OKWith(servertest.Key+"\n", "login", "mine", "--server", s.URL)
+	s.OKWith(servertest.TestKey+"\n", "login", "tests", "--server", s.URL)
+	key := func(mode string) map[string]string {
+		return map[string]string{"server": "ok as this command", "key": "ok bootstrap operator key of mode " + mode}
+	}
+	named, code := doctor(t, "--context", "mine")
+	expect(t, named, key("live"))
+	if _, data := named["data"]; data || code != exit.OK {
+		t.Errorf("a named server only: code %d, %v", code, named)
+	}
+	both, _ := doctor(t) // the current context is that of the last login
+	expect(t, both, key("test"))
+	if _, data := both["data"]; !data {
+		t.Errorf("neither is named: %v", both)
+	}
+	if only, _ := doctor(t, "--data", s.Data); only["server"] != "" || only["data"] == "" {
+		t.Errorf("a directory only: %v", only)
+	}
+	t.Setenv("POSTHORN_CONTEXT", "mine")
+	lines, _ := doctor(t, "--data", s.Data)
+	expect(t, lines, key("live"))
+	lines, _ = doctor(t, "--server", s.URL) // control: a named server gets the key of no context
+	expect(t, lines, map[string]string{"key": "warn no key was given"})
+	if out, errOut, code := invoke(t, "", "audit", "verify"); code != exit.OK || !strings.Contains(out, "live") {
+		t.Errorf("audit verify: %d %s%s", code, out, errOut)
+	}
+	for _, args := range [][]string{{"doctor", "--context", "none"}, {"doctor", "--context", "mine", "--server", s.URL}, {"audit", "verify", "--context", "none"}} {
+		if _, errOut, code := invoke(t, "", args...); code != exit.Usage || !strings.Contains(errOut, "context") {
+			t.Errorf("%v: %d %s", args, code, errOut)
+		}
+	}
+}

@@ -3,11 +3,9 @@ package egress
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -23,6 +21,8 @@ type Failure struct {
 	// Address is the address of the connection, or else the one that was dialled. Zero:
 	// none was dialled.
 	Address netip.Addr
+	// Timing has the phases that were completed.
+	Timing hook.Timing
 }
 
 // Error returns the class, the message and the cause, for the operator.
@@ -88,44 +88,39 @@ func classifyDial(ctx context.Context, err error) *Failure {
 	return failure(hook.ClassConnectFailed, err)
 }
 
+// timedOut reports whether the attempt failed because its deadline passed.
+func (a *attempt) timedOut(err error) bool { return a.over() || isTimeout(context.Background(), err) }
+
 // classify returns the failure of an attempt without a response.
-func (a *attempt) classify(parent context.Context, err error) *Failure {
+func (a *attempt) classify(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	if errors.Is(parent.Err(), context.Canceled) {
-		return a.interrupted(parent.Err())
+	if cause := a.caller.Err(); errors.Is(cause, context.Canceled) {
+		return a.interrupted(cause)
 	}
-	if isTimeout(a, err) {
+	if a.timedOut(err) {
 		return failure(a.timeoutClass(), err)
 	}
-	text := err.Error()
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
-		return failure(hook.ClassReset, err)
-	case strings.Contains(text, "response headers exceeded"):
-		// The transport has no error types for this and the next case.
+	case errors.Is(err, errTooLong):
 		return failure(hook.ClassHeadersTooLarge, err)
-	case strings.Contains(text, "server closed idle connection"):
-		return failure(hook.ClassReset, err)
+	case errors.Is(err, errInvalid):
+		return failure(hook.ClassResponseInvalid, err)
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		if op.Op == remoteAlert {
-			// With TLS 1.3 a receiver may refuse the client after the client has
-			// completed its handshake.
-			return handshakeFailure(err)
-		}
-		return failure(hook.ClassReset, err)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == remoteAlert {
+		// With TLS 1.3 a receiver may refuse the client after the client has completed
+		// its handshake.
+		return handshakeFailure(err)
 	}
-	return failure(hook.ClassResponseInvalid, err)
+	return failure(hook.ClassReset, err) // the connection ended, or broke
 }
 
 // interrupted returns the failure when the caller cancelled the attempt. It says nothing
 // about the endpoint. Err wraps [context.Canceled].
 func (a *attempt) interrupted(err error) *Failure {
 	class := hook.ClassConnectFailed
-	if a.sent() {
+	if a.sent {
 		class = hook.ClassReset
 	}
 	return &Failure{Class: class, Message: "The attempt was interrupted by the sender.", Err: err}
@@ -135,10 +130,10 @@ func (a *attempt) interrupted(err error) *Failure {
 // request was being sent, it had a connection, whatever happened to the dial that was
 // started for it.
 func (a *attempt) timeoutClass() hook.Class {
-	if a.sent() {
+	if a.sent {
 		return hook.ClassTimeout
 	}
-	switch a.phase.Load() {
+	switch a.phase {
 	case phaseDNS:
 		return hook.ClassDNSTimeout
 	case phaseConnect:

@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -30,6 +29,7 @@ const (
 	idleTimeout     = 30 * time.Second
 	maxIdlePerHost  = 256
 	maxCachedURLs   = 4096
+	maxSessions     = 1024 // of TLS, for resumption
 	longestRetryFor = 365 * 24 * time.Hour
 )
 
@@ -101,19 +101,19 @@ type Options struct {
 // Client sends requests to addresses that tenants choose. It is safe for
 // concurrent use.
 type Client struct {
-	opts      Options
-	form      form
-	guard     *guard
-	reach     *reach
-	ways      ways
-	tunnels   service                                                              // of the proxy, by address
-	six       atomic.Bool                                                          // an IPv6 address has been reached
-	dialOut   func(ctx context.Context, network, address string) (net.Conn, error) // to the proxy
-	transport *http.Transport
-	fresh     *http.Transport // keeps no connection
-	buffers   sync.Pool       // of *[]byte, one byte longer than MaxBody
-	started   time.Time
-	seed      maphash.Seed // for the periods of pools
+	opts    Options
+	form    form
+	guard   *guard
+	reach   *reach
+	ways    ways
+	tunnels service                                                              // of the proxy, by address
+	six     atomic.Bool                                                          // an IPv6 address has been reached
+	dialOut func(ctx context.Context, network, address string) (net.Conn, error) // to the proxy
+	tls     *tls.Config                                                          // without the name of a host
+	kept    kept
+	scratch sync.Pool // of *scratch
+	started time.Time
+	seed    maphash.Seed // for the periods of pools
 
 	mu   sync.RWMutex
 	urls map[urlKey]*address // parsed
@@ -158,35 +158,20 @@ func New(opts Options) *Client {
 		c.opts.DialContext = c.dialer().DialContext
 		c.dialOut = new(net.Dialer).DialContext // the operator chose the address
 	}
-	c.buffers.New = func() any {
-		buf := make([]byte, opts.MaxBody+1)
-		return &buf
+	c.tls = &tls.Config{
+		RootCAs:    opts.RootCAs,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"},
+		// A certificate that expires ends its sessions, too.
+		ClientSessionCache: tls.NewLRUClientSessionCache(maxSessions),
 	}
-	c.transport, c.fresh = c.newTransport(), c.newTransport()
-	c.fresh.DisableKeepAlives = true
+	if own := opts.ClientCertificate; own != nil {
+		c.tls.Certificates = []tls.Certificate{*own}
+	}
+	c.kept.max, c.kept.of = opts.MaxIdle, map[origin][]*wire{}
+	c.scratch.New = c.newScratch
 	c.announce()
 	return c
-}
-
-// newTransport sets everything that the package guarantees about the protocol. It sets
-// no proxy. It also sets no hook for interim responses, because with one the transport
-// would not count their headers.
-func (c *Client) newTransport() *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:                  nil,
-		DialContext:            c.dialPlain,
-		DialTLSContext:         c.dialTLS,
-		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
-		ForceAttemptHTTP2:      false,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxIdleConns:           c.opts.MaxIdle,
-		MaxIdleConnsPerHost:    maxIdlePerHost,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: int64(c.opts.MaxHeader),
-	}
 }
 
 // announce logs the options that relax the guard, the proxy, and proxy variables in the
@@ -230,7 +215,7 @@ func (c *Client) SetSelf(listeners []netip.AddrPort) error {
 }
 
 // CloseIdle closes the idle connections.
-func (c *Client) CloseIdle() { c.transport.CloseIdleConnections() }
+func (c *Client) CloseIdle() { c.kept.clear() }
 
 // Rules are the URL rules of a profile.
 type Rules struct {
@@ -322,6 +307,7 @@ func (c *Client) parsed(stored string, endpoint hook.ID) (*address, *hook.Error)
 		return nil, err
 	}
 	a.endpoint = endpoint
+	a.path = a.url.RequestURI()
 	a.period, a.phase = c.periods(endpoint)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -101,52 +102,26 @@ func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, *Failu
 	return nil, failure(hook.ClassDNSFailed, err)
 }
 
-// dialPlain opens a connection for http. The transport gives it a context that
-// outlives the request, so the deadline comes from the attempt.
-func (c *Client) dialPlain(ctx context.Context, _, _ string) (net.Conn, error) {
-	a := ctx.Value(attemptKey{}).(*attempt) // all requests come from Post
-	ctx, cancel := a.dialContext(ctx)
+// dial opens a connection for the attempt. For https it completes the handshake, and
+// verifies the certificate for the URL's host, whatever address was dialled.
+func (c *Client) dial(a *attempt) (net.Conn, error) {
+	ctx, cancel := a.context()
 	defer cancel()
 	conn, err := c.connect(ctx, a)
-	if err != nil {
-		return nil, err
+	if err != nil || a.target.scheme != "https" {
+		return conn, err
 	}
-	return &lenientConn{Conn: conn}, nil
-}
-
-// dialTLS opens a connection for https and completes the handshake. It verifies the
-// certificate for the URL's host, whatever address was dialled.
-func (c *Client) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
-	a := ctx.Value(attemptKey{}).(*attempt) // all requests come from Post
-	ctx, cancel := a.dialContext(ctx)
-	defer cancel()
-	conn, err := c.connect(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	a.phase.Store(phaseTLS)
-	config := &tls.Config{
-		ServerName: a.target.host,
-		RootCAs:    c.opts.RootCAs,
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"},
-	}
-	if own := c.opts.ClientCertificate; own != nil {
-		config.Certificates = []tls.Certificate{*own}
-	}
-	secured := tls.Client(conn, config)
+	a.phase = phaseTLS
+	begun := time.Now()
+	config := c.tls.Clone()
+	config.ServerName = a.target.host
+	secured := tls.Client(&gate{Conn: conn, socket: socketOf(conn)}, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, classifyTLS(ctx, err)
 	}
-	a.phase.Store(phaseReady)
-	return &lenientConn{Conn: secured}, nil
-}
-
-// dialContext bounds a dial by the deadline of the attempt that started it.
-func (a *attempt) dialContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, _ := a.Deadline() // Post sets one
-	return context.WithDeadline(ctx, deadline)
+	a.phase, a.timing.TLS = phaseReady, time.Since(begun)
+	return secured, nil
 }
 
 // connect resolves the host once, checks its addresses and dials the permitted ones. It
@@ -157,20 +132,19 @@ func (c *Client) connect(ctx context.Context, a *attempt) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.phase.Store(phaseConnect)
+	a.phase = phaseConnect
+	begun := time.Now()
 	targets = c.ways.order(a.target.host, targets)
-	first := targets[0].Addr()
-	a.dialled.Store(&first)
+	a.address = targets[0].Addr()
 	won, err := c.race(ctx, targets)
 	if err != nil {
 		return nil, classifyDial(ctx, err)
 	}
 	if won.to != targets[0] {
-		at := won.to.Addr()
-		a.dialled.Store(&at)
+		a.address = won.to.Addr()
 		c.ways.worked(a.target.host, won.to)
 	}
-	a.phase.Store(phaseReady)
+	a.phase, a.timing.Connect = phaseReady, time.Since(begun)
 	return won.Conn, nil
 }
 
@@ -193,8 +167,10 @@ func (c *Client) targets(ctx context.Context, a *attempt) ([]netip.AddrPort, err
 		}
 		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
 	}
-	a.phase.Store(phaseDNS)
+	a.phase = phaseDNS
+	begun := time.Now()
 	found, fail := c.resolve(ctx, host)
+	a.timing.DNS = time.Since(begun)
 	if fail != nil {
 		return nil, fail
 	}

@@ -2,6 +2,8 @@ package egress
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -48,3 +50,27 @@ func (c *Client) Ways() int {
 
 // MaxWays is the bound of Ways.
 const MaxWays = maxWays
+
+// ReadAnswer reads a response from the connection as Post does. Kept reports whether the
+// connection could carry another request.
+func ReadAnswer(from io.Reader, maxHeader, maxBody int) (res Response, kept bool, err error) {
+	in := reader{buf: make([]byte, 4<<10)}
+	in.reset(from, maxHeader)
+	h, err := in.head()
+	if err != nil {
+		return Response{}, false, err
+	}
+	res = Response{Status: h.status, Headers: headerLines(h.lines, maxHeader)}
+	body := make([]byte, maxBody+1)
+	n, err := in.body(&h, body)
+	res.Truncated = !errors.Is(err, io.EOF)
+	res.Body = body[:min(n, maxBody)]
+	return res, !h.close && !res.Truncated && in.r == in.w, nil
+}
+
+// Kept returns how many idle connections are kept.
+func (c *Client) Kept() int {
+	c.kept.mu.Lock()
+	defer c.kept.mu.Unlock()
+	return c.kept.all.Len()
+}

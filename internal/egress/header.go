@@ -2,7 +2,6 @@ package egress
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -110,45 +109,6 @@ func isFraming(name string) bool {
 		return true
 	}
 	return strings.HasPrefix(name, "proxy-")
-}
-
-// outgoing builds the header of a request. It is the last check before the request is
-// sent: it refuses names that frame the message, repeated names and characters that could
-// start another line, wherever the header comes from. The names keep their spelling.
-func outgoing(headers []hook.Header) (http.Header, error) {
-	out := make(http.Header, len(headers)+2)
-	// The transport would send its own User-Agent. An empty value prevents that.
-	values := make([]string, len(headers)+1)
-	out["User-Agent"] = values[:1:1]
-	var lower [maxHeaderName]byte
-	for i, h := range headers {
-		if !isToken(h.Name) || len(h.Name) > maxHeaderName {
-			return nil, fmt.Errorf("header name %s is not valid", showName(h.Name))
-		}
-		if !isFieldValue(h.Value) {
-			return nil, fmt.Errorf("header %s has a value with control characters", h.Name)
-		}
-		low := lower[:len(h.Name)]
-		for j := range low {
-			low[j] = h.Name[j]
-			if 'A' <= low[j] && low[j] <= 'Z' {
-				low[j] |= 0x20
-			}
-		}
-		if isFraming(string(low)) {
-			return nil, fmt.Errorf("header %s is not for the caller to set", h.Name)
-		}
-		if repeated(headers[:i], h.Name) {
-			return nil, fmt.Errorf("header %s is set twice", h.Name)
-		}
-		values[i+1] = h.Value
-		name := h.Name
-		if string(low) == "user-agent" {
-			name = "User-Agent"
-		}
-		out[name] = values[i+1 : i+2 : i+2]
-	}
-	return out, nil
 }
 
 func repeated(earlier []hook.Header, name string) bool {

@@ -1,38 +1,25 @@
 package egress
 
 import (
-	"fmt"
 	"hash/maphash"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// pool identifies the connections that an endpoint may use in one period. The transport
-// keeps connections by the host of the URL. When the period is over, requests use a new
-// pool. Requests in progress finish on their connections. Connections in the old pool
-// are closed after they have been idle for idleTimeout. So a connection is closed
-// between attempts and never during one.
-type pool struct {
-	number int64 // of the period
-	url    *url.URL
+// period returns the number of the endpoint's current period. A connection is used in the
+// period in which it was opened. A request in progress finishes on its connection, so a
+// connection is closed between attempts and never during one.
+func (c *Client) period(a *address) int64 {
+	if a.period == 0 {
+		return 0
+	}
+	return int64((time.Since(c.started) + a.phase) / a.period)
 }
 
-// pool returns the URL of the pool for a request to the address now.
-func (c *Client) pool(a *address) *url.URL {
-	number := int64(0)
-	if a.period > 0 {
-		number = int64((time.Since(c.started) + a.phase) / a.period)
-	}
-	if p := a.pooled.Load(); p != nil && p.number == number {
-		return p.url
-	}
-	u := *a.url
-	u.Host = fmt.Sprintf("%x.%d.%s:%d", a.endpoint, number, strings.ReplaceAll(a.host, ":", "-"), a.port)
-	a.pooled.Store(&pool{number, &u})
-	return &u
+// origin returns which connections may carry the requests to the address.
+func (a *address) origin() origin {
+	return origin{a.endpoint, a.scheme == "https", a.host, a.port}
 }
 
 // periods returns how long the connections of an endpoint may be used, which is up to a

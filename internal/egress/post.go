@@ -1,20 +1,15 @@
 package egress
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/netip"
-	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -26,8 +21,7 @@ type Request struct {
 	// Headers are all headers except Host and Content-Length. They are sent with the
 	// given spelling. A name may occur only once.
 	Headers []hook.Header
-	// Body may still be read after Post has returned, if the receiver answered before it
-	// had read all of it. The caller must not modify or reuse its memory.
+	// Body must not be modified before Post has returned.
 	Body []byte
 	// Endpoint owns the request. A kept connection is used for requests of the same
 	// endpoint only.
@@ -52,6 +46,7 @@ type Response struct {
 	RetryAfter time.Duration
 	// Address is the remote address of the connection on which the response came.
 	Address netip.Addr
+	Timing  hook.Timing
 }
 
 // Post sends the request and returns the receiver's response. Redirects and error
@@ -60,37 +55,36 @@ type Response struct {
 // A receiver may close a kept connection at the moment when it is used again. If a kept
 // connection ends without a byte of a response, Post sends the request once more, on a
 // fresh connection and within the same deadline, and sets Repeated in the result. Nothing
-// else is repeated; the transport itself repeats nothing.
+// else is repeated.
 func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	target, refusal := c.parsed(r.URL, r.Endpoint)
 	if refusal != nil {
 		return Response{}, &Failure{Class: hook.ClassURLRefused, Message: refusal.Message}
 	}
-	header, err := outgoing(r.Headers)
-	if err != nil {
+	s := c.scratch.Get().(*scratch)
+	defer c.release(s)
+	if err := s.request(target, r.Headers, len(r.Body)); err != nil {
 		return Response{}, &Failure{Class: hook.ClassNotSent, Message: "The request was not sent: " + err.Error() + "."}
 	}
 	if r.Timeout <= 0 {
 		r.Timeout = defaultTimeout
 	}
-	limited, cancel := context.WithTimeout(ctx, r.Timeout)
-	defer cancel()
-	a := &attempt{Context: limited, target: target, data: r.Body}
-	transport := c.transport
-	if len(r.Body) == 0 {
-		// The transport can always repeat a request without a body, and does so if a
-		// custom header marks it as idempotent.
-		transport = c.fresh
+	a := &attempt{caller: ctx, deadline: time.Now().Add(r.Timeout), target: target, data: r.Body, scratch: s}
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(a.deadline) {
+		a.deadline = sooner
 	}
-	pool := c.pool(target)
-	res, err := transport.RoundTrip(a.request(pool, header))
-	repeated := err != nil && a.staleConnection(err)
-	if repeated {
-		a = &attempt{Context: limited, target: target, data: r.Body}
-		res, err = c.fresh.RoundTrip(a.request(pool, header))
+	of, period := target.origin(), c.period(target)
+	repeated := false
+	w := c.kept.take(of, period)
+	a.timing.Reused = w != nil
+	out, err := c.try(a, w, of, period)
+	if err != nil && a.staleConnection(err) {
+		repeated = true
+		a = &attempt{caller: ctx, deadline: a.deadline, target: target, data: r.Body, scratch: s}
+		out, err = c.try(a, nil, of, period)
 	}
 	if err != nil {
-		f := a.classify(ctx, err)
+		f := a.classify(err)
 		if !errors.Is(ctx.Err(), context.Canceled) {
 			f = c.attribute(target.host, f)
 		}
@@ -98,79 +92,76 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 		if said.Message == wantsCertificate && c.opts.ClientCertificate != nil {
 			said.Message = otherCertificate
 		}
-		said.Repeated, said.Address = repeated, a.address()
+		said.Repeated, said.Address, said.Timing = repeated, a.address, a.timing
 		return Response{}, &said
 	}
 	c.reach.note(target.host, false)
-	out := c.read(res)
-	out.Repeated, out.Address = repeated, a.address()
+	out.Repeated, out.Address, out.Timing = repeated, a.address, a.timing
 	return out, nil
 }
 
-// read reads the part of a response that is kept. The connection is reused only if the
-// body ended within the bound.
-func (c *Client) read(res *http.Response) Response {
-	out := Response{
-		Status:     res.StatusCode,
-		Headers:    headerLines(res.Header, c.opts.MaxHeader),
-		RetryAfter: retryAfter(res.Header.Get("Retry-After"), c.opts.Now),
+// try sends the request on a kept connection, or on a new one, and reads the response. It
+// keeps the connection if it can be used again.
+func (c *Client) try(a *attempt, w *wire, of origin, period int64) (Response, error) {
+	if w == nil {
+		conn, err := c.dial(a)
+		if err != nil {
+			return Response{}, err
+		}
+		w = newWire(conn, a.address, of, period)
 	}
-	defer res.Body.Close()
-	if res.StatusCode == http.StatusSwitchingProtocols || res.ContentLength == 0 {
-		return out // after an unrequested 101 there is no HTTP body
+	a.address = w.address
+	out, again, err := c.exchange(a, w)
+	if again && period == c.period(a.target) {
+		c.kept.put(w)
+	} else {
+		w.Close()
 	}
-	buf := c.buffers.Get().(*[]byte)
-	defer c.buffers.Put(buf)
-	n, err := readUpTo(res.Body, *buf)
-	if n > c.opts.MaxBody {
-		n = c.opts.MaxBody
+	return out, err
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// exchange sends the request and reads the response. It reports whether the connection
+// can be used again. The error says why there is no response.
+func (c *Client) exchange(a *attempt, w *wire) (out Response, again bool, err error) {
+	if err := w.SetDeadline(a.deadline); err != nil {
+		return Response{}, false, err
 	}
+	stop := context.AfterFunc(a.caller, func() { _ = w.SetDeadline(longAgo) })
+	defer func() { again = stop() && again }()
+
+	begun := time.Now()
+	written, err := a.send(w)
+	if err != nil {
+		return Response{}, false, err
+	}
+	in := &a.scratch.in
+	in.reset(w, c.opts.MaxHeader)
+	h, err := in.head()
+	if a.answered = !in.since.IsZero(); a.answered {
+		a.timing.FirstByte = in.since.Sub(begun)
+	}
+	if err != nil {
+		w.Close() // the request may still be being sent
+		written.all()
+		return Response{}, false, err
+	}
+	out = Response{Status: h.status, RetryAfter: retryAfter(h.get("Retry-After"), c.opts.Now)}
+	out.Headers = headerLines(h.lines, c.opts.MaxHeader)
+	n, err := in.body(&h, a.scratch.body)
 	out.Truncated = !errors.Is(err, io.EOF)
-	out.TimedOut = errors.Is(err, context.DeadlineExceeded)
-	if n > 0 {
-		out.Body = slices.Clone((*buf)[:n])
+	out.TimedOut = errors.Is(err, os.ErrDeadlineExceeded)
+	if n = min(n, c.opts.MaxBody); n > 0 {
+		out.Body = slices.Clone(a.scratch.body[:n])
 	}
-	return out
-}
-
-// readUpTo fills buf. The error is nil if buf was filled, and io.EOF if the data ended
-// before.
-func readUpTo(r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
-		var m int
-		m, err = r.Read(buf[n:])
-		n += m
+	again = !h.close && !out.Truncated && in.r == in.w && written.soon()
+	if !again {
+		w.Close()
+		written.all()
 	}
-	if n == len(buf) {
-		return n, nil
-	}
-	return n, err
-}
-
-// headerLines returns a header as text. A value cannot start a new line, because the
-// transport refuses responses with control characters in a header.
-func headerLines(h http.Header, limit int) []byte {
-	type line struct{ name, value string }
-	lines := make([]line, 0, len(h))
-	size := 0
-	for name, values := range h {
-		for _, value := range values {
-			lines = append(lines, line{name, value})
-			size += len(name) + len(value) + 3
-		}
-	}
-	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(a.name, b.name) })
-	out := make([]byte, 0, min(size, limit))
-	for _, l := range lines {
-		if len(out)+len(l.name)+len(l.value)+3 > limit {
-			break
-		}
-		out = append(out, l.name...)
-		out = append(out, ": "...)
-		out = append(out, l.value...)
-		out = append(out, '\n')
-	}
-	return out
+	return out, again, nil
 }
 
 // retryAfter parses seconds or a date. It returns 0 for other values and past dates.
@@ -193,85 +184,40 @@ func retryAfter(value string, now func() time.Time) time.Duration {
 	return min(max(at.Sub(now()), 0), longestRetryFor)
 }
 
-// The phases of a dial that an attempt starts.
+// The phases of a dial.
 const (
-	phaseNone uint32 = iota
+	phaseNone = iota
 	phaseDNS
 	phaseConnect
 	phaseTLS
 	phaseReady
 )
 
-// attempt is the context of one request. The transport passes it to the dial through its
-// own contexts. The dial gets the target and the deadline from it and records its phase
-// there.
+// attempt is one request on one connection.
 type attempt struct {
-	context.Context
+	caller   context.Context
+	deadline time.Time
 	target   *address
-	phase    atomic.Uint32
-	kept     atomic.Bool // the request was sent on a kept connection
-	answered atomic.Bool // a byte of a response was received
-	data     []byte
-	body     *bytes.Reader // the reader of data in use; nil: none
-	conn     net.Conn      // the request's connection; nil: it got none
-	dialled  atomic.Pointer[netip.Addr]
+	data     []byte // the body
+	scratch  *scratch
+
+	phase    int
+	timing   hook.Timing
+	sent     bool       // it was being sent
+	answered bool       // a byte of a response was received
+	address  netip.Addr // of the connection, or that was dialled for it; zero: none
 }
 
-// address returns the remote address of the request's connection, or else the address
-// that was dialled for it. It returns the zero Addr if there is none.
-func (a *attempt) address() netip.Addr {
-	if a.conn != nil {
-		if tcp, ok := a.conn.RemoteAddr().(*net.TCPAddr); ok {
-			return tcp.AddrPort().Addr()
-		}
-	}
-	if to := a.dialled.Load(); to != nil {
-		return *to
-	}
-	return netip.Addr{}
+// context returns a context for the dial. It ends at the deadline.
+func (a *attempt) context() (context.Context, context.CancelFunc) {
+	return context.WithDeadline(a.caller, a.deadline)
 }
 
-type attemptKey struct{}
-
-// Value returns the attempt for attemptKey.
-func (a *attempt) Value(key any) any {
-	if key == (attemptKey{}) {
-		return a
-	}
-	return a.Context.Value(key)
-}
-
-// request returns the request for a transport. It has no GetBody, and no header or
-// method that makes it idempotent. Otherwise the transport would repeat it on one kept
-// connection after another. Its URL names the pool of connections. The dialled host and
-// the Host header come from the target.
-func (a *attempt) request(pool *url.URL, header http.Header) *http.Request {
-	r := http.Request{
-		Method:        http.MethodPost,
-		URL:           pool,
-		Host:          a.target.url.Host,
-		Header:        header,
-		ContentLength: int64(len(a.data)),
-	}
-	if len(a.data) > 0 {
-		// The transport knows that a bytes.Reader is in memory. With any other type it
-		// would send the header in a separate packet.
-		a.body = bytes.NewReader(a.data)
-		r.Body = io.NopCloser(a.body)
-	}
-	return r.WithContext(httptrace.WithClientTrace(a, &httptrace.ClientTrace{
-		GotConn:              func(info httptrace.GotConnInfo) { a.kept.Store(info.Reused); a.conn = info.Conn },
-		GotFirstResponseByte: func() { a.answered.Store(true) },
-	}))
-}
+// over reports whether the deadline has passed.
+func (a *attempt) over() bool { return !time.Now().Before(a.deadline) }
 
 // staleConnection reports whether the request failed because the receiver had closed the
 // kept connection, as far as can be determined.
 func (a *attempt) staleConnection(err error) bool {
-	return a.kept.Load() && !a.answered.Load() && a.Err() == nil && !isTimeout(a, err)
+	return a.timing.Reused && !a.answered && a.caller.Err() == nil && !a.timedOut(err)
 }
-
-// sent reports whether the transport had a connection and began to send. It may be
-// called after RoundTrip has failed, because RoundTrip returns an error only after it
-// has stopped reading the body.
-func (a *attempt) sent() bool { return a.body != nil && a.body.Len() < len(a.data) }

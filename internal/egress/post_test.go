@@ -69,7 +69,7 @@ func TestPostBare(t *testing.T) {
 	if err != nil || res.Status != 204 || res.Body != nil || res.Truncated {
 		t.Errorf("%+v, %v", res, err)
 	}
-	want := fmt.Sprintf("POST /hook HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", receiver.Addr())
+	want := fmt.Sprintf("POST /hook HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", receiver.Addr())
 	if got := string(receiver.Received()[0]); got != want {
 		t.Errorf("sent %q, want %q", got, want)
 	}

@@ -203,7 +203,7 @@ func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error
 		f := c.blocked(to.Addr().String(), to.Addr(), ruleProxyDenies)
 		f.Message = "The operator's egress proxy does not let deliveries go to the endpoint's address (403)."
 		err = f
-	case targetFailed(answer), status == http.StatusServiceUnavailable && c.tunnels.fails(to.String()):
+	case targetFailed(answer), status >= 500 && c.tunnels.fails(to.String()):
 		err = fmt.Errorf("egress proxy answered %d for %s", status, to)
 		if status == http.StatusGatewayTimeout {
 			err = failure(hook.ClassConnectTimeout, err)
@@ -220,8 +220,8 @@ func (c *Client) tunnel(ctx context.Context, to netip.AddrPort) (net.Conn, error
 }
 
 // targetFailed reports whether the response means that the proxy could not reach the
-// target. A 503 from Squid means that if it names the reason. A 503 from other proxies
-// may report a fault of the proxy.
+// target. A 503 from Squid means that if it names the reason. A 503 from other proxies, and
+// every other 5xx, may report a fault of the proxy.
 func targetFailed(answer *http.Response) bool {
 	switch answer.StatusCode {
 	case http.StatusBadGateway, http.StatusGatewayTimeout:

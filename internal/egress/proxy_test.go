@@ -288,17 +288,23 @@ func TestProxyItself(t *testing.T) {
 	}
 }
 
-// If the proxy answers 503 for one target for two minutes, and opens tunnels to others
-// meanwhile, the fault is the target's. If it answers 503 for all, the fault is its own.
+// If the proxy answers 5xx for one target for two minutes, and opens tunnels to others
+// meanwhile, the fault is the target's. If it answers 5xx for all, the fault is its own, as
+// is any other status.
 func TestProxyIsBusyForOne(t *testing.T) {
-	for _, others := range []bool{true, false} {
+	for _, tt := range []struct {
+		status string
+		others bool
+		blamed bool // the target
+	}{{"503", true, true}, {"503", false, false}, {"500", true, true}, {"500", false, false}, {"599", true, true}, {"429", true, false}} {
+		others := tt.others
 		synctest.Test(t, func(t *testing.T) {
 			resolver := egresstest.NewResolver().Set("dead.example", []string{"93.184.215.1"}).Set("shop.example", []string{"93.184.215.2"})
 			script := egresstest.Tunnels(func(r *http.Request) (answer, to string) {
 				if others && strings.HasPrefix(r.RequestURI, "93.184.215.2:") {
 					return egresstest.OpenTunnel, ""
 				}
-				return "HTTP/1.1 503 No\r\n\r\n", ""
+				return "HTTP/1.1 " + tt.status + " No\r\n\r\n", ""
 			})
 			dial := func(context.Context, string, string) (net.Conn, error) {
 				near, far := net.Pipe()
@@ -316,11 +322,11 @@ func TestProxyIsBusyForOne(t *testing.T) {
 			for start := time.Now(); time.Since(start) < 4*time.Minute; time.Sleep(16 * time.Second) {
 				post("shop.example")
 				want := hook.ClassEgressProxy
-				if others && time.Since(start) >= 2*time.Minute {
+				if tt.blamed && time.Since(start) >= 2*time.Minute {
 					want = hook.ClassConnectFailed
 				}
 				if class := post("dead.example"); class != want {
-					t.Errorf("others are reached: %v: after %v %q, want %q", others, time.Since(start), class, want)
+					t.Errorf("%s, others are reached: %v: after %v %q, want %q", tt.status, others, time.Since(start), class, want)
 				}
 			}
 		})

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -29,10 +28,10 @@ type address struct {
 	port      uint16
 	url       *url.URL // of canonical; never changed
 
-	// Set by parsed. See pool.
+	// Set by parsed. See Client.period.
+	path          string // of the request line
 	endpoint      hook.ID
 	period, phase time.Duration
-	pooled        atomic.Pointer[pool]
 }
 
 // form is which exceptions to the form of URLs are in force.

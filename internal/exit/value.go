@@ -55,4 +55,4 @@ var ErrEmptyList = errors.New("the value is empty and would do nothing; give one
 
 // SecretFlags are options whose values are masked wherever a configuration is shown, and
 // that may come from a file named by POSTHORN_..._FILE.
-var SecretFlags = map[string]bool{"operator-key": true, "operator-test-key": true, "store": true, "egress-proxy": true}
+var SecretFlags = map[string]bool{"operator-key": true, "operator-test-key": true, "store": true, "egress-proxy": true, "smtp-url": true}

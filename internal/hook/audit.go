@@ -82,6 +82,8 @@ const (
 	ActReplayPaused       Act = "replay.paused"
 	ActReplayResumed      Act = "replay.resumed"
 	ActReplayCancelled    Act = "replay.cancelled"
+	ActMasterKeyRotated   Act = "master_key.rotated"
+	ActMasterKeyDropped   Act = "master_key.dropped"
 	ActCallRefused        Act = "call.refused"
 
 	ActAuditBegan   Act = "audit.began"   // the first entry of a chain

@@ -142,6 +142,7 @@ type Outcome struct {
 	Truncated       bool
 	Repeated        bool          // sent twice, because a kept connection closed without a response
 	Address         netip.Addr    // of the connection, or dialled for it; zero: none
+	Timing          Timing        // of the last request, if it was sent twice
 	RetryAfter      time.Duration // as the receiver sent it, not clamped; 0: none
 	Policy          *Policy       // in force at the time of the attempt
 	Enablings       int64         // of the endpoint at the time of the attempt

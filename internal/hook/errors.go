@@ -17,6 +17,7 @@ const (
 	CodeKeyExpired        Code = "key_expired"                    // 401: the key has expired
 	CodeForbidden         Code = "forbidden"                      // 403: wrong kind of key
 	CodeKeyReadOnly       Code = "key_read_only"                  // 403: the key may only read
+	CodeTypeReserved      Code = "event_type_reserved"            // 422: only Posthorn publishes events of this type
 	CodeTypeNotAllowed    Code = "event_type_not_allowed"         // 403: the key may not publish this type
 	CodeAddressNotAllowed Code = "address_not_allowed"            // 403: the key may not be used from the caller's address
 	CodeRevealDisabled    Code = "reveal_disabled"                // 403: secrets are not shown again
@@ -35,6 +36,11 @@ const (
 	CodeSecretLimit       Code = "secret_limit_reached"           // 409: too many secrets of an endpoint are in force
 	CodeSecretChanged     Code = "secret_not_in_force"            // 409: the first answer has a secret that is no longer in force
 	CodeReplayEnded       Code = "replay_ended"                   // 409: it cannot be paused, resumed or cancelled
+	CodeKeyRotating       Code = "master_key_rotating"            // 409: a rotation is in progress
+	CodeKeyMissing        Code = "master_key_missing"             // 409: not all nodes have the key
+	CodeKeyNotNewer       Code = "master_key_not_newer"           // 409: there is no key to rotate to
+	CodeKeyNeeded         Code = "master_key_needed"              // 409: stored values need the key
+	CodeKeySource         Code = "master_key_source"              // 409: where the keys are cannot be read or changed
 	CodeReplayLimit       Code = "replay_limit_reached"           // 409: too many replays run or are paused
 	CodeNoMatch           Code = "no_endpoint_matches"            // 422: the request requires an endpoint that gets it
 	CodeDeliverySettled   Code = "delivery_settled"               // 409: it cannot be cancelled

@@ -19,8 +19,9 @@ type Revision struct {
 // History is what is known of one endpoint around the time when an event was accepted. A
 // deleted endpoint is included until its retention ends.
 type History struct {
-	Endpoint  ID
-	CreatedAt time.Time
+	Endpoint    ID
+	Operational bool
+	CreatedAt   time.Time
 	// Then are the revisions that may have been in force at that time, oldest first:
 	// usually one, none if the endpoint was created later. There are more if the endpoint
 	// was changed in the same microsecond in which the event was accepted.
@@ -88,17 +89,4 @@ type Mismatch struct {
 	Field   string // the field at fault, such as "data/amount/value"
 	Message string // a sentence
 	Refused bool   // by EnforceReject
-}
-
-// EventType is an entry of the catalogue of one mode. The catalogue does not restrict
-// which types may be published, but it may restrict the data of its types.
-type EventType struct {
-	Mode        Mode
-	Name        string
-	Description string
-	Schema      []byte // JSON Schema of the data, an object; nil: none
-	Example     []byte // data of an event, an object; nil: none
-	Enforce     Enforce
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
 }

@@ -204,9 +204,9 @@ func TestHealth(t *testing.T) {
 	count := hook.Trip{Count: hook.TripAttempts, N: 3}
 	var h hook.Health
 	var v hook.Verdict
-	for i := range 2 {
-		if h, v = h.After(hook.EffectFailed, count, at.Add(time.Duration(i)*time.Second)); v != hook.CarryOn {
-			t.Fatalf("verdict %v after %d failures of 3", v, i+1)
+	for i, want := range []hook.Verdict{hook.CarryOn, hook.Warn} {
+		if h, v = h.After(hook.EffectFailed, count, at.Add(time.Duration(i)*time.Second)); v != want {
+			t.Fatalf("verdict %v after %d failures of 3, want %v", v, i+1, want)
 		}
 	}
 	if cleared, _ := h.After(hook.EffectSucceeded, count, at); cleared != (hook.Health{}) {

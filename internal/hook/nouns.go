@@ -195,6 +195,10 @@ type Endpoint struct {
 	// are no headers, the URL has no query, and Secrets has only those that opened.
 	Damage Damage
 
+	// Operational endpoints get alerts (see alert.go) and nothing else. It never changes.
+	Operational bool
+	Alarm       Alarm // the alerts about its health so far; not part of its revision
+
 	Verification Verification // while Unverified is true, Status is never Enabled
 
 	Status         Status
@@ -274,5 +278,17 @@ type Attempt struct {
 	ResponseHeaders []byte // "Name: value" lines
 	ResponseBody    []byte // the first bytes
 	Truncated       bool
-	AnswerRemovedAt time.Time // when retention removed the response; zero: it was not
+	AnswerRemovedAt time.Time  // when retention removed the response; zero: it was not
+	Address         netip.Addr // of the connection, or dialled for it; zero: none, or recorded by an earlier release
+	Timing          Timing
+}
+
+// Timing is how long the phases of an attempt took. 0 means that there was none. The
+// phases follow each other in this order; reading the response takes the rest.
+type Timing struct {
+	DNS       time.Duration // until the name was looked up
+	Connect   time.Duration // until the connection was open
+	TLS       time.Duration // until the handshake was complete
+	FirstByte time.Duration // from the request's first byte to the response's
+	Reused    bool          // on a kept connection, which has none of the first three
 }

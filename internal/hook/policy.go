@@ -101,7 +101,7 @@ type Verdict uint8
 // The verdicts.
 const (
 	CarryOn Verdict = iota
-	Warn            // half-way to being disabled by duration; returned once
+	Warn            // half-way to being disabled; returned once until a success
 	Disable
 )
 
@@ -109,7 +109,7 @@ const (
 // the verdict of the rule. A success clears the record. A duration alone means little for
 // an endpoint with few deliveries: two failures may be all that it got in five days. So
 // with TripDuration both the time and the number must be reached to disable the endpoint,
-// and half of both to warn.
+// and half of both to warn. Rules that count warn at half of the number.
 func (h Health) After(e Effect, t Trip, now time.Time) (Health, Verdict) {
 	if e.Has(EffectSucceeded) {
 		return Health{}, CarryOn
@@ -128,6 +128,10 @@ func (h Health) After(e Effect, t Trip, now time.Time) (Health, Verdict) {
 	case TripAttempts, TripDeliveries:
 		if t.N > 0 && h.Failures >= t.N {
 			return h, Disable
+		}
+		if t.N > 0 && h.Failures >= (t.N+1)/2 && h.WarnedAt.IsZero() {
+			h.WarnedAt = now
+			return h, Warn
 		}
 	case TripDuration:
 		failing := now.Sub(h.FirstFailureAt)

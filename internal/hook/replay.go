@@ -136,6 +136,8 @@ type ReplayJob struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	EndedAt   time.Time // zero: it has not ended
+	// Moved says that the call that returned the job changed its state. It is not stored.
+	Moved bool
 }
 
 // Done returns how many matches were processed.
@@ -156,7 +158,7 @@ func (n *NewReplay) Matches(m *ReplayMatch, target *Endpoint) bool {
 	case !f.After.IsZero() && m.AcceptedAt.Before(f.After), !f.Before.IsZero() && !m.AcceptedAt.Before(f.Before):
 		return false
 	case n.Source == FromMissing:
-		return !m.Exists && target.Types.Match(m.Type)
+		return !m.Exists && target.Wants(m.Type)
 	}
 	return m.Exists && (n.Source != FromFailed || m.State == Failed) && (f.State == nil || m.State == *f.State) &&
 		(f.StatusClass == 0 || m.LastStatus/100 == f.StatusClass) && (f.Error == "" || m.LastError == f.Error)

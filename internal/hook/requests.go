@@ -84,6 +84,8 @@ type EndpointQuery struct {
 	EventType string // endpoints whose filter matches this type; empty: all
 	Profile   string // empty: all
 	Reason    string // DisabledReason; empty: all
+	// Operational selects operational endpoints, or the others. Nil: both.
+	Operational *bool
 	Page
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/cli"
 	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/server"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/transfer"
@@ -153,7 +154,7 @@ func (p *migration) explain(ctx context.Context, err error) error {
 	case errors.Is(err, store.ErrLocked):
 		return exit.With(exit.Locked, fmt.Errorf("%s is in use by another posthorn process; stop the server, then move its store%s", p.from, nothing))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the master key that sealed the secrets in %s; name that one with --master-key-file%s", p.key.From, p.from, nothing))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: %s is not the master key that sealed the secrets in %s%s; name that one with --master-key-file%s", p.key.From, p.from, seal.Why(err), nothing))
 	case errors.Is(err, store.ErrNewerSchema):
 		return exit.With(exit.Schema, fmt.Errorf("%s%s; use the newer release", text, nothing))
 	case errors.Is(err, transfer.ErrOlderSchema):

@@ -173,6 +173,10 @@ func (r *envelopeReader) scalar(v value) {
 		v.fail("$attempt.number is for headers: every retry sends the same body")
 		return
 	}
+	if slices.Contains(parts, part{variable: traceParent}) {
+		v.fail("$trace.parent is for headers: every retry sends the same body")
+		return
+	}
 	r.profile.countMembers(v, valuesIn(parts))
 	if len(parts) == 1 {
 		switch parts[0].variable {

@@ -72,6 +72,7 @@ func TestMistakes(t *testing.T) {
 		{"envelope: raw", "envelope:\n  id: 5 $", "id:", "lone $"},
 		{"envelope: raw", "envelope:\n  id: ${mode", "id:", "${ without }"},
 		{"envelope: raw", "envelope:\n  try: $attempt.number", "try", "is for headers"},
+		{"envelope: raw", "envelope:\n  try: $trace.parent", "try", "is for headers"},
 		{"envelope: raw", "envelope:\n  a: 1\n  a: 2", "a: 2", "stands here twice"},
 		{"envelope: raw", "envelope:\n  a: 0x10", "a: 0x10", "as JSON writes it"},
 		{"envelope: raw", "envelope:\n  a: .inf", "a: .inf", "as JSON writes it"},

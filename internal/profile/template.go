@@ -16,6 +16,7 @@ type Input struct {
 	Delivery hook.ID
 	Attempt  int       // number of the attempt, from 1; headers only
 	Now      time.Time // time of signing
+	Sampled  bool      // whether traces of the event are recorded; headers only
 }
 
 // variable identifies a variable of templates.
@@ -34,6 +35,7 @@ const (
 	mode
 	deliveryID
 	attemptNumber
+	traceParent
 )
 
 var variables = map[string]struct {
@@ -50,6 +52,7 @@ var variables = map[string]struct {
 	"tenant.id":           {tenantID, "The id of the tenant."},
 	"mode":                {mode, "The mode, as `mode` spells it."},
 	"delivery.id":         {deliveryID, "The id of the delivery: one for each endpoint that gets the event."},
+	"trace.parent":        {traceParent, "The attempt as a W3C trace context, for the header `traceparent`; in headers only. Its trace id is the id of the event."},
 	"attempt.number":      {attemptNumber, "The number of the attempt, from 1; in headers only, for every retry sends the same body."},
 }
 
@@ -185,6 +188,8 @@ func (p *Profile) appendVariable(dst []byte, v variable, in *Input) []byte {
 		dst = append(dst, in.Event.Scope.Tenant...)
 	case mode:
 		dst = append(dst, p.mode.of(in.Event.Scope.Mode).text...)
+	case traceParent:
+		return hook.AppendTraceParent(dst, in.Event.ID, in.Delivery, in.Attempt, in.Sampled)
 	case attemptNumber:
 		dst = strconv.AppendInt(dst, int64(in.Attempt), 10)
 	}

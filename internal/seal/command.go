@@ -20,21 +20,35 @@ const (
 // ErrCommand means that the command for the master key did not print a key.
 var ErrCommand = errors.New("the command for the master key failed")
 
-// FromText returns the keyring of a master key given as standard base64 text. White space
-// around it is ignored. The only error is ErrKeySize; it never contains the text.
+// FromText returns the keyring of master keys given as standard base64 text, oldest first,
+// with white space between them. Errors wrap ErrKeySize, ErrKeyTwice or ErrKeyCount and
+// never contain the text.
 func FromText(text string) (*Keyring, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-	if err != nil { // the decoder's own error would quote part of the key's text
+	words := strings.Fields(text)
+	if len(words) == 0 {
 		return nil, ErrKeySize
 	}
-	return New(key)
+	var all [][]byte
+	defer func() {
+		for _, key := range all {
+			clear(key)
+		}
+	}()
+	for _, word := range words[:min(len(words), MaxKeys+1)] {
+		key, err := base64.StdEncoding.DecodeString(word)
+		if err != nil {
+			key = nil // the decoder's error would quote part of the key
+		}
+		all = append(all, key)
+	}
+	return New(all...)
 }
 
-// FromCommand returns the keyring of the master key that a command prints, in the format of
+// FromCommand returns the keyring of the master keys that a command prints, in the format of
 // FromText. /bin/sh runs the command line once, with the environment of this process and no
 // input. The command may take 10 seconds and print 4 KiB. Beyond either limit, it and its
 // child processes are killed. Its output is not kept, and its standard error is discarded.
-// Errors wrap ErrCommand or ErrKeySize and never contain output.
+// Errors wrap ErrCommand or those of FromText and never contain output.
 func FromCommand(ctx context.Context, line string) (*Keyring, error) {
 	return fromCommand(ctx, line, commandTime)
 }

@@ -1,5 +1,6 @@
 // Package seal encrypts secrets at rest. It turns a plaintext into a sealed blob that can
-// be opened only with the master key and only in the place that it was sealed for.
+// be opened only with its master key and only in the place that it was sealed for. A
+// keyring has one or more master keys: one seals, all open.
 //
 // The package guarantees that a blob that was moved to another row, tenant or mode does not
 // open, and that neither a key nor a plaintext is printed by accident. It stores nothing
@@ -7,6 +8,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -16,6 +18,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 )
 
 // KeySize is the length of a master key in bytes.
@@ -33,6 +37,10 @@ var (
 	// ErrKeySize means that a master key is not exactly KeySize bytes long, or that its
 	// text is not base64.
 	ErrKeySize = errors.New("the master key must be 32 bytes, written as base64")
+	// ErrKeyTwice means that a key is listed twice, which is usually a rotation gone wrong.
+	ErrKeyTwice = errors.New("the same master key is listed twice")
+	// ErrKeyCount means that there is no key, or that there are more than MaxKeys.
+	ErrKeyCount = fmt.Errorf("there must be 1 to %d master keys", MaxKeys)
 	// ErrKeyFile means that the key file cannot be read or written.
 	ErrKeyFile = errors.New("the master key file cannot be used")
 	// ErrOtherKey means that a blob was sealed under another master key.
@@ -41,68 +49,205 @@ var (
 	ErrDamaged = errors.New("sealed value is damaged or belongs to another place")
 )
 
-// Keyring seals and opens blobs with one master key. It is safe for concurrent use and
-// never formats its key.
-type Keyring struct {
-	master []byte
-	id     [idSize]byte
-	public string // see Installation
-	loose  bool
+// MaxKeys bounds the keys of a keyring.
+const MaxKeys = 8
+
+// KeyID identifies a master key. It is derived with HKDF (RFC 5869), so it reveals nothing
+// about the key and may be shown.
+type KeyID [idSize]byte
+
+// String returns the id as 8 hexadecimal digits.
+func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
+
+// masterKey is a key with its id. It is immutable.
+type masterKey struct {
+	secret []byte
+	id     KeyID
 }
 
-// New returns a keyring for a master key of KeySize bytes. Other lengths give ErrKeySize.
-// The key is copied.
-func New(key []byte) (*Keyring, error) {
+func newMasterKey(key []byte) (*masterKey, error) {
 	if len(key) != KeySize {
 		return nil, ErrKeySize
 	}
-	k := &Keyring{master: append([]byte(nil), key...)}
-	id, err := hkdf.Key(sha256.New, k.master, nil, "posthorn key id v1", idSize)
+	m := &masterKey{secret: bytes.Clone(key)}
+	id, err := hkdf.Key(sha256.New, m.secret, nil, "posthorn key id v1", idSize)
 	if err != nil {
 		return nil, fmt.Errorf("derive key id: %w", err)
 	}
-	copy(k.id[:], id)
-	public, err := hkdf.Key(sha256.New, k.master, nil, "posthorn installation id v1", 8)
-	if err != nil {
-		return nil, fmt.Errorf("derive installation id: %w", err)
-	}
-	k.public = hex.EncodeToString(public)
-	return k, nil
+	copy(m.id[:], id)
+	return m, nil
 }
 
-// Installation returns an id of 16 hexadecimal digits that all nodes with this master key
-// share. It is derived with HKDF (RFC 5869), so it reveals nothing about the key and may be
-// shown.
-func (k *Keyring) Installation() string { return k.public }
+// keys is the content of a keyring, oldest key first. It is immutable.
+type keys struct {
+	all     []*masterKey
+	current *masterKey // seals
+}
+
+func (k *keys) find(id KeyID) *masterKey {
+	for _, m := range k.all {
+		if m.id == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// Keyring seals and opens blobs with master keys. It is safe for concurrent use and never
+// formats its keys. The newest key, the last, seals until [Keyring.Fit] or [Keyring.Use]
+// chooses another.
+type Keyring struct {
+	keys  atomic.Pointer[keys]
+	loose bool
+}
+
+// New returns a keyring of 1 to MaxKeys master keys of KeySize bytes, oldest first. Errors
+// wrap ErrKeySize, ErrKeyTwice or ErrKeyCount. The keys are copied.
+func New(all ...[]byte) (*Keyring, error) {
+	if len(all) == 0 || len(all) > MaxKeys {
+		return nil, ErrKeyCount
+	}
+	k := &keys{}
+	for i, key := range all {
+		m, err := newMasterKey(key)
+		switch {
+		case err != nil && len(all) > 1:
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		case err != nil:
+			return nil, err
+		case k.find(m.id) != nil:
+			return nil, fmt.Errorf("key %d has the id %s of an earlier one: %w", i+1, m.id, ErrKeyTwice)
+		}
+		k.all, k.current = append(k.all, m), m
+	}
+	r := &Keyring{}
+	r.keys.Store(k)
+	return r, nil
+}
+
+// IDs returns the ids of the keys, oldest first.
+func (k *Keyring) IDs() []KeyID {
+	var ids []KeyID
+	for _, m := range k.keys.Load().all {
+		ids = append(ids, m.id)
+	}
+	return ids
+}
+
+// Has reports whether the keyring has a key.
+func (k *Keyring) Has(id KeyID) bool { return k.keys.Load().find(id) != nil }
+
+// Newest returns the id of the last key.
+func (k *Keyring) Newest() KeyID {
+	all := k.keys.Load().all
+	return all[len(all)-1].id
+}
+
+// Current returns the id of the key that seals.
+func (k *Keyring) Current() KeyID { return k.keys.Load().current.id }
+
+// Use makes a key seal from now on. It returns ErrOtherKey if the keyring does not have it.
+func (k *Keyring) Use(id KeyID) error {
+	for {
+		old := k.keys.Load()
+		m := old.find(id)
+		if m == nil {
+			return fmt.Errorf("%s: %w", k.lacks(id), ErrOtherKey)
+		}
+		if k.keys.CompareAndSwap(old, &keys{all: old.all, current: m}) {
+			return nil
+		}
+	}
+}
+
+// Replace takes over the keys of another keyring, which must have the key that seals and
+// those of needed. Otherwise it changes nothing and returns ErrOtherKey. The key that seals
+// stays the same.
+func (k *Keyring) Replace(by *Keyring, needed ...KeyID) error {
+	next := by.keys.Load()
+	for {
+		old := k.keys.Load()
+		for _, id := range append(needed, old.current.id) {
+			if next.find(id) == nil {
+				return fmt.Errorf("%s, which the store still needs: %w", by.lacks(id), ErrOtherKey)
+			}
+		}
+		if k.keys.CompareAndSwap(old, &keys{all: next.all, current: next.find(old.current.id)}) {
+			return nil
+		}
+	}
+}
+
+// lacks describes which key is missing.
+func (k *Keyring) lacks(id KeyID) string {
+	var have []string
+	for _, one := range k.IDs() {
+		have = append(have, one.String())
+	}
+	return "key " + id.String() + " is missing (found: " + strings.Join(have, ", ") + ")"
+}
+
+// KeyOf returns the id of the key that sealed a blob. ok is false if it is no blob.
+func KeyOf(sealed []byte) (id KeyID, ok bool) {
+	if len(sealed) < headSize || sealed[0] != version {
+		return KeyID{}, false
+	}
+	return KeyID(sealed[1 : 1+idSize]), true
+}
+
+// Installation returns an id of 16 hexadecimal digits, derived with HKDF (RFC 5869) from
+// the key that seals. It reveals nothing about the key and may be shown. All nodes with
+// this key have the same. A store keeps that of its first key (see package store).
+func (k *Keyring) Installation() string {
+	// Deriving 8 bytes cannot fail.
+	public, _ := hkdf.Key(sha256.New, k.keys.Load().current.secret, nil, "posthorn installation id v1", 8)
+	return hex.EncodeToString(public)
+}
 
 // Seal encrypts plaintext with AES-256-GCM (NIST SP 800-38D). aad names the place that the
 // blob belongs to; Open needs the same aad. Each blob has a random salt from which its own
 // key is derived with HKDF (RFC 5869), so the limit on random nonces under one key is never
 // approached.
 func (k *Keyring) Seal(aad, plaintext []byte) ([]byte, error) {
+	return k.keys.Load().current.seal(aad, plaintext)
+}
+
+// SealWith is Seal with a chosen key. It returns ErrOtherKey if the keyring does not have
+// it.
+func (k *Keyring) SealWith(id KeyID, aad, plaintext []byte) ([]byte, error) {
+	m := k.keys.Load().find(id)
+	if m == nil {
+		return nil, fmt.Errorf("%s: %w", k.lacks(id), ErrOtherKey)
+	}
+	return m.seal(aad, plaintext)
+}
+
+func (m *masterKey) seal(aad, plaintext []byte) ([]byte, error) {
 	head := make([]byte, headSize, headSize+12+len(plaintext)+16)
 	head[0] = version
-	copy(head[1:], k.id[:])
+	copy(head[1:], m.id[:])
 	// rand.Read never fails: the runtime crashes the process instead.
 	_, _ = rand.Read(head[1+idSize:])
-	aead, err := k.aead(head[1+idSize : headSize])
+	aead, err := m.aead(head[1+idSize : headSize])
 	if err != nil {
 		return nil, err
 	}
 	return aead.Seal(head, nil, plaintext, bind(head[:headSize], aad)), nil
 }
 
-// Open returns the plaintext of a blob that Seal made with the same aad. A blob of another
-// master key gives ErrOtherKey. Any other mismatch gives ErrDamaged.
+// Open returns the plaintext of a blob that Seal made with the same aad. A blob of a master
+// key that the keyring does not have gives ErrOtherKey. Any other mismatch gives ErrDamaged.
 func (k *Keyring) Open(aad, sealed []byte) ([]byte, error) {
-	if len(sealed) < headSize || sealed[0] != version {
+	id, ok := KeyOf(sealed)
+	if !ok {
 		return nil, ErrDamaged
 	}
-	head, rest := sealed[:headSize], sealed[headSize:]
-	if [idSize]byte(head[1:1+idSize]) != k.id {
+	m := k.keys.Load().find(id)
+	if m == nil {
 		return nil, ErrOtherKey
 	}
-	aead, err := k.aead(head[1+idSize:])
+	head, rest := sealed[:headSize], sealed[headSize:]
+	aead, err := m.aead(head[1+idSize:])
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +274,8 @@ func (k *Keyring) GoString() string { return "seal.Keyring{***}" }
 // Format keeps the key out of every verb, including those that ignore String.
 func (k *Keyring) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("***")) }
 
-func (k *Keyring) aead(salt []byte) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, k.master, salt, "posthorn seal v1", KeySize)
+func (m *masterKey) aead(salt []byte) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, m.secret, salt, "posthorn seal v1", KeySize)
 	if err != nil {
 		return nil, fmt.Errorf("derive sealing key: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 func onCommandLine(f *pflag.FlagSet) []string {
 	var warnings []string
 	f.VisitAll(func(flag *pflag.Flag) { // of a set that a command took over, only Changed is kept
-		if !flag.Changed || !exit.SecretFlags[flag.Name] || (flag.Name == "store" || flag.Name == "egress-proxy") && !hasPassword(flag.Value.String()) || flag.Value.String() == "" {
+		if !flag.Changed || !exit.SecretFlags[flag.Name] || (flag.Name == "store" || flag.Name == "egress-proxy" || flag.Name == "smtp-url") && !hasPassword(flag.Value.String()) || flag.Value.String() == "" {
 			return
 		}
 		warnings = append(warnings, "--"+flag.Name+" holds a secret, and every user of this machine can read the command line (ps); use "+

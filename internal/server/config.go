@@ -25,6 +25,8 @@ import (
 type Config struct {
 	Listen            string
 	MetricsListen     string
+	MetricsSeries     int
+	Tracer            Tracer // nil: nothing is traced; not an option
 	Data              string
 	Store             string
 	NodeLease         time.Duration
@@ -74,6 +76,7 @@ type Config struct {
 	AllowReveal       bool
 	UI                bool
 	PublicJWKS        bool
+	Alerts            alertOptions
 
 	networks []netip.Prefix    // AllowNetwork, parsed
 	ownHosts []string          // of PublicURL
@@ -92,6 +95,7 @@ var allowed = map[string][]string{
 func (c *Config) Flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "listen address of the API")
+	f.IntVar(&c.MetricsSeries, "metrics-series", 0, "tenants and endpoints with metrics of their own, up to 10000 each, the rest as \"other\"; 0 for none")
 	f.StringVar(&c.MetricsListen, "metrics-listen", "", "listen address of the Prometheus endpoint /metrics (default none)")
 	f.StringVar(&c.Data, "data", "./posthorn-data", "data directory, with the database and the generated master key")
 	f.StringVar(&c.Store, "store", "", "sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several nodes (default posthorn.db in the data directory)")
@@ -142,6 +146,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "allow operator and tenant keys to show signing secrets again; every use is logged")
 	f.BoolVar(&c.UI, "ui", true, "serve the web interface for operators under /ui/ on the API's address")
 	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "publish the public keys of ed25519 endpoints at /.well-known/webhook-keys/TENANT/jwks.json")
+	c.Alerts.flags(f)
 	for _, name := range filledLists {
 		flag := f.Lookup(name)
 		if list, ok := flag.Value.(listValue); ok {
@@ -349,6 +354,9 @@ func (c *Config) checkOptions(all *Faults) {
 			all.add(wrong(name, "%q is not an address such as 127.0.0.1:8080", value))
 		}
 	}
+	if c.MetricsSeries < 0 || c.MetricsSeries > maxSeries {
+		all.add(wrong("metrics-series", "%d is not from 0 to %d", c.MetricsSeries, maxSeries))
+	}
 	c.checkTargets(all)
 	var err error
 	c.ownHosts, err = publicHosts(c.PublicURL)
@@ -371,6 +379,7 @@ func (c *Config) checkOptions(all *Faults) {
 	if c.Store == "sqlite:" {
 		all.add(wrong("store", "sqlite: needs a path, such as sqlite:/var/lib/posthorn/posthorn.db"))
 	}
+	c.Alerts.check(all)
 	c.checkNumbers(all)
 }
 

@@ -15,6 +15,7 @@ import (
 // no limit.
 type callLimits struct {
 	ReadRate, WriteRate, AttemptRate float64 // per second
+	AuditedWrites                    int     // per day
 
 	InFlight      int
 	ShortestRetry time.Duration
@@ -26,6 +27,7 @@ type callLimits struct {
 func (c *callLimits) flags(f *pflag.FlagSet) {
 	f.Float64Var(&c.ReadRate, "read-rate", 200, "maximum read requests per second per key, with bursts of twice as many; ten times as many for operator keys; 0 for no limit")
 	f.Float64Var(&c.WriteRate, "write-rate", 100, "maximum write requests per second per key, except publishing, with bursts of twice as many; ten times as many for operator keys; 0 for no limit")
+	f.IntVar(&c.AuditedWrites, "audited-writes", 50_000, "maximum write requests per day per key, except publishing, which bounds the audit log; ten times as many for operator keys; 0 for no limit")
 	f.Float64Var(&c.AttemptRate, "attempt-rate", 5, "maximum tests, retries, resends, replays, secret operations and endpoint challenges per second per tenant, with bursts of at least 60; ten times as many for operator keys; 0 for no limit")
 	f.IntVar(&c.InFlight, "max-in-flight-ceiling", 1000, "maximum max_in_flight of an endpoint, 1 to 1000; higher values count as this maximum")
 	duration.Var(f, &c.ShortestRetry, "shortest-retry", time.Second, "minimum delay in an endpoint's retry plan, 1s to 24h")
@@ -40,6 +42,9 @@ func (c *callLimits) check(all *Faults) {
 		if n < 1 || n > 1000 {
 			all.add(wrong(name, "%d is not between 1 and 1000", n))
 		}
+	}
+	if c.AuditedWrites < 0 || c.AuditedWrites > 100_000_000 {
+		all.add(wrong("audited-writes", "%d is not between 0 (no limit) and 100000000", c.AuditedWrites))
 	}
 	if c.ShortestRetry < time.Second || c.ShortestRetry > 24*time.Hour {
 		all.add(wrong("shortest-retry", "%v is not between 1s and 24h", c.ShortestRetry))

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -14,6 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/threshold"
 )
 
 // attemptCounter counts the results of the sender's attempts.
@@ -24,10 +26,12 @@ type attemptCounter struct {
 	repeated prometheus.Counter
 	duration prometheus.Histogram
 	delay    prometheus.Histogram
+	series   *series          // nil: none
+	delays   threshold.Delays // of first attempts
 }
 
-func newAttemptCounter(s dispatch.Sender) *attemptCounter {
-	return &attemptCounter{
+func newAttemptCounter(s dispatch.Sender, limit int) *attemptCounter {
+	c := &attemptCounter{
 		sender: s,
 		made: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "posthorn_attempts_total", Help: "Attempts by result: success, or the error class.",
@@ -47,13 +51,19 @@ func newAttemptCounter(s dispatch.Sender) *attemptCounter {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
 		}),
 	}
+	if limit > 0 {
+		c.series = newSeries(limit)
+	}
+	return c
 }
 
 // Send makes the attempt and counts it.
 func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	o := c.sender.Send(ctx, j)
 	if first := &j.Delivery; !o.Skipped && first.Attempts == 0 && j.Trigger == hook.BySchedule {
-		c.delay.Observe(max(0, o.StartedAt.Sub(first.CreatedAt).Seconds()))
+		delay := max(0, o.StartedAt.Sub(first.CreatedAt))
+		c.delay.Observe(delay.Seconds())
+		c.delays.Note(o.StartedAt, delay)
 	}
 	if o.Skipped {
 		if o.Class != hook.ClassNone {
@@ -66,6 +76,9 @@ func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 		outcome = string(o.Class)
 	}
 	c.made.WithLabelValues(outcome).Inc()
+	if c.series != nil {
+		c.series.count(&j.Delivery, o.Success)
+	}
 	if o.Repeated {
 		c.repeated.Inc()
 	}
@@ -85,6 +98,7 @@ func (n *Node) metricsPage() http.Handler {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "posthorn_event_data_invalid_total", ConstLabels: prometheus.Labels{"check": check},
 			Help: "Published events whose data does not match the schema of their type."}, func() float64 { return float64(read()) }))
 	}
+	n.healthMetrics(r)
 	gauge := func(name, help string, read func(dispatch.Stats) int) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(read(n.dispatch.Stats())) }))
@@ -132,6 +146,7 @@ func (n *Node) metricsPage() http.Handler {
 type counts struct {
 	blocked *prometheus.CounterVec
 	refused *prometheus.CounterVec
+	commits prometheus.Histogram
 }
 
 func newCounts() *counts {
@@ -142,8 +157,15 @@ func newCounts() *counts {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "posthorn_api_refused_total", Help: "Requests rejected with 401, 403 or 429, by status and error code.",
 		}, []string{"status", "code"}),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "posthorn_commit_duration_seconds", Help: "Duration of the store's commits, from sending one until the database has it on disk.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
 	}
 }
+
+// commitTook counts a commit.
+func (c *counts) commitTook(took time.Duration) { c.commits.Observe(took.Seconds()) }
 
 // dialBlocked counts a refused dial.
 func (c *counts) dialBlocked(rule string) { c.blocked.WithLabelValues(rule).Inc() }
@@ -190,6 +212,9 @@ func (l longWrites) Collect(to chan<- prometheus.Metric) {
 func (n *Node) clusterMetrics(r *prometheus.Registry) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_nodes", Help: "Live nodes on the database, including this one."},
 		func() float64 { return float64(n.store.Nodes()) }))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_database_clock_offset_seconds",
+		Help: "How far the clock of this machine was ahead of the database's when it was last compared, at the start and once an hour."},
+		func() float64 { return n.store.ClusterStats().ClockAhead.Seconds() }))
 	counter := func(name, help string, read func(store.ClusterStats) int64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
 			func() float64 { return float64(read(n.store.ClusterStats())) }))

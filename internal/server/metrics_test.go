@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"os"
@@ -97,6 +98,8 @@ func TestMetricsShowRefusals(t *testing.T) {
 	}
 }
 
+var alertName = regexp.MustCompile(`\balert:(\w+)`)
+
 var metricName = regexp.MustCompile(`\bposthorn_[a-z_]+`)
 
 // The alert rules and the dashboard name metrics that the server has.
@@ -104,7 +107,8 @@ func TestMonitoringFilesNameOurMetrics(t *testing.T) {
 	n := metered(t)
 	known := map[string]bool{}
 	described := make(chan *prometheus.Desc, 1000)
-	for _, c := range []prometheus.Collector{n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, longWrites{}, heldAttempts{}} {
+	series := newSeries(1)
+	for _, c := range []prometheus.Collector{series.tenants, series.endpoints, certificateMetrics{}, n.counts.blocked, n.counts.refused, n.attempts.made, n.attempts.putOff, longWrites{}, heldAttempts{}} {
 		c.Describe(described) // they are on the page once something happened
 	}
 	close(described)
@@ -113,6 +117,9 @@ func TestMonitoringFilesNameOurMetrics(t *testing.T) {
 	}
 	page := httptest.NewRecorder()
 	n.metricsPage().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	nodes := prometheus.NewRegistry() // what only PostgreSQL nodes have
+	n.clusterMetrics(nodes)
+	promhttp.HandlerFor(nodes, promhttp.HandlerOpts{}).ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
 	for _, name := range metricName.FindAllString(page.Body.String(), -1) {
 		known[name] = true
 	}
@@ -137,6 +144,20 @@ func TestMonitoringFilesNameOurMetrics(t *testing.T) {
 				t.Errorf("%s names %s, which the server does not have", file, name)
 			}
 		}
+	}
+	// promtool runs the tests of the rules (scripts/test). Here: there is one for each rule.
+	tests, err := os.ReadFile("../../deploy/monitoring/alerts_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := alertName.FindAllStringSubmatch(fmt.Sprint(rules), -1)
+	for _, name := range names {
+		if !strings.Contains(string(tests), "alertname: "+name[1]+"\n") {
+			t.Errorf("alerts_test.yaml does not test %s", name[1])
+		}
+	}
+	if len(names) < 15 {
+		t.Errorf("%d alerts found", len(names))
 	}
 	if known["posthorn_planted_total"] {
 		t.Error("control: a metric that is not there is known")

@@ -25,7 +25,6 @@ import (
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/build"
-	"github.com/posthorn/posthorn/internal/deliver"
 	"github.com/posthorn/posthorn/internal/dispatch"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/exit"
@@ -125,12 +124,12 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		kept, queue = n.without, n.without
 	}
 	n.app, err = app.New(app.Options{
-		Store: kept, Profiles: n.profiles, Profile: cfg.Profile,
+		Store: n.tracedStore(kept), Profiles: n.profiles, Profile: cfg.Profile,
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
-		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
+		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), AuditedWrites: cfg.Calls.AuditedWrites, Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
 		Pace:        n.dispatch.Pace,
-		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Log: log,
+		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Mail: cfg.Alerts.server != nil, Log: log,
 	})
 	if err != nil {
 		return exit.With(exit.Usage, err)
@@ -144,9 +143,11 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	if err := n.printFirstKeys(ctx, n.firstKeys); err != nil { // before serve: when the node is ready, the keys are printed
 		return err
 	}
+	if err := n.keepMailEndpoints(ctx); err != nil {
+		return exit.With(exit.Open, err)
+	}
 	n.hub = listen.New(n.store, log)
-	sender := deliver.New(deliver.Options{Store: n.store, Profiles: n.profiles, Poster: n.egress, Listeners: n.hub, Log: log, Loop: n.loop})
-	n.attempts = newAttemptCounter(&leased{sender: sender, node: n})
+	n.attempts = newAttemptCounter(&leased{sender: n.sender(), node: n}, cfg.MetricsSeries)
 	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("recover deliveries: %w", err))
 	}
@@ -208,21 +209,22 @@ func (n *Node) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.loop = hook.Loop(keys.Installation())
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
-		Keys:             keys, Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention,
+		Keys:             keys, KeySource: n.keySource(), Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention,
 		RetentionPayloads: n.cfg.RetentionPayloads, RetentionAnswers: n.cfg.RetentionAnswers, DiskBudget: hook.DiskBudget(n.cfg.DiskBudget), TenantBacklog: n.cfg.TenantBacklog,
-		Committed: n.committed, Room: n.dispatch.Room,
-		Fatal: func(err error) {
-			n.failed <- exit.With(exit.Storage, fmt.Errorf("the disk failed and can no longer be trusted: %w; nothing was acknowledged after the failure; check the disk, then start again", err))
-		},
+		Committed: n.committed, Room: n.dispatch.Room, CommitTook: n.counts.commitTook, ProfileOf: n.profileOf,
+		Fatal: func(err error) { n.failed <- fatal(err) },
 	})
 	if made != "" && errors.Is(err, store.ErrMasterKeyMismatch) {
 		_ = os.Remove(made) // made a moment ago, for a database that has another one
 	}
-	return n.openError(path, err)
+	if err != nil {
+		return n.openError(path, err)
+	}
+	n.loop = hook.Loop(n.store.Installation())
+	return nil
 }
 
 // committed passes the effects of a transaction on. It runs on the store's writer and does
@@ -291,9 +293,9 @@ func (n *Node) openError(path string, err error) error {
 	case errors.Is(err, store.ErrLocked):
 		return exit.With(exit.Locked, fmt.Errorf("%s is in use by another posthorn process; stop it or choose another --data", filepath.Dir(path)))
 	case errors.Is(err, store.ErrMasterKeyMismatch) && n.cfg.postgres():
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key of this node is not the one that sealed the secrets in the database; copy master.key from the data directory of the first node, or name it with --master-key-file"))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key of this node is not the one that sealed the secrets in the database%s; copy master.key from the data directory of another node, or name it with --master-key-file", seal.Why(err)))
 	case errors.Is(err, store.ErrMasterKeyMismatch):
-		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key is not the one that sealed the secrets in %s", path))
+		return exit.With(exit.MasterKey, fmt.Errorf("master_key_mismatch: the master key is not the one that sealed the secrets in %s%s", path, seal.Why(err)))
 	case errors.Is(err, store.ErrNewerSchema) && n.cfg.postgres():
 		return exit.With(exit.Schema, fmt.Errorf("%w; nothing was changed, start the newer release", err))
 	case errors.Is(err, store.ErrNewerSchema):
@@ -391,6 +393,7 @@ func (n *Node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 // serve starts the listeners and housekeeping.
 func (n *Node) serve() {
 	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.notice, Refused: n.counts.refuse})
+	api = n.traced(api)
 	n.mux.Handle("/", api)
 	n.mountPages(api)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
@@ -411,6 +414,7 @@ func (n *Node) serve() {
 	n.cancel = cancel
 	n.background.Go(func() { n.housekeep(ctx) })
 	n.background.Go(func() { n.takeProfiles(ctx) })
+	n.background.Go(func() { n.watchThresholds(ctx) })
 }
 
 // unclean reports whether a path holds empty parts or dots, as no route does.

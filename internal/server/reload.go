@@ -32,7 +32,6 @@ func LoadProfiles(cfg *Config) (*profile.Set, error) {
 // all profiles unchanged.
 func (n *Node) ReloadProfiles(ctx context.Context) {
 	if n.cfg.ProfileDir == "" {
-		n.log.Warn("nothing to reload: there is no --profile-dir")
 		return
 	}
 	changed, gone, err := n.replaceProfiles(ctx)

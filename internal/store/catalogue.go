@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -17,8 +18,11 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 		replay, err = t.once(once, func() (any, bool, error) {
 			made = e
 			made.CreatedAt, made.UpdatedAt = t.now, t.now
-			n, err := t.exec("insert event type", "INSERT INTO event_types ("+read.EventTypeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-				int64(e.Mode), e.Name, e.Description, sqltext.OrNull(e.Schema), sqltext.OrNull(e.Example), int64(e.Enforce), sqltext.Micros(t.now), sqltext.Micros(t.now))
+			values, err := sqltext.EventTypeValues(&made)
+			if err != nil {
+				return nil, false, err
+			}
+			n, err := t.exec("insert event type", sqltext.InsertEventType, values...)
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
 			}
@@ -34,8 +38,8 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 	return made, replay, nil
 }
 
-// UpdateEventType changes the description, schema and example of an entry. update runs on
-// the writer under the contract of UpdateEndpoint.
+// UpdateEventType changes an entry of the catalogue. update runs on the writer under the
+// contract of UpdateEndpoint.
 func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string,
 	update func(old hook.EventType) (hook.EventType, error)) (hook.EventType, error) {
 	var made hook.EventType
@@ -47,9 +51,17 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 		if made, err = update(old); err != nil {
 			return err
 		}
-		made.Mode, made.Name, made.CreatedAt, made.UpdatedAt = old.Mode, old.Name, old.CreatedAt, t.now
-		_, err = t.exec("update event type", "UPDATE event_types SET description = ?, schema = ?, example = ?, enforce = ?, updated_at = ? WHERE mode = ? AND name = ?",
-			made.Description, sqltext.OrNull(made.Schema), sqltext.OrNull(made.Example), int64(made.Enforce), sqltext.Micros(t.now), int64(mode), name)
+		made.Mode, made.Name, made.CreatedAt = old.Mode, old.Name, old.CreatedAt
+		if made.UpdatedAt = old.UpdatedAt; reflect.DeepEqual(made, old) {
+			return nil // nothing changes, so there is nothing to record
+		}
+		made.UpdatedAt = t.now
+		values, err := sqltext.EventTypeValues(&made)
+		if err != nil {
+			return err
+		}
+		changed := append(values[2:len(values)-2:len(values)-2], values[len(values)-1], int64(mode), name) // not created_at
+		_, err = t.exec("update event type", sqltext.UpdateEventType, changed...)
 		t.tellCatalogue(max(old.Enforce, made.Enforce))
 		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode})
 		return err
@@ -89,7 +101,7 @@ func (t *tx) tellCatalogue(enforce hook.Enforce) {
 }
 
 func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {
-	found, err := sqltext.Collect(background, t.c, read.ScanEventType, read.OneEventType, mode, name)
+	found, err := sqltext.Collect(background, t.c, sqltext.ScanEventType, read.OneEventType, mode, name)
 	if err != nil {
 		return hook.EventType{}, sqltext.Wrap("read event type", err)
 	}

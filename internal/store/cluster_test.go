@@ -39,7 +39,7 @@ func newPeer(t *testing.T, url string, lease time.Duration, now func() time.Time
 	}
 	p := &peer{t: t}
 	p.Store, err = Open(t.Context(), Options{Postgres: url, Keys: keys, Lease: lease, Now: now, Room: func(*hook.Endpoint) int { return 1000 },
-		Jitter: func() float64 { return 0 },
+		Jitter: func() float64 { return 0 }, ProfileOf: func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} },
 		CatalogueChanged: func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -197,7 +197,7 @@ func TestSchemasReachOtherNodes(t *testing.T) {
 		})
 		a.must(err)
 	}
-	_, _, err := a.CreateEventType(t.Context(), hook.EventType{Mode: hook.Live, Name: "a.b", Schema: []byte(`{}`)}, nil)
+	_, _, err := a.CreateEventType(t.Context(), hook.EventType{Mode: hook.Live, Name: "a.b", TypeVersion: hook.TypeVersion{Version: 1, Schema: []byte(`{}`)}}, nil)
 	a.must(err)
 	for _, enforce := range []hook.Enforce{hook.EnforceReject, hook.EnforceOff} {
 		before := told()

@@ -77,6 +77,11 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 		t.keys, t.profiles, t.catalogue = true, true, true
 		s.dir.Each(func(scope hook.Scope) { scopes[scope] = nil })
 	}
+	if changes.All || slices.ContainsFunc(changes.Lines, func(l sqltext.Change) bool { return l.Kind == sqltext.ChangedMasterKey }) {
+		if err := t.learnKey(); err != nil { // before secrets are read
+			return err
+		}
+	}
 	for _, l := range changes.Lines {
 		switch l.Kind {
 		case sqltext.ChangedScope:

@@ -48,7 +48,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 				}
 			}
 			next := *copied(&e)
-			next.ID, next.CreatedAt, next.Revision, next.Enablings = t.s.ids.Next(), t.now, 0, 1
+			next.ID, next.CreatedAt, next.Revision, next.Enablings, next.Alarm = t.s.ids.Next(), t.now, 0, 1, 0
 			if next.Status == hook.Enabled && next.Unverified() {
 				next.Status = hook.Tripped
 			}
@@ -64,6 +64,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 				return nil, false, err
 			}
 			t.audited(hook.ActEndpointCreated, "endpoint", made.ID.String(), made.Scope)
+			t.alertEndpoint(hook.AlertEndpointCreated, made)
 			return made, true, nil
 		})
 		return err
@@ -107,9 +108,9 @@ func copied(e *hook.Endpoint) *hook.Endpoint {
 // insertEndpoint inserts the row that saveEndpoint then fills.
 func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 	_, err := t.exec("insert endpoint", `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed,
-		rate_limit, max_in_flight, max_failures, retry, status, disabled_reason, disabled_at, created_at, updated_at, revision, enablings)
-		VALUES (?, ?, ?, '', '[]', '', '', '', NULL, 0, 0, 0, NULL, 0, '', 0, ?, 0, 0, 0)`,
-		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(e.CreatedAt))
+		rate_limit, max_in_flight, max_failures, retry, status, disabled_reason, disabled_at, created_at, updated_at, revision, enablings, operational)
+		VALUES (?, ?, ?, '', '[]', '', '', '', NULL, 0, 0, 0, NULL, 0, '', 0, ?, 0, 0, 0, ?)`,
+		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(e.CreatedAt), number(e.Operational))
 	return err
 }
 
@@ -143,6 +144,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		next.ID, next.Scope, next.CreatedAt, next.Revision, next.Enablings = old.ID, old.Scope, old.CreatedAt, old.Revision, old.Enablings
+		next.Operational, next.Alarm = old.Operational, old.Alarm
 		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
 		t.gate(old, &next)
 		if next.Status != old.Status && next.Status != hook.Enabled {
@@ -159,6 +161,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		t.audited(actOf(made, changed), "endpoint", id.String(), made.Scope, changed...)
+		t.alertEndpoint(alertOf(old, made), made, changed...)
 		return nil
 	})
 	if err != nil {
@@ -206,6 +209,7 @@ func actOf(next *hook.Endpoint, changed []string) hook.Act {
 func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 	if next.Status == hook.Enabled && old.Status != hook.Enabled {
 		next.Enablings++
+		next.Alarm &= hook.AlarmUnwell
 		next.DisabledAt, next.DisabledReason = time.Time{}, ""
 		if err := t.clearHealth(next); err != nil {
 			return err
@@ -294,7 +298,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	set := `url = ?, types = ?, title = ?, description = ?, profile = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?,
 		status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ?,
-		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?`
+		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?, alarm = ?`
 	v := &e.Verification
 	var event any
 	if !v.Event.IsZero() {
@@ -302,7 +306,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	args := []any{head, types, e.Title, e.Description, e.Profile, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
 		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home,
-		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason}
+		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason, int64(e.Alarm)}
 	if !e.Damage.Has(hook.DamagedQuery) {
 		set, args = set+", query_sealed = ?", append(args, query)
 	}
@@ -395,6 +399,7 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		t.audited(hook.ActEndpointDeleted, "endpoint", id.String(), old.Scope)
+		t.alertEndpoint(hook.AlertEndpointDeleted, old)
 		return nil
 	})
 }

@@ -44,14 +44,11 @@ type room interface {
 // peers are the other processes that work or have worked on the same rows: the other nodes
 // of a PostgreSQL database, or earlier processes of a file (solo).
 type peers interface {
+	company
 	// Epoch is the number of this process, which is the owner of the deliveries in its memory.
 	Epoch() int64
 	// Shared reports whether other processes change rows while this one works.
 	Shared() bool
-	// Nodes is how many nodes share the work now, at least 1.
-	Nodes() int
-	// Alike reports whether all live nodes run the release of this one.
-	Alike(ctx context.Context) (bool, error)
 	// Holds reports whether jobs handed over under the epoch may still be attempted.
 	Holds(epoch int64) bool
 	// Abandoned lists the work of processes that have ended.
@@ -67,6 +64,20 @@ type peers interface {
 	DropDays(ctx context.Context, until time.Time) (tables []string, err error)
 }
 
+// company is what a process knows of the live nodes.
+type company interface {
+	// Nodes is how many nodes share the work now, at least 1.
+	Nodes() int
+	// Alike reports whether all live nodes run the release of this one.
+	Alike(ctx context.Context) (bool, error)
+	// Lacking names those that do not have a master key. If lock is true, none enters until
+	// the transaction of q ends. ToldKeys tells the others which keys this one has.
+	Lacking(ctx context.Context, q sqltext.Querier, key string, lock bool) ([]string, error)
+	ToldKeys(ctx context.Context) error
+	// ClockAhead is how far this machine's clock is ahead of that of the database.
+	ClockAhead() time.Duration
+}
+
 // solo are the peers of the only process on a file. All earlier processes have ended.
 type solo struct{ epoch int64 }
 
@@ -76,6 +87,13 @@ func (p solo) Nodes() int                          { return 1 }
 func (p solo) Holds(int64) bool                    { return true }
 func (p solo) Alike(context.Context) (bool, error) { return true, nil }
 func (p solo) Housekeep(context.Context) error     { return nil }
+
+func (p solo) ClockAhead() time.Duration      { return 0 }
+func (p solo) ToldKeys(context.Context) error { return nil }
+
+func (p solo) Lacking(context.Context, sqltext.Querier, string, bool) ([]string, error) {
+	return nil, nil
+}
 
 func (p solo) Abandoned(context.Context) ([]sqltext.Abandoned, error) {
 	return []sqltext.Abandoned{{

@@ -23,6 +23,11 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 	if effects == 0 || o.Enablings != target.Enablings {
 		return nil
 	}
+	if effects.Has(hook.EffectSucceeded) && target.Alarm != 0 && target.Status == hook.Enabled {
+		if err := t.recovered(target); err != nil {
+			return err
+		}
+	}
 	if t.s.peers.Shared() && effects.Has(hook.EffectSucceeded) && t.health[target.ID] == nil {
 		t.clean = append(t.clean, target.ID)
 		return nil
@@ -43,12 +48,15 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 	switch {
 	case effects.Has(hook.EffectGone):
 		t.report("endpoint disabled: it answered 410 Gone", line)
-		return t.trip(target, disabledGone)
+		return t.tripped(target, disabledGone, &after, &trip, o)
 	case verdict == hook.Disable:
 		t.report("endpoint disabled: only failures", line)
-		return t.trip(target, disabledFailures)
+		return t.tripped(target, disabledFailures, &after, &trip, o)
 	case verdict == hook.Warn:
 		t.report("endpoint is half-way to being disabled: only failures", line)
+		return t.raiseAlarm(target, hook.AlarmWarned, &after, &trip, o)
+	case after.Failing(t.now) && !target.Alarm.Has(hook.AlarmFailing):
+		return t.raiseAlarm(target, hook.AlarmFailing, &after, &trip, o)
 	}
 	return nil
 }
@@ -60,7 +68,7 @@ func (t *tx) report(message string, line []any) {
 // trip disables a failing endpoint and orders a hold of its deliveries.
 func (t *tx) trip(old *hook.Endpoint, word string) error {
 	next := *old
-	next.Status, next.DisabledReason, next.DisabledAt = hook.Tripped, word, t.now
+	next.Status, next.DisabledReason, next.DisabledAt, next.Alarm = hook.Tripped, word, t.now, hook.AlarmUnwell
 	if err := t.saveEndpoint(&next); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (s *Store) Housekeep(ctx context.Context) error {
 			return fmt.Errorf("housekeep: %w", err)
 		}
 	}
-	for _, do := range []func(context.Context) error{s.addUpStats, s.dropStats, s.retain, s.sampleDisk, s.retainAudit, s.dropRevisions, s.dropReplays, s.bindSealed} {
+	for _, do := range []func(context.Context) error{s.addUpStats, s.dropStats, s.retain, s.sampleDisk, s.retainAudit, s.dropRevisions, s.dropReplays, s.bindSealed, s.reseal} {
 		if err := do(ctx); err != nil {
 			return fmt.Errorf("housekeep: %w", err)
 		}
@@ -109,6 +109,9 @@ func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err er
 	t.addOpen(scope, -len(gone))
 	if len(gone) > 0 {
 		t.note(sample{subject: sqltext.Subject{Scope: scope, Endpoint: endpoint}, givenUp: int64(len(gone))})
+		if err := t.expired(scope, endpoint, len(gone)); err != nil {
+			return last, false, err
+		}
 	}
 	return last, more, sqltext.Wrap("expire held deliveries", err)
 }

@@ -22,7 +22,7 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 				if err != nil {
 					return nil, false, err
 				}
-				if !entry.Tenant {
+				if !entry.Tenant || k.Tenant == hook.OperatorTenant {
 					return nil, false, errNoTenant()
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -57,7 +58,7 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 }
 
 // oncePlace returns the associated data with which an answer is sealed.
-func oncePlace(o *hook.Once) []byte { return sqltext.Place("answer", o.Scope, o.Route, o.Key) }
+func oncePlace(o *hook.Once) []byte { return directory.AnswerPlace(o.Scope, o.Route, o.Key) }
 
 // prefetched holds the rows of the keys and ids in the operations of a batch. They are
 // read together where that costs less than reading them one by one.

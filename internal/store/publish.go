@@ -143,7 +143,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 func (t *tx) targetsOf(entry *directory.Scope, eventType string) []*hook.Endpoint {
 	var targets []*hook.Endpoint
 	for _, ep := range entry.Endpoints {
-		if ep.Status != hook.Disabled && ep.Types.Match(eventType) {
+		if ep.Status != hook.Disabled && ep.Wants(eventType) {
 			targets = append(targets, ep)
 		}
 	}

@@ -50,12 +50,13 @@ func (t *tx) writeReplayCounts() error {
 	for _, id := range slices.SortedFunc(maps.Keys(t.replays), func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) }) {
 		c, now := t.replays[id], sqltext.Micros(t.now)
 		all := int64(c.delivered + c.failed + c.dropped)
-		_, err := t.exec("count replay", `UPDATE replays SET delivered = delivered + ?, failed = failed + ?, dropped = dropped + ?, updated_at = ?,
-			ended_at = CASE WHEN `+replayOver+` THEN ? ELSE ended_at END, state = CASE WHEN `+replayOver+` THEN 2 ELSE state END WHERE id = ?`,
-			int64(c.delivered), int64(c.failed), int64(c.dropped), now, all, now, all, id[:])
+		counted, err := returning(t, read.ScanReplay, `UPDATE replays SET delivered = delivered + ?, failed = failed + ?, dropped = dropped + ?, updated_at = ?,
+			ended_at = CASE WHEN `+replayOver+` THEN ? ELSE ended_at END, state = CASE WHEN `+replayOver+` THEN 2 ELSE state END WHERE id = ?
+			RETURNING `+read.ReplayColumns, int64(c.delivered), int64(c.failed), int64(c.dropped), now, all, now, all, id[:])
 		if err != nil {
-			return err
+			return sqltext.Wrap("count replay", err)
 		}
+		t.replaysEnded(counted)
 	}
 	return nil
 }
@@ -234,6 +235,8 @@ func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, na
 			act = hook.ActReplayCancelled
 		}
 		t.audited(act, "replay", id.String(), j.Scope)
+		j.Moved = true
+		t.replaysEnded([]hook.ReplayJob{j})
 		return nil
 	})
 	if err != nil {
@@ -280,10 +283,11 @@ func (t *tx) dropReplayShots(which string, scope hook.Scope, args ...any) error 
 // endReplays ends the replays of a deleted endpoint together with their attempts.
 func (t *tx) endReplays(target *hook.Endpoint) error {
 	now := sqltext.Micros(t.now)
-	_, err := t.exec("end replays", `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
-		updated_at = ?, ended_at = ? WHERE state < 2 AND mode = ? AND tenant = ? AND endpoint = ?`,
+	ended, err := returning(t, read.ScanReplay, `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
+		updated_at = ?, ended_at = ? WHERE state < 2 AND mode = ? AND tenant = ? AND endpoint = ? RETURNING `+read.ReplayColumns,
 		string(hook.ReplayEndpointDeleted), now, now, int64(target.Scope.Mode), target.Scope.Tenant, target.ID[:])
-	return err
+	t.replaysEnded(ended)
+	return sqltext.Wrap("end replays", err)
 }
 
 // takeReplays makes this process run the replays of an ended process. Their number is
@@ -404,16 +408,17 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 	if end {
 		over, ended = int64(hook.ReplayDone), now
 	}
-	n, err := t.exec("move replay", `UPDATE replays SET low = ?, high = ?, exhausted = ?, requested = ?, created = ?, skipped = ?, updated_at = ?,
+	moved, err := returning(t, read.ScanReplay, `UPDATE replays SET low = ?, high = ?, exhausted = ?, requested = ?, created = ?, skipped = ?, updated_at = ?,
 		state = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE state END, ended_at = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE ended_at END
-		WHERE id = ? AND state = 0 AND fence = ? AND low = ? AND high = ?`,
+		WHERE id = ? AND state = 0 AND fence = ? AND low = ? AND high = ? RETURNING `+read.ReplayColumns,
 		low[:], high[:], number(end), int64(j.Requested), int64(j.Created), int64(j.Skipped), now,
 		int64(j.Requested), over, int64(j.Requested), ended, j.ID[:], j.Fence, j.Low[:], j.High[:])
-	if err == nil && n == 0 {
-		err = errReplayMoved
+	if err == nil && len(moved) == 0 {
+		return step, errReplayMoved
 	}
+	t.replaysEnded(moved)
 	step.Over = end
-	return step, err
+	return step, sqltext.Wrap("move replay", err)
 }
 
 // errReplayMoved undoes a page of a replay that was changed concurrently.

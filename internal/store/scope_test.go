@@ -30,13 +30,15 @@ func onBoth(t *testing.T, test func(t *testing.T, open func() *peer)) {
 
 func openPeer(t *testing.T, o Options) *peer {
 	t.Helper()
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	if o.Keys == nil {
+		if o.Keys, err = seal.New(bytes.Repeat([]byte{1}, seal.KeySize)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p := &peer{t: t}
 	o.Log = slog.New(slog.DiscardHandler)
-	o.Keys, o.Room, o.Jitter = keys, func(*hook.Endpoint) int { return 1000 }, func() float64 { return 0 }
+	o.Room, o.Jitter = func(*hook.Endpoint) int { return 1000 }, func() float64 { return 0 }
 	o.Committed = func(c hook.Commit) {
 		p.mu.Lock()
 		defer p.mu.Unlock()

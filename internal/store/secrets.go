@@ -102,6 +102,7 @@ func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, 
 				return nil, false, err
 			}
 			t.audited(hook.ActSecretRotated, "endpoint", id.String(), made.Scope, "overlap "+overlap.String())
+			t.alertEndpoint(hook.AlertEndpointUpdated, made, "secrets")
 			return made, true, nil
 		})
 		return err

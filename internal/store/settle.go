@@ -102,6 +102,9 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err := t.judge(target, effects, policy.Trip, o); err != nil {
 		return err
 	}
+	if effects.Has(hook.EffectExhausted) {
+		t.exhausted(target, &after, job.Event, o)
+	}
 	if after.Kind == hook.TestEvent && target.Unverified() {
 		if err := t.answered(target, &after, o); err != nil {
 			return err
@@ -234,5 +237,5 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 	}
 	return t.insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
 		sqltext.Micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
-		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated)
+		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated, sqltext.OrNull(sqltext.PackTiming(o.Address, o.Timing)))
 }

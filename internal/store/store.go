@@ -57,6 +57,8 @@ type Options struct {
 	Path string
 	// Keys seals secrets, header values and stored answers.
 	Keys *seal.Keyring
+	// KeySource is where the keys come from. Without it the master key cannot be rotated.
+	KeySource KeySource
 	// Now is the clock; default time.Now. Times have microsecond precision.
 	Now func() time.Time
 	// Log is for operators; default slog.Default. The store logs no secrets.
@@ -102,9 +104,16 @@ type Options struct {
 	DiskBudget hook.DiskBudget
 	// AuditRetention is how long entries of the audit log are kept. Default 0: forever.
 	AuditRetention time.Duration
+	// ProfileOf returns the text of the profile with which alerts to an operational endpoint
+	// are rendered. It runs on the writer under the contract of Committed. If it is nil, no
+	// alerts are published.
+	ProfileOf func(*hook.Endpoint) hook.ProfileHash
 	// EndpointsADay bounds the endpoints that a tenant makes in one mode within 24 hours,
 	// deleted ones included. Default 5,000.
 	EndpointsADay int
+	// CommitTook is called after each commit with how long it took. It must not block. It
+	// may be nil.
+	CommitTook func(time.Duration)
 	// TenantBacklog bounds the pending and held deliveries of one tenant in one mode.
 	// Beyond it publishing is refused with CodeBacklogFull. Default 0: no bound.
 	TenantBacklog int
@@ -150,9 +159,13 @@ type Store struct {
 	lastSwept  hook.ID                  // the endpoint that was swept last
 	lastStat   int64                    // see statID
 	tallies    tallies                  // of the transaction in progress
+	windows    map[channel]window       // of alerts, see alerts.go
+
+	rotations rotations // of the master key
 
 	sweeps  chan struct{}
 	counted chan struct{} // a transaction counted something
+	digests chan struct{} // a transaction left alerts to a digest
 	sweeper sync.WaitGroup
 	life    context.Context // ends with Close
 	stop    context.CancelFunc
@@ -196,9 +209,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), uses: newKeyUses(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
 		counted:   make(chan struct{}, 1),
+		digests:   make(chan struct{}, 1),
+		windows:   map[channel]window{},
 		retention: watch,
 		disk:      newDiskMeter(),
 		dueSoon:   make(chan struct{}, 1),
+		rotations: rotations{wake: make(chan struct{}, 1)},
 	}
 	s.kept.Store(&keptLimits{server: s.serverRetention()})
 	s.life, s.stop = context.WithCancel(context.Background())
@@ -208,7 +224,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = s.openSQLite(ctx)
 	}
 	if err == nil {
-		if err = errors.Join(s.dir.ReadBound(ctx, s.read), s.loadRetention(ctx)); err != nil {
+		if err = errors.Join(s.dir.ReadBound(ctx, s.read), s.beginKeys(ctx), s.loadRetention(ctx)); err != nil {
 			s.writer.Close()
 			err = errors.Join(err, s.engine.Close())
 		}
@@ -223,6 +239,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s.sweeper.Go(func() { s.watchStats(s.life) })
 	s.sweeper.Go(func() { s.watchDisk(s.life) })
 	s.sweeper.Go(func() { s.watchRetention(s.life) })
+	s.sweeper.Go(func() { s.watchRotation(s.life) })
+	s.sweeper.Go(func() { s.watchDigests(s.life) })
 	return s, nil
 }
 
@@ -276,7 +294,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 // start prepares the lists and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.Lists = read.New(read.Options{Reader: s.read, Directory: s.dir, Keys: s.known, Shared: s.peers.Shared(), Now: s.now, Log: s.log, Fail: s.readError})
-	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits})
+	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits, Took: s.opts.CommitTook})
 }
 
 // Close runs the accepted writes and closes the database. Later calls are refused with
@@ -373,15 +391,16 @@ func (s *Store) now() time.Time { return s.opts.Now().UTC().Truncate(time.Micros
 
 // ClusterStats holds the numbers of one node of several. All but Nodes are 0 on SQLite.
 type ClusterStats struct {
-	Nodes           int   // nodes alive now
-	Takeovers       int64 // dead nodes whose work this node took over
-	TakenDeliveries int64 // deliveries that those nodes had in memory
-	StaleSettles    int64 // outcomes of jobs that no longer belonged to this node
+	Nodes           int           // nodes alive now
+	Takeovers       int64         // dead nodes whose work this node took over
+	TakenDeliveries int64         // deliveries that those nodes had in memory
+	StaleSettles    int64         // outcomes of jobs that no longer belonged to this node
+	ClockAhead      time.Duration // of the database's clock, when it was last compared
 }
 
 // ClusterStats returns the numbers since the store was opened.
 func (s *Store) ClusterStats() ClusterStats {
-	return ClusterStats{Nodes: s.peers.Nodes(), Takeovers: s.stats.takeovers.Load(), TakenDeliveries: s.stats.takenOver.Load(), StaleSettles: s.stats.staleSettles.Load()}
+	return ClusterStats{Nodes: s.peers.Nodes(), ClockAhead: s.peers.ClockAhead(), Takeovers: s.stats.takeovers.Load(), TakenDeliveries: s.stats.takenOver.Load(), StaleSettles: s.stats.staleSettles.Load()}
 }
 
 // Nodes returns how many nodes share the database now, at least 1.

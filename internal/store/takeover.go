@@ -66,6 +66,7 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	if err != nil || !mine {
 		return false, name, err
 	}
+	s.wakeReseal() // it may have been the one that was sealing values again
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
 		return true, name, err
 	}

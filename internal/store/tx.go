@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -71,10 +72,11 @@ type effects struct {
 	changed   []*hook.Endpoint
 	dropped   []hook.Ref
 	returned  []*hook.Endpoint
-	keys      bool // keys changed
-	profiles  bool // another node stored texts of profiles
-	catalogue bool // another node changed which schemas are enforced
-	sweeps    bool // a sweep was ordered
+	keys      bool        // keys changed
+	profiles  bool        // another node stored texts of profiles
+	catalogue bool        // another node changed which schemas are enforced
+	seals     *seal.KeyID // this master key seals from now on
+	sweeps    bool        // a sweep was ordered
 	replays   map[hook.ID]replayCounts
 	run       []hook.ReplayRef // replays that this process runs from now on
 	stats     Stats
@@ -82,6 +84,8 @@ type effects struct {
 	samples   []sample          // of the statistics
 	growth    []growth          // bytes written and removed
 	dueSoon   bool              // retention must look at something soon
+	alerts    []alert           // to be published on commit, see alerts.go
+	summed    bool              // alerts were left to a digest
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	staleSettles int64
 	logs         []func() // log lines, written after the commit
@@ -301,6 +305,9 @@ func (t *tx) Flush() error {
 	if err := t.writeReplayCounts(); err != nil {
 		return err
 	}
+	if err := t.flushAlerts(); err != nil {
+		return err
+	}
 	if err := t.flushAudit(); err != nil {
 		return err
 	}
@@ -320,6 +327,9 @@ func (t *tx) committed() {
 	s.mergeBacklog(t)
 	if t.keys {
 		s.known.Clear()
+	}
+	if t.seals != nil {
+		s.sealsNow(*t.seals)
 	}
 	if t.profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()
@@ -350,16 +360,19 @@ func (t *tx) committed() {
 		s.wakeRetention()
 	}
 	if len(t.samples) > 0 {
-		select {
-		case s.counted <- struct{}{}:
-		default:
-		}
+		wake(s.counted)
+	}
+	if t.summed {
+		wake(s.digests)
 	}
 }
 
-func (s *Store) wakeSweeper() {
+func (s *Store) wakeSweeper() { wake(s.sweeps) }
+
+// wake makes the goroutine that receives from c run once more. It never blocks.
+func wake(c chan struct{}) {
 	select {
-	case s.sweeps <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

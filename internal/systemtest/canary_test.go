@@ -27,6 +27,7 @@ import (
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/egress/egresstest"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/mail/mailtest"
 	"github.com/posthorn/posthorn/internal/server"
 	"github.com/posthorn/posthorn/internal/server/servertest"
 )
@@ -76,10 +77,16 @@ func newTrap(t *testing.T) *trap {
 	} else {
 		x.canaries = append(x.canaries, canary{name: "key of the client certificate", text: strings.Split(string(text), "\n")[1]})
 	}
+	smtp := mailtest.New()
+	smtp.NoTLS = true
+	smtp.Start(t)
+	mailPassword := rand.Text()
+	x.canaries = append(x.canaries, canary{name: "password of the mail server", text: mailPassword})
 	// Every option that exposes something is on: mounts, metrics, reveal.
 	if err := flags.Parse([]string{"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data", x.dir, "--synchronous", "off", "--dev",
 		"--mount", "paysway,paywise", "--profile-dir", exampleDir, "--allow-reveal", "--create-tenants", "--log-level", "debug",
 		"--egress-proxy", "http://egress:" + x.canaries[2].text + "@" + proxy.Addr(), "--client-cert", cert, "--client-key", key,
+		"--smtp-url", "smtp://ph:" + mailPassword + "@" + smtp.Addr + "?tls=none", "--smtp-from", "posthorn@example.org", "--smtp-to", "ops@example.com",
 		"--operator-key", x.canaries[0].text, "--operator-test-key", x.canaries[1].text}); err != nil {
 		t.Fatal(err)
 	}
@@ -383,6 +390,8 @@ func (x *trap) everyRoute() {
 	call("POST /v1/event-types", "/v1/event-types", `{"name":"a.b"}`)
 	call("GET /v1/event-types", "/v1/event-types", "")
 	call("GET /v1/event-types/{id}", "/v1/event-types/a.b", "")
+	call("GET /v1/event-types/{id}/subscribers", "/v1/event-types/a.b/subscribers", "")
+	call("GET /v1/event-types/{id}/differences", "/v1/event-types/a.b/differences", "")
 	call("PATCH /v1/event-types/{id}", "/v1/event-types/a.b", `{"description":"d"}`)
 	call("DELETE /v1/event-types/{id}", "/v1/event-types/a.b", "")
 	call("POST /v1/tenants", "/v1/tenants", `{"id":"other"}`)
@@ -395,6 +404,14 @@ func (x *trap) everyRoute() {
 	call("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+gone+"/verify", "")
 	call("DELETE /v1/endpoints/{id}", "/v1/endpoints/"+gone, "")
 	call("DELETE /v1/tenants/{id}", "/v1/tenants/other", "")
+	before := ""
+	for range 2 { // the planted key stays in its file, the one after it goes
+		before = member(call("POST /v1/master-keys/rotate", "/v1/master-keys/rotate", ""), "from")
+		x.Until("the key before is no longer needed", func() bool {
+			return strings.Contains(call("GET /v1/master-keys", "/v1/master-keys", ""), `"`+before+`","state":"unused"`)
+		})
+	}
+	call("DELETE /v1/master-keys/{id}", "/v1/master-keys/"+before, "")
 	x.complete(call("GET /openapi.json", "/openapi.json", ""))
 }
 

@@ -1,9 +1,6 @@
 package web
 
 import (
-	"net/url"
-	"strings"
-
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -76,55 +73,6 @@ func tenant(v *visit) (*screen, error) {
 		heading = t.Name
 	}
 	return &screen{Template: "tenant.html", Title: t.ID, Heading: heading, Nav: "tenants", Commands: []string{"posthorn tenant get " + t.ID}, Data: p}, nil
-}
-
-func types(v *visit) (*screen, error) {
-	rows, next, err := v.service().EventTypes(v.ctx(), v.caller, hook.Page{Cursor: v.query.Get("cursor")})
-	l, err := v.list("types", nil, next, err)
-	if err != nil {
-		return nil, err
-	}
-	p := plainList{listed: l, Columns: []string{"Event type", "Data at publish", "Changed"}, Empty: "The catalogue has no event type yet. Events of any type can be published all the same.",
-		Command: "posthorn event-type create --name payment.settled --description \"A payment arrived\""}
-	for i := range rows {
-		t := &rows[i]
-		p.Rows = append(p.Rows, row{Href: v.typeHref(t.Name), Name: t.Name, Sub: firstLine(t.Description), Facts: []string{enforceWords[t.Enforce]}, At: when(t.UpdatedAt, v.now)})
-	}
-	return &screen{Template: "plain.html", Title: "Event types", Heading: "Event types", Nav: "types", Commands: []string{"posthorn event-type list"}, Data: p}, nil
-}
-
-// typeHref returns the path of an event type, whose name may contain slashes.
-func (v *visit) typeHref(name string) string { return v.at("types/" + url.PathEscape(name)) }
-
-var enforceWords = map[hook.Enforce]string{hook.EnforceOff: "not checked", hook.EnforceWarn: "checked, warns", hook.EnforceReject: "checked, refuses"}
-
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
-}
-
-// typePage is the content of the page of an event type.
-type typePage struct {
-	Name, Description, Enforce string
-	Schema, Example            *text
-	Created, Changed           moment
-	Deliveries, Endpoints      string
-}
-
-func eventType(v *visit) (*screen, error) {
-	t, err := v.service().EventType(v.ctx(), v.caller, v.r.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	p := typePage{Name: t.Name, Description: t.Description, Enforce: enforceWords[t.Enforce], Created: when(t.CreatedAt, v.now), Changed: when(t.UpdatedAt, v.now),
-		Deliveries: v.at("deliveries", "type", t.Name), Endpoints: v.at("endpoints", "type", t.Name)}
-	for from, to := range map[*[]byte]**text{&t.Schema: &p.Schema, &t.Example: &p.Example} {
-		if len(*from) > 0 {
-			shown := foreign(pretty(*from), maxShown)
-			*to = &shown
-		}
-	}
-	return &screen{Template: "type.html", Title: t.Name, Heading: t.Name, Nav: "types", Commands: []string{"posthorn event-type get " + t.Name}, Data: p}, nil
 }
 
 func keys(v *visit) (*screen, error) {

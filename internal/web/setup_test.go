@@ -48,7 +48,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	text, _ := json.Marshal(map[string]string{"note": hostile})
-	if _, err := w.API.CreateEventType(ctx, client.NewEventType{Name: "order/created", Description: hostile, Example: json.RawMessage(text)}); err != nil {
+	if _, err := w.API.CreateEventType(ctx, client.NewEventType{Name: "order/created", Description: hostile, Group: hostile, Example: json.RawMessage(text),
+		Deprecated: true, Replacement: "order/made", Hidden: true, Version: 2, Schema: json.RawMessage(`{"properties":{"a":{}}}`),
+		OtherVersions: []client.EventTypeVersion{{Version: 1, Schema: json.RawMessage(`{"properties":{"a":{},` + quoted(hostile) + `:{}}}`)}}}); err != nil {
 		t.Fatal(err)
 	}
 	w.event = w.Publish("order/created", `{"note":`+quoted(hostile)+`}`)

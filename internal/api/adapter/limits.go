@@ -59,17 +59,23 @@ func Acting(w http.ResponseWriter, r *http.Request, c app.Caller) context.Contex
 // AuditRefused records that a write of an authenticated caller was refused. The request
 // is the one that Count returned.
 func AuditRefused(r *http.Request, s *app.Service, c app.Caller, refused error) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if writes(r) {
 		s.AuditRefused(r.Context(), c, r.Method, r.URL.EscapedPath(), refused)
 	}
 }
 
 // Count counts an authenticated caller's request against the reads or writes of its
-// key, depending on the method. It returns the request with the context of Metered and
+// key. It returns the request with the context of Metered and
 // Acting, even if it refuses.
 func Count(w http.ResponseWriter, r *http.Request, s *app.Service, c app.Caller) (*http.Request, error) {
 	r = r.WithContext(Acting(w, r.WithContext(Metered(w, r)), c))
-	return r, s.Call(r.Context(), c, r.Method != http.MethodGet && r.Method != http.MethodHead)
+	return r, s.Call(r.Context(), c, writes(r))
+}
+
+// writes reports whether a request asks for a change. One question is asked by POST,
+// because it has a body.
+func writes(r *http.Request) bool {
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && !(r.Method == http.MethodPost && r.URL.Path == "/v1/events/match")
 }
 
 // Seconds returns a duration in seconds for Retry-After, rounded up.

@@ -74,6 +74,8 @@ var auditedActs = map[string]hook.Act{
 	"POST /v1/replays/{id}/pause":           hook.ActReplayPaused,
 	"POST /v1/replays/{id}/resume":          hook.ActReplayResumed,
 	"POST /v1/replays/{id}/cancel":          hook.ActReplayCancelled,
+	"POST /v1/master-keys/rotate":           hook.ActMasterKeyRotated,
+	"DELETE /v1/master-keys/{id}":           hook.ActMasterKeyDropped,
 	"POST /v1/events/match":                 "",
 	"POST /v1/events":                       "",
 	"POST /v1/events/batch":                 "",
@@ -259,4 +261,75 @@ func TestAuditWalls(t *testing.T) {
 	}
 	refused(h, 404, "tenant_not_found", "tenant", call{"GET", "/v1/audit?tenant=other", mine, nil, nil})
 	refused(h, http.StatusForbidden, "forbidden", "", call{"GET", "/v1/audit", h.key("publisher", "acme"), nil, nil})
+}
+
+// A write that changes nothing leaves neither an entry nor a line about an act.
+func TestWritesThatChangeNothingAreNotRecorded(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme")
+	e := h.endpoint("acme", "*").ID
+	h.event("acme", "a.b")
+	replay := *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+e+`","source":"all"}`)).ID
+	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","schema":{"type":"object"},"group":"G"}`))
+	tell := func(c call) (entries, lines int) {
+		t.Helper()
+		before, said := len(h.audited()), strings.Count(h.log.String(), "audit: ")
+		if w := h.do(c); w.Code != 200 {
+			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
+		}
+		return len(h.audited()) - before, strings.Count(h.log.String(), "audit: ") - said
+	}
+	for i, c := range []call{
+		post("/v1/replays/"+replay+"/pause", nil), post("/v1/replays/"+replay+"/resume", nil), post("/v1/replays/"+replay+"/cancel", nil),
+		{"PATCH", "/v1/event-types/a.b", liveKey, `{"description":"D","version":2,"group":"H"}`, nil},
+	} {
+		if entries, lines := tell(c); entries != 1 || lines > 1 || i < 3 && lines != 1 { // control
+			t.Errorf("%s: %d entries, %d lines", c.path, entries, lines)
+		}
+		if strings.HasSuffix(c.path, "/cancel") {
+			continue // it has ended: a repetition is refused
+		}
+		if entries, lines := tell(c); entries != 0 || lines != 0 {
+			t.Errorf("%s again: %d entries, %d lines", c.path, entries, lines)
+		}
+	}
+	for _, body := range []string{`{}`, `{"schema":{"type":"object"}}`, `{"hidden":false,"other_versions":[{"version":1,"schema":{"type":"object"}}]}`} {
+		if entries, _ := tell(call{"PATCH", "/v1/event-types/a.b", liveKey, body, nil}); entries != 0 {
+			t.Errorf("%s: %d entries", body, entries)
+		}
+	}
+}
+
+// The writes of a key in a day are bounded, and with them the audit log: each accepted one
+// has its entry, and one beyond the bound is refused and changes nothing.
+func TestWritesOfADayBoundTheAuditLog(t *testing.T) {
+	now := time.Now()
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) {
+		o.AuditedWrites, o.Now = 3, func() time.Time { return now }
+	})
+	h.tenant("acme") // with the bootstrap key, which may make ten times as many
+	key := h.key("tenant", "acme")
+	before := len(h.audited())
+	create := call{"POST", "/v1/endpoints", key, `{"url":"https://hooks.example.com/","event_types":[]}`, nil}
+	for range 3 {
+		want[client.Endpoint](h, 201, create)
+	}
+	p := refused(h, 429, hook.CodeRateLimited, "", create)
+	if !strings.Contains(p.Detail, "3 calls that write a day") || strings.Contains(p.Detail, "%!") {
+		t.Error(p.Detail)
+	}
+	want[client.Page[client.Endpoint]](h, 200, call{"GET", "/v1/endpoints", key, nil, nil})
+	want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"acme","url":"https://hooks.example.com/","event_types":[]}`)) // control: another key
+	now = now.Add(8 * time.Hour)
+	want[client.Endpoint](h, 201, create) // a third of the day, a third of the writes
+	refused(h, 429, hook.CodeRateLimited, "", create)
+	made := 0
+	for _, e := range h.audited()[before:] {
+		if e.Act == string(hook.ActEndpointCreated) {
+			made++
+		}
+	}
+	if made != 5 {
+		t.Errorf("%d entries about 5 endpoints", made)
+	}
 }

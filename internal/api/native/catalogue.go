@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,11 +20,16 @@ func (a *api) catalogueRoutes(h huma.API) {
 	register(a, h, operation("GET", "/v1/event-types/{id}", "get-event-type", "Get an event type of the catalogue", 200), a.getEventType)
 	register(a, h, operation("PATCH", "/v1/event-types/{id}", "update-event-type", "Change an event type of the catalogue", 200), a.updateEventType)
 	register(a, h, operation("DELETE", "/v1/event-types/{id}", "delete-event-type", "Take an event type out of the catalogue", 204), a.deleteEventType)
+	register(a, h, operation("GET", "/v1/event-types/{id}/subscribers", "count-subscribers", "Count the endpoints that receive an event type", 200), a.countSubscribers)
+	register(a, h, operation("GET", "/v1/event-types/{id}/differences", "compare-event-type-versions", "Compare two versions of an event type", 200), a.compareVersions)
 	register(a, h, operation("GET", "/v1/profiles", "list-profiles", "List the wire formats", 200), a.listProfiles)
 }
 
 func wireEventType(e hook.EventType) client.EventType {
-	return client.EventType{Name: e.Name, Description: e.Description, Schema: e.Schema, Example: e.Example, Check: e.Enforce.String(),
+	return client.EventType{Name: e.Name, Description: e.Description, Group: e.Group, Version: e.Version, Schema: e.Schema, Example: e.Example,
+		OtherVersions: wireAll(e.Others, func(v hook.TypeVersion) client.EventTypeVersion {
+			return client.EventTypeVersion{Version: v.Version, Schema: v.Schema, Example: v.Example}
+		}), Check: e.Enforce.String(), Deprecated: e.Deprecated, Replacement: e.Replacement, Hidden: e.Hidden,
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 }
 
@@ -51,12 +57,22 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if want.Name == "" {
 		return nil, strict.Missing("name")
 	}
-	e := hook.EventType{Name: want.Name, Description: want.Description}
-	var err error
+	e := hook.EventType{Name: want.Name, Description: want.Description, Group: want.Group, Deprecated: want.Deprecated, Replacement: want.Replacement, Hidden: want.Hidden}
+	var given struct{ Version *int } // 0 is not absent
+	err := json.Unmarshal(in.Body.text, &given)
+	if err != nil {
+		return nil, err
+	}
+	if e.Version = 1; given.Version != nil {
+		e.Version = *given.Version
+	}
 	if e.Schema, err = object("schema", want.Schema); err != nil {
 		return nil, err
 	}
 	if e.Example, err = object("example", want.Example); err != nil {
+		return nil, err
+	}
+	if e.Others, err = versionsOf(want.OtherVersions); err != nil {
 		return nil, err
 	}
 	if e.Enforce, err = enforceOf(want.Check); err != nil {
@@ -93,12 +109,66 @@ func object(field string, text json.RawMessage) ([]byte, error) {
 	return nil, strict.Wrong(field, "an object")
 }
 
-func (a *api) listEventTypes(ctx context.Context, q *request, in *PageIn) (*reply[client.Page[client.EventType]], error) {
-	rows, next, err := a.o.Service.EventTypes(ctx, q.caller, in.page())
+// versionsOf parses other_versions.
+func versionsOf(list []client.EventTypeVersion) ([]hook.TypeVersion, error) {
+	out := make([]hook.TypeVersion, len(list))
+	for i, v := range list {
+		out[i].Version = v.Version
+		for _, text := range []struct {
+			name  string
+			given json.RawMessage
+			to    *[]byte
+		}{{"schema", v.Schema, &out[i].Schema}, {"example", v.Example, &out[i].Example}} {
+			var err error
+			if *text.to, err = object(fmt.Sprintf("other_versions/%d/%s", i, text.name), text.given); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+type eventTypesIn struct {
+	PageIn
+	Group      string `query:"group" doc:"Types of this group." example:"Payments"`
+	Deprecated string `query:"deprecated" enum:"true,false" doc:"true: deprecated types only. false: the others." example:"false"`
+	Hidden     string `query:"hidden" enum:"true,false" doc:"true: hidden types only. false: the others. Tenant keys never see hidden ones." example:"false"`
+}
+
+func (a *api) listEventTypes(ctx context.Context, q *request, in *eventTypesIn) (*reply[client.Page[client.EventType]], error) {
+	rows, next, err := a.o.Service.EventTypes(ctx, q.caller, hook.TypeQuery{Group: in.Group, Deprecated: yesOrNo(in.Deprecated), Hidden: yesOrNo(in.Hidden), Page: in.page()})
 	if err != nil {
 		return nil, err
 	}
 	return page(q, wireAll(rows, wireEventType), next), nil
+}
+
+func (a *api) countSubscribers(ctx context.Context, q *request, in *ItemIn) (*reply[client.Subscribers], error) {
+	if _, err := a.o.Service.EventType(ctx, q.caller, in.ID); err != nil {
+		return nil, err
+	}
+	counts, err := a.o.Service.Subscribers(ctx, q.caller, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return ok(client.Subscribers(counts[0])), nil
+}
+
+type differencesIn struct {
+	ItemIn
+	From int `query:"from_version" minimum:"1" maximum:"10000" doc:"The earlier version. Absent: the one before to_version." example:"1"`
+	To   int `query:"to_version" minimum:"1" maximum:"10000" doc:"The later version. Absent: the version for events that name none." example:"2"`
+}
+
+func (a *api) compareVersions(ctx context.Context, q *request, in *differencesIn) (*reply[client.TypeDifferences], error) {
+	found, err := a.o.Service.TypeDifferences(ctx, q.caller, in.ID, in.From, in.To)
+	if err != nil {
+		return nil, err
+	}
+	return ok(client.TypeDifferences{From: found.From, To: found.To, More: found.More,
+		Differences: wireAll(found.List, func(d app.TypeDifference) client.TypeDifference {
+			return client.TypeDifference{Pointer: d.Pointer, Effect: string(d.Effect), Message: d.Message}
+		})}), nil
 }
 
 type eventTypeIn struct {
@@ -125,8 +195,16 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 		return nil, in.Body.err
 	}
 	p := &patch{values: in.Body.values}
-	change := app.EventTypeChange{Description: patched(p, "description", ""),
-		Schema: patchedObject(p, "schema"), Example: patchedObject(p, "example")}
+	change := app.EventTypeChange{Description: patched(p, "description", ""), Group: patched(p, "group", ""), Version: required[int](p, "version", "a whole number"),
+		Schema: patchedObject(p, "schema"), Example: patchedObject(p, "example"), Deprecated: patched(p, "deprecated", false),
+		Replacement: patched(p, "replacement", ""), Hidden: patched(p, "hidden", false)}
+	if list := patched(p, "other_versions", []client.EventTypeVersion{}); list != nil {
+		others, err := versionsOf(*list)
+		if err != nil {
+			p.blame(err)
+		}
+		change.Others = &others
+	}
 	if text := patched(p, "check", "off"); text != nil {
 		enforce, err := enforceOf(*text)
 		if err != nil {

@@ -136,14 +136,19 @@ var clientCalls = map[string]func(*site) error{
 	},
 	"GET /v1/disk": func(s *site) error { return second(s.Disk(s.ctx, "acme")) },
 
-	"POST /v1/keys":        func(s *site) error { return second(s.CreateKey(s.ctx, client.NewKey{Kind: "publisher"})) },
-	"GET /v1/keys":         func(s *site) error { return second(s.Keys(s.ctx, client.KeyQuery{})) },
-	"DELETE /v1/keys/{id}": func(s *site) error { return s.RevokeKey(s.ctx, s.key) },
-	"GET /v1/audit":        func(s *site) error { return second(s.AuditEntries(s.ctx, client.AuditQuery{})) },
+	"POST /v1/keys":               func(s *site) error { return second(s.CreateKey(s.ctx, client.NewKey{Kind: "publisher"})) },
+	"GET /v1/keys":                func(s *site) error { return second(s.Keys(s.ctx, client.KeyQuery{})) },
+	"DELETE /v1/keys/{id}":        func(s *site) error { return s.RevokeKey(s.ctx, s.key) },
+	"GET /v1/master-keys":         func(s *site) error { return second(s.MasterKeys(s.ctx, client.ListOptions{})) },
+	"POST /v1/master-keys/rotate": func(s *site) error { return second(s.RotateMasterKey(s.ctx)) },
+	"DELETE /v1/master-keys/{id}": func(s *site) error { return s.DropMasterKey(s.ctx, s.unused()) },
+	"GET /v1/audit":               func(s *site) error { return second(s.AuditEntries(s.ctx, client.AuditQuery{})) },
 
-	"POST /v1/event-types":     func(s *site) error { return second(s.CreateEventType(s.ctx, client.NewEventType{Name: "b.c"})) },
-	"GET /v1/event-types":      func(s *site) error { return second(s.EventTypes(s.ctx, client.ListOptions{})) },
-	"GET /v1/event-types/{id}": func(s *site) error { return second(s.EventType(s.ctx, "a.b")) },
+	"POST /v1/event-types":                 func(s *site) error { return second(s.CreateEventType(s.ctx, client.NewEventType{Name: "b.c"})) },
+	"GET /v1/event-types":                  func(s *site) error { return second(s.EventTypes(s.ctx, client.EventTypeQuery{})) },
+	"GET /v1/event-types/{id}":             func(s *site) error { return second(s.EventType(s.ctx, "a.b")) },
+	"GET /v1/event-types/{id}/subscribers": func(s *site) error { return second(s.Subscribers(s.ctx, "a.b")) },
+	"GET /v1/event-types/{id}/differences": func(s *site) error { return second(s.TypeDifferences(s.ctx, "a.b", 1, 1)) },
 	"PATCH /v1/event-types/{id}": func(s *site) error {
 		return second(s.UpdateEventType(s.ctx, "a.b", client.EventTypePatch{Example: client.Set(json.RawMessage(`{"a":1}`))}))
 	},

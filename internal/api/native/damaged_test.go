@@ -81,6 +81,12 @@ func TestDamagedEndpointByAPI(t *testing.T) {
 		}
 		damaged := func(when string) {
 			t.Helper()
+			for reason, id := range map[string]string{"damaged": bad, "by_hand": ""} {
+				list := want[client.Page[client.Endpoint]](h, 200, get("/v1/endpoints?disabled_reason="+reason)).Data
+				if found := len(list) == 1 && list[0].ID == id; found != (id != "") || id == "" && len(list) != 0 {
+					t.Errorf("%s: the endpoints that are %s: %+v", when, reason, list)
+				}
+			}
 			if enabled, reason := state(); enabled || reason != "damaged" {
 				t.Errorf("%s %s: enabled %v, reason %q", c.column, when, enabled, reason)
 			}

@@ -21,6 +21,7 @@ import (
 var tags = []*huma.Tag{
 	{Name: "events", Description: "Publish events and see what became of them."},
 	{Name: "deliveries", Description: "One event to one endpoint, with its attempts."},
+	{Name: "master-keys", Description: "The keys that seal secrets in the database, and their rotation."},
 	{Name: "replays", Description: "Send again to one endpoint what was accepted before, as a job."},
 	{Name: "endpoints", Description: "Where events of a tenant go."},
 	{Name: "stats", Description: "What happened to deliveries, in buckets of time."},
@@ -33,7 +34,7 @@ var tags = []*huma.Tag{
 	{Name: "audit", Description: "Who did what, in a log that shows when it was changed."},
 	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},
-	{Name: "webhooks", Description: "What receivers get, by wire format."},
+	{Name: "webhooks", Description: "What receivers get, by wire format, and the operational events."},
 }
 
 func newDocument(schemas huma.Registry) *huma.OpenAPI {
@@ -80,6 +81,7 @@ func (a *api) finish(doc *huma.OpenAPI) {
 	for _, p := range a.o.Service.Profiles() {
 		doc.Webhooks[p.Name] = &huma.PathItem{Post: webhookOf(p)}
 	}
+	documentAlerts(doc)
 }
 
 func operationsOf(item *huma.PathItem) map[string]*huma.Operation {

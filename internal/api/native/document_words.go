@@ -78,6 +78,8 @@ func (w documentWords) parameter(path string, p *huma.Param) *huma.Param {
 		name = "id of a tenant"
 	case strings.HasPrefix(path, "/v1/event-types/"):
 		name = "id of an event type"
+	case strings.HasPrefix(path, "/v1/master-keys/"):
+		name = "id of a master key"
 	default:
 		schema.Format = "uuid"
 	}

@@ -61,7 +61,7 @@ func (a *api) createEndpoint(ctx context.Context, q *request, in *newEndpointIn)
 	created, replay, err := a.o.Service.CreateEndpoint(ctx, q.caller, app.NewEndpoint{Tenant: want.Tenant, URL: want.URL,
 		Types: want.EventTypes, Disabled: want.Enabled != nil && !*want.Enabled, Title: want.Title,
 		Description: want.Description, Profile: want.Profile, Headers: headerList(want.Headers), RateLimit: want.RateLimit,
-		MaxInFlight: want.MaxInFlight, MaxFailures: want.MaxConsecutiveFailures, Retry: retry, Secret: want.Secret}, once)
+		MaxInFlight: want.MaxInFlight, MaxFailures: want.MaxConsecutiveFailures, Retry: retry, Secret: want.Secret, Operational: want.Operational}, once)
 	if err != nil {
 		return nil, err
 	}
@@ -126,16 +126,17 @@ func readDuration(field, text string) (time.Duration, error) {
 
 type endpointsIn struct {
 	PageIn
-	Tenant    string `query:"tenant" doc:"Endpoints of this tenant. Absent: of all tenants that the key sees." example:"acme"`
-	Enabled   string `query:"enabled" enum:"true,false" doc:"true: enabled ones only. false: disabled ones only." example:"true"`
-	EventType string `query:"event_type" doc:"Endpoints whose filter lets this type pass." example:"payment.settled"`
-	Profile   string `query:"profile" doc:"Endpoints that are served with this wire format." example:"standard"`
-	Reason    string `query:"disabled_reason" enum:"by_hand,failures,gone,listener_away,unverified" doc:"Endpoints that are disabled for this reason." example:"failures"`
+	Tenant      string `query:"tenant" doc:"Endpoints of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Enabled     string `query:"enabled" enum:"true,false" doc:"true: enabled ones only. false: disabled ones only." example:"true"`
+	EventType   string `query:"event_type" doc:"Endpoints whose filter lets this type pass." example:"payment.settled"`
+	Profile     string `query:"profile" doc:"Endpoints that are served with this wire format." example:"standard"`
+	Operational string `query:"operational" enum:"true,false" doc:"true: operational endpoints only. false: the others only." example:"true"`
+	Reason      string `query:"disabled_reason" enum:"by_hand,damaged,failures,gone,listener_away,unverified" doc:"Endpoints that are disabled for this reason." example:"failures"`
 }
 
 func (a *api) listEndpoints(ctx context.Context, q *request, in *endpointsIn) (*reply[client.Page[client.Endpoint]], error) {
 	query := hook.EndpointQuery{Scope: hook.Scope{Tenant: in.Tenant}, EventType: in.EventType, Enabled: yesOrNo(in.Enabled),
-		Profile: in.Profile, Reason: in.Reason, Page: in.page()}
+		Profile: in.Profile, Reason: in.Reason, Operational: yesOrNo(in.Operational), Page: in.page()}
 	rows, next, err := a.o.Service.Endpoints(ctx, q.caller, query)
 	if err != nil {
 		return nil, err
@@ -222,7 +223,7 @@ func readChange(values map[string]jsontext.Value) (app.EndpointChange, error) {
 			p.blame(err)
 		}
 	}
-	p.readOnly("id", "tenant", "mode", "verification", "secret", "public_key", "health", "warnings", "disabled_reason", "disabled_at", "created_at", "updated_at")
+	p.readOnly("id", "tenant", "mode", "operational", "verification", "secret", "public_key", "health", "warnings", "disabled_reason", "disabled_at", "created_at", "updated_at")
 	return out, p.end()
 }
 

@@ -3,7 +3,6 @@ package native_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -20,7 +19,6 @@ import (
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/profile"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
@@ -69,13 +67,12 @@ func newTestAPI(t testing.TB, change ...func(*app.Options, *store.Options)) *tes
 	t.Helper()
 	h := &testAPI{t: t}
 	log := slog.New(slog.NewTextHandler(&h.log, nil))
-	key := make([]byte, 32)
-	rand.Read(key)
-	ring, err := seal.New(key)
+	keys := newKeysInMemory()
+	ring, err := keys.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	so := store.Options{Dir: t.TempDir(), Keys: ring, Log: log, Reserve: -1, Fatal: func(err error) { t.Errorf("fatal: %v", err) }}
+	so := store.Options{Dir: t.TempDir(), Keys: ring, KeySource: keys, Log: log, Reserve: -1, Fatal: func(err error) { t.Errorf("fatal: %v", err) }}
 	guard := egress.New(egress.Options{Resolver: noNames{}, Log: log})
 	ao := app.Options{Log: log, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, CheckHeaders: egress.CheckHeaders,
 		Admit: func(ctx context.Context, raw string, ipHosts bool) (string, []app.Warning, error) {

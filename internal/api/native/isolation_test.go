@@ -180,6 +180,9 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 		{Route: "GET /v1/partner-users", Path: "/v1/partner-users", Owner: operator, Lawful: testOperators},
 		{Route: "DELETE /v1/partner-users/{id}", Path: "/v1/partner-users/" + grant, Owner: operator},
 
+		{Route: "GET /v1/master-keys", Path: "/v1/master-keys", Owner: operator, Inert: "the keys of the house"},
+		{Route: "POST /v1/master-keys/rotate", Path: "/v1/master-keys/rotate", Owner: operator, Inert: "the keys of the house"},
+		{Route: "DELETE /v1/master-keys/{id}", Path: "/v1/master-keys/00000000", Owner: operator, Inert: "the keys of the house"},
 		{Route: "POST /v1/event-types", Path: "/v1/event-types", Body: `{"name":"new.one"}`, Owner: operator, Lawful: testOperators},
 		{Route: "PATCH /v1/event-types/{id}", Path: "/v1/event-types/a.b", Body: `{"description":"taken"}`, Owner: operator},
 		{Route: "DELETE /v1/event-types/{id}", Path: "/v1/event-types/a.b", Owner: operator},
@@ -198,6 +201,8 @@ func shared() []isolationtest.Row {
 		{Route: "GET /v1/profiles", Path: "/v1/profiles", Owner: "the operator", Lawful: everybody, Inert: "the formats belong to nobody"},
 		{Route: "GET /v1/event-types", Path: "/v1/event-types", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
 		{Route: "GET /v1/event-types/{id}", Path: "/v1/event-types/a.b", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
+		{Route: "GET /v1/event-types/{id}/differences", Path: "/v1/event-types/a.b/differences", Owner: "the operator", Lawful: everybody, Inert: "the catalogue belongs to the mode"},
+		{Route: "GET /v1/event-types/{id}/subscribers", Path: "/v1/event-types/a.b/subscribers", Owner: "the operator", Lawful: names(liveTenants, testKeys), Inert: "TestSubscribersOfOthersAreNotCounted has what each key may count"},
 	}
 }
 

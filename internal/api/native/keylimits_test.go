@@ -42,6 +42,9 @@ func (h *testAPI) from(remote, key string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
+// readsByPost is the route that asks a question with a body. It writes nothing.
+const readsByPost = "POST /v1/events/match"
+
 // A read-only key of any kind is refused on every route that writes. The control is the
 // same call with a key of the same kind without the limit.
 func TestReadOnlyKeysWriteNothing(t *testing.T) {
@@ -81,7 +84,7 @@ func TestReadOnlyKeysWriteNothing(t *testing.T) {
 		for _, key := range keys {
 			code, answer := ask(method, row.Path, key, row.Body)
 			switch {
-			case method == http.MethodGet && code == 200:
+			case (method == http.MethodGet || row.Route == readsByPost) && code == 200:
 				read++
 			case method == http.MethodGet, code != 403, !strings.Contains(answer, refusal):
 				t.Errorf("%s: %d %s", row.Route, code, answer)
@@ -91,7 +94,7 @@ func TestReadOnlyKeysWriteNothing(t *testing.T) {
 		}
 	}
 	for _, route := range w.Routes {
-		if !strings.HasPrefix(route, "GET ") && !written[route] {
+		if !strings.HasPrefix(route, "GET ") && written[route] == (route == readsByPost) {
 			t.Errorf("%s was not tried", route)
 		}
 	}

@@ -3,6 +3,7 @@ package native
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -119,6 +120,8 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 			keep, e.Err = readKept(name, text)
 			e.PayloadRetention = &keep
 		}
+	case "type_version":
+		e.Version, e.Err = readVersion(name, value)
 	case "require_match":
 		switch value.Kind() {
 		case 't', 'f':
@@ -143,6 +146,18 @@ func readString(name string, value jsontext.Value) (string, error) {
 		return "", strict.Wrong(name, "a string that is not empty")
 	}
 	return text, nil
+}
+
+// readVersion parses the version of an event's type. null means none.
+func readVersion(name string, value jsontext.Value) (int, error) {
+	if value.Kind() == 'n' {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(string(value))
+	if err != nil || n < 1 || n > hook.MaxTypeVersion {
+		return 0, strict.Wrong(name, "a whole number from 1 to 10000")
+	}
+	return n, nil
 }
 
 // readID parses the platform's own id of an event. null means none.

@@ -4,7 +4,9 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store"
 )
 
 // An invalid replay is refused with its field, and nothing is stored.
@@ -111,5 +113,29 @@ func TestReplaysAndMatches(t *testing.T) {
 	}
 	if p := want[client.Problem](h, 409, post(id+"/resume", "")); p.Code != client.CodeReplayEnded {
 		t.Errorf("%+v", p)
+	}
+}
+
+// Who would get an event is a read: it is allowed with a key that may only read, counts
+// against the reads, and a refusal leaves no entry in the audit log.
+func TestMatchIsARead(t *testing.T) {
+	h := newTestAPI(t, func(o *app.Options, _ *store.Options) {
+		o.Reads, o.Writes = app.Rate{PerSecond: 100, Burst: 100}, app.Rate{PerSecond: 0.001, Burst: 1}
+	})
+	h.tenant("acme")
+	h.endpoint("acme", "a.*")
+	for _, k := range []client.NewKey{{Kind: "operator", ReadOnly: true}, {Kind: "tenant", Tenant: "acme", ReadOnly: true}} {
+		key := h.mint(k).Key
+		before := len(h.audited())
+		for range 2 {
+			if m := want[client.Match](h, 200, call{"POST", "/v1/events/match", key, `{"tenant":"acme","type":"a.b"}`, nil}); m.Count != 1 {
+				t.Errorf("%+v", m)
+			}
+		}
+		refused(h, 422, hook.CodeInvalidRequest, "type", call{"POST", "/v1/events/match", key, `{"tenant":"acme","type":"a..b"}`, nil})
+		if left := len(h.audited()) - before; left != 0 {
+			t.Errorf("%d entries in the audit log", left)
+		}
+		refused(h, 403, hook.CodeKeyReadOnly, "", call{"POST", "/v1/endpoints/019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a/test", key, `{}`, nil}) // control: a write
 	}
 }

@@ -29,6 +29,7 @@ func (a *api) routes() {
 	a.insightRoutes(h)
 	a.statsRoutes(h)
 	a.replayRoutes(h)
+	a.masterKeyRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
 	a.auditRoutes(h)
@@ -57,6 +58,7 @@ func (a *api) config() huma.Config {
 	alias[client.Optional[map[string]*string], map[string]*string](schemas)
 	alias[client.Optional[client.Retry], *client.Retry](schemas)
 	alias[client.Optional[json.RawMessage], json.RawMessage](schemas)
+	alias[client.Optional[[]client.EventTypeVersion], []client.EventTypeVersion](schemas)
 	return huma.Config{
 		OpenAPI:       newDocument(schemas),
 		Formats:       map[string]huma.Format{"application/json": format, "json": format}, // "json" is for media types that end in +json

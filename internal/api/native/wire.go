@@ -1,7 +1,6 @@
 package native
 
 import (
-	"math"
 	"net/textproto"
 	"strings"
 	"time"
@@ -57,7 +56,7 @@ func wireRow(e *hook.Endpoint) client.Endpoint {
 		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
 		EventTypes: append([]string{}, e.Types...), Enabled: e.Receives(),
 		DisabledReason: some(e.WhyDisabled()), DisabledAt: someTime(e.DisabledAt),
-		Verification: wireVerification(&e.Verification), Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
+		Operational: e.Operational, Verification: wireVerification(&e.Verification), Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
 		RateLimit: e.RateLimit, MaxInFlight: e.MaxInFlight, MaxConsecutiveFailures: some(e.MaxFailures),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
 	for _, header := range e.Headers {
@@ -141,11 +140,16 @@ func wireDelivery(d hook.DeliveryRow) client.Delivery {
 }
 
 func wireAttempt(a hook.Attempt) client.Attempt {
-	return client.Attempt{Number: a.Number, At: wireTime(a.At),
-		DurationMS: math.Round(float64(a.Duration)/float64(time.Microsecond)) / 1000,
-		Status:     some(a.Status), Error: some(string(a.Class)), Message: some(a.Message), Trigger: a.Trigger.String(),
+	out := client.Attempt{Number: a.Number, At: wireTime(a.At), DurationMS: milliseconds(a.Duration),
+		Status: some(a.Status), Error: some(string(a.Class)), Message: some(a.Message), Trigger: a.Trigger.String(),
 		ResponseHeaders: headerMap(string(a.ResponseHeaders)), ResponseBody: string(a.ResponseBody),
 		ResponseTruncated: a.Truncated, ResponseRemovedAt: someTime(a.AnswerRemovedAt)}
+	if t := a.Timing; a.Address.IsValid() {
+		out.Address = some(a.Address.String())
+		out.Timing = &client.AttemptTiming{Reused: t.Reused, DNSMS: milliseconds(t.DNS), ConnectMS: milliseconds(t.Connect),
+			TLSMS: milliseconds(t.TLS), FirstByteMS: milliseconds(t.FirstByte)}
+	}
+	return out
 }
 
 // headerMap parses "Name: value" lines. Values of the same name are joined by a comma.

@@ -66,7 +66,7 @@ func Run(t *testing.T, root *cobra.Command, stdin string, args ...string) (out, 
 	root.SetOut(&o)
 	root.SetErr(&e)
 	root.SetArgs(args)
-	err := root.ExecuteContext(t.Context())
+	err := root.ExecuteContext(exit.WithArgs(t.Context(), args))
 	if err == nil {
 		return o.String(), e.String(), exit.OK
 	}

@@ -54,7 +54,13 @@ func (w *Writer[T]) apply(b *batch[T]) {
 		return
 	}
 	w.sent[b] = true
-	end := func(err error) { w.end(b, t, results, err) }
+	committing := time.Now()
+	end := func(err error) {
+		if err == nil && w.opts.Took != nil {
+			w.opts.Took(time.Since(committing))
+		}
+		w.end(b, t, results, err)
+	}
 	sent, err := w.engine.Commit(t, func(answer func() error) {
 		w.answers <- func() { end(answer()) }
 	})

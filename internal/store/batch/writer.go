@@ -19,7 +19,7 @@ const (
 	// lingerFrom. Under load this triples the size of a commit; otherwise it would only add
 	// latency.
 	linger     = 500 * time.Microsecond
-	lingerFrom = 4
+	lingerFrom = 12
 	// awayAfter is how long callers wait for a database that does not answer before they are
 	// refused.
 	awayAfter = time.Second
@@ -41,6 +41,9 @@ type Options[T Tx] struct {
 	// CallerWaits bounds how long Do waits for an operation that does not stay. 0 means as
 	// long as the caller's context. The operation itself continues.
 	CallerWaits time.Duration
+	// Took is called after each successful commit with how long it took, from the time it
+	// was sent. It must not block. It may be nil.
+	Took func(time.Duration)
 }
 
 // A Writer runs operations in batches. Its methods are safe for concurrent use.

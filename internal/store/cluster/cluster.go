@@ -103,6 +103,7 @@ type Cluster struct {
 	seenVersion, seenChanges atomic.Int64 // copies for the heartbeat
 	renewed                  atomic.Int64 // when the lease was last renewed, relative to start
 	nodes                    atomic.Int64 // nodes that are alive, including this one
+	clockAhead               atomic.Int64 // of the database's clock, in nanoseconds, when it was last compared
 	stale                    atomic.Bool  // the configuration must be read before the next write
 	leaseOver                atomic.Bool  // the node must register again before the next write
 
@@ -140,6 +141,10 @@ func (c *Cluster) Shared() bool { return true }
 // Nodes returns how many nodes currently share the database, at least 1.
 func (c *Cluster) Nodes() int { return max(1, int(c.nodes.Load())) }
 
+// ClockAhead returns how far this machine's clock was ahead of the database's when they were
+// last compared.
+func (c *Cluster) ClockAhead() time.Duration { return time.Duration(c.clockAhead.Load()) }
+
 // Holds reports whether jobs that were handed over under the epoch may still be attempted.
 func (c *Cluster) Holds(epoch int64) bool {
 	return epoch == c.Epoch() && !c.leaseOver.Load() && c.sinceStart()-c.renewed.Load() < int64(c.opts.Lease)
@@ -161,9 +166,9 @@ func bootTime() int64 {
 func (c *Cluster) register(ctx context.Context) error {
 	at := c.sinceStart()
 	var epoch int64
-	err := c.control.QueryRowContext(ctx, `INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease)
-		VALUES (nextval('node_epochs'), $1, $2, clock_timestamp(), clock_timestamp(), $3 * interval '1 millisecond') RETURNING epoch`,
-		c.name, c.opts.Version, c.opts.Lease.Milliseconds()).Scan(&epoch)
+	err := c.control.QueryRowContext(ctx, `INSERT INTO nodes (epoch, name, version, started_at, seen_at, lease, master_keys)
+		VALUES (nextval('node_epochs'), $1, $2, clock_timestamp(), clock_timestamp(), $3 * interval '1 millisecond', $4) RETURNING epoch`,
+		c.name, c.opts.Version, c.opts.Lease.Milliseconds(), c.masterKeys()).Scan(&epoch)
 	if err != nil {
 		return err
 	}

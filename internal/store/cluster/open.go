@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -91,6 +90,9 @@ func (c *Cluster) enter(ctx context.Context) error {
 	if err := c.register(ctx); err != nil {
 		return err
 	}
+	if err := c.checkKey(ctx); err != nil { // again, now that other nodes see this one
+		return err
+	}
 	// Nothing is in memory yet, so earlier changes do not matter.
 	err := c.control.QueryRowContext(ctx, "SELECT version, news, floor FROM config").Scan(&c.version, &c.changes, sqltext.Blob(c.floor[:]))
 	if err != nil {
@@ -138,18 +140,29 @@ func (c *Cluster) connectAll(ctx context.Context) error {
 
 // checkKey ensures that all nodes seal with the same key.
 func (c *Cluster) checkKey(ctx context.Context) error {
-	sealed, err := c.opts.Keys.Seal(sqltext.KeyCheckPlace, sqltext.KeyCheck)
+	check, err := c.opts.Keys.SealCheck(c.opts.Keys.Current())
 	if err != nil {
 		return err
 	}
-	if _, err := c.control.ExecContext(ctx, "INSERT INTO meta (key, value) VALUES ('master_key_check', $1) ON CONFLICT (key) DO NOTHING", sealed); err != nil {
+	if _, err := c.control.ExecContext(ctx, "INSERT INTO meta (key, value) VALUES ('master_key_check', $1) ON CONFLICT (key) DO NOTHING", check); err != nil {
 		return err
 	}
-	if err := c.control.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed); err != nil {
+	// A rotation under way checks which nodes are alive and commits under this lock. If it
+	// did not see this node's row yet, it ends before the check below.
+	tx, err := c.control.BeginTx(ctx, nil)
+	if err != nil {
 		return err
 	}
-	if got, err := c.opts.Keys.Open(sqltext.KeyCheckPlace, sealed); err != nil || !bytes.Equal(got, sqltext.KeyCheck) {
-		return sqltext.ErrMasterKeyMismatch
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock_shared(7596481, 1)"); err != nil {
+		return err
+	}
+	var rotation []byte
+	if err := tx.QueryRowContext(ctx, sqltext.KeyRecords).Scan(&check, &rotation); err != nil {
+		return err
+	}
+	if err := c.opts.Keys.Fit(check, rotation); err != nil {
+		return fmt.Errorf("%w: %w", sqltext.ErrMasterKeyMismatch, err)
 	}
 	return nil
 }

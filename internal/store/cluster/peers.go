@@ -66,7 +66,9 @@ func (c *Cluster) apart(ctx context.Context, db *sql.DB) (time.Duration, error) 
 	if err := db.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
 		return 0, fmt.Errorf("compare clocks: %w", err)
 	}
-	return c.opts.Now().Sub(theirs), nil
+	apart := c.opts.Now().Sub(theirs)
+	c.clockAhead.Store(int64(apart))
+	return apart, nil
 }
 
 // refuseOtherTime returns an error at start if the clock is far from the database's.

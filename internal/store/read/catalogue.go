@@ -3,7 +3,6 @@ package read
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -232,62 +231,6 @@ func (l *Lists) Profiles(ctx context.Context) ([]Profile, error) {
 		return nil, l.fail("read profiles", err)
 	}
 	return list, nil
-}
-
-// EventTypeColumns are the columns that ScanEventType reads.
-const EventTypeColumns = "mode, name, description, schema, example, enforce, created_at, updated_at"
-
-// ScanEventType reads an entry of the catalogue.
-func ScanEventType(row sqltext.Scanner) (hook.EventType, error) {
-	var e hook.EventType
-	var created, updated int64
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Schema, &e.Example, &e.Enforce, &created, &updated)
-	e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(created), sqltext.FromMicros(updated)
-	return e, err
-}
-
-// CheckedEventTypes lists the entries of both modes whose schema is enforced, at most
-// limit.
-func (l *Lists) CheckedEventTypes(ctx context.Context, limit int) ([]hook.EventType, error) {
-	list, err := sqltext.Collect(ctx, l.db, ScanEventType, "SELECT "+EventTypeColumns+
-		" FROM event_types WHERE enforce > 0 ORDER BY mode, name LIMIT ?", limit)
-	if err != nil {
-		return nil, l.fail("list checked event types", err)
-	}
-	return list, nil
-}
-
-// OneEventType is the query for one entry of the catalogue.
-const OneEventType = "SELECT " + EventTypeColumns + " FROM event_types WHERE mode = ? AND name = ?"
-
-// EventType returns an entry of the catalogue of a mode.
-func (l *Lists) EventType(ctx context.Context, mode hook.Mode, name string) (hook.EventType, error) {
-	found, err := sqltext.Collect(ctx, l.db, ScanEventType, OneEventType, mode, name)
-	if err != nil {
-		return hook.EventType{}, l.fail("read event type", err)
-	}
-	if len(found) == 0 {
-		return hook.EventType{}, hook.NotFound("event type")
-	}
-	return found[0], nil
-}
-
-// EventTypes lists the catalogue of a mode by name.
-func (l *Lists) EventTypes(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.EventType, string, error) {
-	after, err := base64.RawURLEncoding.DecodeString(page.Cursor)
-	if err != nil || page.Cursor != "" && !hook.ValidType(string(after)) {
-		return nil, "", &hook.Error{Code: hook.CodeInvalidRequest, Field: "cursor", Message: "The cursor is not one of this list."}
-	}
-	list, err := sqltext.Collect(ctx, l.db, ScanEventType, "SELECT "+EventTypeColumns+
-		" FROM event_types WHERE mode = ? AND name > ? ORDER BY name LIMIT ?", mode, string(after), sqltext.LimitOf(page)+1)
-	if err != nil {
-		return nil, "", l.fail("list event types", err)
-	}
-	if len(list) <= sqltext.LimitOf(page) {
-		return list, "", nil
-	}
-	list = list[:sqltext.LimitOf(page)]
-	return list, base64.RawURLEncoding.EncodeToString([]byte(list[len(list)-1].Name)), nil
 }
 
 // KeyByHash returns the key whose text has this SHA-256. Unknown and revoked keys give the

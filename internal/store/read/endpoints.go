@@ -53,7 +53,10 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 	if q.Enabled != nil && *q.Enabled != e.Receives() {
 		return false
 	}
-	return (q.EventType == "" || e.Types.Match(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile) && (q.Reason == "" || e.DisabledReason == q.Reason)
+	if q.Operational != nil && *q.Operational != e.Operational {
+		return false
+	}
+	return (q.EventType == "" || e.Wants(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile) && (q.Reason == "" || e.WhyDisabled() == q.Reason)
 }
 
 // Endpoint returns the current snapshot of an endpoint that is not deleted, with its

@@ -20,8 +20,8 @@ const (
 
 // historyRows finds, for each endpoint of a scope, the last revision before a moment and
 // those in the same microsecond.
-const historyRows = `SELECT e.id, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.status
-	FROM (SELECT id, created_at, status FROM endpoints WHERE mode = ? AND tenant = ? ORDER BY status = 3, id DESC LIMIT ?) e
+const historyRows = `SELECT e.id, e.operational, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.status
+	FROM (SELECT id, operational, created_at, status FROM endpoints WHERE mode = ? AND tenant = ? ORDER BY status = 3, id DESC LIMIT ?) e
 	LEFT JOIN endpoint_revisions r ON r.endpoint = e.id AND r.at <= ? AND r.revision >= coalesce((SELECT p.revision FROM endpoint_revisions p
 		WHERE p.endpoint = e.id AND p.at < ? ORDER BY p.revision DESC LIMIT 1), 0)
 	ORDER BY e.status = 3, e.id DESC, r.revision`
@@ -43,7 +43,7 @@ func (l *Lists) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 		var created int64
 		var number, changed, status *int64
 		var url, types *string
-		if err := row.Scan(sqltext.Blob(l.Endpoint[:]), &created, &l.Now, &number, &changed, &url, &types, &status); err != nil {
+		if err := row.Scan(sqltext.Blob(l.Endpoint[:]), &l.Operational, &created, &l.Now, &number, &changed, &url, &types, &status); err != nil {
 			return l, err
 		}
 		l.CreatedAt = sqltext.FromMicros(created)

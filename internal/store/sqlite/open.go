@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"embed"
@@ -145,20 +144,20 @@ func (db *DB) LastEvent(ctx context.Context) (hook.ID, error) {
 }
 
 func (db *DB) checkKey(ctx context.Context, keys *seal.Keyring) error {
-	var sealed []byte
-	err := db.conn.sql.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed)
-	if errors.Is(err, sql.ErrNoRows) {
-		if sealed, err = keys.Seal(sqltext.KeyCheckPlace, sqltext.KeyCheck); err != nil {
-			return err
-		}
-		_, err = db.conn.Exec("INSERT INTO meta (key, value) VALUES ('master_key_check', ?)", sealed)
-		return err
-	}
-	if err != nil {
+	var check, rotation []byte
+	if err := db.conn.sql.QueryRowContext(ctx, sqltext.KeyRecords).Scan(&check, &rotation); err != nil {
 		return fmt.Errorf("read master key check: %w", err)
 	}
-	if got, err := keys.Open(sqltext.KeyCheckPlace, sealed); err != nil || !bytes.Equal(got, sqltext.KeyCheck) {
-		return sqltext.ErrMasterKeyMismatch
+	if check == nil {
+		check, err := keys.SealCheck(keys.Current())
+		if err != nil {
+			return err
+		}
+		_, err = db.conn.Exec("INSERT INTO meta (key, value) VALUES ('master_key_check', ?)", check)
+		return err
+	}
+	if err := keys.Fit(check, rotation); err != nil {
+		return fmt.Errorf("%w: %w", sqltext.ErrMasterKeyMismatch, err)
 	}
 	return nil
 }

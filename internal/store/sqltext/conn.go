@@ -52,12 +52,13 @@ type Ending struct {
 
 // The kinds of changes between nodes. The numbers are stored.
 const (
-	ChangedScope      = 1 // an endpoint; without one, the tenant, or all endpoints of the scope
-	ChangedKeys       = 2 // a key
-	DroppedJob        = 3 // a waiting job must no longer be attempted
-	ChangedProfiles   = 4 // a profile's text was stored
-	WorkDue           = 5 // an endpoint has work in the table that other nodes may do
-	ChangedEventTypes = 6 // an entry of the catalogue whose schema is or was enforced
+	ChangedScope      = 1  // an endpoint; without one, the tenant, or all endpoints of the scope
+	ChangedKeys       = 2  // a key
+	DroppedJob        = 3  // a waiting job must no longer be attempted
+	ChangedProfiles   = 4  // a profile's text was stored
+	WorkDue           = 5  // an endpoint has work in the table that other nodes may do
+	ChangedEventTypes = 6  // an entry of the catalogue whose schema is or was enforced
+	ChangedMasterKey  = 12 // the master key that seals
 )
 
 // Change is an entry in the change log between nodes.

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KeyCheck is a value that a database stores sealed, in KeyCheckPlace, to recognize its
-// master key.
-var KeyCheck, KeyCheckPlace = []byte("ok"), []byte("posthorn master key check")
+// KeyRecords reads what a database records of its master keys: the check value and the
+// last rotation (see package seal). Either may be NULL.
+const KeyRecords = `SELECT (SELECT value FROM meta WHERE key = 'master_key_check'), (SELECT value FROM meta WHERE key = 'master_key_rotation')`
 
 // NewestMigration returns the number of the last migration in a directory.
 func NewestMigration(files fs.FS) (int64, error) {

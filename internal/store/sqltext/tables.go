@@ -36,7 +36,7 @@ var (
 		created_at, settled_at, held_at, owner, fence`, "bbbittibitiiiitiiiii")
 	Attempts = newTable("attempts",
 		`event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers,
-		response_body, truncated`, "bbiitiiittibbi")
+		response_body, truncated, timing`, "bbiitiiittibbib")
 	EventIDs = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
 	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner, replay", "bbitiiib")
 	// Audit is not on the hot path, but its rows are also sent with the commit.

@@ -158,7 +158,7 @@ func historyOfEndpoints(w *world) {
 }
 
 func eventTypes(w *world) {
-	made, _, err := w.store.CreateEventType(w.ctx, hook.EventType{Mode: hook.Live, Name: "a.b", Description: "D", Example: []byte(`{"a":1}`)}, nil)
+	made, _, err := w.store.CreateEventType(w.ctx, hook.EventType{Mode: hook.Live, Name: "a.b", Description: "D", TypeVersion: hook.TypeVersion{Example: []byte(`{"a":1}`)}}, nil)
 	w.must(err)
 	if _, _, err = w.store.CreateEventType(w.ctx, hook.EventType{Mode: hook.Live, Name: "a.b"}, nil); hook.CodeOf(err) != hook.CodeConflict {
 		w.Errorf("twice: %v", err)

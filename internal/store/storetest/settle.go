@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,7 +14,9 @@ func settleSucceeds(w *world) {
 	w.endpoint(live)
 	j := w.job(live)
 	w.pass(time.Second)
-	if due := w.settle(w.outcome(j, 200)); len(due) != 0 {
+	sent := w.outcome(j, 200)
+	sent.Outcome.Address, sent.Outcome.Timing = netip.MustParseAddr("203.0.113.41"), hook.Timing{DNS: time.Millisecond, FirstByte: time.Second, Reused: true}
+	if due := w.settle(sent); len(due) != 0 {
 		w.Errorf("due %v after a success", due)
 	}
 	d := w.wantState(j, hook.Succeeded, "", 1)
@@ -21,8 +24,9 @@ func settleSucceeds(w *world) {
 		w.Errorf("row %+v", d)
 	}
 	_, attempts := w.delivery(j)
-	want := hook.Attempt{Number: 1, At: w.clock(), Duration: 5 * time.Millisecond, Status: 200, ResponseHeaders: []byte("A: b"), ResponseBody: []byte("body")}
-	if diff := cmp.Diff(want, attempts[0]); diff != "" {
+	want := hook.Attempt{Number: 1, At: w.clock(), Duration: 5 * time.Millisecond, Status: 200, ResponseHeaders: []byte("A: b"), ResponseBody: []byte("body"),
+		Address: sent.Outcome.Address, Timing: sent.Outcome.Timing}
+	if diff := cmp.Diff(want, attempts[0], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		w.Errorf("attempt: %s", diff)
 	}
 	missing := j

@@ -105,6 +105,8 @@ var cases = []struct {
 	{"replays are bounded", replayIsBounded},
 	{"history of endpoints", historyOfEndpoints},
 	{"event types", eventTypes},
+	{"members of event types", eventTypeMembers},
+	{"subscribers of event types", subscribers},
 	{"endpoint settings and secrets", endpointSettings},
 	{"snapshots are not changed through callbacks", snapshotsStay},
 	{"keys", keys},
@@ -121,6 +123,11 @@ var cases = []struct {
 	{"audit chain", auditChain},
 	{"audit acts", auditActs},
 	{"audit retention", auditRetention},
+	{"alerts come on transitions", alertsOnTransitions},
+	{"alerts stay behind the walls", alertsStayInside},
+	{"alerts about alerts do not exist", alertsNeverLoop},
+	{"alerts are bounded", alertsAreBounded},
+	{"alerts about deliveries and jobs", alertsAboutWork},
 	{"closed store refuses", closedRefuses},
 }
 
@@ -138,6 +145,7 @@ type world struct {
 	room    int
 	commits []hook.Commit
 	signal  chan struct{}
+	seen    map[string]bool // alerts
 }
 
 var (
@@ -159,7 +167,7 @@ func newWorld(t *testing.T, h *Harness) *world {
 func (w *world) open() {
 	w.Helper()
 	o := store.Options{Keys: w.keys, Now: w.clock, Jitter: func() float64 { return 0 },
-		Committed: w.committed, Room: func(*hook.Endpoint) int { return w.room }, HeldFor: 24 * time.Hour, MaxFanOut: 20}
+		Committed: w.committed, Room: func(*hook.Endpoint) int { return w.room }, ProfileOf: profileOf, HeldFor: 24 * time.Hour, MaxFanOut: 20}
 	if w.tweak != nil {
 		w.tweak(&o)
 	}

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -170,16 +169,12 @@ func (x *examiner) schema(ctx context.Context) error {
 }
 
 func (x *examiner) key(ctx context.Context) error {
-	var sealed []byte
-	err := x.conn.QueryRow(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && x.keys == nil {
-		return nil
-	}
-	if err != nil {
+	var check, rotation []byte
+	err := x.conn.QueryRow(ctx, sqltext.KeyRecords).Scan(&check, &rotation)
+	if err != nil || check == nil || x.keys == nil {
 		return err
 	}
-	got, err := x.keys.Open(sqltext.KeyCheckPlace, sealed)
-	x.KeyChecked, x.KeyFits = true, err == nil && bytes.Equal(got, sqltext.KeyCheck)
+	x.KeyChecked, x.KeyFits = true, x.keys.Fit(check, rotation) == nil
 	return nil
 }
 

@@ -8,7 +8,6 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -191,12 +190,12 @@ func (m *mover) openSource(ctx context.Context) error {
 // checkKey returns an error that wraps ErrMasterKeyMismatch if keys are not those of the
 // database in a file.
 func checkKey(ctx context.Context, db *sql.DB, keys *seal.Keyring) error {
-	var sealed []byte
-	if err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'master_key_check'").Scan(&sealed); err != nil {
+	var check, rotation []byte
+	if err := db.QueryRowContext(ctx, sqltext.KeyRecords).Scan(&check, &rotation); err != nil {
 		return sqlite.Opening("read master key check", err)
 	}
-	if got, err := keys.Open(sqltext.KeyCheckPlace, sealed); err != nil || !bytes.Equal(got, sqltext.KeyCheck) {
-		return sqltext.ErrMasterKeyMismatch
+	if err := keys.Fit(check, rotation); err != nil {
+		return fmt.Errorf("%w: %w", sqltext.ErrMasterKeyMismatch, err)
 	}
 	return nil
 }

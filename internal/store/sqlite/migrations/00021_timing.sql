@@ -1,0 +1,7 @@
+-- Which address an attempt went to, and how long its phases took.
+
+-- +goose Up
+ALTER TABLE attempts ADD COLUMN timing BLOB; -- packed (sqltext.PackTiming); NULL: no address
+
+-- +goose Down
+ALTER TABLE attempts DROP COLUMN timing;
