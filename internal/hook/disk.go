@@ -46,9 +46,10 @@ func (b DiskBudget) Next(was DiskState, used int64) DiskState {
 // Resumes returns the size below which publishing goes on after it was refused.
 func (b DiskBudget) Resumes() int64 { return int64(float64(b) * diskFullUntil / 100) }
 
-// Refusal is the error of a publish while the budget is used up.
+// Refusal is the error of a publish while the budget is used up. The change of state was
+// logged.
 func (b DiskBudget) Refusal(used int64) *Error {
-	return &Error{Code: CodeStorageFull, RetryAfter: 30 * time.Second, Message: fmt.Sprintf(
+	return &Error{Code: CodeStorageFull, RetryAfter: 30 * time.Second, Logged: true, Message: fmt.Sprintf(
 		"The store uses %s of its disk budget of %s. Nothing was stored. Deliveries and retention go on, and publishing goes on by itself below %s. "+
 			"Shorten the retention of payloads or tenants, or raise --disk-budget.", BytesText(used), BytesText(int64(b)), BytesText(b.Resumes()))}
 }

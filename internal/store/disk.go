@@ -24,9 +24,10 @@ const (
 )
 
 const (
-	// diskGather is how long bytes are gathered, and how often the size is compared with the
-	// budget while the store is in use.
+	// diskGather is how long bytes are gathered, and diskLooks how often meanwhile the size is
+	// compared with the budget.
 	diskGather = 10 * time.Second
+	diskLooks  = 10
 	// diskPage bounds the rows that one operation adds.
 	diskPage = 256
 	// diskMost bounds the tenants and days in memory. Bytes beyond are not counted.
@@ -129,9 +130,11 @@ func (s *Store) watchDisk(ctx context.Context) {
 			return
 		case <-s.disk.wake:
 		}
-		s.checkBudget(ctx)
-		if sqltext.Pause(ctx, diskGather) != nil {
-			return
+		for range diskLooks {
+			s.checkBudget(ctx)
+			if sqltext.Pause(ctx, diskGather/diskLooks) != nil {
+				return
+			}
 		}
 		if err := s.writeDisk(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("write what tenants take on disk; it will be tried again", "error", err)
