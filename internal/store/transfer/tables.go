@@ -25,8 +25,8 @@ import (
 var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
 	"endpoints", "secrets", "endpoint_revisions", "health",
-	"events", "event_ids", "deliveries", "attempts", "oneshots", "replays", "alert_sums", "audit", "idempotency", "stat_log", "stats",
-	"tenant_retention", "retention_marks", "retention_due", "disk_usage",
+	"events", "event_ids", "deliveries", "attempts", "oneshots", "replays", "alert_sums", "audit", "idempotency",
+	"tenant_retention", "retention_marks", "retention_due", "disk_usage", "stat_log", "stats",
 }
 
 // movedTable is a moved table with its columns sorted by name.
