@@ -24,7 +24,7 @@ type AuditEntry struct {
 
 // AuditActor identifies the caller behind an entry.
 type AuditActor struct {
-	Kind    string  `json:"kind" enum:"operator,publisher,tenant,posthorn" doc:"The kind of the key; posthorn: the server itself."`
+	Kind    string  `json:"kind" enum:"operator,publisher,tenant,portal,posthorn" doc:"The kind of the key; portal: a session of the customer portal; posthorn: the server itself."`
 	ID      *string `json:"id" doc:"The id of the key; bootstrap: the key from the configuration. null: an operator's, not shown to tenants."`
 	Address *string `json:"address" doc:"The address that the connection came from. null: not known, or not shown to this key."`
 }

@@ -63,7 +63,9 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 		CreatedAt *Time  `json:"created_at,omitempty"`
 		Require   bool   `json:"require_match,omitempty"`
 		Keep      string `json:"payload_retention,omitempty"`
-	}{e.Tenant, e.Type, e.TypeVersion, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention})
+
+		Tags map[string]string `json:"tags,omitempty"`
+	}{e.Tenant, e.Type, e.TypeVersion, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention, e.Tags})
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}

@@ -24,7 +24,9 @@ type EventType struct {
 	Hidden        bool               `json:"hidden" doc:"true: tenant keys do not see the entry. The type can be published all the same."`
 	CreatedAt     Time               `json:"created_at" doc:"When the entry was made."`
 	UpdatedAt     Time               `json:"updated_at" doc:"When it was changed last."`
-	Warnings      []Warning          `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
+	// Searchable are the members of the data that become tags.
+	Searchable map[string]string `json:"searchable" nullable:"false" doc:"Members of the data that become tags of an event: names of tags with JSON pointers into the data. Empty: none."`
+	Warnings   []Warning         `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
 // EventTypeVersion is one version of an event type.
@@ -48,6 +50,8 @@ type NewEventType struct {
 	Deprecated    bool               `json:"deprecated,omitempty" doc:"true: receivers should no longer rely on the type."`
 	Replacement   string             `json:"replacement,omitempty" doc:"The type to use instead of a deprecated one."`
 	Hidden        bool               `json:"hidden,omitempty" doc:"true: tenant keys do not see the entry."`
+	// Searchable are the members of the data that become tags.
+	Searchable map[string]string `json:"searchable,omitempty" nullable:"false" doc:"1 to 4 names of tags with JSON pointers into the data, such as /order/id. The texts, numbers and booleans there become tags of events published from now on. Absent: none."`
 }
 
 // EventTypePatch changes a catalogue entry as a merge patch (RFC 7396), except that schema,
@@ -64,6 +68,8 @@ type EventTypePatch struct {
 	Deprecated    Optional[bool]               `json:"deprecated,omitzero" doc:"Whether receivers should no longer rely on the type. null: false."`
 	Replacement   Optional[string]             `json:"replacement,omitzero" doc:"The type to use instead of a deprecated one. null: none."`
 	Hidden        Optional[bool]               `json:"hidden,omitzero" doc:"Whether tenant keys do not see the entry. null: false."`
+	// Searchable replaces the members of the data that become tags.
+	Searchable Optional[map[string]string] `json:"searchable,omitzero" doc:"Replaces the members of the data that become tags. null: none."`
 }
 
 // EventTypeQuery selects entries of the catalogue. Empty members do not restrict.

@@ -212,6 +212,8 @@ type NewEvent struct {
 	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
 	// PayloadRetention is a duration such as "0s" or "72h".
 	PayloadRetention string `json:"payload_retention,omitempty" doc:"How long the data is kept after the last delivery has ended, such as 72h, at most what is in force for the tenant. 0s: it is removed within minutes after that. Absent: as the tenant's other data."`
+	// Tags find the event. Receivers do not get them.
+	Tags map[string]string `json:"tags,omitempty" doc:"1 to 5 names with values by which lists find the event. Receivers do not get them. A name is a letter and up to 63 letters, digits, underscores, hyphens and dots; a value has 1 to 128 characters."`
 }
 
 // Published is the response to a publish. The event and its deliveries are on disk.
@@ -242,16 +244,17 @@ type BatchResults struct {
 // Event is an event as the platform published it. Data and Deliveries are set only when a
 // single event is read, not in lists.
 type Event struct {
-	ID               string          `json:"id" format:"uuid" doc:"The id that receivers see."`
-	Tenant           string          `json:"tenant" doc:"The tenant that the event is for."`
-	Mode             string          `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
-	Type             string          `json:"type" doc:"The type of the event."`
-	Test             bool            `json:"test" doc:"A test event."`
-	CreatedAt        Time            `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
-	AcceptedAt       Time            `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
-	Data             json.RawMessage `json:"data,omitempty" doc:"What was published, an object. Absent in lists, when it is {}, and when payload_removed_at is set."`
-	PayloadRemovedAt *Time           `json:"payload_removed_at,omitempty" doc:"When the data was removed because its retention had passed. The event cannot be sent again. Absent: it is there."`
-	Deliveries       []Delivery      `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
+	ID               string            `json:"id" format:"uuid" doc:"The id that receivers see."`
+	Tenant           string            `json:"tenant" doc:"The tenant that the event is for."`
+	Mode             string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
+	Type             string            `json:"type" doc:"The type of the event."`
+	Test             bool              `json:"test" doc:"A test event."`
+	CreatedAt        Time              `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
+	AcceptedAt       Time              `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
+	Tags             map[string]string `json:"tags,omitempty" doc:"The tags that it was published with, and those from searchable members of its data. Absent: none."`
+	Data             json.RawMessage   `json:"data,omitempty" doc:"What was published, an object. Absent in lists, when it is {}, and when payload_removed_at is set."`
+	PayloadRemovedAt *Time             `json:"payload_removed_at,omitempty" doc:"When the data was removed because its retention had passed. The event cannot be sent again. Absent: it is there."`
+	Deliveries       []Delivery        `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
 }
 
 // Delivery is one event on its way to one endpoint. AttemptLog is set only when a single

@@ -48,6 +48,7 @@ type EventQuery struct {
 	Tenant string    `query:"tenant"` // optional for a tenant key
 	Type   string    `query:"type"`
 	Test   *bool     `query:"test"` // true: only test events; false: no test events
+	Tag    string    `query:"tag"`  // name:value
 	After  time.Time `query:"after"`
 	Before time.Time `query:"before"`
 }
@@ -60,9 +61,11 @@ type DeliveryQuery struct {
 	Endpoint    string    `query:"endpoint"`
 	Event       string    `query:"event"`
 	EventType   string    `query:"event_type"`
-	State       string    `query:"state"`        // such as StateFailed
-	StatusClass string    `query:"status_class"` // of the last response: 2xx, 3xx, 4xx or 5xx
-	Error       string    `query:"error"`        // error class of the last attempt, such as timeout_response
+	State       string    `query:"state"`        // such as StateFailed; several with commas between them
+	StatusClass string    `query:"status_class"` // of the last response: 2xx, 3xx, 4xx or 5xx; several with commas
+	Status      int       `query:"status"`       // of the last response
+	Error       string    `query:"error"`        // error class of the last attempt, such as timeout_response; several with commas
+	Tag         string    `query:"tag"`          // name:value, of the event
 	After       time.Time `query:"after"`
 	Before      time.Time `query:"before"`
 }
@@ -160,6 +163,11 @@ func (c *Client) AllDeliveries(ctx context.Context, q DeliveryQuery) iter.Seq2[D
 // AllPartnerUsers iterates over all pages of PartnerUsers.
 func (c *Client) AllPartnerUsers(ctx context.Context, q PartnerUserQuery) iter.Seq2[PartnerUser, error] {
 	return all(&q.Cursor, func() (Page[PartnerUser], error) { return c.PartnerUsers(ctx, q) })
+}
+
+// AllPortalSessions iterates over all pages of PortalSessions.
+func (c *Client) AllPortalSessions(ctx context.Context, q PortalSessionQuery) iter.Seq2[PortalSession, error] {
+	return all(&q.Cursor, func() (Page[PortalSession], error) { return c.PortalSessions(ctx, q) })
 }
 
 // AllEventTypes iterates over all pages of EventTypes.

@@ -214,14 +214,15 @@ func TestEachListHasAnIterator(t *testing.T) {
 	defer server.Close()
 	c, ctx := &client.Client{URL: server.URL}, t.Context()
 	for path, walk := range map[string]func() int{
-		"/v1/tenants":       func() int { return listed(t, c.AllTenants(ctx, client.TenantQuery{})) },
-		"/v1/keys":          func() int { return listed(t, c.AllKeys(ctx, client.KeyQuery{})) },
-		"/v1/endpoints":     func() int { return listed(t, c.AllEndpoints(ctx, client.EndpointQuery{})) },
-		"/v1/events":        func() int { return listed(t, c.AllEvents(ctx, client.EventQuery{})) },
-		"/v1/deliveries":    func() int { return listed(t, c.AllDeliveries(ctx, client.DeliveryQuery{})) },
-		"/v1/replays":       func() int { return listed(t, c.AllReplays(ctx, client.ReplayQuery{})) },
-		"/v1/partner-users": func() int { return listed(t, c.AllPartnerUsers(ctx, client.PartnerUserQuery{})) },
-		"/v1/event-types":   func() int { return listed(t, c.AllEventTypes(ctx, client.EventTypeQuery{})) },
+		"/v1/tenants":         func() int { return listed(t, c.AllTenants(ctx, client.TenantQuery{})) },
+		"/v1/keys":            func() int { return listed(t, c.AllKeys(ctx, client.KeyQuery{})) },
+		"/v1/endpoints":       func() int { return listed(t, c.AllEndpoints(ctx, client.EndpointQuery{})) },
+		"/v1/events":          func() int { return listed(t, c.AllEvents(ctx, client.EventQuery{})) },
+		"/v1/deliveries":      func() int { return listed(t, c.AllDeliveries(ctx, client.DeliveryQuery{})) },
+		"/v1/replays":         func() int { return listed(t, c.AllReplays(ctx, client.ReplayQuery{})) },
+		"/v1/portal/sessions": func() int { return listed(t, c.AllPortalSessions(ctx, client.PortalSessionQuery{})) },
+		"/v1/partner-users":   func() int { return listed(t, c.AllPartnerUsers(ctx, client.PartnerUserQuery{})) },
+		"/v1/event-types":     func() int { return listed(t, c.AllEventTypes(ctx, client.EventTypeQuery{})) },
 	} {
 		asked = nil
 		if n := walk(); n != 3 || len(asked) != 2 || asked[0] != path || asked[1] != path {

@@ -79,6 +79,10 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 type Page[T any] struct {
 	Data       []T     `json:"data" nullable:"false" doc:"The rows of the page. It may be shorter than the limit, even empty, and still have a next page."`
 	NextCursor *string `json:"next_cursor" doc:"Give it back as cursor to get the next page. null: this is the last one."` // nil on the last page
+
+	// Scanned and Until are set if the search stopped at its bound before the page was full.
+	Scanned int   `json:"scanned,omitzero" doc:"Of events and deliveries: so many events were looked at, which is the bound of one request. Absent: the page is full, or the list ends here."`
+	Until   *Time `json:"until,omitzero" doc:"Beside scanned: the oldest event that was looked at was accepted then. next_cursor goes on from there."`
 }
 
 // Problem is the body of every error response (RFC 9457). It is also the error that the

@@ -47,6 +47,7 @@ type Options struct {
 	WrongKeys     int          // requests per minute without a valid key from one address; 0: no limit
 	Ceilings      Ceilings     // upper limits of endpoint settings
 	Loop          hook.Loop    // the mark of this installation in CDN-Loop; empty: none
+	Pages         Pages        // where people reach the pages
 	AllowReveal   bool         // secrets can be shown again
 	Mail          bool         // operational endpoints can have an e-mail address
 	Log           *slog.Logger // receives audit lines; nil: slog.Default()
@@ -118,6 +119,9 @@ func (o *Once) in(scope hook.Scope, result func(stored any) any) *hook.Once {
 	return &hook.Once{Scope: scope, Route: o.Route, Key: o.Key, BodyHash: o.BodyHash,
 		Answer: func(stored any) (int, []byte) { return o.Answer(result(stored)) }}
 }
+
+// Now returns the time of the service's clock.
+func (s *Service) Now() time.Time { return s.o.Now() }
 
 // Loop returns the mark that this installation's deliveries carry in CDN-Loop. A
 // request with this mark is one of these deliveries.

@@ -79,7 +79,7 @@ func withoutIDs(path string) string {
 // auditRead records that somebody read the content of an event or a delivery, once per
 // readsFor for each key and object.
 func (s *Service) auditRead(ctx context.Context, c Caller, act hook.Act, object string, id hook.ID, scope hook.Scope) {
-	if hook.ActorOf(ctx) == nil || !s.reads.first(seen{Caller{KeyID: c.KeyID, Mode: c.Mode}, id}, s.o.Now()) {
+	if hook.ActorOf(ctx) == nil || !s.reads.first(seen{by: Caller{KeyID: c.KeyID, Mode: c.Mode}, id: id}, s.o.Now()) {
 		return
 	}
 	holder := bucket{limitAuditReads, Caller{KeyID: c.KeyID, Mode: c.Mode}}
@@ -110,6 +110,9 @@ func (s *Service) auditReveal(ctx context.Context, c Caller, ep *hook.Endpoint, 
 // caller requested. Callers other than operators see only the kind of an actor that is
 // an operator.
 func (s *Service) AuditEntries(ctx context.Context, c Caller, q hook.AuditQuery) ([]hook.AuditEntry, string, error) {
+	if err := c.may(never); err != nil {
+		return nil, "", err
+	}
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
 		return nil, "", err
@@ -141,10 +144,11 @@ const readsFor = 5 * time.Minute
 // again.
 const maxSeen = 10_000
 
-// seen is one object read with one key.
+// seen is one object read with one key, or in one session of a person.
 type seen struct {
-	by Caller
-	id hook.ID
+	by      Caller
+	id      hook.ID
+	session [32]byte // zero: a call of the API
 }
 
 // reads holds the recent reads. It is safe for concurrent use.
@@ -155,14 +159,22 @@ type reads struct {
 
 // first reports whether the object was not read within readsFor.
 func (r *reads) first(what seen, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if at, ok := r.at[what]; ok && now.Sub(at) < readsFor && !now.Before(at) {
+	if r.recent(what, now) {
 		return false
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.at == nil || len(r.at) >= maxSeen {
 		r.at = map[seen]time.Time{}
 	}
 	r.at[what] = now
 	return true
+}
+
+// recent reports whether the object was read within readsFor.
+func (r *reads) recent(what seen, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, ok := r.at[what]
+	return ok && now.Sub(at) < readsFor && !now.Before(at)
 }

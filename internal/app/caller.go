@@ -6,15 +6,35 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Caller is the identity behind a request, derived from its key.
+// Caller is the identity behind a request, derived from its key or its session.
 type Caller struct {
 	Kind   hook.Kind
 	Mode   hook.Mode
 	Tenant string  // empty: all tenants (operator, publisher)
-	KeyID  hook.ID // zero for the bootstrap keys
+	KeyID  hook.ID // zero for the bootstrap keys; the session's for the portal
 	// Limits are the limits of the key; nil: none. They are immutable.
 	Limits *hook.KeyLimits
+	// Capabilities are those of a session of the portal; other callers have none.
+	Capabilities hook.Capabilities
 }
+
+// may returns an error if the caller is a session of the portal without the capability.
+func (c Caller) may(needs hook.Capabilities) error {
+	if c.Kind != hook.PortalUser || needs != 0 && c.Capabilities.Has(needs) {
+		return nil
+	}
+	what := "this"
+	if needs != 0 {
+		what = needs.Names()[1]
+	}
+	return &hook.Error{Code: hook.CodeForbidden, Message: "This session of the portal may not do that: it was made without " + what + ". Nothing was done."}
+}
+
+// ofTenant reports whether a customer is behind the request.
+func (c Caller) ofTenant() bool { return c.Kind == hook.TenantKey || c.Kind == hook.PortalUser }
+
+// never is what no session of the portal may do.
+const never hook.Capabilities = 0
 
 var errForbidden = &hook.Error{Code: hook.CodeForbidden, Message: "This kind of key may not do that."}
 
@@ -58,7 +78,7 @@ func (c Caller) reach(tenant string) (hook.Scope, error) {
 	switch c.Kind {
 	case hook.Operator:
 		return hook.Scope{Tenant: tenant, Mode: c.Mode}, nil
-	case hook.TenantKey:
+	case hook.TenantKey, hook.PortalUser:
 		if tenant != "" && tenant != c.Tenant {
 			return hook.Scope{}, noTenant("tenant")
 		}

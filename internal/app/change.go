@@ -42,6 +42,9 @@ type HeaderChange struct {
 // secret, the endpoint gets a new one, which only this result contains. CodeConflict
 // means that another request changed the URL or profile in the meantime.
 func (s *Service) UpdateEndpoint(ctx context.Context, c Caller, id hook.ID, change EndpointChange) (Endpoint, error) {
+	if err := c.may(hook.MayManage); err != nil {
+		return Endpoint{}, err
+	}
 	old, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return Endpoint{}, err

@@ -61,6 +61,9 @@ func (k Ceilings) bounded(admit func(existing []*hook.Endpoint) error) func(exis
 
 // CreateEndpoint creates an endpoint. Only this result contains the secret.
 func (s *Service) CreateEndpoint(ctx context.Context, c Caller, in NewEndpoint, once *Once) (Endpoint, *hook.Replay, error) {
+	if err := c.may(hook.MayManage); err != nil {
+		return Endpoint{}, nil, err
+	}
 	scope, err := c.reach(in.Tenant)
 	if err != nil {
 		return Endpoint{}, nil, err
@@ -229,6 +232,9 @@ func (s *Service) EndpointNamed(ctx context.Context, c Caller, tenant string, id
 // DeleteEndpoint deletes an endpoint and cancels its open deliveries. Each check
 // receives the current endpoint; its error prevents the deletion.
 func (s *Service) DeleteEndpoint(ctx context.Context, c Caller, id hook.ID, checks ...func(hook.Endpoint) error) error {
+	if err := c.may(hook.MayManage); err != nil {
+		return err
+	}
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return err
@@ -251,6 +257,9 @@ const MaxOverlap = 7 * 24 * time.Hour
 // RotateSecret gives an endpoint a new secret, or the given one. The old secrets also
 // sign during the overlap, 0 to MaxOverlap.
 func (s *Service) RotateSecret(ctx context.Context, c Caller, id hook.ID, text string, overlap time.Duration, once *Once) (Rotated, *hook.Replay, error) {
+	if err := c.may(hook.MaySeeSecret); err != nil {
+		return Rotated{}, nil, err
+	}
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return Rotated{}, nil, err
@@ -274,6 +283,9 @@ func (s *Service) RotateSecret(ctx context.Context, c Caller, id hook.ID, text s
 // ExpireSecrets removes all secrets of an endpoint except the newest, which keeps
 // signing.
 func (s *Service) ExpireSecrets(ctx context.Context, c Caller, id hook.ID) error {
+	if err := c.may(hook.MaySeeSecret); err != nil {
+		return err
+	}
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return err
@@ -298,6 +310,9 @@ type Test struct {
 // TestEndpoint sends a test event with the given type and data, or those of the
 // profile. A disabled endpoint can be tested, an unverified one cannot.
 func (s *Service) TestEndpoint(ctx context.Context, c Caller, id hook.ID, eventType string, data []byte, once *Once) (Test, *hook.Replay, error) {
+	if err := c.may(hook.MayTest); err != nil {
+		return Test{}, nil, err
+	}
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return Test{}, nil, err

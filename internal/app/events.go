@@ -107,6 +107,9 @@ func (s *Service) deliveryRow(ctx context.Context, c Caller, id hook.ID) (hook.D
 // CodeEndpointDisabled, unless anyway is set. Such an attempt does not affect the
 // endpoint's health.
 func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anyway bool, once *Once) (hook.DeliveryRow, *hook.Replay, error) {
+	if err := c.may(hook.MayRetry); err != nil {
+		return hook.DeliveryRow{}, nil, err
+	}
 	row, err := s.deliveryRow(ctx, c, id)
 	if err != nil {
 		return hook.DeliveryRow{}, nil, err
@@ -129,6 +132,9 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anywa
 // CancelDelivery cancels an open delivery. If it is not open, the error is
 // CodeDeliverySettled.
 func (s *Service) CancelDelivery(ctx context.Context, c Caller, id hook.ID) (hook.DeliveryRow, error) {
+	if err := c.may(never); err != nil {
+		return hook.DeliveryRow{}, err
+	}
 	row, err := s.deliveryRow(ctx, c, id)
 	if err != nil {
 		return hook.DeliveryRow{}, err

@@ -33,7 +33,7 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 	}
 	e.Mode = c.Mode
 	made, replay, err := s.o.Store.CreateEventType(ctx, e, once.in(hook.Scope{Mode: c.Mode}, same))
-	if err == nil && e.Enforce != hook.EnforceOff {
+	if err == nil && e.AtPublish() {
 		err = s.LoadSchemas(ctx)
 	}
 	return made, replay, err
@@ -44,7 +44,7 @@ func (s *Service) CreateEventType(ctx context.Context, c Caller, e hook.EventTyp
 // hidden entry.
 func (s *Service) EventType(ctx context.Context, c Caller, name string) (hook.EventType, error) {
 	e, err := s.o.Store.EventType(ctx, c.Mode, name)
-	if err == nil && e.Hidden && c.Kind == hook.TenantKey {
+	if err == nil && e.Hidden && c.ofTenant() {
 		return hook.EventType{}, hook.NotFound("event type")
 	}
 	return e, err
@@ -54,7 +54,7 @@ func (s *Service) EventType(ctx context.Context, c Caller, name string) (hook.Ev
 // names. Every key of the mode may read it; tenants do not see hidden entries.
 func (s *Service) EventTypes(ctx context.Context, c Caller, q hook.TypeQuery) ([]hook.EventType, string, error) {
 	q.Mode = c.Mode
-	if c.Kind == hook.TenantKey {
+	if c.ofTenant() {
 		if q.Hidden != nil && *q.Hidden {
 			return nil, "", nil
 		}
@@ -130,6 +130,7 @@ type EventTypeChange struct {
 	Example     *[]byte // a JSON object, or a nil slice to remove it
 	Others      *[]hook.TypeVersion
 	Enforce     *hook.Enforce
+	Searchable  *[]hook.Searchable
 	Deprecated  *bool
 	Replacement *string
 	Hidden      *bool
@@ -151,9 +152,11 @@ func (change *EventTypeChange) apply(e *hook.EventType) error {
 	set(&e.Schema, change.Schema)
 	set(&e.Example, change.Example)
 	set(&e.Enforce, change.Enforce)
+	set(&e.Searchable, change.Searchable)
 	set(&e.Deprecated, change.Deprecated)
 	set(&e.Replacement, change.Replacement)
 	set(&e.Hidden, change.Hidden)
+	set(&e.Searchable, change.Searchable)
 	return nil
 }
 
@@ -182,7 +185,7 @@ func (s *Service) UpdateEventType(ctx context.Context, c Caller, name string, ch
 		}
 		return e, s.checkType(&e, &before)
 	})
-	if err == nil && max(before.Enforce, made.Enforce) != hook.EnforceOff {
+	if err == nil && (before.AtPublish() || made.AtPublish()) {
 		err = s.LoadSchemas(ctx)
 	}
 	return made, err
@@ -218,6 +221,9 @@ func (s *Service) checkType(e, old *hook.EventType) error {
 	if size := textSize(e); size > maxEntry && size > textSize(old) {
 		return invalid("schema", fmt.Sprintf("The entry would have %d bytes of schemas, examples and description over all its versions, and %d are allowed. "+
 			"Remove versions that nobody publishes any more from \"other_versions\", or shorten them.", size, maxEntry))
+	}
+	if err := s.checkSearchables(e, old); err != nil {
+		return err
 	}
 	if err := s.checkSchemas(e, old); err != nil {
 		return err

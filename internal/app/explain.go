@@ -207,6 +207,9 @@ type Resent struct {
 // fails, state and schedule of the delivery stay as they are. The error is
 // CodeEndpointDisabled if the named endpoint is disabled.
 func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, endpoint hook.ID, once *Once) (Resent, *hook.Replay, error) {
+	if err := c.may(hook.MayReplay); err != nil {
+		return Resent{}, nil, err
+	}
 	scope, err := c.reach(tenant)
 	if err != nil {
 		return Resent{}, nil, err
@@ -275,6 +278,9 @@ var errSecretDamaged = &hook.Error{Code: hook.CodeEndpointDamaged,
 // RevealSecret returns the newest signing secret of an endpoint. It must be allowed by
 // Options.AllowReveal, and every use is logged (S-11).
 func (s *Service) RevealSecret(ctx context.Context, c Caller, id hook.ID) (hook.Secret, error) {
+	if err := c.may(hook.MaySeeSecret); err != nil {
+		return hook.Secret{}, err
+	}
 	if !s.o.AllowReveal {
 		return hook.Secret{}, &hook.Error{Code: hook.CodeRevealDisabled, Message: "This server does not show secrets again: start the server with --allow-reveal, or rotate the secret."}
 	}

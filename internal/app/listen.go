@@ -26,6 +26,9 @@ type NewListener struct {
 // not only at the first: whoever holds the tenant's key receives the events themselves,
 // and nothing else is signed with this secret. Listen does not enable the endpoint.
 func (s *Service) Listen(ctx context.Context, c Caller, in NewListener) (Endpoint, error) {
+	if err := c.may(never); err != nil {
+		return Endpoint{}, err
+	}
 	scope, err := c.reach(in.Tenant)
 	if err != nil {
 		return Endpoint{}, err

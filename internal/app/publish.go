@@ -25,6 +25,7 @@ type Event struct {
 	// PayloadRetention is how long Data is kept after the last delivery was settled. Nil: as
 	// long as the tenant's other payloads.
 	PayloadRetention *time.Duration
+	Tags             hook.Tags // of JSON strings; their names and values are checked by Publish
 	Err              error
 }
 
@@ -119,8 +120,13 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	if err := c.publishType(e.Type); err != nil {
 		return hook.NewEvent{}, err
 	}
+	if err := checkTags(e.Tags); err != nil {
+		return hook.NewEvent{}, err
+	}
+	rule := s.ruleOf(scope.Mode, e.Type)
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
-		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(scope.Mode, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch, PayloadRetention: e.PayloadRetention}, nil
+		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(&rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
+		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags), PayloadRetention: e.PayloadRetention}, nil
 }
 
 // errType refuses the name of an event type and states what is wrong with it.

@@ -12,6 +12,9 @@ import (
 // endpoint. It is called before a stored response shows the secret to a repeated
 // request. Success is logged like a reveal (S-11).
 func (s *Service) SecretInForce(ctx context.Context, c Caller, id hook.ID, text string) error {
+	if err := c.may(hook.MaySeeSecret); err != nil {
+		return err
+	}
 	scope, err := c.reach("")
 	if err != nil {
 		return err

@@ -62,6 +62,9 @@ func checkReplay(n *hook.NewReplay, rate *float64) error {
 // would send. A nil rate means the default. The error is CodeEndpointDisabled if the
 // endpoint is disabled and the replay does not hold.
 func (s *Service) CreateReplay(ctx context.Context, c Caller, n hook.NewReplay, rate *float64, dry bool, once *Once) (Replay, *hook.Replay, error) {
+	if err := c.may(hook.MayReplay); err != nil {
+		return Replay{}, nil, err
+	}
 	scope, err := c.reach("")
 	if err != nil {
 		return Replay{}, nil, err
@@ -225,6 +228,9 @@ func (s *Service) PauseReplay(ctx context.Context, c Caller, id hook.ID) (Replay
 
 // ResumeReplay is described at [Service.PauseReplay].
 func (s *Service) ResumeReplay(ctx context.Context, c Caller, id hook.ID) (Replay, error) {
+	if err := c.may(hook.MayReplay); err != nil {
+		return Replay{}, err
+	}
 	if err := s.spend(ctx, c, limitAttempts, 1); err != nil { // it begins work, as creating one does
 		return Replay{}, err
 	}
@@ -238,6 +244,9 @@ func (s *Service) CancelReplay(ctx context.Context, c Caller, id hook.ID) (Repla
 
 func (s *Service) moveReplay(ctx context.Context, c Caller, id hook.ID, act string,
 	move func(context.Context, hook.Scope, hook.ID) (hook.ReplayJob, error)) (Replay, error) {
+	if err := c.may(hook.MayReplay); err != nil {
+		return Replay{}, err
+	}
 	scope, err := c.reach("")
 	if err != nil {
 		return Replay{}, err

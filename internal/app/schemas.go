@@ -13,7 +13,8 @@ import (
 )
 
 // maxChecked bounds the number of schemas, over both modes and all versions of event
-// types, that are enforced: all of them are compiled in memory.
+// types, that are enforced: all of them are compiled in memory. It also bounds the event
+// types with searchable members.
 const maxChecked = 1000
 
 // schemas holds the compiled schemas that are enforced. Publishers read an immutable
@@ -35,6 +36,8 @@ func (s *Service) Mismatches() (warned, refused uint64) {
 type enforced struct {
 	types   map[checkedType]checked
 	schemas int // over all versions
+
+	searchable int // types with searchable members
 }
 
 type checkedType struct {
@@ -42,11 +45,14 @@ type checkedType struct {
 	name string
 }
 
+// checked is what publishing does with events of a type. The zero value is nothing.
 type checked struct {
 	enforce  hook.Enforce
 	version  int                    // of events that name none
 	versions map[int]*schema.Schema // nil: this version has no schema
 	all      string                 // the versions as words
+
+	searchable []hook.Searchable
 }
 
 // LoadSchemas reads the schemas that are enforced. Call it before the first event is
@@ -57,7 +63,7 @@ func (s *Service) LoadSchemas(ctx context.Context) error {
 	defer s.schemas.loading.Unlock()
 	// The change is already stored. It must take effect even if the caller
 	// disconnected.
-	list, err := s.o.Store.CheckedEventTypes(context.WithoutCancel(ctx), maxChecked)
+	list, err := s.o.Store.CheckedEventTypes(context.WithoutCancel(ctx), 2*maxChecked)
 	if err != nil {
 		return err
 	}
@@ -69,7 +75,14 @@ func (s *Service) LoadSchemas(ctx context.Context) error {
 	for i := range list {
 		e := &list[i]
 		key, all := checkedType{e.Mode, e.Name}, e.Versions()
-		rule := checked{enforce: e.Enforce, version: e.Version, versions: make(map[int]*schema.Schema, len(all)), all: hook.VersionList(all)}
+		if len(e.Searchable) > 0 {
+			next.searchable++
+		}
+		if e.Enforce == hook.EnforceOff {
+			next.types[key] = checked{searchable: e.Searchable}
+			continue
+		}
+		rule := checked{enforce: e.Enforce, searchable: e.Searchable, version: e.Version, versions: make(map[int]*schema.Schema, len(all)), all: hook.VersionList(all)}
 		for _, v := range all {
 			compiled := old[key].versions[v.Version]
 			if compiled == nil || !bytes.Equal(compiled.Text(), v.Schema) {
@@ -95,15 +108,19 @@ func compileVersion(v hook.TypeVersion) (*schema.Schema, error) {
 	return schema.Compile(v.Schema)
 }
 
-// mismatch checks the data of an event if the schema of its type is enforced. A version
-// of 0 means that the event names none.
-func (s *Service) mismatch(mode hook.Mode, eventType string, version int, data []byte) *hook.Mismatch {
+// ruleOf returns what publishing does with events of a type.
+func (s *Service) ruleOf(mode hook.Mode, eventType string) checked {
 	p := s.schemas.now.Load()
 	if p == nil {
-		return nil
+		return checked{}
 	}
-	rule, known := p.types[checkedType{mode, eventType}]
-	if !known {
+	return p.types[checkedType{mode, eventType}]
+}
+
+// mismatch checks the data of an event if the schema of its type is enforced. A version
+// of 0 means that the event names none.
+func (s *Service) mismatch(rule *checked, eventType string, version int, data []byte) *hook.Mismatch {
+	if rule.enforce == hook.EnforceOff {
 		return nil
 	}
 	if version == 0 {
@@ -134,8 +151,19 @@ func (s *Service) mismatch(mode hook.Mode, eventType string, version int, data [
 	return found
 }
 
+// checkSearchables refuses searchable members that break a rule, and more types that have
+// some than maxChecked.
+func (s *Service) checkSearchables(e, old *hook.EventType) error {
+	if p := s.schemas.now.Load(); len(e.Searchable) > 0 && len(old.Searchable) == 0 && p != nil && p.searchable >= maxChecked {
+		return &hook.Error{Code: hook.CodeConflict, Field: "searchable",
+			Message: fmt.Sprintf("%d event types of both modes have searchable members, and no more are allowed. Remove those of another type first.", maxChecked)}
+	}
+	return checkSearchable(e.Searchable)
+}
+
 // checkSchemas refuses a catalogue entry with a schema that does not compile, one that is
-// to be checked but has no schema, and more checked schemas than maxChecked.
+// to be checked but has no schema, one with wrong searchable members, and more than
+// maxChecked permits.
 func (s *Service) checkSchemas(e, old *hook.EventType) error {
 	if e.Schema == nil && e.Enforce != hook.EnforceOff {
 		return invalid("check", "\"check\" needs a \"schema\", or \"off\".")

@@ -58,9 +58,11 @@ type TenantStore interface {
 	DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error
 }
 
-// KeyStore stores keys by the SHA-256 of their text, and has the master keys.
+// KeyStore stores keys by the SHA-256 of their text, sessions that act for them, and has the
+// master keys.
 type KeyStore interface {
 	MasterKeyStore
+	WebStore
 	CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error)
 	KeyByHash(ctx context.Context, hash [32]byte) (hook.Key, error)
 	// KeyUsed notes that a request used the key. It does not block.
@@ -130,6 +132,7 @@ type EventTypeStore interface {
 // InsightStore reports what happened and why.
 type InsightStore interface {
 	AuditStore
+	FindID(ctx context.Context, q hook.IDQuery) (hook.FoundPage, error)
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
 	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)

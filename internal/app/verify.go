@@ -57,6 +57,9 @@ func (s *Service) applyVerification(row *hook.Endpoint, moves bool, change Endpo
 // progress. With trust, for operators only, the endpoint counts as verified without
 // one. An endpoint that is not unverified is returned unchanged.
 func (s *Service) VerifyEndpoint(ctx context.Context, c Caller, id hook.ID, trust bool, once *Once) (Endpoint, *hook.Replay, error) {
+	if err := c.may(hook.MayManage); err != nil {
+		return Endpoint{}, nil, err
+	}
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return Endpoint{}, nil, err

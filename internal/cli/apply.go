@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -37,6 +38,7 @@ The file is YAML or JSON with a list of event types:
       version: 2           # of schema and example, for events that name none
       schema: {type: object, required: [id]}
       example: {id: pay_1}
+      searchable: {payment: /id}
       other_versions:      # for events that name one of them
         - {version: 1, schema: {type: object}}
       deprecated: true
@@ -113,7 +115,7 @@ func isNotFound(err error) bool {
 func sameType(have client.EventType, want client.NewEventType) bool {
 	return have.Description == want.Description && have.Group == want.Group && have.Version == max(want.Version, 1) &&
 		have.Check == firstOf(want.Check, hook.EnforceOff.String()) && have.Deprecated == want.Deprecated && have.Replacement == want.Replacement && have.Hidden == want.Hidden &&
-		sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example) && slices.EqualFunc(inOrder(have.OtherVersions), inOrder(want.OtherVersions), sameVersion)
+		maps.Equal(have.Searchable, want.Searchable) && sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example) && slices.EqualFunc(inOrder(have.OtherVersions), inOrder(want.OtherVersions), sameVersion)
 }
 
 func inOrder(list []client.EventTypeVersion) []client.EventTypeVersion {
@@ -137,7 +139,10 @@ func compactJSON(text json.RawMessage) []byte {
 func patchOf(want client.NewEventType) client.EventTypePatch {
 	p := client.EventTypePatch{Description: client.Set(want.Description), Group: client.Set(want.Group), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
 		Version: client.Set(max(want.Version, 1)), OtherVersions: client.Set(slices.Clone(want.OtherVersions)), Deprecated: client.Set(want.Deprecated),
-		Replacement: client.Set(want.Replacement), Hidden: client.Set(want.Hidden), Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage]()}
+		Replacement: client.Set(want.Replacement), Hidden: client.Set(want.Hidden), Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage](), Searchable: client.Null[map[string]string]()}
+	if len(want.Searchable) > 0 {
+		p.Searchable = client.Set(want.Searchable)
+	}
 	if want.Group == "" {
 		p.Group = client.Null[string]()
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // nouns of the API, each a command.
-var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, auditNoun, masterKeyNoun}
+var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, portalNoun, auditNoun, masterKeyNoun}
 
 // newNouns returns the commands that call the API.
 func newNouns() []*cobra.Command {

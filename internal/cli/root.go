@@ -27,8 +27,9 @@ Run "posthorn demo" to see it work, and "posthorn serve" to run a server.`,
 	root.SetFlagErrorFunc(exit.FlagError)
 	root.SetVersionTemplate(build.Line())
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck(), newStats(), newDisk(), newLogin(), newContext())
+	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck(), newStats(), newDisk(), newSearch(), newLogin(), newContext())
 	root.AddCommand(newNouns()...)
+	root.AddCommand(newVerb(uiVerb))
 	root.AddCommand(more...)
 	return root
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 func newSend() *cobra.Command {
@@ -20,7 +21,8 @@ func newSend() *cobra.Command {
 The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a context.
 Exit code 0 means that the server has stored the event durably.`,
 		Example: `  posthorn send --tenant acme --type mandate.created --data '{"id":"m_1"}'
-  posthorn send --tenant acme --type mandate.created --data - < event.json`,
+  posthorn send --tenant acme --type mandate.created --data - < event.json
+  posthorn send --tenant acme --type order.paid --data '{"id":"o-1"}' --tag order:o-1`,
 	}
 	f := cmd.Flags()
 	server := serverFlags(cmd)
@@ -29,6 +31,7 @@ Exit code 0 means that the server has stored the event durably.`,
 	data := f.String("data", "", "event data: a JSON object, @FILE, or - for standard input")
 	id := f.String("id", "", "event ID, a UUID (default a new one)")
 	keep := f.String("payload-retention", "", "how long the data is kept after the last delivery, such as 72h or 3d; 0s to remove it then (default as the tenant's other events)")
+	tags := f.StringArray("tag", nil, "tag name:value that finds the event; repeatable, at most 5; receivers do not get it")
 	once := f.String("idempotency-key", "", "idempotency key: repeating the command with the same key publishes nothing more")
 	asJSON := f.Bool("json", false, "print the response as JSON")
 	completeFromServer(cmd, server)
@@ -53,6 +56,16 @@ Exit code 0 means that the server has stored the event durably.`,
 				return exit.Usagef("--payload-retention: %w", err)
 			}
 			event.PayloadRetention = d.String()
+		}
+		for _, text := range *tags {
+			tag, ok := hook.ParseTag(text)
+			if _, twice := event.Tags[tag.Name]; !ok || twice {
+				return exit.Usagef("--tag: %q must be name:value, each name once. %s %s", text, hook.TagNameRule, hook.TagValueRule)
+			}
+			if event.Tags == nil {
+				event.Tags = map[string]string{}
+			}
+			event.Tags[tag.Name] = tag.Value
 		}
 		got, err := c.Publish(cmd.Context(), event, client.PublishOptions{IdempotencyKey: *once})
 		if err != nil {

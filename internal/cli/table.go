@@ -70,6 +70,9 @@ func (c *call) list(api *server, path string, query url.Values) error {
 			return err
 		}
 		if rows += len(page.Data); last {
+			if page.Scanned > 0 && page.Until != nil && !c.asJSON {
+				fmt.Fprintf(c.cmd.ErrOrStderr(), "Looked at %d events, back to %s.\n", page.Scanned, onScreen(page.Until.Time))
+			}
 			if next != "" && !c.asJSON {
 				fmt.Fprintf(c.cmd.ErrOrStderr(), "There are more rows: --all lists all of them, --cursor %s%s continues.\n", PlainText(next), spanFlags(query))
 			}

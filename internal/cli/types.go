@@ -71,6 +71,9 @@ func asNew(t client.EventType) client.NewEventType {
 	if n.Check == hook.EnforceOff.String() {
 		n.Check = ""
 	}
+	if len(t.Searchable) > 0 {
+		n.Searchable = t.Searchable
+	}
 	return n
 }
 

@@ -92,6 +92,7 @@ func TestCatalogueToAFileAndBack(t *testing.T) {
     version: 2
     schema: {type: object, required: [id], properties: {amount: {maximum: 1e400}}}
     example: {id: "1e5", z: 1.50, a: null}
+    searchable: {payment: /id, total: /a~1b}
     other_versions:
       - {version: 3, schema: {type: object}}
       - {version: 1, example: {}}

@@ -179,8 +179,10 @@ var endpointNoun = noun{name: "endpoint", short: "Manage endpoints, the URLs tha
 var eventNoun = noun{name: "event", short: "Publish, list and resend events", verbs: []verb{
 	{name: "list", short: "List events, newest first", method: http.MethodGet, path: "/v1/events", columns: []string{"id", "tenant", "type", "test", "accepted_at"},
 		params: append([]param{tenantParam, {flag: "type", usage: "event type"},
+			{flag: "tag", usage: "tag name:value of the event"},
 			{flag: "test", usage: "true for test events only, false to exclude them", values: []string{"true", "false"}}}, spanParams...),
 		example: `  posthorn event list --tenant acme --after 24h
+  posthorn event list --tag order:o-1
   posthorn event list --all --json > events.json`},
 	{name: "get", short: "Show an event with its data and deliveries", arg: "ID", method: http.MethodGet, path: "/v1/events/{}",
 		params: []param{ofTenantParam}, empty: "data", tables: map[string][]string{"deliveries": deliveryShape}},
@@ -198,9 +200,11 @@ var deliveryNoun = noun{name: "delivery", short: "Manage deliveries, each of one
 		{flag: "event", usage: "event ID"},
 		{flag: "event-type", usage: "event type"},
 		{flag: "type", usage: "older name of --event-type"},
-		{flag: "state", usage: "delivery state: pending, held, succeeded, failed or cancelled", values: states},
-		{flag: "status-class", usage: "class of the last response status: 2xx, 3xx, 4xx or 5xx", values: []string{"2xx", "3xx", "4xx", "5xx"}},
-		{flag: "error", usage: "error class of the last attempt, such as timeout_response"},
+		{flag: "tag", usage: "tag name:value of the event"},
+		{flag: "state", usage: "delivery state: pending, held, succeeded, failed or cancelled; comma-separated for several", values: states},
+		{flag: "status-class", usage: "class of the last response status: 2xx, 3xx, 4xx or 5xx; comma-separated for several", values: []string{"2xx", "3xx", "4xx", "5xx"}},
+		{flag: "status", usage: "last response status, such as 503"},
+		{flag: "error", usage: "error class of the last attempt, such as timeout_response; comma-separated for several"},
 	}, spanParams...), example: `  posthorn delivery list --tenant acme --state failed --after 24h`},
 	{name: "get", short: "Show a delivery and all its attempts", arg: "ID", method: http.MethodGet, path: "/v1/deliveries/{}", tables: attemptShape},
 	{name: "retry", short: "Retry a delivery once, immediately", arg: "ID", method: http.MethodPost, path: "/v1/deliveries/{}/retry", tables: attemptShape, note: "One attempt was requested. To see the result, run: posthorn delivery get {}",
@@ -256,6 +260,7 @@ var eventTypeParams = []param{
 	{flag: "schema", kind: asObject, usage: "JSON Schema of the event data: a JSON object, @FILE, or - for standard input"},
 	{flag: "example", kind: asObject, usage: "example of the event data: a JSON object, @FILE, or - for standard input"},
 	{flag: "check", usage: "action on published data that does not match the schema: off, warn or reject", values: []string{"off", "warn", "reject"}},
+	{flag: "searchable", kind: asPairs, usage: `member of the data that becomes a tag, as "tag: JSON pointer", such as "order: /order/id"; repeatable, at most 4`},
 	{flag: "group", usage: "group that the type belongs to, such as Payments"},
 	{flag: "version", kind: asNumber, usage: "version of schema and example, for events that name none; a higher one keeps the version before it"},
 	{flag: "deprecated", kind: asSwitch, sets: "true", usage: "mark the type as deprecated"},
@@ -279,6 +284,7 @@ var auditNoun = noun{name: "audit", short: "List and verify the audit log", verb
 			{flag: "act", usage: "action, such as endpoint.deleted"},
 			{flag: "object", usage: "kind of object, such as endpoint"},
 			{flag: "object-id", usage: "object ID"},
+			{flag: "request-id", usage: "request ID"},
 		}, spanParams...),
 		example: `  posthorn audit list --act endpoint.secret_revealed --after 168h`},
 }}

@@ -86,7 +86,11 @@ func demo(ctx context.Context, out io.Writer, name, listen string, once bool) er
 	if err := s.stay(ctx); err != nil {
 		return err
 	}
-	s.invite()
+	link, err := s.node.PagesLink(ctx)
+	if err != nil {
+		return err
+	}
+	s.invite(link)
 	select {
 	case err := <-s.node.Failure():
 		return err

@@ -130,12 +130,16 @@ func plural(n int, noun string) string {
 }
 
 // invite prints what to try while the demo runs.
-func (s *stage) invite() {
+func (s *stage) invite(link string) {
 	fmt.Fprintf(s.out, `
-The server runs until you press Ctrl-C. Try it:
+The server runs until you press Ctrl-C. Look at it in a browser; the link works once:
+
+   %s
+
+Or try it:
 
    export POSTHORN_URL=%s POSTHORN_KEY=%s
    curl -H "Authorization: Bearer $POSTHORN_KEY" "$POSTHORN_URL/v1/deliveries?limit=5"
    go run ./cmd/posthorn send --tenant %s --type %s --data '{"hello":"world"}'
-`, s.api.URL, s.api.Key, demoTenant, s.profile.Catalogue()[0].Name)
+`, link, s.api.URL, s.api.Key, demoTenant, s.profile.Catalogue()[0].Name)
 }

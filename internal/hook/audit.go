@@ -82,6 +82,13 @@ const (
 	ActReplayPaused       Act = "replay.paused"
 	ActReplayResumed      Act = "replay.resumed"
 	ActReplayCancelled    Act = "replay.cancelled"
+	ActPortalCreated      Act = "portal_session.created"
+	ActPortalEnded        Act = "portal_session.ended"
+	ActPortalOpened       Act = "portal_session.opened" // its link was used
+	ActPortalLeft         Act = "portal_session.left"
+	ActUILinkCreated      Act = "ui_link.created"
+	ActUIOpened           Act = "ui_session.opened"
+	ActUIClosed           Act = "ui_session.closed"
 	ActMasterKeyRotated   Act = "master_key.rotated"
 	ActMasterKeyDropped   Act = "master_key.dropped"
 	ActCallRefused        Act = "call.refused"
@@ -120,6 +127,7 @@ type AuditQuery struct {
 	Act      string
 	Object   string // kind of the object
 	ObjectID string
+	Request  string // id of the request
 	After    time.Time
 	Before   time.Time
 	Page

@@ -20,12 +20,16 @@ type EventType struct {
 	TypeVersion
 	Others      []TypeVersion // the other versions, ascending
 	Enforce     Enforce
+	Searchable  []Searchable // sorted by tag; at most MaxSearchable
 	Deprecated  bool
 	Replacement string // of a deprecated type: the type to use instead; empty: none
 	Hidden      bool   // tenants do not see the entry
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
+
+// AtPublish reports whether publishing events of the type depends on the entry.
+func (e *EventType) AtPublish() bool { return e.Enforce != EnforceOff || len(e.Searchable) > 0 }
 
 // TypeVersion is one version of an event type: what its data looks like.
 type TypeVersion struct {

@@ -56,11 +56,13 @@ type Tenant struct {
 // Kind is the kind of a key. It determines what the key may do.
 type Kind string
 
-// The three kinds of key.
+// The kinds of key, and of the caller of a session.
 const (
 	Operator  Kind = "operator"
 	Publisher Kind = "publisher"
 	TenantKey Kind = "tenant"
+	// PortalUser is the kind of a caller with a session of the portal. No key has it.
+	PortalUser Kind = "portal"
 )
 
 // Key is a bearer credential. Only the SHA-256 of its text is stored.
@@ -261,6 +263,7 @@ type Event struct {
 	Data       []byte
 	// PayloadRemovedAt is when retention removed Data. Zero: Data is there.
 	PayloadRemovedAt time.Time
+	Tags             Tags // set in lists and when one event is read; not sent to receivers
 }
 
 // ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.

@@ -18,6 +18,8 @@ type NewEvent struct {
 	// PayloadRetention is how long Data is kept after the last delivery was settled. Nil: as
 	// long as the tenant's other payloads.
 	PayloadRetention *time.Duration
+	Tags             Tags  // as the platform gave them
+	Found            []Tag // from the data; names that Tags has are left out
 }
 
 // Published is the result for a NewEvent. If Err is set, the event was refused and nothing
@@ -64,6 +66,7 @@ type TestPublished struct {
 type Page struct {
 	Cursor string // as returned with the previous page; empty: the first page
 	Limit  int    // 1 to 250; 0: 50
+	Reach  *Reach // not nil: lists of events and deliveries set it
 }
 
 // EventQuery selects events. An empty Scope.Tenant means all tenants of the mode.
@@ -71,6 +74,7 @@ type EventQuery struct {
 	Scope  Scope
 	Type   string    // empty: all
 	Test   *bool     // true: only test events; false: no test events; nil: both
+	Tag    *Tag      // nil: all
 	After  time.Time // accepted at or after; zero: no bound
 	Before time.Time // accepted before; zero: no bound
 	Page
@@ -107,14 +111,23 @@ type KeyQuery struct {
 // DeliveryQuery selects deliveries. An empty Scope.Tenant means all tenants of the mode.
 type DeliveryQuery struct {
 	Scope       Scope
-	Endpoint    ID        // zero: all
-	Event       ID        // internal key; zero: all
-	Type        string    // of the event; empty: all
-	State       *State    // nil: all
-	StatusClass int       // first digit of the last attempt's status, 1 to 5; 0: all
-	Error       Class     // class of the last attempt's failure; empty: all
-	After       time.Time // created at or after; zero: no bound
-	Before      time.Time // created before; zero: no bound
+	Endpoint    ID     // zero: all
+	Event       ID     // internal key; zero: all
+	Type        string // of the event; empty: all
+	State       *State // nil: all
+	StatusClass int    // first digit of the last attempt's status, 1 to 5; 0: all
+	Error       Class  // class of the last attempt's failure; empty: all
+
+	// Each of these, if not empty, selects the deliveries that have one of its values.
+	States        []State
+	StatusClasses []int
+	Errors        []Class
+
+	Status int  // of the last attempt; 0: all
+	Tag    *Tag // of the event; nil: all
+
+	After  time.Time // created at or after; zero: no bound
+	Before time.Time // created before; zero: no bound
 	Page
 }
 

@@ -48,6 +48,32 @@ func pointerOf(path string) (string, error) {
 	return pointer, nil
 }
 
+// CheckPointer returns an error if a text is not a JSON pointer (RFC 6901) to a member of
+// the data, or is longer or deeper than templates may reach. The error continues a sentence:
+// "is longer than 256 bytes".
+func CheckPointer(pointer string) error {
+	if !strings.HasPrefix(pointer, "/") {
+		return errors.New("does not start with a slash")
+	}
+	_, err := pointerOf(pointer)
+	return err
+}
+
+// TextAt returns the text of the string, number or boolean that a checked pointer refers
+// to; a number is returned as it is written. It reports false for anything else, and for
+// more than maxMemberValue bytes. The data must be a strict JSON object.
+func TextAt(data []byte, pointer string) (string, bool) {
+	value := scalarAt(data, pointer)
+	if value == nil {
+		return "", false
+	}
+	if value[0] != '"' {
+		return string(value), true
+	}
+	text, err := jsontext.AppendUnquote(nil, value)
+	return string(text), err == nil
+}
+
 // scalarAt returns the raw text of the string, number or boolean that the pointer refers to.
 // It returns nil if there is none, or if the text exceeds maxMemberValue bytes. The data
 // must be a strict JSON object, as publishing guarantees. scalarAt reads each byte at most

@@ -56,11 +56,7 @@ func parsed(text []byte) (any, error) {
 	if text == nil {
 		return true, nil
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	var v any
-	err := d.Decode(&v)
-	return v, err
+	return decode(text)
 }
 
 type comparison struct {

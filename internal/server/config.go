@@ -71,15 +71,19 @@ type Config struct {
 	PublishRate       float64
 	Calls             callLimits
 	PublicURL         []string
+	PortalURL         string
+	PortalOrigin      []string
 	TenantBacklog     int
 	RequestBodyMiB    int
 	AllowReveal       bool
 	UI                bool
+	UIPayloads        string
 	PublicJWKS        bool
 	Alerts            alertOptions
 
 	networks []netip.Prefix    // AllowNetwork, parsed
 	ownHosts []string          // of PublicURL
+	flags    *pflag.FlagSet    // that set the options
 	from     map[string]string // by flag: the variable or the line of the file that set it
 	targets  targets           // the other options about where deliveries may go
 }
@@ -89,11 +93,13 @@ var allowed = map[string][]string{
 	"synchronous": {"full", "normal", "off"},
 	"log-level":   {"debug", "info", "warn", "error"},
 	"log-format":  {"auto", "json", "text"},
+	"ui-payloads": {"shown", "asked", "never"},
 }
 
 // Flags sets the defaults and returns the flags that change them.
 func (c *Config) Flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.flags = f
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "listen address of the API")
 	f.IntVar(&c.MetricsSeries, "metrics-series", 0, "tenants and endpoints with metrics of their own, up to 10000 each, the rest as \"other\"; 0 for none")
 	f.StringVar(&c.MetricsListen, "metrics-listen", "", "listen address of the Prometheus endpoint /metrics (default none)")
@@ -140,11 +146,14 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.Float64Var(&c.HostRate, "host-rate", 2000, "maximum attempts started per second per host across all tenants; four times as many per address; 0 for no limit")
 	f.Float64Var(&c.PublishRate, "publish-rate", 0, "maximum events published per second per key; 0 for no limit")
 	c.Calls.flags(f)
-	f.StringSliceVar(&c.PublicURL, "public-url", nil, "comma-separated public URLs of this API; their hosts are rejected as endpoints")
+	f.StringSliceVar(&c.PublicURL, "public-url", nil, "comma-separated public URLs of this API; their hosts are rejected as endpoints, and the first is that of links to the pages")
+	f.StringVar(&c.PortalURL, "portal-url", "", "URL of a host of its own for the customer portal, such as https://webhooks.example.com; /portal/ answers only there, and /ui/ and the API never")
+	f.StringSliceVar(&c.PortalOrigin, "portal-origin", nil, "comma-separated origins whose pages may show the customer portal in a frame, such as https://app.example.com; empty for those that each session names")
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "maximum open deliveries per tenant and mode, beyond which publishing is rejected; 0 for no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "maximum size of all concurrent request bodies in MiB, 16 to 65536, beyond which requests are rejected; a tenant or key gets a quarter")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "allow operator and tenant keys to show signing secrets again; every use is logged")
-	f.BoolVar(&c.UI, "ui", true, "serve the web interface for operators under /ui/ on the API's address")
+	f.BoolVar(&c.UI, "ui", true, "serve the pages for operators under /ui/ and the customer portal under /portal/ on the API's address")
+	f.StringVar(&c.UIPayloads, "ui-payloads", "shown", "when the pages for operators show payloads and the answers of receivers: shown, asked (after a press of a button) or never; each view is in the audit log")
 	f.BoolVar(&c.PublicJWKS, "public-jwks", false, "publish the public keys of ed25519 endpoints at /.well-known/webhook-keys/TENANT/jwks.json")
 	c.Alerts.flags(f)
 	for _, name := range filledLists {
@@ -361,6 +370,7 @@ func (c *Config) checkOptions(all *Faults) {
 	var err error
 	c.ownHosts, err = publicHosts(c.PublicURL)
 	all.add(err)
+	c.checkPortal(all)
 	for name, key := range map[string]string{"operator-key": c.OperatorKey, "operator-test-key": c.OperatorTestKey} {
 		if key != "" && !usableKey(key) {
 			all.add(wrong(name, "must be 32 to 200 printable ASCII characters without spaces, has %d", len(key)))
@@ -443,23 +453,47 @@ func usableKey(key string) bool {
 // secrets, which are masked.
 func ShowConfig(w io.Writer, f *pflag.FlagSet) {
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Name == "config" || flag.Name == "help" {
-			return
+		if flag.Name != "config" && flag.Name != "help" {
+			fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(flag.Name, "-", "_"), shownOption(flag, true))
 		}
-		value := flag.Value.String()
-		if flag.Name == "store" && strings.HasPrefix(value, "postgres") {
-			value = "postgres://***" // it may hold a password
-		} else if flag.Name == "egress-proxy" && value != "" {
-			value = maskedProxy(value)
-		} else if exit.SecretFlags[flag.Name] && flag.Name != "store" && value != "" {
-			value = "***"
+	})
+}
+
+// shownOption returns the value of an option, with secrets masked, as YAML or for people.
+func shownOption(flag *pflag.Flag, yaml bool) string {
+	value := flag.Value.String()
+	if flag.Name == "store" && strings.HasPrefix(value, "postgres") {
+		value = "postgres://***" // it may hold a password
+	} else if flag.Name == "egress-proxy" && value != "" {
+		value = maskedProxy(value)
+	} else if exit.SecretFlags[flag.Name] && flag.Name != "store" && value != "" {
+		value = "***"
+	}
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		if !yaml {
+			return strings.Join(list.GetSlice(), ", ")
 		}
-		if list, ok := flag.Value.(pflag.SliceValue); ok {
-			value = "[" + strings.Join(list.GetSlice(), ", ") + "]"
-		} else if flag.Value.Type() == "string" {
-			value = fmt.Sprintf("%q", value)
+		return "[" + strings.Join(list.GetSlice(), ", ") + "]"
+	} else if flag.Value.Type() == "string" && yaml {
+		value = fmt.Sprintf("%q", value)
+	}
+	return value
+}
+
+// options calls show for each option, with secrets masked, and where it was set; empty: it
+// has its default.
+func (c *Config) options(show func(name, value, source string)) {
+	if c.flags == nil {
+		return
+	}
+	c.flags.VisitAll(func(flag *pflag.Flag) {
+		source := c.from[flag.Name]
+		if source == "" && flag.Changed {
+			source = "the command line"
 		}
-		fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(flag.Name, "-", "_"), value)
+		if flag.Name != "config" && flag.Name != "help" {
+			show(flag.Name, shownOption(flag, false), source)
+		}
 	})
 }
 

@@ -121,6 +121,10 @@ func (n *Node) metricsPage() http.Handler {
 	r.MustRegister(longWrites{func() map[string]int64 { return n.store.Stats().Long }},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_writes_waiting", Help: "Writes waiting for the store's writer."},
 			func() float64 { return float64(n.store.Stats().Queued) }))
+	if n.pages != nil {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "posthorn_ui_streams", Help: "Pages of the web interface that are kept up to date."},
+			func() float64 { return float64(n.pages.Streams()) }))
+	}
 	if n.cfg.postgres() {
 		n.clusterMetrics(r)
 	} else {

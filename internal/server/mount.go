@@ -1,10 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/api/jwks"
 	"github.com/posthorn/posthorn/internal/api/paysway"
@@ -71,10 +74,41 @@ func (n *Node) mountSeeds() error {
 
 // makePages makes the web interface, if it is enabled.
 func (n *Node) makePages() (err error) {
+	n.started = time.Now()
 	if n.cfg.UI {
-		n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: n.cfg.Dev})
+		n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: n.cfg.Dev,
+			Payloads: web.Payloads(n.cfg.UIPayloads), Settings: n.settings, Node: n.figures, PortalOrigins: n.cfg.PortalOrigin})
 	}
 	return err
+}
+
+// closeStreams ends the streams of listeners and of pages, which never become idle by
+// themselves.
+func (n *Node) closeStreams() {
+	n.hub.Close()
+	if n.pages != nil {
+		n.pages.Close()
+	}
+}
+
+// settings returns the options in force for the pages.
+func (n *Node) settings() (out []web.Setting) {
+	n.cfg.options(func(name, value, source string) {
+		out = append(out, web.Setting{Name: name, Value: value, Source: source})
+	})
+	return out
+}
+
+// figures returns the state of this node for the pages.
+func (n *Node) figures() web.Node {
+	s, d := n.store.Stats(), n.dispatch.Stats()
+	name, _ := os.Hostname()
+	out := web.Node{Name: cmp.Or(name, "node"), Store: "SQLite", Alive: n.store.Nodes(), InFlight: d.InFlight, Waiting: d.Waiting, Endpoints: d.Endpoints, Queued: s.Queued,
+		Commits: s.Commits, Deliveries: s.Deliveries, Attempts: s.Attempts, Events: s.Events, LogBytes: s.LogLength, Started: n.started}
+	if n.cfg.postgres() {
+		out.Store, out.Lease = fmt.Sprintf("PostgreSQL, epoch %d", n.store.Epoch()), n.cfg.NodeLease
+	}
+	return out
 }
 
 // mountPages serves the web interface. A browser that requests / is redirected to it; other
@@ -85,6 +119,7 @@ func (n *Node) mountPages(api http.Handler) {
 	}
 	n.mux.Handle("/ui", n.pages)
 	n.mux.Handle("/ui/", n.pages)
+	n.mux.Handle("/portal/", n.pages)
 	n.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.Header.Get("Accept"), "text/html") {
 			api.ServeHTTP(w, r)

@@ -67,6 +67,7 @@ type Node struct {
 	loop         hook.Loop // marks what is sent
 	background   sync.WaitGroup
 	cancel       context.CancelFunc
+	started      time.Time
 	failed       chan error // a disk that can no longer be trusted, or a server that ended
 }
 
@@ -129,6 +130,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
 		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), AuditedWrites: cfg.Calls.AuditedWrites, Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
 		Pace:        n.dispatch.Pace,
+		Pages:       n.pagesAt(),
 		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Mail: cfg.Alerts.server != nil, Log: log,
 	})
 	if err != nil {
@@ -396,6 +398,7 @@ func (n *Node) serve() {
 	api = n.traced(api)
 	n.mux.Handle("/", api)
 	n.mountPages(api)
+	apart := n.apart(n.mux)
 	budget := bodies.NewBudget(int64(n.cfg.RequestBodyMiB) << 20)
 	n.start(n.api, budget.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.stopping.Load() {
@@ -405,7 +408,7 @@ func (n *Node) serve() {
 			api.ServeHTTP(w, r) // the mux would answer with a redirect to another path
 			return
 		}
-		n.mux.ServeHTTP(w, r)
+		apart.ServeHTTP(w, r)
 	})))
 	if n.metrics != nil {
 		n.start(n.metrics, n.metricsPage())
@@ -556,7 +559,7 @@ func (n *Node) Linger(delay time.Duration) error {
 func (n *Node) Stop(ctx context.Context) int {
 	n.stopping.Store(true)
 	n.jobs.Stop() // the next start continues them
-	n.hub.Close() // a listener's stream never becomes idle by itself
+	n.closeStreams()
 	// In parallel: a slow client must not use up the time for attempts. Events that are
 	// still published meanwhile are delivered after the next start.
 	var closing sync.WaitGroup

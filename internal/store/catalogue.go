@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"reflect"
+	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -26,7 +27,7 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
 			}
-			t.tellCatalogue(e.Enforce)
+			t.tellCatalogue(&e)
 			t.audited(hook.ActEventTypeCreated, "event_type", e.Name, hook.Scope{Mode: e.Mode})
 			return made, true, err
 		})
@@ -62,7 +63,7 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 		}
 		changed := append(values[2:len(values)-2:len(values)-2], values[len(values)-1], int64(mode), name) // not created_at
 		_, err = t.exec("update event type", sqltext.UpdateEventType, changed...)
-		t.tellCatalogue(max(old.Enforce, made.Enforce))
+		t.tellCatalogue(&old, &made)
 		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode})
 		return err
 	})
@@ -86,16 +87,17 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 				return err
 			}
 		}
-		t.tellCatalogue(old.Enforce)
+		t.tellCatalogue(&old)
 		t.audited(hook.ActEventTypeDeleted, "event_type", name, hook.Scope{Mode: mode})
 		_, err = t.exec("delete event type", "DELETE FROM event_types WHERE mode = ? AND name = ?", int64(mode), name)
 		return err
 	})
 }
 
-// tellCatalogue makes other nodes reload which schemas are enforced.
-func (t *tx) tellCatalogue(enforce hook.Enforce) {
-	if enforce != hook.EnforceOff {
+// tellCatalogue makes other nodes reload what publishing depends on, if it depends on one
+// of the entries.
+func (t *tx) tellCatalogue(entries ...*hook.EventType) {
+	if slices.ContainsFunc(entries, (*hook.EventType).AtPublish) {
 		t.tellNodes(sqltext.ChangedEventTypes, hook.Scope{}, hook.Ref{})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -181,7 +182,8 @@ func TestChangesHoldForTheNextEventOfAnyNode(t *testing.T) {
 	})
 }
 
-// Other nodes learn of a schema that is enforced, and of one that no longer is.
+// Other nodes learn of a schema that is enforced or of searchable members, and when there
+// are none any more.
 func TestSchemasReachOtherNodes(t *testing.T) {
 	url := pgtest.Database(t)
 	a, b := newPeer(t, url, 0, nil), newPeer(t, url, 0, nil)
@@ -190,22 +192,25 @@ func TestSchemasReachOtherNodes(t *testing.T) {
 		defer b.mu.Unlock()
 		return b.schemas
 	}
-	set := func(enforce hook.Enforce) {
+	set := func(enforce hook.Enforce, searchable []hook.Searchable) {
 		_, err := a.UpdateEventType(t.Context(), hook.Live, "a.b", func(old hook.EventType) (hook.EventType, error) {
-			old.Enforce = enforce
+			old.Enforce, old.Searchable = enforce, searchable
 			return old, nil
 		})
 		a.must(err)
 	}
 	_, _, err := a.CreateEventType(t.Context(), hook.EventType{Mode: hook.Live, Name: "a.b", TypeVersion: hook.TypeVersion{Version: 1, Schema: []byte(`{}`)}}, nil)
 	a.must(err)
-	for _, enforce := range []hook.Enforce{hook.EnforceReject, hook.EnforceOff} {
+	for i, c := range []struct {
+		enforce    hook.Enforce
+		searchable []hook.Searchable
+	}{{hook.EnforceReject, nil}, {hook.EnforceOff, nil}, {hook.EnforceOff, []hook.Searchable{{Tag: "order", Pointer: "/id"}}}, {hook.EnforceOff, nil}} {
 		before := told()
-		set(enforce)
+		set(c.enforce, c.searchable)
 		within(t, 10*time.Second, "the other node learns it", func() bool { return told() > before })
 		list, err := b.CheckedEventTypes(t.Context(), 10)
-		if want := int(enforce) / int(hook.EnforceReject); err != nil || len(list) != want {
-			t.Errorf("%s: %+v, %v", enforce, list, err)
+		if want := 1 - i%2; err != nil || len(list) != want || want == 1 && !slices.Equal(list[0].Searchable, c.searchable) {
+			t.Errorf("%+v: %+v, %v", c, list, err)
 		}
 	}
 }

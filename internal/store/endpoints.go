@@ -327,36 +327,27 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 func outOfService(e *hook.Endpoint) (hook.Status, string) {
 	switch {
 	case e.Status == hook.Tripped && e.Listener():
-		return hook.Tripped, disabledAway
+		return hook.Tripped, hook.DisabledAway
 	case e.Status == hook.Tripped && e.Unverified():
-		return hook.Tripped, disabledUnverified
+		return hook.Tripped, hook.DisabledUnverified
 	}
-	return hook.Disabled, disabledByHand
+	return hook.Disabled, hook.DisabledByHand
 }
 
 // heldReason returns why deliveries to an endpoint that is not enabled are held.
 func heldReason(e *hook.Endpoint) hook.Reason {
 	switch e.DisabledReason {
-	case disabledByHand:
+	case hook.DisabledByHand:
 		return hook.ReasonDisabled
-	case disabledGone:
+	case hook.DisabledGone:
 		return hook.ReasonGone
-	case disabledAway:
+	case hook.DisabledAway:
 		return hook.ReasonAway
-	case disabledUnverified:
+	case hook.DisabledUnverified:
 		return hook.ReasonUnverified
 	}
 	return hook.ReasonTripped
 }
-
-// The reasons why an endpoint is disabled, as they are stored.
-const (
-	disabledByHand     = "by_hand"
-	disabledFailures   = "failures"
-	disabledGone       = "gone"
-	disabledAway       = "listener_away"
-	disabledUnverified = "unverified"
-)
 
 // endpointByID returns the writer's snapshot of an endpoint that is not deleted. An empty
 // tenant means every tenant of the mode.

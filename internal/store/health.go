@@ -48,10 +48,10 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 	switch {
 	case effects.Has(hook.EffectGone):
 		t.report("endpoint disabled: it answered 410 Gone", line)
-		return t.tripped(target, disabledGone, &after, &trip, o)
+		return t.tripped(target, hook.DisabledGone, &after, &trip, o)
 	case verdict == hook.Disable:
 		t.report("endpoint disabled: only failures", line)
-		return t.tripped(target, disabledFailures, &after, &trip, o)
+		return t.tripped(target, hook.DisabledFailures, &after, &trip, o)
 	case verdict == hook.Warn:
 		t.report("endpoint is half-way to being disabled: only failures", line)
 		return t.raiseAlarm(target, hook.AlarmWarned, &after, &trip, o)

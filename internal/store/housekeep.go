@@ -10,7 +10,7 @@ import (
 
 const housekeepPage = 500
 
-// Housekeep deletes expired idempotency answers (after 24 hours), tokens, and events older
+// Housekeep deletes expired idempotency answers (after 24 hours), tokens, sessions of people, and events older
 // than Options.Retention. Deliveries held for longer than Options.HeldFor fail with reason
 // held_expired. Housekeep drops revisions of endpoints that no one can request any more,
 // and binds sealed values of earlier releases to their URL (see bind.go).
@@ -50,7 +50,7 @@ func (s *Store) Housekeep(ctx context.Context) error {
 			return fmt.Errorf("housekeep: %w", err)
 		}
 	}
-	for _, do := range []func(context.Context) error{s.addUpStats, s.dropStats, s.retain, s.sampleDisk, s.retainAudit, s.dropRevisions, s.dropReplays, s.bindSealed, s.reseal} {
+	for _, do := range []func(context.Context) error{s.addUpStats, s.dropStats, s.retain, s.sampleDisk, s.retainAudit, s.dropRevisions, s.dropReplays, s.expireWebSessions, s.bindSealed, s.reseal} {
 		if err := do(ctx); err != nil {
 			return fmt.Errorf("housekeep: %w", err)
 		}

@@ -51,7 +51,7 @@ func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endp
 				}
 				gone := *e
 				gone.Home = 0
-				if err := t.trip(&gone, disabledAway); err != nil {
+				if err := t.trip(&gone, hook.DisabledAway); err != nil {
 					return err
 				}
 				tripped++

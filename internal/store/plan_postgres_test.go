@@ -24,6 +24,10 @@ import (
 // overrides it for manual runs.
 const planRows = 100_000
 
+// sortedAhead is how many rows more than it returns an incremental sort may read: it sorts
+// the deliveries of some events at a time.
+const sortedAhead = 32
+
 // sweepOf is the page size of a sweep, smaller than the backlog of an endpoint here.
 const sweepOf = 5
 
@@ -102,6 +106,9 @@ func TestPlansOnPostgres(t *testing.T) {
 		plans[name] = statement{search.Query, search.Args}
 	}
 	sweeps := map[string]bool{"hold": true, "cancel": true, "held": true, "expire": true, "old held": true}
+	maySort := map[string]bool{"pending": true, "open of": true, // they sort up to hook.StatsCap ids
+		"find endpoint of mode": true, // sorts the endpoints that were created within 65 seconds, here all
+	}
 	writer := writerPool(t, s)
 	defer func() { _ = writer.Close() }()
 	for name, p := range plans {
@@ -116,7 +123,7 @@ func TestPlansOnPostgres(t *testing.T) {
 		if read := mostRead(plan); sweeps[name] && read > sweepOf {
 			t.Errorf("%s reads %d rows for a page of %d:\n%s", name, read, sweepOf, plan)
 		}
-		if in, out := sorted(plan); in > out && name != "pending" && name != "open of" { // it sorts up to hook.StatsCap ids
+		if in, out := sorted(plan); in > out+sortedAhead && !maySort[name] {
 			t.Errorf("%s sorts %d rows for %d:\n%s", name, in, out, plan)
 		}
 		t.Logf("%-14s %8.2f ms", name, took)

@@ -26,7 +26,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	searches := read.Statements(hook.Scope{}, hook.ID{1})
+	searches := read.Statements(hook.Scope{Tenant: "acme", Mode: hook.Live}, hook.ID{1})
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
 		"pending": true, // sorts up to hook.StatsCap ids
@@ -89,7 +89,33 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"r due":    {search("replay waiting"), "deliveries_open (owner=? AND endpoint=? AND due<?)"},
 		"failed":   {search("failed"), "deliveries_stopped (endpoint=? AND state=?"},
 		"bound":    {search("failed of"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
-		"events":   {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
+
+		"mode events":     {search("events of mode"), "e USING INDEX events_mode (mode=? AND id>? AND id<?)"},
+		"mode bound":      {search("bound of mode"), "COVERING INDEX events_mode (mode=? AND id>? AND id<?)"},
+		"mode deliveries": {search("deliveries of mode"), "events_mode (mode=? AND id>? AND id<?)"},
+		"mode rows":       {search("deliveries of mode"), "d USING PRIMARY KEY (event=?"},
+		"tenant rows":     {search("deliveries of tenant"), "events_scope (mode=? AND tenant=? AND id>? AND id<?)"},
+		"mode tag":        {search("events with tag of mode"), "COVERING INDEX event_tags_mode (mode=? AND name=? AND value=? AND event>? AND event<?)"},
+		"tenant tag":      {search("events with tag of tenant"), "COVERING INDEX event_tags_tenant (mode=? AND tenant=? AND name=? AND value=? AND event>? AND event<?)"},
+		"mode tag d":      {search("deliveries with tag of mode"), "event_tags_mode (mode=? AND name=? AND value=? AND event>? AND event<?)"},
+		"tenant tag d":    {search("deliveries with tag of tenant"), "event_tags_tenant (mode=? AND tenant=? AND name=? AND value=? AND event>? AND event<?)"},
+		"tag bound":       {search("bound with tag of tenant"), "COVERING INDEX event_tags_tenant (mode=? AND tenant=? AND name=? AND value=? AND event>? AND event<?)"},
+		"tags of event":   {search("events of mode"), "t USING PRIMARY KEY (event=?)"},
+		"find event":      {search("find event of mode"), "events_mode (mode=? AND id>? AND id<?)"},
+		"find own event":  {search("find event of tenant"), "events_scope (mode=? AND tenant=? AND id>? AND id<?)"},
+		"find given":      {search("find given event of mode"), "PRIMARY KEY (mode=? AND public_id>? AND public_id<?)"},
+		"find delivery":   {search("find delivery of mode"), "events_mode (mode=? AND id>? AND id<?)"},
+		"find its row":    {search("find delivery of tenant"), "d USING PRIMARY KEY (event=?)"},
+		"find endpoint":   {search("find endpoint of mode"), "endpoints_1 (id>? AND id<?)"},
+		"find their own":  {search("find endpoint of tenant"), "endpoints_scope (mode=? AND tenant=? AND id>? AND id<?)"},
+		"find key":        {search("find key of mode"), "keys_1 (id>? AND id<?)"},
+		"find replay":     {search("find replay of mode"), "replays_1 (id>? AND id<?)"},
+		"find tenant":     {search("find tenant"), "tenants_1 (id>? AND id<?)"},
+		"find request":    {search("find request of tenant"), "audit_request (mode=? AND request=?)"},
+		"old tags":        {oldTags, "event_tags USING PRIMARY KEY (event>? AND event<?)"},
+		"drop tags":       {tablesOf("events", dropTags), "event_tags USING PRIMARY KEY (event=?)"},
+
+		"events": {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {
 		plan := litePlan(t, s, c.query)
 		if !strings.Contains(plan, c.want) {

@@ -27,7 +27,7 @@ func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf f
 		o.Key = events[0].Scope
 	}
 	for i := range events {
-		o.Rows += 2
+		o.Rows += 2 + len(events[i].Tags) + len(events[i].Found)
 		o.Bytes += len(events[i].Data)
 	}
 	var out []hook.Published
@@ -127,6 +127,13 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		hash := contentHash(n)
 		if err := t.insert("insert event id", sqltext.EventIDs, int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
 			return hook.Published{}, err
+		}
+	}
+	for _, tags := range [][]hook.Tag{n.Tags, n.Found} {
+		for _, tag := range tags {
+			if err := t.insert("insert tag", sqltext.EventTags, e.ID[:], tag.Name, tag.Value, int64(n.Scope.Mode), n.Scope.Tenant); err != nil {
+				return hook.Published{}, err
+			}
 		}
 	}
 	for _, target := range targets {
@@ -283,7 +290,8 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 	return first, true, nil
 }
 
-// contentHash returns the hash of what the platform sent. Lengths separate the parts.
+// contentHash returns the hash of what the platform sent. Lengths separate the parts, and
+// the data, a JSON object, ends before the tags.
 func contentHash(n *hook.NewEvent) [32]byte {
 	var b []byte
 	b = binary.AppendUvarint(b, uint64(len(n.Type)))
@@ -292,6 +300,14 @@ func contentHash(n *hook.NewEvent) [32]byte {
 	h := sha256.New()
 	h.Write(b)
 	h.Write(n.Data)
+	b = b[:0]
+	for _, tag := range n.Tags {
+		for _, text := range []string{tag.Name, tag.Value} {
+			b = binary.AppendUvarint(b, uint64(len(text)))
+			b = append(b, text...)
+		}
+	}
+	h.Write(b)
 	return [32]byte(h.Sum(nil))
 }
 

@@ -37,6 +37,8 @@ const (
 	oldDeliveries = "SELECT d.event, d.endpoint, d.attempts, " + stillNeeded + ` FROM {deliveries} d
 		WHERE d.event >= ? AND d.event <= ? ORDER BY d.event, d.endpoint LIMIT ?`
 	oldOneshots = "SELECT DISTINCT event FROM oneshots WHERE event >= ? AND event <= ?"
+	oldTags     = "SELECT event, count(*) FROM event_tags WHERE event >= ? AND event <= ? GROUP BY event"
+	dropTags    = "DELETE FROM event_tags WHERE event IN (SELECT id FROM {events} WHERE id >= ? AND id <= ?)"
 	neededEvent = "SELECT d.event FROM {deliveries} d WHERE d.event = ? AND " + stillNeeded + " LIMIT 1"
 )
 
@@ -96,6 +98,16 @@ func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage)
 	}
 	for _, id := range needed {
 		keep[id] = true
+	}
+	tagged, err := sqltext.Collect(background, d.c, func(row sqltext.Scanner) (o oldDelivery, err error) {
+		err = row.Scan(sqltext.Blob(o.event[:]), &o.attempts)
+		return o, err
+	}, oldTags, ids[0][:], ids[len(ids)-1][:])
+	if err != nil {
+		return page, sqltext.Wrap("read tags of old events", err)
+	}
+	for _, o := range tagged {
+		cost[o.event] += o.attempts
 	}
 	for _, o := range rows {
 		cost[o.event] += 1 + o.attempts
@@ -189,6 +201,7 @@ func (d *dropper) dropRun(low, high hook.ID) error {
 		"DELETE FROM {attempts} WHERE event >= ? AND event <= ?",
 		"DELETE FROM {deliveries} WHERE event >= ? AND event <= ?",
 		dropIDs,
+		dropTags,
 		"DELETE FROM {events} WHERE id >= ? AND id <= ?",
 	} {
 		if _, err := d.exec("drop old events", d.text(statement), low[:], high[:]); err != nil {

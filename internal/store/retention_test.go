@@ -423,14 +423,14 @@ func TestNothingIsLeftOfAnEvent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAging(t, o)
 			for days := range 2 { // the second day has no partition on PostgreSQL
-				event := hook.NewEvent{Scope: a.scope, PublicID: hook.ID{9, byte(days)}, Type: "a", Data: []byte("{}")}
+				event := hook.NewEvent{Scope: a.scope, PublicID: hook.ID{9, byte(days)}, Type: "a", Data: []byte("{}"), Tags: hook.Tags{{Name: "a", Value: "1"}}}
 				if _, _, err := a.Publish(t.Context(), []hook.NewEvent{event}, noProfile, nil); err != nil {
 					t.Fatal(err)
 				}
 				a.succeed(a.jobs[len(a.jobs)-1])
 				a.now = a.now.Add(20 * postgres.Span)
 			}
-			tables := []string{"events", "event_ids", "deliveries", "attempts"}
+			tables := []string{"events", "event_ids", "event_tags", "deliveries", "attempts"}
 			for _, table := range tables {
 				if n := a.count("SELECT count(*) FROM " + table); n != 2 {
 					t.Errorf("%d %s, want 2", n, table)

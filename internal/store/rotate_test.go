@@ -14,6 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
 // keysOf returns a keyring of keys that consist of one byte each.
@@ -70,6 +71,25 @@ const sealedByOthers = `SELECT (SELECT count(*) FROM secrets WHERE substr(sealed
 func (p *peer) notSealedBy(fill byte) int {
 	id := keysOf(p.t, fill).Current()
 	return p.count(sealedByOthers, id[:], id[:], id[:], id[:])
+}
+
+// columnsSealedBy names the columns of a file with values that begin as those of a key do.
+func (p *peer) columnsSealedBy(fill byte) (found []string) {
+	p.t.Helper()
+	id := keysOf(p.t, fill).Current()
+	scan := func(row sqltext.Scanner) (name [2]string, err error) {
+		err = row.Scan(&name[0], &name[1])
+		return name, err
+	}
+	columns, err := sqltext.Collect(p.t.Context(), p.read, scan,
+		"SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'")
+	p.must(err)
+	for _, c := range columns {
+		if p.count(fmt.Sprintf("SELECT count(*) FROM %q WHERE typeof(%q) = 'blob' AND substr(%[2]q, 1, 5) = ?", c[0], c[1]), append([]byte{1}, id[:]...)) > 0 {
+			found = append(found, c[0]+"."+c[1])
+		}
+	}
+	return found
 }
 
 func wantRefused(t *testing.T, err error, code hook.Code, words ...string) {
@@ -171,6 +191,13 @@ func TestRotateMasterKey(t *testing.T) {
 			p.must(p.reseal(t.Context()))
 			if left := p.notSealedBy(2); left != 1 { // the damaged one
 				t.Errorf("%d values are left under the earlier key", left)
+			}
+			if name == "SQLite" { // whatever the column: one that is added and forgotten is found
+				for fill, want := range map[byte]bool{1: false, 2: true} {
+					if found := p.columnsSealedBy(fill); (len(found) > 0) != want {
+						t.Errorf("key %d sealed values of %v", fill, found)
+					}
+				}
 			}
 			keys, err := p.MasterKeys(t.Context())
 			if err != nil || keys.Rotation.Running() || keys.Rotation.Damaged != 1 || keys.Rotation.Resealed < int64(3*len(all)) ||

@@ -76,10 +76,10 @@ func (t *tx) gate(old, next *hook.Endpoint) {
 	switch {
 	case next.Unverified() && next.Status == hook.Enabled:
 		next.Status = hook.Tripped
-		if old.Status == hook.Tripped && old.DisabledReason != disabledUnverified { // by request
-			next.DisabledReason, next.DisabledAt = disabledUnverified, t.now
+		if old.Status == hook.Tripped && old.DisabledReason != hook.DisabledUnverified { // by request
+			next.DisabledReason, next.DisabledAt = hook.DisabledUnverified, t.now
 		}
-	case !next.Unverified() && next.Status == hook.Tripped && old.DisabledReason == disabledUnverified:
+	case !next.Unverified() && next.Status == hook.Tripped && old.DisabledReason == hook.DisabledUnverified:
 		next.Status = hook.Enabled
 	}
 }

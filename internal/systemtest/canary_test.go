@@ -333,6 +333,7 @@ func (x *trap) everyRoute() {
 	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/audit", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats", "/v1/tenants/{id}/retention", "/v1/disk"} {
 		call("GET "+path, strings.Replace(path, "{id}", "planted-tenant", 1), "")
 	}
+	call("GET /v1/search", "/v1/search?q=planted-tenant", "")
 	x.ask("GET /v1/endpoints as tests", "/v1/endpoints", x.Config.OperatorTestKey, "")
 	call("PATCH /v1/tenants/{id}", "/v1/tenants/planted-tenant", `{"name":"Planted Name Ltd"}`)
 	call("PATCH /v1/tenants/{id}/retention", "/v1/tenants/planted-tenant/retention", `{"payloads":"48h"}`)
@@ -398,6 +399,11 @@ func (x *trap) everyRoute() {
 	user := member(call("POST /v1/partner-users", "/v1/partner-users", `{"partner":"other","user":"u","tenant":"planted-tenant"}`), "id")
 	call("GET /v1/partner-users", "/v1/partner-users", "")
 	call("DELETE /v1/partner-users/{id}", "/v1/partner-users/"+user, "")
+	session := member(call("POST /v1/portal/sessions", "/v1/portal/sessions", `{"tenant":"planted-tenant"}`), "id")
+	call("GET /v1/portal/sessions", "/v1/portal/sessions", "")
+	call("DELETE /v1/portal/sessions/{id}", "/v1/portal/sessions/"+session, "")
+	call("DELETE /v1/portal/sessions", "/v1/portal/sessions?tenant=other", "")
+	call("POST /v1/ui/links", "/v1/ui/links", "")
 	spare := member(call("POST /v1/keys", "/v1/keys", `{"kind":"publisher"}`), "id")
 	call("DELETE /v1/keys/{id}", "/v1/keys/"+spare, "")
 	gone := member(call("POST /v1/endpoints", "/v1/endpoints", `{"tenant":"other","url":"`+x.at("/gone")+`","event_types":[]}`), "id")

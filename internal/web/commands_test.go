@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/doctor"
 	"github.com/posthorn/posthorn/internal/server/servertest"
 	"github.com/posthorn/posthorn/internal/web"
 )
@@ -17,7 +20,14 @@ var command = regexp.MustCompile(`<code class="cmd"[^>]*>([^<]*)</code>`)
 func unknownCommand(t *testing.T, text string) string {
 	t.Helper()
 	words := strings.Fields(regexp.MustCompile(`"[^"]*"|'[^']*'`).ReplaceAllString(text, "x"))
-	found, rest, err := cli.Root().Find(words[1:])
+	root := cli.Root()
+	root.AddCommand(doctor.Command(), &cobra.Command{Use: "config", Run: func(*cobra.Command, []string) {}}) // as cmd/posthorn does
+	audit, _, err := root.Find([]string{"audit"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	audit.AddCommand(doctor.AuditVerify())
+	found, rest, err := root.Find(words[1:])
 	if err != nil || words[0] != "posthorn" || !found.Runnable() {
 		return "there is no such command"
 	}

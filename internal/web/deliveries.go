@@ -1,26 +1,38 @@
 package web
 
 import (
-	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
+
+// deliveryTable is a list of deliveries.
+type deliveryTable struct {
+	Lines []deliveryLine
+	Own   bool // of one endpoint
+	Pick  bool // rows can be ticked
+}
 
 // deliveryLine is a delivery in a list.
 type deliveryLine struct {
 	State          badge
+	Key            string // the whole id
 	Href, Type, ID string
 	Endpoint, Host string // path of the page, host of the URL
 	Path, Tenant   string
 	TenantHref     string
 	Answer, Code   string
+	Tone           string // classes of the colour of the answer
 	Tries          int
 	Next, Accepted moment
+	Took           string // how long it took until it ended
 	Test           bool
 	EventHref      string
 }
@@ -33,18 +45,28 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 		d := &rows[i]
 		e, asked := known[d.Endpoint]
 		if !asked {
-			e, _ = v.service().EndpointNamed(v.ctx(), v.caller, d.Scope.Tenant, d.Endpoint) // deleted: nil
+			e, _ = v.service().EndpointNamed(v.quiet, v.caller, d.Scope.Tenant, d.Endpoint) // deleted: nil
 			known[d.Endpoint] = e
 		}
-		line := deliveryLine{State: stateBadge(&d.Delivery), Href: v.at("deliveries/" + d.ID.String()), Type: d.EventType, ID: short(d.ID),
+		line := deliveryLine{State: stateBadge(&d.Delivery), Key: d.ID.String(), Href: v.at("deliveries/" + d.ID.String()), Type: d.EventType, ID: short(d.ID),
 			Endpoint: v.at("endpoints/" + d.Endpoint.String()), Host: short(d.Endpoint), Tenant: d.Scope.Tenant, TenantHref: v.at("tenants/" + d.Scope.Tenant),
 			Answer: answerWords(d.LastStatus, d.LastError), Code: string(d.LastError), Tries: d.Attempts, Next: when(d.Due, v.now), Accepted: when(d.CreatedAt, v.now),
 			Test: d.Kind == hook.TestEvent, EventHref: v.at("events/"+d.PublicID.String(), "tenant", d.Scope.Tenant)}
 		if !d.Due.IsZero() && !d.Due.After(v.now) {
-			line.Next.Text = "now"
+			line.Next.Text = "queued"
 		}
-		if d.Attempts == 0 {
-			line.Answer = "Not attempted yet"
+		switch {
+		case d.Attempts == 0 && d.State == hook.Cancelled:
+			line.Answer, line.Code, line.Tone = "Cancelled before an attempt", string(d.Reason), "muted"
+		case d.Attempts == 0:
+			line.Answer, line.Tone = "Not attempted yet", "muted"
+		case d.State == hook.Pending && d.LastError != hook.ClassNone:
+			line.Tone = "tone retry"
+		case d.State == hook.Failed:
+			line.Tone = "tone bad"
+		}
+		if d.State == hook.Succeeded && !d.SettledAt.IsZero() {
+			line.Took = short3(max(0, d.SettledAt.Sub(d.CreatedAt)))
 		}
 		if e != nil {
 			line.Host, line.Path = hostOf(e.URL)
@@ -59,7 +81,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 // choice is one of several values of a filter.
 type choice struct {
 	Name, Value, Href string
-	Class, Icon       string
+	Class, Icon, N    string
 	Current           bool
 }
 
@@ -69,8 +91,32 @@ type listed struct {
 	Problem string // what is wrong with the filter
 	Words   string // the filter in words; empty if there is none
 	Clear   string
-	Newest  string // path of the first page; empty on the first page
+	Parts   []choice // the parts of the filter; Href drops one
+	Newest  string   // path of the first page; empty on the first page
 	Older   string
+	// Scanned and Until say where a search stopped at its bound; Scanned is 0 otherwise.
+	Scanned int
+	Until   string
+	Shown   string // how many rows there are, and how far back they go
+}
+
+// stopped records where a search ended at its bound.
+func (l *listed) stopped(reach hook.Reach) {
+	if l.Scanned = reach.Scanned; l.Scanned > 0 {
+		l.Until = reach.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+}
+
+// filterNames are the parameters that narrow lists, with how sentences call them.
+var filterNames = [][2]string{{"state", "state"}, {"tried", "tried"}, {"tenant", "tenant"}, {"type", "type"}, {"tag", "tag"}, {"endpoint", "endpoint"}, {"since", "accepted in the last"}, {"after", "accepted after"}, {"before", "accepted before"},
+	{"class", "why"}, {"test", "test events"}, {"status", "answered"}, {"q", "named"}, {"kind", "kind"}, {"profile", "profile"}, {"act", "act"}, {"object", "object"}, {"object_id", "id"}, {"actor", "who"}}
+
+// shown says how many rows a page has and how far back they go.
+func shown(n int, last, now time.Time) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d shown, read back to %s UTC.", n, when(last, now).Clock)
 }
 
 // filters returns the values of the named query parameters. Links do not keep other
@@ -95,14 +141,15 @@ func pairs(filter map[string]string, more ...string) []string {
 // list returns the links to the previous and the next page.
 func (v *visit) list(path string, filter map[string]string, next string, err error) (listed, error) {
 	l := listed{Filter: filter, Clear: v.at(path)}
-	for _, name := range []string{"state", "tenant", "type", "endpoint", "since", "after", "before", "class", "test", "status", "q", "kind"} {
-		if filter[name] != "" {
-			l.Words += ", " + name + " " + filter[name]
+	for _, name := range filterNames {
+		value := filter[name[0]]
+		if value == "" {
+			continue
 		}
+		l.Words += ", " + name[1] + " " + value
+		l.Parts = append(l.Parts, choice{Name: name[1] + " " + value, Href: v.at(path, pairs(filter, name[0], "")...)})
 	}
-	if l.Words != "" {
-		l.Words = l.Words[2:]
-	}
+	l.Words = strings.TrimPrefix(l.Words, ", ")
 	if v.query.Get("cursor") != "" {
 		l.Newest = v.at(path, pairs(filter)...)
 	}
@@ -129,7 +176,7 @@ func (v *visit) bounds() (after, before time.Time, err error) {
 	}
 	for name, to := range map[string]*time.Time{"after": &after, "before": &before} {
 		if text := v.query.Get(name); text != "" {
-			if *to, err = hook.ParseTime(text); err != nil {
+			if *to, err = parseTime(text); err != nil {
 				return after, before, &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: "\"" + name + "\" is " + err.Error() + "."}
 			}
 		}
@@ -137,36 +184,98 @@ func (v *visit) bounds() (after, before time.Time, err error) {
 	return after, before, nil
 }
 
+// parseTime parses a time of the API, or of a field for a time, which is in UTC.
+func parseTime(text string) (time.Time, error) {
+	if at, err := time.Parse("2006-01-02T15:04", text); err == nil {
+		return at, nil
+	}
+	return hook.ParseTime(text)
+}
+
 // stateChoices lists the states in the order in which operators review them.
-var stateChoices = []struct{ name, value, class, icon string }{
-	{"All", "", "", ""}, {"Pending", "pending", "wait", "wait"}, {"Held", "held", "held", "held"}, {"Delivered", "succeeded", "ok", "ok"},
-	{"Failed", "failed", "bad", "x"}, {"Cancelled", "cancelled", "off", "off"},
+var stateChoices = []struct{ name, state, tried, class, icon string }{
+	{"All", "", "", "", ""}, {"Pending", hook.Pending.String(), "no", "wait", "wait"}, {"Retrying", hook.Pending.String(), "yes", "retry", "replay"}, {"Held", hook.Held.String(), "", "held", "held"},
+	{"Delivered", hook.Succeeded.String(), "", "ok", "ok"}, {"Failed", hook.Failed.String(), "", "bad", "x"}, {"Cancelled", hook.Cancelled.String(), "", "off", "off"},
+}
+
+// deliveriesPage is the content of the list of deliveries.
+type deliveriesPage struct {
+	listed
+	States  []choice
+	Table   deliveryTable
+	Classes []choice
+	Replay  string // path of the form that replays what matches
+	Many    string // path of the action on ticked rows
+	First   string // id of the first row
+	Fresh   string // path of the newest page
 }
 
 func deliveries(v *visit) (*screen, error) {
-	filter := v.filters("state", "tenant", "endpoint", "type", "class", "since", "after", "before")
-	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Error: hook.Class(filter["class"]), Page: hook.Page{Cursor: v.query.Get("cursor")}}
+	filter := v.filters("state", "tried", "tenant", "endpoint", "type", "tag", "class", "since", "after", "before")
+	var reach hook.Reach
+	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Error: hook.Class(filter["class"]), Page: hook.Page{Cursor: v.query.Get("cursor"), Reach: &reach}}
 	rows, next, err := v.deliveryPage(&q, filter)
 	l, err := v.list("deliveries", filter, next, err)
+	l.stopped(reach)
 	if err != nil {
 		return nil, err
 	}
-	var states []choice
-	for _, s := range stateChoices {
-		with := pairs(filter, "state", s.value)
-		states = append(states, choice{Name: s.name, Class: s.class, Icon: s.icon, Current: filter["state"] == s.value, Href: v.at("deliveries", with...)})
+	if len(rows) > 0 {
+		l.Shown = shown(len(rows), rows[len(rows)-1].CreatedAt, v.now)
 	}
-	return &screen{Template: "deliveries.html", Title: "Deliveries", Heading: "Deliveries", Nav: "deliveries",
-		Commands: []string{"posthorn delivery list"},
-		Data: struct {
-			listed
-			States []choice
-			Lines  []deliveryLine
-		}{l, states, v.lines(rows)}}, nil
+	p := deliveriesPage{listed: l, States: v.stateChips(filter), Table: deliveryTable{Lines: v.lines(rows), Pick: true}, Many: v.at("deliveries/many"), Fresh: v.at("deliveries", pairs(filter)...)}
+	for _, class := range slices.Sorted(maps.Keys(classWords)) {
+		p.Classes = append(p.Classes, choice{Name: answerWords(0, class), Value: string(class), Current: filter["class"] == string(class)})
+	}
+	p.Replay = v.at("replays/new", "endpoint", filter["endpoint"], "types", filter["type"], "class", filter["class"], "after", v.afterText(), "before", filter["before"], "source", replaySource(filter["state"]))
+	s := &screen{Template: "deliveries.html", Title: "Deliveries", Heading: "Deliveries", Nav: "deliveries", Commands: []string{"posthorn delivery list" + flags(filter, "state", "tenant", "endpoint", "type:event-type")},
+		API: []string{"GET /v1/deliveries" + queryOf(filter, "state", "tenant", "endpoint", "type:event_type", "class:error", "after", "before")}, Data: &p}
+	if l.Newest == "" {
+		for i := range rows {
+			s.Rows = append(s.Rows, rows[i].ID.String())
+		}
+	}
+	if len(rows) > 0 {
+		p.First = rows[0].ID.String()
+	}
+	return s, nil
+}
+
+// replaySource returns the source of a replay of the deliveries of a state.
+func replaySource(state string) string {
+	if state == "" || state == hook.Failed.String() {
+		return string(hook.FromFailed)
+	}
+	return string(hook.FromAll)
+}
+
+// afterText returns the time after which the list begins, as a parameter of a path.
+func (v *visit) afterText() string {
+	if d, ok := since[v.query.Get("since")]; ok {
+		return v.now.Add(-d).UTC().Format(time.RFC3339)
+	}
+	return v.query.Get("after")
+}
+
+// stateChips returns the chips above the list, with the numbers that cost nothing.
+func (v *visit) stateChips(filter map[string]string) (out []choice) {
+	open := map[string]string{}
+	if stats, err := v.service().Stats(v.ctx(), v.caller, filter["tenant"], app.Span{From: v.now.Add(-time.Minute), Step: "1m"}); err == nil {
+		open["Held"] = count(stats.Open.Held, hook.StatsCap)
+	}
+	for _, s := range stateChoices {
+		with := pairs(filter, "state", s.state, "tried", s.tried)
+		out = append(out, choice{Name: s.name, Class: s.class, Icon: s.icon, N: open[s.name], Href: v.at("deliveries", with...),
+			Current: filter["state"] == s.state && (filter["tried"] == s.tried || filter["tried"] == "" && s.tried == "no")})
+	}
+	return out
 }
 
 func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (rows []hook.DeliveryRow, next string, err error) {
 	if q.After, q.Before, err = v.bounds(); err != nil {
+		return nil, "", err
+	}
+	if q.Tag, err = app.ParseTag(filter["tag"]); err != nil {
 		return nil, "", err
 	}
 	if word := filter["state"]; word != "" {
@@ -181,137 +290,11 @@ func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (r
 			return nil, "", &hook.Error{Code: hook.CodeInvalidRequest, Field: "endpoint", Message: "\"endpoint\" must be the id of an endpoint."}
 		}
 	}
-	return v.service().Deliveries(v.ctx(), v.caller, *q)
-}
-
-// maxAttemptsShown limits the attempts on the page of a delivery. A link leads to older
-// ones.
-const maxAttemptsShown = 20
-
-// attemptLine is an attempt in the timeline.
-type attemptLine struct {
-	Number               int
-	Good, Open, Truncate bool
-	Answer, Code         string
-	Message, Trigger     string
-	At                   moment
-	Took, Gap            string
-	Headers, Body        text
-	Removed              moment // when retention removed the answer
-	Whole                string // path of the page that shows the entire body
-}
-
-func delivery(v *visit) (*screen, error) {
-	id, err := v.id("delivery")
-	if err != nil {
-		return nil, err
+	rows, next, err = v.service().Deliveries(v.quiet, v.caller, *q)
+	if tried := filter["tried"]; tried == "yes" || tried == "no" { // the store does not know: the page is shorter
+		rows = slices.DeleteFunc(rows, func(d hook.DeliveryRow) bool { return (d.Attempts > 0) != (tried == "yes") })
 	}
-	row, attempts, err := v.service().Delivery(v.ctx(), v.caller, id)
-	if err != nil {
-		return nil, err
-	}
-	lines := v.lines([]hook.DeliveryRow{row})
-	page := deliveryPage{deliveryLine: lines[0], FullID: id.String(), FullEvent: row.PublicID.String(), FullEndpoint: row.Endpoint.String(),
-		Reason: reasonWords[row.Reason], ReasonCode: string(row.Reason), Settled: when(row.SettledAt, v.now),
-		Retry: v.at("deliveries/" + id.String() + "/retry"), Cancel: v.at("deliveries/" + id.String() + "/cancel"), Open: row.State.Open()}
-	if row.State == hook.Pending {
-		page.Waits = "No attempt is planned at a time: it is under way, or waits for its turn."
-	}
-	page.Profile = fmt.Sprintf("%x", row.Profile[:4])
-	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, row.Scope.Tenant, row.Endpoint); err == nil {
-		page.URL, page.ProfileName = hook.MaskURL(e.URL), e.Profile
-		for _, head := range e.Headers {
-			page.Headers = append(page.Headers, head.Name)
-		}
-	}
-	if event, all, err := v.service().Event(v.ctx(), v.caller, row.Scope.Tenant, row.PublicID); err == nil {
-		page.Data = foreign(pretty(event.Data), 8<<10)
-		page.Data.Size = size(len(event.Data))
-		if !event.PayloadRemovedAt.IsZero() {
-			page.Removed, page.Data.Size = when(event.PayloadRemovedAt, v.now), "removed"
-		}
-		all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == id })
-		page.Elsewhere = v.lines(all[:min(len(all), 10)])
-	}
-	page.Attempts, page.Older = v.timeline(id, attempts)
-	return &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: page.sentence(), Nav: "deliveries",
-		Commands: []string{"posthorn delivery get " + id.String(), "posthorn delivery retry " + id.String()}, Data: page}, nil
-}
-
-// deliveryPage is the content of the page of a delivery.
-type deliveryPage struct {
-	deliveryLine
-	FullID, FullEvent, FullEndpoint string
-	Reason, ReasonCode, Waits       string
-	Settled                         moment
-	Retry, Cancel                   string
-	Open                            bool
-	URL, Profile, ProfileName       string
-	Headers                         []string // names of the endpoint's own headers
-	Data                            text
-	Removed                         moment         // when retention removed the payload
-	Elsewhere                       []deliveryLine // other deliveries of the same event
-	Attempts                        []attemptLine  // newest first
-	Older                           string
-}
-
-func tries(n int) string {
-	if n == 1 {
-		return "1 attempt"
-	}
-	return strconv.Itoa(n) + " attempts"
-}
-
-// sentence returns the opening sentence of the page.
-func (p *deliveryPage) sentence() string {
-	tries := tries(p.Tries)
-	switch p.State.Word {
-	case "Delivered":
-		return p.Type + " was delivered to " + p.Tenant + " with " + tries
-	case "Retrying":
-		return p.Type + " has not reached " + p.Tenant + " yet: " + tries + " failed"
-	case "Failed":
-		return p.Type + " did not reach " + p.Tenant + ": " + tries + " failed"
-	case "Held":
-		return p.Type + " is held for " + p.Tenant
-	case "Cancelled":
-		return p.Type + " to " + p.Tenant + " was cancelled"
-	}
-	return p.Type + " is on its way to " + p.Tenant
-}
-
-// timeline returns the lines of the attempts, newest first. If the query names an attempt,
-// the page shows the complete response to it, and only the attempts up to it.
-func (v *visit) timeline(id hook.ID, attempts []hook.Attempt) (lines []attemptLine, older string) {
-	newest := len(attempts) - 1
-	asked, err := strconv.Atoi(v.query.Get("attempt"))
-	for i := range attempts {
-		if err == nil && attempts[i].Number == asked {
-			newest = i
-		}
-	}
-	path := "deliveries/" + id.String()
-	for i := newest; i >= 0; i-- {
-		a := &attempts[i]
-		if len(lines) == maxAttemptsShown {
-			return lines, v.at(path, "attempt", strconv.Itoa(a.Number))
-		}
-		limit := 2 << 10
-		if a.Number == asked {
-			limit = maxShown
-		}
-		line := attemptLine{Number: a.Number, Good: a.Class == hook.ClassNone || a.Class == hook.ClassTruncated, Open: i == newest, Answer: answerWords(a.Status, a.Class), Code: string(a.Class),
-			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: span(a.Duration),
-			Headers: foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), Body: foreign(a.ResponseBody, limit), Truncate: a.Truncated, Removed: when(a.AnswerRemovedAt, v.now)}
-		if line.Body.Cut || line.Headers.Cut {
-			line.Whole = v.at(path, "attempt", strconv.Itoa(a.Number))
-		}
-		if i > 0 {
-			line.Gap = span(max(0, a.At.Sub(attempts[i-1].At)))
-		}
-		lines = append(lines, line)
-	}
-	return lines, ""
+	return rows, next, err
 }
 
 func retryDelivery(v *visit) (string, error) {
@@ -326,6 +309,7 @@ func retryDelivery(v *visit) (string, error) {
 // confirm is a page that asks for confirmation of an action.
 type confirm struct {
 	Says    []string
+	Problem string // with what was typed
 	Buttons []button
 	Back    string
 }
@@ -335,6 +319,14 @@ type button struct {
 	Action, Label string
 	Danger        bool
 	Fields        [][2]string
+	Type          string // what has to be typed into the field "typed"; empty: nothing
+	Choice        *field // a choice before the button; nil: none
+}
+
+// field is a choice of a form.
+type field struct {
+	Name, Label string
+	Values      []choice
 }
 
 func asks(nav, heading string, c confirm) *screen {
@@ -363,4 +355,42 @@ func cancelDelivery(v *visit) (string, error) {
 	}
 	_, err = v.service().CancelDelivery(v.ctx(), v.caller, id)
 	return v.at("deliveries/"+id.String(), "done", "cancelled"), err
+}
+
+// maxMany limits the deliveries of one action: the rows of a page.
+const maxMany = 250
+
+// manyDeliveries retries the ticked deliveries, or cancels them after a question.
+func manyDeliveries(v *visit) (*screen, string, error) {
+	ids := v.r.PostForm["id"]
+	if len(ids) == 0 || len(ids) > maxMany {
+		return nil, "", &hook.Error{Code: hook.CodeInvalidRequest, Field: "id", Message: "Tick the deliveries first: 1 to " + strconv.Itoa(maxMany) + " of one page."}
+	}
+	end := v.r.PostForm.Get("do") == "cancel"
+	if end && v.r.PostForm.Get("sure") != "yes" {
+		b := button{Action: v.at("deliveries/many"), Label: fmt.Sprintf("Cancel %d %s", len(ids), plural(len(ids), "delivery", "deliveries")), Danger: true, Fields: [][2]string{{"do", "cancel"}, {"sure", "yes"}}}
+		for _, id := range ids {
+			b.Fields = append(b.Fields, [2]string{"id", id})
+		}
+		return asks("deliveries", b.Label+"?", confirm{Says: []string{"They will not be attempted any more, as far as they are still open. A resend or a retry by hand can still send them."},
+			Buttons: []button{b}, Back: v.at("deliveries")}), "", nil
+	}
+	for _, text := range ids {
+		id, err := hook.ParseID(text)
+		if err != nil {
+			return nil, "", hook.NotFound("delivery")
+		}
+		if end {
+			_, err = v.service().CancelDelivery(v.ctx(), v.caller, id)
+		} else {
+			_, _, err = v.service().RetryDelivery(v.ctx(), v.caller, id, false, nil)
+		}
+		if err != nil && hook.CodeOf(err) != hook.CodeDeliverySettled {
+			return nil, "", err
+		}
+	}
+	if end {
+		return nil, v.at("deliveries", "done", "manyend"), nil
+	}
+	return nil, v.at("deliveries", "done", "manyretry"), nil
 }

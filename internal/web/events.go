@@ -2,8 +2,8 @@ package web
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -15,6 +15,48 @@ type eventLine struct {
 	Tenant, TenantHref string
 	Test               bool
 	Accepted           moment
+	Dots               []badge // one for each delivery, as many as were read
+	Count              string  // of deliveries; empty: not known
+}
+
+// maxDots limits the deliveries of an event that its row shows.
+const maxDots = 12
+
+// eventDots adds the deliveries of a page of events to its lines, with two reads at most.
+func (v *visit) eventDots(lines []eventLine, rows []hook.Event, tenant string) {
+	if len(rows) == 0 {
+		return
+	}
+	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: tenant}, Type: v.query.Get("type"), After: rows[len(rows)-1].AcceptedAt, Before: rows[0].AcceptedAt.Add(time.Microsecond), Page: hook.Page{Limit: 250}}
+	at := map[hook.ID]int{}
+	for i := range rows {
+		at[rows[i].ID] = i
+	}
+	n, oldest, whole := make([]int, len(rows)), time.Time{}, false
+	for range 2 {
+		found, next, err := v.service().Deliveries(v.quiet, v.caller, q)
+		if err != nil {
+			return // the list stands without the dots
+		}
+		for i := range found {
+			d := &found[i]
+			oldest = d.CreatedAt
+			if e, ok := at[d.Event]; ok {
+				if n[e]++; n[e] <= maxDots {
+					lines[e].Dots = append(lines[e].Dots, stateBadge(&d.Delivery))
+				}
+			}
+		}
+		if q.Cursor = next; next == "" {
+			whole = true
+			break
+		}
+	}
+	for i := range lines {
+		if whole || rows[i].AcceptedAt.After(oldest) {
+			lines[i].Count = strconv.Itoa(n[i])
+		}
+	}
 }
 
 func (v *visit) eventLines(rows []hook.Event) []eventLine {
@@ -28,31 +70,48 @@ func (v *visit) eventLines(rows []hook.Event) []eventLine {
 }
 
 func events(v *visit) (*screen, error) {
-	filter := v.filters("tenant", "type", "test", "since", "after", "before")
-	rows, next, err := v.eventPage(filter)
+	filter := v.filters("tenant", "type", "tag", "test", "since", "after", "before")
+	var reach hook.Reach
+	rows, next, err := v.eventPage(filter, &reach)
 	l, err := v.list("events", filter, next, err)
+	l.stopped(reach)
 	if err != nil {
 		return nil, err
 	}
-	return &screen{Template: "events.html", Title: "Events", Heading: "Events", Nav: "events", Commands: []string{"posthorn event list"},
-		Data: struct {
-			listed
-			Lines []eventLine
-		}{l, v.eventLines(rows)}}, nil
+	lines := v.eventLines(rows)
+	v.eventDots(lines, rows, filter["tenant"])
+	s := &screen{Template: "events.html", Title: "Events", Heading: "Events", Nav: "events", Commands: []string{"posthorn event list" + flags(filter, "tenant", "type:event-type")}, API: []string{"GET /v1/events" + queryOf(filter, "tenant", "type:event_type", "after", "before")}}
+	first := ""
+	for i := range rows {
+		if l.Newest == "" {
+			s.Rows = append(s.Rows, rows[i].ID.String())
+		}
+		first = rows[0].ID.String()
+		l.Shown = shown(len(rows), rows[i].AcceptedAt, v.now)
+	}
+	s.Data = struct {
+		listed
+		Lines        []eventLine
+		First, Fresh string
+	}{l, lines, first, v.at("events", pairs(filter)...)}
+	return s, nil
 }
 
-func (v *visit) eventPage(filter map[string]string) ([]hook.Event, string, error) {
-	q := hook.EventQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Page: hook.Page{Cursor: v.query.Get("cursor")}}
+func (v *visit) eventPage(filter map[string]string, reach *hook.Reach) ([]hook.Event, string, error) {
+	q := hook.EventQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Page: hook.Page{Cursor: v.query.Get("cursor"), Reach: reach}}
 	switch filter["test"] {
 	case "yes", "no":
 		only := filter["test"] == "yes"
 		q.Test = &only
 	}
 	var err error
+	if q.Tag, err = app.ParseTag(filter["tag"]); err != nil {
+		return nil, "", err
+	}
 	if q.After, q.Before, err = v.bounds(); err != nil {
 		return nil, "", err
 	}
-	return v.service().Events(v.ctx(), v.caller, q)
+	return v.service().Events(v.quiet, v.caller, q)
 }
 
 // whyLine is an endpoint that did or did not receive an event.
@@ -69,14 +128,15 @@ type eventPageData struct {
 	eventLine
 	FullID              string
 	Created             moment
-	Removed             moment // when retention removed the payload; Text is empty if it did not
-	Data                text
+	Data                payload
+	Gone                bool // retention removed the payload
 	Raw                 bool
 	PrettyHref, RawHref string
-	Download            string
+	Download, Report    string
 	Reached, Missed     []whyLine
 	More, OtherMode     bool
 	Resend              string
+	Tags                []tagLine
 }
 
 func event(v *visit) (*screen, error) {
@@ -84,45 +144,46 @@ func event(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := v.service().Explain(v.ctx(), v.caller, v.query.Get("tenant"), id)
+	found, err := v.service().Explain(v.quiet, v.caller, v.query.Get("tenant"), id)
 	if err != nil {
 		return nil, err
 	}
 	e := found.Event
 	path, tenant := "events/"+e.PublicID.String(), e.Scope.Tenant
 	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: e.PublicID.String(), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
-		PrettyHref: v.at(path, "tenant", tenant), RawHref: v.at(path, "tenant", tenant, "view", "raw"), Download: v.at(path+"/data", "tenant", tenant),
-		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode}
-	shown := e.Data
-	if !p.Raw {
-		shown = pretty(e.Data)
+		PrettyHref: v.at(path, "tenant", tenant), RawHref: v.at(path, "tenant", tenant, "view", "raw"), Download: v.at(path+"/data", "tenant", tenant), Report: v.at(path+"/report", "tenant", tenant),
+		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags)}
+	if p.Gone = !e.PayloadRemovedAt.IsZero(); p.Gone {
+		p.Data = v.removed(e)
+	} else {
+		show, why := v.view(hook.ActEventRead, "event", e.PublicID, e.Scope)
+		if p.Data = why; show {
+			p.Data = payloadOf(e.Data, p.Raw)
+		}
+		p.Data.Size = size(len(e.Data))
 	}
-	p.Data = foreign(shown, maxShown)
-	p.Data.Size = size(len(e.Data))
-	if !e.PayloadRemovedAt.IsZero() {
-		p.Removed, p.Data.Size = when(e.PayloadRemovedAt, v.now), "removed"
-	}
+	open, delivered := false, 0
 	for i := range found.Endpoints {
 		line := v.why(&found.Endpoints[i])
 		line.Resend = button{Action: v.at(path + "/resend"), Label: "Send", Fields: [][2]string{{"tenant", tenant}, {"endpoint", found.Endpoints[i].Endpoint.String()}}}
 		if line.Delivery != "" {
 			p.Reached = append(p.Reached, line)
+			state := found.Endpoints[i].Delivery.State
+			open = open || state == hook.Pending
+			if state == hook.Succeeded {
+				delivered++
+			}
 		} else {
 			p.Missed = append(p.Missed, line)
 		}
 	}
-	return &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(), Nav: "events",
+	return &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(delivered), Nav: "events", Soon: open, API: []string{"GET /v1/events/" + p.FullID + "?tenant=" + tenant, "GET /v1/events/" + p.FullID + "/explain?tenant=" + tenant},
 		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID, "posthorn event resend " + p.FullID}, Data: p}, nil
 }
 
-// sentence returns the opening sentence of the page: the outcome of the event.
-func (p *eventPageData) sentence() string {
-	done := 0
-	for _, line := range p.Reached {
-		if line.State.Word == "Delivered" {
-			done++
-		}
-	}
+// sentence returns the opening sentence of the page: the outcome of the event. done is how
+// many of its deliveries succeeded.
+func (p *eventPageData) sentence(done int) string {
 	switch n := len(p.Reached); {
 	case n == 0:
 		return p.Type + " of " + p.Tenant + " went to no endpoint"
@@ -157,19 +218,20 @@ func eventData(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, _, err := v.service().Event(v.ctx(), v.caller, v.query.Get("tenant"), id)
+	e, _, err := v.service().Event(v.quiet, v.caller, v.query.Get("tenant"), id)
 	if err != nil {
 		return nil, err
 	}
 	if !e.PayloadRemovedAt.IsZero() {
 		return nil, hook.PayloadGone(e.PayloadRemovedAt)
 	}
-	head := v.w.Header()
-	head.Set("Content-Type", "application/octet-stream")
-	head.Set("Content-Disposition", `attachment; filename="event-`+e.PublicID.String()+`.json"`)
-	head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	head.Set("Content-Length", strconv.Itoa(len(e.Data)))
-	v.w.WriteHeader(http.StatusOK)
+	if v.h.o.Payloads == PayloadsAsked {
+		v.r.URL.RawQuery += "&payload=show" // a download is a question
+	}
+	if ok, why := v.view(hook.ActEventRead, "event", e.PublicID, e.Scope); !ok {
+		return nil, &hook.Error{Code: hook.CodeForbidden, Message: why.Why, Logged: true}
+	}
+	v.attach("event-"+e.PublicID.String()+".json", len(e.Data))
 	_, _ = v.w.Write(e.Data) // the client disconnected
 	return nil, nil
 }
@@ -179,7 +241,7 @@ func confirmResend(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, rows, err := v.service().Event(v.ctx(), v.caller, v.query.Get("tenant"), id)
+	e, rows, err := v.service().Event(v.quiet, v.caller, v.query.Get("tenant"), id)
 	if err != nil {
 		return nil, err
 	}
@@ -204,4 +266,46 @@ func resendEvent(v *visit) (string, error) {
 	tenant := v.r.PostForm.Get("tenant")
 	_, _, err = v.service().ResendEvent(v.ctx(), v.caller, tenant, id, to, nil)
 	return v.at("events/"+id.String(), "tenant", tenant, "done", "resent"), err
+}
+
+// eventReport sends what a support case needs about an event as a file: no payload.
+func eventReport(v *visit) (*screen, error) {
+	id, err := v.id("event")
+	if err != nil {
+		return nil, err
+	}
+	found, err := v.service().Explain(v.quiet, v.caller, v.query.Get("tenant"), id)
+	if err != nil {
+		return nil, err
+	}
+	type one struct {
+		Endpoint string `json:"endpoint"`
+		Why      string `json:"why"`
+		Message  string `json:"message"`
+		Delivery string `json:"delivery,omitempty"`
+		State    string `json:"state,omitempty"`
+		Attempts int    `json:"attempts"`
+	}
+	out := struct {
+		Event     string    `json:"event"`
+		Tenant    string    `json:"tenant"`
+		Mode      string    `json:"mode"`
+		Type      string    `json:"type"`
+		Created   time.Time `json:"created_at"`
+		Accepted  time.Time `json:"accepted_at"`
+		Bytes     int       `json:"bytes"`
+		Endpoints []one     `json:"endpoints"`
+		More      bool      `json:"more_endpoints"`
+		Made      time.Time `json:"report_made_at"`
+		Server    string    `json:"server"`
+	}{found.Event.PublicID.String(), found.Event.Scope.Tenant, v.mode.String(), found.Event.Type, found.Event.CreatedAt.UTC(), found.Event.AcceptedAt.UTC(), len(found.Event.Data), []one{}, found.More, v.now.UTC(), v.h.o.Version}
+	for i := range found.Endpoints {
+		e := &found.Endpoints[i]
+		row := one{Endpoint: e.Endpoint.String(), Why: string(e.Why), Message: e.Message}
+		if e.Delivery != nil {
+			row.Delivery, row.State, row.Attempts = e.Delivery.ID.String(), e.Delivery.State.String(), e.Delivery.Attempts
+		}
+		out.Endpoints = append(out.Endpoints, row)
+	}
+	return nil, v.file("event-"+id.String()+".json", out)
 }

@@ -28,6 +28,9 @@ type visit struct {
 	begun  time.Time
 	query  url.Values
 	cookie string // of the session
+
+	quiet    context.Context // like ctx, but what is read with it is not in the audit log
+	streamed bool            // the page is made again for a stream
 }
 
 func (v *visit) ctx() context.Context  { return v.r.Context() }
@@ -42,14 +45,14 @@ func (v *visit) id(noun string) (hook.ID, error) {
 	return id, nil
 }
 
-// at returns the path of a page in the visit's mode, with a query made of pairs. Pairs with
-// empty values are omitted.
+// at returns the path of a page in the visit's mode, with a query made of pairs. The last
+// value of a name counts; an empty one leaves the name out.
 func (v *visit) at(path string, pairs ...string) string { return at(v.mode, path, pairs...) }
 
 func at(mode hook.Mode, path string, pairs ...string) string {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
+		if q.Del(pairs[i]); pairs[i+1] != "" {
 			q.Set(pairs[i], pairs[i+1])
 		}
 	}
@@ -69,7 +72,11 @@ type screen struct {
 	Status   int    // 0 means 200
 	Refresh  int    // seconds; 0 means no automatic reload
 	Commands []string
+	API      []string // the equal requests, such as "GET /v1/deliveries"
 	Data     any
+	Secret   bool     // shows a secret: never compressed
+	Soon     bool     // something is under way
+	Rows     []string // of a list, newest first, for the number of newer ones
 }
 
 // frame is what the layout shows around a screen.
@@ -81,6 +88,7 @@ type frame struct {
 	Other     string // path of the same list in the other mode
 	Menu      []entry
 	Version   string
+	Nodes     string
 	Clock     string
 	Took      string
 	Done      string // result of the preceding action
@@ -88,11 +96,17 @@ type frame struct {
 	SignedIn  bool
 	Plain     bool // the cookie may be sent over plain http
 	RequestID string
+	Theme     string // light, dark; empty: the browser's
+	Here      string // path and query of the page
+	Stream    string // path of its stream; empty: it has none
+	Still     string // path of the page without reloads
 }
 
 type entry struct {
 	Name, Href, Icon string
 	Current, Apart   bool
+	N                int // what needs attention
+	NWords, NClass   string
 }
 
 // menu is the navigation. Paths are relative to the mode.
@@ -101,27 +115,39 @@ var menu = []struct {
 	apart            bool // starts the second group
 }{
 	{"", "Overview", "home", false}, {"events", "Events", "bolt", false}, {"deliveries", "Deliveries", "send", false},
-	{"endpoints", "Endpoints", "plug", false}, {"tenants", "Tenants", "org", false},
-	{"types", "Event types", "tag", true}, {"keys", "Keys", "key", false},
+	{"endpoints", "Endpoints", "plug", false}, {"tenants", "Tenants", "org", false}, {"replays", "Replays", "replay", false}, {"types", "Event types", "tag", false},
+	{"profiles", "Profiles", "file", true}, {"keys", "Keys", "key", false}, {"audit", "Audit log", "list", false}, {"nodes", "Nodes", "node", false}, {"settings", "Settings", "gear", false},
 }
 
 // done maps words to the sentences about an action that the following page may show. The URL
 // contains the word only, so that it cannot make the page show any other text.
 var done = map[string]string{
 	"retried":   "One more attempt was asked for.",
+	"manyretry": "One more attempt was asked for, of each.",
 	"cancelled": "The delivery was cancelled.",
+	"manyend":   "The deliveries were cancelled, except those that had ended meanwhile.",
 	"resent":    "The event was resent.",
 	"enabled":   "The endpoint was enabled. What was held is on its way.",
 	"discarded": "The endpoint was enabled. What was held was cancelled.",
 	"disabled":  "The endpoint was disabled.",
+	"changed":   "The change was saved.",
+	"deleted":   "The endpoint was deleted, and what waited for it was cancelled.",
 	"tested":    "This is the delivery of the test event.",
 	"revoked":   "The key was revoked.",
+	"renamed":   "The tenant was renamed.",
+	"erased":    "The tenant was deleted, with its endpoints and keys.",
+	"made":      "The tenant was made.",
+	"started":   "The replay was started.",
+	"paused":    "The replay was paused.",
+	"resumed":   "The replay goes on.",
+	"stopped":   "The replay was cancelled.",
 	"loggedout": "You are logged out.",
 }
 
 func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
 	f := &frame{screen: *s, Static: h.static, Version: h.o.Version, Plain: h.o.Dev, RequestID: requestID(r),
 		Clock: h.o.Now().UTC().Format("15:04:05"), Done: done[r.URL.Query().Get("done")]}
+	f.Theme, f.Here = themeOf(r), r.URL.RequestURI()
 	if v == nil {
 		return f
 	}
@@ -132,10 +158,62 @@ func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
 	f.Mode, f.SignedIn, f.Other = v.mode.String(), true, at(other, s.Nav)
 	f.Query = v.query.Get("q")
 	f.Took = strconv.FormatInt(h.o.Now().Sub(v.begun).Milliseconds(), 10) + " ms"
+	f.Commands, f.API = s.Commands, s.API
+	if h.o.Node != nil {
+		if n := h.o.Node().Alive; n == 1 {
+			f.Nodes = "1 node"
+		} else {
+			f.Nodes = strconv.Itoa(n) + " nodes"
+		}
+	}
+	if v.streamed {
+		return f
+	}
+	if _, _, err := h.pageOf(v.mode, f.Here); err == nil && !changes(r) && f.Status < 400 {
+		f.Stream = v.at("stream", "of", f.Here)
+		if s.Soon && v.query.Get("refresh") != "off" {
+			q := r.URL.Query()
+			q.Set("refresh", "off")
+			f.Still = r.URL.Path + "?" + q.Encode()
+		}
+	}
+	failing, running := v.counts()
 	for _, m := range menu {
-		f.Menu = append(f.Menu, entry{Name: m.name, Icon: m.icon, Href: v.at(m.path), Current: m.path == s.Nav, Apart: m.apart})
+		e := entry{Name: m.name, Icon: m.icon, Href: v.at(m.path), Current: m.path == s.Nav, Apart: m.apart}
+		switch {
+		case m.path == "endpoints" && failing > 0:
+			e.N, e.NClass, e.NWords = failing, "bad", plural(failing, "needs", "need")+" attention"
+		case m.path == "replays" && running > 0:
+			e.N, e.NWords = running, plural(running, "is", "are")+" under way"
+		}
+		f.Menu = append(f.Menu, e)
 	}
 	return f
+}
+
+// themeOf returns the theme that the browser was set to.
+func themeOf(r *http.Request) string {
+	if c, err := r.Cookie(cookieTheme); err == nil && (c.Value == "light" || c.Value == "dark") {
+		return c.Value
+	}
+	return ""
+}
+
+// cookieTheme holds the theme of a browser. It is no secret.
+const cookieTheme = "posthorn-theme"
+
+// setTheme sets the theme of the browser and returns to the page.
+func setTheme(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+	}
+	c := &http.Cookie{Name: cookieTheme, Value: r.PostForm.Get("theme"), Path: "/", MaxAge: int((365 * 24 * time.Hour).Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	if c.Value != "light" && c.Value != "dark" {
+		c.Value, c.MaxAge = "", -1
+	}
+	http.SetCookie(w, c)
+	redirect(w, r, ours(r.PostForm.Get("next")))
+	return nil
 }
 
 // render sends a screen. It renders the complete page before it sends anything, so an error
@@ -148,11 +226,19 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *sc
 		err = t.ExecuteTemplate(&out, "layout.html", h.frameOf(r, v, s))
 	}
 	if err != nil {
-		h.o.Log.ErrorContext(r.Context(), "make page", "path", r.URL.Path, "error", err)
+		h.o.Log.ErrorContext(r.Context(), "make page", "path", loggedPath(r), "error", err)
 		http.Error(w, "This page cannot be made. The server's log says why.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Vary", "Accept-Encoding")
+	if v != nil {
+		w.Header().Set("Server-Timing", "page;dur="+strconv.FormatInt(h.o.Now().Sub(v.begun).Milliseconds(), 10))
+	}
+	if takesGzip(r) && !s.Secret {
+		w.Header().Set("Content-Encoding", "gzip")
+		out = *bytes.NewBuffer(zip(out.Bytes()))
+	}
 	w.Header().Set("Content-Length", strconv.Itoa(out.Len()))
 	if s.Refresh > 0 {
 		w.Header().Set("Refresh", strconv.Itoa(s.Refresh))
@@ -168,7 +254,7 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *sc
 // statusOf maps error codes to their statuses, except for 422.
 var statusOf = map[hook.Code]int{
 	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeAddressNotAllowed: 403, hook.CodeKeyReadOnly: 403, hook.CodeTypeNotAllowed: 403, hook.CodeUnauthorized: 401, hook.CodeMethodNotAllowed: 405,
-	hook.CodeConflict: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409,
+	hook.CodeConflict: 409, hook.CodePrecondition: 412, hook.CodeReplayEnded: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409,
 	hook.CodePayloadGone: 410, hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
 	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
 }
@@ -208,7 +294,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 		s.Refresh = 0
 	}
 	if status >= 500 && !hook.Logged(err) {
-		h.o.Log.ErrorContext(r.Context(), "page failed", "path", r.URL.Path, "request", requestID(r), "error", err)
+		h.o.Log.ErrorContext(r.Context(), "page failed", "path", loggedPath(r), "request", requestID(r), "error", err)
 	}
 	if v != nil {
 		shown.Back = v.at("")

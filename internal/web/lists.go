@@ -1,12 +1,18 @@
 package web
 
 import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // row is a row of a plain list.
 type row struct {
 	Href, Name, Sub string
+	ID              string // anchor of the row
 	Facts           []string
 	At              moment
 	Act             string // path of a page that asks for confirmation; empty if there is none
@@ -22,6 +28,8 @@ type plainList struct {
 	Command string // command to copy
 	Hint    string
 	Search  string // label of the only filter, named q; empty if there is none
+	New     string // path of the form that makes one; empty if there is none
+	NewName string
 }
 
 func tenants(v *visit) (*screen, error) {
@@ -31,7 +39,7 @@ func tenants(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := plainList{listed: l, Columns: []string{"Tenant", "Name", "Made"}, Search: "Name, exactly", Empty: "There is no tenant yet.", Command: "posthorn tenant create --id acme --name \"Acme Ltd\""}
+	p := plainList{listed: l, Columns: []string{"Tenant", "Name", "Made"}, Search: "Name, exactly", New: v.at("tenants/new"), NewName: "New tenant", Empty: "There is no tenant yet.", Command: "posthorn tenant create --id acme --name \"Acme Ltd\""}
 	for _, t := range rows {
 		p.Rows = append(p.Rows, row{Href: v.at("tenants/" + t.ID), Name: t.ID, Facts: []string{t.Name}, At: when(t.CreatedAt, v.now)})
 	}
@@ -45,6 +53,12 @@ type tenantPage struct {
 	Endpoints                        []endpointLine
 	Deliveries                       []deliveryLine
 	AllEndpoints, AllDeliveries, All string
+	NewEndpoint, Rename, Delete      string
+	Portal                           string
+	Figures                          []figure
+	Chart                            *chart
+	Spans                            []choice
+	AllReplays, AllKeys, AllAudit    string
 	Command                          string
 }
 
@@ -55,15 +69,19 @@ func tenant(v *visit) (*screen, error) {
 	}
 	scope, few := hook.Scope{Tenant: t.ID}, hook.Page{Limit: 10}
 	p := tenantPage{ID: t.ID, Name: t.Name, Created: when(t.CreatedAt, v.now), AllEndpoints: v.at("endpoints", "tenant", t.ID), AllDeliveries: v.at("deliveries", "tenant", t.ID),
-		All: v.at("events", "tenant", t.ID), Command: "posthorn endpoint create --tenant " + t.ID + " --url https://example.com/hook --event-types \"*\""}
-	rows, _, err := v.service().Endpoints(v.ctx(), v.caller, hook.EndpointQuery{Scope: scope, Page: few})
+		All: v.at("events", "tenant", t.ID), NewEndpoint: v.at("endpoints/new", "tenant", t.ID), Rename: v.at("tenants/" + t.ID + "/rename"), Portal: v.at("tenants/" + t.ID + "/portal"), Delete: v.at("tenants/" + t.ID + "/delete"),
+		AllReplays: v.at("replays", "tenant", t.ID), AllKeys: v.at("keys", "tenant", t.ID), AllAudit: v.at("audit", "tenant", t.ID), Command: "posthorn endpoint create --tenant " + t.ID + " --url https://example.com/hook --event-types \"*\""}
+	if err := p.numbers(v); err != nil {
+		return nil, err
+	}
+	rows, _, err := v.service().Endpoints(v.quiet, v.caller, hook.EndpointQuery{Scope: scope, Page: few})
 	if err != nil {
 		return nil, err
 	}
 	if p.Endpoints, err = v.endpointLines(rows); err != nil {
 		return nil, err
 	}
-	last, _, err := v.service().Deliveries(v.ctx(), v.caller, hook.DeliveryQuery{Scope: scope, Page: few})
+	last, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: scope, Page: few})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +90,97 @@ func tenant(v *visit) (*screen, error) {
 	if t.Name != "" {
 		heading = t.Name
 	}
-	return &screen{Template: "tenant.html", Title: t.ID, Heading: heading, Nav: "tenants", Commands: []string{"posthorn tenant get " + t.ID}, Data: p}, nil
+	return &screen{Template: "tenant.html", Title: t.ID, Heading: heading, Nav: "tenants", Commands: []string{"posthorn tenant get " + t.ID}, API: []string{"GET /v1/tenants/" + t.ID}, Data: p}, nil
+}
+
+// numbers fills in the statistics of the tenant.
+func (p *tenantPage) numbers(v *visit) error {
+	var word string
+	word, p.Spans = v.spanOf("tenants/"+p.ID, len(spanNames))
+	stats, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-since[word])})
+	if err != nil {
+		return err
+	}
+	hour, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	if err != nil {
+		return err
+	}
+	p.Figures, _ = v.figures(&stats, &hour, word)
+	for i := range p.Figures {
+		if p.Figures[i].Href != "" {
+			p.Figures[i].Href += "&tenant=" + escape(p.ID)
+		}
+	}
+	p.Chart = chartOf(&stats, v.now)
+	return nil
+}
+
+// tenantForm is the content of the form of a tenant.
+type tenantForm struct {
+	formValues
+	Action, Back string
+}
+
+func (v *visit) tenantForm(f formValues) *screen {
+	s := &screen{Template: "tenantform.html", Title: "New tenant", Heading: "New tenant", Nav: "tenants", Commands: []string{"posthorn tenant create --id acme --name \"Acme Ltd\""},
+		Data: tenantForm{f, v.at("tenants/new"), v.at("tenants")}}
+	if len(f.Problem) > 0 || f.Top != "" {
+		s.Status = http.StatusUnprocessableEntity
+	}
+	return s
+}
+
+func newTenant(v *visit) (*screen, error) { return v.tenantForm(fresh()), nil }
+
+func createTenant(v *visit) (*screen, string, error) {
+	f := v.filled("id", "name")
+	made, again, err := v.service().CreateTenant(v.ctx(), v.caller, strings.TrimSpace(f.Value["id"]), strings.TrimSpace(f.Value["name"]), v.once("tenants", &f, func(result any) string {
+		t, _ := result.(hook.Tenant)
+		return t.ID
+	}))
+	if err != nil {
+		if f.refuse(err) {
+			return v.tenantForm(f), "", nil
+		}
+		return nil, "", err
+	}
+	if again != nil {
+		made.ID = string(again.Body)
+	}
+	return nil, v.at("tenants/"+made.ID, "done", "made"), nil
+}
+
+func renameTenant(v *visit) (*screen, string, error) {
+	t, err := v.service().RenameTenant(v.ctx(), v.caller, v.r.PathValue("id"), strings.TrimSpace(v.r.PostForm.Get("name")))
+	return nil, v.at("tenants/"+t.ID, "done", "renamed"), err
+}
+
+func confirmDeleteTenant(v *visit) (*screen, error) {
+	t, err := v.service().Tenant(v.ctx(), v.caller, v.r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return v.askDeleteTenant(t, ""), nil
+}
+
+func (v *visit) askDeleteTenant(t hook.Tenant, problem string) *screen {
+	back := v.at("tenants/" + t.ID)
+	return asks("tenants", "Delete the tenant "+t.ID+"?", confirm{Problem: problem,
+		Says:    []string{"Its endpoints and keys of both modes end at once, live ones too, and what waits is cancelled. Its events go when their retention is over. It cannot be undone."},
+		Buttons: []button{{Action: back + "/delete", Label: "Delete the tenant", Danger: true, Type: t.ID}}, Back: back})
+}
+
+func deleteTenant(v *visit) (*screen, string, error) {
+	t, err := v.service().Tenant(v.ctx(), v.caller, v.r.PathValue("id"))
+	if err != nil {
+		return nil, "", err
+	}
+	if strings.TrimSpace(v.r.PostForm.Get("typed")) != t.ID {
+		s := v.askDeleteTenant(t, "Type the id of the tenant as it is shown: "+t.ID+". Nothing was deleted.")
+		s.Status = http.StatusUnprocessableEntity
+		return s, "", nil
+	}
+	return nil, v.at("tenants", "done", "erased"), v.service().DeleteTenant(v.ctx(), v.caller, t.ID)
 }
 
 func keys(v *visit) (*screen, error) {
@@ -82,7 +190,7 @@ func keys(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := plainList{listed: l, Columns: []string{"Key", "Kind", "Tenant", "Made"}, Empty: "There is no stored key in this mode.", Command: "posthorn key create --kind publisher --name platform",
+	p := plainList{listed: l, Columns: []string{"Key", "Kind", "Tenant", "Last used", "Limits", "Made"}, New: v.at("keys/new"), NewName: "New key", Empty: "There is no stored key in this mode.", Command: "posthorn key create --kind publisher --name platform",
 		Hint: "Keys that the server was started with (--operator-key) are not in this list. The text of a key is shown once, when it is made."}
 	for i := range rows {
 		k := &rows[i]
@@ -94,7 +202,11 @@ func keys(v *visit) (*screen, error) {
 		if name == "" {
 			name = "without a name"
 		}
-		p.Rows = append(p.Rows, row{Name: name, Sub: k.ID.String(), Facts: []string{string(k.Kind), of}, At: when(k.CreatedAt, v.now), Act: v.at("keys/" + k.ID.String() + "/revoke"), ActName: "Revoke…"})
+		used := "never"
+		if !k.LastUsedAt.IsZero() {
+			used = when(k.LastUsedAt, v.now).Text
+		}
+		p.Rows = append(p.Rows, row{ID: k.ID.String(), Name: name, Sub: k.ID.String(), Facts: []string{string(k.Kind), of, used, limitWords(k, v.now)}, At: when(k.CreatedAt, v.now), Act: v.at("keys/" + k.ID.String() + "/revoke"), ActName: "Revoke…"})
 	}
 	return &screen{Template: "plain.html", Title: "Keys", Heading: "Keys", Nav: "keys", Commands: []string{"posthorn key list"}, Data: p}, nil
 }
@@ -106,6 +218,13 @@ func confirmRevoke(v *visit) (*screen, error) {
 	}
 	c := confirm{Says: []string{"Key " + id.String() + " ends at once, on all nodes. Whoever uses it is refused from then on, also a session of these pages that was opened with it. It cannot be undone."},
 		Buttons: []button{{Action: v.at("keys/" + id.String() + "/revoke"), Label: "Revoke the key", Danger: true}}, Back: v.at("keys")}
+	if rows, _, err := v.service().Keys(v.quiet, v.caller, hook.KeyQuery{Page: hook.Page{Limit: 250}}); err == nil {
+		for i := range rows {
+			if k := &rows[i]; k.ID == id && !k.LastUsedAt.IsZero() {
+				c.Says = append(c.Says, "It was used last "+when(k.LastUsedAt, v.now).Text+".")
+			}
+		}
+	}
 	if v.caller.KeyID == id {
 		c.Says = append(c.Says, "This is the key of your own session.")
 	}
@@ -118,4 +237,86 @@ func revokeKey(v *visit) (string, error) {
 		return "", err
 	}
 	return v.at("keys", "done", "revoked"), v.service().RevokeKey(v.ctx(), v.caller, id)
+}
+
+// limitWords says how a key is limited.
+func limitWords(k *hook.Key, now time.Time) string {
+	var out []string
+	if k.ReadOnly {
+		out = append(out, "read only")
+	}
+	if !k.ExpiresAt.IsZero() {
+		if k.Expired(now) {
+			out = append(out, "expired")
+		} else {
+			out = append(out, "expires "+when(k.ExpiresAt, now).Text)
+		}
+	}
+	if len(k.EventTypes) > 0 {
+		out = append(out, "types "+strings.Join(k.EventTypes, " "))
+	}
+	for _, n := range k.Networks {
+		out = append(out, "from "+n.String())
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+// keyForm is the content of the form of a key.
+type keyForm struct {
+	formValues
+	Action, Back string
+	Kinds        []choice
+}
+
+func (v *visit) keyForm(f formValues) *screen {
+	p := keyForm{formValues: f, Action: v.at("keys/new"), Back: v.at("keys")}
+	for _, kind := range []hook.Kind{hook.Publisher, hook.TenantKey, hook.Operator} {
+		p.Kinds = append(p.Kinds, choice{Name: kindWords[kind], Value: string(kind), Current: f.Value["kind"] == string(kind)})
+	}
+	s := &screen{Template: "keyform.html", Title: "New key", Heading: "New key", Nav: "keys", Commands: []string{"posthorn key create --kind publisher --name platform"}, Data: p}
+	if len(f.Problem) > 0 || f.Top != "" {
+		s.Status = http.StatusUnprocessableEntity
+	}
+	return s
+}
+
+var kindWords = map[hook.Kind]string{hook.Publisher: "publisher: publishes events", hook.TenantKey: "tenant: manages one tenant's endpoints", hook.Operator: "operator: may do everything in this mode"}
+
+func newKey(v *visit) (*screen, error) {
+	return v.keyForm(fresh("kind", string(hook.Publisher), "tenant", v.query.Get("tenant"))), nil
+}
+
+func createKey(v *visit) (*screen, string, error) {
+	f := v.filled("kind", "tenant", "name", "expires_at", "read_only")
+	want := hook.Key{Kind: hook.Kind(f.Value["kind"]), Tenant: strings.TrimSpace(f.Value["tenant"]), Name: strings.TrimSpace(f.Value["name"])}
+	want.ReadOnly = f.Value["read_only"] == "yes"
+	if text := f.Value["expires_at"]; text != "" {
+		at, err := parseTime(text)
+		if err != nil {
+			f.Problem["expires_at"] = "This must be a time."
+			return v.keyForm(f), "", nil
+		}
+		want.ExpiresAt = at
+	}
+	made, again, err := v.service().CreateKey(v.ctx(), v.caller, want, v.once("keys", &f, func(result any) string {
+		k, _ := result.(app.NewKey)
+		return k.Text
+	}))
+	if err != nil {
+		if f.refuse(err) {
+			return v.keyForm(f), "", nil
+		}
+		return nil, "", err
+	}
+	if again != nil {
+		made.Text = string(again.Body)
+	}
+	s := v.secretPage("The key was made", made.Text, "It is sent as a bearer credential: Authorization: Bearer KEY.", v.at("keys"), "")
+	p, _ := s.Data.(secretPage)
+	p.What = "key"
+	s.Data, s.Nav, s.Title = p, "keys", "Key"
+	return s, "", nil
 }

@@ -72,21 +72,20 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	if err := h.o.Service.Call(r.Context(), caller, false); err != nil {
 		return err
 	}
-	now := h.o.Now()
-	one := session{keys: map[hook.Mode][32]byte{}, begun: now, address: from.Addr().String()}
-	if old, cookie, ok := h.session(r); ok {
-		one.begun = old.begun
-		maps.Copy(one.keys, old.keys)
-		h.sessions.end(cookie)
+	one := hook.WebSession{Keys: map[hook.Mode][32]byte{}}
+	old, cookie, ok, err := h.session(r, 0)
+	if err != nil {
+		return err
 	}
-	one.keys[caller.Mode], one.last = sha256.Sum256([]byte(text)), caller.Mode
-	name := cookieSecure
-	if !secure {
-		name = cookiePlain
+	if ok {
+		one.CreatedAt = old.CreatedAt
+		maps.Copy(one.Keys, old.Keys)
 	}
-	http.SetCookie(w, &http.Cookie{Name: name, Value: h.sessions.begin(one, now), Path: "/", MaxAge: int(sessionMax / time.Second),
-		HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode})
-	h.audit(r, "audit: log-in to the pages", caller)
+	one.Keys[caller.Mode], one.Mode = sha256.Sum256([]byte(text)), caller.Mode
+	if err := h.begin(w, r, one, cookie, secure); err != nil {
+		return err
+	}
+	h.audit(r, "audit: log-in to the pages", caller, hook.ActUIOpened)
 	redirect(w, r, next)
 	return nil
 }
@@ -108,11 +107,15 @@ func (h *Handler) cookieFor(r *http.Request) (secure bool, why string) {
 }
 
 func (h *Handler) logout(w http.ResponseWriter, r *http.Request) error {
-	if one, cookie, ok := h.session(r); ok {
-		h.sessions.end(cookie)
-		for mode := range one.keys {
-			h.audit(r, "audit: log-out of the pages", app.Caller{Kind: hook.Operator, Mode: mode})
+	one, cookie, ok, err := h.session(r, 0)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := h.o.Service.CloseSession(r.Context(), cookie); err != nil {
+			return err
 		}
+		h.audited(r, "audit: log-out of the pages", &one, hook.ActUIClosed)
 	}
 	expire(w, cookieSecure, true)
 	expire(w, cookiePlain, false)
@@ -120,12 +123,26 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// audit logs a session event: what was done, and by which caller.
-func (h *Handler) audit(r *http.Request, what string, c app.Caller) {
+// audited is audit for each key of a session.
+func (h *Handler) audited(r *http.Request, what string, one *hook.WebSession, act hook.Act) {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	for mode, hash := range one.Keys {
+		c, err := h.o.Service.Holder(r.Context(), hash, from.Addr())
+		if err != nil {
+			c = app.Caller{Kind: hook.Operator, Mode: mode}
+		}
+		h.audit(r, what, c, act)
+	}
+}
+
+// audit records a session event in the log and the audit log: what was done, and by which
+// caller.
+func (h *Handler) audit(r *http.Request, what string, c app.Caller, act hook.Act) {
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
 	key := c.KeyID.String()
 	if c.KeyID.IsZero() {
 		key = "bootstrap"
 	}
 	h.o.Log.WarnContext(r.Context(), what, "mode", c.Mode.String(), "key", key, "address", from.Addr().String(), "request", requestID(r))
+	h.o.Service.AuditSession(r.Context(), c, act, from.Addr(), requestID(r))
 }

@@ -2,176 +2,195 @@ package web
 
 import (
 	"cmp"
-	"net/http"
+	"fmt"
 	"slices"
-	"strings"
+	"strconv"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// figure is a number on the overview.
-type figure struct{ Name, Value, Note, Href string }
+// figure is a number with what explains it.
+type figure struct {
+	Name, Value, Unit, Note, Href string
+	Spark                         string // path in a box of 118 by 26; empty: none
+}
 
-// most is the maximum number of rows that the overview counts. Beyond it, a number is "or
-// more".
-const most = 100
+// concernLine is an endpoint that needs attention.
+type concernLine struct {
+	State              badge
+	Href, Name, Tenant string
+	Says               string
+}
 
 // overviewPage is the content of the overview.
 type overviewPage struct {
-	Attention []endpointLine
+	Sub       string
+	Attention []concernLine
+	More      string // how many more there are, or how far was looked
 	Figures   []figure
 	Spans     []choice
 	Chart     *chart // nil if there was no attempt
+	Times     *times // nil if nothing was delivered
+	Table     bool
+	TableHref string
 	Reasons   []reasonLine
+	Failed    int64
+	Span      string
+	Replays   []replayLine
+	Node      *nodeLine
 	Latest    []deliveryLine
-	Failed    []deliveryLine
 	Empty     bool // no event was ever published in the mode
-	Command   string
 	All       string
+	AllReplay string
+	Partial   string // a box that could not be read
 }
 
-// numbers fills in the statistics of the span in the URL, which defaults to 24 hours.
-func (p *overviewPage) numbers(v *visit) error {
-	word := v.query.Get("span")
+// spanNames are the spans of statistics, as their segment shows them.
+var spanNames = [][2]string{{"1h", "1 h"}, {"24h", "24 h"}, {"7d", "7 d"}, {"30d", "30 d"}}
+
+// spanOf returns the span in the URL, 24 hours by default, and its choices.
+func (v *visit) spanOf(path string, few int, more ...string) (word string, out []choice) {
+	word = v.query.Get("span")
 	if _, ok := since[word]; !ok {
 		word = "24h"
 	}
+	for _, one := range spanNames[:few] {
+		out = append(out, choice{Name: one[1], Href: v.at(path, append(slices.Clone(more), "span", one[0])...), Current: one[0] == word})
+	}
+	return word, out
+}
+
+// numbers fills in the statistics of the span in the URL.
+func (p *overviewPage) numbers(v *visit) error {
+	word, spans := v.spanOf("", len(spanNames))
+	p.Span, p.Spans = spanWord(word), spans
 	stats, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-since[word])})
 	if err != nil {
 		return err
 	}
-	for _, one := range []string{"1h", "24h", "7d", "30d"} {
-		p.Spans = append(p.Spans, choice{Name: one, Href: v.at("", "span", one), Current: one == word})
+	hour, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	if err != nil {
+		return err
 	}
 	var all hook.Tally
-	p.Figures, all = v.figures(&stats)
-	p.Chart = chartOf(&stats)
-	slices.SortStableFunc(all.Errors, func(a, b hook.ErrorCount) int { return cmp.Compare(b.N, a.N) })
-	for _, e := range all.Errors[:min(len(all.Errors), 8)] {
-		p.Reasons = append(p.Reasons, reasonLine{Words: answerWords(0, e.Class), Class: string(e.Class), N: e.N, Href: v.at("deliveries", "class", string(e.Class), "since", word)})
-	}
+	p.Figures, all = v.figures(&stats, &hour, word)
+	p.Chart, p.Times = chartOf(&stats, v.now), timesOf(&stats)
+	p.Table, p.TableHref = v.query.Get("as") == "table", v.at("", "span", word, "as", "table")
+	p.Reasons, p.Failed = v.reasons(&all, "since", word)
 	return nil
 }
 
+// reasons returns why attempts failed, most frequent first.
+func (v *visit) reasons(all *hook.Tally, more ...string) (out []reasonLine, total int64) {
+	errs := slices.Clone(all.Errors)
+	slices.SortStableFunc(errs, func(a, b hook.ErrorCount) int { return cmp.Compare(b.N, a.N) })
+	for _, e := range errs {
+		total += e.N
+	}
+	for _, e := range errs[:min(len(errs), 8)] {
+		out = append(out, reasonLine{Words: answerWords(0, e.Class), Class: string(e.Class), N: number(e.N), Share: max(1, 100*e.N/max(1, total)),
+			Href: v.at("deliveries", append([]string{"class", string(e.Class)}, more...)...)})
+	}
+	return out, total
+}
+
 func overview(v *visit) (*screen, error) {
-	p := overviewPage{All: v.at("deliveries"), Command: "posthorn send --tenant acme --type payment.settled --data '{\"amount\": 1}'"}
-	no, yes := false, true
-	for _, enabled := range []*bool{&no, &yes} { // disabled endpoints come first
-		rows, _, err := v.service().Endpoints(v.ctx(), v.caller, hook.EndpointQuery{Enabled: enabled, Page: hook.Page{Limit: most}})
-		if err != nil {
-			return nil, err
-		}
-		lines, err := v.endpointLines(rows)
-		if err != nil {
-			return nil, err
-		}
-		for _, line := range lines {
-			if line.Trouble != "" && line.State.Word != "Disabled by hand" && len(p.Attention) < 20 {
-				p.Attention = append(p.Attention, line)
-			}
-		}
+	p := overviewPage{All: v.at("deliveries"), AllReplay: v.at("replays")}
+	now, err := v.overall()
+	if err != nil {
+		return nil, err
+	}
+	for i := range now.concerns[:min(len(now.concerns), 20)] {
+		c := &now.concerns[i]
+		host, path := hostOf(c.endpoint.URL)
+		p.Attention = append(p.Attention, concernLine{State: endpointBadge(&c.endpoint, c.health.Failures), Href: v.at("endpoints/" + c.endpoint.ID.String()), Name: host + path,
+			Tenant: c.endpoint.Scope.Tenant, Says: v.concernWords(c)})
+	}
+	switch {
+	case now.more || len(now.concerns) > 20:
+		p.More = fmt.Sprintf("The oldest %d are shown.", len(p.Attention))
+	case !now.all:
+		p.More = fmt.Sprintf("The newest %d endpoints were looked at.", now.endpoints)
 	}
 	if err := p.numbers(v); err != nil {
 		return nil, err
 	}
-	failed := hook.Failed
-	lost, _, err := v.service().Deliveries(v.ctx(), v.caller, hook.DeliveryQuery{State: &failed, Page: hook.Page{Limit: 5}})
-	if err != nil {
-		return nil, err
+	for i := range now.replays[:min(len(now.replays), 3)] {
+		p.Replays = append(p.Replays, v.replayLine(&now.replays[i]))
 	}
-	p.Failed = v.lines(lost)
-	rows, _, err := v.service().Deliveries(v.ctx(), v.caller, hook.DeliveryQuery{Page: hook.Page{Limit: 10}})
+	if v.h.o.Node != nil {
+		n := v.h.o.Node()
+		p.Node = &nodeLine{Node: n, Started: when(n.Started, v.now)}
+	}
+	rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Page: hook.Page{Limit: 6}})
 	if err != nil {
 		return nil, err
 	}
 	p.Latest, p.Empty = v.lines(rows), len(rows) == 0
-	s := &screen{Template: "overview.html", Title: "Overview", Heading: "No endpoint needs attention", Commands: []string{"posthorn endpoint list", "posthorn delivery list"}, Data: p}
-	switch n := len(p.Attention); {
+	s := &screen{Template: "overview.html", Title: "Overview", Commands: []string{"posthorn stats"}, API: []string{"GET /v1/stats"}, Data: &p}
+	s.Heading, p.Sub = p.sentence(&now)
+	return s, nil
+}
+
+// concernWords says what is wrong with an endpoint, and what follows.
+func (v *visit) concernWords(c *concern) string {
+	says := trouble(&c.endpoint, c.health, v.now)
+	if c.held >= 0 {
+		says += " " + count(c.held, hook.StatsCap) + " " + plural(c.held, "delivery is", "deliveries are") + " held."
+	}
+	if end := v.disabledOn(&c.endpoint, c.health); end != "" {
+		says += " " + end
+	}
+	return says
+}
+
+// disabledOn says when failures will disable an endpoint.
+func (v *visit) disabledOn(e *hook.Endpoint, health hook.Health) string {
+	if e.Status != hook.Enabled || health.Failures == 0 {
+		return ""
+	}
+	t := v.service().PolicyOf(e).Trip
+	switch {
+	case t.Count == hook.TripDuration && t.For > 0 && !health.FirstFailureAt.IsZero():
+		return "Unless an attempt succeeds, it is disabled after " + health.FirstFailureAt.Add(t.For).UTC().Format("Mon 2 Jan 15:04") + " UTC."
+	case t.Count == hook.TripAttempts && t.N > 0:
+		return fmt.Sprintf("It is disabled after %d failed attempts in a row.", t.N)
+	case t.Count == hook.TripDeliveries && t.N > 0:
+		return fmt.Sprintf("It is disabled after %d failed deliveries in a row.", t.N)
+	}
+	return ""
+}
+
+// sentence returns the opening sentence of the overview and the one below it.
+func (p *overviewPage) sentence(now *overall) (heading, sub string) {
+	fast := ""
+	if p.Times != nil {
+		fast = "; the rest get their events within " + p.Times.P95
+	}
+	switch n := len(now.concerns); {
+	case n == 0 && p.Empty:
+		return "Nothing was sent yet", ""
+	case n == 0 && p.Times != nil:
+		heading = "No endpoint needs attention; events arrive within " + p.Times.P95
+	case n == 0:
+		heading = "No endpoint needs attention"
 	case n == 1:
-		s.Heading = "One endpoint needs attention"
-	case n > 1:
-		s.Heading = count(n, 20) + " endpoints need attention"
-	case p.Empty:
-		s.Heading = "Nothing was sent yet"
+		heading = "One endpoint needs attention" + fast
+	case n < len(numberWords):
+		heading = numberWords[n] + " endpoints need attention" + fast
+	default:
+		heading = strconv.Itoa(n) + " endpoints need attention" + fast
+		if now.more {
+			heading = "More than " + heading
+		}
 	}
-	return s, nil
+	if n := now.endpoints; n > 0 && now.all {
+		sub = fmt.Sprintf("%d of %d %s.", n-len(now.concerns), n, plural(n, "endpoint is well", "endpoints are well"))
+	}
+	return heading, sub
 }
 
-// hit is the result of a search.
-type hit struct{ Kind, Href, Name string }
-
-// search redirects to the object with the given id: an event, a delivery, an endpoint or a
-// tenant. It searches only the visit's mode.
-func search(v *visit) (*screen, error) {
-	asked := strings.TrimSpace(v.query.Get("q"))
-	hits, err := v.find(asked)
-	if err != nil {
-		return nil, err
-	}
-	if len(hits) == 1 {
-		redirect(v.w, v.r, hits[0].Href)
-		return nil, nil
-	}
-	s := &screen{Template: "search.html", Title: "Search", Heading: "Several things have this id", Nav: "-", Data: struct {
-		Asked, Other string
-		Hits         []hit
-	}{asked, at(otherMode(v.mode), "search", "q", asked), hits}}
-	if len(hits) == 0 {
-		s.Heading, s.Status = "Nothing was found", http.StatusNotFound
-	}
-	return s, nil
-}
-
-func otherMode(mode hook.Mode) hook.Mode {
-	if mode == hook.Live {
-		return hook.Test
-	}
-	return hook.Live
-}
-
-func (v *visit) find(asked string) (hits []hit, err error) {
-	id, err := hook.ParseID(asked)
-	if err != nil {
-		return v.findTenant(asked)
-	}
-	missing := func(err error) bool {
-		return hook.CodeOf(err) == hook.CodeNotFound || hook.CodeOf(err) == hook.CodeTenantNotFound
-	}
-	if d, _, err := v.service().Delivery(v.ctx(), v.caller, id); err == nil {
-		hits = append(hits, hit{"Delivery", v.at("deliveries/" + id.String()), d.EventType})
-	} else if !missing(err) {
-		return nil, err
-	}
-	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, "", id); err == nil {
-		host, path := hostOf(e.URL)
-		hits = append(hits, hit{"Endpoint", v.at("endpoints/" + id.String()), host + path})
-	} else if !missing(err) {
-		return nil, err
-	}
-	e, _, err := v.service().Event(v.ctx(), v.caller, "", id)
-	switch {
-	case err == nil:
-		hits = append(hits, hit{"Event", v.at("events/"+id.String(), "tenant", e.Scope.Tenant), e.Type})
-	case hook.CodeOf(err) == hook.CodeConflict:
-		return nil, &hook.Error{Code: hook.CodeConflict, Message: "Several tenants have an event with this id. Open the events of the tenant and choose it there."}
-	case !missing(err):
-		return nil, err
-	}
-	more, err := v.findTenant(asked)
-	return append(hits, more...), err
-}
-
-func (v *visit) findTenant(asked string) ([]hit, error) {
-	if !hook.ValidTenantID(asked) {
-		return nil, nil
-	}
-	t, err := v.service().Tenant(v.ctx(), v.caller, asked)
-	switch {
-	case err == nil:
-		return []hit{{"Tenant", v.at("tenants/" + t.ID), t.Name}}, nil
-	case hook.CodeOf(err) == hook.CodeNotFound || hook.CodeOf(err) == hook.CodeTenantNotFound:
-		return nil, nil
-	}
-	return nil, err
-}
+// numberWords are the numbers at the beginning of a sentence.
+var numberWords = []string{"", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"}

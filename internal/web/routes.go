@@ -14,33 +14,61 @@ type route struct {
 	path string // below the mode, a pattern of net/http
 	show func(*visit) (*screen, error)
 	act  func(*visit) (string, error)
+	form func(*visit) (*screen, string, error) // an action that may answer with a page: its form again, or a question
+	live bool                                  // the page is kept up to date by a stream
 }
 
 // table lists every page and action. Tests iterate over it, and a page that is not in it is
 // not served.
 func table() []route {
 	return []route{
-		{path: "{$}", show: overview},
+		{path: "{$}", show: overview, live: true},
 		{path: "search", show: search},
-		{path: "deliveries", show: deliveries},
-		{path: "deliveries/{id}", show: delivery},
+		{path: "deliveries", show: deliveries, live: true},
+		{path: "deliveries/many", form: manyDeliveries},
+		{path: "deliveries/{id}", show: delivery, live: true},
+		{path: "deliveries/{id}/report", show: deliveryReport},
 		{path: "deliveries/{id}/retry", act: retryDelivery},
 		{path: "deliveries/{id}/cancel", show: confirmCancel, act: cancelDelivery},
-		{path: "endpoints", show: endpoints},
-		{path: "endpoints/{id}", show: endpoint},
+		{path: "endpoints", show: endpoints, live: true},
+		{path: "endpoints/new", show: newEndpoint, form: createEndpoint},
+		{path: "endpoints/{id}", show: endpoint, live: true},
+		{path: "endpoints/{id}/edit", show: editEndpoint, form: changeEndpoint},
 		{path: "endpoints/{id}/test", act: testEndpoint},
 		{path: "endpoints/{id}/enable", show: confirmEnable, act: enableEndpoint},
 		{path: "endpoints/{id}/disable", show: confirmDisable, act: disableEndpoint},
-		{path: "events", show: events},
-		{path: "events/{id}", show: event},
+		{path: "endpoints/{id}/delete", show: confirmDelete, form: deleteEndpoint},
+		{path: "endpoints/{id}/rotate", show: confirmRotate, form: rotateSecret},
+		{path: "endpoints/{id}/reveal", show: confirmReveal, form: revealSecret},
+		{path: "events", show: events, live: true},
+		{path: "events/{id}", show: event, live: true},
 		{path: "events/{id}/data", show: eventData},
+		{path: "events/{id}/report", show: eventReport},
 		{path: "events/{id}/resend", show: confirmResend, act: resendEvent},
 		{path: "tenants", show: tenants},
-		{path: "tenants/{id}", show: tenant},
+		{path: "tenants/new", show: newTenant, form: createTenant},
+		{path: "tenants/{id}", show: tenant, live: true},
+		{path: "tenants/{id}/rename", form: renameTenant},
+		{path: "tenants/{id}/portal", show: confirmPortal, form: portalLink},
+		{path: "tenants/{id}/delete", show: confirmDeleteTenant, form: deleteTenant},
+		{path: "replays", show: replays, live: true},
+		{path: "replays/new", show: newReplay, form: createReplay},
+		{path: "replays/{id}", show: replay, live: true},
+		{path: "replays/{id}/pause", act: pauseReplay},
+		{path: "replays/{id}/resume", act: resumeReplay},
+		{path: "replays/{id}/cancel", show: confirmCancelReplay, act: cancelReplay},
 		{path: "types", show: types},
 		{path: "types/{name...}", show: eventType},
+		{path: "profiles", show: profiles},
+		{path: "profiles/{name}", show: profileSheet},
 		{path: "keys", show: keys},
+		{path: "keys/new", show: newKey, form: createKey},
 		{path: "keys/{id}/revoke", show: confirmRevoke, act: revokeKey},
+		{path: "audit", show: auditLog},
+		{path: "audit/download", show: auditDownload},
+		{path: "nodes", show: nodes, live: true},
+		{path: "settings", show: settings},
+		{path: "shortcuts", show: shortcuts},
 	}
 }
 
@@ -54,9 +82,18 @@ func (h *Handler) routes() {
 			if one.act != nil {
 				h.mux.HandleFunc("POST "+pattern, h.act(mode, one.act))
 			}
+			if one.form != nil {
+				h.mux.HandleFunc("POST "+pattern, h.form(mode, one.form))
+			}
 		}
 	}
+	for _, mode := range []hook.Mode{hook.Live, hook.Test} {
+		h.mux.HandleFunc("GET /ui/"+mode.String()+"/stream", h.visited(mode, false, (*visit).live))
+	}
+	h.mux.HandleFunc("POST /ui/theme", h.plain(setTheme))
 	h.mux.HandleFunc("GET /ui/static/{hash}/{name}", h.file)
+	h.mux.HandleFunc("GET /ui/enter/{code}", h.plain(h.showEnter))
+	h.mux.HandleFunc("POST /ui/enter/{code}", h.plain(h.enter))
 	h.mux.HandleFunc("GET /ui/login", h.plain(h.showLogin))
 	h.mux.HandleFunc("POST /ui/login", h.plain(h.login))
 	h.mux.HandleFunc("POST /ui/logout", h.plain(h.logout))
@@ -75,7 +112,10 @@ func (h *Handler) plain(do func(http.ResponseWriter, *http.Request) error) http.
 // home redirects to the mode that was viewed last. Any other unknown path is answered with
 // 404, but only for logged-in users.
 func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
-	one, _, ok := h.session(r)
+	one, _, ok, err := h.session(r, 0)
+	if err != nil {
+		return err
+	}
 	if !ok {
 		h.askLogin(w, r)
 		return nil
@@ -86,7 +126,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 		return &hook.Error{Code: hook.CodeNotFound, Message: "There is no such page."}
 	}
 	if !named {
-		mode = one.last
+		mode = one.Mode
 	}
 	redirect(w, r, at(mode, ""))
 	return nil
@@ -98,7 +138,6 @@ func (h *Handler) page(mode hook.Mode, show func(*visit) (*screen, error)) http.
 		if err != nil || s == nil { // nil: already answered
 			return err
 		}
-		h.sessions.look(v.cookie, mode)
 		h.render(v.w, v.r, v, s)
 		return nil
 	})
@@ -118,34 +157,59 @@ func (h *Handler) act(mode hook.Mode, act func(*visit) (string, error)) http.Han
 	})
 }
 
+// form serves an action that answers with a page or redirects to one.
+func (h *Handler) form(mode hook.Mode, do func(*visit) (*screen, string, error)) http.HandlerFunc {
+	return h.visited(mode, true, func(v *visit) error {
+		if err := v.r.ParseForm(); err != nil {
+			return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+		}
+		s, to, err := do(v)
+		switch {
+		case err != nil:
+			return err
+		case s != nil:
+			h.render(v.w, v.r, v, s)
+		default:
+			redirect(v.w, v.r, to)
+		}
+		return nil
+	})
+}
+
 // visited runs do for a session with an active key of the mode. It counts the request
 // against the limits of that key, as for a call of the API.
 func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = named(r)
-		one, cookie, ok := h.session(r)
-		if !ok {
+		one, cookie, ok, err := h.session(r, mode)
+		if err == nil && !ok {
 			h.askLogin(w, r)
 			return
 		}
 		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie}
 		h.serve(w, r, nil, func() error {
-			hash, ok := one.keys[mode]
+			if err != nil {
+				return err
+			}
+			hash, ok := one.Keys[mode]
 			if !ok {
 				h.askMode(w, r, mode)
 				return nil
 			}
-			from, _ := netip.ParseAddrPort(r.RemoteAddr)
-			caller, err := h.o.Service.Holder(r.Context(), hash, from.Addr())
+			from := addressOf(r)
+			caller, err := h.o.Service.Holder(r.Context(), hash, from)
 			if code := hook.CodeOf(err); code == hook.CodeUnauthorized || code == hook.CodeKeyExpired || err == nil && (caller.Kind != hook.Operator || caller.Mode != mode) {
-				h.sessions.end(cookie) // the key was revoked or has expired
+				if err := h.o.Service.CloseSession(r.Context(), cookie); err != nil { // the key was revoked or has expired
+					return err
+				}
 				h.askLogin(w, r)
 				return nil
 			}
 			if err != nil {
 				return err
 			}
-			r := r.WithContext(caller.Acting(r.Context(), from.Addr().Unmap().String(), requestID(r)))
+			v.quiet = r.Context()
+			r := r.WithContext(caller.Acting(r.Context(), from.Unmap().String(), requestID(r)))
 			v.caller, v.r = caller, r
 			h.serve(w, r, v, func() error {
 				err := h.o.Service.Call(r.Context(), caller, write)
@@ -163,23 +227,10 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 	}
 }
 
-const (
-	cookieSecure = "__Host-posthorn"
-	cookiePlain  = "posthorn" // over plain http, to this machine or with Options.Dev
-)
-
-// session returns the session of a request and the value of its cookie.
-func (h *Handler) session(r *http.Request) (session, string, bool) {
-	for _, name := range []string{cookieSecure, cookiePlain} {
-		c, err := r.Cookie(name)
-		if err != nil {
-			continue
-		}
-		if one, ok := h.sessions.find(c.Value, h.o.Now()); ok {
-			return one, c.Value, true
-		}
-	}
-	return session{}, "", false
+// addressOf returns the address of the connection.
+func addressOf(r *http.Request) netip.Addr {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return from.Addr()
 }
 
 // askLogin redirects to the log-in and back. A link from another site arrives without the

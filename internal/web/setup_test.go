@@ -25,6 +25,7 @@ type world struct {
 	event    client.Published
 	delivery string
 	key      client.Key
+	replay   client.Replay
 	other    client.Published // in test mode
 }
 
@@ -62,6 +63,9 @@ func newWorld(t *testing.T) *world {
 		w.delivery = page.Data[0].ID
 		return true
 	})
+	if w.replay, err = w.API.CreateReplay(ctx, client.NewReplay{Endpoint: w.endpoint.ID, Source: "missing"}); err != nil {
+		t.Fatal(err)
+	}
 	if w.other, err = w.test.Publish(ctx, client.NewEvent{Tenant: "acme", Type: "only.in.test", Data: json.RawMessage(`{}`)}, client.PublishOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -71,12 +75,21 @@ func newWorld(t *testing.T) *world {
 // quoted writes a text as JSON without escaping HTML characters.
 func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"` }
 
+// aFile reports whether a route answers with a file instead of a page.
+func aFile(r web.Route) bool {
+	return strings.HasSuffix(r.Path, "/data") || strings.HasSuffix(r.Path, "/report") || strings.HasSuffix(r.Path, "/download")
+}
+
 // path returns the path of a route in a mode, with the ids of objects of the world.
 func (w *world) path(mode string, r web.Route) string {
-	id := map[string]string{"deliveries": w.delivery, "endpoints": w.endpoint.ID, "events": w.event.ID, "tenants": "acme", "keys": w.key.ID}
+	id := map[string]string{"deliveries": w.delivery, "endpoints": w.endpoint.ID, "events": w.event.ID, "tenants": "acme", "keys": w.key.ID, "replays": ""}
+	if w.replay.ID != nil {
+		id["replays"] = *w.replay.ID
+	}
 	noun, _, _ := strings.Cut(r.Path, "/")
 	p := strings.ReplaceAll(r.Path, "{id}", id[noun])
 	p = strings.ReplaceAll(p, "{name...}", "order%2Fcreated")
+	p = strings.ReplaceAll(p, "{name}", "standard")
 	p = strings.ReplaceAll(p, "{$}", "")
 	if p == "search" {
 		p += "?q=none" // no result: it stays on the page

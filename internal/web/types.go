@@ -74,6 +74,7 @@ type typePage struct {
 	Deprecated, Hidden                bool
 	Replacement, ReplacementHref      string
 	Subscribers                       string
+	Searchable                        []hook.Searchable
 	Versions                          []typeVersion // the newest first
 	Created, Changed                  moment
 	Deliveries, Endpoints             string
@@ -98,7 +99,7 @@ func eventType(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := typePage{Name: t.Name, Description: t.Description, Group: t.Group, Enforce: enforceWords[t.Enforce], Deprecated: t.Deprecated, Hidden: t.Hidden, Replacement: t.Replacement,
+	p := typePage{Name: t.Name, Description: t.Description, Group: t.Group, Enforce: enforceWords[t.Enforce], Searchable: t.Searchable, Deprecated: t.Deprecated, Hidden: t.Hidden, Replacement: t.Replacement,
 		Created: when(t.CreatedAt, v.now), Changed: when(t.UpdatedAt, v.now), Deliveries: v.at("deliveries", "type", t.Name), Endpoints: v.at("endpoints", "type", t.Name)}
 	if t.Replacement != "" {
 		p.ReplacementHref = v.typeHref(t.Replacement)

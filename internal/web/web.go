@@ -3,12 +3,13 @@
 //
 // A page shows only what the key of its session may see. Stored and received text appears on
 // a page as text only. GET changes nothing, a request from another site changes nothing, and
-// no page requests anything from another host. Every page works without scripts, and there
-// are none.
+// no page requests anything from another host. Every page works without scripts; the ones
+// that there are only add to it.
 package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -17,13 +18,15 @@ import (
 	"html/template"
 	"io/fs"
 	"log/slog"
-	"mime"
 	"net/http"
 	"path"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/portal"
 )
 
 //go:embed templates/*.html static/*
@@ -36,6 +39,41 @@ type Options struct {
 	Version string
 	Dev     bool // cookies may be sent over plain http
 	Now     func() time.Time
+
+	Payloads Payloads
+	Settings func() []Setting // the options in force; nil: not known
+	Node     func() Node      // this node now; nil: not known
+	// PortalOrigins may show the portal in a frame; empty: those that each session names.
+	PortalOrigins []string
+}
+
+// Payloads says when pages show the data of events and the answers of receivers.
+type Payloads string
+
+// The values of Payloads.
+const (
+	PayloadsShown Payloads = "shown" // on their pages; the zero value means the same
+	PayloadsAsked Payloads = "asked" // after a press of a button
+	PayloadsNever Payloads = "never"
+)
+
+// Setting is an option in force. Secrets in Value are masked.
+type Setting struct {
+	Name, Value string
+	Source      string // where it was set; empty: the default
+}
+
+// Node is the state of the node that answers.
+type Node struct {
+	Name, Store         string
+	Alive               int // nodes that share the store
+	InFlight, Waiting   int // attempts, deliveries in memory
+	Endpoints, Queued   int // with a queue in memory; writes that wait
+	Commits, Deliveries int64
+	Attempts, Events    int64
+	LogBytes            int64 // of SQLite's log
+	Started             time.Time
+	Lease               time.Duration // 0: the store is not shared
 }
 
 // Handler serves everything under /ui/. It is safe for concurrent use.
@@ -45,7 +83,10 @@ type Handler struct {
 	guarded   http.Handler // mux with cross-site request protection
 	templates map[string]*template.Template
 	static    string // path of the static files, including their hash
-	sessions  sessions
+	streams   streams
+	shared    shared
+	gzipped   map[string][]byte // static files, by name
+	portal    *portal.Handler
 }
 
 // New returns the handler of the pages. It returns an error if a template is invalid.
@@ -58,6 +99,17 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{o: o, mux: http.NewServeMux(), templates: map[string]*template.Template{}}
 	if err := h.load(); err != nil {
+		return nil, err
+	}
+	style, err := files.ReadFile("static/posthorn.css")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	icons, err := files.ReadFile("static/icons.svg")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if h.portal, err = portal.New(portal.Options{Service: o.Service, Log: o.Log, Dev: o.Dev, Now: o.Now, Style: style, Icons: icons, Origins: o.PortalOrigins}); err != nil {
 		return nil, err
 	}
 	h.routes()
@@ -88,7 +140,10 @@ func (h *Handler) load() error {
 		sum.Write(text)
 	}
 	h.static = "/ui/static/" + hex.EncodeToString(sum.Sum(nil)[:8])
-	layout, err := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon}).ParseFS(files, "templates/layout.html")
+	if err := h.compress(names); err != nil {
+		return err
+	}
+	layout, err := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }}).ParseFS(files, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return fmt.Errorf("web: %w", err)
 	}
@@ -98,7 +153,7 @@ func (h *Handler) load() error {
 	}
 	for _, name := range pages {
 		base := path.Base(name)
-		if base == "layout.html" {
+		if base == "layout.html" || base == "parts.html" {
 			continue
 		}
 		t, err := layout.Clone()
@@ -116,11 +171,19 @@ func (h *Handler) load() error {
 // icon returns the path of an icon, for templates.
 func (h *Handler) icon(name string) string { return h.static + "/icons.svg#" + name }
 
-// policy permits a page to use its own style sheet and images, and nothing else.
-const policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// pair joins a name and a text for a template that takes both.
+func pair(name, text string) [2]string { return [2]string{name, text} }
 
-// ServeHTTP serves the pages under /ui/.
+// policy permits a page to use its own style sheet, scripts, images and stream, and nothing
+// else. Only the trusted-types policy "posthorn" of live.js makes HTML of text.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types posthorn"
+
+// ServeHTTP serves the pages under /ui/ and /portal/.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/portal/") {
+		h.portal.ServeHTTP(w, r)
+		return
+	}
 	head := w.Header()
 	head.Set("Content-Security-Policy", policy)
 	head.Set("X-Frame-Options", "DENY")
@@ -130,7 +193,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Referrer-Policy", "same-origin")
 	head.Set("Cross-Origin-Opener-Policy", "same-origin")
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
-	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)")
 	head.Set("Cache-Control", "no-store")
 	if changes(r) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -139,9 +202,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // maxForm is the maximum size of a form, in bytes.
-const maxForm = 16 << 10
+const maxForm = 64 << 10
 
 func changes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
+
+// mediaTypes are the media types of the static files. The tables of the machine may lack them.
+var mediaTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 func (h *Handler) file(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
@@ -151,9 +217,43 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+	w.Header().Set("Content-Type", mediaTypes[path.Ext(name)])
+	w.Header().Set("Vary", "Accept-Encoding")
+	if takesGzip(r) {
+		w.Header().Set("Content-Encoding", "gzip")
+		text = h.gzipped[name]
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	_, _ = w.Write(text) // the client disconnected
 }
+
+// compress keeps the static files compressed.
+func (h *Handler) compress(names []string) error {
+	h.gzipped = map[string][]byte{}
+	for _, name := range names {
+		text, err := files.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("web: %w", err)
+		}
+		h.gzipped[path.Base(name)] = zip(text)
+	}
+	return nil
+}
+
+func zip(text []byte) []byte {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, _ = z.Write(text) // into memory
+	_ = z.Close()
+	return out.Bytes()
+}
+
+func takesGzip(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+}
+
+// Close ends the streams; browsers open them again at the next start.
+func (h *Handler) Close() { h.streams.close() }
 
 // otherSite refuses a form that was not submitted from one of these pages.
 func (h *Handler) otherSite(w http.ResponseWriter, r *http.Request) {

@@ -2,7 +2,7 @@ package web
 
 import (
 	"bytes"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,6 +19,7 @@ import (
 type moment struct {
 	Text  string // "4 min ago"; empty if there is no such time
 	Exact string // "2026-11-27 14:34:43 UTC"
+	Clock string // "14:34:43", with the day if it is another one
 	ISO   string
 }
 
@@ -28,6 +29,10 @@ func when(at, now time.Time) moment {
 		return moment{}
 	}
 	m := moment{Exact: at.UTC().Format("2006-01-02 15:04:05.000 UTC"), ISO: at.UTC().Format(time.RFC3339Nano)}
+	m.Clock = at.UTC().Format("15:04:05")
+	if y, day := at.UTC().YearDay(), now.UTC().YearDay(); y != day || at.UTC().Year() != now.UTC().Year() {
+		m.Clock = at.UTC().Format("2 Jan 15:04")
+	}
 	if d := at.Sub(now); d > 0 {
 		m.Text = "in " + span(d)
 	} else {
@@ -56,6 +61,36 @@ func span(d time.Duration) string {
 		return two(time.Hour, time.Minute, "h", "min")
 	}
 	return two(24*time.Hour, time.Hour, "d", "h")
+}
+
+// short3 formats a duration that was measured, with two digits or three.
+func short3(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
+	case d < time.Second:
+		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
+	case d < time.Minute:
+		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+	}
+	return span(d)
+}
+
+// number writes a number with commas between its thousands.
+func number(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// plural returns the word for a number of things.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // badge shows a state as a colour, an icon and a word.
@@ -87,7 +122,7 @@ func endpointBadge(e *hook.Endpoint, failures int) badge {
 	switch {
 	case e.Unverified():
 		return badge{"held", "held", "Not verified"}
-	case e.Status == hook.Tripped && e.DisabledReason == "listener_away":
+	case e.Status == hook.Tripped && e.DisabledReason == hook.DisabledAway:
 		return badge{"off", "off", "Away"}
 	case e.Status == hook.Tripped:
 		return badge{"held", "held", "Disabled"}
@@ -115,6 +150,9 @@ var classWords = map[hook.Class]string{
 
 // answerWords describes the outcome of an attempt.
 func answerWords(status int, class hook.Class) string {
+	if status != 0 && class == hook.ClassNone && http.StatusText(status) == "" || status >= 200 && status < 300 && class == hook.ClassNone {
+		return strconv.Itoa(status)
+	}
 	if status != 0 {
 		text := strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 		if class == hook.ClassTruncated {
@@ -171,12 +209,36 @@ type text struct {
 	Body string
 	Size string
 	Cut  bool // there is more text than is shown
+	Hex  bool // it is not text: Body is a dump of its bytes
+}
+
+// maxHex limits the dump of what is not text, in bytes.
+const maxHex = 1 << 10
+
+// binary reports whether bytes are not text: at the beginning, one in ten is zero or not
+// UTF-8.
+func binary(raw []byte) bool {
+	head := raw[:min(len(raw), maxHex)]
+	broken := bytes.Count(head, []byte{0})
+	for i := 0; i < len(head); {
+		r, n := utf8.DecodeRune(head[i:])
+		if r == utf8.RuneError && n == 1 {
+			broken++
+		}
+		i += n
+	}
+	return broken > 3 && broken*10 > len(head)
 }
 
 // foreign prepares foreign bytes for display. It makes control and direction characters
 // visible, and shows at most limit bytes.
 func foreign(raw []byte, limit int) text {
 	t := text{Size: size(len(raw))}
+	if binary(raw) {
+		t.Hex, t.Cut = true, len(raw) > maxHex
+		t.Body = hex.Dump(raw[:min(len(raw), maxHex)])
+		return t
+	}
 	if len(raw) > limit {
 		t.Cut, raw = true, raw[:limit]
 		for len(raw) > 0 && !utf8.RuneStart(raw[len(raw)-1]) {
@@ -210,16 +272,6 @@ func visible(raw []byte) string {
 	return b.String()
 }
 
-// pretty indents JSON and preserves order, numbers and strings. Text that is not JSON stays
-// unchanged.
-func pretty(raw []byte) []byte {
-	var out bytes.Buffer
-	if json.Indent(&out, raw, "", "  ") != nil {
-		return raw
-	}
-	return out.Bytes()
-}
-
 func size(n int) string {
 	switch {
 	case n < 1024:
@@ -233,7 +285,7 @@ func size(n int) string {
 // count formats a number from a read that stopped counting at limit.
 func count(n, limit int) string {
 	if n >= limit {
-		return fmt.Sprintf("%d or more", limit)
+		return number(int64(limit)) + " or more"
 	}
-	return strconv.Itoa(n)
+	return number(int64(n))
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -18,40 +19,6 @@ func TestOnlyOurPathsAreLedBackTo(t *testing.T) {
 		if got := ours(next); got != want {
 			t.Errorf("%q leads to %q, want %q", next, got, want)
 		}
-	}
-}
-
-// Sessions end after a period without use, and at the latest after the maximum lifetime.
-// Their number never exceeds the limit.
-func TestSessionsEndAndAreBounded(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	var s sessions
-	begin := func(at time.Time) string {
-		return s.begin(session{keys: map[hook.Mode][32]byte{hook.Live: {}}, begun: at}, at)
-	}
-	idle := begin(now)
-	if _, ok := s.find(idle, now.Add(sessionIdle-time.Second)); !ok {
-		t.Error("a session in use was ended")
-	}
-	if _, ok := s.find(idle, now.Add(2*sessionIdle)); ok {
-		t.Error("a session that was unused is still good")
-	}
-	busy := begin(now)
-	at := now
-	for ; at.Sub(now) < sessionMax; at = at.Add(sessionIdle / 2) {
-		if _, ok := s.find(busy, at); !ok {
-			t.Fatalf("a busy session ended after %v", at.Sub(now))
-		}
-	}
-	if _, ok := s.find(busy, at); ok {
-		t.Error("a session outlives its end")
-	}
-	first := begin(now)
-	for i := range maxSessions + 10 {
-		begin(now.Add(time.Duration(i+1) * time.Millisecond))
-	}
-	if _, ok := s.find(first, now.Add(2*time.Second)); ok || len(s.in) > maxSessions {
-		t.Errorf("%d sessions are kept", len(s.in))
 	}
 }
 
@@ -90,14 +57,62 @@ func TestSpans(t *testing.T) {
 // the largest one.
 func TestChart(t *testing.T) {
 	s := &hook.Stats{From: time.Unix(1_800_000_000, 0), Step: time.Hour, Buckets: []hook.Tally{{Attempts: 100_000, Delivered: 99_999}, {}, {Attempts: 1, Delivered: 1}, {Attempts: 50}}}
-	c := chartOf(s)
+	c := chartOf(s, s.From.Add(10*time.Hour))
 	if c.Good != "M0 2h238v98h-238zM480 99h238v1h-238z" || c.Bad != "M0 103h238v1h-238zM720 103h238v44h-238z" {
 		t.Errorf("%q %q", c.Good, c.Bad)
 	}
-	if !strings.HasPrefix(c.Sentence, "100000 attempts delivered and 51 failed from ") {
+	if !strings.HasPrefix(c.Sentence, "100,000 attempts delivered and 51 failed from ") {
 		t.Error(c.Sentence)
 	}
-	if chartOf(&hook.Stats{Buckets: make([]hook.Tally, 3)}) != nil {
+	if now := chartOf(s, s.From.Add(3*time.Hour+time.Minute)); now.Good == "" || now.BadNow != "M720 103h238v44h-238z" {
+		t.Errorf("the bar of an hour that is not over: %+v", now)
+	}
+	if chartOf(&hook.Stats{Buckets: make([]hook.Tally, 3)}, time.Unix(0, 0)) != nil {
 		t.Error("a chart of nothing")
+	}
+}
+
+// Lines of charts hold finite numbers only, also where nothing happened.
+func TestLinesHaveGaps(t *testing.T) {
+	nan := math.NaN()
+	for path, values := range map[string][]float64{"": {0, 0}, "M19.67 2h2M98.33 13h2": {2, nan, 1}, "M29.5 24h2L88.5 2": {0, 1}} {
+		if got := spark(values); got != path {
+			t.Errorf("%v: %q, want %q", values, got, path)
+		}
+	}
+	took := hook.Tally{Attempts: 1, Delivered: 1}
+	took.DeliveryTime.Note(time.Second)
+	c := timesOf(&hook.Stats{Step: time.Minute, Buckets: []hook.Tally{took, {}, took, took}})
+	if c.Half != c.Nearly || c.P50 != "999 ms" || strings.Contains(c.Half, "N") || strings.Count(c.Half, "M") != 2 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// The last value of a name counts in a path, and an empty one drops it.
+func TestPathsOfFilters(t *testing.T) {
+	if got := at(hook.Live, "deliveries", "state", "failed", "tenant", "a b", "state", ""); got != "/ui/live/deliveries?tenant=a+b" {
+		t.Error(got)
+	}
+}
+
+// The phases of an attempt follow each other without a gap, none is invisible, and an attempt
+// of an earlier release has none.
+func TestPhases(t *testing.T) {
+	for took, want := range map[time.Duration]int{100 * time.Millisecond: 600, 20 * time.Second: 300} {
+		a := &hook.Attempt{Duration: took, Timing: hook.Timing{DNS: time.Microsecond, Connect: 10 * time.Millisecond, FirstByte: 20 * time.Millisecond}}
+		at := 0
+		for _, p := range phasesOf(a) {
+			if p.X != at || p.Width < 4 {
+				t.Errorf("%v: %+v", took, phasesOf(a))
+			}
+			at += p.Width
+		}
+		all := phasesOf(a)
+		if len(all) != 4 || all[3].Width < want || all[3].Class != "p5" {
+			t.Errorf("%v: %+v", took, all)
+		}
+	}
+	if phasesOf(&hook.Attempt{Duration: time.Second}) != nil {
+		t.Error("phases that were not recorded")
 	}
 }

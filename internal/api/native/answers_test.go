@@ -86,6 +86,7 @@ var bodiesOf = map[string]string{
 	"POST /v1/keys":                         `{"kind":"tenant","tenant":"acme","name":"n"}`,
 	"POST /v1/event-types":                  `{"name":"b.c","schema":{"type":"object"}}`,
 	"PATCH /v1/event-types/{id}":            `{"example":{"a":1}}`,
+	"POST /v1/portal/sessions":              `{"tenant":"acme","capabilities":["view","test"],"frame_origins":["https://app.example.com"],"theme":{"accent":"#ffff00"}}`,
 	"POST /v1/partner-users":                `{"partner":"broker","user":"v","tenant":"acme"}`,
 	"POST /v1/endpoints/{id}/secret/rotate": `{}`,
 }
@@ -165,17 +166,20 @@ func (v *visitor) furnish() things {
 	v.at("GET /v1/endpoints/{id}/stats", full.ID, "", nil)
 	v.at("GET /v1/tenants/{id}/stats", "acme", "", nil)
 	v.at("GET /v1/stats", "", "?step=1m", nil)
+	v.at("GET /v1/search", "", "?q=acme", nil)
 	v.at("PATCH /v1/endpoints/{id}", off.ID, "", `{"enabled":false}`)
 	v.at("GET /v1/endpoints", "", "?enabled=false", nil)
 	open := want[client.Event](v.testAPI, 200, get("/v1/events/"+v.event("acme", "a.b").ID)).Deliveries[0]
 	grant := want[client.PartnerUser](v.testAPI, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`))
+	v.at("DELETE /v1/portal/sessions", "", "?tenant=acme", nil)
+	session := want[client.PortalSession](v.testAPI, 201, post("/v1/portal/sessions", `{"tenant":"acme"}`))
 	key := want[client.Key](v.testAPI, 201, post("/v1/keys", `{"kind":"publisher"}`))
 	replay := want[client.Replay](v.testAPI, 201, post("/v1/replays", `{"endpoint":"`+e.ID+`","source":"all","state":"succeeded","status_class":"2xx"}`))
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+e.ID+`","source":"all","dry_run":true,"after":"2020-01-01T00:00:00Z"}`)
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+empty.ID+`","source":"failed"}`)
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+off.ID+`","source":"missing","hold":true}`)
 	return things{"/v1/replays/": *replay.ID, "/v1/tenants/": "acme", "/v1/endpoints/": e.ID, "/v1/events/{": event.ID, "/v1/deliveries/": open.ID, "/v1/keys/": key.ID, "/v1/master-keys/": want[client.Page[client.MasterKey]](v.testAPI, 200, get("/v1/master-keys")).Data[0].ID,
-		"/v1/event-types/": "a.b", "/v1/partner-users/": grant.ID}
+		"/v1/event-types/": "a.b", "/v1/partner-users/": grant.ID, "/v1/portal/sessions/": session.ID}
 }
 
 // refusals makes the usual mistakes on a route that needs a key.
@@ -372,7 +376,7 @@ func TestWrongSchemasAreNoticed(t *testing.T) {
 		place, _, _ := strings.Cut(wrong, ": ")
 		members[place[strings.LastIndex(place, ".")+1:]] = true
 	}
-	wanted := []string{"after", "attempt_time", "before", "created_at", "delivery", "delivery_time", "disabled_at", "ended_at", "estimated_end_at", "first_failure_at", "last_attempt_at", "last_failure_at", "next_attempt_at", "oldest_pending", "oldest_pending_at", "pace", "released_at", "replaced_at", "retry",
+	wanted := []string{"after", "attempt_time", "before", "created_at", "delivery", "delivery_time", "disabled_at", "ended_at", "estimated_end_at", "first_failure_at", "last_attempt_at", "last_failure_at", "last_used_at", "next_attempt_at", "oldest_pending", "oldest_pending_at", "pace", "released_at", "replaced_at", "retry",
 		"settled_at", "since", "timing", "updated_at", "verified_at"}
 	if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(members))); diff != "" {
 		t.Error(diff)

@@ -22,11 +22,12 @@ type auditIn struct {
 	Act      string `query:"act" doc:"Such as endpoint.deleted."`
 	Object   string `query:"object" doc:"The kind of the object, such as endpoint."`
 	ObjectID string `query:"object_id" doc:"The id of the object."`
+	Request  string `query:"request_id" doc:"The id of the request: request_id of an answer." example:"3w5e11264sgsf-1z141z4"`
 }
 
 func (a *api) listAudit(ctx context.Context, q *request, in *auditIn) (*reply[client.Page[client.AuditEntry]], error) {
 	rows, next, err := a.o.Service.AuditEntries(ctx, q.caller, hook.AuditQuery{Scope: hook.Scope{Tenant: in.Tenant}, Actor: in.Actor, Act: in.Act,
-		Object: in.Object, ObjectID: in.ObjectID, After: in.After.Time, Before: in.Before.Time, Page: in.page()})
+		Object: in.Object, ObjectID: in.ObjectID, Request: in.Request, After: in.After.Time, Before: in.Before.Time, Page: in.page()})
 	if err != nil {
 		return nil, err
 	}

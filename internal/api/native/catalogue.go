@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -26,11 +28,24 @@ func (a *api) catalogueRoutes(h huma.API) {
 }
 
 func wireEventType(e hook.EventType) client.EventType {
-	return client.EventType{Name: e.Name, Description: e.Description, Group: e.Group, Version: e.Version, Schema: e.Schema, Example: e.Example,
+	out := client.EventType{Name: e.Name, Description: e.Description, Group: e.Group, Version: e.Version, Schema: e.Schema, Example: e.Example,
 		OtherVersions: wireAll(e.Others, func(v hook.TypeVersion) client.EventTypeVersion {
 			return client.EventTypeVersion{Version: v.Version, Schema: v.Schema, Example: v.Example}
 		}), Check: e.Enforce.String(), Deprecated: e.Deprecated, Replacement: e.Replacement, Hidden: e.Hidden,
-		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt)}
+		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt), Searchable: map[string]string{}}
+	for _, member := range e.Searchable {
+		out.Searchable[member.Tag] = member.Pointer
+	}
+	return out
+}
+
+// searchableOf returns searchable members in the order in which they are stored.
+func searchableOf(members map[string]string) []hook.Searchable {
+	var out []hook.Searchable
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		out = append(out, hook.Searchable{Tag: name, Pointer: members[name]})
+	}
+	return out
 }
 
 // madeEventType returns the response to the creation of an entry. Standard Webhooks 1.0
@@ -57,7 +72,7 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if want.Name == "" {
 		return nil, strict.Missing("name")
 	}
-	e := hook.EventType{Name: want.Name, Description: want.Description, Group: want.Group, Deprecated: want.Deprecated, Replacement: want.Replacement, Hidden: want.Hidden}
+	e := hook.EventType{Name: want.Name, Description: want.Description, Group: want.Group, Deprecated: want.Deprecated, Replacement: want.Replacement, Hidden: want.Hidden, Searchable: searchableOf(want.Searchable)}
 	var given struct{ Version *int } // 0 is not absent
 	err := json.Unmarshal(in.Body.text, &given)
 	if err != nil {
@@ -211,6 +226,14 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 			p.blame(err)
 		}
 		change.Enforce = &enforce
+	}
+	if members := patched(p, "searchable", map[string]string{}); members != nil {
+		list := searchableOf(*members)
+		change.Searchable = &list
+	}
+	if members := patched(p, "searchable", map[string]string{}); members != nil {
+		list := searchableOf(*members)
+		change.Searchable = &list
 	}
 	p.readOnly("name", "created_at", "updated_at")
 	if err := p.end(); err != nil {

@@ -3,6 +3,7 @@ package native_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -21,6 +22,7 @@ type site struct {
 	*client.Client
 	ctx                                  context.Context
 	endpoint, event, delivery, key, user string
+	portal                               string // id of a session
 
 	testAPI *testAPI
 	mu      sync.Mutex
@@ -47,6 +49,7 @@ func newSite(t *testing.T) *site {
 	s.event = h.event("acme", "a.b").ID
 	s.delivery = want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries")).Data[0].ID
 	s.key = want[client.Key](h, 201, post("/v1/keys", `{"kind":"publisher"}`)).ID
+	s.portal = want[client.PortalSession](h, 201, post("/v1/portal/sessions", `{"tenant":"acme"}`)).ID
 	s.user = want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`)).ID
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b"}`))
 	s.replay = *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+s.endpoint+`","source":"all"}`)).ID
@@ -100,6 +103,13 @@ var clientCalls = map[string]func(*site) error{
 	"POST /v1/replays/{id}/resume": func(s *site) error { return second(s.ResumeReplay(s.ctx, s.replay)) },
 	"POST /v1/replays/{id}/cancel": func(s *site) error { return second(s.CancelReplay(s.ctx, s.replay)) },
 
+	"GET /v1/search": func(s *site) error {
+		found, err := s.Search(s.ctx, s.delivery[:13])
+		if err == nil && len(found.Data) == 0 {
+			err = errors.New("nothing was found")
+		}
+		return err
+	},
 	"GET /v1/deliveries":              func(s *site) error { return second(s.Deliveries(s.ctx, client.DeliveryQuery{})) },
 	"GET /v1/deliveries/{id}":         func(s *site) error { return second(s.Delivery(s.ctx, s.delivery)) },
 	"POST /v1/deliveries/{id}/retry":  func(s *site) error { return second(s.RetryDelivery(s.ctx, s.delivery)) },
@@ -160,6 +170,14 @@ var clientCalls = map[string]func(*site) error{
 	},
 	"GET /v1/partner-users":         func(s *site) error { return second(s.PartnerUsers(s.ctx, client.PartnerUserQuery{})) },
 	"DELETE /v1/partner-users/{id}": func(s *site) error { return s.DeletePartnerUser(s.ctx, s.user) },
+
+	"POST /v1/portal/sessions": func(s *site) error {
+		return second(s.CreatePortalSession(s.ctx, client.NewPortalSession{Tenant: "acme"}))
+	},
+	"GET /v1/portal/sessions":         func(s *site) error { return second(s.PortalSessions(s.ctx, client.PortalSessionQuery{})) },
+	"DELETE /v1/portal/sessions":      func(s *site) error { return s.EndPortalSessions(s.ctx, "acme") },
+	"DELETE /v1/portal/sessions/{id}": func(s *site) error { return s.EndPortalSession(s.ctx, s.portal) },
+	"POST /v1/ui/links":               func(s *site) error { return second(s.CreateUILink(s.ctx)) },
 }
 
 // The client has a call for every route of the document, and the call reaches the

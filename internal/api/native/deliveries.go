@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/client"
 	"github.com/posthorn/posthorn/internal/api/strict"
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -42,16 +43,23 @@ type eventsIn struct {
 	SpanIn
 	Tenant string `query:"tenant" doc:"Events of this tenant. Absent: of all tenants that the key sees." example:"acme"`
 	Type   string `query:"type" doc:"Events of exactly this type." example:"payment.settled"`
+	Tag    string `query:"tag" doc:"Events with this tag: its name, a colon and its value." example:"order:o-1"`
 	Test   string `query:"test" enum:"true,false" doc:"true: test events only. false: none of them." example:"false"`
 }
 
 func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[client.Page[client.Event]], error) {
-	rows, next, err := a.o.Service.Events(ctx, q.caller, hook.EventQuery{Scope: hook.Scope{Tenant: in.Tenant},
-		Type: in.Type, Test: yesOrNo(in.Test), After: in.After.Time, Before: in.Before.Time, Page: in.page()})
+	tag, err := app.ParseTag(in.Tag)
 	if err != nil {
 		return nil, err
 	}
-	return page(q, wireAll(rows, wireEvent), next), nil
+	query, reach := hook.EventQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: in.Type, Test: yesOrNo(in.Test), Tag: tag,
+		After: in.After.Time, Before: in.Before.Time, Page: in.page()}, hook.Reach{}
+	query.Reach = &reach
+	rows, next, err := a.o.Service.Events(ctx, q.caller, query)
+	if err != nil {
+		return nil, err
+	}
+	return searched(q, wireAll(rows, wireEvent), next, reach), nil
 }
 
 // yesOrNo parses a parameter that is true, false or absent.
@@ -97,40 +105,51 @@ func (a *api) deliveryRoutes(h huma.API) {
 type deliveriesIn struct {
 	PageIn
 	SpanIn
-	Tenant      string `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
-	Endpoint    string `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
-	Event       string `query:"event" format:"uuid" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
-	EventType   string `query:"event_type" doc:"Deliveries of events of exactly this type." example:"payment.settled"`
-	Type        string `query:"type" deprecated:"true" doc:"The older name of event_type. Both together are refused." example:"payment.settled"`
-	State       string `query:"state" enum:"pending,held,succeeded,failed,cancelled" doc:"Deliveries in this state." example:"failed"`
-	StatusClass string `query:"status_class" enum:"2xx,3xx,4xx,5xx" doc:"The receiver's last answer has a status of this class." example:"5xx"`
-	Error       string `query:"error" pattern:"^[a-z_]{1,64}$" doc:"The last attempt failed with this class: last_error." example:"timeout_response"`
+	Tenant      string   `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Endpoint    string   `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
+	Event       string   `query:"event" format:"uuid" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
+	EventType   string   `query:"event_type" doc:"Deliveries of events of exactly this type." example:"payment.settled"`
+	Type        string   `query:"type" deprecated:"true" doc:"The older name of event_type. Both together are refused." example:"payment.settled"`
+	State       []string `query:"state" enum:"pending,held,succeeded,failed,cancelled" maxItems:"5" doc:"Deliveries in this state, or in one of several with commas between them." example:"failed"`
+	StatusClass []string `query:"status_class" enum:"2xx,3xx,4xx,5xx" maxItems:"4" doc:"The receiver's last answer has a status of this class, or of one of several." example:"5xx"`
+	Status      int      `query:"status" minimum:"100" maximum:"599" doc:"The receiver's last answer has this status." example:"503"`
+	Error       []string `query:"error" pattern:"^[a-z_]{1,64}$" maxItems:"10" doc:"The last attempt failed with this class, or one of several: last_error." example:"timeout_response"`
+	Tag         string   `query:"tag" doc:"Deliveries of events with this tag: its name, a colon and its value." example:"order:o-1"`
 }
 
 func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) (*reply[client.Page[client.Delivery]], error) {
 	if in.EventType != "" && in.Type != "" {
 		return nil, &hook.Error{Code: hook.CodeInvalidRequest, Field: "type", Message: "\"type\" is the older name of \"event_type\": give one of them."}
 	}
-	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Error: hook.Class(in.Error),
+	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Status: in.Status,
 		After: in.After.Time, Before: in.Before.Time, Page: in.page()}
 	var err error
+	if query.Tag, err = app.ParseTag(in.Tag); err != nil {
+		return nil, err
+	}
 	if query.Endpoint, err = filterID("endpoint", in.Endpoint); err != nil {
 		return nil, err
 	}
 	if query.Event, err = filterID("event", in.Event); err != nil {
 		return nil, err
 	}
-	if state, known := hook.ParseState(in.State); known {
-		query.State = &state
+	for _, word := range in.State {
+		state, _ := hook.ParseState(word) // huma has checked it
+		query.States = append(query.States, state)
 	}
-	if in.StatusClass != "" {
-		query.StatusClass = int(in.StatusClass[0] - '0')
+	for _, class := range in.StatusClass {
+		query.StatusClasses = append(query.StatusClasses, int(class[0]-'0'))
 	}
+	for _, class := range in.Error {
+		query.Errors = append(query.Errors, hook.Class(class))
+	}
+	var reach hook.Reach
+	query.Reach = &reach
 	rows, next, err := a.o.Service.Deliveries(ctx, q.caller, query)
 	if err != nil {
 		return nil, err
 	}
-	return page(q, wireAll(rows, wireDelivery), next), nil
+	return searched(q, wireAll(rows, wireDelivery), next, reach), nil
 }
 
 func filterID(field, text string) (hook.ID, error) {

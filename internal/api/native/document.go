@@ -29,8 +29,11 @@ var tags = []*huma.Tag{
 	{Name: "disk", Description: "What the store takes on disk. Both modes share it."},
 	{Name: "keys", Description: "Credentials of one mode and one kind."},
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
+	{Name: "portal", Description: "Sessions of the pages that show a customer its own webhooks. They belong to one tenant and mode."},
+	{Name: "ui", Description: "The pages for operators."},
 	{Name: "event-types", Description: "The catalogue of one mode. It restricts no types; with check, the schema of a type decides about its data."},
 	{Name: "profiles", Description: "The wire formats."},
+	{Name: "search", Description: "What an id belongs to."},
 	{Name: "audit", Description: "Who did what, in a log that shows when it was changed."},
 	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},
@@ -106,7 +109,7 @@ func refusals(op *huma.Operation, method, path string) {
 	// This response comes from net/http, before a route sees the request.
 	op.Responses["431"] = &huma.Response{Description: "The header fields of the request are longer than the server reads.",
 		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
-	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit"}, path) {
+	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit", "/v1/portal/sessions"}, path) {
 		statuses = append(statuses, 404)
 	}
 	if method == "POST" || method == "PATCH" {

@@ -42,7 +42,14 @@ func (w documentWords) describeAll(doc *huma.OpenAPI) {
 	schemas := doc.Components.Schemas
 	for name, schema := range schemas.Map() {
 		if row, isPage := strings.CutPrefix(name, "Page"); isPage && len(w.Examples[row]) > 0 {
-			page, _ := json.Marshal(map[string]any{"data": w.Examples[row][:1], "next_cursor": nil}) // cannot fail
+			example := map[string]any{"data": w.Examples[row][:1], "next_cursor": nil}
+			if row == "Event" || row == "Delivery" {
+				example["next_cursor"], example["scanned"], example["until"] = "AZOW4StgegydUQx74_SpFQ", 20000, "2026-11-21T21:12:00.000000Z"
+			} else { // these lists do not say it
+				delete(schema.Properties, "scanned")
+				delete(schema.Properties, "until")
+			}
+			page, _ := json.Marshal(example) // cannot fail
 			w.Examples[name] = []json.RawMessage{page}
 		}
 		for _, example := range w.Examples[name] {

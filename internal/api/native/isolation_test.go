@@ -25,10 +25,11 @@ func victims(t *testing.T) isolationtest.World {
 	made := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"victim","url":"https://hooks.example.com/canary-url-token",
 		"event_types":["*"],"title":"canary-title","headers":{"X-Token":"canary-header"}}`))
 	made.Secret = want[client.RotatedSecret](h, 200, post("/v1/endpoints/"+made.ID+"/secret/rotate", "{}")).Secret // so that there are two secrets
-	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"}}`))
+	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"},"tags":{"order":"canary-tag"}}`))
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
 	replay := *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+made.ID+`","source":"all"}`)).ID
+	session := want[client.PortalSession](h, 201, post("/v1/portal/sessions", `{"tenant":"victim"}`)).ID
 	grant := want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"other","user":"u-1","tenant":"victim"}`))
 	h.endpoint("other", "*")
 	h.event("other", "a.b")
@@ -51,7 +52,7 @@ func victims(t *testing.T) isolationtest.World {
 	last := tenantKey.Key[len(tenantKey.Key)-1:]
 	return isolationtest.World{
 		Handler: h.handler, Routes: h.document().routes(),
-		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID),
+		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID, session),
 		Owners: []isolationtest.Identity{isolationtest.Bearer("the operator", liveKey), isolationtest.Bearer("the tenant", tenantKey.Key),
 			isolationtest.Bearer("the publisher", publisher.Key)},
 		Foreign: []isolationtest.Identity{
@@ -71,7 +72,7 @@ func victims(t *testing.T) isolationtest.World {
 			isolationtest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
 			isolationtest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
 		},
-		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID},
+		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID, session},
 		Hash: func() string {
 			sum, err := isolationtest.HashRows(db, "victim", 2)
 			if err != nil {
@@ -99,7 +100,7 @@ func names(lists ...[]string) []string {
 	return all
 }
 
-func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationtest.Row {
+func wallRows(endpoint, event, delivery, replay, key, grant, session string) []isolationtest.Row {
 	const operator, tenant, publisher = "the operator", "the tenant", "the publisher"
 	const body = `{"tenant":"victim","type":"a.b","data":{"n":1}}`
 	both := []string{operator} // operators may do what the tenant's own keys may do
@@ -143,6 +144,13 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 
 		list("GET /v1/audit", "/v1/audit?tenant=victim"),
 		own("GET /v1/audit", "/v1/audit?object=endpoint"),
+		own("GET /v1/search", "/v1/search?q="+event),
+		own("GET /v1/search", "/v1/search?q="+delivery[:23]),
+		own("GET /v1/search", "/v1/search?q="+endpoint[:13]),
+		own("GET /v1/search", "/v1/search?q="+replay),
+		{Route: "GET /v1/search", Path: "/v1/search?q=" + key, Owner: operator, Lawful: names(liveTenants, testKeys)},
+		own("GET /v1/events", "/v1/events?tag=order:canary-tag"),
+		own("GET /v1/deliveries", "/v1/deliveries?tag=order:canary-tag"),
 		list("GET /v1/stats", "/v1/stats?tenant=victim"),
 		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
 		own("GET /v1/stats", "/v1/stats?step=1m"),
@@ -179,6 +187,12 @@ func wallRows(endpoint, event, delivery, replay, key, grant string) []isolationt
 			Owner: operator, Lawful: testOperators},
 		{Route: "GET /v1/partner-users", Path: "/v1/partner-users", Owner: operator, Lawful: testOperators},
 		{Route: "DELETE /v1/partner-users/{id}", Path: "/v1/partner-users/" + grant, Owner: operator},
+
+		{Route: "POST /v1/portal/sessions", Path: "/v1/portal/sessions", Body: `{"tenant":"victim"}`, Owner: tenant, Lawful: names(both, testKeys)},
+		{Route: "GET /v1/portal/sessions", Path: "/v1/portal/sessions?tenant=victim", Owner: tenant, Lawful: names(both, testKeys)},
+		{Route: "DELETE /v1/portal/sessions", Path: "/v1/portal/sessions?tenant=victim", Owner: tenant, Lawful: names(both, testKeys)},
+		{Route: "DELETE /v1/portal/sessions/{id}", Path: "/v1/portal/sessions/" + session, Owner: tenant, Lawful: both},
+		{Route: "POST /v1/ui/links", Path: "/v1/ui/links", Owner: operator, Lawful: testOperators, Inert: "a link belongs to the key that makes it"},
 
 		{Route: "GET /v1/master-keys", Path: "/v1/master-keys", Owner: operator, Inert: "the keys of the house"},
 		{Route: "POST /v1/master-keys/rotate", Path: "/v1/master-keys/rotate", Owner: operator, Inert: "the keys of the house"},

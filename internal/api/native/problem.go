@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -57,6 +58,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeKeyNeeded:         {status: 409, title: "Master key is needed"},
 	hook.CodeKeySource:         {status: 409, title: "Master keys cannot be read or changed"},
 	hook.CodeReplayLimit:       {status: 409, title: "Too many replays"},
+	hook.CodePortalLimit:       {status: 409, title: "Too many portal sessions"},
 	hook.CodeNoMatch:           {status: 422, title: "No endpoint matches"},
 	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
 	hook.CodePayloadGone:       {status: 410, title: "Payload removed"},
@@ -216,6 +218,7 @@ func ownError(e *huma.ErrorModel) error {
 			name = name[len(place):]
 		}
 	}
+	name, _, _ = strings.Cut(name, "[") // an entry of a list
 	if name == "after" || name == "before" {
 		return &hook.Error{Code: hook.CodeInvalidRequest, Field: name, Message: strconv.Quote(name) +
 			" must be RFC 3339 such as 2026-11-21T22:00:00Z, in the years 1970 to 9999 of UTC."}

@@ -2,6 +2,7 @@ package native
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strconv"
 	"sync"
@@ -129,6 +130,8 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		default:
 			e.Err = strict.Wrong(name, "true or false")
 		}
+	case "tags":
+		e.Tags, e.Err = readTags(name, value)
 	case "event_type": // its name in deliveries and filters
 		e.Err = &hook.Error{Code: hook.CodeUnknownField, Field: name, Message: "The member \"event_type\" is not known. Did you mean \"type\"?"}
 	default:
@@ -146,6 +149,35 @@ func readString(name string, value jsontext.Value) (string, error) {
 		return "", strict.Wrong(name, "a string that is not empty")
 	}
 	return text, nil
+}
+
+// readTags parses the tags of an event. null means none. Package app checks names and
+// values.
+func readTags(name string, value jsontext.Value) (hook.Tags, error) {
+	if value.Kind() == 'n' {
+		return nil, nil
+	}
+	wrong := strict.Wrong(name, fmt.Sprintf("an object with 1 to %d members, each a string", hook.MaxTags))
+	if value.Kind() != '{' {
+		return nil, wrong
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(value))
+	_, _ = d.ReadToken() // the decoder of the event has accepted the text
+	var tags hook.Tags
+	for d.PeekKind() == '"' {
+		key, _ := d.ReadValue()
+		tag := hook.Tag{Name: unquoted(key)}
+		text, _ := d.ReadValue()
+		if text.Kind() != '"' || len(tags) == hook.MaxTags {
+			return nil, wrong
+		}
+		tag.Value = unquoted(text)
+		tags = append(tags, tag)
+	}
+	if len(tags) == 0 {
+		return nil, wrong
+	}
+	return hook.NewTags(tags...), nil
 }
 
 // readVersion parses the version of an event's type. null means none.

@@ -32,7 +32,9 @@ func (a *api) routes() {
 	a.masterKeyRoutes(h)
 	a.catalogueRoutes(h)
 	a.partnerRoutes(h)
+	a.sessionRoutes(h)
 	a.auditRoutes(h)
+	a.searchRoutes(h)
 	a.documentPublish(h)
 	a.finish(h.OpenAPI())
 	a.takes = takenBy(h.OpenAPI())
@@ -56,6 +58,7 @@ func (a *api) config() huma.Config {
 	alias[client.Optional[float64], *float64](schemas)
 	alias[client.Optional[[]string], []string](schemas)
 	alias[client.Optional[map[string]*string], map[string]*string](schemas)
+	alias[client.Optional[map[string]string], map[string]string](schemas)
 	alias[client.Optional[client.Retry], *client.Retry](schemas)
 	alias[client.Optional[json.RawMessage], json.RawMessage](schemas)
 	alias[client.Optional[[]client.EventTypeVersion], []client.EventTypeVersion](schemas)
@@ -133,6 +136,13 @@ type PageIn struct {
 }
 
 func (p PageIn) page() hook.Page { return hook.Page{Cursor: unbound(p.Cursor), Limit: p.Limit} }
+
+// searched is page for a search that may have stopped at its bound.
+func searched[W any](q *request, rows []W, next string, reach hook.Reach) *reply[client.Page[W]] {
+	out := page(q, rows, next)
+	out.Body.value.Scanned, out.Body.value.Until = reach.Scanned, someTime(reach.Until)
+	return out
+}
 
 // page returns a page of a list, with the URL of the next page as a Link (RFC 8288).
 func page[W any](q *request, rows []W, next string) *reply[client.Page[W]] {

@@ -128,8 +128,15 @@ func wireTest(t app.Test) client.TestEvent {
 }
 
 func wireEvent(e hook.Event) client.Event {
-	return client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
+	out := client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
 		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt), PayloadRemovedAt: someTime(e.PayloadRemovedAt)}
+	for _, tag := range e.Tags {
+		if out.Tags == nil {
+			out.Tags = map[string]string{}
+		}
+		out.Tags[tag.Name] = tag.Value
+	}
+	return out
 }
 
 func wireDelivery(d hook.DeliveryRow) client.Delivery {

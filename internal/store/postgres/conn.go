@@ -84,7 +84,7 @@ type bulk struct {
 // hotTables are in the order in which their rows are inserted. Tables into which another
 // node may have inserted the same key come first. Attempts come after the moves that number
 // them.
-var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.Deliveries, sqltext.Attempts, sqltext.OneShots, sqltext.StatLog, sqltext.Stats, sqltext.Audit, sqltext.RetentionDue}
+var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.EventTags, sqltext.Deliveries, sqltext.Attempts, sqltext.OneShots, sqltext.StatLog, sqltext.Stats, sqltext.Audit, sqltext.RetentionDue}
 
 // NewConn returns a connection that is not connected yet.
 func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {
@@ -100,7 +100,7 @@ func NewDialect() *sqltext.Dialect {
 	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{stopped}", "",
 		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
 			AND n.seen_at + n.lease >= clock_timestamp())`,
-		"{turn}", tryTurn, "{idkey}", "event", "{idcols}", "id")
+		"{turn}", tryTurn, "{idkey}", "event", "{idcols}", "id", "{tags}", "(SELECT json_object_agg(t.name, t.value)::text FROM event_tags t WHERE t.event = e.id)")
 }
 
 // prepares reports whether the server may keep prepared statements.

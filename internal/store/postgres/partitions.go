@@ -270,17 +270,29 @@ func (d *OldDay) look(ctx context.Context) (rows int, err error) {
 	return len(d.needed) + rows, err
 }
 
-// forgetIDs deletes the ids that platforms gave to the events that are dropped, a page at a
-// time. Their table is not Partitioned, so that the ids stay unique.
+// forgetIDs deletes the ids that platforms gave to the events that are dropped, and their
+// tags, a page at a time. Their tables are not Partitioned: ids stay unique, and a search
+// by tag looks into one table.
 func (d *OldDay) forgetIDs(ctx context.Context) error {
+	for _, table := range []string{"event_ids", "event_tags"} {
+		if err := d.forget(ctx, table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget deletes the rows of a table whose events are dropped. A page begins with the last
+// event of the page before, which may have more rows.
+func (d *OldDay) forget(ctx context.Context, table string) error {
 	for after, more := d.low[:], true; more; {
 		began := time.Now()
 		err := d.once(ctx, func(tx *sql.Tx) error {
-			err := tx.QueryRowContext(ctx, d.Text(`WITH page AS (SELECT event FROM event_ids WHERE event >= $1 AND event < $2 ORDER BY event LIMIT $4),
-				gone AS (DELETE FROM event_ids i USING page p WHERE i.event = p.event
+			err := tx.QueryRowContext(ctx, d.Text(`WITH page AS (SELECT event FROM `+table+` WHERE event >= $1 AND event < $2 ORDER BY event LIMIT $4),
+				gone AS (DELETE FROM `+table+` i USING page p WHERE i.event = p.event
 					AND NOT EXISTS (SELECT 1 FROM {deliveries} d WHERE d.event = p.event AND (d.state < 2 OR d.settled_at > $3))
 					AND NOT EXISTS (SELECT 1 FROM oneshots o WHERE o.event = p.event))
-				SELECT event || '\x00'::bytea FROM page ORDER BY event OFFSET $4 - 1`), after, d.high[:], sqltext.Micros(d.until), idsPage).Scan(&after)
+				SELECT event FROM page ORDER BY event OFFSET $4 - 1`), after, d.high[:], sqltext.Micros(d.until), idsPage).Scan(&after)
 			if more = err == nil; errors.Is(err, sql.ErrNoRows) { // that was the last page
 				return nil
 			}
@@ -290,7 +302,7 @@ func (d *OldDay) forgetIDs(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("forget ids of events: %w", err)
+			return fmt.Errorf("forget %s: %w", table, err)
 		}
 		if err := sqltext.Pause(ctx, time.Since(began)); err != nil {
 			return err
@@ -381,8 +393,10 @@ func (d *OldDay) exchange(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM event_ids WHERE event >= $1 AND event < $2 AND NOT (event = ANY($3))", d.low[:], d.high[:], needed); err != nil {
-		return err
+	for _, table := range []string{"event_ids", "event_tags"} {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE event >= $1 AND event < $2 AND NOT (event = ANY($3))", d.low[:], d.high[:], needed); err != nil {
+			return err
+		}
 	}
 	_, err = tx.ExecContext(ctx, d.Text("DROP TABLE {events}, {deliveries}, {attempts}"))
 	return err

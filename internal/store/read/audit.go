@@ -19,13 +19,16 @@ func (l *Lists) AuditEntries(ctx context.Context, q hook.AuditQuery) ([]hook.Aud
 	if err != nil {
 		return nil, "", err
 	}
-	of := spanOf{"e.id", "audit e WHERE e.mode = ? AND " + sqltext.TenantIs(q.Scope), []any{q.Scope.Mode, q.Scope.Tenant}}
+	of := spanOf{id: "e.id", bounds: "audit e", where: "e.mode = ? AND " + sqltext.TenantIs(q.Scope), args: []any{q.Scope.Mode, q.Scope.Tenant}}
+	if q.Request != "" {
+		of.where, of.args = of.where+" AND e.request = ? AND e.request <> ''", append(of.args, q.Request)
+	}
 	span, err := l.span(ctx, of, q.After, q.Before, before[0])
 	if err != nil {
 		return nil, "", err
 	}
 	where, args := "e.mode = ? AND "+sqltext.TenantIs(q.Scope)+" AND e.id >= ? AND e.id < ?", []any{q.Scope.Mode, q.Scope.Tenant, span.low[:], span.high[:]}
-	for _, filter := range [][2]string{{"e.actor", q.Actor}, {"e.act", q.Act}, {"e.object", q.Object}, {"e.object_id", q.ObjectID}} {
+	for _, filter := range [][2]string{{"e.actor", q.Actor}, {"e.act", q.Act}, {"e.object", q.Object}, {"e.object_id", q.ObjectID}, {"e.request", q.Request}} {
 		if filter[1] != "" {
 			where, args = where+" AND "+filter[0]+" = ?", append(args, filter[1])
 		}

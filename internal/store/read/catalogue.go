@@ -135,7 +135,7 @@ func (l *Lists) Keys(ctx context.Context, q hook.KeyQuery) ([]hook.Key, string, 
 	if err != nil {
 		return nil, "", err
 	}
-	of := spanOf{"e.id", "keys e WHERE e.mode = ? AND " + sqltext.TenantIs(q.Scope), []any{q.Scope.Mode, q.Scope.Tenant}}
+	of := spanOf{id: "e.id", bounds: "keys e", where: "e.mode = ? AND " + sqltext.TenantIs(q.Scope), args: []any{q.Scope.Mode, q.Scope.Tenant}}
 	span, err := l.span(ctx, of, time.Time{}, time.Time{}, before[0])
 	if err != nil {
 		return nil, "", err

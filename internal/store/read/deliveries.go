@@ -2,6 +2,7 @@ package read
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -35,28 +36,17 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 	if err != nil {
 		return nil, "", err
 	}
-	where, args := conditions(&q, before)
-	from, low := "events e {then} deliveries d ON d.event = e.id", span{}
-	switch {
-	case !q.Event.IsZero():
-		from = "deliveries d {then} events e ON e.id = d.event"
-		where, args = where+" AND d.event = ?", append(args, q.Event[:])
-	case heldOrFailed(&q):
-		from = "deliveries d{stopped} {then} events e ON e.id = d.event"
-		if low, err = l.span(ctx, heldOrFailedOf(&q), q.After, q.Before, before[0]); err != nil {
-			return nil, "", err
-		}
-		where, args = where+" AND d.event >= ? AND d.event < ?", append(args, low.low[:], low.high[:])
-	default:
-		// The previous page may have ended in the middle of an event's deliveries.
-		if low, err = l.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0].Above()); err != nil {
-			return nil, "", err
-		}
-		where += " AND e.mode = ? AND " + sqltext.TenantIs(q.Scope) + " AND e.id >= ? AND e.id < ?"
-		args = append(args, q.Scope.Mode, q.Scope.Tenant, low.low[:], low.high[:])
+	if q.State == nil && len(q.States) == 1 { // an index may answer it
+		q.State, q.States = &q.States[0], nil
 	}
-	rows, err := sqltext.Collect(ctx, l.db, scanRow, "SELECT "+rowColumns+" FROM "+from+" WHERE "+where+
-		" ORDER BY d.event DESC, d.endpoint DESC LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)...)
+	from, p := sourceOf(&q, before), span{}
+	if q.Event.IsZero() {
+		if p, err = l.span(ctx, from.spanOf, q.After, q.Before, from.high); err != nil {
+			return nil, "", err
+		}
+	}
+	query, args := deliveriesPage(&q, before, from, p)
+	rows, err := sqltext.Collect(ctx, l.db, scanRow, query, args...)
 	if err != nil {
 		return nil, "", l.fail("list deliveries", err)
 	}
@@ -64,24 +54,68 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 		last := rows[sqltext.LimitOf(q.Page)-1]
 		return rows[:sqltext.LimitOf(q.Page)], sqltext.CursorOf(last.Event, last.Endpoint), nil
 	}
-	return rows, low.cursor(2), nil
+	return rows, l.stopped(p, q.Page, 2), nil
+}
+
+// source is what a search for deliveries reads first.
+type source struct {
+	spanOf
+	join string  // to both deliveries d and events e
+	high hook.ID // of the span, on this page
+}
+
+// sourceOf returns the source of a search that is not for one event.
+func sourceOf(q *hook.DeliveryQuery, before []hook.ID) source {
+	if heldOrFailed(q) {
+		return source{heldOrFailedOf(q), " {then} events e ON e.id = d.event", before[0]}
+	}
+	// The previous page may have ended in the middle of an event's deliveries.
+	return source{eventsWith(q.Scope, q.Tag), " {then} deliveries d ON d.event = e.id", before[0].Above()}
+}
+
+// deliveriesPage returns the query for a page of deliveries and one more. The order is that
+// of the table that is read first, so that nothing is sorted but the deliveries of one
+// event.
+func deliveriesPage(q *hook.DeliveryQuery, before []hook.ID, from source, p span) (string, []any) {
+	where, args := conditions(q)
+	table, order := from.from+from.join, from.id
+	switch {
+	case q.Event.IsZero() && from.id != "d.event":
+		// A range of deliveries as a condition would make PostgreSQL read that range. The
+		// scope of a delivery is that of its event. Of the events only the index is read.
+		where += " AND " + from.where + " AND " + from.id + " >= ? AND " + from.id + " < ? AND (" + from.id + " <> ? OR d.endpoint < ?) AND " + sqltext.DeliveryShown
+		args = append(append(args, from.args...), p.low[:], p.high[:], before[0][:], before[1][:])
+	case q.Event.IsZero():
+		where += " AND " + from.where + " AND d.event >= ? AND d.event < ? AND " + ofScope
+		args = append(append(args, from.args...), p.low[:], p.high[:], q.Scope.Mode, q.Scope.Tenant, q.Scope.Tenant)
+	default:
+		table, order = "deliveries d {then} events e ON e.id = d.event", "d.event"
+		where += " AND d.event = ? AND (d.event, d.endpoint) < (?, ?) AND " + ofScope
+		args = append(args, q.Event[:], before[0][:], before[1][:], q.Scope.Mode, q.Scope.Tenant, q.Scope.Tenant)
+		if q.Tag != nil {
+			where, args = where+" AND EXISTS (SELECT 1 FROM event_tags g WHERE g.event = d.event AND g.name = ? AND g.value = ?)", append(args, q.Tag.Name, q.Tag.Value)
+		}
+	}
+	return "SELECT " + rowColumns + " FROM " + table + " WHERE " + where + " ORDER BY " + order + " DESC, d.endpoint DESC LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)
 }
 
 // heldOrFailed reports whether the index on held and failed deliveries answers the query.
 func heldOrFailed(q *hook.DeliveryQuery) bool {
-	return !q.Endpoint.IsZero() && q.State != nil && (*q.State == hook.Held || *q.State == hook.Failed)
+	return q.Tag == nil && !q.Endpoint.IsZero() && q.State != nil && (*q.State == hook.Held || *q.State == hook.Failed)
 }
 
 // heldOrFailedOf selects the held or the failed deliveries of an endpoint.
 func heldOrFailedOf(q *hook.DeliveryQuery) spanOf {
-	return spanOf{"d.event", "deliveries d{stopped} WHERE d.endpoint = ? AND d.state = " + string('0'+rune(*q.State)), []any{q.Endpoint[:]}}
+	return spanOf{"d.event", "deliveries d{stopped}", "deliveries d{stopped}", "d.endpoint = ? AND d.state = " + string('0'+rune(*q.State)), []any{q.Endpoint[:]}}
 }
 
-// conditions returns the conditions that every search has. The state is a literal,
-// because the planner does not use a partial index for a parameter.
-func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
-	where := "d.mode = ? AND (? = '' OR d.tenant = ?) AND (d.event, d.endpoint) < (?, ?) AND " + sqltext.DeliveryShown
-	args := []any{q.Scope.Mode, q.Scope.Tenant, q.Scope.Tenant, before[0][:], before[1][:]}
+// ofScope is the condition that a delivery d is of a scope and shown.
+const ofScope = "d.mode = ? AND (? = '' OR d.tenant = ?) AND " + sqltext.DeliveryShown
+
+// conditions returns the conditions of the filter. The state is a literal, because the
+// planner does not use a partial index for a parameter.
+func conditions(q *hook.DeliveryQuery) (where string, args []any) {
+	where = "1 = 1"
 	if !q.Endpoint.IsZero() {
 		where, args = where+" AND d.endpoint = ?", append(args, q.Endpoint[:])
 	}
@@ -96,6 +130,28 @@ func conditions(q *hook.DeliveryQuery, before []hook.ID) (string, []any) {
 	}
 	if q.Error != "" {
 		where, args = where+" AND d.last_error = ?", append(args, q.Error)
+	}
+	if len(q.States) > 0 {
+		where += " AND d.state IN (" + string('0'+rune(q.States[0]))
+		for _, state := range q.States[1:] {
+			where += ", " + string('0'+rune(state))
+		}
+		where += ")"
+	}
+	if q.Status != 0 {
+		where, args = where+" AND d.last_status = ?", append(args, q.Status)
+	}
+	if n := len(q.StatusClasses); n > 0 {
+		where += " AND d.last_status / 100 IN (?" + strings.Repeat(", ?", n-1) + ")"
+		for _, class := range q.StatusClasses {
+			args = append(args, class)
+		}
+	}
+	if n := len(q.Errors); n > 0 {
+		where += " AND d.last_error IN (?" + strings.Repeat(", ?", n-1) + ")"
+		for _, class := range q.Errors {
+			args = append(args, string(class))
+		}
 	}
 	if !q.After.IsZero() {
 		where, args = where+" AND d.created_at >= ?", append(args, sqltext.Micros(q.After))

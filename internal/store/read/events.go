@@ -3,6 +3,7 @@ package read
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -42,7 +43,7 @@ func (l *Lists) EventByPublicID(ctx context.Context, scope hook.Scope, id hook.I
 }
 
 func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.Event, error) {
-	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE "+where+" AND "+sqltext.EventShown, args...)
+	found, err := sqltext.Collect(ctx, l.db, scanTagged, "SELECT "+sqltext.EventColumns+", {tags} FROM events e WHERE "+where+" AND "+sqltext.EventShown, args...)
 	if err != nil {
 		return nil, l.fail("read event", err)
 	}
@@ -52,9 +53,27 @@ func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.
 	return found[0], nil
 }
 
-// eventHead are the columns of an event without its data. A list does not need the data,
-// and a page of the largest events would be 64 MB.
-const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0, coalesce(e.payload_removed_at, 0)"
+// eventHead are the columns of an event without its data, and its tags. A list does not
+// need the data, and a page of the largest events would be 64 MB.
+const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0, coalesce(e.payload_removed_at, 0), {tags}"
+
+// scanTagged reads an event and its tags.
+func scanTagged(row sqltext.Scanner) (*hook.Event, error) {
+	var text *string
+	e, err := sqltext.ScanEventAnd(row, &text)
+	if err != nil || text == nil {
+		return e, err
+	}
+	tags := map[string]string{}
+	if err := json.Unmarshal([]byte(*text), &tags); err != nil {
+		return nil, fmt.Errorf("read tags of %s: %w", e.ID, err)
+	}
+	for name, value := range tags {
+		e.Tags = append(e.Tags, hook.Tag{Name: name, Value: value})
+	}
+	e.Tags = hook.NewTags(e.Tags...)
+	return e, nil
+}
 
 // Events lists events, newest first, without their data.
 func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, string, error) {
@@ -67,18 +86,13 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	if err != nil {
 		return nil, "", err
 	}
-	span, err := l.span(ctx, eventsOfScope(q.Scope), q.After, q.Before, before[0])
+	of := eventsWith(q.Scope, q.Tag)
+	span, err := l.span(ctx, of, q.After, q.Before, before[0])
 	if err != nil {
 		return nil, "", err
 	}
-	where, args := "", []any{q.Scope.Mode, q.Scope.Tenant, span.low[:], span.high[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type}
-	if q.Test != nil {
-		where, args = " AND (e.kind = ?) = ?", append(args, hook.TestEvent, *q.Test)
-	}
-	list, err := sqltext.Collect(ctx, l.db, sqltext.ScanEvent, "SELECT "+eventHead+` FROM events e
-		WHERE e.mode = ? AND `+sqltext.TenantIs(q.Scope)+` AND e.id >= ? AND e.id < ? AND e.accepted_at >= ? AND e.accepted_at < ?
-		AND (? = '' OR e.type = ?)`+where+" AND "+sqltext.EventShown+" ORDER BY e.id DESC LIMIT ?",
-		append(args, sqltext.LimitOf(q.Page)+1)...)
+	query, args := eventsPage(&q, of, span)
+	list, err := sqltext.Collect(ctx, l.db, scanTagged, query, args...)
 	if err != nil {
 		return nil, "", l.fail("list events", err)
 	}
@@ -89,7 +103,17 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 		}
 		out = append(out, *e)
 	}
-	return out, span.cursor(1), nil
+	return out, l.stopped(span, q.Page, 1), nil
+}
+
+// eventsPage returns the query for a page of events and one more.
+func eventsPage(q *hook.EventQuery, of spanOf, span span) (string, []any) {
+	where, args := "", append(slices.Clone(of.args), span.low[:], span.high[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type)
+	if q.Test != nil {
+		where, args = " AND (e.kind = ?) = ?", append(args, hook.TestEvent, *q.Test)
+	}
+	return "SELECT " + eventHead + " FROM " + of.from + " WHERE " + of.where + " AND " + of.id + " >= ? AND " + of.id + ` < ? AND e.accepted_at >= ? AND e.accepted_at < ?
+		AND (? = '' OR e.type = ?)` + where + " AND " + sqltext.EventShown + " ORDER BY " + of.id + " DESC LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)
 }
 
 // span is the range of events that one page examines.
@@ -108,15 +132,40 @@ func (p span) cursor(ids int) string {
 	return sqltext.CursorOf(list...)
 }
 
+// stopped returns the cursor after a page that examined its whole span, and says how far
+// that was if there may be more.
+func (l *Lists) stopped(p span, page hook.Page, ids int) string {
+	if p.more && page.Reach != nil {
+		*page.Reach = hook.Reach{Scanned: l.Scan, Until: p.low.Time()}
+	}
+	return p.cursor(ids)
+}
+
 // spanOf is a list of rows ordered by the ids of events. A span is a part of it.
 type spanOf struct {
-	id, rows string // the column with the id, and FROM and WHERE
-	args     []any
+	id     string // the column with the id
+	bounds string // the table that has it
+	from   string // the same table, joined with the events e
+	where  string
+	args   []any
 }
 
 // eventsOfScope selects the events of a scope.
 func eventsOfScope(scope hook.Scope) spanOf {
-	return spanOf{"e.id", "events e WHERE e.mode = ? AND " + sqltext.TenantIs(scope), []any{scope.Mode, scope.Tenant}}
+	return spanOf{"e.id", "events e", "events e", "e.mode = ? AND " + sqltext.TenantIs(scope), []any{scope.Mode, scope.Tenant}}
+}
+
+// eventsWith selects the events of a scope that have a tag; nil means all of them.
+func eventsWith(scope hook.Scope, tag *hook.Tag) spanOf {
+	if tag == nil {
+		return eventsOfScope(scope)
+	}
+	of := spanOf{"g.event", "event_tags g", "event_tags g {then} events e ON e.id = g.event", "g.mode = ? AND g.tenant = ? AND g.name = ? AND g.value = ?",
+		[]any{scope.Mode, scope.Tenant, tag.Name, tag.Value}}
+	if scope.Tenant == "" {
+		of.where, of.args = "g.mode = ? AND g.name = ? AND g.value = ?", []any{scope.Mode, tag.Name, tag.Value}
+	}
+	return of
 }
 
 // span returns the range that a page examines, bounded by a number of rows and by time. The
@@ -136,6 +185,11 @@ func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, hi
 	if !after.IsZero() {
 		p.low = sqltext.FirstID(after)
 	}
+	return l.bound(ctx, of, p)
+}
+
+// bound moves the lower end of a span up, so that the span has a bounded number of rows.
+func (l *Lists) bound(ctx context.Context, of spanOf, p span) (span, error) {
 	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, of.query(), append(slices.Clone(of.args), p.low[:], p.high[:], l.Scan-1)...)
 	if err != nil {
 		return p, l.fail("bound the list", err)
@@ -147,7 +201,7 @@ func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, hi
 }
 
 func (of spanOf) query() string {
-	return fmt.Sprintf("SELECT %[1]s FROM %[2]s AND %[1]s >= ? AND %[1]s < ? ORDER BY %[1]s DESC LIMIT 1 OFFSET ?", of.id, of.rows)
+	return fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[3]s AND %[1]s >= ? AND %[1]s < ? ORDER BY %[1]s DESC LIMIT 1 OFFSET ?", of.id, of.bounds, of.where)
 }
 
 // idsAhead reports whether the ids of new events contain a time in the future. That is so

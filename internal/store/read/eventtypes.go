@@ -10,11 +10,11 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// CheckedEventTypes lists the entries of both modes whose schema is enforced, at most
-// limit.
+// CheckedEventTypes lists the entries of both modes that publishing depends on: their
+// schema is enforced, or they have searchable members. It lists at most limit.
 func (l *Lists) CheckedEventTypes(ctx context.Context, limit int) ([]hook.EventType, error) {
 	list, err := sqltext.Collect(ctx, l.db, sqltext.ScanEventType, "SELECT "+sqltext.EventTypeColumns+
-		" FROM event_types WHERE enforce > 0 ORDER BY mode, name LIMIT ?", limit)
+		" FROM event_types WHERE enforce > 0 OR searchable <> '' ORDER BY mode, name LIMIT ?", limit)
 	if err != nil {
 		return nil, l.fail("list checked event types", err)
 	}

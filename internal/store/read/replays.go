@@ -51,7 +51,7 @@ func (l *Lists) Replays(ctx context.Context, q hook.ReplayQuery) ([]hook.ReplayJ
 	if err != nil {
 		return nil, "", err
 	}
-	of := spanOf{"e.id", "replays e WHERE e.mode = ? AND " + sqltext.TenantIs(q.Scope), []any{q.Scope.Mode, q.Scope.Tenant}}
+	of := spanOf{id: "e.id", bounds: "replays e", where: "e.mode = ? AND " + sqltext.TenantIs(q.Scope), args: []any{q.Scope.Mode, q.Scope.Tenant}}
 	span, err := l.span(ctx, of, time.Time{}, time.Time{}, before[0])
 	if err != nil {
 		return nil, "", err

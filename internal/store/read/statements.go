@@ -1,6 +1,8 @@
 package read
 
 import (
+	"slices"
+
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -14,17 +16,17 @@ type Statement struct {
 // Statements returns the searches for an endpoint that depend on an index, for tests that
 // check their plans. The scope is the endpoint's.
 func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
-	failed := hook.Failed
-	q := hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &failed}
+	state := hook.Failed
+	q := hook.DeliveryQuery{Scope: scope, Endpoint: endpoint, State: &state}
 	last := []hook.ID{{0xff}, {0xff}}
-	where, args := conditions(&q, last)
-	of := heldOrFailedOf(&q)
+	of := sourceOf(&q, last)
 	var low, high hook.ID
 	high[0] = 0xff
+	failed, args := deliveriesPage(&q, last, of, span{low: low, high: high})
 	log, logArgs := logFrom(&hook.EndpointLog{Scope: scope, Endpoint: endpoint, Type: "a.b"})
 	recent := []any{endpoint[:], scope.Mode, scope.Tenant, scope.Mode, scope.Tenant, statsEvents - 1, statsRows}
 	page := []any{endpoint[:], scope.Mode, scope.Tenant, low[:], high[:], firstRows}
-	return map[string]Statement{
+	all := map[string]Statement{
 		"stats":          {statRows, []any{0, 1, 1, 2, sqltext.SpanMinute, scope.Mode, scope.Tenant, endpoint[:]}},
 		"open of":        {pendingOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},
 		"held of":        {heldOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},
@@ -39,7 +41,34 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 		"tries":          {recentAttempts, append(recent, endpoint[:], statsTries)},
 		"history":        {historyRows, []any{scope.Mode, scope.Tenant, maxHistory + 1, 1, 1}},
 		"log":            {"SELECT count(*)" + log, logArgs},
-		"failed":         {"SELECT d.id FROM deliveries d WHERE " + where + " ORDER BY d.event DESC, d.endpoint DESC LIMIT 50", args},
-		"failed of":      {of.query(), append(of.args, low[:], high[:], 9)},
+		"failed":         {failed, args},
+		"failed of":      {of.query(), append(slices.Clone(of.args), low[:], high[:], 9)},
 	}
+	tag := &hook.Tag{Name: "order", Value: "o-1"}
+	for name, scope := range map[string]hook.Scope{" of mode": {Mode: scope.Mode}, " of tenant": scope} {
+		for name, tag := range map[string]*hook.Tag{name: nil, " with tag" + name: tag} {
+			eq := hook.EventQuery{Scope: scope, Tag: tag}
+			query, args := eventsPage(&eq, eventsWith(scope, tag), span{low: low, high: high})
+			all["events"+name] = Statement{query, args}
+			q := hook.DeliveryQuery{Scope: scope, Tag: tag}
+			from := sourceOf(&q, last)
+			query, args = deliveriesPage(&q, last, from, span{low: low, high: high})
+			all["deliveries"+name] = Statement{query, args}
+			all["bound"+name] = Statement{from.query(), append(slices.Clone(from.args), low[:], high[:], 9)}
+		}
+	}
+	for of, scope := range map[string]hook.Scope{" of mode": {Mode: scope.Mode}, " of tenant": scope} {
+		q := hook.IDQuery{Scope: scope, IsPrefix: true, Low: low, High: high, Administers: true}
+		for i, f := range finders(&q) {
+			name := "find " + string(f.kind) + of
+			if i == 1 {
+				name = "find given event" + of
+			}
+			query, args := f.query(span{low: low, high: high})
+			all[name] = Statement{query, args}
+		}
+		all["find request"+of] = Statement{requestNamed, []any{scope.Mode, "3w5e-1z", 10, scope.Tenant, scope.Tenant}}
+	}
+	all["find tenant"] = Statement{tenantsNamed, []any{"0193", "0193g", 21}}
+	return all
 }

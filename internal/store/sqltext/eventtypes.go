@@ -9,16 +9,16 @@ import (
 )
 
 // EventTypeColumns are the columns that ScanEventType reads.
-const EventTypeColumns = "mode, name, description, type_group, version, schema, example, other_versions, enforce, deprecated, replacement, hidden, created_at, updated_at"
+const EventTypeColumns = "mode, name, description, type_group, version, schema, example, other_versions, enforce, deprecated, replacement, hidden, searchable, created_at, updated_at"
 
 // InsertEventType adds an entry of the catalogue: EventTypeValues. It changes nothing if
 // the name is taken.
-const InsertEventType = "INSERT INTO event_types (" + EventTypeColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+const InsertEventType = "INSERT INTO event_types (" + EventTypeColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 // UpdateEventType changes what can change of an entry: EventTypeValues without the first
 // two and created_at, then mode and name.
 const UpdateEventType = `UPDATE event_types SET description = ?, type_group = ?, version = ?, schema = ?, example = ?, other_versions = ?, enforce = ?,
-	deprecated = ?, replacement = ?, hidden = ?, updated_at = ? WHERE mode = ? AND name = ?`
+	deprecated = ?, replacement = ?, hidden = ?, searchable = ?, updated_at = ? WHERE mode = ? AND name = ?`
 
 // storedVersion is an entry of other_versions.
 type storedVersion struct {
@@ -32,11 +32,17 @@ func ScanEventType(row Scanner) (hook.EventType, error) {
 	var e hook.EventType
 	var created, updated, deprecated, hidden int64
 	var others []byte
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Group, &e.Version, &e.Schema, &e.Example, &others, &e.Enforce, &deprecated, &e.Replacement, &hidden, &created, &updated)
+	var searchable string
+	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Group, &e.Version, &e.Schema, &e.Example, &others, &e.Enforce, &deprecated, &e.Replacement, &hidden, &searchable, &created, &updated)
 	if err != nil {
 		return e, err
 	}
 	e.Deprecated, e.Hidden, e.CreatedAt, e.UpdatedAt = deprecated != 0, hidden != 0, FromMicros(created), FromMicros(updated)
+	if searchable != "" {
+		if err := json.Unmarshal([]byte(searchable), &e.Searchable); err != nil {
+			return e, fmt.Errorf("searchable of event type %s: %w", e.Name, err)
+		}
+	}
 	if others == nil {
 		return e, nil
 	}
@@ -66,8 +72,16 @@ func EventTypeValues(e *hook.EventType) ([]any, error) {
 		}
 		others = bytes.TrimRight(text.Bytes(), "\n")
 	}
+	searchable := ""
+	if len(e.Searchable) > 0 {
+		text, err := json.Marshal(e.Searchable)
+		if err != nil {
+			return nil, err
+		}
+		searchable = string(text)
+	}
 	return []any{int64(e.Mode), e.Name, e.Description, e.Group, int64(e.Version), OrNull(e.Schema), OrNull(e.Example), OrNull(others), int64(e.Enforce),
-		bit(e.Deprecated), e.Replacement, bit(e.Hidden), Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
+		bit(e.Deprecated), e.Replacement, bit(e.Hidden), searchable, Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
 }
 
 func bit(set bool) int64 {

@@ -50,6 +50,7 @@ var DropKept = []string{
 	"DELETE FROM attempts WHERE event IN ({in})",
 	"DELETE FROM deliveries WHERE event IN ({in})",
 	"DELETE FROM event_ids WHERE {idkey} IN (SELECT {idcols} FROM events WHERE id IN ({in}) AND public_id IS NOT NULL)",
+	"DELETE FROM event_tags WHERE event IN ({in})",
 	"DELETE FROM events WHERE id IN ({in})",
 }
 

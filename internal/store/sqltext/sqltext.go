@@ -45,6 +45,7 @@ var (
 //	{away}     and the node that the endpoint's listener is connected to is gone
 //	{idkey}    the key by which an event id given by a platform is found
 //	{idcols}   the columns of events that {idkey} is compared with
+//	{tags}     the tags of an event e as a JSON object, or NULL
 //	{turn}     true if no other node is doing what one node does for all
 type Dialect struct {
 	words    atomic.Pointer[strings.Replacer]

@@ -37,8 +37,9 @@ var (
 	Attempts = newTable("attempts",
 		`event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers,
 		response_body, truncated, timing`, "bbiitiiittibbib")
-	EventIDs = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
-	OneShots = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner, replay", "bbitiiib")
+	EventIDs  = newTable("event_ids", "mode, public_id, tenant, event, hash", "ibtbb")
+	EventTags = newTable("event_tags", "event, name, value, mode, tenant", "bttit")
+	OneShots  = newTable("oneshots", "event, endpoint, mode, tenant, trigger_by, requested_at, owner, replay", "bbitiiib")
 	// Audit is not on the hot path, but its rows are also sent with the commit.
 	Audit = newTable("audit",
 		"chain, mode, seq, id, at, tenant, actor_kind, actor, address, request, act, object, object_id, outcome, detail, hash", "iiibittttttttttb")

@@ -105,7 +105,7 @@ func fill(t *testing.T) *full {
 	publish := func(eventType string, id hook.ID, once *hook.Once) []hook.Job {
 		t.Helper()
 		f.take()
-		out, _, err := f.Publish(ctx, []hook.NewEvent{{Scope: live, Type: eventType, PublicID: id, Data: []byte(`{"n":"` + eventType + `"}`)}}, profileOf, once)
+		out, _, err := f.Publish(ctx, []hook.NewEvent{{Scope: live, Type: eventType, PublicID: id, Data: []byte(`{"n":"` + eventType + `"}`), Tags: hook.Tags{{Name: "of", Value: eventType}}}}, profileOf, once)
 		must(err)
 		must(out[0].Err)
 		return f.take()
@@ -162,6 +162,9 @@ func fill(t *testing.T) *full {
 	must(err)
 	_, _, err = f.CreateReplay(ctx, hook.NewReplay{Scope: live, Endpoint: f.paused.ID, Source: hook.FromAll, Rate: 0.5, Hold: true,
 		Filter: hook.ReplayFilter{Types: hook.Filter{"*"}, After: f.now().Add(-365 * 24 * time.Hour)}}, nil)
+	must(err)
+	_, _, err = f.CreatePortalSession(ctx, hook.NewPortalSession{WebSession: hook.WebSession{Mode: hook.Live, Tenant: live.Tenant, Settings: hook.PortalSettings{Locale: "de"},
+		ExpiresAt: f.now().Add(time.Hour)}, Link: [32]byte{1}}, nil)
 	must(err)
 	must(f.Close())
 	return f
@@ -282,11 +285,11 @@ func (f *full) goesOn(t *testing.T, s *opened, target string) {
 	if _, err := s.TokenKey(ctx, f.token); err != nil {
 		t.Errorf("token: %v", err)
 	}
-	_, replay, err := s.Publish(ctx, []hook.NewEvent{{Scope: live, Type: "done", PublicID: hook.ID{9, 9}, Data: []byte(`{"n":"done"}`)}}, profileOf, onceOf("k"))
+	_, replay, err := s.Publish(ctx, []hook.NewEvent{{Scope: live, Type: "done", PublicID: hook.ID{9, 9}, Data: []byte(`{"n":"done"}`), Tags: hook.Tags{{Name: "of", Value: "done"}}}}, profileOf, onceOf("k"))
 	if err != nil || replay == nil || string(replay.Body) != "first" {
 		t.Errorf("the answer kept for an idempotency key: %+v, %v", replay, err)
 	}
-	again, _, err := s.Publish(ctx, []hook.NewEvent{{Scope: live, Type: "done", PublicID: hook.ID{9, 9}, Data: []byte(`{"n":"done"}`)}}, profileOf, nil)
+	again, _, err := s.Publish(ctx, []hook.NewEvent{{Scope: live, Type: "done", PublicID: hook.ID{9, 9}, Data: []byte(`{"n":"done"}`), Tags: hook.Tags{{Name: "of", Value: "done"}}}}, profileOf, nil)
 	if err != nil || again[0].Err != nil || !again[0].Repeated {
 		t.Errorf("the platform's id again: %+v, %v", again, err)
 	}

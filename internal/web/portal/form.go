@@ -1,0 +1,96 @@
+package portal
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// endpointForm is the form of an endpoint, as it was filled in.
+type endpointForm struct {
+	URL, Title, Description, Types, Rate, Headers string
+	Remove                                        []string
+	Revision, Once                                string
+	Problem, Field                                string // what is wrong, and where
+	Conflict                                      bool
+	Known                                         []typeChoice
+}
+
+type typeChoice struct {
+	Name, Description string
+	Checked           bool
+}
+
+func formOf(e *hook.Endpoint) *endpointForm {
+	f := &endpointForm{URL: hook.MaskURL(e.URL), Title: e.Title, Description: e.Description, Types: strings.Join(e.Types, " "), Revision: strconv.FormatInt(e.Revision, 10)}
+	if e.RateLimit > 0 {
+		f.Rate = strconv.FormatFloat(e.RateLimit, 'g', -1, 64)
+	}
+	return f
+}
+
+func (v *visit) formIn() *endpointForm {
+	in := v.r.PostForm
+	return &endpointForm{URL: strings.TrimSpace(in.Get("url")), Title: in.Get("title"), Description: strings.ReplaceAll(in.Get("description"), "\r\n", "\n"), Types: in.Get("types"),
+		Rate: strings.TrimSpace(in.Get("rate")), Headers: in.Get("headers"), Remove: in["remove"], Revision: in.Get("revision"), Once: in.Get("once")}
+}
+
+// wrong notes what app says is wrong with the form. Other errors are returned.
+func (f *endpointForm) wrong(v *visit, err error) error {
+	status := statusOf[hook.CodeOf(err)]
+	if status != 0 && status != 409 && status != 412 {
+		return err
+	}
+	var field string
+	if e, ok := err.(*hook.Error); ok {
+		field, _, _ = strings.Cut(e.Field, "/")
+	}
+	f.Problem, f.Field, f.Conflict = v.says(err), field, hook.CodeOf(err) == hook.CodePrecondition
+	switch field {
+	case "event_types":
+		f.Field = "types"
+	case "rate_limit":
+		f.Field = "rate"
+	}
+	return nil
+}
+
+// parts reads the lines and numbers of the form.
+func (f *endpointForm) parts(v *visit, picked []string) (types []string, rate float64, headers []hook.Header, err error) {
+	types = append(strings.FieldsFunc(f.Types, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' || r == '\r' || r == '\t' }), picked...)
+	slices.Sort(types)
+	types = slices.Compact(types)
+	if types == nil {
+		types = []string{}
+	}
+	if f.Rate != "" {
+		rate, err = strconv.ParseFloat(strings.Replace(f.Rate, ",", ".", 1), 64)
+		if err != nil || !(rate >= 0) {
+			return types, 0, nil, &hook.Error{Code: hook.CodeInvalidRequest, Field: "rate_limit", Message: v.T("form.rate_wrong")}
+		}
+	}
+	for line := range strings.Lines(f.Headers) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return types, rate, nil, &hook.Error{Code: hook.CodeHeaderInvalid, Field: "headers", Message: v.T("form.headers_wrong")}
+		}
+		headers = append(headers, hook.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
+	}
+	return types, rate, headers, nil
+}
+
+// choices returns the catalogue of event types for the form.
+func (v *visit) choices(picked []string) ([]typeChoice, error) {
+	rows, _, err := v.service().EventTypes(v.ctx(), v.caller, hook.TypeQuery{Page: hook.Page{Limit: 100}})
+	var out []typeChoice
+	for i := range rows {
+		out = append(out, typeChoice{rows[i].Name, rows[i].Description, slices.Contains(picked, rows[i].Name)})
+	}
+	return out, err
+}

@@ -1,0 +1,279 @@
+package portal
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// moment is a time as pages show it: relative, with the exact time beside it.
+type moment struct {
+	Text  string // "4 min ago"; empty if there is no such time
+	Exact string
+	ISO   string
+}
+
+// when formats a time relative to now.
+func (v *visit) when(at time.Time) moment {
+	if at.IsZero() {
+		return moment{}
+	}
+	m := moment{Exact: at.UTC().Format(v.T("time.exact")), ISO: at.UTC().Format(time.RFC3339Nano)}
+	switch d := at.Sub(v.now); {
+	case d > 0:
+		m.Text = v.T("time.in", "span", v.span(d))
+	case d > -time.Second:
+		m.Text = v.T("time.just")
+	default:
+		m.Text = v.T("time.ago", "span", v.span(-d))
+	}
+	return m
+}
+
+// span formats a duration with one or two units.
+func (v *visit) span(d time.Duration) string {
+	unit := func(n time.Duration, name string) string { return v.T("unit."+name, "n", int(n)) }
+	two := func(big, small time.Duration, bigName, smallName string) string {
+		n, rest := d/big, d%big/small
+		if n >= 10 || rest == 0 {
+			return unit(n, bigName)
+		}
+		return unit(n, bigName) + " " + unit(rest, smallName)
+	}
+	switch {
+	case d < time.Second:
+		return unit(d/time.Millisecond, "ms")
+	case d < time.Minute:
+		return unit(d/time.Second, "s")
+	case d < time.Hour:
+		return two(time.Minute, time.Second, "min", "s")
+	case d < 24*time.Hour:
+		return two(time.Hour, time.Minute, "h", "min")
+	}
+	return two(24*time.Hour, time.Hour, "d", "h")
+}
+
+// share formats a part of a whole in percent, or as a dash if there is no whole.
+func (v *visit) share(n, of int64) string {
+	if of == 0 {
+		return "–"
+	}
+	text := strconv.FormatFloat(100*float64(n)/float64(of), 'f', 1, 64)
+	if v.lang == "de" {
+		text = strings.Replace(text, ".", ",", 1)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(text, ".0"), ",0") + " %"
+}
+
+// count formats a number from a read that stopped counting at limit.
+func (v *visit) count(n, limit int) string {
+	if n >= limit {
+		return v.T("number.least", "n", n)
+	}
+	return v.words.number(int64(n))
+}
+
+// badge shows a state as a colour, an icon and a word.
+type badge struct{ Class, Icon, Word string }
+
+func (v *visit) badge(class, icon, state string) badge {
+	return badge{class, icon, v.T("state." + state)}
+}
+
+func (v *visit) stateBadge(d *hook.Delivery) badge {
+	switch d.State {
+	case hook.Pending:
+		if d.Attempts > 0 {
+			return v.badge("retry", "replay", "retrying")
+		}
+		return v.badge("wait", "wait", "pending")
+	case hook.Held:
+		return v.badge("held", "held", "held")
+	case hook.Succeeded:
+		return v.badge("ok", "ok", "succeeded")
+	case hook.Failed:
+		return v.badge("bad", "x", "failed")
+	}
+	return v.badge("off", "off", "cancelled")
+}
+
+// endpointState shows whether an endpoint works, and says why if it does not.
+func (v *visit) endpointState(e *hook.Endpoint, h hook.Health) (badge, string) {
+	since := v.when(e.DisabledAt).Text
+	switch {
+	case e.Unverified():
+		return v.badge("held", "held", "unverified"), v.T("trouble.unverified")
+	case e.Status == hook.Tripped && e.DisabledReason == "listener_away":
+		return v.badge("off", "off", "away"), v.T("trouble.away")
+	case e.Status == hook.Tripped && e.DisabledReason == "gone":
+		return v.badge("held", "held", "disabled"), v.T("trouble.gone", "since", since)
+	case e.Status == hook.Tripped:
+		return v.badge("held", "held", "disabled"), v.T("trouble.failures", "since", since)
+	case e.Status == hook.Disabled:
+		return v.badge("off", "off", "disabled"), v.T("trouble.by_hand", "since", since)
+	case e.Damage != 0:
+		return v.badge("bad", "warn", "damaged"), v.T("trouble.damaged")
+	case h.Failures > 0:
+		return v.badge("bad", "warn", "failing"), v.T("trouble.failing", "n", h.Failures, "since", v.when(h.FirstFailureAt).Text)
+	}
+	return v.badge("ok", "ok", "working"), ""
+}
+
+// answer describes the outcome of an attempt.
+func (v *visit) answer(status int, class hook.Class) string {
+	switch {
+	case status != 0 && (class == hook.ClassNone || class == hook.ClassTruncated):
+		return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
+	case status != 0:
+		return v.T("answer.status", "status", strings.TrimSpace(strconv.Itoa(status)+" "+http.StatusText(status)))
+	case class == hook.ClassNone:
+		return v.T("answer.none")
+	}
+	return v.class(class)
+}
+
+func (v *visit) class(c hook.Class) string {
+	if key := "class." + string(c); v.words.has(key) {
+		return v.T(key)
+	}
+	return string(c)
+}
+
+func (v *visit) reason(r hook.Reason) string {
+	if r == hook.ReasonNone {
+		return ""
+	}
+	if key := "reason." + string(r); v.words.has(key) {
+		return v.T(key)
+	}
+	return string(r)
+}
+
+// hostOf splits a URL into its host and the rest for display, with secrets masked.
+func hostOf(raw string) (host, rest string) {
+	masked := hook.MaskURL(raw)
+	u, err := url.Parse(masked)
+	if err != nil || u.Host == "" {
+		return masked, ""
+	}
+	_, after, _ := strings.Cut(masked, u.Host)
+	return u.Host, after
+}
+
+// short returns the first part of an id, for tables.
+func short(id hook.ID) string { return id.String()[:13] + "…" }
+
+// maxShown limits the text of a payload or response on a page, in bytes.
+const maxShown = 64 << 10
+
+// code is foreign text in the form that pages show.
+type code struct {
+	Body string
+	Size string
+	Cut  bool // there is more text than is shown
+}
+
+// foreign prepares foreign bytes for display. It makes control and direction characters
+// visible, and shows at most limit bytes.
+func (v *visit) foreign(raw []byte, limit int) code {
+	c := code{Size: v.size(len(raw))}
+	if len(raw) > limit {
+		c.Cut, raw = true, raw[:limit]
+		for i := 0; i < utf8.UTFMax && len(raw) > 0 && !utf8.Valid(raw[max(0, len(raw)-utf8.UTFMax):]); i++ {
+			raw = raw[:len(raw)-1]
+		}
+	}
+	var b strings.Builder
+	for len(raw) > 0 {
+		r, n := utf8.DecodeRune(raw)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, "\\x%02x", raw[0])
+		case r == '\n' || r == '\t':
+			b.WriteRune(r)
+		case r == '\r' && len(raw) > 1 && raw[1] == '\n':
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			fmt.Fprintf(&b, "\\u{%04x}", r)
+		default:
+			b.WriteRune(r)
+		}
+		raw = raw[n:]
+	}
+	c.Body = b.String()
+	return c
+}
+
+// pretty indents JSON and preserves order, numbers and strings. Text that is not JSON stays
+// unchanged.
+func pretty(raw []byte) []byte {
+	var out bytes.Buffer
+	if json.Indent(&out, raw, "", "  ") != nil {
+		return raw
+	}
+	return out.Bytes()
+}
+
+func (v *visit) size(n int) string {
+	text := strconv.Itoa(n) + " B"
+	switch {
+	case n >= 1<<20:
+		text = fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1024:
+		text = fmt.Sprintf("%.1f KiB", float64(n)/1024)
+	}
+	if v.lang == "de" {
+		text = strings.Replace(text, ".", ",", 1)
+	}
+	return text
+}
+
+// chart shows attempts over time: delivered up, failed down, each half with its own scale.
+type chart struct {
+	Good, Bad       string // paths in a box of 960 by 148
+	MostGood, Most  string
+	Sentence        string
+	From, To, Every string
+}
+
+func (v *visit) chart(s *hook.Stats) *chart {
+	var mostGood, mostBad, good, bad int64
+	for i := range s.Buckets {
+		b := &s.Buckets[i]
+		failed := max(0, b.Attempts-b.Delivered)
+		mostGood, mostBad = max(mostGood, b.Delivered), max(mostBad, failed)
+		good, bad = good+b.Delivered, bad+failed
+	}
+	if good+bad == 0 {
+		return nil
+	}
+	const width, up, down = 960, 98, 44
+	var upper, lower strings.Builder
+	bar := func(path *strings.Builder, i int, n, most, height int64, from func(high int64) int64) {
+		if n <= 0 || most <= 0 {
+			return
+		}
+		left := i * width / len(s.Buckets)
+		wide := max(1, (i+1)*width/len(s.Buckets)-left-2)
+		high := max(1, n*height/most)
+		fmt.Fprintf(path, "M%d %dh%dv%dh-%dz", left, from(high), wide, high, wide)
+	}
+	for i := range s.Buckets {
+		b := &s.Buckets[i]
+		bar(&upper, i, b.Delivered, mostGood, up, func(high int64) int64 { return 100 - high })
+		bar(&lower, i, b.Attempts-b.Delivered, mostBad, down, func(int64) int64 { return 103 })
+	}
+	end := s.From.Add(time.Duration(len(s.Buckets)) * s.Step)
+	c := &chart{Good: upper.String(), Bad: lower.String(), MostGood: v.words.number(mostGood), Most: v.words.number(mostBad), Every: v.span(s.Step),
+		From: s.From.UTC().Format(v.T("time.short")), To: end.UTC().Format(v.T("time.short"))}
+	c.Sentence = v.T("chart.sentence", "good", int(good), "bad", int(bad), "from", c.From, "to", c.To)
+	return c
+}

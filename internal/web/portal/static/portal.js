@@ -1,0 +1,81 @@
+// What scripts add to the portal: messages to the page around the frame, copying, and links
+// that open by themselves. Every page works without.
+const body = document.body;
+const origins = (body.dataset.origins || "").split(" ").filter(Boolean);
+const framed = window.parent !== window;
+
+// say sends a message to each allowed origin by name; a page of another origin gets nothing.
+function say(message) {
+  if (!framed) return;
+  const around = window.location.ancestorOrigins && window.location.ancestorOrigins[0];
+  for (const origin of origins) {
+    if (!around || around === origin) window.parent.postMessage({ posthorn: 1, ...message }, origin);
+  }
+}
+
+window.addEventListener("message", (e) => {
+  if (!framed || e.source !== window.parent || !origins.includes(e.origin)) return;
+  const m = e.data;
+  if (m && m.posthorn === 1 && m.type === "theme" && (m.mode === "light" || m.mode === "dark")) {
+    document.documentElement.dataset.theme = m.mode;
+    try { sessionStorage.setItem("theme", m.mode); } catch { /* storage is blocked in this frame */ }
+  }
+});
+try {
+  const kept = sessionStorage.getItem("theme");
+  if (framed && (kept === "light" || kept === "dark")) document.documentElement.dataset.theme = kept;
+} catch { /* storage is blocked in this frame */ }
+
+const ended = document.querySelector("[data-ended]");
+if (ended) {
+  const reason = ended.dataset.ended;
+  say(reason === "blocked" ? { type: "blocked" } : { type: "ended", reason });
+} else {
+  say({ type: "ready" });
+}
+const path = "/" + location.pathname.split("/").slice(3).join("/");
+if (!ended && location.pathname.split("/")[2] !== "enter") say({ type: "page", path });
+
+let told = 0, waiting = false;
+function height() {
+  const px = Math.ceil(document.documentElement.getBoundingClientRect().height);
+  if (px !== told) { told = px; say({ type: "height", px }); }
+}
+if (framed && window.ResizeObserver) {
+  new ResizeObserver(() => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(() => { waiting = false; height(); }, 100);
+  }).observe(document.documentElement);
+}
+
+const expires = Number(body.dataset.expires || 0);
+if (expires) {
+  const notice = document.getElementById("expiring");
+  const at = (ms, run) => { if (ms > 0 && ms < 2 ** 31) setTimeout(run, ms); };
+  const left = expires - Date.now();
+  const soon = () => say({ type: "expiring", in: Math.max(0, Math.round((expires - Date.now()) / 1000)) });
+  if (left > 0 && left <= 300000) soon(); else at(left - 300000, soon);
+  if (left > 0 && left <= 120000) notice.hidden = false; else at(left - 120000, () => { notice.hidden = false; });
+  at(left, () => { say({ type: "ended", reason: "expired" }); });
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const from = document.getElementById(button.dataset.copy);
+  if (!navigator.clipboard || !from) continue;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(from.textContent);
+      document.getElementById("said").textContent = button.dataset.done;
+      button.textContent = button.dataset.done;
+    } catch {
+      getSelection().selectAllChildren(from);
+    }
+  });
+}
+
+if (body.dataset.refresh) setTimeout(() => { if (!document.hidden) location.reload(); }, 1000 * Number(body.dataset.refresh));
+
+const press = document.querySelector("form[data-press]");
+if (press) press.requestSubmit();

@@ -1,0 +1,404 @@
+package portal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// visit is a request of a session, or of nobody, with the language of its answer.
+type visit struct {
+	h       *Handler
+	w       http.ResponseWriter
+	r       *http.Request
+	session *hook.WebSession // nil: nobody's
+	caller  app.Caller
+	now     time.Time
+	query   url.Values
+	lang    string
+	words   *catalogue
+}
+
+func (v *visit) ctx() context.Context  { return v.r.Context() }
+func (v *visit) service() *app.Service { return v.h.o.Service }
+
+// id returns the id in the path. A malformed id is answered like an unknown one.
+func (v *visit) id(noun string) (hook.ID, error) {
+	id, err := hook.ParseID(v.r.PathValue("id"))
+	if err != nil {
+		return id, hook.NotFound(noun)
+	}
+	return id, nil
+}
+
+// At returns the path of a page of the session, with a query made of pairs. Pairs with empty
+// values are omitted. A language that was chosen stays chosen.
+func (v *visit) At(path string, pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if lang := v.query.Get("lang"); lang != "" && v.h.words[lang] != nil && !q.Has("lang") {
+		q.Set("lang", lang)
+	}
+	out := "/portal/" + v.session.Short() + "/" + path
+	if len(q) > 0 {
+		out += "?" + q.Encode()
+	}
+	return out
+}
+
+// May reports whether the session has a capability, by its word in the API.
+func (v *visit) May(name string) bool {
+	one, ok := hook.ParseCapability(name)
+	return ok && v.session != nil && v.caller.Capabilities.Has(one)
+}
+
+// T returns a text of the catalogue. Arguments are names and values of its places.
+func (v *visit) T(key string, args ...any) string { return v.words.text(key, args...) }
+
+// screen is one page: its template and its content. Heading is a key of the catalogue, or
+// finished text in Title.
+type screen struct {
+	Template string
+	Heading  string // a key of the catalogue
+	Title    string // finished text that replaces Heading
+	Nav      string // of the current menu entry
+	Status   int    // 0 means 200
+	Refresh  bool   // the page shows something that is under way
+	Goto     string // of an action: the page that follows
+	Data     any
+}
+
+// to is the answer of an action that leads to a page.
+func to(path string) *screen { return &screen{Goto: path} }
+
+// frame is what the layout shows around a screen.
+type frame struct {
+	*visit
+	*screen
+	Text      string // of the heading
+	Menu      []entry
+	Languages []entry
+	Test      bool
+	Bare      bool
+	Name      string
+	HasLogo   bool
+	Back      string // return_url
+	BackHost  string
+	Origins   string
+	Scheme    string // light, dark or empty
+	Done      string
+	Stop      string // the page without its refresh
+	Expires   string
+	RequestID string
+}
+
+type entry struct {
+	Name, Href, Icon string
+	Current          bool
+}
+
+var menu = []struct{ path, icon string }{{"", "home"}, {"endpoints", "plug"}, {"deliveries", "send"}, {"types", "tag"}, {"verify", "ok"}}
+
+// done are the words about an action that the following page may show. The URL has the word
+// only, so that it cannot make the page show any other text.
+var done = map[string]bool{"retried": true, "resent": true, "enabled": true, "discarded": true, "disabled": true, "deleted": true, "tested": true, "saved": true, "challenged": true}
+
+func (v *visit) frame(s *screen) *frame {
+	f := &frame{visit: v, screen: s, Text: s.Title, RequestID: requestID(v.r)}
+	if f.Text == "" {
+		f.Text = v.T(s.Heading)
+	}
+	one := v.session
+	if one == nil {
+		return f
+	}
+	f.Test, f.Bare, f.Name, f.HasLogo = one.Mode == hook.Test, one.Settings.Theme.Chrome == "bare", one.Settings.Theme.Name, one.Settings.Theme.Logo != ""
+	f.Back, f.Origins = one.Settings.ReturnURL, strings.Join(one.Settings.FrameOrigins, " ")
+	if u, err := url.Parse(f.Back); err == nil {
+		f.BackHost = u.Host
+	}
+	if mode := one.Settings.Theme.Mode; mode != "auto" {
+		f.Scheme = mode
+	}
+	if v.caller.Kind == "" {
+		return f // its session is over: only the frame is its own
+	}
+	f.Expires = strconv.FormatInt(one.ExpiresAt.UnixMilli(), 10)
+	if word := v.query.Get("done"); done[word] {
+		f.Done = v.T("done." + word)
+	}
+	for _, m := range menu {
+		name := m.path
+		if name == "" {
+			name = "home"
+		}
+		f.Menu = append(f.Menu, entry{Name: v.T("menu." + name), Icon: m.icon, Href: v.At(m.path), Current: m.path == s.Nav})
+	}
+	for _, lang := range languages {
+		q := v.r.URL.Query()
+		q.Set("lang", lang)
+		q.Del("done")
+		f.Languages = append(f.Languages, entry{Name: v.h.words[lang].text("language"), Href: v.here(q), Icon: lang, Current: lang == v.lang})
+	}
+	if s.Refresh && v.query.Get("still") == "" {
+		q := v.r.URL.Query()
+		q.Set("still", "yes")
+		f.Stop = v.here(q)
+	}
+	return f
+}
+
+// here returns the path of the page with another query. After an action it is the start page.
+func (v *visit) here(q url.Values) string {
+	if changes(v.r) {
+		return v.At("", "lang", q.Get("lang"))
+	}
+	rest := v.r.PathValue("rest")
+	return (&url.URL{Path: "/portal/" + v.session.Short() + "/" + rest, RawQuery: q.Encode()}).String()
+}
+
+// show sends a screen. It renders the complete page before it sends anything, so an error
+// never leaves a partial page.
+func (h *Handler) show(w http.ResponseWriter, v *visit, s *screen) {
+	var out bytes.Buffer
+	t := h.templates[s.Template]
+	err := fmt.Errorf("portal: no template %q", s.Template)
+	if t != nil {
+		err = t.ExecuteTemplate(&out, "layout.html", v.frame(s))
+	}
+	if err != nil {
+		h.o.Log.ErrorContext(v.ctx(), "make page of the portal", "error", err)
+		http.Error(w, v.T("fault.page"), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Language", v.lang)
+	w.Header().Set("Content-Length", strconv.Itoa(out.Len()))
+	status := s.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	w.WriteHeader(status)
+	_, _ = out.WriteTo(w) // the client disconnected
+}
+
+// page returns the handler of a route of a session.
+func (h *Handler) page(do func(*visit) (*screen, error), write bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, _ := r.Context().Value(visitKey{}).(*visit)
+		v.w, v.r = w, r
+		h.serve(v, func() error {
+			err := v.service().Call(r.Context(), v.caller, write)
+			var s *screen
+			if err == nil && write {
+				if err = r.ParseForm(); err != nil {
+					err = &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+				}
+			}
+			if err == nil {
+				s, err = do(v)
+			}
+			if err != nil && write {
+				v.service().AuditRefused(r.Context(), v.caller, r.Method, "/portal/{sid}/"+r.PathValue("rest"), err)
+			}
+			switch {
+			case err != nil:
+				return err
+			case s == nil: // answered
+			case s.Goto != "":
+				http.Redirect(w, r, s.Goto, http.StatusSeeOther)
+			default:
+				h.show(w, v, s)
+			}
+			return nil
+		})
+	}
+}
+
+type visitKey struct{}
+
+// visited finds the session of a request by the short id in its path and its cookie, and
+// serves the page below. The policy names the origins of the session.
+func (h *Handler) visited(w http.ResponseWriter, r *http.Request) {
+	sid := r.PathValue("sid")
+	v := h.stranger(r, nil)
+	v.w = w
+	h.serve(v, func() error {
+		one, ok, err := h.sessionOf(r, sid)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return h.lost(w, r, sid)
+		}
+		from, _ := netip.ParseAddrPort(r.RemoteAddr)
+		v := h.stranger(r, &one)
+		v.caller = app.PortalCaller(&one)
+		ctx := v.caller.Acting(r.Context(), from.Addr().Unmap().String(), requestID(r))
+		w.Header().Set("Content-Security-Policy", policy(one.Settings.FrameOrigins))
+		inner := r.WithContext(context.WithValue(ctx, visitKey{}, v))
+		inner.URL = &url.URL{Path: "/" + r.PathValue("rest"), RawPath: rawRest(r.URL), RawQuery: r.URL.RawQuery}
+		h.inner.ServeHTTP(w, inner)
+		return nil
+	})
+}
+
+// rawRest returns the escaped path below the session, so that a slash inside a name stays one.
+func rawRest(u *url.URL) string {
+	if u.RawPath == "" {
+		return ""
+	}
+	parts := strings.SplitN(u.RawPath, "/", 4)
+	if len(parts) < 4 {
+		return ""
+	}
+	return "/" + parts[3]
+}
+
+// stranger returns the visit of a request without a caller. The session, if there is one,
+// gives language and looks.
+func (h *Handler) stranger(r *http.Request, one *hook.WebSession) *visit {
+	v := &visit{h: h, r: r, session: one, now: h.o.Now(), query: r.URL.Query()}
+	v.lang = h.language(r, one)
+	v.words = h.words[v.lang]
+	return v
+}
+
+// statusOf maps error codes to their statuses, except for 422.
+var statusOf = map[hook.Code]int{
+	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeRevealDisabled: 403,
+	hook.CodeConflict: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409, hook.CodeEndpointLimit: 409,
+	hook.CodeReplayEnded: 409, hook.CodeReplayLimit: 409, hook.CodeSecretLimit: 409, hook.CodePayloadGone: 410, hook.CodePrecondition: 412,
+	hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
+	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
+}
+
+// fault is the content of an error page.
+type fault struct{ Says, Code, Back string }
+
+// Says returns the sentence for an error. What the API says is shown to English readers where
+// it is about their input; everything else is in the catalogue.
+func (v *visit) says(err error) string {
+	code := hook.CodeOf(err)
+	e, ok := errors.AsType[*hook.Error](err)
+	about := code == hook.CodeInvalidRequest || strings.HasPrefix(string(code), "endpoint_url_") || strings.HasPrefix(string(code), "endpoint_header_")
+	if ok && v.lang == "en" && about {
+		return e.Message
+	}
+	key := "error." + string(code)
+	if !v.words.has(key) {
+		key = "error.other"
+	}
+	return v.T(key)
+}
+
+// fail sends an error page. Details go only to the log.
+func (h *Handler) fail(v *visit, err error) {
+	code := hook.CodeOf(err)
+	status, ok := statusOf[code]
+	if !ok {
+		status = http.StatusUnprocessableEntity
+	}
+	s := &screen{Template: "error.html", Heading: "fault.title", Status: status, Nav: "-"}
+	shown := fault{Code: string(code), Says: v.says(err)}
+	if e, ok := errors.AsType[*hook.Error](err); ok && e.RetryAfter > 0 {
+		v.w.Header().Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	switch status {
+	case http.StatusNotFound:
+		s.Heading, shown.Says, shown.Code = "fault.missing", v.T("fault.missing_says"), ""
+	case http.StatusServiceUnavailable:
+		s.Heading = "fault.away"
+		if v.w.Header().Get("Retry-After") == "" {
+			v.w.Header().Set("Retry-After", "5")
+		}
+		if !changes(v.r) {
+			v.w.Header().Set("Refresh", "5")
+		}
+	}
+	if status >= 500 && !hook.Logged(err) {
+		h.o.Log.ErrorContext(v.ctx(), "page of the portal failed", "request", requestID(v.r), "error", err)
+	}
+	if v.session != nil {
+		shown.Back = v.At("")
+	}
+	s.Data = shown
+	h.show(v.w, v, s)
+}
+
+// serve runs do and sends an error page for its error or panic.
+func (h *Handler) serve(v *visit, do func() error) {
+	defer func() {
+		switch x := recover(); x {
+		case nil:
+		case http.ErrAbortHandler: // net/http's documented way to drop a connection
+			panic(x)
+		default:
+			h.fail(v, fmt.Errorf("panic: %v\n%s", x, debug.Stack()))
+		}
+	}()
+	if err := do(); err != nil {
+		h.fail(v, err)
+	}
+}
+
+type requestKey struct{}
+
+// named gives a request an id for the log and for the footer of its page.
+func named(r *http.Request) *http.Request {
+	id := strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)
+	return r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+}
+
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(requestKey{}).(string)
+	return id
+}
+
+// rows is what the templates of lists take.
+type rows struct {
+	Visit *frame
+	Rows  any
+}
+
+// With returns rows for a template of a list.
+func (f *frame) With(all any) rows { return rows{f, all} }
+
+// formOn is what the template of a form takes.
+type formOn struct {
+	Visit *frame
+	Form  *endpointForm
+}
+
+// WithForm returns a form for its template.
+func (f *frame) WithForm(form *endpointForm) formOn { return formOn{f, form} }
+
+// copyOf is what the template of a copy button takes.
+type copyOf struct{ ID, Name, Done string }
+
+// Copy returns a button that copies the element with the id.
+func (f *frame) Copy(id string) copyOf { return copyOf{id, f.T("copy"), f.T("copied")} }
+
+// Chosen returns the language that was chosen in the URL, for forms that use GET.
+func (v *visit) Chosen() string {
+	if lang := v.query.Get("lang"); v.h.words[lang] != nil {
+		return lang
+	}
+	return ""
+}

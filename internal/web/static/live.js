@@ -1,0 +1,73 @@
+// Keeps a page up to date. The only place that makes HTML of text: the server's own fragments.
+const policy = window.trustedTypes ? trustedTypes.createPolicy("posthorn", { createHTML: (s) => s }) : { createHTML: (s) => s };
+
+// parse returns a document for HTML of the server. Its scripts do not run.
+export const parse = (html) => new DOMParser().parseFromString(policy.createHTML(html), "text/html");
+
+const one = (q) => document.querySelector(q);
+const plain = (el) => { const c = el.cloneNode(true); c.querySelectorAll("time").forEach((t) => t.replaceChildren()); c.querySelectorAll("[hidden]").forEach((t) => t.removeAttribute("hidden")); return c.innerHTML; };
+
+let source, failures = 0, timer, last = 0;
+export const say = (text) => { const el = one("[data-said]"); if (el) el.textContent = text; };
+
+function state(text, on) {
+  const el = one("[data-updates]");
+  if (!el) return;
+  el.hidden = false;
+  el.textContent = text;
+  el.classList.toggle("paused", !on);
+}
+
+function part(name, html) {
+  const el = document.querySelector(`[data-live="${CSS.escape(name)}"]`);
+  if (!el) return;
+  const next = document.createElement(el.localName);
+  next.innerHTML = policy.createHTML(html);
+  if (plain(next) === plain(el) || el.contains(document.activeElement) && document.activeElement.matches("input,select")) return;
+  for (const d of el.querySelectorAll("details[data-k]")) {
+    const same = next.querySelector(`details[data-k="${CSS.escape(d.dataset.k)}"]`);
+    if (same && d.open) same.open = true;
+  }
+  el.replaceChildren(...next.childNodes);
+  document.dispatchEvent(new CustomEvent("changed", { detail: el }));
+}
+
+function open() {
+  if (source || document.hidden) return;
+  const first = one("[data-first]")?.dataset.first;
+  source = new EventSource(document.body.dataset.stream + (first ? "&first=" + encodeURIComponent(first) : ""));
+  const on = (type, act) => source.addEventListener(type, (e) => act(JSON.parse(e.data)));
+  source.onopen = () => { failures = 0; state("Updates on", true); };
+  source.onerror = () => { close(); later(++failures); };
+  on("part", ([name, html]) => part(name, html));
+  on("said", (text) => { if (Date.now() - last > 5000) { last = Date.now(); say(text); } });
+  on("newer", (n) => {
+    const el = one("[data-fresh]");
+    if (!el) return;
+    el.hidden = n < 1;
+    el.textContent = (n > 49 ? "50 or more" : n) + " newer " + el.dataset.fresh + ": show them";
+  });
+  on("down", (down) => { const el = one("[data-down]"); if (el) el.hidden = !down; state(down ? "Store away" : "Updates on", !down); });
+  on("end", (why) => {
+    close();
+    if (why === "restart") later(1);
+    else if (why === "session") { state("Logged out: load the page again", false); say("Your session ended. Load the page again."); }
+    else state("Updates are off", false); // at a limit, or what the page shows is gone
+  });
+}
+
+function close() { source?.close(); source = undefined; }
+
+function later(n) {
+  clearTimeout(timer);
+  if (n >= 5) return state("Updates are off", false);
+  state("Updates paused", false);
+  timer = setTimeout(open, 1000 + Math.random() * 4000);
+}
+
+if (document.body.dataset.stream) {
+  document.addEventListener("visibilitychange", () => { if (document.hidden) { close(); state("Updates paused", false); } else open(); });
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (e) => { if (e.persisted) open(); });
+  open();
+}
