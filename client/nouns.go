@@ -210,6 +210,8 @@ type NewEvent struct {
 	CreatedAt   *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
 	// RequireMatch refuses the event with CodeNoMatch if no endpoint would receive it.
 	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
+	// PayloadRetention is a duration such as "0s" or "72h".
+	PayloadRetention string `json:"payload_retention,omitempty" doc:"How long the data is kept after the last delivery has ended, such as 72h, at most what is in force for the tenant. 0s: it is removed within minutes after that. Absent: as the tenant's other data."`
 	// Tags find the event. Receivers do not get them.
 	Tags map[string]string `json:"tags,omitempty" doc:"1 to 5 names with values by which lists find the event. Receivers do not get them. A name is a letter and up to 63 letters, digits, underscores, hyphens and dots; a value has 1 to 128 characters."`
 }
@@ -242,17 +244,18 @@ type BatchResults struct {
 // Event is an event as the platform published it. Data and Deliveries are set only when a
 // single event is read, not in lists.
 type Event struct {
-	ID         string            `json:"id" format:"uuid" doc:"The id that receivers see."`
-	Tenant     string            `json:"tenant" doc:"The tenant that the event is for."`
-	Mode       string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
-	Type       string            `json:"type" doc:"The type of the event."`
-	Test       bool              `json:"test" doc:"A test event."`
-	CreatedAt  Time              `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
-	AcceptedAt Time              `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
-	Tags       map[string]string `json:"tags,omitempty" doc:"The tags that it was published with, and those from searchable members of its data. Absent: none."`
-	Data       json.RawMessage   `json:"data,omitempty" doc:"What was published, an object. Absent in lists, and when it is {}."`
-	Redacted   []string          `json:"redacted,omitempty" nullable:"false" doc:"JSON pointers to values of data that are not shown: *** stands for them. Receivers get the values. Absent: data is shown as it was published."`
-	Deliveries []Delivery        `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
+	ID               string            `json:"id" format:"uuid" doc:"The id that receivers see."`
+	Tenant           string            `json:"tenant" doc:"The tenant that the event is for."`
+	Mode             string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
+	Type             string            `json:"type" doc:"The type of the event."`
+	Test             bool              `json:"test" doc:"A test event."`
+	CreatedAt        Time              `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
+	AcceptedAt       Time              `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
+	Tags             map[string]string `json:"tags,omitempty" doc:"The tags that it was published with, and those from searchable members of its data. Absent: none."`
+	Data             json.RawMessage   `json:"data,omitempty" doc:"What was published, an object. Absent in lists, when it is {}, and when payload_removed_at is set."`
+	Redacted         []string          `json:"redacted,omitempty" nullable:"false" doc:"JSON pointers to values of data that are not shown: *** stands for them. Receivers get the values. Absent: data is shown as it was published."`
+	PayloadRemovedAt *Time             `json:"payload_removed_at,omitempty" doc:"When the data was removed because its retention had passed. The event cannot be sent again. Absent: it is there."`
+	Deliveries       []Delivery        `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
 }
 
 // Delivery is one event on its way to one endpoint. AttemptLog is set only when a single
@@ -286,6 +289,7 @@ type Attempt struct {
 	ResponseHeaders   map[string]string `json:"response_headers" doc:"The receiver's headers, by name. Values of one name are joined by a comma. Empty for all but the latest 100 attempts."`
 	ResponseBody      string            `json:"response_body" doc:"The first bytes of the receiver's answer, at most 16 KiB. Bytes that are not UTF-8 are replaced. Empty for all but the latest 100 attempts."`
 	ResponseTruncated bool              `json:"response_truncated" doc:"The answer was longer than what is kept."`
+	ResponseRemovedAt *Time             `json:"response_removed_at,omitempty" doc:"When headers and body of the answer were removed because their retention had passed. Absent: they were not."`
 	Address           *string           `json:"address" doc:"IP address that the request went to. null: there was none, or an earlier release recorded the attempt."`
 	Timing            *AttemptTiming    `json:"timing" doc:"How long the phases took. null when address is."`
 }

@@ -66,12 +66,13 @@ type Replay struct {
 	Processed   int           `json:"processed" doc:"Matches that were dealt with: requested, created and skipped."`
 	Requested   int           `json:"requested" doc:"Deliveries that get one more attempt."`
 	Created     int           `json:"created" doc:"Deliveries that were made, with the endpoint's retry plan."`
-	Skipped     int           `json:"skipped" doc:"Matches that did not match any more when their turn came, or had an attempt asked for already."`
+	Skipped     int           `json:"skipped" doc:"Matches that did not match any more when their turn came, had an attempt asked for already, or whose data was removed by retention."`
 	Pending     int           `json:"pending" doc:"Of the requested attempts, those not made yet."`
 	Delivered   int           `json:"delivered" doc:"Of the requested attempts, those that succeeded."`
 	Failed      int           `json:"failed" doc:"Of the requested attempts, those that failed. Their deliveries are as they were."`
 	Dropped     int           `json:"dropped" doc:"Of the requested attempts, those that were not made: the replay or the delivery was cancelled."`
 	Estimated   *Time         `json:"estimated_end_at" doc:"When it will have dealt with all matches, at the pace so far. null: not known, or it does not run."`
+	PayloadGone int           `json:"payload_gone,omitempty" doc:"In a dry run: events that match but whose data was removed by retention. They are not sent. In a replay they count as skipped."`
 	Message     string        `json:"message" doc:"How it stands, as a sentence."`
 	Sample      []ReplayMatch `json:"sample,omitempty" doc:"The first matches, at most 10; in a dry run only."`
 	CreatedAt   *Time         `json:"created_at" doc:"When it was made. null: a dry run."`

@@ -40,6 +40,7 @@ const (
 	CodePortalLimit       = "portal_session_limit_reached"   // 409: the maximum number of portal sessions of the tenant can be used
 	CodeNoMatch           = "no_endpoint_matches"            // 422: no endpoint would receive the event, and require_match was set
 	CodeDeliverySettled   = "delivery_settled"               // 409: the delivery is settled and cannot be cancelled
+	CodePayloadGone       = "payload_gone"                   // 410: retention has removed the payload of the event
 	CodeIdempotencyReused = "idempotency_key_reused"         // 422
 	CodeTooLarge          = "payload_too_large"              // 413
 	CodeTooManyDeliveries = "too_many_deliveries"            // 422: the fan-out exceeds its limit

@@ -22,8 +22,11 @@ type Event struct {
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
 	// RequireMatch refuses the event if no endpoint would receive it.
 	RequireMatch bool
-	Tags         hook.Tags // of JSON strings; their names and values are checked by Publish
-	Err          error
+	// PayloadRetention is how long Data is kept after the last delivery was settled. Nil: as
+	// long as the tenant's other payloads.
+	PayloadRetention *time.Duration
+	Tags             hook.Tags // of JSON strings; their names and values are checked by Publish
+	Err              error
 }
 
 // Publish stores one event and its deliveries. When it returns without an error they
@@ -123,7 +126,7 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	rule := s.ruleOf(scope.Mode, e.Type)
 	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
 		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(&rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
-		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags)}, nil
+		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags), PayloadRetention: e.PayloadRetention}, nil
 }
 
 // errType refuses the name of an event type and states what is wrong with it.

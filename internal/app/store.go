@@ -59,6 +59,7 @@ type DeliveryStore interface {
 // TenantStore stores tenants, and erases.
 type TenantStore interface {
 	ErasureStore
+	RetentionStore
 	CreateTenant(ctx context.Context, t hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error)
 	Tenant(ctx context.Context, id string) (hook.Tenant, error)
 	Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -29,6 +30,7 @@ Exit code 0 means that the server has stored the event durably.`,
 	eventType := f.String("type", "", "event type")
 	data := f.String("data", "", "event data: a JSON object, @FILE, or - for standard input")
 	id := f.String("id", "", "event ID, a UUID (default a new one)")
+	keep := f.String("payload-retention", "", "how long the data is kept after the last delivery, such as 72h or 3d; 0s to remove it then (default as the tenant's other events)")
 	tags := f.StringArray("tag", nil, "tag name:value that finds the event; repeatable, at most 5; receivers do not get it")
 	once := f.String("idempotency-key", "", "idempotency key: repeating the command with the same key publishes nothing more")
 	asJSON := f.Bool("json", false, "print the response as JSON")
@@ -48,6 +50,13 @@ Exit code 0 means that the server has stored the event durably.`,
 			return err
 		}
 		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id}
+		if *keep != "" {
+			d, err := duration.Parse(*keep)
+			if err != nil {
+				return exit.Usagef("--payload-retention: %w", err)
+			}
+			event.PayloadRetention = d.String()
+		}
 		for _, text := range *tags {
 			tag, ok := hook.ParseTag(text)
 			if _, twice := event.Tags[tag.Name]; !ok || twice {

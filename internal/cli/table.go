@@ -165,13 +165,13 @@ func memberAt(members map[string]json.RawMessage, name string) json.RawMessage {
 
 // printThing writes one object, one member per line in the order of the server, and then
 // its lists of objects as tables. It returns the warnings of the object. If the server
-// omits the member named empty, it is shown as an empty object.
+// omits the member named empty, it is shown as an empty object, unless retention removed it.
 func printThing(out io.Writer, answer json.RawMessage, tables map[string][]string, empty string, wide bool) (warnings []client.Warning, err error) {
 	names, members, err := orderedMembers(answer)
 	if err != nil || len(names) == 0 {
 		return nil, errNotPosthorn
 	}
-	if empty != "" && members[empty] == nil {
+	if empty != "" && members[empty] == nil && members["payload_removed_at"] == nil {
 		names, members[empty] = append(names, empty), json.RawMessage("{}")
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -91,6 +91,13 @@ var tenantNoun = noun{name: "tenant", short: "Manage tenants, the customers of y
 	}},
 	{name: "get", short: "Show a tenant", arg: "ID", method: http.MethodGet, path: "/v1/tenants/{}"},
 	{name: "update", short: "Rename a tenant", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}", params: []param{{flag: "name", usage: "display name"}}},
+	{name: "retention", short: "Show how long a tenant's data is kept in your mode", arg: "ID", method: http.MethodGet, path: "/v1/tenants/{}/retention"},
+	{name: "set-retention", short: "Keep a tenant's data in your mode for less time than the server does", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}/retention", params: []param{
+		{flag: "payloads", kind: asDuration, usage: "time that event data is kept after the last delivery, such as 7d; 0s to remove it then"},
+		{flag: "answers", kind: asDuration, usage: "time that responses of receivers are kept after the attempt, such as 24h"},
+		{flag: "events", kind: asDuration, usage: "time that events with their deliveries are kept, at least 1d"},
+	}, example: `  posthorn tenant set-retention acme --payloads 7d --answers 1d
+  posthorn tenant set-retention acme --reset payloads,answers`},
 	{name: "delete", short: "Delete a tenant, its endpoints and its keys immediately", arg: "ID", method: http.MethodDelete, path: "/v1/tenants/{}", done: "deleted tenant %s"},
 }}
 

@@ -128,6 +128,9 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 			return s.skip("read event", d, err)
 		}
 	}
+	if !event.PayloadRemovedAt.IsZero() { // retention keeps what is needed: somebody changed the database
+		return s.notSent(target, p, start, hook.PayloadGone(event.PayloadRemovedAt))
+	}
 	if target.Mail() {
 		return s.mail(ctx, target, event, d, p, start)
 	}

@@ -52,6 +52,7 @@ type Act string
 const (
 	ActTenantCreated      Act = "tenant.created"
 	ActTenantUpdated      Act = "tenant.updated"
+	ActTenantRetention    Act = "tenant.retention_set"
 	ActTenantDeleting     Act = "tenant.deleting" // one step in deleting a large tenant
 	ActTenantDeleted      Act = "tenant.deleted"
 	ActKeyCreated         Act = "key.created"

@@ -46,6 +46,7 @@ const (
 	CodePortalLimit       Code = "portal_session_limit_reached"   // 409: the tenant has too many
 	CodeNoMatch           Code = "no_endpoint_matches"            // 422: the request requires an endpoint that gets it
 	CodeDeliverySettled   Code = "delivery_settled"               // 409: it cannot be cancelled
+	CodePayloadGone       Code = "payload_gone"                   // 410: retention has removed the payload
 	CodeIdempotencyReused Code = "idempotency_key_reused"         // 422
 	CodeTooLarge          Code = "payload_too_large"              // 413
 	CodeTooManyDeliveries Code = "too_many_deliveries"            // 422: too many endpoints match

@@ -264,8 +264,10 @@ type Event struct {
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte
-	Tags       Tags     // set in lists and when one event is read; not sent to receivers
-	Redacted   []string // JSON pointers to values that are replaced in Data; only in what package app shows
+	// PayloadRemovedAt is when retention removed Data. Zero: Data is there.
+	PayloadRemovedAt time.Time
+	Tags             Tags     // set in lists and when one event is read; not sent to receivers
+	Redacted         []string // JSON pointers to values that are replaced in Data; only in what package app shows
 }
 
 // ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.
@@ -283,6 +285,7 @@ type Attempt struct {
 	ResponseHeaders []byte // "Name: value" lines
 	ResponseBody    []byte // the first bytes
 	Truncated       bool
+	AnswerRemovedAt time.Time  // when retention removed the response; zero: it was not
 	Address         netip.Addr // of the connection, or dialled for it; zero: none, or recorded by an earlier release
 	Timing          Timing
 }

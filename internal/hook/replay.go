@@ -85,10 +85,12 @@ type ReplayMatch struct {
 	Type       string
 	Kind       EventKind
 	AcceptedAt time.Time
-	Exists     bool // whether there is a delivery
-	State      State
-	LastStatus int
-	LastError  Class
+	// PayloadGone means that retention has removed the payload: the event is not sent.
+	PayloadGone bool
+	Exists      bool // whether there is a delivery
+	State       State
+	LastStatus  int
+	LastError   Class
 }
 
 // NewReplay is a request for a replay.
@@ -105,6 +107,7 @@ type NewReplay struct {
 // ReplayPreview is what a replay would send, without sending it.
 type ReplayPreview struct {
 	Matched int
+	Gone    int  // would match, but retention has removed their payload
 	Scanned int  // rows read
 	Exact   bool // false: the count stopped at a bound, and there may be more
 	Sample  []ReplayMatch

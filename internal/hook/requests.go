@@ -18,8 +18,11 @@ type NewEvent struct {
 	CreateTenant bool      // create the tenant if it is unknown
 	Mismatch     *Mismatch // nil: the data matches the schema of its type, or there is none
 	RequireMatch bool      // refuse the event if no endpoint would get it
-	Tags         Tags      // as the platform gave them
-	Found        []Tag     // from the data; names that Tags has are left out
+	// PayloadRetention is how long Data is kept after the last delivery was settled. Nil: as
+	// long as the tenant's other payloads.
+	PayloadRetention *time.Duration
+	Tags             Tags  // as the platform gave them
+	Found            []Tag // from the data; names that Tags has are left out
 }
 
 // Published is the result for a NewEvent. If Err is set, the event was refused and nothing

@@ -56,6 +56,9 @@ type Config struct {
 	HeldFor           time.Duration
 	Retention         time.Duration
 	AuditRetention    time.Duration
+	RetentionPayloads time.Duration
+	RetentionAnswers  time.Duration
+	DiskBudget        size
 	LogLevel          string
 	LogFormat         string
 	Fast              int
@@ -130,6 +133,9 @@ func (c *Config) Flags() *pflag.FlagSet {
 	duration.Var(f, &c.HeldFor, "held-for", 30*24*time.Hour, "time that deliveries for a disabled endpoint are held before they fail")
 	duration.Var(f, &c.AuditRetention, "audit-retention", 400*24*time.Hour, "time that entries of the audit log are kept; 0 to keep them forever")
 	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "time that events are kept after acceptance, and in any case until all their deliveries have ended; 0 to keep them forever")
+	duration.Var(f, &c.RetentionPayloads, "retention-payloads", 30*24*time.Hour, "time that the data of events is kept after their last delivery has ended; 0 to keep it as long as the event")
+	duration.Var(f, &c.RetentionAnswers, "retention-answers", 30*24*time.Hour, "time that responses of receivers are kept after the attempt; 0 to keep them as long as the event")
+	f.Var(&c.DiskBudget, "disk-budget", "size of the store beyond which publishing is rejected, with a unit, such as 20GB or 20GiB; 0 for no limit")
 	f.StringVar(&c.LogLevel, "log-level", "info", "log level: debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "log format: json, text, or auto (text on a terminal)")
 	f.IntVar(&c.Fast, "fast-attempts", 1024, "maximum concurrent attempts that are not known to be slow")
@@ -425,6 +431,7 @@ func (c *Config) checkNumbers(all *Faults) {
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
 		all.add(wrong("audit-retention", "%s is less than 24h; 0 keeps entries forever", duration.Format(c.AuditRetention)))
 	}
+	c.checkDisk(all)
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
 		all.add(wrong("retention", "%s is less than 24h; 0 keeps events forever", duration.Format(c.Retention)))
 	}

@@ -108,7 +108,7 @@ func (n *Node) metricsPage() http.Handler {
 	gauge("posthorn_attempts_slow", "Attempts that hold a slot of the slow budget.", func(s dispatch.Stats) int { return s.Slow })
 	gauge("posthorn_waiting", "Deliveries waiting in memory.", func(s dispatch.Stats) int { return s.Waiting })
 	gauge("posthorn_hosts", "Hosts and addresses with attempts to count.", func(s dispatch.Stats) int { return s.Sites })
-	r.MustRegister(heldAttempts{n.dispatch.Stats})
+	r.MustRegister(heldAttempts{n.dispatch.Stats}, diskMetrics{n.store.DiskUse})
 	gauge("posthorn_endpoint_queues", "Endpoints with a queue in memory.", func(s dispatch.Stats) int { return s.Endpoints })
 	counter := func(name, help string, read func(store.Stats) int64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},

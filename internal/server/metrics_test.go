@@ -88,6 +88,7 @@ func TestMetricsShowRefusals(t *testing.T) {
 	}
 	text := page()
 	for _, line := range []string{`posthorn_api_refused_total{code="unauthorized",status="401"} 2`, `posthorn_egress_blocked_total{rule="loopback"} 1`,
+		`posthorn_disk_budget_bytes 0`, `posthorn_disk_state 0`, `posthorn_disk_bytes{class="free"} 0`, `posthorn_disk_tenant_bytes{mode="",tenant=""} 0`,
 		`posthorn_event_data_invalid_total{check="warn"} 1`, `posthorn_event_data_invalid_total{check="reject"} 0`,
 		`posthorn_attempts_held_total{for="in_flight"} 0`, `posthorn_attempts_held_total{for="rate"} 0`, "posthorn_hosts 0",
 		`posthorn_attempt_duration_seconds_bucket{le="20"} 0`, `posthorn_attempt_duration_seconds_bucket{le="60"} 0`} {

@@ -214,7 +214,8 @@ func (n *Node) openStore(ctx context.Context) error {
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },
-		Keys:             keys, KeySource: n.keySource(), Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention, TenantBacklog: n.cfg.TenantBacklog,
+		Keys:             keys, KeySource: n.keySource(), Log: n.log, Synchronous: n.cfg.Synchronous, HeldFor: n.cfg.HeldFor, Retention: n.cfg.Retention, AuditRetention: n.cfg.AuditRetention,
+		RetentionPayloads: n.cfg.RetentionPayloads, RetentionAnswers: n.cfg.RetentionAnswers, DiskBudget: hook.DiskBudget(n.cfg.DiskBudget), TenantBacklog: n.cfg.TenantBacklog,
 		Committed: n.committed, Room: n.dispatch.Room, CommitTook: n.counts.commitTook, ProfileOf: n.profileOf,
 		Fatal: func(err error) { n.failed <- fatal(err) },
 	})
@@ -392,7 +393,7 @@ func (n *Node) admit(ctx context.Context, rawURL string, ipHosts bool) (string, 
 
 // serve starts the listeners and housekeeping.
 func (n *Node) serve() {
-	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.egress.Outage, Refused: n.counts.refuse})
+	api := native.New(native.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Ready: n.ready, Notice: n.notice, Refused: n.counts.refuse})
 	api = n.traced(api)
 	n.mux.Handle("/", api)
 	n.mountPages(api)

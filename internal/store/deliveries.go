@@ -52,9 +52,12 @@ func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			if !t.canAttempt(target) {
 				return nil, false, errElsewhere()
 			}
-			requested, err := t.shotRequested(&row)
+			requested, removed, err := t.shotRequested(&row)
 			if err != nil {
 				return nil, false, err
+			}
+			if !removed.IsZero() {
+				return nil, false, hook.PayloadGone(removed)
 			}
 			if requested && trigger == hook.Anyway {
 				if requested, err = t.shotUnderWay(&row); err != nil {

@@ -46,11 +46,14 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 	return nil
 }
 
-// shotRequested reports whether a single shot of a delivery is already requested. The
-// delivery's row is locked, so no other node requests one at the same time.
-func (t *tx) shotRequested(d *hook.Delivery) (bool, error) {
-	var one int
-	return t.row("read single shot", "SELECT 1 FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &one)
+// shotRequested reports whether a single shot of a delivery is already requested, and when
+// the payload of its event was removed. The delivery's row is locked, so no other node
+// requests a single shot or removes the payload at the same time.
+func (t *tx) shotRequested(d *hook.Delivery) (asked bool, removed time.Time, err error) {
+	var shots, at int64
+	_, err = t.row("read single shot", "SELECT (SELECT count(*) FROM oneshots WHERE event = ? AND endpoint = ?), coalesce((SELECT payload_removed_at FROM events WHERE id = ?), 0)",
+		[]any{d.Event[:], d.Endpoint[:], d.Event[:]}, &shots, &at)
+	return shots > 0, sqltext.FromMicros(at), err
 }
 
 // shotUnderWay reports whether a process has the single shot of a delivery in memory. A

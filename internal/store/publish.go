@@ -19,6 +19,9 @@ import (
 // returns the earlier answer as a Replay and stores nothing. The events may belong to any
 // scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
+	if err := s.withinBudget(); err != nil {
+		return nil, nil, err
+	}
 	o := op{Name: "publish", Hot: true, Detail: &lookups{once: once, events: events}}
 	if len(events) > 0 {
 		o.Key = events[0].Scope
@@ -105,11 +108,19 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 	if len(targets) > left {
 		return hook.Published{Err: t.tooManyInRequest(len(targets), left)}, nil
 	}
+	if n.PayloadRetention != nil {
+		if err := hook.CheckKept("payload_retention", *n.PayloadRetention, t.s.kept.Load().of(n.Scope).Payloads); err != nil {
+			return hook.Published{Err: err}, nil
+		}
+	}
 	if full, err := t.backlogFull(n.Scope, len(targets)); full != nil || err != nil {
 		return hook.Published{Err: full}, err
 	}
 	e := t.newEvent(n)
 	if err := t.storeEvent(e); err != nil {
+		return hook.Published{}, err
+	}
+	if err := t.keepPayload(e, n.PayloadRetention); err != nil {
 		return hook.Published{}, err
 	}
 	if !n.PublicID.IsZero() {
@@ -195,6 +206,7 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		public = e.PublicID[:]
 	}
 	t.stats.Events++
+	t.grew(e.Scope, e.ID, hook.DiskBytes{Payloads: int64(len(e.Data)), Metadata: eventRow + int64(len(e.Type))})
 	if e.Kind != hook.TestEvent {
 		t.note(sample{subject: sqltext.Subject{Scope: e.Scope}, published: true})
 	}
@@ -235,6 +247,7 @@ func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.Profil
 		return d, err
 	}
 	t.stats.Deliveries++
+	t.grew(d.Scope, d.Event, hook.DiskBytes{Metadata: deliveryRow + int64(len(d.EventType))})
 	if d.Kind != hook.TestEvent {
 		t.note(sample{subject: sqltext.Subject{Scope: d.Scope, Endpoint: d.Endpoint}, accepted: true})
 	}
@@ -306,6 +319,9 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 	var out hook.Published
 	var delivery hook.ID
 	var replay *hook.Replay
+	if err := s.withinBudget(); err != nil {
+		return out, delivery, nil, err
+	}
 	err := s.doFor(ctx, scope, "publish test event", 2, func(t *tx) (err error) {
 		t.bytes += len(data)
 		replay, err = t.once(once, func() (any, bool, error) {

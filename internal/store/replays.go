@@ -394,6 +394,11 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 		}
 		step.Done++
 	}
+	for _, id := range page.Gone {
+		if c := bytes.Compare(id[:], last[:]); end || c == 0 || c < 0 != j.Newest {
+			j.Skipped++
+		}
+	}
 	low, high := j.Low, j.High
 	if !last.IsZero() {
 		low, high = j.After(last, j.Low, j.High)
@@ -429,22 +434,24 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 	now.Exists, now.State, now.LastStatus, now.LastError = exists, row.State, row.LastStatus, row.LastError
 	asked := false
 	if exists {
-		if asked, err = t.shotRequested(&row); err != nil {
+		var removed time.Time
+		if asked, removed, err = t.shotRequested(&row); err != nil {
 			return err
 		}
+		now.PayloadGone = !removed.IsZero()
 	}
 	switch {
-	case asked || !j.Matches(&now, target):
+	case asked || now.PayloadGone || !j.Matches(&now, target):
 		j.Skipped++
 		return nil
 	case exists:
 		j.Requested++
 		return t.requestReplay(&row, j, target)
 	}
-	var kept int
-	if ok, err := t.row("read event", "SELECT 1 FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
-		[]any{m.Event[:], int64(j.Scope.Mode), j.Scope.Tenant}, &kept); err != nil || !ok {
-		j.Skipped++ // retention dropped the event
+	var removed int64
+	if ok, err := t.row("read event", "SELECT coalesce(payload_removed_at, 0) FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
+		[]any{m.Event[:], int64(j.Scope.Mode), j.Scope.Tenant}, &removed); err != nil || !ok || removed != 0 {
+		j.Skipped++ // retention dropped the event or its payload
 		return err
 	}
 	j.Created++

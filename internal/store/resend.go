@@ -48,6 +48,9 @@ func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*h
 	if e.Kind == hook.TestEvent {
 		return out, &hook.Error{Code: hook.CodeConflict, Message: "This is a test event. Send another test instead."}
 	}
+	if !e.PayloadRemovedAt.IsZero() {
+		return out, hook.PayloadGone(e.PayloadRemovedAt)
+	}
 	targets, err := t.resendTargets(e, endpoint)
 	if err != nil {
 		return out, err

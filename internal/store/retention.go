@@ -12,9 +12,9 @@ import (
 
 const (
 	// retentionPage bounds the events that a page of retention reads. retentionRows bounds the
-	// deliveries that it reads and the rows that it drops. retentionPause is the pause after
-	// each page, which leaves the writer to other operations.
-	retentionPage  = 500
+	// deliveries that it reads and the rows that it drops. retentionPause is the least pause
+	// after each page, which leaves the writer to other operations.
+	retentionPage  = 250
 	retentionRows  = 2000
 	retentionPause = 10 * time.Millisecond
 	// clockPace is how many times faster than the monotonic clock the clock of retention may
@@ -35,26 +35,32 @@ type retentionClock struct {
 
 // retain drops events that were accepted and settled longer ago than Options.Retention,
 // with all their rows. It also drops endpoints that were deleted before the oldest
-// remaining event.
+// remaining event, and removes what is older than the retention of its class.
 func (s *Store) retain(ctx context.Context) error {
-	if s.opts.Retention == 0 {
-		return nil
-	}
 	now, err := s.trustedNow(ctx)
 	if err != nil {
 		return err
 	}
-	until := now.Add(-s.opts.Retention)
+	var until time.Time // everything is younger
+	if s.opts.Retention != 0 {
+		until = now.Add(-s.opts.Retention)
+	}
 	tables, err := s.peers.DropDays(ctx, until)
 	if err != nil || len(tables) == 0 {
 		return err
+	}
+	if s.opts.Retention == 0 {
+		return s.retainClasses(ctx, now)
 	}
 	for _, from := range tables {
 		if err := s.dropPages(ctx, from, until); err != nil {
 			return err
 		}
 	}
-	return s.dropEndpoints(ctx, until)
+	if err := s.dropEndpoints(ctx, until); err != nil {
+		return err
+	}
+	return s.retainClasses(ctx, now)
 }
 
 // trustedNow returns the time that retention follows. That is the machine's clock, but
@@ -120,6 +126,7 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 	var dropped int64
 	for at, more := (hook.ID{}), true; more; {
 		var page droppedPage
+		began := time.Now()
 		err := s.maintain(ctx, "drop old events", retentionRows, func(t *tx) (err error) {
 			page, err = (&dropper{tx: t, from: from, until: until, after: at}).page()
 			return err
@@ -131,7 +138,7 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 		if at, more = page.last, page.more; !more {
 			break
 		}
-		if err := sqltext.Pause(ctx, retentionPause); err != nil {
+		if err := afterPage(ctx, began); err != nil {
 			return err
 		}
 	}
@@ -139,6 +146,13 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 		s.log.Info("dropped events older than the retention", "events", dropped)
 	}
 	return nil
+}
+
+// afterPage pauses after a page that began at the time. The longer pages take, with their
+// wait for other writes, the longer it pauses: retention uses at most a third of a busy
+// writer.
+func afterPage(ctx context.Context, began time.Time) error {
+	return sqltext.Pause(ctx, max(retentionPause, 2*time.Since(began)))
 }
 
 // dropEndpoints drops endpoints that were deleted before until and at least a day before

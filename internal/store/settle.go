@@ -231,6 +231,10 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 		truncated = 1
 	}
 	t.stats.Attempts++
+	t.grew(d.Scope, d.Event, hook.DiskBytes{Attempts: attemptRow + int64(len(o.Message)+len(o.ResponseHeaders)+len(o.ResponseBody))})
+	if err := t.keepAnswer(d, o); err != nil {
+		return err
+	}
 	return t.insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
 		sqltext.Micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
 		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated, sqltext.OrNull(sqltext.PackTiming(o.Address, o.Timing)))

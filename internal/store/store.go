@@ -94,6 +94,14 @@ type Options struct {
 	// settled. An event with a pending or held delivery is kept. Default 0: events are kept
 	// forever. If Now is nil, retention follows a jump of the machine's clock slowly.
 	Retention time.Duration
+	// RetentionPayloads is how long the data of an event is kept after its last delivery was
+	// settled, and RetentionAnswers how long the answer of a receiver is kept after its
+	// attempt. Default 0: as long as the event.
+	RetentionPayloads time.Duration
+	RetentionAnswers  time.Duration
+	// DiskBudget is the size in bytes from which on publishing is refused with
+	// CodeStorageFull, until the store is smaller again. Default 0: no bound.
+	DiskBudget hook.DiskBudget
 	// AuditRetention is how long entries of the audit log are kept. Default 0: forever.
 	AuditRetention time.Duration
 	// ProfileOf returns the text of the profile with which alerts to an operational endpoint
@@ -137,6 +145,9 @@ type Store struct {
 	logLength func() int64
 	counting  counting
 	scrubs    scrubs
+	disk      *diskMeter
+	kept      atomic.Pointer[keptLimits]
+	dueSoon   chan struct{} // retention must look at something soon
 
 	// Used by the writer goroutine only, see tx.go.
 	backlog    map[hook.Scope]int       // open deliveries
@@ -203,8 +214,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		windows:   map[channel]window{},
 		scrubs:    scrubs{turn: make(chan struct{}, 1)},
 		retention: watch,
+		disk:      newDiskMeter(),
+		dueSoon:   make(chan struct{}, 1),
 		rotations: rotations{wake: make(chan struct{}, 1)},
 	}
+	s.kept.Store(&keptLimits{server: s.serverRetention()})
 	s.life, s.stop = context.WithCancel(context.Background())
 	if opts.Postgres != "" {
 		err = s.openPostgres(ctx)
@@ -212,7 +226,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = s.openSQLite(ctx)
 	}
 	if err == nil {
-		if err = errors.Join(s.dir.ReadBound(ctx, s.read), s.beginKeys(ctx)); err != nil {
+		if err = errors.Join(s.dir.ReadBound(ctx, s.read), s.beginKeys(ctx), s.loadRetention(ctx)); err != nil {
 			s.writer.Close()
 			err = errors.Join(err, s.engine.Close())
 		}
@@ -221,9 +235,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.stop()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	s.checkBudget(ctx)
 	s.sweeper.Go(func() { s.sweep(s.life) })
 	s.sweeper.Go(func() { s.writeUses(s.life) })
 	s.sweeper.Go(func() { s.watchStats(s.life) })
+	s.sweeper.Go(func() { s.watchDisk(s.life) })
+	s.sweeper.Go(func() { s.watchRetention(s.life) })
 	s.sweeper.Go(func() { s.watchRotation(s.life) })
 	s.sweeper.Go(func() { s.watchDigests(s.life) })
 	return s, nil
@@ -289,6 +306,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.stop()
+	s.closeDisk()
 	s.writer.Close()
 	s.sweeper.Wait()
 	return sqltext.Wrap("close store", s.engine.Close())

@@ -83,6 +83,8 @@ type effects struct {
 	stats     Stats
 	audits    []hook.AuditEntry // to be written on commit
 	samples   []sample          // of the statistics
+	growth    []growth          // bytes written and removed
+	dueSoon   bool              // retention must look at something soon
 	alerts    []alert           // to be published on commit, see alerts.go
 	summed    bool              // alerts were left to a digest
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
@@ -352,6 +354,11 @@ func (t *tx) committed() {
 	}
 	if t.sweeps {
 		s.wakeSweeper()
+	}
+	s.disk.add(t.growth)
+	s.disk.poke()
+	if t.dueSoon {
+		s.wakeRetention()
 	}
 	if len(t.samples) > 0 {
 		wake(s.counted)

@@ -63,6 +63,17 @@ var waitCases = []waitCase{
 	{name: "claim full shares", given: due, worst: claimAll},
 
 	{name: "retention", given: settled, worst: retain},
+	{name: "retention by class", given: settled, worst: func(w *waitRun) {
+		w.must(w.SetRetention(w.ctx, live, hook.Retention{Payloads: 0, Answers: 0, Events: hook.NotSet}))
+		w.pass(time.Hour)
+		w.must(w.Housekeep(w.ctx))
+		w.must(w.SetRetention(w.ctx, live, hook.Retention{Payloads: 0, Answers: 0, Events: 24 * time.Hour}))
+		w.pass(24 * time.Hour)
+		w.must(w.Housekeep(w.ctx))
+		if left, _, err := w.Events(w.ctx, hook.EventQuery{Scope: live}); err != nil || len(left) > 0 {
+			w.t.Errorf("%d events are left, %v", len(left), err)
+		}
+	}},
 	{name: "retention of a day with its partition", postgresOnly: true, given: settledToday, worst: retain},
 	{name: "expiry of what is held", pages: true, given: held, worst: func(w *waitRun) {
 		w.pass(heldFor + time.Hour)
@@ -152,7 +163,7 @@ var (
 	settled = &fixture{func(w *waitRun) {
 		w.many(w.plan.endpoints)
 		w.pass(20 * 24 * time.Hour)
-		w.settled(w.plan.history, hook.Outcome{Success: true, Status: 200, Policy: &hook.Policy{}})
+		w.settled(w.plan.history, hook.Outcome{Success: true, Status: 200, ResponseBody: []byte("ok"), Policy: &hook.Policy{}})
 	}}
 	settledToday = &fixture{func(w *waitRun) {
 		w.many(w.plan.endpoints)

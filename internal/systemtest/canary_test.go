@@ -330,12 +330,13 @@ func (x *trap) plantAll() {
 func (x *trap) everyRoute() {
 	operator := x.Config.OperatorKey
 	call := func(what, path, body string) string { return x.ask(what, path, operator, body) }
-	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/audit", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats"} {
+	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/audit", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats", "/v1/tenants/{id}/retention", "/v1/disk"} {
 		call("GET "+path, strings.Replace(path, "{id}", "planted-tenant", 1), "")
 	}
 	call("GET /v1/search", "/v1/search?q=planted-tenant", "")
 	x.ask("GET /v1/endpoints as tests", "/v1/endpoints", x.Config.OperatorTestKey, "")
 	call("PATCH /v1/tenants/{id}", "/v1/tenants/planted-tenant", `{"name":"Planted Name Ltd"}`)
+	call("PATCH /v1/tenants/{id}/retention", "/v1/tenants/planted-tenant/retention", `{"payloads":"48h"}`)
 	call("POST /v1/events", "/v1/events", `{"tenant":"planted-tenant","type":"mandate.created","data":{}}`)
 	call("POST /v1/events/batch", "/v1/events/batch", `[{"tenant":"planted-tenant","type":"RECIPIENT.CREATED","data":{}}]`)
 	paths := []string{"/imported", "/generated", "/rotated", "/ed25519", "/header", "/query", "/kept", "/broken", "/paysway", "/paywise"}

@@ -29,6 +29,7 @@ type attemptLine struct {
 	Took, Gap            string
 	Headers, Body        text
 	Status               string // status line
+	Removed              moment // when retention removed the answer; Text is empty if it did not
 	Whole                string // path of the page that shows the entire body
 	Phases               []phase
 	To                   string // address of the connection
@@ -93,6 +94,7 @@ type deliveryPage struct {
 	Headers                           []string // names of the endpoint's own headers
 	Sent                              []hook.Header
 	Data                              payload
+	Gone                              bool           // retention removed the payload
 	Answers                           payload        // why answers are not shown
 	Elsewhere                         []deliveryLine // other deliveries of the same event
 	Attempts                          []attemptLine  // newest first
@@ -236,13 +238,16 @@ func (p *deliveryPage) payload(v *visit, row *hook.DeliveryRow) error {
 	}
 	show, why := v.view(hook.ActDeliveryRead, "delivery", row.ID, row.Scope)
 	p.Data, p.Answers = why, why
-	if show {
+	p.Gone = !event.PayloadRemovedAt.IsZero()
+	if show && !p.Gone {
 		p.Data = payloadOf(event.Data, v.query.Get("view") == "raw")
 		if !p.Data.Cut && !p.Data.Hex && len(event.Redacted) == 0 {
 			p.Curl = "curl -X POST -H 'Content-Type: application/json' --data-binary " + quoted(string(event.Data)) + " " + quoted(p.URL)
 		}
 	}
-	p.Data.note(event)
+	if p.Data.note(event); p.Gone {
+		p.Data = v.removed(event)
+	}
 	all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == row.ID })
 	p.Elsewhere = v.lines(all[:min(len(all), 10)])
 	return nil
@@ -299,7 +304,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) (
 			limit = maxShown
 		}
 		line := attemptLine{Number: a.Number, Good: a.Class == hook.ClassNone || a.Class == hook.ClassTruncated, Open: i == newest, Answer: attemptWords(a), Code: string(a.Class),
-			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: short3(a.Duration), Truncate: a.Truncated, Phases: phasesOf(a)}
+			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: short3(a.Duration), Truncate: a.Truncated, Phases: phasesOf(a), Removed: when(a.AnswerRemovedAt, v.now)}
 		if a.Address.IsValid() {
 			line.To = "to " + a.Address.String()
 		}

@@ -129,6 +129,7 @@ type eventPageData struct {
 	FullID              string
 	Created             moment
 	Data                payload
+	Gone                bool // retention removed the payload
 	Raw                 bool
 	PrettyHref, RawHref string
 	Download, Report    string
@@ -152,11 +153,15 @@ func event(v *visit) (*screen, error) {
 	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: e.PublicID.String(), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
 		PrettyHref: v.at(path, "tenant", tenant), RawHref: v.at(path, "tenant", tenant, "view", "raw"), Download: v.at(path+"/data", "tenant", tenant), Report: v.at(path+"/report", "tenant", tenant),
 		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags)}
-	show, why := v.view(hook.ActEventRead, "event", e.PublicID, e.Scope)
-	if p.Data = why; show {
-		p.Data = payloadOf(e.Data, p.Raw)
+	if p.Gone = !e.PayloadRemovedAt.IsZero(); p.Gone {
+		p.Data = v.removed(e)
+	} else {
+		show, why := v.view(hook.ActEventRead, "event", e.PublicID, e.Scope)
+		if p.Data = why; show {
+			p.Data = payloadOf(e.Data, p.Raw)
+		}
+		p.Data.note(e)
 	}
-	p.Data.note(e)
 	open, delivered := false, 0
 	for i := range found.Endpoints {
 		line := v.why(&found.Endpoints[i])
@@ -216,6 +221,9 @@ func eventData(v *visit) (*screen, error) {
 	e, _, err := v.service().Event(v.quiet, v.caller, v.query.Get("tenant"), id)
 	if err != nil {
 		return nil, err
+	}
+	if !e.PayloadRemovedAt.IsZero() {
+		return nil, hook.PayloadGone(e.PayloadRemovedAt)
 	}
 	if v.h.o.Payloads == PayloadsAsked {
 		v.r.URL.RawQuery += "&payload=show" // a download is a question

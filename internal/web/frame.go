@@ -255,7 +255,7 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *sc
 var statusOf = map[hook.Code]int{
 	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeAddressNotAllowed: 403, hook.CodeKeyReadOnly: 403, hook.CodeTypeNotAllowed: 403, hook.CodeUnauthorized: 401, hook.CodeMethodNotAllowed: 405,
 	hook.CodeConflict: 409, hook.CodePrecondition: 412, hook.CodeReplayEnded: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409,
-	hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
+	hook.CodePayloadGone: 410, hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
 	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
 }
 

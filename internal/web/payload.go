@@ -63,6 +63,11 @@ func (v *visit) view(act hook.Act, object string, id hook.ID, scope hook.Scope) 
 	return false, payload{Why: "The audit log cannot be written just now, and nobody sees a payload without an entry there. Load the page again later."}
 }
 
+// removed says when retention removed the data of an event.
+func (v *visit) removed(e *hook.Event) payload {
+	return payload{text: text{Size: "removed"}, Why: "The payload was removed at " + when(e.PayloadRemovedAt, v.now).Exact + ", because its retention had passed. The event cannot be sent again."}
+}
+
 // payloadOf prepares the data of an event for display.
 func payloadOf(data []byte, raw bool) payload {
 	p := payload{text: foreign(data, maxShown)}

@@ -191,7 +191,7 @@ func AuditedRows(db *sql.DB) func() int {
 
 // HashRows returns a digest of every row of a tenant in one mode (2 is live): of every
 // table with a tenant column, of the tenant itself, and of every table that belongs to
-// a mode as a whole. It leaves out the tables audit and stats.
+// a mode as a whole. It leaves out the tables audit, stats and disk_usage.
 func HashRows(db *sql.DB, tenant string, mode int) (string, error) {
 	tables, err := column(db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
 	if err != nil {
@@ -208,8 +208,8 @@ func HashRows(db *sql.DB, tenant string, mode int) (string, error) {
 		columns = slices.DeleteFunc(columns, func(name string) bool { return strings.HasPrefix(name, "sweep") || name == "last_used_at" })
 		where := ""
 		switch hasMode := slices.Contains(columns, "mode"); {
-		case table == "audit", table == "stats":
-			continue // audit records refusals of the victim's own keys; stats is added up in the background
+		case table == "audit", table == "stats", table == "disk_usage":
+			continue // audit records refusals of the victim's own keys; the others are added up in the background
 		case table == "tenants":
 			where = fmt.Sprintf("id = '%s'", tenant)
 		case hasMode && slices.Contains(columns, "tenant"):

@@ -83,6 +83,7 @@ var bodiesOf = map[string]string{
 	"POST /v1/deliveries/{id}/retry":        `{}`,
 	"POST /v1/tenants":                      `{"name":"N"}`,
 	"PATCH /v1/tenants/{id}":                `{"name":"Acme"}`,
+	"PATCH /v1/tenants/{id}/retention":      `{"payloads":"48h"}`,
 	"POST /v1/keys":                         `{"kind":"tenant","tenant":"acme","name":"n"}`,
 	"POST /v1/event-types":                  `{"name":"b.c","schema":{"type":"object"}}`,
 	"PATCH /v1/event-types/{id}":            `{"example":{"a":1}}`,

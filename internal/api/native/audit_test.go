@@ -62,6 +62,7 @@ var auditedActs = map[string]hook.Act{
 	"POST /v1/tenants":                      hook.ActTenantCreated,
 	"PATCH /v1/tenants/{id}":                hook.ActTenantUpdated,
 	"DELETE /v1/tenants/{id}":               hook.ActTenantDeleted,
+	"PATCH /v1/tenants/{id}/retention":      hook.ActTenantRetention,
 	"POST /v1/keys":                         hook.ActKeyCreated,
 	"DELETE /v1/keys/{id}":                  hook.ActKeyRevoked,
 	"POST /v1/event-types":                  hook.ActEventTypeCreated,

@@ -148,7 +148,12 @@ var clientCalls = map[string]func(*site) error{
 	"PATCH /v1/tenants/{id}": func(s *site) error {
 		return second(s.UpdateTenant(s.ctx, "acme", client.TenantPatch{Name: client.Set("Acme")}))
 	},
-	"DELETE /v1/tenants/{id}": func(s *site) error { return s.DeleteTenant(s.ctx, "acme") },
+	"DELETE /v1/tenants/{id}":        func(s *site) error { return s.DeleteTenant(s.ctx, "acme") },
+	"GET /v1/tenants/{id}/retention": func(s *site) error { return second(s.TenantRetention(s.ctx, "acme")) },
+	"PATCH /v1/tenants/{id}/retention": func(s *site) error {
+		return second(s.UpdateTenantRetention(s.ctx, "acme", client.TenantRetentionPatch{Payloads: client.Set("48h")}))
+	},
+	"GET /v1/disk": func(s *site) error { return second(s.Disk(s.ctx, "acme")) },
 
 	"POST /v1/keys":               func(s *site) error { return second(s.CreateKey(s.ctx, client.NewKey{Kind: "publisher"})) },
 	"GET /v1/keys":                func(s *site) error { return second(s.Keys(s.ctx, client.KeyQuery{})) },

@@ -26,6 +26,7 @@ var tags = []*huma.Tag{
 	{Name: "endpoints", Description: "Where events of a tenant go."},
 	{Name: "stats", Description: "What happened to deliveries, in buckets of time."},
 	{Name: "tenants", Description: "The customers of the platform. They span both modes."},
+	{Name: "disk", Description: "What the store takes on disk. Both modes share it."},
 	{Name: "keys", Description: "Credentials of one mode and one kind."},
 	{Name: "partner-users", Description: "For whom the keys of a partner may act in paywise's management API. They belong to one mode."},
 	{Name: "portal", Description: "Sessions of the pages that show a customer its own webhooks. They belong to one tenant and mode."},

@@ -62,6 +62,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodePortalLimit:       {status: 409, title: "Too many portal sessions"},
 	hook.CodeNoMatch:           {status: 422, title: "No endpoint matches"},
 	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},
+	hook.CodePayloadGone:       {status: 410, title: "Payload removed"},
 	hook.CodeIdempotencyReused: {status: 422, title: "Idempotency key reused"},
 	hook.CodeTooLarge:          {status: 413, title: "Payload too large"},
 	hook.CodeDataInvalid:       {status: 422, title: "Event data not as its schema asks"},

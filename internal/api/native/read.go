@@ -114,6 +114,13 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		e.ID, e.Err = readID(name, value)
 	case "created_at":
 		e.CreatedAt, e.Err = readTime(name, value)
+	case "payload_retention":
+		var text string
+		if text, e.Err = readString(name, value); e.Err == nil {
+			var keep time.Duration
+			keep, e.Err = readKept(name, text)
+			e.PayloadRetention = &keep
+		}
 	case "type_version":
 		e.Version, e.Err = readVersion(name, value)
 	case "require_match":

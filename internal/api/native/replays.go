@@ -113,6 +113,7 @@ func wireReplay(r app.Replay) client.Replay {
 	}
 	if r.Preview != nil {
 		out.State = client.ReplayDryRun
+		out.PayloadGone = r.Preview.Gone
 		out.Sample = wireAll(r.Preview.Sample, wireMatch)
 		return out
 	}

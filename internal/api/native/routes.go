@@ -21,6 +21,7 @@ import (
 func (a *api) routes() {
 	h := humago.New(a.mux, a.config())
 	a.tenantRoutes(h)
+	a.retentionRoutes(h)
 	a.keyRoutes(h)
 	a.endpointRoutes(h)
 	a.eventRoutes(h)

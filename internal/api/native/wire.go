@@ -129,7 +129,7 @@ func wireTest(t app.Test) client.TestEvent {
 
 func wireEvent(e hook.Event) client.Event {
 	out := client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
-		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt)}
+		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt), PayloadRemovedAt: someTime(e.PayloadRemovedAt)}
 	for _, tag := range e.Tags {
 		if out.Tags == nil {
 			out.Tags = map[string]string{}
@@ -150,7 +150,7 @@ func wireAttempt(a hook.Attempt) client.Attempt {
 	out := client.Attempt{Number: a.Number, At: wireTime(a.At), DurationMS: milliseconds(a.Duration),
 		Status: some(a.Status), Error: some(string(a.Class)), Message: some(a.Message), Trigger: a.Trigger.String(),
 		ResponseHeaders: headerMap(string(a.ResponseHeaders)), ResponseBody: string(a.ResponseBody),
-		ResponseTruncated: a.Truncated}
+		ResponseTruncated: a.Truncated, ResponseRemovedAt: someTime(a.AnswerRemovedAt)}
 	if t := a.Timing; a.Address.IsValid() {
 		out.Address = some(a.Address.String())
 		out.Timing = &client.AttemptTiming{Reused: t.Reused, DNSMS: milliseconds(t.DNS), ConnectMS: milliseconds(t.Connect),

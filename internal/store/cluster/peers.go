@@ -17,13 +17,16 @@ import (
 // longer. A node that missed some reads everything again.
 const changesFor = 10 * time.Minute
 
-// Housekeep creates the partitions of the coming days and deletes changes and nodes that
+// Housekeep creates the partitions of the coming days, packs those of past days, and deletes changes and nodes that
 // are no longer needed.
 func (c *Cluster) Housekeep(ctx context.Context) error {
 	if err := c.watchClock(ctx); err != nil {
 		return err
 	}
 	if err := c.days.Make(ctx); err != nil {
+		return err
+	}
+	if err := c.days.Pack(ctx); err != nil {
 		return err
 	}
 	db := c.read.DB

@@ -84,7 +84,7 @@ type bulk struct {
 // hotTables are in the order in which their rows are inserted. Tables into which another
 // node may have inserted the same key come first. Attempts come after the moves that number
 // them.
-var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.EventTags, sqltext.Deliveries, sqltext.Attempts, sqltext.OneShots, sqltext.StatLog, sqltext.Stats, sqltext.Audit}
+var hotTables = []*sqltext.Table{sqltext.Answers, sqltext.EventIDs, sqltext.Events, sqltext.EventTags, sqltext.Deliveries, sqltext.Attempts, sqltext.OneShots, sqltext.StatLog, sqltext.Stats, sqltext.Audit, sqltext.RetentionDue}
 
 // NewConn returns a connection that is not connected yet.
 func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {

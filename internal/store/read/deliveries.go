@@ -196,7 +196,7 @@ func (l *Lists) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hoo
 	}
 	defer done()
 	attempts, err := sqltext.Collect(ctx, l.db, scanAttempt, `SELECT number, at, duration_us, status, class, message, trigger_by,
-		CASE WHEN number > ? THEN response_headers END, CASE WHEN number > ? THEN response_body END, truncated, timing
+		CASE WHEN number > ? THEN response_headers END, CASE WHEN number > ? THEN response_body END, truncated, coalesce(answer_removed_at, 0), timing
 		FROM attempts WHERE event = ? AND endpoint = ? AND number > ? ORDER BY number`,
 		d.Attempts-answersShown, d.Attempts-answersShown, d.Event[:], d.Endpoint[:], d.Attempts-attemptsShown)
 	if err != nil {
@@ -207,9 +207,10 @@ func (l *Lists) Delivery(ctx context.Context, scope hook.Scope, id hook.ID) (hoo
 
 func scanAttempt(row sqltext.Scanner) (hook.Attempt, error) {
 	var a hook.Attempt
-	var at, duration int64
+	var at, duration, removed int64
 	var timing []byte
-	err := row.Scan(&a.Number, &at, &duration, &a.Status, &a.Class, &a.Message, &a.Trigger, &a.ResponseHeaders, &a.ResponseBody, &a.Truncated, &timing)
+	err := row.Scan(&a.Number, &at, &duration, &a.Status, &a.Class, &a.Message, &a.Trigger, &a.ResponseHeaders, &a.ResponseBody, &a.Truncated, &removed, &timing)
+	a.AnswerRemovedAt = sqltext.FromMicros(removed)
 	a.Address, a.Timing = sqltext.UnpackTiming(timing)
 	a.At, a.Duration = sqltext.FromMicros(at), time.Duration(duration)*time.Microsecond
 	return a, err

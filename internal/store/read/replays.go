@@ -103,7 +103,7 @@ func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, hig
 // index, or all events of the tenant, each with its delivery to the endpoint if there is
 // one.
 const (
-	replayRow    = ", coalesce(e.public_id, e.id), e.type, e.kind, e.accepted_at, "
+	replayRow    = ", coalesce(e.public_id, e.id), e.type, e.kind, e.accepted_at, CASE WHEN e.payload_removed_at IS NULL THEN 0 ELSE 1 END, "
 	replayFailed = "SELECT d.event" + replayRow + `1, d.state, d.last_status, d.last_error FROM deliveries d{stopped} {then} events e ON e.id = d.event
 		WHERE d.endpoint = ? AND d.state = 3 AND d.mode = ? AND d.tenant = ? AND d.event >= ? AND d.event < ? ORDER BY d.event`
 	replayEvents = "SELECT e.id" + replayRow + `CASE WHEN d.event IS NULL THEN 0 ELSE 1 END, coalesce(d.state, 0), coalesce(d.last_status, 0),
@@ -125,7 +125,7 @@ func replayPage(source hook.ReplaySource, newest bool) string {
 
 func scanMatch(row sqltext.Scanner) (m hook.ReplayMatch, err error) {
 	var accepted int64
-	err = row.Scan(sqltext.Blob(m.Event[:]), sqltext.Blob(m.PublicID[:]), &m.Type, &m.Kind, &accepted, &m.Exists, &m.State, &m.LastStatus, &m.LastError)
+	err = row.Scan(sqltext.Blob(m.Event[:]), sqltext.Blob(m.PublicID[:]), &m.Type, &m.Kind, &accepted, &m.PayloadGone, &m.Exists, &m.State, &m.LastStatus, &m.LastError)
 	m.AcceptedAt = sqltext.FromMicros(accepted)
 	return m, err
 }
@@ -142,7 +142,8 @@ const (
 // ReplayPage is a part of the remaining range of a replay.
 type ReplayPage struct {
 	Matches []hook.ReplayMatch
-	Last    hook.ID // the last event that was examined
+	Gone    []hook.ID // events that would match if retention had not removed their payload
+	Last    hook.ID   // the last event that was examined
 	Scanned int
 	End     bool // nothing remains after this page
 }
@@ -168,7 +169,11 @@ func (l *Lists) replayPage(ctx context.Context, j *hook.ReplayJob, target *hook.
 		for i := range found {
 			p.Last = found[i].Event
 			p.Scanned++
-			if j.Matches(&found[i], target) {
+			switch {
+			case !j.Matches(&found[i], target):
+			case found[i].PayloadGone:
+				p.Gone = append(p.Gone, found[i].Event)
+			default:
 				if p.Matches = append(p.Matches, found[i]); len(p.Matches) == most {
 					return p, nil
 				}
@@ -210,6 +215,7 @@ func (l *Lists) PreviewReplay(ctx context.Context, n hook.NewReplay) (hook.Repla
 			return hook.ReplayPreview{}, err
 		}
 		out.Matched, out.Scanned = out.Matched+len(p.Matches), out.Scanned+p.Scanned
+		out.Gone += len(p.Gone)
 		if space := hook.ReplaySample - len(out.Sample); space > 0 {
 			out.Sample = append(out.Sample, p.Matches[:min(space, len(p.Matches))]...)
 		}

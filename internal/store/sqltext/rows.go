@@ -58,7 +58,7 @@ const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?,
 	WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND attempts = ? AND owner = ?`
 
 // EventColumns are the columns that ScanEvent reads, from events e.
-const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum"
+const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0)"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -74,9 +74,9 @@ func ScanEvent(row Scanner) (*hook.Event, error) {
 // ScanEventAnd is ScanEvent, and reads the columns that follow.
 func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 	e := &hook.Event{}
-	var created, accepted, checksum int64
+	var created, accepted, checksum, removed int64
 	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &created, &accepted,
-		&e.Data, &checksum}, more...)...)
+		&e.Data, &checksum, &removed}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,10 @@ func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 		e.PublicID = e.ID
 	}
 	e.CreatedAt, e.AcceptedAt = FromMicros(created), FromMicros(accepted)
+	if removed != 0 {
+		e.Data, e.PayloadRemovedAt = nil, FromMicros(removed)
+		return e, nil
+	}
 	if Checksum(e.Data) != checksum {
 		return nil, errors.Join(ErrCorrupt, errors.New("event "+e.ID.String()+" does not match its checksum"))
 	}

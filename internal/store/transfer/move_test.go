@@ -130,6 +130,7 @@ func fill(t *testing.T) *full {
 	}
 	settle(200, "", f.take()...)
 	settle(200, "", publish("done", hook.ID{9, 9}, onceOf("k"))...)
+	must(f.SetRetention(ctx, live, hook.Retention{Payloads: time.Hour, Answers: hook.NotSet, Events: hook.NotSet}))
 	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of periods that have ended
 		f.pass(later)
 		must(f.Housekeep(ctx))
@@ -142,10 +143,13 @@ func fill(t *testing.T) *full {
 	settle(500, hook.ClassStatus, ended...)
 	must(errors.Join(second(f.CancelDelivery(ctx, live, ended[0].Delivery.ID))))
 	publish("held", hook.ID{}, nil)
+	soon := time.Minute
+	out, _, err := f.Publish(ctx, []hook.NewEvent{{Scope: live, Type: "held", Data: []byte(`{"kept":"a minute"}`), PayloadRetention: &soon}}, profileOf, nil)
+	must(errors.Join(err, out[0].Err))
 	f.paused, err = f.UpdateEndpoint(ctx, live, f.paused.ID, func(e hook.Endpoint) (hook.Endpoint, error) { e.Status = hook.Disabled; return e, nil }, false)
 	must(err)
 	for deadline := time.Now().Add(5 * time.Second); ; { // the sweep holds the waiting deliveries
-		if _, held, err := f.Health(ctx, live, f.paused.ID); err != nil || held == 1 || time.Now().After(deadline) {
+		if _, held, err := f.Health(ctx, live, f.paused.ID); err != nil || held == 2 || time.Now().After(deadline) {
 			must(err)
 			break
 		}

@@ -25,7 +25,8 @@ import (
 var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
 	"endpoints", "secrets", "endpoint_revisions", "health",
-	"events", "event_ids", "event_tags", "deliveries", "attempts", "oneshots", "replays", "erasures", "web_sessions", "web_links", "alert_sums", "audit", "idempotency", "stat_log", "stats",
+	"events", "event_ids", "event_tags", "deliveries", "attempts", "oneshots", "replays", "erasures", "web_sessions", "web_links", "alert_sums", "audit", "idempotency",
+	"tenant_retention", "retention_marks", "retention_due", "disk_usage", "stat_log", "stats",
 }
 
 // movedTable is a moved table with its columns sorted by name.

@@ -184,6 +184,7 @@ type attemptLine struct {
 	Headers, Body  code
 	Whole          string // path of the page that shows the entire body
 	Truncated, Any bool
+	Removed        moment // when retention removed the answer; Text is empty if it did not
 }
 
 // deliveryPage is the content of the page of a delivery.
@@ -194,6 +195,7 @@ type deliveryPage struct {
 	Settled                         moment
 	Base                            string
 	CanRetry                        bool
+	Gone                            string // when retention removed the payload; empty if it did not
 	URL                             string
 	Headers                         []string // names of the endpoint's own headers
 	Data                            code
@@ -225,6 +227,9 @@ func delivery(v *visit) (*screen, error) {
 	if event, all, err := v.service().Event(v.ctx(), v.caller, v.caller.Tenant, row.PublicID); err == nil {
 		p.Data = v.foreign(pretty(event.Data), 8<<10)
 		p.Data.Size, p.Data.Redacted = v.size(len(event.Data)), v.redacted(event)
+		if p.Gone = v.gone(event.PayloadRemovedAt); p.Gone != "" {
+			p.Data, p.CanRetry = code{}, false
+		}
 		all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == id })
 		p.Elsewhere = v.lines(all[:min(len(all), 10)])
 	}
@@ -262,6 +267,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		good := a.Class == hook.ClassNone || a.Class == hook.ClassTruncated
 		line := attemptLine{Number: a.Number, Good: good, Open: i == newest, Answer: v.answer(a.Status, a.Class), Code: string(a.Class), Trigger: v.T("trigger." + a.Trigger.String()),
 			At: v.when(a.At), Took: v.span(a.Duration), Headers: v.foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), Body: v.foreign(a.ResponseBody, limit), Truncated: a.Truncated}
+		line.Removed = v.when(a.AnswerRemovedAt)
 		line.Any = len(a.ResponseHeaders)+len(a.ResponseBody) > 0
 		if line.Says = v.T("attempt.counts"); !good {
 			line.Says = v.T("attempt.counts_not", "why", v.class(a.Class))
@@ -277,6 +283,14 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		}
 		p.Attempts = append(p.Attempts, line)
 	}
+}
+
+// gone says when retention removed a payload, or returns an empty text if it did not.
+func (v *visit) gone(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return v.T("payload.removed", "when", v.when(at).Exact)
 }
 
 func retryDelivery(v *visit) (*screen, error) {
@@ -304,6 +318,7 @@ type eventPage struct {
 	Test          bool
 	Sent, Stored  moment
 	Data          code
+	Gone          string // when retention removed the payload; empty if it did not
 	Raw           bool
 	Pretty, Plain string
 	Download      string
@@ -335,6 +350,9 @@ func event(v *visit) (*screen, error) {
 	}
 	p.Data = v.foreign(data, maxShown)
 	p.Data.Size, p.Data.Redacted = v.size(len(e.Data)), v.redacted(e)
+	if p.Gone = v.gone(e.PayloadRemovedAt); p.Gone != "" {
+		p.CanResend = false
+	}
 	if x.OtherMode && len(x.Endpoints) == 0 {
 		p.OtherMode = v.T("why.other_mode")
 	}
@@ -379,6 +397,9 @@ func eventData(v *visit) (*screen, error) {
 	e, _, err := v.service().Event(v.ctx(), v.caller, v.caller.Tenant, id)
 	if err != nil {
 		return nil, err
+	}
+	if !e.PayloadRemovedAt.IsZero() {
+		return nil, hook.PayloadGone(e.PayloadRemovedAt)
 	}
 	suffix := ""
 	if len(e.Redacted) > 0 {

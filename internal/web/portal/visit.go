@@ -284,7 +284,7 @@ func (h *Handler) stranger(r *http.Request, one *hook.WebSession) *visit {
 var statusOf = map[hook.Code]int{
 	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeRevealDisabled: 403,
 	hook.CodeConflict: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409, hook.CodeEndpointLimit: 409,
-	hook.CodeReplayEnded: 409, hook.CodeReplayLimit: 409, hook.CodeSecretLimit: 409, hook.CodePrecondition: 412,
+	hook.CodeReplayEnded: 409, hook.CodeReplayLimit: 409, hook.CodeSecretLimit: 409, hook.CodePayloadGone: 410, hook.CodePrecondition: 412,
 	hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
 	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
 }

@@ -1,0 +1,81 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/seal"
+)
+
+// A store that has used its budget refuses events and nothing else. Once retention has made
+// it small enough, it takes events again. Each change of state is logged once.
+func TestDiskBudget(t *testing.T) {
+	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	now := time.Now()
+	var jobs []hook.Job
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1, DiskBudget: 80e6, Now: func() time.Time { return now }, Synchronous: "off",
+		Log:  slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Room: func(*hook.Endpoint) int { return 1000 }, Committed: func(c hook.Commit) { jobs = append(jobs, c.Jobs...) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	ctx := context.Background()
+	scope, _ := waitingFor(t, s, "acme", 0)
+	data := append(append([]byte(`{"a":"`), bytes.Repeat([]byte("x"), 250_000)...), `"}`...)
+	publish := func() error {
+		_, _, err := s.Publish(ctx, []hook.NewEvent{{Scope: scope, Type: "a.b", Data: data}, {Scope: scope, Type: "a.b", Data: data}}, profileZero, nil)
+		s.checkBudget(ctx)
+		return err
+	}
+	var states []hook.DiskState
+	for err = nil; err == nil && len(states) < 500; err = publish() {
+		_, state := s.DiskState()
+		states = append(states, state)
+	}
+	if hook.CodeOf(err) != hook.CodeStorageFull || !slices.Contains(states, hook.DiskOK) || !slices.Contains(states, hook.DiskWarning) {
+		t.Fatalf("after %d events: %v", 2*len(states), err)
+	}
+	used, state := s.DiskState()
+	if state != hook.DiskFull || used < 80e6 || used > 90e6 {
+		t.Errorf("%s at %d bytes", state, used)
+	}
+	_, _, _, err = s.PublishTest(ctx, scope, hook.ID{}, "a.b", []byte("{}"), hook.ProfileHash{}, nil)
+	if hook.CodeOf(err) != hook.CodeStorageFull {
+		t.Errorf("a test event: %v", err)
+	}
+	if err := s.Ready(ctx); err != nil {
+		t.Error(err)
+	}
+	for _, j := range jobs { // outcomes are recorded
+		if _, err := s.Settle(ctx, []hook.Settlement{{Job: j, Outcome: hook.Outcome{StartedAt: now, Success: true, Status: 200, Policy: &hook.Policy{}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.SetRetention(ctx, scope, hook.Retention{Payloads: 0, Answers: hook.NotSet, Events: hook.NotSet}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	if err := s.Housekeep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.checkBudget(ctx)
+	if err := publish(); err != nil {
+		t.Errorf("after retention: %v", err)
+	}
+	for text, want := range map[string]int{"at 80 MB publishing is refused": 1, "publishing is refused until": 1, "below its disk budget again": 1} {
+		if n := strings.Count(said.String(), text); n != want {
+			t.Errorf("%q is logged %d times, want %d:\n%s", text, n, want, said.String())
+		}
+	}
+}
