@@ -2,7 +2,6 @@ package egress
 
 import (
 	"container/list"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -22,6 +21,7 @@ type wire struct {
 	origin  origin
 	period  int64           // see Client.period
 	socket  syscall.RawConn // nil: there is none
+	gate    *gate           // nil: there is no TLS
 	since   time.Time       // when it was kept
 	place   *list.Element   // among the kept ones, by since
 }
@@ -36,24 +36,26 @@ type origin struct {
 
 // newWire returns the wire of an open connection.
 func newWire(conn net.Conn, address netip.Addr, of origin, period int64) *wire {
-	return &wire{Conn: conn, address: address, origin: of, period: period, socket: socketOf(conn)}
+	socket, lowest := under(conn)
+	return &wire{Conn: conn, address: address, origin: of, period: period, socket: socket, gate: lowest}
 }
 
-// socketOf returns the socket of a connection, or nil.
-func socketOf(conn net.Conn) syscall.RawConn {
+// under returns the socket of a connection and the gate that is the nearest to it, or nil.
+// A connection to a receiver through a proxy may have TLS twice.
+func under(conn net.Conn) (socket syscall.RawConn, lowest *gate) {
 	for {
 		switch c := conn.(type) {
 		case syscall.Conn:
-			socket, _ := c.SyscallConn()
-			return socket
+			socket, _ = c.SyscallConn()
+			return socket, lowest
 		case interface{ NetConn() net.Conn }: // TLS
 			conn = c.NetConn()
 		case *gate:
-			conn = c.Conn
+			conn, lowest = c.Conn, c
 		case *tunnelled:
 			conn = c.Conn
 		default:
-			return nil
+			return nil, lowest
 		}
 	}
 }
@@ -61,24 +63,23 @@ func socketOf(conn net.Conn) syscall.RawConn {
 // open reports whether a kept connection can be used again, as far as this machine knows.
 // It cannot if the receiver has closed it, or has sent something that nobody asked for. A
 // receiver may still close it in the next moment.
-func (w *wire) open() bool {
-	secured, ok := w.Conn.(*tls.Conn)
+func (w *wire) open(deadline time.Time) bool {
 	switch {
 	case w.socket == nil:
 		return true
-	case !ok:
+	case w.gate == nil:
 		return silent(w.socket)
 	}
 	// What has come may be a message of TLS itself, and TLS may have received more than it
-	// has passed on. So it reads, and its reads do not wait.
-	below := secured.NetConn().(*gate)
-	if w.SetReadDeadline(time.Time{}) != nil {
+	// has passed on. So it reads, and its reads do not wait. It may have to write an answer
+	// to such a message, for which the deadline of the last request does not count.
+	if w.SetDeadline(deadline) != nil {
 		return false
 	}
-	below.closed = true
+	w.gate.closed = true
 	var one [1]byte
-	n, err := secured.Read(one[:])
-	below.closed = false
+	n, err := w.Read(one[:])
+	w.gate.closed = false
 	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
@@ -88,6 +89,12 @@ type gate struct {
 	net.Conn
 	socket syscall.RawConn
 	closed bool
+}
+
+// gated returns a connection for TLS.
+func gated(conn net.Conn) *gate {
+	socket, _ := under(conn)
+	return &gate{Conn: conn, socket: socket}
 }
 
 // Read reads what has arrived, or waits for it.
@@ -121,13 +128,13 @@ type kept struct {
 }
 
 // take returns a connection for the origin, the one that was used last, or nil. It closes
-// those of other periods.
-func (k *kept) take(of origin, period int64) *wire {
+// those of other periods. The deadline is for the look at a connection.
+func (k *kept) take(of origin, period int64, deadline time.Time) *wire {
 	for {
 		k.mu.Lock()
 		w := k.pop(of)
 		k.mu.Unlock()
-		if w == nil || w.period == period && w.open() {
+		if w == nil || w.period == period && w.open(deadline) {
 			return w
 		}
 		w.Close()

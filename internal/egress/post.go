@@ -75,7 +75,7 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	}
 	of, period := target.origin(), c.period(target)
 	repeated := false
-	w := c.kept.take(of, period)
+	w := c.kept.take(of, period, a.deadline)
 	a.timing.Reused = w != nil
 	out, err := c.try(a, w, of, period)
 	if err != nil && a.staleConnection(err) {
