@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -105,6 +106,15 @@ func (g *gate) Read(p []byte) (int, error) {
 	return g.Conn.Read(p)
 }
 
+// SetWriteDeadline is what TLS calls before its last message, with five seconds. The
+// connection is not held that long for a receiver that does not read.
+func (g *gate) SetWriteDeadline(t time.Time) error {
+	if late := time.Now().Add(lateWrite); t.After(late) {
+		t = late
+	}
+	return g.Conn.SetWriteDeadline(t)
+}
+
 // silent reports whether nothing has arrived on a socket, not even its end.
 func silent(socket syscall.RawConn) bool {
 	nothing := false
@@ -147,20 +157,20 @@ func (k *kept) pop(of origin) *wire {
 	if len(list) == 0 {
 		return nil
 	}
-	w := list[len(list)-1]
-	k.remove(w, list[:len(list)-1])
-	return w
+	return k.remove(of, len(list)-1)
 }
 
-// remove leaves the connections of w's origin without w.
-func (k *kept) remove(w *wire, rest []*wire) {
-	if len(rest) == 0 {
-		delete(k.of, w.origin)
+// remove removes a connection of an origin.
+func (k *kept) remove(of origin, i int) *wire {
+	w := k.of[of][i]
+	if rest := slices.Delete(k.of[of], i, i+1); len(rest) == 0 { // clears the slot
+		delete(k.of, of)
 	} else {
-		k.of[w.origin] = rest
+		k.of[of] = rest
 	}
 	k.all.Remove(w.place)
 	w.place = nil
+	return w
 }
 
 // put keeps a connection, or closes it if its origin has enough of them. If too many are
@@ -191,9 +201,7 @@ func (k *kept) put(w *wire) {
 // oldest removes the connection that has been kept for the longest time. It is also the
 // oldest of its origin.
 func (k *kept) oldest() *wire {
-	w := k.all.Front().Value.(*wire)
-	k.remove(w, k.of[w.origin][1:])
-	return w
+	return k.remove(k.all.Front().Value.(*wire).origin, 0)
 }
 
 // expire closes what has been idle for too long.
