@@ -250,22 +250,35 @@ func fields(to []line, block []byte) ([]line, error) {
 		if row == "" {
 			return to, nil
 		}
-		if row[0] == ' ' || row[0] == '\t' {
-			if len(to) == 0 || !isFieldValue(row) {
-				return nil, errInvalid
-			}
-			last := &to[len(to)-1]
-			last.value = strings.TrimLeft(last.value+" "+strings.Trim(row, " \t"), " ")
-			continue
-		}
 		name, value, found := strings.Cut(row, ":")
 		value = strings.Trim(value, " \t")
+		if isBlank(text) {
+			value, text = unfold(value, text)
+		}
 		// A name with spaces is not valid, but harmless: it is none that matters here.
-		if !found || !isToken(strings.ReplaceAll(name, " ", "x")) || !isFieldValue(value) {
+		// With a space in front, the line continues nothing.
+		if !found || isBlank(row) || !isToken(strings.ReplaceAll(name, " ", "x")) || !isFieldValue(value) {
 			return nil, errInvalid
 		}
 		to = append(to, line{textproto.CanonicalMIMEHeaderKey(name), value})
 	}
+}
+
+// isBlank reports whether a text begins with white space.
+func isBlank(text string) bool { return text != "" && (text[0] == ' ' || text[0] == '\t') }
+
+// unfold adds the lines to a value that continue it. It returns the text after them. Its
+// time is linear, because a receiver may send thousands of them.
+func unfold(value, text string) (whole, rest string) {
+	var b strings.Builder
+	b.WriteString(value)
+	for isBlank(text) {
+		var row string
+		row, text, _ = strings.Cut(text, "\n")
+		b.WriteByte(' ')
+		b.WriteString(strings.Trim(strings.TrimSuffix(row, "\r"), " \t"))
+	}
+	return strings.TrimLeft(b.String(), " "), text
 }
 
 // contentLength parses digits and nothing else.
@@ -295,7 +308,7 @@ func (in *reader) body(h *head, p []byte) (int, error) {
 		return in.chunks(p)
 	case h.length >= 0:
 		n, err := in.exactly(h.length, p)
-		if err == nil && int64(n) == h.length {
+		if err == nil && int64(n) == h.length && n < len(p) {
 			err = io.EOF
 		}
 		return n, err

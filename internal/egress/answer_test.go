@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -80,6 +81,7 @@ func FuzzAnswer(f *testing.F) {
 		ok + " X: 1\r\n\r\n", ok + "X: 1\r\n  folded\r\nContent-Length: 0\r\n\r\n", ok + "X : 1\r\n\r\n", ok + ": 1\r\n\r\n", ok + "X\r\n\r\n", ok + "X: a\x00b\r\n\r\n", ok + "X: a\rb\r\n\r\n", ok + "X: \x7f\r\n\r\n", ok + "X: \xff\r\nContent-Length: 0\r\n\r\n",
 		ok + "Content-Length: 5\n\nhello", ok + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nabc\r\n", ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n",
 		ok + "Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\nbad trailer\r\n\r\n", ok + "Connection: close\r\nContent-Length: 1\r\n\r\nx", ok + "Content-Length: 1500\r\n\r\n" + strings.Repeat("x", 1500),
+		ok + "Content-Length: 1024\r\n\r\n" + strings.Repeat("x", 1024), ok + "Content-Length: 1025\r\n\r\n" + strings.Repeat("x", 1025), ok + "X:\r\n \r\n\ta\r\n b\r\nContent-Length: 0\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -106,4 +108,19 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A header of thousands of continued lines costs memory in proportion to its size.
+func TestFoldedHeader(t *testing.T) {
+	var before, after runtime.MemStats
+	raw := "HTTP/1.1 200 OK\nX: 1\n" + strings.Repeat(" a\n", 20_000) + "\n"
+	runtime.ReadMemStats(&before)
+	res, _, err := egress.ReadAnswer(strings.NewReader(raw), 64<<10, answerBody)
+	runtime.ReadMemStats(&after)
+	if want := "X: 1" + strings.Repeat(" a", 20_000) + "\n"; err != nil || string(res.Headers) != want {
+		t.Errorf("%d bytes of headers: %v", len(res.Headers), err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
+		t.Errorf("%d bytes took %d", len(raw), used)
+	}
 }

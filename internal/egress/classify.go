@@ -93,11 +93,11 @@ func (a *attempt) timedOut(err error) bool { return a.over() || isTimeout(contex
 
 // classify returns the failure of an attempt without a response.
 func (a *attempt) classify(err error) *Failure {
+	if a.cancelled() {
+		return a.interrupted(a.caller.Err())
+	}
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
-	}
-	if cause := a.caller.Err(); errors.Is(cause, context.Canceled) {
-		return a.interrupted(cause)
 	}
 	if a.timedOut(err) {
 		return failure(a.timeoutClass(), err)

@@ -115,7 +115,7 @@ func (c *Client) dial(a *attempt) (net.Conn, error) {
 	begun := time.Now()
 	config := c.tls.Clone()
 	config.ServerName = a.target.host
-	secured := tls.Client(&gate{Conn: conn, socket: socketOf(conn)}, config)
+	secured := tls.Client(gated(conn), config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, classifyTLS(ctx, err)

@@ -2,11 +2,11 @@ package egress
 
 import (
 	"container/list"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +22,7 @@ type wire struct {
 	origin  origin
 	period  int64           // see Client.period
 	socket  syscall.RawConn // nil: there is none
+	gate    *gate           // nil: there is no TLS
 	since   time.Time       // when it was kept
 	place   *list.Element   // among the kept ones, by since
 }
@@ -36,24 +37,26 @@ type origin struct {
 
 // newWire returns the wire of an open connection.
 func newWire(conn net.Conn, address netip.Addr, of origin, period int64) *wire {
-	return &wire{Conn: conn, address: address, origin: of, period: period, socket: socketOf(conn)}
+	socket, lowest := under(conn)
+	return &wire{Conn: conn, address: address, origin: of, period: period, socket: socket, gate: lowest}
 }
 
-// socketOf returns the socket of a connection, or nil.
-func socketOf(conn net.Conn) syscall.RawConn {
+// under returns the socket of a connection and the gate that is the nearest to it, or nil.
+// A connection to a receiver through a proxy may have TLS twice.
+func under(conn net.Conn) (socket syscall.RawConn, lowest *gate) {
 	for {
 		switch c := conn.(type) {
 		case syscall.Conn:
-			socket, _ := c.SyscallConn()
-			return socket
+			socket, _ = c.SyscallConn()
+			return socket, lowest
 		case interface{ NetConn() net.Conn }: // TLS
 			conn = c.NetConn()
 		case *gate:
-			conn = c.Conn
+			conn, lowest = c.Conn, c
 		case *tunnelled:
 			conn = c.Conn
 		default:
-			return nil
+			return nil, lowest
 		}
 	}
 }
@@ -61,24 +64,23 @@ func socketOf(conn net.Conn) syscall.RawConn {
 // open reports whether a kept connection can be used again, as far as this machine knows.
 // It cannot if the receiver has closed it, or has sent something that nobody asked for. A
 // receiver may still close it in the next moment.
-func (w *wire) open() bool {
-	secured, ok := w.Conn.(*tls.Conn)
+func (w *wire) open(deadline time.Time) bool {
 	switch {
 	case w.socket == nil:
 		return true
-	case !ok:
+	case w.gate == nil:
 		return silent(w.socket)
 	}
 	// What has come may be a message of TLS itself, and TLS may have received more than it
-	// has passed on. So it reads, and its reads do not wait.
-	below := secured.NetConn().(*gate)
-	if w.SetReadDeadline(time.Time{}) != nil {
+	// has passed on. So it reads, and its reads do not wait. It may have to write an answer
+	// to such a message, for which the deadline of the last request does not count.
+	if w.SetDeadline(deadline) != nil {
 		return false
 	}
-	below.closed = true
+	w.gate.closed = true
 	var one [1]byte
-	n, err := secured.Read(one[:])
-	below.closed = false
+	n, err := w.Read(one[:])
+	w.gate.closed = false
 	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
@@ -90,12 +92,27 @@ type gate struct {
 	closed bool
 }
 
+// gated returns a connection for TLS.
+func gated(conn net.Conn) *gate {
+	socket, _ := under(conn)
+	return &gate{Conn: conn, socket: socket}
+}
+
 // Read reads what has arrived, or waits for it.
 func (g *gate) Read(p []byte) (int, error) {
 	if g.closed && silent(g.socket) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	return g.Conn.Read(p)
+}
+
+// SetWriteDeadline is what TLS calls before its last message, with five seconds. The
+// connection is not held that long for a receiver that does not read.
+func (g *gate) SetWriteDeadline(t time.Time) error {
+	if late := time.Now().Add(lateWrite); t.After(late) {
+		t = late
+	}
+	return g.Conn.SetWriteDeadline(t)
 }
 
 // silent reports whether nothing has arrived on a socket, not even its end.
@@ -121,13 +138,13 @@ type kept struct {
 }
 
 // take returns a connection for the origin, the one that was used last, or nil. It closes
-// those of other periods.
-func (k *kept) take(of origin, period int64) *wire {
+// those of other periods. The deadline is for the look at a connection.
+func (k *kept) take(of origin, period int64, deadline time.Time) *wire {
 	for {
 		k.mu.Lock()
 		w := k.pop(of)
 		k.mu.Unlock()
-		if w == nil || w.period == period && w.open() {
+		if w == nil || w.period == period && w.open(deadline) {
 			return w
 		}
 		w.Close()
@@ -140,20 +157,20 @@ func (k *kept) pop(of origin) *wire {
 	if len(list) == 0 {
 		return nil
 	}
-	w := list[len(list)-1]
-	k.remove(w, list[:len(list)-1])
-	return w
+	return k.remove(of, len(list)-1)
 }
 
-// remove leaves the connections of w's origin without w.
-func (k *kept) remove(w *wire, rest []*wire) {
-	if len(rest) == 0 {
-		delete(k.of, w.origin)
+// remove removes a connection of an origin.
+func (k *kept) remove(of origin, i int) *wire {
+	w := k.of[of][i]
+	if rest := slices.Delete(k.of[of], i, i+1); len(rest) == 0 { // clears the slot
+		delete(k.of, of)
 	} else {
-		k.of[w.origin] = rest
+		k.of[of] = rest
 	}
 	k.all.Remove(w.place)
 	w.place = nil
+	return w
 }
 
 // put keeps a connection, or closes it if its origin has enough of them. If too many are
@@ -184,9 +201,7 @@ func (k *kept) put(w *wire) {
 // oldest removes the connection that has been kept for the longest time. It is also the
 // oldest of its origin.
 func (k *kept) oldest() *wire {
-	w := k.all.Front().Value.(*wire)
-	k.remove(w, k.of[w.origin][1:])
-	return w
+	return k.remove(k.all.Front().Value.(*wire).origin, 0)
 }
 
 // expire closes what has been idle for too long.

@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/egress/egresstest"
@@ -139,6 +142,50 @@ func TestTiming(t *testing.T) {
 			if err != nil || res.Timing != want || res.Address.String() != "93.184.215.1" {
 				t.Errorf("%+v from %s, want %+v: %v", res.Timing, res.Address, want, err)
 			}
+		}
+	})
+}
+
+// Nothing refers to connections that are not kept any more, even if their endpoint has one.
+func TestClosedConnectionsAreFree(t *testing.T) {
+	type near struct{ net.Conn }
+	synctest.Test(t, func(t *testing.T) {
+		n := &town{at: map[string][]time.Time{}, bodies: map[string]int{}}
+		var mu sync.Mutex
+		var dialed []weak.Pointer[near]
+		c := egress.New(egress.Options{AllowHTTP: true, Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.1"}),
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := n.dial(ctx, network, address)
+				own := &near{conn}
+				mu.Lock()
+				defer mu.Unlock()
+				dialed = append(dialed, weak.Make(own))
+				return own, err
+			}})
+		defer c.CloseIdle()
+		post := func() {
+			if _, err := c.Post(t.Context(), egress.Request{URL: "http://shop.example/", Body: []byte("x")}); err != nil {
+				t.Error(err)
+			}
+		}
+		var posts sync.WaitGroup
+		for range 4 {
+			posts.Go(post)
+		}
+		posts.Wait()
+		time.Sleep(20 * time.Second)
+		post()
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		runtime.GC()
+		alive := 0
+		for _, p := range dialed {
+			if p.Value() != nil {
+				alive++
+			}
+		}
+		if len(dialed) != 4 || c.Kept() != 1 || alive != 1 {
+			t.Errorf("%d were opened, %d are kept, %d in memory", len(dialed), c.Kept(), alive)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package egress_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -28,6 +29,7 @@ func TestOneDeadline(t *testing.T) {
 		answers [][]string
 		serve   func(t *testing.T, ca *egresstest.CA, c net.Conn)
 		want    hook.Class
+		late    time.Duration
 	}{
 		{name: "name", want: hook.ClassDNSUnavailable},
 		{name: "connect", answers: [][]string{{public}}, want: hook.ClassConnectTimeout, dial: never},
@@ -37,6 +39,11 @@ func TestOneDeadline(t *testing.T) {
 		{name: "answer", answers: [][]string{{public}}, want: hook.ClassTimeout,
 			serve: func(_ *testing.T, ca *egresstest.CA, c net.Conn) {
 				io.Copy(io.Discard, tls.Server(c, ca.Server(host)))
+			}},
+		{name: "request", answers: [][]string{{public}}, want: hook.ClassTimeout, late: time.Second, // for the end of TLS
+			serve: func(t *testing.T, ca *egresstest.CA, c net.Conn) {
+				tls.Server(c, ca.Server(host)).Handshake()
+				<-t.Context().Done() // without reading
 			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -65,8 +72,8 @@ func TestOneDeadline(t *testing.T) {
 				if class := classOf(t, err); class != tt.want {
 					t.Errorf("got %q: %v", class, err)
 				}
-				if took := time.Since(start); took != timeout {
-					t.Errorf("took %v, want %v", took, timeout)
+				if took := time.Since(start); took < timeout || took > timeout+tt.late {
+					t.Errorf("took %v, want %v to %v later", took, timeout, tt.late)
 				}
 			})
 		})
@@ -83,4 +90,44 @@ func TestSlowAdmission(t *testing.T) {
 			t.Errorf("%q, %v, %v after %v", got, warnings, err, time.Since(start))
 		}
 	})
+}
+
+// An attempt that the caller cancels says nothing about the endpoint, whatever it was
+// doing, and not that its time was up. Control: the deadline.
+func TestCancelledPhases(t *testing.T) {
+	for name, serve := range map[string]func(net.Conn){
+		"handshake": func(net.Conn) {},
+		"body":      egresstest.Answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nxxx"),
+	} {
+		for _, cancelled := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				c := egress.New(egress.Options{AllowHTTP: true, Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.14"}),
+					DialContext: func(context.Context, string, string) (net.Conn, error) {
+						near, far := net.Pipe()
+						go func() {
+							serve(far)
+							io.Copy(io.Discard, far)
+						}()
+						return near, nil
+					}})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if cancelled {
+					time.AfterFunc(time.Second, cancel)
+				}
+				url := map[string]string{"handshake": "https://shop.example/", "body": "http://shop.example/"}[name]
+				res, err := c.Post(ctx, egress.Request{URL: url, Body: []byte("x"), Timeout: 10 * time.Second})
+				if name == "body" {
+					if err != nil || !res.Truncated || res.TimedOut == cancelled {
+						t.Errorf("%s, cancelled %v: %+v, %v", name, cancelled, res, err)
+					}
+					return
+				}
+				want := map[bool]hook.Class{true: hook.ClassConnectFailed, false: hook.ClassTLSTimeout}[cancelled]
+				if class := classOf(t, err); class != want || errors.Is(err, context.Canceled) != cancelled {
+					t.Errorf("%s, cancelled %v: %q, %v", name, cancelled, class, err)
+				}
+			})
+		}
+	}
 }

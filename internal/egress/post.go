@@ -75,7 +75,7 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	}
 	of, period := target.origin(), c.period(target)
 	repeated := false
-	w := c.kept.take(of, period)
+	w := c.kept.take(of, period, a.deadline)
 	a.timing.Reused = w != nil
 	out, err := c.try(a, w, of, period)
 	if err != nil && a.staleConnection(err) {
@@ -85,7 +85,7 @@ func (c *Client) Post(ctx context.Context, r Request) (Response, error) {
 	}
 	if err != nil {
 		f := a.classify(err)
-		if !errors.Is(ctx.Err(), context.Canceled) {
+		if !a.cancelled() {
 			f = c.attribute(target.host, f)
 		}
 		said := *f
@@ -152,7 +152,7 @@ func (c *Client) exchange(a *attempt, w *wire) (out Response, again bool, err er
 	out.Headers = headerLines(h.lines, c.opts.MaxHeader)
 	n, err := in.body(&h, a.scratch.body)
 	out.Truncated = !errors.Is(err, io.EOF)
-	out.TimedOut = errors.Is(err, os.ErrDeadlineExceeded)
+	out.TimedOut = errors.Is(err, os.ErrDeadlineExceeded) && !a.cancelled()
 	if n = min(n, c.opts.MaxBody); n > 0 {
 		out.Body = slices.Clone(a.scratch.body[:n])
 	}
@@ -215,6 +215,9 @@ func (a *attempt) context() (context.Context, context.CancelFunc) {
 
 // over reports whether the deadline has passed.
 func (a *attempt) over() bool { return !time.Now().Before(a.deadline) }
+
+// cancelled reports whether the caller has cancelled the attempt.
+func (a *attempt) cancelled() bool { return errors.Is(a.caller.Err(), context.Canceled) }
 
 // staleConnection reports whether the request failed because the receiver had closed the
 // kept connection, as far as can be determined.

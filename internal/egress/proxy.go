@@ -156,7 +156,7 @@ func (p *Proxy) dial(ctx context.Context, dial func(context.Context, string, str
 	if !p.secure {
 		return conn, nil
 	}
-	secured := tls.Client(conn, &tls.Config{
+	secured := tls.Client(gated(conn), &tls.Config{
 		ServerName: p.host,
 		RootCAs:    roots,
 		MinVersion: tls.VersionTLS12,

@@ -395,3 +395,33 @@ func TestParseProxy(t *testing.T) {
 		}
 	}
 }
+
+// What a receiver sends behind its response is not taken for the next response, even if TLS
+// to the proxy has received it already: the next request goes to a fresh connection.
+func TestUnaskedThroughProxy(t *testing.T) {
+	ca := egresstest.NewCA(t)
+	local := &tls.Config{Certificates: []tls.Certificate{ca.Issue(nil, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })}}
+	ok := "HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n" + strings.Repeat("x", 8000) // more than is read at once
+	for unasked, want := range map[string]int{"": 1, "HTTP/1.1 299 Unasked\r\nContent-Length: 0\r\n\r\n": 2} {
+		answers := []string{egresstest.OpenTunnel, ok + unasked, ok}
+		proxy := egresstest.NewTLSReceiver(t, local, func(c net.Conn) {
+			n := 0
+			egresstest.Requests(func(c net.Conn) bool {
+				_, err := io.WriteString(c, answers[n])
+				n++
+				return err == nil && n < len(answers)
+			})(c)
+		})
+		c := newClient(t, egress.Options{AllowHTTP: true, RootCAs: ca.Pool(), Proxy: parseProxy(t, "https://"+proxy.Addr()),
+			Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.14"})})
+		for range 2 {
+			res, err := c.Post(t.Context(), egress.Request{URL: "http://shop.example/", Body: []byte("x")})
+			if err != nil || res.Status != 200 || res.Repeated {
+				t.Errorf("behind the response %q: %+v, %v", unasked, res, err)
+			}
+		}
+		if n := proxy.Connections(); n != want {
+			t.Errorf("behind the response %q: %d connections, want %d", unasked, n, want)
+		}
+	}
+}
