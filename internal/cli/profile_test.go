@@ -119,7 +119,7 @@ func TestProfileListShowFormat(t *testing.T) {
 	}
 	out, _, _ = command(t, "profile", "list", "--json")
 	var list []profileMeaning
-	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 6 || !list[0].Builtin || list[0].Retry == "" {
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 7 || !list[0].Builtin || list[0].Retry == "" {
 		t.Errorf("list --json: %v\n%s", err, out)
 	}
 	shown, code, _ := command(t, "profile", "show", "standard")

@@ -100,7 +100,7 @@ func TestProfiles(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(names, []string{"paysway", "paysway-2025-09", "paywise", "slack", "standard", "teams"}) {
+	if !slices.Equal(names, []string{"paysway", "paysway-2025-09", "paywise", "slack", "standard", "svix", "teams"}) {
 		t.Errorf("%v", names)
 	}
 	standard := list[4]
