@@ -223,10 +223,10 @@ var failures = []constructed{
 	{name: "header with underscores", profile: "paysway", damage: func(s *sent) { s.rename("X-PaySway-Signature", "X_PaySway_Signature") }, cause: diagnose.RenamedHeader},
 	{name: "header of CGI", profile: "paywise", damage: func(s *sent) { s.rename("X-Paywise-Signature", "HTTP_X_PAYWISE_SIGNATURE") }, cause: diagnose.RenamedHeader},
 	{name: "headers of another vendor", profile: "standard", damage: func(s *sent) {
-		s.rename("webhook-id", "svix-id")
-		s.rename("webhook-timestamp", "svix-timestamp")
-		s.rename("webhook-signature", "svix-signature")
-	}, cause: diagnose.RenamedHeader, says: "Svix-Id"},
+		s.rename("webhook-id", "acme-id")
+		s.rename("webhook-timestamp", "acme-timestamp")
+		s.rename("webhook-signature", "acme-signature")
+	}, cause: diagnose.RenamedHeader, says: "Acme-Id"},
 	{name: "header twice", profile: "standard", damage: func(s *sent) { s.add("Webhook-Signature", "v1,AAAA") }, cause: diagnose.DuplicateHeader, says: "2 times"},
 	{name: "header twice, joined", profile: "standard", damage: func(s *sent) { s.edit("webhook-id", func(v string) string { return v + ", " + v }) }, cause: diagnose.DuplicateHeader, says: "comma"},
 	{name: "timestamp in milliseconds", profile: "standard", damage: func(s *sent) { s.edit("webhook-timestamp", func(v string) string { return v + "000" }) }, cause: diagnose.MalformedHeader, says: "milliseconds"},
