@@ -21,9 +21,9 @@ func TestWhatPortalSessionsMayDo(t *testing.T) {
 	}
 	forbidden := []string{"CancelDelivery", "Listen", "AuditEntries", "Publish", "PublishBatch", "Match", "CreateTenant", "Tenant", "Tenants", "RenameTenant", "DeleteTenant",
 		"CreateKey", "Keys", "RevokeKey", "CreateEventType", "UpdateEventType", "DeleteEventType", "CreatePartnerUser", "PartnerUsers", "DeletePartnerUser", "ActFor",
-		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions", "View"}
+		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions"}
 	views := []string{"Endpoint", "Endpoints", "EndpointNamed", "Healths", "EndpointStats", "Events", "Event", "Explain", "Deliveries", "Delivery", "Replays", "Replay", "Stats",
-		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search"}
+		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search", "View"}
 	s := &Service{o: Options{Store: noStore{}, AllowReveal: true, Now: time.Now}}
 	caller := Caller{Kind: hook.PortalUser, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{1}}
 	takesCaller := reflect.TypeFor[Caller]()
