@@ -35,13 +35,17 @@ func (s *Service) TenantEndpoints(ctx context.Context, c Caller, tenant string) 
 	return list, err
 }
 
-// EventContent returns an event with its data, by the id that receivers see.
+// EventContent returns an event with its data as it may be shown, by the id that receivers
+// see.
 func (s *Service) EventContent(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, error) {
 	scope, err := c.reach(tenant)
 	if err != nil {
 		return nil, err
 	}
 	event, err := s.o.Store.EventByPublicID(ctx, scope, id)
+	if err == nil {
+		event, err = s.redacted(ctx, event)
+	}
 	if err == nil {
 		s.auditRead(ctx, c, hook.ActEventRead, "event", event.PublicID, event.Scope)
 	}
