@@ -88,6 +88,26 @@ func TestWhatPortalSessionsMayDo(t *testing.T) {
 	}
 }
 
+// The sessions of a tenant share its limits, however many there are: otherwise new sessions
+// would give a tenant as many writes, and entries of the audit log, as it likes.
+func TestSessionsOfATenantShareItsLimits(t *testing.T) {
+	now := time.Now()
+	s := &Service{o: Options{Now: func() time.Time { return now }, AuditedWrites: 3}}
+	call := func(c Caller) error { return s.Call(t.Context(), c, true) }
+	for i := range byte(4) {
+		err := call(Caller{Kind: hook.PortalUser, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{i + 1}})
+		if i < 3 && err != nil || i == 3 && hook.CodeOf(err) != hook.CodeRateLimited {
+			t.Errorf("session %d: %v", i, err)
+		}
+	}
+	for name, c := range map[string]Caller{"another tenant": {Kind: hook.PortalUser, Mode: hook.Live, Tenant: "harbour", KeyID: hook.ID{1}},
+		"the other mode": {Kind: hook.PortalUser, Mode: hook.Test, Tenant: "acme", KeyID: hook.ID{1}}, "a key of the tenant": {Kind: hook.TenantKey, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{9}}} {
+		if err := call(c); err != nil {
+			t.Errorf("control: %s: %v", name, err)
+		}
+	}
+}
+
 // noStore panics at every use.
 type noStore struct{ Store }
 

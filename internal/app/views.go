@@ -31,7 +31,7 @@ func (s *Service) View(ctx context.Context, c Caller, v Viewed) error {
 	if s.reads.recent(what, s.o.Now()) {
 		return nil
 	}
-	holder := bucket{limitAuditReads, Caller{KeyID: c.KeyID, Mode: c.Mode}}
+	holder := bucket{limitAuditReads, c.holder()}
 	if _, wait := s.buckets.take(holder, auditReads, 1, s.o.Now()); wait > 0 {
 		return errViews
 	}
