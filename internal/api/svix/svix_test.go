@@ -195,3 +195,18 @@ func TestRedactedContent(t *testing.T) {
 		}
 	}
 }
+
+// A portal that is asked to be read-only is, whatever capabilities come with it.
+func TestReadOnlyPortal(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for body, want := range map[string]hook.Capabilities{`{"readOnly":true,"capabilities":["ViewBase","ManageEndpoint"]}`: 0, `{"readOnly":false,"capabilities":["ManageEndpoint"]}`: hook.MayManage} {
+		if got := h.api("POST", "/api/v1/auth/app-portal-access/acme", operatorKey, body); got.status != 200 {
+			t.Fatalf("%s: %d %s", body, got.status, got.text)
+		}
+		rows, _, err := h.service.PortalSessions(t.Context(), h.operator, hook.WebSessionQuery{Scope: hook.Scope{Tenant: "acme"}})
+		if err != nil || rows[0].Settings.Capabilities != want {
+			t.Errorf("%s: %v %v", body, rows[0].Settings.Capabilities.Names(), err)
+		}
+	}
+}
