@@ -37,7 +37,7 @@ func (c Caller) Acting(ctx context.Context, address, request string) context.Con
 	return hook.WithActor(ctx, hook.Actor{Mode: c.Mode, Kind: string(c.Kind), ID: c.keyName(), Address: address, Request: request})
 }
 
-// Refused calls and reads of payloads get entries within these limits for each key, so
+// Refused calls and reads of payloads get entries within these limits for each holder, so
 // that nobody can fill the disk with them. Beyond these limits they appear only in the
 // log of the process.
 var (
@@ -58,7 +58,7 @@ func (s *Service) AuditRefused(ctx context.Context, c Caller, method, path strin
 	case hook.CodeInternal, hook.CodeStorageFull, hook.CodeStorageDown, hook.CodeServerBusy, hook.CodeShuttingDown, hook.CodeLoopDetected, hook.CodeUnauthorized:
 		return
 	}
-	holder := bucket{limitAuditRefused, Caller{KeyID: c.KeyID, Mode: c.Mode}}
+	holder := bucket{limitAuditRefused, c.holder()}
 	if _, wait := s.buckets.take(holder, auditRefused, 1, s.o.Now()); wait > 0 {
 		return
 	}
@@ -82,7 +82,7 @@ func (s *Service) auditRead(ctx context.Context, c Caller, act hook.Act, object 
 	if hook.ActorOf(ctx) == nil || !s.reads.first(seen{by: Caller{KeyID: c.KeyID, Mode: c.Mode}, id: id}, s.o.Now()) {
 		return
 	}
-	holder := bucket{limitAuditReads, Caller{KeyID: c.KeyID, Mode: c.Mode}}
+	holder := bucket{limitAuditReads, c.holder()}
 	if _, wait := s.buckets.take(holder, auditReads, 1, s.o.Now()); wait > 0 {
 		s.o.Log.InfoContext(ctx, "audit: read, not in the audit log: too many within a minute", "act", string(act), "id", id.String(), "key", c.keyName())
 		return

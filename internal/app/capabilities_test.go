@@ -21,10 +21,10 @@ func TestWhatPortalSessionsMayDo(t *testing.T) {
 	}
 	forbidden := []string{"CancelDelivery", "Listen", "AuditEntries", "Publish", "PublishBatch", "Match", "CreateTenant", "Tenant", "Tenants", "RenameTenant", "DeleteTenant",
 		"CreateKey", "Keys", "RevokeKey", "CreateEventType", "UpdateEventType", "DeleteEventType", "CreatePartnerUser", "PartnerUsers", "DeletePartnerUser", "ActFor",
-		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions", "View", "Erase", "Erasure", "Erasures", "Reclaim", "MakeTenant", "UpdateTenant",
+		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions", "Erase", "Erasure", "Erasures", "Reclaim", "MakeTenant", "UpdateTenant",
 		"Retention", "SetRetention", "Disk"}
 	views := []string{"Endpoint", "Endpoints", "EndpointNamed", "Healths", "EndpointStats", "Events", "Event", "Explain", "Deliveries", "Delivery", "Replays", "Replay", "Stats",
-		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search", "EventContent", "EventHead", "TenantEndpoints", "TenantExists"}
+		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search", "View", "EventContent", "EventHead", "TenantEndpoints", "TenantExists"}
 	s := &Service{o: Options{Store: noStore{}, AllowReveal: true, Now: time.Now}}
 	caller := Caller{Kind: hook.PortalUser, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{1}}
 	takesCaller := reflect.TypeFor[Caller]()
@@ -83,6 +83,26 @@ func TestWhatPortalSessionsMayDo(t *testing.T) {
 			if err := refused(m.Name, every); err == nil || hook.CodeOf(err) != hook.CodeForbidden && hook.CodeOf(err) != hook.CodeTenantNotFound {
 				t.Errorf("%s with every capability: %v", m.Name, err)
 			}
+		}
+	}
+}
+
+// The sessions of a tenant share its limits, however many there are: otherwise new sessions
+// would give a tenant as many writes, and entries of the audit log, as it likes.
+func TestSessionsOfATenantShareItsLimits(t *testing.T) {
+	now := time.Now()
+	s := &Service{o: Options{Now: func() time.Time { return now }, AuditedWrites: 3}}
+	call := func(c Caller) error { return s.Call(t.Context(), c, true) }
+	for i := range byte(4) {
+		err := call(Caller{Kind: hook.PortalUser, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{i + 1}})
+		if i < 3 && err != nil || i == 3 && hook.CodeOf(err) != hook.CodeRateLimited {
+			t.Errorf("session %d: %v", i, err)
+		}
+	}
+	for name, c := range map[string]Caller{"another tenant": {Kind: hook.PortalUser, Mode: hook.Live, Tenant: "harbour", KeyID: hook.ID{1}},
+		"the other mode": {Kind: hook.PortalUser, Mode: hook.Test, Tenant: "acme", KeyID: hook.ID{1}}, "a key of the tenant": {Kind: hook.TenantKey, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{9}}} {
+		if err := call(c); err != nil {
+			t.Errorf("control: %s: %v", name, err)
 		}
 	}
 }

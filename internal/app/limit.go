@@ -79,10 +79,19 @@ func (s *Service) Call(ctx context.Context, c Caller, write bool) error {
 	return s.spend(ctx, c, limitReads, 1)
 }
 
+// holder returns the holder of the caller's buckets: its key, or its tenant for the sessions
+// of the portal. A tenant's key makes as many sessions as it likes, so they share one limit.
+func (c Caller) holder() Caller {
+	if c.Kind == hook.PortalUser {
+		return Caller{Kind: c.Kind, Tenant: c.Tenant, Mode: c.Mode}
+	}
+	return Caller{KeyID: c.KeyID, Mode: c.Mode} // bootstrap keys have no id, but differ in their mode
+}
+
 // rateOf returns the rate of the limit for the caller, and the holder of the bucket:
-// the key, or the tenant for attempts that its keys request.
+// that of holder, or the tenant for attempts that its keys request.
 func (s *Service) rateOf(c Caller, l *limit) (Rate, Caller) {
-	holder := Caller{KeyID: c.KeyID, Mode: c.Mode} // bootstrap keys have no id, but differ in their mode
+	holder := c.holder()
 	var r Rate
 	switch l {
 	case limitEvents:

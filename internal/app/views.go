@@ -18,17 +18,20 @@ type Viewed struct {
 // errViews refuses to show more payloads than the audit log takes.
 var errViews = &hook.Error{Code: hook.CodeRateLimited, Message: "More payloads were looked at within a minute than the audit log takes. Wait a little, then load the page again."}
 
-// View records that an operator sees a payload on a page, once per 5 minutes for each
-// session and object. The page must not show the payload if View returns an error.
+// View records that a person sees a payload on a page, once per 5 minutes for each session
+// and object. The page must not show the payload if View returns an error. A session of the
+// portal sees payloads of its own tenant and mode only.
 func (s *Service) View(ctx context.Context, c Caller, v Viewed) error {
-	if err := c.administer(); err != nil {
-		return err
+	if c.Kind != hook.PortalUser || v.Scope != (hook.Scope{Tenant: c.Tenant, Mode: c.Mode}) {
+		if err := c.administer(); err != nil {
+			return err
+		}
 	}
 	what := seen{Caller{KeyID: c.KeyID, Mode: c.Mode}, v.ID, v.Session}
 	if s.reads.recent(what, s.o.Now()) {
 		return nil
 	}
-	holder := bucket{limitAuditReads, Caller{KeyID: c.KeyID, Mode: c.Mode}}
+	holder := bucket{limitAuditReads, c.holder()}
 	if _, wait := s.buckets.take(holder, auditReads, 1, s.o.Now()); wait > 0 {
 		return errViews
 	}

@@ -36,7 +36,8 @@ func (h *Handler) door(w http.ResponseWriter, r *http.Request, open bool, proble
 	h.render(w, r, nil, s)
 }
 
-// enter uses a link, once, and sets the cookie of the session that it opens.
+// enter uses a link, once, and sets the cookie of the session that it opens. It ends the
+// session that the browser had.
 func (h *Handler) enter(w http.ResponseWriter, r *http.Request) error {
 	secure, why := h.cookieFor(r)
 	if why != "" {
@@ -51,6 +52,13 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		return err
+	}
+	if _, old, ok, err := h.session(r, 0); err != nil {
+		return err
+	} else if ok {
+		if err := h.o.Service.CloseSession(r.Context(), old); err != nil {
+			return err
+		}
 	}
 	setCookie(w, in.Cookie, secure)
 	h.audited(r, "audit: log-in to the pages by a link", &in.WebSession, hook.ActUIOpened)

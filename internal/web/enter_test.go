@@ -52,6 +52,16 @@ func TestLinkOpensASession(t *testing.T) {
 	if a := b.get("/ui/test/"); a.status != 403 {
 		t.Errorf("in the other mode: %d", a.status)
 	}
+	old := *b
+	if link, err = w.API.CreateUILink(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.post(pathOf(t, link.URL), url.Values{}, own); a.status != 303 || b.cookie == old.cookie {
+		t.Fatalf("another link: %d", a.status)
+	}
+	if a, o := b.get("/ui/live/"), old.get("/ui/live/"); a.status != 200 || o.status != 303 {
+		t.Errorf("the new session %d, and the one before %d", a.status, o.status)
+	}
 	again := &browser{t: t, base: w.Node.URL()}
 	for name, link := range map[string]string{"used": path, "unknown": "/ui/enter/" + strings.Repeat("A", 43)} {
 		if a := again.post(link, url.Values{}, own); a.status != 404 || again.cookie != "" || !strings.Contains(a.body, "posthorn ui") {

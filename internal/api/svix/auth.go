@@ -41,7 +41,8 @@ func (a *api) portalAccess(q *call) error {
 	}
 	w.ExpiresIn = &life
 	wanted := take[[]string](o, "an array of strings", "capabilities")
-	if readOnly := take[bool](o, "true or false", "readOnly"); wanted == nil && (readOnly == nil || !*readOnly) {
+	readOnly := take[bool](o, "true or false", "readOnly")
+	if wanted == nil && (readOnly == nil || !*readOnly) {
 		wanted = &[]string{"ViewEndpointSecret", "CreateAttempts", "ManageEndpoint"} // all, as in Svix
 	}
 	if wanted != nil {
@@ -57,6 +58,9 @@ func (a *api) portalAccess(q *call) error {
 				}
 			}
 		}
+	}
+	if readOnly != nil && *readOnly {
+		w.Capabilities = []string{"view"} // whatever else is asked for
 	}
 	o.refuse("Posthorn has no feature flags of event types. Leave featureFlags out.", "featureFlags")
 	if err := o.err(); err != nil {

@@ -1,6 +1,7 @@
 package svix_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"strings"
@@ -166,5 +167,46 @@ func TestWalls(t *testing.T) {
 	}
 	if a := h.api("GET", root+"app/acme/endpoint/x/secret", operatorKey, ""); a.status != 404 {
 		t.Error(a.status, a.text)
+	}
+}
+
+// Values that an event type redacts are shown by no answer, to operators either.
+func TestRedactedContent(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	if got := h.api("POST", "/api/v1/app/acme/endpoint", operatorKey, `{"url":"https://acme.example/in"}`); got.status != 201 {
+		t.Fatalf("%d %s", got.status, got.text)
+	}
+	shape := hook.EventType{Name: "card.added", Redact: []string{"/card/number"}, TypeVersion: hook.TypeVersion{Version: 1}}
+	if _, _, err := h.service.CreateEventType(t.Context(), h.operator, shape, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"card.added", "card.seen"} { // the second is the control
+		got := h.api("POST", "/api/v1/app/acme/msg", operatorKey, `{"eventType":"`+name+`","payload":{"card":{"number":"4111 1111"}}}`)
+		var made struct{ ID string }
+		if err := json.Unmarshal([]byte(got.text), &made); err != nil || got.status != 202 {
+			t.Fatalf("%d %s", got.status, got.text)
+		}
+		for _, path := range []string{"/api/v1/app/acme/msg/" + made.ID, "/api/v1/app/acme/msg?event_types=" + name} {
+			got := h.api("GET", path, operatorKey, "")
+			if shown := strings.Contains(got.text, "4111"); got.status != 200 || shown != (name == "card.seen") {
+				t.Errorf("GET %s of %s: %d %s", path, name, got.status, got.text)
+			}
+		}
+	}
+}
+
+// A portal that is asked to be read-only is, whatever capabilities come with it.
+func TestReadOnlyPortal(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for body, want := range map[string]hook.Capabilities{`{"readOnly":true,"capabilities":["ViewBase","ManageEndpoint"]}`: 0, `{"readOnly":false,"capabilities":["ManageEndpoint"]}`: hook.MayManage} {
+		if got := h.api("POST", "/api/v1/auth/app-portal-access/acme", operatorKey, body); got.status != 200 {
+			t.Fatalf("%s: %d %s", body, got.status, got.text)
+		}
+		rows, _, err := h.service.PortalSessions(t.Context(), h.operator, hook.WebSessionQuery{Scope: hook.Scope{Tenant: "acme"}})
+		if err != nil || rows[0].Settings.Capabilities != want {
+			t.Errorf("%s: %v %v", body, rows[0].Settings.Capabilities.Names(), err)
+		}
 	}
 }

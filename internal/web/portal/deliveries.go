@@ -2,11 +2,13 @@ package portal
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -169,6 +171,15 @@ func (v *visit) endpointOptions(current string, any bool) ([]option, error) {
 	return out, err
 }
 
+// view records that the page shows a payload or answers. Without a record it must not.
+func (v *visit) view(act hook.Act, object string, id hook.ID, scope hook.Scope) error {
+	err := v.service().View(v.ctx(), v.caller, app.Viewed{Session: sha256.Sum256([]byte(v.session.Short())), Act: act, Object: object, ID: id, Scope: scope})
+	if err != nil && !hook.Logged(err) {
+		v.h.o.Log.WarnContext(v.ctx(), "page of the portal without its payload: the audit log cannot be written", "object", object, "id", id.String(), "error", err)
+	}
+	return err
+}
+
 // maxAttemptsShown limits the attempts on the page of a delivery.
 const maxAttemptsShown = 20
 
@@ -199,6 +210,7 @@ type deliveryPage struct {
 	URL                             string
 	Headers                         []string // names of the endpoint's own headers
 	Data                            code
+	Unseen                          bool // payload and answers are not shown
 	Elsewhere                       []deliveryLine
 	Attempts                        []attemptLine // newest first
 	Older                           string
@@ -209,7 +221,7 @@ func delivery(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, attempts, err := v.service().Delivery(v.ctx(), v.caller, id)
+	row, attempts, err := v.service().Delivery(v.quiet, v.caller, id)
 	if err != nil {
 		return nil, err
 	}
@@ -224,8 +236,11 @@ func delivery(v *visit) (*screen, error) {
 			p.Headers = append(p.Headers, head.Name)
 		}
 	}
-	if event, all, err := v.service().Event(v.ctx(), v.caller, v.caller.Tenant, row.PublicID); err == nil {
-		p.Data = v.foreign(pretty(event.Data), 8<<10)
+	p.Unseen = v.view(hook.ActDeliveryRead, "delivery", row.ID, row.Scope) != nil
+	if event, all, err := v.service().Event(v.quiet, v.caller, v.caller.Tenant, row.PublicID); err == nil {
+		if !p.Unseen {
+			p.Data = v.foreign(pretty(event.Data), 8<<10)
+		}
 		p.Data.Size, p.Data.Redacted = v.size(len(event.Data)), v.redacted(event)
 		if p.Gone = v.gone(event.PayloadRemovedAt); p.Gone != "" {
 			p.Data, p.CanRetry = code{}, false
@@ -266,9 +281,11 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		}
 		good := a.Class == hook.ClassNone || a.Class == hook.ClassTruncated
 		line := attemptLine{Number: a.Number, Good: good, Open: i == newest, Answer: v.answer(a.Status, a.Class), Code: string(a.Class), Trigger: v.T("trigger." + a.Trigger.String()),
-			At: v.when(a.At), Took: v.span(a.Duration), Headers: v.foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), Body: v.foreign(a.ResponseBody, limit), Truncated: a.Truncated}
+			At: v.when(a.At), Took: v.span(a.Duration), Truncated: a.Truncated}
+		if line.Any = len(a.ResponseHeaders)+len(a.ResponseBody) > 0 && !p.Unseen; line.Any {
+			line.Headers, line.Body = v.foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), v.foreign(a.ResponseBody, limit)
+		}
 		line.Removed = v.when(a.AnswerRemovedAt)
-		line.Any = len(a.ResponseHeaders)+len(a.ResponseBody) > 0
 		if line.Says = v.T("attempt.counts"); !good {
 			line.Says = v.T("attempt.counts_not", "why", v.class(a.Class))
 		}
@@ -319,6 +336,7 @@ type eventPage struct {
 	Sent, Stored  moment
 	Data          code
 	Gone          string // when retention removed the payload; empty if it did not
+	Unseen        bool   // the payload is not shown
 	Raw           bool
 	Pretty, Plain string
 	Download      string
@@ -333,22 +351,21 @@ func event(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, _, err := v.service().Event(v.ctx(), v.caller, v.caller.Tenant, id)
-	if err != nil {
-		return nil, err
-	}
 	x, err := v.service().Explain(v.ctx(), v.caller, v.caller.Tenant, id)
 	if err != nil {
 		return nil, err
 	}
+	e := x.Event
 	base := "events/" + id.String()
 	p := &eventPage{FullID: id.String(), Type: e.Type, Base: base, Test: e.Kind == hook.TestEvent, Sent: v.when(e.CreatedAt), Stored: v.when(e.AcceptedAt), More: x.More,
 		Raw: v.query.Get("view") == "raw", Pretty: v.At(base), Plain: v.At(base, "view", "raw"), Download: v.At(base + "/data"), CanResend: v.May("replay") && e.Kind != hook.TestEvent}
-	data := e.Data
-	if !p.Raw {
-		data = pretty(data)
+	if p.Unseen = v.view(hook.ActEventRead, "event", e.PublicID, e.Scope) != nil; !p.Unseen {
+		data := e.Data
+		if !p.Raw {
+			data = pretty(data)
+		}
+		p.Data = v.foreign(data, maxShown)
 	}
-	p.Data = v.foreign(data, maxShown)
 	p.Data.Size, p.Data.Redacted = v.size(len(e.Data)), v.redacted(e)
 	if p.Gone = v.gone(e.PayloadRemovedAt); p.Gone != "" {
 		p.CanResend = false
@@ -394,12 +411,15 @@ func eventData(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, _, err := v.service().Event(v.ctx(), v.caller, v.caller.Tenant, id)
+	e, _, err := v.service().Event(v.quiet, v.caller, v.caller.Tenant, id)
 	if err != nil {
 		return nil, err
 	}
 	if !e.PayloadRemovedAt.IsZero() {
 		return nil, hook.PayloadGone(e.PayloadRemovedAt)
+	}
+	if err := v.view(hook.ActEventRead, "event", e.PublicID, e.Scope); err != nil {
+		return nil, err
 	}
 	suffix := ""
 	if len(e.Redacted) > 0 {

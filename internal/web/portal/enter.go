@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
@@ -59,9 +60,9 @@ func (h *Handler) lost(w http.ResponseWriter, r *http.Request, sid string) error
 		h.nobody(w, r, &known)
 		return nil
 	}
-	if !changes(r) {
+	if others := sids(r); !changes(r) && len(others) > 0 && h.mayLook(r) {
 		var living []string
-		for _, other := range sids(r)[:min(len(sids(r)), maxCookies)] {
+		for _, other := range others[:min(len(others), maxCookies)] {
 			_, ok, err := h.sessionOf(r, other)
 			if err != nil {
 				return err
@@ -77,6 +78,17 @@ func (h *Handler) lost(w http.ResponseWriter, r *http.Request, sid string) error
 	}
 	h.nobody(w, r, nil)
 	return nil
+}
+
+// mayLook reports whether the store may be read for each cookie of a request that has proved
+// nothing. An address may ask for that as often as it may present wrong keys.
+func (h *Handler) mayLook(r *http.Request) bool {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	refused, first := h.o.Service.WrongKey(from.Addr())
+	if first {
+		h.o.Log.InfoContext(r.Context(), "too many requests for sessions that do not exist: other sessions are not looked for", "address", app.Site(from.Addr()).String())
+	}
+	return refused == nil
 }
 
 // closed is the content of a page for somebody without a session.

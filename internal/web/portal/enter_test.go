@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -159,6 +160,25 @@ func TestSeveralSessionsInOneBrowser(t *testing.T) {
 	}
 	if len(b.cookies) > 8 {
 		t.Errorf("%d cookies", len(b.cookies))
+	}
+}
+
+// An address that asks for sessions that do not exist, beside cookies of any kind, has the store
+// read for each of them a few times a minute only. Its living session goes on.
+func TestLookingForOtherSessionsIsBounded(t *testing.T) {
+	w := newWorld(t, "", func(o *app.Options, _ *portal.Options) { o.WrongKeys = 2 })
+	b := w.open(nordlicht, all)
+	for i, want := range []int{303, 303, 401, 401} {
+		if a := b.get("/portal/aaaaaaaaaa/"); a.Code != want {
+			t.Errorf("request %d: %d, want %d", i, a.Code, want)
+		}
+	}
+	if a := b.get(""); a.Code != 200 {
+		t.Errorf("the session: %d", a.Code)
+	}
+	w.pass(time.Minute)
+	if a := b.get("/portal/aaaaaaaaaa/"); a.Code != 303 {
+		t.Errorf("a minute later: %d", a.Code)
 	}
 }
 

