@@ -21,12 +21,13 @@ type EventType struct {
 	Check         string             `json:"check" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. warn: it is accepted with a warning; reject: it is refused."`
 	Deprecated    bool               `json:"deprecated" doc:"true: receivers should no longer rely on the type. It can be published all the same."`
 	Replacement   string             `json:"replacement" doc:"The type to use instead of a deprecated one. Empty: none."`
+	Redact        []string           `json:"redact" nullable:"false" doc:"JSON pointers (RFC 6901) to values of the data that are shown as ***, to everybody. What is delivered has them."`
 	Hidden        bool               `json:"hidden" doc:"true: tenant keys do not see the entry. The type can be published all the same."`
 	CreatedAt     Time               `json:"created_at" doc:"When the entry was made."`
 	UpdatedAt     Time               `json:"updated_at" doc:"When it was changed last."`
 	// Searchable are the members of the data that become tags.
 	Searchable map[string]string `json:"searchable" nullable:"false" doc:"Members of the data that become tags of an event: names of tags with JSON pointers into the data. Empty: none."`
-	Warnings   []Warning         `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
+	Warnings      []Warning          `json:"warnings,omitempty" nullable:"false" doc:"What was odd about the entry, such as a name that is not spelt with dots; only in the answer that makes one. Absent: nothing."`
 }
 
 // EventTypeVersion is one version of an event type.
@@ -49,6 +50,7 @@ type NewEventType struct {
 	Check         string             `json:"check,omitempty" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. Absent: off."`
 	Deprecated    bool               `json:"deprecated,omitempty" doc:"true: receivers should no longer rely on the type."`
 	Replacement   string             `json:"replacement,omitempty" doc:"The type to use instead of a deprecated one."`
+	Redact        []string           `json:"redact,omitempty" doc:"JSON pointers (RFC 6901) to values of the data that are shown as ***, at most 100. What is delivered has them. Absent: none."`
 	Hidden        bool               `json:"hidden,omitempty" doc:"true: tenant keys do not see the entry."`
 	// Searchable are the members of the data that become tags.
 	Searchable map[string]string `json:"searchable,omitempty" nullable:"false" doc:"1 to 4 names of tags with JSON pointers into the data, such as /order/id. The texts, numbers and booleans there become tags of events published from now on. Absent: none."`
@@ -67,6 +69,7 @@ type EventTypePatch struct {
 	Check         Optional[string]             `json:"check,omitzero" enum:"off,warn,reject" doc:"What becomes of published data that is not what the schema asks for. null: off."`
 	Deprecated    Optional[bool]               `json:"deprecated,omitzero" doc:"Whether receivers should no longer rely on the type. null: false."`
 	Replacement   Optional[string]             `json:"replacement,omitzero" doc:"The type to use instead of a deprecated one. null: none."`
+	Redact        Optional[[]string]           `json:"redact,omitzero" doc:"Replaces the JSON pointers to values that are not shown. It holds at once, for stored events too. null: none."`
 	Hidden        Optional[bool]               `json:"hidden,omitzero" doc:"Whether tenant keys do not see the entry. null: false."`
 	// Searchable replaces the members of the data that become tags.
 	Searchable Optional[map[string]string] `json:"searchable,omitzero" doc:"Replaces the members of the data that become tags. null: none."`

@@ -242,16 +242,17 @@ type BatchResults struct {
 // Event is an event as the platform published it. Data and Deliveries are set only when a
 // single event is read, not in lists.
 type Event struct {
-	ID         string            `json:"id" format:"uuid" doc:"The id that receivers see."`
-	Tenant     string            `json:"tenant" doc:"The tenant that the event is for."`
-	Mode       string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
-	Type       string            `json:"type" doc:"The type of the event."`
-	Test       bool              `json:"test" doc:"A test event."`
-	CreatedAt  Time              `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
-	AcceptedAt Time              `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
+	ID         string          `json:"id" format:"uuid" doc:"The id that receivers see."`
+	Tenant     string          `json:"tenant" doc:"The tenant that the event is for."`
+	Mode       string          `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
+	Type       string          `json:"type" doc:"The type of the event."`
+	Test       bool            `json:"test" doc:"A test event."`
+	CreatedAt  Time            `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
+	AcceptedAt Time            `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
 	Tags       map[string]string `json:"tags,omitempty" doc:"The tags that it was published with, and those from searchable members of its data. Absent: none."`
-	Data       json.RawMessage   `json:"data,omitempty" doc:"What was published, an object. Absent in lists, and when it is {}."`
-	Deliveries []Delivery        `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
+	Data       json.RawMessage `json:"data,omitempty" doc:"What was published, an object. Absent in lists, and when it is {}."`
+	Redacted   []string        `json:"redacted,omitempty" nullable:"false" doc:"JSON pointers to values of data that are not shown: *** stands for them. Receivers get the values. Absent: data is shown as it was published."`
+	Deliveries []Delivery      `json:"deliveries,omitzero" nullable:"false" doc:"The deliveries of the event, at most 1,000. Absent in lists."`
 }
 
 // Delivery is one event on its way to one endpoint. AttemptLog is set only when a single

@@ -36,6 +36,7 @@ const (
 	CodeKeyNeeded         = "master_key_needed"              // 409: stored values need the key
 	CodeKeySource         = "master_key_source"              // 409: the place of the keys cannot be read or changed by the server
 	CodeReplayLimit       = "replay_limit_reached"           // 409: the maximum number of replays is running or paused
+	CodeErasureLimit      = "erasure_limit_reached"          // 409: the maximum number of erasures is running
 	CodePortalLimit       = "portal_session_limit_reached"   // 409: the maximum number of portal sessions of the tenant can be used
 	CodeNoMatch           = "no_endpoint_matches"            // 422: no endpoint would receive the event, and require_match was set
 	CodeDeliverySettled   = "delivery_settled"               // 409: the delivery is settled and cannot be cancelled

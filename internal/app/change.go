@@ -19,6 +19,8 @@ type EndpointChange struct {
 	Title       *string
 	Description *string
 	Profile     *string // empty: the server's default
+	UID         *string // empty: none
+	Metadata    *string // see checkMetadata; empty: none
 	Headers     []HeaderChange
 	ResetHeads  bool // remove all headers first
 	RateLimit   *float64
@@ -186,6 +188,8 @@ func apply(row *hook.Endpoint, c EndpointChange) error {
 	if c.Types != nil {
 		row.Types = *c.Types
 	}
+	set(&row.UID, c.UID)
+	set(&row.Metadata, c.Metadata)
 	if c.Title != nil {
 		row.Title = *c.Title
 	}

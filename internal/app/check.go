@@ -54,6 +54,16 @@ func (s *Service) checkEndpoint(e, old *hook.Endpoint) error {
 			return err
 		}
 	}
+	if e.UID != old.UID {
+		if err := checkUID(e.UID); err != nil {
+			return err
+		}
+	}
+	if e.Metadata != old.Metadata {
+		if err := checkMetadata(e.Metadata); err != nil {
+			return err
+		}
+	}
 	if !(e.RateLimit >= 0 && e.RateLimit <= maxRate) {
 		return invalid("rate_limit", "\"rate_limit\" must be 0 to 10000.")
 	}

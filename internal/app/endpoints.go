@@ -38,6 +38,8 @@ type NewEndpoint struct {
 	MaxFailures *int    // 1 to 1000; nil: the profile's rule
 	Retry       *hook.Retry
 	Secret      string // a secret to import; empty: a new one
+	UID         string // the platform's own name for it, unique in tenant and mode; empty: none
+	Metadata    string // see checkMetadata
 	// Operational endpoints get operational events and nothing else.
 	Operational bool
 
@@ -122,7 +124,7 @@ func (e Endpoint) with(stored any) Endpoint {
 // draft checks everything about a new endpoint except its URL and its secret.
 func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profile.Profile, error) {
 	ep := hook.Endpoint{Scope: scope, Types: in.Types, Title: in.Title, Description: in.Description, Profile: in.Profile, Headers: in.Headers,
-		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Retry: in.Retry, Operational: in.Operational}
+		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Retry: in.Retry, Operational: in.Operational, UID: in.UID, Metadata: in.Metadata}
 	if in.Types == nil {
 		return ep, nil, invalid("event_types", "\"event_types\" is required; [\"*\"] matches every type, [] none.")
 	}

@@ -25,10 +25,14 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 	return rows, next, err
 }
 
-// Event returns an event with its deliveries, by the id that receivers see. The tenant
+// Event returns an event with its deliveries, by the id that receivers see. Values that
+// the event's type redacts are replaced in its data. The tenant
 // is needed only if several tenants have an event with the same platform id.
 func (s *Service) Event(ctx context.Context, c Caller, tenant string, id hook.ID) (*hook.Event, []hook.DeliveryRow, error) {
 	event, rows, err := s.event(ctx, c, tenant, id)
+	if err == nil {
+		event, err = s.redacted(ctx, event)
+	}
 	if err == nil {
 		s.auditRead(ctx, c, hook.ActEventRead, "event", event.PublicID, event.Scope)
 	}

@@ -134,6 +134,7 @@ type EventTypeChange struct {
 	Deprecated  *bool
 	Replacement *string
 	Hidden      *bool
+	Redact      *[]string // JSON pointers
 	Check       func(hook.EventType) error
 }
 
@@ -157,6 +158,9 @@ func (change *EventTypeChange) apply(e *hook.EventType) error {
 	set(&e.Replacement, change.Replacement)
 	set(&e.Hidden, change.Hidden)
 	set(&e.Searchable, change.Searchable)
+	if set(&e.Redact, change.Redact); len(e.Redact) == 0 {
+		e.Redact = nil
+	}
 	return nil
 }
 
@@ -204,6 +208,9 @@ func (s *Service) checkType(e, old *hook.EventType) error {
 		if err := checkText(text.field, text.now, text.limit); err != nil {
 			return err
 		}
+	}
+	if err := checkRedact(e.Redact); err != nil {
+		return err
 	}
 	if r := e.Replacement; r != "" {
 		switch {

@@ -51,6 +51,9 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 	if err != nil {
 		return Explanation{}, err
 	}
+	if event, err = s.redacted(ctx, event); err != nil {
+		return Explanation{}, err
+	}
 	out := Explanation{Event: event}
 	histories, more, err := s.o.Store.History(ctx, event.Scope, event.AcceptedAt)
 	if err != nil {

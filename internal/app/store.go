@@ -21,6 +21,14 @@ type Store interface {
 	MountStore
 }
 
+// ErasureStore erases, and keeps the receipts.
+type ErasureStore interface {
+	Erase(ctx context.Context, n hook.NewErasure, once *hook.Once) (hook.Erasure, *hook.Replay, error)
+	Erasure(ctx context.Context, mode hook.Mode, id hook.ID) (hook.Erasure, error)
+	Erasures(ctx context.Context, q hook.ErasureQuery) ([]hook.Erasure, string, error)
+	Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error)
+}
+
 // AuditStore stores the audit log. Writes also add their own entries, with the actor of
 // their context.
 type AuditStore interface {
@@ -48,8 +56,9 @@ type DeliveryStore interface {
 	CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID) (hook.Delivery, error)
 }
 
-// TenantStore stores tenants.
+// TenantStore stores tenants, and erases.
 type TenantStore interface {
+	ErasureStore
 	CreateTenant(ctx context.Context, t hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error)
 	Tenant(ctx context.Context, id string) (hook.Tenant, error)
 	Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant, string, error)

@@ -16,16 +16,7 @@ const (
 
 // CreateTenant creates a tenant. An empty id creates a UUID. Operators only.
 func (s *Service) CreateTenant(ctx context.Context, c Caller, id, name string, once *Once) (hook.Tenant, *hook.Replay, error) {
-	if err := c.administer(); err != nil {
-		return hook.Tenant{}, nil, err
-	}
-	if id != "" && !hook.ValidTenantID(id) {
-		return hook.Tenant{}, nil, invalid("id", "\"id\" must be 1 to 64 letters, digits, dots, underscores and hyphens.")
-	}
-	if err := checkText("name", name, maxName); err != nil {
-		return hook.Tenant{}, nil, err
-	}
-	return s.o.Store.CreateTenant(ctx, hook.Tenant{ID: id, Name: name}, once.in(hook.Scope{Mode: c.Mode}, same))
+	return s.MakeTenant(ctx, c, hook.Tenant{ID: id, Name: name}, once)
 }
 
 // Tenant returns a tenant. Operators only.
@@ -63,21 +54,7 @@ func (c Caller) changeTenant() error {
 // RenameTenant changes the name of a tenant. Operators of live mode only. Each check
 // receives the current tenant; its error prevents the change.
 func (s *Service) RenameTenant(ctx context.Context, c Caller, id, name string, checks ...func(hook.Tenant) error) (hook.Tenant, error) {
-	if err := c.changeTenant(); err != nil {
-		return hook.Tenant{}, err
-	}
-	if err := checkText("name", name, maxName); err != nil {
-		return hook.Tenant{}, err
-	}
-	return s.o.Store.UpdateTenant(ctx, id, func(t hook.Tenant) (hook.Tenant, error) {
-		for _, check := range checks {
-			if err := check(t); err != nil {
-				return t, err
-			}
-		}
-		t.Name = name
-		return t, nil
-	})
+	return s.UpdateTenant(ctx, c, id, &name, nil, checks...)
 }
 
 // DeleteTenant deletes a tenant with its endpoints and keys of both modes. Operators of

@@ -43,6 +43,7 @@ The file is YAML or JSON with a list of event types:
         - {version: 1, schema: {type: object}}
       deprecated: true
       replacement: payment.paid
+      redact: [/card/number]  # JSON pointers to values that are never shown
       hidden: false        # true: tenants do not see it
 
 A field that the file leaves out is cleared. The whole file is checked before anything
@@ -114,7 +115,7 @@ func isNotFound(err error) bool {
 
 func sameType(have client.EventType, want client.NewEventType) bool {
 	return have.Description == want.Description && have.Group == want.Group && have.Version == max(want.Version, 1) &&
-		have.Check == firstOf(want.Check, hook.EnforceOff.String()) && have.Deprecated == want.Deprecated && have.Replacement == want.Replacement && have.Hidden == want.Hidden &&
+		have.Check == firstOf(want.Check, hook.EnforceOff.String()) && have.Deprecated == want.Deprecated && have.Replacement == want.Replacement && have.Hidden == want.Hidden && slices.Equal(have.Redact, want.Redact) &&
 		maps.Equal(have.Searchable, want.Searchable) && sameJSON(have.Schema, want.Schema) && sameJSON(have.Example, want.Example) && slices.EqualFunc(inOrder(have.OtherVersions), inOrder(want.OtherVersions), sameVersion)
 }
 
@@ -139,7 +140,7 @@ func compactJSON(text json.RawMessage) []byte {
 func patchOf(want client.NewEventType) client.EventTypePatch {
 	p := client.EventTypePatch{Description: client.Set(want.Description), Group: client.Set(want.Group), Check: client.Set(firstOf(want.Check, hook.EnforceOff.String())),
 		Version: client.Set(max(want.Version, 1)), OtherVersions: client.Set(slices.Clone(want.OtherVersions)), Deprecated: client.Set(want.Deprecated),
-		Replacement: client.Set(want.Replacement), Hidden: client.Set(want.Hidden), Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage](), Searchable: client.Null[map[string]string]()}
+		Replacement: client.Set(want.Replacement), Hidden: client.Set(want.Hidden), Redact: client.Set(append([]string{}, want.Redact...)), Schema: client.Null[json.RawMessage](), Example: client.Null[json.RawMessage](), Searchable: client.Null[map[string]string]()}
 	if len(want.Searchable) > 0 {
 		p.Searchable = client.Set(want.Searchable)
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // nouns of the API, each a command.
-var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, portalNoun, auditNoun, masterKeyNoun}
+var nouns = []noun{tenantNoun, keyNoun, endpointNoun, eventNoun, eventTypeNoun, deliveryNoun, replayNoun, partnerUserNoun, portalNoun, auditNoun, masterKeyNoun, eraseNoun}
 
 // newNouns returns the commands that call the API.
 func newNouns() []*cobra.Command {
@@ -91,7 +91,7 @@ func newVerb(v verb) *cobra.Command {
 	if v.columns != nil || v.tables != nil {
 		f.BoolVar(&c.wide, "wide", false, "show all columns in full instead of fitting the terminal or 80 characters")
 	}
-	if v.method == http.MethodDelete {
+	if v.method == http.MethodDelete || v.asks {
 		f.BoolVarP(&c.yes, "yes", "y", false, "skip the confirmation; required without a terminal")
 	}
 	if c.writes() {
@@ -103,8 +103,8 @@ func newVerb(v verb) *cobra.Command {
 	if v.waits {
 		f.BoolVar(&c.noWait, "no-wait", false, "do not wait for the outcome")
 	}
-	if v.follows {
-		f.BoolVar(&c.wait, "wait", false, "wait until the replay ends, and show its progress")
+	if v.follows != nil {
+		f.BoolVar(&c.wait, "wait", false, "wait until the job ends, and show its progress")
 	}
 	if v.once {
 		f.StringVar(&c.once, "idempotency-key", "", "idempotency key: repeating the command with the same key has no further effect")
@@ -130,7 +130,7 @@ func newVerb(v verb) *cobra.Command {
 
 // writes reports whether the request has a body.
 func (c *call) writes() bool {
-	return c.method != http.MethodGet && (len(c.params) > 0 || c.fixed != nil)
+	return c.method != http.MethodGet && (len(c.params) > 0 || c.fixed != nil || c.argMember != "")
 }
 
 func (c *call) addFlag(p param) {
@@ -222,7 +222,7 @@ func (c *call) run() error {
 
 // confirm asks before something is deleted. Without a terminal it requires --yes.
 func (c *call) confirm(api *server) error {
-	if c.method != http.MethodDelete || c.yes {
+	if c.method != http.MethodDelete && !c.asks || c.yes {
 		return nil
 	}
 	in := c.cmd.InOrStdin()
@@ -295,6 +295,9 @@ func (c *call) members() (map[string]json.RawMessage, error) {
 		if err := json.Unmarshal(text, &members); err != nil {
 			return nil, exit.Usagef("--body: %w", err)
 		}
+	}
+	if c.argMember != "" {
+		members[c.argMember] = quoted(c.arg)
 	}
 	for name, value := range c.fixed {
 		members[name] = json.RawMessage(value)

@@ -145,25 +145,29 @@ func (c *call) enabling(api *server, err error, members map[string]json.RawMessa
 	return exit.With(exit.Refused, fmt.Errorf("%w; to enable it, run: posthorn endpoint enable %s", p, PlainText(id)))
 }
 
-// followEvery is the interval at which a replay is polled.
+// followEvery is the interval at which a job is polled.
 const followEvery = time.Second
 
-// follow waits until the replay in a response has ended or is paused, and returns it.
+// progressOf returns the path of the job in a response and a line about its progress. The
+// path is empty if the job does not run.
+type progressOf func(answer json.RawMessage) (path, line string, err error)
+
+// follow waits until the job in a response has ended or is paused, and returns it.
 // Meanwhile it prints the progress to standard error. Interrupting the command does not
-// affect the replay.
+// affect the job.
 func (c *call) follow(api *server, answer json.RawMessage) (json.RawMessage, error) {
 	said := ""
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
-		var r client.Replay
-		if err := json.Unmarshal(answer, &r); err != nil {
+		path, line, err := c.follows(answer)
+		if err != nil {
 			return nil, errNotPosthorn
 		}
-		if r.ID == nil || r.State != client.ReplayRunning {
+		if path == "" {
 			return answer, nil
 		}
-		if line := progress(&r); line != said {
+		if line != said {
 			said = line
 			fmt.Fprintln(c.cmd.ErrOrStderr(), PlainText(line))
 		}
@@ -172,19 +176,23 @@ func (c *call) follow(api *server, answer json.RawMessage) (json.RawMessage, err
 		case <-c.cmd.Context().Done():
 			return nil, c.cmd.Context().Err()
 		}
-		if err := api.Do(c.cmd.Context(), "GET", "/v1/replays/"+*r.ID, "", nil, &answer); err != nil {
+		if err := api.Do(c.cmd.Context(), "GET", path, "", nil, &answer); err != nil {
 			return nil, api.refused(err)
 		}
 	}
 }
 
-// progress is a line about a running replay.
-func progress(r *client.Replay) string {
-	line := fmt.Sprintf("%s %d delivered, %d failed, %d under way.", r.Message, r.Delivered, r.Failed, r.Pending)
+// replayProgress is the progressOf of a replay.
+func replayProgress(answer json.RawMessage) (path, line string, err error) {
+	var r client.Replay
+	if err := json.Unmarshal(answer, &r); err != nil || r.ID == nil || r.State != client.ReplayRunning {
+		return "", "", err
+	}
+	line = fmt.Sprintf("%s %d delivered, %d failed, %d under way.", r.Message, r.Delivered, r.Failed, r.Pending)
 	if r.Estimated != nil && r.Processed < r.Total {
 		line += " About " + time.Until(r.Estimated.Time).Round(time.Second).String() + " left."
 	}
-	return line
+	return "/v1/replays/" + *r.ID, line, nil
 }
 
 // replayNote returns how to follow a replay.

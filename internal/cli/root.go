@@ -27,7 +27,7 @@ Run "posthorn demo" to see it work, and "posthorn serve" to run a server.`,
 	root.SetFlagErrorFunc(exit.FlagError)
 	root.SetVersionTemplate(build.Line())
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck(), newStats(), newSearch(), newLogin(), newContext())
+	root.AddCommand(newSend(), newListen(), newProfile(), newVersion(), newVerify(), newHealthcheck(), newStats(), newReclaim(), newSearch(), newLogin(), newContext())
 	root.AddCommand(newNouns()...)
 	root.AddCommand(newVerb(uiVerb))
 	root.AddCommand(more...)

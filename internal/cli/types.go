@@ -64,7 +64,7 @@ gives it the same types.`,
 // asNew returns an entry as what creates it.
 func asNew(t client.EventType) client.NewEventType {
 	n := client.NewEventType{Name: t.Name, Description: t.Description, Group: t.Group, Version: t.Version, OtherVersions: t.OtherVersions, Check: t.Check,
-		Deprecated: t.Deprecated, Replacement: t.Replacement, Hidden: t.Hidden, Schema: compactJSON(t.Schema), Example: compactJSON(t.Example)}
+		Deprecated: t.Deprecated, Replacement: t.Replacement, Hidden: t.Hidden, Redact: t.Redact, Schema: compactJSON(t.Schema), Example: compactJSON(t.Example)}
 	if n.Version == 1 {
 		n.Version = 0
 	}

@@ -56,7 +56,9 @@ type verb struct {
 	before      func(*call, *server) string  // called before the request; returns the note to print after it
 	told        func(json.RawMessage) string // returns the note to print about the response
 	waits       bool                         // waits for the outcome of the delivery in the response
-	follows     bool                         // with --wait, waits until the replay in the response has ended
+	follows     progressOf                   // with --wait, waits until the job in the response has ended
+	argMember   string                       // member of the body that the argument is sent as
+	asks        bool                         // asks for confirmation, as a DELETE does
 	example     string
 }
 
@@ -208,7 +210,7 @@ var deliveryNoun = noun{name: "delivery", short: "Manage deliveries, each of one
 var replayShape = []string{"id", "endpoint", "source", "state", "processed", "total", "delivered", "failed", "created_at", "ended_at"}
 
 var replayNoun = noun{name: "replay", short: "Replay past events to an endpoint", verbs: []verb{
-	{name: "create", short: "Start a replay, or count what it would send with --dry-run", method: http.MethodPost, path: "/v1/replays", once: true, follows: true, told: replayNote,
+	{name: "create", short: "Start a replay, or count what it would send with --dry-run", method: http.MethodPost, path: "/v1/replays", once: true, follows: replayProgress, told: replayNote,
 		params: append([]param{
 			{flag: "endpoint", required: true, usage: "ID of the endpoint to replay to"},
 			{flag: "source", usage: "events to replay: failed, all, or missing, those that match now but were never sent (default failed)", values: []string{"failed", "all", "missing"}},
@@ -228,9 +230,9 @@ var replayNoun = noun{name: "replay", short: "Replay past events to an endpoint"
 		{flag: "endpoint", usage: "endpoint ID"},
 		{flag: "state", usage: "replay state: running, paused, done, cancelled or failed", values: []string{"running", "paused", "done", "cancelled", "failed"}},
 	}},
-	{name: "get", short: "Show a replay and its progress", arg: "ID", method: http.MethodGet, path: "/v1/replays/{}", follows: true},
+	{name: "get", short: "Show a replay and its progress", arg: "ID", method: http.MethodGet, path: "/v1/replays/{}", follows: replayProgress},
 	{name: "pause", short: "Pause a replay; deliveries already queued are still attempted", arg: "ID", method: http.MethodPost, path: "/v1/replays/{}/pause"},
-	{name: "resume", short: "Resume a paused replay", arg: "ID", method: http.MethodPost, path: "/v1/replays/{}/resume", follows: true},
+	{name: "resume", short: "Resume a paused replay", arg: "ID", method: http.MethodPost, path: "/v1/replays/{}/resume", follows: replayProgress},
 	{name: "cancel", short: "Cancel a replay", arg: "ID", method: http.MethodPost, path: "/v1/replays/{}/cancel"},
 }}
 
@@ -252,6 +254,7 @@ var eventTypeParams = []param{
 	{flag: "description", usage: "human-readable description"},
 	{flag: "schema", kind: asObject, usage: "JSON Schema of the event data: a JSON object, @FILE, or - for standard input"},
 	{flag: "example", kind: asObject, usage: "example of the event data: a JSON object, @FILE, or - for standard input"},
+	{flag: "redact", kind: asList, usage: "comma-separated JSON pointers to values of the data that are delivered but never shown, such as /card/number; empty for none"},
 	{flag: "check", usage: "action on published data that does not match the schema: off, warn or reject", values: []string{"off", "warn", "reject"}},
 	{flag: "searchable", kind: asPairs, usage: `member of the data that becomes a tag, as "tag: JSON pointer", such as "order: /order/id"; repeatable, at most 4`},
 	{flag: "group", usage: "group that the type belongs to, such as Payments"},

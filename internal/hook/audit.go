@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -81,6 +83,9 @@ const (
 	ActReplayPaused       Act = "replay.paused"
 	ActReplayResumed      Act = "replay.resumed"
 	ActReplayCancelled    Act = "replay.cancelled"
+	ActErasureCreated     Act = "erasure.created"
+	ActErasureDone        Act = "erasure.done"
+	ActReclaimed          Act = "store.reclaimed"
 	ActPortalCreated      Act = "portal_session.created"
 	ActPortalEnded        Act = "portal_session.ended"
 	ActPortalOpened       Act = "portal_session.opened" // its link was used
@@ -94,6 +99,7 @@ const (
 
 	ActAuditBegan   Act = "audit.began"   // the first entry of a chain
 	ActAuditTrimmed Act = "audit.trimmed" // older entries were removed: see AuditAnchor
+	ActAuditErased  Act = "audit.erased"  // entries lost what identifies a tenant: see AuditEntry.Erase
 )
 
 // AuditOK is the outcome of an act that succeeded. Any other outcome is the code of an
@@ -151,6 +157,72 @@ func (e *AuditEntry) Sum(before [32]byte) [32]byte {
 // the last entry that was removed. The object of that entry is the chain.
 func AuditAnchor(sequence int64, hash [32]byte) string { return fmt.Sprintf("%d:%x", sequence, hash) }
 
+// erasedMark begins the detail of an erased entry.
+const erasedMark = "erased "
+
+// Erase removes from an entry everything that says whom it was about: tenant, address,
+// request, object id and detail. The hash stays as it was, so the chain goes on, but it is
+// no longer that of the content. Entries that are erased together form a group, oldest
+// first. Each keeps the sum of the one before it in place of the request. An
+// ActAuditErased entry with AuditErased as its detail vouches for the sum of the last one.
+// Erase returns the sum.
+func (e *AuditEntry) Erase(group ID, before [32]byte) [32]byte {
+	e.Tenant, e.Actor.Address, e.Actor.Request, e.ObjectID, e.Detail = "", "", hex.EncodeToString(before[:]), "", erasedMark+group.String()
+	return e.erasedSum(before)
+}
+
+// erasedSum covers the content that is left, and the hash.
+func (e *AuditEntry) erasedSum(before [32]byte) [32]byte {
+	return e.Sum(sha256.Sum256(append(before[:], e.Hash[:]...)))
+}
+
+// About reports whether an entry that was not erased says something of a tenant: as the
+// owner of its object, as a partner, or in the path of a refused call.
+func (e *AuditEntry) About(tenant string) bool {
+	switch {
+	case e.Erased():
+		return false
+	case e.Act == ActCallRefused && strings.Contains(e.ObjectID+"/", "/tenants/"+tenant+"/"), strings.HasPrefix(string(e.Act), "partner_user.") && e.Detail == "partner "+tenant:
+		return true
+	}
+	return e.Tenant == tenant
+}
+
+// Erased reports whether Erase was called for the entry.
+func (e *AuditEntry) Erased() bool { return strings.HasPrefix(e.Detail, erasedMark) }
+
+// AuditErased returns the detail of an ActAuditErased entry. The object of that entry is
+// the chain.
+func AuditErased(group ID, sum [32]byte) string {
+	return fmt.Sprintf("%s%s:%x", erasedMark, group, sum)
+}
+
+// erasedGroup is what AuditCheck knows of a group of erased entries.
+type erasedGroup struct {
+	last  AuditEntry // the first that was seen
+	sum   [32]byte   // of that
+	below [32]byte   // the sum that the next older one must have
+}
+
+// erased checks an erased entry against those of its group that are newer.
+func (c *AuditCheck) erased(e *AuditEntry) error {
+	before, err := hex.DecodeString(e.Actor.Request)
+	if err != nil || len(before) != 32 {
+		return &AuditFault{*e, "it is marked as erased, but does not belong to a group of erased entries"}
+	}
+	sum, key := e.erasedSum([32]byte(before)), fmt.Sprintf("%d %s", e.Chain, e.Detail)
+	group, known := c.groups[key]
+	switch {
+	case !known:
+		group.last, group.sum = *e, sum
+	case group.below != sum:
+		return &AuditFault{*e, "it is erased, and was changed afterwards"}
+	}
+	group.below = [32]byte(before)
+	c.groups[key] = group
+	return nil
+}
+
 // AuditCheck verifies the chains of one mode. The zero value is ready to use. Add must be
 // called with all entries of the mode, newest first, and then End.
 type AuditCheck struct {
@@ -159,6 +231,7 @@ type AuditCheck struct {
 	Newest  map[int64]AuditEntry
 	waiting map[int64]AuditEntry // the oldest entry of each chain so far; its predecessor comes next
 	anchors map[string]bool      // chain and detail
+	groups  map[string]erasedGroup
 }
 
 // AuditFault is the first entry that does not match its chain.
@@ -177,6 +250,7 @@ func (f *AuditFault) Error() string {
 func (c *AuditCheck) Add(e AuditEntry) error {
 	if c.waiting == nil {
 		c.Newest, c.waiting, c.anchors = map[int64]AuditEntry{}, map[int64]AuditEntry{}, map[string]bool{}
+		c.groups = map[string]erasedGroup{}
 	}
 	c.Checked++
 	c.Until = e.At
@@ -186,12 +260,15 @@ func (c *AuditCheck) Add(e AuditEntry) error {
 		switch {
 		case later.Sequence != e.Sequence+1:
 			return &AuditFault{later, fmt.Sprintf("the entry before it has the sequence %d, not %d: entries are missing or were moved", e.Sequence, later.Sequence-1)}
-		case later.Sum(e.Hash) != later.Hash:
+		case later.Sum(e.Hash) != later.Hash && !later.Erased():
 			return &AuditFault{later, "its hash is not that of its content and the entry before it: one of the two was changed"}
 		}
 	}
 	c.waiting[e.Chain] = e
-	if e.Act == ActAuditTrimmed {
+	if e.Erased() && e.Act != ActAuditErased {
+		return c.erased(&e)
+	}
+	if e.Act == ActAuditTrimmed || e.Act == ActAuditErased {
 		c.anchors[e.ObjectID+" "+e.Detail] = true
 	}
 	return nil
@@ -202,13 +279,21 @@ func (c *AuditCheck) Add(e AuditEntry) error {
 func (c *AuditCheck) End() error {
 	for chain, e := range c.waiting {
 		if e.Sequence == 1 {
-			if e.Sum([32]byte{}) != e.Hash {
+			if e.Sum([32]byte{}) != e.Hash && !e.Erased() {
 				return &AuditFault{e, "its hash is not that of its content: it was changed"}
 			}
 			continue
 		}
 		if !c.anchored(chain, &e) {
 			return &AuditFault{e, "the entries before it are missing, and no entry audit.trimmed says that the retention removed them"}
+		}
+	}
+	for key, g := range c.groups {
+		if !c.anchors[fmt.Sprintf("%s:%x", key, g.sum)] {
+			return &AuditFault{g.last, "it is erased, and no entry audit.erased says so of this content"}
+		}
+		if g.below != [32]byte{} && c.waiting[g.last.Chain].Sequence == 1 {
+			return &AuditFault{g.last, "entries that were erased together with it are missing or were changed"}
 		}
 	}
 	return nil
@@ -222,7 +307,7 @@ func (c *AuditCheck) anchored(chain int64, e *AuditEntry) bool {
 		if n, err := fmt.Sscanf(anchor, "%d %d:%x", &of, &sequence, &sum); n != 3 || err != nil || len(sum) != 32 {
 			continue
 		}
-		if of == chain && sequence == e.Sequence-1 && e.Sum([32]byte(sum)) == e.Hash {
+		if of == chain && sequence == e.Sequence-1 && (e.Sum([32]byte(sum)) == e.Hash || e.Erased()) {
 			return true
 		}
 	}

@@ -110,3 +110,79 @@ func TestAuditAnchors(t *testing.T) {
 		}
 	}
 }
+
+// erase erases entries of a chain, given newest first, as a store does, and returns the
+// detail of the entry that vouches for them.
+func erase(list []hook.AuditEntry, chain int64) string {
+	var sum [32]byte
+	var group hook.ID
+	for i := range slices.Backward(list) {
+		if e := &list[i]; e.Chain == chain {
+			if group.IsZero() {
+				group = e.ID
+			}
+			sum = e.Erase(group, sum)
+		}
+	}
+	return hook.AuditErased(group, sum)
+}
+
+// A log with erased entries is valid as long as they are as they were left, also when
+// retention has removed some of them.
+func TestErasedEntries(t *testing.T) {
+	whole := func() []hook.AuditEntry {
+		list := chained(20)
+		voucher := hook.AuditEntry{ID: hook.ID{15: 20}, Chain: 0, Sequence: 11, At: time.UnixMicro(20), Mode: hook.Live, Act: hook.ActAuditErased, Object: "chain", ObjectID: "0", Outcome: hook.AuditOK}
+		voucher.Detail = erase(list[6:18], 0) // those in the middle of the chain
+		voucher.Hash = voucher.Sum(list[1].Hash)
+		return append([]hook.AuditEntry{voucher}, list...)
+	}
+	list := whole()
+	if err := checkAll(list); err != nil {
+		t.Fatal(err)
+	}
+	erased := 0
+	for i := range list {
+		if list[i].Act == hook.ActAuditErased || !list[i].Erased() {
+			continue
+		}
+		if erased++; list[i].About("acme") || list[i].ObjectID != "" {
+			t.Errorf("%+v", list[i])
+		}
+		for name, spoil := range map[string]func(e *hook.AuditEntry){
+			"act": func(e *hook.AuditEntry) { e.Act = hook.ActKeyCreated }, "at": func(e *hook.AuditEntry) { e.At = e.At.Add(time.Second) }, "hash": func(e *hook.AuditEntry) { e.Hash[0]++ },
+			"object": func(e *hook.AuditEntry) { e.ObjectID = "rival" }, "group": func(e *hook.AuditEntry) { e.Detail = "erased " + hook.ID{1}.String() },
+			"sum": func(e *hook.AuditEntry) { e.Actor.Request = strings.Repeat("0", 62) + "11" }, "mark": func(e *hook.AuditEntry) { e.Detail = "" },
+			"no sum": func(e *hook.AuditEntry) { e.Actor.Request = "" },
+		} {
+			spoiled := whole()
+			spoil(&spoiled[i])
+			if err := checkAll(spoiled); err == nil {
+				t.Errorf("%s of entry %d was changed, and nothing is found", name, i)
+			}
+		}
+	}
+	if erased != 6 {
+		t.Errorf("%d entries are erased", erased)
+	}
+	// Without the entry that vouches, anybody could have erased them.
+	if err := checkAll(list[1:]); err == nil {
+		t.Error("nobody vouches, and nothing is found")
+	}
+	// Retention removes from the old end, also in the middle of the group.
+	for cut := 13; cut < 20; cut += 2 {
+		list := whole()
+		last := list[cut]
+		trimmed := hook.AuditEntry{ID: hook.ID{15: 21}, Chain: 0, Sequence: 12, At: time.UnixMicro(21), Mode: hook.Live, Act: hook.ActAuditTrimmed, Object: "chain", ObjectID: "0", Outcome: hook.AuditOK,
+			Detail: hook.AuditAnchor(last.Sequence, last.Hash)}
+		if last.Chain != 0 {
+			last = list[cut+1]
+			trimmed.Detail = hook.AuditAnchor(last.Sequence, last.Hash)
+		}
+		trimmed.Hash = trimmed.Sum(list[0].Hash)
+		list = append([]hook.AuditEntry{trimmed}, slices.DeleteFunc(list, func(e hook.AuditEntry) bool { return e.Chain == 0 && e.Sequence <= last.Sequence })...)
+		if err := checkAll(list); err != nil {
+			t.Errorf("after sequence %d: %v", last.Sequence, err)
+		}
+	}
+}

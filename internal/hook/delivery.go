@@ -195,7 +195,8 @@ type Commit struct {
 	// Returned are endpoints that this process can no longer read. No sweep covers their
 	// rows, so the jobs that wait in memory go back to the table.
 	Returned []*Endpoint
-	Replays  []ReplayRef // replays that this process runs from now on; the dispatcher ignores them
+	Replays  []ReplayRef  // replays that this process runs from now on; the dispatcher ignores them
+	Erasures []ErasureRef // the same for erasures
 }
 
 // Ref names a delivery by its key.

@@ -42,6 +42,7 @@ const (
 	CodeKeyNeeded         Code = "master_key_needed"              // 409: stored values need the key
 	CodeKeySource         Code = "master_key_source"              // 409: where the keys are cannot be read or changed
 	CodeReplayLimit       Code = "replay_limit_reached"           // 409: too many replays run or are paused
+	CodeErasureLimit      Code = "erasure_limit_reached"          // 409: too many erasures run
 	CodePortalLimit       Code = "portal_session_limit_reached"   // 409: the tenant has too many
 	CodeNoMatch           Code = "no_endpoint_matches"            // 422: the request requires an endpoint that gets it
 	CodeDeliverySettled   Code = "delivery_settled"               // 409: it cannot be cancelled

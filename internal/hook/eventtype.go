@@ -22,8 +22,9 @@ type EventType struct {
 	Enforce     Enforce
 	Searchable  []Searchable // sorted by tag; at most MaxSearchable
 	Deprecated  bool
-	Replacement string // of a deprecated type: the type to use instead; empty: none
-	Hidden      bool   // tenants do not see the entry
+	Replacement string   // of a deprecated type: the type to use instead; empty: none
+	Redact      []string // JSON pointers to values of the data that are never shown, only delivered
+	Hidden      bool     // tenants do not see the entry
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }

@@ -50,6 +50,7 @@ type Scope struct {
 type Tenant struct {
 	ID        string
 	Name      string
+	Metadata  string // the platform's own notes, a JSON object of texts; empty: none
 	CreatedAt time.Time
 }
 
@@ -184,6 +185,8 @@ type Endpoint struct {
 	Title       string
 	Description string
 	Profile     string
+	UID         string // the platform's name for it, unique in its scope; empty: none
+	Metadata    string // the platform's own notes, a JSON object of texts; empty: none
 	Headers     []Header
 	Secrets     []Secret // newest first
 
@@ -261,7 +264,8 @@ type Event struct {
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte
-	Tags       Tags // set in lists and when one event is read; not sent to receivers
+	Tags       Tags     // set in lists and when one event is read; not sent to receivers
+	Redacted   []string // JSON pointers to values that are replaced in Data; only in what package app shows
 }
 
 // ProfileHash identifies one exact text of a profile: the first 16 bytes of its SHA-256.

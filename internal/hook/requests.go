@@ -1,6 +1,9 @@
 package hook
 
-import "time"
+import (
+	"encoding/base64"
+	"time"
+)
 
 // The types in this file are the interface between app and store. They are in this package
 // because neither of the two packages imports the other.
@@ -58,6 +61,16 @@ type TestPublished struct {
 	Delivery ID
 }
 
+// CursorAt returns the cursor of the page that follows the row with these ids: the id of an
+// event or an endpoint, or those of the event and the endpoint of a delivery.
+func CursorAt(ids ...ID) string {
+	var text []byte
+	for _, id := range ids {
+		text = append(text, id[:]...)
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
 // Page selects a page of a list, newest first. A page may be shorter than its limit, or
 // even empty, and still have a next one.
 type Page struct {
@@ -74,6 +87,8 @@ type EventQuery struct {
 	Tag    *Tag      // nil: all
 	After  time.Time // accepted at or after; zero: no bound
 	Before time.Time // accepted before; zero: no bound
+	// Ascending lists the oldest first; a cursor then means the rows above it.
+	Ascending bool
 	Page
 }
 
@@ -93,6 +108,11 @@ type EndpointQuery struct {
 // TenantQuery selects tenants that are not deleted.
 type TenantQuery struct {
 	Name string // exactly this name; empty: all
+	// After is the id of the tenant, deleted or not, after which the page begins. Empty: as
+	// the cursor says.
+	After string
+	// Ascending lists the oldest first; a cursor then means the rows above it.
+	Ascending bool
 	Page
 }
 

@@ -1,5 +1,5 @@
-// Package jobs runs long jobs: replays. It decides only when the next step of each job
-// is made. The store defines what a step does and records the progress.
+// Package jobs runs long jobs: replays and erasures. It decides only when the next step of
+// each job is made. The store defines what a step does and records the progress.
 //
 // It guarantees that one goroutine of this process at a time runs a job, no faster than
 // its rate, and that a job whose endpoint is busy or disabled costs little while it
@@ -21,6 +21,17 @@ import (
 // goroutine at a time. A step handles at most most matches.
 type Store interface {
 	StepReplay(ctx context.Context, ref hook.ReplayRef, most int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error)
+	// StepErasure is StepReplay for an erasure. What it does is bounded by itself, so it
+	// returns no number of matches.
+	StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.ReplayStep, error)
+}
+
+// job is what the runner knows of a job.
+type job struct {
+	id   hook.ID
+	noun string
+	rate float64 // matches per second; 0: each step is followed by a pause as long as itself
+	step func(ctx context.Context, s Store, most int) (hook.ReplayStep, error)
 }
 
 // The pace of steps.
@@ -36,7 +47,7 @@ type Runner struct {
 	log *slog.Logger
 
 	mu        sync.Mutex
-	waiting   []hook.ReplayRef // jobs to run at Start
+	waiting   []job // to run at Start
 	store     Store
 	profileOf func(*hook.Endpoint) hook.ProfileHash
 	running   sync.WaitGroup
@@ -52,16 +63,33 @@ func New(log *slog.Logger) *Runner {
 	return r
 }
 
-// Wake runs jobs that this process has created or taken over, or that were resumed. It
+// Wake runs replays that this process has created or taken over, or that were resumed. It
 // does not block, because the store's writer calls it after a commit.
 func (r *Runner) Wake(refs []hook.ReplayRef) {
+	for _, ref := range refs {
+		r.wake(job{ref.ID, "replay", ref.Rate, func(ctx context.Context, s Store, most int) (hook.ReplayStep, error) {
+			return s.StepReplay(ctx, ref, most, r.profileOf)
+		}})
+	}
+}
+
+// WakeErasures is Wake for erasures.
+func (r *Runner) WakeErasures(refs []hook.ErasureRef) {
+	for _, ref := range refs {
+		r.wake(job{ref.ID, "erasure", 0, func(ctx context.Context, s Store, _ int) (hook.ReplayStep, error) {
+			return s.StepErasure(ctx, ref)
+		}})
+	}
+}
+
+func (r *Runner) wake(j job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.store == nil {
-		r.waiting = append(r.waiting, refs...)
+		r.waiting = append(r.waiting, j)
 		return
 	}
-	r.begin(refs)
+	r.begin(j)
 }
 
 // Start runs the jobs that were passed to Wake so far. From then on Wake runs jobs
@@ -70,30 +98,30 @@ func (r *Runner) Start(s Store, profileOf func(*hook.Endpoint) hook.ProfileHash)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.store, r.profileOf = s, profileOf
-	r.begin(r.waiting)
+	for _, j := range r.waiting {
+		r.begin(j)
+	}
 	r.waiting = nil
 }
 
-func (r *Runner) begin(refs []hook.ReplayRef) {
+func (r *Runner) begin(j job) {
 	if r.life.Err() != nil {
 		return
 	}
-	for _, ref := range refs {
-		ctx, cancel := context.WithCancel(r.life)
-		before, own := r.runs[ref.ID], &jobRun{cancel: cancel, done: make(chan struct{})}
-		if before != nil {
-			before.cancel() // the job was resumed: its former run has an old fence
-		}
-		r.runs[ref.ID] = own
-		r.running.Go(func() {
-			if before != nil {
-				<-before.done
-			}
-			r.run(ctx, ref)
-			cancel()
-			r.ended(ref.ID, own)
-		})
+	ctx, cancel := context.WithCancel(r.life)
+	before, own := r.runs[j.id], &jobRun{cancel: cancel, done: make(chan struct{})}
+	if before != nil {
+		before.cancel() // the job was resumed: its former run has an old fence
 	}
+	r.runs[j.id] = own
+	r.running.Go(func() {
+		if before != nil {
+			<-before.done
+		}
+		r.run(ctx, &j)
+		cancel()
+		r.ended(j.id, own)
+	})
 }
 
 // jobRun is one run of a job: from its start or resumption until it ends.
@@ -122,17 +150,17 @@ func (r *Runner) Stop() {
 
 // run makes the steps of one job until the job has ended or another process has taken it
 // over.
-func (r *Runner) run(ctx context.Context, ref hook.ReplayRef) {
-	most := min(max(int(ref.Rate*stepEvery.Seconds()), 1), mostAStep)
+func (r *Runner) run(ctx context.Context, j *job) {
+	most := min(max(int(j.rate*stepEvery.Seconds()), 1), mostAStep)
 	pause := firstPause
 	for ctx.Err() == nil {
 		began := time.Now()
-		step, err := r.store.StepReplay(ctx, ref, most, r.profileOf)
+		step, err := j.step(ctx, r.store, most)
 		var wait time.Duration
 		switch {
 		case err != nil:
 			if code := hook.CodeOf(err); code == hook.CodeInternal && ctx.Err() == nil {
-				r.log.Error("a step of a replay failed and will be tried again", "replay", ref.ID, "error", err, "retry_in", pause)
+				r.log.Error("a step of a job failed and will be tried again", j.noun, j.id, "error", err, "retry_in", pause)
 			}
 			wait, pause = pause, min(2*pause, lastPause)
 		case step.Over:
@@ -142,9 +170,9 @@ func (r *Runner) run(ctx context.Context, ref hook.ReplayRef) {
 		default:
 			pause = firstPause
 			took := time.Since(began)
-			wait = time.Duration(math.Ceil(float64(step.Done)/ref.Rate*1e9)) - took
-			if step.Done == 0 {
-				wait = took // a page without a match leaves half of the time to other reads
+			wait = took // a page without a match leaves half of the time to other reads
+			if step.Done > 0 {
+				wait = time.Duration(math.Ceil(float64(step.Done)/j.rate*1e9)) - took
 			}
 		}
 		select {

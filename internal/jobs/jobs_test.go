@@ -43,6 +43,10 @@ func (s *script) StepReplay(ctx context.Context, _ hook.ReplayRef, most int, _ f
 	return next()
 }
 
+func (s *script) StepErasure(ctx context.Context, _ hook.ErasureRef) (hook.ReplayStep, error) {
+	return s.StepReplay(ctx, hook.ReplayRef{}, 0, nil)
+}
+
 // steps returns the number of steps so far.
 func (s *script) steps() int {
 	s.mu.Lock()
@@ -166,5 +170,25 @@ func TestPagesWithoutAMatchPause(t *testing.T) {
 			t.Errorf("ten pages of 0.1 s took %v", took)
 		}
 		r.Stop()
+	})
+}
+
+// An erasure runs as a replay does, and after each step leaves as much time to others.
+func TestRunnerErases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		for range 3 {
+			s.answers = append(s.answers, func() (hook.ReplayStep, error) {
+				time.Sleep(time.Second)
+				return hook.ReplayStep{}, nil
+			})
+		}
+		r := New(slog.New(slog.DiscardHandler))
+		r.WakeErasures([]hook.ErasureRef{{ID: hook.ID{1}, Fence: 1}}) // before Start
+		r.Start(s, nil)
+		r.running.Wait()
+		if took := s.at[3].Sub(s.at[0]); len(s.at) != 4 || took != 6*time.Second || s.twice {
+			t.Errorf("%d steps in %v, beside each other: %v", len(s.at), took, s.twice)
+		}
 	})
 }

@@ -124,7 +124,10 @@ func (p *Profile) read(root value) {
 	p.description = m.get("description").text()
 	p.management = "none"
 	if v := m.get("management"); v.present() {
-		p.management = v.word("none", "paysway", "paywise")
+		p.management = v.word("none", "paysway", "paywise", "svix")
+	}
+	if v := m.get("event_id"); v.present() {
+		p.shortIDs = v.word("uuid", "msg") == "msg"
 	}
 	p.fixed = []hook.Header{
 		{Name: "Content-Type", Value: readHeaderText(m.get("content_type"), "application/json")},

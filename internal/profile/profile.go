@@ -18,6 +18,7 @@ type Profile struct {
 	hash        hook.ProfileHash
 
 	management   string
+	shortIDs     bool // event ids are written as msg_ and 27 digits
 	mode         modeTexts
 	envelope     envelope
 	fixed        []hook.Header // content type and user agent

@@ -40,7 +40,7 @@ func load(t testing.TB, text string) *profile.Profile {
 
 func TestSet(t *testing.T) {
 	set := profile.Builtin()
-	if diff := cmp.Diff([]string{"paysway", "paysway-2025-09", "paywise", "slack", "standard", "teams"}, set.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"paysway", "paysway-2025-09", "paywise", "slack", "standard", "svix", "teams"}, set.Names()); diff != "" {
 		t.Fatal(diff)
 	}
 	for _, name := range set.Names() {

@@ -173,7 +173,7 @@ func (m *modeTexts) of(in hook.Mode) scalar {
 func (p *Profile) appendVariable(dst []byte, v variable, in *Input) []byte {
 	switch v {
 	case eventID:
-		dst, _ = in.Event.PublicID.AppendText(dst)
+		dst = append(dst, p.eventID(in.Event.PublicID)...)
 	case deliveryID:
 		dst, _ = in.Delivery.AppendText(dst)
 	case eventType:

@@ -105,7 +105,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	duration.Var(f, &c.NodeLease, "node-lease", 10*time.Second, "on PostgreSQL, time without a heartbeat after which other nodes take over the work of a node")
 	f.StringVar(&c.Profile, "profile", "standard", "default profile (wire format) of endpoints")
 	f.StringVar(&c.ProfileDir, "profile-dir", "", "directory with additional profiles (*.yaml)")
-	f.StringSliceVar(&c.Mount, "mount", nil, "comma-separated management APIs to serve besides the native one: paysway, paywise, or none (default that of --profile)")
+	f.StringSliceVar(&c.Mount, "mount", nil, "comma-separated management APIs to serve besides the native one: paysway, paywise, svix, or none (default that of --profile)")
 	f.IntVar(&c.SubscriptionLimit, "paysway-subscription-limit", 20, "maximum subscriptions per tenant through the PaySway API; 0 for no limit")
 	f.StringVar(&c.OperatorKey, "operator-key", "", "bootstrap operator key for live mode: 32 to 200 printable ASCII characters")
 	f.StringVar(&c.OperatorTestKey, "operator-test-key", "", "bootstrap operator key for test mode: 32 to 200 printable ASCII characters")

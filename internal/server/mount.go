@@ -12,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/api/jwks"
 	"github.com/posthorn/posthorn/internal/api/paysway"
 	"github.com/posthorn/posthorn/internal/api/paywise"
+	"github.com/posthorn/posthorn/internal/api/svix"
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/web"
 )
@@ -20,13 +21,13 @@ import (
 const mountNone = "none"
 
 // mounts are the management APIs that can be served besides the native one.
-var mounts = []string{"paysway", "paywise"}
+var mounts = []string{"paysway", "paywise", "svix"}
 
 // checkMounts rejects unknown APIs, and none together with others.
 func (c *Config) checkMounts() error {
 	for _, name := range c.Mount {
 		if name != mountNone && !slices.Contains(mounts, name) {
-			return wrong("mount", "%q is not one of paysway, paywise, none", name)
+			return wrong("mount", "%q is not one of paysway, paywise, svix, none", name)
 		}
 		if name == mountNone && len(c.Mount) > 1 {
 			return wrong("mount", "none cannot be combined with other values")
@@ -55,9 +56,13 @@ func (n *Node) mountSeeds() error {
 		var h http.Handler
 		var err error
 		patterns := paysway.Patterns()
-		if name == "paysway" {
+		switch name {
+		case "paysway":
 			h, err = paysway.New(paysway.Options{Service: n.app, Log: n.apiLog, Refused: n.counts.refuse, Limit: n.cfg.SubscriptionLimit})
-		} else {
+		case "svix":
+			h, err = svix.New(svix.Options{Service: n.app, Log: n.apiLog, Refused: n.counts.refuse})
+			patterns = svix.Patterns()
+		default:
 			h, err = paywise.New(paywise.Options{Service: n.app, Log: n.apiLog, Refused: n.counts.refuse})
 			patterns = paywise.Patterns()
 		}

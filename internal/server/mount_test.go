@@ -110,6 +110,7 @@ func TestDefaultMount(t *testing.T) {
 		"paysway":         {[]string{"--profile", "paysway"}, `AUTH_TOKEN_INVALID`, `"route_not_found"`},
 		"paysway-2025-09": {[]string{"--profile", "paysway-2025-09"}, `AUTH_TOKEN_INVALID`, `"route_not_found"`},
 		"paywise":         {[]string{"--profile", "paywise"}, `"route_not_found"`, `"detail"`},
+		"svix":            {[]string{"--profile", "svix"}, `start it with --mount paysway`, `start it with --mount paywise`},
 		"none":            {[]string{"--profile", "paywise", "--mount", "none"}, `"route_not_found"`, `"route_not_found"`},
 		"another":         {[]string{"--profile", "paywise", "--mount", "paysway"}, `AUTH_TOKEN_INVALID`, `"route_not_found"`},
 	} {

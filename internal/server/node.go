@@ -232,9 +232,8 @@ func (n *Node) openStore(ctx context.Context) error {
 // not block.
 func (n *Node) committed(c hook.Commit) {
 	n.dispatch.Committed(c)
-	if len(c.Replays) > 0 {
-		n.jobs.Wake(c.Replays)
-	}
+	n.jobs.Wake(c.Replays)
+	n.jobs.WakeErasures(c.Erasures)
 }
 
 // StoreKind describes the store for the log.

@@ -64,7 +64,11 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 		changed := append(values[2:len(values)-2:len(values)-2], values[len(values)-1], int64(mode), name) // not created_at
 		_, err = t.exec("update event type", sqltext.UpdateEventType, changed...)
 		t.tellCatalogue(&old, &made)
-		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode})
+		var detail []string
+		if !slices.Equal(old.Redact, made.Redact) {
+			detail = []string{"redact"}
+		}
+		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode}, detail...)
 		return err
 	})
 	if err != nil {

@@ -42,6 +42,9 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 			if err := t.checkMade(e.Scope); err != nil {
 				return nil, false, err
 			}
+			if err := checkUID(entry, &e); err != nil {
+				return nil, false, err
+			}
 			if admit != nil {
 				if err := admit(entry.Endpoints); err != nil {
 					return nil, false, err
@@ -73,6 +76,17 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 		return nil, nil, err
 	}
 	return made, replay, nil
+}
+
+// checkUID refuses a uid that another endpoint of the scope has. A deleted endpoint gives
+// its uid back.
+func checkUID(entry *directory.Scope, e *hook.Endpoint) error {
+	for _, other := range entry.Endpoints {
+		if e.UID != "" && other.UID == e.UID && other.ID != e.ID {
+			return &hook.Error{Code: hook.CodeConflict, Field: "uid", Message: "Another endpoint of the tenant has this uid. Nothing was stored. Choose another, or change that endpoint."}
+		}
+	}
+	return nil
 }
 
 // checkMade refuses an endpoint if the tenant made too many within a day. Deleted
@@ -155,6 +169,15 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			made = old // nothing changed, so there is no new revision
 			return nil
 		}
+		if next.UID != old.UID {
+			entry, err := t.scope(old.Scope)
+			if err == nil {
+				err = checkUID(entry, &next)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		made = &next
 		changed := changes(old, made)
 		if err := t.moveEndpoint(old, made, discardHeld); err != nil {
@@ -176,7 +199,8 @@ func changes(old, next *hook.Endpoint) (names []string) {
 		name string
 		same bool
 	}{
-		{"url", old.URL == next.URL}, {"event_types", slices.Equal(old.Types, next.Types)}, {"title", old.Title == next.Title},
+		{"url", old.URL == next.URL}, {"uid", old.UID == next.UID}, {"metadata", old.Metadata == next.Metadata},
+		{"event_types", slices.Equal(old.Types, next.Types)}, {"title", old.Title == next.Title},
 		{"description", old.Description == next.Description}, {"profile", old.Profile == next.Profile},
 		{"headers", slices.Equal(old.Headers, next.Headers)}, {"rate_limit", old.RateLimit == next.RateLimit},
 		{"max_in_flight", old.MaxInFlight == next.MaxInFlight}, {"max_consecutive_failures", old.MaxFailures == next.MaxFailures},
@@ -298,7 +322,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	set := `url = ?, types = ?, title = ?, description = ?, profile = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?,
 		status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ?,
-		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?, alarm = ?`
+		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?, alarm = ?, uid = ?, metadata = ?`
 	v := &e.Verification
 	var event any
 	if !v.Event.IsZero() {
@@ -306,7 +330,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	args := []any{head, types, e.Title, e.Description, e.Profile, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
 		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home,
-		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason, int64(e.Alarm)}
+		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason, int64(e.Alarm), e.UID, e.Metadata}
 	if !e.Damage.Has(hook.DamagedQuery) {
 		set, args = set+", query_sealed = ?", append(args, query)
 	}

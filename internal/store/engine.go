@@ -23,13 +23,27 @@ type engine interface {
 	Rollback(c sqltext.Conn)
 	// Class classifies an error. It may be called from any goroutine.
 	Class(err error) batch.Class
-	// Mend, Find and MakeRoom are those of batch.Engine.
+	// Mend and Find are those of batch.Engine.
 	Mend(err error, pause batch.Pause) bool
 	Find(c sqltext.Conn, lost error, pause batch.Pause) (committed bool, err error)
-	MakeRoom() bool
+	disk
 	// Reader returns the connections for reading.
 	Reader() *sqltext.Reader
 	Close() error
+}
+
+// disk is what an engine does for its files.
+type disk interface {
+	// MakeRoom is that of batch.Engine.
+	MakeRoom() bool
+	// Scrub removes what the files still have of rows that were deleted from the tables, as
+	// far as the database can. It may have write run parts of the work in transactions; if
+	// write is nil, it does only what takes no time, such as cutting a log. done is false if
+	// another process is in the way for now.
+	Scrub(ctx context.Context, tables []string, write func(rows int, do func(sqltext.Conn) error) error) (done bool, err error)
+	// Shrink gives a step's worth of free space back to the file system, inside a
+	// transaction.
+	Shrink(c sqltext.Conn) (hook.Reclaimed, error)
 }
 
 // peers are the other processes that work or have worked on the same rows: the other nodes

@@ -50,7 +50,7 @@ func (s *Store) Housekeep(ctx context.Context) error {
 			return fmt.Errorf("housekeep: %w", err)
 		}
 	}
-	for _, do := range []func(context.Context) error{s.addUpStats, s.dropStats, s.retain, s.retainAudit, s.dropRevisions, s.dropReplays, s.expireWebSessions, s.bindSealed, s.reseal} {
+	for _, do := range []func(context.Context) error{s.addUpStats, s.dropStats, s.retain, s.retainAudit, s.dropRevisions, s.dropReplays, s.dropErasures, s.expireWebSessions, s.bindSealed, s.reseal} {
 		if err := do(ctx); err != nil {
 			return fmt.Errorf("housekeep: %w", err)
 		}

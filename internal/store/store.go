@@ -136,6 +136,7 @@ type Store struct {
 
 	logLength func() int64
 	counting  counting
+	scrubs    scrubs
 
 	// Used by the writer goroutine only, see tx.go.
 	backlog    map[hook.Scope]int       // open deliveries
@@ -200,6 +201,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		counted:   make(chan struct{}, 1),
 		digests:   make(chan struct{}, 1),
 		windows:   map[channel]window{},
+		scrubs:    scrubs{turn: make(chan struct{}, 1)},
 		retention: watch,
 		rotations: rotations{wake: make(chan struct{}, 1)},
 	}

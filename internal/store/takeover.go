@@ -70,7 +70,7 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
 		return true, name, err
 	}
-	if err := s.takeReplays(ctx, work.Rows); err != nil {
+	if err := errors.Join(s.takeReplays(ctx, work.Rows), s.takeErasures(ctx, work.Rows)); err != nil {
 		return true, name, err
 	}
 	if err := s.listenersAway(ctx, work.Epoch); err != nil {

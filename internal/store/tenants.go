@@ -35,8 +35,8 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 }
 
 func (t *tx) createTenant(n hook.Tenant) error {
-	changed, err := t.exec("insert tenant", "INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
-		n.ID, n.Name, sqltext.Micros(n.CreatedAt))
+	changed, err := t.exec("insert tenant", "INSERT INTO tenants (id, name, metadata, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		n.ID, n.Name, n.Metadata, sqltext.Micros(n.CreatedAt))
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (t *tx) reloadTenant(id string) error {
 	return nil
 }
 
-// UpdateTenant changes the name of a tenant. update runs on the writer under the contract
+// UpdateTenant changes the name and the metadata of a tenant. update runs on the writer under the contract
 // of UpdateEndpoint. It cannot change the id or the time of creation.
 func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
@@ -70,8 +70,8 @@ func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hoo
 			return err
 		}
 		made.ID, made.CreatedAt = old.ID, old.CreatedAt
-		if _, err = t.exec("update tenant", "UPDATE tenants SET name = ? WHERE id = ?", made.Name, id); err == nil && made != old {
-			t.audited(hook.ActTenantUpdated, "tenant", id, t.auditScope(id), "name")
+		if _, err = t.exec("update tenant", "UPDATE tenants SET name = ?, metadata = ? WHERE id = ?", made.Name, made.Metadata, id); err == nil && made != old {
+			t.audited(hook.ActTenantUpdated, "tenant", id, t.auditScope(id), tenantChanges(&old, &made)...)
 		}
 		return err
 	})
@@ -79,6 +79,17 @@ func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hoo
 		return hook.Tenant{}, err
 	}
 	return made, nil
+}
+
+// tenantChanges names the fields in which two states of a tenant differ.
+func tenantChanges(old, made *hook.Tenant) (names []string) {
+	if old.Name != made.Name {
+		names = append(names, "name")
+	}
+	if old.Metadata != made.Metadata {
+		names = append(names, "metadata")
+	}
+	return names
 }
 
 func (t *tx) tenant(id string) (hook.Tenant, error) {

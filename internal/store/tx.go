@@ -79,6 +79,7 @@ type effects struct {
 	sweeps    bool        // a sweep was ordered
 	replays   map[hook.ID]replayCounts
 	run       []hook.ReplayRef // replays that this process runs from now on
+	erasures  []hook.ErasureRef
 	stats     Stats
 	audits    []hook.AuditEntry // to be written on commit
 	samples   []sample          // of the statistics
@@ -339,11 +340,11 @@ func (t *tx) committed() {
 	s.stats.deliveries.Add(t.stats.Deliveries)
 	s.stats.attempts.Add(t.stats.Attempts)
 	s.stats.staleSettles.Add(t.staleSettles)
-	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped, Returned: t.returned, Replays: t.run}
+	commit := hook.Commit{Jobs: t.jobs, Changed: t.changed, Dropped: t.dropped, Returned: t.returned, Replays: t.run, Erasures: t.erasures}
 	for _, d := range t.due {
 		commit.Due = append(commit.Due, d)
 	}
-	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped)+len(commit.Returned)+len(commit.Replays) > 0 {
+	if s.opts.Committed != nil && len(commit.Jobs)+len(commit.Due)+len(commit.Changed)+len(commit.Dropped)+len(commit.Returned)+len(commit.Replays)+len(commit.Erasures) > 0 {
 		s.opts.Committed(commit)
 	}
 	for _, report := range t.logs {

@@ -409,6 +409,10 @@ func (x *trap) everyRoute() {
 	call("POST /v1/endpoints/{id}/verify", "/v1/endpoints/"+gone+"/verify", "")
 	call("DELETE /v1/endpoints/{id}", "/v1/endpoints/"+gone, "")
 	call("DELETE /v1/tenants/{id}", "/v1/tenants/other", "")
+	erasure := member(call("POST /v1/erasures", "/v1/erasures", `{"tenant":"other"}`), "id")
+	call("GET /v1/erasures", "/v1/erasures?tenant=other", "")
+	call("GET /v1/erasures/{id}", "/v1/erasures/"+erasure, "")
+	call("POST /v1/reclaim", "/v1/reclaim", "")
 	before := ""
 	for range 2 { // the planted key stays in its file, the one after it goes
 		before = member(call("POST /v1/master-keys/rotate", "/v1/master-keys/rotate", ""), "from")

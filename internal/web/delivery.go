@@ -238,11 +238,11 @@ func (p *deliveryPage) payload(v *visit, row *hook.DeliveryRow) error {
 	p.Data, p.Answers = why, why
 	if show {
 		p.Data = payloadOf(event.Data, v.query.Get("view") == "raw")
-		if !p.Data.Cut && !p.Data.Hex {
+		if !p.Data.Cut && !p.Data.Hex && len(event.Redacted) == 0 {
 			p.Curl = "curl -X POST -H 'Content-Type: application/json' --data-binary " + quoted(string(event.Data)) + " " + quoted(p.URL)
 		}
 	}
-	p.Data.Size = size(len(event.Data))
+	p.Data.note(event)
 	all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == row.ID })
 	p.Elsewhere = v.lines(all[:min(len(all), 10)])
 	return nil

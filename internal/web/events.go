@@ -156,7 +156,7 @@ func event(v *visit) (*screen, error) {
 	if p.Data = why; show {
 		p.Data = payloadOf(e.Data, p.Raw)
 	}
-	p.Data.Size = size(len(e.Data))
+	p.Data.note(e)
 	open, delivered := false, 0
 	for i := range found.Endpoints {
 		line := v.why(&found.Endpoints[i])
@@ -206,8 +206,8 @@ func (v *visit) why(e *app.Explained) whyLine {
 	return line
 }
 
-// eventData sends the payload byte for byte, with headers that keep browsers from rendering
-// it.
+// eventData sends the payload byte for byte, apart from what is redacted, with headers that
+// keep browsers from rendering it.
 func eventData(v *visit) (*screen, error) {
 	id, err := v.id("event")
 	if err != nil {
@@ -223,7 +223,7 @@ func eventData(v *visit) (*screen, error) {
 	if ok, why := v.view(hook.ActEventRead, "event", e.PublicID, e.Scope); !ok {
 		return nil, &hook.Error{Code: hook.CodeForbidden, Message: why.Why, Logged: true}
 	}
-	v.attach("event-"+e.PublicID.String()+".json", len(e.Data))
+	v.attach(payloadName(e), len(e.Data))
 	_, _ = v.w.Write(e.Data) // the client disconnected
 	return nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -15,6 +16,24 @@ type payload struct {
 	Lines []jsonLine // a foldable tree; nil: Body is shown as it is
 	Why   string     // why nothing is shown
 	Ask   string     // path that shows it
+	// Redacted says which values are not shown. Empty: none.
+	Redacted string
+}
+
+// note fills in the size of an event's data, and what is redacted of it.
+func (p *payload) note(e *hook.Event) {
+	p.Size = size(len(e.Data))
+	if len(e.Redacted) > 0 && p.Why == "" {
+		p.Redacted = "Redacted for display: " + strings.Join(e.Redacted, ", ") + ". Receivers get the values."
+	}
+}
+
+// payloadName returns the name of a file with the data of an event.
+func payloadName(e *hook.Event) string {
+	if len(e.Redacted) > 0 {
+		return "event-" + e.PublicID.String() + "-redacted.json"
+	}
+	return "event-" + e.PublicID.String() + ".json"
 }
 
 // maxLines limits the lines of a tree.

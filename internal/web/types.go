@@ -73,6 +73,7 @@ type typePage struct {
 	Name, Description, Group, Enforce string
 	Deprecated, Hidden                bool
 	Replacement, ReplacementHref      string
+	Redact                            string // pointers; empty: none
 	Subscribers                       string
 	Searchable                        []hook.Searchable
 	Versions                          []typeVersion // the newest first
@@ -99,7 +100,7 @@ func eventType(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := typePage{Name: t.Name, Description: t.Description, Group: t.Group, Enforce: enforceWords[t.Enforce], Searchable: t.Searchable, Deprecated: t.Deprecated, Hidden: t.Hidden, Replacement: t.Replacement,
+	p := typePage{Name: t.Name, Description: t.Description, Group: t.Group, Enforce: enforceWords[t.Enforce], Searchable: t.Searchable, Deprecated: t.Deprecated, Hidden: t.Hidden, Replacement: t.Replacement, Redact: strings.Join(t.Redact, ", "),
 		Created: when(t.CreatedAt, v.now), Changed: when(t.UpdatedAt, v.now), Deliveries: v.at("deliveries", "type", t.Name), Endpoints: v.at("endpoints", "type", t.Name)}
 	if t.Replacement != "" {
 		p.ReplacementHref = v.typeHref(t.Replacement)

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -330,5 +331,35 @@ func TestWhereThePagesAre(t *testing.T) {
 	}
 	if a := b.get("/", asBrowser); a.header.Get("Location") == "/ui/" {
 		t.Error(a.status, a.header)
+	}
+}
+
+// The pages and the download show a redacted payload without the values, and say so. The
+// control is the same page before.
+func TestRedactedPayloads(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	const secret = "b>bold"
+	pages := []string{"/ui/live/events/" + w.event.ID, "/ui/live/events/" + w.event.ID + "?view=raw", "/ui/live/events/" + w.event.ID + "/data"}
+	for _, path := range pages {
+		if a := b.get(path); a.status != 200 || !strings.Contains(html.UnescapeString(a.body), secret) {
+			t.Errorf("control: %s: %d %s", path, a.status, a.body)
+		}
+	}
+	if _, err := w.API.UpdateEventType(t.Context(), "order/created", client.EventTypePatch{Redact: client.Set([]string{"/note"})}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range pages {
+		a := b.get(path)
+		says := strings.Contains(a.body, "Redacted for display: /note") || strings.Contains(a.header.Get("Content-Disposition"), "-redacted.json")
+		if a.status != 200 || !says || strings.Contains(html.UnescapeString(a.body), secret) {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := b.get("/ui/live/deliveries/" + w.delivery); !strings.Contains(a.body, "Redacted for display: /note") || !strings.Contains(a.body, "&#34;***&#34;") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := b.get("/ui/live/types/order%2Fcreated"); !strings.Contains(a.body, "Redacted for display") {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 }

@@ -75,6 +75,7 @@ var bodiesOf = map[string]string{
 	"POST /v1/events/{id}/resend":           `{}`,
 	"POST /v1/events/match":                 `{"tenant":"acme","type":"a.b"}`,
 	"POST /v1/replays":                      `{"endpoint":"ENDPOINT","source":"all","event_types":["a.*"],"rate":0.5}`,
+	"POST /v1/erasures":                     `{"tenant":"gone"}`,
 	"POST /v1/endpoints":                    `{"tenant":"acme","url":"https://hooks.example.com/in","event_types":["*"],"headers":{"X-A":"b"},"retry":{"first":"5s","max_age":"1h"}}`,
 	"PATCH /v1/endpoints/{id}":              `{"title":"T","retry":{"steps":["5s"]}}`,
 	"POST /v1/endpoints/{id}/test":          `{}`,
@@ -177,7 +178,10 @@ func (v *visitor) furnish() things {
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+e.ID+`","source":"all","dry_run":true,"after":"2020-01-01T00:00:00Z"}`)
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+empty.ID+`","source":"failed"}`)
 	v.at("POST /v1/replays", "", "", `{"endpoint":"`+off.ID+`","source":"missing","hold":true}`)
-	return things{"/v1/replays/": *replay.ID, "/v1/tenants/": "acme", "/v1/endpoints/": e.ID, "/v1/events/{": event.ID, "/v1/deliveries/": open.ID, "/v1/keys/": key.ID, "/v1/master-keys/": want[client.Page[client.MasterKey]](v.testAPI, 200, get("/v1/master-keys")).Data[0].ID,
+	v.tenant("gone")
+	erased := v.event("acme", "erased.type").ID
+	erasure := want[client.Erasure](v.testAPI, 202, post("/v1/erasures", `{"event":"`+erased+`"}`))
+	return things{"/v1/erasures/": erasure.ID, "/v1/replays/": *replay.ID, "/v1/tenants/": "acme", "/v1/endpoints/": e.ID, "/v1/events/{": event.ID, "/v1/deliveries/": open.ID, "/v1/keys/": key.ID, "/v1/master-keys/": want[client.Page[client.MasterKey]](v.testAPI, 200, get("/v1/master-keys")).Data[0].ID,
 		"/v1/event-types/": "a.b", "/v1/partner-users/": grant.ID, "/v1/portal/sessions/": session.ID}
 }
 

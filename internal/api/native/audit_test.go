@@ -77,6 +77,8 @@ var auditedActs = map[string]hook.Act{
 	"POST /v1/replays/{id}/pause":           hook.ActReplayPaused,
 	"POST /v1/replays/{id}/resume":          hook.ActReplayResumed,
 	"POST /v1/replays/{id}/cancel":          hook.ActReplayCancelled,
+	"POST /v1/erasures":                     hook.ActErasureCreated,
+	"POST /v1/reclaim":                      hook.ActReclaimed,
 	"POST /v1/master-keys/rotate":           hook.ActMasterKeyRotated,
 	"DELETE /v1/master-keys/{id}":           hook.ActMasterKeyDropped,
 	"POST /v1/events/match":                 "",

@@ -31,7 +31,7 @@ func wireEventType(e hook.EventType) client.EventType {
 	out := client.EventType{Name: e.Name, Description: e.Description, Group: e.Group, Version: e.Version, Schema: e.Schema, Example: e.Example,
 		OtherVersions: wireAll(e.Others, func(v hook.TypeVersion) client.EventTypeVersion {
 			return client.EventTypeVersion{Version: v.Version, Schema: v.Schema, Example: v.Example}
-		}), Check: e.Enforce.String(), Deprecated: e.Deprecated, Replacement: e.Replacement, Hidden: e.Hidden,
+		}), Check: e.Enforce.String(), Deprecated: e.Deprecated, Replacement: e.Replacement, Hidden: e.Hidden, Redact: append([]string{}, e.Redact...),
 		CreatedAt: wireTime(e.CreatedAt), UpdatedAt: wireTime(e.UpdatedAt), Searchable: map[string]string{}}
 	for _, member := range e.Searchable {
 		out.Searchable[member.Tag] = member.Pointer
@@ -72,7 +72,7 @@ func (a *api) createEventType(ctx context.Context, q *request, in *newEventTypeI
 	if want.Name == "" {
 		return nil, strict.Missing("name")
 	}
-	e := hook.EventType{Name: want.Name, Description: want.Description, Group: want.Group, Deprecated: want.Deprecated, Replacement: want.Replacement, Hidden: want.Hidden, Searchable: searchableOf(want.Searchable)}
+	e := hook.EventType{Name: want.Name, Description: want.Description, Group: want.Group, Deprecated: want.Deprecated, Replacement: want.Replacement, Hidden: want.Hidden, Redact: want.Redact, Searchable: searchableOf(want.Searchable)}
 	var given struct{ Version *int } // 0 is not absent
 	err := json.Unmarshal(in.Body.text, &given)
 	if err != nil {
@@ -227,10 +227,7 @@ func (a *api) updateEventType(ctx context.Context, q *request, in *eventTypePatc
 		}
 		change.Enforce = &enforce
 	}
-	if members := patched(p, "searchable", map[string]string{}); members != nil {
-		list := searchableOf(*members)
-		change.Searchable = &list
-	}
+	change.Redact = patched(p, "redact", []string{})
 	if members := patched(p, "searchable", map[string]string{}); members != nil {
 		list := searchableOf(*members)
 		change.Searchable = &list

@@ -18,7 +18,7 @@ import (
 
 // site is a server with a tenant "acme" that has one of everything.
 type site struct {
-	replay string
+	replay, erasure string
 	*client.Client
 	ctx                                  context.Context
 	endpoint, event, delivery, key, user string
@@ -53,6 +53,8 @@ func newSite(t *testing.T) *site {
 	s.user = want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"broker","user":"u","tenant":"acme"}`)).ID
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b"}`))
 	s.replay = *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+s.endpoint+`","source":"all"}`)).ID
+	erased := h.event("acme", "a.b").ID
+	s.erasure = want[client.Erasure](h, 202, post("/v1/erasures", `{"event":"`+erased+`"}`)).ID
 	return s
 }
 
@@ -102,6 +104,13 @@ var clientCalls = map[string]func(*site) error{
 	"POST /v1/replays/{id}/pause":  func(s *site) error { return second(s.PauseReplay(s.ctx, s.replay)) },
 	"POST /v1/replays/{id}/resume": func(s *site) error { return second(s.ResumeReplay(s.ctx, s.replay)) },
 	"POST /v1/replays/{id}/cancel": func(s *site) error { return second(s.CancelReplay(s.ctx, s.replay)) },
+
+	"POST /v1/erasures": func(s *site) error { return second(s.Erase(s.ctx, client.NewErasure{Event: s.event})) },
+	"GET /v1/erasures": func(s *site) error {
+		return second(s.Erasures(s.ctx, client.ErasureQuery{State: client.ErasureRunning}))
+	},
+	"GET /v1/erasures/{id}": func(s *site) error { return second(s.Erasure(s.ctx, s.erasure)) },
+	"POST /v1/reclaim":      func(s *site) error { return second(s.Reclaim(s.ctx)) },
 
 	"GET /v1/search": func(s *site) error {
 		found, err := s.Search(s.ctx, s.delivery[:13])

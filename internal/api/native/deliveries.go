@@ -87,7 +87,7 @@ func (a *api) getEvent(ctx context.Context, q *request, in *eventIn) (*reply[cli
 		return nil, err
 	}
 	out := wireEvent(*event)
-	out.Data = event.Data
+	out.Data, out.Redacted = event.Data, event.Redacted
 	out.Deliveries = wireAll(deliveries, wireDelivery)
 	return single(q, 200, out)
 }
@@ -105,11 +105,11 @@ func (a *api) deliveryRoutes(h huma.API) {
 type deliveriesIn struct {
 	PageIn
 	SpanIn
-	Tenant      string   `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
-	Endpoint    string   `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
-	Event       string   `query:"event" format:"uuid" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
-	EventType   string   `query:"event_type" doc:"Deliveries of events of exactly this type." example:"payment.settled"`
-	Type        string   `query:"type" deprecated:"true" doc:"The older name of event_type. Both together are refused." example:"payment.settled"`
+	Tenant      string `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Endpoint    string `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
+	Event       string `query:"event" format:"uuid" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
+	EventType   string `query:"event_type" doc:"Deliveries of events of exactly this type." example:"payment.settled"`
+	Type        string `query:"type" deprecated:"true" doc:"The older name of event_type. Both together are refused." example:"payment.settled"`
 	State       []string `query:"state" enum:"pending,held,succeeded,failed,cancelled" maxItems:"5" doc:"Deliveries in this state, or in one of several with commas between them." example:"failed"`
 	StatusClass []string `query:"status_class" enum:"2xx,3xx,4xx,5xx" maxItems:"4" doc:"The receiver's last answer has a status of this class, or of one of several." example:"5xx"`
 	Status      int      `query:"status" minimum:"100" maximum:"599" doc:"The receiver's last answer has this status." example:"503"`

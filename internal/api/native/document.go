@@ -34,6 +34,8 @@ var tags = []*huma.Tag{
 	{Name: "profiles", Description: "The wire formats."},
 	{Name: "search", Description: "What an id belongs to."},
 	{Name: "audit", Description: "Who did what, in a log that shows when it was changed."},
+	{Name: "erasures", Description: "Remove a tenant or an event for good, as a job with a receipt."},
+	{Name: "reclaim", Description: "Give free space of the database back to the file system."},
 	{Name: "listen", Description: "For receivers that connect to the server instead of being called."},
 	{Name: "server", Description: "Health and version. No key is needed."},
 	{Name: "webhooks", Description: "What receivers get, by wire format, and the operational events."},
@@ -108,7 +110,7 @@ func refusals(op *huma.Operation, method, path string) {
 	// This response comes from net/http, before a route sees the request.
 	op.Responses["431"] = &huma.Response{Description: "The header fields of the request are longer than the server reads.",
 		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
-	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit", "/v1/portal/sessions"}, path) {
+	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit", "/v1/portal/sessions", "/v1/erasures"}, path) {
 		statuses = append(statuses, 404)
 	}
 	if method == "POST" || method == "PATCH" {

@@ -29,6 +29,8 @@ func victims(t *testing.T) isolationtest.World {
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
 	replay := *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+made.ID+`","source":"all"}`)).ID
+	erased := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{}}`)).ID
+	erasure := want[client.Erasure](h, 202, post("/v1/erasures", `{"event":"`+erased+`"}`)).ID
 	session := want[client.PortalSession](h, 201, post("/v1/portal/sessions", `{"tenant":"victim"}`)).ID
 	grant := want[client.PartnerUser](h, 201, post("/v1/partner-users", `{"partner":"other","user":"u-1","tenant":"victim"}`))
 	h.endpoint("other", "*")
@@ -52,7 +54,7 @@ func victims(t *testing.T) isolationtest.World {
 	last := tenantKey.Key[len(tenantKey.Key)-1:]
 	return isolationtest.World{
 		Handler: h.handler, Routes: h.document().routes(),
-		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID, session),
+		Rows: wallRows(made.ID, published.ID, delivery.ID, replay, tenantKey.ID, grant.ID, session, erasure),
 		Owners: []isolationtest.Identity{isolationtest.Bearer("the operator", liveKey), isolationtest.Bearer("the tenant", tenantKey.Key),
 			isolationtest.Bearer("the publisher", publisher.Key)},
 		Foreign: []isolationtest.Identity{
@@ -72,7 +74,7 @@ func victims(t *testing.T) isolationtest.World {
 			isolationtest.Bearer("the tenant in test mode", mint(testKey, `{"kind":"tenant","tenant":"victim"}`).Key),
 			isolationtest.Bearer("the publisher in test mode", mint(testKey, `{"kind":"publisher","tenant":"victim"}`).Key),
 		},
-		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID, session},
+		Canaries: []string{made.ID, made.Secret, "canary-", delivery.ID, published.ID, replay, tenantKey.ID, publisher.ID, grant.ID, session, erasure},
 		Hash: func() string {
 			sum, err := isolationtest.HashRows(db, "victim", 2)
 			if err != nil {
@@ -100,7 +102,7 @@ func names(lists ...[]string) []string {
 	return all
 }
 
-func wallRows(endpoint, event, delivery, replay, key, grant, session string) []isolationtest.Row {
+func wallRows(endpoint, event, delivery, replay, key, grant, session, erasure string) []isolationtest.Row {
 	const operator, tenant, publisher = "the operator", "the tenant", "the publisher"
 	const body = `{"tenant":"victim","type":"a.b","data":{"n":1}}`
 	both := []string{operator} // operators may do what the tenant's own keys may do
@@ -184,6 +186,11 @@ func wallRows(endpoint, event, delivery, replay, key, grant, session string) []i
 		{Route: "GET /v1/partner-users", Path: "/v1/partner-users", Owner: operator, Lawful: testOperators},
 		{Route: "DELETE /v1/partner-users/{id}", Path: "/v1/partner-users/" + grant, Owner: operator},
 
+		{Route: "POST /v1/erasures", Path: "/v1/erasures", Body: `{"tenant":"victim"}`, Owner: operator},
+		{Route: "POST /v1/erasures", Path: "/v1/erasures", Body: `{"event":"` + event + `"}`, Owner: operator},
+		{Route: "GET /v1/erasures", Path: "/v1/erasures", Owner: operator, Lawful: testOperators},
+		{Route: "GET /v1/erasures/{id}", Path: "/v1/erasures/" + erasure, Owner: operator},
+		{Route: "POST /v1/reclaim", Path: "/v1/reclaim", Owner: operator, Inert: "the file belongs to nobody"},
 		{Route: "POST /v1/portal/sessions", Path: "/v1/portal/sessions", Body: `{"tenant":"victim"}`, Owner: tenant, Lawful: names(both, testKeys)},
 		{Route: "GET /v1/portal/sessions", Path: "/v1/portal/sessions?tenant=victim", Owner: tenant, Lawful: names(both, testKeys)},
 		{Route: "DELETE /v1/portal/sessions", Path: "/v1/portal/sessions?tenant=victim", Owner: tenant, Lawful: names(both, testKeys)},

@@ -58,6 +58,7 @@ var kinds = map[hook.Code]kind{
 	hook.CodeKeyNeeded:         {status: 409, title: "Master key is needed"},
 	hook.CodeKeySource:         {status: 409, title: "Master keys cannot be read or changed"},
 	hook.CodeReplayLimit:       {status: 409, title: "Too many replays"},
+	hook.CodeErasureLimit:      {status: 409, title: "Too many erasures"},
 	hook.CodePortalLimit:       {status: 409, title: "Too many portal sessions"},
 	hook.CodeNoMatch:           {status: 422, title: "No endpoint matches"},
 	hook.CodeDeliverySettled:   {status: 409, title: "Delivery is settled"},

@@ -33,6 +33,7 @@ func (a *api) routes() {
 	a.partnerRoutes(h)
 	a.sessionRoutes(h)
 	a.auditRoutes(h)
+	a.erasureRoutes(h)
 	a.searchRoutes(h)
 	a.documentPublish(h)
 	a.finish(h.OpenAPI())

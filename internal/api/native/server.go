@@ -230,10 +230,10 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request, handler http.Hand
 	a.refuse(w, r, &hook.Error{Code: hook.CodeMethodNotAllowed, Message: "This route takes " + allow + " only."})
 }
 
-// seedRoots are the paths of the PaySway and paywise management APIs. If these are
+// seedRoots are the paths of the management APIs other than this one. If these are
 // mounted, the outer mux does not send their requests here.
 var seedRoots = []struct{ path, api, name string }{
-	{"/oauth2", "PaySway", "paysway"}, {"/webhooks", "PaySway", "paysway"}, {"/v1/webhooks", "paywise", "paywise"},
+	{"/oauth2", "PaySway", "paysway"}, {"/webhooks", "PaySway", "paysway"}, {"/v1/webhooks", "paywise", "paywise"}, {"/api/v1", "Svix", "svix"},
 }
 
 // noRoute says that there is no such path, and why if that is known.

@@ -3,9 +3,12 @@ package cluster
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/postgres"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -46,6 +49,33 @@ func (c *Cluster) DropDays(ctx context.Context, until time.Time) ([]string, erro
 		return nil, err // watchClock has logged it
 	}
 	return c.days.Drop(ctx, until)
+}
+
+// Scrub vacuums the tables gently, which frees the space of deleted rows for new ones.
+// PostgreSQL may keep the bytes in its files until then, and in its log.
+func (c *Cluster) Scrub(ctx context.Context, tables []string, write func(int, func(sqltext.Conn) error) error) (done bool, err error) {
+	if write == nil {
+		return true, nil
+	}
+	conn, err := c.read.DB.Conn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("vacuum: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(ctx, "SET vacuum_cost_delay = 2"); err != nil {
+		return false, fmt.Errorf("vacuum: %w", err)
+	}
+	_, err = conn.ExecContext(ctx, "VACUUM (SKIP_LOCKED) "+strings.Join(tables, ", "))
+	_, again := conn.ExecContext(context.WithoutCancel(ctx), "RESET vacuum_cost_delay")
+	return err == nil, sqltext.Wrap("vacuum", errors.Join(err, again))
+}
+
+// Shrink does nothing: PostgreSQL gives space back itself, with whole days of partitions
+// and with empty pages at the end of a table.
+func (c *Cluster) Shrink(conn sqltext.Conn) (hook.Reclaimed, error) {
+	out := hook.Reclaimed{Kept: "PostgreSQL keeps free space for new rows, after autovacuum. Whole days are given back when the retention drops them."}
+	_, err := sqltext.ReadRow(background, conn, "SELECT pg_database_size(current_database())", nil, &out.Size)
+	return out, sqltext.Wrap("read size of the database", err)
 }
 
 // clockApart is how far a node's clock may be from the database's. The ids of events carry

@@ -15,7 +15,7 @@ import (
 // EndpointColumns are the columns that ScanEndpoint reads, from endpoints e.
 const EndpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
 	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home,
-	e.verification, e.verification_event, e.verified_at, e.verification_attempt_at, e.verification_reason, e.operational, e.alarm`
+	e.verification, e.verification_event, e.verified_at, e.verification_attempt_at, e.verification_reason, e.operational, e.alarm, e.uid, e.metadata`
 
 // ScanEndpoint reads a row and opens its headers and the query of its URL. If these cannot
 // be opened, it marks the endpoint as damaged. It does not read secrets.
@@ -28,7 +28,7 @@ func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	v := &e.Verification
 	err := row.Scan(sqltext.Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
 		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
-		&updated, &e.Revision, &e.Enablings, &query, &e.Home, &v.State, &challenge, &verified, &attempted, &v.Reason, &e.Operational, &e.Alarm)
+		&updated, &e.Revision, &e.Enablings, &query, &e.Home, &v.State, &challenge, &verified, &attempted, &v.Reason, &e.Operational, &e.Alarm, &e.UID, &e.Metadata)
 	if err != nil {
 		return nil, err
 	}

@@ -15,15 +15,19 @@ import (
 )
 
 // TenantColumns are the columns that ScanTenant reads.
-const TenantColumns = "id, name, created_at"
+const TenantColumns = "id, name, metadata, created_at"
 
 // ScanTenant reads a tenant.
 func ScanTenant(row sqltext.Scanner) (hook.Tenant, error) {
 	var n hook.Tenant
 	var created int64
-	err := row.Scan(&n.ID, &n.Name, &created)
+	err := row.Scan(tenantPlaces(&n, &created)...)
 	n.CreatedAt = sqltext.FromMicros(created)
 	return n, err
+}
+
+func tenantPlaces(n *hook.Tenant, created *int64) []any {
+	return []any{&n.ID, &n.Name, &n.Metadata, created}
 }
 
 // Tenant returns a tenant. A deleted one is not found.
@@ -49,6 +53,19 @@ func (l *Lists) Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant,
 	if q.Cursor != "" {
 		high = seqOf(before[0])
 	}
+	if q.After != "" {
+		found, err := sqltext.Collect(ctx, l.db, scanSeq, "SELECT seq FROM tenants WHERE id = ?", q.After)
+		if err != nil {
+			return nil, "", l.fail("find tenant", err)
+		}
+		if len(found) == 0 {
+			return nil, "", hook.NotFound("tenant")
+		}
+		high = found[0]
+	}
+	if q.Ascending {
+		return l.tenantsUp(ctx, &q, high)
+	}
 	low, err := sqltext.Collect(ctx, l.db, scanSeq, "SELECT seq FROM tenants WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?", high, l.Scan-1)
 	if err != nil {
 		return nil, "", l.fail("bound the list", err)
@@ -60,7 +77,7 @@ func (l *Lists) Tenants(ctx context.Context, q hook.TenantQuery) ([]hook.Tenant,
 	}
 	rows, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (n numbered, err error) {
 		var created int64
-		err = row.Scan(&n.ID, &n.Name, &created, &n.seq)
+		err = row.Scan(append(tenantPlaces(&n.Tenant, &created), &n.seq)...)
 		n.CreatedAt = sqltext.FromMicros(created)
 		return n, err
 	}, "SELECT "+TenantColumns+", seq FROM tenants WHERE deleted_at = 0 AND seq >= ? AND seq < ? AND (? = '' OR name = ?) ORDER BY seq DESC LIMIT ?",

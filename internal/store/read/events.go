@@ -87,6 +87,9 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 		return nil, "", err
 	}
 	of := eventsWith(q.Scope, q.Tag)
+	if q.Ascending {
+		return l.eventsUp(ctx, &q, of, before[0])
+	}
 	span, err := l.span(ctx, of, q.After, q.Before, before[0])
 	if err != nil {
 		return nil, "", err

@@ -13,7 +13,7 @@ import (
 // missing or empty. A server may use the database meanwhile. Nothing waits for the copy,
 // but the log cannot restart from its beginning until the copy ends.
 func CopyTo(ctx context.Context, path, to string) error {
-	db, err := openPool(path, "rw", busyTimeout, "wal_autocheckpoint(0)")
+	db, err := openPool(path, "rw", busyTimeout, "wal_autocheckpoint(0)", fmt.Sprintf("auto_vacuum(%d)", incremental))
 	if err != nil {
 		return err
 	}

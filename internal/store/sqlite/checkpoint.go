@@ -177,6 +177,25 @@ func (p *checkpoints) move() bool {
 // errFull means that a checkpoint was skipped because it would use up the reserve.
 var errFull = errors.New("the disk is full")
 
+// truncate moves the whole log into the database and cuts its file to nothing. It reports
+// whether it did; a reader of another process may be in the way.
+func (p *checkpoints) truncate(ctx context.Context) bool {
+	if _, err := p.checkpoint("PASSIVE"); err != nil { // most of it, while others write
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, readersWait)
+	defer cancel()
+	defer p.pauseReaders(ctx)()
+	select {
+	case p.writing <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-p.writing }()
+	r, err := p.checkpoint("TRUNCATE")
+	return err == nil && r.busy == 0
+}
+
 // restart restarts the log from its beginning. A reader that takes longer only delays that.
 func (p *checkpoints) restart(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readersWait)

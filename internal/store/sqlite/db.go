@@ -13,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
 
+	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/batch"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -40,6 +42,7 @@ type DB struct {
 	lock        *os.File
 	epoch       int64
 	checkpoints checkpoints
+	scrubbing   atomic.Bool
 }
 
 // Conn returns the connection that writes.
@@ -91,6 +94,44 @@ func (db *DB) Find(_ sqltext.Conn, lost error, _ batch.Pause) (bool, error) { re
 // MakeRoom moves as much of the log into the database as fits, so that the log can restart
 // from its beginning. It reports whether all of it fitted.
 func (db *DB) MakeRoom() bool { return db.checkpoints.move() }
+
+// shrinkPages is how many pages one step of Shrink frees.
+const shrinkPages = 128
+
+// Shrink gives free pages at the end of the file back to the file system, after moving used
+// ones into free ones before them. The file gets shorter when the log is moved.
+func (db *DB) Shrink(c sqltext.Conn) (out hook.Reclaimed, err error) {
+	size := db.checkpoints.pageSize
+	number := func(pragma string) (n int64, err error) {
+		_, err = sqltext.ReadRow(background, c, "PRAGMA "+pragma, nil, &n)
+		return n, err
+	}
+	mode, err := number("auto_vacuum")
+	if err != nil {
+		return out, err
+	}
+	before, err := number("page_count")
+	if err != nil {
+		return out, err
+	}
+	if mode == incremental && !db.scrubbing.Load() {
+		_, err = sqltext.Collect(background, c, func(sqltext.Scanner) (none struct{}, err error) { return none, nil }, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", shrinkPages))
+		if err != nil {
+			return out, err
+		}
+	}
+	after, err := number("page_count")
+	if err != nil {
+		return out, err
+	}
+	left, err := number("freelist_count")
+	out = hook.Reclaimed{Freed: (before - after) * size, Left: left * size, Size: after * size}
+	if mode != incremental {
+		out.Left = 0
+		out.Kept = "The file was made by an earlier release and cannot shrink in place. New rows use its free space. To shrink it, back it up and restore the backup."
+	}
+	return out, err
+}
 
 // LogLength returns the size of the log's file in bytes.
 func (db *DB) LogLength() int64 { return db.checkpoints.length() }

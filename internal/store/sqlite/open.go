@@ -27,6 +27,7 @@ var migrations embed.FS
 
 const (
 	pageSize      = 8192 // with 1 KB payloads the file is 14 % smaller than with 4096
+	incremental   = 2    // auto_vacuum: free pages stay in the file until they are reclaimed
 	readers       = 4
 	reserveSuffix = ".reserve"
 	busyTimeout   = 5 * time.Second // for tools that open the file beside us
@@ -71,7 +72,7 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 		return err
 	}
 	if db.pool, err = openPool(path, "rwc", busyTimeout,
-		fmt.Sprintf("page_size(%d)", pageSize), "journal_mode(WAL)", fmt.Sprintf("journal_size_limit(%d)", journalLimit),
+		fmt.Sprintf("page_size(%d)", pageSize), fmt.Sprintf("auto_vacuum(%d)", incremental), "secure_delete(1)", "journal_mode(WAL)", fmt.Sprintf("journal_size_limit(%d)", journalLimit),
 		"synchronous("+syncModes[o.Synchronous]+")",
 		"wal_autocheckpoint(0)", "cache_size(-32768)", "temp_store(MEMORY)"); err != nil {
 		return err

@@ -9,16 +9,16 @@ import (
 )
 
 // EventTypeColumns are the columns that ScanEventType reads.
-const EventTypeColumns = "mode, name, description, type_group, version, schema, example, other_versions, enforce, deprecated, replacement, hidden, searchable, created_at, updated_at"
+const EventTypeColumns = "mode, name, description, type_group, version, schema, example, other_versions, enforce, deprecated, replacement, hidden, searchable, redact, created_at, updated_at"
 
 // InsertEventType adds an entry of the catalogue: EventTypeValues. It changes nothing if
 // the name is taken.
-const InsertEventType = "INSERT INTO event_types (" + EventTypeColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+const InsertEventType = "INSERT INTO event_types (" + EventTypeColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 // UpdateEventType changes what can change of an entry: EventTypeValues without the first
 // two and created_at, then mode and name.
 const UpdateEventType = `UPDATE event_types SET description = ?, type_group = ?, version = ?, schema = ?, example = ?, other_versions = ?, enforce = ?,
-	deprecated = ?, replacement = ?, hidden = ?, searchable = ?, updated_at = ? WHERE mode = ? AND name = ?`
+	deprecated = ?, replacement = ?, hidden = ?, searchable = ?, redact = ?, updated_at = ? WHERE mode = ? AND name = ?`
 
 // storedVersion is an entry of other_versions.
 type storedVersion struct {
@@ -32,8 +32,8 @@ func ScanEventType(row Scanner) (hook.EventType, error) {
 	var e hook.EventType
 	var created, updated, deprecated, hidden int64
 	var others []byte
-	var searchable string
-	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Group, &e.Version, &e.Schema, &e.Example, &others, &e.Enforce, &deprecated, &e.Replacement, &hidden, &searchable, &created, &updated)
+	var searchable, redact string
+	err := row.Scan(&e.Mode, &e.Name, &e.Description, &e.Group, &e.Version, &e.Schema, &e.Example, &others, &e.Enforce, &deprecated, &e.Replacement, &hidden, &searchable, &redact, &created, &updated)
 	if err != nil {
 		return e, err
 	}
@@ -41,6 +41,11 @@ func ScanEventType(row Scanner) (hook.EventType, error) {
 	if searchable != "" {
 		if err := json.Unmarshal([]byte(searchable), &e.Searchable); err != nil {
 			return e, fmt.Errorf("searchable of event type %s: %w", e.Name, err)
+		}
+	}
+	if redact != "" {
+		if err := json.Unmarshal([]byte(redact), &e.Redact); err != nil {
+			return e, fmt.Errorf("redact of event type %s: %w", e.Name, err)
 		}
 	}
 	if others == nil {
@@ -72,6 +77,14 @@ func EventTypeValues(e *hook.EventType) ([]any, error) {
 		}
 		others = bytes.TrimRight(text.Bytes(), "\n")
 	}
+	redact := ""
+	if len(e.Redact) > 0 {
+		text, err := json.Marshal(e.Redact)
+		if err != nil {
+			return nil, err
+		}
+		redact = string(text)
+	}
 	searchable := ""
 	if len(e.Searchable) > 0 {
 		text, err := json.Marshal(e.Searchable)
@@ -81,7 +94,7 @@ func EventTypeValues(e *hook.EventType) ([]any, error) {
 		searchable = string(text)
 	}
 	return []any{int64(e.Mode), e.Name, e.Description, e.Group, int64(e.Version), OrNull(e.Schema), OrNull(e.Example), OrNull(others), int64(e.Enforce),
-		bit(e.Deprecated), e.Replacement, bit(e.Hidden), searchable, Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
+		bit(e.Deprecated), e.Replacement, bit(e.Hidden), searchable, redact, Micros(e.CreatedAt), Micros(e.UpdatedAt)}, nil
 }
 
 func bit(set bool) int64 {

@@ -42,10 +42,4 @@ func BeforeOf(p hook.Page, n int) ([]hook.ID, error) {
 }
 
 // CursorOf returns the cursor after the row with these ids, which BeforeOf decodes.
-func CursorOf(ids ...hook.ID) string {
-	var text []byte
-	for _, id := range ids {
-		text = append(text, id[:]...)
-	}
-	return base64.RawURLEncoding.EncodeToString(text)
-}
+func CursorOf(ids ...hook.ID) string { return hook.CursorAt(ids...) }

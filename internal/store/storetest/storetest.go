@@ -111,6 +111,8 @@ var cases = []struct {
 	{"keys", keys},
 	{"key limits and uses", keyLimits},
 	{"tenants", tenants},
+	{"uids and metadata", uidsAndMetadata},
+	{"ascending lists", ascendingLists},
 	{"tokens", tokens},
 	{"partner users", partnerUsers},
 	{"sessions of operators", operatorSessions},

@@ -159,6 +159,8 @@ func fill(t *testing.T) *full {
 	_, _, err = f.CreateReplay(ctx, hook.NewReplay{Scope: live, Endpoint: f.paused.ID, Source: hook.FromAll, Rate: 0.5, Hold: true,
 		Filter: hook.ReplayFilter{Types: hook.Filter{"*"}, After: f.now().Add(-365 * 24 * time.Hour)}}, nil)
 	must(err)
+	_, _, err = f.Erase(ctx, hook.NewErasure{Mode: hook.Live, Tenant: "beta"}, nil)
+	must(err)
 	_, _, err = f.CreatePortalSession(ctx, hook.NewPortalSession{WebSession: hook.WebSession{Mode: hook.Live, Tenant: live.Tenant, Settings: hook.PortalSettings{Locale: "de"},
 		ExpiresAt: f.now().Add(time.Hour)}, Link: [32]byte{1}}, nil)
 	must(err)
@@ -219,6 +221,11 @@ func told(t *testing.T, s *store.Store) map[string]any {
 		replays[i].Owner, replays[i].Fence = 0, 0
 	}
 	note("replays", replays, err)
+	erasures, _, err := s.Erasures(ctx, hook.ErasureQuery{Mode: hook.Live})
+	for i := range erasures {
+		erasures[i].Owner, erasures[i].Fence = 0, 0
+	}
+	note("erasures", erasures, err)
 	return all
 }
 

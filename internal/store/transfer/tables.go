@@ -25,7 +25,7 @@ import (
 var movedTables = []string{
 	"tenants", "keys", "oauth_tokens", "partner_users", "event_types", "profiles",
 	"endpoints", "secrets", "endpoint_revisions", "health",
-	"events", "event_ids", "event_tags", "deliveries", "attempts", "oneshots", "replays", "web_sessions", "web_links", "alert_sums", "audit", "idempotency", "stat_log", "stats",
+	"events", "event_ids", "event_tags", "deliveries", "attempts", "oneshots", "replays", "erasures", "web_sessions", "web_links", "alert_sums", "audit", "idempotency", "stat_log", "stats",
 }
 
 // movedTable is a moved table with its columns sorted by name.
@@ -119,7 +119,7 @@ func (s *sourceRows) Err() error {
 }
 
 // adjust converts what the driver read into what must be written. Deliveries lose their
-// owner, except for test events in progress. Those, single shots and replays are only found
+// owner, except for test events in progress. Those, single shots, replays and erasures are only found
 // by their owner, so they are assigned to the node that has left.
 func (s *sourceRows) adjust() error {
 	t := s.table
@@ -140,7 +140,7 @@ func (s *sourceRows) adjust() error {
 	}
 	const testEvent = int64(1)
 	switch {
-	case t.kind < 0: // single shots and replays
+	case t.kind < 0: // single shots, replays and erasures
 		s.row[t.owner] = s.epoch
 	case s.row[t.owner] != int64(0) && s.row[t.kind] == testEvent:
 		s.row[t.owner] = s.epoch

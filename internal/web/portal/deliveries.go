@@ -224,7 +224,7 @@ func delivery(v *visit) (*screen, error) {
 	}
 	if event, all, err := v.service().Event(v.ctx(), v.caller, v.caller.Tenant, row.PublicID); err == nil {
 		p.Data = v.foreign(pretty(event.Data), 8<<10)
-		p.Data.Size = v.size(len(event.Data))
+		p.Data.Size, p.Data.Redacted = v.size(len(event.Data)), v.redacted(event)
 		all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == id })
 		p.Elsewhere = v.lines(all[:min(len(all), 10)])
 	}
@@ -334,7 +334,7 @@ func event(v *visit) (*screen, error) {
 		data = pretty(data)
 	}
 	p.Data = v.foreign(data, maxShown)
-	p.Data.Size = v.size(len(e.Data))
+	p.Data.Size, p.Data.Redacted = v.size(len(e.Data)), v.redacted(e)
 	if x.OtherMode && len(x.Endpoints) == 0 {
 		p.OtherMode = v.T("why.other_mode")
 	}
@@ -361,7 +361,16 @@ func event(v *visit) (*screen, error) {
 	return &screen{Template: "event.html", Title: v.T("event.sentence", "type", e.Type, "n", got), Nav: "deliveries", Data: p}, nil
 }
 
-// eventData sends the payload as it was published, for downloading.
+// redacted says which values of an event's data are not shown.
+func (v *visit) redacted(e *hook.Event) string {
+	if len(e.Redacted) == 0 {
+		return ""
+	}
+	return v.T("payload.redacted", "values", strings.Join(e.Redacted, ", "))
+}
+
+// eventData sends the payload as it was published, apart from what is redacted, for
+// downloading.
 func eventData(v *visit) (*screen, error) {
 	id, err := v.id("event")
 	if err != nil {
@@ -371,9 +380,13 @@ func eventData(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
+	suffix := ""
+	if len(e.Redacted) > 0 {
+		suffix = "-redacted"
+	}
 	head := v.w.Header()
 	head.Set("Content-Type", "application/octet-stream")
-	head.Set("Content-Disposition", "attachment; filename=\"event-"+id.String()+".json\"")
+	head.Set("Content-Disposition", "attachment; filename=\"event-"+id.String()+suffix+".json\"")
 	head.Set("Content-Security-Policy", "sandbox; default-src 'none'; frame-ancestors 'none'")
 	head.Set("Content-Length", strconv.Itoa(len(e.Data)))
 	_, _ = v.w.Write(e.Data) // the client disconnected

@@ -180,6 +180,8 @@ type code struct {
 	Body string
 	Size string
 	Cut  bool // there is more text than is shown
+	// Redacted says which values of a payload are not shown. Empty: none.
+	Redacted string
 }
 
 // foreign prepares foreign bytes for display. It makes control and direction characters

@@ -1,0 +1,86 @@
+package svix
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// The kinds of id. Each is a prefix and 27 digits of base 62, which sort by time.
+const (
+	appPrefix      = "app_"
+	endpointPrefix = "ep_"
+	messagePrefix  = hook.MessagePrefix
+	attemptPrefix  = "atmpt_"
+	taskPrefix     = "qtask_"
+)
+
+// parseID reads an id in either of its forms: with prefix, or as a UUID.
+func parseID(prefix, text string) (hook.ID, bool) {
+	if rest, ok := strings.CutPrefix(text, prefix); ok {
+		value, ok := hook.ParseShort(rest, len(hook.ID{}))
+		if !ok {
+			return hook.ID{}, false
+		}
+		return hook.ID(value), true
+	}
+	id, err := hook.ParseID(text)
+	return id, err == nil
+}
+
+// attemptID is the id of an attempt: that of its delivery, and its number.
+func attemptID(delivery hook.ID, number int) string {
+	return attemptPrefix + hook.Short(binary.BigEndian.AppendUint32(delivery[:len(delivery):len(delivery)], uint32(number)))
+}
+
+func parseAttempt(text string) (delivery hook.ID, number int, ok bool) {
+	rest, ok := strings.CutPrefix(text, attemptPrefix)
+	if !ok {
+		return delivery, 0, false
+	}
+	value, ok := hook.ParseShort(rest, len(delivery)+4)
+	if !ok {
+		return delivery, 0, false
+	}
+	return hook.ID(value[:16]), int(binary.BigEndian.Uint32(value[16:])), true
+}
+
+// eventID returns the id under which an event with a caller's eventId is stored: the UUID
+// that it is, or else one made of it (version 8 of RFC 9562).
+func eventID(name string) hook.ID {
+	if id, err := hook.ParseID(name); err == nil {
+		return id
+	}
+	sum := sha256.Sum256([]byte("svix eventId\x00" + name))
+	id := hook.ID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
+	return id
+}
+
+// messageID returns the id of an event that a path names by its id or its eventId.
+func messageID(text string) (hook.ID, bool) {
+	if id, ok := parseID(messagePrefix, text); ok {
+		return id, true
+	}
+	if validUID(text, messagePrefix) {
+		return eventID(text), true
+	}
+	return hook.ID{}, false
+}
+
+// validUID reports whether a text may be the caller's own name for something: 1 to 256 of
+// letters, digits, hyphens, underscores and dots, and not like an id.
+func validUID(text, prefix string) bool {
+	if text == "" || len(text) > 256 || strings.HasPrefix(text, prefix) {
+		return false
+	}
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if !(c == '.' || c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,170 @@
+package svix_test
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/api/svix"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/profile"
+)
+
+// Errors have one of Svix's two shapes, and every answer is JSON.
+func TestErrors(t *testing.T) {
+	h := newTestAPI(t)
+	key := h.tenant("acme", hook.Live).Text
+	one := h.api("POST", root+"app/acme/endpoint", key, `{"url":"https://example.com/a"}`)
+	ep, _ := one.object(t)["id"].(string)
+	for _, c := range []struct {
+		method, path, key, body string
+		status                  int
+		part                    string
+	}{
+		{"GET", "app", "", "", 401, `{"code":"authentication_failed","detail":"Invalid token"}`},
+		{"GET", "app", "wrong", "", 401, `"authentication_failed"`},
+		{"GET", "app", key, "", 403, `"code":"insufficient access"`},
+		{"POST", "app/acme/msg", key, `{"eventType":"a.b","payload":{}}`, 403, `"code":"insufficient access"`},
+		{"GET", "app/other", key, "", 404, `{"code":"not_found","detail":"Application not found"}`},
+		{"GET", "app/acme/endpoint/nobody", key, "", 404, `{"code":"not_found","detail":"Entity not found"}`},
+		{"GET", "nothing/here", key, "", 404, `"code":"not_found"`},
+		{"GET", "app/acme/integration", key, "", 404, `"code":"not_supported"`},
+		{"POST", "auth/logout", operatorKey, "", 404, `"code":"not_supported"`},
+		{"POST", "auth/app-portal-access/acme", operatorKey, `{"expiry":60}`, 422, `["body","expiry"]`},
+		{"POST", "auth/app-portal-access/acme", operatorKey, `{"capabilities":["All"]}`, 422, `["body","capabilities"]`},
+		{"POST", "auth/app-portal-access/nobody", operatorKey, "{}", 404, `"not_found"`},
+		{"PUT", "app", operatorKey, "{}", 405, `"code":"method_not_allowed"`},
+		{"POST", "app", operatorKey, `{"name":`, 422, `"loc":["body"],"msg":`},
+		{"POST", "app", operatorKey, `{"name":`, 422, `"type":"value_error.jsondecode"`},
+		{"POST", "app", operatorKey, `[]`, 422, `"value_error"`},
+		{"POST", "app", operatorKey, `{"name":"x","name":"y"}`, 422, `"body"`},
+		{"POST", "app", operatorKey, `{"name":""}`, 422, `["body","name"]`},
+		{"POST", "app", operatorKey, `{"name":"x","uid":"app_x"}`, 422, `["body","uid"]`},
+		{"POST", "app", operatorKey, `{"name":"x","uid":"` + strings.Repeat("u", 65) + `"}`, 422, "64 characters"},
+		{"POST", "app", operatorKey, `{"name":"x","metadata":{"a":1}}`, 422, `["body","metadata"]`},
+		{"POST", "app", operatorKey, `{"name":"x","metadata":{"a":"` + strings.Repeat("m", 4096) + `"}}`, 422, `["body","metadata"]`},
+		{"POST", "app", operatorKey, strings.Repeat(" ", 70<<10), 413, `"payload_too_large"`},
+		{"GET", "app?limit=0", operatorKey, "", 422, `["query","limit"]`},
+		{"GET", "app?limit=x", operatorKey, "", 400, `"generic_error"`},
+		{"GET", "app?iterator=nobody", operatorKey, "", 422, `["query","iterator"]`},
+		{"GET", "app/acme/endpoint?iterator=msg_x", key, "", 422, `["query","iterator"]`},
+		{"GET", "app/acme/endpoint?order=sideways", key, "", 422, `["query","order"]`},
+		{"GET", "app/acme/msg?before=yesterday", key, "", 400, `"generic_error"`},
+		{"GET", "app/acme/attempt/endpoint/" + ep + "?status=9", key, "", 422, `["query","status"]`},
+		{"GET", "app/acme/attempt/endpoint/" + ep + "?iterator=-atmpt_x", key, "", 422, "forward only"},
+		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","eventTypes":[]}`, 422, `["body","filterTypes"]`},
+		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","eventTypes":["a b"]}`, 422, `["body","filterTypes","[0]"]`},
+		{"POST", "app/acme/endpoint", key, `{"url":"https://127.0.0.1/"}`, 422, `["body","url"]`},
+		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","throttleRate":70000}`, 422, `["body","throttleRate"]`},
+		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","channels":["a"]}`, 422, `["body","channels"]`},
+		{"PATCH", "app/acme/endpoint/" + ep, key, `{"url":null}`, 422, `["body","url"]`},
+		{"PUT", "app/acme/endpoint/" + ep + "/headers", key, `{"headers":{"svix-id":"x"}}`, 422, `"body"`},
+		{"POST", "app/acme/endpoint/" + ep + "/secret/rotate", key, `{"gracePeriodSeconds":604801}`, 422, `["body","gracePeriodSeconds"]`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a b","payload":{}}`, 422, `["body","eventType"]`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":[]}`, 422, `["body","payload"]`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"eventId":"a b"}`, 422, `["body","eventId"]`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"transformationsParams":{"code":"x"}}`, 422, "transformations"},
+		{"POST", "app/nobody/msg", operatorKey, `{"eventType":"a.b","payload":{}}`, 404, `"not_found"`},
+		{"POST", "app/nobody/msg", operatorKey, `{"eventType":"a.b","payload":{},"application":{"name":"x"}}`, 422, `"application_uid_missing"`},
+		{"POST", "event-type", operatorKey, `{"name":"a.b","description":"x","featureFlag":"f"}`, 422, `["body","featureFlag"]`},
+		{"POST", "event-type", operatorKey, `{"name":"a.b","description":"x","schemas":{"one":{}}}`, 422, `["body","schemas","one"]`},
+		{"POST", "event-type", operatorKey, `{"name":"a.b","description":"x","schemas":{"1":{"type":"nonsense"}}}`, 422, `["body","schemas"`},
+	} {
+		a := h.api(c.method, root+c.path, c.key, c.body)
+		if a.status != c.status || !strings.Contains(a.text, c.part) || a.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s %.60s: %d %s; want %d with %s", c.method, c.path, c.body, a.status, a.text, c.status, c.part)
+		}
+		a.object(t)
+	}
+	if rows, _, err := h.store.Events(t.Context(), hook.EventQuery{Scope: hook.Scope{Mode: hook.Live}}); err != nil || len(rows) != 0 {
+		t.Error("a refused message was stored", len(rows), err)
+	}
+}
+
+// Members and parameters that Svix does not know are ignored, and null is the same as
+// absent.
+func TestUnknownMembersAreIgnored(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for _, body := range []string{`{"url":"https://example.com/a","unknown":{"x":1}}`, `{"url":"https://example.com/b","channels":null,"uid":null,"filterTypes":null,"metadata":null}`} {
+		if a := h.api("POST", root+"app/acme/endpoint?unknown=1", operatorKey, body); a.status != 201 || !strings.Contains(a.text, `"filterTypes":null`) || !strings.Contains(a.text, `"channels":null`) {
+			t.Errorf("%d %s", a.status, a.text)
+		}
+	}
+	if a := h.api("GET", root+"app/acme/", operatorKey, ""); a.status != 200 { // a slash at the end
+		t.Error(a.status, a.text)
+	}
+}
+
+// Both forms of an id name the same thing, and the id of a message is what receivers see.
+func TestBothFormsOfIDs(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	made := h.api("POST", root+"app/acme/endpoint", operatorKey, `{"url":"https://example.com/a"}`).object(t)
+	all, err := h.service.TenantEndpoints(t.Context(), h.operator, "acme")
+	if err != nil || len(all) != 1 {
+		t.Fatal(err)
+	}
+	again := h.api("GET", root+"app/acme/endpoint/"+all[0].ID.String(), operatorKey, "").object(t)
+	if made["id"] != again["id"] || made["id"] != "ep_"+all[0].ID.Short() {
+		t.Error(made, again)
+	}
+	const uuid = "0190b3c1-9c1e-4c4e-8a51-0242ac120002"
+	sent := h.api("POST", root+"app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{"a":1},"eventId":"`+uuid+`"}`).object(t)
+	for _, name := range []string{uuid, fmt.Sprint(sent["id"])} {
+		got := h.api("GET", root+"app/acme/msg/"+name, operatorKey, "").object(t)
+		if got["id"] != sent["id"] || got["eventId"] != uuid {
+			t.Error(name, got)
+		}
+	}
+}
+
+// limited serves the store of a testAPI again, with limits.
+func limited(t *testing.T, h *testAPI, o app.Options) {
+	t.Helper()
+	o.Store, o.Profiles, o.Profile, o.CheckHeaders, o.OperatorKey = h.store, profile.Builtin(), "svix", egress.CheckHeaders, operatorKey
+	service, err := app.New(withAdmit(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := svix.New(svix.Options{Service: service})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	h.url = server.URL
+}
+
+// Calls are limited and counted, deliveries of this installation are refused, and keys keep
+// their limits.
+func TestWalls(t *testing.T) {
+	h := newTestAPI(t)
+	key := h.tenant("acme", hook.Live).Text
+	reader, _, err := h.service.CreateKey(t.Context(), h.operator, hook.Key{Kind: hook.TenantKey, Tenant: "acme", KeyLimits: hook.KeyLimits{ReadOnly: true}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := h.api("POST", root+"app/acme/endpoint", reader.Text, `{"url":"https://example.com/a"}`); a.status != 403 {
+		t.Error(a.status, a.text)
+	}
+	const own = hook.Loop("0123456789abcdef")
+	limited(t, h, app.Options{Loop: own, Reads: app.Rate{PerSecond: .001, Burst: 2}})
+	for range 2 { // control
+		if a := h.api("GET", root+"app/acme/endpoint", key, ""); a.status != 200 || a.header.Get("RateLimit") == "" {
+			t.Fatal(a.status, a.text)
+		}
+	}
+	if a := h.api("GET", root+"app/acme/endpoint", key, ""); a.status != 429 || a.header.Get("Retry-After") != "1000" || !strings.Contains(a.text, `"rate_limited"`) {
+		t.Error(a.status, a.text, a.header)
+	}
+	if a := h.do("GET", root+"app/acme", map[string]string{"Authorization": "Bearer " + key, "CDN-Loop": own.Value()}, ""); a.status != 508 {
+		t.Error(a.status, a.text)
+	}
+	if a := h.api("GET", root+"app/acme/endpoint/x/secret", operatorKey, ""); a.status != 404 {
+		t.Error(a.status, a.text)
+	}
+}
