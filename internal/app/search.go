@@ -8,7 +8,8 @@ import (
 
 // Search finds what an id belongs to: a whole id of any kind, or the first 8 or more
 // hexadecimal digits of one. It finds only what the caller may see in its own mode.
-// Tenants and keys are found for operators only.
+// Tenants and keys are found for operators only, requests for those who may read the audit
+// log.
 func (s *Service) Search(ctx context.Context, c Caller, text string) (hook.FoundPage, error) {
 	scope, err := c.reach("")
 	if err != nil {
@@ -17,7 +18,7 @@ func (s *Service) Search(ctx context.Context, c Caller, text string) (hook.Found
 	if !hook.ValidTenantID(text) { // the form of all ids
 		return hook.FoundPage{}, invalid("q", "\"q\" must be an id, or at least the first 8 hexadecimal digits of one: 1 to 64 letters, digits, dots, underscores and hyphens. GET /v1/events?tag=name:value finds events by their tags.")
 	}
-	q := hook.IDQuery{Scope: scope, Text: text, Administers: c.Kind == hook.Operator}
+	q := hook.IDQuery{Scope: scope, Text: text, Administers: c.Kind == hook.Operator, Audits: c.may(never) == nil}
 	q.Low, q.High, q.Prefix, q.IsPrefix = hook.IDPrefix(text)
 	return s.o.Store.FindID(ctx, q)
 }

@@ -54,6 +54,7 @@ type IDQuery struct {
 	Low, High   ID     // the smallest and the greatest id that begin with Text
 	Prefix      string // Text as the beginning of the 36-character form
 	Administers bool   // find tenants and keys too
+	Audits      bool   // find requests that the audit log has too
 }
 
 // shortestPrefix is the least number of hexadecimal digits that searches take for the

@@ -99,7 +99,8 @@ func (n *Node) mailer() deliver.Mailer {
 // mailTitle marks the operational endpoints that --smtp-to made.
 const mailTitle = "Made by --smtp-to"
 
-// keepMailEndpoints makes the operational endpoints of --smtp-to, and deletes those of
+// keepMailEndpoints makes the operational endpoints of --smtp-to, enables those that were
+// disabled by failures, because the mail server was away for days, and deletes those of
 // addresses that it no longer names. Nodes that start together make each endpoint once.
 func (n *Node) keepMailEndpoints(ctx context.Context) error {
 	ctx = hook.WithActor(ctx, hook.Actor{Kind: hook.ActorItself, ID: "--smtp-to"})
@@ -117,7 +118,13 @@ func (n *Node) keepMailEndpoints(ctx context.Context) error {
 		urls = append(urls, url)
 	}
 	for _, e := range existing {
-		if e.Title != mailTitle || slices.Contains(urls, e.URL) {
+		if e.Title != mailTitle {
+			continue
+		}
+		if slices.Contains(urls, e.URL) {
+			if err := n.enableMailEndpoint(ctx, e); err != nil {
+				return fmt.Errorf("enable the endpoint of --smtp-to: %w", err)
+			}
 			continue
 		}
 		if err := n.store.DeleteEndpoint(ctx, scope, e.ID); err != nil && hook.CodeOf(err) != hook.CodeNotFound {
@@ -130,6 +137,22 @@ func (n *Node) keepMailEndpoints(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (n *Node) enableMailEndpoint(ctx context.Context, e *hook.Endpoint) error {
+	if e.Status != hook.Tripped {
+		return nil
+	}
+	_, err := n.store.UpdateEndpoint(ctx, e.Scope, e.ID, func(old hook.Endpoint) (hook.Endpoint, error) {
+		if old.Status == hook.Tripped {
+			old.Status = hook.Enabled
+		}
+		return old, nil
+	}, false)
+	if hook.CodeOf(err) == hook.CodeNotFound {
+		return nil
+	}
+	return err
 }
 
 var errThere = errors.New("the endpoint exists")

@@ -18,10 +18,10 @@ import (
 //
 // An operation calls tx.alert, which only records it in the effects. Flush publishes it to
 // two audiences: the tenant concerned, and the operator. For each of them and each type,
-// windows counts what was published in the current window. Beyond hook.AlertsPerWindow an alert becomes a
-// row of alert_sums instead, one for each type and transaction. watchDigests turns these
-// rows into digests. Undo does not restore windows; an operation that runs twice only
-// brings the digest forward.
+// windows counts what was published in the current window. Beyond hook.AlertsPerWindow an
+// alert is counted in alert_sums instead, in at most two rows for each window: the first
+// alert, and all later ones. watchDigests turns these rows into digests. Undo does not
+// restore windows; an operation that runs twice only brings the digest forward.
 
 // alert is an alert that a transaction is about to publish.
 type alert struct {
@@ -42,8 +42,9 @@ type channel struct {
 
 // window counts the alerts of a channel until a time.
 type window struct {
-	until time.Time
-	n     int
+	until       time.Time
+	n           int
+	first, last hook.ID // rows of alert_sums; they may be gone
 }
 
 // maxWindows bounds the channels that are counted. Beyond it, counting starts again.
@@ -231,7 +232,7 @@ func (t *tx) flushAlerts() error {
 		}
 	}
 	for _, k := range order {
-		if err := t.sumAlert(k.audience, k.name, left[k]); err != nil {
+		if err := t.sumAlert(k, left[k]); err != nil {
 			return err
 		}
 	}
@@ -247,8 +248,8 @@ func (t *tx) wanting(audience hook.Scope, name string) ([]*hook.Endpoint, error)
 	return t.targetsOf(entry, name), nil
 }
 
-// inWindow counts an alert and reports whether it may be published.
-func (t *tx) inWindow(k channel) bool {
+// window returns the current window of a channel.
+func (t *tx) window(k channel) window {
 	w := t.s.windows[k]
 	if !w.until.After(t.now) || w.until.Sub(t.now) > hook.AlertWindow { // it is over, or the clock was set back
 		if len(t.s.windows) >= maxWindows {
@@ -256,6 +257,12 @@ func (t *tx) inWindow(k channel) bool {
 		}
 		w = window{until: t.now.Add(hook.AlertWindow)}
 	}
+	return w
+}
+
+// inWindow counts an alert and reports whether it may be published.
+func (t *tx) inWindow(k channel) bool {
+	w := t.window(k)
 	w.n++
 	t.s.windows[k] = w
 	return w.n <= hook.AlertsPerWindow
@@ -301,26 +308,41 @@ func (t *tx) publishAlert(audience hook.Scope, a *alert, targets []*hook.Endpoin
 	return nil
 }
 
-// sumAlert leaves alerts to the next digest.
-func (t *tx) sumAlert(audience hook.Scope, name string, a *alert) error {
+// sumAlert leaves alerts to the next digest. However many transactions do so, the rows of a
+// window are few. A row that a digest took, or whose transaction failed, is replaced.
+func (t *tx) sumAlert(k channel, a *alert) error {
+	t.summed = true
+	w := t.window(k)
+	if !w.last.IsZero() {
+		n, err := t.exec("sum up alerts", "UPDATE alert_sums SET n = n + ?, at = ? WHERE id = ?", a.n, sqltext.Micros(t.now), w.last[:])
+		if err != nil || n > 0 {
+			return err
+		}
+		w.first, w.last = hook.ID{}, hook.ID{}
+	}
 	example, err := json.Marshal(a.example)
 	if err != nil {
 		return fmt.Errorf("write alert: %w", err)
 	}
 	id := t.s.ids.Next()
-	t.summed = true
+	if w.first.IsZero() {
+		w.first = id
+	} else {
+		w.last = id
+	}
+	t.s.windows[k] = w
 	_, err = t.exec("sum up alerts", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		id[:], int64(audience.Mode), audience.Tenant, name, a.n, sqltext.Micros(t.now), string(example))
+		id[:], int64(k.audience.Mode), k.audience.Tenant, k.name, a.n, sqltext.Micros(t.now), string(example))
 	return err
 }
 
 const (
-	// sumsPage bounds the rows that one digest sums up, and digestsPage the digests that one
-	// round makes.
+	// sumsPage bounds the rows that one digest sums up, and digestsPage the audiences that
+	// are read at once.
 	sumsPage    = 1000
 	digestsPage = 100
 
-	summedScopes = "SELECT DISTINCT mode, tenant FROM alert_sums LIMIT ?"
+	summedScopes = "SELECT DISTINCT mode, tenant FROM alert_sums WHERE (mode, tenant) > (?, ?) ORDER BY mode, tenant LIMIT ?"
 	takeSums     = `DELETE FROM alert_sums WHERE id IN (SELECT id FROM alert_sums WHERE mode = ? AND tenant = ? ORDER BY id LIMIT ?)
 		RETURNING type, n, at, example`
 )
@@ -356,24 +378,29 @@ func (s *Store) watchDigests(ctx context.Context) {
 // Digest publishes the digests that are due, each at most once over all nodes. It reports
 // whether some are left. The store calls it itself.
 func (s *Store) Digest(ctx context.Context) (more bool, err error) {
-	scopes, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
-		err = row.Scan(&scope.Mode, &scope.Tenant)
-		return scope, err
-	}, summedScopes, digestsPage)
-	if err != nil {
-		return false, s.readError("read sums of alerts", err)
-	}
-	for _, scope := range scopes {
-		err := s.write(ctx, &op{Name: "digest", Key: scope, Rows: sumsPage, Stays: true, Apply: func(t *tx) error {
-			full, err := t.digest(scope)
-			more = more || full
-			return err
-		}})
+	mode, tenant := int64(-1), "" // below every audience
+	for left := true; left; {
+		scopes, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
+			err = row.Scan(&scope.Mode, &scope.Tenant)
+			return scope, err
+		}, summedScopes, mode, tenant, digestsPage)
 		if err != nil {
-			return false, fmt.Errorf("publish digest: %w", err)
+			return false, s.readError("read sums of alerts", err)
 		}
+		for _, scope := range scopes {
+			full := false
+			err := s.write(ctx, &op{Name: "digest", Key: scope, Rows: sumsPage, Stays: true, Apply: func(t *tx) (err error) {
+				full, err = t.digest(scope)
+				return err
+			}})
+			if err != nil {
+				return false, fmt.Errorf("publish digest: %w", err)
+			}
+			mode, tenant, more = int64(scope.Mode), scope.Tenant, more || full
+		}
+		left = len(scopes) == digestsPage
 	}
-	return more || len(scopes) == digestsPage, nil
+	return more, nil
 }
 
 type alertSum struct {

@@ -88,11 +88,14 @@ func (s *Store) MasterKeys(ctx context.Context) (hook.MasterKeys, error) {
 		return hook.MasterKeys{}, s.readError("read master keys", err)
 	}
 	out := hook.MasterKeys{Rotation: r}
-	current := s.keys.Current()
+	current := s.keys.Current().String()
+	if r != nil {
+		current = r.To // another node may have chosen it a moment ago
+	}
 	for _, id := range s.keys.IDs() {
 		k := hook.MasterKey{ID: id.String(), State: hook.KeyUnused}
 		switch {
-		case id == current:
+		case k.ID == current:
 			k.State = hook.KeySeals
 		case r.Running() && r.From == k.ID:
 			k.State = hook.KeyNeeded
@@ -126,10 +129,11 @@ func (s *Store) readMasterKeys(ctx context.Context) error {
 		return s.readError("read rotation", err)
 	}
 	var needed []seal.KeyID
+	if r != nil { // what it made the key that seals, this process may not have learned yet
+		needed = appendKey(needed, r.To)
+	}
 	if r.Running() {
-		if from, err := seal.ParseKeyID(r.From); err == nil {
-			needed = append(needed, from)
-		}
+		needed = appendKey(needed, r.From)
 	}
 	if err := s.keys.Replace(fresh, needed...); err != nil {
 		return &hook.Error{Code: hook.CodeKeyNeeded, Err: err, Message: "Not taken from " + s.opts.KeySource.Where() + ": " + err.Error() + ". The keys stay as they were; put that key back before the next start."}
@@ -138,6 +142,13 @@ func (s *Store) readMasterKeys(ctx context.Context) error {
 		return s.readError("write master keys", err)
 	}
 	return nil
+}
+
+func appendKey(to []seal.KeyID, text string) []seal.KeyID {
+	if id, err := seal.ParseKeyID(text); err == nil {
+		to = append(to, id)
+	}
+	return to
 }
 
 var errNoKeySource = &hook.Error{Code: hook.CodeKeySource, Message: "This process does not know where its master keys come from."}

@@ -273,6 +273,11 @@ func TestRotateMasterKeyOnNodes(t *testing.T) {
 	defer a.rotations.walking.Unlock()
 	r, err := a.RotateMasterKey(t.Context())
 	a.must(err)
+	// The other node has not learned of it and loses neither key.
+	wantRefused(t, b.DropMasterKey(t.Context(), r.To), hook.CodeKeyNeeded, r.To)
+	sourceB.fills = []byte{1}
+	wantRefused(t, b.ReadMasterKeys(t.Context()), hook.CodeKeyNeeded, r.To)
+	sourceB.fills = []byte{1, 2}
 	// The very next write of the other node seals with the new key.
 	made := b.signing("https://example.com/?token=2")
 	id := keysOf(t, 2).Current()

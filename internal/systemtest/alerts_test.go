@@ -142,6 +142,38 @@ func TestMailServerThatHangs(t *testing.T) {
 	smtp.Close() // the end of the test need not wait for it
 }
 
+// An address of --smtp-to that failures disabled gets mail again after the next start: no
+// operational event tells anybody that it gets none. Control: one that was disabled by hand
+// stays so.
+func TestMailGoesOnAfterAStart(t *testing.T) {
+	l := startLive(t, "--dev", "--smtp-url", "smtp://127.0.0.1:1", "--smtp-from", "posthorn@example.org", "--smtp-to", "ops@example.com,second@example.com")
+	addresses := func() (all [2]client.Endpoint) {
+		t.Helper()
+		list, err := l.API.Endpoints(t.Context(), client.EndpointQuery{Tenant: "@operator"})
+		if err != nil || len(list.Data) != 2 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		slices.SortFunc(list.Data, func(a, b client.Endpoint) int { return strings.Compare(a.URL, b.URL) })
+		return [2]client.Endpoint(list.Data)
+	}
+	made := addresses()
+	for i, change := range []client.EndpointPatch{{MaxConsecutiveFailures: client.Set(1)}, {Enabled: client.Set(false)}} {
+		if _, err := l.API.UpdateEndpoint(t.Context(), made[i].ID, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Endpoint(client.NewEndpoint{URL: l.url("/fine")})
+	l.Until("the address is disabled", func() bool { return !addresses()[0].Enabled })
+	l.Stop()
+	l.Start()
+	for i, want := range []int{1, 0} {
+		acts, err := l.API.AuditEntries(t.Context(), client.AuditQuery{Act: "endpoint.enabled", ObjectID: made[i].ID})
+		if err != nil || len(acts.Data) != want {
+			t.Errorf("%s was enabled %d times, want %d, %v", made[i].URL, len(acts.Data), want, err)
+		}
+	}
+}
+
 // A figure of the node over its threshold is an operational event of both modes.
 func TestThresholdsAreAnnounced(t *testing.T) {
 	l := startLive(t, "--dev")

@@ -113,6 +113,9 @@ func (l *Lists) FindID(ctx context.Context, q hook.IDQuery) (out hook.FoundPage,
 			addFound(&out, hook.FoundTenant, found, false)
 		}
 	}
+	if !q.Audits {
+		return out, nil
+	}
 	found, err := sqltext.Collect(ctx, l.db, scanNamed, requestNamed, q.Scope.Mode, q.Text, l.Scan, q.Scope.Tenant, q.Scope.Tenant)
 	if err != nil {
 		return out, l.fail("search for a request", err)

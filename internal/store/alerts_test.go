@@ -1,0 +1,59 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
+
+// A storm of alerts costs a digest few rows, however many transactions it has, and all
+// audiences get theirs in one round.
+func TestManyAlertsAreFewRows(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	p := openPeer(t, Options{Dir: t.TempDir(), Reserve: -1, Now: func() time.Time { return now },
+		ProfileOf: func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} }})
+	operator := hook.Scope{Tenant: hook.OperatorTenant, Mode: hook.Live}
+	_, _, err := p.CreateEndpoint(t.Context(), hook.Endpoint{Scope: operator, URL: "https://ops.example.com", Types: hook.Filter{"*"}, Operational: true}, nil)
+	p.must(err)
+	const left = 30
+	storm := func() {
+		for range hook.AlertsPerWindow + left {
+			p.must(p.Announce(t.Context(), hook.AlertExceeded, &hook.ThresholdAlert{}))
+			now = now.Add(time.Millisecond)
+		}
+	}
+	digest := func(want int64, lasts time.Duration) {
+		t.Helper()
+		more, err := p.Digest(t.Context())
+		p.must(err)
+		list, _, err := p.Events(t.Context(), hook.EventQuery{Scope: operator, Type: hook.AlertDigest})
+		p.must(err)
+		e, err := p.Event(t.Context(), operator, list[0].ID)
+		p.must(err)
+		var d hook.DigestAlert
+		p.must(json.Unmarshal(e.Data, &d))
+		since, _ := time.Parse(time.RFC3339, d.Since)
+		until, _ := time.Parse(time.RFC3339, d.Until)
+		if more || d.Total != want || until.Sub(since) != lasts || p.count("SELECT count(*) FROM alert_sums") != 0 {
+			t.Errorf("the digest is %+v, more %v", d, more)
+		}
+	}
+	storm()
+	if n := p.count("SELECT count(*) FROM alert_sums"); n != 2 {
+		t.Errorf("%d rows for %d transactions", n, left)
+	}
+	digest(left, (left-1)*time.Millisecond)
+	storm() // in the same window: the rows that it added to are gone
+	digest(hook.AlertsPerWindow+left, (hook.AlertsPerWindow+left-1)*time.Millisecond)
+
+	for i := range digestsPage + 10 {
+		p.write("INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, 1, ?, 'posthorn.test', 1, 1, '{}')", []byte{byte(i)}, fmt.Sprint("t", i))
+	}
+	more, err := p.Digest(t.Context())
+	if n := p.count("SELECT count(*) FROM alert_sums"); err != nil || more || n != 0 {
+		t.Errorf("%d audiences wait for another round, %v %v", n, more, err)
+	}
+}
