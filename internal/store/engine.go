@@ -26,24 +26,19 @@ type engine interface {
 	// Mend and Find are those of batch.Engine.
 	Mend(err error, pause batch.Pause) bool
 	Find(c sqltext.Conn, lost error, pause batch.Pause) (committed bool, err error)
-	room
 	files
 	// Reader returns the connections for reading.
 	Reader() *sqltext.Reader
 	Close() error
 }
 
-// room is the space that a database takes.
-type room interface {
+// files is the space that a database takes, and what an engine does with its files.
+type files interface {
 	// MakeRoom is that of batch.Engine.
 	MakeRoom() bool
 	// Size returns the size of the store, Parts that of some of its tables.
 	Size(ctx context.Context) (sqltext.DiskSize, error)
 	Parts(ctx context.Context) (sqltext.DiskParts, error)
-}
-
-// files is what an engine does with its files.
-type files interface {
 	// Scrub removes what the files still have of rows that were deleted from the tables, as
 	// far as the database can. It may have write run parts of the work in transactions; if
 	// write is nil, it does only what takes no time, such as cutting a log. done is false if
