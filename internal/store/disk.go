@@ -150,7 +150,7 @@ func (s *Store) writeDisk(ctx context.Context) error {
 		if len(page) == 0 {
 			return nil
 		}
-		err := s.maintain(ctx, "count bytes", len(page), func(t *tx) error { return t.addDisk(page) })
+		err := s.maintain(ctx, "count bytes", len(page), func(t *tx) error { return t.addDisk(slices.Clone(page)) })
 		if err != nil {
 			s.disk.add(page)
 			return err
@@ -158,7 +158,31 @@ func (s *Store) writeDisk(ctx context.Context) error {
 	}
 }
 
+// addDisk adds a page of bytes. A tenant that was deleted gets no new row, so an erasure
+// leaves none.
 func (t *tx) addDisk(page []growth) error {
+	there := map[string]bool{hook.OperatorTenant: true}
+	for _, g := range page {
+		if _, known := there[g.scope.Tenant]; known {
+			continue
+		}
+		_, err := t.tenant(g.scope.Tenant)
+		if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
+			return err
+		}
+		there[g.scope.Tenant] = err == nil
+	}
+	for i := 0; i < len(page); {
+		g := page[i]
+		if there[g.scope.Tenant] {
+			i++
+			continue
+		}
+		if _, err := t.exec("count bytes", sqltext.ChangeDisk, g.Payloads, g.Metadata, g.Attempts, int64(g.scope.Mode), g.scope.Tenant, g.day); err != nil {
+			return err
+		}
+		page = slices.Delete(page, i, i+1)
+	}
 	for len(page) > 0 {
 		n := sqltext.RowChunk(len(page))
 		args := make([]any, 0, 6*n)

@@ -22,6 +22,7 @@ var (
 		byIDs("attempts", "event, endpoint, number", "event"),
 		byIDs("oneshots", "event, endpoint", "event"),
 		byIDs("event_tags", "event, name", "event"),
+		byIDs("retention_due", "class, event", "event"),
 		{Name: "event_ids", Args: 1, Few: true, Delete: "DELETE FROM event_ids WHERE {idkey} IN (SELECT {idcols} FROM events WHERE id IN (" + eraseIDs + ") AND public_id IS NOT NULL)"},
 		byID("events", "id"),
 	}
@@ -41,6 +42,9 @@ var (
 		byTenant("oauth_tokens", "hash", "tenant = ?"),
 		byTenant("partner_users", "id", "tenant = ? OR partner = ?"),
 		byTenant("keys", "id", "mode IN (1, 2) AND tenant = ?"),
+		byTenant("tenant_retention", "mode, tenant", "mode IN (1, 2) AND tenant = ?"),
+		byTenant("retention_marks", "class, mode, tenant", "mode IN (1, 2) AND tenant = ?"),
+		byTenant("disk_usage", "mode, tenant, day", "mode IN (1, 2) AND tenant = ?"),
 	}
 	// ErasedElsewhere names the tables that have steps of their own.
 	ErasedElsewhere = []string{"alert_sums", "stat_log", "stats", "audit", "tenants"}
