@@ -23,6 +23,7 @@ const (
 	lateWrite = 50 * time.Millisecond
 	// maxScratch bounds the buffers that are used again.
 	maxScratch = 64 << 10
+	maxLines   = 256 // headers of a response
 )
 
 // scratch is the memory of one request, which the next one uses again.
@@ -42,7 +43,7 @@ func (c *Client) newScratch() any {
 func (c *Client) release(s *scratch) {
 	s.in.from = nil
 	clear(s.in.lines)
-	if cap(s.out) <= maxScratch && len(s.in.buf) <= maxScratch {
+	if cap(s.out) <= maxScratch && len(s.in.buf) <= maxScratch && cap(s.in.lines) <= maxLines {
 		c.scratch.Put(s)
 	}
 }
