@@ -13,12 +13,23 @@ import (
 // missing or empty. A server may use the database meanwhile. Nothing waits for the copy,
 // but the log cannot restart from its beginning until the copy ends.
 func CopyTo(ctx context.Context, path, to string) error {
-	db, err := openPool(path, "rw", busyTimeout, "wal_autocheckpoint(0)", fmt.Sprintf("auto_vacuum(%d)", incremental))
+	db, err := openPool(path, "rw", busyTimeout, "wal_autocheckpoint(0)")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
+	// The copy of a file from an earlier release can give its free pages back. Only then is
+	// the mode set: on a file that has it already, setting it takes the lock of writers.
+	var mode int
+	if err := db.QueryRowContext(ctx, "PRAGMA auto_vacuum").Scan(&mode); err != nil {
+		return Opening("read auto_vacuum", err)
+	}
+	if mode != incremental {
+		if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA auto_vacuum = %d", incremental)); err != nil {
+			return Opening("set auto_vacuum", err)
+		}
+	}
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
 		return Opening("copy the database", err)
 	}
