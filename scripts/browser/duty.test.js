@@ -76,10 +76,12 @@ story("S7: rotate with overlap: both secrets sign", async ({ page, world, login,
 story("S11: by keyboard only, from the log-in to a retry", async ({ page, world, filled, seen }) => {
   const { id, attempts } = await world.deliveryOf(filled.failed.id, filled.dead.id);
   await page.goto(world.url + "/ui/login?next=" + encodeURIComponent("/ui/live/"));
+  await page.locator("#key:focus").waitFor(); // the browser gives it the focus when it has drawn it
   await page.keyboard.type(world.keys.live);
   await page.keyboard.press("Enter");
   await page.waitForURL(/\/ui\/live\/$/);
   await page.keyboard.press("/");
+  await page.locator("#q:focus").waitFor();
   await page.keyboard.type(id);
   await page.keyboard.press("Enter");
   await page.waitForURL(/deliveries\//);
