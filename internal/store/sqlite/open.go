@@ -71,10 +71,13 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 	if err := keepPrivate(path); err != nil {
 		return err
 	}
-	if db.pool, err = openPool(path, "rwc", busyTimeout,
-		fmt.Sprintf("page_size(%d)", pageSize), fmt.Sprintf("auto_vacuum(%d)", incremental), "secure_delete(1)", "journal_mode(WAL)", fmt.Sprintf("journal_size_limit(%d)", journalLimit),
-		"synchronous("+syncModes[o.Synchronous]+")",
-		"wal_autocheckpoint(0)", "cache_size(-32768)", "temp_store(MEMORY)"); err != nil {
+	pragmas := []string{"secure_delete(1)", "journal_mode(WAL)", fmt.Sprintf("journal_size_limit(%d)", journalLimit),
+		"synchronous(" + syncModes[o.Synchronous] + ")", "wal_autocheckpoint(0)", "cache_size(-32768)", "temp_store(MEMORY)"}
+	if file, err := os.Stat(path); err != nil || file.Size() == 0 {
+		// Only for a new file: on another one, auto_vacuum writes each time that it is set.
+		pragmas = append([]string{fmt.Sprintf("page_size(%d)", pageSize), fmt.Sprintf("auto_vacuum(%d)", incremental)}, pragmas...)
+	}
+	if db.pool, err = openPool(path, "rwc", busyTimeout, pragmas...); err != nil {
 		return err
 	}
 	db.pool.SetMaxOpenConns(1)
