@@ -157,7 +157,7 @@ const referenceHead = `# Profiles
 <!-- Written by "go test ./internal/profile -run TestReferencePage -update"; change internal/profile/format.go. -->
 
 A profile defines a wire format and its policy: everything that a receiver sees of a delivery, when attempts are retried,
-and when an endpoint is disabled. It is a YAML file. ` + "`standard`, `paysway`, `paysway-2025-09` and `paywise`" + ` are
+and when an endpoint is disabled. It is a YAML file. ` + "`standard`, `svix`, `paysway`, `paysway-2025-09` and `paywise`" + ` are
 built in, and ` + "`slack` and `teams`" + ` for [operational events](operational-events.md). The server reads others from ` + "`*.yaml`" + ` in the directory ` + "`--profile-dir`" + `. An endpoint names its profile; ` + "`--profile`" + ` sets the default.
 
 ` + "```" + `

@@ -47,7 +47,7 @@ func newDocument(schemas huma.Registry) *huma.OpenAPI {
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "Posthorn", Version: "v1",
 			Description: "Publish events once; Posthorn signs, delivers and retries them as webhooks. " +
-				"Not in this document: the management APIs of PaySway (/oauth2/token, /webhooks/subscriptions) and paywise (/v1/webhooks/), which servers started with --mount have (docs/paysway-api.md, docs/paywise-api.md).",
+				"Not in this document: the management APIs of PaySway (/oauth2/token, /webhooks/subscriptions) and paywise (/v1/webhooks/) and the API for programs written for Svix (/api/v1), which servers started with --mount have (docs/paysway-api.md, docs/paywise-api.md, docs/from-svix.md).",
 			Contact: &huma.Contact{Name: "Posthorn", URL: "https://github.com/posthorn/posthorn"},
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
 		Servers: []*huma.Server{{URL: "http://127.0.0.1:8080", Description: "Where posthorn serve listens unless told otherwise."}},
