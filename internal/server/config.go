@@ -132,7 +132,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	duration.Var(f, &c.ShutdownTimeout, "shutdown-timeout", 35*time.Second, "time for attempts in progress to finish at shutdown")
 	duration.Var(f, &c.HeldFor, "held-for", 30*24*time.Hour, "time that deliveries for a disabled endpoint are held before they fail")
 	duration.Var(f, &c.AuditRetention, "audit-retention", 400*24*time.Hour, "time that entries of the audit log are kept; 0 to keep them forever")
-	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "time that events are kept after acceptance, and in any case until all their deliveries have ended; 0 to keep them forever")
+	duration.Var(f, &c.Retention, "retention", 90*24*time.Hour, "time that events are kept after their last delivery has ended, or after acceptance if they have none; 0 to keep them forever")
 	duration.Var(f, &c.RetentionPayloads, "retention-payloads", 30*24*time.Hour, "time that the data of events is kept after their last delivery has ended; 0 to keep it as long as the event")
 	duration.Var(f, &c.RetentionAnswers, "retention-answers", 30*24*time.Hour, "time that responses of receivers are kept after the attempt; 0 to keep them as long as the event")
 	f.Var(&c.DiskBudget, "disk-budget", "size of the store beyond which publishing is rejected, with a unit, such as 20GB or 20GiB; 0 for no limit")
