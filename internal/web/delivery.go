@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // maxAttemptsShown limits the attempts on the page of a delivery. A link leads to older
@@ -136,7 +137,7 @@ func delivery(v *visit) (*screen, error) {
 // target fills in what the endpoint tells about a delivery: where it goes, and what follows.
 func (p *deliveryPage) target(v *visit, row *hook.DeliveryRow, e *hook.Endpoint) {
 	p.URL, p.ProfileName = hook.MaskURL(e.URL), e.Profile
-	p.HostName, p.Target = hostOf(e.URL)
+	p.HostName, p.Target = page.HostOf(e.URL)
 	if p.Target == "" {
 		p.Target = "/"
 	}
@@ -301,7 +302,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) (
 		}
 		limit := 2 << 10
 		if a.Number == asked {
-			limit = maxShown
+			limit = page.MaxShown
 		}
 		line := attemptLine{Number: a.Number, Good: a.Class == hook.ClassNone || a.Class == hook.ClassTruncated, Open: i == newest, Answer: attemptWords(a), Code: string(a.Class),
 			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: short3(a.Duration), Truncate: a.Truncated, Phases: phasesOf(a), Removed: when(a.AnswerRemovedAt, v.now)}
@@ -349,7 +350,7 @@ func retryAfterWords(headers []byte) string {
 			if seconds, err := strconv.Atoi(value); err == nil {
 				return "The receiver asked to wait " + span(time.Duration(min(max(seconds, 0), 1e7))*time.Second) + " (Retry-After)."
 			}
-			return "The receiver asked to wait until " + visible([]byte(value)) + " (Retry-After)."
+			return "The receiver asked to wait until " + page.Visible([]byte(value)) + " (Retry-After)."
 		}
 	}
 	return ""

@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // eventLine is an event in a list.
@@ -63,7 +64,7 @@ func (v *visit) eventLines(rows []hook.Event) []eventLine {
 	out := make([]eventLine, 0, len(rows))
 	for i := range rows {
 		e := &rows[i]
-		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: short(e.PublicID), Tenant: e.Scope.Tenant,
+		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: page.Short(e.PublicID), Tenant: e.Scope.Tenant,
 			TenantHref: v.at("tenants/" + e.Scope.Tenant), Test: e.Kind == hook.TestEvent, Accepted: when(e.AcceptedAt, v.now)})
 	}
 	return out
@@ -197,9 +198,9 @@ func (p *eventPageData) sentence(done int) string {
 }
 
 func (v *visit) why(e *app.Explained) whyLine {
-	line := whyLine{State: badge{"off", "off", "Not sent"}, Href: v.at("endpoints/" + e.Endpoint.String()), Host: short(e.Endpoint), Message: e.Message}
+	line := whyLine{State: badge{"off", "off", "Not sent"}, Href: v.at("endpoints/" + e.Endpoint.String()), Host: page.Short(e.Endpoint), Message: e.Message}
 	if e.URL != "" {
-		line.Host, line.Path = hostOf(e.URL)
+		line.Host, line.Path = page.HostOf(e.URL)
 	}
 	if e.Delivery != nil {
 		line.State = stateBadge(&e.Delivery.Delivery)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // Bounds of streams.
@@ -192,15 +193,14 @@ func (v *visit) again(ctx context.Context, page *http.Request, show func(*visit)
 
 // away reports whether an error says that the store cannot be read now.
 func away(err error) bool {
-	status, ok := statusOf[hook.CodeOf(err)]
-	return ok && status >= 500
+	return page.Status(hook.CodeOf(err)) >= 500
 }
 
 // copyOf returns a visit that makes the page once more.
-func (v *visit) copyOf(ctx context.Context, page *http.Request, caller app.Caller) *visit {
+func (v *visit) copyOf(ctx context.Context, of *http.Request, caller app.Caller) *visit {
 	now := v.h.o.Now()
-	return &visit{h: v.h, w: discard{}, r: page.WithContext(caller.Acting(ctx, addressOf(v.r).Unmap().String(), requestID(v.r))), caller: caller, mode: v.mode, now: now, begun: now,
-		query: page.URL.Query(), cookie: v.cookie, quiet: ctx, streamed: true}
+	return &visit{h: v.h, w: discard{}, r: of.WithContext(caller.Acting(ctx, addressOf(v.r).Unmap().String(), page.RequestID(v.r))), caller: caller, mode: v.mode, now: now, begun: now,
+		query: of.URL.Query(), cookie: v.cookie, quiet: ctx, streamed: true}
 }
 
 // discard takes what a page would send itself, which a streamed page never does.

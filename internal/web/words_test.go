@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // The path after a log-in is always one of these pages. Another host, a scheme, and what
@@ -36,7 +37,7 @@ func TestForeignTextIsVisible(t *testing.T) {
 	if !cut.Cut || cut.Body != "€€" || cut.Size != "30 B" {
 		t.Errorf("%+v", cut)
 	}
-	if got := string(pretty([]byte(`{"b":1.50,"a":12345678901234567890,"s":"<"}`))); got != "{\n  \"b\": 1.50,\n  \"a\": 12345678901234567890,\n  \"s\": \"<\"\n}" {
+	if got := string(page.Pretty([]byte(`{"b":1.50,"a":12345678901234567890,"s":"<"}`))); got != "{\n  \"b\": 1.50,\n  \"a\": 12345678901234567890,\n  \"s\": \"<\"\n}" {
 		t.Error(got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // endpointLine is an endpoint in a list.
@@ -25,7 +26,7 @@ type endpointLine struct {
 func (v *visit) endpointLine(e *hook.Endpoint, h hook.Health) endpointLine {
 	line := endpointLine{Href: v.At("endpoints/" + e.ID.String()), Title: e.Title, Types: v.typesText(e.Types), Changed: v.when(e.UpdatedAt)}
 	line.State, line.Trouble = v.endpointState(e, h)
-	line.Host, line.Path = hostOf(e.URL)
+	line.Host, line.Path = page.HostOf(e.URL)
 	line.Failing = line.Trouble != "" && e.Status != hook.Disabled
 	return line
 }
@@ -321,7 +322,7 @@ func (v *visit) once(key string) *app.Once {
 
 func (v *visit) secretScreen(says string, e *hook.Endpoint, p secretPage) *screen {
 	p.Says, p.Base = says, "endpoints/"+e.ID.String()
-	host, path := hostOf(e.URL)
+	host, path := page.HostOf(e.URL)
 	return &screen{Template: "secret.html", Title: v.T("secret.title", "endpoint", host+path), Nav: "endpoints", Data: p}
 }
 
@@ -379,7 +380,7 @@ type button struct {
 }
 
 func (v *visit) asks(e *hook.Endpoint, heading string, a ask) *screen {
-	host, path := hostOf(e.URL)
+	host, path := page.HostOf(e.URL)
 	a.Back = v.At("endpoints/" + e.ID.String())
 	return &screen{Template: "ask.html", Title: v.T(heading, "endpoint", host+path), Nav: "endpoints", Data: a}
 }
@@ -444,7 +445,7 @@ func askDelete(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, _ := hostOf(e.URL)
+	host, _ := page.HostOf(e.URL)
 	return v.asks(e.Endpoint, "delete.title", ask{Says: []string{v.T("delete.says"), v.T("delete.type", "host", host)}, Type: host,
 		Buttons: []button{{Action: v.At("endpoints/" + e.ID.String() + "/delete"), Label: v.T("delete.do"), Danger: true}}}), nil
 }
@@ -456,7 +457,7 @@ func deleteEndpoint(v *visit) (*screen, error) {
 	}
 	typed := strings.TrimSpace(v.r.PostForm.Get("host"))
 	err = v.service().DeleteEndpoint(v.ctx(), v.caller, id, func(now hook.Endpoint) error {
-		if host, _ := hostOf(now.URL); host != typed {
+		if host, _ := page.HostOf(now.URL); host != typed {
 			return &hook.Error{Code: hook.CodeInvalidRequest, Field: "host", Message: v.T("delete.wrong")}
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // endpointForm is the form of an endpoint, as it was filled in.
@@ -39,8 +40,8 @@ func (v *visit) formIn() *endpointForm {
 
 // wrong notes what app says is wrong with the form. Other errors are returned.
 func (f *endpointForm) wrong(v *visit, err error) error {
-	status := statusOf[hook.CodeOf(err)]
-	if status != 0 && status != 409 && status != 412 {
+	status := page.Status(hook.CodeOf(err))
+	if status != 422 && status != 409 && status != 412 {
 		return err
 	}
 	var field string

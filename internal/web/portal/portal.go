@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 //go:embed templates/*.html static/* words/*.yaml
@@ -68,15 +69,7 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
 	h.routes()
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(h.otherSite))
-	h.guarded = guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if changes(r) && r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" {
-			h.otherSite(w, r) // not from a browser, or from one too old to send the form's origin
-			return
-		}
-		h.outer.ServeHTTP(w, r)
-	}))
+	h.guarded = page.Guard(h.outer, h.otherSite)
 	return h, nil
 }
 
@@ -143,17 +136,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
 	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)")
 	head.Set("Cache-Control", "no-store")
-	if changes(r) {
+	if page.Changes(r) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	}
-	h.guarded.ServeHTTP(w, named(r))
+	h.guarded.ServeHTTP(w, page.Named(r))
 }
 
 // maxForm is the maximum size of a form, in bytes. The largest holds a captured request of
 // app.MaxCapture, escaped.
 const maxForm = 3*app.MaxCapture + 16<<10
-
-func changes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
 
 func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // replayLine is a replay in a list.
@@ -26,7 +27,7 @@ type replayLine struct {
 func (v *visit) replayLine(r *app.Replay) replayLine {
 	line := replayLine{Href: v.At("replays/" + r.ID.String()), Base: "replays/" + r.ID.String(), Source: v.T("replay.source_" + string(r.Source)), Started: v.when(r.CreatedAt),
 		Done: v.words.number(int64(r.Done())), Total: v.words.number(int64(r.Total)), Delivered: v.words.number(int64(r.Delivered)), Failed: v.words.number(int64(r.Failed)),
-		Running: r.State == hook.ReplayRunning, Paused: r.State == hook.ReplayPaused, Host: short(r.Endpoint)}
+		Running: r.State == hook.ReplayRunning, Paused: r.State == hook.ReplayPaused, Host: page.Short(r.Endpoint)}
 	classes := map[hook.ReplayState][2]string{hook.ReplayRunning: {"wait", "replay"}, hook.ReplayPaused: {"held", "held"}, hook.ReplayDone: {"ok", "ok"}, hook.ReplayCancelled: {"off", "off"}, hook.ReplayFailed: {"bad", "x"}}
 	line.State = v.badge(classes[r.State][0], classes[r.State][1], "replay_"+r.State.String())
 	if !r.Exact {
@@ -45,7 +46,7 @@ func (v *visit) replayLine(r *app.Replay) replayLine {
 		line.Estimate = v.T("replay.estimate", "when", v.when(r.Estimate).Text)
 	}
 	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, r.Endpoint); err == nil {
-		line.Host, line.Path = hostOf(e.URL)
+		line.Host, line.Path = page.HostOf(e.URL)
 		line.All = v.At("deliveries", "endpoint", r.Endpoint.String())
 	}
 	line.From, line.To = exact(v, r.Filter.After), exact(v, r.Filter.Before)
