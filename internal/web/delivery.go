@@ -130,8 +130,12 @@ func delivery(v *visit) (*screen, error) {
 	}
 	page.Plan = page.asked(&row, attempts)
 	page.Attempts, page.Older = v.timeline(page, id, attempts)
-	return &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
-		Commands: []string{"posthorn delivery get " + page.Key, "posthorn delivery retry " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page}, nil
+	s := &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
+		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page}
+	if page.Endpoint != "" && !page.Gone {
+		s.Commands = append(s.Commands, "posthorn delivery retry "+page.Key)
+	}
+	return s, nil
 }
 
 // target fills in what the endpoint tells about a delivery: where it goes, and what follows.

@@ -178,8 +178,12 @@ func event(v *visit) (*screen, error) {
 			p.Missed = append(p.Missed, line)
 		}
 	}
-	return &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(delivered), Nav: "events", Soon: open, API: []string{"GET /v1/events/" + p.FullID + "?tenant=" + tenant, "GET /v1/events/" + p.FullID + "/explain?tenant=" + tenant},
-		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID, "posthorn event resend " + p.FullID}, Data: p}, nil
+	s := &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(delivered), Nav: "events", Soon: open, API: []string{"GET /v1/events/" + p.FullID + "?tenant=" + tenant, "GET /v1/events/" + p.FullID + "/explain?tenant=" + tenant},
+		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID}, Data: p}
+	if !p.Gone {
+		s.Commands = append(s.Commands, "posthorn event resend "+p.FullID)
+	}
+	return s, nil
 }
 
 // sentence returns the opening sentence of the page: the outcome of the event. done is how
