@@ -1,8 +1,7 @@
 package portal
 
 import (
-	"crypto/sha256"
-	"math/rand/v2"
+	"crypto/rand"
 	"slices"
 	"strconv"
 	"strings"
@@ -255,7 +254,7 @@ func newEndpoint(v *visit) (*screen, error) {
 	if !v.May("manage_endpoints") {
 		return nil, errMissing
 	}
-	return v.newScreen(&endpointForm{Once: strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36), URL: "https://"}, nil)
+	return v.newScreen(&endpointForm{Once: rand.Text(), URL: "https://"}, nil)
 }
 
 // errMissing refuses a page that a session may not open. What it would do is refused by app.
@@ -292,7 +291,13 @@ func createEndpoint(v *visit) (*screen, error) {
 	var again *hook.Replay
 	if err == nil {
 		in := app.NewEndpoint{URL: f.URL, Types: types, Title: f.Title, Description: f.Description, Headers: headers, RateLimit: rate}
-		made, again, err = v.service().CreateEndpoint(v.ctx(), v.caller, in, v.once(f.Once))
+		made, again, err = v.service().CreateEndpoint(v.ctx(), v.caller, in, v.once("endpoints/new", f.Once, func(result any) string {
+			e, _ := result.(app.Endpoint)
+			if e.Endpoint == nil {
+				return ""
+			}
+			return e.ID.String()
+		}))
 	}
 	if err != nil {
 		if err := f.wrong(v, err); err != nil {
@@ -304,20 +309,6 @@ func createEndpoint(v *visit) (*screen, error) {
 		return to(v.At("endpoints/"+string(again.Body), "tab", "secret")), nil
 	}
 	return v.secretScreen("secret.made", made.Endpoint, secretPage{Secret: made.Secret, PublicKey: made.PublicKey}), nil
-}
-
-// once makes a form that was sent twice act once. Its answer is the id of what was made.
-func (v *visit) once(key string) *app.Once {
-	if key == "" || len(key) > 64 {
-		return nil
-	}
-	return &app.Once{Route: "portal endpoints/new", Key: "portal:" + key, BodyHash: sha256.Sum256([]byte(v.r.PostForm.Encode())), Answer: func(result any) (int, []byte) {
-		e, _ := result.(app.Endpoint)
-		if e.Endpoint == nil {
-			return 0, nil
-		}
-		return 201, []byte(e.ID.String())
-	}}
 }
 
 func (v *visit) secretScreen(says string, e *hook.Endpoint, p secretPage) *screen {

@@ -1,10 +1,13 @@
 package portal
 
 import (
+	"crypto/sha256"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
@@ -94,4 +97,19 @@ func (v *visit) choices(picked []string) ([]typeChoice, error) {
 		out = append(out, typeChoice{rows[i].Name, rows[i].Description, slices.Contains(picked, rows[i].Name)})
 	}
 	return out, err
+}
+
+// once makes a form that was sent twice act once. made returns the id of what was made, or an
+// empty text if nothing was.
+func (v *visit) once(route, key string, made func(result any) string) *app.Once {
+	if key == "" || len(key) > 64 {
+		return nil
+	}
+	return &app.Once{Route: "portal " + route, Key: "portal:" + key, BodyHash: sha256.Sum256([]byte(v.r.PostForm.Encode())), Answer: func(result any) (int, []byte) {
+		id := made(result)
+		if id == "" {
+			return 0, nil
+		}
+		return http.StatusCreated, []byte(id)
+	}}
 }

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"crypto/rand"
 	"strings"
 	"time"
 
@@ -87,6 +88,7 @@ type replayForm struct {
 	Preview                                string // a sentence; empty: not asked
 	Sample                                 []string
 	Ready                                  bool
+	Once                                   string // key of the form, which starts one replay
 }
 
 func newReplay(v *visit) (*screen, error) {
@@ -109,6 +111,7 @@ func (v *visit) replayScreen(f *replayForm) (*screen, error) {
 		f.Sources = append(f.Sources, option{s, v.T("replay.source_" + s), s == f.Source})
 	}
 	s := &screen{Template: "replay_new.html", Heading: "replay.new", Nav: "deliveries", Data: f}
+	f.Once = rand.Text()
 	if f.Problem != "" {
 		s.Status = 422
 	}
@@ -134,13 +137,23 @@ func startReplay(v *visit) (*screen, error) {
 		}
 	}
 	dry := in.Get("do") != "start"
-	made, _, err := v.service().CreateReplay(v.ctx(), v.caller, n, nil, dry, nil)
+	var once *app.Once
+	if !dry {
+		once = v.once("replays/new", in.Get("once"), func(result any) string {
+			r, _ := result.(app.Replay)
+			return r.ID.String()
+		})
+	}
+	made, again, err := v.service().CreateReplay(v.ctx(), v.caller, n, nil, dry, once)
 	if code := hook.CodeOf(err); err != nil && (code == hook.CodeInvalidRequest || code == hook.CodeEndpointDisabled || code == hook.CodeReplayLimit) {
 		f.Problem = v.says(err)
 		return v.replayScreen(f)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if again != nil { // pressed twice
+		return to(v.At("replays/" + string(again.Body))), nil
 	}
 	if !dry {
 		return to(v.At("replays/" + made.ID.String())), nil
