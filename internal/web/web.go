@@ -98,7 +98,7 @@ func New(o Options) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	h := &Handler{o: o, mux: http.NewServeMux(), templates: map[string]*template.Template{}}
+	h := &Handler{o: o, mux: http.NewServeMux()}
 	if err := h.load(); err != nil {
 		return nil, err
 	}
@@ -136,27 +136,9 @@ func (h *Handler) load() error {
 	if err := h.compress(names); err != nil {
 		return err
 	}
-	layout, err := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }}).ParseFS(files, "templates/layout.html", "templates/parts.html")
-	if err != nil {
+	base := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }})
+	if h.templates, err = page.Templates(base, files, "templates/layout.html", "templates/parts.html"); err != nil {
 		return fmt.Errorf("web: %w", err)
-	}
-	pages, err := fs.Glob(files, "templates/*.html")
-	if err != nil {
-		return fmt.Errorf("web: %w", err)
-	}
-	for _, name := range pages {
-		base := path.Base(name)
-		if base == "layout.html" || base == "parts.html" {
-			continue
-		}
-		t, err := layout.Clone()
-		if err == nil {
-			t, err = t.ParseFS(files, name)
-		}
-		if err != nil {
-			return fmt.Errorf("web: %w", err)
-		}
-		h.templates[base] = t
 	}
 	return nil
 }

@@ -1,14 +1,18 @@
 // Package page has what the pages for operators and the pages for customers share: how
-// foreign text and numbers are shown, the ids of requests, the statuses of errors, and the
-// refusal of requests from other sites.
+// foreign text and numbers are shown, templates, the ids of requests, the statuses of errors,
+// and the refusal of requests from other sites.
 package page
 
 import (
 	"context"
 	"fmt"
+	"html/template"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -75,4 +79,32 @@ func Status(code hook.Code) int {
 		return status
 	}
 	return http.StatusUnprocessableEntity
+}
+
+// Templates returns the templates below templates/ by name, each with the shared ones. base
+// has the functions and the name of the layout.
+func Templates(base *template.Template, files fs.FS, shared ...string) (map[string]*template.Template, error) {
+	layout, err := base.ParseFS(files, shared...)
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(files, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*template.Template{}
+	for _, name := range names {
+		if slices.Contains(shared, name) {
+			continue
+		}
+		t, err := layout.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[path.Base(name)] = t
+	}
+	return out, nil
 }

@@ -118,3 +118,19 @@ func Span(d time.Duration, word func(n int, unit string) string) string {
 	}
 	return two(24*time.Hour, time.Hour, "d", "h")
 }
+
+// Bar appends the bar of a bucket of a chart to a path, in a box of 960 by 148. A number above
+// 0 goes up from 100, one below 0 down from 103. However small it is beside the most of its
+// half, its bar is seen.
+func Bar(path *strings.Builder, bucket, buckets int, n, most int64) {
+	const width, up, down = 960, 98, 44
+	left := bucket * width / buckets
+	wide := max(1, (bucket+1)*width/buckets-left-2)
+	switch {
+	case n > 0:
+		high := max(1, n*up/most)
+		fmt.Fprintf(path, "M%d %dh%dv%dh-%dz", left, 100-high, wide, high, wide)
+	case n < 0:
+		fmt.Fprintf(path, "M%d 103h%dv%dh-%dz", left, wide, max(1, -n*down/most), wide)
+	}
+}

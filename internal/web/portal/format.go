@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -179,21 +178,11 @@ func (v *visit) chart(s *hook.Stats) *chart {
 	if good+bad == 0 {
 		return nil
 	}
-	const width, up, down = 960, 98, 44
 	var upper, lower strings.Builder
-	bar := func(path *strings.Builder, i int, n, most, height int64, from func(high int64) int64) {
-		if n <= 0 || most <= 0 {
-			return
-		}
-		left := i * width / len(s.Buckets)
-		wide := max(1, (i+1)*width/len(s.Buckets)-left-2)
-		high := max(1, n*height/most)
-		fmt.Fprintf(path, "M%d %dh%dv%dh-%dz", left, from(high), wide, high, wide)
-	}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
-		bar(&upper, i, b.Delivered, mostGood, up, func(high int64) int64 { return 100 - high })
-		bar(&lower, i, b.Attempts-b.Delivered, mostBad, down, func(int64) int64 { return 103 })
+		page.Bar(&upper, i, len(s.Buckets), b.Delivered, mostGood)
+		page.Bar(&lower, i, len(s.Buckets), -max(0, b.Attempts-b.Delivered), mostBad)
 	}
 	end := s.From.Add(time.Duration(len(s.Buckets)) * s.Step)
 	c := &chart{Good: upper.String(), Bad: lower.String(), MostGood: v.words.number(mostGood), Most: v.words.number(mostBad), Every: v.span(s.Step),

@@ -59,7 +59,7 @@ func New(o Options) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	h := &Handler{o: o, outer: http.NewServeMux(), inner: http.NewServeMux(), templates: map[string]*template.Template{},
+	h := &Handler{o: o, outer: http.NewServeMux(), inner: http.NewServeMux(),
 		static: map[string][]byte{"posthorn.css": o.Style, "icons.svg": o.Icons}}
 	var err error
 	if h.words, err = catalogues(); err == nil {
@@ -88,28 +88,8 @@ func (h *Handler) load() error {
 		sum.Write(h.static[name])
 	}
 	h.hash = hex.EncodeToString(sum.Sum(nil)[:8])
-	layout, err := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "static": h.file}).ParseFS(files, "templates/layout.html")
-	if err != nil {
-		return err
-	}
-	pages, err := fs.Glob(files, "templates/*.html")
-	if err != nil {
-		return err
-	}
-	for _, name := range pages {
-		if path.Base(name) == "layout.html" {
-			continue
-		}
-		t, err := layout.Clone()
-		if err == nil {
-			t, err = t.ParseFS(files, name)
-		}
-		if err != nil {
-			return err
-		}
-		h.templates[path.Base(name)] = t
-	}
-	return nil
+	h.templates, err = page.Templates(template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "static": h.file}), files, "templates/layout.html")
+	return err
 }
 
 // file returns the path of a static file, and icon that of an icon, for templates.
