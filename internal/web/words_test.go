@@ -117,3 +117,11 @@ func TestPhases(t *testing.T) {
 		t.Error("phases that were not recorded")
 	}
 }
+
+// A download is for programs: its numbers are written without marks. No cell is a formula.
+func TestAuditCells(t *testing.T) {
+	cells := auditCells(&hook.AuditEntry{Chain: 1234, Sequence: 1234567, Detail: "=1+1"})
+	if got := cells[len(cells)-4 : len(cells)-1]; got[0] != "'=1+1" || got[1] != "1234" || got[2] != "1234567" {
+		t.Errorf("%q", got)
+	}
+}
