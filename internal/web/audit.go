@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -111,6 +112,19 @@ func guarded(cell string) string {
 	return cell
 }
 
+// auditTime is the form of times in a download.
+const auditTime = "2006-01-02T15:04:05.000000Z"
+
+// auditCells returns the row of an entry in a download as CSV.
+func auditCells(e *hook.AuditEntry) []string {
+	cells := []string{e.ID.String(), e.At.UTC().Format(auditTime), e.Mode.String(), e.Tenant, e.Actor.Kind, e.Actor.ID, e.Actor.Address, e.Actor.Request, string(e.Act), e.Object, e.ObjectID,
+		e.Outcome, e.Detail, strconv.FormatInt(e.Chain, 10), strconv.FormatInt(e.Sequence, 10), hex.EncodeToString(e.Hash[:])}
+	for i := range cells {
+		cells[i] = guarded(cells[i])
+	}
+	return cells
+}
+
 // auditDownload sends the entries that pass the filter as a file, newest first, page by page.
 func auditDownload(v *visit) (*screen, error) {
 	q, err := v.auditQuery(v.filters(auditFilter...))
@@ -134,15 +148,11 @@ func auditDownload(v *visit) (*screen, error) {
 	for sent := 0; ; {
 		for i := range rows {
 			e := &rows[i]
-			at, hash := e.At.UTC().Format("2006-01-02T15:04:05.000000Z"), hex.EncodeToString(e.Hash[:])
 			if asCSV {
-				cells := []string{e.ID.String(), at, e.Mode.String(), e.Tenant, e.Actor.Kind, e.Actor.ID, e.Actor.Address, e.Actor.Request, string(e.Act), e.Object, e.ObjectID, e.Outcome, e.Detail, number(e.Chain), number(e.Sequence), hash}
-				for j := range cells {
-					cells[j] = guarded(cells[j])
-				}
-				_ = sheet.Write(cells)
+				_ = sheet.Write(auditCells(e))
 				continue
 			}
+			at, hash := e.At.UTC().Format(auditTime), hex.EncodeToString(e.Hash[:])
 			_ = lines.Encode(map[string]any{"id": e.ID.String(), "at": at, "mode": e.Mode.String(), "tenant": e.Tenant, "actor": map[string]string{"kind": e.Actor.Kind, "id": e.Actor.ID, "address": e.Actor.Address},
 				"request_id": e.Actor.Request, "act": e.Act, "object": e.Object, "object_id": e.ObjectID, "outcome": e.Outcome, "detail": e.Detail, "chain": map[string]any{"number": e.Chain, "sequence": e.Sequence, "hash": hash}})
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // chart shows attempts over time. Successful attempts extend upwards from a common line and
@@ -30,9 +31,6 @@ type chartRow struct {
 const (
 	chartWidth  = 960
 	chartHeight = 148
-	chartUp     = 98 // height of the upper half, which ends at 100
-	chartDown   = 44 // height of the lower half, which starts at 103
-	chartMiddle = 100
 )
 
 // chartOf returns the chart of attempts, or nil if there were none.
@@ -55,16 +53,14 @@ func chartOf(s *hook.Stats, now time.Time) *chart {
 	c := &chart{MostGood: number(mostGood), Most: number(mostBad), Axis: axis(s)}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
-		left := i * chartWidth / len(s.Buckets)
-		wide := max(1, (i+1)*chartWidth/len(s.Buckets)-left-2)
 		begun := s.From.Add(time.Duration(i) * s.Step)
 		toUp, toDown := &up, &down
 		if begun.Add(s.Step).After(now) {
 			toUp, toDown = &upNow, &downNow
 		}
 		failed := max(0, b.Attempts-b.Delivered)
-		bar(toUp, left, wide, b.Delivered, mostGood, chartUp, -1)
-		bar(toDown, left, wide, failed, mostBad, chartDown, 1)
+		page.Bar(toUp, i, len(s.Buckets), b.Delivered, mostGood)
+		page.Bar(toDown, i, len(s.Buckets), -failed, mostBad)
 		row := chartRow{At: begun.UTC().Format("2 Jan 15:04"), Good: number(b.Delivered), Bad: number(failed), P50: "–", P95: "–", PX: "–"}
 		if t := &b.DeliveryTime; t.Count() > 0 {
 			row.P50, row.P95, row.PX = short3(t.Quantile(50)), short3(t.Quantile(95)), short3(t.Quantile(99))
@@ -97,21 +93,6 @@ func axis(s *hook.Stats) []string {
 		out = append(out, at.Format(layout))
 	}
 	return append(out, "now")
-}
-
-// bar appends a bar to a path. A number above 0 always gets a visible bar.
-func bar(path *strings.Builder, left, wide int, n, most int64, height int64, way int) {
-	if n <= 0 || most <= 0 {
-		return
-	}
-	high := max(1, n*height/most)
-	from := int64(chartMiddle)
-	if way < 0 {
-		from -= high
-	} else {
-		from += 3
-	}
-	fmt.Fprintf(path, "M%d %dh%dv%dh-%dz", left, from, wide, high, wide)
 }
 
 // times shows how long deliveries took, on a logarithmic scale from 10 ms to 100 s.

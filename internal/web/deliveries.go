@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // deliveryTable is a list of deliveries.
@@ -48,8 +49,8 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 			e, _ = v.service().EndpointNamed(v.quiet, v.caller, d.Scope.Tenant, d.Endpoint) // deleted: nil
 			known[d.Endpoint] = e
 		}
-		line := deliveryLine{State: stateBadge(&d.Delivery), Key: d.ID.String(), Href: v.at("deliveries/" + d.ID.String()), Type: d.EventType, ID: short(d.ID),
-			Endpoint: v.at("endpoints/" + d.Endpoint.String()), Host: short(d.Endpoint), Tenant: d.Scope.Tenant, TenantHref: v.at("tenants/" + d.Scope.Tenant),
+		line := deliveryLine{State: stateBadge(&d.Delivery), Key: d.ID.String(), Href: v.at("deliveries/" + d.ID.String()), Type: d.EventType, ID: page.Short(d.ID),
+			Endpoint: v.at("endpoints/" + d.Endpoint.String()), Host: page.Short(d.Endpoint), Tenant: d.Scope.Tenant, TenantHref: v.at("tenants/" + d.Scope.Tenant),
 			Answer: answerWords(d.LastStatus, d.LastError), Code: string(d.LastError), Tries: d.Attempts, Next: when(d.Due, v.now), Accepted: when(d.CreatedAt, v.now),
 			Test: d.Kind == hook.TestEvent, EventHref: v.at("events/"+d.PublicID.String(), "tenant", d.Scope.Tenant)}
 		if !d.Due.IsZero() && !d.Due.After(v.now) {
@@ -69,7 +70,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 			line.Took = short3(max(0, d.SettledAt.Sub(d.CreatedAt)))
 		}
 		if e != nil {
-			line.Host, line.Path = hostOf(e.URL)
+			line.Host, line.Path = page.HostOf(e.URL)
 		} else {
 			line.Endpoint = "" // deleted: it has no page
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // maxAttemptsShown limits the attempts on the page of a delivery. A link leads to older
@@ -129,14 +130,18 @@ func delivery(v *visit) (*screen, error) {
 	}
 	page.Plan = page.asked(&row, attempts)
 	page.Attempts, page.Older = v.timeline(page, id, attempts)
-	return &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
-		Commands: []string{"posthorn delivery get " + page.Key, "posthorn delivery retry " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page}, nil
+	s := &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
+		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page}
+	if page.Endpoint != "" && !page.Gone {
+		s.Commands = append(s.Commands, "posthorn delivery retry "+page.Key)
+	}
+	return s, nil
 }
 
 // target fills in what the endpoint tells about a delivery: where it goes, and what follows.
 func (p *deliveryPage) target(v *visit, row *hook.DeliveryRow, e *hook.Endpoint) {
 	p.URL, p.ProfileName = hook.MaskURL(e.URL), e.Profile
-	p.HostName, p.Target = hostOf(e.URL)
+	p.HostName, p.Target = page.HostOf(e.URL)
 	if p.Target == "" {
 		p.Target = "/"
 	}
@@ -301,7 +306,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) (
 		}
 		limit := 2 << 10
 		if a.Number == asked {
-			limit = maxShown
+			limit = page.MaxShown
 		}
 		line := attemptLine{Number: a.Number, Good: a.Class == hook.ClassNone || a.Class == hook.ClassTruncated, Open: i == newest, Answer: attemptWords(a), Code: string(a.Class),
 			Message: a.Message, Trigger: triggerWords[a.Trigger], At: when(a.At, v.now), Took: short3(a.Duration), Truncate: a.Truncated, Phases: phasesOf(a), Removed: when(a.AnswerRemovedAt, v.now)}
@@ -349,7 +354,7 @@ func retryAfterWords(headers []byte) string {
 			if seconds, err := strconv.Atoi(value); err == nil {
 				return "The receiver asked to wait " + span(time.Duration(min(max(seconds, 0), 1e7))*time.Second) + " (Retry-After)."
 			}
-			return "The receiver asked to wait until " + visible([]byte(value)) + " (Retry-After)."
+			return "The receiver asked to wait until " + page.Visible([]byte(value)) + " (Retry-After)."
 		}
 	}
 	return ""

@@ -14,6 +14,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // formValues are the fields of a form as they were filled in, with what is wrong with them.
@@ -52,7 +53,7 @@ func (f *formValues) refuse(err error) bool {
 	if !ok {
 		return false
 	}
-	if status := statusOf[e.Code]; status >= 500 || status == http.StatusForbidden || status == http.StatusUnauthorized {
+	if status := page.Status(e.Code); status >= 500 || status == http.StatusForbidden || status == http.StatusUnauthorized {
 		return false
 	}
 	field, _, _ := strings.Cut(e.Field, "/")
@@ -111,7 +112,7 @@ func (v *visit) endpointForm(f formValues, e *hook.Endpoint) *screen {
 	s := &screen{Template: "endpointform.html", Title: "New endpoint", Heading: "New endpoint", Nav: "endpoints", Data: p,
 		Commands: []string{"posthorn endpoint create --tenant acme --url https://example.com/hook --event-types \"*\""}}
 	if e != nil {
-		host, path := hostOf(e.URL)
+		host, path := page.HostOf(e.URL)
 		p.Back = v.at("endpoints/" + e.ID.String())
 		p.Action = p.Back + "/edit"
 		p.Exponential = e.Retry != nil && len(e.Retry.Steps) == 0
@@ -218,7 +219,7 @@ func createEndpoint(v *visit) (*screen, string, error) {
 	for _, w := range made.Warnings {
 		warnings = append(warnings, w.Message)
 	}
-	host, _ := hostOf(in.URL)
+	host, _ := page.HostOf(in.URL)
 	return v.secretPage("The endpoint "+host+" was made", shown.Secret, "Its receiver needs the secret to verify signatures.", v.at("endpoints/"+shown.ID), shown.ID, warnings...), "", nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // endpointLine is an endpoint in a list.
@@ -35,7 +36,7 @@ func (v *visit) endpointLines(rows []hook.Endpoint) ([]endpointLine, error) {
 		health := healths[e.ID]
 		line := endpointLine{State: endpointBadge(e, health.Failures), Key: e.ID.String(), Href: v.at("endpoints/" + e.ID.String()), Title: e.Title, Tenant: e.Scope.Tenant,
 			TenantHref: v.at("tenants/" + e.Scope.Tenant), Types: strings.Join(e.Types, " "), Profile: e.Profile, Trouble: trouble(e, health, v.now), Changed: when(e.UpdatedAt, v.now)}
-		line.Host, line.Path = hostOf(e.URL)
+		line.Host, line.Path = page.HostOf(e.URL)
 		out = append(out, line)
 	}
 	return out, nil
@@ -352,7 +353,7 @@ func confirmEnable(v *visit) (*screen, error) {
 		return nil, err
 	}
 	back := v.at("endpoints/" + id.String())
-	host, _ := hostOf(e.URL)
+	host, _ := page.HostOf(e.URL)
 	held := count(e.Held, hook.StatsCap)
 	return asks("endpoints", "Enable "+host+"?", confirm{
 		Says: []string{held + " deliveries are held for it. They are sent when it is enabled, oldest first, or cancelled if you discard them. New events are sent in both cases."},
@@ -384,7 +385,7 @@ func confirmDisable(v *visit) (*screen, error) {
 		return nil, err
 	}
 	back := v.at("endpoints/" + id.String())
-	host, _ := hostOf(e.URL)
+	host, _ := page.HostOf(e.URL)
 	return asks("endpoints", "Disable "+host+"?", confirm{
 		Says: []string{"What waits for it is held until it is enabled, and fails when it was held for too long.",
 			"Events that are published meanwhile are not queued for it: after it is enabled, each has to be resent."},
@@ -414,7 +415,7 @@ func confirmDelete(v *visit) (*screen, error) {
 }
 
 func (v *visit) askDelete(e *hook.Endpoint, problem string) *screen {
-	host, path := hostOf(e.URL)
+	host, path := page.HostOf(e.URL)
 	back := v.at("endpoints/" + e.ID.String())
 	return asks("endpoints", "Delete "+host+path+"?", confirm{Problem: problem,
 		Says:    []string{"What waits for it is cancelled, and it gets no more events. It cannot be undone; its deliveries can be looked at until the retention removes them."},
@@ -430,7 +431,7 @@ func deleteEndpoint(v *visit) (*screen, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if host, _ := hostOf(e.URL); strings.TrimSpace(v.r.PostForm.Get("typed")) != host {
+	if host, _ := page.HostOf(e.URL); strings.TrimSpace(v.r.PostForm.Get("typed")) != host {
 		s := v.askDelete(e, "Type the host as it is shown: "+host+". Nothing was deleted.")
 		s.Status = http.StatusUnprocessableEntity
 		return s, "", nil
@@ -453,7 +454,7 @@ func confirmRotate(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, path := hostOf(e.URL)
+	host, path := page.HostOf(e.URL)
 	back := v.at("endpoints/"+id.String(), "tab", "secret")
 	c := confirm{Says: []string{"A new secret is made and shown once. Meanwhile both sign, so that the receiver can change over without losing an event."}, Back: back,
 		Buttons: []button{{Action: v.at("endpoints/" + id.String() + "/rotate"), Label: "Rotate the secret", Fields: [][2]string{{"once", rand.Text()}}, Choice: &field{Name: "overlap", Label: "The old secret keeps signing for"}}}}
@@ -505,7 +506,7 @@ func confirmReveal(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, path := hostOf(e.URL)
+	host, path := page.HostOf(e.URL)
 	back := v.at("endpoints/"+id.String(), "tab", "secret")
 	c := confirm{Says: []string{"Whoever has it can make requests that the receiver takes for ours. The audit log records who looked."}, Back: back,
 		Buttons: []button{{Action: v.at("endpoints/" + id.String() + "/reveal"), Label: "Show the secret"}}}

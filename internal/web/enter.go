@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // doorway is the content of the page of a link.
@@ -45,7 +46,7 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
-	in, err := h.o.Service.Enter(r.Context(), hook.WebOperator, r.PathValue("code"), from.Addr().Unmap().String(), requestID(r))
+	in, err := h.o.Service.Enter(r.Context(), hook.WebOperator, r.PathValue("code"), from.Addr().Unmap().String(), page.RequestID(r))
 	if hook.CodeOf(err) == hook.CodeNotFound && err != nil {
 		h.door(w, r, false, "")
 		return nil

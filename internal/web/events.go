@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // eventLine is an event in a list.
@@ -63,7 +64,7 @@ func (v *visit) eventLines(rows []hook.Event) []eventLine {
 	out := make([]eventLine, 0, len(rows))
 	for i := range rows {
 		e := &rows[i]
-		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: short(e.PublicID), Tenant: e.Scope.Tenant,
+		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: page.Short(e.PublicID), Tenant: e.Scope.Tenant,
 			TenantHref: v.at("tenants/" + e.Scope.Tenant), Test: e.Kind == hook.TestEvent, Accepted: when(e.AcceptedAt, v.now)})
 	}
 	return out
@@ -177,8 +178,12 @@ func event(v *visit) (*screen, error) {
 			p.Missed = append(p.Missed, line)
 		}
 	}
-	return &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(delivered), Nav: "events", Soon: open, API: []string{"GET /v1/events/" + p.FullID + "?tenant=" + tenant, "GET /v1/events/" + p.FullID + "/explain?tenant=" + tenant},
-		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID, "posthorn event resend " + p.FullID}, Data: p}, nil
+	s := &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(delivered), Nav: "events", Soon: open, API: []string{"GET /v1/events/" + p.FullID + "?tenant=" + tenant, "GET /v1/events/" + p.FullID + "/explain?tenant=" + tenant},
+		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID}, Data: p}
+	if !p.Gone {
+		s.Commands = append(s.Commands, "posthorn event resend "+p.FullID)
+	}
+	return s, nil
 }
 
 // sentence returns the opening sentence of the page: the outcome of the event. done is how
@@ -197,9 +202,9 @@ func (p *eventPageData) sentence(done int) string {
 }
 
 func (v *visit) why(e *app.Explained) whyLine {
-	line := whyLine{State: badge{"off", "off", "Not sent"}, Href: v.at("endpoints/" + e.Endpoint.String()), Host: short(e.Endpoint), Message: e.Message}
+	line := whyLine{State: badge{"off", "off", "Not sent"}, Href: v.at("endpoints/" + e.Endpoint.String()), Host: page.Short(e.Endpoint), Message: e.Message}
 	if e.URL != "" {
-		line.Host, line.Path = hostOf(e.URL)
+		line.Host, line.Path = page.HostOf(e.URL)
 	}
 	if e.Delivery != nil {
 		line.State = stateBadge(&e.Delivery.Delivery)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // An error page shows what users may know, and the log holds the rest. While the store is
@@ -32,9 +33,9 @@ func TestErrorPages(t *testing.T) {
 		{"GET", hook.NotFound("event"), 404, "", false}, {"GET", &hook.Error{Code: hook.CodeRateLimited, Message: "Slowly.", RetryAfter: 1500 * time.Millisecond}, 429, "", false},
 	} {
 		log.Reset()
-		w, r := httptest.NewRecorder(), named(httptest.NewRequest(c.method, "/ui/live/", nil))
+		w, r := httptest.NewRecorder(), page.Named(httptest.NewRequest(c.method, "/ui/live/", nil))
 		h.serve(w, r, nil, func() error { return c.err })
-		if w.Code != c.status || w.Header().Get("Refresh") != c.refresh || strings.Contains(w.Body.String(), "inner detail") || !strings.Contains(w.Body.String(), requestID(r)) {
+		if w.Code != c.status || w.Header().Get("Refresh") != c.refresh || strings.Contains(w.Body.String(), "inner detail") || !strings.Contains(w.Body.String(), page.RequestID(r)) {
 			t.Errorf("%s, %v: %d %v\n%s", c.method, c.err, w.Code, w.Header(), w.Body)
 		}
 		if got := strings.Contains(log.String(), "inner detail"); got != c.logged {
@@ -44,7 +45,7 @@ func TestErrorPages(t *testing.T) {
 			t.Errorf("%v: Retry-After %q", c.err, w.Header().Get("Retry-After"))
 		}
 	}
-	w, r := httptest.NewRecorder(), named(httptest.NewRequest("GET", "/ui/live/", nil))
+	w, r := httptest.NewRecorder(), page.Named(httptest.NewRequest("GET", "/ui/live/", nil))
 	h.serve(w, r, nil, func() error { panic("inner detail") })
 	if w.Code != 500 || strings.Contains(w.Body.String(), "inner detail") || strings.Contains(w.Body.String(), "goroutine") || !strings.Contains(log.String(), "goroutine") {
 		t.Errorf("a panic: %d %s", w.Code, w.Body)

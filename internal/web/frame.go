@@ -5,16 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // visit is a request for a page by a session that is allowed to see it.
@@ -145,7 +144,7 @@ var done = map[string]string{
 }
 
 func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
-	f := &frame{screen: *s, Static: h.static, Version: h.o.Version, Plain: h.o.Dev, RequestID: requestID(r),
+	f := &frame{screen: *s, Static: h.static, Version: h.o.Version, Plain: h.o.Dev, RequestID: page.RequestID(r),
 		Clock: h.o.Now().UTC().Format("15:04:05"), Done: done[r.URL.Query().Get("done")]}
 	f.Theme, f.Here = themeOf(r), r.URL.RequestURI()
 	if v == nil {
@@ -169,7 +168,7 @@ func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
 	if v.streamed {
 		return f
 	}
-	if _, _, err := h.pageOf(v.mode, f.Here); err == nil && !changes(r) && f.Status < 400 {
+	if _, _, err := h.pageOf(v.mode, f.Here); err == nil && !page.Changes(r) && f.Status < 400 {
 		f.Stream = v.at("stream", "of", f.Here)
 		if s.Soon && v.query.Get("refresh") != "off" {
 			q := r.URL.Query()
@@ -251,14 +250,6 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *sc
 	_, _ = out.WriteTo(w) // the client disconnected
 }
 
-// statusOf maps error codes to their statuses, except for 422.
-var statusOf = map[hook.Code]int{
-	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeAddressNotAllowed: 403, hook.CodeKeyReadOnly: 403, hook.CodeTypeNotAllowed: 403, hook.CodeUnauthorized: 401, hook.CodeMethodNotAllowed: 405,
-	hook.CodeConflict: 409, hook.CodePrecondition: 412, hook.CodeReplayEnded: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409,
-	hook.CodePayloadGone: 410, hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
-	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
-}
-
 // fault is the content of an error page.
 type fault struct {
 	Message, Code, Back string
@@ -266,10 +257,7 @@ type fault struct {
 
 // fail sends an error page. Internal details go only to the log.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error) {
-	status, ok := statusOf[hook.CodeOf(err)]
-	if !ok {
-		status = http.StatusUnprocessableEntity
-	}
+	status := page.Status(hook.CodeOf(err))
 	shown := fault{Code: string(hook.CodeOf(err)), Message: "Something went wrong in the server. Its log says more; name the request id below."}
 	s := &screen{Template: "error.html", Title: "Error", Heading: "This did not work", Status: status, Nav: "-"}
 	if e, ok := errors.AsType[*hook.Error](err); ok && status != http.StatusInternalServerError {
@@ -290,11 +278,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 			w.Header().Set("Retry-After", "5")
 		}
 	}
-	if changes(r) {
+	if page.Changes(r) {
 		s.Refresh = 0
 	}
 	if status >= 500 && !hook.Logged(err) {
-		h.o.Log.ErrorContext(r.Context(), "page failed", "path", loggedPath(r), "request", requestID(r), "error", err)
+		h.o.Log.ErrorContext(r.Context(), "page failed", "path", loggedPath(r), "request", page.RequestID(r), "error", err)
 	}
 	if v != nil {
 		shown.Back = v.at("")
@@ -305,31 +293,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 
 // serve runs the handler of a route and sends an error page for its error or panic.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, v *visit, do func() error) {
-	defer func() {
-		switch x := recover(); x {
-		case nil:
-		case http.ErrAbortHandler: // net/http's documented way to drop a connection
-			panic(x)
-		default:
-			h.fail(w, r, v, fmt.Errorf("panic: %v\n%s", x, debug.Stack()))
-		}
-	}()
-	if err := do(); err != nil {
-		h.fail(w, r, v, err)
-	}
-}
-
-type requestKey struct{}
-
-// named gives a request an id for the log and for the footer of its page.
-func named(r *http.Request) *http.Request {
-	id := strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)
-	return r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
-}
-
-func requestID(r *http.Request) string {
-	id, _ := r.Context().Value(requestKey{}).(string)
-	return id
+	page.Run(do, func(err error) { h.fail(w, r, v, err) })
 }
 
 // redirect redirects to one of these pages after an action.

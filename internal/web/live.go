@@ -14,6 +14,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // Bounds of streams.
@@ -26,7 +27,7 @@ const (
 	streamStep        = 5 * time.Second  // between reads of a page
 	streamSoon        = time.Second      // between reads of a page about something under way
 	streamSoonFor     = time.Minute      // since the stream began
-	maxPart           = 32 << 10
+	maxPart           = 32 << 10         // bytes; a stream whose page has a larger one ends when it changes
 )
 
 // stream is one page that is kept up to date.
@@ -129,6 +130,9 @@ func (v *visit) live() error {
 		if err := s.changes(before, parts, v.query.Get("first")); err != nil {
 			return nil // the browser went away
 		}
+		if large(before, parts) {
+			return s.send("end", "large") // the page would show its old part beside new ones
+		}
 		before = parts
 		step := streamStep
 		if soon && time.Since(begun) < streamSoonFor {
@@ -192,15 +196,14 @@ func (v *visit) again(ctx context.Context, page *http.Request, show func(*visit)
 
 // away reports whether an error says that the store cannot be read now.
 func away(err error) bool {
-	status, ok := statusOf[hook.CodeOf(err)]
-	return ok && status >= 500
+	return page.Status(hook.CodeOf(err)) >= 500
 }
 
 // copyOf returns a visit that makes the page once more.
-func (v *visit) copyOf(ctx context.Context, page *http.Request, caller app.Caller) *visit {
+func (v *visit) copyOf(ctx context.Context, of *http.Request, caller app.Caller) *visit {
 	now := v.h.o.Now()
-	return &visit{h: v.h, w: discard{}, r: page.WithContext(caller.Acting(ctx, addressOf(v.r).Unmap().String(), requestID(v.r))), caller: caller, mode: v.mode, now: now, begun: now,
-		query: page.URL.Query(), cookie: v.cookie, quiet: ctx, streamed: true}
+	return &visit{h: v.h, w: discard{}, r: of.WithContext(caller.Acting(ctx, addressOf(v.r).Unmap().String(), page.RequestID(v.r))), caller: caller, mode: v.mode, now: now, begun: now,
+		query: of.URL.Query(), cookie: v.cookie, quiet: ctx, streamed: true}
 }
 
 // discard takes what a page would send itself, which a streamed page never does.
@@ -279,6 +282,16 @@ func (s *sender) changes(before, now map[string]string, first string) error {
 	return nil
 }
 
+// large reports whether a part changed that is too large to be sent.
+func large(before, now map[string]string) bool {
+	for name, html := range now {
+		if old, ok := before[name]; ok && len(html) > maxPart && timeless(old) != timeless(html) {
+			return true
+		}
+	}
+	return false
+}
+
 // partsOf returns the inner HTML of the elements with data-live in a page that a template
 // of ours made: it is well formed, and "<" and ">" occur in tags only.
 func partsOf(page string) map[string]string {
@@ -296,7 +309,7 @@ func partsOf(page string) map[string]string {
 		tag, _, _ := strings.Cut(page[open+1:i], " ")
 		begin := at + strings.IndexByte(page[at:], '>') + 1
 		if end := endOf(page[begin:], tag); end >= 0 {
-			out[name] = page[begin : begin+end]
+			out[name] = strings.Clone(page[begin : begin+end]) // the page is not kept in memory
 		}
 	}
 }

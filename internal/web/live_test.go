@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -191,6 +192,43 @@ func TestPayloadsAreShownWithTheAuditLog(t *testing.T) {
 			}
 		}
 		w.Stop()
+	}
+}
+
+// The head of a delivery is kept up to date however large its payload. A stream ends when a
+// part changes that is too large to be sent: the page would be half old.
+func TestStreamsOfLargePages(t *testing.T) {
+	w := newWorld(t)
+	w.Publish("order/created", `{"note":"`+strings.Repeat("x", 40<<10)+`"}`)
+	var id string
+	attempts := func(n int) func() bool {
+		return func() bool {
+			page, err := w.API.Deliveries(t.Context(), client.DeliveryQuery{})
+			if err != nil || len(page.Data) == 0 || page.Data[0].Attempts < n {
+				return false
+			}
+			id = page.Data[0].ID
+			return id != w.delivery
+		}
+	}
+	w.Until("the delivery failed once", attempts(1))
+	b := w.browser(w.Config.OperatorKey)
+	f := b.feed(of("deliveries/" + id))
+	for !strings.HasPrefix(f.next("part"), `["head",`) {
+		continue
+	}
+	w.Answers(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.WriteHeader(500)
+		_, _ = io.WriteString(rw, strings.Repeat(`"`, 2<<10))
+	})
+	for n := 2; n < 6; n++ {
+		if _, err := w.API.RetryDelivery(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		w.Until("another attempt failed", attempts(n))
+	}
+	if why := f.next("end"); why != `"large"` {
+		t.Error(why)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 func escape(text string) string { return url.QueryEscape(text) }
@@ -143,6 +144,6 @@ func (h *Handler) audit(r *http.Request, what string, c app.Caller, act hook.Act
 	if c.KeyID.IsZero() {
 		key = "bootstrap"
 	}
-	h.o.Log.WarnContext(r.Context(), what, "mode", c.Mode.String(), "key", key, "address", from.Addr().String(), "request", requestID(r))
-	h.o.Service.AuditSession(r.Context(), c, act, from.Addr(), requestID(r))
+	h.o.Log.WarnContext(r.Context(), what, "mode", c.Mode.String(), "key", key, "address", from.Addr().String(), "request", page.RequestID(r))
+	h.o.Service.AuditSession(r.Context(), c, act, from.Addr(), page.RequestID(r))
 }

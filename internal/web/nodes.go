@@ -1,6 +1,10 @@
 package web
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/posthorn/posthorn/internal/web/page"
+)
 
 // nodeLine is the node that answers.
 type nodeLine struct {
@@ -81,7 +85,7 @@ func profileSheet(v *visit) (*screen, error) {
 			Words                      []string
 			Endpoints                  string
 			Types                      int
-		}{sheet.Description, visible([]byte(head)), visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types)}}, nil
+		}{sheet.Description, page.Visible([]byte(head)), page.Visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types)}}, nil
 }
 
 func shortcuts(*visit) (*screen, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // figure is a number with what explains it.
@@ -104,7 +105,7 @@ func overview(v *visit) (*screen, error) {
 	}
 	for i := range now.concerns[:min(len(now.concerns), 20)] {
 		c := &now.concerns[i]
-		host, path := hostOf(c.endpoint.URL)
+		host, path := page.HostOf(c.endpoint.URL)
 		p.Attention = append(p.Attention, concernLine{State: endpointBadge(&c.endpoint, c.health.Failures), Href: v.at("endpoints/" + c.endpoint.ID.String()), Name: host + path,
 			Tenant: c.endpoint.Scope.Tenant, Says: v.concernWords(c)})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // payload is the data of an event, or why it is not shown.
@@ -22,7 +23,7 @@ type payload struct {
 
 // note fills in the size of an event's data, and what is redacted of it.
 func (p *payload) note(e *hook.Event) {
-	p.Size = size(len(e.Data))
+	p.Size = page.Size(len(e.Data))
 	if len(e.Redacted) > 0 && p.Why == "" {
 		p.Redacted = "Redacted for display: " + strings.Join(e.Redacted, ", ") + ". Receivers get the values."
 	}
@@ -70,7 +71,7 @@ func (v *visit) removed(e *hook.Event) payload {
 
 // payloadOf prepares the data of an event for display.
 func payloadOf(data []byte, raw bool) payload {
-	p := payload{text: foreign(data, maxShown)}
+	p := payload{text: foreign(data, page.MaxShown)}
 	if raw || p.Cut || p.Hex {
 		return p
 	}
@@ -117,7 +118,7 @@ func (t *jsonTree) token() (json.Token, string, bool) {
 		return nil, "", false
 	}
 	text := bytes.TrimLeft(t.raw[from:t.dec.InputOffset()], " \t\r\n:,")
-	return token, visible(text), true
+	return token, page.Visible(text), true
 }
 
 func (t *jsonTree) value(key string) (jsonLine, bool) {
@@ -162,14 +163,4 @@ func (t *jsonTree) inside(line jsonLine, open json.Delim) (jsonLine, bool) {
 	}
 	_, _, ok := t.token()
 	return line, ok
-}
-
-// pretty indents JSON and preserves order, numbers and strings. Text that is not JSON stays
-// unchanged.
-func pretty(raw []byte) []byte {
-	var out bytes.Buffer
-	if json.Indent(&out, raw, "", "  ") != nil {
-		return raw
-	}
-	return out.Bytes()
 }

@@ -30,7 +30,7 @@ func TestRemovedPayload(t *testing.T) {
 	for id, removed := range map[string]bool{gone: true, there: false} {
 		page := b.do("GET", "/ui/live/events/"+id, nil)
 		if page.status != 200 || strings.Contains(page.body, "because its retention had passed") != removed || strings.Contains(page.body, "canary-payload") == removed ||
-			strings.Contains(page.body, "Resend to all") == removed || strings.Contains(page.body, ">Download</a>") == removed {
+			strings.Contains(page.body, "Resend to all") == removed || strings.Contains(page.body, "posthorn event resend "+id) == removed || strings.Contains(page.body, ">Download</a>") == removed {
 			t.Errorf("removed %v: %d %s", removed, page.status, page.body)
 		}
 		data := b.do("GET", "/ui/live/events/"+id+"/data", nil)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // replayLine is a replay in a list, and on its page.
@@ -112,7 +113,7 @@ func replay(v *visit) (*screen, error) {
 	line := v.replayLine(&j)
 	name := j.Endpoint.String()
 	if e, err := v.service().EndpointNamed(v.quiet, v.caller, j.Scope.Tenant, j.Endpoint); err == nil {
-		host, path := hostOf(e.URL)
+		host, path := page.HostOf(e.URL)
 		name = host + path
 	}
 	heading := map[hook.ReplayState]string{hook.ReplayRunning: "The replay to %s is under way", hook.ReplayPaused: "The replay to %s is paused", hook.ReplayDone: "The replay to %s is done",
@@ -180,7 +181,7 @@ func newReplay(v *visit) (*screen, error) {
 	}
 	for i := range found.Preview.Sample {
 		m := &found.Preview.Sample[i]
-		row := replaySample{Href: v.at("events/"+m.PublicID.String(), "tenant", found.Scope.Tenant), Type: m.Type, ID: short(m.PublicID), Answer: answerWords(m.LastStatus, m.LastError), Accepted: when(m.AcceptedAt, v.now), State: badge{"off", "off", "Missing"}}
+		row := replaySample{Href: v.at("events/"+m.PublicID.String(), "tenant", found.Scope.Tenant), Type: m.Type, ID: page.Short(m.PublicID), Answer: answerWords(m.LastStatus, m.LastError), Accepted: when(m.AcceptedAt, v.now), State: badge{"off", "off", "Missing"}}
 		if m.Exists {
 			row.State = stateBadge(&hook.Delivery{State: m.State})
 		} else {
@@ -222,7 +223,7 @@ func (v *visit) replayForm(f formValues, preview *replayPreview) *screen {
 	}
 	if id, err := hook.ParseID(f.Value["endpoint"]); err == nil {
 		if e, err := v.service().EndpointNamed(v.quiet, v.caller, "", id); err == nil {
-			host, path := hostOf(e.URL)
+			host, path := page.HostOf(e.URL)
 			p.EndpointName, p.EndpointHref, p.Test = host+path, v.at("endpoints/"+id.String()), v.at("endpoints/"+id.String()+"/test")
 			s.Heading = "Replay to " + host + path
 			s.Commands = []string{"posthorn replay create --endpoint " + id.String() + " --dry-run"}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // route is a page (GET) or an action (POST) below /ui/{mode}/ that requires a session with a
@@ -104,7 +105,7 @@ func (h *Handler) routes() {
 // plain returns the handler of a route without a session.
 func (h *Handler) plain(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r = named(r)
+		r = page.Named(r)
 		h.serve(w, r, nil, func() error { return do(w, r) })
 	}
 }
@@ -180,7 +181,7 @@ func (h *Handler) form(mode hook.Mode, do func(*visit) (*screen, string, error))
 // against the limits of that key, as for a call of the API.
 func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r = named(r)
+		r = page.Named(r)
 		one, cookie, ok, err := h.session(r, mode)
 		if err == nil && !ok {
 			h.askLogin(w, r)
@@ -209,7 +210,7 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 				return err
 			}
 			v.quiet = r.Context()
-			r := r.WithContext(caller.Acting(r.Context(), from.Unmap().String(), requestID(r)))
+			r := r.WithContext(caller.Acting(r.Context(), from.Unmap().String(), page.RequestID(r)))
 			v.caller, v.r = caller, r
 			h.serve(w, r, v, func() error {
 				err := h.o.Service.Call(r.Context(), caller, write)
@@ -218,7 +219,7 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 				}
 				if err != nil && write {
 					h.o.Service.AuditRefused(r.Context(), caller, r.Method, r.URL.EscapedPath(), err)
-					h.o.Log.InfoContext(r.Context(), "request refused", "request_id", requestID(r), "code", hook.CodeOf(err))
+					h.o.Log.InfoContext(r.Context(), "request refused", "request_id", page.RequestID(r), "code", hook.CodeOf(err))
 				}
 				return err
 			})
@@ -237,13 +238,13 @@ func addressOf(r *http.Request) netip.Addr {
 // cookie, which is SameSite=Strict. The page therefore reloads itself once, as a request
 // from this site.
 func (h *Handler) askLogin(w http.ResponseWriter, r *http.Request) {
-	if !changes(r) && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
+	if !page.Changes(r) && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 		w.Header().Set("Refresh", "0")
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		return
 	}
 	to := "/ui/login"
-	if !changes(r) && r.URL.Path != "/ui/" && r.URL.Path != "/ui" {
+	if !page.Changes(r) && r.URL.Path != "/ui/" && r.URL.Path != "/ui" {
 		to += "?next=" + escape(r.URL.RequestURI())
 	}
 	redirect(w, r, to)
@@ -252,7 +253,7 @@ func (h *Handler) askLogin(w http.ResponseWriter, r *http.Request) {
 // askMode shows the log-in page for a session that has no key of the mode.
 func (h *Handler) askMode(w http.ResponseWriter, r *http.Request, mode hook.Mode) {
 	to := at(mode, "")
-	if !changes(r) {
+	if !page.Changes(r) {
 		to = r.URL.RequestURI()
 	}
 	h.render(w, r, nil, &screen{Template: "login.html", Title: "Log in", Status: http.StatusForbidden, Heading: "This session has no key of " + mode.String() + " mode",

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // hit is a result of a search.
@@ -69,7 +70,7 @@ func (v *visit) hit(f *hook.Found) hit {
 	case hook.FoundDelivery:
 		h.Href = v.at("deliveries/" + f.ID)
 	case hook.FoundEndpoint:
-		host, path := hostOf(f.Name)
+		host, path := page.HostOf(f.Name)
 		h.Href, h.Name = v.at("endpoints/"+f.ID), host+path
 	case hook.FoundTenant:
 		h.Href = h.TenantHref

@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -13,11 +14,12 @@ import (
 // Bounds of the reads that all viewers of a mode share.
 const (
 	sharedFor       = 2 * time.Second
-	pageOfEndpoints = 250 // endpoints of one read
-	enabledPages    = 4   // reads of enabled endpoints, newest first
-	maxAttention    = 50  // endpoints with trouble that are kept
-	heldCounted     = 6   // of these, the ones whose held deliveries are counted
-	maxRunning      = 10  // replays that are counted
+	sharedRead      = 5 * time.Second // the longest that one viewer reads for all
+	pageOfEndpoints = 250             // endpoints of one read
+	enabledPages    = 4               // reads of enabled endpoints, newest first
+	maxAttention    = 50              // endpoints with trouble that are kept
+	heldCounted     = 6               // of these, the ones whose held deliveries are counted
+	maxRunning      = 10              // replays that are counted
 )
 
 // concern is an endpoint that needs attention.
@@ -31,6 +33,7 @@ type concern struct {
 // overall is what the navigation and the overview of a mode show to everybody.
 type overall struct {
 	at        time.Time
+	err       error     // it could not be read
 	concerns  []concern // oldest first
 	more      bool      // there are more than are kept
 	endpoints int
@@ -58,14 +61,29 @@ func (s *shared) mode(mode hook.Mode) *modeShared {
 	return s.of[mode]
 }
 
-// overall returns the shared answer, at most sharedFor old.
+// overall returns the shared answer, at most sharedFor old. An error is shared, too, so
+// those who wait do not read one after the other from a store that is away.
 func (v *visit) overall() (overall, error) {
 	one := v.h.shared.mode(v.mode)
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	if !one.now.at.IsZero() && v.now.Sub(one.now.at) < sharedFor && !v.now.Before(one.now.at) {
-		return one.now, nil
+		return one.now, one.now.err
 	}
+	limited, cancel := context.WithTimeout(v.quiet, sharedRead)
+	defer cancel()
+	reader := *v
+	reader.quiet = limited
+	next, err := reader.readOverall()
+	if err != nil && v.quiet.Err() != nil {
+		return overall{}, err // the viewer went away
+	}
+	next.err = err
+	one.now = next
+	return next, err
+}
+
+func (v *visit) readOverall() (overall, error) {
 	next := overall{at: v.now, all: true}
 	no, yes := false, true
 	err := v.look(&next, &no, 1)
@@ -73,7 +91,7 @@ func (v *visit) overall() (overall, error) {
 		err = v.look(&next, &yes, enabledPages)
 	}
 	if err != nil {
-		return overall{}, err
+		return overall{at: v.now}, err
 	}
 	slices.SortStableFunc(next.concerns, func(a, b concern) int { return cmp.Compare(a.since.UnixNano(), b.since.UnixNano()) })
 	if next.more = len(next.concerns) > maxAttention; next.more {
@@ -88,9 +106,8 @@ func (v *visit) overall() (overall, error) {
 	}
 	running := hook.ReplayRunning
 	if next.replays, _, err = v.service().Replays(v.quiet, v.caller, hook.ReplayQuery{State: &running, Page: hook.Page{Limit: maxRunning}}); err != nil {
-		return overall{}, err
+		return overall{at: v.now}, err
 	}
-	one.now = next
 	return next, nil
 }
 

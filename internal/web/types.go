@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 func types(v *visit) (*screen, error) {
@@ -114,7 +115,7 @@ func eventType(v *visit) (*screen, error) {
 			to   **text
 		}{{one.Schema, &shown.Schema}, {one.Example, &shown.Example}} {
 			if len(part.from) > 0 {
-				cut := foreign(pretty(part.from), maxShown)
+				cut := foreign(page.Pretty(part.from), page.MaxShown)
 				*part.to = &cut
 			}
 		}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 	"github.com/posthorn/posthorn/internal/web/portal"
 )
 
@@ -97,7 +98,7 @@ func New(o Options) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	h := &Handler{o: o, mux: http.NewServeMux(), templates: map[string]*template.Template{}}
+	h := &Handler{o: o, mux: http.NewServeMux()}
 	if err := h.load(); err != nil {
 		return nil, err
 	}
@@ -113,15 +114,7 @@ func New(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h.routes()
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(h.otherSite))
-	h.guarded = guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if changes(r) && r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" {
-			h.otherSite(w, r) // not from a browser, or from one too old to send the form's origin
-			return
-		}
-		h.mux.ServeHTTP(w, r)
-	}))
+	h.guarded = page.Guard(h.mux, h.otherSite)
 	return h, nil
 }
 
@@ -143,27 +136,9 @@ func (h *Handler) load() error {
 	if err := h.compress(names); err != nil {
 		return err
 	}
-	layout, err := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }}).ParseFS(files, "templates/layout.html", "templates/parts.html")
-	if err != nil {
+	base := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }})
+	if h.templates, err = page.Templates(base, files, "templates/layout.html", "templates/parts.html"); err != nil {
 		return fmt.Errorf("web: %w", err)
-	}
-	pages, err := fs.Glob(files, "templates/*.html")
-	if err != nil {
-		return fmt.Errorf("web: %w", err)
-	}
-	for _, name := range pages {
-		base := path.Base(name)
-		if base == "layout.html" || base == "parts.html" {
-			continue
-		}
-		t, err := layout.Clone()
-		if err == nil {
-			t, err = t.ParseFS(files, name)
-		}
-		if err != nil {
-			return fmt.Errorf("web: %w", err)
-		}
-		h.templates[base] = t
 	}
 	return nil
 }
@@ -195,7 +170,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
 	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)")
 	head.Set("Cache-Control", "no-store")
-	if changes(r) {
+	if page.Changes(r) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	}
 	h.guarded.ServeHTTP(w, r)
@@ -203,8 +178,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // maxForm is the maximum size of a form, in bytes.
 const maxForm = 64 << 10
-
-func changes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
 
 // mediaTypes are the media types of the static files. The tables of the machine may lack them.
 var mediaTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}

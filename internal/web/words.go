@@ -5,14 +5,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // moment is a time as pages show it: relative, with the exact time beside it.
@@ -43,24 +42,7 @@ func when(at, now time.Time) moment {
 
 // span formats a duration with one or two units.
 func span(d time.Duration) string {
-	two := func(big, small time.Duration, bigName, smallName string) string {
-		n, rest := d/big, d%big/small
-		if n >= 10 || rest == 0 {
-			return fmt.Sprintf("%d %s", n, bigName)
-		}
-		return fmt.Sprintf("%d %s %d %s", n, bigName, rest, smallName)
-	}
-	switch {
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return two(time.Minute, time.Second, "min", "s")
-	case d < 24*time.Hour:
-		return two(time.Hour, time.Minute, "h", "min")
-	}
-	return two(24*time.Hour, time.Hour, "d", "h")
+	return page.Span(d, func(n int, unit string) string { return fmt.Sprintf("%d %s", n, unit) })
 }
 
 // short3 formats a duration that was measured, with two digits or three.
@@ -77,13 +59,7 @@ func short3(d time.Duration) string {
 }
 
 // number writes a number with commas between its thousands.
-func number(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}
+func number(n int64) string { return page.Number(n, ",") }
 
 // plural returns the word for a number of things.
 func plural(n int, one, many string) string {
@@ -187,23 +163,6 @@ var reasonWords = map[hook.Reason]string{
 // triggerWords describe why an attempt was made.
 var triggerWords = map[hook.Trigger]string{hook.BySchedule: "by schedule", hook.ByHand: "by hand", hook.ByTest: "test", hook.ByReplay: "by resend"}
 
-// hostOf splits a URL into its host and the rest for display, with secrets masked.
-func hostOf(raw string) (host, rest string) {
-	masked := hook.MaskURL(raw)
-	u, err := url.Parse(masked)
-	if err != nil || u.Host == "" {
-		return masked, ""
-	}
-	_, after, _ := strings.Cut(masked, u.Host)
-	return u.Host, after
-}
-
-// short returns the first part of an id, for tables.
-func short(id hook.ID) string { return id.String()[:13] + "…" }
-
-// maxShown limits the text of a payload or response on a page, in bytes.
-const maxShown = 64 << 10
-
 // text is foreign text in the form that pages show.
 type text struct {
 	Body string
@@ -233,53 +192,15 @@ func binary(raw []byte) bool {
 // foreign prepares foreign bytes for display. It makes control and direction characters
 // visible, and shows at most limit bytes.
 func foreign(raw []byte, limit int) text {
-	t := text{Size: size(len(raw))}
+	t := text{Size: page.Size(len(raw))}
 	if binary(raw) {
 		t.Hex, t.Cut = true, len(raw) > maxHex
 		t.Body = hex.Dump(raw[:min(len(raw), maxHex)])
 		return t
 	}
-	if len(raw) > limit {
-		t.Cut, raw = true, raw[:limit]
-		for len(raw) > 0 && !utf8.RuneStart(raw[len(raw)-1]) {
-			raw = raw[:len(raw)-1]
-		}
-		if n := len(raw); n > 0 && raw[n-1] >= utf8.RuneSelf {
-			raw = raw[:n-1]
-		}
-	}
-	t.Body = visible(raw)
+	raw, t.Cut = page.Start(raw, limit)
+	t.Body = page.Visible(raw)
 	return t
-}
-
-func visible(raw []byte) string {
-	var b strings.Builder
-	for len(raw) > 0 {
-		r, n := utf8.DecodeRune(raw)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, "\\x%02x", raw[0])
-		case r == '\n' || r == '\t':
-			b.WriteRune(r)
-		case r == '\r' && len(raw) > 1 && raw[1] == '\n':
-		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
-			fmt.Fprintf(&b, "\\u{%04x}", r)
-		default:
-			b.WriteRune(r)
-		}
-		raw = raw[n:]
-	}
-	return b.String()
-}
-
-func size(n int) string {
-	switch {
-	case n < 1024:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/1024)
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
 // count formats a number from a read that stopped counting at limit.

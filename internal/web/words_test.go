@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // The path after a log-in is always one of these pages. Another host, a scheme, and what
@@ -36,7 +37,7 @@ func TestForeignTextIsVisible(t *testing.T) {
 	if !cut.Cut || cut.Body != "€€" || cut.Size != "30 B" {
 		t.Errorf("%+v", cut)
 	}
-	if got := string(pretty([]byte(`{"b":1.50,"a":12345678901234567890,"s":"<"}`))); got != "{\n  \"b\": 1.50,\n  \"a\": 12345678901234567890,\n  \"s\": \"<\"\n}" {
+	if got := string(page.Pretty([]byte(`{"b":1.50,"a":12345678901234567890,"s":"<"}`))); got != "{\n  \"b\": 1.50,\n  \"a\": 12345678901234567890,\n  \"s\": \"<\"\n}" {
 		t.Error(got)
 	}
 }
@@ -114,5 +115,13 @@ func TestPhases(t *testing.T) {
 	}
 	if phasesOf(&hook.Attempt{Duration: time.Second}) != nil {
 		t.Error("phases that were not recorded")
+	}
+}
+
+// A download is for programs: its numbers are written without marks. No cell is a formula.
+func TestAuditCells(t *testing.T) {
+	cells := auditCells(&hook.AuditEntry{Chain: 1234, Sequence: 1234567, Detail: "=1+1"})
+	if got := cells[len(cells)-4 : len(cells)-1]; got[0] != "'=1+1" || got[1] != "1234" || got[2] != "1234567" {
+		t.Errorf("%q", got)
 	}
 }

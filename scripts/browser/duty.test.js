@@ -109,7 +109,7 @@ story("newer rows wait behind a sentence, and rows hold still", async ({ page, w
   const first = await page.locator("tbody tr").first().getAttribute("data-id");
   await until("the page follows", () => page.evaluate(() => document.querySelector("[data-updates]")?.textContent === "Updates on"));
   await world.publish("acme", "mandate.created", {});
-  await page.locator("[data-fresh]", { hasText: "1 newer deliveries: show them" }).waitFor({ timeout: 12000 });
+  await page.locator("[data-fresh]", { hasText: "1 newer delivery: show it" }).waitFor({ timeout: 12000 });
   assert.equal(await page.locator("tbody tr").first().getAttribute("data-id"), first);
   await page.locator("[data-fresh]").click();
   await page.waitForLoadState();

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // deliveryLine is a delivery in a list.
@@ -36,7 +37,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 			e, _ = v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, d.Endpoint) // deleted: nil
 			known[d.Endpoint] = e
 		}
-		line := deliveryLine{State: v.stateBadge(&d.Delivery), Href: v.At("deliveries/" + d.ID.String()), Type: d.EventType, ID: short(d.ID), Host: short(d.Endpoint),
+		line := deliveryLine{State: v.stateBadge(&d.Delivery), Href: v.At("deliveries/" + d.ID.String()), Type: d.EventType, ID: page.Short(d.ID), Host: page.Short(d.Endpoint),
 			Answer: v.answer(d.LastStatus, d.LastError), Code: string(d.LastError), Tries: d.Attempts, Next: v.when(d.Due), Accepted: v.when(d.CreatedAt),
 			Test: d.Kind == hook.TestEvent, EventHref: v.At("events/" + d.PublicID.String())}
 		if !d.Due.IsZero() && !d.Due.After(v.now) {
@@ -46,7 +47,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 			line.Answer = v.T("answer.none")
 		}
 		if e != nil {
-			line.Host, line.Path = hostOf(e.URL)
+			line.Host, line.Path = page.HostOf(e.URL)
 			line.Endpoint = v.At("endpoints/" + d.Endpoint.String())
 		}
 		out = append(out, line)
@@ -160,7 +161,7 @@ func (v *visit) endpointOptions(current string, any bool) ([]option, error) {
 	}
 	found := current == ""
 	for i := range rows {
-		host, path := hostOf(rows[i].URL)
+		host, path := page.HostOf(rows[i].URL)
 		id := rows[i].ID.String()
 		found = found || id == current
 		out = append(out, option{id, host + path, id == current})
@@ -239,7 +240,7 @@ func delivery(v *visit) (*screen, error) {
 	p.Unseen = v.view(hook.ActDeliveryRead, "delivery", row.ID, row.Scope) != nil
 	if event, all, err := v.service().Event(v.quiet, v.caller, v.caller.Tenant, row.PublicID); err == nil {
 		if !p.Unseen {
-			p.Data = v.foreign(pretty(event.Data), 8<<10)
+			p.Data = v.foreign(page.Pretty(event.Data), 8<<10)
 		}
 		p.Data.Size, p.Data.Redacted = v.size(len(event.Data)), v.redacted(event)
 		if p.Gone = v.gone(event.PayloadRemovedAt); p.Gone != "" {
@@ -277,7 +278,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		}
 		limit := 2 << 10
 		if a.Number == asked {
-			limit = maxShown
+			limit = page.MaxShown
 		}
 		good := a.Class == hook.ClassNone || a.Class == hook.ClassTruncated
 		line := attemptLine{Number: a.Number, Good: good, Open: i == newest, Answer: v.answer(a.Status, a.Class), Code: string(a.Class), Trigger: v.T("trigger." + a.Trigger.String()),
@@ -362,9 +363,9 @@ func event(v *visit) (*screen, error) {
 	if p.Unseen = v.view(hook.ActEventRead, "event", e.PublicID, e.Scope) != nil; !p.Unseen {
 		data := e.Data
 		if !p.Raw {
-			data = pretty(data)
+			data = page.Pretty(data)
 		}
-		p.Data = v.foreign(data, maxShown)
+		p.Data = v.foreign(data, page.MaxShown)
 	}
 	p.Data.Size, p.Data.Redacted = v.size(len(e.Data)), v.redacted(e)
 	if p.Gone = v.gone(e.PayloadRemovedAt); p.Gone != "" {
@@ -377,15 +378,15 @@ func event(v *visit) (*screen, error) {
 	for i := range x.Endpoints {
 		w := &x.Endpoints[i]
 		line := whyLine{State: v.badge("off", "off", "not_sent"), Why: v.T("why."+string(w.Why), "types", strings.Join(w.Types, " "))}
-		line.Host, line.Path = hostOf(w.URL)
+		line.Host, line.Path = page.HostOf(w.URL)
 		if now, err := v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, w.Endpoint); err == nil {
 			line.Endpoint = v.At("endpoints/" + w.Endpoint.String())
 			if w.URL == "" {
-				line.Host, line.Path = hostOf(now.URL)
+				line.Host, line.Path = page.HostOf(now.URL)
 			}
 		}
 		if line.Host == "" {
-			line.Host = short(w.Endpoint)
+			line.Host = page.Short(w.Endpoint)
 		}
 		if w.Delivery != nil {
 			got++

@@ -1,8 +1,7 @@
 package portal
 
 import (
-	"crypto/sha256"
-	"math/rand/v2"
+	"crypto/rand"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // endpointLine is an endpoint in a list.
@@ -25,7 +25,7 @@ type endpointLine struct {
 func (v *visit) endpointLine(e *hook.Endpoint, h hook.Health) endpointLine {
 	line := endpointLine{Href: v.At("endpoints/" + e.ID.String()), Title: e.Title, Types: v.typesText(e.Types), Changed: v.when(e.UpdatedAt)}
 	line.State, line.Trouble = v.endpointState(e, h)
-	line.Host, line.Path = hostOf(e.URL)
+	line.Host, line.Path = page.HostOf(e.URL)
 	line.Failing = line.Trouble != "" && e.Status != hook.Disabled
 	return line
 }
@@ -254,7 +254,7 @@ func newEndpoint(v *visit) (*screen, error) {
 	if !v.May("manage_endpoints") {
 		return nil, errMissing
 	}
-	return v.newScreen(&endpointForm{Once: strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36), URL: "https://"}, nil)
+	return v.newScreen(&endpointForm{Once: rand.Text(), URL: "https://"}, nil)
 }
 
 // errMissing refuses a page that a session may not open. What it would do is refused by app.
@@ -291,7 +291,13 @@ func createEndpoint(v *visit) (*screen, error) {
 	var again *hook.Replay
 	if err == nil {
 		in := app.NewEndpoint{URL: f.URL, Types: types, Title: f.Title, Description: f.Description, Headers: headers, RateLimit: rate}
-		made, again, err = v.service().CreateEndpoint(v.ctx(), v.caller, in, v.once(f.Once))
+		made, again, err = v.service().CreateEndpoint(v.ctx(), v.caller, in, v.once("endpoints/new", f.Once, func(result any) string {
+			e, _ := result.(app.Endpoint)
+			if e.Endpoint == nil {
+				return ""
+			}
+			return e.ID.String()
+		}))
 	}
 	if err != nil {
 		if err := f.wrong(v, err); err != nil {
@@ -305,23 +311,9 @@ func createEndpoint(v *visit) (*screen, error) {
 	return v.secretScreen("secret.made", made.Endpoint, secretPage{Secret: made.Secret, PublicKey: made.PublicKey}), nil
 }
 
-// once makes a form that was sent twice act once. Its answer is the id of what was made.
-func (v *visit) once(key string) *app.Once {
-	if key == "" || len(key) > 64 {
-		return nil
-	}
-	return &app.Once{Route: "portal endpoints/new", Key: "portal:" + key, BodyHash: sha256.Sum256([]byte(v.r.PostForm.Encode())), Answer: func(result any) (int, []byte) {
-		e, _ := result.(app.Endpoint)
-		if e.Endpoint == nil {
-			return 0, nil
-		}
-		return 201, []byte(e.ID.String())
-	}}
-}
-
 func (v *visit) secretScreen(says string, e *hook.Endpoint, p secretPage) *screen {
 	p.Says, p.Base = says, "endpoints/"+e.ID.String()
-	host, path := hostOf(e.URL)
+	host, path := page.HostOf(e.URL)
 	return &screen{Template: "secret.html", Title: v.T("secret.title", "endpoint", host+path), Nav: "endpoints", Data: p}
 }
 
@@ -379,7 +371,7 @@ type button struct {
 }
 
 func (v *visit) asks(e *hook.Endpoint, heading string, a ask) *screen {
-	host, path := hostOf(e.URL)
+	host, path := page.HostOf(e.URL)
 	a.Back = v.At("endpoints/" + e.ID.String())
 	return &screen{Template: "ask.html", Title: v.T(heading, "endpoint", host+path), Nav: "endpoints", Data: a}
 }
@@ -444,7 +436,7 @@ func askDelete(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, _ := hostOf(e.URL)
+	host, _ := page.HostOf(e.URL)
 	return v.asks(e.Endpoint, "delete.title", ask{Says: []string{v.T("delete.says"), v.T("delete.type", "host", host)}, Type: host,
 		Buttons: []button{{Action: v.At("endpoints/" + e.ID.String() + "/delete"), Label: v.T("delete.do"), Danger: true}}}), nil
 }
@@ -456,7 +448,7 @@ func deleteEndpoint(v *visit) (*screen, error) {
 	}
 	typed := strings.TrimSpace(v.r.PostForm.Get("host"))
 	err = v.service().DeleteEndpoint(v.ctx(), v.caller, id, func(now hook.Endpoint) error {
-		if host, _ := hostOf(now.URL); host != typed {
+		if host, _ := page.HostOf(now.URL); host != typed {
 			return &hook.Error{Code: hook.CodeInvalidRequest, Field: "host", Message: v.T("delete.wrong")}
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // The cookies of sessions. Each session has one of its own, so that two sessions in two tabs
@@ -60,7 +61,7 @@ func (h *Handler) lost(w http.ResponseWriter, r *http.Request, sid string) error
 		h.nobody(w, r, &known)
 		return nil
 	}
-	if others := sids(r); !changes(r) && len(others) > 0 && h.mayLook(r) {
+	if others := sids(r); !page.Changes(r) && len(others) > 0 && h.mayLook(r) {
 		var living []string
 		for _, other := range others[:min(len(others), maxCookies)] {
 			_, ok, err := h.sessionOf(r, other)
@@ -158,7 +159,7 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request) {
 			return nil
 		}
 		from, _ := netip.ParseAddrPort(r.RemoteAddr)
-		in, err := h.o.Service.Enter(r.Context(), hook.WebPortal, r.PathValue("code"), from.Addr().Unmap().String(), requestID(r))
+		in, err := h.o.Service.Enter(r.Context(), hook.WebPortal, r.PathValue("code"), from.Addr().Unmap().String(), page.RequestID(r))
 		if hook.CodeOf(err) == hook.CodeNotFound && err != nil {
 			h.door(w, r, "")
 			return nil

@@ -1,11 +1,15 @@
 package portal
 
 import (
+	"crypto/sha256"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // endpointForm is the form of an endpoint, as it was filled in.
@@ -39,8 +43,8 @@ func (v *visit) formIn() *endpointForm {
 
 // wrong notes what app says is wrong with the form. Other errors are returned.
 func (f *endpointForm) wrong(v *visit, err error) error {
-	status := statusOf[hook.CodeOf(err)]
-	if status != 0 && status != 409 && status != 412 {
+	status := page.Status(hook.CodeOf(err))
+	if status != 422 && status != 409 && status != 412 {
 		return err
 	}
 	var field string
@@ -93,4 +97,19 @@ func (v *visit) choices(picked []string) ([]typeChoice, error) {
 		out = append(out, typeChoice{rows[i].Name, rows[i].Description, slices.Contains(picked, rows[i].Name)})
 	}
 	return out, err
+}
+
+// once makes a form that was sent twice act once. made returns the id of what was made, or an
+// empty text if nothing was.
+func (v *visit) once(route, key string, made func(result any) string) *app.Once {
+	if key == "" || len(key) > 64 {
+		return nil
+	}
+	return &app.Once{Route: "portal " + route, Key: "portal:" + key, BodyHash: sha256.Sum256([]byte(v.r.PostForm.Encode())), Answer: func(result any) (int, []byte) {
+		id := made(result)
+		if id == "" {
+			return 0, nil
+		}
+		return http.StatusCreated, []byte(id)
+	}}
 }

@@ -1,18 +1,13 @@
 package portal
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // moment is a time as pages show it: relative, with the exact time beside it.
@@ -41,25 +36,7 @@ func (v *visit) when(at time.Time) moment {
 
 // span formats a duration with one or two units.
 func (v *visit) span(d time.Duration) string {
-	unit := func(n time.Duration, name string) string { return v.T("unit."+name, "n", int(n)) }
-	two := func(big, small time.Duration, bigName, smallName string) string {
-		n, rest := d/big, d%big/small
-		if n >= 10 || rest == 0 {
-			return unit(n, bigName)
-		}
-		return unit(n, bigName) + " " + unit(rest, smallName)
-	}
-	switch {
-	case d < time.Second:
-		return unit(d/time.Millisecond, "ms")
-	case d < time.Minute:
-		return unit(d/time.Second, "s")
-	case d < time.Hour:
-		return two(time.Minute, time.Second, "min", "s")
-	case d < 24*time.Hour:
-		return two(time.Hour, time.Minute, "h", "min")
-	}
-	return two(24*time.Hour, time.Hour, "d", "h")
+	return page.Span(d, func(n int, unit string) string { return v.T("unit."+unit, "n", n) })
 }
 
 // share formats a part of a whole in percent, or as a dash if there is no whole.
@@ -158,23 +135,6 @@ func (v *visit) reason(r hook.Reason) string {
 	return string(r)
 }
 
-// hostOf splits a URL into its host and the rest for display, with secrets masked.
-func hostOf(raw string) (host, rest string) {
-	masked := hook.MaskURL(raw)
-	u, err := url.Parse(masked)
-	if err != nil || u.Host == "" {
-		return masked, ""
-	}
-	_, after, _ := strings.Cut(masked, u.Host)
-	return u.Host, after
-}
-
-// short returns the first part of an id, for tables.
-func short(id hook.ID) string { return id.String()[:13] + "…" }
-
-// maxShown limits the text of a payload or response on a page, in bytes.
-const maxShown = 64 << 10
-
 // code is foreign text in the form that pages show.
 type code struct {
 	Body string
@@ -187,51 +147,12 @@ type code struct {
 // foreign prepares foreign bytes for display. It makes control and direction characters
 // visible, and shows at most limit bytes.
 func (v *visit) foreign(raw []byte, limit int) code {
-	c := code{Size: v.size(len(raw))}
-	if len(raw) > limit {
-		c.Cut, raw = true, raw[:limit]
-		for i := 0; i < utf8.UTFMax && len(raw) > 0 && !utf8.Valid(raw[max(0, len(raw)-utf8.UTFMax):]); i++ {
-			raw = raw[:len(raw)-1]
-		}
-	}
-	var b strings.Builder
-	for len(raw) > 0 {
-		r, n := utf8.DecodeRune(raw)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, "\\x%02x", raw[0])
-		case r == '\n' || r == '\t':
-			b.WriteRune(r)
-		case r == '\r' && len(raw) > 1 && raw[1] == '\n':
-		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
-			fmt.Fprintf(&b, "\\u{%04x}", r)
-		default:
-			b.WriteRune(r)
-		}
-		raw = raw[n:]
-	}
-	c.Body = b.String()
-	return c
-}
-
-// pretty indents JSON and preserves order, numbers and strings. Text that is not JSON stays
-// unchanged.
-func pretty(raw []byte) []byte {
-	var out bytes.Buffer
-	if json.Indent(&out, raw, "", "  ") != nil {
-		return raw
-	}
-	return out.Bytes()
+	start, cut := page.Start(raw, limit)
+	return code{Body: page.Visible(start), Size: v.size(len(raw)), Cut: cut}
 }
 
 func (v *visit) size(n int) string {
-	text := strconv.Itoa(n) + " B"
-	switch {
-	case n >= 1<<20:
-		text = fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1024:
-		text = fmt.Sprintf("%.1f KiB", float64(n)/1024)
-	}
+	text := page.Size(n)
 	if v.lang == "de" {
 		text = strings.Replace(text, ".", ",", 1)
 	}
@@ -257,21 +178,11 @@ func (v *visit) chart(s *hook.Stats) *chart {
 	if good+bad == 0 {
 		return nil
 	}
-	const width, up, down = 960, 98, 44
 	var upper, lower strings.Builder
-	bar := func(path *strings.Builder, i int, n, most, height int64, from func(high int64) int64) {
-		if n <= 0 || most <= 0 {
-			return
-		}
-		left := i * width / len(s.Buckets)
-		wide := max(1, (i+1)*width/len(s.Buckets)-left-2)
-		high := max(1, n*height/most)
-		fmt.Fprintf(path, "M%d %dh%dv%dh-%dz", left, from(high), wide, high, wide)
-	}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
-		bar(&upper, i, b.Delivered, mostGood, up, func(high int64) int64 { return 100 - high })
-		bar(&lower, i, b.Attempts-b.Delivered, mostBad, down, func(int64) int64 { return 103 })
+		page.Bar(&upper, i, len(s.Buckets), b.Delivered, mostGood)
+		page.Bar(&lower, i, len(s.Buckets), -max(0, b.Attempts-b.Delivered), mostBad)
 	}
 	end := s.From.Add(time.Duration(len(s.Buckets)) * s.Step)
 	c := &chart{Good: upper.String(), Bad: lower.String(), MostGood: v.words.number(mostGood), Most: v.words.number(mostBad), Every: v.span(s.Step),

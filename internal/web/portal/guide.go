@@ -10,6 +10,7 @@ import (
 	"github.com/posthorn/posthorn/examples/receivers"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/portal"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // typeLine is an event type in a list.
@@ -46,7 +47,7 @@ func eventType(v *visit) (*screen, error) {
 	return &screen{Template: "type.html", Title: t.Name, Nav: "types", Data: struct {
 		Description     string
 		Schema, Example code
-	}{t.Description, v.foreign(pretty(t.Schema), maxShown), v.foreign(pretty(t.Example), maxShown)}}, nil
+	}{t.Description, v.foreign(page.Pretty(t.Schema), page.MaxShown), v.foreign(page.Pretty(t.Example), page.MaxShown)}}, nil
 }
 
 // snippet is code that verifies a request in one language.
@@ -105,7 +106,7 @@ func (v *visit) verifyScreen(endpoint string, p *verifyPage) (*screen, error) {
 		return nil, err
 	}
 	for i := range rows {
-		host, path := hostOf(rows[i].URL)
+		host, path := page.HostOf(rows[i].URL)
 		id := rows[i].ID.String()
 		if endpoint == "" {
 			endpoint = id

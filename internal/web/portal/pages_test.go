@@ -157,6 +157,32 @@ func TestWhatPagesNeverShow(t *testing.T) {
 	}
 }
 
+// The form of a replay that is sent twice starts one, and another form another one.
+func TestOneReplayOfOneForm(t *testing.T) {
+	w := newWorld(t, "")
+	b, form := w.open(nordlicht, all), w.of[nordlicht].form("replays/new", "nordlicht")
+	started := func(once string) string {
+		form.Set("once", once)
+		a := b.post("replays/new", form)
+		if a.Code != 303 {
+			t.Fatalf("%d %s", a.Code, a.Body)
+		}
+		return a.Header().Get("Location")
+	}
+	first := started("one")
+	if again := started("one"); again != first {
+		t.Errorf("the form sent twice started %s and %s", first, again)
+	}
+	if other := started("two"); other == first {
+		t.Errorf("two forms started %s", first)
+	}
+	preview := w.of[nordlicht].form("replays/new", "nordlicht")
+	preview.Set("do", "preview")
+	if body := b.post("replays/new", preview).Body.String(); !regexp.MustCompile(`name="once" value="[A-Z0-9]{26}"`).MatchString(body) {
+		t.Errorf("the form has no key of its own:\n%s", body)
+	}
+}
+
 // Text that would be markup changes the words of a page, and nothing of its structure.
 func TestHostileText(t *testing.T) {
 	hostile := []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg/onload=alert(1)>`, `{{.}} {{$.T "x"}}`, `javascript:alert(1)`, "</pre></main><h1>x", `&lt;b&gt; &amp; &#x3c;`, "\u202eabc\u2066", `<!-- --><a href="https://evil.example">`, `\u003cscript\u003e`, "]]>", strings.Repeat("<b>", 30)}
@@ -228,6 +254,11 @@ func TestCatalogues(t *testing.T) {
 	for key := range de {
 		if _, ok := en[key]; !ok {
 			t.Errorf("%s is German only", key)
+		}
+	}
+	for key, text := range de { // spans stand at the ends of sentences
+		if strings.HasPrefix(key, "unit.") && (strings.HasSuffix(text, ".") || strings.HasSuffix(en[key], ".")) {
+			t.Errorf("%s ends with a full stop: %q and %q", key, en[key], text)
 		}
 	}
 	var source strings.Builder

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 //go:embed templates/*.html static/* words/*.yaml
@@ -58,7 +59,7 @@ func New(o Options) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	h := &Handler{o: o, outer: http.NewServeMux(), inner: http.NewServeMux(), templates: map[string]*template.Template{},
+	h := &Handler{o: o, outer: http.NewServeMux(), inner: http.NewServeMux(),
 		static: map[string][]byte{"posthorn.css": o.Style, "icons.svg": o.Icons}}
 	var err error
 	if h.words, err = catalogues(); err == nil {
@@ -68,15 +69,7 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
 	h.routes()
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(h.otherSite))
-	h.guarded = guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if changes(r) && r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" {
-			h.otherSite(w, r) // not from a browser, or from one too old to send the form's origin
-			return
-		}
-		h.outer.ServeHTTP(w, r)
-	}))
+	h.guarded = page.Guard(h.outer, h.otherSite)
 	return h, nil
 }
 
@@ -95,28 +88,8 @@ func (h *Handler) load() error {
 		sum.Write(h.static[name])
 	}
 	h.hash = hex.EncodeToString(sum.Sum(nil)[:8])
-	layout, err := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "static": h.file}).ParseFS(files, "templates/layout.html")
-	if err != nil {
-		return err
-	}
-	pages, err := fs.Glob(files, "templates/*.html")
-	if err != nil {
-		return err
-	}
-	for _, name := range pages {
-		if path.Base(name) == "layout.html" {
-			continue
-		}
-		t, err := layout.Clone()
-		if err == nil {
-			t, err = t.ParseFS(files, name)
-		}
-		if err != nil {
-			return err
-		}
-		h.templates[path.Base(name)] = t
-	}
-	return nil
+	h.templates, err = page.Templates(template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "static": h.file}), files, "templates/layout.html")
+	return err
 }
 
 // file returns the path of a static file, and icon that of an icon, for templates.
@@ -143,17 +116,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
 	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)")
 	head.Set("Cache-Control", "no-store")
-	if changes(r) {
+	if page.Changes(r) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	}
-	h.guarded.ServeHTTP(w, named(r))
+	h.guarded.ServeHTTP(w, page.Named(r))
 }
 
 // maxForm is the maximum size of a form, in bytes. The largest holds a captured request of
 // app.MaxCapture, escaped.
 const maxForm = 3*app.MaxCapture + 16<<10
-
-func changes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
 
 func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")

@@ -2,11 +2,13 @@ package portal
 
 import (
 	"context"
+	"crypto/rand"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // replayLine is a replay in a list.
@@ -26,7 +28,7 @@ type replayLine struct {
 func (v *visit) replayLine(r *app.Replay) replayLine {
 	line := replayLine{Href: v.At("replays/" + r.ID.String()), Base: "replays/" + r.ID.String(), Source: v.T("replay.source_" + string(r.Source)), Started: v.when(r.CreatedAt),
 		Done: v.words.number(int64(r.Done())), Total: v.words.number(int64(r.Total)), Delivered: v.words.number(int64(r.Delivered)), Failed: v.words.number(int64(r.Failed)),
-		Running: r.State == hook.ReplayRunning, Paused: r.State == hook.ReplayPaused, Host: short(r.Endpoint)}
+		Running: r.State == hook.ReplayRunning, Paused: r.State == hook.ReplayPaused, Host: page.Short(r.Endpoint)}
 	classes := map[hook.ReplayState][2]string{hook.ReplayRunning: {"wait", "replay"}, hook.ReplayPaused: {"held", "held"}, hook.ReplayDone: {"ok", "ok"}, hook.ReplayCancelled: {"off", "off"}, hook.ReplayFailed: {"bad", "x"}}
 	line.State = v.badge(classes[r.State][0], classes[r.State][1], "replay_"+r.State.String())
 	if !r.Exact {
@@ -45,7 +47,7 @@ func (v *visit) replayLine(r *app.Replay) replayLine {
 		line.Estimate = v.T("replay.estimate", "when", v.when(r.Estimate).Text)
 	}
 	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, r.Endpoint); err == nil {
-		line.Host, line.Path = hostOf(e.URL)
+		line.Host, line.Path = page.HostOf(e.URL)
 		line.All = v.At("deliveries", "endpoint", r.Endpoint.String())
 	}
 	line.From, line.To = exact(v, r.Filter.After), exact(v, r.Filter.Before)
@@ -86,6 +88,7 @@ type replayForm struct {
 	Preview                                string // a sentence; empty: not asked
 	Sample                                 []string
 	Ready                                  bool
+	Once                                   string // key of the form, which starts one replay
 }
 
 func newReplay(v *visit) (*screen, error) {
@@ -108,6 +111,7 @@ func (v *visit) replayScreen(f *replayForm) (*screen, error) {
 		f.Sources = append(f.Sources, option{s, v.T("replay.source_" + s), s == f.Source})
 	}
 	s := &screen{Template: "replay_new.html", Heading: "replay.new", Nav: "deliveries", Data: f}
+	f.Once = rand.Text()
 	if f.Problem != "" {
 		s.Status = 422
 	}
@@ -133,13 +137,23 @@ func startReplay(v *visit) (*screen, error) {
 		}
 	}
 	dry := in.Get("do") != "start"
-	made, _, err := v.service().CreateReplay(v.ctx(), v.caller, n, nil, dry, nil)
+	var once *app.Once
+	if !dry {
+		once = v.once("replays/new", in.Get("once"), func(result any) string {
+			r, _ := result.(app.Replay)
+			return r.ID.String()
+		})
+	}
+	made, again, err := v.service().CreateReplay(v.ctx(), v.caller, n, nil, dry, once)
 	if code := hook.CodeOf(err); err != nil && (code == hook.CodeInvalidRequest || code == hook.CodeEndpointDisabled || code == hook.CodeReplayLimit) {
 		f.Problem = v.says(err)
 		return v.replayScreen(f)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if again != nil { // pressed twice
+		return to(v.At("replays/" + string(again.Body))), nil
 	}
 	if !dry {
 		return to(v.At("replays/" + made.ID.String())), nil

@@ -5,17 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // visit is a request of a session, or of nobody, with the language of its answer.
@@ -121,7 +120,7 @@ var menu = []struct{ path, icon string }{{"", "home"}, {"endpoints", "plug"}, {"
 var done = map[string]bool{"retried": true, "resent": true, "enabled": true, "discarded": true, "disabled": true, "deleted": true, "tested": true, "saved": true, "challenged": true}
 
 func (v *visit) frame(s *screen) *frame {
-	f := &frame{visit: v, screen: s, Text: s.Title, RequestID: requestID(v.r)}
+	f := &frame{visit: v, screen: s, Text: s.Title, RequestID: page.RequestID(v.r)}
 	if f.Text == "" {
 		f.Text = v.T(s.Heading)
 	}
@@ -167,7 +166,7 @@ func (v *visit) frame(s *screen) *frame {
 
 // here returns the path of the page with another query. After an action it is the start page.
 func (v *visit) here(q url.Values) string {
-	if changes(v.r) {
+	if page.Changes(v.r) {
 		return v.At("", "lang", q.Get("lang"))
 	}
 	rest := v.r.PathValue("rest")
@@ -251,7 +250,7 @@ func (h *Handler) visited(w http.ResponseWriter, r *http.Request) {
 		from, _ := netip.ParseAddrPort(r.RemoteAddr)
 		v := h.stranger(r, &one)
 		v.caller, v.quiet = app.PortalCaller(&one), r.Context()
-		ctx := v.caller.Acting(r.Context(), from.Addr().Unmap().String(), requestID(r))
+		ctx := v.caller.Acting(r.Context(), from.Addr().Unmap().String(), page.RequestID(r))
 		w.Header().Set("Content-Security-Policy", policy(one.Settings.FrameOrigins))
 		inner := r.WithContext(context.WithValue(ctx, visitKey{}, v))
 		inner.URL = &url.URL{Path: "/" + r.PathValue("rest"), RawPath: rawRest(r.URL), RawQuery: r.URL.RawQuery}
@@ -281,15 +280,6 @@ func (h *Handler) stranger(r *http.Request, one *hook.WebSession) *visit {
 	return v
 }
 
-// statusOf maps error codes to their statuses, except for 422.
-var statusOf = map[hook.Code]int{
-	hook.CodeNotFound: 404, hook.CodeTenantNotFound: 404, hook.CodeForbidden: 403, hook.CodeRevealDisabled: 403,
-	hook.CodeConflict: 409, hook.CodeEndpointDisabled: 409, hook.CodeDeliverySettled: 409, hook.CodeEndpointDamaged: 409, hook.CodeUnverified: 409, hook.CodeEndpointLimit: 409,
-	hook.CodeReplayEnded: 409, hook.CodeReplayLimit: 409, hook.CodeSecretLimit: 409, hook.CodePayloadGone: 410, hook.CodePrecondition: 412,
-	hook.CodeWrongNode: 421, hook.CodeRateLimited: 429, hook.CodeBacklogFull: 429, hook.CodeTooLarge: 413,
-	hook.CodeStorageFull: 503, hook.CodeStorageDown: 503, hook.CodeServerBusy: 503, hook.CodeShuttingDown: 503, hook.CodeInternal: 500,
-}
-
 // fault is the content of an error page.
 type fault struct{ Says, Code, Back string }
 
@@ -312,10 +302,7 @@ func (v *visit) says(err error) string {
 // fail sends an error page. Details go only to the log.
 func (h *Handler) fail(v *visit, err error) {
 	code := hook.CodeOf(err)
-	status, ok := statusOf[code]
-	if !ok {
-		status = http.StatusUnprocessableEntity
-	}
+	status := page.Status(code)
 	s := &screen{Template: "error.html", Heading: "fault.title", Status: status, Nav: "-"}
 	shown := fault{Code: string(code), Says: v.says(err)}
 	if e, ok := errors.AsType[*hook.Error](err); ok && e.RetryAfter > 0 {
@@ -329,12 +316,12 @@ func (h *Handler) fail(v *visit, err error) {
 		if v.w.Header().Get("Retry-After") == "" {
 			v.w.Header().Set("Retry-After", "5")
 		}
-		if !changes(v.r) {
+		if !page.Changes(v.r) {
 			v.w.Header().Set("Refresh", "5")
 		}
 	}
 	if status >= 500 && !hook.Logged(err) {
-		h.o.Log.ErrorContext(v.ctx(), "page of the portal failed", "request", requestID(v.r), "error", err)
+		h.o.Log.ErrorContext(v.ctx(), "page of the portal failed", "request", page.RequestID(v.r), "error", err)
 	}
 	if v.session != nil {
 		shown.Back = v.At("")
@@ -345,31 +332,7 @@ func (h *Handler) fail(v *visit, err error) {
 
 // serve runs do and sends an error page for its error or panic.
 func (h *Handler) serve(v *visit, do func() error) {
-	defer func() {
-		switch x := recover(); x {
-		case nil:
-		case http.ErrAbortHandler: // net/http's documented way to drop a connection
-			panic(x)
-		default:
-			h.fail(v, fmt.Errorf("panic: %v\n%s", x, debug.Stack()))
-		}
-	}()
-	if err := do(); err != nil {
-		h.fail(v, err)
-	}
-}
-
-type requestKey struct{}
-
-// named gives a request an id for the log and for the footer of its page.
-func named(r *http.Request) *http.Request {
-	id := strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)
-	return r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
-}
-
-func requestID(r *http.Request) string {
-	id, _ := r.Context().Value(requestKey{}).(string)
-	return id
+	page.Run(do, func(err error) { h.fail(v, err) })
 }
 
 // rows is what the templates of lists take.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/text/language"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // languages are those of the catalogues, the first is used where none fits.
@@ -83,18 +84,10 @@ func (c *catalogue) text(key string, args ...any) string {
 
 // number formats a whole number with the marks of the language between thousands.
 func (c *catalogue) number(n int64) string {
-	digits, sign := fmt.Sprint(n), ""
-	if n < 0 {
-		digits, sign = digits[1:], "-"
-	}
-	mark := ","
 	if c.lang == "de" {
-		mark = "."
+		return page.Number(n, ".")
 	}
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + mark + digits[i:]
-	}
-	return sign + digits
+	return page.Number(n, ",")
 }
 
 var matcher = language.NewMatcher([]language.Tag{language.English, language.German})

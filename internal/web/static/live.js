@@ -45,7 +45,7 @@ function open() {
     const el = one("[data-fresh]");
     if (!el) return;
     el.hidden = n < 1;
-    el.textContent = (n > 49 ? "50 or more" : n) + " newer " + el.dataset.fresh + ": show them";
+    el.textContent = n === 1 ? "1 newer " + el.dataset.fresh + ": show it" : (n > 49 ? "50 or more" : n) + " newer " + el.dataset.many + ": show them";
   });
   on("down", (down) => { const el = one("[data-down]"); if (el) el.hidden = !down; state(down ? "Store away" : "Updates on", !down); });
   on("end", (why) => {
