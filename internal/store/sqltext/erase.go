@@ -22,7 +22,7 @@ var (
 		byIDs("attempts", "event, endpoint, number", "event"),
 		byIDs("oneshots", "event, endpoint", "event"),
 		byIDs("event_tags", "event, name", "event"),
-		byIDs("retention_due", "class, event", "event"),
+		byIDs("retention_due", "class, event", "class IN (0, 1, 2) AND event"), // its index begins with the class
 		{Name: "event_ids", Args: 1, Few: true, Delete: "DELETE FROM event_ids WHERE {idkey} IN (SELECT {idcols} FROM events WHERE id IN (" + eraseIDs + ") AND public_id IS NOT NULL)"},
 		byID("events", "id"),
 	}
@@ -43,7 +43,7 @@ var (
 		byTenant("partner_users", "id", "tenant = ? OR partner = ?"),
 		byTenant("keys", "id", "mode IN (1, 2) AND tenant = ?"),
 		byTenant("tenant_retention", "mode, tenant", "mode IN (1, 2) AND tenant = ?"),
-		byTenant("retention_marks", "class, mode, tenant", "mode IN (1, 2) AND tenant = ?"),
+		byTenant("retention_marks", "class, mode, tenant", "class IN (0, 1, 2) AND mode IN (1, 2) AND tenant = ?"),
 		byTenant("disk_usage", "mode, tenant, day", "mode IN (1, 2) AND tenant = ?"),
 	}
 	// ErasedElsewhere names the tables that have steps of their own.
