@@ -70,6 +70,11 @@ func byTenant(name, key, where string) Erased {
 		Delete: "DELETE FROM " + name + " WHERE (" + key + ") IN (SELECT " + key + " FROM " + name + " WHERE " + where + " LIMIT ?)"}
 }
 
+// ErasedLast returns a query for those rows of the last table that have one of {in} as id.
+func ErasedLast(tables []Erased) string {
+	return "SELECT id FROM " + tables[len(tables)-1].Name + " WHERE id IN ({in}) LIMIT 1"
+}
+
 // ErasedTables names all tables that an erasure of a tenant removes rows from.
 func ErasedTables() (names []string) {
 	for _, list := range [][]Erased{ErasedByEvent, ErasedByEndpoint, ErasedByTenant} {
