@@ -478,6 +478,9 @@ func TestErasureOfAnEvent(t *testing.T) {
 			made, _, err := d.Erase(d.actor(hook.Live, "operator"), hook.NewErasure{Mode: hook.Live, PublicID: hook.ID{9}}, nil)
 			d.must(err)
 			d.finish(0)
+			if step, err := d.StepErasure(t.Context(), d.refs[0]); err != nil || !step.Over {
+				t.Errorf("a step of an erasure that is done: %+v, %v", step, err)
+			}
 			receipt, err := d.Erasure(t.Context(), hook.Live, made.ID)
 			if err != nil || receipt.Tenant != "other" || receipt.Counts["events"] != 1 || receipt.Counts["deliveries"] != 2 || receipt.Counts["event_ids"] != 1 {
 				t.Errorf("%+v, %v", receipt, err)
