@@ -77,12 +77,7 @@ func newDiskMeter() *diskMeter {
 }
 
 // poke makes watchDisk look.
-func (m *diskMeter) poke() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
+func (m *diskMeter) poke() { wake(m.wake) }
 
 // add takes the bytes of a transaction.
 func (m *diskMeter) add(list []growth) {
