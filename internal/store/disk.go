@@ -77,12 +77,7 @@ func newDiskMeter() *diskMeter {
 }
 
 // poke makes watchDisk look.
-func (m *diskMeter) poke() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
+func (m *diskMeter) poke() { wake(m.wake) }
 
 // add takes the bytes of a transaction.
 func (m *diskMeter) add(list []growth) {
@@ -334,9 +329,50 @@ func (s *Store) sampleDisk(ctx context.Context) error {
 		return err
 	}
 	until := now.Add(-s.opts.Retention - 24*time.Hour) // few events are kept for longer
-	_, err = s.inPages(ctx, "forget bytes of old days", "DELETE FROM disk_usage WHERE (mode, tenant, day) IN (SELECT mode, tenant, day FROM disk_usage WHERE day < "+
-		itoa(until.Unix()/86400)+" LIMIT ?)", housekeepPage)
-	return err
+	return s.forgetDays(ctx, until.Unix()/86400)
+}
+
+const (
+	// daysPage bounds the scopes whose old days one operation forgets.
+	daysPage = 64
+
+	scopesOfDays = "SELECT DISTINCT mode, tenant FROM disk_usage WHERE (mode, tenant) > (?, ?) AND day < ? ORDER BY mode, tenant LIMIT ?"
+	forgetDays   = "DELETE FROM disk_usage WHERE mode = ? AND tenant = ? AND day < ?"
+)
+
+// forgetDays drops the bytes of the days before one. No index begins with the day, so the
+// scopes are looked for outside the writer.
+func (s *Store) forgetDays(ctx context.Context, day int64) error {
+	last := hook.Scope{}
+	for {
+		scopes, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
+			err = row.Scan(&scope.Mode, &scope.Tenant)
+			return scope, err
+		}, scopesOfDays, int64(last.Mode), last.Tenant, day, daysPage)
+		if err != nil {
+			return s.readError("read bytes of old days", err)
+		}
+		if len(scopes) == 0 {
+			return nil
+		}
+		err = s.maintain(ctx, "forget bytes of old days", housekeepPage, func(t *tx) error {
+			for _, scope := range scopes {
+				if _, err := t.exec("forget bytes of old days", forgetDays, int64(scope.Mode), scope.Tenant, day); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if last = scopes[len(scopes)-1]; len(scopes) < daysPage {
+			return nil
+		}
+		if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			return err
+		}
+	}
 }
 
 // closeDisk writes what was gathered, unless that takes long.

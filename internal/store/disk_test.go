@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -77,5 +78,56 @@ func TestDiskBudget(t *testing.T) {
 		if n := strings.Count(said.String(), text); n != want {
 			t.Errorf("%q is logged %d times, want %d:\n%s", text, n, want, said.String())
 		}
+	}
+}
+
+// The bytes of days whose events were dropped are forgotten, however many tenants have some.
+// The writer finds them by their key.
+func TestBytesOfOldDaysAreForgotten(t *testing.T) {
+	for name, o := range bothStores(t) {
+		t.Run(name, func(t *testing.T) {
+			keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := time.Now()
+			o.Keys, o.Reserve, o.Retention, o.Now = keys, -1, testRetention, func() time.Time { return now }
+			s, err := Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			today := now.Unix() / 86400
+			err = s.do(t.Context(), "test", 1, func(t *tx) error {
+				for i := range 2*daysPage + 1 {
+					for _, day := range []int64{1, 2, today} {
+						if _, err := t.exec("test", "INSERT INTO disk_usage (mode, tenant, day, payloads, metadata, attempts) VALUES (?, ?, ?, 1, 1, 1)",
+							int64(1+i%2), fmt.Sprintf("t%03d", i), day); err != nil {
+							return err
+						}
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.sampleDisk(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var old, young int
+			if err := s.read.QueryRowContext(t.Context(), "SELECT count(CASE WHEN day < ? THEN 1 END), count(CASE WHEN day = ? THEN 1 END) FROM disk_usage", today, today).Scan(&old, &young); err != nil {
+				t.Fatal(err)
+			}
+			if old != 0 || young != 2*daysPage+1 {
+				t.Errorf("%d rows of old days and %d of today are left", old, young)
+			}
+			if o.Dir == "" {
+				return
+			}
+			if plan := litePlan(t, s, forgetDays); !strings.Contains(plan, "PRIMARY KEY (mode=? AND tenant=? AND day<?)") {
+				t.Errorf("days are not found by their key:\n%s", plan)
+			}
+		})
 	}
 }

@@ -177,8 +177,11 @@ var errErasureMoved = &hook.Error{Code: hook.CodeConflict, Message: "The erasure
 // StepErasure removes the next page of an erasure.
 func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.ReplayStep, error) {
 	found, err := sqltext.Collect(ctx, s.read, read.ScanErasure, "SELECT "+read.ErasureColumns+" FROM erasures WHERE id = ? AND state = 0 AND fence = ?", ref.ID[:], ref.Fence)
-	if err != nil || len(found) == 0 {
-		return hook.ReplayStep{Over: true}, s.readError("read erasure", err)
+	if err != nil {
+		return hook.ReplayStep{}, s.readError("read erasure", err)
+	}
+	if len(found) == 0 { // it is done, or another process runs it
+		return hook.ReplayStep{Over: true}, nil
 	}
 	steps := stepsOf(&found[0])
 	at := slices.IndexFunc(steps, func(step eraseStep) bool { return step.name == found[0].Step })
@@ -331,7 +334,9 @@ func (t *tx) eraseIDs(e *eraser, tables []sqltext.Erased, ids []hook.ID) (more b
 			return true, nil
 		}
 	}
-	return false, nil
+	// A deletion on PostgreSQL that waits for a row while the row is packed does not find it.
+	found, err := listed(t, sqltext.ScanID, sqltext.ErasedLast(tables), ids)
+	return len(found) > 0, sqltext.Wrap("look for what is left", err)
 }
 
 // eraseFrom runs the statement of a table. Open work is taken from the dispatcher that has

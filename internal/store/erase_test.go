@@ -18,6 +18,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -477,6 +478,9 @@ func TestErasureOfAnEvent(t *testing.T) {
 			made, _, err := d.Erase(d.actor(hook.Live, "operator"), hook.NewErasure{Mode: hook.Live, PublicID: hook.ID{9}}, nil)
 			d.must(err)
 			d.finish(0)
+			if step, err := d.StepErasure(t.Context(), d.refs[0]); err != nil || !step.Over {
+				t.Errorf("a step of an erasure that is done: %+v, %v", step, err)
+			}
 			receipt, err := d.Erasure(t.Context(), hook.Live, made.ID)
 			if err != nil || receipt.Tenant != "other" || receipt.Counts["events"] != 1 || receipt.Counts["deliveries"] != 2 || receipt.Counts["event_ids"] != 1 {
 				t.Errorf("%+v, %v", receipt, err)
@@ -505,5 +509,38 @@ func TestErasureOfAnEvent(t *testing.T) {
 				t.Errorf("unknown: %v", err)
 			}
 		})
+	}
+}
+
+// An event whose row is packed on PostgreSQL while its erasure waits for it is erased.
+func TestErasureOfARowThatIsPacked(t *testing.T) {
+	d := newDoomed(t, Options{Postgres: pgtest.Database(t)})
+	d.fill("other", "other", 1)
+	out, _, err := d.Publish(t.Context(), []hook.NewEvent{{Scope: hook.Scope{Tenant: "other", Mode: hook.Live}, Type: "a.b", PublicID: hook.ID{9}, Data: []byte(`{}`)}},
+		func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{1} }, nil)
+	d.must(err)
+	_, _, err = d.Erase(d.actor(hook.Live, "operator"), hook.NewErasure{Mode: hook.Live, PublicID: hook.ID{9}}, nil)
+	d.must(err)
+	other, err := node(d.Store).Control().BeginTx(t.Context(), nil)
+	d.must(err)
+	defer func() { _ = other.Rollback() }()
+	_, err = other.ExecContext(t.Context(), "WITH old AS (DELETE FROM events WHERE id = $1 RETURNING *) INSERT INTO events SELECT * FROM old", out[0].Event[:])
+	d.must(err)
+	var stepped sync.WaitGroup
+	stepped.Go(func() {
+		if _, err := d.StepErasure(context.WithoutCancel(t.Context()), d.refs[0]); err != nil {
+			t.Error(err)
+		}
+	})
+	within(t, 5*time.Second, "the erasure waits for the row", func() bool {
+		var waiting int
+		d.must(d.read.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM events WHERE%'").Scan(&waiting))
+		return waiting == 1
+	})
+	d.must(other.Commit())
+	stepped.Wait()
+	d.finish(0)
+	if n := d.rows("other")["events"]; n != 2 {
+		t.Errorf("%d events are left, want the one of each mode", n)
 	}
 }

@@ -72,12 +72,7 @@ func (s *Store) retainClasses(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (s *Store) wakeRetention() {
-	select {
-	case s.dueSoon <- struct{}{}:
-	default:
-	}
-}
+func (s *Store) wakeRetention() { wake(s.dueSoon) }
 
 // walkClass walks the events of a scope, or all events, that are older than keep.
 func (s *Store) walkClass(ctx context.Context, class hook.Kept, scope hook.Scope, keep time.Duration, now time.Time) error {

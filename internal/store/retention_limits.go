@@ -23,8 +23,7 @@ func (l *keptLimits) of(scope hook.Scope) hook.Retention {
 	return own.Within(l.server)
 }
 
-// loadRetention reads the retentions of tenants. Settings of tenants that are gone are
-// deleted first.
+// loadRetention reads the retentions of tenants.
 func (s *Store) loadRetention(ctx context.Context) error {
 	type own struct {
 		scope hook.Scope

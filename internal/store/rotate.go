@@ -274,12 +274,7 @@ func (s *Store) sealsNow(id seal.KeyID) {
 	s.wakeReseal()
 }
 
-func (s *Store) wakeReseal() {
-	select {
-	case s.rotations.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Store) wakeReseal() { wake(s.rotations.wake) }
 
 // watchRotation seals values again, at once after a rotation and after a start, until ctx
 // ends.

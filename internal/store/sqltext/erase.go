@@ -22,7 +22,7 @@ var (
 		byIDs("attempts", "event, endpoint, number", "event"),
 		byIDs("oneshots", "event, endpoint", "event"),
 		byIDs("event_tags", "event, name", "event"),
-		byIDs("retention_due", "class, event", "event"),
+		byIDs("retention_due", "class, event", "class IN (0, 1, 2) AND event"), // its index begins with the class
 		{Name: "event_ids", Args: 1, Few: true, Delete: "DELETE FROM event_ids WHERE {idkey} IN (SELECT {idcols} FROM events WHERE id IN (" + eraseIDs + ") AND public_id IS NOT NULL)"},
 		byID("events", "id"),
 	}
@@ -43,7 +43,7 @@ var (
 		byTenant("partner_users", "id", "tenant = ? OR partner = ?"),
 		byTenant("keys", "id", "mode IN (1, 2) AND tenant = ?"),
 		byTenant("tenant_retention", "mode, tenant", "mode IN (1, 2) AND tenant = ?"),
-		byTenant("retention_marks", "class, mode, tenant", "mode IN (1, 2) AND tenant = ?"),
+		byTenant("retention_marks", "class, mode, tenant", "class IN (0, 1, 2) AND mode IN (1, 2) AND tenant = ?"),
 		byTenant("disk_usage", "mode, tenant, day", "mode IN (1, 2) AND tenant = ?"),
 	}
 	// ErasedElsewhere names the tables that have steps of their own.
@@ -68,6 +68,11 @@ func byIDs(name, key, id string) Erased {
 func byTenant(name, key, where string) Erased {
 	return Erased{Name: name, Args: strings.Count(where, "?"),
 		Delete: "DELETE FROM " + name + " WHERE (" + key + ") IN (SELECT " + key + " FROM " + name + " WHERE " + where + " LIMIT ?)"}
+}
+
+// ErasedLast returns a query for those rows of the last table that have one of {in} as id.
+func ErasedLast(tables []Erased) string {
+	return "SELECT id FROM " + tables[len(tables)-1].Name + " WHERE id IN ({in}) LIMIT 1"
 }
 
 // ErasedTables names all tables that an erasure of a tenant removes rows from.

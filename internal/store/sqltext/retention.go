@@ -40,8 +40,8 @@ const (
 	// LookLater is LookAgain for one event that may have a row, which then stays.
 	LookLater = "INSERT INTO retention_due (class, event, due, keep) VALUES (?, ?, ?, -1) ON CONFLICT (class, event) DO NOTHING"
 
-	// AddDisk adds bytes. {rows} are (mode, tenant, day, payloads, metadata, attempts).
-	// AddDisk adds to the bytes of tenants. ChangeDisk does so only if there is a row.
+	// AddDisk adds to the bytes of tenants. {rows} are (mode, tenant, day, payloads, metadata,
+	// attempts). ChangeDisk does so only if there is a row.
 	ChangeDisk = "UPDATE disk_usage SET payloads = payloads + ?, metadata = metadata + ?, attempts = attempts + ? WHERE mode = ? AND tenant = ? AND day = ?"
 	AddDisk    = `INSERT INTO disk_usage (mode, tenant, day, payloads, metadata, attempts) VALUES {rows} ON CONFLICT (mode, tenant, day) DO UPDATE SET
 		payloads = disk_usage.payloads + excluded.payloads, metadata = disk_usage.metadata + excluded.metadata, attempts = disk_usage.attempts + excluded.attempts`
