@@ -303,31 +303,31 @@ func (a *api) listMessages(q *call) error {
 		}
 		eq.Cursor, more = next, next != ""
 	}
-	if eq.Ascending {
-		slices.Reverse(list)
-	}
 	data, size := []message{}, 0
 	for i := range list {
 		e := &list[i]
 		if content {
-			if size > maxContent && !eq.Ascending {
+			if size > maxContent {
 				more, last = true, data[len(data)-1].ID
 				break
 			}
-			if size <= maxContent {
-				whole, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, e.PublicID)
-				if err != nil {
-					return err
-				}
-				e = whole
+			if e, err = a.o.Service.EventContent(q.r.Context(), q.c, q.app, e.PublicID); err != nil {
+				return err
 			}
 			size += len(e.Data)
 		}
-		data = append(data, wireMessage(e, "", content && e.Data != nil))
+		data = append(data, wireMessage(e, "", content))
+	}
+	if eq.Ascending {
+		slices.Reverse(data)
 	}
 	p := pageOf(data, !more, func(m message) string { return m.ID })
-	if more && !eq.Ascending && last != "" { // what was examined and left out counts too
-		p.Iterator = &last
+	if more && last != "" { // what was examined and left out counts too
+		if back := "-" + last; eq.Ascending {
+			p.PrevIterator = &back
+		} else {
+			p.Iterator = &last
+		}
 	}
 	return q.answer(http.StatusOK, p)
 }

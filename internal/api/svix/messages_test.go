@@ -1,0 +1,63 @@
+package svix_test
+
+import (
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// On the way back, too, every message is listed once and with its payload.
+func TestMessagesBackInPages(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	const messages = 25
+	var newest string
+	for range messages {
+		newest = h.message(250_000)
+	}
+	first, _ := h.page("app/acme/msg?limit=1")
+	if len(first.Data) != 1 || first.Data[0].ID != newest {
+		t.Fatal(first.Data)
+	}
+	seen, pages := map[string]bool{}, 0
+	from := "after=2026-01-01T00:00:00Z"
+	for done := false; !done; pages++ {
+		p, size := h.page("app/acme/msg?limit=250&" + from)
+		if len(p.Data) == 0 || size > 5<<20 {
+			t.Fatalf("page %d: %d messages, %d bytes", pages, len(p.Data), size)
+		}
+		for i, one := range p.Data {
+			if len(one.Payload) < 250_000 || seen[one.ID] || i > 0 && one.ID > p.Data[i-1].ID {
+				t.Fatalf("%s: a payload of %d bytes, seen before: %v", one.ID, len(one.Payload), seen[one.ID])
+			}
+			seen[one.ID] = true
+		}
+		from, done = "iterator="+url.QueryEscape(p.PrevIterator), p.Done
+	}
+	if len(seen) != messages || pages < 2 {
+		t.Errorf("%d of %d messages on %d pages", len(seen), messages, pages)
+	}
+}
+
+// A payload that retention removed reads as expired, in lists too, and cannot be sent again.
+func TestExpiredPayload(t *testing.T) {
+	h := newTestAPI(t, func(o *store.Options) { o.Retention, o.RetentionPayloads = 90*24*time.Hour, 24*time.Hour })
+	h.tenant("acme", hook.Live)
+	gone := h.message(1)
+	h.ahead.Add(int64(48 * time.Hour))
+	if err := h.store.Housekeep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	there := h.message(1)
+	p, _ := h.page("app/acme/msg")
+	if len(p.Data) != 2 || p.Data[0].ID != there || string(p.Data[0].Payload) != `{"x":"x"}` || p.Data[1].ID != gone || string(p.Data[1].Payload) != `{"expired":true}` {
+		t.Errorf("%+v", p)
+	}
+	ep := h.endpoints(1)
+	if got := h.api("POST", root+"app/acme/msg/"+gone+"/endpoint/"+ep+"/resend", operatorKey, ""); got.status != 400 || got.object(t)["code"] != "missing_payload" {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+}
