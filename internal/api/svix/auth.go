@@ -23,12 +23,9 @@ var capabilities = map[string][]string{
 // portalAccess makes a link that opens the portal of an application. The session ends after
 // a day at the latest. There is no token for browsers.
 func (a *api) portalAccess(q *call) error {
-	o := &object{}
-	if q.r.ContentLength != 0 {
-		var err error
-		if o, err = q.object(maxBody); err != nil {
-			return err
-		}
+	o, err := q.optional()
+	if err != nil {
+		return err
 	}
 	q.app = q.parts["name"]
 	w := portal.Wanted{Capabilities: []string{"view"}}
@@ -66,7 +63,7 @@ func (a *api) portalAccess(q *call) error {
 	if err := o.err(); err != nil {
 		return err
 	}
-	_, err := a.o.Service.TenantExists(q.r.Context(), q.c, q.app)
+	_, err = a.o.Service.TenantExists(q.r.Context(), q.c, q.app)
 	if hook.CodeOf(err) == hook.CodeTenantNotFound && o.has("application") && !o.null("application") {
 		err = a.makeOnTheWay(q, o)
 	}
@@ -82,12 +79,9 @@ func (a *api) portalAccess(q *call) error {
 
 // expireAll ends all portal sessions of an application at once.
 func (a *api) expireAll(q *call) error {
-	o := &object{}
-	if q.r.ContentLength != 0 {
-		var err error
-		if o, err = q.object(maxBody); err != nil {
-			return err
-		}
+	o, err := q.optional()
+	if err != nil {
+		return err
 	}
 	o.refuse("Posthorn ends all sessions of an application. Leave sessionIds out.", "sessionIds")
 	if expiry := take[int64](o, "a whole number", "expiry"); expiry != nil && *expiry != 0 {

@@ -29,12 +29,31 @@ type object struct {
 	wrong  []detail
 }
 
-// object reads the body of at most limit bytes.
-func (q *call) object(limit int) (*object, error) {
-	var err error
-	if q.body, err = bodies.Read(q.r, q.c, limit); err != nil {
+// optional reads a body that may be left out. A body of unknown length may be empty, too.
+func (q *call) optional() (*object, error) {
+	if err := q.read(maxBody); err != nil {
 		return nil, err
 	}
+	if len(q.body) == 0 {
+		return &object{}, nil
+	}
+	return q.parse()
+}
+
+// object reads the body of at most limit bytes.
+func (q *call) object(limit int) (*object, error) {
+	if err := q.read(limit); err != nil {
+		return nil, err
+	}
+	return q.parse()
+}
+
+func (q *call) read(limit int) (err error) {
+	q.body, err = bodies.Read(q.r, q.c, limit)
+	return err
+}
+
+func (q *call) parse() (*object, error) {
 	if coding := strings.Join(q.r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, &hook.Error{Code: hook.CodeContentEncoding, Message: "Send the body uncompressed."}
 	}

@@ -3,6 +3,8 @@ package svix_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -207,6 +209,29 @@ func TestReadOnlyPortal(t *testing.T) {
 		rows, _, err := h.service.PortalSessions(t.Context(), h.operator, hook.WebSessionQuery{Scope: hook.Scope{Tenant: "acme"}})
 		if err != nil || rows[0].Settings.Capabilities != want {
 			t.Errorf("%s: %v %v", body, rows[0].Settings.Capabilities.Names(), err)
+		}
+	}
+}
+
+// Libraries send a call without a body as an empty body of unknown length. The link to a
+// portal needs none.
+func TestEmptyBodies(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for path, status := range map[string]int{"auth/dashboard-access/acme": 200, "auth/app/acme/expire-all": 204, "app": 415} {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+root+path, io.MultiReader()) // a reader of which net/http knows no length
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+operatorKey)
+		r.ContentLength = -1
+		r.TransferEncoding = []string{"chunked"}
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = got.Body.Close(); got.StatusCode != status {
+			t.Errorf("%s: %d, want %d", path, got.StatusCode, status)
 		}
 	}
 }
