@@ -3,6 +3,7 @@ package svix
 import (
 	"net/http"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/portal"
 )
@@ -70,11 +71,25 @@ func (a *api) portalAccess(q *call) error {
 	if err != nil {
 		return err
 	}
-	made, _, err := a.o.Service.CreatePortalSession(q.r.Context(), q.c, q.app, w, nil)
+	render := func(s app.PortalSession) map[string]string { return map[string]string{"url": s.URL, "token": ""} }
+	once, err := q.once(func(result any) (int, []byte) {
+		s, ok := result.(app.PortalSession)
+		if !ok {
+			return 0, nil
+		}
+		return http.StatusOK, encode(render(s))
+	})
 	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, map[string]string{"url": made.URL, "token": ""})
+	made, replay, err := a.o.Service.CreatePortalSession(q.r.Context(), q.c, q.app, w, once)
+	if err != nil {
+		return err
+	}
+	if replay != nil {
+		return q.repeated(replay)
+	}
+	return q.answer(http.StatusOK, render(made))
 }
 
 // expireAll ends all portal sessions of an application at once.

@@ -235,3 +235,26 @@ func TestEmptyBodies(t *testing.T) {
 		}
 	}
 }
+
+// A call that is repeated with its key gets the first answer, and does nothing again.
+func TestRepeatedCalls(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for _, c := range []struct{ method, path, body, part string }{
+		{"PUT", "app/nobody", `{"name":"Acme","uid":"made"}`, `"id":"made"`},
+		{"POST", "app", `{"name":"no uid"}`, `"id":"app_`},
+		{"POST", "auth/app-portal-access/acme", `{}`, `"url":"`},
+		{"POST", "app/acme/endpoint", `{"url":"https://example.com/a"}`, `"id":"ep_`},
+	} {
+		header := map[string]string{"Authorization": "Bearer " + operatorKey, "Content-Type": "application/json", "Idempotency-Key": "one"}
+		first := h.do(c.method, root+c.path, header, c.body)
+		again := h.do(c.method, root+c.path, header, c.body)
+		if first.status/100 != 2 || !strings.Contains(first.text, c.part) || again.status != first.status || again.text != first.text {
+			t.Errorf("%s %s: %d %s, then %d %s", c.method, c.path, first.status, first.text, again.status, again.text)
+		}
+		header["Idempotency-Key"] = "two" // control
+		if other := h.do(c.method, root+c.path, header, c.body); other.text == first.text {
+			t.Errorf("%s %s with another key: %s", c.method, c.path, other.text)
+		}
+	}
+}
