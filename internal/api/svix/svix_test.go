@@ -258,3 +258,11 @@ func TestRepeatedCalls(t *testing.T) {
 		}
 	}
 }
+
+// Allow names every method of a route.
+func TestAllow(t *testing.T) {
+	h := newTestAPI(t)
+	if got := h.api("POST", root+"app/acme", operatorKey, "{}"); got.status != 405 || got.header.Get("Allow") != "GET, PUT, PATCH, DELETE" {
+		t.Errorf("%d %q", got.status, got.header.Get("Allow"))
+	}
+}
