@@ -266,3 +266,16 @@ func TestAllow(t *testing.T) {
 		t.Errorf("%d %q", got.status, got.header.Get("Allow"))
 	}
 }
+
+// A tenant with too many sessions of the portal is told so as of any other limit.
+func TestPortalLimit(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	got := answer{status: 200}
+	for i := 0; i <= hook.MaxPortalSessions && got.status == 200; i++ {
+		got = h.api("POST", root+"auth/app-portal-access/acme", operatorKey, "{}")
+	}
+	if got.status != 409 || got.object(t)["code"] != "limit_reached" {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+}
