@@ -279,3 +279,35 @@ func TestPortalLimit(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.text)
 	}
 }
+
+// The audit log has the code of a refused rotation, although members have other names here.
+func TestRefusedRotationIsAudited(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	made := h.api("POST", root+"app/acme/endpoint", operatorKey, `{"url":"https://example.com/a"}`).object(t)
+	path := root + fmt.Sprintf("app/acme/endpoint/%s/secret/rotate", made["id"])
+	if got := h.api("POST", path, operatorKey, `{"key":"whsec_%"}`); got.status != 422 || !strings.Contains(got.text, `["body","key"]`) {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	got := answer{status: 204}
+	for i := 0; i < 20 && got.status == 204; i++ {
+		got = h.api("POST", path, operatorKey, "{}")
+	}
+	if got.status != 400 || got.object(t)["code"] != "limit_reached" {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	rows, _, err := h.service.AuditEntries(t.Context(), h.operator, hook.AuditQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for _, e := range rows {
+		if e.Act == hook.ActCallRefused {
+			seen[e.Outcome] = e.ObjectID
+		}
+	}
+	const want = "POST /api/v1/app/acme/endpoint/{id}/secret/rotate" // without the id
+	if seen[string(hook.CodeSecretInvalid)] != want || seen[string(hook.CodeSecretLimit)] != want {
+		t.Error(seen)
+	}
+}
