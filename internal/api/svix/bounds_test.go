@@ -21,7 +21,7 @@ func (h *testAPI) attempts(n, size int) {
 	defer func() { _ = db.Close() }()
 	for _, statement := range []string{
 		fmt.Sprintf(`WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?)
-		INSERT INTO attempts (event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_body, truncated)
+		INSERT OR IGNORE INTO attempts (event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_body, truncated)
 		SELECT event, endpoint, n, mode, tenant, 1000000 * n, 5, 500, 'status', 'It answered 500.', 0, CAST(hex(zeroblob(%d)) || hex(id) || n AS BLOB), 0 FROM deliveries, n`, size/2),
 		`UPDATE deliveries SET attempts = ?`,
 	} {

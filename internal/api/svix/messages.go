@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -192,7 +193,7 @@ func rawPayload(o *object) []byte {
 		}
 	}
 	raw := jsontext.Value(text)
-	if raw.Kind() != '{' || !raw.IsValid() {
+	if raw.Kind() != '{' || strict.Decode(raw, new(jsontext.Value)) != nil {
 		o.blame(member+"/rawPayload", sentence)
 		return nil
 	}

@@ -70,6 +70,7 @@ func TestErrors(t *testing.T) {
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":[]}`, 422, `["body","payload"]`},
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"eventId":"a b"}`, 422, `["body","eventId"]`},
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"transformationsParams":{"code":"x"}}`, 422, "transformations"},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"transformationsParams":{"rawPayload":"{\"a\":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}"}}`, 422, `["body","transformationsParams","rawPayload"]`},
 		{"POST", "app/nobody/msg", operatorKey, `{"eventType":"a.b","payload":{}}`, 404, `"not_found"`},
 		{"POST", "app/nobody/msg", operatorKey, `{"eventType":"a.b","payload":{},"application":{"name":"x"}}`, 422, `"application_uid_missing"`},
 		{"POST", "event-type", operatorKey, `{"name":"a.b","description":"x","featureFlag":"f"}`, 422, `["body","featureFlag"]`},
@@ -176,9 +177,11 @@ func TestWalls(t *testing.T) {
 func TestRedactedContent(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme", hook.Live)
-	if got := h.api("POST", "/api/v1/app/acme/endpoint", operatorKey, `{"url":"https://acme.example/in"}`); got.status != 201 {
-		t.Fatalf("%d %s", got.status, got.text)
+	made := h.api("POST", "/api/v1/app/acme/endpoint", operatorKey, `{"url":"https://acme.example/in"}`)
+	if made.status != 201 {
+		t.Fatalf("%d %s", made.status, made.text)
 	}
+	ep := fmt.Sprint(made.object(t)["id"])
 	shape := hook.EventType{Name: "card.added", Redact: []string{"/card/number"}, TypeVersion: hook.TypeVersion{Version: 1}}
 	if _, _, err := h.service.CreateEventType(t.Context(), h.operator, shape, nil); err != nil {
 		t.Fatal(err)
@@ -189,9 +192,11 @@ func TestRedactedContent(t *testing.T) {
 		if err := json.Unmarshal([]byte(got.text), &made); err != nil || got.status != 202 {
 			t.Fatalf("%d %s", got.status, got.text)
 		}
-		for _, path := range []string{"/api/v1/app/acme/msg/" + made.ID, "/api/v1/app/acme/msg?event_types=" + name} {
+		h.attempts(1, 2)
+		for _, path := range []string{"/api/v1/app/acme/msg/" + made.ID, "/api/v1/app/acme/msg?event_types=" + name, "/api/v1/app/acme/msg?after=2026-01-01T00:00:00Z&event_types=" + name,
+			"/api/v1/app/acme/endpoint/" + ep + "/msg?event_types=" + name, "/api/v1/app/acme/attempt/endpoint/" + ep + "?with_msg=true&event_types=" + name} {
 			got := h.api("GET", path, operatorKey, "")
-			if shown := strings.Contains(got.text, "4111"); got.status != 200 || shown != (name == "card.seen") {
+			if shown := strings.Contains(got.text, "4111"); got.status != 200 || shown != (name == "card.seen") || !strings.Contains(got.text, `"number"`) {
 				t.Errorf("GET %s of %s: %d %s", path, name, got.status, got.text)
 			}
 		}
