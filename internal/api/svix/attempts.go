@@ -287,17 +287,17 @@ func (l *attemptList) delivery(id hook.ID, below int) (hook.DeliveryRow, error) 
 
 // deliveries returns the deliveries of the message that the path names, in the order of
 // endpoints.
-func (a *api) deliveries(q *call) (*hook.Event, []hook.DeliveryRow, error) {
+func (a *api) deliveries(q *call) ([]hook.DeliveryRow, error) {
 	id, ok := messageID(q.parts["msg"])
 	if !ok {
-		return nil, nil, hook.NotFound("event")
+		return nil, hook.NotFound("event")
 	}
-	e, rows, err := a.o.Service.Event(q.r.Context(), q.c, q.app, id)
+	rows, err := a.o.Service.EventDeliveries(q.r.Context(), q.c, q.app, id)
 	slices.SortFunc(rows, func(a, b hook.DeliveryRow) int { return slices.Compare(a.Endpoint[:], b.Endpoint[:]) })
-	return e, rows, err
+	return rows, err
 }
 
-// urls returns the URLs of the application's endpoints that are not deleted, by id.
+// endpointsByID returns the application's endpoints that are not deleted.
 func (a *api) endpointsByID(q *call) (map[hook.ID]*hook.Endpoint, error) {
 	all, err := a.o.Service.TenantEndpoints(q.r.Context(), q.c, q.app)
 	out := make(map[hook.ID]*hook.Endpoint, len(all))
@@ -329,7 +329,7 @@ func (a *api) attemptsOfMessage(q *call) error {
 		}
 		only = e.ID
 	}
-	_, rows, err := a.deliveries(q)
+	rows, err := a.deliveries(q)
 	if err != nil {
 		return err
 	}
@@ -457,7 +457,7 @@ func (a *api) attemptedDestinations(q *call) error {
 		}
 		from = id.Short()
 	}
-	_, rows, err := a.deliveries(q)
+	rows, err := a.deliveries(q)
 	if err != nil {
 		return err
 	}

@@ -316,3 +316,30 @@ func TestRefusedRotationIsAudited(t *testing.T) {
 		t.Error(seen)
 	}
 }
+
+// Only who is shown a payload is recorded as its reader.
+func TestReadersAreRecorded(t *testing.T) {
+	h := newTestAPI(t)
+	h.endpoints(1)
+	msg := h.message(1)
+	readers := func() (n int) {
+		rows, _, err := h.service.AuditEntries(t.Context(), h.operator, hook.AuditQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range rows {
+			if e.Act == hook.ActEventRead {
+				n++
+			}
+		}
+		return n
+	}
+	for _, path := range []string{"app/acme/attempt/msg/" + msg, "app/acme/msg/" + msg + "/endpoint", "app/acme/msg?with_content=false"} {
+		if got := h.api("GET", root+path, operatorKey, ""); got.status != 200 || readers() != 0 {
+			t.Errorf("%s: %d, %d readers", path, got.status, readers())
+		}
+	}
+	if got := h.api("GET", root+"app/acme/msg/"+msg, operatorKey, ""); got.status != 200 || readers() != 1 { // control
+		t.Errorf("%d, %d readers", got.status, readers())
+	}
+}
