@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/bodies"
 	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
@@ -74,6 +75,9 @@ func (a *api) createMessage(q *call) error {
 	e, name, err := readMessage(o)
 	if err != nil {
 		return err
+	}
+	if len(e.Data) > maxPayload {
+		return bodies.TooLarge(maxPayload)
 	}
 	e.Tenant = q.app
 	once, err := q.once(func(result any) (int, []byte) {

@@ -1,7 +1,9 @@
 package svix_test
 
 import (
+	"encoding/json"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,5 +61,23 @@ func TestExpiredPayload(t *testing.T) {
 	ep := h.endpoints(1)
 	if got := h.api("POST", root+"app/acme/msg/"+gone+"/endpoint/"+ep+"/resend", operatorKey, ""); got.status != 400 || got.object(t)["code"] != "missing_payload" {
 		t.Errorf("%d %s", got.status, got.text)
+	}
+}
+
+// A payload has the bound of the native API, whatever room the other members leave.
+func TestLargestPayload(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for size, status := range map[int]int{256 << 10: 202, 256<<10 + 1: 413} {
+		payload := `{"x":"` + strings.Repeat("x", size-8) + `"}`
+		raw, err := json.Marshal(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, body := range []string{`{"eventType":"a.b","payload":` + payload + `}`, `{"eventType":"a.b","payload":{},"transformationsParams":{"rawPayload":` + string(raw) + `}}`} {
+			if got := h.api("POST", root+"app/acme/msg?with_content=false", operatorKey, body); got.status != status {
+				t.Errorf("%d bytes: %d %.200s", size, got.status, got.text)
+			}
+		}
 	}
 }

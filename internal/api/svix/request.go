@@ -17,10 +17,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Bounds of bodies, in bytes: as in the native API.
+// Bounds of bodies and of payloads, in bytes. An event is as large as in the native API at
+// most; the other members of a message come on top.
 const (
 	maxBody    = 64 << 10
-	maxMessage = 256<<10 + maxBody
+	maxPayload = 256 << 10
+	maxMessage = maxPayload + maxBody
 )
 
 // object is the JSON object of a body, whose members are taken one by one.
