@@ -92,6 +92,9 @@ func (a *api) createMessage(q *call) error {
 	}
 	published, replay, err := a.o.Service.Publish(q.r.Context(), q.c, e, once)
 	if hook.CodeOf(err) == hook.CodeTenantNotFound && o.has("application") && !o.null("application") {
+		if err := a.o.Service.Call(q.r.Context(), q.c, true); err != nil { // unlike the message, this is a write
+			return err
+		}
 		if err := a.makeOnTheWay(q, o); err != nil {
 			return err
 		}

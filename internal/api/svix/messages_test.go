@@ -2,11 +2,13 @@ package svix_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
 )
@@ -78,6 +80,33 @@ func TestLargestPayload(t *testing.T) {
 			if got := h.api("POST", root+"app/acme/msg?with_content=false", operatorKey, body); got.status != status {
 				t.Errorf("%d bytes: %d %.200s", size, got.status, got.text)
 			}
+		}
+	}
+}
+
+// Publishing has its own limit. An application that is made on the way is a write.
+func TestPublishingIsNoWrite(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	publisher := h.publisher(hook.Live)
+	at := time.Now()
+	still := func() time.Time { return at } // nothing is added to a limit
+	limited(t, h, app.Options{Writes: app.Rate{PerSecond: 1, Burst: 1}, AuditedWrites: 1, PublishRate: 5, Now: still})
+	const body = `{"eventType":"a.b","payload":{}}`
+	for i := range 5 {
+		if got := h.api("POST", root+"app/acme/msg", publisher, body); got.status != 202 || !strings.HasPrefix(got.header.Get("RateLimit"), `"events"`) {
+			t.Fatalf("message %d: %d %s, RateLimit %s", i, got.status, got.text, got.header.Get("RateLimit"))
+		}
+	}
+	if got := h.api("POST", root+"app/acme/msg", publisher, body); got.status != 429 { // control
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	limited(t, h, app.Options{Writes: app.Rate{PerSecond: 1, Burst: 1}, Now: still})
+	for i := range 11 { // an operator may make ten times as many calls
+		name := fmt.Sprint("new-", i)
+		got := h.api("POST", root+"app/"+name+"/msg", operatorKey, `{"eventType":"a.b","payload":{},"application":{"name":"New","uid":"`+name+`"}}`)
+		if want := map[bool]int{true: 202, false: 429}[i < 10]; got.status != want {
+			t.Errorf("application %d: %d %s", i, got.status, got.text)
 		}
 	}
 }
