@@ -217,7 +217,7 @@ func (l *attemptList) messages() (cut bool, err error) {
 			size += len(l.data[i].Msg.Payload)
 		} else {
 			id, _ := parseID(messagePrefix, l.data[i].MsgID)
-			whole, err := l.a.o.Service.EventContent(l.q.r.Context(), l.q.c, l.q.app, id)
+			whole, err := l.a.eventByID(l.q, id, l.f.content)
 			if err != nil {
 				return false, err
 			}

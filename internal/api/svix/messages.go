@@ -237,18 +237,26 @@ func (a *api) makeOnTheWay(q *call, o *object) error {
 	return err
 }
 
-// event finds the event that the path names, with its data.
-func (a *api) event(q *call) (*hook.Event, string, error) {
+// event finds the event that the path names, with its data if the content is shown. It
+// returns its name, too, if that is not its id.
+func (a *api) event(q *call, content bool) (*hook.Event, string, error) {
 	text := q.parts["msg"]
 	id, ok := messageID(text)
 	if !ok {
 		return nil, "", hook.NotFound("event")
 	}
-	e, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, id)
+	e, err := a.eventByID(q, id, content)
 	if _, isID := parseID(messagePrefix, text); isID {
 		text = ""
 	}
 	return e, text, err
+}
+
+func (a *api) eventByID(q *call, id hook.ID, content bool) (*hook.Event, error) {
+	if content {
+		return a.o.Service.EventContent(q.r.Context(), q.c, q.app, id)
+	}
+	return a.o.Service.EventHead(q.r.Context(), q.c, q.app, id)
 }
 
 func (a *api) getMessage(q *call) error {
@@ -256,7 +264,7 @@ func (a *api) getMessage(q *call) error {
 	if err != nil {
 		return err
 	}
-	e, name, err := a.event(q)
+	e, name, err := a.event(q, content)
 	if err != nil {
 		return err
 	}

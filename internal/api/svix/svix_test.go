@@ -320,8 +320,9 @@ func TestRefusedRotationIsAudited(t *testing.T) {
 // Only who is shown a payload is recorded as its reader.
 func TestReadersAreRecorded(t *testing.T) {
 	h := newTestAPI(t)
-	h.endpoints(1)
+	ep := h.endpoints(1)
 	msg := h.message(1)
+	h.attempts(1, 2)
 	readers := func() (n int) {
 		rows, _, err := h.service.AuditEntries(t.Context(), h.operator, hook.AuditQuery{})
 		if err != nil {
@@ -334,7 +335,8 @@ func TestReadersAreRecorded(t *testing.T) {
 		}
 		return n
 	}
-	for _, path := range []string{"app/acme/attempt/msg/" + msg, "app/acme/msg/" + msg + "/endpoint", "app/acme/msg?with_content=false"} {
+	for _, path := range []string{"app/acme/attempt/msg/" + msg, "app/acme/msg/" + msg + "/endpoint", "app/acme/msg?with_content=false",
+		"app/acme/msg/" + msg + "?with_content=false", "app/acme/attempt/endpoint/" + ep + "?with_msg=true&with_content=false"} {
 		if got := h.api("GET", root+path, operatorKey, ""); got.status != 200 || readers() != 0 {
 			t.Errorf("%s: %d, %d readers", path, got.status, readers())
 		}
