@@ -689,13 +689,17 @@ func (r *svixRun) jobs() {
 		_, err := c.Endpoint.SendExample(ctx, r.uid, r.ep.Id, models.EventExampleIn{EventType: "nobody.knows"}, nil)
 		return refused(err, 404, "not_found")
 	})
-	r.step("authentication.appPortalAccess: the link opens the portal; expireAll", func() error {
+	r.step("authentication.appPortalAccess, dashboardAccess: the link opens the portal; expireAll", func() error {
 		out, err := c.Authentication.AppPortalAccess(ctx, r.uid, models.AppPortalAccessIn{Capabilities: []models.AppPortalCapability{models.APPPORTALCAPABILITY_VIEW_BASE}, Expiry: ptr(uint64(3600))}, nil)
 		if err != nil {
 			return ok(err, nil)
 		}
 		if !strings.Contains(out.Url, "/portal/enter/") {
 			return errors.New(out.Url)
+		}
+		old, err := c.Authentication.DashboardAccess(ctx, r.uid, nil) // without a body
+		if err != nil || !strings.Contains(old.Url, "/portal/enter/") {
+			return fmt.Errorf("%+v %v", old, err)
 		}
 		return ok(c.Authentication.ExpireAll(ctx, r.uid, models.ApplicationTokenExpireIn{}, nil), func() error { return nil })
 	})

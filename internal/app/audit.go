@@ -65,11 +65,14 @@ func (s *Service) AuditRefused(ctx context.Context, c Caller, method, path strin
 	s.record(ctx, hook.AuditEntry{Mode: c.Mode, Tenant: c.Tenant, Act: hook.ActCallRefused, Object: "call", ObjectID: method + " " + withoutIDs(path), Outcome: string(e.Code)})
 }
 
-// withoutIDs returns a path with its ids removed: they may belong to another tenant.
+// withoutIDs returns a path with its ids removed, in each form that an API reads: they may
+// belong to another tenant.
 func withoutIDs(path string) string {
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
-		if _, err := hook.ParseID(part); err == nil {
+		_, digits, _ := strings.Cut(part, "_")
+		_, short := hook.ParseShort(digits, len(hook.ID{})+4) // that of an attempt has a number, too
+		if _, err := hook.ParseID(part); err == nil || short {
 			parts[i] = "{id}"
 		}
 	}

@@ -24,7 +24,7 @@ func TestWhatPortalSessionsMayDo(t *testing.T) {
 		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions", "Erase", "Erasure", "Erasures", "Reclaim", "MakeTenant", "UpdateTenant",
 		"Retention", "SetRetention", "Disk"}
 	views := []string{"Endpoint", "Endpoints", "EndpointNamed", "Healths", "EndpointStats", "Events", "Event", "Explain", "Deliveries", "Delivery", "Replays", "Replay", "Stats",
-		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search", "View", "EventContent", "EventHead", "TenantEndpoints", "TenantExists"}
+		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search", "View", "EventContent", "EventDeliveries", "EventHead", "TenantEndpoints", "TenantExists"}
 	s := &Service{o: Options{Store: noStore{}, AllowReveal: true, Now: time.Now}}
 	caller := Caller{Kind: hook.PortalUser, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{1}}
 	takesCaller := reflect.TypeFor[Caller]()

@@ -73,3 +73,9 @@ func (s *Service) EventHead(ctx context.Context, c Caller, tenant string, id hoo
 	}
 	return s.o.Store.EventByPublicID(ctx, scope, id)
 }
+
+// EventDeliveries returns the deliveries of an event, by the id that receivers see.
+func (s *Service) EventDeliveries(ctx context.Context, c Caller, tenant string, id hook.ID) ([]hook.DeliveryRow, error) {
+	_, rows, err := s.event(ctx, c, tenant, id)
+	return rows, err
+}

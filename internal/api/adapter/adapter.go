@@ -1,5 +1,5 @@
-// Package adapter has the steps that the HTTP adapters of PaySway's and paywise's
-// management APIs share: request ids, bounded bodies, bearer credentials, JSON members
+// Package adapter has the steps that the HTTP adapters of PaySway's, paywise's and Svix's
+// APIs share: request ids, bounded bodies, bearer credentials, JSON members
 // read one by one, and responses.
 //
 // A handler that panics produces an error response like any other error, and nothing is
@@ -112,7 +112,7 @@ func Choose[H any](w http.ResponseWriter, r *http.Request, methods map[string]H)
 		return do, ""
 	}
 	var allow []string
-	for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+	for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		if _, ok := methods[name]; ok {
 			allow = append(allow, name)
 		}

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"log/slog"
 	"net/http"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -22,4 +23,22 @@ func Refused(count func(status int, code string), status int, err error) {
 		code = own
 	}
 	count(status, string(code))
+}
+
+// LogRefused logs a request that is answered with the status of an error. An error of the
+// server has its cause and is a warning if it passes: the store logs it once at a higher
+// level. Any other error is a line without its text, with the attributes of more, unless it
+// was logged before.
+func LogRefused(log *slog.Logger, w http.ResponseWriter, r *http.Request, status int, passes bool, err error, more ...any) {
+	id := slog.String("request_id", w.Header().Get(RequestIDHeader))
+	switch {
+	case status >= 500 && status != http.StatusLoopDetected && r.Context().Err() == nil: // a loop is caused by the endpoint
+		level := slog.LevelError
+		if passes {
+			level = slog.LevelWarn
+		}
+		log.Log(r.Context(), level, "request failed", id, "error", err)
+	case status < 500 && !hook.Logged(err):
+		log.InfoContext(r.Context(), "request refused", append([]any{id, "status", status}, more...)...)
+	}
 }

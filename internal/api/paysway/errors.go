@@ -1,7 +1,6 @@
 package paysway
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -95,11 +94,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		f = failureOf(err)
 	}
 	adapter.Refused(a.o.Refused, f.status, err)
-	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
-		a.o.Log.LogAttrs(context.WithoutCancel(r.Context()), levelOf(f), "request failed", attrs(w, err)...)
-	} else if f.status < 500 && !hook.Logged(err) {
-		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(adapter.RequestIDHeader), "status", f.status, "code", f.Code)
-	}
+	adapter.LogRefused(a.o.Log, w, r, f.status, f.retry > 0, err, "code", f.Code)
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
 	}

@@ -1,7 +1,6 @@
 package paysway
 
 import (
-	"log/slog"
 	"net/http"
 	"strings"
 
@@ -140,15 +139,4 @@ func pointer(field string) string {
 		return "events" + rest
 	}
 	return field
-}
-
-func levelOf(f *failure) slog.Level {
-	if f.retry > 0 {
-		return slog.LevelWarn // temporary; the store logs it once at a higher level
-	}
-	return slog.LevelError
-}
-
-func attrs(w http.ResponseWriter, err error) []slog.Attr {
-	return []slog.Attr{slog.String("request_id", w.Header().Get(adapter.RequestIDHeader)), slog.Any("error", err)}
 }

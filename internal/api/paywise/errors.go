@@ -2,7 +2,6 @@ package paywise
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -109,15 +108,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		f = failureOf(err)
 	}
 	adapter.Refused(a.o.Refused, f.status, err)
-	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
-		level := slog.LevelError
-		if f.retry > 0 {
-			level = slog.LevelWarn // temporary; the store logs it once at a higher level
-		}
-		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(adapter.RequestIDHeader), "error", err)
-	} else if f.status < 500 && !hook.Logged(err) {
-		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(adapter.RequestIDHeader), "status", f.status)
-	}
+	adapter.LogRefused(a.o.Log, w, r, f.status, f.retry > 0, err)
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
 	}

@@ -168,9 +168,12 @@ func (a *api) putApp(q *call) error {
 	id := q.parts["name"]
 	_, err = a.o.Service.TenantExists(q.r.Context(), q.c, id)
 	if hook.CodeOf(err) == hook.CodeTenantNotFound {
-		made, _, err := a.makeApp(q, t)
+		made, replay, err := a.makeApp(q, t)
 		if err != nil {
 			return err
+		}
+		if replay != nil {
+			return q.repeated(replay)
 		}
 		return q.answer(http.StatusCreated, wireApp(made))
 	}

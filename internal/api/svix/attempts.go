@@ -35,6 +35,8 @@ type attempt struct {
 	TriggerType        int         `json:"triggerType"`
 	Timestamp          client.Time `json:"timestamp"`
 	Msg                *message    `json:"msg,omitempty"`
+
+	unread bool // the response is left out until the attempt is on a page
 }
 
 func wireAttempt(row *hook.DeliveryRow, t *hook.Attempt, url string, content bool) attempt {
@@ -46,16 +48,20 @@ func wireAttempt(row *hook.DeliveryRow, t *hook.Attempt, url string, content boo
 	if out.StatusText = statusTexts[out.Status]; t.Trigger != hook.BySchedule {
 		out.TriggerType = 1
 	}
-	switch {
-	case !content:
-	case t.Status == 0:
-		out.Response = t.Message
-	case utf8.Valid(t.ResponseBody):
-		out.Response = string(t.ResponseBody)
-	default:
-		out.Response = base64.StdEncoding.EncodeToString(t.ResponseBody)
+	if content {
+		out.Response = responseOf(t)
 	}
 	return out
+}
+
+func responseOf(t *hook.Attempt) string {
+	switch {
+	case t.Status == 0:
+		return t.Message
+	case utf8.Valid(t.ResponseBody):
+		return string(t.ResponseBody)
+	}
+	return base64.StdEncoding.EncodeToString(t.ResponseBody)
 }
 
 // statusOf returns the status of a delivery.
@@ -111,8 +117,9 @@ func (f *filter) wantsAttempt(row *hook.DeliveryRow, t *hook.Attempt) bool {
 		(f.class < 0 || t.Status/100*100 == f.class) && (f.before.IsZero() || t.At.Before(f.before)) && (f.after.IsZero() || !t.At.Before(f.after))
 }
 
-// maxExamined bounds the deliveries of which one page reads the attempts.
-const maxExamined = 300
+// The bounds of what one page examines: the deliveries of which it reads the attempts, the
+// bytes of their responses, and the attempts that it sorts.
+const maxExamined, maxRead, maxSorted = 300, 32 << 20, 10_000
 
 // attemptsOfEndpoint lists the attempts of an endpoint: by message, newest first, and of
 // one message the latest first.
@@ -169,15 +176,11 @@ func (a *api) attemptsOfEndpoint(q *call) error {
 	}
 	more = more || l.full()
 	if withMessage {
-		for i := range l.data {
-			id, _ := parseID(messagePrefix, l.data[i].MsgID)
-			whole, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, id)
-			if err != nil {
-				return err
-			}
-			m := wireMessage(whole, "", f.content)
-			l.data[i].Msg = &m
+		cut, err := l.messages()
+		if err != nil {
+			return err
 		}
+		more = more || cut
 	}
 	p := pageOf(l.data, !more, func(t attempt) string { return t.ID })
 	if p.PrevIterator = nil; more && l.last != "" {
@@ -192,13 +195,67 @@ type attemptList struct {
 	q        *call
 	f        filter
 	limit    int
+	later    bool // beyond maxContent, responses are read for the page alone
 	url      string
 	examined int
+	size     int // of the responses that were read, in bytes
 	data     []attempt
 	last     string // the last attempt that was examined
 }
 
-func (l *attemptList) full() bool { return len(l.data) >= l.limit || l.examined >= maxExamined }
+func (l *attemptList) full() bool {
+	return len(l.data) >= l.limit || l.examined >= maxExamined || l.size >= maxRead
+}
+
+// messages adds the messages of the attempts. It reports whether it ended the page early,
+// because their payloads are too large for it.
+func (l *attemptList) messages() (cut bool, err error) {
+	size := 0
+	for i := range l.data {
+		if i > 0 && l.data[i].MsgID == l.data[i-1].MsgID {
+			l.data[i].Msg = l.data[i-1].Msg
+			size += len(l.data[i].Msg.Payload)
+		} else {
+			id, _ := parseID(messagePrefix, l.data[i].MsgID)
+			whole, err := l.a.eventByID(l.q, id, l.f.content)
+			if err != nil {
+				return false, err
+			}
+			m := wireMessage(whole, "", l.f.content)
+			l.data[i].Msg = &m
+			size += len(m.Payload)
+		}
+		if size > maxContent && i+1 < len(l.data) {
+			l.data, l.last = l.data[:i+1], l.data[i].ID
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// responses reads the responses of a page that were left out.
+func (l *attemptList) responses(page []attempt) error {
+	for i := range page {
+		if !page[i].unread {
+			continue
+		}
+		id, _, _ := parseAttempt(page[i].ID)
+		row, attempts, err := l.a.o.Service.Delivery(l.q.r.Context(), l.q.c, id)
+		if err != nil {
+			return err
+		}
+		byID := make(map[string]*hook.Attempt, len(attempts))
+		for j := range attempts {
+			byID[attemptID(row.ID, attempts[j].Number)] = &attempts[j]
+		}
+		for j := i; j < len(page); j++ {
+			if t := byID[page[j].ID]; t != nil && page[j].unread {
+				page[j].Response, page[j].unread = responseOf(t), false
+			}
+		}
+	}
+	return nil
+}
 
 // delivery adds the attempts of a delivery, the latest first: those below a number, or all
 // if it is 0.
@@ -211,12 +268,18 @@ func (l *attemptList) delivery(id hook.ID, below int) (hook.DeliveryRow, error) 
 		return row, err
 	}
 	l.examined++
+	content := l.f.content && (!l.later || l.size <= maxContent)
+	for i := range attempts {
+		l.size += len(attempts[i].ResponseBody)
+	}
 	for _, t := range slices.Backward(attempts) {
 		if below > 0 && t.Number >= below || len(l.data) >= l.limit {
 			continue
 		}
 		if l.last = attemptID(row.ID, t.Number); l.f.wantsAttempt(&row, &t) {
-			l.data = append(l.data, wireAttempt(&row, &t, l.url, l.f.content))
+			one := wireAttempt(&row, &t, l.url, content)
+			one.unread = l.f.content && !content
+			l.data = append(l.data, one)
 		}
 	}
 	return row, nil
@@ -224,17 +287,17 @@ func (l *attemptList) delivery(id hook.ID, below int) (hook.DeliveryRow, error) 
 
 // deliveries returns the deliveries of the message that the path names, in the order of
 // endpoints.
-func (a *api) deliveries(q *call) (*hook.Event, []hook.DeliveryRow, error) {
+func (a *api) deliveries(q *call) ([]hook.DeliveryRow, error) {
 	id, ok := messageID(q.parts["msg"])
 	if !ok {
-		return nil, nil, hook.NotFound("event")
+		return nil, hook.NotFound("event")
 	}
-	e, rows, err := a.o.Service.Event(q.r.Context(), q.c, q.app, id)
+	rows, err := a.o.Service.EventDeliveries(q.r.Context(), q.c, q.app, id)
 	slices.SortFunc(rows, func(a, b hook.DeliveryRow) int { return slices.Compare(a.Endpoint[:], b.Endpoint[:]) })
-	return e, rows, err
+	return rows, err
 }
 
-// urls returns the URLs of the application's endpoints that are not deleted, by id.
+// endpointsByID returns the application's endpoints that are not deleted.
 func (a *api) endpointsByID(q *call) (map[hook.ID]*hook.Endpoint, error) {
 	all, err := a.o.Service.TenantEndpoints(q.r.Context(), q.c, q.app)
 	out := make(map[hook.ID]*hook.Endpoint, len(all))
@@ -266,7 +329,7 @@ func (a *api) attemptsOfMessage(q *call) error {
 		}
 		only = e.ID
 	}
-	_, rows, err := a.deliveries(q)
+	rows, err := a.deliveries(q)
 	if err != nil {
 		return err
 	}
@@ -274,13 +337,16 @@ func (a *api) attemptsOfMessage(q *call) error {
 	if err != nil {
 		return err
 	}
-	l := attemptList{a: a, q: q, f: f, limit: 1 << 20}
+	l := attemptList{a: a, q: q, f: f, limit: 2 * maxSorted, later: true}
 	for i := range rows {
 		if rows[i].Attempts == 0 || f.nothing || !only.IsZero() && rows[i].Endpoint != only {
 			continue
 		}
 		if l.examined >= maxExamined {
 			return wrongPart("query", "endpoint_id", "The message went to more than "+strconv.Itoa(maxExamined)+" endpoints. Name one.")
+		}
+		if len(l.data) >= maxSorted {
+			return wrongPart("query", "endpoint_id", "The message was tried more than "+strconv.Itoa(maxSorted)+" times. Name an endpoint.")
 		}
 		l.url = ""
 		if e := endpoints[rows[i].Endpoint]; e != nil {
@@ -310,6 +376,9 @@ func (a *api) attemptsOfMessage(q *call) error {
 	done := end == len(list)
 	if w.back {
 		done = begin == 0
+	}
+	if err := l.responses(list[begin:end]); err != nil {
+		return err
 	}
 	return q.answer(http.StatusOK, pageOf(list[begin:end], done, func(t attempt) string { return t.ID }))
 }
@@ -388,7 +457,7 @@ func (a *api) attemptedDestinations(q *call) error {
 		}
 		from = id.Short()
 	}
-	_, rows, err := a.deliveries(q)
+	rows, err := a.deliveries(q)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package svix
 import (
 	"net/http"
 
+	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/portal"
 )
@@ -23,12 +24,9 @@ var capabilities = map[string][]string{
 // portalAccess makes a link that opens the portal of an application. The session ends after
 // a day at the latest. There is no token for browsers.
 func (a *api) portalAccess(q *call) error {
-	o := &object{}
-	if q.r.ContentLength != 0 {
-		var err error
-		if o, err = q.object(maxBody); err != nil {
-			return err
-		}
+	o, err := q.optional()
+	if err != nil {
+		return err
 	}
 	q.app = q.parts["name"]
 	w := portal.Wanted{Capabilities: []string{"view"}}
@@ -66,28 +64,39 @@ func (a *api) portalAccess(q *call) error {
 	if err := o.err(); err != nil {
 		return err
 	}
-	_, err := a.o.Service.TenantExists(q.r.Context(), q.c, q.app)
+	_, err = a.o.Service.TenantExists(q.r.Context(), q.c, q.app)
 	if hook.CodeOf(err) == hook.CodeTenantNotFound && o.has("application") && !o.null("application") {
 		err = a.makeOnTheWay(q, o)
 	}
 	if err != nil {
 		return err
 	}
-	made, _, err := a.o.Service.CreatePortalSession(q.r.Context(), q.c, q.app, w, nil)
+	render := func(s app.PortalSession) map[string]string { return map[string]string{"url": s.URL, "token": ""} }
+	once, err := q.once(func(result any) (int, []byte) {
+		s, ok := result.(app.PortalSession)
+		if !ok {
+			return 0, nil
+		}
+		return http.StatusOK, encode(render(s))
+	})
 	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, map[string]string{"url": made.URL, "token": ""})
+	made, replay, err := a.o.Service.CreatePortalSession(q.r.Context(), q.c, q.app, w, once)
+	if err != nil {
+		return err
+	}
+	if replay != nil {
+		return q.repeated(replay)
+	}
+	return q.answer(http.StatusOK, render(made))
 }
 
 // expireAll ends all portal sessions of an application at once.
 func (a *api) expireAll(q *call) error {
-	o := &object{}
-	if q.r.ContentLength != 0 {
-		var err error
-		if o, err = q.object(maxBody); err != nil {
-			return err
-		}
+	o, err := q.optional()
+	if err != nil {
+		return err
 	}
 	o.refuse("Posthorn ends all sessions of an application. Leave sessionIds out.", "sessionIds")
 	if expiry := take[int64](o, "a whole number", "expiry"); expiry != nil && *expiry != 0 {

@@ -3,6 +3,7 @@ package svix
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -448,17 +449,16 @@ func (a *api) rotateSecret(q *call) error {
 
 // renamed changes the member that an error is about.
 func renamed(err error, from, to string) error {
-	f := failureOf(err)
-	for i := range f.details {
-		if n := len(f.details[i].Loc); n > 0 && f.details[i].Loc[n-1] == from || n == 1 {
-			f.details[i].Loc = []string{"body", to}
-		}
+	e, ok := errors.AsType[*hook.Error](err)
+	if !ok || e.Field != from && e.Field != "" {
+		return err
 	}
-	return f
+	out := *e
+	out.Field = to
+	return &out
 }
 
-// maxWindow is the longest time that statistics and a recovery may cover, with the slack
-// that Svix gives.
+// The longest times that statistics and a recovery may cover, with the slack that Svix gives.
 const statsWindow, recoverWindow, slack = 28 * 24 * time.Hour, 14 * 24 * time.Hour, 5 * time.Minute
 
 // stats counts the attempts. The bounds are rounded to whole steps of the statistics.

@@ -2,7 +2,6 @@ package svix
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -85,6 +84,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeEventConflict:     {status: 409, code: "conflict"},
 	hook.CodeEndpointLimit:     {status: 409, code: "limit_reached"},
 	hook.CodeReplayLimit:       {status: 409, code: "limit_reached"},
+	hook.CodePortalLimit:       {status: 409, code: "limit_reached"},
 	hook.CodeSecretLimit:       {status: 400, code: "limit_reached"},
 	hook.CodeEndpointDisabled:  {status: 409, code: "conflict"},
 	hook.CodeEndpointDamaged:   {status: 409, code: "conflict"},
@@ -92,6 +92,7 @@ var kinds = map[hook.Code]failure{
 	hook.CodeWrongNode:         {status: 409, code: "conflict"},
 	hook.CodeSecretChanged:     {status: 409, code: "conflict"},
 	hook.CodeIdempotencyReused: {status: 409, code: "conflict"},
+	hook.CodePayloadGone:       {status: 400, code: "missing_payload"},
 	hook.CodeTooLarge:          {status: 413, code: "payload_too_large"},
 	hook.CodeContentType:       {status: 415, code: "unsupported_media_type"},
 	hook.CodeContentEncoding:   {status: 415, code: "unsupported_media_type"},
@@ -141,15 +142,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		f = failureOf(err)
 	}
 	adapter.Refused(a.o.Refused, f.status, err)
-	if f.status >= 500 && f.status != http.StatusLoopDetected && r.Context().Err() == nil {
-		level := slog.LevelError
-		if f.retry > 0 {
-			level = slog.LevelWarn // temporary; the store logs it once at a higher level
-		}
-		a.o.Log.Log(r.Context(), level, "request failed", "request_id", w.Header().Get(adapter.RequestIDHeader), "error", err)
-	} else if f.status < 500 && !hook.Logged(err) {
-		a.o.Log.InfoContext(r.Context(), "request refused", "request_id", w.Header().Get(adapter.RequestIDHeader), "status", f.status)
-	}
+	adapter.LogRefused(a.o.Log, w, r, f.status, f.retry > 0, err)
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
 	}

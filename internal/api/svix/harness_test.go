@@ -39,12 +39,13 @@ type testAPI struct {
 	handler  http.Handler
 	service  *app.Service
 	store    *store.Store
+	file     string
 	db       *sql.DB
 	operator app.Caller
 	ahead    atomic.Int64 // how far the clock is set forward
 }
 
-func newTestAPI(t *testing.T) *testAPI {
+func newTestAPI(t *testing.T, change ...func(*store.Options)) *testAPI {
 	t.Helper()
 	h := &testAPI{t: t, operator: app.Caller{Kind: hook.Operator, Mode: hook.Live}}
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
@@ -56,11 +57,16 @@ func newTestAPI(t *testing.T) *testAPI {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if h.store, err = store.Open(t.Context(), store.Options{Dir: dir, Keys: ring, Log: quiet, Reserve: -1, Now: now}); err != nil {
+	o := store.Options{Dir: dir, Keys: ring, Log: quiet, Reserve: -1, Now: now}
+	for _, one := range change {
+		one(&o)
+	}
+	if h.store, err = store.Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
-	if h.db, err = sql.Open("sqlite", "file:"+filepath.Join(dir, "posthorn.db")+"?mode=ro"); err != nil {
+	h.file = filepath.Join(dir, "posthorn.db")
+	if h.db, err = sql.Open("sqlite", "file:"+h.file+"?mode=ro"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.db.Close() })

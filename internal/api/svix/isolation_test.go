@@ -189,3 +189,36 @@ func TestIsolation(t *testing.T) { isolationtest.Run(t, victims(t)) }
 
 // TestIsolationControl shows that the same calls have visible effects when they succeed.
 func TestIsolationControl(t *testing.T) { isolationtest.Control(t, len(victims(t).Rows), victims) }
+
+// Ids of one application lead nowhere below another one, with any key.
+func TestIDsOfAnotherApplication(t *testing.T) {
+	h := newTestAPI(t)
+	ep := h.endpoints(1)
+	msg := h.message(1)
+	attempt := h.attempted("acme")
+	other := h.tenant("other", hook.Live).Text
+	calls := 0
+	for _, route := range svix.Routes() {
+		method, path, _ := strings.Cut(route, " ")
+		if method != "GET" && method != "DELETE" && !strings.HasSuffix(path, "/resend") || !strings.Contains(path, "{endpoint}") && !strings.Contains(path, "{msg}") {
+			continue // the others read a body first
+		}
+		fill := func(app string) string {
+			return strings.NewReplacer("{app}", app, "{endpoint}", ep, "{msg}", msg, "{attempt}", attempt).Replace(path)
+		}
+		for _, key := range []string{operatorKey, other} {
+			if got := h.api(method, fill("other"), key, ""); got.status != 404 {
+				t.Errorf("%s %s: %d %s", method, fill("other"), got.status, got.text)
+			}
+		}
+		if calls++; method == "DELETE" { // the other calls need the endpoint
+			continue
+		}
+		if got := h.api(method, fill("acme"), operatorKey, ""); got.status/100 != 2 { // control
+			t.Errorf("%s %s: %d %s", method, fill("acme"), got.status, got.text)
+		}
+	}
+	if calls < 15 {
+		t.Errorf("%d routes", calls)
+	}
+}

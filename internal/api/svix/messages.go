@@ -11,6 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/bodies"
+	"github.com/posthorn/posthorn/internal/api/strict"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -74,6 +76,9 @@ func (a *api) createMessage(q *call) error {
 	if err != nil {
 		return err
 	}
+	if len(e.Data) > maxPayload {
+		return bodies.TooLarge(maxPayload)
+	}
 	e.Tenant = q.app
 	once, err := q.once(func(result any) (int, []byte) {
 		p, ok := result.(hook.Published)
@@ -87,6 +92,9 @@ func (a *api) createMessage(q *call) error {
 	}
 	published, replay, err := a.o.Service.Publish(q.r.Context(), q.c, e, once)
 	if hook.CodeOf(err) == hook.CodeTenantNotFound && o.has("application") && !o.null("application") {
+		if err := a.o.Service.Call(q.r.Context(), q.c, true); err != nil { // unlike the message, this is a write
+			return err
+		}
 		if err := a.makeOnTheWay(q, o); err != nil {
 			return err
 		}
@@ -192,7 +200,7 @@ func rawPayload(o *object) []byte {
 		}
 	}
 	raw := jsontext.Value(text)
-	if raw.Kind() != '{' || !raw.IsValid() {
+	if raw.Kind() != '{' || strict.Decode(raw, new(jsontext.Value)) != nil {
 		o.blame(member+"/rawPayload", sentence)
 		return nil
 	}
@@ -229,18 +237,26 @@ func (a *api) makeOnTheWay(q *call, o *object) error {
 	return err
 }
 
-// event finds the event that the path names, with its data.
-func (a *api) event(q *call) (*hook.Event, string, error) {
+// event finds the event that the path names, with its data if the content is shown. It
+// returns its name, too, if that is not its id.
+func (a *api) event(q *call, content bool) (*hook.Event, string, error) {
 	text := q.parts["msg"]
 	id, ok := messageID(text)
 	if !ok {
 		return nil, "", hook.NotFound("event")
 	}
-	e, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, id)
+	e, err := a.eventByID(q, id, content)
 	if _, isID := parseID(messagePrefix, text); isID {
 		text = ""
 	}
 	return e, text, err
+}
+
+func (a *api) eventByID(q *call, id hook.ID, content bool) (*hook.Event, error) {
+	if content {
+		return a.o.Service.EventContent(q.r.Context(), q.c, q.app, id)
+	}
+	return a.o.Service.EventHead(q.r.Context(), q.c, q.app, id)
 }
 
 func (a *api) getMessage(q *call) error {
@@ -248,7 +264,7 @@ func (a *api) getMessage(q *call) error {
 	if err != nil {
 		return err
 	}
-	e, name, err := a.event(q)
+	e, name, err := a.event(q, content)
 	if err != nil {
 		return err
 	}
@@ -303,31 +319,31 @@ func (a *api) listMessages(q *call) error {
 		}
 		eq.Cursor, more = next, next != ""
 	}
-	if eq.Ascending {
-		slices.Reverse(list)
-	}
 	data, size := []message{}, 0
 	for i := range list {
 		e := &list[i]
 		if content {
-			if size > maxContent && !eq.Ascending {
+			if size > maxContent {
 				more, last = true, data[len(data)-1].ID
 				break
 			}
-			if size <= maxContent {
-				whole, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, e.PublicID)
-				if err != nil {
-					return err
-				}
-				e = whole
+			if e, err = a.o.Service.EventContent(q.r.Context(), q.c, q.app, e.PublicID); err != nil {
+				return err
 			}
 			size += len(e.Data)
 		}
-		data = append(data, wireMessage(e, "", content && e.Data != nil))
+		data = append(data, wireMessage(e, "", content))
+	}
+	if eq.Ascending {
+		slices.Reverse(data)
 	}
 	p := pageOf(data, !more, func(m message) string { return m.ID })
-	if more && !eq.Ascending && last != "" { // what was examined and left out counts too
-		p.Iterator = &last
+	if more && last != "" { // what was examined and left out counts too
+		if back := "-" + last; eq.Ascending {
+			p.PrevIterator = &back
+		} else {
+			p.Iterator = &last
+		}
 	}
 	return q.answer(http.StatusOK, p)
 }

@@ -17,10 +17,12 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// Bounds of bodies, in bytes: as in the native API.
+// Bounds of bodies and of payloads, in bytes. An event is as large as in the native API at
+// most; the other members of a message come on top.
 const (
 	maxBody    = 64 << 10
-	maxMessage = 256<<10 + maxBody
+	maxPayload = 256 << 10
+	maxMessage = maxPayload + maxBody
 )
 
 // object is the JSON object of a body, whose members are taken one by one.
@@ -29,12 +31,31 @@ type object struct {
 	wrong  []detail
 }
 
-// object reads the body of at most limit bytes.
-func (q *call) object(limit int) (*object, error) {
-	var err error
-	if q.body, err = bodies.Read(q.r, q.c, limit); err != nil {
+// optional reads a body that may be left out. A body of unknown length may be empty, too.
+func (q *call) optional() (*object, error) {
+	if err := q.read(maxBody); err != nil {
 		return nil, err
 	}
+	if len(q.body) == 0 {
+		return &object{}, nil
+	}
+	return q.parse()
+}
+
+// object reads the body of at most limit bytes.
+func (q *call) object(limit int) (*object, error) {
+	if err := q.read(limit); err != nil {
+		return nil, err
+	}
+	return q.parse()
+}
+
+func (q *call) read(limit int) (err error) {
+	q.body, err = bodies.Read(q.r, q.c, limit)
+	return err
+}
+
+func (q *call) parse() (*object, error) {
 	if coding := strings.Join(q.r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, &hook.Error{Code: hook.CodeContentEncoding, Message: "Send the body uncompressed."}
 	}

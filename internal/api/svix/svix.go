@@ -66,9 +66,10 @@ type handler func(q *call) error
 
 // The levels of access of a route.
 const (
-	noToken   = iota // no token
-	operators        // keys of the operator; publishers as far as their key goes
-	tenants          // and keys of the tenant that the path names
+	noToken    = iota // no token
+	publishing        // keys of the operator and of publishers; it has its own limits
+	operators         // keys of the operator; publishers as far as their key goes
+	tenants           // and keys of the tenant that the path names
 )
 
 type route struct {
@@ -115,7 +116,12 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 	if q.c, err = a.o.Service.Authenticate(r.Context(), token, adapter.Address(r)); err != nil {
 		return err
 	}
-	if q.r, err = adapter.Count(w, r, a.o.Service, q.c); err == nil {
+	if to.access == publishing {
+		q.r = r.WithContext(adapter.Acting(w, r.WithContext(adapter.Metered(w, r)), q.c))
+	} else {
+		q.r, err = adapter.Count(w, r, a.o.Service, q.c)
+	}
+	if err == nil {
 		err = a.run(q, to)
 	}
 	if err != nil {
@@ -126,7 +132,7 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) error {
 
 // run checks the access and finds the application that the path names.
 func (a *api) run(q *call, to route) (err error) {
-	if to.access == operators && q.c.Kind == hook.TenantKey {
+	if to.access != tenants && q.c.Kind == hook.TenantKey {
 		return &hook.Error{Code: hook.CodeForbidden, Message: "This token is of one application. The call needs a token of the organization: an operator key."}
 	}
 	if q.values, err = readQuery(q.r); err != nil {
@@ -135,7 +141,7 @@ func (a *api) run(q *call, to route) (err error) {
 	name, named := q.parts["app"]
 	switch {
 	case !named:
-	case to.pattern == "app/{app}/msg" && to.method == http.MethodPost: // publishing finds out without a read
+	case to.access == publishing: // it finds out without a read
 		if !hook.ValidTenantID(name) {
 			return errNoApplication
 		}
@@ -205,7 +211,7 @@ var table = []route{
 	{"GET", "app/{app}/endpoint/{endpoint}/transformation", tenants, (*api).transformation},
 
 	{"GET", "app/{app}/msg", tenants, (*api).listMessages},
-	{"POST", "app/{app}/msg", operators, (*api).createMessage},
+	{"POST", "app/{app}/msg", publishing, (*api).createMessage},
 	{"POST", "app/{app}/msg/precheck/active", operators, (*api).precheck},
 	{"GET", "app/{app}/msg/{msg}", tenants, (*api).getMessage},
 	{"GET", "app/{app}/msg/{msg}/endpoint", tenants, (*api).attemptedDestinations},

@@ -3,6 +3,8 @@ package svix_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -68,6 +70,7 @@ func TestErrors(t *testing.T) {
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":[]}`, 422, `["body","payload"]`},
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"eventId":"a b"}`, 422, `["body","eventId"]`},
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"transformationsParams":{"code":"x"}}`, 422, "transformations"},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"transformationsParams":{"rawPayload":"{\"a\":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}"}}`, 422, `["body","transformationsParams","rawPayload"]`},
 		{"POST", "app/nobody/msg", operatorKey, `{"eventType":"a.b","payload":{}}`, 404, `"not_found"`},
 		{"POST", "app/nobody/msg", operatorKey, `{"eventType":"a.b","payload":{},"application":{"name":"x"}}`, 422, `"application_uid_missing"`},
 		{"POST", "event-type", operatorKey, `{"name":"a.b","description":"x","featureFlag":"f"}`, 422, `["body","featureFlag"]`},
@@ -174,9 +177,11 @@ func TestWalls(t *testing.T) {
 func TestRedactedContent(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme", hook.Live)
-	if got := h.api("POST", "/api/v1/app/acme/endpoint", operatorKey, `{"url":"https://acme.example/in"}`); got.status != 201 {
-		t.Fatalf("%d %s", got.status, got.text)
+	made := h.api("POST", "/api/v1/app/acme/endpoint", operatorKey, `{"url":"https://acme.example/in"}`)
+	if made.status != 201 {
+		t.Fatalf("%d %s", made.status, made.text)
 	}
+	ep := fmt.Sprint(made.object(t)["id"])
 	shape := hook.EventType{Name: "card.added", Redact: []string{"/card/number"}, TypeVersion: hook.TypeVersion{Version: 1}}
 	if _, _, err := h.service.CreateEventType(t.Context(), h.operator, shape, nil); err != nil {
 		t.Fatal(err)
@@ -187,9 +192,11 @@ func TestRedactedContent(t *testing.T) {
 		if err := json.Unmarshal([]byte(got.text), &made); err != nil || got.status != 202 {
 			t.Fatalf("%d %s", got.status, got.text)
 		}
-		for _, path := range []string{"/api/v1/app/acme/msg/" + made.ID, "/api/v1/app/acme/msg?event_types=" + name} {
+		h.attempts(1, 2)
+		for _, path := range []string{"/api/v1/app/acme/msg/" + made.ID, "/api/v1/app/acme/msg?event_types=" + name, "/api/v1/app/acme/msg?after=2026-01-01T00:00:00Z&event_types=" + name,
+			"/api/v1/app/acme/endpoint/" + ep + "/msg?event_types=" + name, "/api/v1/app/acme/attempt/endpoint/" + ep + "?with_msg=true&event_types=" + name} {
 			got := h.api("GET", path, operatorKey, "")
-			if shown := strings.Contains(got.text, "4111"); got.status != 200 || shown != (name == "card.seen") {
+			if shown := strings.Contains(got.text, "4111"); got.status != 200 || shown != (name == "card.seen") || !strings.Contains(got.text, `"number"`) {
 				t.Errorf("GET %s of %s: %d %s", path, name, got.status, got.text)
 			}
 		}
@@ -208,5 +215,133 @@ func TestReadOnlyPortal(t *testing.T) {
 		if err != nil || rows[0].Settings.Capabilities != want {
 			t.Errorf("%s: %v %v", body, rows[0].Settings.Capabilities.Names(), err)
 		}
+	}
+}
+
+// Libraries send a call without a body as an empty body of unknown length. The link to a
+// portal needs none.
+func TestEmptyBodies(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for path, status := range map[string]int{"auth/dashboard-access/acme": 200, "auth/app/acme/expire-all": 204, "app": 415} {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+root+path, io.MultiReader()) // a reader of which net/http knows no length
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+operatorKey)
+		r.ContentLength = -1
+		r.TransferEncoding = []string{"chunked"}
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = got.Body.Close(); got.StatusCode != status {
+			t.Errorf("%s: %d, want %d", path, got.StatusCode, status)
+		}
+	}
+}
+
+// A call that is repeated with its key gets the first answer, and does nothing again.
+func TestRepeatedCalls(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	for _, c := range []struct{ method, path, body, part string }{
+		{"PUT", "app/nobody", `{"name":"Acme","uid":"made"}`, `"id":"made"`},
+		{"POST", "app", `{"name":"no uid"}`, `"id":"app_`},
+		{"POST", "auth/app-portal-access/acme", `{}`, `"url":"`},
+		{"POST", "app/acme/endpoint", `{"url":"https://example.com/a"}`, `"id":"ep_`},
+	} {
+		header := map[string]string{"Authorization": "Bearer " + operatorKey, "Content-Type": "application/json", "Idempotency-Key": "one"}
+		first := h.do(c.method, root+c.path, header, c.body)
+		again := h.do(c.method, root+c.path, header, c.body)
+		if first.status/100 != 2 || !strings.Contains(first.text, c.part) || again.status != first.status || again.text != first.text {
+			t.Errorf("%s %s: %d %s, then %d %s", c.method, c.path, first.status, first.text, again.status, again.text)
+		}
+		header["Idempotency-Key"] = "two" // control
+		if other := h.do(c.method, root+c.path, header, c.body); other.text == first.text {
+			t.Errorf("%s %s with another key: %s", c.method, c.path, other.text)
+		}
+	}
+}
+
+// Allow names every method of a route.
+func TestAllow(t *testing.T) {
+	h := newTestAPI(t)
+	if got := h.api("POST", root+"app/acme", operatorKey, "{}"); got.status != 405 || got.header.Get("Allow") != "GET, PUT, PATCH, DELETE" {
+		t.Errorf("%d %q", got.status, got.header.Get("Allow"))
+	}
+}
+
+// A tenant with too many sessions of the portal is told so as of any other limit.
+func TestPortalLimit(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	got := answer{status: 200}
+	for i := 0; i <= hook.MaxPortalSessions && got.status == 200; i++ {
+		got = h.api("POST", root+"auth/app-portal-access/acme", operatorKey, "{}")
+	}
+	if got.status != 409 || got.object(t)["code"] != "limit_reached" {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+}
+
+// The audit log has the code of a refused rotation, although members have other names here.
+func TestRefusedRotationIsAudited(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme", hook.Live)
+	made := h.api("POST", root+"app/acme/endpoint", operatorKey, `{"url":"https://example.com/a"}`).object(t)
+	path := root + fmt.Sprintf("app/acme/endpoint/%s/secret/rotate", made["id"])
+	if got := h.api("POST", path, operatorKey, `{"key":"whsec_%"}`); got.status != 422 || !strings.Contains(got.text, `["body","key"]`) {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	got := answer{status: 204}
+	for i := 0; i < 20 && got.status == 204; i++ {
+		got = h.api("POST", path, operatorKey, "{}")
+	}
+	if got.status != 400 || got.object(t)["code"] != "limit_reached" {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	rows, _, err := h.service.AuditEntries(t.Context(), h.operator, hook.AuditQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for _, e := range rows {
+		if e.Act == hook.ActCallRefused {
+			seen[e.Outcome] = e.ObjectID
+		}
+	}
+	const want = "POST /api/v1/app/acme/endpoint/{id}/secret/rotate" // without the id
+	if seen[string(hook.CodeSecretInvalid)] != want || seen[string(hook.CodeSecretLimit)] != want {
+		t.Error(seen)
+	}
+}
+
+// Only who is shown a payload is recorded as its reader.
+func TestReadersAreRecorded(t *testing.T) {
+	h := newTestAPI(t)
+	ep := h.endpoints(1)
+	msg := h.message(1)
+	h.attempts(1, 2)
+	readers := func() (n int) {
+		rows, _, err := h.service.AuditEntries(t.Context(), h.operator, hook.AuditQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range rows {
+			if e.Act == hook.ActEventRead {
+				n++
+			}
+		}
+		return n
+	}
+	for _, path := range []string{"app/acme/attempt/msg/" + msg, "app/acme/msg/" + msg + "/endpoint", "app/acme/msg?with_content=false",
+		"app/acme/msg/" + msg + "?with_content=false", "app/acme/attempt/endpoint/" + ep + "?with_msg=true&with_content=false"} {
+		if got := h.api("GET", root+path, operatorKey, ""); got.status != 200 || readers() != 0 {
+			t.Errorf("%s: %d, %d readers", path, got.status, readers())
+		}
+	}
+	if got := h.api("GET", root+"app/acme/msg/"+msg, operatorKey, ""); got.status != 200 || readers() != 1 { // control
+		t.Errorf("%d, %d readers", got.status, readers())
 	}
 }

@@ -54,9 +54,8 @@ func (a *api) replay(q *call, source hook.ReplaySource, window time.Duration) er
 	since := take[time.Time](o, "a time in RFC 3339", "since")
 	until := take[time.Time](o, "a time in RFC 3339", "until")
 	if since == nil {
-		if o.blame("since", "since is required, a time in RFC 3339"); true {
-			return o.err()
-		}
+		o.blame("since", "since is required, a time in RFC 3339")
+		return o.err()
 	}
 	n.Filter.After = *since
 	end := time.Now()
