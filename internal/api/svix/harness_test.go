@@ -12,9 +12,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/api/svix"
 	"github.com/posthorn/posthorn/internal/app"
@@ -41,13 +39,11 @@ type testAPI struct {
 	store    *store.Store
 	db       *sql.DB
 	operator app.Caller
-	ahead    atomic.Int64 // how far the clock is set forward
 }
 
 func newTestAPI(t *testing.T) *testAPI {
 	t.Helper()
 	h := &testAPI{t: t, operator: app.Caller{Kind: hook.Operator, Mode: hook.Live}}
-	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	quiet := slog.New(slog.DiscardHandler)
 	key := make([]byte, seal.KeySize)
 	rand.Read(key)
@@ -56,7 +52,7 @@ func newTestAPI(t *testing.T) *testAPI {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if h.store, err = store.Open(t.Context(), store.Options{Dir: dir, Keys: ring, Log: quiet, Reserve: -1, Now: now}); err != nil {
+	if h.store, err = store.Open(t.Context(), store.Options{Dir: dir, Keys: ring, Log: quiet, Reserve: -1}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
@@ -66,7 +62,7 @@ func newTestAPI(t *testing.T) *testAPI {
 	t.Cleanup(func() { _ = h.db.Close() })
 	profiles := profile.Builtin()
 	guard := egress.New(egress.Options{Resolver: oneAddress{}, Log: quiet})
-	h.service, err = app.New(app.Options{OperatorKey: operatorKey, OperatorTestKey: testKey, AllowReveal: true, Log: quiet, Store: h.store, Profiles: profiles, Profile: "svix", CheckHeaders: egress.CheckHeaders, Now: now,
+	h.service, err = app.New(app.Options{OperatorKey: operatorKey, OperatorTestKey: testKey, AllowReveal: true, Log: quiet, Store: h.store, Profiles: profiles, Profile: "svix", CheckHeaders: egress.CheckHeaders,
 		Admit: func(ctx context.Context, raw string, ipHosts bool) (string, []app.Warning, error) {
 			canonical, _, err := guard.Admit(ctx, raw, egress.Rules{IPHosts: ipHosts})
 			return canonical, nil, err
