@@ -108,10 +108,10 @@ func (d *Dispatcher) siteOf(name string, share int) *site {
 	return s
 }
 
-// setHost sets the host of the queue's endpoint. A listener has none.
+// setHost sets the host of the queue's endpoint. A listener and an e-mail address have none.
 func (d *Dispatcher) setHost(q *queue) {
 	q.host = nil
-	if host := hostOf(q.target.URL); host != "" && !q.target.Listener() && !q.target.Mail() && (d.opts.HostInFlight > 0 || d.opts.HostRate > 0) {
+	if host := hostOf(q.target.URL); host != "" && !q.target.Listener() && (d.opts.HostInFlight > 0 || d.opts.HostRate > 0) {
 		q.host = d.siteOf(host, 1)
 	}
 }

@@ -153,7 +153,7 @@ func TestClosedConnectionsAreFree(t *testing.T) {
 		n := &town{at: map[string][]time.Time{}, bodies: map[string]int{}}
 		var mu sync.Mutex
 		var dialed []weak.Pointer[near]
-		c := egress.New(egress.Options{AllowHTTP: true, Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.1"}),
+		c := egress.New(egress.Options{AllowHTTP: true, MaxAge: -1, Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.1"}),
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := n.dial(ctx, network, address)
 				own := &near{conn}

@@ -1,8 +1,14 @@
 package server
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // Options about operational events are checked at start, and no message or print shows the
@@ -49,4 +55,39 @@ func TestAlertOptions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The addresses of --smtp-to count among the operational endpoints of the operator. If there
+// are too many, the server does not start. Control: without the option it does.
+func TestMailEndpointsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	start := func(more ...string) (*Node, error) {
+		t.Helper()
+		c, err := loaded(t, "", append([]string{"--listen", "127.0.0.1:0", "--data", dir, "--dev", "--operator-key", mountKey}, more...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Start(t.Context(), c, slog.New(slog.DiscardHandler), nil)
+	}
+	n, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := &client.Client{URL: n.URL(), Key: mountKey}
+	for i := range hook.MaxOperational {
+		if _, err := api.CreateEndpoint(t.Context(), client.NewEndpoint{Tenant: hook.OperatorTenant, URL: fmt.Sprintf("http://127.0.0.1:65535/%d", i), EventTypes: []string{"*"}, Operational: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.Stop(context.Background())
+	if n, err = start("--smtp-url", "smtp://127.0.0.1:1", "--smtp-from", "a@example.com", "--smtp-to", "b@example.com"); err == nil || !strings.Contains(err.Error(), "there are 10 operational endpoints") {
+		t.Errorf("started with too many: %v", err)
+		if err == nil {
+			n.Stop(context.Background())
+		}
+	}
+	if n, err = start(); err != nil {
+		t.Fatal(err)
+	}
+	n.Stop(context.Background())
 }

@@ -24,7 +24,7 @@ func (c *Config) checkPortal(all *Faults) {
 	}
 }
 
-// pages returns where people reach the pages. Without --public-url it is this machine.
+// pagesAt returns where people reach the pages. Without --public-url it is this machine.
 func (n *Node) pagesAt() app.Pages {
 	base := ""
 	if len(n.cfg.PublicURL) > 0 {
@@ -50,9 +50,10 @@ func (n *Node) apart(h http.Handler) http.Handler {
 		return h
 	}
 	u, _ := url.Parse(n.cfg.PortalURL)
+	at, name := strings.ToLower(u.Host), strings.ToLower(u.Hostname())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := strings.ToLower(r.Host)
-		own := host == strings.ToLower(u.Host) || host == strings.ToLower(u.Hostname())
+		own := host == at || host == name || host == at+":443" // some proxies add the port
 		if own != strings.HasPrefix(r.URL.Path, "/portal/") {
 			http.NotFound(w, r)
 			return

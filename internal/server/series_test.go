@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -44,6 +46,27 @@ func TestSeriesAreBounded(t *testing.T) {
 		if rest := `posthorn_tenant_attempts_total{mode="other",result="success",tenant="other"} 94`; strings.Contains(text, rest) != (limit == 3) {
 			t.Errorf("cap %d: the rest is not counted together:\n%s", limit, text)
 		}
+	}
+}
+
+// The store's bytes have a series of their own for some tenants; the rest is one series, and
+// nothing is missing.
+func TestDiskSeriesAreBounded(t *testing.T) {
+	use := hook.DiskUse{Rest: hook.DiskBytes{Attempts: 1000}}
+	for i := range 25 {
+		use.Tenants = append(use.Tenants, hook.TenantDisk{Scope: hook.Scope{Tenant: fmt.Sprint("t", i), Mode: hook.Live}, DiskBytes: hook.DiskBytes{Payloads: 10, Metadata: 1}})
+	}
+	text := shown(diskMetrics{func(context.Context) (hook.DiskUse, error) { return use, nil }})
+	if n := strings.Count(text, "posthorn_disk_tenant_bytes{"); n != 21 {
+		t.Errorf("%d series of tenants, want 21", n)
+	}
+	for _, line := range []string{`posthorn_disk_tenant_bytes{mode="live",tenant="t19"} 11`, `posthorn_disk_tenant_bytes{mode="",tenant=""} 1055`} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("%s is missing:\n%s", line, text)
+		}
+	}
+	if text := shown(diskMetrics{func(context.Context) (hook.DiskUse, error) { return use, context.DeadlineExceeded }}); strings.Contains(text, "posthorn_disk") {
+		t.Errorf("numbers of a store that cannot be read:\n%s", text)
 	}
 }
 

@@ -49,6 +49,18 @@ func TestManyAlertsAreFewRows(t *testing.T) {
 	storm() // in the same window: the rows that it added to are gone
 	digest(hook.AlertsPerWindow+left, (hook.AlertsPerWindow+left-1)*time.Millisecond)
 
+	singly := func() int {
+		list, _, err := p.Events(t.Context(), hook.EventQuery{Scope: operator, Type: hook.AlertExceeded})
+		p.must(err)
+		return len(list)
+	}
+	before := singly()
+	now = now.Add(-time.Hour) // the clock is set back: a window does not last until then
+	p.must(p.Announce(t.Context(), hook.AlertExceeded, &hook.ThresholdAlert{}))
+	if n := singly(); before != hook.AlertsPerWindow || n != before+1 {
+		t.Errorf("%d alerts one by one, %d after the clock was set back", before, n)
+	}
+
 	for i := range digestsPage + 10 {
 		p.write("INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, 1, ?, 'posthorn.test', 1, 1, '{}')", []byte{byte(i)}, fmt.Sprint("t", i))
 	}

@@ -229,7 +229,7 @@ func (d *doomed) found() (list []string) {
 // one process makes.
 func (d *doomed) finish(every int) (steps int) {
 	d.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); steps++ {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); steps++ {
 		d.mu.Lock()
 		ref := d.refs[len(d.refs)-1]
 		d.mu.Unlock()

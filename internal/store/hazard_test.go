@@ -75,11 +75,11 @@ func TestAServerThatStalls(t *testing.T) {
 	for _, pid := range pids {
 		p.must(syscall.Kill(pid, syscall.SIGCONT))
 	}
-	within(t, 5*time.Second, "they ended what they were at", func() bool {
+	within(t, 20*time.Second, "they ended what they were at", func() bool {
 		return p.count("SELECT count(*) FROM pg_stat_activity WHERE pid IN (?, ?) AND state <> 'idle'", int64(pids[0]), int64(pids[1])) == 0
 	})
 	rows, jobs := 0, 0 // publishes that were refused may still commit, and hand over after that
-	within(t, 5*time.Second, "each row that is owned was handed over", func() bool {
+	within(t, 20*time.Second, "each row that is owned was handed over", func() bool {
 		jobs += len(p.take())
 		rows = p.count(owned, p.Epoch()) - before
 		return rows == jobs

@@ -120,8 +120,7 @@ func TestOperationalEventsArrive(t *testing.T) {
 	}
 }
 
-// A mail server that hangs holds up nobody: webhooks go out, the API answers, and the node
-// stops.
+// A mail server that hangs holds up nobody: webhooks go out, and the API answers.
 func TestMailServerThatHangs(t *testing.T) {
 	smtp := mailtest.New()
 	smtp.Hang = "CONNECT"

@@ -108,6 +108,7 @@ func TestPortalOnItsOwnHost(t *testing.T) {
 		want       int
 	}{
 		{"webhooks.example", "/portal/aaaaaaaaaa/", 401}, {"webhooks.example", "/ui/login", 404}, {"webhooks.example", "/v1/endpoints", 404}, {"webhooks.example", "/", 404},
+		{"Webhooks.example:443", "/portal/aaaaaaaaaa/", 401}, {"webhooks.example:443", "/v1/endpoints", 404},
 		{"posthorn.example", "/portal/aaaaaaaaaa/", 404}, {"posthorn.example", "/ui/login", 200}, {"posthorn.example", "/v1/endpoints", 401},
 	} {
 		if got := ask(c.host, c.path); got != c.want {

@@ -43,7 +43,8 @@ type streams struct {
 	closed bool
 }
 
-// add opens a stream. Beyond a bound the oldest one ends.
+// add opens a stream. Beyond a bound the oldest one ends, of the same session if it has too
+// many.
 func (s *streams) add(session string) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +60,7 @@ func (s *streams) add(session string) *stream {
 		}
 	}
 	for _, other := range s.open {
-		if of >= maxSessionStreams && other.session == session || len(s.open) >= maxStreams {
+		if of >= maxSessionStreams && other.session == session || of < maxSessionStreams && len(s.open) >= maxStreams {
 			s.drop(other)
 			other.end <- "limit"
 			break

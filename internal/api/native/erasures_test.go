@@ -146,7 +146,7 @@ func TestRedactIsStrict(t *testing.T) {
 		for _, c := range []call{post("/v1/event-types", `{"name":"c.d","redact":`+pointers+`}`), {"PATCH", "/v1/event-types/a.b", liveKey, `{"redact":` + pointers + `}`, nil}} {
 			w := h.do(c)
 			var p client.Problem
-			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != 422 || !strings.HasPrefix(p.Field, "redact") {
+			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != 422 || p.Field != field {
 				t.Errorf("%s %.60s: %d %s, want field %s", c.method, pointers, w.Code, w.Body, field)
 			}
 		}

@@ -35,13 +35,16 @@ type Server struct {
 
 	settings *tls.Config
 	mails    chan Mail
+	hung     chan struct{}
 	listener net.Listener
 	mu       sync.Mutex
 	open     []net.Conn
 }
 
 // New returns a server that Start starts.
-func New() *Server { return &Server{Reply: map[string]string{}, mails: make(chan Mail, 100)} }
+func New() *Server {
+	return &Server{Reply: map[string]string{}, mails: make(chan Mail, 100), hung: make(chan struct{}, 100)}
+}
 
 // Start starts the server on a port of this machine. It ends with the test.
 func (s *Server) Start(t testing.TB) *Server {
@@ -89,6 +92,10 @@ func (s *Server) Close() {
 // Mails returns the channel of the mails that it took.
 func (s *Server) Mails() <-chan Mail { return s.mails }
 
+// Hung returns a channel that receives when the server has read what it never answers: the
+// command Hang, or with CONNECT the first byte.
+func (s *Server) Hung() <-chan struct{} { return s.hung }
+
 // session is one connection.
 type session struct {
 	*Server
@@ -112,6 +119,9 @@ func (s *Server) serve(conn net.Conn) {
 			}
 		}
 	case s.Hang == "CONNECT":
+		if _, err := c.r.ReadByte(); err == nil {
+			s.hung <- struct{}{}
+		}
 		_, _ = io.Copy(io.Discard, c.r)
 		return
 	}
@@ -175,6 +185,7 @@ func (c *session) command() bool {
 // answered gives the reply that the test set for a command, or none for ever.
 func (c *session) answered(verb string) bool {
 	if c.Hang == verb {
+		c.hung <- struct{}{}
 		for {
 			if _, err := c.r.ReadByte(); err != nil {
 				return true
