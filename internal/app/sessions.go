@@ -361,6 +361,3 @@ func (s *Service) CheckRequest(ctx context.Context, c Caller, id hook.ID, captur
 	}
 	return diagnose.Explain(read, diagnose.Question{Profile: s.profileNamed(ep.Profile), Known: s.o.Profiles, Secrets: slices.Compact(secrets), Now: s.o.Now()}), nil
 }
-
-// Reveals reports whether this server shows secrets again.
-func (s *Service) Reveals() bool { return s.o.AllowReveal }
