@@ -201,10 +201,7 @@ func (s *Service) EndPortalSessions(ctx context.Context, c Caller, tenant string
 	}
 	n, err := s.o.Store.EndPortalSessions(ctx, scope)
 	if err == nil && n == 0 {
-		_, err = s.o.Store.Tenant(ctx, scope.Tenant)
-		if hook.CodeOf(err) == hook.CodeNotFound && err != nil {
-			err = noTenant("tenant")
-		}
+		err = s.checkNamed(ctx, c, scope.Tenant)
 	}
 	return err
 }
