@@ -95,6 +95,10 @@ func TestWhatWaitsForASlot(t *testing.T) {
 			_, _, err := l.PortalSessions(t.Context(), hook.WebSessionQuery{Scope: scope})
 			return err
 		},
+		"endpoints": func() error {
+			_, _, err := l.Endpoints(t.Context(), hook.EndpointQuery{Scope: scope})
+			return err
+		},
 		"subscribers": func() error {
 			_, err := l.Subscribers(t.Context(), scope, []string{"a.b"}, 1)
 			return err
