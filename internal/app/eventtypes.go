@@ -157,7 +157,6 @@ func (change *EventTypeChange) apply(e *hook.EventType) error {
 	set(&e.Deprecated, change.Deprecated)
 	set(&e.Replacement, change.Replacement)
 	set(&e.Hidden, change.Hidden)
-	set(&e.Searchable, change.Searchable)
 	if set(&e.Redact, change.Redact); len(e.Redact) == 0 {
 		e.Redact = nil
 	}

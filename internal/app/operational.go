@@ -65,8 +65,9 @@ func checkAlertTypes(e *hook.Endpoint) error {
 	if !e.Operational {
 		return nil
 	}
+	all := alertNames(e.Scope.Tenant == hook.OperatorTenant)
 	for i, entry := range e.Types {
-		if known, all := alertsMatching(entry, e.Scope.Tenant == hook.OperatorTenant); !known {
+		if !slices.ContainsFunc(all, hook.Filter{entry}.Match) {
 			return &hook.Error{Code: hook.CodeTypeUnknown, Field: "event_types/" + strconv.Itoa(i),
 				Message: "No operational event that this endpoint can get has a type that " + strconv.Quote(entry) + " lets pass. There are: " + strings.Join(all, ", ") + "."}
 		}
@@ -89,16 +90,15 @@ func filterWarnings(e *hook.Endpoint) []Warning {
 	return nil
 }
 
-// alertsMatching reports whether an entry of a filter lets an operational event pass that
-// the operator's or a tenant's endpoints can get. all lists the types of these.
-func alertsMatching(entry string, operator bool) (known bool, all []string) {
+// alertNames lists the types of the operational events that the operator's or a tenant's
+// endpoints can get.
+func alertNames(operator bool) (all []string) {
 	for _, t := range hook.AlertTypes() {
 		if t.Tenants || operator {
-			known = known || hook.Filter{entry}.Match(t.Name)
 			all = append(all, t.Name)
 		}
 	}
-	return known, all
+	return all
 }
 
 // admit returns the canonical form of the URL of an endpoint. An e-mail address is
@@ -139,6 +139,5 @@ func alertTest(eventType string, data []byte) (string, []byte, error) {
 		data, err := json.Marshal(t.Example)
 		return eventType, data, err
 	}
-	_, all := alertsMatching("*", true)
-	return "", nil, &hook.Error{Code: hook.CodeTypeUnknown, Field: "type", Message: "This is an operational endpoint: a test has the type of an operational event. There are: " + strings.Join(all, ", ") + "."}
+	return "", nil, &hook.Error{Code: hook.CodeTypeUnknown, Field: "type", Message: "This is an operational endpoint: a test has the type of an operational event. There are: " + strings.Join(alertNames(true), ", ") + "."}
 }

@@ -201,10 +201,7 @@ func (s *Service) EndPortalSessions(ctx context.Context, c Caller, tenant string
 	}
 	n, err := s.o.Store.EndPortalSessions(ctx, scope)
 	if err == nil && n == 0 {
-		_, err = s.o.Store.Tenant(ctx, scope.Tenant)
-		if hook.CodeOf(err) == hook.CodeNotFound && err != nil {
-			err = noTenant("tenant")
-		}
+		err = s.checkNamed(ctx, c, scope.Tenant)
 	}
 	return err
 }
@@ -361,6 +358,3 @@ func (s *Service) CheckRequest(ctx context.Context, c Caller, id hook.ID, captur
 	}
 	return diagnose.Explain(read, diagnose.Question{Profile: s.profileNamed(ep.Profile), Known: s.o.Profiles, Secrets: slices.Compact(secrets), Now: s.o.Now()}), nil
 }
-
-// Reveals reports whether this server shows secrets again.
-func (s *Service) Reveals() bool { return s.o.AllowReveal }

@@ -72,7 +72,7 @@ func Webhooks(document *yaml.Node, member string) ([]Webhook, error) {
 
 type reader struct {
 	root *yaml.Node
-	all  int // nodes copied
+	all  int // parts counted
 }
 
 func (r *reader) webhook(name string, item *yaml.Node, member string) (Webhook, error) {
@@ -176,6 +176,9 @@ func (r *reader) example(media, schema *yaml.Node) (*yaml.Node, error) {
 // memberOf returns the schema of a member of an object, nil if it has none.
 func (r *reader) memberOf(schema *yaml.Node, member string, depth int) (*yaml.Node, error) {
 	schema, err := r.follow(schema)
+	if err == nil {
+		err = r.part(schema)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -350,16 +353,21 @@ func (b *bundle) data(n *yaml.Node, depth int) (*yaml.Node, error) {
 
 func (b *bundle) count(n *yaml.Node, depth int) error {
 	b.nodes++
-	b.all++
 	switch {
 	case depth > maxDepth:
 		return fmt.Errorf("line %d: the schema is nested more than %d levels deep", n.Line, maxDepth)
 	case b.nodes > maxNodes:
 		return fmt.Errorf("line %d: the schema has more than %d parts, with all that it refers to", n.Line, maxNodes)
-	case b.all > maxAllNodes:
-		return fmt.Errorf("line %d: the schemas of all webhooks have more than %d parts", n.Line, maxAllNodes)
 	case n.Kind == yaml.AliasNode:
 		return fmt.Errorf("line %d: anchors, aliases and tags are not supported", n.Line)
+	}
+	return b.part(n)
+}
+
+// part counts a part of a schema that is copied, or in which a member is looked for.
+func (r *reader) part(n *yaml.Node) error {
+	if r.all++; r.all > maxAllNodes {
+		return fmt.Errorf("line %d: the schemas of all webhooks have more than %d parts", n.Line, maxAllNodes)
 	}
 	return nil
 }

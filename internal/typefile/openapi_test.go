@@ -177,6 +177,11 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 	if _, err := Webhooks(parse(t, "openapi: 3.1.0\nwebhooks:\n"+refs+large), ""); err == nil || !strings.Contains(err.Error(), "all webhooks have more than 500000 parts") {
 		t.Error(err)
 	}
+	// Nor may few become many steps: a schema that is made of itself, 20 times.
+	self := "components: {schemas: {A: {allOf: [" + strings.Repeat("{$ref: '#/components/schemas/A'}, ", 20) + "]}}}"
+	if _, err := Webhooks(parse(t, hook("{$ref: '#/components/schemas/A'}")+self), "data"); err == nil || !strings.Contains(err.Error(), "more than 500000 parts") {
+		t.Error(err)
+	}
 }
 
 func many(line string, n int) string {

@@ -111,7 +111,7 @@ func refusals(op *huma.Operation, method, path string) {
 	// This response comes from net/http, before a route sees the request.
 	op.Responses["431"] = &huma.Response{Description: "The header fields of the request are longer than the server reads.",
 		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
-	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit", "/v1/portal/sessions", "/v1/erasures"}, path) {
+	if strings.Contains(path, "{") || op.Tags[0] == "listen" || slices.Contains([]string{"/v1/events", "/v1/endpoints", "/v1/deliveries", "/v1/replays", "/v1/events/match", "/v1/keys", "/v1/partner-users", "/v1/audit", "/v1/portal/sessions", "/v1/erasures", "/v1/disk"}, path) {
 		statuses = append(statuses, 404)
 	}
 	if method == "POST" || method == "PATCH" {

@@ -135,5 +135,8 @@ func TestDisk(t *testing.T) {
 		t.Errorf("%+v", other)
 	}
 	refused(h, 404, hook.CodeTenantNotFound, "tenant", get("/v1/disk?tenant=nobody"))
+	if h.document().Paths["/v1/disk"]["get"].Responses["404"] == nil {
+		t.Error("the document does not say that a tenant may be unknown")
+	}
 	refused(h, 422, hook.CodeUnknownField, "class", get("/v1/disk?class=x"))
 }

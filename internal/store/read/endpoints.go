@@ -16,6 +16,11 @@ func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.End
 	if err != nil {
 		return nil, "", err
 	}
+	done, err := l.slots.take(ctx, q.Scope) // their filters may be long
+	if err != nil {
+		return nil, "", err
+	}
+	defer done()
 	limit := sqltext.LimitOf(q.Page)
 	var list []hook.Endpoint
 	page := min(500, l.Scan) // the filter on types is not part of the query

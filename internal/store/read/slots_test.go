@@ -83,3 +83,33 @@ func TestWaitersOfASlotAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// Each list that reads much waits for the slot of its scope. It is refused here before it
+// reads anything: there is no database.
+func TestWhatWaitsForASlot(t *testing.T) {
+	scope := hook.Scope{Tenant: "a", Mode: hook.Live}
+	l := &Lists{}
+	l.slots.of = map[hook.Scope]*slot{scope: {users: slotWaiters + 1}}
+	for name, ask := range map[string]func() error{
+		"portal sessions": func() error {
+			_, _, err := l.PortalSessions(t.Context(), hook.WebSessionQuery{Scope: scope})
+			return err
+		},
+		"endpoints": func() error {
+			_, _, err := l.Endpoints(t.Context(), hook.EndpointQuery{Scope: scope})
+			return err
+		},
+		"subscribers": func() error {
+			_, err := l.Subscribers(t.Context(), scope, []string{"a.b"}, 1)
+			return err
+		},
+		"search": func() error {
+			_, err := l.FindID(t.Context(), hook.IDQuery{Scope: scope})
+			return err
+		},
+	} {
+		if err := ask(); hook.CodeOf(err) != hook.CodeServerBusy {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

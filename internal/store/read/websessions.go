@@ -97,6 +97,11 @@ func (l *Lists) PortalSessions(ctx context.Context, q hook.WebSessionQuery) ([]h
 	if err != nil {
 		return nil, "", err
 	}
+	done, err := l.slots.take(ctx, q.Scope) // each has a look, with an image
+	if err != nil {
+		return nil, "", err
+	}
+	defer done()
 	query := "SELECT " + WebSessionColumns + " FROM web_sessions s WHERE s.kind = ? AND s.mode = ? AND s.id < ?"
 	args := []any{sqltext.Micros(l.now()), string(hook.WebPortal), int64(q.Scope.Mode), before[0][:]}
 	if q.Scope.Tenant != "" {

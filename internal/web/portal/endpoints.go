@@ -195,7 +195,7 @@ func (v *visit) endpointScreen(e *app.Endpoint, tab string, form *endpointForm) 
 			p.Headers = append(p.Headers, head.Name)
 		}
 	case "secret":
-		p.Reveals = v.service().Reveals()
+		p.Reveals = v.service().MayReveal()
 		for i, s := range e.Secrets {
 			p.Secrets = append(p.Secrets, secretLine{Newest: i == 0, Created: v.when(s.CreatedAt), Expires: v.when(s.ExpiresAt)})
 		}
