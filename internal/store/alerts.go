@@ -245,7 +245,7 @@ func (t *tx) wanting(audience hook.Scope, name string) ([]*hook.Endpoint, error)
 	if err != nil || !entry.Tenant {
 		return nil, err
 	}
-	return t.targetsOf(entry, name), nil
+	return t.targetsOf(entry, name, nil), nil
 }
 
 // window returns the current window of a channel.

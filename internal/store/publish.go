@@ -90,7 +90,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{}, err
 		}
 	}
-	targets := t.targetsOf(entry, n.Type)
+	targets := t.targetsOf(entry, n.Type, n.Channels)
 	if !n.PublicID.IsZero() {
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
@@ -147,10 +147,10 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
 // disabled by hand gets none. One that tripped gets a held one.
-func (t *tx) targetsOf(entry *directory.Scope, eventType string) []*hook.Endpoint {
+func (t *tx) targetsOf(entry *directory.Scope, eventType string, channels hook.Channels) []*hook.Endpoint {
 	var targets []*hook.Endpoint
 	for _, ep := range entry.Endpoints {
-		if ep.Status != hook.Disabled && ep.Wants(eventType) {
+		if ep.Status != hook.Disabled && ep.Wants(eventType, channels) {
 			targets = append(targets, ep)
 		}
 	}
@@ -170,14 +170,14 @@ func (t *tx) tooManyInRequest(n, left int) *hook.Error {
 }
 
 var errNoMatch = &hook.Error{Code: hook.CodeNoMatch, Field: "require_match",
-	Message: "No endpoint of the tenant would get an event of this type, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
+	Message: "No endpoint of the tenant would get this event, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
 
 func errNoTenant() *hook.Error {
 	return &hook.Error{Code: hook.CodeTenantNotFound, Message: "No such tenant.", Field: "tenant"}
 }
 
 func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
-	e := &hook.Event{ID: t.s.ids.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type,
+	e := &hook.Event{ID: t.s.ids.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type, Channels: n.Channels,
 		CreatedAt: n.CreatedAt.UTC().Truncate(time.Microsecond), AcceptedAt: t.accept(), Data: n.Data}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
@@ -201,9 +201,12 @@ func (t *tx) accept() time.Time {
 }
 
 func (t *tx) storeEvent(e *hook.Event) error {
-	var public any
+	var public, channels any
 	if e.PublicID != e.ID {
 		public = e.PublicID[:]
+	}
+	if len(e.Channels) > 0 {
+		channels = e.Channels.Text()
 	}
 	t.stats.Events++
 	t.grew(e.Scope, e.ID, hook.DiskBytes{Payloads: int64(len(e.Data)), Metadata: eventRow + int64(len(e.Type))})
@@ -211,7 +214,7 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		t.note(sample{subject: sqltext.Subject{Scope: e.Scope}, published: true})
 	}
 	return t.insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
-		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
+		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data), channels)
 }
 
 // deliver stores the delivery of an event to an endpoint. Its job is handed over on commit
@@ -291,7 +294,8 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 }
 
 // contentHash returns the hash of what the platform sent. Lengths separate the parts, and
-// the data, a JSON object, ends before the tags.
+// the data, a JSON object, ends before the tags. Channels, if there are any, follow a
+// length that no name of a tag has.
 func contentHash(n *hook.NewEvent) [32]byte {
 	var b []byte
 	b = binary.AppendUvarint(b, uint64(len(n.Type)))
@@ -306,6 +310,9 @@ func contentHash(n *hook.NewEvent) [32]byte {
 			b = binary.AppendUvarint(b, uint64(len(text)))
 			b = append(b, text...)
 		}
+	}
+	if len(n.Channels) > 0 {
+		b = append(append(b, 0), n.Channels.Text()...)
 	}
 	h.Write(b)
 	return [32]byte(h.Sum(nil))

@@ -455,7 +455,7 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 		return err
 	}
 	j.Created++
-	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, AcceptedAt: m.AcceptedAt}
+	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, Channels: m.Channels, AcceptedAt: m.AcceptedAt}
 	_, err = t.deliverLater(e, target, profileOf(target))
 	return err
 }

@@ -143,7 +143,7 @@ func (a *api) attemptsOfEndpoint(q *call) error {
 	if err != nil {
 		return err
 	}
-	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Before: f.before, Page: hook.Page{Limit: 50}}
+	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Channel: f.channel, Before: f.before, Page: hook.Page{Limit: 50}}
 	l := attemptList{a: a, q: q, f: f, limit: w.limit, url: hook.MaskURL(e.URL)}
 	if w.from != "" {
 		id, number, ok := parseAttempt(w.from)
@@ -333,6 +333,13 @@ func (a *api) attemptsOfMessage(q *call) error {
 	if err != nil {
 		return err
 	}
+	if f.channel != "" {
+		e, _, err := a.event(q, false)
+		if err != nil {
+			return err
+		}
+		f.nothing = f.nothing || !slices.Contains(e.Channels, f.channel)
+	}
 	endpoints, err := a.endpointsByID(q)
 	if err != nil {
 		return err
@@ -506,7 +513,7 @@ func (a *api) attemptedMessages(q *call) error {
 	if err != nil {
 		return err
 	}
-	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Before: f.before, After: f.after, Page: hook.Page{Limit: w.limit}}
+	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Channel: f.channel, Before: f.before, After: f.after, Page: hook.Page{Limit: w.limit}}
 	if state, ok := map[int]hook.State{statusSuccess: hook.Succeeded, statusFail: hook.Failed, statusSending: hook.Pending, statusCanceled: hook.Cancelled}[f.status]; ok {
 		dq.State = &state
 	}
@@ -537,7 +544,7 @@ func (a *api) attemptedMessages(q *call) error {
 			if last = messagePrefix + d.PublicID.Short(); d.Attempts == 0 || !f.wants(d.EventType) {
 				continue
 			}
-			out := attempted{message: wireMessage(&hook.Event{ID: d.Event, PublicID: d.PublicID, Type: d.EventType, AcceptedAt: d.CreatedAt.Truncate(time.Microsecond)}, "", false)}
+			out := attempted{message: wireMessage(&hook.Event{ID: d.Event, PublicID: d.PublicID, Type: d.EventType, Channels: d.Channels, AcceptedAt: d.CreatedAt.Truncate(time.Microsecond)}, "", false)}
 			if f.content {
 				whole, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, d.PublicID)
 				if err != nil {
