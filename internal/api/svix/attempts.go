@@ -111,6 +111,11 @@ func readFilter(v query) (f filter, err error) {
 	return f, nil
 }
 
+// of reports whether a message with the channels is wanted.
+func (f *filter) of(channels hook.Channels) bool {
+	return f.channel == "" || slices.Contains(channels, f.channel)
+}
+
 func (f *filter) wantsAttempt(row *hook.DeliveryRow, t *hook.Attempt) bool {
 	failed := t.Class != hook.ClassNone && t.Class != hook.ClassTruncated
 	return f.wants(row.EventType) && (f.status < 0 || f.status == statusSuccess && !failed || f.status == statusFail && failed) &&
@@ -333,20 +338,13 @@ func (a *api) attemptsOfMessage(q *call) error {
 	if err != nil {
 		return err
 	}
-	if f.channel != "" {
-		e, _, err := a.event(q, false)
-		if err != nil {
-			return err
-		}
-		f.nothing = f.nothing || !slices.Contains(e.Channels, f.channel)
-	}
 	endpoints, err := a.endpointsByID(q)
 	if err != nil {
 		return err
 	}
 	l := attemptList{a: a, q: q, f: f, limit: 2 * maxSorted, later: true}
 	for i := range rows {
-		if rows[i].Attempts == 0 || f.nothing || !only.IsZero() && rows[i].Endpoint != only {
+		if rows[i].Attempts == 0 || f.nothing || !f.of(rows[i].Channels) || !only.IsZero() && rows[i].Endpoint != only {
 			continue
 		}
 		if l.examined >= maxExamined {
