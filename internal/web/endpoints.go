@@ -145,7 +145,7 @@ type endpointPage struct {
 	Reasons                        []reasonLine
 	Ends                           string // when failures disable it
 	Pace                           string
-	TypeList, Headers              []string
+	TypeList, Channels, Headers    []string
 	Rate, InFlight, MaxFail, Retry string
 	Secrets                        []secretLine
 	PublicKey                      string
@@ -183,7 +183,7 @@ func endpoint(v *visit) (*screen, error) {
 	path := v.at("endpoints/" + id.String())
 	p := &endpointPage{endpointLine: lines[0], ID: id.String(), URL: hook.MaskURL(e.URL), Description: e.Description, Enabled: e.Status == hook.Enabled, Tab: v.query.Get("tab"),
 		CanEnable: e.Status != hook.Enabled && !e.Unverified() && !e.Listener(), CanReveal: v.service().MayReveal(), Held: count(e.Held, hook.StatsCap), PublicKey: e.PublicKey,
-		TypeList: e.Types, Created: when(e.CreatedAt, v.now), Disabled: when(e.DisabledAt, v.now), Revision: e.Revision, Ends: v.disabledOn(e.Endpoint, *e.Health),
+		TypeList: e.Types, Channels: e.Channels, Created: when(e.CreatedAt, v.now), Disabled: when(e.DisabledAt, v.now), Revision: e.Revision, Ends: v.disabledOn(e.Endpoint, *e.Health),
 		Test: path + "/test", Enable: path + "/enable", Disable: path + "/disable", Edit: path + "/edit", Delete: path + "/delete", Rotate: path + "/rotate", Reveal: path + "/reveal",
 		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String())}
 	known := false

@@ -138,6 +138,7 @@ type eventPageData struct {
 	More, OtherMode     bool
 	Resend              string
 	Tags                []tagLine
+	Channels            []string
 }
 
 func event(v *visit) (*screen, error) {
@@ -153,7 +154,7 @@ func event(v *visit) (*screen, error) {
 	path, tenant := "events/"+e.PublicID.String(), e.Scope.Tenant
 	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: e.PublicID.String(), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
 		PrettyHref: v.at(path, "tenant", tenant), RawHref: v.at(path, "tenant", tenant, "view", "raw"), Download: v.at(path+"/data", "tenant", tenant), Report: v.at(path+"/report", "tenant", tenant),
-		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags)}
+		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags), Channels: e.Channels}
 	if p.Gone = !e.PayloadRemovedAt.IsZero(); p.Gone {
 		p.Data = v.removed(e)
 	} else {
