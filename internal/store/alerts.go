@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Alerts. The transaction of a change also stores the alert about it, with a delivery for
@@ -22,17 +23,6 @@ import (
 // alert is counted in alert_sums instead, in at most two rows for each window: the first
 // alert, and all later ones. watchDigests turns these rows into digests. Undo does not
 // restore windows; an operation that runs twice only brings the digest forward.
-
-// alert is an alert that a transaction is about to publish.
-type alert struct {
-	name    string
-	scope   hook.Scope // of what it is about
-	data    any        // nil: it is only counted in a digest
-	example hook.AlertExample
-	n       int64   // how many it stands for
-	logged  bool    // it has a line in the log of its own
-	event   hook.ID // of a hook.DeliveryAlert whose event is not in memory
-}
 
 // channel is an audience and a type of alert. A zero audience is the log.
 type channel struct {
@@ -56,11 +46,11 @@ func operatorOf(mode hook.Mode) hook.Scope {
 }
 
 // alert records an alert. It does nothing if nobody can want it.
-func (t *tx) alert(a alert) {
+func (t *tx) alert(a unit.Alert) {
 	if t.s.opts.ProfileOf != nil {
-		a.n = max(a.n, 1)
-		t.alerts = append(t.alerts, a)
-		t.rows++ // there is something to commit
+		a.N = max(a.N, 1)
+		t.Alerts = append(t.Alerts, a)
+		t.Rows++ // there is something to commit
 	}
 }
 
@@ -75,7 +65,7 @@ func (t *tx) alertHealth(name string, e *hook.Endpoint, h *hook.Health, trip *ho
 		return
 	}
 	data := hook.NewEndpointAlert(name, e, h, trip, o, changed...)
-	t.alert(alert{name: name, scope: e.Scope, data: data, logged: trip != nil && name != hook.AlertEndpointFailing, example: hook.AlertExample{Type: name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}})
+	t.alert(unit.Alert{Name: name, Scope: e.Scope, Data: data, Logged: trip != nil && name != hook.AlertEndpointFailing, Example: hook.AlertExample{Type: name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}})
 }
 
 // alertOf returns the type of the alert about a change of an endpoint by a caller.
@@ -128,13 +118,13 @@ func (t *tx) recovered(target *hook.Endpoint) error {
 // setAlarm changes the alarms of an endpoint, which are not part of its revision. It
 // reports false if another node changed them before.
 func (t *tx) setAlarm(target *hook.Endpoint, to hook.Alarm) (bool, error) {
-	n, err := t.exec("set alarm", "UPDATE endpoints SET alarm = ? WHERE id = ? AND alarm = ?", int64(to), target.ID[:], int64(target.Alarm))
+	n, err := t.Exec("set alarm", "UPDATE endpoints SET alarm = ? WHERE id = ? AND alarm = ?", int64(to), target.ID[:], int64(target.Alarm))
 	if err != nil || n == 0 {
 		return false, err
 	}
 	next := *target
 	next.Alarm = to
-	return true, t.setSnapshot(&next)
+	return true, t.SetSnapshot(&next)
 }
 
 // exhausted records the alert about a delivery that failed for good.
@@ -142,26 +132,26 @@ func (t *tx) exhausted(target *hook.Endpoint, d *hook.Delivery, event *hook.Even
 	if target.Operational || target.Listener() {
 		return
 	}
-	a := alert{name: hook.AlertDeliveryExhausted, scope: d.Scope}
+	a := unit.Alert{Name: hook.AlertDeliveryExhausted, Scope: d.Scope}
 	public := hook.ID{}
 	if event != nil {
 		public = event.PublicID
 	} else {
-		a.event = d.Event
+		a.Event = d.Event
 	}
 	data := hook.NewDeliveryAlert(d, target, public, o.StartedAt)
-	a.data, a.example = data, hook.AlertExample{Type: a.name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}
+	a.Data, a.Example = data, hook.AlertExample{Type: a.Name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}
 	t.alert(a)
 }
 
 // expired records that n deliveries to an endpoint failed because they were held for too
 // long. They are only counted.
 func (t *tx) expired(scope hook.Scope, endpoint hook.ID, n int) error {
-	target, err := t.endpoint(scope, endpoint)
+	target, err := t.Endpoint(scope, endpoint)
 	if err != nil || target == nil || target.Operational || target.Listener() {
 		return err
 	}
-	t.alert(alert{name: hook.AlertDeliveryExhausted, scope: scope, n: int64(n), example: hook.AlertExample{
+	t.alert(unit.Alert{Name: hook.AlertDeliveryExhausted, Scope: scope, N: int64(n), Example: hook.AlertExample{
 		Type: hook.AlertDeliveryExhausted, Tenant: scope.Tenant, Endpoint: endpoint.String(),
 		Message: fmt.Sprintf("%d deliveries to endpoint %s of tenant %s failed because they were held for too long.", n, endpoint, scope.Tenant)}})
 	return nil
@@ -172,15 +162,15 @@ func (t *tx) expired(scope hook.Scope, endpoint hook.ID, n int) error {
 func (t *tx) replaysEnded(jobs []hook.ReplayJob) {
 	for i := range jobs {
 		j := &jobs[i]
-		if !j.State.Ended() || !j.EndedAt.Equal(t.now) {
+		if !j.State.Ended() || !j.EndedAt.Equal(t.Now) {
 			continue
 		}
-		if target, err := t.endpoint(j.Scope, j.Endpoint); err != nil || target != nil && target.Operational {
+		if target, err := t.Endpoint(j.Scope, j.Endpoint); err != nil || target != nil && target.Operational {
 			continue
 		}
 		data := hook.NewReplayAlert(j)
-		t.alert(alert{name: hook.AlertJobFinished, scope: j.Scope, data: data,
-			example: hook.AlertExample{Type: hook.AlertJobFinished, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}})
+		t.alert(unit.Alert{Name: hook.AlertJobFinished, Scope: j.Scope, Data: data,
+			Example: hook.AlertExample{Type: hook.AlertJobFinished, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}})
 	}
 }
 
@@ -188,7 +178,7 @@ func (t *tx) replaysEnded(jobs []hook.ReplayJob) {
 func (s *Store) Announce(ctx context.Context, name string, data *hook.ThresholdAlert) error {
 	return s.do(ctx, "announce", 4, func(t *tx) error {
 		for _, mode := range []hook.Mode{hook.Live, hook.Test} {
-			t.alert(alert{name: name, scope: operatorOf(mode), data: data, example: hook.AlertExample{Type: name, Tenant: hook.OperatorTenant, Message: data.Message}})
+			t.alert(unit.Alert{Name: name, Scope: operatorOf(mode), Data: data, Example: hook.AlertExample{Type: name, Tenant: hook.OperatorTenant, Message: data.Message}})
 		}
 		return nil
 	})
@@ -196,39 +186,39 @@ func (s *Store) Announce(ctx context.Context, name string, data *hook.ThresholdA
 
 // flushAlerts publishes the alerts of the transaction.
 func (t *tx) flushAlerts() error {
-	if len(t.alerts) == 0 {
+	if len(t.Alerts) == 0 {
 		return nil
 	}
-	left := map[channel]*alert{} // to a digest
+	left := map[channel]*unit.Alert{} // to a digest
 	var order []channel
-	for i := range t.alerts {
-		a := &t.alerts[i]
+	for i := range t.Alerts {
+		a := &t.Alerts[i]
 		t.logAlert(a)
-		operator := operatorOf(a.scope.Mode)
-		audiences := []hook.Scope{a.scope, operator}
-		if a.scope == operator {
+		operator := operatorOf(a.Scope.Mode)
+		audiences := []hook.Scope{a.Scope, operator}
+		if a.Scope == operator {
 			audiences = audiences[1:]
 		}
 		for _, audience := range audiences {
-			targets, err := t.wanting(audience, a.name)
+			targets, err := t.wanting(audience, a.Name)
 			if err != nil {
 				return err
 			}
 			if len(targets) == 0 {
 				continue
 			}
-			k := channel{audience, a.name}
-			if a.data != nil && t.inWindow(k) {
+			k := channel{audience, a.Name}
+			if a.Data != nil && t.inWindow(k) {
 				if err := t.publishAlert(audience, a, targets); err != nil {
 					return err
 				}
 				continue
 			}
 			if sum := left[k]; sum != nil {
-				sum.n += a.n
+				sum.N += a.N
 				continue
 			}
-			left[k], order = &alert{example: a.example, n: a.n}, append(order, k)
+			left[k], order = &unit.Alert{Example: a.Example, N: a.N}, append(order, k)
 		}
 	}
 	for _, k := range order {
@@ -241,7 +231,7 @@ func (t *tx) flushAlerts() error {
 
 // wanting returns the endpoints of an audience that want an alert.
 func (t *tx) wanting(audience hook.Scope, name string) ([]*hook.Endpoint, error) {
-	entry, err := t.scope(audience)
+	entry, err := t.Scope(audience)
 	if err != nil || !entry.Tenant {
 		return nil, err
 	}
@@ -251,11 +241,11 @@ func (t *tx) wanting(audience hook.Scope, name string) ([]*hook.Endpoint, error)
 // window returns the current window of a channel.
 func (t *tx) window(k channel) window {
 	w := t.s.windows[k]
-	if !w.until.After(t.now) || w.until.Sub(t.now) > hook.AlertWindow { // it is over, or the clock was set back
+	if !w.until.After(t.Now) || w.until.Sub(t.Now) > hook.AlertWindow { // it is over, or the clock was set back
 		if len(t.s.windows) >= maxWindows {
 			clear(t.s.windows)
 		}
-		w = window{until: t.now.Add(hook.AlertWindow)}
+		w = window{until: t.Now.Add(hook.AlertWindow)}
 	}
 	return w
 }
@@ -269,34 +259,34 @@ func (t *tx) inWindow(k channel) bool {
 }
 
 // logAlert writes the alert to the log, on commit. What a window leaves out is not logged.
-func (t *tx) logAlert(a *alert) {
+func (t *tx) logAlert(a *unit.Alert) {
 	switch {
-	case a.logged || !t.inWindow(channel{name: a.name}):
+	case a.Logged || !t.inWindow(channel{name: a.Name}):
 		return
-	case slices.Contains([]string{hook.AlertEndpointFailing, hook.AlertDeliveryExhausted, hook.AlertExceeded}, a.name):
-		t.report("operational event", []any{"type", a.name, "mode", a.scope.Mode.String(), "message", a.example.Message})
+	case slices.Contains([]string{hook.AlertEndpointFailing, hook.AlertDeliveryExhausted, hook.AlertExceeded}, a.Name):
+		t.report("operational event", []any{"type", a.Name, "mode", a.Scope.Mode.String(), "message", a.Example.Message})
 	default:
-		t.logs = append(t.logs, func() {
-			t.s.log.Info("operational event", "type", a.name, "mode", a.scope.Mode.String(), "message", a.example.Message)
+		t.Logs = append(t.Logs, func() {
+			t.s.core.Log.Info("operational event", "type", a.Name, "mode", a.Scope.Mode.String(), "message", a.Example.Message)
 		})
 	}
 }
 
 // publishAlert stores the alert as an event of the audience, with its deliveries.
-func (t *tx) publishAlert(audience hook.Scope, a *alert, targets []*hook.Endpoint) error {
-	if d, ok := a.data.(*hook.DeliveryAlert); ok && !a.event.IsZero() {
-		public := a.event
-		if _, err := t.row("read event", "SELECT coalesce(public_id, id) FROM events WHERE id = ?", []any{a.event[:]}, sqltext.Blob(public[:])); err != nil {
+func (t *tx) publishAlert(audience hook.Scope, a *unit.Alert, targets []*hook.Endpoint) error {
+	if d, ok := a.Data.(*hook.DeliveryAlert); ok && !a.Event.IsZero() {
+		public := a.Event
+		if _, err := t.Row("read event", "SELECT coalesce(public_id, id) FROM events WHERE id = ?", []any{a.Event[:]}, sqltext.Blob(public[:])); err != nil {
 			return err
 		}
-		d.Event, a.event = public.String(), hook.ID{}
+		d.Event, a.Event = public.String(), hook.ID{}
 	}
-	text, err := json.Marshal(a.data)
+	text, err := json.Marshal(a.Data)
 	if err != nil {
 		return fmt.Errorf("write alert: %w", err)
 	}
-	e := t.newEvent(&hook.NewEvent{Scope: audience, Type: a.name, Data: text})
-	t.bytes += len(text)
+	e := t.newEvent(&hook.NewEvent{Scope: audience, Type: a.Name, Data: text})
+	t.Bytes += len(text)
 	if err := t.storeEvent(e); err != nil {
 		return err
 	}
@@ -310,29 +300,29 @@ func (t *tx) publishAlert(audience hook.Scope, a *alert, targets []*hook.Endpoin
 
 // sumAlert leaves alerts to the next digest. However many transactions do so, the rows of a
 // window are few. A row that a digest took, or whose transaction failed, is replaced.
-func (t *tx) sumAlert(k channel, a *alert) error {
-	t.summed = true
+func (t *tx) sumAlert(k channel, a *unit.Alert) error {
+	t.Summed = true
 	w := t.window(k)
 	if !w.last.IsZero() {
-		n, err := t.exec("sum up alerts", "UPDATE alert_sums SET n = n + ?, at = ? WHERE id = ?", a.n, sqltext.Micros(t.now), w.last[:])
+		n, err := t.Exec("sum up alerts", "UPDATE alert_sums SET n = n + ?, at = ? WHERE id = ?", a.N, sqltext.Micros(t.Now), w.last[:])
 		if err != nil || n > 0 {
 			return err
 		}
 		w.first, w.last = hook.ID{}, hook.ID{}
 	}
-	example, err := json.Marshal(a.example)
+	example, err := json.Marshal(a.Example)
 	if err != nil {
 		return fmt.Errorf("write alert: %w", err)
 	}
-	id := t.s.ids.Next()
+	id := t.s.core.IDs.Next()
 	if w.first.IsZero() {
 		w.first = id
 	} else {
 		w.last = id
 	}
 	t.s.windows[k] = w
-	_, err = t.exec("sum up alerts", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		id[:], int64(k.audience.Mode), k.audience.Tenant, k.name, a.n, sqltext.Micros(t.now), string(example))
+	_, err = t.Exec("sum up alerts", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		id[:], int64(k.audience.Mode), k.audience.Tenant, k.name, a.N, sqltext.Micros(t.Now), string(example))
 	return err
 }
 
@@ -367,7 +357,7 @@ func (s *Store) watchDigests(ctx context.Context) {
 		}
 		more, err := s.Digest(ctx)
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("could not sum up operational events, will try again", "error", err)
+			s.core.Log.Warn("could not sum up operational events, will try again", "error", err)
 		}
 		if waiting = more || err != nil; waiting {
 			timer.Reset(hook.AlertWindow)
@@ -380,12 +370,12 @@ func (s *Store) watchDigests(ctx context.Context) {
 func (s *Store) Digest(ctx context.Context) (more bool, err error) {
 	mode, tenant := int64(-1), "" // below every audience
 	for left := true; left; {
-		scopes, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
+		scopes, err := sqltext.Collect(ctx, s.core.Read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
 			err = row.Scan(&scope.Mode, &scope.Tenant)
 			return scope, err
 		}, summedScopes, mode, tenant, digestsPage)
 		if err != nil {
-			return false, s.readError("read sums of alerts", err)
+			return false, s.core.ReadError("read sums of alerts", err)
 		}
 		for _, scope := range scopes {
 			full := false
@@ -412,7 +402,7 @@ type alertSum struct {
 
 // digest publishes one digest of an audience. full reports that rows may be left.
 func (t *tx) digest(audience hook.Scope) (full bool, err error) {
-	sums, err := returning(t, func(row sqltext.Scanner) (a alertSum, err error) {
+	sums, err := unit.Returning(t.Tx, func(row sqltext.Scanner) (a alertSum, err error) {
 		var at int64
 		err = row.Scan(&a.name, &a.n, &at, &a.example)
 		a.at = sqltext.FromMicros(at)
@@ -439,5 +429,5 @@ func (t *tx) digest(audience hook.Scope) (full bool, err error) {
 	if err != nil || len(targets) == 0 || t.s.opts.ProfileOf == nil {
 		return len(sums) == sumsPage, err
 	}
-	return len(sums) == sumsPage, t.publishAlert(audience, &alert{name: hook.AlertDigest, data: data}, targets)
+	return len(sums) == sumsPage, t.publishAlert(audience, &unit.Alert{Name: hook.AlertDigest, Data: data}, targets)
 }

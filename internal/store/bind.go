@@ -17,10 +17,10 @@ const bindPage = 100
 
 // bindSealed binds the values that are not yet bound, in pages.
 func (s *Store) bindSealed(ctx context.Context) error {
-	if !s.dir.Unbound() {
+	if !s.core.Directory.Unbound() {
 		return nil
 	}
-	if alike, err := s.peers.Alike(ctx); err != nil || !alike {
+	if alike, err := s.core.Peers.Alike(ctx); err != nil || !alike {
 		return err
 	}
 	for at, more := (hook.ID{}), true; more; {
@@ -38,14 +38,14 @@ func (s *Store) bindSealed(ctx context.Context) error {
 			}
 		}
 	}
-	s.dir.Bound()
+	s.core.Directory.Bound()
 	return nil
 }
 
 // bindPage binds the values of the next endpoints. After the last of them it records that
 // all are bound. Values that cannot be opened stay as they are.
 func (t *tx) bindPage(after hook.ID) (last hook.ID, more bool, err error) {
-	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, `SELECT id FROM endpoints
+	ids, err := sqltext.Collect(background, t.Conn, sqltext.ScanID, `SELECT id FROM endpoints
 		WHERE (headers_sealed IS NOT NULL OR query_sealed IS NOT NULL) AND id > ? ORDER BY id LIMIT ?{lock}`, after[:], bindPage)
 	if err != nil {
 		return after, false, sqltext.Wrap("read sealed values", err)
@@ -59,33 +59,33 @@ func (t *tx) bindPage(after hook.ID) (last hook.ID, more bool, err error) {
 	if len(ids) == bindPage {
 		return last, true, nil
 	}
-	sealed, err := t.s.dir.SealBound()
+	sealed, err := t.s.core.Directory.SealBound()
 	if err != nil {
 		return last, false, err
 	}
-	_, err = t.exec("write that sealed values are bound", `INSERT INTO meta (key, value) VALUES ('bound_to_urls', ?)
+	_, err = t.Exec("write that sealed values are bound", `INSERT INTO meta (key, value) VALUES ('bound_to_urls', ?)
 		ON CONFLICT (key) DO UPDATE SET value = excluded.value`, sealed)
 	return last, false, err
 }
 
 func (t *tx) bind(id hook.ID) error {
-	found, err := t.s.dir.LoadEndpoints(background, t.c, directory.WithID, id[:])
+	found, err := t.s.core.Directory.LoadEndpoints(background, t.Conn, directory.WithID, id[:])
 	if err != nil || len(found) == 0 {
 		return err
 	}
 	e := found[0]
-	head, query, headers, err := t.s.dir.SealRow(e)
+	head, query, headers, err := t.s.core.Directory.SealRow(e)
 	if err != nil {
 		return err
 	}
 	if !e.Damage.Has(hook.DamagedQuery) {
-		if _, err := t.exec("bind query", "UPDATE endpoints SET url = ?, query_sealed = ? WHERE id = ?", head, query, id[:]); err != nil {
+		if _, err := t.Exec("bind query", "UPDATE endpoints SET url = ?, query_sealed = ? WHERE id = ?", head, query, id[:]); err != nil {
 			return err
 		}
 	}
 	if e.Damage.Has(hook.DamagedHeaders) {
 		return nil
 	}
-	_, err = t.exec("bind headers", "UPDATE endpoints SET headers_sealed = ? WHERE id = ?", headers, id[:])
+	_, err = t.Exec("bind headers", "UPDATE endpoints SET headers_sealed = ? WHERE id = ?", headers, id[:])
 	return err
 }

@@ -16,19 +16,19 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 	var made hook.EventType
 	var replay *hook.Replay
 	err := s.do(ctx, "create event type", 1, func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
+		replay, err = t.Once(once, func() (any, bool, error) {
 			made = e
-			made.CreatedAt, made.UpdatedAt = t.now, t.now
+			made.CreatedAt, made.UpdatedAt = t.Now, t.Now
 			values, err := sqltext.EventTypeValues(&made)
 			if err != nil {
 				return nil, false, err
 			}
-			n, err := t.exec("insert event type", sqltext.InsertEventType, values...)
+			n, err := t.Exec("insert event type", sqltext.InsertEventType, values...)
 			if err == nil && n == 0 {
 				err = &hook.Error{Code: hook.CodeConflict, Field: "name", Message: "The catalogue has an event type of this name."}
 			}
 			t.tellCatalogue(&e)
-			t.audited(hook.ActEventTypeCreated, "event_type", e.Name, hook.Scope{Mode: e.Mode})
+			t.Audited(hook.ActEventTypeCreated, "event_type", e.Name, hook.Scope{Mode: e.Mode})
 			return made, true, err
 		})
 		return err
@@ -56,19 +56,19 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 		if made.UpdatedAt = old.UpdatedAt; reflect.DeepEqual(made, old) {
 			return nil // nothing changes, so there is nothing to record
 		}
-		made.UpdatedAt = t.now
+		made.UpdatedAt = t.Now
 		values, err := sqltext.EventTypeValues(&made)
 		if err != nil {
 			return err
 		}
 		changed := append(values[2:len(values)-2:len(values)-2], values[len(values)-1], int64(mode), name) // not created_at
-		_, err = t.exec("update event type", sqltext.UpdateEventType, changed...)
+		_, err = t.Exec("update event type", sqltext.UpdateEventType, changed...)
 		t.tellCatalogue(&old, &made)
 		var detail []string
 		if !slices.Equal(old.Redact, made.Redact) {
 			detail = []string{"redact"}
 		}
-		t.audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode}, detail...)
+		t.Audited(hook.ActEventTypeUpdated, "event_type", name, hook.Scope{Mode: mode}, detail...)
 		return err
 	})
 	if err != nil {
@@ -92,8 +92,8 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 			}
 		}
 		t.tellCatalogue(&old)
-		t.audited(hook.ActEventTypeDeleted, "event_type", name, hook.Scope{Mode: mode})
-		_, err = t.exec("delete event type", "DELETE FROM event_types WHERE mode = ? AND name = ?", int64(mode), name)
+		t.Audited(hook.ActEventTypeDeleted, "event_type", name, hook.Scope{Mode: mode})
+		_, err = t.Exec("delete event type", "DELETE FROM event_types WHERE mode = ? AND name = ?", int64(mode), name)
 		return err
 	})
 }
@@ -102,12 +102,12 @@ func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string
 // of the entries.
 func (t *tx) tellCatalogue(entries ...*hook.EventType) {
 	if slices.ContainsFunc(entries, (*hook.EventType).AtPublish) {
-		t.tellNodes(sqltext.ChangedEventTypes, hook.Scope{}, hook.Ref{})
+		t.TellNodes(sqltext.ChangedEventTypes, hook.Scope{}, hook.Ref{})
 	}
 }
 
 func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {
-	found, err := sqltext.Collect(background, t.c, sqltext.ScanEventType, read.OneEventType, mode, name)
+	found, err := sqltext.Collect(background, t.Conn, sqltext.ScanEventType, read.OneEventType, mode, name)
 	if err != nil {
 		return hook.EventType{}, sqltext.Wrap("read event type", err)
 	}
@@ -131,10 +131,10 @@ func (s *Store) PutProfile(ctx context.Context, hash hook.ProfileHash, name, tex
 
 func (s *Store) keepProfile(ctx context.Context, hash hook.ProfileHash, name, text, known string) error {
 	return s.do(ctx, "keep profile", 1, func(t *tx) error {
-		n, err := t.exec("keep profile", "INSERT INTO profiles (hash, name, text, kept_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO "+known,
-			hash[:], name, text, sqltext.Micros(t.now))
+		n, err := t.Exec("keep profile", "INSERT INTO profiles (hash, name, text, kept_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO "+known,
+			hash[:], name, text, sqltext.Micros(t.Now))
 		if n > 0 {
-			t.tellNodes(sqltext.ChangedProfiles, hook.Scope{}, hook.Ref{})
+			t.TellNodes(sqltext.ChangedProfiles, hook.Scope{}, hook.Ref{})
 		}
 		return err
 	})

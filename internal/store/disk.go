@@ -9,19 +9,13 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // What the store takes on disk. Each transaction adds up the bytes that it writes of events
 // and removes, by tenant and day; every few seconds the sums are written. A crash loses the
 // last ones, and the bytes are estimates of rows anyway. The size of the whole store is
 // exact. Nothing here reads events.
-
-// Estimated bytes of rows without their texts, with their entries in indexes.
-const (
-	eventRow    = 150
-	deliveryRow = 260
-	attemptRow  = 130
-)
 
 const (
 	// diskGather is how long bytes are gathered, and diskLooks how often meanwhile the size is
@@ -40,30 +34,12 @@ const (
 	diskDays, growthDays = 9 * 24 * time.Hour, 7 * 24 * time.Hour
 )
 
-type diskPlace struct {
-	scope hook.Scope
-	day   int64
-}
-
-// growth is bytes that a transaction wrote, or removed if they are negative.
-type growth struct {
-	diskPlace
-	hook.DiskBytes
-}
-
-func dayOf(event hook.ID) int64 { return event.Time().Unix() / 86400 }
-
-// grew counts bytes of an event for the commit.
-func (t *tx) grew(scope hook.Scope, event hook.ID, by hook.DiskBytes) {
-	t.growth = append(t.growth, growth{diskPlace{scope, dayOf(event)}, by})
-}
-
 // diskMeter is safe for concurrent use.
 type diskMeter struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	waiting map[diskPlace]hook.DiskBytes // not written yet
+	waiting map[unit.Place]hook.DiskBytes // not written yet
 	used    int64
 	state   hook.DiskState
 
@@ -73,19 +49,19 @@ type diskMeter struct {
 }
 
 func newDiskMeter() *diskMeter {
-	return &diskMeter{wake: make(chan struct{}, 1), waiting: map[diskPlace]hook.DiskBytes{}}
+	return &diskMeter{wake: make(chan struct{}, 1), waiting: map[unit.Place]hook.DiskBytes{}}
 }
 
 // poke makes watchDisk look.
 func (m *diskMeter) poke() { wake(m.wake) }
 
 // add takes the bytes of a transaction.
-func (m *diskMeter) add(list []growth) {
+func (m *diskMeter) add(list []unit.Growth) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := 0; i < len(list); {
-		place, sum := list[i].diskPlace, hook.DiskBytes{}
-		for ; i < len(list) && list[i].diskPlace == place; i++ {
+		place, sum := list[i].Place, hook.DiskBytes{}
+		for ; i < len(list) && list[i].Place == place; i++ {
 			sum = sum.Plus(list[i].DiskBytes)
 		}
 		old, there := m.waiting[place]
@@ -97,7 +73,7 @@ func (m *diskMeter) add(list []growth) {
 }
 
 // take removes and returns some of what is not written, ordered by its place.
-func (m *diskMeter) take() (page []growth) {
+func (m *diskMeter) take() (page []unit.Growth) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for place, sum := range m.waiting {
@@ -105,13 +81,13 @@ func (m *diskMeter) take() (page []growth) {
 			break
 		}
 		delete(m.waiting, place)
-		page = append(page, growth{place, sum})
+		page = append(page, unit.Growth{Place: place, DiskBytes: sum})
 	}
-	slices.SortFunc(page, func(a, b growth) int {
-		if c := strings.Compare(a.scope.Tenant, b.scope.Tenant); c != 0 {
+	slices.SortFunc(page, func(a, b unit.Growth) int {
+		if c := strings.Compare(a.Scope.Tenant, b.Scope.Tenant); c != 0 {
 			return c
 		}
-		return int(a.scope.Mode)<<32 + int(a.day) - int(b.scope.Mode)<<32 - int(b.day)
+		return int(a.Scope.Mode)<<32 + int(a.Day) - int(b.Scope.Mode)<<32 - int(b.Day)
 	})
 	return page
 }
@@ -132,7 +108,7 @@ func (s *Store) watchDisk(ctx context.Context) {
 			}
 		}
 		if err := s.writeDisk(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("write what tenants take on disk; it will be tried again", "error", err)
+			s.core.Log.Error("write what tenants take on disk; it will be tried again", "error", err)
 		}
 		s.checkBudget(ctx)
 	}
@@ -155,25 +131,25 @@ func (s *Store) writeDisk(ctx context.Context) error {
 
 // addDisk adds a page of bytes. A tenant that was deleted gets no new row, so an erasure
 // leaves none.
-func (t *tx) addDisk(page []growth) error {
+func (t *tx) addDisk(page []unit.Growth) error {
 	there := map[string]bool{hook.OperatorTenant: true}
 	for _, g := range page {
-		if _, known := there[g.scope.Tenant]; known {
+		if _, known := there[g.Scope.Tenant]; known {
 			continue
 		}
-		_, err := t.tenant(g.scope.Tenant)
+		_, err := t.Tenant(g.Scope.Tenant)
 		if err != nil && hook.CodeOf(err) != hook.CodeNotFound {
 			return err
 		}
-		there[g.scope.Tenant] = err == nil
+		there[g.Scope.Tenant] = err == nil
 	}
 	for i := 0; i < len(page); {
 		g := page[i]
-		if there[g.scope.Tenant] {
+		if there[g.Scope.Tenant] {
 			i++
 			continue
 		}
-		if _, err := t.exec("count bytes", sqltext.ChangeDisk, g.Payloads, g.Metadata, g.Attempts, int64(g.scope.Mode), g.scope.Tenant, g.day); err != nil {
+		if _, err := t.Exec("count bytes", sqltext.ChangeDisk, g.Payloads, g.Metadata, g.Attempts, int64(g.Scope.Mode), g.Scope.Tenant, g.Day); err != nil {
 			return err
 		}
 		page = slices.Delete(page, i, i+1)
@@ -182,9 +158,9 @@ func (t *tx) addDisk(page []growth) error {
 		n := sqltext.RowChunk(len(page))
 		args := make([]any, 0, 6*n)
 		for _, g := range page[:n] {
-			args = append(args, int64(g.scope.Mode), g.scope.Tenant, g.day, g.Payloads, g.Metadata, g.Attempts)
+			args = append(args, int64(g.Scope.Mode), g.Scope.Tenant, g.Day, g.Payloads, g.Metadata, g.Attempts)
 		}
-		if _, err := t.exec("count bytes", sqltext.Rows(sqltext.AddDisk, n, 6), args...); err != nil {
+		if _, err := t.Exec("count bytes", sqltext.Rows(sqltext.AddDisk, n, 6), args...); err != nil {
 			return err
 		}
 		page = page[n:]
@@ -198,10 +174,10 @@ func (s *Store) checkBudget(ctx context.Context) {
 	if budget <= 0 {
 		return
 	}
-	size, err := s.engine.Size(ctx)
+	size, err := s.core.Engine.Size(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			s.log.Error("measure the store; it will be tried again", "error", err)
+			s.core.Log.Error("measure the store; it will be tried again", "error", err)
 		}
 		return
 	}
@@ -213,11 +189,11 @@ func (s *Store) checkBudget(ctx context.Context) {
 	m.mu.Unlock()
 	switch {
 	case now > was:
-		s.log.Warn(budget.Notice(now, size.Used), "used", size.Used, "budget", int64(budget))
+		s.core.Log.Warn(budget.Notice(now, size.Used), "used", size.Used, "budget", int64(budget))
 	case now < was && now == hook.DiskWarning:
-		s.log.Info("the store is below its disk budget again: publishing goes on", "used", size.Used, "budget", int64(budget))
+		s.core.Log.Info("the store is below its disk budget again: publishing goes on", "used", size.Used, "budget", int64(budget))
 	case now < was:
-		s.log.Info("the store is well below its disk budget again", "used", size.Used, "budget", int64(budget))
+		s.core.Log.Info("the store is well below its disk budget again", "used", size.Used, "budget", int64(budget))
 	}
 }
 
@@ -258,18 +234,18 @@ func (s *Store) DiskUse(ctx context.Context) (hook.DiskUse, error) {
 	}
 	use, err := s.measure(ctx)
 	if err != nil {
-		return hook.DiskUse{}, s.readError("measure the store", err)
+		return hook.DiskUse{}, s.core.ReadError("measure the store", err)
 	}
 	m.shown, m.until = use, time.Now().Add(max(diskShown, 100*time.Since(began)))
 	return use, nil
 }
 
 func (s *Store) measure(ctx context.Context) (hook.DiskUse, error) {
-	size, err := s.engine.Size(ctx)
+	size, err := s.core.Engine.Size(ctx)
 	if err != nil {
 		return hook.DiskUse{}, err
 	}
-	parts, err := s.engine.Parts(ctx)
+	parts, err := s.core.Engine.Parts(ctx)
 	if err != nil {
 		return hook.DiskUse{}, err
 	}
@@ -277,7 +253,7 @@ func (s *Store) measure(ctx context.Context) (hook.DiskUse, error) {
 	if err != nil {
 		return hook.DiskUse{}, err
 	}
-	use.At, use.Used, use.Files, use.Budget = s.now(), size.Used, size.Files, max(s.opts.DiskBudget, 0)
+	use.At, use.Used, use.Files, use.Budget = s.core.Now(), size.Used, size.Files, max(s.opts.DiskBudget, 0)
 	_, use.State = s.DiskState()
 	c := &use.Classes
 	c.Log, c.Free, c.Audit, c.Statistics = size.Log, size.Free, parts.Audit, parts.Statistics
@@ -292,7 +268,7 @@ func (m *diskMeter) pending() map[hook.Scope]hook.DiskBytes {
 	defer m.mu.Unlock()
 	sums := map[hook.Scope]hook.DiskBytes{}
 	for place, sum := range m.waiting {
-		sums[place.scope] = sums[place.scope].Plus(sum)
+		sums[place.Scope] = sums[place.Scope].Plus(sum)
 	}
 	return sums
 }
@@ -300,7 +276,7 @@ func (m *diskMeter) pending() map[hook.Scope]hook.DiskBytes {
 // perDay returns by how much the store grew a day since the oldest sample of the last days.
 func (s *Store) perDay(ctx context.Context, now time.Time, used int64) (*int64, error) {
 	var at, before int64
-	found, err := sqltext.ReadRow(ctx, s.read, "SELECT at, used FROM disk_samples WHERE at >= ? ORDER BY at LIMIT 1", []any{sqltext.Micros(now.Add(-growthDays))}, &at, &before)
+	found, err := sqltext.ReadRow(ctx, s.core.Read, "SELECT at, used FROM disk_samples WHERE at >= ? ORDER BY at LIMIT 1", []any{sqltext.Micros(now.Add(-growthDays))}, &at, &before)
 	span := now.Sub(sqltext.FromMicros(at))
 	if err != nil || !found || span < time.Hour {
 		return nil, err
@@ -312,17 +288,17 @@ func (s *Store) perDay(ctx context.Context, now time.Time, used int64) (*int64, 
 // sampleDisk notes the size of the store for its growth, once an hour, and forgets days
 // whose events were dropped.
 func (s *Store) sampleDisk(ctx context.Context) error {
-	size, err := s.engine.Size(ctx)
+	size, err := s.core.Engine.Size(ctx)
 	if err != nil {
-		return s.readError("measure the store", err)
+		return s.core.ReadError("measure the store", err)
 	}
-	now := s.now()
+	now := s.core.Now()
 	err = s.maintain(ctx, "sample the size", 2, func(t *tx) error {
-		if _, err := t.exec("sample the size", "INSERT INTO disk_samples (at, used) VALUES (?, ?) ON CONFLICT (at) DO NOTHING",
+		if _, err := t.Exec("sample the size", "INSERT INTO disk_samples (at, used) VALUES (?, ?) ON CONFLICT (at) DO NOTHING",
 			sqltext.Micros(now.Truncate(time.Hour)), size.Used); err != nil {
 			return err
 		}
-		_, err := t.exec("forget samples of the size", "DELETE FROM disk_samples WHERE at < ?", sqltext.Micros(now.Add(-diskDays)))
+		_, err := t.Exec("forget samples of the size", "DELETE FROM disk_samples WHERE at < ?", sqltext.Micros(now.Add(-diskDays)))
 		return err
 	})
 	if err != nil || s.opts.Retention == 0 {
@@ -345,19 +321,19 @@ const (
 func (s *Store) forgetDays(ctx context.Context, day int64) error {
 	last := hook.Scope{}
 	for {
-		scopes, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
+		scopes, err := sqltext.Collect(ctx, s.core.Read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
 			err = row.Scan(&scope.Mode, &scope.Tenant)
 			return scope, err
 		}, scopesOfDays, int64(last.Mode), last.Tenant, day, daysPage)
 		if err != nil {
-			return s.readError("read bytes of old days", err)
+			return s.core.ReadError("read bytes of old days", err)
 		}
 		if len(scopes) == 0 {
 			return nil
 		}
 		err = s.maintain(ctx, "forget bytes of old days", housekeepPage, func(t *tx) error {
 			for _, scope := range scopes {
-				if _, err := t.exec("forget bytes of old days", forgetDays, int64(scope.Mode), scope.Tenant, day); err != nil {
+				if _, err := t.Exec("forget bytes of old days", forgetDays, int64(scope.Mode), scope.Tenant, day); err != nil {
 					return err
 				}
 			}

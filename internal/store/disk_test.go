@@ -101,7 +101,7 @@ func TestBytesOfOldDaysAreForgotten(t *testing.T) {
 			err = s.do(t.Context(), "test", 1, func(t *tx) error {
 				for i := range 2*daysPage + 1 {
 					for _, day := range []int64{1, 2, today} {
-						if _, err := t.exec("test", "INSERT INTO disk_usage (mode, tenant, day, payloads, metadata, attempts) VALUES (?, ?, ?, 1, 1, 1)",
+						if _, err := t.Exec("test", "INSERT INTO disk_usage (mode, tenant, day, payloads, metadata, attempts) VALUES (?, ?, ?, 1, 1, 1)",
 							int64(1+i%2), fmt.Sprintf("t%03d", i), day); err != nil {
 							return err
 						}
@@ -116,7 +116,7 @@ func TestBytesOfOldDaysAreForgotten(t *testing.T) {
 				t.Fatal(err)
 			}
 			var old, young int
-			if err := s.read.QueryRowContext(t.Context(), "SELECT count(CASE WHEN day < ? THEN 1 END), count(CASE WHEN day = ? THEN 1 END) FROM disk_usage", today, today).Scan(&old, &young); err != nil {
+			if err := s.core.Read.QueryRowContext(t.Context(), "SELECT count(CASE WHEN day < ? THEN 1 END), count(CASE WHEN day = ? THEN 1 END) FROM disk_usage", today, today).Scan(&old, &young); err != nil {
 				t.Fatal(err)
 			}
 			if old != 0 || young != 2*daysPage+1 {

@@ -13,6 +13,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Erasures. A row is a job and, once it is done, a receipt.
@@ -71,7 +72,7 @@ func (s *Store) Erase(ctx context.Context, n hook.NewErasure, once *hook.Once) (
 		}
 	}
 	err := s.do(ctx, "create erasure", 3, func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
+		replay, err = t.Once(once, func() (any, bool, error) {
 			made = hook.Erasure{Mode: n.Mode, Tenant: n.Tenant, Event: event, PublicID: n.PublicID, Counts: map[string]int64{}}
 			err := t.createErasure(&made)
 			return made, true, err
@@ -89,22 +90,22 @@ func (t *tx) createErasure(e *hook.Erasure) error {
 	there := false
 	var err error
 	if e.PublicID.IsZero() {
-		gone = errNoTenant()
+		gone = unit.NoTenant()
 		var deleted int64
-		if there, err = t.row("read tenant", "SELECT deleted_at FROM tenants WHERE id = ?{lock}", []any{e.Tenant}, &deleted); err != nil {
+		if there, err = t.Row("read tenant", "SELECT deleted_at FROM tenants WHERE id = ?{lock}", []any{e.Tenant}, &deleted); err != nil {
 			return err
 		}
 		if there && deleted == 0 {
-			if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", sqltext.Micros(t.now), e.Tenant); err != nil {
+			if _, err := t.Exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", sqltext.Micros(t.Now), e.Tenant); err != nil {
 				return err
 			}
-			if err := t.reloadTenant(e.Tenant); err != nil {
+			if err := t.ReloadTenant(e.Tenant); err != nil {
 				return err
 			}
 		}
 	} else if !e.Event.IsZero() {
 		var one int
-		if there, err = t.row("read event", "SELECT 1 FROM events WHERE id = ?{lock}", []any{e.Event[:]}, &one); err != nil {
+		if there, err = t.Row("read event", "SELECT 1 FROM events WHERE id = ?{lock}", []any{e.Event[:]}, &one); err != nil {
 			return err
 		}
 	}
@@ -119,23 +120,23 @@ func (t *tx) createErasure(e *hook.Erasure) error {
 		return gone
 	}
 	var running int
-	if _, err := t.row("count erasures", "SELECT count(*) FROM erasures WHERE state = 0", nil, &running); err != nil {
+	if _, err := t.Row("count erasures", "SELECT count(*) FROM erasures WHERE state = 0", nil, &running); err != nil {
 		return err
 	}
 	if running >= hook.MaxErasures {
 		return &hook.Error{Code: hook.CodeErasureLimit, Message: fmt.Sprintf("%d erasures run already, and no more are allowed. Wait until one is done.", running)}
 	}
-	e.ID, e.CreatedAt, e.UpdatedAt, e.Owner, e.Fence, e.Step, e.Cursor = t.s.ids.Next(), t.now, t.now, t.s.Epoch(), 1, stepsOf(e)[0].name, []byte{}
-	if t.actor != nil {
-		e.By = hook.Actor{Kind: t.actor.Kind, ID: t.actor.ID}
+	e.ID, e.CreatedAt, e.UpdatedAt, e.Owner, e.Fence, e.Step, e.Cursor = t.s.core.IDs.Next(), t.Now, t.Now, t.s.Epoch(), 1, stepsOf(e)[0].name, []byte{}
+	if t.Actor() != nil {
+		e.By = hook.Actor{Kind: t.Actor().Kind, ID: t.Actor().ID}
 	}
-	if _, err := t.exec("insert erasure", "INSERT INTO erasures ("+read.ErasureColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?, ?, 0)",
+	if _, err := t.Exec("insert erasure", "INSERT INTO erasures ("+read.ErasureColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?, ?, 0)",
 		e.ID[:], int64(e.Mode), e.Tenant, e.Event[:], e.PublicID[:], int64(e.State), e.Step, e.Cursor, e.By.Kind, e.By.ID, e.Owner, e.Fence,
-		sqltext.Micros(t.now), sqltext.Micros(t.now)); err != nil {
+		sqltext.Micros(t.Now), sqltext.Micros(t.Now)); err != nil {
 		return err
 	}
-	t.erasures = append(t.erasures, hook.ErasureRef{ID: e.ID, Fence: e.Fence})
-	t.audited(hook.ActErasureCreated, "erasure", e.ID.String(), hook.Scope{Mode: e.Mode}) // without the tenant, which the receipt names
+	t.Erasures = append(t.Erasures, hook.ErasureRef{ID: e.ID, Fence: e.Fence})
+	t.Audited(hook.ActErasureCreated, "erasure", e.ID.String(), hook.Scope{Mode: e.Mode}) // without the tenant, which the receipt names
 	return nil
 }
 
@@ -145,7 +146,7 @@ func (t *tx) erasureBefore(e *hook.Erasure) (hook.Erasure, bool, error) {
 	if !e.PublicID.IsZero() {
 		where, args = "mode = ? AND public_id = ? AND (? = '' OR tenant = ?)", []any{int64(e.Mode), e.PublicID[:], e.Tenant, e.Tenant}
 	}
-	found, err := sqltext.Collect(background, t.c, read.ScanErasure, "SELECT "+read.ErasureColumns+" FROM erasures WHERE "+where+" ORDER BY id DESC LIMIT 1", args...)
+	found, err := sqltext.Collect(background, t.Conn, read.ScanErasure, "SELECT "+read.ErasureColumns+" FROM erasures WHERE "+where+" ORDER BY id DESC LIMIT 1", args...)
 	if err != nil || len(found) == 0 {
 		return hook.Erasure{}, false, sqltext.Wrap("read erasure", err)
 	}
@@ -162,10 +163,10 @@ func stepsOf(e *hook.Erasure) []eraseStep {
 // takeErasures makes this process run the erasures of an ended process.
 func (s *Store) takeErasures(ctx context.Context, dead string) error {
 	return s.recover(ctx, "take over erasures", hook.MaxErasures, func(t *tx) error {
-		left, err := returning(t, read.ScanErasure, "UPDATE erasures SET owner = ?, fence = fence + 1 WHERE state = 0 AND "+dead+
+		left, err := unit.Returning(t.Tx, read.ScanErasure, "UPDATE erasures SET owner = ?, fence = fence + 1 WHERE state = 0 AND "+dead+
 			" RETURNING "+read.ErasureColumns, t.s.Epoch())
 		for i := range left {
-			t.erasures = append(t.erasures, hook.ErasureRef{ID: left[i].ID, Fence: left[i].Fence})
+			t.Erasures = append(t.Erasures, hook.ErasureRef{ID: left[i].ID, Fence: left[i].Fence})
 		}
 		return sqltext.Wrap("take over erasures", err)
 	})
@@ -176,9 +177,9 @@ var errErasureMoved = &hook.Error{Code: hook.CodeConflict, Message: "The erasure
 
 // StepErasure removes the next page of an erasure.
 func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.ReplayStep, error) {
-	found, err := sqltext.Collect(ctx, s.read, read.ScanErasure, "SELECT "+read.ErasureColumns+" FROM erasures WHERE id = ? AND state = 0 AND fence = ?", ref.ID[:], ref.Fence)
+	found, err := sqltext.Collect(ctx, s.core.Read, read.ScanErasure, "SELECT "+read.ErasureColumns+" FROM erasures WHERE id = ? AND state = 0 AND fence = ?", ref.ID[:], ref.Fence)
 	if err != nil {
-		return hook.ReplayStep{}, s.readError("read erasure", err)
+		return hook.ReplayStep{}, s.core.ReadError("read erasure", err)
 	}
 	if len(found) == 0 { // it is done, or another process runs it
 		return hook.ReplayStep{Over: true}, nil
@@ -194,7 +195,7 @@ func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.Repl
 		return hook.ReplayStep{Waiting: true}, err
 	}
 	over := false
-	err = s.write(ctx, &op{Name: "erase", Rows: eraseRows, Stays: true, Detail: &lookups{audits: true}, Apply: func(t *tx) error {
+	err = s.write(ctx, &op{Name: "erase", Rows: eraseRows, Stays: true, Detail: &unit.Lookups{Audits: true}, Apply: func(t *tx) error {
 		e.Erasure, over = found[0], false
 		e.Counts = maps.Clone(e.Counts)
 		more, err := remove(t)
@@ -216,16 +217,16 @@ func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.Repl
 
 func (t *tx) saveErasure(e *eraser, over bool) error {
 	if over {
-		e.State, e.Step, e.EndedAt = hook.ErasureDone, "", t.now
-		t.audit(hook.AuditEntry{Actor: hook.Actor{Kind: hook.ActorItself, ID: hook.ActorItself}, Act: hook.ActErasureDone, Object: "erasure", ObjectID: e.ID.String(),
+		e.State, e.Step, e.EndedAt = hook.ErasureDone, "", t.Now
+		t.Audit(hook.AuditEntry{Actor: hook.Actor{Kind: hook.ActorItself, ID: hook.ActorItself}, Act: hook.ActErasureDone, Object: "erasure", ObjectID: e.ID.String(),
 			Mode: e.Mode, Outcome: hook.AuditOK, Detail: fmt.Sprintf("%d rows", e.Rows())})
 	}
 	counts, err := json.Marshal(e.Counts)
 	if err != nil {
 		return err
 	}
-	n, err := t.exec("move erasure", "UPDATE erasures SET state = ?, step = ?, progress = ?, counts = ?, updated_at = ?, ended_at = ? WHERE id = ? AND state = 0 AND fence = ?",
-		int64(e.State), e.Step, e.Cursor, string(counts), sqltext.Micros(t.now), sqltext.Micros(e.EndedAt), e.ID[:], e.Fence)
+	n, err := t.Exec("move erasure", "UPDATE erasures SET state = ?, step = ?, progress = ?, counts = ?, updated_at = ?, ended_at = ? WHERE id = ? AND state = 0 AND fence = ?",
+		int64(e.State), e.Step, e.Cursor, string(counts), sqltext.Micros(t.Now), sqltext.Micros(e.EndedAt), e.ID[:], e.Fence)
 	if err == nil && n == 0 {
 		err = errErasureMoved
 	}
@@ -235,23 +236,23 @@ func (t *tx) saveErasure(e *eraser, over bool) error {
 // stop deletes the tenant's endpoints and revokes its keys, a page at a time, and then
 // waits until the deliveries are cancelled.
 func (e *eraser) stop(ctx context.Context) (func(*tx) (bool, error), error) {
-	ids, err := sqltext.Collect(ctx, e.read, sqltext.ScanID, "SELECT id FROM endpoints WHERE mode IN (1, 2) AND tenant = ? AND status <> ? LIMIT ?", e.Tenant, hook.Deleted, deletePage)
+	ids, err := sqltext.Collect(ctx, e.core.Read, sqltext.ScanID, "SELECT id FROM endpoints WHERE mode IN (1, 2) AND tenant = ? AND status <> ? LIMIT ?", e.Tenant, hook.Deleted, deletePage)
 	if err != nil {
-		return nil, e.readError("list endpoints to erase", err)
+		return nil, e.core.ReadError("list endpoints to erase", err)
 	}
 	if len(ids) == 0 {
 		var one int
-		if sweeping, err := sqltext.ReadRow(ctx, e.read, "SELECT 1 FROM endpoints WHERE mode IN (1, 2) AND tenant = ? AND sweep <> '' LIMIT 1", []any{e.Tenant}, &one); err != nil || sweeping {
+		if sweeping, err := sqltext.ReadRow(ctx, e.core.Read, "SELECT 1 FROM endpoints WHERE mode IN (1, 2) AND tenant = ? AND sweep <> '' LIMIT 1", []any{e.Tenant}, &one); err != nil || sweeping {
 			return nil, err
 		}
 	}
 	return func(t *tx) (bool, error) {
 		for _, id := range ids {
 			var scope hook.Scope
-			if ok, err := t.row("find endpoint", "SELECT mode, tenant FROM endpoints WHERE id = ?", []any{id[:]}, &scope.Mode, &scope.Tenant); err != nil || !ok {
+			if ok, err := t.Row("find endpoint", "SELECT mode, tenant FROM endpoints WHERE id = ?", []any{id[:]}, &scope.Mode, &scope.Tenant); err != nil || !ok {
 				return true, err
 			}
-			target, err := t.endpoint(scope, id)
+			target, err := t.Endpoint(scope, id)
 			if err == nil && target != nil {
 				err = t.deleteEndpoint(target)
 			}
@@ -259,10 +260,10 @@ func (e *eraser) stop(ctx context.Context) (func(*tx) (bool, error), error) {
 				return true, err
 			}
 		}
-		keys, err := t.exec("revoke keys", `UPDATE keys SET revoked_at = ? WHERE id IN
-			(SELECT id FROM keys WHERE mode IN (1, 2) AND tenant = ? AND revoked_at = 0 LIMIT ?)`, sqltext.Micros(t.now), e.Tenant, int64(deletePage))
+		keys, err := t.Exec("revoke keys", `UPDATE keys SET revoked_at = ? WHERE id IN
+			(SELECT id FROM keys WHERE mode IN (1, 2) AND tenant = ? AND revoked_at = 0 LIMIT ?)`, sqltext.Micros(t.Now), e.Tenant, int64(deletePage))
 		if keys > 0 {
-			t.keysChanged()
+			t.KeysChanged()
 		}
 		return len(ids) > 0 || keys == deletePage, err
 	}, nil
@@ -288,10 +289,10 @@ func (e *eraser) byIDs(ctx context.Context, from string, tables []sqltext.Erased
 	if len(at) != 17 {
 		at = append([]byte{byte(hook.Test)}, make([]byte, 16)...)
 	}
-	ids, err := sqltext.Collect(ctx, e.read, sqltext.ScanID, "SELECT id FROM "+from+" WHERE mode = ? AND tenant = ? AND id > ? ORDER BY id LIMIT ?",
+	ids, err := sqltext.Collect(ctx, e.core.Read, sqltext.ScanID, "SELECT id FROM "+from+" WHERE mode = ? AND tenant = ? AND id > ? ORDER BY id LIMIT ?",
 		int64(at[0]), e.Tenant, at[1:], sqltext.ErasePage)
 	if err != nil {
-		return nil, e.readError("list rows to erase", err)
+		return nil, e.core.ReadError("list rows to erase", err)
 	}
 	last := hook.Mode(at[0]) == hook.Live
 	return func(t *tx) (bool, error) {
@@ -344,17 +345,17 @@ func (t *tx) eraseIDs(e *eraser, tables []sqltext.Erased, ids []hook.ID) (more b
 func (t *tx) eraseFrom(table *sqltext.Erased, args []any) (int64, error) {
 	act := "erase " + table.Name
 	if table.Name == "oneshots" {
-		n, err := returning(t, func(row sqltext.Scanner) (id hook.ID, err error) { return scanOpen(t, row, true) }, table.Delete+" RETURNING event, endpoint, mode, tenant, 0, owner, replay", args...)
+		n, err := unit.Returning(t.Tx, func(row sqltext.Scanner) (id hook.ID, err error) { return scanOpen(t, row, true) }, table.Delete+" RETURNING event, endpoint, mode, tenant, 0, owner, replay", args...)
 		for _, replay := range n {
-			t.countReplay(replay, replayCounts{dropped: 1})
+			t.CountReplay(replay, unit.ReplayCounts{Dropped: 1})
 		}
 		return int64(len(n)), sqltext.Wrap(act, err)
 	}
 	if table.Name == "deliveries" {
-		n, err := returning(t, func(row sqltext.Scanner) (id hook.ID, err error) { return scanOpen(t, row, false) }, table.Delete+" RETURNING event, endpoint, mode, tenant, state, owner, event", args...)
+		n, err := unit.Returning(t.Tx, func(row sqltext.Scanner) (id hook.ID, err error) { return scanOpen(t, row, false) }, table.Delete+" RETURNING event, endpoint, mode, tenant, state, owner, event", args...)
 		return int64(len(n)), sqltext.Wrap(act, err)
 	}
-	return t.exec(act, table.Delete, args...)
+	return t.Exec(act, table.Delete, args...)
 }
 
 // scanOpen reads a row that was removed. If it was open work, it is no longer counted, and
@@ -370,10 +371,10 @@ func scanOpen(t *tx, row sqltext.Scanner, shot bool) (last hook.ID, err error) {
 	if !shot && !state.Open() {
 		return last, nil
 	}
-	t.addOpen(scope, -1)
-	t.dropped = append(t.dropped, ref)
+	t.AddOpen(scope, -1)
+	t.Dropped = append(t.Dropped, ref)
 	if owner != 0 && owner != t.s.Epoch() {
-		t.tellNodes(sqltext.DroppedJob, scope, ref)
+		t.TellNodes(sqltext.DroppedJob, scope, ref)
 	}
 	return last, nil
 }
@@ -388,7 +389,7 @@ func (e *eraser) rows(context.Context) (func(*tx) (bool, error), error) {
 			for range table.Args {
 				args = append(args, e.Tenant)
 			}
-			n, err := t.exec("erase "+table.Name, table.Delete, append(args, left)...)
+			n, err := t.Exec("erase "+table.Name, table.Delete, append(args, left)...)
 			if err != nil {
 				return true, err
 			}
@@ -398,7 +399,7 @@ func (e *eraser) rows(context.Context) (func(*tx) (bool, error), error) {
 			}
 			left -= n
 		}
-		t.keysChanged()
+		t.KeysChanged()
 		return false, nil
 	}, nil
 }
@@ -406,12 +407,12 @@ func (e *eraser) rows(context.Context) (func(*tx) (bool, error), error) {
 // tenantRow removes the tenant, whose id is free from then on.
 func (e *eraser) tenantRow(context.Context) (func(*tx) (bool, error), error) {
 	return func(t *tx) (bool, error) {
-		n, err := t.exec("erase tenant", "DELETE FROM tenants WHERE id = ? AND deleted_at > 0", e.Tenant)
+		n, err := t.Exec("erase tenant", "DELETE FROM tenants WHERE id = ? AND deleted_at > 0", e.Tenant)
 		if err != nil {
 			return false, err
 		}
 		e.Counts["tenants"] += n
-		return false, t.reloadTenant(e.Tenant)
+		return false, t.ReloadTenant(e.Tenant)
 	}, nil
 }
 
@@ -439,10 +440,10 @@ func (s *Store) scrub(ctx context.Context) (done bool, err error) {
 		return true, nil
 	}
 	number := s.scrubs.begun.Add(1)
-	done, err = s.engine.Scrub(ctx, sqltext.ErasedTables(), func(rows int, do func(sqltext.Conn) error) error {
+	done, err = s.core.Engine.Scrub(ctx, sqltext.ErasedTables(), func(rows int, do func(sqltext.Conn) error) error {
 		return s.maintain(ctx, "scrub", rows, func(t *tx) error {
-			t.rows++
-			return do(t.c)
+			t.Rows++
+			return do(t.Conn)
 		})
 	})
 	if done && err == nil {
@@ -464,7 +465,7 @@ const erasuresKept = 5 * 365 * 24 * time.Hour
 // dropErasures drops receipts past their retention.
 func (s *Store) dropErasures(ctx context.Context) error {
 	_, err := s.inPages(ctx, "drop receipts of erasures", "DELETE FROM erasures WHERE id IN (SELECT id FROM erasures WHERE ended_at > 0 AND ended_at <= "+
-		itoa(sqltext.Micros(s.now().Add(-erasuresKept)))+" LIMIT ?)", housekeepPage)
+		itoa(sqltext.Micros(s.core.Now().Add(-erasuresKept)))+" LIMIT ?)", housekeepPage)
 	return err
 }
 
@@ -475,8 +476,8 @@ func (s *Store) Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error)
 	for more := true; more; {
 		var page hook.Reclaimed
 		err := s.do(ctx, "reclaim", 1, func(t *tx) (err error) {
-			t.rows++
-			page, err = s.engine.Shrink(t.c)
+			t.Rows++
+			page, err = s.core.Engine.Shrink(t.Conn)
 			return err
 		})
 		if err != nil {
@@ -492,11 +493,11 @@ func (s *Store) Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error)
 		}
 	}
 	err := s.do(ctx, "reclaim", 1, func(t *tx) error {
-		t.audited(hook.ActReclaimed, "store", "database", t.auditScope(""), fmt.Sprintf("%d bytes", out.Freed))
+		t.Audited(hook.ActReclaimed, "store", "database", t.AuditScope(""), fmt.Sprintf("%d bytes", out.Freed))
 		return nil
 	})
 	if err == nil {
-		_, err = s.engine.Scrub(ctx, nil, nil)
+		_, err = s.core.Engine.Scrub(ctx, nil, nil)
 	}
 	return out, err
 }

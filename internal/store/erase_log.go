@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // The steps of an erasure that look for the tenant in what belongs to others: alerts of the
@@ -36,19 +37,19 @@ func (e *eraser) alerts(ctx context.Context) (func(*tx) (bool, error), error) {
 		r.of = bytes.Contains(data, about)
 		return r, err
 	}
-	rows, err := sqltext.Collect(ctx, e.read, scan, "SELECT id, data FROM events WHERE mode = ? AND tenant = ? AND id > ? ORDER BY id LIMIT ?",
+	rows, err := sqltext.Collect(ctx, e.core.Read, scan, "SELECT id, data FROM events WHERE mode = ? AND tenant = ? AND id > ? ORDER BY id LIMIT ?",
 		int64(at[0]), hook.OperatorTenant, at[1:], eraseAlerts)
 	if err != nil {
-		return nil, e.readError("read alerts", err)
+		return nil, e.core.ReadError("read alerts", err)
 	}
-	waiting, err := sqltext.Collect(ctx, e.read, func(from sqltext.Scanner) (r row, err error) {
+	waiting, err := sqltext.Collect(ctx, e.core.Read, func(from sqltext.Scanner) (r row, err error) {
 		var tenant, example string
 		err = from.Scan(sqltext.Blob(r.id[:]), &tenant, &example)
 		r.of = tenant == e.Tenant || strings.Contains(example, string(about))
 		return r, err
 	}, "SELECT id, tenant, example FROM alert_sums WHERE tenant = ? OR example LIKE ? LIMIT ?", e.Tenant, "%"+string(about)+"%", eraseRows)
 	if err != nil {
-		return nil, e.readError("read alerts", err)
+		return nil, e.core.ReadError("read alerts", err)
 	}
 	var ids []hook.ID
 	next := append([]byte{byte(hook.Live)}, make([]byte, 16)...)
@@ -67,7 +68,7 @@ func (e *eraser) alerts(ctx context.Context) (func(*tx) (bool, error), error) {
 			if !r.of { // an underscore in the id matches any character
 				continue
 			}
-			n, err := t.exec("erase alert", "DELETE FROM alert_sums WHERE id = ?", r.id[:])
+			n, err := t.Exec("erase alert", "DELETE FROM alert_sums WHERE id = ?", r.id[:])
 			if err != nil {
 				return true, err
 			}
@@ -97,10 +98,10 @@ var dropStatsOf = `DELETE FROM stats WHERE (span, start, mode, tenant, endpoint,
 // stats removes the tenant's sums. Those of the whole mode stay.
 func (e *eraser) stats(ctx context.Context) (func(*tx) (bool, error), error) {
 	type span struct{ span, start int64 }
-	spans, err := sqltext.Collect(ctx, e.read, func(row sqltext.Scanner) (s span, err error) { err = row.Scan(&s.span, &s.start); return s, err },
+	spans, err := sqltext.Collect(ctx, e.core.Read, func(row sqltext.Scanner) (s span, err error) { err = row.Scan(&s.span, &s.start); return s, err },
 		statsOf, e.Tenant, int64(-1), int64(0), eraseStats)
 	if err != nil {
-		return nil, e.readError("list statistics to erase", err)
+		return nil, e.core.ReadError("list statistics to erase", err)
 	}
 	return func(t *tx) (bool, error) {
 		if len(spans) == 0 {
@@ -111,7 +112,7 @@ func (e *eraser) stats(ctx context.Context) (func(*tx) (bool, error), error) {
 			s := spans[min(i, len(spans)-1)]
 			args = append(args, s.span, s.start)
 		}
-		n, err := t.exec("erase statistics", dropStatsOf, append(args, e.Tenant, int64(eraseRows))...)
+		n, err := t.Exec("erase statistics", dropStatsOf, append(args, e.Tenant, int64(eraseRows))...)
 		e.Counts["stats"] += n
 		return true, err
 	}, nil
@@ -131,7 +132,7 @@ func (e *eraser) statLog(ctx context.Context) (func(*tx) (bool, error), error) {
 		of   bool
 		data []byte
 	}
-	rows, err := sqltext.Collect(ctx, e.read, func(row sqltext.Scanner) (r entry, err error) {
+	rows, err := sqltext.Collect(ctx, e.core.Read, func(row sqltext.Scanner) (r entry, err error) {
 		if err = row.Scan(&r.id, &r.data); err == nil {
 			err = sqltext.ReadLog(r.data, func(s sqltext.Subject, _ bool, _ []byte) error { r.of = r.of || s.Tenant == e.Tenant; return nil })
 		}
@@ -139,7 +140,7 @@ func (e *eraser) statLog(ctx context.Context) (func(*tx) (bool, error), error) {
 		return r, err
 	}, "SELECT id, data FROM stat_log WHERE id > ? ORDER BY id LIMIT ?", after, eraseStats)
 	if err != nil {
-		return nil, e.readError("read log of statistics", err)
+		return nil, e.core.ReadError("read log of statistics", err)
 	}
 	return func(t *tx) (bool, error) {
 		redo := again
@@ -167,25 +168,25 @@ func (t *tx) eraseStatRow(e *eraser, id int64) error {
 	var h logHead
 	var fresh int64
 	var data []byte
-	found, err := t.row("read log of statistics", "SELECT span, start, fresh, data FROM stat_log WHERE id = ?{lock}", []any{id}, &h.span, &h.start, &fresh, &data)
+	found, err := t.Row("read log of statistics", "SELECT span, start, fresh, data FROM stat_log WHERE id = ?{lock}", []any{id}, &h.span, &h.start, &fresh, &data)
 	if err != nil || !found {
 		return err // it was added up meanwhile
 	}
-	sums, raw := &tallies{}, &tallies{}
-	sums.reset()
-	raw.reset()
-	if err := sums.addLog(data, raw); err != nil {
+	sums, raw := &unit.Sums{}, &unit.Sums{}
+	sums.Reset()
+	raw.Reset()
+	if err := sums.AddLog(data, raw); err != nil {
 		return err
 	}
-	sums.addRaw(raw)
-	all := len(sums.list)
-	sums.list = slices.DeleteFunc(sums.list, func(s subjectTally) bool { return s.subject.Tenant == e.Tenant })
-	e.Counts["stat_log"] += int64(all - len(sums.list))
-	if n, err := t.exec("erase statistics", "DELETE FROM stat_log WHERE id = ?", id); err != nil || n == 0 {
+	sums.AddRaw(raw)
+	all := len(sums.List)
+	sums.List = slices.DeleteFunc(sums.List, func(s unit.SubjectTally) bool { return s.Subject.Tenant == e.Tenant })
+	e.Counts["stat_log"] += int64(all - len(sums.List))
+	if n, err := t.Exec("erase statistics", "DELETE FROM stat_log WHERE id = ?", id); err != nil || n == 0 {
 		return err
 	}
-	return sums.rows(false, func(subjects int, data []byte) error {
-		return t.logRow(h.span, h.start, fresh == 1, subjects, data)
+	return sums.Rows(false, func(subjects int, data []byte) error {
+		return t.LogRow(h.span, h.start, fresh == 1, subjects, data)
 	})
 }
 
@@ -203,12 +204,12 @@ func (e *eraser) auditLog(ctx context.Context) (func(*tx) (bool, error), error) 
 	if len(at) != 17 {
 		at = append([]byte{byte(hook.Test)}, make([]byte, 16)...)
 	}
-	rows, err := sqltext.Collect(ctx, e.read, func(row sqltext.Scanner) (a hook.AuditEntry, err error) {
+	rows, err := sqltext.Collect(ctx, e.core.Read, func(row sqltext.Scanner) (a hook.AuditEntry, err error) {
 		err = row.Scan(&a.Chain, &a.Sequence, sqltext.Blob(a.ID[:]), &a.Tenant, &a.Act, &a.ObjectID, &a.Detail)
 		return a, err
 	}, auditAfter, int64(at[0]), at[1:], eraseAudit)
 	if err != nil {
-		return nil, e.readError("read audit log", err)
+		return nil, e.core.ReadError("read audit log", err)
 	}
 	next := append([]byte{byte(hook.Live)}, make([]byte, 16)...)
 	more := hook.Mode(at[0]) == hook.Test
@@ -248,12 +249,12 @@ func chainsOf(list []hook.AuditEntry) (groups [][]hook.AuditEntry) {
 // eraseAudit erases entries of a chain, oldest first, and adds the entry that vouches for
 // them.
 func (t *tx) eraseAudit(e *eraser, mode hook.Mode, list []hook.AuditEntry) error {
-	if _, err := t.auditHead(mode); err != nil {
+	if _, err := t.AuditHead(mode); err != nil {
 		return err
 	}
 	group, sum, n := list[0].ID, [32]byte{}, int64(0)
 	for _, a := range list {
-		found, err := sqltext.Collect(background, t.c, sqltext.ScanAudit, "SELECT "+sqltext.Audit.Columns+" FROM audit WHERE chain = ? AND mode = ? AND seq = ?{lock}", a.Chain, int64(mode), a.Sequence)
+		found, err := sqltext.Collect(background, t.Conn, sqltext.ScanAudit, "SELECT "+sqltext.Audit.Columns+" FROM audit WHERE chain = ? AND mode = ? AND seq = ?{lock}", a.Chain, int64(mode), a.Sequence)
 		if err != nil {
 			return sqltext.Wrap("read audit entry", err)
 		}
@@ -262,7 +263,7 @@ func (t *tx) eraseAudit(e *eraser, mode hook.Mode, list []hook.AuditEntry) error
 		}
 		now := found[0]
 		sum = now.Erase(group, sum)
-		if _, err := t.exec("erase audit entry", "UPDATE audit SET tenant = '', address = '', request = ?, object_id = '', detail = ? WHERE chain = ? AND mode = ? AND seq = ?",
+		if _, err := t.Exec("erase audit entry", "UPDATE audit SET tenant = '', address = '', request = ?, object_id = '', detail = ? WHERE chain = ? AND mode = ? AND seq = ?",
 			now.Actor.Request, now.Detail, a.Chain, int64(mode), a.Sequence); err != nil {
 			return err
 		}
@@ -272,7 +273,7 @@ func (t *tx) eraseAudit(e *eraser, mode hook.Mode, list []hook.AuditEntry) error
 		return nil
 	}
 	e.Counts["audit"] += n
-	t.audit(hook.AuditEntry{Actor: hook.Actor{Kind: hook.ActorItself, ID: hook.ActorItself}, Act: hook.ActAuditErased, Object: "chain", ObjectID: itoa(list[0].Chain), Mode: mode,
+	t.Audit(hook.AuditEntry{Actor: hook.Actor{Kind: hook.ActorItself, ID: hook.ActorItself}, Act: hook.ActAuditErased, Object: "chain", ObjectID: itoa(list[0].Chain), Mode: mode,
 		Outcome: hook.AuditOK, Detail: hook.AuditErased(group, sum)})
 	return nil
 }

@@ -33,7 +33,7 @@ func TestHeldDeliveriesExpireByPage(t *testing.T) {
 			}
 			old := func() int {
 				bound := sqltext.FirstID(a.now.Add(-a.opts.HeldFor))
-				ids, err := sqltext.Collect(t.Context(), a.read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, bound[:])
+				ids, err := sqltext.Collect(t.Context(), a.core.Read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, bound[:])
 				if err != nil {
 					t.Fatal(err)
 				}

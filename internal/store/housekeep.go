@@ -6,6 +6,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 const housekeepPage = 500
@@ -20,14 +21,14 @@ const housekeepPage = 500
 // past days, which briefly blocks writes. The caller calls it about once an hour, on every
 // node.
 func (s *Store) Housekeep(ctx context.Context) error {
-	if err := s.peers.Housekeep(ctx); err != nil {
+	if err := s.core.Peers.Housekeep(ctx); err != nil {
 		return fmt.Errorf("housekeep: %w", err)
 	}
 	for more := true; more; {
 		err := s.maintain(ctx, "housekeep", housekeepPage, func(t *tx) error {
-			n, err := t.exec("expire answers", `DELETE FROM idempotency WHERE (mode, tenant, route, key) IN
+			n, err := t.Exec("expire answers", `DELETE FROM idempotency WHERE (mode, tenant, route, key) IN
 				(SELECT mode, tenant, route, key FROM idempotency WHERE created_at <= ? LIMIT ?)`,
-				sqltext.Micros(t.now.Add(-onceFor)), int64(housekeepPage))
+				sqltext.Micros(t.Now.Add(-unit.OnceFor)), int64(housekeepPage))
 			more = n == housekeepPage
 			return err
 		})
@@ -40,10 +41,10 @@ func (s *Store) Housekeep(ctx context.Context) error {
 	}
 	// Only endpoints that are not enabled have held deliveries, except for those that a sweep
 	// is about to release.
-	oldest := sqltext.FirstID(s.now().Add(-s.opts.HeldFor))
-	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, oldest[:])
+	oldest := sqltext.FirstID(s.core.Now().Add(-s.opts.HeldFor))
+	ids, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, oldest[:])
 	if err != nil {
-		return s.readError("housekeep: list disabled endpoints", err)
+		return s.core.ReadError("housekeep: list disabled endpoints", err)
 	}
 	for _, id := range ids {
 		if err := s.expireHeld(ctx, id); err != nil {
@@ -95,20 +96,20 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 // expirePage fails those of the next rows that have been held too long. It returns the
 // last event of the page and whether there may be more after it.
 func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err error) {
-	long := t.now.Add(-t.s.opts.HeldFor)
+	long := t.Now.Add(-t.s.opts.HeldFor)
 	last = sqltext.FirstID(long)
-	more, err = t.row("read held deliveries", heldPageEnd, []any{endpoint[:], from[:], last[:], housekeepPage - 1}, sqltext.Blob(last[:]))
+	more, err = t.Row("read held deliveries", heldPageEnd, []any{endpoint[:], from[:], last[:], housekeepPage - 1}, sqltext.Blob(last[:]))
 	if err != nil {
 		return last, false, err
 	}
 	var scope hook.Scope
-	if _, err := t.row("read endpoint", "SELECT mode, tenant FROM endpoints WHERE id = ?", []any{endpoint[:]}, &scope.Mode, &scope.Tenant); err != nil {
+	if _, err := t.Row("read endpoint", "SELECT mode, tenant FROM endpoints WHERE id = ?", []any{endpoint[:]}, &scope.Mode, &scope.Tenant); err != nil {
 		return last, false, err
 	}
-	gone, err := returning(t, sqltext.ScanID, expireRows, string(hook.ReasonHeldExpired), sqltext.Micros(t.now), endpoint[:], from[:], last[:], sqltext.Micros(long))
-	t.addOpen(scope, -len(gone))
+	gone, err := unit.Returning(t.Tx, sqltext.ScanID, expireRows, string(hook.ReasonHeldExpired), sqltext.Micros(t.Now), endpoint[:], from[:], last[:], sqltext.Micros(long))
+	t.AddOpen(scope, -len(gone))
 	if len(gone) > 0 {
-		t.note(sample{subject: sqltext.Subject{Scope: scope, Endpoint: endpoint}, givenUp: int64(len(gone))})
+		t.Note(unit.Sample{Subject: sqltext.Subject{Scope: scope, Endpoint: endpoint}, GivenUp: int64(len(gone))})
 		if err := t.expired(scope, endpoint, len(gone)); err != nil {
 			return last, false, err
 		}

@@ -100,12 +100,12 @@ func TestManyTestEventsAreRecoveredInSteps(t *testing.T) {
 				}
 			}
 			if err := a.do(t.Context(), "test", 1, func(t *tx) error {
-				_, err := t.exec("damage", "UPDATE secrets SET sealed = {bytes} WHERE tenant = ?", other.Tenant)
+				_, err := t.Exec("damage", "UPDATE secrets SET sealed = {bytes} WHERE tenant = ?", other.Tenant)
 				return err
 			}); err != nil {
 				t.Fatal(err)
 			}
-			a.dir.Drop(other)
+			a.core.Directory.Drop(other)
 			var jobs []hook.Job
 			if err := a.recoverTests(t.Context(), fmt.Sprintf("owner = %d", a.Epoch()), &jobs); err != nil {
 				t.Fatal(err)

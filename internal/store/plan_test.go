@@ -42,7 +42,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"shots":    {claimShotRows, "oneshots_owner (owner=? AND endpoint=? AND requested_at<?)"},
 		"first":    {sqltext.EarliestDue, "COVERING INDEX oneshots_owner (owner=? AND endpoint=?)"},
 		"waiting":  {summaryRows, "COVERING INDEX oneshots_owner (owner=?)"},
-		"shots of": {countOpen, "COVERING INDEX oneshots_endpoint (endpoint=?)"},
+		"shots of": {sqltext.CountOpen, "COVERING INDEX oneshots_endpoint (endpoint=?)"},
 		"disown":   {disownRows("owner > 0 AND owner < 9"), "deliveries_open (owner>? AND owner<?)"},
 		"summary":  {summaryRows, "deliveries_open (owner=?)"},
 		"hold":     {holdRows, "deliveries_open (owner=? AND endpoint=?)"},
@@ -52,8 +52,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"old held": {heldPageEnd, "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
 		"holders":  {endpointsWithOldHeld, "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event<?)"},
 		"moved":    {moveHeldRows, "deliveries USING PRIMARY KEY (event=? AND endpoint=?)"},
-		"backlog":  {countOpen, "deliveries_open (owner=? AND endpoint=?)"},
-		"of held":  {countOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"backlog":  {sqltext.CountOpen, "deliveries_open (owner=? AND endpoint=?)"},
+		"of held":  {sqltext.CountOpen, "deliveries_stopped (endpoint=? AND state=?)"},
 		"stats":    {search("stats"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
 		"open of":  {search("open of"), "deliveries_open (owner=? AND endpoint=?)"},
 		"held of":  {search("held of"), "deliveries_stopped (endpoint=? AND state=?)"},
@@ -165,7 +165,7 @@ func litePlan(t *testing.T, s *Store, query string) string {
 	for i := range args {
 		args[i] = 1
 	}
-	lines, err := sqltext.Collect(context.Background(), s.read, func(row sqltext.Scanner) (string, error) {
+	lines, err := sqltext.Collect(context.Background(), s.core.Read, func(row sqltext.Scanner) (string, error) {
 		var id, parent, unused int
 		var detail string
 		err := row.Scan(&id, &parent, &unused, &detail)

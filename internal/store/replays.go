@@ -12,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Replays. A row is a job, with the range of events that is left to examine.
@@ -26,20 +27,6 @@ import (
 // its result, and the counts are added once per transaction. The transaction that
 // completes the counts ends the job.
 
-// replayCounts holds the results of the attempts of a replay.
-type replayCounts struct{ delivered, failed, dropped int }
-
-func (t *tx) countReplay(id hook.ID, became replayCounts) {
-	if id.IsZero() {
-		return // not of a replay
-	}
-	if t.replays == nil {
-		t.replays = map[hook.ID]replayCounts{}
-	}
-	sum := t.replays[id]
-	t.replays[id] = replayCounts{sum.delivered + became.delivered, sum.failed + became.failed, sum.dropped + became.dropped}
-}
-
 // replayOver is true for a job whose last attempt is counted by the statement that
 // contains it. Its argument is the number of attempts that the statement adds.
 const replayOver = "state = 0 AND exhausted = 1 AND requested = delivered + failed + dropped + ?"
@@ -47,12 +34,12 @@ const replayOver = "state = 0 AND exhausted = 1 AND requested = delivered + fail
 // writeReplayCounts adds the counts to the rows in the order of their ids, so that nodes
 // lock rows in one order.
 func (t *tx) writeReplayCounts() error {
-	for _, id := range slices.SortedFunc(maps.Keys(t.replays), func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) }) {
-		c, now := t.replays[id], sqltext.Micros(t.now)
-		all := int64(c.delivered + c.failed + c.dropped)
-		counted, err := returning(t, read.ScanReplay, `UPDATE replays SET delivered = delivered + ?, failed = failed + ?, dropped = dropped + ?, updated_at = ?,
+	for _, id := range slices.SortedFunc(maps.Keys(t.Replays), func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) }) {
+		c, now := t.Replays[id], sqltext.Micros(t.Now)
+		all := int64(c.Delivered + c.Failed + c.Dropped)
+		counted, err := unit.Returning(t.Tx, read.ScanReplay, `UPDATE replays SET delivered = delivered + ?, failed = failed + ?, dropped = dropped + ?, updated_at = ?,
 			ended_at = CASE WHEN `+replayOver+` THEN ? ELSE ended_at END, state = CASE WHEN `+replayOver+` THEN 2 ELSE state END WHERE id = ?
-			RETURNING `+read.ReplayColumns, int64(c.delivered), int64(c.failed), int64(c.dropped), now, all, now, all, id[:])
+			RETURNING `+read.ReplayColumns, int64(c.Delivered), int64(c.Failed), int64(c.Dropped), now, all, now, all, id[:])
 		if err != nil {
 			return sqltext.Wrap("count replay", err)
 		}
@@ -84,10 +71,10 @@ func (s *Store) CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.O
 	var replay *hook.Replay
 	err = s.doFor(ctx, n.Scope, "create replay", 1, func(t *tx) (err error) {
 		made = hook.ReplayJob{NewReplay: n, Low: low, High: high, Total: preview.Matched, Exact: preview.Exact}
-		replay, err = t.once(once, func() (any, bool, error) {
+		replay, err = t.Once(once, func() (any, bool, error) {
 			result, keep, err := t.createReplay(&made)
 			if err == nil {
-				t.audited(hook.ActReplayCreated, "replay", made.ID.String(), made.Scope, "endpoint "+made.Endpoint.String())
+				t.Audited(hook.ActReplayCreated, "replay", made.ID.String(), made.Scope, "endpoint "+made.Endpoint.String())
 			}
 			return result, keep, err
 		})
@@ -100,16 +87,16 @@ func (s *Store) CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.O
 }
 
 func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
-	target, err := t.endpointByID(j.Scope, j.Endpoint)
+	target, err := t.EndpointByID(j.Scope, j.Endpoint)
 	if err != nil {
 		return nil, false, err
 	}
 	if target.Status != hook.Enabled && !j.Hold {
 		return nil, false, errReplayDisabled()
 	}
-	j.ID, j.CreatedAt, j.UpdatedAt, j.Owner, j.Fence = t.s.ids.Next(), t.now, t.now, t.s.Epoch(), 1
+	j.ID, j.CreatedAt, j.UpdatedAt, j.Owner, j.Fence = t.s.core.IDs.Next(), t.Now, t.Now, t.s.Epoch(), 1
 	if j.Total == 0 && j.Exact {
-		j.State, j.EndedAt, j.Exhausted = hook.ReplayDone, t.now, true
+		j.State, j.EndedAt, j.Exhausted = hook.ReplayDone, t.Now, true
 	} else if err := t.replaysBounded(j.Scope); err != nil {
 		return nil, false, err
 	}
@@ -117,7 +104,7 @@ func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
 	if err != nil {
 		return nil, false, sqltext.Wrap("encode filter", err)
 	}
-	_, err = t.exec("insert replay", `INSERT INTO replays (id, mode, tenant, endpoint, source, filter, newest, rate, hold, state, reason, low, high,
+	_, err = t.Exec("insert replay", `INSERT INTO replays (id, mode, tenant, endpoint, source, filter, newest, rate, hold, state, reason, low, high,
 		exhausted, total, exact, requested, created, skipped, delivered, failed, dropped, owner, fence, created_at, updated_at, ended_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?)`,
 		j.ID[:], int64(j.Scope.Mode), j.Scope.Tenant, j.Endpoint[:], string(j.Source), string(filter), number(j.Newest), j.Rate, number(j.Hold),
@@ -128,7 +115,7 @@ func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
 	}
 	// Replays that end at once are bounded by nothing else. One may be deleted for each
 	// that is made, and a few more.
-	if _, err = t.exec("drop old replays", `DELETE FROM replays WHERE id IN (SELECT id FROM replays
+	if _, err = t.Exec("drop old replays", `DELETE FROM replays WHERE id IN (SELECT id FROM replays
 		WHERE mode = ? AND tenant = ? AND ended_at > 0 ORDER BY id DESC LIMIT 10 OFFSET ?)`, int64(j.Scope.Mode), j.Scope.Tenant, int64(replaysKept)); err != nil {
 		return nil, false, err
 	}
@@ -146,7 +133,7 @@ func number(yes bool) int64 {
 // runReplay hands a running replay to this process on commit.
 func (t *tx) runReplay(j *hook.ReplayJob) {
 	if j.State == hook.ReplayRunning {
-		t.run = append(t.run, hook.ReplayRef{ID: j.ID, Fence: j.Fence, Rate: j.Rate})
+		t.Run = append(t.Run, hook.ReplayRef{ID: j.ID, Fence: j.Fence, Rate: j.Rate})
 	}
 }
 
@@ -158,7 +145,7 @@ func errReplayDisabled() *hook.Error {
 // replaysBounded refuses another replay if too many run or are paused.
 func (t *tx) replaysBounded(scope hook.Scope) error {
 	var own, all int
-	_, err := t.row("count replays", "SELECT (SELECT count(*) FROM replays WHERE state < 2 AND mode = ? AND tenant = ?), (SELECT count(*) FROM replays WHERE state < 2)",
+	_, err := t.Row("count replays", "SELECT (SELECT count(*) FROM replays WHERE state < 2 AND mode = ? AND tenant = ?), (SELECT count(*) FROM replays WHERE state < 2)",
 		[]any{int64(scope.Mode), scope.Tenant}, &own, &all)
 	switch {
 	case err != nil:
@@ -188,7 +175,7 @@ func (s *Store) PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (
 // the endpoint is not enabled and the replay is not set to hold.
 func (s *Store) ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 	return s.moveReplay(ctx, scope, id, "resume replay", func(t *tx, j *hook.ReplayJob) error {
-		target, err := t.endpointByID(j.Scope, j.Endpoint)
+		target, err := t.EndpointByID(j.Scope, j.Endpoint)
 		if err != nil {
 			return err
 		}
@@ -234,7 +221,7 @@ func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, na
 		case hook.ReplayCancelled:
 			act = hook.ActReplayCancelled
 		}
-		t.audited(act, "replay", id.String(), j.Scope)
+		t.Audited(act, "replay", id.String(), j.Scope)
 		j.Moved = true
 		t.replaysEnded([]hook.ReplayJob{j})
 		return nil
@@ -246,7 +233,7 @@ func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, na
 }
 
 func (t *tx) findReplay(scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
-	found, err := sqltext.Collect(background, t.c, read.ScanReplay, "SELECT "+read.ReplayColumns+
+	found, err := sqltext.Collect(background, t.Conn, read.ScanReplay, "SELECT "+read.ReplayColumns+
 		" FROM replays r WHERE r.id = ? AND r.mode = ? AND (? = '' OR r.tenant = ?){lock}", id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)
 	if err != nil {
 		return hook.ReplayJob{}, sqltext.Wrap("find replay", err)
@@ -259,12 +246,12 @@ func (t *tx) findReplay(scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 
 // saveReplay writes a new state of a replay and takes it from the process that ran it.
 func (t *tx) saveReplay(j *hook.ReplayJob) error {
-	j.UpdatedAt, j.Fence, j.Owner = t.now, j.Fence+1, t.s.Epoch()
+	j.UpdatedAt, j.Fence, j.Owner = t.Now, j.Fence+1, t.s.Epoch()
 	if j.State.Ended() {
-		j.EndedAt = t.now
+		j.EndedAt = t.Now
 	}
 	t.runReplay(j)
-	_, err := t.exec("update replay", "UPDATE replays SET state = ?, reason = ?, owner = ?, fence = ?, updated_at = ?, ended_at = ? WHERE id = ?",
+	_, err := t.Exec("update replay", "UPDATE replays SET state = ?, reason = ?, owner = ?, fence = ?, updated_at = ?, ended_at = ? WHERE id = ?",
 		int64(j.State), string(j.Reason), j.Owner, j.Fence, sqltext.Micros(j.UpdatedAt), sqltext.Micros(j.EndedAt), j.ID[:])
 	return err
 }
@@ -272,18 +259,18 @@ func (t *tx) saveReplay(j *hook.ReplayJob) error {
 // dropReplayShots deletes the attempts of replays that match a condition on oneshots.
 // Their number is bounded by what replays may have waiting at one endpoint.
 func (t *tx) dropReplayShots(which string, scope hook.Scope, args ...any) error {
-	gone, err := returning(t, sqltext.ScanID, "DELETE FROM oneshots WHERE "+which+" RETURNING replay", args...)
-	t.addOpen(scope, -len(gone))
+	gone, err := unit.Returning(t.Tx, sqltext.ScanID, "DELETE FROM oneshots WHERE "+which+" RETURNING replay", args...)
+	t.AddOpen(scope, -len(gone))
 	for _, id := range gone {
-		t.countReplay(id, replayCounts{dropped: 1})
+		t.CountReplay(id, unit.ReplayCounts{Dropped: 1})
 	}
 	return sqltext.Wrap("drop attempts of replays", err)
 }
 
 // endReplays ends the replays of a deleted endpoint together with their attempts.
 func (t *tx) endReplays(target *hook.Endpoint) error {
-	now := sqltext.Micros(t.now)
-	ended, err := returning(t, read.ScanReplay, `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
+	now := sqltext.Micros(t.Now)
+	ended, err := unit.Returning(t.Tx, read.ScanReplay, `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
 		updated_at = ?, ended_at = ? WHERE state < 2 AND mode = ? AND tenant = ? AND endpoint = ? RETURNING `+read.ReplayColumns,
 		string(hook.ReplayEndpointDeleted), now, now, int64(target.Scope.Mode), target.Scope.Tenant, target.ID[:])
 	t.replaysEnded(ended)
@@ -294,7 +281,7 @@ func (t *tx) endReplays(target *hook.Endpoint) error {
 // bounded by hook.MaxReplays.
 func (s *Store) takeReplays(ctx context.Context, dead string) error {
 	return s.recover(ctx, "take over replays", hook.MaxReplays, func(t *tx) error {
-		left, err := returning(t, read.ScanReplay, "UPDATE replays SET owner = ?, fence = fence + 1 WHERE state < 2 AND state = 0 AND "+dead+
+		left, err := unit.Returning(t.Tx, read.ScanReplay, "UPDATE replays SET owner = ?, fence = fence + 1 WHERE state < 2 AND state = 0 AND "+dead+
 			" RETURNING "+read.ReplayColumns, t.s.Epoch())
 		for i := range left {
 			t.runReplay(&left[i])
@@ -339,9 +326,9 @@ func (s *Store) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, pr
 
 // runningReplay reads a replay, or returns nil if this process no longer runs it.
 func (s *Store) runningReplay(ctx context.Context, ref hook.ReplayRef) (*hook.ReplayJob, error) {
-	found, err := sqltext.Collect(ctx, s.read, read.ScanReplay, "SELECT "+read.ReplayColumns+" FROM replays r WHERE r.id = ? AND r.state = 0 AND r.fence = ?", ref.ID[:], ref.Fence)
+	found, err := sqltext.Collect(ctx, s.core.Read, read.ScanReplay, "SELECT "+read.ReplayColumns+" FROM replays r WHERE r.id = ? AND r.state = 0 AND r.fence = ?", ref.ID[:], ref.Fence)
 	if err != nil {
-		return nil, s.readError("read replay", err)
+		return nil, s.core.ReadError("read replay", err)
 	}
 	if len(found) == 0 {
 		return nil, nil
@@ -352,7 +339,7 @@ func (s *Store) runningReplay(ctx context.Context, ref hook.ReplayRef) (*hook.Re
 // pauseDisabled pauses a replay whose endpoint was disabled.
 func (s *Store) pauseDisabled(ctx context.Context, j *hook.ReplayJob) error {
 	_, err := s.moveReplay(ctx, j.Scope, j.ID, "pause replay", func(t *tx, now *hook.ReplayJob) error {
-		target, err := t.endpoint(j.Scope, j.Endpoint)
+		target, err := t.Endpoint(j.Scope, j.Endpoint)
 		if err == nil && now.Fence == j.Fence && target != nil && target.Status != hook.Enabled {
 			now.State, now.Reason = hook.ReplayPaused, hook.ReplayEndpointDisabled
 		}
@@ -368,7 +355,7 @@ func (s *Store) pauseDisabled(ctx context.Context, j *hook.ReplayJob) error {
 // j. A full backlog of the tenant ends the page early.
 func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
 	step := hook.ReplayStep{}
-	target, err := t.endpoint(j.Scope, j.Endpoint)
+	target, err := t.Endpoint(j.Scope, j.Endpoint)
 	if err != nil {
 		return step, err
 	}
@@ -378,7 +365,7 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 	}
 	last, end := page.Last, page.End
 	for i := range page.Matches {
-		full, err := t.backlogFull(j.Scope, 1)
+		full, err := t.BacklogFull(j.Scope, 1)
 		if err != nil {
 			return step, err
 		}
@@ -403,12 +390,12 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 	if !last.IsZero() {
 		low, high = j.After(last, j.Low, j.High)
 	}
-	now := sqltext.Micros(t.now)
+	now := sqltext.Micros(t.Now)
 	over, ended := int64(0), int64(0) // the end state and time if no attempt is left either
 	if end {
 		over, ended = int64(hook.ReplayDone), now
 	}
-	moved, err := returning(t, read.ScanReplay, `UPDATE replays SET low = ?, high = ?, exhausted = ?, requested = ?, created = ?, skipped = ?, updated_at = ?,
+	moved, err := unit.Returning(t.Tx, read.ScanReplay, `UPDATE replays SET low = ?, high = ?, exhausted = ?, requested = ?, created = ?, skipped = ?, updated_at = ?,
 		state = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE state END, ended_at = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE ended_at END
 		WHERE id = ? AND state = 0 AND fence = ? AND low = ? AND high = ? RETURNING `+read.ReplayColumns,
 		low[:], high[:], number(end), int64(j.Requested), int64(j.Created), int64(j.Skipped), now,
@@ -449,7 +436,7 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 		return t.requestReplay(&row, j, target)
 	}
 	var removed int64
-	if ok, err := t.row("read event", "SELECT coalesce(payload_removed_at, 0) FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
+	if ok, err := t.Row("read event", "SELECT coalesce(payload_removed_at, 0) FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
 		[]any{m.Event[:], int64(j.Scope.Mode), j.Scope.Tenant}, &removed); err != nil || !ok || removed != 0 {
 		j.Skipped++ // retention dropped the event or its payload
 		return err
@@ -462,10 +449,10 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 
 // requestReplay stores a single shot for a replay. It waits in the table.
 func (t *tx) requestReplay(row *hook.Delivery, j *hook.ReplayJob, target *hook.Endpoint) error {
-	t.addOpen(row.Scope, 1)
-	t.noteDue(target, t.now)
-	return t.insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
-		int64(hook.ByReplay), sqltext.Micros(t.now), int64(0), j.ID[:])
+	t.AddOpen(row.Scope, 1)
+	t.noteDue(target, t.Now)
+	return t.Insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+		int64(hook.ByReplay), sqltext.Micros(t.Now), int64(0), j.ID[:])
 }
 
 // replayKept is how long an ended replay is kept, and replaysKept how many of them of a
@@ -478,6 +465,6 @@ const (
 // dropReplays deletes replays that ended more than replayKept ago.
 func (s *Store) dropReplays(ctx context.Context) error {
 	_, err := s.inPages(ctx, "drop replays", "DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE ended_at > 0 AND ended_at <= "+
-		itoa(sqltext.Micros(s.now().Add(-replayKept)))+" LIMIT ?)", housekeepPage)
+		itoa(sqltext.Micros(s.core.Now().Add(-replayKept)))+" LIMIT ?)", housekeepPage)
 	return err
 }

@@ -45,7 +45,7 @@ func (s *Store) retain(ctx context.Context) error {
 	if s.opts.Retention != 0 {
 		until = now.Add(-s.opts.Retention)
 	}
-	tables, err := s.peers.DropDays(ctx, until)
+	tables, err := s.core.Peers.DropDays(ctx, until)
 	if err != nil || len(tables) == 0 {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Store) retain(ctx context.Context) error {
 // it catches up slowly, so that an operator has time to notice. If Options.Now is set,
 // trustedNow returns its time.
 func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
-	now := s.now()
+	now := s.core.Now()
 	if s.retention == nil {
 		return now, nil
 	}
@@ -84,7 +84,7 @@ func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 		if next := trusted.Add(min(most, now.Sub(trusted))); next.After(trusted) {
 			trusted = next
 		}
-		_, err = t.exec("write retention clock", `INSERT INTO meta (key, value) VALUES ('retention_clock', ?)
+		_, err = t.Exec("write retention clock", `INSERT INTO meta (key, value) VALUES ('retention_clock', ?)
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value`, binary.BigEndian.AppendUint64(nil, uint64(sqltext.Micros(trusted))))
 		return err
 	})
@@ -102,7 +102,7 @@ func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
 // newest event.
 func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 	var kept []byte
-	found, err := t.row("read retention clock", "SELECT value FROM meta WHERE key = 'retention_clock'{lock}", nil, &kept)
+	found, err := t.Row("read retention clock", "SELECT value FROM meta WHERE key = 'retention_clock'{lock}", nil, &kept)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -110,7 +110,7 @@ func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 		return sqltext.FromMicros(int64(binary.BigEndian.Uint64(kept))), nil
 	}
 	var newest hook.ID
-	if found, err = t.row("read newest event", "SELECT id FROM events ORDER BY id DESC LIMIT 1", nil, sqltext.Blob(newest[:])); err != nil {
+	if found, err = t.Row("read newest event", "SELECT id FROM events ORDER BY id DESC LIMIT 1", nil, sqltext.Blob(newest[:])); err != nil {
 		return time.Time{}, err
 	}
 	if at := newest.Time(); found && at.Before(now) {
@@ -143,7 +143,7 @@ func (s *Store) dropPages(ctx context.Context, from string, until time.Time) err
 		}
 	}
 	if dropped > 0 {
-		s.log.Info("dropped events older than the retention", "events", dropped)
+		s.core.Log.Info("dropped events older than the retention", "events", dropped)
 	}
 	return nil
 }
@@ -158,18 +158,18 @@ func afterPage(ctx context.Context, began time.Time) error {
 // dropEndpoints drops endpoints that were deleted before until and at least a day before
 // the oldest stored event. Such endpoints cannot have deliveries left.
 func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
-	oldest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
+	oldest, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
-		return s.readError("read oldest event", err)
+		return s.core.ReadError("read oldest event", err)
 	}
 	if len(oldest) > 0 {
 		if before := oldest[0].Time().Add(-24 * time.Hour); before.Before(until) {
 			until = before
 		}
 	}
-	ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM endpoints WHERE status = ? AND sweep = '' AND updated_at <= ?", hook.Deleted, sqltext.Micros(until))
+	ids, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, "SELECT id FROM endpoints WHERE status = ? AND sweep = '' AND updated_at <= ?", hook.Deleted, sqltext.Micros(until))
 	if err != nil {
-		return s.readError("list deleted endpoints", err)
+		return s.core.ReadError("list deleted endpoints", err)
 	}
 	for len(ids) > 0 {
 		var gone int
@@ -195,7 +195,7 @@ func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
 func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
 	left := int64(housekeepPage)
 	for _, id := range ids {
-		n, err := t.exec("drop revisions", `DELETE FROM endpoint_revisions WHERE (endpoint, revision) IN
+		n, err := t.Exec("drop revisions", `DELETE FROM endpoint_revisions WHERE (endpoint, revision) IN
 			(SELECT endpoint, revision FROM endpoint_revisions WHERE endpoint = ? LIMIT ?)`, id[:], left)
 		if err != nil || n == left { // there may be more revisions
 			return gone, err
@@ -203,7 +203,7 @@ func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
 		for _, statement := range []string{
 			"DELETE FROM secrets WHERE endpoint = ?", "DELETE FROM health WHERE endpoint = ?", "DELETE FROM endpoints WHERE id = ?",
 		} {
-			if _, err := t.exec("drop deleted endpoint", statement, id[:]); err != nil {
+			if _, err := t.Exec("drop deleted endpoint", statement, id[:]); err != nil {
 				return gone, err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Retention by class: payloads and answers of all events, and whole events of tenants that
@@ -89,14 +90,14 @@ func (s *Store) walkClass(ctx context.Context, class hook.Kept, scope hook.Scope
 // nothingToWalk reports whether the walk is up to date, so that a tenant with a retention of
 // its own costs the writer nothing while there is nothing to do.
 func (s *Store) nothingToWalk(ctx context.Context, w *classWalk) (bool, error) {
-	after, err := w.after(ctx, s.read, "")
+	after, err := w.after(ctx, s.core.Read, "")
 	if err != nil {
-		return false, s.readError("read mark of retention", err)
+		return false, s.core.ReadError("read mark of retention", err)
 	}
 	query, args := w.query(after, 1)
-	found, err := sqltext.Collect(ctx, s.read, scanKept, withoutLock(query), args...)
+	found, err := sqltext.Collect(ctx, s.core.Read, scanKept, withoutLock(query), args...)
 	if err != nil {
-		return false, s.readError("look for old events", err)
+		return false, s.core.ReadError("look for old events", err)
 	}
 	return len(found) == 0, nil
 }
@@ -121,9 +122,9 @@ func (s *Store) retainDue(ctx context.Context, now time.Time) error {
 // nextDue returns when the first event of a class must be looked at, zero if none.
 func (s *Store) nextDue(ctx context.Context, class hook.Kept) (time.Time, error) {
 	var due int64
-	_, err := sqltext.ReadRow(ctx, s.read, sqltext.NextDue, []any{int64(class)}, &due)
+	_, err := sqltext.ReadRow(ctx, s.core.Read, sqltext.NextDue, []any{int64(class)}, &due)
 	if err != nil {
-		return time.Time{}, s.readError("read what retention must look at", err)
+		return time.Time{}, s.core.ReadError("read what retention must look at", err)
 	}
 	return sqltext.FromMicros(due), nil
 }
@@ -149,7 +150,7 @@ func (s *Store) classPages(ctx context.Context, class hook.Kept, page func(t *tx
 		}
 	}
 	if total > 0 {
-		s.log.Info("removed what is older than its retention", "class", class.String(), "events", total)
+		s.core.Log.Info("removed what is older than its retention", "class", class.String(), "events", total)
 	}
 	return nil
 }
@@ -172,7 +173,7 @@ func (s *Store) watchRetention(ctx context.Context) {
 		wait, err := s.retainSoon(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				s.log.Error("retention; it will be tried again", "error", err)
+				s.core.Log.Error("retention; it will be tried again", "error", err)
 			}
 			wait = retentionGather
 		}
@@ -262,15 +263,15 @@ func scanKept(row sqltext.Scanner) (c candidate, err error) {
 // walkPage handles the next events of a walk and moves its mark.
 func (t *tx) walkPage(w *classWalk) (more bool, removed int, err error) {
 	var mine bool
-	if _, err := t.row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
+	if _, err := t.Row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
 		return false, 0, err // another node is at it
 	}
-	after, err := w.after(background, t.c, "{lock}")
+	after, err := w.after(background, t.Conn, "{lock}")
 	if err != nil {
 		return false, 0, sqltext.Wrap("read mark of retention", err)
 	}
 	query, args := w.query(after, keptPage)
-	found, err := sqltext.Collect(background, t.c, scanKept, query, args...)
+	found, err := sqltext.Collect(background, t.Conn, scanKept, query, args...)
 	if err != nil || len(found) == 0 {
 		return false, 0, sqltext.Wrap("read old events", err)
 	}
@@ -283,7 +284,7 @@ func (t *tx) walkPage(w *classWalk) (more bool, removed int, err error) {
 		return again, removed, err
 	}
 	last := list[len(list)-1].id
-	if _, err := t.exec("set mark of retention", sqltext.SetKeptMark, int64(w.class), int64(w.scope.Mode), w.scope.Tenant, microsOf(w.keep), last[:]); err != nil {
+	if _, err := t.Exec("set mark of retention", sqltext.SetKeptMark, int64(w.class), int64(w.scope.Mode), w.scope.Tenant, microsOf(w.keep), last[:]); err != nil {
 		return false, 0, err
 	}
 	return len(list) < len(found) || len(found) == keptPage, removed, nil
@@ -292,14 +293,14 @@ func (t *tx) walkPage(w *classWalk) (more bool, removed int, err error) {
 // duePage handles the next events of a class whose time has come.
 func (t *tx) duePage(class hook.Kept, now time.Time) (more bool, removed int, err error) {
 	var mine bool
-	if _, err := t.row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
+	if _, err := t.Row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
 		return false, 0, err
 	}
 	type due struct {
 		event hook.ID
 		keep  int64
 	}
-	rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (d due, err error) {
+	rows, err := sqltext.Collect(background, t.Conn, func(row sqltext.Scanner) (d due, err error) {
 		err = row.Scan(sqltext.Blob(d.event[:]), &d.keep)
 		return d, err
 	}, sqltext.DueEvents, int64(class), sqltext.Micros(now), keptPage)
@@ -347,7 +348,7 @@ func listArgs(ids []hook.ID) []any {
 // listed runs a query about at most sqltext.MostListed events.
 func listed[T any](t *tx, scan func(sqltext.Scanner) (T, error), query string, ids []hook.ID, more ...any) ([]T, error) {
 	args := listArgs(ids)
-	return sqltext.Collect(background, t.c, scan, sqltext.In(query, len(args)), append(args, more...)...)
+	return sqltext.Collect(background, t.Conn, scan, sqltext.In(query, len(args)), append(args, more...)...)
 }
 
 // execListed runs a statement about at most sqltext.MostListed events.
@@ -356,7 +357,7 @@ func (t *tx) execListed(act, query string, before []any, ids []hook.ID, after ..
 		return 0, nil
 	}
 	args := listArgs(ids)
-	return t.exec(act, sqltext.In(query, len(args)), slices.Concat(before, args, after)...)
+	return t.Exec(act, sqltext.In(query, len(args)), slices.Concat(before, args, after)...)
 }
 
 // needsOf reads what the events need, oldest first. It returns fewer events if they have
@@ -477,7 +478,7 @@ func (t *tx) removePayloads(list []candidate, now time.Time) (removed int, err e
 		c := &list[i]
 		if c.goes = c.goes || c.removed; c.goes && !c.removed {
 			ids = append(ids, c.id)
-			t.grew(c.scope, c.id, hook.DiskBytes{Payloads: -c.data})
+			t.Grew(c.scope, c.id, hook.DiskBytes{Payloads: -c.data})
 		}
 	}
 	_, err = t.execListed("remove payloads", sqltext.RemovePayloads, []any{sqltext.Micros(now)}, ids)
@@ -510,7 +511,7 @@ func (t *tx) removeAnswers(list []candidate, now time.Time) (removed int, again 
 		}
 		for _, a := range old {
 			c := at[a.event]
-			t.grew(c.scope, c.id, hook.DiskBytes{Attempts: -a.n})
+			t.Grew(c.scope, c.id, hook.DiskBytes{Attempts: -a.n})
 			if !c.answered {
 				c.answered = true
 				removed++
@@ -547,8 +548,8 @@ func (t *tx) dropKept(list []candidate, now time.Time) (removed int, again bool,
 			continue
 		}
 		ids = append(ids, c.id)
-		gone := hook.DiskBytes{Metadata: eventRow + c.typed + c.deliveries*(deliveryRow+c.typed), Attempts: c.attempts * attemptRow}
-		t.grew(c.scope, c.id, hook.DiskBytes{Payloads: -c.data, Metadata: -gone.Metadata, Attempts: -gone.Attempts})
+		gone := hook.DiskBytes{Metadata: unit.EventRow + c.typed + c.deliveries*(unit.DeliveryRow+c.typed), Attempts: c.attempts * unit.AttemptRow}
+		t.Grew(c.scope, c.id, hook.DiskBytes{Payloads: -c.data, Metadata: -gone.Metadata, Attempts: -gone.Attempts})
 	}
 	for _, query := range sqltext.DropKept {
 		if _, err := t.execListed("drop old events", query, nil, ids); err != nil {
@@ -577,7 +578,7 @@ func (t *tx) lookAgain(class hook.Kept, wait []later) error {
 			args = append(args, int64(class), wait[i].event[:], sqltext.Micros(wait[i].due), int64(-1))
 			t.dueAt(wait[i].due)
 		}
-		if _, err := t.exec("look at events again", sqltext.Rows(sqltext.LookAgain, n, 4), args...); err != nil {
+		if _, err := t.Exec("look at events again", sqltext.Rows(sqltext.LookAgain, n, 4), args...); err != nil {
 			return err
 		}
 		wait = wait[n:]
@@ -587,5 +588,5 @@ func (t *tx) lookAgain(class hook.Kept, wait []later) error {
 
 // dueAt wakes watchRetention on commit if something is due before the next Housekeep.
 func (t *tx) dueAt(due time.Time) {
-	t.dueSoon = t.dueSoon || due.Sub(t.now) < time.Hour
+	t.DueSoon = t.DueSoon || due.Sub(t.Now) < time.Hour
 }

@@ -29,14 +29,14 @@ func (s *Store) loadRetention(ctx context.Context) error {
 		scope hook.Scope
 		hook.Retention
 	}
-	list, err := sqltext.Collect(ctx, s.read, func(row sqltext.Scanner) (o own, err error) {
+	list, err := sqltext.Collect(ctx, s.core.Read, func(row sqltext.Scanner) (o own, err error) {
 		var p, a, e int64
 		err = row.Scan(&o.scope.Mode, &o.scope.Tenant, &p, &a, &e)
 		o.Retention = hook.Retention{Payloads: keepOf(p), Answers: keepOf(a), Events: keepOf(e)}
 		return o, err
 	}, "SELECT mode, tenant, payloads, answers, events FROM tenant_retention")
 	if err != nil {
-		return s.readError("read retention of tenants", err)
+		return s.core.ReadError("read retention of tenants", err)
 	}
 	tenants := make(map[hook.Scope]hook.Retention, len(list))
 	for _, o := range list {
@@ -77,10 +77,10 @@ func (s *Store) Retention(ctx context.Context, scope hook.Scope) (own, inForce h
 	}
 	own = hook.NoRetention
 	var p, a, e int64
-	found, err := sqltext.ReadRow(ctx, s.read, "SELECT payloads, answers, events FROM tenant_retention WHERE mode = ? AND tenant = ?",
+	found, err := sqltext.ReadRow(ctx, s.core.Read, "SELECT payloads, answers, events FROM tenant_retention WHERE mode = ? AND tenant = ?",
 		[]any{int64(scope.Mode), scope.Tenant}, &p, &a, &e)
 	if err != nil {
-		return own, inForce, s.readError("read retention of a tenant", err)
+		return own, inForce, s.core.ReadError("read retention of a tenant", err)
 	}
 	if found {
 		own = hook.Retention{Payloads: keepOf(p), Answers: keepOf(a), Events: keepOf(e)}
@@ -96,10 +96,10 @@ func (s *Store) SetRetention(ctx context.Context, scope hook.Scope, own hook.Ret
 		return err
 	}
 	err := s.do(ctx, "set retention", 1, func(t *tx) error {
-		if _, err := t.tenant(scope.Tenant); err != nil {
+		if _, err := t.Tenant(scope.Tenant); err != nil {
 			return err
 		}
-		_, err := t.exec("set retention", `INSERT INTO tenant_retention (mode, tenant, payloads, answers, events) VALUES (?, ?, ?, ?, ?)
+		_, err := t.Exec("set retention", `INSERT INTO tenant_retention (mode, tenant, payloads, answers, events) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (mode, tenant) DO UPDATE SET payloads = excluded.payloads, answers = excluded.answers, events = excluded.events`,
 			int64(scope.Mode), scope.Tenant, microsOf(own.Payloads), microsOf(own.Answers), microsOf(own.Events))
 		if err != nil {
@@ -111,7 +111,7 @@ func (s *Store) SetRetention(ctx context.Context, scope hook.Scope, own hook.Ret
 				detail = append(detail, class.String()+" "+hook.HoursText(d))
 			}
 		}
-		t.audited(hook.ActTenantRetention, "tenant", scope.Tenant, scope, detail...)
+		t.Audited(hook.ActTenantRetention, "tenant", scope.Tenant, scope, detail...)
 		return nil
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func (t *tx) keepPayload(e *hook.Event, keep *time.Duration) error {
 	}
 	due := e.AcceptedAt.Add(*keep)
 	t.dueAt(due)
-	return t.insert("insert retention of event", sqltext.RetentionDue, int64(hook.KeptPayloads), e.ID[:], sqltext.Micros(due), keep.Microseconds())
+	return t.Insert("insert retention of event", sqltext.RetentionDue, int64(hook.KeptPayloads), e.ID[:], sqltext.Micros(due), keep.Microseconds())
 }
 
 // keepAnswer makes retention look at the answer of an attempt whose event the walk may have
@@ -137,11 +137,11 @@ func (t *tx) keepAnswer(d *hook.Delivery, o *hook.Outcome) error {
 		return nil
 	}
 	keep := t.s.kept.Load().of(d.Scope).Answers
-	if keep == hook.Forever || t.now.Sub(d.Event.Time()) < keep {
+	if keep == hook.Forever || t.Now.Sub(d.Event.Time()) < keep {
 		return nil
 	}
 	due := o.StartedAt.Add(keep)
 	t.dueAt(due)
-	_, err := t.exec("look at an answer later", sqltext.LookLater, int64(hook.KeptAnswers), d.Event[:], sqltext.Micros(due))
+	_, err := t.Exec("look at an answer later", sqltext.LookLater, int64(hook.KeptAnswers), d.Event[:], sqltext.Micros(due))
 	return err
 }

@@ -61,16 +61,16 @@ func (d *dropper) text(query string) string { return tablesOf(d.from, query) }
 // the remaining deliveries is resent in the meantime, the event is kept as it then is.
 func (d *dropper) page() (page droppedPage, err error) {
 	var mine bool
-	if _, err := d.row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
+	if _, err := d.Row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
 		return page, err // another node is dropping events
 	}
 	bound := sqltext.FirstID(d.until)
-	ids, err := sqltext.Collect(background, d.c, sqltext.ScanID, d.text(oldPage)+"{lock}", d.after[:], bound[:], retentionPage)
+	ids, err := sqltext.Collect(background, d.Conn, sqltext.ScanID, d.text(oldPage)+"{lock}", d.after[:], bound[:], retentionPage)
 	if err != nil || len(ids) == 0 {
 		return page, sqltext.Wrap("read old events", err)
 	}
 	first, last := ids[0], ids[len(ids)-1]
-	rows, err := sqltext.Collect(background, d.c, func(row sqltext.Scanner) (o oldDelivery, err error) {
+	rows, err := sqltext.Collect(background, d.Conn, func(row sqltext.Scanner) (o oldDelivery, err error) {
 		err = row.Scan(sqltext.Blob(o.event[:]), sqltext.Blob(o.endpoint[:]), &o.attempts, &o.needed)
 		return o, err
 	}, d.text(oldDeliveries)+"{lock}", sqltext.Micros(d.until), first[:], last[:], retentionRows)
@@ -92,14 +92,14 @@ func (d *dropper) page() (page droppedPage, err error) {
 // dropWhole drops the events that are no longer needed, up to the page's bound.
 func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage) (droppedPage, error) {
 	keep, cost := map[hook.ID]bool{}, map[hook.ID]int{}
-	needed, err := sqltext.Collect(background, d.c, sqltext.ScanID, oldOneshots, ids[0][:], ids[len(ids)-1][:])
+	needed, err := sqltext.Collect(background, d.Conn, sqltext.ScanID, oldOneshots, ids[0][:], ids[len(ids)-1][:])
 	if err != nil {
 		return page, sqltext.Wrap("read single shots of old events", err)
 	}
 	for _, id := range needed {
 		keep[id] = true
 	}
-	tagged, err := sqltext.Collect(background, d.c, func(row sqltext.Scanner) (o oldDelivery, err error) {
+	tagged, err := sqltext.Collect(background, d.Conn, func(row sqltext.Scanner) (o oldDelivery, err error) {
 		err = row.Scan(sqltext.Blob(o.event[:]), &o.attempts)
 		return o, err
 	}, oldTags, ids[0][:], ids[len(ids)-1][:])
@@ -140,9 +140,9 @@ func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage)
 // dropPart drops part of an event that has more rows than a page: its first deliveries
 // with their attempts. The event itself is left for a later page.
 func (d *dropper) dropPart(event hook.ID, rows []oldDelivery) (droppedPage, error) {
-	needed, err := sqltext.Collect(background, d.c, sqltext.ScanID, d.text(neededEvent), event[:], sqltext.Micros(d.until))
+	needed, err := sqltext.Collect(background, d.Conn, sqltext.ScanID, d.text(neededEvent), event[:], sqltext.Micros(d.until))
 	if err == nil && len(needed) == 0 {
-		needed, err = sqltext.Collect(background, d.c, sqltext.ScanID, oldOneshots, event[:], event[:])
+		needed, err = sqltext.Collect(background, d.Conn, sqltext.ScanID, oldOneshots, event[:], event[:])
 	}
 	if err != nil || len(needed) > 0 {
 		return droppedPage{last: event, more: true}, sqltext.Wrap("check whether an old event is needed", err)
@@ -156,14 +156,14 @@ func (d *dropper) dropPart(event hook.ID, rows []oldDelivery) (droppedPage, erro
 		last = o.endpoint
 	}
 	if first := &rows[0]; 1+first.attempts > retentionRows {
-		n, err := d.exec("drop old attempts", d.text(`DELETE FROM {attempts} WHERE (event, endpoint, number) IN
+		n, err := d.Exec("drop old attempts", d.text(`DELETE FROM {attempts} WHERE (event, endpoint, number) IN
 			(SELECT event, endpoint, number FROM {attempts} WHERE event = ? AND endpoint = ? LIMIT ?)`), event[:], first.endpoint[:], int64(retentionRows))
 		if err != nil || n == retentionRows {
 			return again, err // there may be more attempts
 		}
 	}
 	for _, table := range []string{"{attempts}", "{deliveries}"} {
-		if _, err := d.exec("drop part of an old event", d.text("DELETE FROM "+table+" WHERE event = ? AND endpoint <= ?"), event[:], last[:]); err != nil {
+		if _, err := d.Exec("drop part of an old event", d.text("DELETE FROM "+table+" WHERE event = ? AND endpoint <= ?"), event[:], last[:]); err != nil {
 			return again, err
 		}
 	}
@@ -204,7 +204,7 @@ func (d *dropper) dropRun(low, high hook.ID) error {
 		dropTags,
 		"DELETE FROM {events} WHERE id >= ? AND id <= ?",
 	} {
-		if _, err := d.exec("drop old events", d.text(statement), low[:], high[:]); err != nil {
+		if _, err := d.Exec("drop old events", d.text(statement), low[:], high[:]); err != nil {
 			return err
 		}
 	}

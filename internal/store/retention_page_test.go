@@ -24,7 +24,7 @@ func (a *aging) fanOut(j hook.Job, deliveries, attempts int) {
 			d := j.Delivery
 			binary.BigEndian.PutUint64(d.Endpoint[8:], uint64(i))
 			d.Attempts = attempts
-			if err := t.insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant, d.EventType,
+			if err := t.Insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant, d.EventType,
 				int64(d.Kind), d.Profile[:], int64(hook.Succeeded), "", int64(attempts), int64(attempts), int64(0), int64(200), "", sqltext.Micros(a.now),
 				sqltext.Micros(a.now), int64(0), int64(0), int64(1)); err != nil {
 				return err
@@ -60,7 +60,7 @@ func (a *aging) dropPage(at hook.ID) (page droppedPage, rows int) {
 
 // oldEvents returns the table that holds the events of the first day.
 func (a *aging) oldEvents() string {
-	if !a.peers.Shared() {
+	if !a.core.Peers.Shared() {
 		return "events"
 	}
 	return postgres.PartitionName("events", time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))

@@ -69,7 +69,7 @@ func (a *aging) there(j hook.Job) bool {
 
 func (a *aging) count(query string, args ...any) (n int) {
 	a.t.Helper()
-	if err := a.read.QueryRowContext(a.t.Context(), query, args...).Scan(&n); err != nil {
+	if err := a.core.Read.QueryRowContext(a.t.Context(), query, args...).Scan(&n); err != nil {
 		a.t.Fatal(err)
 	}
 	return n
@@ -99,7 +99,7 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 	scripted := func(a *aging, d *postgres.OldDay) error {
 		for _, statement := range []string{"ALTER TABLE attempts DETACH PARTITION {attempts}", "ALTER TABLE deliveries DETACH PARTITION {deliveries}",
 			"ALTER TABLE events DETACH PARTITION {events}", "DROP TABLE {events}, {deliveries}, {attempts}"} {
-			if _, err := a.read.DB.ExecContext(t.Context(), d.Text(statement)); err != nil {
+			if _, err := a.core.Read.DB.ExecContext(t.Context(), d.Text(statement)); err != nil {
 				return err
 			}
 		}
@@ -147,7 +147,7 @@ func TestADropGivesWay(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	a.succeed(a.publish(1)...)
 	d := a.oldDay()
-	backup, err := a.read.DB.BeginTx(t.Context(), nil)
+	backup, err := a.core.Read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestADropGivesWay(t *testing.T) {
 	}
 
 	// The drop waits for a vacuum, and no write waits meanwhile.
-	vacuum, err := a.read.DB.BeginTx(t.Context(), nil)
+	vacuum, err := a.core.Read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,7 +462,7 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	if err := node(a.Store).Housekeep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	asked, err := other.read.DB.BeginTx(t.Context(), nil)
+	asked, err := other.core.Read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

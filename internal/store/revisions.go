@@ -25,7 +25,7 @@ const (
 
 // appendRevision records the state of an endpoint from now on.
 func (t *tx) appendRevision(e *hook.Endpoint, types string) error {
-	old, err := t.endpoint(e.Scope, e.ID)
+	old, err := t.Endpoint(e.Scope, e.ID)
 	if err != nil {
 		return err
 	}
@@ -33,8 +33,8 @@ func (t *tx) appendRevision(e *hook.Endpoint, types string) error {
 	if old != nil && old.Status == e.Status && old.Profile == e.Profile && hook.MaskURL(old.URL) == url && slices.Equal(old.Types, e.Types) {
 		return nil
 	}
-	if _, err := t.exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.now), url,
+	if _, err := t.Exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.Now), url,
 		types, int64(e.Status), e.Profile); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func fitting(list []revision) int {
 
 // trimRevisions drops the revisions of an endpoint that exceed its bounds.
 func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
-	list, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (r revision, err error) {
+	list, err := sqltext.Collect(background, t.Conn, func(row sqltext.Scanner) (r revision, err error) {
 		err = row.Scan(&r.number, &r.at, &r.bytes)
 		return r, err
 	}, `SELECT revision, at, octet_length(url) + octet_length(types) FROM endpoint_revisions
@@ -78,7 +78,7 @@ func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
 			kept = append(kept, r)
 			continue
 		}
-		if _, err := t.exec("drop revision", "DELETE FROM endpoint_revisions WHERE endpoint = ? AND revision = ?", id[:], r.number); err != nil {
+		if _, err := t.Exec("drop revision", "DELETE FROM endpoint_revisions WHERE endpoint = ? AND revision = ?", id[:], r.number); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
 	if n == len(kept) {
 		return nil
 	}
-	_, err = t.exec("drop old revisions", dropRevisionsUpTo, id[:], kept[n].number, int64(revisionPage))
+	_, err = t.Exec("drop old revisions", dropRevisionsUpTo, id[:], kept[n].number, int64(revisionPage))
 	return err
 }
 
@@ -102,7 +102,7 @@ const looked = 20
 // times, both inclusive.
 func (t *tx) acceptedBetween(scope hook.Scope, from, to int64) (bool, error) {
 	low := sqltext.FirstID(sqltext.FromMicros(from))
-	times, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (at int64, err error) {
+	times, err := sqltext.Collect(background, t.Conn, func(row sqltext.Scanner) (at int64, err error) {
 		err = row.Scan(&at)
 		return at, err
 	}, "SELECT accepted_at FROM events WHERE mode = ? AND tenant = ? AND id >= ? ORDER BY id LIMIT ?", int64(scope.Mode), scope.Tenant, low[:], looked)
@@ -133,11 +133,11 @@ const (
 // dropRevisions drops the revisions that no one can request, in pages. The time of an
 // event is taken as one day earlier, because the clocks of nodes may differ.
 func (s *Store) dropRevisions(ctx context.Context) error {
-	oldest, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
+	oldest, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
-		return s.readError("read oldest event", err)
+		return s.core.ReadError("read oldest event", err)
 	}
-	until := s.now()
+	until := s.core.Now()
 	if len(oldest) > 0 && oldest[0].Time().Before(until) {
 		until = oldest[0].Time()
 	}
@@ -151,9 +151,9 @@ func (s *Store) dropRevisions(ctx context.Context) error {
 		{endpointsWithOldRevisions, []any{before, before}, lastOfOldRevisions, before},
 		{endpointsWithManyRevisions, []any{maxRevisions}, lastOfManyRevisions, maxRevisions},
 	} {
-		ids, err := sqltext.Collect(ctx, s.read, sqltext.ScanID, c.find, c.args...)
+		ids, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, c.find, c.args...)
 		if err != nil {
-			return s.readError("find revisions that nobody can ask for", err)
+			return s.core.ReadError("find revisions that nobody can ask for", err)
 		}
 		if err := s.dropRevisionsOf(ctx, ids, c.last, c.bound); err != nil {
 			return fmt.Errorf("drop revisions: %w", err)
@@ -172,10 +172,10 @@ func (s *Store) dropRevisionsOf(ctx context.Context, ids []hook.ID, last string,
 			for left := int64(revisionPage); left > 0 && done < len(ids); done++ {
 				id := ids[done]
 				var number int64
-				if _, err := t.row("find old revisions", last, []any{id[:], bound}, &number); err != nil {
+				if _, err := t.Row("find old revisions", last, []any{id[:], bound}, &number); err != nil {
 					return err
 				}
-				n, err := t.exec("drop old revisions", dropRevisionsUpTo, id[:], number, left)
+				n, err := t.Exec("drop old revisions", dropRevisionsUpTo, id[:], number, left)
 				if err != nil {
 					return err
 				}

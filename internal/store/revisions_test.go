@@ -16,7 +16,7 @@ import (
 func (p *peer) write(statement string, args ...any) {
 	p.t.Helper()
 	p.must(p.do(p.t.Context(), "test", 1, func(t *tx) error {
-		_, err := t.exec("test", statement, args...)
+		_, err := t.Exec("test", statement, args...)
 		return err
 	}))
 }
@@ -31,7 +31,7 @@ func (p *peer) types(e *hook.Endpoint, types ...string) {
 // revisions returns how many revisions are stored, and how many bytes they have.
 func (p *peer) revisions() (rows, bytes int) {
 	p.t.Helper()
-	p.must(p.read.QueryRowContext(p.t.Context(), "SELECT count(*), coalesce(sum(octet_length(url) + octet_length(types)), 0) FROM endpoint_revisions").Scan(&rows, &bytes))
+	p.must(p.core.Read.QueryRowContext(p.t.Context(), "SELECT count(*), coalesce(sum(octet_length(url) + octet_length(types)), 0) FROM endpoint_revisions").Scan(&rows, &bytes))
 	return rows, bytes
 }
 

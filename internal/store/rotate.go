@@ -50,9 +50,9 @@ type rotations struct {
 
 // beginKeys reads which installation this is.
 func (s *Store) beginKeys(ctx context.Context) error {
-	s.rotations.public = s.keys.Installation()
+	s.rotations.public = s.core.Keys.Installation()
 	var stored []byte
-	found, err := sqltext.ReadRow(ctx, s.read, "SELECT value FROM meta WHERE key = 'installation'", nil, &stored)
+	found, err := sqltext.ReadRow(ctx, s.core.Read, "SELECT value FROM meta WHERE key = 'installation'", nil, &stored)
 	if found {
 		s.rotations.public = string(stored)
 	}
@@ -77,22 +77,22 @@ func (t *tx) writeRotation(r *hook.Rotation) error {
 }
 
 func (t *tx) setMeta(key string, value []byte) error {
-	_, err := t.exec("write "+key, "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
+	_, err := t.Exec("write "+key, "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
 	return err
 }
 
 // MasterKeys returns the keys of this process and the last rotation.
 func (s *Store) MasterKeys(ctx context.Context) (hook.MasterKeys, error) {
-	r, err := rotation(ctx, s.read)
+	r, err := rotation(ctx, s.core.Read)
 	if err != nil {
-		return hook.MasterKeys{}, s.readError("read master keys", err)
+		return hook.MasterKeys{}, s.core.ReadError("read master keys", err)
 	}
 	out := hook.MasterKeys{Rotation: r}
-	current := s.keys.Current().String()
+	current := s.core.Keys.Current().String()
 	if r != nil {
 		current = r.To // another node may have chosen it a moment ago
 	}
-	for _, id := range s.keys.IDs() {
+	for _, id := range s.core.Keys.IDs() {
 		k := hook.MasterKey{ID: id.String(), State: hook.KeyUnused}
 		switch {
 		case k.ID == current:
@@ -100,8 +100,8 @@ func (s *Store) MasterKeys(ctx context.Context) (hook.MasterKeys, error) {
 		case r.Running() && r.From == k.ID:
 			k.State = hook.KeyNeeded
 		}
-		if k.Missing, err = s.peers.Lacking(ctx, s.read, k.ID, false); err != nil {
-			return hook.MasterKeys{}, s.readError("read master keys", err)
+		if k.Missing, err = s.core.Peers.Lacking(ctx, s.core.Read, k.ID, false); err != nil {
+			return hook.MasterKeys{}, s.core.ReadError("read master keys", err)
 		}
 		out.Keys = append(out.Keys, k)
 	}
@@ -124,9 +124,9 @@ func (s *Store) readMasterKeys(ctx context.Context) error {
 	if err != nil {
 		return &hook.Error{Code: hook.CodeKeySource, Err: err, Message: "The master keys cannot be read from " + s.opts.KeySource.Where() + ": " + err.Error() + ". Nothing was changed."}
 	}
-	r, err := rotation(ctx, s.read)
+	r, err := rotation(ctx, s.core.Read)
 	if err != nil {
-		return s.readError("read rotation", err)
+		return s.core.ReadError("read rotation", err)
 	}
 	var needed []seal.KeyID
 	if r != nil { // what it made the key that seals, this process may not have learned yet
@@ -135,11 +135,11 @@ func (s *Store) readMasterKeys(ctx context.Context) error {
 	if r.Running() {
 		needed = appendKey(needed, r.From)
 	}
-	if err := s.keys.Replace(fresh, needed...); err != nil {
+	if err := s.core.Keys.Replace(fresh, needed...); err != nil {
 		return &hook.Error{Code: hook.CodeKeyNeeded, Err: err, Message: "Not taken from " + s.opts.KeySource.Where() + ": " + err.Error() + ". The keys stay as they were; put that key back before the next start."}
 	}
-	if err := s.peers.ToldKeys(ctx); err != nil {
-		return s.readError("write master keys", err)
+	if err := s.core.Peers.ToldKeys(ctx); err != nil {
+		return s.core.ReadError("write master keys", err)
 	}
 	return nil
 }
@@ -163,23 +163,23 @@ func errRotating(r *hook.Rotation) error {
 func (s *Store) RotateMasterKey(ctx context.Context) (hook.Rotation, error) {
 	s.rotations.changing.Lock()
 	defer s.rotations.changing.Unlock()
-	if r, err := rotation(ctx, s.read); err != nil || r.Running() {
+	if r, err := rotation(ctx, s.core.Read); err != nil || r.Running() {
 		if err != nil {
-			return hook.Rotation{}, s.readError("read rotation", err)
+			return hook.Rotation{}, s.core.ReadError("read rotation", err)
 		}
 		return hook.Rotation{}, errRotating(r)
 	}
 	if err := s.readMasterKeys(ctx); err != nil {
 		return hook.Rotation{}, err
 	}
-	if s.keys.Newest() == s.keys.Current() {
+	if s.core.Keys.Newest() == s.core.Keys.Current() {
 		if err := s.addMasterKey(ctx); err != nil {
 			return hook.Rotation{}, err
 		}
 	}
 	var out hook.Rotation
 	err := s.do(ctx, "rotate master key", 8, func(t *tx) (err error) {
-		out, err = t.rotate(s.keys.Newest())
+		out, err = t.rotate(s.core.Keys.Newest())
 		return err
 	})
 	return out, err
@@ -190,9 +190,9 @@ func (s *Store) addMasterKey(ctx context.Context) error {
 	how := "add one there as the last line (openssl rand -base64 32), keep the others, let every node read it (SIGHUP, or a restart), then rotate."
 	switch {
 	case !source.Own():
-		return &hook.Error{Code: hook.CodeKeyNotNewer, Message: "No key is newer than " + s.keys.Current().String() + ", which already seals, and this process cannot add one to " + source.Where() + ": " + how}
-	case s.peers.Nodes() > 1:
-		return &hook.Error{Code: hook.CodeKeyNotNewer, Message: fmt.Sprintf("No key is newer than %s, which already seals, and %d nodes need the next one: %s", s.keys.Current(), s.peers.Nodes(), how)}
+		return &hook.Error{Code: hook.CodeKeyNotNewer, Message: "No key is newer than " + s.core.Keys.Current().String() + ", which already seals, and this process cannot add one to " + source.Where() + ": " + how}
+	case s.core.Peers.Nodes() > 1:
+		return &hook.Error{Code: hook.CodeKeyNotNewer, Message: fmt.Sprintf("No key is newer than %s, which already seals, and %d nodes need the next one: %s", s.core.Keys.Current(), s.core.Peers.Nodes(), how)}
 	}
 	if err := source.Add(ctx); err != nil {
 		return &hook.Error{Code: hook.CodeKeySource, Err: err, Message: "A key cannot be added to " + source.Where() + ": " + err.Error() + ". Nothing was changed: " + how}
@@ -202,18 +202,18 @@ func (s *Store) addMasterKey(ctx context.Context) error {
 
 // rotate makes a key seal.
 func (t *tx) rotate(to seal.KeyID) (hook.Rotation, error) {
-	r, err := rotation(background, t.c)
+	r, err := rotation(background, t.Conn)
 	if err != nil {
 		return hook.Rotation{}, err
 	}
-	from := t.s.keys.Current()
+	from := t.s.core.Keys.Current()
 	switch {
 	case r.Running():
 		return hook.Rotation{}, errRotating(r)
 	case from == to:
 		return hook.Rotation{}, &hook.Error{Code: hook.CodeKeyNotNewer, Message: "Key " + to.String() + " already seals. Nothing was changed."}
 	}
-	missing, err := t.s.peers.Lacking(background, t.c, to.String(), true)
+	missing, err := t.s.core.Peers.Lacking(background, t.Conn, to.String(), true)
 	if err != nil {
 		return hook.Rotation{}, err
 	}
@@ -221,16 +221,16 @@ func (t *tx) rotate(to seal.KeyID) (hook.Rotation, error) {
 		return hook.Rotation{}, &hook.Error{Code: hook.CodeKeyMissing, Message: "These nodes do not have key " + to.String() + " yet: " + strings.Join(missing, ", ") +
 			". Nothing was changed. Copy the key to them, below the one that is in use, let them read it (SIGHUP, or a restart), then rotate again."}
 	}
-	check, err := t.s.keys.SealCheck(to)
+	check, err := t.s.core.Keys.SealCheck(to)
 	if err != nil {
 		return hook.Rotation{}, err
 	}
-	next := hook.Rotation{From: from.String(), To: to.String(), StartedAt: t.now}
+	next := hook.Rotation{From: from.String(), To: to.String(), StartedAt: t.Now}
 	if err := errors.Join(t.setMeta("master_key_check", check), t.writeRotation(&next)); err != nil {
 		return hook.Rotation{}, err
 	}
-	if !t.s.dir.Unbound() {
-		mark, err := t.s.dir.SealBoundWith(to)
+	if !t.s.core.Directory.Unbound() {
+		mark, err := t.s.core.Directory.SealBoundWith(to)
 		if err == nil {
 			err = t.setMeta("bound_to_urls", mark)
 		}
@@ -241,20 +241,20 @@ func (t *tx) rotate(to seal.KeyID) (hook.Rotation, error) {
 	if err := t.setMeta("installation", []byte(t.s.Installation())); err != nil {
 		return hook.Rotation{}, err
 	}
-	t.seals = &to
-	t.config = true
-	t.tellNodes(sqltext.ChangedMasterKey, hook.Scope{}, hook.Ref{})
-	t.audited(hook.ActMasterKeyRotated, "master_key", next.To, t.auditScope(""), "from "+next.From)
+	t.Seals = &to
+	t.Config = true
+	t.TellNodes(sqltext.ChangedMasterKey, hook.Scope{}, hook.Ref{})
+	t.Audited(hook.ActMasterKeyRotated, "master_key", next.To, t.AuditScope(""), "from "+next.From)
 	return next, nil
 }
 
 // learnKey makes the key seal that another node chose.
 func (t *tx) learnKey() error {
 	var check, record []byte
-	if _, err := t.row("read master key check", sqltext.KeyRecords, nil, &check, &record); err != nil {
+	if _, err := t.Row("read master key check", sqltext.KeyRecords, nil, &check, &record); err != nil {
 		return err
 	}
-	if err := t.s.keys.Fit(check, record); err != nil {
+	if err := t.s.core.Keys.Fit(check, record); err != nil {
 		err = fmt.Errorf("%w: another node made it the one that seals: %w", ErrMasterKeyMismatch, err)
 		if t.s.opts.Fatal != nil {
 			t.s.opts.Fatal(err)
@@ -266,11 +266,11 @@ func (t *tx) learnKey() error {
 
 // sealsNow applies the effect of rotate.
 func (s *Store) sealsNow(id seal.KeyID) {
-	if err := s.keys.Use(id); err != nil { // it was there a moment ago
-		s.log.Error("use the new master key", "error", err)
+	if err := s.core.Keys.Use(id); err != nil { // it was there a moment ago
+		s.core.Log.Error("use the new master key", "error", err)
 		return
 	}
-	s.log.Warn("another master key seals from now on, and what the one before sealed is sealed again; back up the new key now, and keep the one before for backups that were made until now", "key", id.String())
+	s.core.Log.Warn("another master key seals from now on, and what the one before sealed is sealed again; back up the new key now, and keep the one before for backups that were made until now", "key", id.String())
 	s.wakeReseal()
 }
 
@@ -281,7 +281,7 @@ func (s *Store) wakeReseal() { wake(s.rotations.wake) }
 func (s *Store) watchRotation(ctx context.Context) {
 	for {
 		if err := s.reseal(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("seal values again with the new master key; it goes on within an hour", "error", err)
+			s.core.Log.Error("seal values again with the new master key; it goes on within an hour", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -296,11 +296,11 @@ func (s *Store) reseal(ctx context.Context) error {
 	s.rotations.walking.Lock()
 	defer s.rotations.walking.Unlock()
 	for {
-		r, err := rotation(ctx, s.read)
+		r, err := rotation(ctx, s.core.Read)
 		if err != nil || !r.Running() {
 			return err
 		}
-		if r.To != s.keys.Current().String() {
+		if r.To != s.core.Keys.Current().String() {
 			return nil // another node chose it a moment ago: this one learns of it before its next write
 		}
 		changed, damaged := 0, int64(0)
@@ -319,7 +319,7 @@ func (s *Store) reseal(ctx context.Context) error {
 
 func (s *Store) resealTable(ctx context.Context, table int) (changed int, damaged int64, err error) {
 	for after, more := []any(nil), true; more; {
-		page, err := s.dir.Reseal(ctx, s.read, table, after, resealPage)
+		page, err := s.core.Directory.Reseal(ctx, s.core.Read, table, after, resealPage)
 		if err != nil {
 			return changed, damaged, err
 		}
@@ -361,12 +361,12 @@ func chunks(values []directory.Resealed) func(yield func([]directory.Resealed) b
 // they were read: what is stored now was sealed with the new key.
 func (s *Store) replaceSealed(ctx context.Context, values []directory.Resealed) error {
 	return s.maintain(ctx, "seal again", len(values)+1, func(t *tx) error {
-		r, err := rotation(background, t.c)
+		r, err := rotation(background, t.Conn)
 		if err != nil || !r.Running() {
 			return err
 		}
 		for _, v := range values {
-			n, err := t.exec("seal again", v.Update, v.Args...)
+			n, err := t.Exec("seal again", v.Update, v.Args...)
 			if err != nil {
 				return err
 			}
@@ -380,16 +380,16 @@ func (s *Store) replaceSealed(ctx context.Context, values []directory.Resealed) 
 func (s *Store) endRotation(ctx context.Context, damaged int64) error {
 	var ended *hook.Rotation
 	err := s.maintain(ctx, "end rotation", 1, func(t *tx) error {
-		r, err := rotation(background, t.c)
+		r, err := rotation(background, t.Conn)
 		if err != nil || !r.Running() {
 			return err
 		}
-		r.EndedAt, r.Damaged = t.now, damaged
+		r.EndedAt, r.Damaged = t.Now, damaged
 		ended = r
 		return t.writeRotation(r)
 	})
 	if err == nil && ended != nil {
-		s.log.Warn("everything is sealed with the new master key; the database no longer needs the one before, backups that were made until now do", "key", ended.To, "before", ended.From, "resealed", ended.Resealed, "damaged", damaged)
+		s.core.Log.Warn("everything is sealed with the new master key; the database no longer needs the one before, backups that were made until now do", "key", ended.To, "before", ended.From, "resealed", ended.Resealed, "damaged", damaged)
 	}
 	return err
 }
@@ -424,7 +424,7 @@ func (s *Store) DropMasterKey(ctx context.Context, id string) error {
 		return err
 	}
 	return s.do(ctx, "drop master key", 1, func(t *tx) error {
-		t.audited(hook.ActMasterKeyDropped, "master_key", id, t.auditScope(""))
+		t.Audited(hook.ActMasterKeyDropped, "master_key", id, t.AuditScope(""))
 		return nil
 	})
 }

@@ -81,7 +81,7 @@ func (p *peer) columnsSealedBy(fill byte) (found []string) {
 		err = row.Scan(&name[0], &name[1])
 		return name, err
 	}
-	columns, err := sqltext.Collect(p.t.Context(), p.read, scan,
+	columns, err := sqltext.Collect(p.t.Context(), p.core.Read, scan,
 		"SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'")
 	p.must(err)
 	for _, c := range columns {
@@ -189,7 +189,7 @@ func TestRotateMasterKey(t *testing.T) {
 			if left := p.notSealedBy(2); left == 0 || left >= before {
 				t.Fatalf("%d of %d values left in the middle", left, before)
 			}
-			p.stop() // nothing of the walk is done after this
+			p.core.Stop() // nothing of the walk is done after this
 			p.rotations.walking.Unlock()
 			p.must(p.Close())
 

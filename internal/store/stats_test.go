@@ -60,7 +60,7 @@ func (w *statsWorld) step(f *faulty) error {
 	e := w.ends[w.rnd.IntN(len(w.ends))]
 	switch w.rnd.IntN(9) {
 	case 8:
-		through, err := sqltext.Collect(ctx, f.read, sqltext.ScanDelivery,
+		through, err := sqltext.Collect(ctx, f.core.Read, sqltext.ScanDelivery,
 			"SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 2 AND d.kind = 0 ORDER BY d.id LIMIT 1 OFFSET ?", w.rnd.IntN(3))
 		if err != nil || len(through) == 0 {
 			return err
@@ -137,7 +137,7 @@ func (w *statsWorld) rows(f *faulty) map[minuteOf]*hook.Tally {
 		}
 	}
 	ctx := w.t.Context()
-	_, err := sqltext.Collect(ctx, f.read, func(row sqltext.Scanner) (none struct{}, err error) {
+	_, err := sqltext.Collect(ctx, f.core.Read, func(row sqltext.Scanner) (none struct{}, err error) {
 		var s sqltext.Subject
 		var at int64
 		err = row.Scan(&s.Mode, &s.Tenant, &at)
@@ -145,7 +145,7 @@ func (w *statsWorld) rows(f *faulty) map[minuteOf]*hook.Tally {
 		return none, err
 	}, "SELECT mode, tenant, accepted_at FROM events WHERE kind = 0")
 	w.must(err)
-	_, err = sqltext.Collect(ctx, f.read, func(row sqltext.Scanner) (none struct{}, err error) {
+	_, err = sqltext.Collect(ctx, f.core.Read, func(row sqltext.Scanner) (none struct{}, err error) {
 		var s sqltext.Subject
 		var created, settled int64
 		var state hook.State
@@ -161,7 +161,7 @@ func (w *statsWorld) rows(f *faulty) map[minuteOf]*hook.Tally {
 	}, "SELECT mode, tenant, endpoint, created_at, settled_at, state FROM deliveries WHERE kind = 0")
 	w.must(err)
 	through := map[hook.ID]bool{}
-	_, err = sqltext.Collect(ctx, f.read, func(row sqltext.Scanner) (none struct{}, err error) {
+	_, err = sqltext.Collect(ctx, f.core.Read, func(row sqltext.Scanner) (none struct{}, err error) {
 		var id hook.ID
 		var s sqltext.Subject
 		var created, at, took, number int64
@@ -321,37 +321,12 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 
 func (w *statsWorld) count(f *faulty, from string) (n int) {
 	w.t.Helper()
-	w.must(f.read.QueryRowContext(w.t.Context(), "SELECT count(*) FROM "+from).Scan(&n))
+	w.must(f.core.Read.QueryRowContext(w.t.Context(), "SELECT count(*) FROM "+from).Scan(&n))
 	return n
 }
 
-// A row of the log has at most statSubjects subjects, and at most statSums sums are in
-// memory at once, however many endpoints there are.
-func TestStatisticsAreBounded(t *testing.T) {
-	sums := &tallies{}
-	for _, n := range []int{1, statSubjects, 3*statSubjects + 1, keptTallies + 1, 1} {
-		sums.reset()
-		for i := range n {
-			sums.of(sqltext.Subject{Endpoint: hook.ID{byte(i >> 16), byte(i >> 8), byte(i), 1}}).Accepted = int64(i)
-		}
-		rows, all := 0, 0
-		if err := sums.rows(true, func(subjects int, data []byte) error {
-			rows, all = rows+1, all+subjects
-			if subjects > statSubjects {
-				t.Errorf("%d subjects in a row", subjects)
-			}
-			return sqltext.ReadLog(data, func(s sqltext.Subject, _ bool, tally []byte) error {
-				var got hook.Tally
-				err := sqltext.AddTally(&got, tally)
-				if i := int(s.Endpoint[0])<<16 | int(s.Endpoint[1])<<8 | int(s.Endpoint[2]); got.Accepted != int64(i) {
-					t.Errorf("subject %d has %d", i, got.Accepted)
-				}
-				return err
-			})
-		}); err != nil || all != n || rows != (n+statSubjects-1)/statSubjects {
-			t.Errorf("%d subjects: %d in %d rows, %v", n, all, rows, err)
-		}
-	}
+// At most statSums sums are in memory at once.
+func TestStatisticsAreAddedUpInPages(t *testing.T) {
 	var group []logHead
 	for i := range 100 {
 		group = append(group, logHead{id: int64(i), fresh: i > 45, subjects: 500, bytes: 50_000})
@@ -386,7 +361,7 @@ func TestARowThatIsSeenLate(t *testing.T) {
 				return nil
 			}
 			came = true
-			_, err := f.read.DB.ExecContext(t.Context(), "INSERT INTO stat_log SELECT id + 1, span, start, fresh, subjects, data FROM stat_log ORDER BY id LIMIT 1")
+			_, err := f.core.Read.DB.ExecContext(t.Context(), "INSERT INTO stat_log SELECT id + 1, span, start, fresh, subjects, data FROM stat_log ORDER BY id LIMIT 1")
 			return err
 		}
 	}

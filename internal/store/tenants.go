@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
@@ -14,16 +13,16 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 	var made hook.Tenant
 	var replay *hook.Replay
 	err := s.do(ctx, "create tenant", 1, func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
+		replay, err = t.Once(once, func() (any, bool, error) {
 			made = n
 			if made.ID == "" {
-				made.ID = t.s.ids.Next().String()
+				made.ID = t.s.core.IDs.Next().String()
 			}
-			made.CreatedAt = t.now
+			made.CreatedAt = t.Now
 			if err := t.createTenant(made); err != nil {
 				return nil, false, err
 			}
-			t.audited(hook.ActTenantCreated, "tenant", made.ID, t.auditScope(made.ID))
+			t.Audited(hook.ActTenantCreated, "tenant", made.ID, t.AuditScope(made.ID))
 			return made, true, nil
 		})
 		return err
@@ -35,7 +34,7 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 }
 
 func (t *tx) createTenant(n hook.Tenant) error {
-	changed, err := t.exec("insert tenant", "INSERT INTO tenants (id, name, metadata, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+	changed, err := t.Exec("insert tenant", "INSERT INTO tenants (id, name, metadata, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
 		n.ID, n.Name, n.Metadata, sqltext.Micros(n.CreatedAt))
 	if err != nil {
 		return err
@@ -43,18 +42,7 @@ func (t *tx) createTenant(n hook.Tenant) error {
 	if changed == 0 {
 		return &hook.Error{Code: hook.CodeTenantExists, Field: "id", Message: "A tenant with this id exists or existed."}
 	}
-	return t.reloadTenant(n.ID)
-}
-
-func (t *tx) reloadTenant(id string) error {
-	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
-		scope := hook.Scope{Tenant: id, Mode: mode}
-		if err := t.reloadScope(scope); err != nil {
-			return err
-		}
-		t.tellNodes(sqltext.ChangedScope, scope, hook.Ref{})
-	}
-	return nil
+	return t.ReloadTenant(n.ID)
 }
 
 // UpdateTenant changes the name and the metadata of a tenant. update runs on the writer under the contract
@@ -62,7 +50,7 @@ func (t *tx) reloadTenant(id string) error {
 func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
 	err := s.do(ctx, "update tenant", 1, func(t *tx) error {
-		old, err := t.tenant(id)
+		old, err := t.Tenant(id)
 		if err != nil {
 			return err
 		}
@@ -70,8 +58,8 @@ func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hoo
 			return err
 		}
 		made.ID, made.CreatedAt = old.ID, old.CreatedAt
-		if _, err = t.exec("update tenant", "UPDATE tenants SET name = ?, metadata = ? WHERE id = ?", made.Name, made.Metadata, id); err == nil && made != old {
-			t.audited(hook.ActTenantUpdated, "tenant", id, t.auditScope(id), tenantChanges(&old, &made)...)
+		if _, err = t.Exec("update tenant", "UPDATE tenants SET name = ?, metadata = ? WHERE id = ?", made.Name, made.Metadata, id); err == nil && made != old {
+			t.Audited(hook.ActTenantUpdated, "tenant", id, t.AuditScope(id), tenantChanges(&old, &made)...)
 		}
 		return err
 	})
@@ -90,17 +78,6 @@ func tenantChanges(old, made *hook.Tenant) (names []string) {
 		names = append(names, "metadata")
 	}
 	return names
-}
-
-func (t *tx) tenant(id string) (hook.Tenant, error) {
-	found, err := sqltext.Collect(background, t.c, read.ScanTenant, "SELECT "+read.TenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id)
-	if err != nil {
-		return hook.Tenant{}, sqltext.Wrap("read tenant", err)
-	}
-	if len(found) == 0 {
-		return hook.Tenant{}, hook.NotFound("tenant")
-	}
-	return found[0], nil
 }
 
 // deletePage bounds the endpoints and the keys that one step of a deletion deletes.
@@ -124,7 +101,7 @@ func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook
 			if more {
 				act = hook.ActTenantDeleting
 			}
-			t.audited(act, "tenant", id, t.auditScope(id))
+			t.Audited(act, "tenant", id, t.AuditScope(id))
 			return nil
 		})
 		if err != nil {
@@ -137,7 +114,7 @@ func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook
 
 // deleteTenant runs one step and reports whether there are more.
 func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more bool, err error) {
-	old, err := t.tenant(id)
+	old, err := t.Tenant(id)
 	if err != nil {
 		return false, err
 	}
@@ -148,7 +125,7 @@ func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more boo
 	}
 	left := deletePage
 	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
-		entry, err := t.scope(hook.Scope{Tenant: id, Mode: mode})
+		entry, err := t.Scope(hook.Scope{Tenant: id, Mode: mode})
 		if err != nil {
 			return false, err
 		}
@@ -160,20 +137,20 @@ func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more boo
 				return false, err
 			}
 		}
-		keys, err := t.exec("revoke keys", `UPDATE keys SET revoked_at = ? WHERE id IN
-			(SELECT id FROM keys WHERE mode = ? AND tenant = ? AND revoked_at = 0 LIMIT ?)`, sqltext.Micros(t.now), int64(mode), id, int64(deletePage))
+		keys, err := t.Exec("revoke keys", `UPDATE keys SET revoked_at = ? WHERE id IN
+			(SELECT id FROM keys WHERE mode = ? AND tenant = ? AND revoked_at = 0 LIMIT ?)`, sqltext.Micros(t.Now), int64(mode), id, int64(deletePage))
 		if err != nil {
 			return false, err
 		}
 		if keys > 0 {
-			t.keysChanged()
+			t.KeysChanged()
 		}
 		if left -= int(keys); left < 0 || keys == deletePage {
 			return true, nil
 		}
 	}
-	if _, err := t.exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", sqltext.Micros(t.now), id); err != nil {
+	if _, err := t.Exec("delete tenant", "UPDATE tenants SET deleted_at = ? WHERE id = ?", sqltext.Micros(t.Now), id); err != nil {
 		return false, err
 	}
-	return false, t.reloadTenant(id)
+	return false, t.ReloadTenant(id)
 }

@@ -87,7 +87,7 @@ func (u *keyUses) wrote(ids []hook.ID, minute time.Time) {
 
 // KeyUsed records that a request came with the key. It neither waits nor fails. The use
 // appears in the lists about a second later, unless the process ends before that.
-func (s *Store) KeyUsed(id hook.ID) { s.uses.note(id, s.now()) }
+func (s *Store) KeyUsed(id hook.ID) { s.uses.note(id, s.core.Now()) }
 
 // writeUses writes the uses of keys until ctx ends. A use that cannot be written is
 // dropped; the next request with the key records another.
@@ -120,7 +120,7 @@ func (s *Store) writeUsesOf(ctx context.Context, ids []hook.ID, minute time.Time
 		args = append(args, ids[min(i, len(ids)-1)][:])
 	}
 	return s.maintain(ctx, "note uses of keys", len(ids), func(t *tx) error {
-		_, err := t.exec("note uses of keys", writeUse, args...)
+		_, err := t.Exec("note uses of keys", writeUse, args...)
 		return err
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Sessions of people. They are read from the table with every request, so that their end is
@@ -41,7 +42,7 @@ func (t *tx) insertSession(s *hook.WebSession, hash []byte) error {
 		}
 		settings, short = string(text), s.Short()
 	}
-	_, err := t.exec("insert session", sessionRow, s.ID[:], short, string(s.Kind), int64(s.Mode), s.Tenant, hash, keyHash(s.Keys, hook.Live), keyHash(s.Keys, hook.Test),
+	_, err := t.Exec("insert session", sessionRow, s.ID[:], short, string(s.Kind), int64(s.Mode), s.Tenant, hash, keyHash(s.Keys, hook.Live), keyHash(s.Keys, hook.Test),
 		s.Maker[:], settings, sqltext.Micros(s.CreatedAt), sqltext.Micros(s.SeenAt), sqltext.Micros(s.ExpiresAt), sqltext.Micros(s.EnterBy))
 	return err
 }
@@ -51,7 +52,7 @@ func (t *tx) insertLink(l *hook.WebLink) error {
 	if l.Session.IsZero() {
 		session = []byte{}
 	}
-	_, err := t.exec("insert link", `INSERT INTO web_links (hash, kind, session, live_key, test_key, again, expires_at, spent_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0)`,
+	_, err := t.Exec("insert link", `INSERT INTO web_links (hash, kind, session, live_key, test_key, again, expires_at, spent_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0)`,
 		l.Hash[:], string(l.Kind), session, keyHash(l.Keys, hook.Live), keyHash(l.Keys, hook.Test), number(l.Again), sqltext.Micros(l.ExpiresAt))
 	return err
 }
@@ -61,7 +62,7 @@ func (t *tx) insertLink(l *hook.WebLink) error {
 func (s *Store) OpenWebSession(ctx context.Context, one hook.WebSession, cookie [32]byte, replaces *[32]byte) error {
 	return s.do(ctx, "open session", 2, func(t *tx) error {
 		if replaces != nil {
-			if _, err := t.exec("replace session", "DELETE FROM web_sessions WHERE hash = ? AND length(hash) > 0 AND kind = ?", replaces[:], string(hook.WebOperator)); err != nil {
+			if _, err := t.Exec("replace session", "DELETE FROM web_sessions WHERE hash = ? AND length(hash) > 0 AND kind = ?", replaces[:], string(hook.WebOperator)); err != nil {
 				return err
 			}
 		}
@@ -70,12 +71,12 @@ func (s *Store) OpenWebSession(ctx context.Context, one hook.WebSession, cookie 
 }
 
 func (t *tx) openOperator(one hook.WebSession, cookie [32]byte) error {
-	one.ID, one.Kind, one.SeenAt = t.s.ids.Next(), hook.WebOperator, t.now
+	one.ID, one.Kind, one.SeenAt = t.s.core.IDs.Next(), hook.WebOperator, t.Now
 	if one.CreatedAt.IsZero() {
-		one.CreatedAt = t.now
+		one.CreatedAt = t.Now
 	}
 	one.ExpiresAt = one.CreatedAt.Add(hook.WebSessionMax)
-	if _, err := t.exec("drop old sessions", `DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE kind = ?
+	if _, err := t.Exec("drop old sessions", `DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE kind = ?
 		ORDER BY seen_at DESC, id DESC LIMIT 10 OFFSET ?)`, string(hook.WebOperator), int64(hook.MaxWebSessions-1)); err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (t *tx) openOperator(one hook.WebSession, cookie [32]byte) error {
 // CloseWebSession ends an operator's session.
 func (s *Store) CloseWebSession(ctx context.Context, cookie [32]byte) error {
 	return s.do(ctx, "close session", 1, func(t *tx) error {
-		_, err := t.exec("close session", "DELETE FROM web_sessions WHERE hash = ? AND length(hash) > 0 AND kind = ?", cookie[:], string(hook.WebOperator))
+		_, err := t.Exec("close session", "DELETE FROM web_sessions WHERE hash = ? AND length(hash) > 0 AND kind = ?", cookie[:], string(hook.WebOperator))
 		return err
 	})
 }
@@ -93,7 +94,7 @@ func (s *Store) CloseWebSession(ctx context.Context, cookie [32]byte) error {
 // SeenWebSession notes the use of a session, and the mode that it viewed.
 func (s *Store) SeenWebSession(ctx context.Context, id hook.ID, mode hook.Mode) error {
 	return s.do(context.WithoutCancel(ctx), "use session", 1, func(t *tx) error {
-		_, err := t.exec("use session", "UPDATE web_sessions SET seen_at = ?, mode = ? WHERE id = ? AND ended_at = 0", sqltext.Micros(t.now), int64(mode), id[:])
+		_, err := t.Exec("use session", "UPDATE web_sessions SET seen_at = ?, mode = ? WHERE id = ? AND ended_at = 0", sqltext.Micros(t.Now), int64(mode), id[:])
 		return err
 	})
 }
@@ -106,16 +107,16 @@ func (s *Store) CreateWebLink(ctx context.Context, link hook.WebLink, key hook.I
 			return err
 		}
 		var kept int
-		if _, err := t.row("count links", "SELECT count(*) FROM (SELECT 1 AS one FROM web_links WHERE session = ? LIMIT ?) l", []any{[]byte{}, int64(maxUILinks)}, &kept); err != nil {
+		if _, err := t.Row("count links", "SELECT count(*) FROM (SELECT 1 AS one FROM web_links WHERE session = ? LIMIT ?) l", []any{[]byte{}, int64(maxUILinks)}, &kept); err != nil {
 			return err
 		}
 		if kept >= maxUILinks {
 			return &hook.Error{Code: hook.CodeRateLimited, RetryAfter: time.Minute, Message: fmt.Sprintf("%d links were made within an hour; no more are made. Use one of them, or wait.", maxUILinks)}
 		}
-		link.Kind, link.ExpiresAt = hook.WebOperator, t.now.Add(hook.WebLinkFor)
+		link.Kind, link.ExpiresAt = hook.WebOperator, t.Now.Add(hook.WebLinkFor)
 		if !key.IsZero() {
 			var hash []byte
-			found, err := t.row("read key", "SELECT hash FROM keys WHERE id = ? AND mode = ? AND revoked_at = 0", []any{key[:], int64(mode)}, &hash)
+			found, err := t.Row("read key", "SELECT hash FROM keys WHERE id = ? AND mode = ? AND revoked_at = 0", []any{key[:], int64(mode)}, &hash)
 			if err != nil {
 				return err
 			}
@@ -128,7 +129,7 @@ func (s *Store) CreateWebLink(ctx context.Context, link hook.WebLink, key hook.I
 		if !key.IsZero() {
 			of = key.String()
 		}
-		t.audited(hook.ActUILinkCreated, "key", of, hook.Scope{Mode: mode})
+		t.Audited(hook.ActUILinkCreated, "key", of, hook.Scope{Mode: mode})
 		return t.insertLink(&link)
 	})
 }
@@ -140,12 +141,12 @@ func (s *Store) CreatePortalSession(ctx context.Context, n hook.NewPortalSession
 	var replay *hook.Replay
 	scope := hook.Scope{Tenant: n.Tenant, Mode: n.Mode}
 	err := s.doFor(ctx, scope, "create portal session", 2, func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
+		replay, err = t.Once(once, func() (any, bool, error) {
 			made = n.WebSession
 			if err := t.createPortalSession(&made, n.Link); err != nil {
 				return nil, false, err
 			}
-			t.audited(hook.ActPortalCreated, "portal_session", made.ID.String(), scope, made.Settings.Capabilities.Names()...)
+			t.Audited(hook.ActPortalCreated, "portal_session", made.ID.String(), scope, made.Settings.Capabilities.Names()...)
 			return made, true, nil
 		})
 		return err
@@ -157,30 +158,30 @@ func (s *Store) CreatePortalSession(ctx context.Context, n hook.NewPortalSession
 }
 
 func (t *tx) createPortalSession(s *hook.WebSession, code [32]byte) error {
-	if _, err := t.tenant(s.Tenant); hook.CodeOf(err) == hook.CodeNotFound && err != nil {
-		return errNoTenant()
+	if _, err := t.Tenant(s.Tenant); hook.CodeOf(err) == hook.CodeNotFound && err != nil {
+		return unit.NoTenant()
 	} else if err != nil {
 		return err
 	}
 	if err := t.dropLinks(20); err != nil {
 		return err
 	}
-	now := sqltext.Micros(t.now)
+	now := sqltext.Micros(t.Now)
 	of := []any{string(hook.WebPortal), int64(s.Mode), s.Tenant}
 	const ofScope = "kind = ? AND mode = ? AND tenant = ?"
-	if _, err := t.exec("drop old sessions", "DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE "+ofScope+" AND "+sessionOver+
+	if _, err := t.Exec("drop old sessions", "DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE "+ofScope+" AND "+sessionOver+
 		" ORDER BY id DESC LIMIT 10 OFFSET ?)", append(of, now, now, int64(hook.MaxPortalSessions))...); err != nil {
 		return err
 	}
 	var open int
-	if _, err := t.row("count sessions", "SELECT count(*) FROM web_sessions WHERE "+ofScope+" AND NOT "+sessionOver, append(of, now, now), &open); err != nil {
+	if _, err := t.Row("count sessions", "SELECT count(*) FROM web_sessions WHERE "+ofScope+" AND NOT "+sessionOver, append(of, now, now), &open); err != nil {
 		return err
 	}
 	if open >= hook.MaxPortalSessions {
 		return &hook.Error{Code: hook.CodePortalLimit, Message: fmt.Sprintf(
 			"The tenant has %d portal sessions in this mode; no more are allowed. End some, or make them shorter with \"expires_in\".", open)}
 	}
-	s.ID, s.Kind, s.CreatedAt, s.EnterBy = t.s.ids.Next(), hook.WebPortal, t.now, t.now.Add(hook.WebLinkFor)
+	s.ID, s.Kind, s.CreatedAt, s.EnterBy = t.s.core.IDs.Next(), hook.WebPortal, t.Now, t.Now.Add(hook.WebLinkFor)
 	if s.EnterBy.After(s.ExpiresAt) {
 		s.EnterBy = s.ExpiresAt
 	}
@@ -199,11 +200,11 @@ func (s *Store) SpendWebLink(ctx context.Context, code, cookie, again [32]byte) 
 	err := s.do(ctx, "use link", 3, func(t *tx) error {
 		link := hook.WebLink{}
 		var live, test, session []byte
-		found, err := returning(t, func(row sqltext.Scanner) (bool, error) {
+		found, err := unit.Returning(t.Tx, func(row sqltext.Scanner) (bool, error) {
 			err := row.Scan(&link.Kind, &session, &live, &test, &link.Again)
 			return true, err
 		}, "UPDATE web_links SET spent_at = ? WHERE hash = ? AND spent_at = 0 AND expires_at > ? RETURNING kind, session, live_key, test_key, again",
-			sqltext.Micros(t.now), code[:], sqltext.Micros(t.now))
+			sqltext.Micros(t.Now), code[:], sqltext.Micros(t.Now))
 		if err != nil {
 			return sqltext.Wrap("use link", err)
 		}
@@ -224,42 +225,42 @@ func (s *Store) SpendWebLink(ctx context.Context, code, cookie, again [32]byte) 
 }
 
 func (t *tx) openPortal(id []byte, cookie, again [32]byte, second bool) (hook.WebSession, error) {
-	found, err := sqltext.Collect(background, t.c, read.ScanWebSession, "SELECT "+read.WebSessionColumns+
-		" FROM web_sessions s WHERE s.id = ? AND NOT EXISTS (SELECT 1 FROM tenants gone WHERE gone.id = s.tenant AND gone.deleted_at > 0){lock}", sqltext.Micros(t.now), id)
+	found, err := sqltext.Collect(background, t.Conn, read.ScanWebSession, "SELECT "+read.WebSessionColumns+
+		" FROM web_sessions s WHERE s.id = ? AND NOT EXISTS (SELECT 1 FROM tenants gone WHERE gone.id = s.tenant AND gone.deleted_at > 0){lock}", sqltext.Micros(t.Now), id)
 	if err != nil {
 		return hook.WebSession{}, sqltext.Wrap("read session", err)
 	}
-	if len(found) == 0 || !found[0].EndedAt.IsZero() || !t.now.Before(found[0].ExpiresAt) || second && !found[0].SeenAt.IsZero() {
+	if len(found) == 0 || !found[0].EndedAt.IsZero() || !t.Now.Before(found[0].ExpiresAt) || second && !found[0].SeenAt.IsZero() {
 		return hook.WebSession{}, hook.NotFound("link")
 	}
 	made := found[0]
-	if _, err := t.exec("open session", "UPDATE web_sessions SET hash = ?, seen_at = 0 WHERE id = ?", cookie[:], id); err != nil {
+	if _, err := t.Exec("open session", "UPDATE web_sessions SET hash = ?, seen_at = 0 WHERE id = ?", cookie[:], id); err != nil {
 		return made, err
 	}
-	if a := t.actor; a != nil {
+	if a := t.Actor(); a != nil {
 		a.ID = made.ID.String()
 	}
-	t.audited(hook.ActPortalOpened, "portal_session", made.ID.String(), hook.Scope{Tenant: made.Tenant, Mode: made.Mode})
+	t.Audited(hook.ActPortalOpened, "portal_session", made.ID.String(), hook.Scope{Tenant: made.Tenant, Mode: made.Mode})
 	made.Entered, made.SeenAt = true, time.Time{}
-	return made, t.insertLink(&hook.WebLink{Hash: again, Kind: hook.WebPortal, Session: made.ID, Again: true, ExpiresAt: t.now.Add(hook.WebLinkFor)})
+	return made, t.insertLink(&hook.WebLink{Hash: again, Kind: hook.WebPortal, Session: made.ID, Again: true, ExpiresAt: t.Now.Add(hook.WebLinkFor)})
 }
 
 // EndPortalSession ends a portal session at once, on all nodes. A session that is over
 // already is left as it is. An empty tenant means every tenant of the mode.
 func (s *Store) EndPortalSession(ctx context.Context, scope hook.Scope, id hook.ID, act hook.Act) error {
 	return s.doFor(ctx, scope, "end portal session", 1, func(t *tx) error {
-		of, err := returning(t, scanText, "UPDATE web_sessions SET ended_at = CASE WHEN ended_at = 0 THEN ? ELSE ended_at END WHERE id = ? AND kind = ? AND mode = ? AND (? = '' OR tenant = ?) RETURNING tenant",
-			sqltext.Micros(t.now), id[:], string(hook.WebPortal), int64(scope.Mode), scope.Tenant, scope.Tenant)
+		of, err := unit.Returning(t.Tx, scanText, "UPDATE web_sessions SET ended_at = CASE WHEN ended_at = 0 THEN ? ELSE ended_at END WHERE id = ? AND kind = ? AND mode = ? AND (? = '' OR tenant = ?) RETURNING tenant",
+			sqltext.Micros(t.Now), id[:], string(hook.WebPortal), int64(scope.Mode), scope.Tenant, scope.Tenant)
 		if err != nil {
 			return sqltext.Wrap("end session", err)
 		}
 		if len(of) == 0 {
 			return hook.NotFound("portal session")
 		}
-		if _, err := t.exec("drop links", "DELETE FROM web_links WHERE session = ?", id[:]); err != nil {
+		if _, err := t.Exec("drop links", "DELETE FROM web_links WHERE session = ?", id[:]); err != nil {
 			return err
 		}
-		t.audited(act, "portal_session", id.String(), hook.Scope{Tenant: of[0], Mode: scope.Mode})
+		t.Audited(act, "portal_session", id.String(), hook.Scope{Tenant: of[0], Mode: scope.Mode})
 		return nil
 	})
 }
@@ -268,11 +269,11 @@ func (s *Store) EndPortalSession(ctx context.Context, scope hook.Scope, id hook.
 // hook.MaxPortalSessions. It returns how many were ended.
 func (s *Store) EndPortalSessions(ctx context.Context, scope hook.Scope) (n int, err error) {
 	err = s.doFor(ctx, scope, "end portal sessions", hook.MaxPortalSessions, func(t *tx) error {
-		ended, err := t.exec("end sessions", "UPDATE web_sessions SET ended_at = ? WHERE kind = ? AND mode = ? AND tenant = ? AND ended_at = 0",
-			sqltext.Micros(t.now), string(hook.WebPortal), int64(scope.Mode), scope.Tenant)
+		ended, err := t.Exec("end sessions", "UPDATE web_sessions SET ended_at = ? WHERE kind = ? AND mode = ? AND tenant = ? AND ended_at = 0",
+			sqltext.Micros(t.Now), string(hook.WebPortal), int64(scope.Mode), scope.Tenant)
 		n = int(ended)
 		if n > 0 {
-			t.audited(hook.ActPortalEnded, "tenant", scope.Tenant, scope, itoa(ended)+" sessions")
+			t.Audited(hook.ActPortalEnded, "tenant", scope.Tenant, scope, itoa(ended)+" sessions")
 		}
 		return err
 	})
@@ -281,8 +282,8 @@ func (s *Store) EndPortalSessions(ctx context.Context, scope hook.Scope) (n int,
 
 // dropLinks deletes links that expired some time ago.
 func (t *tx) dropLinks(most int) error {
-	_, err := t.exec("drop links", "DELETE FROM web_links WHERE hash IN (SELECT hash FROM web_links WHERE expires_at <= ? LIMIT ?)",
-		sqltext.Micros(t.now.Add(-linksKept)), int64(most))
+	_, err := t.Exec("drop links", "DELETE FROM web_links WHERE hash IN (SELECT hash FROM web_links WHERE expires_at <= ? LIMIT ?)",
+		sqltext.Micros(t.Now.Add(-linksKept)), int64(most))
 	return err
 }
 
@@ -290,8 +291,8 @@ func (t *tx) dropLinks(most int) error {
 func (s *Store) expireWebSessions(ctx context.Context) error {
 	for more := true; more; {
 		err := s.maintain(ctx, "expire sessions", housekeepPage, func(t *tx) error {
-			n, err := t.exec("expire sessions", `DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE expires_at <= ? LIMIT ?)`,
-				sqltext.Micros(t.now.Add(-hook.WebSessionKept)), int64(housekeepPage))
+			n, err := t.Exec("expire sessions", `DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE expires_at <= ? LIMIT ?)`,
+				sqltext.Micros(t.Now.Add(-hook.WebSessionKept)), int64(housekeepPage))
 			if more = n == housekeepPage; err != nil {
 				return err
 			}

@@ -1,23 +1,24 @@
-package store
+package unit
 
 import (
 	"crypto/subtle"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/batch"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// onceFor is how long the answer to a request with an idempotency key is kept.
-const onceFor = 24 * time.Hour
+// OnceFor is how long the answer to a request with an idempotency key is kept.
+const OnceFor = 24 * time.Hour
 
 const onceKey = " WHERE mode = ? AND tenant = ? AND route = ? AND key = ?"
 
-// once runs do unless the idempotency key was used before. The second result of do reports
+// Once runs do unless the idempotency key was used before. The second result of do reports
 // whether to keep its answer: a request that stored nothing may be retried under the same
 // key.
-func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*hook.Replay, error) {
+func (t *Tx) Once(o *hook.Once, do func() (result any, keep bool, err error)) (*hook.Replay, error) {
 	if o == nil {
 		_, _, err := do()
 		return nil, err
@@ -27,8 +28,8 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 	if err != nil {
 		return nil, err
 	}
-	if known != nil && known.Created <= sqltext.Micros(t.now.Add(-onceFor)) {
-		if _, err := t.exec("forget old answer", "DELETE FROM idempotency"+onceKey, int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key); err != nil {
+	if known != nil && known.Created <= sqltext.Micros(t.Now.Add(-OnceFor)) {
+		if _, err := t.Exec("forget old answer", "DELETE FROM idempotency"+onceKey, int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key); err != nil {
 			return nil, err
 		}
 		known = nil
@@ -38,7 +39,7 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 			return nil, &hook.Error{Code: hook.CodeIdempotencyReused, Field: "Idempotency-Key",
 				Message: "This idempotency key was used before with another request."}
 		}
-		body, err := t.s.keys.Open(place, known.Sealed)
+		body, err := t.core.Keys.Open(place, known.Sealed)
 		if err != nil {
 			return nil, err
 		}
@@ -49,12 +50,12 @@ func (t *tx) once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 		return nil, err
 	}
 	status, body := o.Answer(result)
-	sealed, err := t.s.keys.Seal(place, body)
+	sealed, err := t.core.Keys.Seal(place, body)
 	if err != nil {
 		return nil, err
 	}
-	return nil, t.insert("keep answer", sqltext.Answers,
-		int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key, o.BodyHash[:], int64(status), sealed, sqltext.Micros(t.now))
+	return nil, t.Insert("keep answer", sqltext.Answers,
+		int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key, o.BodyHash[:], int64(status), sealed, sqltext.Micros(t.Now))
 }
 
 // oncePlace returns the associated data with which an answer is sealed.
@@ -70,20 +71,20 @@ type prefetched struct {
 	usedIDs  map[sqltext.GivenID]bool
 }
 
-// lookup reads the rows that the operations of a batch will look up.
-func (t *tx) lookup(ops []*op) error {
+// LookUp reads the rows that the operations of a batch will look up.
+func LookUp[T batch.Tx](t *Tx, ops []*batch.Op[T]) error {
 	var keys []sqltext.OnceKey
 	var ids []sqltext.GivenID
 	for _, o := range ops {
-		asks, ok := o.Detail.(*lookups)
+		asks, ok := o.Detail.(*Lookups)
 		if !ok {
 			continue
 		}
-		if o := asks.once; o != nil {
+		if o := asks.Once; o != nil {
 			keys = append(keys, onceKeyOf(o))
 		}
-		for i := range asks.events {
-			if n := &asks.events[i]; !n.PublicID.IsZero() {
+		for i := range asks.Events {
+			if n := &asks.Events[i]; !n.PublicID.IsZero() {
 				ids = append(ids, sqltext.GivenID{Scope: n.Scope, ID: n.PublicID})
 			}
 		}
@@ -91,7 +92,7 @@ func (t *tx) lookup(ops []*op) error {
 	if len(keys)+len(ids) == 0 {
 		return nil
 	}
-	known, err := t.c.Lookup(keys, ids)
+	known, err := t.Conn.Lookup(keys, ids)
 	t.prefetched = prefetched{known: known, usedOnce: map[sqltext.OnceKey]bool{}, usedIDs: map[sqltext.GivenID]bool{}}
 	return err
 }
@@ -101,7 +102,7 @@ func onceKeyOf(o *hook.Once) sqltext.OnceKey {
 }
 
 // readOnce returns the row of an idempotency key, nil if it was not used.
-func (t *tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
+func (t *Tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
 	key := onceKeyOf(o)
 	if t.prefetched.known != nil {
 		if r, known := t.prefetched.known.Once[key]; known && !t.prefetched.usedOnce[key] {
@@ -110,7 +111,7 @@ func (t *tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
 		}
 	}
 	r := &sqltext.OnceRow{}
-	found, err := t.row("read idempotency key", "SELECT body_hash, status, answer, created_at FROM idempotency"+onceKey,
+	found, err := t.Row("read idempotency key", "SELECT body_hash, status, answer, created_at FROM idempotency"+onceKey,
 		[]any{int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key}, &r.Hash, &r.Status, &r.Sealed, &r.Created)
 	if !found {
 		return nil, err
@@ -118,8 +119,8 @@ func (t *tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
 	return r, err
 }
 
-// readEventID returns the row of an id that the platform assigned, nil if it was not used.
-func (t *tx) readEventID(n *hook.NewEvent) (*sqltext.GivenRow, error) {
+// ReadEventID returns the row of an id that the platform assigned, nil if it was not used.
+func (t *Tx) ReadEventID(n *hook.NewEvent) (*sqltext.GivenRow, error) {
 	id := sqltext.GivenID{Scope: n.Scope, ID: n.PublicID}
 	if t.prefetched.known != nil {
 		if r, known := t.prefetched.known.IDs[id]; known && !t.prefetched.usedIDs[id] {
@@ -128,7 +129,7 @@ func (t *tx) readEventID(n *hook.NewEvent) (*sqltext.GivenRow, error) {
 		}
 	}
 	r := &sqltext.GivenRow{}
-	found, err := t.row("read event id", "SELECT event, hash FROM event_ids WHERE mode = ? AND public_id = ? AND tenant = ?",
+	found, err := t.Row("read event id", "SELECT event, hash FROM event_ids WHERE mode = ? AND public_id = ? AND tenant = ?",
 		[]any{int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant}, &r.Event, &r.Hash)
 	if !found {
 		return nil, err
