@@ -170,24 +170,10 @@ func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job
 // disown returns the rows of ended owners to the table, one page at a time, and returns
 // the number of deliveries. After an interruption the next call does the rest.
 func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, err error) {
-	if _, err := s.inPages(ctx, "disown single shots", disownShots(dead), page); err != nil {
+	if _, err := s.core.InPages(ctx, "disown single shots", disownShots(dead), page); err != nil {
 		return 0, err
 	}
-	return s.inPages(ctx, "disown deliveries", disownRows(dead), page)
-}
-
-// inPages runs a statement that changes a bounded number of rows until it changes none.
-func (s *Store) inPages(ctx context.Context, act, query string, page int) (rows int64, err error) {
-	for left := int64(1); left > 0; rows += left {
-		err := s.recover(ctx, act, page, func(t *tx) (err error) {
-			left, err = t.Exec(act, query, int64(page))
-			return err
-		})
-		if err != nil {
-			return rows, err
-		}
-	}
-	return rows, nil
+	return s.core.InPages(ctx, "disown deliveries", disownRows(dead), page)
 }
 
 func disownRows(dead string) string {

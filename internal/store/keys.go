@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -87,7 +86,7 @@ func (s *Store) expireTokens(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("housekeep: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // The queries over deliveries are cheap only while the planner uses the index made for
@@ -29,6 +30,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	searches := read.Statements(hook.Scope{Tenant: "acme", Mode: hook.Live}, hook.ID{1})
+	kept := upkeep.Statements()
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
 		"pending": true, // sorts up to hook.StatsCap ids
@@ -69,9 +71,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"secret":   {directory.SecretsWhere(directory.WithID), "s USING PRIMARY KEY (endpoint=?)"},
 		"log":      {search("log"), "events_scope (mode=? AND tenant=?)"},
 		"log rows": {search("log"), "PRIMARY KEY (event=? AND endpoint=?)"},
-		"old page": {tablesOf("events", oldPage), "events_1 (id>? AND id<?)"},
-		"old rows": {tablesOf("events", oldDeliveries), "PRIMARY KEY (event>? AND event<?)"},
-		"old ids":  {tablesOf("events", dropIDs), "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
+		"old page": {kept["old page"], "events_1 (id>? AND id<?)"},
+		"old rows": {kept["old rows"], "PRIMARY KEY (event>? AND event<?)"},
+		"old ids":  {kept["old ids"], "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
 		"k all":    {sqltext.KeptOfAll, "events_1 (id>? AND id<?)"},
 		"k of":     {sqltext.KeptOfTenant, "events_scope (mode=? AND tenant=? AND id>? AND id<?)"},
 		"k rows":   {sqltext.In(sqltext.KeptDeliveries, 256), "PRIMARY KEY (event=?)"},
@@ -114,8 +116,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"find replay":     {search("find replay of mode"), "replays_1 (id>? AND id<?)"},
 		"find tenant":     {search("find tenant"), "tenants_1 (id>? AND id<?)"},
 		"find request":    {search("find request of tenant"), "audit_request (mode=? AND request=?)"},
-		"old tags":        {oldTags, "event_tags USING PRIMARY KEY (event>? AND event<?)"},
-		"drop tags":       {tablesOf("events", dropTags), "event_tags USING PRIMARY KEY (event=?)"},
+		"old tags":        {kept["old tags"], "event_tags USING PRIMARY KEY (event>? AND event<?)"},
+		"drop tags":       {kept["drop tags"], "event_tags USING PRIMARY KEY (event=?)"},
 
 		"events": {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {

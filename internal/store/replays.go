@@ -464,7 +464,7 @@ const (
 
 // dropReplays deletes replays that ended more than replayKept ago.
 func (s *Store) dropReplays(ctx context.Context) error {
-	_, err := s.inPages(ctx, "drop replays", "DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE ended_at > 0 AND ended_at <= "+
+	_, err := s.core.InPages(ctx, "drop replays", "DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE ended_at > 0 AND ended_at <= "+
 		itoa(sqltext.Micros(s.core.Now().Add(-replayKept)))+" LIMIT ?)", housekeepPage)
 	return err
 }

@@ -189,7 +189,7 @@ func (s *Store) dropRevisionsOf(ctx context.Context, ids []hook.ID, last string,
 			return err
 		}
 		if ids = ids[done:]; len(ids) > 0 {
-			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, pagePause); err != nil {
 				return err
 			}
 		}

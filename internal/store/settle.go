@@ -95,7 +95,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 	if err := t.logAttempt(&after, job.Trigger, o); err != nil {
 		return err
 	}
-	t.noteAttempt(&after, was, o)
+	t.NoteAttempt(&after, was, o)
 	target, err := t.Endpoint(after.Scope, after.Endpoint)
 	if err != nil || target == nil {
 		return err
@@ -233,7 +233,7 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 	}
 	t.Counts.Attempts++
 	t.Grew(d.Scope, d.Event, hook.DiskBytes{Attempts: unit.AttemptRow + int64(len(o.Message)+len(o.ResponseHeaders)+len(o.ResponseBody))})
-	if err := t.keepAnswer(d, o); err != nil {
+	if err := t.s.duties.KeepAnswer(t.Tx, d, o); err != nil {
 		return err
 	}
 	return t.Insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,

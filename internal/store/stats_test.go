@@ -11,6 +11,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // statsWorld runs random work on one or two nodes and counts the rows that it left.
@@ -83,7 +84,7 @@ func (w *statsWorld) step(f *faulty) error {
 		f.jobs = append(f.jobs, got.Jobs...)
 		return err
 	case 4:
-		_, err := f.sumStats(ctx)
+		_, err := f.duties.SumStats(ctx)
 		return err
 	}
 	var done []hook.Settlement
@@ -269,7 +270,7 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 			if f.fired {
 				break
 			}
-			if err != nil && !errors.Is(err, errNotMine) {
+			if err != nil && !errors.Is(err, upkeep.ErrNotMine) {
 				t.Fatal(err)
 			}
 		}
@@ -290,9 +291,9 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 	// All spans are over, and nothing is left in the log.
 	w.pass(2 * time.Hour)
 	for {
-		next, err := f.sumStats(t.Context())
+		next, err := f.duties.SumStats(t.Context())
 		w.must(err)
-		w.pass(max(next, statAge))
+		w.pass(max(next, upkeep.StatAge))
 		if next == 0 {
 			break
 		}
@@ -307,13 +308,13 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 	}
 	// Minutes are kept for a day, hours for longer.
 	w.pass(26 * time.Hour)
-	w.must(f.dropStats(t.Context()))
+	w.must(f.duties.DropStats(t.Context()))
 	if n := w.count(f, "stats WHERE span = 60"); n != 0 {
 		t.Errorf("%d minutes are kept after a day", n)
 	}
 	w.check(f, "after a day", time.Hour)
 	w.pass(91 * 24 * time.Hour)
-	w.must(f.dropStats(t.Context()))
+	w.must(f.duties.DropStats(t.Context()))
 	if n := w.count(f, "stats"); n != 0 {
 		t.Errorf("%d hours are kept after 91 days", n)
 	}
@@ -323,23 +324,6 @@ func (w *statsWorld) count(f *faulty, from string) (n int) {
 	w.t.Helper()
 	w.must(f.core.Read.QueryRowContext(w.t.Context(), "SELECT count(*) FROM "+from).Scan(&n))
 	return n
-}
-
-// At most statSums sums are in memory at once.
-func TestStatisticsAreAddedUpInPages(t *testing.T) {
-	var group []logHead
-	for i := range 100 {
-		group = append(group, logHead{id: int64(i), fresh: i > 45, subjects: 500, bytes: 50_000})
-	}
-	if page := pageToSum(group[:40]); page != nil {
-		t.Errorf("%d rows without a fresh one", len(page))
-	}
-	if page := pageToSum(group[40:60]); len(page) != 20 {
-		t.Errorf("%d of 20 rows that fit", len(page))
-	}
-	if page := pageToSum(group); len(page) != statSums/500 || !page[0].fresh {
-		t.Errorf("%d rows, want the first fresh ones", len(page))
-	}
 }
 
 // A row that another node committed while its neighbours were being added up is neither
@@ -357,7 +341,7 @@ func TestARowThatIsSeenLate(t *testing.T) {
 	came := false
 	for _, conn := range node(f.Store).Writers() {
 		conn.Fault = func(query string) error {
-			if query != dropLog || came {
+			if query != upkeep.Statements()["drop log"] || came {
 				return nil
 			}
 			came = true
@@ -366,7 +350,7 @@ func TestARowThatIsSeenLate(t *testing.T) {
 		}
 	}
 	for _, want := range []int{3, 1} {
-		_, err := f.sumStats(t.Context())
+		_, err := f.duties.SumStats(t.Context())
 		w.must(err)
 		got, err := f.Buckets(t.Context(), hook.StatsQuery{Scope: scope, From: w.now.Truncate(time.Hour), To: w.now.Truncate(time.Hour).Add(time.Hour), Step: time.Hour})
 		w.must(err)

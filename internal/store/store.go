@@ -32,7 +32,11 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 	"github.com/posthorn/posthorn/internal/store/unit"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
+
+// KeySource is where the master keys of a process are stored.
+type KeySource = upkeep.KeySource
 
 // Options say how a store is opened and which callbacks it uses. Keys is required, and one
 // of Dir, Path and Postgres.
@@ -129,30 +133,24 @@ type Options struct {
 // writer is carried out even if its caller has gone.
 type Store struct {
 	*read.Lists
-	opts   Options
-	core   *unit.Core
-	writer *batch.Writer[*tx]
-	uses   *keyUses
-	stats  counters
+	*upkeep.Keeper
+	opts    Options
+	machine bool // the clock is that of the machine
+	core    *unit.Core
+	duties  upkeep.Duties
+	writer  *batch.Writer[*tx]
+	uses    *keyUses
+	stats   counters
 
 	logLength func() int64
-	scrubs    scrubs
-	disk      *diskMeter
-	kept      atomic.Pointer[keptLimits]
-	dueSoon   chan struct{} // retention must look at something soon
 
 	// Used by the writer's goroutine only, see package unit.
 	announced map[hook.ID]time.Time // when shared work was last announced
 	lastSwept hook.ID               // the endpoint that was swept last
 	windows   map[channel]window    // of alerts, see alerts.go
 
-	rotations rotations // of the master key
-
 	sweeps  chan struct{}
-	counted chan struct{} // a transaction counted something
 	digests chan struct{} // a transaction left alerts to a digest
-
-	retention *retentionClock // nil: Options.Now was given, and retention follows it
 }
 
 // Stats holds counters since the store was opened, and the current state.
@@ -178,39 +176,29 @@ type counters struct {
 // wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch, ErrCorrupt, ErrPostgres or
 // ErrPostgresURL if one of these is the reason. The caller must call Recover next.
 func Open(ctx context.Context, opts Options) (*Store, error) {
-	var watch *retentionClock
-	if opts.Now == nil {
-		watch = &retentionClock{checked: time.Now()}
-	}
+	machine := opts.Now == nil
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		opts: opts,
+		opts: opts, machine: machine,
 		core: &unit.Core{Clock: opts.Now, Log: opts.Log, Keys: opts.Keys, IDs: hook.NewIDs(opts.Now),
 			Directory: directory.New(opts.Keys, opts.Log), KnownKeys: directory.NewKeyCache(), TenantBacklog: opts.TenantBacklog},
 		uses:      newKeyUses(),
 		announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
-		counted:   make(chan struct{}, 1),
 		digests:   make(chan struct{}, 1),
 		windows:   map[channel]window{},
-		scrubs:    scrubs{turn: make(chan struct{}, 1)},
-		retention: watch,
-		disk:      newDiskMeter(),
-		dueSoon:   make(chan struct{}, 1),
-		rotations: rotations{wake: make(chan struct{}, 1)},
 	}
 	s.core.Begin()
-	s.kept.Store(&keptLimits{server: s.serverRetention()})
 	if opts.Postgres != "" {
 		err = s.openPostgres(ctx)
 	} else {
 		err = s.openSQLite(ctx)
 	}
 	if err == nil {
-		if err = errors.Join(s.core.Directory.ReadBound(ctx, s.core.Read), s.beginKeys(ctx), s.loadRetention(ctx)); err != nil {
+		if err = errors.Join(s.core.Directory.ReadBound(ctx, s.core.Read), s.duties.Begin(ctx)); err != nil {
 			s.writer.Close()
 			err = errors.Join(err, s.core.Engine.Close())
 		}
@@ -219,13 +207,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.core.Stop()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s.checkBudget(ctx)
 	s.core.Go(s.sweep)
 	s.core.Go(s.writeUses)
-	s.core.Go(s.watchStats)
-	s.core.Go(s.watchDisk)
-	s.core.Go(s.watchRetention)
-	s.core.Go(s.watchRotation)
 	s.core.Go(s.watchDigests)
 	return s, nil
 }
@@ -266,7 +249,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		s.core.Log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
 	}
 	c, err := cluster.Open(ctx, cluster.Options{URL: o.Postgres, Dir: o.Dir, Lease: o.Lease, Version: o.Version,
-		Durable: o.Synchronous == "full", Keys: o.Keys, Now: s.core.Now, Machine: func() bool { return s.retention != nil }, Log: s.core.Log})
+		Durable: o.Synchronous == "full", Keys: o.Keys, Now: s.core.Now, Machine: func() bool { return s.machine }, Log: s.core.Log})
 	if err != nil {
 		return err
 	}
@@ -280,6 +263,11 @@ func (s *Store) openPostgres(ctx context.Context) error {
 // start prepares the lists and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.Lists = read.New(read.Options{Reader: s.core.Read, Directory: s.core.Directory, Keys: s.core.KnownKeys, Shared: s.core.Peers.Shared(), Now: s.core.Now, Log: s.core.Log, Fail: s.core.ReadError})
+	s.Keeper, s.duties = upkeep.New(upkeep.Options{Core: s.core, Lists: s.Lists,
+		Retention: s.opts.Retention, RetentionPayloads: s.opts.RetentionPayloads, RetentionAnswers: s.opts.RetentionAnswers, AuditRetention: s.opts.AuditRetention,
+		DiskBudget: s.opts.DiskBudget, KeySource: s.opts.KeySource, MachineClock: s.machine, Fatal: s.opts.Fatal,
+		DeleteEndpoint: func(t *unit.Tx, e *hook.Endpoint) error { return (&tx{t, s}).deleteEndpoint(e) },
+		Hourly:         []func(context.Context) error{s.expireTokens, s.expireOldHeld, s.dropRevisions, s.dropReplays, s.expireWebSessions}})
 	s.core.Submit, s.core.Closed = s.submit, func() bool { return s.writer.Closed() }
 	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.core.Log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits, Took: s.opts.CommitTook})
 }
@@ -291,7 +279,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.core.Stop()
-	s.closeDisk()
+	s.duties.End()
 	s.writer.Close()
 	s.core.Wait()
 	return sqltext.Wrap("close store", s.core.Engine.Close())

@@ -66,11 +66,11 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	if err != nil || !mine {
 		return false, name, err
 	}
-	s.wakeReseal() // it may have been the one that was sealing values again
+	s.duties.WakeReseal() // it may have been the one that was sealing values again
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
 		return true, name, err
 	}
-	if err := errors.Join(s.takeReplays(ctx, work.Rows), s.takeErasures(ctx, work.Rows)); err != nil {
+	if err := errors.Join(s.takeReplays(ctx, work.Rows), s.duties.TakeErasures(ctx, work.Rows)); err != nil {
 		return true, name, err
 	}
 	if err := s.listenersAway(ctx, work.Epoch); err != nil {

@@ -99,9 +99,6 @@ func (t *tx) committed() {
 	s := t.s
 	s.core.Apply(t.Tx)
 	s.mergeHealth(t.Health)
-	if t.Seals != nil {
-		s.sealsNow(*t.Seals)
-	}
 	if t.Profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()
 	}
@@ -124,14 +121,6 @@ func (t *tx) committed() {
 	}
 	if t.Sweeps {
 		s.wakeSweeper()
-	}
-	s.disk.add(t.Growth)
-	s.disk.poke()
-	if t.DueSoon {
-		s.wakeRetention()
-	}
-	if len(t.Samples) > 0 {
-		wake(s.counted)
 	}
 	if t.Summed {
 		wake(s.digests)

@@ -113,3 +113,18 @@ func (c *Core) Recover(ctx context.Context, name string, rows int, apply func(*T
 
 // Life returns the context of the tasks, which ends with [Core.Stop].
 func (c *Core) Life() context.Context { return c.life }
+
+// InPages runs a statement that changes a bounded number of rows until it changes none, and
+// returns how many it changed. It also works on a full disk.
+func (c *Core) InPages(ctx context.Context, act, query string, page int) (rows int64, err error) {
+	for left := int64(1); left > 0; rows += left {
+		err := c.Recover(ctx, act, page, func(t *Tx) (err error) {
+			left, err = t.Exec(act, query, int64(page))
+			return err
+		})
+		if err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
+}

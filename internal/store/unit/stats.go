@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -172,3 +173,21 @@ const statBits = 10
 // StatTime returns the smallest number that statID may return at the time, up to the year
 // 2112.
 func StatTime(at time.Time) int64 { return min(at.UnixMicro(), 1<<(62-statBits)) << statBits }
+
+// NoteAttempt counts an attempt and its effect on its delivery.
+func (t *Tx) NoteAttempt(after *hook.Delivery, was hook.State, o *hook.Outcome) {
+	if after.Kind == hook.TestEvent {
+		return
+	}
+	s := Sample{Subject: sqltext.Subject{Scope: after.Scope, Endpoint: after.Endpoint}, Attempted: true, Took: o.Duration}
+	if !o.Success {
+		s.Class = cmp.Or(o.Class, hook.ClassStatus)
+	}
+	if was != hook.Succeeded && after.State == hook.Succeeded {
+		s.Delivered, s.First, s.Since = true, after.Attempts == 1, o.StartedAt.Add(o.Duration).Sub(after.CreatedAt)
+	}
+	if was.Open() && after.State == hook.Failed {
+		s.GivenUp = 1
+	}
+	t.Note(s)
+}

@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"context"
@@ -94,7 +94,7 @@ func (m *diskMeter) take() (page []unit.Growth) {
 
 // watchDisk writes the gathered bytes and compares the size with the budget. It sleeps while
 // nothing is committed.
-func (s *Store) watchDisk(ctx context.Context) {
+func (s *Keeper) watchDisk(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,20 +102,21 @@ func (s *Store) watchDisk(ctx context.Context) {
 		case <-s.disk.wake:
 		}
 		for range diskLooks {
-			s.checkBudget(ctx)
+			s.duties().CheckBudget(ctx)
 			if sqltext.Pause(ctx, diskGather/diskLooks) != nil {
 				return
 			}
 		}
-		if err := s.writeDisk(ctx); err != nil && ctx.Err() == nil {
+		if err := s.duties().WriteDisk(ctx); err != nil && ctx.Err() == nil {
 			s.core.Log.Error("write what tenants take on disk; it will be tried again", "error", err)
 		}
-		s.checkBudget(ctx)
+		s.duties().CheckBudget(ctx)
 	}
 }
 
-// writeDisk writes the gathered bytes.
-func (s *Store) writeDisk(ctx context.Context) error {
+// WriteDisk writes the gathered bytes.
+func (d Duties) WriteDisk(ctx context.Context) error {
+	s := d.keeper
 	for {
 		page := s.disk.take()
 		if len(page) == 0 {
@@ -168,8 +169,9 @@ func (t *tx) addDisk(page []unit.Growth) error {
 	return nil
 }
 
-// checkBudget compares the size with the budget and logs transitions.
-func (s *Store) checkBudget(ctx context.Context) {
+// CheckBudget compares the size with the budget and logs transitions.
+func (d Duties) CheckBudget(ctx context.Context) {
+	s := d.keeper
 	budget := s.opts.DiskBudget
 	if budget <= 0 {
 		return
@@ -198,20 +200,20 @@ func (s *Store) checkBudget(ctx context.Context) {
 }
 
 // DiskNotice says what is wrong with the size of the store. It is empty if nothing is.
-func (s *Store) DiskNotice() string {
+func (s *Keeper) DiskNotice() string {
 	used, state := s.DiskState()
 	return s.opts.DiskBudget.Notice(state, used)
 }
 
 // DiskState returns the size and the state at the last comparison with the budget.
-func (s *Store) DiskState() (used int64, state hook.DiskState) {
+func (s *Keeper) DiskState() (used int64, state hook.DiskState) {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
 	return s.disk.used, s.disk.state
 }
 
 // withinBudget returns an error while the budget is used up.
-func (s *Store) withinBudget() error {
+func (s *Keeper) withinBudget() error {
 	if s.opts.DiskBudget <= 0 {
 		return nil
 	}
@@ -224,7 +226,7 @@ func (s *Store) withinBudget() error {
 }
 
 // DiskUse measures the store, or returns a measurement of a short time ago.
-func (s *Store) DiskUse(ctx context.Context) (hook.DiskUse, error) {
+func (s *Keeper) DiskUse(ctx context.Context) (hook.DiskUse, error) {
 	m := s.disk
 	m.measuring.Lock()
 	defer m.measuring.Unlock()
@@ -240,7 +242,7 @@ func (s *Store) DiskUse(ctx context.Context) (hook.DiskUse, error) {
 	return use, nil
 }
 
-func (s *Store) measure(ctx context.Context) (hook.DiskUse, error) {
+func (s *Keeper) measure(ctx context.Context) (hook.DiskUse, error) {
 	size, err := s.core.Engine.Size(ctx)
 	if err != nil {
 		return hook.DiskUse{}, err
@@ -249,7 +251,7 @@ func (s *Store) measure(ctx context.Context) (hook.DiskUse, error) {
 	if err != nil {
 		return hook.DiskUse{}, err
 	}
-	use, err := s.DiskSums(ctx, s.disk.pending())
+	use, err := s.lists.DiskSums(ctx, s.disk.pending())
 	if err != nil {
 		return hook.DiskUse{}, err
 	}
@@ -274,7 +276,7 @@ func (m *diskMeter) pending() map[hook.Scope]hook.DiskBytes {
 }
 
 // perDay returns by how much the store grew a day since the oldest sample of the last days.
-func (s *Store) perDay(ctx context.Context, now time.Time, used int64) (*int64, error) {
+func (s *Keeper) perDay(ctx context.Context, now time.Time, used int64) (*int64, error) {
 	var at, before int64
 	found, err := sqltext.ReadRow(ctx, s.core.Read, "SELECT at, used FROM disk_samples WHERE at >= ? ORDER BY at LIMIT 1", []any{sqltext.Micros(now.Add(-growthDays))}, &at, &before)
 	span := now.Sub(sqltext.FromMicros(at))
@@ -285,9 +287,10 @@ func (s *Store) perDay(ctx context.Context, now time.Time, used int64) (*int64, 
 	return &per, nil
 }
 
-// sampleDisk notes the size of the store for its growth, once an hour, and forgets days
+// SampleDisk notes the size of the store for its growth, once an hour, and forgets days
 // whose events were dropped.
-func (s *Store) sampleDisk(ctx context.Context) error {
+func (d Duties) SampleDisk(ctx context.Context) error {
+	s := d.keeper
 	size, err := s.core.Engine.Size(ctx)
 	if err != nil {
 		return s.core.ReadError("measure the store", err)
@@ -309,8 +312,8 @@ func (s *Store) sampleDisk(ctx context.Context) error {
 }
 
 const (
-	// daysPage bounds the scopes whose old days one operation forgets.
-	daysPage = 64
+	// DaysPage bounds the scopes whose old days one operation forgets.
+	DaysPage = 64
 
 	scopesOfDays = "SELECT DISTINCT mode, tenant FROM disk_usage WHERE (mode, tenant) > (?, ?) AND day < ? ORDER BY mode, tenant LIMIT ?"
 	forgetDays   = "DELETE FROM disk_usage WHERE mode = ? AND tenant = ? AND day < ?"
@@ -318,13 +321,13 @@ const (
 
 // forgetDays drops the bytes of the days before one. No index begins with the day, so the
 // scopes are looked for outside the writer.
-func (s *Store) forgetDays(ctx context.Context, day int64) error {
+func (s *Keeper) forgetDays(ctx context.Context, day int64) error {
 	last := hook.Scope{}
 	for {
 		scopes, err := sqltext.Collect(ctx, s.core.Read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
 			err = row.Scan(&scope.Mode, &scope.Tenant)
 			return scope, err
-		}, scopesOfDays, int64(last.Mode), last.Tenant, day, daysPage)
+		}, scopesOfDays, int64(last.Mode), last.Tenant, day, DaysPage)
 		if err != nil {
 			return s.core.ReadError("read bytes of old days", err)
 		}
@@ -342,7 +345,7 @@ func (s *Store) forgetDays(ctx context.Context, day int64) error {
 		if err != nil {
 			return err
 		}
-		if last = scopes[len(scopes)-1]; len(scopes) < daysPage {
+		if last = scopes[len(scopes)-1]; len(scopes) < DaysPage {
 			return nil
 		}
 		if err := sqltext.Pause(ctx, retentionPause); err != nil {
@@ -352,11 +355,11 @@ func (s *Store) forgetDays(ctx context.Context, day int64) error {
 }
 
 // closeDisk writes what was gathered, unless that takes long.
-func (s *Store) closeDisk() {
+func (s *Keeper) closeDisk() {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		_ = s.writeDisk(context.Background()) // an estimate: what is missing is not worth a word
+		_ = s.duties().WriteDisk(context.Background()) // an estimate: what is missing is not worth a word
 	}()
 	select {
 	case <-written:

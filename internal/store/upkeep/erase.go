@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"context"
@@ -30,7 +30,7 @@ import (
 
 // eraser is an erasure during one step.
 type eraser struct {
-	*Store
+	*Keeper
 	hook.Erasure
 	next []byte // where the step goes on, set by the function that makes a page
 }
@@ -53,18 +53,22 @@ var (
 	eventSteps = []eraseStep{{"events", (*eraser).events}, {"disk", (*eraser).disk}}
 )
 
-// eraseRows bounds the rows that a page of an erasure removes.
-const eraseRows = 2000
+const (
+	// eraseRows bounds the rows that a page of an erasure removes.
+	eraseRows = 2000
+	// deletePage bounds the endpoints and the keys that a page deletes.
+	deletePage = 50
+)
 
 // Erase creates an erasure, to be run by this process. If the same tenant or event is being
 // erased, or is gone and has a receipt, Erase returns that. It returns CodeTenantNotFound or
 // CodeNotFound if there never was one, and CodeErasureLimit if too many erasures run.
-func (s *Store) Erase(ctx context.Context, n hook.NewErasure, once *hook.Once) (hook.Erasure, *hook.Replay, error) {
+func (s *Keeper) Erase(ctx context.Context, n hook.NewErasure, once *hook.Once) (hook.Erasure, *hook.Replay, error) {
 	var made hook.Erasure
 	var replay *hook.Replay
 	event := hook.ID{}
 	if !n.PublicID.IsZero() {
-		found, err := s.EventByPublicID(ctx, hook.Scope{Tenant: n.Tenant, Mode: n.Mode}, n.PublicID)
+		found, err := s.lists.EventByPublicID(ctx, hook.Scope{Tenant: n.Tenant, Mode: n.Mode}, n.PublicID)
 		if err == nil {
 			event, n.Tenant = found.ID, found.Scope.Tenant
 		} else if hook.CodeOf(err) != hook.CodeNotFound {
@@ -126,7 +130,7 @@ func (t *tx) createErasure(e *hook.Erasure) error {
 	if running >= hook.MaxErasures {
 		return &hook.Error{Code: hook.CodeErasureLimit, Message: fmt.Sprintf("%d erasures run already, and no more are allowed. Wait until one is done.", running)}
 	}
-	e.ID, e.CreatedAt, e.UpdatedAt, e.Owner, e.Fence, e.Step, e.Cursor = t.s.core.IDs.Next(), t.Now, t.Now, t.s.Epoch(), 1, stepsOf(e)[0].name, []byte{}
+	e.ID, e.CreatedAt, e.UpdatedAt, e.Owner, e.Fence, e.Step, e.Cursor = t.s.core.IDs.Next(), t.Now, t.Now, t.s.core.Peers.Epoch(), 1, stepsOf(e)[0].name, []byte{}
 	if t.Actor() != nil {
 		e.By = hook.Actor{Kind: t.Actor().Kind, ID: t.Actor().ID}
 	}
@@ -160,11 +164,12 @@ func stepsOf(e *hook.Erasure) []eraseStep {
 	return eventSteps
 }
 
-// takeErasures makes this process run the erasures of an ended process.
-func (s *Store) takeErasures(ctx context.Context, dead string) error {
-	return s.recover(ctx, "take over erasures", hook.MaxErasures, func(t *tx) error {
-		left, err := unit.Returning(t.Tx, read.ScanErasure, "UPDATE erasures SET owner = ?, fence = fence + 1 WHERE state = 0 AND "+dead+
-			" RETURNING "+read.ErasureColumns, t.s.Epoch())
+// TakeErasures makes this process run the erasures of an ended process.
+func (d Duties) TakeErasures(ctx context.Context, dead string) error {
+	core := d.keeper.core
+	return core.Recover(ctx, "take over erasures", hook.MaxErasures, func(t *unit.Tx) error {
+		left, err := unit.Returning(t, read.ScanErasure, "UPDATE erasures SET owner = ?, fence = fence + 1 WHERE state = 0 AND "+dead+
+			" RETURNING "+read.ErasureColumns, core.Peers.Epoch())
 		for i := range left {
 			t.Erasures = append(t.Erasures, hook.ErasureRef{ID: left[i].ID, Fence: left[i].Fence})
 		}
@@ -176,7 +181,7 @@ func (s *Store) takeErasures(ctx context.Context, dead string) error {
 var errErasureMoved = &hook.Error{Code: hook.CodeConflict, Message: "The erasure was taken over by another process."}
 
 // StepErasure removes the next page of an erasure.
-func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.ReplayStep, error) {
+func (s *Keeper) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.ReplayStep, error) {
 	found, err := sqltext.Collect(ctx, s.core.Read, read.ScanErasure, "SELECT "+read.ErasureColumns+" FROM erasures WHERE id = ? AND state = 0 AND fence = ?", ref.ID[:], ref.Fence)
 	if err != nil {
 		return hook.ReplayStep{}, s.core.ReadError("read erasure", err)
@@ -189,13 +194,13 @@ func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.Repl
 	if at < 0 { // it was created by a newer release
 		return hook.ReplayStep{Over: true}, fmt.Errorf("erasure %s: unknown step %q", ref.ID, found[0].Step)
 	}
-	e := &eraser{Store: s, Erasure: found[0]}
+	e := &eraser{Keeper: s, Erasure: found[0]}
 	remove, err := steps[at].page(e, ctx)
 	if err != nil || remove == nil {
 		return hook.ReplayStep{Waiting: true}, err
 	}
 	over := false
-	err = s.write(ctx, &op{Name: "erase", Rows: eraseRows, Stays: true, Detail: &unit.Lookups{Audits: true}, Apply: func(t *tx) error {
+	err = s.core.Submit(ctx, &unit.Op{Name: "erase", Rows: eraseRows, Stays: true, Detail: &unit.Lookups{Audits: true}, Apply: s.on(func(t *tx) error {
 		e.Erasure, over = found[0], false
 		e.Counts = maps.Clone(e.Counts)
 		more, err := remove(t)
@@ -208,7 +213,7 @@ func (s *Store) StepErasure(ctx context.Context, ref hook.ErasureRef) (hook.Repl
 			}
 		}
 		return t.saveErasure(e, over)
-	}})
+	})})
 	if errors.Is(err, errErasureMoved) {
 		return hook.ReplayStep{Over: true}, nil
 	}
@@ -254,7 +259,7 @@ func (e *eraser) stop(ctx context.Context) (func(*tx) (bool, error), error) {
 			}
 			target, err := t.Endpoint(scope, id)
 			if err == nil && target != nil {
-				err = t.deleteEndpoint(target)
+				err = t.s.opts.DeleteEndpoint(t.Tx, target)
 			}
 			if err != nil {
 				return true, err
@@ -373,7 +378,7 @@ func scanOpen(t *tx, row sqltext.Scanner, shot bool) (last hook.ID, err error) {
 	}
 	t.AddOpen(scope, -1)
 	t.Dropped = append(t.Dropped, ref)
-	if owner != 0 && owner != t.s.Epoch() {
+	if owner != 0 && owner != t.s.core.Peers.Epoch() {
 		t.TellNodes(sqltext.DroppedJob, scope, ref)
 	}
 	return last, nil
@@ -428,7 +433,7 @@ func (e *eraser) disk(ctx context.Context) (func(*tx) (bool, error), error) {
 
 // scrub removes from the files what is left there of deleted rows. Several that wait share
 // the next one.
-func (s *Store) scrub(ctx context.Context) (done bool, err error) {
+func (s *Keeper) scrub(ctx context.Context) (done bool, err error) {
 	asked := s.scrubs.begun.Load()
 	select {
 	case s.scrubs.turn <- struct{}{}:
@@ -463,15 +468,15 @@ type scrubs struct {
 const erasuresKept = 5 * 365 * 24 * time.Hour
 
 // dropErasures drops receipts past their retention.
-func (s *Store) dropErasures(ctx context.Context) error {
-	_, err := s.inPages(ctx, "drop receipts of erasures", "DELETE FROM erasures WHERE id IN (SELECT id FROM erasures WHERE ended_at > 0 AND ended_at <= "+
+func (s *Keeper) dropErasures(ctx context.Context) error {
+	_, err := s.core.InPages(ctx, "drop receipts of erasures", "DELETE FROM erasures WHERE id IN (SELECT id FROM erasures WHERE ended_at > 0 AND ended_at <= "+
 		itoa(sqltext.Micros(s.core.Now().Add(-erasuresKept)))+" LIMIT ?)", housekeepPage)
 	return err
 }
 
 // Reclaim gives free space of the database back to the file system, about most bytes, in
 // small steps between other writes. The caller calls it again while Left is not 0.
-func (s *Store) Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error) {
+func (s *Keeper) Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error) {
 	var out hook.Reclaimed
 	for more := true; more; {
 		var page hook.Reclaimed

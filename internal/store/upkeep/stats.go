@@ -1,7 +1,6 @@
-package store
+package upkeep
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,24 +26,6 @@ import (
 // exactly one row of the minutes' log, the hours' log or the hours. Steps check how many
 // rows they delete. If another node took some, the step is undone.
 
-// noteAttempt counts an attempt and its effect on its delivery.
-func (t *tx) noteAttempt(after *hook.Delivery, was hook.State, o *hook.Outcome) {
-	if after.Kind == hook.TestEvent {
-		return
-	}
-	s := unit.Sample{Subject: sqltext.Subject{Scope: after.Scope, Endpoint: after.Endpoint}, Attempted: true, Took: o.Duration}
-	if !o.Success {
-		s.Class = cmp.Or(o.Class, hook.ClassStatus)
-	}
-	if was != hook.Succeeded && after.State == hook.Succeeded {
-		s.Delivered, s.First, s.Since = true, after.Attempts == 1, o.StartedAt.Add(o.Duration).Sub(after.CreatedAt)
-	}
-	if was.Open() && after.State == hook.Failed {
-		s.GivenUp = 1
-	}
-	t.Note(s)
-}
-
 const (
 	// statSums bounds the subjects whose sums are in memory at once, and statBytes the bytes
 	// of the rows that are added up at once.
@@ -52,10 +33,10 @@ const (
 	statBytes = 8 << 20
 	// statHeads bounds the rows of the log that one step examines.
 	statHeads = 4000
-	// statAge is how old a row of the log must be before it is added up: on PostgreSQL a
+	// StatAge is how old a row of the log must be before it is added up: on PostgreSQL a
 	// younger one may not be visible yet while later ones are. statLate is how long after its
 	// end a span counts as over. Rows that arrive later are still added.
-	statAge  = 5 * time.Second
+	StatAge  = 5 * time.Second
 	statLate = 10 * time.Second
 	// dropStatsPage bounds the rows of stats that a page of retention drops.
 	dropStatsPage = 1000
@@ -76,26 +57,27 @@ const (
 	dropLog  = "DELETE FROM stat_log WHERE id >= ? AND id <= ? AND span = ? AND start = ? AND fresh >= ?"
 )
 
-// sumStats adds up the log and moves spans that are over. It returns how long from now
+// SumStats adds up the log and moves spans that are over. It returns how long from now
 // there may be work again, and 0 if the log is empty.
-func (s *Store) sumStats(ctx context.Context) (time.Duration, error) {
+func (d Duties) SumStats(ctx context.Context) (time.Duration, error) {
+	s := d.keeper
 	for range 100 { // each round makes progress; the rest is left for the next call
 		next, busy, err := s.sumRound(ctx)
 		if err != nil || !busy {
 			return next, err
 		}
 	}
-	return statAge, nil
+	return StatAge, nil
 }
 
-func (s *Store) sumRound(ctx context.Context) (next time.Duration, busy bool, err error) {
+func (s *Keeper) sumRound(ctx context.Context) (next time.Duration, busy bool, err error) {
 	now := s.core.Now()
 	heads, err := sqltext.Collect(ctx, s.core.Read, func(row sqltext.Scanner) (h logHead, err error) {
 		var fresh int
 		err = row.Scan(&h.id, &h.span, &h.start, &fresh, &h.subjects, &h.bytes)
 		h.fresh = fresh == 1
 		return h, err
-	}, logHeads, unit.StatTime(now.Add(-statAge)), statHeads)
+	}, logHeads, unit.StatTime(now.Add(-StatAge)), statHeads)
 	if err != nil {
 		return 0, false, s.core.ReadError("read log of statistics", err)
 	}
@@ -105,7 +87,7 @@ func (s *Store) sumRound(ctx context.Context) (next time.Duration, busy bool, er
 		if err != nil || !young {
 			return 0, false, sqltext.Wrap("read log of statistics", err)
 		}
-		return statAge, false, nil
+		return StatAge, false, nil
 	}
 	type span struct{ span, start int64 }
 	groups := map[span][]logHead{}
@@ -124,14 +106,14 @@ func (s *Store) sumRound(ctx context.Context) (next time.Duration, busy bool, er
 		} else {
 			next = min(next, over.Sub(now))
 		}
-		if errors.Is(err, errNotMine) {
-			return statAge, false, nil // another node does it
+		if errors.Is(err, ErrNotMine) {
+			return StatAge, false, nil // another node does it
 		}
 		if err != nil {
 			return 0, false, err
 		}
 	}
-	return max(next, statAge), busy, nil
+	return max(next, StatAge), busy, nil
 }
 
 // pageToSum returns the rows of a span to be added up next: all of them if they fit,
@@ -160,11 +142,11 @@ func pageToSum(group []logHead) []logHead {
 	return fresh
 }
 
-// errNotMine means that another node adds up the same rows.
-var errNotMine = errors.New("another node adds up the statistics")
+// ErrNotMine means that another node adds up the same rows.
+var ErrNotMine = errors.New("another node adds up the statistics")
 
 // sumPage replaces rows of a span with their sum.
-func (s *Store) sumPage(ctx context.Context, page []logHead) error {
+func (s *Keeper) sumPage(ctx context.Context, page []logHead) error {
 	first, last := page[0], page[len(page)-1]
 	fresh := int64(1)
 	if slices.ContainsFunc(page, func(h logHead) bool { return !h.fresh }) {
@@ -191,7 +173,7 @@ func (s *Store) sumPage(ctx context.Context, page []logHead) error {
 			return err
 		}
 		if gone != int64(len(found)) {
-			return errNotMine
+			return ErrNotMine
 		}
 		return sums.Rows(false, func(subjects int, data []byte) error {
 			return t.LogRow(first.span, first.start, false, subjects, data)
@@ -200,22 +182,22 @@ func (s *Store) sumPage(ctx context.Context, page []logHead) error {
 }
 
 // step is one operation of sumStats. One node at a time runs it.
-func (s *Store) step(ctx context.Context, name string, rows int, apply func(*tx) error) error {
-	return s.write(ctx, &op{Name: name, Rows: rows, Stays: true, Apply: func(t *tx) error {
+func (s *Keeper) step(ctx context.Context, name string, rows int, apply func(*tx) error) error {
+	return s.core.Submit(ctx, &unit.Op{Name: name, Rows: rows, Stays: true, Apply: s.on(func(t *tx) error {
 		var mine bool
 		if _, err := t.Row("take turn", "SELECT {turn}", nil, &mine); err != nil {
 			return err
 		}
 		if !mine {
-			return errNotMine
+			return ErrNotMine
 		}
 		return apply(t)
-	}})
+	})})
 }
 
 // moveSpan moves the rows of a span that is over to stats. Rows of a minute also go to the
 // log of its hour.
-func (s *Store) moveSpan(ctx context.Context, group []logHead) error {
+func (s *Keeper) moveSpan(ctx context.Context, group []logHead) error {
 	for _, h := range group {
 		err := s.step(ctx, "keep statistics", h.subjects, func(t *tx) error { return t.moveRow(h) })
 		if err != nil {
@@ -257,7 +239,7 @@ func (t *tx) moveRow(h logHead) error {
 
 // watchStats adds up the log a few seconds after rows are added, and again until it is
 // empty. Nothing is read while nothing is counted.
-func (s *Store) watchStats(ctx context.Context) {
+func (s *Keeper) watchStats(ctx context.Context) {
 	timer := time.NewTimer(0) // for rows that an earlier process left
 	defer timer.Stop()
 	waiting := true
@@ -267,13 +249,13 @@ func (s *Store) watchStats(ctx context.Context) {
 			return
 		case <-s.counted:
 			if !waiting {
-				timer.Reset(statAge)
+				timer.Reset(StatAge)
 				waiting = true
 			}
 			continue
 		case <-timer.C:
 		}
-		next, err := s.sumStats(ctx)
+		next, err := s.duties().SumStats(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.core.Log.Warn("could not add up statistics, will try again", "error", err)
 			next = time.Minute
@@ -284,9 +266,10 @@ func (s *Store) watchStats(ctx context.Context) {
 	}
 }
 
-// dropStats drops tallies past their retention.
-func (s *Store) dropStats(ctx context.Context) error {
-	now, err := s.trustedNow(ctx)
+// DropStats drops tallies past their retention.
+func (d Duties) DropStats(ctx context.Context) error {
+	s := d.keeper
+	now, err := s.duties().TrustedNow(ctx)
 	if err != nil {
 		return err
 	}
@@ -314,7 +297,7 @@ func (s *Store) dropStats(ctx context.Context) error {
 }
 
 // addUpStats is sumStats for housekeeping.
-func (s *Store) addUpStats(ctx context.Context) error {
-	_, err := s.sumStats(ctx)
+func (s *Keeper) addUpStats(ctx context.Context) error {
+	_, err := s.duties().SumStats(ctx)
 	return err
 }

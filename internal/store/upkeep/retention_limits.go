@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // keptLimits are the retentions in force.
@@ -24,7 +25,7 @@ func (l *keptLimits) of(scope hook.Scope) hook.Retention {
 }
 
 // loadRetention reads the retentions of tenants.
-func (s *Store) loadRetention(ctx context.Context) error {
+func (s *Keeper) loadRetention(ctx context.Context) error {
 	type own struct {
 		scope hook.Scope
 		hook.Retention
@@ -46,7 +47,7 @@ func (s *Store) loadRetention(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) serverRetention() hook.Retention {
+func (s *Keeper) serverRetention() hook.Retention {
 	or := func(d time.Duration) time.Duration {
 		if d == 0 {
 			return hook.Forever
@@ -71,8 +72,8 @@ func microsOf(keep time.Duration) int64 {
 }
 
 // Retention returns what a tenant set and what is in force for it.
-func (s *Store) Retention(ctx context.Context, scope hook.Scope) (own, inForce hook.Retention, err error) {
-	if _, err := s.Tenant(ctx, scope.Tenant); err != nil {
+func (s *Keeper) Retention(ctx context.Context, scope hook.Scope) (own, inForce hook.Retention, err error) {
+	if _, err := s.lists.Tenant(ctx, scope.Tenant); err != nil {
 		return own, inForce, err
 	}
 	own = hook.NoRetention
@@ -91,7 +92,7 @@ func (s *Store) Retention(ctx context.Context, scope hook.Scope) (own, inForce h
 // SetRetention sets the retention of a tenant in one mode. It returns CodeInvalidRequest if
 // a class would be kept for longer than the server keeps it. What is older is removed by the
 // next Housekeep.
-func (s *Store) SetRetention(ctx context.Context, scope hook.Scope, own hook.Retention) error {
+func (s *Keeper) SetRetention(ctx context.Context, scope hook.Scope, own hook.Retention) error {
 	if err := own.CheckWithin(s.serverRetention()); err != nil {
 		return err
 	}
@@ -120,28 +121,28 @@ func (s *Store) SetRetention(ctx context.Context, scope hook.Scope, own hook.Ret
 	return s.loadRetention(context.WithoutCancel(ctx))
 }
 
-// keepPayload stores the retention of a published event that has its own.
-func (t *tx) keepPayload(e *hook.Event, keep *time.Duration) error {
+// KeepPayload stores the retention of a published event that has its own.
+func (d Duties) KeepPayload(t *unit.Tx, e *hook.Event, keep *time.Duration) error {
 	if keep == nil {
 		return nil
 	}
 	due := e.AcceptedAt.Add(*keep)
-	t.dueAt(due)
+	dueAt(t, due)
 	return t.Insert("insert retention of event", sqltext.RetentionDue, int64(hook.KeptPayloads), e.ID[:], sqltext.Micros(due), keep.Microseconds())
 }
 
-// keepAnswer makes retention look at the answer of an attempt whose event the walk may have
+// KeepAnswer makes retention look at the answer of an attempt whose event the walk may have
 // passed.
-func (t *tx) keepAnswer(d *hook.Delivery, o *hook.Outcome) error {
+func (d Duties) KeepAnswer(t *unit.Tx, of *hook.Delivery, o *hook.Outcome) error {
 	if o.ResponseHeaders == nil && o.ResponseBody == nil {
 		return nil
 	}
-	keep := t.s.kept.Load().of(d.Scope).Answers
-	if keep == hook.Forever || t.Now.Sub(d.Event.Time()) < keep {
+	keep := d.Kept(of.Scope).Answers
+	if keep == hook.Forever || t.Now.Sub(of.Event.Time()) < keep {
 		return nil
 	}
 	due := o.StartedAt.Add(keep)
-	t.dueAt(due)
-	_, err := t.Exec("look at an answer later", sqltext.LookLater, int64(hook.KeptAnswers), d.Event[:], sqltext.Micros(due))
+	dueAt(t, due)
+	_, err := t.Exec("look at an answer later", sqltext.LookLater, int64(hook.KeptAnswers), of.Event[:], sqltext.Micros(due))
 	return err
 }

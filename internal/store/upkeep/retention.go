@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"context"
@@ -8,14 +8,17 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 const (
-	// retentionPage bounds the events that a page of retention reads. retentionRows bounds the
-	// deliveries that it reads and the rows that it drops. retentionPause is the least pause
-	// after each page, which leaves the writer to other operations.
-	retentionPage  = 250
-	retentionRows  = 2000
+	// retentionPage bounds the events that a page of retention reads.
+	retentionPage = 250
+	// RetentionRows bounds the deliveries that a page of retention reads and the rows that it
+	// drops.
+	RetentionRows = 2000
+	// retentionPause is the least pause after each page, which leaves the writer to other
+	// operations.
 	retentionPause = 10 * time.Millisecond
 	// clockPace is how many times faster than the monotonic clock the clock of retention may
 	// move, see retentionClock.
@@ -36,8 +39,8 @@ type retentionClock struct {
 // retain drops events that were accepted and settled longer ago than Options.Retention,
 // with all their rows. It also drops endpoints that were deleted before the oldest
 // remaining event, and removes what is older than the retention of its class.
-func (s *Store) retain(ctx context.Context) error {
-	now, err := s.trustedNow(ctx)
+func (s *Keeper) retain(ctx context.Context) error {
+	now, err := s.duties().TrustedNow(ctx)
 	if err != nil {
 		return err
 	}
@@ -53,7 +56,7 @@ func (s *Store) retain(ctx context.Context) error {
 		return s.retainClasses(ctx, now)
 	}
 	for _, from := range tables {
-		if err := s.dropPages(ctx, from, until); err != nil {
+		if err := s.duties().DropPages(ctx, from, until); err != nil {
 			return err
 		}
 	}
@@ -63,12 +66,13 @@ func (s *Store) retain(ctx context.Context) error {
 	return s.retainClasses(ctx, now)
 }
 
-// trustedNow returns the time that retention follows. That is the machine's clock, but
+// TrustedNow returns the time that retention follows. That is the machine's clock, but
 // while the store is open it advances at most clockPace times as fast as the monotonic
 // clock. It does not advance while the store is closed, and never goes back. After a jump
 // it catches up slowly, so that an operator has time to notice. If Options.Now is set,
-// trustedNow returns its time.
-func (s *Store) trustedNow(ctx context.Context) (time.Time, error) {
+// TrustedNow returns its time.
+func (d Duties) TrustedNow(ctx context.Context) (time.Time, error) {
+	s := d.keeper
 	now := s.core.Now()
 	if s.retention == nil {
 		return now, nil
@@ -119,23 +123,24 @@ func (t *tx) retentionClock(now time.Time) (time.Time, error) {
 	return now, nil
 }
 
-// dropPages walks the events of a table before until, oldest first. Each page is an
+// DropPages walks the events of a table before until, oldest first. Each page is an
 // operation and continues after the last event of the page before, so a page of needed
 // events is read only once.
-func (s *Store) dropPages(ctx context.Context, from string, until time.Time) error {
+func (d Duties) DropPages(ctx context.Context, from string, until time.Time) error {
+	s := d.keeper
 	var dropped int64
 	for at, more := (hook.ID{}), true; more; {
-		var page droppedPage
+		var page DroppedPage
 		began := time.Now()
-		err := s.maintain(ctx, "drop old events", retentionRows, func(t *tx) (err error) {
-			page, err = (&dropper{tx: t, from: from, until: until, after: at}).page()
+		err := s.core.Maintain(ctx, "drop old events", RetentionRows, func(t *unit.Tx) (err error) {
+			page, err = d.DropPage(t, from, until, at)
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("drop old events: %w", err)
 		}
-		dropped += page.events
-		if at, more = page.last, page.more; !more {
+		dropped += page.Events
+		if at, more = page.Last, page.More; !more {
 			break
 		}
 		if err := afterPage(ctx, began); err != nil {
@@ -157,7 +162,7 @@ func afterPage(ctx context.Context, began time.Time) error {
 
 // dropEndpoints drops endpoints that were deleted before until and at least a day before
 // the oldest stored event. Such endpoints cannot have deliveries left.
-func (s *Store) dropEndpoints(ctx context.Context, until time.Time) error {
+func (s *Keeper) dropEndpoints(ctx context.Context, until time.Time) error {
 	oldest, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
 		return s.core.ReadError("read oldest event", err)

@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"bytes"
@@ -37,8 +37,8 @@ const (
 )
 
 // retainClasses removes what is older than the retention of its class.
-func (s *Store) retainClasses(ctx context.Context, now time.Time) error {
-	_, err := s.inPages(ctx, "forget retention of tenants", `DELETE FROM tenant_retention WHERE (mode, tenant) IN (SELECT r.mode, r.tenant
+func (s *Keeper) retainClasses(ctx context.Context, now time.Time) error {
+	_, err := s.core.InPages(ctx, "forget retention of tenants", `DELETE FROM tenant_retention WHERE (mode, tenant) IN (SELECT r.mode, r.tenant
 		FROM tenant_retention r WHERE NOT EXISTS (SELECT 1 FROM tenants t WHERE t.id = r.tenant) LIMIT ?)`, housekeepPage)
 	if err != nil {
 		return err
@@ -73,10 +73,10 @@ func (s *Store) retainClasses(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (s *Store) wakeRetention() { wake(s.dueSoon) }
+func (s *Keeper) wakeRetention() { wake(s.dueSoon) }
 
 // walkClass walks the events of a scope, or all events, that are older than keep.
-func (s *Store) walkClass(ctx context.Context, class hook.Kept, scope hook.Scope, keep time.Duration, now time.Time) error {
+func (s *Keeper) walkClass(ctx context.Context, class hook.Kept, scope hook.Scope, keep time.Duration, now time.Time) error {
 	if keep == hook.Forever {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (s *Store) walkClass(ctx context.Context, class hook.Kept, scope hook.Scope
 
 // nothingToWalk reports whether the walk is up to date, so that a tenant with a retention of
 // its own costs the writer nothing while there is nothing to do.
-func (s *Store) nothingToWalk(ctx context.Context, w *classWalk) (bool, error) {
+func (s *Keeper) nothingToWalk(ctx context.Context, w *classWalk) (bool, error) {
 	after, err := w.after(ctx, s.core.Read, "")
 	if err != nil {
 		return false, s.core.ReadError("read mark of retention", err)
@@ -103,7 +103,7 @@ func (s *Store) nothingToWalk(ctx context.Context, w *classWalk) (bool, error) {
 }
 
 // retainDue looks at the events whose time has come.
-func (s *Store) retainDue(ctx context.Context, now time.Time) error {
+func (s *Keeper) retainDue(ctx context.Context, now time.Time) error {
 	for class := hook.KeptPayloads; class <= hook.KeptEvents; class++ {
 		next, err := s.nextDue(ctx, class)
 		if err != nil {
@@ -120,7 +120,7 @@ func (s *Store) retainDue(ctx context.Context, now time.Time) error {
 }
 
 // nextDue returns when the first event of a class must be looked at, zero if none.
-func (s *Store) nextDue(ctx context.Context, class hook.Kept) (time.Time, error) {
+func (s *Keeper) nextDue(ctx context.Context, class hook.Kept) (time.Time, error) {
 	var due int64
 	_, err := sqltext.ReadRow(ctx, s.core.Read, sqltext.NextDue, []any{int64(class)}, &due)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *Store) nextDue(ctx context.Context, class hook.Kept) (time.Time, error)
 }
 
 // classPages runs pages until one reports that there are no more.
-func (s *Store) classPages(ctx context.Context, class hook.Kept, page func(t *tx) (more bool, removed int, err error)) error {
+func (s *Keeper) classPages(ctx context.Context, class hook.Kept, page func(t *tx) (more bool, removed int, err error)) error {
 	total := 0
 	for more := true; more; {
 		var removed int
@@ -157,7 +157,7 @@ func (s *Store) classPages(ctx context.Context, class hook.Kept, page func(t *tx
 
 // watchRetention looks at events between two calls of Housekeep, about a minute after their
 // time has come. It has nothing to do while no event has a time.
-func (s *Store) watchRetention(ctx context.Context) {
+func (s *Keeper) watchRetention(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	timer.Stop()
@@ -188,8 +188,8 @@ const retentionGather = time.Minute
 
 // retainSoon looks at what is due. It returns how long from now something is due again, 0 if
 // nothing is.
-func (s *Store) retainSoon(ctx context.Context) (time.Duration, error) {
-	now, err := s.trustedNow(ctx)
+func (s *Keeper) retainSoon(ctx context.Context) (time.Duration, error) {
+	now, err := s.duties().TrustedNow(ctx)
 	if err == nil {
 		err = s.retainDue(ctx, now)
 	}
@@ -336,18 +336,9 @@ func (t *tx) duePage(class hook.Kept, now time.Time) (more bool, removed int, er
 	return again || len(list) < len(found) || len(rows) == keptPage, removed, err
 }
 
-// listArgs returns ids as the arguments of a list, filled up with the last one.
-func listArgs(ids []hook.ID) []any {
-	args := make([]any, sqltext.ListSize(len(ids)))
-	for i := range args {
-		args[i] = ids[min(i, len(ids)-1)][:]
-	}
-	return args
-}
-
 // listed runs a query about at most sqltext.MostListed events.
 func listed[T any](t *tx, scan func(sqltext.Scanner) (T, error), query string, ids []hook.ID, more ...any) ([]T, error) {
-	args := listArgs(ids)
+	args := sqltext.ListArgs(ids)
 	return sqltext.Collect(background, t.Conn, scan, sqltext.In(query, len(args)), append(args, more...)...)
 }
 
@@ -356,7 +347,7 @@ func (t *tx) execListed(act, query string, before []any, ids []hook.ID, after ..
 	if len(ids) == 0 {
 		return 0, nil
 	}
-	args := listArgs(ids)
+	args := sqltext.ListArgs(ids)
 	return t.Exec(act, sqltext.In(query, len(args)), slices.Concat(before, args, after)...)
 }
 
@@ -576,7 +567,7 @@ func (t *tx) lookAgain(class hook.Kept, wait []later) error {
 		args := make([]any, 0, 4*n)
 		for i := range wait[:n] {
 			args = append(args, int64(class), wait[i].event[:], sqltext.Micros(wait[i].due), int64(-1))
-			t.dueAt(wait[i].due)
+			dueAt(t.Tx, wait[i].due)
 		}
 		if _, err := t.Exec("look at events again", sqltext.Rows(sqltext.LookAgain, n, 4), args...); err != nil {
 			return err
@@ -587,6 +578,6 @@ func (t *tx) lookAgain(class hook.Kept, wait []later) error {
 }
 
 // dueAt wakes watchRetention on commit if something is due before the next Housekeep.
-func (t *tx) dueAt(due time.Time) {
+func dueAt(t *unit.Tx, due time.Time) {
 	t.DueSoon = t.DueSoon || due.Sub(t.Now) < time.Hour
 }

@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 const bindPage = 100
 
 // bindSealed binds the values that are not yet bound, in pages.
-func (s *Store) bindSealed(ctx context.Context) error {
+func (s *Keeper) bindSealed(ctx context.Context) error {
 	if !s.core.Directory.Unbound() {
 		return nil
 	}

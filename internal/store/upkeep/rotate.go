@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Rotation of the master key.
@@ -29,7 +30,8 @@ import (
 // sealing.
 
 const (
-	resealPage  = 32      // rows of one operation
+	// ResealPage bounds the rows that one operation seals again.
+	ResealPage  = 32
 	resealBytes = 1 << 20 // an operation ends after this many
 )
 
@@ -49,7 +51,7 @@ type rotations struct {
 }
 
 // beginKeys reads which installation this is.
-func (s *Store) beginKeys(ctx context.Context) error {
+func (s *Keeper) beginKeys(ctx context.Context) error {
 	s.rotations.public = s.core.Keys.Installation()
 	var stored []byte
 	found, err := sqltext.ReadRow(ctx, s.core.Read, "SELECT value FROM meta WHERE key = 'installation'", nil, &stored)
@@ -61,7 +63,7 @@ func (s *Store) beginKeys(ctx context.Context) error {
 
 // Installation returns an id of 16 hexadecimal digits that all processes of this database
 // share, and that stays the same when the master key changes. It may be shown.
-func (s *Store) Installation() string { return s.rotations.public }
+func (s *Keeper) Installation() string { return s.rotations.public }
 
 // rotation reads the last rotation, nil if there is none.
 func rotation(ctx context.Context, q sqltext.Querier) (*hook.Rotation, error) {
@@ -82,7 +84,7 @@ func (t *tx) setMeta(key string, value []byte) error {
 }
 
 // MasterKeys returns the keys of this process and the last rotation.
-func (s *Store) MasterKeys(ctx context.Context) (hook.MasterKeys, error) {
+func (s *Keeper) MasterKeys(ctx context.Context) (hook.MasterKeys, error) {
 	r, err := rotation(ctx, s.core.Read)
 	if err != nil {
 		return hook.MasterKeys{}, s.core.ReadError("read master keys", err)
@@ -110,13 +112,13 @@ func (s *Store) MasterKeys(ctx context.Context) (hook.MasterKeys, error) {
 
 // ReadMasterKeys reads the keys of this process again from where they are stored. If one
 // that the database needs is missing there, nothing changes and an error says which.
-func (s *Store) ReadMasterKeys(ctx context.Context) error {
+func (s *Keeper) ReadMasterKeys(ctx context.Context) error {
 	s.rotations.changing.Lock()
 	defer s.rotations.changing.Unlock()
 	return s.readMasterKeys(ctx)
 }
 
-func (s *Store) readMasterKeys(ctx context.Context) error {
+func (s *Keeper) readMasterKeys(ctx context.Context) error {
 	if s.opts.KeySource == nil {
 		return errNoKeySource
 	}
@@ -160,7 +162,7 @@ func errRotating(r *hook.Rotation) error {
 // RotateMasterKey makes the newest key seal, and starts sealing everything else again. If
 // no key is newer, it adds one, if this process owns the place where the keys are and is
 // the only one on the database.
-func (s *Store) RotateMasterKey(ctx context.Context) (hook.Rotation, error) {
+func (s *Keeper) RotateMasterKey(ctx context.Context) (hook.Rotation, error) {
 	s.rotations.changing.Lock()
 	defer s.rotations.changing.Unlock()
 	if r, err := rotation(ctx, s.core.Read); err != nil || r.Running() {
@@ -185,7 +187,7 @@ func (s *Store) RotateMasterKey(ctx context.Context) (hook.Rotation, error) {
 	return out, err
 }
 
-func (s *Store) addMasterKey(ctx context.Context) error {
+func (s *Keeper) addMasterKey(ctx context.Context) error {
 	source := s.opts.KeySource
 	how := "add one there as the last line (openssl rand -base64 32), keep the others, let every node read it (SIGHUP, or a restart), then rotate."
 	switch {
@@ -248,16 +250,17 @@ func (t *tx) rotate(to seal.KeyID) (hook.Rotation, error) {
 	return next, nil
 }
 
-// learnKey makes the key seal that another node chose.
-func (t *tx) learnKey() error {
+// LearnKey makes the key seal that another node chose.
+func (d Duties) LearnKey(t *unit.Tx) error {
+	s := d.keeper
 	var check, record []byte
 	if _, err := t.Row("read master key check", sqltext.KeyRecords, nil, &check, &record); err != nil {
 		return err
 	}
-	if err := t.s.core.Keys.Fit(check, record); err != nil {
-		err = fmt.Errorf("%w: another node made it the one that seals: %w", ErrMasterKeyMismatch, err)
-		if t.s.opts.Fatal != nil {
-			t.s.opts.Fatal(err)
+	if err := s.core.Keys.Fit(check, record); err != nil {
+		err = fmt.Errorf("%w: another node made it the one that seals: %w", sqltext.ErrMasterKeyMismatch, err)
+		if s.opts.Fatal != nil {
+			s.opts.Fatal(err)
 		}
 		return err
 	}
@@ -265,7 +268,7 @@ func (t *tx) learnKey() error {
 }
 
 // sealsNow applies the effect of rotate.
-func (s *Store) sealsNow(id seal.KeyID) {
+func (s *Keeper) sealsNow(id seal.KeyID) {
 	if err := s.core.Keys.Use(id); err != nil { // it was there a moment ago
 		s.core.Log.Error("use the new master key", "error", err)
 		return
@@ -274,13 +277,13 @@ func (s *Store) sealsNow(id seal.KeyID) {
 	s.wakeReseal()
 }
 
-func (s *Store) wakeReseal() { wake(s.rotations.wake) }
+func (s *Keeper) wakeReseal() { wake(s.rotations.wake) }
 
 // watchRotation seals values again, at once after a rotation and after a start, until ctx
 // ends.
-func (s *Store) watchRotation(ctx context.Context) {
+func (s *Keeper) watchRotation(ctx context.Context) {
 	for {
-		if err := s.reseal(ctx); err != nil && ctx.Err() == nil {
+		if err := s.duties().Reseal(ctx); err != nil && ctx.Err() == nil {
 			s.core.Log.Error("seal values again with the new master key; it goes on within an hour", "error", err)
 		}
 		select {
@@ -291,8 +294,9 @@ func (s *Store) watchRotation(ctx context.Context) {
 	}
 }
 
-// reseal walks all tables until nothing is left that the earlier key sealed.
-func (s *Store) reseal(ctx context.Context) error {
+// Reseal walks all tables until nothing is left that the earlier key sealed.
+func (d Duties) Reseal(ctx context.Context) error {
+	s := d.keeper
 	s.rotations.walking.Lock()
 	defer s.rotations.walking.Unlock()
 	for {
@@ -305,7 +309,7 @@ func (s *Store) reseal(ctx context.Context) error {
 		}
 		changed, damaged := 0, int64(0)
 		for table := range directory.SealedTables {
-			n, bad, err := s.resealTable(ctx, table)
+			n, bad, err := s.duties().ResealTable(ctx, table)
 			if err != nil {
 				return err
 			}
@@ -317,9 +321,12 @@ func (s *Store) reseal(ctx context.Context) error {
 	}
 }
 
-func (s *Store) resealTable(ctx context.Context, table int) (changed int, damaged int64, err error) {
+// ResealTable seals the values of a table again, and returns how many it changed and how
+// many cannot be opened.
+func (d Duties) ResealTable(ctx context.Context, table int) (changed int, damaged int64, err error) {
+	s := d.keeper
 	for after, more := []any(nil), true; more; {
-		page, err := s.core.Directory.Reseal(ctx, s.core.Read, table, after, resealPage)
+		page, err := s.core.Directory.Reseal(ctx, s.core.Read, table, after, ResealPage)
 		if err != nil {
 			return changed, damaged, err
 		}
@@ -359,7 +366,7 @@ func chunks(values []directory.Resealed) func(yield func([]directory.Resealed) b
 
 // replaceSealed writes values that were sealed again. It leaves those that changed since
 // they were read: what is stored now was sealed with the new key.
-func (s *Store) replaceSealed(ctx context.Context, values []directory.Resealed) error {
+func (s *Keeper) replaceSealed(ctx context.Context, values []directory.Resealed) error {
 	return s.maintain(ctx, "seal again", len(values)+1, func(t *tx) error {
 		r, err := rotation(background, t.Conn)
 		if err != nil || !r.Running() {
@@ -377,7 +384,7 @@ func (s *Store) replaceSealed(ctx context.Context, values []directory.Resealed) 
 }
 
 // endRotation records that nothing needs the earlier key any more.
-func (s *Store) endRotation(ctx context.Context, damaged int64) error {
+func (s *Keeper) endRotation(ctx context.Context, damaged int64) error {
 	var ended *hook.Rotation
 	err := s.maintain(ctx, "end rotation", 1, func(t *tx) error {
 		r, err := rotation(background, t.Conn)
@@ -396,7 +403,7 @@ func (s *Store) endRotation(ctx context.Context, damaged int64) error {
 
 // DropMasterKey removes a key that nothing in the database needs from where this process
 // stores its keys.
-func (s *Store) DropMasterKey(ctx context.Context, id string) error {
+func (s *Keeper) DropMasterKey(ctx context.Context, id string) error {
 	s.rotations.changing.Lock()
 	defer s.rotations.changing.Unlock()
 	keys, err := s.MasterKeys(ctx)

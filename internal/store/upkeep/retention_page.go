@@ -1,4 +1,4 @@
-package store
+package upkeep
 
 import (
 	"bytes"
@@ -8,13 +8,14 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
-// droppedPage is the result of one page of retention.
-type droppedPage struct {
-	last   hook.ID // the next page begins after this event
-	more   bool    // there may be more events after it
-	events int64   // the number of events dropped
+// DroppedPage is the result of one page of retention.
+type DroppedPage struct {
+	Last   hook.ID // the next page begins after this event
+	More   bool    // there may be more events after it
+	Events int64   // the number of events dropped
 }
 
 // oldDelivery is a delivery of an old event.
@@ -59,7 +60,7 @@ func (d *dropper) text(query string) string { return tablesOf(d.from, query) }
 // its deliveries with their attempts, then the event with the last of them. A crash in
 // between leaves an old event with fewer deliveries, and the next run drops it. If one of
 // the remaining deliveries is resent in the meantime, the event is kept as it then is.
-func (d *dropper) page() (page droppedPage, err error) {
+func (d *dropper) page() (page DroppedPage, err error) {
 	var mine bool
 	if _, err := d.Row("take turn", "SELECT {turn}", nil, &mine); err != nil || !mine {
 		return page, err // another node is dropping events
@@ -73,24 +74,29 @@ func (d *dropper) page() (page droppedPage, err error) {
 	rows, err := sqltext.Collect(background, d.Conn, func(row sqltext.Scanner) (o oldDelivery, err error) {
 		err = row.Scan(sqltext.Blob(o.event[:]), sqltext.Blob(o.endpoint[:]), &o.attempts, &o.needed)
 		return o, err
-	}, d.text(oldDeliveries)+"{lock}", sqltext.Micros(d.until), first[:], last[:], retentionRows)
+	}, d.text(oldDeliveries)+"{lock}", sqltext.Micros(d.until), first[:], last[:], RetentionRows)
 	if err != nil {
 		return page, sqltext.Wrap("read old deliveries", err)
 	}
-	page.more = len(ids) == retentionPage
-	if len(rows) == retentionRows { // the last event may have more rows
+	page.More = len(ids) == retentionPage
+	if len(rows) == RetentionRows { // the last event may have more rows
 		cut := rows[len(rows)-1].event
 		if cut == first {
 			return d.dropPart(first, rows)
 		}
 		n, _ := slices.BinarySearchFunc(ids, cut, func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) })
-		ids, page.more = ids[:n], true
+		ids, page.More = ids[:n], true
 	}
 	return d.dropWhole(ids, rows, page)
 }
 
+// DropPage drops a page of the events of a table before until, which begins after an event.
+func (d Duties) DropPage(t *unit.Tx, from string, until time.Time, after hook.ID) (DroppedPage, error) {
+	return (&dropper{tx: &tx{t, d.keeper}, from: from, until: until, after: after}).page()
+}
+
 // dropWhole drops the events that are no longer needed, up to the page's bound.
-func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage) (droppedPage, error) {
+func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page DroppedPage) (DroppedPage, error) {
 	keep, cost := map[hook.ID]bool{}, map[hook.ID]int{}
 	needed, err := sqltext.Collect(background, d.Conn, sqltext.ScanID, oldOneshots, ids[0][:], ids[len(ids)-1][:])
 	if err != nil {
@@ -118,47 +124,47 @@ func (d *dropper) dropWhole(ids []hook.ID, rows []oldDelivery, page droppedPage)
 		if keep[id] {
 			continue
 		}
-		if total += 1 + cost[id]; total <= retentionRows {
+		if total += 1 + cost[id]; total <= RetentionRows {
 			continue
 		}
 		if i == 0 {
 			return d.dropPart(id, rows)
 		}
-		ids, page.more = ids[:i], true
+		ids, page.More = ids[:i], true
 		break
 	}
 	for _, r := range runsWithout(ids, keep) {
 		if err := d.dropRun(r.low, r.high); err != nil {
 			return page, err
 		}
-		page.events += int64(r.events)
+		page.Events += int64(r.events)
 	}
-	page.last = ids[len(ids)-1]
+	page.Last = ids[len(ids)-1]
 	return page, nil
 }
 
 // dropPart drops part of an event that has more rows than a page: its first deliveries
 // with their attempts. The event itself is left for a later page.
-func (d *dropper) dropPart(event hook.ID, rows []oldDelivery) (droppedPage, error) {
+func (d *dropper) dropPart(event hook.ID, rows []oldDelivery) (DroppedPage, error) {
 	needed, err := sqltext.Collect(background, d.Conn, sqltext.ScanID, d.text(neededEvent), event[:], sqltext.Micros(d.until))
 	if err == nil && len(needed) == 0 {
 		needed, err = sqltext.Collect(background, d.Conn, sqltext.ScanID, oldOneshots, event[:], event[:])
 	}
 	if err != nil || len(needed) > 0 {
-		return droppedPage{last: event, more: true}, sqltext.Wrap("check whether an old event is needed", err)
+		return DroppedPage{Last: event, More: true}, sqltext.Wrap("check whether an old event is needed", err)
 	}
-	again := droppedPage{last: d.after, more: true}
+	again := DroppedPage{Last: d.after, More: true}
 	total, last := 0, rows[0].endpoint
 	for _, o := range rows {
-		if total += 1 + o.attempts; total > retentionRows || o.event != event {
+		if total += 1 + o.attempts; total > RetentionRows || o.event != event {
 			break
 		}
 		last = o.endpoint
 	}
-	if first := &rows[0]; 1+first.attempts > retentionRows {
+	if first := &rows[0]; 1+first.attempts > RetentionRows {
 		n, err := d.Exec("drop old attempts", d.text(`DELETE FROM {attempts} WHERE (event, endpoint, number) IN
-			(SELECT event, endpoint, number FROM {attempts} WHERE event = ? AND endpoint = ? LIMIT ?)`), event[:], first.endpoint[:], int64(retentionRows))
-		if err != nil || n == retentionRows {
+			(SELECT event, endpoint, number FROM {attempts} WHERE event = ? AND endpoint = ? LIMIT ?)`), event[:], first.endpoint[:], int64(RetentionRows))
+		if err != nil || n == RetentionRows {
 			return again, err // there may be more attempts
 		}
 	}
