@@ -125,7 +125,7 @@ func (t *tx) insertEndpoint(e *hook.Endpoint) error {
 	_, err := t.Exec("insert endpoint", `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed,
 		rate_limit, max_in_flight, max_failures, retry, status, disabled_reason, disabled_at, created_at, updated_at, revision, enablings, operational)
 		VALUES (?, ?, ?, '', '[]', '', '', '', NULL, 0, 0, 0, NULL, 0, '', 0, ?, 0, 0, 0, ?)`,
-		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(e.CreatedAt), number(e.Operational))
+		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(e.CreatedAt), sqltext.Number(e.Operational))
 	return err
 }
 
@@ -289,7 +289,7 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	if err := t.saveMembers(e, string(types)); err != nil {
 		return err
 	}
-	if err := t.appendRevision(e, string(types)); err != nil {
+	if err := t.s.setup.AppendRevision(t.Tx, e, string(types)); err != nil {
 		return err
 	}
 	if e.Damage != 0 {
@@ -344,7 +344,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	if e.Damage.Has(hook.DamagedSecrets) {
 		return nil
 	}
-	return t.saveSecrets(e)
+	return t.s.setup.SaveSecrets(t.Tx, e)
 }
 
 // outOfService returns the status and the reason of an endpoint that a caller disables.

@@ -81,7 +81,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if n.RequireMatch { // a new tenant has no endpoints
 			return hook.Published{Err: errNoMatch}, nil
 		}
-		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.Now}); err != nil {
+		if err := t.s.setup.CreateTenant(t.Tx, hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.Now}); err != nil {
 			if hook.CodeOf(err) == hook.CodeTenantExists { // the id of a deleted tenant stays in use
 				return hook.Published{Err: unit.NoTenant()}, nil
 			}

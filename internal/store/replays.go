@@ -107,8 +107,8 @@ func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
 	_, err = t.Exec("insert replay", `INSERT INTO replays (id, mode, tenant, endpoint, source, filter, newest, rate, hold, state, reason, low, high,
 		exhausted, total, exact, requested, created, skipped, delivered, failed, dropped, owner, fence, created_at, updated_at, ended_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?)`,
-		j.ID[:], int64(j.Scope.Mode), j.Scope.Tenant, j.Endpoint[:], string(j.Source), string(filter), number(j.Newest), j.Rate, number(j.Hold),
-		int64(j.State), j.Low[:], j.High[:], number(j.Exhausted), int64(j.Total), number(j.Exact), j.Owner, j.Fence,
+		j.ID[:], int64(j.Scope.Mode), j.Scope.Tenant, j.Endpoint[:], string(j.Source), string(filter), sqltext.Number(j.Newest), j.Rate, sqltext.Number(j.Hold),
+		int64(j.State), j.Low[:], j.High[:], sqltext.Number(j.Exhausted), int64(j.Total), sqltext.Number(j.Exact), j.Owner, j.Fence,
 		sqltext.Micros(j.CreatedAt), sqltext.Micros(j.UpdatedAt), sqltext.Micros(j.EndedAt))
 	if err != nil {
 		return nil, false, err
@@ -121,13 +121,6 @@ func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
 	}
 	t.runReplay(j)
 	return *j, true, nil
-}
-
-func number(yes bool) int64 {
-	if yes {
-		return 1
-	}
-	return 0
 }
 
 // runReplay hands a running replay to this process on commit.
@@ -398,7 +391,7 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 	moved, err := unit.Returning(t.Tx, read.ScanReplay, `UPDATE replays SET low = ?, high = ?, exhausted = ?, requested = ?, created = ?, skipped = ?, updated_at = ?,
 		state = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE state END, ended_at = CASE WHEN delivered + failed + dropped = ? THEN ? ELSE ended_at END
 		WHERE id = ? AND state = 0 AND fence = ? AND low = ? AND high = ? RETURNING `+read.ReplayColumns,
-		low[:], high[:], number(end), int64(j.Requested), int64(j.Created), int64(j.Skipped), now,
+		low[:], high[:], sqltext.Number(end), int64(j.Requested), int64(j.Created), int64(j.Skipped), now,
 		int64(j.Requested), over, int64(j.Requested), ended, j.ID[:], j.Fence, j.Low[:], j.High[:])
 	if err == nil && len(moved) == 0 {
 		return step, errReplayMoved

@@ -25,6 +25,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/accounts"
 	"github.com/posthorn/posthorn/internal/store/batch"
 	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/directory"
@@ -134,12 +135,13 @@ type Options struct {
 type Store struct {
 	*read.Lists
 	*upkeep.Keeper
+	*accounts.Accounts
 	opts    Options
 	machine bool // the clock is that of the machine
 	core    *unit.Core
 	duties  upkeep.Duties
+	setup   accounts.Duties
 	writer  *batch.Writer[*tx]
-	uses    *keyUses
 	stats   counters
 
 	logLength func() int64
@@ -185,7 +187,6 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, machine: machine,
 		core: &unit.Core{Clock: opts.Now, Log: opts.Log, Keys: opts.Keys, IDs: hook.NewIDs(opts.Now),
 			Directory: directory.New(opts.Keys, opts.Log), KnownKeys: directory.NewKeyCache(), TenantBacklog: opts.TenantBacklog},
-		uses:      newKeyUses(),
 		announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
 		digests:   make(chan struct{}, 1),
@@ -208,7 +209,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.core.Go(s.sweep)
-	s.core.Go(s.writeUses)
+	s.setup.Begin()
 	s.core.Go(s.watchDigests)
 	return s, nil
 }
@@ -263,11 +264,12 @@ func (s *Store) openPostgres(ctx context.Context) error {
 // start prepares the lists and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.Lists = read.New(read.Options{Reader: s.core.Read, Directory: s.core.Directory, Keys: s.core.KnownKeys, Shared: s.core.Peers.Shared(), Now: s.core.Now, Log: s.core.Log, Fail: s.core.ReadError})
+	deleteEndpoint := func(t *unit.Tx, e *hook.Endpoint) error { return (&tx{t, s}).deleteEndpoint(e) }
+	s.Accounts, s.setup = accounts.New(s.core, deleteEndpoint)
 	s.Keeper, s.duties = upkeep.New(upkeep.Options{Core: s.core, Lists: s.Lists,
 		Retention: s.opts.Retention, RetentionPayloads: s.opts.RetentionPayloads, RetentionAnswers: s.opts.RetentionAnswers, AuditRetention: s.opts.AuditRetention,
 		DiskBudget: s.opts.DiskBudget, KeySource: s.opts.KeySource, MachineClock: s.machine, Fatal: s.opts.Fatal,
-		DeleteEndpoint: func(t *unit.Tx, e *hook.Endpoint) error { return (&tx{t, s}).deleteEndpoint(e) },
-		Hourly:         []func(context.Context) error{s.expireTokens, s.expireOldHeld, s.dropRevisions, s.dropReplays, s.expireWebSessions}})
+		DeleteEndpoint: deleteEndpoint, Hourly: append(s.setup.Hourly(), s.expireOldHeld, s.dropReplays)})
 	s.core.Submit, s.core.Closed = s.submit, func() bool { return s.writer.Closed() }
 	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.core.Log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits, Took: s.opts.CommitTook})
 }

@@ -160,3 +160,11 @@ const CountOpen = `SELECT coalesce(sum(
 	(SELECT count(*) FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id) +
 	(SELECT count(*) FROM oneshots o WHERE o.endpoint = e.id)), 0)
 	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
+
+// Number returns 1 for true and 0 for false.
+func Number(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

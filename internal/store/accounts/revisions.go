@@ -1,4 +1,4 @@
-package store
+package accounts
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Revisions: earlier states of an endpoint, which show why an event did or did not reach
@@ -18,13 +19,16 @@ import (
 // dropped first, because no one can request them, and then the oldest. Housekeeping drops
 // revisions that ended before the oldest stored event.
 const (
-	maxRevisions     = 32        // of one endpoint
-	maxRevisionBytes = 128 << 10 // of their URLs and types together; the newest may exceed it
-	revisionPage     = 500       // rows that one operation deletes
+	// MaxRevisions bounds the revisions of an endpoint.
+	MaxRevisions = 32
+	// MaxRevisionBytes bounds their URLs and types together; the newest may exceed it.
+	MaxRevisionBytes = 128 << 10
+	// RevisionPage bounds the rows that one operation deletes.
+	RevisionPage = 500
 )
 
-// appendRevision records the state of an endpoint from now on.
-func (t *tx) appendRevision(e *hook.Endpoint, types string) error {
+// AppendRevision records the state of an endpoint from now on.
+func (d Duties) AppendRevision(t *unit.Tx, e *hook.Endpoint, types string) error {
 	old, err := t.Endpoint(e.Scope, e.ID)
 	if err != nil {
 		return err
@@ -41,7 +45,7 @@ func (t *tx) appendRevision(e *hook.Endpoint, types string) error {
 	if old == nil {
 		return nil
 	}
-	return t.trimRevisions(e.Scope, e.ID)
+	return (&tx{t, d.accounts}).trimRevisions(e.Scope, e.ID)
 }
 
 // revision is the size and the beginning of a stored revision.
@@ -51,7 +55,7 @@ type revision struct{ number, at, bytes int64 }
 func fitting(list []revision) int {
 	bytes := int64(0)
 	for i, r := range list {
-		if bytes += r.bytes; i == maxRevisions || i > 0 && bytes > maxRevisionBytes {
+		if bytes += r.bytes; i == MaxRevisions || i > 0 && bytes > MaxRevisionBytes {
 			return i
 		}
 	}
@@ -64,7 +68,7 @@ func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
 		err = row.Scan(&r.number, &r.at, &r.bytes)
 		return r, err
 	}, `SELECT revision, at, octet_length(url) + octet_length(types) FROM endpoint_revisions
-		WHERE endpoint = ? ORDER BY revision DESC LIMIT ?`, id[:], maxRevisions+1)
+		WHERE endpoint = ? ORDER BY revision DESC LIMIT ?`, id[:], MaxRevisions+1)
 	if err != nil || fitting(list) == len(list) {
 		return sqltext.Wrap("read revisions", err)
 	}
@@ -86,7 +90,7 @@ func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
 	if n == len(kept) {
 		return nil
 	}
-	_, err = t.Exec("drop old revisions", dropRevisionsUpTo, id[:], kept[n].number, int64(revisionPage))
+	_, err = t.Exec("drop old revisions", dropRevisionsUpTo, id[:], kept[n].number, int64(RevisionPage))
 	return err
 }
 
@@ -132,7 +136,7 @@ const (
 
 // dropRevisions drops the revisions that no one can request, in pages. The time of an
 // event is taken as one day earlier, because the clocks of nodes may differ.
-func (s *Store) dropRevisions(ctx context.Context) error {
+func (s *Accounts) dropRevisions(ctx context.Context) error {
 	oldest, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, "SELECT id FROM events ORDER BY id LIMIT 1")
 	if err != nil {
 		return s.core.ReadError("read oldest event", err)
@@ -149,7 +153,7 @@ func (s *Store) dropRevisions(ctx context.Context) error {
 		bound int64
 	}{
 		{endpointsWithOldRevisions, []any{before, before}, lastOfOldRevisions, before},
-		{endpointsWithManyRevisions, []any{maxRevisions}, lastOfManyRevisions, maxRevisions},
+		{endpointsWithManyRevisions, []any{MaxRevisions}, lastOfManyRevisions, MaxRevisions},
 	} {
 		ids, err := sqltext.Collect(ctx, s.core.Read, sqltext.ScanID, c.find, c.args...)
 		if err != nil {
@@ -164,12 +168,12 @@ func (s *Store) dropRevisions(ctx context.Context) error {
 
 // dropRevisionsOf drops, for each endpoint, the revisions up to the one that last finds. A
 // page is shared by as many endpoints as it has rows.
-func (s *Store) dropRevisionsOf(ctx context.Context, ids []hook.ID, last string, bound int64) error {
+func (s *Accounts) dropRevisionsOf(ctx context.Context, ids []hook.ID, last string, bound int64) error {
 	for len(ids) > 0 {
 		var done int
-		err := s.maintain(ctx, "drop revisions", revisionPage, func(t *tx) error {
+		err := s.maintain(ctx, "drop revisions", RevisionPage, func(t *tx) error {
 			done = 0
-			for left := int64(revisionPage); left > 0 && done < len(ids); done++ {
+			for left := int64(RevisionPage); left > 0 && done < len(ids); done++ {
 				id := ids[done]
 				var number int64
 				if _, err := t.Row("find old revisions", last, []any{id[:], bound}, &number); err != nil {

@@ -1,4 +1,4 @@
-package store
+package accounts
 
 import (
 	"bytes"
@@ -87,11 +87,11 @@ func (u *keyUses) wrote(ids []hook.ID, minute time.Time) {
 
 // KeyUsed records that a request came with the key. It neither waits nor fails. The use
 // appears in the lists about a second later, unless the process ends before that.
-func (s *Store) KeyUsed(id hook.ID) { s.uses.note(id, s.core.Now()) }
+func (s *Accounts) KeyUsed(id hook.ID) { s.uses.note(id, s.core.Now()) }
 
 // writeUses writes the uses of keys until ctx ends. A use that cannot be written is
 // dropped; the next request with the key records another.
-func (s *Store) writeUses(ctx context.Context) {
+func (s *Accounts) writeUses(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -113,7 +113,7 @@ func (s *Store) writeUses(ctx context.Context) {
 var writeUse = "UPDATE keys SET last_used_at = ? WHERE id IN (SELECT id FROM keys WHERE last_used_at < ? AND id IN (?" +
 	string(bytes.Repeat([]byte(", ?"), usesPage-1)) + ") ORDER BY id{free})"
 
-func (s *Store) writeUsesOf(ctx context.Context, ids []hook.ID, minute time.Time) error {
+func (s *Accounts) writeUsesOf(ctx context.Context, ids []hook.ID, minute time.Time) error {
 	at := sqltext.Micros(minute)
 	args := []any{at, at}
 	for i := range usesPage {

@@ -1,4 +1,4 @@
-package store
+package accounts
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 
 // Audit writes an entry for the actor of the context about something that was read or
 // refused. The caller sets Mode, Tenant, Act, Object, ObjectID and Outcome.
-func (s *Store) Audit(ctx context.Context, e hook.AuditEntry) error {
+func (s *Accounts) Audit(ctx context.Context, e hook.AuditEntry) error {
 	actor := hook.ActorOf(ctx)
 	if actor == nil {
 		return nil

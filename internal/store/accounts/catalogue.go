@@ -1,4 +1,4 @@
-package store
+package accounts
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // CreateEventType adds an entry to the catalogue of its mode. It returns CodeConflict if
 // the name is taken.
-func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error) {
+func (s *Accounts) CreateEventType(ctx context.Context, e hook.EventType, once *hook.Once) (hook.EventType, *hook.Replay, error) {
 	var made hook.EventType
 	var replay *hook.Replay
 	err := s.do(ctx, "create event type", 1, func(t *tx) (err error) {
@@ -41,7 +41,7 @@ func (s *Store) CreateEventType(ctx context.Context, e hook.EventType, once *hoo
 
 // UpdateEventType changes an entry of the catalogue. update runs on the writer under the
 // contract of UpdateEndpoint.
-func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string,
+func (s *Accounts) UpdateEventType(ctx context.Context, mode hook.Mode, name string,
 	update func(old hook.EventType) (hook.EventType, error)) (hook.EventType, error) {
 	var made hook.EventType
 	err := s.do(ctx, "update event type", 1, func(t *tx) error {
@@ -80,7 +80,7 @@ func (s *Store) UpdateEventType(ctx context.Context, mode hook.Mode, name string
 // DeleteEventType deletes an entry of the catalogue. Events and endpoints that name the
 // type stay as they are. Each check is called with the entry first, on the writer; an
 // error of a check stops the deletion.
-func (s *Store) DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error {
+func (s *Accounts) DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error {
 	return s.do(ctx, "delete event type", 1, func(t *tx) error {
 		old, err := t.eventType(mode, name)
 		if err != nil {
@@ -119,17 +119,17 @@ func (t *tx) eventType(mode hook.Mode, name string) (hook.EventType, error) {
 
 // KeepProfile stores the text of a profile under its hash, so that every retry sends the
 // same bytes. Storing it again changes nothing.
-func (s *Store) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
+func (s *Accounts) KeepProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
 	return s.keepProfile(ctx, hash, name, text, "NOTHING")
 }
 
 // PutProfile is KeepProfile, but it also makes the text the newest of its name on every
 // node, even if the text was already stored.
-func (s *Store) PutProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
+func (s *Accounts) PutProfile(ctx context.Context, hash hook.ProfileHash, name, text string) error {
 	return s.keepProfile(ctx, hash, name, text, "UPDATE SET kept_at = excluded.kept_at")
 }
 
-func (s *Store) keepProfile(ctx context.Context, hash hook.ProfileHash, name, text, known string) error {
+func (s *Accounts) keepProfile(ctx context.Context, hash hook.ProfileHash, name, text, known string) error {
 	return s.do(ctx, "keep profile", 1, func(t *tx) error {
 		n, err := t.Exec("keep profile", "INSERT INTO profiles (hash, name, text, kept_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO "+known,
 			hash[:], name, text, sqltext.Micros(t.Now))

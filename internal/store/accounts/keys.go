@@ -1,4 +1,4 @@
-package store
+package accounts
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 // CreateKey stores a key under its hash. It sets the id and the time. It returns
 // CodeTenantNotFound if the key names a tenant that does not exist, and CodeConflict if
 // the hash is known, even that of a revoked key.
-func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error) {
+func (s *Accounts) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hook.Key, *hook.Replay, error) {
 	var made hook.Key
 	var replay *hook.Replay
 	err := s.do(ctx, "create key", 1, func(t *tx) (err error) {
@@ -45,7 +45,7 @@ func (s *Store) CreateKey(ctx context.Context, k hook.Key, once *hook.Once) (hoo
 }
 
 // RevokeKey revokes a key. An empty tenant means every tenant of the mode.
-func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
+func (s *Accounts) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "revoke key", 1, func(t *tx) error {
 		t.KeysChanged()
 		of, err := unit.Returning(t.Tx, scanText, "UPDATE keys SET revoked_at = ? WHERE id = ? AND mode = ? AND (? = '' OR tenant = ?) AND revoked_at = 0 RETURNING tenant",
@@ -63,7 +63,7 @@ func (s *Store) RevokeKey(ctx context.Context, scope hook.Scope, id hook.ID) err
 
 // CreateToken stores a token of a key of the scope, which must have a tenant. It returns
 // CodeNotFound if the key is unknown there or was revoked, even a moment ago.
-func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error {
+func (s *Accounts) CreateToken(ctx context.Context, scope hook.Scope, token hook.Token) error {
 	return s.doFor(ctx, scope, "create token", 1, func(t *tx) error {
 		n, err := t.Exec("insert token", `INSERT INTO oauth_tokens (hash, key, mode, tenant, created_at, expires_at)
 			SELECT ?, id, mode, tenant, ?, ? FROM keys WHERE id = ? AND mode = ? AND tenant = ? AND revoked_at = 0`,
@@ -77,7 +77,7 @@ func (s *Store) CreateToken(ctx context.Context, scope hook.Scope, token hook.To
 }
 
 // expireTokens deletes expired tokens.
-func (s *Store) expireTokens(ctx context.Context) error {
+func (s *Accounts) expireTokens(ctx context.Context) error {
 	for more := true; more; {
 		err := s.maintain(ctx, "expire tokens", housekeepPage, func(t *tx) error {
 			n, err := t.Exec("expire tokens", `DELETE FROM oauth_tokens WHERE hash IN
@@ -95,7 +95,7 @@ func (s *Store) expireTokens(ctx context.Context) error {
 // CreatePartnerUser stores a grant. It sets the id and the time. If one of the two tenants
 // does not exist, it returns CodeTenantNotFound with the field that names it. If the user
 // already has a grant, for any tenant, it returns CodeConflict.
-func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once *hook.Once) (hook.PartnerUser, *hook.Replay, error) {
+func (s *Accounts) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once *hook.Once) (hook.PartnerUser, *hook.Replay, error) {
 	var made hook.PartnerUser
 	var replay *hook.Replay
 	err := s.do(ctx, "create partner user", 1, func(t *tx) (err error) {
@@ -128,7 +128,7 @@ func (s *Store) CreatePartnerUser(ctx context.Context, p hook.PartnerUser, once 
 
 // DeletePartnerUser revokes a grant at once. An empty tenant means every tenant of the
 // mode.
-func (s *Store) DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error {
+func (s *Accounts) DeletePartnerUser(ctx context.Context, scope hook.Scope, id hook.ID) error {
 	return s.doFor(ctx, scope, "delete partner user", 1, func(t *tx) error {
 		of, err := unit.Returning(t.Tx, scanText, "DELETE FROM partner_users WHERE id = ? AND mode = ? AND (? = '' OR partner = ?) RETURNING tenant",
 			id[:], int64(scope.Mode), scope.Tenant, scope.Tenant)

@@ -1,15 +1,16 @@
-package store
+package accounts
 
 import (
 	"context"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // CreateTenant stores a tenant. An empty id becomes a UUID. CreateTenant returns
 // CodeTenantExists if the id is in use, even by a deleted tenant.
-func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error) {
+func (s *Accounts) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once) (hook.Tenant, *hook.Replay, error) {
 	var made hook.Tenant
 	var replay *hook.Replay
 	err := s.do(ctx, "create tenant", 1, func(t *tx) (err error) {
@@ -19,7 +20,7 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 				made.ID = t.s.core.IDs.Next().String()
 			}
 			made.CreatedAt = t.Now
-			if err := t.createTenant(made); err != nil {
+			if err := t.s.duties().CreateTenant(t.Tx, made); err != nil {
 				return nil, false, err
 			}
 			t.Audited(hook.ActTenantCreated, "tenant", made.ID, t.AuditScope(made.ID))
@@ -33,7 +34,8 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 	return made, replay, nil
 }
 
-func (t *tx) createTenant(n hook.Tenant) error {
+// CreateTenant stores a tenant, in an operation of a caller.
+func (d Duties) CreateTenant(t *unit.Tx, n hook.Tenant) error {
 	changed, err := t.Exec("insert tenant", "INSERT INTO tenants (id, name, metadata, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
 		n.ID, n.Name, n.Metadata, sqltext.Micros(n.CreatedAt))
 	if err != nil {
@@ -47,7 +49,7 @@ func (t *tx) createTenant(n hook.Tenant) error {
 
 // UpdateTenant changes the name and the metadata of a tenant. update runs on the writer under the contract
 // of UpdateEndpoint. It cannot change the id or the time of creation.
-func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
+func (s *Accounts) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
 	err := s.do(ctx, "update tenant", 1, func(t *tx) error {
 		old, err := t.Tenant(id)
@@ -80,8 +82,8 @@ func tenantChanges(old, made *hook.Tenant) (names []string) {
 	return names
 }
 
-// deletePage bounds the endpoints and the keys that one step of a deletion deletes.
-const deletePage = 50
+// DeletePage bounds the endpoints and the keys that one step of a deletion deletes.
+const DeletePage = 50
 
 // DeleteTenant deletes a tenant with its endpoints and keys, in both modes. The tenant
 // accepts no more events, and its open deliveries are cancelled. Its id stays in use. Each
@@ -91,7 +93,7 @@ const deletePage = 50
 // A tenant with many endpoints is deleted in steps, and the tenant itself in the last. The
 // steps after the first run even if the caller has gone. A crash in between leaves the
 // tenant with fewer endpoints; another call completes the deletion.
-func (s *Store) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
+func (s *Accounts) DeleteTenant(ctx context.Context, id string, checks ...func(hook.Tenant) error) error {
 	for more := true; more; {
 		err := s.do(ctx, "delete tenant", 16, func(t *tx) (err error) {
 			if more, err = t.deleteTenant(id, checks); err != nil {
@@ -123,7 +125,7 @@ func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more boo
 			return false, err
 		}
 	}
-	left := deletePage
+	left := DeletePage
 	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
 		entry, err := t.Scope(hook.Scope{Tenant: id, Mode: mode})
 		if err != nil {
@@ -133,19 +135,19 @@ func (t *tx) deleteTenant(id string, checks []func(hook.Tenant) error) (more boo
 			if left--; left < 0 {
 				return true, nil
 			}
-			if err := t.deleteEndpoint(e); err != nil {
+			if err := t.s.deleteEndpoint(t.Tx, e); err != nil {
 				return false, err
 			}
 		}
 		keys, err := t.Exec("revoke keys", `UPDATE keys SET revoked_at = ? WHERE id IN
-			(SELECT id FROM keys WHERE mode = ? AND tenant = ? AND revoked_at = 0 LIMIT ?)`, sqltext.Micros(t.Now), int64(mode), id, int64(deletePage))
+			(SELECT id FROM keys WHERE mode = ? AND tenant = ? AND revoked_at = 0 LIMIT ?)`, sqltext.Micros(t.Now), int64(mode), id, int64(DeletePage))
 		if err != nil {
 			return false, err
 		}
 		if keys > 0 {
 			t.KeysChanged()
 		}
-		if left -= int(keys); left < 0 || keys == deletePage {
+		if left -= int(keys); left < 0 || keys == DeletePage {
 			return true, nil
 		}
 	}

@@ -1,9 +1,10 @@
-package store
+package accounts
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -53,13 +54,13 @@ func (t *tx) insertLink(l *hook.WebLink) error {
 		session = []byte{}
 	}
 	_, err := t.Exec("insert link", `INSERT INTO web_links (hash, kind, session, live_key, test_key, again, expires_at, spent_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0)`,
-		l.Hash[:], string(l.Kind), session, keyHash(l.Keys, hook.Live), keyHash(l.Keys, hook.Test), number(l.Again), sqltext.Micros(l.ExpiresAt))
+		l.Hash[:], string(l.Kind), session, keyHash(l.Keys, hook.Live), keyHash(l.Keys, hook.Test), sqltext.Number(l.Again), sqltext.Micros(l.ExpiresAt))
 	return err
 }
 
 // OpenWebSession stores an operator's session under the hash of its cookie, and ends the one
 // that it replaces. If there are more than hook.MaxWebSessions, the one unused longest ends.
-func (s *Store) OpenWebSession(ctx context.Context, one hook.WebSession, cookie [32]byte, replaces *[32]byte) error {
+func (s *Accounts) OpenWebSession(ctx context.Context, one hook.WebSession, cookie [32]byte, replaces *[32]byte) error {
 	return s.do(ctx, "open session", 2, func(t *tx) error {
 		if replaces != nil {
 			if _, err := t.Exec("replace session", "DELETE FROM web_sessions WHERE hash = ? AND length(hash) > 0 AND kind = ?", replaces[:], string(hook.WebOperator)); err != nil {
@@ -84,7 +85,7 @@ func (t *tx) openOperator(one hook.WebSession, cookie [32]byte) error {
 }
 
 // CloseWebSession ends an operator's session.
-func (s *Store) CloseWebSession(ctx context.Context, cookie [32]byte) error {
+func (s *Accounts) CloseWebSession(ctx context.Context, cookie [32]byte) error {
 	return s.do(ctx, "close session", 1, func(t *tx) error {
 		_, err := t.Exec("close session", "DELETE FROM web_sessions WHERE hash = ? AND length(hash) > 0 AND kind = ?", cookie[:], string(hook.WebOperator))
 		return err
@@ -92,7 +93,7 @@ func (s *Store) CloseWebSession(ctx context.Context, cookie [32]byte) error {
 }
 
 // SeenWebSession notes the use of a session, and the mode that it viewed.
-func (s *Store) SeenWebSession(ctx context.Context, id hook.ID, mode hook.Mode) error {
+func (s *Accounts) SeenWebSession(ctx context.Context, id hook.ID, mode hook.Mode) error {
 	return s.do(context.WithoutCancel(ctx), "use session", 1, func(t *tx) error {
 		_, err := t.Exec("use session", "UPDATE web_sessions SET seen_at = ?, mode = ? WHERE id = ? AND ended_at = 0", sqltext.Micros(t.Now), int64(mode), id[:])
 		return err
@@ -101,7 +102,7 @@ func (s *Store) SeenWebSession(ctx context.Context, id hook.ID, mode hook.Mode) 
 
 // CreateWebLink stores a link for an operator. A hash of a key that is zero stands for the
 // key with the id.
-func (s *Store) CreateWebLink(ctx context.Context, link hook.WebLink, key hook.ID, mode hook.Mode) error {
+func (s *Accounts) CreateWebLink(ctx context.Context, link hook.WebLink, key hook.ID, mode hook.Mode) error {
 	return s.do(ctx, "create link", 1, func(t *tx) error {
 		if err := t.dropLinks(20); err != nil {
 			return err
@@ -136,7 +137,7 @@ func (s *Store) CreateWebLink(ctx context.Context, link hook.WebLink, key hook.I
 
 // CreatePortalSession stores a portal session with its link. It sets the id and the times;
 // n.ExpiresAt is kept.
-func (s *Store) CreatePortalSession(ctx context.Context, n hook.NewPortalSession, once *hook.Once) (hook.WebSession, *hook.Replay, error) {
+func (s *Accounts) CreatePortalSession(ctx context.Context, n hook.NewPortalSession, once *hook.Once) (hook.WebSession, *hook.Replay, error) {
 	var made hook.WebSession
 	var replay *hook.Replay
 	scope := hook.Scope{Tenant: n.Tenant, Mode: n.Mode}
@@ -195,7 +196,7 @@ func (t *tx) createPortalSession(s *hook.WebSession, code [32]byte) error {
 // new cookie. For a portal session it also stores another link, with the hash again, for a
 // browser that does not send the cookie back; that link ends with the first use of the
 // session. A link that is used, late or unknown is CodeNotFound.
-func (s *Store) SpendWebLink(ctx context.Context, code, cookie, again [32]byte) (hook.WebSession, error) {
+func (s *Accounts) SpendWebLink(ctx context.Context, code, cookie, again [32]byte) (hook.WebSession, error) {
 	var made hook.WebSession
 	err := s.do(ctx, "use link", 3, func(t *tx) error {
 		link := hook.WebLink{}
@@ -247,7 +248,7 @@ func (t *tx) openPortal(id []byte, cookie, again [32]byte, second bool) (hook.We
 
 // EndPortalSession ends a portal session at once, on all nodes. A session that is over
 // already is left as it is. An empty tenant means every tenant of the mode.
-func (s *Store) EndPortalSession(ctx context.Context, scope hook.Scope, id hook.ID, act hook.Act) error {
+func (s *Accounts) EndPortalSession(ctx context.Context, scope hook.Scope, id hook.ID, act hook.Act) error {
 	return s.doFor(ctx, scope, "end portal session", 1, func(t *tx) error {
 		of, err := unit.Returning(t.Tx, scanText, "UPDATE web_sessions SET ended_at = CASE WHEN ended_at = 0 THEN ? ELSE ended_at END WHERE id = ? AND kind = ? AND mode = ? AND (? = '' OR tenant = ?) RETURNING tenant",
 			sqltext.Micros(t.Now), id[:], string(hook.WebPortal), int64(scope.Mode), scope.Tenant, scope.Tenant)
@@ -267,13 +268,13 @@ func (s *Store) EndPortalSession(ctx context.Context, scope hook.Scope, id hook.
 
 // EndPortalSessions ends all portal sessions of a tenant and mode. Their number is bounded by
 // hook.MaxPortalSessions. It returns how many were ended.
-func (s *Store) EndPortalSessions(ctx context.Context, scope hook.Scope) (n int, err error) {
+func (s *Accounts) EndPortalSessions(ctx context.Context, scope hook.Scope) (n int, err error) {
 	err = s.doFor(ctx, scope, "end portal sessions", hook.MaxPortalSessions, func(t *tx) error {
 		ended, err := t.Exec("end sessions", "UPDATE web_sessions SET ended_at = ? WHERE kind = ? AND mode = ? AND tenant = ? AND ended_at = 0",
 			sqltext.Micros(t.Now), string(hook.WebPortal), int64(scope.Mode), scope.Tenant)
 		n = int(ended)
 		if n > 0 {
-			t.Audited(hook.ActPortalEnded, "tenant", scope.Tenant, scope, itoa(ended)+" sessions")
+			t.Audited(hook.ActPortalEnded, "tenant", scope.Tenant, scope, strconv.FormatInt(ended, 10)+" sessions")
 		}
 		return err
 	})
@@ -288,7 +289,7 @@ func (t *tx) dropLinks(most int) error {
 }
 
 // expireWebSessions deletes sessions and links that expired some time ago.
-func (s *Store) expireWebSessions(ctx context.Context) error {
+func (s *Accounts) expireWebSessions(ctx context.Context) error {
 	for more := true; more; {
 		err := s.maintain(ctx, "expire sessions", housekeepPage, func(t *tx) error {
 			n, err := t.Exec("expire sessions", `DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE expires_at <= ? LIMIT ?)`,
