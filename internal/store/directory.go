@@ -6,19 +6,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
-	"github.com/posthorn/posthorn/internal/store/unit"
 )
-
-// mergeHealth keeps the records of a transaction in memory, unless other nodes change them
-// too.
-func (s *Store) mergeHealth(health map[hook.ID]*unit.HealthEntry) {
-	for id, h := range health {
-		if h.Shared {
-			return
-		}
-		s.core.Directory.KeepHealth(id, h.Health)
-	}
-}
 
 // learnChanges applies the changes of other nodes to memory. The writer calls it between
 // two transactions.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 	"github.com/posthorn/posthorn/internal/store/unit"
@@ -68,7 +69,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 				return nil, false, err
 			}
 			t.Audited(hook.ActEndpointCreated, "endpoint", made.ID.String(), made.Scope)
-			t.alertEndpoint(hook.AlertEndpointCreated, made)
+			t.s.alert.Endpoint(t.Tx, hook.AlertEndpointCreated, made)
 			return made, true, nil
 		})
 		return err
@@ -185,7 +186,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		t.Audited(actOf(made, changed), "endpoint", id.String(), made.Scope, changed...)
-		t.alertEndpoint(alertOf(old, made), made, changed...)
+		t.s.alert.Endpoint(t.Tx, alerts.Changed(old, made), made, changed...)
 		return nil
 	})
 	if err != nil {
@@ -236,7 +237,7 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 		next.Enablings++
 		next.Alarm &= hook.AlarmUnwell
 		next.DisabledAt, next.DisabledReason = time.Time{}, ""
-		if err := t.clearHealth(next); err != nil {
+		if err := t.ClearHealth(next); err != nil {
 			return err
 		}
 		sweep := sweepRelease
@@ -393,7 +394,7 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		t.Audited(hook.ActEndpointDeleted, "endpoint", id.String(), old.Scope)
-		t.alertEndpoint(hook.AlertEndpointDeleted, old)
+		t.s.alert.Endpoint(t.Tx, hook.AlertEndpointDeleted, old)
 		return nil
 	})
 }
@@ -404,7 +405,7 @@ func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	next := *old
 	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.Now
 	next.Secrets, next.Headers, next.Damage = nil, nil, 0
-	if err := t.clearHealth(old); err != nil {
+	if err := t.ClearHealth(old); err != nil {
 		return err
 	}
 	if err := t.orderCancel(old); err != nil {

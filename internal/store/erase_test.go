@@ -18,6 +18,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -143,7 +144,7 @@ func (d *doomed) fill(tenant, word string, events int) {
 	// Alerts about the tenant are events of the operator, or wait for a digest.
 	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
 		about := fmt.Sprintf(`{"type":"posthorn.endpoint.failing","tenant":%q,"url":"https://%s-host.example/"}`, tenant, word)
-		event := t.newEvent(&hook.NewEvent{Scope: operatorOf(hook.Live), Type: "posthorn.endpoint.failing", Data: []byte(about)})
+		event := t.newEvent(&hook.NewEvent{Scope: alerts.OperatorOf(hook.Live), Type: "posthorn.endpoint.failing", Data: []byte(about)})
 		id := t.s.core.IDs.Next()
 		_, err := t.Exec("test", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, 2, ?, 't', 1, 1, ?)", id[:], hook.OperatorTenant, about)
 		return errors.Join(err, t.storeEvent(event))

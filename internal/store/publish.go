@@ -91,7 +91,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{}, err
 		}
 	}
-	targets := t.targetsOf(entry, n.Type)
+	targets := targetsOf(entry, n.Type)
 	if !n.PublicID.IsZero() {
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
@@ -148,7 +148,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
 // disabled by hand gets none. One that tripped gets a held one.
-func (t *tx) targetsOf(entry *directory.Scope, eventType string) []*hook.Endpoint {
+func targetsOf(entry *directory.Scope, eventType string) []*hook.Endpoint {
 	var targets []*hook.Endpoint
 	for _, ep := range entry.Endpoints {
 		if ep.Status != hook.Disabled && ep.Wants(eventType) {
@@ -351,4 +351,20 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 		return hook.Published{}, hook.ID{}, nil, err
 	}
 	return out, delivery, replay, nil
+}
+
+// publishAlert stores an alert as an event with its deliveries.
+func (s *Store) publishAlert(u *unit.Tx, audience hook.Scope, eventType string, data []byte, targets []*hook.Endpoint) error {
+	t := &tx{u, s}
+	e := t.newEvent(&hook.NewEvent{Scope: audience, Type: eventType, Data: data})
+	t.Bytes += len(data)
+	if err := t.storeEvent(e); err != nil {
+		return err
+	}
+	for _, target := range targets {
+		if _, err := t.deliver(e, target, s.opts.ProfileOf(target)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -43,7 +43,7 @@ func (t *tx) writeReplayCounts() error {
 		if err != nil {
 			return sqltext.Wrap("count replay", err)
 		}
-		t.replaysEnded(counted)
+		t.s.alert.ReplaysEnded(t.Tx, counted)
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, na
 		}
 		t.Audited(act, "replay", id.String(), j.Scope)
 		j.Moved = true
-		t.replaysEnded([]hook.ReplayJob{j})
+		t.s.alert.ReplaysEnded(t.Tx, []hook.ReplayJob{j})
 		return nil
 	})
 	if err != nil {
@@ -266,7 +266,7 @@ func (t *tx) endReplays(target *hook.Endpoint) error {
 	ended, err := unit.Returning(t.Tx, read.ScanReplay, `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
 		updated_at = ?, ended_at = ? WHERE state < 2 AND mode = ? AND tenant = ? AND endpoint = ? RETURNING `+read.ReplayColumns,
 		string(hook.ReplayEndpointDeleted), now, now, int64(target.Scope.Mode), target.Scope.Tenant, target.ID[:])
-	t.replaysEnded(ended)
+	t.s.alert.ReplaysEnded(t.Tx, ended)
 	return sqltext.Wrap("end replays", err)
 }
 
@@ -396,7 +396,7 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 	if err == nil && len(moved) == 0 {
 		return step, errReplayMoved
 	}
-	t.replaysEnded(moved)
+	t.s.alert.ReplaysEnded(t.Tx, moved)
 	step.Over = end
 	return step, sqltext.Wrap("move replay", err)
 }

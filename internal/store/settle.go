@@ -104,7 +104,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 		return err
 	}
 	if effects.Has(hook.EffectExhausted) {
-		t.exhausted(target, &after, job.Event, o)
+		t.s.alert.Exhausted(t.Tx, target, &after, job.Event, o)
 	}
 	if after.Kind == hook.TestEvent && target.Unverified() {
 		if err := t.answered(target, &after, o); err != nil {

@@ -1,6 +1,7 @@
 // Package store owns the data that Posthorn must not lose. It defines what an event, a
 // settlement and a sweep mean, as operations inside a transaction. The packages below it
-// contain the engines, the writer, and the snapshots of endpoints.
+// contain the operations of accounts, alerts and upkeep, the transaction itself (unit), the
+// engines, the writer, and the snapshots of endpoints.
 //
 // It guarantees that an acknowledged write is on disk (with the default
 // [Options].Synchronous), that an event and its deliveries are one transaction, that every
@@ -26,6 +27,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/accounts"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/batch"
 	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/directory"
@@ -136,11 +138,13 @@ type Store struct {
 	*read.Lists
 	*upkeep.Keeper
 	*accounts.Accounts
+	*alerts.Alerts
 	opts    Options
 	machine bool // the clock is that of the machine
 	core    *unit.Core
 	duties  upkeep.Duties
 	setup   accounts.Duties
+	alert   alerts.Duties
 	writer  *batch.Writer[*tx]
 	stats   counters
 
@@ -149,10 +153,8 @@ type Store struct {
 	// Used by the writer's goroutine only, see package unit.
 	announced map[hook.ID]time.Time // when shared work was last announced
 	lastSwept hook.ID               // the endpoint that was swept last
-	windows   map[channel]window    // of alerts, see alerts.go
 
-	sweeps  chan struct{}
-	digests chan struct{} // a transaction left alerts to a digest
+	sweeps chan struct{}
 }
 
 // Stats holds counters since the store was opened, and the current state.
@@ -189,8 +191,6 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 			Directory: directory.New(opts.Keys, opts.Log), KnownKeys: directory.NewKeyCache(), TenantBacklog: opts.TenantBacklog},
 		announced: map[hook.ID]time.Time{},
 		sweeps:    make(chan struct{}, 1),
-		digests:   make(chan struct{}, 1),
-		windows:   map[channel]window{},
 	}
 	s.core.Begin()
 	if opts.Postgres != "" {
@@ -210,7 +210,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s.core.Go(s.sweep)
 	s.setup.Begin()
-	s.core.Go(s.watchDigests)
+	s.alert.Begin()
 	return s, nil
 }
 
@@ -264,6 +264,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 // start prepares the lists and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.Lists = read.New(read.Options{Reader: s.core.Read, Directory: s.core.Directory, Keys: s.core.KnownKeys, Shared: s.core.Peers.Shared(), Now: s.core.Now, Log: s.core.Log, Fail: s.core.ReadError})
+	s.Alerts, s.alert = alerts.New(alerts.Options{Core: s.core, Wanted: s.opts.ProfileOf != nil, Targets: targetsOf, Publish: s.publishAlert})
 	deleteEndpoint := func(t *unit.Tx, e *hook.Endpoint) error { return (&tx{t, s}).deleteEndpoint(e) }
 	s.Accounts, s.setup = accounts.New(s.core, deleteEndpoint)
 	s.Keeper, s.duties = upkeep.New(upkeep.Options{Core: s.core, Lists: s.Lists,

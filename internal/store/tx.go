@@ -75,18 +75,13 @@ func (t *tx) noteDueHere(target *hook.Endpoint, at time.Time) {
 // commit, so losing the connection here loses no result of a commit.
 func (t *tx) Flush() error {
 	t.Unguard()
-	for id, h := range t.Health {
-		if !h.Dirty {
-			continue
-		}
-		if err := t.writeHealth(id, h); err != nil {
-			return err
-		}
+	if err := t.FlushHealth(); err != nil {
+		return err
 	}
 	if err := t.writeReplayCounts(); err != nil {
 		return err
 	}
-	if err := t.flushAlerts(); err != nil {
+	if err := t.s.alert.Flush(t.Tx); err != nil {
 		return err
 	}
 	return t.Tx.Flush()
@@ -98,7 +93,6 @@ func (t *tx) Flush() error {
 func (t *tx) committed() {
 	s := t.s
 	s.core.Apply(t.Tx)
-	s.mergeHealth(t.Health)
 	if t.Profiles && s.opts.ProfilesKept != nil {
 		s.opts.ProfilesKept()
 	}
@@ -121,9 +115,6 @@ func (t *tx) committed() {
 	}
 	if t.Sweeps {
 		s.wakeSweeper()
-	}
-	if t.Summed {
-		wake(s.digests)
 	}
 }
 

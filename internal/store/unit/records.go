@@ -2,15 +2,6 @@ package unit
 
 import "github.com/posthorn/posthorn/internal/hook"
 
-// HealthEntry is the health of an endpoint inside a transaction. It is written once at
-// the end, however many attempts changed it.
-type HealthEntry struct {
-	hook.Health
-	Scope  hook.Scope
-	Dirty  bool
-	Shared bool // with other nodes, so not kept in memory
-}
-
 // ReplayCounts holds the results of the attempts of a replay.
 type ReplayCounts struct{ Delivered, Failed, Dropped int }
 
@@ -36,4 +27,9 @@ type Alert struct {
 	N       int64   // how many it stands for
 	Logged  bool    // it has a line in the log of its own
 	Event   hook.ID // of a hook.DeliveryAlert whose event is not in memory
+}
+
+// Report writes a warning to the log, on commit.
+func (t *Tx) Report(message string, line []any) {
+	t.Logs = append(t.Logs, func() { t.core.Log.Warn(message, line...) })
 }

@@ -154,6 +154,7 @@ func (c *Core) Apply(t *Tx) {
 		c.heads, c.auditing = t.heads, false
 	}
 	c.Directory.Merge(t.Scopes, len(t.Changed) > 0)
+	c.mergeHealth(t.Health)
 	c.mergeBacklog(t)
 	if t.Keys {
 		c.KnownKeys.Clear()

@@ -1,4 +1,21 @@
-package store
+// Package alerts is what Posthorn itself publishes: operational events about endpoints,
+// deliveries and jobs. It owns which change is announced to whom, how many alerts a minute
+// may have, and the digests that sum up the rest.
+//
+// The transaction of a change also stores the alert about it, with a delivery for each
+// operational endpoint that wants it, so a crash loses none. If no endpoint wants it, nothing
+// is stored.
+//
+// It never delivers an alert: from its commit on, an alert is an event like any other.
+//
+// An operation records an alert in the effects of its transaction ([Duties]). Flush publishes
+// it to two audiences: the tenant concerned, and the operator. For each of them and each
+// type, windows counts what was published in the current window. Beyond
+// hook.AlertsPerWindow an alert is counted in alert_sums instead, in at most two rows for
+// each window: the first alert, and all later ones. watchDigests turns these rows into
+// digests. Undo does not restore windows; an operation that runs twice only brings the digest
+// forward.
+package alerts
 
 import (
 	"cmp"
@@ -9,20 +26,61 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
-// Alerts. The transaction of a change also stores the alert about it, with a delivery for
-// each operational endpoint that wants it, so a crash loses none. If no endpoint wants it,
-// nothing is stored.
-//
-// An operation calls tx.alert, which only records it in the effects. Flush publishes it to
-// two audiences: the tenant concerned, and the operator. For each of them and each type,
-// windows counts what was published in the current window. Beyond hook.AlertsPerWindow an
-// alert is counted in alert_sums instead, in at most two rows for each window: the first
-// alert, and all later ones. watchDigests turns these rows into digests. Undo does not
-// restore windows; an operation that runs twice only brings the digest forward.
+// Options say how alerts become events. Core is required.
+type Options struct {
+	Core *unit.Core
+	// Wanted means that endpoints may want alerts; otherwise none is recorded.
+	Wanted bool
+	// Targets returns the endpoints of a scope that get an event of a type.
+	Targets func(entry *directory.Scope, eventType string) []*hook.Endpoint
+	// Publish stores an event with a delivery to each of the targets.
+	Publish func(t *unit.Tx, audience hook.Scope, eventType string, data []byte, targets []*hook.Endpoint) error
+}
+
+// Alerts are the operations. They are safe for concurrent use.
+type Alerts struct {
+	opts    Options
+	core    *unit.Core
+	windows map[channel]window // used by the writer's goroutine only
+	digests chan struct{}      // a transaction left alerts to a digest
+}
+
+// New returns the operations, and what other operations of the store ask of them.
+func New(o Options) (*Alerts, Duties) {
+	s := &Alerts{opts: o, core: o.Core, windows: map[channel]window{}, digests: make(chan struct{}, 1)}
+	o.Core.Applied = append(o.Core.Applied, func(t *unit.Tx) {
+		if t.Summed {
+			select {
+			case s.digests <- struct{}{}:
+			default:
+			}
+		}
+	})
+	return s, Duties{s}
+}
+
+// Duties are what the other operations of a store ask for. They belong to the writer's
+// goroutine and are not part of what a store offers.
+type Duties struct{ alerts *Alerts }
+
+// Begin starts the task that makes digests.
+func (d Duties) Begin() { d.alerts.core.Go(d.alerts.watchDigests) }
+
+// background is the context of statements on the writer: nothing cancels them.
+var background = context.Background()
+
+// tx is the view of a transaction, see package unit.
+type tx struct {
+	*unit.Tx
+	s *Alerts
+}
+
+func (d Duties) view(t *unit.Tx) *tx { return &tx{t, d.alerts} }
 
 // channel is an audience and a type of alert. A zero audience is the log.
 type channel struct {
@@ -40,36 +98,37 @@ type window struct {
 // maxWindows bounds the channels that are counted. Beyond it, counting starts again.
 const maxWindows = 10_000
 
-// operatorOf returns the scope of the operator's own endpoints.
-func operatorOf(mode hook.Mode) hook.Scope {
+// OperatorOf returns the scope of the operator's own endpoints.
+func OperatorOf(mode hook.Mode) hook.Scope {
 	return hook.Scope{Tenant: hook.OperatorTenant, Mode: mode}
 }
 
-// alert records an alert. It does nothing if nobody can want it.
-func (t *tx) alert(a unit.Alert) {
-	if t.s.opts.ProfileOf != nil {
+// record records an alert. It does nothing if nobody can want it.
+func (d Duties) record(t *unit.Tx, a unit.Alert) {
+	if d.alerts.opts.Wanted {
 		a.N = max(a.N, 1)
 		t.Alerts = append(t.Alerts, a)
 		t.Rows++ // there is something to commit
 	}
 }
 
-// alertEndpoint records an alert about what a caller did to an endpoint. Operational
+// Endpoint records an alert about what a caller did to an endpoint. Operational
 // endpoints cause no alerts, and neither do listeners, which come and go.
-func (t *tx) alertEndpoint(name string, e *hook.Endpoint, changed ...string) {
-	t.alertHealth(name, e, nil, nil, nil, changed...)
+func (d Duties) Endpoint(t *unit.Tx, name string, e *hook.Endpoint, changed ...string) {
+	d.Health(t, name, e, nil, nil, nil, changed...)
 }
 
-func (t *tx) alertHealth(name string, e *hook.Endpoint, h *hook.Health, trip *hook.Trip, o *hook.Outcome, changed ...string) {
+// Health is Endpoint, with the record, the rule and the outcome that led to the alert.
+func (d Duties) Health(t *unit.Tx, name string, e *hook.Endpoint, h *hook.Health, trip *hook.Trip, o *hook.Outcome, changed ...string) {
 	if name == "" || e.Operational || e.Listener() {
 		return
 	}
 	data := hook.NewEndpointAlert(name, e, h, trip, o, changed...)
-	t.alert(unit.Alert{Name: name, Scope: e.Scope, Data: data, Logged: trip != nil && name != hook.AlertEndpointFailing, Example: hook.AlertExample{Type: name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}})
+	d.record(t, unit.Alert{Name: name, Scope: e.Scope, Data: data, Logged: trip != nil && name != hook.AlertEndpointFailing, Example: hook.AlertExample{Type: name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}})
 }
 
-// alertOf returns the type of the alert about a change of an endpoint by a caller.
-func alertOf(old, next *hook.Endpoint) string {
+// Changed returns the type of the alert about a change of an endpoint by a caller.
+func Changed(old, next *hook.Endpoint) string {
 	switch {
 	case next.Status == old.Status:
 		return hook.AlertEndpointUpdated
@@ -81,43 +140,32 @@ func alertOf(old, next *hook.Endpoint) string {
 	return hook.AlertEndpointUpdated // it waits for its verification
 }
 
-// tripped is trip with the alert about it.
-func (t *tx) tripped(target *hook.Endpoint, word string, h *hook.Health, trip *hook.Trip, o *hook.Outcome) error {
-	if err := t.trip(target, word); err != nil {
-		return err
-	}
-	next := *target
-	next.Status, next.DisabledReason = hook.Tripped, word
-	t.alertHealth(hook.AlertEndpointDisabled, &next, h, trip, o)
-	return nil
-}
-
-// raiseAlarm publishes that an endpoint is failing, or that it will be disabled. Nodes that
+// RaiseAlarm publishes that an endpoint is failing, or that it will be disabled. Nodes that
 // share the table do it once.
-func (t *tx) raiseAlarm(target *hook.Endpoint, alarm hook.Alarm, h *hook.Health, trip *hook.Trip, o *hook.Outcome) error {
+func (d Duties) RaiseAlarm(t *unit.Tx, target *hook.Endpoint, alarm hook.Alarm, h *hook.Health, trip *hook.Trip, o *hook.Outcome) error {
 	name := hook.AlertEndpointFailing
 	if alarm == hook.AlarmWarned {
 		name, alarm = hook.AlertEndpointWarned, alarm|hook.AlarmFailing // a warning says more
 	}
-	mine, err := t.setAlarm(target, target.Alarm|alarm|hook.AlarmUnwell)
+	mine, err := setAlarm(t, target, target.Alarm|alarm|hook.AlarmUnwell)
 	if err == nil && mine {
-		t.alertHealth(name, target, h, trip, o)
+		d.Health(t, name, target, h, trip, o)
 	}
 	return err
 }
 
-// recovered publishes the first success of an endpoint that was failing or was disabled.
-func (t *tx) recovered(target *hook.Endpoint) error {
-	mine, err := t.setAlarm(target, 0)
+// Recovered publishes the first success of an endpoint that was failing or was disabled.
+func (d Duties) Recovered(t *unit.Tx, target *hook.Endpoint) error {
+	mine, err := setAlarm(t, target, 0)
 	if err == nil && mine && target.Alarm.Has(hook.AlarmUnwell) {
-		t.alertEndpoint(hook.AlertEndpointRecovered, target)
+		d.Endpoint(t, hook.AlertEndpointRecovered, target)
 	}
 	return err
 }
 
 // setAlarm changes the alarms of an endpoint, which are not part of its revision. It
 // reports false if another node changed them before.
-func (t *tx) setAlarm(target *hook.Endpoint, to hook.Alarm) (bool, error) {
+func setAlarm(t *unit.Tx, target *hook.Endpoint, to hook.Alarm) (bool, error) {
 	n, err := t.Exec("set alarm", "UPDATE endpoints SET alarm = ? WHERE id = ? AND alarm = ?", int64(to), target.ID[:], int64(target.Alarm))
 	if err != nil || n == 0 {
 		return false, err
@@ -127,39 +175,39 @@ func (t *tx) setAlarm(target *hook.Endpoint, to hook.Alarm) (bool, error) {
 	return true, t.SetSnapshot(&next)
 }
 
-// exhausted records the alert about a delivery that failed for good.
-func (t *tx) exhausted(target *hook.Endpoint, d *hook.Delivery, event *hook.Event, o *hook.Outcome) {
+// Exhausted records the alert about a delivery that failed for good.
+func (d Duties) Exhausted(t *unit.Tx, target *hook.Endpoint, failed *hook.Delivery, event *hook.Event, o *hook.Outcome) {
 	if target.Operational || target.Listener() {
 		return
 	}
-	a := unit.Alert{Name: hook.AlertDeliveryExhausted, Scope: d.Scope}
+	a := unit.Alert{Name: hook.AlertDeliveryExhausted, Scope: failed.Scope}
 	public := hook.ID{}
 	if event != nil {
 		public = event.PublicID
 	} else {
-		a.Event = d.Event
+		a.Event = failed.Event
 	}
-	data := hook.NewDeliveryAlert(d, target, public, o.StartedAt)
+	data := hook.NewDeliveryAlert(failed, target, public, o.StartedAt)
 	a.Data, a.Example = data, hook.AlertExample{Type: a.Name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}
-	t.alert(a)
+	d.record(t, a)
 }
 
-// expired records that n deliveries to an endpoint failed because they were held for too
+// Expired records that n deliveries to an endpoint failed because they were held for too
 // long. They are only counted.
-func (t *tx) expired(scope hook.Scope, endpoint hook.ID, n int) error {
+func (d Duties) Expired(t *unit.Tx, scope hook.Scope, endpoint hook.ID, n int) error {
 	target, err := t.Endpoint(scope, endpoint)
 	if err != nil || target == nil || target.Operational || target.Listener() {
 		return err
 	}
-	t.alert(unit.Alert{Name: hook.AlertDeliveryExhausted, Scope: scope, N: int64(n), Example: hook.AlertExample{
+	d.record(t, unit.Alert{Name: hook.AlertDeliveryExhausted, Scope: scope, N: int64(n), Example: hook.AlertExample{
 		Type: hook.AlertDeliveryExhausted, Tenant: scope.Tenant, Endpoint: endpoint.String(),
 		Message: fmt.Sprintf("%d deliveries to endpoint %s of tenant %s failed because they were held for too long.", n, endpoint, scope.Tenant)}})
 	return nil
 }
 
-// replaysEnded records the alerts about those of the replays that have ended in this
+// ReplaysEnded records the alerts about those of the replays that have ended in this
 // transaction.
-func (t *tx) replaysEnded(jobs []hook.ReplayJob) {
+func (d Duties) ReplaysEnded(t *unit.Tx, jobs []hook.ReplayJob) {
 	for i := range jobs {
 		j := &jobs[i]
 		if !j.State.Ended() || !j.EndedAt.Equal(t.Now) {
@@ -169,23 +217,24 @@ func (t *tx) replaysEnded(jobs []hook.ReplayJob) {
 			continue
 		}
 		data := hook.NewReplayAlert(j)
-		t.alert(unit.Alert{Name: hook.AlertJobFinished, Scope: j.Scope, Data: data,
+		d.record(t, unit.Alert{Name: hook.AlertJobFinished, Scope: j.Scope, Data: data,
 			Example: hook.AlertExample{Type: hook.AlertJobFinished, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}})
 	}
 }
 
 // Announce publishes an alert about this node to the operator's endpoints of both modes.
-func (s *Store) Announce(ctx context.Context, name string, data *hook.ThresholdAlert) error {
-	return s.do(ctx, "announce", 4, func(t *tx) error {
+func (s *Alerts) Announce(ctx context.Context, name string, data *hook.ThresholdAlert) error {
+	return s.core.Do(ctx, "announce", 4, func(t *unit.Tx) error {
 		for _, mode := range []hook.Mode{hook.Live, hook.Test} {
-			t.alert(unit.Alert{Name: name, Scope: operatorOf(mode), Data: data, Example: hook.AlertExample{Type: name, Tenant: hook.OperatorTenant, Message: data.Message}})
+			Duties{s}.record(t, unit.Alert{Name: name, Scope: OperatorOf(mode), Data: data, Example: hook.AlertExample{Type: name, Tenant: hook.OperatorTenant, Message: data.Message}})
 		}
 		return nil
 	})
 }
 
-// flushAlerts publishes the alerts of the transaction.
-func (t *tx) flushAlerts() error {
+// Flush publishes the alerts of the transaction.
+func (d Duties) Flush(u *unit.Tx) error {
+	t := d.view(u)
 	if len(t.Alerts) == 0 {
 		return nil
 	}
@@ -194,7 +243,7 @@ func (t *tx) flushAlerts() error {
 	for i := range t.Alerts {
 		a := &t.Alerts[i]
 		t.logAlert(a)
-		operator := operatorOf(a.Scope.Mode)
+		operator := OperatorOf(a.Scope.Mode)
 		audiences := []hook.Scope{a.Scope, operator}
 		if a.Scope == operator {
 			audiences = audiences[1:]
@@ -235,7 +284,7 @@ func (t *tx) wanting(audience hook.Scope, name string) ([]*hook.Endpoint, error)
 	if err != nil || !entry.Tenant {
 		return nil, err
 	}
-	return t.targetsOf(entry, name), nil
+	return t.s.opts.Targets(entry, name), nil
 }
 
 // window returns the current window of a channel.
@@ -264,7 +313,7 @@ func (t *tx) logAlert(a *unit.Alert) {
 	case a.Logged || !t.inWindow(channel{name: a.Name}):
 		return
 	case slices.Contains([]string{hook.AlertEndpointFailing, hook.AlertDeliveryExhausted, hook.AlertExceeded}, a.Name):
-		t.report("operational event", []any{"type", a.Name, "mode", a.Scope.Mode.String(), "message", a.Example.Message})
+		t.Report("operational event", []any{"type", a.Name, "mode", a.Scope.Mode.String(), "message", a.Example.Message})
 	default:
 		t.Logs = append(t.Logs, func() {
 			t.s.core.Log.Info("operational event", "type", a.Name, "mode", a.Scope.Mode.String(), "message", a.Example.Message)
@@ -285,17 +334,7 @@ func (t *tx) publishAlert(audience hook.Scope, a *unit.Alert, targets []*hook.En
 	if err != nil {
 		return fmt.Errorf("write alert: %w", err)
 	}
-	e := t.newEvent(&hook.NewEvent{Scope: audience, Type: a.Name, Data: text})
-	t.Bytes += len(text)
-	if err := t.storeEvent(e); err != nil {
-		return err
-	}
-	for _, target := range targets {
-		if _, err := t.deliver(e, target, t.s.opts.ProfileOf(target)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.s.opts.Publish(t.Tx, audience, a.Name, text, targets)
 }
 
 // sumAlert leaves alerts to the next digest. However many transactions do so, the rows of a
@@ -327,10 +366,10 @@ func (t *tx) sumAlert(k channel, a *unit.Alert) error {
 }
 
 const (
-	// sumsPage bounds the rows that one digest sums up, and digestsPage the audiences that
-	// are read at once.
-	sumsPage    = 1000
-	digestsPage = 100
+	// sumsPage bounds the rows that one digest sums up.
+	sumsPage = 1000
+	// DigestsPage bounds the audiences that are read at once.
+	DigestsPage = 100
 
 	summedScopes = "SELECT DISTINCT mode, tenant FROM alert_sums WHERE (mode, tenant) > (?, ?) ORDER BY mode, tenant LIMIT ?"
 	takeSums     = `DELETE FROM alert_sums WHERE id IN (SELECT id FROM alert_sums WHERE mode = ? AND tenant = ? ORDER BY id LIMIT ?)
@@ -339,7 +378,7 @@ const (
 
 // watchDigests makes digests a window after alerts were left to them, also by an earlier
 // process.
-func (s *Store) watchDigests(ctx context.Context) {
+func (s *Alerts) watchDigests(ctx context.Context) {
 	timer := time.NewTimer(hook.AlertWindow)
 	defer timer.Stop()
 	waiting := true
@@ -367,20 +406,20 @@ func (s *Store) watchDigests(ctx context.Context) {
 
 // Digest publishes the digests that are due, each at most once over all nodes. It reports
 // whether some are left. The store calls it itself.
-func (s *Store) Digest(ctx context.Context) (more bool, err error) {
+func (s *Alerts) Digest(ctx context.Context) (more bool, err error) {
 	mode, tenant := int64(-1), "" // below every audience
 	for left := true; left; {
 		scopes, err := sqltext.Collect(ctx, s.core.Read, func(row sqltext.Scanner) (scope hook.Scope, err error) {
 			err = row.Scan(&scope.Mode, &scope.Tenant)
 			return scope, err
-		}, summedScopes, mode, tenant, digestsPage)
+		}, summedScopes, mode, tenant, DigestsPage)
 		if err != nil {
 			return false, s.core.ReadError("read sums of alerts", err)
 		}
 		for _, scope := range scopes {
 			full := false
-			err := s.write(ctx, &op{Name: "digest", Key: scope, Rows: sumsPage, Stays: true, Apply: func(t *tx) (err error) {
-				full, err = t.digest(scope)
+			err := s.core.Submit(ctx, &unit.Op{Name: "digest", Key: scope, Rows: sumsPage, Stays: true, Apply: func(t *unit.Tx) (err error) {
+				full, err = (&tx{t, s}).digest(scope)
 				return err
 			}})
 			if err != nil {
@@ -388,7 +427,7 @@ func (s *Store) Digest(ctx context.Context) (more bool, err error) {
 			}
 			mode, tenant, more = int64(scope.Mode), scope.Tenant, more || full
 		}
-		left = len(scopes) == digestsPage
+		left = len(scopes) == DigestsPage
 	}
 	return more, nil
 }
@@ -426,7 +465,7 @@ func (t *tx) digest(audience hook.Scope) (full bool, err error) {
 	}
 	data.Finish(audience.Mode)
 	targets, err := t.wanting(audience, hook.AlertDigest)
-	if err != nil || len(targets) == 0 || t.s.opts.ProfileOf == nil {
+	if err != nil || len(targets) == 0 || !t.s.opts.Wanted {
 		return len(sums) == sumsPage, err
 	}
 	return len(sums) == sumsPage, t.publishAlert(audience, &unit.Alert{Name: hook.AlertDigest, Data: data}, targets)
