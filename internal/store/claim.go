@@ -77,7 +77,7 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 		if err != nil {
 			return out, err
 		}
-		if target == nil || !target.Receives() || held[target.ID] || targets[target.ID] != nil || !t.canAttempt(target) {
+		if target == nil || !target.Receives() || held[target.ID] || targets[target.ID] != nil || !t.CanAttempt(target) {
 			continue
 		}
 		targets[target.ID] = target
@@ -100,7 +100,7 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 		target := targets[w.Endpoint]
 		out.Due = append(out.Due, hook.Due{Target: target, At: w.Due})
 		if (target.RateLimit > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
-			t.announce(target) // more is due than this node's part of the limits
+			t.Announce(target) // more is due than this node's part of the limits
 		}
 	}
 	return out, nil
@@ -303,7 +303,7 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 		if err != nil {
 			return nil, err
 		}
-		if target != nil && target.Receives() && !held[w.endpoint] && t.canAttempt(target) {
+		if target != nil && target.Receives() && !held[w.endpoint] && t.CanAttempt(target) {
 			due = append(due, hook.Due{Target: target, At: sqltext.FromMicros(w.due)})
 		}
 	}

@@ -49,10 +49,10 @@ func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			default:
 				trigger = hook.Anyway
 			}
-			if !t.canAttempt(target) {
+			if !t.CanAttempt(target) {
 				return nil, false, errElsewhere()
 			}
-			requested, removed, err := t.shotRequested(&row)
+			requested, removed, err := t.ShotRequested(&row)
 			if err != nil {
 				return nil, false, err
 			}
@@ -139,16 +139,6 @@ func (t *tx) writeDelivery(d *hook.Delivery) error {
 		int64(d.State), string(d.Reason), int64(d.Attempts), int64(d.Scheduled), sqltext.Micros(d.Due), int64(d.LastStatus), string(d.LastError),
 		sqltext.Micros(d.SettledAt), d.Owner, d.Fence, held, sqltext.Micros(t.Now), d.Event[:], d.Endpoint[:])
 	return err
-}
-
-// readDelivery reads a row by its key inside the transaction.
-func (t *tx) readDelivery(event, endpoint hook.ID) (hook.Delivery, bool, error) {
-	found, err := sqltext.Collect(background, t.Conn, sqltext.ScanDelivery,
-		"SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.event = ? AND d.endpoint = ?{lock}", event[:], endpoint[:])
-	if err != nil || len(found) == 0 {
-		return hook.Delivery{}, false, sqltext.Wrap("read delivery", err)
-	}
-	return found[0], true, nil
 }
 
 // findDelivery reads a row by its id within a scope. An empty tenant means every tenant of

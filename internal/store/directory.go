@@ -44,8 +44,8 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 		}
 	}
 	for id, scope := range due {
-		if target, err := t.Endpoint(scope, id); err == nil && target != nil && t.canAttempt(target) {
-			t.noteDueHere(target, t.Now)
+		if target, err := t.Endpoint(scope, id); err == nil && target != nil && t.CanAttempt(target) {
+			t.NoteDueHere(target, t.Now)
 		}
 	}
 	s.core.IDs.Above(changes.Floor)

@@ -243,7 +243,7 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 		sweep := sweepRelease
 		if discardHeld {
 			sweep = sweepDiscard
-			if err := t.dropReplayShots("endpoint = ? AND replay IS NOT NULL", next.Scope, next.ID[:]); err != nil {
+			if err := t.s.replay.DropShots(t.Tx, "endpoint = ? AND replay IS NOT NULL", next.Scope, next.ID[:]); err != nil {
 				return err
 			}
 		}

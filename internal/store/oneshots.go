@@ -40,21 +40,11 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 	}
 	t.AddOpen(row.Scope, 1)
 	if owner == 0 {
-		t.noteDue(target, t.Now)
+		t.NoteDue(target, t.Now)
 		return nil
 	}
 	t.Jobs = append(t.Jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: owner})
 	return nil
-}
-
-// shotRequested reports whether a single shot of a delivery is already requested, and when
-// the payload of its event was removed. The delivery's row is locked, so no other node
-// requests a single shot or removes the payload at the same time.
-func (t *tx) shotRequested(d *hook.Delivery) (asked bool, removed time.Time, err error) {
-	var shots, at int64
-	_, err = t.Row("read single shot", "SELECT (SELECT count(*) FROM oneshots WHERE event = ? AND endpoint = ?), coalesce((SELECT payload_removed_at FROM events WHERE id = ?), 0)",
-		[]any{d.Event[:], d.Endpoint[:], d.Event[:]}, &shots, &at)
-	return shots > 0, sqltext.FromMicros(at), err
 }
 
 // shotUnderWay reports whether a process has the single shot of a delivery in memory. A

@@ -232,10 +232,10 @@ func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.Profil
 	case target.Status == hook.Tripped:
 		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.Now)
 	case target.Damage != 0: // waits in the table until the endpoint is repaired
-	case now && t.canAttempt(target) && t.roomFor(target):
+	case now && t.CanAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
-		t.noteDue(target, t.Now)
+		t.NoteDue(target, t.Now)
 	}
 	err := t.Insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
 		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), sqltext.Micros(d.Due),
@@ -329,7 +329,7 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 			if target.Unverified() {
 				return nil, false, hook.NotVerified()
 			}
-			if !t.canAttempt(target) {
+			if !t.CanAttempt(target) {
 				return nil, false, errElsewhere()
 			}
 			e := t.newEvent(&hook.NewEvent{Scope: target.Scope, Type: eventType, Data: data})

@@ -127,7 +127,7 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 // none.
 func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, row *existing, profileOf func(*hook.Endpoint) hook.ProfileHash, out *hook.Resent) error {
 	if row != nil {
-		if target.Status != hook.Enabled || !t.canAttempt(target) {
+		if target.Status != hook.Enabled || !t.CanAttempt(target) {
 			out.Skipped++
 			return nil
 		}

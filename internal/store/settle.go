@@ -150,8 +150,8 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 		}
 		return nil
 	}
-	if !t.canAttempt(target) {
-		t.noteDue(target, due)
+	if !t.CanAttempt(target) {
+		t.NoteDue(target, due)
 		return nil
 	}
 	if old, ok := planned[target.ID]; !ok || due.Before(old.At) {
@@ -190,7 +190,7 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 // outcomes, whose row has since been held, cancelled or claimed again. was is the state
 // that it found.
 func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (after hook.Delivery, was hook.State, effects hook.Effect, ok bool, err error) {
-	row, ok, err := t.readDelivery(job.Delivery.Event, job.Delivery.Endpoint)
+	row, ok, err := t.ReadDelivery(job.Delivery.Event, job.Delivery.Endpoint)
 	if err != nil || !ok {
 		return row, row.State, 0, false, err
 	}

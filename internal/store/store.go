@@ -32,6 +32,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/read"
+	"github.com/posthorn/posthorn/internal/store/replays"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 	"github.com/posthorn/posthorn/internal/store/unit"
@@ -139,20 +140,21 @@ type Store struct {
 	*upkeep.Keeper
 	*accounts.Accounts
 	*alerts.Alerts
+	*replays.Replayer
 	opts    Options
 	machine bool // the clock is that of the machine
 	core    *unit.Core
 	duties  upkeep.Duties
 	setup   accounts.Duties
 	alert   alerts.Duties
+	replay  replays.Duties
 	writer  *batch.Writer[*tx]
 	stats   counters
 
 	logLength func() int64
 
 	// Used by the writer's goroutine only, see package unit.
-	announced map[hook.ID]time.Time // when shared work was last announced
-	lastSwept hook.ID               // the endpoint that was swept last
+	lastSwept hook.ID // the endpoint that was swept last
 
 	sweeps chan struct{}
 }
@@ -189,8 +191,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, machine: machine,
 		core: &unit.Core{Clock: opts.Now, Log: opts.Log, Keys: opts.Keys, IDs: hook.NewIDs(opts.Now),
 			Directory: directory.New(opts.Keys, opts.Log), KnownKeys: directory.NewKeyCache(), TenantBacklog: opts.TenantBacklog},
-		announced: map[hook.ID]time.Time{},
-		sweeps:    make(chan struct{}, 1),
+		sweeps: make(chan struct{}, 1),
 	}
 	s.core.Begin()
 	if opts.Postgres != "" {
@@ -265,12 +266,17 @@ func (s *Store) openPostgres(ctx context.Context) error {
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.Lists = read.New(read.Options{Reader: s.core.Read, Directory: s.core.Directory, Keys: s.core.KnownKeys, Shared: s.core.Peers.Shared(), Now: s.core.Now, Log: s.core.Log, Fail: s.core.ReadError})
 	s.Alerts, s.alert = alerts.New(alerts.Options{Core: s.core, Wanted: s.opts.ProfileOf != nil, Targets: targetsOf, Publish: s.publishAlert})
+	s.Replayer, s.replay = replays.New(replays.Options{Core: s.core, Lists: s.Lists, Ended: s.alert.ReplaysEnded,
+		Deliver: func(t *unit.Tx, e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) error {
+			_, err := (&tx{t, s}).deliverLater(e, target, profile)
+			return err
+		}})
 	deleteEndpoint := func(t *unit.Tx, e *hook.Endpoint) error { return (&tx{t, s}).deleteEndpoint(e) }
 	s.Accounts, s.setup = accounts.New(s.core, deleteEndpoint)
 	s.Keeper, s.duties = upkeep.New(upkeep.Options{Core: s.core, Lists: s.Lists,
 		Retention: s.opts.Retention, RetentionPayloads: s.opts.RetentionPayloads, RetentionAnswers: s.opts.RetentionAnswers, AuditRetention: s.opts.AuditRetention,
 		DiskBudget: s.opts.DiskBudget, KeySource: s.opts.KeySource, MachineClock: s.machine, Fatal: s.opts.Fatal,
-		DeleteEndpoint: deleteEndpoint, Hourly: append(s.setup.Hourly(), s.expireOldHeld, s.dropReplays)})
+		DeleteEndpoint: deleteEndpoint, Hourly: append(s.setup.Hourly(), s.replay.DropOld, s.expireOldHeld)})
 	s.core.Submit, s.core.Closed = s.submit, func() bool { return s.writer.Closed() }
 	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.core.Log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits, Took: s.opts.CommitTook})
 }

@@ -62,7 +62,7 @@ func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
 
 func (t *tx) orderCancel(target *hook.Endpoint) error {
 	t.Sweeps = true
-	if err := t.endReplays(target); err != nil {
+	if err := t.s.replay.End(t.Tx, target); err != nil {
 		return err
 	}
 	if _, err := t.Exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
@@ -172,7 +172,7 @@ func (t *tx) noteEarliest(scope hook.Scope, id hook.ID) error {
 	}
 	at, ok, err := t.earliest(id)
 	if ok {
-		t.noteDue(target, at)
+		t.NoteDue(target, at)
 	}
 	return err
 }
@@ -245,8 +245,8 @@ func (t *tx) dropJobs(endpoint hook.ID, events []hook.ID, scheduled bool) {
 func (t *tx) noteReleased(scope hook.Scope, id hook.ID) error {
 	target, err := t.Endpoint(scope, id)
 	if err == nil && target != nil && target.Receives() {
-		t.noteDue(target, t.Now)
-		t.announce(target)
+		t.NoteDue(target, t.Now)
+		t.Announce(target)
 	}
 	return err
 }

@@ -70,7 +70,7 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
 		return true, name, err
 	}
-	if err := errors.Join(s.takeReplays(ctx, work.Rows), s.duties.TakeErasures(ctx, work.Rows)); err != nil {
+	if err := errors.Join(s.replay.TakeOver(ctx, work.Rows), s.duties.TakeErasures(ctx, work.Rows)); err != nil {
 		return true, name, err
 	}
 	if err := s.listenersAway(ctx, work.Epoch); err != nil {
@@ -133,7 +133,7 @@ func (s *Store) doneWith(ctx context.Context, mine taken) error {
 func (s *Store) noteWaitingWork(ctx context.Context) error {
 	return s.waitingWork(ctx, func(t *tx, due []hook.Due) {
 		for _, d := range due {
-			t.noteDueHere(d.Target, d.At)
+			t.NoteDueHere(d.Target, d.At)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -11,8 +10,6 @@ import (
 
 // background is the context of statements on the writer: nothing cancels them.
 var background = context.Background()
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // claimRows claims due deliveries for this process.
 func (t *tx) claimRows(shares []sqltext.Share, now time.Time) (*sqltext.Claimed, error) {
@@ -60,17 +57,6 @@ func (t *tx) roomFor(target *hook.Endpoint) bool {
 	return left > 0
 }
 
-// noteDueHere tells this process's dispatcher, on commit, when work of the endpoint in the
-// table is due. See noteDue for work that another node may have to do.
-func (t *tx) noteDueHere(target *hook.Endpoint, at time.Time) {
-	if t.Due == nil {
-		t.Due = map[hook.ID]hook.Due{}
-	}
-	if old, ok := t.Due[target.ID]; !ok || at.Before(old.At) {
-		t.Due[target.ID] = hook.Due{Target: target, At: at}
-	}
-}
-
 // Flush writes the rows that are written once for each transaction. It is not part of the
 // commit, so losing the connection here loses no result of a commit.
 func (t *tx) Flush() error {
@@ -78,7 +64,7 @@ func (t *tx) Flush() error {
 	if err := t.FlushHealth(); err != nil {
 		return err
 	}
-	if err := t.writeReplayCounts(); err != nil {
+	if err := t.s.replay.Flush(t.Tx); err != nil {
 		return err
 	}
 	if err := t.s.alert.Flush(t.Tx); err != nil {

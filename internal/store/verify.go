@@ -60,7 +60,7 @@ func (t *tx) challengeWaits(e *hook.Endpoint) (bool, error) {
 	if e.Verification.State != hook.VerificationPending {
 		return false, nil
 	}
-	row, ok, err := t.readDelivery(e.Verification.Event, e.ID)
+	row, ok, err := t.ReadDelivery(e.Verification.Event, e.ID)
 	return ok && row.State.Open(), err
 }
 

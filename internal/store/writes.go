@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/batch"
@@ -112,18 +111,7 @@ func (s *Store) recover(ctx context.Context, name string, rows int, apply func(*
 	return s.write(ctx, &op{Name: name, Rows: rows, Apply: apply, Stays: true, Hot: true, Outcome: true})
 }
 
-// writeCounted is write for an operation that may add to the backlog of a tenant. If the
-// count is missing, the caller's goroutine counts first, because the writer never counts.
+// writeCounted is write for an operation that may add to the backlog of a tenant.
 func (s *Store) writeCounted(ctx context.Context, o op) error {
-	for {
-		again := o
-		err := s.write(ctx, &again)
-		uncounted, ok := errors.AsType[*unit.Uncounted](err)
-		if !ok {
-			return err
-		}
-		if err := s.core.CountBacklog(ctx, uncounted.Scope); err != nil {
-			return err
-		}
-	}
+	return unit.Counted(ctx, s.core, o, s.write)
 }

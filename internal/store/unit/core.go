@@ -13,6 +13,7 @@ package unit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -61,12 +62,14 @@ type Core struct {
 	auditing bool                    // a commit with entries of the audit log is in progress
 	lastStat int64                   // see StatID
 	sums     Sums                    // of the transaction in progress
+	// announced is when the shared work of an endpoint was last announced.
+	announced map[hook.ID]time.Time
 }
 
 // Begin makes the core ready for use.
 func (c *Core) Begin() {
 	c.life, c.stop = context.WithCancel(context.Background())
-	c.backlogs = newBacklogs()
+	c.backlogs, c.announced = newBacklogs(), map[hook.ID]time.Time{}
 }
 
 // Now returns the time with the database's precision.
@@ -127,4 +130,20 @@ func (c *Core) InPages(ctx context.Context, act, query string, page int) (rows i
 		}
 	}
 	return rows, nil
+}
+
+// Counted submits an operation that may add to the backlog of a tenant. If the count is
+// missing, the caller's goroutine counts first, because the writer never counts.
+func Counted[T batch.Tx](ctx context.Context, c *Core, o batch.Op[T], submit func(context.Context, *batch.Op[T]) error) error {
+	for {
+		again := o
+		err := submit(ctx, &again)
+		uncounted, ok := errors.AsType[*Uncounted](err)
+		if !ok {
+			return err
+		}
+		if err := c.CountBacklog(ctx, uncounted.Scope); err != nil {
+			return err
+		}
+	}
 }

@@ -1,4 +1,20 @@
-package store
+// Package replays is attempts of events of the past at one endpoint, by the thousand: it owns
+// which events a replay has still to examine, how many of its attempts are under way, and who
+// runs it.
+//
+// A replay is a row with the range of events that is left to examine. A step makes a page of
+// attempts and shrinks the range in one transaction. So however the process ends, no match is
+// handled twice and none is skipped: the next process continues from the range. The fence
+// decides who runs the job. Taking over, pausing, resuming or cancelling a job raises the
+// fence, and a step of the previous holder is then refused.
+//
+// An attempt of a replay is a single shot with the replay's id. It waits in the table and
+// never takes the place of a new event in memory. Whatever deletes the single shot records its
+// result, and the counts are added once per transaction. The transaction that completes the
+// counts ends the job.
+//
+// It never makes an attempt, and never changes the schedule of a delivery.
+package replays
 
 import (
 	"bytes"
@@ -7,6 +23,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -15,35 +32,63 @@ import (
 	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
-// Replays. A row is a job, with the range of events that is left to examine.
-//
-// A step makes a page of attempts and shrinks the range in one transaction. So however the
-// process ends, no match is handled twice and none is skipped: the next process continues
-// from the range. The fence decides who runs the job. Taking over, pausing, resuming or
-// cancelling a job raises the fence, and a step of the previous holder is then refused.
-//
-// An attempt of a replay is a single shot with the replay's id. It waits in the table and
-// never takes the place of a new event in memory. Whatever deletes the single shot records
-// its result, and the counts are added once per transaction. The transaction that
-// completes the counts ends the job.
+// Options say what replays need. All are required.
+type Options struct {
+	Core  *unit.Core
+	Lists *read.Lists
+	// Deliver stores a delivery that an event lacks. It waits in the table.
+	Deliver func(t *unit.Tx, e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) error
+	// Ended is told of replays that may have ended in the transaction.
+	Ended func(t *unit.Tx, jobs []hook.ReplayJob)
+}
+
+// Replayer has the operations. Its methods are safe for concurrent use.
+type Replayer struct {
+	opts  Options
+	core  *unit.Core
+	lists *read.Lists
+}
+
+// New returns the operations, and what other operations of the store ask of them.
+func New(o Options) (*Replayer, Duties) {
+	s := &Replayer{opts: o, core: o.Core, lists: o.Lists}
+	return s, Duties{s}
+}
+
+// Duties are what the other operations of a store ask for. They are not part of what a store
+// offers.
+type Duties struct{ replays *Replayer }
+
+// background is the context of statements on the writer: nothing cancels them.
+var background = context.Background()
+
+// tx is the view of a transaction, see package unit.
+type tx struct {
+	*unit.Tx
+	s *Replayer
+}
+
+func (s *Replayer) doFor(ctx context.Context, scope hook.Scope, name string, rows int, apply func(*tx) error) error {
+	return s.core.DoFor(ctx, scope, name, rows, func(t *unit.Tx) error { return apply(&tx{t, s}) })
+}
 
 // replayOver is true for a job whose last attempt is counted by the statement that
 // contains it. Its argument is the number of attempts that the statement adds.
 const replayOver = "state = 0 AND exhausted = 1 AND requested = delivered + failed + dropped + ?"
 
-// writeReplayCounts adds the counts to the rows in the order of their ids, so that nodes
+// Flush adds the counts to the rows in the order of their ids, so that nodes
 // lock rows in one order.
-func (t *tx) writeReplayCounts() error {
+func (d Duties) Flush(t *unit.Tx) error {
 	for _, id := range slices.SortedFunc(maps.Keys(t.Replays), func(a, b hook.ID) int { return bytes.Compare(a[:], b[:]) }) {
 		c, now := t.Replays[id], sqltext.Micros(t.Now)
 		all := int64(c.Delivered + c.Failed + c.Dropped)
-		counted, err := unit.Returning(t.Tx, read.ScanReplay, `UPDATE replays SET delivered = delivered + ?, failed = failed + ?, dropped = dropped + ?, updated_at = ?,
+		counted, err := unit.Returning(t, read.ScanReplay, `UPDATE replays SET delivered = delivered + ?, failed = failed + ?, dropped = dropped + ?, updated_at = ?,
 			ended_at = CASE WHEN `+replayOver+` THEN ? ELSE ended_at END, state = CASE WHEN `+replayOver+` THEN 2 ELSE state END WHERE id = ?
 			RETURNING `+read.ReplayColumns, int64(c.Delivered), int64(c.Failed), int64(c.Dropped), now, all, now, all, id[:])
 		if err != nil {
 			return sqltext.Wrap("count replay", err)
 		}
-		t.s.alert.ReplaysEnded(t.Tx, counted)
+		d.replays.opts.Ended(t, counted)
 	}
 	return nil
 }
@@ -53,17 +98,17 @@ func (t *tx) writeReplayCounts() error {
 // CodeEndpointDisabled if the endpoint is not enabled, unless the replay is set to hold,
 // and CodeReplayLimit if too many replays run or are paused. An empty tenant means every
 // tenant of the mode.
-func (s *Store) CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.Once) (hook.ReplayJob, *hook.Replay, error) {
-	target, err := s.EndpointNow(ctx, n.Scope, n.Endpoint)
+func (s *Replayer) CreateReplay(ctx context.Context, n hook.NewReplay, once *hook.Once) (hook.ReplayJob, *hook.Replay, error) {
+	target, err := s.lists.EndpointNow(ctx, n.Scope, n.Endpoint)
 	if err != nil {
 		return hook.ReplayJob{}, nil, err
 	}
 	n.Scope = target.Scope
-	low, high, err := s.ReplayRange(ctx, &n.Filter)
+	low, high, err := s.lists.ReplayRange(ctx, &n.Filter)
 	if err != nil {
 		return hook.ReplayJob{}, nil, err
 	}
-	preview, err := s.PreviewReplay(ctx, n)
+	preview, err := s.lists.PreviewReplay(ctx, n)
 	if err != nil {
 		return hook.ReplayJob{}, nil, err
 	}
@@ -94,7 +139,7 @@ func (t *tx) createReplay(j *hook.ReplayJob) (any, bool, error) {
 	if target.Status != hook.Enabled && !j.Hold {
 		return nil, false, errReplayDisabled()
 	}
-	j.ID, j.CreatedAt, j.UpdatedAt, j.Owner, j.Fence = t.s.core.IDs.Next(), t.Now, t.Now, t.s.Epoch(), 1
+	j.ID, j.CreatedAt, j.UpdatedAt, j.Owner, j.Fence = t.s.core.IDs.Next(), t.Now, t.Now, t.s.core.Peers.Epoch(), 1
 	if j.Total == 0 && j.Exact {
 		j.State, j.EndedAt, j.Exhausted = hook.ReplayDone, t.Now, true
 	} else if err := t.replaysBounded(j.Scope); err != nil {
@@ -157,7 +202,7 @@ func (t *tx) replaysBounded(scope hook.Scope) error {
 // are already requested are still made, unless the replay is cancelled. The methods return
 // CodeReplayEnded if the replay has ended, and change nothing if it already is in that
 // state. An empty tenant means every tenant of the mode.
-func (s *Store) PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
+func (s *Replayer) PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 	return s.moveReplay(ctx, scope, id, "pause replay", func(t *tx, j *hook.ReplayJob) error {
 		j.State = hook.ReplayPaused
 		return nil
@@ -166,7 +211,7 @@ func (s *Store) PauseReplay(ctx context.Context, scope hook.Scope, id hook.ID) (
 
 // ResumeReplay makes this process run a paused replay. It returns CodeEndpointDisabled if
 // the endpoint is not enabled and the replay is not set to hold.
-func (s *Store) ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
+func (s *Replayer) ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 	return s.moveReplay(ctx, scope, id, "resume replay", func(t *tx, j *hook.ReplayJob) error {
 		target, err := t.EndpointByID(j.Scope, j.Endpoint)
 		if err != nil {
@@ -184,14 +229,14 @@ func (s *Store) ResumeReplay(ctx context.Context, scope hook.Scope, id hook.ID) 
 }
 
 // CancelReplay ends a replay. Its attempts that wait in the table are not made.
-func (s *Store) CancelReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
+func (s *Replayer) CancelReplay(ctx context.Context, scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 	return s.moveReplay(ctx, scope, id, "cancel replay", func(t *tx, j *hook.ReplayJob) error {
 		j.State = hook.ReplayCancelled
-		return t.dropReplayShots("endpoint = ? AND replay = ? AND owner = 0", j.Scope, j.Endpoint[:], j.ID[:])
+		return Duties{t.s}.DropShots(t.Tx, "endpoint = ? AND replay = ? AND owner = 0", j.Scope, j.Endpoint[:], j.ID[:])
 	})
 }
 
-func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, name string, move func(t *tx, j *hook.ReplayJob) error) (hook.ReplayJob, error) {
+func (s *Replayer) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, name string, move func(t *tx, j *hook.ReplayJob) error) (hook.ReplayJob, error) {
 	var j hook.ReplayJob
 	err := s.doFor(ctx, scope, name, 1, func(t *tx) (err error) {
 		if j, err = t.findReplay(scope, id); err != nil {
@@ -216,7 +261,7 @@ func (s *Store) moveReplay(ctx context.Context, scope hook.Scope, id hook.ID, na
 		}
 		t.Audited(act, "replay", id.String(), j.Scope)
 		j.Moved = true
-		t.s.alert.ReplaysEnded(t.Tx, []hook.ReplayJob{j})
+		t.s.opts.Ended(t.Tx, []hook.ReplayJob{j})
 		return nil
 	})
 	if err != nil {
@@ -239,7 +284,7 @@ func (t *tx) findReplay(scope hook.Scope, id hook.ID) (hook.ReplayJob, error) {
 
 // saveReplay writes a new state of a replay and takes it from the process that ran it.
 func (t *tx) saveReplay(j *hook.ReplayJob) error {
-	j.UpdatedAt, j.Fence, j.Owner = t.Now, j.Fence+1, t.s.Epoch()
+	j.UpdatedAt, j.Fence, j.Owner = t.Now, j.Fence+1, t.s.core.Peers.Epoch()
 	if j.State.Ended() {
 		j.EndedAt = t.Now
 	}
@@ -249,10 +294,10 @@ func (t *tx) saveReplay(j *hook.ReplayJob) error {
 	return err
 }
 
-// dropReplayShots deletes the attempts of replays that match a condition on oneshots.
+// DropShots deletes the attempts of replays that match a condition on oneshots.
 // Their number is bounded by what replays may have waiting at one endpoint.
-func (t *tx) dropReplayShots(which string, scope hook.Scope, args ...any) error {
-	gone, err := unit.Returning(t.Tx, sqltext.ScanID, "DELETE FROM oneshots WHERE "+which+" RETURNING replay", args...)
+func (d Duties) DropShots(t *unit.Tx, which string, scope hook.Scope, args ...any) error {
+	gone, err := unit.Returning(t, sqltext.ScanID, "DELETE FROM oneshots WHERE "+which+" RETURNING replay", args...)
 	t.AddOpen(scope, -len(gone))
 	for _, id := range gone {
 		t.CountReplay(id, unit.ReplayCounts{Dropped: 1})
@@ -260,22 +305,24 @@ func (t *tx) dropReplayShots(which string, scope hook.Scope, args ...any) error 
 	return sqltext.Wrap("drop attempts of replays", err)
 }
 
-// endReplays ends the replays of a deleted endpoint together with their attempts.
-func (t *tx) endReplays(target *hook.Endpoint) error {
+// End ends the replays of a deleted endpoint together with their attempts.
+func (d Duties) End(t *unit.Tx, target *hook.Endpoint) error {
 	now := sqltext.Micros(t.Now)
-	ended, err := unit.Returning(t.Tx, read.ScanReplay, `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
+	ended, err := unit.Returning(t, read.ScanReplay, `UPDATE replays SET state = 4, reason = ?, dropped = requested - delivered - failed, fence = fence + 1,
 		updated_at = ?, ended_at = ? WHERE state < 2 AND mode = ? AND tenant = ? AND endpoint = ? RETURNING `+read.ReplayColumns,
 		string(hook.ReplayEndpointDeleted), now, now, int64(target.Scope.Mode), target.Scope.Tenant, target.ID[:])
-	t.s.alert.ReplaysEnded(t.Tx, ended)
+	d.replays.opts.Ended(t, ended)
 	return sqltext.Wrap("end replays", err)
 }
 
-// takeReplays makes this process run the replays of an ended process. Their number is
+// TakeOver makes this process run the replays of an ended process. Their number is
 // bounded by hook.MaxReplays.
-func (s *Store) takeReplays(ctx context.Context, dead string) error {
-	return s.recover(ctx, "take over replays", hook.MaxReplays, func(t *tx) error {
+func (d Duties) TakeOver(ctx context.Context, dead string) error {
+	s := d.replays
+	return s.core.Recover(ctx, "take over replays", hook.MaxReplays, func(u *unit.Tx) error {
+		t := &tx{u, s}
 		left, err := unit.Returning(t.Tx, read.ScanReplay, "UPDATE replays SET owner = ?, fence = fence + 1 WHERE state < 2 AND state = 0 AND "+dead+
-			" RETURNING "+read.ReplayColumns, t.s.Epoch())
+			" RETURNING "+read.ReplayColumns, t.s.core.Peers.Epoch())
 		for i := range left {
 			t.runReplay(&left[i])
 		}
@@ -284,13 +331,13 @@ func (s *Store) takeReplays(ctx context.Context, dead string) error {
 }
 
 // StepReplay handles the next matches of a replay, at most most of them.
-func (s *Store) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
+func (s *Replayer) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.ReplayStep, error) {
 	over, wait := hook.ReplayStep{Over: true}, hook.ReplayStep{Waiting: true}
 	j, err := s.runningReplay(ctx, ref)
 	if err != nil || j == nil || j.Exhausted {
 		return over, err
 	}
-	target, err := s.Endpoint(ctx, j.Scope, j.Endpoint)
+	target, err := s.lists.Endpoint(ctx, j.Scope, j.Endpoint)
 	switch {
 	case hook.CodeOf(err) == hook.CodeNotFound && err != nil:
 		return wait, nil // the deletion ends the replay and informs the job in memory
@@ -301,24 +348,24 @@ func (s *Store) StepReplay(ctx context.Context, ref hook.ReplayRef, most int, pr
 	case !target.Receives():
 		return wait, nil
 	}
-	waiting, err := s.ReplayWaiting(ctx, j.Endpoint)
+	waiting, err := s.lists.ReplayWaiting(ctx, j.Endpoint)
 	if err != nil || waiting >= hook.ReplayPending {
 		return wait, err
 	}
-	page, err := s.ReplayPage(ctx, j, target, min(most, hook.ReplayPending-waiting))
+	page, err := s.lists.ReplayPage(ctx, j, target, min(most, hook.ReplayPending-waiting))
 	if err != nil {
 		return wait, err
 	}
 	step := hook.ReplayStep{}
-	err = s.writeCounted(ctx, op{Name: "replay", Key: j.Scope, Rows: 2 * len(page.Matches), Apply: func(t *tx) (err error) {
-		step, err = t.replayPage(*j, &page, profileOf)
+	err = unit.Counted(ctx, s.core, unit.Op{Name: "replay", Key: j.Scope, Rows: 2 * len(page.Matches), Apply: func(t *unit.Tx) (err error) {
+		step, err = (&tx{t, s}).replayPage(*j, &page, profileOf)
 		return err
-	}})
+	}}, s.core.Submit)
 	return step, err
 }
 
 // runningReplay reads a replay, or returns nil if this process no longer runs it.
-func (s *Store) runningReplay(ctx context.Context, ref hook.ReplayRef) (*hook.ReplayJob, error) {
+func (s *Replayer) runningReplay(ctx context.Context, ref hook.ReplayRef) (*hook.ReplayJob, error) {
 	found, err := sqltext.Collect(ctx, s.core.Read, read.ScanReplay, "SELECT "+read.ReplayColumns+" FROM replays r WHERE r.id = ? AND r.state = 0 AND r.fence = ?", ref.ID[:], ref.Fence)
 	if err != nil {
 		return nil, s.core.ReadError("read replay", err)
@@ -330,7 +377,7 @@ func (s *Store) runningReplay(ctx context.Context, ref hook.ReplayRef) (*hook.Re
 }
 
 // pauseDisabled pauses a replay whose endpoint was disabled.
-func (s *Store) pauseDisabled(ctx context.Context, j *hook.ReplayJob) error {
+func (s *Replayer) pauseDisabled(ctx context.Context, j *hook.ReplayJob) error {
 	_, err := s.moveReplay(ctx, j.Scope, j.ID, "pause replay", func(t *tx, now *hook.ReplayJob) error {
 		target, err := t.Endpoint(j.Scope, j.Endpoint)
 		if err == nil && now.Fence == j.Fence && target != nil && target.Status != hook.Enabled {
@@ -396,7 +443,7 @@ func (t *tx) replayPage(j hook.ReplayJob, page *read.ReplayPage, profileOf func(
 	if err == nil && len(moved) == 0 {
 		return step, errReplayMoved
 	}
-	t.s.alert.ReplaysEnded(t.Tx, moved)
+	t.s.opts.Ended(t.Tx, moved)
 	step.Over = end
 	return step, sqltext.Wrap("move replay", err)
 }
@@ -406,7 +453,7 @@ var errReplayMoved = &hook.Error{Code: hook.CodeConflict, Message: "The replay w
 
 // replayOne handles one match in its current state and counts it in j.
 func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endpoint, profileOf func(*hook.Endpoint) hook.ProfileHash) error {
-	row, exists, err := t.readDelivery(m.Event, j.Endpoint)
+	row, exists, err := t.ReadDelivery(m.Event, j.Endpoint)
 	if err != nil {
 		return err
 	}
@@ -415,7 +462,7 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 	asked := false
 	if exists {
 		var removed time.Time
-		if asked, removed, err = t.shotRequested(&row); err != nil {
+		if asked, removed, err = t.ShotRequested(&row); err != nil {
 			return err
 		}
 		now.PayloadGone = !removed.IsZero()
@@ -436,14 +483,13 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 	}
 	j.Created++
 	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, AcceptedAt: m.AcceptedAt}
-	_, err = t.deliverLater(e, target, profileOf(target))
-	return err
+	return t.s.opts.Deliver(t.Tx, e, target, profileOf(target))
 }
 
 // requestReplay stores a single shot for a replay. It waits in the table.
 func (t *tx) requestReplay(row *hook.Delivery, j *hook.ReplayJob, target *hook.Endpoint) error {
 	t.AddOpen(row.Scope, 1)
-	t.noteDue(target, t.Now)
+	t.NoteDue(target, t.Now)
 	return t.Insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
 		int64(hook.ByReplay), sqltext.Micros(t.Now), int64(0), j.ID[:])
 }
@@ -453,11 +499,13 @@ func (t *tx) requestReplay(row *hook.Delivery, j *hook.ReplayJob, target *hook.E
 const (
 	replayKept  = 90 * 24 * time.Hour
 	replaysKept = 1000
+	// dropPage bounds the rows that one operation deletes.
+	dropPage = 500
 )
 
-// dropReplays deletes replays that ended more than replayKept ago.
-func (s *Store) dropReplays(ctx context.Context) error {
-	_, err := s.core.InPages(ctx, "drop replays", "DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE ended_at > 0 AND ended_at <= "+
-		itoa(sqltext.Micros(s.core.Now().Add(-replayKept)))+" LIMIT ?)", housekeepPage)
+// DropOld deletes replays that ended more than replayKept ago.
+func (d Duties) DropOld(ctx context.Context) error {
+	_, err := d.replays.core.InPages(ctx, "drop replays", "DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE ended_at > 0 AND ended_at <= "+
+		strconv.FormatInt(sqltext.Micros(d.replays.core.Now().Add(-replayKept)), 10)+" LIMIT ?)", dropPage)
 	return err
 }
