@@ -184,7 +184,7 @@ func TestANodeSaysThatItsClockMovedAway(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	a.now = time.Now()
 	a.machine = true
-	a.duties.Distrust(time.Now())
+	a.upkeep.Distrust(time.Now())
 	a.keepHouse()
 	if strings.Contains(log.String(), "clocks") {
 		t.Fatalf("control: %s", log.String())

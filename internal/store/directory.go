@@ -18,7 +18,7 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 		s.core.Directory.Each(func(scope hook.Scope) { scopes[scope] = nil })
 	}
 	if changes.All || slices.ContainsFunc(changes.Lines, func(l sqltext.Change) bool { return l.Kind == sqltext.ChangedMasterKey }) {
-		if err := t.s.duties.LearnKey(t.Tx); err != nil { // before secrets are read
+		if err := t.s.upkeep.LearnKey(t.Tx); err != nil { // before secrets are read
 			return err
 		}
 	}

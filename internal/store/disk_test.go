@@ -37,7 +37,7 @@ func TestDiskBudget(t *testing.T) {
 	data := append(append([]byte(`{"a":"`), bytes.Repeat([]byte("x"), 250_000)...), `"}`...)
 	publish := func() error {
 		_, _, err := s.Publish(ctx, []hook.NewEvent{{Scope: scope, Type: "a.b", Data: data}, {Scope: scope, Type: "a.b", Data: data}}, profileZero, nil)
-		s.duties.CheckBudget(ctx)
+		s.upkeep.CheckBudget(ctx)
 		return err
 	}
 	var states []hook.DiskState
@@ -71,7 +71,7 @@ func TestDiskBudget(t *testing.T) {
 	if err := s.Housekeep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s.duties.CheckBudget(ctx)
+	s.upkeep.CheckBudget(ctx)
 	if err := publish(); err != nil {
 		t.Errorf("after retention: %v", err)
 	}
@@ -113,7 +113,7 @@ func TestBytesOfOldDaysAreForgotten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.duties.SampleDisk(t.Context()); err != nil {
+			if err := s.upkeep.SampleDisk(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			var old, young int

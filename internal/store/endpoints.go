@@ -69,7 +69,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 				return nil, false, err
 			}
 			t.Audited(hook.ActEndpointCreated, "endpoint", made.ID.String(), made.Scope)
-			t.s.alert.Endpoint(t.Tx, hook.AlertEndpointCreated, made)
+			t.s.alerts.Endpoint(t.Tx, hook.AlertEndpointCreated, made)
 			return made, true, nil
 		})
 		return err
@@ -186,7 +186,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		t.Audited(actOf(made, changed), "endpoint", id.String(), made.Scope, changed...)
-		t.s.alert.Endpoint(t.Tx, alerts.Changed(old, made), made, changed...)
+		t.s.alerts.Endpoint(t.Tx, alerts.Changed(old, made), made, changed...)
 		return nil
 	})
 	if err != nil {
@@ -243,7 +243,7 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 		sweep := sweepRelease
 		if discardHeld {
 			sweep = sweepDiscard
-			if err := t.s.replay.DropShots(t.Tx, "endpoint = ? AND replay IS NOT NULL", next.Scope, next.ID[:]); err != nil {
+			if err := t.s.replays.DropShots(t.Tx, "endpoint = ? AND replay IS NOT NULL", next.Scope, next.ID[:]); err != nil {
 				return err
 			}
 		}
@@ -290,7 +290,7 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	if err := t.saveMembers(e, string(types)); err != nil {
 		return err
 	}
-	if err := t.s.setup.AppendRevision(t.Tx, e, string(types)); err != nil {
+	if err := t.s.accounts.AppendRevision(t.Tx, e, string(types)); err != nil {
 		return err
 	}
 	if e.Damage != 0 {
@@ -345,7 +345,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	if e.Damage.Has(hook.DamagedSecrets) {
 		return nil
 	}
-	return t.s.setup.SaveSecrets(t.Tx, e)
+	return t.s.accounts.SaveSecrets(t.Tx, e)
 }
 
 // outOfService returns the status and the reason of an endpoint that a caller disables.
@@ -394,7 +394,7 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		t.Audited(hook.ActEndpointDeleted, "endpoint", id.String(), old.Scope)
-		t.s.alert.Endpoint(t.Tx, hook.AlertEndpointDeleted, old)
+		t.s.alerts.Endpoint(t.Tx, hook.AlertEndpointDeleted, old)
 		return nil
 	})
 }

@@ -159,7 +159,7 @@ func (d *doomed) fill(tenant, word string, events int) {
 		return err
 	}))
 	d.must(d.SetRetention(ctx, hook.Scope{Tenant: tenant, Mode: hook.Live}, hook.Retention{Payloads: hook.NotSet, Answers: time.Hour, Events: hook.NotSet}))
-	d.must(d.duties.WriteDisk(t.Context()))
+	d.must(d.upkeep.WriteDisk(t.Context()))
 	// Some of the statistics are added up already, the rest is as it was counted.
 	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
 		return t.Insert("test", sqltext.Stats, int64(3600), int64(0), int64(hook.Live), tenant, []byte{}, t.StatID(), []byte{0})
@@ -291,7 +291,7 @@ func TestErasureOfATenant(t *testing.T) {
 			if steps := d.finish(6); steps < 8 {
 				t.Errorf("only %d steps", steps)
 			}
-			d.must(d.duties.WriteDisk(t.Context()))
+			d.must(d.upkeep.WriteDisk(t.Context()))
 			after := d.rows(doomedTenant)
 			delete(after, "erasures") // the receipt
 			delete(after, "news")     // notices between nodes, for ten minutes

@@ -15,7 +15,7 @@ func TestHeldDeliveriesExpireByPage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o.HeldFor = 48 * time.Hour
 			a := newAging(t, o)
-			a.opts.Room, a.opts.Retention = nil, 0
+			a.opts.Room = nil
 			late := a.another(a.scope)
 			a.say(a.scope, 2*housekeepPage+100)
 			list, err := a.TenantEndpoints(t.Context(), a.scope)

@@ -11,7 +11,7 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 		return nil
 	}
 	if effects.Has(hook.EffectSucceeded) && target.Alarm != 0 && target.Status == hook.Enabled {
-		if err := t.s.alert.Recovered(t.Tx, target); err != nil {
+		if err := t.s.alerts.Recovered(t.Tx, target); err != nil {
 			return err
 		}
 	}
@@ -41,9 +41,9 @@ func (t *tx) judge(target *hook.Endpoint, effects hook.Effect, trip hook.Trip, o
 		return t.tripped(target, hook.DisabledFailures, &after, &trip, o)
 	case verdict == hook.Warn:
 		t.Report("endpoint is half-way to being disabled: only failures", line)
-		return t.s.alert.RaiseAlarm(t.Tx, target, hook.AlarmWarned, &after, &trip, o)
+		return t.s.alerts.RaiseAlarm(t.Tx, target, hook.AlarmWarned, &after, &trip, o)
 	case after.Failing(t.Now) && !target.Alarm.Has(hook.AlarmFailing):
-		return t.s.alert.RaiseAlarm(t.Tx, target, hook.AlarmFailing, &after, &trip, o)
+		return t.s.alerts.RaiseAlarm(t.Tx, target, hook.AlarmFailing, &after, &trip, o)
 	}
 	return nil
 }
@@ -65,6 +65,6 @@ func (t *tx) tripped(target *hook.Endpoint, word string, h *hook.Health, trip *h
 	}
 	next := *target
 	next.Status, next.DisabledReason = hook.Tripped, word
-	t.s.alert.Health(t.Tx, hook.AlertEndpointDisabled, &next, h, trip, o)
+	t.s.alerts.Health(t.Tx, hook.AlertEndpointDisabled, &next, h, trip, o)
 	return nil
 }

@@ -84,7 +84,7 @@ func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err er
 	t.AddOpen(scope, -len(gone))
 	if len(gone) > 0 {
 		t.Note(unit.Sample{Subject: sqltext.Subject{Scope: scope, Endpoint: endpoint}, GivenUp: int64(len(gone))})
-		if err := t.s.alert.Expired(t.Tx, scope, endpoint, len(gone)); err != nil {
+		if err := t.s.alerts.Expired(t.Tx, scope, endpoint, len(gone)); err != nil {
 			return last, false, err
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // returns the earlier answer as a Replay and stores nothing. The events may belong to any
 // scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
-	if err := s.duties.WithinBudget(); err != nil {
+	if err := s.upkeep.WithinBudget(); err != nil {
 		return nil, nil, err
 	}
 	o := op{Name: "publish", Hot: true, Detail: &unit.Lookups{Once: once, Events: events}}
@@ -81,7 +81,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if n.RequireMatch { // a new tenant has no endpoints
 			return hook.Published{Err: errNoMatch}, nil
 		}
-		if err := t.s.setup.CreateTenant(t.Tx, hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.Now}); err != nil {
+		if err := t.s.accounts.CreateTenant(t.Tx, hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.Now}); err != nil {
 			if hook.CodeOf(err) == hook.CodeTenantExists { // the id of a deleted tenant stays in use
 				return hook.Published{Err: unit.NoTenant()}, nil
 			}
@@ -110,7 +110,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		return hook.Published{Err: t.tooManyInRequest(len(targets), left)}, nil
 	}
 	if n.PayloadRetention != nil {
-		if err := hook.CheckKept("payload_retention", *n.PayloadRetention, t.s.duties.Kept(n.Scope).Payloads); err != nil {
+		if err := hook.CheckKept("payload_retention", *n.PayloadRetention, t.s.upkeep.Kept(n.Scope).Payloads); err != nil {
 			return hook.Published{Err: err}, nil
 		}
 	}
@@ -121,7 +121,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 	if err := t.storeEvent(e); err != nil {
 		return hook.Published{}, err
 	}
-	if err := t.s.duties.KeepPayload(t.Tx, e, n.PayloadRetention); err != nil {
+	if err := t.s.upkeep.KeepPayload(t.Tx, e, n.PayloadRetention); err != nil {
 		return hook.Published{}, err
 	}
 	if !n.PublicID.IsZero() {
@@ -316,7 +316,7 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 	var out hook.Published
 	var delivery hook.ID
 	var replay *hook.Replay
-	if err := s.duties.WithinBudget(); err != nil {
+	if err := s.upkeep.WithinBudget(); err != nil {
 		return out, delivery, nil, err
 	}
 	err := s.doFor(ctx, scope, "publish test event", 2, func(t *tx) (err error) {

@@ -50,7 +50,7 @@ func (a *aging) dropPage(at hook.ID) (page upkeep.DroppedPage, rows int) {
 	all := "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM attempts)"
 	before := a.count(all)
 	err := a.do(a.t.Context(), "test", 1, func(t *tx) (err error) {
-		page, err = a.duties.DropPage(t.Tx, a.oldEvents(), a.now.Add(-testRetention), at)
+		page, err = a.upkeep.DropPage(t.Tx, a.oldEvents(), a.now.Add(-testRetention), at)
 		return err
 	})
 	if err != nil {
@@ -151,7 +151,7 @@ func TestTheDefaultPartitionGoesWithoutWhatLiesBetween(t *testing.T) {
 	if n := a.count("SELECT count(*) FROM events_default"); n != 2 {
 		t.Fatalf("%d events in the default partition, want 2", n)
 	}
-	if err := a.duties.DropPages(t.Context(), "events_default", a.now.Add(30*postgres.Span)); err != nil {
+	if err := a.upkeep.DropPages(t.Context(), "events_default", a.now.Add(30*postgres.Span)); err != nil {
 		t.Fatal(err)
 	}
 	if n := a.count("SELECT count(*) FROM events_default"); n != 0 || !a.there(kept[0]) || !a.there(kept[1]) {

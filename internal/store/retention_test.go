@@ -314,7 +314,7 @@ func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 				a := newAging(t, place(t))
 				a.now = time.Now()
 				if watched {
-					a.duties.Distrust(time.Now())
+					a.upkeep.Distrust(time.Now())
 				}
 				old := a.publish(1)
 				a.succeed(old...)
@@ -323,7 +323,7 @@ func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 				a.keepHouse()
 				a.succeed(a.publish(1)...) // with ids of that time
 				if watched {
-					a.duties.Distrust(time.Now().Add(-time.Hour))
+					a.upkeep.Distrust(time.Now().Add(-time.Hour))
 				}
 				a.keepHouse()
 				if a.there(old[0]) != watched {
@@ -341,8 +341,8 @@ func TestTheClockOfRetentionCatchesUp(t *testing.T) {
 	start := a.now
 	trusted := func(open time.Duration) time.Duration {
 		t.Helper()
-		a.duties.Distrust(time.Now().Add(-open)) // as after a restart
-		now, err := a.duties.TrustedNow(t.Context())
+		a.upkeep.Distrust(time.Now().Add(-open)) // as after a restart
+		now, err := a.upkeep.TrustedNow(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

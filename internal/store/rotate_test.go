@@ -149,7 +149,7 @@ func TestRotateMasterKey(t *testing.T) {
 			p.write("UPDATE secrets SET sealed = ? WHERE endpoint = ? AND version = 1", append([]byte{1}, bytes.Repeat([]byte{9}, 60)...), all[0].ID[:])
 
 			// The walk is held back, so that the process dies before its end.
-			p.duties.Resealing().Lock()
+			p.upkeep.Resealing().Lock()
 			p.publish()
 			before := p.notSealedBy(2)
 			calls := make(chan error, 100)
@@ -184,20 +184,20 @@ func TestRotateMasterKey(t *testing.T) {
 			if n := p.count("SELECT count(*) FROM secrets WHERE endpoint = ? AND substr(sealed, 2, 4) = ?", made.ID[:], id[:]); n != 2 {
 				t.Errorf("%d of 2 secrets sealed with the new key at once", n)
 			}
-			if _, _, err := p.duties.ResealTable(t.Context(), 1); err != nil {
+			if _, _, err := p.upkeep.ResealTable(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
 			if left := p.notSealedBy(2); left == 0 || left >= before {
 				t.Fatalf("%d of %d values left in the middle", left, before)
 			}
 			p.core.Stop() // nothing of the walk is done after this
-			p.duties.Resealing().Unlock()
+			p.upkeep.Resealing().Unlock()
 			p.must(p.Close())
 
 			refuses("in the middle", 2)
 			refuses("in the middle", 1)
 			p = openPeer(t, with(1, 2))
-			p.must(p.duties.Reseal(t.Context()))
+			p.must(p.upkeep.Reseal(t.Context()))
 			if left := p.notSealedBy(2); left != 1 { // the damaged one
 				t.Errorf("%d values are left under the earlier key", left)
 			}
@@ -278,8 +278,8 @@ func TestRotateMasterKeyOnNodes(t *testing.T) {
 		return err == nil && len(keys.Keys[1].Missing) == 0
 	})
 	// The node that was asked dies before it has sealed anything again.
-	a.duties.Resealing().Lock()
-	defer a.duties.Resealing().Unlock()
+	a.upkeep.Resealing().Lock()
+	defer a.upkeep.Resealing().Unlock()
 	r, err := a.RotateMasterKey(t.Context())
 	a.must(err)
 	// The other node has not learned of it and loses neither key.

@@ -33,7 +33,7 @@ func (s *Store) RotateSecret(ctx context.Context, scope hook.Scope, id hook.ID, 
 				return nil, false, err
 			}
 			t.Audited(hook.ActSecretRotated, "endpoint", id.String(), made.Scope, "overlap "+overlap.String())
-			t.s.alert.Endpoint(t.Tx, hook.AlertEndpointUpdated, made, "secrets")
+			t.s.alerts.Endpoint(t.Tx, hook.AlertEndpointUpdated, made, "secrets")
 			return made, true, nil
 		})
 		return err

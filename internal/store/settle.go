@@ -104,7 +104,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 		return err
 	}
 	if effects.Has(hook.EffectExhausted) {
-		t.s.alert.Exhausted(t.Tx, target, &after, job.Event, o)
+		t.s.alerts.Exhausted(t.Tx, target, &after, job.Event, o)
 	}
 	if after.Kind == hook.TestEvent && target.Unverified() {
 		if err := t.answered(target, &after, o); err != nil {
@@ -233,7 +233,7 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 	}
 	t.Counts.Attempts++
 	t.Grew(d.Scope, d.Event, hook.DiskBytes{Attempts: unit.AttemptRow + int64(len(o.Message)+len(o.ResponseHeaders)+len(o.ResponseBody))})
-	if err := t.s.duties.KeepAnswer(t.Tx, d, o); err != nil {
+	if err := t.s.upkeep.KeepAnswer(t.Tx, d, o); err != nil {
 		return err
 	}
 	return t.Insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,

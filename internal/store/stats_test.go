@@ -84,7 +84,7 @@ func (w *statsWorld) step(f *faulty) error {
 		f.jobs = append(f.jobs, got.Jobs...)
 		return err
 	case 4:
-		_, err := f.duties.SumStats(ctx)
+		_, err := f.upkeep.SumStats(ctx)
 		return err
 	}
 	var done []hook.Settlement
@@ -291,7 +291,7 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 	// All spans are over, and nothing is left in the log.
 	w.pass(2 * time.Hour)
 	for {
-		next, err := f.duties.SumStats(t.Context())
+		next, err := f.upkeep.SumStats(t.Context())
 		w.must(err)
 		w.pass(max(next, upkeep.StatAge))
 		if next == 0 {
@@ -308,13 +308,13 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 	}
 	// Minutes are kept for a day, hours for longer.
 	w.pass(26 * time.Hour)
-	w.must(f.duties.DropStats(t.Context()))
+	w.must(f.upkeep.DropStats(t.Context()))
 	if n := w.count(f, "stats WHERE span = 60"); n != 0 {
 		t.Errorf("%d minutes are kept after a day", n)
 	}
 	w.check(f, "after a day", time.Hour)
 	w.pass(91 * 24 * time.Hour)
-	w.must(f.duties.DropStats(t.Context()))
+	w.must(f.upkeep.DropStats(t.Context()))
 	if n := w.count(f, "stats"); n != 0 {
 		t.Errorf("%d hours are kept after 91 days", n)
 	}
@@ -350,7 +350,7 @@ func TestARowThatIsSeenLate(t *testing.T) {
 		}
 	}
 	for _, want := range []int{3, 1} {
-		_, err := f.duties.SumStats(t.Context())
+		_, err := f.upkeep.SumStats(t.Context())
 		w.must(err)
 		got, err := f.Buckets(t.Context(), hook.StatsQuery{Scope: scope, From: w.now.Truncate(time.Hour), To: w.now.Truncate(time.Hour).Add(time.Hour), Step: time.Hour})
 		w.must(err)

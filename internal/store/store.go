@@ -141,15 +141,15 @@ type Store struct {
 	*accounts.Accounts
 	*alerts.Alerts
 	*replays.Replayer
-	opts    Options
-	machine bool // the clock is that of the machine
-	core    *unit.Core
-	duties  upkeep.Duties
-	setup   accounts.Duties
-	alert   alerts.Duties
-	replay  replays.Duties
-	writer  *batch.Writer[*tx]
-	stats   counters
+	opts     Options
+	machine  bool // the clock is that of the machine
+	core     *unit.Core
+	upkeep   upkeep.Duties
+	accounts accounts.Duties
+	alerts   alerts.Duties
+	replays  replays.Duties
+	writer   *batch.Writer[*tx]
+	stats    counters
 
 	logLength func() int64
 
@@ -200,7 +200,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = s.openSQLite(ctx)
 	}
 	if err == nil {
-		if err = errors.Join(s.core.Directory.ReadBound(ctx, s.core.Read), s.duties.Begin(ctx)); err != nil {
+		if err = errors.Join(s.core.Directory.ReadBound(ctx, s.core.Read), s.upkeep.Begin(ctx)); err != nil {
 			s.writer.Close()
 			err = errors.Join(err, s.core.Engine.Close())
 		}
@@ -210,8 +210,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.core.Go(s.sweep)
-	s.setup.Begin()
-	s.alert.Begin()
+	s.accounts.Begin()
+	s.alerts.Begin()
 	return s, nil
 }
 
@@ -265,18 +265,18 @@ func (s *Store) openPostgres(ctx context.Context) error {
 // start prepares the lists and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
 	s.Lists = read.New(read.Options{Reader: s.core.Read, Directory: s.core.Directory, Keys: s.core.KnownKeys, Shared: s.core.Peers.Shared(), Now: s.core.Now, Log: s.core.Log, Fail: s.core.ReadError})
-	s.Alerts, s.alert = alerts.New(alerts.Options{Core: s.core, Wanted: s.opts.ProfileOf != nil, Targets: targetsOf, Publish: s.publishAlert})
-	s.Replayer, s.replay = replays.New(replays.Options{Core: s.core, Lists: s.Lists, Ended: s.alert.ReplaysEnded,
+	s.Alerts, s.alerts = alerts.New(alerts.Options{Core: s.core, Wanted: s.opts.ProfileOf != nil, Targets: targetsOf, Publish: s.publishAlert})
+	s.Replayer, s.replays = replays.New(replays.Options{Core: s.core, Lists: s.Lists, Ended: s.alerts.ReplaysEnded,
 		Deliver: func(t *unit.Tx, e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) error {
 			_, err := (&tx{t, s}).deliverLater(e, target, profile)
 			return err
 		}})
 	deleteEndpoint := func(t *unit.Tx, e *hook.Endpoint) error { return (&tx{t, s}).deleteEndpoint(e) }
-	s.Accounts, s.setup = accounts.New(s.core, deleteEndpoint)
-	s.Keeper, s.duties = upkeep.New(upkeep.Options{Core: s.core, Lists: s.Lists,
+	s.Accounts, s.accounts = accounts.New(s.core, deleteEndpoint)
+	s.Keeper, s.upkeep = upkeep.New(upkeep.Options{Core: s.core, Lists: s.Lists,
 		Retention: s.opts.Retention, RetentionPayloads: s.opts.RetentionPayloads, RetentionAnswers: s.opts.RetentionAnswers, AuditRetention: s.opts.AuditRetention,
 		DiskBudget: s.opts.DiskBudget, KeySource: s.opts.KeySource, MachineClock: s.machine, Fatal: s.opts.Fatal,
-		DeleteEndpoint: deleteEndpoint, Hourly: append(s.setup.Hourly(), s.replay.DropOld, s.expireOldHeld)})
+		DeleteEndpoint: deleteEndpoint, Hourly: append(s.accounts.Hourly(), s.replays.DropOld, s.expireOldHeld)})
 	s.core.Submit, s.core.Closed = s.submit, func() bool { return s.writer.Closed() }
 	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.core.Log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits, Took: s.opts.CommitTook})
 }
@@ -288,7 +288,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.core.Stop()
-	s.duties.End()
+	s.upkeep.End()
 	s.writer.Close()
 	s.core.Wait()
 	return sqltext.Wrap("close store", s.core.Engine.Close())

@@ -62,7 +62,7 @@ func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
 
 func (t *tx) orderCancel(target *hook.Endpoint) error {
 	t.Sweeps = true
-	if err := t.s.replay.End(t.Tx, target); err != nil {
+	if err := t.s.replays.End(t.Tx, target); err != nil {
 		return err
 	}
 	if _, err := t.Exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",

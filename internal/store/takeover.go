@@ -66,11 +66,11 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	if err != nil || !mine {
 		return false, name, err
 	}
-	s.duties.WakeReseal() // it may have been the one that was sealing values again
+	s.upkeep.WakeReseal() // it may have been the one that was sealing values again
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
 		return true, name, err
 	}
-	if err := errors.Join(s.replay.TakeOver(ctx, work.Rows), s.duties.TakeErasures(ctx, work.Rows)); err != nil {
+	if err := errors.Join(s.replays.TakeOver(ctx, work.Rows), s.upkeep.TakeErasures(ctx, work.Rows)); err != nil {
 		return true, name, err
 	}
 	if err := s.listenersAway(ctx, work.Epoch); err != nil {

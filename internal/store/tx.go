@@ -64,10 +64,10 @@ func (t *tx) Flush() error {
 	if err := t.FlushHealth(); err != nil {
 		return err
 	}
-	if err := t.s.replay.Flush(t.Tx); err != nil {
+	if err := t.s.replays.Flush(t.Tx); err != nil {
 		return err
 	}
-	if err := t.s.alert.Flush(t.Tx); err != nil {
+	if err := t.s.alerts.Flush(t.Tx); err != nil {
 		return err
 	}
 	return t.Tx.Flush()

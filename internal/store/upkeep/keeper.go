@@ -119,7 +119,7 @@ func (s *Keeper) on(apply func(*tx) error) func(*unit.Tx) error {
 	return func(t *unit.Tx) error { return apply(&tx{t, s}) }
 }
 
-// do, maintain and recover are those of unit.Core.
+// do and maintain are those of unit.Core.
 func (s *Keeper) do(ctx context.Context, name string, rows int, apply func(*tx) error) error {
 	return s.core.Do(ctx, name, rows, s.on(apply))
 }
@@ -170,8 +170,7 @@ func (d Duties) Resealing() sync.Locker { return &d.keeper.rotations.walking }
 // WakeReseal makes the Keeper look whether there is something to seal again.
 func (d Duties) WakeReseal() { d.keeper.wakeReseal() }
 
-// Statements returns the statements whose plans depend on an index, by name. Those with
-// names of tables in braces are for the whole tables.
+// Statements returns the statements whose plans depend on an index, by name.
 func Statements() map[string]string {
 	return map[string]string{
 		"old page": tablesOf("events", oldPage), "old rows": tablesOf("events", oldDeliveries), "old ids": tablesOf("events", dropIDs),
