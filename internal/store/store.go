@@ -1,6 +1,6 @@
 // Package store owns the data that Posthorn must not lose. It defines what an event, a
 // settlement and a sweep mean, as operations inside a transaction. The packages below it
-// contain the operations of accounts, alerts and upkeep, the transaction itself (unit), the
+// contain the operations of accounts, alerts, replays and upkeep, the transaction itself (unit), the
 // engines, the writer, and the snapshots of endpoints.
 //
 // It guarantees that an acknowledged write is on disk (with the default

@@ -22,9 +22,9 @@ import (
 //
 // A single process takes the bound from its ids, which only grow. Nodes on PostgreSQL have
 // their own clocks, so there the commit raises the bound above all stored events while no
-// node can publish, and every node's next id is above it (tx.holds). New ids are made only
+// node can publish, and every node's next id is above it (unit.Effects.Holds). New ids are made only
 // after that commit, so no other operation may follow a hold in its transaction
-// (tx.Written).
+// (unit.Tx.Written).
 //
 // While a hold is in progress, claims take nothing from the endpoint (beingHeld,
 // claimable), and a release or discard waits for the end of the hold (orderAfterHold).

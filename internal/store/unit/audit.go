@@ -14,7 +14,7 @@ import (
 // The audit log. The operation that an entry describes writes the entry, in the same
 // transaction.
 //
-// An operation calls tx.audited after it has done its work. This only records the entry in
+// An operation calls Audited after it has done its work. This only records the entry in
 // the effects, so an operation that is refused drops its entry too. Flush assigns the
 // entries their position in the chain and inserts them. So exactly the committed entries
 // are chained.

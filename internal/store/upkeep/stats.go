@@ -16,10 +16,10 @@ import (
 // hour.
 //
 // A transaction collects samples and writes their tallies as one fresh row of stat_log for
-// each statSubjects endpoints (logSamples). So the statistics contain exactly what is
+// each unit.StatSubjects endpoints. So the statistics contain exactly what is
 // committed. The row belongs to the minute of the transaction's time.
 //
-// In the background, sumStats adds up the rows of each span and moves a span that is over
+// In the background, SumStats adds up the rows of each span and moves a span that is over
 // to stats, one row per subject. Rows that move out of the minutes go to the log of the
 // hour in the same transaction. Each step deletes the rows that it read and inserts their
 // sum, so every count is in exactly one row of the minutes or the minutes' log, and in
