@@ -171,13 +171,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)")
 	head.Set("Cache-Control", "no-store")
 	if page.Changes(r) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		most := int64(maxForm)
+		if strings.Contains(r.URL.Path, "/type/") {
+			most = maxTypeForm
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 	}
 	h.guarded.ServeHTTP(w, r)
 }
 
-// maxForm is the maximum size of a form, in bytes.
-const maxForm = 64 << 10
+// The maximum sizes of a form and of the form of an event type, in bytes. A schema takes up to
+// three times its size in a form.
+const (
+	maxForm     = 64 << 10
+	maxTypeForm = 256 << 10
+)
+
+// errForm is the answer to a form that is larger than that.
+var errForm = &hook.Error{Code: hook.CodeTooLarge, Message: "The form is too large, or was cut on its way here. Nothing was saved. Go back, shorten what you typed, and send it again."}
 
 // mediaTypes are the media types of the static files. The tables of the machine may lack them.
 var mediaTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
