@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -73,9 +74,10 @@ type screen struct {
 	Commands []string
 	API      []string // the equal requests, such as "GET /v1/deliveries"
 	Data     any
-	Secret   bool     // shows a secret: never compressed
-	Soon     bool     // something is under way
-	Rows     []string // of a list, newest first, for the number of newer ones
+	Secret   bool       // shows a secret: never compressed
+	Soon     bool       // something is under way
+	Rows     []string   // of a list, newest first, for the number of newer ones
+	About    live.About // what the page shows, for its stream; the mode is that of the visit
 }
 
 // frame is what the layout shows around a screen.

@@ -26,6 +26,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 	"github.com/posthorn/posthorn/internal/web/portal"
 )
@@ -44,6 +45,7 @@ type Options struct {
 	Payloads Payloads
 	Settings func() []Setting // the options in force; nil: not known
 	Node     func() Node      // this node now; nil: not known
+	Hints    *live.Hints      // about what was committed; nil: pages look from time to time only
 	// PortalOrigins may show the portal in a frame; empty: those that each session names.
 	PortalOrigins []string
 }
@@ -84,7 +86,7 @@ type Handler struct {
 	guarded   http.Handler // mux with cross-site request protection
 	templates map[string]*template.Template
 	static    string // path of the static files, including their hash
-	streams   streams
+	streams   live.Streams
 	shared    shared
 	gzipped   map[string][]byte // static files, by name
 	portal    *portal.Handler
@@ -97,6 +99,9 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Hints == nil {
+		o.Hints = new(live.Hints)
 	}
 	h := &Handler{o: o, mux: http.NewServeMux()}
 	if err := h.load(); err != nil {
@@ -237,7 +242,7 @@ func takesGzip(r *http.Request) bool {
 }
 
 // Close ends the streams; browsers open them again at the next start.
-func (h *Handler) Close() { h.streams.close() }
+func (h *Handler) Close() { h.streams.Close() }
 
 // otherSite refuses a form that was not submitted from one of these pages.
 func (h *Handler) otherSite(w http.ResponseWriter, r *http.Request) {
