@@ -29,11 +29,15 @@ func TestPagesAreToldAboutCommits(t *testing.T) {
 		do   func(*Node)
 		want bool
 	}{
-		"recorded":     {func(n *Node) { _, _ = (&hintedQueue{oneQueue{}, &n.hints}).Settle(t.Context(), []hook.Settlement{{Job: job}}) }, true},
-		"not recorded": {func(n *Node) { _, _ = (&hintedQueue{oneQueue{err: errors.New("no")}, &n.hints}).Settle(t.Context(), []hook.Settlement{{Job: job}}) }, false},
-		"new":          {func(n *Node) { n.hint(&hook.Commit{Jobs: []hook.Job{job}}) }, true},
-		"changed":      {func(n *Node) { n.hint(&hook.Commit{Changed: []*hook.Endpoint{{ID: id, Scope: scope}}}) }, true},
-		"nothing":      {func(n *Node) { n.hint(&hook.Commit{}) }, false},
+		"recorded": {func(n *Node) {
+			_, _ = (&hintedQueue{oneQueue{}, &n.hints}).Settle(t.Context(), []hook.Settlement{{Job: job}})
+		}, true},
+		"not recorded": {func(n *Node) {
+			_, _ = (&hintedQueue{oneQueue{err: errors.New("no")}, &n.hints}).Settle(t.Context(), []hook.Settlement{{Job: job}})
+		}, false},
+		"new":     {func(n *Node) { n.hint(&hook.Commit{Jobs: []hook.Job{job}}) }, true},
+		"changed": {func(n *Node) { n.hint(&hook.Commit{Changed: []*hook.Endpoint{{ID: id, Scope: scope}}}) }, true},
+		"nothing": {func(n *Node) { n.hint(&hook.Commit{}) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

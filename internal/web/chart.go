@@ -308,3 +308,36 @@ func rate(minutes []float64, now time.Time) (value, unit string) {
 	}
 	return strings.TrimSuffix(strconv.FormatFloat(a, 'f', 1, 64), ".0"), "/min"
 }
+
+// bars is a small chart of attempts, for a row of a list: as chart, without labels.
+type bars struct {
+	Good, Bad, Sentence string
+	Delivered, P95      string // of the whole span; P95 is empty if there was no attempt
+}
+
+// barsOf returns the bars of an endpoint's buckets, or nil if it had no attempt. in names the
+// span of all of them.
+func barsOf(list []hook.Tally, in string) *bars {
+	var all hook.Tally
+	var mostGood, mostBad int64
+	for i := range list {
+		b := &list[i]
+		all.Add(b)
+		mostGood, mostBad = max(mostGood, b.Delivered), max(mostBad, b.Attempts-b.Delivered)
+	}
+	if all.Attempts == 0 {
+		return nil
+	}
+	var good, bad strings.Builder
+	for i := range list {
+		b := &list[i]
+		page.Bar(&good, i, len(list), b.Delivered, mostGood)
+		page.Bar(&bad, i, len(list), -max(0, b.Attempts-b.Delivered), mostBad)
+	}
+	out := &bars{Good: good.String(), Bad: bad.String(), Delivered: share(all.Delivered, all.Attempts),
+		Sentence: fmt.Sprintf("%s attempts delivered and %s failed in %s.", number(all.Delivered), number(max(0, all.Attempts-all.Delivered)), in)}
+	if t := &all.AttemptTime; t.Count() > 0 {
+		out.P95 = short3(t.Quantile(95))
+	}
+	return out
+}

@@ -24,6 +24,23 @@ type endpointLine struct {
 	Types, Profile   string
 	Trouble          string
 	Changed          moment
+	Bars             *bars  // of 24 hours; nil: no attempt, or not read
+	NoBars           string // why they could not be read
+}
+
+// withBars adds what happened in 24 hours to a page of endpoints.
+func (v *visit) withBars(lines []endpointLine, rows []hook.Endpoint) {
+	missing := ""
+	v.beside(side{&missing, "statistics of endpoints", func(v *visit) error {
+		found, err := v.service().StatsOf(v.quiet, v.caller, rows, app.Span{From: v.now.Add(-23 * time.Hour), Step: "1h"})
+		for i := range lines {
+			lines[i].Bars = barsOf(found[rows[i].ID], "24 h")
+		}
+		return err
+	}})
+	for i := range lines {
+		lines[i].NoBars = missing
+	}
 }
 
 func (v *visit) endpointLines(rows []hook.Endpoint) ([]endpointLine, error) {
@@ -101,6 +118,7 @@ func endpoints(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.withBars(found, rows)
 	failing, _ := v.counts()
 	var states []choice
 	for _, s := range endpointStates {
@@ -157,6 +175,10 @@ type endpointPage struct {
 	Rotate, Reveal, LastFailure    string
 	Table                          deliveryTable
 	History                        []auditLine
+	Snippets                       []page.Snippet
+	ProfileHref                    string
+	// Why a box could not be read; empty: it could.
+	NoNumbers, NoTable, NoHistory string
 }
 
 // secretLine is a secret in force, without its text.
@@ -186,7 +208,7 @@ func endpoint(v *visit) (*screen, error) {
 		CanEnable: e.Status != hook.Enabled && !e.Unverified() && !e.Listener(), CanReveal: v.service().MayReveal(), Held: count(e.Held, hook.StatsCap), PublicKey: e.PublicKey,
 		TypeList: e.Types, Created: when(e.CreatedAt, v.now), Disabled: when(e.DisabledAt, v.now), Revision: e.Revision, Ends: v.disabledOn(e.Endpoint, *e.Health),
 		Test: path + "/test", Enable: path + "/enable", Disable: path + "/disable", Edit: path + "/edit", Delete: path + "/delete", Rotate: path + "/rotate", Reveal: path + "/reveal",
-		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String())}
+		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String()), ProfileHref: v.at("profiles/" + e.Profile)}
 	known := false
 	for _, tab := range endpointTabs {
 		known = known || tab[0] == p.Tab
@@ -198,49 +220,56 @@ func endpoint(v *visit) (*screen, error) {
 		p.Tabs = append(p.Tabs, choice{Name: tab[1], Value: tab[0], Href: v.at("endpoints/"+p.ID, "tab", tab[0]), Current: p.Tab == tab[0]})
 	}
 	p.settings(v, e.Endpoint)
-	if err := p.fill(v, &e); err != nil {
-		return nil, err
-	}
+	p.fill(v, &e)
 	return &screen{Template: "endpoint.html", Title: p.Host, Heading: p.Host + p.Path, Nav: "endpoints", API: []string{"GET /v1/endpoints/" + p.ID, "GET /v1/endpoints/" + p.ID + "/stats"},
 		Commands: []string{"posthorn endpoint get " + p.ID, "posthorn endpoint stats " + p.ID, "posthorn replay create --endpoint " + p.ID + " --source failed --dry-run"}, Data: p, About: live.About{Scope: e.Scope, Endpoint: id}}, nil
 }
 
 // fill reads what the tab shows.
-func (p *endpointPage) fill(v *visit, e *app.Endpoint) error {
-	few := 0
+func (p *endpointPage) fill(v *visit, e *app.Endpoint) {
+	latest := func(few int) side {
+		return side{&p.NoTable, "deliveries", func(v *visit) error {
+			rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: e.Scope, Endpoint: e.ID, Page: hook.Page{Limit: few}})
+			if err == nil {
+				p.Table = deliveryTable{Lines: v.lines(rows[:min(len(rows), p.shown())]), Own: true}
+				p.LastFailure = v.lastFailure(rows, e)
+			}
+			return err
+		}}
+	}
 	switch p.Tab {
 	case "health":
-		few = 6
-		if err := p.numbers(v, e); err != nil {
-			return err
-		}
-		failed, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: e.Scope, Endpoint: e.ID, Page: hook.Page{Limit: 50}})
-		if err != nil {
-			return err
-		}
-		for i := range failed {
-			if failed[i].LastError != hook.ClassNone && e.Health.Failures > 0 {
-				p.LastFailure = v.at("deliveries/" + failed[i].ID.String())
-				break
-			}
-		}
+		v.beside(side{&p.NoNumbers, "statistics", func(v *visit) error { return p.numbers(v, e) }}, latest(50))
 	case "deliveries":
-		few = 50
+		v.beside(latest(50))
+	case "secret":
+		p.Snippets = page.Snippets(e.Profile)
 	case "history":
-		rows, _, err := v.service().AuditEntries(v.quiet, v.caller, hook.AuditQuery{Scope: e.Scope, Object: "endpoint", ObjectID: p.ID, Page: hook.Page{Limit: 50}})
-		if err != nil {
+		v.beside(side{&p.NoHistory, "audit log", func(v *visit) error {
+			rows, _, err := v.service().AuditEntries(v.quiet, v.caller, hook.AuditQuery{Scope: e.Scope, Object: "endpoint", ObjectID: p.ID, Page: hook.Page{Limit: 50}})
+			p.History = v.auditLines(rows)
 			return err
+		}})
+	}
+}
+
+// shown returns how many deliveries the tab shows.
+func (p *endpointPage) shown() int {
+	if p.Tab == "health" {
+		return 6
+	}
+	return 50
+}
+
+// lastFailure returns the path of the newest delivery whose last attempt failed, while the
+// endpoint fails.
+func (v *visit) lastFailure(rows []hook.DeliveryRow, e *app.Endpoint) string {
+	for i := range rows {
+		if rows[i].LastError != hook.ClassNone && e.Health.Failures > 0 {
+			return v.at("deliveries/" + rows[i].ID.String())
 		}
-		p.History = v.auditLines(rows)
 	}
-	if few == 0 {
-		return nil
-	}
-	rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: e.Scope, Endpoint: e.ID, Page: hook.Page{Limit: few}})
-	if err == nil {
-		p.Table = deliveryTable{Lines: v.lines(rows), Own: true}
-	}
-	return err
+	return ""
 }
 
 // settings fills in the endpoint's settings.

@@ -19,15 +19,16 @@ import (
 
 // visit is a request for a page by a session that is allowed to see it.
 type visit struct {
-	h      *Handler
-	w      http.ResponseWriter
-	r      *http.Request
-	caller app.Caller
-	mode   hook.Mode
-	now    time.Time
-	begun  time.Time
-	query  url.Values
-	cookie string // of the session
+	h       *Handler
+	w       http.ResponseWriter
+	r       *http.Request
+	caller  app.Caller
+	mode    hook.Mode
+	now     time.Time
+	begun   time.Time
+	query   url.Values
+	cookie  string // of the session
+	session hook.ID
 
 	quiet    context.Context // like ctx, but what is read with it is not in the audit log
 	streamed bool            // the page is made again for a stream
@@ -141,6 +142,8 @@ var done = map[string]string{
 	"typemade":       "The event type was made.",
 	"typechanged":    "The event type was changed.",
 	"typedeleted":    "The event type was deleted from the catalogue.",
+	"reclaimed":      "Free space was given back to the file system.",
+	"ended":          "The session was ended.",
 	"versiondropped": "The version was removed.",
 	"started":        "The replay was started.",
 	"paused":         "The replay was paused.",

@@ -3,6 +3,7 @@ package web
 import (
 	"strconv"
 
+	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -21,6 +22,8 @@ func nodes(v *visit) (*screen, error) {
 		Lease   string
 		Version string
 		Streams int
+		Disk    *diskBox
+		NoDisk  string
 	}{Version: v.h.o.Version, Streams: v.h.Streams()}
 	if v.h.o.Node != nil {
 		n := v.h.o.Node()
@@ -37,6 +40,10 @@ func nodes(v *visit) (*screen, error) {
 			{Name: "Commits", Value: number(n.Commits), Note: "since the start"}, {Name: "Pages", Value: strconv.Itoa(p.Streams), Note: "are kept up to date"},
 		}
 	}
+	v.beside(side{&p.NoDisk, "disk", func(v *visit) (err error) {
+		p.Disk, _, err = v.disk(hook.DiskTenants)
+		return err
+	}})
 	s.Data = p
 	return s, nil
 }

@@ -69,9 +69,12 @@ func table() []route {
 		{path: "keys", show: keys},
 		{path: "keys/new", show: newKey, form: createKey},
 		{path: "keys/{id}/revoke", show: confirmRevoke, act: revokeKey},
+		{path: "sessions/{id}/end", show: confirmEndSession, act: endSession},
+		{path: "visitors/{id}/end", show: confirmEndVisitor, act: endVisitor},
 		{path: "audit", show: auditLog},
 		{path: "audit/download", show: auditDownload},
 		{path: "nodes", show: nodes, live: true},
+		{path: "nodes/reclaim", show: confirmReclaim, form: reclaim},
 		{path: "settings", show: settings},
 		{path: "shortcuts", show: shortcuts},
 	}
@@ -191,7 +194,7 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 			h.askLogin(w, r)
 			return
 		}
-		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie}
+		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie, session: one.ID}
 		h.serve(w, r, nil, func() error {
 			if err != nil {
 				return err

@@ -141,7 +141,7 @@ func (h *Handler) load() error {
 	if err := h.compress(names); err != nil {
 		return err
 	}
-	base := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }})
+	base := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "both": func(a, b any) []any { return []any{a, b} }, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }})
 	if h.templates, err = page.Templates(base, files, "templates/layout.html", "templates/parts.html"); err != nil {
 		return fmt.Errorf("web: %w", err)
 	}
