@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -50,15 +51,17 @@ func (v *visit) disk(tenants int) (*diskBox, *hook.DiskUse, error) {
 	}
 	c := &use.Classes
 	whole := max(1, use.Used)
-	for _, one := range []struct {
+	type part struct {
 		name string
 		n    int64
-	}{{"Payloads of events", c.Payloads}, {"Events and deliveries", c.Metadata}, {"Attempts and answers", c.Attempts}, {"Audit log", c.Audit}, {"Statistics", c.Statistics}, {"Indexes and other tables", c.Other}, {"Log of the database", c.Log}} {
+	}
+	parts := []part{{"Payloads of events", c.Payloads}, {"Events and deliveries", c.Metadata}, {"Attempts and answers", c.Attempts}, {"Audit log", c.Audit}, {"Statistics", c.Statistics}, {"Indexes and other tables", c.Other}, {"Log of the database", c.Log}}
+	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.n, a.n) })
+	for _, one := range parts {
 		if one.n > 0 {
 			p.Classes = append(p.Classes, diskLine{Name: one.name, Bytes: hook.BytesText(one.n), Share: max(1, min(100, 100*one.n/whole))})
 		}
 	}
-	slices.SortStableFunc(p.Classes, func(a, b diskLine) int { return int(b.Share - a.Share) })
 	for i := range use.Tenants {
 		if i == tenants {
 			p.MoreWords = fmt.Sprintf("%d more tenants", len(use.Tenants)-tenants)

@@ -176,7 +176,7 @@ type endpointPage struct {
 	Table                          deliveryTable
 	History                        []auditLine
 	Snippets                       []page.Snippet
-	ProfileHref                    string
+	ProfileHref, Customer          string
 	// Why a box could not be read; empty: it could.
 	NoNumbers, NoTable, NoHistory string
 }
@@ -208,7 +208,7 @@ func endpoint(v *visit) (*screen, error) {
 		CanEnable: e.Status != hook.Enabled && !e.Unverified() && !e.Listener(), CanReveal: v.service().MayReveal(), Held: count(e.Held, hook.StatsCap), PublicKey: e.PublicKey,
 		TypeList: e.Types, Created: when(e.CreatedAt, v.now), Disabled: when(e.DisabledAt, v.now), Revision: e.Revision, Ends: v.disabledOn(e.Endpoint, *e.Health),
 		Test: path + "/test", Enable: path + "/enable", Disable: path + "/disable", Edit: path + "/edit", Delete: path + "/delete", Rotate: path + "/rotate", Reveal: path + "/reveal",
-		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String()), ProfileHref: v.at("profiles/" + e.Profile)}
+		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String()), ProfileHref: v.at("profiles/" + e.Profile), Customer: v.at("tenants/" + e.Scope.Tenant + "/portal")}
 	known := false
 	for _, tab := range endpointTabs {
 		known = known || tab[0] == p.Tab

@@ -24,10 +24,12 @@ func nodes(v *visit) (*screen, error) {
 		Streams int
 		Disk    *diskBox
 		NoDisk  string
+		Log     string
 	}{Version: v.h.o.Version, Streams: v.h.Streams()}
 	if v.h.o.Node != nil {
 		n := v.h.o.Node()
 		p.Node, p.Others = &nodeLine{Node: n, Started: when(n.Started, v.now)}, n.Alive-1
+		p.Log = hook.BytesText(n.LogBytes)
 		if n.Lease > 0 {
 			p.Lease = span(n.Lease)
 		}
