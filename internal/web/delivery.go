@@ -103,6 +103,7 @@ type deliveryPage struct {
 	Older                             string
 	Help                              string
 	Curl                              string
+	NoEvent                           string // why the event could not be read; empty: it could
 }
 
 func delivery(v *visit) (*screen, error) {
@@ -127,7 +128,8 @@ func delivery(v *visit) (*screen, error) {
 		return nil, err
 	}
 	if err := page.payload(v, &row); err != nil {
-		return nil, err
+		page.NoEvent = v.missed("event of a delivery", err, false)
+		page.Data, page.Answers, page.Curl = payload{Why: page.NoEvent}, payload{Why: page.NoEvent}, "" // nothing is shown that the audit log does not have
 	}
 	page.Plan = page.asked(&row, attempts)
 	page.Attempts, page.Older = v.timeline(page, id, attempts)

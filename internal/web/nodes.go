@@ -94,7 +94,8 @@ func profileSheet(v *visit) (*screen, error) {
 			Words                      []string
 			Endpoints                  string
 			Types                      int
-		}{sheet.Description, page.Visible([]byte(head)), page.Visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types)}}, nil
+			Snippets                   []page.Snippet
+		}{sheet.Description, page.Visible([]byte(head)), page.Visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types), page.Snippets(sheet.Name)}}, nil
 }
 
 func shortcuts(*visit) (*screen, error) {

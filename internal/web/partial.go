@@ -35,14 +35,21 @@ func (v *visit) beside(sides ...side) {
 			defer end()
 			limited.quiet, limited.r = ctx, v.r.WithContext(acting)
 			page.Run(func() error { return one.read(&limited) }, func(err error) {
-				*one.missing = missingWords(err, ctx.Err() != nil && v.quiet.Err() == nil)
-				if v.quiet.Err() == nil && !hook.Logged(err) {
-					v.h.o.Log.ErrorContext(v.quiet, "a part of a page could not be read", "part", one.what, "path", loggedPath(v.r), "request", page.RequestID(v.r), "error", err)
-				}
+				*one.missing = v.missed(one.what, err, ctx.Err() != nil)
 			})
 		})
 	}
 	all.Wait()
+}
+
+// missed logs why a part of the page could not be read, and returns what the page says instead.
+// late means that it took too long.
+func (v *visit) missed(what string, err error, late bool) string {
+	gone := v.quiet.Err() != nil // nobody waits for the page any more
+	if !gone && !hook.Logged(err) {
+		v.h.o.Log.ErrorContext(v.quiet, "a part of a page could not be read", "part", what, "path", loggedPath(v.r), "request", page.RequestID(v.r), "error", err)
+	}
+	return missingWords(err, late && !gone)
 }
 
 // missingWords says why a box is empty and what to do. It has no detail of the store.

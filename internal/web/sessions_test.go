@@ -121,6 +121,15 @@ func TestPagesStandWithoutABox(t *testing.T) {
 			}
 		}
 	}
+	rename(t, db, "event_tags", "event_tags_away") // the event of the delivery cannot be read: its answers are not shown either
+	a := b.get("/ui/live/deliveries/" + w.delivery)
+	if a.status != 200 || !strings.Contains(a.body, "The server could not read it") || strings.Contains(unescaped(a.body), hostile) || !strings.Contains(a.body, "status_not_success") {
+		t.Errorf("a delivery without its event: %d", a.status)
+	}
+	rename(t, db, "event_tags_away", "event_tags")
+	if a := b.get("/ui/live/deliveries/" + w.delivery); !strings.Contains(unescaped(a.body), hostile) {
+		t.Error("control: the answer is not shown")
+	}
 	rename(t, db, "web_sessions", "web_sessions_away") // every page reads it first
 	if a := b.get("/ui/live/" + endpoint); a.status < 500 || strings.Contains(a.body, "no such table") {
 		t.Errorf("without sessions: %d", a.status)

@@ -36,7 +36,7 @@ function copies(in_ = document) { if (navigator.clipboard) for (const b of all("
 document.addEventListener("click", async (e) => {
   const b = e.target.closest?.("[data-copy]");
   if (!b) return;
-  try { await navigator.clipboard.writeText(b.dataset.copy || location.href); say("Copied"); b.title = "Copied"; } catch { say("Copying was refused by the browser"); }
+  try { await navigator.clipboard.writeText(b.dataset.from ? document.getElementById(b.dataset.from).textContent : b.dataset.copy || location.href); say("Copied"); b.title = "Copied"; } catch { say("Copying was refused by the browser"); }
 });
 
 // Questions in a dialog instead of a page of their own.
