@@ -111,7 +111,7 @@ func (l *listed) stopped(reach hook.Reach) {
 
 // filterNames are the parameters that narrow lists, with how sentences call them.
 var filterNames = [][2]string{{"state", "state"}, {"tried", "tried"}, {"tenant", "tenant"}, {"type", "type"}, {"tag", "tag"}, {"endpoint", "endpoint"}, {"since", "accepted in the last"}, {"after", "accepted after"}, {"before", "accepted before"},
-	{"class", "why"}, {"test", "test events"}, {"status", "answered"}, {"q", "named"}, {"kind", "kind"}, {"profile", "profile"}, {"act", "act"}, {"object", "object"}, {"object_id", "id"}, {"actor", "who"}}
+	{"class", "why"}, {"test", "test events"}, {"status", "answered"}, {"q", "named"}, {"kind", "kind"}, {"profile", "profile"}, {"host", "URL with"}, {"act", "act"}, {"object", "object"}, {"object_id", "id"}, {"actor", "who"}}
 
 // shown says how many rows a page has and how far back they go.
 func shown(n int, last, now time.Time) string {
@@ -300,41 +300,6 @@ func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (r
 		rows = slices.DeleteFunc(rows, func(d hook.DeliveryRow) bool { return (d.Attempts > 0) != (tried == "yes") })
 	}
 	return rows, next, err
-}
-
-// endpointAt returns the endpoint whose URL has the text, of a tenant if one is named. It looks
-// at the newest endpoints, and refuses a text that several have.
-func (v *visit) endpointAt(text, tenant string) (found hook.ID, err error) {
-	wrong := func(format string, args ...any) (hook.ID, error) {
-		return hook.ID{}, &hook.Error{Code: hook.CodeInvalidRequest, Field: "endpoint", Message: fmt.Sprintf(format, args...)}
-	}
-	if len(text) > 200 {
-		return wrong("\"endpoint\" must be the id of an endpoint, or part of its host or path.")
-	}
-	q := hook.EndpointQuery{Scope: hook.Scope{Tenant: tenant}, Page: hook.Page{Limit: pageOfEndpoints}}
-	looked, hits := 0, 0
-	for range enabledPages {
-		rows, next, err := v.service().Endpoints(v.quiet, v.caller, q)
-		if err != nil {
-			return found, err
-		}
-		looked += len(rows)
-		for i := range rows {
-			if host, path := page.HostOf(rows[i].URL); strings.Contains(strings.ToLower(host+path), strings.ToLower(text)) {
-				found, hits = rows[i].ID, hits+1
-			}
-		}
-		if q.Cursor = next; next == "" {
-			break
-		}
-	}
-	switch {
-	case hits == 0:
-		return wrong("No endpoint has %q in its URL; %d were looked at. Type more or less of its host, or its id.", text, looked)
-	case hits > 1:
-		return wrong("%d endpoints have %q in their URLs. Type more of the one you mean, or its id, or name the tenant.", hits, text)
-	}
-	return found, nil
 }
 
 func retryDelivery(v *visit) (string, error) {

@@ -93,7 +93,7 @@ func trouble(e *hook.Endpoint, health hook.Health, now time.Time) string {
 var endpointStates = [][2]string{{"All", ""}, {"Enabled", "enabled"}, {"Needs attention", "attention"}, {"Disabled", "disabled"}}
 
 func endpoints(v *visit) (*screen, error) {
-	filter := v.filters("tenant", "state", "type", "profile")
+	filter := v.filters("tenant", "state", "type", "profile", "host")
 	q := hook.EndpointQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, EventType: filter["type"], Profile: filter["profile"], Page: hook.Page{Cursor: v.query.Get("cursor")}}
 	yes, no := true, false
 	var rows []hook.Endpoint
@@ -105,15 +105,23 @@ func endpoints(v *visit) (*screen, error) {
 	case "disabled":
 		q.Enabled = &no
 	}
-	if filter["state"] == "attention" {
+	looked := ""
+	switch {
+	case filter["state"] == "attention":
 		rows, err = v.troubled(filter)
-	} else {
+	case filter["host"] != "":
+		n := 0
+		if rows, n, err = v.endpointsAt(filter["host"], q); err == nil {
+			looked = fmt.Sprintf("%d found among the %d that were looked at, newest first.", len(rows), n)
+		}
+	default:
 		rows, next, err = v.service().Endpoints(v.quiet, v.caller, q)
 	}
 	l, err := v.list("endpoints", filter, next, err)
 	if err != nil {
 		return nil, err
 	}
+	l.Shown = looked
 	found, err := v.endpointLines(rows)
 	if err != nil {
 		return nil, err
@@ -142,7 +150,8 @@ func (v *visit) troubled(filter map[string]string) (out []hook.Endpoint, err err
 	now, err := v.overall()
 	for i := range now.concerns {
 		e := &now.concerns[i].endpoint
-		if (filter["tenant"] == "" || filter["tenant"] == e.Scope.Tenant) && (filter["profile"] == "" || filter["profile"] == e.Profile) && (filter["type"] == "" || e.Types.Match(filter["type"])) {
+		if (filter["tenant"] == "" || filter["tenant"] == e.Scope.Tenant) && (filter["profile"] == "" || filter["profile"] == e.Profile) && (filter["type"] == "" || e.Types.Match(filter["type"])) &&
+			strings.Contains(strings.ToLower(hook.MaskURL(e.URL)), strings.ToLower(filter["host"])) {
 			out = append(out, *e)
 		}
 	}

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -40,9 +42,23 @@ func tenants(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := plainList{listed: l, Columns: []string{"Tenant", "Name", "Made"}, Search: "Name, exactly", New: v.at("tenants/new"), NewName: "New tenant", Empty: "There is no tenant yet.", Command: "posthorn tenant create --id acme --name \"Acme Ltd\""}
+	takes, missing := map[string]string{}, ""
+	v.beside(side{&missing, "disk", func(v *visit) error {
+		use, err := v.service().Disk(v.quiet, v.caller, "")
+		for i := range use.Tenants {
+			takes[use.Tenants[i].Scope.Tenant] = hook.BytesText(use.Tenants[i].Sum())
+		}
+		return err
+	}})
+	p := plainList{listed: l, Columns: []string{"Tenant", "Name", "On disk", "Made"}, Search: "Name, exactly", New: v.at("tenants/new"), NewName: "New tenant", Empty: "There is no tenant yet.", Command: "posthorn tenant create --id acme --name \"Acme Ltd\""}
 	for _, t := range rows {
-		p.Rows = append(p.Rows, row{Href: v.at("tenants/" + t.ID), Name: t.ID, Facts: []string{t.Name}, At: when(t.CreatedAt, v.now)})
+		p.Rows = append(p.Rows, row{Href: v.at("tenants/" + t.ID), Name: t.ID, Facts: []string{t.Name, cmp.Or(takes[t.ID], "–")}, At: when(t.CreatedAt, v.now)})
+	}
+	switch {
+	case missing != "":
+		p.Hint = "What they take on disk is not available just now."
+	case len(takes) > 0:
+		p.Hint = fmt.Sprintf("What they take on disk in this mode is an estimate, of the %d that take most.", hook.DiskTenants)
 	}
 	return &screen{Template: "plain.html", Title: "Tenants", Heading: "Tenants", Nav: "tenants", Commands: []string{"posthorn tenant list"}, Data: p}, nil
 }

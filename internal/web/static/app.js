@@ -106,8 +106,11 @@ document.addEventListener("submit", (e) => {
   if (e.target.method !== "post" || e.defaultPrevented) return;
   if (e.target.dataset.sent) return e.preventDefault();
   e.target.dataset.sent = "1";
+  setTimeout(() => document.body.classList.add("busy"), 300); // a thin bar, until the next page is here
   setTimeout(() => { delete e.target.dataset.sent; }, 4000);
 });
+
+addEventListener("pageshow", () => document.body.classList.remove("busy"));
 
 document.addEventListener("changed", (e) => { times(e.detail); copies(e.detail); });
 times();
