@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/chart"
 	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
@@ -24,8 +25,8 @@ type endpointLine struct {
 	Types, Profile   string
 	Trouble          string
 	Changed          moment
-	Bars             *bars  // of 24 hours; nil: no attempt, or not read
-	NoBars           string // why they could not be read
+	Bars             *chart.Bars // of 24 hours; nil: no attempt, or not read
+	NoBars           string      // why they could not be read
 }
 
 // withBars adds what happened in 24 hours to a page of endpoints.
@@ -34,7 +35,7 @@ func (v *visit) withBars(lines []endpointLine, rows []hook.Endpoint) {
 	v.beside(side{&missing, "statistics of endpoints", func(v *visit) error {
 		found, err := v.service().StatsOf(v.quiet, v.caller, rows, app.Span{From: v.now.Add(-23 * time.Hour), Step: "1h"})
 		for i := range lines {
-			lines[i].Bars = barsOf(found[rows[i].ID], "24 h")
+			lines[i].Bars = chart.BarsOf(found[rows[i].ID], "24 h")
 		}
 		return err
 	}})
@@ -168,8 +169,8 @@ type endpointPage struct {
 	Tabs                           []choice
 	Spans                          []choice
 	Figures                        []figure
-	Chart                          *chart
-	Strip                          *strip
+	Chart                          *chart.Attempts
+	Strip                          *chart.Strip
 	Reasons                        []reasonLine
 	Ends                           string // when failures disable it
 	Pace                           string
@@ -335,10 +336,10 @@ func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 		all.Add(&stats.Buckets.Buckets[i])
 	}
 	in := " in " + spanWord(word)
-	p.Chart, p.Strip = chartOf(&stats.Buckets, v.now), stripOf(&hours.Buckets)
+	p.Chart, p.Strip = chart.AttemptsOf(&stats.Buckets, v.now), chart.StripOf(&hours.Buckets)
 	p.Reasons, _ = v.reasons(&all, "endpoint", p.ID, "since", word)
 	p.Figures = []figure{
-		{Name: "Delivered", Value: share(all.Delivered, all.Attempts), Unit: "%", Note: number(all.Delivered) + " of " + number(all.Attempts) + " attempts" + in},
+		{Name: "Delivered", Value: chart.Share(all.Delivered, all.Attempts), Unit: "%", Note: number(all.Delivered) + " of " + number(all.Attempts) + " attempts" + in},
 		{Name: "Waiting", Value: count(stats.Pending, hook.StatsCap), Note: "nothing waits", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Pending.String())},
 		{Name: "Answer time", Value: "–", Note: "no attempt" + in},
 		{Name: "In flight", Value: "0", Note: "on this node"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/chart"
 )
 
 // row is a row of a plain list.
@@ -73,7 +74,7 @@ type tenantPage struct {
 	NewEndpoint, Rename, Delete      string
 	Portal                           string
 	Figures                          []figure
-	Chart                            *chart
+	Chart                            *chart.Attempts
 	Spans                            []choice
 	AllReplays, AllKeys, AllAudit    string
 	Visitors                         sessionBox
@@ -139,7 +140,7 @@ func (p *tenantPage) numbers(v *visit) error {
 			p.Figures[i].Href += "&tenant=" + escape(p.ID)
 		}
 	}
-	p.Chart = chartOf(&stats, v.now)
+	p.Chart = chart.AttemptsOf(&stats, v.now)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/chart"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -32,8 +33,8 @@ type overviewPage struct {
 	More      string // how many more there are, or how far was looked
 	Figures   []figure
 	Spans     []choice
-	Chart     *chart // nil if there was no attempt
-	Times     *times // nil if nothing was delivered
+	Chart     *chart.Attempts // nil if there was no attempt
+	Times     *chart.Times    // nil if nothing was delivered
 	Table     bool
 	TableHref string
 	Reasons   []reasonLine
@@ -80,7 +81,7 @@ func (p *overviewPage) numbers(v *visit) error {
 	}
 	var all hook.Tally
 	p.Figures, all = v.figures(&stats, &hour, word)
-	p.Chart, p.Times = chartOf(&stats, v.now), timesOf(&stats)
+	p.Chart, p.Times = chart.AttemptsOf(&stats, v.now), chart.TimesOf(&stats)
 	p.Table, p.TableHref = v.query.Get("as") == "table", v.at("", "span", word, "as", "table")
 	p.Reasons, p.Failed = v.reasons(&all, "since", word)
 	return nil

@@ -1,4 +1,6 @@
-package web
+// Package chart draws the statistics of deliveries as paths of SVG, with the sentences and the
+// numbers that say the same. A path is made of numbers only.
+package chart
 
 import (
 	"fmt"
@@ -11,30 +13,31 @@ import (
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
-// chart shows attempts over time. Successful attempts extend upwards from a common line and
+// Attempts shows attempts over time. Successful attempts extend upwards from a common line and
 // failed ones downwards, and each half has its own scale. Its paths consist of numbers only.
-type chart struct {
+type Attempts struct {
 	Good, Bad       string // paths in a box of 960 by 148
 	GoodNow, BadNow string // of the bucket that is not over yet
 	MostGood, Most  string
 	Sentence, Say   string
 	Axis            []string
-	Rows            []chartRow // the same as a table
+	Rows            []Row // the same as a table
 }
 
-type chartRow struct {
+// Row is one bucket of a chart in words.
+type Row struct {
 	At           string
 	Good, Bad    string
 	P50, P95, PX string
 }
 
 const (
-	chartWidth  = 960
-	chartHeight = 148
+	width     = 960
+	boxHeight = 148
 )
 
-// chartOf returns the chart of attempts, or nil if there were none.
-func chartOf(s *hook.Stats, now time.Time) *chart {
+// AttemptsOf returns the chart of attempts, or nil if there were none.
+func AttemptsOf(s *hook.Stats, now time.Time) *Attempts {
 	var mostGood, mostBad, good, bad int64
 	worst := 0
 	for i := range s.Buckets {
@@ -50,7 +53,7 @@ func chartOf(s *hook.Stats, now time.Time) *chart {
 		return nil
 	}
 	var up, down, upNow, downNow strings.Builder
-	c := &chart{MostGood: number(mostGood), Most: number(mostBad), Axis: axis(s)}
+	c := &Attempts{MostGood: number(mostGood), Most: number(mostBad), Axis: axis(s)}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
 		begun := s.From.Add(time.Duration(i) * s.Step)
@@ -61,9 +64,9 @@ func chartOf(s *hook.Stats, now time.Time) *chart {
 		failed := max(0, b.Attempts-b.Delivered)
 		page.Bar(toUp, i, len(s.Buckets), b.Delivered, mostGood)
 		page.Bar(toDown, i, len(s.Buckets), -failed, mostBad)
-		row := chartRow{At: begun.UTC().Format("2 Jan 15:04"), Good: number(b.Delivered), Bad: number(failed), P50: "–", P95: "–", PX: "–"}
+		row := Row{At: begun.UTC().Format("2 Jan 15:04"), Good: number(b.Delivered), Bad: number(failed), P50: "–", P95: "–", PX: "–"}
 		if t := &b.DeliveryTime; t.Count() > 0 {
-			row.P50, row.P95, row.PX = short3(t.Quantile(50)), short3(t.Quantile(95)), short3(t.Quantile(99))
+			row.P50, row.P95, row.PX = page.Took(t.Quantile(50)), page.Took(t.Quantile(95)), page.Took(t.Quantile(99))
 		}
 		c.Rows = append(c.Rows, row)
 	}
@@ -95,15 +98,16 @@ func axis(s *hook.Stats) []string {
 	return append(out, "now")
 }
 
-// times shows how long deliveries took, on a logarithmic scale from 10 ms to 100 s.
-type times struct {
+// Times shows how long deliveries took, on a logarithmic scale from 10 ms to 100 s.
+type Times struct {
 	Half, Most, Nearly string // paths of p50, p95 and p99; gaps where nothing was delivered
 	P50, P95, P99      string // of the whole span
 	Sentence           string
 	Axis               []string
 }
 
-func timesOf(s *hook.Stats) *times {
+// TimesOf returns the times of the statistics, or nil if nothing was delivered.
+func TimesOf(s *hook.Stats) *Times {
 	var all hook.Tally
 	for i := range s.Buckets {
 		all.Add(&s.Buckets[i])
@@ -112,9 +116,9 @@ func timesOf(s *hook.Stats) *times {
 	if h.Count() == 0 {
 		return nil
 	}
-	t := &times{P50: short3(h.Quantile(50)), P95: short3(h.Quantile(95)), P99: short3(h.Quantile(99)), Axis: axis(s)}
+	t := &Times{P50: page.Took(h.Quantile(50)), P95: page.Took(h.Quantile(95)), P99: page.Took(h.Quantile(99)), Axis: axis(s)}
 	for to, percent := range map[*string]int64{&t.Half: 50, &t.Most: 95, &t.Nearly: 99} {
-		*to = line(len(s.Buckets), chartWidth, func(i int) (float64, bool) {
+		*to = line(len(s.Buckets), width, func(i int) (float64, bool) {
 			d := &s.Buckets[i].DeliveryTime
 			return height(d.Quantile(percent)), d.Count() > 0
 		})
@@ -126,12 +130,12 @@ func timesOf(s *hook.Stats) *times {
 // height returns where a duration is on the logarithmic scale, in pixels from the top.
 func height(d time.Duration) float64 {
 	share := (math.Log10(max(d.Seconds(), 1e-9)) + 2) / 4 // 10 ms is 0, 100 s is 1
-	return chartHeight * (1 - min(max(share, 0), 1))
+	return boxHeight * (1 - min(max(share, 0), 1))
 }
 
 // line returns the path of a line through the middles of n buckets. Where a bucket has no
 // value the line is broken; a value between two gaps is a short stroke.
-func line(n, width int, at func(i int) (y float64, ok bool)) string {
+func line(n, across int, at func(i int) (y float64, ok bool)) string {
 	var path strings.Builder
 	drawn := 0
 	for i := range n {
@@ -140,7 +144,7 @@ func line(n, width int, at func(i int) (y float64, ok bool)) string {
 			drawn = 0
 			continue
 		}
-		x := (float64(i) + .5) * float64(width) / float64(n)
+		x := (float64(i) + .5) * float64(across) / float64(n)
 		if drawn == 0 {
 			fmt.Fprintf(&path, "M%.4g %.4gh2", x, y)
 		} else {
@@ -154,9 +158,9 @@ func line(n, width int, at func(i int) (y float64, ok bool)) string {
 // sparkWidth and sparkHeight are the box of a sparkline.
 const sparkWidth, sparkHeight = 118, 26
 
-// spark returns the path of a sparkline through values, or "" if all are 0 or there
+// Spark returns the path of a sparkline through values, or "" if all are 0 or there
 // are fewer than two. NaN is a gap.
-func spark(values []float64) string {
+func Spark(values []float64) string {
 	most := 0.0
 	known := 0
 	for _, n := range values {
@@ -171,12 +175,12 @@ func spark(values []float64) string {
 	return line(len(values), sparkWidth, func(i int) (float64, bool) { return 24 - 22*values[i]/most, !math.IsNaN(values[i]) })
 }
 
-// strip shows one bar for each hour: a low one if its attempts succeeded, a high one if any
+// Strip shows one bar for each hour: a low one if its attempts succeeded, a high one if any
 // delivery attempt failed more often than not, a gap if there were none.
-type strip struct{ Good, Bad, Mixed, Sentence, Say string }
+type Strip struct{ Good, Bad, Mixed, Sentence, Say string }
 
-// stripOf returns the strip of the buckets, in a box of 600 by 26.
-func stripOf(s *hook.Stats) *strip {
+// StripOf returns the strip of the buckets, in a box of 600 by 26.
+func StripOf(s *hook.Stats) *Strip {
 	var good, bad, mixed strings.Builder
 	var nGood, nBad, nMixed, since int
 	for i := range s.Buckets {
@@ -203,7 +207,7 @@ func stripOf(s *hook.Stats) *strip {
 	if nGood+nBad+nMixed == 0 {
 		return nil
 	}
-	out := &strip{Good: good.String(), Bad: bad.String(), Mixed: mixed.String()}
+	out := &Strip{Good: good.String(), Bad: bad.String(), Mixed: mixed.String()}
 	out.Sentence = fmt.Sprintf("Of the last %d hours %d were good, %d had some failures and %d had failures only; the others had no attempt.", len(s.Buckets), nGood, nMixed, nBad)
 	out.Say = fmt.Sprintf("Good in %d, some failures in %d, only failures in %d.", nGood, nMixed, nBad)
 	if since > 1 {
@@ -212,112 +216,23 @@ func stripOf(s *hook.Stats) *strip {
 	return out
 }
 
-// share formats a part of a whole in percent, or as a dash if there is no whole.
-func share(n, of int64) string {
+// Share formats a part of a whole in percent, or as a dash if there is no whole.
+func Share(n, of int64) string {
 	if of == 0 {
 		return "–"
 	}
 	return strconv.FormatFloat(100*float64(n)/float64(of), 'f', 1, 64)
 }
 
-// waitWords describe what the oldest pending delivery is waiting for.
-var waitWords = map[hook.Wait]string{
-	hook.WaitRetry: "waits for its next attempt", hook.WaitCap: "waits for attempts under way", hook.WaitRate: "waits for its rate limit", hook.WaitPause: "its receiver asked for a pause",
-	hook.WaitHostCap: "waits for attempts under way at its host", hook.WaitHostRate: "waits for the rate of its host", hook.WaitTenant: "waits for the tenant's share", hook.WaitServer: "waits for a fault of the server",
-	hook.WaitTurn: "is about to begin",
-}
-
-// reasonLine is a reason why attempts failed, with the number of failures.
-type reasonLine struct {
-	Words, Class, N string
-	Share           int64 // percent of all failures, at least 1
-	Href            string
-}
-
-// figures returns the statistics of the mode over a span. hour holds its last 60 minutes.
-func (v *visit) figures(s, hour *hook.Stats, word string) (out []figure, all hook.Tally) {
-	for i := range s.Buckets {
-		all.Add(&s.Buckets[i])
-	}
-	published, delivered := make([]float64, len(hour.Buckets)), make([]float64, len(hour.Buckets))
-	first, took := make([]float64, len(hour.Buckets)), make([]float64, len(hour.Buckets))
-	for i := range hour.Buckets {
-		b := &hour.Buckets[i]
-		published[i], delivered[i], first[i], took[i] = float64(b.Events), float64(b.Delivered), math.NaN(), math.NaN()
-		if b.Delivered > 0 {
-			first[i] = float64(b.FirstTry) / float64(b.Delivered)
-		}
-		if t := &b.DeliveryTime; t.Count() > 0 {
-			took[i] = math.Log10(1 + float64(t.Quantile(50).Milliseconds()))
-		}
-	}
-	in := " in " + spanWord(word)
-	out = []figure{
-		{Name: "Published", Note: number(all.Events) + plural(int(all.Events), " event", " events") + in, Href: v.at("events", "since", word), Spark: spark(published)},
-		{Name: "Delivered", Note: number(all.Delivered) + plural(int(all.Delivered), " delivery", " deliveries") + in, Href: v.at("deliveries", "state", hook.Succeeded.String(), "since", word), Spark: spark(delivered)},
-		{Name: "At the first attempt", Value: share(all.FirstTry, all.Delivered), Unit: "%", Note: "of what was delivered" + in, Spark: spark(first)},
-		{Name: "Publish to delivered", Value: "–", Note: "nothing was delivered" + in, Spark: spark(took)},
-		{Name: "Pending", Value: count(s.Open.Pending, hook.StatsCap), Note: "nothing waits", Href: v.at("deliveries", "state", hook.Pending.String())},
-		{Name: "Held", Value: count(s.Open.Held, hook.StatsCap), Note: "for endpoints that get nothing now", Href: v.at("deliveries", "state", hook.Held.String())},
-	}
-	out[0].Value, out[0].Unit = rate(published, v.now)
-	out[1].Value, out[1].Unit = rate(delivered, v.now)
-	if all.GivenUp > 0 {
-		out[1].Note += "; " + number(all.GivenUp) + " failed"
-	}
-	if times := &all.DeliveryTime; times.Count() > 0 {
-		out[3].Value, out[3].Unit, _ = strings.Cut(short3(times.Quantile(50)), " ")
-		out[3].Unit += " p50"
-		out[3].Note = "p95 " + short3(times.Quantile(95)) + " · p99 " + short3(times.Quantile(99))
-	}
-	if d := s.Open.Oldest; d != nil {
-		out[4].Note = strings.TrimSuffix("the oldest, of "+when(d.CreatedAt, v.now).Text+", "+waitWords[s.Open.OldestWaits], ", ")
-	} else if s.Open.Pending > 0 {
-		out[4].Note = "waiting or under way"
-	}
-	if s.Open.Held == 0 {
-		out[5].Note = "nothing is held"
-	}
-	return out, all
-}
-
-// spanWord returns the span as a sentence has it.
-func spanWord(word string) string {
-	for _, one := range spanNames {
-		if one[0] == word {
-			return one[1]
-		}
-	}
-	return word
-}
-
-// rate returns the mean of the last five minutes and the one that is not over, a second or a
-// minute.
-func rate(minutes []float64, now time.Time) (value, unit string) {
-	if len(minutes) < 2 {
-		return "–", ""
-	}
-	last := minutes[max(0, len(minutes)-6):]
-	sum := 0.0
-	for _, n := range last {
-		sum += n
-	}
-	a := sum / (float64(len(last)-1) + float64(now.Second()+1)/60)
-	if a >= 60 {
-		return strconv.FormatFloat(a/60, 'f', 1, 64), "/s"
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(a, 'f', 1, 64), ".0"), "/min"
-}
-
-// bars is a small chart of attempts, for a row of a list: as chart, without labels.
-type bars struct {
+// Bars is a small chart of attempts, for a row of a list: as Attempts, without labels.
+type Bars struct {
 	Good, Bad, Sentence string
 	Delivered, P95      string // of the whole span; P95 is empty if there was no attempt
 }
 
-// barsOf returns the bars of an endpoint's buckets, or nil if it had no attempt. in names the
+// BarsOf returns the bars of an endpoint's buckets, or nil if it had no attempt. in names the
 // span of all of them.
-func barsOf(list []hook.Tally, in string) *bars {
+func BarsOf(list []hook.Tally, in string) *Bars {
 	var all hook.Tally
 	var mostGood, mostBad int64
 	for i := range list {
@@ -334,10 +249,16 @@ func barsOf(list []hook.Tally, in string) *bars {
 		page.Bar(&good, i, len(list), b.Delivered, mostGood)
 		page.Bar(&bad, i, len(list), -max(0, b.Attempts-b.Delivered), mostBad)
 	}
-	out := &bars{Good: good.String(), Bad: bad.String(), Delivered: share(all.Delivered, all.Attempts),
+	out := &Bars{Good: good.String(), Bad: bad.String(), Delivered: Share(all.Delivered, all.Attempts),
 		Sentence: fmt.Sprintf("%s attempts delivered and %s failed in %s.", number(all.Delivered), number(max(0, all.Attempts-all.Delivered)), in)}
 	if t := &all.AttemptTime; t.Count() > 0 {
-		out.P95 = short3(t.Quantile(95))
+		out.P95 = page.Took(t.Quantile(95))
 	}
 	return out
+}
+
+func number(n int64) string { return page.Number(n, ",") }
+
+func span(d time.Duration) string {
+	return page.Span(d, func(n int, unit string) string { return strconv.Itoa(n) + " " + unit })
 }
