@@ -12,9 +12,9 @@ const (
 	// statRows finds the rows of one subject by key, one span after the other.
 	statRows = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
 		SELECT s.start, s.data FROM m {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = ? AND s.tenant = ? AND s.endpoint = ?`
-	// statRowsOf is statRows for several endpoints.
+	// statRowsOf is statRows for several endpoints. They are found by their ids, not by the mode.
 	statRowsOf = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
-		SELECT s.endpoint, s.start, s.data FROM endpoints e {then} m ON e.mode = ? {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = e.mode AND s.tenant = e.tenant AND s.endpoint = e.id
+		SELECT s.endpoint, s.start, s.data FROM endpoints e {then} m ON e.mode + 0 = ? {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = e.mode AND s.tenant = e.tenant AND s.endpoint = e.id
 		WHERE e.id IN ({in})`
 	// statLogRows reads what has not been added to stats yet: for minutes the last ones,
 	// for hours also the rows of minutes.
