@@ -97,9 +97,10 @@ func (s *streams) close() {
 
 // Streams returns how many pages are kept up to date now.
 func (h *Handler) Streams() int {
+	more := h.portal.Streams()
 	h.streams.mu.Lock()
 	defer h.streams.mu.Unlock()
-	return len(h.streams.open)
+	return len(h.streams.open) + more
 }
 
 // live streams what changes on a page: the parts with data-live, and the number of rows

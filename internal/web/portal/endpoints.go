@@ -16,6 +16,7 @@ import (
 type endpointLine struct {
 	State            badge
 	Href, Host, Path string
+	Key              string // the id
 	Title, Types     string
 	Trouble          string
 	Changed          moment
@@ -23,7 +24,7 @@ type endpointLine struct {
 }
 
 func (v *visit) endpointLine(e *hook.Endpoint, h hook.Health) endpointLine {
-	line := endpointLine{Href: v.At("endpoints/" + e.ID.String()), Title: e.Title, Types: v.typesText(e.Types), Changed: v.when(e.UpdatedAt)}
+	line := endpointLine{Key: e.ID.String(), Href: v.At("endpoints/" + e.ID.String()), Title: e.Title, Types: v.typesText(e.Types), Changed: v.when(e.UpdatedAt)}
 	line.State, line.Trouble = v.endpointState(e, h)
 	line.Host, line.Path = page.HostOf(e.URL)
 	line.Failing = line.Trouble != "" && e.Status != hook.Disabled
@@ -88,12 +89,16 @@ func home(v *visit) (*screen, error) {
 	default:
 		s.Heading = "home.fine"
 	}
+	latest := v.lines(rows)
+	var newest string
+	newest, s.Rows = first(latest)
 	s.Data = struct {
 		Endpoints  []endpointLine
 		More       bool
 		Failing    []endpointLine
 		Deliveries []deliveryLine
-	}{lines, more != "", failing, v.lines(rows)}
+		First      string
+	}{lines, more != "", failing, latest, newest}
 	return s, nil
 }
 
@@ -131,6 +136,7 @@ type endpointPage struct {
 	Chart                         *chart
 	Reasons                       []figure
 	Deliveries                    []deliveryLine
+	First, Here                   string
 	All                           string
 	Form                          *endpointForm
 	Headers                       []string
@@ -207,6 +213,8 @@ func (v *visit) endpointScreen(e *app.Endpoint, tab string, form *endpointForm) 
 	if form != nil {
 		s.Status = 422
 	}
+	p.First, s.Rows = first(p.Deliveries)
+	p.Here = v.At(p.Base, "tab", tab)
 	return s, nil
 }
 

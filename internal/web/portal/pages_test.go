@@ -39,7 +39,7 @@ func find(n *html.Node, name string) *html.Node {
 
 func parsed(t *testing.T, a *httptest.ResponseRecorder) *html.Node {
 	t.Helper()
-	n, err := html.Parse(strings.NewReader(a.Body.String()))
+	n, err := html.ParseWithOptions(strings.NewReader(a.Body.String()), html.ParseOptionEnableScripting(false)) // with what noscript shows
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	Dev          bool // cookies may be sent over plain http
 	Now          func() time.Time
 	Style, Icons []byte   // the style sheet and the icons of the dashboard
+	Live         []byte   // the script that keeps pages up to date
 	Origins      []string // may show pages without a session in a frame
 }
 
@@ -48,6 +49,7 @@ type Handler struct {
 	static    map[string][]byte
 	hash      string // of the static files
 	words     map[string]*catalogue
+	streams   page.Streams
 }
 
 // New returns the handler of the portal. It returns an error if a template or a catalogue is
@@ -60,7 +62,7 @@ func New(o Options) (*Handler, error) {
 		o.Now = time.Now
 	}
 	h := &Handler{o: o, outer: http.NewServeMux(), inner: http.NewServeMux(),
-		static: map[string][]byte{"posthorn.css": o.Style, "icons.svg": o.Icons}}
+		static: map[string][]byte{"posthorn.css": o.Style, "icons.svg": o.Icons, "live.js": o.Live}}
 	var err error
 	if h.words, err = catalogues(); err == nil {
 		err = h.load()
@@ -84,7 +86,7 @@ func (h *Handler) load() error {
 		}
 	}
 	sum := sha256.New()
-	for _, name := range []string{"posthorn.css", "icons.svg", "portal.css", "portal.js"} {
+	for _, name := range []string{"posthorn.css", "icons.svg", "portal.css", "portal.js", "live.js"} {
 		sum.Write(h.static[name])
 	}
 	h.hash = hex.EncodeToString(sum.Sum(nil)[:8])
@@ -96,15 +98,15 @@ func (h *Handler) load() error {
 func (h *Handler) file(name string) string { return "/portal/static/" + h.hash + "/" + name }
 func (h *Handler) icon(name string) string { return h.file("icons.svg") + "#" + name }
 
-// policy permits a page its own style sheets, script and images, and being shown in frames of
-// the origins.
+// policy permits a page its own style sheets, scripts, images and stream, and being shown in
+// frames of the origins. Only the trusted-types policy "posthorn" of live.js makes HTML of text.
 func policy(origins []string) string {
 	ancestors := "'none'"
 	if len(origins) > 0 {
 		ancestors = strings.Join(origins, " ")
 	}
-	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors " + ancestors +
-		"; require-trusted-types-for 'script'; trusted-types 'none'"
+	return "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors " + ancestors +
+		"; require-trusted-types-for 'script'; trusted-types posthorn"
 }
 
 // ServeHTTP serves the pages under /portal/.

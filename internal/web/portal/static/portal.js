@@ -1,5 +1,7 @@
 // What scripts add to the portal: messages to the page around the frame, copying, and links
-// that open by themselves. Every page works without.
+// that open by themselves. live.js keeps pages up to date. Every page works without.
+import { span } from "./live.js";
+
 const body = document.body;
 const origins = (body.dataset.origins || "").split(" ").filter(Boolean);
 const framed = window.parent !== window;
@@ -75,7 +77,18 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-if (body.dataset.refresh) setTimeout(() => { if (!document.hidden) location.reload(); }, 1000 * Number(body.dataset.refresh));
+// Relative times go on. Their words come from the page, such as "vor {span}".
+const before = (body.dataset.ago || "").split("{span}"), after = (body.dataset.in || "").split("{span}");
+const within = (text, [start, end]) => text.startsWith(start) && text.endsWith(end) && /\d/.test(text);
+function times() {
+  for (const t of document.querySelectorAll("time[datetime]")) {
+    if (!within(t.textContent, before) && !within(t.textContent, after)) continue; // an exact time, or a word
+    const s = (Date.parse(t.dateTime) - Date.now()) / 1000;
+    const text = s > 0 ? after.join(span(s)) : before.join(span(-s));
+    if (t.textContent !== text) t.textContent = text;
+  }
+}
+if (body.dataset.ago) setInterval(() => { if (!document.hidden) times(); }, 1000);
 
 const press = document.querySelector("form[data-press]");
 if (press) press.requestSubmit();
