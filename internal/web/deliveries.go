@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -230,7 +231,7 @@ func deliveries(v *visit) (*screen, error) {
 	}
 	p.Replay = v.at("replays/new", "endpoint", filter["endpoint"], "types", filter["type"], "class", filter["class"], "after", v.afterText(), "before", filter["before"], "source", replaySource(filter["state"]))
 	s := &screen{Template: "deliveries.html", Title: "Deliveries", Heading: "Deliveries", Nav: "deliveries", Commands: []string{"posthorn delivery list" + flags(filter, "state", "tenant", "endpoint", "type:event-type")},
-		API: []string{"GET /v1/deliveries" + queryOf(filter, "state", "tenant", "endpoint", "type:event_type", "class:error", "after", "before")}, Data: &p}
+		API: []string{"GET /v1/deliveries" + queryOf(filter, "state", "tenant", "endpoint", "type:event_type", "class:error", "after", "before")}, Data: &p, About: live.About{Scope: hook.Scope{Tenant: filter["tenant"]}, Endpoint: q.Endpoint}}
 	if l.Newest == "" {
 		for i := range rows {
 			s.Rows = append(s.Rows, rows[i].ID.String())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -131,7 +132,7 @@ func delivery(v *visit) (*screen, error) {
 	page.Plan = page.asked(&row, attempts)
 	page.Attempts, page.Older = v.timeline(page, id, attempts)
 	s := &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
-		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page}
+		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page, About: live.About{Scope: row.Scope, Endpoint: row.Endpoint}}
 	if page.Endpoint != "" && !page.Gone {
 		s.Commands = append(s.Commands, "posthorn delivery retry "+page.Key)
 	}

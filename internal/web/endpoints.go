@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -109,7 +110,7 @@ func endpoints(v *visit) (*screen, error) {
 		}
 		states = append(states, one)
 	}
-	return &screen{Template: "endpoints.html", Title: "Endpoints", Heading: "Endpoints", Nav: "endpoints", Commands: []string{"posthorn endpoint list" + flags(filter, "tenant")}, API: []string{"GET /v1/endpoints" + queryOf(filter, "tenant", "type:event_type")},
+	return &screen{Template: "endpoints.html", Title: "Endpoints", Heading: "Endpoints", Nav: "endpoints", Commands: []string{"posthorn endpoint list" + flags(filter, "tenant")}, API: []string{"GET /v1/endpoints" + queryOf(filter, "tenant", "type:event_type")}, About: aboutTenant(filter["tenant"]),
 		Data: struct {
 			listed
 			States []choice
@@ -201,7 +202,7 @@ func endpoint(v *visit) (*screen, error) {
 		return nil, err
 	}
 	return &screen{Template: "endpoint.html", Title: p.Host, Heading: p.Host + p.Path, Nav: "endpoints", API: []string{"GET /v1/endpoints/" + p.ID, "GET /v1/endpoints/" + p.ID + "/stats"},
-		Commands: []string{"posthorn endpoint get " + p.ID, "posthorn endpoint stats " + p.ID, "posthorn replay create --endpoint " + p.ID + " --source failed --dry-run"}, Data: p}, nil
+		Commands: []string{"posthorn endpoint get " + p.ID, "posthorn endpoint stats " + p.ID, "posthorn replay create --endpoint " + p.ID + " --source failed --dry-run"}, Data: p, About: live.About{Scope: e.Scope, Endpoint: id}}, nil
 }
 
 // fill reads what the tab shows.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -81,7 +82,7 @@ func events(v *visit) (*screen, error) {
 	}
 	lines := v.eventLines(rows)
 	v.eventDots(lines, rows, filter["tenant"])
-	s := &screen{Template: "events.html", Title: "Events", Heading: "Events", Nav: "events", Commands: []string{"posthorn event list" + flags(filter, "tenant", "type:event-type")}, API: []string{"GET /v1/events" + queryOf(filter, "tenant", "type:event_type", "after", "before")}}
+	s := &screen{Template: "events.html", Title: "Events", Heading: "Events", Nav: "events", Commands: []string{"posthorn event list" + flags(filter, "tenant", "type:event-type")}, API: []string{"GET /v1/events" + queryOf(filter, "tenant", "type:event_type", "after", "before")}, About: aboutTenant(filter["tenant"])}
 	first := ""
 	for i := range rows {
 		if l.Newest == "" {
@@ -179,7 +180,7 @@ func event(v *visit) (*screen, error) {
 		}
 	}
 	s := &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(delivered), Nav: "events", Soon: open, API: []string{"GET /v1/events/" + p.FullID + "?tenant=" + tenant, "GET /v1/events/" + p.FullID + "/explain?tenant=" + tenant},
-		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID}, Data: p}
+		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID}, Data: p, About: live.About{Scope: e.Scope}}
 	if !p.Gone {
 		s.Commands = append(s.Commands, "posthorn event resend "+p.FullID)
 	}

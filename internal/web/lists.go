@@ -90,7 +90,7 @@ func tenant(v *visit) (*screen, error) {
 	if t.Name != "" {
 		heading = t.Name
 	}
-	return &screen{Template: "tenant.html", Title: t.ID, Heading: heading, Nav: "tenants", Commands: []string{"posthorn tenant get " + t.ID}, API: []string{"GET /v1/tenants/" + t.ID}, Data: p}, nil
+	return &screen{Template: "tenant.html", Title: t.ID, Heading: heading, Nav: "tenants", Commands: []string{"posthorn tenant get " + t.ID}, API: []string{"GET /v1/tenants/" + t.ID}, Data: p, About: aboutTenant(t.ID)}, nil
 }
 
 // numbers fills in the statistics of the tenant.

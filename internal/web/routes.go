@@ -60,6 +60,10 @@ func table() []route {
 		{path: "replays/{id}/cancel", show: confirmCancelReplay, act: cancelReplay},
 		{path: "types", show: types},
 		{path: "types/{name...}", show: eventType},
+		{path: "type/new", show: newType, form: createType}, // not below types/, where every path is a name
+		{path: "type/edit/{name...}", show: editType, form: changeType},
+		{path: "type/delete/{name...}", show: confirmDeleteType, act: deleteType},
+		{path: "type/drop/{name...}", show: confirmDropVersion, act: dropVersion},
 		{path: "profiles", show: profiles},
 		{path: "profiles/{name}", show: profileSheet},
 		{path: "keys", show: keys},
@@ -147,7 +151,7 @@ func (h *Handler) page(mode hook.Mode, show func(*visit) (*screen, error)) http.
 func (h *Handler) act(mode hook.Mode, act func(*visit) (string, error)) http.HandlerFunc {
 	return h.visited(mode, true, func(v *visit) error {
 		if err := v.r.ParseForm(); err != nil {
-			return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+			return errForm
 		}
 		to, err := act(v)
 		if err != nil {
@@ -162,7 +166,7 @@ func (h *Handler) act(mode hook.Mode, act func(*visit) (string, error)) http.Han
 func (h *Handler) form(mode hook.Mode, do func(*visit) (*screen, string, error)) http.HandlerFunc {
 	return h.visited(mode, true, func(v *visit) error {
 		if err := v.r.ParseForm(); err != nil {
-			return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+			return errForm
 		}
 		s, to, err := do(v)
 		switch {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -19,10 +20,10 @@ func (h *Handler) Streams() int { return h.streams.Len() }
 // Close ends the streams; browsers open them again at the next start.
 func (h *Handler) Close() { h.streams.Close() }
 
-// live streams what changes on a page of the session. It makes the page again with the
+// follow streams what changes on a page of the session. It makes the page again with the
 // session and checks of the page itself, and never sends more than the page would show. Each
 // reading counts against the tenant's limit for reads.
-func live(v *visit) (*screen, error) {
+func follow(v *visit) (*screen, error) {
 	of, show, ok := v.pageOf(v.query.Get("of"))
 	if !ok {
 		return nil, hook.NotFound("page")
@@ -31,43 +32,44 @@ func live(v *visit) (*screen, error) {
 		return nil, err
 	}
 	holder := string(v.caller.Tenant) + " " + v.caller.Mode.String()
-	v.h.streams.Follow(v.w, v.r, v.session.Short(), holder, v.query.Get("first"), func(ctx context.Context) page.Now { return v.again(ctx, of, show) })
+	v.h.streams.Follow(v.w, v.r, v.session.Short(), holder, v.h.o.Hints, func(ctx context.Context) live.Now { return v.again(ctx, of, show) })
 	return nil, nil
 }
 
 // again makes the page once more, if the session still stands.
-func (v *visit) again(ctx context.Context, of *http.Request, show func(*visit) (*screen, error)) page.Now {
+func (v *visit) again(ctx context.Context, of *http.Request, show func(*visit) (*screen, error)) live.Now {
+	about := live.About{Scope: hook.Scope{Tenant: v.caller.Tenant, Mode: v.caller.Mode}}
 	one, ok, err := v.service().SessionStands(ctx, hook.WebPortal, v.cookie)
 	if err != nil {
-		return page.Now{Down: true}
+		return live.Now{Down: true, Soon: true, About: about}
 	}
 	if !ok || one.Short() != v.session.Short() {
-		return page.Now{End: "session"}
+		return live.Now{End: "session"}
 	}
 	again := v.copyOf(ctx, of, &one)
 	if v.service().Call(ctx, again.caller, false) != nil {
-		return page.Now{Soon: true} // too much at once: later
+		return live.Now{Soon: true, About: about} // too much at once: later
 	}
 	s, err := show(again)
 	switch {
 	case err != nil && page.Status(hook.CodeOf(err)) >= 500:
-		return page.Now{Down: true}
+		return live.Now{Down: true, Soon: true, About: about}
 	case err != nil || s == nil:
-		return page.Now{End: "gone"}
+		return live.Now{End: "gone"}
 	}
 	var out bytes.Buffer
 	f := again.frame(s)
 	if t := v.h.templates[s.Template]; t == nil || t.ExecuteTemplate(&out, "main", f) != nil {
-		return page.Now{}
+		return live.Now{About: about}
 	}
-	return page.Now{HTML: out.String(), Rows: s.Rows, Said: f.Text, Soon: s.Refresh}
+	return live.Now{HTML: out.String(), Rows: s.Rows, Said: f.Text, Soon: s.Refresh, About: about}
 }
 
 // copyOf returns a visit of the session that makes the page once more, in the language of
 // the page.
 func (v *visit) copyOf(ctx context.Context, of *http.Request, one *hook.WebSession) *visit {
 	again := v.h.stranger(of, one)
-	again.w, again.cookie, again.caller, again.quiet = page.Discard{}, v.cookie, app.PortalCaller(one), ctx
+	again.w, again.cookie, again.caller, again.quiet = live.Discard{}, v.cookie, app.PortalCaller(one), ctx
 	from, _ := netip.ParseAddrPort(v.r.RemoteAddr)
 	again.r = of.WithContext(again.caller.Acting(ctx, from.Addr().Unmap().String(), page.RequestID(v.r)))
 	return again
@@ -76,7 +78,7 @@ func (v *visit) copyOf(ctx context.Context, of *http.Request, one *hook.WebSessi
 // pageOf returns the page of this session that a path and query lead to, if it can be kept
 // up to date.
 func (v *visit) pageOf(of string) (*http.Request, func(*visit) (*screen, error), bool) {
-	r, ok := page.Read(of)
+	r, ok := live.Page(of)
 	if !ok {
 		return nil, nil, false
 	}
@@ -90,7 +92,7 @@ func (v *visit) pageOf(of string) (*http.Request, func(*visit) (*screen, error),
 	_, pattern := v.h.inner.Handler(r)
 	for _, one := range table() {
 		if one.live && pattern == "GET /"+one.path {
-			page.SetPathValues(r, one.path, strings.TrimPrefix(r.URL.EscapedPath(), "/"))
+			live.SetPathValues(r, one.path, strings.TrimPrefix(r.URL.EscapedPath(), "/"))
 			return r, one.show, true
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -34,9 +35,10 @@ type Options struct {
 	Log          *slog.Logger
 	Dev          bool // cookies may be sent over plain http
 	Now          func() time.Time
-	Style, Icons []byte   // the style sheet and the icons of the dashboard
-	Live         []byte   // the script that keeps pages up to date
-	Origins      []string // may show pages without a session in a frame
+	Style, Icons []byte      // the style sheet and the icons of the dashboard
+	Live         []byte      // the script that keeps pages up to date
+	Hints        *live.Hints // about what was committed; nil: pages look from time to time only
+	Origins      []string    // may show pages without a session in a frame
 }
 
 // Handler serves everything under /portal/. It is safe for concurrent use.
@@ -49,7 +51,7 @@ type Handler struct {
 	static    map[string][]byte
 	hash      string // of the static files
 	words     map[string]*catalogue
-	streams   page.Streams
+	streams   live.Streams
 }
 
 // New returns the handler of the portal. It returns an error if a template or a catalogue is
@@ -60,6 +62,9 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Hints == nil {
+		o.Hints = new(live.Hints)
 	}
 	h := &Handler{o: o, outer: http.NewServeMux(), inner: http.NewServeMux(),
 		static: map[string][]byte{"posthorn.css": o.Style, "icons.svg": o.Icons, "live.js": o.Live}}

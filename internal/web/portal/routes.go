@@ -63,7 +63,7 @@ func (h *Handler) routes() {
 			h.inner.HandleFunc("POST /"+one.path, h.page(one.act, true))
 		}
 	}
-	h.inner.HandleFunc("GET /stream", h.page(live, false))
+	h.inner.HandleFunc("GET /stream", h.page(follow, false))
 	h.inner.HandleFunc("/", h.page(func(*visit) (*screen, error) { return nil, hook.NotFound("page") }, false))
 	h.outer.HandleFunc("GET /portal/static/{hash}/{name}", h.serveFile)
 	h.outer.HandleFunc("GET /portal/enter/{code}", h.showEnter)

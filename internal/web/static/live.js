@@ -7,10 +7,10 @@ export const parse = (html) => new DOMParser().parseFromString(policy.createHTML
 const one = (q) => document.querySelector(q);
 const plain = (el) => { const c = el.cloneNode(true); c.querySelectorAll("time").forEach((t) => t.replaceChildren()); c.querySelectorAll("[hidden]").forEach((t) => t.removeAttribute("hidden")); return c.innerHTML; };
 
-let source, failures = 0, timer, last = 0;
+let source, failures = 0, timer, last = 0, seen = "";
 
 // What is said about updates; pages in another language have their own words.
-const words = { on: "Updates on", paused: "Updates paused", off: "Updates are off", away: "Store away", ended: "Logged out: load the page again", ...one("[data-updates]")?.dataset };
+const words = { on: "Updates on", paused: "Updates paused", off: "Updates are off", away: "Store away", large: "There is more to see", ended: "Logged out", over: "Your session ended. Load the page again.", load: "Load again", ...one("[data-updates]")?.dataset };
 
 const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 
@@ -34,6 +34,16 @@ function state(text, on) {
   el.classList.toggle("paused", !on);
 }
 
+// off says that updates are off, and offers to load the page again.
+function off(text) {
+  state(text, false);
+  const el = one("[data-updates]"), a = document.createElement("a");
+  a.href = location.href;
+  a.textContent = words.load;
+  a.addEventListener("click", (e) => { e.preventDefault(); location.reload(); });
+  el?.append(" · ", a);
+}
+
 function part(name, html) {
   const el = document.querySelector(`[data-live="${CSS.escape(name)}"]`);
   if (!el) return;
@@ -51,7 +61,7 @@ function part(name, html) {
 function open() {
   if (source || document.hidden) return;
   const first = one("[data-first]")?.dataset.first;
-  source = new EventSource(document.body.dataset.stream + (first ? "&first=" + encodeURIComponent(first) : ""));
+  source = new EventSource(document.body.dataset.stream + (first ? "&first=" + encodeURIComponent(first) : "") + (seen ? "&seen=" + seen : ""));
   const on = (type, act) => source.addEventListener(type, (e) => act(JSON.parse(e.data)));
   source.onopen = () => { failures = 0; state(words.on, true); };
   source.onerror = () => { close(); later(++failures); };
@@ -64,12 +74,13 @@ function open() {
     if (el.dataset.one) el.textContent = n === 1 ? el.dataset.one : el.dataset.other.replace("{n}", n > 49 ? "50+" : n);
     else el.textContent = n === 1 ? "1 newer " + el.dataset.fresh + ": show it" : (n > 49 ? "50 or more" : n) + " newer " + el.dataset.many + ": show them";
   });
+  on("seen", (word) => { seen = word; }); // of parts that are too large to be sent: after a pause it says whether they are as they were
   on("down", (down) => { const el = one("[data-down]"); if (el) el.hidden = !down; state(down ? words.away : words.on, !down); });
   on("end", (why) => {
     close();
     if (why === "restart") later(1);
-    else if (why === "session") { state(words.ended, false); say(words.ended); }
-    else state(words.off, false); // at a limit, or what the page shows is gone
+    else if (why === "session") { off(words.ended); say(words.over); }
+    else off(why === "large" ? words.large : words.off); // else at a limit, or what the page shows is gone
   });
 }
 
@@ -77,7 +88,7 @@ function close() { source?.close(); source = undefined; }
 
 function later(n) {
   clearTimeout(timer);
-  if (n >= 5) return state(words.off, false);
+  if (n >= 5) return off(words.off);
   state(words.paused, false);
   timer = setTimeout(open, 1000 + Math.random() * 4000);
 }
