@@ -19,6 +19,9 @@ const (
 	maxCookies   = 8
 )
 
+// themeCookies hold the theme that the page around a frame asked for. They are no secret.
+var themeCookies = []string{"__Host-pht", "pht"}
+
 // sessionOf returns the session with the short id and the value of its cookie, if the request
 // has it.
 func (h *Handler) sessionOf(r *http.Request, sid string) (one hook.WebSession, cookie string, ok bool, err error) {

@@ -96,7 +96,7 @@ func newReplay(v *visit) (*screen, error) {
 	if !v.May("replay") {
 		return nil, errMissing
 	}
-	f := &replayForm{Endpoint: v.query.Get("endpoint"), Source: "failed", After: v.now.UTC().Add(-24 * time.Hour).Format(formTime), Before: v.now.UTC().Format(formTime)}
+	f := &replayForm{Endpoint: v.query.Get("endpoint"), Source: "failed", After: v.now.UTC().Add(-24 * time.Hour).Format(formTime), Before: v.now.UTC().Add(time.Minute).Format(formTime)} // with what came in this minute
 	return v.replayScreen(f)
 }
 

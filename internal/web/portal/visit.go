@@ -139,6 +139,11 @@ func (v *visit) frame(s *screen) *frame {
 	if mode := one.Settings.Theme.Mode; mode != "auto" {
 		f.Scheme = mode
 	}
+	for _, name := range themeCookies {
+		if c, err := v.r.Cookie(name); err == nil && (c.Value == "light" || c.Value == "dark") {
+			f.Scheme = c.Value
+		}
+	}
 	if v.caller.Kind == "" {
 		return f // its session is over: only the frame is its own
 	}

@@ -10,7 +10,7 @@ const plain = (el) => { const c = el.cloneNode(true); c.querySelectorAll("time")
 let source, failures = 0, timer, last = 0, seen = "";
 
 // What is said about updates; pages in another language have their own words.
-const words = { on: "Updates on", paused: "Updates paused", off: "Updates are off", away: "Store away", large: "There is more to see", ended: "Logged out", over: "Your session ended. Load the page again.", load: "Load again", ...one("[data-updates]")?.dataset };
+const words = { running: "Updates on", paused: "Updates paused", off: "Updates are off", away: "Store away", large: "There is more to see", stopped: "Logged out", over: "Your session ended. Load the page again.", load: "Load again", ...one("[data-updates]")?.dataset };
 
 const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 
@@ -63,7 +63,7 @@ function open() {
   const first = one("[data-first]")?.dataset.first;
   source = new EventSource(document.body.dataset.stream + (first ? "&first=" + encodeURIComponent(first) : "") + (seen ? "&seen=" + seen : ""));
   const on = (type, act) => source.addEventListener(type, (e) => act(JSON.parse(e.data)));
-  source.onopen = () => { failures = 0; state(words.on, true); };
+  source.onopen = () => { failures = 0; state(words.running, true); };
   source.onerror = () => { close(); later(++failures); };
   on("part", ([name, html]) => part(name, html));
   on("said", (text) => { if (Date.now() - last > 5000) { last = Date.now(); say(text); } });
@@ -71,15 +71,15 @@ function open() {
     const el = one("[data-fresh]");
     if (!el) return;
     el.hidden = n < 1;
-    if (el.dataset.one) el.textContent = n === 1 ? el.dataset.one : el.dataset.other.replace("{n}", n > 49 ? "50+" : n);
+    if (el.dataset.single) el.textContent = n === 1 ? el.dataset.single : el.dataset.other.replace("{n}", n > 49 ? "50+" : n);
     else el.textContent = n === 1 ? "1 newer " + el.dataset.fresh + ": show it" : (n > 49 ? "50 or more" : n) + " newer " + el.dataset.many + ": show them";
   });
   on("seen", (word) => { seen = word; }); // of parts that are too large to be sent: after a pause it says whether they are as they were
-  on("down", (down) => { const el = one("[data-down]"); if (el) el.hidden = !down; state(down ? words.away : words.on, !down); });
+  on("down", (down) => { const el = one("[data-down]"); if (el) el.hidden = !down; state(down ? words.away : words.running, !down); });
   on("end", (why) => {
     close();
     if (why === "restart") later(1);
-    else if (why === "session") { off(words.ended); say(words.over); }
+    else if (why === "session") { off(words.stopped); say(words.over); }
     else off(why === "large" ? words.large : words.off); // else at a limit, or what the page shows is gone
   });
 }

@@ -20,13 +20,10 @@ window.addEventListener("message", (e) => {
   const m = e.data;
   if (m && m.posthorn === 1 && m.type === "theme" && (m.mode === "light" || m.mode === "dark")) {
     document.documentElement.dataset.theme = m.mode;
-    try { sessionStorage.setItem("theme", m.mode); } catch { /* storage is blocked in this frame */ }
+    // For the pages that follow. Storage may be blocked in a frame; a partitioned cookie is not.
+    document.cookie = location.protocol === "https:" ? `__Host-pht=${m.mode}; Path=/; Max-Age=86400; Secure; SameSite=None; Partitioned` : `pht=${m.mode}; Path=/; Max-Age=86400; SameSite=Lax`;
   }
 });
-try {
-  const kept = sessionStorage.getItem("theme");
-  if (framed && (kept === "light" || kept === "dark")) document.documentElement.dataset.theme = kept;
-} catch { /* storage is blocked in this frame */ }
 
 const ended = document.querySelector("[data-ended]");
 if (ended) {
