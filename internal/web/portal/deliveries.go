@@ -213,6 +213,7 @@ type attemptLine struct {
 	Good, Open     bool
 	Answer, Code   string
 	Message, Says  string
+	Timing         string // how long the phases took; empty: not known
 	Trigger        string
 	At             moment
 	Took, Gap      string
@@ -316,6 +317,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		if v.lang == "en" {
 			line.Message = a.Message
 		}
+		line.Timing = v.timing(a)
 		if line.Body.Cut || line.Headers.Cut {
 			line.Whole = v.At(p.Base, "attempt", strconv.Itoa(a.Number))
 		}
@@ -324,6 +326,26 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		}
 		p.Attempts = append(p.Attempts, line)
 	}
+}
+
+// timing says how long the phases of an attempt took and where it went.
+func (v *visit) timing(a *hook.Attempt) string {
+	var parts []string
+	for _, phase := range []struct {
+		word string
+		took time.Duration
+	}{{"dns", a.Timing.DNS}, {"connect", a.Timing.Connect}, {"tls", a.Timing.TLS}, {"first", a.Timing.FirstByte}} {
+		if phase.took >= time.Millisecond {
+			parts = append(parts, v.T("timing."+phase.word)+" "+v.span(phase.took))
+		}
+	}
+	if a.Timing.Reused {
+		parts = append(parts, v.T("timing.reused"))
+	}
+	if a.Address.IsValid() {
+		parts = append(parts, v.T("timing.to", "address", a.Address.String()))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // gone says when retention removed a payload, or returns an empty text if it did not.

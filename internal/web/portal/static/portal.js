@@ -67,7 +67,8 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     try {
       await navigator.clipboard.writeText(from.textContent);
       document.getElementById("said").textContent = button.dataset.done;
-      button.textContent = button.dataset.done;
+      const word = button.querySelector("span");
+      if (word) word.textContent = button.dataset.done; else button.title = button.dataset.done;
     } catch {
       getSelection().selectAllChildren(from);
     }
