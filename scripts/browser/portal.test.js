@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { all as axe, combinations } from "./axe.js";
 import { launch } from "./browse.js";
-import { hosts, phaseout } from "./front.js";
+import { phaseout } from "./front.js";
 import { stories } from "./stories.js";
 import { until } from "./world.js";
 
@@ -224,6 +225,7 @@ async function framed(page, world, platform, src) {
 async function works(frame) {
   await frame.getByRole("heading", { level: 1 }).waitFor();
   await frame.getByRole("link", { name: "Endpoints", exact: true }).click();
+  await frame.getByRole("heading", { level: 1, name: "Endpoints" }).waitFor();
   await frame.getByRole("link", { name: /\/in$/ }).click();
   await frame.getByRole("button", { name: "Send test event" }).click();
   await frame.getByText("This is the delivery of the test event.").waitFor();
@@ -377,3 +379,21 @@ story("a page of the portal is kept up to date, and ends with its session", asyn
   await page.locator("[data-updates]", { hasText: "Sitzung beendet" }).waitFor();
   assert.equal((await page.goto(at)).status(), 401);
 });
+
+story("S22, S15: pages of customers have no finding of axe, and none is wider than a telephone", async ({ page, world, filled: f, expects }) => {
+  expects(/404/);
+  const at = await enter(page, await session(world, "nordlicht", { return_url: world.front.origin("app.shop") + "/" })), e = "endpoints/" + f.bad.id;
+  const corners = [combinations.find(([theme, width]) => theme === "light" && width === 1440), combinations.find(([theme, width]) => theme === "dark" && width === 390)];
+  const bad = [];
+  for (const path of ["", "endpoints", "endpoints/new", e, e + "?tab=settings", e + "?tab=secret", e + "/disable", e + "/delete", "deliveries", "deliveries/" + f.delivery.id, "events/" + f.event.id, "replays", "replays/" + f.replay.id, "replays/new", "types", "types/payment.settled", "verify", "nothing"]) {
+    await page.goto(at + path);
+    bad.push(...(await axe(page, corners)).map((finding) => `${path}: ${finding}`));
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    if (wide > 390) bad.push(`${path} is ${wide} px wide`);
+  }
+  assert.deepEqual(bad, []);
+  // The control: a button without a name and a wide line are found.
+  await page.evaluate(() => { const p = document.createElement("p"); p.textContent = "x".repeat(200); p.attributeStyleMap.set("white-space", "nowrap"); document.querySelector("main").append(document.createElement("button"), p); });
+  assert.match((await axe(page, corners)).join(), /button-name/);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth > 390));
+}, { reducedMotion: "reduce" });

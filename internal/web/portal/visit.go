@@ -224,7 +224,7 @@ func (h *Handler) page(do func(*visit) (*screen, error), write bool) http.Handle
 			var s *screen
 			if err == nil && write {
 				if err = r.ParseForm(); err != nil {
-					err = &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+					err = unreadable(err)
 				}
 			}
 			if err == nil {
@@ -245,6 +245,14 @@ func (h *Handler) page(do func(*visit) (*screen, error), write bool) http.Handle
 			return nil
 		})
 	}
+}
+
+// unreadable is the error for a form that is too large, or is no form.
+func unreadable(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &hook.Error{Code: hook.CodeTooLarge, Message: "The form is too large."}
+	}
+	return &hook.Error{Code: hook.CodeInvalidRequest, Message: "This is not a form of these pages. Nothing was done."}
 }
 
 type visitKey struct{}
