@@ -275,10 +275,11 @@ story("S16: in frames of exact origins only, also without third-party cookies", 
   }
 });
 
-story("S17: two sessions of two tenants in two tabs stay what they are", async ({ page, context, world }) => {
-  const made = async (tenant) => (await world.call("GET", `/v1/endpoints?limit=100&tenant=${tenant}`)).data.map((e) => e.url).filter((url) => url.includes("/tab-"));
-  const other = await context.newPage(), mark = ++n;
-  const first = await enter(page, await session(world, "acme")), second = await enter(other, await session(world, "harbour-co"));
+story.both("S17: two sessions of two tenants in two tabs stay what they are", async ({ page, context, world, scripts }) => {
+  const mark = ++n;
+  const made = async (tenant) => (await world.call("GET", `/v1/endpoints?limit=100&tenant=${tenant}`)).data.map((e) => e.url).filter((url) => /\/tab-/.test(url) && url.endsWith("-" + mark));
+  const other = await context.newPage();
+  const first = await enter(page, await session(world, "acme"), scripts), second = await enter(other, await session(world, "harbour-co"), scripts);
   await page.goto(first + "endpoints/new"); // both forms are open before one is sent
   await other.goto(second + "endpoints/new");
   for (const [tab, name] of [[page, "a"], [other, "b"]]) await tab.fill("[name=url]", `${world.hook}/tab-${name}-${mark}`);
@@ -345,6 +346,10 @@ story("S26: a theme is readable, also in the dark, and comes without inline styl
   await frame.getByRole("heading", { level: 1, name: "Deliveries" }).waitFor();
   await frame.locator("html[data-theme=dark]").waitFor({ state: "attached" });
   assert.deepEqual(seen.policy, []);
+  await frame.locator("[data-updates]", { hasText: "Updates on" }).waitFor();
+  assert.ok(!await page.evaluate(() => window.heard.some((m) => m.type === "ended")));
+  await world.call("DELETE", "/v1/portal/sessions/" + made.id);
+  await until("the page around the frame hears of the end", () => page.evaluate(() => window.heard.some((m) => m.type === "ended" && m.reason === "revoked")));
 }, { reducedMotion: "reduce" });
 
 story("a page of the portal is kept up to date, and ends with its session", async ({ page, world, filled, expects }) => {

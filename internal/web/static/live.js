@@ -79,7 +79,7 @@ function open() {
   on("end", (why) => {
     close();
     if (why === "restart") later(1);
-    else if (why === "session") { off(words.stopped); say(words.over); }
+    else if (why === "session") { off(words.stopped); say(words.over); document.dispatchEvent(new CustomEvent("ended")); }
     else off(why === "large" ? words.large : words.off); // else at a limit, or what the page shows is gone
   });
 }

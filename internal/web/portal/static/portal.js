@@ -59,6 +59,8 @@ if (expires) {
   at(left, () => { say({ type: "ended", reason: "expired" }); });
 }
 
+document.addEventListener("ended", () => { if (Date.now() < expires) say({ type: "ended", reason: "revoked" }); });
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   const from = document.getElementById(button.dataset.copy);
   if (!navigator.clipboard || !from) continue;
