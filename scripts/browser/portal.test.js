@@ -225,7 +225,7 @@ async function framed(page, world, platform, src) {
 async function works(frame) {
   await frame.getByRole("heading", { level: 1 }).waitFor();
   await frame.getByRole("link", { name: "Endpoints", exact: true }).click();
-  await frame.getByRole("heading", { level: 1, name: "Endpoints" }).waitFor();
+  await frame.getByRole("heading", { level: 1, name: "Endpoints", exact: true }).waitFor();
   await frame.getByRole("link", { name: /\/in$/ }).click();
   await frame.getByRole("button", { name: "Send test event" }).click();
   await frame.getByText("This is the delivery of the test event.").waitFor();
@@ -343,7 +343,7 @@ story("S26: a theme is readable, also in the dark, and comes without inline styl
   const night = await contrasts(frame);
   assert.ok(night.least >= 4.5 && night.styles === 0, JSON.stringify(night));
   await frame.getByRole("link", { name: "Deliveries", exact: true }).click(); // it stays on the next page
-  await frame.getByRole("heading", { level: 1, name: "Deliveries" }).waitFor();
+  await frame.getByRole("heading", { level: 1, name: "Deliveries", exact: true }).waitFor();
   await frame.locator("html[data-theme=dark]").waitFor({ state: "attached" });
   assert.deepEqual(seen.policy, []);
   await frame.locator("[data-updates]", { hasText: "Updates on" }).waitFor();
