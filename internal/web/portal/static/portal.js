@@ -55,7 +55,8 @@ if (expires) {
   const left = expires - Date.now();
   const soon = () => say({ type: "expiring", in: Math.max(0, Math.round((expires - Date.now()) / 1000)) });
   if (left > 0 && left <= 300000) soon(); else at(left - 300000, soon);
-  if (left > 0 && left <= 120000) notice.hidden = false; else at(left - 120000, () => { notice.hidden = false; });
+  const warn = () => { notice.hidden = false; document.getElementById("said").textContent = notice.textContent.trim(); };
+  if (left > 0 && left <= 120000) warn(); else at(left - 120000, warn);
   at(left, () => { say({ type: "ended", reason: "expired" }); });
 }
 
