@@ -115,7 +115,11 @@ func New(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
-	if h.portal, err = portal.New(portal.Options{Service: o.Service, Log: o.Log, Dev: o.Dev, Now: o.Now, Style: style, Icons: icons, Origins: o.PortalOrigins}); err != nil {
+	script, err := files.ReadFile("static/live.js")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if h.portal, err = portal.New(portal.Options{Service: o.Service, Log: o.Log, Dev: o.Dev, Now: o.Now, Style: style, Icons: icons, Live: script, Hints: o.Hints, Origins: o.PortalOrigins}); err != nil {
 		return nil, err
 	}
 	h.routes()
@@ -242,7 +246,10 @@ func takesGzip(r *http.Request) bool {
 }
 
 // Close ends the streams; browsers open them again at the next start.
-func (h *Handler) Close() { h.streams.Close() }
+func (h *Handler) Close() {
+	h.streams.Close()
+	h.portal.Close()
+}
 
 // otherSite refuses a form that was not submitted from one of these pages.
 func (h *Handler) otherSite(w http.ResponseWriter, r *http.Request) {

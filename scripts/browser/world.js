@@ -1,6 +1,6 @@
 // A server of the built binary with its own directory, a receiver, and data on every page.
 // Everything is on loopback.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -63,9 +63,24 @@ export class World {
 
   async stop() {
     await this.kill();
+    this.front?.stop();
     this.receiver.closeAllConnections();
     this.receiver.close();
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  // behind puts the server behind a TLS proxy: browsers accept its certificate.
+  behind(front) {
+    this.front = front;
+    front.target = this.port;
+    this.tls = { ignoreHTTPSErrors: true };
+    this.ours = [this.url, front.url, ...["app.shop", "app.bank", "app.evil", "app.third"].map((name) => front.origin(name))];
+  }
+
+  // sql runs statements on the database of the server from outside.
+  sql(text) {
+    const run = spawnSync("python3", ["-c", "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],timeout=10)\nc.executescript(sys.argv[2])\nc.commit()", join(this.dir, "posthorn.db"), text], { encoding: "utf8" });
+    if (run.status !== 0) throw new Error(run.stderr);
   }
 
   // call calls the API. mode chooses the key.

@@ -10,7 +10,7 @@ import (
 
 // Bounds of streams.
 const (
-	MaxStreams        = 200 // on one node; beyond it the oldest ends
+	MaxStreams        = 200 // of one Streams
 	MaxSessionStreams = 10
 	For               = 15 * time.Minute
 	Beat              = 15 * time.Second // between comments that keep proxies from closing it
@@ -20,8 +20,8 @@ const (
 
 // Stream is one page that is kept up to date.
 type Stream struct {
-	End     chan string // receives the reason for its end
-	session string
+	End             chan string // receives the reason for its end
+	session, holder string
 }
 
 // Streams are the open streams, oldest first. They are safe for concurrent use, and the zero
@@ -32,24 +32,28 @@ type Streams struct {
 	closed bool
 }
 
-// Add opens a stream. Beyond a bound the oldest one ends, of the same session if it has too
-// many.
-func (s *Streams) Add(session string) *Stream {
+// Add opens a stream of a session. Beyond the bound of a session its oldest one ends. Beyond the
+// bound of all, the oldest one of the holder with the most ends, so that nobody takes the streams
+// of others.
+func (s *Streams) Add(session, holder string) *Stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := &Stream{make(chan string, 1), session}
+	one := &Stream{make(chan string, 1), session, holder}
 	if s.closed {
 		one.End <- "restart"
 		return one
 	}
-	of := 0
+	of, held, most := 0, map[string]int{}, ""
 	for _, other := range s.open {
 		if other.session == session {
 			of++
 		}
+		if held[other.holder]++; held[other.holder] > held[most] {
+			most = other.holder
+		}
 	}
 	for _, other := range s.open {
-		if of >= MaxSessionStreams && other.session == session || of < MaxSessionStreams && len(s.open) >= MaxStreams {
+		if of >= MaxSessionStreams && other.session == session || of < MaxSessionStreams && len(s.open) >= MaxStreams && other.holder == most {
 			s.drop(other)
 			other.End <- "limit"
 			break

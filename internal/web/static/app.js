@@ -1,19 +1,10 @@
 // Adds to pages that work without it: copying, times, shortcuts, questions, ticked rows.
-import { parse, say } from "./live.js";
+import { parse, say, span } from "./live.js";
 
 const all = (q, in_ = document) => in_.querySelectorAll(q);
 const one = (q, in_ = document) => in_.querySelector(q);
 
 // Times: relative ones go on, exact ones are local.
-const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
-function span(s) {
-  for (const [big, name, small, part] of units) {
-    if (s < big) continue;
-    const n = Math.floor(s / big), rest = Math.floor((s % big) / small);
-    return n >= 10 || !rest ? `${n} ${name}` : `${n} ${name} ${rest} ${part}`;
-  }
-  return Math.max(0, Math.floor(s)) + " s";
-}
 function relative(t) {
   const s = (Date.parse(t.dateTime) - Date.now()) / 1000;
   return s > 0 ? "in " + span(s) : span(-s) + " ago";
