@@ -92,7 +92,7 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 	in.url = take[string](o, "a string", "url")
 	in.description = take[string](o, "a string", "description")
 	in.uid = take[string](o, "a string", "uid")
-	if in.uid != nil && !validUID(*in.uid, endpointPrefix) {
+	if in.uid != nil && !validUID(*in.uid, endpointPrefix) && !isID(*in.uid, endpointPrefix) {
 		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with ep_")
 	}
 	in.secret = take[string](o, "a string", "secret")
