@@ -83,7 +83,7 @@ was interrupted, 20 a server refused the token or the key, 21 no answer from a s
 			return exit.Usagef("--disabled and --enable exclude each other: use --disabled for the first import and --enable to switch")
 		}
 		if plain, _ := cmd.Flags().GetBool("allow-plain-http"); !plain && errors.Is((&client.Client{URL: *from, Key: token}).Check(), client.ErrPlainHTTP) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: the token: %s\n", cli.Unencrypted(*from))
+			fmt.Fprintf(cmd.ErrOrStderr(), "posthorn: warning: %s\n", strings.Replace(cli.Unencrypted(*from), "the key", tokenName, 1))
 		}
 		m.from = &remote{name: "Svix", url: *from, token: token}
 		m.to = &remote{name: "Posthorn", url: to.URL, token: to.Key}
@@ -149,7 +149,7 @@ func (m *importer) reach(ctx context.Context, r *remote, from string) error {
 	case status == http.StatusForbidden:
 		return exit.With(exit.Refused, fmt.Errorf("%w; %s must be the token of the organization, not of one application", err, from))
 	case (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) && r == m.to:
-		return exit.With(exit.Refused, fmt.Errorf("%w; start the server with --mount svix, or is %s wrong?", err, option))
+		return exit.With(exit.Refused, fmt.Errorf("%w. It needs --mount svix or --profile svix; or is %s wrong?", err, option))
 	case status == http.StatusNotFound || status/100 == 3 || shape:
 		return exit.With(exit.Unreachable, fmt.Errorf("%w; is %s the root of the server?", err, option))
 	case status != 0:

@@ -62,7 +62,7 @@ type refusal struct {
 
 // Error says who answered what.
 func (r *refusal) Error() string {
-	return fmt.Sprintf("%s answered %d: %s", r.server, r.status, cmp.Or(r.text, http.StatusText(r.status)))
+	return fmt.Sprintf("%s answered %d: %s", r.server, r.status, strings.TrimSuffix(cmp.Or(r.text, http.StatusText(r.status)), "."))
 }
 
 // statusOf returns the status of a refusal, or 0.

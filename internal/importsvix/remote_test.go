@@ -150,7 +150,7 @@ func TestWrongUse(t *testing.T) {
 		"tenant key":       {token, []string{"--from", s.URL, "--key", tenant("tenant")}, exit.Refused, "this needs an operator key (--key)"},
 		"publisher key":    {token, []string{"--from", s.URL, "--key", tenant("publisher")}, exit.Refused, "this needs an operator key (--key)"},
 		"read-only key":    {token, []string{"--from", s.URL, "--key", tenant("operator"), "--apply"}, exit.Refused, "Posthorn answered 403: "},
-		"no mount":         {token, []string{"--from", s.URL, "--server", without.Node.URL(), "--key", without.Config.OperatorKey}, exit.Refused, "start the server with --mount svix"},
+		"no mount":         {token, []string{"--from", s.URL, "--server", without.Node.URL(), "--key", without.Config.OperatorKey}, exit.Refused, "It needs --mount svix or --profile svix"},
 		"no server":        {token, []string{"--from", s.URL, "--server", "http://127.0.0.1:1", "--key", token}, exit.Unreachable, "is --server (POSTHORN_URL) right?"},
 		"no such app":      {token, []string{"--from", s.URL, "--app", "nobody"}, exit.Failed, "1 could not be copied"},
 		"control, dry run": {token, []string{"--from", s.URL}, exit.OK, ""},

@@ -31,7 +31,7 @@ type endpoint struct {
 	Version      int                `json:"version"` // always 1
 	CreatedAt    client.Time        `json:"createdAt"`
 	UpdatedAt    client.Time        `json:"updatedAt"`
-	Metadata     *map[string]string `json:"metadata,omitempty"`
+	Metadata     *map[string]string `json:"metadata,omitzero"`
 }
 
 func wireEndpoint(e *hook.Endpoint) endpoint {

@@ -94,7 +94,7 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme", hook.Live)
 	for _, body := range []string{`{"url":"https://example.com/a","unknown":{"x":1}}`, `{"url":"https://example.com/b","channels":null,"uid":null,"filterTypes":null,"metadata":null}`} {
-		if a := h.api("POST", root+"app/acme/endpoint?unknown=1", operatorKey, body); a.status != 201 || !strings.Contains(a.text, `"filterTypes":null`) || !strings.Contains(a.text, `"channels":null`) {
+		if a := h.api("POST", root+"app/acme/endpoint?unknown=1", operatorKey, body); a.status != 201 || !strings.Contains(a.text, `"filterTypes":null`) || !strings.Contains(a.text, `"channels":null`) || !strings.Contains(a.text, `"metadata":{}`) {
 			t.Errorf("%d %s", a.status, a.text)
 		}
 	}
