@@ -32,7 +32,6 @@ type importer struct {
 	apps     []string
 	report   *report
 
-	archived []string // event types to archive when the endpoints are there
 	// Not every source has these routes.
 	transformations, destinationsOf route
 }
@@ -73,9 +72,6 @@ func (m *importer) write(ctx context.Context, path string, in any) (reason strin
 
 func (m *importer) types(ctx context.Context) error {
 	return each(ctx, m.from, "event-type?include_archived=true&with_content=true", func(t eventType) error {
-		if t.Archived {
-			m.archived = append(m.archived, t.Name)
-		}
 		var have eventType
 		there, err := m.find(ctx, "event-type/"+url.PathEscape(t.Name), &have)
 		if err != nil {
@@ -98,21 +94,23 @@ func (m *importer) types(ctx context.Context) error {
 	})
 }
 
-// archive archives the event types that are archived at the source.
+// archive archives the event types that are archived at the source. It comes last: an
+// endpoint cannot be made with an archived type in its filter.
 func (m *importer) archive(ctx context.Context) error {
-	for _, name := range m.archived {
+	if !m.apply {
+		return nil
+	}
+	return each(ctx, m.from, "event-type?include_archived=true", func(t eventType) error {
+		if !t.Archived {
+			return nil
+		}
 		var have eventType
-		there, err := m.find(ctx, "event-type/"+url.PathEscape(name), &have)
-		if err != nil {
+		there, err := m.find(ctx, "event-type/"+url.PathEscape(t.Name), &have)
+		if err != nil || !there || have.Archived {
 			return err
 		}
-		if there && !have.Archived && m.apply {
-			if err := m.to.call(ctx, http.MethodDelete, "event-type/"+url.PathEscape(name), nil, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+		return m.to.call(ctx, http.MethodDelete, "event-type/"+url.PathEscape(t.Name), nil, nil)
+	})
 }
 
 // applications copies applications with several workers. The first error ends all.

@@ -30,6 +30,7 @@ const (
 	longestAsked = 2 * time.Minute  // the longest Retry-After that is waited for
 	maxAnswer    = 16 << 20         // bytes
 	pageSize     = 100              // rows
+	maxPages     = 1 << 20          // of one list
 )
 
 // remote is a server that speaks Svix's API. It is safe for concurrent use.
@@ -219,7 +220,8 @@ func each[T any](ctx context.Context, r *remote, path string, do func(T) error) 
 		separator = "&"
 	}
 	path += separator + "limit=" + strconv.Itoa(pageSize)
-	for from := ""; ; {
+	from := ""
+	for range maxPages {
 		at := path
 		if from != "" {
 			at += "&iterator=" + url.QueryEscape(from)
@@ -240,10 +242,11 @@ func each[T any](ctx context.Context, r *remote, path string, do func(T) error) 
 			return nil
 		}
 		if got.Iterator == nil || *got.Iterator == "" || *got.Iterator == from {
-			return fmt.Errorf("the list %s of %s does not end: it repeats its iterator", strings.SplitN(path, "?", 2)[0], r.name)
+			break
 		}
 		from = *got.Iterator
 	}
+	return fmt.Errorf("the list %s of %s does not end", strings.SplitN(path, "?", 2)[0], r.name)
 }
 
 // application, endpoint and eventType are what is read of Svix's objects.
