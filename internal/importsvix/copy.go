@@ -177,9 +177,15 @@ func (m *importer) application(ctx context.Context, a application) error {
 		return err
 	}
 	if there {
-		m.report.compared(applications, id, differences(diff{"name", cmp.Or(have.Name, id) == a.Name}, diff{"metadata", maps.Equal(have.Metadata, a.Metadata)}))
+		m.report.compared(applications, id, differences(diff{"name", cmp.Or(have.Name, id) == a.Name}, diff{"throttleRate", of(have.rate()) == of(a.rate())}, diff{"metadata", maps.Equal(have.Metadata, a.Metadata)}))
 	} else {
-		reason, err := m.write(ctx, "app", newApplication{UID: id, Name: a.Name, Metadata: a.Metadata})
+		made := newApplication{UID: id, Name: a.Name, Throttle: a.rate(), Metadata: a.Metadata}
+		reason, err := m.write(ctx, "app", made)
+		if made.Throttle != nil && strings.Contains(reason, "throttleRate") { // the rest is worth having
+			m.report.note(applications, id, fmt.Sprintf("its throttleRate of %d is not copied: %s", *made.Throttle, reason))
+			made.Throttle = nil
+			reason, err = m.write(ctx, "app", made)
+		}
 		m.report.made(applications, id, reason, err)
 		if err != nil {
 			return err
@@ -187,9 +193,6 @@ func (m *importer) application(ctx context.Context, a application) error {
 		if reason != "" {
 			return m.left(ctx, a, id)
 		}
-	}
-	if rate := cmp.Or(a.Throttle, a.Rate); rate != nil {
-		m.report.note(applications, id, fmt.Sprintf("its throttleRate of %d is not copied; set one at its endpoints", *rate))
 	}
 	known := targets{}
 	if there {
@@ -291,7 +294,7 @@ func (m *importer) read(ctx context.Context, at string, e endpoint) (made newEnd
 		return made, "it has a transformation, which Posthorn does not have", nil, err
 	}
 	made = newEndpoint{UID: nameOf(e), URL: e.URL, Description: e.Description, Disabled: e.Disabled || m.disabled || len(missing) > 0, Types: cmp.Or(e.Types, e.Filter),
-		Channels: e.Channels, Throttle: cmp.Or(e.Throttle, e.Rate), Metadata: e.Metadata, Headers: h.Headers, Secret: secret}
+		Channels: e.Channels, Throttle: e.rate(), Metadata: e.Metadata, Headers: h.Headers, Secret: secret}
 	return made, "", missing, nil
 }
 
@@ -362,7 +365,7 @@ func (m *importer) compare(ctx context.Context, at, tenant string, e, have endpo
 	disabled := e.Disabled || m.disabled
 	found := differences(diff{"url", compared(have.URL) == compared(e.URL)}, diff{"description", have.Description == e.Description},
 		diff{"eventTypes", sameSet(cmp.Or(have.Types, have.Filter), cmp.Or(e.Types, e.Filter))}, diff{"channels", sameSet(have.Channels, e.Channels)},
-		diff{"throttleRate", of(cmp.Or(have.Throttle, have.Rate)) == of(cmp.Or(e.Throttle, e.Rate))}, diff{"metadata", maps.Equal(have.Metadata, e.Metadata)},
+		diff{"throttleRate", of(have.rate()) == of(e.rate())}, diff{"metadata", maps.Equal(have.Metadata, e.Metadata)},
 		diff{"headers", slices.Equal(want.names(), got.names())}, diff{"secret", sameSecret}, diff{"disabled", have.Disabled == disabled})
 	shown := tenant + "/" + nameOf(e)
 	if m.enable && have.Disabled && !disabled && slices.Equal(found, []string{"disabled"}) {

@@ -259,6 +259,9 @@ type application struct {
 	Metadata map[string]string `json:"metadata"`
 }
 
+// rate returns the rate limit, or nil.
+func (a application) rate() *int { return cmp.Or(a.Throttle, a.Rate) }
+
 type endpoint struct {
 	ID          string            `json:"id"`
 	UID         *string           `json:"uid"`
@@ -272,6 +275,8 @@ type endpoint struct {
 	Rate        *int              `json:"rateLimit"`
 	Metadata    map[string]string `json:"metadata"`
 }
+
+func (e endpoint) rate() *int { return cmp.Or(e.Throttle, e.Rate) }
 
 // headers are the headers of an endpoint. The values of those in Sensitive are not shown.
 type headers struct {
@@ -296,6 +301,7 @@ type newEndpoint struct {
 type newApplication struct {
 	UID      string            `json:"uid"`
 	Name     string            `json:"name"`
+	Throttle *int              `json:"throttleRate,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
