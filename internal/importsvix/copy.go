@@ -51,6 +51,9 @@ func (m *importer) run(ctx context.Context) error {
 
 // find reads an object of the target into out, and reports whether it is there.
 func (m *importer) find(ctx context.Context, path string, out any) (bool, error) {
+	if strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..") { // would be another path; no such name is admitted
+		return false, nil
+	}
 	err := m.to.get(ctx, path, out)
 	if statusOf(err) == http.StatusNotFound {
 		return false, nil
