@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -83,14 +84,20 @@ var filler = bytes.Repeat([]byte("0123456789abcdef"), 60)
 // publishOne publishes an event whose data contains the current time, from which the
 // receiver computes the latency.
 func (r *rig) publishOne(url, tenant string) error {
-	body := fmt.Appendf(make([]byte, 0, 1200), `{"tenant":"%s","type":"bench.event","data":{"t":%d,"filler":"%s"}}`,
-		tenant, time.Now().UnixNano(), filler)
-	req, err := http.NewRequest(http.MethodPost, url+"/v1/events", bytes.NewReader(body))
+	begin, path := `{"tenant":"`+tenant+`","type":"bench.event","data":`, "/v1/events"
+	if r.svix {
+		begin, path = `{"eventType":"bench.event","payload":`, "/api/v1/app/"+tenant+"/msg?with_content=false" // as Svix's libraries send it
+	}
+	body := fmt.Appendf(make([]byte, 0, 1200), `%s{"t":%d,"filler":"%s"}}`, begin, time.Now().UnixNano(), filler)
+	req, err := http.NewRequest(http.MethodPost, url+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+benchKey)
 	req.Header.Set("Content-Type", "application/json")
+	if r.keys {
+		req.Header.Set("Idempotency-Key", "auto_"+rand.Text())
+	}
 	resp, err := r.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)

@@ -40,6 +40,8 @@ type rig struct {
 	http     *http.Client
 	tenants  []string
 	sent     int
+	svix     bool // publish through the Svix API
+	keys     bool // with idempotency keys
 }
 
 // child is a process that prints its listening address as its first line.
@@ -54,7 +56,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	r := &rig{dir: dir, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
+	r := &rig{dir: dir, keys: p.keys, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -82,7 +84,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 }
 
 func (r *rig) startServers(ctx context.Context, database string, nodes int, more []string) error {
-	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0",
+	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0", "--mount", "svix",
 		"--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are on one host
 	if database != "" {
 		there, drop, err := postgres.Scratch(ctx, database)

@@ -47,7 +47,7 @@ func notes(text string) map[string]string {
 
 // newAppID returns an id for an application without a uid.
 func newAppID() string {
-	var random [20]byte
+	var random [idSize]byte
 	_, _ = rand.Read(random[:]) // never fails
 	return appPrefix + hook.Short(random[:])
 }
@@ -73,7 +73,7 @@ func readAppUID(o *object) string {
 	switch {
 	case uid == nil:
 		return ""
-	case !validUID(*uid, appPrefix):
+	case !validUID(*uid, appPrefix) && !isID(*uid, appPrefix):
 		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with app_")
 	case !hook.ValidTenantID(*uid):
 		o.blame("uid", "The uid is the tenant's id in Posthorn, which has at most 64 characters and is neither . nor ..")

@@ -31,7 +31,7 @@ type endpoint struct {
 	Version      int                `json:"version"` // always 1
 	CreatedAt    client.Time        `json:"createdAt"`
 	UpdatedAt    client.Time        `json:"updatedAt"`
-	Metadata     *map[string]string `json:"metadata,omitempty"`
+	Metadata     *map[string]string `json:"metadata,omitzero"`
 }
 
 func wireEndpoint(e *hook.Endpoint) endpoint {
@@ -100,7 +100,7 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 	in.url = take[string](o, "a string", "url")
 	in.description = take[string](o, "a string", "description")
 	in.uid = take[string](o, "a string", "uid")
-	if in.uid != nil && !validUID(*in.uid, endpointPrefix) {
+	if in.uid != nil && !validUID(*in.uid, endpointPrefix) && !isID(*in.uid, endpointPrefix) {
 		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with ep_")
 	}
 	in.secret = take[string](o, "a string", "secret")

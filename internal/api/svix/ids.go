@@ -70,6 +70,19 @@ func messageID(text string) (hook.ID, bool) {
 	return hook.ID{}, false
 }
 
+// isID reports whether a text is an id of the kind as Svix or another server made it. Such
+// a text may be a uid, so that an id that programs have kept goes on working here.
+func isID(text, prefix string) bool {
+	rest, ok := strings.CutPrefix(text, prefix)
+	if ok {
+		_, ok = hook.ParseShort(rest, idSize)
+	}
+	return ok
+}
+
+// idSize is the size of Svix's ids in bytes. Ours are shorter.
+const idSize = 20
+
 // validUID reports whether a text may be the caller's own name for something: 1 to 256 of
 // letters, digits, hyphens, underscores and dots, and not like an id.
 func validUID(text, prefix string) bool {

@@ -100,12 +100,38 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme", hook.Live)
 	for _, body := range []string{`{"url":"https://example.com/a","unknown":{"x":1}}`, `{"url":"https://example.com/b","channels":null,"uid":null,"filterTypes":null,"metadata":null}`} {
-		if a := h.api("POST", root+"app/acme/endpoint?unknown=1", operatorKey, body); a.status != 201 || !strings.Contains(a.text, `"filterTypes":null`) || !strings.Contains(a.text, `"channels":null`) {
+		if a := h.api("POST", root+"app/acme/endpoint?unknown=1", operatorKey, body); a.status != 201 || !strings.Contains(a.text, `"filterTypes":null`) || !strings.Contains(a.text, `"channels":null`) || !strings.Contains(a.text, `"metadata":{}`) {
 			t.Errorf("%d %s", a.status, a.text)
 		}
 	}
 	if a := h.api("GET", root+"app/acme/", operatorKey, ""); a.status != 200 { // a slash at the end
 		t.Error(a.status, a.text)
+	}
+}
+
+// An id that Svix or another server made can be a uid, so that programs that have kept it
+// find what was moved here. Other texts with the prefix of an id cannot.
+func TestIDsOfOtherServersAreUIDs(t *testing.T) {
+	h := newTestAPI(t)
+	const app, ep = "app_2Zw8hqnr3MFbTyYwSjvPXTlmzoJ", "ep_2Zw8hsTdqRnPkYcGvJ1mXbA0zKe"
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		part               string
+	}{
+		{"POST", "app", `{"name":"x","uid":"app_2Zw8"}`, 422, `["body","uid"]`},
+		{"POST", "app", `{"name":"x","uid":"` + app + `"}`, 201, `"id":"` + app + `","uid":null`},
+		{"POST", "app", `{"name":"x","uid":"` + app + `"}`, 409, `"conflict"`},
+		{"GET", "app/" + app, "", 200, `"name":"x"`},
+		{"POST", "app/" + app + "/endpoint", `{"url":"https://example.com/a","uid":"ep_2Zw8"}`, 422, `["body","uid"]`},
+		{"POST", "app/" + app + "/endpoint", `{"url":"https://example.com/a","uid":"` + ep + `"}`, 201, `"uid":"` + ep + `"`},
+		{"POST", "app/" + app + "/endpoint", `{"url":"https://example.com/b","uid":"` + ep + `"}`, 409, `"conflict"`},
+		{"GET", "app/" + app + "/endpoint/" + ep, "", 200, `"url":"https://example.com/a"`},
+		{"GET", "app/" + app + "/endpoint/" + ep + "/secret", "", 200, `"key":"whsec_`},
+	} {
+		if a := h.api(c.method, root+c.path, operatorKey, c.body); a.status != c.status || !strings.Contains(a.text, c.part) {
+			t.Errorf("%s %s %s: %d %s; want %d with %s", c.method, c.path, c.body, a.status, a.text, c.status, c.part)
+		}
 	}
 }
 
