@@ -208,6 +208,8 @@ type NewEvent struct {
 	Data        json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
 	ID          string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
 	CreatedAt   *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
+	// DeliverAt is the earliest time of the first attempt.
+	DeliverAt *Time `json:"deliver_at,omitempty" doc:"The schedule makes no attempt before this time, RFC 3339, at most 24 hours ahead. Absent or past: at once."`
 	// RequireMatch refuses the event with CodeNoMatch if no endpoint would receive it.
 	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
 	// PayloadRetention is a duration such as "0s" or "72h".
@@ -222,6 +224,7 @@ type Published struct {
 	Tenant        string `json:"tenant" doc:"The tenant that the event is for."`
 	Type          string `json:"type" doc:"The type of the event."`
 	CreatedAt     Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
+	DeliverAt     *Time  `json:"deliver_at,omitempty" doc:"The first attempts are made then. Absent: at once."`
 	DeliveryCount int    `json:"delivery_count" doc:"How many endpoints get the event; each has a delivery. 0: none wants its type."`
 
 	Warnings []Warning `json:"warnings,omitempty" doc:"What was odd about the event. Absent: nothing."`
@@ -251,6 +254,7 @@ type Event struct {
 	Test             bool              `json:"test" doc:"A test event."`
 	CreatedAt        Time              `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
 	AcceptedAt       Time              `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
+	DeliverAt        *Time             `json:"deliver_at,omitempty" doc:"The time before which the schedule makes no attempt. Absent: it was sent at once."`
 	Tags             map[string]string `json:"tags,omitempty" doc:"The tags that it was published with, and those from searchable members of its data. Absent: none."`
 	Data             json.RawMessage   `json:"data,omitempty" doc:"What was published, an object. Absent in lists, when it is {}, and when payload_removed_at is set."`
 	Redacted         []string          `json:"redacted,omitempty" nullable:"false" doc:"JSON pointers to values of data that are not shown: *** stands for them. Receivers get the values. Absent: data is shown as it was published."`
@@ -270,6 +274,7 @@ type Delivery struct {
 	Reason        *string   `json:"reason" doc:"Why it is held, failed or cancelled, a stable word. null: no special reason."`
 	Attempts      int       `json:"attempts" doc:"Attempts made so far."`
 	NextAttemptAt *Time     `json:"next_attempt_at" doc:"When the next attempt is due. null: none is planned."`
+	DeliverAt     *Time     `json:"deliver_at,omitempty" doc:"The time before which the schedule makes no attempt, as the event asked for. Absent in lists, and if it asked for none."`
 	LastStatus    *int      `json:"last_status" doc:"Status of the receiver's last answer. null: there was none."`
 	LastError     *string   `json:"last_error" doc:"Class of the last attempt that failed, such as timeout_response. null: no failure."`
 	CreatedAt     Time      `json:"created_at" doc:"When the delivery was made."`

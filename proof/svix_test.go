@@ -464,7 +464,7 @@ func (r *svixRun) messages() {
 func (r *svixRun) refusals() {
 	ctx, c := r.ctx, r.client
 	for what, in := range map[string]models.MessageIn{
-		"channels": {Channels: []string{"c1"}}, "tags": {Tags: []string{"x"}}, "deliverAt": {DeliverAt: ptr(time.Now().Add(time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
+		"channels": {Channels: []string{"c1"}}, "tags": {Tags: []string{"x"}}, "deliverAt in two days": {DeliverAt: ptr(time.Now().Add(48 * time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
 		"a raw text": {TransformationsParams: &map[string]any{"rawPayload": "no json"}}, "no payload": {},
 	} {
 		r.step("message.create with "+what+": 422", func() error {

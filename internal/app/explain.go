@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -69,7 +70,7 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 			continue // it can never get the event
 		}
 		e := explain(event, &histories[i], byEndpoint[histories[i].Endpoint])
-		s.explainWait(&e)
+		s.explainWait(&e, event)
 		out.Endpoints = append(out.Endpoints, e)
 	}
 	other := event.Scope
@@ -91,9 +92,16 @@ func (s *Service) paceOf(endpoint hook.ID) *hook.Pace {
 	return nil
 }
 
-// explainWait adds why a due pending delivery is not being attempted.
-func (s *Service) explainWait(e *Explained) {
-	if e.Delivery == nil || e.Delivery.State != hook.Pending || e.Delivery.Due.After(s.o.Now()) {
+// explainWait adds why a pending delivery is not being attempted: it waits until the
+// deliver_at of its event, or it is due and waits for something else.
+func (s *Service) explainWait(e *Explained, event *hook.Event) {
+	if e.Delivery == nil || e.Delivery.State != hook.Pending {
+		return
+	}
+	if now := s.o.Now(); e.Delivery.Due.After(now) {
+		if event.DeliverAt.After(now) {
+			e.Message += " It waits until " + event.DeliverAt.UTC().Format(time.RFC3339Nano) + ", the event's deliver_at."
+		}
 		return
 	}
 	p := s.paceOf(e.Endpoint)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,7 @@ Exit code 0 means that the server has stored the event durably.`,
 	data := f.String("data", "", "event data: a JSON object, @FILE, or - for standard input")
 	id := f.String("id", "", "event ID, a UUID (default a new one)")
 	keep := f.String("payload-retention", "", "how long the data is kept after the last delivery, such as 72h or 3d; 0s to remove it then (default as the tenant's other events)")
+	deliver := f.String("deliver-at", "", "earliest time of the first attempt, such as 2026-01-31T12:00:00Z, or from now, such as 30m; at most 24h ahead (default at once)")
 	tags := f.StringArray("tag", nil, "tag name:value that finds the event; repeatable, at most 5; receivers do not get it")
 	once := f.String("idempotency-key", "", "idempotency key: repeating the command with the same key publishes nothing more")
 	asJSON := f.Bool("json", false, "print the response as JSON")
@@ -57,6 +59,13 @@ Exit code 0 means that the server has stored the event durably.`,
 			}
 			event.PayloadRetention = d.String()
 		}
+		if *deliver != "" {
+			at, err := deliverAt(*deliver)
+			if err != nil {
+				return err
+			}
+			event.DeliverAt = &client.Time{Time: at}
+		}
 		for _, text := range *tags {
 			tag, ok := hook.ParseTag(text)
 			if _, twice := event.Tags[tag.Name]; !ok || twice {
@@ -78,12 +87,26 @@ Exit code 0 means that the server has stored the event durably.`,
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(got)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %d %s\n", PlainText(got.ID), PlainText(got.Type), onScreen(got.CreatedAt.Time), got.DeliveryCount, deliveries(got.DeliveryCount))
+		if got.DeliverAt != nil {
+			fmt.Fprintf(cmd.OutOrStdout(), "The first attempts are made at %s.\n", onScreen(got.DeliverAt.Time))
+		}
 		for _, warning := range got.Warnings {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+PlainText(warning.Message))
 		}
 		return nil
 	}
 	return cmd
+}
+
+// deliverAt reads --deliver-at: a time, or a duration from now.
+func deliverAt(text string) (time.Time, error) {
+	if at, err := hook.ParseTime(text); err == nil {
+		return at, nil
+	}
+	if d, err := duration.Parse(text); err == nil && d >= 0 {
+		return time.Now().UTC().Add(d).Truncate(time.Microsecond), nil
+	}
+	return time.Time{}, exit.Usagef("--deliver-at: %q must be a time such as 2026-01-31T12:00:00Z, or a duration from now such as 30m", text)
 }
 
 func deliveries(n int) string {

@@ -263,6 +263,7 @@ type Event struct {
 	Type       string
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
+	DeliverAt  time.Time // the schedule makes no attempt before; zero: at once
 	Data       []byte
 	// PayloadRemovedAt is when retention removed Data. Zero: Data is there.
 	PayloadRemovedAt time.Time

@@ -14,6 +14,7 @@ type NewEvent struct {
 	PublicID     ID // the platform's own id; zero: the internal key
 	Type         string
 	CreatedAt    time.Time // as the platform sent it; zero: the time of acceptance
+	DeliverAt    time.Time // as the platform sent it; zero or past: at once
 	Data         []byte    // a JSON object, already checked, stored byte for byte
 	CreateTenant bool      // create the tenant if it is unknown
 	Mismatch     *Mismatch // nil: the data matches the schema of its type, or there is none
@@ -33,6 +34,7 @@ type Published struct {
 	Type       string
 	Tenant     string
 	CreatedAt  time.Time
+	DeliverAt  time.Time // zero: at once
 	Deliveries int
 	Size       int       // bytes of data
 	Repeated   bool      // the same id and content were accepted before; this is the first result
@@ -155,4 +157,7 @@ type DeliveryQuery struct {
 type DeliveryRow struct {
 	Delivery
 	PublicID ID // of the event
+	// DeliverAt is that of the event. It is set when one delivery is read, not in lists:
+	// SQLite would read past the data of each event for it.
+	DeliverAt time.Time
 }

@@ -142,7 +142,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		}
 	}
 	return hook.Published{Event: e.ID, PublicID: e.PublicID, Type: e.Type, Tenant: n.Scope.Tenant,
-		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
+		CreatedAt: e.CreatedAt, DeliverAt: e.DeliverAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
 }
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
@@ -185,6 +185,9 @@ func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
 	if n.CreatedAt.IsZero() {
 		e.CreatedAt = e.AcceptedAt
 	}
+	if n.DeliverAt.After(t.now) {
+		e.DeliverAt = n.DeliverAt.UTC().Truncate(time.Microsecond)
+	}
 	return e
 }
 
@@ -201,9 +204,12 @@ func (t *tx) accept() time.Time {
 }
 
 func (t *tx) storeEvent(e *hook.Event) error {
-	var public any
+	var public, deliver any
 	if e.PublicID != e.ID {
 		public = e.PublicID[:]
+	}
+	if !e.DeliverAt.IsZero() {
+		deliver = sqltext.Micros(e.DeliverAt)
 	}
 	t.stats.Events++
 	t.grew(e.Scope, e.ID, hook.DiskBytes{Payloads: int64(len(e.Data)), Metadata: eventRow + int64(len(e.Type))})
@@ -211,7 +217,7 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		t.note(sample{subject: sqltext.Subject{Scope: e.Scope}, published: true})
 	}
 	return t.insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
-		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
+		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data), deliver)
 }
 
 // deliver stores the delivery of an event to an endpoint. Its job is handed over on commit
@@ -228,17 +234,20 @@ func (t *tx) deliverLater(e *hook.Event, target *hook.Endpoint, profile hook.Pro
 func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash, now bool) (hook.Delivery, error) {
 	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
 		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
+	if e.DeliverAt.After(t.now) { // like a retry that is due then
+		d.Due, now = e.DeliverAt, false
+	}
 	trigger, heldAt := hook.BySchedule, int64(0)
 	switch {
 	case e.Kind == hook.TestEvent: // handed over at once, whatever the endpoint's status
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
-		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
+		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), e.DeliverAt, sqltext.Micros(t.now)
 	case target.Damage != 0: // waits in the table until the endpoint is repaired
 	case now && t.canAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
-		t.noteDue(target, t.now)
+		t.noteDue(target, d.Due)
 	}
 	err := t.insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
 		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), sqltext.Micros(d.Due),
@@ -281,12 +290,12 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 	}
 	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant,
 		Size: len(n.Data), Repeated: true}
-	var created int64
-	if ok, err := t.row("read event", "SELECT created_at, (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
-		[]any{event}, &created, &first.Deliveries); err != nil || !ok {
+	var created, deliver int64
+	if ok, err := t.row("read event", "SELECT created_at, coalesce(deliver_at, 0), (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
+		[]any{event}, &created, &deliver, &first.Deliveries); err != nil || !ok {
 		return hook.Published{}, false, err
 	}
-	first.CreatedAt = sqltext.FromMicros(created)
+	first.CreatedAt, first.DeliverAt = sqltext.FromMicros(created), sqltext.FromMicros(deliver)
 	return first, true, nil
 }
 
@@ -306,6 +315,9 @@ func contentHash(n *hook.NewEvent) [32]byte {
 			b = binary.AppendUvarint(b, uint64(len(text)))
 			b = append(b, text...)
 		}
+	}
+	if !n.DeliverAt.IsZero() { // a tag has a name, so no tag begins with 0
+		b = binary.AppendVarint(append(b, 0), sqltext.Micros(n.DeliverAt))
 	}
 	h.Write(b)
 	return [32]byte(h.Sum(nil))

@@ -37,7 +37,7 @@ type sample struct {
 	took      time.Duration // duration of the attempt
 
 	delivered, first bool          // the delivery succeeded; with its first attempt
-	since            time.Duration // time since its acceptance
+	since            time.Duration // time since its acceptance, or since its event asked for it
 	givenUp          int64         // deliveries that failed
 }
 
@@ -53,7 +53,7 @@ func (t *tx) noteAttempt(after *hook.Delivery, was hook.State, o *hook.Outcome) 
 		s.class = cmp.Or(o.Class, hook.ClassStatus)
 	}
 	if was != hook.Succeeded && after.State == hook.Succeeded {
-		s.delivered, s.first, s.since = true, after.Attempts == 1, o.StartedAt.Add(o.Duration).Sub(after.CreatedAt)
+		s.delivered, s.first, s.since = true, after.Attempts == 1, o.StartedAt.Add(o.Duration).Sub(after.Begins(o.DeliverAt))
 	}
 	if was.Open() && after.State == hook.Failed {
 		s.givenUp = 1

@@ -79,6 +79,9 @@ func appendPublished(dst []byte, p *hook.Published) []byte {
 	dst = append(append(dst, `","tenant":"`...), p.Tenant...)
 	dst = append(append(dst, `","type":"`...), p.Type...)
 	dst = client.AppendTime(append(dst, `","created_at":"`...), p.CreatedAt)
+	if !p.DeliverAt.IsZero() {
+		dst = client.AppendTime(append(dst, `","deliver_at":"`...), p.DeliverAt)
+	}
 	dst = strconv.AppendInt(append(dst, `","delivery_count":`...), int64(p.Deliveries), 10)
 	return append(appendAdvice(dst, p), '}')
 }

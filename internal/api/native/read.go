@@ -114,6 +114,8 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		e.ID, e.Err = readID(name, value)
 	case "created_at":
 		e.CreatedAt, e.Err = readTime(name, value)
+	case "deliver_at":
+		e.DeliverAt, e.Err = readTime(name, value)
 	case "payload_retention":
 		var text string
 		if text, e.Err = readString(name, value); e.Err == nil {

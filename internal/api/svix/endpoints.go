@@ -447,7 +447,7 @@ func (a *api) rotateSecret(q *call) error {
 	return q.done()
 }
 
-// renamed changes the member that an error is about.
+// renamed changes the member that an error is about, if it is from or none.
 func renamed(err error, from, to string) error {
 	e, ok := errors.AsType[*hook.Error](err)
 	if !ok || e.Field != from && e.Field != "" {

@@ -25,6 +25,7 @@ type message struct {
 	Payload   jsontext.Value `json:"payload"`
 	Channels  *[]string      `json:"channels"` // always null
 	Timestamp client.Time    `json:"timestamp"`
+	DeliverAt *client.Time   `json:"deliverAt,omitempty"`
 }
 
 // eventIDTag is the tag of an event that has the eventId of its message.
@@ -36,6 +37,7 @@ var noPayload, expired = jsontext.Value(`{}`), jsontext.Value(`{"expired":true}`
 // known if it was a UUID.
 func wireMessage(e *hook.Event, name string, content bool) message {
 	m := message{ID: messagePrefix + e.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: e.AcceptedAt}}
+	m.DeliverAt = timeOf(e.DeliverAt)
 	if content {
 		if m.Payload = e.Data; len(e.Data) == 0 {
 			m.Payload = expired
@@ -57,8 +59,9 @@ func wireMessage(e *hook.Event, name string, content bool) message {
 
 // kept is what is kept of the answer to a message, for a request that is repeated.
 type kept struct {
-	ID        string      `json:"id"`
-	Timestamp client.Time `json:"timestamp"`
+	ID        string       `json:"id"`
+	Timestamp client.Time  `json:"timestamp"`
+	DeliverAt *client.Time `json:"deliverAt,omitempty"`
 }
 
 // createMessage is POST /api/v1/app/{app}/msg. Svix's libraries send an idempotency key
@@ -85,7 +88,7 @@ func (a *api) createMessage(q *call) error {
 		if !ok || p.Err != nil || p.Repeated {
 			return 0, nil
 		}
-		return http.StatusAccepted, encode(kept{messagePrefix + p.PublicID.Short(), client.Time{Time: p.CreatedAt}})
+		return http.StatusAccepted, encode(kept{messagePrefix + p.PublicID.Short(), client.Time{Time: p.CreatedAt}, timeOf(p.DeliverAt)})
 	})
 	if err != nil {
 		return err
@@ -101,18 +104,18 @@ func (a *api) createMessage(q *call) error {
 		published, replay, err = a.o.Service.Publish(q.r.Context(), q.c, e, once)
 	}
 	if err != nil {
-		return err
+		return renamed(err, "deliver_at", "deliverAt")
 	}
 	if published.Repeated {
 		return &hook.Error{Code: hook.CodeEventConflict, Message: "A message with this eventId exists. Nothing was sent again."}
 	}
-	out := message{ID: messagePrefix + published.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: published.CreatedAt}}
+	out := message{ID: messagePrefix + published.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: published.CreatedAt}, DeliverAt: timeOf(published.DeliverAt)}
 	if replay != nil {
 		var first kept
 		if err := json.Unmarshal(replay.Body, &first); err != nil {
 			return err
 		}
-		out.ID, out.Timestamp = first.ID, first.Timestamp
+		out.ID, out.Timestamp, out.DeliverAt = first.ID, first.Timestamp, first.DeliverAt
 		q.w.Header().Set("Idempotency-Replayed", "true")
 	}
 	if name != "" {
@@ -122,6 +125,13 @@ func (a *api) createMessage(q *call) error {
 		out.Payload = e.Data
 	}
 	return q.answer(http.StatusAccepted, out)
+}
+
+func timeOf(at time.Time) *client.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &client.Time{Time: at}
 }
 
 // readMessage reads the members of a message and returns its eventId too.
@@ -157,7 +167,11 @@ func readMessage(o *object) (e app.Event, name string, err error) {
 	}
 	o.refuse(noChannels, "channels")
 	o.refuse("Posthorn does not keep tags. Nothing was stored. Leave tags out, or put them into the payload.", "tags")
-	o.refuse("Posthorn cannot send at a later time. Nothing was stored. Send the message when it is due.", "deliverAt")
+	if at := take[string](o, "a string", "deliverAt"); at != nil {
+		if e.DeliverAt, err = hook.ParseTime(*at); err != nil {
+			o.blame("deliverAt", "deliverAt is "+err.Error())
+		}
+	}
 	o.refuse("Posthorn keeps every payload for the time that the operator set (--retention). Nothing was stored. Leave this member out.", "payloadRetentionPeriod", "payloadRetentionHours")
 	return e, name, o.err()
 }

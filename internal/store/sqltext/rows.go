@@ -58,7 +58,7 @@ const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?,
 	WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND attempts = ? AND owner = ?`
 
 // EventColumns are the columns that ScanEvent reads, from events e.
-const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0)"
+const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0), coalesce(e.deliver_at, 0)"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -74,16 +74,16 @@ func ScanEvent(row Scanner) (*hook.Event, error) {
 // ScanEventAnd is ScanEvent, and reads the columns that follow.
 func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 	e := &hook.Event{}
-	var created, accepted, checksum, removed int64
+	var created, accepted, checksum, removed, deliver int64
 	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &created, &accepted,
-		&e.Data, &checksum, &removed}, more...)...)
+		&e.Data, &checksum, &removed, &deliver}, more...)...)
 	if err != nil {
 		return nil, err
 	}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
 	}
-	e.CreatedAt, e.AcceptedAt = FromMicros(created), FromMicros(accepted)
+	e.CreatedAt, e.AcceptedAt, e.DeliverAt = FromMicros(created), FromMicros(accepted), FromMicros(deliver)
 	if removed != 0 {
 		e.Data, e.PayloadRemovedAt = nil, FromMicros(removed)
 		return e, nil
