@@ -66,15 +66,8 @@ Exit code 0 means that the server has stored the event durably.`,
 			}
 			event.DeliverAt = &client.Time{Time: at}
 		}
-		for _, text := range *tags {
-			tag, ok := hook.ParseTag(text)
-			if _, twice := event.Tags[tag.Name]; !ok || twice {
-				return exit.Usagef("--tag: %q must be name:value, each name once. %s %s", text, hook.TagNameRule, hook.TagValueRule)
-			}
-			if event.Tags == nil {
-				event.Tags = map[string]string{}
-			}
-			event.Tags[tag.Name] = tag.Value
+		if event.Tags, err = readTags(*tags); err != nil {
+			return err
 		}
 		got, err := c.Publish(cmd.Context(), event, client.PublishOptions{IdempotencyKey: *once})
 		if err != nil {
@@ -96,6 +89,22 @@ Exit code 0 means that the server has stored the event durably.`,
 		return nil
 	}
 	return cmd
+}
+
+// readTags reads the values of --tag.
+func readTags(texts []string) (map[string]string, error) {
+	var tags map[string]string
+	for _, text := range texts {
+		tag, ok := hook.ParseTag(text)
+		if _, twice := tags[tag.Name]; !ok || twice {
+			return nil, exit.Usagef("--tag: %q must be name:value, each name once. %s %s", text, hook.TagNameRule, hook.TagValueRule)
+		}
+		if tags == nil {
+			tags = map[string]string{}
+		}
+		tags[tag.Name] = tag.Value
+	}
+	return tags, nil
 }
 
 // deliverAt reads --deliver-at: a time, or a duration from now.
