@@ -7,6 +7,9 @@ type Tenant struct {
 	ID        string `json:"id" doc:"The id that the platform gave it, or a UUID."`
 	Name      string `json:"name" doc:"For people. Empty: none."`
 	CreatedAt Time   `json:"created_at" doc:"When the tenant was made."`
+
+	Metadata  map[string]string `json:"metadata" doc:"The platform's own notes. Empty: none."`
+	RateLimit float64           `json:"rate_limit" doc:"Deliveries a second to each endpoint of the tenant that has no rate_limit of its own, in both modes. 0: no limit."`
 }
 
 // NewTenant describes a tenant to create. If ID is empty, the server generates a UUID. An ID
@@ -14,11 +17,16 @@ type Tenant struct {
 type NewTenant struct {
 	ID   string `json:"id,omitempty" doc:"1 to 64 letters, digits, dots, underscores and hyphens. Absent: the server makes a UUID."`
 	Name string `json:"name,omitempty" doc:"For people, at most 256 characters."`
+
+	Metadata  map[string]string `json:"metadata,omitempty" doc:"The platform's own notes, texts by name, at most 4,096 bytes as JSON."`
+	RateLimit float64           `json:"rate_limit,omitempty" doc:"Deliveries a second to each endpoint of the tenant that has no rate_limit of its own, 0 (no limit) to 10000."`
 }
 
 // TenantPatch describes changes to a tenant.
 type TenantPatch struct {
-	Name Optional[string] `json:"name,omitzero" doc:"For people, at most 256 characters. null: none."`
+	Name      Optional[string]             `json:"name,omitzero" doc:"For people, at most 256 characters. null: none."`
+	Metadata  Optional[map[string]*string] `json:"metadata,omitzero" doc:"Merged by name; null takes one away, or all."`
+	RateLimit Optional[float64]            `json:"rate_limit,omitzero" doc:"Deliveries a second to each endpoint of the tenant that has no rate_limit of its own, 0 to 10000. 0 and null: no limit."`
 }
 
 // Key is a bearer credential. Its text, the member Key, is set only in the response that
@@ -101,6 +109,7 @@ type VerifyRequest struct {
 // back changes nothing. Secret is set only in responses that create a secret.
 type Endpoint struct {
 	ID                     string            `json:"id" format:"uuid" doc:"The id of the endpoint."`
+	UID                    *string           `json:"uid" doc:"The platform's own name for it, unique in its tenant and mode. null: none."`
 	Tenant                 string            `json:"tenant" doc:"The tenant that owns it."`
 	Mode                   string            `json:"mode" enum:"test,live" doc:"The mode in which it was made. It gets events of this mode only."`
 	URL                    string            `json:"url" doc:"Where requests go. The values of its query are shown as ***."`
@@ -114,7 +123,8 @@ type Endpoint struct {
 	Description            string            `json:"description" doc:"For people. Empty: none."`
 	Profile                string            `json:"profile" doc:"Name of the wire format."`
 	Headers                map[string]string `json:"headers" doc:"Further headers of each request, by name. The values are shown as ***."`
-	RateLimit              float64           `json:"rate_limit" doc:"Deliveries a second. 0: no limit."`
+	Metadata               map[string]string `json:"metadata" doc:"The platform's own notes. Empty: none."`
+	RateLimit              float64           `json:"rate_limit" doc:"Deliveries a second. 0: the rate_limit of its tenant."`
 	MaxInFlight            int               `json:"max_in_flight" doc:"Attempts at once. 0: the server's default."`
 	MaxConsecutiveFailures *int              `json:"max_consecutive_failures" doc:"Failures in a row that disable it. null: the profile's rule."`
 	Retry                  *Retry            `json:"retry" doc:"When failed attempts are repeated. null: the profile's plan."`
@@ -130,6 +140,7 @@ type Endpoint struct {
 // no event, and ["*"] matches every event. Tenant is optional for a tenant key.
 type NewEndpoint struct {
 	Tenant                 string            `json:"tenant,omitempty" doc:"The tenant that owns it. A tenant key may leave it out."`
+	UID                    string            `json:"uid,omitempty" doc:"The platform's own name for it, 1 to 256 letters, digits, dots, underscores and hyphens, unique in its tenant and mode. Absent: none."`
 	URL                    string            `json:"url" doc:"Where requests go: https, at most 2,048 bytes, a host that is reachable from outside."`
 	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, beginnings such as payment.* or orders/*, or * for all, at most 250 entries. Empty: no event."`
 	Enabled                *bool             `json:"enabled,omitempty" doc:"Whether deliveries are sent. Absent: true."`
@@ -137,7 +148,8 @@ type NewEndpoint struct {
 	Description            string            `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
 	Profile                string            `json:"profile,omitempty" doc:"Name of the wire format. Absent: the server's default."`
 	Headers                map[string]string `json:"headers,omitempty" doc:"Further headers of each request, by name. Their values are not shown again."`
-	RateLimit              float64           `json:"rate_limit,omitempty" doc:"Deliveries a second, 0 (no limit) to 10000."`
+	Metadata               map[string]string `json:"metadata,omitempty" doc:"The platform's own notes, texts by name, at most 4,096 bytes as JSON. Receivers do not get them."`
+	RateLimit              float64           `json:"rate_limit,omitempty" doc:"Deliveries a second, up to 10000. 0 and absent: the rate_limit of its tenant."`
 	MaxInFlight            int               `json:"max_in_flight,omitempty" doc:"0 (the server's default) to 1000."`
 	MaxConsecutiveFailures *int              `json:"max_consecutive_failures,omitempty" doc:"1 to 1000; absent: the profile's rule."`
 	Retry                  *Retry            `json:"retry,omitempty" doc:"When failed attempts are repeated. Absent: the profile's plan."`
@@ -149,6 +161,8 @@ type NewEndpoint struct {
 // null resets a member to its default. Backlog determines what happens to held deliveries,
 // and is valid only with Enabled set to true.
 type EndpointPatch struct {
+	UID                    Optional[string]             `json:"uid,omitzero" doc:"The platform's own name for it, 1 to 256 letters, digits, dots, underscores and hyphens, unique in its tenant and mode. null: none."`
+	Metadata               Optional[map[string]*string] `json:"metadata,omitzero" doc:"Merged by name; null takes one away, or all."`
 	URL                    Optional[string]             `json:"url,omitzero" doc:"Where requests go. *** as a value of the query keeps the value in force." nullable:"false"`
 	EventTypes             Optional[[]string]           `json:"event_types,omitzero" doc:"Replaces the whole filter." nullable:"false"`
 	Enabled                Optional[bool]               `json:"enabled,omitzero" doc:"Whether deliveries are sent. null: true."`
@@ -157,7 +171,7 @@ type EndpointPatch struct {
 	Description            Optional[string]             `json:"description,omitzero" doc:"For people, at most 4,096 characters. null: none."`
 	Profile                Optional[string]             `json:"profile,omitzero" doc:"Name of the wire format. null: the server's default."`
 	Headers                Optional[map[string]*string] `json:"headers,omitzero" doc:"Merged by name; null takes a header away."`
-	RateLimit              Optional[float64]            `json:"rate_limit,omitzero" doc:"Deliveries a second, 0 to 10000. 0 and null: no limit."`
+	RateLimit              Optional[float64]            `json:"rate_limit,omitzero" doc:"Deliveries a second, 0 to 10000. 0 and null: the rate_limit of its tenant."`
 	MaxInFlight            Optional[int]                `json:"max_in_flight,omitzero" doc:"Attempts at once, 0 to 1000. 0 and null: the server's default."`
 	MaxConsecutiveFailures Optional[int]                `json:"max_consecutive_failures,omitzero" doc:"Failures in a row that disable it, 1 to 1000. null: the profile's rule."`
 	Retry                  Optional[Retry]              `json:"retry,omitzero" doc:"Laid over the plan in force, member by member. null: the profile's plan."`

@@ -104,6 +104,7 @@ type EndpointQuery struct {
 	Enabled   *bool  // nil: both
 	EventType string // endpoints whose filter matches this type; empty: all
 	Profile   string // empty: all
+	UID       string // empty: all
 	Reason    string // DisabledReason; empty: all
 	// Operational selects operational endpoints, or the others. Nil: both.
 	Operational *bool

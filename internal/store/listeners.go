@@ -92,7 +92,7 @@ func (t *tx) noteDue(target *hook.Endpoint, at time.Time) {
 		return
 	}
 	t.noteDueHere(target, at)
-	if target.RateLimit > 0 || target.MaxInFlight > 0 {
+	if target.Rate() > 0 || target.MaxInFlight > 0 {
 		t.announce(target)
 	}
 }

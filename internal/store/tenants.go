@@ -35,8 +35,8 @@ func (s *Store) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.Once
 }
 
 func (t *tx) createTenant(n hook.Tenant) error {
-	changed, err := t.exec("insert tenant", "INSERT INTO tenants (id, name, metadata, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-		n.ID, n.Name, n.Metadata, sqltext.Micros(n.CreatedAt))
+	changed, err := t.exec("insert tenant", "INSERT INTO tenants (id, name, metadata, rate_limit, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		n.ID, n.Name, n.Metadata, n.RateLimit, sqltext.Micros(n.CreatedAt))
 	if err != nil {
 		return err
 	}
@@ -57,8 +57,8 @@ func (t *tx) reloadTenant(id string) error {
 	return nil
 }
 
-// UpdateTenant changes the name and the metadata of a tenant. update runs on the writer under the contract
-// of UpdateEndpoint. It cannot change the id or the time of creation.
+// UpdateTenant changes the name, the metadata and the rate limit of a tenant. update runs on
+// the writer under the contract of UpdateEndpoint. It cannot change the id or the time of creation.
 func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
 	err := s.do(ctx, "update tenant", 1, func(t *tx) error {
@@ -70,7 +70,11 @@ func (s *Store) UpdateTenant(ctx context.Context, id string, update func(old hoo
 			return err
 		}
 		made.ID, made.CreatedAt = old.ID, old.CreatedAt
-		if _, err = t.exec("update tenant", "UPDATE tenants SET name = ?, metadata = ? WHERE id = ?", made.Name, made.Metadata, id); err == nil && made != old {
+		_, err = t.exec("update tenant", "UPDATE tenants SET name = ?, metadata = ?, rate_limit = ? WHERE id = ?", made.Name, made.Metadata, made.RateLimit, id)
+		if err == nil && made.RateLimit != old.RateLimit {
+			err = t.rateChanged(id)
+		}
+		if err == nil && made != old {
 			t.audited(hook.ActTenantUpdated, "tenant", id, t.auditScope(id), tenantChanges(&old, &made)...)
 		}
 		return err
@@ -89,7 +93,22 @@ func tenantChanges(old, made *hook.Tenant) (names []string) {
 	if old.Metadata != made.Metadata {
 		names = append(names, "metadata")
 	}
+	if old.RateLimit != made.RateLimit {
+		names = append(names, "rate_limit")
+	}
 	return names
+}
+
+// rateChanged passes new snapshots of a tenant's endpoints on. Their number is bounded by
+// the endpoints that a tenant may have.
+func (t *tx) rateChanged(id string) error {
+	if err := t.reloadTenant(id); err != nil {
+		return err
+	}
+	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
+		t.changed = append(t.changed, t.scopes[hook.Scope{Tenant: id, Mode: mode}].Endpoints...)
+	}
+	return nil
 }
 
 func (t *tx) tenant(id string) (hook.Tenant, error) {

@@ -32,7 +32,7 @@ func someTime(t time.Time) *client.Time {
 }
 
 func wireTenant(t hook.Tenant) client.Tenant {
-	return client.Tenant{ID: t.ID, Name: t.Name, CreatedAt: wireTime(t.CreatedAt)}
+	return client.Tenant{ID: t.ID, Name: t.Name, Metadata: app.Notes(t.Metadata), RateLimit: t.RateLimit, CreatedAt: wireTime(t.CreatedAt)}
 }
 
 func wireKey(k hook.Key) client.Key {
@@ -52,7 +52,7 @@ func wireNewKey(k app.NewKey) client.Key {
 }
 
 func wireRow(e *hook.Endpoint) client.Endpoint {
-	out := client.Endpoint{ID: e.ID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(),
+	out := client.Endpoint{ID: e.ID.String(), UID: some(e.UID), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Metadata: app.Notes(e.Metadata),
 		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
 		EventTypes: append([]string{}, e.Types...), Enabled: e.Receives(),
 		DisabledReason: some(e.WhyDisabled()), DisabledAt: someTime(e.DisabledAt),
