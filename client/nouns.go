@@ -13,9 +13,9 @@ type Tenant struct {
 }
 
 // NewTenant describes a tenant to create. If ID is empty, the server generates a UUID. An ID
-// that you choose is 1 to 64 letters, digits, dots, underscores and hyphens.
+// that you choose is 1 to 256 letters, digits, dots, underscores and hyphens.
 type NewTenant struct {
-	ID   string `json:"id,omitempty" doc:"1 to 64 letters, digits, dots, underscores and hyphens. Absent: the server makes a UUID."`
+	ID   string `json:"id,omitempty" doc:"1 to 256 letters, digits, dots, underscores and hyphens. Absent: the server makes a UUID."`
 	Name string `json:"name,omitempty" doc:"For people, at most 256 characters."`
 
 	Metadata  map[string]string `json:"metadata,omitempty" doc:"The platform's own notes, texts by name, at most 4,096 bytes as JSON."`
@@ -220,7 +220,7 @@ type NewEvent struct {
 	// TypeVersion is the version of the type whose schema the data matches.
 	TypeVersion int             `json:"type_version,omitempty" doc:"The version of the type that the data is of, 1 to 10,000: its schema is the one that the data is checked against. Absent: the version of the catalogue entry. Receivers do not see it."`
 	Data        json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
-	ID          string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
+	ID          string          `json:"id,omitempty" doc:"The platform's own id: 1 to 256 letters, digits, dots, underscores and hyphens, such as a UUID. Absent: the server makes a UUID. The same id again is the same event, or 409. A wire format that needs a UUID sends one made of an id that is none."`
 	CreatedAt   *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
 	// DeliverAt is the earliest time of the first attempt.
 	DeliverAt *Time `json:"deliver_at,omitempty" doc:"The schedule makes no attempt before this time, RFC 3339, at most 24 hours ahead. Absent or past: at once."`
@@ -234,7 +234,7 @@ type NewEvent struct {
 
 // Published is the response to a publish. The event and its deliveries are on disk.
 type Published struct {
-	ID            string `json:"id" format:"uuid" doc:"The id that receivers see."`
+	ID            string `json:"id" doc:"The id that receivers see."`
 	Tenant        string `json:"tenant" doc:"The tenant that the event is for."`
 	Type          string `json:"type" doc:"The type of the event."`
 	CreatedAt     Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
@@ -246,7 +246,7 @@ type Published struct {
 
 // BatchResult is the outcome for one event of a batch: either an ID or an Error.
 type BatchResult struct {
-	ID            string   `json:"id,omitempty" format:"uuid" doc:"The id that receivers see. Absent beside error."`
+	ID            string   `json:"id,omitempty" doc:"The id that receivers see. Absent beside error."`
 	DeliveryCount *int     `json:"delivery_count,omitempty" doc:"How many endpoints get the event. Absent beside error."`
 	Error         *Problem `json:"error,omitempty" doc:"Why this event was refused. Nothing of it is stored. Absent: it was accepted."`
 
@@ -261,7 +261,7 @@ type BatchResults struct {
 // Event is an event as the platform published it. Data and Deliveries are set only when a
 // single event is read, not in lists.
 type Event struct {
-	ID               string            `json:"id" format:"uuid" doc:"The id that receivers see."`
+	ID               string            `json:"id" doc:"The id that receivers see."`
 	Tenant           string            `json:"tenant" doc:"The tenant that the event is for."`
 	Mode             string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
 	Type             string            `json:"type" doc:"The type of the event."`
@@ -280,7 +280,7 @@ type Event struct {
 // delivery is read.
 type Delivery struct {
 	ID            string    `json:"id" format:"uuid" doc:"The id of the delivery."`
-	Event         string    `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Event         string    `json:"event" doc:"The id of the event, as receivers see it."`
 	EventType     string    `json:"event_type" doc:"The type of the event."`
 	Endpoint      string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	Tenant        string    `json:"tenant" doc:"The tenant of event and endpoint."`

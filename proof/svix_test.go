@@ -158,8 +158,8 @@ func (r *svixRun) applications() {
 		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", Uid: &r.uid}, nil)
 		return refused(err, 409, `"conflict"`)
 	})
-	r.step("application.create throttleRate: 422", func() error {
-		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", ThrottleRate: ptr(uint16(5))}, nil)
+	r.step("application.create throttleRate 0: 422", func() error {
+		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", ThrottleRate: ptr(uint16(0))}, nil)
 		return refused(err, 422, "throttleRate")
 	})
 	r.step("application.getOrCreate", func() error {

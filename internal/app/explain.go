@@ -208,6 +208,7 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 // attempts were requested.
 type Resent struct {
 	Event      hook.ID // as receivers see it
+	GivenID    string
 	Deliveries []hook.DeliveryRow
 	Created    int
 	Skipped    int // endpoints disabled by failures that already have a delivery
@@ -238,9 +239,9 @@ func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, 
 	}
 	around := func(stored any) any {
 		r, _ := stored.(hook.Resent)
-		out := Resent{Event: event.PublicID, Created: r.Created, Skipped: r.Skipped}
+		out := Resent{Event: event.PublicID, GivenID: event.GivenID, Created: r.Created, Skipped: r.Skipped}
 		for _, d := range r.Deliveries {
-			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID})
+			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID, GivenID: event.GivenID})
 		}
 		return out
 	}

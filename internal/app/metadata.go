@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxUID      = 256
+	maxUID      = hook.MaxGivenID
 	maxMetadata = 4096 // bytes of the JSON text
 )
 
@@ -62,12 +62,7 @@ func checkMetadata(text string) error {
 
 // checkUID refuses a name of an endpoint that could not be part of a path.
 func checkUID(uid string) error {
-	fails := len(uid) > maxUID || uid == "." || uid == ".."
-	for i := 0; i < len(uid); i++ {
-		c := uid[i]
-		fails = fails || !(c == '.' || c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
-	}
-	if fails {
+	if uid != "" && !hook.ValidID(uid, maxUID) {
 		return invalid("uid", "\"uid\" must be 1 to 256 letters, digits, dots, underscores and hyphens.")
 	}
 	return nil
@@ -79,7 +74,7 @@ func (s *Service) MakeTenant(ctx context.Context, c Caller, t hook.Tenant, once 
 		return hook.Tenant{}, nil, err
 	}
 	if t.ID != "" && !hook.ValidTenantID(t.ID) {
-		return hook.Tenant{}, nil, invalid("id", "\"id\" must be 1 to 64 letters, digits, dots, underscores and hyphens.")
+		return hook.Tenant{}, nil, invalid("id", "\"id\" must be 1 to 256 letters, digits, dots, underscores and hyphens.")
 	}
 	if err := checkTenant(&t); err != nil {
 		return hook.Tenant{}, nil, err

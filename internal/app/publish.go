@@ -21,7 +21,8 @@ type Event struct {
 	Type      string
 	Version   int // of the type, whose schema the data matches; 0: the type's own choice
 	Data      []byte
-	ID        hook.ID   // the platform's own; zero: Posthorn's
+	ID        hook.ID // the platform's own, as hook.EventID returned it; zero: Posthorn's
+	GivenID   string
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
 	DeliverAt time.Time // the schedule makes no attempt before; zero or past: at once
 	// RequireMatch refuses the event if no endpoint would receive it.
@@ -131,7 +132,7 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 		return hook.NewEvent{}, invalid("deliver_at", "\"deliver_at\" must be at most 24 hours ahead of the server's clock. Nothing was stored. Publish the event later, or give an earlier time.")
 	}
 	rule := s.ruleOf(scope.Mode, e.Type)
-	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt, DeliverAt: e.DeliverAt,
+	return hook.NewEvent{Scope: scope, PublicID: e.ID, GivenID: e.GivenID, Type: e.Type, CreatedAt: e.CreatedAt, DeliverAt: e.DeliverAt,
 		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(&rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
 		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags), PayloadRetention: e.PayloadRetention}, nil
 }

@@ -68,7 +68,7 @@ type noun struct {
 }
 
 var (
-	tenantParam = param{flag: "tenant", usage: "tenant ID (default that of a tenant key)"}
+	tenantParam     = param{flag: "tenant", usage: "tenant ID (default that of a tenant key)"}
 	metadataParam   = param{flag: "metadata", kind: asPairs, usage: "note of your platform, name:value; repeatable"}
 	tenantRateParam = param{flag: "rate-limit", kind: asNumber, usage: "maximum deliveries per second to each endpoint of the tenant without a limit of its own; 0 for no limit"}
 	// ofTenantParam distinguishes events with the same ID.
@@ -85,7 +85,7 @@ var (
 
 var tenantNoun = noun{name: "tenant", short: "Manage tenants, the customers of your platform", verbs: []verb{
 	{name: "create", short: "Create a tenant", method: http.MethodPost, path: "/v1/tenants", once: true, params: []param{
-		{flag: "id", usage: "tenant ID: 1 to 64 letters, digits, dots, underscores and hyphens (default a new UUID)"},
+		{flag: "id", usage: "tenant ID: 1 to 256 letters, digits, dots, underscores and hyphens (default a new UUID)"},
 		{flag: "name", usage: "display name"}, metadataParam, tenantRateParam,
 	}, example: `  posthorn tenant create --id acme --name "Acme Ltd" --metadata plan:gold`},
 	{name: "list", short: "List tenants, newest first", method: http.MethodGet, path: "/v1/tenants", columns: []string{"id", "name", "created_at"}, params: []param{

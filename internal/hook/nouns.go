@@ -50,7 +50,7 @@ type Scope struct {
 type Tenant struct {
 	ID        string
 	Name      string
-	Metadata  string // the platform's own notes, a JSON object of texts; empty: none
+	Metadata  string  // the platform's own notes, a JSON object of texts; empty: none
 	RateLimit float64 // attempts per second of each of its endpoints that has no limit of its own; 0: none
 	CreatedAt time.Time
 }
@@ -266,8 +266,9 @@ const (
 
 // Event is an event of the platform. Data is stored and sent byte for byte.
 type Event struct {
-	ID         ID // internal key
-	PublicID   ID // shown to callers and receivers: the platform's own id, or else ID
+	ID         ID     // internal key
+	PublicID   ID     // shown to callers and receivers: the platform's own id, or else ID
+	GivenID    string // the platform's own id if it is no UUID, shown in place of PublicID, which is made of it
 	Scope      Scope
 	Kind       EventKind
 	Type       string

@@ -82,6 +82,7 @@ type ReplayFilter struct {
 type ReplayMatch struct {
 	Event      ID // internal key
 	PublicID   ID
+	GivenID    string
 	Type       string
 	Kind       EventKind
 	AcceptedAt time.Time

@@ -11,7 +11,8 @@ import (
 // NewEvent is a request to accept an event.
 type NewEvent struct {
 	Scope        Scope
-	PublicID     ID // the platform's own id; zero: the internal key
+	PublicID     ID // the platform's own id, as EventID returned it; zero: the internal key
+	GivenID      string
 	Type         string
 	CreatedAt    time.Time // as the platform sent it; zero: the time of acceptance
 	DeliverAt    time.Time // as the platform sent it; zero or past: at once
@@ -29,8 +30,9 @@ type NewEvent struct {
 // Published is the result for a NewEvent. If Err is set, the event was refused and nothing
 // of it is stored. Other events of the same request are not affected.
 type Published struct {
-	Event      ID // internal key
-	PublicID   ID // the id for callers and receivers
+	Event      ID     // internal key
+	PublicID   ID     // the id for callers and receivers
+	GivenID    string // shown in place of PublicID, if not empty
 	Type       string
 	Tenant     string
 	CreatedAt  time.Time
@@ -158,6 +160,7 @@ type DeliveryQuery struct {
 type DeliveryRow struct {
 	Delivery
 	PublicID ID // of the event
+	GivenID  string
 	// DeliverAt is that of the event. It is set when one delivery is read, not in lists:
 	// SQLite would read past the data of each event for it.
 	DeliverAt time.Time

@@ -150,6 +150,9 @@ func (t *tx) exhausted(target *hook.Endpoint, d *hook.Delivery, event *hook.Even
 		a.event = d.Event
 	}
 	data := hook.NewDeliveryAlert(d, target, public, o.StartedAt)
+	if event != nil && event.GivenID != "" {
+		data.Event = event.GivenID
+	}
 	a.data, a.example = data, hook.AlertExample{Type: a.name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}
 	t.alert(a)
 }
@@ -285,11 +288,11 @@ func (t *tx) logAlert(a *alert) {
 // publishAlert stores the alert as an event of the audience, with its deliveries.
 func (t *tx) publishAlert(audience hook.Scope, a *alert, targets []*hook.Endpoint) error {
 	if d, ok := a.data.(*hook.DeliveryAlert); ok && !a.event.IsZero() {
-		public := a.event
-		if _, err := t.row("read event", "SELECT coalesce(public_id, id) FROM events WHERE id = ?", []any{a.event[:]}, sqltext.Blob(public[:])); err != nil {
+		public, given := a.event, ""
+		if _, err := t.row("read event", "SELECT coalesce(public_id, id) FROM events WHERE id = ?", []any{a.event[:]}, sqltext.PublicPlace{ID: &public, Given: &given}); err != nil {
 			return err
 		}
-		d.Event, a.event = public.String(), hook.ID{}
+		d.Event, a.event = hook.PublicText(public, given), hook.ID{}
 	}
 	text, err := json.Marshal(a.data)
 	if err != nil {

@@ -141,7 +141,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{}, err
 		}
 	}
-	return hook.Published{Event: e.ID, PublicID: e.PublicID, Type: e.Type, Tenant: n.Scope.Tenant,
+	return hook.Published{Event: e.ID, PublicID: e.PublicID, GivenID: e.GivenID, Type: e.Type, Tenant: n.Scope.Tenant,
 		CreatedAt: e.CreatedAt, DeliverAt: e.DeliverAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
 }
 
@@ -177,7 +177,7 @@ func errNoTenant() *hook.Error {
 }
 
 func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
-	e := &hook.Event{ID: t.s.ids.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type,
+	e := &hook.Event{ID: t.s.ids.Next(), PublicID: n.PublicID, GivenID: n.GivenID, Scope: n.Scope, Type: n.Type,
 		CreatedAt: n.CreatedAt.UTC().Truncate(time.Microsecond), AcceptedAt: t.accept(), Data: n.Data}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
@@ -206,7 +206,7 @@ func (t *tx) accept() time.Time {
 func (t *tx) storeEvent(e *hook.Event) error {
 	var public, deliver any
 	if e.PublicID != e.ID {
-		public = e.PublicID[:]
+		public = sqltext.PublicValue(e.PublicID, e.GivenID)
 	}
 	if !e.DeliverAt.IsZero() {
 		deliver = sqltext.Micros(e.DeliverAt)
@@ -288,7 +288,7 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 		return hook.Published{Err: &hook.Error{Code: hook.CodeEventConflict, Field: "id",
 			Message: "An event with this id and other content was published before."}}, true, nil
 	}
-	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant,
+	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, GivenID: n.GivenID, Type: n.Type, Tenant: n.Scope.Tenant,
 		Size: len(n.Data), Repeated: true}
 	var created, deliver int64
 	if ok, err := t.row("read event", "SELECT created_at, coalesce(deliver_at, 0), (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",

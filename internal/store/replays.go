@@ -455,7 +455,7 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 		return err
 	}
 	j.Created++
-	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, AcceptedAt: m.AcceptedAt, DeliverAt: sqltext.FromMicros(deliver)}
+	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, GivenID: m.GivenID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, AcceptedAt: m.AcceptedAt, DeliverAt: sqltext.FromMicros(deliver)}
 	_, err = t.deliverLater(e, target, profileOf(target))
 	return err
 }

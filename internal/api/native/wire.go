@@ -128,7 +128,7 @@ func wireTest(t app.Test) client.TestEvent {
 }
 
 func wireEvent(e hook.Event) client.Event {
-	out := client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
+	out := client.Event{ID: hook.PublicText(e.PublicID, e.GivenID), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
 		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt), DeliverAt: someTime(e.DeliverAt), PayloadRemovedAt: someTime(e.PayloadRemovedAt)}
 	for _, tag := range e.Tags {
 		if out.Tags == nil {
@@ -143,7 +143,7 @@ func wireDelivery(d hook.DeliveryRow) client.Delivery {
 	if d.State != hook.Pending { // a held one keeps the time before which it is not sent
 		d.Due = time.Time{}
 	}
-	return client.Delivery{ID: d.ID.String(), Event: d.PublicID.String(), EventType: d.EventType,
+	return client.Delivery{ID: d.ID.String(), Event: hook.PublicText(d.PublicID, d.GivenID), EventType: d.EventType,
 		Endpoint: d.Endpoint.String(), Tenant: d.Scope.Tenant, State: d.State.String(), Reason: some(string(d.Reason)),
 		Attempts: d.Attempts, NextAttemptAt: someTime(d.Due), DeliverAt: someTime(d.DeliverAt), LastStatus: some(d.LastStatus),
 		LastError: some(string(d.LastError)), CreatedAt: wireTime(d.CreatedAt), SettledAt: someTime(d.SettledAt)}

@@ -68,9 +68,7 @@ func readAppUID(o *object) string {
 	case uid == nil:
 		return ""
 	case !validUID(*uid, appPrefix):
-		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with app_")
-	case !hook.ValidTenantID(*uid):
-		o.blame("uid", "The uid is the tenant's id in Posthorn, which has at most 64 characters and is neither . nor ..")
+		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, must not begin with app_, and is neither . nor ..")
 	}
 	return *uid
 }

@@ -28,14 +28,10 @@ type message struct {
 	DeliverAt *client.Time   `json:"deliverAt,omitempty"`
 }
 
-// eventIDTag is the tag of an event that has the eventId of its message.
-const eventIDTag = "eventId"
-
 var noPayload, expired = jsontext.Value(`{}`), jsontext.Value(`{"expired":true}`)
 
-// wireMessage renders an event. name is the eventId if the caller named it. Otherwise it is
-// known if it was a UUID.
-func wireMessage(e *hook.Event, name string, content bool) message {
+// wireMessage renders an event.
+func wireMessage(e *hook.Event, content bool) message {
 	m := message{ID: messagePrefix + e.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: e.AcceptedAt}}
 	m.DeliverAt = timeOf(e.DeliverAt)
 	if content {
@@ -43,15 +39,8 @@ func wireMessage(e *hook.Event, name string, content bool) message {
 			m.Payload = expired
 		}
 	}
-	for _, tag := range e.Tags {
-		if tag.Name == eventIDTag {
-			name = tag.Value
-		}
-	}
-	if name == "" && e.PublicID != e.ID && e.PublicID[6]>>4 != 8 {
-		name = e.PublicID.String()
-	}
-	if name != "" {
+	if e.PublicID != e.ID {
+		name := hook.PublicText(e.PublicID, e.GivenID)
 		m.EventID = &name
 	}
 	return m
@@ -157,10 +146,7 @@ func readMessage(o *object) (e app.Event, name string, err error) {
 		if name = *id; !validUID(name, messagePrefix) {
 			o.blame("eventId", "eventId must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with msg_")
 		}
-		e.ID = eventID(name)
-		if hook.ValidTagValue(name) {
-			e.Tags = hook.Tags{{Name: eventIDTag, Value: name}}
-		}
+		e.ID, e.GivenID, _ = hook.EventID(name)
 	}
 	if raw := rawPayload(o); raw != nil {
 		e.Data = raw
@@ -251,19 +237,13 @@ func (a *api) makeOnTheWay(q *call, o *object) error {
 	return err
 }
 
-// event finds the event that the path names, with its data if the content is shown. It
-// returns its name, too, if that is not its id.
-func (a *api) event(q *call, content bool) (*hook.Event, string, error) {
-	text := q.parts["msg"]
-	id, ok := messageID(text)
+// event finds the event that the path names, with its data if the content is shown.
+func (a *api) event(q *call, content bool) (*hook.Event, error) {
+	id, ok := messageID(q.parts["msg"])
 	if !ok {
-		return nil, "", hook.NotFound("event")
+		return nil, hook.NotFound("event")
 	}
-	e, err := a.eventByID(q, id, content)
-	if _, isID := parseID(messagePrefix, text); isID {
-		text = ""
-	}
-	return e, text, err
+	return a.eventByID(q, id, content)
 }
 
 func (a *api) eventByID(q *call, id hook.ID, content bool) (*hook.Event, error) {
@@ -278,11 +258,11 @@ func (a *api) getMessage(q *call) error {
 	if err != nil {
 		return err
 	}
-	e, name, err := a.event(q, content)
+	e, err := a.event(q, content)
 	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, wireMessage(e, name, content))
+	return q.answer(http.StatusOK, wireMessage(e, content))
 }
 
 // maxContent bounds the payloads of a page, in bytes. A page ends early, but has one
@@ -346,7 +326,7 @@ func (a *api) listMessages(q *call) error {
 			}
 			size += len(e.Data)
 		}
-		data = append(data, wireMessage(e, "", content))
+		data = append(data, wireMessage(e, content))
 	}
 	if eq.Ascending {
 		slices.Reverse(data)

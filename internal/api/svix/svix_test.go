@@ -46,7 +46,7 @@ func TestErrors(t *testing.T) {
 		{"POST", "app", operatorKey, `{"name":"x","name":"y"}`, 422, `"body"`},
 		{"POST", "app", operatorKey, `{"name":""}`, 422, `["body","name"]`},
 		{"POST", "app", operatorKey, `{"name":"x","uid":"app_x"}`, 422, `["body","uid"]`},
-		{"POST", "app", operatorKey, `{"name":"x","uid":"` + strings.Repeat("u", 65) + `"}`, 422, "64 characters"},
+		{"POST", "app", operatorKey, `{"name":"x","uid":"` + strings.Repeat("u", 257) + `"}`, 422, "256 letters"},
 		{"POST", "app", operatorKey, `{"name":"x","metadata":{"a":1}}`, 422, `["body","metadata"]`},
 		{"POST", "app", operatorKey, `{"name":"x","metadata":{"a":"` + strings.Repeat("m", 4096) + `"}}`, 422, `["body","metadata"]`},
 		{"POST", "app", operatorKey, strings.Repeat(" ", 70<<10), 413, `"payload_too_large"`},

@@ -18,7 +18,7 @@ func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) { return scanRowAnd(
 func scanRowAnd(row sqltext.Scanner, more ...any) (hook.DeliveryRow, error) {
 	var r hook.DeliveryRow
 	var err error
-	r.Delivery, err = sqltext.ScanDeliveryAnd(row, append([]any{sqltext.Blob(r.PublicID[:])}, more...)...)
+	r.Delivery, err = sqltext.ScanDeliveryAnd(row, append([]any{sqltext.PublicPlace{ID: &r.PublicID, Given: &r.GivenID}}, more...)...)
 	if r.PublicID.IsZero() {
 		r.PublicID = r.Event
 	}

@@ -75,7 +75,7 @@ func ScanEvent(row Scanner) (*hook.Event, error) {
 func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 	e := &hook.Event{}
 	var created, accepted, checksum, removed, deliver int64
-	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &created, &accepted,
+	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, PublicPlace{&e.PublicID, &e.GivenID}, &e.Kind, &e.Type, &created, &accepted,
 		&e.Data, &checksum, &removed, &deliver}, more...)...)
 	if err != nil {
 		return nil, err

@@ -118,6 +118,7 @@ var cases = []struct {
 	{"key limits and uses", keyLimits},
 	{"tenants", tenants},
 	{"uids and metadata", uidsAndMetadata},
+	{"given ids", givenIDs},
 	{"tenant rates", tenantRates},
 	{"deliver at", deliverAt},
 	{"deliver at, held", deliverAtHeld},
