@@ -30,6 +30,12 @@ func TestGivenIDs(t *testing.T) {
 			}
 		}
 	}
+	for _, q := range []string{"a", "order_4711.1-A"} {
+		found := want[client.SearchResults](h, 200, get("/v1/search?q="+q)).Data
+		if len(found) != 1 || found[0].Kind != "event" || found[0].ID != q || found[0].Path != "/v1/events/"+q+"?tenant="+long {
+			t.Errorf("%s: %+v", q, found)
+		}
+	}
 	refused(h, 409, hook.CodeEventConflict, "id", post("/v1/events", `{"tenant":"`+long+`","type":"a.b","data":{"n":2},"id":"a"}`))
 	batch := want[client.BatchResults](h, 202, post("/v1/events/batch", `[{"tenant":"`+long+`","type":"a.b","data":{},"id":"b-1"},{"tenant":"`+long+`","type":"a.b","data":{},"id":"b 1"}]`)).Results
 	if batch[0].ID != "b-1" || batch[1].Error == nil || batch[1].Error.Field != "id" {
