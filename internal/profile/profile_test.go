@@ -324,7 +324,7 @@ func TestRotationOnTheWire(t *testing.T) {
 func TestEventIDs(t *testing.T) {
 	in := input()
 	in.Event.PublicID, in.Event.GivenID, _ = hook.EventID("order-4711")
-	for name, want := range map[string]string{"standard": "order-4711", "paysway": "", "paysway-2025-09": "", "paywise": "", "svix": hook.MessagePrefix + in.Event.PublicID.Short()} {
+	for name, want := range map[string]string{"standard": "order-4711", "paysway": "", "paysway-2025-09": "", "paywise": "X-Paywise-Delivery-ID", "svix": hook.MessagePrefix + in.Event.PublicID.Short()} {
 		p := builtin(t, name)
 		secret, encoding, err := p.NewSecret()
 		if err != nil {

@@ -111,7 +111,7 @@ func badManagement() []bad {
 	const endpoints = "/v1/endpoints"
 	return []bad{
 		{"tenant id odd", post("/v1/tenants", `{"id":"a b"}`), 422, hook.CodeInvalidRequest, "id"},
-		{"tenant id long", post("/v1/tenants", `{"id":"`+strings.Repeat("a", 65)+`"}`), 422, hook.CodeInvalidRequest, "id"},
+		{"tenant id long", post("/v1/tenants", `{"id":"`+strings.Repeat("a", 257)+`"}`), 422, hook.CodeInvalidRequest, "id"},
 		{"tenant exists", post("/v1/tenants", `{"id":"acme"}`), 409, hook.CodeTenantExists, "id"},
 		{"tenant unknown member", post("/v1/tenants", `{"id":"b","colour":1}`), 422, hook.CodeUnknownField, "colour"},
 		{"tenant member twice", post("/v1/tenants", `{"id":"b","id":"c"}`), 400, hook.CodeInvalidJSON, ""},
