@@ -78,7 +78,7 @@ func badPublishes() []bad {
 		{"no data", post(events, `{"tenant":"acme","type":"a.b"}`), 422, hook.CodeInvalidRequest, "data"},
 		{"data array", post(events, `{"tenant":"acme","type":"a.b","data":[]}`), 422, hook.CodeInvalidRequest, "data"},
 		{"data null", post(events, `{"tenant":"acme","type":"a.b","data":null}`), 422, hook.CodeInvalidRequest, "data"},
-		{"id odd", post(events, event(`,"id":"42"`)), 422, hook.CodeInvalidRequest, "id"},
+		{"id odd", post(events, event(`,"id":"4 2"`)), 422, hook.CodeInvalidRequest, "id"},
 		{"id nil", post(events, event(`,"id":"00000000-0000-0000-0000-000000000000"`)), 422, hook.CodeInvalidRequest, "id"},
 		{"created_at odd", post(events, event(`,"created_at":"yesterday"`)), 422, hook.CodeInvalidRequest, "created_at"},
 		{"created_at number", post(events, event(`,"created_at":1700000000`)), 422, hook.CodeInvalidRequest, "created_at"},

@@ -57,4 +57,3 @@ func givenIDs(w *world) {
 		}
 	}
 }
-
