@@ -38,6 +38,7 @@ type EndpointQuery struct {
 	Operational    *bool  `query:"operational"`
 	EventType      string `query:"event_type"` // endpoints whose filter matches this type
 	Profile        string `query:"profile"`
+	UID            string `query:"uid"`             // the platform's own name for an endpoint
 	DisabledReason string `query:"disabled_reason"` // such as DisabledByHand
 }
 

@@ -158,8 +158,8 @@ func (r *svixRun) applications() {
 		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", Uid: &r.uid}, nil)
 		return refused(err, 409, `"conflict"`)
 	})
-	r.step("application.create throttleRate: 422", func() error {
-		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", ThrottleRate: ptr(uint16(5))}, nil)
+	r.step("application.create throttleRate 0: 422", func() error {
+		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", ThrottleRate: ptr(uint16(0))}, nil)
 		return refused(err, 422, "throttleRate")
 	})
 	r.step("application.getOrCreate", func() error {
@@ -464,7 +464,7 @@ func (r *svixRun) messages() {
 func (r *svixRun) refusals() {
 	ctx, c := r.ctx, r.client
 	for what, in := range map[string]models.MessageIn{
-		"tags": {Tags: []string{"x"}}, "deliverAt": {DeliverAt: ptr(time.Now().Add(time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
+		"tags": {Tags: []string{"x"}}, "deliverAt in two days": {DeliverAt: ptr(time.Now().Add(48 * time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
 		"a raw text": {TransformationsParams: &map[string]any{"rawPayload": "no json"}}, "no payload": {},
 	} {
 		r.step("message.create with "+what+": 422", func() error {

@@ -21,7 +21,7 @@ type EndpointChange struct {
 	Description *string
 	Profile     *string // empty: the server's default
 	UID         *string // empty: none
-	Metadata    *string // see checkMetadata; empty: none
+	Metadata    MetadataChange
 	Headers     []HeaderChange
 	ResetHeads  bool // remove all headers first
 	RateLimit   *float64
@@ -196,7 +196,9 @@ func apply(row *hook.Endpoint, c EndpointChange) error {
 		}
 	}
 	set(&row.UID, c.UID)
-	set(&row.Metadata, c.Metadata)
+	if c.Metadata != nil {
+		row.Metadata = c.Metadata(row.Metadata)
+	}
 	if c.Title != nil {
 		row.Title = *c.Title
 	}

@@ -34,7 +34,7 @@ type NewEndpoint struct {
 	Description string
 	Profile     string // empty: the server's default
 	Headers     []hook.Header
-	RateLimit   float64 // deliveries per second, 0 to 10000; 0: no limit
+	RateLimit   float64 // deliveries per second, 0 to 10000; 0: the tenant's
 	MaxInFlight int     // 0 to the ceiling; 0: the server's default
 	MaxFailures *int    // 1 to 1000; nil: the profile's rule
 	Retry       *hook.Retry

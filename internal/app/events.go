@@ -127,7 +127,9 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anywa
 	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
 		return hook.DeliveryRow{}, nil, err
 	}
-	around := func(d hook.Delivery) hook.DeliveryRow { return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID} }
+	around := func(d hook.Delivery) hook.DeliveryRow {
+		return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID, GivenID: row.GivenID}
+	}
 	retry := s.o.Store.RetryDelivery
 	if anyway {
 		retry = s.o.Store.RetryAnyway

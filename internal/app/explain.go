@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -72,7 +73,7 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 			continue // it can never get the event
 		}
 		e := explain(event, &histories[i], byEndpoint[histories[i].Endpoint])
-		s.explainWait(&e)
+		s.explainWait(&e, event)
 		out.Endpoints = append(out.Endpoints, e)
 	}
 	other := event.Scope
@@ -94,9 +95,16 @@ func (s *Service) paceOf(endpoint hook.ID) *hook.Pace {
 	return nil
 }
 
-// explainWait adds why a due pending delivery is not being attempted.
-func (s *Service) explainWait(e *Explained) {
-	if e.Delivery == nil || e.Delivery.State != hook.Pending || e.Delivery.Due.After(s.o.Now()) {
+// explainWait adds why a pending delivery is not being attempted: it waits until the
+// deliver_at of its event, or it is due and waits for something else.
+func (s *Service) explainWait(e *Explained, event *hook.Event) {
+	if e.Delivery == nil || e.Delivery.State != hook.Pending {
+		return
+	}
+	if now := s.o.Now(); e.Delivery.Due.After(now) {
+		if event.DeliverAt.After(now) {
+			e.Message += " It waits until " + event.DeliverAt.UTC().Format(time.RFC3339Nano) + ", the event's deliver_at."
+		}
 		return
 	}
 	p := s.paceOf(e.Endpoint)
@@ -210,6 +218,7 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 // attempts were requested.
 type Resent struct {
 	Event      hook.ID // as receivers see it
+	GivenID    string
 	Deliveries []hook.DeliveryRow
 	Created    int
 	Skipped    int // endpoints disabled by failures that already have a delivery
@@ -240,9 +249,9 @@ func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, 
 	}
 	around := func(stored any) any {
 		r, _ := stored.(hook.Resent)
-		out := Resent{Event: event.PublicID, Created: r.Created, Skipped: r.Skipped}
+		out := Resent{Event: event.PublicID, GivenID: event.GivenID, Created: r.Created, Skipped: r.Skipped}
 		for _, d := range r.Deliveries {
-			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID})
+			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID, GivenID: event.GivenID})
 		}
 		return out
 	}

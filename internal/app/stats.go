@@ -84,7 +84,7 @@ func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook
 
 // waitsFor returns what a pending delivery waits for, as far as this node knows.
 func (s *Service) waitsFor(d *hook.Delivery) hook.Wait {
-	if d.Attempts > 0 && d.Due.After(s.o.Now()) {
+	if (d.Attempts > 0 || d.Due.After(d.CreatedAt)) && d.Due.After(s.o.Now()) {
 		return hook.WaitRetry
 	}
 	if p := s.paceOf(d.Endpoint); p != nil {

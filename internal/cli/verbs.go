@@ -68,7 +68,9 @@ type noun struct {
 }
 
 var (
-	tenantParam = param{flag: "tenant", usage: "tenant ID (default that of a tenant key)"}
+	tenantParam     = param{flag: "tenant", usage: "tenant ID (default that of a tenant key)"}
+	metadataParam   = param{flag: "metadata", kind: asPairs, usage: "note of your platform, name:value; repeatable"}
+	tenantRateParam = param{flag: "rate-limit", kind: asNumber, usage: "maximum deliveries per second to each endpoint of the tenant without a limit of its own; 0 for no limit"}
 	// ofTenantParam distinguishes events with the same ID.
 	ofTenantParam = param{flag: "tenant", query: true, usage: "tenant ID; required only if several tenants have an event with this ID"}
 	spanParams    = []param{
@@ -84,14 +86,15 @@ var (
 
 var tenantNoun = noun{name: "tenant", short: "Manage tenants, the customers of your platform", verbs: []verb{
 	{name: "create", short: "Create a tenant", method: http.MethodPost, path: "/v1/tenants", once: true, params: []param{
-		{flag: "id", usage: "tenant ID: 1 to 64 letters, digits, dots, underscores and hyphens (default a new UUID)"},
-		{flag: "name", usage: "display name"},
-	}, example: `  posthorn tenant create --id acme --name "Acme Ltd"`},
+		{flag: "id", usage: "tenant ID: 1 to 256 letters, digits, dots, underscores and hyphens (default a new UUID)"},
+		{flag: "name", usage: "display name"}, metadataParam, tenantRateParam,
+	}, example: `  posthorn tenant create --id acme --name "Acme Ltd" --metadata plan:gold`},
 	{name: "list", short: "List tenants, newest first", method: http.MethodGet, path: "/v1/tenants", columns: []string{"id", "name", "created_at"}, params: []param{
 		{flag: "name", usage: "exact name to match"},
 	}},
 	{name: "get", short: "Show a tenant", arg: "ID", method: http.MethodGet, path: "/v1/tenants/{}"},
-	{name: "update", short: "Rename a tenant", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}", params: []param{{flag: "name", usage: "display name"}}},
+	{name: "update", short: "Update a tenant; fields that are not given stay unchanged", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}",
+		params: []param{{flag: "name", usage: "display name"}, metadataParam, tenantRateParam}},
 	{name: "retention", short: "Show how long a tenant's data is kept in your mode", arg: "ID", method: http.MethodGet, path: "/v1/tenants/{}/retention"},
 	{name: "set-retention", short: "Keep a tenant's data in your mode for less time than the server does", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}/retention", params: []param{
 		{flag: "payloads", kind: asDuration, usage: "time that event data is kept after the last delivery, such as 7d; 0s to remove it then"},
@@ -124,13 +127,15 @@ var keyNoun = noun{name: "key", short: "Manage API keys", verbs: []verb{
 // endpointParams are the members that creating and updating share.
 var endpointParams = []param{
 	{flag: "url", usage: "URL that requests are sent to"},
+	{flag: "uid", usage: "your platform's own name for the endpoint, unique in its tenant and mode"},
+	metadataParam,
 	{flag: "event-types", kind: asList, usage: `comma-separated event types and prefixes such as payment.*; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.* or orders/*, or *"},
 	{flag: "channels", kind: asList, usage: "comma-separated channels: only events with at least one of them are delivered (default events of any channel)", entry: hook.ValidChannel, entryIs: channelIs},
 	{flag: "title", usage: "display name"},
 	{flag: "description", usage: "human-readable description"},
 	{flag: "profile", usage: "profile (wire format)"},
 	{flag: "header", member: "headers", kind: asPairs, usage: `additional request header "Name: value"; repeatable`},
-	{flag: "rate-limit", kind: asNumber, usage: "maximum deliveries per second; 0 for no limit"},
+	{flag: "rate-limit", kind: asNumber, usage: "maximum deliveries per second; 0 for the limit of the tenant"},
 	{flag: "max-in-flight", kind: asNumber, usage: "maximum concurrent attempts; 0 for the server's default"},
 	{flag: "max-consecutive-failures", kind: asNumber, usage: "consecutive failures after which the endpoint is disabled"},
 	{flag: "retry", kind: asObject, usage: `retry plan: a JSON object such as {"steps": ["5s", "1m"]}, @FILE, or - for standard input`},
@@ -150,6 +155,7 @@ var endpointNoun = noun{name: "endpoint", short: "Manage endpoints, the URLs tha
 		columns: []string{"id", "tenant", "url", "event_types", "enabled", "disabled_reason", "verification.state", "profile", "created_at"}, params: []param{tenantParam,
 			{flag: "enabled", usage: "true for enabled endpoints only, false for disabled ones", values: []string{"true", "false"}},
 			{flag: "event-type", usage: "event type that the endpoint receives"},
+			{flag: "uid", usage: "your platform's own name for the endpoint"},
 			{flag: "profile", usage: "profile (wire format)"},
 			{flag: "operational", usage: "true for operational endpoints only, false for the others", values: []string{"true", "false"}},
 			{flag: "disabled-reason", usage: "why the endpoint is disabled: by_hand, damaged, failures, gone, listener_away or unverified", values: []string{"by_hand", "damaged", "failures", "gone", "listener_away", "unverified"}},

@@ -83,6 +83,7 @@ type ReplayFilter struct {
 type ReplayMatch struct {
 	Event      ID // internal key
 	PublicID   ID
+	GivenID    string
 	Type       string
 	Channels   Channels
 	Kind       EventKind

@@ -99,7 +99,7 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	for _, w := range claimed.Left {
 		target := targets[w.Endpoint]
 		out.Due = append(out.Due, hook.Due{Target: target, At: w.Due})
-		if (target.RateLimit > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
+		if (target.Rate() > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
 			t.Announce(target) // more is due than this node's part of the limits
 		}
 	}

@@ -53,6 +53,7 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 				}
 			}
 			next := *copied(&e)
+			next.TenantRate = entry.Rate
 			next.ID, next.CreatedAt, next.Revision, next.Enablings, next.Alarm = t.s.core.IDs.Next(), t.Now, 0, 1, 0
 			if next.Status == hook.Enabled && next.Unverified() {
 				next.Status = hook.Tripped
@@ -161,7 +162,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		next.ID, next.Scope, next.CreatedAt, next.Revision, next.Enablings = old.ID, old.Scope, old.CreatedAt, old.Revision, old.Enablings
-		next.Operational, next.Alarm = old.Operational, old.Alarm
+		next.Operational, next.Alarm, next.TenantRate = old.Operational, old.Alarm, old.TenantRate
 		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
 		t.gate(old, &next)
 		if next.Status != old.Status && next.Status != hook.Enabled {

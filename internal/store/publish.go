@@ -142,8 +142,8 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{}, err
 		}
 	}
-	return hook.Published{Event: e.ID, PublicID: e.PublicID, Type: e.Type, Tenant: n.Scope.Tenant,
-		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
+	return hook.Published{Event: e.ID, PublicID: e.PublicID, GivenID: e.GivenID, Type: e.Type, Tenant: n.Scope.Tenant,
+		CreatedAt: e.CreatedAt, DeliverAt: e.DeliverAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
 }
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
@@ -174,13 +174,16 @@ var errNoMatch = &hook.Error{Code: hook.CodeNoMatch, Field: "require_match",
 	Message: "No endpoint of the tenant would get this event, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
 
 func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
-	e := &hook.Event{ID: t.s.core.IDs.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type, Channels: n.Channels,
+	e := &hook.Event{ID: t.s.core.IDs.Next(), PublicID: n.PublicID, GivenID: n.GivenID, Scope: n.Scope, Type: n.Type, Channels: n.Channels,
 		CreatedAt: n.CreatedAt.UTC().Truncate(time.Microsecond), AcceptedAt: t.accept(), Data: n.Data}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
 	}
 	if n.CreatedAt.IsZero() {
 		e.CreatedAt = e.AcceptedAt
+	}
+	if n.DeliverAt.After(t.Now) {
+		e.DeliverAt = n.DeliverAt.UTC().Truncate(time.Microsecond)
 	}
 	return e
 }
@@ -198,9 +201,12 @@ func (t *tx) accept() time.Time {
 }
 
 func (t *tx) storeEvent(e *hook.Event) error {
-	var public, channels any
+	var public, channels, deliver any
 	if e.PublicID != e.ID {
-		public = e.PublicID[:]
+		public = sqltext.PublicValue(e.PublicID, e.GivenID)
+	}
+	if !e.DeliverAt.IsZero() {
+		deliver = sqltext.Micros(e.DeliverAt)
 	}
 	if len(e.Channels) > 0 {
 		channels = e.Channels.Text()
@@ -211,7 +217,7 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		t.Note(unit.Sample{Subject: sqltext.Subject{Scope: e.Scope}, Published: true})
 	}
 	return t.Insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
-		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data), channels)
+		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data), channels, deliver)
 }
 
 // deliver stores the delivery of an event to an endpoint. Its job is handed over on commit
@@ -228,17 +234,20 @@ func (t *tx) deliverLater(e *hook.Event, target *hook.Endpoint, profile hook.Pro
 func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash, now bool) (hook.Delivery, error) {
 	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
 		Kind: e.Kind, Profile: profile, CreatedAt: t.Now, Due: t.Now, Fence: 1}
+	if e.DeliverAt.After(t.Now) { // like a retry that is due then
+		d.Due, now = e.DeliverAt, false
+	}
 	trigger, heldAt := hook.BySchedule, int64(0)
 	switch {
 	case e.Kind == hook.TestEvent: // handed over at once, whatever the endpoint's status
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
-		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.Now)
+		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), e.DeliverAt, sqltext.Micros(t.Now)
 	case target.Damage != 0: // waits in the table until the endpoint is repaired
 	case now && t.CanAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
-		t.NoteDue(target, t.Now)
+		t.NoteDue(target, d.Due)
 	}
 	err := t.Insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
 		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), sqltext.Micros(d.Due),
@@ -279,14 +288,14 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 		return hook.Published{Err: &hook.Error{Code: hook.CodeEventConflict, Field: "id",
 			Message: "An event with this id and other content was published before."}}, true, nil
 	}
-	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant,
+	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, GivenID: n.GivenID, Type: n.Type, Tenant: n.Scope.Tenant,
 		Size: len(n.Data), Repeated: true}
-	var created int64
-	if ok, err := t.Row("read event", "SELECT created_at, (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
-		[]any{event}, &created, &first.Deliveries); err != nil || !ok {
+	var created, deliver int64
+	if ok, err := t.Row("read event", "SELECT created_at, coalesce(deliver_at, 0), (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
+		[]any{event}, &created, &deliver, &first.Deliveries); err != nil || !ok {
 		return hook.Published{}, false, err
 	}
-	first.CreatedAt = sqltext.FromMicros(created)
+	first.CreatedAt, first.DeliverAt = sqltext.FromMicros(created), sqltext.FromMicros(deliver)
 	return first, true, nil
 }
 
@@ -308,8 +317,11 @@ func contentHash(n *hook.NewEvent) [32]byte {
 			b = append(b, text...)
 		}
 	}
-	if len(n.Channels) > 0 {
+	if len(n.Channels) > 0 { // a tag has a name, so no tag begins with 0
 		b = append(append(b, 0), n.Channels.Text()...)
+	}
+	if !n.DeliverAt.IsZero() { // a channel has a name, so none begins with 0
+		b = binary.AppendVarint(append(b, 0, 0), sqltext.Micros(n.DeliverAt))
 	}
 	h.Write(b)
 	return [32]byte(h.Sum(nil))

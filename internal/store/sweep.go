@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -30,7 +31,7 @@ import (
 // claimable), and a release or discard waits for the end of the hold (orderAfterHold).
 const (
 	sweepHold    = "hold"    // pending -> held
-	sweepRelease = "release" // held -> pending, due now
+	sweepRelease = "release" // held -> pending, due now, or when the event may be sent
 	sweepDiscard = "discard" // held -> cancelled
 	sweepCancel  = "cancel"  // pending and held -> cancelled
 
@@ -186,51 +187,53 @@ const (
 )
 
 // moveState returns the statement that moves the rows of a page to another state and
-// raises their fence. Only the page tests the state: tested beside the key, it would make
+// raises their fence. due is the new due time. A held row keeps the time before which its
+// event asked for no attempt, if that is still to come. Only the page tests the state: tested beside the key, it would make
 // PostgreSQL search for each row in an index over the endpoint's whole backlog.
-func moveState(page string) string {
-	return `UPDATE deliveries SET state = ?, reason = ?, due = ?, settled_at = ?, held_at = ?, owner = 0, fence = fence + 1
+func moveState(page, due string) string {
+	return `UPDATE deliveries SET state = ?, reason = ?, due = ` + due + `, settled_at = ?, held_at = ?, owner = 0, fence = fence + 1
 		WHERE (event, endpoint) IN (` + page + `) RETURNING event`
 }
 
 // The statements that carry out a page of a sweep.
 var (
-	holdRows          = moveState(pendingPage)
-	cancelPendingRows = moveState(anyPendingPage)
-	moveHeldRows      = moveState(heldPage)
+	holdRows          = moveState(pendingPage, "CASE WHEN scheduled = 0 AND due > ? THEN due ELSE 0 END")
+	releaseRows       = moveState(heldPage, "CASE WHEN due > ? THEN due ELSE ? END")
+	cancelPendingRows = moveState(anyPendingPage, "?")
+	moveHeldRows      = moveState(heldPage, "?")
 )
 
 // sweepRows moves one page of rows and returns their number.
 func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
-	now := sqltext.Micros(t.Now)
+	now, none := sqltext.Micros(t.Now), []any{int64(0)}
 	switch sweep {
 	case sweepHold:
-		moved, err := t.moveAll(holdRows, hook.Held, why, 0, 0, now, id[:], bound, limit)
+		moved, err := t.moveAll(holdRows, hook.Held, why, []any{now}, 0, now, id[:], bound, limit)
 		t.dropJobs(id, moved, true)
 		return len(moved), err
 	case sweepRelease:
-		moved, err := t.moveAll(moveHeldRows, hook.Pending, hook.ReasonNone, now, 0, 0, id[:], limit)
+		moved, err := t.moveAll(releaseRows, hook.Pending, hook.ReasonNone, []any{now, now}, 0, 0, id[:], limit)
 		if err != nil || len(moved) == 0 {
 			return 0, err
 		}
 		return len(moved), t.noteReleased(scope, id)
 	case sweepDiscard:
-		moved, err := t.moveAll(moveHeldRows, hook.Cancelled, hook.ReasonDiscarded, 0, now, 0, id[:], limit)
+		moved, err := t.moveAll(moveHeldRows, hook.Cancelled, hook.ReasonDiscarded, none, now, 0, id[:], limit)
 		t.AddOpen(scope, -len(moved))
 		return len(moved), err
 	}
-	moved, err := t.moveAll(cancelPendingRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
+	moved, err := t.moveAll(cancelPendingRows, hook.Cancelled, why, none, now, 0, id[:], limit)
 	t.dropJobs(id, moved, false)
 	if err == nil && len(moved) == 0 {
-		moved, err = t.moveAll(moveHeldRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
+		moved, err = t.moveAll(moveHeldRows, hook.Cancelled, why, none, now, 0, id[:], limit)
 	}
 	t.AddOpen(scope, -len(moved))
 	return len(moved), err
 }
 
 // moveAll runs a statement of moveState and returns the events of the rows that it moved.
-func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due, settled, held int64, page ...any) ([]hook.ID, error) {
-	moved, err := unit.Returning(t.Tx, sqltext.ScanID, statement, append([]any{int64(to), string(why), due, settled, held}, page...)...)
+func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due []any, settled, held int64, page ...any) ([]hook.ID, error) {
+	moved, err := unit.Returning(t.Tx, sqltext.ScanID, statement, slices.Concat([]any{int64(to), string(why)}, due, []any{settled, held}, page)...)
 	return moved, sqltext.Wrap("sweep deliveries", err)
 }
 

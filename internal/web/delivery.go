@@ -116,7 +116,7 @@ func delivery(v *visit) (*screen, error) {
 		return nil, err
 	}
 	path := v.at("deliveries/" + id.String())
-	page := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullEvent: row.PublicID.String(), FullEndpoint: row.Endpoint.String(),
+	page := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullEvent: hook.PublicText(row.PublicID, row.GivenID), FullEndpoint: row.Endpoint.String(),
 		Reason: reasonWords[row.Reason], ReasonCode: string(row.Reason), Settled: when(row.SettledAt, v.now), Open: row.State.Open(),
 		Retry: path + "/retry", Cancel: path + "/cancel", Report: path + "/report", Profile: fmt.Sprintf("%x", row.Profile[:4]), Of: tries(row.Attempts)}
 	if row.State == hook.Pending {

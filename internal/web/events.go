@@ -153,7 +153,7 @@ func event(v *visit) (*screen, error) {
 	}
 	e := found.Event
 	path, tenant := "events/"+e.PublicID.String(), e.Scope.Tenant
-	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: e.PublicID.String(), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
+	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: hook.PublicText(e.PublicID, e.GivenID), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
 		PrettyHref: v.at(path, "tenant", tenant), RawHref: v.at(path, "tenant", tenant, "view", "raw"), Download: v.at(path+"/data", "tenant", tenant), Report: v.at(path+"/report", "tenant", tenant),
 		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags), Channels: e.Channels}
 	if p.Gone = !e.PayloadRemovedAt.IsZero(); p.Gone {

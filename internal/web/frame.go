@@ -37,10 +37,11 @@ type visit struct {
 func (v *visit) ctx() context.Context  { return v.r.Context() }
 func (v *visit) service() *app.Service { return v.h.o.Service }
 
-// id returns the id in the path. A malformed id is answered like an unknown one.
+// id returns the id in the path, which of an event may be any text that the platform gave
+// it. A malformed id is answered like an unknown one.
 func (v *visit) id(noun string) (hook.ID, error) {
-	id, err := hook.ParseID(v.r.PathValue("id"))
-	if err != nil {
+	id, given, ok := hook.EventID(v.r.PathValue("id"))
+	if !ok || given != "" && noun != "event" {
 		return id, hook.NotFound(noun)
 	}
 	return id, nil

@@ -79,7 +79,7 @@ type eventIn struct {
 }
 
 func (a *api) getEvent(ctx context.Context, q *request, in *eventIn) (*reply[client.Event], error) {
-	id, err := in.parsed("event")
+	id, err := in.event()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ type deliveriesIn struct {
 	SpanIn
 	Tenant      string   `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
 	Endpoint    string   `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
-	Event       string   `query:"event" format:"uuid" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
+	Event       string   `query:"event" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
 	EventType   string   `query:"event_type" doc:"Deliveries of events of exactly this type." example:"payment.settled"`
 	Type        string   `query:"type" deprecated:"true" doc:"The older name of event_type. Both together are refused." example:"payment.settled"`
 	State       []string `query:"state" enum:"pending,held,succeeded,failed,cancelled" maxItems:"5" doc:"Deliveries in this state, or in one of several with commas between them." example:"failed"`
@@ -132,7 +132,7 @@ func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) 
 	if query.Endpoint, err = filterID("endpoint", in.Endpoint); err != nil {
 		return nil, err
 	}
-	if query.Event, err = filterID("event", in.Event); err != nil {
+	if query.Event, err = filterEvent(in.Event); err != nil {
 		return nil, err
 	}
 	for _, word := range in.State {
@@ -161,6 +161,18 @@ func filterID(field, text string) (hook.ID, error) {
 	id, err := hook.ParseID(text)
 	if err != nil || id.IsZero() { // the zero id means none
 		return hook.ID{}, strict.Wrong(field, "a UUID")
+	}
+	return id, nil
+}
+
+// filterEvent reads the id of an event, in whichever form the platform gave it.
+func filterEvent(text string) (hook.ID, error) {
+	if text == "" {
+		return hook.ID{}, nil
+	}
+	id, _, ok := hook.EventID(text)
+	if !ok {
+		return hook.ID{}, strict.Wrong("event", "the id of an event")
 	}
 	return id, nil
 }

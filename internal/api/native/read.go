@@ -111,9 +111,11 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 			e.Err = strict.Wrong(name, "an object")
 		}
 	case "id":
-		e.ID, e.Err = readID(name, value)
+		e.ID, e.GivenID, e.Err = readID(name, value)
 	case "created_at":
 		e.CreatedAt, e.Err = readTime(name, value)
+	case "deliver_at":
+		e.DeliverAt, e.Err = readTime(name, value)
 	case "payload_retention":
 		var text string
 		if text, e.Err = readString(name, value); e.Err == nil {
@@ -217,19 +219,19 @@ func readVersion(name string, value jsontext.Value) (int, error) {
 }
 
 // readID parses the platform's own id of an event. null means none.
-func readID(name string, value jsontext.Value) (hook.ID, error) {
+func readID(name string, value jsontext.Value) (hook.ID, string, error) {
 	if value.Kind() == 'n' {
-		return hook.ID{}, nil
+		return hook.ID{}, "", nil
 	}
 	text, err := readString(name, value)
 	if err != nil {
-		return hook.ID{}, err
+		return hook.ID{}, "", err
 	}
-	id, err := hook.ParseID(text)
-	if err != nil || id.IsZero() {
-		return hook.ID{}, strict.Wrong(name, "a UUID, such as 019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a")
+	id, given, ok := hook.EventID(text)
+	if !ok {
+		return hook.ID{}, "", strict.Wrong(name, "1 to 256 letters, digits, dots, underscores and hyphens, or a UUID that is not zero")
 	}
-	return id, nil
+	return id, given, nil
 }
 
 // readTime parses the platform's time of an event. null means none.

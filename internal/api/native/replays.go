@@ -122,7 +122,7 @@ func wireReplay(r app.Replay) client.Replay {
 }
 
 func wireMatch(m hook.ReplayMatch) client.ReplayMatch {
-	out := client.ReplayMatch{Event: m.PublicID.String(), EventType: m.Type, AcceptedAt: wireTime(m.AcceptedAt),
+	out := client.ReplayMatch{Event: hook.PublicText(m.PublicID, m.GivenID), EventType: m.Type, AcceptedAt: wireTime(m.AcceptedAt),
 		LastStatus: some(m.LastStatus), LastError: some(string(m.LastError))}
 	if m.Exists {
 		out.State = some(m.State.String())

@@ -226,7 +226,7 @@ func (l *attemptList) messages() (cut bool, err error) {
 			if err != nil {
 				return false, err
 			}
-			m := wireMessage(whole, "", l.f.content)
+			m := wireMessage(whole, l.f.content)
 			l.data[i].Msg = &m
 			size += len(m.Payload)
 		}
@@ -542,13 +542,13 @@ func (a *api) attemptedMessages(q *call) error {
 			if last = messagePrefix + d.PublicID.Short(); d.Attempts == 0 || !f.wants(d.EventType) {
 				continue
 			}
-			out := attempted{message: wireMessage(&hook.Event{ID: d.Event, PublicID: d.PublicID, Type: d.EventType, Channels: d.Channels, AcceptedAt: d.CreatedAt.Truncate(time.Microsecond)}, "", false)}
+			out := attempted{message: wireMessage(&hook.Event{ID: d.Event, PublicID: d.PublicID, GivenID: d.GivenID, Type: d.EventType, Channels: d.Channels, AcceptedAt: d.CreatedAt.Truncate(time.Microsecond)}, false)}
 			if f.content {
 				whole, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, d.PublicID)
 				if err != nil {
 					return err
 				}
-				out.message = wireMessage(whole, "", true)
+				out.message = wireMessage(whole, true)
 				size += len(whole.Data)
 			}
 			out.Status, out.NextAttempt = statusOf(&d.Delivery, f.expanded), nextAttempt(&d.Delivery)

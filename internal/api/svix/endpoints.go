@@ -35,7 +35,7 @@ type endpoint struct {
 }
 
 func wireEndpoint(e *hook.Endpoint) endpoint {
-	metadata := notes(e.Metadata)
+	metadata := app.Notes(e.Metadata)
 	out := endpoint{ID: endpointPrefix + e.ID.Short(), URL: hook.MaskURL(e.URL), Description: e.Description, Disabled: e.Status != hook.Enabled, Version: 1,
 		CreatedAt: client.Time{Time: e.CreatedAt}, UpdatedAt: client.Time{Time: e.UpdatedAt}, Metadata: &metadata}
 	if e.UID != "" {
@@ -46,11 +46,18 @@ func wireEndpoint(e *hook.Endpoint) endpoint {
 		out.EventTypes, out.FilterTypes = &types, &types
 	}
 	out.Channels = wireChannels(e.Channels)
-	if e.RateLimit > 0 {
-		rate := min(int(math.Ceil(e.RateLimit)), math.MaxUint16)
-		out.ThrottleRate, out.RateLimit = &rate, &rate
-	}
+	out.ThrottleRate = throttle(e.RateLimit)
+	out.RateLimit = out.ThrottleRate
 	return out
+}
+
+// throttle returns a rate limit as Svix writes it: a whole number, or null.
+func throttle(rate float64) *int {
+	if rate <= 0 {
+		return nil
+	}
+	whole := min(int(math.Ceil(rate)), math.MaxUint16)
+	return &whole
 }
 
 // wireChannels returns null if there are no channels.
@@ -60,6 +67,15 @@ func wireChannels(channels hook.Channels) *[]string {
 	}
 	list := []string(channels)
 	return &list
+}
+
+// readThrottle reads a rate limit. Nil: none.
+func readThrottle(o *object) *int {
+	rate := take[int](o, "a whole number", "throttleRate", "rateLimit")
+	if rate != nil && (*rate < 1 || *rate > 10_000) {
+		o.blame("throttleRate", "throttleRate must be 1 to 10000")
+	}
+	return rate
 }
 
 // endpoint finds the endpoint that the path, or a parameter, names by its id or its uid.
@@ -113,9 +129,7 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 		slices.SortFunc(in.headers, func(a, b app.HeaderChange) int { return strings.Compare(a.Name, b.Name) })
 	}
 	in.channels = readChannels(o)
-	if in.rate = take[int](o, "a whole number", "throttleRate", "rateLimit"); in.rate != nil && (*in.rate < 1 || *in.rate > 10_000) {
-		o.blame("throttleRate", "throttleRate must be 1 to 10000")
-	}
+	in.rate = readThrottle(o)
 	in.types = []string{"*"}
 	if list := take[[]string](o, "an array of strings", "eventTypes", "filterTypes"); list != nil {
 		if in.types = *list; len(in.types) == 0 {
@@ -280,7 +294,7 @@ func (a *api) putEndpoint(q *call) error {
 		return invalid("url", "url is required")
 	}
 	enabled, none, rate := in.disabled == nil || !*in.disabled, "", 0.0
-	change := app.EndpointChange{URL: in.url, Types: &in.types, Channels: &in.channels, Enabled: &enabled, Description: in.description, UID: in.uid, Metadata: &in.metadata, RateLimit: &rate}
+	change := app.EndpointChange{URL: in.url, Types: &in.types, Channels: &in.channels, Enabled: &enabled, Description: in.description, UID: in.uid, Metadata: app.ReplaceMetadata(in.metadata), RateLimit: &rate}
 	if change.Description == nil {
 		change.Description = &none
 	}
@@ -328,7 +342,7 @@ func (a *api) patchEndpoint(q *call) error {
 		}
 	}
 	if o.has("metadata") {
-		change.Metadata = &in.metadata
+		change.Metadata = app.ReplaceMetadata(in.metadata)
 	}
 	if o.has("throttleRate", "rateLimit") {
 		change.RateLimit = new(float64)
@@ -466,7 +480,7 @@ func (a *api) rotateSecret(q *call) error {
 	return q.done()
 }
 
-// renamed changes the member that an error is about.
+// renamed changes the member that an error is about, if it is from or none.
 func renamed(err error, from, to string) error {
 	e, ok := errors.AsType[*hook.Error](err)
 	if !ok || e.Field != from && e.Field != "" {

@@ -36,8 +36,8 @@ func (s *Accounts) CreateTenant(ctx context.Context, n hook.Tenant, once *hook.O
 
 // CreateTenant stores a tenant, in an operation of a caller.
 func (d Duties) CreateTenant(t *unit.Tx, n hook.Tenant) error {
-	changed, err := t.Exec("insert tenant", "INSERT INTO tenants (id, name, metadata, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-		n.ID, n.Name, n.Metadata, sqltext.Micros(n.CreatedAt))
+	changed, err := t.Exec("insert tenant", "INSERT INTO tenants (id, name, metadata, rate_limit, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		n.ID, n.Name, n.Metadata, n.RateLimit, sqltext.Micros(n.CreatedAt))
 	if err != nil {
 		return err
 	}
@@ -47,8 +47,8 @@ func (d Duties) CreateTenant(t *unit.Tx, n hook.Tenant) error {
 	return t.ReloadTenant(n.ID)
 }
 
-// UpdateTenant changes the name and the metadata of a tenant. update runs on the writer under the contract
-// of UpdateEndpoint. It cannot change the id or the time of creation.
+// UpdateTenant changes the name, the metadata and the rate limit of a tenant. update runs on
+// the writer under the contract of UpdateEndpoint. It cannot change the id or the time of creation.
 func (s *Accounts) UpdateTenant(ctx context.Context, id string, update func(old hook.Tenant) (hook.Tenant, error)) (hook.Tenant, error) {
 	var made hook.Tenant
 	err := s.do(ctx, "update tenant", 1, func(t *tx) error {
@@ -60,7 +60,11 @@ func (s *Accounts) UpdateTenant(ctx context.Context, id string, update func(old 
 			return err
 		}
 		made.ID, made.CreatedAt = old.ID, old.CreatedAt
-		if _, err = t.Exec("update tenant", "UPDATE tenants SET name = ?, metadata = ? WHERE id = ?", made.Name, made.Metadata, id); err == nil && made != old {
+		_, err = t.Exec("update tenant", "UPDATE tenants SET name = ?, metadata = ?, rate_limit = ? WHERE id = ?", made.Name, made.Metadata, made.RateLimit, id)
+		if err == nil && made.RateLimit != old.RateLimit {
+			err = t.RateChanged(id)
+		}
+		if err == nil && made != old {
 			t.Audited(hook.ActTenantUpdated, "tenant", id, t.AuditScope(id), tenantChanges(&old, &made)...)
 		}
 		return err
@@ -78,6 +82,9 @@ func tenantChanges(old, made *hook.Tenant) (names []string) {
 	}
 	if old.Metadata != made.Metadata {
 		names = append(names, "metadata")
+	}
+	if old.RateLimit != made.RateLimit {
+		names = append(names, "rate_limit")
 	}
 	return names
 }

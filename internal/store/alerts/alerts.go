@@ -188,6 +188,9 @@ func (d Duties) Exhausted(t *unit.Tx, target *hook.Endpoint, failed *hook.Delive
 		a.Event = failed.Event
 	}
 	data := hook.NewDeliveryAlert(failed, target, public, o.StartedAt)
+	if event != nil && event.GivenID != "" {
+		data.Event = event.GivenID
+	}
 	a.Data, a.Example = data, hook.AlertExample{Type: a.Name, Tenant: data.Tenant, Endpoint: data.Endpoint, Message: data.Message}
 	d.record(t, a)
 }
@@ -324,11 +327,11 @@ func (t *tx) logAlert(a *unit.Alert) {
 // publishAlert stores the alert as an event of the audience, with its deliveries.
 func (t *tx) publishAlert(audience hook.Scope, a *unit.Alert, targets []*hook.Endpoint) error {
 	if d, ok := a.Data.(*hook.DeliveryAlert); ok && !a.Event.IsZero() {
-		public := a.Event
-		if _, err := t.Row("read event", "SELECT coalesce(public_id, id) FROM events WHERE id = ?", []any{a.Event[:]}, sqltext.Blob(public[:])); err != nil {
+		public, given := a.Event, ""
+		if _, err := t.Row("read event", "SELECT coalesce(public_id, id) FROM events WHERE id = ?", []any{a.Event[:]}, sqltext.PublicPlace{ID: &public, Given: &given}); err != nil {
 			return err
 		}
-		d.Event, a.Event = public.String(), hook.ID{}
+		d.Event, a.Event = hook.PublicText(public, given), hook.ID{}
 	}
 	text, err := json.Marshal(a.Data)
 	if err != nil {

@@ -31,6 +31,7 @@ const (
 // is immutable once it is in the directory.
 type Scope struct {
 	Tenant    bool             // the tenant exists and is not deleted
+	Rate      float64          // the tenant's RateLimit
 	Endpoints []*hook.Endpoint // all that are not deleted, ordered by id
 }
 
@@ -76,7 +77,7 @@ func (e *Scope) With(ep *hook.Endpoint) *Scope {
 	i, ok := slices.BinarySearchFunc(e.Endpoints, ep.ID, func(ep *hook.Endpoint, id hook.ID) int {
 		return bytes.Compare(ep.ID[:], id[:])
 	})
-	next := &Scope{Tenant: e.Tenant, Endpoints: slices.Clone(e.Endpoints)}
+	next := &Scope{Tenant: e.Tenant, Rate: e.Rate, Endpoints: slices.Clone(e.Endpoints)}
 	switch {
 	case ep.Status == hook.Deleted && ok:
 		next.Endpoints = slices.Delete(next.Endpoints, i, i+1)

@@ -80,7 +80,7 @@ func scanLogged(row sqltext.Scanner) (hook.LoggedDelivery, error) {
 	var l hook.LoggedDelivery
 	var attempted int64
 	var err error
-	l.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(l.PublicID[:]), &attempted, &l.Message)
+	l.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.PublicPlace{ID: &l.PublicID, Given: &l.GivenID}, &attempted, &l.Message)
 	if l.PublicID.IsZero() {
 		l.PublicID = l.Event
 	}

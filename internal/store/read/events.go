@@ -55,7 +55,7 @@ func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.
 
 // eventHead are the columns of an event without its data, and its tags. A list does not
 // need the data, and a page of the largest events would be 64 MB.
-const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, coalesce(e.channels, ''), e.created_at, e.accepted_at, {bytes}, 0, coalesce(e.payload_removed_at, 0), {tags}"
+const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, coalesce(e.channels, ''), e.created_at, e.accepted_at, {bytes}, 0, coalesce(e.payload_removed_at, 0), coalesce(e.deliver_at, 0), {tags}"
 
 // scanTagged reads an event and its tags.
 func scanTagged(row sqltext.Scanner) (*hook.Event, error) {

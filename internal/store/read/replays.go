@@ -126,7 +126,7 @@ func replayPage(source hook.ReplaySource, newest bool) string {
 func scanMatch(row sqltext.Scanner) (m hook.ReplayMatch, err error) {
 	var accepted int64
 	var channels string
-	err = row.Scan(sqltext.Blob(m.Event[:]), sqltext.Blob(m.PublicID[:]), &m.Type, &channels, &m.Kind, &accepted, &m.PayloadGone, &m.Exists, &m.State, &m.LastStatus, &m.LastError)
+	err = row.Scan(sqltext.Blob(m.Event[:]), sqltext.PublicPlace{ID: &m.PublicID, Given: &m.GivenID}, &m.Type, &channels, &m.Kind, &accepted, &m.PayloadGone, &m.Exists, &m.State, &m.LastStatus, &m.LastError)
 	m.Channels, m.AcceptedAt = hook.ParseChannels(channels), sqltext.FromMicros(accepted)
 	return m, err
 }

@@ -475,14 +475,14 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 		j.Requested++
 		return t.requestReplay(&row, j, target)
 	}
-	var removed int64
-	if ok, err := t.Row("read event", "SELECT coalesce(payload_removed_at, 0) FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
-		[]any{m.Event[:], int64(j.Scope.Mode), j.Scope.Tenant}, &removed); err != nil || !ok || removed != 0 {
+	var removed, deliver int64
+	if ok, err := t.Row("read event", "SELECT coalesce(payload_removed_at, 0), coalesce(deliver_at, 0) FROM events WHERE id = ? AND mode = ? AND tenant = ?{lock}",
+		[]any{m.Event[:], int64(j.Scope.Mode), j.Scope.Tenant}, &removed, &deliver); err != nil || !ok || removed != 0 {
 		j.Skipped++ // retention dropped the event or its payload
 		return err
 	}
 	j.Created++
-	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, Channels: m.Channels, AcceptedAt: m.AcceptedAt}
+	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, GivenID: m.GivenID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, Channels: m.Channels, AcceptedAt: m.AcceptedAt, DeliverAt: sqltext.FromMicros(deliver)}
 	return t.s.opts.Deliver(t.Tx, e, target, profileOf(target))
 }
 

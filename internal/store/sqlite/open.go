@@ -107,7 +107,7 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 	// known.
 	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{free}", "", "{then}", "CROSS JOIN",
 		"{stopped}", " INDEXED BY deliveries_stopped", "{away}", "", "{turn}", "1",
-		"{idkey}", "(mode, public_id, tenant)", "{idcols}", "mode, public_id, tenant", "{tags}", "(SELECT nullif(json_group_object(t.name, t.value), '{}') FROM event_tags t WHERE t.event = e.id)")
+		"{idkey}", "(mode, public_id, tenant)", "{idcols}", "mode, substr(public_id, 1, 16), tenant", "{tags}", "(SELECT nullif(json_group_object(t.name, t.value), '{}') FROM event_tags t WHERE t.event = e.id)")
 	return syncDir(filepath.Dir(path))
 }
 

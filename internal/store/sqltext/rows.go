@@ -58,7 +58,7 @@ const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?,
 	WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND attempts = ? AND owner = ?`
 
 // EventColumns are the columns that ScanEvent reads, from events e.
-const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, coalesce(e.channels, ''), e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0)"
+const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, coalesce(e.channels, ''), e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0), coalesce(e.deliver_at, 0)"
 
 // OnChannel is true for a row of events e that has a channel. Its argument is the channel,
 // as hook.Channels.Text returns it.
@@ -79,16 +79,17 @@ func ScanEvent(row Scanner) (*hook.Event, error) {
 func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 	e := &hook.Event{}
 	var channels string
-	var created, accepted, checksum, removed int64
-	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &channels, &created, &accepted,
-		&e.Data, &checksum, &removed}, more...)...)
+	var created, accepted, checksum, removed, deliver int64
+	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, PublicPlace{&e.PublicID, &e.GivenID}, &e.Kind, &e.Type, &channels, &created, &accepted,
+		&e.Data, &checksum, &removed, &deliver}, more...)...)
 	if err != nil {
 		return nil, err
 	}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
 	}
-	e.Channels, e.CreatedAt, e.AcceptedAt = hook.ParseChannels(channels), FromMicros(created), FromMicros(accepted)
+	e.Channels = hook.ParseChannels(channels)
+	e.CreatedAt, e.AcceptedAt, e.DeliverAt = FromMicros(created), FromMicros(accepted), FromMicros(deliver)
 	if removed != 0 {
 		e.Data, e.PayloadRemovedAt = nil, FromMicros(removed)
 		return e, nil

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // Errors of opening a store that callers branch on.
@@ -241,6 +243,25 @@ func (b Blob) Scan(value any) error {
 	copy(b, text)
 	return nil
 }
+
+// PublicPlace scans the column public_id of events: the id of the event for callers and
+// receivers, and behind its 16 bytes the platform's own text, if that is no UUID.
+type PublicPlace struct {
+	ID    *hook.ID
+	Given *string
+}
+
+// Scan implements sql.Scanner. NULL changes nothing.
+func (p PublicPlace) Scan(value any) error {
+	text, _ := value.([]byte)
+	if n := copy(p.ID[:], text); len(text) > n {
+		*p.Given = string(text[n:])
+	}
+	return nil
+}
+
+// PublicValue returns what PublicPlace scans.
+func PublicValue(id hook.ID, given string) []byte { return append(id[:], given...) }
 
 // OrNull returns the bytes as an argument. A nil slice becomes NULL.
 func OrNull(text []byte) any {

@@ -27,7 +27,7 @@ func (t *Tx) NoteDue(target *hook.Endpoint, at time.Time) {
 		return
 	}
 	t.NoteDueHere(target, at)
-	if target.RateLimit > 0 || target.MaxInFlight > 0 {
+	if target.Rate() > 0 || target.MaxInFlight > 0 {
 		t.Announce(target)
 	}
 }

@@ -89,6 +89,18 @@ func (t *Tx) ReloadTenant(id string) error {
 	return nil
 }
 
+// RateChanged passes new snapshots of a tenant's endpoints on. Their number is bounded by
+// the endpoints that a tenant may have.
+func (t *Tx) RateChanged(id string) error {
+	if err := t.ReloadTenant(id); err != nil {
+		return err
+	}
+	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
+		t.Changed = append(t.Changed, t.Scopes[hook.Scope{Tenant: id, Mode: mode}].Endpoints...)
+	}
+	return nil
+}
+
 // Tenant reads a tenant that is not deleted.
 func (t *Tx) Tenant(id string) (hook.Tenant, error) {
 	found, err := sqltext.Collect(background, t.Conn, read.ScanTenant, "SELECT "+read.TenantColumns+" FROM tenants WHERE id = ? AND deleted_at = 0", id)

@@ -184,7 +184,7 @@ func (t *Tx) NoteAttempt(after *hook.Delivery, was hook.State, o *hook.Outcome) 
 		s.Class = cmp.Or(o.Class, hook.ClassStatus)
 	}
 	if was != hook.Succeeded && after.State == hook.Succeeded {
-		s.Delivered, s.First, s.Since = true, after.Attempts == 1, o.StartedAt.Add(o.Duration).Sub(after.CreatedAt)
+		s.Delivered, s.First, s.Since = true, after.Attempts == 1, o.StartedAt.Add(o.Duration).Sub(after.Begins(o.DeliverAt))
 	}
 	if was.Open() && after.State == hook.Failed {
 		s.GivenUp = 1

@@ -250,7 +250,7 @@ func delivery(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullID: id.String(), FullEvent: row.PublicID.String(), FullEndpoint: row.Endpoint.String(),
+	p := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullID: id.String(), FullEvent: hook.PublicText(row.PublicID, row.GivenID), FullEndpoint: row.Endpoint.String(),
 		Reason: v.reason(row.Reason), Settled: v.when(row.SettledAt), Base: "deliveries/" + id.String()}
 	if row.State == hook.Pending && row.Due.IsZero() {
 		p.Waits = v.T("delivery.waits")
