@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -88,12 +87,7 @@ func (p *readsPlan) run(ctx context.Context, out io.Writer) error {
 	}
 	defer server.end()
 	fmt.Fprintf(out, "started and ready after %v\n\n", time.Since(began).Round(time.Millisecond))
-	m := &reader{url: server.url, http: &http.Client{Timeout: time.Minute}}
-	m.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if m.http.Jar, err = cookiejar.New(nil); err != nil {
-		return err
-	}
-	m.api = &client.Client{URL: server.url, Key: benchKey, HTTP: &http.Client{Timeout: time.Minute}, Attempts: 1}
+	m := &reader{url: server.url, http: browser(), api: server.client()}
 	if err := m.prepare(ctx); err != nil {
 		return err
 	}
@@ -129,7 +123,7 @@ func (p *readsPlan) filled(ctx context.Context, mark string) ([]byte, error) {
 	}
 	defer server.end()
 	p.progress.Say("filling: keys, sessions, replays, audit log")
-	if err := addThings(ctx, &client.Client{URL: server.url, Key: benchKey, HTTP: &http.Client{Timeout: time.Minute}, Attempts: 1}); err != nil {
+	if err := addThings(ctx, server.client()); err != nil {
 		return nil, err
 	}
 	text := fmt.Appendf(nil, "%d deliveries of %d tenants, filled in %v", p.deliveries, fillTenants, time.Since(began).Round(time.Second))
