@@ -201,6 +201,7 @@ var netExceptions = map[string]string{
 	"internal/store/pgtest/cut.go": "test support: it stands in front of a database that a test started",
 	"internal/mail/server.go":      "the mail server is the operator's own, named by an option",
 	"internal/bench/rig.go":        "the load generator talks to the two processes it started itself",
+	"internal/bench/reads.go":      "the same: it requests pages like a browser",
 }
 
 func TestOneEgress(t *testing.T) {
