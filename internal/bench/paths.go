@@ -191,6 +191,16 @@ func (m *reader) calls(t *things) {
 	for _, query := range [][]string{{"event_type", rareType}, {"event_type", "nothing.such"}, {"status", "503"}, {"status", "418"}, {"status_class", "4xx"}, {"status_class", "2xx"}, {"error", "timeout_response"}, {"error", "dns_timeout"}} {
 		get("/v1/deliveries", query...)
 	}
+	m.things(t)
+	for _, source := range []string{"failed", "missing", "all"} {
+		m.reads = append(m.reads, &oneRead{name: "POST /v1/replays dry_run source=" + source, method: http.MethodPost, path: "/v1/replays", key: true,
+			body: fmt.Sprintf(`{"endpoint":%q,"source":%q,"dry_run":true}`, t.endpoint, source)})
+	}
+}
+
+// things lists the calls of the API that name one thing, and searches.
+func (m *reader) things(t *things) {
+	get := func(path string, query ...string) { m.reading(true, path, query...) }
 	for _, endpoint := range []string{t.endpoint, t.failing, t.disabled, t.one} {
 		get("/v1/endpoints/" + endpoint)
 		get("/v1/endpoints/" + endpoint + "/stats")
@@ -230,10 +240,6 @@ func (m *reader) calls(t *things) {
 	get("/v1/stats", "from", t.day)
 	get("/v1/stats", "from", t.long, "step", "1h")
 	get("/v1/stats", "from", t.day, "step", "1m")
-	for _, source := range []string{"failed", "missing", "all"} {
-		m.reads = append(m.reads, &oneRead{name: "POST /v1/replays dry_run source=" + source, method: http.MethodPost, path: "/v1/replays", key: true,
-			body: fmt.Sprintf(`{"endpoint":%q,"source":%q,"dry_run":true}`, t.endpoint, source)})
-	}
 }
 
 // pages lists the pages of the dashboard.
