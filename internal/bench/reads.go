@@ -155,12 +155,13 @@ func addThings(ctx context.Context, api *client.Client) error {
 	if err != nil {
 		return err
 	}
+	hourAgo := client.Time{Time: time.Now().Add(-time.Hour)} // so that each counts little
 	for range 60 {
 		for _, e := range big.Data {
 			if e.Enabled {
 				continue // a replay to it would send
 			}
-			r, err := api.CreateReplay(ctx, client.NewReplay{Endpoint: e.ID, Source: "all", Hold: true})
+			r, err := api.CreateReplay(ctx, client.NewReplay{Endpoint: e.ID, Source: "all", After: &hourAgo, Hold: true})
 			if err == nil {
 				_, err = api.CancelReplay(ctx, *r.ID)
 			}
