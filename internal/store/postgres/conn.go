@@ -100,7 +100,7 @@ func NewDialect() *sqltext.Dialect {
 	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{stopped}", "",
 		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
 			AND n.seen_at + n.lease >= clock_timestamp())`,
-		"{turn}", tryTurn, "{idkey}", "event", "{idcols}", "id", "{tags}", "(SELECT json_object_agg(t.name, t.value)::text FROM event_tags t WHERE t.event = e.id)")
+		"{turn}", tryTurn, "{oldest}", `decode(min(encode(w.event, 'hex') COLLATE "C"), 'hex')`, "{idkey}", "event", "{idcols}", "id", "{tags}", "(SELECT json_object_agg(t.name, t.value)::text FROM event_tags t WHERE t.event = e.id)")
 }
 
 // prepares reports whether the server may keep prepared statements.

@@ -46,6 +46,7 @@ var (
 //	{idkey}    the key by which an event id given by a platform is found
 //	{idcols}   the columns of events that {idkey} is compared with
 //	{tags}     the tags of an event e as a JSON object, or NULL
+//	{oldest}   the least of the ids event of w; NULL if there is none
 //	{turn}     true if no other node is doing what one node does for all
 type Dialect struct {
 	words    atomic.Pointer[strings.Replacer]
