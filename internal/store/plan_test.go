@@ -116,6 +116,11 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"old tags":        {oldTags, "event_tags USING PRIMARY KEY (event>? AND event<?)"},
 		"drop tags":       {tablesOf("events", dropTags), "event_tags USING PRIMARY KEY (event=?)"},
 
+		"sessions":     {search("sessions of mode"), "web_sessions_mode (kind=? AND mode=? AND id<?)"},
+		"own sessions": {search("sessions of tenant"), "web_sessions_scope (kind=? AND mode=? AND tenant=? AND id<?)"},
+		"summed":       {summedScopes, "COVERING INDEX alert_sums_scope"},
+		"sums":         {takeSums, "COVERING INDEX alert_sums_scope (mode=? AND tenant=?)"},
+
 		"events": {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {
 		plan := litePlan(t, s, c.query)

@@ -2,6 +2,7 @@ package read
 
 import (
 	"slices"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -68,6 +69,8 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 			query, args := f.query(span{low: low, high: high})
 			all[name] = Statement{query, args}
 		}
+		query, args := portalSessions(&hook.WebSessionQuery{Scope: scope}, high, time.Unix(1, 0))
+		all["sessions"+of] = Statement{query, args}
 		all["find request"+of] = Statement{requestNamed, []any{scope.Mode, "3w5e-1z", 10, scope.Tenant, scope.Tenant}}
 	}
 	all["find tenant"] = Statement{tenantsNamed, []any{"0193", "0193g", 21}}
