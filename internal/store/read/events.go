@@ -163,7 +163,7 @@ func eventsWith(scope hook.Scope, tag *hook.Tag) spanOf {
 	if tag == nil {
 		return eventsOfScope(scope)
 	}
-	of := spanOf{"g.event", "event_tags g", "event_tags g {then} events e ON e.id = {g.event}", "g.mode = ? AND g.tenant = ? AND g.name = ? AND g.value = ?",
+	of := spanOf{"g.event", "event_tags g", "event_tags g {then} events e ON e.id = g.event", "g.mode = ? AND g.tenant = ? AND g.name = ? AND g.value = ?",
 		[]any{scope.Mode, scope.Tenant, tag.Name, tag.Value}}
 	if scope.Tenant == "" {
 		of.where, of.args = "g.mode = ? AND g.name = ? AND g.value = ?", []any{scope.Mode, tag.Name, tag.Value}

@@ -42,7 +42,6 @@ var (
 //	{free}     as {lock}, but skips rows that another transaction has locked
 //	{then}     joins what follows to what precedes, row by row
 //	{e.id}     e.id in the condition of {then}, where what precedes is e: PostgreSQL must not begin with what follows
-//	{g.event}  the same with g.event
 //	{stopped}  after the name of deliveries: uses the index on held and failed ones
 //	{away}     and the node that the endpoint's listener is connected to is gone
 //	{idkey}    the key by which an event id given by a platform is found
