@@ -187,7 +187,7 @@ func TestNothingSkipsEscaping(t *testing.T) {
 func TestNobodyAsksWhichDatabase(t *testing.T) {
 	for _, s := range checkout(t) {
 		switch s.dir() {
-		case "internal/store", "internal/store/read", "internal/store/directory", "internal/store/batch":
+		case "internal/store", "internal/store/unit", "internal/store/upkeep", "internal/store/accounts", "internal/store/alerts", "internal/store/replays", "internal/store/read", "internal/store/directory", "internal/store/batch":
 			if !s.test {
 				report(t, checkEngineBlind(s, "internal/store/store.go", "internal/store/errors.go"))
 			}

@@ -143,7 +143,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 }
 
 // node returns the cluster of a store.
-func node(s *Store) *cluster.Cluster { return s.peers.(*cluster.Cluster) }
+func node(s *Store) *cluster.Cluster { return s.core.Peers.(*cluster.Cluster) }
 
 // die ends a node's heartbeat, as a crash does. Its rows stay.
 func (p *peer) die() {
@@ -293,7 +293,7 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	}
 	// Control: the stale row was refused by fence and owner alone.
 	var n int
-	b.must(b.read.QueryRowContext(t.Context(), "SELECT count(*) FROM deliveries WHERE event = ? AND state = 2", jobs[1].Delivery.Event[:]).Scan(&n))
+	b.must(b.core.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM deliveries WHERE event = ? AND state = 2", jobs[1].Delivery.Event[:]).Scan(&n))
 	if n != 1 {
 		t.Error("control: an update without owner and fence would have found no row to overwrite")
 	}

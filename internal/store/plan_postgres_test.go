@@ -51,11 +51,11 @@ func TestPlansOnPostgres(t *testing.T) {
 	fillForPlans(t, s, rows)
 	t.Logf("FIGURE plans on PostgreSQL with %d events, filled in %v", rows, time.Since(began).Round(time.Second))
 	endpoint, tenant := hook.ID{}, "t-1"
-	if err := s.read.QueryRowContext(t.Context(), "SELECT id, tenant FROM endpoints ORDER BY id LIMIT 1 OFFSET 3").Scan(sqltext.Blob(endpoint[:]), &tenant); err != nil {
+	if err := s.core.Read.QueryRowContext(t.Context(), "SELECT id, tenant FROM endpoints ORDER BY id LIMIT 1 OFFSET 3").Scan(sqltext.Blob(endpoint[:]), &tenant); err != nil {
 		t.Fatal(err)
 	}
 	var event, delivery hook.ID
-	if err := s.read.QueryRowContext(t.Context(), "SELECT event, id FROM deliveries ORDER BY event DESC LIMIT 1 OFFSET 500").
+	if err := s.core.Read.QueryRowContext(t.Context(), "SELECT event, id FROM deliveries ORDER BY event DESC LIMIT 1 OFFSET 500").
 		Scan(sqltext.Blob(event[:]), sqltext.Blob(delivery[:])); err != nil {
 		t.Fatal(err)
 	}
@@ -80,14 +80,14 @@ func TestPlansOnPostgres(t *testing.T) {
 		"expire":           {expireRows, []any{"held_expired", now, busy.ID[:], low[:], high[:], now}},
 		"old held":         {heldPageEnd, []any{busy.ID[:], low[:], high[:], sweepOf - 1}},
 		"holders":          {endpointsWithOldHeld, []any{hook.Disabled, hook.Tripped, high[:]}},
-		"backlog":          {countOpen, []any{int64(hook.Live), tenant}},
+		"backlog":          {sqltext.CountOpen, []any{int64(hook.Live), tenant}},
 		"kept of all":      {sqltext.KeptOfAll, []any{low[:], high[:], int64(5)}},
 		"kept of a tenant": {sqltext.KeptOfTenant, []any{int64(hook.Live), tenant, low[:], high[:], int64(5)}},
-		"kept deliveries":  {sqltext.In(sqltext.KeptDeliveries, 16), append(listArgs([]hook.ID{event, low}), int64(5))},
-		"kept shots":       {sqltext.In(sqltext.KeptShots, 16), listArgs([]hook.ID{event, low})},
-		"remove payloads":  {sqltext.In(sqltext.RemovePayloads, 16), append([]any{now}, listArgs([]hook.ID{event, low})...)},
-		"old answers":      {sqltext.In(sqltext.OldAnswers, 16), append(listArgs([]hook.ID{event, low}), now, int64(5))},
-		"newer answers":    {sqltext.In(sqltext.NewerAnswers, 16), append(listArgs([]hook.ID{event, low}), now)},
+		"kept deliveries":  {sqltext.In(sqltext.KeptDeliveries, 16), append(sqltext.ListArgs([]hook.ID{event, low}), int64(5))},
+		"kept shots":       {sqltext.In(sqltext.KeptShots, 16), sqltext.ListArgs([]hook.ID{event, low})},
+		"remove payloads":  {sqltext.In(sqltext.RemovePayloads, 16), append([]any{now}, sqltext.ListArgs([]hook.ID{event, low})...)},
+		"old answers":      {sqltext.In(sqltext.OldAnswers, 16), append(sqltext.ListArgs([]hook.ID{event, low}), now, int64(5))},
+		"newer answers":    {sqltext.In(sqltext.NewerAnswers, 16), append(sqltext.ListArgs([]hook.ID{event, low}), now)},
 		"due events":       {sqltext.DueEvents, []any{int64(0), now, int64(5)}},
 		"find":             {sqltext.FindDelivery, sqltext.FindDeliveryArgs(scope, delivery)},
 		"scope":            {directory.EndpointsWhere(directory.LiveOfScope), []any{int64(hook.Live), tenant, int64(hook.Deleted)}},
@@ -114,7 +114,7 @@ func TestPlansOnPostgres(t *testing.T) {
 	writer := writerPool(t, s)
 	defer func() { _ = writer.Close() }()
 	for name, p := range plans {
-		db := s.read.DB
+		db := s.core.Read.DB
 		if sweeps[name] {
 			db = writer
 		}
@@ -130,19 +130,19 @@ func TestPlansOnPostgres(t *testing.T) {
 		}
 		t.Logf("%-14s %8.2f ms", name, took)
 	}
-	if plan, _ := explain(t, s, s.read.DB, "SELECT count(*) FROM deliveries d WHERE d.last_status = ?", []any{418}); readThrough(plan) < rows/2 {
+	if plan, _ := explain(t, s, s.core.Read.DB, "SELECT count(*) FROM deliveries d WHERE d.last_status = ?", []any{418}); readThrough(plan) < rows/2 {
 		t.Errorf("control: a query without an index reads nothing through:\n%s", plan)
 	}
-	if plan, _ := explain(t, s, s.read.DB, holdRows, plans["hold"].args); mostRead(plan) <= sweepOf {
+	if plan, _ := explain(t, s, s.core.Read.DB, holdRows, plans["hold"].args); mostRead(plan) <= sweepOf {
 		t.Errorf("control: a page of a backlog is read without a bitmap where these are allowed:\n%s", plan)
 	}
 	for name, order := range map[string]string{"limit": "LIMIT 5", "lock below the limit": "LIMIT 5 FOR UPDATE"} {
-		plan, _ := explain(t, s, s.read.DB, "SELECT d.event FROM deliveries d WHERE d.state = 0 AND d.owner >= 0 AND d.endpoint = ? ORDER BY d.due "+order, []any{endpoint[:]})
+		plan, _ := explain(t, s, s.core.Read.DB, "SELECT d.event FROM deliveries d WHERE d.state = 0 AND d.owner >= 0 AND d.endpoint = ? ORDER BY d.due "+order, []any{endpoint[:]})
 		if in, out := sorted(plan); in <= out {
 			t.Errorf("control: an order that no index has, with a %s, sorts %d rows for %d:\n%s", name, in, out, plan)
 		}
 	}
-	plan, _ := explain(t, s, s.read.DB, literalMoves(event, endpoint), nil)
+	plan, _ := explain(t, s, s.core.Read.DB, literalMoves(event, endpoint), nil)
 	if readThrough(plan) > 0 {
 		t.Errorf("settling reads a partition from one end to the other:\n%s", plan)
 	}
@@ -163,7 +163,7 @@ func TestSettlingFindsRowsByTheirKey(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	_, busy := waitingFor(t, s, "busy", 500)
 	var event hook.ID
-	if err := s.read.QueryRowContext(t.Context(), "SELECT event FROM deliveries LIMIT 1").Scan(sqltext.Blob(event[:])); err != nil {
+	if err := s.core.Read.QueryRowContext(t.Context(), "SELECT event FROM deliveries LIMIT 1").Scan(sqltext.Blob(event[:])); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
@@ -176,7 +176,7 @@ func TestSettlingFindsRowsByTheirKey(t *testing.T) {
 			event[:], busy.ID[:], int64(1), int64(0), int64(0)}},
 	} {
 		for query, byKey := range map[string]bool{c.query: true, strings.Replace(c.query, "state + 0 = 0", "state = 0", 1): false} {
-			plan, _ := explain(t, s, s.read.DB, query, c.args)
+			plan, _ := explain(t, s, s.core.Read.DB, query, c.args)
 			if strings.Contains(plan, "owner_due_idx") == byKey {
 				t.Errorf("%s by its key: %v, want %v\n%s", name, !byKey, byKey, plan)
 			}
@@ -298,7 +298,7 @@ func explain(t *testing.T, s *Store, db *sql.DB, query string, args []any) (plan
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	rows, err := tx.QueryContext(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY ON) "+s.read.Dialect.Text(query), args...)
+	rows, err := tx.QueryContext(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY ON) "+s.core.Read.Dialect.Text(query), args...)
 	if err != nil {
 		t.Fatalf("%v in %s", err, query)
 	}

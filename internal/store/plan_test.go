@@ -14,6 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // The queries over deliveries are cheap only while the planner uses the index made for
@@ -29,6 +30,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	searches := read.Statements(hook.Scope{Tenant: "acme", Mode: hook.Live}, hook.ID{1})
+	kept := upkeep.Statements()
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
 		"history": true, // sorts the endpoints of one tenant
@@ -40,7 +42,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"shots":    {claimShotRows, "oneshots_owner (owner=? AND endpoint=? AND requested_at<?)"},
 		"first":    {sqltext.EarliestDue, "COVERING INDEX oneshots_owner (owner=? AND endpoint=?)"},
 		"waiting":  {summaryRows, "COVERING INDEX oneshots_owner (owner=?)"},
-		"shots of": {countOpen, "COVERING INDEX oneshots_endpoint (endpoint=?)"},
+		"shots of": {sqltext.CountOpen, "COVERING INDEX oneshots_endpoint (endpoint=?)"},
 		"disown":   {disownRows("owner > 0 AND owner < 9"), "deliveries_open (owner>? AND owner<?)"},
 		"summary":  {summaryRows, "deliveries_open (owner=?)"},
 		"hold":     {holdRows, "deliveries_open (owner=? AND endpoint=?)"},
@@ -50,8 +52,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"old held": {heldPageEnd, "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
 		"holders":  {endpointsWithOldHeld, "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event<?)"},
 		"moved":    {moveHeldRows, "deliveries USING PRIMARY KEY (event=? AND endpoint=?)"},
-		"backlog":  {countOpen, "deliveries_open (owner=? AND endpoint=?)"},
-		"of held":  {countOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"backlog":  {sqltext.CountOpen, "deliveries_open (owner=? AND endpoint=?)"},
+		"of held":  {sqltext.CountOpen, "deliveries_stopped (endpoint=? AND state=?)"},
 		"stats":    {search("stats"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
 		"open of":  {search("open of"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
 		"open in":  {search("open in"), "COVERING INDEX deliveries_open (owner=?)"},
@@ -68,9 +70,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"secret":   {directory.SecretsWhere(directory.WithID), "s USING PRIMARY KEY (endpoint=?)"},
 		"log":      {search("log"), "events_scope (mode=? AND tenant=?)"},
 		"log rows": {search("log"), "PRIMARY KEY (event=? AND endpoint=?)"},
-		"old page": {tablesOf("events", oldPage), "events_1 (id>? AND id<?)"},
-		"old rows": {tablesOf("events", oldDeliveries), "PRIMARY KEY (event>? AND event<?)"},
-		"old ids":  {tablesOf("events", dropIDs), "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
+		"old page": {kept["old page"], "events_1 (id>? AND id<?)"},
+		"old rows": {kept["old rows"], "PRIMARY KEY (event>? AND event<?)"},
+		"old ids":  {kept["old ids"], "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
 		"k all":    {sqltext.KeptOfAll, "events_1 (id>? AND id<?)"},
 		"k of":     {sqltext.KeptOfTenant, "events_scope (mode=? AND tenant=? AND id>? AND id<?)"},
 		"k rows":   {sqltext.In(sqltext.KeptDeliveries, 256), "PRIMARY KEY (event=?)"},
@@ -113,8 +115,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"find replay":     {search("find replay of mode"), "replays_1 (id>? AND id<?)"},
 		"find tenant":     {search("find tenant"), "tenants_1 (id>? AND id<?)"},
 		"find request":    {search("find request of tenant"), "audit_request (mode=? AND request=?)"},
-		"old tags":        {oldTags, "event_tags USING PRIMARY KEY (event>? AND event<?)"},
-		"drop tags":       {tablesOf("events", dropTags), "event_tags USING PRIMARY KEY (event=?)"},
+		"old tags":        {kept["old tags"], "event_tags USING PRIMARY KEY (event>? AND event<?)"},
+		"drop tags":       {kept["drop tags"], "event_tags USING PRIMARY KEY (event=?)"},
 
 		"sessions":     {search("sessions of mode"), "web_sessions_mode (kind=? AND mode=? AND id<?)"},
 		"own sessions": {search("sessions of tenant"), "web_sessions_scope (kind=? AND mode=? AND tenant=? AND id<?)"},
@@ -169,7 +171,7 @@ func litePlan(t *testing.T, s *Store, query string) string {
 	for i := range args {
 		args[i] = 1
 	}
-	lines, err := sqltext.Collect(context.Background(), s.read, func(row sqltext.Scanner) (string, error) {
+	lines, err := sqltext.Collect(context.Background(), s.core.Read, func(row sqltext.Scanner) (string, error) {
 		var id, parent, unused int
 		var detail string
 		err := row.Scan(&id, &parent, &unused, &detail)

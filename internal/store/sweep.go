@@ -6,6 +6,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Sweeps are work over all open deliveries of an endpoint, ordered by a change of its
@@ -21,9 +22,9 @@ import (
 //
 // A single process takes the bound from its ids, which only grow. Nodes on PostgreSQL have
 // their own clocks, so there the commit raises the bound above all stored events while no
-// node can publish, and every node's next id is above it (tx.holds). New ids are made only
+// node can publish, and every node's next id is above it (unit.Effects.Holds). New ids are made only
 // after that commit, so no other operation may follow a hold in its transaction
-// (tx.Written).
+// (unit.Tx.Written).
 //
 // While a hold is in progress, claims take nothing from the endpoint (beingHeld,
 // claimable), and a release or discard waits for the end of the hold (orderAfterHold).
@@ -38,13 +39,13 @@ const (
 
 // orderHold orders a hold of the deliveries that are pending now.
 func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
-	bound := t.s.ids.Next()
-	if _, err := t.exec("order hold", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_bound = ?, sweep_next = '' WHERE id = ?",
+	bound := t.s.core.IDs.Next()
+	if _, err := t.Exec("order hold", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_bound = ?, sweep_next = '' WHERE id = ?",
 		sweepHold, string(why), bound[:], target.ID[:]); err != nil {
 		return err
 	}
-	t.sweeps = true
-	t.holds = append(t.holds, target.ID)
+	t.Sweeps = true
+	t.Holds = append(t.Holds, target.ID)
 	return t.deleteShots(target, false)
 }
 
@@ -52,19 +53,19 @@ func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
 // ends first: some of its rows may still be owned by a dispatcher that forgot their jobs
 // when the endpoint was disabled.
 func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
-	t.sweeps = true
-	_, err := t.exec("order sweep", `UPDATE endpoints SET
+	t.Sweeps = true
+	_, err := t.Exec("order sweep", `UPDATE endpoints SET
 		sweep_next = CASE WHEN sweep = 'hold' THEN ? ELSE '' END,
 		sweep = CASE WHEN sweep = 'hold' THEN 'hold' ELSE ? END WHERE id = ?`, sweep, sweep, endpoint[:])
 	return err
 }
 
 func (t *tx) orderCancel(target *hook.Endpoint) error {
-	t.sweeps = true
-	if err := t.endReplays(target); err != nil {
+	t.Sweeps = true
+	if err := t.s.replays.End(t.Tx, target); err != nil {
 		return err
 	}
-	if _, err := t.exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
+	if _, err := t.Exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
 		sweepCancel, string(hook.ReasonEndpointDeleted), target.ID[:]); err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (s *Store) sweepAll(ctx context.Context) error {
 		})
 		if err != nil {
 			if code := hook.CodeOf(err); ctx.Err() == nil && code != hook.CodeStorageFull && code != hook.CodeStorageDown && code != hook.CodeShuttingDown {
-				s.log.Error("sweep of deliveries failed and will be tried again", "error", err)
+				s.core.Log.Error("sweep of deliveries failed and will be tried again", "error", err)
 			}
 			return err
 		}
@@ -131,10 +132,10 @@ func (t *tx) sweepOnce() (bool, error) {
 func (t *tx) nextSweeps() ([]hook.ID, error) {
 	const ordered = "SELECT id FROM endpoints WHERE sweep <> '' AND id > ? ORDER BY id LIMIT 8"
 	last := t.s.lastSwept
-	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, ordered, last[:])
+	ids, err := sqltext.Collect(background, t.Conn, sqltext.ScanID, ordered, last[:])
 	if err == nil && len(ids) == 0 && !last.IsZero() {
 		last = hook.ID{}
-		ids, err = sqltext.Collect(background, t.c, sqltext.ScanID, ordered, last[:])
+		ids, err = sqltext.Collect(background, t.Conn, sqltext.ScanID, ordered, last[:])
 	}
 	if len(ids) > 0 {
 		t.s.lastSwept = ids[len(ids)-1]
@@ -147,7 +148,7 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	var why hook.Reason
 	var bound []byte
 	var scope hook.Scope
-	ok, err := t.row("read sweep", "SELECT sweep, sweep_reason, sweep_bound, mode, tenant FROM endpoints WHERE id = ?{lock}",
+	ok, err := t.Row("read sweep", "SELECT sweep, sweep_reason, sweep_bound, mode, tenant FROM endpoints WHERE id = ?{lock}",
 		[]any{id[:]}, &sweep, &why, &bound, &scope.Mode, &scope.Tenant)
 	if err != nil || !ok {
 		return err
@@ -156,7 +157,7 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	if err != nil || n > 0 {
 		return err
 	}
-	if _, err = t.exec("end sweep", "UPDATE endpoints SET sweep = sweep_next, sweep_next = '' WHERE id = ?", id[:]); err != nil {
+	if _, err = t.Exec("end sweep", "UPDATE endpoints SET sweep = sweep_next, sweep_next = '' WHERE id = ?", id[:]); err != nil {
 		return err
 	}
 	return t.noteEarliest(scope, id)
@@ -171,7 +172,7 @@ func (t *tx) noteEarliest(scope hook.Scope, id hook.ID) error {
 	}
 	at, ok, err := t.earliest(id)
 	if ok {
-		t.noteDue(target, at)
+		t.NoteDue(target, at)
 	}
 	return err
 }
@@ -201,7 +202,7 @@ var (
 
 // sweepRows moves one page of rows and returns their number.
 func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
-	now := sqltext.Micros(t.now)
+	now := sqltext.Micros(t.Now)
 	switch sweep {
 	case sweepHold:
 		moved, err := t.moveAll(holdRows, hook.Held, why, 0, 0, now, id[:], bound, limit)
@@ -215,7 +216,7 @@ func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reas
 		return len(moved), t.noteReleased(scope, id)
 	case sweepDiscard:
 		moved, err := t.moveAll(moveHeldRows, hook.Cancelled, hook.ReasonDiscarded, 0, now, 0, id[:], limit)
-		t.addOpen(scope, -len(moved))
+		t.AddOpen(scope, -len(moved))
 		return len(moved), err
 	}
 	moved, err := t.moveAll(cancelPendingRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
@@ -223,29 +224,29 @@ func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reas
 	if err == nil && len(moved) == 0 {
 		moved, err = t.moveAll(moveHeldRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
 	}
-	t.addOpen(scope, -len(moved))
+	t.AddOpen(scope, -len(moved))
 	return len(moved), err
 }
 
 // moveAll runs a statement of moveState and returns the events of the rows that it moved.
 func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due, settled, held int64, page ...any) ([]hook.ID, error) {
-	moved, err := returning(t, sqltext.ScanID, statement, append([]any{int64(to), string(why), due, settled, held}, page...)...)
+	moved, err := unit.Returning(t.Tx, sqltext.ScanID, statement, append([]any{int64(to), string(why), due, settled, held}, page...)...)
 	return moved, sqltext.Wrap("sweep deliveries", err)
 }
 
 // dropJobs tells the dispatcher which jobs must no longer be attempted.
 func (t *tx) dropJobs(endpoint hook.ID, events []hook.ID, scheduled bool) {
 	for _, event := range events {
-		t.dropped = append(t.dropped, hook.Ref{Event: event, Endpoint: endpoint, Scheduled: scheduled})
+		t.Dropped = append(t.Dropped, hook.Ref{Event: event, Endpoint: endpoint, Scheduled: scheduled})
 	}
 }
 
 // noteReleased records that the table holds work for the endpoint again.
 func (t *tx) noteReleased(scope hook.Scope, id hook.ID) error {
-	target, err := t.endpoint(scope, id)
+	target, err := t.Endpoint(scope, id)
 	if err == nil && target != nil && target.Receives() {
-		t.noteDue(target, t.now)
-		t.announce(target)
+		t.NoteDue(target, t.Now)
+		t.Announce(target)
 	}
 	return err
 }

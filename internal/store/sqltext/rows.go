@@ -152,3 +152,19 @@ func Place(what string, scope hook.Scope, parts ...string) []byte {
 
 // TenantOfEndpoint finds the tenant of an endpoint in a mode.
 const TenantOfEndpoint = "SELECT tenant FROM endpoints WHERE id = ? AND mode = ?"
+
+// CountOpen counts the open deliveries and single shots of a scope, by the indexes over
+// open work. It includes deleted endpoints whose work is still being cancelled.
+const CountOpen = `SELECT coalesce(sum(
+	(SELECT count(*) FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = e.id) +
+	(SELECT count(*) FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id) +
+	(SELECT count(*) FROM oneshots o WHERE o.endpoint = e.id)), 0)
+	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
+
+// Number returns 1 for true and 0 for false.
+func Number(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
