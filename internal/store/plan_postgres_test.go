@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/postgres"
@@ -98,8 +99,8 @@ func TestPlansOnPostgres(t *testing.T) {
 		"event":            {"SELECT " + sqltext.EventColumns + " FROM events e WHERE e.id = ?", []any{event[:]}},
 		"bound":            {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? ORDER BY e.id DESC LIMIT 1 OFFSET ?", []any{int64(hook.Live), tenant, 19_999}},
 		"attempts":         {"SELECT number FROM attempts WHERE event = ? AND endpoint = ? ORDER BY number", []any{event[:], endpoint[:]}},
-		"sums":             {takeSums, []any{int64(hook.Live), tenant, int64(5)}},
-		"summed":           {summedScopes, []any{int64(0), "", int64(5)}},
+		"sums":             {alerts.Statements()["sums"], []any{int64(hook.Live), tenant, int64(5)}},
+		"summed":           {alerts.Statements()["summed"], []any{int64(0), "", int64(5)}},
 		"newest event":     {sqltext.NewestEvent, nil},
 		"of an event":      {"SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?", []any{event[:]}},
 		"of the tenant":    {"SELECT d.id FROM events e {then} deliveries d ON d.event = e.id WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY d.event DESC, d.endpoint DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},

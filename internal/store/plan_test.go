@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
@@ -120,8 +121,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 
 		"sessions":     {search("sessions of mode"), "web_sessions_mode (kind=? AND mode=? AND id<?)"},
 		"own sessions": {search("sessions of tenant"), "web_sessions_scope (kind=? AND mode=? AND tenant=? AND id<?)"},
-		"summed":       {summedScopes, "COVERING INDEX alert_sums_scope"},
-		"sums":         {takeSums, "COVERING INDEX alert_sums_scope (mode=? AND tenant=?)"},
+		"summed":       {alerts.Statements()["summed"], "COVERING INDEX alert_sums_scope"},
+		"sums":         {alerts.Statements()["sums"], "COVERING INDEX alert_sums_scope (mode=? AND tenant=?)"},
 
 		"events": {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {
