@@ -95,12 +95,13 @@ func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {
 	return c
 }
 
-// NewDialect returns the dialect of PostgreSQL. An equation of two columns lets the planner
-// order by the column of either table. It then reads all deliveries from the newest on,
-// because it expects that the first ones match, and reads all that is retained if none does.
-// With an expression of e.id it can only read e first and look up what follows by its key.
+// NewDialect returns the dialect of PostgreSQL. The deliveries of events are a lateral
+// subquery with an OFFSET, which the planner neither moves nor adds conditions to. Else it
+// reads all deliveries from the newest on, because it expects that the first ones match, and
+// so all that is retained if none does.
 func NewDialect() *sqltext.Dialect {
-	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{e.id}", "coalesce(e.id, e.id)", "{stopped}", "",
+	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{deliveries}", "JOIN LATERAL (SELECT * FROM deliveries d WHERE d.event = e.id", "{each}", " OFFSET 0) d ON true",
+		"{stopped}", "",
 		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
 			AND n.seen_at + n.lease >= clock_timestamp())`,
 		"{turn}", tryTurn, "{oldest}", `decode(min(encode(w.event, 'hex') COLLATE "C"), 'hex')`, "{idkey}", "event", "{idcols}", "id", "{tags}", "(SELECT json_object_agg(t.name, t.value)::text FROM event_tags t WHERE t.event = e.id)")

@@ -130,7 +130,7 @@ func (l *Lists) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointS
 
 // recentDeliveries reads the index on the tenant's events from the newest to the oldest, and
 // the delivery of each by its key.
-const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {then} deliveries d ON d.event = {e.id} AND d.endpoint = ?
+const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {deliveries} AND d.endpoint = ?{each}
 	WHERE e.mode = ? AND e.tenant = ? AND d.kind = 0 AND e.id >= coalesce((SELECT o.id FROM events o WHERE o.mode = ? AND o.tenant = ?
 		ORDER BY o.id DESC LIMIT 1 OFFSET ?), {bytes})
 	ORDER BY e.id DESC LIMIT ?`

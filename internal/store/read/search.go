@@ -33,7 +33,7 @@ func finders(q *hook.IDQuery) []finder {
 	_, eventHigh := hook.EventRange(q.High)
 	events := eventsOfScope(q.Scope)
 	deliveries := events
-	deliveries.from += " {then} deliveries d ON d.event = {e.id}"
+	deliveries.from += " {deliveries}{each}"
 	// The index begins with the id. A page examines ids of all tenants of the mode.
 	given := spanOf{"e.public_id", "event_ids e", "event_ids e {then} events v ON v.id = e.event", "e.mode = ?", []any{q.Scope.Mode}}
 	all := []finder{

@@ -104,14 +104,14 @@ func addLogged(to *hook.Tally, subject sqltext.Subject, data []byte) error {
 // to the bound, and asks for the mode once for each endpoint. Only endpoints that are not
 // enabled have held deliveries, apart from those that are about to be released.
 const (
-	pendingOfTenant = `SELECT count(*), {oldest} FROM (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = {e.id}
+	pendingOfTenant = `SELECT count(*), {oldest} FROM (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
 		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) w`
-	heldOfTenant = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = {e.id}
+	heldOfTenant = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
 		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) w`
 	pendingIn = `SELECT CAST(coalesce(sum(w.n), 0) AS bigint), {oldest} FROM (SELECT w.endpoint, count(*) AS n, {oldest} AS event
 		FROM (SELECT d.endpoint, d.event FROM deliveries d WHERE d.state = 0 AND {anybody} LIMIT ?) w GROUP BY w.endpoint) w
 		{then} endpoints e ON e.id = w.endpoint WHERE e.mode = ?`
-	heldIn = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = {e.id}
+	heldIn = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
 		WHERE e.mode = ? AND e.status IN (1, 2) LIMIT ?) w`
 	oldestPending = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d
 		WHERE d.event = ? AND d.state + 0 = 0 AND d.mode = ? AND (? = '' OR d.tenant = ?) ORDER BY d.endpoint LIMIT 1`

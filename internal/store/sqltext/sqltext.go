@@ -41,7 +41,7 @@ var (
 //	{lock}     locks the rows that are read until the commit
 //	{free}     as {lock}, but skips rows that another transaction has locked
 //	{then}     joins what follows to what precedes, row by row
-//	{e.id}     e.id in the condition of {then}, where what precedes is e: PostgreSQL must not begin with what follows
+//	{deliveries}, {each}  join the deliveries d of each event e that precedes; between them may be conditions, beginning with AND
 //	{stopped}  after the name of deliveries: uses the index on held and failed ones
 //	{away}     and the node that the endpoint's listener is connected to is gone
 //	{idkey}    the key by which an event id given by a platform is found
