@@ -112,6 +112,20 @@ func TestPlansOnPostgres(t *testing.T) {
 	maySort := map[string]bool{"find endpoint of mode": true, // sorts the endpoints that were created within 65 seconds, here all
 		"tries": true, // sorts the attempts of 16 deliveries
 	}
+	// A filter must not lead the planner to begin with the deliveries: it would read all that
+	// is retained if none matches.
+	perEvent := func(query string, args []any) bool {
+		plan, _ := explain(t, s, s.core.Read.DB, query, args)
+		return strings.Contains(plan, "Subquery Scan on d ")
+	}
+	for _, name := range []string{"deliveries of mode", "deliveries of tenant", "recent", "log"} {
+		if p := plans[name]; !perEvent(p.query, p.args) {
+			t.Errorf("%s may begin with the deliveries", name)
+		}
+	}
+	if p := plans["deliveries of mode"]; perEvent(strings.Replace(p.query, "{deliveries}{each}", "{then} deliveries d ON d.event = e.id", 1), p.args) {
+		t.Error("control: a plain join looks up the deliveries of each event")
+	}
 	writer := writerPool(t, s)
 	defer func() { _ = writer.Close() }()
 	for name, p := range plans {
