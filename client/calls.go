@@ -64,8 +64,9 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 		Require   bool   `json:"require_match,omitempty"`
 		Keep      string `json:"payload_retention,omitempty"`
 
-		Tags map[string]string `json:"tags,omitempty"`
-	}{e.Tenant, e.Type, e.TypeVersion, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention, e.Tags})
+		Channels []string          `json:"channels,omitempty"`
+		Tags     map[string]string `json:"tags,omitempty"`
+	}{e.Tenant, e.Type, e.TypeVersion, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention, e.Channels, e.Tags})
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}

@@ -105,6 +105,7 @@ type Endpoint struct {
 	Mode                   string            `json:"mode" enum:"test,live" doc:"The mode in which it was made. It gets events of this mode only."`
 	URL                    string            `json:"url" doc:"Where requests go. The values of its query are shown as ***."`
 	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, beginnings such as payment.* or orders/*, or * for all. Empty: no event."`
+	Channels               []string          `json:"channels" doc:"It gets only events with at least one of these channels. null: events of any channel, and those without."`
 	Enabled                bool              `json:"enabled" doc:"Whether deliveries are sent."`
 	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held; unverified: its receiver has not answered the challenge yet (see verification), what comes is held; damaged: what the database keeps of it cannot be opened, what comes waits. null: enabled."`
 	DisabledAt             *Time             `json:"disabled_at" doc:"When it was disabled. null: it is enabled."`
@@ -132,6 +133,7 @@ type NewEndpoint struct {
 	Tenant                 string            `json:"tenant,omitempty" doc:"The tenant that owns it. A tenant key may leave it out."`
 	URL                    string            `json:"url" doc:"Where requests go: https, at most 2,048 bytes, a host that is reachable from outside."`
 	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, beginnings such as payment.* or orders/*, or * for all, at most 250 entries. Empty: no event."`
+	Channels               []string          `json:"channels,omitempty" doc:"1 to 10 channels: it gets only events with at least one of them. A channel is 1 to 128 letters, digits, hyphens, underscores, dots, colons and plus signs. Absent: events of any channel, and those without."`
 	Enabled                *bool             `json:"enabled,omitempty" doc:"Whether deliveries are sent. Absent: true."`
 	Title                  string            `json:"title,omitempty" doc:"For people, at most 256 characters."`
 	Description            string            `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
@@ -151,6 +153,7 @@ type NewEndpoint struct {
 type EndpointPatch struct {
 	URL                    Optional[string]             `json:"url,omitzero" doc:"Where requests go. *** as a value of the query keeps the value in force." nullable:"false"`
 	EventTypes             Optional[[]string]           `json:"event_types,omitzero" doc:"Replaces the whole filter." nullable:"false"`
+	Channels               Optional[[]string]           `json:"channels,omitzero" doc:"Replaces all of them, 1 to 10. null: events of any channel, and those without."`
 	Enabled                Optional[bool]               `json:"enabled,omitzero" doc:"Whether deliveries are sent. null: true."`
 	Backlog                string                       `json:"backlog,omitempty" enum:"drain,discard" doc:"What becomes of deliveries that are held: send them (drain, the default) or give them up (discard). With enabled true only."`
 	Title                  Optional[string]             `json:"title,omitzero" doc:"For people, at most 256 characters. null: none."`
@@ -208,6 +211,8 @@ type NewEvent struct {
 	Data        json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
 	ID          string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
 	CreatedAt   *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
+	// Channels are a second filter besides the type. Receivers do not get them.
+	Channels []string `json:"channels,omitempty" doc:"1 to 10 channels. Endpoints that listen to channels get the event only if it has at least one of theirs; endpoints that do not get it in any case. A channel is 1 to 128 letters, digits, hyphens, underscores, dots, colons and plus signs. Receivers do not get them."`
 	// RequireMatch refuses the event with CodeNoMatch if no endpoint would receive it.
 	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
 	// PayloadRetention is a duration such as "0s" or "72h".
@@ -222,7 +227,7 @@ type Published struct {
 	Tenant        string `json:"tenant" doc:"The tenant that the event is for."`
 	Type          string `json:"type" doc:"The type of the event."`
 	CreatedAt     Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
-	DeliveryCount int    `json:"delivery_count" doc:"How many endpoints get the event; each has a delivery. 0: none wants its type."`
+	DeliveryCount int    `json:"delivery_count" doc:"How many endpoints get the event; each has a delivery. 0: none wants it."`
 
 	Warnings []Warning `json:"warnings,omitempty" doc:"What was odd about the event. Absent: nothing."`
 }
@@ -248,6 +253,7 @@ type Event struct {
 	Tenant           string            `json:"tenant" doc:"The tenant that the event is for."`
 	Mode             string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
 	Type             string            `json:"type" doc:"The type of the event."`
+	Channels         []string          `json:"channels,omitempty" nullable:"false" doc:"The channels that it was published to. Absent: none."`
 	Test             bool              `json:"test" doc:"A test event."`
 	CreatedAt        Time              `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
 	AcceptedAt       Time              `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`

@@ -108,7 +108,7 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 	r.unique = fmt.Sprint(time.Now().UnixNano())
 	r.uid, r.kind, r.epUID = "acme-"+r.unique, "invoice.paid-"+r.unique, "ep1"
 	r.payload = map[string]any{"amount": "49.90", "n": 7.0}
-	for _, part := range []func(){r.applications, r.types, r.endpoints, r.messages, r.refusals, r.attempts, r.jobs} {
+	for _, part := range []func(){r.applications, r.types, r.endpoints, r.channels, r.messages, r.refusals, r.attempts, r.jobs} {
 		part()
 		if r.stop && len(r.failures()) > 0 {
 			return
@@ -321,7 +321,7 @@ func (r *svixRun) endpoints() {
 	}
 	for what, in := range map[string]models.EndpointIn{
 		"bad scheme": {Url: "ftp://example.com/"}, "unknown type": {Url: r.recv.url, FilterTypes: []string{"nobody.knows"}},
-		"channels": {Url: r.recv.url, Channels: []string{"c1"}}, "bad secret": {Url: r.recv.url, Secret: ptr("whsec_%")}, "bad uid": {Url: r.recv.url, Uid: ptr("ep_x")},
+		"bad secret": {Url: r.recv.url, Secret: ptr("whsec_%")}, "bad uid": {Url: r.recv.url, Uid: ptr("ep_x")},
 	} {
 		r.step("endpoint.create "+what+": 422", func() error {
 			_, err := c.Endpoint.Create(ctx, r.uid, in, nil)
@@ -464,7 +464,7 @@ func (r *svixRun) messages() {
 func (r *svixRun) refusals() {
 	ctx, c := r.ctx, r.client
 	for what, in := range map[string]models.MessageIn{
-		"channels": {Channels: []string{"c1"}}, "tags": {Tags: []string{"x"}}, "deliverAt": {DeliverAt: ptr(time.Now().Add(time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
+		"tags": {Tags: []string{"x"}}, "deliverAt": {DeliverAt: ptr(time.Now().Add(time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
 		"a raw text": {TransformationsParams: &map[string]any{"rawPayload": "no json"}}, "no payload": {},
 	} {
 		r.step("message.create with "+what+": 422", func() error {
@@ -781,7 +781,7 @@ func TestSvixLibraryForGo(t *testing.T) {
 func TestSvixLibraryNotices(t *testing.T) {
 	n := startNode(t, "--mount", "svix", "--profile", "svix", "--allow-reveal")
 	for name, change := range map[string][2]string{"status": {`"status":2`, `"status":9`}, "duration": {`"responseDurationMs":`, `"responseDurationMs":0.5,"x":`},
-		"data": {`"data":[`, `"rows":[`}} {
+		"data": {`"data":[`, `"rows":[`}, "channels": {`"channels":["c1"]`, `"channels":["c9"]`}} {
 		recv, down := switchable(t)
 		to, err := url.Parse(n.url)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 type EndpointChange struct {
 	URL         *string
 	Types       *[]string
+	Channels    *[]string // nil slice: events of any channel
 	Enabled     *bool
 	Discard     bool // with Enabled true: held deliveries are cancelled, not sent
 	Title       *string
@@ -187,6 +188,12 @@ func expresses(p *profile.Profile, secrets []hook.Secret) bool {
 func apply(row *hook.Endpoint, c EndpointChange) error {
 	if c.Types != nil {
 		row.Types = *c.Types
+	}
+	if c.Channels != nil {
+		var err error
+		if row.Channels, err = checkChannels(*c.Channels); err != nil {
+			return err
+		}
 	}
 	set(&row.UID, c.UID)
 	set(&row.Metadata, c.Metadata)

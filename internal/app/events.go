@@ -17,6 +17,9 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 	if err != nil {
 		return nil, "", err
 	}
+	if err := checkChannel(q.Channel); err != nil {
+		return nil, "", err
+	}
 	q.Scope = scope
 	rows, next, err := s.o.Store.Events(ctx, q)
 	if err == nil && len(rows) == 0 {
@@ -65,6 +68,9 @@ func (s *Service) event(ctx context.Context, c Caller, tenant string, id hook.ID
 func (s *Service) Deliveries(ctx context.Context, c Caller, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
+		return nil, "", err
+	}
+	if err := checkChannel(q.Channel); err != nil {
 		return nil, "", err
 	}
 	q.Scope = scope

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -16,6 +17,7 @@ const (
 	WhyResent     Why = "resent"      // it did not get the event then; the event was resent to it later
 	WhyTest       Why = "test"        // a test event goes to one endpoint, whatever its filter
 	WhyType       Why = "type"        // its filter did not match the type
+	WhyChannel    Why = "channel"     // it listened to channels that the event does not have
 	WhyDisabled   Why = "disabled"    // it was disabled by hand
 	WhyDeleted    Why = "deleted"     // it was deleted before the event
 	WhyNotCreated Why = "not_created" // it was created after the event
@@ -25,8 +27,9 @@ const (
 // Explained explains why one endpoint did or did not get an event.
 type Explained struct {
 	Endpoint hook.ID
-	URL      string      // when the event was accepted; empty if the endpoint was created later
-	Types    hook.Filter // when the event was accepted
+	URL      string        // when the event was accepted; empty if the endpoint was created later
+	Types    hook.Filter   // when the event was accepted
+	Channels hook.Channels // when the event was accepted
 	Why      Why
 	Message  string
 	Delivery *hook.DeliveryRow // nil: none
@@ -146,6 +149,7 @@ func explain(event *hook.Event, h *hook.History, d *hook.DeliveryRow) Explained 
 	then := revisionOf(event, h, d != nil)
 	if then != nil {
 		out.URL, out.Types = then.URL, then.Types
+		out.Channels = then.Channels
 	}
 	out.Why, out.Message = reason(event, h, then, d)
 	return out
@@ -167,7 +171,7 @@ func revisionOf(event *hook.Event, h *hook.History, got bool) *hook.Revision {
 
 // wanted is the rule by which publishing matches endpoints.
 func wanted(event *hook.Event, r *hook.Revision) bool {
-	return r.Status != hook.Disabled && r.Status != hook.Deleted && r.Types.Match(event.Type)
+	return r.Status != hook.Disabled && r.Status != hook.Deleted && r.Types.Match(event.Type) && r.Channels.Admit(event.Channels)
 }
 
 func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.DeliveryRow) (Why, string) {
@@ -179,7 +183,7 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 	case d != nil && d.CreatedAt.After(event.AcceptedAt):
 		return WhyResent, "The endpoint did not get the event when it was published; it was resent to it later."
 	case d != nil:
-		return WhyMatched, "The endpoint's event_types let the type pass when the event was published."
+		return WhyMatched, "The endpoint's event_types and channels let the event pass when it was published."
 	case then == nil && h.CreatedAt.Before(event.AcceptedAt):
 		return WhyUnknown, "The endpoint was changed so often since that what it was when the event was published is not kept."
 	case then == nil:
@@ -190,6 +194,12 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 		return WhyDisabled, "The endpoint was disabled by hand when the event was published."
 	case !then.Types.Match(event.Type):
 		return WhyType, "The endpoint's event_types did not let the type pass when the event was published."
+	case !then.Channels.Admit(event.Channels):
+		has := "the event has no channel."
+		if len(event.Channels) > 0 {
+			has = "the event was published to " + strings.Join(event.Channels, ", ") + "."
+		}
+		return WhyChannel, "The endpoint listened to " + strings.Join(then.Channels, ", ") + " only, and " + has
 	case !h.CreatedAt.Before(event.AcceptedAt):
 		return WhyNotCreated, "The endpoint was made at the very moment the event was published."
 	}
@@ -253,7 +263,7 @@ func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint 
 	}
 	n := 0
 	for _, e := range all {
-		if e.Status != hook.Disabled && e.Wants(event.Type) {
+		if e.Status != hook.Disabled && e.Wants(event.Type, event.Channels) {
 			n++
 		}
 	}

@@ -16,7 +16,8 @@ const MaxBatch = 1000
 type Event struct {
 	Tenant    string
 	Type      string
-	Version   int // of the type, whose schema the data matches; 0: the type's own choice
+	Channels  []string // checked by Publish; nil: none
+	Version   int      // of the type, whose schema the data matches; 0: the type's own choice
 	Data      []byte
 	ID        hook.ID   // the platform's own; zero: Posthorn's
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
@@ -123,8 +124,12 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	if err := checkTags(e.Tags); err != nil {
 		return hook.NewEvent{}, err
 	}
+	channels, err := checkChannels(e.Channels)
+	if err != nil {
+		return hook.NewEvent{}, err
+	}
 	rule := s.ruleOf(scope.Mode, e.Type)
-	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
+	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, Channels: channels, CreatedAt: e.CreatedAt,
 		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(&rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
 		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags), PayloadRetention: e.PayloadRetention}, nil
 }

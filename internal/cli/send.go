@@ -22,7 +22,8 @@ The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a cont
 Exit code 0 means that the server has stored the event durably.`,
 		Example: `  posthorn send --tenant acme --type mandate.created --data '{"id":"m_1"}'
   posthorn send --tenant acme --type mandate.created --data - < event.json
-  posthorn send --tenant acme --type order.paid --data '{"id":"o-1"}' --tag order:o-1`,
+  posthorn send --tenant acme --type order.paid --data '{"id":"o-1"}' --tag order:o-1
+  posthorn send --tenant acme --type order.paid --data '{"id":"o-1"}' --channel project-1`,
 	}
 	f := cmd.Flags()
 	server := serverFlags(cmd)
@@ -32,6 +33,7 @@ Exit code 0 means that the server has stored the event durably.`,
 	id := f.String("id", "", "event ID, a UUID (default a new one)")
 	keep := f.String("payload-retention", "", "how long the data is kept after the last delivery, such as 72h or 3d; 0s to remove it then (default as the tenant's other events)")
 	tags := f.StringArray("tag", nil, "tag name:value that finds the event; repeatable, at most 5; receivers do not get it")
+	channels := f.StringArray("channel", nil, "channel of the event, a second filter of endpoints; repeatable, at most 10; receivers do not get it")
 	once := f.String("idempotency-key", "", "idempotency key: repeating the command with the same key publishes nothing more")
 	asJSON := f.Bool("json", false, "print the response as JSON")
 	completeFromServer(cmd, server)
@@ -49,13 +51,18 @@ Exit code 0 means that the server has stored the event durably.`,
 		if err != nil {
 			return err
 		}
-		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id}
+		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id, Channels: *channels}
 		if *keep != "" {
 			d, err := duration.Parse(*keep)
 			if err != nil {
 				return exit.Usagef("--payload-retention: %w", err)
 			}
 			event.PayloadRetention = d.String()
+		}
+		for _, name := range *channels {
+			if !hook.ValidChannel(name) {
+				return exit.Usagef("--channel: %q is not the name of a channel. %s", name, hook.ChannelRule)
+			}
 		}
 		for _, text := range *tags {
 			tag, ok := hook.ParseTag(text)

@@ -78,6 +78,7 @@ var (
 	states        = []string{"pending", "held", "succeeded", "failed", "cancelled"}
 	deliveryShape = []string{"id", "event_type", "endpoint", "state", "attempts", "last_status", "last_error", "next_attempt_at", "created_at"}
 	attemptShape  = map[string][]string{"attempt_log": {"number", "at", "trigger", "status", "error", "duration_ms", "address", "message"}}
+	channelIs     = "a channel: 1 to 128 letters, digits, hyphens, underscores, dots, colons and plus signs"
 	shownOnce     = "The secret is shown only once. Store it now."
 )
 
@@ -124,6 +125,7 @@ var keyNoun = noun{name: "key", short: "Manage API keys", verbs: []verb{
 var endpointParams = []param{
 	{flag: "url", usage: "URL that requests are sent to"},
 	{flag: "event-types", kind: asList, usage: `comma-separated event types and prefixes such as payment.*; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.* or orders/*, or *"},
+	{flag: "channels", kind: asList, usage: "comma-separated channels: only events with at least one of them are delivered (default events of any channel)", entry: hook.ValidChannel, entryIs: channelIs},
 	{flag: "title", usage: "display name"},
 	{flag: "description", usage: "human-readable description"},
 	{flag: "profile", usage: "profile (wire format)"},
@@ -182,6 +184,7 @@ var eventNoun = noun{name: "event", short: "Publish, list and resend events", ve
 	{name: "list", short: "List events, newest first", method: http.MethodGet, path: "/v1/events", columns: []string{"id", "tenant", "type", "test", "accepted_at"},
 		params: append([]param{tenantParam, {flag: "type", usage: "event type"},
 			{flag: "tag", usage: "tag name:value of the event"},
+			{flag: "channel", usage: "channel of the event"},
 			{flag: "test", usage: "true for test events only, false to exclude them", values: []string{"true", "false"}}}, spanParams...),
 		example: `  posthorn event list --tenant acme --after 24h
   posthorn event list --tag order:o-1
@@ -193,7 +196,8 @@ var eventNoun = noun{name: "event", short: "Publish, list and resend events", ve
 	{name: "resend", short: "Resend an event to one endpoint, or to all that match it now", arg: "ID", method: http.MethodPost, path: "/v1/events/{}/resend", once: true, told: resentNote,
 		params: []param{ofTenantParam, {flag: "endpoint", usage: "endpoint ID (default all that match)"}}, tables: map[string][]string{"deliveries": deliveryShape}},
 	{name: "match", short: "List the endpoints that would get an event of a type", method: http.MethodPost, path: "/v1/events/match", params: []param{tenantParam,
-		{flag: "type", required: true, usage: "event type"}}, tables: map[string][]string{"endpoints": {"endpoint", "held"}}},
+		{flag: "type", required: true, usage: "event type"},
+		{flag: "channels", kind: asList, usage: "comma-separated channels of the event", entry: hook.ValidChannel, entryIs: channelIs}}, tables: map[string][]string{"endpoints": {"endpoint", "held"}}},
 }}
 
 var deliveryNoun = noun{name: "delivery", short: "Manage deliveries, each of one event to one endpoint", verbs: []verb{
@@ -203,6 +207,7 @@ var deliveryNoun = noun{name: "delivery", short: "Manage deliveries, each of one
 		{flag: "event-type", usage: "event type"},
 		{flag: "type", usage: "older name of --event-type"},
 		{flag: "tag", usage: "tag name:value of the event"},
+		{flag: "channel", usage: "channel of the event"},
 		{flag: "state", usage: "delivery state: pending, held, succeeded, failed or cancelled; comma-separated for several", values: states},
 		{flag: "status-class", usage: "class of the last response status: 2xx, 3xx, 4xx or 5xx; comma-separated for several", values: []string{"2xx", "3xx", "4xx", "5xx"}},
 		{flag: "status", usage: "last response status, such as 503"},
@@ -222,6 +227,7 @@ var replayNoun = noun{name: "replay", short: "Replay past events to an endpoint"
 			{flag: "endpoint", required: true, usage: "ID of the endpoint to replay to"},
 			{flag: "source", usage: "events to replay: failed, all, or missing, those that match now but were never sent (default failed)", values: []string{"failed", "all", "missing"}},
 			{flag: "event-types", kind: asList, usage: "comma-separated event types to include (default all)", entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.*, or *"},
+			{flag: "channel", usage: "channel of the events to include (default all)"},
 			{flag: "state", usage: "delivery state to include; requires --source all", values: states},
 			{flag: "status-class", usage: "class of the last response status to include: 2xx, 3xx, 4xx or 5xx", values: []string{"2xx", "3xx", "4xx", "5xx"}},
 			{flag: "error", usage: "error class of the last attempt to include, such as timeout_response"},

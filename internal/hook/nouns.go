@@ -182,6 +182,7 @@ type Endpoint struct {
 	Scope       Scope
 	URL         string // canonical, as admitted
 	Types       Filter
+	Channels    Channels // it listens to these only; nil: to all events
 	Title       string
 	Description string
 	Profile     string
@@ -261,6 +262,7 @@ type Event struct {
 	Scope      Scope
 	Kind       EventKind
 	Type       string
+	Channels   Channels
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
 	Data       []byte

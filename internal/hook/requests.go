@@ -13,6 +13,7 @@ type NewEvent struct {
 	Scope        Scope
 	PublicID     ID // the platform's own id; zero: the internal key
 	Type         string
+	Channels     Channels
 	CreatedAt    time.Time // as the platform sent it; zero: the time of acceptance
 	Data         []byte    // a JSON object, already checked, stored byte for byte
 	CreateTenant bool      // create the tenant if it is unknown
@@ -84,12 +85,13 @@ type Page struct {
 
 // EventQuery selects events. An empty Scope.Tenant means all tenants of the mode.
 type EventQuery struct {
-	Scope  Scope
-	Type   string    // empty: all
-	Test   *bool     // true: only test events; false: no test events; nil: both
-	Tag    *Tag      // nil: all
-	After  time.Time // accepted at or after; zero: no bound
-	Before time.Time // accepted before; zero: no bound
+	Scope   Scope
+	Type    string    // empty: all
+	Test    *bool     // true: only test events; false: no test events; nil: both
+	Tag     *Tag      // nil: all
+	Channel string    // events that have this channel; empty: all
+	After   time.Time // accepted at or after; zero: no bound
+	Before  time.Time // accepted before; zero: no bound
 	// Ascending lists the oldest first; a cursor then means the rows above it.
 	Ascending bool
 	Page
@@ -143,8 +145,9 @@ type DeliveryQuery struct {
 	StatusClasses []int
 	Errors        []Class
 
-	Status int  // of the last attempt; 0: all
-	Tag    *Tag // of the event; nil: all
+	Status  int    // of the last attempt; 0: all
+	Tag     *Tag   // of the event; nil: all
+	Channel string // that the event has; empty: all
 
 	After  time.Time // created at or after; zero: no bound
 	Before time.Time // created before; zero: no bound
@@ -154,5 +157,6 @@ type DeliveryQuery struct {
 // DeliveryRow is a delivery as lists show it.
 type DeliveryRow struct {
 	Delivery
-	PublicID ID // of the event
+	PublicID ID       // of the event
+	Channels Channels // of the event; set in lists
 }

@@ -112,7 +112,8 @@ const newEndpoints = "SELECT id FROM endpoints WHERE mode = ? AND tenant = ? AND
 // affect the shared snapshot.
 func copied(e *hook.Endpoint) *hook.Endpoint {
 	next := *e
-	next.Types, next.Headers, next.Secrets = slices.Clone(e.Types), slices.Clone(e.Headers), slices.Clone(e.Secrets)
+	next.Types, next.Channels = slices.Clone(e.Types), slices.Clone(e.Channels)
+	next.Headers, next.Secrets = slices.Clone(e.Headers), slices.Clone(e.Secrets)
 	if e.Retry != nil {
 		retry := *e.Retry
 		retry.Steps = slices.Clone(retry.Steps)
@@ -202,7 +203,7 @@ func changes(old, next *hook.Endpoint) (names []string) {
 		same bool
 	}{
 		{"url", old.URL == next.URL}, {"uid", old.UID == next.UID}, {"metadata", old.Metadata == next.Metadata},
-		{"event_types", slices.Equal(old.Types, next.Types)}, {"title", old.Title == next.Title},
+		{"event_types", slices.Equal(old.Types, next.Types)}, {"channels", slices.Equal(old.Channels, next.Channels)}, {"title", old.Title == next.Title},
 		{"description", old.Description == next.Description}, {"profile", old.Profile == next.Profile},
 		{"headers", slices.Equal(old.Headers, next.Headers)}, {"rate_limit", old.RateLimit == next.RateLimit},
 		{"max_in_flight", old.MaxInFlight == next.MaxInFlight}, {"max_consecutive_failures", old.MaxFailures == next.MaxFailures},
@@ -324,7 +325,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	set := `url = ?, types = ?, title = ?, description = ?, profile = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?,
 		status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ?,
-		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?, alarm = ?, uid = ?, metadata = ?`
+		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?, alarm = ?, uid = ?, metadata = ?, channels = ?`
 	v := &e.Verification
 	var event any
 	if !v.Event.IsZero() {
@@ -332,7 +333,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	args := []any{head, types, e.Title, e.Description, e.Profile, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
 		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home,
-		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason, int64(e.Alarm), e.UID, e.Metadata}
+		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason, int64(e.Alarm), e.UID, e.Metadata, e.Channels.Text()}
 	if !e.Damage.Has(hook.DamagedQuery) {
 		set, args = set+", query_sealed = ?", append(args, query)
 	}

@@ -55,6 +55,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"moved":    {moveHeldRows, "deliveries USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"backlog":  {sqltext.CountOpen, "deliveries_open (owner=? AND endpoint=?)"},
 		"of held":  {sqltext.CountOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"stats of": {search("stats of"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
+		"their id": {search("stats of"), "endpoints_1 (id=?)"},
 		"stats":    {search("stats"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
 		"open of":  {search("open of"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
 		"open in":  {search("open in"), "COVERING INDEX deliveries_open (owner=?)"},

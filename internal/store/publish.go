@@ -91,7 +91,7 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{}, err
 		}
 	}
-	targets := targetsOf(entry, n.Type)
+	targets := targetsOf(entry, n.Type, n.Channels)
 	if !n.PublicID.IsZero() {
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
@@ -148,10 +148,10 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
 // disabled by hand gets none. One that tripped gets a held one.
-func targetsOf(entry *directory.Scope, eventType string) []*hook.Endpoint {
+func targetsOf(entry *directory.Scope, eventType string, channels hook.Channels) []*hook.Endpoint {
 	var targets []*hook.Endpoint
 	for _, ep := range entry.Endpoints {
-		if ep.Status != hook.Disabled && ep.Wants(eventType) {
+		if ep.Status != hook.Disabled && ep.Wants(eventType, channels) {
 			targets = append(targets, ep)
 		}
 	}
@@ -171,10 +171,10 @@ func (t *tx) tooManyInRequest(n, left int) *hook.Error {
 }
 
 var errNoMatch = &hook.Error{Code: hook.CodeNoMatch, Field: "require_match",
-	Message: "No endpoint of the tenant would get an event of this type, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
+	Message: "No endpoint of the tenant would get this event, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
 
 func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
-	e := &hook.Event{ID: t.s.core.IDs.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type,
+	e := &hook.Event{ID: t.s.core.IDs.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type, Channels: n.Channels,
 		CreatedAt: n.CreatedAt.UTC().Truncate(time.Microsecond), AcceptedAt: t.accept(), Data: n.Data}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
@@ -198,9 +198,12 @@ func (t *tx) accept() time.Time {
 }
 
 func (t *tx) storeEvent(e *hook.Event) error {
-	var public any
+	var public, channels any
 	if e.PublicID != e.ID {
 		public = e.PublicID[:]
+	}
+	if len(e.Channels) > 0 {
+		channels = e.Channels.Text()
 	}
 	t.Counts.Events++
 	t.Grew(e.Scope, e.ID, hook.DiskBytes{Payloads: int64(len(e.Data)), Metadata: unit.EventRow + int64(len(e.Type))})
@@ -208,7 +211,7 @@ func (t *tx) storeEvent(e *hook.Event) error {
 		t.Note(unit.Sample{Subject: sqltext.Subject{Scope: e.Scope}, Published: true})
 	}
 	return t.Insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
-		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
+		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data), channels)
 }
 
 // deliver stores the delivery of an event to an endpoint. Its job is handed over on commit
@@ -288,7 +291,8 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 }
 
 // contentHash returns the hash of what the platform sent. Lengths separate the parts, and
-// the data, a JSON object, ends before the tags.
+// the data, a JSON object, ends before the tags. Channels, if there are any, follow a
+// length that no name of a tag has.
 func contentHash(n *hook.NewEvent) [32]byte {
 	var b []byte
 	b = binary.AppendUvarint(b, uint64(len(n.Type)))
@@ -303,6 +307,9 @@ func contentHash(n *hook.NewEvent) [32]byte {
 			b = binary.AppendUvarint(b, uint64(len(text)))
 			b = append(b, text...)
 		}
+	}
+	if len(n.Channels) > 0 {
+		b = append(append(b, 0), n.Channels.Text()...)
 	}
 	h.Write(b)
 	return [32]byte(h.Sum(nil))

@@ -104,7 +104,7 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 		return nil, err
 	}
 	if endpoint.IsZero() {
-		targets := targetsOf(entry, e.Type)
+		targets := targetsOf(entry, e.Type, e.Channels)
 		if len(targets) > t.s.opts.MaxFanOut {
 			return nil, t.tooMany(len(targets))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -197,13 +198,26 @@ func (w *statsWorld) check(f *faulty, when string, step time.Duration) {
 	w.t.Helper()
 	rows := w.rows(f)
 	subjects := []sqltext.Subject{{Scope: hook.Scope{Mode: hook.Live}}, {Scope: hook.Scope{Mode: hook.Test}}}
+	var ids []hook.ID
 	for _, e := range w.ends {
+		ids = append(ids, e.ID)
 		subjects = append(subjects, sqltext.Subject{Scope: e.Scope}, sqltext.Subject{Scope: e.Scope, Endpoint: e.ID})
 	}
 	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for _, s := range subjects {
 		got, err := f.Buckets(w.t.Context(), hook.StatsQuery{Scope: s.Scope, Endpoint: s.Endpoint, From: from, To: from.Add(24 * time.Hour), Step: step})
 		w.must(err)
+		if !s.Endpoint.IsZero() { // with others, and one of the other mode that is left out
+			of, err := f.BucketsOf(w.t.Context(), hook.StatsQuery{Scope: hook.Scope{Mode: s.Mode}, From: from, To: from.Add(24 * time.Hour), Step: step}, ids)
+			w.must(err)
+			list := of[s.Endpoint]
+			if list == nil {
+				list = make([]hook.Tally, len(got.Buckets))
+			}
+			if !reflect.DeepEqual(list, got.Buckets) || of[hook.ID{}] != nil {
+				w.t.Errorf("%s: %v by %v: with others\n%+v\nalone\n%+v", when, s, step, list, got.Buckets)
+			}
+		}
 		var total hook.Tally
 		for i := range got.Buckets {
 			b := &got.Buckets[i]

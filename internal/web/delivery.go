@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -102,6 +103,7 @@ type deliveryPage struct {
 	Older                             string
 	Help                              string
 	Curl                              string
+	NoEvent                           string // why the event could not be read; empty: it could
 }
 
 func delivery(v *visit) (*screen, error) {
@@ -126,12 +128,13 @@ func delivery(v *visit) (*screen, error) {
 		return nil, err
 	}
 	if err := page.payload(v, &row); err != nil {
-		return nil, err
+		page.NoEvent = v.missed("event of a delivery", err, false)
+		page.Data, page.Answers, page.Curl = payload{Why: page.NoEvent}, payload{Why: page.NoEvent}, "" // nothing is shown that the audit log does not have
 	}
 	page.Plan = page.asked(&row, attempts)
 	page.Attempts, page.Older = v.timeline(page, id, attempts)
 	s := &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
-		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page}
+		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page, About: live.About{Scope: row.Scope, Endpoint: row.Endpoint}}
 	if page.Endpoint != "" && !page.Gone {
 		s.Commands = append(s.Commands, "posthorn delivery retry "+page.Key)
 	}

@@ -41,10 +41,11 @@ func (Instant) Schema(huma.Registry) *huma.Schema {
 type eventsIn struct {
 	PageIn
 	SpanIn
-	Tenant string `query:"tenant" doc:"Events of this tenant. Absent: of all tenants that the key sees." example:"acme"`
-	Type   string `query:"type" doc:"Events of exactly this type." example:"payment.settled"`
-	Tag    string `query:"tag" doc:"Events with this tag: its name, a colon and its value." example:"order:o-1"`
-	Test   string `query:"test" enum:"true,false" doc:"true: test events only. false: none of them." example:"false"`
+	Tenant  string `query:"tenant" doc:"Events of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Type    string `query:"type" doc:"Events of exactly this type." example:"payment.settled"`
+	Channel string `query:"channel" doc:"Events that were published to this channel." example:"project-1"`
+	Tag     string `query:"tag" doc:"Events with this tag: its name, a colon and its value." example:"order:o-1"`
+	Test    string `query:"test" enum:"true,false" doc:"true: test events only. false: none of them." example:"false"`
 }
 
 func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[client.Page[client.Event]], error) {
@@ -52,7 +53,7 @@ func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[
 	if err != nil {
 		return nil, err
 	}
-	query, reach := hook.EventQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: in.Type, Test: yesOrNo(in.Test), Tag: tag,
+	query, reach := hook.EventQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: in.Type, Test: yesOrNo(in.Test), Channel: in.Channel, Tag: tag,
 		After: in.After.Time, Before: in.Before.Time, Page: in.page()}, hook.Reach{}
 	query.Reach = &reach
 	rows, next, err := a.o.Service.Events(ctx, q.caller, query)
@@ -114,6 +115,7 @@ type deliveriesIn struct {
 	StatusClass []string `query:"status_class" enum:"2xx,3xx,4xx,5xx" maxItems:"4" doc:"The receiver's last answer has a status of this class, or of one of several." example:"5xx"`
 	Status      int      `query:"status" minimum:"100" maximum:"599" doc:"The receiver's last answer has this status." example:"503"`
 	Error       []string `query:"error" pattern:"^[a-z_]{1,64}$" maxItems:"10" doc:"The last attempt failed with this class, or one of several: last_error." example:"timeout_response"`
+	Channel     string   `query:"channel" doc:"Deliveries of events that were published to this channel." example:"project-1"`
 	Tag         string   `query:"tag" doc:"Deliveries of events with this tag: its name, a colon and its value." example:"order:o-1"`
 }
 
@@ -121,7 +123,7 @@ func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) 
 	if in.EventType != "" && in.Type != "" {
 		return nil, &hook.Error{Code: hook.CodeInvalidRequest, Field: "type", Message: "\"type\" is the older name of \"event_type\": give one of them."}
 	}
-	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Status: in.Status,
+	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Channel: in.Channel, Status: in.Status,
 		After: in.After.Time, Before: in.Before.Time, Page: in.page()}
 	var err error
 	if query.Tag, err = app.ParseTag(in.Tag); err != nil {

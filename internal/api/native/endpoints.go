@@ -59,7 +59,7 @@ func (a *api) createEndpoint(ctx context.Context, q *request, in *newEndpointIn)
 		return nil, err
 	}
 	created, replay, err := a.o.Service.CreateEndpoint(ctx, q.caller, app.NewEndpoint{Tenant: want.Tenant, URL: want.URL,
-		Types: want.EventTypes, Disabled: want.Enabled != nil && !*want.Enabled, Title: want.Title,
+		Types: want.EventTypes, Channels: want.Channels, Disabled: want.Enabled != nil && !*want.Enabled, Title: want.Title,
 		Description: want.Description, Profile: want.Profile, Headers: headerList(want.Headers), RateLimit: want.RateLimit,
 		MaxInFlight: want.MaxInFlight, MaxFailures: want.MaxConsecutiveFailures, Retry: retry, Secret: want.Secret, Operational: want.Operational}, once)
 	if err != nil {
@@ -195,6 +195,7 @@ func readChange(values map[string]jsontext.Value) (app.EndpointChange, error) {
 	out := app.EndpointChange{
 		URL:         required[string](p, "url", "a URL"),
 		Types:       required[[]string](p, "event_types", "an array"),
+		Channels:    patched[[]string](p, "channels", nil),
 		Enabled:     patched(p, "enabled", true),
 		Title:       patched(p, "title", ""),
 		Description: patched(p, "description", ""),

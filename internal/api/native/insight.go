@@ -41,9 +41,9 @@ func (a *api) explainEvent(ctx context.Context, q *request, in *explainIn) (*rep
 
 func wireExplanation(x app.Explanation) client.Explanation {
 	return client.Explanation{Event: x.Event.PublicID.String(), Tenant: x.Event.Scope.Tenant, Mode: x.Event.Scope.Mode.String(),
-		Type: x.Event.Type, AcceptedAt: wireTime(x.Event.AcceptedAt), More: x.More, OtherMode: x.OtherMode,
+		Type: x.Event.Type, Channels: x.Event.Channels, AcceptedAt: wireTime(x.Event.AcceptedAt), More: x.More, OtherMode: x.OtherMode,
 		Endpoints: wireAll(x.Endpoints, func(e app.Explained) client.ExplainedEndpoint {
-			out := client.ExplainedEndpoint{Endpoint: e.Endpoint.String(), URL: some(hook.MaskURL(e.URL)), EventTypes: append([]string{}, e.Types...),
+			out := client.ExplainedEndpoint{Endpoint: e.Endpoint.String(), URL: some(hook.MaskURL(e.URL)), EventTypes: append([]string{}, e.Types...), Channels: e.Channels,
 				Reason: string(e.Why), Message: e.Message}
 			out.WaitsFor = some(string(e.WaitsFor))
 			if e.Delivery != nil {

@@ -130,6 +130,8 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		default:
 			e.Err = strict.Wrong(name, "true or false")
 		}
+	case "channels":
+		e.Channels, e.Err = readChannels(name, value)
 	case "tags":
 		e.Tags, e.Err = readTags(name, value)
 	case "event_type": // its name in deliveries and filters
@@ -178,6 +180,28 @@ func readTags(name string, value jsontext.Value) (hook.Tags, error) {
 		return nil, wrong
 	}
 	return hook.NewTags(tags...), nil
+}
+
+// readChannels parses the channels of an event. null means none. Package app checks their
+// names and their number.
+func readChannels(name string, value jsontext.Value) ([]string, error) {
+	if value.Kind() == 'n' {
+		return nil, nil
+	}
+	if value.Kind() != '[' {
+		return nil, strict.Wrong(name, fmt.Sprintf("an array of 1 to %d strings", hook.MaxChannels))
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(value))
+	_, _ = d.ReadToken() // the decoder of the event has accepted the text
+	channels := []string{}
+	for d.PeekKind() != ']' {
+		text, _ := d.ReadValue()
+		if text.Kind() != '"' {
+			return nil, strict.Wrong(name+"/"+strconv.Itoa(len(channels)), "a string")
+		}
+		channels = append(channels, unquoted(text))
+	}
+	return channels, nil
 }
 
 // readVersion parses the version of an event's type. null means none.

@@ -54,7 +54,7 @@ func wireNewKey(k app.NewKey) client.Key {
 func wireRow(e *hook.Endpoint) client.Endpoint {
 	out := client.Endpoint{ID: e.ID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(),
 		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
-		EventTypes: append([]string{}, e.Types...), Enabled: e.Receives(),
+		EventTypes: append([]string{}, e.Types...), Channels: e.Channels, Enabled: e.Receives(),
 		DisabledReason: some(e.WhyDisabled()), DisabledAt: someTime(e.DisabledAt),
 		Operational: e.Operational, Verification: wireVerification(&e.Verification), Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
 		RateLimit: e.RateLimit, MaxInFlight: e.MaxInFlight, MaxConsecutiveFailures: some(e.MaxFailures),
@@ -128,7 +128,7 @@ func wireTest(t app.Test) client.TestEvent {
 }
 
 func wireEvent(e hook.Event) client.Event {
-	out := client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
+	out := client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type, Channels: e.Channels,
 		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt), PayloadRemovedAt: someTime(e.PayloadRemovedAt)}
 	for _, tag := range e.Tags {
 		if out.Tags == nil {

@@ -25,7 +25,7 @@ type endpoint struct {
 	Disabled     bool               `json:"disabled"`
 	EventTypes   *[]string          `json:"eventTypes"`
 	FilterTypes  *[]string          `json:"filterTypes"`
-	Channels     *[]string          `json:"channels"` // always null
+	Channels     *[]string          `json:"channels"`
 	ThrottleRate *int               `json:"throttleRate"`
 	RateLimit    *int               `json:"rateLimit"`
 	Version      int                `json:"version"` // always 1
@@ -45,11 +45,21 @@ func wireEndpoint(e *hook.Endpoint) endpoint {
 		types := append([]string{}, e.Types...)
 		out.EventTypes, out.FilterTypes = &types, &types
 	}
+	out.Channels = wireChannels(e.Channels)
 	if e.RateLimit > 0 {
 		rate := min(int(math.Ceil(e.RateLimit)), math.MaxUint16)
 		out.ThrottleRate, out.RateLimit = &rate, &rate
 	}
 	return out
+}
+
+// wireChannels returns null if there are no channels.
+func wireChannels(channels hook.Channels) *[]string {
+	if len(channels) == 0 {
+		return nil
+	}
+	list := []string(channels)
+	return &list
 }
 
 // endpoint finds the endpoint that the path, or a parameter, names by its id or its uid.
@@ -79,13 +89,11 @@ func (a *api) endpoint(q *call, name string) (*hook.Endpoint, error) {
 type endpointIn struct {
 	url, description, uid, secret *string
 	disabled                      *bool
-	types                         []string
+	types, channels               []string
 	rate                          *int
 	metadata                      string
 	headers                       []app.HeaderChange
 }
-
-const noChannels = "Posthorn has no channels. Nothing was stored. Use event types, or an application of its own, instead."
 
 // readEndpoint reads the members of an endpoint.
 func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
@@ -104,7 +112,7 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 		}
 		slices.SortFunc(in.headers, func(a, b app.HeaderChange) int { return strings.Compare(a.Name, b.Name) })
 	}
-	o.refuse(noChannels, "channels")
+	in.channels = readChannels(o)
 	if in.rate = take[int](o, "a whole number", "throttleRate", "rateLimit"); in.rate != nil && (*in.rate < 1 || *in.rate > 10_000) {
 		o.blame("throttleRate", "throttleRate must be 1 to 10000")
 	}
@@ -118,6 +126,14 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 		return in, err
 	}
 	return in, a.checkTypes(q, in.types)
+}
+
+// readChannels reads the channels of a message or an endpoint. The application checks them.
+func readChannels(o *object) []string {
+	if list := take[[]string](o, "an array of strings", "channels"); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // checkTypes refuses event types that are not in the catalogue, or archived. An empty
@@ -173,7 +189,7 @@ func (a *api) makeEndpoint(q *call, in endpointIn) error {
 	if in.url == nil {
 		return invalid("url", "url is required")
 	}
-	n := app.NewEndpoint{Tenant: q.app, URL: *in.url, Types: in.types, Profile: a.o.Service.SvixProfile(), Metadata: in.metadata, Disabled: in.disabled != nil && *in.disabled}
+	n := app.NewEndpoint{Tenant: q.app, URL: *in.url, Types: in.types, Channels: in.channels, Profile: a.o.Service.SvixProfile(), Metadata: in.metadata, Disabled: in.disabled != nil && *in.disabled}
 	if in.description != nil {
 		n.Description = *in.description
 	}
@@ -264,7 +280,7 @@ func (a *api) putEndpoint(q *call) error {
 		return invalid("url", "url is required")
 	}
 	enabled, none, rate := in.disabled == nil || !*in.disabled, "", 0.0
-	change := app.EndpointChange{URL: in.url, Types: &in.types, Enabled: &enabled, Description: in.description, UID: in.uid, Metadata: &in.metadata, RateLimit: &rate}
+	change := app.EndpointChange{URL: in.url, Types: &in.types, Channels: &in.channels, Enabled: &enabled, Description: in.description, UID: in.uid, Metadata: &in.metadata, RateLimit: &rate}
 	if change.Description == nil {
 		change.Description = &none
 	}
@@ -298,6 +314,9 @@ func (a *api) patchEndpoint(q *call) error {
 	change := app.EndpointChange{URL: in.url, Description: in.description}
 	if o.has("eventTypes", "filterTypes") {
 		change.Types = &in.types
+	}
+	if o.has("channels") {
+		change.Channels = &in.channels
 	}
 	if in.disabled != nil {
 		enabled := !*in.disabled

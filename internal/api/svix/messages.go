@@ -23,7 +23,7 @@ type message struct {
 	EventID   *string        `json:"eventId"`
 	EventType string         `json:"eventType"`
 	Payload   jsontext.Value `json:"payload"`
-	Channels  *[]string      `json:"channels"` // always null
+	Channels  *[]string      `json:"channels"`
 	Timestamp client.Time    `json:"timestamp"`
 }
 
@@ -35,7 +35,7 @@ var noPayload, expired = jsontext.Value(`{}`), jsontext.Value(`{"expired":true}`
 // wireMessage renders an event. name is the eventId if the caller named it. Otherwise it is
 // known if it was a UUID.
 func wireMessage(e *hook.Event, name string, content bool) message {
-	m := message{ID: messagePrefix + e.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: e.AcceptedAt}}
+	m := message{ID: messagePrefix + e.PublicID.Short(), EventType: e.Type, Payload: noPayload, Channels: wireChannels(e.Channels), Timestamp: client.Time{Time: e.AcceptedAt}}
 	if content {
 		if m.Payload = e.Data; len(e.Data) == 0 {
 			m.Payload = expired
@@ -106,7 +106,7 @@ func (a *api) createMessage(q *call) error {
 	if published.Repeated {
 		return &hook.Error{Code: hook.CodeEventConflict, Message: "A message with this eventId exists. Nothing was sent again."}
 	}
-	out := message{ID: messagePrefix + published.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: published.CreatedAt}}
+	out := message{ID: messagePrefix + published.PublicID.Short(), EventType: e.Type, Payload: noPayload, Channels: wireChannels(hook.NewChannels(e.Channels...)), Timestamp: client.Time{Time: published.CreatedAt}}
 	if replay != nil {
 		var first kept
 		if err := json.Unmarshal(replay.Body, &first); err != nil {
@@ -155,7 +155,7 @@ func readMessage(o *object) (e app.Event, name string, err error) {
 	if raw := rawPayload(o); raw != nil {
 		e.Data = raw
 	}
-	o.refuse(noChannels, "channels")
+	e.Channels = readChannels(o)
 	o.refuse("Posthorn does not keep tags. Nothing was stored. Leave tags out, or put them into the payload.", "tags")
 	o.refuse("Posthorn cannot send at a later time. Nothing was stored. Send the message when it is due.", "deliverAt")
 	o.refuse("Posthorn keeps every payload for the time that the operator set (--retention). Nothing was stored. Leave this member out.", "payloadRetentionPeriod", "payloadRetentionHours")
@@ -289,7 +289,7 @@ func (a *api) listMessages(q *call) error {
 	if err != nil {
 		return err
 	}
-	eq := hook.EventQuery{Scope: hook.Scope{Tenant: q.app}, Before: s.before, After: s.after, Type: s.single()}
+	eq := hook.EventQuery{Scope: hook.Scope{Tenant: q.app}, Before: s.before, After: s.after, Type: s.single(), Channel: s.channel}
 	if w.from != "" {
 		id, ok := parseID(messagePrefix, w.from)
 		if !ok {
@@ -351,6 +351,7 @@ func (a *api) listMessages(q *call) error {
 // search are the filters of lists of messages and attempts.
 type search struct {
 	types         []string
+	channel       string
 	before, after time.Time // after is the first time that counts
 	nothing       bool      // a filter that nothing can match
 }
@@ -368,7 +369,10 @@ func readSearch(v query) (s search, err error) {
 	if s.types = v.list("event_types"); len(s.types) > maxLimit {
 		return s, wrongPart("query", "event_types", "event_types must have at most 250 entries")
 	}
-	s.nothing = url.Values(v).Get("channel") != "" || url.Values(v).Get("tag") != "" || !s.before.IsZero() && !s.after.IsZero() && !s.after.Before(s.before)
+	if s.channel = url.Values(v).Get("channel"); s.channel != "" && !hook.ValidChannel(s.channel) {
+		return s, wrongPart("query", "channel", "channel must be the name of one channel. "+hook.ChannelRule)
+	}
+	s.nothing = url.Values(v).Get("tag") != "" || !s.before.IsZero() && !s.after.IsZero() && !s.after.Before(s.before)
 	return s, nil
 }
 
@@ -394,11 +398,11 @@ func (a *api) precheck(q *call) error {
 	if eventType == nil {
 		o.blame("eventType", "eventType is required")
 	}
-	o.refuse(noChannels, "channels")
+	channels := readChannels(o)
 	if err := o.err(); err != nil {
 		return err
 	}
-	found, err := a.o.Service.Match(q.r.Context(), q.c, q.app, *eventType)
+	found, err := a.o.Service.Match(q.r.Context(), q.c, q.app, *eventType, channels)
 	if err != nil {
 		return err
 	}

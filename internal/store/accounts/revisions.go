@@ -21,7 +21,7 @@ import (
 const (
 	// MaxRevisions bounds the revisions of an endpoint.
 	MaxRevisions = 32
-	// MaxRevisionBytes bounds their URLs and types together; the newest may exceed it.
+	// MaxRevisionBytes bounds their URLs, types and channels together; the newest may exceed it.
 	MaxRevisionBytes = 128 << 10
 	// RevisionPage bounds the rows that one operation deletes.
 	RevisionPage = 500
@@ -34,12 +34,12 @@ func (d Duties) AppendRevision(t *unit.Tx, e *hook.Endpoint, types string) error
 		return err
 	}
 	url := hook.MaskURL(e.URL)
-	if old != nil && old.Status == e.Status && old.Profile == e.Profile && hook.MaskURL(old.URL) == url && slices.Equal(old.Types, e.Types) {
+	if old != nil && old.Status == e.Status && old.Profile == e.Profile && hook.MaskURL(old.URL) == url && slices.Equal(old.Types, e.Types) && slices.Equal(old.Channels, e.Channels) {
 		return nil
 	}
-	if _, err := t.Exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.Now), url,
-		types, int64(e.Status), e.Profile); err != nil {
+	if _, err := t.Exec("append revision", `INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, channels, status, profile)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID[:], e.Revision, int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(t.Now), url,
+		types, e.Channels.Text(), int64(e.Status), e.Profile); err != nil {
 		return err
 	}
 	if old == nil {
@@ -67,7 +67,7 @@ func (t *tx) trimRevisions(scope hook.Scope, id hook.ID) error {
 	list, err := sqltext.Collect(background, t.Conn, func(row sqltext.Scanner) (r revision, err error) {
 		err = row.Scan(&r.number, &r.at, &r.bytes)
 		return r, err
-	}, `SELECT revision, at, octet_length(url) + octet_length(types) FROM endpoint_revisions
+	}, `SELECT revision, at, octet_length(url) + octet_length(types) + octet_length(channels) FROM endpoint_revisions
 		WHERE endpoint = ? ORDER BY revision DESC LIMIT ?`, id[:], MaxRevisions+1)
 	if err != nil || fitting(list) == len(list) {
 		return sqltext.Wrap("read revisions", err)

@@ -92,6 +92,21 @@ func (s *Accounts) CloseWebSession(ctx context.Context, cookie [32]byte) error {
 	})
 }
 
+// EndWebSession ends an operator's session that has a key of the mode, at once on all nodes. One
+// that has a live key as well ends only from live mode.
+func (s *Accounts) EndWebSession(ctx context.Context, mode hook.Mode, id hook.ID) error {
+	return s.do(ctx, "end session", 1, func(t *tx) error {
+		n, err := t.Exec("end session", "DELETE FROM web_sessions WHERE id = ? AND kind = ? AND "+read.OfMode(mode), id[:], string(hook.WebOperator))
+		if err == nil && n == 0 {
+			err = hook.NotFound("session")
+		}
+		if err == nil {
+			t.Audited(hook.ActUIEnded, "ui_session", id.String(), hook.Scope{Mode: mode})
+		}
+		return err
+	})
+}
+
 // SeenWebSession notes the use of a session, and the mode that it viewed.
 func (s *Accounts) SeenWebSession(ctx context.Context, id hook.ID, mode hook.Mode) error {
 	return s.do(context.WithoutCancel(ctx), "use session", 1, func(t *tx) error {

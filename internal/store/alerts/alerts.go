@@ -36,8 +36,8 @@ type Options struct {
 	Core *unit.Core
 	// Wanted means that endpoints may want alerts; otherwise none is recorded.
 	Wanted bool
-	// Targets returns the endpoints of a scope that get an event of a type.
-	Targets func(entry *directory.Scope, eventType string) []*hook.Endpoint
+	// Targets returns the endpoints of a scope that get an event of a type with channels.
+	Targets func(entry *directory.Scope, eventType string, channels hook.Channels) []*hook.Endpoint
 	// Publish stores an event with a delivery to each of the targets.
 	Publish func(t *unit.Tx, audience hook.Scope, eventType string, data []byte, targets []*hook.Endpoint) error
 }
@@ -284,7 +284,7 @@ func (t *tx) wanting(audience hook.Scope, name string) ([]*hook.Endpoint, error)
 	if err != nil || !entry.Tenant {
 		return nil, err
 	}
-	return t.s.opts.Targets(entry, name), nil
+	return t.s.opts.Targets(entry, name, nil), nil
 }
 
 // window returns the current window of a channel.

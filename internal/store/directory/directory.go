@@ -43,6 +43,9 @@ func (e *Scope) size() int64 {
 		for _, name := range ep.Types {
 			n += item + len(name)
 		}
+		for _, name := range ep.Channels {
+			n += item + len(name)
+		}
 		for _, h := range ep.Headers {
 			n += item + len(h.Name) + len(h.Value)
 		}

@@ -15,24 +15,25 @@ import (
 // EndpointColumns are the columns that ScanEndpoint reads, from endpoints e.
 const EndpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
 	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home,
-	e.verification, e.verification_event, e.verified_at, e.verification_attempt_at, e.verification_reason, e.operational, e.alarm, e.uid, e.metadata`
+	e.verification, e.verification_event, e.verified_at, e.verification_attempt_at, e.verification_reason, e.operational, e.alarm, e.uid, e.metadata, e.channels`
 
 // ScanEndpoint reads a row and opens its headers and the query of its URL. If these cannot
 // be opened, it marks the endpoint as damaged. It does not read secrets.
 func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	e := &hook.Endpoint{}
-	var types string
+	var types, channels string
 	var headers, query, challenge []byte
 	var retry *string
 	var disabled, created, updated, verified, attempted int64
 	v := &e.Verification
 	err := row.Scan(sqltext.Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
 		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
-		&updated, &e.Revision, &e.Enablings, &query, &e.Home, &v.State, &challenge, &verified, &attempted, &v.Reason, &e.Operational, &e.Alarm, &e.UID, &e.Metadata)
+		&updated, &e.Revision, &e.Enablings, &query, &e.Home, &v.State, &challenge, &verified, &attempted, &v.Reason, &e.Operational, &e.Alarm, &e.UID, &e.Metadata, &channels)
 	if err != nil {
 		return nil, err
 	}
 	e.DisabledAt, e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(disabled), sqltext.FromMicros(created), sqltext.FromMicros(updated)
+	e.Channels = hook.ParseChannels(channels)
 	copy(v.Event[:], challenge)
 	v.VerifiedAt, v.AttemptAt = sqltext.FromMicros(verified), sqltext.FromMicros(attempted)
 	if err := json.Unmarshal([]byte(types), &e.Types); err != nil {

@@ -10,12 +10,14 @@ import (
 )
 
 // rowColumns are the columns that scanRow reads, from deliveries d and events e.
-const rowColumns = sqltext.DeliveryColumns + ", e.public_id"
+const rowColumns = sqltext.DeliveryColumns + ", e.public_id, coalesce(e.channels, '')"
 
 func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
 	var r hook.DeliveryRow
+	var channels string
 	var err error
-	r.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(r.PublicID[:]))
+	r.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(r.PublicID[:]), &channels)
+	r.Channels = hook.ParseChannels(channels)
 	if r.PublicID.IsZero() {
 		r.PublicID = r.Event
 	}
@@ -152,6 +154,9 @@ func conditions(q *hook.DeliveryQuery) (where string, args []any) {
 		for _, class := range q.Errors {
 			args = append(args, string(class))
 		}
+	}
+	if q.Channel != "" {
+		where, args = where+" AND "+sqltext.OnChannel, append(args, hook.Channels{q.Channel}.Text())
 	}
 	if !q.After.IsZero() {
 		where, args = where+" AND d.created_at >= ?", append(args, sqltext.Micros(q.After))

@@ -20,7 +20,7 @@ const (
 
 // historyRows finds, for each endpoint of a scope, the last revision before a moment and
 // those in the same microsecond.
-const historyRows = `SELECT e.id, e.operational, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.status
+const historyRows = `SELECT e.id, e.operational, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.channels, r.status
 	FROM (SELECT id, operational, created_at, status FROM endpoints WHERE mode = ? AND tenant = ? ORDER BY status = 3, id DESC LIMIT ?) e
 	LEFT JOIN endpoint_revisions r ON r.endpoint = e.id AND r.at <= ? AND r.revision >= coalesce((SELECT p.revision FROM endpoint_revisions p
 		WHERE p.endpoint = e.id AND p.at < ? ORDER BY p.revision DESC LIMIT 1), 0)
@@ -42,15 +42,15 @@ func (l *Lists) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 	lines, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (l line, err error) {
 		var created int64
 		var number, changed, status *int64
-		var url, types *string
-		if err := row.Scan(sqltext.Blob(l.Endpoint[:]), &l.Operational, &created, &l.Now, &number, &changed, &url, &types, &status); err != nil {
+		var url, types, channels *string
+		if err := row.Scan(sqltext.Blob(l.Endpoint[:]), &l.Operational, &created, &l.Now, &number, &changed, &url, &types, &channels, &status); err != nil {
 			return l, err
 		}
 		l.CreatedAt = sqltext.FromMicros(created)
 		if number == nil {
 			return l, nil
 		}
-		l.revision = &hook.Revision{Number: *number, At: sqltext.FromMicros(*changed), URL: *url, Status: hook.Status(*status)}
+		l.revision = &hook.Revision{Number: *number, At: sqltext.FromMicros(*changed), URL: *url, Channels: hook.ParseChannels(*channels), Status: hook.Status(*status)}
 		if err := json.Unmarshal([]byte(*types), &l.revision.Types); err != nil {
 			return l, fmt.Errorf("read event types of %s: %w", l.Endpoint, err)
 		}

@@ -28,6 +28,7 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 	recent := []any{endpoint[:], scope.Mode, scope.Tenant, scope.Mode, scope.Tenant, statsEvents - 1, statsRows}
 	page := []any{endpoint[:], scope.Mode, scope.Tenant, low[:], high[:], firstRows}
 	all := map[string]Statement{
+		"stats of":       {sqltext.In(statRowsOf, 2), []any{0, 1, 1, 2, scope.Mode, sqltext.SpanMinute, endpoint[:], endpoint[:]}},
 		"stats":          {statRows, []any{0, 1, 1, 2, sqltext.SpanMinute, scope.Mode, scope.Tenant, endpoint[:]}},
 		"open of":        {pendingOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},
 		"held of":        {heldOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},

@@ -12,6 +12,10 @@ const (
 	// statRows finds the rows of one subject by key, one span after the other.
 	statRows = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
 		SELECT s.start, s.data FROM m {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = ? AND s.tenant = ? AND s.endpoint = ?`
+	// statRowsOf is statRows for several endpoints. They are found by their ids, not by the mode.
+	statRowsOf = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
+		SELECT s.endpoint, s.start, s.data FROM endpoints e {then} m ON e.mode + 0 = ? {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = e.mode AND s.tenant = e.tenant AND s.endpoint = e.id
+		WHERE e.id IN ({in})`
 	// statLogRows reads what has not been added to stats yet: for minutes the last ones,
 	// for hours also the rows of minutes.
 	statLogRows = "SELECT start, data FROM stat_log WHERE span <= ? AND start >= ? AND start < ?"
@@ -78,6 +82,78 @@ func (l *Lists) buckets(ctx context.Context, q hook.StatsQuery, buckets []hook.T
 		}
 		return none, sqltext.AddTally(bucket(start), data)
 	}, statRows, from, span*1e6, span*1e6, to, span, q.Scope.Mode, q.Scope.Tenant, endpoint)
+	return err
+}
+
+// BucketsOf returns the tallies of several endpoints of the mode, at most hook.MaxStatsOf, as
+// Buckets does for one. An endpoint without any is left out. Other numbers of Stats are not read.
+func (l *Lists) BucketsOf(ctx context.Context, q hook.StatsQuery, ids []hook.ID) (map[hook.ID][]hook.Tally, error) {
+	found := map[hook.ID][]hook.Tally{}
+	if ids = ids[:min(len(ids), hook.MaxStatsOf)]; len(ids) == 0 {
+		return found, nil
+	}
+	done, err := l.slots.take(ctx, q.Scope)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := l.bucketsOf(ctx, q, ids, found); err != nil {
+		return nil, l.fail("read statistics", err)
+	}
+	return found, nil
+}
+
+func (l *Lists) bucketsOf(ctx context.Context, q hook.StatsQuery, ids []hook.ID, found map[hook.ID][]hook.Tally) error {
+	var view *sqltext.View
+	err := l.db.Retry(ctx, func() (err error) {
+		view, err = l.db.View(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer view.Done()
+	span, from, to := int64(sqltext.SpanHour), sqltext.Micros(q.From), sqltext.Micros(q.To)
+	if q.Step < time.Hour {
+		span = sqltext.SpanMinute
+	}
+	bucket := func(id hook.ID, start int64) *hook.Tally {
+		if found[id] == nil {
+			found[id] = make([]hook.Tally, q.To.Sub(q.From)/q.Step)
+		}
+		return &found[id][(start-from)/q.Step.Microseconds()]
+	}
+	wanted := map[hook.ID]bool{}
+	args := []any{from, span * 1e6, span * 1e6, to, q.Scope.Mode, span}
+	for _, id := range ids {
+		wanted[id] = true
+		args = append(args, id[:])
+	}
+	_, err = sqltext.Collect(ctx, view, func(row sqltext.Scanner) (none struct{}, err error) {
+		var start int64
+		var data []byte
+		if err := row.Scan(&start, &data); err != nil {
+			return none, err
+		}
+		return none, sqltext.ReadLog(data, func(s sqltext.Subject, _ bool, tally []byte) error {
+			if s.Mode != q.Scope.Mode || !wanted[s.Endpoint] {
+				return nil
+			}
+			return sqltext.AddTally(bucket(s.Endpoint, start), tally)
+		})
+	}, statLogRows, span, from, to)
+	if err != nil {
+		return err
+	}
+	_, err = sqltext.Collect(ctx, view, func(row sqltext.Scanner) (none struct{}, err error) {
+		var id hook.ID
+		var start int64
+		var data []byte
+		if err := row.Scan(sqltext.Blob(id[:]), &start, &data); err != nil {
+			return none, err
+		}
+		return none, sqltext.AddTally(bucket(id, start), data)
+	}, sqltext.In(statRowsOf, len(ids)), args...)
 	return err
 }
 

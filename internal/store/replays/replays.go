@@ -482,7 +482,7 @@ func (t *tx) replayOne(j *hook.ReplayJob, m *hook.ReplayMatch, target *hook.Endp
 		return err
 	}
 	j.Created++
-	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, AcceptedAt: m.AcceptedAt}
+	e := &hook.Event{ID: m.Event, PublicID: m.PublicID, Scope: j.Scope, Kind: m.Kind, Type: m.Type, Channels: m.Channels, AcceptedAt: m.AcceptedAt}
 	return t.s.opts.Deliver(t.Tx, e, target, profileOf(target))
 }
 

@@ -58,7 +58,11 @@ const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?,
 	WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND attempts = ? AND owner = ?`
 
 // EventColumns are the columns that ScanEvent reads, from events e.
-const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0)"
+const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, coalesce(e.channels, ''), e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0)"
+
+// OnChannel is true for a row of events e that has a channel. Its argument is the channel,
+// as hook.Channels.Text returns it.
+const OnChannel = "replace(e.channels, ?, '') <> e.channels"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -74,8 +78,9 @@ func ScanEvent(row Scanner) (*hook.Event, error) {
 // ScanEventAnd is ScanEvent, and reads the columns that follow.
 func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 	e := &hook.Event{}
+	var channels string
 	var created, accepted, checksum, removed int64
-	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &created, &accepted,
+	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &channels, &created, &accepted,
 		&e.Data, &checksum, &removed}, more...)...)
 	if err != nil {
 		return nil, err
@@ -83,7 +88,7 @@ func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
 	}
-	e.CreatedAt, e.AcceptedAt = FromMicros(created), FromMicros(accepted)
+	e.Channels, e.CreatedAt, e.AcceptedAt = hook.ParseChannels(channels), FromMicros(created), FromMicros(accepted)
 	if removed != 0 {
 		e.Data, e.PayloadRemovedAt = nil, FromMicros(removed)
 		return e, nil

@@ -30,7 +30,7 @@ var arrayTypes = map[rune]string{'b': "bytea[]", 'i': "int8[]", 't': "text[]"}
 // The tables of the hot path.
 var (
 	Events = newTable("events",
-		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum", "bitbitiibi")
+		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum, channels", "bitbitiibit")
 	Deliveries = newTable("deliveries",
 		`event, endpoint, id, mode, tenant, type, kind, profile, state, reason, attempts, scheduled, due, last_status, last_error,
 		created_at, settled_at, held_at, owner, fence`, "bbbittibitiiiitiiiii")

@@ -94,6 +94,8 @@ var cases = []struct {
 	{"tags of refused events and deleted tenants", refusedTags},
 	{"several states", severalStates},
 	{"tags go with their events", tagsGo},
+	{"channels", channels},
+	{"channels in lists", channelLists},
 	{"ids are found", findsIDs},
 	{"test event", testEvent},
 	{"resend uses the delivery again", resendReuses},

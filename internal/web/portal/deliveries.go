@@ -377,7 +377,7 @@ func event(v *visit) (*screen, error) {
 	got := 0
 	for i := range x.Endpoints {
 		w := &x.Endpoints[i]
-		line := whyLine{State: v.badge("off", "off", "not_sent"), Why: v.T("why."+string(w.Why), "types", strings.Join(w.Types, " "))}
+		line := whyLine{State: v.badge("off", "off", "not_sent"), Why: v.T("why."+string(w.Why), "types", strings.Join(w.Types, " "), "channels", strings.Join(w.Channels, " "))}
 		line.Host, line.Path = page.HostOf(w.URL)
 		if now, err := v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, w.Endpoint); err == nil {
 			line.Endpoint = v.At("endpoints/" + w.Endpoint.String())

@@ -36,7 +36,7 @@ function copies(in_ = document) { if (navigator.clipboard) for (const b of all("
 document.addEventListener("click", async (e) => {
   const b = e.target.closest?.("[data-copy]");
   if (!b) return;
-  try { await navigator.clipboard.writeText(b.dataset.copy || location.href); say("Copied"); b.title = "Copied"; } catch { say("Copying was refused by the browser"); }
+  try { await navigator.clipboard.writeText(b.dataset.from ? document.getElementById(b.dataset.from).textContent : b.dataset.copy || location.href); say("Copied"); b.title = "Copied"; } catch { say("Copying was refused by the browser"); }
 });
 
 // Questions in a dialog instead of a page of their own.
@@ -106,8 +106,11 @@ document.addEventListener("submit", (e) => {
   if (e.target.method !== "post" || e.defaultPrevented) return;
   if (e.target.dataset.sent) return e.preventDefault();
   e.target.dataset.sent = "1";
+  setTimeout(() => document.body.classList.add("busy"), 300); // a thin bar, until the next page is here
   setTimeout(() => { delete e.target.dataset.sent; }, 4000);
 });
+
+addEventListener("pageshow", () => document.body.classList.remove("busy"));
 
 document.addEventListener("changed", (e) => { times(e.detail); copies(e.detail); });
 times();

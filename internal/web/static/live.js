@@ -7,7 +7,7 @@ export const parse = (html) => new DOMParser().parseFromString(policy.createHTML
 const one = (q) => document.querySelector(q);
 const plain = (el) => { const c = el.cloneNode(true); c.querySelectorAll("time").forEach((t) => t.replaceChildren()); c.querySelectorAll("[hidden]").forEach((t) => t.removeAttribute("hidden")); return c.innerHTML; };
 
-let source, failures = 0, timer, last = 0;
+let source, failures = 0, timer, last = 0, seen = "";
 export const say = (text) => { const el = one("[data-said]"); if (el) el.textContent = text; };
 
 function state(text, on) {
@@ -16,6 +16,16 @@ function state(text, on) {
   el.hidden = false;
   el.textContent = text;
   el.classList.toggle("paused", !on);
+}
+
+// off says that updates are off, and offers to load the page again.
+function off(text) {
+  state(text, false);
+  const el = one("[data-updates]"), a = document.createElement("a");
+  a.href = location.href;
+  a.textContent = "Load again";
+  a.addEventListener("click", (e) => { e.preventDefault(); location.reload(); });
+  el?.append(" · ", a);
 }
 
 function part(name, html) {
@@ -35,7 +45,7 @@ function part(name, html) {
 function open() {
   if (source || document.hidden) return;
   const first = one("[data-first]")?.dataset.first;
-  source = new EventSource(document.body.dataset.stream + (first ? "&first=" + encodeURIComponent(first) : ""));
+  source = new EventSource(document.body.dataset.stream + (first ? "&first=" + encodeURIComponent(first) : "") + (seen ? "&seen=" + seen : ""));
   const on = (type, act) => source.addEventListener(type, (e) => act(JSON.parse(e.data)));
   source.onopen = () => { failures = 0; state("Updates on", true); };
   source.onerror = () => { close(); later(++failures); };
@@ -47,12 +57,13 @@ function open() {
     el.hidden = n < 1;
     el.textContent = n === 1 ? "1 newer " + el.dataset.fresh + ": show it" : (n > 49 ? "50 or more" : n) + " newer " + el.dataset.many + ": show them";
   });
+  on("seen", (word) => { seen = word; }); // of parts that are too large to be sent: after a pause it says whether they are as they were
   on("down", (down) => { const el = one("[data-down]"); if (el) el.hidden = !down; state(down ? "Store away" : "Updates on", !down); });
   on("end", (why) => {
     close();
     if (why === "restart") later(1);
-    else if (why === "session") { state("Logged out: load the page again", false); say("Your session ended. Load the page again."); }
-    else state("Updates are off", false); // at a limit, or what the page shows is gone
+    else if (why === "session") { off("Logged out"); say("Your session ended. Load the page again."); }
+    else off(why === "large" ? "There is more to see" : "Updates are off"); // else at a limit, or what the page shows is gone
   });
 }
 
@@ -60,7 +71,7 @@ function close() { source?.close(); source = undefined; }
 
 function later(n) {
   clearTimeout(timer);
-  if (n >= 5) return state("Updates are off", false);
+  if (n >= 5) return off("Updates are off");
   state("Updates paused", false);
   timer = setTimeout(open, 1000 + Math.random() * 4000);
 }
