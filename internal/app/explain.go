@@ -294,6 +294,16 @@ func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID, span 
 	return out, err
 }
 
+// EndpointBuckets returns the tallies of an endpoint, without the figures of EndpointStats
+// that take reading its latest deliveries.
+func (s *Service) EndpointBuckets(ctx context.Context, c Caller, id hook.ID, span Span) (hook.Stats, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return hook.Stats{}, err
+	}
+	return s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: id}, span)
+}
+
 var errSecretDamaged = &hook.Error{Code: hook.CodeEndpointDamaged,
 	Message: "The endpoint's secret is damaged in the database and cannot be opened. Rotate the secret, which gives it a new one."}
 

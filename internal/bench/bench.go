@@ -71,7 +71,7 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 		defer p.progress.Done()
 		return bench(cmd.Context(), cmd.OutOrStdout(), p)
 	}
-	cmd.AddCommand(newBenchServer(), newBenchReceiver())
+	cmd.AddCommand(newBenchServer(), newBenchReceiver(), newBenchReads())
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,6 +152,17 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 		return nil, fmt.Errorf("the bench's %s did not start", args[1])
 	}
 	return c, nil
+}
+
+// client returns a client of the API.
+func (c *child) client() *client.Client {
+	return &client.Client{URL: c.url, Key: benchKey, HTTP: &http.Client{Timeout: time.Minute}, Attempts: 1}
+}
+
+// browser returns a client that keeps cookies and follows no redirects.
+func browser() *http.Client {
+	jar, _ := cookiejar.New(nil) // has no error
+	return &http.Client{Jar: jar, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 func (c *child) end() {

@@ -40,10 +40,8 @@ Exit code 0 means that the server has stored the event durably.`,
 	asJSON := f.Bool("json", false, "print the response as JSON")
 	completeFromServer(cmd, server)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		for _, required := range [][2]string{{"tenant", *tenant}, {"type", *eventType}, {"data", *data}} {
-			if required[1] == "" {
-				return exit.Usagef("--%s is required", required[0])
-			}
+		if err := required([2]string{"tenant", *tenant}, [2]string{"type", *eventType}, [2]string{"data", *data}); err != nil {
+			return err
 		}
 		c, err := server()
 		if err != nil {
@@ -94,6 +92,16 @@ Exit code 0 means that the server has stored the event durably.`,
 		return nil
 	}
 	return cmd
+}
+
+// required refuses flags, each given as name and value, that have no value.
+func required(flags ...[2]string) error {
+	for _, flag := range flags {
+		if flag[1] == "" {
+			return exit.Usagef("--%s is required", flag[0])
+		}
+	}
+	return nil
 }
 
 // checkChannels checks the values of --channel.

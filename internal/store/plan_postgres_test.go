@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/postgres"
@@ -98,6 +99,8 @@ func TestPlansOnPostgres(t *testing.T) {
 		"event":            {"SELECT " + sqltext.EventColumns + " FROM events e WHERE e.id = ?", []any{event[:]}},
 		"bound":            {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? ORDER BY e.id DESC LIMIT 1 OFFSET ?", []any{int64(hook.Live), tenant, 19_999}},
 		"attempts":         {"SELECT number FROM attempts WHERE event = ? AND endpoint = ? ORDER BY number", []any{event[:], endpoint[:]}},
+		"sums":             {alerts.Statements()["sums"], []any{int64(hook.Live), tenant, int64(5)}},
+		"summed":           {alerts.Statements()["summed"], []any{int64(0), "", int64(5)}},
 		"newest event":     {sqltext.NewestEvent, nil},
 		"of an event":      {"SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?", []any{event[:]}},
 		"of the tenant":    {"SELECT d.id FROM events e {then} deliveries d ON d.event = e.id WHERE e.mode = ? AND e.tenant = ? AND e.id >= ? AND e.id < ? ORDER BY d.event DESC, d.endpoint DESC LIMIT 51", []any{int64(hook.Live), tenant, low[:], high[:]}},
@@ -106,8 +109,22 @@ func TestPlansOnPostgres(t *testing.T) {
 		plans[name] = statement{search.Query, search.Args}
 	}
 	sweeps := map[string]bool{"hold": true, "cancel": true, "held": true, "expire": true, "old held": true}
-	maySort := map[string]bool{"pending": true, "open of": true, // they sort up to hook.StatsCap ids
-		"find endpoint of mode": true, // sorts the endpoints that were created within 65 seconds, here all
+	maySort := map[string]bool{"find endpoint of mode": true, // sorts the endpoints that were created within 65 seconds, here all
+		"tries": true, // sorts the attempts of 16 deliveries
+	}
+	// A filter must not lead the planner to begin with the deliveries: it would read all that
+	// is retained if none matches.
+	perEvent := func(query string, args []any) bool {
+		plan, _ := explain(t, s, s.core.Read.DB, query, args)
+		return strings.Contains(plan, "Subquery Scan on d ")
+	}
+	for _, name := range []string{"deliveries of mode", "deliveries of tenant", "recent", "log"} {
+		if p := plans[name]; !perEvent(p.query, p.args) {
+			t.Errorf("%s may begin with the deliveries", name)
+		}
+	}
+	if p := plans["deliveries of mode"]; perEvent(strings.Replace(p.query, "{deliveries}{each}", "{then} deliveries d ON d.event = e.id", 1), p.args) {
+		t.Error("control: a plain join looks up the deliveries of each event")
 	}
 	writer := writerPool(t, s)
 	defer func() { _ = writer.Close() }()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
@@ -33,8 +34,6 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	kept := upkeep.Statements()
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
-		"pending": true, // sorts up to hook.StatsCap ids
-		"open of": true, // the same
 		"history": true, // sorts the endpoints of one tenant
 		"tries":   true, // sorts the attempts of statsRows deliveries
 	}
@@ -59,11 +58,12 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"stats of": {search("stats of"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
 		"their id": {search("stats of"), "endpoints_1 (id=?)"},
 		"stats":    {search("stats"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
-		"open of":  {search("open of"), "deliveries_open (owner=? AND endpoint=?)"},
+		"open of":  {search("open of"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
+		"open in":  {search("open in"), "COVERING INDEX deliveries_open (owner=?)"},
 		"held of":  {search("held of"), "deliveries_stopped (endpoint=? AND state=?)"},
 		"pending":  {search("pending"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
 		"failures": {search("failures"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=?)"},
-		"recent":   {search("recent"), "events_scope (mode=? AND tenant=? AND id>?)"},
+		"recent":   {search("recent"), "COVERING INDEX events_scope (mode=? AND tenant=? AND id>?)"},
 		"tries":    {search("tries"), "a USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"history":  {search("history"), "r USING PRIMARY KEY (endpoint=? AND revision>?)"},
 		"find":     {sqltext.FindDelivery, "PRIMARY KEY (event>? AND event<?)"},
@@ -120,6 +120,11 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"find request":    {search("find request of tenant"), "audit_request (mode=? AND request=?)"},
 		"old tags":        {kept["old tags"], "event_tags USING PRIMARY KEY (event>? AND event<?)"},
 		"drop tags":       {kept["drop tags"], "event_tags USING PRIMARY KEY (event=?)"},
+
+		"sessions":     {search("sessions of mode"), "web_sessions_mode (kind=? AND mode=? AND id<?)"},
+		"own sessions": {search("sessions of tenant"), "web_sessions_scope (kind=? AND mode=? AND tenant=? AND id<?)"},
+		"summed":       {alerts.Statements()["summed"], "COVERING INDEX alert_sums_scope"},
+		"sums":         {alerts.Statements()["sums"], "COVERING INDEX alert_sums_scope (mode=? AND tenant=?)"},
 
 		"events": {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {

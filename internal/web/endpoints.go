@@ -327,7 +327,7 @@ func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 	if err != nil {
 		return err
 	}
-	hours, err := v.service().EndpointStats(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-59 * time.Hour), Step: "1h"})
+	hours, err := v.service().EndpointBuckets(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-59 * time.Hour), Step: "1h"})
 	if err != nil {
 		return err
 	}
@@ -336,7 +336,7 @@ func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 		all.Add(&stats.Buckets.Buckets[i])
 	}
 	in := " in " + spanWord(word)
-	p.Chart, p.Strip = chart.AttemptsOf(&stats.Buckets, v.now), chart.StripOf(&hours.Buckets)
+	p.Chart, p.Strip = chart.AttemptsOf(&stats.Buckets, v.now), chart.StripOf(&hours)
 	p.Reasons, _ = v.reasons(&all, "endpoint", p.ID, "since", word)
 	p.Figures = []figure{
 		{Name: "Delivered", Value: chart.Share(all.Delivered, all.Attempts), Unit: "%", Note: number(all.Delivered) + " of " + number(all.Attempts) + " attempts" + in},

@@ -379,6 +379,11 @@ const (
 		RETURNING type, n, at, example`
 )
 
+// Statements returns the statements whose plans depend on an index, by name.
+func Statements() map[string]string {
+	return map[string]string{"summed": summedScopes, "sums": takeSums}
+}
+
 // watchDigests makes digests a window after alerts were left to them, also by an earlier
 // process.
 func (s *Alerts) watchDigests(ctx context.Context) {

@@ -78,7 +78,7 @@ func sourceOf(q *hook.DeliveryQuery, before []hook.ID) source {
 		return source{heldOrFailedOf(q), " {then} events e ON e.id = d.event", before[0]}
 	}
 	// The previous page may have ended in the middle of an event's deliveries.
-	return source{eventsWith(q.Scope, q.Tag), " {then} deliveries d ON d.event = e.id", before[0].Above()}
+	return source{eventsWith(q.Scope, q.Tag), " {deliveries}{each}", before[0].Above()}
 }
 
 // deliveriesPage returns the query for a page of deliveries and one more. The order is that

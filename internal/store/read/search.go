@@ -33,7 +33,7 @@ func finders(q *hook.IDQuery) []finder {
 	_, eventHigh := hook.EventRange(q.High)
 	events := eventsOfScope(q.Scope)
 	deliveries := events
-	deliveries.from += " {then} deliveries d ON d.event = e.id"
+	deliveries.from += " {deliveries}{each}"
 	all := []finder{
 		{hook.FoundEvent, events, q.Low, above, "e.id, e.tenant, e.type, e.accepted_at", " AND e.public_id IS NULL AND " + sqltext.EventShown, nil},
 		givenFinder(q, q.Low, above),

@@ -175,16 +175,18 @@ func addLogged(to *hook.Tally, subject sqltext.Subject, data []byte) error {
 	})
 }
 
-// The open deliveries of a tenant and of a mode. pendingIn counts among the open deliveries
-// of both modes, up to the bound. Only endpoints that are not enabled have held deliveries,
-// apart from those that are about to be released.
+// The open deliveries of a tenant and of a mode, with the oldest event that has one. They
+// read indexes only, on SQLite. pendingIn counts among the open deliveries of both modes, up
+// to the bound, and asks for the mode once for each endpoint. Only endpoints that are not
+// enabled have held deliveries, apart from those that are about to be released.
 const (
-	pendingOfTenant = `WITH w AS (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
-		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) SELECT count(*), (SELECT event FROM w ORDER BY event LIMIT 1) FROM w`
+	pendingOfTenant = `SELECT count(*), {oldest} FROM (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
+		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) w`
 	heldOfTenant = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
 		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) w`
-	pendingIn = `WITH w AS (SELECT d.event, d.mode FROM deliveries d WHERE d.state = 0 AND {anybody} LIMIT ?)
-		SELECT count(*), (SELECT event FROM w WHERE mode = ? ORDER BY event LIMIT 1) FROM w WHERE mode = ?`
+	pendingIn = `SELECT CAST(coalesce(sum(w.n), 0) AS bigint), {oldest} FROM (SELECT w.endpoint, count(*) AS n, {oldest} AS event
+		FROM (SELECT d.endpoint, d.event FROM deliveries d WHERE d.state = 0 AND {anybody} LIMIT ?) w GROUP BY w.endpoint) w
+		{then} endpoints e ON e.id = w.endpoint WHERE e.mode = ?`
 	heldIn = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
 		WHERE e.mode = ? AND e.status IN (1, 2) LIMIT ?) w`
 	oldestPending = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d
@@ -194,7 +196,7 @@ const (
 
 func (l *Lists) openWork(ctx context.Context, q hook.StatsQuery) (out hook.OpenWork, err error) {
 	mode, tenant, id := q.Scope.Mode, q.Scope.Tenant, q.Endpoint
-	pending, pendingArgs := pendingIn, []any{hook.StatsCap, mode, mode}
+	pending, pendingArgs := pendingIn, []any{hook.StatsCap, mode}
 	held, heldArgs := heldIn, []any{mode, hook.StatsCap}
 	oldest, oldestArgs := oldestPending, []any{mode, tenant, tenant}
 	switch {

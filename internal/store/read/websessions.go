@@ -3,6 +3,7 @@ package read
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -131,12 +132,8 @@ func (l *Lists) PortalSessions(ctx context.Context, q hook.WebSessionQuery) ([]h
 		return nil, "", err
 	}
 	defer done()
-	query := "SELECT " + WebSessionColumns + " FROM web_sessions s WHERE s.kind = ? AND s.mode = ? AND s.id < ?"
-	args := []any{sqltext.Micros(l.now()), string(hook.WebPortal), int64(q.Scope.Mode), before[0][:]}
-	if q.Scope.Tenant != "" {
-		query, args = query+" AND s.tenant = ?", append(args, q.Scope.Tenant)
-	}
-	rows, err := sqltext.Collect(ctx, l.db, ScanWebSession, query+tenantIn+" ORDER BY s.id DESC LIMIT ?", append(args, int64(sqltext.LimitOf(q.Page)+1))...)
+	query, args := portalSessions(&q, before[0], l.now())
+	rows, err := sqltext.Collect(ctx, l.db, ScanWebSession, query, args...)
 	if err != nil {
 		return nil, "", l.fail("list sessions", err)
 	}
@@ -145,4 +142,14 @@ func (l *Lists) PortalSessions(ctx context.Context, q hook.WebSessionQuery) ([]h
 	}
 	rows = rows[:sqltext.LimitOf(q.Page)]
 	return rows, sqltext.CursorOf(rows[len(rows)-1].ID), nil
+}
+
+// portalSessions returns the query for a page of portal sessions and one more.
+func portalSessions(q *hook.WebSessionQuery, before hook.ID, now time.Time) (string, []any) {
+	query := "SELECT " + WebSessionColumns + " FROM web_sessions s WHERE s.kind = ? AND s.mode = ? AND s.id < ?"
+	args := []any{sqltext.Micros(now), string(hook.WebPortal), int64(q.Scope.Mode), before[:]}
+	if q.Scope.Tenant != "" {
+		query, args = query+" AND s.tenant = ?", append(args, q.Scope.Tenant)
+	}
+	return query + tenantIn + " ORDER BY s.id DESC LIMIT ?", append(args, int64(sqltext.LimitOf(q.Page)+1))
 }

@@ -43,11 +43,13 @@ var (
 //	{lock}     locks the rows that are read until the commit
 //	{free}     as {lock}, but skips rows that another transaction has locked
 //	{then}     joins what follows to what precedes, row by row
+//	{deliveries}, {each}  join the deliveries d of each event e that precedes; between them may be conditions, beginning with AND
 //	{stopped}  after the name of deliveries: uses the index on held and failed ones
 //	{away}     and the node that the endpoint's listener is connected to is gone
 //	{idkey}    the key by which an event id given by a platform is found
 //	{idcols}   the columns of events that {idkey} is compared with
 //	{tags}     the tags of an event e as a JSON object, or NULL
+//	{oldest}   the least of the ids event of w; NULL if there is none
 //	{turn}     true if no other node is doing what one node does for all
 type Dialect struct {
 	words    atomic.Pointer[strings.Replacer]
