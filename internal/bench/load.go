@@ -64,11 +64,12 @@ func (r *rig) load(publishers int, more func() bool) (int, error) {
 	for i := range publishers {
 		all.Go(func() {
 			for n := i; more(); n++ {
-				if err := r.publishOne(r.servers[i%len(r.servers)].url, r.tenants[n%len(r.tenants)]); err != nil {
+				took, err := r.send(r.servers[i%len(r.servers)].url, n)
+				if err != nil {
 					once.Do(func() { failed = err })
 					return
 				}
-				accepted.Add(1)
+				accepted.Add(int64(took))
 			}
 		})
 	}
@@ -82,26 +83,41 @@ var filler = bytes.Repeat([]byte("0123456789abcdef"), 60)
 
 // publishOne publishes an event whose data contains the current time, from which the
 // receiver computes the latency.
-func (r *rig) publishOne(url, tenant string) error {
-	body := fmt.Appendf(make([]byte, 0, 1200), `{"tenant":"%s","type":"bench.event","data":{"t":%d,"filler":"%s"}}`,
-		tenant, time.Now().UnixNano(), filler)
-	req, err := http.NewRequest(http.MethodPost, url+"/v1/events", bytes.NewReader(body))
+// appendEvent appends an event with about 1 KB of data.
+func appendEvent(dst []byte, tenant string) []byte {
+	return fmt.Appendf(dst, `{"tenant":"%s","type":"bench.event","data":{"t":%d,"filler":"%s"}}`, tenant, time.Now().UnixNano(), filler)
+}
+
+// publishOne publishes the n-th event of a publisher. It returns the number of events that
+// the server accepted.
+func (r *rig) publishOne(url string, n int) (int, error) {
+	body := appendEvent(make([]byte, 0, 1200), r.tenants[n%len(r.tenants)])
+	_, err := r.post(url+"/v1/events", "application/json", body)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	return 1, nil
+}
+
+// post publishes and returns the answer.
+func (r *rig) post(url, content string, body []byte) ([]byte, error) {
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+benchKey)
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", content)
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return nil, fmt.Errorf("publish: %w", err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return nil, fmt.Errorf("publish: %w", err)
 	}
 	if resp.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("publish: %s: %s", resp.Status, answer)
+		return nil, fmt.Errorf("publish: %s: %s", resp.Status, answer)
 	}
-	return nil
+	return answer, nil
 }

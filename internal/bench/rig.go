@@ -40,6 +40,7 @@ type rig struct {
 	http     *http.Client
 	tenants  []string
 	sent     int
+	send     func(url string, n int) (accepted int, err error) // one request of a publisher
 }
 
 // child is a process that prints its listening address as its first line.
@@ -55,6 +56,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	r := &rig{dir: dir, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
+	r.send = r.publishOne
 	defer func() {
 		if err != nil {
 			r.close()
