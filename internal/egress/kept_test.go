@@ -65,7 +65,7 @@ func TestUnusableConnections(t *testing.T) {
 func TestIdleConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &town{at: map[string][]time.Time{}, bodies: map[string]int{}}
-		c := egress.New(egress.Options{AllowHTTP: true, DialContext: n.dial, MaxIdle: 3,
+		c := egress.New(egress.Options{AllowHTTP: true, DialContext: n.dial, MaxIdle: 3, MaxAge: -1,
 			Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.1"})})
 		post := func(endpoint byte) {
 			if _, err := c.Post(t.Context(), egress.Request{URL: "http://shop.example/", Body: []byte{endpoint}, Endpoint: hook.ID{endpoint}}); err != nil {
@@ -131,7 +131,7 @@ func TestResumption(t *testing.T) {
 func TestTiming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &town{at: map[string][]time.Time{}, bodies: map[string]int{}}
-		c := egress.New(egress.Options{AllowHTTP: true, Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.1"}),
+		c := egress.New(egress.Options{AllowHTTP: true, MaxAge: -1, Resolver: egresstest.NewResolver().Set("shop.example", []string{"93.184.215.1"}),
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				time.Sleep(10 * time.Millisecond)
 				return n.dial(ctx, network, address)
