@@ -52,16 +52,18 @@ func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook
 	}
 	out := make([]hook.Published, len(events))
 	left := t.s.opts.MaxRequestFanOut
-	for i := range events {
-		var err error
-		if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
-			return nil, err
+	err := t.c.Together(func() (err error) {
+		for i := range events {
+			if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
+				return err
+			}
+			if out[i].Err == nil && !out[i].Repeated {
+				left -= out[i].Deliveries
+			}
 		}
-		if out[i].Err == nil && !out[i].Repeated {
-			left -= out[i].Deliveries
-		}
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
 // publishOne stores an event if it makes at most left deliveries.

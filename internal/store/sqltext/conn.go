@@ -16,6 +16,10 @@ type Conn interface {
 	Exec(query string, args ...any) (int64, error)
 	// Insert inserts a row. The database may check it later, at the latest with the commit.
 	Insert(into *Table, args ...any) error
+	// Together runs do, whose inserted rows the database may receive together. Other
+	// statements see all rows inserted before them. When Together returns nil, the database
+	// has checked them as far as it does with Insert.
+	Together(do func() error) error
 	// Move changes a delivery's row if it is still as in before, and reports whether it
 	// did. An engine may return true before it knows. If the row then is not as expected,
 	// the commit fails and is retried.
