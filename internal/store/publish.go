@@ -52,6 +52,9 @@ func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook
 	}
 	out := make([]hook.Published, len(events))
 	left := t.s.opts.MaxRequestFanOut
+	if n := len(events); n > 1 {
+		t.jobs, t.samples, t.growth = slices.Grow(t.jobs, min(n, txJobs)), slices.Grow(t.samples, 2*n), slices.Grow(t.growth, 2*n)
+	}
 	err := t.c.Together(func() (err error) {
 		for i := range events {
 			if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
