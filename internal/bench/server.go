@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -35,6 +36,7 @@ func newBenchServer() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		defer server.TuneHeap(cfg, slog.Default())()
 		start := server.Start
 		if *bare {
 			start = server.StartBare
