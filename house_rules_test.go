@@ -441,7 +441,7 @@ var engines = []string{"internal/store/sqlite", "internal/store/postgres", "inte
 // checkEngineBlind reports code above the engines that depends on which engine is in use: an
 // import outside the files that open a store, a type assertion to a type of an engine, and a
 // comparison of the engine or the peers with nil. All differences go through the interfaces
-// of internal/store/engine.go.
+// of internal/store/unit/engine.go.
 func checkEngineBlind(s *source, opens ...string) []string {
 	var out []string
 	for _, dir := range engines {
@@ -491,5 +491,5 @@ func isNil(e ast.Expr) bool {
 
 func isEngine(e ast.Expr) bool {
 	sel, ok := e.(*ast.SelectorExpr)
-	return ok && slices.Contains([]string{"engine", "peers", "cluster"}, sel.Sel.Name)
+	return ok && slices.Contains([]string{"engine", "peers", "cluster", "Engine", "Peers"}, sel.Sel.Name)
 }

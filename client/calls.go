@@ -61,11 +61,13 @@ func appendEvent(dst []byte, e NewEvent) ([]byte, error) {
 		Version   int    `json:"type_version,omitempty"`
 		ID        string `json:"id,omitempty"`
 		CreatedAt *Time  `json:"created_at,omitempty"`
+		DeliverAt *Time  `json:"deliver_at,omitempty"`
 		Require   bool   `json:"require_match,omitempty"`
 		Keep      string `json:"payload_retention,omitempty"`
 
-		Tags map[string]string `json:"tags,omitempty"`
-	}{e.Tenant, e.Type, e.TypeVersion, e.ID, e.CreatedAt, e.RequireMatch, e.PayloadRetention, e.Tags})
+		Channels []string          `json:"channels,omitempty"`
+		Tags     map[string]string `json:"tags,omitempty"`
+	}{e.Tenant, e.Type, e.TypeVersion, e.ID, e.CreatedAt, e.DeliverAt, e.RequireMatch, e.PayloadRetention, e.Channels, e.Tags})
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}

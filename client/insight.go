@@ -9,10 +9,11 @@ import (
 // Explanation reports for each endpoint of an event's tenant why it did or did not receive
 // the event.
 type Explanation struct {
-	Event      string              `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Event      string              `json:"event" doc:"The id of the event, as receivers see it."`
 	Tenant     string              `json:"tenant" doc:"The tenant of the event."`
 	Mode       string              `json:"mode" enum:"test,live" doc:"The mode of the event."`
 	Type       string              `json:"type" doc:"The type of the event."`
+	Channels   []string            `json:"channels,omitempty" nullable:"false" doc:"The channels of the event. Absent: none."`
 	AcceptedAt Time                `json:"accepted_at" doc:"When the server accepted the event."`
 	Endpoints  []ExplainedEndpoint `json:"endpoints" nullable:"false" doc:"The tenant's endpoints, those deleted since included."`
 	More       bool                `json:"more" doc:"The tenant has more endpoints than the 1,000 shown."`
@@ -25,7 +26,8 @@ type ExplainedEndpoint struct {
 	Endpoint   string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	URL        *string   `json:"url" doc:"Its URL when the event was accepted. null: not known."`
 	EventTypes []string  `json:"event_types" nullable:"false" doc:"Its filter when the event was accepted."`
-	Reason     string    `json:"reason" enum:"matched,resent,test,type,disabled,deleted,not_created,unknown" doc:"Why it did or did not get the event, a stable word."`
+	Channels   []string  `json:"channels,omitempty" nullable:"false" doc:"The channels that it listened to when the event was accepted. Absent: to all events."`
+	Reason     string    `json:"reason" enum:"matched,resent,test,type,channel,disabled,deleted,not_created,unknown" doc:"Why it did or did not get the event, a stable word."`
 	Message    string    `json:"message" doc:"The same as a sentence."`
 	Delivery   *Delivery `json:"delivery" doc:"The delivery, if the endpoint got one. null: it did not."`
 	WaitsFor   *string   `json:"waits_for" enum:"cap,rate_limit,retry_after,host_in_flight,host_rate,tenant_share,server_fault,turn" doc:"What a pending delivery that is due waits for, as far as the node that was asked knows; null: nothing is known. message says it in words."`
@@ -34,12 +36,12 @@ type ExplainedEndpoint struct {
 // Resend requests one more attempt of an event, either to one Endpoint or to every
 // endpoint that matches the event now.
 type Resend struct {
-	Endpoint string `json:"endpoint,omitempty" format:"uuid" doc:"To this endpoint only, whatever its filter. Absent: to each that wants the type now."`
+	Endpoint string `json:"endpoint,omitempty" format:"uuid" doc:"To this endpoint only, whatever its filter. Absent: to each that wants the event now."`
 }
 
 // Resent reports what a resend requested. Existing deliveries are reused.
 type Resent struct {
-	Event      string     `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Event      string     `json:"event" doc:"The id of the event, as receivers see it."`
 	Deliveries []Delivery `json:"deliveries" nullable:"false" doc:"The deliveries that get one more attempt."`
 	Created    int        `json:"created" doc:"Of the deliveries, those that did not exist before."`
 	Skipped    int        `json:"skipped" doc:"Endpoints disabled by failures that have a delivery already: enable them first."`

@@ -7,18 +7,26 @@ type Tenant struct {
 	ID        string `json:"id" doc:"The id that the platform gave it, or a UUID."`
 	Name      string `json:"name" doc:"For people. Empty: none."`
 	CreatedAt Time   `json:"created_at" doc:"When the tenant was made."`
+
+	Metadata  map[string]string `json:"metadata" doc:"The platform's own notes. Empty: none."`
+	RateLimit float64           `json:"rate_limit" doc:"Deliveries a second to each endpoint of the tenant that has no rate_limit of its own, in both modes. 0: no limit."`
 }
 
 // NewTenant describes a tenant to create. If ID is empty, the server generates a UUID. An ID
-// that you choose is 1 to 64 letters, digits, dots, underscores and hyphens.
+// that you choose is 1 to 256 letters, digits, dots, underscores and hyphens.
 type NewTenant struct {
-	ID   string `json:"id,omitempty" doc:"1 to 64 letters, digits, dots, underscores and hyphens. Absent: the server makes a UUID."`
+	ID   string `json:"id,omitempty" doc:"1 to 256 letters, digits, dots, underscores and hyphens. Absent: the server makes a UUID."`
 	Name string `json:"name,omitempty" doc:"For people, at most 256 characters."`
+
+	Metadata  map[string]string `json:"metadata,omitempty" doc:"The platform's own notes, texts by name, at most 4,096 bytes as JSON."`
+	RateLimit float64           `json:"rate_limit,omitempty" doc:"Deliveries a second to each endpoint of the tenant that has no rate_limit of its own, 0 (no limit) to 10000."`
 }
 
 // TenantPatch describes changes to a tenant.
 type TenantPatch struct {
-	Name Optional[string] `json:"name,omitzero" doc:"For people, at most 256 characters. null: none."`
+	Name      Optional[string]             `json:"name,omitzero" doc:"For people, at most 256 characters. null: none."`
+	Metadata  Optional[map[string]*string] `json:"metadata,omitzero" doc:"Merged by name; null takes one away, or all."`
+	RateLimit Optional[float64]            `json:"rate_limit,omitzero" doc:"Deliveries a second to each endpoint of the tenant that has no rate_limit of its own, 0 to 10000. 0 and null: no limit."`
 }
 
 // Key is a bearer credential. Its text, the member Key, is set only in the response that
@@ -101,10 +109,12 @@ type VerifyRequest struct {
 // back changes nothing. Secret is set only in responses that create a secret.
 type Endpoint struct {
 	ID                     string            `json:"id" format:"uuid" doc:"The id of the endpoint."`
+	UID                    *string           `json:"uid" doc:"The platform's own name for it, unique in its tenant and mode. null: none."`
 	Tenant                 string            `json:"tenant" doc:"The tenant that owns it."`
 	Mode                   string            `json:"mode" enum:"test,live" doc:"The mode in which it was made. It gets events of this mode only."`
 	URL                    string            `json:"url" doc:"Where requests go. The values of its query are shown as ***."`
 	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, beginnings such as payment.* or orders/*, or * for all. Empty: no event."`
+	Channels               []string          `json:"channels" doc:"It gets only events with at least one of these channels. null: events of any channel, and those without."`
 	Enabled                bool              `json:"enabled" doc:"Whether deliveries are sent."`
 	DisabledReason         *string           `json:"disabled_reason" doc:"by_hand: a caller disabled it, and events published since do not reach it; failures: too many in a row, what comes is held; gone: the receiver answered 410, what comes is held; listener_away: no receiver is connected, what comes is held; unverified: its receiver has not answered the challenge yet (see verification), what comes is held; damaged: what the database keeps of it cannot be opened, what comes waits. null: enabled."`
 	DisabledAt             *Time             `json:"disabled_at" doc:"When it was disabled. null: it is enabled."`
@@ -114,7 +124,8 @@ type Endpoint struct {
 	Description            string            `json:"description" doc:"For people. Empty: none."`
 	Profile                string            `json:"profile" doc:"Name of the wire format."`
 	Headers                map[string]string `json:"headers" doc:"Further headers of each request, by name. The values are shown as ***."`
-	RateLimit              float64           `json:"rate_limit" doc:"Deliveries a second. 0: no limit."`
+	Metadata               map[string]string `json:"metadata" doc:"The platform's own notes. Empty: none."`
+	RateLimit              float64           `json:"rate_limit" doc:"Deliveries a second. 0: the rate_limit of its tenant."`
 	MaxInFlight            int               `json:"max_in_flight" doc:"Attempts at once. 0: the server's default."`
 	MaxConsecutiveFailures *int              `json:"max_consecutive_failures" doc:"Failures in a row that disable it. null: the profile's rule."`
 	Retry                  *Retry            `json:"retry" doc:"When failed attempts are repeated. null: the profile's plan."`
@@ -130,14 +141,17 @@ type Endpoint struct {
 // no event, and ["*"] matches every event. Tenant is optional for a tenant key.
 type NewEndpoint struct {
 	Tenant                 string            `json:"tenant,omitempty" doc:"The tenant that owns it. A tenant key may leave it out."`
+	UID                    string            `json:"uid,omitempty" doc:"The platform's own name for it, 1 to 256 letters, digits, dots, underscores and hyphens, unique in its tenant and mode. Absent: none."`
 	URL                    string            `json:"url" doc:"Where requests go: https, at most 2,048 bytes, a host that is reachable from outside."`
 	EventTypes             []string          `json:"event_types" nullable:"false" doc:"Filter: names, beginnings such as payment.* or orders/*, or * for all, at most 250 entries. Empty: no event."`
+	Channels               []string          `json:"channels,omitempty" doc:"1 to 10 channels: it gets only events with at least one of them. A channel is 1 to 128 letters, digits, hyphens, underscores, dots, colons and plus signs. Absent: events of any channel, and those without."`
 	Enabled                *bool             `json:"enabled,omitempty" doc:"Whether deliveries are sent. Absent: true."`
 	Title                  string            `json:"title,omitempty" doc:"For people, at most 256 characters."`
 	Description            string            `json:"description,omitempty" doc:"For people, at most 4,096 characters."`
 	Profile                string            `json:"profile,omitempty" doc:"Name of the wire format. Absent: the server's default."`
 	Headers                map[string]string `json:"headers,omitempty" doc:"Further headers of each request, by name. Their values are not shown again."`
-	RateLimit              float64           `json:"rate_limit,omitempty" doc:"Deliveries a second, 0 (no limit) to 10000."`
+	Metadata               map[string]string `json:"metadata,omitempty" doc:"The platform's own notes, texts by name, at most 4,096 bytes as JSON. Receivers do not get them."`
+	RateLimit              float64           `json:"rate_limit,omitempty" doc:"Deliveries a second, up to 10000. 0 and absent: the rate_limit of its tenant."`
 	MaxInFlight            int               `json:"max_in_flight,omitempty" doc:"0 (the server's default) to 1000."`
 	MaxConsecutiveFailures *int              `json:"max_consecutive_failures,omitempty" doc:"1 to 1000; absent: the profile's rule."`
 	Retry                  *Retry            `json:"retry,omitempty" doc:"When failed attempts are repeated. Absent: the profile's plan."`
@@ -149,15 +163,18 @@ type NewEndpoint struct {
 // null resets a member to its default. Backlog determines what happens to held deliveries,
 // and is valid only with Enabled set to true.
 type EndpointPatch struct {
+	UID                    Optional[string]             `json:"uid,omitzero" doc:"The platform's own name for it, 1 to 256 letters, digits, dots, underscores and hyphens, unique in its tenant and mode. null: none."`
+	Metadata               Optional[map[string]*string] `json:"metadata,omitzero" doc:"Merged by name; null takes one away, or all."`
 	URL                    Optional[string]             `json:"url,omitzero" doc:"Where requests go. *** as a value of the query keeps the value in force." nullable:"false"`
 	EventTypes             Optional[[]string]           `json:"event_types,omitzero" doc:"Replaces the whole filter." nullable:"false"`
+	Channels               Optional[[]string]           `json:"channels,omitzero" doc:"Replaces all of them, 1 to 10. null: events of any channel, and those without."`
 	Enabled                Optional[bool]               `json:"enabled,omitzero" doc:"Whether deliveries are sent. null: true."`
 	Backlog                string                       `json:"backlog,omitempty" enum:"drain,discard" doc:"What becomes of deliveries that are held: send them (drain, the default) or give them up (discard). With enabled true only."`
 	Title                  Optional[string]             `json:"title,omitzero" doc:"For people, at most 256 characters. null: none."`
 	Description            Optional[string]             `json:"description,omitzero" doc:"For people, at most 4,096 characters. null: none."`
 	Profile                Optional[string]             `json:"profile,omitzero" doc:"Name of the wire format. null: the server's default."`
 	Headers                Optional[map[string]*string] `json:"headers,omitzero" doc:"Merged by name; null takes a header away."`
-	RateLimit              Optional[float64]            `json:"rate_limit,omitzero" doc:"Deliveries a second, 0 to 10000. 0 and null: no limit."`
+	RateLimit              Optional[float64]            `json:"rate_limit,omitzero" doc:"Deliveries a second, 0 to 10000. 0 and null: the rate_limit of its tenant."`
 	MaxInFlight            Optional[int]                `json:"max_in_flight,omitzero" doc:"Attempts at once, 0 to 1000. 0 and null: the server's default."`
 	MaxConsecutiveFailures Optional[int]                `json:"max_consecutive_failures,omitzero" doc:"Failures in a row that disable it, 1 to 1000. null: the profile's rule."`
 	Retry                  Optional[Retry]              `json:"retry,omitzero" doc:"Laid over the plan in force, member by member. null: the profile's plan."`
@@ -206,8 +223,12 @@ type NewEvent struct {
 	// TypeVersion is the version of the type whose schema the data matches.
 	TypeVersion int             `json:"type_version,omitempty" doc:"The version of the type that the data is of, 1 to 10,000: its schema is the one that the data is checked against. Absent: the version of the catalogue entry. Receivers do not see it."`
 	Data        json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
-	ID          string          `json:"id,omitempty" format:"uuid" doc:"The platform's own id, any UUID. Absent: the server makes one. The same id again is the same event, or 409."`
+	ID          string          `json:"id,omitempty" doc:"The platform's own id: 1 to 256 letters, digits, dots, underscores and hyphens, such as a UUID. Absent: the server makes a UUID. The same id again is the same event, or 409. A wire format that needs a UUID sends one made of an id that is none."`
 	CreatedAt   *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
+	// Channels are a second filter besides the type. Receivers do not get them.
+	Channels []string `json:"channels,omitempty" doc:"1 to 10 channels. Endpoints that listen to channels get the event only if it has at least one of theirs; endpoints that do not get it in any case. A channel is 1 to 128 letters, digits, hyphens, underscores, dots, colons and plus signs. Receivers do not get them."`
+	// DeliverAt is the earliest time of the first attempt.
+	DeliverAt *Time `json:"deliver_at,omitempty" doc:"The schedule makes no attempt before this time, RFC 3339, at most 24 hours ahead. Absent or past: at once."`
 	// RequireMatch refuses the event with CodeNoMatch if no endpoint would receive it.
 	RequireMatch bool `json:"require_match,omitempty" doc:"true: if no endpoint would get the event, it is refused with no_endpoint_matches and nothing is stored."`
 	// PayloadRetention is a duration such as "0s" or "72h".
@@ -218,18 +239,19 @@ type NewEvent struct {
 
 // Published is the response to a publish. The event and its deliveries are on disk.
 type Published struct {
-	ID            string `json:"id" format:"uuid" doc:"The id that receivers see."`
+	ID            string `json:"id" doc:"The id that receivers see."`
 	Tenant        string `json:"tenant" doc:"The tenant that the event is for."`
 	Type          string `json:"type" doc:"The type of the event."`
 	CreatedAt     Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
-	DeliveryCount int    `json:"delivery_count" doc:"How many endpoints get the event; each has a delivery. 0: none wants its type."`
+	DeliverAt     *Time  `json:"deliver_at,omitempty" doc:"The first attempts are made then. Absent: at once."`
+	DeliveryCount int    `json:"delivery_count" doc:"How many endpoints get the event; each has a delivery. 0: none wants it."`
 
 	Warnings []Warning `json:"warnings,omitempty" doc:"What was odd about the event. Absent: nothing."`
 }
 
 // BatchResult is the outcome for one event of a batch: either an ID or an Error.
 type BatchResult struct {
-	ID            string   `json:"id,omitempty" format:"uuid" doc:"The id that receivers see. Absent beside error."`
+	ID            string   `json:"id,omitempty" doc:"The id that receivers see. Absent beside error."`
 	DeliveryCount *int     `json:"delivery_count,omitempty" doc:"How many endpoints get the event. Absent beside error."`
 	Error         *Problem `json:"error,omitempty" doc:"Why this event was refused. Nothing of it is stored. Absent: it was accepted."`
 
@@ -244,13 +266,15 @@ type BatchResults struct {
 // Event is an event as the platform published it. Data and Deliveries are set only when a
 // single event is read, not in lists.
 type Event struct {
-	ID               string            `json:"id" format:"uuid" doc:"The id that receivers see."`
+	ID               string            `json:"id" doc:"The id that receivers see."`
 	Tenant           string            `json:"tenant" doc:"The tenant that the event is for."`
 	Mode             string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
 	Type             string            `json:"type" doc:"The type of the event."`
+	Channels         []string          `json:"channels,omitempty" nullable:"false" doc:"The channels that it was published to. Absent: none."`
 	Test             bool              `json:"test" doc:"A test event."`
 	CreatedAt        Time              `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
 	AcceptedAt       Time              `json:"accepted_at" doc:"When this server accepted the event. Lists are ordered and bounded by it."`
+	DeliverAt        *Time             `json:"deliver_at,omitempty" doc:"The time before which the schedule makes no attempt. Absent: it was sent at once."`
 	Tags             map[string]string `json:"tags,omitempty" doc:"The tags that it was published with, and those from searchable members of its data. Absent: none."`
 	Data             json.RawMessage   `json:"data,omitempty" doc:"What was published, an object. Absent in lists, when it is {}, and when payload_removed_at is set."`
 	Redacted         []string          `json:"redacted,omitempty" nullable:"false" doc:"JSON pointers to values of data that are not shown: *** stands for them. Receivers get the values. Absent: data is shown as it was published."`
@@ -262,7 +286,7 @@ type Event struct {
 // delivery is read.
 type Delivery struct {
 	ID            string    `json:"id" format:"uuid" doc:"The id of the delivery."`
-	Event         string    `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Event         string    `json:"event" doc:"The id of the event, as receivers see it."`
 	EventType     string    `json:"event_type" doc:"The type of the event."`
 	Endpoint      string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	Tenant        string    `json:"tenant" doc:"The tenant of event and endpoint."`
@@ -270,6 +294,7 @@ type Delivery struct {
 	Reason        *string   `json:"reason" doc:"Why it is held, failed or cancelled, a stable word. null: no special reason."`
 	Attempts      int       `json:"attempts" doc:"Attempts made so far."`
 	NextAttemptAt *Time     `json:"next_attempt_at" doc:"When the next attempt is due. null: none is planned."`
+	DeliverAt     *Time     `json:"deliver_at,omitempty" doc:"The time before which the schedule makes no attempt, as the event asked for. Absent in lists, and if it asked for none."`
 	LastStatus    *int      `json:"last_status" doc:"Status of the receiver's last answer. null: there was none."`
 	LastError     *string   `json:"last_error" doc:"Class of the last attempt that failed, such as timeout_response. null: no failure."`
 	CreatedAt     Time      `json:"created_at" doc:"When the delivery was made."`

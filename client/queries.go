@@ -38,6 +38,7 @@ type EndpointQuery struct {
 	Operational    *bool  `query:"operational"`
 	EventType      string `query:"event_type"` // endpoints whose filter matches this type
 	Profile        string `query:"profile"`
+	UID            string `query:"uid"`             // the platform's own name for an endpoint
 	DisabledReason string `query:"disabled_reason"` // such as DisabledByHand
 }
 
@@ -45,12 +46,13 @@ type EndpointQuery struct {
 // time when the event was accepted.
 type EventQuery struct {
 	ListOptions
-	Tenant string    `query:"tenant"` // optional for a tenant key
-	Type   string    `query:"type"`
-	Test   *bool     `query:"test"` // true: only test events; false: no test events
-	Tag    string    `query:"tag"`  // name:value
-	After  time.Time `query:"after"`
-	Before time.Time `query:"before"`
+	Tenant  string    `query:"tenant"` // optional for a tenant key
+	Type    string    `query:"type"`
+	Test    *bool     `query:"test"` // true: only test events; false: no test events
+	Tag     string    `query:"tag"`  // name:value
+	Channel string    `query:"channel"`
+	After   time.Time `query:"after"`
+	Before  time.Time `query:"before"`
 }
 
 // DeliveryQuery selects deliveries. After is inclusive, Before is exclusive, and both refer
@@ -66,6 +68,7 @@ type DeliveryQuery struct {
 	Status      int       `query:"status"`       // of the last response
 	Error       string    `query:"error"`        // error class of the last attempt, such as timeout_response; several with commas
 	Tag         string    `query:"tag"`          // name:value, of the event
+	Channel     string    `query:"channel"`      // of the event
 	After       time.Time `query:"after"`
 	Before      time.Time `query:"before"`
 }

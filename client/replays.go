@@ -29,6 +29,7 @@ type NewReplay struct {
 	Endpoint    string   `json:"endpoint" format:"uuid" doc:"The endpoint that gets it. No other gets anything."`
 	Source      string   `json:"source,omitempty" enum:"failed,all,missing" doc:"failed, the default: deliveries that failed. all: deliveries in any state. missing: events that the endpoint wants now and never got, because it was disabled by hand, was made later, or had another filter."`
 	EventTypes  []string `json:"event_types,omitempty" doc:"Only these types, 1 to 100 entries as in the filter of an endpoint. Absent: every type."`
+	Channel     string   `json:"channel,omitempty" doc:"Only events that were published to this channel. Absent: all."`
 	State       string   `json:"state,omitempty" enum:"pending,held,succeeded,failed,cancelled" doc:"Only deliveries in this state. With source all."`
 	StatusClass string   `json:"status_class,omitempty" enum:"2xx,3xx,4xx,5xx" doc:"Only deliveries whose last answer has a status of this class. Not with source missing."`
 	Error       string   `json:"error,omitempty" doc:"Only deliveries whose last attempt failed with this class: last_error. Not with source missing."`
@@ -50,6 +51,7 @@ type Replay struct {
 	Endpoint    string        `json:"endpoint" format:"uuid" doc:"The endpoint that gets it."`
 	Source      string        `json:"source" enum:"failed,all,missing" doc:"What is looked at."`
 	EventTypes  []string      `json:"event_types" nullable:"false" doc:"Only these types. Empty: every type."`
+	Channel     *string       `json:"channel" doc:"Only events that were published to this channel. null: all."`
 	OfState     *string       `json:"of_state" enum:"pending,held,succeeded,failed,cancelled" doc:"Only deliveries in this state: state of the request."`
 	StatusClass *string       `json:"status_class" doc:"Only deliveries whose last answer is of this class."`
 	Error       *string       `json:"error" doc:"Only deliveries whose last attempt failed with this class."`
@@ -82,7 +84,7 @@ type Replay struct {
 
 // ReplayMatch is an event that a replay would send.
 type ReplayMatch struct {
-	Event      string  `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Event      string  `json:"event" doc:"The id of the event, as receivers see it."`
 	EventType  string  `json:"event_type" doc:"The type of the event."`
 	AcceptedAt Time    `json:"accepted_at" doc:"When the event was accepted."`
 	State      *string `json:"state" enum:"pending,held,succeeded,failed,cancelled" doc:"State of its delivery. null: there is none."`
@@ -135,8 +137,9 @@ func (c *Client) CancelReplay(ctx context.Context, id string) (Replay, error) {
 
 // MatchRequest asks which endpoints would receive an event.
 type MatchRequest struct {
-	Tenant string `json:"tenant,omitempty" doc:"Required, unless the key is of one tenant: then it is that one."`
-	Type   string `json:"type" doc:"The type of the event."`
+	Tenant   string   `json:"tenant,omitempty" doc:"Required, unless the key is of one tenant: then it is that one."`
+	Type     string   `json:"type" doc:"The type of the event."`
+	Channels []string `json:"channels,omitempty" doc:"The channels of the event, 1 to 10. Absent: none."`
 }
 
 // Match lists the endpoints that would receive an event if it were published now.

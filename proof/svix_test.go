@@ -108,7 +108,7 @@ func (r *svixRun) calls(recv *receiver, down func(bool)) {
 	r.unique = fmt.Sprint(time.Now().UnixNano())
 	r.uid, r.kind, r.epUID = "acme-"+r.unique, "invoice.paid-"+r.unique, "ep1"
 	r.payload = map[string]any{"amount": "49.90", "n": 7.0}
-	for _, part := range []func(){r.applications, r.types, r.endpoints, r.messages, r.refusals, r.attempts, r.jobs} {
+	for _, part := range []func(){r.applications, r.types, r.endpoints, r.channels, r.messages, r.refusals, r.attempts, r.jobs} {
 		part()
 		if r.stop && len(r.failures()) > 0 {
 			return
@@ -158,8 +158,8 @@ func (r *svixRun) applications() {
 		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", Uid: &r.uid}, nil)
 		return refused(err, 409, `"conflict"`)
 	})
-	r.step("application.create throttleRate: 422", func() error {
-		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", ThrottleRate: ptr(uint16(5))}, nil)
+	r.step("application.create throttleRate 0: 422", func() error {
+		_, err := c.Application.Create(ctx, models.ApplicationIn{Name: "Acme", ThrottleRate: ptr(uint16(0))}, nil)
 		return refused(err, 422, "throttleRate")
 	})
 	r.step("application.getOrCreate", func() error {
@@ -321,7 +321,7 @@ func (r *svixRun) endpoints() {
 	}
 	for what, in := range map[string]models.EndpointIn{
 		"bad scheme": {Url: "ftp://example.com/"}, "unknown type": {Url: r.recv.url, FilterTypes: []string{"nobody.knows"}},
-		"channels": {Url: r.recv.url, Channels: []string{"c1"}}, "bad secret": {Url: r.recv.url, Secret: ptr("whsec_%")}, "bad uid": {Url: r.recv.url, Uid: ptr("ep_x")},
+		"bad secret": {Url: r.recv.url, Secret: ptr("whsec_%")}, "bad uid": {Url: r.recv.url, Uid: ptr("ep_x")},
 	} {
 		r.step("endpoint.create "+what+": 422", func() error {
 			_, err := c.Endpoint.Create(ctx, r.uid, in, nil)
@@ -464,7 +464,7 @@ func (r *svixRun) messages() {
 func (r *svixRun) refusals() {
 	ctx, c := r.ctx, r.client
 	for what, in := range map[string]models.MessageIn{
-		"channels": {Channels: []string{"c1"}}, "tags": {Tags: []string{"x"}}, "deliverAt": {DeliverAt: ptr(time.Now().Add(time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
+		"tags": {Tags: []string{"x"}}, "deliverAt in two days": {DeliverAt: ptr(time.Now().Add(48 * time.Hour))}, "retention": {PayloadRetentionPeriod: ptr(int64(5))},
 		"a raw text": {TransformationsParams: &map[string]any{"rawPayload": "no json"}}, "no payload": {},
 	} {
 		r.step("message.create with "+what+": 422", func() error {
@@ -749,39 +749,45 @@ func switchable(t *testing.T) (*receiver, func(bool)) {
 	}
 }
 
-func TestSvixLibraryForGo(t *testing.T) {
+// startSvix starts a node with the API on each database.
+func startSvix(t *testing.T, do func(t *testing.T, n *node)) {
 	for name, store := range map[string]func(t *testing.T) []string{
 		"SQLite":     func(*testing.T) []string { return nil },
 		"PostgreSQL": func(t *testing.T) []string { return []string{"--store", newPostgres(t, "").url()} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := startNode(t, append([]string{"--mount", "svix", "--profile", "svix", "--allow-reveal"}, store(t)...)...)
-			recv, down := switchable(t)
-			r := newSvixRun(t, n.url, liveKey)
-			r.calls(recv, down)
-
-			wrong := newSvixRun(t, n.url, "not-a-key")
-			r.step("a wrong token: 401", func() error {
-				_, err := wrong.client.Application.List(t.Context(), nil)
-				return refused(err, 401, "authentication_failed")
-			})
-			for _, o := range r.outcomes {
-				if o.err != nil {
-					t.Errorf("%-70s %v", o.call, o.err)
-				} else {
-					t.Logf("%-70s as Svix", o.call)
-				}
-			}
-			t.Logf("FIGURE %d groups of calls of Svix's library for Go 1.99.1, %d failed", len(r.outcomes), len(r.failures()))
+			do(t, startNode(t, append([]string{"--mount", "svix", "--profile", "svix", "--allow-reveal"}, store(t)...)...))
 		})
 	}
+}
+
+func TestSvixLibraryForGo(t *testing.T) {
+	startSvix(t, func(t *testing.T, n *node) {
+		recv, down := switchable(t)
+		r := newSvixRun(t, n.url, liveKey)
+		r.calls(recv, down)
+
+		wrong := newSvixRun(t, n.url, "not-a-key")
+		r.step("a wrong token: 401", func() error {
+			_, err := wrong.client.Application.List(t.Context(), nil)
+			return refused(err, 401, "authentication_failed")
+		})
+		for _, o := range r.outcomes {
+			if o.err != nil {
+				t.Errorf("%-70s %v", o.call, o.err)
+			} else {
+				t.Logf("%-70s as Svix", o.call)
+			}
+		}
+		t.Logf("FIGURE %d groups of calls of Svix's library for Go 1.99.1, %d failed", len(r.outcomes), len(r.failures()))
+	})
 }
 
 // TestSvixLibraryNotices is the control: an answer with one broken member fails the run.
 func TestSvixLibraryNotices(t *testing.T) {
 	n := startNode(t, "--mount", "svix", "--profile", "svix", "--allow-reveal")
 	for name, change := range map[string][2]string{"status": {`"status":2`, `"status":9`}, "duration": {`"responseDurationMs":`, `"responseDurationMs":0.5,"x":`},
-		"data": {`"data":[`, `"rows":[`}} {
+		"data": {`"data":[`, `"rows":[`}, "channels": {`"channels":["c1"]`, `"channels":["c9"]`}} {
 		recv, down := switchable(t)
 		to, err := url.Parse(n.url)
 		if err != nil {
@@ -809,17 +815,81 @@ func TestSvixLibraryNotices(t *testing.T) {
 	}
 }
 
-// TestSvixLibraryForJavaScript runs node/svix.mjs with both majors of the library, and once
-// with a broken member of the answers, which it must notice.
+// TestSvixLibraryForJavaScript runs node/svix.mjs with both majors of the library, and on
+// SQLite once with a broken member of the answers, which it must notice.
 func TestSvixLibraryForJavaScript(t *testing.T) {
+	startSvix(t, func(t *testing.T, n *node) {
+		for _, c := range []struct{ major, broken string }{{"1", ""}, {"2", ""}, {"1", "data"}} {
+			if c.broken != "" && strings.HasSuffix(t.Name(), "PostgreSQL") {
+				continue
+			}
+			cmd := exec.CommandContext(t.Context(), "node", filepath.Join("node", "svix.mjs"))
+			cmd.Env = append(os.Environ(), "SERVER="+n.url, "TOKEN="+liveKey, "MAJOR="+c.major, "BREAK="+c.broken)
+			out, err := cmd.CombinedOutput()
+			t.Logf("major %s, broken %q:\n%s", c.major, c.broken, out)
+			if failed := err != nil; failed != (c.broken != "") || c.broken == "" && bytes.Count(out, []byte("as Svix\n")) != 11 {
+				t.Errorf("major %s, broken %q: %v", c.major, c.broken, err)
+			}
+		}
+	})
+}
+
+// TestSvixQuickStarts runs programs that make the first steps with Svix's libraries. Two of
+// their lines are changed: the token and the server. The control is a token that is changed
+// to a wrong one.
+func TestSvixQuickStarts(t *testing.T) {
 	n := startNode(t, "--mount", "svix", "--profile", "svix", "--allow-reveal")
-	for _, c := range []struct{ major, broken string }{{"1", ""}, {"2", ""}, {"1", "data"}} {
-		cmd := exec.CommandContext(t.Context(), "node", filepath.Join("node", "svix.mjs"))
-		cmd.Env = append(os.Environ(), "SERVER="+n.url, "TOKEN="+liveKey, "MAJOR="+c.major, "BREAK="+c.broken)
-		out, err := cmd.CombinedOutput()
-		t.Logf("major %s, broken %q:\n%s", c.major, c.broken, out)
-		if failed := err != nil; failed != (c.broken != "") || c.broken == "" && bytes.Count(out, []byte("as Svix\n")) != 11 {
-			t.Errorf("major %s, broken %q: %v", c.major, c.broken, err)
+	at, err := url.Parse(n.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goFile, err := filepath.Abs(filepath.Join("quickstart", "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := func(file, token, server string, change map[string]string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, changed := strings.Split(string(text), "\n"), 0
+		for i, line := range lines {
+			if now, ok := change[line]; ok {
+				lines[i], changed = strings.NewReplacer("TOKEN", token, "HOST", at.Host, "SERVER", server).Replace(now), changed+1
+			}
+		}
+		if changed != 2 {
+			t.Fatalf("%s: %d lines changed", file, changed)
+		}
+		return strings.Join(lines, "\n")
+	}
+	inGo := func(token string) *exec.Cmd {
+		dir := t.TempDir()
+		text := program(goFile, token, n.url, map[string]string{`const token = "testsk_AUTH_TOKEN.eu"`: `const token = "TOKEN"`,
+			`var server = &url.URL{Scheme: "https", Host: "api.eu.svix.com"}`: `var server = &url.URL{Scheme: "http", Host: "HOST"}`})
+		changed, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+		list, err := json.Marshal(map[string]map[string]string{"Replace": {goFile: changed}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(changed, []byte(text), 0o600), os.WriteFile(overlay, list, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return exec.CommandContext(t.Context(), "go", "run", "-overlay", overlay, "./quickstart")
+	}
+	inJavaScript := func(token string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), "node", "--input-type=module", "-")
+		cmd.Dir = "node"
+		cmd.Stdin = strings.NewReader(program(filepath.Join("node", "quickstart.mjs"), token, n.url, map[string]string{`const token = "testsk_AUTH_TOKEN.eu";`: `const token = "TOKEN";`,
+			`const serverUrl = "https://api.eu.svix.com";`: `const serverUrl = "SERVER";`}))
+		return cmd
+	}
+	for name, run := range map[string]func(token string) *exec.Cmd{"Go": inGo, "JavaScript": inJavaScript} {
+		if out, err := run(liveKey).CombinedOutput(); err != nil || string(out) != "verified invoice.paid\nattempts 1\n" {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		if out, err := run("wrong").CombinedOutput(); err == nil || strings.Contains(string(out), "verified") {
+			t.Errorf("%s with a wrong token: %v\n%s", name, err, out)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/posthorn/posthorn/internal/demo"
 	"github.com/posthorn/posthorn/internal/doctor"
 	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/importsvix"
 	"github.com/posthorn/posthorn/internal/migrate"
 	"github.com/posthorn/posthorn/internal/scaffold"
 )
@@ -53,7 +54,7 @@ func run(args []string) int {
 
 // newCommands returns the root command with all commands.
 func newCommands() *cobra.Command {
-	root := cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command())
+	root := cli.Root(newServe(), newConfig(), demo.Command(), bench.Command(), doctor.Command(), migrate.Command(), backup.Command(), backup.RestoreCommand(), scaffold.Command(), importsvix.Command())
 	if audit, _, err := root.Find([]string{"audit"}); err == nil {
 		audit.AddCommand(doctor.AuditVerify())
 	}

@@ -14,13 +14,14 @@ import (
 type EndpointChange struct {
 	URL         *string
 	Types       *[]string
+	Channels    *[]string // nil slice: events of any channel
 	Enabled     *bool
 	Discard     bool // with Enabled true: held deliveries are cancelled, not sent
 	Title       *string
 	Description *string
 	Profile     *string // empty: the server's default
 	UID         *string // empty: none
-	Metadata    *string // see checkMetadata; empty: none
+	Metadata    MetadataChange
 	Headers     []HeaderChange
 	ResetHeads  bool // remove all headers first
 	RateLimit   *float64
@@ -188,8 +189,16 @@ func apply(row *hook.Endpoint, c EndpointChange) error {
 	if c.Types != nil {
 		row.Types = *c.Types
 	}
+	if c.Channels != nil {
+		var err error
+		if row.Channels, err = checkChannels(*c.Channels); err != nil {
+			return err
+		}
+	}
 	set(&row.UID, c.UID)
-	set(&row.Metadata, c.Metadata)
+	if c.Metadata != nil {
+		row.Metadata = c.Metadata(row.Metadata)
+	}
 	if c.Title != nil {
 		row.Title = *c.Title
 	}

@@ -28,12 +28,13 @@ type NewEndpoint struct {
 	Tenant      string
 	URL         string
 	Types       []string // required; empty but not nil matches nothing
+	Channels    []string // nil: events of any channel
 	Disabled    bool
 	Title       string
 	Description string
 	Profile     string // empty: the server's default
 	Headers     []hook.Header
-	RateLimit   float64 // deliveries per second, 0 to 10000; 0: no limit
+	RateLimit   float64 // deliveries per second, 0 to 10000; 0: the tenant's
 	MaxInFlight int     // 0 to the ceiling; 0: the server's default
 	MaxFailures *int    // 1 to 1000; nil: the profile's rule
 	Retry       *hook.Retry
@@ -127,6 +128,10 @@ func (s *Service) draft(scope hook.Scope, in NewEndpoint) (hook.Endpoint, *profi
 		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Retry: in.Retry, Operational: in.Operational, UID: in.UID, Metadata: in.Metadata}
 	if in.Types == nil {
 		return ep, nil, invalid("event_types", "\"event_types\" is required; [\"*\"] matches every type, [] none.")
+	}
+	var err error
+	if ep.Channels, err = checkChannels(in.Channels); err != nil {
+		return ep, nil, err
 	}
 	if in.Disabled {
 		ep.Status = hook.Disabled

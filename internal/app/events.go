@@ -17,6 +17,9 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 	if err != nil {
 		return nil, "", err
 	}
+	if err := checkChannel(q.Channel); err != nil {
+		return nil, "", err
+	}
 	q.Scope = scope
 	rows, next, err := s.o.Store.Events(ctx, q)
 	if err == nil && len(rows) == 0 {
@@ -65,6 +68,9 @@ func (s *Service) event(ctx context.Context, c Caller, tenant string, id hook.ID
 func (s *Service) Deliveries(ctx context.Context, c Caller, q hook.DeliveryQuery) ([]hook.DeliveryRow, string, error) {
 	scope, err := c.reach(q.Scope.Tenant)
 	if err != nil {
+		return nil, "", err
+	}
+	if err := checkChannel(q.Channel); err != nil {
 		return nil, "", err
 	}
 	q.Scope = scope
@@ -121,7 +127,9 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anywa
 	if err := s.spend(ctx, c, limitAttempts, 1); err != nil {
 		return hook.DeliveryRow{}, nil, err
 	}
-	around := func(d hook.Delivery) hook.DeliveryRow { return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID} }
+	around := func(d hook.Delivery) hook.DeliveryRow {
+		return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID, GivenID: row.GivenID}
+	}
 	retry := s.o.Store.RetryDelivery
 	if anyway {
 		retry = s.o.Store.RetryAnyway

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -16,6 +18,7 @@ const (
 	WhyResent     Why = "resent"      // it did not get the event then; the event was resent to it later
 	WhyTest       Why = "test"        // a test event goes to one endpoint, whatever its filter
 	WhyType       Why = "type"        // its filter did not match the type
+	WhyChannel    Why = "channel"     // it listened to channels that the event does not have
 	WhyDisabled   Why = "disabled"    // it was disabled by hand
 	WhyDeleted    Why = "deleted"     // it was deleted before the event
 	WhyNotCreated Why = "not_created" // it was created after the event
@@ -25,8 +28,9 @@ const (
 // Explained explains why one endpoint did or did not get an event.
 type Explained struct {
 	Endpoint hook.ID
-	URL      string      // when the event was accepted; empty if the endpoint was created later
-	Types    hook.Filter // when the event was accepted
+	URL      string        // when the event was accepted; empty if the endpoint was created later
+	Types    hook.Filter   // when the event was accepted
+	Channels hook.Channels // when the event was accepted
 	Why      Why
 	Message  string
 	Delivery *hook.DeliveryRow // nil: none
@@ -69,7 +73,7 @@ func (s *Service) Explain(ctx context.Context, c Caller, tenant string, id hook.
 			continue // it can never get the event
 		}
 		e := explain(event, &histories[i], byEndpoint[histories[i].Endpoint])
-		s.explainWait(&e)
+		s.explainWait(&e, event)
 		out.Endpoints = append(out.Endpoints, e)
 	}
 	other := event.Scope
@@ -91,9 +95,16 @@ func (s *Service) paceOf(endpoint hook.ID) *hook.Pace {
 	return nil
 }
 
-// explainWait adds why a due pending delivery is not being attempted.
-func (s *Service) explainWait(e *Explained) {
-	if e.Delivery == nil || e.Delivery.State != hook.Pending || e.Delivery.Due.After(s.o.Now()) {
+// explainWait adds why a pending delivery is not being attempted: it waits until the
+// deliver_at of its event, or it is due and waits for something else.
+func (s *Service) explainWait(e *Explained, event *hook.Event) {
+	if e.Delivery == nil || e.Delivery.State != hook.Pending {
+		return
+	}
+	if now := s.o.Now(); e.Delivery.Due.After(now) {
+		if event.DeliverAt.After(now) {
+			e.Message += " It waits until " + event.DeliverAt.UTC().Format(time.RFC3339Nano) + ", the event's deliver_at."
+		}
 		return
 	}
 	p := s.paceOf(e.Endpoint)
@@ -146,6 +157,7 @@ func explain(event *hook.Event, h *hook.History, d *hook.DeliveryRow) Explained 
 	then := revisionOf(event, h, d != nil)
 	if then != nil {
 		out.URL, out.Types = then.URL, then.Types
+		out.Channels = then.Channels
 	}
 	out.Why, out.Message = reason(event, h, then, d)
 	return out
@@ -167,7 +179,7 @@ func revisionOf(event *hook.Event, h *hook.History, got bool) *hook.Revision {
 
 // wanted is the rule by which publishing matches endpoints.
 func wanted(event *hook.Event, r *hook.Revision) bool {
-	return r.Status != hook.Disabled && r.Status != hook.Deleted && r.Types.Match(event.Type)
+	return r.Status != hook.Disabled && r.Status != hook.Deleted && r.Types.Match(event.Type) && r.Channels.Admit(event.Channels)
 }
 
 func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.DeliveryRow) (Why, string) {
@@ -179,7 +191,7 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 	case d != nil && d.CreatedAt.After(event.AcceptedAt):
 		return WhyResent, "The endpoint did not get the event when it was published; it was resent to it later."
 	case d != nil:
-		return WhyMatched, "The endpoint's event_types let the type pass when the event was published."
+		return WhyMatched, "The endpoint's event_types and channels let the event pass when it was published."
 	case then == nil && h.CreatedAt.Before(event.AcceptedAt):
 		return WhyUnknown, "The endpoint was changed so often since that what it was when the event was published is not kept."
 	case then == nil:
@@ -190,6 +202,12 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 		return WhyDisabled, "The endpoint was disabled by hand when the event was published."
 	case !then.Types.Match(event.Type):
 		return WhyType, "The endpoint's event_types did not let the type pass when the event was published."
+	case !then.Channels.Admit(event.Channels):
+		has := "the event has no channel."
+		if len(event.Channels) > 0 {
+			has = "the event was published to " + strings.Join(event.Channels, ", ") + "."
+		}
+		return WhyChannel, "The endpoint listened to " + strings.Join(then.Channels, ", ") + " only, and " + has
 	case !h.CreatedAt.Before(event.AcceptedAt):
 		return WhyNotCreated, "The endpoint was made at the very moment the event was published."
 	}
@@ -200,6 +218,7 @@ func reason(event *hook.Event, h *hook.History, then *hook.Revision, d *hook.Del
 // attempts were requested.
 type Resent struct {
 	Event      hook.ID // as receivers see it
+	GivenID    string
 	Deliveries []hook.DeliveryRow
 	Created    int
 	Skipped    int // endpoints disabled by failures that already have a delivery
@@ -230,9 +249,9 @@ func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, 
 	}
 	around := func(stored any) any {
 		r, _ := stored.(hook.Resent)
-		out := Resent{Event: event.PublicID, Created: r.Created, Skipped: r.Skipped}
+		out := Resent{Event: event.PublicID, GivenID: event.GivenID, Created: r.Created, Skipped: r.Skipped}
 		for _, d := range r.Deliveries {
-			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID})
+			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID, GivenID: event.GivenID})
 		}
 		return out
 	}
@@ -253,7 +272,7 @@ func (s *Service) deliveriesOf(ctx context.Context, event *hook.Event, endpoint 
 	}
 	n := 0
 	for _, e := range all {
-		if e.Status != hook.Disabled && e.Wants(event.Type) {
+		if e.Status != hook.Disabled && e.Wants(event.Type, event.Channels) {
 			n++
 		}
 	}
@@ -273,6 +292,16 @@ func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID, span 
 	out, err := s.o.Store.EndpointStats(ctx, ep.Scope, id)
 	out.Buckets, out.Pace = buckets, s.paceOf(id)
 	return out, err
+}
+
+// EndpointBuckets returns the tallies of an endpoint, without the figures of EndpointStats
+// that take reading its latest deliveries.
+func (s *Service) EndpointBuckets(ctx context.Context, c Caller, id hook.ID, span Span) (hook.Stats, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return hook.Stats{}, err
+	}
+	return s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: id}, span)
 }
 
 var errSecretDamaged = &hook.Error{Code: hook.CodeEndpointDamaged,

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxUID      = 256
+	maxUID      = hook.MaxGivenID
 	maxMetadata = 4096 // bytes of the JSON text
 )
 
@@ -23,6 +23,35 @@ func Metadata(notes map[string]string) string {
 	return string(text)
 }
 
+// MetadataChange returns the text of notes after a change.
+type MetadataChange func(old string) string
+
+// ReplaceMetadata replaces all notes by those of a text that Metadata returned.
+func ReplaceMetadata(text string) MetadataChange { return func(string) string { return text } }
+
+// MergeMetadata sets notes by name and removes those that are nil, or all if changes is nil.
+func MergeMetadata(changes map[string]*string) MetadataChange {
+	return func(old string) string {
+		notes := Notes(old)
+		if changes == nil {
+			clear(notes)
+		}
+		for name, value := range changes {
+			if delete(notes, name); value != nil {
+				notes[name] = *value
+			}
+		}
+		return Metadata(notes)
+	}
+}
+
+// Notes returns the notes of a stored text.
+func Notes(text string) map[string]string {
+	notes := map[string]string{}
+	_ = json.Unmarshal([]byte(text), &notes) // empty: none
+	return notes
+}
+
 // checkMetadata bounds a text that Metadata returned.
 func checkMetadata(text string) error {
 	if len(text) > maxMetadata {
@@ -33,24 +62,19 @@ func checkMetadata(text string) error {
 
 // checkUID refuses a name of an endpoint that could not be part of a path.
 func checkUID(uid string) error {
-	fails := len(uid) > maxUID || uid == "." || uid == ".."
-	for i := 0; i < len(uid); i++ {
-		c := uid[i]
-		fails = fails || !(c == '.' || c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
-	}
-	if fails {
+	if uid != "" && !hook.ValidID(uid, maxUID) {
 		return invalid("uid", "\"uid\" must be 1 to 256 letters, digits, dots, underscores and hyphens.")
 	}
 	return nil
 }
 
-// MakeTenant is CreateTenant with metadata.
+// MakeTenant is CreateTenant with metadata and a rate limit.
 func (s *Service) MakeTenant(ctx context.Context, c Caller, t hook.Tenant, once *Once) (hook.Tenant, *hook.Replay, error) {
 	if err := c.administer(); err != nil {
 		return hook.Tenant{}, nil, err
 	}
 	if t.ID != "" && !hook.ValidTenantID(t.ID) {
-		return hook.Tenant{}, nil, invalid("id", "\"id\" must be 1 to 64 letters, digits, dots, underscores and hyphens.")
+		return hook.Tenant{}, nil, invalid("id", "\"id\" must be 1 to 256 letters, digits, dots, underscores and hyphens.")
 	}
 	if err := checkTenant(&t); err != nil {
 		return hook.Tenant{}, nil, err
@@ -62,12 +86,22 @@ func checkTenant(t *hook.Tenant) error {
 	if err := checkText("name", t.Name, maxName); err != nil {
 		return err
 	}
+	if !(t.RateLimit >= 0 && t.RateLimit <= maxRate) {
+		return invalid("rate_limit", "\"rate_limit\" must be 0 to 10000.")
+	}
 	return checkMetadata(t.Metadata)
 }
 
-// UpdateTenant changes the name and the metadata of a tenant; nil leaves a value as it is.
-// Operators of live mode only.
-func (s *Service) UpdateTenant(ctx context.Context, c Caller, id string, name, metadata *string, checks ...func(hook.Tenant) error) (hook.Tenant, error) {
+// TenantChange is a change of a tenant. A nil member leaves its value unchanged.
+type TenantChange struct {
+	Name      *string
+	Metadata  MetadataChange
+	RateLimit *float64 // 0: none
+}
+
+// UpdateTenant changes a tenant. Operators of live mode only. Each check receives the
+// current tenant; its error prevents the change.
+func (s *Service) UpdateTenant(ctx context.Context, c Caller, id string, change TenantChange, checks ...func(hook.Tenant) error) (hook.Tenant, error) {
 	if err := c.changeTenant(); err != nil {
 		return hook.Tenant{}, err
 	}
@@ -77,8 +111,11 @@ func (s *Service) UpdateTenant(ctx context.Context, c Caller, id string, name, m
 				return t, err
 			}
 		}
-		set(&t.Name, name)
-		set(&t.Metadata, metadata)
+		set(&t.Name, change.Name)
+		set(&t.RateLimit, change.RateLimit)
+		if change.Metadata != nil {
+			t.Metadata = change.Metadata(t.Metadata)
+		}
 		return t, checkTenant(&t)
 	})
 }

@@ -60,10 +60,13 @@ func (s *Service) bounded(in *NewEndpoint) func(existing []*hook.Endpoint) error
 }
 
 // checkAlertTypes refuses a filter of an operational endpoint with an entry that no
-// operational event matches.
+// operational event matches, and channels.
 func checkAlertTypes(e *hook.Endpoint) error {
 	if !e.Operational {
 		return nil
+	}
+	if len(e.Channels) > 0 {
+		return invalid("channels", "Operational events have no channels, so an operational endpoint with channels would get nothing. Leave \"channels\" out.")
 	}
 	all := alertNames(e.Scope.Tenant == hook.OperatorTenant)
 	for i, entry := range e.Types {

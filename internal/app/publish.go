@@ -7,6 +7,9 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
+// maxDelay is how far ahead the platform may ask for the first attempt of an event.
+const maxDelay = 24 * time.Hour
+
 // MaxBatch is the maximum number of events in one batch.
 const MaxBatch = 1000
 
@@ -16,10 +19,13 @@ const MaxBatch = 1000
 type Event struct {
 	Tenant    string
 	Type      string
-	Version   int // of the type, whose schema the data matches; 0: the type's own choice
+	Channels  []string // checked by Publish; nil: none
+	Version   int      // of the type, whose schema the data matches; 0: the type's own choice
 	Data      []byte
-	ID        hook.ID   // the platform's own; zero: Posthorn's
+	ID        hook.ID // the platform's own, as hook.EventID returned it; zero: Posthorn's
+	GivenID   string
 	CreatedAt time.Time // the platform's; zero: the time of acceptance
+	DeliverAt time.Time // the schedule makes no attempt before; zero or past: at once
 	// RequireMatch refuses the event if no endpoint would receive it.
 	RequireMatch bool
 	// PayloadRetention is how long Data is kept after the last delivery was settled. Nil: as
@@ -123,8 +129,15 @@ func (s *Service) accept(c Caller, e *Event) (hook.NewEvent, error) {
 	if err := checkTags(e.Tags); err != nil {
 		return hook.NewEvent{}, err
 	}
+	channels, err := checkChannels(e.Channels)
+	if err != nil {
+		return hook.NewEvent{}, err
+	}
+	if e.DeliverAt.Sub(s.o.Now()) > maxDelay {
+		return hook.NewEvent{}, invalid("deliver_at", "\"deliver_at\" must be at most 24 hours ahead of the server's clock. Nothing was stored. Publish the event later, or give an earlier time.")
+	}
 	rule := s.ruleOf(scope.Mode, e.Type)
-	return hook.NewEvent{Scope: scope, PublicID: e.ID, Type: e.Type, CreatedAt: e.CreatedAt,
+	return hook.NewEvent{Scope: scope, PublicID: e.ID, GivenID: e.GivenID, Type: e.Type, Channels: channels, CreatedAt: e.CreatedAt, DeliverAt: e.DeliverAt,
 		Data: e.Data, CreateTenant: s.o.CreateTenants && c.Tenant == "", Mismatch: s.mismatch(&rule, e.Type, e.Version, e.Data), RequireMatch: e.RequireMatch,
 		Tags: e.Tags, Found: found(rule.searchable, e.Data, e.Tags), PayloadRetention: e.PayloadRetention}, nil
 }

@@ -43,6 +43,8 @@ func checkReplay(n *hook.NewReplay, rate *float64) error {
 		return invalid("rate", fmt.Sprintf("\"rate\" must be from %g to %g deliveries a second. Absent, it is %d.", hook.MinReplayRate, hook.MaxReplayRate, defaultReplayRate))
 	case len(f.Types) > maxReplayTypes:
 		return invalid("event_types", fmt.Sprintf("\"event_types\" must have at most %d entries.", maxReplayTypes))
+	case checkChannel(f.Channel) != nil:
+		return checkChannel(f.Channel)
 	case n.Source == hook.FromMissing && (f.State != nil || f.StatusClass != 0 || f.Error != ""):
 		return invalid("source", "What is missing has no delivery, so \"state\", \"status_class\" and \"error\" do not go with it.")
 	case n.Source == hook.FromFailed && f.State != nil && *f.State != hook.Failed:
@@ -277,11 +279,11 @@ type Matching struct {
 	Endpoints []*hook.Endpoint
 }
 
-// Match returns the endpoints that would get an event of the type if it were published
+// Match returns the endpoints that would get an event of the type and with the channels if it were published
 // now: the first 100, and the total number. For an endpoint disabled by failures the
 // event would be held. The caller must be allowed to publish to the tenant, or be the
 // tenant.
-func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string) (Matching, error) {
+func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string, names []string) (Matching, error) {
 	scope, err := c.target(tenant)
 	if c.Kind == hook.TenantKey {
 		scope, err = c.reach(tenant)
@@ -292,6 +294,10 @@ func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string)
 	if !hook.ValidType(eventType) {
 		return Matching{}, errType("type", eventType)
 	}
+	channels, err := checkChannels(names)
+	if err != nil {
+		return Matching{}, err
+	}
 	if _, err := s.o.Store.Tenant(ctx, scope.Tenant); err != nil {
 		if hook.CodeOf(err) == hook.CodeNotFound {
 			err = noTenant("tenant")
@@ -301,7 +307,7 @@ func (s *Service) Match(ctx context.Context, c Caller, tenant, eventType string)
 	all, err := s.o.Store.TenantEndpoints(ctx, scope)
 	out := Matching{Tenant: scope.Tenant, Type: eventType}
 	for _, e := range all {
-		if e.Status == hook.Disabled || !e.Wants(eventType) {
+		if e.Status == hook.Disabled || !e.Wants(eventType, channels) {
 			continue
 		}
 		if out.Count++; out.Count <= maxMatching {

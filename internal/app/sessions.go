@@ -22,6 +22,8 @@ type WebStore interface {
 	WebSession(ctx context.Context, cookie [32]byte) (hook.WebSession, error)
 	SeenWebSession(ctx context.Context, id hook.ID, mode hook.Mode) error
 	CloseWebSession(ctx context.Context, cookie [32]byte) error
+	OperatorSessions(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.WebSession, string, error)
+	EndWebSession(ctx context.Context, mode hook.Mode, id hook.ID) error
 	CreateWebLink(ctx context.Context, link hook.WebLink, key hook.ID, mode hook.Mode) error
 	WebLink(ctx context.Context, code [32]byte) (hook.WebLink, hook.WebSession, error)
 	SpendWebLink(ctx context.Context, code, cookie, again [32]byte) (hook.WebSession, error)
@@ -321,6 +323,44 @@ func (s *Service) OpenSession(ctx context.Context, one hook.WebSession, replaces
 // CloseSession ends an operator's session.
 func (s *Service) CloseSession(ctx context.Context, cookie string) error {
 	return s.o.Store.CloseWebSession(ctx, hashOf(cookie))
+}
+
+// OperatorSession is a session of an operator, with the key of the mode that it stands for.
+type OperatorSession struct {
+	hook.WebSession
+	Key     hook.Key // without a name and an id: a key that the server was started with
+	Revoked bool     // the key is gone: the session has another one, of test mode, or is refused
+}
+
+// OperatorSessions lists the sessions of operators in the caller's mode that can be used. A
+// session with keys of both modes belongs to live mode. Operators only.
+func (s *Service) OperatorSessions(ctx context.Context, c Caller, page hook.Page) ([]OperatorSession, string, error) {
+	if err := c.administer(); err != nil {
+		return nil, "", err
+	}
+	rows, next, err := s.o.Store.OperatorSessions(ctx, c.Mode, page)
+	var out []OperatorSession
+	for i := range rows {
+		one := OperatorSession{WebSession: rows[i]}
+		if hash := rows[i].Keys[c.Mode]; err == nil {
+			if _, boot := s.bootstrap[hash]; !boot {
+				if one.Key, err = s.o.Store.KeyByHash(ctx, hash); err != nil && (hook.CodeOf(err) == hook.CodeNotFound || hook.CodeOf(err) == hook.CodeUnauthorized) {
+					one.Revoked, err = true, nil
+				}
+			}
+		}
+		out = append(out, one)
+	}
+	return out, next, err
+}
+
+// EndOperatorSession ends a session that OperatorSessions lists, at once on all nodes. Operators
+// only.
+func (s *Service) EndOperatorSession(ctx context.Context, c Caller, id hook.ID) error {
+	if err := c.administer(); err != nil {
+		return err
+	}
+	return s.o.Store.EndWebSession(ctx, c.Mode, id)
 }
 
 // AuditSession records that an operator's session was opened or closed.

@@ -50,6 +50,26 @@ func (s *Service) Stats(ctx context.Context, c Caller, tenant string, span Span)
 	return s.stats(ctx, hook.StatsQuery{Scope: scope}, span)
 }
 
+// StatsOf returns the tallies of endpoints that the caller was shown, at most hook.MaxStatsOf,
+// over a span. An endpoint without any is left out.
+func (s *Service) StatsOf(ctx context.Context, c Caller, page []hook.Endpoint, span Span) (map[hook.ID][]hook.Tally, error) {
+	scope, err := c.reach("")
+	if err != nil {
+		return nil, err
+	}
+	q := hook.StatsQuery{Scope: scope}
+	if q.From, q.To, q.Step, err = span.resolve(s.o.Now()); err != nil {
+		return nil, err
+	}
+	ids := make([]hook.ID, 0, len(page))
+	for i := range page {
+		if e := &page[i]; e.Scope.Mode == scope.Mode && (scope.Tenant == "" || e.Scope.Tenant == scope.Tenant) {
+			ids = append(ids, e.ID)
+		}
+	}
+	return s.o.Store.BucketsOf(ctx, q, ids)
+}
+
 func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook.Stats, error) {
 	var err error
 	if q.From, q.To, q.Step, err = span.resolve(s.o.Now()); err != nil {
@@ -64,7 +84,7 @@ func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook
 
 // waitsFor returns what a pending delivery waits for, as far as this node knows.
 func (s *Service) waitsFor(d *hook.Delivery) hook.Wait {
-	if d.Attempts > 0 && d.Due.After(s.o.Now()) {
+	if (d.Attempts > 0 || d.Due.After(d.CreatedAt)) && d.Due.After(s.o.Now()) {
 		return hook.WaitRetry
 	}
 	if p := s.paceOf(d.Endpoint); p != nil {

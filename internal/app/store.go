@@ -146,4 +146,5 @@ type InsightStore interface {
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
 	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)
 	Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error)
+	BucketsOf(ctx context.Context, q hook.StatsQuery, endpoints []hook.ID) (map[hook.ID][]hook.Tally, error)
 }

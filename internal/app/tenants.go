@@ -54,7 +54,7 @@ func (c Caller) changeTenant() error {
 // RenameTenant changes the name of a tenant. Operators of live mode only. Each check
 // receives the current tenant; its error prevents the change.
 func (s *Service) RenameTenant(ctx context.Context, c Caller, id, name string, checks ...func(hook.Tenant) error) (hook.Tenant, error) {
-	return s.UpdateTenant(ctx, c, id, &name, nil, checks...)
+	return s.UpdateTenant(ctx, c, id, TenantChange{Name: &name}, checks...)
 }
 
 // DeleteTenant deletes a tenant with its endpoints and keys of both modes. Operators of

@@ -98,7 +98,8 @@ func (r *rig) publishBatch(url string, n, size int, kind string) (int, error) {
 		if i > 0 {
 			body = append(body, between...)
 		}
-		body = appendEvent(body, r.tenants[(n+i)%len(r.tenants)])
+		body = append(append(append(body, `{"tenant":"`...), r.tenants[(n+i)%len(r.tenants)]...), `","type":"bench.event","data":`...)
+		body = append(appendData(body), '}')
 	}
 	answer, err := r.post(url+"/v1/events/batch", content, append(body, last...))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,8 @@ type benchPlan struct {
 	nodes      int    // on PostgreSQL
 	batch      int    // events in a request when batches are compared with single events; 0: not measured
 	hold       bool   // with batch: receivers do not answer
+	svix       bool   // compare publishing through the Svix API with the native one
+	keys       bool   // every event has an idempotency key
 	ratioOnly  bool
 	progress   *cli.Progress
 }
@@ -57,6 +60,8 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 	f.BoolVar(&p.hold, "no-answers", false, "with --batch: receivers do not answer, so that acceptance has the machine for itself")
 	f.StringVar(&p.store, "store", "", "PostgreSQL database to measure with (postgres://...), in a temporary schema; its CPU time is not counted")
 	f.IntVar(&p.nodes, "nodes", 1, "number of nodes to compare with one, instead of the store with none; requires --store")
+	mount := f.String("mount", "", "API to compare with the native one, instead of the store with none: svix")
+	f.BoolVar(&p.keys, "idempotency-keys", false, "send an idempotency key with every event, as libraries do")
 	f.BoolVar(&p.ratioOnly, "throughput-only", false, "skip latency and memory")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if p.duration < time.Second || p.pairs < 1 || p.publishers < 1 || p.endpoints < 1 || p.inFlight < 1 {
@@ -68,11 +73,14 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 		if p.nodes < 1 || p.nodes > 16 || p.nodes > 1 && p.store == "" {
 			return exit.Usagef("--nodes: must be from 1 to 16, and more than 1 requires --store")
 		}
+		if p.svix = *mount == "svix"; !p.svix && *mount != "" || p.svix && p.nodes > 1 {
+			return exit.Usagef("--mount: must be svix, without --nodes")
+		}
 		p.progress = cli.NewProgress(cmd.ErrOrStderr(), 0)
 		defer p.progress.Done()
 		return bench(cmd.Context(), cmd.OutOrStdout(), p)
 	}
-	cmd.AddCommand(newBenchServer(), newBenchReceiver())
+	cmd.AddCommand(newBenchServer(), newBenchReceiver(), newBenchReads())
 	return cmd
 }
 
@@ -82,7 +90,11 @@ func bench(ctx context.Context, out io.Writer, p benchPlan) error {
 		return benchBatches(ctx, out, p)
 	}
 	if p.cpuProfile+p.allocs != "" {
-		_, err := p.throughput(ctx, out, "store")
+		name := "store"
+		if p.svix {
+			name = "svix"
+		}
+		_, err := p.throughput(ctx, out, name)
 		return err
 	}
 	if err := benchThroughput(ctx, out, p); err != nil {
@@ -104,6 +116,9 @@ func benchThroughput(ctx context.Context, out io.Writer, p benchPlan) error {
 	if p.nodes > 1 {
 		base, measured = "store", fmt.Sprint(p.nodes, " nodes")
 	}
+	if p.svix {
+		base, measured = "native", "svix"
+	}
 	for range p.pairs {
 		bare, err := p.throughput(ctx, out, base)
 		if err != nil {
@@ -120,6 +135,9 @@ func benchThroughput(ctx context.Context, out io.Writer, p benchPlan) error {
 	if p.nodes > 1 {
 		name = measured + " / one"
 	}
+	if p.svix {
+		name = "through the Svix API / native"
+	}
 	fmt.Fprintf(out, "\n%s, median of %d pairs: delivered/s %.2f (%.2f to %.2f), server CPU per event %.2f\n\n",
 		name, p.pairs, median(rates), slices.Min(rates), slices.Max(rates), median(cpus))
 	return nil
@@ -134,7 +152,7 @@ type benchResult struct {
 // is delivered.
 func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (benchResult, error) {
 	nodes := 1
-	if name != "bare" && name != "store" {
+	if strings.HasSuffix(name, "nodes") {
 		nodes = p.nodes
 	}
 	p.progress.Say("measuring throughput: %s, %s", name, duration.Format(p.duration))
@@ -143,6 +161,7 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (
 		return benchResult{}, err
 	}
 	defer rig.close()
+	rig.svix = name == "svix"
 	if _, err := rig.publish(ctx, p.publishers, time.Second, 0); err != nil { // warm-up
 		return benchResult{}, err
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -81,18 +82,22 @@ func (r *rig) load(publishers int, more func() bool) (int, error) {
 
 var filler = bytes.Repeat([]byte("0123456789abcdef"), 60)
 
-// publishOne publishes an event whose data contains the current time, from which the
-// receiver computes the latency.
-// appendEvent appends an event with about 1 KB of data.
-func appendEvent(dst []byte, tenant string) []byte {
-	return fmt.Appendf(dst, `{"tenant":"%s","type":"bench.event","data":{"t":%d,"filler":"%s"}}`, tenant, time.Now().UnixNano(), filler)
+// appendData appends an event's data, about 1 KB. It contains the current time, from which
+// the receiver computes the latency.
+func appendData(dst []byte) []byte {
+	return fmt.Appendf(dst, `{"t":%d,"filler":"%s"}`, time.Now().UnixNano(), filler)
 }
 
 // publishOne publishes the n-th event of a publisher. It returns the number of events that
 // the server accepted.
 func (r *rig) publishOne(url string, n int) (int, error) {
-	body := appendEvent(make([]byte, 0, 1200), r.tenants[n%len(r.tenants)])
-	_, err := r.post(url+"/v1/events", "application/json", body)
+	tenant := r.tenants[n%len(r.tenants)]
+	begin, path := `{"tenant":"`+tenant+`","type":"bench.event","data":`, "/v1/events"
+	if r.svix {
+		begin, path = `{"eventType":"bench.event","payload":`, "/api/v1/app/"+tenant+"/msg?with_content=false" // as Svix's libraries send it
+	}
+	body := append(appendData(append(make([]byte, 0, 1200), begin...)), '}')
+	_, err := r.post(url+path, "application/json", body)
 	if err != nil {
 		return 0, err
 	}
@@ -107,6 +112,9 @@ func (r *rig) post(url, content string, body []byte) ([]byte, error) {
 	}
 	req.Header.Set("Authorization", "Bearer "+benchKey)
 	req.Header.Set("Content-Type", content)
+	if r.keys {
+		req.Header.Set("Idempotency-Key", "auto_"+rand.Text())
+	}
 	resp, err := r.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +42,8 @@ type rig struct {
 	tenants  []string
 	sent     int
 	send     func(url string, n int) (accepted int, err error) // one request of a publisher
+	svix     bool                                              // publish through the Svix API
+	keys     bool                                              // with idempotency keys
 }
 
 // child is a process that prints its listening address as its first line.
@@ -55,7 +58,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	r := &rig{dir: dir, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
+	r := &rig{dir: dir, keys: p.keys, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
 	r.send = r.publishOne
 	defer func() {
 		if err != nil {
@@ -84,7 +87,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 }
 
 func (r *rig) startServers(ctx context.Context, database string, nodes int, more []string) error {
-	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0",
+	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0", "--mount", "svix",
 		"--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are on one host
 	if database != "" {
 		there, drop, err := postgres.Scratch(ctx, database)
@@ -151,6 +154,17 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 		return nil, fmt.Errorf("the bench's %s did not start", args[1])
 	}
 	return c, nil
+}
+
+// client returns a client of the API.
+func (c *child) client() *client.Client {
+	return &client.Client{URL: c.url, Key: benchKey, HTTP: &http.Client{Timeout: time.Minute}, Attempts: 1}
+}
+
+// browser returns a client that keeps cookies and follows no redirects.
+func browser() *http.Client {
+	jar, _ := cookiejar.New(nil) // has no error
+	return &http.Client{Jar: jar, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 func (c *child) end() {

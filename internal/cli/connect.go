@@ -58,6 +58,19 @@ func serverFlags(cmd *cobra.Command) func() (*server, error) {
 	}
 }
 
+// ServerFlags is serverFlags for commands of other packages. from says where the key came
+// from, for error messages.
+func ServerFlags(cmd *cobra.Command) func() (c *client.Client, from string, err error) {
+	find := serverFlags(cmd)
+	return func() (*client.Client, string, error) {
+		s, err := find()
+		if err != nil {
+			return nil, "", err
+		}
+		return s.Client, firstOf(s.keyFrom, "POSTHORN_KEY"), nil
+	}
+}
+
 // PlainHTTPAllowed reports whether the environment marks the network as trusted.
 func PlainHTTPAllowed() bool { return os.Getenv("POSTHORN_ALLOW_PLAIN_HTTP") == "true" }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,24 +23,25 @@ The server and the key come from flags, POSTHORN_URL and POSTHORN_KEY, or a cont
 Exit code 0 means that the server has stored the event durably.`,
 		Example: `  posthorn send --tenant acme --type mandate.created --data '{"id":"m_1"}'
   posthorn send --tenant acme --type mandate.created --data - < event.json
-  posthorn send --tenant acme --type order.paid --data '{"id":"o-1"}' --tag order:o-1`,
+  posthorn send --tenant acme --type order.paid --data '{"id":"o-1"}' --tag order:o-1
+  posthorn send --tenant acme --type order.paid --data '{"id":"o-1"}' --channel project-1`,
 	}
 	f := cmd.Flags()
 	server := serverFlags(cmd)
 	tenant := f.String("tenant", "", "tenant ID")
 	eventType := f.String("type", "", "event type")
 	data := f.String("data", "", "event data: a JSON object, @FILE, or - for standard input")
-	id := f.String("id", "", "event ID, a UUID (default a new one)")
+	id := f.String("id", "", "event ID: 1 to 256 letters, digits, dots, underscores and hyphens (default a new UUID)")
 	keep := f.String("payload-retention", "", "how long the data is kept after the last delivery, such as 72h or 3d; 0s to remove it then (default as the tenant's other events)")
+	deliver := f.String("deliver-at", "", "earliest time of the first attempt, such as 2026-01-31T12:00:00Z, or from now, such as 30m; at most 24h ahead (default at once)")
 	tags := f.StringArray("tag", nil, "tag name:value that finds the event; repeatable, at most 5; receivers do not get it")
+	channels := f.StringArray("channel", nil, "channel of the event, a second filter of endpoints; repeatable, at most 10; receivers do not get it")
 	once := f.String("idempotency-key", "", "idempotency key: repeating the command with the same key publishes nothing more")
 	asJSON := f.Bool("json", false, "print the response as JSON")
 	completeFromServer(cmd, server)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		for _, required := range [][2]string{{"tenant", *tenant}, {"type", *eventType}, {"data", *data}} {
-			if required[1] == "" {
-				return exit.Usagef("--%s is required", required[0])
-			}
+		if err := required([2]string{"tenant", *tenant}, [2]string{"type", *eventType}, [2]string{"data", *data}); err != nil {
+			return err
 		}
 		c, err := server()
 		if err != nil {
@@ -49,7 +51,7 @@ Exit code 0 means that the server has stored the event durably.`,
 		if err != nil {
 			return err
 		}
-		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id}
+		event := client.NewEvent{Tenant: *tenant, Type: *eventType, Data: body, ID: *id, Channels: *channels}
 		if *keep != "" {
 			d, err := duration.Parse(*keep)
 			if err != nil {
@@ -57,15 +59,18 @@ Exit code 0 means that the server has stored the event durably.`,
 			}
 			event.PayloadRetention = d.String()
 		}
-		for _, text := range *tags {
-			tag, ok := hook.ParseTag(text)
-			if _, twice := event.Tags[tag.Name]; !ok || twice {
-				return exit.Usagef("--tag: %q must be name:value, each name once. %s %s", text, hook.TagNameRule, hook.TagValueRule)
+		if err := checkChannels(*channels); err != nil {
+			return err
+		}
+		if *deliver != "" {
+			at, err := deliverAt(*deliver)
+			if err != nil {
+				return err
 			}
-			if event.Tags == nil {
-				event.Tags = map[string]string{}
-			}
-			event.Tags[tag.Name] = tag.Value
+			event.DeliverAt = &client.Time{Time: at}
+		}
+		if event.Tags, err = readTags(*tags); err != nil {
+			return err
 		}
 		got, err := c.Publish(cmd.Context(), event, client.PublishOptions{IdempotencyKey: *once})
 		if err != nil {
@@ -78,12 +83,62 @@ Exit code 0 means that the server has stored the event durably.`,
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(got)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %d %s\n", PlainText(got.ID), PlainText(got.Type), onScreen(got.CreatedAt.Time), got.DeliveryCount, deliveries(got.DeliveryCount))
+		if got.DeliverAt != nil {
+			fmt.Fprintf(cmd.OutOrStdout(), "The first attempts are made at %s.\n", onScreen(got.DeliverAt.Time))
+		}
 		for _, warning := range got.Warnings {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+PlainText(warning.Message))
 		}
 		return nil
 	}
 	return cmd
+}
+
+// required refuses flags, each given as name and value, that have no value.
+func required(flags ...[2]string) error {
+	for _, flag := range flags {
+		if flag[1] == "" {
+			return exit.Usagef("--%s is required", flag[0])
+		}
+	}
+	return nil
+}
+
+// checkChannels checks the values of --channel.
+func checkChannels(names []string) error {
+	for _, name := range names {
+		if !hook.ValidChannel(name) {
+			return exit.Usagef("--channel: %q is not the name of a channel. %s", name, hook.ChannelRule)
+		}
+	}
+	return nil
+}
+
+// readTags reads the values of --tag.
+func readTags(texts []string) (map[string]string, error) {
+	var tags map[string]string
+	for _, text := range texts {
+		tag, ok := hook.ParseTag(text)
+		if _, twice := tags[tag.Name]; !ok || twice {
+			return nil, exit.Usagef("--tag: %q must be name:value, each name once. %s %s", text, hook.TagNameRule, hook.TagValueRule)
+		}
+		if tags == nil {
+			tags = map[string]string{}
+		}
+		tags[tag.Name] = tag.Value
+	}
+	return tags, nil
+}
+
+// deliverAt reads --deliver-at: a time, or a duration from now.
+func deliverAt(text string) (time.Time, error) {
+	if at, err := hook.ParseTime(text); err == nil {
+		return at, nil
+	}
+	if d, err := duration.Parse(text); err == nil && d >= 0 {
+		return time.Now().UTC().Add(d).Truncate(time.Microsecond), nil
+	}
+	return time.Time{}, exit.Usagef("--deliver-at: %q must be a time such as 2026-01-31T12:00:00Z, or a duration from now such as 30m", text)
 }
 
 func deliveries(n int) string {

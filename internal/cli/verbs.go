@@ -68,7 +68,9 @@ type noun struct {
 }
 
 var (
-	tenantParam = param{flag: "tenant", usage: "tenant ID (default that of a tenant key)"}
+	tenantParam     = param{flag: "tenant", usage: "tenant ID (default that of a tenant key)"}
+	metadataParam   = param{flag: "metadata", kind: asPairs, usage: "note of your platform, name:value; repeatable"}
+	tenantRateParam = param{flag: "rate-limit", kind: asNumber, usage: "maximum deliveries per second to each endpoint of the tenant without a limit of its own; 0 for no limit"}
 	// ofTenantParam distinguishes events with the same ID.
 	ofTenantParam = param{flag: "tenant", query: true, usage: "tenant ID; required only if several tenants have an event with this ID"}
 	spanParams    = []param{
@@ -78,19 +80,21 @@ var (
 	states        = []string{"pending", "held", "succeeded", "failed", "cancelled"}
 	deliveryShape = []string{"id", "event_type", "endpoint", "state", "attempts", "last_status", "last_error", "next_attempt_at", "created_at"}
 	attemptShape  = map[string][]string{"attempt_log": {"number", "at", "trigger", "status", "error", "duration_ms", "address", "message"}}
+	channelIs     = "a channel: 1 to 128 letters, digits, hyphens, underscores, dots, colons and plus signs"
 	shownOnce     = "The secret is shown only once. Store it now."
 )
 
 var tenantNoun = noun{name: "tenant", short: "Manage tenants, the customers of your platform", verbs: []verb{
 	{name: "create", short: "Create a tenant", method: http.MethodPost, path: "/v1/tenants", once: true, params: []param{
-		{flag: "id", usage: "tenant ID: 1 to 64 letters, digits, dots, underscores and hyphens (default a new UUID)"},
-		{flag: "name", usage: "display name"},
-	}, example: `  posthorn tenant create --id acme --name "Acme Ltd"`},
+		{flag: "id", usage: "tenant ID: 1 to 256 letters, digits, dots, underscores and hyphens (default a new UUID)"},
+		{flag: "name", usage: "display name"}, metadataParam, tenantRateParam,
+	}, example: `  posthorn tenant create --id acme --name "Acme Ltd" --metadata plan:gold`},
 	{name: "list", short: "List tenants, newest first", method: http.MethodGet, path: "/v1/tenants", columns: []string{"id", "name", "created_at"}, params: []param{
 		{flag: "name", usage: "exact name to match"},
 	}},
 	{name: "get", short: "Show a tenant", arg: "ID", method: http.MethodGet, path: "/v1/tenants/{}"},
-	{name: "update", short: "Rename a tenant", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}", params: []param{{flag: "name", usage: "display name"}}},
+	{name: "update", short: "Update a tenant; fields that are not given stay unchanged", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}",
+		params: []param{{flag: "name", usage: "display name"}, metadataParam, tenantRateParam}},
 	{name: "retention", short: "Show how long a tenant's data is kept in your mode", arg: "ID", method: http.MethodGet, path: "/v1/tenants/{}/retention"},
 	{name: "set-retention", short: "Keep a tenant's data in your mode for less time than the server does", arg: "ID", method: http.MethodPatch, path: "/v1/tenants/{}/retention", params: []param{
 		{flag: "payloads", kind: asDuration, usage: "time that event data is kept after the last delivery, such as 7d; 0s to remove it then"},
@@ -123,12 +127,15 @@ var keyNoun = noun{name: "key", short: "Manage API keys", verbs: []verb{
 // endpointParams are the members that creating and updating share.
 var endpointParams = []param{
 	{flag: "url", usage: "URL that requests are sent to"},
+	{flag: "uid", usage: "your platform's own name for the endpoint, unique in its tenant and mode"},
+	metadataParam,
 	{flag: "event-types", kind: asList, usage: `comma-separated event types and prefixes such as payment.*; "*" for all, empty for none`, entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.* or orders/*, or *"},
+	{flag: "channels", kind: asList, usage: "comma-separated channels: only events with at least one of them are delivered (default events of any channel)", entry: hook.ValidChannel, entryIs: channelIs},
 	{flag: "title", usage: "display name"},
 	{flag: "description", usage: "human-readable description"},
 	{flag: "profile", usage: "profile (wire format)"},
 	{flag: "header", member: "headers", kind: asPairs, usage: `additional request header "Name: value"; repeatable`},
-	{flag: "rate-limit", kind: asNumber, usage: "maximum deliveries per second; 0 for no limit"},
+	{flag: "rate-limit", kind: asNumber, usage: "maximum deliveries per second; 0 for the limit of the tenant"},
 	{flag: "max-in-flight", kind: asNumber, usage: "maximum concurrent attempts; 0 for the server's default"},
 	{flag: "max-consecutive-failures", kind: asNumber, usage: "consecutive failures after which the endpoint is disabled"},
 	{flag: "retry", kind: asObject, usage: `retry plan: a JSON object such as {"steps": ["5s", "1m"]}, @FILE, or - for standard input`},
@@ -148,6 +155,7 @@ var endpointNoun = noun{name: "endpoint", short: "Manage endpoints, the URLs tha
 		columns: []string{"id", "tenant", "url", "event_types", "enabled", "disabled_reason", "verification.state", "profile", "created_at"}, params: []param{tenantParam,
 			{flag: "enabled", usage: "true for enabled endpoints only, false for disabled ones", values: []string{"true", "false"}},
 			{flag: "event-type", usage: "event type that the endpoint receives"},
+			{flag: "uid", usage: "your platform's own name for the endpoint"},
 			{flag: "profile", usage: "profile (wire format)"},
 			{flag: "operational", usage: "true for operational endpoints only, false for the others", values: []string{"true", "false"}},
 			{flag: "disabled-reason", usage: "why the endpoint is disabled: by_hand, damaged, failures, gone, listener_away or unverified", values: []string{"by_hand", "damaged", "failures", "gone", "listener_away", "unverified"}},
@@ -182,6 +190,7 @@ var eventNoun = noun{name: "event", short: "Publish, list and resend events", ve
 	{name: "list", short: "List events, newest first", method: http.MethodGet, path: "/v1/events", columns: []string{"id", "tenant", "type", "test", "accepted_at"},
 		params: append([]param{tenantParam, {flag: "type", usage: "event type"},
 			{flag: "tag", usage: "tag name:value of the event"},
+			{flag: "channel", usage: "channel of the event"},
 			{flag: "test", usage: "true for test events only, false to exclude them", values: []string{"true", "false"}}}, spanParams...),
 		example: `  posthorn event list --tenant acme --after 24h
   posthorn event list --tag order:o-1
@@ -193,7 +202,8 @@ var eventNoun = noun{name: "event", short: "Publish, list and resend events", ve
 	{name: "resend", short: "Resend an event to one endpoint, or to all that match it now", arg: "ID", method: http.MethodPost, path: "/v1/events/{}/resend", once: true, told: resentNote,
 		params: []param{ofTenantParam, {flag: "endpoint", usage: "endpoint ID (default all that match)"}}, tables: map[string][]string{"deliveries": deliveryShape}},
 	{name: "match", short: "List the endpoints that would get an event of a type", method: http.MethodPost, path: "/v1/events/match", params: []param{tenantParam,
-		{flag: "type", required: true, usage: "event type"}}, tables: map[string][]string{"endpoints": {"endpoint", "held"}}},
+		{flag: "type", required: true, usage: "event type"},
+		{flag: "channels", kind: asList, usage: "comma-separated channels of the event", entry: hook.ValidChannel, entryIs: channelIs}}, tables: map[string][]string{"endpoints": {"endpoint", "held"}}},
 }}
 
 var deliveryNoun = noun{name: "delivery", short: "Manage deliveries, each of one event to one endpoint", verbs: []verb{
@@ -203,6 +213,7 @@ var deliveryNoun = noun{name: "delivery", short: "Manage deliveries, each of one
 		{flag: "event-type", usage: "event type"},
 		{flag: "type", usage: "older name of --event-type"},
 		{flag: "tag", usage: "tag name:value of the event"},
+		{flag: "channel", usage: "channel of the event"},
 		{flag: "state", usage: "delivery state: pending, held, succeeded, failed or cancelled; comma-separated for several", values: states},
 		{flag: "status-class", usage: "class of the last response status: 2xx, 3xx, 4xx or 5xx; comma-separated for several", values: []string{"2xx", "3xx", "4xx", "5xx"}},
 		{flag: "status", usage: "last response status, such as 503"},
@@ -222,6 +233,7 @@ var replayNoun = noun{name: "replay", short: "Replay past events to an endpoint"
 			{flag: "endpoint", required: true, usage: "ID of the endpoint to replay to"},
 			{flag: "source", usage: "events to replay: failed, all, or missing, those that match now but were never sent (default failed)", values: []string{"failed", "all", "missing"}},
 			{flag: "event-types", kind: asList, usage: "comma-separated event types to include (default all)", entry: hook.ValidFilterType, entryIs: "an event type, a prefix such as payment.*, or *"},
+			{flag: "channel", usage: "channel of the events to include (default all)"},
 			{flag: "state", usage: "delivery state to include; requires --source all", values: states},
 			{flag: "status-class", usage: "class of the last response status to include: 2xx, 3xx, 4xx or 5xx", values: []string{"2xx", "3xx", "4xx", "5xx"}},
 			{flag: "error", usage: "error class of the last attempt to include, such as timeout_response"},

@@ -158,7 +158,7 @@ func (s *Sender) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	}
 	o := hook.Outcome{
 		StartedAt: start, Duration: s.opts.Now().Sub(start),
-		Policy: &p.policy, Enablings: target.Enablings,
+		Policy: &p.policy, Enablings: target.Enablings, DeliverAt: event.DeliverAt,
 	}
 	if err != nil {
 		classify(&o, err)

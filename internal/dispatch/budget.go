@@ -185,7 +185,7 @@ func (d *Dispatcher) begin(q *queue, b int, now time.Time) *attempt {
 		d.began = true
 		d.sleepUntil(now.Add(d.opts.SlowAfter))
 	}
-	if rate := q.target.RateLimit / float64(d.opts.Nodes()); rate > 0 {
+	if rate := q.target.Rate() / float64(d.opts.Nodes()); rate > 0 {
 		q.notBefore = later(q.notBefore, now).Add(time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour))))
 	}
 	d.requestClaim(q, now)

@@ -78,8 +78,8 @@ func (d *Dispatcher) jobLimit(q *queue, now time.Time) int {
 		}
 		limit = min(limit, max(few, int(min(float64(atOnce)*float64(lookahead)/float64(took), 1e6))))
 	}
-	if q.target.RateLimit > 0 {
-		perSecond := q.target.RateLimit / float64(d.opts.Nodes())
+	if rate := q.target.Rate(); rate > 0 {
+		perSecond := rate / float64(d.opts.Nodes())
 		limit = min(limit, max(minJobs, int(min(perSecond*lookahead.Seconds(), 1e6))))
 	}
 	return limit
@@ -225,12 +225,13 @@ func (d *Dispatcher) giveBackAll(target *hook.Endpoint) {
 	}
 }
 
-// updateTarget takes over a newer snapshot of the queue's endpoint.
+// updateTarget takes over a newer snapshot of the queue's endpoint. The tenant's rate limit
+// changes without a revision.
 func (d *Dispatcher) updateTarget(q *queue, target *hook.Endpoint) {
-	if target.Revision <= q.target.Revision {
+	if target.Revision < q.target.Revision || target.Revision == q.target.Revision && target.TenantRate == q.target.TenantRate {
 		return
 	}
-	if target.RateLimit != q.target.RateLimit {
+	if target.Rate() != q.target.Rate() {
 		q.notBefore = time.Time{} // it was computed from the old rate
 	}
 	moved := target.URL != q.target.URL

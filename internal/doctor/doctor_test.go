@@ -148,7 +148,7 @@ func TestDoctorOfASickDirectory(t *testing.T) {
 		{"newer schema", func() { alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)") },
 			func() { alter(t, database, "DELETE FROM goose_db_version WHERE version_id = 9999") }, "schema", "fail use the newer release"},
 		{"clock was ahead", func() {
-			alter(t, database, "INSERT INTO events SELECT x'7f000000000000000000000000000001', 1, 'a', NULL, 0, 't', 0, 0, x'', 0, NULL")
+			alter(t, database, "INSERT INTO events (id, mode, tenant, kind, type, created_at, accepted_at, data, checksum) VALUES (x'7f000000000000000000000000000001', 1, 'a', 0, 't', 0, 0, x'', 0)")
 		},
 			func() { alter(t, database, "DELETE FROM events") }, "ids", "warn the clock was ahead"},
 		{"sealed value damaged", func() {

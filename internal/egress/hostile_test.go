@@ -124,7 +124,7 @@ func hostiles(t *testing.T) []hostile {
 
 // TestHostileReceivers posts to all of them concurrently, in at least 200 attempts.
 func TestHostileReceivers(t *testing.T) {
-	const deadline = time.Second
+	const deadline = 4 * time.Second
 	goroutines := goleak.IgnoreCurrent()
 	var receivers []*egresstest.Receiver
 	list := hostiles(t)
@@ -160,7 +160,7 @@ func TestHostileReceivers(t *testing.T) {
 	}
 	wg.Wait()
 	grown := fromSystem() - before
-	if slowest > deadline+time.Second {
+	if slowest > deadline+5*time.Second {
 		t.Errorf("an attempt took %v, the deadline was %v", slowest, deadline)
 	}
 	if grown > 64<<20 {

@@ -49,9 +49,15 @@ type AlertType struct {
 	Example any // its data
 }
 
-// Wants reports whether an event of the type is for the endpoint, whatever the endpoint's
-// status. An operational endpoint gets alerts only, and any other endpoint gets none.
-func (e *Endpoint) Wants(eventType string) bool {
+// Wants reports whether an event of the type and with the channels is for the endpoint,
+// whatever the endpoint's status.
+func (e *Endpoint) Wants(eventType string, channels Channels) bool {
+	return e.WantsType(eventType) && e.Channels.Admit(channels)
+}
+
+// WantsType is Wants for an event that has all the channels it needs. An operational
+// endpoint gets alerts only, and any other endpoint gets none.
+func (e *Endpoint) WantsType(eventType string) bool {
 	return e.Operational == ReservedType(eventType) && e.Types.Match(eventType)
 }
 

@@ -73,7 +73,7 @@ func TestWants(t *testing.T) {
 		{true, "posthorn.endpoint.*", hook.AlertTest, false}, {false, "*", "posthorn", true}, {false, "*", "Posthorn.x", true},
 	} {
 		e := &hook.Endpoint{Operational: c.operational, Types: hook.Filter{c.filter}}
-		if got := e.Wants(c.name); got != c.want {
+		if got := e.Wants(c.name, nil); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}

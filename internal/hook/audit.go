@@ -94,6 +94,7 @@ const (
 	ActUILinkCreated      Act = "ui_link.created"
 	ActUIOpened           Act = "ui_session.opened"
 	ActUIClosed           Act = "ui_session.closed"
+	ActUIEnded            Act = "ui_session.ended" // by an operator, maybe another one
 	ActMasterKeyRotated   Act = "master_key.rotated"
 	ActMasterKeyDropped   Act = "master_key.dropped"
 	ActCallRefused        Act = "call.refused"

@@ -85,7 +85,7 @@ type Delivery struct {
 	Reason     Reason    // why it is held, failed or cancelled
 	Attempts   int       // made so far
 	Scheduled  int       // of these, the attempts made by the schedule
-	Due        time.Time // of the next attempt; zero if none is planned
+	Due        time.Time // of the next attempt, or the time before which a held one gets none; zero if there is none
 	LastStatus int
 	LastError  Class
 	CreatedAt  time.Time
@@ -145,6 +145,7 @@ type Outcome struct {
 	Timing          Timing        // of the last request, if it was sent twice
 	RetryAfter      time.Duration // as the receiver sent it, not clamped; 0: none
 	Policy          *Policy       // in force at the time of the attempt
+	DeliverAt       time.Time     // of the event; the age of the delivery counts from it
 	Enablings       int64         // of the endpoint at the time of the attempt
 }
 

@@ -113,10 +113,18 @@ func ValidFilterType(name string) bool {
 	return name == "*" || ValidType(name)
 }
 
-// ValidTenantID reports whether a text is valid as a tenant's id: 1 to 64 letters,
+// MaxGivenID is the length of the longest id that a platform may give a tenant or an event,
+// in characters.
+const MaxGivenID = 256
+
+// ValidTenantID reports whether a text is valid as a tenant's id: 1 to 256 letters,
 // digits, dots, underscores and hyphens, except "." and "..".
-func ValidTenantID(id string) bool {
-	if id == "" || len(id) > 64 || id == "." || id == ".." { // neither can be part of a path
+func ValidTenantID(id string) bool { return ValidID(id, MaxGivenID) }
+
+// ValidID reports whether a text has 1 to most letters, digits, dots, underscores and
+// hyphens, and is neither "." nor "..".
+func ValidID(id string, most int) bool {
+	if id == "" || len(id) > most || id == "." || id == ".." { // neither can be part of a path
 		return false
 	}
 	for i := 0; i < len(id); i++ {

@@ -111,7 +111,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("filter entry %q: %v", name, got)
 		}
 	}
-	for id, want := range map[string]bool{"acme": true, "A.b_c-9": true, "": false, "a b": false, "a/b": false, strings.Repeat("x", 65): false} {
+	for id, want := range map[string]bool{"acme": true, "A.b_c-9": true, "": false, "a b": false, "a/b": false, strings.Repeat("x", 256): true, strings.Repeat("x", 257): false, "..": false, "...": true} {
 		if got := hook.ValidTenantID(id); got != want {
 			t.Errorf("tenant id %q: %v", id, got)
 		}

@@ -1,6 +1,8 @@
 package hook
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -137,6 +139,27 @@ func DeliveryID(event ID) ID {
 	putTail(&id)
 	return id
 }
+
+// EventID returns the id of an event to which the platform gave an id: the UUID that the
+// text is, or else one made of it (version 8 of RFC 9562). given is the text if it is no
+// UUID. ok is false if the text is neither a UUID nor 1 to 256 letters, digits, dots,
+// underscores and hyphens.
+func EventID(text string) (id ID, given string, ok bool) {
+	if id, err := ParseID(text); err == nil {
+		return id, "", !id.IsZero()
+	}
+	if !ValidID(text, MaxGivenID) {
+		return ID{}, "", false
+	}
+	sum := sha256.Sum256([]byte("svix eventId\x00" + text)) // the prefix is part of stored ids
+	id = ID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
+	return id, text, true
+}
+
+// PublicText returns the id of an event as callers see it: the platform's text if it gave
+// one that is no UUID, otherwise the UUID.
+func PublicText(id ID, given string) string { return cmp.Or(given, id.String()) }
 
 // EventRange returns the smallest and largest id of events whose deliveries may have the
 // delivery id.

@@ -9,11 +9,12 @@ import (
 
 // Revision is the state of an endpoint from a given time until its next revision.
 type Revision struct {
-	Number int64
-	At     time.Time
-	URL    string // for display; the values of its query may be masked
-	Types  Filter
-	Status Status
+	Number   int64
+	At       time.Time
+	URL      string // for display; the values of its query may be masked
+	Types    Filter
+	Channels Channels
+	Status   Status
 }
 
 // History is what is known of one endpoint around the time when an event was accepted. A

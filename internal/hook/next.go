@@ -75,10 +75,19 @@ func planned(d Delivery, p *Policy, o Outcome, end time.Time, jitter float64) (t
 		delay = max(delay, min(max(o.RetryAfter, shortestRetryAfter), p.RetryAfterCap))
 	}
 	due := end.Add(delay)
-	if p.Retry.MaxAge > 0 && due.Sub(d.CreatedAt) > p.Retry.MaxAge {
+	if p.Retry.MaxAge > 0 && due.Sub(d.Begins(o.DeliverAt)) > p.Retry.MaxAge {
 		return time.Time{}, false
 	}
 	return due, true
+}
+
+// Begins returns the time from which the age of a delivery counts: when it was made, or
+// when its event asked for the first attempt.
+func (d *Delivery) Begins(deliverAt time.Time) time.Time {
+	if deliverAt.After(d.CreatedAt) {
+		return deliverAt
+	}
+	return d.CreatedAt
 }
 
 func fail(d Delivery, why Reason, now time.Time) Delivery {

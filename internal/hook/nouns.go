@@ -50,7 +50,8 @@ type Scope struct {
 type Tenant struct {
 	ID        string
 	Name      string
-	Metadata  string // the platform's own notes, a JSON object of texts; empty: none
+	Metadata  string  // the platform's own notes, a JSON object of texts; empty: none
+	RateLimit float64 // attempts per second of each of its endpoints that has no limit of its own; 0: none
 	CreatedAt time.Time
 }
 
@@ -182,6 +183,7 @@ type Endpoint struct {
 	Scope       Scope
 	URL         string // canonical, as admitted
 	Types       Filter
+	Channels    Channels // it listens to these only; nil: to all events
 	Title       string
 	Description string
 	Profile     string
@@ -190,7 +192,8 @@ type Endpoint struct {
 	Headers     []Header
 	Secrets     []Secret // newest first
 
-	RateLimit   float64 // attempts per second; 0: no limit
+	RateLimit   float64 // attempts per second; 0: the tenant's
+	TenantRate  float64 // the tenant's RateLimit; not part of its revision
 	MaxInFlight int     // concurrent attempts; 0: the server's default
 	MaxFailures int     // consecutive failures that trip it; 0: the profile's
 	Retry       *Retry  // nil: the profile's
@@ -218,6 +221,14 @@ type Endpoint struct {
 
 // Receives reports whether the schedule may make attempts at the endpoint now.
 func (e *Endpoint) Receives() bool { return e.Status == Enabled && e.Damage == 0 }
+
+// Rate returns the attempts per second that the endpoint gets at most. 0: no limit.
+func (e *Endpoint) Rate() float64 {
+	if e.RateLimit > 0 {
+		return e.RateLimit
+	}
+	return e.TenantRate
+}
 
 // WhyDisabled returns a stable word for why the endpoint gets no attempts now: the reason
 // why it is disabled, or "damaged". It returns "" if it receives.
@@ -256,13 +267,16 @@ const (
 
 // Event is an event of the platform. Data is stored and sent byte for byte.
 type Event struct {
-	ID         ID // internal key
-	PublicID   ID // shown to callers and receivers: the platform's own id, or else ID
+	ID         ID     // internal key
+	PublicID   ID     // shown to callers and receivers: the platform's own id, or else ID
+	GivenID    string // the platform's own id if it is no UUID, shown in place of PublicID, which is made of it
 	Scope      Scope
 	Kind       EventKind
 	Type       string
+	Channels   Channels
 	CreatedAt  time.Time // set by the platform and sent to receivers
 	AcceptedAt time.Time // set by the store; determines order and retention
+	DeliverAt  time.Time // the schedule makes no attempt before; zero: at once
 	Data       []byte
 	// PayloadRemovedAt is when retention removed Data. Zero: Data is there.
 	PayloadRemovedAt time.Time

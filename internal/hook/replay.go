@@ -71,6 +71,7 @@ const (
 // ReplayFilter restricts what a replay sends. A zero field does not restrict it.
 type ReplayFilter struct {
 	Types       Filter    `json:"types,omitempty"`
+	Channel     string    `json:"channel,omitempty"` // events that have it
 	State       *State    `json:"state,omitempty"`
 	StatusClass int       `json:"status_class,omitempty"` // of the last answer, 1 to 5
 	Error       Class     `json:"error,omitempty"`        // of the last attempt
@@ -82,7 +83,9 @@ type ReplayFilter struct {
 type ReplayMatch struct {
 	Event      ID // internal key
 	PublicID   ID
+	GivenID    string
 	Type       string
+	Channels   Channels
 	Kind       EventKind
 	AcceptedAt time.Time
 	// PayloadGone means that retention has removed the payload: the event is not sent.
@@ -155,10 +158,12 @@ func (n *NewReplay) Matches(m *ReplayMatch, target *Endpoint) bool {
 		return false
 	case len(f.Types) > 0 && !f.Types.Match(m.Type):
 		return false
+	case f.Channel != "" && !slices.Contains(m.Channels, f.Channel):
+		return false
 	case !f.After.IsZero() && m.AcceptedAt.Before(f.After), !f.Before.IsZero() && !m.AcceptedAt.Before(f.Before):
 		return false
 	case n.Source == FromMissing:
-		return !m.Exists && target.Wants(m.Type)
+		return !m.Exists && target.Wants(m.Type, m.Channels)
 	}
 	return m.Exists && (n.Source != FromFailed || m.State == Failed) && (f.State == nil || m.State == *f.State) &&
 		(f.StatusClass == 0 || m.LastStatus/100 == f.StatusClass) && (f.Error == "" || m.LastError == f.Error)

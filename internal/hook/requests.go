@@ -11,9 +11,12 @@ import (
 // NewEvent is a request to accept an event.
 type NewEvent struct {
 	Scope        Scope
-	PublicID     ID // the platform's own id; zero: the internal key
+	PublicID     ID // the platform's own id, as EventID returned it; zero: the internal key
+	GivenID      string
 	Type         string
+	Channels     Channels
 	CreatedAt    time.Time // as the platform sent it; zero: the time of acceptance
+	DeliverAt    time.Time // as the platform sent it; zero or past: at once
 	Data         []byte    // a JSON object, already checked, stored byte for byte
 	CreateTenant bool      // create the tenant if it is unknown
 	Mismatch     *Mismatch // nil: the data matches the schema of its type, or there is none
@@ -28,11 +31,13 @@ type NewEvent struct {
 // Published is the result for a NewEvent. If Err is set, the event was refused and nothing
 // of it is stored. Other events of the same request are not affected.
 type Published struct {
-	Event      ID // internal key
-	PublicID   ID // the id for callers and receivers
+	Event      ID     // internal key
+	PublicID   ID     // the id for callers and receivers
+	GivenID    string // shown in place of PublicID, if not empty
 	Type       string
 	Tenant     string
 	CreatedAt  time.Time
+	DeliverAt  time.Time // zero: at once
 	Deliveries int
 	Size       int       // bytes of data
 	Repeated   bool      // the same id and content were accepted before; this is the first result
@@ -84,12 +89,13 @@ type Page struct {
 
 // EventQuery selects events. An empty Scope.Tenant means all tenants of the mode.
 type EventQuery struct {
-	Scope  Scope
-	Type   string    // empty: all
-	Test   *bool     // true: only test events; false: no test events; nil: both
-	Tag    *Tag      // nil: all
-	After  time.Time // accepted at or after; zero: no bound
-	Before time.Time // accepted before; zero: no bound
+	Scope   Scope
+	Type    string    // empty: all
+	Test    *bool     // true: only test events; false: no test events; nil: both
+	Tag     *Tag      // nil: all
+	Channel string    // events that have this channel; empty: all
+	After   time.Time // accepted at or after; zero: no bound
+	Before  time.Time // accepted before; zero: no bound
 	// Ascending lists the oldest first; a cursor then means the rows above it.
 	Ascending bool
 	Page
@@ -102,6 +108,7 @@ type EndpointQuery struct {
 	Enabled   *bool  // nil: both
 	EventType string // endpoints whose filter matches this type; empty: all
 	Profile   string // empty: all
+	UID       string // empty: all
 	Reason    string // DisabledReason; empty: all
 	// Operational selects operational endpoints, or the others. Nil: both.
 	Operational *bool
@@ -143,8 +150,9 @@ type DeliveryQuery struct {
 	StatusClasses []int
 	Errors        []Class
 
-	Status int  // of the last attempt; 0: all
-	Tag    *Tag // of the event; nil: all
+	Status  int    // of the last attempt; 0: all
+	Tag     *Tag   // of the event; nil: all
+	Channel string // that the event has; empty: all
 
 	After  time.Time // created at or after; zero: no bound
 	Before time.Time // created before; zero: no bound
@@ -154,5 +162,10 @@ type DeliveryQuery struct {
 // DeliveryRow is a delivery as lists show it.
 type DeliveryRow struct {
 	Delivery
-	PublicID ID // of the event
+	PublicID ID       // of the event
+	Channels Channels // of the event; set in lists
+	GivenID  string
+	// DeliverAt is that of the event. It is set when one delivery is read, not in lists:
+	// SQLite would read past the data of each event for it.
+	DeliverAt time.Time
 }

@@ -175,4 +175,5 @@ const (
 	MinuteStats  = 24 * time.Hour      // tallies of a minute
 	HourStats    = 90 * 24 * time.Hour // tallies of an hour
 	MaxStatsSpan = 1500                // buckets of one answer
+	MaxStatsOf   = 100                 // endpoints of one answer
 )

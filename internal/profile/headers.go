@@ -123,7 +123,7 @@ func (p *Profile) HeaderNames() []string {
 }
 
 func (p *Profile) appendSignatures(dst []hook.Header, in Input, body []byte, s *Signer, buffer []byte) ([]hook.Header, error) {
-	m := webhook.Message{ID: p.eventID(in.Event.PublicID), Timestamp: in.Now, Body: body}
+	m := webhook.Message{ID: p.eventID(in.Event), Timestamp: in.Now, Body: body}
 	first := len(dst)
 	if p.signsHeaders {
 		sent := dst
@@ -180,9 +180,12 @@ func visible[T string | []byte](text T) bool {
 }
 
 // eventID returns an event's id as receivers see it.
-func (p *Profile) eventID(id hook.ID) string {
-	if p.shortIDs {
-		return hook.MessagePrefix + id.Short()
+func (p *Profile) eventID(e *hook.Event) string {
+	switch p.eventIDs {
+	case "msg":
+		return hook.MessagePrefix + e.PublicID.Short()
+	case "uuid":
+		return e.PublicID.String()
 	}
-	return id.String()
+	return hook.PublicText(e.PublicID, e.GivenID)
 }

@@ -127,7 +127,7 @@ func (p *Profile) read(root value) {
 		p.management = v.word("none", "paysway", "paywise", "svix")
 	}
 	if v := m.get("event_id"); v.present() {
-		p.shortIDs = v.word("uuid", "msg") == "msg"
+		p.eventIDs = v.word("given", "uuid", "msg")
 	}
 	p.fixed = []hook.Header{
 		{Name: "Content-Type", Value: readHeaderText(m.get("content_type"), "application/json")},

@@ -18,7 +18,7 @@ type Profile struct {
 	hash        hook.ProfileHash
 
 	management   string
-	shortIDs     bool // event ids are written as msg_ and 27 digits
+	eventIDs     string // how event ids are written: empty or given, uuid, or msg
 	mode         modeTexts
 	envelope     envelope
 	fixed        []hook.Header // content type and user agent

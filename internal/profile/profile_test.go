@@ -319,3 +319,35 @@ func TestRotationOnTheWire(t *testing.T) {
 		}
 	}
 }
+
+// A format writes an id that is no UUID as it was given, unless it demands a UUID.
+func TestEventIDs(t *testing.T) {
+	in := input()
+	in.Event.PublicID, in.Event.GivenID, _ = hook.EventID("order-4711")
+	for name, want := range map[string]string{"standard": "order-4711", "paysway": "", "paysway-2025-09": "", "paywise": "X-Paywise-Delivery-ID", "svix": hook.MessagePrefix + in.Event.PublicID.Short()} {
+		p := builtin(t, name)
+		secret, encoding, err := p.NewSecret()
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := p.Signer([]hook.Secret{{Text: secret, Encoding: encoding}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := p.Render(nil, in)
+		headers, err := p.Headers(nil, in, body, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(body)
+		for _, h := range headers {
+			text += "\n" + h.Name + ": " + h.Value
+		}
+		if want == "" {
+			want = in.Event.PublicID.String()
+		}
+		if !strings.Contains(text, want) || want != "order-4711" && strings.Contains(text, "order-4711") {
+			t.Errorf("%s writes no %s:\n%s", name, want, text)
+		}
+	}
+}

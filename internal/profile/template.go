@@ -173,7 +173,7 @@ func (m *modeTexts) of(in hook.Mode) scalar {
 func (p *Profile) appendVariable(dst []byte, v variable, in *Input) []byte {
 	switch v {
 	case eventID:
-		dst = append(dst, p.eventID(in.Event.PublicID)...)
+		dst = append(dst, p.eventID(in.Event)...)
 	case deliveryID:
 		dst, _ = in.Delivery.AppendText(dst)
 	case eventType:

@@ -45,7 +45,7 @@ func (b *bareStore) Publish(ctx context.Context, events []hook.NewEvent, profile
 		event := &hook.Event{ID: id, PublicID: id, Scope: e.Scope, Type: e.Type, CreatedAt: now, AcceptedAt: now, Data: e.Data}
 		n := 0
 		for _, t := range targets {
-			if !t.Wants(e.Type) {
+			if !t.Wants(e.Type, e.Channels) {
 				continue
 			}
 			n++

@@ -47,7 +47,7 @@ func newAttemptCounter(s dispatch.Sender, limit int) *attemptCounter {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 20, 25, 30, 60},
 		}),
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "posthorn_first_attempt_delay_seconds", Help: "Time from the acceptance of a delivery to the start of its first attempt.",
+			Name: "posthorn_first_attempt_delay_seconds", Help: "Time from the acceptance of a delivery, or the deliver_at of its event, to the start of its first attempt.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
 		}),
 	}
@@ -61,7 +61,7 @@ func newAttemptCounter(s dispatch.Sender, limit int) *attemptCounter {
 func (c *attemptCounter) Send(ctx context.Context, j hook.Job) hook.Outcome {
 	o := c.sender.Send(ctx, j)
 	if first := &j.Delivery; !o.Skipped && first.Attempts == 0 && j.Trigger == hook.BySchedule {
-		delay := max(0, o.StartedAt.Sub(first.CreatedAt))
+		delay := max(0, o.StartedAt.Sub(first.Begins(o.DeliverAt)))
 		c.delay.Observe(delay.Seconds())
 		c.delays.Note(o.StartedAt, delay)
 	}

@@ -82,7 +82,7 @@ func (n *Node) makePages() (err error) {
 	n.started = time.Now()
 	if n.cfg.UI {
 		n.pages, err = web.New(web.Options{Service: n.app, Log: n.apiLog, Version: build.Version(), Dev: n.cfg.Dev,
-			Payloads: web.Payloads(n.cfg.UIPayloads), Settings: n.settings, Node: n.figures, PortalOrigins: n.cfg.PortalOrigin})
+			Payloads: web.Payloads(n.cfg.UIPayloads), Settings: n.settings, Node: n.figures, PortalOrigins: n.cfg.PortalOrigin, Hints: &n.hints})
 	}
 	return err
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/web"
+	"github.com/posthorn/posthorn/internal/web/live"
 )
 
 // Node is a running server.
@@ -55,6 +56,7 @@ type Node struct {
 	without  *bareStore     // set by the benchmark only: events are not stored
 	mux      *http.ServeMux // of the API's listener
 	pages    *web.Handler   // the web interface; nil: not served
+	hints    live.Hints     // for streams of pages
 
 	firstKeys io.Writer // where generated operator keys are printed before the node serves; nil: none are made
 
@@ -150,7 +152,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	n.hub = listen.New(n.store, log)
 	n.attempts = newAttemptCounter(&leased{sender: n.sender(), node: n}, cfg.MetricsSeries)
-	if err := n.dispatch.Start(ctx, queue, n.attempts); err != nil {
+	if err := n.dispatch.Start(ctx, &hintedQueue{queue, &n.hints}, n.attempts); err != nil {
 		return exit.With(exit.Open, fmt.Errorf("recover deliveries: %w", err))
 	}
 	n.jobs.Start(n.store, n.app.ProfileOf)
@@ -227,14 +229,6 @@ func (n *Node) openStore(ctx context.Context) error {
 	}
 	n.loop = hook.Loop(n.store.Installation())
 	return nil
-}
-
-// committed passes the effects of a transaction on. It runs on the store's writer and does
-// not block.
-func (n *Node) committed(c hook.Commit) {
-	n.dispatch.Committed(c)
-	n.jobs.Wake(c.Replays)
-	n.jobs.WakeErasures(c.Erasures)
 }
 
 // StoreKind describes the store for the log.

@@ -67,7 +67,7 @@ func TestAlertsOverTwoNodes(t *testing.T) {
 	attempt(b, 200)
 	attempt(a, 200)
 	seen(hook.AlertEndpointFailing, hook.AlertEndpointWarned, hook.AlertEndpointRecovered)
-	// Sums of both nodes are one digest, whoever publishes it.
+	// unit.Sums of both nodes are one digest, whoever publishes it.
 	for _, p := range []*peer{a, b} {
 		for range hook.AlertsPerWindow + 5 {
 			_, _, err := p.CreateEndpoint(t.Context(), hook.Endpoint{Scope: acme, URL: "https://example.com", Types: hook.Filter{}}, nil)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 )
 
 // A storm of alerts costs a digest few rows, however many transactions it has, and all
@@ -61,7 +62,7 @@ func TestManyAlertsAreFewRows(t *testing.T) {
 		t.Errorf("%d alerts one by one, %d after the clock was set back", before, n)
 	}
 
-	for i := range digestsPage + 10 {
+	for i := range alerts.DigestsPage + 10 {
 		p.write("INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, 1, ?, 'posthorn.test', 1, 1, '{}')", []byte{byte(i)}, fmt.Sprint("t", i))
 	}
 	more, err := p.Digest(t.Context())

@@ -76,7 +76,7 @@ func TestAuditOverFaults(t *testing.T) {
 		}
 		// Control: an entry that is changed outside the store is detected.
 		if err := f.do(t.Context(), "test", 1, func(tx *tx) error {
-			_, err := tx.exec("test", "UPDATE audit SET object_id = ? WHERE seq = ?", "other", int64(3))
+			_, err := tx.Exec("test", "UPDATE audit SET object_id = ? WHERE seq = ?", "other", int64(3))
 			return err
 		}); err != nil {
 			t.Fatal(err)

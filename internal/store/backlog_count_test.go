@@ -10,14 +10,14 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // knownBacklog returns the writer's count, and whether it has one.
 func (a *aging) knownBacklog() (n int, known bool) {
 	a.t.Helper()
 	if err := a.do(a.t.Context(), "test", 1, func(t *tx) error {
-		n, known = a.Store.backlog[a.scope]
-		n += t.open[a.scope]
+		n, known = t.Backlog(a.scope)
 		return nil
 	}); err != nil {
 		a.t.Fatal(err)
@@ -35,11 +35,11 @@ func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 		a.say(a.scope, 1000)
 	}
 	for round := range 5 {
-		if err := a.do(t.Context(), "test", 1, func(*tx) error { clear(a.Store.backlog); return nil }); err != nil {
+		if err := a.do(t.Context(), "test", 1, func(*tx) error { a.core.ForgetBacklogs(); return nil }); err != nil {
 			t.Fatal(err)
 		}
-		err := a.do(t.Context(), "test", 1, func(t *tx) error { _, err := t.backlogFull(a.scope, 1); return err })
-		if _, ok := errors.AsType[*errUncounted](err); !ok {
+		err := a.do(t.Context(), "test", 1, func(t *tx) error { _, err := t.BacklogFull(a.scope, 1); return err })
+		if _, ok := errors.AsType[*unit.Uncounted](err); !ok {
 			t.Fatalf("the writer judged without a count: %v", err)
 		}
 		var all sync.WaitGroup
@@ -74,14 +74,14 @@ func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 func TestABacklogIsCountedAgainForWhatOtherNodesDo(t *testing.T) {
 	url := pgtest.Database(t)
 	a := newAging(t, Options{Postgres: url, TenantBacklog: 100_000})
-	a.life = t.Context() // the store's own context ended with the sweeper, which this test stops
+	a.core.Begin() // the store's own context ended with the sweeper, which this test stops
 	a.say(a.scope, 3)
 	b := newAging(t, Options{Postgres: url})
 	b.say(a.scope, 4)
 	if n, known := a.knownBacklog(); n != 3 || !known {
 		t.Fatalf("control: knows of %d (%v) before it counts again, want 3", n, known)
 	}
-	a.now = a.now.Add(2 * recountAfter)
+	a.now = a.now.Add(2 * unit.RecountAfter)
 	a.say(a.scope, 1)
 	within(t, 5*time.Second, "counted again", func() bool { n, _ := a.knownBacklog(); return n == 8 })
 }
@@ -95,7 +95,7 @@ func BenchmarkFirstPublish(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := benchStore(b, options(b))
-			s.opts.TenantBacklog = 1_000_000
+			s.core.TenantBacklog = 1_000_000
 			scope, _ := waitingFor(b, s, "busy", 400_000)
 			other, _ := waitingFor(b, s, "other", 1)
 			one := func(scope hook.Scope) time.Duration {
@@ -107,7 +107,7 @@ func BenchmarkFirstPublish(b *testing.B) {
 			}
 			var first, worst time.Duration
 			for b.Loop() {
-				if err := s.do(b.Context(), "test", 1, func(*tx) error { clear(s.backlog); return nil }); err != nil {
+				if err := s.do(b.Context(), "test", 1, func(*tx) error { s.core.ForgetBacklogs(); return nil }); err != nil {
 					b.Fatal(err)
 				}
 				one(other)
@@ -141,17 +141,17 @@ func TestACountThatFailsEnds(t *testing.T) {
 	queued := func(n int) { within(t, 5*time.Second, "queued", func() bool { return f.Stats().Queued == n }) }
 	go func() {
 		_ = f.do(context.Background(), "test", 1, func(t *tx) error {
-			_, err := t.exec("test", "INSERT INTO meta (key, value) VALUES ('test', '')")
+			_, err := t.Exec("test", "INSERT INTO meta (key, value) VALUES ('test', '')")
 			return err
 		})
 	}()
 	queued(1)
 	counted := make(chan error, 1)
 	go func() {
-		counted <- f.countBacklog(context.Background(), hook.Scope{Tenant: "acme", Mode: hook.Live})
+		counted <- f.core.CountBacklog(context.Background(), hook.Scope{Tenant: "acme", Mode: hook.Live})
 	}()
 	queued(2)
-	db := f.engine.(*sqlite.DB)
+	db := f.core.Engine.(*sqlite.DB)
 	db.Conn().Fault = func(query string) error { // blocks the writer
 		if query == "COMMIT" {
 			f.writer.Stop(errInjected)

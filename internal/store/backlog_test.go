@@ -71,9 +71,8 @@ func (w *walk) must(err error) {
 func (w *walk) rows() (table, memory int, known bool) {
 	w.Helper()
 	w.must(w.s.do(w.Context(), "test", 1, func(t *tx) error {
-		memory, known = t.s.backlog[w.scope]
-		memory += t.open[w.scope] // this transaction may include a page of a sweep
-		_, err := t.row("count", `SELECT (SELECT count(*) FROM deliveries WHERE state IN (0, 1) AND mode = ? AND tenant = ?) +
+		memory, known = t.Backlog(w.scope) // this transaction may include a page of a sweep
+		_, err := t.Row("count", `SELECT (SELECT count(*) FROM deliveries WHERE state IN (0, 1) AND mode = ? AND tenant = ?) +
 			(SELECT count(*) FROM oneshots WHERE mode = ? AND tenant = ?)`,
 			[]any{w.scope.Mode, w.scope.Tenant, w.scope.Mode, w.scope.Tenant}, &table)
 		return err

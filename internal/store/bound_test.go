@@ -21,7 +21,7 @@ func (p *peer) asBefore(e *hook.Endpoint, query string) (sealed [2][]byte) {
 		what string
 		text []byte
 	}{{"headers", headers}, {"query", []byte(query)}} {
-		sealed[i], err = p.keys.Seal(sqltext.Place(v.what, e.Scope, e.ID.String()), v.text)
+		sealed[i], err = p.core.Keys.Seal(sqltext.Place(v.what, e.Scope, e.ID.String()), v.text)
 		p.must(err)
 	}
 	p.write("UPDATE endpoints SET headers_sealed = ?, query_sealed = ? WHERE id = ?", sealed[0], sealed[1], e.ID[:])
@@ -117,7 +117,7 @@ func TestOldRowsAreBound(t *testing.T) {
 		p.must(p.Housekeep(t.Context()))
 		p = p.again(open)
 		sound("bound")
-		if rows, damaged, err := directory.Examine(t.Context(), p.read, p.keys); err != nil || rows != 3 || len(damaged) != 0 {
+		if rows, damaged, err := directory.Examine(t.Context(), p.core.Read, p.core.Keys); err != nil || rows != 3 || len(damaged) != 0 {
 			t.Errorf("examined %d, %v, %v", rows, damaged, err)
 		}
 		p.write("UPDATE endpoints SET headers_sealed = ?, query_sealed = ? WHERE id = ?", old[0], old[1], e.ID[:])
@@ -125,7 +125,7 @@ func TestOldRowsAreBound(t *testing.T) {
 		if got := p.read1(e.ID); got.Damage != hook.DamagedHeaders|hook.DamagedQuery {
 			t.Errorf("put back: %+v", got)
 		}
-		rows, damaged, err := directory.Examine(t.Context(), p.read, p.keys)
+		rows, damaged, err := directory.Examine(t.Context(), p.core.Read, p.core.Keys)
 		if err != nil || rows != 3 || len(damaged) != 2 || damaged[0].Endpoint != e.ID || damaged[0].Scope != acme ||
 			damaged[0].Column != "headers_sealed" || damaged[1].Column != "query_sealed" {
 			t.Errorf("examined %d, %v, %v", rows, damaged, err)

@@ -57,14 +57,14 @@ func TestFailedCheckpointStopsTheStore(t *testing.T) {
 	for range 30 {
 		fill(t, s, 100_000)
 	}
-	if !s.engine.MakeRoom() || len(fatal) != 0 { // control
+	if !s.core.Engine.MakeRoom() || len(fatal) != 0 { // control
 		t.Fatal("a healthy checkpoint failed")
 	}
 	for range 30 {
 		fill(t, s, 100_000)
 	}
 	restore := noLargerFiles(t, s)
-	done := s.engine.MakeRoom() // the writer is idle, so the test may call it
+	done := s.core.Engine.MakeRoom() // the writer is idle, so the test may call it
 	restore()
 	if done || len(fatal) != 1 || s.writer.Stopped() == nil {
 		t.Errorf("a checkpoint that failed: done %v, Fatal called %d times", done, len(fatal))
@@ -85,7 +85,7 @@ func TestFailedCheckpointBesideTheWriterStopsTheStore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !s.engine.MakeRoom() || len(fatal) != 0 { // control
+	if !s.core.Engine.MakeRoom() || len(fatal) != 0 { // control
 		t.Fatal("a healthy checkpoint failed")
 	}
 	restore := noLargerFiles(t, s)

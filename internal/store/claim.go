@@ -73,11 +73,11 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	targets := map[hook.ID]*hook.Endpoint{}
 	var shares []sqltext.Share
 	for _, share := range c.Shares {
-		target, err := t.endpoint(share.Scope, share.Endpoint)
+		target, err := t.Endpoint(share.Scope, share.Endpoint)
 		if err != nil {
 			return out, err
 		}
-		if target == nil || !target.Receives() || held[target.ID] || targets[target.ID] != nil || !t.canAttempt(target) {
+		if target == nil || !target.Receives() || held[target.ID] || targets[target.ID] != nil || !t.CanAttempt(target) {
 			continue
 		}
 		targets[target.ID] = target
@@ -99,8 +99,8 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 	for _, w := range claimed.Left {
 		target := targets[w.Endpoint]
 		out.Due = append(out.Due, hook.Due{Target: target, At: w.Due})
-		if (target.RateLimit > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
-			t.announce(target) // more is due than this node's part of the limits
+		if (target.Rate() > 0 || target.MaxInFlight > 0) && !w.Due.After(c.Now) {
+			t.Announce(target) // more is due than this node's part of the limits
 		}
 	}
 	return out, nil
@@ -108,12 +108,12 @@ func (t *tx) claim(c *hook.Claim) (out hook.Claimed, err error) {
 
 // claimable returns the endpoint if its work may be claimed now, and nil otherwise.
 func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
-	target, err := t.endpoint(scope, id)
+	target, err := t.Endpoint(scope, id)
 	if err != nil || target == nil || !target.Receives() {
 		return nil, err
 	}
 	var sweep string
-	_, err = t.row("read sweep", "SELECT sweep FROM endpoints WHERE id = ?", []any{id[:]}, &sweep)
+	_, err = t.Row("read sweep", "SELECT sweep FROM endpoints WHERE id = ?", []any{id[:]}, &sweep)
 	if err != nil || sweep == sweepHold {
 		return nil, err // a hold is in progress
 	}
@@ -123,7 +123,7 @@ func (t *tx) claimable(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
 // earliest returns when the endpoint's first unowned work is due.
 func (t *tx) earliest(endpoint hook.ID) (time.Time, bool, error) {
 	var due int64
-	_, err := t.row("read earliest due", sqltext.EarliestDue, []any{endpoint[:], endpoint[:]}, &due)
+	_, err := t.Row("read earliest due", sqltext.EarliestDue, []any{endpoint[:], endpoint[:]}, &due)
 	return sqltext.FromMicros(due), due != 0, err
 }
 
@@ -152,9 +152,9 @@ func (s *Store) Recover(ctx context.Context) ([]hook.Due, []hook.Job, error) {
 }
 
 func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job, err error) {
-	left, err := s.peers.Abandoned(ctx)
+	left, err := s.core.Peers.Abandoned(ctx)
 	if err != nil {
-		return nil, nil, s.readError("find the work of ended processes", err)
+		return nil, nil, s.core.ReadError("find the work of ended processes", err)
 	}
 	mine, err := s.takeOver(ctx, left, &jobs)
 	if err != nil {
@@ -170,24 +170,10 @@ func (s *Store) recoverAll(ctx context.Context) (due []hook.Due, jobs []hook.Job
 // disown returns the rows of ended owners to the table, one page at a time, and returns
 // the number of deliveries. After an interruption the next call does the rest.
 func (s *Store) disown(ctx context.Context, dead string, page int) (rows int64, err error) {
-	if _, err := s.inPages(ctx, "disown single shots", disownShots(dead), page); err != nil {
+	if _, err := s.core.InPages(ctx, "disown single shots", disownShots(dead), page); err != nil {
 		return 0, err
 	}
-	return s.inPages(ctx, "disown deliveries", disownRows(dead), page)
-}
-
-// inPages runs a statement that changes a bounded number of rows until it changes none.
-func (s *Store) inPages(ctx context.Context, act, query string, page int) (rows int64, err error) {
-	for left := int64(1); left > 0; rows += left {
-		err := s.recover(ctx, act, page, func(t *tx) (err error) {
-			left, err = t.exec(act, query, int64(page))
-			return err
-		})
-		if err != nil {
-			return rows, err
-		}
-	}
-	return rows, nil
+	return s.core.InPages(ctx, "disown deliveries", disownRows(dead), page)
 }
 
 func disownRows(dead string) string {
@@ -206,7 +192,7 @@ func (s *Store) recoverTests(ctx context.Context, dead string, jobs *[]hook.Job)
 		err := s.recover(ctx, "recover tests", testsPage, func(t *tx) (err error) {
 			found = nil
 			if next, more, err = t.recoverTestPage(dead, last, &found); err == nil && jobs == nil {
-				t.jobs = append(t.jobs, found...)
+				t.Jobs = append(t.Jobs, found...)
 			}
 			return err
 		})
@@ -226,14 +212,14 @@ const testsPage = 100
 // recoverTestPage takes over a page of test events after the given one. It returns the
 // last event of the page and whether there may be more.
 func (t *tx) recoverTestPage(dead string, after hook.Ref, jobs *[]hook.Job) (last hook.Ref, more bool, err error) {
-	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 0 AND "+dead+
+	rows, err := sqltext.Collect(background, t.Conn, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 0 AND "+dead+
 		" AND d.kind = 1 AND (d.event, d.endpoint) > (?, ?) ORDER BY d.event, d.endpoint LIMIT ?{lock}", after.Event[:], after.Endpoint[:], testsPage)
 	if err != nil {
 		return after, false, sqltext.Wrap("read test deliveries", err)
 	}
 	for _, d := range rows {
 		last = hook.Ref{Event: d.Event, Endpoint: d.Endpoint}
-		target, err := t.endpoint(d.Scope, d.Endpoint)
+		target, err := t.Endpoint(d.Scope, d.Endpoint)
 		if err != nil {
 			return last, false, err
 		}
@@ -256,7 +242,7 @@ func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 		hook.Delivery
 		trigger hook.Trigger
 	}
-	rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (o oneshot, err error) {
+	rows, err := sqltext.Collect(background, t.Conn, func(row sqltext.Scanner) (o oneshot, err error) {
 		o.Delivery, err = sqltext.ScanDeliveryAnd(row, &o.trigger)
 		return o, err
 	}, "SELECT "+sqltext.DeliveryColumns+`, o.trigger_by
@@ -267,7 +253,7 @@ func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 	}
 	for _, o := range rows {
 		d := o.Delivery
-		target, err := t.endpoint(d.Scope, d.Endpoint)
+		target, err := t.Endpoint(d.Scope, d.Endpoint)
 		if err != nil {
 			return err
 		}
@@ -277,7 +263,7 @@ func (t *tx) recoverTestShots(of string, jobs *[]hook.Job) error {
 			}
 			continue
 		}
-		n, err := t.exec("own single shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND "+of, t.s.Epoch(), d.Event[:], d.Endpoint[:])
+		n, err := t.Exec("own single shot", "UPDATE oneshots SET owner = ? WHERE event = ? AND endpoint = ? AND "+of, t.s.Epoch(), d.Event[:], d.Endpoint[:])
 		if err != nil {
 			return err
 		}
@@ -313,11 +299,11 @@ func (t *tx) claimables(found []waiting) ([]hook.Due, error) {
 	}
 	var due []hook.Due
 	for _, w := range found {
-		target, err := t.endpoint(w.scope, w.endpoint)
+		target, err := t.Endpoint(w.scope, w.endpoint)
 		if err != nil {
 			return nil, err
 		}
-		if target != nil && target.Receives() && !held[w.endpoint] && t.canAttempt(target) {
+		if target != nil && target.Receives() && !held[w.endpoint] && t.CanAttempt(target) {
 			due = append(due, hook.Due{Target: target, At: sqltext.FromMicros(w.due)})
 		}
 	}
@@ -332,9 +318,9 @@ const waitingPage = 100
 // writer and calls take on the writer, in one operation per page. take may run twice for a
 // page.
 func (s *Store) waitingWork(ctx context.Context, take func(t *tx, due []hook.Due)) error {
-	found, err := sqltext.Collect(ctx, s.read, scanWaiting, summaryRows)
+	found, err := sqltext.Collect(ctx, s.core.Read, scanWaiting, summaryRows)
 	if err != nil {
-		return s.readError("summarise deliveries", err)
+		return s.core.ReadError("summarise deliveries", err)
 	}
 	for len(found) > 0 {
 		page := found[:min(len(found), waitingPage)]
@@ -372,7 +358,7 @@ func (t *tx) beingHeld(ids []hook.ID) (map[hook.ID]bool, error) {
 	for i := range ids {
 		args[i] = ids[i][:]
 	}
-	found, err := sqltext.Collect(background, t.c, sqltext.ScanID,
+	found, err := sqltext.Collect(background, t.Conn, sqltext.ScanID,
 		"SELECT id FROM endpoints WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+") AND sweep = 'hold'", args...)
 	for _, id := range found {
 		held[id] = true

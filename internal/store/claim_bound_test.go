@@ -70,12 +70,12 @@ func TestADamagedSecretHarmsNoOtherShare(t *testing.T) {
 			a.say(a.scope, 1)
 			a.say(other, 1)
 			if err := a.do(t.Context(), "test", 1, func(t *tx) error {
-				_, err := t.exec("damage", "UPDATE secrets SET sealed = {bytes} WHERE tenant = ?", other.Tenant)
+				_, err := t.Exec("damage", "UPDATE secrets SET sealed = {bytes} WHERE tenant = ?", other.Tenant)
 				return err
 			}); err != nil {
 				t.Fatal(err)
 			}
-			a.dir.Drop(other)
+			a.core.Directory.Drop(other)
 			if e, err := a.Endpoint(t.Context(), other, damaged.ID); err != nil || e.Damage == 0 {
 				t.Errorf("control: the endpoint is not damaged: %v", err)
 			}

@@ -50,7 +50,7 @@ func TestAClaimThatFailsHalfWayTakesNothing(t *testing.T) {
 	go func() { _, err := f.Claim(context.Background(), claim); claimed <- err }()
 	within(t, 5*time.Second, "queued", func() bool { return f.Stats().Queued == 2 })
 	taken := 0
-	f.engine.(*sqlite.DB).Conn().Fault = func(query string) error { // blocks the writer
+	f.core.Engine.(*sqlite.DB).Conn().Fault = func(query string) error { // blocks the writer
 		if strings.HasPrefix(query, "UPDATE deliveries SET owner = ?, fence = ?") {
 			if taken++; taken > 1 {
 				return errInjected
@@ -66,7 +66,7 @@ func TestAClaimThatFailsHalfWayTakesNothing(t *testing.T) {
 		t.Errorf("its neighbour got %v", err)
 	}
 	var owned int
-	if err := f.read.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE owner <> 0").Scan(&owned); err != nil || owned != 0 {
+	if err := f.core.Read.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE owner <> 0").Scan(&owned); err != nil || owned != 0 {
 		t.Errorf("%d rows are owned and nobody has them, %v", owned, err)
 	}
 }

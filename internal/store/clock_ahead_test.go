@@ -183,7 +183,8 @@ func TestANodeSaysThatItsClockMovedAway(t *testing.T) {
 	var log bytes.Buffer
 	a := newAging(t, Options{Postgres: pgtest.Database(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	a.now = time.Now()
-	a.retention = &retentionClock{checked: time.Now()}
+	a.machine = true
+	a.upkeep.Distrust(time.Now())
 	a.keepHouse()
 	if strings.Contains(log.String(), "clocks") {
 		t.Fatalf("control: %s", log.String())

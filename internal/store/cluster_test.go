@@ -143,7 +143,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 }
 
 // node returns the cluster of a store.
-func node(s *Store) *cluster.Cluster { return s.peers.(*cluster.Cluster) }
+func node(s *Store) *cluster.Cluster { return s.core.Peers.(*cluster.Cluster) }
 
 // die ends a node's heartbeat, as a crash does. Its rows stay.
 func (p *peer) die() {
@@ -252,6 +252,8 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	a.publish()
 	jobs := a.take()
 	a.settled(jobs[0], 500) // due in an hour, and known only to a
+	later, _, err := a.Publish(t.Context(), []hook.NewEvent{{Scope: acme, Type: "a.b", Data: []byte("{}"), DeliverAt: time.Now().Add(3 * time.Hour)}}, noProfile, nil)
+	a.must(err)
 	b := newPeer(t, url, lease, nil)
 	b.mu.Lock()
 	b.due = nil
@@ -270,6 +272,10 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	}
 	if again, err := b.Claim(t.Context(), claim); err != nil || len(again.Jobs) != 0 {
 		t.Errorf("claimed twice: %v, %v", again, err)
+	}
+	claim.Now = time.Now().Add(4 * time.Hour)
+	if asked, err := b.Claim(t.Context(), claim); err != nil || len(asked.Jobs) != 1 || asked.Jobs[0].Delivery.Event != later[0].Event {
+		t.Errorf("the event that asked for a later time: %+v, %v", asked, err)
 	}
 	// The dead node wakes up and settles its attempt as failed.
 	old := a.Epoch()
@@ -293,7 +299,7 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 	}
 	// Control: the stale row was refused by fence and owner alone.
 	var n int
-	b.must(b.read.QueryRowContext(t.Context(), "SELECT count(*) FROM deliveries WHERE event = ? AND state = 2", jobs[1].Delivery.Event[:]).Scan(&n))
+	b.must(b.core.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM deliveries WHERE event = ? AND state = 2", jobs[1].Delivery.Event[:]).Scan(&n))
 	if n != 1 {
 		t.Error("control: an update without owner and fence would have found no row to overwrite")
 	}

@@ -14,7 +14,7 @@ type sealedAt struct{ table, column, where string }
 
 func (at sealedAt) read(p *peer, id hook.ID) (sealed []byte) {
 	p.t.Helper()
-	if _, err := sqltext.ReadRow(p.t.Context(), p.Store.read, "SELECT "+at.column+" FROM "+at.table+" WHERE "+at.where, []any{id[:]}, &sealed); err != nil || sealed == nil {
+	if _, err := sqltext.ReadRow(p.t.Context(), p.Store.core.Read, "SELECT "+at.column+" FROM "+at.table+" WHERE "+at.where, []any{id[:]}, &sealed); err != nil || sealed == nil {
 		p.t.Fatalf("read %s: %v", at.column, err)
 	}
 	return sealed
@@ -26,7 +26,7 @@ func (at sealedAt) flip(p *peer, id hook.ID) {
 	value := bytes.Clone(at.read(p, id))
 	value[len(value)-1] ^= 1
 	p.must(p.do(p.t.Context(), "test", 1, func(x *tx) error {
-		_, err := x.exec("damage", "UPDATE "+at.table+" SET "+at.column+" = ? WHERE "+at.where, value, id[:])
+		_, err := x.Exec("damage", "UPDATE "+at.table+" SET "+at.column+" = ? WHERE "+at.where, value, id[:])
 		return err
 	}))
 }
@@ -81,7 +81,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	if jobs := p.take(); out.Deliveries != 2 || len(jobs) != 1 || jobs[0].Delivery.Endpoint != good.ID || p.toldDue(bad) {
 		t.Fatalf("%d deliveries, jobs %+v", out.Deliveries, jobs)
 	}
-	claim := hook.Claim{Now: p.now().Add(time.Second), Shares: []hook.Share{{Scope: acme, Endpoint: bad.ID, Limit: 10}, {Scope: acme, Endpoint: good.ID, Limit: 10}}}
+	claim := hook.Claim{Now: p.core.Now().Add(time.Second), Shares: []hook.Share{{Scope: acme, Endpoint: bad.ID, Limit: 10}, {Scope: acme, Endpoint: good.ID, Limit: 10}}}
 	if got, err := p.Claim(t.Context(), claim); err != nil || len(got.Jobs) != 0 || len(got.Due) != 0 {
 		t.Errorf("claimed %+v, %v", got, err)
 	}
@@ -105,7 +105,7 @@ func damagedEndpoint(t *testing.T, p *peer, open func() *peer, bad, good *hook.E
 	reopen()
 	claim.Shares = claim.Shares[:1]
 	for deadline := time.Now().Add(10 * time.Second); ; { // the sweep may still be in progress
-		claim.Now = p.now()
+		claim.Now = p.core.Now()
 		got, err := p.Claim(t.Context(), claim)
 		p.must(err)
 		if len(got.Jobs) == 1 && got.Jobs[0].Delivery.Event == out.Event && got.Jobs[0].Target.Damage == 0 {
@@ -130,7 +130,7 @@ func TestDamagedEndpointIsDeleted(t *testing.T) {
 		p = open()
 		p.must(p.DeleteEndpoint(t.Context(), acme, bad.ID))
 		var left int
-		if _, err := sqltext.ReadRow(t.Context(), p.read, `SELECT (SELECT count(*) FROM secrets) + (SELECT count(*) FROM endpoints WHERE headers_sealed IS NOT NULL)`, nil, &left); err != nil || left != 0 {
+		if _, err := sqltext.ReadRow(t.Context(), p.core.Read, `SELECT (SELECT count(*) FROM secrets) + (SELECT count(*) FROM endpoints WHERE headers_sealed IS NOT NULL)`, nil, &left); err != nil || left != 0 {
 			t.Errorf("%d sealed values left, %v", left, err)
 		}
 	})
@@ -190,7 +190,7 @@ func TestDamagedEndpointIsMended(t *testing.T) {
 				if err != nil || !e.Receives() || !c.says(e) || !p.toldDue(e) {
 					t.Fatalf("mended: %+v, %v", e, err)
 				}
-				got, err := p.Claim(t.Context(), hook.Claim{Now: p.now(), Shares: []hook.Share{{Scope: acme, Endpoint: id, Limit: 10}}})
+				got, err := p.Claim(t.Context(), hook.Claim{Now: p.core.Now(), Shares: []hook.Share{{Scope: acme, Endpoint: id, Limit: 10}}})
 				if err != nil || len(got.Jobs) != 1 || got.Jobs[0].Delivery.Event != out.Event {
 					t.Errorf("claimed %+v, %v", got, err)
 				}

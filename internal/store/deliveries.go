@@ -28,11 +28,11 @@ func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 	var row hook.Delivery
 	var replay *hook.Replay
 	err := s.writeCounted(ctx, op{Name: "retry delivery", Key: scope, Rows: 1, Apply: func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
+		replay, err = t.Once(once, func() (any, bool, error) {
 			if row, err = t.findDelivery(scope, id); err != nil {
 				return nil, false, err
 			}
-			target, err := t.endpoint(row.Scope, row.Endpoint)
+			target, err := t.Endpoint(row.Scope, row.Endpoint)
 			if err != nil {
 				return nil, false, err
 			}
@@ -49,10 +49,10 @@ func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			default:
 				trigger = hook.Anyway
 			}
-			if !t.canAttempt(target) {
+			if !t.CanAttempt(target) {
 				return nil, false, errElsewhere()
 			}
-			requested, removed, err := t.shotRequested(&row)
+			requested, removed, err := t.ShotRequested(&row)
 			if err != nil {
 				return nil, false, err
 			}
@@ -71,7 +71,7 @@ func (s *Store) retryDelivery(ctx context.Context, scope hook.Scope, id hook.ID,
 			if trigger == hook.Anyway {
 				detail = []string{"although the endpoint is disabled"}
 			}
-			t.audited(hook.ActDeliveryRetried, "delivery", id.String(), row.Scope, detail...)
+			t.Audited(hook.ActDeliveryRetried, "delivery", id.String(), row.Scope, detail...)
 			return row, true, nil
 		})
 		return err
@@ -100,17 +100,17 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 			return &hook.Error{Code: hook.CodeDeliverySettled, Message: "The delivery is " + row.State.String() + " already."}
 		}
 		if row.Owner != 0 && row.Owner != t.s.Epoch() {
-			t.tellNodes(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
+			t.TellNodes(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
 		}
 		t.cancel(&row, hook.ReasonByHand)
-		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
+		t.Dropped = append(t.Dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint})
 		if err := t.deleteShot(&row); err != nil {
 			return err
 		}
 		if err := t.writeDelivery(&row); err != nil {
 			return err
 		}
-		t.audited(hook.ActDeliveryCancelled, "delivery", id.String(), row.Scope)
+		t.Audited(hook.ActDeliveryCancelled, "delivery", id.String(), row.Scope)
 		return nil
 	})
 	if err != nil {
@@ -121,8 +121,8 @@ func (s *Store) CancelDelivery(ctx context.Context, scope hook.Scope, id hook.ID
 
 // cancel ends an open delivery and takes it from its owner.
 func (t *tx) cancel(d *hook.Delivery, why hook.Reason) {
-	t.addOpen(d.Scope, -1)
-	d.State, d.Reason, d.Due, d.SettledAt, d.Owner = hook.Cancelled, why, time.Time{}, t.now, 0
+	t.AddOpen(d.Scope, -1)
+	d.State, d.Reason, d.Due, d.SettledAt, d.Owner = hook.Cancelled, why, time.Time{}, t.Now, 0
 	d.Fence++
 }
 
@@ -133,28 +133,18 @@ func (t *tx) writeDelivery(d *hook.Delivery) error {
 	if d.State == hook.Held {
 		held = 1
 	}
-	_, err := t.exec("update delivery", `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?,
+	_, err := t.Exec("update delivery", `UPDATE deliveries SET state = ?, reason = ?, attempts = ?, scheduled = ?, due = ?, last_status = ?,
 		last_error = ?, settled_at = ?, owner = ?, fence = ?, held_at = CASE WHEN ? = 0 THEN 0 WHEN held_at > 0 THEN held_at ELSE ? END
 		WHERE event = ? AND endpoint = ?`,
 		int64(d.State), string(d.Reason), int64(d.Attempts), int64(d.Scheduled), sqltext.Micros(d.Due), int64(d.LastStatus), string(d.LastError),
-		sqltext.Micros(d.SettledAt), d.Owner, d.Fence, held, sqltext.Micros(t.now), d.Event[:], d.Endpoint[:])
+		sqltext.Micros(d.SettledAt), d.Owner, d.Fence, held, sqltext.Micros(t.Now), d.Event[:], d.Endpoint[:])
 	return err
-}
-
-// readDelivery reads a row by its key inside the transaction.
-func (t *tx) readDelivery(event, endpoint hook.ID) (hook.Delivery, bool, error) {
-	found, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery,
-		"SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.event = ? AND d.endpoint = ?{lock}", event[:], endpoint[:])
-	if err != nil || len(found) == 0 {
-		return hook.Delivery{}, false, sqltext.Wrap("read delivery", err)
-	}
-	return found[0], true, nil
 }
 
 // findDelivery reads a row by its id within a scope. An empty tenant means every tenant of
 // the mode. The id leads to the event, so no separate index is needed.
 func (t *tx) findDelivery(scope hook.Scope, id hook.ID) (hook.Delivery, error) {
-	found, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, sqltext.FindDelivery+"{lock}", sqltext.FindDeliveryArgs(scope, id)...)
+	found, err := sqltext.Collect(background, t.Conn, sqltext.ScanDelivery, sqltext.FindDelivery+"{lock}", sqltext.FindDeliveryArgs(scope, id)...)
 	if err != nil {
 		return hook.Delivery{}, sqltext.Wrap("find delivery", err)
 	}

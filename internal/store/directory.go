@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/hook"
@@ -9,76 +8,17 @@ import (
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
 
-// mergeHealth keeps the records of a transaction in memory, unless other nodes change them
-// too.
-func (s *Store) mergeHealth(health map[hook.ID]*healthEntry) {
-	for id, h := range health {
-		if h.shared {
-			return
-		}
-		s.dir.KeepHealth(id, h.Health)
-	}
-}
-
-// scope returns the writer's view of a scope, including the changes of this transaction.
-func (t *tx) scope(scope hook.Scope) (*directory.Scope, error) {
-	if e := t.scopes[scope]; e != nil {
-		return e, nil
-	}
-	if e, _ := t.s.dir.Get(scope); e != nil {
-		return e, nil
-	}
-	e, err := t.s.dir.Load(context.Background(), t.c, scope)
-	if err != nil {
-		return nil, err
-	}
-	t.scopes[scope] = e
-	return e, nil
-}
-
-// endpoint returns the writer's snapshot of an endpoint, nil if it does not exist or is
-// deleted.
-func (t *tx) endpoint(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
-	e, err := t.scope(scope)
-	if err != nil {
-		return nil, err
-	}
-	return e.Find(id), nil
-}
-
-// setSnapshot replaces the snapshot of an endpoint, on commit, on all nodes.
-func (t *tx) setSnapshot(ep *hook.Endpoint) error {
-	e, err := t.scope(ep.Scope)
-	if err != nil {
-		return err
-	}
-	t.scopes[ep.Scope] = e.With(ep)
-	t.changed = append(t.changed, ep)
-	t.tellNodes(sqltext.ChangedScope, ep.Scope, hook.Ref{Endpoint: ep.ID})
-	return nil
-}
-
-// reloadScope reads a scope again from the database.
-func (t *tx) reloadScope(scope hook.Scope) error {
-	e, err := t.s.dir.Load(context.Background(), t.c, scope)
-	if err != nil {
-		return err
-	}
-	t.scopes[scope] = e
-	return nil
-}
-
 // learnChanges applies the changes of other nodes to memory. The writer calls it between
 // two transactions.
 func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 	t := newTx(s, c)
 	scopes, due := changedScopes{}, map[hook.ID]hook.Scope{}
 	if changes.All {
-		t.keys, t.profiles, t.catalogue = true, true, true
-		s.dir.Each(func(scope hook.Scope) { scopes[scope] = nil })
+		t.Keys, t.Profiles, t.Catalogue = true, true, true
+		s.core.Directory.Each(func(scope hook.Scope) { scopes[scope] = nil })
 	}
 	if changes.All || slices.ContainsFunc(changes.Lines, func(l sqltext.Change) bool { return l.Kind == sqltext.ChangedMasterKey }) {
-		if err := t.learnKey(); err != nil { // before secrets are read
+		if err := t.s.upkeep.LearnKey(t.Tx); err != nil { // before secrets are read
 			return err
 		}
 	}
@@ -87,13 +27,13 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 		case sqltext.ChangedScope:
 			scopes.note(l.Scope, l.Ref.Endpoint)
 		case sqltext.ChangedKeys:
-			t.keys = true
+			t.Keys = true
 		case sqltext.DroppedJob:
-			t.dropped = append(t.dropped, l.Ref)
+			t.Dropped = append(t.Dropped, l.Ref)
 		case sqltext.ChangedProfiles:
-			t.profiles = true
+			t.Profiles = true
 		case sqltext.ChangedEventTypes:
-			t.catalogue = true
+			t.Catalogue = true
 		case sqltext.WorkDue:
 			due[l.Ref.Endpoint] = l.Scope
 		}
@@ -104,11 +44,11 @@ func (s *Store) learnChanges(c sqltext.Conn, changes sqltext.Changes) error {
 		}
 	}
 	for id, scope := range due {
-		if target, err := t.endpoint(scope, id); err == nil && target != nil && t.canAttempt(target) {
-			t.noteDueHere(target, t.now)
+		if target, err := t.Endpoint(scope, id); err == nil && target != nil && t.CanAttempt(target) {
+			t.NoteDueHere(target, t.Now)
 		}
 	}
-	s.ids.Above(changes.Floor)
+	s.core.IDs.Above(changes.Floor)
 	t.committed()
 	return nil
 }
@@ -137,13 +77,13 @@ func (c changedScopes) note(scope hook.Scope, endpoint hook.ID) {
 // reread reads the endpoints of a scope that another node changed, all if ids is nil, and
 // notes which of them have a new snapshot.
 func (t *tx) reread(scope hook.Scope, ids []hook.ID) error {
-	before, _ := t.s.dir.Get(scope)
+	before, _ := t.s.core.Directory.Get(scope)
 	if ids == nil {
 		return t.rereadScope(scope, before)
 	}
 	after := before
 	for _, id := range ids {
-		found, err := t.s.dir.LoadEndpoints(background, t.c, directory.WithID, id[:])
+		found, err := t.s.core.Directory.LoadEndpoints(background, t.Conn, directory.WithID, id[:])
 		if err != nil {
 			return err
 		}
@@ -159,18 +99,18 @@ func (t *tx) reread(scope hook.Scope, ids []hook.ID) error {
 		}
 	}
 	if after != nil {
-		t.scopes[scope] = after
+		t.Scopes[scope] = after
 	}
 	return nil
 }
 
 // rereadScope is reread for the whole scope.
 func (t *tx) rereadScope(scope hook.Scope, before *directory.Scope) error {
-	after, err := t.s.dir.Load(background, t.c, scope)
+	after, err := t.s.core.Directory.Load(background, t.Conn, scope)
 	if err != nil {
 		return err
 	}
-	t.scopes[scope] = after
+	t.Scopes[scope] = after
 	for _, now := range after.Endpoints {
 		var old *hook.Endpoint
 		if before != nil {
@@ -205,12 +145,12 @@ func (t *tx) noteReplaced(old, now *hook.Endpoint) *hook.Endpoint {
 		// that it forgets these jobs.
 		closed := *now
 		closed.Status, closed.Revision = hook.Disabled, now.Revision-1
-		t.changed = append(t.changed, &closed)
+		t.Changed = append(t.Changed, &closed)
 	}
 	if now.Damage != 0 && old != nil && old.Damage == 0 { // no sweep of its rows was ordered
-		t.returned = append(t.returned, now)
+		t.Returned = append(t.Returned, now)
 		return now
 	}
-	t.changed = append(t.changed, now)
+	t.Changed = append(t.Changed, now)
 	return now
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // A store that has used its budget refuses events and nothing else. Once retention has made
@@ -36,7 +37,7 @@ func TestDiskBudget(t *testing.T) {
 	data := append(append([]byte(`{"a":"`), bytes.Repeat([]byte("x"), 250_000)...), `"}`...)
 	publish := func() error {
 		_, _, err := s.Publish(ctx, []hook.NewEvent{{Scope: scope, Type: "a.b", Data: data}, {Scope: scope, Type: "a.b", Data: data}}, profileZero, nil)
-		s.checkBudget(ctx)
+		s.upkeep.CheckBudget(ctx)
 		return err
 	}
 	var states []hook.DiskState
@@ -70,7 +71,7 @@ func TestDiskBudget(t *testing.T) {
 	if err := s.Housekeep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s.checkBudget(ctx)
+	s.upkeep.CheckBudget(ctx)
 	if err := publish(); err != nil {
 		t.Errorf("after retention: %v", err)
 	}
@@ -99,9 +100,9 @@ func TestBytesOfOldDaysAreForgotten(t *testing.T) {
 			defer func() { _ = s.Close() }()
 			today := now.Unix() / 86400
 			err = s.do(t.Context(), "test", 1, func(t *tx) error {
-				for i := range 2*daysPage + 1 {
+				for i := range 2*upkeep.DaysPage + 1 {
 					for _, day := range []int64{1, 2, today} {
-						if _, err := t.exec("test", "INSERT INTO disk_usage (mode, tenant, day, payloads, metadata, attempts) VALUES (?, ?, ?, 1, 1, 1)",
+						if _, err := t.Exec("test", "INSERT INTO disk_usage (mode, tenant, day, payloads, metadata, attempts) VALUES (?, ?, ?, 1, 1, 1)",
 							int64(1+i%2), fmt.Sprintf("t%03d", i), day); err != nil {
 							return err
 						}
@@ -112,20 +113,20 @@ func TestBytesOfOldDaysAreForgotten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.sampleDisk(t.Context()); err != nil {
+			if err := s.upkeep.SampleDisk(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			var old, young int
-			if err := s.read.QueryRowContext(t.Context(), "SELECT count(CASE WHEN day < ? THEN 1 END), count(CASE WHEN day = ? THEN 1 END) FROM disk_usage", today, today).Scan(&old, &young); err != nil {
+			if err := s.core.Read.QueryRowContext(t.Context(), "SELECT count(CASE WHEN day < ? THEN 1 END), count(CASE WHEN day = ? THEN 1 END) FROM disk_usage", today, today).Scan(&old, &young); err != nil {
 				t.Fatal(err)
 			}
-			if old != 0 || young != 2*daysPage+1 {
+			if old != 0 || young != 2*upkeep.DaysPage+1 {
 				t.Errorf("%d rows of old days and %d of today are left", old, young)
 			}
 			if o.Dir == "" {
 				return
 			}
-			if plan := litePlan(t, s, forgetDays); !strings.Contains(plan, "PRIMARY KEY (mode=? AND tenant=? AND day<?)") {
+			if plan := litePlan(t, s, upkeep.Statements()["forget days"]); !strings.Contains(plan, "PRIMARY KEY (mode=? AND tenant=? AND day<?)") {
 				t.Errorf("days are not found by their key:\n%s", plan)
 			}
 		})

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // CreateEndpoint stores an endpoint. It sets the id, the times, the revision and the
@@ -31,13 +33,13 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 	var made *hook.Endpoint
 	var replay *hook.Replay
 	err := s.doFor(ctx, e.Scope, "create endpoint", 6, func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
-			entry, err := t.scope(e.Scope)
+		replay, err = t.Once(once, func() (any, bool, error) {
+			entry, err := t.Scope(e.Scope)
 			if err != nil {
 				return nil, false, err
 			}
 			if !entry.Tenant {
-				return nil, false, errNoTenant()
+				return nil, false, unit.NoTenant()
 			}
 			if err := t.checkMade(e.Scope); err != nil {
 				return nil, false, err
@@ -51,13 +53,14 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 				}
 			}
 			next := *copied(&e)
-			next.ID, next.CreatedAt, next.Revision, next.Enablings, next.Alarm = t.s.ids.Next(), t.now, 0, 1, 0
+			next.TenantRate = entry.Rate
+			next.ID, next.CreatedAt, next.Revision, next.Enablings, next.Alarm = t.s.core.IDs.Next(), t.Now, 0, 1, 0
 			if next.Status == hook.Enabled && next.Unverified() {
 				next.Status = hook.Tripped
 			}
 			if next.Status != hook.Enabled {
 				next.Status, next.DisabledReason = outOfService(&next)
-				next.DisabledAt = t.now
+				next.DisabledAt = t.Now
 			}
 			if err := t.insertEndpoint(&next); err != nil {
 				return nil, false, err
@@ -66,8 +69,8 @@ func (s *Store) CreateEndpointIf(ctx context.Context, e hook.Endpoint, admit fun
 			if err := t.saveEndpoint(made); err != nil {
 				return nil, false, err
 			}
-			t.audited(hook.ActEndpointCreated, "endpoint", made.ID.String(), made.Scope)
-			t.alertEndpoint(hook.AlertEndpointCreated, made)
+			t.Audited(hook.ActEndpointCreated, "endpoint", made.ID.String(), made.Scope)
+			t.s.alerts.Endpoint(t.Tx, hook.AlertEndpointCreated, made)
 			return made, true, nil
 		})
 		return err
@@ -93,12 +96,12 @@ func checkUID(entry *directory.Scope, e *hook.Endpoint) error {
 // endpoints count, because they stay in the database for the history of their deliveries.
 func (t *tx) checkMade(scope hook.Scope) error {
 	const day = 24 * time.Hour
-	low, first := sqltext.FirstID(t.now.Add(-day)), hook.ID{}
-	found, err := t.row("count new endpoints", newEndpoints, []any{int64(scope.Mode), scope.Tenant, low[:], t.s.opts.EndpointsADay - 1}, sqltext.Blob(first[:]))
+	low, first := sqltext.FirstID(t.Now.Add(-day)), hook.ID{}
+	found, err := t.Row("count new endpoints", newEndpoints, []any{int64(scope.Mode), scope.Tenant, low[:], t.s.opts.EndpointsADay - 1}, sqltext.Blob(first[:]))
 	if err != nil || !found {
 		return err
 	}
-	return &hook.Error{Code: hook.CodeRateLimited, RetryAfter: max(first.Time().Add(day).Sub(t.now), time.Second),
+	return &hook.Error{Code: hook.CodeRateLimited, RetryAfter: max(first.Time().Add(day).Sub(t.Now), time.Second),
 		Message: fmt.Sprintf("The tenant made %d endpoints within 24 hours, deleted ones included, and no more are allowed."+
 			" Nothing was stored. Change endpoints instead of making them anew, or come back later.", t.s.opts.EndpointsADay)}
 }
@@ -110,7 +113,8 @@ const newEndpoints = "SELECT id FROM endpoints WHERE mode = ? AND tenant = ? AND
 // affect the shared snapshot.
 func copied(e *hook.Endpoint) *hook.Endpoint {
 	next := *e
-	next.Types, next.Headers, next.Secrets = slices.Clone(e.Types), slices.Clone(e.Headers), slices.Clone(e.Secrets)
+	next.Types, next.Channels = slices.Clone(e.Types), slices.Clone(e.Channels)
+	next.Headers, next.Secrets = slices.Clone(e.Headers), slices.Clone(e.Secrets)
 	if e.Retry != nil {
 		retry := *e.Retry
 		retry.Steps = slices.Clone(retry.Steps)
@@ -121,10 +125,10 @@ func copied(e *hook.Endpoint) *hook.Endpoint {
 
 // insertEndpoint inserts the row that saveEndpoint then fills.
 func (t *tx) insertEndpoint(e *hook.Endpoint) error {
-	_, err := t.exec("insert endpoint", `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed,
+	_, err := t.Exec("insert endpoint", `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed,
 		rate_limit, max_in_flight, max_failures, retry, status, disabled_reason, disabled_at, created_at, updated_at, revision, enablings, operational)
 		VALUES (?, ?, ?, '', '[]', '', '', '', NULL, 0, 0, 0, NULL, 0, '', 0, ?, 0, 0, 0, ?)`,
-		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(e.CreatedAt), number(e.Operational))
+		e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, sqltext.Micros(e.CreatedAt), sqltext.Number(e.Operational))
 	return err
 }
 
@@ -149,7 +153,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 	update func(old hook.Endpoint) (hook.Endpoint, error), discardHeld bool) (*hook.Endpoint, error) {
 	var made *hook.Endpoint
 	err := s.doFor(ctx, scope, "update endpoint", 6, func(t *tx) error {
-		old, err := t.endpointByID(scope, id)
+		old, err := t.EndpointByID(scope, id)
 		if err != nil {
 			return err
 		}
@@ -158,7 +162,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return err
 		}
 		next.ID, next.Scope, next.CreatedAt, next.Revision, next.Enablings = old.ID, old.Scope, old.CreatedAt, old.Revision, old.Enablings
-		next.Operational, next.Alarm = old.Operational, old.Alarm
+		next.Operational, next.Alarm, next.TenantRate = old.Operational, old.Alarm, old.TenantRate
 		next.DisabledAt, next.DisabledReason = old.DisabledAt, old.DisabledReason
 		t.gate(old, &next)
 		if next.Status != old.Status && next.Status != hook.Enabled {
@@ -170,7 +174,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			return nil
 		}
 		if next.UID != old.UID {
-			entry, err := t.scope(old.Scope)
+			entry, err := t.Scope(old.Scope)
 			if err == nil {
 				err = checkUID(entry, &next)
 			}
@@ -183,8 +187,8 @@ func (s *Store) UpdateEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 		if err := t.moveEndpoint(old, made, discardHeld); err != nil {
 			return err
 		}
-		t.audited(actOf(made, changed), "endpoint", id.String(), made.Scope, changed...)
-		t.alertEndpoint(alertOf(old, made), made, changed...)
+		t.Audited(actOf(made, changed), "endpoint", id.String(), made.Scope, changed...)
+		t.s.alerts.Endpoint(t.Tx, alerts.Changed(old, made), made, changed...)
 		return nil
 	})
 	if err != nil {
@@ -200,7 +204,7 @@ func changes(old, next *hook.Endpoint) (names []string) {
 		same bool
 	}{
 		{"url", old.URL == next.URL}, {"uid", old.UID == next.UID}, {"metadata", old.Metadata == next.Metadata},
-		{"event_types", slices.Equal(old.Types, next.Types)}, {"title", old.Title == next.Title},
+		{"event_types", slices.Equal(old.Types, next.Types)}, {"channels", slices.Equal(old.Channels, next.Channels)}, {"title", old.Title == next.Title},
 		{"description", old.Description == next.Description}, {"profile", old.Profile == next.Profile},
 		{"headers", slices.Equal(old.Headers, next.Headers)}, {"rate_limit", old.RateLimit == next.RateLimit},
 		{"max_in_flight", old.MaxInFlight == next.MaxInFlight}, {"max_consecutive_failures", old.MaxFailures == next.MaxFailures},
@@ -235,13 +239,13 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 		next.Enablings++
 		next.Alarm &= hook.AlarmUnwell
 		next.DisabledAt, next.DisabledReason = time.Time{}, ""
-		if err := t.clearHealth(next); err != nil {
+		if err := t.ClearHealth(next); err != nil {
 			return err
 		}
 		sweep := sweepRelease
 		if discardHeld {
 			sweep = sweepDiscard
-			if err := t.dropReplayShots("endpoint = ? AND replay IS NOT NULL", next.Scope, next.ID[:]); err != nil {
+			if err := t.s.replays.DropShots(t.Tx, "endpoint = ? AND replay IS NOT NULL", next.Scope, next.ID[:]); err != nil {
 				return err
 			}
 		}
@@ -250,7 +254,7 @@ func (t *tx) moveEndpoint(old, next *hook.Endpoint, discardHeld bool) error {
 		}
 	}
 	if next.Status != hook.Enabled && next.Status != old.Status {
-		next.DisabledAt = t.now
+		next.DisabledAt = t.Now
 		_, next.DisabledReason = outOfService(next)
 	}
 	if next.Status != hook.Enabled && old.Status == hook.Enabled {
@@ -276,7 +280,7 @@ func (t *tx) saveMended(old, next *hook.Endpoint) error {
 // they belong to the new one.
 func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	e.Revision++
-	e.UpdatedAt = t.now
+	e.UpdatedAt = t.Now
 	challenge := t.newChallenge(e)
 	if e.Types == nil {
 		e.Types = hook.Filter{}
@@ -288,11 +292,11 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 	if err := t.saveMembers(e, string(types)); err != nil {
 		return err
 	}
-	if err := t.appendRevision(e, string(types)); err != nil {
+	if err := t.s.accounts.AppendRevision(t.Tx, e, string(types)); err != nil {
 		return err
 	}
 	if e.Damage != 0 {
-		stored, err := t.s.dir.LoadEndpoints(background, t.c, directory.WithID, e.ID[:])
+		stored, err := t.s.core.Directory.LoadEndpoints(background, t.Conn, directory.WithID, e.ID[:])
 		if err != nil {
 			return err
 		}
@@ -300,7 +304,7 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 			*e = *again
 		}
 	}
-	if err := t.setSnapshot(e); err != nil {
+	if err := t.SetSnapshot(e); err != nil {
 		return err
 	}
 	return t.sendChallenge(e, challenge)
@@ -308,7 +312,7 @@ func (t *tx) saveEndpoint(e *hook.Endpoint) error {
 
 // saveMembers writes all of a snapshot except its revision.
 func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
-	head, query, headers, err := t.s.dir.SealRow(e)
+	head, query, headers, err := t.s.core.Directory.SealRow(e)
 	if err != nil {
 		return err
 	}
@@ -322,7 +326,7 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	set := `url = ?, types = ?, title = ?, description = ?, profile = ?, rate_limit = ?, max_in_flight = ?, max_failures = ?, retry = ?,
 		status = ?, disabled_reason = ?, disabled_at = ?, updated_at = ?, revision = ?, enablings = ?, home = ?,
-		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?, alarm = ?, uid = ?, metadata = ?`
+		verification = ?, verification_event = ?, verified_at = ?, verification_attempt_at = ?, verification_reason = ?, alarm = ?, uid = ?, metadata = ?, channels = ?`
 	v := &e.Verification
 	var event any
 	if !v.Event.IsZero() {
@@ -330,20 +334,20 @@ func (t *tx) saveMembers(e *hook.Endpoint, types string) error {
 	}
 	args := []any{head, types, e.Title, e.Description, e.Profile, e.RateLimit, int64(e.MaxInFlight), int64(e.MaxFailures), retry,
 		int64(e.Status), e.DisabledReason, sqltext.Micros(e.DisabledAt), sqltext.Micros(e.UpdatedAt), e.Revision, e.Enablings, e.Home,
-		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason, int64(e.Alarm), e.UID, e.Metadata}
+		int64(v.State), event, sqltext.Micros(v.VerifiedAt), sqltext.Micros(v.AttemptAt), v.Reason, int64(e.Alarm), e.UID, e.Metadata, e.Channels.Text()}
 	if !e.Damage.Has(hook.DamagedQuery) {
 		set, args = set+", query_sealed = ?", append(args, query)
 	}
 	if !e.Damage.Has(hook.DamagedHeaders) {
 		set, args = set+", headers_sealed = ?", append(args, headers)
 	}
-	if _, err := t.exec("update endpoint", "UPDATE endpoints SET "+set+" WHERE id = ?", append(args, e.ID[:])...); err != nil {
+	if _, err := t.Exec("update endpoint", "UPDATE endpoints SET "+set+" WHERE id = ?", append(args, e.ID[:])...); err != nil {
 		return err
 	}
 	if e.Damage.Has(hook.DamagedSecrets) {
 		return nil
 	}
-	return t.saveSecrets(e)
+	return t.s.accounts.SaveSecrets(t.Tx, e)
 }
 
 // outOfService returns the status and the reason of an endpoint that a caller disables.
@@ -373,35 +377,13 @@ func heldReason(e *hook.Endpoint) hook.Reason {
 	return hook.ReasonTripped
 }
 
-// endpointByID returns the writer's snapshot of an endpoint that is not deleted. An empty
-// tenant means every tenant of the mode.
-func (t *tx) endpointByID(scope hook.Scope, id hook.ID) (*hook.Endpoint, error) {
-	if scope.Tenant == "" {
-		ok, err := t.row("find endpoint", sqltext.TenantOfEndpoint, []any{id[:], scope.Mode}, &scope.Tenant)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, hook.NotFound("endpoint")
-		}
-	}
-	e, err := t.endpoint(scope, id)
-	if err != nil {
-		return nil, err
-	}
-	if e == nil {
-		return nil, hook.NotFound("endpoint")
-	}
-	return e, nil
-}
-
 // DeleteEndpoint deletes an endpoint. Callers no longer see it, its open deliveries are
 // cancelled, and the history of its deliveries stays until retention drops it. An empty
 // tenant means every tenant of the mode. Each check is called with the endpoint first, on
 // the writer; an error of a check stops the deletion.
 func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID, checks ...func(hook.Endpoint) error) error {
 	return s.doFor(ctx, scope, "delete endpoint", 4, func(t *tx) error {
-		old, err := t.endpointByID(scope, id)
+		old, err := t.EndpointByID(scope, id)
 		if err != nil {
 			return err
 		}
@@ -413,8 +395,8 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 		if err := t.deleteEndpoint(old); err != nil {
 			return err
 		}
-		t.audited(hook.ActEndpointDeleted, "endpoint", id.String(), old.Scope)
-		t.alertEndpoint(hook.AlertEndpointDeleted, old)
+		t.Audited(hook.ActEndpointDeleted, "endpoint", id.String(), old.Scope)
+		t.s.alerts.Endpoint(t.Tx, hook.AlertEndpointDeleted, old)
 		return nil
 	})
 }
@@ -423,9 +405,9 @@ func (s *Store) DeleteEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 // will be signed for it again.
 func (t *tx) deleteEndpoint(old *hook.Endpoint) error {
 	next := *old
-	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.now
+	next.Status, next.DisabledReason, next.DisabledAt = hook.Deleted, "", t.Now
 	next.Secrets, next.Headers, next.Damage = nil, nil, 0
-	if err := t.clearHealth(old); err != nil {
+	if err := t.ClearHealth(old); err != nil {
 		return err
 	}
 	if err := t.orderCancel(old); err != nil {

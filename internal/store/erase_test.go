@@ -18,6 +18,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -143,25 +144,25 @@ func (d *doomed) fill(tenant, word string, events int) {
 	// Alerts about the tenant are events of the operator, or wait for a digest.
 	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
 		about := fmt.Sprintf(`{"type":"posthorn.endpoint.failing","tenant":%q,"url":"https://%s-host.example/"}`, tenant, word)
-		event := t.newEvent(&hook.NewEvent{Scope: operatorOf(hook.Live), Type: "posthorn.endpoint.failing", Data: []byte(about)})
-		id := t.s.ids.Next()
-		_, err := t.exec("test", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, 2, ?, 't', 1, 1, ?)", id[:], hook.OperatorTenant, about)
+		event := t.newEvent(&hook.NewEvent{Scope: alerts.OperatorOf(hook.Live), Type: "posthorn.endpoint.failing", Data: []byte(about)})
+		id := t.s.core.IDs.Next()
+		_, err := t.Exec("test", "INSERT INTO alert_sums (id, mode, tenant, type, n, at, example) VALUES (?, 2, ?, 't', 1, 1, ?)", id[:], hook.OperatorTenant, about)
 		return errors.Join(err, t.storeEvent(event))
 	}))
 	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
 		for _, mode := range []hook.Mode{hook.Test, hook.Live} {
-			if _, err := t.exec("test", "INSERT INTO retention_marks (class, mode, tenant, keep, mark) VALUES (0, ?, ?, 1, ?)", int64(mode), tenant, []byte{1}); err != nil {
+			if _, err := t.Exec("test", "INSERT INTO retention_marks (class, mode, tenant, keep, mark) VALUES (0, ?, ?, 1, ?)", int64(mode), tenant, []byte{1}); err != nil {
 				return err
 			}
 		}
-		_, err := t.exec("test", "INSERT INTO retention_due (class, event, due, keep) SELECT 0, id, 1, -1 FROM events WHERE tenant = ?", tenant)
+		_, err := t.Exec("test", "INSERT INTO retention_due (class, event, due, keep) SELECT 0, id, 1, -1 FROM events WHERE tenant = ?", tenant)
 		return err
 	}))
 	d.must(d.SetRetention(ctx, hook.Scope{Tenant: tenant, Mode: hook.Live}, hook.Retention{Payloads: hook.NotSet, Answers: time.Hour, Events: hook.NotSet}))
-	d.must(d.writeDisk(t.Context()))
+	d.must(d.upkeep.WriteDisk(t.Context()))
 	// Some of the statistics are added up already, the rest is as it was counted.
 	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
-		return t.insert("test", sqltext.Stats, int64(3600), int64(0), int64(hook.Live), tenant, []byte{}, t.statID(), []byte{0})
+		return t.Insert("test", sqltext.Stats, int64(3600), int64(0), int64(hook.Live), tenant, []byte{}, t.StatID(), []byte{0})
 	}))
 }
 
@@ -171,11 +172,11 @@ func (d *doomed) rows(tenant string) map[string]int {
 	d.t.Helper()
 	name := func(row sqltext.Scanner) (s string, err error) { err = row.Scan(&s); return s, err }
 	list := "SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'tenant' WHERE m.type = 'table' ORDER BY 1"
-	if d.peers.Shared() {
+	if d.core.Peers.Shared() {
 		list = `SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant'
 			WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace ORDER BY 1`
 	}
-	tables, err := sqltext.Collect(d.t.Context(), d.read, name, list)
+	tables, err := sqltext.Collect(d.t.Context(), d.core.Read, name, list)
 	d.must(err)
 	counts := map[string]int{}
 	for _, table := range append(tables, "tenants") {
@@ -184,23 +185,23 @@ func (d *doomed) rows(tenant string) map[string]int {
 			column = "id"
 		}
 		var n int
-		d.must(d.read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM "+table+" WHERE "+column+" = ?", tenant).Scan(&n))
+		d.must(d.core.Read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM "+table+" WHERE "+column+" = ?", tenant).Scan(&n))
 		counts[table] = n
 	}
 	var links int // those that lead to a session of the tenant, or to none
-	d.must(d.read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM web_links l WHERE NOT EXISTS (SELECT 1 FROM web_sessions s WHERE s.id = l.session AND s.tenant <> ?)", tenant).Scan(&links))
+	d.must(d.core.Read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM web_links l WHERE NOT EXISTS (SELECT 1 FROM web_sessions s WHERE s.id = l.session AND s.tenant <> ?)", tenant).Scan(&links))
 	counts["web_links"] = links
 	var due int // of events of the tenant, or of none
-	d.must(d.read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM retention_due r WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = r.event AND e.tenant <> ?)", tenant).Scan(&due))
+	d.must(d.core.Read.QueryRowContext(d.t.Context(), "SELECT count(*) FROM retention_due r WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = r.event AND e.tenant <> ?)", tenant).Scan(&due))
 	counts["retention_due"] = due
 	for table, text := range map[string]string{"alert_sums": "SELECT example FROM alert_sums", "alerts": "SELECT data FROM events WHERE tenant = '" + hook.OperatorTenant + "'"} {
-		list, err := sqltext.Collect(d.t.Context(), d.read, func(row sqltext.Scanner) (b []byte, err error) { err = row.Scan(&b); return b, err }, text)
+		list, err := sqltext.Collect(d.t.Context(), d.core.Read, func(row sqltext.Scanner) (b []byte, err error) { err = row.Scan(&b); return b, err }, text)
 		d.must(err)
 		for _, data := range list {
 			counts[table] += bytes.Count(data, []byte(tenant))
 		}
 	}
-	logs, err := sqltext.Collect(d.t.Context(), d.read, func(row sqltext.Scanner) (b []byte, err error) { err = row.Scan(&b); return b, err }, "SELECT data FROM stat_log")
+	logs, err := sqltext.Collect(d.t.Context(), d.core.Read, func(row sqltext.Scanner) (b []byte, err error) { err = row.Scan(&b); return b, err }, "SELECT data FROM stat_log")
 	d.must(err)
 	for _, data := range logs {
 		counts["stat_log"] += bytes.Count(data, []byte(tenant))
@@ -290,7 +291,7 @@ func TestErasureOfATenant(t *testing.T) {
 			if steps := d.finish(6); steps < 8 {
 				t.Errorf("only %d steps", steps)
 			}
-			d.must(d.writeDisk(t.Context()))
+			d.must(d.upkeep.WriteDisk(t.Context()))
 			after := d.rows(doomedTenant)
 			delete(after, "erasures") // the receipt
 			delete(after, "news")     // notices between nodes, for ten minutes
@@ -345,7 +346,7 @@ func (d *doomed) audited() {
 	d.t.Helper()
 	erased := 0
 	for _, mode := range []hook.Mode{hook.Test, hook.Live} {
-		_, err := sqltext.CheckAudit(d.t.Context(), d.read, mode, 0)
+		_, err := sqltext.CheckAudit(d.t.Context(), d.core.Read, mode, 0)
 		d.must(err)
 		list, _, err := d.AuditEntries(d.t.Context(), hook.AuditQuery{Scope: hook.Scope{Mode: mode}, Page: hook.Page{Limit: 250}})
 		d.must(err)
@@ -361,10 +362,10 @@ func (d *doomed) audited() {
 		for _, spoil := range []string{"act = 'event.resent'", "actor = 'x'", "detail = 'erased'", "request = '" + hex.EncodeToString(make([]byte, 32)) + "'"} {
 			undone := fmt.Errorf("undone")
 			err := d.do(d.t.Context(), "test", 1, func(t *tx) error {
-				if _, err := t.exec("test", "UPDATE audit SET "+spoil+" WHERE seq = (SELECT max(seq) FROM audit WHERE mode = ? AND detail LIKE 'erased %' AND act <> 'audit.erased') AND mode = ?", int64(mode), int64(mode)); err != nil {
+				if _, err := t.Exec("test", "UPDATE audit SET "+spoil+" WHERE seq = (SELECT max(seq) FROM audit WHERE mode = ? AND detail LIKE 'erased %' AND act <> 'audit.erased') AND mode = ?", int64(mode), int64(mode)); err != nil {
 					return err
 				}
-				if _, err := sqltext.CheckAudit(background, t.c, mode, 0); err == nil {
+				if _, err := sqltext.CheckAudit(background, t.Conn, mode, 0); err == nil {
 					d.t.Errorf("control: %s is not found", spoil)
 				}
 				return &hook.Error{Code: hook.CodeConflict, Message: "undone", Err: undone}
@@ -407,7 +408,7 @@ func TestErasureReachesMovedRows(t *testing.T) {
 	random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	d.must(d.do(t.Context(), "test", 1, func(t *tx) error {
 		for _, id := range ids {
-			if _, err := t.exec("test", "DELETE FROM events WHERE id = ?", id[:]); err != nil {
+			if _, err := t.Exec("test", "DELETE FROM events WHERE id = ?", id[:]); err != nil {
 				return err
 			}
 		}
@@ -493,7 +494,7 @@ func TestErasureOfAnEvent(t *testing.T) {
 				t.Errorf("before %v, after %v", before, after)
 			}
 			var n int
-			d.must(d.read.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM events WHERE id = ?) + (SELECT count(*) FROM deliveries WHERE event = ?) + (SELECT count(*) FROM attempts WHERE event = ?) + (SELECT count(*) FROM event_ids WHERE event = ?)",
+			d.must(d.core.Read.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM events WHERE id = ?) + (SELECT count(*) FROM deliveries WHERE event = ?) + (SELECT count(*) FROM attempts WHERE event = ?) + (SELECT count(*) FROM event_ids WHERE event = ?)",
 				out[0].Event[:], out[0].Event[:], out[0].Event[:], out[0].Event[:]).Scan(&n))
 			if n != 0 {
 				t.Errorf("%d rows are left", n)
@@ -534,7 +535,7 @@ func TestErasureOfARowThatIsPacked(t *testing.T) {
 	})
 	within(t, 5*time.Second, "the erasure waits for the row", func() bool {
 		var waiting int
-		d.must(d.read.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM events WHERE%'").Scan(&waiting))
+		d.must(d.core.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM events WHERE%'").Scan(&waiting))
 		return waiting == 1
 	})
 	d.must(other.Commit())

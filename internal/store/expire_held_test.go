@@ -15,7 +15,7 @@ func TestHeldDeliveriesExpireByPage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o.HeldFor = 48 * time.Hour
 			a := newAging(t, o)
-			a.opts.Room, a.opts.Retention = nil, 0
+			a.opts.Room = nil
 			late := a.another(a.scope)
 			a.say(a.scope, 2*housekeepPage+100)
 			list, err := a.TenantEndpoints(t.Context(), a.scope)
@@ -33,7 +33,7 @@ func TestHeldDeliveriesExpireByPage(t *testing.T) {
 			}
 			old := func() int {
 				bound := sqltext.FirstID(a.now.Add(-a.opts.HeldFor))
-				ids, err := sqltext.Collect(t.Context(), a.read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, bound[:])
+				ids, err := sqltext.Collect(t.Context(), a.core.Read, sqltext.ScanID, endpointsWithOldHeld, hook.Disabled, hook.Tripped, bound[:])
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -47,10 +47,10 @@ func newFaultyOn(t *testing.T, o Options) *faulty {
 	if f.Store, err = Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	f.stop()
-	f.sweeper.Wait()
+	f.core.Stop()
+	f.core.Wait()
 	// The writer has no operation yet, so the test may change its connections.
-	if db, ok := f.engine.(*sqlite.DB); ok {
+	if db, ok := f.core.Engine.(*sqlite.DB); ok {
 		db.Conn().Fault = f.fault
 	} else {
 		node(f.Store).Halt()
@@ -90,19 +90,19 @@ func (f *faulty) digest() string {
 	ctx := context.Background()
 	name := func(row sqltext.Scanner) (s string, err error) { err = row.Scan(&s); return s, err }
 	list := "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-	if f.peers.Shared() { // a node's row changes with its lease
+	if f.core.Peers.Shared() { // a node's row changes with its lease
 		list = "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace AND relname <> 'nodes' ORDER BY relname"
 	}
-	tables, err := sqltext.Collect(ctx, f.read, name, list)
+	tables, err := sqltext.Collect(ctx, f.core.Read, name, list)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	h := sha256.New()
 	for _, table := range tables {
-		rows, err := f.read.QueryContext(ctx, "SELECT * FROM "+table+" ORDER BY 1, 2")
+		rows, err := f.core.Read.QueryContext(ctx, "SELECT * FROM "+table+" ORDER BY 1, 2")
 		if table == "config" || table == "goose_db_version" || table == "meta" {
 			_ = rows.Close() // one row, or a row of the release
-			rows, err = f.read.QueryContext(ctx, "SELECT * FROM "+table+" ORDER BY 1")
+			rows, err = f.core.Read.QueryContext(ctx, "SELECT * FROM "+table+" ORDER BY 1")
 		}
 		if err != nil {
 			f.t.Fatal(err)
@@ -233,7 +233,7 @@ func (f *faulty) failEachStep(name string, run func() error) int {
 			if err != nil {
 				f.t.Fatalf("%s: %v", name, err)
 			}
-			if n == 1 && !(name == "Recover" && f.peers.Shared()) { // no node is dead
+			if n == 1 && !(name == "Recover" && f.core.Peers.Shared()) { // no node is dead
 				f.t.Fatalf("%s made no statement", name)
 			}
 			return n - 1

@@ -34,7 +34,7 @@ func TestRowsOfABatchAreInsertedTogether(t *testing.T) {
 	}
 	stored := func() (n int) {
 		t.Helper()
-		if err := f.read.DB.QueryRowContext(ctx, "SELECT count(*) FROM events WHERE tenant = 'gathered'").Scan(&n); err != nil {
+		if err := f.core.Read.DB.QueryRowContext(ctx, "SELECT count(*) FROM events WHERE tenant = 'gathered'").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -54,7 +54,7 @@ func TestRowsOfABatchAreInsertedTogether(t *testing.T) {
 		}
 	}
 	statements := 0
-	conn := f.engine.(*sqlite.DB).Conn()
+	conn := f.core.Engine.(*sqlite.DB).Conn()
 	conn.Fault = func(query string) error {
 		if strings.HasPrefix(query, "INSERT INTO events ") {
 			if statements++; statements >= 2 {

@@ -31,13 +31,13 @@ func (p *peer) settledDown() {
 // sql runs a statement on a connection outside the store.
 func (p *peer) sql(statement string, args ...any) {
 	p.t.Helper()
-	_, err := p.read.DB.ExecContext(p.t.Context(), statement, args...)
+	_, err := p.core.Read.DB.ExecContext(p.t.Context(), statement, args...)
 	p.must(err)
 }
 
 func (p *peer) count(query string, args ...any) (n int) {
 	p.t.Helper()
-	p.must(p.read.QueryRowContext(p.t.Context(), query, args...).Scan(&n))
+	p.must(p.core.Read.QueryRowContext(p.t.Context(), query, args...).Scan(&n))
 	return n
 }
 
@@ -219,7 +219,7 @@ func TestAConnectionLostBeforeTheCommit(t *testing.T) {
 		for _, conn := range node(p.Store).Writers() {
 			conn.Fault = func(query string) error {
 				if strings.Contains(query, "failures = excluded.failures") && cut.Add(1) == 1 {
-					_, err := p.read.DB.Exec("SELECT pg_terminate_backend($1, 5000)", conn.PID())
+					_, err := p.core.Read.DB.Exec("SELECT pg_terminate_backend($1, 5000)", conn.PID())
 					return err
 				}
 				return nil
@@ -251,7 +251,7 @@ func TestAConnectionLostInTheMiddleOfRows(t *testing.T) {
 			cut.After(100_000, pgtest.ToClient)
 		}
 		number := func(row sqltext.Scanner) (n int, err error) { err = row.Scan(&n); return n, err }
-		all, err := sqltext.Collect(background, tx.c, number, "SELECT n FROM generate_series(1, 50000) AS n")
+		all, err := sqltext.Collect(background, tx.Conn, number, "SELECT n FROM generate_series(1, 50000) AS n")
 		read = len(all)
 		return err
 	})

@@ -145,8 +145,8 @@ func TestDamageOfOneTenantStopsNobody(t *testing.T) {
 		Types: hook.Filter{"*"}, Secrets: []hook.Secret{{Text: "s"}}}, nil)
 	a.must(err)
 	a.must(a.do(t.Context(), "test", 1, func(x *tx) error {
-		x.tellNodes(sqltext.ChangedScope, bad.Scope, hook.Ref{Endpoint: bad.ID})
-		_, err := x.exec("damage", "UPDATE secrets SET sealed = ? WHERE endpoint = ?", []byte{0}, bad.ID[:])
+		x.TellNodes(sqltext.ChangedScope, bad.Scope, hook.Ref{Endpoint: bad.ID})
+		_, err := x.Exec("damage", "UPDATE secrets SET sealed = ? WHERE endpoint = ?", []byte{0}, bad.ID[:])
 		return err
 	}))
 	b.publish()

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -33,7 +32,7 @@ func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endp
 		var next hook.ID
 		err := s.write(ctx, &op{Name: "trip listeners", Rows: 8 * awayPage, Stays: true, Hot: true, Outcome: settles, Apply: func(t *tx) error {
 			tripped = 0
-			rows, err := sqltext.Collect(background, t.c, func(row sqltext.Scanner) (f found, err error) {
+			rows, err := sqltext.Collect(background, t.Conn, func(row sqltext.Scanner) (f found, err error) {
 				err = row.Scan(sqltext.Blob(f.id[:]), &f.scope.Mode, &f.scope.Tenant)
 				return f, err
 			}, "SELECT id, mode, tenant FROM endpoints WHERE "+where+" AND id > ? ORDER BY id LIMIT ?", append(slices.Clone(args), last[:], awayPage)...)
@@ -42,7 +41,7 @@ func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endp
 			}
 			for _, f := range rows {
 				next = f.id
-				e, err := t.endpoint(f.scope, f.id)
+				e, err := t.Endpoint(f.scope, f.id)
 				if err != nil {
 					return err
 				}
@@ -67,53 +66,9 @@ func (s *Store) tripAway(ctx context.Context, settles bool, away func(*hook.Endp
 	return count, nil
 }
 
-// canAttempt reports whether this process can attempt deliveries to the endpoint. Only the
-// home of a listener, the node that it is connected to, can attempt deliveries to it.
-func (t *tx) canAttempt(target *hook.Endpoint) bool {
-	return !target.Listener() || target.Home == t.s.Epoch() || target.Home == 0
-}
-
 // errElsewhere refuses an attempt that only another node can make.
 func errElsewhere() *hook.Error {
 	return &hook.Error{Code: hook.CodeConflict, Message: "The listener is connected to another node of this server. Send the request there, or connect the listener here."}
-}
-
-// noteDue reports on commit when work of the endpoint in the table is due, to the node
-// that can attempt it: this one or another. It also announces work that nodes share.
-func (t *tx) noteDue(target *hook.Endpoint, at time.Time) {
-	if !t.canAttempt(target) {
-		if !t.told[target.ID] {
-			if t.told == nil {
-				t.told = map[hook.ID]bool{}
-			}
-			t.told[target.ID] = true
-			t.tellNodes(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
-		}
-		return
-	}
-	t.noteDueHere(target, at)
-	if target.RateLimit > 0 || target.MaxInFlight > 0 {
-		t.announce(target)
-	}
-}
-
-// announceEvery is the least time between two announcements for one endpoint.
-const announceEvery = time.Second
-
-// maxAnnounced bounds the endpoints in Store.announced.
-const maxAnnounced = 4096
-
-// announce notifies the other nodes that an endpoint has work in the table. Each node has
-// only a part of the endpoint's limits, so the others may claim some of it.
-func (t *tx) announce(target *hook.Endpoint) {
-	if t.s.Nodes() < 2 || t.now.Sub(t.s.announced[target.ID]) < announceEvery {
-		return
-	}
-	if len(t.s.announced) >= maxAnnounced {
-		clear(t.s.announced)
-	}
-	t.s.announced[target.ID] = t.now
-	t.tellNodes(sqltext.WorkDue, target.Scope, hook.Ref{Endpoint: target.ID})
 }
 
 // listenersAway trips the listeners that were connected to a node that has ended.

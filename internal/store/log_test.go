@@ -29,7 +29,7 @@ const logLimit = 96 << 20
 func TestLogStaysShortBesideReaders(t *testing.T) {
 	t.Run("control", func(t *testing.T) {
 		s := openSmall(t, nil)
-		s.engine.(*sqlite.DB).RestartFrom = math.MaxInt64
+		s.core.Engine.(*sqlite.DB).RestartFrom = math.MaxInt64
 		if longest := publishBeside(t, s, 200_000, math.MaxInt, readInLoops); longest <= logLimit {
 			t.Errorf("the log has %d MiB at most without restarts: the load proves nothing", longest>>20)
 		}

@@ -42,7 +42,7 @@ func TestNodeGoesOnBesideAMigration(t *testing.T) {
 		if _, err := p.Tenant(t.Context(), acme.Tenant); err != nil {
 			t.Error(err)
 		}
-		if _, err := p.dir.Read(t.Context(), p.read, acme); err != nil {
+		if _, err := p.core.Directory.Read(t.Context(), p.core.Read, acme); err != nil {
 			t.Error(err)
 		}
 		if _, err := p.Claim(t.Context(), hook.Claim{Now: time.Now(), Shares: []hook.Share{{Endpoint: e.ID, Limit: 10}}}); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Single shots are attempts outside the schedule of a delivery, requested by hand or by a
@@ -19,7 +20,7 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 	if requested {
 		return nil
 	}
-	full, err := t.backlogFull(row.Scope, 1)
+	full, err := t.BacklogFull(row.Scope, 1)
 	if err != nil {
 		return err
 	}
@@ -32,35 +33,25 @@ func (t *tx) requestShot(row *hook.Delivery, requested bool, target *hook.Endpoi
 	if target.Status != hook.Enabled || t.roomFor(target) {
 		owner = t.s.Epoch()
 	}
-	err = t.insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
-		int64(trigger), sqltext.Micros(t.now), owner, nil)
+	err = t.Insert("insert single shot", sqltext.OneShots, row.Event[:], row.Endpoint[:], int64(row.Scope.Mode), row.Scope.Tenant,
+		int64(trigger), sqltext.Micros(t.Now), owner, nil)
 	if err != nil {
 		return err
 	}
-	t.addOpen(row.Scope, 1)
+	t.AddOpen(row.Scope, 1)
 	if owner == 0 {
-		t.noteDue(target, t.now)
+		t.NoteDue(target, t.Now)
 		return nil
 	}
-	t.jobs = append(t.jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: owner})
+	t.Jobs = append(t.Jobs, hook.Job{Delivery: *row, Target: target, Trigger: trigger, Holder: owner})
 	return nil
-}
-
-// shotRequested reports whether a single shot of a delivery is already requested, and when
-// the payload of its event was removed. The delivery's row is locked, so no other node
-// requests a single shot or removes the payload at the same time.
-func (t *tx) shotRequested(d *hook.Delivery) (asked bool, removed time.Time, err error) {
-	var shots, at int64
-	_, err = t.row("read single shot", "SELECT (SELECT count(*) FROM oneshots WHERE event = ? AND endpoint = ?), coalesce((SELECT payload_removed_at FROM events WHERE id = ?), 0)",
-		[]any{d.Event[:], d.Endpoint[:], d.Event[:]}, &shots, &at)
-	return shots > 0, sqltext.FromMicros(at), err
 }
 
 // shotUnderWay reports whether a process has the single shot of a delivery in memory. A
 // single shot that waits in the table until the endpoint is enabled is deleted.
 func (t *tx) shotUnderWay(d *hook.Delivery) (bool, error) {
 	var owner int64
-	if _, err := t.row("read single shot", "SELECT owner FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &owner); err != nil || owner != 0 {
+	if _, err := t.Row("read single shot", "SELECT owner FROM oneshots WHERE event = ? AND endpoint = ?", []any{d.Event[:], d.Endpoint[:]}, &owner); err != nil || owner != 0 {
 		return true, err
 	}
 	return false, t.deleteShot(d)
@@ -68,23 +59,23 @@ func (t *tx) shotUnderWay(d *hook.Delivery) (bool, error) {
 
 // takeShot deletes the single shot of a delivery, if there is one, and counts its result
 // for the replay that requested it.
-func (t *tx) takeShot(d *hook.Delivery, became replayCounts) error {
-	replays, err := returning(t, sqltext.ScanID, "DELETE FROM oneshots WHERE event = ? AND endpoint = ? RETURNING replay", d.Event[:], d.Endpoint[:])
-	t.addOpen(d.Scope, -len(replays))
+func (t *tx) takeShot(d *hook.Delivery, became unit.ReplayCounts) error {
+	replays, err := unit.Returning(t.Tx, sqltext.ScanID, "DELETE FROM oneshots WHERE event = ? AND endpoint = ? RETURNING replay", d.Event[:], d.Endpoint[:])
+	t.AddOpen(d.Scope, -len(replays))
 	for _, id := range replays {
-		t.countReplay(id, became)
+		t.CountReplay(id, became)
 	}
 	return sqltext.Wrap("delete single shot", err)
 }
 
 // deleteShot deletes the single shot of a delivery that will not be attempted.
-func (t *tx) deleteShot(d *hook.Delivery) error { return t.takeShot(d, replayCounts{dropped: 1}) }
+func (t *tx) deleteShot(d *hook.Delivery) error { return t.takeShot(d, unit.ReplayCounts{Dropped: 1}) }
 
 // deleteGivenBack deletes the single shot of a delivery that was given back while its
 // endpoint does not receive. A single shot of a replay stays.
 func (t *tx) deleteGivenBack(d *hook.Delivery) error {
-	n, err := t.exec("delete single shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ? AND replay IS NULL", d.Event[:], d.Endpoint[:])
-	t.addOpen(d.Scope, -int(n))
+	n, err := t.Exec("delete single shot", "DELETE FROM oneshots WHERE event = ? AND endpoint = ? AND replay IS NULL", d.Event[:], d.Endpoint[:])
+	t.AddOpen(d.Scope, -int(n))
 	return err
 }
 
@@ -97,20 +88,20 @@ func (t *tx) deleteShots(target *hook.Endpoint, testsToo bool) error {
 		query += ` AND replay IS NULL AND NOT EXISTS (SELECT 1 FROM deliveries d
 			WHERE d.event = oneshots.event AND d.endpoint = oneshots.endpoint AND d.kind = 1)`
 	}
-	n, err := t.exec("delete single shots", query, target.ID[:])
-	t.addOpen(target.Scope, -int(n))
+	n, err := t.Exec("delete single shots", query, target.ID[:])
+	t.AddOpen(target.Scope, -int(n))
 	if err != nil || testsToo {
 		return err
 	}
 	// Each dispatcher forgets its jobs of a disabled endpoint.
-	_, err = t.exec("disown single shots of replays", "UPDATE oneshots SET owner = 0 WHERE endpoint = ? AND replay IS NOT NULL", target.ID[:])
+	_, err = t.Exec("disown single shots of replays", "UPDATE oneshots SET owner = 0 WHERE endpoint = ? AND replay IS NOT NULL", target.ID[:])
 	return err
 }
 
 // giveBackShot returns a single shot that was not attempted to the table, to be claimed
 // when it is due. It reports whether the process still owned it.
 func (t *tx) giveBackShot(job *hook.Job, due time.Time) (bool, error) {
-	n, err := t.exec("give single shot back", "UPDATE oneshots SET owner = 0, requested_at = ? WHERE event = ? AND endpoint = ? AND owner = ?",
+	n, err := t.Exec("give single shot back", "UPDATE oneshots SET owner = 0, requested_at = ? WHERE event = ? AND endpoint = ? AND owner = ?",
 		sqltext.Micros(due), job.Delivery.Event[:], job.Delivery.Endpoint[:], job.Holder)
 	return n > 0, err
 }
@@ -130,7 +121,7 @@ func (t *tx) claimShotsOf(target *hook.Endpoint, limit int, now time.Time, out *
 		trigger hook.Trigger
 		at      int64
 	}
-	shots, err := returning(t, func(row sqltext.Scanner) (s shot, err error) {
+	shots, err := unit.Returning(t.Tx, func(row sqltext.Scanner) (s shot, err error) {
 		err = row.Scan(sqltext.Blob(s.event[:]), &s.trigger, &s.at)
 		return s, err
 	}, claimShotRows, t.s.Epoch(), target.ID[:], target.ID[:], sqltext.Micros(now), limit)
@@ -143,7 +134,7 @@ func (t *tx) claimShotsOf(target *hook.Endpoint, limit int, now time.Time, out *
 	}
 	// The rows may include single shots that this process owned before. Their jobs are in
 	// memory already.
-	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, claimedShotRows, t.s.Epoch(), target.ID[:], first)
+	rows, err := sqltext.Collect(background, t.Conn, sqltext.ScanDelivery, claimedShotRows, t.s.Epoch(), target.ID[:], first)
 	if err != nil {
 		return 0, sqltext.Wrap("read single shots", err)
 	}
@@ -167,7 +158,7 @@ func (t *tx) claimShots(now time.Time, targets map[hook.ID]*hook.Endpoint, share
 	for i := range shares {
 		args = append(args, shares[i].Endpoint[:])
 	}
-	found, err := sqltext.Collect(background, t.c, sqltext.ScanID, shotsFor(len(shares)), args...)
+	found, err := sqltext.Collect(background, t.Conn, sqltext.ScanID, shotsFor(len(shares)), args...)
 	if err != nil {
 		return sqltext.Wrap("find single shots", err)
 	}

@@ -39,7 +39,7 @@ func TestManySingleShotsKeepTheBoundOfMemory(t *testing.T) {
 		t.Errorf("%d of %d single shots wait in memory for an endpoint that takes one in 17 minutes", waiting, many)
 	}
 	var unowned int
-	if err := f.read.QueryRowContext(t.Context(), "SELECT count(*) FROM oneshots WHERE owner = 0").Scan(&unowned); err != nil {
+	if err := f.core.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM oneshots WHERE owner = 0").Scan(&unowned); err != nil {
 		t.Fatal(err)
 	}
 	if unowned != many-waiting {

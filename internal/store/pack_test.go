@@ -45,7 +45,7 @@ func TestADayIsPacked(t *testing.T) {
 	now = now.Add(25 * time.Hour)
 	publish(1) // what the mark of retention moves to
 	number := func(query string) (n int64) {
-		if err := s.read.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		if err := s.core.Read.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n

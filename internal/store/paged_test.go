@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/accounts"
 )
 
 // A tenant with many endpoints and keys is deleted in several transactions. If a deletion
@@ -14,10 +15,10 @@ func TestATenantWithManyEndpointsIsDeletedInSteps(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
 			a := newAging(t, o)
-			for range 2*deletePage + 10 {
+			for range 2*accounts.DeletePage + 10 {
 				a.another(a.scope)
 			}
-			for i := range deletePage + 20 {
+			for i := range accounts.DeletePage + 20 {
 				k := hook.Key{Tenant: a.scope.Tenant, Mode: a.scope.Mode, Kind: "tenant", Hash: [32]byte{1, byte(i)}}
 				if _, _, err := a.CreateKey(t.Context(), k, nil); err != nil {
 					t.Fatal(err)
@@ -34,7 +35,7 @@ func TestATenantWithManyEndpointsIsDeletedInSteps(t *testing.T) {
 			if err := a.DeleteTenant(t.Context(), a.scope.Tenant, check); !errors.Is(err, stop) {
 				t.Fatalf("control: %v after %d steps; one transaction did everything", err, steps)
 			}
-			if n := a.count("SELECT count(*) FROM endpoints WHERE status = 3"); n != deletePage {
+			if n := a.count("SELECT count(*) FROM endpoints WHERE status = 3"); n != accounts.DeletePage {
 				t.Errorf("one step deleted %d endpoints", n)
 			}
 			if err := a.DeleteTenant(t.Context(), a.scope.Tenant, check); err != nil || steps < 5 {
@@ -100,12 +101,12 @@ func TestManyTestEventsAreRecoveredInSteps(t *testing.T) {
 				}
 			}
 			if err := a.do(t.Context(), "test", 1, func(t *tx) error {
-				_, err := t.exec("damage", "UPDATE secrets SET sealed = {bytes} WHERE tenant = ?", other.Tenant)
+				_, err := t.Exec("damage", "UPDATE secrets SET sealed = {bytes} WHERE tenant = ?", other.Tenant)
 				return err
 			}); err != nil {
 				t.Fatal(err)
 			}
-			a.dir.Drop(other)
+			a.core.Directory.Drop(other)
 			var jobs []hook.Job
 			if err := a.recoverTests(t.Context(), fmt.Sprintf("owner = %d", a.Epoch()), &jobs); err != nil {
 				t.Fatal(err)

@@ -10,10 +10,12 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/read"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // The queries over deliveries are cheap only while the planner uses the index made for
@@ -29,10 +31,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	searches := read.Statements(hook.Scope{Tenant: "acme", Mode: hook.Live}, hook.ID{1})
+	kept := upkeep.Statements()
 	search := func(name string) string { return searches[name].Query }
 	maySort := map[string]bool{"secrets": true,
-		"pending": true, // sorts up to hook.StatsCap ids
-		"open of": true, // the same
 		"history": true, // sorts the endpoints of one tenant
 		"tries":   true, // sorts the attempts of statsRows deliveries
 	}
@@ -42,7 +43,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"shots":    {claimShotRows, "oneshots_owner (owner=? AND endpoint=? AND requested_at<?)"},
 		"first":    {sqltext.EarliestDue, "COVERING INDEX oneshots_owner (owner=? AND endpoint=?)"},
 		"waiting":  {summaryRows, "COVERING INDEX oneshots_owner (owner=?)"},
-		"shots of": {countOpen, "COVERING INDEX oneshots_endpoint (endpoint=?)"},
+		"shots of": {sqltext.CountOpen, "COVERING INDEX oneshots_endpoint (endpoint=?)"},
 		"disown":   {disownRows("owner > 0 AND owner < 9"), "deliveries_open (owner>? AND owner<?)"},
 		"summary":  {summaryRows, "deliveries_open (owner=?)"},
 		"hold":     {holdRows, "deliveries_open (owner=? AND endpoint=?)"},
@@ -52,14 +53,17 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"old held": {heldPageEnd, "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event>? AND event<?)"},
 		"holders":  {endpointsWithOldHeld, "COVERING INDEX deliveries_stopped (endpoint=? AND state=? AND event<?)"},
 		"moved":    {moveHeldRows, "deliveries USING PRIMARY KEY (event=? AND endpoint=?)"},
-		"backlog":  {countOpen, "deliveries_open (owner=? AND endpoint=?)"},
-		"of held":  {countOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"backlog":  {sqltext.CountOpen, "deliveries_open (owner=? AND endpoint=?)"},
+		"of held":  {sqltext.CountOpen, "deliveries_stopped (endpoint=? AND state=?)"},
+		"stats of": {search("stats of"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
+		"their id": {search("stats of"), "endpoints_1 (id=?)"},
 		"stats":    {search("stats"), "s USING PRIMARY KEY (span=? AND start=? AND mode=? AND tenant=? AND endpoint=?)"},
-		"open of":  {search("open of"), "deliveries_open (owner=? AND endpoint=?)"},
+		"open of":  {search("open of"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
+		"open in":  {search("open in"), "COVERING INDEX deliveries_open (owner=?)"},
 		"held of":  {search("held of"), "deliveries_stopped (endpoint=? AND state=?)"},
 		"pending":  {search("pending"), "COVERING INDEX deliveries_open (owner=? AND endpoint=?)"},
 		"failures": {search("failures"), "COVERING INDEX deliveries_stopped (endpoint=? AND state=?)"},
-		"recent":   {search("recent"), "events_scope (mode=? AND tenant=? AND id>?)"},
+		"recent":   {search("recent"), "COVERING INDEX events_scope (mode=? AND tenant=? AND id>?)"},
 		"tries":    {search("tries"), "a USING PRIMARY KEY (event=? AND endpoint=?)"},
 		"history":  {search("history"), "r USING PRIMARY KEY (endpoint=? AND revision>?)"},
 		"find":     {sqltext.FindDelivery, "PRIMARY KEY (event>? AND event<?)"},
@@ -69,9 +73,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"secret":   {directory.SecretsWhere(directory.WithID), "s USING PRIMARY KEY (endpoint=?)"},
 		"log":      {search("log"), "events_scope (mode=? AND tenant=?)"},
 		"log rows": {search("log"), "PRIMARY KEY (event=? AND endpoint=?)"},
-		"old page": {tablesOf("events", oldPage), "events_1 (id>? AND id<?)"},
-		"old rows": {tablesOf("events", oldDeliveries), "PRIMARY KEY (event>? AND event<?)"},
-		"old ids":  {tablesOf("events", dropIDs), "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
+		"old page": {kept["old page"], "events_1 (id>? AND id<?)"},
+		"old rows": {kept["old rows"], "PRIMARY KEY (event>? AND event<?)"},
+		"old ids":  {kept["old ids"], "event_ids USING PRIMARY KEY (mode=? AND public_id=? AND tenant=?)"},
 		"k all":    {sqltext.KeptOfAll, "events_1 (id>? AND id<?)"},
 		"k of":     {sqltext.KeptOfTenant, "events_scope (mode=? AND tenant=? AND id>? AND id<?)"},
 		"k rows":   {sqltext.In(sqltext.KeptDeliveries, 256), "PRIMARY KEY (event=?)"},
@@ -114,8 +118,13 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		"find replay":     {search("find replay of mode"), "replays_1 (id>? AND id<?)"},
 		"find tenant":     {search("find tenant"), "tenants_1 (id>? AND id<?)"},
 		"find request":    {search("find request of tenant"), "audit_request (mode=? AND request=?)"},
-		"old tags":        {oldTags, "event_tags USING PRIMARY KEY (event>? AND event<?)"},
-		"drop tags":       {tablesOf("events", dropTags), "event_tags USING PRIMARY KEY (event=?)"},
+		"old tags":        {kept["old tags"], "event_tags USING PRIMARY KEY (event>? AND event<?)"},
+		"drop tags":       {kept["drop tags"], "event_tags USING PRIMARY KEY (event=?)"},
+
+		"sessions":     {search("sessions of mode"), "web_sessions_mode (kind=? AND mode=? AND id<?)"},
+		"own sessions": {search("sessions of tenant"), "web_sessions_scope (kind=? AND mode=? AND tenant=? AND id<?)"},
+		"summed":       {alerts.Statements()["summed"], "COVERING INDEX alert_sums_scope"},
+		"sums":         {alerts.Statements()["sums"], "COVERING INDEX alert_sums_scope (mode=? AND tenant=?)"},
 
 		"events": {"SELECT e.id FROM events e WHERE e.mode = ? AND e.tenant = ? AND e.id < ? ORDER BY e.id DESC", "events_scope (mode=? AND tenant=? AND id<?)"},
 	} {
@@ -165,7 +174,7 @@ func litePlan(t *testing.T, s *Store, query string) string {
 	for i := range args {
 		args[i] = 1
 	}
-	lines, err := sqltext.Collect(context.Background(), s.read, func(row sqltext.Scanner) (string, error) {
+	lines, err := sqltext.Collect(context.Background(), s.core.Read, func(row sqltext.Scanner) (string, error) {
 		var id, parent, unused int
 		var detail string
 		err := row.Scan(&id, &parent, &unused, &detail)

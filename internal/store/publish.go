@@ -12,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Publish stores events, and a delivery for each endpoint that they match, in one commit.
@@ -19,10 +20,10 @@ import (
 // returns the earlier answer as a Replay and stores nothing. The events may belong to any
 // scopes of one mode.
 func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash, once *hook.Once) ([]hook.Published, *hook.Replay, error) {
-	if err := s.withinBudget(); err != nil {
+	if err := s.upkeep.WithinBudget(); err != nil {
 		return nil, nil, err
 	}
-	o := op{Name: "publish", Hot: true, Detail: &lookups{once: once, events: events}}
+	o := op{Name: "publish", Hot: true, Detail: &unit.Lookups{Once: once, Events: events}}
 	if len(events) > 0 {
 		o.Key = events[0].Scope
 	}
@@ -33,8 +34,8 @@ func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf f
 	var out []hook.Published
 	var replay *hook.Replay
 	o.Apply = func(t *tx) (err error) {
-		t.bytes += o.Bytes
-		replay, err = t.once(once, func() (any, bool, error) {
+		t.Bytes += o.Bytes
+		replay, err = t.Once(once, func() (any, bool, error) {
 			out, err = t.publish(events, profileOf)
 			return out, slices.ContainsFunc(out, func(p hook.Published) bool { return p.Err == nil }), err
 		})
@@ -47,15 +48,15 @@ func (s *Store) Publish(ctx context.Context, events []hook.NewEvent, profileOf f
 }
 
 func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook.ProfileHash) ([]hook.Published, error) {
-	if err := t.backlogsKnown(events); err != nil {
+	if err := t.BacklogsKnown(events); err != nil {
 		return nil, err
 	}
 	out := make([]hook.Published, len(events))
 	left := t.s.opts.MaxRequestFanOut
 	if n := len(events); n > 1 {
-		t.jobs, t.samples, t.growth = slices.Grow(t.jobs, min(n, txJobs)), slices.Grow(t.samples, 2*n), slices.Grow(t.growth, 2*n)
+		t.Jobs, t.Samples, t.Growth = slices.Grow(t.Jobs, min(n, txJobs)), slices.Grow(t.Samples, 2*n), slices.Grow(t.Growth, 2*n)
 	}
-	err := t.c.Together(func() (err error) {
+	err := t.Conn.Together(func() (err error) {
 		for i := range events {
 			if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
 				return err
@@ -71,13 +72,13 @@ func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook
 
 // publishOne stores an event if it makes at most left deliveries.
 func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Published, error) {
-	entry, err := t.scope(n.Scope)
+	entry, err := t.Scope(n.Scope)
 	if err != nil {
 		return hook.Published{}, err
 	}
 	if !entry.Tenant {
 		if !n.CreateTenant {
-			return hook.Published{Err: errNoTenant()}, nil
+			return hook.Published{Err: unit.NoTenant()}, nil
 		}
 		if refused := mismatch(n); refused != nil {
 			return hook.Published{Err: refused}, nil
@@ -85,17 +86,17 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		if n.RequireMatch { // a new tenant has no endpoints
 			return hook.Published{Err: errNoMatch}, nil
 		}
-		if err := t.createTenant(hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.now}); err != nil {
+		if err := t.s.accounts.CreateTenant(t.Tx, hook.Tenant{ID: n.Scope.Tenant, CreatedAt: t.Now}); err != nil {
 			if hook.CodeOf(err) == hook.CodeTenantExists { // the id of a deleted tenant stays in use
-				return hook.Published{Err: errNoTenant()}, nil
+				return hook.Published{Err: unit.NoTenant()}, nil
 			}
 			return hook.Published{}, err
 		}
-		if entry, err = t.scope(n.Scope); err != nil {
+		if entry, err = t.Scope(n.Scope); err != nil {
 			return hook.Published{}, err
 		}
 	}
-	targets := t.targetsOf(entry, n.Type)
+	targets := targetsOf(entry, n.Type, n.Channels)
 	if !n.PublicID.IsZero() {
 		if first, ok, err := t.publishedBefore(n); ok || err != nil {
 			return first, err
@@ -114,29 +115,29 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 		return hook.Published{Err: t.tooManyInRequest(len(targets), left)}, nil
 	}
 	if n.PayloadRetention != nil {
-		if err := hook.CheckKept("payload_retention", *n.PayloadRetention, t.s.kept.Load().of(n.Scope).Payloads); err != nil {
+		if err := hook.CheckKept("payload_retention", *n.PayloadRetention, t.s.upkeep.Kept(n.Scope).Payloads); err != nil {
 			return hook.Published{Err: err}, nil
 		}
 	}
-	if full, err := t.backlogFull(n.Scope, len(targets)); full != nil || err != nil {
+	if full, err := t.BacklogFull(n.Scope, len(targets)); full != nil || err != nil {
 		return hook.Published{Err: full}, err
 	}
 	e := t.newEvent(n)
 	if err := t.storeEvent(e); err != nil {
 		return hook.Published{}, err
 	}
-	if err := t.keepPayload(e, n.PayloadRetention); err != nil {
+	if err := t.s.upkeep.KeepPayload(t.Tx, e, n.PayloadRetention); err != nil {
 		return hook.Published{}, err
 	}
 	if !n.PublicID.IsZero() {
 		hash := contentHash(n)
-		if err := t.insert("insert event id", sqltext.EventIDs, int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
+		if err := t.Insert("insert event id", sqltext.EventIDs, int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant, e.ID[:], hash[:]); err != nil {
 			return hook.Published{}, err
 		}
 	}
 	for _, tags := range [][]hook.Tag{n.Tags, n.Found} {
 		for _, tag := range tags {
-			if err := t.insert("insert tag", sqltext.EventTags, e.ID[:], tag.Name, tag.Value, int64(n.Scope.Mode), n.Scope.Tenant); err != nil {
+			if err := t.Insert("insert tag", sqltext.EventTags, e.ID[:], tag.Name, tag.Value, int64(n.Scope.Mode), n.Scope.Tenant); err != nil {
 				return hook.Published{}, err
 			}
 		}
@@ -146,16 +147,16 @@ func (t *tx) publishOne(n *hook.NewEvent, left int, profileOf func(*hook.Endpoin
 			return hook.Published{}, err
 		}
 	}
-	return hook.Published{Event: e.ID, PublicID: e.PublicID, Type: e.Type, Tenant: n.Scope.Tenant,
-		CreatedAt: e.CreatedAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
+	return hook.Published{Event: e.ID, PublicID: e.PublicID, GivenID: e.GivenID, Type: e.Type, Tenant: n.Scope.Tenant,
+		CreatedAt: e.CreatedAt, DeliverAt: e.DeliverAt, Deliveries: len(targets), Size: len(e.Data), Mismatch: n.Mismatch}, nil
 }
 
 // targetsOf returns the endpoints that get a delivery of an event. An endpoint that was
 // disabled by hand gets none. One that tripped gets a held one.
-func (t *tx) targetsOf(entry *directory.Scope, eventType string) []*hook.Endpoint {
+func targetsOf(entry *directory.Scope, eventType string, channels hook.Channels) []*hook.Endpoint {
 	var targets []*hook.Endpoint
 	for _, ep := range entry.Endpoints {
-		if ep.Status != hook.Disabled && ep.Wants(eventType) {
+		if ep.Status != hook.Disabled && ep.Wants(eventType, channels) {
 			targets = append(targets, ep)
 		}
 	}
@@ -175,20 +176,19 @@ func (t *tx) tooManyInRequest(n, left int) *hook.Error {
 }
 
 var errNoMatch = &hook.Error{Code: hook.CodeNoMatch, Field: "require_match",
-	Message: "No endpoint of the tenant would get an event of this type, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
-
-func errNoTenant() *hook.Error {
-	return &hook.Error{Code: hook.CodeTenantNotFound, Message: "No such tenant.", Field: "tenant"}
-}
+	Message: "No endpoint of the tenant would get this event, and \"require_match\" asks for one. Nothing was stored. POST /v1/events/match says who would get one."}
 
 func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
-	e := &hook.Event{ID: t.s.ids.Next(), PublicID: n.PublicID, Scope: n.Scope, Type: n.Type,
+	e := &hook.Event{ID: t.s.core.IDs.Next(), PublicID: n.PublicID, GivenID: n.GivenID, Scope: n.Scope, Type: n.Type, Channels: n.Channels,
 		CreatedAt: n.CreatedAt.UTC().Truncate(time.Microsecond), AcceptedAt: t.accept(), Data: n.Data}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
 	}
 	if n.CreatedAt.IsZero() {
 		e.CreatedAt = e.AcceptedAt
+	}
+	if n.DeliverAt.After(t.Now) {
+		e.DeliverAt = n.DeliverAt.UTC().Truncate(time.Microsecond)
 	}
 	return e
 }
@@ -197,26 +197,32 @@ func (t *tx) newEvent(n *hook.NewEvent) *hook.Event {
 // because that may be the only difference between two bodies (paywise). If the clock was
 // set back by a second or more, accept follows it.
 func (t *tx) accept() time.Time {
-	at := t.now
-	if ahead := t.accepted.Sub(at); ahead >= 0 && ahead < time.Second {
-		at = t.accepted.Add(time.Microsecond)
+	at := t.Now
+	if ahead := t.Accepted.Sub(at); ahead >= 0 && ahead < time.Second {
+		at = t.Accepted.Add(time.Microsecond)
 	}
-	t.accepted = at
+	t.Accepted = at
 	return at
 }
 
 func (t *tx) storeEvent(e *hook.Event) error {
-	var public any
+	var public, channels, deliver any
 	if e.PublicID != e.ID {
-		public = e.PublicID[:]
+		public = sqltext.PublicValue(e.PublicID, e.GivenID)
 	}
-	t.stats.Events++
-	t.grew(e.Scope, e.ID, hook.DiskBytes{Payloads: int64(len(e.Data)), Metadata: eventRow + int64(len(e.Type))})
+	if !e.DeliverAt.IsZero() {
+		deliver = sqltext.Micros(e.DeliverAt)
+	}
+	if len(e.Channels) > 0 {
+		channels = e.Channels.Text()
+	}
+	t.Counts.Events++
+	t.Grew(e.Scope, e.ID, hook.DiskBytes{Payloads: int64(len(e.Data)), Metadata: unit.EventRow + int64(len(e.Type))})
 	if e.Kind != hook.TestEvent {
-		t.note(sample{subject: sqltext.Subject{Scope: e.Scope}, published: true})
+		t.Note(unit.Sample{Subject: sqltext.Subject{Scope: e.Scope}, Published: true})
 	}
-	return t.insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
-		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data))
+	return t.Insert("insert event", sqltext.Events, e.ID[:], int64(e.Scope.Mode), e.Scope.Tenant, public, int64(e.Kind), e.Type,
+		sqltext.Micros(e.CreatedAt), sqltext.Micros(e.AcceptedAt), e.Data, sqltext.Checksum(e.Data), channels, deliver)
 }
 
 // deliver stores the delivery of an event to an endpoint. Its job is handed over on commit
@@ -232,33 +238,36 @@ func (t *tx) deliverLater(e *hook.Event, target *hook.Endpoint, profile hook.Pro
 
 func (t *tx) deliverAs(e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash, now bool) (hook.Delivery, error) {
 	d := hook.Delivery{ID: hook.DeliveryID(e.ID), Event: e.ID, Endpoint: target.ID, Scope: e.Scope, EventType: e.Type,
-		Kind: e.Kind, Profile: profile, CreatedAt: t.now, Due: t.now, Fence: 1}
+		Kind: e.Kind, Profile: profile, CreatedAt: t.Now, Due: t.Now, Fence: 1}
+	if e.DeliverAt.After(t.Now) { // like a retry that is due then
+		d.Due, now = e.DeliverAt, false
+	}
 	trigger, heldAt := hook.BySchedule, int64(0)
 	switch {
 	case e.Kind == hook.TestEvent: // handed over at once, whatever the endpoint's status
 		trigger, d.Owner = hook.ByTest, t.s.Epoch()
 	case target.Status == hook.Tripped:
-		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), time.Time{}, sqltext.Micros(t.now)
+		d.State, d.Reason, d.Due, heldAt = hook.Held, heldReason(target), e.DeliverAt, sqltext.Micros(t.Now)
 	case target.Damage != 0: // waits in the table until the endpoint is repaired
-	case now && t.canAttempt(target) && t.roomFor(target):
+	case now && t.CanAttempt(target) && t.roomFor(target):
 		d.Owner = t.s.Epoch()
 	default:
-		t.noteDue(target, t.now)
+		t.NoteDue(target, d.Due)
 	}
-	err := t.insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
+	err := t.Insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant,
 		d.EventType, int64(d.Kind), d.Profile[:], int64(d.State), string(d.Reason), int64(0), int64(0), sqltext.Micros(d.Due),
 		int64(0), "", sqltext.Micros(d.CreatedAt), int64(0), heldAt, d.Owner, d.Fence)
 	if err != nil {
 		return d, err
 	}
-	t.stats.Deliveries++
-	t.grew(d.Scope, d.Event, hook.DiskBytes{Metadata: deliveryRow + int64(len(d.EventType))})
+	t.Counts.Deliveries++
+	t.Grew(d.Scope, d.Event, hook.DiskBytes{Metadata: unit.DeliveryRow + int64(len(d.EventType))})
 	if d.Kind != hook.TestEvent {
-		t.note(sample{subject: sqltext.Subject{Scope: d.Scope, Endpoint: d.Endpoint}, accepted: true})
+		t.Note(unit.Sample{Subject: sqltext.Subject{Scope: d.Scope, Endpoint: d.Endpoint}, Accepted: true})
 	}
-	t.addOpen(d.Scope, 1)
+	t.AddOpen(d.Scope, 1)
 	if d.Owner != 0 {
-		t.jobs = append(t.jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})
+		t.Jobs = append(t.Jobs, hook.Job{Delivery: d, Event: e, Target: target, Trigger: trigger, Holder: d.Owner})
 	}
 	return d, nil
 }
@@ -275,7 +284,7 @@ func mismatch(n *hook.NewEvent) error {
 // answer if the content is the same, with a conflict if not. It costs one index lookup,
 // and only for events with an id.
 func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
-	known, err := t.readEventID(n)
+	known, err := t.ReadEventID(n)
 	if err != nil || known == nil {
 		return hook.Published{}, false, err
 	}
@@ -284,19 +293,20 @@ func (t *tx) publishedBefore(n *hook.NewEvent) (hook.Published, bool, error) {
 		return hook.Published{Err: &hook.Error{Code: hook.CodeEventConflict, Field: "id",
 			Message: "An event with this id and other content was published before."}}, true, nil
 	}
-	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, Type: n.Type, Tenant: n.Scope.Tenant,
+	first := hook.Published{Event: hook.ID(event), PublicID: n.PublicID, GivenID: n.GivenID, Type: n.Type, Tenant: n.Scope.Tenant,
 		Size: len(n.Data), Repeated: true}
-	var created int64
-	if ok, err := t.row("read event", "SELECT created_at, (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
-		[]any{event}, &created, &first.Deliveries); err != nil || !ok {
+	var created, deliver int64
+	if ok, err := t.Row("read event", "SELECT created_at, coalesce(deliver_at, 0), (SELECT count(*) FROM deliveries WHERE event = e.id) FROM events e WHERE id = ?",
+		[]any{event}, &created, &deliver, &first.Deliveries); err != nil || !ok {
 		return hook.Published{}, false, err
 	}
-	first.CreatedAt = sqltext.FromMicros(created)
+	first.CreatedAt, first.DeliverAt = sqltext.FromMicros(created), sqltext.FromMicros(deliver)
 	return first, true, nil
 }
 
 // contentHash returns the hash of what the platform sent. Lengths separate the parts, and
-// the data, a JSON object, ends before the tags.
+// the data, a JSON object, ends before the tags. Channels, if there are any, follow a
+// length that no name of a tag has.
 func contentHash(n *hook.NewEvent) [32]byte {
 	var b []byte
 	b = binary.AppendUvarint(b, uint64(len(n.Type)))
@@ -312,6 +322,12 @@ func contentHash(n *hook.NewEvent) [32]byte {
 			b = append(b, text...)
 		}
 	}
+	if len(n.Channels) > 0 { // a tag has a name, so no tag begins with 0
+		b = append(append(b, 0), n.Channels.Text()...)
+	}
+	if !n.DeliverAt.IsZero() { // a channel has a name, so none begins with 0
+		b = binary.AppendVarint(append(b, 0, 0), sqltext.Micros(n.DeliverAt))
+	}
 	h.Write(b)
 	return [32]byte(h.Sum(nil))
 }
@@ -324,20 +340,20 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 	var out hook.Published
 	var delivery hook.ID
 	var replay *hook.Replay
-	if err := s.withinBudget(); err != nil {
+	if err := s.upkeep.WithinBudget(); err != nil {
 		return out, delivery, nil, err
 	}
 	err := s.doFor(ctx, scope, "publish test event", 2, func(t *tx) (err error) {
-		t.bytes += len(data)
-		replay, err = t.once(once, func() (any, bool, error) {
-			target, err := t.endpointByID(scope, endpoint)
+		t.Bytes += len(data)
+		replay, err = t.Once(once, func() (any, bool, error) {
+			target, err := t.EndpointByID(scope, endpoint)
 			if err != nil {
 				return nil, false, err
 			}
 			if target.Unverified() {
 				return nil, false, hook.NotVerified()
 			}
-			if !t.canAttempt(target) {
+			if !t.CanAttempt(target) {
 				return nil, false, errElsewhere()
 			}
 			e := t.newEvent(&hook.NewEvent{Scope: target.Scope, Type: eventType, Data: data})
@@ -349,8 +365,8 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 				return nil, false, err
 			}
 			out = hook.Published{Event: e.ID, PublicID: e.ID, Type: eventType, Tenant: target.Scope.Tenant, CreatedAt: e.CreatedAt, Deliveries: 1}
-			delivery = t.jobs[len(t.jobs)-1].Delivery.ID
-			t.audited(hook.ActEndpointTested, "endpoint", target.ID.String(), target.Scope, "event "+e.ID.String())
+			delivery = t.Jobs[len(t.Jobs)-1].Delivery.ID
+			t.Audited(hook.ActEndpointTested, "endpoint", target.ID.String(), target.Scope, "event "+e.ID.String())
 			return hook.TestPublished{Published: out, Delivery: delivery}, true, nil
 		})
 		return err
@@ -359,4 +375,20 @@ func (s *Store) PublishTest(ctx context.Context, scope hook.Scope, endpoint hook
 		return hook.Published{}, hook.ID{}, nil, err
 	}
 	return out, delivery, replay, nil
+}
+
+// publishAlert stores an alert as an event with its deliveries.
+func (s *Store) publishAlert(u *unit.Tx, audience hook.Scope, eventType string, data []byte, targets []*hook.Endpoint) error {
+	t := &tx{u, s}
+	e := t.newEvent(&hook.NewEvent{Scope: audience, Type: eventType, Data: data})
+	t.Bytes += len(data)
+	if err := t.storeEvent(e); err != nil {
+		return err
+	}
+	for _, target := range targets {
+		if _, err := t.deliver(e, target, s.opts.ProfileOf(target)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -103,7 +103,7 @@ func TestSweepsTakeTurns(t *testing.T) {
 	}
 	for pages := 0; ; pages++ {
 		var sweep string
-		if err := f.read.QueryRowContext(t.Context(), "SELECT sweep FROM endpoints WHERE id = ?", last[:]).Scan(&sweep); err != nil {
+		if err := f.core.Read.QueryRowContext(t.Context(), "SELECT sweep FROM endpoints WHERE id = ?", last[:]).Scan(&sweep); err != nil {
 			t.Fatal(err)
 		}
 		if sweep == "" {
@@ -132,7 +132,7 @@ func TestOneTransactionKeepsTheBoundOfMemory(t *testing.T) {
 func TestADamagedSecretKeepsNobodyElseFromStarting(t *testing.T) {
 	f, scope, _ := oneEndpoint(t)
 	f.say(scope, 1)
-	if _, err := f.engine.(*sqlite.DB).Conn().Exec("UPDATE secrets SET sealed = x'00'"); err != nil {
+	if _, err := f.core.Engine.(*sqlite.DB).Conn().Exec("UPDATE secrets SET sealed = x'00'"); err != nil {
 		t.Fatal(err)
 	}
 	o := f.opts
@@ -169,7 +169,7 @@ func TestNoTwoEventsShareATimeOfAcceptance(t *testing.T) {
 	f.say(scope, 50)
 	f.say(scope, 50)
 	var events, times int
-	if err := f.read.QueryRowContext(t.Context(), "SELECT count(*), count(DISTINCT accepted_at) FROM events").Scan(&events, &times); err != nil {
+	if err := f.core.Read.QueryRowContext(t.Context(), "SELECT count(*), count(DISTINCT accepted_at) FROM events").Scan(&events, &times); err != nil {
 		t.Fatal(err)
 	}
 	if events != 100 || times != events {
@@ -207,7 +207,7 @@ func TestASingleShotThatCouldNotBeMadeIsOfferedAgain(t *testing.T) {
 		t.Fatalf("due %v for an endpoint that does not receive", due)
 	}
 	var kept int
-	if err := f.read.QueryRowContext(t.Context(), "SELECT count(*) FROM oneshots").Scan(&kept); err != nil || kept != 0 {
+	if err := f.core.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM oneshots").Scan(&kept); err != nil || kept != 0 {
 		t.Errorf("%d single shots kept, %v", kept, err)
 	}
 }

@@ -22,7 +22,7 @@ func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint ho
 	var out hook.Resent
 	var replay *hook.Replay
 	err := s.writeCounted(ctx, op{Name: "resend", Key: scope, Rows: 8, Apply: func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
+		replay, err = t.Once(once, func() (any, bool, error) {
 			out, err = t.resend(scope, event, endpoint, profileOf)
 			return out, true, err
 		})
@@ -36,7 +36,7 @@ func (s *Store) Resend(ctx context.Context, scope hook.Scope, event, endpoint ho
 
 func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*hook.Endpoint) hook.ProfileHash) (hook.Resent, error) {
 	out := hook.Resent{Event: event}
-	found, err := sqltext.Collect(background, t.c, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE e.id = ? AND e.mode = ? AND "+
+	found, err := sqltext.Collect(background, t.Conn, sqltext.ScanEvent, "SELECT "+sqltext.EventColumns+" FROM events e WHERE e.id = ? AND e.mode = ? AND "+
 		sqltext.TenantIs(scope)+"{lock}", event[:], scope.Mode, scope.Tenant)
 	if err != nil {
 		return out, sqltext.Wrap("read event", err)
@@ -68,7 +68,7 @@ func (t *tx) resend(scope hook.Scope, event, endpoint hook.ID, profileOf func(*h
 	if !endpoint.IsZero() {
 		detail = "endpoint " + endpoint.String()
 	}
-	t.audited(hook.ActEventResent, "event", e.PublicID.String(), e.Scope, detail)
+	t.Audited(hook.ActEventResent, "event", e.PublicID.String(), e.Scope, detail)
 	return out, nil
 }
 
@@ -81,7 +81,7 @@ type existing struct {
 
 // existingOf reads the deliveries of an event, by endpoint.
 func (t *tx) existingOf(event hook.ID) (map[hook.ID]*existing, error) {
-	rows, err := sqltext.Collect(background, t.c, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.event = ?{lock}", event[:])
+	rows, err := sqltext.Collect(background, t.Conn, sqltext.ScanDelivery, "SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.event = ?{lock}", event[:])
 	if err != nil {
 		return nil, sqltext.Wrap("read deliveries", err)
 	}
@@ -89,7 +89,7 @@ func (t *tx) existingOf(event hook.ID) (map[hook.ID]*existing, error) {
 	for i := range rows {
 		rowOf[rows[i].Endpoint] = &existing{Delivery: rows[i]}
 	}
-	shots, err := sqltext.Collect(background, t.c, sqltext.ScanID, "SELECT endpoint FROM oneshots WHERE event = ?", event[:])
+	shots, err := sqltext.Collect(background, t.Conn, sqltext.ScanID, "SELECT endpoint FROM oneshots WHERE event = ?", event[:])
 	for _, endpoint := range shots {
 		if a := rowOf[endpoint]; a != nil {
 			a.shot = true
@@ -99,12 +99,12 @@ func (t *tx) existingOf(event hook.ID) (map[hook.ID]*existing, error) {
 }
 
 func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, error) {
-	entry, err := t.scope(e.Scope)
+	entry, err := t.Scope(e.Scope)
 	if err != nil {
 		return nil, err
 	}
 	if endpoint.IsZero() {
-		targets := t.targetsOf(entry, e.Type)
+		targets := targetsOf(entry, e.Type, e.Channels)
 		if len(targets) > t.s.opts.MaxFanOut {
 			return nil, t.tooMany(len(targets))
 		}
@@ -127,14 +127,14 @@ func (t *tx) resendTargets(e *hook.Event, endpoint hook.ID) ([]*hook.Endpoint, e
 // none.
 func (t *tx) resendTo(e *hook.Event, target *hook.Endpoint, row *existing, profileOf func(*hook.Endpoint) hook.ProfileHash, out *hook.Resent) error {
 	if row != nil {
-		if target.Status != hook.Enabled || !t.canAttempt(target) {
+		if target.Status != hook.Enabled || !t.CanAttempt(target) {
 			out.Skipped++
 			return nil
 		}
 		out.Deliveries = append(out.Deliveries, row.Delivery)
 		return t.requestShot(&row.Delivery, row.shot, target, hook.ByReplay)
 	}
-	full, err := t.backlogFull(e.Scope, 1)
+	full, err := t.BacklogFull(e.Scope, 1)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func benchRetention(b *testing.B, o Options) {
 		write(scope)
 	}
 	if err := s.maintain(b.Context(), "test", 0, func(t *tx) error {
-		_, err := t.exec("settle all", "UPDATE deliveries SET state = 2, settled_at = 1")
+		_, err := t.Exec("settle all", "UPDATE deliveries SET state = 2, settled_at = 1")
 		return err
 	}); err != nil {
 		b.Fatal(err)
@@ -202,7 +202,7 @@ func benchBesideLoad(b *testing.B, o Options) {
 	beside, n := p99(housekeep)
 	b.Logf("payloads and answers removed in %v: p99 %v of %d", time.Since(began).Round(time.Second), beside, n)
 	var left int
-	if err := s.read.QueryRowContext(b.Context(), "SELECT count(*) FROM events WHERE tenant = ? AND payload_removed_at IS NULL", old.Tenant).Scan(&left); err != nil || left > 0 {
+	if err := s.core.Read.QueryRowContext(b.Context(), "SELECT count(*) FROM events WHERE tenant = ? AND payload_removed_at IS NULL", old.Tenant).Scan(&left); err != nil || left > 0 {
 		b.Errorf("%d payloads are left, %v", left, err)
 	}
 	ahead += 2 * testRetention

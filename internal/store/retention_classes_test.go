@@ -32,7 +32,7 @@ func TestRetentionOfAWideEvent(t *testing.T) {
 	}
 	wide := jobs[0].Delivery.Event
 	number := func(query string) (n int) {
-		if err := s.read.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		if err := s.core.Read.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -43,7 +43,7 @@ func TestRetentionOfAWideEvent(t *testing.T) {
 			"deliveries": "id, mode, tenant, type, kind, profile, state, reason, attempts, scheduled, due, last_status, last_error, created_at, settled_at, held_at, owner, fence",
 			"attempts":   "number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers, response_body, truncated",
 		} {
-			if _, err := t.exec("widen", "INSERT INTO "+table+" (event, endpoint, "+columns+") "+count+
+			if _, err := t.Exec("widen", "INSERT INTO "+table+" (event, endpoint, "+columns+") "+count+
 				"SELECT event, unhex(printf('%032x', i)), "+columns+" FROM "+table+", n WHERE event = ?", wide[:]); err != nil {
 				return err
 			}

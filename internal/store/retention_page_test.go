@@ -9,6 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/postgres"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 func bothStores(t *testing.T) map[string]Options {
@@ -24,7 +25,7 @@ func (a *aging) fanOut(j hook.Job, deliveries, attempts int) {
 			d := j.Delivery
 			binary.BigEndian.PutUint64(d.Endpoint[8:], uint64(i))
 			d.Attempts = attempts
-			if err := t.insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant, d.EventType,
+			if err := t.Insert("insert delivery", sqltext.Deliveries, d.Event[:], d.Endpoint[:], d.ID[:], int64(d.Scope.Mode), d.Scope.Tenant, d.EventType,
 				int64(d.Kind), d.Profile[:], int64(hook.Succeeded), "", int64(attempts), int64(attempts), int64(0), int64(200), "", sqltext.Micros(a.now),
 				sqltext.Micros(a.now), int64(0), int64(0), int64(1)); err != nil {
 				return err
@@ -44,12 +45,12 @@ func (a *aging) fanOut(j hook.Job, deliveries, attempts int) {
 }
 
 // dropPage drops one page and returns the number of rows.
-func (a *aging) dropPage(at hook.ID) (page droppedPage, rows int) {
+func (a *aging) dropPage(at hook.ID) (page upkeep.DroppedPage, rows int) {
 	a.t.Helper()
 	all := "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM attempts)"
 	before := a.count(all)
 	err := a.do(a.t.Context(), "test", 1, func(t *tx) (err error) {
-		page, err = (&dropper{tx: t, from: a.oldEvents(), until: a.now.Add(-testRetention), after: at}).page()
+		page, err = a.upkeep.DropPage(t.Tx, a.oldEvents(), a.now.Add(-testRetention), at)
 		return err
 	})
 	if err != nil {
@@ -60,7 +61,7 @@ func (a *aging) dropPage(at hook.ID) (page droppedPage, rows int) {
 
 // oldEvents returns the table that holds the events of the first day.
 func (a *aging) oldEvents() string {
-	if !a.peers.Shared() {
+	if !a.core.Peers.Shared() {
 		return "events"
 	}
 	return postgres.PartitionName("events", time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
@@ -75,14 +76,14 @@ func TestAnEventWithManyRowsGoesInSeveralPages(t *testing.T) {
 			jobs := a.publish(4)
 			a.succeed(jobs...)
 			a.fanOut(jobs[1], 1000, 3) // 4,000 rows
-			a.fanOut(jobs[2], 1, 2*retentionRows)
+			a.fanOut(jobs[2], 1, 2*upkeep.RetentionRows)
 			a.now = a.now.Add(testRetention + 2*postgres.Span)
 			pages, at, most := 0, hook.ID{}, 0
 			for range 3 {
 				page, rows := a.dropPage(at)
-				at, pages, most = page.last, pages+1, max(most, rows)
-				if !page.more || rows == 0 {
-					t.Fatalf("page %d dropped %d rows, more: %v", pages, rows, page.more)
+				at, pages, most = page.Last, pages+1, max(most, rows)
+				if !page.More || rows == 0 {
+					t.Fatalf("page %d dropped %d rows, more: %v", pages, rows, page.More)
 				}
 			}
 			list, _, err := a.Deliveries(t.Context(), hook.DeliveryQuery{Scope: a.scope, Event: jobs[1].Delivery.Event, Page: hook.Page{Limit: 250}})
@@ -93,16 +94,16 @@ func TestAnEventWithManyRowsGoesInSeveralPages(t *testing.T) {
 				t.Error(err)
 			}
 			for at, more := (hook.ID{}), true; more; pages++ { // from the start, as after a crash
-				var page droppedPage
+				var page upkeep.DroppedPage
 				var rows int
 				page, rows = a.dropPage(at)
-				at, more, most = page.last, page.more, max(most, rows)
+				at, more, most = page.Last, page.More, max(most, rows)
 				if pages > 20 {
 					t.Fatal("no end of it")
 				}
 			}
-			if most > retentionRows+2 || pages < 5 {
-				t.Errorf("a page dropped %d rows, %d are allowed; %d pages", most, retentionRows, pages)
+			if most > upkeep.RetentionRows+2 || pages < 5 {
+				t.Errorf("a page dropped %d rows, %d are allowed; %d pages", most, upkeep.RetentionRows, pages)
 			}
 			for _, table := range []string{"events", "deliveries", "attempts"} {
 				if n := a.count("SELECT count(*) FROM " + table); n != 0 {
@@ -119,11 +120,11 @@ func TestAnEventWithManyRowsThatIsNeededStays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAging(t, o)
 			jobs := a.publish(2)
-			a.fanOut(jobs[0], 2*retentionRows, 0) // the event's own delivery is pending, and it is the last
+			a.fanOut(jobs[0], 2*upkeep.RetentionRows, 0) // the event's own delivery is pending, and it is the last
 			a.succeed(jobs[1])
 			a.now = a.now.Add(testRetention + 2*postgres.Span)
 			a.keepHouse()
-			if n := a.count("SELECT count(*) FROM deliveries"); n != 2*retentionRows+1 || !a.there(jobs[0]) || a.there(jobs[1]) {
+			if n := a.count("SELECT count(*) FROM deliveries"); n != 2*upkeep.RetentionRows+1 || !a.there(jobs[0]) || a.there(jobs[1]) {
 				t.Errorf("%d deliveries are left; needed event there: %v, the other: %v", n, a.there(jobs[0]), a.there(jobs[1]))
 			}
 		})
@@ -150,7 +151,7 @@ func TestTheDefaultPartitionGoesWithoutWhatLiesBetween(t *testing.T) {
 	if n := a.count("SELECT count(*) FROM events_default"); n != 2 {
 		t.Fatalf("%d events in the default partition, want 2", n)
 	}
-	if err := a.dropPages(t.Context(), "events_default", a.now.Add(30*postgres.Span)); err != nil {
+	if err := a.upkeep.DropPages(t.Context(), "events_default", a.now.Add(30*postgres.Span)); err != nil {
 		t.Fatal(err)
 	}
 	if n := a.count("SELECT count(*) FROM events_default"); n != 0 || !a.there(kept[0]) || !a.there(kept[1]) {

@@ -69,7 +69,7 @@ func (a *aging) there(j hook.Job) bool {
 
 func (a *aging) count(query string, args ...any) (n int) {
 	a.t.Helper()
-	if err := a.read.QueryRowContext(a.t.Context(), query, args...).Scan(&n); err != nil {
+	if err := a.core.Read.QueryRowContext(a.t.Context(), query, args...).Scan(&n); err != nil {
 		a.t.Fatal(err)
 	}
 	return n
@@ -99,7 +99,7 @@ func TestADayIsDroppedWithoutWhatIsNeeded(t *testing.T) {
 	scripted := func(a *aging, d *postgres.OldDay) error {
 		for _, statement := range []string{"ALTER TABLE attempts DETACH PARTITION {attempts}", "ALTER TABLE deliveries DETACH PARTITION {deliveries}",
 			"ALTER TABLE events DETACH PARTITION {events}", "DROP TABLE {events}, {deliveries}, {attempts}"} {
-			if _, err := a.read.DB.ExecContext(t.Context(), d.Text(statement)); err != nil {
+			if _, err := a.core.Read.DB.ExecContext(t.Context(), d.Text(statement)); err != nil {
 				return err
 			}
 		}
@@ -147,7 +147,7 @@ func TestADropGivesWay(t *testing.T) {
 	a := newAging(t, Options{Postgres: pgtest.Database(t)})
 	a.succeed(a.publish(1)...)
 	d := a.oldDay()
-	backup, err := a.read.DB.BeginTx(t.Context(), nil)
+	backup, err := a.core.Read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestADropGivesWay(t *testing.T) {
 	}
 
 	// The drop waits for a vacuum, and no write waits meanwhile.
-	vacuum, err := a.read.DB.BeginTx(t.Context(), nil)
+	vacuum, err := a.core.Read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 				a := newAging(t, place(t))
 				a.now = time.Now()
 				if watched {
-					a.retention = &retentionClock{checked: time.Now()}
+					a.upkeep.Distrust(time.Now())
 				}
 				old := a.publish(1)
 				a.succeed(old...)
@@ -323,7 +323,7 @@ func TestAJumpOfTheClockDropsNothing(t *testing.T) {
 				a.keepHouse()
 				a.succeed(a.publish(1)...) // with ids of that time
 				if watched {
-					a.retention.checked = time.Now().Add(-time.Hour)
+					a.upkeep.Distrust(time.Now().Add(-time.Hour))
 				}
 				a.keepHouse()
 				if a.there(old[0]) != watched {
@@ -341,8 +341,8 @@ func TestTheClockOfRetentionCatchesUp(t *testing.T) {
 	start := a.now
 	trusted := func(open time.Duration) time.Duration {
 		t.Helper()
-		a.retention = &retentionClock{checked: time.Now().Add(-open)} // as after a restart
-		now, err := a.trustedNow(t.Context())
+		a.upkeep.Distrust(time.Now().Add(-open)) // as after a restart
+		now, err := a.upkeep.TrustedNow(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -385,36 +385,6 @@ func TestNewsAndNodesAreForgotten(t *testing.T) {
 	}
 	node(a.Store).Forget(false)
 	a.succeed(a.publish(1)...) // after a gap
-}
-
-func TestRunsWithout(t *testing.T) {
-	ids := make([]hook.ID, 8)
-	for i := range ids {
-		ids[i] = hook.ID{byte(i)}
-	}
-	for _, c := range []struct {
-		needed []int
-		want   [][3]int // low, high, events
-	}{
-		{nil, [][3]int{{0, 7, 8}}},
-		{[]int{0, 7}, [][3]int{{1, 6, 6}}},
-		{[]int{3, 5}, [][3]int{{0, 2, 3}, {4, 4, 1}, {6, 7, 2}}},
-		{[]int{0, 1, 2, 3, 4, 5, 6, 7}, nil},
-	} {
-		needed := map[hook.ID]bool{}
-		for _, n := range c.needed {
-			needed[ids[n]] = true
-		}
-		runs := runsWithout(ids, needed)
-		if len(runs) != len(c.want) {
-			t.Fatalf("without %v: %v", c.needed, runs)
-		}
-		for i, r := range runs {
-			if want := c.want[i]; r.low != ids[want[0]] || r.high != ids[want[1]] || r.events != want[2] {
-				t.Errorf("without %v: %v", c.needed, runs)
-			}
-		}
-	}
 }
 
 // An event is dropped with all its rows.
@@ -462,7 +432,7 @@ func TestAnEventThatIsAskedForAgainStays(t *testing.T) {
 	if err := node(a.Store).Housekeep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	asked, err := other.read.DB.BeginTx(t.Context(), nil)
+	asked, err := other.core.Read.DB.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

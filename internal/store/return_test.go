@@ -12,7 +12,7 @@ import (
 func TestWhatCannotBeReadAnyMoreGoesBackToTheTable(t *testing.T) {
 	f, scope, e := oneEndpoint(t)
 	f.say(scope, 1)
-	if _, err := f.engine.(*sqlite.DB).Conn().Exec("UPDATE secrets SET sealed = x'00'"); err != nil {
+	if _, err := f.core.Engine.(*sqlite.DB).Conn().Exec("UPDATE secrets SET sealed = x'00'"); err != nil {
 		t.Fatal(err)
 	}
 	var told hook.Commit

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/accounts"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -16,7 +17,7 @@ import (
 func (p *peer) write(statement string, args ...any) {
 	p.t.Helper()
 	p.must(p.do(p.t.Context(), "test", 1, func(t *tx) error {
-		_, err := t.exec("test", statement, args...)
+		_, err := t.Exec("test", statement, args...)
 		return err
 	}))
 }
@@ -31,7 +32,7 @@ func (p *peer) types(e *hook.Endpoint, types ...string) {
 // revisions returns how many revisions are stored, and how many bytes they have.
 func (p *peer) revisions() (rows, bytes int) {
 	p.t.Helper()
-	p.must(p.read.QueryRowContext(p.t.Context(), "SELECT count(*), coalesce(sum(octet_length(url) + octet_length(types)), 0) FROM endpoint_revisions").Scan(&rows, &bytes))
+	p.must(p.core.Read.QueryRowContext(p.t.Context(), "SELECT count(*), coalesce(sum(octet_length(url) + octet_length(types)), 0) FROM endpoint_revisions").Scan(&rows, &bytes))
 	return rows, bytes
 }
 
@@ -50,20 +51,20 @@ func TestRevisionsAreBounded(t *testing.T) {
 	onBoth(t, func(t *testing.T, open func() *peer) {
 		p := open()
 		e := p.signing("https://example.com/a")
-		for n := range 3 * maxRevisions {
+		for n := range 3 * accounts.MaxRevisions {
 			p.types(e, fmt.Sprint("t", n%2))
 			if n%2 == 0 {
 				p.publish()
 			}
 		}
-		if rows, _ := p.revisions(); rows > maxRevisions || rows < maxRevisions/4 {
+		if rows, _ := p.revisions(); rows > accounts.MaxRevisions || rows < accounts.MaxRevisions/4 {
 			t.Errorf("%d revisions of short lists", rows)
 		}
 		for n := range 8 {
 			p.types(e, manyTypes(n)...)
 			p.publish()
 		}
-		if rows, bytes := p.revisions(); rows < 2 || bytes > maxRevisionBytes+40_000 {
+		if rows, bytes := p.revisions(); rows < 2 || bytes > accounts.MaxRevisionBytes+40_000 {
 			t.Errorf("%d revisions of long lists have %d bytes", rows, bytes)
 		}
 		before, _ := p.revisions()
@@ -77,7 +78,7 @@ func TestRevisionsAreBounded(t *testing.T) {
 			t.Errorf("titles and secrets made %d revisions", after-before)
 		}
 		// Control, also for stores of earlier releases: nothing else bounds the table.
-		many := 3 * revisionPage
+		many := 3 * accounts.RevisionPage
 		p.write(`INSERT INTO endpoint_revisions (endpoint, revision, mode, tenant, at, url, types, status, profile)
 			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ` + fmt.Sprint(many) + `)
 			SELECT r.endpoint, 1000000 + n.i, r.mode, r.tenant, r.at, r.url, '["x"]', r.status, r.profile
@@ -86,7 +87,7 @@ func TestRevisionsAreBounded(t *testing.T) {
 			t.Fatalf("control: %d rows", rows)
 		}
 		p.must(p.Housekeep(t.Context()))
-		if rows, _ := p.revisions(); rows != maxRevisions {
+		if rows, _ := p.revisions(); rows != accounts.MaxRevisions {
 			t.Errorf("housekeeping leaves %d revisions", rows)
 		}
 	})
@@ -100,7 +101,7 @@ func TestHistorySurvivesAFlood(t *testing.T) {
 		first := p.publish()
 		p.types(e, "other")
 		second := p.publish()
-		for n := range 3 * maxRevisions {
+		for n := range 3 * accounts.MaxRevisions {
 			p.types(e, fmt.Sprint("t", n))
 		}
 		for event, want := range map[hook.ID]string{first.Event: "*", second.Event: "other"} {
@@ -111,7 +112,7 @@ func TestHistorySurvivesAFlood(t *testing.T) {
 				t.Errorf("want %s, history %+v, %v", want, list, err)
 			}
 		}
-		if rows, _ := p.revisions(); rows > maxRevisions {
+		if rows, _ := p.revisions(); rows > accounts.MaxRevisions {
 			t.Errorf("%d revisions", rows)
 		}
 	})

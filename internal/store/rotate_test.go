@@ -15,6 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // keysOf returns a keyring of keys that consist of one byte each.
@@ -81,7 +82,7 @@ func (p *peer) columnsSealedBy(fill byte) (found []string) {
 		err = row.Scan(&name[0], &name[1])
 		return name, err
 	}
-	columns, err := sqltext.Collect(p.t.Context(), p.read, scan,
+	columns, err := sqltext.Collect(p.t.Context(), p.core.Read, scan,
 		"SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'")
 	p.must(err)
 	for _, c := range columns {
@@ -135,7 +136,7 @@ func TestRotateMasterKey(t *testing.T) {
 			p := openPeer(t, with(1))
 			installation := p.Installation()
 			var all []*hook.Endpoint
-			for i := range 3 * resealPage / 2 {
+			for i := range 3 * upkeep.ResealPage / 2 {
 				all = append(all, p.signing(fmt.Sprintf("https://example.com/%d?token=%d", i, i)))
 			}
 			once := &hook.Once{Route: "r", Key: "k", Scope: acme, Answer: func(any) (int, []byte) { return 201, []byte("the answer") }}
@@ -148,7 +149,7 @@ func TestRotateMasterKey(t *testing.T) {
 			p.write("UPDATE secrets SET sealed = ? WHERE endpoint = ? AND version = 1", append([]byte{1}, bytes.Repeat([]byte{9}, 60)...), all[0].ID[:])
 
 			// The walk is held back, so that the process dies before its end.
-			p.rotations.walking.Lock()
+			p.upkeep.Resealing().Lock()
 			p.publish()
 			before := p.notSealedBy(2)
 			calls := make(chan error, 100)
@@ -183,20 +184,20 @@ func TestRotateMasterKey(t *testing.T) {
 			if n := p.count("SELECT count(*) FROM secrets WHERE endpoint = ? AND substr(sealed, 2, 4) = ?", made.ID[:], id[:]); n != 2 {
 				t.Errorf("%d of 2 secrets sealed with the new key at once", n)
 			}
-			if _, _, err := p.resealTable(t.Context(), 1); err != nil {
+			if _, _, err := p.upkeep.ResealTable(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
 			if left := p.notSealedBy(2); left == 0 || left >= before {
 				t.Fatalf("%d of %d values left in the middle", left, before)
 			}
-			p.stop() // nothing of the walk is done after this
-			p.rotations.walking.Unlock()
+			p.core.Stop() // nothing of the walk is done after this
+			p.upkeep.Resealing().Unlock()
 			p.must(p.Close())
 
 			refuses("in the middle", 2)
 			refuses("in the middle", 1)
 			p = openPeer(t, with(1, 2))
-			p.must(p.reseal(t.Context()))
+			p.must(p.upkeep.Reseal(t.Context()))
 			if left := p.notSealedBy(2); left != 1 { // the damaged one
 				t.Errorf("%d values are left under the earlier key", left)
 			}
@@ -277,8 +278,8 @@ func TestRotateMasterKeyOnNodes(t *testing.T) {
 		return err == nil && len(keys.Keys[1].Missing) == 0
 	})
 	// The node that was asked dies before it has sealed anything again.
-	a.rotations.walking.Lock()
-	defer a.rotations.walking.Unlock()
+	a.upkeep.Resealing().Lock()
+	defer a.upkeep.Resealing().Unlock()
 	r, err := a.RotateMasterKey(t.Context())
 	a.must(err)
 	// The other node has not learned of it and loses neither key.

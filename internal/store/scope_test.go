@@ -88,11 +88,11 @@ func TestScopeIsReadWithThreeQueries(t *testing.T) {
 		p.must(err)
 		p.must(p.DeleteEndpoint(t.Context(), acme, made[7].ID))
 		made = slices.Delete(made, 7, 8)
-		view, err := p.read.View(t.Context())
+		view, err := p.core.Read.View(t.Context())
 		p.must(err)
 		defer view.Done()
 		c := &queryCount{Querier: view}
-		entry, err := p.dir.Load(t.Context(), c, acme)
+		entry, err := p.core.Directory.Load(t.Context(), c, acme)
 		p.must(err)
 		if c.n != 3 || len(entry.Endpoints) != len(made) {
 			t.Fatalf("%d queries for %d endpoints, want 3 for %d", c.n, len(entry.Endpoints), len(made))
@@ -149,8 +149,8 @@ func TestChangeOfAnotherNodeRereadsOneEndpoint(t *testing.T) {
 	}
 	// A change without an endpoint, as earlier releases write it, stands for all endpoints.
 	a.must(a.do(t.Context(), "test", 1, func(x *tx) error {
-		x.tellNodes(sqltext.ChangedScope, acme, hook.Ref{})
-		_, err := x.exec("touch tenant", "UPDATE tenants SET name = name WHERE id = ?", acme.Tenant)
+		x.TellNodes(sqltext.ChangedScope, acme, hook.Ref{})
+		_, err := x.Exec("touch tenant", "UPDATE tenants SET name = name WHERE id = ?", acme.Tenant)
 		return err
 	}))
 	if got := changed(); len(got) != 5 {

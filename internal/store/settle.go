@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Owner and fence decide who may change a pending delivery.
@@ -45,7 +46,7 @@ func (s *Store) Settle(ctx context.Context, done []hook.Settlement) ([]hook.Due,
 	}
 	var due []hook.Due
 	o.Apply = func(t *tx) error {
-		t.bytes += o.Bytes
+		t.Bytes += o.Bytes
 		planned := map[hook.ID]hook.Due{}
 		for i := range done {
 			if err := t.settle(&done[i], planned); err != nil {
@@ -89,13 +90,13 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 		}
 	}
 	if was.Open() && !after.State.Open() {
-		t.addOpen(after.Scope, -1)
+		t.AddOpen(after.Scope, -1)
 	}
 	if err := t.logAttempt(&after, job.Trigger, o); err != nil {
 		return err
 	}
-	t.noteAttempt(&after, was, o)
-	target, err := t.endpoint(after.Scope, after.Endpoint)
+	t.NoteAttempt(&after, was, o)
+	target, err := t.Endpoint(after.Scope, after.Endpoint)
 	if err != nil || target == nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (t *tx) settle(done *hook.Settlement, planned map[hook.ID]hook.Due) error {
 		return err
 	}
 	if effects.Has(hook.EffectExhausted) {
-		t.exhausted(target, &after, job.Event, o)
+		t.s.alerts.Exhausted(t.Tx, target, &after, job.Event, o)
 	}
 	if after.Kind == hook.TestEvent && target.Unverified() {
 		if err := t.answered(target, &after, o); err != nil {
@@ -128,7 +129,7 @@ const giveBackPause = time.Second
 func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 	d := &job.Delivery
 	due := d.Due
-	if soonest := t.now.Add(giveBackPause); due.Before(soonest) || job.Trigger.OneShot() {
+	if soonest := t.Now.Add(giveBackPause); due.Before(soonest) || job.Trigger.OneShot() {
 		due = soonest
 	}
 	gone, err := t.giveBackDelivery(job, due)
@@ -140,8 +141,8 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 		return err
 	}
 	if target == nil {
-		if e, err := t.endpoint(d.Scope, d.Endpoint); err != nil || e != nil && e.Damage != 0 {
-			t.tellNodes(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint}) // another node may have the key that opens its secrets
+		if e, err := t.Endpoint(d.Scope, d.Endpoint); err != nil || e != nil && e.Damage != 0 {
+			t.TellNodes(sqltext.WorkDue, d.Scope, hook.Ref{Endpoint: d.Endpoint}) // another node may have the key that opens its secrets
 			return err
 		}
 		if job.Trigger.OneShot() {
@@ -149,8 +150,8 @@ func (t *tx) giveBack(job *hook.Job, planned map[hook.ID]hook.Due) error {
 		}
 		return nil
 	}
-	if !t.canAttempt(target) {
-		t.noteDue(target, due)
+	if !t.CanAttempt(target) {
+		t.NoteDue(target, due)
 		return nil
 	}
 	if old, ok := planned[target.ID]; !ok || due.Before(old.At) {
@@ -167,7 +168,7 @@ func (t *tx) giveBackDelivery(job *hook.Job, due time.Time) (gone bool, err erro
 		return !had, err
 	}
 	d := &job.Delivery
-	n, err := t.exec("give delivery back", "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND owner = ?",
+	n, err := t.Exec("give delivery back", "UPDATE deliveries SET owner = 0, due = ? WHERE event = ? AND endpoint = ? AND fence = ? AND state = 0 AND owner = ?",
 		sqltext.Micros(due), d.Event[:], d.Endpoint[:], d.Fence, d.Owner)
 	return n == 0, err
 }
@@ -179,9 +180,9 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 	if job.Trigger.OneShot() || d.State != hook.Pending {
 		return d, 0, false, nil
 	}
-	after, effects := hook.Next(d, policy, job.Trigger, *o, t.now, t.s.opts.Jitter())
-	t.rows++
-	ok, err := t.c.Move(&d, &after)
+	after, effects := hook.Next(d, policy, job.Trigger, *o, t.Now, t.s.opts.Jitter())
+	t.Rows++
+	ok, err := t.Conn.Move(&d, &after)
 	return after, effects, ok, sqltext.Wrap("settle delivery", err)
 }
 
@@ -189,14 +190,14 @@ func (t *tx) settleFast(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (ho
 // outcomes, whose row has since been held, cancelled or claimed again. was is the state
 // that it found.
 func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (after hook.Delivery, was hook.State, effects hook.Effect, ok bool, err error) {
-	row, ok, err := t.readDelivery(job.Delivery.Event, job.Delivery.Endpoint)
+	row, ok, err := t.ReadDelivery(job.Delivery.Event, job.Delivery.Endpoint)
 	if err != nil || !ok {
 		return row, row.State, 0, false, err
 	}
 	if job.Trigger.OneShot() {
-		became := replayCounts{failed: 1}
+		became := unit.ReplayCounts{Failed: 1}
 		if o.Success {
-			became = replayCounts{delivered: 1}
+			became = unit.ReplayCounts{Delivered: 1}
 		}
 		if err := t.takeShot(&row, became); err != nil {
 			return row, row.State, 0, false, err
@@ -208,14 +209,14 @@ func (t *tx) settleSlow(job *hook.Job, o *hook.Outcome, policy *hook.Policy) (af
 			trigger = hook.ByHand // this job no longer decides the schedule
 		}
 		if job.Holder != t.s.Epoch() || row.Owner != 0 && row.Owner != t.s.Epoch() {
-			t.staleSettles++
+			t.StaleSettles++
 		}
 	}
-	after, effects = hook.Next(row, policy, trigger, *o, t.now, t.s.opts.Jitter())
+	after, effects = hook.Next(row, policy, trigger, *o, t.Now, t.s.opts.Jitter())
 	if o.Success && trigger.OneShot() && row.State == hook.Pending {
-		t.dropped = append(t.dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
+		t.Dropped = append(t.Dropped, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
 		if row.Owner != 0 && row.Owner != t.s.Epoch() {
-			t.tellNodes(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
+			t.TellNodes(sqltext.DroppedJob, row.Scope, hook.Ref{Event: row.Event, Endpoint: row.Endpoint, Scheduled: true})
 		}
 	}
 	if o.Success && (trigger.OneShot() || row.State != hook.Pending) {
@@ -230,12 +231,12 @@ func (t *tx) logAttempt(d *hook.Delivery, trigger hook.Trigger, o *hook.Outcome)
 	if o.Truncated {
 		truncated = 1
 	}
-	t.stats.Attempts++
-	t.grew(d.Scope, d.Event, hook.DiskBytes{Attempts: attemptRow + int64(len(o.Message)+len(o.ResponseHeaders)+len(o.ResponseBody))})
-	if err := t.keepAnswer(d, o); err != nil {
+	t.Counts.Attempts++
+	t.Grew(d.Scope, d.Event, hook.DiskBytes{Attempts: unit.AttemptRow + int64(len(o.Message)+len(o.ResponseHeaders)+len(o.ResponseBody))})
+	if err := t.s.upkeep.KeepAnswer(t.Tx, d, o); err != nil {
 		return err
 	}
-	return t.insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
+	return t.Insert("log attempt", sqltext.Attempts, d.Event[:], d.Endpoint[:], int64(d.Attempts), int64(d.Scope.Mode), d.Scope.Tenant,
 		sqltext.Micros(o.StartedAt), o.Duration.Microseconds(), int64(o.Status), string(o.Class), o.Message, int64(trigger),
 		sqltext.OrNull(o.ResponseHeaders), sqltext.OrNull(o.ResponseBody), truncated, sqltext.OrNull(sqltext.PackTiming(o.Address, o.Timing)))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // statsWorld runs random work on one or two nodes and counts the rows that it left.
@@ -60,7 +62,7 @@ func (w *statsWorld) step(f *faulty) error {
 	e := w.ends[w.rnd.IntN(len(w.ends))]
 	switch w.rnd.IntN(9) {
 	case 8:
-		through, err := sqltext.Collect(ctx, f.read, sqltext.ScanDelivery,
+		through, err := sqltext.Collect(ctx, f.core.Read, sqltext.ScanDelivery,
 			"SELECT "+sqltext.DeliveryColumns+" FROM deliveries d WHERE d.state = 2 AND d.kind = 0 ORDER BY d.id LIMIT 1 OFFSET ?", w.rnd.IntN(3))
 		if err != nil || len(through) == 0 {
 			return err
@@ -83,7 +85,7 @@ func (w *statsWorld) step(f *faulty) error {
 		f.jobs = append(f.jobs, got.Jobs...)
 		return err
 	case 4:
-		_, err := f.sumStats(ctx)
+		_, err := f.upkeep.SumStats(ctx)
 		return err
 	}
 	var done []hook.Settlement
@@ -137,7 +139,7 @@ func (w *statsWorld) rows(f *faulty) map[minuteOf]*hook.Tally {
 		}
 	}
 	ctx := w.t.Context()
-	_, err := sqltext.Collect(ctx, f.read, func(row sqltext.Scanner) (none struct{}, err error) {
+	_, err := sqltext.Collect(ctx, f.core.Read, func(row sqltext.Scanner) (none struct{}, err error) {
 		var s sqltext.Subject
 		var at int64
 		err = row.Scan(&s.Mode, &s.Tenant, &at)
@@ -145,7 +147,7 @@ func (w *statsWorld) rows(f *faulty) map[minuteOf]*hook.Tally {
 		return none, err
 	}, "SELECT mode, tenant, accepted_at FROM events WHERE kind = 0")
 	w.must(err)
-	_, err = sqltext.Collect(ctx, f.read, func(row sqltext.Scanner) (none struct{}, err error) {
+	_, err = sqltext.Collect(ctx, f.core.Read, func(row sqltext.Scanner) (none struct{}, err error) {
 		var s sqltext.Subject
 		var created, settled int64
 		var state hook.State
@@ -161,7 +163,7 @@ func (w *statsWorld) rows(f *faulty) map[minuteOf]*hook.Tally {
 	}, "SELECT mode, tenant, endpoint, created_at, settled_at, state FROM deliveries WHERE kind = 0")
 	w.must(err)
 	through := map[hook.ID]bool{}
-	_, err = sqltext.Collect(ctx, f.read, func(row sqltext.Scanner) (none struct{}, err error) {
+	_, err = sqltext.Collect(ctx, f.core.Read, func(row sqltext.Scanner) (none struct{}, err error) {
 		var id hook.ID
 		var s sqltext.Subject
 		var created, at, took, number int64
@@ -196,13 +198,26 @@ func (w *statsWorld) check(f *faulty, when string, step time.Duration) {
 	w.t.Helper()
 	rows := w.rows(f)
 	subjects := []sqltext.Subject{{Scope: hook.Scope{Mode: hook.Live}}, {Scope: hook.Scope{Mode: hook.Test}}}
+	var ids []hook.ID
 	for _, e := range w.ends {
+		ids = append(ids, e.ID)
 		subjects = append(subjects, sqltext.Subject{Scope: e.Scope}, sqltext.Subject{Scope: e.Scope, Endpoint: e.ID})
 	}
 	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for _, s := range subjects {
 		got, err := f.Buckets(w.t.Context(), hook.StatsQuery{Scope: s.Scope, Endpoint: s.Endpoint, From: from, To: from.Add(24 * time.Hour), Step: step})
 		w.must(err)
+		if !s.Endpoint.IsZero() { // with others, and one of the other mode that is left out
+			of, err := f.BucketsOf(w.t.Context(), hook.StatsQuery{Scope: hook.Scope{Mode: s.Mode}, From: from, To: from.Add(24 * time.Hour), Step: step}, ids)
+			w.must(err)
+			list := of[s.Endpoint]
+			if list == nil {
+				list = make([]hook.Tally, len(got.Buckets))
+			}
+			if !reflect.DeepEqual(list, got.Buckets) || of[hook.ID{}] != nil {
+				w.t.Errorf("%s: %v by %v: with others\n%+v\nalone\n%+v", when, s, step, list, got.Buckets)
+			}
+		}
 		var total hook.Tally
 		for i := range got.Buckets {
 			b := &got.Buckets[i]
@@ -269,7 +284,7 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 			if f.fired {
 				break
 			}
-			if err != nil && !errors.Is(err, errNotMine) {
+			if err != nil && !errors.Is(err, upkeep.ErrNotMine) {
 				t.Fatal(err)
 			}
 		}
@@ -290,9 +305,9 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 	// All spans are over, and nothing is left in the log.
 	w.pass(2 * time.Hour)
 	for {
-		next, err := f.sumStats(t.Context())
+		next, err := f.upkeep.SumStats(t.Context())
 		w.must(err)
-		w.pass(max(next, statAge))
+		w.pass(max(next, upkeep.StatAge))
 		if next == 0 {
 			break
 		}
@@ -307,13 +322,13 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 	}
 	// Minutes are kept for a day, hours for longer.
 	w.pass(26 * time.Hour)
-	w.must(f.dropStats(t.Context()))
+	w.must(f.upkeep.DropStats(t.Context()))
 	if n := w.count(f, "stats WHERE span = 60"); n != 0 {
 		t.Errorf("%d minutes are kept after a day", n)
 	}
 	w.check(f, "after a day", time.Hour)
 	w.pass(91 * 24 * time.Hour)
-	w.must(f.dropStats(t.Context()))
+	w.must(f.upkeep.DropStats(t.Context()))
 	if n := w.count(f, "stats"); n != 0 {
 		t.Errorf("%d hours are kept after 91 days", n)
 	}
@@ -321,50 +336,8 @@ func statisticsAreExact(t *testing.T, opts []Options) {
 
 func (w *statsWorld) count(f *faulty, from string) (n int) {
 	w.t.Helper()
-	w.must(f.read.QueryRowContext(w.t.Context(), "SELECT count(*) FROM "+from).Scan(&n))
+	w.must(f.core.Read.QueryRowContext(w.t.Context(), "SELECT count(*) FROM "+from).Scan(&n))
 	return n
-}
-
-// A row of the log has at most statSubjects subjects, and at most statSums sums are in
-// memory at once, however many endpoints there are.
-func TestStatisticsAreBounded(t *testing.T) {
-	sums := &tallies{}
-	for _, n := range []int{1, statSubjects, 3*statSubjects + 1, keptTallies + 1, 1} {
-		sums.reset()
-		for i := range n {
-			sums.of(sqltext.Subject{Endpoint: hook.ID{byte(i >> 16), byte(i >> 8), byte(i), 1}}).Accepted = int64(i)
-		}
-		rows, all := 0, 0
-		if err := sums.rows(true, func(subjects int, data []byte) error {
-			rows, all = rows+1, all+subjects
-			if subjects > statSubjects {
-				t.Errorf("%d subjects in a row", subjects)
-			}
-			return sqltext.ReadLog(data, func(s sqltext.Subject, _ bool, tally []byte) error {
-				var got hook.Tally
-				err := sqltext.AddTally(&got, tally)
-				if i := int(s.Endpoint[0])<<16 | int(s.Endpoint[1])<<8 | int(s.Endpoint[2]); got.Accepted != int64(i) {
-					t.Errorf("subject %d has %d", i, got.Accepted)
-				}
-				return err
-			})
-		}); err != nil || all != n || rows != (n+statSubjects-1)/statSubjects {
-			t.Errorf("%d subjects: %d in %d rows, %v", n, all, rows, err)
-		}
-	}
-	var group []logHead
-	for i := range 100 {
-		group = append(group, logHead{id: int64(i), fresh: i > 45, subjects: 500, bytes: 50_000})
-	}
-	if page := pageToSum(group[:40]); page != nil {
-		t.Errorf("%d rows without a fresh one", len(page))
-	}
-	if page := pageToSum(group[40:60]); len(page) != 20 {
-		t.Errorf("%d of 20 rows that fit", len(page))
-	}
-	if page := pageToSum(group); len(page) != statSums/500 || !page[0].fresh {
-		t.Errorf("%d rows, want the first fresh ones", len(page))
-	}
 }
 
 // A row that another node committed while its neighbours were being added up is neither
@@ -382,16 +355,16 @@ func TestARowThatIsSeenLate(t *testing.T) {
 	came := false
 	for _, conn := range node(f.Store).Writers() {
 		conn.Fault = func(query string) error {
-			if query != dropLog || came {
+			if query != upkeep.Statements()["drop log"] || came {
 				return nil
 			}
 			came = true
-			_, err := f.read.DB.ExecContext(t.Context(), "INSERT INTO stat_log SELECT id + 1, span, start, fresh, subjects, data FROM stat_log ORDER BY id LIMIT 1")
+			_, err := f.core.Read.DB.ExecContext(t.Context(), "INSERT INTO stat_log SELECT id + 1, span, start, fresh, subjects, data FROM stat_log ORDER BY id LIMIT 1")
 			return err
 		}
 	}
 	for _, want := range []int{3, 1} {
-		_, err := f.sumStats(t.Context())
+		_, err := f.upkeep.SumStats(t.Context())
 		w.must(err)
 		got, err := f.Buckets(t.Context(), hook.StatsQuery{Scope: scope, From: w.now.Truncate(time.Hour), To: w.now.Truncate(time.Hour).Add(time.Hour), Step: time.Hour})
 		w.must(err)

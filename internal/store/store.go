@@ -1,6 +1,7 @@
 // Package store owns the data that Posthorn must not lose. It defines what an event, a
 // settlement and a sweep mean, as operations inside a transaction. The packages below it
-// contain the engines, the writer, and the snapshots of endpoints.
+// contain the operations of accounts, alerts, replays and upkeep, the transaction itself (unit), the
+// engines, the writer, and the snapshots of endpoints.
 //
 // It guarantees that an acknowledged write is on disk (with the default
 // [Options].Synchronous), that an event and its deliveries are one transaction, that every
@@ -20,19 +21,26 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/store/accounts"
+	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/batch"
 	"github.com/posthorn/posthorn/internal/store/cluster"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/read"
+	"github.com/posthorn/posthorn/internal/store/replays"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
+	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
+
+// KeySource is where the master keys of a process are stored.
+type KeySource = upkeep.KeySource
 
 // Options say how a store is opened and which callbacks it uses. Keys is required, and one
 // of Dir, Path and Postgres.
@@ -129,49 +137,26 @@ type Options struct {
 // writer is carried out even if its caller has gone.
 type Store struct {
 	*read.Lists
-	opts   Options
-	log    *slog.Logger
-	keys   *seal.Keyring
-	ids    *hook.IDs
-	engine engine
-	peers  peers
-	writer *batch.Writer[*tx]
-	read   *sqltext.Reader
-	dir    *directory.Directory
-	known  *directory.KeyCache
-	uses   *keyUses
-	stats  counters
+	*upkeep.Keeper
+	*accounts.Accounts
+	*alerts.Alerts
+	*replays.Replayer
+	opts     Options
+	machine  bool // the clock is that of the machine
+	core     *unit.Core
+	upkeep   upkeep.Duties
+	accounts accounts.Duties
+	alerts   alerts.Duties
+	replays  replays.Duties
+	writer   *batch.Writer[*tx]
+	stats    counters
 
 	logLength func() int64
-	counting  counting
-	scrubs    scrubs
-	disk      *diskMeter
-	kept      atomic.Pointer[keptLimits]
-	dueSoon   chan struct{} // retention must look at something soon
 
-	// Used by the writer goroutine only, see tx.go.
-	backlog    map[hook.Scope]int       // open deliveries
-	countedAt  map[hook.Scope]time.Time // when each count in backlog was taken
-	sinceCount map[hook.Scope]int       // change of the number of open deliveries since a count began
-	announced  map[hook.ID]time.Time    // when shared work was last announced
-	accepted   time.Time                // time of acceptance of the last event
-	heads      map[hook.Mode]auditHead  // of the audit log
-	auditing   bool                     // a commit with entries of the audit log is in progress
-	lastSwept  hook.ID                  // the endpoint that was swept last
-	lastStat   int64                    // see statID
-	tallies    tallies                  // of the transaction in progress
-	windows    map[channel]window       // of alerts, see alerts.go
+	// Used by the writer's goroutine only, see package unit.
+	lastSwept hook.ID // the endpoint that was swept last
 
-	rotations rotations // of the master key
-
-	sweeps  chan struct{}
-	counted chan struct{} // a transaction counted something
-	digests chan struct{} // a transaction left alerts to a digest
-	sweeper sync.WaitGroup
-	life    context.Context // ends with Close
-	stop    context.CancelFunc
-
-	retention *retentionClock // nil: Options.Now was given, and retention follows it
+	sweeps chan struct{}
 }
 
 // Stats holds counters since the store was opened, and the current state.
@@ -197,52 +182,36 @@ type counters struct {
 // wrap ErrLocked, ErrNewerSchema, ErrMasterKeyMismatch, ErrCorrupt, ErrPostgres or
 // ErrPostgresURL if one of these is the reason. The caller must call Recover next.
 func Open(ctx context.Context, opts Options) (*Store, error) {
-	var watch *retentionClock
-	if opts.Now == nil {
-		watch = &retentionClock{checked: time.Now()}
-	}
+	machine := opts.Now == nil
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		opts: opts, log: opts.Log, keys: opts.Keys, ids: hook.NewIDs(opts.Now),
-		dir: directory.New(opts.Keys, opts.Log), known: directory.NewKeyCache(), uses: newKeyUses(), backlog: map[hook.Scope]int{}, countedAt: map[hook.Scope]time.Time{}, sinceCount: map[hook.Scope]int{}, announced: map[hook.ID]time.Time{},
-		sweeps:    make(chan struct{}, 1),
-		counted:   make(chan struct{}, 1),
-		digests:   make(chan struct{}, 1),
-		windows:   map[channel]window{},
-		scrubs:    scrubs{turn: make(chan struct{}, 1)},
-		retention: watch,
-		disk:      newDiskMeter(),
-		dueSoon:   make(chan struct{}, 1),
-		rotations: rotations{wake: make(chan struct{}, 1)},
+		opts: opts, machine: machine,
+		core: &unit.Core{Clock: opts.Now, Log: opts.Log, Keys: opts.Keys, IDs: hook.NewIDs(opts.Now),
+			Directory: directory.New(opts.Keys, opts.Log), KnownKeys: directory.NewKeyCache(), TenantBacklog: opts.TenantBacklog},
+		sweeps: make(chan struct{}, 1),
 	}
-	s.kept.Store(&keptLimits{server: s.serverRetention()})
-	s.life, s.stop = context.WithCancel(context.Background())
+	s.core.Begin()
 	if opts.Postgres != "" {
 		err = s.openPostgres(ctx)
 	} else {
 		err = s.openSQLite(ctx)
 	}
 	if err == nil {
-		if err = errors.Join(s.dir.ReadBound(ctx, s.read), s.beginKeys(ctx), s.loadRetention(ctx)); err != nil {
+		if err = errors.Join(s.core.Directory.ReadBound(ctx, s.core.Read), s.upkeep.Begin(ctx)); err != nil {
 			s.writer.Close()
-			err = errors.Join(err, s.engine.Close())
+			err = errors.Join(err, s.core.Engine.Close())
 		}
 	}
 	if err != nil {
-		s.stop()
+		s.core.Stop()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s.checkBudget(ctx)
-	s.sweeper.Go(func() { s.sweep(s.life) })
-	s.sweeper.Go(func() { s.writeUses(s.life) })
-	s.sweeper.Go(func() { s.watchStats(s.life) })
-	s.sweeper.Go(func() { s.watchDisk(s.life) })
-	s.sweeper.Go(func() { s.watchRetention(s.life) })
-	s.sweeper.Go(func() { s.watchRotation(s.life) })
-	s.sweeper.Go(func() { s.watchDigests(s.life) })
+	s.core.Go(s.sweep)
+	s.accounts.Begin()
+	s.alerts.Begin()
 	return s, nil
 }
 
@@ -250,9 +219,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 func (s *Store) openSQLite(ctx context.Context) error {
 	o := &s.opts
 	if o.Synchronous != "full" {
-		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
+		s.core.Log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
 	}
-	db, err := sqlite.Open(ctx, sqlite.Options{Path: o.Path, Synchronous: o.Synchronous, Keys: o.Keys, Log: s.log,
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: o.Path, Synchronous: o.Synchronous, Keys: o.Keys, Log: s.core.Log,
 		Fatal: func(err error) { s.writer.Stop(err) }})
 	if err != nil {
 		return err
@@ -263,8 +232,8 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.ids.Above(last)
-	s.engine, s.peers, s.read, s.logLength = db, solo{db.Epoch()}, db.Reader(), db.LogLength
+	s.core.IDs.Above(last)
+	s.core.Engine, s.core.Peers, s.core.Read, s.logLength = db, unit.Solo(db.Epoch()), db.Reader(), db.LogLength
 	reserve := batch.NewReserve(sqlite.ReservePath(o.Path), o.Reserve)
 	db.Full = reserve.Spent
 	s.start(0, reserve)
@@ -279,15 +248,15 @@ const callerWaits = 3500 * time.Millisecond
 func (s *Store) openPostgres(ctx context.Context) error {
 	o := &s.opts
 	if o.Synchronous != "full" {
-		s.log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
+		s.core.Log.Warn("the store may lose acknowledged events at a power cut", "synchronous", o.Synchronous)
 	}
 	c, err := cluster.Open(ctx, cluster.Options{URL: o.Postgres, Dir: o.Dir, Lease: o.Lease, Version: o.Version,
-		Durable: o.Synchronous == "full", Keys: o.Keys, Now: s.now, Machine: func() bool { return s.retention != nil }, Log: s.log})
+		Durable: o.Synchronous == "full", Keys: o.Keys, Now: s.core.Now, Machine: func() bool { return s.machine }, Log: s.core.Log})
 	if err != nil {
 		return err
 	}
-	s.ids.Above(c.Floor())
-	s.engine, s.peers, s.read, s.logLength = c, c, c.Reader(), func() int64 { return 0 }
+	s.core.IDs.Above(c.Floor())
+	s.core.Engine, s.core.Peers, s.core.Read, s.logLength = c, c, c.Reader(), func() int64 { return 0 }
 	s.start(callerWaits, nil)
 	c.Run(cluster.Hooks{Changed: s.learnChanges, TakeOver: s.takeOverNodes, Writer: s.writer})
 	return nil
@@ -295,8 +264,21 @@ func (s *Store) openPostgres(ctx context.Context) error {
 
 // start prepares the lists and starts the writer.
 func (s *Store) start(callerWaits time.Duration, reserve *batch.Reserve) {
-	s.Lists = read.New(read.Options{Reader: s.read, Directory: s.dir, Keys: s.known, Shared: s.peers.Shared(), Now: s.now, Log: s.log, Fail: s.readError})
-	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits, Took: s.opts.CommitTook})
+	s.Lists = read.New(read.Options{Reader: s.core.Read, Directory: s.core.Directory, Keys: s.core.KnownKeys, Shared: s.core.Peers.Shared(), Now: s.core.Now, Log: s.core.Log, Fail: s.core.ReadError})
+	s.Alerts, s.alerts = alerts.New(alerts.Options{Core: s.core, Wanted: s.opts.ProfileOf != nil, Targets: targetsOf, Publish: s.publishAlert})
+	s.Replayer, s.replays = replays.New(replays.Options{Core: s.core, Lists: s.Lists, Ended: s.alerts.ReplaysEnded,
+		Deliver: func(t *unit.Tx, e *hook.Event, target *hook.Endpoint, profile hook.ProfileHash) error {
+			_, err := (&tx{t, s}).deliverLater(e, target, profile)
+			return err
+		}})
+	deleteEndpoint := func(t *unit.Tx, e *hook.Endpoint) error { return (&tx{t, s}).deleteEndpoint(e) }
+	s.Accounts, s.accounts = accounts.New(s.core, deleteEndpoint)
+	s.Keeper, s.upkeep = upkeep.New(upkeep.Options{Core: s.core, Lists: s.Lists,
+		Retention: s.opts.Retention, RetentionPayloads: s.opts.RetentionPayloads, RetentionAnswers: s.opts.RetentionAnswers, AuditRetention: s.opts.AuditRetention,
+		DiskBudget: s.opts.DiskBudget, KeySource: s.opts.KeySource, MachineClock: s.machine, Fatal: s.opts.Fatal,
+		DeleteEndpoint: deleteEndpoint, Hourly: append(s.accounts.Hourly(), s.replays.DropOld, s.expireOldHeld)})
+	s.core.Submit, s.core.Closed = s.submit, func() bool { return s.writer.Closed() }
+	s.writer = batch.New(batch.Options[*tx]{Engine: transactions{s}, Log: s.core.Log, Reserve: reserve, Fatal: s.opts.Fatal, CallerWaits: callerWaits, Took: s.opts.CommitTook})
 }
 
 // Close runs the accepted writes and closes the database. Later calls are refused with
@@ -305,29 +287,29 @@ func (s *Store) Close() error {
 	if s.writer.Closed() {
 		return nil
 	}
-	s.stop()
-	s.closeDisk()
+	s.core.Stop()
+	s.upkeep.End()
 	s.writer.Close()
-	s.sweeper.Wait()
-	return sqltext.Wrap("close store", s.engine.Close())
+	s.core.Wait()
+	return sqltext.Wrap("close store", s.core.Engine.Close())
 }
 
 // Ready returns an error if the store does not accept writes: it is closed, it stopped
 // after an I/O error, the disk is full, or the database does not respond.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.writer.Ready(); err != nil {
-		return answer(err)
+		return unit.Answer(err)
 	}
 	var one int
-	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM meta LIMIT 1").Scan(&one); err != nil {
-		return s.readError("check database", err)
+	if err := s.core.Read.QueryRowContext(ctx, "SELECT 1 FROM meta LIMIT 1").Scan(&one); err != nil {
+		return s.core.ReadError("check database", err)
 	}
 	return nil
 }
 
 // Epoch returns the number of this opening. It is the owner of the deliveries in this
 // process's memory.
-func (s *Store) Epoch() int64 { return s.peers.Epoch() }
+func (s *Store) Epoch() int64 { return s.core.Peers.Epoch() }
 
 // Stats returns the counters.
 func (s *Store) Stats() Stats {
@@ -388,9 +370,6 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// now returns the time with the database's precision.
-func (s *Store) now() time.Time { return s.opts.Now().UTC().Truncate(time.Microsecond) }
-
 // ClusterStats holds the numbers of one node of several. All but Nodes are 0 on SQLite.
 type ClusterStats struct {
 	Nodes           int           // nodes alive now
@@ -402,12 +381,12 @@ type ClusterStats struct {
 
 // ClusterStats returns the numbers since the store was opened.
 func (s *Store) ClusterStats() ClusterStats {
-	return ClusterStats{Nodes: s.peers.Nodes(), ClockAhead: s.peers.ClockAhead(), Takeovers: s.stats.takeovers.Load(), TakenDeliveries: s.stats.takenOver.Load(), StaleSettles: s.stats.staleSettles.Load()}
+	return ClusterStats{Nodes: s.core.Peers.Nodes(), ClockAhead: s.core.Peers.ClockAhead(), Takeovers: s.stats.takeovers.Load(), TakenDeliveries: s.stats.takenOver.Load(), StaleSettles: s.stats.staleSettles.Load()}
 }
 
 // Nodes returns how many nodes share the database now, at least 1.
-func (s *Store) Nodes() int { return s.peers.Nodes() }
+func (s *Store) Nodes() int { return s.core.Peers.Nodes() }
 
 // Holds reports whether a job may still be attempted: the lease under which it was handed
 // over has not expired. Otherwise the caller settles the job as skipped.
-func (s *Store) Holds(j *hook.Job) bool { return s.peers.Holds(j.Holder) }
+func (s *Store) Holds(j *hook.Job) bool { return s.core.Peers.Holds(j.Holder) }

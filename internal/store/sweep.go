@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Sweeps are work over all open deliveries of an endpoint, ordered by a change of its
@@ -21,15 +23,15 @@ import (
 //
 // A single process takes the bound from its ids, which only grow. Nodes on PostgreSQL have
 // their own clocks, so there the commit raises the bound above all stored events while no
-// node can publish, and every node's next id is above it (tx.holds). New ids are made only
+// node can publish, and every node's next id is above it (unit.Effects.Holds). New ids are made only
 // after that commit, so no other operation may follow a hold in its transaction
-// (tx.Written).
+// (unit.Tx.Written).
 //
 // While a hold is in progress, claims take nothing from the endpoint (beingHeld,
 // claimable), and a release or discard waits for the end of the hold (orderAfterHold).
 const (
 	sweepHold    = "hold"    // pending -> held
-	sweepRelease = "release" // held -> pending, due now
+	sweepRelease = "release" // held -> pending, due now, or when the event may be sent
 	sweepDiscard = "discard" // held -> cancelled
 	sweepCancel  = "cancel"  // pending and held -> cancelled
 
@@ -38,13 +40,13 @@ const (
 
 // orderHold orders a hold of the deliveries that are pending now.
 func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
-	bound := t.s.ids.Next()
-	if _, err := t.exec("order hold", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_bound = ?, sweep_next = '' WHERE id = ?",
+	bound := t.s.core.IDs.Next()
+	if _, err := t.Exec("order hold", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_bound = ?, sweep_next = '' WHERE id = ?",
 		sweepHold, string(why), bound[:], target.ID[:]); err != nil {
 		return err
 	}
-	t.sweeps = true
-	t.holds = append(t.holds, target.ID)
+	t.Sweeps = true
+	t.Holds = append(t.Holds, target.ID)
 	return t.deleteShots(target, false)
 }
 
@@ -52,19 +54,19 @@ func (t *tx) orderHold(target *hook.Endpoint, why hook.Reason) error {
 // ends first: some of its rows may still be owned by a dispatcher that forgot their jobs
 // when the endpoint was disabled.
 func (t *tx) orderAfterHold(endpoint hook.ID, sweep string) error {
-	t.sweeps = true
-	_, err := t.exec("order sweep", `UPDATE endpoints SET
+	t.Sweeps = true
+	_, err := t.Exec("order sweep", `UPDATE endpoints SET
 		sweep_next = CASE WHEN sweep = 'hold' THEN ? ELSE '' END,
 		sweep = CASE WHEN sweep = 'hold' THEN 'hold' ELSE ? END WHERE id = ?`, sweep, sweep, endpoint[:])
 	return err
 }
 
 func (t *tx) orderCancel(target *hook.Endpoint) error {
-	t.sweeps = true
-	if err := t.endReplays(target); err != nil {
+	t.Sweeps = true
+	if err := t.s.replays.End(t.Tx, target); err != nil {
 		return err
 	}
-	if _, err := t.exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
+	if _, err := t.Exec("order cancel", "UPDATE endpoints SET sweep = ?, sweep_reason = ?, sweep_next = '' WHERE id = ?",
 		sweepCancel, string(hook.ReasonEndpointDeleted), target.ID[:]); err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func (s *Store) sweepAll(ctx context.Context) error {
 		})
 		if err != nil {
 			if code := hook.CodeOf(err); ctx.Err() == nil && code != hook.CodeStorageFull && code != hook.CodeStorageDown && code != hook.CodeShuttingDown {
-				s.log.Error("sweep of deliveries failed and will be tried again", "error", err)
+				s.core.Log.Error("sweep of deliveries failed and will be tried again", "error", err)
 			}
 			return err
 		}
@@ -131,10 +133,10 @@ func (t *tx) sweepOnce() (bool, error) {
 func (t *tx) nextSweeps() ([]hook.ID, error) {
 	const ordered = "SELECT id FROM endpoints WHERE sweep <> '' AND id > ? ORDER BY id LIMIT 8"
 	last := t.s.lastSwept
-	ids, err := sqltext.Collect(background, t.c, sqltext.ScanID, ordered, last[:])
+	ids, err := sqltext.Collect(background, t.Conn, sqltext.ScanID, ordered, last[:])
 	if err == nil && len(ids) == 0 && !last.IsZero() {
 		last = hook.ID{}
-		ids, err = sqltext.Collect(background, t.c, sqltext.ScanID, ordered, last[:])
+		ids, err = sqltext.Collect(background, t.Conn, sqltext.ScanID, ordered, last[:])
 	}
 	if len(ids) > 0 {
 		t.s.lastSwept = ids[len(ids)-1]
@@ -147,7 +149,7 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	var why hook.Reason
 	var bound []byte
 	var scope hook.Scope
-	ok, err := t.row("read sweep", "SELECT sweep, sweep_reason, sweep_bound, mode, tenant FROM endpoints WHERE id = ?{lock}",
+	ok, err := t.Row("read sweep", "SELECT sweep, sweep_reason, sweep_bound, mode, tenant FROM endpoints WHERE id = ?{lock}",
 		[]any{id[:]}, &sweep, &why, &bound, &scope.Mode, &scope.Tenant)
 	if err != nil || !ok {
 		return err
@@ -156,7 +158,7 @@ func (t *tx) sweepPage(id hook.ID, limit int) error {
 	if err != nil || n > 0 {
 		return err
 	}
-	if _, err = t.exec("end sweep", "UPDATE endpoints SET sweep = sweep_next, sweep_next = '' WHERE id = ?", id[:]); err != nil {
+	if _, err = t.Exec("end sweep", "UPDATE endpoints SET sweep = sweep_next, sweep_next = '' WHERE id = ?", id[:]); err != nil {
 		return err
 	}
 	return t.noteEarliest(scope, id)
@@ -171,7 +173,7 @@ func (t *tx) noteEarliest(scope hook.Scope, id hook.ID) error {
 	}
 	at, ok, err := t.earliest(id)
 	if ok {
-		t.noteDue(target, at)
+		t.NoteDue(target, at)
 	}
 	return err
 }
@@ -185,67 +187,69 @@ const (
 )
 
 // moveState returns the statement that moves the rows of a page to another state and
-// raises their fence. Only the page tests the state: tested beside the key, it would make
+// raises their fence. due is the new due time. A held row keeps the time before which its
+// event asked for no attempt, if that is still to come. Only the page tests the state: tested beside the key, it would make
 // PostgreSQL search for each row in an index over the endpoint's whole backlog.
-func moveState(page string) string {
-	return `UPDATE deliveries SET state = ?, reason = ?, due = ?, settled_at = ?, held_at = ?, owner = 0, fence = fence + 1
+func moveState(page, due string) string {
+	return `UPDATE deliveries SET state = ?, reason = ?, due = ` + due + `, settled_at = ?, held_at = ?, owner = 0, fence = fence + 1
 		WHERE (event, endpoint) IN (` + page + `) RETURNING event`
 }
 
 // The statements that carry out a page of a sweep.
 var (
-	holdRows          = moveState(pendingPage)
-	cancelPendingRows = moveState(anyPendingPage)
-	moveHeldRows      = moveState(heldPage)
+	holdRows          = moveState(pendingPage, "CASE WHEN scheduled = 0 AND due > ? THEN due ELSE 0 END")
+	releaseRows       = moveState(heldPage, "CASE WHEN due > ? THEN due ELSE ? END")
+	cancelPendingRows = moveState(anyPendingPage, "?")
+	moveHeldRows      = moveState(heldPage, "?")
 )
 
 // sweepRows moves one page of rows and returns their number.
 func (t *tx) sweepRows(scope hook.Scope, id hook.ID, sweep string, why hook.Reason, bound []byte, limit int) (int, error) {
-	now := sqltext.Micros(t.now)
+	now, none := sqltext.Micros(t.Now), []any{int64(0)}
 	switch sweep {
 	case sweepHold:
-		moved, err := t.moveAll(holdRows, hook.Held, why, 0, 0, now, id[:], bound, limit)
+		moved, err := t.moveAll(holdRows, hook.Held, why, []any{now}, 0, now, id[:], bound, limit)
 		t.dropJobs(id, moved, true)
 		return len(moved), err
 	case sweepRelease:
-		moved, err := t.moveAll(moveHeldRows, hook.Pending, hook.ReasonNone, now, 0, 0, id[:], limit)
+		moved, err := t.moveAll(releaseRows, hook.Pending, hook.ReasonNone, []any{now, now}, 0, 0, id[:], limit)
 		if err != nil || len(moved) == 0 {
 			return 0, err
 		}
 		return len(moved), t.noteReleased(scope, id)
 	case sweepDiscard:
-		moved, err := t.moveAll(moveHeldRows, hook.Cancelled, hook.ReasonDiscarded, 0, now, 0, id[:], limit)
-		t.addOpen(scope, -len(moved))
+		moved, err := t.moveAll(moveHeldRows, hook.Cancelled, hook.ReasonDiscarded, none, now, 0, id[:], limit)
+		t.AddOpen(scope, -len(moved))
 		return len(moved), err
 	}
-	moved, err := t.moveAll(cancelPendingRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
+	moved, err := t.moveAll(cancelPendingRows, hook.Cancelled, why, none, now, 0, id[:], limit)
 	t.dropJobs(id, moved, false)
 	if err == nil && len(moved) == 0 {
-		moved, err = t.moveAll(moveHeldRows, hook.Cancelled, why, 0, now, 0, id[:], limit)
+		moved, err = t.moveAll(moveHeldRows, hook.Cancelled, why, none, now, 0, id[:], limit)
 	}
-	t.addOpen(scope, -len(moved))
+	t.AddOpen(scope, -len(moved))
 	return len(moved), err
 }
 
 // moveAll runs a statement of moveState and returns the events of the rows that it moved.
-func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due, settled, held int64, page ...any) ([]hook.ID, error) {
-	moved, err := returning(t, sqltext.ScanID, statement, append([]any{int64(to), string(why), due, settled, held}, page...)...)
+func (t *tx) moveAll(statement string, to hook.State, why hook.Reason, due []any, settled, held int64, page ...any) ([]hook.ID, error) {
+	moved, err := unit.Returning(t.Tx, sqltext.ScanID, statement, slices.Concat([]any{int64(to), string(why)}, due, []any{settled, held}, page)...)
 	return moved, sqltext.Wrap("sweep deliveries", err)
 }
 
 // dropJobs tells the dispatcher which jobs must no longer be attempted.
 func (t *tx) dropJobs(endpoint hook.ID, events []hook.ID, scheduled bool) {
 	for _, event := range events {
-		t.dropped = append(t.dropped, hook.Ref{Event: event, Endpoint: endpoint, Scheduled: scheduled})
+		t.Dropped = append(t.Dropped, hook.Ref{Event: event, Endpoint: endpoint, Scheduled: scheduled})
 	}
 }
 
 // noteReleased records that the table holds work for the endpoint again.
 func (t *tx) noteReleased(scope hook.Scope, id hook.ID) error {
-	target, err := t.endpoint(scope, id)
+	target, err := t.Endpoint(scope, id)
 	if err == nil && target != nil && target.Receives() {
-		t.noteDue(target, t.now)
-		t.announce(target)
+		t.NoteDue(target, t.Now)
+		t.Announce(target)
 	}
 	return err
 }

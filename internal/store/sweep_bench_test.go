@@ -61,7 +61,7 @@ func benchHold(b *testing.B, o Options, rows int) {
 		b.Fatal(err)
 	}
 	for sweeping := 1; sweeping > 0; {
-		if err := s.read.QueryRowContext(b.Context(), "SELECT count(*) FROM endpoints WHERE sweep <> ''").Scan(&sweeping); err != nil {
+		if err := s.core.Read.QueryRowContext(b.Context(), "SELECT count(*) FROM endpoints WHERE sweep <> ''").Scan(&sweeping); err != nil {
 			b.Fatal(err)
 		}
 	}

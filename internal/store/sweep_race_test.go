@@ -23,7 +23,7 @@ func TestASweepTakesARowThatAnotherNodeIsChanging(t *testing.T) {
 	a.status(e, hook.Disabled, false)
 	within(t, 5*time.Second, "the sweep waits for the row", func() bool {
 		var waiting int
-		a.must(a.read.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE deliveries SET state%'").Scan(&waiting))
+		a.must(a.core.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE deliveries SET state%'").Scan(&waiting))
 		return waiting == 1
 	})
 	a.must(other.Commit())

@@ -59,18 +59,18 @@ func (s *Store) takeOver(ctx context.Context, left []sqltext.Abandoned, jobs *[]
 // dispatcher if jobs is nil.
 func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]hook.Job) (mine bool, name string, err error) {
 	err = s.recover(ctx, "take over", 1, func(t *tx) (err error) {
-		name, mine, err = s.peers.TakeOver(t.c, work.Epoch)
-		t.rows++
+		name, mine, err = s.core.Peers.TakeOver(t.Conn, work.Epoch)
+		t.Rows++
 		return err
 	})
 	if err != nil || !mine {
 		return false, name, err
 	}
-	s.wakeReseal() // it may have been the one that was sealing values again
+	s.upkeep.WakeReseal() // it may have been the one that was sealing values again
 	if err := s.takeJobs(ctx, work, jobs); err != nil {
 		return true, name, err
 	}
-	if err := errors.Join(s.takeReplays(ctx, work.Rows), s.takeErasures(ctx, work.Rows)); err != nil {
+	if err := errors.Join(s.replays.TakeOver(ctx, work.Rows), s.upkeep.TakeErasures(ctx, work.Rows)); err != nil {
 		return true, name, err
 	}
 	if err := s.listenersAway(ctx, work.Epoch); err != nil {
@@ -83,10 +83,10 @@ func (s *Store) takeWork(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 	switch {
 	case work.Epoch == 0:
 	case name == sqltext.MovedNode:
-		s.log.Info("took over the work that was open in the store that was moved", "epoch", work.Epoch, "deliveries", rows)
+		s.core.Log.Info("took over the work that was open in the store that was moved", "epoch", work.Epoch, "deliveries", rows)
 	default:
 		s.stats.takenOver.Add(rows)
-		s.log.Info("took over the work of a node that is gone", "epoch", work.Epoch, "node", name, "deliveries", rows)
+		s.core.Log.Info("took over the work of a node that is gone", "epoch", work.Epoch, "node", name, "deliveries", rows)
 	}
 	s.wakeSweeper()
 	return true, name, nil
@@ -103,7 +103,7 @@ func (s *Store) takeJobs(ctx context.Context, work sqltext.Abandoned, jobs *[]ho
 			return err
 		}
 		if jobs == nil {
-			t.jobs = append(t.jobs, found...)
+			t.Jobs = append(t.Jobs, found...)
 		}
 		return nil
 	})
@@ -119,10 +119,10 @@ func (s *Store) doneWith(ctx context.Context, mine taken) error {
 		return nil
 	}
 	err := s.recover(ctx, "end takeover", 1, func(t *tx) error {
-		t.rows++
-		return s.peers.Done(t.c, mine.epochs)
+		t.Rows++
+		return s.core.Peers.Done(t.Conn, mine.epochs)
 	})
-	if err == nil && s.peers.Shared() {
+	if err == nil && s.core.Peers.Shared() {
 		s.stats.takeovers.Add(mine.nodes)
 	}
 	return err
@@ -133,7 +133,7 @@ func (s *Store) doneWith(ctx context.Context, mine taken) error {
 func (s *Store) noteWaitingWork(ctx context.Context) error {
 	return s.waitingWork(ctx, func(t *tx, due []hook.Due) {
 		for _, d := range due {
-			t.noteDueHere(d.Target, d.At)
+			t.NoteDueHere(d.Target, d.At)
 		}
 	})
 }

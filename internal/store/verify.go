@@ -21,8 +21,8 @@ func (s *Store) VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 	var made *hook.Endpoint
 	var replay *hook.Replay
 	err := s.doFor(ctx, scope, "verify endpoint", 6, func(t *tx) (err error) {
-		replay, err = t.once(once, func() (any, bool, error) {
-			old, err := t.endpointByID(scope, id)
+		replay, err = t.Once(once, func() (any, bool, error) {
+			old, err := t.EndpointByID(scope, id)
 			if err != nil {
 				return nil, false, err
 			}
@@ -34,7 +34,7 @@ func (s *Store) VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			next := copied(old)
 			next.Verification = v
 			if next.Verification.AttemptAt = old.Verification.AttemptAt; v.State == hook.Verified {
-				next.Verification.VerifiedAt = t.now
+				next.Verification.VerifiedAt = t.Now
 			}
 			made = next
 			act := hook.ActEndpointChallenged
@@ -44,7 +44,7 @@ func (s *Store) VerifyEndpoint(ctx context.Context, scope hook.Scope, id hook.ID
 			if err := t.moveVerified(old, next); err != nil {
 				return nil, false, err
 			}
-			t.audited(act, "endpoint", id.String(), next.Scope)
+			t.Audited(act, "endpoint", id.String(), next.Scope)
 			return made, true, nil
 		})
 		return err
@@ -60,7 +60,7 @@ func (t *tx) challengeWaits(e *hook.Endpoint) (bool, error) {
 	if e.Verification.State != hook.VerificationPending {
 		return false, nil
 	}
-	row, ok, err := t.readDelivery(e.Verification.Event, e.ID)
+	row, ok, err := t.ReadDelivery(e.Verification.Event, e.ID)
 	return ok && row.State.Open(), err
 }
 
@@ -77,7 +77,7 @@ func (t *tx) gate(old, next *hook.Endpoint) {
 	case next.Unverified() && next.Status == hook.Enabled:
 		next.Status = hook.Tripped
 		if old.Status == hook.Tripped && old.DisabledReason != hook.DisabledUnverified { // by request
-			next.DisabledReason, next.DisabledAt = hook.DisabledUnverified, t.now
+			next.DisabledReason, next.DisabledAt = hook.DisabledUnverified, t.Now
 		}
 	case !next.Unverified() && next.Status == hook.Tripped && old.DisabledReason == hook.DisabledUnverified:
 		next.Status = hook.Enabled
@@ -107,7 +107,7 @@ func (t *tx) sendChallenge(e *hook.Endpoint, c *challenge) error {
 	if c == nil {
 		return nil
 	}
-	t.bytes += len(c.event.Data)
+	t.Bytes += len(c.event.Data)
 	if err := t.storeEvent(c.event); err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (t *tx) answered(target *hook.Endpoint, d *hook.Delivery, o *hook.Outcome) 
 	v := &next.Verification
 	v.AttemptAt = o.StartedAt.UTC().Truncate(time.Microsecond)
 	if o.Status >= 200 && o.Status < 300 {
-		v.State, v.VerifiedAt, v.Reason = hook.Verified, t.now, ""
+		v.State, v.VerifiedAt, v.Reason = hook.Verified, t.Now, ""
 	} else {
 		v.State, v.Reason = hook.VerificationFailed, o.Message
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -110,7 +111,7 @@ func (l *listed) stopped(reach hook.Reach) {
 
 // filterNames are the parameters that narrow lists, with how sentences call them.
 var filterNames = [][2]string{{"state", "state"}, {"tried", "tried"}, {"tenant", "tenant"}, {"type", "type"}, {"tag", "tag"}, {"endpoint", "endpoint"}, {"since", "accepted in the last"}, {"after", "accepted after"}, {"before", "accepted before"},
-	{"class", "why"}, {"test", "test events"}, {"status", "answered"}, {"q", "named"}, {"kind", "kind"}, {"profile", "profile"}, {"act", "act"}, {"object", "object"}, {"object_id", "id"}, {"actor", "who"}}
+	{"class", "why"}, {"test", "test events"}, {"status", "answered"}, {"q", "named"}, {"kind", "kind"}, {"profile", "profile"}, {"host", "URL with"}, {"act", "act"}, {"object", "object"}, {"object_id", "id"}, {"actor", "who"}}
 
 // shown says how many rows a page has and how far back they go.
 func shown(n int, last, now time.Time) string {
@@ -230,7 +231,7 @@ func deliveries(v *visit) (*screen, error) {
 	}
 	p.Replay = v.at("replays/new", "endpoint", filter["endpoint"], "types", filter["type"], "class", filter["class"], "after", v.afterText(), "before", filter["before"], "source", replaySource(filter["state"]))
 	s := &screen{Template: "deliveries.html", Title: "Deliveries", Heading: "Deliveries", Nav: "deliveries", Commands: []string{"posthorn delivery list" + flags(filter, "state", "tenant", "endpoint", "type:event-type")},
-		API: []string{"GET /v1/deliveries" + queryOf(filter, "state", "tenant", "endpoint", "type:event_type", "class:error", "after", "before")}, Data: &p}
+		API: []string{"GET /v1/deliveries" + queryOf(filter, "state", "tenant", "endpoint", "type:event_type", "class:error", "after", "before")}, Data: &p, About: live.About{Scope: hook.Scope{Tenant: filter["tenant"]}, Endpoint: q.Endpoint}}
 	if l.Newest == "" {
 		for i := range rows {
 			s.Rows = append(s.Rows, rows[i].ID.String())
@@ -288,7 +289,10 @@ func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (r
 	}
 	if text := filter["endpoint"]; text != "" {
 		if q.Endpoint, err = hook.ParseID(text); err != nil {
-			return nil, "", &hook.Error{Code: hook.CodeInvalidRequest, Field: "endpoint", Message: "\"endpoint\" must be the id of an endpoint."}
+			if q.Endpoint, err = v.endpointAt(text, filter["tenant"]); err != nil {
+				return nil, "", err
+			}
+			filter["endpoint"] = q.Endpoint.String()
 		}
 	}
 	rows, next, err = v.service().Deliveries(v.quiet, v.caller, *q)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -102,6 +103,7 @@ type deliveryPage struct {
 	Older                             string
 	Help                              string
 	Curl                              string
+	NoEvent                           string // why the event could not be read; empty: it could
 }
 
 func delivery(v *visit) (*screen, error) {
@@ -114,7 +116,7 @@ func delivery(v *visit) (*screen, error) {
 		return nil, err
 	}
 	path := v.at("deliveries/" + id.String())
-	page := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullEvent: row.PublicID.String(), FullEndpoint: row.Endpoint.String(),
+	page := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullEvent: hook.PublicText(row.PublicID, row.GivenID), FullEndpoint: row.Endpoint.String(),
 		Reason: reasonWords[row.Reason], ReasonCode: string(row.Reason), Settled: when(row.SettledAt, v.now), Open: row.State.Open(),
 		Retry: path + "/retry", Cancel: path + "/cancel", Report: path + "/report", Profile: fmt.Sprintf("%x", row.Profile[:4]), Of: tries(row.Attempts)}
 	if row.State == hook.Pending {
@@ -126,12 +128,13 @@ func delivery(v *visit) (*screen, error) {
 		return nil, err
 	}
 	if err := page.payload(v, &row); err != nil {
-		return nil, err
+		page.NoEvent = v.missed("event of a delivery", err, false)
+		page.Data, page.Answers, page.Curl = payload{Why: page.NoEvent}, payload{Why: page.NoEvent}, "" // nothing is shown that the audit log does not have
 	}
 	page.Plan = page.asked(&row, attempts)
 	page.Attempts, page.Older = v.timeline(page, id, attempts)
 	s := &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
-		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page}
+		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page, About: live.About{Scope: row.Scope, Endpoint: row.Endpoint}}
 	if page.Endpoint != "" && !page.Gone {
 		s.Commands = append(s.Commands, "posthorn delivery retry "+page.Key)
 	}

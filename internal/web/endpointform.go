@@ -91,7 +91,7 @@ func words(text string) []string {
 }
 
 // endpointFields are the fields of the form of an endpoint.
-var endpointFields = []string{"tenant", "url", "types", "title", "description", "profile", "headers", "rate_limit", "max_in_flight", "max_consecutive_failures", "retry", "revision"}
+var endpointFields = []string{"tenant", "url", "types", "channels", "title", "description", "profile", "headers", "rate_limit", "max_in_flight", "max_consecutive_failures", "retry", "revision"}
 
 // endpointForm is the content of the form of an endpoint.
 type endpointForm struct {
@@ -162,6 +162,14 @@ func (f *formValues) headerLines() (out []hook.Header) {
 	return out
 }
 
+// channels parses the channels of an endpoint; nil: events of any channel.
+func (f *formValues) channels() []string {
+	if names := words(f.Value["channels"]); len(names) > 0 {
+		return names
+	}
+	return nil
+}
+
 // retrySteps parses the delays of a plan; nil: the profile's.
 func (f *formValues) retrySteps() *hook.Retry {
 	parts := words(f.Value["retry"])
@@ -182,7 +190,7 @@ func (f *formValues) retrySteps() *hook.Retry {
 
 func createEndpoint(v *visit) (*screen, string, error) {
 	f := v.filled(endpointFields...)
-	in := app.NewEndpoint{Tenant: strings.TrimSpace(f.Value["tenant"]), URL: strings.TrimSpace(f.Value["url"]), Types: append([]string{}, words(f.Value["types"])...),
+	in := app.NewEndpoint{Tenant: strings.TrimSpace(f.Value["tenant"]), URL: strings.TrimSpace(f.Value["url"]), Types: append([]string{}, words(f.Value["types"])...), Channels: f.channels(),
 		Title: strings.TrimSpace(f.Value["title"]), Description: unixLines(f.Value["description"]), Profile: f.Value["profile"], Headers: f.headerLines(), Retry: f.retrySteps()}
 	f.number("rate_limit", func(s string) (err error) { in.RateLimit, err = strconv.ParseFloat(s, 64); return err })
 	f.number("max_in_flight", func(s string) (err error) { in.MaxInFlight, err = strconv.Atoi(s); return err })
@@ -242,7 +250,7 @@ func (v *visit) secretPage(heading, secret, says, next, endpoint string, warning
 
 // valuesOf returns the fields of an endpoint as its form shows them.
 func valuesOf(e *hook.Endpoint) []string {
-	out := []string{"tenant", e.Scope.Tenant, "url", hook.MaskURL(e.URL), "types", strings.Join(e.Types, "\n"), "title", e.Title, "description", e.Description, "profile", e.Profile,
+	out := []string{"tenant", e.Scope.Tenant, "url", hook.MaskURL(e.URL), "types", strings.Join(e.Types, "\n"), "channels", strings.Join(e.Channels, " "), "title", e.Title, "description", e.Description, "profile", e.Profile,
 		"revision", strconv.FormatInt(e.Revision, 10), "rate_limit", "", "max_in_flight", "", "max_consecutive_failures", "", "retry", "", "headers", ""}
 	set := func(name, value string) {
 		for i := 0; i < len(out); i += 2 {
@@ -301,9 +309,10 @@ func changeEndpoint(v *visit) (*screen, string, error) {
 	}
 	f := v.filled(endpointFields...)
 	types, title, description, profile, address := append([]string{}, words(f.Value["types"])...), strings.TrimSpace(f.Value["title"]), unixLines(f.Value["description"]), f.Value["profile"], strings.TrimSpace(f.Value["url"])
+	channels := f.channels()
 	var limit float64
 	var flight, failures int
-	change := app.EndpointChange{Types: &types, Title: &title, Description: &description, Profile: &profile, URL: &address, RateLimit: &limit, MaxInFlight: &flight, MaxFailures: &failures}
+	change := app.EndpointChange{Types: &types, Channels: &channels, Title: &title, Description: &description, Profile: &profile, URL: &address, RateLimit: &limit, MaxInFlight: &flight, MaxFailures: &failures}
 	f.number("rate_limit", func(s string) (err error) { limit, err = strconv.ParseFloat(s, 64); return err })
 	f.number("max_in_flight", func(s string) (err error) { flight, err = strconv.Atoi(s); return err })
 	f.number("max_consecutive_failures", func(s string) (err error) { failures, err = strconv.Atoi(s); return err })

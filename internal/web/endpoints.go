@@ -10,6 +10,8 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/chart"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -23,6 +25,23 @@ type endpointLine struct {
 	Types, Profile   string
 	Trouble          string
 	Changed          moment
+	Bars             *chart.Bars // of 24 hours; nil: no attempt, or not read
+	NoBars           string      // why they could not be read
+}
+
+// withBars adds what happened in 24 hours to a page of endpoints.
+func (v *visit) withBars(lines []endpointLine, rows []hook.Endpoint) {
+	missing := ""
+	v.beside(side{&missing, "statistics of endpoints", func(v *visit) error {
+		found, err := v.service().StatsOf(v.quiet, v.caller, rows, app.Span{From: v.now.Add(-23 * time.Hour), Step: "1h"})
+		for i := range lines {
+			lines[i].Bars = chart.BarsOf(found[rows[i].ID], "24 h")
+		}
+		return err
+	}})
+	for i := range lines {
+		lines[i].NoBars = missing
+	}
 }
 
 func (v *visit) endpointLines(rows []hook.Endpoint) ([]endpointLine, error) {
@@ -75,7 +94,7 @@ func trouble(e *hook.Endpoint, health hook.Health, now time.Time) string {
 var endpointStates = [][2]string{{"All", ""}, {"Enabled", "enabled"}, {"Needs attention", "attention"}, {"Disabled", "disabled"}}
 
 func endpoints(v *visit) (*screen, error) {
-	filter := v.filters("tenant", "state", "type", "profile")
+	filter := v.filters("tenant", "state", "type", "profile", "host")
 	q := hook.EndpointQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, EventType: filter["type"], Profile: filter["profile"], Page: hook.Page{Cursor: v.query.Get("cursor")}}
 	yes, no := true, false
 	var rows []hook.Endpoint
@@ -87,19 +106,28 @@ func endpoints(v *visit) (*screen, error) {
 	case "disabled":
 		q.Enabled = &no
 	}
-	if filter["state"] == "attention" {
+	looked := ""
+	switch {
+	case filter["state"] == "attention":
 		rows, err = v.troubled(filter)
-	} else {
+	case filter["host"] != "":
+		n := 0
+		if rows, n, err = v.endpointsAt(filter["host"], q); err == nil {
+			looked = fmt.Sprintf("%d found among the %d that were looked at, newest first.", len(rows), n)
+		}
+	default:
 		rows, next, err = v.service().Endpoints(v.quiet, v.caller, q)
 	}
 	l, err := v.list("endpoints", filter, next, err)
 	if err != nil {
 		return nil, err
 	}
+	l.Shown = looked
 	found, err := v.endpointLines(rows)
 	if err != nil {
 		return nil, err
 	}
+	v.withBars(found, rows)
 	failing, _ := v.counts()
 	var states []choice
 	for _, s := range endpointStates {
@@ -109,7 +137,7 @@ func endpoints(v *visit) (*screen, error) {
 		}
 		states = append(states, one)
 	}
-	return &screen{Template: "endpoints.html", Title: "Endpoints", Heading: "Endpoints", Nav: "endpoints", Commands: []string{"posthorn endpoint list" + flags(filter, "tenant")}, API: []string{"GET /v1/endpoints" + queryOf(filter, "tenant", "type:event_type")},
+	return &screen{Template: "endpoints.html", Title: "Endpoints", Heading: "Endpoints", Nav: "endpoints", Commands: []string{"posthorn endpoint list" + flags(filter, "tenant")}, API: []string{"GET /v1/endpoints" + queryOf(filter, "tenant", "type:event_type")}, About: aboutTenant(filter["tenant"]),
 		Data: struct {
 			listed
 			States []choice
@@ -123,7 +151,8 @@ func (v *visit) troubled(filter map[string]string) (out []hook.Endpoint, err err
 	now, err := v.overall()
 	for i := range now.concerns {
 		e := &now.concerns[i].endpoint
-		if (filter["tenant"] == "" || filter["tenant"] == e.Scope.Tenant) && (filter["profile"] == "" || filter["profile"] == e.Profile) && (filter["type"] == "" || e.Types.Match(filter["type"])) {
+		if (filter["tenant"] == "" || filter["tenant"] == e.Scope.Tenant) && (filter["profile"] == "" || filter["profile"] == e.Profile) && (filter["type"] == "" || e.Types.Match(filter["type"])) &&
+			strings.Contains(strings.ToLower(hook.MaskURL(e.URL)), strings.ToLower(filter["host"])) {
 			out = append(out, *e)
 		}
 	}
@@ -140,12 +169,12 @@ type endpointPage struct {
 	Tabs                           []choice
 	Spans                          []choice
 	Figures                        []figure
-	Chart                          *chart
-	Strip                          *strip
+	Chart                          *chart.Attempts
+	Strip                          *chart.Strip
 	Reasons                        []reasonLine
 	Ends                           string // when failures disable it
 	Pace                           string
-	TypeList, Headers              []string
+	TypeList, Channels, Headers    []string
 	Rate, InFlight, MaxFail, Retry string
 	Secrets                        []secretLine
 	PublicKey                      string
@@ -156,6 +185,10 @@ type endpointPage struct {
 	Rotate, Reveal, LastFailure    string
 	Table                          deliveryTable
 	History                        []auditLine
+	Snippets                       []page.Snippet
+	ProfileHref, Customer          string
+	// Why a box could not be read; empty: it could.
+	NoNumbers, NoTable, NoHistory string
 }
 
 // secretLine is a secret in force, without its text.
@@ -183,9 +216,9 @@ func endpoint(v *visit) (*screen, error) {
 	path := v.at("endpoints/" + id.String())
 	p := &endpointPage{endpointLine: lines[0], ID: id.String(), URL: hook.MaskURL(e.URL), Description: e.Description, Enabled: e.Status == hook.Enabled, Tab: v.query.Get("tab"),
 		CanEnable: e.Status != hook.Enabled && !e.Unverified() && !e.Listener(), CanReveal: v.service().MayReveal(), Held: count(e.Held, hook.StatsCap), PublicKey: e.PublicKey,
-		TypeList: e.Types, Created: when(e.CreatedAt, v.now), Disabled: when(e.DisabledAt, v.now), Revision: e.Revision, Ends: v.disabledOn(e.Endpoint, *e.Health),
+		TypeList: e.Types, Channels: e.Channels, Created: when(e.CreatedAt, v.now), Disabled: when(e.DisabledAt, v.now), Revision: e.Revision, Ends: v.disabledOn(e.Endpoint, *e.Health),
 		Test: path + "/test", Enable: path + "/enable", Disable: path + "/disable", Edit: path + "/edit", Delete: path + "/delete", Rotate: path + "/rotate", Reveal: path + "/reveal",
-		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String())}
+		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String()), ProfileHref: v.at("profiles/" + e.Profile), Customer: v.at("tenants/" + e.Scope.Tenant + "/portal")}
 	known := false
 	for _, tab := range endpointTabs {
 		known = known || tab[0] == p.Tab
@@ -197,49 +230,56 @@ func endpoint(v *visit) (*screen, error) {
 		p.Tabs = append(p.Tabs, choice{Name: tab[1], Value: tab[0], Href: v.at("endpoints/"+p.ID, "tab", tab[0]), Current: p.Tab == tab[0]})
 	}
 	p.settings(v, e.Endpoint)
-	if err := p.fill(v, &e); err != nil {
-		return nil, err
-	}
+	p.fill(v, &e)
 	return &screen{Template: "endpoint.html", Title: p.Host, Heading: p.Host + p.Path, Nav: "endpoints", API: []string{"GET /v1/endpoints/" + p.ID, "GET /v1/endpoints/" + p.ID + "/stats"},
-		Commands: []string{"posthorn endpoint get " + p.ID, "posthorn endpoint stats " + p.ID, "posthorn replay create --endpoint " + p.ID + " --source failed --dry-run"}, Data: p}, nil
+		Commands: []string{"posthorn endpoint get " + p.ID, "posthorn endpoint stats " + p.ID, "posthorn replay create --endpoint " + p.ID + " --source failed --dry-run"}, Data: p, About: live.About{Scope: e.Scope, Endpoint: id}}, nil
 }
 
 // fill reads what the tab shows.
-func (p *endpointPage) fill(v *visit, e *app.Endpoint) error {
-	few := 0
+func (p *endpointPage) fill(v *visit, e *app.Endpoint) {
+	latest := func(few int) side {
+		return side{&p.NoTable, "deliveries", func(v *visit) error {
+			rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: e.Scope, Endpoint: e.ID, Page: hook.Page{Limit: few}})
+			if err == nil {
+				p.Table = deliveryTable{Lines: v.lines(rows[:min(len(rows), p.shown())]), Own: true}
+				p.LastFailure = v.lastFailure(rows, e)
+			}
+			return err
+		}}
+	}
 	switch p.Tab {
 	case "health":
-		few = 6
-		if err := p.numbers(v, e); err != nil {
-			return err
-		}
-		failed, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: e.Scope, Endpoint: e.ID, Page: hook.Page{Limit: 50}})
-		if err != nil {
-			return err
-		}
-		for i := range failed {
-			if failed[i].LastError != hook.ClassNone && e.Health.Failures > 0 {
-				p.LastFailure = v.at("deliveries/" + failed[i].ID.String())
-				break
-			}
-		}
+		v.beside(side{&p.NoNumbers, "statistics", func(v *visit) error { return p.numbers(v, e) }}, latest(50))
 	case "deliveries":
-		few = 50
+		v.beside(latest(50))
+	case "secret":
+		p.Snippets = page.Snippets(e.Profile)
 	case "history":
-		rows, _, err := v.service().AuditEntries(v.quiet, v.caller, hook.AuditQuery{Scope: e.Scope, Object: "endpoint", ObjectID: p.ID, Page: hook.Page{Limit: 50}})
-		if err != nil {
+		v.beside(side{&p.NoHistory, "audit log", func(v *visit) error {
+			rows, _, err := v.service().AuditEntries(v.quiet, v.caller, hook.AuditQuery{Scope: e.Scope, Object: "endpoint", ObjectID: p.ID, Page: hook.Page{Limit: 50}})
+			p.History = v.auditLines(rows)
 			return err
+		}})
+	}
+}
+
+// shown returns how many deliveries the tab shows.
+func (p *endpointPage) shown() int {
+	if p.Tab == "health" {
+		return 6
+	}
+	return 50
+}
+
+// lastFailure returns the path of the newest delivery whose last attempt failed, while the
+// endpoint fails.
+func (v *visit) lastFailure(rows []hook.DeliveryRow, e *app.Endpoint) string {
+	for i := range rows {
+		if rows[i].LastError != hook.ClassNone && e.Health.Failures > 0 {
+			return v.at("deliveries/" + rows[i].ID.String())
 		}
-		p.History = v.auditLines(rows)
 	}
-	if few == 0 {
-		return nil
-	}
-	rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: e.Scope, Endpoint: e.ID, Page: hook.Page{Limit: few}})
-	if err == nil {
-		p.Table = deliveryTable{Lines: v.lines(rows), Own: true}
-	}
-	return err
+	return ""
 }
 
 // settings fills in the endpoint's settings.
@@ -287,7 +327,7 @@ func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 	if err != nil {
 		return err
 	}
-	hours, err := v.service().EndpointStats(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-59 * time.Hour), Step: "1h"})
+	hours, err := v.service().EndpointBuckets(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-59 * time.Hour), Step: "1h"})
 	if err != nil {
 		return err
 	}
@@ -296,10 +336,10 @@ func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 		all.Add(&stats.Buckets.Buckets[i])
 	}
 	in := " in " + spanWord(word)
-	p.Chart, p.Strip = chartOf(&stats.Buckets, v.now), stripOf(&hours.Buckets)
+	p.Chart, p.Strip = chart.AttemptsOf(&stats.Buckets, v.now), chart.StripOf(&hours)
 	p.Reasons, _ = v.reasons(&all, "endpoint", p.ID, "since", word)
 	p.Figures = []figure{
-		{Name: "Delivered", Value: share(all.Delivered, all.Attempts), Unit: "%", Note: number(all.Delivered) + " of " + number(all.Attempts) + " attempts" + in},
+		{Name: "Delivered", Value: chart.Share(all.Delivered, all.Attempts), Unit: "%", Note: number(all.Delivered) + " of " + number(all.Attempts) + " attempts" + in},
 		{Name: "Waiting", Value: count(stats.Pending, hook.StatsCap), Note: "nothing waits", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Pending.String())},
 		{Name: "Answer time", Value: "–", Note: "no attempt" + in},
 		{Name: "In flight", Value: "0", Note: "on this node"},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -81,7 +82,7 @@ func events(v *visit) (*screen, error) {
 	}
 	lines := v.eventLines(rows)
 	v.eventDots(lines, rows, filter["tenant"])
-	s := &screen{Template: "events.html", Title: "Events", Heading: "Events", Nav: "events", Commands: []string{"posthorn event list" + flags(filter, "tenant", "type:event-type")}, API: []string{"GET /v1/events" + queryOf(filter, "tenant", "type:event_type", "after", "before")}}
+	s := &screen{Template: "events.html", Title: "Events", Heading: "Events", Nav: "events", Commands: []string{"posthorn event list" + flags(filter, "tenant", "type:event-type")}, API: []string{"GET /v1/events" + queryOf(filter, "tenant", "type:event_type", "after", "before")}, About: aboutTenant(filter["tenant"])}
 	first := ""
 	for i := range rows {
 		if l.Newest == "" {
@@ -138,6 +139,7 @@ type eventPageData struct {
 	More, OtherMode     bool
 	Resend              string
 	Tags                []tagLine
+	Channels            []string
 }
 
 func event(v *visit) (*screen, error) {
@@ -151,9 +153,9 @@ func event(v *visit) (*screen, error) {
 	}
 	e := found.Event
 	path, tenant := "events/"+e.PublicID.String(), e.Scope.Tenant
-	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: e.PublicID.String(), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
+	p := eventPageData{eventLine: v.eventLines([]hook.Event{*e})[0], FullID: hook.PublicText(e.PublicID, e.GivenID), Created: when(e.CreatedAt, v.now), Raw: v.query.Get("view") == "raw",
 		PrettyHref: v.at(path, "tenant", tenant), RawHref: v.at(path, "tenant", tenant, "view", "raw"), Download: v.at(path+"/data", "tenant", tenant), Report: v.at(path+"/report", "tenant", tenant),
-		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags)}
+		Resend: v.at(path+"/resend", "tenant", tenant), More: found.More, OtherMode: found.OtherMode, Tags: v.tagLines(e.Tags), Channels: e.Channels}
 	if p.Gone = !e.PayloadRemovedAt.IsZero(); p.Gone {
 		p.Data = v.removed(e)
 	} else {
@@ -179,7 +181,7 @@ func event(v *visit) (*screen, error) {
 		}
 	}
 	s := &screen{Template: "event.html", Title: e.Type + " of " + tenant, Heading: p.sentence(delivered), Nav: "events", Soon: open, API: []string{"GET /v1/events/" + p.FullID + "?tenant=" + tenant, "GET /v1/events/" + p.FullID + "/explain?tenant=" + tenant},
-		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID}, Data: p}
+		Commands: []string{"posthorn event get " + p.FullID, "posthorn event explain " + p.FullID}, Data: p, About: live.About{Scope: e.Scope}}
 	if !p.Gone {
 		s.Commands = append(s.Commands, "posthorn event resend "+p.FullID)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,32 @@ func TestEditingKeepsWhatIsNotShown(t *testing.T) {
 	}
 	if e, err := w.API.Endpoint(t.Context(), w.endpoint.ID); err != nil || e.Title != "Changed" || e.Retry == nil {
 		t.Errorf("%+v %v", e, err)
+	}
+}
+
+func TestChannelsOfAnEndpoint(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	path := "/ui/live/endpoints/" + w.endpoint.ID
+	for _, c := range []struct {
+		text   string
+		status int
+		want   []string
+	}{{"c1, c2", 303, []string{"c1", "c2"}}, {"c1 a/b", 422, []string{"c1", "c2"}}, {"", 303, nil}} {
+		form := url.Values{"revision": {field(t, b.get(path+"/edit").body, "revision")}, "url": {strings.Replace(w.endpoint.URL, "query-secret", "***", 1)}, "types": {"*"}, "channels": {c.text}}
+		if a := b.post(path+"/edit", form, own); a.status != c.status || c.status == 422 && !strings.Contains(a.body, "Entry 2 of") {
+			t.Errorf("%q: %d %s", c.text, a.status, a.body)
+		}
+		if e, err := w.API.Endpoint(t.Context(), w.endpoint.ID); err != nil || !slices.Equal(e.Channels, c.want) {
+			t.Errorf("%q: %v %v", c.text, e.Channels, err)
+		}
+		shown := "events of any channel"
+		if len(c.want) > 0 {
+			shown = `<span class="code">c2</span>`
+		}
+		if page := b.get(path + "?tab=settings").body; !strings.Contains(page, shown) {
+			t.Errorf("%q: the page does not say %q", c.text, shown)
+		}
 	}
 }
 

@@ -13,20 +13,22 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
 // visit is a request for a page by a session that is allowed to see it.
 type visit struct {
-	h      *Handler
-	w      http.ResponseWriter
-	r      *http.Request
-	caller app.Caller
-	mode   hook.Mode
-	now    time.Time
-	begun  time.Time
-	query  url.Values
-	cookie string // of the session
+	h       *Handler
+	w       http.ResponseWriter
+	r       *http.Request
+	caller  app.Caller
+	mode    hook.Mode
+	now     time.Time
+	begun   time.Time
+	query   url.Values
+	cookie  string // of the session
+	session hook.ID
 
 	quiet    context.Context // like ctx, but what is read with it is not in the audit log
 	streamed bool            // the page is made again for a stream
@@ -35,10 +37,11 @@ type visit struct {
 func (v *visit) ctx() context.Context  { return v.r.Context() }
 func (v *visit) service() *app.Service { return v.h.o.Service }
 
-// id returns the id in the path. A malformed id is answered like an unknown one.
+// id returns the id in the path, which of an event may be any text that the platform gave
+// it. A malformed id is answered like an unknown one.
 func (v *visit) id(noun string) (hook.ID, error) {
-	id, err := hook.ParseID(v.r.PathValue("id"))
-	if err != nil {
+	id, given, ok := hook.EventID(v.r.PathValue("id"))
+	if !ok || given != "" && noun != "event" {
 		return id, hook.NotFound(noun)
 	}
 	return id, nil
@@ -73,9 +76,10 @@ type screen struct {
 	Commands []string
 	API      []string // the equal requests, such as "GET /v1/deliveries"
 	Data     any
-	Secret   bool     // shows a secret: never compressed
-	Soon     bool     // something is under way
-	Rows     []string // of a list, newest first, for the number of newer ones
+	Secret   bool       // shows a secret: never compressed
+	Soon     bool       // something is under way
+	Rows     []string   // of a list, newest first, for the number of newer ones
+	About    live.About // what the page shows, for its stream; the mode is that of the visit
 }
 
 // frame is what the layout shows around a screen.
@@ -121,26 +125,32 @@ var menu = []struct {
 // done maps words to the sentences about an action that the following page may show. The URL
 // contains the word only, so that it cannot make the page show any other text.
 var done = map[string]string{
-	"retried":   "One more attempt was asked for.",
-	"manyretry": "One more attempt was asked for, of each.",
-	"cancelled": "The delivery was cancelled.",
-	"manyend":   "The deliveries were cancelled, except those that had ended meanwhile.",
-	"resent":    "The event was resent.",
-	"enabled":   "The endpoint was enabled. What was held is on its way.",
-	"discarded": "The endpoint was enabled. What was held was cancelled.",
-	"disabled":  "The endpoint was disabled.",
-	"changed":   "The change was saved.",
-	"deleted":   "The endpoint was deleted, and what waited for it was cancelled.",
-	"tested":    "This is the delivery of the test event.",
-	"revoked":   "The key was revoked.",
-	"renamed":   "The tenant was renamed.",
-	"erased":    "The tenant was deleted, with its endpoints and keys.",
-	"made":      "The tenant was made.",
-	"started":   "The replay was started.",
-	"paused":    "The replay was paused.",
-	"resumed":   "The replay goes on.",
-	"stopped":   "The replay was cancelled.",
-	"loggedout": "You are logged out.",
+	"retried":        "One more attempt was asked for.",
+	"manyretry":      "One more attempt was asked for, of each.",
+	"cancelled":      "The delivery was cancelled.",
+	"manyend":        "The deliveries were cancelled, except those that had ended meanwhile.",
+	"resent":         "The event was resent.",
+	"enabled":        "The endpoint was enabled. What was held is on its way.",
+	"discarded":      "The endpoint was enabled. What was held was cancelled.",
+	"disabled":       "The endpoint was disabled.",
+	"changed":        "The change was saved.",
+	"deleted":        "The endpoint was deleted, and what waited for it was cancelled.",
+	"tested":         "This is the delivery of the test event.",
+	"revoked":        "The key was revoked.",
+	"renamed":        "The tenant was renamed.",
+	"erased":         "The tenant was deleted, with its endpoints and keys.",
+	"made":           "The tenant was made.",
+	"typemade":       "The event type was made.",
+	"typechanged":    "The event type was changed.",
+	"typedeleted":    "The event type was deleted from the catalogue.",
+	"reclaimed":      "Free space was given back to the file system.",
+	"ended":          "The session was ended.",
+	"versiondropped": "The version was removed.",
+	"started":        "The replay was started.",
+	"paused":         "The replay was paused.",
+	"resumed":        "The replay goes on.",
+	"stopped":        "The replay was cancelled.",
+	"loggedout":      "You are logged out.",
 }
 
 func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
@@ -204,7 +214,7 @@ const cookieTheme = "posthorn-theme"
 // setTheme sets the theme of the browser and returns to the page.
 func setTheme(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
-		return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+		return errForm
 	}
 	c := &http.Cookie{Name: cookieTheme, Value: r.PostForm.Get("theme"), Path: "/", MaxAge: int((365 * 24 * time.Hour).Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	if c.Value != "light" && c.Value != "dark" {

@@ -1,12 +1,15 @@
 package web
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/chart"
 )
 
 // row is a row of a plain list.
@@ -30,6 +33,7 @@ type plainList struct {
 	Search  string // label of the only filter, named q; empty if there is none
 	New     string // path of the form that makes one; empty if there is none
 	NewName string
+	More    *sessionBox // below the list; nil: nothing
 }
 
 func tenants(v *visit) (*screen, error) {
@@ -39,9 +43,23 @@ func tenants(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := plainList{listed: l, Columns: []string{"Tenant", "Name", "Made"}, Search: "Name, exactly", New: v.at("tenants/new"), NewName: "New tenant", Empty: "There is no tenant yet.", Command: "posthorn tenant create --id acme --name \"Acme Ltd\""}
+	takes, missing := map[string]string{}, ""
+	v.beside(side{&missing, "disk", func(v *visit) error {
+		use, err := v.service().Disk(v.quiet, v.caller, "")
+		for i := range use.Tenants {
+			takes[use.Tenants[i].Scope.Tenant] = hook.BytesText(use.Tenants[i].Sum())
+		}
+		return err
+	}})
+	p := plainList{listed: l, Columns: []string{"Tenant", "Name", "On disk", "Made"}, Search: "Name, exactly", New: v.at("tenants/new"), NewName: "New tenant", Empty: "There is no tenant yet.", Command: "posthorn tenant create --id acme --name \"Acme Ltd\""}
 	for _, t := range rows {
-		p.Rows = append(p.Rows, row{Href: v.at("tenants/" + t.ID), Name: t.ID, Facts: []string{t.Name}, At: when(t.CreatedAt, v.now)})
+		p.Rows = append(p.Rows, row{Href: v.at("tenants/" + t.ID), Name: t.ID, Facts: []string{t.Name, cmp.Or(takes[t.ID], "–")}, At: when(t.CreatedAt, v.now)})
+	}
+	switch {
+	case missing != "":
+		p.Hint = "What they take on disk is not available just now."
+	case len(takes) > 0:
+		p.Hint = fmt.Sprintf("What they take on disk in this mode is an estimate, of the %d that take most.", hook.DiskTenants)
 	}
 	return &screen{Template: "plain.html", Title: "Tenants", Heading: "Tenants", Nav: "tenants", Commands: []string{"posthorn tenant list"}, Data: p}, nil
 }
@@ -56,10 +74,14 @@ type tenantPage struct {
 	NewEndpoint, Rename, Delete      string
 	Portal                           string
 	Figures                          []figure
-	Chart                            *chart
+	Chart                            *chart.Attempts
 	Spans                            []choice
 	AllReplays, AllKeys, AllAudit    string
-	Command                          string
+	Visitors                         sessionBox
+	Disk                             string
+	// Why a box could not be read; empty: it could.
+	NoNumbers, NoEndpoints, NoDeliveries, NoDisk string
+	Command                                      string
 }
 
 func tenant(v *visit) (*screen, error) {
@@ -71,26 +93,33 @@ func tenant(v *visit) (*screen, error) {
 	p := tenantPage{ID: t.ID, Name: t.Name, Created: when(t.CreatedAt, v.now), AllEndpoints: v.at("endpoints", "tenant", t.ID), AllDeliveries: v.at("deliveries", "tenant", t.ID),
 		All: v.at("events", "tenant", t.ID), NewEndpoint: v.at("endpoints/new", "tenant", t.ID), Rename: v.at("tenants/" + t.ID + "/rename"), Portal: v.at("tenants/" + t.ID + "/portal"), Delete: v.at("tenants/" + t.ID + "/delete"),
 		AllReplays: v.at("replays", "tenant", t.ID), AllKeys: v.at("keys", "tenant", t.ID), AllAudit: v.at("audit", "tenant", t.ID), Command: "posthorn endpoint create --tenant " + t.ID + " --url https://example.com/hook --event-types \"*\""}
-	if err := p.numbers(v); err != nil {
-		return nil, err
-	}
-	rows, _, err := v.service().Endpoints(v.quiet, v.caller, hook.EndpointQuery{Scope: scope, Page: few})
-	if err != nil {
-		return nil, err
-	}
-	if p.Endpoints, err = v.endpointLines(rows); err != nil {
-		return nil, err
-	}
-	last, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: scope, Page: few})
-	if err != nil {
-		return nil, err
-	}
-	p.Deliveries = v.lines(last)
+	p.Visitors = sessionBox{Title: "Sessions of the portal", Hint: "Who looks at this tenant's webhooks by a link now."}
+	v.beside(side{&p.NoNumbers, "statistics", p.numbers}, side{&p.NoEndpoints, "endpoints", func(v *visit) error {
+		rows, _, err := v.service().Endpoints(v.quiet, v.caller, hook.EndpointQuery{Scope: scope, Page: few})
+		if err == nil {
+			if p.Endpoints, err = v.endpointLines(rows); err == nil {
+				v.withBars(p.Endpoints, rows)
+			}
+		}
+		return err
+	}}, side{&p.NoDeliveries, "deliveries", func(v *visit) error {
+		rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Scope: scope, Page: few})
+		if err == nil {
+			p.Deliveries = v.lines(rows)
+		}
+		return err
+	}}, side{&p.Visitors.Missing, "sessions", func(v *visit) error { return p.Visitors.customers(v, t.ID) }}, side{&p.NoDisk, "disk", func(v *visit) error {
+		use, err := v.service().Disk(v.quiet, v.caller, t.ID)
+		if err == nil && len(use.Tenants) > 0 {
+			p.Disk = hook.BytesText(use.Tenants[0].Sum())
+		}
+		return err
+	}})
 	heading := t.ID
 	if t.Name != "" {
 		heading = t.Name
 	}
-	return &screen{Template: "tenant.html", Title: t.ID, Heading: heading, Nav: "tenants", Commands: []string{"posthorn tenant get " + t.ID}, API: []string{"GET /v1/tenants/" + t.ID}, Data: p}, nil
+	return &screen{Template: "tenant.html", Title: t.ID, Heading: heading, Nav: "tenants", Commands: []string{"posthorn tenant get " + t.ID}, API: []string{"GET /v1/tenants/" + t.ID}, Data: p, About: aboutTenant(t.ID)}, nil
 }
 
 // numbers fills in the statistics of the tenant.
@@ -111,7 +140,7 @@ func (p *tenantPage) numbers(v *visit) error {
 			p.Figures[i].Href += "&tenant=" + escape(p.ID)
 		}
 	}
-	p.Chart = chartOf(&stats, v.now)
+	p.Chart = chart.AttemptsOf(&stats, v.now)
 	return nil
 }
 
@@ -207,6 +236,10 @@ func keys(v *visit) (*screen, error) {
 			used = when(k.LastUsedAt, v.now).Text
 		}
 		p.Rows = append(p.Rows, row{ID: k.ID.String(), Name: name, Sub: k.ID.String(), Facts: []string{string(k.Kind), of, used, limitWords(k, v.now)}, At: when(k.CreatedAt, v.now), Act: v.at("keys/" + k.ID.String() + "/revoke"), ActName: "Revoke…"})
+	}
+	if l.Newest == "" && filter["tenant"] == "" && filter["kind"] == "" {
+		p.More = &sessionBox{Title: "Sessions of operators", Hint: "Who is logged in to these pages now. A session ends half an hour after its last use, and after 12 hours in all."}
+		v.beside(side{&p.More.Missing, "sessions", p.More.operators})
 	}
 	return &screen{Template: "plain.html", Title: "Keys", Heading: "Keys", Nav: "keys", Commands: []string{"posthorn key list"}, Data: p}, nil
 }

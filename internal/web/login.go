@@ -38,7 +38,7 @@ func loginScreen(next, problem string, status int) *screen {
 // mode to it. The cookie gets a new value each time.
 func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
-		return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+		return errForm
 	}
 	next := ours(r.PostForm.Get("next"))
 	refuse := func(status int, problem string) error {

@@ -3,6 +3,7 @@ package web
 import (
 	"strconv"
 
+	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -21,10 +22,14 @@ func nodes(v *visit) (*screen, error) {
 		Lease   string
 		Version string
 		Streams int
+		Disk    *diskBox
+		NoDisk  string
+		Log     string
 	}{Version: v.h.o.Version, Streams: v.h.Streams()}
 	if v.h.o.Node != nil {
 		n := v.h.o.Node()
 		p.Node, p.Others = &nodeLine{Node: n, Started: when(n.Started, v.now)}, n.Alive-1
+		p.Log = hook.BytesText(n.LogBytes)
 		if n.Lease > 0 {
 			p.Lease = span(n.Lease)
 		}
@@ -37,6 +42,10 @@ func nodes(v *visit) (*screen, error) {
 			{Name: "Commits", Value: number(n.Commits), Note: "since the start"}, {Name: "Pages", Value: strconv.Itoa(p.Streams), Note: "are kept up to date"},
 		}
 	}
+	v.beside(side{&p.NoDisk, "disk", func(v *visit) (err error) {
+		p.Disk, _, err = v.disk(hook.DiskTenants)
+		return err
+	}})
 	s.Data = p
 	return s, nil
 }
@@ -85,7 +94,8 @@ func profileSheet(v *visit) (*screen, error) {
 			Words                      []string
 			Endpoints                  string
 			Types                      int
-		}{sheet.Description, page.Visible([]byte(head)), page.Visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types)}}, nil
+			Snippets                   []page.Snippet
+		}{sheet.Description, page.Visible([]byte(head)), page.Visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types), page.Snippets(sheet.Name)}}, nil
 }
 
 func shortcuts(*visit) (*screen, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/chart"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -32,8 +33,8 @@ type overviewPage struct {
 	More      string // how many more there are, or how far was looked
 	Figures   []figure
 	Spans     []choice
-	Chart     *chart // nil if there was no attempt
-	Times     *times // nil if nothing was delivered
+	Chart     *chart.Attempts // nil if there was no attempt
+	Times     *chart.Times    // nil if nothing was delivered
 	Table     bool
 	TableHref string
 	Reasons   []reasonLine
@@ -45,7 +46,10 @@ type overviewPage struct {
 	Empty     bool // no event was ever published in the mode
 	All       string
 	AllReplay string
-	Partial   string // a box that could not be read
+	Disk      *diskBox
+	NodesHref string
+	// Why a box could not be read; empty: it could.
+	NoNumbers, NoLatest, NoDisk string
 }
 
 // spanNames are the spans of statistics, as their segment shows them.
@@ -77,7 +81,7 @@ func (p *overviewPage) numbers(v *visit) error {
 	}
 	var all hook.Tally
 	p.Figures, all = v.figures(&stats, &hour, word)
-	p.Chart, p.Times = chartOf(&stats, v.now), timesOf(&stats)
+	p.Chart, p.Times = chart.AttemptsOf(&stats, v.now), chart.TimesOf(&stats)
 	p.Table, p.TableHref = v.query.Get("as") == "table", v.at("", "span", word, "as", "table")
 	p.Reasons, p.Failed = v.reasons(&all, "since", word)
 	return nil
@@ -98,7 +102,7 @@ func (v *visit) reasons(all *hook.Tally, more ...string) (out []reasonLine, tota
 }
 
 func overview(v *visit) (*screen, error) {
-	p := overviewPage{All: v.at("deliveries"), AllReplay: v.at("replays")}
+	p := overviewPage{All: v.at("deliveries"), AllReplay: v.at("replays"), NodesHref: v.at("nodes")}
 	now, err := v.overall()
 	if err != nil {
 		return nil, err
@@ -115,8 +119,16 @@ func overview(v *visit) (*screen, error) {
 	case !now.all:
 		p.More = fmt.Sprintf("The newest %d endpoints were looked at.", now.endpoints)
 	}
-	if err := p.numbers(v); err != nil {
-		return nil, err
+	var low *concernLine
+	v.beside(side{&p.NoNumbers, "statistics", p.numbers}, side{&p.NoLatest, "latest deliveries", p.latest}, side{&p.NoDisk, "disk", func(v *visit) error {
+		box, use, err := v.disk(shownTenants)
+		if err == nil {
+			p.Disk, low = box, v.diskConcern(use, box)
+		}
+		return err
+	}})
+	if low != nil {
+		p.Attention = append(p.Attention, *low)
 	}
 	for i := range now.replays[:min(len(now.replays), 3)] {
 		p.Replays = append(p.Replays, v.replayLine(&now.replays[i]))
@@ -125,14 +137,18 @@ func overview(v *visit) (*screen, error) {
 		n := v.h.o.Node()
 		p.Node = &nodeLine{Node: n, Started: when(n.Started, v.now)}
 	}
-	rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Page: hook.Page{Limit: 6}})
-	if err != nil {
-		return nil, err
-	}
-	p.Latest, p.Empty = v.lines(rows), len(rows) == 0
 	s := &screen{Template: "overview.html", Title: "Overview", Commands: []string{"posthorn stats"}, API: []string{"GET /v1/stats"}, Data: &p}
 	s.Heading, p.Sub = p.sentence(&now)
 	return s, nil
+}
+
+// latest fills in the newest deliveries.
+func (p *overviewPage) latest(v *visit) error {
+	rows, _, err := v.service().Deliveries(v.quiet, v.caller, hook.DeliveryQuery{Page: hook.Page{Limit: 6}})
+	if err == nil {
+		p.Latest, p.Empty = v.lines(rows), len(rows) == 0
+	}
+	return err
 }
 
 // concernWords says what is wrong with an endpoint, and what follows.

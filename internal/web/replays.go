@@ -56,6 +56,9 @@ func (v *visit) replayLine(j *app.Replay) replayLine {
 	if len(j.Filter.Types) > 0 {
 		line.What += " of " + strings.Join(j.Filter.Types, ", ")
 	}
+	if j.Filter.Channel != "" {
+		line.What += " of channel " + j.Filter.Channel
+	}
 	for to, at := range map[*string]time.Time{&line.After: j.Filter.After, &line.Before: j.Filter.Before} {
 		if !at.IsZero() {
 			*to = at.UTC().Format("2 Jan 2006 15:04") + " UTC"

@@ -60,14 +60,21 @@ func table() []route {
 		{path: "replays/{id}/cancel", show: confirmCancelReplay, act: cancelReplay},
 		{path: "types", show: types},
 		{path: "types/{name...}", show: eventType},
+		{path: "type/new", show: newType, form: createType}, // not below types/, where every path is a name
+		{path: "type/edit/{name...}", show: editType, form: changeType},
+		{path: "type/delete/{name...}", show: confirmDeleteType, act: deleteType},
+		{path: "type/drop/{name...}", show: confirmDropVersion, act: dropVersion},
 		{path: "profiles", show: profiles},
 		{path: "profiles/{name}", show: profileSheet},
 		{path: "keys", show: keys},
 		{path: "keys/new", show: newKey, form: createKey},
 		{path: "keys/{id}/revoke", show: confirmRevoke, act: revokeKey},
+		{path: "sessions/{id}/end", show: confirmEndSession, act: endSession},
+		{path: "visitors/{id}/end", show: confirmEndVisitor, act: endVisitor},
 		{path: "audit", show: auditLog},
 		{path: "audit/download", show: auditDownload},
 		{path: "nodes", show: nodes, live: true},
+		{path: "nodes/reclaim", show: confirmReclaim, form: reclaim},
 		{path: "settings", show: settings},
 		{path: "shortcuts", show: shortcuts},
 	}
@@ -147,7 +154,7 @@ func (h *Handler) page(mode hook.Mode, show func(*visit) (*screen, error)) http.
 func (h *Handler) act(mode hook.Mode, act func(*visit) (string, error)) http.HandlerFunc {
 	return h.visited(mode, true, func(v *visit) error {
 		if err := v.r.ParseForm(); err != nil {
-			return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+			return errForm
 		}
 		to, err := act(v)
 		if err != nil {
@@ -162,7 +169,7 @@ func (h *Handler) act(mode hook.Mode, act func(*visit) (string, error)) http.Han
 func (h *Handler) form(mode hook.Mode, do func(*visit) (*screen, string, error)) http.HandlerFunc {
 	return h.visited(mode, true, func(v *visit) error {
 		if err := v.r.ParseForm(); err != nil {
-			return &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+			return errForm
 		}
 		s, to, err := do(v)
 		switch {
@@ -187,7 +194,7 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 			h.askLogin(w, r)
 			return
 		}
-		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie}
+		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie, session: one.ID}
 		h.serve(w, r, nil, func() error {
 			if err != nil {
 				return err

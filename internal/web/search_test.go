@@ -2,6 +2,8 @@ package web_test
 
 import (
 	"encoding/json"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +47,28 @@ func TestSearchAndTags(t *testing.T) {
 	} {
 		if a := b.get(path); a.status != 404 || !strings.Contains(a.body, says) || strings.Contains(a.body, "<b>bol") || strings.Contains(a.body, "a.b<") {
 			t.Errorf("%s: %d, it does not say %q\n%s", path, a.status, says, a.body)
+		}
+	}
+}
+
+// Deliveries are found by a part of the host of their endpoint, if only one has it.
+func TestDeliveriesByHost(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	second := w.Endpoint(client.NewEndpoint{EventTypes: []string{"none"}, URL: strings.Replace(w.Receiver.URL, "127.0.0.1", "localhost", 1) + "/second"})
+	for text, says := range map[string]string{"/hook": w.delivery, "LOCALHOST": "2 endpoints have", "/second": "Nothing matches", "nowhere.example": "No endpoint has", strings.Repeat("x", 300): "must have at most 200 bytes", w.endpoint.ID: w.delivery} {
+		a := b.get("/ui/live/deliveries?endpoint=" + url.QueryEscape(text))
+		if a.status != 200 || !strings.Contains(a.body, says) || (says == w.delivery) != strings.Contains(a.body, `value="`+w.endpoint.ID+`"`) {
+			t.Errorf("%.40q: %d, it does not say %q", text, a.status, says)
+		}
+	}
+	if a := b.get("/ui/live/deliveries?tenant=hostile&endpoint=/second"); !strings.Contains(a.body, "No endpoint has") || strings.Contains(a.body, second.ID) {
+		t.Error("an endpoint of another tenant is found")
+	}
+	for path, want := range map[string][]bool{"host=second": {false, true}, "host=LOCALHOST": {true, true}, "host=hook&state=enabled": {true, false}, "host=hook&state=attention": {true, false}, "host=nowhere": {false, false}, "host=" + strings.Repeat("x", 300): {false, false}} {
+		a := b.get("/ui/live/endpoints?" + path)
+		if got := []bool{strings.Contains(a.body, w.endpoint.ID), strings.Contains(a.body, second.ID)}; a.status != 200 || !slices.Equal(got, want) {
+			t.Errorf("%.40s: %d, found %v", path, a.status, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -27,6 +28,8 @@ type world struct {
 	key      client.Key
 	replay   client.Replay
 	other    client.Published // in test mode
+	session  string           // of an operator
+	visitor  string           // of the portal
 }
 
 func newWorld(t *testing.T) *world {
@@ -69,6 +72,14 @@ func newWorld(t *testing.T) *world {
 	if w.other, err = w.test.Publish(ctx, client.NewEvent{Tenant: "acme", Type: "only.in.test", Data: json.RawMessage(`{}`)}, client.PublishOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	visitor, err := w.API.CreatePortalSession(ctx, client.NewPortalSession{Tenant: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.visitor = visitor.ID
+	if found := regexp.MustCompile(`/ui/live/sessions/([^/"]+)/end"`).FindStringSubmatch(w.browser(w.Config.OperatorKey).get("/ui/live/keys").body); found != nil {
+		w.session = found[1]
+	}
 	return w
 }
 
@@ -82,7 +93,7 @@ func aFile(r web.Route) bool {
 
 // path returns the path of a route in a mode, with the ids of objects of the world.
 func (w *world) path(mode string, r web.Route) string {
-	id := map[string]string{"deliveries": w.delivery, "endpoints": w.endpoint.ID, "events": w.event.ID, "tenants": "acme", "keys": w.key.ID, "replays": ""}
+	id := map[string]string{"deliveries": w.delivery, "endpoints": w.endpoint.ID, "events": w.event.ID, "tenants": "acme", "keys": w.key.ID, "replays": "", "sessions": w.session, "visitors": w.visitor}
 	if w.replay.ID != nil {
 		id["replays"] = *w.replay.ID
 	}
@@ -93,6 +104,9 @@ func (w *world) path(mode string, r web.Route) string {
 	p = strings.ReplaceAll(p, "{$}", "")
 	if p == "search" {
 		p += "?q=none" // no result: it stays on the page
+	}
+	if strings.HasPrefix(p, "visitors/") {
+		p += "?tenant=acme"
 	}
 	return "/ui/" + mode + "/" + p
 }

@@ -22,18 +22,24 @@ func types(v *visit) (*screen, error) {
 	for i := range rows {
 		names[i] = rows[i].Name
 	}
-	counts, err := v.service().Subscribers(v.ctx(), v.caller, names...)
-	if err != nil {
-		return nil, err
-	}
-	p := plainList{listed: l, Columns: []string{"Event type", "Group", "Version", "Data at publish", "Endpoints", "Changed"}, Search: "Group, exactly",
+	counts, missing := make([]hook.Subscribers, len(rows)), ""
+	v.beside(side{&missing, "subscribers", func(v *visit) error {
+		found, err := v.service().Subscribers(v.ctx(), v.caller, names...)
+		copy(counts, found)
+		return err
+	}})
+	p := plainList{listed: l, Columns: []string{"Event type", "Group", "Version", "Data at publish", "Endpoints", "Changed"}, Search: "Group, exactly", New: v.at("type/new"), NewName: "New event type",
 		Empty:   "The catalogue has no event type yet. Events of any type can be published all the same.",
 		Command: "posthorn event-type create --name payment.settled --description \"A payment arrived\""}
 	for i := range rows {
 		t := &rows[i]
+		endpoints := atLeast(counts[i].Endpoints, counts[i].More)
+		if missing != "" {
+			endpoints = "not available"
+		}
 		sub := strings.Join(append(typeMarks(t), firstLine(t.Description)), " · ")
 		p.Rows = append(p.Rows, row{Href: v.typeHref(t.Name), Name: t.Name, Sub: strings.Trim(sub, " ·"), At: when(t.UpdatedAt, v.now),
-			Facts: []string{t.Group, fmt.Sprint(t.Version), enforceWords[t.Enforce], atLeast(counts[i].Endpoints, counts[i].More)}})
+			Facts: []string{t.Group, fmt.Sprint(t.Version), enforceWords[t.Enforce], endpoints}})
 	}
 	return &screen{Template: "plain.html", Title: "Event types", Heading: "Event types", Nav: "types", Commands: []string{"posthorn event-type list"}, Data: p}, nil
 }
@@ -80,6 +86,7 @@ type typePage struct {
 	Versions                          []typeVersion // the newest first
 	Created, Changed                  moment
 	Deliveries, Endpoints             string
+	Edit, NewVersion, Delete          string
 }
 
 // typeVersion is one version on the page of an event type.
@@ -90,6 +97,7 @@ type typeVersion struct {
 	Before          int // the version that Differences are to; 0: there is none
 	Differences     []app.TypeDifference
 	More            bool
+	Edit, Drop      string // empty for the current version, which the page itself changes
 }
 
 func eventType(v *visit) (*screen, error) {
@@ -97,19 +105,28 @@ func eventType(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	counts, err := v.service().Subscribers(v.ctx(), v.caller, t.Name)
-	if err != nil {
-		return nil, err
-	}
+	counts, missing := make([]hook.Subscribers, 1), ""
+	v.beside(side{&missing, "subscribers", func(v *visit) error {
+		found, err := v.service().Subscribers(v.ctx(), v.caller, t.Name)
+		copy(counts, found)
+		return err
+	}})
 	p := typePage{Name: t.Name, Description: t.Description, Group: t.Group, Enforce: enforceWords[t.Enforce], Searchable: t.Searchable, Deprecated: t.Deprecated, Hidden: t.Hidden, Replacement: t.Replacement, Redact: strings.Join(t.Redact, ", "),
-		Created: when(t.CreatedAt, v.now), Changed: when(t.UpdatedAt, v.now), Deliveries: v.at("deliveries", "type", t.Name), Endpoints: v.at("endpoints", "type", t.Name)}
+		Created: when(t.CreatedAt, v.now), Changed: when(t.UpdatedAt, v.now), Deliveries: v.at("deliveries", "type", t.Name), Endpoints: v.at("endpoints", "type", t.Name),
+		Edit: v.typeAct("edit", t.Name), Delete: v.typeAct("delete", t.Name), NewVersion: v.typeAct("edit", t.Name) + "?version=new"}
 	if t.Replacement != "" {
 		p.ReplacementHref = v.typeHref(t.Replacement)
 	}
 	n := counts[0]
 	p.Subscribers = fmt.Sprintf("%s, %d of them enabled, of %d tenants", atLeast(n.Endpoints, n.More), n.Enabled, n.Tenants)
+	if missing != "" {
+		p.Subscribers = "not available just now"
+	}
 	for _, one := range t.Versions() {
 		shown := typeVersion{Number: one.Version, Current: one.Version == t.Version}
+		if !shown.Current {
+			shown.Edit, shown.Drop = fmt.Sprintf("%s?version=%d", p.Edit, one.Version), fmt.Sprintf("%s?version=%d", v.typeAct("drop", t.Name), one.Version)
+		}
 		for _, part := range []struct {
 			from []byte
 			to   **text

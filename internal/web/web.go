@@ -26,6 +26,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 	"github.com/posthorn/posthorn/internal/web/portal"
 )
@@ -44,6 +45,7 @@ type Options struct {
 	Payloads Payloads
 	Settings func() []Setting // the options in force; nil: not known
 	Node     func() Node      // this node now; nil: not known
+	Hints    *live.Hints      // about what was committed; nil: pages look from time to time only
 	// PortalOrigins may show the portal in a frame; empty: those that each session names.
 	PortalOrigins []string
 }
@@ -84,7 +86,7 @@ type Handler struct {
 	guarded   http.Handler // mux with cross-site request protection
 	templates map[string]*template.Template
 	static    string // path of the static files, including their hash
-	streams   streams
+	streams   live.Streams
 	shared    shared
 	gzipped   map[string][]byte // static files, by name
 	portal    *portal.Handler
@@ -98,6 +100,9 @@ func New(o Options) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Hints == nil {
+		o.Hints = new(live.Hints)
+	}
 	h := &Handler{o: o, mux: http.NewServeMux()}
 	if err := h.load(); err != nil {
 		return nil, err
@@ -110,7 +115,11 @@ func New(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
-	if h.portal, err = portal.New(portal.Options{Service: o.Service, Log: o.Log, Dev: o.Dev, Now: o.Now, Style: style, Icons: icons, Origins: o.PortalOrigins}); err != nil {
+	script, err := files.ReadFile("static/live.js")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if h.portal, err = portal.New(portal.Options{Service: o.Service, Log: o.Log, Dev: o.Dev, Now: o.Now, Style: style, Icons: icons, Live: script, Hints: o.Hints, Origins: o.PortalOrigins}); err != nil {
 		return nil, err
 	}
 	h.routes()
@@ -136,7 +145,7 @@ func (h *Handler) load() error {
 	if err := h.compress(names); err != nil {
 		return err
 	}
-	base := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }})
+	base := template.New("layout.html").Funcs(template.FuncMap{"icon": h.icon, "pair": pair, "both": func(a, b any) []any { return []any{a, b} }, "table": func(l []deliveryLine) deliveryTable { return deliveryTable{Lines: l} }})
 	if h.templates, err = page.Templates(base, files, "templates/layout.html", "templates/parts.html"); err != nil {
 		return fmt.Errorf("web: %w", err)
 	}
@@ -171,13 +180,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)")
 	head.Set("Cache-Control", "no-store")
 	if page.Changes(r) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		most := int64(maxForm)
+		if strings.Contains(r.URL.Path, "/type/") {
+			most = maxTypeForm
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 	}
 	h.guarded.ServeHTTP(w, r)
 }
 
-// maxForm is the maximum size of a form, in bytes.
-const maxForm = 64 << 10
+// The maximum sizes of a form and of the form of an event type, in bytes. A schema takes up to
+// three times its size in a form.
+const (
+	maxForm     = 64 << 10
+	maxTypeForm = 256 << 10
+)
+
+// errForm is the answer to a form that is larger than that.
+var errForm = &hook.Error{Code: hook.CodeTooLarge, Message: "The form is too large, or was cut on its way here. Nothing was saved. Go back, shorten what you typed, and send it again."}
 
 // mediaTypes are the media types of the static files. The tables of the machine may lack them.
 var mediaTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -226,7 +246,10 @@ func takesGzip(r *http.Request) bool {
 }
 
 // Close ends the streams; browsers open them again at the next start.
-func (h *Handler) Close() { h.streams.close() }
+func (h *Handler) Close() {
+	h.streams.Close()
+	h.portal.Close()
+}
 
 // otherSite refuses a form that was not submitted from one of these pages.
 func (h *Handler) otherSite(w http.ResponseWriter, r *http.Request) {

@@ -45,18 +45,8 @@ func span(d time.Duration) string {
 	return page.Span(d, func(n int, unit string) string { return fmt.Sprintf("%d %s", n, unit) })
 }
 
-// short3 formats a duration that was measured, with two digits or three.
-func short3(d time.Duration) string {
-	switch {
-	case d < 10*time.Millisecond:
-		return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
-	case d < time.Second:
-		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
-	case d < time.Minute:
-		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
-	}
-	return span(d)
-}
+// short3 formats a duration that was measured.
+func short3(d time.Duration) string { return page.Took(d) }
 
 // number writes a number with commas between its thousands.
 func number(n int64) string { return page.Number(n, ",") }

@@ -3,35 +3,13 @@
 // depend on colours and sizes.
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { all } from "./axe.js";
 import { World } from "./world.js";
 import { launch, visitor } from "./browse.js";
 
-const source = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const tags = { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
-const looks = { type: "rule", values: ["color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block"] };
-const combinations = [["light", 1440, tags], ["dark", 1440, looks], ["dark", 1024, looks], ["light", 1024, looks], ["light", 390, tags], ["dark", 390, looks]];
 let world, browser, filled;
 before(async () => { world = await World.start("--allow-reveal"); browser = await launch(); filled = await world.fill(6); });
 after(async () => { await browser?.close(); await world?.stop(); });
-
-// check runs the rules past the policy of the page: the driver evaluates them.
-async function check(page, runOnly) {
-  const found = await page.evaluate((runOnly) => globalThis.axe.run({ include: document, exclude: "tbody tr:nth-child(n + 5)" }, { resultTypes: ["violations"], runOnly }), runOnly);
-  return found.violations.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.target.join(" ") + " " + (n.any[0]?.message ?? n.failureSummary)).join(" | "));
-}
-
-async function all(page) {
-  await page.evaluate(source);
-  const bad = [];
-  for (const [colorScheme, width, rules] of combinations) {
-    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    await page.setViewportSize({ width, height: 900 });
-    for (const finding of await check(page, rules)) bad.push(`${colorScheme} ${width}: ${finding}`);
-  }
-  return bad;
-}
 
 describe("S22", { concurrency: 2 }, () => {
   for (const mode of ["live", "test"])

@@ -3,14 +3,15 @@ import { chromium } from "playwright-core";
 import assert from "node:assert/strict";
 
 export const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-export const launch = () => chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+export const launch = (args = []) => chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage", ...args] });
 
-// visitor opens a context and counts what pages must never do.
+// visitor opens a context and counts what pages must never do. world.ours are the addresses that
+// pages may request.
 export async function visitor(browser, world, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, permissions: options.javaScriptEnabled === false ? [] : ["clipboard-read", "clipboard-write"], ...options });
   const seen = { foreign: [], policy: [], console: [], dialogs: [], errors: [] };
   const expected = [];
-  context.on("request", (r) => { const u = r.url(); if (!u.startsWith(world.url) && !u.startsWith("data:")) seen.foreign.push(u); });
+  context.on("request", (r) => { const u = r.url(); if (!(world.ours ?? [world.url]).some((ours) => u.startsWith(ours)) && !u.startsWith("data:")) seen.foreign.push(u); });
   context.on("page", (page) => {
     page.on("dialog", (d) => { seen.dialogs.push(d.message()); d.accept(); });
     page.on("pageerror", (e) => seen.errors.push(String(e)));

@@ -80,6 +80,45 @@ story.both("a form of somebody who was slower shows both versions", async ({ pag
   assert.equal((await world.call("GET", "/v1/endpoints/" + filled.good.id)).title, "Mine " + n);
 });
 
+story.both("an event type is made on a page, a wrong schema is said with its line, and a new version keeps the first", async ({ page, world, login, go, expects }) => {
+  expects(/422/);
+  const name = "story.type" + ++n;
+  await login();
+  await go("type/new");
+  await page.fill("#f-name", name);
+  await page.fill("#f-schema", '{\n  "type": "object",\n}');
+  await page.click("main button.go");
+  assert.match(await page.locator("#w-schema").innerText(), /line 3/);
+  assert.equal(await page.inputValue("#f-name"), name); // what was typed stays
+  await page.fill("#f-schema", '{"type": "object"}');
+  await page.click("main button.go");
+  await page.waitForURL(/done=typemade/);
+  await page.getByRole("link", { name: "New version" }).click();
+  await page.fill("#f-schema", '{"type": "object", "required": ["id"]}');
+  await page.getByRole("button", { name: "Save version 2" }).click();
+  await page.waitForURL(/done=typechanged/);
+  const made = await world.call("GET", "/v1/event-types/" + name);
+  assert.deepEqual([made.version, made.schema, made.other_versions[0].schema], [2, { type: "object", required: ["id"] }, { type: "object" }]);
+});
+
+story("a session is ended from the page of keys, and its page says so", async ({ page, world, login, visitor }) => {
+  const key = await world.call("POST", "/v1/keys", { kind: "operator", name: "on call" });
+  const theirs = await visitor({});
+  await theirs.page.goto(world.url + "/ui/login?next=/ui/live/nodes");
+  await theirs.page.fill("#key", key.key);
+  await theirs.page.click("button.go");
+  await theirs.page.getByText("Updates on").waitFor();
+  await login("live", "/ui/live/keys");
+  await page.getByRole("link", { name: /End the session of on call/ }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "End the session" }).click();
+  await page.waitForURL(/done=ended/);
+  await theirs.page.getByText("Logged out").waitFor();
+  await theirs.page.getByRole("link", { name: "Load again" }).click();
+  await theirs.page.waitForURL(/\/ui\/login/);
+  theirs.clean("the ended session");
+  await theirs.close();
+});
+
 story("S5: paste any id", async ({ page, login, go, filled, expects }) => {
   expects(/404/);
   await login();

@@ -1,18 +1,12 @@
 // Stories of bad weather and bad people: the store away, keys revoked, other sites, hostile
 // texts, the audit log unwritable, many tabs.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { stories } from "./stories.js";
 import { until } from "./world.js";
 
 const story = stories();
 
-// sql runs a statement on the database of the server from outside.
-function sql(world, text) {
-  const run = spawnSync("python3", ["-c", "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],timeout=10)\nc.executescript(sys.argv[2])\nc.commit()", join(world.dir, "posthorn.db"), text], { encoding: "utf8" });
-  assert.equal(run.status, 0, run.stderr);
-}
+const sql = (world, text) => world.sql(text);
 const updating = (page) => until("the page follows", () => page.evaluate(() => document.querySelector("[data-updates]")?.textContent === "Updates on"));
 
 story("S27: with the audit log unwritable the page comes without the payload", async ({ page, world, login, go }) => {

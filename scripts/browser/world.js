@@ -1,6 +1,6 @@
 // A server of the built binary with its own directory, a receiver, and data on every page.
 // Everything is on loopback.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -63,9 +63,24 @@ export class World {
 
   async stop() {
     await this.kill();
+    this.front?.stop();
     this.receiver.closeAllConnections();
     this.receiver.close();
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  // behind puts the server behind a TLS proxy: browsers accept its certificate.
+  behind(front) {
+    this.front = front;
+    front.target = this.port;
+    this.tls = { ignoreHTTPSErrors: true };
+    this.ours = [this.url, front.url, ...["app.shop", "app.bank", "app.evil", "app.third"].map((name) => front.origin(name))];
+  }
+
+  // sql runs statements on the database of the server from outside.
+  sql(text) {
+    const run = spawnSync("python3", ["-c", "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],timeout=10)\nc.executescript(sys.argv[2])\nc.commit()", join(this.dir, "posthorn.db"), text], { encoding: "utf8" });
+    if (run.status !== 0) throw new Error(run.stderr);
   }
 
   // call calls the API. mode chooses the key.
@@ -135,6 +150,6 @@ export class World {
       deliveries: "deliveries", "deliveries-filtered": "deliveries?tenant=nordlicht&state=pending&tried=yes", "deliveries-none": "deliveries?type=no.such&tenant=acme", "delivery-retrying": "deliveries/" + f.delivery.id, "delivery-done": "deliveries/" + f.done.id, cancel: `deliveries/${f.delivery.id}/cancel`,
       endpoints: "endpoints", "endpoint-health": e, "endpoint-deliveries": e + "?tab=deliveries", "endpoint-settings": e + "?tab=settings", "endpoint-secret": e + "?tab=secret", "endpoint-history": e + "?tab=history", "endpoint-new": "endpoints/new", "endpoint-edit": e + "/edit",
       disable: e + "/disable", rotate: e + "/rotate", delete: e + "/delete", tenants: "tenants", tenant: "tenants/nordlicht", "tenant-new": "tenants/new", replays: "replays", replay: "replays/" + f.replay.id, "replay-form": "replays/new?endpoint=" + f.dead.id, "replay-preview": `replays/new?endpoint=${f.dead.id}&source=failed&preview=1`,
-      types: "types", type: "types/payment.settled", profiles: "profiles", profile: "profiles/standard", keys: "keys", "key-new": "keys/new", audit: "audit", "audit-none": "audit?act=no.such", nodes: "nodes", settings: "settings", search: "search?q=nothing", shortcuts: "shortcuts", missing: "events/00000000-0000-7000-8000-000000000000" };
+      types: "types", type: "types/payment.settled", "type-new": "type/new", "type-edit": "type/edit/payment.settled", "type-version": "type/edit/payment.settled?version=new", "type-delete": "type/delete/payment.settled", reclaim: "nodes/reclaim", "portal-link": "tenants/nordlicht/portal", profiles: "profiles", profile: "profiles/standard", keys: "keys", "key-new": "keys/new", audit: "audit", "audit-none": "audit?act=no.such", nodes: "nodes", settings: "settings", search: "search?q=nothing", shortcuts: "shortcuts", missing: "events/00000000-0000-7000-8000-000000000000" };
   }
 }

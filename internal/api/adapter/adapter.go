@@ -57,7 +57,7 @@ func Serve(w http.ResponseWriter, r *http.Request, do Handler, refuse func(w htt
 // requestID returns the caller's id if it is safe to log and to echo. Otherwise it
 // creates one.
 func requestID(r *http.Request) string {
-	if values := r.Header[RequestIDHeader]; len(values) == 1 && hook.ValidTenantID(values[0]) { // ids allow the same harmless characters
+	if values := r.Header[RequestIDHeader]; len(values) == 1 && hook.ValidID(values[0], 64) { // ids allow the same harmless characters
 		return values[0]
 	}
 	return strconv.FormatUint(rand.Uint64(), 36) + "-" + strconv.FormatUint(rand.Uint64()>>32, 36)

@@ -159,7 +159,7 @@ func (a *api) appendResults(ctx context.Context, requestID string, results []hoo
 			continue
 		}
 		dst = append(dst, `{"id":"`...)
-		dst, _ = results[i].PublicID.AppendText(dst)
+		dst = appendEventID(dst, &results[i])
 		dst = strconv.AppendInt(append(dst, `","delivery_count":`...), int64(results[i].Deliveries), 10)
 		dst = append(appendAdvice(dst, &results[i]), '}')
 	}

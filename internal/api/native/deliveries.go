@@ -41,10 +41,11 @@ func (Instant) Schema(huma.Registry) *huma.Schema {
 type eventsIn struct {
 	PageIn
 	SpanIn
-	Tenant string `query:"tenant" doc:"Events of this tenant. Absent: of all tenants that the key sees." example:"acme"`
-	Type   string `query:"type" doc:"Events of exactly this type." example:"payment.settled"`
-	Tag    string `query:"tag" doc:"Events with this tag: its name, a colon and its value." example:"order:o-1"`
-	Test   string `query:"test" enum:"true,false" doc:"true: test events only. false: none of them." example:"false"`
+	Tenant  string `query:"tenant" doc:"Events of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Type    string `query:"type" doc:"Events of exactly this type." example:"payment.settled"`
+	Channel string `query:"channel" doc:"Events that were published to this channel." example:"project-1"`
+	Tag     string `query:"tag" doc:"Events with this tag: its name, a colon and its value." example:"order:o-1"`
+	Test    string `query:"test" enum:"true,false" doc:"true: test events only. false: none of them." example:"false"`
 }
 
 func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[client.Page[client.Event]], error) {
@@ -52,7 +53,7 @@ func (a *api) listEvents(ctx context.Context, q *request, in *eventsIn) (*reply[
 	if err != nil {
 		return nil, err
 	}
-	query, reach := hook.EventQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: in.Type, Test: yesOrNo(in.Test), Tag: tag,
+	query, reach := hook.EventQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: in.Type, Test: yesOrNo(in.Test), Channel: in.Channel, Tag: tag,
 		After: in.After.Time, Before: in.Before.Time, Page: in.page()}, hook.Reach{}
 	query.Reach = &reach
 	rows, next, err := a.o.Service.Events(ctx, q.caller, query)
@@ -78,7 +79,7 @@ type eventIn struct {
 }
 
 func (a *api) getEvent(ctx context.Context, q *request, in *eventIn) (*reply[client.Event], error) {
-	id, err := in.parsed("event")
+	id, err := in.event()
 	if err != nil {
 		return nil, err
 	}
@@ -107,13 +108,14 @@ type deliveriesIn struct {
 	SpanIn
 	Tenant      string   `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
 	Endpoint    string   `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
-	Event       string   `query:"event" format:"uuid" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
+	Event       string   `query:"event" doc:"Deliveries of this event." example:"019396e1-2b60-7a0c-9d51-0c7be3f4a915"`
 	EventType   string   `query:"event_type" doc:"Deliveries of events of exactly this type." example:"payment.settled"`
 	Type        string   `query:"type" deprecated:"true" doc:"The older name of event_type. Both together are refused." example:"payment.settled"`
 	State       []string `query:"state" enum:"pending,held,succeeded,failed,cancelled" maxItems:"5" doc:"Deliveries in this state, or in one of several with commas between them." example:"failed"`
 	StatusClass []string `query:"status_class" enum:"2xx,3xx,4xx,5xx" maxItems:"4" doc:"The receiver's last answer has a status of this class, or of one of several." example:"5xx"`
 	Status      int      `query:"status" minimum:"100" maximum:"599" doc:"The receiver's last answer has this status." example:"503"`
 	Error       []string `query:"error" pattern:"^[a-z_]{1,64}$" maxItems:"10" doc:"The last attempt failed with this class, or one of several: last_error." example:"timeout_response"`
+	Channel     string   `query:"channel" doc:"Deliveries of events that were published to this channel." example:"project-1"`
 	Tag         string   `query:"tag" doc:"Deliveries of events with this tag: its name, a colon and its value." example:"order:o-1"`
 }
 
@@ -121,7 +123,7 @@ func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) 
 	if in.EventType != "" && in.Type != "" {
 		return nil, &hook.Error{Code: hook.CodeInvalidRequest, Field: "type", Message: "\"type\" is the older name of \"event_type\": give one of them."}
 	}
-	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Status: in.Status,
+	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Channel: in.Channel, Status: in.Status,
 		After: in.After.Time, Before: in.Before.Time, Page: in.page()}
 	var err error
 	if query.Tag, err = app.ParseTag(in.Tag); err != nil {
@@ -130,7 +132,7 @@ func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) 
 	if query.Endpoint, err = filterID("endpoint", in.Endpoint); err != nil {
 		return nil, err
 	}
-	if query.Event, err = filterID("event", in.Event); err != nil {
+	if query.Event, err = filterEvent(in.Event); err != nil {
 		return nil, err
 	}
 	for _, word := range in.State {
@@ -159,6 +161,18 @@ func filterID(field, text string) (hook.ID, error) {
 	id, err := hook.ParseID(text)
 	if err != nil || id.IsZero() { // the zero id means none
 		return hook.ID{}, strict.Wrong(field, "a UUID")
+	}
+	return id, nil
+}
+
+// filterEvent reads the id of an event, in whichever form the platform gave it.
+func filterEvent(text string) (hook.ID, error) {
+	if text == "" {
+		return hook.ID{}, nil
+	}
+	id, _, ok := hook.EventID(text)
+	if !ok {
+		return hook.ID{}, strict.Wrong("event", "the id of an event")
 	}
 	return id, nil
 }

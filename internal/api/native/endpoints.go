@@ -59,9 +59,10 @@ func (a *api) createEndpoint(ctx context.Context, q *request, in *newEndpointIn)
 		return nil, err
 	}
 	created, replay, err := a.o.Service.CreateEndpoint(ctx, q.caller, app.NewEndpoint{Tenant: want.Tenant, URL: want.URL,
-		Types: want.EventTypes, Disabled: want.Enabled != nil && !*want.Enabled, Title: want.Title,
+		Types: want.EventTypes, Channels: want.Channels, Disabled: want.Enabled != nil && !*want.Enabled, Title: want.Title,
 		Description: want.Description, Profile: want.Profile, Headers: headerList(want.Headers), RateLimit: want.RateLimit,
-		MaxInFlight: want.MaxInFlight, MaxFailures: want.MaxConsecutiveFailures, Retry: retry, Secret: want.Secret, Operational: want.Operational}, once)
+		MaxInFlight: want.MaxInFlight, MaxFailures: want.MaxConsecutiveFailures, Retry: retry, Secret: want.Secret, Operational: want.Operational,
+		UID: want.UID, Metadata: app.Metadata(want.Metadata)}, once)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +130,7 @@ type endpointsIn struct {
 	Tenant      string `query:"tenant" doc:"Endpoints of this tenant. Absent: of all tenants that the key sees." example:"acme"`
 	Enabled     string `query:"enabled" enum:"true,false" doc:"true: enabled ones only. false: disabled ones only." example:"true"`
 	EventType   string `query:"event_type" doc:"Endpoints whose filter lets this type pass." example:"payment.settled"`
+	UID         string `query:"uid" doc:"The endpoint with this uid, the platform's own name for it. Of each tenant one, without tenant." example:"shop-1"`
 	Profile     string `query:"profile" doc:"Endpoints that are served with this wire format." example:"standard"`
 	Operational string `query:"operational" enum:"true,false" doc:"true: operational endpoints only. false: the others only." example:"true"`
 	Reason      string `query:"disabled_reason" enum:"by_hand,damaged,failures,gone,listener_away,unverified" doc:"Endpoints that are disabled for this reason." example:"failures"`
@@ -136,7 +138,7 @@ type endpointsIn struct {
 
 func (a *api) listEndpoints(ctx context.Context, q *request, in *endpointsIn) (*reply[client.Page[client.Endpoint]], error) {
 	query := hook.EndpointQuery{Scope: hook.Scope{Tenant: in.Tenant}, EventType: in.EventType, Enabled: yesOrNo(in.Enabled),
-		Profile: in.Profile, Reason: in.Reason, Operational: yesOrNo(in.Operational), Page: in.page()}
+		UID: in.UID, Profile: in.Profile, Reason: in.Reason, Operational: yesOrNo(in.Operational), Page: in.page()}
 	rows, next, err := a.o.Service.Endpoints(ctx, q.caller, query)
 	if err != nil {
 		return nil, err
@@ -195,12 +197,15 @@ func readChange(values map[string]jsontext.Value) (app.EndpointChange, error) {
 	out := app.EndpointChange{
 		URL:         required[string](p, "url", "a URL"),
 		Types:       required[[]string](p, "event_types", "an array"),
+		Channels:    patched[[]string](p, "channels", nil),
 		Enabled:     patched(p, "enabled", true),
 		Title:       patched(p, "title", ""),
 		Description: patched(p, "description", ""),
 		Profile:     patched(p, "profile", ""),
 		RateLimit:   patched(p, "rate_limit", 0.0),
 		MaxInFlight: patched(p, "max_in_flight", 0),
+		UID:         patched(p, "uid", ""),
+		Metadata:    mergedMetadata(p),
 	}
 	_, reset, _ := p.peek("max_consecutive_failures")
 	out.MaxFailures = patched(p, "max_consecutive_failures", 0)
@@ -225,6 +230,14 @@ func readChange(values map[string]jsontext.Value) (app.EndpointChange, error) {
 	}
 	p.readOnly("id", "tenant", "mode", "operational", "verification", "secret", "public_key", "health", "warnings", "disabled_reason", "disabled_at", "created_at", "updated_at")
 	return out, p.end()
+}
+
+// mergedMetadata reads the notes of a merge patch: null removes one, or all.
+func mergedMetadata(p *patch) app.MetadataChange {
+	if notes := patched[map[string]*string](p, "metadata", nil); notes != nil {
+		return app.MergeMetadata(*notes)
+	}
+	return nil
 }
 
 func readHeaders(p *patch, out *app.EndpointChange) {

@@ -28,7 +28,7 @@ func (a *api) createErasure(ctx context.Context, q *request, in *newErasureIn) (
 	}
 	n := hook.NewErasure{Tenant: in.Body.value.Tenant}
 	var err error
-	if n.PublicID, err = filterID("event", in.Body.value.Event); err != nil {
+	if n.PublicID, err = filterEvent(in.Body.value.Event); err != nil {
 		return nil, err
 	}
 	once, err := onceFor(q, in.Body.text, 202, wireErasure)

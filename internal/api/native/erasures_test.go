@@ -17,7 +17,7 @@ func TestErasuresAreRefused(t *testing.T) {
 	before := h.count()
 	erase := func(key, body string) call { return call{"POST", "/v1/erasures", key, body, nil} }
 	refused(h, 422, hook.CodeInvalidRequest, "tenant", erase(liveKey, `{}`))
-	refused(h, 422, hook.CodeInvalidRequest, "event", erase(liveKey, `{"event":"x"}`))
+	refused(h, 422, hook.CodeInvalidRequest, "event", erase(liveKey, `{"event":"a b"}`))
 	refused(h, 422, hook.CodeInvalidRequest, "event", erase(liveKey, `{"event":"00000000-0000-0000-0000-000000000000"}`))
 	refused(h, 422, hook.CodeUnknownField, "tenants", erase(liveKey, `{"tenants":"acme"}`))
 	refused(h, 422, hook.CodeInvalidRequest, "tenant", erase(liveKey, `{"tenant":["acme"]}`))

@@ -28,7 +28,7 @@ type explainIn struct {
 }
 
 func (a *api) explainEvent(ctx context.Context, q *request, in *explainIn) (*reply[client.Explanation], error) {
-	id, err := in.parsed("event")
+	id, err := in.event()
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +40,10 @@ func (a *api) explainEvent(ctx context.Context, q *request, in *explainIn) (*rep
 }
 
 func wireExplanation(x app.Explanation) client.Explanation {
-	return client.Explanation{Event: x.Event.PublicID.String(), Tenant: x.Event.Scope.Tenant, Mode: x.Event.Scope.Mode.String(),
-		Type: x.Event.Type, AcceptedAt: wireTime(x.Event.AcceptedAt), More: x.More, OtherMode: x.OtherMode,
+	return client.Explanation{Event: hook.PublicText(x.Event.PublicID, x.Event.GivenID), Tenant: x.Event.Scope.Tenant, Mode: x.Event.Scope.Mode.String(),
+		Type: x.Event.Type, Channels: x.Event.Channels, AcceptedAt: wireTime(x.Event.AcceptedAt), More: x.More, OtherMode: x.OtherMode,
 		Endpoints: wireAll(x.Endpoints, func(e app.Explained) client.ExplainedEndpoint {
-			out := client.ExplainedEndpoint{Endpoint: e.Endpoint.String(), URL: some(hook.MaskURL(e.URL)), EventTypes: append([]string{}, e.Types...),
+			out := client.ExplainedEndpoint{Endpoint: e.Endpoint.String(), URL: some(hook.MaskURL(e.URL)), EventTypes: append([]string{}, e.Types...), Channels: e.Channels,
 				Reason: string(e.Why), Message: e.Message}
 			out.WaitsFor = some(string(e.WaitsFor))
 			if e.Delivery != nil {
@@ -62,7 +62,7 @@ type resendIn struct {
 }
 
 func (a *api) resendEvent(ctx context.Context, q *request, in *resendIn) (*reply[client.Resent], error) {
-	id, err := in.parsed("event")
+	id, err := in.event()
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (a *api) resendEvent(ctx context.Context, q *request, in *resendIn) (*reply
 }
 
 func wireResent(r app.Resent) client.Resent {
-	return client.Resent{Event: r.Event.String(), Deliveries: wireAll(r.Deliveries, wireDelivery), Created: r.Created, Skipped: r.Skipped}
+	return client.Resent{Event: hook.PublicText(r.Event, r.GivenID), Deliveries: wireAll(r.Deliveries, wireDelivery), Created: r.Created, Skipped: r.Skipped}
 }
 
 // revealSecret shows a secret again. The Cache-Control header of every response

@@ -23,9 +23,9 @@ func victims(t *testing.T) isolationtest.World {
 		h.tenant(tenant)
 	}
 	made := want[client.Endpoint](h, 201, post("/v1/endpoints", `{"tenant":"victim","url":"https://hooks.example.com/canary-url-token",
-		"event_types":["*"],"title":"canary-title","headers":{"X-Token":"canary-header"}}`))
+		"event_types":["*"],"channels":["canary-channel"],"title":"canary-title","headers":{"X-Token":"canary-header"}}`))
 	made.Secret = want[client.RotatedSecret](h, 200, post("/v1/endpoints/"+made.ID+"/secret/rotate", "{}")).Secret // so that there are two secrets
-	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"},"tags":{"order":"canary-tag"}}`))
+	published := want[client.Published](h, 202, post("/v1/events", `{"tenant":"victim","type":"a.b","data":{"x":"canary-data"},"channels":["canary-channel"],"tags":{"order":"canary-tag"}}`))
 	delivery := want[client.Page[client.Delivery]](h, 200, get("/v1/deliveries?tenant=victim")).Data[0]
 	want[client.EventType](h, 201, post("/v1/event-types", `{"name":"a.b","description":"mark of the catalogue"}`))
 	replay := *want[client.Replay](h, 201, post("/v1/replays", `{"endpoint":"`+made.ID+`","source":"all"}`)).ID
@@ -141,7 +141,7 @@ func wallRows(endpoint, event, delivery, replay, key, grant, session, erasure st
 		item("POST /v1/replays/{id}/cancel", "/v1/replays/"+replay+"/cancel", ""),
 		list("GET /v1/replays", "/v1/replays?tenant=victim"),
 		own("GET /v1/replays", "/v1/replays?endpoint="+endpoint),
-		{Route: "POST /v1/events/match", Path: "/v1/events/match", Body: `{"tenant":"victim","type":"a.b"}`, Owner: publisher,
+		{Route: "POST /v1/events/match", Path: "/v1/events/match", Body: `{"tenant":"victim","type":"a.b","channels":["canary-channel"]}`, Owner: publisher,
 			Lawful: names(both, testKeys, []string{tenant, "the publisher in test mode"})},
 
 		list("GET /v1/audit", "/v1/audit?tenant=victim"),
@@ -153,6 +153,8 @@ func wallRows(endpoint, event, delivery, replay, key, grant, session, erasure st
 		{Route: "GET /v1/search", Path: "/v1/search?q=" + key, Owner: operator, Lawful: names(liveTenants, testKeys)},
 		own("GET /v1/events", "/v1/events?tag=order:canary-tag"),
 		own("GET /v1/deliveries", "/v1/deliveries?tag=order:canary-tag"),
+		own("GET /v1/events", "/v1/events?channel=canary-channel"),
+		own("GET /v1/deliveries", "/v1/deliveries?channel=canary-channel"),
 		list("GET /v1/stats", "/v1/stats?tenant=victim"),
 		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
 		own("GET /v1/stats", "/v1/stats?step=1m"),

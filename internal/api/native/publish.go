@@ -75,12 +75,23 @@ func publishedAnswer(result any) (int, []byte) {
 // been checked: none of their characters needs escaping.
 func appendPublished(dst []byte, p *hook.Published) []byte {
 	dst = append(dst, `{"id":"`...)
-	dst, _ = p.PublicID.AppendText(dst)
+	dst = appendEventID(dst, p)
 	dst = append(append(dst, `","tenant":"`...), p.Tenant...)
 	dst = append(append(dst, `","type":"`...), p.Type...)
 	dst = client.AppendTime(append(dst, `","created_at":"`...), p.CreatedAt)
+	if !p.DeliverAt.IsZero() {
+		dst = client.AppendTime(append(dst, `","deliver_at":"`...), p.DeliverAt)
+	}
 	dst = strconv.AppendInt(append(dst, `","delivery_count":`...), int64(p.Deliveries), 10)
 	return append(appendAdvice(dst, p), '}')
+}
+
+func appendEventID(dst []byte, p *hook.Published) []byte {
+	if p.GivenID != "" { // its characters need no escapes
+		return append(dst, p.GivenID...)
+	}
+	dst, _ = p.PublicID.AppendText(dst)
+	return dst
 }
 
 // smallPayload is the size of data, in bytes, up to which there is no warning. Standard

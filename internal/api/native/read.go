@@ -111,9 +111,11 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 			e.Err = strict.Wrong(name, "an object")
 		}
 	case "id":
-		e.ID, e.Err = readID(name, value)
+		e.ID, e.GivenID, e.Err = readID(name, value)
 	case "created_at":
 		e.CreatedAt, e.Err = readTime(name, value)
+	case "deliver_at":
+		e.DeliverAt, e.Err = readTime(name, value)
 	case "payload_retention":
 		var text string
 		if text, e.Err = readString(name, value); e.Err == nil {
@@ -130,6 +132,8 @@ func readMember(d *jsontext.Decoder, text []byte, e *app.Event, name string) err
 		default:
 			e.Err = strict.Wrong(name, "true or false")
 		}
+	case "channels":
+		e.Channels, e.Err = readChannels(name, value)
 	case "tags":
 		e.Tags, e.Err = readTags(name, value)
 	case "event_type": // its name in deliveries and filters
@@ -180,6 +184,28 @@ func readTags(name string, value jsontext.Value) (hook.Tags, error) {
 	return hook.NewTags(tags...), nil
 }
 
+// readChannels parses the channels of an event. null means none. Package app checks their
+// names and their number.
+func readChannels(name string, value jsontext.Value) ([]string, error) {
+	if value.Kind() == 'n' {
+		return nil, nil
+	}
+	if value.Kind() != '[' {
+		return nil, strict.Wrong(name, fmt.Sprintf("an array of 1 to %d strings", hook.MaxChannels))
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(value))
+	_, _ = d.ReadToken() // the decoder of the event has accepted the text
+	channels := []string{}
+	for d.PeekKind() != ']' {
+		text, _ := d.ReadValue()
+		if text.Kind() != '"' {
+			return nil, strict.Wrong(name+"/"+strconv.Itoa(len(channels)), "a string")
+		}
+		channels = append(channels, unquoted(text))
+	}
+	return channels, nil
+}
+
 // readVersion parses the version of an event's type. null means none.
 func readVersion(name string, value jsontext.Value) (int, error) {
 	if value.Kind() == 'n' {
@@ -193,19 +219,19 @@ func readVersion(name string, value jsontext.Value) (int, error) {
 }
 
 // readID parses the platform's own id of an event. null means none.
-func readID(name string, value jsontext.Value) (hook.ID, error) {
+func readID(name string, value jsontext.Value) (hook.ID, string, error) {
 	if value.Kind() == 'n' {
-		return hook.ID{}, nil
+		return hook.ID{}, "", nil
 	}
 	text, err := readString(name, value)
 	if err != nil {
-		return hook.ID{}, err
+		return hook.ID{}, "", err
 	}
-	id, err := hook.ParseID(text)
-	if err != nil || id.IsZero() {
-		return hook.ID{}, strict.Wrong(name, "a UUID, such as 019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a")
+	id, given, ok := hook.EventID(text)
+	if !ok {
+		return hook.ID{}, "", strict.Wrong(name, "1 to 256 letters, digits, dots, underscores and hyphens, or a UUID that is not zero")
 	}
-	return id, nil
+	return id, given, nil
 }
 
 // readTime parses the platform's time of an event. null means none.

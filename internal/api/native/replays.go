@@ -51,7 +51,7 @@ func newReplay(want *client.NewReplay) (n hook.NewReplay, err error) {
 		return n, err
 	}
 	n.Source, n.Hold, n.Newest = hook.ReplaySource(want.Source), want.Hold, want.Order == "newest"
-	n.Filter = hook.ReplayFilter{Types: want.EventTypes, Error: hook.Class(want.Error)}
+	n.Filter = hook.ReplayFilter{Types: want.EventTypes, Channel: want.Channel, Error: hook.Class(want.Error)}
 	if want.Order != "" && want.Order != "oldest" && !n.Newest {
 		return n, strict.Wrong("order", "oldest or newest")
 	}
@@ -94,7 +94,7 @@ func errorWord(text string) bool {
 func wireReplay(r app.Replay) client.Replay {
 	f := &r.Filter
 	out := client.Replay{Tenant: r.Scope.Tenant, Mode: r.Scope.Mode.String(), Endpoint: r.Endpoint.String(), Source: string(r.Source),
-		EventTypes: append([]string{}, f.Types...), Error: some(string(f.Error)), After: someTime(f.After), Before: someTime(f.Before),
+		EventTypes: append([]string{}, f.Types...), Channel: some(f.Channel), Error: some(string(f.Error)), After: someTime(f.After), Before: someTime(f.Before),
 		Order: "oldest", Rate: r.Rate, Hold: r.Hold, State: r.State.String(), Reason: some(string(r.Reason)),
 		Total: r.Total, TotalExact: r.Exact, Processed: r.Done(), Requested: r.Requested, Created: r.Created, Skipped: r.Skipped,
 		Pending: max(r.Pending(), 0), Delivered: r.Delivered, Failed: r.Failed, Dropped: r.Dropped, Estimated: someTime(r.Estimate),
@@ -122,7 +122,7 @@ func wireReplay(r app.Replay) client.Replay {
 }
 
 func wireMatch(m hook.ReplayMatch) client.ReplayMatch {
-	out := client.ReplayMatch{Event: m.PublicID.String(), EventType: m.Type, AcceptedAt: wireTime(m.AcceptedAt),
+	out := client.ReplayMatch{Event: hook.PublicText(m.PublicID, m.GivenID), EventType: m.Type, AcceptedAt: wireTime(m.AcceptedAt),
 		LastStatus: some(m.LastStatus), LastError: some(string(m.LastError))}
 	if m.Exists {
 		out.State = some(m.State.String())
@@ -190,7 +190,7 @@ func (a *api) matchEvent(ctx context.Context, q *request, in *matchIn) (*reply[c
 	if in.Body.value.Type == "" {
 		return nil, strict.Missing("type")
 	}
-	m, err := a.o.Service.Match(ctx, q.caller, in.Body.value.Tenant, in.Body.value.Type)
+	m, err := a.o.Service.Match(ctx, q.caller, in.Body.value.Tenant, in.Body.value.Type, in.Body.value.Channels)
 	if err != nil {
 		return nil, err
 	}

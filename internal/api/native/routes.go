@@ -116,6 +116,15 @@ type ItemIn struct {
 // id.
 func (i ItemIn) parsed(noun string) (hook.ID, error) { return parseID(i.ID, noun) }
 
+// event is parsed for an event, whose id may be any text that the platform gave it.
+func (i ItemIn) event() (hook.ID, error) {
+	id, _, ok := hook.EventID(i.ID)
+	if !ok {
+		return id, hook.NotFound("event")
+	}
+	return id, nil
+}
+
 func parseID(text, noun string) (hook.ID, error) {
 	id, err := hook.ParseID(text)
 	if err != nil {

@@ -288,5 +288,5 @@ func requestID(r *http.Request) string {
 }
 
 func safeID(id string) bool {
-	return hook.ValidTenantID(id) // ids allow the same harmless characters, 1 to 64 of them
+	return hook.ValidID(id, 64) // ids allow harmless characters only
 }

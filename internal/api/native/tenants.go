@@ -16,7 +16,7 @@ func (a *api) tenantRoutes(h huma.API) {
 	register(a, h, operation("POST", "/v1/tenants", "create-tenant", "Create a tenant", 201), a.createTenant)
 	register(a, h, operation("GET", "/v1/tenants", "list-tenants", "List tenants", 200), a.listTenants)
 	register(a, h, operation("GET", "/v1/tenants/{id}", "get-tenant", "Get a tenant", 200), a.getTenant)
-	register(a, h, operation("PATCH", "/v1/tenants/{id}", "update-tenant", "Rename a tenant", 200), a.updateTenant)
+	register(a, h, operation("PATCH", "/v1/tenants/{id}", "update-tenant", "Change a tenant (merge patch)", 200), a.updateTenant)
 	register(a, h, operation("DELETE", "/v1/tenants/{id}", "delete-tenant", "Delete a tenant with its endpoints and keys", 204), a.deleteTenant)
 }
 
@@ -33,7 +33,8 @@ func (a *api) createTenant(ctx context.Context, q *request, in *newTenantIn) (*r
 	if err != nil {
 		return nil, err
 	}
-	t, replay, err := a.o.Service.CreateTenant(ctx, q.caller, in.Body.value.ID, in.Body.value.Name, once)
+	want := in.Body.value
+	t, replay, err := a.o.Service.MakeTenant(ctx, q.caller, hook.Tenant{ID: want.ID, Name: want.Name, Metadata: app.Metadata(want.Metadata), RateLimit: want.RateLimit}, once)
 	if err != nil {
 		return nil, err
 	}
@@ -76,20 +77,13 @@ func (a *api) updateTenant(ctx context.Context, q *request, in *tenantPatchIn) (
 	if in.Body.err != nil {
 		return nil, in.Body.err
 	}
-	t, err := a.o.Service.Tenant(ctx, q.caller, in.ID)
-	if err != nil {
-		return nil, err
-	}
 	p := patch{values: in.Body.values}
-	name := patched(&p, "name", "")
+	change := app.TenantChange{Name: patched(&p, "name", ""), Metadata: mergedMetadata(&p), RateLimit: patched(&p, "rate_limit", 0.0)}
 	p.readOnly("id", "created_at")
 	if err := p.end(); err != nil {
 		return nil, err
 	}
-	if name == nil {
-		name = &t.Name
-	}
-	t, err = a.o.Service.RenameTenant(ctx, q.caller, in.ID, *name, ifMatch(q, tenantTag)...)
+	t, err := a.o.Service.UpdateTenant(ctx, q.caller, in.ID, change, ifMatch(q, tenantTag)...)
 	if err != nil {
 		return nil, err
 	}

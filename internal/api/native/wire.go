@@ -32,7 +32,7 @@ func someTime(t time.Time) *client.Time {
 }
 
 func wireTenant(t hook.Tenant) client.Tenant {
-	return client.Tenant{ID: t.ID, Name: t.Name, CreatedAt: wireTime(t.CreatedAt)}
+	return client.Tenant{ID: t.ID, Name: t.Name, Metadata: app.Notes(t.Metadata), RateLimit: t.RateLimit, CreatedAt: wireTime(t.CreatedAt)}
 }
 
 func wireKey(k hook.Key) client.Key {
@@ -52,9 +52,9 @@ func wireNewKey(k app.NewKey) client.Key {
 }
 
 func wireRow(e *hook.Endpoint) client.Endpoint {
-	out := client.Endpoint{ID: e.ID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(),
+	out := client.Endpoint{ID: e.ID.String(), UID: some(e.UID), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Metadata: app.Notes(e.Metadata),
 		URL:        hook.MaskURL(e.URL), // its query often holds a token (S-11)
-		EventTypes: append([]string{}, e.Types...), Enabled: e.Receives(),
+		EventTypes: append([]string{}, e.Types...), Channels: e.Channels, Enabled: e.Receives(),
 		DisabledReason: some(e.WhyDisabled()), DisabledAt: someTime(e.DisabledAt),
 		Operational: e.Operational, Verification: wireVerification(&e.Verification), Title: e.Title, Description: e.Description, Profile: e.Profile, Headers: map[string]string{},
 		RateLimit: e.RateLimit, MaxInFlight: e.MaxInFlight, MaxConsecutiveFailures: some(e.MaxFailures),
@@ -128,8 +128,8 @@ func wireTest(t app.Test) client.TestEvent {
 }
 
 func wireEvent(e hook.Event) client.Event {
-	out := client.Event{ID: e.PublicID.String(), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type,
-		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt), PayloadRemovedAt: someTime(e.PayloadRemovedAt)}
+	out := client.Event{ID: hook.PublicText(e.PublicID, e.GivenID), Tenant: e.Scope.Tenant, Mode: e.Scope.Mode.String(), Type: e.Type, Channels: e.Channels,
+		Test: e.Kind == hook.TestEvent, CreatedAt: wireTime(e.CreatedAt), AcceptedAt: wireTime(e.AcceptedAt), DeliverAt: someTime(e.DeliverAt), PayloadRemovedAt: someTime(e.PayloadRemovedAt)}
 	for _, tag := range e.Tags {
 		if out.Tags == nil {
 			out.Tags = map[string]string{}
@@ -140,9 +140,12 @@ func wireEvent(e hook.Event) client.Event {
 }
 
 func wireDelivery(d hook.DeliveryRow) client.Delivery {
-	return client.Delivery{ID: d.ID.String(), Event: d.PublicID.String(), EventType: d.EventType,
+	if d.State != hook.Pending { // a held one keeps the time before which it is not sent
+		d.Due = time.Time{}
+	}
+	return client.Delivery{ID: d.ID.String(), Event: hook.PublicText(d.PublicID, d.GivenID), EventType: d.EventType,
 		Endpoint: d.Endpoint.String(), Tenant: d.Scope.Tenant, State: d.State.String(), Reason: some(string(d.Reason)),
-		Attempts: d.Attempts, NextAttemptAt: someTime(d.Due), LastStatus: some(d.LastStatus),
+		Attempts: d.Attempts, NextAttemptAt: someTime(d.Due), DeliverAt: someTime(d.DeliverAt), LastStatus: some(d.LastStatus),
 		LastError: some(string(d.LastError)), CreatedAt: wireTime(d.CreatedAt), SettledAt: someTime(d.SettledAt)}
 }
 

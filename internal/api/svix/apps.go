@@ -2,7 +2,6 @@ package svix
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -21,7 +20,7 @@ type application struct {
 	ID           string            `json:"id"`
 	UID          *string           `json:"uid"`
 	Name         string            `json:"name"`
-	ThrottleRate *int              `json:"throttleRate"`
+	ThrottleRate *int              `json:"throttleRate"` // of its endpoints that have none
 	RateLimit    *int              `json:"rateLimit"`
 	CreatedAt    client.Time       `json:"createdAt"`
 	UpdatedAt    client.Time       `json:"updatedAt"`
@@ -31,28 +30,21 @@ type application struct {
 // wireApp renders a tenant. Its id is the caller's uid, or else was made by newAppID; a
 // tenant never gets another one.
 func wireApp(t hook.Tenant) application {
-	out := application{ID: t.ID, Name: t.Name, CreatedAt: client.Time{Time: t.CreatedAt}, UpdatedAt: client.Time{Time: t.CreatedAt}, Metadata: notes(t.Metadata)}
+	out := application{ID: t.ID, Name: t.Name, CreatedAt: client.Time{Time: t.CreatedAt}, UpdatedAt: client.Time{Time: t.CreatedAt}, Metadata: app.Notes(t.Metadata)}
 	if !strings.HasPrefix(t.ID, appPrefix) {
 		out.UID = &out.ID
 	}
-	return out
-}
-
-// notes returns stored metadata.
-func notes(text string) map[string]string {
-	out := map[string]string{}
-	_ = json.Unmarshal([]byte(text), &out) // empty: none
+	out.ThrottleRate = throttle(t.RateLimit)
+	out.RateLimit = out.ThrottleRate
 	return out
 }
 
 // newAppID returns an id for an application without a uid.
 func newAppID() string {
-	var random [20]byte
+	var random [idSize]byte
 	_, _ = rand.Read(random[:]) // never fails
 	return appPrefix + hook.Short(random[:])
 }
-
-const noThrottle = "Posthorn has no rate limit of an application. Leave it out, and set throttleRate at its endpoints."
 
 // readApp reads a tenant. needs says which members must be there.
 func readApp(o *object) (t hook.Tenant, err error) {
@@ -64,7 +56,9 @@ func readApp(o *object) (t hook.Tenant, err error) {
 	}
 	t.ID = readAppUID(o)
 	t.Metadata = readMetadata(o)
-	o.refuse(noThrottle, "throttleRate", "rateLimit")
+	if rate := readThrottle(o); rate != nil {
+		t.RateLimit = float64(*rate)
+	}
 	return t, o.err()
 }
 
@@ -73,10 +67,8 @@ func readAppUID(o *object) string {
 	switch {
 	case uid == nil:
 		return ""
-	case !validUID(*uid, appPrefix):
-		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with app_")
-	case !hook.ValidTenantID(*uid):
-		o.blame("uid", "The uid is the tenant's id in Posthorn, which has at most 64 characters and is neither . nor ..")
+	case !validUID(*uid, appPrefix) && !isID(*uid, appPrefix):
+		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, must not begin with app_, and is neither . nor ..")
 	}
 	return *uid
 }
@@ -183,7 +175,7 @@ func (a *api) putApp(q *call) error {
 	if err := keepsUID(id, t.ID); err != nil {
 		return err
 	}
-	return a.updateApp(q, id, &t.Name, &t.Metadata)
+	return a.updateApp(q, id, app.TenantChange{Name: &t.Name, Metadata: app.ReplaceMetadata(t.Metadata), RateLimit: &t.RateLimit})
 }
 
 // keepsUID refuses to change the uid of an application: it is the tenant's id.
@@ -204,11 +196,15 @@ func (a *api) patchApp(q *call) error {
 		o.blame("name", "name must be a text of at least 1 character")
 	}
 	uid := readAppUID(o)
-	o.refuse(noThrottle, "throttleRate", "rateLimit")
-	var metadata *string
+	change := app.TenantChange{Name: name}
+	if rate := readThrottle(o); o.has("throttleRate") || o.has("rateLimit") {
+		change.RateLimit = new(float64)
+		if rate != nil {
+			*change.RateLimit = float64(*rate)
+		}
+	}
 	if o.has("metadata") {
-		text := readMetadata(o)
-		metadata = &text
+		change.Metadata = app.ReplaceMetadata(readMetadata(o))
 	}
 	if err := o.err(); err != nil {
 		return err
@@ -218,11 +214,11 @@ func (a *api) patchApp(q *call) error {
 			return err
 		}
 	}
-	return a.updateApp(q, q.app, name, metadata)
+	return a.updateApp(q, q.app, change)
 }
 
-func (a *api) updateApp(q *call, id string, name, metadata *string) error {
-	t, err := a.o.Service.UpdateTenant(q.r.Context(), q.c, id, name, metadata)
+func (a *api) updateApp(q *call, id string, change app.TenantChange) error {
+	t, err := a.o.Service.UpdateTenant(q.r.Context(), q.c, id, change)
 	if err != nil {
 		return err
 	}

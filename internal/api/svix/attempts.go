@@ -111,6 +111,11 @@ func readFilter(v query) (f filter, err error) {
 	return f, nil
 }
 
+// of reports whether a message with the channels is wanted.
+func (f *filter) of(channels hook.Channels) bool {
+	return f.channel == "" || slices.Contains(channels, f.channel)
+}
+
 func (f *filter) wantsAttempt(row *hook.DeliveryRow, t *hook.Attempt) bool {
 	failed := t.Class != hook.ClassNone && t.Class != hook.ClassTruncated
 	return f.wants(row.EventType) && (f.status < 0 || f.status == statusSuccess && !failed || f.status == statusFail && failed) &&
@@ -143,7 +148,7 @@ func (a *api) attemptsOfEndpoint(q *call) error {
 	if err != nil {
 		return err
 	}
-	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Before: f.before, Page: hook.Page{Limit: 50}}
+	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Channel: f.channel, Before: f.before, Page: hook.Page{Limit: 50}}
 	l := attemptList{a: a, q: q, f: f, limit: w.limit, url: hook.MaskURL(e.URL)}
 	if w.from != "" {
 		id, number, ok := parseAttempt(w.from)
@@ -221,7 +226,7 @@ func (l *attemptList) messages() (cut bool, err error) {
 			if err != nil {
 				return false, err
 			}
-			m := wireMessage(whole, "", l.f.content)
+			m := wireMessage(whole, l.f.content)
 			l.data[i].Msg = &m
 			size += len(m.Payload)
 		}
@@ -339,7 +344,7 @@ func (a *api) attemptsOfMessage(q *call) error {
 	}
 	l := attemptList{a: a, q: q, f: f, limit: 2 * maxSorted, later: true}
 	for i := range rows {
-		if rows[i].Attempts == 0 || f.nothing || !only.IsZero() && rows[i].Endpoint != only {
+		if rows[i].Attempts == 0 || f.nothing || !f.of(rows[i].Channels) || !only.IsZero() && rows[i].Endpoint != only {
 			continue
 		}
 		if l.examined >= maxExamined {
@@ -506,7 +511,7 @@ func (a *api) attemptedMessages(q *call) error {
 	if err != nil {
 		return err
 	}
-	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Before: f.before, After: f.after, Page: hook.Page{Limit: w.limit}}
+	dq := hook.DeliveryQuery{Scope: hook.Scope{Tenant: q.app}, Endpoint: e.ID, Type: f.single(), Channel: f.channel, Before: f.before, After: f.after, Page: hook.Page{Limit: w.limit}}
 	if state, ok := map[int]hook.State{statusSuccess: hook.Succeeded, statusFail: hook.Failed, statusSending: hook.Pending, statusCanceled: hook.Cancelled}[f.status]; ok {
 		dq.State = &state
 	}
@@ -537,13 +542,13 @@ func (a *api) attemptedMessages(q *call) error {
 			if last = messagePrefix + d.PublicID.Short(); d.Attempts == 0 || !f.wants(d.EventType) {
 				continue
 			}
-			out := attempted{message: wireMessage(&hook.Event{ID: d.Event, PublicID: d.PublicID, Type: d.EventType, AcceptedAt: d.CreatedAt.Truncate(time.Microsecond)}, "", false)}
+			out := attempted{message: wireMessage(&hook.Event{ID: d.Event, PublicID: d.PublicID, GivenID: d.GivenID, Type: d.EventType, Channels: d.Channels, AcceptedAt: d.CreatedAt.Truncate(time.Microsecond)}, false)}
 			if f.content {
 				whole, err := a.o.Service.EventContent(q.r.Context(), q.c, q.app, d.PublicID)
 				if err != nil {
 					return err
 				}
-				out.message = wireMessage(whole, "", true)
+				out.message = wireMessage(whole, true)
 				size += len(whole.Data)
 			}
 			out.Status, out.NextAttempt = statusOf(&d.Delivery, f.expanded), nextAttempt(&d.Delivery)

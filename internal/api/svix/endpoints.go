@@ -25,17 +25,17 @@ type endpoint struct {
 	Disabled     bool               `json:"disabled"`
 	EventTypes   *[]string          `json:"eventTypes"`
 	FilterTypes  *[]string          `json:"filterTypes"`
-	Channels     *[]string          `json:"channels"` // always null
+	Channels     *[]string          `json:"channels"`
 	ThrottleRate *int               `json:"throttleRate"`
 	RateLimit    *int               `json:"rateLimit"`
 	Version      int                `json:"version"` // always 1
 	CreatedAt    client.Time        `json:"createdAt"`
 	UpdatedAt    client.Time        `json:"updatedAt"`
-	Metadata     *map[string]string `json:"metadata,omitempty"`
+	Metadata     *map[string]string `json:"metadata,omitzero"`
 }
 
 func wireEndpoint(e *hook.Endpoint) endpoint {
-	metadata := notes(e.Metadata)
+	metadata := app.Notes(e.Metadata)
 	out := endpoint{ID: endpointPrefix + e.ID.Short(), URL: hook.MaskURL(e.URL), Description: e.Description, Disabled: e.Status != hook.Enabled, Version: 1,
 		CreatedAt: client.Time{Time: e.CreatedAt}, UpdatedAt: client.Time{Time: e.UpdatedAt}, Metadata: &metadata}
 	if e.UID != "" {
@@ -45,11 +45,37 @@ func wireEndpoint(e *hook.Endpoint) endpoint {
 		types := append([]string{}, e.Types...)
 		out.EventTypes, out.FilterTypes = &types, &types
 	}
-	if e.RateLimit > 0 {
-		rate := min(int(math.Ceil(e.RateLimit)), math.MaxUint16)
-		out.ThrottleRate, out.RateLimit = &rate, &rate
-	}
+	out.Channels = wireChannels(e.Channels)
+	out.ThrottleRate = throttle(e.RateLimit)
+	out.RateLimit = out.ThrottleRate
 	return out
+}
+
+// throttle returns a rate limit as Svix writes it: a whole number, or null.
+func throttle(rate float64) *int {
+	if rate <= 0 {
+		return nil
+	}
+	whole := min(int(math.Ceil(rate)), math.MaxUint16)
+	return &whole
+}
+
+// wireChannels returns null if there are no channels.
+func wireChannels(channels hook.Channels) *[]string {
+	if len(channels) == 0 {
+		return nil
+	}
+	list := []string(channels)
+	return &list
+}
+
+// readThrottle reads a rate limit. Nil: none.
+func readThrottle(o *object) *int {
+	rate := take[int](o, "a whole number", "throttleRate", "rateLimit")
+	if rate != nil && (*rate < 1 || *rate > 10_000) {
+		o.blame("throttleRate", "throttleRate must be 1 to 10000")
+	}
+	return rate
 }
 
 // endpoint finds the endpoint that the path, or a parameter, names by its id or its uid.
@@ -79,20 +105,18 @@ func (a *api) endpoint(q *call, name string) (*hook.Endpoint, error) {
 type endpointIn struct {
 	url, description, uid, secret *string
 	disabled                      *bool
-	types                         []string
+	types, channels               []string
 	rate                          *int
 	metadata                      string
 	headers                       []app.HeaderChange
 }
-
-const noChannels = "Posthorn has no channels. Nothing was stored. Use event types, or an application of its own, instead."
 
 // readEndpoint reads the members of an endpoint.
 func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 	in.url = take[string](o, "a string", "url")
 	in.description = take[string](o, "a string", "description")
 	in.uid = take[string](o, "a string", "uid")
-	if in.uid != nil && !validUID(*in.uid, endpointPrefix) {
+	if in.uid != nil && !validUID(*in.uid, endpointPrefix) && !isID(*in.uid, endpointPrefix) {
 		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with ep_")
 	}
 	in.secret = take[string](o, "a string", "secret")
@@ -104,10 +128,8 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 		}
 		slices.SortFunc(in.headers, func(a, b app.HeaderChange) int { return strings.Compare(a.Name, b.Name) })
 	}
-	o.refuse(noChannels, "channels")
-	if in.rate = take[int](o, "a whole number", "throttleRate", "rateLimit"); in.rate != nil && (*in.rate < 1 || *in.rate > 10_000) {
-		o.blame("throttleRate", "throttleRate must be 1 to 10000")
-	}
+	in.channels = readChannels(o)
+	in.rate = readThrottle(o)
 	in.types = []string{"*"}
 	if list := take[[]string](o, "an array of strings", "eventTypes", "filterTypes"); list != nil {
 		if in.types = *list; len(in.types) == 0 {
@@ -118,6 +140,14 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 		return in, err
 	}
 	return in, a.checkTypes(q, in.types)
+}
+
+// readChannels reads the channels of a message or an endpoint. The application checks them.
+func readChannels(o *object) []string {
+	if list := take[[]string](o, "an array of strings", "channels"); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // checkTypes refuses event types that are not in the catalogue, or archived. An empty
@@ -173,7 +203,7 @@ func (a *api) makeEndpoint(q *call, in endpointIn) error {
 	if in.url == nil {
 		return invalid("url", "url is required")
 	}
-	n := app.NewEndpoint{Tenant: q.app, URL: *in.url, Types: in.types, Profile: a.o.Service.SvixProfile(), Metadata: in.metadata, Disabled: in.disabled != nil && *in.disabled}
+	n := app.NewEndpoint{Tenant: q.app, URL: *in.url, Types: in.types, Channels: in.channels, Profile: a.o.Service.SvixProfile(), Metadata: in.metadata, Disabled: in.disabled != nil && *in.disabled}
 	if in.description != nil {
 		n.Description = *in.description
 	}
@@ -264,7 +294,7 @@ func (a *api) putEndpoint(q *call) error {
 		return invalid("url", "url is required")
 	}
 	enabled, none, rate := in.disabled == nil || !*in.disabled, "", 0.0
-	change := app.EndpointChange{URL: in.url, Types: &in.types, Enabled: &enabled, Description: in.description, UID: in.uid, Metadata: &in.metadata, RateLimit: &rate}
+	change := app.EndpointChange{URL: in.url, Types: &in.types, Channels: &in.channels, Enabled: &enabled, Description: in.description, UID: in.uid, Metadata: app.ReplaceMetadata(in.metadata), RateLimit: &rate}
 	if change.Description == nil {
 		change.Description = &none
 	}
@@ -299,6 +329,9 @@ func (a *api) patchEndpoint(q *call) error {
 	if o.has("eventTypes", "filterTypes") {
 		change.Types = &in.types
 	}
+	if o.has("channels") {
+		change.Channels = &in.channels
+	}
 	if in.disabled != nil {
 		enabled := !*in.disabled
 		change.Enabled = &enabled
@@ -309,7 +342,7 @@ func (a *api) patchEndpoint(q *call) error {
 		}
 	}
 	if o.has("metadata") {
-		change.Metadata = &in.metadata
+		change.Metadata = app.ReplaceMetadata(in.metadata)
 	}
 	if o.has("throttleRate", "rateLimit") {
 		change.RateLimit = new(float64)
@@ -447,7 +480,7 @@ func (a *api) rotateSecret(q *call) error {
 	return q.done()
 }
 
-// renamed changes the member that an error is about.
+// renamed changes the member that an error is about, if it is from or none.
 func renamed(err error, from, to string) error {
 	e, ok := errors.AsType[*hook.Error](err)
 	if !ok || e.Field != from && e.Field != "" {

@@ -1,7 +1,6 @@
 package svix
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"strings"
 
@@ -47,40 +46,30 @@ func parseAttempt(text string) (delivery hook.ID, number int, ok bool) {
 	return hook.ID(value[:16]), int(binary.BigEndian.Uint32(value[16:])), true
 }
 
-// eventID returns the id under which an event with a caller's eventId is stored: the UUID
-// that it is, or else one made of it (version 8 of RFC 9562).
-func eventID(name string) hook.ID {
-	if id, err := hook.ParseID(name); err == nil {
-		return id
-	}
-	sum := sha256.Sum256([]byte("svix eventId\x00" + name))
-	id := hook.ID(sum[:16])
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
-	return id
-}
-
 // messageID returns the id of an event that a path names by its id or its eventId.
 func messageID(text string) (hook.ID, bool) {
 	if id, ok := parseID(messagePrefix, text); ok {
 		return id, true
 	}
-	if validUID(text, messagePrefix) {
-		return eventID(text), true
-	}
-	return hook.ID{}, false
+	id, _, ok := hook.EventID(text)
+	return id, ok && validUID(text, messagePrefix)
 }
+
+// isID reports whether a text is an id of the kind as Svix or another server made it. Such
+// a text may be a uid, so that an id that programs have kept goes on working here.
+func isID(text, prefix string) bool {
+	rest, ok := strings.CutPrefix(text, prefix)
+	if ok {
+		_, ok = hook.ParseShort(rest, idSize)
+	}
+	return ok
+}
+
+// idSize is the size of Svix's ids in bytes. Ours are shorter.
+const idSize = 20
 
 // validUID reports whether a text may be the caller's own name for something: 1 to 256 of
 // letters, digits, hyphens, underscores and dots, and not like an id.
 func validUID(text, prefix string) bool {
-	if text == "" || len(text) > 256 || strings.HasPrefix(text, prefix) {
-		return false
-	}
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if !(c == '.' || c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
-			return false
-		}
-	}
-	return true
+	return hook.ValidID(text, hook.MaxGivenID) && !strings.HasPrefix(text, prefix)
 }

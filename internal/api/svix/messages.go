@@ -23,33 +23,24 @@ type message struct {
 	EventID   *string        `json:"eventId"`
 	EventType string         `json:"eventType"`
 	Payload   jsontext.Value `json:"payload"`
-	Channels  *[]string      `json:"channels"` // always null
+	Channels  *[]string      `json:"channels"`
 	Timestamp client.Time    `json:"timestamp"`
+	DeliverAt *client.Time   `json:"deliverAt,omitempty"`
 }
-
-// eventIDTag is the tag of an event that has the eventId of its message.
-const eventIDTag = "eventId"
 
 var noPayload, expired = jsontext.Value(`{}`), jsontext.Value(`{"expired":true}`)
 
-// wireMessage renders an event. name is the eventId if the caller named it. Otherwise it is
-// known if it was a UUID.
-func wireMessage(e *hook.Event, name string, content bool) message {
-	m := message{ID: messagePrefix + e.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: e.AcceptedAt}}
+// wireMessage renders an event.
+func wireMessage(e *hook.Event, content bool) message {
+	m := message{ID: messagePrefix + e.PublicID.Short(), EventType: e.Type, Payload: noPayload, Channels: wireChannels(e.Channels), Timestamp: client.Time{Time: e.AcceptedAt}}
+	m.DeliverAt = timeOf(e.DeliverAt)
 	if content {
 		if m.Payload = e.Data; len(e.Data) == 0 {
 			m.Payload = expired
 		}
 	}
-	for _, tag := range e.Tags {
-		if tag.Name == eventIDTag {
-			name = tag.Value
-		}
-	}
-	if name == "" && e.PublicID != e.ID && e.PublicID[6]>>4 != 8 {
-		name = e.PublicID.String()
-	}
-	if name != "" {
+	if e.PublicID != e.ID {
+		name := hook.PublicText(e.PublicID, e.GivenID)
 		m.EventID = &name
 	}
 	return m
@@ -57,8 +48,9 @@ func wireMessage(e *hook.Event, name string, content bool) message {
 
 // kept is what is kept of the answer to a message, for a request that is repeated.
 type kept struct {
-	ID        string      `json:"id"`
-	Timestamp client.Time `json:"timestamp"`
+	ID        string       `json:"id"`
+	Timestamp client.Time  `json:"timestamp"`
+	DeliverAt *client.Time `json:"deliverAt,omitempty"`
 }
 
 // createMessage is POST /api/v1/app/{app}/msg. Svix's libraries send an idempotency key
@@ -85,7 +77,7 @@ func (a *api) createMessage(q *call) error {
 		if !ok || p.Err != nil || p.Repeated {
 			return 0, nil
 		}
-		return http.StatusAccepted, encode(kept{messagePrefix + p.PublicID.Short(), client.Time{Time: p.CreatedAt}})
+		return http.StatusAccepted, encode(kept{messagePrefix + p.PublicID.Short(), client.Time{Time: p.CreatedAt}, timeOf(p.DeliverAt)})
 	})
 	if err != nil {
 		return err
@@ -101,18 +93,18 @@ func (a *api) createMessage(q *call) error {
 		published, replay, err = a.o.Service.Publish(q.r.Context(), q.c, e, once)
 	}
 	if err != nil {
-		return err
+		return renamed(err, "deliver_at", "deliverAt")
 	}
 	if published.Repeated {
 		return &hook.Error{Code: hook.CodeEventConflict, Message: "A message with this eventId exists. Nothing was sent again."}
 	}
-	out := message{ID: messagePrefix + published.PublicID.Short(), EventType: e.Type, Payload: noPayload, Timestamp: client.Time{Time: published.CreatedAt}}
+	out := message{ID: messagePrefix + published.PublicID.Short(), EventType: e.Type, Payload: noPayload, Channels: wireChannels(hook.NewChannels(e.Channels...)), Timestamp: client.Time{Time: published.CreatedAt}, DeliverAt: timeOf(published.DeliverAt)}
 	if replay != nil {
 		var first kept
 		if err := json.Unmarshal(replay.Body, &first); err != nil {
 			return err
 		}
-		out.ID, out.Timestamp = first.ID, first.Timestamp
+		out.ID, out.Timestamp, out.DeliverAt = first.ID, first.Timestamp, first.DeliverAt
 		q.w.Header().Set("Idempotency-Replayed", "true")
 	}
 	if name != "" {
@@ -122,6 +114,13 @@ func (a *api) createMessage(q *call) error {
 		out.Payload = e.Data
 	}
 	return q.answer(http.StatusAccepted, out)
+}
+
+func timeOf(at time.Time) *client.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &client.Time{Time: at}
 }
 
 // readMessage reads the members of a message and returns its eventId too.
@@ -147,17 +146,18 @@ func readMessage(o *object) (e app.Event, name string, err error) {
 		if name = *id; !validUID(name, messagePrefix) {
 			o.blame("eventId", "eventId must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with msg_")
 		}
-		e.ID = eventID(name)
-		if hook.ValidTagValue(name) {
-			e.Tags = hook.Tags{{Name: eventIDTag, Value: name}}
-		}
+		e.ID, e.GivenID, _ = hook.EventID(name)
 	}
 	if raw := rawPayload(o); raw != nil {
 		e.Data = raw
 	}
-	o.refuse(noChannels, "channels")
+	e.Channels = readChannels(o)
 	o.refuse("Posthorn does not keep tags. Nothing was stored. Leave tags out, or put them into the payload.", "tags")
-	o.refuse("Posthorn cannot send at a later time. Nothing was stored. Send the message when it is due.", "deliverAt")
+	if at := take[string](o, "a string", "deliverAt"); at != nil {
+		if e.DeliverAt, err = hook.ParseTime(*at); err != nil {
+			o.blame("deliverAt", "deliverAt is "+err.Error())
+		}
+	}
 	o.refuse("Posthorn keeps every payload for the time that the operator set (--retention). Nothing was stored. Leave this member out.", "payloadRetentionPeriod", "payloadRetentionHours")
 	return e, name, o.err()
 }
@@ -237,19 +237,13 @@ func (a *api) makeOnTheWay(q *call, o *object) error {
 	return err
 }
 
-// event finds the event that the path names, with its data if the content is shown. It
-// returns its name, too, if that is not its id.
-func (a *api) event(q *call, content bool) (*hook.Event, string, error) {
-	text := q.parts["msg"]
-	id, ok := messageID(text)
+// event finds the event that the path names, with its data if the content is shown.
+func (a *api) event(q *call, content bool) (*hook.Event, error) {
+	id, ok := messageID(q.parts["msg"])
 	if !ok {
-		return nil, "", hook.NotFound("event")
+		return nil, hook.NotFound("event")
 	}
-	e, err := a.eventByID(q, id, content)
-	if _, isID := parseID(messagePrefix, text); isID {
-		text = ""
-	}
-	return e, text, err
+	return a.eventByID(q, id, content)
 }
 
 func (a *api) eventByID(q *call, id hook.ID, content bool) (*hook.Event, error) {
@@ -264,11 +258,11 @@ func (a *api) getMessage(q *call) error {
 	if err != nil {
 		return err
 	}
-	e, name, err := a.event(q, content)
+	e, err := a.event(q, content)
 	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, wireMessage(e, name, content))
+	return q.answer(http.StatusOK, wireMessage(e, content))
 }
 
 // maxContent bounds the payloads of a page, in bytes. A page ends early, but has one
@@ -289,7 +283,7 @@ func (a *api) listMessages(q *call) error {
 	if err != nil {
 		return err
 	}
-	eq := hook.EventQuery{Scope: hook.Scope{Tenant: q.app}, Before: s.before, After: s.after, Type: s.single()}
+	eq := hook.EventQuery{Scope: hook.Scope{Tenant: q.app}, Before: s.before, After: s.after, Type: s.single(), Channel: s.channel}
 	if w.from != "" {
 		id, ok := parseID(messagePrefix, w.from)
 		if !ok {
@@ -332,7 +326,7 @@ func (a *api) listMessages(q *call) error {
 			}
 			size += len(e.Data)
 		}
-		data = append(data, wireMessage(e, "", content))
+		data = append(data, wireMessage(e, content))
 	}
 	if eq.Ascending {
 		slices.Reverse(data)
@@ -351,6 +345,7 @@ func (a *api) listMessages(q *call) error {
 // search are the filters of lists of messages and attempts.
 type search struct {
 	types         []string
+	channel       string
 	before, after time.Time // after is the first time that counts
 	nothing       bool      // a filter that nothing can match
 }
@@ -368,7 +363,10 @@ func readSearch(v query) (s search, err error) {
 	if s.types = v.list("event_types"); len(s.types) > maxLimit {
 		return s, wrongPart("query", "event_types", "event_types must have at most 250 entries")
 	}
-	s.nothing = url.Values(v).Get("channel") != "" || url.Values(v).Get("tag") != "" || !s.before.IsZero() && !s.after.IsZero() && !s.after.Before(s.before)
+	if s.channel = url.Values(v).Get("channel"); s.channel != "" && !hook.ValidChannel(s.channel) {
+		return s, wrongPart("query", "channel", "channel must be the name of one channel. "+hook.ChannelRule)
+	}
+	s.nothing = url.Values(v).Get("tag") != "" || !s.before.IsZero() && !s.after.IsZero() && !s.after.Before(s.before)
 	return s, nil
 }
 
@@ -394,11 +392,11 @@ func (a *api) precheck(q *call) error {
 	if eventType == nil {
 		o.blame("eventType", "eventType is required")
 	}
-	o.refuse(noChannels, "channels")
+	channels := readChannels(o)
 	if err := o.err(); err != nil {
 		return err
 	}
-	found, err := a.o.Service.Match(q.r.Context(), q.c, q.app, *eventType)
+	found, err := a.o.Service.Match(q.r.Context(), q.c, q.app, *eventType, channels)
 	if err != nil {
 		return err
 	}

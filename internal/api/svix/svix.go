@@ -161,19 +161,19 @@ func (a *api) run(q *call, to route) (err error) {
 // match compares a path with a pattern such as "app/{app}/msg" and returns the variable
 // parts.
 func match(pattern string, path []string) (map[string]string, bool) {
-	want := strings.Split(pattern, "/")
-	if len(want) != len(path) {
+	if strings.Count(pattern, "/")+1 != len(path) {
 		return nil, false
 	}
-	parts := map[string]string{}
-	for i, part := range want {
-		if strings.HasPrefix(part, "{") {
-			if path[i] == "" {
-				return nil, false
-			}
-			parts[part[1:len(part)-1]] = path[i]
-		} else if part != path[i] {
+	rest, part := pattern, ""
+	for _, given := range path { // most patterns do not match: nothing is allocated before
+		if part, rest, _ = strings.Cut(rest, "/"); part != given && (part[0] != '{' || given == "") {
 			return nil, false
+		}
+	}
+	parts := map[string]string{}
+	for i, part := range strings.Split(pattern, "/") {
+		if part[0] == '{' {
+			parts[part[1:len(part)-1]] = path[i]
 		}
 	}
 	return parts, true

@@ -46,7 +46,7 @@ func TestErrors(t *testing.T) {
 		{"POST", "app", operatorKey, `{"name":"x","name":"y"}`, 422, `"body"`},
 		{"POST", "app", operatorKey, `{"name":""}`, 422, `["body","name"]`},
 		{"POST", "app", operatorKey, `{"name":"x","uid":"app_x"}`, 422, `["body","uid"]`},
-		{"POST", "app", operatorKey, `{"name":"x","uid":"` + strings.Repeat("u", 65) + `"}`, 422, "64 characters"},
+		{"POST", "app", operatorKey, `{"name":"x","uid":"` + strings.Repeat("u", 257) + `"}`, 422, "256 letters"},
 		{"POST", "app", operatorKey, `{"name":"x","metadata":{"a":1}}`, 422, `["body","metadata"]`},
 		{"POST", "app", operatorKey, `{"name":"x","metadata":{"a":"` + strings.Repeat("m", 4096) + `"}}`, 422, `["body","metadata"]`},
 		{"POST", "app", operatorKey, strings.Repeat(" ", 70<<10), 413, `"payload_too_large"`},
@@ -61,8 +61,20 @@ func TestErrors(t *testing.T) {
 		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","eventTypes":[]}`, 422, `["body","filterTypes"]`},
 		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","eventTypes":["a b"]}`, 422, `["body","filterTypes","[0]"]`},
 		{"POST", "app/acme/endpoint", key, `{"url":"https://127.0.0.1/"}`, 422, `["body","url"]`},
+		{"POST", "app", operatorKey, `{"name":"x","throttleRate":0}`, 422, `["body","throttleRate"]`},
+		{"POST", "app", operatorKey, `{"name":"x","uid":"limited","throttleRate":3}`, 201, `"throttleRate":3,"rateLimit":3`},
+		{"PATCH", "app/limited", operatorKey, `{"name":"y"}`, 200, `"throttleRate":3`},
+		{"PATCH", "app/limited", operatorKey, `{"throttleRate":null}`, 200, `"throttleRate":null,"rateLimit":null`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"deliverAt":"2099-01-01T00:00:00Z"}`, 422, `["body","deliverAt"]`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"deliverAt":7}`, 422, `["body","deliverAt"]`},
 		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","throttleRate":70000}`, 422, `["body","throttleRate"]`},
-		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","channels":["a"]}`, 422, `["body","channels"]`},
+		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","channels":[]}`, 422, `["body","channels"]`},
+		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","channels":["a",1]}`, 422, `["body","channels"]`},
+		{"PATCH", "app/acme/endpoint/" + ep, key, `{"channels":["a","b c"]}`, 422, `["body","channels","[1]"]`},
+		{"GET", "app/acme/msg?channel=a%20b", key, "", 422, `["query","channel"]`},
+		{"POST", "app/acme/endpoint/" + ep + "/bulk-replay", key, `{"since":"2026-01-01T00:00:00Z","channel":"a b"}`, 422, `["body","channel"]`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"channels":["0","1","2","3","4","5","6","7","8","9","10"]}`, 422, `["body","channels"]`},
+		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"channels":["` + strings.Repeat("c", 129) + `"]}`, 422, `["body","channels","[0]"]`},
 		{"PATCH", "app/acme/endpoint/" + ep, key, `{"url":null}`, 422, `["body","url"]`},
 		{"PUT", "app/acme/endpoint/" + ep + "/headers", key, `{"headers":{"svix-id":"x"}}`, 422, `"body"`},
 		{"POST", "app/acme/endpoint/" + ep + "/secret/rotate", key, `{"gracePeriodSeconds":604801}`, 422, `["body","gracePeriodSeconds"]`},
@@ -94,12 +106,38 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme", hook.Live)
 	for _, body := range []string{`{"url":"https://example.com/a","unknown":{"x":1}}`, `{"url":"https://example.com/b","channels":null,"uid":null,"filterTypes":null,"metadata":null}`} {
-		if a := h.api("POST", root+"app/acme/endpoint?unknown=1", operatorKey, body); a.status != 201 || !strings.Contains(a.text, `"filterTypes":null`) || !strings.Contains(a.text, `"channels":null`) {
+		if a := h.api("POST", root+"app/acme/endpoint?unknown=1", operatorKey, body); a.status != 201 || !strings.Contains(a.text, `"filterTypes":null`) || !strings.Contains(a.text, `"channels":null`) || !strings.Contains(a.text, `"metadata":{}`) {
 			t.Errorf("%d %s", a.status, a.text)
 		}
 	}
 	if a := h.api("GET", root+"app/acme/", operatorKey, ""); a.status != 200 { // a slash at the end
 		t.Error(a.status, a.text)
+	}
+}
+
+// An id that Svix or another server made can be a uid, so that programs that have kept it
+// find what was moved here. Other texts with the prefix of an id cannot.
+func TestIDsOfOtherServersAreUIDs(t *testing.T) {
+	h := newTestAPI(t)
+	const app, ep = "app_2Zw8hqnr3MFbTyYwSjvPXTlmzoJ", "ep_2Zw8hsTdqRnPkYcGvJ1mXbA0zKe"
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		part               string
+	}{
+		{"POST", "app", `{"name":"x","uid":"app_2Zw8"}`, 422, `["body","uid"]`},
+		{"POST", "app", `{"name":"x","uid":"` + app + `"}`, 201, `"id":"` + app + `","uid":null`},
+		{"POST", "app", `{"name":"x","uid":"` + app + `"}`, 409, `"conflict"`},
+		{"GET", "app/" + app, "", 200, `"name":"x"`},
+		{"POST", "app/" + app + "/endpoint", `{"url":"https://example.com/a","uid":"ep_2Zw8"}`, 422, `["body","uid"]`},
+		{"POST", "app/" + app + "/endpoint", `{"url":"https://example.com/a","uid":"` + ep + `"}`, 201, `"uid":"` + ep + `"`},
+		{"POST", "app/" + app + "/endpoint", `{"url":"https://example.com/b","uid":"` + ep + `"}`, 409, `"conflict"`},
+		{"GET", "app/" + app + "/endpoint/" + ep, "", 200, `"url":"https://example.com/a"`},
+		{"GET", "app/" + app + "/endpoint/" + ep + "/secret", "", 200, `"key":"whsec_`},
+	} {
+		if a := h.api(c.method, root+c.path, operatorKey, c.body); a.status != c.status || !strings.Contains(a.text, c.part) {
+			t.Errorf("%s %s %s: %d %s; want %d with %s", c.method, c.path, c.body, a.status, a.text, c.status, c.part)
+		}
 	}
 }
 

@@ -100,7 +100,11 @@ func readReplayFilter(o *object, f *hook.ReplayFilter) {
 	if types := take[[]string](o, "an array of strings", "eventTypes"); types != nil {
 		f.Types = *types
 	}
-	o.refuse(noChannels, "channel")
+	if channel := take[string](o, "a string", "channel"); channel != nil {
+		if f.Channel = *channel; !hook.ValidChannel(f.Channel) {
+			o.blame("channel", "channel must be the name of one channel. "+hook.ChannelRule)
+		}
+	}
 	o.refuse("Posthorn does not keep tags.", "tag")
 	if status := take[int](o, "0, 2 or 3", "status"); status != nil {
 		state, ok := map[int]hook.State{statusSuccess: hook.Succeeded, statusFail: hook.Failed, statusSending: hook.Pending}[*status]

@@ -31,6 +31,7 @@ const (
 // is immutable once it is in the directory.
 type Scope struct {
 	Tenant    bool             // the tenant exists and is not deleted
+	Rate      float64          // the tenant's RateLimit
 	Endpoints []*hook.Endpoint // all that are not deleted, ordered by id
 }
 
@@ -41,6 +42,9 @@ func (e *Scope) size() int64 {
 	for _, ep := range e.Endpoints {
 		n += endpoint + len(ep.URL) + len(ep.Title) + len(ep.Description)
 		for _, name := range ep.Types {
+			n += item + len(name)
+		}
+		for _, name := range ep.Channels {
 			n += item + len(name)
 		}
 		for _, h := range ep.Headers {
@@ -73,7 +77,7 @@ func (e *Scope) With(ep *hook.Endpoint) *Scope {
 	i, ok := slices.BinarySearchFunc(e.Endpoints, ep.ID, func(ep *hook.Endpoint, id hook.ID) int {
 		return bytes.Compare(ep.ID[:], id[:])
 	})
-	next := &Scope{Tenant: e.Tenant, Endpoints: slices.Clone(e.Endpoints)}
+	next := &Scope{Tenant: e.Tenant, Rate: e.Rate, Endpoints: slices.Clone(e.Endpoints)}
 	switch {
 	case ep.Status == hook.Deleted && ok:
 		next.Endpoints = slices.Delete(next.Endpoints, i, i+1)

@@ -15,24 +15,26 @@ import (
 // EndpointColumns are the columns that ScanEndpoint reads, from endpoints e.
 const EndpointColumns = `e.id, e.mode, e.tenant, e.url, e.types, e.title, e.description, e.profile, e.headers_sealed, e.rate_limit,
 	e.max_in_flight, e.max_failures, e.retry, e.status, e.disabled_reason, e.disabled_at, e.created_at, e.updated_at, e.revision, e.enablings, e.query_sealed, e.home,
-	e.verification, e.verification_event, e.verified_at, e.verification_attempt_at, e.verification_reason, e.operational, e.alarm, e.uid, e.metadata`
+	e.verification, e.verification_event, e.verified_at, e.verification_attempt_at, e.verification_reason, e.operational, e.alarm, e.uid, e.metadata, e.channels,
+	coalesce((SELECT n.rate_limit FROM tenants n WHERE n.id = e.tenant), 0)`
 
 // ScanEndpoint reads a row and opens its headers and the query of its URL. If these cannot
 // be opened, it marks the endpoint as damaged. It does not read secrets.
 func (d *Directory) ScanEndpoint(row sqltext.Scanner) (*hook.Endpoint, error) {
 	e := &hook.Endpoint{}
-	var types string
+	var types, channels string
 	var headers, query, challenge []byte
 	var retry *string
 	var disabled, created, updated, verified, attempted int64
 	v := &e.Verification
 	err := row.Scan(sqltext.Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, &e.URL, &types, &e.Title, &e.Description, &e.Profile,
 		&headers, &e.RateLimit, &e.MaxInFlight, &e.MaxFailures, &retry, &e.Status, &e.DisabledReason, &disabled, &created,
-		&updated, &e.Revision, &e.Enablings, &query, &e.Home, &v.State, &challenge, &verified, &attempted, &v.Reason, &e.Operational, &e.Alarm, &e.UID, &e.Metadata)
+		&updated, &e.Revision, &e.Enablings, &query, &e.Home, &v.State, &challenge, &verified, &attempted, &v.Reason, &e.Operational, &e.Alarm, &e.UID, &e.Metadata, &channels, &e.TenantRate)
 	if err != nil {
 		return nil, err
 	}
 	e.DisabledAt, e.CreatedAt, e.UpdatedAt = sqltext.FromMicros(disabled), sqltext.FromMicros(created), sqltext.FromMicros(updated)
+	e.Channels = hook.ParseChannels(channels)
 	copy(v.Event[:], challenge)
 	v.VerifiedAt, v.AttemptAt = sqltext.FromMicros(verified), sqltext.FromMicros(attempted)
 	if err := json.Unmarshal([]byte(types), &e.Types); err != nil {
@@ -81,7 +83,7 @@ func SecretPlace(e *hook.Endpoint, version int64) []byte {
 // Load reads a tenant's endpoints of one mode that are not deleted, with their secrets.
 func (d *Directory) Load(ctx context.Context, q sqltext.Querier, scope hook.Scope) (*Scope, error) {
 	entry := &Scope{}
-	_, err := sqltext.ReadRow(ctx, q, "SELECT count(*) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.Tenant)
+	_, err := sqltext.ReadRow(ctx, q, "SELECT count(*), coalesce(sum(rate_limit), 0) FROM tenants WHERE id = ? AND deleted_at = 0", []any{scope.Tenant}, &entry.Tenant, &entry.Rate)
 	if err != nil {
 		return nil, fmt.Errorf("read tenant: %w", err)
 	}

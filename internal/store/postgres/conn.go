@@ -95,12 +95,16 @@ func NewConn(config *pgx.ConnConfig, words *sqltext.Dialect) *Conn {
 	return c
 }
 
-// NewDialect returns the dialect of PostgreSQL.
+// NewDialect returns the dialect of PostgreSQL. The deliveries of events are a lateral
+// subquery with an OFFSET, which the planner neither moves nor adds conditions to. Else it
+// reads all deliveries from the newest on, because it expects that the first ones match, and
+// so all that is retained if none does.
 func NewDialect() *sqltext.Dialect {
-	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{stopped}", "",
+	return sqltext.NewDialect(true, "{anybody}", "d.owner >= 0", "{bytes}", "''::bytea", "{lock}", " FOR UPDATE", "{free}", " FOR UPDATE SKIP LOCKED", "{then}", "JOIN", "{deliveries}", "JOIN LATERAL (SELECT * FROM deliveries d WHERE d.event = e.id", "{each}", " OFFSET 0) d ON true",
+		"{stopped}", "",
 		"{away}", ` AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.epoch = endpoints.home AND n.taker = 0 AND NOT n.gone
 			AND n.seen_at + n.lease >= clock_timestamp())`,
-		"{turn}", tryTurn, "{idkey}", "event", "{idcols}", "id", "{tags}", "(SELECT json_object_agg(t.name, t.value)::text FROM event_tags t WHERE t.event = e.id)")
+		"{turn}", tryTurn, "{oldest}", `decode(min(encode(w.event, 'hex') COLLATE "C"), 'hex')`, "{idkey}", "event", "{idcols}", "id", "{tags}", "(SELECT json_object_agg(t.name, t.value)::text FROM event_tags t WHERE t.event = e.id)")
 }
 
 // prepares reports whether the server may keep prepared statements.

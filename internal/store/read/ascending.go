@@ -62,10 +62,7 @@ func (l *Lists) eventsUp(ctx context.Context, q *hook.EventQuery, of spanOf, fro
 	if len(end) > 0 {
 		last = end[0]
 	}
-	where, args := "", append(slices.Clone(of.args), from[:], last[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type)
-	if q.Test != nil {
-		where, args = " AND (e.kind = ?) = ?", append(args, hook.TestEvent, *q.Test)
-	}
+	where, args := eventsWhere(q, append(slices.Clone(of.args), from[:], last[:]))
 	found, err := sqltext.Collect(ctx, l.db, scanTagged, "SELECT "+eventHead+" FROM "+rows+" > ? AND "+of.id+` <= ? AND e.accepted_at >= ? AND e.accepted_at < ?
 		AND (? = '' OR e.type = ?)`+where+" AND "+sqltext.EventShown+" ORDER BY "+of.id+" LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)...)
 	if err != nil {

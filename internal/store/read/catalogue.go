@@ -15,7 +15,7 @@ import (
 )
 
 // TenantColumns are the columns that ScanTenant reads.
-const TenantColumns = "id, name, metadata, created_at"
+const TenantColumns = "id, name, metadata, rate_limit, created_at"
 
 // ScanTenant reads a tenant.
 func ScanTenant(row sqltext.Scanner) (hook.Tenant, error) {
@@ -27,7 +27,7 @@ func ScanTenant(row sqltext.Scanner) (hook.Tenant, error) {
 }
 
 func tenantPlaces(n *hook.Tenant, created *int64) []any {
-	return []any{&n.ID, &n.Name, &n.Metadata, created}
+	return []any{&n.ID, &n.Name, &n.Metadata, &n.RateLimit, created}
 }
 
 // Tenant returns a tenant. A deleted one is not found.

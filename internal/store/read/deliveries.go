@@ -10,14 +10,22 @@ import (
 )
 
 // rowColumns are the columns that scanRow reads, from deliveries d and events e.
-const rowColumns = sqltext.DeliveryColumns + ", e.public_id"
+const rowColumns = sqltext.DeliveryColumns + ", e.public_id, coalesce(e.channels, '')"
 
-func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) {
+func scanRow(row sqltext.Scanner) (hook.DeliveryRow, error) { return scanRowAnd(row) }
+
+// scanRowAnd is scanRow, and reads the columns that follow.
+func scanRowAnd(row sqltext.Scanner, more ...any) (hook.DeliveryRow, error) {
 	var r hook.DeliveryRow
+	var channels string
 	var err error
-	r.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(r.PublicID[:]))
+	r.Delivery, err = sqltext.ScanDeliveryAnd(row, append([]any{sqltext.PublicPlace{ID: &r.PublicID, Given: &r.GivenID}, &channels}, more...)...)
+	r.Channels = hook.ParseChannels(channels)
 	if r.PublicID.IsZero() {
 		r.PublicID = r.Event
+	}
+	if r.State != hook.Pending { // a held one has the time before which it is not sent when it is released
+		r.Due = time.Time{}
 	}
 	return r, err
 }
@@ -70,7 +78,7 @@ func sourceOf(q *hook.DeliveryQuery, before []hook.ID) source {
 		return source{heldOrFailedOf(q), " {then} events e ON e.id = d.event", before[0]}
 	}
 	// The previous page may have ended in the middle of an event's deliveries.
-	return source{eventsWith(q.Scope, q.Tag), " {then} deliveries d ON d.event = e.id", before[0].Above()}
+	return source{eventsWith(q.Scope, q.Tag), " {deliveries}{each}", before[0].Above()}
 }
 
 // deliveriesPage returns the query for a page of deliveries and one more. The order is that
@@ -153,6 +161,9 @@ func conditions(q *hook.DeliveryQuery) (where string, args []any) {
 			args = append(args, string(class))
 		}
 	}
+	if q.Channel != "" {
+		where, args = where+" AND "+sqltext.OnChannel, append(args, hook.Channels{q.Channel}.Text())
+	}
 	if !q.After.IsZero() {
 		where, args = where+" AND d.created_at >= ?", append(args, sqltext.Micros(q.After))
 	}
@@ -172,7 +183,13 @@ const (
 // DeliveryRow returns a delivery. An empty tenant means all of the mode.
 func (l *Lists) DeliveryRow(ctx context.Context, scope hook.Scope, id hook.ID) (hook.DeliveryRow, error) {
 	args := sqltext.FindDeliveryArgs(scope, id)
-	found, err := sqltext.Collect(ctx, l.db, scanRow, "SELECT "+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event
+	one := func(row sqltext.Scanner) (hook.DeliveryRow, error) {
+		var deliver int64
+		r, err := scanRowAnd(row, &deliver)
+		r.DeliverAt = sqltext.FromMicros(deliver)
+		return r, err
+	}
+	found, err := sqltext.Collect(ctx, l.db, one, "SELECT "+rowColumns+`, coalesce(e.deliver_at, 0) FROM deliveries d JOIN events e ON e.id = d.event
 		WHERE d.event BETWEEN ? AND ? AND d.id = ? AND d.mode = ? AND (? = '' OR d.tenant = ?) AND `+sqltext.DeliveryShown, args...)
 	if err != nil {
 		return hook.DeliveryRow{}, l.fail("read delivery", err)

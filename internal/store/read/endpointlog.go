@@ -80,7 +80,7 @@ func scanLogged(row sqltext.Scanner) (hook.LoggedDelivery, error) {
 	var l hook.LoggedDelivery
 	var attempted int64
 	var err error
-	l.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.Blob(l.PublicID[:]), &attempted, &l.Message)
+	l.Delivery, err = sqltext.ScanDeliveryAnd(row, sqltext.PublicPlace{ID: &l.PublicID, Given: &l.GivenID}, &attempted, &l.Message)
 	if l.PublicID.IsZero() {
 		l.PublicID = l.Event
 	}
@@ -95,7 +95,7 @@ func scanLogged(row sqltext.Scanner) (hook.LoggedDelivery, error) {
 // logFrom returns the FROM and WHERE of an endpoint's log. They walk the tenant's events
 // by an index and find the delivery of each by its key.
 func logFrom(q *hook.EndpointLog) (string, []any) {
-	from := ` FROM events e {then} deliveries d ON d.event = e.id AND d.endpoint = ?
+	from := ` FROM events e {deliveries} AND d.endpoint = ?{each}
 		WHERE e.mode = ? AND e.tenant = ? AND d.mode = ? AND d.tenant = ?`
 	args := []any{q.Endpoint[:], q.Scope.Mode, q.Scope.Tenant, q.Scope.Mode, q.Scope.Tenant}
 	if q.Type != "" {

@@ -61,7 +61,7 @@ func matches(q *hook.EndpointQuery, e *hook.Endpoint) bool {
 	if q.Operational != nil && *q.Operational != e.Operational {
 		return false
 	}
-	return (q.EventType == "" || e.Wants(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile) && (q.Reason == "" || e.WhyDisabled() == q.Reason)
+	return (q.EventType == "" || e.WantsType(q.EventType)) && (q.Profile == "" || e.Profile == q.Profile) && (q.UID == "" || e.UID == q.UID) && (q.Reason == "" || e.WhyDisabled() == q.Reason)
 }
 
 // Endpoint returns the current snapshot of an endpoint that is not deleted, with its

@@ -55,7 +55,7 @@ func (l *Lists) oneEvent(ctx context.Context, where string, args ...any) (*hook.
 
 // eventHead are the columns of an event without its data, and its tags. A list does not
 // need the data, and a page of the largest events would be 64 MB.
-const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, {bytes}, 0, coalesce(e.payload_removed_at, 0), {tags}"
+const eventHead = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, coalesce(e.channels, ''), e.created_at, e.accepted_at, {bytes}, 0, coalesce(e.payload_removed_at, 0), coalesce(e.deliver_at, 0), {tags}"
 
 // scanTagged reads an event and its tags.
 func scanTagged(row sqltext.Scanner) (*hook.Event, error) {
@@ -111,12 +111,22 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 
 // eventsPage returns the query for a page of events and one more.
 func eventsPage(q *hook.EventQuery, of spanOf, span span) (string, []any) {
-	where, args := "", append(slices.Clone(of.args), span.low[:], span.high[:], sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type)
+	where, args := eventsWhere(q, append(slices.Clone(of.args), span.low[:], span.high[:]))
+	return "SELECT " + eventHead + " FROM " + of.from + " WHERE " + of.where + " AND " + of.id + " >= ? AND " + of.id + ` < ? AND e.accepted_at >= ? AND e.accepted_at < ?
+		AND (? = '' OR e.type = ?)` + where + " AND " + sqltext.EventShown + " ORDER BY " + of.id + " DESC LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)
+}
+
+// eventsWhere returns the conditions that only some searches have, and args with the
+// arguments of all conditions.
+func eventsWhere(q *hook.EventQuery, args []any) (string, []any) {
+	where, args := "", append(args, sqltext.Micros(q.After), beforeMicros(q.Before), q.Type, q.Type)
 	if q.Test != nil {
 		where, args = " AND (e.kind = ?) = ?", append(args, hook.TestEvent, *q.Test)
 	}
-	return "SELECT " + eventHead + " FROM " + of.from + " WHERE " + of.where + " AND " + of.id + " >= ? AND " + of.id + ` < ? AND e.accepted_at >= ? AND e.accepted_at < ?
-		AND (? = '' OR e.type = ?)` + where + " AND " + sqltext.EventShown + " ORDER BY " + of.id + " DESC LIMIT ?", append(args, sqltext.LimitOf(q.Page)+1)
+	if q.Channel != "" {
+		where, args = where+" AND "+sqltext.OnChannel, append(args, hook.Channels{q.Channel}.Text())
+	}
+	return where, args
 }
 
 // span is the range of events that one page examines.

@@ -20,7 +20,7 @@ const (
 
 // historyRows finds, for each endpoint of a scope, the last revision before a moment and
 // those in the same microsecond.
-const historyRows = `SELECT e.id, e.operational, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.status
+const historyRows = `SELECT e.id, e.operational, e.created_at, e.status, r.revision, r.at, r.url, r.types, r.channels, r.status
 	FROM (SELECT id, operational, created_at, status FROM endpoints WHERE mode = ? AND tenant = ? ORDER BY status = 3, id DESC LIMIT ?) e
 	LEFT JOIN endpoint_revisions r ON r.endpoint = e.id AND r.at <= ? AND r.revision >= coalesce((SELECT p.revision FROM endpoint_revisions p
 		WHERE p.endpoint = e.id AND p.at < ? ORDER BY p.revision DESC LIMIT 1), 0)
@@ -42,15 +42,15 @@ func (l *Lists) History(ctx context.Context, scope hook.Scope, at time.Time) (li
 	lines, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (l line, err error) {
 		var created int64
 		var number, changed, status *int64
-		var url, types *string
-		if err := row.Scan(sqltext.Blob(l.Endpoint[:]), &l.Operational, &created, &l.Now, &number, &changed, &url, &types, &status); err != nil {
+		var url, types, channels *string
+		if err := row.Scan(sqltext.Blob(l.Endpoint[:]), &l.Operational, &created, &l.Now, &number, &changed, &url, &types, &channels, &status); err != nil {
 			return l, err
 		}
 		l.CreatedAt = sqltext.FromMicros(created)
 		if number == nil {
 			return l, nil
 		}
-		l.revision = &hook.Revision{Number: *number, At: sqltext.FromMicros(*changed), URL: *url, Status: hook.Status(*status)}
+		l.revision = &hook.Revision{Number: *number, At: sqltext.FromMicros(*changed), URL: *url, Channels: hook.ParseChannels(*channels), Status: hook.Status(*status)}
 		if err := json.Unmarshal([]byte(*types), &l.revision.Types); err != nil {
 			return l, fmt.Errorf("read event types of %s: %w", l.Endpoint, err)
 		}
@@ -109,10 +109,9 @@ func (l *Lists) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID)
 // pendingOf, heldOf and failedOf read indexes only. The state is a literal, because the
 // planner does not use a partial index for a parameter.
 const (
-	pendingOf = `WITH w AS (SELECT d.event FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?)
-		SELECT count(*), (SELECT event FROM w ORDER BY event LIMIT 1) FROM w`
-	heldOf   = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 1 AND endpoint = ? LIMIT ?) w`
-	failedOf = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 3 AND endpoint = ? LIMIT ?) w`
+	pendingOf = `SELECT count(*), {oldest} FROM (SELECT d.event FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?) w`
+	heldOf    = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 1 AND endpoint = ? LIMIT ?) w`
+	failedOf  = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 3 AND endpoint = ? LIMIT ?) w`
 )
 
 func (l *Lists) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointStats) error {
@@ -129,15 +128,15 @@ func (l *Lists) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointS
 	return l.db.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed)
 }
 
-// recentDeliveries reads the tenant's events from the newest to the oldest.
-const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {then} deliveries d ON d.event = e.id AND d.endpoint = ?
-	WHERE e.mode = ? AND e.tenant = ? AND e.kind = 0 AND e.id >= coalesce((SELECT o.id FROM events o WHERE o.mode = ? AND o.tenant = ?
+// recentDeliveries reads the index on the tenant's events from the newest to the oldest, and
+// the delivery of each by its key.
+const recentDeliveries = `SELECT d.event, d.state, d.created_at FROM events e {deliveries} AND d.endpoint = ?{each}
+	WHERE e.mode = ? AND e.tenant = ? AND d.kind = 0 AND e.id >= coalesce((SELECT o.id FROM events o WHERE o.mode = ? AND o.tenant = ?
 		ORDER BY o.id DESC LIMIT 1 OFFSET ?), {bytes})
 	ORDER BY e.id DESC LIMIT ?`
 
-// recentAttempts reads the attempts of the deliveries of recentDeliveries.
-const recentAttempts = "SELECT a.duration_us, a.class FROM (" + recentDeliveries + `) r
-	{then} attempts a ON a.event = r.event AND a.endpoint = ? ORDER BY r.event DESC, a.number DESC LIMIT ?`
+// recentAttempts reads the attempts of an endpoint's deliveries by their keys.
+const recentAttempts = "SELECT a.duration_us, a.class FROM attempts a WHERE a.endpoint = ? AND a.event IN ({in}) ORDER BY a.event DESC, a.number DESC LIMIT ?"
 
 func (l *Lists) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.EndpointStats) error {
 	args := []any{e.ID[:], e.Scope.Mode, e.Scope.Tenant, e.Scope.Mode, e.Scope.Tenant, statsEvents - 1, statsRows}
@@ -157,18 +156,31 @@ func (l *Lists) recentOf(ctx context.Context, e *hook.Endpoint, out *hook.Endpoi
 	for _, r := range rows {
 		out.ByState[r.state]++
 	}
-	durations, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (duration int64, err error) {
-		var class hook.Class
-		err = row.Scan(&duration, &class)
-		if class == hook.ClassNone || class == hook.ClassTruncated {
-			out.Successes++
-		} else {
-			out.ByClass[class]++
+	var durations []int64
+	for part := range slices.Chunk(rows, sqltext.MostListed) {
+		args := []any{e.ID[:]}
+		for i := range sqltext.ListSize(len(part)) {
+			args = append(args, part[min(i, len(part)-1)].event[:])
 		}
-		return duration, err
-	}, recentAttempts, append(args, e.ID[:], statsTries)...)
+		found, err := sqltext.Collect(ctx, l.db, func(row sqltext.Scanner) (duration int64, err error) {
+			var class hook.Class
+			err = row.Scan(&duration, &class)
+			if class == hook.ClassNone || class == hook.ClassTruncated {
+				out.Successes++
+			} else {
+				out.ByClass[class]++
+			}
+			return duration, err
+		}, sqltext.In(recentAttempts, len(args)-1), append(args, statsTries-len(durations))...)
+		if err != nil {
+			return err
+		}
+		if durations = append(durations, found...); len(durations) == statsTries {
+			break
+		}
+	}
 	out.Attempts, out.Latency = len(durations), latencyOf(durations)
-	return err
+	return nil
 }
 
 // latencyOf uses the nearest-rank method, so that each figure is a measured duration.

@@ -103,7 +103,7 @@ func (l *Lists) ReplayRange(ctx context.Context, f *hook.ReplayFilter) (low, hig
 // index, or all events of the tenant, each with its delivery to the endpoint if there is
 // one.
 const (
-	replayRow    = ", coalesce(e.public_id, e.id), e.type, e.kind, e.accepted_at, CASE WHEN e.payload_removed_at IS NULL THEN 0 ELSE 1 END, "
+	replayRow    = ", coalesce(e.public_id, e.id), e.type, coalesce(e.channels, ''), e.kind, e.accepted_at, CASE WHEN e.payload_removed_at IS NULL THEN 0 ELSE 1 END, "
 	replayFailed = "SELECT d.event" + replayRow + `1, d.state, d.last_status, d.last_error FROM deliveries d{stopped} {then} events e ON e.id = d.event
 		WHERE d.endpoint = ? AND d.state = 3 AND d.mode = ? AND d.tenant = ? AND d.event >= ? AND d.event < ? ORDER BY d.event`
 	replayEvents = "SELECT e.id" + replayRow + `CASE WHEN d.event IS NULL THEN 0 ELSE 1 END, coalesce(d.state, 0), coalesce(d.last_status, 0),
@@ -125,8 +125,9 @@ func replayPage(source hook.ReplaySource, newest bool) string {
 
 func scanMatch(row sqltext.Scanner) (m hook.ReplayMatch, err error) {
 	var accepted int64
-	err = row.Scan(sqltext.Blob(m.Event[:]), sqltext.Blob(m.PublicID[:]), &m.Type, &m.Kind, &accepted, &m.PayloadGone, &m.Exists, &m.State, &m.LastStatus, &m.LastError)
-	m.AcceptedAt = sqltext.FromMicros(accepted)
+	var channels string
+	err = row.Scan(sqltext.Blob(m.Event[:]), sqltext.PublicPlace{ID: &m.PublicID, Given: &m.GivenID}, &m.Type, &channels, &m.Kind, &accepted, &m.PayloadGone, &m.Exists, &m.State, &m.LastStatus, &m.LastError)
+	m.Channels, m.AcceptedAt = hook.ParseChannels(channels), sqltext.FromMicros(accepted)
 	return m, err
 }
 

@@ -33,12 +33,10 @@ func finders(q *hook.IDQuery) []finder {
 	_, eventHigh := hook.EventRange(q.High)
 	events := eventsOfScope(q.Scope)
 	deliveries := events
-	deliveries.from += " {then} deliveries d ON d.event = e.id"
-	// The index begins with the id. A page examines ids of all tenants of the mode.
-	given := spanOf{"e.public_id", "event_ids e", "event_ids e {then} events v ON v.id = e.event", "e.mode = ?", []any{q.Scope.Mode}}
+	deliveries.from += " {deliveries}{each}"
 	all := []finder{
 		{hook.FoundEvent, events, q.Low, above, "e.id, e.tenant, e.type, e.accepted_at", " AND e.public_id IS NULL AND " + sqltext.EventShown, nil},
-		{hook.FoundEvent, given, q.Low, above, "e.public_id, e.tenant, v.type, v.accepted_at", " AND (? = '' OR e.tenant = ?) AND " + sqltext.EventShown, []any{q.Scope.Tenant, q.Scope.Tenant}},
+		givenFinder(q, q.Low, above),
 		{hook.FoundDelivery, deliveries, eventLow, eventHigh.Above(), "d.id, d.tenant, d.type, d.created_at", " AND d.id >= ? AND d.id <= ? AND " + sqltext.EventShown, []any{q.Low[:], q.High[:]}},
 		{hook.FoundEndpoint, inScope("endpoints"), q.Low, above, "e.id, e.tenant, e.url, e.created_at", " AND e.status <> ?", []any{hook.Deleted}},
 		{hook.FoundReplay, inScope("replays"), q.Low, above, "e.id, e.tenant, e.source, e.created_at", " AND " + sqltext.EventShown, nil},
@@ -47,6 +45,13 @@ func finders(q *hook.IDQuery) []finder {
 		all = append(all, finder{hook.FoundKey, inScope("keys"), q.Low, above, "e.id, e.tenant, CASE WHEN e.name = '' THEN e.kind ELSE e.name END, e.created_at", " AND e.revoked_at = 0", nil})
 	}
 	return all
+}
+
+// givenFinder returns the search for events by the ids that the platform gave them. The
+// index begins with the id. A page examines ids of all tenants of the mode.
+func givenFinder(q *hook.IDQuery, low, above hook.ID) finder {
+	given := spanOf{"e.public_id", "event_ids e", "event_ids e {then} events v ON v.id = e.event", "e.mode = ?", []any{q.Scope.Mode}}
+	return finder{hook.FoundEvent, given, low, above, "v.public_id, e.tenant, v.type, v.accepted_at", " AND (? = '' OR e.tenant = ?) AND " + sqltext.EventShown, []any{q.Scope.Tenant, q.Scope.Tenant}}
 }
 
 // query returns the search within a span, for one result more than are shown.
@@ -58,9 +63,10 @@ func (f *finder) query(p span) (string, []any) {
 
 func scanFound(row sqltext.Scanner) (f hook.Found, err error) {
 	var id hook.ID
+	var given string
 	var at int64
-	err = row.Scan(sqltext.Blob(id[:]), &f.Tenant, &f.Name, &at)
-	f.ID, f.CreatedAt = id.String(), sqltext.FromMicros(at)
+	err = row.Scan(sqltext.PublicPlace{ID: &id, Given: &given}, &f.Tenant, &f.Name, &at)
+	f.ID, f.CreatedAt = hook.PublicText(id, given), sqltext.FromMicros(at)
 	return f, err
 }
 
@@ -86,19 +92,24 @@ func (l *Lists) FindID(ctx context.Context, q hook.IDQuery) (out hook.FoundPage,
 		return out, err
 	}
 	defer done()
+	var searches []finder
+	if id, given, ok := hook.EventID(q.Text); ok && given != "" {
+		searches = append(searches, givenFinder(&q, id, id.Above()))
+	}
 	if q.IsPrefix {
-		for _, f := range finders(&q) {
-			p, err := l.bound(ctx, f.of, span{low: f.low, high: f.high})
-			if err != nil {
-				return out, err
-			}
-			query, args := f.query(p)
-			found, err := sqltext.Collect(ctx, l.db, scanFound, query, args...)
-			if err != nil {
-				return out, l.fail("search for an id", err)
-			}
-			addFound(&out, f.kind, found, p.more)
+		searches = append(searches, finders(&q)...)
+	}
+	for _, f := range searches {
+		p, err := l.bound(ctx, f.of, span{low: f.low, high: f.high})
+		if err != nil {
+			return out, err
 		}
+		query, args := f.query(p)
+		found, err := sqltext.Collect(ctx, l.db, scanFound, query, args...)
+		if err != nil {
+			return out, l.fail("search for an id", err)
+		}
+		addFound(&out, f.kind, found, p.more)
 	}
 	if q.Administers {
 		ranges := [][2]string{{q.Text, q.Text}}

@@ -2,6 +2,7 @@ package read
 
 import (
 	"slices"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -27,6 +28,7 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 	recent := []any{endpoint[:], scope.Mode, scope.Tenant, scope.Mode, scope.Tenant, statsEvents - 1, statsRows}
 	page := []any{endpoint[:], scope.Mode, scope.Tenant, low[:], high[:], firstRows}
 	all := map[string]Statement{
+		"stats of":       {sqltext.In(statRowsOf, 2), []any{0, 1, 1, 2, scope.Mode, sqltext.SpanMinute, endpoint[:], endpoint[:]}},
 		"stats":          {statRows, []any{0, 1, 1, 2, sqltext.SpanMinute, scope.Mode, scope.Tenant, endpoint[:]}},
 		"open of":        {pendingOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},
 		"held of":        {heldOfTenant, []any{scope.Mode, scope.Tenant, hook.StatsCap}},
@@ -38,7 +40,8 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 		"pending":        {pendingOf, []any{endpoint[:], hook.StatsCap}},
 		"failures":       {failedOf, []any{endpoint[:], hook.StatsCap}},
 		"recent":         {recentDeliveries, recent},
-		"tries":          {recentAttempts, append(recent, endpoint[:], statsTries)},
+		"tries":          {sqltext.In(recentAttempts, 16), append(append([]any{endpoint[:]}, slices.Repeat([]any{low[:]}, 16)...), statsTries)},
+		"open in":        {pendingIn, []any{hook.StatsCap, scope.Mode}},
 		"history":        {historyRows, []any{scope.Mode, scope.Tenant, maxHistory + 1, 1, 1}},
 		"log":            {"SELECT count(*)" + log, logArgs},
 		"failed":         {failed, args},
@@ -67,6 +70,8 @@ func Statements(scope hook.Scope, endpoint hook.ID) map[string]Statement {
 			query, args := f.query(span{low: low, high: high})
 			all[name] = Statement{query, args}
 		}
+		query, args := portalSessions(&hook.WebSessionQuery{Scope: scope}, high, time.Unix(1, 0))
+		all["sessions"+of] = Statement{query, args}
 		all["find request"+of] = Statement{requestNamed, []any{scope.Mode, "3w5e-1z", 10, scope.Tenant, scope.Tenant}}
 	}
 	all["find tenant"] = Statement{tenantsNamed, []any{"0193", "0193g", 21}}

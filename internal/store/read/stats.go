@@ -12,6 +12,10 @@ const (
 	// statRows finds the rows of one subject by key, one span after the other.
 	statRows = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
 		SELECT s.start, s.data FROM m {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = ? AND s.tenant = ? AND s.endpoint = ?`
+	// statRowsOf is statRows for several endpoints. They are found by their ids, not by the mode.
+	statRowsOf = `WITH RECURSIVE m(start) AS (SELECT CAST(? AS bigint) UNION ALL SELECT start + ? FROM m WHERE start + ? < ?)
+		SELECT s.endpoint, s.start, s.data FROM endpoints e {then} m ON e.mode + 0 = ? {then} stats s ON s.span = ? AND s.start = m.start AND s.mode = e.mode AND s.tenant = e.tenant AND s.endpoint = e.id
+		WHERE e.id IN ({in})`
 	// statLogRows reads what has not been added to stats yet: for minutes the last ones,
 	// for hours also the rows of minutes.
 	statLogRows = "SELECT start, data FROM stat_log WHERE span <= ? AND start >= ? AND start < ?"
@@ -81,6 +85,78 @@ func (l *Lists) buckets(ctx context.Context, q hook.StatsQuery, buckets []hook.T
 	return err
 }
 
+// BucketsOf returns the tallies of several endpoints of the mode, at most hook.MaxStatsOf, as
+// Buckets does for one. An endpoint without any is left out. Other numbers of Stats are not read.
+func (l *Lists) BucketsOf(ctx context.Context, q hook.StatsQuery, ids []hook.ID) (map[hook.ID][]hook.Tally, error) {
+	found := map[hook.ID][]hook.Tally{}
+	if ids = ids[:min(len(ids), hook.MaxStatsOf)]; len(ids) == 0 {
+		return found, nil
+	}
+	done, err := l.slots.take(ctx, q.Scope)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := l.bucketsOf(ctx, q, ids, found); err != nil {
+		return nil, l.fail("read statistics", err)
+	}
+	return found, nil
+}
+
+func (l *Lists) bucketsOf(ctx context.Context, q hook.StatsQuery, ids []hook.ID, found map[hook.ID][]hook.Tally) error {
+	var view *sqltext.View
+	err := l.db.Retry(ctx, func() (err error) {
+		view, err = l.db.View(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer view.Done()
+	span, from, to := int64(sqltext.SpanHour), sqltext.Micros(q.From), sqltext.Micros(q.To)
+	if q.Step < time.Hour {
+		span = sqltext.SpanMinute
+	}
+	bucket := func(id hook.ID, start int64) *hook.Tally {
+		if found[id] == nil {
+			found[id] = make([]hook.Tally, q.To.Sub(q.From)/q.Step)
+		}
+		return &found[id][(start-from)/q.Step.Microseconds()]
+	}
+	wanted := map[hook.ID]bool{}
+	args := []any{from, span * 1e6, span * 1e6, to, q.Scope.Mode, span}
+	for _, id := range ids {
+		wanted[id] = true
+		args = append(args, id[:])
+	}
+	_, err = sqltext.Collect(ctx, view, func(row sqltext.Scanner) (none struct{}, err error) {
+		var start int64
+		var data []byte
+		if err := row.Scan(&start, &data); err != nil {
+			return none, err
+		}
+		return none, sqltext.ReadLog(data, func(s sqltext.Subject, _ bool, tally []byte) error {
+			if s.Mode != q.Scope.Mode || !wanted[s.Endpoint] {
+				return nil
+			}
+			return sqltext.AddTally(bucket(s.Endpoint, start), tally)
+		})
+	}, statLogRows, span, from, to)
+	if err != nil {
+		return err
+	}
+	_, err = sqltext.Collect(ctx, view, func(row sqltext.Scanner) (none struct{}, err error) {
+		var id hook.ID
+		var start int64
+		var data []byte
+		if err := row.Scan(sqltext.Blob(id[:]), &start, &data); err != nil {
+			return none, err
+		}
+		return none, sqltext.AddTally(bucket(id, start), data)
+	}, sqltext.In(statRowsOf, len(ids)), args...)
+	return err
+}
+
 // addLogged adds what a row of stat_log contains about a subject.
 func addLogged(to *hook.Tally, subject sqltext.Subject, data []byte) error {
 	return sqltext.ReadLog(data, func(s sqltext.Subject, raw bool, tally []byte) error {
@@ -99,16 +175,18 @@ func addLogged(to *hook.Tally, subject sqltext.Subject, data []byte) error {
 	})
 }
 
-// The open deliveries of a tenant and of a mode. pendingIn counts among the open deliveries
-// of both modes, up to the bound. Only endpoints that are not enabled have held deliveries,
-// apart from those that are about to be released.
+// The open deliveries of a tenant and of a mode, with the oldest event that has one. They
+// read indexes only, on SQLite. pendingIn counts among the open deliveries of both modes, up
+// to the bound, and asks for the mode once for each endpoint. Only endpoints that are not
+// enabled have held deliveries, apart from those that are about to be released.
 const (
-	pendingOfTenant = `WITH w AS (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
-		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) SELECT count(*), (SELECT event FROM w ORDER BY event LIMIT 1) FROM w`
+	pendingOfTenant = `SELECT count(*), {oldest} FROM (SELECT d.event FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
+		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) w`
 	heldOfTenant = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
 		WHERE e.mode = ? AND e.tenant = ? LIMIT ?) w`
-	pendingIn = `WITH w AS (SELECT d.event, d.mode FROM deliveries d WHERE d.state = 0 AND {anybody} LIMIT ?)
-		SELECT count(*), (SELECT event FROM w WHERE mode = ? ORDER BY event LIMIT 1) FROM w WHERE mode = ?`
+	pendingIn = `SELECT CAST(coalesce(sum(w.n), 0) AS bigint), {oldest} FROM (SELECT w.endpoint, count(*) AS n, {oldest} AS event
+		FROM (SELECT d.endpoint, d.event FROM deliveries d WHERE d.state = 0 AND {anybody} LIMIT ?) w GROUP BY w.endpoint) w
+		{then} endpoints e ON e.id = w.endpoint WHERE e.mode = ?`
 	heldIn = `SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} deliveries d ON d.state = 1 AND d.endpoint = e.id
 		WHERE e.mode = ? AND e.status IN (1, 2) LIMIT ?) w`
 	oldestPending = "SELECT " + sqltext.DeliveryColumns + ` FROM deliveries d
@@ -118,7 +196,7 @@ const (
 
 func (l *Lists) openWork(ctx context.Context, q hook.StatsQuery) (out hook.OpenWork, err error) {
 	mode, tenant, id := q.Scope.Mode, q.Scope.Tenant, q.Endpoint
-	pending, pendingArgs := pendingIn, []any{hook.StatsCap, mode, mode}
+	pending, pendingArgs := pendingIn, []any{hook.StatsCap, mode}
 	held, heldArgs := heldIn, []any{mode, hook.StatsCap}
 	oldest, oldestArgs := oldestPending, []any{mode, tenant, tenant}
 	switch {

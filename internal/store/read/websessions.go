@@ -3,6 +3,7 @@ package read
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -90,6 +91,35 @@ func (l *Lists) WebLink(ctx context.Context, code [32]byte) (hook.WebLink, hook.
 	return link, of, err
 }
 
+// OfMode is true for an operator's session that operators of the mode may end: in live mode
+// each with a live key, in test mode each with only a test key.
+func OfMode(mode hook.Mode) string {
+	if mode == hook.Live {
+		return "length(live_key) > 0"
+	}
+	return "length(test_key) > 0 AND length(live_key) = 0"
+}
+
+// OperatorSessions lists the sessions of operators in a mode that can be used, newest first, at
+// most hook.MaxWebSessions.
+func (l *Lists) OperatorSessions(ctx context.Context, mode hook.Mode, page hook.Page) ([]hook.WebSession, string, error) {
+	before, err := sqltext.BeforeOf(page, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	now := l.now()
+	rows, err := sqltext.Collect(ctx, l.db, ScanWebSession, "SELECT "+WebSessionColumns+" FROM web_sessions s WHERE s.kind = ? AND s.id < ? AND s.expires_at > ? AND s.seen_at > ? AND "+OfMode(mode)+" ORDER BY s.id DESC LIMIT ?",
+		sqltext.Micros(now), string(hook.WebOperator), before[0][:], sqltext.Micros(now), sqltext.Micros(now.Add(-hook.WebSessionIdle)), int64(sqltext.LimitOf(page)+1))
+	if err != nil {
+		return nil, "", l.fail("list sessions", err)
+	}
+	if len(rows) <= sqltext.LimitOf(page) {
+		return rows, "", nil
+	}
+	rows = rows[:sqltext.LimitOf(page)]
+	return rows, sqltext.CursorOf(rows[len(rows)-1].ID), nil
+}
+
 // PortalSessions lists the portal sessions of a mode, newest first, with those that ended
 // within hook.WebSessionKept. It looks at a bounded number of rows.
 func (l *Lists) PortalSessions(ctx context.Context, q hook.WebSessionQuery) ([]hook.WebSession, string, error) {
@@ -102,12 +132,8 @@ func (l *Lists) PortalSessions(ctx context.Context, q hook.WebSessionQuery) ([]h
 		return nil, "", err
 	}
 	defer done()
-	query := "SELECT " + WebSessionColumns + " FROM web_sessions s WHERE s.kind = ? AND s.mode = ? AND s.id < ?"
-	args := []any{sqltext.Micros(l.now()), string(hook.WebPortal), int64(q.Scope.Mode), before[0][:]}
-	if q.Scope.Tenant != "" {
-		query, args = query+" AND s.tenant = ?", append(args, q.Scope.Tenant)
-	}
-	rows, err := sqltext.Collect(ctx, l.db, ScanWebSession, query+tenantIn+" ORDER BY s.id DESC LIMIT ?", append(args, int64(sqltext.LimitOf(q.Page)+1))...)
+	query, args := portalSessions(&q, before[0], l.now())
+	rows, err := sqltext.Collect(ctx, l.db, ScanWebSession, query, args...)
 	if err != nil {
 		return nil, "", l.fail("list sessions", err)
 	}
@@ -116,4 +142,14 @@ func (l *Lists) PortalSessions(ctx context.Context, q hook.WebSessionQuery) ([]h
 	}
 	rows = rows[:sqltext.LimitOf(q.Page)]
 	return rows, sqltext.CursorOf(rows[len(rows)-1].ID), nil
+}
+
+// portalSessions returns the query for a page of portal sessions and one more.
+func portalSessions(q *hook.WebSessionQuery, before hook.ID, now time.Time) (string, []any) {
+	query := "SELECT " + WebSessionColumns + " FROM web_sessions s WHERE s.kind = ? AND s.mode = ? AND s.id < ?"
+	args := []any{sqltext.Micros(now), string(hook.WebPortal), int64(q.Scope.Mode), before[:]}
+	if q.Scope.Tenant != "" {
+		query, args = query+" AND s.tenant = ?", append(args, q.Scope.Tenant)
+	}
+	return query + tenantIn + " ORDER BY s.id DESC LIMIT ?", append(args, int64(sqltext.LimitOf(q.Page)+1))
 }

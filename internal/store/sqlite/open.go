@@ -105,9 +105,9 @@ func (db *DB) open(ctx context.Context, o *Options, words *sqltext.Dialect) erro
 	}
 	// The statements contain the number of this opening, so the words are set once it is
 	// known.
-	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{free}", "", "{then}", "CROSS JOIN",
-		"{stopped}", " INDEXED BY deliveries_stopped", "{away}", "", "{turn}", "1",
-		"{idkey}", "(mode, public_id, tenant)", "{idcols}", "mode, public_id, tenant", "{tags}", "(SELECT nullif(json_group_object(t.name, t.value), '{}') FROM event_tags t WHERE t.event = e.id)")
+	words.SetWords("{anybody}", fmt.Sprintf("d.owner IN (0, %d)", db.epoch), "{bytes}", "x''", "{lock}", "", "{free}", "", "{then}", "CROSS JOIN", "{deliveries}", "CROSS JOIN deliveries d ON d.event = e.id", "{each}", "",
+		"{stopped}", " INDEXED BY deliveries_stopped", "{away}", "", "{turn}", "1", "{oldest}", "min(w.event)",
+		"{idkey}", "(mode, public_id, tenant)", "{idcols}", "mode, substr(public_id, 1, 16), tenant", "{tags}", "(SELECT nullif(json_group_object(t.name, t.value), '{}') FROM event_tags t WHERE t.event = e.id)")
 	return syncDir(filepath.Dir(path))
 }
 

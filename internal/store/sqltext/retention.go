@@ -1,6 +1,10 @@
 package sqltext
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/hook"
+)
 
 // Statements of retention by class. {in} stands for a list of events, see In.
 const (
@@ -96,4 +100,13 @@ func RowChunk(n int) int {
 func Rows(query string, n, columns int) string {
 	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
 	return strings.ReplaceAll(query, "{rows}", row+strings.Repeat(", "+row, n-1))
+}
+
+// ListArgs returns ids as the arguments of a list, filled up with the last one.
+func ListArgs(ids []hook.ID) []any {
+	args := make([]any, ListSize(len(ids)))
+	for i := range args {
+		args[i] = ids[min(i, len(ids)-1)][:]
+	}
+	return args
 }

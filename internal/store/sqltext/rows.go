@@ -58,7 +58,11 @@ const MoveDelivery = `UPDATE deliveries SET state = ?, reason = ?, attempts = ?,
 	WHERE event = ? AND endpoint = ? AND fence = ? AND state + 0 = 0 AND attempts = ? AND owner = ?`
 
 // EventColumns are the columns that ScanEvent reads, from events e.
-const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0)"
+const EventColumns = "e.id, e.mode, e.tenant, e.public_id, e.kind, e.type, coalesce(e.channels, ''), e.created_at, e.accepted_at, e.data, e.checksum, coalesce(e.payload_removed_at, 0), coalesce(e.deliver_at, 0)"
+
+// OnChannel is true for a row of events e that has a channel. Its argument is the channel,
+// as hook.Channels.Text returns it.
+const OnChannel = "replace(e.channels, ?, '') <> e.channels"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -74,16 +78,18 @@ func ScanEvent(row Scanner) (*hook.Event, error) {
 // ScanEventAnd is ScanEvent, and reads the columns that follow.
 func ScanEventAnd(row Scanner, more ...any) (*hook.Event, error) {
 	e := &hook.Event{}
-	var created, accepted, checksum, removed int64
-	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, Blob(e.PublicID[:]), &e.Kind, &e.Type, &created, &accepted,
-		&e.Data, &checksum, &removed}, more...)...)
+	var channels string
+	var created, accepted, checksum, removed, deliver int64
+	err := row.Scan(append([]any{Blob(e.ID[:]), &e.Scope.Mode, &e.Scope.Tenant, PublicPlace{&e.PublicID, &e.GivenID}, &e.Kind, &e.Type, &channels, &created, &accepted,
+		&e.Data, &checksum, &removed, &deliver}, more...)...)
 	if err != nil {
 		return nil, err
 	}
 	if e.PublicID.IsZero() {
 		e.PublicID = e.ID
 	}
-	e.CreatedAt, e.AcceptedAt = FromMicros(created), FromMicros(accepted)
+	e.Channels = hook.ParseChannels(channels)
+	e.CreatedAt, e.AcceptedAt, e.DeliverAt = FromMicros(created), FromMicros(accepted), FromMicros(deliver)
 	if removed != 0 {
 		e.Data, e.PayloadRemovedAt = nil, FromMicros(removed)
 		return e, nil
@@ -152,3 +158,19 @@ func Place(what string, scope hook.Scope, parts ...string) []byte {
 
 // TenantOfEndpoint finds the tenant of an endpoint in a mode.
 const TenantOfEndpoint = "SELECT tenant FROM endpoints WHERE id = ? AND mode = ?"
+
+// CountOpen counts the open deliveries and single shots of a scope, by the indexes over
+// open work. It includes deleted endpoints whose work is still being cancelled.
+const CountOpen = `SELECT coalesce(sum(
+	(SELECT count(*) FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = e.id) +
+	(SELECT count(*) FROM deliveries d WHERE d.state = 1 AND d.endpoint = e.id) +
+	(SELECT count(*) FROM oneshots o WHERE o.endpoint = e.id)), 0)
+	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
+
+// Number returns 1 for true and 0 for false.
+func Number(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/hook"
 )
 
 // Errors of opening a store that callers branch on.
@@ -41,11 +43,13 @@ var (
 //	{lock}     locks the rows that are read until the commit
 //	{free}     as {lock}, but skips rows that another transaction has locked
 //	{then}     joins what follows to what precedes, row by row
+//	{deliveries}, {each}  join the deliveries d of each event e that precedes; between them may be conditions, beginning with AND
 //	{stopped}  after the name of deliveries: uses the index on held and failed ones
 //	{away}     and the node that the endpoint's listener is connected to is gone
 //	{idkey}    the key by which an event id given by a platform is found
 //	{idcols}   the columns of events that {idkey} is compared with
 //	{tags}     the tags of an event e as a JSON object, or NULL
+//	{oldest}   the least of the ids event of w; NULL if there is none
 //	{turn}     true if no other node is doing what one node does for all
 type Dialect struct {
 	words    atomic.Pointer[strings.Replacer]
@@ -241,6 +245,25 @@ func (b Blob) Scan(value any) error {
 	copy(b, text)
 	return nil
 }
+
+// PublicPlace scans the column public_id of events: the id of the event for callers and
+// receivers, and behind its 16 bytes the platform's own text, if that is no UUID.
+type PublicPlace struct {
+	ID    *hook.ID
+	Given *string
+}
+
+// Scan implements sql.Scanner. NULL changes nothing.
+func (p PublicPlace) Scan(value any) error {
+	text, _ := value.([]byte)
+	if n := copy(p.ID[:], text); len(text) > n {
+		*p.Given = string(text[n:])
+	}
+	return nil
+}
+
+// PublicValue returns what PublicPlace scans.
+func PublicValue(id hook.ID, given string) []byte { return append(id[:], given...) }
 
 // OrNull returns the bytes as an argument. A nil slice becomes NULL.
 func OrNull(text []byte) any {

@@ -86,8 +86,8 @@ var arrayTypes = map[rune]string{'b': "bytea[]", 'i': "int8[]", 't': "text[]"}
 // The tables of the hot path.
 var (
 	Events = newTable("events",
-		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum", "bitbitiibi").
-		usually(map[string]any{"public_id": nil, "kind": int64(0)})
+		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum, channels, deliver_at", "bitbitiibiti").
+		usually(map[string]any{"public_id": nil, "kind": int64(0), "channels": nil, "deliver_at": nil})
 	Deliveries = newTable("deliveries",
 		`event, endpoint, id, mode, tenant, type, kind, profile, state, reason, attempts, scheduled, due, last_status, last_error,
 		created_at, settled_at, held_at, owner, fence`, "bbbittibitiiiitiiiii").

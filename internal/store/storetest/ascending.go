@@ -40,6 +40,57 @@ func uidsAndMetadata(w *world) {
 	w.must(err) // a deleted endpoint gives its uid back
 }
 
+// tenantRates: endpoints without a rate limit get the tenant's, at once and after a restart.
+func tenantRates(w *world) {
+	_, _, err := w.store.CreateTenant(w.ctx, hook.Tenant{ID: "acme", RateLimit: 2.5}, nil)
+	w.must(err)
+	made := map[*hook.Endpoint]float64{w.endpoint(live): 0, w.endpoint(test): 0}
+	own := w.endpoint(live)
+	own, err = w.store.UpdateEndpoint(w.ctx, live, own.ID, func(e hook.Endpoint) (hook.Endpoint, error) { e.RateLimit = 7; return e, nil }, false)
+	w.must(err)
+	made[own] = 7
+	wantRates := func(tenant float64) {
+		w.Helper()
+		for e, rate := range made {
+			now := w.current(e)
+			list, _, err := w.store.Endpoints(w.ctx, hook.EndpointQuery{Scope: e.Scope})
+			w.must(err)
+			for _, one := range list {
+				if one.ID == e.ID && one.Rate() != now.Rate() {
+					w.Errorf("listed with %v", one.Rate())
+				}
+			}
+			if rate == 0 {
+				rate = tenant
+			}
+			if now.Rate() != rate || now.Revision != e.Revision {
+				w.Errorf("rate %v of revision %d, want %v of %d", now.Rate(), now.Revision, rate, e.Revision)
+			}
+		}
+	}
+	wantRates(2.5)
+	w.taken()
+	change := func(rate float64) func(hook.Tenant) (hook.Tenant, error) {
+		return func(n hook.Tenant) (hook.Tenant, error) { n.RateLimit = rate; return n, nil }
+	}
+	_, err = w.store.UpdateTenant(w.ctx, "acme", change(4))
+	w.must(err)
+	if changed := w.taken().Changed; len(changed) != len(made) {
+		w.Errorf("the dispatcher got %d snapshots", len(changed))
+	}
+	wantRates(4)
+	_, err = w.store.UpdateTenant(w.ctx, "acme", func(n hook.Tenant) (hook.Tenant, error) { n.Name = "New"; return n, nil })
+	w.must(err)
+	if changed := w.taken().Changed; len(changed) != 0 { // control
+		w.Errorf("a new name gave %d snapshots", len(changed))
+	}
+	w.reopen()
+	wantRates(4)
+	w.endpoint(hook.Scope{Tenant: "other", Mode: hook.Live}) // control
+	made = map[*hook.Endpoint]float64{w.endpoint(hook.Scope{Tenant: "other", Mode: hook.Live}): 0}
+	wantRates(0)
+}
+
 // ascendingLists: the lists of tenants and of events go both ways and meet.
 func ascendingLists(w *world) {
 	var ids []string

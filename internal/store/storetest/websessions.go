@@ -32,6 +32,7 @@ func operatorSessions(w *world) {
 	if next, err := w.store.WebSession(w.ctx, [32]byte{2}); err != nil || !next.ExpiresAt.Equal(got.ExpiresAt) {
 		w.Errorf("a further mode prolonged the session: %+v %v", next, err)
 	}
+	listedSessions(w)
 	w.must(w.store.CloseWebSession(w.ctx, [32]byte{2}))
 	for _, hash := range [][32]byte{{2}, {}} { // the zero hash is no cookie
 		_, err = w.store.WebSession(w.ctx, hash)
@@ -62,6 +63,43 @@ func operatorSessions(w *world) {
 	w.wantCode(err, hook.CodeNotFound)
 	_, _, err = w.store.WebLink(w.ctx, [32]byte{21})
 	w.wantCode(err, hook.CodeNotFound)
+}
+
+// listedSessions checks that the sessions of a mode are listed and ended in it. There is one with
+// keys of both modes, with the cookie 2; it is idle afterwards.
+func listedSessions(w *world) {
+	list := func(mode hook.Mode) []hook.WebSession {
+		rows, next, err := w.store.OperatorSessions(w.ctx, mode, hook.Page{})
+		w.must(err)
+		if next != "" {
+			w.Errorf("there is more than %d", len(rows))
+		}
+		return rows
+	}
+	w.must(w.store.OpenWebSession(w.ctx, hook.WebSession{Keys: map[hook.Mode][32]byte{hook.Test: {8}}}, [32]byte{9}, nil))
+	of, tests := list(hook.Live), list(hook.Test) // the first has keys of both modes, and belongs to live mode
+	if len(of) != 1 || len(tests) != 1 || of[0].ID == tests[0].ID {
+		w.Fatalf("live %+v, test %+v", of, tests)
+	}
+	w.wantCode(w.store.EndWebSession(w.ctx, hook.Test, of[0].ID), hook.CodeNotFound)
+	w.wantCode(w.store.EndWebSession(w.ctx, hook.Live, tests[0].ID), hook.CodeNotFound)
+	w.wantCode(w.store.EndWebSession(w.ctx, hook.Live, hook.ID{1}), hook.CodeNotFound)
+	_, err := w.store.WebSession(w.ctx, [32]byte{2}) // the control
+	w.must(err)
+	w.must(w.store.EndWebSession(w.ctx, hook.Test, tests[0].ID))
+	_, err = w.store.WebSession(w.ctx, [32]byte{9})
+	w.wantCode(err, hook.CodeNotFound)
+	w.must(w.store.OpenWebSession(w.ctx, hook.WebSession{Keys: map[hook.Mode][32]byte{hook.Live: {7}}}, [32]byte{10}, nil))
+	if first, next, err := w.store.OperatorSessions(w.ctx, hook.Live, hook.Page{Limit: 1}); err != nil || len(first) != 1 || next == "" {
+		w.Errorf("%+v %q %v", first, next, err)
+	} else if rest, last, err := w.store.OperatorSessions(w.ctx, hook.Live, hook.Page{Limit: 1, Cursor: next}); err != nil || len(rest) != 1 || rest[0].ID != of[0].ID || last != "" {
+		w.Errorf("%+v %q %v", rest, last, err)
+	}
+	w.pass(hook.WebSessionIdle) // the one of live mode is not used: it is not listed, and the next is
+	if of = list(hook.Live); len(of) != 0 {
+		w.Errorf("idle sessions are listed: %+v", of)
+	}
+	w.must(w.store.CloseWebSession(w.ctx, [32]byte{10}))
 }
 
 // portalSessions checks that a portal session belongs to a tenant and a mode, is opened once

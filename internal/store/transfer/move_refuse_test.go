@@ -268,7 +268,7 @@ func TestMoveRefuses(t *testing.T) {
 		"newer target":     {to: elsewhere("CREATE TABLE goose_db_version (id serial, version_id bigint, is_applied boolean, tstamp timestamp); INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true); CREATE TABLE nodes (taker int, gone boolean, seen_at timestamptz, lease interval)"), is: store.ErrNewerSchema},
 		"read only target": {to: target + "&default_transaction_read_only=on", is: store.ErrPostgres, says: "read only"},
 		"too many days": {from: copied(`WITH RECURSIVE n(v) AS (SELECT 80 UNION ALL SELECT v + 1 FROM n WHERE v < 90) INSERT INTO events
-			SELECT unhex(printf('01%02x0000000070008000000000000000', v)), mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum, payload_removed_at
+			SELECT unhex(printf('01%02x0000000070008000000000000000', v)), mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum, payload_removed_at, channels, deliver_at
 			FROM (SELECT * FROM events LIMIT 1), n`), to: small.Database(t), is: store.ErrPostgres, says: "events of 13 days"},
 	} {
 		o := transfer.Options{From: c.from, To: c.to, Keys: keyring(t, max(c.key, 7))}

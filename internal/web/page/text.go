@@ -134,3 +134,16 @@ func Bar(path *strings.Builder, bucket, buckets int, n, most int64) {
 		fmt.Fprintf(path, "M%d 103h%dv%dh-%dz", left, wide, max(1, -n*down/most), wide)
 	}
 }
+
+// Took formats a duration that was measured, with two digits or three.
+func Took(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
+	case d < time.Second:
+		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
+	case d < time.Minute:
+		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+	}
+	return Span(d, func(n int, unit string) string { return strconv.Itoa(n) + " " + unit })
+}

@@ -17,6 +17,7 @@ import (
 type deliveryLine struct {
 	State          badge
 	Href, Type, ID string
+	Key            string // the whole id
 	Endpoint, Host string // path of the page, host of the URL
 	Path           string
 	Answer, Code   string
@@ -37,7 +38,7 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 			e, _ = v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, d.Endpoint) // deleted: nil
 			known[d.Endpoint] = e
 		}
-		line := deliveryLine{State: v.stateBadge(&d.Delivery), Href: v.At("deliveries/" + d.ID.String()), Type: d.EventType, ID: page.Short(d.ID), Host: page.Short(d.Endpoint),
+		line := deliveryLine{State: v.stateBadge(&d.Delivery), Href: v.At("deliveries/" + d.ID.String()), Type: d.EventType, ID: page.Short(d.ID), Key: d.ID.String(), Host: page.Short(d.Endpoint),
 			Answer: v.answer(d.LastStatus, d.LastError), Code: string(d.LastError), Tries: d.Attempts, Next: v.when(d.Due), Accepted: v.when(d.CreatedAt),
 			Test: d.Kind == hook.TestEvent, EventHref: v.At("events/" + d.PublicID.String())}
 		if !d.Due.IsZero() && !d.Due.After(v.now) {
@@ -54,6 +55,23 @@ func (v *visit) lines(rows []hook.DeliveryRow) []deliveryLine {
 	}
 	return out
 }
+
+// first returns the id of the first line, for the number of newer ones. keys are all ids.
+func first(lines []deliveryLine) (id string, keys []string) {
+	for _, l := range lines {
+		keys = append(keys, l.Key)
+	}
+	if len(keys) == 0 {
+		return "none", nil
+	}
+	return keys[0], keys
+}
+
+// fresh is what the template of the line about newer rows takes.
+type fresh struct{ Href, One, Other string }
+
+// Fresh returns the line that is shown when there are newer rows. It leads to the page.
+func (f *frame) Fresh(href string) fresh { return fresh{href, f.T("fresh.one"), f.T("fresh.other")} }
 
 // choice is one of several values of a filter.
 type choice struct {
@@ -81,6 +99,8 @@ type deliveryList struct {
 	Spans     []option
 	Newest    string
 	Older     string
+	First     string // id of the first line
+	Here      string // path of the page
 }
 
 type option struct {
@@ -149,7 +169,10 @@ func deliveries(v *visit) (*screen, error) {
 	if p.Endpoints, err = v.endpointOptions(filter["endpoint"], true); err != nil {
 		return nil, err
 	}
-	return &screen{Template: "deliveries.html", Heading: "menu.deliveries", Nav: "deliveries", Data: p}, nil
+	s := &screen{Template: "deliveries.html", Heading: "menu.deliveries", Nav: "deliveries", Data: p}
+	p.First, s.Rows = first(p.Lines)
+	p.Here = v.At("deliveries", pairs()...)
+	return s, nil
 }
 
 // endpointOptions returns the endpoints to choose from.
@@ -190,6 +213,7 @@ type attemptLine struct {
 	Good, Open     bool
 	Answer, Code   string
 	Message, Says  string
+	Timing         string // how long the phases took; empty: not known
 	Trigger        string
 	At             moment
 	Took, Gap      string
@@ -226,7 +250,7 @@ func delivery(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullID: id.String(), FullEvent: row.PublicID.String(), FullEndpoint: row.Endpoint.String(),
+	p := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullID: id.String(), FullEvent: hook.PublicText(row.PublicID, row.GivenID), FullEndpoint: row.Endpoint.String(),
 		Reason: v.reason(row.Reason), Settled: v.when(row.SettledAt), Base: "deliveries/" + id.String()}
 	if row.State == hook.Pending && row.Due.IsZero() {
 		p.Waits = v.T("delivery.waits")
@@ -293,6 +317,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		if v.lang == "en" {
 			line.Message = a.Message
 		}
+		line.Timing = v.timing(a)
 		if line.Body.Cut || line.Headers.Cut {
 			line.Whole = v.At(p.Base, "attempt", strconv.Itoa(a.Number))
 		}
@@ -301,6 +326,26 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		}
 		p.Attempts = append(p.Attempts, line)
 	}
+}
+
+// timing says how long the phases of an attempt took and where it went.
+func (v *visit) timing(a *hook.Attempt) string {
+	var parts []string
+	for _, phase := range []struct {
+		word string
+		took time.Duration
+	}{{"dns", a.Timing.DNS}, {"connect", a.Timing.Connect}, {"tls", a.Timing.TLS}, {"first", a.Timing.FirstByte}} {
+		if phase.took >= time.Millisecond {
+			parts = append(parts, v.T("timing."+phase.word)+" "+v.span(phase.took))
+		}
+	}
+	if a.Timing.Reused {
+		parts = append(parts, v.T("timing.reused"))
+	}
+	if a.Address.IsValid() {
+		parts = append(parts, v.T("timing.to", "address", a.Address.String()))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // gone says when retention removed a payload, or returns an empty text if it did not.
@@ -326,6 +371,7 @@ type whyLine struct {
 	Host, Path string
 	Endpoint   string
 	Delivery   string
+	Key        string // id of the delivery; empty: there is none
 	Why        string
 }
 
@@ -377,7 +423,7 @@ func event(v *visit) (*screen, error) {
 	got := 0
 	for i := range x.Endpoints {
 		w := &x.Endpoints[i]
-		line := whyLine{State: v.badge("off", "off", "not_sent"), Why: v.T("why."+string(w.Why), "types", strings.Join(w.Types, " "))}
+		line := whyLine{State: v.badge("off", "off", "not_sent"), Why: v.T("why."+string(w.Why), "types", strings.Join(w.Types, " "), "channels", strings.Join(w.Channels, " "))}
 		line.Host, line.Path = page.HostOf(w.URL)
 		if now, err := v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, w.Endpoint); err == nil {
 			line.Endpoint = v.At("endpoints/" + w.Endpoint.String())
@@ -390,7 +436,7 @@ func event(v *visit) (*screen, error) {
 		}
 		if w.Delivery != nil {
 			got++
-			line.State, line.Delivery = v.stateBadge(&w.Delivery.Delivery), v.At("deliveries/"+w.Delivery.ID.String())
+			line.State, line.Delivery, line.Key = v.stateBadge(&w.Delivery.Delivery), v.At("deliveries/"+w.Delivery.ID.String()), w.Delivery.ID.String()
 		}
 		p.Why = append(p.Why, line)
 	}

@@ -16,6 +16,7 @@ import (
 type endpointLine struct {
 	State            badge
 	Href, Host, Path string
+	Key              string // the id
 	Title, Types     string
 	Trouble          string
 	Changed          moment
@@ -23,7 +24,7 @@ type endpointLine struct {
 }
 
 func (v *visit) endpointLine(e *hook.Endpoint, h hook.Health) endpointLine {
-	line := endpointLine{Href: v.At("endpoints/" + e.ID.String()), Title: e.Title, Types: v.typesText(e.Types), Changed: v.when(e.UpdatedAt)}
+	line := endpointLine{Key: e.ID.String(), Href: v.At("endpoints/" + e.ID.String()), Title: e.Title, Types: v.typesText(e.Types), Changed: v.when(e.UpdatedAt)}
 	line.State, line.Trouble = v.endpointState(e, h)
 	line.Host, line.Path = page.HostOf(e.URL)
 	line.Failing = line.Trouble != "" && e.Status != hook.Disabled
@@ -88,12 +89,16 @@ func home(v *visit) (*screen, error) {
 	default:
 		s.Heading = "home.fine"
 	}
+	latest := v.lines(rows)
+	var newest string
+	newest, s.Rows = first(latest)
 	s.Data = struct {
 		Endpoints  []endpointLine
 		More       bool
 		Failing    []endpointLine
 		Deliveries []deliveryLine
-	}{lines, more != "", failing, v.lines(rows)}
+		First      string
+	}{lines, more != "", failing, latest, newest}
 	return s, nil
 }
 
@@ -113,7 +118,10 @@ func endpoints(v *visit) (*screen, error) {
 }
 
 // figure is a number with its name.
-type figure struct{ Name, Value, Note string }
+type figure struct {
+	Name, Value, Note string
+	Share             int64 // of the largest one, in percent, for a bar
+}
 
 // endpointPage is the content of the page of an endpoint.
 type endpointPage struct {
@@ -131,6 +139,7 @@ type endpointPage struct {
 	Chart                         *chart
 	Reasons                       []figure
 	Deliveries                    []deliveryLine
+	First, Here                   string
 	All                           string
 	Form                          *endpointForm
 	Headers                       []string
@@ -207,6 +216,8 @@ func (v *visit) endpointScreen(e *app.Endpoint, tab string, form *endpointForm) 
 	if form != nil {
 		s.Status = 422
 	}
+	p.First, s.Rows = first(p.Deliveries)
+	p.Here = v.At(p.Base, "tab", tab)
 	return s, nil
 }
 
@@ -235,17 +246,17 @@ func (p *endpointPage) numbers(v *visit, id hook.ID) error {
 		half, most = v.span(s.Latency.P50), v.span(s.Latency.P95)
 	}
 	p.Figures = []figure{
-		{v.T("figure.delivered"), v.share(all.Delivered, all.Accepted), v.T("figure.delivered_note", "n", int(all.Delivered))},
-		{v.T("figure.attempts"), v.share(all.Delivered, all.Attempts), v.T("figure.attempts_note", "n", int(all.Attempts))},
-		{v.T("figure.answer"), half, v.T("figure.answer_note", "most", most)},
-		{v.T("figure.waiting"), v.count(s.Pending, hook.StatsCap), oldest},
-		{v.T("figure.held"), v.count(s.Held, hook.StatsCap), v.T("figure.held_note")},
-		{v.T("figure.failed"), v.count(s.Failed, hook.StatsCap), v.T("figure.failed_note")},
+		{Name: v.T("figure.delivered"), Value: v.share(all.Delivered, all.Accepted), Note: v.T("figure.delivered_note", "n", int(all.Delivered))},
+		{Name: v.T("figure.attempts"), Value: v.share(all.Delivered, all.Attempts), Note: v.T("figure.attempts_note", "n", int(all.Attempts))},
+		{Name: v.T("figure.answer"), Value: half, Note: v.T("figure.answer_note", "most", most)},
+		{Name: v.T("figure.waiting"), Value: v.count(s.Pending, hook.StatsCap), Note: oldest},
+		{Name: v.T("figure.held"), Value: v.count(s.Held, hook.StatsCap), Note: v.T("figure.held_note")},
+		{Name: v.T("figure.failed"), Value: v.count(s.Failed, hook.StatsCap), Note: v.T("figure.failed_note")},
 	}
 	p.Chart = v.chart(&s.Buckets)
 	slices.SortFunc(all.Errors, func(a, b hook.ErrorCount) int { return int(b.N - a.N) })
 	for _, e := range all.Errors {
-		p.Reasons = append(p.Reasons, figure{v.class(e.Class), v.words.number(e.N), string(e.Class)})
+		p.Reasons = append(p.Reasons, figure{v.class(e.Class), v.words.number(e.N), string(e.Class), 100 * e.N / all.Errors[0].N})
 	}
 	return nil
 }

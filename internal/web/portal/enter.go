@@ -19,8 +19,12 @@ const (
 	maxCookies   = 8
 )
 
-// sessionOf returns the session with the short id, if the request has its cookie.
-func (h *Handler) sessionOf(r *http.Request, sid string) (hook.WebSession, bool, error) {
+// themeCookies hold the theme that the page around a frame asked for. They are no secret.
+var themeCookies = []string{"__Host-pht", "pht"}
+
+// sessionOf returns the session with the short id and the value of its cookie, if the request
+// has it.
+func (h *Handler) sessionOf(r *http.Request, sid string) (one hook.WebSession, cookie string, ok bool, err error) {
 	for _, name := range []string{cookieSecure + sid, cookiePlain + sid} {
 		c, err := r.Cookie(name)
 		if err != nil {
@@ -28,13 +32,13 @@ func (h *Handler) sessionOf(r *http.Request, sid string) (hook.WebSession, bool,
 		}
 		one, ok, err := h.o.Service.Session(r.Context(), hook.WebPortal, c.Value, 0)
 		if err != nil {
-			return one, false, err
+			return one, "", false, err
 		}
 		if ok && one.Short() == sid {
-			return one, true, nil
+			return one, c.Value, true, nil
 		}
 	}
-	return hook.WebSession{}, false, nil
+	return hook.WebSession{}, "", false, nil
 }
 
 // sids returns the short ids of the sessions whose cookies a request has, in its order:
@@ -64,7 +68,7 @@ func (h *Handler) lost(w http.ResponseWriter, r *http.Request, sid string) error
 	if others := sids(r); !page.Changes(r) && len(others) > 0 && h.mayLook(r) {
 		var living []string
 		for _, other := range others[:min(len(others), maxCookies)] {
-			_, ok, err := h.sessionOf(r, other)
+			_, _, ok, err := h.sessionOf(r, other)
 			if err != nil {
 				return err
 			}
@@ -195,7 +199,7 @@ func (h *Handler) back(w http.ResponseWriter, r *http.Request) {
 	v.w = w
 	h.serve(v, func() error {
 		sid := r.PathValue("sid")
-		one, ok, err := h.sessionOf(r, sid)
+		one, _, ok, err := h.sessionOf(r, sid)
 		if err != nil {
 			return err
 		}

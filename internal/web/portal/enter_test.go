@@ -186,7 +186,7 @@ func TestLookingForOtherSessionsIsBounded(t *testing.T) {
 // none. Pages without a session allow those of the server. No other header differs.
 func TestHeaders(t *testing.T) {
 	w := newWorld(t, "", func(_ *app.Options, p *portal.Options) { p.Origins = []string{"https://server.example"} })
-	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors %s; require-trusted-types-for 'script'; trusted-types 'none'"
+	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors %s; require-trusted-types-for 'script'; trusted-types posthorn"
 	framed, alone := w.open(nordlicht, all, settings(hook.PortalSettings{FrameOrigins: []string{"https://app.example", "https://app.example:8443"}})), w.open(nordlicht, all)
 	for _, c := range []struct {
 		b               *browser

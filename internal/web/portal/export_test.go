@@ -9,16 +9,16 @@ import (
 
 // Route is a row of the route table, for tests that iterate over all of it.
 type Route struct {
-	Path      string
-	Needs     hook.Capabilities
-	Show, Act bool
+	Path            string
+	Needs           hook.Capabilities
+	Show, Act, Live bool
 }
 
 // Routes returns the table of pages and actions.
 func Routes() []Route {
 	var out []Route
 	for _, one := range table() {
-		out = append(out, Route{one.path, one.needs, one.show != nil, one.act != nil})
+		out = append(out, Route{one.path, one.needs, one.show != nil, one.act != nil, one.live})
 	}
 	return out
 }

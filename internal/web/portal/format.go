@@ -161,10 +161,10 @@ func (v *visit) size(n int) string {
 
 // chart shows attempts over time: delivered up, failed down, each half with its own scale.
 type chart struct {
-	Good, Bad       string // paths in a box of 960 by 148
-	MostGood, Most  string
-	Sentence        string
-	From, To, Every string
+	Good, Bad      string // paths in a box of 960 by 148
+	MostGood, Most string
+	Sentence       string
+	From, To       string
 }
 
 func (v *visit) chart(s *hook.Stats) *chart {
@@ -185,7 +185,7 @@ func (v *visit) chart(s *hook.Stats) *chart {
 		page.Bar(&lower, i, len(s.Buckets), -max(0, b.Attempts-b.Delivered), mostBad)
 	}
 	end := s.From.Add(time.Duration(len(s.Buckets)) * s.Step)
-	c := &chart{Good: upper.String(), Bad: lower.String(), MostGood: v.words.number(mostGood), Most: v.words.number(mostBad), Every: v.span(s.Step),
+	c := &chart{Good: upper.String(), Bad: lower.String(), MostGood: v.words.number(mostGood), Most: v.words.number(mostBad),
 		From: s.From.UTC().Format(v.T("time.short")), To: end.UTC().Format(v.T("time.short"))}
 	c.Sentence = v.T("chart.sentence", "good", int(good), "bad", int(bad), "from", c.From, "to", c.To)
 	return c

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posthorn/posthorn/examples/receivers"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/portal"
 	"github.com/posthorn/posthorn/internal/web/page"
@@ -50,47 +49,13 @@ func eventType(v *visit) (*screen, error) {
 	}{t.Description, v.foreign(page.Pretty(t.Schema), page.MaxShown), v.foreign(page.Pretty(t.Example), page.MaxShown)}}, nil
 }
 
-// snippet is code that verifies a request in one language.
-type snippet struct{ Name, File, Code string }
-
-// sources are the files of examples/receivers that verify the requests of a profile. The
-// profiles of one family have one file.
-var sources = []struct{ name, dir, ext string }{{"Go", "gostd", ".go"}, {"Node", "node", ".mjs"}, {"Python", "python", ".py"}, {"PHP", "php", ".php"}, {"Java", "java", ".java"}}
-
-func snippets(profile string) (out []snippet) {
-	family, _, _ := strings.Cut(profile, "-")
-	if !slices.Contains([]string{"standard", "paysway", "paywise"}, family) {
-		return nil
-	}
-	for _, s := range sources {
-		file := family + s.ext
-		switch s.name {
-		case "PHP":
-			file = "receiver.php"
-		case "Java":
-			file = "Receiver.java"
-		}
-		text, err := receivers.Files.ReadFile(s.dir + "/" + file)
-		if err != nil {
-			continue
-		}
-		if s.name == "Go" { // the format, and the server that uses it
-			server, _ := receivers.Files.ReadFile(s.dir + "/main.go")
-			text = append(append(text, "\n// main.go\n\n"...), server...)
-			file += " + main.go"
-		}
-		out = append(out, snippet{s.name, file, string(text)})
-	}
-	return out
-}
-
 // verifyPage is the content of the page about verifying requests.
 type verifyPage struct {
 	Endpoints []option
 	Endpoint  string
 	Profile   string
 	Headers   []string
-	Snippets  []snippet
+	Snippets  []page.Snippet
 	Capture   string
 	Problem   string
 	Good      bool
@@ -121,7 +86,7 @@ func (v *visit) verifyScreen(endpoint string, p *verifyPage) (*screen, error) {
 			p.Profile, p.Headers = one.Name, one.Headers
 		}
 	}
-	p.Snippets = snippets(p.Profile)
+	p.Snippets = page.Snippets(p.Profile)
 	return &screen{Template: "verify.html", Heading: "menu.verify", Nav: "verify", Data: p}, nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/web/live"
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
@@ -34,8 +35,10 @@ type Options struct {
 	Log          *slog.Logger
 	Dev          bool // cookies may be sent over plain http
 	Now          func() time.Time
-	Style, Icons []byte   // the style sheet and the icons of the dashboard
-	Origins      []string // may show pages without a session in a frame
+	Style, Icons []byte      // the style sheet and the icons of the dashboard
+	Live         []byte      // the script that keeps pages up to date
+	Hints        *live.Hints // about what was committed; nil: pages look from time to time only
+	Origins      []string    // may show pages without a session in a frame
 }
 
 // Handler serves everything under /portal/. It is safe for concurrent use.
@@ -48,6 +51,7 @@ type Handler struct {
 	static    map[string][]byte
 	hash      string // of the static files
 	words     map[string]*catalogue
+	streams   live.Streams
 }
 
 // New returns the handler of the portal. It returns an error if a template or a catalogue is
@@ -59,8 +63,11 @@ func New(o Options) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Hints == nil {
+		o.Hints = new(live.Hints)
+	}
 	h := &Handler{o: o, outer: http.NewServeMux(), inner: http.NewServeMux(),
-		static: map[string][]byte{"posthorn.css": o.Style, "icons.svg": o.Icons}}
+		static: map[string][]byte{"posthorn.css": o.Style, "icons.svg": o.Icons, "live.js": o.Live}}
 	var err error
 	if h.words, err = catalogues(); err == nil {
 		err = h.load()
@@ -84,7 +91,7 @@ func (h *Handler) load() error {
 		}
 	}
 	sum := sha256.New()
-	for _, name := range []string{"posthorn.css", "icons.svg", "portal.css", "portal.js"} {
+	for _, name := range []string{"posthorn.css", "icons.svg", "portal.css", "portal.js", "live.js"} {
 		sum.Write(h.static[name])
 	}
 	h.hash = hex.EncodeToString(sum.Sum(nil)[:8])
@@ -96,15 +103,15 @@ func (h *Handler) load() error {
 func (h *Handler) file(name string) string { return "/portal/static/" + h.hash + "/" + name }
 func (h *Handler) icon(name string) string { return h.file("icons.svg") + "#" + name }
 
-// policy permits a page its own style sheets, script and images, and being shown in frames of
-// the origins.
+// policy permits a page its own style sheets, scripts, images and stream, and being shown in
+// frames of the origins. Only the trusted-types policy "posthorn" of live.js makes HTML of text.
 func policy(origins []string) string {
 	ancestors := "'none'"
 	if len(origins) > 0 {
 		ancestors = strings.Join(origins, " ")
 	}
-	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors " + ancestors +
-		"; require-trusted-types-for 'script'; trusted-types 'none'"
+	return "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors " + ancestors +
+		"; require-trusted-types-for 'script'; trusted-types posthorn"
 }
 
 // ServeHTTP serves the pages under /portal/.

@@ -15,6 +15,7 @@ import (
 type replayLine struct {
 	State               badge
 	Href, Host, Path    string
+	Key                 string // the id
 	Source              string
 	Done, Total         string
 	Started             moment
@@ -26,7 +27,7 @@ type replayLine struct {
 }
 
 func (v *visit) replayLine(r *app.Replay) replayLine {
-	line := replayLine{Href: v.At("replays/" + r.ID.String()), Base: "replays/" + r.ID.String(), Source: v.T("replay.source_" + string(r.Source)), Started: v.when(r.CreatedAt),
+	line := replayLine{Key: r.ID.String(), Href: v.At("replays/" + r.ID.String()), Base: "replays/" + r.ID.String(), Source: v.T("replay.source_" + string(r.Source)), Started: v.when(r.CreatedAt),
 		Done: v.words.number(int64(r.Done())), Total: v.words.number(int64(r.Total)), Delivered: v.words.number(int64(r.Delivered)), Failed: v.words.number(int64(r.Failed)),
 		Running: r.State == hook.ReplayRunning, Paused: r.State == hook.ReplayPaused, Host: page.Short(r.Endpoint)}
 	classes := map[hook.ReplayState][2]string{hook.ReplayRunning: {"wait", "replay"}, hook.ReplayPaused: {"held", "held"}, hook.ReplayDone: {"ok", "ok"}, hook.ReplayCancelled: {"off", "off"}, hook.ReplayFailed: {"bad", "x"}}
@@ -95,7 +96,7 @@ func newReplay(v *visit) (*screen, error) {
 	if !v.May("replay") {
 		return nil, errMissing
 	}
-	f := &replayForm{Endpoint: v.query.Get("endpoint"), Source: "failed", After: v.now.UTC().Add(-24 * time.Hour).Format(formTime), Before: v.now.UTC().Format(formTime)}
+	f := &replayForm{Endpoint: v.query.Get("endpoint"), Source: "failed", After: v.now.UTC().Add(-24 * time.Hour).Format(formTime), Before: v.now.UTC().Add(time.Minute).Format(formTime)} // with what came in this minute
 	return v.replayScreen(f)
 }
 

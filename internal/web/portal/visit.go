@@ -28,16 +28,18 @@ type visit struct {
 	query   url.Values
 	lang    string
 	words   *catalogue
+	cookie  string          // of the session
 	quiet   context.Context // like ctx, but what is read with it is not in the audit log
 }
 
 func (v *visit) ctx() context.Context  { return v.r.Context() }
 func (v *visit) service() *app.Service { return v.h.o.Service }
 
-// id returns the id in the path. A malformed id is answered like an unknown one.
+// id returns the id in the path, which of an event may be any text that the platform gave
+// it. A malformed id is answered like an unknown one.
 func (v *visit) id(noun string) (hook.ID, error) {
-	id, err := hook.ParseID(v.r.PathValue("id"))
-	if err != nil {
+	id, given, ok := hook.EventID(v.r.PathValue("id"))
+	if !ok || given != "" && noun != "event" {
 		return id, hook.NotFound(noun)
 	}
 	return id, nil
@@ -75,12 +77,13 @@ func (v *visit) T(key string, args ...any) string { return v.words.text(key, arg
 // finished text in Title.
 type screen struct {
 	Template string
-	Heading  string // a key of the catalogue
-	Title    string // finished text that replaces Heading
-	Nav      string // of the current menu entry
-	Status   int    // 0 means 200
-	Refresh  bool   // the page shows something that is under way
-	Goto     string // of an action: the page that follows
+	Heading  string   // a key of the catalogue
+	Title    string   // finished text that replaces Heading
+	Nav      string   // of the current menu entry
+	Status   int      // 0 means 200
+	Refresh  bool     // the page shows something that is under way
+	Rows     []string // of a list, newest first, for the number of newer ones
+	Goto     string   // of an action: the page that follows
 	Data     any
 }
 
@@ -104,6 +107,7 @@ type frame struct {
 	Scheme    string // light, dark or empty
 	Done      string
 	Stop      string // the page without its refresh
+	Stream    string // path of its stream; empty: it has none
 	Expires   string
 	RequestID string
 }
@@ -136,6 +140,11 @@ func (v *visit) frame(s *screen) *frame {
 	if mode := one.Settings.Theme.Mode; mode != "auto" {
 		f.Scheme = mode
 	}
+	for _, name := range themeCookies {
+		if c, err := v.r.Cookie(name); err == nil && (c.Value == "light" || c.Value == "dark") {
+			f.Scheme = c.Value
+		}
+	}
 	if v.caller.Kind == "" {
 		return f // its session is over: only the frame is its own
 	}
@@ -156,6 +165,11 @@ func (v *visit) frame(s *screen) *frame {
 		q.Del("done")
 		f.Languages = append(f.Languages, entry{Name: v.h.words[lang].text("language"), Href: v.here(q), Icon: lang, Current: lang == v.lang})
 	}
+	if here := v.here(v.r.URL.Query()); v.r.Method == http.MethodGet && s.Status < 400 {
+		if _, _, ok := v.pageOf(here); ok {
+			f.Stream = v.At("stream", "of", here)
+		}
+	}
 	if s.Refresh && v.query.Get("still") == "" {
 		q := v.r.URL.Query()
 		q.Set("still", "yes")
@@ -169,8 +183,11 @@ func (v *visit) here(q url.Values) string {
 	if page.Changes(v.r) {
 		return v.At("", "lang", q.Get("lang"))
 	}
-	rest := v.r.PathValue("rest")
-	return (&url.URL{Path: "/portal/" + v.session.Short() + "/" + rest, RawQuery: q.Encode()}).String()
+	out := "/portal/" + v.session.Short() + v.r.URL.EscapedPath()
+	if len(q) > 0 {
+		out += "?" + q.Encode()
+	}
+	return out
 }
 
 // show sends a screen. It renders the complete page before it sends anything, so an error
@@ -208,14 +225,14 @@ func (h *Handler) page(do func(*visit) (*screen, error), write bool) http.Handle
 			var s *screen
 			if err == nil && write {
 				if err = r.ParseForm(); err != nil {
-					err = &hook.Error{Code: hook.CodeTooLarge, Message: "The form cannot be read."}
+					err = unreadable(err)
 				}
 			}
 			if err == nil {
 				s, err = do(v)
 			}
 			if err != nil && write {
-				v.service().AuditRefused(r.Context(), v.caller, r.Method, "/portal/{sid}/"+r.PathValue("rest"), err)
+				v.service().AuditRefused(r.Context(), v.caller, r.Method, "/portal/{sid}"+r.URL.EscapedPath(), err)
 			}
 			switch {
 			case err != nil:
@@ -231,6 +248,14 @@ func (h *Handler) page(do func(*visit) (*screen, error), write bool) http.Handle
 	}
 }
 
+// unreadable is the error for a form that is too large, or is no form.
+func unreadable(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &hook.Error{Code: hook.CodeTooLarge, Message: "The form is too large."}
+	}
+	return &hook.Error{Code: hook.CodeInvalidRequest, Message: "This is not a form of these pages. Nothing was done."}
+}
+
 type visitKey struct{}
 
 // visited finds the session of a request by the short id in its path and its cookie, and
@@ -240,7 +265,7 @@ func (h *Handler) visited(w http.ResponseWriter, r *http.Request) {
 	v := h.stranger(r, nil)
 	v.w = w
 	h.serve(v, func() error {
-		one, ok, err := h.sessionOf(r, sid)
+		one, cookie, ok, err := h.sessionOf(r, sid)
 		if err != nil {
 			return err
 		}
@@ -249,7 +274,7 @@ func (h *Handler) visited(w http.ResponseWriter, r *http.Request) {
 		}
 		from, _ := netip.ParseAddrPort(r.RemoteAddr)
 		v := h.stranger(r, &one)
-		v.caller, v.quiet = app.PortalCaller(&one), r.Context()
+		v.caller, v.quiet, v.cookie = app.PortalCaller(&one), r.Context(), cookie
 		ctx := v.caller.Acting(r.Context(), from.Addr().Unmap().String(), page.RequestID(r))
 		w.Header().Set("Content-Security-Policy", policy(one.Settings.FrameOrigins))
 		inner := r.WithContext(context.WithValue(ctx, visitKey{}, v))

@@ -1,19 +1,10 @@
 // Adds to pages that work without it: copying, times, shortcuts, questions, ticked rows.
-import { parse, say } from "./live.js";
+import { parse, say, span } from "./live.js";
 
 const all = (q, in_ = document) => in_.querySelectorAll(q);
 const one = (q, in_ = document) => in_.querySelector(q);
 
 // Times: relative ones go on, exact ones are local.
-const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
-function span(s) {
-  for (const [big, name, small, part] of units) {
-    if (s < big) continue;
-    const n = Math.floor(s / big), rest = Math.floor((s % big) / small);
-    return n >= 10 || !rest ? `${n} ${name}` : `${n} ${name} ${rest} ${part}`;
-  }
-  return Math.max(0, Math.floor(s)) + " s";
-}
 function relative(t) {
   const s = (Date.parse(t.dateTime) - Date.now()) / 1000;
   return s > 0 ? "in " + span(s) : span(-s) + " ago";
@@ -36,7 +27,7 @@ function copies(in_ = document) { if (navigator.clipboard) for (const b of all("
 document.addEventListener("click", async (e) => {
   const b = e.target.closest?.("[data-copy]");
   if (!b) return;
-  try { await navigator.clipboard.writeText(b.dataset.copy || location.href); say("Copied"); b.title = "Copied"; } catch { say("Copying was refused by the browser"); }
+  try { await navigator.clipboard.writeText(b.dataset.from ? document.getElementById(b.dataset.from).textContent : b.dataset.copy || location.href); say("Copied"); b.title = "Copied"; } catch { say("Copying was refused by the browser"); }
 });
 
 // Questions in a dialog instead of a page of their own.
@@ -106,8 +97,11 @@ document.addEventListener("submit", (e) => {
   if (e.target.method !== "post" || e.defaultPrevented) return;
   if (e.target.dataset.sent) return e.preventDefault();
   e.target.dataset.sent = "1";
+  setTimeout(() => document.body.classList.add("busy"), 300); // a thin bar, until the next page is here
   setTimeout(() => { delete e.target.dataset.sent; }, 4000);
 });
+
+addEventListener("pageshow", () => document.body.classList.remove("busy"));
 
 document.addEventListener("changed", (e) => { times(e.detail); copies(e.detail); });
 times();

@@ -1,5 +1,7 @@
 // What scripts add to the portal: messages to the page around the frame, copying, and links
-// that open by themselves. Every page works without.
+// that open by themselves. live.js keeps pages up to date. Every page works without.
+import { span } from "./live.js";
+
 const body = document.body;
 const origins = (body.dataset.origins || "").split(" ").filter(Boolean);
 const framed = window.parent !== window;
@@ -18,13 +20,10 @@ window.addEventListener("message", (e) => {
   const m = e.data;
   if (m && m.posthorn === 1 && m.type === "theme" && (m.mode === "light" || m.mode === "dark")) {
     document.documentElement.dataset.theme = m.mode;
-    try { sessionStorage.setItem("theme", m.mode); } catch { /* storage is blocked in this frame */ }
+    // For the pages that follow. Storage may be blocked in a frame; a partitioned cookie is not.
+    document.cookie = location.protocol === "https:" ? `__Host-pht=${m.mode}; Path=/; Max-Age=86400; Secure; SameSite=None; Partitioned` : `pht=${m.mode}; Path=/; Max-Age=86400; SameSite=Lax`;
   }
 });
-try {
-  const kept = sessionStorage.getItem("theme");
-  if (framed && (kept === "light" || kept === "dark")) document.documentElement.dataset.theme = kept;
-} catch { /* storage is blocked in this frame */ }
 
 const ended = document.querySelector("[data-ended]");
 if (ended) {
@@ -56,9 +55,12 @@ if (expires) {
   const left = expires - Date.now();
   const soon = () => say({ type: "expiring", in: Math.max(0, Math.round((expires - Date.now()) / 1000)) });
   if (left > 0 && left <= 300000) soon(); else at(left - 300000, soon);
-  if (left > 0 && left <= 120000) notice.hidden = false; else at(left - 120000, () => { notice.hidden = false; });
+  const warn = () => { notice.hidden = false; document.getElementById("said").textContent = notice.textContent.trim(); };
+  if (left > 0 && left <= 120000) warn(); else at(left - 120000, warn);
   at(left, () => { say({ type: "ended", reason: "expired" }); });
 }
+
+document.addEventListener("ended", () => { if (Date.now() < expires) say({ type: "ended", reason: "revoked" }); });
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   const from = document.getElementById(button.dataset.copy);
@@ -68,14 +70,26 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     try {
       await navigator.clipboard.writeText(from.textContent);
       document.getElementById("said").textContent = button.dataset.done;
-      button.textContent = button.dataset.done;
+      const word = button.querySelector("span");
+      if (word) word.textContent = button.dataset.done; else button.title = button.dataset.done;
     } catch {
       getSelection().selectAllChildren(from);
     }
   });
 }
 
-if (body.dataset.refresh) setTimeout(() => { if (!document.hidden) location.reload(); }, 1000 * Number(body.dataset.refresh));
+// Relative times go on. Their words come from the page, such as "vor {span}".
+const before = (body.dataset.ago || "").split("{span}"), after = (body.dataset.in || "").split("{span}");
+const within = (text, [start, end]) => text.startsWith(start) && text.endsWith(end) && /\d/.test(text);
+function times() {
+  for (const t of document.querySelectorAll("time[datetime]")) {
+    if (!within(t.textContent, before) && !within(t.textContent, after)) continue; // an exact time, or a word
+    const s = (Date.parse(t.dateTime) - Date.now()) / 1000;
+    const text = s > 0 ? after.join(span(s)) : before.join(span(-s));
+    if (t.textContent !== text) t.textContent = text;
+  }
+}
+if (body.dataset.ago) setInterval(() => { if (!document.hidden) times(); }, 1000);
 
 const press = document.querySelector("form[data-press]");
 if (press) press.requestSubmit();

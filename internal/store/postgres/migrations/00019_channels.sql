@@ -1,0 +1,11 @@
+-- Channels: a second filter besides the event type. Stored as ",a,b,".
+
+-- +goose Up
+ALTER TABLE endpoints ADD COLUMN channels text COLLATE "C" NOT NULL DEFAULT ''; -- '': it gets events of any channel
+ALTER TABLE endpoint_revisions ADD COLUMN channels text COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE events ADD COLUMN channels text COLLATE "C"; -- NULL: none
+
+-- +goose Down
+ALTER TABLE events DROP COLUMN channels;
+ALTER TABLE endpoint_revisions DROP COLUMN channels;
+ALTER TABLE endpoints DROP COLUMN channels;

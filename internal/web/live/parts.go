@@ -1,0 +1,161 @@
+package live
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Sender writes the events of one stream.
+type Sender struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	down    bool
+}
+
+// NewSender begins an answer that is a stream.
+func NewSender(w http.ResponseWriter) *Sender {
+	head := w.Header()
+	head.Set("Content-Type", "text/event-stream")
+	head.Set("X-Accel-Buffering", "no")
+	return &Sender{w: w, control: http.NewResponseController(w)}
+}
+
+func (s *Sender) write(text string) error {
+	if err := s.control.SetWriteDeadline(time.Now().Add(writeFor)); err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	if err := s.control.Flush(); err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	return nil
+}
+
+// Comment writes what browsers ignore, so that proxies see traffic.
+func (s *Sender) Comment() error { return s.write(": still here\n\n") }
+
+// Send writes one event, whose data is JSON.
+func (s *Sender) Send(event string, data any) error {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	if err := to.Encode(data); err != nil { // one line, and a line feed
+		return fmt.Errorf("stream: %w", err)
+	}
+	return s.write("event: " + event + "\ndata: " + text.String() + "\n")
+}
+
+// Changes sends the parts that differ from before. first is the first row that the browser
+// shows.
+func (s *Sender) Changes(before, now map[string]string, first string) error {
+	if down := now["live-down"] != ""; down != s.down {
+		s.down = down
+		if err := s.Send("down", down); err != nil {
+			return err
+		}
+	}
+	for name, html := range now {
+		if strings.HasPrefix(name, "live-") || timeless(before[name]) == timeless(html) || len(html) > maxPart {
+			continue // the browser itself keeps relative times up to date
+		}
+		if err := s.Send("part", [2]string{name, html}); err != nil {
+			return err
+		}
+	}
+	if said := now["live-said"]; before != nil && said != before["live-said"] && !s.down {
+		if err := s.Send("said", said); err != nil {
+			return err
+		}
+	}
+	if rows, ok := now["live-first"]; ok && first != "" && rows != before["live-first"] {
+		all := strings.Fields(rows)
+		n := len(all)
+		for i, id := range all {
+			if id == first {
+				n = i
+				break
+			}
+		}
+		return s.Send("newer", n)
+	}
+	return nil
+}
+
+// Large returns a word for the parts that are too large to be sent, or "" if there are none. It
+// is another one when one of them changes.
+func Large(parts map[string]string) string {
+	sum := sha256.New()
+	n := 0
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		if html := parts[name]; len(html) > maxPart {
+			n++
+			sum.Write([]byte(name + "\x00" + timeless(html) + "\x00"))
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// Parts returns the inner HTML of the elements with data-live in a page that a template
+// of ours made: it is well formed, and "<" and ">" occur in tags only.
+func Parts(page string) map[string]string {
+	const mark = ` data-live="`
+	out := map[string]string{}
+	for at := 0; ; {
+		i := strings.Index(page[at:], mark)
+		if i < 0 {
+			return out
+		}
+		i += at
+		at = i + len(mark)
+		name, _, _ := strings.Cut(page[at:], `"`)
+		open := strings.LastIndexByte(page[:i], '<')
+		tag, _, _ := strings.Cut(page[open+1:i], " ")
+		begin := at + strings.IndexByte(page[at:], '>') + 1
+		if end := endOf(page[begin:], tag); end >= 0 {
+			out[name] = strings.Clone(page[begin : begin+end]) // the page is not kept in memory
+		}
+	}
+}
+
+// endOf returns where the element whose content begins the text ends, or -1.
+func endOf(text, tag string) int {
+	depth, at := 1, 0
+	for {
+		i := strings.IndexByte(text[at:], '<')
+		if i < 0 {
+			return -1
+		}
+		at += i + 1
+		rest, closes := strings.CutPrefix(text[at:], "/")
+		if !strings.HasPrefix(rest, tag) || len(rest) <= len(tag) || rest[len(tag)] != ' ' && rest[len(tag)] != '>' {
+			continue
+		}
+		if closes {
+			depth--
+		} else {
+			depth++
+		}
+		if depth == 0 {
+			return at - 1
+		}
+	}
+}
+
+var relative = regexp.MustCompile(`(<time[^>]*>)[^<]*`)
+
+// timeless returns a part without its relative times.
+func timeless(html string) string { return relative.ReplaceAllString(html, "$1") }
