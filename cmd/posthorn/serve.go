@@ -81,6 +81,7 @@ func serve(ctx context.Context, cfg *server.Config, out io.Writer) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	defer traceEvents(context.WithoutCancel(ctx), cfg, log)()
+	defer server.TuneHeap(cfg, log)()
 	n, err := server.Start(context.WithoutCancel(ctx), cfg, log, out)
 	if err != nil {
 		return err

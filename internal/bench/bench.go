@@ -25,8 +25,11 @@ type benchPlan struct {
 	endpoints  int
 	inFlight   int // events in flight when memory is measured
 	cpuProfile string
+	allocs     string
 	store      string // URL of PostgreSQL; empty means SQLite
 	nodes      int    // on PostgreSQL
+	batch      int    // events in a request when batches are compared with single events; 0: not measured
+	hold       bool   // with batch: receivers do not answer
 	svix       bool   // compare publishing through the Svix API with the native one
 	keys       bool   // every event has an idempotency key
 	ratioOnly  bool
@@ -52,6 +55,9 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 	f.IntVar(&p.endpoints, "endpoints", 4, "number of endpoints, each of its own tenant")
 	f.IntVar(&p.inFlight, "in-flight", 10_000, "events in flight when memory is measured")
 	f.StringVar(&p.cpuProfile, "cpu-profile", "", "file to write the server's CPU profile to; only throughput is measured")
+	f.StringVar(&p.allocs, "alloc-profile", "", "file to write the server's profile of allocations to; only throughput is measured")
+	f.IntVar(&p.batch, "batch", 0, "number of events in a request, to compare batches, as JSON and as NDJSON, with single events; only this is measured")
+	f.BoolVar(&p.hold, "no-answers", false, "with --batch: receivers do not answer, so that acceptance has the machine for itself")
 	f.StringVar(&p.store, "store", "", "PostgreSQL database to measure with (postgres://...), in a temporary schema; its CPU time is not counted")
 	f.IntVar(&p.nodes, "nodes", 1, "number of nodes to compare with one, instead of the store with none; requires --store")
 	mount := f.String("mount", "", "API to compare with the native one, instead of the store with none: svix")
@@ -60,6 +66,9 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if p.duration < time.Second || p.pairs < 1 || p.publishers < 1 || p.endpoints < 1 || p.inFlight < 1 {
 			return exit.Usagef("bench: --duration must be at least 1s, and each number at least 1")
+		}
+		if p.batch < 0 || p.batch > 1000 {
+			return exit.Usagef("--batch: must be from 0 to 1000")
 		}
 		if p.nodes < 1 || p.nodes > 16 || p.nodes > 1 && p.store == "" {
 			return exit.Usagef("--nodes: must be from 1 to 16, and more than 1 requires --store")
@@ -77,7 +86,10 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 
 func bench(ctx context.Context, out io.Writer, p benchPlan) error {
 	fmt.Fprintf(out, "posthorn %s, %d publishers, %d endpoints, 1 KB of data, runs of %v\n\n", build.Version(), p.publishers, p.endpoints, p.duration)
-	if p.cpuProfile != "" {
+	if p.batch > 0 {
+		return benchBatches(ctx, out, p)
+	}
+	if p.cpuProfile+p.allocs != "" {
 		name := "store"
 		if p.svix {
 			name = "svix"
@@ -144,7 +156,7 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (
 		nodes = p.nodes
 	}
 	p.progress.Say("measuring throughput: %s, %s", name, duration.Format(p.duration))
-	rig, err := newRig(ctx, p, nodes, p.endpoints, serverArgs(name == "bare", p.cpuProfile)...)
+	rig, err := newRig(ctx, p, nodes, p.endpoints, p.serverArgs(name == "bare")...)
 	if err != nil {
 		return benchResult{}, err
 	}
@@ -173,12 +185,15 @@ func (p benchPlan) throughput(ctx context.Context, out io.Writer, name string) (
 	return r, nil
 }
 
-func serverArgs(bare bool, cpuProfile string) (args []string) {
+func (p benchPlan) serverArgs(bare bool) (args []string) {
 	if bare {
 		args = append(args, "--bare")
 	}
-	if cpuProfile != "" {
-		args = append(args, "--cpu-profile", cpuProfile)
+	if p.cpuProfile != "" {
+		args = append(args, "--cpu-profile", p.cpuProfile)
+	}
+	if p.allocs != "" {
+		args = append(args, "--alloc-profile", p.allocs)
 	}
 	return args
 }

@@ -65,11 +65,12 @@ func (r *rig) load(publishers int, more func() bool) (int, error) {
 	for i := range publishers {
 		all.Go(func() {
 			for n := i; more(); n++ {
-				if err := r.publishOne(r.servers[i%len(r.servers)].url, r.tenants[n%len(r.tenants)]); err != nil {
+				took, err := r.send(r.servers[i%len(r.servers)].url, n)
+				if err != nil {
 					once.Do(func() { failed = err })
 					return
 				}
-				accepted.Add(1)
+				accepted.Add(int64(took))
 			}
 		})
 	}
@@ -81,34 +82,50 @@ func (r *rig) load(publishers int, more func() bool) (int, error) {
 
 var filler = bytes.Repeat([]byte("0123456789abcdef"), 60)
 
-// publishOne publishes an event whose data contains the current time, from which the
-// receiver computes the latency.
-func (r *rig) publishOne(url, tenant string) error {
+// appendData appends an event's data, about 1 KB. It contains the current time, from which
+// the receiver computes the latency.
+func appendData(dst []byte) []byte {
+	return fmt.Appendf(dst, `{"t":%d,"filler":"%s"}`, time.Now().UnixNano(), filler)
+}
+
+// publishOne publishes the n-th event of a publisher. It returns the number of events that
+// the server accepted.
+func (r *rig) publishOne(url string, n int) (int, error) {
+	tenant := r.tenants[n%len(r.tenants)]
 	begin, path := `{"tenant":"`+tenant+`","type":"bench.event","data":`, "/v1/events"
 	if r.svix {
 		begin, path = `{"eventType":"bench.event","payload":`, "/api/v1/app/"+tenant+"/msg?with_content=false" // as Svix's libraries send it
 	}
-	body := fmt.Appendf(make([]byte, 0, 1200), `%s{"t":%d,"filler":"%s"}}`, begin, time.Now().UnixNano(), filler)
-	req, err := http.NewRequest(http.MethodPost, url+path, bytes.NewReader(body))
+	body := append(appendData(append(make([]byte, 0, 1200), begin...)), '}')
+	_, err := r.post(url+path, "application/json", body)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	return 1, nil
+}
+
+// post publishes and returns the answer.
+func (r *rig) post(url, content string, body []byte) ([]byte, error) {
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+benchKey)
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", content)
 	if r.keys {
 		req.Header.Set("Idempotency-Key", "auto_"+rand.Text())
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return nil, fmt.Errorf("publish: %w", err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return nil, fmt.Errorf("publish: %w", err)
 	}
 	if resp.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("publish: %s: %s", resp.Status, answer)
+		return nil, fmt.Errorf("publish: %s: %s", resp.Status, answer)
 	}
-	return nil
+	return answer, nil
 }

@@ -41,8 +41,9 @@ type rig struct {
 	http     *http.Client
 	tenants  []string
 	sent     int
-	svix     bool // publish through the Svix API
-	keys     bool // with idempotency keys
+	send     func(url string, n int) (accepted int, err error) // one request of a publisher
+	svix     bool                                              // publish through the Svix API
+	keys     bool                                              // with idempotency keys
 }
 
 // child is a process that prints its listening address as its first line.
@@ -58,6 +59,7 @@ func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs .
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	r := &rig{dir: dir, keys: p.keys, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
+	r.send = r.publishOne
 	defer func() {
 		if err != nil {
 			r.close()

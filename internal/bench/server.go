@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -29,11 +30,13 @@ func newBenchServer() *cobra.Command {
 	load := server.ConfigFlags(cmd)
 	bare := cmd.Flags().Bool("bare", false, "accept and deliver without storing")
 	profileTo := cmd.Flags().String("cpu-profile", "", "write a CPU profile to this file")
+	allocsTo := cmd.Flags().String("alloc-profile", "", "write a profile of allocations to this file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if err != nil {
 			return err
 		}
+		defer server.TuneHeap(cfg, slog.Default())()
 		start := server.Start
 		if *bare {
 			start = server.StartBare
@@ -58,12 +61,24 @@ func newBenchServer() *cobra.Command {
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), n.URL())
 		<-cmd.Context().Done()
+		if *allocsTo != "" {
+			return writeAllocs(*allocsTo)
+		}
 		return nil
 	}
 	return cmd
 }
 
 // newBenchReceiver answers 200 and records the latency of each event.
+// writeAllocs writes what the process has allocated since its start.
+func writeAllocs(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return exit.Usagef("--alloc-profile: %w", err)
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
+}
+
 func newBenchReceiver() *cobra.Command {
 	return &cobra.Command{Use: "receiver", Hidden: true, Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -75,6 +75,7 @@ type Config struct {
 	PortalOrigin      []string
 	TenantBacklog     int
 	RequestBodyMiB    int
+	HeapHeadroomMiB   int
 	AllowReveal       bool
 	UI                bool
 	UIPayloads        string
@@ -151,6 +152,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringSliceVar(&c.PortalOrigin, "portal-origin", nil, "comma-separated origins whose pages may show the customer portal in a frame, such as https://app.example.com; empty for those that each session names")
 	f.IntVar(&c.TenantBacklog, "tenant-backlog", 1_000_000, "maximum open deliveries per tenant and mode, beyond which publishing is rejected; 0 for no limit")
 	f.IntVar(&c.RequestBodyMiB, "request-body-mib", 64, "maximum size of all concurrent request bodies in MiB, 16 to 65536, beyond which requests are rejected; a tenant or key gets a quarter")
+	f.IntVar(&c.HeapHeadroomMiB, "heap-headroom-mib", 32, "by how much the heap may grow between two garbage collections, in MiB, 4 to 65536; 0 for Go's default; GOGC in the environment overrides it")
 	f.BoolVar(&c.AllowReveal, "allow-reveal", false, "allow operator and tenant keys to show signing secrets again; every use is logged")
 	f.BoolVar(&c.UI, "ui", true, "serve the pages for operators under /ui/ and the customer portal under /portal/ on the API's address")
 	f.StringVar(&c.UIPayloads, "ui-payloads", "shown", "when the pages for operators show payloads and the answers of receivers: shown, asked (after a press of a button) or never; each view is in the audit log")
@@ -421,6 +423,9 @@ func (c *Config) checkNumbers(all *Faults) {
 	}
 	if c.RequestBodyMiB < 16 || c.RequestBodyMiB > 64<<10 {
 		all.add(wrong("request-body-mib", "%d is not between 16 and 65536", c.RequestBodyMiB))
+	}
+	if c.HeapHeadroomMiB != 0 && (c.HeapHeadroomMiB < 4 || c.HeapHeadroomMiB > 64<<10) {
+		all.add(wrong("heap-headroom-mib", "%d is neither 0 (Go's default) nor between 4 and 65536", c.HeapHeadroomMiB))
 	}
 	if c.NodeLease < 2*time.Second || c.NodeLease > 5*time.Minute {
 		all.add(wrong("node-lease", "%v is not between 2s and 5m", c.NodeLease))

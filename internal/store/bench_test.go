@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -61,6 +62,38 @@ func BenchmarkLifeCycle(b *testing.B) {
 	after := s.Stats()
 	b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N), "cpu-us/event")
 	b.ReportMetric(float64(after.Events-before.Events)/float64(after.Commits-before.Commits), "events/commit")
+}
+
+// BenchmarkBatch publishes batches of 1,000 events with two callers, to a receiver that
+// never answers. It reports CPU per event.
+func BenchmarkBatch(b *testing.B) {
+	s := open(b, store.Options{Dir: b.TempDir(), Reserve: -1})
+	data := bytes.Repeat([]byte("x"), 1000)
+	cpu := cpuTime(b)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	b.ReportAllocs()
+	for range 2 {
+		all.Go(func() {
+			for n := int64(1000); n == 1000; {
+				n = min(1000, left.Add(-1000)+1000)
+				if n <= 0 {
+					return
+				}
+				events := make([]hook.NewEvent, n)
+				for i := range events {
+					events[i] = hook.NewEvent{Scope: live, Type: "a", Data: data}
+				}
+				if _, _, err := s.Publish(b.Context(), events, profileOf, nil); err != nil {
+					b.Error(err)
+				}
+				s.take()
+			}
+		})
+	}
+	all.Wait()
+	b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N), "cpu-us/event")
 }
 
 func chunks(jobs []hook.Job, n int) func(func([]hook.Job) bool) {

@@ -53,16 +53,21 @@ func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook
 	}
 	out := make([]hook.Published, len(events))
 	left := t.s.opts.MaxRequestFanOut
-	for i := range events {
-		var err error
-		if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
-			return nil, err
-		}
-		if out[i].Err == nil && !out[i].Repeated {
-			left -= out[i].Deliveries
-		}
+	if n := len(events); n > 1 {
+		t.Jobs, t.Samples, t.Growth = slices.Grow(t.Jobs, min(n, txJobs)), slices.Grow(t.Samples, 2*n), slices.Grow(t.Growth, 2*n)
 	}
-	return out, nil
+	err := t.Conn.Together(func() (err error) {
+		for i := range events {
+			if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
+				return err
+			}
+			if out[i].Err == nil && !out[i].Repeated {
+				left -= out[i].Deliveries
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 // publishOne stores an event if it makes at most left deliveries.

@@ -132,6 +132,47 @@ func caller(c app.Caller) app.Caller {
 // little holds at most twice what it sent, plus firstStep. A body whose announced
 // length does not fit is refused before it is read.
 func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
+	return read(r, by, limit, func(text []byte, size int) []byte {
+		return append(make([]byte, 0, size), text...)
+	})
+}
+
+// Borrow is Read into memory that later requests use again. The caller calls done when
+// nothing refers to the text any more, also after an error. Large bodies would otherwise be
+// most of what the server allocates.
+func Borrow(r *http.Request, by app.Caller, limit int) (text []byte, done func(), err error) {
+	var held *[]byte
+	step := 0
+	done = func() {
+		if held != nil {
+			pools[step-1].Put(held)
+			held = nil
+		}
+	}
+	text, err = read(r, by, limit, func(text []byte, size int) []byte {
+		if step == len(pools) {
+			return append(make([]byte, 0, size), text...)
+		}
+		next, ok := pools[step].Get().(*[]byte)
+		if !ok {
+			memory := make([]byte, firstStep<<step)
+			next = &memory
+		}
+		text = append((*next)[:0:size], text...)
+		done()
+		held = next
+		step++
+		return text
+	})
+	return text, done, err
+}
+
+// pools have buffers of firstStep bytes, of twice that, and so on up to 4 MiB.
+var pools [9]sync.Pool
+
+// read asks grow for memory of a size, with the text so far. The sizes are firstStep, twice
+// that and so on, and the last may be smaller.
+func read(r *http.Request, by app.Caller, limit int, grow func(text []byte, size int) []byte) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		return nil, TooLarge(limit)
 	}
@@ -147,7 +188,7 @@ func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
 	if err := budget.take(int64(size), max(int64(size), r.ContentLength)); err != nil {
 		return nil, err
 	}
-	text := make([]byte, 0, size)
+	text := grow(nil, size)
 	for {
 		if len(text) == cap(text) {
 			if len(text) == most {
@@ -157,7 +198,7 @@ func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
 			if err := budget.take(int64(next-cap(text)), int64(next-cap(text))); err != nil {
 				return nil, err
 			}
-			text = append(make([]byte, 0, next), text...)
+			text = grow(text, next)
 		}
 		n, err := r.Body.Read(text[len(text):cap(text)])
 		text = text[:len(text)+n]

@@ -206,3 +206,29 @@ func TestPanicGivesBack(t *testing.T) {
 		panic("boom")
 	})).ServeHTTP(httptest.NewRecorder(), request(strings.NewReader("12345"), 5))
 }
+
+// Borrowed memory holds what was sent, and a text that was given back is not read again.
+func TestBorrowIsWhatWasSent(t *testing.T) {
+	b := bodies.NewBudget(16 * mib)
+	for i, size := range []int{4 * mib, 0, 1, 100, 16 << 10, 16<<10 + 1, 100_000, 4*mib - 1, 4 * mib, 5 * mib} {
+		sent := bytes.Repeat([]byte{byte('a' + i)}, size)
+		for _, length := range []int64{int64(size), -1} {
+			b.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				text, done, err := bodies.Borrow(r, app.Caller{}, 4*mib)
+				defer done()
+				if size > 4*mib {
+					if hook.CodeOf(err) != hook.CodeTooLarge {
+						t.Errorf("%d bytes: %v", size, err)
+					}
+					return
+				}
+				if err != nil || !bytes.Equal(text, sent) {
+					t.Errorf("%d bytes, Content-Length %d: %d came, %v", size, length, len(text), err)
+				}
+			})).ServeHTTP(httptest.NewRecorder(), request(bytes.NewReader(sent), length))
+		}
+	}
+	if b.Used() != 0 {
+		t.Errorf("%d bytes were not given back", b.Used())
+	}
+}

@@ -43,7 +43,8 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 	if err := checkContent(r, jsonType, ndjson); err != nil {
 		return nil, nil, err
 	}
-	text, err := bodies.Read(r, caller, MaxBatch)
+	text, done, err := bodies.Borrow(r, caller, MaxBatch)
+	defer done()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,6 +59,9 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 	events, err := read(text)
 	if err != nil {
 		return nil, nil, err
+	}
+	for i := range events { // so that no delivery in memory keeps the whole text
+		events[i].Data = bytes.Clone(events[i].Data)
 	}
 	if len(events) == 0 {
 		return nil, nil, &hook.Error{Code: hook.CodeInvalidRequest, Message: "A batch holds at least one event."}
@@ -96,7 +100,7 @@ func readArray(text []byte) ([]app.Event, error) {
 	if _, err := d.ReadToken(); err != nil {
 		return nil, strict.Syntax(err)
 	}
-	var events []app.Event
+	events := make([]app.Event, 0, min(app.MaxBatch, len(text)/512+1))
 	for d.PeekKind() != ']' {
 		if len(events) == app.MaxBatch {
 			return nil, errTooMany
@@ -122,7 +126,7 @@ var errTooMany = &hook.Error{Code: hook.CodeInvalidRequest, Message: fmt.Sprintf
 // readLines parses one event per line and skips blank lines. A bad line affects only
 // itself.
 func readLines(text []byte) ([]app.Event, error) {
-	var events []app.Event
+	events := make([]app.Event, 0, min(app.MaxBatch, bytes.Count(text, []byte("\n"))+1))
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 {

@@ -25,6 +25,9 @@ type Conn struct {
 	stmts   map[string]*stmt
 	dialect *sqltext.Dialect
 	marked  bool // the transaction has a savepoint
+
+	together bool // rows are gathered
+	gathered []*gathered
 }
 
 type stmt struct {
@@ -58,6 +61,13 @@ func newConn(ctx context.Context, db *sql.DB, words *sqltext.Dialect) (*Conn, er
 // Exec executes a statement, which it keeps prepared, and returns the number of rows that
 // it changed. Arguments are int64, float64, string, []byte or nil.
 func (c *Conn) Exec(query string, args ...any) (int64, error) {
+	if err := c.flush(); err != nil {
+		return 0, err
+	}
+	return c.exec(query, args)
+}
+
+func (c *Conn) exec(query string, args []any) (int64, error) {
 	if c.Fault != nil {
 		if err := c.Fault(query); err != nil {
 			return 0, err
@@ -98,13 +108,10 @@ func (c *Conn) Exec(query string, args ...any) (int64, error) {
 
 // QueryContext runs a query inside the transaction.
 func (c *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := c.flush(); err != nil {
+		return nil, err
+	}
 	return c.sql.QueryContext(ctx, c.dialect.Text(query), args...)
-}
-
-// Insert inserts a row.
-func (c *Conn) Insert(into *sqltext.Table, args ...any) error {
-	_, err := c.Exec(into.One, args...)
-	return err
 }
 
 // Move changes a delivery's row if it is still as in before. It reports whether it did.
@@ -177,6 +184,7 @@ func (c *Conn) Check() error { return nil }
 
 func (c *Conn) begin() error {
 	c.marked = false
+	c.forget()
 	_, err := c.Exec("BEGIN IMMEDIATE")
 	return err
 }

@@ -14,8 +14,7 @@ type Conn interface {
 	// Exec executes a statement given as shared text and returns the number of rows that it
 	// changed. Arguments are int64, float64, string, []byte or nil.
 	Exec(query string, args ...any) (int64, error)
-	// Insert inserts a row. The database may check it later, at the latest with the commit.
-	Insert(into *Table, args ...any) error
+	Inserter
 	// Move changes a delivery's row if it is still as in before, and reports whether it
 	// did. An engine may return true before it knows. If the row then is not as expected,
 	// the commit fails and is retried.
@@ -32,6 +31,16 @@ type Conn interface {
 	Usable() bool
 	// Check makes the database check the inserted and moved rows.
 	Check() error
+}
+
+// Inserter inserts rows into the tables of the hot path.
+type Inserter interface {
+	// Insert inserts a row. The database may check it later, at the latest with the commit.
+	Insert(into *Table, args ...any) error
+	// Together runs do, whose inserted rows the database may receive together. Statements
+	// see all rows that were inserted before them. When Together returns nil, the rows are
+	// checked as far as by Insert.
+	Together(do func() error) error
 }
 
 // Ending is what a commit carries besides rows.

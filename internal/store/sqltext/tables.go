@@ -12,6 +12,15 @@ type Table struct {
 	Kinds   string // one letter for each column: b bytes, i integer, t text
 	One     string // the statement that inserts one row
 	Arrays  string // the same for rows given as arrays of columns, for PostgreSQL
+	// Usual are the values that most rows have. A statement with these values in its text
+	// has fewer arguments to bind.
+	Usual []Usual
+}
+
+// Usual is the value that most rows have in a column: an int64, an empty text, or nil.
+type Usual struct {
+	Column int // its place in Columns, from 0
+	Value  any
 }
 
 func newTable(name, columns, kinds string) *Table {
@@ -25,15 +34,65 @@ func newTable(name, columns, kinds string) *Table {
 	return t
 }
 
+// usually sets the usual values of columns.
+func (t *Table) usually(values map[string]any) *Table {
+	for i, column := range strings.Split(t.Columns, ",") {
+		if value, ok := values[strings.TrimSpace(column)]; ok {
+			t.Usual = append(t.Usual, Usual{i, value})
+		}
+	}
+	return t
+}
+
+// IsUsual reports whether a row has all the usual values.
+func (t *Table) IsUsual(row []any) bool {
+	for _, u := range t.Usual {
+		if row[u.Column] != u.Value {
+			return false
+		}
+	}
+	return true
+}
+
+// Unusual appends the values of a row that are not in the text of [Table.UsualRows].
+func (t *Table) Unusual(dst, row []any) []any {
+	next := 0
+	for _, u := range t.Usual {
+		dst = append(dst, row[next:u.Column]...)
+		next = u.Column + 1
+	}
+	return append(dst, row[next:]...)
+}
+
+// UsualRows returns the statement that inserts n rows with the usual values.
+func (t *Table) UsualRows(n int) string {
+	places := strings.Split("?"+strings.Repeat(" ?", len(t.Kinds)-1), " ")
+	for _, u := range t.Usual {
+		switch v := u.Value.(type) {
+		case int64:
+			places[u.Column] = strconv.FormatInt(v, 10)
+		case string:
+			places[u.Column] = "''"
+		default:
+			places[u.Column] = "NULL"
+		}
+	}
+	row := "(" + strings.Join(places, ", ") + ")"
+	return "INSERT INTO " + t.Name + " (" + t.Columns + ") VALUES " + row + strings.Repeat(", "+row, n-1)
+}
+
 var arrayTypes = map[rune]string{'b': "bytea[]", 'i': "int8[]", 't': "text[]"}
 
 // The tables of the hot path.
 var (
 	Events = newTable("events",
-		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum, channels, deliver_at", "bitbitiibiti")
+		"id, mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum, channels, deliver_at", "bitbitiibiti").
+		usually(map[string]any{"public_id": nil, "kind": int64(0), "channels": nil, "deliver_at": nil})
 	Deliveries = newTable("deliveries",
 		`event, endpoint, id, mode, tenant, type, kind, profile, state, reason, attempts, scheduled, due, last_status, last_error,
-		created_at, settled_at, held_at, owner, fence`, "bbbittibitiiiitiiiii")
+		created_at, settled_at, held_at, owner, fence`, "bbbittibitiiiitiiiii").
+		usually(map[string]any{"kind": int64(0), "state": int64(0), "reason": "", "attempts": int64(0), "scheduled": int64(0), "last_status": int64(0),
+			"last_error": "", "settled_at": int64(0), "held_at": int64(0), "fence": int64(1)})
 	Attempts = newTable("attempts",
 		`event, endpoint, number, mode, tenant, at, duration_us, status, class, message, trigger_by, response_headers,
 		response_body, truncated, timing`, "bbiitiiittibbib")
