@@ -130,7 +130,7 @@ func TestNewerSchemaIsRefusedUntouched(t *testing.T) {
 // exec changes the database on a connection outside the store.
 func exec(t *testing.T, dir, query string, args ...any) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "posthorn.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "posthorn.db")+"?_pragma=busy_timeout(30000)") // the store may be open
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func TestPayloadsAreShownWithTheAuditLog(t *testing.T) {
 	b := w.browser(w.Config.OperatorKey)
 	pages := []string{"/ui/live/events/" + w.event.ID, "/ui/live/deliveries/" + w.delivery}
 	seen := func(page string) bool { return strings.Contains(page, "&#34;note&#34;") }
-	db, err := sql.Open("sqlite", filepath.Join(w.Config.Data, "posthorn.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.Config.Data, "posthorn.db")+"?_pragma=busy_timeout(30000)") // the node writes meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 func TestPagesStandWithoutABox(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.Config.OperatorKey)
-	db, err := sql.Open("sqlite", filepath.Join(w.Config.Data, "posthorn.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.Config.Data, "posthorn.db")+"?_pragma=busy_timeout(30000)") // the node writes meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}

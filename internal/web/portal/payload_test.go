@@ -14,7 +14,7 @@ import (
 func TestPayloadsAreShownWithTheAuditLog(t *testing.T) {
 	w := newWorld(t, "canary")
 	b, it := w.open(nordlicht, all), w.of[nordlicht]
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "posthorn.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "posthorn.db")+"?_pragma=busy_timeout(30000)") // the store writes meanwhile
 	w.must(err)
 	defer func() { _ = db.Close() }()
 	_, err = db.ExecContext(w.ctx, "CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END")
