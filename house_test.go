@@ -202,7 +202,7 @@ var netExceptions = map[string]string{
 	"internal/mail/server.go":       "the mail server is the operator's own, named by an option",
 	"internal/importsvix/remote.go": "both servers are the operator's own, named by options of a command; no tenant chooses them",
 	"internal/bench/rig.go":         "the load generator talks to the two processes it started itself",
-	"internal/bench/reads.go":      "the same: it requests pages like a browser",
+	"internal/bench/reads.go":       "the same: it requests pages like a browser",
 }
 
 func TestOneEgress(t *testing.T) {

@@ -166,7 +166,7 @@ func exitCode(err error) int {
 func TestImportReports(t *testing.T) {
 	s, to := newStandIn(t), newTarget(t)
 	s.types = []eventType{{Name: "a.b"}, {Name: "flagged", Flags: &[]string{"beta"}}, {Name: "dot."}, {Name: ".."}}
-	s.apps = []application{{ID: id("app_", 1), UID: new("one"), Name: "One", Throttle: new(20_000)}, {ID: id("app_", 2), UID: new(strings.Repeat("u", 70)), Name: "Two"}, {ID: id("app_", 3), UID: new("acme"), Name: "Three"}, {ID: id("app_", 4), UID: new(".."), Name: "Four"}}
+	s.apps = []application{{ID: id("app_", 1), UID: new("one"), Name: "One", Throttle: new(20_000)}, {ID: id("app_", 2), UID: new(strings.Repeat("u", 257)), Name: "Two"}, {ID: id("app_", 3), UID: new("acme"), Name: "Three"}, {ID: id("app_", 4), UID: new(".."), Name: "Four"}}
 	one := func(n int, change func(*endpoint)) endpoint {
 		e := endpoint{ID: id("ep_", n), UID: new(fmt.Sprint("e", n)), URL: fmt.Sprint("http://127.0.0.1:19999/", n)}
 		change(&e)
@@ -205,9 +205,9 @@ func TestImportReports(t *testing.T) {
 		t.Errorf("dry run: %v", err)
 	}
 	out, err = run(true)
-	servertest.Contains(t, out, "event type flagged: it has feature flags", "event type dot.: Posthorn answered 422: name: ", "event type ..: Posthorn answered 422: name: ", "application ..: Posthorn answered 422: uid: ", "application "+strings.Repeat("u", 70)+": Posthorn answered 422: uid: ", "differs     application acme: name",
+	servertest.Contains(t, out, "event type flagged: it has feature flags", "event type dot.: Posthorn answered 422: name: ", "event type ..: Posthorn answered 422: name: ", "application ..: Posthorn answered 422: uid: ", "application "+strings.Repeat("u", 257)+": Posthorn answered 422: uid: ", "differs     application acme: name",
 		"one/e2: it has a transformation", "one/e3: it signs with ed25519", "one/e4: Posthorn answered 422: url: ", "one/e5: Posthorn answered 422: filterTypes/[0]: ", "one/e6: Svix does not show the values in the query",
-		"one/e7: Posthorn answered 422: secret: ", "by hand     endpoint one/e8: Svix does not show the values of Authorization", strings.Repeat("u", 70)+"/e20: its application was not copied",
+		"one/e7: Posthorn answered 422: secret: ", "by hand     endpoint one/e8: Svix does not show the values of Authorization", strings.Repeat("u", 257)+"/e20: its application was not copied",
 		"by hand     application one: its throttleRate of 20000 is not copied: Posthorn answered 422: throttleRate", "operational/ep_op: ", "endpoints             3              0         0           9", "applications          1              0         1           2", "To finish by hand: 2")
 	if exitCode(err) != exit.Failed || !strings.Contains(err.Error(), "14 could not be copied") {
 		t.Errorf("%v", err)

@@ -34,7 +34,7 @@ var fileFields = section{"The file", []field{
 	{"name", true, "1 to 63 of `a-z`, `0-9`, `.`, `_`, `-`", "The name that endpoints and `--profile` use. The names of the built-in profiles are reserved."},
 	{"description", false, "text", "One sentence for people."},
 	{"management", false, "`none`, `paysway`, `paywise`, `svix`", "The management API that shows endpoints of this profile. Default `none`."},
-	{"event_id", false, "`given`, `uuid`, `msg`", "How an event's id is written: as the platform gave it, always as a UUID (made of an id that is none), or as `msg_` and 27 digits of base 62. Default `given`."},
+	{"event_id", false, "`given`, `uuid`, `msg`", "How an event's id is written: as the platform gave it (one with a dot as a UUID made of it, because dots separate what is signed), always as a UUID, or as `msg_` and 27 digits of base 62. Default `given`."},
 	{"content_type", false, "text", "Default `application/json`."},
 	{"user_agent", false, "text", "Default `Posthorn/1`."},
 	{"mode", false, "mapping", "The values of `$mode`. Default `live` and `test`."},

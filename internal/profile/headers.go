@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/webhook"
@@ -179,12 +180,16 @@ func visible[T string | []byte](text T) bool {
 	return true
 }
 
-// eventID returns an event's id as receivers see it.
+// eventID returns an event's id as receivers see it. It has no dot, because dots separate
+// the parts of what is signed (Standard Webhooks): an id with one is written as its UUID.
 func (p *Profile) eventID(e *hook.Event) string {
 	switch p.eventIDs {
 	case "msg":
 		return hook.MessagePrefix + e.PublicID.Short()
 	case "uuid":
+		return e.PublicID.String()
+	}
+	if strings.Contains(e.GivenID, ".") {
 		return e.PublicID.String()
 	}
 	return hook.PublicText(e.PublicID, e.GivenID)

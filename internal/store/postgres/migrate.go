@@ -18,6 +18,13 @@ import (
 // LockTurn waits for the lock of migrations and of other tasks that one node does for all.
 const LockTurn = "SELECT pg_advisory_xact_lock(7596481, 2)"
 
+// NoTimeouts switches off the timeouts of statements, locks and idleness for the rest of a
+// transaction that holds LockTurn. A role or database may set them, and behind a pooler they
+// may be left over from another client. A timeout would end the transaction and its lock
+// while the task that the lock protects goes on.
+const NoTimeouts = `SELECT set_config(name, '0', true) FROM pg_settings
+	WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`
+
 // lockWait is how long a migration waits for a table. Other statements on the table queue
 // behind it, so it is shorter than callers wait (store.callerWaits).
 const lockWait = 2 * time.Second
@@ -50,7 +57,8 @@ func (m *migration) run(ctx context.Context, config *pgx.ConnConfig) error {
 	if err != nil {
 		return err
 	}
-	// Another node's migration may take long, so there is no timeout on this lock.
+	// Another node's migration may take long, and so may ours, during which this transaction
+	// is idle.
 	turn := Pool(config, 1)
 	defer func() { _ = turn.Close() }()
 	lock, err := turn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
@@ -58,8 +66,10 @@ func (m *migration) run(ctx context.Context, config *pgx.ConnConfig) error {
 		return Refused(StartError(err))
 	}
 	defer func() { _ = lock.Rollback() }()
-	if _, err := lock.ExecContext(ctx, LockTurn); err != nil {
-		return Refused(StartError(err))
+	for _, statement := range []string{NoTimeouts, LockTurn} {
+		if _, err := lock.ExecContext(ctx, statement); err != nil {
+			return Refused(StartError(err))
+		}
 	}
 	version, err := SchemaVersion(ctx, lock)
 	if err != nil {

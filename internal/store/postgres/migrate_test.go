@@ -111,3 +111,43 @@ func TestMigrationNamesWhoHasTheTable(t *testing.T) {
 		t.Errorf("schema %d, %v", version, err)
 	}
 }
+
+// A timeout for idle transactions, which a role may have or another client of a pooler may
+// leave behind, does not end the lock of a migration.
+func TestMigrationKeepsItsLockWhileIdle(t *testing.T) {
+	config, err := ParseURL(pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "1s"
+	const holders = `SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 7596481 AND objid = 2
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	m := migration{lockWait: time.Second, log: slog.New(slog.DiscardHandler), files: fstest.MapFS{"00001_slow.sql": {
+		Data: []byte("-- +goose Up\nSELECT pg_sleep(1.3);\nCREATE TABLE held AS " + holders + ";\n")}}}
+	if err := m.run(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	db := Pool(config, 2)
+	defer func() { _ = db.Close() }()
+	var n int
+	if err := db.QueryRowContext(t.Context(), "SELECT n FROM held").Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d sessions held the lock at the end of the migration, want 1 (%v)", n, err)
+	}
+
+	// The timeout ends a transaction that only takes the lock.
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), LockTurn); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for n = 1; n > 0; {
+		if err := db.QueryRowContext(ctx, holders).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

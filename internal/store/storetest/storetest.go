@@ -241,13 +241,13 @@ func (w *world) taken() (all hook.Commit) {
 // until waits for a commit after which the condition is true.
 func (w *world) until(what string, ok func() bool) {
 	w.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for !ok() {
 		select {
 		case <-w.signal:
 		case <-time.After(5 * time.Millisecond): // the last page of a sweep may hand over nothing
 		case <-deadline:
-			w.Fatalf("not seen within 5 s: %s", what)
+			w.Fatalf("not seen within 30 s: %s", what)
 		}
 	}
 }

@@ -173,6 +173,7 @@ func verifiesTripped(w *world) {
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "failures")
 	e = w.setStatus(e, hook.Enabled, false)
 	w.wantVerification(e, hook.VerificationPending, hook.Tripped, "unverified")
+	w.until("held", func() bool { d, _ := w.delivery(held); return d.State == hook.Held })
 	w.pass(25 * time.Hour)
 	w.must(w.store.Housekeep(w.ctx)) // without verification, held deliveries expire
 	w.wantState(held, hook.Failed, hook.ReasonHeldExpired, 1)

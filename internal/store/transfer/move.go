@@ -370,11 +370,7 @@ func (m *mover) begin(ctx context.Context) (pgx.Tx, error) {
 	if err != nil {
 		return nil, postgres.Refused(postgres.StartError(err))
 	}
-	for _, s := range []string{postgres.LockTurn,
-		"SET LOCAL synchronous_commit = on",
-		`SELECT set_config(name, '0', true) FROM pg_settings
-			WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`,
-	} {
+	for _, s := range []string{postgres.NoTimeouts, postgres.LockTurn, "SET LOCAL synchronous_commit = on"} {
 		if _, err := tx.Exec(ctx, s); err != nil {
 			return nil, postgres.Refused(postgres.StartError(err))
 		}
