@@ -220,8 +220,8 @@ func each[T any](ctx context.Context, r *remote, path string, do func(T) error) 
 		separator = "&"
 	}
 	path += separator + "limit=" + strconv.Itoa(pageSize)
-	from := ""
-	for range maxPages {
+	from, mark := "", "" // mark is an iterator of before: iterators that go in a circle come by it again
+	for n := range maxPages {
 		at := path
 		if from != "" {
 			at += "&iterator=" + url.QueryEscape(from)
@@ -241,10 +241,12 @@ func each[T any](ctx context.Context, r *remote, path string, do func(T) error) 
 		if got.Done {
 			return nil
 		}
-		if got.Iterator == nil || *got.Iterator == "" || *got.Iterator == from {
+		if got.Iterator == nil || *got.Iterator == "" || *got.Iterator == from || *got.Iterator == mark {
 			break
 		}
-		from = *got.Iterator
+		if from = *got.Iterator; n&(n+1) == 0 { // further apart each time, so that every circle fits between
+			mark = from
+		}
 	}
 	return fmt.Errorf("the list %s of %s does not end", strings.SplitN(path, "?", 2)[0], r.name)
 }

@@ -3,6 +3,7 @@ package importsvix
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -111,6 +112,27 @@ func TestEach(t *testing.T) {
 		err := each(t.Context(), r, "app", func(application) error { return nil })
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Iterators that go in a circle end the import soon, also if the circle begins late. A list of
+// as many pages that ends is read to its end.
+func TestEachInACircle(t *testing.T) {
+	for name, c := range map[string]struct{ lead, circle, pages, most int }{"of two": {0, 2, 0, 10}, "late": {5, 7, 0, 60}, "long": {0, 100, 0, 500}, "control": {0, 0, 200, 200}} {
+		s := &script{}
+		s.answers = []func(http.ResponseWriter) error{func(w http.ResponseWriter) error {
+			n := len(s.keys)
+			if c.circle > 0 && n > c.lead {
+				n = c.lead + (n-c.lead)%c.circle
+			}
+			_, err := fmt.Fprintf(w, `{"data":[{"id":"a"}],"iterator":"i%d","done":%t}`, n, len(s.keys) == c.pages)
+			return err
+		}}
+		r := &remote{name: "Svix", url: "https://svix.example", http: &http.Client{Transport: s}}
+		err := each(t.Context(), r, "app", func(application) error { return nil })
+		if len(s.keys) > c.most || (err == nil) != (c.circle == 0) || err != nil && !strings.Contains(err.Error(), "does not end") || c.circle == 0 && len(s.keys) != c.pages {
+			t.Errorf("%s: %d requests, %v", name, len(s.keys), err)
 		}
 	}
 }

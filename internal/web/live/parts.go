@@ -92,8 +92,9 @@ func (s *Sender) Changes(before, now map[string]string, first string) error {
 	return nil
 }
 
-// Large returns a word for the parts that are too large to be sent, or "" if there are none. It
-// is another one when one of them changes.
+// Large takes out the parts that are too large to be sent, so that a stream does not keep them,
+// and returns a word for them, or "" if there are none. It is another one when one of them
+// changes.
 func Large(parts map[string]string) string {
 	sum := sha256.New()
 	n := 0
@@ -101,6 +102,7 @@ func Large(parts map[string]string) string {
 		if html := parts[name]; len(html) > maxPart {
 			n++
 			sum.Write([]byte(name + "\x00" + timeless(html) + "\x00"))
+			delete(parts, name)
 		}
 	}
 	if n == 0 {
