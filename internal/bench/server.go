@@ -69,7 +69,6 @@ func newBenchServer() *cobra.Command {
 	return cmd
 }
 
-// newBenchReceiver answers 200 and records the latency of each event.
 // writeAllocs writes what the process has allocated since its start.
 func writeAllocs(path string) error {
 	f, err := os.Create(path)
@@ -79,6 +78,7 @@ func writeAllocs(path string) error {
 	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }
 
+// newBenchReceiver answers 200 and records the latency of each event.
 func newBenchReceiver() *cobra.Command {
 	return &cobra.Command{Use: "receiver", Hidden: true, Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

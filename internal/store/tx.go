@@ -18,7 +18,7 @@ func (t *tx) claimRows(shares []sqltext.Share, now time.Time) (*sqltext.Claimed,
 	}
 	claimed, err := t.Conn.Claim(shares, t.s.Epoch(), now)
 	if err != nil {
-		t.Rows++ // as in exec
+		t.Rows++ // as in Exec
 		return nil, sqltext.Wrap("claim deliveries", err)
 	}
 	t.Rows += len(claimed.Deliveries)

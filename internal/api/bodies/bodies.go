@@ -2,7 +2,7 @@
 // that all listeners of the API share.
 //
 // A body counts from before it is read until its request is answered. All bodies in
-// progress take no more memory than the budget, and one caller takes at most a quarter
+// progress count no more than the budget, and those of one caller at most a quarter
 // of it. What does not fit is refused with CodeServerBusy before it is processed. The
 // package never waits for memory: a caller that must come back later holds none in the
 // meantime.
@@ -139,7 +139,8 @@ func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
 
 // Borrow is Read into memory that later requests use again. The caller calls done when
 // nothing refers to the text any more, also after an error. Large bodies would otherwise be
-// most of what the server allocates.
+// most of what the server allocates. The memory may be up to twice as large as the text that
+// is counted.
 func Borrow(r *http.Request, by app.Caller, limit int) (text []byte, done func(), err error) {
 	var held *[]byte
 	step := 0

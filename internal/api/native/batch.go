@@ -78,6 +78,7 @@ func (a *api) publishMany(w http.ResponseWriter, r *http.Request) ([]byte, *hook
 				return http.StatusAccepted, render(results)
 			}}
 	}
+	done() // nothing refers to the text any more, and the write may have to wait
 	results, replay, err := a.o.Service.PublishBatch(adapter.Metered(w, r), caller, events, once)
 	if err != nil || replay != nil {
 		return nil, replay, err

@@ -132,7 +132,7 @@ func (a *Sums) AddRaw(raw *Sums) {
 	}
 }
 
-// statSubjects bounds the subjects of a row of the log, and with them the rows of stats
+// StatSubjects bounds the subjects of a row of the log, and with them the rows of stats
 // that a page of sumStats inserts.
 const StatSubjects = 500
 
@@ -170,7 +170,7 @@ func (t *Tx) StatID() int64 {
 
 const statBits = 10
 
-// StatTime returns the smallest number that statID may return at the time, up to the year
+// StatTime returns the smallest number that StatID may return at the time, up to the year
 // 2112.
 func StatTime(at time.Time) int64 { return min(at.UnixMicro(), 1<<(62-statBits)) << statBits }
 

@@ -86,7 +86,7 @@ type Effects struct {
 	Samples   []Sample          // of the statistics
 	Growth    []Growth          // bytes written and removed
 	DueSoon   bool              // retention must look at something soon
-	Alerts    []Alert           // to be published on commit, see alerts.go
+	Alerts    []Alert           // to be published on commit, see package alerts
 	Summed    bool              // alerts were left to a digest
 	// staleSettles counts outcomes of jobs whose row had changed hands to another node.
 	StaleSettles int64
@@ -174,7 +174,7 @@ func (t *Tx) Flush() error {
 }
 
 // Written returns how much the transaction has written. closed reports that it ordered a
-// hold: no other operation may follow it in the same transaction (see sweep.go).
+// hold: no other operation may follow it in the same transaction (see package store).
 func (t *Tx) Written() (rows, bytes int, closed bool) { return t.Rows, t.Bytes, len(t.Holds) > 0 }
 
 // Guard marks the place to which Undo goes back. The savepoint is set now, or before the
@@ -255,7 +255,7 @@ func Returning[T any](t *Tx, scan func(sqltext.Scanner) (T, error), query string
 	all, err := sqltext.Collect(background, t.Conn, scan, query, args...)
 	t.Rows += len(all)
 	if err != nil {
-		t.Rows++ // as in exec
+		t.Rows++ // as in Exec
 	}
 	return all, err
 }
