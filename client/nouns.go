@@ -70,7 +70,7 @@ type Retry struct {
 	Cap         string   `json:"cap,omitempty" doc:"Exponential: the longest delay, by default 168h."`
 	Jitter      float64  `json:"jitter,omitempty" doc:"Up to this fraction is added to each delay, 0 to 1."`
 	MaxAttempts int      `json:"max_attempts,omitempty" doc:"Exponential: 0 for ever, at most 10000."`
-	MaxAge      string   `json:"max_age,omitempty" doc:"No attempt later than this after acceptance: 1s to 8760h."`
+	MaxAge      string   `json:"max_age,omitempty" doc:"No attempt later than this after acceptance, or after deliver_at: 1s to 8760h."`
 }
 
 // Warning reports something unusual about a request that was accepted.

@@ -128,7 +128,7 @@ func (s *Service) RetryDelivery(ctx context.Context, c Caller, id hook.ID, anywa
 		return hook.DeliveryRow{}, nil, err
 	}
 	around := func(d hook.Delivery) hook.DeliveryRow {
-		return hook.DeliveryRow{Delivery: d, PublicID: row.PublicID, GivenID: row.GivenID}
+		return hook.DeliveryRow{Delivery: d.Shown(), PublicID: row.PublicID, GivenID: row.GivenID, DeliverAt: row.DeliverAt}
 	}
 	retry := s.o.Store.RetryDelivery
 	if anyway {

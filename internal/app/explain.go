@@ -251,7 +251,7 @@ func (s *Service) ResendEvent(ctx context.Context, c Caller, tenant string, id, 
 		r, _ := stored.(hook.Resent)
 		out := Resent{Event: event.PublicID, GivenID: event.GivenID, Created: r.Created, Skipped: r.Skipped}
 		for _, d := range r.Deliveries {
-			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d, PublicID: event.PublicID, GivenID: event.GivenID})
+			out.Deliveries = append(out.Deliveries, hook.DeliveryRow{Delivery: d.Shown(), PublicID: event.PublicID, GivenID: event.GivenID, DeliverAt: event.DeliverAt})
 		}
 		return out
 	}

@@ -33,7 +33,7 @@ Exit code 0 means that the server has stored the event durably.`,
 	data := f.String("data", "", "event data: a JSON object, @FILE, or - for standard input")
 	id := f.String("id", "", "event ID: 1 to 256 letters, digits, dots, underscores and hyphens (default a new UUID)")
 	keep := f.String("payload-retention", "", "how long the data is kept after the last delivery, such as 72h or 3d; 0s to remove it then (default as the tenant's other events)")
-	deliver := f.String("deliver-at", "", "earliest time of the first attempt, such as 2026-01-31T12:00:00Z, or from now, such as 30m; at most 24h ahead (default at once)")
+	deliver := f.String("deliver-at", "", "earliest time of the first attempt, such as 2026-01-31T12:00:00Z, or from now, such as 30m; at most 24h ahead (default at once); give a time if you may repeat the command")
 	tags := f.StringArray("tag", nil, "tag name:value that finds the event; repeatable, at most 5; receivers do not get it")
 	channels := f.StringArray("channel", nil, "channel of the event, a second filter of endpoints; repeatable, at most 10; receivers do not get it")
 	once := f.String("idempotency-key", "", "idempotency key: repeating the command with the same key publishes nothing more")

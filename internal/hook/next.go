@@ -81,6 +81,15 @@ func planned(d Delivery, p *Policy, o Outcome, end time.Time, jitter float64) (t
 	return due, true
 }
 
+// Shown returns the delivery as callers see it. Only a pending one has a next attempt: what
+// is held keeps the time before which it is not sent after its release.
+func (d Delivery) Shown() Delivery {
+	if d.State != Pending {
+		d.Due = time.Time{}
+	}
+	return d
+}
+
 // Begins returns the time from which the age of a delivery counts: when it was made, or
 // when its event asked for the first attempt.
 func (d *Delivery) Begins(deliverAt time.Time) time.Time {

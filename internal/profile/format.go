@@ -91,7 +91,7 @@ var retryFields = section{"retry", []field{
 	{"cap", false, "duration, `1s` to `720h`", "Exponential: the longest pause. Required with `first`."},
 	{"max_attempts", false, "0 to 1000000", "Exponential: the number of attempts. Default 0: no limit."},
 	{"jitter", false, "0 to 1", "A random share of each pause, up to this fraction, is added to it. Default 0."},
-	{"max_age", false, "duration, up to `8784h`", "No attempt is planned later than this after acceptance of the event. Default: no limit."},
+	{"max_age", false, "duration, up to `8784h`", "No attempt is planned later than this after acceptance of the event, or after its `deliver_at`. Default: no limit."},
 }}
 
 var tripFields = section{"auto_disable", []field{

@@ -303,8 +303,11 @@ func (p *endpointPage) settings(v *visit, e *hook.Endpoint) {
 	if e.Retry != nil {
 		p.Retry += ", its own plan"
 	}
-	if e.RateLimit > 0 {
-		p.Rate = strconv.FormatFloat(e.RateLimit, 'g', -1, 64) + " a second"
+	if rate := e.Rate(); rate > 0 {
+		p.Rate = strconv.FormatFloat(rate, 'g', -1, 64) + " a second"
+	}
+	if e.RateLimit == 0 && e.TenantRate > 0 {
+		p.Rate += ", the tenant's limit"
 	}
 	if e.MaxInFlight > 0 {
 		p.InFlight = strconv.Itoa(e.MaxInFlight)

@@ -48,6 +48,16 @@ func TestDeliverAt(t *testing.T) {
 	if got := want[client.Delivery](h, 200, post("/v1/deliveries/"+d.ID+"/cancel", nil)); got.State != "cancelled" || got.NextAttemptAt != nil {
 		t.Errorf("%+v", got)
 	}
+	// A held delivery has no next attempt, and the answer to a retry says as much as the delivery.
+	off := h.endpoint("acme", "*")
+	want[client.Endpoint](h, 200, call{"PATCH", "/v1/endpoints/" + off.ID, liveKey, `{"enabled":false}`, nil})
+	waits := want[client.Published](h, 202, publish(`"2026-03-01T13:00:00Z"`))
+	for _, d := range want[client.Event](h, 200, get("/v1/events/"+waits.ID)).Deliveries {
+		got := want[client.Delivery](h, 202, post("/v1/deliveries/"+d.ID+"/retry", `{"even_if_disabled":true}`))
+		if held := d.Endpoint == off.ID; held != (got.State == "held") || held == (got.NextAttemptAt != nil) || got.DeliverAt == nil {
+			t.Errorf("%s: %+v", d.Endpoint, got)
+		}
+	}
 	past := want[client.Published](h, 202, publish(`"2026-03-01T12:00:00Z"`)) // control: now is not later
 	if message := explained(past.ID); past.DeliverAt != nil || strings.Contains(message, "waits until") {
 		t.Errorf("%+v: %s", past, message)

@@ -63,7 +63,7 @@ func located(part, name string) []string {
 
 // names maps members of Posthorn that have another name in this API.
 var names = map[string]string{"event_types": "filterTypes", "type": "eventType", "data": "payload", "rate_limit": "throttleRate", "schema": "schemas",
-	"other_versions": "schemas", "example": "schemas", "group": "groupName", "overlap": "gracePeriodSeconds", "cursor": "iterator", "id": "uid"}
+	"other_versions": "schemas", "example": "schemas", "group": "groupName", "overlap": "gracePeriodSeconds", "cursor": "iterator", "id": "uid", "deliver_at": "deliverAt"}
 
 var errNoApplication = &failure{status: http.StatusNotFound, code: "not_found", text: "Application not found"}
 

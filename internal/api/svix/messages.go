@@ -93,7 +93,7 @@ func (a *api) createMessage(q *call) error {
 		published, replay, err = a.o.Service.Publish(q.r.Context(), q.c, e, once)
 	}
 	if err != nil {
-		return renamed(err, "deliver_at", "deliverAt")
+		return err
 	}
 	if published.Repeated {
 		return &hook.Error{Code: hook.CodeEventConflict, Message: "A message with this eventId exists. Nothing was sent again."}

@@ -24,9 +24,7 @@ func scanRowAnd(row sqltext.Scanner, more ...any) (hook.DeliveryRow, error) {
 	if r.PublicID.IsZero() {
 		r.PublicID = r.Event
 	}
-	if r.State != hook.Pending { // a held one has the time before which it is not sent when it is released
-		r.Due = time.Time{}
-	}
+	r.Delivery = r.Delivery.Shown()
 	return r, err
 }
 

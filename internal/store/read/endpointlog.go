@@ -84,6 +84,7 @@ func scanLogged(row sqltext.Scanner) (hook.LoggedDelivery, error) {
 	if l.PublicID.IsZero() {
 		l.PublicID = l.Event
 	}
+	l.Delivery = l.Delivery.Shown()
 	for _, at := range []time.Time{l.CreatedAt, sqltext.FromMicros(attempted), l.SettledAt} {
 		if at.After(l.UpdatedAt) {
 			l.UpdatedAt = at
