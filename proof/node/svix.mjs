@@ -97,7 +97,10 @@ await step("endpoint.create, get, list, patch, headers", async () => {
   await (svix.endpoint.setHeaders ?? svix.endpoint.updateHeaders ?? svix.endpoint.headersUpdate).call(svix.endpoint, uid, "one", { headers: { "X-One": "1" } });
   must((await svix.endpoint.getHeaders(uid, "one")).sensitive[0] === "X-One");
   await refused(svix.endpoint.create(uid, { url: "ftp://example.com" }), 422, '"loc"');
-  await refused(svix.endpoint.create(uid, { url, channels: ["c"] }), 422, "channels");
+  const other = await svix.endpoint.create(uid, { url, channels: ["c-2", "c-1"] });
+  must((await svix.endpoint.get(uid, other.id)).channels.join() === "c-1,c-2");
+  await svix.endpoint.delete(uid, other.id);
+  await refused(svix.endpoint.create(uid, { url, channels: ["c d"] }), 422, "channels");
 });
 await step("message.create: delivered and verified; eventId again: 409", async () => {
   key = (await svix.endpoint.getSecret(uid, "one")).key;
