@@ -112,7 +112,7 @@ func TestRedactedEvents(t *testing.T) {
 		t.Errorf("%s %v", after.Data, after.Redacted)
 	}
 	for _, path := range []string{"/v1/events/" + published.ID, "/v1/events/" + published.ID + "/explain", "/v1/deliveries?endpoint=" + e.ID} {
-		if w := h.do(get(path)); w.Code != 200 || strings.Contains(w.Body.String(), "4111") {
+		if w := h.do(get(path)); w.Code != 200 || strings.Contains(w.Body.String(), "4111-1111") {
 			t.Errorf("%s: %s", path, w.Body)
 		}
 	}

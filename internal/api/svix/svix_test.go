@@ -234,7 +234,7 @@ func TestRedactedContent(t *testing.T) {
 		for _, path := range []string{"/api/v1/app/acme/msg/" + made.ID, "/api/v1/app/acme/msg?event_types=" + name, "/api/v1/app/acme/msg?after=2026-01-01T00:00:00Z&event_types=" + name,
 			"/api/v1/app/acme/endpoint/" + ep + "/msg?event_types=" + name, "/api/v1/app/acme/attempt/endpoint/" + ep + "?with_msg=true&event_types=" + name} {
 			got := h.api("GET", path, operatorKey, "")
-			if shown := strings.Contains(got.text, "4111"); got.status != 200 || shown != (name == "card.seen") || !strings.Contains(got.text, `"number"`) {
+			if shown := strings.Contains(got.text, "4111 1111"); got.status != 200 || shown != (name == "card.seen") || !strings.Contains(got.text, `"number"`) {
 				t.Errorf("GET %s of %s: %d %s", path, name, got.status, got.text)
 			}
 		}
