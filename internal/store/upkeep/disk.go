@@ -43,13 +43,11 @@ type diskMeter struct {
 	used    int64
 	state   hook.DiskState
 
-	measuring sync.Mutex // held by who measures
-	shown     hook.DiskUse
-	until     time.Time // by the monotonic clock
+	shown *measurement
 }
 
 func newDiskMeter() *diskMeter {
-	return &diskMeter{wake: make(chan struct{}, 1), waiting: map[unit.Place]hook.DiskBytes{}}
+	return &diskMeter{wake: make(chan struct{}, 1), waiting: map[unit.Place]hook.DiskBytes{}, shown: newMeasurement()}
 }
 
 // poke makes watchDisk look.
@@ -227,18 +225,10 @@ func (s *Keeper) withinBudget() error {
 
 // DiskUse measures the store, or returns a measurement of a short time ago.
 func (s *Keeper) DiskUse(ctx context.Context) (hook.DiskUse, error) {
-	m := s.disk
-	m.measuring.Lock()
-	defer m.measuring.Unlock()
-	began := time.Now()
-	if began.Before(m.until) {
-		return m.shown, nil
-	}
-	use, err := s.measure(ctx)
+	use, err := s.disk.shown.get(ctx)
 	if err != nil {
 		return hook.DiskUse{}, s.core.ReadError("measure the store", err)
 	}
-	m.shown, m.until = use, time.Now().Add(max(diskShown, 100*time.Since(began)))
 	return use, nil
 }
 

@@ -146,6 +146,7 @@ func (d Duties) Begin(ctx context.Context) error {
 	s.duties().CheckBudget(ctx)
 	s.core.Go(s.watchStats)
 	s.core.Go(s.watchDisk)
+	s.core.Go(func(ctx context.Context) { s.disk.shown.run(ctx, s.measure) })
 	s.core.Go(s.watchRetention)
 	s.core.Go(s.watchRotation)
 	return nil
