@@ -23,7 +23,7 @@ type Erasure struct {
 	ID        string           `json:"id" format:"uuid" doc:"The id of the erasure."`
 	Mode      string           `json:"mode" enum:"test,live" doc:"The mode of the key that asked for it."`
 	Tenant    string           `json:"tenant" doc:"The tenant that is erased, or that the event belonged to."`
-	Event     *string          `json:"event" format:"uuid" doc:"The event that is erased. null: the whole tenant."`
+	Event     *string          `json:"event" format:"uuid" doc:"The event that is erased; the UUID made of its id if that is none. null: the whole tenant."`
 	State     string           `json:"state" enum:"running,done" doc:"Where it stands. An erasure cannot be stopped."`
 	Step      *string          `json:"step" doc:"What it works on. null: it is done."`
 	Removed   map[string]int64 `json:"removed" nullable:"false" doc:"Rows removed so far, by table. For stat_log: counts in rows of it. For audit: entries from which whom they were about was removed."`

@@ -507,3 +507,27 @@ func (a *aging) untilLocked() {
 	}
 	a.t.Fatal("no transaction waits for a row")
 }
+
+// An hourly task that fails is reported and keeps no other from its work: the tasks of other
+// packages run before retention.
+func TestHousekeepingGoesOn(t *testing.T) {
+	a := newAging(t, Options{Dir: t.TempDir(), Reserve: -1})
+	jobs := a.publish(1)
+	a.succeed(jobs...)
+	a.now = a.now.Add(testRetention + time.Hour)
+	for _, statement := range []string{"DROP TABLE web_sessions", "DROP TABLE disk_samples"} { // one before retention, one after it
+		if err := a.maintain(t.Context(), "test", 0, func(t *tx) error {
+			_, err := t.Exec("drop", statement)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := a.Housekeep(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "web_sessions") || !strings.Contains(err.Error(), "disk_samples") {
+		t.Errorf("the faults are not reported: %v", err)
+	}
+	if a.there(jobs[0]) {
+		t.Error("retention did not run")
+	}
+}

@@ -213,7 +213,7 @@ func (t *Tracer) Commit(ctx context.Context) (end func(made []hook.Published, er
 func (t *Tracer) accepted(p *hook.Published, began time.Time, caller api.Link) {
 	ctx := context.WithValue(context.Background(), idsKey{}, wantedIDs{api.TraceID(p.Event), api.SpanID(hook.EventSpan(p.Event))})
 	options := []api.SpanStartOption{api.WithNewRoot(), api.WithTimestamp(began), api.WithSpanKind(api.SpanKindProducer), api.WithAttributes(
-		attribute.String("posthorn.event.id", p.PublicID.String()), attribute.String("posthorn.event.type", p.Type),
+		attribute.String("posthorn.event.id", hook.PublicText(p.PublicID, p.GivenID)), attribute.String("posthorn.event.type", p.Type),
 		attribute.String("posthorn.tenant", p.Tenant), attribute.Int("posthorn.deliveries", p.Deliveries))}
 	if caller.SpanContext.IsValid() {
 		options = append(options, api.WithLinks(caller))

@@ -398,7 +398,7 @@ func deliveryReport(v *visit) (*screen, error) {
 		Attempts []try      `json:"attempts"`
 		Made     time.Time  `json:"report_made_at"`
 		Server   string     `json:"server"`
-	}{id.String(), row.PublicID.String(), row.Endpoint.String(), row.Scope.Tenant, v.mode.String(), row.EventType, row.State.String(), string(row.Reason), row.CreatedAt.UTC(), nil, []try{}, v.now.UTC(), v.h.o.Version}
+	}{id.String(), hook.PublicText(row.PublicID, row.GivenID), row.Endpoint.String(), row.Scope.Tenant, v.mode.String(), row.EventType, row.State.String(), string(row.Reason), row.CreatedAt.UTC(), nil, []try{}, v.now.UTC(), v.h.o.Version}
 	if !row.Due.IsZero() {
 		due := row.Due.UTC()
 		out.Next = &due

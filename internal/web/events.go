@@ -305,7 +305,7 @@ func eventReport(v *visit) (*screen, error) {
 		More      bool      `json:"more_endpoints"`
 		Made      time.Time `json:"report_made_at"`
 		Server    string    `json:"server"`
-	}{found.Event.PublicID.String(), found.Event.Scope.Tenant, v.mode.String(), found.Event.Type, found.Event.CreatedAt.UTC(), found.Event.AcceptedAt.UTC(), len(found.Event.Data), []one{}, found.More, v.now.UTC(), v.h.o.Version}
+	}{hook.PublicText(found.Event.PublicID, found.Event.GivenID), found.Event.Scope.Tenant, v.mode.String(), found.Event.Type, found.Event.CreatedAt.UTC(), found.Event.AcceptedAt.UTC(), len(found.Event.Data), []one{}, found.More, v.now.UTC(), v.h.o.Version}
 	for i := range found.Endpoints {
 		e := &found.Endpoints[i]
 		row := one{Endpoint: e.Endpoint.String(), Why: string(e.Why), Message: e.Message}

@@ -387,29 +387,16 @@ func Statements() map[string]string {
 // watchDigests makes digests a window after alerts were left to them, also by an earlier
 // process.
 func (s *Alerts) watchDigests(ctx context.Context) {
-	timer := time.NewTimer(hook.AlertWindow)
-	defer timer.Stop()
-	waiting := true
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.digests:
-			if !waiting {
-				timer.Reset(hook.AlertWindow)
-				waiting = true
-			}
-			continue
-		case <-timer.C:
-		}
+	unit.Later(ctx, s.digests, hook.AlertWindow, hook.AlertWindow, func(ctx context.Context) time.Duration {
 		more, err := s.Digest(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.core.Log.Warn("could not sum up operational events, will try again", "error", err)
 		}
-		if waiting = more || err != nil; waiting {
-			timer.Reset(hook.AlertWindow)
+		if more || err != nil {
+			return hook.AlertWindow
 		}
-	}
+		return 0
+	})
 }
 
 // Digest publishes the digests that are due, each at most once over all nodes. It reports

@@ -80,6 +80,32 @@ func (c *Core) Go(task func(ctx context.Context)) {
 	c.tasks.Go(func() { task(c.life) })
 }
 
+// Later calls do after first, and then a pause after each wake, so that what comes in the
+// meantime is done together. do returns after which time it is to be called again; 0: at the
+// next wake. Later returns when the context ends.
+func Later(ctx context.Context, wake <-chan struct{}, first, pause time.Duration, do func(context.Context) (again time.Duration)) {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	waiting := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+			if !waiting {
+				timer.Reset(pause)
+				waiting = true
+			}
+			continue
+		case <-timer.C:
+		}
+		again := do(ctx)
+		if waiting = again > 0; waiting {
+			timer.Reset(again)
+		}
+	}
+}
+
 // Stop ends the context of the tasks, and Wait waits until they have returned.
 func (c *Core) Stop() { c.stop() }
 

@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -37,10 +38,14 @@ func (s *Keeper) Housekeep(ctx context.Context) error {
 		}
 	}
 	own := []func(context.Context) error{s.addUpStats, s.duties().DropStats, s.retain, s.duties().SampleDisk, s.retainAudit, s.dropErasures, s.bindSealed, s.duties().Reseal}
+	var failed []error // one that fails does not keep the others from their work
 	for _, do := range append(slices.Clone(s.opts.Hourly), own...) {
 		if err := do(ctx); err != nil {
-			return fmt.Errorf("housekeep: %w", err)
+			failed = append(failed, fmt.Errorf("housekeep: %w", err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }

@@ -240,30 +240,15 @@ func (t *tx) moveRow(h logHead) error {
 // watchStats adds up the log a few seconds after rows are added, and again until it is
 // empty. Nothing is read while nothing is counted.
 func (s *Keeper) watchStats(ctx context.Context) {
-	timer := time.NewTimer(0) // for rows that an earlier process left
-	defer timer.Stop()
-	waiting := true
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.counted:
-			if !waiting {
-				timer.Reset(StatAge)
-				waiting = true
-			}
-			continue
-		case <-timer.C:
-		}
+	const first = 0 // for rows that an earlier process left
+	unit.Later(ctx, s.counted, first, StatAge, func(ctx context.Context) time.Duration {
 		next, err := s.duties().SumStats(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.core.Log.Warn("could not add up statistics, will try again", "error", err)
-			next = time.Minute
+			return time.Minute
 		}
-		if waiting = next > 0; waiting {
-			timer.Reset(next)
-		}
-	}
+		return next
+	})
 }
 
 // DropStats drops tallies past their retention.

@@ -169,7 +169,7 @@ func startReplay(v *visit) (*screen, error) {
 		f.Preview = v.T("replay.would_least", "n", made.Total)
 	}
 	for _, m := range made.Preview.Sample {
-		f.Sample = append(f.Sample, m.Type+"  "+m.PublicID.String())
+		f.Sample = append(f.Sample, m.Type+"  "+hook.PublicText(m.PublicID, m.GivenID))
 	}
 	return v.replayScreen(f)
 }
