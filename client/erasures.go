@@ -15,7 +15,7 @@ const (
 // NewErasure names what to erase: a tenant of both modes, or one event. It cannot be undone.
 type NewErasure struct {
 	Tenant string `json:"tenant,omitempty" doc:"The tenant to erase, in both modes. With event: the tenant of the event, needed only if several tenants have an event with this id."`
-	Event  string `json:"event,omitempty" doc:"The id of the event to erase, as receivers see it."`
+	Event  string `json:"event,omitempty" doc:"The id of the event to erase."`
 }
 
 // Erasure is a job that erases a tenant or an event, and its receipt.

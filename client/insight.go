@@ -9,7 +9,7 @@ import (
 // Explanation reports for each endpoint of an event's tenant why it did or did not receive
 // the event.
 type Explanation struct {
-	Event      string              `json:"event" doc:"The id of the event, as receivers see it."`
+	Event      string              `json:"event" doc:"The id of the event, as you gave it or as the server made it."`
 	Tenant     string              `json:"tenant" doc:"The tenant of the event."`
 	Mode       string              `json:"mode" enum:"test,live" doc:"The mode of the event."`
 	Type       string              `json:"type" doc:"The type of the event."`
@@ -41,7 +41,7 @@ type Resend struct {
 
 // Resent reports what a resend requested. Existing deliveries are reused.
 type Resent struct {
-	Event      string     `json:"event" doc:"The id of the event, as receivers see it."`
+	Event      string     `json:"event" doc:"The id of the event, as you gave it or as the server made it."`
 	Deliveries []Delivery `json:"deliveries" nullable:"false" doc:"The deliveries that get one more attempt."`
 	Created    int        `json:"created" doc:"Of the deliveries, those that did not exist before."`
 	Skipped    int        `json:"skipped" doc:"Endpoints disabled by failures that have a delivery already: enable them first."`

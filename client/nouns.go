@@ -223,7 +223,7 @@ type NewEvent struct {
 	// TypeVersion is the version of the type whose schema the data matches.
 	TypeVersion int             `json:"type_version,omitempty" doc:"The version of the type that the data is of, 1 to 10,000: its schema is the one that the data is checked against. Absent: the version of the catalogue entry. Receivers do not see it."`
 	Data        json.RawMessage `json:"data" doc:"An object. Its bytes reach receivers as they are given."`
-	ID          string          `json:"id,omitempty" doc:"The platform's own id: 1 to 256 letters, digits, dots, underscores and hyphens, such as a UUID. Absent: the server makes a UUID. The same id again is the same event, or 409. A wire format that needs a UUID sends one made of an id that is none."`
+	ID          string          `json:"id,omitempty" doc:"The platform's own id: 1 to 256 letters, digits, dots, underscores and hyphens, such as a UUID. Absent: the server makes a UUID. The same id again is the same event, or 409. Receivers get a UUID made of it if it has a dot, or if their wire format demands UUIDs and it is none."`
 	CreatedAt   *Time           `json:"created_at,omitempty" doc:"The platform's time of the event, RFC 3339; absent: the time of acceptance."`
 	// Channels are a second filter besides the type. Receivers do not get them.
 	Channels []string `json:"channels,omitempty" doc:"1 to 10 channels. Endpoints that listen to channels get the event only if it has at least one of theirs; endpoints that do not get it in any case. A channel is 1 to 128 letters, digits, hyphens, underscores, dots, colons and plus signs. Receivers do not get them."`
@@ -239,7 +239,7 @@ type NewEvent struct {
 
 // Published is the response to a publish. The event and its deliveries are on disk.
 type Published struct {
-	ID            string `json:"id" doc:"The id that receivers see."`
+	ID            string `json:"id" doc:"As you gave it, or as the server made it."`
 	Tenant        string `json:"tenant" doc:"The tenant that the event is for."`
 	Type          string `json:"type" doc:"The type of the event."`
 	CreatedAt     Time   `json:"created_at" doc:"The platform's time of the event; the time of acceptance if it gave none."`
@@ -251,7 +251,7 @@ type Published struct {
 
 // BatchResult is the outcome for one event of a batch: either an ID or an Error.
 type BatchResult struct {
-	ID            string   `json:"id,omitempty" doc:"The id that receivers see. Absent beside error."`
+	ID            string   `json:"id,omitempty" doc:"As you gave it, or as the server made it. Absent beside error."`
 	DeliveryCount *int     `json:"delivery_count,omitempty" doc:"How many endpoints get the event. Absent beside error."`
 	Error         *Problem `json:"error,omitempty" doc:"Why this event was refused. Nothing of it is stored. Absent: it was accepted."`
 
@@ -266,7 +266,7 @@ type BatchResults struct {
 // Event is an event as the platform published it. Data and Deliveries are set only when a
 // single event is read, not in lists.
 type Event struct {
-	ID               string            `json:"id" doc:"The id that receivers see."`
+	ID               string            `json:"id" doc:"As you gave it, or as the server made it."`
 	Tenant           string            `json:"tenant" doc:"The tenant that the event is for."`
 	Mode             string            `json:"mode" enum:"test,live" doc:"The mode of the key that published it."`
 	Type             string            `json:"type" doc:"The type of the event."`
@@ -286,7 +286,7 @@ type Event struct {
 // delivery is read.
 type Delivery struct {
 	ID            string    `json:"id" format:"uuid" doc:"The id of the delivery."`
-	Event         string    `json:"event" doc:"The id of the event, as receivers see it."`
+	Event         string    `json:"event" doc:"The id of the event, as you gave it or as the server made it."`
 	EventType     string    `json:"event_type" doc:"The type of the event."`
 	Endpoint      string    `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
 	Tenant        string    `json:"tenant" doc:"The tenant of event and endpoint."`

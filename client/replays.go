@@ -84,7 +84,7 @@ type Replay struct {
 
 // ReplayMatch is an event that a replay would send.
 type ReplayMatch struct {
-	Event      string  `json:"event" doc:"The id of the event, as receivers see it."`
+	Event      string  `json:"event" doc:"The id of the event, as you gave it or as the server made it."`
 	EventType  string  `json:"event_type" doc:"The type of the event."`
 	AcceptedAt Time    `json:"accepted_at" doc:"When the event was accepted."`
 	State      *string `json:"state" enum:"pending,held,succeeded,failed,cancelled" doc:"State of its delivery. null: there is none."`

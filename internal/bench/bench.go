@@ -70,6 +70,12 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 		if p.batch < 0 || p.batch > 1000 {
 			return exit.Usagef("--batch: must be from 0 to 1000")
 		}
+		if p.hold && p.batch == 0 {
+			return exit.Usagef("--no-answers: requires --batch")
+		}
+		if p.batch > 0 && (p.nodes > 1 || *mount != "") {
+			return exit.Usagef("--batch: compares batches with single events only, so leave out --nodes and --mount")
+		}
 		if p.nodes < 1 || p.nodes > 16 || p.nodes > 1 && p.store == "" {
 			return exit.Usagef("--nodes: must be from 1 to 16, and more than 1 requires --store")
 		}

@@ -341,10 +341,10 @@ func (c *call) value(p param, stdin io.Reader) (json.RawMessage, error) {
 		pairs := map[string]string{}
 		for _, pair := range list {
 			name, value, ok := strings.Cut(pair, ":")
-			if !ok {
-				return nil, exit.Usagef("--%s: must be \"Name: value\"", p.flag)
+			if name = strings.TrimSpace(name); !ok || name == "" {
+				return nil, exit.Usagef("--%s: %q must be \"name:value\"", p.flag, pair)
 			}
-			pairs[strings.TrimSpace(name)] = strings.TrimSpace(value)
+			pairs[name] = strings.TrimSpace(value)
 		}
 		return encode(pairs)
 	case asSwitch:

@@ -132,7 +132,7 @@ type DeliveryAlert struct {
 	Message    string `json:"message" doc:"What happened and what to do, as a text for people, without anything that a tenant wrote. At most 1,000 bytes."`
 	Tenant     string `json:"tenant" doc:"The tenant of event and endpoint."`
 	Mode       string `json:"mode" enum:"test,live" doc:"The mode of event and endpoint."`
-	Event      string `json:"event" format:"uuid" doc:"The id of the event, as receivers see it."`
+	Event      string `json:"event" doc:"The id of the event, as you gave it or as the server made it."`
 	EventType  string `json:"event_type" doc:"The type of the event."`
 	Delivery   string `json:"delivery" format:"uuid" doc:"The id of the delivery."`
 	Endpoint   string `json:"endpoint" format:"uuid" doc:"The id of the endpoint."`
@@ -316,7 +316,7 @@ func (a *EndpointAlert) limit(h Health, t Trip) string {
 }
 
 // NewDeliveryAlert returns the data of the alert about a delivery that is now failed.
-// event is the id of its event as receivers see it.
+// event is the id of its event, unless the platform gave it another text.
 func NewDeliveryAlert(d *Delivery, e *Endpoint, event ID, at time.Time) *DeliveryAlert {
 	last := ""
 	switch {

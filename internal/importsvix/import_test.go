@@ -245,8 +245,8 @@ func TestImportSwitch(t *testing.T) {
 	servertest.Contains(t, run(func(*importer) {}), "endpoints             0              2         8           0", "tenant-0/ep-0: disabled")
 	s.secrets[id("ep_", 1)] = secretOf("rotated")
 	servertest.Contains(t, run(func(m *importer) { m.secrets, m.disabled = true, true }), "tenant-0/ep-1: secret", "endpoints             0              9         1           0")
-	servertest.Contains(t, run(func(m *importer) { m.enable, m.apply = true, false }), "Endpoints enabled, or to enable: 8")
-	servertest.Contains(t, run(func(m *importer) { m.enable, m.apps = true, []string{"tenant-0"} }), "Endpoints enabled, or to enable: 4", "applications          0              1         0           0")
+	servertest.Contains(t, run(func(m *importer) { m.enable, m.apply = true, false }), "Endpoints to enable: 8")
+	servertest.Contains(t, run(func(m *importer) { m.enable, m.apps = true, []string{"tenant-0"} }), "Endpoints enabled: 4", "applications          0              1         0           0")
 	servertest.Contains(t, run(func(*importer) {}), "endpoints             0              6         4           0")
 }
 

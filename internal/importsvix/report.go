@@ -102,16 +102,16 @@ func (r *report) print(apply bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.progress.Done()
-	first := "to copy"
+	first, enabled := "to copy", "Endpoints to enable"
 	if apply {
-		first = "copied"
+		first, enabled = "copied", "Endpoints enabled"
 	}
 	fmt.Fprintf(r.out, "\n%-13s %9s %14s %9s %11s\n", "", first, "already there", "differ", "not copied")
 	for kind, counts := range r.counts {
 		fmt.Fprintf(r.out, "%-13s %9d %14d %9d %11d\n", kindNames[kind], counts[copied], counts[there], counts[differs], counts[refused])
 	}
 	if r.enabled > 0 {
-		fmt.Fprintf(r.out, "Endpoints enabled, or to enable: %d\n", r.enabled)
+		fmt.Fprintf(r.out, "%s: %d\n", enabled, r.enabled)
 	}
 	if r.notes > 0 {
 		fmt.Fprintf(r.out, "To finish by hand: %d (see above)\n", r.notes)

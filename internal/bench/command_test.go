@@ -1,0 +1,30 @@
+package bench
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/exit"
+)
+
+// A flag that would have no effect is refused before anything is measured.
+func TestFlagsWithoutEffectAreRefused(t *testing.T) {
+	for args, want := range map[string]string{
+		"--no-answers":            "--no-answers: requires --batch",
+		"--batch 10 --mount svix": "leave out --nodes and --mount",
+		"--batch 10 --nodes 2":    "leave out --nodes and --mount",
+		"--mount other":           "--mount: must be svix",
+		"--batch 1001":            "--batch: must be from 0 to 1000",
+		"reads --deliveries 9999": "--deliveries must be at least 10000",
+		"reads --rounds -1":       "--rounds at least 0",
+	} {
+		cmd := Command()
+		cmd.SetArgs(strings.Fields(args))
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		var refused *exit.Error
+		if err := cmd.ExecuteContext(t.Context()); !errors.As(err, &refused) || refused.Code != exit.Usage || !strings.Contains(refused.Error(), want) {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+	}
+}
