@@ -1,9 +1,6 @@
 package backup
 
 import (
-	"bytes"
-	"encoding/base64"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,10 +35,7 @@ func TestBackupAndRestore(t *testing.T) {
 	step(exit.OK, "was not checked", "restore", "--check", "--data", t.TempDir(), file)
 	step(exit.OK, "matches", "restore", "--check", "--data", s.Data, file)
 	step(exit.MasterKey, "there is no master key", "restore", "--data", t.TempDir(), file)
-	wrong := filepath.Join(t.TempDir(), "wrong.key")
-	if err := os.WriteFile(wrong, []byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	wrong := servertest.WriteFile(t, t.TempDir(), "wrong.key", servertest.AnotherKey)
 	step(exit.MasterKey, "master_key_mismatch", "restore", "--data", t.TempDir(), "--master-key-file", wrong, file)
 	step(exit.Locked, "stop it", "restore", "--replace", "--data", s.Data, file)
 	step(exit.OK, "are lost", "restore", "--data", t.TempDir(), "--master-key-file", key, file)

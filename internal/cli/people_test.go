@@ -181,8 +181,8 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	s := newShell(t)
 	dir := t.TempDir()
-	writeFile(t, dir, "secret", secret+"\n")
-	writeFile(t, dir, "empty", "\n")
+	servertest.WriteFile(t, dir, "secret", secret+"\n")
+	servertest.WriteFile(t, dir, "empty", "\n")
 	s.OK("tenant", "create", "--id", "acme")
 	create := []string{"endpoint", "create", "--tenant", "acme", "--url", "http://127.0.0.1:9999/", "--event-types", "*", "--json", "--secret"}
 	for given, stdin := range map[string]string{"@" + filepath.Join(dir, "secret"): "", "-": secret + "\n", secret: ""} {
@@ -195,7 +195,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	}
 	s.Refused(exit.Usage, "--overlap: ", "endpoint", "rotate-secret", "x", "--overlap", "1 day")
 	request := "POST / HTTP/1.1\nwebhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\nwebhook-timestamp: 1614265330\nwebhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\n\n{\"test\": 2432232314}"
-	writeFile(t, dir, "request", request)
+	servertest.WriteFile(t, dir, "request", request)
 	for _, args := range [][]string{{"verify", "-", "--secret", "@" + filepath.Join(dir, "secret")}, {"verify", filepath.Join(dir, "request"), "--secret", "-"}} {
 		stdin := request
 		if args[1] != "-" {
@@ -208,7 +208,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	if _, errOut, code := invoke(t, request, "verify", "-", "--secret", "-"); code != exit.Usage || !strings.Contains(errOut, "standard input") {
 		t.Errorf("both from standard input: %d %s", code, errOut)
 	}
-	writeFile(t, dir, "key", servertest.Key+"\n")
+	servertest.WriteFile(t, dir, "key", servertest.Key+"\n")
 	t.Setenv("POSTHORN_KEY", "")
 	t.Setenv("POSTHORN_KEY_FILE", filepath.Join(dir, "key"))
 	s.OK("tenant", "get", "acme")

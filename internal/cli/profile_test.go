@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/exit"
+	"github.com/posthorn/posthorn/internal/server/servertest"
 )
 
 // command runs one command line and returns what it printed and its exit code.
@@ -32,18 +33,18 @@ func command(t *testing.T, args ...string) (out string, code int, failure string
 func TestProfileCheck(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"good.yaml":    ownProfile,
-		"again.yaml":   ownProfile,
-		"unknown.yaml": strings.Replace(ownProfile, "timeout:", "timeuot:", 1),
-		"missing.yaml": strings.Replace(ownProfile, "success: 2xx\n", "", 1),
-		"loop.yaml":    strings.Replace(ownProfile, "data: $event.data", "data: &d\n    again: *d", 1),
-		"header.yaml":  ownProfile + "headers: {Host: evil}\n",
-		"value.yaml":   ownProfile + "headers: {X-Id: $event.data..id}\n",
-		"absent.yaml":  strings.Replace(ownProfile, "name: own", "name: absent", 1) + "headers: {X-Id: $event.data.id}\n",
-		"taken.yaml":   "# a copy\n" + strings.Replace(ownProfile, "name: own", "name: paywise", 1),
+		"good.yaml":    servertest.OwnProfile,
+		"again.yaml":   servertest.OwnProfile,
+		"unknown.yaml": strings.Replace(servertest.OwnProfile, "timeout:", "timeuot:", 1),
+		"missing.yaml": strings.Replace(servertest.OwnProfile, "success: 2xx\n", "", 1),
+		"loop.yaml":    strings.Replace(servertest.OwnProfile, "data: $event.data", "data: &d\n    again: *d", 1),
+		"header.yaml":  servertest.OwnProfile + "headers: {Host: evil}\n",
+		"value.yaml":   servertest.OwnProfile + "headers: {X-Id: $event.data..id}\n",
+		"absent.yaml":  strings.Replace(servertest.OwnProfile, "name: own", "name: absent", 1) + "headers: {X-Id: $event.data.id}\n",
+		"taken.yaml":   "# a copy\n" + strings.Replace(servertest.OwnProfile, "name: own", "name: paywise", 1),
 		"empty.yaml":   "",
 	} {
-		writeFile(t, dir, name, text)
+		servertest.WriteFile(t, dir, name, text)
 	}
 	for _, c := range []struct {
 		files []string
@@ -134,7 +135,7 @@ func TestProfileListShowFormat(t *testing.T) {
 	}
 	// What is shown is a start for a file of one's own.
 	dir := t.TempDir()
-	writeFile(t, dir, "mine.yaml", strings.Replace(shown, "name: standard", "name: mine", 1))
+	servertest.WriteFile(t, dir, "mine.yaml", strings.Replace(shown, "name: standard", "name: mine", 1))
 	if out, code, _ := command(t, "profile", "check", filepath.Join(dir, "mine.yaml")); code != exit.OK {
 		t.Errorf("check of a renamed copy: %d\n%s", code, out)
 	}

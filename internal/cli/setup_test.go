@@ -3,8 +3,6 @@ package cli
 import (
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"testing"
 
@@ -34,32 +32,7 @@ func invoke(t *testing.T, stdin string, args ...string) (out, errOut string, cod
 	return servertest.Run(t, Root(), stdin, args...)
 }
 
-// ownProfile is a format of the house whose body names the text it comes from.
-const ownProfile = `name: own
-envelope:
-  text: FIRST
-  data: $event.data
-signature:
-  - header: X-Sig
-    algorithm: hmac-sha256
-    signed: "{body}"
-    output: "sha256={signature}"
-    digest: hex
-success: 2xx
-timeout: 10s
-retry: {delays: [1s], then: repeat}
-secret: {characters: 40, encoding: text}
-test_event: {type: webhook.test, data: '{"test": true}'}
-`
-
 const exampleDir = "../../examples/profiles"
-
-func writeFile(t *testing.T, dir, name, text string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // get is the server's own answer.
 func (s *shell) get(path string) string {

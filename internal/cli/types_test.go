@@ -84,7 +84,7 @@ func equalJSON(t *testing.T, a, b client.NewEventType) bool {
 func TestCatalogueToAFileAndBack(t *testing.T) {
 	s := newShell(t)
 	dir := t.TempDir()
-	writeFile(t, dir, "types.yaml", `event_types:
+	servertest.WriteFile(t, dir, "types.yaml", `event_types:
   - name: payment.settled
     group: Payments
     description: "Money: <arrived>\n# twice"
@@ -145,7 +145,7 @@ components:
     Payment: {type: object, required: [id%s], properties: {id: {type: string}, parent: {$ref: '#/components/schemas/Payment'}}}
 `
 	file := filepath.Join(dir, "openapi.yaml")
-	writeFile(t, dir, "openapi.yaml", fmt.Sprintf(paper, ""))
+	servertest.WriteFile(t, dir, "openapi.yaml", fmt.Sprintf(paper, ""))
 	run := []string{"event-type", "import", file, "--member", "data"}
 	servertest.Contains(t, s.OK(append(run, "--dry-run")...), "created    payment.settled")
 	if got := s.OK("event-type", "export"); got != "event_types: []\n" {
@@ -158,7 +158,7 @@ components:
 	s.OK("event-type", "update", "payment.settled", "--check", "reject", "--hidden")
 	servertest.Contains(t, s.OK(append(run, "--yes")...), "unchanged  payment.settled")
 
-	writeFile(t, dir, "openapi.yaml", fmt.Sprintf(paper, ", parent"))
+	servertest.WriteFile(t, dir, "openapi.yaml", fmt.Sprintf(paper, ", parent"))
 	servertest.Contains(t, s.OK(append(run, "--new-version", "--dry-run")...), "changed    payment.settled  version 1 to 2", "compatible", "/parent", "always there now")
 	s.OK(append(run, "--new-version", "--yes")...)
 	var got client.EventType
@@ -178,7 +178,7 @@ components:
 		"a: [":                              "not YAML",
 		strings.Repeat("# filler\n", 1<<20): "longer than 4194304 bytes", // 9 MB
 	} {
-		writeFile(t, dir, "bad.yaml", text)
+		servertest.WriteFile(t, dir, "bad.yaml", text)
 		_, errOut, code := invoke(t, "", "event-type", "import", filepath.Join(dir, "bad.yaml"), "--dry-run")
 		if code != exit.Usage || !strings.Contains(errOut, want) {
 			t.Errorf("%.80q: exit code %d, %s; want %q", text, code, errOut, want)

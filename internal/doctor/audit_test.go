@@ -37,13 +37,13 @@ func TestAuditIsVerified(t *testing.T) {
 		"removed":            {"UPDATE audit SET mode = 7 WHERE seq = 3", "UPDATE audit SET mode = 2 WHERE seq = 3"},
 		"the oldest removed": {"UPDATE audit SET mode = 7 WHERE seq = 1", "UPDATE audit SET mode = 2 WHERE seq = 1"},
 	} {
-		alter(t, database, spoil[0])
+		servertest.Alter(t, database, spoil[0])
 		for way, check := range ways {
 			if out, code := check(); code != exit.Failed || way != "doctor" && !strings.Contains(out, "sequence ") {
 				t.Errorf("%s, %s: %d %s", name, way, code, out)
 			}
 		}
-		alter(t, database, spoil[1])
+		servertest.Alter(t, database, spoil[1])
 	}
 	if out, code := verify("--data", s.Data, "--json"); code != exit.OK || !strings.Contains(out, `"checked":5`) {
 		t.Errorf("%d %s", code, out)

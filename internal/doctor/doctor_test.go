@@ -145,17 +145,21 @@ func TestDoctorOfASickDirectory(t *testing.T) {
 		{"key gone", swap(key, ""), back(key), "master_key", "fail restore the key"},
 		{"key damaged", swap(key, "short"), back(key), "master_key", "fail 32 bytes"},
 		{"database damaged", swap(database, strings.Repeat("not a database ", 1000)), back(database), "schema", "fail cannot be read"},
-		{"newer schema", func() { alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)") },
-			func() { alter(t, database, "DELETE FROM goose_db_version WHERE version_id = 9999") }, "schema", "fail use the newer release"},
-		{"clock was ahead", func() {
-			alter(t, database, "INSERT INTO events (id, mode, tenant, kind, type, created_at, accepted_at, data, checksum) VALUES (x'7f000000000000000000000000000001', 1, 'a', 0, 't', 0, 0, x'', 0)")
+		{"newer schema", func() {
+			servertest.Alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")
 		},
-			func() { alter(t, database, "DELETE FROM events") }, "ids", "warn the clock was ahead"},
+			func() { servertest.Alter(t, database, "DELETE FROM goose_db_version WHERE version_id = 9999") }, "schema", "fail use the newer release"},
+		{"clock was ahead", func() {
+			servertest.Alter(t, database, "INSERT INTO events (id, mode, tenant, kind, type, created_at, accepted_at, data, checksum) VALUES (x'7f000000000000000000000000000001', 1, 'a', 0, 't', 0, 0, x'', 0)")
+		},
+			func() { servertest.Alter(t, database, "DELETE FROM events") }, "ids", "warn the clock was ahead"},
 		{"sealed value damaged", func() {
-			alter(t, database, `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed, rate_limit, max_in_flight, max_failures, status,
+			servertest.Alter(t, database, `INSERT INTO endpoints (id, mode, tenant, url, types, title, description, profile, headers_sealed, rate_limit, max_in_flight, max_failures, status,
 				disabled_reason, disabled_at, created_at, updated_at, revision, enablings) VALUES (x'01000000000000000000000000000001', 2, 'acme', 'https://a.example/', '[]', '', '', '',
 				x'00', 0, 0, 0, 0, '', 0, 0, 0, 1, 1)`)
-		}, func() { alter(t, database, "DELETE FROM endpoints WHERE title = '' AND headers_sealed = x'00'") },
+		}, func() {
+			servertest.Alter(t, database, "DELETE FROM endpoints WHERE title = '' AND headers_sealed = x'00'")
+		},
 			"sealed", "fail endpoints.headers_sealed of endpoint 01000000-0000-0000-0000-000000000001 (tenant acme, live)"},
 		{"long log", func() {
 			if err := os.WriteFile(database+"-wal", nil, 0o600); err != nil {

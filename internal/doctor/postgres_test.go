@@ -59,10 +59,7 @@ func TestDoctorOfADatabase(t *testing.T) {
 	if code != exit.OK {
 		t.Errorf("with a node: code %d, %v", code, lines)
 	}
-	other := filepath.Join(t.TempDir(), "other.key")
-	if err := os.WriteFile(other, []byte(anotherKey), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	other := servertest.WriteFile(t, t.TempDir(), "other.key", servertest.AnotherKey)
 	lines, code = doctor(t, "--master-key-file", other)
 	expect(t, lines, map[string]string{"key_fits": "fail is not the master key"})
 	if code != exit.Failed {

@@ -74,10 +74,7 @@ func TestMigrateRefuses(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(target+"&password=hush-hush&user=nobody\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	other := filepath.Join(t.TempDir(), "other.key")
-	if err := os.WriteFile(other, []byte(anotherKey), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	other := servertest.WriteFile(t, t.TempDir(), "other.key", servertest.AnotherKey)
 	older := filepath.Join(t.TempDir(), "older.db")
 	text, err := os.ReadFile(database)
 	if err != nil {
@@ -86,7 +83,7 @@ func TestMigrateRefuses(t *testing.T) {
 	if err := os.WriteFile(older, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	alter(t, older, "DELETE FROM goose_db_version WHERE version_id > 3")
+	servertest.Alter(t, older, "DELETE FROM goose_db_version WHERE version_id > 3")
 	from := []string{"--from", "sqlite:" + database}
 	for name, c := range map[string]struct {
 		args []string

@@ -1,9 +1,6 @@
 package migrate
 
 import (
-	"bytes"
-	"database/sql"
-	"encoding/base64"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -22,19 +19,4 @@ func newShell(t *testing.T) *servertest.Shell {
 func invoke(t *testing.T, stdin string, args ...string) (out, errOut string, code int) {
 	t.Helper()
 	return servertest.Run(t, root(), stdin, args...)
-}
-
-// anotherKey is a master key that has sealed nothing.
-var anotherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
-
-func alter(t *testing.T, database, statement string) {
-	t.Helper()
-	db, err := sql.Open("sqlite", database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
 }

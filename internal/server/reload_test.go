@@ -22,7 +22,7 @@ var ownSpec = webhook.Spec{Header: "X-Sig", Algorithm: webhook.HMACSHA256, Signe
 // restarts, and follow the new policy.
 func TestReloadOfProfiles(t *testing.T) {
 	dir := t.TempDir()
-	writeFile(t, dir, "own.yaml", ownProfile)
+	servertest.WriteFile(t, dir, "own.yaml", servertest.OwnProfile)
 	l := startLive(t, "--dev", "--profile-dir", dir)
 	l.Answers(servertest.Always(http.StatusServiceUnavailable))
 	e := l.Endpoint(client.NewEndpoint{Profile: "own"})
@@ -51,13 +51,13 @@ func TestReloadOfProfiles(t *testing.T) {
 
 	old, _ := l.Node.Profiles().Get("own")
 	for name, text := range map[string]string{
-		"unknown name":           strings.Replace(ownProfile, "timeout: 10s", "timeuot: 10s", 1),
-		"the name of a built-in": strings.Replace(ownProfile, "name: own", "name: standard", 1),
+		"unknown name":           strings.Replace(servertest.OwnProfile, "timeout: 10s", "timeuot: 10s", 1),
+		"the name of a built-in": strings.Replace(servertest.OwnProfile, "name: own", "name: standard", 1),
 		"no YAML":                "name: [",
 		"not even text":          "\x00\xff",
 		"empty":                  "",
 	} {
-		writeFile(t, dir, "own.yaml", text)
+		servertest.WriteFile(t, dir, "own.yaml", text)
 		l.Node.ReloadProfiles(t.Context())
 		if now, _ := l.Node.Profiles().Get("own"); now != old {
 			t.Fatalf("%s: a broken file changed the profile", name)
@@ -71,13 +71,13 @@ func TestReloadOfProfiles(t *testing.T) {
 	l.Publish("a.b", `{"event": "B"}`)
 	again("B", `{"text":"FIRST","data":{"event": "B"}}`)
 
-	writeFile(t, dir, "own.yaml", strings.Replace(ownProfile, "FIRST", "SECOND", 1))
+	servertest.WriteFile(t, dir, "own.yaml", strings.Replace(servertest.OwnProfile, "FIRST", "SECOND", 1))
 	l.Node.ReloadProfiles(t.Context())
 	l.Publish("a.b", `{"event": "C"}`)
 	again("C", `{"text":"SECOND","data":{"event": "C"}}`)
 	again("A", `{"text":"FIRST","data":{"event": "A"}}`)
 
-	writeFile(t, dir, "own.yaml", strings.Replace(ownProfile, "FIRST", "THIRD", 1))
+	servertest.WriteFile(t, dir, "own.yaml", strings.Replace(servertest.OwnProfile, "FIRST", "THIRD", 1))
 	l.Node.ReloadProfiles(t.Context())
 	l.Stop()
 	l.Start()
@@ -85,7 +85,7 @@ func TestReloadOfProfiles(t *testing.T) {
 	again("C", `{"text":"SECOND","data":{"event": "C"}}`)
 
 	// The policy is the current one, for deliveries of earlier texts too.
-	writeFile(t, dir, "own.yaml", strings.NewReplacer("FIRST", "FOURTH", "success: 2xx", "success: [2xx, 503]").Replace(ownProfile))
+	servertest.WriteFile(t, dir, "own.yaml", strings.NewReplacer("FIRST", "FOURTH", "success: 2xx", "success: [2xx, 503]").Replace(servertest.OwnProfile))
 	l.Node.ReloadProfiles(t.Context())
 	l.Until("what is open succeeds by the new rule", func() bool {
 		page, err := l.API.Deliveries(t.Context(), client.DeliveryQuery{})
@@ -104,16 +104,16 @@ func TestReloadOfProfiles(t *testing.T) {
 
 func TestReloadOfDirectories(t *testing.T) {
 	dir := t.TempDir()
-	writeFile(t, dir, "own.yaml", ownProfile)
+	servertest.WriteFile(t, dir, "own.yaml", servertest.OwnProfile)
 	l := startLive(t, "--dev", "--profile-dir", dir)
 	old, _ := l.Node.Profiles().Get("own")
 	// Another file with the same name is a mistake; a new profile beside it is not.
-	writeFile(t, dir, "zwei.yaml", strings.Replace(ownProfile, "FIRST", "SECOND", 1))
+	servertest.WriteFile(t, dir, "zwei.yaml", strings.Replace(servertest.OwnProfile, "FIRST", "SECOND", 1))
 	l.Node.ReloadProfiles(t.Context())
 	if now, _ := l.Node.Profiles().Get("own"); now != old || !strings.Contains(l.Log.String(), "own.yaml") {
 		t.Errorf("two files of one name: %s", l.Log)
 	}
-	writeFile(t, dir, "zwei.yaml", strings.Replace(ownProfile, "name: own", "name: zwei", 1))
+	servertest.WriteFile(t, dir, "zwei.yaml", strings.Replace(servertest.OwnProfile, "name: own", "name: zwei", 1))
 	l.Node.ReloadProfiles(t.Context())
 	e := l.Endpoint(client.NewEndpoint{Profile: "zwei"})
 	if e.Secret == "" {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -186,10 +185,7 @@ func (w *walk) endpoint() {
 // TestBacklogCountsTheRows runs every kind of operation that opens or ends a delivery.
 // After every step the count in memory must equal that of the table.
 func TestBacklogCountsTheRows(t *testing.T) {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := testKeys(t)
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := &walk{T: t, rnd: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), keys: keys,

@@ -10,21 +10,22 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 )
 
 // BenchmarkLifeCycle publishes with 64 callers and settles what they published. All
 // writes are durable. It reports CPU per event and events per commit.
 func BenchmarkLifeCycle(b *testing.B) {
-	s := open(b, store.Options{Dir: b.TempDir(), Reserve: -1})
+	s := storetest.Open(b, store.Options{Dir: b.TempDir(), Reserve: -1})
 	var settled atomic.Int64
 	stop := make(chan struct{})
 	var settler sync.WaitGroup
 	settler.Go(func() {
 		for {
-			jobs := s.take()
+			jobs := s.Take()
 			if len(jobs) > 0 {
 				for part := range chunks(jobs, 128) {
-					if err := s.settle(part...); err != nil {
+					if err := s.Succeed(part...); err != nil {
 						b.Error(err)
 					}
 				}
@@ -46,7 +47,7 @@ func BenchmarkLifeCycle(b *testing.B) {
 	for range 64 {
 		all.Go(func() {
 			for left.Add(-1) >= 0 {
-				if _, err := s.publish(1000); err != nil {
+				if _, err := s.PublishBytes(1000); err != nil {
 					b.Error(err)
 				}
 			}
@@ -67,7 +68,7 @@ func BenchmarkLifeCycle(b *testing.B) {
 // BenchmarkBatch publishes batches of 1,000 events with two callers, to a receiver that
 // never answers. It reports CPU per event.
 func BenchmarkBatch(b *testing.B) {
-	s := open(b, store.Options{Dir: b.TempDir(), Reserve: -1})
+	s := storetest.Open(b, store.Options{Dir: b.TempDir(), Reserve: -1})
 	data := bytes.Repeat([]byte("x"), 1000)
 	cpu := cpuTime(b)
 	var left atomic.Int64
@@ -88,7 +89,7 @@ func BenchmarkBatch(b *testing.B) {
 				if _, _, err := s.Publish(b.Context(), events, profileOf, nil); err != nil {
 					b.Error(err)
 				}
-				s.take()
+				s.Take()
 			}
 		})
 	}

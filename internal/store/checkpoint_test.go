@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"os"
 	"os/signal"
 	"testing"
@@ -10,16 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 )
 
 func openSmall(t *testing.T, fatal func(error)) *Store {
 	t.Helper()
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1, Fatal: fatal})
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: testKeys(t), Reserve: -1, Fatal: fatal})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
@@ -162,11 +161,7 @@ func TestANodeWithAnotherTimeDoesNotStart(t *testing.T) {
 			query := u.Query()
 			query.Set("search_path", "shifted,public,pg_catalog")
 			u.RawQuery = query.Encode()
-			keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := Open(context.Background(), Options{Postgres: u.String(), Keys: keys})
+			s, err := Open(context.Background(), Options{Postgres: u.String(), Keys: testKeys(t)})
 			if err == nil {
 				defer func() { _ = s.Close() }()
 			}

@@ -32,14 +32,21 @@ type peer struct {
 
 var acme = hook.Scope{Tenant: "acme", Mode: hook.Live}
 
-func newPeer(t *testing.T, url string, lease time.Duration, now func() time.Time) *peer {
+// testKeys returns a keyring that is the same in every test.
+func testKeys(t testing.TB) *seal.Keyring {
 	t.Helper()
 	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return keys
+}
+
+func newPeer(t *testing.T, url string, lease time.Duration, now func() time.Time) *peer {
+	t.Helper()
 	p := &peer{t: t}
-	p.Store, err = Open(t.Context(), Options{Postgres: url, Keys: keys, Lease: lease, Now: now, Room: func(*hook.Endpoint) int { return 1000 },
+	var err error
+	p.Store, err = Open(t.Context(), Options{Postgres: url, Keys: testKeys(t), Lease: lease, Now: now, Room: func(*hook.Endpoint) int { return 1000 },
 		Jitter: func() float64 { return 0 }, ProfileOf: func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} },
 		CatalogueChanged: func() {
 			p.mu.Lock()

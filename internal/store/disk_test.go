@@ -11,21 +11,16 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/upkeep"
 )
 
 // A store that has used its budget refuses events and nothing else. Once retention has made
 // it small enough, it takes events again. Each change of state is logged once.
 func TestDiskBudget(t *testing.T) {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var said bytes.Buffer
 	now := time.Now()
 	var jobs []hook.Job
-	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1, DiskBudget: 80e6, Now: func() time.Time { return now }, Synchronous: "off",
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: testKeys(t), Reserve: -1, DiskBudget: 80e6, Now: func() time.Time { return now }, Synchronous: "off",
 		Log:  slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Room: func(*hook.Endpoint) int { return 1000 }, Committed: func(c hook.Commit) { jobs = append(jobs, c.Jobs...) }})
 	if err != nil {
@@ -87,12 +82,8 @@ func TestDiskBudget(t *testing.T) {
 func TestBytesOfOldDaysAreForgotten(t *testing.T) {
 	for name, o := range bothStores(t) {
 		t.Run(name, func(t *testing.T) {
-			keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-			if err != nil {
-				t.Fatal(err)
-			}
 			now := time.Now()
-			o.Keys, o.Reserve, o.Retention, o.Now = keys, -1, testRetention, func() time.Time { return now }
+			o.Keys, o.Reserve, o.Retention, o.Now = testKeys(t), -1, testRetention, func() time.Time { return now }
 			s, err := Open(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)

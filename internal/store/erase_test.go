@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
@@ -41,12 +40,8 @@ var canaries = []string{"canary-name", "canary-data", "canary-host.example", "ca
 const doomedTenant = "canary-tenant"
 
 func newDoomed(t *testing.T, o Options) *doomed {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
 	d := &doomed{t: t, o: o}
-	d.o.Keys, d.o.Reserve, d.o.Room, d.o.TenantBacklog = keys, -1, func(*hook.Endpoint) int { return 100 }, 1_000_000
+	d.o.Keys, d.o.Reserve, d.o.Room, d.o.TenantBacklog = testKeys(t), -1, func(*hook.Endpoint) int { return 100 }, 1_000_000
 	d.o.Committed = func(c hook.Commit) {
 		d.mu.Lock()
 		defer d.mu.Unlock()

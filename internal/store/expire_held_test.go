@@ -6,6 +6,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Held deliveries expire page by page. A younger backlog is not read, and a delivery of an
@@ -17,7 +18,7 @@ func TestHeldDeliveriesExpireByPage(t *testing.T) {
 			a := newAging(t, o)
 			a.opts.Room = nil
 			late := a.another(a.scope)
-			a.say(a.scope, 2*housekeepPage+100)
+			a.say(a.scope, 2*unit.HousekeepPage+100)
 			list, err := a.TenantEndpoints(t.Context(), a.scope)
 			if err != nil {
 				t.Fatal(err)
@@ -53,7 +54,7 @@ func TestHeldDeliveriesExpireByPage(t *testing.T) {
 			a.keepHouse()
 			for id, state := range map[hook.ID]hook.State{early: hook.Failed, late.ID: hook.Held} {
 				n := a.count("SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = ?", id[:], state)
-				if n != 2*housekeepPage+100 {
+				if n != 2*unit.HousekeepPage+100 {
 					t.Errorf("%d deliveries are %v", n, state)
 				}
 			}

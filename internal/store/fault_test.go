@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -37,13 +35,10 @@ func newFaulty(t *testing.T) *faulty { return newFaultyOn(t, Options{Dir: t.Temp
 
 // newFaultyOn is newFaulty on the database that the options name.
 func newFaultyOn(t *testing.T, o Options) *faulty {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
 	f := &faulty{t: t}
-	o.Keys, o.Reserve, o.Room = keys, -1, func(*hook.Endpoint) int { return 10 }
+	o.Keys, o.Reserve, o.Room = testKeys(t), -1, func(*hook.Endpoint) int { return 10 }
 	o.Committed = func(c hook.Commit) { f.commits++; f.jobs = append(f.jobs, c.Jobs...) }
+	var err error
 	if f.Store, err = Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
@@ -18,13 +17,6 @@ const (
 		ORDER BY d.event LIMIT 1 OFFSET ?`
 	expireRows = `UPDATE deliveries SET state = 3, reason = ?, due = 0, settled_at = ?, held_at = 0, owner = 0, fence = fence + 1
 		WHERE state = 1 AND endpoint = ? AND event > ? AND event <= ? AND held_at <= ? RETURNING event`
-)
-
-// housekeepPage bounds the rows of a page of background work, and pagePause is the pause after a
-// page of background work, which leaves the writer to other operations.
-const (
-	housekeepPage = 500
-	pagePause     = 10 * time.Millisecond
 )
 
 // expireOldHeld fails deliveries that were held for longer than Options.HeldFor, with the
@@ -53,7 +45,7 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 	for {
 		var last hook.ID
 		more := false
-		err := s.maintain(ctx, "expire held", housekeepPage, func(t *tx) (err error) {
+		err := s.maintain(ctx, "expire held", unit.HousekeepPage, func(t *tx) (err error) {
 			last, more, err = t.expirePage(endpoint, from)
 			return err
 		})
@@ -61,7 +53,7 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 			return err
 		}
 		from = last
-		if err := sqltext.Pause(ctx, pagePause); err != nil {
+		if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 			return err
 		}
 	}
@@ -72,7 +64,7 @@ func (s *Store) expireHeld(ctx context.Context, endpoint hook.ID) error {
 func (t *tx) expirePage(endpoint, from hook.ID) (last hook.ID, more bool, err error) {
 	long := t.Now.Add(-t.s.opts.HeldFor)
 	last = sqltext.FirstID(long)
-	more, err = t.Row("read held deliveries", heldPageEnd, []any{endpoint[:], from[:], last[:], housekeepPage - 1}, sqltext.Blob(last[:]))
+	more, err = t.Row("read held deliveries", heldPageEnd, []any{endpoint[:], from[:], last[:], unit.HousekeepPage - 1}, sqltext.Blob(last[:]))
 	if err != nil {
 		return last, false, err
 	}

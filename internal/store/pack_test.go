@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
@@ -14,12 +13,8 @@ import (
 // Control: before it is packed it is as large as it was, because the space of the payloads
 // is free inside it only.
 func TestADayIsPacked(t *testing.T) {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
 	now := time.Now()
-	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: keys, Now: func() time.Time { return now }, Retention: 2 * testRetention, RetentionPayloads: testRetention})
+	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: testKeys(t), Now: func() time.Time { return now }, Retention: 2 * testRetention, RetentionPayloads: testRetention})
 	if err != nil {
 		t.Fatal(err)
 	}

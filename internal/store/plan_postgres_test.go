@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
@@ -38,11 +37,7 @@ func TestPlansOnPostgres(t *testing.T) {
 	if text := os.Getenv("POSTHORN_PLAN_ROWS"); text != "" {
 		rows, _ = strconv.Atoi(text)
 	}
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: keys})
+	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: testKeys(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,11 +162,7 @@ func TestPlansOnPostgres(t *testing.T) {
 // control tests the state as the index over open work does; PostgreSQL then searches for
 // each row among the endpoint's whole backlog.
 func TestSettlingFindsRowsByTheirKey(t *testing.T) {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: keys})
+	s, err := Open(t.Context(), Options{Postgres: pgtest.Database(t), Keys: testKeys(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/alerts"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/read"
@@ -21,11 +19,7 @@ import (
 // The queries over deliveries are cheap only while the planner uses the index made for
 // them. No other test would detect that it does not.
 func TestQueriesUseTheirIndex(t *testing.T) {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1})
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: testKeys(t), Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,11 +138,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 // An erasure removes rows page by page on the writer, so no page may read a whole table.
 // Only the small tables of tokens and of partners' users have no index for it.
 func TestErasureUsesIndexes(t *testing.T) {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1})
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: testKeys(t), Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,12 +6,13 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 )
 
 // A tenant that makes replays that end at once keeps the newest 1,000 and takes no more of
 // the disk.
 func TestEndedReplaysAreBounded(t *testing.T) {
-	s := open(t, store.Options{Dir: t.TempDir(), Reserve: -1, Synchronous: "off"})
+	s := storetest.Open(t, store.Options{Dir: t.TempDir(), Reserve: -1, Synchronous: "off"})
 	all, _, err := s.Endpoints(t.Context(), hook.EndpointQuery{Scope: live})
 	if err != nil || len(all) == 0 {
 		t.Fatalf("%d endpoints, %v", len(all), err)

@@ -1,24 +1,18 @@
 package store
 
 import (
-	"bytes"
 	"testing"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 )
 
 // An event with more deliveries and attempts than a page has is worked off in several, and
 // one after it too.
 func TestRetentionOfAWideEvent(t *testing.T) {
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
 	now := time.Now()
 	var jobs []hook.Job
-	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: keys, Reserve: -1, Now: func() time.Time { return now },
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Keys: testKeys(t), Reserve: -1, Now: func() time.Time { return now },
 		Room: func(*hook.Endpoint) int { return 9 }, Committed: func(c hook.Commit) { jobs = append(jobs, c.Jobs...) }})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
 )
@@ -30,11 +28,8 @@ func onBoth(t *testing.T, test func(t *testing.T, open func() *peer)) {
 
 func openPeer(t *testing.T, o Options) *peer {
 	t.Helper()
-	var err error
 	if o.Keys == nil {
-		if o.Keys, err = seal.New(bytes.Repeat([]byte{1}, seal.KeySize)); err != nil {
-			t.Fatal(err)
-		}
+		o.Keys = testKeys(t)
 	}
 	p := &peer{t: t}
 	o.Log = slog.New(slog.DiscardHandler)
@@ -44,6 +39,7 @@ func openPeer(t *testing.T, o Options) *peer {
 		defer p.mu.Unlock()
 		p.jobs, p.due, p.changed = append(p.jobs, c.Jobs...), append(p.due, c.Due...), append(p.changed, c.Changed...)
 	}
+	var err error
 	if p.Store, err = Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

@@ -19,112 +19,52 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 )
 
 func profileOf(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{1} }
 
-// opened is a store with a tenant, one endpoint, and its jobs.
-type opened struct {
-	*store.Store
-	mu   sync.Mutex
-	jobs []hook.Job
-}
-
-func open(t testing.TB, o store.Options) *opened {
-	t.Helper()
-	s := &opened{}
-	if o.Keys == nil {
-		o.Keys = keyring(t, 7)
-	}
-	o.Room = func(*hook.Endpoint) int { return 1 << 20 }
-	o.Committed = func(c hook.Commit) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.jobs = append(s.jobs, c.Jobs...)
-	}
-	var err error
-	if s.Store, err = store.Open(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Tenant(context.Background(), live.Tenant); err == nil {
-		return s
-	}
-	if _, _, err := s.CreateTenant(context.Background(), hook.Tenant{ID: live.Tenant}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := s.CreateEndpoint(context.Background(), hook.Endpoint{Scope: live, URL: "https://example.com", Types: hook.Filter{"*"}}, nil); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s *opened) take() []hook.Job {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	jobs := s.jobs
-	s.jobs = nil
-	return jobs
-}
-
-func (s *opened) publish(size int) (hook.ID, error) {
-	out, _, err := s.Publish(context.Background(), []hook.NewEvent{{Scope: live, Type: "a", Data: bytes.Repeat([]byte("x"), size)}}, profileOf, nil)
-	if err != nil {
-		return hook.ID{}, err
-	}
-	return out[0].Event, out[0].Err
-}
-
-func (s *opened) settle(jobs ...hook.Job) error {
-	var done []hook.Settlement
-	for _, j := range jobs {
-		done = append(done, hook.Settlement{Job: j, Outcome: hook.Outcome{StartedAt: time.Now(), Success: true, Status: 200, Policy: &hook.Policy{}}})
-	}
-	_, err := s.Settle(context.Background(), done)
-	return err
-}
-
 func TestSecondProcessIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	first := open(t, store.Options{Dir: dir})
-	_, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: keyring(t, 7)})
+	first := storetest.Open(t, store.Options{Dir: dir})
+	_, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: storetest.Keyring(t, 7)})
 	if !errors.Is(err, store.ErrLocked) {
 		t.Fatalf("got %v, want ErrLocked", err)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	open(t, store.Options{Dir: dir})
+	storetest.Open(t, store.Options{Dir: dir})
 }
 
 func TestWrongMasterKeyIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	if err := open(t, store.Options{Dir: dir}).Close(); err != nil {
+	if err := storetest.Open(t, store.Options{Dir: dir}).Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: keyring(t, 8)})
+	_, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: storetest.Keyring(t, 8)})
 	if !errors.Is(err, store.ErrMasterKeyMismatch) {
 		t.Fatalf("got %v, want ErrMasterKeyMismatch", err)
 	}
-	open(t, store.Options{Dir: dir})
+	storetest.Open(t, store.Options{Dir: dir})
 }
 
 func TestNewerSchemaIsRefusedUntouched(t *testing.T) {
 	dir := t.TempDir()
-	if err := open(t, store.Options{Dir: dir, Reserve: -1}).Close(); err != nil {
+	if err := storetest.Open(t, store.Options{Dir: dir, Reserve: -1}).Close(); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, dir, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")
-	before := slurp(t, dir)
-	_, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: keyring(t, 7), Reserve: -1})
+	before := storetest.Bytes(t, dir)
+	_, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: storetest.Keyring(t, 7), Reserve: -1})
 	if !errors.Is(err, store.ErrNewerSchema) {
 		t.Fatalf("got %v, want ErrNewerSchema", err)
 	}
-	if !bytes.Equal(before, slurp(t, dir)) {
+	if !bytes.Equal(before, storetest.Bytes(t, dir)) {
 		t.Error("something on disk was changed")
 	}
 	exec(t, dir, "DELETE FROM goose_db_version WHERE version_id = 9999")
-	open(t, store.Options{Dir: dir})
+	storetest.Open(t, store.Options{Dir: dir})
 }
 
 // exec changes the database on a connection outside the store.
@@ -144,12 +84,12 @@ func exec(t *testing.T, dir, query string, args ...any) {
 
 func TestDamageIsNoticed(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir})
-	good, err := s.publish(10)
+	s := storetest.Open(t, store.Options{Dir: dir})
+	good, err := s.PublishBytes(10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad, err := s.publish(10)
+	bad, err := s.PublishBytes(10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +97,7 @@ func TestDamageIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec(t, dir, "UPDATE events SET data = x'7878787878787878787a' WHERE id = ?", bad[:])
-	s = open(t, store.Options{Dir: dir})
+	s = storetest.Open(t, store.Options{Dir: dir})
 	if _, err := s.Event(t.Context(), live, good); err != nil {
 		t.Errorf("the undamaged event: %v", err)
 	}
@@ -170,20 +110,20 @@ func TestDamageIsNoticed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "posthorn.db"), bytes.Repeat([]byte("not a database "), 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: keyring(t, 7)}); !errors.Is(err, store.ErrCorrupt) {
+	if _, err := store.Open(t.Context(), store.Options{Dir: dir, Keys: storetest.Keyring(t, 7)}); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("a file that is no database: %v", err)
 	}
 }
 
 func TestManyWritersShareCommits(t *testing.T) {
-	s := open(t, store.Options{Dir: t.TempDir()})
+	s := storetest.Open(t, store.Options{Dir: t.TempDir()})
 	before := s.Stats()
 	const writers, each = 64, 20
 	var all sync.WaitGroup
 	for range writers {
 		all.Go(func() {
 			for range each {
-				if _, err := s.publish(100); err != nil {
+				if _, err := s.PublishBytes(100); err != nil {
 					t.Error(err)
 				}
 			}
@@ -198,7 +138,7 @@ func TestManyWritersShareCommits(t *testing.T) {
 	}
 	before = after
 	for range 10 { // control: a single caller shares no commit
-		if _, err := s.publish(100); err != nil {
+		if _, err := s.PublishBytes(100); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -209,7 +149,7 @@ func TestManyWritersShareCommits(t *testing.T) {
 
 // A caller that gives up does not undo its write.
 func TestCallerThatLeft(t *testing.T) {
-	s := open(t, store.Options{Dir: t.TempDir()})
+	s := storetest.Open(t, store.Options{Dir: t.TempDir()})
 	ctx, leave := context.WithCancel(t.Context())
 	_, _, err := s.Publish(ctx, []hook.NewEvent{{Scope: live, Type: "a", Data: []byte("{}")}}, func(*hook.Endpoint) hook.ProfileHash {
 		leave()
@@ -218,10 +158,10 @@ func TestCallerThatLeft(t *testing.T) {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if _, err := s.publish(1); err != nil { // now the writer has written the first
+	if _, err := s.PublishBytes(1); err != nil { // now the writer has written the first
 		t.Fatal(err)
 	}
-	if jobs := s.take(); len(jobs) != 2 {
+	if jobs := s.Take(); len(jobs) != 2 {
 		t.Errorf("%d jobs handed over, want both", len(jobs))
 	}
 }
@@ -230,14 +170,14 @@ func TestCallerThatLeft(t *testing.T) {
 func TestInsideABubble(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, store.Options{Dir: dir})
+		s := storetest.Open(t, store.Options{Dir: dir})
 		for range 10 {
-			if _, err := s.publish(10); err != nil {
+			if _, err := s.PublishBytes(10); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Hour)
 		}
-		if err := s.settle(s.take()...); err != nil {
+		if err := s.Succeed(s.Take()...); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -250,27 +190,27 @@ func TestInsideABubble(t *testing.T) {
 func TestIOErrorStopsTheStore(t *testing.T) {
 	dir := t.TempDir()
 	fatal := make(chan error, 10)
-	s := open(t, store.Options{Dir: dir, Reserve: -1, Fatal: func(err error) { fatal <- err }})
+	s := storetest.Open(t, store.Options{Dir: dir, Reserve: -1, Fatal: func(err error) { fatal <- err }})
 	var acked []hook.ID
 	for range 20 {
-		id, err := s.publish(1000)
+		id, err := s.PublishBytes(1000)
 		if err != nil {
 			t.Fatal(err)
 		}
 		acked = append(acked, id)
 	}
 	raise := limitFiles(t, filepath.Join(dir, "posthorn.db-wal"))
-	_, err := s.publish(100_000)
+	_, err := s.PublishBytes(100_000)
 	raise()
 	if hook.CodeOf(err) != hook.CodeStorageDown {
 		t.Fatalf("got %v, want storage_unavailable", err)
 	}
 	for range 5 { // writes would succeed again, but the store must not try
-		if _, err := s.publish(1); hook.CodeOf(err) != hook.CodeStorageDown {
+		if _, err := s.PublishBytes(1); hook.CodeOf(err) != hook.CodeStorageDown {
 			t.Errorf("acknowledged after an I/O error: %v", err)
 		}
 	}
-	if err := s.settle(s.take()[0]); hook.CodeOf(err) != hook.CodeStorageDown {
+	if err := s.Succeed(s.Take()[0]); hook.CodeOf(err) != hook.CodeStorageDown {
 		t.Errorf("settled after an I/O error: %v", err)
 	}
 	if err := s.Ready(t.Context()); hook.CodeOf(err) != hook.CodeStorageDown {
@@ -280,7 +220,7 @@ func TestIOErrorStopsTheStore(t *testing.T) {
 		t.Errorf("Fatal called %d times", len(fatal))
 	}
 	_ = s.Close()
-	s = open(t, store.Options{Dir: dir, Reserve: -1})
+	s = storetest.Open(t, store.Options{Dir: dir, Reserve: -1})
 	for _, id := range acked {
 		if _, err := s.Event(t.Context(), live, id); err != nil {
 			t.Errorf("acknowledged and lost: %v", err)
@@ -328,10 +268,10 @@ func smallDisk(t *testing.T, size int) string {
 }
 
 // fillDisk publishes until the disk is full and returns the acknowledged events.
-func fillDisk(t *testing.T, s *opened) (acked []hook.ID) {
+func fillDisk(t *testing.T, s *storetest.Opened) (acked []hook.ID) {
 	t.Helper()
 	for range 10_000 {
-		id, err := s.publish(50_000)
+		id, err := s.PublishBytes(50_000)
 		if hook.CodeOf(err) == hook.CodeStorageFull && err != nil {
 			return acked
 		}
@@ -351,26 +291,26 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	var fatal atomic.Int32
-	s := open(t, store.Options{Dir: dir, Reserve: 2 << 20, Fatal: func(error) { fatal.Add(1) }})
+	s := storetest.Open(t, store.Options{Dir: dir, Reserve: 2 << 20, Fatal: func(error) { fatal.Add(1) }})
 	acked := fillDisk(t, s)
-	jobs := s.take()
+	jobs := s.Take()
 	if len(jobs) != len(acked) {
 		t.Fatalf("%d jobs for %d acknowledged events", len(jobs), len(acked))
 	}
 	start := time.Now()
-	if _, err := s.publish(50_000); hook.CodeOf(err) != hook.CodeStorageFull || time.Since(start) > 10*time.Second {
+	if _, err := s.PublishBytes(50_000); hook.CodeOf(err) != hook.CodeStorageFull || time.Since(start) > 10*time.Second {
 		t.Errorf("publish on a full disk: %v after %v", err, time.Since(start))
 	}
 	if err := s.Ready(t.Context()); hook.CodeOf(err) != hook.CodeStorageFull {
 		t.Errorf("ready on a full disk: %v", err)
 	}
 	for i, j := range jobs[:20] { // some alone, the rest together, as under load
-		if err := s.settle(j); err != nil {
+		if err := s.Succeed(j); err != nil {
 			t.Fatalf("outcome %d was not recorded: %v", i, err)
 		}
 	}
 	for part := range chunks(jobs[20:], 64) {
-		if err := s.settle(part...); err != nil {
+		if err := s.Succeed(part...); err != nil {
 			t.Fatalf("outcomes were not recorded: %v", err)
 		}
 	}
@@ -379,7 +319,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	start = time.Now()
 	for {
-		id, err := s.publish(1000)
+		id, err := s.PublishBytes(1000)
 		if err == nil {
 			acked = append(acked, id)
 			break
@@ -393,7 +333,7 @@ func TestDiskFull(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, store.Options{Dir: dir, Reserve: 2 << 20})
+	s = storetest.Open(t, store.Options{Dir: dir, Reserve: 2 << 20})
 	for i, id := range acked {
 		if _, err := s.Event(t.Context(), live, id); err != nil {
 			t.Errorf("acknowledged and lost: %v", err)
@@ -412,9 +352,9 @@ func TestDiskFull(t *testing.T) {
 // The write that first finds the disk full may be that of an outcome.
 func TestDiskFullFoundByAnOutcome(t *testing.T) {
 	dir := smallDisk(t, 16<<20)
-	s := open(t, store.Options{Dir: dir, Reserve: 2 << 20})
+	s := storetest.Open(t, store.Options{Dir: dir, Reserve: 2 << 20})
 	for range 60 {
-		if _, err := s.publish(1000); err != nil {
+		if _, err := s.PublishBytes(1000); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -429,22 +369,22 @@ func TestDiskFullFoundByAnOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = filler.Close()
-	for i, j := range s.take() {
-		if err := s.settle(j); err != nil {
+	for i, j := range s.Take() {
+		if err := s.Succeed(j); err != nil {
 			t.Fatalf("outcome %d: %v", i, err)
 		}
 	}
-	if _, err := s.publish(1); hook.CodeOf(err) != hook.CodeStorageFull {
+	if _, err := s.PublishBytes(1); hook.CodeOf(err) != hook.CodeStorageFull {
 		t.Errorf("the disk was not full: %v", err)
 	}
 }
 
 // Control for TestDiskFull: without a reserve, outcomes cannot be stored.
 func TestDiskFullWithoutReserve(t *testing.T) {
-	s := open(t, store.Options{Dir: smallDisk(t, 8<<20), Reserve: -1})
+	s := storetest.Open(t, store.Options{Dir: smallDisk(t, 8<<20), Reserve: -1})
 	fillDisk(t, s)
-	for _, j := range s.take() {
-		if err := s.settle(j); hook.CodeOf(err) == hook.CodeStorageFull && err != nil {
+	for _, j := range s.Take() {
+		if err := s.Succeed(j); hook.CodeOf(err) == hook.CodeStorageFull && err != nil {
 			return
 		}
 	}

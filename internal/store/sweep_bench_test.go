@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
 )
 
@@ -74,11 +72,7 @@ func benchHold(b *testing.B, o Options, rows int) {
 
 func benchStore(b *testing.B, o Options) *Store {
 	b.Helper()
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		b.Fatal(err)
-	}
-	o.Keys, o.Log = keys, slog.New(slog.DiscardHandler)
+	o.Keys, o.Log = testKeys(b), slog.New(slog.DiscardHandler)
 	s, err := Open(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/seal"
 )
 
 // BenchmarkManyTenants publishes to 9,000 tenants in turn, 64 events per commit, each to
@@ -15,11 +14,7 @@ import (
 // on the writer.
 func BenchmarkManyTenants(b *testing.B) {
 	const tenants, batch = 9000, 64
-	keys, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
-	if err != nil {
-		b.Fatal(err)
-	}
-	s, err := Open(b.Context(), Options{Dir: b.TempDir(), Keys: keys, Reserve: -1, Synchronous: "off"})
+	s, err := Open(b.Context(), Options{Dir: b.TempDir(), Keys: testKeys(b), Reserve: -1, Synchronous: "off"})
 	if err != nil {
 		b.Fatal(err)
 	}

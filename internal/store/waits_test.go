@@ -21,6 +21,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 )
 
 // TestLongestWaits measures how long a publish of one tenant waits while another tenant
@@ -205,7 +206,7 @@ func (b *waitBench) open(t *testing.T, s *scene) *waitRun {
 	own := *s
 	w := &waitRun{scene: &own, t: t, ctx: t.Context(), plan: b.plan, bench: b}
 	w.clock.Store(int64(s.ahead))
-	o := store.Options{Keys: keyring(t, 7), Now: func() time.Time { return time.Now().Add(w.shift()) }, Log: slog.New(slog.DiscardHandler),
+	o := store.Options{Keys: storetest.Keyring(t, 7), Now: func() time.Time { return time.Now().Add(w.shift()) }, Log: slog.New(slog.DiscardHandler),
 		Room: func(*hook.Endpoint) int { return int(w.room.Load()) }, Committed: w.committed, Reserve: -1,
 		HeldFor: heldFor, Retention: keptFor}
 	if b.postgres {

@@ -2,7 +2,6 @@ package listen_test
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -18,13 +17,12 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/apitest"
 	apilisten "github.com/posthorn/posthorn/internal/api/listen"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/listen"
-	"github.com/posthorn/posthorn/internal/profile"
-	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
@@ -32,13 +30,6 @@ const (
 	liveKey = "live-operator-key-of-32-characters-or-more"
 	testKey = "test-operator-key-of-32-characters-or-more"
 )
-
-// anywhere resolves every name to one public address; nothing is sent there.
-type anywhere struct{}
-
-func (anywhere) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
-}
 
 // testAPI is the HTTP adapter over a real store, without a dispatcher: the test makes
 // the attempts.
@@ -49,7 +40,7 @@ type testAPI struct {
 	hub   *listen.Hub
 	url   string
 	live  app.Caller
-	ahead atomic.Int64 // how far the clock is set forward
+	ahead *atomic.Int64 // how far the clock is set forward
 }
 
 func newTestAPI(t *testing.T) *testAPI {
@@ -71,25 +62,10 @@ func (h *testAPI) handler() http.Handler {
 // newRooms returns a testAPI without a network.
 func newRooms(t *testing.T) *testAPI {
 	t.Helper()
-	ring, err := seal.New([]byte(rand.Text() + rand.Text())[:seal.KeySize])
-	if err != nil {
-		t.Fatal(err)
-	}
 	quiet := slog.New(slog.DiscardHandler)
-	h := &testAPI{t: t}
-	if h.store, err = store.Open(t.Context(), store.Options{Dir: t.TempDir(), Keys: ring, Log: quiet, Reserve: -1, Synchronous: "off"}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = h.store.Close() })
-	guard := egress.New(egress.Options{Resolver: anywhere{}})
-	h.app, err = app.New(app.Options{Store: h.store, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, Now: func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) },
-		CheckHeaders: egress.CheckHeaders, Log: quiet, Admit: func(ctx context.Context, raw string, ipHosts bool) (string, []app.Warning, error) {
-			canonical, _, err := guard.Admit(ctx, raw, egress.Rules{IPHosts: ipHosts})
-			return canonical, nil, err
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := apitest.New(t, app.Options{OperatorKey: liveKey, OperatorTestKey: testKey, Log: quiet}, store.Options{Synchronous: "off"})
+	h := &testAPI{t: t, store: w.Store, app: w.Service, ahead: &w.Ahead}
+	var err error
 	h.hub = listen.New(h.store, quiet)
 	if h.live, err = h.app.Authenticate(t.Context(), liveKey, netip.Addr{}); err != nil {
 		t.Fatal(err)

@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/posthorn/posthorn/client"
+	"github.com/posthorn/posthorn/internal/api/apitest"
 	"github.com/posthorn/posthorn/internal/api/native"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/egress"
@@ -26,13 +26,6 @@ const (
 	liveKey = "live-operator-key-of-32-characters-or-more"
 	testKey = "test-operator-key-of-32-characters-or-more"
 )
-
-// noNames is a resolver that resolves every name to one public address.
-type noNames struct{}
-
-func (noNames) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.MustParseAddr("93.184.215.14")}, nil
-}
 
 // testAPI is a server over a real store, without a network.
 type testAPI struct {
@@ -73,16 +66,7 @@ func newTestAPI(t testing.TB, change ...func(*app.Options, *store.Options)) *tes
 		t.Fatal(err)
 	}
 	so := store.Options{Dir: t.TempDir(), Keys: ring, KeySource: keys, Log: log, Reserve: -1, Fatal: func(err error) { t.Errorf("fatal: %v", err) }}
-	guard := egress.New(egress.Options{Resolver: noNames{}, Log: log})
-	ao := app.Options{Log: log, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, CheckHeaders: egress.CheckHeaders,
-		Admit: func(ctx context.Context, raw string, ipHosts bool) (string, []app.Warning, error) {
-			canonical, warnings, err := guard.Admit(ctx, raw, egress.Rules{IPHosts: ipHosts})
-			var out []app.Warning
-			for _, w := range warnings {
-				out = append(out, app.Warning(w))
-			}
-			return canonical, out, err
-		}}
+	ao := app.Options{Log: log, Profiles: profile.Builtin(), OperatorKey: liveKey, OperatorTestKey: testKey, CheckHeaders: egress.CheckHeaders, Admit: apitest.Admit(log)}
 	for _, f := range change {
 		f(&ao, &so)
 	}

@@ -1,34 +1,24 @@
 package paysway_test
 
 import (
-	"context"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
+	"github.com/posthorn/posthorn/internal/api/apitest"
 	"github.com/posthorn/posthorn/internal/api/paysway"
 	"github.com/posthorn/posthorn/internal/app"
-	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/profile"
 )
 
 // limited serves the store of a testAPI again, with limits.
 func limited(t *testing.T, h *testAPI, o app.Options) {
 	t.Helper()
-	o.Store, o.Profiles, o.Profile, o.CheckHeaders = h.store, profile.Builtin(), "paysway", egress.CheckHeaders
-	o.Admit = func(_ context.Context, raw string, _ bool) (string, []app.Warning, error) { return raw, nil, nil }
-	service, err := app.New(o)
+	o.Profile = "paysway"
+	handler, err := paysway.New(paysway.Options{Service: h.world.Over(t, o)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := paysway.New(paysway.Options{Service: service})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	h.url = server.URL
+	h.server = apitest.Serve(t, handler)
 }
 
 // Calls are limited with PaySway's only code for too many requests.
@@ -67,7 +57,7 @@ func TestLoopIsRefused(t *testing.T) {
 	limited(t, h, app.Options{Loop: own})
 	for _, path := range []string{"/webhooks/subscriptions", "/oauth2/token"} {
 		for value, looped := range map[string]bool{own.Value(): true, "foo.example": false} {
-			r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+path, http.NoBody)
+			r, err := http.NewRequestWithContext(t.Context(), "POST", h.server.URL+path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}

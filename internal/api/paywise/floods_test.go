@@ -1,33 +1,23 @@
 package paywise_test
 
 import (
-	"context"
-	"net/http/httptest"
 	"testing"
 
+	"github.com/posthorn/posthorn/internal/api/apitest"
 	"github.com/posthorn/posthorn/internal/api/paywise"
 	"github.com/posthorn/posthorn/internal/app"
-	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/profile"
 )
 
 // limited serves the store of a testAPI again, with limits.
 func limited(t *testing.T, h *testAPI, o app.Options) {
 	t.Helper()
-	o.Store, o.Profiles, o.Profile, o.CheckHeaders = h.store, profile.Builtin(), "paywise", egress.CheckHeaders
-	o.Admit = func(_ context.Context, raw string, _ bool) (string, []app.Warning, error) { return raw, nil, nil }
-	service, err := app.New(o)
+	o.Profile = "paywise"
+	handler, err := paywise.New(paywise.Options{Service: h.world.Over(t, o)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := paywise.New(paywise.Options{Service: service})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	h.url = server.URL
+	h.server = apitest.Serve(t, handler)
 }
 
 // Calls and test events are limited, with errors in the framework's format.

@@ -98,11 +98,11 @@ func TestPages(t *testing.T) {
 	}
 	slices.Reverse(ids)
 	var seen []string
-	next := h.url + path + "?limit=3"
+	next := h.server.URL + path + "?limit=3"
 	pages, last := 0, page{}
 	for next != "" {
 		u, err := url.Parse(next)
-		if err != nil || u.Scheme+"://"+u.Host != h.url {
+		if err != nil || u.Scheme+"://"+u.Host != h.server.URL {
 			t.Fatalf("%v %q", err, next)
 		}
 		last = h.page(u.RequestURI(), key)
@@ -117,8 +117,8 @@ func TestPages(t *testing.T) {
 	if pages != 3 || !slices.Equal(seen, ids) {
 		t.Errorf("%d pages with %v, want 3 with %v", pages, seen, ids)
 	}
-	back := h.page(strings.TrimPrefix(last.Previous, h.url), key)
-	first := h.page(strings.TrimPrefix(back.Previous, h.url), key)
+	back := h.page(strings.TrimPrefix(last.Previous, h.server.URL), key)
+	first := h.page(strings.TrimPrefix(back.Previous, h.server.URL), key)
 	if first.Previous != "" || first.Results[0]["id"] != ids[0] || back.Results[0]["id"] != ids[3] {
 		t.Errorf("back to %+v", first)
 	}
@@ -127,10 +127,10 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %d rows, want %d", query, len(got.Results), want)
 		}
 	}
-	if got := h.page(path+"?enabled=true&limit=2&offset=2", key); got.Count != 4 || got.Next != "" || got.Previous != h.url+path+"?enabled=true&limit=2" {
+	if got := h.page(path+"?enabled=true&limit=2&offset=2", key); got.Count != 4 || got.Next != "" || got.Previous != h.server.URL+path+"?enabled=true&limit=2" {
 		t.Errorf("%+v", got)
 	}
-	if got := h.page(path+"?limit=100000&offset=1", key); got.Previous != h.url+path+"?limit=250" {
+	if got := h.page(path+"?limit=100000&offset=1", key); got.Previous != h.server.URL+path+"?limit=250" {
 		t.Errorf("a limit beyond the largest: previous is %q", got.Previous)
 	}
 	secure := h.do("GET", path+"?limit=1", map[string]string{"Authorization": "Bearer " + key, "X-Forwarded-Proto": "https"}, "")

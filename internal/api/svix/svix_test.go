@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/posthorn/posthorn/internal/api/apitest"
 	"github.com/posthorn/posthorn/internal/api/svix"
 	"github.com/posthorn/posthorn/internal/app"
-	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/hook"
-	"github.com/posthorn/posthorn/internal/profile"
 )
 
 // Errors have one of Svix's two shapes, and every answer is JSON.
@@ -167,18 +165,12 @@ func TestBothFormsOfIDs(t *testing.T) {
 // limited serves the store of a testAPI again, with limits.
 func limited(t *testing.T, h *testAPI, o app.Options) {
 	t.Helper()
-	o.Store, o.Profiles, o.Profile, o.CheckHeaders, o.OperatorKey = h.store, profile.Builtin(), "svix", egress.CheckHeaders, operatorKey
-	service, err := app.New(withAdmit(o))
+	o.Profile, o.OperatorKey = "svix", operatorKey
+	handler, err := svix.New(svix.Options{Service: h.world.Over(t, o)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := svix.New(svix.Options{Service: service})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	h.url = server.URL
+	h.server = apitest.Serve(t, handler)
 }
 
 // Calls are limited and counted, deliveries of this installation are refused, and keys keep
@@ -262,7 +254,7 @@ func TestEmptyBodies(t *testing.T) {
 	h := newTestAPI(t)
 	h.tenant("acme", hook.Live)
 	for path, status := range map[string]int{"auth/dashboard-access/acme": 200, "auth/app/acme/expire-all": 204, "app": 415} {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+root+path, io.MultiReader()) // a reader of which net/http knows no length
+		r, err := http.NewRequestWithContext(t.Context(), "POST", h.server.URL+root+path, io.MultiReader()) // a reader of which net/http knows no length
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,6 @@ package accounts
 
 import (
 	"context"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/unit"
@@ -46,13 +45,6 @@ func (d Duties) Hourly() []func(context.Context) error {
 	s := d.accounts
 	return []func(context.Context) error{s.expireTokens, s.dropRevisions, s.expireWebSessions}
 }
-
-const (
-	// housekeepPage bounds the rows of a page of background work, and pagePause is the pause
-	// after it, which leaves the writer to other operations.
-	housekeepPage = 500
-	pagePause     = 10 * time.Millisecond
-)
 
 // background is the context of statements on the writer: nothing cancels them.
 var background = context.Background()

@@ -79,10 +79,10 @@ func (s *Accounts) CreateToken(ctx context.Context, scope hook.Scope, token hook
 // expireTokens deletes expired tokens.
 func (s *Accounts) expireTokens(ctx context.Context) error {
 	for more := true; more; {
-		err := s.maintain(ctx, "expire tokens", housekeepPage, func(t *tx) error {
+		err := s.maintain(ctx, "expire tokens", unit.HousekeepPage, func(t *tx) error {
 			n, err := t.Exec("expire tokens", `DELETE FROM oauth_tokens WHERE hash IN
-				(SELECT hash FROM oauth_tokens WHERE expires_at <= ? LIMIT ?)`, sqltext.Micros(t.Now), int64(housekeepPage))
-			more = n == housekeepPage
+				(SELECT hash FROM oauth_tokens WHERE expires_at <= ? LIMIT ?)`, sqltext.Micros(t.Now), int64(unit.HousekeepPage))
+			more = n == unit.HousekeepPage
 			return err
 		})
 		if err != nil {

@@ -193,7 +193,7 @@ func (s *Accounts) dropRevisionsOf(ctx context.Context, ids []hook.ID, last stri
 			return err
 		}
 		if ids = ids[done:]; len(ids) > 0 {
-			if err := sqltext.Pause(ctx, pagePause); err != nil {
+			if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 				return err
 			}
 		}

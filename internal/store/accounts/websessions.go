@@ -306,13 +306,13 @@ func (t *tx) dropLinks(most int) error {
 // expireWebSessions deletes sessions and links that expired some time ago.
 func (s *Accounts) expireWebSessions(ctx context.Context) error {
 	for more := true; more; {
-		err := s.maintain(ctx, "expire sessions", housekeepPage, func(t *tx) error {
+		err := s.maintain(ctx, "expire sessions", unit.HousekeepPage, func(t *tx) error {
 			n, err := t.Exec("expire sessions", `DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE expires_at <= ? LIMIT ?)`,
-				sqltext.Micros(t.Now.Add(-hook.WebSessionKept)), int64(housekeepPage))
-			if more = n == housekeepPage; err != nil {
+				sqltext.Micros(t.Now.Add(-hook.WebSessionKept)), int64(unit.HousekeepPage))
+			if more = n == unit.HousekeepPage; err != nil {
 				return err
 			}
-			return t.dropLinks(housekeepPage)
+			return t.dropLinks(unit.HousekeepPage)
 		})
 		if err != nil {
 			return err

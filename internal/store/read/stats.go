@@ -42,21 +42,30 @@ func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, err
 	return out, nil
 }
 
-func (l *Lists) buckets(ctx context.Context, q hook.StatsQuery, buckets []hook.Tally) error {
-	var view *sqltext.View
-	err := l.db.Retry(ctx, func() (err error) {
+// statsView begins a view of the log and of the sums of the same moment. The caller must call Done.
+func (l *Lists) statsView(ctx context.Context) (view *sqltext.View, err error) {
+	err = l.db.Retry(ctx, func() (err error) {
 		view, err = l.db.View(ctx)
 		return err
 	})
+	return view, err
+}
+
+// statSpan returns the span of the tallies that a query adds up.
+func statSpan(q hook.StatsQuery) int64 {
+	if q.Step < time.Hour {
+		return sqltext.SpanMinute
+	}
+	return sqltext.SpanHour
+}
+
+func (l *Lists) buckets(ctx context.Context, q hook.StatsQuery, buckets []hook.Tally) error {
+	view, err := l.statsView(ctx)
 	if err != nil {
 		return err
 	}
 	defer view.Done()
-	span := int64(sqltext.SpanHour)
-	if q.Step < time.Hour {
-		span = sqltext.SpanMinute
-	}
-	from, to := sqltext.Micros(q.From), sqltext.Micros(q.To)
+	span, from, to := statSpan(q), sqltext.Micros(q.From), sqltext.Micros(q.To)
 	bucket := func(start int64) *hook.Tally { return &buckets[(start-from)/q.Step.Microseconds()] }
 	subject := sqltext.Subject{Scope: q.Scope, Endpoint: q.Endpoint}
 	_, err = sqltext.Collect(ctx, view, func(row sqltext.Scanner) (none struct{}, err error) {
@@ -104,19 +113,12 @@ func (l *Lists) BucketsOf(ctx context.Context, q hook.StatsQuery, ids []hook.ID)
 }
 
 func (l *Lists) bucketsOf(ctx context.Context, q hook.StatsQuery, ids []hook.ID, found map[hook.ID][]hook.Tally) error {
-	var view *sqltext.View
-	err := l.db.Retry(ctx, func() (err error) {
-		view, err = l.db.View(ctx)
-		return err
-	})
+	view, err := l.statsView(ctx)
 	if err != nil {
 		return err
 	}
 	defer view.Done()
-	span, from, to := int64(sqltext.SpanHour), sqltext.Micros(q.From), sqltext.Micros(q.To)
-	if q.Step < time.Hour {
-		span = sqltext.SpanMinute
-	}
+	span, from, to := statSpan(q), sqltext.Micros(q.From), sqltext.Micros(q.To)
 	bucket := func(id hook.ID, start int64) *hook.Tally {
 		if found[id] == nil {
 			found[id] = make([]hook.Tally, q.To.Sub(q.From)/q.Step)

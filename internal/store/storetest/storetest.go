@@ -6,7 +6,6 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"sync"
 	"testing"
@@ -172,11 +171,7 @@ var (
 )
 
 func newWorld(t *testing.T, h *Harness) *world {
-	keys, err := seal.New(bytes.Repeat([]byte{7}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &world{T: t, ctx: t.Context(), harness: h, keys: keys, room: 1000,
+	return &world{T: t, ctx: t.Context(), harness: h, keys: Keyring(t, 7), room: 1000,
 		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), signal: make(chan struct{}, 1)}
 }
 

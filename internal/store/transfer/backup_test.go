@@ -12,13 +12,14 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
 // missingIn returns how many of the events are missing from the database in the directory.
 func missingIn(t *testing.T, dir string, events []hook.ID) (missing int) {
 	t.Helper()
-	s := open(t, store.Options{Dir: dir, Reserve: -1})
+	s := storetest.Open(t, store.Options{Dir: dir, Reserve: -1})
 	defer func() { _ = s.Close() }()
 	for _, id := range events {
 		if _, err := s.Event(t.Context(), live, id); err != nil {
@@ -32,7 +33,7 @@ func missingIn(t *testing.T, dir string, events []hook.ID) (missing int) {
 // acknowledged before it started.
 func TestBackupUnderLoad(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir, Reserve: -1})
+	s := storetest.Open(t, store.Options{Dir: dir, Reserve: -1})
 	var mu sync.Mutex
 	var acked []hook.ID
 	stop := make(chan struct{})
@@ -45,7 +46,7 @@ func TestBackupUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				id, err := s.publish(500)
+				id, err := s.PublishBytes(500)
 				if err != nil {
 					t.Error(err)
 					return
@@ -72,7 +73,7 @@ func TestBackupUnderLoad(t *testing.T) {
 		want := before()
 		at := time.Now()
 		file := filepath.Join(t.TempDir(), "b.db")
-		c, err := transfer.Backup(t.Context(), source, file, keyring(t, 7), at)
+		c, err := transfer.Backup(t.Context(), source, file, storetest.Keyring(t, 7), at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +84,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			t.Errorf("the mode of the backup is %v: %v", info.Mode(), err)
 		}
 		to := filepath.Join(t.TempDir(), "data", "posthorn.db")
-		if _, err := transfer.Restore(t.Context(), file, to, keyring(t, 7), false, at); err != nil {
+		if _, err := transfer.Restore(t.Context(), file, to, storetest.Keyring(t, 7), false, at); err != nil {
 			t.Fatal(err)
 		}
 		if n := missingIn(t, filepath.Dir(to), want); n > 0 {
@@ -109,27 +110,27 @@ func TestBackupUnderLoad(t *testing.T) {
 // Restore keeps the previous store under another name, with its log.
 func TestRestoreKeepsWhatWasThere(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir, Reserve: -1})
-	first, err := s.publish(10)
+	s := storetest.Open(t, store.Options{Dir: dir, Reserve: -1})
+	first, err := s.PublishBytes(10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file, db := filepath.Join(t.TempDir(), "b.db"), filepath.Join(dir, "posthorn.db")
-	if _, err := transfer.Backup(t.Context(), db, file, keyring(t, 7), time.Now()); err != nil {
+	if _, err := transfer.Backup(t.Context(), db, file, storetest.Keyring(t, 7), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	later, err := s.publish(10)
+	later, err := s.PublishBytes(10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := transfer.Restore(t.Context(), file, db, keyring(t, 7), true, time.Now()); !errors.Is(err, store.ErrLocked) {
+	if _, err := transfer.Restore(t.Context(), file, db, storetest.Keyring(t, 7), true, time.Now()); !errors.Is(err, store.ErrLocked) {
 		t.Errorf("while a server works on it: %v", err)
 	}
 	_ = s.Close()
-	if _, err := transfer.Restore(t.Context(), file, db, keyring(t, 7), false, time.Now()); !errors.Is(err, transfer.ErrOccupied) {
+	if _, err := transfer.Restore(t.Context(), file, db, storetest.Keyring(t, 7), false, time.Now()); !errors.Is(err, transfer.ErrOccupied) {
 		t.Errorf("over a store: %v", err)
 	}
-	r, err := transfer.Restore(t.Context(), file, db, keyring(t, 7), true, time.Now())
+	r, err := transfer.Restore(t.Context(), file, db, storetest.Keyring(t, 7), true, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,20 +152,20 @@ func TestRestoreKeepsWhatWasThere(t *testing.T) {
 // An invalid backup is refused, and nothing is changed or left behind.
 func TestBadBackups(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir, Reserve: -1})
+	s := storetest.Open(t, store.Options{Dir: dir, Reserve: -1})
 	for range 40 {
-		if _, err := s.publish(2000); err != nil {
+		if _, err := s.PublishBytes(2000); err != nil {
 			t.Fatal(err)
 		}
 	}
 	good, db := filepath.Join(t.TempDir(), "b.db"), filepath.Join(dir, "posthorn.db")
-	if _, err := transfer.Backup(t.Context(), db, good, keyring(t, 7), time.Now()); err != nil {
+	if _, err := transfer.Backup(t.Context(), db, good, storetest.Keyring(t, 7), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := transfer.Backup(t.Context(), db, good, keyring(t, 7), time.Now()); !errors.Is(err, transfer.ErrExists) {
+	if _, err := transfer.Backup(t.Context(), db, good, storetest.Keyring(t, 7), time.Now()); !errors.Is(err, transfer.ErrExists) {
 		t.Errorf("onto a file that exists: %v", err)
 	}
-	if _, err := transfer.Backup(t.Context(), db, good+"2", keyring(t, 8), time.Now()); !errors.Is(err, store.ErrMasterKeyMismatch) {
+	if _, err := transfer.Backup(t.Context(), db, good+"2", storetest.Keyring(t, 8), time.Now()); !errors.Is(err, store.ErrMasterKeyMismatch) {
 		t.Errorf("with another master key: %v", err)
 	}
 	if _, err := os.Stat(good + "2"); !errors.Is(err, fs.ErrNotExist) {
@@ -193,7 +194,7 @@ func TestBadBackups(t *testing.T) {
 			t.Fatal(err)
 		}
 		to := filepath.Join(t.TempDir(), "posthorn.db")
-		_, err := transfer.Restore(t.Context(), file, to, keyring(t, 7), false, time.Now())
+		_, err := transfer.Restore(t.Context(), file, to, storetest.Keyring(t, 7), false, time.Now())
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
@@ -15,14 +16,14 @@ import (
 // attempt. Run it with -benchtime=200000x.
 func BenchmarkMove(b *testing.B) {
 	dir, target := b.TempDir(), pgtest.Database(b)
-	s := open(b, store.Options{Dir: dir, Reserve: -1, Synchronous: "off"})
+	s := storetest.Open(b, store.Options{Dir: dir, Reserve: -1, Synchronous: "off"})
 	for left := b.N; left > 0; left -= 2000 {
 		n := min(left, 2000)
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
 				for range max(n/20, 1) {
-					if _, err := s.publish(1000); err != nil {
+					if _, err := s.PublishBytes(1000); err != nil {
 						b.Error(err)
 					}
 				}
@@ -30,10 +31,10 @@ func BenchmarkMove(b *testing.B) {
 		}
 		all.Wait()
 		var jobs []hook.Job
-		for jobs = s.take(); len(jobs) > 0; {
+		for jobs = s.Take(); len(jobs) > 0; {
 			part := jobs[:min(len(jobs), 200)]
 			jobs = jobs[len(part):]
-			if err := s.settle(part...); err != nil {
+			if err := s.Succeed(part...); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -42,7 +43,7 @@ func BenchmarkMove(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ResetTimer()
-	counts, err := transfer.Move(b.Context(), transfer.Options{From: filepath.Join(dir, "posthorn.db"), To: target, Keys: keyring(b, 7)})
+	counts, err := transfer.Move(b.Context(), transfer.Options{From: filepath.Join(dir, "posthorn.db"), To: target, Keys: storetest.Keyring(b, 7)})
 	b.StopTimer()
 	if err != nil {
 		b.Fatal(err)

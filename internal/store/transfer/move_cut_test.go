@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
@@ -18,7 +19,7 @@ func TestMoveIsAllOrNothing(t *testing.T) {
 	f, server := fill(t), pgtest.Shared(t)
 	target := server.Database(t)
 	cut := pgtest.NewCut(t, server)
-	o := transfer.Options{From: filepath.Join(f.dir, "posthorn.db"), To: cut.URL(t, target), Keys: keyring(t, 7)}
+	o := transfer.Options{From: filepath.Join(f.dir, "posthorn.db"), To: cut.URL(t, target), Keys: storetest.Keyring(t, 7)}
 	for _, c := range []struct {
 		at      string
 		end     func(stop context.CancelFunc)
@@ -80,7 +81,7 @@ func TestMoveFindsWhatTheTargetChanges(t *testing.T) {
 // openEmpty opens an empty store on PostgreSQL.
 func openEmpty(t *testing.T, target string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Postgres: target, Keys: keyring(t, 7)})
+	s, err := store.Open(t.Context(), store.Options{Postgres: target, Keys: storetest.Keyring(t, 7)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +93,8 @@ func TestMoveAfterKill(t *testing.T) {
 	f, target := fill(t), pgtest.Database(t)
 	o := f.options()
 	o.Dir = f.dir
-	s := open(t, o)
-	if _, err := s.publish(100); err != nil {
+	s := storetest.Open(t, o)
+	if _, err := s.PublishBytes(100); err != nil {
 		t.Fatal(err)
 	}
 	killed := t.TempDir()

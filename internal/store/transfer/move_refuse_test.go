@@ -16,6 +16,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/store/pgtest"
+	"github.com/posthorn/posthorn/internal/store/storetest"
 	"github.com/posthorn/posthorn/internal/store/transfer"
 )
 
@@ -67,7 +68,7 @@ var apart = []string{"meta", "config", "news", "nodes", "node_writes", "goose_db
 // The comparison detects a change of any value.
 func TestMoveComparesEverything(t *testing.T) {
 	f, target := fill(t), pgtest.Database(t)
-	o := transfer.Options{From: filepath.Join(f.dir, "posthorn.db"), To: target, Keys: keyring(t, 7)}
+	o := transfer.Options{From: filepath.Join(f.dir, "posthorn.db"), To: target, Keys: storetest.Keyring(t, 7)}
 	if _, err := transfer.Move(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +151,7 @@ func restore(t *testing.T, c *pgx.Conn, table string) {
 func TestSchemasAgree(t *testing.T) {
 	dir, target := t.TempDir(), pgtest.Database(t)
 	for _, o := range []store.Options{{Dir: dir, Reserve: -1}, {Postgres: target}} {
-		if err := open(t, o).Close(); err != nil {
+		if err := storetest.Open(t, o).Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -218,7 +219,7 @@ func TestMoveRefuses(t *testing.T) {
 	f, target := fill(t), pgtest.Database(t)
 	from := filepath.Join(f.dir, "posthorn.db")
 	template := pgtest.Database(t)
-	if err := open(t, store.Options{Postgres: template}).Close(); err != nil {
+	if err := storetest.Open(t, store.Options{Postgres: template}).Close(); err != nil {
 		t.Fatal(err)
 	}
 	copied := func(statement string) string {
@@ -271,7 +272,7 @@ func TestMoveRefuses(t *testing.T) {
 			SELECT unhex(printf('01%02x0000000070008000000000000000', v)), mode, tenant, public_id, kind, type, created_at, accepted_at, data, checksum, payload_removed_at, channels, deliver_at
 			FROM (SELECT * FROM events LIMIT 1), n`), to: small.Database(t), is: store.ErrPostgres, says: "events of 13 days"},
 	} {
-		o := transfer.Options{From: c.from, To: c.to, Keys: keyring(t, max(c.key, 7))}
+		o := transfer.Options{From: c.from, To: c.to, Keys: storetest.Keyring(t, max(c.key, 7))}
 		if o.From == "" {
 			o.From = from
 		}
@@ -290,7 +291,7 @@ func TestMoveRefuses(t *testing.T) {
 	}
 	o := f.options()
 	o.Dir = f.dir
-	working := open(t, o)
+	working := storetest.Open(t, o)
 	if _, err := move(t, from, target); !errors.Is(err, store.ErrLocked) {
 		t.Errorf("while a server works there: %v", err)
 	}

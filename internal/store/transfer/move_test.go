@@ -42,14 +42,14 @@ func TestConformanceAfterMove(t *testing.T) {
 				}
 				return store.Open(context.Background(), o)
 			},
-			Bytes: func() []byte { return slurp(t, dir) },
+			Bytes: func() []byte { return storetest.Bytes(t, dir) },
 		}
 	})
 }
 
 // full is a store with rows in every table.
 type full struct {
-	*opened
+	*storetest.Opened
 	dir    string
 	passed *atomic.Int64  // time since the start, in nanoseconds
 	shown  *hook.Endpoint // with every field of an endpoint set
@@ -73,7 +73,7 @@ func fill(t *testing.T) *full {
 	f := &full{dir: t.TempDir(), passed: new(atomic.Int64), token: [32]byte{1, 2}, hash: [32]byte{3}}
 	o := f.options()
 	o.Dir = f.dir
-	f.opened = open(t, o)
+	f.Opened = storetest.Open(t, o)
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
@@ -104,11 +104,11 @@ func fill(t *testing.T) *full {
 	must(err)
 	publish := func(eventType string, id hook.ID, once *hook.Once) []hook.Job {
 		t.Helper()
-		f.take()
+		f.Take()
 		out, _, err := f.Publish(ctx, []hook.NewEvent{{Scope: live, Type: eventType, PublicID: id, Data: []byte(`{"n":"` + eventType + `"}`), Tags: hook.Tags{{Name: "of", Value: eventType}}}}, profileOf, once)
 		must(err)
 		must(out[0].Err)
-		return f.take()
+		return f.Take()
 	}
 	settle := func(status int, class hook.Class, jobs ...hook.Job) {
 		t.Helper()
@@ -128,7 +128,7 @@ func fill(t *testing.T) *full {
 		_, _, err = f.CreateEndpoint(ctx, hook.Endpoint{Scope: agency, URL: "https://example.com/none", Types: hook.Filter{}, Profile: "standard"}, nil)
 		must(err)
 	}
-	settle(200, "", f.take()...)
+	settle(200, "", f.Take()...)
 	settle(200, "", publish("done", hook.ID{9, 9}, onceOf("k"))...)
 	must(f.SetRetention(ctx, live, hook.Retention{Payloads: time.Hour, Answers: hook.NotSet, Events: hook.NotSet}))
 	for _, later := range []time.Duration{2 * time.Hour, time.Minute} { // statistics of periods that have ended
@@ -235,7 +235,7 @@ func told(t *testing.T, s *store.Store) map[string]any {
 
 func move(t *testing.T, from, to string) ([]transfer.TableCount, error) {
 	t.Helper()
-	return transfer.Move(t.Context(), transfer.Options{From: from, To: to, Keys: keyring(t, 7)})
+	return transfer.Move(t.Context(), transfer.Options{From: from, To: to, Keys: storetest.Keyring(t, 7)})
 }
 
 func TestMove(t *testing.T) {
@@ -243,12 +243,12 @@ func TestMove(t *testing.T) {
 	from := filepath.Join(f.dir, "posthorn.db")
 	o := f.options()
 	o.Dir = f.dir
-	before := open(t, o)
+	before := storetest.Open(t, o)
 	want := told(t, before.Store)
 	if err := before.Close(); err != nil {
 		t.Fatal(err)
 	}
-	fingerprint := sha256.Sum256(slurp(t, f.dir))
+	fingerprint := sha256.Sum256(storetest.Bytes(t, f.dir))
 	counts, err := move(t, from, target)
 	if err != nil {
 		t.Fatal(err)
@@ -258,10 +258,10 @@ func TestMove(t *testing.T) {
 			t.Errorf("%s was empty: nothing was shown", c.Table)
 		}
 	}
-	if fingerprint != sha256.Sum256(slurp(t, f.dir)) {
+	if fingerprint != sha256.Sum256(storetest.Bytes(t, f.dir)) {
 		t.Error("the source was changed")
 	}
-	if _, err := transfer.Compare(t.Context(), transfer.Options{From: from, To: target, Keys: keyring(t, 7)}); err != nil {
+	if _, err := transfer.Compare(t.Context(), transfer.Options{From: from, To: target, Keys: storetest.Keyring(t, 7)}); err != nil {
 		t.Errorf("compared afterwards: %v", err)
 	}
 	if rows := query[int](t, target, "SELECT (SELECT count(*) FROM events_default) + (SELECT count(*) FROM deliveries_default) + (SELECT count(*) FROM attempts_default)"); rows != 0 {
@@ -271,7 +271,7 @@ func TestMove(t *testing.T) {
 		t.Errorf("%d partitions of events for events of 2 days", days)
 	}
 	o.Dir, o.Postgres = "", target
-	s := open(t, o)
+	s := storetest.Open(t, o)
 	if diff := cmp.Diff(want, told(t, s.Store), cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("the file said (-), PostgreSQL says (+):\n%s", diff)
 	}
@@ -282,7 +282,7 @@ func TestMove(t *testing.T) {
 }
 
 // goesOn checks that the moved store can be used.
-func (f *full) goesOn(t *testing.T, s *opened, target string) {
+func (f *full) goesOn(t *testing.T, s *storetest.Opened, target string) {
 	t.Helper()
 	ctx := t.Context()
 	if k, err := s.KeyByHash(ctx, f.hash); err != nil || k.Tenant != live.Tenant {
@@ -362,7 +362,7 @@ func (f *full) goesOn(t *testing.T, s *opened, target string) {
 	}
 	newest := query[[]byte](t, target, "SELECT id FROM events ORDER BY id DESC LIMIT 1")
 	f.pass(-400 * 24 * time.Hour) // a clock that is far behind
-	if id, err := s.publish(1); err != nil || slices.Compare(id[:], newest) <= 0 {
+	if id, err := s.PublishBytes(1); err != nil || slices.Compare(id[:], newest) <= 0 {
 		t.Errorf("an id %x after %x, %v", id, newest, err)
 	}
 }

@@ -115,6 +115,14 @@ func (c *Core) Wait() { c.tasks.Wait() }
 // Op is an operation of a package that needs only the unit of work.
 type Op = batch.Op[*Tx]
 
+const (
+	// HousekeepPage bounds the rows of a page of background work.
+	HousekeepPage = 500
+	// PagePause is the least pause after a page of background work, which leaves the writer to
+	// other operations.
+	PagePause = 10 * time.Millisecond
+)
+
 // Administration is the key (batch.Op.Key) of operations that belong to no scope.
 const Administration = "administration"
 

@@ -47,7 +47,7 @@ func (s *Keeper) retainAudit(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("drop audit entries: %w", err)
 			}
-			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 				return err
 			}
 			if more, err = sqltext.ReadRow(ctx, s.core.Read, oldestAudit, []any{int64(mode), below[:]}, &chain); err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/directory"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // Binding. Headers and queries that earlier releases sealed are sealed again, bound to the
@@ -33,7 +34,7 @@ func (s *Keeper) bindSealed(ctx context.Context) error {
 			return err
 		}
 		if at = last; more {
-			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 				return err
 			}
 		}

@@ -324,7 +324,7 @@ func (s *Keeper) forgetDays(ctx context.Context, day int64) error {
 		if len(scopes) == 0 {
 			return nil
 		}
-		err = s.maintain(ctx, "forget bytes of old days", housekeepPage, func(t *tx) error {
+		err = s.maintain(ctx, "forget bytes of old days", unit.HousekeepPage, func(t *tx) error {
 			for _, scope := range scopes {
 				if _, err := t.Exec("forget bytes of old days", forgetDays, int64(scope.Mode), scope.Tenant, day); err != nil {
 					return err
@@ -338,7 +338,7 @@ func (s *Keeper) forgetDays(ctx context.Context, day int64) error {
 		if last = scopes[len(scopes)-1]; len(scopes) < DaysPage {
 			return nil
 		}
-		if err := sqltext.Pause(ctx, retentionPause); err != nil {
+		if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 			return err
 		}
 	}

@@ -470,7 +470,7 @@ const erasuresKept = 5 * 365 * 24 * time.Hour
 // dropErasures drops receipts past their retention.
 func (s *Keeper) dropErasures(ctx context.Context) error {
 	_, err := s.core.InPages(ctx, "drop receipts of erasures", "DELETE FROM erasures WHERE id IN (SELECT id FROM erasures WHERE ended_at > 0 AND ended_at <= "+
-		itoa(sqltext.Micros(s.core.Now().Add(-erasuresKept)))+" LIMIT ?)", housekeepPage)
+		itoa(sqltext.Micros(s.core.Now().Add(-erasuresKept)))+" LIMIT ?)", unit.HousekeepPage)
 	return err
 }
 
@@ -492,7 +492,7 @@ func (s *Keeper) Reclaim(ctx context.Context, most int64) (hook.Reclaimed, error
 		page.Freed += out.Freed
 		out = page
 		if more = step > 0 && out.Left > 0 && out.Freed < most; more {
-			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 				return out, err
 			}
 		}

@@ -10,8 +10,6 @@ import (
 	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
-const housekeepPage = 500
-
 // Housekeep deletes expired idempotency answers (after 24 hours), tokens, sessions of people, and events older
 // than Options.Retention. Deliveries held for longer than Options.HeldFor fail with reason
 // held_expired. Housekeep drops revisions of endpoints that no one can request any more,
@@ -26,11 +24,11 @@ func (s *Keeper) Housekeep(ctx context.Context) error {
 		return fmt.Errorf("housekeep: %w", err)
 	}
 	for more := true; more; {
-		err := s.maintain(ctx, "housekeep", housekeepPage, func(t *tx) error {
+		err := s.maintain(ctx, "housekeep", unit.HousekeepPage, func(t *tx) error {
 			n, err := t.Exec("expire answers", `DELETE FROM idempotency WHERE (mode, tenant, route, key) IN
 				(SELECT mode, tenant, route, key FROM idempotency WHERE created_at <= ? LIMIT ?)`,
-				sqltext.Micros(t.Now.Add(-unit.OnceFor)), int64(housekeepPage))
-			more = n == housekeepPage
+				sqltext.Micros(t.Now.Add(-unit.OnceFor)), int64(unit.HousekeepPage))
+			more = n == unit.HousekeepPage
 			return err
 		})
 		if err != nil {

@@ -17,9 +17,6 @@ const (
 	// RetentionRows bounds the deliveries that a page of retention reads and the rows that it
 	// drops.
 	RetentionRows = 2000
-	// retentionPause is the least pause after each page, which leaves the writer to other
-	// operations.
-	retentionPause = 10 * time.Millisecond
 	// clockPace is how many times faster than the monotonic clock the clock of retention may
 	// move, see retentionClock.
 	clockPace = 4
@@ -157,7 +154,7 @@ func (d Duties) DropPages(ctx context.Context, from string, until time.Time) err
 // wait for other writes, the longer it pauses: retention uses at most a third of a busy
 // writer.
 func afterPage(ctx context.Context, began time.Time) error {
-	return sqltext.Pause(ctx, max(retentionPause, 2*time.Since(began)))
+	return sqltext.Pause(ctx, max(unit.PagePause, 2*time.Since(began)))
 }
 
 // dropEndpoints drops endpoints that were deleted before until and at least a day before
@@ -178,7 +175,7 @@ func (s *Keeper) dropEndpoints(ctx context.Context, until time.Time) error {
 	}
 	for len(ids) > 0 {
 		var gone int
-		err := s.maintain(ctx, "drop endpoints", housekeepPage, func(t *tx) (err error) {
+		err := s.maintain(ctx, "drop endpoints", unit.HousekeepPage, func(t *tx) (err error) {
 			gone, err = t.dropDeleted(ids)
 			return err
 		})
@@ -186,7 +183,7 @@ func (s *Keeper) dropEndpoints(ctx context.Context, until time.Time) error {
 			return fmt.Errorf("drop deleted endpoints: %w", err)
 		}
 		if ids = ids[gone:]; len(ids) > 0 {
-			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 				return err
 			}
 		}
@@ -198,7 +195,7 @@ func (s *Keeper) dropEndpoints(ctx context.Context, until time.Time) error {
 // their number. An endpoint may have any number of revisions. They are dropped first, and
 // the endpoint with the last of them.
 func (t *tx) dropDeleted(ids []hook.ID) (gone int, err error) {
-	left := int64(housekeepPage)
+	left := int64(unit.HousekeepPage)
 	for _, id := range ids {
 		n, err := t.Exec("drop revisions", `DELETE FROM endpoint_revisions WHERE (endpoint, revision) IN
 			(SELECT endpoint, revision FROM endpoint_revisions WHERE endpoint = ? LIMIT ?)`, id[:], left)

@@ -39,7 +39,7 @@ const (
 // retainClasses removes what is older than the retention of its class.
 func (s *Keeper) retainClasses(ctx context.Context, now time.Time) error {
 	_, err := s.core.InPages(ctx, "forget retention of tenants", `DELETE FROM tenant_retention WHERE (mode, tenant) IN (SELECT r.mode, r.tenant
-		FROM tenant_retention r WHERE NOT EXISTS (SELECT 1 FROM tenants t WHERE t.id = r.tenant) LIMIT ?)`, housekeepPage)
+		FROM tenant_retention r WHERE NOT EXISTS (SELECT 1 FROM tenants t WHERE t.id = r.tenant) LIMIT ?)`, unit.HousekeepPage)
 	if err != nil {
 		return err
 	}

@@ -334,7 +334,7 @@ func (d Duties) ResealTable(ctx context.Context, table int) (changed int, damage
 			if err := s.replaceSealed(ctx, some); err != nil {
 				return changed, damaged, err
 			}
-			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 				return changed, damaged, err
 			}
 		}

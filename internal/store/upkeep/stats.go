@@ -273,7 +273,7 @@ func (d Duties) DropStats(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("drop old statistics: %w", err)
 			}
-			if err := sqltext.Pause(ctx, retentionPause); err != nil {
+			if err := sqltext.Pause(ctx, unit.PagePause); err != nil {
 				return err
 			}
 		}
