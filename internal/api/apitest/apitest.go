@@ -86,7 +86,10 @@ func (w *World) now() time.Time { return time.Now().Add(time.Duration(w.Ahead.Lo
 // Over returns another application over the store.
 func (w *World) Over(t testing.TB, o app.Options) *app.Service {
 	t.Helper()
-	o.Store, o.CheckHeaders, o.Now = w.Store, egress.CheckHeaders, w.now
+	o.Store, o.CheckHeaders = w.Store, egress.CheckHeaders
+	if o.Now == nil {
+		o.Now = w.now
+	}
 	o.Admit = Admit(slog.New(slog.DiscardHandler))
 	if o.Profiles == nil {
 		o.Profiles = profile.Builtin()
