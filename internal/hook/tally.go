@@ -150,7 +150,18 @@ type StatsQuery struct {
 	Endpoint ID // zero: the whole scope
 	From, To time.Time
 	Step     time.Duration
+	Open     OpenParts
 }
+
+// OpenParts says which open work is counted.
+type OpenParts int
+
+// The values of OpenParts. Counting costs up to StatsCap rows of an index for each state.
+const (
+	OpenAll  OpenParts = iota
+	OpenHeld           // held deliveries only
+	OpenNone
+)
 
 // Stats are the tallies of consecutive spans of equal length, without gaps, and the open
 // work now.
@@ -166,6 +177,7 @@ type Stats struct {
 // more".
 type OpenWork struct {
 	Pending, Held int
+	Failed        int       // of one endpoint only
 	Oldest        *Delivery // the oldest pending one that was counted; nil: none is pending
 	OldestWaits   Wait      // what Oldest waits for, as far as the answering node knows
 }

@@ -326,7 +326,7 @@ func (p *endpointPage) settings(v *visit, e *hook.Endpoint) {
 func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 	var word string
 	word, p.Spans = v.spanOf("endpoints/"+p.ID, 3)
-	stats, err := v.service().EndpointStats(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-since[word])})
+	stats, err := v.service().EndpointFigures(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-since[word])})
 	if err != nil {
 		return err
 	}

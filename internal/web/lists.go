@@ -130,7 +130,7 @@ func (p *tenantPage) numbers(v *visit) error {
 	if err != nil {
 		return err
 	}
-	hour, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	hour, err := v.service().Tallies(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (p *overviewPage) numbers(v *visit) error {
 	if err != nil {
 		return err
 	}
-	hour, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	hour, err := v.service().Tallies(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
 	if err != nil {
 		return err
 	}

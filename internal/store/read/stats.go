@@ -22,7 +22,7 @@ const (
 )
 
 // Buckets returns the tallies of a scope or endpoint, and the number of open deliveries in
-// it. From and To are multiples of Step. A step of less than an hour reads minutes, others
+// it. From and To are multiples of Step, or equal: then it only counts. A step of less than an hour reads minutes, others
 // read hours. Buckets reads one consistent state of the database, including everything
 // committed before the call.
 func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error) {
@@ -32,9 +32,11 @@ func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, err
 		return out, err
 	}
 	defer done()
-	out.Buckets = make([]hook.Tally, q.To.Sub(q.From)/q.Step) // not while it waits
-	if err := l.buckets(ctx, q, out.Buckets); err != nil {
-		return out, l.fail("read statistics", err)
+	if q.From.Before(q.To) {
+		out.Buckets = make([]hook.Tally, q.To.Sub(q.From)/q.Step) // not while it waits
+		if err := l.buckets(ctx, q, out.Buckets); err != nil {
+			return out, l.fail("read statistics", err)
+		}
 	}
 	if out.Open, err = l.openWork(ctx, q); err != nil {
 		return out, l.fail("count open deliveries", err)
@@ -210,11 +212,19 @@ func (l *Lists) openWork(ctx context.Context, q hook.StatsQuery) (out hook.OpenW
 		pending, pendingArgs = pendingOfTenant, []any{mode, tenant, hook.StatsCap}
 		held, heldArgs = heldOfTenant, []any{mode, tenant, hook.StatsCap}
 	}
-	var event hook.ID
-	if err := l.db.QueryRowContext(ctx, pending, pendingArgs...).Scan(&out.Pending, sqltext.Blob(event[:])); err != nil {
+	if q.Open == hook.OpenNone {
+		return out, nil
+	}
+	if err := l.db.QueryRowContext(ctx, held, heldArgs...).Scan(&out.Held); err != nil || q.Open == hook.OpenHeld {
 		return out, err
 	}
-	if err := l.db.QueryRowContext(ctx, held, heldArgs...).Scan(&out.Held); err != nil || out.Pending == 0 {
+	if !id.IsZero() {
+		if err := l.db.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed); err != nil {
+			return out, err
+		}
+	}
+	var event hook.ID
+	if err := l.db.QueryRowContext(ctx, pending, pendingArgs...).Scan(&out.Pending, sqltext.Blob(event[:])); err != nil || out.Pending == 0 {
 		return out, err
 	}
 	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanDelivery, oldest, append([]any{event[:]}, oldestArgs...)...)

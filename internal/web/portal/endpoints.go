@@ -229,7 +229,7 @@ func (p *endpointPage) latest(v *visit, id hook.ID, limit int) error {
 
 // numbers fills in the figures and the chart of the last 24 hours.
 func (p *endpointPage) numbers(v *visit, id hook.ID) error {
-	s, err := v.service().EndpointStats(v.ctx(), v.caller, id, app.Span{From: v.now.Add(-24 * time.Hour), To: v.now, Step: "15m"})
+	s, err := v.service().EndpointFigures(v.ctx(), v.caller, id, app.Span{From: v.now.Add(-24 * time.Hour), To: v.now, Step: "15m"})
 	if err != nil {
 		return err
 	}
@@ -242,8 +242,8 @@ func (p *endpointPage) numbers(v *visit, id hook.ID) error {
 		oldest = v.T("figure.oldest", "when", v.when(s.OldestPending).Text)
 	}
 	half, most := "–", "–"
-	if s.Attempts > 0 {
-		half, most = v.span(s.Latency.P50), v.span(s.Latency.P95)
+	if t := &all.AttemptTime; t.Count() > 0 {
+		half, most = v.span(t.Quantile(50)), v.span(t.Quantile(95))
 	}
 	p.Figures = []figure{
 		{Name: v.T("figure.delivered"), Value: v.share(all.Delivered, all.Accepted), Note: v.T("figure.delivered_note", "n", int(all.Delivered))},
