@@ -322,7 +322,8 @@ func (s *Service) EndpointBuckets(ctx context.Context, c Caller, id hook.ID, spa
 	if err != nil {
 		return hook.Stats{}, err
 	}
-	return s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: id, Open: hook.OpenNone}, span)
+	span.Open = hook.OpenNone
+	return s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: id}, span)
 }
 
 var errSecretDamaged = &hook.Error{Code: hook.CodeEndpointDamaged,

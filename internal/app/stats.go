@@ -14,6 +14,7 @@ import (
 type Span struct {
 	From, To time.Time
 	Step     string
+	Open     hook.OpenParts // what is counted beside it
 }
 
 // steps are the permitted lengths of a bucket.
@@ -50,32 +51,6 @@ func (s *Service) Stats(ctx context.Context, c Caller, tenant string, span Span)
 	return s.stats(ctx, hook.StatsQuery{Scope: scope}, span)
 }
 
-// Tallies is Stats without the open work.
-func (s *Service) Tallies(ctx context.Context, c Caller, tenant string, span Span) (hook.Stats, error) {
-	scope, err := c.reach(tenant)
-	if err != nil {
-		return hook.Stats{}, err
-	}
-	if err := s.checkNamed(ctx, c, scope.Tenant); err != nil {
-		return hook.Stats{}, err
-	}
-	return s.stats(ctx, hook.StatsQuery{Scope: scope, Open: hook.OpenNone}, span)
-}
-
-// Held returns the number of held deliveries of the mode, or of one tenant in it, up to
-// hook.StatsCap.
-func (s *Service) Held(ctx context.Context, c Caller, tenant string) (int, error) {
-	scope, err := c.reach(tenant)
-	if err != nil {
-		return 0, err
-	}
-	if err := s.checkNamed(ctx, c, scope.Tenant); err != nil {
-		return 0, err
-	}
-	out, err := s.o.Store.Buckets(ctx, hook.StatsQuery{Scope: scope, Open: hook.OpenHeld})
-	return out.Open.Held, err
-}
-
 // StatsOf returns the tallies of endpoints that the caller was shown, at most hook.MaxStatsOf,
 // over a span. An endpoint without any is left out.
 func (s *Service) StatsOf(ctx context.Context, c Caller, page []hook.Endpoint, span Span) (map[hook.ID][]hook.Tally, error) {
@@ -101,6 +76,7 @@ func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook
 	if q.From, q.To, q.Step, err = span.resolve(s.o.Now()); err != nil {
 		return hook.Stats{}, err
 	}
+	q.Open = span.Open
 	out, err := s.o.Store.Buckets(ctx, q)
 	if d := out.Open.Oldest; err == nil && d != nil {
 		out.Open.OldestWaits = s.waitsFor(d)

@@ -153,15 +153,24 @@ type StatsQuery struct {
 	Open     OpenParts
 }
 
-// OpenParts says which open work is counted.
+// OpenParts says which open work is counted. Each state costs as many rows as are counted.
 type OpenParts int
 
-// The values of OpenParts. Counting costs up to StatsCap rows of an index for each state.
+// The values of OpenParts.
 const (
-	OpenAll  OpenParts = iota
-	OpenHeld           // held deliveries only
-	OpenNone
+	OpenAll  OpenParts = iota // up to StatsCap
+	OpenFew                   // up to FewCap, for pages
+	OpenHeld                  // held deliveries only, up to FewCap, and no tallies
+	OpenNone                  // tallies only
 )
+
+// Cap returns how far is counted.
+func (p OpenParts) Cap() int {
+	if p == OpenAll {
+		return StatsCap
+	}
+	return FewCap
+}
 
 // Stats are the tallies of consecutive spans of equal length, without gaps, and the open
 // work now.
@@ -173,7 +182,7 @@ type Stats struct {
 	Open    OpenWork
 }
 
-// OpenWork is the open work in a scope now. Counts are at most StatsCap, which means "or
+// OpenWork is the open work in a scope now. Counts are at most OpenParts.Cap, which means "or
 // more".
 type OpenWork struct {
 	Pending, Held int

@@ -262,8 +262,8 @@ func (v *visit) afterText() string {
 // stateChips returns the chips above the list, with the numbers that cost nothing.
 func (v *visit) stateChips(filter map[string]string) (out []choice) {
 	open := map[string]string{}
-	if held, err := v.service().Held(v.ctx(), v.caller, filter["tenant"]); err == nil {
-		open["Held"] = count(held, hook.StatsCap)
+	if stats, err := v.service().Stats(v.ctx(), v.caller, filter["tenant"], app.Span{Open: hook.OpenHeld}); err == nil {
+		open["Held"] = count(stats.Open.Held, hook.FewCap)
 	}
 	for _, s := range stateChoices {
 		with := pairs(filter, "state", s.state, "tried", s.tried)

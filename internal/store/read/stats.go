@@ -22,7 +22,7 @@ const (
 )
 
 // Buckets returns the tallies of a scope or endpoint, and the number of open deliveries in
-// it. From and To are multiples of Step, or equal: then it only counts. A step of less than an hour reads minutes, others
+// it. From and To are multiples of Step. A step of less than an hour reads minutes, others
 // read hours. Buckets reads one consistent state of the database, including everything
 // committed before the call.
 func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error) {
@@ -32,7 +32,7 @@ func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, err
 		return out, err
 	}
 	defer done()
-	if q.From.Before(q.To) {
+	if q.Open != hook.OpenHeld {
 		out.Buckets = make([]hook.Tally, q.To.Sub(q.From)/q.Step) // not while it waits
 		if err := l.buckets(ctx, q, out.Buckets); err != nil {
 			return out, l.fail("read statistics", err)
@@ -199,27 +199,27 @@ const (
 )
 
 func (l *Lists) openWork(ctx context.Context, q hook.StatsQuery) (out hook.OpenWork, err error) {
-	mode, tenant, id := q.Scope.Mode, q.Scope.Tenant, q.Endpoint
-	pending, pendingArgs := pendingIn, []any{hook.StatsCap, mode}
-	held, heldArgs := heldIn, []any{mode, hook.StatsCap}
+	if q.Open == hook.OpenNone {
+		return out, nil
+	}
+	mode, tenant, id, most := q.Scope.Mode, q.Scope.Tenant, q.Endpoint, q.Open.Cap()
+	pending, pendingArgs := pendingIn, []any{most, mode}
+	held, heldArgs := heldIn, []any{mode, most}
 	oldest, oldestArgs := oldestPending, []any{mode, tenant, tenant}
 	switch {
 	case !id.IsZero():
-		pending, pendingArgs = pendingOf, []any{id[:], hook.StatsCap}
-		held, heldArgs = heldOf, []any{id[:], hook.StatsCap}
+		pending, pendingArgs = pendingOf, []any{id[:], most}
+		held, heldArgs = heldOf, []any{id[:], most}
 		oldest, oldestArgs = oldestOf, []any{id[:]}
 	case tenant != "":
-		pending, pendingArgs = pendingOfTenant, []any{mode, tenant, hook.StatsCap}
-		held, heldArgs = heldOfTenant, []any{mode, tenant, hook.StatsCap}
-	}
-	if q.Open == hook.OpenNone {
-		return out, nil
+		pending, pendingArgs = pendingOfTenant, []any{mode, tenant, most}
+		held, heldArgs = heldOfTenant, []any{mode, tenant, most}
 	}
 	if err := l.db.QueryRowContext(ctx, held, heldArgs...).Scan(&out.Held); err != nil || q.Open == hook.OpenHeld {
 		return out, err
 	}
 	if !id.IsZero() {
-		if err := l.db.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed); err != nil {
+		if err := l.db.QueryRowContext(ctx, failedOf, id[:], most).Scan(&out.Failed); err != nil {
 			return out, err
 		}
 	}
