@@ -161,6 +161,26 @@ type StatsQuery struct {
 	Endpoint ID // zero: the whole scope
 	From, To time.Time
 	Step     time.Duration
+	Open     OpenParts
+}
+
+// OpenParts says which open work is counted. Each state costs as many rows as are counted.
+type OpenParts int
+
+// The values of OpenParts.
+const (
+	OpenAll  OpenParts = iota // up to StatsCap
+	OpenFew                   // up to FewCap, for pages
+	OpenHeld                  // held deliveries only, up to FewCap, and no tallies
+	OpenNone                  // tallies only
+)
+
+// Cap returns how far is counted.
+func (p OpenParts) Cap() int {
+	if p == OpenAll {
+		return StatsCap
+	}
+	return FewCap
 }
 
 // Stats are the tallies of consecutive spans of equal length, without gaps, and the open
@@ -173,10 +193,11 @@ type Stats struct {
 	Open    OpenWork
 }
 
-// OpenWork is the open work in a scope now. Counts are at most StatsCap, which means "or
+// OpenWork is the open work in a scope now. Counts are at most OpenParts.Cap, which means "or
 // more".
 type OpenWork struct {
 	Pending, Held int
+	Failed        int       // of one endpoint only
 	Oldest        *Delivery // the oldest pending one that was counted; nil: none is pending
 	OldestWaits   Wait      // what Oldest waits for, as far as the answering node knows
 }

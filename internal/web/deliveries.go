@@ -286,8 +286,8 @@ func (v *visit) afterText() string {
 // stateChips returns the chips above the list, with the numbers that cost nothing.
 func (v *visit) stateChips(filter map[string]string) (out []choice) {
 	open := map[string]string{}
-	if stats, err := v.service().Stats(v.ctx(), v.caller, filter["tenant"], app.Span{From: v.now.Add(-time.Minute), Step: "1m"}); err == nil {
-		open["Held"] = count(stats.Open.Held, hook.StatsCap)
+	if stats, err := v.service().Stats(v.ctx(), v.caller, filter["tenant"], app.Span{Open: hook.OpenHeld}); err == nil {
+		open["Held"] = count(stats.Open.Held, hook.FewCap)
 	}
 	for _, s := range stateChoices {
 		with := pairs(filter, "state", s.state, "tried", s.tried)

@@ -333,7 +333,7 @@ func (p *endpointPage) settings(v *visit, e *hook.Endpoint) {
 func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 	var word string
 	word, p.Spans = v.spanOf("endpoints/"+p.ID, 3)
-	stats, err := v.service().EndpointStats(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-since[word])})
+	stats, err := v.service().EndpointFigures(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-since[word]), Open: hook.OpenFew})
 	if err != nil {
 		return err
 	}
@@ -351,11 +351,11 @@ func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 	p.Reasons, _ = v.reasons(&all, "endpoint", p.ID, "since", word)
 	p.Figures = []figure{
 		{Name: "Delivered", Value: chart.Share(succeeded, all.Attempts), Unit: "%", Note: number(succeeded) + " of " + number(all.Attempts) + " attempts" + in},
-		{Name: "Waiting", Value: count(stats.Pending, hook.StatsCap), Note: "nothing waits", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Pending.String())},
+		{Name: "Waiting", Value: count(stats.Pending, hook.FewCap), Note: "nothing waits", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Pending.String())},
 		{Name: "Answer time", Value: "–", Note: "no attempt" + in},
 		{Name: "In flight", Value: "0", Note: "on this node"},
 		{Name: "Held", Value: p.Held, Note: "enabled", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Held.String())},
-		{Name: "Failed", Value: count(stats.Failed, hook.StatsCap), Note: "were given up", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Failed.String())},
+		{Name: "Failed", Value: count(stats.Failed, hook.FewCap), Note: "were given up", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Failed.String())},
 	}
 	if all.Attempts == 0 {
 		p.Figures[0].Unit = ""

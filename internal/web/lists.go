@@ -135,11 +135,11 @@ func tenant(v *visit) (*screen, error) {
 func (p *tenantPage) numbers(v *visit) error {
 	var word string
 	word, p.Spans = v.spanOf("tenants/"+p.ID, len(spanNames))
-	stats, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-since[word])})
+	stats, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-since[word]), Open: hook.OpenFew})
 	if err != nil {
 		return err
 	}
-	hour, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	hour, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-time.Hour), Step: "1m", Open: hook.OpenNone})
 	if err != nil {
 		return err
 	}

@@ -71,11 +71,11 @@ func (v *visit) spanOf(path string, few int, more ...string) (word string, out [
 func (p *overviewPage) numbers(v *visit) error {
 	word, spans := v.spanOf("", len(spanNames))
 	p.Span, p.Spans = spanWord(word), spans
-	stats, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-since[word])})
+	stats, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-since[word]), Open: hook.OpenFew})
 	if err != nil {
 		return err
 	}
-	hour, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	hour, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-time.Hour), Step: "1m", Open: hook.OpenNone})
 	if err != nil {
 		return err
 	}
