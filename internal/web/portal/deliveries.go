@@ -348,7 +348,7 @@ func (v *visit) timeline(p *deliveryPage, row *hook.DeliveryRow, attempts []hook
 		if line.Says = v.T("attempt.counts"); !good {
 			line.Says = v.T("attempt.counts_not", "why", v.class(a.Class))
 		}
-		if v.lang == "en" {
+		if v.lang == "en" && a.Class != hook.ClassStatus { // of a status, the answer says the same
 			line.Message = a.Message
 		}
 		line.Status = page.StatusLine(a.Status)
