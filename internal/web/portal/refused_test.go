@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,11 @@ func TestEnableAsksOnlyAboutWhatIsHeld(t *testing.T) {
 	b, it := w.open(nordlicht, all), w.of[nordlicht]
 	b.post("endpoints/"+it.endpoint.String()+"/disable", nil) // one delivery waits for it
 	b.post("endpoints/"+it.other.String()+"/disable", nil)
+	for held := 0; held == 0; runtime.Gosched() { // a sweep holds it a moment later
+		e, err := w.app.Endpoint(w.ctx, w.admins[hook.Live], it.endpoint)
+		w.must(err)
+		held = e.Held
+	}
 	for id, buttons := range map[hook.ID]int{it.endpoint: 2, it.other: 1} {
 		a := b.get("endpoints/" + id.String() + "/enable")
 		if got := strings.Count(a.Body.String(), "/enable\""); got != buttons {
