@@ -174,7 +174,7 @@ story("S14: in German no English word is left", async ({ page, world, expects, v
   await page.goto(at + "endpoints/new");
   await page.fill("[name=url]", "ftp://hafen.example");
   await press("Endpunkt anlegen");
-  await page.getByRole("alert").filter({ visible: true }).waitFor();
+  await page.locator("[role=alert]:focus").waitFor(); // readers go on there
   await look("a form that was refused");
   await page.goto(at + `endpoints/${good.id}?tab=secret`);
   await press("Wechseln");

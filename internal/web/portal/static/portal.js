@@ -91,6 +91,13 @@ function times() {
 }
 if (body.dataset.ago) setInterval(() => { if (!document.hidden) times(); }, 1000);
 
+// Readers go on at what became of the form that was sent.
+const became = document.querySelector("main .note[role]:not([hidden])");
+if (became) {
+  became.tabIndex = -1;
+  became.focus({ preventScroll: true });
+}
+
 // Where the menu and the tabs scroll, what is current is seen.
 for (const here of document.querySelectorAll(".pnav [aria-current], .tabs [aria-current]")) {
   const row = here.closest("nav");
