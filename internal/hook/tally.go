@@ -53,6 +53,17 @@ func (t *Tally) AddError(class Class, n int64) {
 	t.Errors[at].N += n
 }
 
+// Failed returns how many attempts failed. The others succeeded, also those that sent a delivered
+// event again, which Delivered does not count. ClassTruncated is that of a success.
+func (t *Tally) Failed() (n int64) {
+	for _, e := range t.Errors {
+		if e.Class != ClassTruncated {
+			n += e.N
+		}
+	}
+	return n
+}
+
 // Reset empties the tally. It keeps the memory for reuse.
 func (t *Tally) Reset() {
 	*t = Tally{Errors: t.Errors[:0], AttemptTime: Histogram{t.AttemptTime.Cells[:0]}, DeliveryTime: Histogram{t.DeliveryTime.Cells[:0]}}

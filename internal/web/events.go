@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -14,6 +15,7 @@ import (
 // eventLine is an event in a list.
 type eventLine struct {
 	Href, Type, ID     string
+	Key, Whole         string // of the row; of the event, as ID shows it shortened
 	Tenant, TenantHref string
 	Test               bool
 	Accepted           moment
@@ -65,7 +67,7 @@ func (v *visit) eventLines(rows []hook.Event) []eventLine {
 	out := make([]eventLine, 0, len(rows))
 	for i := range rows {
 		e := &rows[i]
-		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: page.Short(e.PublicID), Tenant: e.Scope.Tenant,
+		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: page.ShortEvent(e.PublicID, e.GivenID), Key: e.ID.String(), Whole: hook.PublicText(e.PublicID, e.GivenID), Tenant: e.Scope.Tenant,
 			TenantHref: v.at("tenants/" + e.Scope.Tenant), Test: e.Kind == hook.TestEvent, Accepted: when(e.AcceptedAt, v.now)})
 	}
 	return out
@@ -205,6 +207,16 @@ func (p *eventPageData) sentence(done int) string {
 
 func (v *visit) why(e *app.Explained) whyLine {
 	line := whyLine{State: badge{"off", "off", "Not sent"}, Href: v.at("endpoints/" + e.Endpoint.String()), Host: page.Short(e.Endpoint), Message: e.Message}
+	switch types := strings.Join(e.Types, " "); {
+	case e.Why == app.WhyMatched && len(e.Channels) == 0 && types == "*":
+		line.Message = "It wanted every event type."
+	case e.Why == app.WhyMatched && len(e.Channels) == 0:
+		line.Message = "It wanted " + types + "."
+	case e.Why == app.WhyType && types == "":
+		line.Message = "It wanted no event type when this one was published."
+	case e.Why == app.WhyType:
+		line.Message = "It wanted only " + types + " when the event was published."
+	}
 	if e.URL != "" {
 		line.Host, line.Path = page.HostOf(e.URL)
 	}

@@ -36,6 +36,15 @@ type plainList struct {
 	More    *sessionBox // below the list; nil: nothing
 }
 
+// rightColumns are the columns of plain lists that hold numbers and times.
+var rightColumns = map[string]bool{"On disk": true, "Version": true, "Endpoints": true, "Made": true, "Changed": true}
+
+// Right reports whether what a column holds stands at its right edge.
+func (p plainList) Right(column int) bool { return rightColumns[p.Columns[column]] }
+
+// RightFact is Right of the column of a fact.
+func (p plainList) RightFact(fact int) bool { return p.Right(fact + 1) }
+
 func tenants(v *visit) (*screen, error) {
 	filter := v.filters("q")
 	rows, next, err := v.service().Tenants(v.ctx(), v.caller, hook.TenantQuery{Name: filter["q"], Page: hook.Page{Cursor: v.query.Get("cursor")}})

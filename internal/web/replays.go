@@ -154,9 +154,9 @@ type replayPreview struct {
 }
 
 type replaySample struct {
-	Href, Type, ID, Answer string
-	State                  badge
-	Accepted               moment
+	Href, Type, ID, Whole, Answer string
+	State                         badge
+	Accepted                      moment
 }
 
 func newReplay(v *visit) (*screen, error) {
@@ -184,7 +184,7 @@ func newReplay(v *visit) (*screen, error) {
 	}
 	for i := range found.Preview.Sample {
 		m := &found.Preview.Sample[i]
-		row := replaySample{Href: v.at("events/"+m.PublicID.String(), "tenant", found.Scope.Tenant), Type: m.Type, ID: page.Short(m.PublicID), Answer: answerWords(m.LastStatus, m.LastError), Accepted: when(m.AcceptedAt, v.now), State: badge{"off", "off", "Missing"}}
+		row := replaySample{Href: v.at("events/"+m.PublicID.String(), "tenant", found.Scope.Tenant), Type: m.Type, ID: page.ShortEvent(m.PublicID, m.GivenID), Whole: hook.PublicText(m.PublicID, m.GivenID), Answer: answerWords(m.LastStatus, m.LastError), Accepted: when(m.AcceptedAt, v.now), State: badge{"off", "off", "Missing"}}
 		if m.Exists {
 			row.State = stateBadge(&hook.Delivery{State: m.State})
 		} else {
@@ -219,7 +219,7 @@ func (f *formValues) replay() (n hook.NewReplay, rate *float64, ok bool) {
 }
 
 func (v *visit) replayForm(f formValues, preview *replayPreview) *screen {
-	p := &replayForm{formValues: f, Action: v.at("replays/new"), Back: v.at("replays"), Preview: preview}
+	p := &replayForm{formValues: f, Action: v.at("replays/new"), Back: v.at("replays"), Preview: preview, Classes: classChoices(f.Value["class"])}
 	s := &screen{Template: "replayform.html", Title: "New replay", Heading: "New replay", Nav: "replays", Data: p, Commands: []string{"posthorn replay create --endpoint ID --after 24h --dry-run"}}
 	for _, source := range []hook.ReplaySource{hook.FromFailed, hook.FromMissing, hook.FromAll} {
 		p.Sources = append(p.Sources, choice{Name: sourceWords[source], Value: string(source), Current: f.Value["source"] == string(source) || f.Value["source"] == "" && source == hook.FromFailed})
