@@ -95,7 +95,7 @@ func publishBeside(t *testing.T, s *Store, events, rate int, read func(context.C
 }
 
 // readScope returns one of four scopes. There are as many as connections that read,
-// because a scope runs one search at a time.
+// because a tenant runs one search at a time.
 func readScope(i int) hook.Scope {
 	return hook.Scope{Tenant: fmt.Sprintf("tenant%d", i%4), Mode: hook.Live}
 }

@@ -103,9 +103,26 @@ func (v *visit) reasons(all *hook.Tally, more ...string) (out []reasonLine, tota
 
 func overview(v *visit) (*screen, error) {
 	p := overviewPage{All: v.at("deliveries"), AllReplay: v.at("replays"), NodesHref: v.at("nodes")}
-	now, err := v.overall()
-	if err != nil {
-		return nil, err
+	var now overall
+	var failed error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		page.Run(func() (err error) {
+			now, err = v.overall()
+			return err
+		}, func(err error) { failed = err })
+	}()
+	var low *concernLine
+	v.beside(side{&p.NoNumbers, "statistics", p.numbers}, side{&p.NoLatest, "latest deliveries", p.latest}, side{&p.NoDisk, "disk", func(v *visit) error {
+		box, use, err := v.disk(shownTenants)
+		if err == nil {
+			p.Disk, low = box, v.diskConcern(use, box)
+		}
+		return err
+	}})
+	if <-read; failed != nil {
+		return nil, failed
 	}
 	for i := range now.concerns[:min(len(now.concerns), 20)] {
 		c := &now.concerns[i]
@@ -119,14 +136,6 @@ func overview(v *visit) (*screen, error) {
 	case !now.all:
 		p.More = fmt.Sprintf("The newest %d endpoints were looked at.", now.endpoints)
 	}
-	var low *concernLine
-	v.beside(side{&p.NoNumbers, "statistics", p.numbers}, side{&p.NoLatest, "latest deliveries", p.latest}, side{&p.NoDisk, "disk", func(v *visit) error {
-		box, use, err := v.disk(shownTenants)
-		if err == nil {
-			p.Disk, low = box, v.diskConcern(use, box)
-		}
-		return err
-	}})
 	if low != nil {
 		p.Attention = append(p.Attention, *low)
 	}

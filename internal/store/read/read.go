@@ -1,7 +1,7 @@
 // Package read implements lists, searches and statistics.
 //
 // The package guarantees that every search examines a bounded number of rows and returns a
-// cursor to continue from, that each scope runs one search at a time, and that a list sees
+// cursor to continue from, that each tenant runs one search at a time and operators two, and that a list sees
 // the last commit. It never sees an uncommitted transaction of the writer, and it changes
 // nothing.
 package read

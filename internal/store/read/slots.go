@@ -20,8 +20,9 @@ func errSlotBusy() error {
 		Message: "Other searches of this tenant are in progress, and this one waited too long or would have to. Send fewer at once, and this one again later."}
 }
 
-// slots allows each scope one search at a time. There are few connections that read, and
-// the requests and attempts of all other tenants share them.
+// slots allows each tenant one search at a time, and operators, whose pages read boxes side by
+// side, two of a mode. There are few connections that read, and the requests and attempts of
+// all other tenants share them.
 type slots struct {
 	mu sync.Mutex
 	of map[hook.Scope]*slot
@@ -32,13 +33,20 @@ type slot struct {
 	free  chan struct{}
 }
 
-// take waits until the scope's slot is free, at most slotWait, or ctx ends. It returns
+func slotsOf(scope hook.Scope) int {
+	if scope.Tenant == "" {
+		return 2
+	}
+	return 1
+}
+
+// take waits until a slot of the scope is free, at most slotWait, or ctx ends. It returns
 // CodeServerBusy if slotWaiters searches wait already. The caller must call done.
 func (s *slots) take(ctx context.Context, scope hook.Scope) (done func(), err error) {
 	s.mu.Lock()
 	own := s.of[scope]
 	if own == nil {
-		own = &slot{free: make(chan struct{}, 1)}
+		own = &slot{free: make(chan struct{}, slotsOf(scope))}
 		if s.of == nil {
 			s.of = map[hook.Scope]*slot{}
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
-// A scope runs one search at a time. Another scope does not wait for it, and no slot
+// A tenant runs one search at a time. Another scope does not wait for it, and no slot
 // remains after the last search.
 func TestSlots(t *testing.T) {
 	var all slots
@@ -37,6 +37,22 @@ func TestSlots(t *testing.T) {
 	second()
 	if len(all.of) != 0 {
 		t.Errorf("%d slots are kept", len(all.of))
+	}
+}
+
+// Operators run two searches of a mode at a time, and not three.
+func TestSlotsOfAMode(t *testing.T) {
+	var all slots
+	mode := hook.Scope{Mode: hook.Live}
+	for range 2 {
+		if _, err := all.take(t.Context(), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := all.take(gone, mode); !errors.Is(err, context.Canceled) {
+		t.Errorf("a third search at the same time: %v", err)
 	}
 }
 
