@@ -170,6 +170,25 @@ type OpenWork struct {
 	OldestWaits   Wait      // what Oldest waits for, as far as the answering node knows
 }
 
+// AtLeast is a count that ends at a bound. More means that there are N or more.
+type AtLeast struct {
+	N    int
+	More bool
+}
+
+// StateCounts are the deliveries of a scope that have not ended well, as they are now.
+// Retrying ones are pending after an attempt, Pending ones were not attempted.
+type StateCounts struct{ Pending, Retrying, Held, Failed AtLeast }
+
+// OpenCounts are the open deliveries of an endpoint now.
+type OpenCounts struct{ Pending, Held AtLeast }
+
+// Bounds of counts of deliveries.
+const (
+	CountCap = 10_000 // of each in StateCounts
+	OpenCap  = 1_000  // of each in OpenCounts
+)
+
 // The spans in which tallies are kept, and for how long.
 const (
 	MinuteStats  = 24 * time.Hour      // tallies of a minute
