@@ -86,7 +86,7 @@ same server without storage, which shows the limit set by the two HTTP hops.`,
 		defer p.progress.Done()
 		return bench(cmd.Context(), cmd.OutOrStdout(), p)
 	}
-	cmd.AddCommand(newBenchServer(), newBenchReceiver(), newBenchReads())
+	cmd.AddCommand(newBenchServer(), newBenchReceiver(), newBenchReads(), newBenchViewers())
 	return cmd
 }
 

@@ -17,7 +17,9 @@ func TestFlagsWithoutEffectAreRefused(t *testing.T) {
 		"--mount other":           "--mount: must be svix",
 		"--batch 1001":            "--batch: must be from 0 to 1000",
 		"reads --deliveries 9999": "--deliveries must be at least 10000",
-		"reads --rounds -1":       "--rounds at least 0",
+		"reads --rounds -1":       "--rounds and --publish at least 0",
+		"reads --publish -1":      "--rounds and --publish at least 0",
+		"viewers --viewers 0":     "each other number at least 1",
 	} {
 		cmd := Command()
 		cmd.SetArgs(strings.Fields(args))

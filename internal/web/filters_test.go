@@ -79,7 +79,7 @@ func TestDeliveriesByStatesAndStatus(t *testing.T) {
 		}
 	}
 	a := b.get("/ui/live/deliveries?state=held&state=failed&status=5xx&tried=yes")
-	for _, want := range []string{`name="state" value="held" checked`, `name="state" value="failed" checked`, `value="5xx"`, "--state &#39;held,failed&#39; --tried true --status-class 5xx", "state=held%2Cfailed", "status_class=5xx"} {
+	for _, want := range []string{`name="state" value="held" checked`, `name="state" value="failed" checked`, `value="5xx"`, "--state &#39;held,failed&#39; --tried true --status-class 5xx", "state=held%2Cfailed", "status_class=5xx", "state failed <span", `href="/ui/live/deliveries?state=failed&amp;status=5xx&amp;tried=yes" title="Drop`} {
 		if !strings.Contains(a.body, want) {
 			t.Errorf("the page has no %s", want)
 		}

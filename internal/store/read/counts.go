@@ -24,23 +24,23 @@ const (
 )
 
 // StateCounts counts the deliveries of a scope, or of one endpoint, that have not ended well,
-// each kind up to hook.CountCap.
+// each kind up to hook.FewCap.
 func (l *Lists) StateCounts(ctx context.Context, scope hook.Scope, endpoint hook.ID) (out hook.StateCounts, err error) {
 	done, err := l.slots.take(ctx, scope)
 	if err != nil {
 		return out, err
 	}
 	defer done()
-	tries, triesArgs := triesIn, []any{hook.CountCap}
-	held, heldArgs := heldIn, []any{scope.Mode, hook.CountCap}
+	tries, triesArgs := triesIn, []any{hook.FewCap}
+	held, heldArgs := heldIn, []any{scope.Mode, hook.FewCap}
 	failed, failedArgs := "", []any{}
 	switch {
 	case !endpoint.IsZero():
-		tries, triesArgs = triesOf, []any{endpoint[:], hook.CountCap}
-		held, heldArgs = heldOf, []any{endpoint[:], hook.CountCap}
+		tries, triesArgs = triesOf, []any{endpoint[:], hook.FewCap}
+		held, heldArgs = heldOf, []any{endpoint[:], hook.FewCap}
 		failed, failedArgs = failedOf, heldArgs
 	case scope.Tenant != "":
-		tries, triesArgs = triesOfTenant, []any{scope.Mode, scope.Tenant, hook.CountCap}
+		tries, triesArgs = triesOfTenant, []any{scope.Mode, scope.Tenant, hook.FewCap}
 		held, heldArgs = heldOfTenant, triesArgs
 		failed, failedArgs = failedOfTenant, triesArgs
 	}
@@ -50,11 +50,11 @@ func (l *Lists) StateCounts(ctx context.Context, scope hook.Scope, endpoint hook
 	if err := l.db.QueryRowContext(ctx, held, heldArgs...).Scan(&out.Held.N); err != nil {
 		return out, l.fail("count held deliveries", err)
 	}
-	out.Held.More = out.Held.N == hook.CountCap
+	out.Held.More = out.Held.N == hook.FewCap
 	if failed == "" {
 		err = l.countFailedIn(ctx, scope.Mode, &out.Failed)
 	} else if err = l.db.QueryRowContext(ctx, failed, failedArgs...).Scan(&out.Failed.N); err == nil {
-		out.Failed.More = out.Failed.N == hook.CountCap
+		out.Failed.More = out.Failed.N == hook.FewCap
 	}
 	if err != nil {
 		return out, l.fail("count failed deliveries", err)
@@ -81,7 +81,7 @@ func (l *Lists) countTries(ctx context.Context, mode hook.Mode, out *hook.StateC
 		}
 		return none, nil
 	}, "SELECT w.mode, w.tried, count(*) FROM ("+query+") w GROUP BY w.mode, w.tried", args...)
-	out.Pending.More, out.Retrying.More = read == hook.CountCap, read == hook.CountCap
+	out.Pending.More, out.Retrying.More = read == hook.FewCap, read == hook.FewCap
 	return err
 }
 
@@ -99,8 +99,8 @@ func (l *Lists) countFailedIn(ctx context.Context, mode hook.Mode, out *hook.AtL
 			out.N += n
 		}
 		return none, nil
-	}, failedIn, hook.CountCap)
-	out.More = read == hook.CountCap
+	}, failedIn, hook.FewCap)
+	out.More = read == hook.FewCap
 	return err
 }
 
