@@ -125,3 +125,22 @@ func TestEndpointRowsSayWhatWaits(t *testing.T) {
 		}
 	}
 }
+
+// The page of a profile says which endpoints of the mode use it.
+func TestProfilesSayWhoUsesThem(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey, w.Config.OperatorTestKey)
+	uses := func(path string) string {
+		_, box, _ := strings.Cut(b.get(path).body, `<h2 id="h-u">Who uses it</h2>`)
+		box, _, _ = strings.Cut(box, "</section>")
+		return box
+	}
+	if box := uses("/ui/live/profiles/standard"); !strings.Contains(box, "/ui/live/endpoints/"+w.endpoint.ID) || !strings.Contains(box, "Failing") {
+		t.Errorf("the endpoint is not listed: %s", box)
+	}
+	for _, path := range []string{"/ui/live/profiles/paywise", "/ui/test/profiles/standard"} {
+		if box := uses(path); strings.Contains(box, "<li>") || !strings.Contains(box, "No endpoint in this mode") {
+			t.Errorf("%s: %s", path, box)
+		}
+	}
+}
