@@ -203,6 +203,8 @@ var netExceptions = map[string]string{
 	"internal/importsvix/remote.go": "both servers are the operator's own, named by options of a command; no tenant chooses them",
 	"internal/bench/rig.go":         "the load generator talks to the two processes it started itself",
 	"internal/bench/reads.go":       "the same: it requests pages like a browser",
+	"internal/bench/traffic.go":     "the same: it receives what it published",
+	"internal/bench/viewers.go":     "the same: it follows pages like a browser",
 }
 
 func TestOneEgress(t *testing.T) {

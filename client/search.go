@@ -19,7 +19,7 @@ type Found struct {
 // newest first, at most 20 of a kind.
 type SearchResults struct {
 	Data []Found  `json:"data" nullable:"false" doc:"What was found. Empty: nothing that the key may see."`
-	More []string `json:"more" nullable:"false" doc:"The kinds of which not all is shown: there are more than 20, or 20,000 were looked at. Give more digits."`
+	More []string `json:"more" nullable:"false" doc:"The kinds of which not all is shown: there are more than 20, or 10,000 were looked at. Give more digits."`
 }
 
 // Search finds what an id belongs to: a whole id of any kind, or the first 8 or more

@@ -204,6 +204,9 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 	if q.EventType != "" && !hook.ValidType(q.EventType) {
 		return nil, "", errType("event_type", q.EventType)
 	}
+	if err := checkUID(q.UID); err != nil {
+		return nil, "", err
+	}
 	q.Scope = scope
 	rows, next, err := s.o.Store.Endpoints(ctx, q)
 	if err == nil && len(rows) == 0 {

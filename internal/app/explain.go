@@ -285,22 +285,44 @@ func (s *Service) EndpointStats(ctx context.Context, c Caller, id hook.ID, span 
 	if err != nil {
 		return hook.EndpointStats{}, err
 	}
-	buckets, err := s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: id}, span)
+	now, err := s.figures(ctx, ep, span)
 	if err != nil {
-		return hook.EndpointStats{}, err
+		return now, err
 	}
-	out, err := s.o.Store.EndpointStats(ctx, ep.Scope, id)
-	out.Buckets, out.Pace = buckets, s.paceOf(id)
+	out, err := s.o.Store.RecentStats(ctx, ep.Scope, id)
+	out.Pending, out.Held, out.Failed, out.OldestPending, out.Buckets, out.Pace = now.Pending, now.Held, now.Failed, now.OldestPending, now.Buckets, now.Pace
 	return out, err
 }
 
-// EndpointBuckets returns the tallies of an endpoint, without the figures of EndpointStats
-// that take reading its latest deliveries.
+// EndpointFigures returns the statistics of an endpoint without those of its latest
+// deliveries, which take longer to read than all others.
+func (s *Service) EndpointFigures(ctx context.Context, c Caller, id hook.ID, span Span) (hook.EndpointStats, error) {
+	ep, err := s.endpoint(ctx, c, id)
+	if err != nil {
+		return hook.EndpointStats{}, err
+	}
+	return s.figures(ctx, ep, span)
+}
+
+func (s *Service) figures(ctx context.Context, ep *hook.Endpoint, span Span) (out hook.EndpointStats, err error) {
+	if out.Buckets, err = s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: ep.ID}, span); err != nil {
+		return out, err
+	}
+	open := &out.Buckets.Open
+	out.Pending, out.Held, out.Failed, out.Pace = open.Pending, open.Held, open.Failed, s.paceOf(ep.ID)
+	if open.Oldest != nil {
+		out.OldestPending = open.Oldest.Event.Time()
+	}
+	return out, nil
+}
+
+// EndpointBuckets returns the tallies of an endpoint alone.
 func (s *Service) EndpointBuckets(ctx context.Context, c Caller, id hook.ID, span Span) (hook.Stats, error) {
 	ep, err := s.endpoint(ctx, c, id)
 	if err != nil {
 		return hook.Stats{}, err
 	}
+	span.Open = hook.OpenNone
 	return s.stats(ctx, hook.StatsQuery{Scope: ep.Scope, Endpoint: id}, span)
 }
 

@@ -40,7 +40,7 @@ func (s *Service) Listen(ctx context.Context, c Caller, in NewListener) (Endpoin
 		return Endpoint{}, noTenant("tenant")
 	}
 	if !hook.ValidListenName(in.Name) {
-		return Endpoint{}, invalid("name", "\"name\" must be 1 to 32 letters, digits, dots, underscores and hyphens.")
+		return Endpoint{}, invalid("name", "\"name\" must be 1 to 32 letters, digits, dots, underscores and hyphens, but not . or .. alone.")
 	}
 	if len(in.Types) == 0 {
 		in.Types = []string{"*"}

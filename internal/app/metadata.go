@@ -52,10 +52,13 @@ func Notes(text string) map[string]string {
 	return notes
 }
 
-// checkMetadata bounds a text that Metadata returned.
+// checkMetadata bounds a text that Metadata returned, and refuses an empty name.
 func checkMetadata(text string) error {
 	if len(text) > maxMetadata {
 		return invalid("metadata", fmt.Sprintf("\"metadata\" is too long: as JSON it may have %d bytes, and it has %d.", maxMetadata, len(text)))
+	}
+	if _, unnamed := Notes(text)[""]; unnamed {
+		return invalid("metadata", "\"metadata\" has a value without a name.")
 	}
 	return nil
 }
@@ -63,7 +66,7 @@ func checkMetadata(text string) error {
 // checkUID refuses a name of an endpoint that could not be part of a path.
 func checkUID(uid string) error {
 	if uid != "" && !hook.ValidID(uid, maxUID) {
-		return invalid("uid", "\"uid\" must be 1 to 256 letters, digits, dots, underscores and hyphens.")
+		return invalid("uid", `"uid" must be `+hook.IDRule+".")
 	}
 	return nil
 }
@@ -74,7 +77,7 @@ func (s *Service) MakeTenant(ctx context.Context, c Caller, t hook.Tenant, once 
 		return hook.Tenant{}, nil, err
 	}
 	if t.ID != "" && !hook.ValidTenantID(t.ID) {
-		return hook.Tenant{}, nil, invalid("id", "\"id\" must be 1 to 256 letters, digits, dots, underscores and hyphens.")
+		return hook.Tenant{}, nil, invalid("id", `"id" must be `+hook.IDRule+".")
 	}
 	if err := checkTenant(&t); err != nil {
 		return hook.Tenant{}, nil, err

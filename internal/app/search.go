@@ -16,7 +16,7 @@ func (s *Service) Search(ctx context.Context, c Caller, text string) (hook.Found
 		return hook.FoundPage{}, err
 	}
 	if !hook.ValidTenantID(text) { // the form of all ids
-		return hook.FoundPage{}, invalid("q", "\"q\" must be an id, an event's own id, or at least the first 8 hexadecimal digits of one: 1 to 256 letters, digits, dots, underscores and hyphens. GET /v1/events?tag=name:value finds events by their tags.")
+		return hook.FoundPage{}, invalid("q", "\"q\" must be an id, an event's own id, or at least the first 8 hexadecimal digits of one: "+hook.IDRule+". GET /v1/events?tag=name:value finds events by their tags.")
 	}
 	q := hook.IDQuery{Scope: scope, Text: text, Administers: c.Kind == hook.Operator, Audits: c.may(never) == nil}
 	q.Low, q.High, q.Prefix, q.IsPrefix = hook.IDPrefix(text)

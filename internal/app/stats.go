@@ -14,6 +14,7 @@ import (
 type Span struct {
 	From, To time.Time
 	Step     string
+	Open     hook.OpenParts // what is counted beside it
 }
 
 // steps are the permitted lengths of a bucket.
@@ -75,6 +76,7 @@ func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook
 	if q.From, q.To, q.Step, err = span.resolve(s.o.Now()); err != nil {
 		return hook.Stats{}, err
 	}
+	q.Open = span.Open
 	out, err := s.o.Store.Buckets(ctx, q)
 	if d := out.Open.Oldest; err == nil && d != nil {
 		out.Open.OldestWaits = s.waitsFor(d)

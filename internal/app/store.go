@@ -144,7 +144,7 @@ type InsightStore interface {
 	FindID(ctx context.Context, q hook.IDQuery) (hook.FoundPage, error)
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)
-	EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)
+	RecentStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error)
 	Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, error)
 	BucketsOf(ctx context.Context, q hook.StatsQuery, endpoints []hook.ID) (map[hook.ID][]hook.Tally, error)
 }

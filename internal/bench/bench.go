@@ -79,7 +79,7 @@ With --compare, settings of a scenario are measured in turn and compared with it
 		defer p.progress.Done()
 		return p.bench(cmd.Context(), cmd.OutOrStdout())
 	}
-	cmd.AddCommand(newBenchServer(), newBenchReceiver(), newBenchDelayer(), newBenchReads())
+	cmd.AddCommand(newBenchServer(), newBenchReceiver(), newBenchDelayer(), newBenchReads(), newBenchViewers())
 	return cmd
 }
 

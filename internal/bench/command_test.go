@@ -22,7 +22,9 @@ func TestFlagsWithoutEffectAreRefused(t *testing.T) {
 		"--compare retained":      "--compare retained and --data require each other",
 		"--compare retained --data x --store postgres://x": "leave out --store",
 		"reads --deliveries 9999":                          "--deliveries must be at least 10000",
-		"reads --rounds -1":                                "--rounds at least 0",
+		"reads --rounds -1":                                "--rounds and --publish at least 0",
+		"reads --publish -1":                               "--rounds and --publish at least 0",
+		"viewers --viewers 0":                              "each other number at least 1",
 	} {
 		cmd := Command()
 		cmd.SetArgs(strings.Fields(args))

@@ -80,7 +80,7 @@ func fill(ctx context.Context, dir, database string, deliveries int, say func(st
 	f.store, err = store.Open(ctx, store.Options{Dir: dir, Postgres: database, Keys: keys, Log: slog.New(slog.DiscardHandler), Synchronous: "off", Now: f.now,
 		Room: func(*hook.Endpoint) int { return 1 << 20 }, Committed: f.committed})
 	if err != nil {
-		return err
+		return errors.Join(err, os.RemoveAll(dir)) // it holds the master key of nothing
 	}
 	defer func() { err = errors.Join(err, f.store.Close()) }()
 	if _, _, err := f.store.Recover(ctx); err != nil {

@@ -1,6 +1,9 @@
 package bench
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -65,6 +68,23 @@ func TestFillMakesEveryKindOfRow(t *testing.T) {
 	for _, d := range due {
 		if time.Until(d.At) < time.Hour {
 			t.Errorf("endpoint %s has work at %v", d.Target.ID, d.At)
+		}
+	}
+}
+
+// A database that cannot be opened leaves no directory behind, which would refuse the next
+// run with a right one.
+func TestFillWithoutDatabase(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, database := range []string{"postgres://127.0.0.1:1/none?connect_timeout=1", "not a url"} {
+		cmd := Command()
+		cmd.SetArgs([]string{"reads", "--store", database, "--deliveries", "10000", "--data", "made"})
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		if err := cmd.ExecuteContext(t.Context()); err == nil {
+			t.Errorf("%s: filled", database)
+		}
+		if _, err := os.Stat("made"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the directory is there: %v", database, err)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type readsPlan struct {
 	store      string // URL of PostgreSQL; empty means SQLite
 	deliveries int
 	rounds     int
+	publish    int // events a second beside the requests
 	budget     time.Duration
 	progress   *cli.Progress
 }
@@ -55,10 +56,11 @@ kept for a second are read anew in each round.`,
 	f.StringVar(&p.store, "store", "", "PostgreSQL database (postgres://...), empty before the first run")
 	f.IntVar(&p.deliveries, "deliveries", 1_000_000, "number of deliveries to fill the store with")
 	f.IntVar(&p.rounds, "rounds", 30, "how often each request is sent; 0 only fills the store")
+	f.IntVar(&p.publish, "publish", 0, "events a second that are published meanwhile, of new tenants with receivers on this machine")
 	duration.Var(f, &p.budget, "budget", 50*time.Millisecond, "requests whose 95th percentile is over this are marked")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if p.deliveries < 10_000 || p.rounds < 0 || p.budget <= 0 {
-			return exit.Usagef("bench reads: --deliveries must be at least 10000, --rounds at least 0, --budget more than 0")
+		if p.deliveries < 10_000 || p.rounds < 0 || p.publish < 0 || p.budget <= 0 {
+			return exit.Usagef("bench reads: --deliveries must be at least 10000, --rounds and --publish at least 0, --budget more than 0")
 		}
 		p.progress = cli.NewProgress(cmd.ErrOrStderr(), 0)
 		defer p.progress.Done()
@@ -91,14 +93,39 @@ func (p *readsPlan) run(ctx context.Context, out io.Writer) error {
 	if err := m.prepare(ctx); err != nil {
 		return err
 	}
+	if err := p.measure(ctx, out, server, m); err != nil {
+		return err
+	}
+	return m.print(ctx, out, p.budget)
+}
+
+// measure sends the requests, while events are published if that was asked for.
+func (p *readsPlan) measure(ctx context.Context, out io.Writer, server *child, m *reader) (err error) {
+	defer p.progress.Done()
+	if p.publish > 0 {
+		load, err := newTraffic(ctx, server, 4)
+		if err != nil {
+			return err
+		}
+		defer load.close()
+		began, failed := time.Now(), make(chan error, 1)
+		loaded, end := context.WithCancel(ctx)
+		go func() { failed <- load.publish(loaded, 16, p.publish) }()
+		defer func() {
+			end()
+			err = errors.Join(err, <-failed)
+			took := time.Since(began).Seconds()
+			p.progress.Done()
+			fmt.Fprintf(out, "beside %.0f events a second, of which %.0f a second were delivered meanwhile\n\n", float64(load.sent.Load())/took, float64(load.received.Load())/took)
+		}()
+	}
 	for round := range p.rounds + 1 { // the first one is not counted
 		p.progress.Say("measuring %d requests, round %d of %d", len(m.reads), round, p.rounds)
 		if err := m.round(ctx, round > 0); err != nil {
 			return err
 		}
 	}
-	p.progress.Done()
-	return m.print(ctx, out, p.budget)
+	return nil
 }
 
 func (p *readsPlan) engine() string {
@@ -131,7 +158,8 @@ func (p *readsPlan) filled(ctx context.Context, mark string) ([]byte, error) {
 }
 
 func (p *readsPlan) serve(ctx context.Context) (*child, error) {
-	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0", "--data", p.data, "--read-rate", "0", "--write-rate", "0"}
+	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0", "--data", p.data, "--read-rate", "0", "--write-rate", "0",
+		"--host-in-flight", "100000", "--host-rate", "0"}
 	if p.store != "" {
 		args = append(args, "--store", p.store)
 	}
@@ -308,7 +336,15 @@ func (m *reader) print(ctx context.Context, out io.Writer, budget time.Duration)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	fmt.Fprintf(out, "%-76s %9s %9s %9s %9s\n", "request", "median ms", "p95 ms", "most ms", "bytes")
 	over := 0
+	var pages, calls []time.Duration
 	for _, r := range m.reads {
+		switch {
+		case strings.Contains(r.path, "preview=") || r.method != http.MethodGet: // slow on purpose
+		case r.key:
+			calls = append(calls, r.took...)
+		default:
+			pages = append(pages, r.took...)
+		}
 		slices.Sort(r.took)
 		mark := ""
 		if r.at(95) > budget {
@@ -316,7 +352,12 @@ func (m *reader) print(ctx context.Context, out io.Writer, budget time.Duration)
 		}
 		fmt.Fprintf(out, "%-76s %9.1f %9.1f %9.1f %9d%s\n", r.name, ms(r.at(50)), ms(r.at(95)), ms(r.at(100)), r.bytes, mark)
 	}
-	fmt.Fprintf(out, "\n%d of %d requests over %s at the 95th percentile of %d\n", over, len(m.reads), duration.Format(budget), len(m.reads[0].took))
+	fmt.Fprintln(out)
+	for _, all := range []oneRead{{name: "all pages", took: pages}, {name: "all calls", took: calls}} {
+		slices.Sort(all.took)
+		fmt.Fprintf(out, "%s but previews: median %.1f ms, p95 %.1f ms, p99 %.1f ms, most %.1f ms of %d\n", all.name, ms(all.at(50)), ms(all.at(95)), ms(all.at(99)), ms(all.at(100)), len(all.took))
+	}
+	fmt.Fprintf(out, "%d of %d requests over %s at the 95th percentile of %d\n", over, len(m.reads), duration.Format(budget), len(m.reads[0].took))
 	missing, err := m.missing(ctx)
 	if err == nil && len(missing) > 0 {
 		fmt.Fprintf(out, "not requested: %s\n", strings.Join(missing, ", "))

@@ -19,9 +19,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,6 +67,7 @@ func newBenchServer() *cobra.Command {
 		n.Handle("GET /bench/commits", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, strconv.FormatInt(n.Store().Stats().Commits, 10)) // the client detects a failed write
 		})
+		n.Handle("GET /bench/memory", http.HandlerFunc(tellMemory))
 		if *profileTo != "" {
 			f, err := os.Create(*profileTo)
 			if err != nil {
@@ -86,6 +89,28 @@ func newBenchServer() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// tellMemory answers with the memory that is resident, and with what is in use after a
+// collection.
+func tellMemory(w http.ResponseWriter, _ *http.Request) {
+	var m runtime.MemStats
+	const mib = 1 << 20
+	out := serverMemory{Resident: float64(resident()) / mib}
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	out.InUse = float64(m.HeapAlloc+m.StackInuse) / mib
+	_ = json.NewEncoder(w).Encode(out) // the client detects a failed write
+}
+
+// resident returns the resident memory of this process in bytes, 0 where /proc is missing.
+func resident() int {
+	text, err := os.ReadFile("/proc/self/statm")
+	if fields := strings.Fields(string(text)); err == nil && len(fields) > 1 {
+		pages, _ := strconv.Atoi(fields[1])
+		return pages * os.Getpagesize()
+	}
+	return 0
 }
 
 // writeAllocs writes what the process has allocated since its start.

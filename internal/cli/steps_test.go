@@ -172,6 +172,22 @@ func TestListenSaves(t *testing.T) {
 	}
 }
 
+// The channels of an event are one flag, for sending it and for asking who would get it.
+func TestChannelFlag(t *testing.T) {
+	s := newShell(t)
+	target, _ := captures(t)
+	s.OK("tenant", "create", "--id", "acme")
+	id := s.JSON("endpoint", "create", "--tenant", "acme", "--url", target+"/hook", "--event-types", "*", "--channels", "c2")["id"].(string)
+	for count, channels := range map[string][]string{"1": {"--channel", "c1", "--channel", "c2"}, "0": {"--channel", "c1"}} { // the second is the control
+		out := s.OK(append([]string{"event", "match", "--tenant", "acme", "--type", "a.b"}, channels...)...)
+		servertest.Contains(t, out, "count   "+count+"\n")
+		if strings.Contains(out, id) != (count == "1") {
+			t.Errorf("%v: %s", channels, out)
+		}
+	}
+	s.Refused(exit.Usage, "--channel", "event", "match", "--tenant", "acme", "--type", "a.b", "--channel", "c 1")
+}
+
 // A replay from the command line, and a retry that passes a disabled endpoint, on a node
 // that runs.
 func TestReplayCommands(t *testing.T) {

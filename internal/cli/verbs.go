@@ -203,7 +203,7 @@ var eventNoun = noun{name: "event", short: "Publish, list and resend events", ve
 		params: []param{ofTenantParam, {flag: "endpoint", usage: "endpoint ID (default all that match)"}}, tables: map[string][]string{"deliveries": deliveryShape}},
 	{name: "match", short: "List the endpoints that would get an event of a type", method: http.MethodPost, path: "/v1/events/match", params: []param{tenantParam,
 		{flag: "type", required: true, usage: "event type"},
-		{flag: "channels", kind: asList, usage: "comma-separated channels of the event", entry: hook.ValidChannel, entryIs: channelIs}}, tables: map[string][]string{"endpoints": {"endpoint", "held"}}},
+		{flag: "channel", member: "channels", kind: asList, usage: "channel of the event; repeatable, at most 10", entry: hook.ValidChannel, entryIs: channelIs}}, tables: map[string][]string{"endpoints": {"endpoint", "held"}}},
 }}
 
 var deliveryNoun = noun{name: "delivery", short: "Manage deliveries, each of one event to one endpoint", verbs: []verb{

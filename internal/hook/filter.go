@@ -117,6 +117,9 @@ func ValidFilterType(name string) bool {
 // in characters.
 const MaxGivenID = 256
 
+// IDRule says in a message what an id that a platform gives must be.
+const IDRule = "1 to 256 letters, digits, dots, underscores and hyphens, but not . or .. alone"
+
 // ValidTenantID reports whether a text is valid as a tenant's id: 1 to 256 letters,
 // digits, dots, underscores and hyphens, except "." and "..".
 func ValidTenantID(id string) bool { return ValidID(id, MaxGivenID) }

@@ -63,6 +63,9 @@ type EndpointStats struct {
 // StatsCap bounds the counts of EndpointStats. A count that equals it means "or more".
 const StatsCap = 100_000
 
+// FewCap bounds the counts of pages in the same way.
+const FewCap = 10_000
+
 // Enforce is what happens to published data that does not match the schema of its type.
 // The numbers are stored.
 type Enforce int64

@@ -53,6 +53,17 @@ func (t *Tally) AddError(class Class, n int64) {
 	t.Errors[at].N += n
 }
 
+// Failed returns how many attempts failed. The others succeeded, also those that sent a delivered
+// event again, which Delivered does not count. ClassTruncated is that of a success.
+func (t *Tally) Failed() (n int64) {
+	for _, e := range t.Errors {
+		if e.Class != ClassTruncated {
+			n += e.N
+		}
+	}
+	return n
+}
+
 // Reset empties the tally. It keeps the memory for reuse.
 func (t *Tally) Reset() {
 	*t = Tally{Errors: t.Errors[:0], AttemptTime: Histogram{t.AttemptTime.Cells[:0]}, DeliveryTime: Histogram{t.DeliveryTime.Cells[:0]}}
@@ -150,6 +161,26 @@ type StatsQuery struct {
 	Endpoint ID // zero: the whole scope
 	From, To time.Time
 	Step     time.Duration
+	Open     OpenParts
+}
+
+// OpenParts says which open work is counted. Each state costs as many rows as are counted.
+type OpenParts int
+
+// The values of OpenParts.
+const (
+	OpenAll  OpenParts = iota // up to StatsCap
+	OpenFew                   // up to FewCap, for pages
+	OpenHeld                  // held deliveries only, up to FewCap, and no tallies
+	OpenNone                  // tallies only
+)
+
+// Cap returns how far is counted.
+func (p OpenParts) Cap() int {
+	if p == OpenAll {
+		return StatsCap
+	}
+	return FewCap
 }
 
 // Stats are the tallies of consecutive spans of equal length, without gaps, and the open
@@ -162,10 +193,11 @@ type Stats struct {
 	Open    OpenWork
 }
 
-// OpenWork is the open work in a scope now. Counts are at most StatsCap, which means "or
+// OpenWork is the open work in a scope now. Counts are at most OpenParts.Cap, which means "or
 // more".
 type OpenWork struct {
 	Pending, Held int
+	Failed        int       // of one endpoint only
 	Oldest        *Delivery // the oldest pending one that was counted; nil: none is pending
 	OldestWaits   Wait      // what Oldest waits for, as far as the answering node knows
 }

@@ -118,15 +118,18 @@ func (m *importer) archive(ctx context.Context) error {
 
 // applications copies applications with several workers. The first error ends all.
 func (m *importer) applications(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx) // without a cause: the others would take it for the answer to a call of theirs
+	defer cancel()
 	queue := make(chan application)
 	var group sync.WaitGroup
+	var once sync.Once
+	var first error
 	for range workers {
 		group.Go(func() {
 			for a := range queue {
 				if err := m.application(ctx, a); err != nil {
-					cancel(err)
+					once.Do(func() { first = err })
+					cancel()
 					return
 				}
 			}
@@ -142,10 +145,7 @@ func (m *importer) applications(ctx context.Context) error {
 	})
 	close(queue)
 	group.Wait()
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
+	return cmp.Or(first, err)
 }
 
 // named calls do for the applications that were asked for.
@@ -205,6 +205,10 @@ func (m *importer) application(ctx context.Context, a application) error {
 		}
 	}
 	err = each(ctx, m.from, "app/"+url.PathEscape(a.ID)+"/endpoint?order=ascending", func(e endpoint) error { return m.endpoint(ctx, a, id, e, known) })
+	if statusOf(err) == http.StatusNotFound {
+		m.report.note(applications, id, "it was deleted at "+m.from.name+" meanwhile, so delete what was copied of it")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -213,10 +217,14 @@ func (m *importer) application(ctx context.Context, a application) error {
 
 // left reports the endpoints of an application that was refused.
 func (m *importer) left(ctx context.Context, a application, id string) error {
-	return each(ctx, m.from, "app/"+url.PathEscape(a.ID)+"/endpoint?order=ascending", func(e endpoint) error {
+	err := each(ctx, m.from, "app/"+url.PathEscape(a.ID)+"/endpoint?order=ascending", func(e endpoint) error {
 		m.report.add(endpoints, refused, id+"/"+nameOf(e), "its application was not copied")
 		return nil
 	})
+	if statusOf(err) == http.StatusNotFound { // deleted meanwhile
+		return nil
+	}
+	return err
 }
 
 // targets are the endpoints of an application that are at the target.
@@ -243,7 +251,12 @@ func (m *importer) endpoint(ctx context.Context, a application, tenant string, e
 	at, shown := "app/"+url.PathEscape(a.ID)+"/endpoint/"+url.PathEscape(e.ID), tenant+"/"+nameOf(e)
 	have, there := known.byUID[nameOf(e)]
 	if there {
-		return m.compare(ctx, at, tenant, e, have)
+		err := m.compare(ctx, at, tenant, e, have)
+		if statusOf(err) == http.StatusNotFound {
+			m.report.add(endpoints, refused, shown, "it was deleted meanwhile")
+			return nil
+		}
+		return err
 	}
 	if other, there := known.byURL[compared(e.URL)]; there {
 		m.report.add(endpoints, differs, shown, "uid: "+other.ID+" has the same URL and no uid. Give it the uid "+nameOf(e)+", or delete it")

@@ -228,6 +228,33 @@ func TestImportReports(t *testing.T) {
 	servertest.Contains(t, out, "endpoints             0              1         2           9", "differs     endpoint one/e8: headers, disabled", "differs     endpoint one/"+id("ep_", 9)+": uid: ")
 }
 
+// What is deleted at the source between a list and what is read of it is skipped with a line,
+// in the first run and in one that compares. The rest is copied.
+func TestImportOfWhatVanishes(t *testing.T) {
+	s, to := newStandIn(t), newTarget(t)
+	s.fill(3)
+	s.types[2].Archived = false // no endpoint could be made later
+	run := func() string {
+		t.Helper()
+		m, out := newImporter(s.URL, token, to)
+		m.secrets = true
+		if err := m.command(t.Context(), ""); exitCode(err) != exit.Failed || !strings.Contains(err.Error(), "could not be copied") {
+			t.Errorf("%v: %s", err, out)
+		}
+		return out.String()
+	}
+	s.gone = []string{id("ep_", 1), id("app_", 1)}
+	servertest.Contains(t, run(), "not copied  endpoint tenant-0/ep-1: it was deleted meanwhile", "by hand     application "+id("app_", 1)+": it was deleted at Svix meanwhile", "applications          3              0         0           0", "endpoints             9              0         0           1")
+	s.gone = []string{id("ep_", 2), id("app_", 1)}
+	servertest.Contains(t, run(), "not copied  endpoint tenant-0/ep-2: it was deleted meanwhile", "by hand     application "+id("app_", 1)+": it was deleted at Svix meanwhile", "endpoints             1              8         0           1")
+	s.gone = nil
+	m, out := newImporter(s.URL, token, to) // control: nothing is gone
+	if err := m.command(t.Context(), ""); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	servertest.Contains(t, out.String(), "endpoints             5             10         0           0")
+}
+
 // Endpoints can be copied disabled and enabled when an application is switched.
 func TestImportSwitch(t *testing.T) {
 	s, to := newStandIn(t), newTarget(t)

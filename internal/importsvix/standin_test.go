@@ -26,6 +26,7 @@ type standIn struct {
 	secrets   map[string]string     // by the id of the endpoint; others have secretOf
 	hosted    bool                  // it has transformations and destinations
 	more      map[string]string     // further routes: path below /api/v1/ and answer
+	gone      []string              // ids that lists still have, and below which nothing is found
 
 	mu       sync.Mutex
 	requests int
@@ -115,6 +116,12 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(path, "/")
+	for _, part := range parts[:len(parts)-1] {
+		if slices.Contains(s.gone, part) {
+			fail(w, 404, "not_found", "Entity not found")
+			return
+		}
+	}
 	switch {
 	case path == "event-type":
 		list(w, r, s.types, func(t eventType) string { return t.Name })

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqlite"
@@ -73,5 +75,57 @@ func TestRowsOfABatchAreInsertedTogether(t *testing.T) {
 	conn.Fault = nil
 	if got := stored(); got != all {
 		t.Errorf("a batch that failed left %d events", got-all)
+	}
+}
+
+// Rows of several callers are inserted together too. If that fails, the batch is run again,
+// and only the caller whose rows cannot be inserted is refused, even if it was the read of
+// another caller that inserted them.
+func TestRowsOfSeveralCallersFailAlone(t *testing.T) {
+	keys := []string{"a", "a", "b", "c"} // the second caller reads the key of the first, whose rows are inserted then
+	for fail := range 2*len(keys) + 1 {
+		t.Run(fmt.Sprint(fail), func(t *testing.T) {
+			f, scope, _ := oneEndpoint(t)
+			running, hold := make(chan struct{}), make(chan struct{})
+			go func() {
+				_ = f.do(context.Background(), "block", 0, func(*tx) error { close(running); <-hold; return nil })
+			}()
+			<-running
+			answers := make([]error, len(keys))
+			var all sync.WaitGroup
+			for i, key := range keys {
+				event := hook.NewEvent{Scope: scope, Type: key, Data: []byte("{}")}
+				once := &hook.Once{Route: "publish", Key: key, Scope: scope, Answer: func(any) (int, []byte) { return 202, nil }}
+				all.Go(func() { _, _, answers[i] = f.Publish(context.Background(), []hook.NewEvent{event}, noProfile, once) })
+				within(t, 5*time.Second, "queued", func() bool { return f.Stats().Queued == i+1 })
+			}
+			inserts := 0
+			f.core.Engine.(*sqlite.DB).Conn().Fault = func(query string) error { // blocks the writer
+				if strings.HasPrefix(query, "INSERT INTO events ") {
+					if inserts++; inserts == fail {
+						return errInjected
+					}
+				}
+				return nil
+			}
+			close(hold)
+			all.Wait()
+			refused := 0
+			for i, err := range answers {
+				var stored int
+				if err := f.core.Read.QueryRowContext(t.Context(), "SELECT count(*) FROM events WHERE type = ?", keys[i]).Scan(&stored); err != nil {
+					t.Fatal(err)
+				}
+				if err == nil && stored != 1 || err != nil && i > 1 && stored != 0 {
+					t.Errorf("caller %d got %v, and %d of its events are stored", i, err, stored)
+				}
+				if err != nil {
+					refused++
+				}
+			}
+			if refused > 1 || fail == 0 && refused > 0 {
+				t.Errorf("%d callers were refused", refused)
+			}
+		})
 	}
 }

@@ -56,18 +56,16 @@ func (t *tx) publish(events []hook.NewEvent, profileOf func(*hook.Endpoint) hook
 	if n := len(events); n > 1 {
 		t.Jobs, t.Samples, t.Growth = slices.Grow(t.Jobs, min(n, txJobs)), slices.Grow(t.Samples, 2*n), slices.Grow(t.Growth, 2*n)
 	}
-	err := t.Conn.Together(func() (err error) {
-		for i := range events {
-			if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
-				return err
-			}
-			if out[i].Err == nil && !out[i].Repeated {
-				left -= out[i].Deliveries
-			}
+	for i := range events {
+		var err error
+		if out[i], err = t.publishOne(&events[i], left, profileOf); err != nil {
+			return out, err
 		}
-		return nil
-	})
-	return out, err
+		if out[i].Err == nil && !out[i].Repeated {
+			left -= out[i].Deliveries
+		}
+	}
+	return out, nil
 }
 
 // publishOne stores an event if it makes at most left deliveries.

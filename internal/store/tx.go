@@ -6,6 +6,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // background is the context of statements on the writer: nothing cancels them.
@@ -104,12 +105,4 @@ func (t *tx) committed() {
 	}
 }
 
-func (s *Store) wakeSweeper() { wake(s.sweeps) }
-
-// wake makes the goroutine that receives from c run once more. It never blocks.
-func wake(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
+func (s *Store) wakeSweeper() { unit.Wake(s.sweeps) }

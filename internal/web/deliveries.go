@@ -113,6 +113,19 @@ func (l *listed) stopped(reach hook.Reach) {
 var filterNames = [][2]string{{"state", "state"}, {"tried", "tried"}, {"tenant", "tenant"}, {"type", "type"}, {"tag", "tag"}, {"endpoint", "endpoint"}, {"since", "accepted in the last"}, {"after", "accepted after"}, {"before", "accepted before"},
 	{"class", "why"}, {"test", "test events"}, {"status", "answered"}, {"q", "named"}, {"kind", "kind"}, {"profile", "profile"}, {"host", "URL with"}, {"act", "act"}, {"object", "object"}, {"object_id", "id"}, {"actor", "who"}}
 
+// partWords returns a part of a filter as sentences call it.
+func partWords(name, called, value string) string {
+	switch {
+	case name == "tried" && value == "yes":
+		return "attempted already"
+	case name == "tried" && value == "no":
+		return "not attempted yet"
+	case name == "class" && classWords[hook.Class(value)] != "":
+		return classWords[hook.Class(value)]
+	}
+	return called + " " + value
+}
+
 // shown says how many rows a page has and how far back they go.
 func shown(n int, last, now time.Time) string {
 	if n == 0 {
@@ -148,8 +161,9 @@ func (v *visit) list(path string, filter map[string]string, next string, err err
 		if value == "" {
 			continue
 		}
-		l.Words += ", " + name[1] + " " + value
-		l.Parts = append(l.Parts, choice{Name: name[1] + " " + value, Href: v.at(path, pairs(filter, name[0], "")...)})
+		words := partWords(name[0], name[1], value)
+		l.Words += ", " + words
+		l.Parts = append(l.Parts, choice{Name: words, Href: v.at(path, pairs(filter, name[0], "")...)})
 	}
 	l.Words = strings.TrimPrefix(l.Words, ", ")
 	if v.query.Get("cursor") != "" {
@@ -200,6 +214,18 @@ var stateChoices = []struct{ name, state, tried, class, icon string }{
 	{"Delivered", hook.Succeeded.String(), "", "ok", "ok"}, {"Failed", hook.Failed.String(), "", "bad", "x"}, {"Cancelled", hook.Cancelled.String(), "", "off", "off"},
 }
 
+// classChoices are the reasons why attempts fail. One that has no words is a choice if it is the
+// current one.
+func classChoices(current string) (out []choice) {
+	for _, class := range slices.Sorted(maps.Keys(classWords)) {
+		out = append(out, choice{Name: answerWords(0, class), Value: string(class), Current: current == string(class)})
+	}
+	if _, known := classWords[hook.Class(current)]; !known && current != "" {
+		out = append(out, choice{Name: current, Value: current, Current: true})
+	}
+	return out
+}
+
 // deliveriesPage is the content of the list of deliveries.
 type deliveriesPage struct {
 	listed
@@ -226,9 +252,7 @@ func deliveries(v *visit) (*screen, error) {
 		l.Shown = shown(len(rows), rows[len(rows)-1].CreatedAt, v.now)
 	}
 	p := deliveriesPage{listed: l, States: v.stateChips(filter), Table: deliveryTable{Lines: v.lines(rows), Pick: true}, Many: v.at("deliveries/many"), Fresh: v.at("deliveries", pairs(filter)...)}
-	for _, class := range slices.Sorted(maps.Keys(classWords)) {
-		p.Classes = append(p.Classes, choice{Name: answerWords(0, class), Value: string(class), Current: filter["class"] == string(class)})
-	}
+	p.Classes = classChoices(filter["class"])
 	p.Replay = v.at("replays/new", "endpoint", filter["endpoint"], "types", filter["type"], "class", filter["class"], "after", v.afterText(), "before", filter["before"], "source", replaySource(filter["state"]))
 	s := &screen{Template: "deliveries.html", Title: "Deliveries", Heading: "Deliveries", Nav: "deliveries", Commands: []string{"posthorn delivery list" + flags(filter, "state", "tenant", "endpoint", "type:event-type")},
 		API: []string{"GET /v1/deliveries" + queryOf(filter, "state", "tenant", "endpoint", "type:event_type", "class:error", "after", "before")}, Data: &p, About: live.About{Scope: hook.Scope{Tenant: filter["tenant"]}, Endpoint: q.Endpoint}}
@@ -262,8 +286,8 @@ func (v *visit) afterText() string {
 // stateChips returns the chips above the list, with the numbers that cost nothing.
 func (v *visit) stateChips(filter map[string]string) (out []choice) {
 	open := map[string]string{}
-	if stats, err := v.service().Stats(v.ctx(), v.caller, filter["tenant"], app.Span{From: v.now.Add(-time.Minute), Step: "1m"}); err == nil {
-		open["Held"] = count(stats.Open.Held, hook.StatsCap)
+	if stats, err := v.service().Stats(v.ctx(), v.caller, filter["tenant"], app.Span{Open: hook.OpenHeld}); err == nil {
+		open["Held"] = count(stats.Open.Held, hook.FewCap)
 	}
 	for _, s := range stateChoices {
 		with := pairs(filter, "state", s.state, "tried", s.tried)

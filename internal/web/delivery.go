@@ -211,7 +211,7 @@ func (p *deliveryPage) asked(row *hook.DeliveryRow, attempts []hook.Attempt) str
 	last := &attempts[len(attempts)-1]
 	if words := retryAfterWords(last.ResponseHeaders); words != "" {
 		if wait := row.Due.Sub(last.At.Add(last.Duration)).Round(time.Second); wait > 0 {
-			return span(wait) + " after the last one. " + words + " The plan was: " + p.Plan
+			return span(wait) + " after the last one, because the receiver asked for it. The plan was: " + p.Plan
 		}
 	}
 	return p.Plan
@@ -318,6 +318,9 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) (
 		}
 		if a.Timing.Reused {
 			line.To = strings.TrimSpace(line.To + ", on a kept connection")
+		}
+		if a.Class == hook.ClassStatus {
+			line.Message = "" // the answer says the same
 		}
 		if a.Status != 0 {
 			line.Status = strings.TrimSpace("HTTP/1.1 " + strconv.Itoa(a.Status) + " " + http.StatusText(a.Status))

@@ -121,7 +121,10 @@ func confirmReclaim(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.askReclaim(hook.BytesText(use.Classes.Free), "The files have "+hook.BytesText(use.Files)+" and "+hook.BytesText(use.Classes.Free)+" of it are free. Posthorn uses them again by itself, so this helps only if something else needs the space. "+p.Says), nil
+	if use.Classes.Free <= 0 {
+		return asks("nodes", "No space is free", confirm{Says: []string{"The files take " + hook.BytesText(use.Files) + ", and all of it is in use. " + p.Says}, Back: v.at("nodes")}), nil
+	}
+	return v.askReclaim(hook.BytesText(use.Classes.Free), "The files take "+hook.BytesText(use.Files)+", of which "+hook.BytesText(use.Classes.Free)+" are free. Posthorn uses free space again by itself, so this helps only if something else needs the space. "+p.Says), nil
 }
 
 func (v *visit) askReclaim(left string, says ...string) *screen {

@@ -81,7 +81,7 @@ func (v *visit) once(route string, f *formValues, answer func(result any) string
 	for name, values := range v.r.PostForm {
 		form[name] = values
 	}
-	return &app.Once{Route: "UI " + route, Key: f.Once, BodyHash: sha256.Sum256([]byte(form.Encode())),
+	return &app.Once{Route: "UI " + route, Key: page.FormKey(f.Once), BodyHash: sha256.Sum256([]byte(form.Encode())),
 		Answer: func(result any) (int, []byte) { return http.StatusCreated, []byte(answer(result)) }}
 }
 

@@ -69,13 +69,13 @@ func trouble(e *hook.Endpoint, health hook.Health, now time.Time) string {
 	}
 	switch {
 	case e.Unverified():
-		return "Its receiver has not agreed to get events. What comes is held."
+		return "Its receiver has not agreed to get events. New events are held."
 	case e.DisabledReason == hook.DisabledAway:
-		return "Nobody is connected to it with posthorn listen. What comes is held."
+		return "Nobody is connected to it with posthorn listen. New events are held."
 	case e.Status == hook.Tripped && e.DisabledReason == hook.DisabledGone:
-		return "Disabled" + since + ": it answered 410 Gone. What comes is held."
+		return "Disabled" + since + ": it answered 410 Gone. New events are held."
 	case e.Status == hook.Tripped:
-		return "Disabled" + since + " because its attempts failed. What comes is held."
+		return "Disabled" + since + " because its attempts failed. New events are held."
 	case e.Status == hook.Disabled:
 		return "Disabled by hand" + since + ". It gets no new events; what waited is held."
 	case e.Damage != 0:
@@ -312,8 +312,15 @@ func (p *endpointPage) settings(v *visit, e *hook.Endpoint) {
 	if e.MaxInFlight > 0 {
 		p.InFlight = strconv.Itoa(e.MaxInFlight)
 	}
-	if e.MaxFailures > 0 {
-		p.MaxFail = strconv.Itoa(e.MaxFailures) + " failures in a row"
+	switch t := policy.Trip; {
+	case e.MaxFailures > 0:
+		p.MaxFail = number(int64(e.MaxFailures)) + " failures in a row"
+	case t.Count == hook.TripDuration && t.For > 0:
+		p.MaxFail = "nothing but failures for " + span(t.For)
+	case t.Count == hook.TripAttempts && t.N > 0:
+		p.MaxFail = number(int64(t.N)) + " failed attempts in a row"
+	case t.Count == hook.TripDeliveries && t.N > 0:
+		p.MaxFail = number(int64(t.N)) + " failed deliveries in a row"
 	}
 	for i, secret := range e.Secrets {
 		if secret.Live(v.now) {
@@ -326,7 +333,7 @@ func (p *endpointPage) settings(v *visit, e *hook.Endpoint) {
 func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 	var word string
 	word, p.Spans = v.spanOf("endpoints/"+p.ID, 3)
-	stats, err := v.service().EndpointStats(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-since[word])})
+	stats, err := v.service().EndpointFigures(v.quiet, v.caller, e.ID, app.Span{From: v.now.Add(-since[word]), Open: hook.OpenFew})
 	if err != nil {
 		return err
 	}
@@ -339,15 +346,16 @@ func (p *endpointPage) numbers(v *visit, e *app.Endpoint) error {
 		all.Add(&stats.Buckets.Buckets[i])
 	}
 	in := " in " + spanWord(word)
+	succeeded, _ := chart.Outcomes(&all)
 	p.Chart, p.Strip = chart.AttemptsOf(&stats.Buckets, v.now), chart.StripOf(&hours)
 	p.Reasons, _ = v.reasons(&all, "endpoint", p.ID, "since", word)
 	p.Figures = []figure{
-		{Name: "Delivered", Value: chart.Share(all.Delivered, all.Attempts), Unit: "%", Note: number(all.Delivered) + " of " + number(all.Attempts) + " attempts" + in},
-		{Name: "Waiting", Value: count(stats.Pending, hook.StatsCap), Note: "nothing waits", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Pending.String())},
+		{Name: "Delivered", Value: chart.Share(succeeded, all.Attempts), Unit: "%", Note: number(succeeded) + " of " + number(all.Attempts) + " attempts" + in},
+		{Name: "Waiting", Value: count(stats.Pending, hook.FewCap), Note: "nothing waits", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Pending.String())},
 		{Name: "Answer time", Value: "–", Note: "no attempt" + in},
 		{Name: "In flight", Value: "0", Note: "on this node"},
 		{Name: "Held", Value: p.Held, Note: "enabled", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Held.String())},
-		{Name: "Failed", Value: count(stats.Failed, hook.StatsCap), Note: "were given up", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Failed.String())},
+		{Name: "Failed", Value: count(stats.Failed, hook.FewCap), Note: "were given up", Href: v.at("deliveries", "endpoint", p.ID, "state", hook.Failed.String())},
 	}
 	if all.Attempts == 0 {
 		p.Figures[0].Unit = ""
@@ -396,10 +404,10 @@ func confirmEnable(v *visit) (*screen, error) {
 		return nil, err
 	}
 	back := v.at("endpoints/" + id.String())
-	host, _ := page.HostOf(e.URL)
-	held := count(e.Held, hook.StatsCap)
-	return asks("endpoints", "Enable "+host+"?", confirm{
-		Says: []string{held + " deliveries are held for it. They are sent when it is enabled, oldest first, or cancelled if you discard them. New events are sent in both cases."},
+	host, path := page.HostOf(e.URL)
+	held := count(e.Held, hook.StatsCap) + plural(e.Held, " delivery is", " deliveries are") + " held for it. "
+	return asks("endpoints", "Enable "+host+path+"?", confirm{
+		Says: []string{held + "What is held is sent when it is enabled, oldest first, or cancelled if you discard it. New events are sent in both cases."},
 		Buttons: []button{{Action: back + "/enable", Label: "Enable and send what is held"},
 			{Action: back + "/enable", Label: "Enable and discard what is held", Danger: true, Fields: [][2]string{{"discard", "yes"}}}}, Back: back}), nil
 }
@@ -428,8 +436,8 @@ func confirmDisable(v *visit) (*screen, error) {
 		return nil, err
 	}
 	back := v.at("endpoints/" + id.String())
-	host, _ := page.HostOf(e.URL)
-	return asks("endpoints", "Disable "+host+"?", confirm{
+	host, path := page.HostOf(e.URL)
+	return asks("endpoints", "Disable "+host+path+"?", confirm{
 		Says: []string{"What waits for it is held until it is enabled, and fails when it was held for too long.",
 			"Events that are published meanwhile are not queued for it: after it is enabled, each has to be resent."},
 		Buttons: []button{{Action: back + "/disable", Label: "Disable the endpoint", Danger: true}}, Back: back}), nil

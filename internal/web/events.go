@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -205,6 +206,16 @@ func (p *eventPageData) sentence(done int) string {
 
 func (v *visit) why(e *app.Explained) whyLine {
 	line := whyLine{State: badge{"off", "off", "Not sent"}, Href: v.at("endpoints/" + e.Endpoint.String()), Host: page.Short(e.Endpoint), Message: e.Message}
+	switch types := strings.Join(e.Types, " "); {
+	case e.Why == app.WhyMatched && len(e.Channels) == 0 && types == "*":
+		line.Message = "It wanted every event type."
+	case e.Why == app.WhyMatched && len(e.Channels) == 0:
+		line.Message = "It wanted " + types + "."
+	case e.Why == app.WhyType && types == "":
+		line.Message = "It wanted no event type when this one was published."
+	case e.Why == app.WhyType:
+		line.Message = "It wanted only " + types + " when the event was published."
+	}
 	if e.URL != "" {
 		line.Host, line.Path = page.HostOf(e.URL)
 	}

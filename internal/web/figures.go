@@ -47,8 +47,8 @@ func (v *visit) figures(s, hour *hook.Stats, word string) (out []figure, all hoo
 		{Name: "Delivered", Note: number(all.Delivered) + plural(int(all.Delivered), " delivery", " deliveries") + in, Href: v.at("deliveries", "state", hook.Succeeded.String(), "since", word), Spark: chart.Spark(delivered)},
 		{Name: "At the first attempt", Value: chart.Share(all.FirstTry, all.Delivered), Unit: "%", Note: "of what was delivered" + in, Spark: chart.Spark(first)},
 		{Name: "Publish to delivered", Value: "–", Note: "nothing was delivered" + in, Spark: chart.Spark(took)},
-		{Name: "Pending", Value: count(s.Open.Pending, hook.StatsCap), Note: "nothing waits", Href: v.at("deliveries", "state", hook.Pending.String())},
-		{Name: "Held", Value: count(s.Open.Held, hook.StatsCap), Note: "for endpoints that get nothing now", Href: v.at("deliveries", "state", hook.Held.String())},
+		{Name: "Pending", Value: count(s.Open.Pending, hook.FewCap), Note: "nothing waits", Href: v.at("deliveries", "state", hook.Pending.String())},
+		{Name: "Held", Value: count(s.Open.Held, hook.FewCap), Note: "for endpoints that get nothing now", Href: v.at("deliveries", "state", hook.Held.String())},
 	}
 	out[0].Value, out[0].Unit = rate(published, v.now)
 	out[1].Value, out[1].Unit = rate(delivered, v.now)

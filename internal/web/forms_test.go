@@ -1,12 +1,15 @@
 package web_test
 
 import (
+	"database/sql"
 	"encoding/csv"
 	"encoding/json"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,6 +68,36 @@ func TestFormsMakeOneThing(t *testing.T) {
 		if a := b.post("/ui/live/"+c.path, form, own); a.status != 422 || !strings.Contains(a.body, `id="`+c.says+`"`) || !strings.Contains(a.body, c.value) {
 			t.Errorf("%s with %s %q: %d, it does not say %s: %s", c.path, c.field, c.value, a.status, c.says, alert.FindString(a.body))
 		}
+	}
+}
+
+// The key of a form is stored in 64 bytes, whatever somebody writes into it.
+func TestFormKeysAreBounded(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.Config.Data, "posthorn.db")+"?_pragma=busy_timeout(30000)") // the node writes meanwhile
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	kept := func() (n, longest int) {
+		t.Helper()
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*), coalesce(max(length(CAST(key AS BLOB))), 0) FROM idempotency").Scan(&n, &longest); err != nil {
+			t.Fatal(err)
+		}
+		return n, longest
+	}
+	before, _ := kept()
+	for i, once := range []string{"k", strings.Repeat("k", 50_000), strings.Repeat("k", 49_999) + "l", "\x00\xff\n"} {
+		form := url.Values{"id": {"made-" + strconv.Itoa(i)}, "once": {once}}
+		for range 2 {
+			if a := b.post("/ui/live/tenants/new", form, own); a.status != 303 {
+				t.Errorf("%.10q: %d %s", once, a.status, alert.FindString(a.body))
+			}
+		}
+	}
+	if n, longest := kept(); n != before+4 || longest != 64 {
+		t.Errorf("%d keys were stored, the longest of %d bytes", n-before, longest)
 	}
 }
 

@@ -165,7 +165,9 @@ func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
 		other = hook.Test
 	}
 	f.Mode, f.SignedIn, f.Other = v.mode.String(), true, at(other, s.Nav)
-	f.Query = v.query.Get("q")
+	if s.Template == "search.html" {
+		f.Query = v.query.Get("q")
+	}
 	f.Took = strconv.FormatInt(h.o.Now().Sub(v.begun).Milliseconds(), 10) + " ms"
 	f.Commands, f.API = s.Commands, s.API
 	if h.o.Node != nil {
@@ -260,6 +262,9 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, v *visit, s *sc
 	_, _ = out.WriteTo(w) // the client disconnected
 }
 
+// errNoPage is the answer to an address that no page has.
+var errNoPage = &hook.Error{Code: hook.CodeNotFound, Message: "There is no such page."}
+
 // fault is the content of an error page.
 type fault struct {
 	Message, Code, Back string
@@ -279,7 +284,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	switch status {
 	case http.StatusNotFound:
 		s.Title, s.Heading = "Not found", "There is nothing here"
-		shown.Message += " It may have been removed after its retention, belong to the other mode, or never have existed."
+		if !errors.Is(err, errNoPage) {
+			shown.Message += " It may have been removed after its retention, belong to the other mode, or never have existed."
+		}
 	case http.StatusServiceUnavailable:
 		s.Title, s.Heading = "Not available", "The server cannot answer just now"
 		shown.Message += " This page asks again every 5 seconds."

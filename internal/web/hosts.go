@@ -19,7 +19,7 @@ func (v *visit) endpointsAt(text string, q hook.EndpointQuery) (found []hook.End
 	}
 	text = strings.ToLower(text)
 	q.Page = hook.Page{Limit: pageOfEndpoints}
-	for range enabledPages {
+	for range newestPages {
 		rows, next, err := v.service().Endpoints(v.quiet, v.caller, q)
 		if err != nil {
 			return nil, looked, err

@@ -36,6 +36,15 @@ type plainList struct {
 	More    *sessionBox // below the list; nil: nothing
 }
 
+// rightColumns are the columns of plain lists that hold numbers.
+var rightColumns = map[string]bool{"On disk": true, "Version": true, "Endpoints": true}
+
+// Right reports whether a column holds numbers, which stand at its right edge.
+func (p plainList) Right(column int) bool { return rightColumns[p.Columns[column]] }
+
+// RightFact is Right of the column of a fact.
+func (p plainList) RightFact(fact int) bool { return p.Right(fact + 1) }
+
 func tenants(v *visit) (*screen, error) {
 	filter := v.filters("q")
 	rows, next, err := v.service().Tenants(v.ctx(), v.caller, hook.TenantQuery{Name: filter["q"], Page: hook.Page{Cursor: v.query.Get("cursor")}})
@@ -126,11 +135,11 @@ func tenant(v *visit) (*screen, error) {
 func (p *tenantPage) numbers(v *visit) error {
 	var word string
 	word, p.Spans = v.spanOf("tenants/"+p.ID, len(spanNames))
-	stats, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-since[word])})
+	stats, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-since[word]), Open: hook.OpenFew})
 	if err != nil {
 		return err
 	}
-	hour, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	hour, err := v.service().Stats(v.ctx(), v.caller, p.ID, app.Span{From: v.now.Add(-time.Hour), Step: "1m", Open: hook.OpenNone})
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (v *visit) copyOf(ctx context.Context, of *http.Request, caller app.Caller)
 
 // pageOf returns the page that a path and query of ours lead to.
 func (h *Handler) pageOf(mode hook.Mode, of string) (*http.Request, func(*visit) (*screen, error), error) {
-	gone := &hook.Error{Code: hook.CodeNotFound, Message: "There is no such page."}
+	gone := errNoPage
 	r, ok := live.Page(of)
 	if !ok {
 		return nil, nil, gone

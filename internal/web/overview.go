@@ -71,11 +71,11 @@ func (v *visit) spanOf(path string, few int, more ...string) (word string, out [
 func (p *overviewPage) numbers(v *visit) error {
 	word, spans := v.spanOf("", len(spanNames))
 	p.Span, p.Spans = spanWord(word), spans
-	stats, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-since[word])})
+	stats, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-since[word]), Open: hook.OpenFew})
 	if err != nil {
 		return err
 	}
-	hour, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-time.Hour), Step: "1m"})
+	hour, err := v.service().Stats(v.ctx(), v.caller, "", app.Span{From: v.now.Add(-time.Hour), Step: "1m", Open: hook.OpenNone})
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (p *overviewPage) numbers(v *visit) error {
 
 // reasons returns why attempts failed, most frequent first.
 func (v *visit) reasons(all *hook.Tally, more ...string) (out []reasonLine, total int64) {
-	errs := slices.Clone(all.Errors)
+	errs := slices.DeleteFunc(slices.Clone(all.Errors), func(e hook.ErrorCount) bool { return e.Class == hook.ClassTruncated }) // a success
 	slices.SortStableFunc(errs, func(a, b hook.ErrorCount) int { return cmp.Compare(b.N, a.N) })
 	for _, e := range errs {
 		total += e.N
@@ -155,7 +155,7 @@ func (p *overviewPage) latest(v *visit) error {
 func (v *visit) concernWords(c *concern) string {
 	says := trouble(&c.endpoint, c.health, v.now)
 	if c.held >= 0 {
-		says += " " + count(c.held, hook.StatsCap) + " " + plural(c.held, "delivery is", "deliveries are") + " held."
+		says += " " + count(c.held, hook.StatsCap) + " " + plural(c.held, "delivery waits.", "deliveries wait.")
 	}
 	if end := v.disabledOn(&c.endpoint, c.health); end != "" {
 		says += " " + end
@@ -173,9 +173,9 @@ func (v *visit) disabledOn(e *hook.Endpoint, health hook.Health) string {
 	case t.Count == hook.TripDuration && t.For > 0 && !health.FirstFailureAt.IsZero():
 		return "Unless an attempt succeeds, it is disabled after " + health.FirstFailureAt.Add(t.For).UTC().Format("Mon 2 Jan 15:04") + " UTC."
 	case t.Count == hook.TripAttempts && t.N > 0:
-		return fmt.Sprintf("It is disabled after %d failed attempts in a row.", t.N)
+		return fmt.Sprintf("It is disabled after %s failed attempts in a row.", number(int64(t.N)))
 	case t.Count == hook.TripDeliveries && t.N > 0:
-		return fmt.Sprintf("It is disabled after %d failed deliveries in a row.", t.N)
+		return fmt.Sprintf("It is disabled after %s failed deliveries in a row.", number(int64(t.N)))
 	}
 	return ""
 }

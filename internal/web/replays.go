@@ -219,7 +219,7 @@ func (f *formValues) replay() (n hook.NewReplay, rate *float64, ok bool) {
 }
 
 func (v *visit) replayForm(f formValues, preview *replayPreview) *screen {
-	p := &replayForm{formValues: f, Action: v.at("replays/new"), Back: v.at("replays"), Preview: preview}
+	p := &replayForm{formValues: f, Action: v.at("replays/new"), Back: v.at("replays"), Preview: preview, Classes: classChoices(f.Value["class"])}
 	s := &screen{Template: "replayform.html", Title: "New replay", Heading: "New replay", Nav: "replays", Data: p, Commands: []string{"posthorn replay create --endpoint ID --after 24h --dry-run"}}
 	for _, source := range []hook.ReplaySource{hook.FromFailed, hook.FromMissing, hook.FromAll} {
 		p.Sources = append(p.Sources, choice{Name: sourceWords[source], Value: string(source), Current: f.Value["source"] == string(source) || f.Value["source"] == "" && source == hook.FromFailed})

@@ -131,7 +131,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 	rest := strings.Trim(strings.TrimPrefix(r.URL.Path, "/ui"), "/")
 	mode, named := hook.ParseMode(rest)
 	if rest != "" && !named {
-		return &hook.Error{Code: hook.CodeNotFound, Message: "There is no such page."}
+		return errNoPage
 	}
 	if !named {
 		mode = one.Mode

@@ -76,6 +76,9 @@ func (v *visit) hit(f *hook.Found) hit {
 		h.Href = h.TenantHref
 	case hook.FoundReplay:
 		h.Href = v.at("replays/" + f.ID)
+		if words := sourceWords[hook.ReplaySource(f.Name)]; words != "" {
+			h.Name = words
+		}
 	case hook.FoundRequest:
 		h.Command = "posthorn audit list --request-id " + f.ID
 	case hook.FoundKey:

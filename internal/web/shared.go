@@ -16,7 +16,7 @@ const (
 	sharedFor       = 2 * time.Second
 	sharedRead      = 5 * time.Second // the longest that one viewer reads for all
 	pageOfEndpoints = 250             // endpoints of one read
-	enabledPages    = 4               // reads of enabled endpoints, newest first
+	newestPages     = 4               // such reads, newest first; beyond them only disabled ones are looked at
 	maxAttention    = 50              // endpoints with trouble that are kept
 	heldCounted     = 6               // of these, the ones whose held deliveries are counted
 	maxRunning      = 10              // replays that are counted
@@ -85,10 +85,15 @@ func (v *visit) overall() (overall, error) {
 
 func (v *visit) readOverall() (overall, error) {
 	next := overall{at: v.now, all: true}
-	no, yes := false, true
-	err := v.look(&next, &no, 1)
-	if err == nil {
-		err = v.look(&next, &yes, enabledPages)
+	err := v.look(&next, nil, newestPages)
+	if no := false; err == nil && !next.all { // the newest ones were counted
+		disabled := overall{}
+		err = v.look(&disabled, &no, 1)
+		known := map[hook.ID]bool{}
+		for i := range next.concerns {
+			known[next.concerns[i].endpoint.ID] = true
+		}
+		next.concerns = append(next.concerns, slices.DeleteFunc(disabled.concerns, func(c concern) bool { return known[c.endpoint.ID] })...)
 	}
 	if err != nil {
 		return overall{at: v.now}, err
@@ -111,7 +116,8 @@ func (v *visit) readOverall() (overall, error) {
 	return next, nil
 }
 
-// look adds the endpoints with trouble among the newest enabled or disabled ones.
+// look adds the endpoints with trouble among the newest ones, or among the newest enabled or
+// disabled ones.
 func (v *visit) look(to *overall, enabled *bool, pages int) error {
 	q := hook.EndpointQuery{Enabled: enabled, Page: hook.Page{Limit: pageOfEndpoints}}
 	for range pages {

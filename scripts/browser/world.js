@@ -143,6 +143,29 @@ export class World {
     return f;
   }
 
+  // enter opens a session of the portal for a tenant in a page, and returns the path of the session.
+  async enter(page, tenant, more = {}) {
+    const { url } = await this.call("POST", "/v1/portal/sessions", { tenant, capabilities: ["manage_endpoints", "see_secret", "retry", "replay", "test"], ...more });
+    await page.goto(this.url + new URL(url).pathname);
+    await page.waitForURL((u) => /^\/portal\/[a-z0-9]{10}\//.test(u.pathname));
+    return new URL(page.url()).origin + new URL(page.url()).pathname.split("/").slice(0, 3).join("/") + "/";
+  }
+
+  // customer are the pages of the portal, by name: the tenant, the path, and what is pressed there.
+  customer(f) {
+    const e = "endpoints/" + f.bad.id, nordlicht = (path, press) => ["nordlicht", path, press], send = (p) => p.locator("form.pform button.go").click();
+    return { home: nordlicht(""), endpoints: nordlicht("endpoints"), health: nordlicht(e), "endpoint-deliveries": nordlicht(e + "?tab=deliveries"), settings: nordlicht(e + "?tab=settings"), secret: nordlicht(e + "?tab=secret"),
+      disable: nordlicht(e + "/disable"), enable: ["harbour-co", `endpoints/${f.gone.id}/enable`], gone: ["harbour-co", "endpoints/" + f.gone.id], delete: nordlicht(e + "/delete"), deliveries: nordlicht("deliveries"), "deliveries-none": nordlicht("deliveries?type=no.such"), retrying: nordlicht("deliveries/" + f.delivery.id), done: nordlicht("deliveries/" + f.done.id),
+      event: nordlicht("events/" + f.event.id), replays: nordlicht("replays"), replay: nordlicht("replays/" + f.replay.id), "replay-new": ["acme", "replays/new?endpoint=" + f.dead.id], "replay-preview": ["acme", "replays/new?endpoint=" + f.dead.id, send],
+      types: nordlicht("types"), type: nordlicht("types/payment.settled"), verify: nordlicht("verify"), missing: nordlicht("nothing"),
+      verdict: nordlicht("verify", async (p) => { await p.fill("[name=capture]", "webhook-id: a\nwebhook-timestamp: 1\nwebhook-signature: v1,AAAA\n\n{}"); await send(p); }),
+      empty: ["newcomer", ""], "empty-deliveries": ["newcomer", "deliveries"], "empty-verify": ["newcomer", "verify"], "empty-replays": ["newcomer", "replays"], new: ["newcomer", "endpoints/new"],
+      "new-refused": ["newcomer", "endpoints/new", async (p) => { await p.fill("[name=url]", "ftp://shop.example/in"); await send(p); }],
+      made: ["acme", "endpoints/new", async (p) => { await p.fill("[name=url]", this.hook + "/made"); await p.fill("[name=types]", "payment.*"); await send(p); await p.locator("#secret").waitFor(); }],
+      tested: ["acme", "endpoints/" + f.acme.id, async (p) => { await p.locator("form[action*='/test'] button").click(); await p.locator(".state.ok.big").waitFor(); }],
+      failing: ["acme", "deliveries?state=failed", async (p) => { await p.locator("tbody a.main").first().click(); await p.locator(".state.big").waitFor(); }], left: ["newcomer", "", (p) => p.locator("form[action*='/leave'] button").click()] };
+  }
+
   // pages are the addresses of all pages of the dashboard, in live mode.
   pages(f) {
     const e = "endpoints/" + f.bad.id;

@@ -132,15 +132,16 @@ func caller(c app.Caller) app.Caller {
 // little holds at most twice what it sent, plus firstStep. A body whose announced
 // length does not fit is refused before it is read.
 func Read(r *http.Request, by app.Caller, limit int) ([]byte, error) {
-	return read(r, by, limit, func(text []byte, size int) []byte {
+	whole := func(size int) int64 { return int64(size) }
+	return read(r, by, limit, whole, func(text []byte, size int) []byte {
 		return append(make([]byte, 0, size), text...)
 	})
 }
 
 // Borrow is Read into memory that later requests use again. The caller calls done when
 // nothing refers to the text any more, also after an error. Large bodies would otherwise be
-// most of what the server allocates. The memory may be up to twice as large as the text that
-// is counted.
+// most of what the server allocates. The memory is up to twice as large as the text, at least
+// firstStep, and counts as a whole.
 func Borrow(r *http.Request, by app.Caller, limit int) (text []byte, done func(), err error) {
 	var held *[]byte
 	step := 0
@@ -150,7 +151,7 @@ func Borrow(r *http.Request, by app.Caller, limit int) (text []byte, done func()
 			held = nil
 		}
 	}
-	text, err = read(r, by, limit, func(text []byte, size int) []byte {
+	text, err = read(r, by, limit, borrowed, func(text []byte, size int) []byte {
 		if step == len(pools) {
 			return append(make([]byte, 0, size), text...)
 		}
@@ -171,9 +172,20 @@ func Borrow(r *http.Request, by app.Caller, limit int) (text []byte, done func()
 // pools have buffers of firstStep bytes, of twice that, and so on up to 4 MiB.
 var pools [9]sync.Pool
 
+// borrowed returns the bytes of the buffer that Borrow takes for a text of a size.
+func borrowed(size int) int64 {
+	for step := range pools {
+		if size <= firstStep<<step {
+			return firstStep << step
+		}
+	}
+	return int64(size)
+}
+
 // read asks grow for memory of a size, with the text so far. The sizes are firstStep, twice
-// that and so on, and the last may be smaller.
-func read(r *http.Request, by app.Caller, limit int, grow func(text []byte, size int) []byte) ([]byte, error) {
+// that and so on, and the last may be smaller. takes returns the bytes of memory that count
+// for a size.
+func read(r *http.Request, by app.Caller, limit int, takes func(size int) int64, grow func(text []byte, size int) []byte) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		return nil, TooLarge(limit)
 	}
@@ -186,7 +198,7 @@ func read(r *http.Request, by app.Caller, limit int, grow func(text []byte, size
 		budget.by = caller(by)
 	}
 	size := min(firstStep, most)
-	if err := budget.take(int64(size), max(int64(size), r.ContentLength)); err != nil {
+	if err := budget.take(takes(size), takes(max(size, int(r.ContentLength)))); err != nil {
 		return nil, err
 	}
 	text := grow(nil, size)
@@ -196,7 +208,8 @@ func read(r *http.Request, by app.Caller, limit int, grow func(text []byte, size
 				return text, end(r, limit)
 			}
 			next := min(2*cap(text), most)
-			if err := budget.take(int64(next-cap(text)), int64(next-cap(text))); err != nil {
+			more := takes(next) - takes(cap(text))
+			if err := budget.take(more, more); err != nil {
 				return nil, err
 			}
 			text = grow(text, next)

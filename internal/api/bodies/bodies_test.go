@@ -191,6 +191,44 @@ func TestSharesOfTheBudget(t *testing.T) {
 	}
 }
 
+// Borrowed memory counts as a whole, however little of it the text fills.
+func TestBorrowedMemoryCounts(t *testing.T) {
+	b := bodies.NewBudget(64 * mib)
+	for size, held := range map[int]int64{0: 16 << 10, 1: 16 << 10, 16 << 10: 16 << 10, 16<<10 + 1: 32 << 10, 100_000: 128 << 10, 2*mib + 1: 4 * mib, 4 * mib: 4 * mib, 5*mib + 1: 5*mib + 1} {
+		for _, length := range []int64{int64(size), -1} {
+			if length < 0 && int64(size) == held {
+				continue // it asks for the next buffer before it sees the end
+			}
+			b.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, done, err := bodies.Borrow(r, app.Caller{}, 5*mib+1)
+				defer done()
+				if used := b.Used(); err != nil || used != held {
+					t.Errorf("%d bytes, Content-Length %d: %d bytes count, want %d: %v", size, length, used, held, err)
+				}
+			})).ServeHTTP(httptest.NewRecorder(), request(bytes.NewReader(make([]byte, size)), length))
+		}
+	}
+	small := bodies.NewBudget(4 * (2*mib + 1))
+	for read, want := range map[string]hook.Code{"Read": "", "Borrow": hook.CodeServerBusy} { // Read is the control: its memory is no larger than the text
+		small.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			var err error
+			if read == "Read" {
+				_, err = bodies.Read(r, app.Caller{}, 4*mib)
+			} else {
+				_, done, refused := bodies.Borrow(r, app.Caller{}, 4*mib)
+				defer done()
+				err = refused
+			}
+			if (err != nil || want != "") && hook.CodeOf(err) != want {
+				t.Errorf("%s of 2 MiB and a byte: %v", read, err)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), request(bytes.NewReader(make([]byte, 2*mib+1)), 2*mib+1))
+	}
+	if b.Used()+small.Used() != 0 {
+		t.Errorf("%d and %d bytes were not given back", b.Used(), small.Used())
+	}
+}
+
 // A handler that panics also releases its bytes.
 func TestPanicGivesBack(t *testing.T) {
 	b := bodies.NewBudget(16 * mib)

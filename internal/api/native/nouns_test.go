@@ -19,9 +19,9 @@ func TestUIDAndMetadata(t *testing.T) {
 		}
 		return fmt.Sprint(uid, e.Metadata, e.RateLimit)
 	}
-	tenant := want[client.Tenant](h, 201, post("/v1/tenants", `{"id":"acme","metadata":{"plan":"gold","":""},"rate_limit":2.5}`))
+	tenant := want[client.Tenant](h, 201, post("/v1/tenants", `{"id":"acme","metadata":{"plan":"gold"," ":""},"rate_limit":2.5}`))
 	h.tenant("other")
-	if got := fmt.Sprint(tenant.Metadata, tenant.RateLimit); got != "map[: plan:gold] 2.5" {
+	if got := fmt.Sprint(tenant.Metadata, tenant.RateLimit); got != "map[ : plan:gold] 2.5" {
 		t.Error(got)
 	}
 	const base = `"url":"https://hooks.example.com/in","event_types":["*"]`
@@ -49,6 +49,9 @@ func TestUIDAndMetadata(t *testing.T) {
 	if none := want[client.Page[client.Endpoint]](h, 200, get("/v1/endpoints?tenant=other&uid=shop-1")).Data; len(none) != 0 { // control
 		t.Errorf("%+v", none)
 	}
+	for _, uid := range []string{"a%20b", "..", "a/b", "%C3%A4", strings.Repeat("u", 257)} {
+		refused(h, 422, hook.CodeInvalidRequest, "uid", get("/v1/endpoints?uid="+uid))
+	}
 	refused(h, 409, hook.CodeConflict, "uid", create(`"tenant":"acme","uid":"shop-1"`))
 	refused(h, 409, hook.CodeConflict, "uid", call{"PATCH", "/v1/endpoints/" + plain.ID, liveKey, `{"uid":"shop-1"}`, nil})
 	want[client.Endpoint](h, 201, create(`"tenant":"other","uid":"shop-1"`))
@@ -59,22 +62,41 @@ func TestUIDAndMetadata(t *testing.T) {
 	long := strings.Repeat("x", 4096)
 	for body, field := range map[string]string{
 		`"uid":"a/b"`: "uid", `"uid":".."`: "uid", `"uid":""`: "uid", `"uid":"` + long[:257] + `"`: "uid", `"uid":7`: "uid", `"uid":["a"]`: "uid",
-		`"metadata":{"a":"` + long + `"}`: "metadata", `"metadata":{"a":1}`: "metadata/a", `"metadata":["a"]`: "metadata", `"metadata":"a"`: "metadata",
+		`"metadata":{"a":"` + long + `"}`: "metadata", `"metadata":{"a":1}`: "metadata/a", `"metadata":{"a":"1","":"v"}`: "metadata", `"metadata":["a"]`: "metadata", `"metadata":"a"`: "metadata",
 	} {
 		refused(h, 422, hook.CodeInvalidRequest, field, create(`"tenant":"acme",`+body))
 		refused(h, 422, hook.CodeInvalidRequest, field, patch("{"+body+"}"))
 	}
 	change := func(body string) call { return call{"PATCH", "/v1/tenants/acme", liveKey, body, nil} }
-	for body, field := range map[string]string{`"rate_limit":-1`: "rate_limit", `"rate_limit":10001`: "rate_limit", `"rate_limit":"1"`: "rate_limit", `"metadata":{"a":"` + long + `"}`: "metadata", `"metadata":{"a":{}}`: "metadata/a"} {
+	for body, field := range map[string]string{`"rate_limit":-1`: "rate_limit", `"rate_limit":10001`: "rate_limit", `"rate_limit":"1"`: "rate_limit", `"metadata":{"a":"` + long + `"}`: "metadata", `"metadata":{"a":{}}`: "metadata/a", `"metadata":{"":"v"}`: "metadata"} {
 		refused(h, 422, hook.CodeInvalidRequest, field, change("{"+body+"}"))
 		refused(h, 422, hook.CodeInvalidRequest, field, post("/v1/tenants", `{"id":"new",`+body+"}"))
 	}
 	for _, c := range []struct{ body, want string }{
-		{`{"metadata":{"":null,"note":"n"}}`, "map[note:n plan:gold] 2.5"}, {`{"name":"Acme","rate_limit":7}`, "map[note:n plan:gold] 7"}, {`{"rate_limit":null,"metadata":null}`, "map[] 0"},
+		{`{"metadata":{" ":null,"":null,"note":"n"}}`, "map[note:n plan:gold] 2.5"}, {`{"name":"Acme","rate_limit":7}`, "map[note:n plan:gold] 7"}, {`{"rate_limit":null,"metadata":null}`, "map[] 0"},
 	} {
 		got := want[client.Tenant](h, 200, change(c.body))
 		if text := fmt.Sprint(got.Metadata, got.RateLimit); text != c.want {
 			t.Errorf("%s: %s, want %s", c.body, text, c.want)
+		}
+	}
+}
+
+// What refuses an id of dots alone says that they are not allowed alone.
+func TestDotsAreNoID(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme")
+	for _, dots := range []string{".", ".."} {
+		for field, c := range map[string]call{
+			"id":   post("/v1/tenants", `{"id":"`+dots+`"}`),
+			"id ":  post("/v1/events", `{"tenant":"acme","type":"a.b","data":{},"id":"`+dots+`"}`),
+			"uid":  post("/v1/endpoints", `{"tenant":"acme","url":"https://hooks.example.com/in","event_types":["*"],"uid":"`+dots+`"}`),
+			"uid ": get("/v1/endpoints?uid=" + dots),
+			"q":    get("/v1/search?q=" + dots),
+		} {
+			if p := refused(h, 422, hook.CodeInvalidRequest, strings.TrimSpace(field), c); !strings.Contains(p.Detail, hook.IDRule) || !strings.Contains(p.Detail, "not . or ..") {
+				t.Errorf("%s: %s", c.path, p.Detail)
+			}
 		}
 	}
 }

@@ -229,7 +229,7 @@ func readID(name string, value jsontext.Value) (hook.ID, string, error) {
 	}
 	id, given, ok := hook.EventID(text)
 	if !ok {
-		return hook.ID{}, "", strict.Wrong(name, "1 to 256 letters, digits, dots, underscores and hyphens, or a UUID that is not zero")
+		return hook.ID{}, "", strict.Wrong(name, hook.IDRule+", or a UUID that is not zero")
 	}
 	return id, given, nil
 }

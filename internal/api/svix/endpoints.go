@@ -117,7 +117,7 @@ func (a *api) readEndpoint(q *call, o *object) (in endpointIn, err error) {
 	in.description = take[string](o, "a string", "description")
 	in.uid = take[string](o, "a string", "uid")
 	if in.uid != nil && !validUID(*in.uid, endpointPrefix) && !isID(*in.uid, endpointPrefix) {
-		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with ep_")
+		o.blame("uid", "uid must be 1 to 256 letters, digits, hyphens, underscores and dots, must not begin with ep_, and is neither . nor ..")
 	}
 	in.secret = take[string](o, "a string", "secret")
 	in.disabled = take[bool](o, "true or false", "disabled")

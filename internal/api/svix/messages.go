@@ -144,7 +144,7 @@ func readMessage(o *object) (e app.Event, name string, err error) {
 	e.Data = payload
 	if id := take[string](o, "a string", "eventId"); id != nil {
 		if name = *id; !validUID(name, messagePrefix) {
-			o.blame("eventId", "eventId must be 1 to 256 letters, digits, hyphens, underscores and dots, and must not begin with msg_")
+			o.blame("eventId", "eventId must be 1 to 256 letters, digits, hyphens, underscores and dots, must not begin with msg_, and is neither . nor ..")
 		}
 		e.ID, e.GivenID, _ = hook.EventID(name)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/hook"
 	"github.com/posthorn/posthorn/internal/store/sqltext"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 const (
@@ -46,10 +47,7 @@ func (u *keyUses) note(id hook.ID, now time.Time) {
 		return
 	}
 	u.waiting[id] = minute
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
+	unit.Wake(u.wake)
 }
 
 // take removes and returns some keys with a use to be written, all of one minute, ordered

@@ -55,10 +55,7 @@ func New(o Options) (*Alerts, Duties) {
 	s := &Alerts{opts: o, core: o.Core, windows: map[channel]window{}, digests: make(chan struct{}, 1)}
 	o.Core.Applied = append(o.Core.Applied, func(t *unit.Tx) {
 		if t.Summed {
-			select {
-			case s.digests <- struct{}{}:
-			default:
-			}
+			unit.Wake(s.digests)
 		}
 	})
 	return s, Duties{s}

@@ -317,9 +317,6 @@ func (p *Conn) Insert(into *sqltext.Table, args ...any) error {
 	return fmt.Errorf("%s takes no rows here", into.Name)
 }
 
-// Together runs do. Rows are gathered in every case.
-func (p *Conn) Together(do func() error) error { return do() }
-
 // Exec sends the gathered rows and executes a statement.
 func (p *Conn) Exec(query string, args ...any) (int64, error) {
 	if err := p.flush(); err != nil {

@@ -23,7 +23,10 @@ func (l *Lists) Endpoints(ctx context.Context, q hook.EndpointQuery) ([]hook.End
 	defer done()
 	limit := sqltext.LimitOf(q.Page)
 	var list []hook.Endpoint
-	page := min(500, l.Scan) // the filter on types is not part of the query
+	page := min(500, l.Scan) // filters are not part of the query
+	if filter := (hook.EndpointQuery{Scope: q.Scope, Page: q.Page}); q == filter {
+		page = min(page, limit+1)
+	}
 	for seen := 0; ; {
 		where := "e.mode = ? AND " + sqltext.TenantIs(q.Scope) + " AND e.status <> ? AND e.id < ?"
 		args := []any{q.Scope.Mode, q.Scope.Tenant, hook.Deleted, before[0][:]}

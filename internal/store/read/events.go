@@ -15,7 +15,7 @@ import (
 
 // defaultScan is how many events a page of a list examines before it returns a cursor to
 // continue from.
-const defaultScan = 20_000
+const defaultScan = 10_000
 
 // Event returns an event by our id. An empty tenant means all of the mode. Here and in
 // every list, the data of a deleted tenant is not found.

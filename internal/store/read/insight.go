@@ -83,10 +83,10 @@ func (l *Lists) HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error
 	return len(entry.Endpoints) > 0, nil
 }
 
-// EndpointStats returns statistics of an endpoint. It counts open and failed deliveries up
-// to hook.StatsCap. The other figures cover the latest 1,000 deliveries, with at most 5,000
-// attempts, among the tenant's latest 10,000 events. An empty tenant means all of the mode.
-func (l *Lists) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error) {
+// RecentStats returns the statistics of the latest 1,000 deliveries of an endpoint, with at
+// most 5,000 attempts, among the tenant's latest 10,000 events. Other members of EndpointStats
+// are not set: Buckets has them. An empty tenant means all of the mode.
+func (l *Lists) RecentStats(ctx context.Context, scope hook.Scope, id hook.ID) (hook.EndpointStats, error) {
 	out := hook.EndpointStats{ByState: map[hook.State]int{}, ByClass: map[hook.Class]int{}}
 	e, err := l.Endpoint(ctx, scope, id)
 	if err != nil {
@@ -97,9 +97,6 @@ func (l *Lists) EndpointStats(ctx context.Context, scope hook.Scope, id hook.ID)
 		return out, err
 	}
 	defer done()
-	if err := l.countOpenOf(ctx, id, &out); err != nil {
-		return out, l.fail("count deliveries", err)
-	}
 	if err := l.recentOf(ctx, e, &out); err != nil {
 		return out, l.fail("read recent deliveries", err)
 	}
@@ -113,20 +110,6 @@ const (
 	heldOf    = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 1 AND endpoint = ? LIMIT ?) w`
 	failedOf  = `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 3 AND endpoint = ? LIMIT ?) w`
 )
-
-func (l *Lists) countOpenOf(ctx context.Context, id hook.ID, out *hook.EndpointStats) error {
-	var oldest hook.ID
-	if err := l.db.QueryRowContext(ctx, pendingOf, id[:], hook.StatsCap).Scan(&out.Pending, sqltext.Blob(oldest[:])); err != nil {
-		return err
-	}
-	if out.Pending > 0 {
-		out.OldestPending = oldest.Time()
-	}
-	if err := l.db.QueryRowContext(ctx, heldOf, id[:], hook.StatsCap).Scan(&out.Held); err != nil {
-		return err
-	}
-	return l.db.QueryRowContext(ctx, failedOf, id[:], hook.StatsCap).Scan(&out.Failed)
-}
 
 // recentDeliveries reads the index on the tenant's events from the newest to the oldest, and
 // the delivery of each by its key.

@@ -32,9 +32,11 @@ func (l *Lists) Buckets(ctx context.Context, q hook.StatsQuery) (hook.Stats, err
 		return out, err
 	}
 	defer done()
-	out.Buckets = make([]hook.Tally, q.To.Sub(q.From)/q.Step) // not while it waits
-	if err := l.buckets(ctx, q, out.Buckets); err != nil {
-		return out, l.fail("read statistics", err)
+	if q.Open != hook.OpenHeld {
+		out.Buckets = make([]hook.Tally, q.To.Sub(q.From)/q.Step) // not while it waits
+		if err := l.buckets(ctx, q, out.Buckets); err != nil {
+			return out, l.fail("read statistics", err)
+		}
 	}
 	if out.Open, err = l.openWork(ctx, q); err != nil {
 		return out, l.fail("count open deliveries", err)
@@ -197,24 +199,32 @@ const (
 )
 
 func (l *Lists) openWork(ctx context.Context, q hook.StatsQuery) (out hook.OpenWork, err error) {
-	mode, tenant, id := q.Scope.Mode, q.Scope.Tenant, q.Endpoint
-	pending, pendingArgs := pendingIn, []any{hook.StatsCap, mode}
-	held, heldArgs := heldIn, []any{mode, hook.StatsCap}
+	if q.Open == hook.OpenNone {
+		return out, nil
+	}
+	mode, tenant, id, most := q.Scope.Mode, q.Scope.Tenant, q.Endpoint, q.Open.Cap()
+	pending, pendingArgs := pendingIn, []any{most, mode}
+	held, heldArgs := heldIn, []any{mode, most}
 	oldest, oldestArgs := oldestPending, []any{mode, tenant, tenant}
 	switch {
 	case !id.IsZero():
-		pending, pendingArgs = pendingOf, []any{id[:], hook.StatsCap}
-		held, heldArgs = heldOf, []any{id[:], hook.StatsCap}
+		pending, pendingArgs = pendingOf, []any{id[:], most}
+		held, heldArgs = heldOf, []any{id[:], most}
 		oldest, oldestArgs = oldestOf, []any{id[:]}
 	case tenant != "":
-		pending, pendingArgs = pendingOfTenant, []any{mode, tenant, hook.StatsCap}
-		held, heldArgs = heldOfTenant, []any{mode, tenant, hook.StatsCap}
+		pending, pendingArgs = pendingOfTenant, []any{mode, tenant, most}
+		held, heldArgs = heldOfTenant, []any{mode, tenant, most}
 	}
-	var event hook.ID
-	if err := l.db.QueryRowContext(ctx, pending, pendingArgs...).Scan(&out.Pending, sqltext.Blob(event[:])); err != nil {
+	if err := l.db.QueryRowContext(ctx, held, heldArgs...).Scan(&out.Held); err != nil || q.Open == hook.OpenHeld {
 		return out, err
 	}
-	if err := l.db.QueryRowContext(ctx, held, heldArgs...).Scan(&out.Held); err != nil || out.Pending == 0 {
+	if !id.IsZero() {
+		if err := l.db.QueryRowContext(ctx, failedOf, id[:], most).Scan(&out.Failed); err != nil {
+			return out, err
+		}
+	}
+	var event hook.ID
+	if err := l.db.QueryRowContext(ctx, pending, pendingArgs...).Scan(&out.Pending, sqltext.Blob(event[:])); err != nil || out.Pending == 0 {
 		return out, err
 	}
 	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanDelivery, oldest, append([]any{event[:]}, oldestArgs...)...)

@@ -26,8 +26,8 @@ type Conn struct {
 	dialect *sqltext.Dialect
 	marked  bool // the transaction has a savepoint
 
-	together bool // rows are gathered
 	gathered []*gathered
+	broken   bool // gathered rows could not be inserted
 }
 
 type stmt struct {
@@ -115,10 +115,12 @@ func (c *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sq
 }
 
 // Move changes a delivery's row if it is still as in before. It reports whether it did.
+// Gathered rows stay gathered: none is of a delivery that moves, because no delivery is
+// attempted before its row is committed.
 func (c *Conn) Move(before, after *hook.Delivery) (bool, error) {
-	n, err := c.Exec(sqltext.MoveDelivery, int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
+	n, err := c.exec(sqltext.MoveDelivery, []any{int64(after.State), string(after.Reason), int64(after.Attempts), int64(after.Scheduled),
 		sqltext.Micros(after.Due), int64(after.LastStatus), string(after.LastError), sqltext.Micros(after.SettledAt), after.Owner,
-		before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner)
+		before.Event[:], before.Endpoint[:], before.Fence, int64(before.Attempts), before.Owner})
 	return n == 1, err
 }
 
@@ -155,8 +157,35 @@ func (c *Conn) Claim(shares []sqltext.Share, owner int64, now time.Time) (*sqlte
 	return out, nil
 }
 
-// Lookup does nothing, because single reads are cheap on SQLite.
-func (c *Conn) Lookup([]sqltext.OnceKey, []sqltext.GivenID) (*sqltext.Known, error) { return nil, nil }
+// Lookup reads the rows one by one, but all of them before the first row is gathered: a
+// read in between would insert the gathered rows.
+func (c *Conn) Lookup(keys []sqltext.OnceKey, ids []sqltext.GivenID) (*sqltext.Known, error) {
+	known := &sqltext.Known{Once: make(map[sqltext.OnceKey]*sqltext.OnceRow, len(keys)), IDs: make(map[sqltext.GivenID]*sqltext.GivenRow, len(ids))}
+	for _, k := range keys {
+		r := &sqltext.OnceRow{}
+		found, err := sqltext.ReadRow(context.Background(), c, sqltext.FindOnce, []any{int64(k.Scope.Mode), k.Scope.Tenant, k.Route, k.Key},
+			&r.Hash, &r.Status, &r.Sealed, &r.Created)
+		if err != nil {
+			return nil, sqltext.Wrap("read idempotency key", err)
+		}
+		if !found {
+			r = nil
+		}
+		known.Once[k] = r
+	}
+	for _, id := range ids {
+		r := &sqltext.GivenRow{}
+		found, err := sqltext.ReadRow(context.Background(), c, sqltext.FindGiven, []any{int64(id.Scope.Mode), id.ID[:], id.Scope.Tenant}, &r.Event, &r.Hash)
+		if err != nil {
+			return nil, sqltext.Wrap("read event id", err)
+		}
+		if !found {
+			r = nil
+		}
+		known.IDs[id] = r
+	}
+	return known, nil
+}
 
 // Savepoint sets the savepoint to which Undo rolls back.
 func (c *Conn) Savepoint() error {
@@ -172,21 +201,28 @@ func (c *Conn) Savepoint() error {
 
 // Undo rolls back to the savepoint.
 func (c *Conn) Undo() error {
+	c.forget() // what was gathered before the savepoint is inserted
+	c.broken = false
 	_, err := c.Exec("ROLLBACK TO op")
 	return err
 }
 
-// Usable returns true, because a failed statement has no effect.
-func (c *Conn) Usable() bool { return true }
+// Usable reports whether all gathered rows could be inserted. Any other failed statement has
+// no effect.
+func (c *Conn) Usable() bool { return !c.broken }
 
-// Check does nothing, because SQLite checks every statement at once.
-func (c *Conn) Check() error { return nil }
+// Check inserts the gathered rows, so that SQLite checks them.
+func (c *Conn) Check() error { return c.flush() }
 
 func (c *Conn) begin() error {
-	c.marked = false
-	c.forget()
+	c.marked, c.broken = false, false
 	_, err := c.Exec("BEGIN IMMEDIATE")
 	return err
+}
+
+func (c *Conn) rollback() {
+	c.forget()
+	_, _ = c.exec("ROLLBACK", nil) // SQLite may have done so already
 }
 
 func (c *Conn) close() error {

@@ -78,10 +78,9 @@ func (db *DB) Commit(_ sqltext.Conn, with sqltext.Ending, _ func(func() error)) 
 	return false, nil
 }
 
-// Rollback rolls the transaction back unless SQLite has already done so. It ignores the
-// error, which has no consequence.
+// Rollback rolls the transaction back unless SQLite has already done so.
 func (db *DB) Rollback(sqltext.Conn) {
-	_, _ = db.conn.Exec("ROLLBACK")
+	db.conn.rollback()
 	<-db.checkpoints.writing
 }
 

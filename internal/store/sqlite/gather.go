@@ -7,7 +7,8 @@ import "github.com/posthorn/posthorn/internal/store/sqltext"
 var gatherSizes = [...]int{32, 8, 1}
 
 // gathered are rows with the usual values of their table that are inserted together: one
-// statement with 32 rows costs half as much as 32 statements.
+// statement with 32 rows costs half as much as 32 statements. They are inserted before the
+// next statement, except a move, and with the commit.
 type gathered struct {
 	table *sqltext.Table
 	texts [len(gatherSizes)]string
@@ -15,7 +16,7 @@ type gathered struct {
 	args  []any // of all rows, in order
 }
 
-// Insert inserts a row, or gathers it.
+// Insert gathers a row, or inserts one that has other values than most.
 func (c *Conn) Insert(into *sqltext.Table, args ...any) error {
 	if !into.IsUsual(args) {
 		_, err := c.exec(into.One, args)
@@ -23,7 +24,7 @@ func (c *Conn) Insert(into *sqltext.Table, args ...any) error {
 	}
 	g := c.gatheredFor(into)
 	g.args = into.Unusual(g.args, args)
-	if g.rows++; c.together && g.rows < gatherSizes[0] {
+	if g.rows++; g.rows < gatherSizes[0] {
 		return nil
 	}
 	return c.insert(g)
@@ -43,7 +44,8 @@ func (c *Conn) gatheredFor(table *sqltext.Table) *gathered {
 	return g
 }
 
-// insert inserts the gathered rows of a table. After an error some of them may be inserted.
+// insert inserts the gathered rows of a table. After an error some of them are missing, and
+// the transaction is not usable until it is rolled back to its savepoint.
 func (c *Conn) insert(g *gathered) error {
 	defer g.forget()
 	width := len(g.args) / g.rows
@@ -54,25 +56,12 @@ func (c *Conn) insert(g *gathered) error {
 		}
 		to := from + gatherSizes[i]
 		if _, err := c.exec(g.texts[i], g.args[from*width:to*width]); err != nil {
+			c.broken = true
 			return err
 		}
 		from = to
 	}
 	return nil
-}
-
-// Together runs do and inserts the rows that it gathered. After an error, rows that were
-// not inserted are dropped: the caller rolls back.
-func (c *Conn) Together(do func() error) error {
-	c.together = true
-	defer func() { // do may panic
-		c.together = false
-		c.forget()
-	}()
-	if err := do(); err != nil {
-		return err
-	}
-	return c.flush()
 }
 
 // flush inserts the gathered rows.
@@ -82,7 +71,6 @@ func (c *Conn) flush() error {
 			continue
 		}
 		if err := c.insert(g); err != nil {
-			c.forget()
 			return err
 		}
 	}

@@ -21,8 +21,7 @@ type Conn interface {
 	Move(before, after *hook.Delivery) (bool, error)
 	// Claim assigns due deliveries to an owner, the earliest of each share.
 	Claim(shares []Share, owner int64, now time.Time) (*Claimed, error)
-	// Lookup reads at once what the writes of a batch will look up. An engine returns nil
-	// if single reads are cheap.
+	// Lookup reads what the writes of a batch will look up, before the first of them.
 	Lookup(keys []OnceKey, ids []GivenID) (*Known, error)
 	// Savepoint sets the savepoint to which Undo rolls back.
 	Savepoint() error
@@ -37,10 +36,6 @@ type Conn interface {
 type Inserter interface {
 	// Insert inserts a row. The database may check it later, at the latest with the commit.
 	Insert(into *Table, args ...any) error
-	// Together runs do, whose inserted rows the database may receive together. Statements
-	// see all rows that were inserted before them. When Together returns nil, the rows are
-	// checked as far as by Insert.
-	Together(do func() error) error
 }
 
 // Ending is what a commit carries besides rows.
@@ -124,6 +119,15 @@ type OnceRow struct {
 	Status       int
 	Created      int64
 }
+
+// OnceIs is the condition for the row of an idempotency key, FindOnce reads it.
+const (
+	OnceIs   = " WHERE mode = ? AND tenant = ? AND route = ? AND key = ?"
+	FindOnce = "SELECT body_hash, status, answer, created_at FROM idempotency" + OnceIs
+)
+
+// FindGiven reads the row of an id that a platform gave.
+const FindGiven = "SELECT event, hash FROM event_ids WHERE mode = ? AND public_id = ? AND tenant = ?"
 
 // GivenID is an id that a platform gave to an event.
 type GivenID struct {

@@ -80,6 +80,14 @@ func (c *Core) Go(task func(ctx context.Context)) {
 	c.tasks.Go(func() { task(c.life) })
 }
 
+// Wake makes the goroutine that receives from c run once more. It never blocks.
+func Wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // Later calls do after first, and then a pause after each wake, so that what comes in the
 // meantime is done together. do returns after which time it is to be called again; 0: at the
 // next wake. Later returns when the context ends.

@@ -13,8 +13,6 @@ import (
 // OnceFor is how long the answer to a request with an idempotency key is kept.
 const OnceFor = 24 * time.Hour
 
-const onceKey = " WHERE mode = ? AND tenant = ? AND route = ? AND key = ?"
-
 // Once runs do unless the idempotency key was used before. The second result of do reports
 // whether to keep its answer: a request that stored nothing may be retried under the same
 // key.
@@ -29,7 +27,7 @@ func (t *Tx) Once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 		return nil, err
 	}
 	if known != nil && known.Created <= sqltext.Micros(t.Now.Add(-OnceFor)) {
-		if _, err := t.Exec("forget old answer", "DELETE FROM idempotency"+onceKey, int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key); err != nil {
+		if _, err := t.Exec("forget old answer", "DELETE FROM idempotency"+sqltext.OnceIs, int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key); err != nil {
 			return nil, err
 		}
 		known = nil
@@ -61,8 +59,8 @@ func (t *Tx) Once(o *hook.Once, do func() (result any, keep bool, err error)) (*
 // oncePlace returns the associated data with which an answer is sealed.
 func oncePlace(o *hook.Once) []byte { return directory.AnswerPlace(o.Scope, o.Route, o.Key) }
 
-// prefetched holds the rows of the keys and ids in the operations of a batch. They are
-// read together where that costs less than reading them one by one.
+// prefetched holds the rows of the keys and ids in the operations of a batch, read before
+// the first of them.
 type prefetched struct {
 	known *sqltext.Known // nil: each row is read when it is needed
 	// Keys and ids that an operation of the transaction has used. Their rows may have changed
@@ -111,7 +109,7 @@ func (t *Tx) readOnce(o *hook.Once) (*sqltext.OnceRow, error) {
 		}
 	}
 	r := &sqltext.OnceRow{}
-	found, err := t.Row("read idempotency key", "SELECT body_hash, status, answer, created_at FROM idempotency"+onceKey,
+	found, err := t.Row("read idempotency key", sqltext.FindOnce,
 		[]any{int64(o.Scope.Mode), o.Scope.Tenant, o.Route, o.Key}, &r.Hash, &r.Status, &r.Sealed, &r.Created)
 	if !found {
 		return nil, err
@@ -129,7 +127,7 @@ func (t *Tx) ReadEventID(n *hook.NewEvent) (*sqltext.GivenRow, error) {
 		}
 	}
 	r := &sqltext.GivenRow{}
-	found, err := t.Row("read event id", "SELECT event, hash FROM event_ids WHERE mode = ? AND public_id = ? AND tenant = ?",
+	found, err := t.Row("read event id", sqltext.FindGiven,
 		[]any{int64(n.Scope.Mode), n.PublicID[:], n.Scope.Tenant}, &r.Event, &r.Hash)
 	if !found {
 		return nil, err

@@ -51,7 +51,7 @@ func newDiskMeter() *diskMeter {
 }
 
 // poke makes watchDisk look.
-func (m *diskMeter) poke() { wake(m.wake) }
+func (m *diskMeter) poke() { unit.Wake(m.wake) }
 
 // add takes the bytes of a transaction.
 func (m *diskMeter) add(list []unit.Growth) {

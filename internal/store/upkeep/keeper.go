@@ -97,15 +97,7 @@ func (s *Keeper) applied(t *unit.Tx) {
 		s.wakeRetention()
 	}
 	if len(t.Samples) > 0 {
-		wake(s.counted)
-	}
-}
-
-// wake makes the goroutine that receives from c run once more. It never blocks.
-func wake(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		unit.Wake(s.counted)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
+	"github.com/posthorn/posthorn/internal/store/unit"
 )
 
 // measurement shows how large the store is to whoever asks, and measures it at most a
@@ -40,7 +41,7 @@ func (m *measurement) get(ctx context.Context) (hook.DiskUse, error) {
 	}
 	if m.done == nil {
 		m.done = make(chan struct{})
-		wake(m.asked)
+		unit.Wake(m.asked)
 	}
 	done := m.done
 	m.mu.Unlock()

@@ -73,7 +73,7 @@ func (s *Keeper) retainClasses(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (s *Keeper) wakeRetention() { wake(s.dueSoon) }
+func (s *Keeper) wakeRetention() { unit.Wake(s.dueSoon) }
 
 // walkClass walks the events of a scope, or all events, that are older than keep.
 func (s *Keeper) walkClass(ctx context.Context, class hook.Kept, scope hook.Scope, keep time.Duration, now time.Time) error {

@@ -277,7 +277,7 @@ func (s *Keeper) sealsNow(id seal.KeyID) {
 	s.wakeReseal()
 }
 
-func (s *Keeper) wakeReseal() { wake(s.rotations.wake) }
+func (s *Keeper) wakeReseal() { unit.Wake(s.rotations.wake) }
 
 // watchRotation seals values again, at once after a rotation and after a start, until ctx
 // ends.

@@ -41,19 +41,24 @@ func AttemptsOf(s *hook.Stats, now time.Time) *Attempts {
 	var mostGood, mostBad, good, bad int64
 	worst := 0
 	for i := range s.Buckets {
-		b := &s.Buckets[i]
-		failed := max(0, b.Attempts-b.Delivered)
+		succeeded, failed := Outcomes(&s.Buckets[i])
 		if failed > mostBad {
 			worst = i
 		}
-		mostGood, mostBad = max(mostGood, b.Delivered), max(mostBad, failed)
-		good, bad = good+b.Delivered, bad+failed
+		mostGood, mostBad = max(mostGood, succeeded), max(mostBad, failed)
+		good, bad = good+succeeded, bad+failed
 	}
 	if len(s.Buckets) == 0 || good+bad == 0 {
 		return nil
 	}
 	var up, down, upNow, downNow strings.Builder
-	c := &Attempts{MostGood: number(mostGood), Most: number(mostBad), Axis: axis(s)}
+	c := &Attempts{Axis: axis(s)}
+	if mostGood > 0 { // the line between the halves is labelled 0 already
+		c.MostGood = number(mostGood)
+	}
+	if mostBad > 0 {
+		c.Most = number(mostBad)
+	}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
 		begun := s.From.Add(time.Duration(i) * s.Step)
@@ -61,10 +66,10 @@ func AttemptsOf(s *hook.Stats, now time.Time) *Attempts {
 		if begun.Add(s.Step).After(now) {
 			toUp, toDown = &upNow, &downNow
 		}
-		failed := max(0, b.Attempts-b.Delivered)
-		page.Bar(toUp, i, len(s.Buckets), b.Delivered, mostGood)
+		succeeded, failed := Outcomes(b)
+		page.Bar(toUp, i, len(s.Buckets), succeeded, mostGood)
 		page.Bar(toDown, i, len(s.Buckets), -failed, mostBad)
-		row := Row{At: begun.UTC().Format("2 Jan 15:04"), Good: number(b.Delivered), Bad: number(failed), P50: "–", P95: "–", PX: "–"}
+		row := Row{At: begun.UTC().Format("2 Jan 15:04"), Good: number(succeeded), Bad: number(failed), P50: "–", P95: "–", PX: "–"}
 		if t := &b.DeliveryTime; t.Count() > 0 {
 			row.P50, row.P95, row.PX = page.Took(t.Quantile(50)), page.Took(t.Quantile(95)), page.Took(t.Quantile(99))
 		}
@@ -73,10 +78,10 @@ func AttemptsOf(s *hook.Stats, now time.Time) *Attempts {
 	c.Good, c.Bad, c.GoodNow, c.BadNow = up.String(), down.String(), upNow.String(), downNow.String()
 	every := span(s.Step)
 	c.Sentence = fmt.Sprintf("%s attempts delivered and %s failed from %s to %s UTC; at most %s and %s in %s.", number(good), number(bad), c.Axis[0],
-		s.From.Add(time.Duration(len(s.Buckets))*s.Step).UTC().Format("2 Jan 15:04"), c.MostGood, c.Most, every)
-	c.Say = "Bars are " + every + "; the halves have scales of their own."
+		s.From.Add(time.Duration(len(s.Buckets))*s.Step).UTC().Format("2 Jan 15:04"), number(mostGood), number(mostBad), every)
+	c.Say = "Each bar is " + every + "; the halves have scales of their own."
 	if mostBad > 0 && mostBad*4 > bad {
-		c.Say = fmt.Sprintf("Most failures, %s, fell in the %s from %s UTC. %s", number(mostBad), every, s.From.Add(time.Duration(worst)*s.Step).UTC().Format("2 Jan 15:04"), c.Say)
+		c.Say = fmt.Sprintf("Most failures (%s) fell in the %s from %s UTC. %s", number(mostBad), every, s.From.Add(time.Duration(worst)*s.Step).UTC().Format("2 Jan 15:04"), c.Say)
 	}
 	return c
 }
@@ -137,7 +142,10 @@ func height(d time.Duration) float64 {
 // value the line is broken; a value between two gaps is a short stroke.
 func line(n, across int, at func(i int) (y float64, ok bool)) string {
 	var path strings.Builder
-	drawn := 0
+	drawn, stroke := 0, 2
+	if across == width { // a chart that is read, not a sparkline
+		stroke = max(stroke, across/n-4)
+	}
 	for i := range n {
 		y, ok := at(i)
 		if !ok {
@@ -146,7 +154,7 @@ func line(n, across int, at func(i int) (y float64, ok bool)) string {
 		}
 		x := (float64(i) + .5) * float64(across) / float64(n)
 		if drawn == 0 {
-			fmt.Fprintf(&path, "M%.4g %.4gh2", x, y)
+			fmt.Fprintf(&path, "M%.4g %.4gh%d", x, y, stroke)
 		} else {
 			fmt.Fprintf(&path, "L%.4g %.4g", x, y)
 		}
@@ -186,7 +194,7 @@ func StripOf(s *hook.Stats) *Strip {
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
 		left, wide := i*600/max(1, len(s.Buckets)), max(1, 600/max(1, len(s.Buckets))-2)
-		failed := max(0, b.Attempts-b.Delivered)
+		succeeded, failed := Outcomes(b)
 		switch {
 		case b.Attempts == 0:
 			continue
@@ -194,7 +202,7 @@ func StripOf(s *hook.Stats) *Strip {
 			nGood++
 			since = 0
 			fmt.Fprintf(&good, "M%d 9h%dv17h-%dz", left, wide, wide)
-		case b.Delivered == 0:
+		case succeeded == 0:
 			nBad++
 			since++
 			fmt.Fprintf(&bad, "M%d 0h%dv26h-%dz", left, wide, wide)
@@ -209,11 +217,33 @@ func StripOf(s *hook.Stats) *Strip {
 	}
 	out := &Strip{Good: good.String(), Bad: bad.String(), Mixed: mixed.String()}
 	out.Sentence = fmt.Sprintf("Of the last %d hours %d were good, %d had some failures and %d had failures only; the others had no attempt.", len(s.Buckets), nGood, nMixed, nBad)
-	out.Say = fmt.Sprintf("Good in %d, some failures in %d, only failures in %d.", nGood, nMixed, nBad)
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		says string
+	}{{nGood, "%s without a failure"}, {nMixed, "%s with some failures"}, {nBad, "%s with failures only"}, {len(s.Buckets) - nGood - nMixed - nBad, "%s without an attempt"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf(part.says, hours(part.n)))
+		}
+	}
+	out.Say = strings.Join(parts, ", ") + "."
 	if since > 1 {
-		out.Say += fmt.Sprintf(" Nothing but failures in the latest %d hours with attempts.", since)
+		out.Say += fmt.Sprintf(" Nothing but failures in the latest %s with attempts.", hours(since))
 	}
 	return out
+}
+
+func hours(n int) string {
+	if n == 1 {
+		return "1 hour"
+	}
+	return strconv.Itoa(n) + " hours"
+}
+
+// Outcomes returns how many attempts of a tally succeeded and how many failed.
+func Outcomes(t *hook.Tally) (succeeded, failed int64) {
+	failed = min(t.Failed(), t.Attempts)
+	return t.Attempts - failed, failed
 }
 
 // Share formats a part of a whole in percent, or as a dash if there is no whole.
@@ -236,21 +266,22 @@ func BarsOf(list []hook.Tally, in string) *Bars {
 	var all hook.Tally
 	var mostGood, mostBad int64
 	for i := range list {
-		b := &list[i]
-		all.Add(b)
-		mostGood, mostBad = max(mostGood, b.Delivered), max(mostBad, b.Attempts-b.Delivered)
+		all.Add(&list[i])
+		succeeded, failed := Outcomes(&list[i])
+		mostGood, mostBad = max(mostGood, succeeded), max(mostBad, failed)
 	}
 	if all.Attempts == 0 {
 		return nil
 	}
 	var good, bad strings.Builder
 	for i := range list {
-		b := &list[i]
-		page.Bar(&good, i, len(list), b.Delivered, mostGood)
-		page.Bar(&bad, i, len(list), -max(0, b.Attempts-b.Delivered), mostBad)
+		succeeded, failed := Outcomes(&list[i])
+		page.Bar(&good, i, len(list), succeeded, mostGood)
+		page.Bar(&bad, i, len(list), -failed, mostBad)
 	}
-	out := &Bars{Good: good.String(), Bad: bad.String(), Delivered: Share(all.Delivered, all.Attempts),
-		Sentence: fmt.Sprintf("%s attempts delivered and %s failed in %s.", number(all.Delivered), number(max(0, all.Attempts-all.Delivered)), in)}
+	succeeded, failed := Outcomes(&all)
+	out := &Bars{Good: good.String(), Bad: bad.String(), Delivered: Share(succeeded, all.Attempts),
+		Sentence: fmt.Sprintf("%s attempts delivered and %s failed in %s.", number(succeeded), number(failed), in)}
 	if t := &all.AttemptTime; t.Count() > 0 {
 		out.P95 = page.Took(t.Quantile(95))
 	}

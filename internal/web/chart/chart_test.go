@@ -9,10 +9,19 @@ import (
 	"github.com/posthorn/posthorn/internal/hook"
 )
 
+// tally counts attempts of which some failed. None of the others is the first delivery of an
+// event, as when a replay sends again what was delivered; and the answer to one was cut.
+func tally(attempts, failed int64) hook.Tally {
+	t := hook.Tally{Attempts: attempts}
+	t.AddError(hook.ClassStatus, failed)
+	t.AddError(hook.ClassTruncated, 1)
+	return t
+}
+
 // The chart shows every non-empty bucket within its box, however small the bucket is beside
 // the largest one.
 func TestChart(t *testing.T) {
-	s := &hook.Stats{From: time.Unix(1_800_000_000, 0), Step: time.Hour, Buckets: []hook.Tally{{Attempts: 100_000, Delivered: 99_999}, {}, {Attempts: 1, Delivered: 1}, {Attempts: 50}}}
+	s := &hook.Stats{From: time.Unix(1_800_000_000, 0), Step: time.Hour, Buckets: []hook.Tally{tally(100_000, 1), {}, tally(1, 0), tally(50, 50)}}
 	c := AttemptsOf(s, s.From.Add(10*time.Hour))
 	if c.Good != "M0 2h238v98h-238zM480 99h238v1h-238z" || c.Bad != "M0 103h238v1h-238zM720 103h238v44h-238z" {
 		t.Errorf("%q %q", c.Good, c.Bad)
@@ -46,7 +55,7 @@ func TestLinesHaveGaps(t *testing.T) {
 
 // The bars of a row have the same rules, and none are drawn without an attempt.
 func TestBars(t *testing.T) {
-	took := hook.Tally{Attempts: 3, Delivered: 2}
+	took := tally(3, 1)
 	took.AttemptTime.Note(time.Second)
 	b := BarsOf([]hook.Tally{{}, took}, "2 h")
 	if b.Good != "M480 2h478v98h-478z" || b.Bad != "M480 103h478v44h-478z" || b.Delivered != "66.7" || b.P95 != "999 ms" || b.Sentence != "2 attempts delivered and 1 failed in 2 h." {

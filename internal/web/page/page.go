@@ -5,6 +5,8 @@ package page
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -107,4 +109,11 @@ func Templates(base *template.Template, files fs.FS, shared ...string) (map[stri
 		out[path.Base(name)] = t
 	}
 	return out, nil
+}
+
+// FormKey returns the idempotency key for the hidden key of a form: 64 characters, whatever
+// was sent.
+func FormKey(sent string) string {
+	sum := sha256.Sum256([]byte(sent))
+	return hex.EncodeToString(sum[:])
 }

@@ -229,7 +229,7 @@ func (p *endpointPage) latest(v *visit, id hook.ID, limit int) error {
 
 // numbers fills in the figures and the chart of the last 24 hours.
 func (p *endpointPage) numbers(v *visit, id hook.ID) error {
-	s, err := v.service().EndpointStats(v.ctx(), v.caller, id, app.Span{From: v.now.Add(-24 * time.Hour), To: v.now, Step: "15m"})
+	s, err := v.service().EndpointFigures(v.ctx(), v.caller, id, app.Span{From: v.now.Add(-24 * time.Hour), To: v.now, Step: "15m", Open: hook.OpenFew})
 	if err != nil {
 		return err
 	}
@@ -242,16 +242,16 @@ func (p *endpointPage) numbers(v *visit, id hook.ID) error {
 		oldest = v.T("figure.oldest", "when", v.when(s.OldestPending).Text)
 	}
 	half, most := "–", "–"
-	if s.Attempts > 0 {
-		half, most = v.span(s.Latency.P50), v.span(s.Latency.P95)
+	if t := &all.AttemptTime; t.Count() > 0 {
+		half, most = v.span(t.Quantile(50)), v.span(t.Quantile(95))
 	}
 	p.Figures = []figure{
 		{Name: v.T("figure.delivered"), Value: v.share(all.Delivered, all.Accepted), Note: v.T("figure.delivered_note", "n", int(all.Delivered))},
 		{Name: v.T("figure.attempts"), Value: v.share(all.Delivered, all.Attempts), Note: v.T("figure.attempts_note", "n", int(all.Attempts))},
 		{Name: v.T("figure.answer"), Value: half, Note: v.T("figure.answer_note", "most", most)},
-		{Name: v.T("figure.waiting"), Value: v.count(s.Pending, hook.StatsCap), Note: oldest},
-		{Name: v.T("figure.held"), Value: v.count(s.Held, hook.StatsCap), Note: v.T("figure.held_note")},
-		{Name: v.T("figure.failed"), Value: v.count(s.Failed, hook.StatsCap), Note: v.T("figure.failed_note")},
+		{Name: v.T("figure.waiting"), Value: v.count(s.Pending, hook.FewCap), Note: oldest},
+		{Name: v.T("figure.held"), Value: v.count(s.Held, hook.FewCap), Note: v.T("figure.held_note")},
+		{Name: v.T("figure.failed"), Value: v.count(s.Failed, hook.FewCap), Note: v.T("figure.failed_note")},
 	}
 	p.Chart = v.chart(&s.Buckets)
 	slices.SortFunc(all.Errors, func(a, b hook.ErrorCount) int { return int(b.N - a.N) })

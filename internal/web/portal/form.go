@@ -102,10 +102,10 @@ func (v *visit) choices(picked []string) ([]typeChoice, error) {
 // once makes a form that was sent twice act once. made returns the id of what was made, or an
 // empty text if nothing was.
 func (v *visit) once(route, key string, made func(result any) string) *app.Once {
-	if key == "" || len(key) > 64 {
+	if key == "" {
 		return nil
 	}
-	return &app.Once{Route: "portal " + route, Key: "portal:" + key, BodyHash: sha256.Sum256([]byte(v.r.PostForm.Encode())), Answer: func(result any) (int, []byte) {
+	return &app.Once{Route: "portal " + route, Key: page.FormKey(key), BodyHash: sha256.Sum256([]byte(v.r.PostForm.Encode())), Answer: func(result any) (int, []byte) {
 		id := made(result)
 		if id == "" {
 			return 0, nil

@@ -170,19 +170,19 @@ type chart struct {
 func (v *visit) chart(s *hook.Stats) *chart {
 	var mostGood, mostBad, good, bad int64
 	for i := range s.Buckets {
-		b := &s.Buckets[i]
-		failed := max(0, b.Attempts-b.Delivered)
-		mostGood, mostBad = max(mostGood, b.Delivered), max(mostBad, failed)
-		good, bad = good+b.Delivered, bad+failed
+		failed := min(s.Buckets[i].Failed(), s.Buckets[i].Attempts)
+		succeeded := s.Buckets[i].Attempts - failed
+		mostGood, mostBad = max(mostGood, succeeded), max(mostBad, failed)
+		good, bad = good+succeeded, bad+failed
 	}
 	if good+bad == 0 {
 		return nil
 	}
 	var upper, lower strings.Builder
 	for i := range s.Buckets {
-		b := &s.Buckets[i]
-		page.Bar(&upper, i, len(s.Buckets), b.Delivered, mostGood)
-		page.Bar(&lower, i, len(s.Buckets), -max(0, b.Attempts-b.Delivered), mostBad)
+		failed := min(s.Buckets[i].Failed(), s.Buckets[i].Attempts)
+		page.Bar(&upper, i, len(s.Buckets), s.Buckets[i].Attempts-failed, mostGood)
+		page.Bar(&lower, i, len(s.Buckets), -failed, mostBad)
 	}
 	end := s.From.Add(time.Duration(len(s.Buckets)) * s.Step)
 	c := &chart{Good: upper.String(), Bad: lower.String(), MostGood: v.words.number(mostGood), Most: v.words.number(mostBad),

@@ -176,6 +176,10 @@ func TestOneReplayOfOneForm(t *testing.T) {
 	if other := started("two"); other == first {
 		t.Errorf("two forms started %s", first)
 	}
+	long := strings.Repeat("k", 50_000) + "\x00\xff"
+	if first := started(long); started(long) != first {
+		t.Error("a form with a long key, sent twice, started two")
+	}
 	preview := w.of[nordlicht].form("replays/new", "nordlicht")
 	preview.Set("do", "preview")
 	if body := b.post("replays/new", preview).Body.String(); !regexp.MustCompile(`name="once" value="[A-Z0-9]{26}"`).MatchString(body) {

@@ -27,7 +27,7 @@ function copies(in_ = document) { if (navigator.clipboard) for (const b of all("
 document.addEventListener("click", async (e) => {
   const b = e.target.closest?.("[data-copy]");
   if (!b) return;
-  try { await navigator.clipboard.writeText(b.dataset.from ? document.getElementById(b.dataset.from).textContent : b.dataset.copy || location.href); say("Copied"); b.title = "Copied"; } catch { say("Copying was refused by the browser"); }
+  try { await navigator.clipboard.writeText(b.dataset.from ? document.getElementById(b.dataset.from).textContent : b.dataset.copy || location.href); say("Copied"); b.classList.add("did"); setTimeout(() => b.classList.remove("did"), 1500); } catch { say("Copying was refused by the browser"); }
 });
 
 // Questions in a dialog instead of a page of their own.
@@ -60,6 +60,9 @@ if (every) {
   const boxes = [...all("tbody input[name=id]")];
   every.addEventListener("change", () => boxes.forEach((b) => { b.checked = every.checked; }));
 }
+
+// On narrow screens the navigation and the tabs are rows that scroll.
+for (const a of all(".side [aria-current],.tabs [aria-current]")) a.scrollIntoView({ block: "nearest", inline: "center" });
 
 // Shortcuts.
 const base = document.body.dataset.base, go = { o: "", e: "events", d: "deliveries", p: "endpoints", t: "tenants", r: "replays" };
