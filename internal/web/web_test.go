@@ -283,7 +283,7 @@ func TestPagesAreStrictAndSmall(t *testing.T) {
 		if strings.Count(a.body, "<h1") != 1 || strings.Count(a.body, "<main") != 1 || !strings.Contains(a.body, `href="#main"`) {
 			t.Errorf("%s: one h1, one main and a skip link are wanted", path)
 		}
-		if len(a.body) > 40<<10 {
+		if len(a.body) > 48<<10 {
 			t.Errorf("%s has %d bytes", path, len(a.body))
 		}
 	}
