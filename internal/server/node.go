@@ -132,9 +132,8 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
 		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), AuditedWrites: cfg.Calls.AuditedWrites, Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
-		Pace:        n.dispatch.Pace,
-		Pages:       n.pagesAt(),
-		Marks:       n.masterKeys,
+		Pace:  n.dispatch.Pace,
+		Pages: n.pagesAt(), Marks: n.masterKeys,
 		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Mail: cfg.Alerts.server != nil, Log: log,
 	})
 	if err != nil {
