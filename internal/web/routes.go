@@ -17,6 +17,7 @@ type route struct {
 	act  func(*visit) (string, error)
 	form func(*visit) (*screen, string, error) // an action that may answer with a page: its form again, or a question
 	live bool                                  // the page is kept up to date by a stream
+	lone bool                                  // streams of several sessions do not share what is read: it may be in the audit log
 }
 
 // table lists every page and action. Tests iterate over it, and a page that is not in it is
@@ -27,7 +28,7 @@ func table() []route {
 		{path: "search", show: search},
 		{path: "deliveries", show: deliveries, live: true},
 		{path: "deliveries/many", form: manyDeliveries},
-		{path: "deliveries/{id}", show: delivery, live: true},
+		{path: "deliveries/{id}", show: delivery, live: true, lone: true},
 		{path: "deliveries/{id}/report", show: deliveryReport},
 		{path: "deliveries/{id}/retry", act: retryDelivery},
 		{path: "deliveries/{id}/cancel", show: confirmCancel, act: cancelDelivery},
@@ -42,7 +43,7 @@ func table() []route {
 		{path: "endpoints/{id}/rotate", show: confirmRotate, form: rotateSecret},
 		{path: "endpoints/{id}/reveal", show: confirmReveal, form: revealSecret},
 		{path: "events", show: events, live: true},
-		{path: "events/{id}", show: event, live: true},
+		{path: "events/{id}", show: event, live: true, lone: true},
 		{path: "events/{id}/data", show: eventData},
 		{path: "events/{id}/report", show: eventReport},
 		{path: "events/{id}/resend", show: confirmResend, act: resendEvent},
@@ -51,6 +52,7 @@ func table() []route {
 		{path: "tenants/{id}", show: tenant, live: true},
 		{path: "tenants/{id}/rename", form: renameTenant},
 		{path: "tenants/{id}/portal", show: confirmPortal, form: portalLink},
+		{path: "tenants/{id}/customer", form: asCustomer},
 		{path: "tenants/{id}/delete", show: confirmDeleteTenant, form: deleteTenant},
 		{path: "replays", show: replays, live: true},
 		{path: "replays/new", show: newReplay, form: createReplay},
@@ -105,6 +107,7 @@ func (h *Handler) routes() {
 	h.mux.HandleFunc("GET /ui/login", h.plain(h.showLogin))
 	h.mux.HandleFunc("POST /ui/login", h.plain(h.login))
 	h.mux.HandleFunc("POST /ui/logout", h.plain(h.logout))
+	h.mux.HandleFunc("POST /ui/session", h.plain(h.goOn))
 	h.mux.HandleFunc("/ui/", h.plain(h.home))
 	h.mux.HandleFunc("/ui", h.plain(h.home))
 }
@@ -194,7 +197,7 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 			h.askLogin(w, r)
 			return
 		}
-		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie, session: one.ID}
+		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie, session: one}
 		h.serve(w, r, nil, func() error {
 			if err != nil {
 				return err

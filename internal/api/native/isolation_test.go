@@ -158,6 +158,8 @@ func wallRows(endpoint, event, delivery, replay, key, grant, session, erasure st
 		list("GET /v1/stats", "/v1/stats?tenant=victim"),
 		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
 		own("GET /v1/stats", "/v1/stats?step=1m"),
+		list("GET /v1/deliveries/counts", "/v1/deliveries/counts?tenant=victim"),
+		item("GET /v1/deliveries/counts", "/v1/deliveries/counts?endpoint="+endpoint, ""),
 		list("GET /v1/endpoints", "/v1/endpoints?tenant=victim"),
 		list("GET /v1/events", "/v1/events?tenant=victim"),
 		list("GET /v1/deliveries", "/v1/deliveries?tenant=victim"),

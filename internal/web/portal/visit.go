@@ -94,22 +94,24 @@ func to(path string) *screen { return &screen{Goto: path} }
 type frame struct {
 	*visit
 	*screen
-	Text      string // of the heading
-	Menu      []entry
-	Languages []entry
-	Test      bool
-	Bare      bool
-	Name      string
-	HasLogo   bool
-	Back      string // return_url
-	BackHost  string
-	Origins   string
-	Scheme    string // light, dark or empty
-	Done      string
-	Stop      string // the page without its refresh
-	Stream    string // path of its stream; empty: it has none
-	Expires   string
-	RequestID string
+	Text       string // of the heading
+	Menu       []entry
+	Languages  []entry
+	Test       bool
+	Bare       bool
+	Name       string
+	HasLogo    bool
+	Back       string // return_url
+	BackHost   string
+	Origins    string
+	Scheme     string // light, dark or empty
+	Done       string
+	Stop       string // the page without its refresh
+	Stream     string // path of its stream; empty: it has none
+	Left       string // of the session, in ms
+	EndsAt     string // when the session ends, in words
+	AsCustomer bool   // an operator looks
+	RequestID  string
 }
 
 type entry struct {
@@ -132,6 +134,7 @@ func (v *visit) frame(s *screen) *frame {
 	if one == nil {
 		return f
 	}
+	f.AsCustomer = one.Settings.AsCustomer
 	f.Test, f.Bare, f.Name, f.HasLogo = one.Mode == hook.Test, one.Settings.Theme.Chrome == "bare", one.Settings.Theme.Name, one.Settings.Theme.Logo != ""
 	f.Back, f.Origins = one.Settings.ReturnURL, strings.Join(one.Settings.FrameOrigins, " ")
 	if u, err := url.Parse(f.Back); err == nil {
@@ -148,7 +151,12 @@ func (v *visit) frame(s *screen) *frame {
 	if v.caller.Kind == "" {
 		return f // its session is over: only the frame is its own
 	}
-	f.Expires = strconv.FormatInt(one.ExpiresAt.UnixMilli(), 10)
+	f.Left = strconv.FormatInt(one.ExpiresAt.Sub(v.now).Milliseconds(), 10)
+	if end := one.ExpiresAt.UTC(); end.YearDay() == v.now.UTC().YearDay() {
+		f.EndsAt = end.Format("15:04 UTC")
+	} else {
+		f.EndsAt = v.when(end).Exact
+	}
 	if word := v.query.Get("done"); done[word] {
 		f.Done = v.T("done." + word)
 	}
@@ -308,9 +316,26 @@ func (h *Handler) stranger(r *http.Request, one *hook.WebSession) *visit {
 // fault is the content of an error page.
 type fault struct{ Says, Code, Back string }
 
+// worded is an error about input whose message is in the language of the page.
+type worded struct{ of *hook.Error }
+
+// Error returns the message.
+func (w worded) Error() string { return w.of.Message }
+
+// Unwrap returns the error with its code and field.
+func (w worded) Unwrap() error { return w.of }
+
+// refuse returns an error about a field, in the words of the catalogue.
+func (v *visit) refuse(code hook.Code, field, key string) error {
+	return worded{&hook.Error{Code: code, Field: field, Message: v.T(key)}}
+}
+
 // Says returns the sentence for an error. What the API says is shown to English readers where
 // it is about their input; everything else is in the catalogue.
 func (v *visit) says(err error) string {
+	if own, ok := errors.AsType[worded](err); ok {
+		return own.Error()
+	}
 	code := hook.CodeOf(err)
 	e, ok := errors.AsType[*hook.Error](err)
 	about := code == hook.CodeInvalidRequest || strings.HasPrefix(string(code), "endpoint_url_") || strings.HasPrefix(string(code), "endpoint_header_")
