@@ -204,7 +204,6 @@ var netExceptions = map[string]string{
 	"internal/bench/rig.go":         "the load generator talks to the two processes it started itself",
 	"internal/bench/reads.go":       "the same: it requests pages like a browser",
 	"internal/bench/traffic.go":     "the same: it receives what it published",
-	"internal/bench/viewers.go":     "the same: it follows pages like a browser",
 }
 
 func TestOneEgress(t *testing.T) {

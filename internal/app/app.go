@@ -48,6 +48,7 @@ type Options struct {
 	Ceilings      Ceilings     // upper limits of endpoint settings
 	Loop          hook.Loop    // the mark of this installation in CDN-Loop; empty: none
 	Pages         Pages        // where people reach the pages
+	Marks         Marks        // of the codes in cookies and links; nil: they have none
 	AllowReveal   bool         // secrets can be shown again
 	Mail          bool         // operational endpoints can have an e-mail address
 	Log           *slog.Logger // receives audit lines; nil: slog.Default()
@@ -61,8 +62,11 @@ type Service struct {
 	wrongKeys knocks
 	// publicAsked counts the requests for public keys.
 	publicAsked knocks
-	schemas     schemas
-	reads       reads
+	// strangers counts what was looked for in vain for codes without a mark. It has one site.
+	strangers knocks
+	shorts    knocks // counts the reads of PortalShort, likewise
+	schemas   schemas
+	reads     reads
 }
 
 // New returns a Service, or an error that describes which option is wrong.

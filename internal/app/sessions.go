@@ -48,11 +48,43 @@ type Pages struct {
 // PortalBesideUI reports whether the portal and the dashboard have one host.
 func (s *Service) PortalBesideUI() bool { return s.o.Pages.UI == s.o.Pages.Portal }
 
-// newCode returns a random text of 256 bits.
-func newCode() string {
+// Marks make codes that nobody else can make, so that made-up ones are refused without a read
+// from the store.
+type Marks interface {
+	Mark(code string) string
+	Marked(code, mark string) bool
+}
+
+const (
+	codeLength = 43 // characters of 256 bits
+	// strangeReads bounds the reads of a minute for what shows no mark and is not found.
+	strangeReads = 600
+)
+
+// newCode returns a random text of 256 bits, with its mark.
+func (s *Service) newCode() string {
 	var value [32]byte
 	_, _ = rand.Read(value[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(value[:])
+	code := base64.RawURLEncoding.EncodeToString(value[:])
+	if s.o.Marks != nil {
+		code += s.o.Marks.Mark(code)
+	}
+	return code
+}
+
+// looks reports whether the store may be read for a code that somebody shows. A code with
+// its mark is always looked for, whatever others do. One without may be older than the oldest
+// master key, and costs a read only while few such were in vain. found is called with whether
+// the code was there.
+func (s *Service) looks(code string) (ok bool, found func(bool)) {
+	if s.o.Marks == nil || len(code) > codeLength && s.o.Marks.Marked(code[:codeLength], code[codeLength:]) {
+		return true, func(bool) {}
+	}
+	return s.strangers.so(netip.Prefix{}, s.o.Now()) < strangeReads, func(found bool) {
+		if !found {
+			s.strangers.count(netip.Prefix{}, s.o.Now())
+		}
+	}
 }
 
 func hashOf(text string) [32]byte { return sha256.Sum256([]byte(text)) }
@@ -69,7 +101,7 @@ func (s *Service) CreateUILink(ctx context.Context, c Caller) (Link, error) {
 	if err := c.administer(); err != nil {
 		return Link{}, err
 	}
-	link, code := hook.WebLink{}, newCode()
+	link, code := hook.WebLink{}, s.newCode()
 	link.Hash = hashOf(code)
 	if c.KeyID.IsZero() {
 		link.Keys = s.bootstrapKeys(c.Mode)
@@ -81,7 +113,7 @@ func (s *Service) CreateUILink(ctx context.Context, c Caller) (Link, error) {
 // OwnUILink returns a link that opens a session with the keys of the given texts, which must
 // be in force. It is called by the process itself, when it starts.
 func (s *Service) OwnUILink(ctx context.Context, live, test string) (Link, error) {
-	code := newCode()
+	code := s.newCode()
 	link := hook.WebLink{Hash: hashOf(code), Keys: map[hook.Mode][32]byte{}}
 	for mode, text := range map[hook.Mode]string{hook.Live: live, hook.Test: test} {
 		if text != "" {
@@ -138,7 +170,7 @@ func (s *Service) CreatePortalSession(ctx context.Context, c Caller, tenant stri
 	if l := c.Limits; l != nil && !l.ExpiresAt.IsZero() && l.ExpiresAt.Before(expires) {
 		expires = l.ExpiresAt // the session ends with the key that made it
 	}
-	code := newCode()
+	code := s.newCode()
 	made := PortalSession{URL: s.o.Pages.Portal + "/portal/enter/" + code, Warnings: warnings}
 	n := hook.NewPortalSession{Link: hashOf(code), WebSession: hook.WebSession{Mode: scope.Mode, Tenant: scope.Tenant, Maker: s.maker(c), ExpiresAt: expires, Settings: settings}}
 	stored, replay, err := s.o.Store.CreatePortalSession(ctx, n, once.in(scope, func(stored any) any {
@@ -222,9 +254,14 @@ func (s *Service) Over(one *hook.WebSession) bool { return one.Over(s.o.Now()) |
 // WebLink returns a link by its code, and whether it can be used. For a portal link the
 // session is returned even if the link was used or is late, for the way back.
 func (s *Service) WebLink(ctx context.Context, code string) (of hook.WebSession, usable bool, err error) {
+	look, found := s.looks(code)
+	if !look {
+		return hook.WebSession{}, false, nil
+	}
 	link, of, err := s.o.Store.WebLink(ctx, hashOf(code))
 	if err != nil {
 		if hook.CodeOf(err) == hook.CodeNotFound {
+			found(false)
 			err = nil
 		}
 		return hook.WebSession{}, false, err
@@ -252,7 +289,7 @@ func (s *Service) Enter(ctx context.Context, kind hook.WebKind, code, address, r
 		}
 		return Entered{}, err
 	}
-	out := Entered{Cookie: newCode(), Again: newCode()}
+	out := Entered{Cookie: s.newCode(), Again: s.newCode()}
 	actor := hook.Actor{Kind: string(hook.PortalUser), Address: address, Request: request}
 	var err error
 	out.WebSession, err = s.o.Store.SpendWebLink(hook.WithActor(ctx, actor), hashOf(code), hashOf(out.Cookie), hashOf(out.Again))
@@ -262,8 +299,13 @@ func (s *Service) Enter(ctx context.Context, kind hook.WebKind, code, address, r
 // SessionStands returns the session of a cookie, without noting its use. An operator's
 // session that was not used for half an hour is over, and so is one whose time is over.
 func (s *Service) SessionStands(ctx context.Context, kind hook.WebKind, cookie string) (hook.WebSession, bool, error) {
+	look, found := s.looks(cookie)
+	if !look {
+		return hook.WebSession{}, false, nil
+	}
 	one, err := s.o.Store.WebSession(ctx, hashOf(cookie))
 	if hook.CodeOf(err) == hook.CodeNotFound && err != nil {
+		found(false)
 		return one, false, nil
 	}
 	now := s.o.Now()
@@ -295,8 +337,11 @@ func (s *Service) Session(ctx context.Context, kind hook.WebKind, cookie string,
 }
 
 // PortalShort returns a portal session by its short id, even if it is over. It proves
-// nothing.
+// nothing, so beyond strangeReads a minute none is found.
 func (s *Service) PortalShort(ctx context.Context, short string) (hook.WebSession, error) {
+	if n, _ := s.shorts.count(netip.Prefix{}, s.o.Now()); n > strangeReads {
+		return hook.WebSession{}, hook.NotFound("session")
+	}
 	return s.o.Store.PortalSession(ctx, short)
 }
 
@@ -317,7 +362,7 @@ func (s *Service) LeavePortal(ctx context.Context, c Caller) error {
 // the value of its cookie. It ends the session that it replaces, whose cookie is given or empty.
 func (s *Service) OpenSession(ctx context.Context, one hook.WebSession, replaces string, from netip.Addr) (string, error) {
 	one.Settings.Address = from.Unmap().String()
-	cookie := newCode()
+	cookie := s.newCode()
 	var old *[32]byte
 	if replaces != "" {
 		hash := hashOf(replaces)

@@ -105,6 +105,16 @@ func (k *knocks) count(site netip.Prefix, now time.Time) (n int, left time.Durat
 	return f.n, f.since.Add(wrongKeyWindow).Sub(now)
 }
 
+// so returns the number of requests of the site so far in the current window.
+func (k *knocks) so(site netip.Prefix, now time.Time) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.in[site]; f != nil && !f.over(now) {
+		return f.n
+	}
+	return 0
+}
+
 // sweep removes ended windows. It scans all of them, so it runs at most once a second.
 func (k *knocks) sweep(now time.Time) {
 	if since := now.Sub(k.swept); since >= 0 && since < time.Second {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,13 +19,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/client"
-	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/build"
 	"github.com/posthorn/posthorn/internal/cli"
 	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/store/postgres"
-	"github.com/posthorn/posthorn/internal/web"
 )
 
 // viewersPlan holds the parameters of "posthorn bench viewers".
@@ -37,6 +34,7 @@ type viewersPlan struct {
 	viewers    int
 	streams    int
 	store      string // URL of PostgreSQL; empty means SQLite
+	cpuProfile string
 	progress   *cli.Progress
 }
 
@@ -48,7 +46,7 @@ func newBenchViewers() *cobra.Command {
 		Use: "viewers", Short: "Measure what people who look at live pages cost", Args: cli.NoArgs,
 		Long: `Measure what people cost who look at pages of the dashboard that keep themselves up to date:
 the throughput of publishing in alternating runs without and with them, and the memory of
-many open streams. Also measure how long the templates of all pages take to parse at a start.
+many open streams.
 
 The runs publish as fast as the server accepts, on a new store, until everything is delivered.
 Each viewer is a session of its own with one page: the overview, deliveries, events, endpoints
@@ -61,6 +59,7 @@ or an endpoint. Load generator, receiver and viewers are in one process.`,
 	f.IntVar(&p.publishers, "publishers", 64, "concurrent publishers, each waiting for its response")
 	f.IntVar(&p.viewers, "viewers", 20, "people who look at a page while events are published")
 	f.IntVar(&p.streams, "streams", 200, "open streams whose memory is measured")
+	f.StringVar(&p.cpuProfile, "cpu-profile", "", "file to write the server's CPU profile to")
 	f.StringVar(&p.store, "store", "", "PostgreSQL database to measure with (postgres://...), in a temporary schema")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if p.duration < time.Second || p.pairs < 0 || p.publishers < 1 || p.viewers < 1 || p.streams < 1 {
@@ -75,11 +74,6 @@ or an endpoint. Load generator, receiver and viewers are in one process.`,
 
 func (p *viewersPlan) run(ctx context.Context, out io.Writer) (err error) {
 	fmt.Fprintf(out, "posthorn %s, %d publishers, 1 KB of data, runs of %v\n\n", build.Version(), p.publishers, p.duration)
-	took, err := parsing()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "templates of all pages: parsed in %.1f ms, median of %d (%.1f to %.1f)\n\n", median(took), len(took), slices.Min(took), slices.Max(took))
 	dir, err := os.MkdirTemp(".", "posthorn-bench-") // not in /tmp, which may be in memory
 	if err != nil {
 		return fmt.Errorf("make data directory: %w", err)
@@ -87,6 +81,9 @@ func (p *viewersPlan) run(ctx context.Context, out io.Writer) (err error) {
 	defer os.RemoveAll(dir)
 	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"),
 		"--read-rate", "0", "--write-rate", "0", "--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are on one host
+	if p.cpuProfile != "" {
+		args = append(args, "--cpu-profile", p.cpuProfile)
+	}
 	if p.store != "" {
 		there, drop, err := postgres.Scratch(ctx, p.store)
 		if err != nil {
@@ -112,18 +109,6 @@ func (p *viewersPlan) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	return p.memory(ctx, out, server)
-}
-
-// parsing returns how long the handler of the pages takes to be made, in milliseconds.
-func parsing() (took []float64, err error) {
-	for range 21 {
-		began := time.Now()
-		if _, err := web.New(web.Options{Service: new(app.Service), Log: slog.New(slog.DiscardHandler)}); err != nil {
-			return nil, err
-		}
-		took = append(took, float64(time.Since(began).Microseconds())/1000)
-	}
-	return took, nil
 }
 
 // publish publishes for the duration and returns the events delivered a second, and the
@@ -265,11 +250,12 @@ type streams struct {
 // begin opens n streams of the sessions in turn, and returns when each has sent something.
 func (s *streams) begin(ctx context.Context, sessions []*viewer, n int) error {
 	ctx, s.cancel = context.WithCancel(ctx)
-	arrived := make(chan error, n)
+	arrived, few := make(chan error, n), make(chan struct{}, streamsOf)
 	for i := range n {
+		few <- struct{}{} // not all of them open their page in the same moment
 		v := sessions[i%len(sessions)]
 		of := "/ui/live/" + v.pages[(i+i/len(sessions))%len(v.pages)]
-		s.all.Go(func() { s.follow(ctx, v, of, arrived) })
+		s.all.Go(func() { s.follow(ctx, v, of, few, arrived) })
 		s.n++
 	}
 	for range n {
@@ -290,9 +276,14 @@ func (s *streams) end() {
 
 // follow loads a page and reads its stream until the context ends. It tells when something
 // arrived, or why nothing did.
-func (s *streams) follow(ctx context.Context, v *viewer, of string, arrived chan<- error) {
-	if status, _, err := v.request(ctx, &oneRead{method: http.MethodGet, path: of}); err != nil || status != http.StatusOK {
-		arrived <- fmt.Errorf("%s: status %d: %w", of, status, err)
+func (s *streams) follow(ctx context.Context, v *viewer, of string, few <-chan struct{}, arrived chan<- error) {
+	status, _, err := v.request(ctx, &oneRead{method: http.MethodGet, path: of})
+	<-few
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s was answered with status %d", of, status)
+	}
+	if err != nil {
+		arrived <- err
 		return
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/ui/live/stream?of="+url.QueryEscape(of), nil)

@@ -12,12 +12,15 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -62,6 +65,7 @@ func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 // masterKey is a key with its id. It is immutable.
 type masterKey struct {
 	secret []byte
+	marks  []byte // makes the marks of codes
 	id     KeyID
 }
 
@@ -75,6 +79,9 @@ func newMasterKey(key []byte) (*masterKey, error) {
 		return nil, fmt.Errorf("derive key id: %w", err)
 	}
 	copy(m.id[:], id)
+	if m.marks, err = hkdf.Key(sha256.New, m.secret, nil, "posthorn mark of codes v1", sha256.Size); err != nil {
+		return nil, fmt.Errorf("derive key of marks: %w", err)
+	}
 	return m, nil
 }
 
@@ -202,6 +209,22 @@ func (k *Keyring) Installation() string {
 	// Deriving 8 bytes cannot fail.
 	public, _ := hkdf.Key(sha256.New, k.keys.Load().current.secret, nil, "posthorn installation id v1", 8)
 	return hex.EncodeToString(public)
+}
+
+// Mark returns a mark of a random code, of 12 characters that may be part of a path. Only who
+// has the key can make it, so a code without it is known to be made up without a look into the
+// store. It is an HMAC-SHA256 (RFC 2104) of which 72 bits are kept.
+func (k *Keyring) Mark(code string) string { return k.keys.Load().current.mark(code) }
+
+// Marked reports whether one of the keys made the mark of the code.
+func (k *Keyring) Marked(code, mark string) bool {
+	return slices.ContainsFunc(k.keys.Load().all, func(m *masterKey) bool { return hmac.Equal([]byte(m.mark(code)), []byte(mark)) })
+}
+
+func (m *masterKey) mark(code string) string {
+	sum := hmac.New(sha256.New, m.marks)
+	sum.Write([]byte(code))
+	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:9])
 }
 
 // Seal encrypts plaintext with AES-256-GCM (NIST SP 800-38D). aad names the place that the

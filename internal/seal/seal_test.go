@@ -137,3 +137,21 @@ func TestInstallation(t *testing.T) {
 		t.Errorf("%q %q %q", one, same, other)
 	}
 }
+
+// The mark of a code is made with a master key, and holds while the key is in the ring.
+func TestMarks(t *testing.T) {
+	const code = "a-code"
+	old, both, other := ring(t, 1), rings(t, 1, 2), ring(t, 3)
+	mark := old.Mark(code)
+	if len(mark) != 12 || mark != ring(t, 1).Mark(code) || mark == both.Mark(code) {
+		t.Errorf("%q %q", mark, both.Mark(code))
+	}
+	if !old.Marked(code, mark) || !both.Marked(code, mark) || !both.Marked(code, both.Mark(code)) {
+		t.Error("a mark does not hold")
+	}
+	for _, wrong := range [][2]string{{code, ""}, {code, mark[1:]}, {code, mark + "A"}, {"b-code", mark}, {"", ""}, {code, other.Mark(code)}} {
+		if both.Marked(wrong[0], wrong[1]) {
+			t.Errorf("%q holds", wrong)
+		}
+	}
+}

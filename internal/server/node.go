@@ -67,6 +67,7 @@ type Node struct {
 	servers      []*http.Server
 	stopping     atomic.Bool
 	loop         hook.Loop // marks what is sent
+	masterKeys   *seal.Keyring
 	background   sync.WaitGroup
 	cancel       context.CancelFunc
 	started      time.Time
@@ -131,8 +132,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 		Admit: n.admit, CheckHeaders: egress.CheckHeaders,
 		OperatorKey: cfg.OperatorKey, OperatorTestKey: cfg.OperatorTestKey, CreateTenants: cfg.CreateTenants,
 		Reads: cfg.Calls.reads(), Writes: cfg.Calls.writes(), AuditedWrites: cfg.Calls.AuditedWrites, Attempts: cfg.Calls.attempts(), WrongKeys: wrongKeys, Ceilings: cfg.Calls.ceilings(), VerifyEndpoints: cfg.Calls.Verify, Loop: n.loop,
-		Pace:        n.dispatch.Pace,
-		Pages:       n.pagesAt(),
+		Pace: n.dispatch.Pace, Pages: n.pagesAt(), Marks: n.masterKeys,
 		PublishRate: cfg.PublishRate, AllowReveal: cfg.AllowReveal, Mail: cfg.Alerts.server != nil, Log: log,
 	})
 	if err != nil {
@@ -213,6 +213,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.masterKeys = keys
 	n.store, err = store.Open(ctx, store.Options{
 		Path: path, Postgres: url, Dir: n.cfg.Data, Lease: n.cfg.NodeLease, Version: build.Version(), ProfilesKept: func() { poke(n.profilesKept) },
 		CatalogueChanged: func() { poke(n.catalogueChanged) },

@@ -70,3 +70,44 @@ func TestManyAlertsAreFewRows(t *testing.T) {
 		t.Errorf("%d audiences wait for another round, %v %v", n, more, err)
 	}
 }
+
+// One transaction publishes alerts in a bounded number of rows, however many audiences it
+// concerns. What is left is in the digests.
+func TestAlertsOfOneTransactionAreBounded(t *testing.T) {
+	p := openPeer(t, Options{Dir: t.TempDir(), Reserve: -1, Synchronous: "off", ProfileOf: func(*hook.Endpoint) hook.ProfileHash { return hook.ProfileHash{} }})
+	const tenants, targets, fit = 12, 50, 10 // fit alerts with their deliveries are RowsAtOnce rows
+	scope := func(i int) hook.Scope { return hook.Scope{Tenant: fmt.Sprint("t", i), Mode: hook.Live} }
+	for i := range tenants {
+		_, _, err := p.CreateTenant(t.Context(), hook.Tenant{ID: scope(i).Tenant}, nil)
+		p.must(err)
+		for range targets {
+			_, _, err := p.CreateEndpoint(t.Context(), hook.Endpoint{Scope: scope(i), URL: "https://ops.example.com", Types: hook.Filter{"*"}, Operational: true}, nil)
+			p.must(err)
+		}
+	}
+	at := func(first, last int) (published, left int) {
+		events, sums := p.count("SELECT count(*) FROM events"), p.count("SELECT coalesce(sum(n), 0) FROM alert_sums")
+		p.must(p.do(t.Context(), "test", 1, func(t *tx) error {
+			for i := first; i < last; i++ {
+				t.s.alerts.Endpoint(t.Tx, hook.AlertEndpointUpdated, &hook.Endpoint{ID: hook.ID{1}, Scope: scope(i), URL: "https://example.com"})
+			}
+			return nil
+		}))
+		return p.count("SELECT count(*) FROM events") - events, p.count("SELECT coalesce(sum(n), 0) FROM alert_sums") - sums
+	}
+	if published, left := at(0, fit); published != fit || left != 0 { // control
+		t.Errorf("%d published, %d left of what fits", published, left)
+	}
+	if published, left := at(0, tenants); published != fit || left != tenants-fit || fit*(1+targets) > alerts.RowsAtOnce {
+		t.Errorf("%d published, %d left", published, left)
+	}
+	_, err := p.Digest(t.Context())
+	p.must(err)
+	for i := range tenants {
+		list, _, err := p.Events(t.Context(), hook.EventQuery{Scope: scope(i), Type: hook.AlertDigest})
+		p.must(err)
+		if want := i / fit; len(list) != want {
+			t.Errorf("tenant %d has %d digests, want %d", i, len(list), want)
+		}
+	}
+}

@@ -10,7 +10,7 @@ import (
 // cursor. No page walks the whole history, and nothing is missed.
 func TestSearchGoesOnInBoundedLooks(t *testing.T) {
 	s := openSmall(t, nil)
-	s.Lists.Scan = 4
+	s.Lists.Scan, s.Lists.First = 4, 2
 	scope := hook.Scope{Tenant: "acme", Mode: hook.Live}
 	if _, _, err := s.CreateTenant(t.Context(), hook.Tenant{ID: "acme"}, nil); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,46 +36,18 @@ type attemptLine struct {
 	To                   string // address of the connection
 }
 
-// phase is a part of the time of an attempt, in a bar that is 1000 wide.
+// phase is a part of the time of an attempt with its words.
 type phase struct {
-	Class    string
-	X, Width int
-	Words    string
+	page.Phase
+	Words string
 }
 
-// phasesOf returns how long the phases of an attempt took, or nil if that was not recorded.
-// Above a second the bar is logarithmic, so that short phases beside a long one are seen.
+// phaseWords names the phases of an attempt.
+var phaseWords = map[string]string{"dns": "DNS", "connect": "connect", "tls": "TLS", "first": "first byte", "body": "body", "waiting": "waiting"}
+
 func phasesOf(a *hook.Attempt) (out []phase) {
-	t := a.Timing
-	known := t.DNS + t.Connect + t.TLS + t.FirstByte
-	if known == 0 {
-		return nil
-	}
-	parts := []struct {
-		name string
-		took time.Duration
-	}{{"DNS", t.DNS}, {"connect", t.Connect}, {"TLS", t.TLS}, {"first byte", t.FirstByte}, {"body", max(0, a.Duration-known)}}
-	if t.FirstByte == 0 {
-		parts[4].name = "waiting"
-	}
-	size := func(d time.Duration) float64 {
-		if a.Duration > time.Second {
-			return math.Log1p(d.Seconds() * 1000)
-		}
-		return d.Seconds() * 1000
-	}
-	all := 0.0
-	for _, p := range parts {
-		all += size(p.took)
-	}
-	x := 0
-	for i, p := range parts {
-		if p.took <= 0 {
-			continue
-		}
-		wide := max(4, int(1000*size(p.took)/all))
-		out = append(out, phase{Class: "p" + strconv.Itoa(i+1), X: x, Width: wide, Words: p.name + " " + short3(p.took)})
-		x += wide
+	for _, p := range page.Phases(a) {
+		out = append(out, phase{p, phaseWords[p.Name] + " " + short3(p.Took)})
 	}
 	return out
 }
@@ -322,9 +293,7 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) (
 		if a.Class == hook.ClassStatus {
 			line.Message = "" // the answer says the same
 		}
-		if a.Status != 0 {
-			line.Status = strings.TrimSpace("HTTP/1.1 " + strconv.Itoa(a.Status) + " " + http.StatusText(a.Status))
-		}
+		line.Status = page.StatusLine(a.Status)
 		if p.Answers.Why == "" {
 			line.Headers, line.Body = foreign(bytes.TrimRight(a.ResponseHeaders, "\r\n"), limit), foreign(a.ResponseBody, limit)
 			line.Note = retryAfterWords(a.ResponseHeaders)

@@ -15,6 +15,7 @@ import (
 // eventLine is an event in a list.
 type eventLine struct {
 	Href, Type, ID     string
+	Key, Whole         string // of the row; of the event, as ID shows it shortened
 	Tenant, TenantHref string
 	Test               bool
 	Accepted           moment
@@ -66,7 +67,7 @@ func (v *visit) eventLines(rows []hook.Event) []eventLine {
 	out := make([]eventLine, 0, len(rows))
 	for i := range rows {
 		e := &rows[i]
-		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: page.Short(e.PublicID), Tenant: e.Scope.Tenant,
+		out = append(out, eventLine{Href: v.at("events/"+e.PublicID.String(), "tenant", e.Scope.Tenant), Type: e.Type, ID: page.ShortEvent(e.PublicID, e.GivenID), Key: e.ID.String(), Whole: hook.PublicText(e.PublicID, e.GivenID), Tenant: e.Scope.Tenant,
 			TenantHref: v.at("tenants/" + e.Scope.Tenant), Test: e.Kind == hook.TestEvent, Accepted: when(e.AcceptedAt, v.now)})
 	}
 	return out

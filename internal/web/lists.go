@@ -36,10 +36,10 @@ type plainList struct {
 	More    *sessionBox // below the list; nil: nothing
 }
 
-// rightColumns are the columns of plain lists that hold numbers.
-var rightColumns = map[string]bool{"On disk": true, "Version": true, "Endpoints": true}
+// rightColumns are the columns of plain lists that hold numbers and times.
+var rightColumns = map[string]bool{"On disk": true, "Version": true, "Endpoints": true, "Made": true, "Changed": true}
 
-// Right reports whether a column holds numbers, which stand at its right edge.
+// Right reports whether what a column holds stands at its right edge.
 func (p plainList) Right(column int) bool { return rightColumns[p.Columns[column]] }
 
 // RightFact is Right of the column of a fact.

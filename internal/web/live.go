@@ -18,36 +18,49 @@ func (h *Handler) Streams() int { return h.streams.Len() + h.portal.Streams() }
 // live streams what changes on a page. It runs the reads of the page itself, with the same
 // session and checks, and never sends more than the page would show.
 func (v *visit) live() error {
-	of, show, err := v.h.pageOf(v.mode, v.query.Get("of"))
+	of, route, err := v.h.pageOf(v.mode, v.query.Get("of"))
 	if err != nil {
 		return err
 	}
-	if _, err := show(v.copyOf(v.ctx(), of, v.caller)); err != nil && !away(err) {
+	if _, err := route.show(v.copyOf(v.ctx(), of, v.caller)); err != nil && !away(err) {
 		return err
 	}
-	v.h.streams.Follow(v.w, v.r, v.cookie, "", v.h.o.Hints, func(ctx context.Context) live.Now { return v.again(ctx, of, show) })
+	v.h.streams.Follow(v.w, v.r, v.cookie, "", v.h.o.Hints, func(ctx context.Context) live.Look { return v.again(ctx, of, &route) })
 	return nil
 }
 
-// again makes the page once more for whoever the session stands for now.
-func (v *visit) again(ctx context.Context, of *http.Request, show func(*visit) (*screen, error)) live.Now {
+// again returns how to make the page once more for whoever the session stands for now. Sessions
+// with the same key see the same lists, so their streams share what is read.
+func (v *visit) again(ctx context.Context, of *http.Request, route *route) (look live.Look) {
 	down := live.Now{Down: true, Soon: true, About: live.About{Scope: hook.Scope{Mode: v.mode}}}
 	one, ok, err := v.h.o.Service.SessionStands(ctx, hook.WebOperator, v.cookie)
 	if err != nil {
-		return down // the store is away: it may come back
+		look.Now = down // the store is away: it may come back
+		return look
 	}
 	hash, held := one.Keys[v.mode]
 	if !ok || !held {
-		return live.Now{End: "session"}
+		look.End = "session"
+		return look
 	}
 	caller, err := v.h.o.Service.Holder(ctx, hash, addressOf(v.r))
 	if code := hook.CodeOf(err); err != nil && (code == hook.CodeUnauthorized || code == hook.CodeKeyExpired) {
-		return live.Now{End: "session"}
+		look.End = "session"
+		return look
 	}
 	if err != nil {
-		return down
+		look.Now = down
+		return look
 	}
-	again := v.copyOf(ctx, of, caller)
+	if !route.lone {
+		look.Key = string(hash[:]) + of.URL.RequestURI()
+	}
+	look.Read = func(ctx context.Context) live.Now { return v.made(v.copyOf(ctx, of, caller), route.show, down) }
+	return look
+}
+
+// made makes the page.
+func (v *visit) made(again *visit, show func(*visit) (*screen, error), down live.Now) live.Now {
 	s, err := show(again)
 	if err != nil && !away(err) || err == nil && s == nil {
 		return live.Now{End: "gone"}
@@ -77,25 +90,25 @@ func (v *visit) copyOf(ctx context.Context, of *http.Request, caller app.Caller)
 }
 
 // pageOf returns the page that a path and query of ours lead to.
-func (h *Handler) pageOf(mode hook.Mode, of string) (*http.Request, func(*visit) (*screen, error), error) {
+func (h *Handler) pageOf(mode hook.Mode, of string) (*http.Request, route, error) {
 	gone := errNoPage
 	r, ok := live.Page(of)
 	if !ok {
-		return nil, nil, gone
+		return nil, route{}, gone
 	}
 	_, pattern := h.mux.Handler(r)
 	prefix := "GET /ui/" + mode.String() + "/"
 	path, ours := strings.CutPrefix(pattern, prefix)
 	if !ours {
-		return nil, nil, gone
+		return nil, route{}, gone
 	}
 	for _, one := range table() {
 		if one.path == path && one.show != nil && one.live {
 			live.SetPathValues(r, path, strings.TrimPrefix(r.URL.EscapedPath(), "/ui/"+mode.String()+"/"))
-			return r, one.show, nil
+			return r, one, nil
 		}
 	}
-	return nil, nil, gone
+	return nil, route{}, gone
 }
 
 // aboutTenant is what a page about a tenant shows, or one about all of them.

@@ -40,6 +40,9 @@ func TestCookieOfASession(t *testing.T) {
 			!strings.Contains(cookie, "; SameSite=Strict") || !strings.Contains(cookie, "; Path=/") || strings.Contains(cookie, "; Secure") != strings.HasPrefix(want, "__Host-") {
 			t.Errorf("%q: %d %q", origin, a.status, cookie)
 		}
+		if value, _, _ := strings.Cut(strings.TrimPrefix(cookie, want), ";"); len(value) != 43+12 {
+			t.Errorf("the cookie has no mark by which made-up ones are refused without a read: %q", value)
+		}
 	}
 	dev := servertest.Start(t, "--dev")
 	if a, cookie := login(&browser{t: t, base: dev.Node.URL()}, dev.Config.OperatorKey, "http://10.0.0.7:8080"); a.status != 303 || !strings.HasPrefix(cookie, "posthorn=") {

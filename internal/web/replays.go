@@ -154,9 +154,9 @@ type replayPreview struct {
 }
 
 type replaySample struct {
-	Href, Type, ID, Answer string
-	State                  badge
-	Accepted               moment
+	Href, Type, ID, Whole, Answer string
+	State                         badge
+	Accepted                      moment
 }
 
 func newReplay(v *visit) (*screen, error) {
@@ -184,7 +184,7 @@ func newReplay(v *visit) (*screen, error) {
 	}
 	for i := range found.Preview.Sample {
 		m := &found.Preview.Sample[i]
-		row := replaySample{Href: v.at("events/"+m.PublicID.String(), "tenant", found.Scope.Tenant), Type: m.Type, ID: page.Short(m.PublicID), Answer: answerWords(m.LastStatus, m.LastError), Accepted: when(m.AcceptedAt, v.now), State: badge{"off", "off", "Missing"}}
+		row := replaySample{Href: v.at("events/"+m.PublicID.String(), "tenant", found.Scope.Tenant), Type: m.Type, ID: page.ShortEvent(m.PublicID, m.GivenID), Whole: hook.PublicText(m.PublicID, m.GivenID), Answer: answerWords(m.LastStatus, m.LastError), Accepted: when(m.AcceptedAt, v.now), State: badge{"off", "off", "Missing"}}
 		if m.Exists {
 			row.State = stateBadge(&hook.Delivery{State: m.State})
 		} else {

@@ -17,6 +17,7 @@ type route struct {
 	act  func(*visit) (string, error)
 	form func(*visit) (*screen, string, error) // an action that may answer with a page: its form again, or a question
 	live bool                                  // the page is kept up to date by a stream
+	lone bool                                  // streams of several sessions do not share what is read: it may be in the audit log
 }
 
 // table lists every page and action. Tests iterate over it, and a page that is not in it is
@@ -27,7 +28,7 @@ func table() []route {
 		{path: "search", show: search},
 		{path: "deliveries", show: deliveries, live: true},
 		{path: "deliveries/many", form: manyDeliveries},
-		{path: "deliveries/{id}", show: delivery, live: true},
+		{path: "deliveries/{id}", show: delivery, live: true, lone: true},
 		{path: "deliveries/{id}/report", show: deliveryReport},
 		{path: "deliveries/{id}/retry", act: retryDelivery},
 		{path: "deliveries/{id}/cancel", show: confirmCancel, act: cancelDelivery},
@@ -42,7 +43,7 @@ func table() []route {
 		{path: "endpoints/{id}/rotate", show: confirmRotate, form: rotateSecret},
 		{path: "endpoints/{id}/reveal", show: confirmReveal, form: revealSecret},
 		{path: "events", show: events, live: true},
-		{path: "events/{id}", show: event, live: true},
+		{path: "events/{id}", show: event, live: true, lone: true},
 		{path: "events/{id}/data", show: eventData},
 		{path: "events/{id}/report", show: eventReport},
 		{path: "events/{id}/resend", show: confirmResend, act: resendEvent},

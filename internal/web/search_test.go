@@ -3,6 +3,7 @@ package web_test
 import (
 	"encoding/json"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -70,5 +71,39 @@ func TestDeliveriesByHost(t *testing.T) {
 		if got := []bool{strings.Contains(a.body, w.endpoint.ID), strings.Contains(a.body, second.ID)}; a.status != 200 || !slices.Equal(got, want) {
 			t.Errorf("%.40s: %d, found %v", path, a.status, got)
 		}
+	}
+}
+
+// Lists show the id that the platform gave, cut if it is long. Each row has a key of its own,
+// also if events were accepted within a millisecond.
+func TestGivenIDsInLists(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.Config.OperatorKey)
+	long := strings.Repeat("e", 256)
+	events := []client.NewEvent{{ID: "order-4711"}, {ID: long}, {ID: "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"}}
+	for len(events) < 20 {
+		events = append(events, client.NewEvent{})
+	}
+	for i := range events {
+		events[i].Tenant, events[i].Type, events[i].Data = "acme", "order/given", json.RawMessage(`{}`)
+		if events[i].ID == "" {
+			events[i].Type = "order/new"
+		}
+	}
+	if _, err := w.API.PublishBatch(t.Context(), events, client.PublishOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	form := url.Values{"preview": {"yes"}, "endpoint": {w.endpoint.ID}, "source": {"all"}, "types": {"order/given"}}
+	for what, body := range map[string]string{"events": b.get("/ui/live/events?type=order/given").body, "sample": b.get("/ui/live/replays/new?" + form.Encode()).body} {
+		for whole, shown := range map[string]string{"order-4711": "order-4711", long: long[:23] + "…", "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a": "019396e0-5c2f…"} {
+			if !strings.Contains(body, `title="`+whole+`">`+shown+"</span>") {
+				t.Errorf("%s: %.20s is not shown", what, whole)
+			}
+		}
+	}
+	keys := regexp.MustCompile(`<tr data-id="[^"]+"`).FindAllString(b.get("/ui/live/events?type=order/new").body, -1)
+	slices.Sort(keys)
+	if len(keys) != 17 || len(slices.Compact(keys)) != 17 {
+		t.Errorf("%d rows have %d keys", len(keys), len(slices.Compact(keys)))
 	}
 }

@@ -11,8 +11,9 @@
 // An operation records an alert in the effects of its transaction ([Duties]). Flush publishes
 // it to two audiences: the tenant concerned, and the operator. For each of them and each
 // type, windows counts what was published in the current window. Beyond
-// hook.AlertsPerWindow an alert is counted in alert_sums instead, in at most two rows for
-// each window: the first alert, and all later ones. watchDigests turns these rows into
+// hook.AlertsPerWindow, and beyond RowsAtOnce of one transaction, an alert is counted in
+// alert_sums instead, in at most two rows for each window: the first alert, and all later
+// ones. watchDigests turns these rows into
 // digests. Undo does not restore windows; an operation that runs twice only brings the digest
 // forward.
 package alerts
@@ -91,6 +92,10 @@ type window struct {
 	n           int
 	first, last hook.ID // rows of alert_sums; they may be gone
 }
+
+// RowsAtOnce bounds the rows of the alerts that one transaction publishes, unless the first
+// has more. The rest is left to digests, in two rows for each audience and type.
+const RowsAtOnce = 512
 
 // maxWindows bounds the channels that are counted. Beyond it, counting starts again.
 const maxWindows = 10_000
@@ -240,6 +245,7 @@ func (d Duties) Flush(u *unit.Tx) error {
 	}
 	left := map[channel]*unit.Alert{} // to a digest
 	var order []channel
+	rows := 0
 	for i := range t.Alerts {
 		a := &t.Alerts[i]
 		t.logAlert(a)
@@ -257,10 +263,12 @@ func (d Duties) Flush(u *unit.Tx) error {
 				continue
 			}
 			k := channel{audience, a.Name}
-			if a.Data != nil && t.inWindow(k) {
+			more := 1 + len(targets)
+			if a.Data != nil && (rows == 0 || rows+more <= RowsAtOnce) && t.inWindow(k) {
 				if err := t.publishAlert(audience, a, targets); err != nil {
 					return err
 				}
+				rows += more
 				continue
 			}
 			if sum := left[k]; sum != nil {

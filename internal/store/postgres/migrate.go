@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -32,10 +33,19 @@ const lockWait = 2 * time.Second
 // lockPauses are the pauses between a migration's attempts to lock its tables.
 var lockPauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second}
 
+// turnLook is how often a migration looks whether it still has its turn.
+const turnLook = 2 * time.Second
+
+// turnAnswer is how long the server may take to answer that. It may be busy with the migration.
+const turnAnswer = 30 * time.Second
+
+var errTurnLost = errors.New("the connection that holds the lock of migrations was lost, so another node may be migrating: nothing was left half done; start again")
+
 // migration brings a schema up to date.
 type migration struct {
 	files    fs.FS
 	lockWait time.Duration
+	turnLook time.Duration // 0: turnLook
 	pauses   []time.Duration
 	log      *slog.Logger
 }
@@ -83,7 +93,41 @@ func (m *migration) run(ctx context.Context, config *pgx.ConnConfig) error {
 	}
 	db := Pool(config, 1, fmt.Sprintf("SET lock_timeout = %d", m.lockWait.Milliseconds()))
 	defer func() { _ = db.Close() }()
-	return m.up(ctx, db)
+	ctx, stop := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		m.watch(ctx, lock, stop)
+	}()
+	err = m.up(ctx, db)
+	stop(nil)
+	<-watched
+	if err != nil && errors.Is(context.Cause(ctx), errTurnLost) {
+		return Refused(errTurnLost)
+	}
+	return err
+}
+
+// watch stops the migration when the transaction that holds the lock is gone. The lock cannot
+// be on the connection of the migrations, which have a transaction each: between two of them
+// it would have to belong to the session, which a pooler may give to others.
+func (m *migration) watch(ctx context.Context, lock *sql.Tx, stop context.CancelCauseFunc) {
+	look := time.NewTicker(cmp.Or(m.turnLook, turnLook))
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		asked, cancel := context.WithTimeout(ctx, turnAnswer)
+		_, err := lock.ExecContext(asked, "SELECT 1")
+		cancel()
+		if err != nil {
+			stop(errTurnLost) // nothing if the migration has ended
+			return
+		}
+	}
 }
 
 // up runs the missing migrations, each in its own transaction. A migration that does not

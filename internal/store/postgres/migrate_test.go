@@ -112,6 +112,37 @@ func TestMigrationNamesWhoHasTheTable(t *testing.T) {
 	}
 }
 
+// A migration that loses its lock stops and leaves nothing behind, so that no two nodes
+// migrate at once.
+func TestMigrationStopsWithoutItsLock(t *testing.T) {
+	config, err := ParseURL(pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := migration{lockWait: time.Second, turnLook: 10 * time.Millisecond, log: slog.New(slog.DiscardHandler), files: fstest.MapFS{"00001_slow.sql": {
+		Data: []byte("-- +goose Up\nCREATE TABLE half AS SELECT 1;\nSELECT pg_sleep(30);\n")}}}
+	done := make(chan error, 1)
+	go func() { done <- m.run(context.WithoutCancel(t.Context()), config) }()
+	db := Pool(config, 1)
+	defer func() { _ = db.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for ended := false; !ended; { // the session with the lock, once the migration has begun
+		if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep%' AND wait_event = 'PgSleep')
+			AND coalesce((SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 7596481 AND objid = 2
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())), false)`).Scan(&ended); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; !errors.Is(err, ErrUnusable) || !errors.Is(err, errTurnLost) {
+		t.Errorf("%v", err)
+	}
+	var there bool
+	if err := db.QueryRowContext(ctx, "SELECT to_regclass('half') IS NOT NULL").Scan(&there); err != nil || there {
+		t.Errorf("a table of the migration is there: %v %v", there, err)
+	}
+}
+
 // A timeout for idle transactions, which a role may have or another client of a pooler may
 // leave behind, does not end the lock of a migration.
 func TestMigrationKeepsItsLockWhileIdle(t *testing.T) {

@@ -45,16 +45,26 @@ func (l *Lists) Deliveries(ctx context.Context, q hook.DeliveryQuery) ([]hook.De
 	if q.State == nil && len(q.States) == 1 { // an index may answer it
 		q.State, q.States = &q.States[0], nil
 	}
-	from, p := sourceOf(&q, before), span{}
+	from, p, all := sourceOf(&q, before), span{}, span{}
 	if q.Event.IsZero() {
-		if p, err = l.span(ctx, from.spanOf, q.After, q.Before, from.high); err != nil {
+		if all, err = l.within(ctx, q.After, q.Before, from.high); err != nil {
 			return nil, "", err
 		}
 	}
-	query, args := deliveriesPage(&q, before, from, p)
-	rows, err := sqltext.Collect(ctx, l.db, scanRow, query, args...)
-	if err != nil {
-		return nil, "", l.fail("list deliveries", err)
+	var rows []hook.DeliveryRow
+	for _, most := range l.scans() {
+		if q.Event.IsZero() {
+			if p, err = l.bound(ctx, from.spanOf, all, most); err != nil {
+				return nil, "", err
+			}
+		}
+		query, args := deliveriesPage(&q, before, from, p)
+		if rows, err = sqltext.Collect(ctx, l.db, scanRow, query, args...); err != nil {
+			return nil, "", l.fail("list deliveries", err)
+		}
+		if !p.more || len(rows) > sqltext.LimitOf(q.Page) {
+			break
+		}
 	}
 	if len(rows) > sqltext.LimitOf(q.Page) {
 		last := rows[sqltext.LimitOf(q.Page)-1]

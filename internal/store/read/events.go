@@ -17,6 +17,16 @@ import (
 // continue from.
 const defaultScan = 10_000
 
+const firstScan = 500 // see Lists.First
+
+// scans returns how many rows a page examines, as often as it has not found enough.
+func (l *Lists) scans() []int {
+	if l.Scan <= l.First {
+		return []int{l.Scan}
+	}
+	return []int{l.First, l.Scan}
+}
+
 // Event returns an event by our id. An empty tenant means all of the mode. Here and in
 // every list, the data of a deleted tenant is not found.
 func (l *Lists) Event(ctx context.Context, scope hook.Scope, id hook.ID) (*hook.Event, error) {
@@ -90,14 +100,23 @@ func (l *Lists) Events(ctx context.Context, q hook.EventQuery) ([]hook.Event, st
 	if q.Ascending {
 		return l.eventsUp(ctx, &q, of, before[0])
 	}
-	span, err := l.span(ctx, of, q.After, q.Before, before[0])
+	all, err := l.within(ctx, q.After, q.Before, before[0])
 	if err != nil {
 		return nil, "", err
 	}
-	query, args := eventsPage(&q, of, span)
-	list, err := sqltext.Collect(ctx, l.db, scanTagged, query, args...)
-	if err != nil {
-		return nil, "", l.fail("list events", err)
+	var span span
+	var list []*hook.Event
+	for _, most := range l.scans() {
+		if span, err = l.bound(ctx, of, all, most); err != nil {
+			return nil, "", err
+		}
+		query, args := eventsPage(&q, of, span)
+		if list, err = sqltext.Collect(ctx, l.db, scanTagged, query, args...); err != nil {
+			return nil, "", l.fail("list events", err)
+		}
+		if !span.more || len(list) > sqltext.LimitOf(q.Page) {
+			break
+		}
 	}
 	out := make([]hook.Event, 0, len(list))
 	for _, e := range list {
@@ -181,10 +200,18 @@ func eventsWith(scope hook.Scope, tag *hook.Tag) spanOf {
 	return of
 }
 
-// span returns the range that a page examines, bounded by a number of rows and by time. The
-// time in an id approximates the time of acceptance: it is never earlier, and later only if
-// the clock was ahead once (see idsAhead).
+// span returns the range that a page examines, bounded by a number of rows and by time.
 func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, high hook.ID) (span, error) {
+	p, err := l.within(ctx, after, before, high)
+	if err != nil {
+		return p, err
+	}
+	return l.bound(ctx, of, p, l.Scan)
+}
+
+// within returns a range bounded by time. The time in an id approximates the time of
+// acceptance: it is never earlier, and later only if the clock was ahead once (see idsAhead).
+func (l *Lists) within(ctx context.Context, after, before time.Time, high hook.ID) (span, error) {
 	p := span{high: high}
 	if bound := sqltext.FirstID(before.Add(time.Millisecond)); !before.IsZero() && bytes.Compare(bound[:], high[:]) < 0 {
 		ahead, err := l.idsAhead(ctx)
@@ -198,12 +225,12 @@ func (l *Lists) span(ctx context.Context, of spanOf, after, before time.Time, hi
 	if !after.IsZero() {
 		p.low = sqltext.FirstID(after)
 	}
-	return l.bound(ctx, of, p)
+	return p, nil
 }
 
-// bound moves the lower end of a span up, so that the span has a bounded number of rows.
-func (l *Lists) bound(ctx context.Context, of spanOf, p span) (span, error) {
-	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, of.query(), append(slices.Clone(of.args), p.low[:], p.high[:], l.Scan-1)...)
+// bound moves the lower end of a span up, so that the span has at most that many rows.
+func (l *Lists) bound(ctx context.Context, of spanOf, p span, most int) (span, error) {
+	found, err := sqltext.Collect(ctx, l.db, sqltext.ScanID, of.query(), append(slices.Clone(of.args), p.low[:], p.high[:], most-1)...)
 	if err != nil {
 		return p, l.fail("bound the list", err)
 	}

@@ -20,6 +20,9 @@ type Lists struct {
 	// Scan is how many rows a page of a list examines before it returns a cursor to
 	// continue from.
 	Scan int
+	// First is how many a page of events or deliveries examines at first. Most pages find
+	// enough in them.
+	First int
 
 	db     *sqltext.Reader
 	dir    *directory.Directory
@@ -47,5 +50,5 @@ type Options struct {
 
 // New returns the lists of a database.
 func New(o Options) *Lists {
-	return &Lists{Scan: defaultScan, db: o.Reader, dir: o.Directory, known: o.Keys, shared: o.Shared, now: o.Now, log: o.Log, fail: o.Fail}
+	return &Lists{Scan: defaultScan, First: firstScan, db: o.Reader, dir: o.Directory, known: o.Keys, shared: o.Shared, now: o.Now, log: o.Log, fail: o.Fail}
 }

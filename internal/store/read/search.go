@@ -100,7 +100,7 @@ func (l *Lists) FindID(ctx context.Context, q hook.IDQuery) (out hook.FoundPage,
 		searches = append(searches, finders(&q)...)
 	}
 	for _, f := range searches {
-		p, err := l.bound(ctx, f.of, span{low: f.low, high: f.high})
+		p, err := l.bound(ctx, f.of, span{low: f.low, high: f.high}, l.Scan)
 		if err != nil {
 			return out, err
 		}

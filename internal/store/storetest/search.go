@@ -10,7 +10,7 @@ import (
 
 // tags checks that events are found by their tags, in their scope only, page by page.
 func tags(w *world) {
-	w.store.Lists.Scan = 3
+	w.store.Lists.Scan, w.store.Lists.First = 3, 2
 	e := w.endpoint(live)
 	w.endpoint(live)
 	other := hook.Scope{Tenant: "other", Mode: hook.Live}

@@ -14,7 +14,6 @@ const (
 	step    = 5 * time.Second // without a hint
 	soon    = time.Second     // at most so often; also for a page about something under way, without a hint
 	soonFor = time.Minute     // since the stream began
-	share   = 20              // of the time that a page takes to read: how long it is not read again
 )
 
 // Now is what a page shows at one moment.
@@ -47,9 +46,9 @@ func (n *Now) parts() map[string]string {
 
 // Follow streams what changes on a page: the parts with data-live, and the number of rows that
 // are newer than the first one shown. The query of the request has that row, and what was seen
-// of parts that are too large to be sent. look reads the page again, with the session and checks
-// of the page itself. See Streams.Add for session and holder.
-func (s *Streams) Follow(w http.ResponseWriter, r *http.Request, session, holder string, hints *Hints, look func(context.Context) Now) {
+// of parts that are too large to be sent. look checks the session as the page itself does, and
+// says how to read the page again. See Streams.Add for session and holder.
+func (s *Streams) Follow(w http.ResponseWriter, r *http.Request, session, holder string, hints *Hints, look func(context.Context) Look) {
 	one := s.Add(session, holder)
 	defer s.Remove(one)
 	wake := hints.Listen()
@@ -58,46 +57,60 @@ func (s *Streams) Follow(w http.ResponseWriter, r *http.Request, session, holder
 	ctx, cancel := context.WithTimeout(r.Context(), For)
 	defer cancel()
 	query := r.URL.Query()
-	begun, beat, seen := time.Now(), time.Now(), query.Get("seen")
+	begun, beat, known := time.Now(), time.Now(), query.Get("seen")
 	var before map[string]string
+	var woken time.Time // by a hint
 	for {
-		read := time.Now()
-		now := look(ctx)
+		how, checked := look(ctx), time.Now()
+		now, reason := s.looks.see(ctx, one.End, &how)
+		if now != nil && time.Since(checked) > soon { // it waited for its turn: the session may be over
+			how = look(ctx)
+		}
+		if how.End != "" {
+			to.End(how.End)
+			return
+		}
+		if now == nil {
+			to.End(cmp.Or(reason, "limit"))
+			return
+		}
 		if now.End != "" {
-			_ = to.Send("end", now.End) // the browser may be away
+			to.End(now.End)
 			return
 		}
-		parts := now.parts()
-		if parts != nil {
-			if to.Changes(before, parts, query.Get("first")) != nil {
-				return // the browser went away
+		if now.parts != nil {
+			if before == nil && known == "" && now.large != "" {
+				known = now.large
+				to.Send("seen", known)
 			}
-			large := Large(parts)
-			if before == nil && seen == "" && large != "" {
-				seen = large
-				if to.Send("seen", seen) != nil {
-					return
-				}
-			}
-			if large != seen && !now.Down {
-				_ = to.Send("end", "large") // the page would show its old part beside new ones
+			to.Changes(before, now.parts, query.Get("first"))
+			if now.large != known && !now.Down {
+				to.End("large") // the page would show its old part beside new ones
 				return
 			}
-			before = parts
+			if !now.Down {
+				before = now.parts
+			}
 		}
-		late, early := step, max(soon, share*time.Since(read))
-		if now.Soon && time.Since(begun) < soonFor {
-			late = early
-		}
-		if time.Since(beat) >= Beat || len(parts) == 0 {
+		if time.Since(beat) >= Beat || len(now.parts) == 0 {
 			beat = time.Now()
-			if to.Comment() != nil {
-				return
-			}
+			to.Comment()
 		}
-		if reason, ended := wake.Wait(ctx, one.End, now.About, early, max(early, late)); ended {
-			_ = to.Send("end", cmp.Or(reason, "limit"))
+		if to.Flush() != nil {
+			return // the browser went away
+		}
+		late := step
+		if now.Soon && time.Since(begun) < soonFor || now.began.Before(woken) {
+			late = soon
+		}
+		woken = time.Time{}
+		reason, ended, hit := wake.Wait(ctx, one.End, now.About, soon, late)
+		if ended {
+			to.End(cmp.Or(reason, "limit"))
 			return
+		}
+		if hit {
+			woken = time.Now()
 		}
 	}
 }

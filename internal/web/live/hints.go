@@ -97,7 +97,7 @@ func (l *Listener) look(page About) (hit bool, more <-chan struct{}) {
 // Wait returns when there was a hint about the page, at the earliest after soon and at the
 // latest after late, or when the context or the stream ends: then it returns the reason, which
 // is empty for the context.
-func (l *Listener) Wait(ctx context.Context, end <-chan string, page About, soon, late time.Duration) (reason string, ended bool) {
+func (l *Listener) Wait(ctx context.Context, end <-chan string, page About, soon, late time.Duration) (reason string, ended, hit bool) {
 	last := time.NewTimer(late)
 	defer last.Stop()
 	pause := time.NewTimer(min(soon, late))
@@ -106,15 +106,14 @@ func (l *Listener) Wait(ctx context.Context, end <-chan string, page About, soon
 	for {
 		select {
 		case <-ctx.Done():
-			return "", true
+			return "", true, false
 		case reason := <-end:
-			return reason, true
+			return reason, true, false
 		case <-last.C:
-			return "", false
+			return "", false, false
 		case <-pause.C:
-			hit := false
 			if hit, more = l.look(page); hit {
-				return "", false
+				return "", false, true
 			}
 		case <-more:
 			more = nil

@@ -40,8 +40,8 @@ func TestHints(t *testing.T) {
 				defer l.Close()
 				time.AfterFunc(c.at, func() { h.Tell(c.hint...) })
 				begun := time.Now()
-				reason, ended := l.Wait(t.Context(), nil, c.page, soon, late)
-				if took := time.Since(begun); took != c.want || ended || reason != "" {
+				reason, ended, hit := l.Wait(t.Context(), nil, c.page, soon, late)
+				if took := time.Since(begun); took != c.want || ended || reason != "" || hit != (c.want != late) {
 					t.Errorf("waited %v, want %v; ended %v %q", took, c.want, ended, reason)
 				}
 			})
@@ -61,13 +61,13 @@ func TestHintsEnd(t *testing.T) {
 		}
 		end := make(chan string, 1)
 		end <- "limit"
-		if reason, ended := l.Wait(t.Context(), end, page, time.Second, time.Minute); !ended || reason != "limit" {
+		if reason, ended, _ := l.Wait(t.Context(), end, page, time.Second, time.Minute); !ended || reason != "limit" {
 			t.Errorf("%q %v", reason, ended)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begun := time.Now()
-		if reason, ended := l.Wait(ctx, nil, page, time.Minute, time.Hour); !ended || reason != "" || time.Since(begun) != time.Second {
+		if reason, ended, _ := l.Wait(ctx, nil, page, time.Minute, time.Hour); !ended || reason != "" || time.Since(begun) != time.Second {
 			t.Errorf("%q %v after %v", reason, ended, time.Since(begun))
 		}
 		if l.Close(); h.Listening() {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,8 @@ type Sender struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	down    bool
+	text    bytes.Buffer // not written yet
+	failed  error
 }
 
 // NewSender begins an answer that is a stream.
@@ -29,11 +30,29 @@ func NewSender(w http.ResponseWriter) *Sender {
 	return &Sender{w: w, control: http.NewResponseController(w)}
 }
 
-func (s *Sender) write(text string) error {
+// Flush writes what was sent.
+func (s *Sender) Flush() error {
+	if s.failed != nil || s.text.Len() == 0 {
+		return s.failed
+	}
+	s.failed = s.write(s.text.Bytes())
+	if s.text.Reset(); s.text.Cap() > maxPart {
+		s.text = bytes.Buffer{} // not kept by each stream
+	}
+	return s.failed
+}
+
+// End sends why the stream ends, and writes it. The browser may be away.
+func (s *Sender) End(reason string) {
+	s.Send("end", reason)
+	_ = s.Flush()
+}
+
+func (s *Sender) write(text []byte) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(writeFor)); err != nil {
 		return fmt.Errorf("stream: %w", err)
 	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
+	if _, err := s.w.Write(text); err != nil {
 		return fmt.Errorf("stream: %w", err)
 	}
 	if err := s.control.Flush(); err != nil {
@@ -43,40 +62,37 @@ func (s *Sender) write(text string) error {
 }
 
 // Comment writes what browsers ignore, so that proxies see traffic.
-func (s *Sender) Comment() error { return s.write(": still here\n\n") }
+func (s *Sender) Comment() { s.text.WriteString(": still here\n\n") }
 
-// Send writes one event, whose data is JSON.
-func (s *Sender) Send(event string, data any) error {
-	var text bytes.Buffer
-	to := json.NewEncoder(&text)
+// Send sends one event, whose data is JSON. It is written by Flush.
+func (s *Sender) Send(event string, data any) {
+	s.text.WriteString("event: " + event + "\ndata: ")
+	to := json.NewEncoder(&s.text)
 	to.SetEscapeHTML(false)
 	if err := to.Encode(data); err != nil { // one line, and a line feed
-		return fmt.Errorf("stream: %w", err)
+		s.failed = fmt.Errorf("stream: %w", err)
 	}
-	return s.write("event: " + event + "\ndata: " + text.String() + "\n")
+	s.text.WriteString("\n")
 }
 
 // Changes sends the parts that differ from before. first is the first row that the browser
 // shows.
-func (s *Sender) Changes(before, now map[string]string, first string) error {
+func (s *Sender) Changes(before, now map[string]string, first string) {
 	if down := now["live-down"] != ""; down != s.down {
 		s.down = down
-		if err := s.Send("down", down); err != nil {
-			return err
-		}
+		s.Send("down", down)
 	}
 	for name, html := range now {
-		if strings.HasPrefix(name, "live-") || timeless(before[name]) == timeless(html) || len(html) > maxPart {
+		if _, shown := before[name]; before != nil && !shown {
+			continue // the browser has no place for it, such as a row that is newer than its page
+		}
+		if strings.HasPrefix(name, "live-") || len(html) > maxPart || before[name] == html || timeless(before[name]) == timeless(html) {
 			continue // the browser itself keeps relative times up to date
 		}
-		if err := s.Send("part", [2]string{name, html}); err != nil {
-			return err
-		}
+		s.Send("part", [2]string{name, html})
 	}
 	if said := now["live-said"]; before != nil && said != before["live-said"] && !s.down {
-		if err := s.Send("said", said); err != nil {
-			return err
-		}
+		s.Send("said", said)
 	}
 	if rows, ok := now["live-first"]; ok && first != "" && rows != before["live-first"] {
 		all := strings.Fields(rows)
@@ -87,9 +103,8 @@ func (s *Sender) Changes(before, now map[string]string, first string) error {
 				break
 			}
 		}
-		return s.Send("newer", n)
+		s.Send("newer", n)
 	}
-	return nil
 }
 
 // Large takes out the parts that are too large to be sent, so that a stream does not keep them,
@@ -157,7 +172,26 @@ func endOf(text, tag string) int {
 	}
 }
 
-var relative = regexp.MustCompile(`(<time[^>]*>)[^<]*`)
-
-// timeless returns a part without its relative times.
-func timeless(html string) string { return relative.ReplaceAllString(html, "$1") }
+// timeless returns a part without its relative times: the text in its elements time.
+func timeless(html string) string {
+	var out strings.Builder
+	for {
+		i := strings.Index(html, "<time")
+		if i < 0 {
+			break
+		}
+		if end := strings.IndexByte(html[i:], '>'); end >= 0 {
+			i += end + 1
+		} else {
+			break
+		}
+		out.WriteString(html[:i])
+		html = html[i:]
+		html = html[max(0, strings.IndexByte(html, '<')):]
+	}
+	if out.Len() == 0 {
+		return html
+	}
+	out.WriteString(html)
+	return out.String()
+}

@@ -26,3 +26,15 @@ func TestLargePartsAreNotKept(t *testing.T) {
 		t.Error("a part that is sent is taken out")
 	}
 }
+
+// The text of elements time does not count, whatever surrounds it.
+func TestTimeless(t *testing.T) {
+	for html, want := range map[string]string{
+		"": "", "a": "a", "<b>1</b>": "<b>1</b>", "<time>1 s ago</time>": "<time></time>", `a<time datetime="x">1</time>b<time>2</time>`: `a<time datetime="x"></time>b<time></time>`,
+		"a<time": "a<time", "a<time>1": "a<time>1", "<time><b>1</b></time>": "<time><b>1</b></time>",
+	} {
+		if got := timeless(html); got != want {
+			t.Errorf("%q: %q, want %q", html, got, want)
+		}
+	}
+}

@@ -30,6 +30,7 @@ type Streams struct {
 	mu     sync.Mutex
 	open   []*Stream
 	closed bool
+	looks  looks
 }
 
 // Add opens a stream of a session. Beyond the bound of a session its oldest one ends. Beyond the

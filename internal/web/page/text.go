@@ -77,6 +77,20 @@ func HostOf(raw string) (host, rest string) {
 // Short returns the first part of an id, for tables.
 func Short(id hook.ID) string { return id.String()[:13] + "…" }
 
+// longestID is the most characters of an id that a platform gave which a table shows.
+const longestID = 24
+
+// ShortEvent is Short for the id of an event, which is the platform's own if it gave one.
+func ShortEvent(id hook.ID, given string) string {
+	switch {
+	case given == "":
+		return Short(id)
+	case len(given) > longestID: // ASCII only
+		return given[:longestID-1] + "…"
+	}
+	return given
+}
+
 // Number writes a whole number with a mark between its thousands.
 func Number(n int64, mark string) string {
 	text := strconv.FormatInt(n, 10)

@@ -213,7 +213,10 @@ type attemptLine struct {
 	Good, Open     bool
 	Answer, Code   string
 	Message, Says  string
-	Timing         string // how long the phases took; empty: not known
+	Phases         []phase
+	To             string // address of the connection; empty: not known
+	Status         string // status line
+	Note           string // about a Retry-After
 	Trigger        string
 	At             moment
 	Took, Gap      string
@@ -223,6 +226,12 @@ type attemptLine struct {
 	Removed        moment // when retention removed the answer; Text is empty if it did not
 }
 
+// phase is a part of the time of an attempt with its words.
+type phase struct {
+	page.Phase
+	Words string
+}
+
 // deliveryPage is the content of the page of a delivery.
 type deliveryPage struct {
 	deliveryLine
@@ -230,10 +239,12 @@ type deliveryPage struct {
 	Reason, Waits                   string
 	Settled                         moment
 	Base                            string
-	CanRetry                        bool
+	CanRetry, Again                 bool   // Again: it was delivered already
+	Of                              string // how many attempts of how many
 	Gone                            string // when retention removed the payload; empty if it did not
 	URL                             string
-	Headers                         []string // names of the endpoint's own headers
+	Target, HostName                string
+	Sent, Headers                   []string // names of the format's and of the endpoint's own headers
 	Data                            code
 	Unseen                          bool // payload and answers are not shown
 	Elsewhere                       []deliveryLine
@@ -251,15 +262,14 @@ func delivery(v *visit) (*screen, error) {
 		return nil, err
 	}
 	p := &deliveryPage{deliveryLine: v.lines([]hook.DeliveryRow{row})[0], FullID: id.String(), FullEvent: hook.PublicText(row.PublicID, row.GivenID), FullEndpoint: row.Endpoint.String(),
-		Reason: v.reason(row.Reason), Settled: v.when(row.SettledAt), Base: "deliveries/" + id.String()}
+		Reason: v.reason(row.Reason), Settled: v.when(row.SettledAt), Base: "deliveries/" + id.String(),
+		Again: row.State == hook.Succeeded, Of: v.T("delivery.attempts", "n", row.Attempts)}
 	if row.State == hook.Pending && row.Due.IsZero() {
 		p.Waits = v.T("delivery.waits")
 	}
 	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, row.Endpoint); err == nil {
-		p.URL, p.CanRetry = hook.MaskURL(e.URL), v.May("retry") && e.Status == hook.Enabled
-		for _, head := range e.Headers {
-			p.Headers = append(p.Headers, head.Name)
-		}
+		p.CanRetry = v.May("retry") && e.Status == hook.Enabled
+		v.target(p, &row, e)
 	}
 	p.Unseen = v.view(hook.ActDeliveryRead, "delivery", row.ID, row.Scope) != nil
 	if event, all, err := v.service().Event(v.quiet, v.caller, v.caller.Tenant, row.PublicID); err == nil {
@@ -273,7 +283,7 @@ func delivery(v *visit) (*screen, error) {
 		all = slices.DeleteFunc(all, func(d hook.DeliveryRow) bool { return d.ID == id })
 		p.Elsewhere = v.lines(all[:min(len(all), 10)])
 	}
-	v.timeline(p, id, attempts)
+	v.timeline(p, &row, attempts)
 	host := p.Host
 	sentence := map[hook.State]string{hook.Pending: "delivery.on_its_way", hook.Held: "delivery.held", hook.Succeeded: "delivery.succeeded", hook.Failed: "delivery.failed", hook.Cancelled: "delivery.cancelled"}[row.State]
 	if row.State == hook.Pending && row.Attempts > 0 {
@@ -284,9 +294,33 @@ func delivery(v *visit) (*screen, error) {
 	return s, nil
 }
 
+// target fills in what the endpoint tells about a delivery: where it goes, and with what.
+func (v *visit) target(p *deliveryPage, row *hook.DeliveryRow, e *hook.Endpoint) {
+	p.URL = hook.MaskURL(e.URL)
+	if p.HostName, p.Target = page.HostOf(e.URL); p.Target == "" {
+		p.Target = "/"
+	}
+	for _, one := range v.service().Profiles() {
+		if one.Name == e.Profile {
+			p.Sent = one.Headers
+		}
+	}
+	for _, head := range e.Headers {
+		p.Headers = append(p.Headers, head.Name)
+	}
+	r := v.service().PolicyOf(e).Retry
+	most := r.MaxAttempts
+	if len(r.Steps) > 0 {
+		most = len(r.Steps) + 1
+	}
+	if most > 0 && !r.Repeat && row.Attempts == row.Scheduled && row.Kind != hook.TestEvent && row.State.Open() {
+		p.Of = v.T("delivery.attempts_of", "n", row.Attempts, "most", most)
+	}
+}
+
 // timeline fills in the attempts, newest first. If the query names an attempt, its whole
 // answer is shown, and only the attempts up to it.
-func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
+func (v *visit) timeline(p *deliveryPage, row *hook.DeliveryRow, attempts []hook.Attempt) {
 	newest := len(attempts) - 1
 	asked, err := strconv.Atoi(v.query.Get("attempt"))
 	for i := range attempts {
@@ -314,10 +348,17 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 		if line.Says = v.T("attempt.counts"); !good {
 			line.Says = v.T("attempt.counts_not", "why", v.class(a.Class))
 		}
-		if v.lang == "en" {
+		if v.lang == "en" && a.Class != hook.ClassStatus { // of a status, the answer says the same
 			line.Message = a.Message
 		}
-		line.Timing = v.timing(a)
+		line.Status = page.StatusLine(a.Status)
+		for _, one := range page.Phases(a) {
+			line.Phases = append(line.Phases, phase{one, v.T("timing."+one.Name) + " " + v.took(one.Took)})
+		}
+		line.To = v.connection(a)
+		if !p.Unseen && !good {
+			line.Note = v.asked(row, attempts, i)
+		}
 		if line.Body.Cut || line.Headers.Cut {
 			line.Whole = v.At(p.Base, "attempt", strconv.Itoa(a.Number))
 		}
@@ -328,24 +369,48 @@ func (v *visit) timeline(p *deliveryPage, id hook.ID, attempts []hook.Attempt) {
 	}
 }
 
-// timing says how long the phases of an attempt took and where it went.
-func (v *visit) timing(a *hook.Attempt) string {
+// connection says where an attempt went, or returns an empty text if that is not known.
+func (v *visit) connection(a *hook.Attempt) string {
 	var parts []string
-	for _, phase := range []struct {
-		word string
-		took time.Duration
-	}{{"dns", a.Timing.DNS}, {"connect", a.Timing.Connect}, {"tls", a.Timing.TLS}, {"first", a.Timing.FirstByte}} {
-		if phase.took >= time.Millisecond {
-			parts = append(parts, v.T("timing."+phase.word)+" "+v.span(phase.took))
-		}
+	if a.Address.IsValid() {
+		parts = append(parts, v.T("timing.to", "address", a.Address.String()))
 	}
 	if a.Timing.Reused {
 		parts = append(parts, v.T("timing.reused"))
 	}
-	if a.Address.IsValid() {
-		parts = append(parts, v.T("timing.to", "address", a.Address.String()))
+	return strings.Join(parts, ", ")
+}
+
+// asked says how long the receiver of a failed attempt asked to wait, and what became of it.
+// It returns an empty text if the receiver did not ask.
+func (v *visit) asked(row *hook.DeliveryRow, attempts []hook.Attempt, i int) string {
+	a := &attempts[i]
+	wait := page.RetryAfter(a)
+	if wait <= 0 {
+		return ""
 	}
-	return strings.Join(parts, " · ")
+	says, next, tense := v.T("asked", "span", v.span(wait)), row.Due, "asked.next_"
+	if i+1 < len(attempts) {
+		if next, tense = attempts[i+1].At, "asked.then_"; attempts[i+1].Trigger != hook.BySchedule {
+			return says + " " + v.T("asked.by_hand")
+		}
+	} else if row.State != hook.Pending {
+		if row.State == hook.Failed {
+			says += " " + v.T("asked.last")
+		}
+		return says
+	}
+	const about = 2 * time.Second // a date of HTTP has whole seconds
+	gap, word := next.Sub(a.At.Add(a.Duration)), "kept"
+	switch {
+	case next.IsZero() || gap < 0:
+		return says
+	case gap < wait-about:
+		word = "less"
+	case gap > wait+about:
+		word = "more"
+	}
+	return says + " " + v.T(tense+word, "span", v.span(gap))
 }
 
 // gone says when retention removed a payload, or returns an empty text if it did not.

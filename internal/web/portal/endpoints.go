@@ -2,6 +2,7 @@ package portal
 
 import (
 	"crypto/rand"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ type endpointLine struct {
 	Key              string // the id
 	Title, Types     string
 	Trouble          string
+	Day, DayNote     string // share delivered in 24 hours, and of how many
 	Changed          moment
 	Failing          bool
 }
@@ -50,9 +52,21 @@ func (v *visit) endpointLines(limit int, cursor string) ([]endpointLine, string,
 	if err != nil {
 		return nil, "", err
 	}
+	day, err := v.service().StatsOf(v.ctx(), v.caller, rows, app.Span{From: v.now.Add(-23 * time.Hour), Step: "1h"})
+	if err != nil && page.Status(hook.CodeOf(err)) < 500 {
+		return nil, "", err
+	}
 	out := make([]endpointLine, len(rows))
 	for i := range rows {
 		out[i] = v.endpointLine(&rows[i], healths[rows[i].ID])
+		var all hook.Tally
+		for k := range day[rows[i].ID] {
+			all.Add(&day[rows[i].ID][k])
+		}
+		out[i].Day = v.share(all.Delivered, all.Accepted)
+		if all.Accepted > 0 {
+			out[i].DayNote = v.T("endpoint.of", "n", int(all.Accepted))
+		}
 	}
 	return out, next, nil
 }
@@ -300,6 +314,9 @@ func createEndpoint(v *visit) (*screen, error) {
 	types, rate, headers, err := f.parts(v, picked)
 	var made app.Endpoint
 	var again *hook.Replay
+	if err == nil && len(types) == 0 {
+		err = v.refuse(hook.CodeInvalidRequest, "event_types", "form.types_missing")
+	}
 	if err == nil {
 		in := app.NewEndpoint{URL: f.URL, Types: types, Title: f.Title, Description: f.Description, Headers: headers, RateLimit: rate}
 		made, again, err = v.service().CreateEndpoint(v.ctx(), v.caller, in, v.once("endpoints/new", f.Once, func(result any) string {
@@ -372,6 +389,7 @@ type ask struct {
 	Buttons []button
 	Back    string
 	Type    string // text that has to be typed
+	Problem string // what was wrong with what was typed
 }
 
 // button is a form with a single button. Fields are pairs of hidden names and values.
@@ -406,6 +424,9 @@ func askEnable(v *visit) (*screen, error) {
 		return nil, err
 	}
 	act := v.At("endpoints/" + e.ID.String() + "/enable")
+	if e.Held == 0 {
+		return v.asks(e.Endpoint, "enable.title", ask{Says: []string{v.T("enable.none")}, Buttons: []button{{Action: act, Label: v.T("enable.do")}}}), nil
+	}
 	return v.asks(e.Endpoint, "enable.title", ask{Says: []string{v.T("enable.says", "n", e.Held)}, Buttons: []button{
 		{Action: act, Label: v.T("enable.send")}, {Action: act, Label: v.T("enable.discard"), Danger: true, Fields: [][2]string{{"discard", "yes"}}}}}), nil
 }
@@ -442,13 +463,15 @@ func disableEndpoint(v *visit) (*screen, error) {
 	return v.change(app.EndpointChange{Enabled: &no}, "disabled")
 }
 
-func askDelete(v *visit) (*screen, error) {
+func askDelete(v *visit) (*screen, error) { return v.deleteScreen("") }
+
+func (v *visit) deleteScreen(problem string) (*screen, error) {
 	e, _, err := v.managed()
 	if err != nil {
 		return nil, err
 	}
 	host, _ := page.HostOf(e.URL)
-	return v.asks(e.Endpoint, "delete.title", ask{Says: []string{v.T("delete.says"), v.T("delete.type", "host", host)}, Type: host,
+	return v.asks(e.Endpoint, "delete.title", ask{Says: []string{v.T("delete.says"), v.T("delete.type", "host", host)}, Type: host, Problem: problem,
 		Buttons: []button{{Action: v.At("endpoints/" + e.ID.String() + "/delete"), Label: v.T("delete.do"), Danger: true}}}), nil
 }
 
@@ -457,13 +480,21 @@ func deleteEndpoint(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	typed := strings.TrimSpace(v.r.PostForm.Get("host"))
+	typed, other := strings.TrimSpace(v.r.PostForm.Get("host")), false
 	err = v.service().DeleteEndpoint(v.ctx(), v.caller, id, func(now hook.Endpoint) error {
-		if host, _ := page.HostOf(now.URL); host != typed {
-			return &hook.Error{Code: hook.CodeInvalidRequest, Field: "host", Message: v.T("delete.wrong")}
+		host, _ := page.HostOf(now.URL)
+		if other = host != typed; other {
+			return &hook.Error{Code: hook.CodeInvalidRequest, Field: "host", Message: "The typed host is not that of the endpoint."}
 		}
 		return nil
 	})
+	if other {
+		s, err := v.deleteScreen(v.T("delete.wrong"))
+		if err == nil {
+			s.Status = http.StatusUnprocessableEntity
+		}
+		return s, err
+	}
 	return to(v.At("endpoints", "done", "deleted")), err
 }
 

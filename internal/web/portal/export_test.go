@@ -41,3 +41,12 @@ var Files = files
 
 // Templates returns the parsed templates.
 func (h *Handler) Templates() map[string]*template.Template { return h.templates }
+
+// Asked returns the note about a Retry-After of an attempt.
+func Asked(lang string, row hook.DeliveryRow, attempts []hook.Attempt, i int) string {
+	all, err := catalogues()
+	if err != nil {
+		panic(err)
+	}
+	return (&visit{lang: lang, words: all[lang]}).asked(&row, attempts, i)
+}

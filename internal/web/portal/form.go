@@ -2,6 +2,7 @@ package portal
 
 import (
 	"crypto/sha256"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -48,7 +49,7 @@ func (f *endpointForm) wrong(v *visit, err error) error {
 		return err
 	}
 	var field string
-	if e, ok := err.(*hook.Error); ok {
+	if e, ok := errors.AsType[*hook.Error](err); ok {
 		field, _, _ = strings.Cut(e.Field, "/")
 	}
 	f.Problem, f.Field, f.Conflict = v.says(err), field, hook.CodeOf(err) == hook.CodePrecondition
@@ -57,6 +58,9 @@ func (f *endpointForm) wrong(v *visit, err error) error {
 		f.Field = "types"
 	case "rate_limit":
 		f.Field = "rate"
+	case "url", "title", "description", "headers":
+	default:
+		f.Field = "" // not one of the form's
 	}
 	return nil
 }
@@ -72,7 +76,7 @@ func (f *endpointForm) parts(v *visit, picked []string) (types []string, rate fl
 	if f.Rate != "" {
 		rate, err = strconv.ParseFloat(strings.Replace(f.Rate, ",", ".", 1), 64)
 		if err != nil || !(rate >= 0) {
-			return types, 0, nil, &hook.Error{Code: hook.CodeInvalidRequest, Field: "rate_limit", Message: v.T("form.rate_wrong")}
+			return types, 0, nil, v.refuse(hook.CodeInvalidRequest, "rate_limit", "form.rate_wrong")
 		}
 	}
 	for line := range strings.Lines(f.Headers) {
@@ -82,7 +86,7 @@ func (f *endpointForm) parts(v *visit, picked []string) (types []string, rate fl
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return types, rate, nil, &hook.Error{Code: hook.CodeHeaderInvalid, Field: "headers", Message: v.T("form.headers_wrong")}
+			return types, rate, nil, v.refuse(hook.CodeHeaderInvalid, "headers", "form.headers_wrong")
 		}
 		headers = append(headers, hook.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 	}

@@ -39,6 +39,15 @@ func (v *visit) span(d time.Duration) string {
 	return page.Span(d, func(n int, unit string) string { return v.T("unit."+unit, "n", n) })
 }
 
+// took formats a duration that was measured.
+func (v *visit) took(d time.Duration) string {
+	text := page.Took(d)
+	if v.lang == "de" {
+		text = strings.Replace(text, ".", ",", 1)
+	}
+	return text
+}
+
 // share formats a part of a whole in percent, or as a dash if there is no whole.
 func (v *visit) share(n, of int64) string {
 	if of == 0 {

@@ -32,24 +32,29 @@ func follow(v *visit) (*screen, error) {
 		return nil, err
 	}
 	holder := string(v.caller.Tenant) + " " + v.caller.Mode.String()
-	v.h.streams.Follow(v.w, v.r, v.session.Short(), holder, v.h.o.Hints, func(ctx context.Context) live.Now { return v.again(ctx, of, show) })
+	v.h.streams.Follow(v.w, v.r, v.session.Short(), holder, v.h.o.Hints, func(ctx context.Context) live.Look { return v.again(ctx, of, show) })
 	return nil, nil
 }
 
-// again makes the page once more, if the session still stands.
-func (v *visit) again(ctx context.Context, of *http.Request, show func(*visit) (*screen, error)) live.Now {
+// again returns how to make the page once more, if the session still stands.
+func (v *visit) again(ctx context.Context, of *http.Request, show func(*visit) (*screen, error)) (look live.Look) {
 	about := live.About{Scope: hook.Scope{Tenant: v.caller.Tenant, Mode: v.caller.Mode}}
 	one, ok, err := v.service().SessionStands(ctx, hook.WebPortal, v.cookie)
-	if err != nil {
-		return live.Now{Down: true, Soon: true, About: about}
+	switch {
+	case err != nil:
+		look.Now = live.Now{Down: true, Soon: true, About: about}
+	case !ok || one.Short() != v.session.Short():
+		look.End = "session"
+	case v.service().Call(ctx, app.PortalCaller(&one), false) != nil:
+		look.Now = live.Now{Soon: true, About: about} // too much at once: later
+	default:
+		look.Read = func(ctx context.Context) live.Now { return v.made(v.copyOf(ctx, of, &one), show, about) }
 	}
-	if !ok || one.Short() != v.session.Short() {
-		return live.Now{End: "session"}
-	}
-	again := v.copyOf(ctx, of, &one)
-	if v.service().Call(ctx, again.caller, false) != nil {
-		return live.Now{Soon: true, About: about} // too much at once: later
-	}
+	return look
+}
+
+// made makes the page.
+func (v *visit) made(again *visit, show func(*visit) (*screen, error), about live.About) live.Now {
 	s, err := show(again)
 	switch {
 	case err != nil && page.Status(hook.CodeOf(err)) >= 500:

@@ -45,7 +45,7 @@ func (v *visit) replayLine(r *app.Replay) replayLine {
 		line.Reason = v.reason(r.Reason)
 	}
 	if !r.Estimate.IsZero() && line.Running {
-		line.Estimate = v.T("replay.estimate", "when", v.when(r.Estimate).Text)
+		line.Estimate = v.T("replay.estimate", "span", v.span(max(time.Second, r.Estimate.Sub(v.now))))
 	}
 	if e, err := v.service().EndpointNamed(v.ctx(), v.caller, v.caller.Tenant, r.Endpoint); err == nil {
 		line.Host, line.Path = page.HostOf(e.URL)
@@ -88,6 +88,7 @@ type replayForm struct {
 	Problem                                string
 	Preview                                string // a sentence; empty: not asked
 	Sample                                 []string
+	Trouble                                string // of the endpoint
 	Ready                                  bool
 	Once                                   string // key of the form, which starts one replay
 }
@@ -167,6 +168,9 @@ func startReplay(v *visit) (*screen, error) {
 		f.Preview = v.T("replay.would", "n", made.Total, "span", v.span(max(time.Second, time.Duration(float64(made.Total)/made.Rate*float64(time.Second)))))
 	default:
 		f.Preview = v.T("replay.would_least", "n", made.Total)
+	}
+	if e, err := v.service().Endpoint(v.ctx(), v.caller, n.Endpoint); err == nil && e.Health != nil && e.Health.Failures > 0 {
+		_, f.Trouble = v.endpointState(e.Endpoint, *e.Health)
 	}
 	for _, m := range made.Preview.Sample {
 		f.Sample = append(f.Sample, m.Type+"  "+hook.PublicText(m.PublicID, m.GivenID))

@@ -108,7 +108,7 @@ type frame struct {
 	Done       string
 	Stop       string // the page without its refresh
 	Stream     string // path of its stream; empty: it has none
-	Expires    string
+	Left       string // of the session, in ms
 	EndsAt     string // when the session ends, in words
 	AsCustomer bool   // an operator looks
 	RequestID  string
@@ -151,7 +151,7 @@ func (v *visit) frame(s *screen) *frame {
 	if v.caller.Kind == "" {
 		return f // its session is over: only the frame is its own
 	}
-	f.Expires = strconv.FormatInt(one.ExpiresAt.UnixMilli(), 10)
+	f.Left = strconv.FormatInt(one.ExpiresAt.Sub(v.now).Milliseconds(), 10)
 	if end := one.ExpiresAt.UTC(); end.YearDay() == v.now.UTC().YearDay() {
 		f.EndsAt = end.Format("15:04 UTC")
 	} else {
@@ -316,9 +316,26 @@ func (h *Handler) stranger(r *http.Request, one *hook.WebSession) *visit {
 // fault is the content of an error page.
 type fault struct{ Says, Code, Back string }
 
+// worded is an error about input whose message is in the language of the page.
+type worded struct{ of *hook.Error }
+
+// Error returns the message.
+func (w worded) Error() string { return w.of.Message }
+
+// Unwrap returns the error with its code and field.
+func (w worded) Unwrap() error { return w.of }
+
+// refuse returns an error about a field, in the words of the catalogue.
+func (v *visit) refuse(code hook.Code, field, key string) error {
+	return worded{&hook.Error{Code: code, Field: field, Message: v.T(key)}}
+}
+
 // Says returns the sentence for an error. What the API says is shown to English readers where
 // it is about their input; everything else is in the catalogue.
 func (v *visit) says(err error) string {
+	if own, ok := errors.AsType[worded](err); ok {
+		return own.Error()
+	}
 	code := hook.CodeOf(err)
 	e, ok := errors.AsType[*hook.Error](err)
 	about := code == hook.CodeInvalidRequest || strings.HasPrefix(string(code), "endpoint_url_") || strings.HasPrefix(string(code), "endpoint_header_")

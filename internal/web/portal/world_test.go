@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -150,7 +151,8 @@ func (w *world) fill(scope hook.Scope, words string) {
 		o := hook.Outcome{StartedAt: w.now(), Duration: 20 * time.Millisecond, Status: 204, Success: true, ResponseHeaders: []byte("Server: x\n"), Policy: &hook.Policy{Retry: hook.Retry{Steps: []time.Duration{time.Hour}}}}
 		if row.Endpoint == it.endpoint {
 			it.delivery = row.ID
-			o.Success, o.Status, o.Class, o.Message, o.ResponseHeaders, o.ResponseBody = false, 503, hook.ClassStatus, "The endpoint answered 503.", []byte("X-Odd: "+words+"\n"), []byte("sorry "+payload)
+			o.Success, o.Status, o.Class, o.Message, o.ResponseHeaders, o.ResponseBody = false, 503, hook.ClassStatus, "The endpoint answered 503.", []byte("Retry-After: 240\nX-Odd: "+words+"\n"), []byte("sorry "+payload)
+			o.Timing, o.Address = hook.Timing{DNS: 4 * time.Millisecond, Connect: 3 * time.Millisecond, TLS: 6 * time.Millisecond, FirstByte: 5 * time.Millisecond}, netip.MustParseAddr("203.0.113.41")
 		}
 		target, err := w.store.Endpoint(w.ctx, row.Scope, row.Endpoint)
 		w.must(err)

@@ -48,7 +48,7 @@ if (framed && window.ResizeObserver) {
   }).observe(document.documentElement);
 }
 
-const expires = Number(body.dataset.expires || 0);
+const expires = body.dataset.left ? Date.now() + Number(body.dataset.left) : 0; // by this clock, which may be wrong
 if (expires) {
   const notice = document.getElementById("expiring");
   const at = (ms, run) => { if (ms > 0 && ms < 2 ** 31) setTimeout(run, ms); };
@@ -90,6 +90,19 @@ function times() {
   }
 }
 if (body.dataset.ago) setInterval(() => { if (!document.hidden) times(); }, 1000);
+
+// Readers go on at what became of the form that was sent.
+const became = document.querySelector("main .note[role]:not([hidden])");
+if (became) {
+  became.tabIndex = -1;
+  became.focus({ preventScroll: true });
+}
+
+// Where the menu and the tabs scroll, what is current is seen.
+for (const here of document.querySelectorAll(".pnav [aria-current], .tabs [aria-current]")) {
+  const row = here.closest("nav");
+  row.scrollLeft += here.getBoundingClientRect().right - row.getBoundingClientRect().right + 24;
+}
 
 const press = document.querySelector("form[data-press]");
 if (press) press.requestSubmit();
