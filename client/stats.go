@@ -71,8 +71,9 @@ type Count struct {
 	More  bool `json:"more" doc:"The bound was reached: there are that many or more."`
 }
 
-// DeliveryCounts are the deliveries that have not ended well, now. Each is counted up to
-// 10,000; those of a mode are counted among the first 10,000 of both modes.
+// DeliveryCounts are the deliveries that have not ended well, now. Pending and retrying ones are
+// counted up to 1,000 together, held and failed ones up to 10,000 each. Those of a mode are
+// counted among the first of both modes.
 type DeliveryCounts struct {
 	Pending  Count `json:"pending" doc:"Pending, not attempted yet."`
 	Retrying Count `json:"retrying" doc:"Pending, after an attempt that failed."`

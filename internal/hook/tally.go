@@ -209,14 +209,14 @@ type AtLeast struct {
 }
 
 // StateCounts are the deliveries of a scope that have not ended well, as they are now.
-// Retrying ones are pending after an attempt, Pending ones were not attempted. Each is counted up
-// to FewCap.
+// Retrying ones are pending after an attempt, Pending ones were not attempted. Held
+// and Failed ones are counted up to FewCap, the others together up to OpenCap.
 type StateCounts struct{ Pending, Retrying, Held, Failed AtLeast }
 
 // OpenCounts are the open deliveries of an endpoint now.
 type OpenCounts struct{ Pending, Held AtLeast }
 
-// OpenCap bounds each count in OpenCounts.
+// OpenCap bounds each count in OpenCounts, and those in StateCounts that need rows.
 const OpenCap = 1_000
 
 // The spans in which tallies are kept, and for how long.

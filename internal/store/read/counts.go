@@ -9,7 +9,8 @@ import (
 
 // The open deliveries of an endpoint, a tenant or a mode, by whether they were attempted, and
 // the failed ones, each with the mode that they belong to. Those of a mode are taken from the
-// first ones of both modes, so that a bound on the rows of one index bounds the read.
+// first ones of both modes, so that a bound on the rows of one index bounds the read. No index has
+// the attempts of a delivery: these reads look at rows all over the table, and at few of them.
 const (
 	triesOf       = "SELECT d.mode, CASE WHEN d.attempts > 0 THEN 1 ELSE 0 END AS tried FROM deliveries d WHERE d.state = 0 AND {anybody} AND d.endpoint = ? LIMIT ?"
 	triesOfTenant = `SELECT d.mode, CASE WHEN d.attempts > 0 THEN 1 ELSE 0 END AS tried FROM endpoints e {then} deliveries d ON d.state = 0 AND {anybody} AND d.endpoint = e.id
@@ -24,25 +25,25 @@ const (
 )
 
 // StateCounts counts the deliveries of a scope, or of one endpoint, that have not ended well,
-// each kind up to hook.FewCap.
+// each kind up to its bound.
 func (l *Lists) StateCounts(ctx context.Context, scope hook.Scope, endpoint hook.ID) (out hook.StateCounts, err error) {
 	done, err := l.slots.take(ctx, scope)
 	if err != nil {
 		return out, err
 	}
 	defer done()
-	tries, triesArgs := triesIn, []any{hook.FewCap}
+	tries, triesArgs := triesIn, []any{hook.OpenCap}
 	held, heldArgs := heldIn, []any{scope.Mode, hook.FewCap}
 	failed, failedArgs := "", []any{}
 	switch {
 	case !endpoint.IsZero():
-		tries, triesArgs = triesOf, []any{endpoint[:], hook.FewCap}
+		tries, triesArgs = triesOf, []any{endpoint[:], hook.OpenCap}
 		held, heldArgs = heldOf, []any{endpoint[:], hook.FewCap}
 		failed, failedArgs = failedOf, heldArgs
 	case scope.Tenant != "":
-		tries, triesArgs = triesOfTenant, []any{scope.Mode, scope.Tenant, hook.FewCap}
-		held, heldArgs = heldOfTenant, triesArgs
-		failed, failedArgs = failedOfTenant, triesArgs
+		tries, triesArgs = triesOfTenant, []any{scope.Mode, scope.Tenant, hook.OpenCap}
+		held, heldArgs = heldOfTenant, []any{scope.Mode, scope.Tenant, hook.FewCap}
+		failed, failedArgs = failedOfTenant, heldArgs
 	}
 	if err := l.countTries(ctx, scope.Mode, &out, tries, triesArgs); err != nil {
 		return out, l.fail("count open deliveries", err)
@@ -81,7 +82,7 @@ func (l *Lists) countTries(ctx context.Context, mode hook.Mode, out *hook.StateC
 		}
 		return none, nil
 	}, "SELECT w.mode, w.tried, count(*) FROM ("+query+") w GROUP BY w.mode, w.tried", args...)
-	out.Pending.More, out.Retrying.More = read == hook.FewCap, read == hook.FewCap
+	out.Pending.More, out.Retrying.More = read == hook.OpenCap, read == hook.OpenCap
 	return err
 }
 
