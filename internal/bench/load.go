@@ -29,6 +29,38 @@ func (r *rig) publish(ctx context.Context, d time.Duration) (int, error) {
 	return r.publishWhile(r.setting.publishers, paced(ctx, r.setting.rate))
 }
 
+// publishAndKill publishes, and at the end kills the server if that is to be, starts it again,
+// and waits until it has nothing to send any more.
+func (r *rig) publishAndKill(ctx context.Context, d time.Duration) (int, error) {
+	if !r.setting.killed {
+		return r.publish(ctx, d)
+	}
+	server := r.servers[0]
+	kill := time.AfterFunc(d, func() { _ = server.cmd.Process.Kill() })
+	defer kill.Stop()
+	sent, failed := r.publish(ctx, d+endLimit)
+	if failed == nil || sent == 0 {
+		return 0, fmt.Errorf("the server was to be killed under load: %d events were published, %w", sent, failed)
+	}
+	server.end()
+	var err error
+	if r.servers[0], err = spawn(ctx, server.cmd.Args[1:]...); err != nil {
+		return 0, err
+	}
+	for before, now := -1, 0; before < now || now < r.due; { // what was stored and not answered is sent too
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(time.Second):
+		}
+		before = now
+		if now, err = r.receiverCount(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return sent, nil
+}
+
 // publishCount publishes n events as fast as it can.
 func (r *rig) publishCount(ctx context.Context, publishers, n int) error {
 	var taken atomic.Int64
@@ -49,10 +81,7 @@ func (r *rig) warmUp(ctx context.Context) error {
 
 func (r *rig) publishWhile(publishers int, more func() bool) (int, error) {
 	n, err := r.load(&r.measured, publishers, more)
-	r.due += n
-	if r.setting.all {
-		r.due += n * (r.setting.endpoints - 1)
-	}
+	r.due += n * r.setting.perEvent()
 	return n, err
 }
 
@@ -132,9 +161,21 @@ func (r *rig) load(l *load, publishers int, more func() bool) (int, error) {
 var filler = bytes.Repeat([]byte("0123456789abcdef"), 20_000)
 
 // appendData appends an event's data, of about so many bytes. It contains the current time,
-// from which the receiver computes the latency.
+// from which the receiver computes the latency, and by which it knows the event again.
 func appendData(dst []byte, size int) []byte {
-	return fmt.Appendf(dst, `{"t":%d,"filler":"%s"}`, time.Now().UnixNano(), filler[:max(size-40, 0)])
+	return fmt.Appendf(dst, `{"t":%d,"filler":"%s"}`, stamp(), filler[:max(size-40, 0)])
+}
+
+var stamped atomic.Int64
+
+// stamp returns the current time in nanoseconds, or a little later, so that no two are equal.
+func stamp() int64 {
+	for {
+		before := stamped.Load()
+		if at := max(time.Now().UnixNano(), before+1); stamped.CompareAndSwap(before, at) {
+			return at
+		}
+	}
 }
 
 // target returns the tenant and the type of the n-th event.

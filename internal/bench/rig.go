@@ -233,6 +233,7 @@ func (r *rig) close() {
 // they are asked for.
 type benchStats struct {
 	Count          int
+	Distinct       int     // events
 	P50, P99, Last float64 // milliseconds from publish to receive; Last is to the last request of an event, median of the events
 }
 

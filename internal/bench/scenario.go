@@ -34,6 +34,7 @@ type setting struct {
 	sync       time.Duration // by how much each sync of the disk is delayed
 	filled     bool          // on the store in --data
 	cold       bool          // the server has just started: nothing is published before
+	killed     bool          // the server is killed under load and started again
 	flood      flood
 }
 
@@ -90,6 +91,10 @@ var scenarios = []scenario{
 	{name: "publishers", about: "4 publishers, against one", settings: []setting{
 		{name: "1", publishers: 1},
 		{name: "4", publishers: 4},
+	}},
+	{name: "kill", about: "a server killed under load while its writer is behind a slow disk, against one that is not", aim: "1,000 repeated", settings: []setting{
+		{name: "alive", batch: 100, content: "json", publishers: 8, sync: 20 * time.Millisecond},
+		{name: "killed", batch: 100, content: "json", publishers: 8, sync: 20 * time.Millisecond, killed: true},
 	}},
 	{name: "overload", about: "receivers that take 0.5 s to answer, so that most deliveries wait, against receivers that answer at once", settings: []setting{
 		{name: "in time"},
@@ -148,6 +153,7 @@ const (
 	p50
 	p99
 	last
+	repeated
 	started
 	atStart
 	peak
@@ -156,7 +162,7 @@ const (
 
 var figureNames = [figures]string{
 	accepted: "accepted/s", delivered: "delivered/s", megabytes: "MB/s", serverCPU: "us/event", deliveryCPU: "us/delivery", allCPU: "all us", perCommit: "events/commit",
-	p50: "p50 ms", p99: "p99 ms", last: "last ms", started: "start ms", atStart: "start MiB", peak: "peak MiB",
+	p50: "p50 ms", p99: "p99 ms", last: "last ms", repeated: "repeated", started: "start ms", atStart: "start MiB", peak: "peak MiB",
 }
 
 // result is what a run measured. NaN means that it did not.
@@ -164,6 +170,7 @@ type result [figures]float64
 
 const legend = `us/event, us/delivery: CPU time of the server; all us: of server, receiver and load generator, per event
 p50, p99: from publishing to receiving; last: until the last endpoint of an event has it (median of the events)
+repeated: deliveries that were received before
 start, MiB: from the start of the process until it listens; memory then, and at most
 `
 
@@ -288,7 +295,7 @@ func (r *rig) run(ctx context.Context, d time.Duration) (result, error) {
 		}
 	}
 	before, began := r.usage(), time.Now()
-	sent, err := r.publish(ctx, d)
+	sent, err := r.publishAndKill(ctx, d)
 	if err != nil {
 		return result{}, err
 	}
@@ -316,13 +323,24 @@ func (r *rig) run(ctx context.Context, d time.Duration) (result, error) {
 	out := result{
 		accepted: n / taken, delivered: arrived / took, megabytes: arrived / took * float64(s.size) / 1e6,
 		serverCPU: us(used.server, n), deliveryCPU: us(used.server, arrived), allCPU: us(used.server+used.receiver+used.load, n), perCommit: n / float64(used.commits),
-		p50: stats.P50, p99: stats.P99, last: stats.Last,
+		p50: stats.P50, p99: stats.P99, last: stats.Last, repeated: arrived - float64(stats.Distinct*s.perEvent()),
 		started: float64(r.servers[0].took.Milliseconds()), atStart: r.servers[0].atStart, peak: r.servers[0].memory("VmHWM"),
 	}
 	if used.commits == 0 {
 		out[perCommit] = math.NaN()
 	}
+	if s.killed { // what the first process used is not known
+		out[serverCPU], out[deliveryCPU], out[allCPU], out[perCommit] = math.NaN(), math.NaN(), math.NaN(), math.NaN()
+	}
 	return out, nil
+}
+
+// perEvent is how many deliveries an event has.
+func (s *setting) perEvent() int {
+	if s.all {
+		return s.endpoints
+	}
+	return 1
 }
 
 // withDefaults fills in what is not set.

@@ -256,5 +256,5 @@ func statsOf(got []receipt) benchStats {
 	}
 	last := slices.Sorted(maps.Values(slowest))
 	slices.SortFunc(got, func(a, b receipt) int { return cmp.Compare(a.took, b.took) })
-	return benchStats{Count: n, P50: ms(got[n/2].took), P99: ms(got[n*99/100].took), Last: ms(last[len(last)/2])}
+	return benchStats{Count: n, Distinct: len(last), P50: ms(got[n/2].took), P99: ms(got[n*99/100].took), Last: ms(last[len(last)/2])}
 }

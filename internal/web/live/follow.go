@@ -62,7 +62,7 @@ func (s *Streams) Follow(w http.ResponseWriter, r *http.Request, session, holder
 	var woken time.Time // by a hint
 	for {
 		how, checked := look(ctx), time.Now()
-		now, reason := s.looks.see(ctx, one.End, &how)
+		now, reason := s.looks.see(ctx, one.End, s.Len, &how)
 		if now != nil && time.Since(checked) > soon { // it waited for its turn: the session may be over
 			how = look(ctx)
 		}

@@ -8,8 +8,10 @@ import (
 
 // Bounds of reading pages again.
 const (
-	rest     = 30               // after a page was read, none is read for so many times as long
-	mostRest = 2 * time.Second  // but no longer
+	rest     = 30               // after a page was read, none is read for so many times as long,
+	leastOf  = 20               // with more streams than that for fewer times,
+	restLess = 5                // but at least so many
+	mostRest = 2 * time.Second  // the longest rest
 	readFor  = 10 * time.Second // one page
 )
 
@@ -45,6 +47,11 @@ type reading struct {
 	seen *seen         // nil: the one who read went away
 }
 
+// restOf returns for how many times as long as a page took to read none is read.
+func restOf(streams int) time.Duration {
+	return time.Duration(max(restLess, min(rest, rest*leastOf/max(1, streams))))
+}
+
 // looks reads pages for streams: one at a time, with a rest after each, so that all streams
 // together take a bounded share of the machine, however many there are.
 type looks struct {
@@ -65,7 +72,8 @@ func (l *looks) busy() chan struct{} {
 
 // see reads the page, or waits for a stream that reads the same one now, or takes what it
 // showed less than soon ago. It returns nil and the reason when the stream ends before.
-func (l *looks) see(ctx context.Context, end <-chan string, look *Look) (s *seen, reason string) {
+// streams returns how many there are.
+func (l *looks) see(ctx context.Context, end <-chan string, streams func() int, look *Look) (s *seen, reason string) {
 	if look.Read == nil {
 		return seenNow(look.Now, time.Now()), ""
 	}
@@ -74,7 +82,7 @@ func (l *looks) see(ctx context.Context, end <-chan string, look *Look) (s *seen
 		mine := &reading{done: make(chan struct{})}
 		other := l.join(look.Key, mine)
 		if other == nil {
-			s, reason = l.read(ctx, end, turn, look)
+			s, reason = l.read(ctx, end, turn, streams, look)
 			l.leave(look.Key, mine, s)
 			return s, reason
 		}
@@ -121,7 +129,7 @@ func (l *looks) leave(key string, mine *reading, s *seen) {
 }
 
 // read waits for its turn and reads the page.
-func (l *looks) read(ctx context.Context, end <-chan string, turn chan struct{}, look *Look) (*seen, string) {
+func (l *looks) read(ctx context.Context, end <-chan string, turn chan struct{}, streams func() int, look *Look) (*seen, string) {
 	select {
 	case turn <- struct{}{}:
 	case reason := <-end:
@@ -130,7 +138,7 @@ func (l *looks) read(ctx context.Context, end <-chan string, turn chan struct{},
 		return nil, ""
 	}
 	began := time.Now()
-	defer func() { time.AfterFunc(min(rest*time.Since(began), mostRest), func() { <-turn }) }()
+	defer func() { time.AfterFunc(min(restOf(streams())*time.Since(began), mostRest), func() { <-turn }) }()
 	// Others may wait for the answer, so it does not end with this stream.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readFor)
 	defer cancel()

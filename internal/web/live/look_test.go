@@ -31,6 +31,8 @@ func (p *page) look(key string) *Look {
 	}}
 }
 
+func few() int { return 1 }
+
 // Streams with the same key share what one of them reads, also for a while afterwards. Streams
 // without a key, or with another one, do not.
 func TestLooksAreShared(t *testing.T) {
@@ -41,7 +43,7 @@ func TestLooksAreShared(t *testing.T) {
 			var all sync.WaitGroup
 			for range 5 {
 				all.Go(func() {
-					if s, reason := l.see(t.Context(), nil, p.look(key)); s == nil || reason != "" || s.parts["n"] == "" {
+					if s, reason := l.see(t.Context(), nil, few, p.look(key)); s == nil || reason != "" || s.parts["n"] == "" {
 						t.Errorf("%+v %q", s, reason)
 					}
 				})
@@ -50,11 +52,11 @@ func TestLooksAreShared(t *testing.T) {
 			if len(p.began) != want {
 				t.Errorf("key %q: read %d times, want %d", key, len(p.began), want)
 			}
-			if l.see(t.Context(), nil, p.look(key)); key != "" && len(p.began) != want {
+			if l.see(t.Context(), nil, few, p.look(key)); key != "" && len(p.began) != want {
 				t.Error("what was just read is read again")
 			}
 			time.Sleep(soon)
-			if l.see(t.Context(), nil, p.look(key)); key != "" && len(p.began) != want+1 {
+			if l.see(t.Context(), nil, few, p.look(key)); key != "" && len(p.began) != want+1 {
 				t.Error("what was read long ago is shown")
 			}
 			time.Sleep(time.Minute)
@@ -73,7 +75,7 @@ func TestLooksRest(t *testing.T) {
 			p := &page{takes: takes}
 			var all sync.WaitGroup
 			for i := range 4 {
-				all.Go(func() { l.see(t.Context(), nil, p.look(fmt.Sprint(i))) })
+				all.Go(func() { l.see(t.Context(), nil, few, p.look(fmt.Sprint(i))) })
 			}
 			all.Wait()
 			for i, at := range p.began[1:] {
@@ -83,6 +85,15 @@ func TestLooksRest(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		})
+	}
+}
+
+// With many streams the rest is shorter, but there is one.
+func TestRestOf(t *testing.T) {
+	for streams, want := range map[int]time.Duration{0: 30, 1: 30, 20: 30, 40: 15, 60: 10, 120: 5, 200: 5} {
+		if got := restOf(streams); got != want {
+			t.Errorf("%d streams: %d, want %d", streams, got, want)
+		}
 	}
 }
 
@@ -96,7 +107,7 @@ func TestLooksEnd(t *testing.T) {
 		var all sync.WaitGroup
 		see := func(ctx context.Context, end <-chan string, key string, want bool, reason string) {
 			all.Go(func() {
-				s, why := l.see(ctx, end, p.look(key))
+				s, why := l.see(ctx, end, few, p.look(key))
 				if (s != nil) != want || why != reason || s != nil && s.End != "" {
 					t.Errorf("%s: %+v %q", key, s, why)
 				}
@@ -114,7 +125,7 @@ func TestLooksEnd(t *testing.T) {
 		if len(p.began) != 2 {
 			t.Errorf("read %d times", len(p.began))
 		}
-		if s, reason := l.see(gone, nil, p.look("third")); s != nil || reason != "" { // the rest is not over
+		if s, reason := l.see(gone, nil, few, p.look("third")); s != nil || reason != "" { // the rest is not over
 			t.Errorf("%+v %q", s, reason)
 		}
 		time.Sleep(time.Minute)
