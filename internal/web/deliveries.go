@@ -239,6 +239,7 @@ func classChoices(current string) (out []choice) {
 type deliveriesPage struct {
 	listed
 	States  []choice
+	Several bool     // more than one state is asked for
 	Ticks   []choice // the same states, several of which can be chosen
 	Table   deliveryTable
 	Classes []choice
@@ -262,7 +263,7 @@ func deliveries(v *visit) (*screen, error) {
 	if len(rows) > 0 {
 		l.Shown = shown(len(rows), rows[len(rows)-1].CreatedAt, v.now)
 	}
-	p := deliveriesPage{listed: l, States: v.stateChips(filter, q.Endpoint), Ticks: stateTicks(filter["state"]), Table: deliveryTable{Lines: v.lines(rows), Pick: true}, Many: v.at("deliveries/many"), Fresh: v.at("deliveries", pairs(filter)...)}
+	p := deliveriesPage{listed: l, Several: len(q.States) > 1, States: v.stateChips(filter, q.Endpoint), Ticks: stateTicks(filter["state"]), Table: deliveryTable{Lines: v.lines(rows), Pick: true}, Many: v.at("deliveries/many"), Fresh: v.at("deliveries", pairs(filter)...)}
 	p.Classes = classChoices(filter["class"])
 	p.Replay = v.at("replays/new", "endpoint", filter["endpoint"], "types", filter["type"], "class", filter["class"], "after", v.afterText(), "before", filter["before"], "source", replaySource(filter["state"]))
 	equal := ofAPI(filter)
