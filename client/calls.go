@@ -94,6 +94,15 @@ func (c *Client) Deliveries(ctx context.Context, q DeliveryQuery) (Page[Delivery
 	return get[Page[Delivery]](ctx, c, "/v1/deliveries"+queryOf(q))
 }
 
+// CountDeliveries counts the deliveries that have not ended well, of a tenant or to an
+// endpoint. Both may be empty: those of all that the key sees.
+func (c *Client) CountDeliveries(ctx context.Context, tenant, endpoint string) (DeliveryCounts, error) {
+	return get[DeliveryCounts](ctx, c, "/v1/deliveries/counts"+queryOf(struct {
+		Tenant   string `query:"tenant"`
+		Endpoint string `query:"endpoint"`
+	}{tenant, endpoint}))
+}
+
 // Delivery returns one delivery with its attempts.
 func (c *Client) Delivery(ctx context.Context, id string) (Delivery, error) {
 	return get[Delivery](ctx, c, "/v1/deliveries/"+url.PathEscape(id))

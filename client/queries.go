@@ -67,6 +67,7 @@ type DeliveryQuery struct {
 	StatusClass string    `query:"status_class"` // of the last response: 2xx, 3xx, 4xx or 5xx; several with commas
 	Status      int       `query:"status"`       // of the last response
 	Error       string    `query:"error"`        // error class of the last attempt, such as timeout_response; several with commas
+	Tried       *bool     `query:"tried"`        // whether an attempt was made; nil: both
 	Tag         string    `query:"tag"`          // name:value, of the event
 	Channel     string    `query:"channel"`      // of the event
 	After       time.Time `query:"after"`

@@ -65,6 +65,22 @@ type Stats struct {
 	Buckets
 }
 
+// Count is a number of things that were counted up to a bound.
+type Count struct {
+	Count int  `json:"count" doc:"How many there are."`
+	More  bool `json:"more" doc:"The bound was reached: there are that many or more."`
+}
+
+// DeliveryCounts are the deliveries that have not ended well, now. Pending and retrying ones are
+// counted up to 1,000 together, held and failed ones up to 10,000 each. Those of a mode are
+// counted among the first of both modes.
+type DeliveryCounts struct {
+	Pending  Count `json:"pending" doc:"Pending, not attempted yet."`
+	Retrying Count `json:"retrying" doc:"Pending, after an attempt that failed."`
+	Held     Count `json:"held" doc:"Held for an endpoint that gets nothing now."`
+	Failed   Count `json:"failed" doc:"Failed: there will be no attempt any more."`
+}
+
 // StatsSpan is the period that statistics cover. The server chooses the zero members: the
 // last hour, in steps that produce at most 120 buckets.
 type StatsSpan struct {

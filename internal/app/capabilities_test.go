@@ -23,7 +23,7 @@ func TestWhatPortalSessionsMayDo(t *testing.T) {
 		"CreateKey", "Keys", "RevokeKey", "CreateEventType", "UpdateEventType", "DeleteEventType", "CreatePartnerUser", "PartnerUsers", "DeletePartnerUser", "ActFor",
 		"MasterKeys", "RotateMasterKey", "DropMasterKey", "CreateUILink", "CreatePortalSession", "PortalSessions", "EndPortalSession", "EndPortalSessions", "Erase", "Erasure", "Erasures", "Reclaim", "MakeTenant", "UpdateTenant",
 		"Retention", "SetRetention", "Disk", "OperatorSessions", "EndOperatorSession"}
-	views := []string{"Endpoint", "Endpoints", "EndpointNamed", "Healths", "EndpointStats", "EndpointFigures", "EndpointBuckets", "Events", "Event", "Explain", "Deliveries", "Delivery", "Replays", "Replay", "Stats", "StatsOf",
+	views := []string{"Endpoint", "Endpoints", "EndpointNamed", "Healths", "EndpointStats", "EndpointFigures", "EndpointBuckets", "Events", "Event", "Explain", "Deliveries", "Delivery", "Replays", "Replay", "Stats", "StatsOf", "StateCounts", "OpenOf",
 		"EventType", "EventTypes", "Subscribers", "TypeDifferences", "ListenerStatus", "CheckRequest", "LeavePortal", "Call", "AuditRefused", "AuditSession", "Search", "View", "EventContent", "EventDeliveries", "EventHead", "TenantEndpoints", "TenantExists"}
 	s := &Service{o: Options{Store: noStore{}, AllowReveal: true, Now: time.Now}}
 	caller := Caller{Kind: hook.PortalUser, Mode: hook.Live, Tenant: "acme", KeyID: hook.ID{1}}

@@ -207,6 +207,9 @@ func (s *Service) Endpoints(ctx context.Context, c Caller, q hook.EndpointQuery)
 	if err := checkUID(q.UID); err != nil {
 		return nil, "", err
 	}
+	if q.Profile != "" && !hook.ValidID(q.Profile, 63) { // it may be one that endpoints have and the server no longer has
+		return nil, "", invalid("profile", "\"profile\" must be the name of a wire format.")
+	}
 	q.Scope = scope
 	rows, next, err := s.o.Store.Endpoints(ctx, q)
 	if err == nil && len(rows) == 0 {

@@ -20,6 +20,9 @@ func (s *Service) Events(ctx context.Context, c Caller, q hook.EventQuery) ([]ho
 	if err := checkChannel(q.Channel); err != nil {
 		return nil, "", err
 	}
+	if q.Type != "" && !hook.ValidType(q.Type) {
+		return nil, "", errType("type", q.Type)
+	}
 	q.Scope = scope
 	rows, next, err := s.o.Store.Events(ctx, q)
 	if err == nil && len(rows) == 0 {
@@ -72,6 +75,9 @@ func (s *Service) Deliveries(ctx context.Context, c Caller, q hook.DeliveryQuery
 	}
 	if err := checkChannel(q.Channel); err != nil {
 		return nil, "", err
+	}
+	if q.Type != "" && !hook.ValidType(q.Type) {
+		return nil, "", errType("event_type", q.Type)
 	}
 	q.Scope = scope
 	if !q.Event.IsZero() { // callers know it by the id that receivers see

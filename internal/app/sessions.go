@@ -45,6 +45,9 @@ type Pages struct {
 	Rules  portal.Rules
 }
 
+// PortalBesideUI reports whether the portal and the dashboard have one host.
+func (s *Service) PortalBesideUI() bool { return s.o.Pages.UI == s.o.Pages.Portal }
+
 // Marks make codes that nobody else can make, so that made-up ones are refused without a read
 // from the store.
 type Marks interface {
@@ -326,6 +329,8 @@ func (s *Service) Session(ctx context.Context, kind hook.WebKind, cookie string,
 	if now.Sub(one.SeenAt) >= time.Minute || mode != one.Mode {
 		if err := s.o.Store.SeenWebSession(ctx, one.ID, mode); err != nil {
 			s.o.Log.WarnContext(ctx, "could not note the use of a session", "session", one.ID.String(), "error", err)
+		} else {
+			one.SeenAt = now
 		}
 	}
 	return one, true, nil
@@ -353,9 +358,10 @@ func (s *Service) LeavePortal(ctx context.Context, c Caller) error {
 	return s.o.Store.EndPortalSession(ctx, hook.Scope{Tenant: c.Tenant, Mode: c.Mode}, c.KeyID, hook.ActPortalLeft)
 }
 
-// OpenSession stores an operator's session for the keys, and returns the value of its
-// cookie. It ends the session that it replaces, whose cookie is given or empty.
-func (s *Service) OpenSession(ctx context.Context, one hook.WebSession, replaces string) (string, error) {
+// OpenSession stores an operator's session for the keys, opened from an address, and returns
+// the value of its cookie. It ends the session that it replaces, whose cookie is given or empty.
+func (s *Service) OpenSession(ctx context.Context, one hook.WebSession, replaces string, from netip.Addr) (string, error) {
+	one.Settings.Address = from.Unmap().String()
 	cookie := s.newCode()
 	var old *[32]byte
 	if replaces != "" {

@@ -71,6 +71,39 @@ func (s *Service) StatsOf(ctx context.Context, c Caller, page []hook.Endpoint, s
 	return s.o.Store.BucketsOf(ctx, q, ids)
 }
 
+// StateCounts counts the deliveries of the mode, of a tenant or of an endpoint that have not
+// ended well.
+func (s *Service) StateCounts(ctx context.Context, c Caller, tenant string, endpoint hook.ID) (hook.StateCounts, error) {
+	scope, err := c.reach(tenant)
+	if err != nil {
+		return hook.StateCounts{}, err
+	}
+	if !endpoint.IsZero() {
+		e, err := s.o.Store.Endpoint(ctx, scope, endpoint)
+		if err != nil {
+			return hook.StateCounts{}, err
+		}
+		scope = e.Scope
+	} else if err := s.checkNamed(ctx, c, scope.Tenant); err != nil {
+		return hook.StateCounts{}, err
+	}
+	return s.o.Store.StateCounts(ctx, scope, endpoint)
+}
+
+// OpenOf counts the open deliveries of endpoints that the caller was shown, at most
+// hook.MaxStatsOf.
+func (s *Service) OpenOf(ctx context.Context, c Caller, page []hook.Endpoint) (map[hook.ID]hook.OpenCounts, error) {
+	scope, err := c.reach("")
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]hook.ID, 0, len(page))
+	for i := range page {
+		ids = append(ids, page[i].ID)
+	}
+	return s.o.Store.OpenOf(ctx, scope, ids)
+}
+
 func (s *Service) stats(ctx context.Context, q hook.StatsQuery, span Span) (hook.Stats, error) {
 	var err error
 	if q.From, q.To, q.Step, err = span.resolve(s.o.Now()); err != nil {

@@ -138,9 +138,16 @@ type EventTypeStore interface {
 	DeleteEventType(ctx context.Context, mode hook.Mode, name string, checks ...func(hook.EventType) error) error
 }
 
+// CountStore counts deliveries as they are now.
+type CountStore interface {
+	StateCounts(ctx context.Context, scope hook.Scope, endpoint hook.ID) (hook.StateCounts, error)
+	OpenOf(ctx context.Context, scope hook.Scope, endpoints []hook.ID) (map[hook.ID]hook.OpenCounts, error)
+}
+
 // InsightStore reports what happened and why.
 type InsightStore interface {
 	AuditStore
+	CountStore
 	FindID(ctx context.Context, q hook.IDQuery) (hook.FoundPage, error)
 	History(ctx context.Context, scope hook.Scope, at time.Time) (list []hook.History, more bool, err error)
 	HasEndpoints(ctx context.Context, scope hook.Scope) (bool, error)

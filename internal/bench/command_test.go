@@ -16,10 +16,15 @@ func TestFlagsWithoutEffectAreRefused(t *testing.T) {
 		"--batch 10 --nodes 2":    "leave out --nodes and --mount",
 		"--mount other":           "--mount: must be svix",
 		"--batch 1001":            "--batch: must be from 0 to 1000",
-		"reads --deliveries 9999": "--deliveries must be at least 10000",
-		"reads --rounds -1":       "--rounds and --publish at least 0",
-		"reads --publish -1":      "--rounds and --publish at least 0",
-		"viewers --viewers 0":     "each other number at least 1",
+		"--compare other":         `there is no scenario "other"; the scenarios are endpoints, tenants,`,
+		"--compare tls --batch 9": "leave out --batch, --nodes and --mount",
+		"--compare tls --data x":  "--compare retained and --data require each other",
+		"--compare retained":      "--compare retained and --data require each other",
+		"--compare retained --data x --store postgres://x": "leave out --store",
+		"reads --deliveries 9999":                          "--deliveries must be at least 10000",
+		"reads --rounds -1":                                "--rounds and --publish at least 0",
+		"reads --publish -1":                               "--rounds and --publish at least 0",
+		"viewers --viewers 0":                              "each other number at least 1",
 	} {
 		cmd := Command()
 		cmd.SetArgs(strings.Fields(args))

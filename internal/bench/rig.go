@@ -31,76 +31,113 @@ const (
 	drainChecks = 5 * time.Millisecond
 )
 
-// rig is a server and a receiver, each in a process of its own.
+// rig is a receiver and the servers of a setting, each in a process of its own.
 type rig struct {
+	setting  setting
+	profiled bool // from where it is measured
 	dir      string
 	servers  []*child
 	receiver *child
+	silent   *child       // receiver that does not answer the flood
 	drop     func() error // drops the schema in PostgreSQL
-	api      *client.Client
 	http     *http.Client
-	tenants  []string
-	sent     int
-	send     func(url string, n int) (accepted int, err error) // one request of a publisher
-	svix     bool                                              // publish through the Svix API
-	keys     bool                                              // with idempotency keys
+	keys     bool // with idempotency keys
+	measured load
+	flood    load
+	due      int // requests that the receiver is to receive
 }
 
-// child is a process that prints its listening address as its first line.
+// child is a process that prints its addresses as its first line.
 type child struct {
-	cmd *exec.Cmd
-	url string
+	cmd     *exec.Cmd
+	url     string        // the first address
+	hook    string        // the second one, of a receiver: where it receives
+	took    time.Duration // until it listened
+	atStart float64       // MiB of memory then
 }
 
-// newRig starts a receiver and as many servers as there are nodes.
-func newRig(ctx context.Context, p benchPlan, nodes, endpoints int, serverArgs ...string) (_ *rig, err error) {
+// newRig starts a receiver, fills the store, and starts as many servers as there are nodes.
+func newRig(ctx context.Context, p *benchPlan, s setting) (_ *rig, err error) {
 	dir, err := os.MkdirTemp(".", "posthorn-bench-") // not in /tmp, which may be in memory
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	r := &rig{dir: dir, keys: p.keys, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
-	r.send = r.publishOne
+	s = s.withDefaults(p)
+	r := &rig{dir: dir, setting: s, keys: p.keys, profiled: p.cpuProfile != "", http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}, Timeout: time.Minute}}
 	defer func() {
 		if err != nil {
 			r.close()
 		}
 	}()
-	if r.receiver, err = spawn(ctx, "bench", "receiver"); err != nil {
+	if err := r.startReceivers(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.startServers(ctx, p.store, nodes, serverArgs); err != nil {
+	database := p.store
+	if database != "" {
+		if database, r.drop, err = postgres.Scratch(ctx, database); err != nil {
+			return nil, err
+		}
+	}
+	data := filepath.Join(dir, "data-0")
+	if s.filled {
+		data = p.data
+	}
+	if err := r.fill(ctx, data, database); err != nil {
 		return nil, err
 	}
-	r.api = &client.Client{URL: r.servers[0].url, Key: benchKey, HTTP: r.http, Attempts: 1}
-	for i := range endpoints {
-		tenant := fmt.Sprint("bench-", i)
-		if _, err := r.api.CreateTenant(ctx, client.NewTenant{ID: tenant}); err != nil {
-			return nil, fmt.Errorf("create tenant: %w", err)
-		}
-		_, err := r.api.CreateEndpoint(ctx, client.NewEndpoint{Tenant: tenant, URL: r.receiver.url + "/hook", EventTypes: []string{"*"}})
-		if err != nil {
-			return nil, fmt.Errorf("create endpoint: %w", err)
-		}
-		r.tenants = append(r.tenants, tenant)
-	}
-	return r, nil
+	return r, r.startServers(ctx, data, database, p.serverArgs(s))
 }
 
-func (r *rig) startServers(ctx context.Context, database string, nodes int, more []string) error {
+// startReceivers starts the receiver of what is measured, and that of the flood.
+func (r *rig) startReceivers(ctx context.Context) (err error) {
+	args := []string{"bench", "receiver", "--answer-after", r.setting.answer.String()}
+	if r.setting.tls {
+		args = append(args, "--tls", filepath.Join(r.dir, "receiver.pem"))
+	}
+	if r.receiver, err = spawn(ctx, args...); err != nil {
+		return err
+	}
+	if r.setting.hold {
+		if _, err := r.ask(ctx, "/hold"); err != nil {
+			return err
+		}
+	}
+	if f := r.setting.flood; f.endpoints > 0 {
+		r.silent, err = spawn(ctx, "bench", "receiver", "--addresses", fmt.Sprint(f.endpoints), fmt.Sprint("--hold=", f.dead))
+	}
+	return err
+}
+
+func (p *benchPlan) serverArgs(s setting) (args []string) {
+	if s.bare {
+		args = append(args, "--bare")
+	}
+	if s.sync > 0 {
+		args = append(args, "--sync-delay", s.sync.String())
+	}
+	if p.cpuProfile != "" {
+		args = append(args, "--cpu-profile", p.cpuProfile)
+	}
+	if p.allocs != "" {
+		args = append(args, "--alloc-profile", p.allocs)
+	}
+	return args
+}
+
+func (r *rig) startServers(ctx context.Context, first, database string, more []string) error {
 	args := []string{"bench", "server", "--dev", "--log-level", "error", "--listen", "127.0.0.1:0", "--mount", "svix",
 		"--host-in-flight", "100000", "--host-rate", "0"} // all endpoints are on one host
 	if database != "" {
-		there, drop, err := postgres.Scratch(ctx, database)
-		if err != nil {
-			return err
-		}
-		r.drop = drop
-		args = append(args, "--store", there)
+		args = append(args, "--store", database)
 	}
-	for i := range nodes {
-		data := filepath.Join(r.dir, fmt.Sprint("data-", i))
+	if r.setting.tls {
+		args = append(args, "--ca-file", filepath.Join(r.dir, "receiver.pem"))
+	}
+	for i := range r.setting.nodes {
+		data := first
 		if i > 0 { // all nodes share one key
-			key, err := os.ReadFile(filepath.Join(r.dir, "data-0", "master.key"))
+			data = filepath.Join(r.dir, fmt.Sprint("data-", i))
+			key, err := os.ReadFile(filepath.Join(first, "master.key"))
 			if err == nil {
 				err = os.Mkdir(data, 0o700)
 			}
@@ -135,6 +172,7 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[1], err)
 	}
@@ -146,9 +184,11 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 	}()
 	c := &child{cmd: cmd}
 	select {
-	case c.url = <-first:
+	case line := <-first:
+		c.url, c.hook, _ = strings.Cut(line, " ")
 	case <-time.After(startLimit):
 	}
+	c.took, c.atStart = time.Since(began), c.memory("VmRSS")
 	if !strings.HasPrefix(c.url, "http://") {
 		c.end()
 		return nil, fmt.Errorf("the bench's %s did not start", args[1])
@@ -182,71 +222,86 @@ func (r *rig) close() {
 		server.end()
 	}
 	r.receiver.end()
+	r.silent.end()
 	if r.drop != nil {
 		_ = r.drop() // any remains are in a schema named posthorn_*
 	}
 	_ = os.RemoveAll(r.dir) // any remains are named posthorn-bench-*
 }
 
-// benchStats are the statistics that the receiver reports.
+// benchStats are the statistics that the receiver reports. All but Count are reported only if
+// they are asked for.
 type benchStats struct {
-	Count    int
-	P50, P99 float64 // milliseconds from publish to receive
+	Count          int
+	Distinct       int     // events
+	P50, P99, Last float64 // milliseconds from publish to receive; Last is to the last request of an event, median of the events
 }
 
-func (r *rig) receiverStats(ctx context.Context) (benchStats, error) {
-	var s benchStats
-	body, err := r.ask(ctx, "/stats")
+func (r *rig) receiverCount(ctx context.Context) (int, error) {
+	body, err := r.ask(ctx, "/count")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(body))
+}
+
+func (r *rig) receiverTimes(ctx context.Context) (s benchStats, err error) {
+	body, err := r.ask(ctx, "/times")
 	if err == nil {
 		err = json.Unmarshal(body, &s)
 	}
 	return s, err
 }
 
+// resetReceiver makes the receiver forget what it received, once that is everything.
 func (r *rig) resetReceiver(ctx context.Context) error {
 	if err := r.drained(ctx); err != nil {
 		return err
 	}
-	r.sent = 0
+	r.due = 0
 	_, err := r.ask(ctx, "/reset")
 	return err
 }
 
-func (r *rig) holdReceiver(ctx context.Context) error {
-	_, err := r.ask(ctx, "/hold")
-	return err
+// ask asks the receiver.
+func (r *rig) ask(ctx context.Context, path string) ([]byte, error) {
+	return r.get(ctx, r.receiver.url+path)
 }
 
-func (r *rig) ask(ctx context.Context, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.receiver.url+path, nil)
+func (r *rig) get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask receiver: %w", err)
+		return nil, fmt.Errorf("ask: %w", err)
 	}
 	defer resp.Body.Close()
-	return io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode >= 300 {
+		err = fmt.Errorf("%s: %s: %s", url, resp.Status, body)
+	}
+	return body, err
 }
 
-// drained waits until the receiver has received as many requests as events were published.
+// drained waits until the receiver has received all that was published.
 func (r *rig) drained(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
 	tick := time.NewTicker(drainChecks)
 	defer tick.Stop()
 	for {
-		s, err := r.receiverStats(ctx)
+		n, err := r.receiverCount(ctx)
 		if err != nil {
 			return err
 		}
-		if s.Count >= r.sent {
+		if n >= r.due {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d events were delivered", s.Count, r.sent)
+			return fmt.Errorf("%d of %d deliveries were received", n, r.due)
 		case <-tick.C:
 		}
 	}
@@ -281,13 +336,6 @@ func (u benchUsage) since(before benchUsage) benchUsage {
 	}
 }
 
-func (u benchUsage) perCommit(events int) string {
-	if u.commits <= 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.1f", float64(events)/float64(u.commits))
-}
-
 // cpu returns the processor time of the process, user and system.
 func (c *child) cpu() time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
@@ -307,14 +355,15 @@ func (c *child) cpu() time.Duration {
 	return time.Duration(user+system) * clockTick
 }
 
-// serverPeak returns the server's peak resident memory, in MiB.
-func (r *rig) serverPeak() float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.servers[0].cmd.Process.Pid))
+// memory returns a figure of the process's memory in MiB: VmRSS is resident now, VmHWM was at
+// most.
+func (c *child) memory(figure string) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == figure+":" {
 			kilobytes, _ := strconv.ParseFloat(fields[1], 64)
 			return kilobytes / 1024
 		}

@@ -2,11 +2,20 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +30,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/internal/cli"
+	"github.com/posthorn/posthorn/internal/duration"
 	"github.com/posthorn/posthorn/internal/exit"
 	"github.com/posthorn/posthorn/internal/server"
 )
@@ -31,12 +41,19 @@ func newBenchServer() *cobra.Command {
 	cmd := &cobra.Command{Use: "server", Hidden: true, Args: cli.NoArgs}
 	load := server.ConfigFlags(cmd)
 	bare := cmd.Flags().Bool("bare", false, "accept and deliver without storing")
-	profileTo := cmd.Flags().String("cpu-profile", "", "write a CPU profile to this file")
+	profileTo := cmd.Flags().String("cpu-profile", "", "write a CPU profile to this file, from a request for /bench/profile until the end")
+	var delay time.Duration
+	duration.Var(cmd.Flags(), &delay, "sync-delay", 0, "by how much each sync of the disk is delayed")
 	allocsTo := cmd.Flags().String("alloc-profile", "", "write a profile of allocations to this file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if err != nil {
 			return err
+		}
+		if delay > 0 {
+			if err := delaySyncs(delay); err != nil {
+				return err
+			}
 		}
 		defer server.TuneHeap(cfg, slog.Default())()
 		start := server.Start
@@ -57,10 +74,12 @@ func newBenchServer() *cobra.Command {
 				return exit.Usagef("--cpu-profile: %w", err)
 			}
 			defer f.Close()
-			if err := pprof.StartCPUProfile(f); err != nil {
-				return err
-			}
 			defer pprof.StopCPUProfile()
+			n.Handle("GET /bench/profile", func(w http.ResponseWriter, _ *http.Request) {
+				if err := pprof.StartCPUProfile(f); err != nil {
+					http.Error(w, err.Error(), http.StatusConflict)
+				}
+			})
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), n.URL())
 		<-cmd.Context().Done()
@@ -103,37 +122,93 @@ func writeAllocs(path string) error {
 	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }
 
-// newBenchReceiver answers 200 and records the latency of each event.
+// newBenchReceiver answers 200 and records the latency of each event. Its first address is for
+// the benchmark, the second one receives.
 func newBenchReceiver() *cobra.Command {
-	return &cobra.Command{Use: "receiver", Hidden: true, Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "receiver", Hidden: true, Args: cli.NoArgs}
+	b := new(benchReceiver)
+	duration.Var(cmd.Flags(), &b.answer, "answer-after", 0, "how long an answer takes")
+	cmd.Flags().BoolVar(&b.hold, "hold", false, "do not answer")
+	certificate := cmd.Flags().String("tls", "", "receive with TLS, and write the certificate to this file")
+	addresses := cmd.Flags().Int("addresses", 0, "receive on so many addresses of the loopback network")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return exit.With(exit.Listen, err)
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), "http://"+l.Addr().String())
-		server := &http.Server{Handler: new(benchReceiver).routes(), ReadHeaderTimeout: time.Minute}
+		server := &http.Server{Handler: b.routes(), ReadHeaderTimeout: time.Minute}
+		url, hooks := "http://"+l.Addr().String(), "http://"+l.Addr().String()+"/hook"
+		if *certificate != "" {
+			secure, err := listenTLS(*certificate)
+			if err != nil {
+				return err
+			}
+			go func() { _ = server.Serve(secure) }() // ends with the process
+			hooks = "https://" + secure.Addr().String() + "/hook"
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String()) // it has one
+		for i := range *addresses {
+			more, err := net.Listen("tcp", net.JoinHostPort(floodAddress(i), port))
+			if err != nil {
+				return exit.With(exit.Listen, err)
+			}
+			go func() { _ = server.Serve(more) }()
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), url, hooks)
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
-	}}
+	}
+	return cmd
+}
+
+// listenTLS listens with a new certificate, which it writes to a file.
+func listenTLS(file string) (net.Listener, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	of := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		return nil, err
+	}
+	return tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 }
 
 type benchReceiver struct {
-	mu    sync.Mutex
-	times []time.Duration
-	hold  bool
+	answer time.Duration
+	mu     sync.Mutex
+	got    []receipt
+	hold   bool
 }
+
+// receipt is when an event was published, in nanoseconds, and how long it took to be received.
+type receipt struct{ sent, took int64 }
 
 func (b *benchReceiver) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /hook", b.receive)
-	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(b.stats()) // the client detects a failed write
+	mux.HandleFunc("POST /", b.receive)
+	mux.HandleFunc("GET /count", func(w http.ResponseWriter, _ *http.Request) {
+		b.mu.Lock()
+		n := len(b.got)
+		b.mu.Unlock()
+		_, _ = io.WriteString(w, strconv.Itoa(n)) // the client detects a failed write
+	})
+	mux.HandleFunc("GET /times", func(w http.ResponseWriter, _ *http.Request) {
+		b.mu.Lock()
+		got := slices.Clone(b.got)
+		b.mu.Unlock()
+		_ = json.NewEncoder(w).Encode(statsOf(got))
 	})
 	mux.HandleFunc("GET /reset", func(http.ResponseWriter, *http.Request) {
 		b.mu.Lock()
-		b.times = nil
+		b.got = nil
 		b.mu.Unlock()
 	})
 	mux.HandleFunc("GET /hold", func(http.ResponseWriter, *http.Request) {
@@ -158,24 +233,28 @@ func (b *benchReceiver) receive(_ http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	hold := b.hold
 	if !hold {
-		b.times = append(b.times, time.Duration(now-sent))
+		b.got = append(b.got, receipt{sent, now - sent})
 	}
 	b.mu.Unlock()
+	if b.answer > 0 {
+		<-time.After(b.answer)
+	}
 	if hold {
 		<-r.Context().Done()
 	}
 }
 
-func (b *benchReceiver) stats() benchStats {
-	b.mu.Lock()
-	n := len(b.times)
-	if n == 0 || n > 20_000 { // busy: copying and sorting would disturb the measurement
-		b.mu.Unlock()
-		return benchStats{Count: n}
+func statsOf(got []receipt) benchStats {
+	n := len(got)
+	if n == 0 {
+		return benchStats{}
 	}
-	sorted := slices.Clone(b.times)
-	b.mu.Unlock()
-	slices.Sort(sorted)
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	return benchStats{Count: n, P50: ms(sorted[n/2]), P99: ms(sorted[n*99/100])}
+	ms := func(ns int64) float64 { return float64(ns/1000) / 1000 }
+	slowest := map[int64]int64{} // of each event
+	for _, g := range got {
+		slowest[g.sent] = max(slowest[g.sent], g.took)
+	}
+	last := slices.Sorted(maps.Values(slowest))
+	slices.SortFunc(got, func(a, b receipt) int { return cmp.Compare(a.took, b.took) })
+	return benchStats{Count: n, Distinct: len(last), P50: ms(got[n/2].took), P99: ms(got[n*99/100].took), Last: ms(last[len(last)/2])}
 }

@@ -151,6 +151,7 @@ type DeliveryQuery struct {
 	Errors        []Class
 
 	Status  int    // of the last attempt; 0: all
+	Tried   *bool  // whether an attempt was made; nil: all
 	Tag     *Tag   // of the event; nil: all
 	Channel string // that the event has; empty: all
 

@@ -202,6 +202,23 @@ type OpenWork struct {
 	OldestWaits   Wait      // what Oldest waits for, as far as the answering node knows
 }
 
+// AtLeast is a count that ends at a bound. More means that there are N or more.
+type AtLeast struct {
+	N    int
+	More bool
+}
+
+// StateCounts are the deliveries of a scope that have not ended well, as they are now.
+// Retrying ones are pending after an attempt, Pending ones were not attempted. Held
+// and Failed ones are counted up to FewCap, the others together up to OpenCap.
+type StateCounts struct{ Pending, Retrying, Held, Failed AtLeast }
+
+// OpenCounts are the open deliveries of an endpoint now.
+type OpenCounts struct{ Pending, Held AtLeast }
+
+// OpenCap bounds each count in OpenCounts, and those in StateCounts that need rows.
+const OpenCap = 1_000
+
 // The spans in which tallies are kept, and for how long.
 const (
 	MinuteStats  = 24 * time.Hour      // tallies of a minute

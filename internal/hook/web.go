@@ -104,7 +104,9 @@ type PortalSettings struct {
 	Locale       string       `json:"locale,omitempty"` // empty: the browser's
 	Theme        PortalTheme  `json:"theme,omitzero"`
 	ReturnURL    string       `json:"return_url,omitempty"`
-	Page         string       `json:"page,omitempty"` // to open first, a path below the portal
+	Page         string       `json:"page,omitempty"`        // to open first, a path below the portal
+	Address      string       `json:"address,omitempty"`     // of an operator's session: the address that opened it
+	AsCustomer   bool         `json:"as_customer,omitempty"` // an operator looks at what the customer sees
 }
 
 // PortalTheme is the look of a portal session. The zero value is the default look.

@@ -69,6 +69,67 @@ func TestABacklogIsCountedBesideTheWriter(t *testing.T) {
 	}
 }
 
+// A few open deliveries the writer counts itself, where no other operation changed them.
+// Whatever publishes and settles at the same time, the count is that of the rows.
+func TestTheWriterCountsAFew(t *testing.T) {
+	a := newAging(t, Options{Dir: t.TempDir(), TenantBacklog: 10})
+	a.opts.Room = nil
+	a.say(a.scope, 3)
+	forget := func(t *tx) { t.s.core.ForgetBacklogs() }
+	judge := func(before func(*tx)) (refused *hook.Error, err error) {
+		err = a.do(t.Context(), "test", 1, func(t *tx) (err error) {
+			forget(t)
+			before(t)
+			refused, err = t.BacklogFull(a.scope, 7)
+			return err
+		})
+		return refused, err
+	}
+	if refused, err := judge(func(*tx) {}); err != nil || refused != nil {
+		t.Fatalf("three are open, and seven more: %v, %v", refused, err)
+	}
+	if n, known := a.knownBacklog(); n != 3 || !known {
+		t.Fatalf("the writer counted %d (%v), want 3", n, known)
+	}
+	_, err := judge(func(t *tx) { t.AddOpen(a.scope, 0) })
+	if _, ok := errors.AsType[*unit.Uncounted](err); !ok {
+		t.Fatalf("control: counted in a transaction that changes the number: %v", err)
+	}
+	a.say(a.scope, 1)
+	if refused, err := judge(func(*tx) {}); err != nil || refused == nil || refused.Code != hook.CodeBacklogFull {
+		t.Fatalf("four are open, and seven more than ten may be: %v, %v", refused, err)
+	}
+	for round := range 20 { // beside counts of other tenants and of this one outside the writer
+		if err := a.do(t.Context(), "test", 1, func(t *tx) error { forget(t); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() { _ = a.core.CountBacklog(t.Context(), a.scope) })
+		for range 4 {
+			all.Go(func() {
+				out, _, err := a.Publish(t.Context(), []hook.NewEvent{{Scope: a.scope, Type: "a", Data: []byte("{}")}}, noProfile, nil)
+				if err != nil || out[0].Err != nil && hook.CodeOf(out[0].Err) != hook.CodeBacklogFull {
+					t.Error(out, err)
+				}
+			})
+		}
+		all.Go(func() {
+			list, _, err := a.Deliveries(t.Context(), hook.DeliveryQuery{Scope: a.scope, Page: hook.Page{Limit: 3}})
+			if err != nil {
+				t.Error(err)
+			}
+			for _, d := range list {
+				_, _ = a.CancelDelivery(t.Context(), a.scope, d.ID)
+			}
+		})
+		all.Wait()
+		n, known := a.knownBacklog()
+		if rows := a.count("SELECT count(*) FROM deliveries WHERE state IN (0, 1)"); !known || n != rows {
+			t.Fatalf("round %d: %d open rows, counted %d (known: %v)", round, rows, n, known)
+		}
+	}
+}
+
 // On PostgreSQL an old count is used until the next one ends. The next one includes what
 // other nodes added.
 func TestABacklogIsCountedAgainForWhatOtherNodesDo(t *testing.T) {

@@ -120,6 +120,8 @@ func partWords(name, called, value string) string {
 		return "attempted already"
 	case name == "tried" && value == "no":
 		return "not attempted yet"
+	case name == "state":
+		return called + " " + strings.ReplaceAll(value, ",", " or ")
 	case name == "class" && classWords[hook.Class(value)] != "":
 		return classWords[hook.Class(value)]
 	}
@@ -163,6 +165,13 @@ func (v *visit) list(path string, filter map[string]string, next string, err err
 		}
 		words := partWords(name[0], name[1], value)
 		l.Words += ", " + words
+		if several := strings.Split(value, ","); name[0] == "state" && len(several) > 1 { // each can be dropped
+			for i, one := range several {
+				rest := strings.Join(slices.Delete(slices.Clone(several), i, i+1), ",")
+				l.Parts = append(l.Parts, choice{Name: partWords(name[0], name[1], one), Href: v.at(path, pairs(filter, name[0], rest)...)})
+			}
+			continue
+		}
 		l.Parts = append(l.Parts, choice{Name: words, Href: v.at(path, pairs(filter, name[0], "")...)})
 	}
 	l.Words = strings.TrimPrefix(l.Words, ", ")
@@ -230,6 +239,8 @@ func classChoices(current string) (out []choice) {
 type deliveriesPage struct {
 	listed
 	States  []choice
+	Several bool     // more than one state is asked for
+	Ticks   []choice // the same states, several of which can be chosen
 	Table   deliveryTable
 	Classes []choice
 	Replay  string // path of the form that replays what matches
@@ -239,7 +250,8 @@ type deliveriesPage struct {
 }
 
 func deliveries(v *visit) (*screen, error) {
-	filter := v.filters("state", "tried", "tenant", "endpoint", "type", "tag", "class", "since", "after", "before")
+	filter := v.filters("state", "tried", "tenant", "endpoint", "type", "tag", "class", "status", "since", "after", "before")
+	filter["state"] = strings.Join(v.states(), ",")
 	var reach hook.Reach
 	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: filter["tenant"]}, Type: filter["type"], Error: hook.Class(filter["class"]), Page: hook.Page{Cursor: v.query.Get("cursor"), Reach: &reach}}
 	rows, next, err := v.deliveryPage(&q, filter)
@@ -251,11 +263,12 @@ func deliveries(v *visit) (*screen, error) {
 	if len(rows) > 0 {
 		l.Shown = shown(len(rows), rows[len(rows)-1].CreatedAt, v.now)
 	}
-	p := deliveriesPage{listed: l, States: v.stateChips(filter), Table: deliveryTable{Lines: v.lines(rows), Pick: true}, Many: v.at("deliveries/many"), Fresh: v.at("deliveries", pairs(filter)...)}
+	p := deliveriesPage{listed: l, Several: len(q.States) > 1, States: v.stateChips(filter, q.Endpoint), Ticks: stateTicks(filter["state"]), Table: deliveryTable{Lines: v.lines(rows), Pick: true}, Many: v.at("deliveries/many"), Fresh: v.at("deliveries", pairs(filter)...)}
 	p.Classes = classChoices(filter["class"])
 	p.Replay = v.at("replays/new", "endpoint", filter["endpoint"], "types", filter["type"], "class", filter["class"], "after", v.afterText(), "before", filter["before"], "source", replaySource(filter["state"]))
-	s := &screen{Template: "deliveries.html", Title: "Deliveries", Heading: "Deliveries", Nav: "deliveries", Commands: []string{"posthorn delivery list" + flags(filter, "state", "tenant", "endpoint", "type:event-type")},
-		API: []string{"GET /v1/deliveries" + queryOf(filter, "state", "tenant", "endpoint", "type:event_type", "class:error", "after", "before")}, Data: &p, About: live.About{Scope: hook.Scope{Tenant: filter["tenant"]}, Endpoint: q.Endpoint}}
+	equal := ofAPI(filter)
+	s := &screen{Template: "deliveries.html", Title: "Deliveries", Heading: "Deliveries", Nav: "deliveries", Commands: []string{"posthorn delivery list" + flags(equal, "state", "tried", "tenant", "endpoint", "type:event-type", "class:error", "status", "status_class:status-class", "tag")},
+		API: []string{"GET /v1/deliveries" + queryOf(equal, "state", "tried", "tenant", "endpoint", "type:event_type", "class:error", "status", "status_class", "tag", "after", "before")}, Data: &p, About: live.About{Scope: hook.Scope{Tenant: filter["tenant"]}, Endpoint: q.Endpoint}}
 	if l.Newest == "" {
 		for i := range rows {
 			s.Rows = append(s.Rows, rows[i].ID.String())
@@ -283,18 +296,111 @@ func (v *visit) afterText() string {
 	return v.query.Get("after")
 }
 
-// stateChips returns the chips above the list, with the numbers that cost nothing.
-func (v *visit) stateChips(filter map[string]string) (out []choice) {
-	open := map[string]string{}
-	if stats, err := v.service().Stats(v.ctx(), v.caller, filter["tenant"], app.Span{Open: hook.OpenHeld}); err == nil {
-		open["Held"] = count(stats.Open.Held, hook.FewCap)
+// states returns the states that the list is narrowed to: the parameter may be repeated, and
+// have several with commas between them, as in the API. Unknown ones are kept, to be refused.
+func (v *visit) states() (out []string) {
+	for _, several := range v.query["state"] {
+		for one := range strings.SplitSeq(several, ",") {
+			if one = strings.TrimSpace(one); one != "" && !slices.Contains(out, one) && len(out) < maxStates {
+				out = append(out, one)
+			}
+		}
+	}
+	return out
+}
+
+// maxStates is more than there are states.
+const maxStates = 6
+
+// ofAPI returns the filter as the parameters of the API have it.
+func ofAPI(filter map[string]string) map[string]string {
+	out := maps.Clone(filter)
+	out["tried"] = map[string]string{"yes": "true", "no": "false"}[filter["tried"]]
+	if strings.Contains(filter["status"], "xx") {
+		out["status"], out["status_class"] = "", filter["status"]
+	}
+	return out
+}
+
+// stateTicks returns the states as choices of a form.
+func stateTicks(chosen string) (out []choice) {
+	for _, s := range stateChoices {
+		if s.state != "" && s.tried != "yes" {
+			name := s.name
+			if s.tried == "no" {
+				name = "Pending or retrying"
+			}
+			out = append(out, choice{Name: name, Value: s.state, Current: slices.Contains(strings.Split(chosen, ","), s.state)})
+		}
+	}
+	return out
+}
+
+// stateChips returns the chips above the list, with how many deliveries of the tenant or the
+// endpoint have the state now. A list that is narrowed further has no numbers: they would not
+// be those of its rows.
+func (v *visit) stateChips(filter map[string]string, endpoint hook.ID) (out []choice) {
+	numbers, missing := map[string]string{}, ""
+	wide := true
+	for name, value := range filter {
+		wide = wide && (value == "" || slices.Contains([]string{"state", "tried", "tenant", "endpoint"}, name))
+	}
+	if wide && (filter["endpoint"] == "" || !endpoint.IsZero()) {
+		v.beside(side{&missing, "numbers of deliveries", func(v *visit) error {
+			n, err := v.service().StateCounts(v.ctx(), v.caller, filter["tenant"], endpoint)
+			if err == nil {
+				numbers["Pending"], numbers["Retrying"], numbers["Held"], numbers["Failed"] = bounded(n.Pending), bounded(n.Retrying), bounded(n.Held), bounded(n.Failed)
+			}
+			return err
+		}})
 	}
 	for _, s := range stateChoices {
 		with := pairs(filter, "state", s.state, "tried", s.tried)
-		out = append(out, choice{Name: s.name, Class: s.class, Icon: s.icon, N: open[s.name], Href: v.at("deliveries", with...),
-			Current: filter["state"] == s.state && (filter["tried"] == s.tried || filter["tried"] == "" && s.tried == "no")})
+		one := choice{Name: s.name, Class: s.class, Icon: s.icon, Href: v.at("deliveries", with...)}
+		if missing == "" {
+			one.N = numbers[s.name]
+		}
+		switch chosen := strings.Split(filter["state"], ","); {
+		case s.state == "" || s.tried == "":
+			one.Current = slices.Contains(chosen, s.state) && filter["tried"] == ""
+		default:
+			one.Current = slices.Contains(chosen, s.state) && (filter["tried"] == s.tried || filter["tried"] == "")
+		}
+		out = append(out, one)
 	}
 	return out
+}
+
+// bounded writes a count that may have ended at its bound. A bound that was reached before
+// the first one says nothing.
+func bounded(n hook.AtLeast) string {
+	switch {
+	case n.More && n.N == 0:
+		return ""
+	case n.More:
+		return "at least " + number(int64(n.N))
+	}
+	return number(int64(n.N))
+}
+
+// statusOf adds the status of the last answer to a search: 503, or one or several classes such
+// as 4xx,5xx.
+func statusOf(text string, q *hook.DeliveryQuery) error {
+	text = strings.ToLower(strings.ReplaceAll(text, " ", ""))
+	if text == "" {
+		return nil
+	}
+	if n, err := strconv.Atoi(text); err == nil && n >= 100 && n <= 599 && len(text) == 3 {
+		q.Status = n
+		return nil
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		if len(one) != 3 || one[1:] != "xx" || one[0] < '2' || one[0] > '5' || len(q.StatusClasses) == 4 {
+			return &hook.Error{Code: hook.CodeInvalidRequest, Field: "status", Message: "\"status\" is one status, such as 503, or classes from 2xx to 5xx with commas between them."}
+		}
+		q.StatusClasses = append(q.StatusClasses, int(one[0]-'0'))
+	}
+	return nil
 }
 
 func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (rows []hook.DeliveryRow, next string, err error) {
@@ -304,12 +410,19 @@ func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (r
 	if q.Tag, err = app.ParseTag(filter["tag"]); err != nil {
 		return nil, "", err
 	}
-	if word := filter["state"]; word != "" {
+	for _, word := range v.states() {
 		state, ok := hook.ParseState(word)
 		if !ok {
 			return nil, "", &hook.Error{Code: hook.CodeInvalidRequest, Field: "state", Message: "There is no state " + strconv.Quote(word) + "."}
 		}
-		q.State = &state
+		q.States = append(q.States, state)
+	}
+	if tried := filter["tried"]; tried == "yes" || tried == "no" {
+		yes := tried == "yes"
+		q.Tried = &yes
+	}
+	if err := statusOf(filter["status"], q); err != nil {
+		return nil, "", err
 	}
 	if text := filter["endpoint"]; text != "" {
 		if q.Endpoint, err = hook.ParseID(text); err != nil {
@@ -319,11 +432,7 @@ func (v *visit) deliveryPage(q *hook.DeliveryQuery, filter map[string]string) (r
 			filter["endpoint"] = q.Endpoint.String()
 		}
 	}
-	rows, next, err = v.service().Deliveries(v.quiet, v.caller, *q)
-	if tried := filter["tried"]; tried == "yes" || tried == "no" { // the store does not know: the page is shorter
-		rows = slices.DeleteFunc(rows, func(d hook.DeliveryRow) bool { return (d.Attempts > 0) != (tried == "yes") })
-	}
-	return rows, next, err
+	return v.service().Deliveries(v.quiet, v.caller, *q)
 }
 
 func retryDelivery(v *visit) (string, error) {

@@ -15,52 +15,6 @@ import (
 	"github.com/posthorn/posthorn/internal/web/page"
 )
 
-// endpointLine is an endpoint in a list.
-type endpointLine struct {
-	State            badge
-	Key              string // the whole id
-	Href, Host, Path string
-	Title, Tenant    string
-	TenantHref       string
-	Types, Profile   string
-	Trouble          string
-	Changed          moment
-	Bars             *chart.Bars // of 24 hours; nil: no attempt, or not read
-	NoBars           string      // why they could not be read
-}
-
-// withBars adds what happened in 24 hours to a page of endpoints.
-func (v *visit) withBars(lines []endpointLine, rows []hook.Endpoint) {
-	missing := ""
-	v.beside(side{&missing, "statistics of endpoints", func(v *visit) error {
-		found, err := v.service().StatsOf(v.quiet, v.caller, rows, app.Span{From: v.now.Add(-23 * time.Hour), Step: "1h"})
-		for i := range lines {
-			lines[i].Bars = chart.BarsOf(found[rows[i].ID], "24 h")
-		}
-		return err
-	}})
-	for i := range lines {
-		lines[i].NoBars = missing
-	}
-}
-
-func (v *visit) endpointLines(rows []hook.Endpoint) ([]endpointLine, error) {
-	healths, err := v.service().Healths(v.quiet, v.caller, rows)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]endpointLine, 0, len(rows))
-	for i := range rows {
-		e := &rows[i]
-		health := healths[e.ID]
-		line := endpointLine{State: endpointBadge(e, health.Failures), Key: e.ID.String(), Href: v.at("endpoints/" + e.ID.String()), Title: e.Title, Tenant: e.Scope.Tenant,
-			TenantHref: v.at("tenants/" + e.Scope.Tenant), Types: strings.Join(e.Types, " "), Profile: e.Profile, Trouble: trouble(e, health, v.now), Changed: when(e.UpdatedAt, v.now)}
-		line.Host, line.Path = page.HostOf(e.URL)
-		out = append(out, line)
-	}
-	return out, nil
-}
-
 // trouble returns a sentence about why an endpoint does not work, or "" if it works.
 func trouble(e *hook.Endpoint, health hook.Health, now time.Time) string {
 	since := ""
@@ -127,7 +81,7 @@ func endpoints(v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.withBars(found, rows)
+	v.withNow(found, rows)
 	failing, _ := v.counts()
 	var states []choice
 	for _, s := range endpointStates {
@@ -218,7 +172,7 @@ func endpoint(v *visit) (*screen, error) {
 		CanEnable: e.Status != hook.Enabled && !e.Unverified() && !e.Listener(), CanReveal: v.service().MayReveal(), Held: count(e.Held, hook.StatsCap), PublicKey: e.PublicKey,
 		TypeList: e.Types, Channels: e.Channels, Created: when(e.CreatedAt, v.now), Disabled: when(e.DisabledAt, v.now), Revision: e.Revision, Ends: v.disabledOn(e.Endpoint, *e.Health),
 		Test: path + "/test", Enable: path + "/enable", Disable: path + "/disable", Edit: path + "/edit", Delete: path + "/delete", Rotate: path + "/rotate", Reveal: path + "/reveal",
-		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String()), ProfileHref: v.at("profiles/" + e.Profile), Customer: v.at("tenants/" + e.Scope.Tenant + "/portal")}
+		All: v.at("deliveries", "endpoint", id.String(), "tenant", e.Scope.Tenant), Replay: v.at("replays/new", "endpoint", id.String()), ProfileHref: v.at("profiles/" + e.Profile), Customer: v.at("tenants/" + e.Scope.Tenant + "/customer")}
 	known := false
 	for _, tab := range endpointTabs {
 		known = known || tab[0] == p.Tab

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,17 +27,25 @@ type eventLine struct {
 // maxDots limits the deliveries of an event that its row shows.
 const maxDots = 12
 
-// eventDots adds the deliveries of a page of events to its lines, with two reads at most.
+// batchSpan is more than the events of one batch are accepted apart. Their deliveries have the
+// time of the first one.
+const batchSpan = app.MaxBatch * time.Microsecond
+
+// eventDots adds the deliveries of a page of events to its lines, with two reads at most. A
+// delivery that a resend made is among them only on the first page.
 func (v *visit) eventDots(lines []eventLine, rows []hook.Event, tenant string) {
 	if len(rows) == 0 {
 		return
 	}
-	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: tenant}, Type: v.query.Get("type"), After: rows[len(rows)-1].AcceptedAt, Before: rows[0].AcceptedAt.Add(time.Microsecond), Page: hook.Page{Limit: 250}}
+	q := hook.DeliveryQuery{Scope: hook.Scope{Tenant: tenant}, Type: v.query.Get("type"), After: rows[len(rows)-1].AcceptedAt.Add(-batchSpan), Page: hook.Page{Limit: 250}}
+	if v.query.Get("cursor") != "" {
+		q.Before = rows[0].ID.Time().Add(time.Millisecond) // an id may be younger than the time of acceptance
+	}
 	at := map[hook.ID]int{}
 	for i := range rows {
 		at[rows[i].ID] = i
 	}
-	n, oldest, whole := make([]int, len(rows)), time.Time{}, false
+	n, last, whole := make([]int, len(rows)), hook.ID{}, false
 	for range 2 {
 		found, next, err := v.service().Deliveries(v.quiet, v.caller, q)
 		if err != nil {
@@ -44,7 +53,7 @@ func (v *visit) eventDots(lines []eventLine, rows []hook.Event, tenant string) {
 		}
 		for i := range found {
 			d := &found[i]
-			oldest = d.CreatedAt
+			last = d.Event
 			if e, ok := at[d.Event]; ok {
 				if n[e]++; n[e] <= maxDots {
 					lines[e].Dots = append(lines[e].Dots, stateBadge(&d.Delivery))
@@ -57,7 +66,7 @@ func (v *visit) eventDots(lines []eventLine, rows []hook.Event, tenant string) {
 		}
 	}
 	for i := range lines {
-		if whole || rows[i].AcceptedAt.After(oldest) {
+		if whole || bytes.Compare(rows[i].ID[:], last[:]) > 0 { // deliveries come in the order of their events
 			lines[i].Count = strconv.Itoa(n[i])
 		}
 	}

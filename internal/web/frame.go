@@ -28,7 +28,7 @@ type visit struct {
 	begun   time.Time
 	query   url.Values
 	cookie  string // of the session
-	session hook.ID
+	session hook.WebSession
 
 	quiet    context.Context // like ctx, but what is read with it is not in the audit log
 	streamed bool            // the page is made again for a stream
@@ -103,6 +103,7 @@ type frame struct {
 	Here      string // path and query of the page
 	Stream    string // path of its stream; empty: it has none
 	Still     string // path of the page without reloads
+	Ends      *ending
 }
 
 type entry struct {
@@ -164,6 +165,7 @@ func (h *Handler) frameOf(r *http.Request, v *visit, s *screen) *frame {
 	if f.Live = v.mode == hook.Live; f.Live {
 		other = hook.Test
 	}
+	f.Ends = endOf(&v.session, v.now)
 	f.Mode, f.SignedIn, f.Other = v.mode.String(), true, at(other, s.Nav)
 	if s.Template == "search.html" {
 		f.Query = v.query.Get("q")

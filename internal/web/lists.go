@@ -81,7 +81,7 @@ type tenantPage struct {
 	Deliveries                       []deliveryLine
 	AllEndpoints, AllDeliveries, All string
 	NewEndpoint, Rename, Delete      string
-	Portal                           string
+	Portal, Customer                 string
 	Figures                          []figure
 	Chart                            *chart.Attempts
 	Spans                            []choice
@@ -100,14 +100,14 @@ func tenant(v *visit) (*screen, error) {
 	}
 	scope, few := hook.Scope{Tenant: t.ID}, hook.Page{Limit: 10}
 	p := tenantPage{ID: t.ID, Name: t.Name, Created: when(t.CreatedAt, v.now), AllEndpoints: v.at("endpoints", "tenant", t.ID), AllDeliveries: v.at("deliveries", "tenant", t.ID),
-		All: v.at("events", "tenant", t.ID), NewEndpoint: v.at("endpoints/new", "tenant", t.ID), Rename: v.at("tenants/" + t.ID + "/rename"), Portal: v.at("tenants/" + t.ID + "/portal"), Delete: v.at("tenants/" + t.ID + "/delete"),
+		All: v.at("events", "tenant", t.ID), NewEndpoint: v.at("endpoints/new", "tenant", t.ID), Rename: v.at("tenants/" + t.ID + "/rename"), Portal: v.at("tenants/" + t.ID + "/portal"), Customer: v.at("tenants/" + t.ID + "/customer"), Delete: v.at("tenants/" + t.ID + "/delete"),
 		AllReplays: v.at("replays", "tenant", t.ID), AllKeys: v.at("keys", "tenant", t.ID), AllAudit: v.at("audit", "tenant", t.ID), Command: "posthorn endpoint create --tenant " + t.ID + " --url https://example.com/hook --event-types \"*\""}
 	p.Visitors = sessionBox{Title: "Sessions of the portal", Hint: "Who looks at this tenant's webhooks by a link now."}
 	v.beside(side{&p.NoNumbers, "statistics", p.numbers}, side{&p.NoEndpoints, "endpoints", func(v *visit) error {
 		rows, _, err := v.service().Endpoints(v.quiet, v.caller, hook.EndpointQuery{Scope: scope, Page: few})
 		if err == nil {
 			if p.Endpoints, err = v.endpointLines(rows); err == nil {
-				v.withBars(p.Endpoints, rows)
+				v.withNow(p.Endpoints, rows)
 			}
 		}
 		return err

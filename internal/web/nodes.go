@@ -77,6 +77,9 @@ func profiles(v *visit) (*screen, error) {
 	return &screen{Template: "plain.html", Title: "Profiles", Heading: "Profiles", Nav: "profiles", Commands: []string{"posthorn profile list"}, Data: p}, nil
 }
 
+// shownUsers limits the endpoints on the page of a profile.
+const shownUsers = 10
+
 func profileSheet(v *visit) (*screen, error) {
 	sheet, err := v.service().ProfileSheet(v.r.PathValue("name"))
 	if err != nil {
@@ -86,6 +89,16 @@ func profileSheet(v *visit) (*screen, error) {
 	for _, h := range sheet.Headers {
 		head += h.Name + ": " + h.Value + "\n"
 	}
+	var users []endpointLine
+	missing, more := "", false
+	v.beside(side{&missing, "endpoints of a profile", func(v *visit) error {
+		rows, next, err := v.service().Endpoints(v.quiet, v.caller, hook.EndpointQuery{Profile: sheet.Name, Page: hook.Page{Limit: shownUsers}})
+		if err == nil {
+			more = next != ""
+			users, err = v.endpointLines(rows)
+		}
+		return err
+	}})
 	return &screen{Template: "profile.html", Title: sheet.Name, Heading: sheet.Name, Nav: "profiles",
 		Commands: []string{"posthorn profile show " + sheet.Name},
 		Data: struct {
@@ -95,7 +108,10 @@ func profileSheet(v *visit) (*screen, error) {
 			Endpoints                  string
 			Types                      int
 			Snippets                   []page.Snippet
-		}{sheet.Description, page.Visible([]byte(head)), page.Visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types), page.Snippets(sheet.Name)}}, nil
+			Users                      []endpointLine
+			NoUsers                    string
+			MoreUsers                  bool
+		}{sheet.Description, page.Visible([]byte(head)), page.Visible(sheet.Text), payloadOf(sheet.Body, false), sheet.Words, v.at("endpoints", "profile", sheet.Name), len(sheet.Types), page.Snippets(sheet.Name), users, missing, more}}, nil
 }
 
 func shortcuts(*visit) (*screen, error) {

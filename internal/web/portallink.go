@@ -2,6 +2,7 @@ package web
 
 import (
 	"crypto/rand"
+	"net/url"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -49,6 +50,25 @@ func portalLink(v *visit) (*screen, string, error) {
 		made.URL = string(again.Body)
 	}
 	s := v.secretPage("The portal link of "+tenant+" was made", made.URL, "It works once, within 5 minutes.", v.at("tenants/"+tenant), "")
+	p, _ := s.Data.(secretPage)
+	p.What = "link"
+	s.Data, s.Nav, s.Title = p, "tenants", "Portal link"
+	return s, "", nil
+}
+
+// asCustomer opens the portal of a tenant for the operator, to look only: what the customer sees,
+// below a band that says so. Where the portal has a host of its own, the page has its link.
+func asCustomer(v *visit) (*screen, string, error) {
+	tenant := v.r.PathValue("id")
+	made, _, err := v.service().CreatePortalSession(v.ctx(), v.caller, tenant, portal.Wanted{Capabilities: []string{hook.CapabilityView},
+		PortalSettings: hook.PortalSettings{AsCustomer: true, Page: v.r.PostForm.Get("page")}}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	if u, err := url.Parse(made.URL); err == nil && v.service().PortalBesideUI() {
+		return nil, u.Path, nil
+	}
+	s := v.secretPage("The portal of "+tenant+" has a host of its own", made.URL, "Open this link to see what the customer sees. It works once, within 5 minutes.", v.at("tenants/"+tenant), "")
 	p, _ := s.Data.(secretPage)
 	p.What = "link"
 	s.Data, s.Nav, s.Title = p, "tenants", "Portal link"

@@ -52,6 +52,7 @@ func table() []route {
 		{path: "tenants/{id}", show: tenant, live: true},
 		{path: "tenants/{id}/rename", form: renameTenant},
 		{path: "tenants/{id}/portal", show: confirmPortal, form: portalLink},
+		{path: "tenants/{id}/customer", form: asCustomer},
 		{path: "tenants/{id}/delete", show: confirmDeleteTenant, form: deleteTenant},
 		{path: "replays", show: replays, live: true},
 		{path: "replays/new", show: newReplay, form: createReplay},
@@ -106,6 +107,7 @@ func (h *Handler) routes() {
 	h.mux.HandleFunc("GET /ui/login", h.plain(h.showLogin))
 	h.mux.HandleFunc("POST /ui/login", h.plain(h.login))
 	h.mux.HandleFunc("POST /ui/logout", h.plain(h.logout))
+	h.mux.HandleFunc("POST /ui/session", h.plain(h.goOn))
 	h.mux.HandleFunc("/ui/", h.plain(h.home))
 	h.mux.HandleFunc("/ui", h.plain(h.home))
 }
@@ -195,7 +197,7 @@ func (h *Handler) visited(mode hook.Mode, write bool, do func(*visit) error) htt
 			h.askLogin(w, r)
 			return
 		}
-		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie, session: one.ID}
+		v := &visit{h: h, w: w, r: r, mode: mode, now: h.o.Now(), begun: h.o.Now(), query: r.URL.Query(), cookie: cookie, session: one}
 		h.serve(w, r, nil, func() error {
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"encoding/json"
+	"html"
 	"net/url"
 	"regexp"
 	"slices"
@@ -105,5 +106,33 @@ func TestGivenIDsInLists(t *testing.T) {
 	slices.Sort(keys)
 	if len(keys) != 17 || len(slices.Compact(keys)) != 17 {
 		t.Errorf("%d rows have %d keys", len(keys), len(slices.Compact(keys)))
+	}
+}
+
+// A page of events that ends within a batch shows the deliveries of all its events. The control
+// is an event that nobody wanted.
+func TestEventsOfABatchHaveTheirDeliveries(t *testing.T) {
+	w := newWorld(t)
+	batch := make([]client.NewEvent, 120)
+	for i := range batch {
+		batch[i] = client.NewEvent{Tenant: "acme", Type: "order/created", Data: json.RawMessage(`{}`)}
+	}
+	if _, err := w.API.PublishBatch(t.Context(), batch, client.PublishOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b, none := w.browser(w.Config.OperatorKey), "none at publish"
+	first := b.get("/ui/live/events")
+	if strings.Contains(first.body, none) || strings.Count(first.body, "<span class=\"dots\">") != 50 {
+		t.Errorf("the first page of a batch: %s", first.body)
+	}
+	older := regexp.MustCompile(`/ui/live/events\?cursor=[^"]+`).FindString(first.body)
+	if second := b.get(html.UnescapeString(older)); older == "" || strings.Contains(second.body, none) || strings.Count(second.body, "<span class=\"dots\">") != 50 {
+		t.Errorf("the second page of a batch, %q: %s", older, second.body)
+	}
+	if _, err := w.API.Publish(t.Context(), client.NewEvent{Tenant: "acme", Type: "nobody/wants", Data: json.RawMessage(`{}`)}, client.PublishOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.get("/ui/live/events?type=nobody/wants"); strings.Count(a.body, none) != 1 {
+		t.Errorf("an event without deliveries: %s", a.body)
 	}
 }

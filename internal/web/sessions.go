@@ -22,7 +22,7 @@ type sessionBox struct {
 type sessionLine struct {
 	ID, Who, WhoID   string
 	Own              bool
-	What             string
+	What, From       string
 	Begun, Seen, End moment
 	Act              string // path of the page that asks; empty: it is over
 }
@@ -38,7 +38,7 @@ func (p *sessionBox) operators(v *visit) error {
 }
 
 func (v *visit) operatorLine(one *app.OperatorSession) sessionLine {
-	line := sessionLine{ID: one.ID.String(), Who: one.Key.Name, Own: one.ID == v.session, What: v.mode.String() + " mode", Begun: when(one.CreatedAt, v.now), Seen: when(one.SeenAt, v.now),
+	line := sessionLine{ID: one.ID.String(), Who: one.Key.Name, Own: one.ID == v.session.ID, What: v.mode.String() + " mode", From: one.Settings.Address, Begun: when(one.CreatedAt, v.now), Seen: when(one.SeenAt, v.now),
 		End: when(one.ExpiresAt, v.now), Act: v.at("sessions/" + one.ID.String() + "/end")}
 	switch {
 	case one.Revoked:
@@ -74,7 +74,7 @@ func confirmEndSession(v *visit) (*screen, error) {
 	}
 	c := confirm{Back: v.at("keys"), Buttons: []button{{Action: v.at("sessions/" + id.String() + "/end"), Label: "End the session", Danger: true}},
 		Says: []string{"Whoever has it is logged out at once, on all nodes, and can log in again with the key. To keep a person out, revoke the key."}}
-	if id == v.session {
+	if id == v.session.ID {
 		c.Says = append(c.Says, "This is your own session.")
 	}
 	return asks("keys", "End this session?", c), nil

@@ -31,7 +31,7 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 	b, colleague, tester := w.browser(w.Config.OperatorKey, w.Config.OperatorTestKey), w.browser(key.Key), w.browser(w.Config.OperatorTestKey)
 	page := b.get("/ui/live/keys").body
 	all := sessionsOf(page)
-	if len(all) != 3 || !strings.Contains(page, "on call") || !strings.Contains(page, key.ID) || strings.Count(page, ">yours<") != 1 || !strings.Contains(page, "both modes") || !strings.Contains(page, "the key that the server was started with") {
+	if len(all) != 3 || !strings.Contains(page, "on call") || !strings.Contains(page, key.ID) || strings.Count(page, ">yours<") != 1 || !strings.Contains(page, "both modes") || !strings.Contains(page, "the key that the server was started with") || strings.Count(page, `<span class="mono">127.0.0.1</span>`) != 3 {
 		t.Fatalf("%v\n%s", all, page)
 	}
 	theirs := all[1] // the newest first: b has logged in twice, its session counts from then

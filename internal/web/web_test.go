@@ -283,7 +283,11 @@ func TestPagesAreStrictAndSmall(t *testing.T) {
 		if strings.Count(a.body, "<h1") != 1 || strings.Count(a.body, "<main") != 1 || !strings.Contains(a.body, `href="#main"`) {
 			t.Errorf("%s: one h1, one main and a skip link are wanted", path)
 		}
-		if len(a.body) > 40<<10 {
+		packed := b.get(path, func(h http.Header) { h.Set("Accept-Encoding", "gzip") })
+		if n := len(packed.body); n > 20<<10 || packed.header.Get("Content-Encoding") != "gzip" && n > 10<<10 {
+			t.Errorf("%s has %d bytes as it is sent", path, n)
+		}
+		if len(a.body) > 64<<10 {
 			t.Errorf("%s has %d bytes", path, len(a.body))
 		}
 	}

@@ -89,7 +89,7 @@ story("S11: by keyboard only, from the log-in to a retry", async ({ page, world,
     await page.keyboard.press("Tab");
     const visible = await page.evaluate(() => { const e = document.activeElement, r = e.getBoundingClientRect(), s = getComputedStyle(e); return e === document.body || r.width > 0 && r.height > 0 && (s.outlineStyle !== "none" || s.boxShadow !== "none"); });
     assert.ok(visible, "focus is not to be seen after " + i);
-    if (await page.evaluate(() => /Retry now/.test(document.activeElement.textContent))) break;
+    if (await page.evaluate(() => /Retry now|Send again/.test(document.activeElement.textContent))) break;
   }
   await page.keyboard.press("Enter");
   await page.getByText("One more attempt was asked for.").waitFor();
@@ -146,4 +146,56 @@ story.both("the theme is chosen by a press and stays", async ({ page, login, go 
   assert.equal(await page.locator("html").getAttribute("data-theme"), "dark");
   await page.getByRole("button", { name: "Auto" }).click();
   assert.equal(await page.locator("html").getAttribute("data-theme"), null);
+});
+
+story("the end of the session is said two minutes before, and a press goes on", async ({ page, world, login, go }) => {
+  await page.clock.install();
+  await login();
+  await go("settings");
+  const notice = page.locator("[data-ending]"), said = page.locator("[data-said]");
+  const pass = async (minutes) => { await page.clock.fastForward(minutes * 60000); await page.clock.runFor(2000); };
+  await pass(26);
+  assert.equal(await notice.isVisible(), false);
+  await pass(2);
+  await notice.getByText("This session ends in two minutes, because").waitFor();
+  assert.match(await said.textContent(), /ends in two minutes/);
+  const form = await page.locator("[data-ending] form input").inputValue();
+  assert.equal(form, "/ui/live/settings");
+  const before = page.url();
+  await page.getByRole("button", { name: "Go on" }).click();
+  await notice.waitFor({ state: "hidden" });
+  assert.equal(page.url(), before);
+  await pass(26);
+  assert.equal(await notice.isVisible(), false);
+  await pass(5); // nobody goes on
+  await notice.getByText("This session has ended").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Go on" }).isVisible(), false);
+  assert.match(await page.locator(".foot").innerText(), /Session ends at \d\d:\d\d:\d\d/);
+});
+
+story.both("several states and a status are ticked and written in the form", async ({ page, login, go, filled }) => {
+  await login();
+  await go("deliveries?tenant=nordlicht");
+  await page.getByRole("checkbox", { name: "Pending or retrying" }).check();
+  await page.getByRole("checkbox", { name: "Failed" }).check();
+  await page.getByRole("textbox", { name: "Answered" }).fill("5xx");
+  await page.getByRole("button", { name: "Apply" }).click();
+  await page.waitForURL(/state=pending&state=failed.*status=5xx/);
+  assert.ok(await page.locator("tbody tr").count() > 0);
+  await page.getByRole("textbox", { name: "Answered" }).fill("2xx"); // what is open or failed has no such answer
+  await page.getByRole("button", { name: "Apply" }).click();
+  await page.waitForURL(/status=2xx/);
+  assert.equal(await page.locator("tbody tr").count(), 0);
+  assert.ok(filled.bad.id);
+});
+
+story("an operator sees what the customer sees in one press, and changes nothing", async ({ page, login, go }) => {
+  await login();
+  await go("tenants/nordlicht");
+  await page.getByRole("button", { name: "See it as the customer" }).click();
+  await page.getByText("You are an operator").waitFor();
+  assert.match(page.url(), /\/portal\//);
+  assert.equal(await page.getByRole("link", { name: "New endpoint" }).count(), 0);
+  await page.getByRole("link", { name: "Back to the dashboard" }).click();
+  await page.waitForURL(/\/ui\/live\//);
 });

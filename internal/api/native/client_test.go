@@ -119,6 +119,7 @@ var clientCalls = map[string]func(*site) error{
 		}
 		return err
 	},
+	"GET /v1/deliveries/counts":       func(s *site) error { return second(s.CountDeliveries(s.ctx, "", s.endpoint)) },
 	"GET /v1/deliveries":              func(s *site) error { return second(s.Deliveries(s.ctx, client.DeliveryQuery{})) },
 	"GET /v1/deliveries/{id}":         func(s *site) error { return second(s.Delivery(s.ctx, s.delivery)) },
 	"POST /v1/deliveries/{id}/retry":  func(s *site) error { return second(s.RetryDelivery(s.ctx, s.delivery)) },

@@ -95,6 +95,7 @@ func (a *api) getEvent(ctx context.Context, q *request, in *eventIn) (*reply[cli
 
 func (a *api) deliveryRoutes(h huma.API) {
 	register(a, h, operation("GET", "/v1/deliveries", "list-deliveries", "Search deliveries", 200), a.listDeliveries)
+	register(a, h, operation("GET", "/v1/deliveries/counts", "count-deliveries", "Count the deliveries that have not ended well", 200), a.countDeliveries)
 	register(a, h, operation("GET", "/v1/deliveries/{id}", "get-delivery", "Get a delivery with all its attempts", 200), a.getDelivery)
 	retry := operation("POST", "/v1/deliveries/{id}/retry", "retry-delivery", "One more attempt now", 202)
 	retry.RequestBody = &huma.RequestBody{}
@@ -115,6 +116,7 @@ type deliveriesIn struct {
 	StatusClass []string `query:"status_class" enum:"2xx,3xx,4xx,5xx" maxItems:"4" doc:"The receiver's last answer has a status of this class, or of one of several." example:"5xx"`
 	Status      int      `query:"status" minimum:"100" maximum:"599" doc:"The receiver's last answer has this status." example:"503"`
 	Error       []string `query:"error" pattern:"^[a-z_]{1,64}$" maxItems:"10" doc:"The last attempt failed with this class, or one of several: last_error." example:"timeout_response"`
+	Tried       string   `query:"tried" enum:"true,false" doc:"true: deliveries that were attempted. false: those that were not." example:"true"`
 	Channel     string   `query:"channel" doc:"Deliveries of events that were published to this channel." example:"project-1"`
 	Tag         string   `query:"tag" doc:"Deliveries of events with this tag: its name, a colon and its value." example:"order:o-1"`
 }
@@ -123,7 +125,7 @@ func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) 
 	if in.EventType != "" && in.Type != "" {
 		return nil, &hook.Error{Code: hook.CodeInvalidRequest, Field: "type", Message: "\"type\" is the older name of \"event_type\": give one of them."}
 	}
-	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Channel: in.Channel, Status: in.Status,
+	query := hook.DeliveryQuery{Scope: hook.Scope{Tenant: in.Tenant}, Type: cmp.Or(in.EventType, in.Type), Channel: in.Channel, Status: in.Status, Tried: yesOrNo(in.Tried),
 		After: in.After.Time, Before: in.Before.Time, Page: in.page()}
 	var err error
 	if query.Tag, err = app.ParseTag(in.Tag); err != nil {
@@ -152,6 +154,24 @@ func (a *api) listDeliveries(ctx context.Context, q *request, in *deliveriesIn) 
 		return nil, err
 	}
 	return searched(q, wireAll(rows, wireDelivery), next, reach), nil
+}
+
+type countsIn struct {
+	Tenant   string `query:"tenant" doc:"Deliveries of this tenant. Absent: of all tenants that the key sees." example:"acme"`
+	Endpoint string `query:"endpoint" format:"uuid" doc:"Deliveries to this endpoint." example:"019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"`
+}
+
+func (a *api) countDeliveries(ctx context.Context, q *request, in *countsIn) (*reply[client.DeliveryCounts], error) {
+	endpoint, err := filterID("endpoint", in.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.o.Service.StateCounts(ctx, q.caller, in.Tenant, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	wire := func(n hook.AtLeast) client.Count { return client.Count{Count: n.N, More: n.More} }
+	return ok(client.DeliveryCounts{Pending: wire(n.Pending), Retrying: wire(n.Retrying), Held: wire(n.Held), Failed: wire(n.Failed)}), nil
 }
 
 func filterID(field, text string) (hook.ID, error) {

@@ -158,6 +158,8 @@ func wallRows(endpoint, event, delivery, replay, key, grant, session, erasure st
 		list("GET /v1/stats", "/v1/stats?tenant=victim"),
 		list("GET /v1/tenants/{id}/stats", "/v1/tenants/victim/stats"),
 		own("GET /v1/stats", "/v1/stats?step=1m"),
+		{Route: "GET /v1/deliveries/counts", Path: "/v1/deliveries/counts?tenant=victim", Owner: tenant, Lawful: names(both, testKeys), Inert: "numbers have no text of the victim's"},
+		{Route: "GET /v1/deliveries/counts", Path: "/v1/deliveries/counts?endpoint=" + endpoint, Owner: tenant, Lawful: both, Inert: "numbers have no text of the victim's"},
 		list("GET /v1/endpoints", "/v1/endpoints?tenant=victim"),
 		list("GET /v1/events", "/v1/events?tenant=victim"),
 		list("GET /v1/deliveries", "/v1/deliveries?tenant=victim"),

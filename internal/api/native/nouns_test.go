@@ -82,6 +82,18 @@ func TestUIDAndMetadata(t *testing.T) {
 	}
 }
 
+// A filter that nothing can match is refused. One that nothing matches is an empty list.
+func TestFiltersThatNothingCanMatch(t *testing.T) {
+	h := newTestAPI(t)
+	h.tenant("acme")
+	for path, field := range map[string]string{"events?type=": "type", "deliveries?event_type=": "event_type", "deliveries?type=": "event_type", "endpoints?profile=": "profile", "endpoints?event_type=": "event_type", "endpoints?uid=": "uid"} {
+		for _, wrong := range []string{"a%20b", "a.%2A", "%C3%A4", "..", strings.Repeat("x", 257)} {
+			refused(h, 422, hook.CodeInvalidRequest, field, get("/v1/"+path+wrong))
+		}
+		want[client.Page[struct{}]](h, 200, get("/v1/"+path+"no.such")) // control
+	}
+}
+
 // What refuses an id of dots alone says that they are not allowed alone.
 func TestDotsAreNoID(t *testing.T) {
 	h := newTestAPI(t)

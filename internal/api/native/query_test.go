@@ -47,7 +47,7 @@ func (h *testAPI) routes() []route {
 }
 
 // good has a valid value for each parameter.
-var good = map[string]string{"/v1/erasures state": "done", "test": "true", "deprecated": "true", "hidden": "true", "from_version": "1", "to_version": "1", "kind": "tenant", "disabled_reason": "failures", "error": "dns_not_found", "limit": "1", "enabled": "true", "operational": "true", "state": "failed", "status_class": "5xx", "status": "503", "tag": "order:o-1", "after": "2026-01-31T12:00:00Z",
+var good = map[string]string{"/v1/erasures state": "done", "test": "true", "tried": "true", "deprecated": "true", "hidden": "true", "from_version": "1", "to_version": "1", "kind": "tenant", "disabled_reason": "failures", "error": "dns_not_found", "limit": "1", "enabled": "true", "operational": "true", "state": "failed", "status_class": "5xx", "status": "503", "tag": "order:o-1", "after": "2026-01-31T12:00:00Z",
 	"from": time.Now().Add(-time.Hour).Format(time.RFC3339), "to": time.Now().Format(time.RFC3339), "step": "5m", "before": "2026-01-31T12:00:00Z", "endpoint": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a", "event": "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a"}
 
 // No route accepts a query that another parser could read as wider. It is an error if a

@@ -43,12 +43,12 @@ func wrongPart(part, name, sentence string) *failure {
 	return &failure{status: http.StatusUnprocessableEntity, details: []detail{{located(part, name), sentence, valueError}}}
 }
 
-// located returns the place of a member. name is a pointer such as "headers/x" or
-// "event_types/0".
+// located returns the place of a member, or of a parameter of the query by its own name. name
+// is a pointer such as "headers/x" or "event_types/0".
 func located(part, name string) []string {
 	loc := []string{part}
 	for i, step := range strings.Split(name, "/") {
-		if ours, renamed := names[step]; renamed && i == 0 {
+		if ours, renamed := names[step]; renamed && i == 0 && part == "body" {
 			step = ours
 		}
 		if _, err := strconv.Atoi(step); err == nil {

@@ -363,6 +363,11 @@ func readSearch(v query) (s search, err error) {
 	if s.types = v.list("event_types"); len(s.types) > maxLimit {
 		return s, wrongPart("query", "event_types", "event_types must have at most 250 entries")
 	}
+	for _, name := range s.types {
+		if !hook.ValidType(name) {
+			return s, wrongPart("query", "event_types", "event_types must be names of event types. "+hook.TypeRule)
+		}
+	}
 	if s.channel = url.Values(v).Get("channel"); s.channel != "" && !hook.ValidChannel(s.channel) {
 		return s, wrongPart("query", "channel", "channel must be the name of one channel. "+hook.ChannelRule)
 	}

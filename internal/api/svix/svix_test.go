@@ -70,6 +70,8 @@ func TestErrors(t *testing.T) {
 		{"POST", "app/acme/endpoint", key, `{"url":"https://example.com","channels":["a",1]}`, 422, `["body","channels"]`},
 		{"PATCH", "app/acme/endpoint/" + ep, key, `{"channels":["a","b c"]}`, 422, `["body","channels","[1]"]`},
 		{"GET", "app/acme/msg?channel=a%20b", key, "", 422, `["query","channel"]`},
+		{"GET", "app/acme/msg?event_types=a.b&event_types=a%20b", key, "", 422, `["query","event_types"]`},
+		{"GET", "app/acme/attempt/endpoint/" + ep + "?event_types=a.*", key, "", 422, `["query","event_types"]`},
 		{"POST", "app/acme/endpoint/" + ep + "/bulk-replay", key, `{"since":"2026-01-01T00:00:00Z","channel":"a b"}`, 422, `["body","channel"]`},
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"channels":["0","1","2","3","4","5","6","7","8","9","10"]}`, 422, `["body","channels"]`},
 		{"POST", "app/acme/msg", operatorKey, `{"eventType":"a.b","payload":{},"channels":["` + strings.Repeat("c", 129) + `"]}`, 422, `["body","channels","[0]"]`},

@@ -37,11 +37,14 @@ func keyHash(keys map[hook.Mode][32]byte, mode hook.Mode) []byte {
 func (t *tx) insertSession(s *hook.WebSession, hash []byte) error {
 	settings, short := "", ""
 	if s.Kind == hook.WebPortal {
+		short = s.Short()
+	}
+	if s.Kind == hook.WebPortal || s.Settings.Address != "" {
 		text, err := json.Marshal(s.Settings)
 		if err != nil {
 			return sqltext.Wrap("encode settings", err)
 		}
-		settings, short = string(text), s.Short()
+		settings = string(text)
 	}
 	_, err := t.Exec("insert session", sessionRow, s.ID[:], short, string(s.Kind), int64(s.Mode), s.Tenant, hash, keyHash(s.Keys, hook.Live), keyHash(s.Keys, hook.Test),
 		s.Maker[:], settings, sqltext.Micros(s.CreatedAt), sqltext.Micros(s.SeenAt), sqltext.Micros(s.ExpiresAt), sqltext.Micros(s.EnterBy))
@@ -77,6 +80,9 @@ func (t *tx) openOperator(one hook.WebSession, cookie [32]byte) error {
 		one.CreatedAt = t.Now
 	}
 	one.ExpiresAt = one.CreatedAt.Add(hook.WebSessionMax)
+	if by := t.Actor(); by != nil {
+		one.Settings.Address = by.Address
+	}
 	if _, err := t.Exec("drop old sessions", `DELETE FROM web_sessions WHERE id IN (SELECT id FROM web_sessions WHERE kind = ?
 		ORDER BY seen_at DESC, id DESC LIMIT 10 OFFSET ?)`, string(hook.WebOperator), int64(hook.MaxWebSessions-1)); err != nil {
 		return err

@@ -157,6 +157,9 @@ func conditions(q *hook.DeliveryQuery) (where string, args []any) {
 	if q.Status != 0 {
 		where, args = where+" AND d.last_status = ?", append(args, q.Status)
 	}
+	if q.Tried != nil {
+		where += map[bool]string{true: " AND d.attempts > 0", false: " AND d.attempts = 0"}[*q.Tried]
+	}
 	if n := len(q.StatusClasses); n > 0 {
 		where += " AND d.last_status / 100 IN (?" + strings.Repeat(", ?", n-1) + ")"
 		for _, class := range q.StatusClasses {

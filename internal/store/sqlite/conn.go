@@ -23,6 +23,7 @@ type Conn struct {
 	sql     *sql.Conn
 	raw     driver.ConnPrepareContext
 	stmts   map[string]*stmt
+	queries map[string]*sql.Stmt
 	dialect *sqltext.Dialect
 	marked  bool // the transaction has a savepoint
 
@@ -40,7 +41,7 @@ func newConn(ctx context.Context, db *sql.DB, words *sqltext.Dialect) (*Conn, er
 	if err != nil {
 		return nil, err
 	}
-	w := &Conn{sql: c, stmts: map[string]*stmt{}, dialect: words}
+	w := &Conn{sql: c, stmts: map[string]*stmt{}, queries: map[string]*sql.Stmt{}, dialect: words}
 	err = c.Raw(func(raw any) error {
 		prepares, ok := raw.(driver.ConnPrepareContext)
 		if !ok {
@@ -106,12 +107,29 @@ func (c *Conn) exec(query string, args []any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// QueryContext runs a query inside the transaction.
+// maxQueries bounds the queries that are kept prepared. Texts with lists of any length would
+// otherwise add up.
+const maxQueries = 100
+
+// QueryContext runs a query inside the transaction. It keeps the query prepared, because to
+// parse a query takes several times as long as to look something up. The rows must be closed
+// before the same query runs again.
 func (c *Conn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if err := c.flush(); err != nil {
 		return nil, err
 	}
-	return c.sql.QueryContext(ctx, c.dialect.Text(query), args...)
+	prepared := c.queries[query]
+	if prepared == nil && len(c.queries) >= maxQueries {
+		return c.sql.QueryContext(ctx, c.dialect.Text(query), args...)
+	}
+	if prepared == nil {
+		var err error
+		if prepared, err = c.sql.PrepareContext(ctx, c.dialect.Text(query)); err != nil {
+			return nil, err
+		}
+		c.queries[query] = prepared
+	}
+	return prepared.QueryContext(ctx, args...)
 }
 
 // Move changes a delivery's row if it is still as in before. It reports whether it did.
@@ -226,6 +244,9 @@ func (c *Conn) rollback() {
 }
 
 func (c *Conn) close() error {
+	for _, st := range c.queries {
+		_ = st.Close() // the connection is closed next
+	}
 	for _, st := range c.stmts {
 		if closer, ok := st.StmtExecContext.(driver.Stmt); ok {
 			_ = closer.Close()

@@ -167,6 +167,16 @@ const CountOpen = `SELECT coalesce(sum(
 	(SELECT count(*) FROM oneshots o WHERE o.endpoint = e.id)), 0)
 	FROM endpoints e WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '')`
 
+// CountFewOpen is CountOpen that stops counting deliveries, held deliveries and single shots
+// at a limit each. Its arguments are those of CountOpen and the limit, three times.
+const CountFewOpen = "SELECT " + fewOf + "deliveries d ON d.endpoint = e.id AND d.state = 0 AND {anybody}" + fewEnd + " + " +
+	fewOf + "deliveries d ON d.endpoint = e.id AND d.state = 1" + fewEnd + " + " + fewOf + "oneshots o ON o.endpoint = e.id" + fewEnd
+
+const (
+	fewOf  = "(SELECT count(*) FROM (SELECT 1 FROM endpoints e {then} "
+	fewEnd = " WHERE e.mode = ? AND e.tenant = ? AND (e.status <> 3 OR e.sweep <> '') LIMIT ?))"
+)
+
 // Number returns 1 for true and 0 for false.
 func Number(yes bool) int64 {
 	if yes {

@@ -184,6 +184,40 @@ func findsIDs(w *world) {
 	}
 }
 
+// counts checks the numbers of deliveries by state, for each scope that contains the endpoint
+// and for another one.
+func (w *world) counts(e *hook.Endpoint) {
+	w.endpoint(test)
+	w.job(test)
+	held := w.endpoint(live)
+	w.publish(live, "a.b")
+	w.setStatus(held, hook.Disabled, false)
+	w.until("held", func() bool { _, n, err := w.store.Health(w.ctx, live, held.ID); return err == nil && n == 1 })
+	of := func(pending, retrying, held, failed int) hook.StateCounts {
+		return hook.StateCounts{Pending: hook.AtLeast{N: pending}, Retrying: hook.AtLeast{N: retrying}, Held: hook.AtLeast{N: held}, Failed: hook.AtLeast{N: failed}}
+	}
+	for _, c := range []struct {
+		scope    hook.Scope
+		endpoint hook.ID
+		want     hook.StateCounts
+	}{{live, hook.ID{}, of(2, 1, 1, 1)}, {hook.Scope{Mode: hook.Live}, hook.ID{}, of(2, 1, 1, 1)}, {live, e.ID, of(2, 1, 0, 1)}, {live, held.ID, of(0, 0, 1, 0)},
+		{test, hook.ID{}, of(1, 0, 0, 0)}, {hook.Scope{Mode: hook.Test}, hook.ID{}, of(1, 0, 0, 0)}, {hook.Scope{Tenant: "other", Mode: hook.Live}, hook.ID{}, of(0, 0, 0, 0)}} {
+		got, err := w.store.StateCounts(w.ctx, c.scope, c.endpoint)
+		w.must(err)
+		if got != c.want {
+			w.Errorf("%v %v: %+v, want %+v", c.scope, c.endpoint, got, c.want)
+		}
+	}
+	both := []hook.ID{e.ID, held.ID}
+	for scope, want := range map[hook.Scope]int{live: 2, {Mode: hook.Live}: 2, test: 0, {Tenant: "other", Mode: hook.Live}: 0} {
+		got, err := w.store.OpenOf(w.ctx, scope, both)
+		w.must(err)
+		if len(got) != want || want > 0 && (got[e.ID] != hook.OpenCounts{Pending: hook.AtLeast{N: 3}} || got[held.ID] != hook.OpenCounts{Held: hook.AtLeast{N: 1}}) {
+			w.Errorf("open of %v: %+v", scope, got)
+		}
+	}
+}
+
 // severalStates checks the filters that take several values, and that the index over failed
 // deliveries answers for one state.
 func severalStates(w *world) {
@@ -211,6 +245,13 @@ func severalStates(w *world) {
 			}
 		}
 	}
+	yes, no := true, false
+	for n, q := range map[int]hook.DeliveryQuery{3: {Tried: &yes}, 1: {Tried: &no}} {
+		if q.Scope = live; len(w.walk(q, 1)) != n {
+			w.Errorf("tried %v: %d, want %d", *q.Tried, len(w.walk(q, 1)), n)
+		}
+	}
+	w.counts(e)
 	w.store.Lists.Scan = 1
 	for n, q := range map[int]hook.DeliveryQuery{1: {Scope: live, States: []hook.State{hook.Failed}, Endpoint: e.ID}, 0: {Scope: live, States: []hook.State{hook.Failed}}} {
 		var reach hook.Reach

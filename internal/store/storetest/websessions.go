@@ -12,11 +12,11 @@ func operatorSessions(w *world) {
 	key, _, err := w.store.CreateKey(w.ctx, hook.Key{Kind: hook.Operator, Mode: hook.Live, Hash: [32]byte{7}}, nil)
 	w.must(err)
 	keys := map[hook.Mode][32]byte{hook.Live: {7}, hook.Test: {8}}
-	w.must(w.store.OpenWebSession(w.ctx, hook.WebSession{Mode: hook.Live, Keys: keys}, [32]byte{1}, nil))
+	w.must(w.store.OpenWebSession(w.ctx, hook.WebSession{Mode: hook.Live, Keys: keys, Settings: hook.PortalSettings{Address: "192.0.2.1"}}, [32]byte{1}, nil))
 	w.reopen()
 	got, err := w.store.WebSession(w.ctx, [32]byte{1})
 	w.must(err)
-	if got.Kind != hook.WebOperator || got.Mode != hook.Live || len(got.Keys) != 2 || got.Keys[hook.Test] != [32]byte{8} || got.SeenAt.IsZero() ||
+	if got.Kind != hook.WebOperator || got.Mode != hook.Live || len(got.Keys) != 2 || got.Keys[hook.Test] != [32]byte{8} || got.SeenAt.IsZero() || got.Settings.Address != "192.0.2.1" ||
 		!got.ExpiresAt.Equal(got.CreatedAt.Add(hook.WebSessionMax)) {
 		w.Errorf("%+v", got)
 	}
@@ -44,13 +44,13 @@ func operatorSessions(w *world) {
 	w.wantCode(w.store.CreateWebLink(w.ctx, hook.WebLink{Hash: [32]byte{22}}, key.ID, hook.Test), hook.CodeNotFound)
 	w.must(w.store.RevokeKey(w.ctx, hook.Scope{Mode: hook.Live}, key.ID))
 	w.wantCode(w.store.CreateWebLink(w.ctx, hook.WebLink{Hash: [32]byte{22}}, key.ID, hook.Live), hook.CodeNotFound)
-	opened, err := w.store.SpendWebLink(w.ctx, [32]byte{20}, [32]byte{3}, [32]byte{30})
+	opened, err := w.store.SpendWebLink(hook.WithActor(w.ctx, hook.Actor{Kind: string(hook.PortalUser), Address: "192.0.2.2"}), [32]byte{20}, [32]byte{3}, [32]byte{30})
 	w.must(err)
 	if opened.Keys[hook.Live] != [32]byte{7} || len(opened.Keys) != 1 {
 		w.Errorf("%+v", opened)
 	}
-	if _, err := w.store.WebSession(w.ctx, [32]byte{3}); err != nil {
-		w.Error(err)
+	if got, err := w.store.WebSession(w.ctx, [32]byte{3}); err != nil || got.Settings.Address != "192.0.2.2" {
+		w.Errorf("%+v %v", got.Settings, err)
 	}
 	_, err = w.store.SpendWebLink(w.ctx, [32]byte{20}, [32]byte{4}, [32]byte{31})
 	w.wantCode(err, hook.CodeNotFound)

@@ -147,6 +147,7 @@ type endpointPage struct {
 	Enabled, CanEnable            bool
 	Unverified                    bool
 	VerifySays                    string
+	Ahead                         string // when failures disable it
 	CanTest                       bool
 	CanReplay                     bool
 	Figures                       []figure
@@ -193,6 +194,9 @@ func (v *visit) endpointScreen(e *app.Endpoint, tab string, form *endpointForm) 
 		CanTest: v.May("test") && !e.Unverified(), CanReplay: v.May("replay") && e.Status == hook.Enabled && !e.Listener(), Created: v.when(e.CreatedAt), Held: v.count(e.Held, hook.StatsCap), PublicKey: e.PublicKey}
 	if p.Unverified {
 		p.VerifySays = v.T("verification." + e.Verification.State.String())
+	}
+	if p.Enabled {
+		p.Ahead = v.ahead(v.service().PolicyOf(e.Endpoint).Trip, health)
 	}
 	tabs := []string{"health", "deliveries", "settings", "secret"}
 	if !slices.Contains(tabs, tab) {
@@ -260,7 +264,7 @@ func (p *endpointPage) numbers(v *visit, id hook.ID) error {
 		half, most = v.span(t.Quantile(50)), v.span(t.Quantile(95))
 	}
 	p.Figures = []figure{
-		{Name: v.T("figure.delivered"), Value: v.share(all.Delivered, all.Accepted), Note: v.T("figure.delivered_note", "n", int(all.Delivered))},
+		{Name: v.T("figure.delivered"), Value: v.share(all.Delivered, all.Accepted), Note: v.T("figure.delivered_note", "n", int(all.Delivered), "of", int(all.Accepted))},
 		{Name: v.T("figure.attempts"), Value: v.share(all.Delivered, all.Attempts), Note: v.T("figure.attempts_note", "n", int(all.Attempts))},
 		{Name: v.T("figure.answer"), Value: half, Note: v.T("figure.answer_note", "most", most)},
 		{Name: v.T("figure.waiting"), Value: v.count(s.Pending, hook.FewCap), Note: oldest},

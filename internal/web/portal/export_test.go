@@ -3,6 +3,7 @@ package portal
 import (
 	"html/template"
 	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/hook"
 )
@@ -49,4 +50,13 @@ func Asked(lang string, row hook.DeliveryRow, attempts []hook.Attempt, i int) st
 		panic(err)
 	}
 	return (&visit{lang: lang, words: all[lang]}).asked(&row, attempts, i)
+}
+
+// Ahead returns when failures disable an endpoint, in words.
+func Ahead(lang string, t hook.Trip, h hook.Health, now time.Time) string {
+	all, err := catalogues()
+	if err != nil {
+		panic(err)
+	}
+	return (&visit{lang: lang, words: all[lang], now: now}).ahead(t, h)
 }

@@ -114,6 +114,21 @@ func (v *visit) endpointState(e *hook.Endpoint, h hook.Health) (badge, string) {
 	return v.badge("ok", "ok", "working"), ""
 }
 
+// ahead says when failures disable an endpoint that is enabled, or returns an empty text if
+// they never do, or if nothing failed since its last success.
+func (v *visit) ahead(t hook.Trip, h hook.Health) string {
+	at := h.FirstFailureAt.Add(t.For)
+	switch {
+	case h.Failures == 0 || t.Count == hook.TripNever || t.Count != hook.TripDuration && t.N == 0 || t.Count == hook.TripDuration && t.For == 0:
+		return ""
+	case t.Count != hook.TripDuration:
+		return v.T("ahead."+string(t.Count), "n", max(1, t.N-h.Failures))
+	case at.After(v.now):
+		return v.T("ahead.time", "when", v.when(at).Text)
+	}
+	return v.T("ahead.soon")
+}
+
 // answer describes the outcome of an attempt.
 func (v *visit) answer(status int, class hook.Class) string {
 	switch {

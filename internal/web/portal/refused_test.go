@@ -125,6 +125,29 @@ func TestWhatReceiversAskFor(t *testing.T) {
 	}
 }
 
+// An endpoint that fails says what comes next, by the rule in force.
+func TestWhatFailuresLeadTo(t *testing.T) {
+	failing := hook.Health{Failures: 3, FirstFailureAt: start.Add(-time.Hour)}
+	for _, one := range []struct {
+		rule hook.Trip
+		of   hook.Health
+		says string
+	}{
+		{hook.Trip{Count: hook.TripDuration, N: 10, For: 25 * time.Hour}, failing, "Unless an attempt succeeds, it is disabled in 1 d at the earliest, and what comes is held."},
+		{hook.Trip{Count: hook.TripDuration, N: 10, For: time.Hour}, failing, "It is disabled with one of its next failures, and what comes is held."},
+		{hook.Trip{Count: hook.TripAttempts, N: 10}, failing, "After 7 more failures in a row it is disabled, and what comes is held."},
+		{hook.Trip{Count: hook.TripAttempts, N: 4}, failing, "If the next attempt fails too, it is disabled, and what comes is held."},
+		{hook.Trip{Count: hook.TripDeliveries, N: 5}, failing, "After 2 more deliveries that are given up it is disabled, and what comes is held."},
+		{hook.Trip{}, failing, ""},
+		{hook.Trip{Count: hook.TripAttempts}, failing, ""},
+		{hook.Trip{Count: hook.TripAttempts, N: 10}, hook.Health{}, ""}, // the control: nothing failed
+	} {
+		if got := portal.Ahead("en", one.rule, one.of, start); got != one.says {
+			t.Errorf("%+v: %q, want %q", one.rule, got, one.says)
+		}
+	}
+}
+
 // blocks end a paragraph, whatever the source says: the rest of it stands outside.
 var blocks = []string{"div", "form", "pre", "ul", "ol", "dl", "table", "section", "fieldset", "h2", "p"}
 

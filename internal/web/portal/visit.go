@@ -94,22 +94,24 @@ func to(path string) *screen { return &screen{Goto: path} }
 type frame struct {
 	*visit
 	*screen
-	Text      string // of the heading
-	Menu      []entry
-	Languages []entry
-	Test      bool
-	Bare      bool
-	Name      string
-	HasLogo   bool
-	Back      string // return_url
-	BackHost  string
-	Origins   string
-	Scheme    string // light, dark or empty
-	Done      string
-	Stop      string // the page without its refresh
-	Stream    string // path of its stream; empty: it has none
-	Left      string // of the session, in ms
-	RequestID string
+	Text       string // of the heading
+	Menu       []entry
+	Languages  []entry
+	Test       bool
+	Bare       bool
+	Name       string
+	HasLogo    bool
+	Back       string // return_url
+	BackHost   string
+	Origins    string
+	Scheme     string // light, dark or empty
+	Done       string
+	Stop       string // the page without its refresh
+	Stream     string // path of its stream; empty: it has none
+	Left       string // of the session, in ms
+	EndsAt     string // when the session ends, in words
+	AsCustomer bool   // an operator looks
+	RequestID  string
 }
 
 type entry struct {
@@ -132,6 +134,7 @@ func (v *visit) frame(s *screen) *frame {
 	if one == nil {
 		return f
 	}
+	f.AsCustomer = one.Settings.AsCustomer
 	f.Test, f.Bare, f.Name, f.HasLogo = one.Mode == hook.Test, one.Settings.Theme.Chrome == "bare", one.Settings.Theme.Name, one.Settings.Theme.Logo != ""
 	f.Back, f.Origins = one.Settings.ReturnURL, strings.Join(one.Settings.FrameOrigins, " ")
 	if u, err := url.Parse(f.Back); err == nil {
@@ -149,6 +152,11 @@ func (v *visit) frame(s *screen) *frame {
 		return f // its session is over: only the frame is its own
 	}
 	f.Left = strconv.FormatInt(one.ExpiresAt.Sub(v.now).Milliseconds(), 10)
+	if end := one.ExpiresAt.UTC(); end.YearDay() == v.now.UTC().YearDay() {
+		f.EndsAt = end.Format("15:04 UTC")
+	} else {
+		f.EndsAt = v.when(end).Exact
+	}
 	if word := v.query.Get("done"); done[word] {
 		f.Done = v.T("done." + word)
 	}

@@ -104,6 +104,37 @@ document.addEventListener("submit", (e) => {
   setTimeout(() => { delete e.target.dataset.sent; }, 4000);
 });
 
+// The end of the session is said two minutes before, and one press makes an idle one go on.
+const ending = one("[data-ending]");
+if (ending) {
+  const key = "posthorn-session", form = one("form", ending), start = Date.now();
+  let idle = start + Number(ending.dataset.idle), hard = start + Number(ending.dataset.hard), said = "";
+  const other = () => { try { return Number(localStorage.getItem(key)) || 0; } catch { return 0; } };
+  const share = () => { try { localStorage.setItem(key, idle); } catch { /* each tab for itself */ } };
+  const check = () => {
+    const end = Math.min(hard, Math.max(idle, other())), left = end - Date.now(); // other tabs use the session too
+    const what = left > 120000 ? "" : left <= 0 ? "over" : end === hard ? "hard" : "idle";
+    if (what === said) return;
+    said = what;
+    ending.hidden = !what;
+    form.hidden = what !== "idle";
+    for (const p of all("[data-end]", ending)) if (!(p.hidden = p.dataset.end !== what)) say(p.textContent);
+  };
+  form.addEventListener("submit", async (e) => {
+    e.preventDefault();
+    try {
+      const answer = await fetch(form.action, { method: "POST", headers: { Accept: "text/plain" } });
+      if (answer.redirected || !answer.ok) throw 0;
+      const [i, h] = (await answer.text()).split(" ");
+      idle = Date.now() + Number(i); hard = Date.now() + Number(h);
+      share(); check();
+      say("The session goes on");
+    } catch { location.reload(); }
+  });
+  share();
+  setInterval(check, 1000);
+}
+
 addEventListener("pageshow", () => document.body.classList.remove("busy"));
 
 document.addEventListener("changed", (e) => { times(e.detail); copies(e.detail); });
