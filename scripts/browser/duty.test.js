@@ -176,6 +176,7 @@ story("the end of the session is said two minutes before, and a press goes on", 
 story.both("several states and a status are ticked and written in the form", async ({ page, login, go, filled }) => {
   await login();
   await go("deliveries?tenant=nordlicht");
+  await page.getByText("Several states at once").click();
   await page.getByRole("checkbox", { name: "Pending or retrying" }).check();
   await page.getByRole("checkbox", { name: "Failed" }).check();
   await page.getByRole("textbox", { name: "Answered" }).fill("5xx");
