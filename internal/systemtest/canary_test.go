@@ -330,7 +330,7 @@ func (x *trap) plantAll() {
 func (x *trap) everyRoute() {
 	operator := x.Config.OperatorKey
 	call := func(what, path, body string) string { return x.ask(what, path, operator, body) }
-	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/audit", "/v1/stats", "/v1/tenants/{id}", "/v1/tenants/{id}/stats", "/v1/tenants/{id}/retention", "/v1/disk"} {
+	for _, path := range []string{"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/profiles", "/v1/tenants", "/v1/keys", "/v1/endpoints", "/v1/audit", "/v1/stats", "/v1/deliveries/counts", "/v1/tenants/{id}", "/v1/tenants/{id}/stats", "/v1/tenants/{id}/retention", "/v1/disk"} {
 		call("GET "+path, strings.Replace(path, "{id}", "planted-tenant", 1), "")
 	}
 	call("GET /v1/search", "/v1/search?q=planted-tenant", "")

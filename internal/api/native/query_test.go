@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -149,4 +150,43 @@ func TestAFilterNeverWidens(t *testing.T) {
 	// The zero id means none in the store: it must not mean all.
 	refused(h, 422, hook.CodeInvalidRequest, "endpoint", get("/v1/deliveries?endpoint=00000000-0000-0000-0000-000000000000"))
 	refused(h, 422, hook.CodeInvalidRequest, "event", get("/v1/deliveries?event=00000000-0000-0000-0000-000000000000"))
+}
+
+// deadlines is a response that records the read deadlines that are set on its connection.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// No route leaves a read deadline behind on the connection: the body is read before the
+// handler runs, so a deadline would pass while the handler works, which cancels this request
+// and every later one on the same connection.
+func TestNoRouteSetsAReadDeadline(t *testing.T) {
+	h := newTestAPI(t)
+	reached := 0
+	for _, r := range h.routes() {
+		if r.method != "POST" && r.method != "PATCH" {
+			continue
+		}
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		path := strings.ReplaceAll(r.path, "{id}", "019396e0-5c2f-7cc1-8f3d-6d1f0f1c2b3a")
+		q := httptest.NewRequest(r.method, path, strings.NewReader("{}"))
+		q.Header.Set("Content-Type", "application/json")
+		q.Header.Set("Authorization", "Bearer "+liveKey)
+		h.handler.ServeHTTP(w, q)
+		for _, at := range w.set {
+			reached++
+			if !at.IsZero() {
+				t.Errorf("%s %s sets a deadline in %v", r.method, r.path, time.Until(at))
+			}
+		}
+	}
+	if reached < 10 { // control
+		t.Errorf("only %d routes said whether they want a deadline", reached)
+	}
 }

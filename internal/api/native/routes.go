@@ -87,6 +87,9 @@ func alias[T, As any](r huma.Registry) {
 func operation(method, path, id, summary string, status int) huma.Operation {
 	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, DefaultStatus: status,
 		SkipValidateBody: true, MaxBodyBytes: -1, RequestBody: nil,
+		// The body is read when huma gets it. Its own limit of 5 s would count on while the handler
+		// works, and then cancel this request and every later one on its connection.
+		BodyReadTimeout: -1,
 		// One entry besides the success keeps huma from adding its own error response.
 		Responses: map[string]*huma.Response{strconv.Itoa(status): {Description: http.StatusText(status)}, "default": {}}}
 }

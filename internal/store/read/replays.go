@@ -210,8 +210,13 @@ func (l *Lists) PreviewReplay(ctx context.Context, n hook.NewReplay) (hook.Repla
 	}
 	defer done()
 	var out hook.ReplayPreview
-	for started := time.Now(); out.Matched < hook.ReplayCount && out.Scanned < hook.ReplayScan && time.Since(started) < previewTime; {
-		p, err := l.replayPage(ctx, &j, target, min(mostRows, hook.ReplayCount-out.Matched), mostRows)
+	limited, cancel := context.WithTimeout(ctx, previewTime) // one page may take longer where nothing is in memory
+	defer cancel()
+	for out.Matched < hook.ReplayCount && out.Scanned < hook.ReplayScan && limited.Err() == nil {
+		p, err := l.replayPage(limited, &j, target, min(mostRows, hook.ReplayCount-out.Matched), mostRows)
+		if err != nil && limited.Err() != nil && ctx.Err() == nil {
+			break
+		}
 		if err != nil {
 			return hook.ReplayPreview{}, err
 		}
