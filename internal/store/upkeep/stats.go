@@ -251,7 +251,12 @@ func (s *Keeper) watchStats(ctx context.Context) {
 	})
 }
 
-// DropStats drops tallies past their retention.
+// oldStats are the tallies of a page of retention.
+const oldStats = `SELECT span, start, mode, tenant, endpoint, part FROM stats WHERE span = ? AND start < ?
+	ORDER BY span, start, mode, tenant, endpoint, part LIMIT ?`
+
+// DropStats drops tallies past their retention. Each page is read before the writer drops it:
+// where it is no longer in memory, the disk is waited for here and not by everybody who writes.
 func (d Duties) DropStats(ctx context.Context) error {
 	s := d.keeper
 	now, err := s.duties().TrustedNow(ctx)
@@ -264,10 +269,15 @@ func (d Duties) DropStats(ctx context.Context) error {
 	}{{sqltext.SpanMinute, hook.MinuteStats}, {sqltext.SpanHour, hook.HourStats}} {
 		until := sqltext.StartOf(now.Add(-kept.keep), kept.span)
 		for n := int64(dropStatsPage); n == dropStatsPage; {
+			page := []any{kept.span, until, int64(dropStatsPage)}
+			if _, err := sqltext.ReadRow(ctx, s.core.Read, "SELECT count(*) FROM ("+oldStats+") p", page, &n); err != nil {
+				return fmt.Errorf("read old statistics: %w", err)
+			}
+			if n == 0 {
+				break
+			}
 			err := s.maintain(ctx, "drop old statistics", dropStatsPage, func(t *tx) (err error) {
-				n, err = t.Exec("drop old statistics", `DELETE FROM stats WHERE (span, start, mode, tenant, endpoint, part) IN
-					(SELECT span, start, mode, tenant, endpoint, part FROM stats WHERE span = ? AND start < ?
-					ORDER BY span, start, mode, tenant, endpoint, part LIMIT ?)`, kept.span, until, int64(dropStatsPage))
+				n, err = t.Exec("drop old statistics", "DELETE FROM stats WHERE (span, start, mode, tenant, endpoint, part) IN ("+oldStats+")", page...)
 				return err
 			})
 			if err != nil {
