@@ -58,6 +58,7 @@ type deliveryPage struct {
 	FullEvent, FullEndpoint           string
 	Reason, ReasonCode, Waits         string
 	Plan                              string // what follows the next attempt
+	retry                             *hook.Retry
 	Of                                string // how many attempts of how many
 	Settled                           moment
 	Retry, Cancel, Report, TestAction string
@@ -102,7 +103,9 @@ func delivery(v *visit) (*screen, error) {
 		page.NoEvent = v.missed("event of a delivery", err, false)
 		page.Data, page.Answers, page.Curl = payload{Why: page.NoEvent}, payload{Why: page.NoEvent}, "" // nothing is shown that the audit log does not have
 	}
-	page.Plan = page.asked(&row, attempts)
+	if row.State == hook.Pending && row.Attempts > 0 {
+		page.Plan = planWords(page.retry, &row, attempts)
+	}
 	page.Attempts, page.Older = v.timeline(page, id, attempts)
 	s := &screen{Template: "delivery.html", Title: row.EventType + " to " + row.Scope.Tenant, Heading: deliverySentence(&row), Nav: "deliveries", Soon: row.State == hook.Pending,
 		Commands: []string{"posthorn delivery get " + page.Key}, API: []string{"GET /v1/deliveries/" + page.Key}, Data: page, About: live.About{Scope: row.Scope, Endpoint: row.Endpoint}}
@@ -130,9 +133,7 @@ func (p *deliveryPage) target(v *visit, row *hook.DeliveryRow, e *hook.Endpoint)
 	if most := attemptsOf(r); most > 0 && row.Kind != hook.TestEvent {
 		p.Of = fmt.Sprintf("%d of %d", row.Attempts, most)
 	}
-	if row.State == hook.Pending && row.Attempts > 0 {
-		p.Plan = planWords(r, row, v.now)
-	}
+	p.retry = &r
 	p.Help = helpWords(row, e)
 }
 
@@ -147,13 +148,31 @@ func attemptsOf(r hook.Retry) int {
 	return 0
 }
 
-// planWords says how the next attempt was planned and what follows it.
-func planWords(r hook.Retry, row *hook.DeliveryRow, now time.Time) string {
+// planWords says how the next attempt was planned, or that the receiver asked for it, and what
+// follows it. The attempts are the oldest first. It returns an empty text if the plan is not
+// known (nil).
+func planWords(r *hook.Retry, row *hook.DeliveryRow, attempts []hook.Attempt) string {
+	if r == nil || row.Due.IsZero() {
+		return ""
+	}
 	delay, more := r.Delay(row.Scheduled)
-	if !more || row.Due.IsZero() {
+	if !more {
 		return ""
 	}
 	says := span(delay) + " after the last one"
+	for i, a := range slices.Backward(attempts) {
+		if a.Trigger != hook.BySchedule { // one by hand does not move the plan
+			continue
+		}
+		if i < len(attempts)-1 {
+			says += " by schedule"
+		}
+		longest := time.Duration(float64(delay) * (1 + r.Jitter))
+		if wait := row.Due.Sub(a.At.Add(a.Duration)); page.RetryAfter(&a) > 0 && wait > longest+2*time.Second { // a date of HTTP has whole seconds
+			says = span(wait.Round(time.Second)) + strings.TrimPrefix(says, span(delay)) + ", because the receiver asked for it. The plan was: " + span(delay)
+		}
+		break
+	}
 	if r.Jitter > 0 {
 		says += fmt.Sprintf(", and up to %.0f %% more", r.Jitter*100)
 	}
@@ -168,24 +187,10 @@ func planWords(r hook.Retry, row *hook.DeliveryRow, now time.Time) string {
 	switch {
 	case left == 0:
 		return says + ". It is the last one."
-	case left == 1000 && attemptsOf(r) == 0 && r.MaxAge == 0:
+	case left == 1000 && attemptsOf(*r) == 0 && r.MaxAge == 0:
 		return says + ". Then it goes on without an end."
 	}
 	return fmt.Sprintf("%s. Then %d more, the last about %s UTC.", says, left, at.UTC().Format("Mon 2 Jan 15:04"))
-}
-
-// asked returns the plan of the next attempt, and why it is later than planned.
-func (p *deliveryPage) asked(row *hook.DeliveryRow, attempts []hook.Attempt) string {
-	if len(attempts) == 0 || p.Plan == "" {
-		return p.Plan
-	}
-	last := &attempts[len(attempts)-1]
-	if words := retryAfterWords(last.ResponseHeaders); words != "" {
-		if wait := row.Due.Sub(last.At.Add(last.Duration)).Round(time.Second); wait > 0 {
-			return span(wait) + " after the last one, because the receiver asked for it. The plan was: " + p.Plan
-		}
-	}
-	return p.Plan
 }
 
 // helpWords says what helps a delivery on.

@@ -89,3 +89,34 @@ func TestAuditCells(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// The plan of the next attempt counts from the last one by schedule, and names the receiver as
+// its reason only where the receiver made it later than planned.
+func TestWhyTheNextAttemptIsWhenItIs(t *testing.T) {
+	start := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	plan := &hook.Retry{Steps: []time.Duration{time.Minute, 2 * time.Hour}, Jitter: 0.1}
+	attempt := func(after time.Duration, trigger hook.Trigger, headers string) hook.Attempt {
+		return hook.Attempt{At: start.Add(after), Trigger: trigger, ResponseHeaders: []byte(headers)}
+	}
+	const asks = "Retry-After: 14400\n"
+	first := attempt(0, hook.BySchedule, "")
+	for _, c := range []struct {
+		due      time.Duration
+		attempts []hook.Attempt
+		want     string
+	}{
+		{2*time.Hour + 5*time.Minute, []hook.Attempt{first, attempt(time.Minute, hook.BySchedule, "")}, "2 h after the last one, and up to 10 % more. It is the last one."},
+		{2*time.Hour + 5*time.Minute, []hook.Attempt{first, attempt(time.Minute, hook.BySchedule, "Retry-After: 240\n")}, "2 h after the last one, and up to 10 % more. It is the last one."},
+		{4*time.Hour + time.Minute, []hook.Attempt{first, attempt(time.Minute, hook.BySchedule, asks)}, "4 h after the last one, because the receiver asked for it. The plan was: 2 h, and up to 10 % more. It is the last one."},
+		{2*time.Hour + 5*time.Minute, []hook.Attempt{first, attempt(time.Minute, hook.BySchedule, ""), attempt(10*time.Minute, hook.ByHand, asks)}, "2 h after the last one by schedule, and up to 10 % more. It is the last one."},
+	} {
+		row := &hook.DeliveryRow{}
+		row.Due, row.Scheduled = start.Add(c.due), 2
+		if got := planWords(plan, row, c.attempts); got != c.want {
+			t.Errorf("%v: %s, want %s", c.due, got, c.want)
+		}
+	}
+	if got := planWords(nil, &hook.DeliveryRow{}, nil); got != "" {
+		t.Errorf("without a plan: %s", got)
+	}
+}
